@@ -1,0 +1,245 @@
+"""A DSN, parsed once: where the database is, without its password ever standing in a printable place."""
+
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from migrations.errors import ConfigurationError
+
+__all__ = ["Dsn", "parse"]
+
+_PARAMETERS = frozenset(
+    {
+        "application_name",
+        "connect_timeout",
+        "host",
+        "options",
+        "port",
+        "sslcert",
+        "sslkey",
+        "sslmode",
+        "sslrootcert",
+        "target_session_attrs",
+    }
+)
+"""What is understood of libpq's parameters (documentation, 34.1.2 Parameter Key Words)."""
+
+_SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+_SESSION_ATTRS = ("any", "primary", "standby", "read-write", "read-only", "prefer-standby")
+_DIALECTS = ("postgres", "postgresql")
+_DEFAULT_PORT = 5432
+_LOCAL = ("localhost", "127.0.0.1", "::1")
+_SHAPE = "postgresql://user:password@host:5432/database"
+
+
+@dataclass(frozen=True, slots=True)
+class Dsn:
+    """One PostgreSQL database and how to reach it."""
+
+    user: str
+    database: str
+    hosts: tuple[tuple[str, int], ...]
+    password: str | None = field(default=None, repr=False)
+    parameters: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def url(self) -> URL:
+        """The URL for an async engine, without the password: an engine prints its URL."""
+        host, port = self.hosts[0]
+        return URL.create("postgresql+asyncpg", self.user, None, host, port, self.database)
+
+    @property
+    def target(self) -> str:
+        """What a person is told of it: ``app@localhost:5432/billing``."""
+        places = ",".join(f"{host}:{port}" for host, port in self.hosts)
+        return f"{self.user}@{places}/{self.database}"
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What is equal for two DSNs of one database, whoever connects and by whichever name of this machine."""
+        places = {("localhost" if host in _LOCAL else host.lower(), port) for host, port in self.hosts}
+        return (frozenset(places), self.database)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether every host is this machine."""
+        return all(host in _LOCAL or host.startswith("/") for host, _ in self.hosts)
+
+    @property
+    def server_settings(self) -> dict[str, str]:
+        """The server parameters that the DSN itself asks for (``options``, ``application_name``)."""
+        found = dict(_server_options(self.parameters.get("options", "")))
+        if "application_name" in self.parameters:
+            found["application_name"] = self.parameters["application_name"]
+        return found
+
+    def connect_args(self) -> dict[str, Any]:
+        """Return what asyncpg's ``connect()`` is called with.
+
+        The password travels as a callable, so that no repr of a parameter can show it; a missing one is
+        empty rather than absent, since asyncpg would look into PGPASSWORD and ``~/.pgpass`` for it.
+        """
+        secret = self.password or ""
+        return {
+            "host": [host for host, _ in self.hosts],
+            "port": [port for _, port in self.hosts],
+            "user": self.user,
+            "database": self.database,
+            "password": lambda: secret,
+            "ssl": _tls(self.parameters) if not self.hosts[0][0].startswith("/") else False,
+            "target_session_attrs": self.parameters.get("target_session_attrs", "any"),
+        }
+
+    def masked(self) -> str:
+        """Return the DSN as ``db.env`` prints it."""
+        user = quote(self.user, safe="") + (":***" if self.password else "")
+        places = ",".join(f"{host}:{port}" for host, port in self.hosts)
+        query = "&".join(f"{key}={quote(value, safe='')}" for key, value in self.parameters.items())
+        return f"postgresql://{user}@{places}/{quote(self.database, safe='')}" + (f"?{query}" if query else "")
+
+
+def parse(text: str, where: str) -> Dsn:
+    """Parse a DSN; *where* is what an error message begins with, such as ``services/billing/.env: DATABASE_DSN``.
+
+    No message repeats the text: it holds a password.
+
+    Raises:
+        ConfigurationError: it is no URL, not PostgreSQL's, lacks a part, or has a parameter that isn't understood.
+
+    """
+    scheme, separator, _ = text.partition("://")
+    if not separator:
+        raise ConfigurationError(f"{where} is no URL. Write it as {_SHAPE}.")
+    if scheme.partition("+")[0] not in _DIALECTS:
+        raise ConfigurationError(f"{where} is for {scheme!r}, not for PostgreSQL. Write it as {_SHAPE}.")
+    if re.search(r"<\w+>", text):
+        raise ConfigurationError(f"{where} still holds the example's <placeholders>. Fill them in, or run `inv up`.")
+    single, hosts = _several_hosts(text)
+    try:
+        url = make_url(single)
+    except (ArgumentError, ValueError):
+        raise ConfigurationError(f"{where} is no URL (is its port a number?). Write it as {_SHAPE}.") from None
+    query = {key: value if isinstance(value, str) else ",".join(value) for key, value in url.query.items()}
+    _check_parameters(query, where)
+    hosts = hosts or query.pop("host", "") or url.host or ""
+    ports = query.pop("port", "") or str(url.port or _DEFAULT_PORT)
+    if "@" in hosts:
+        raise ConfigurationError(
+            f"{where}: the password holds an unescaped '@'. Write it as %40, or give it apart as DATABASE_PASSWORD."
+        )
+    for part, value in (("host", hosts), ("database", url.database), ("user", url.username)):
+        if not value:
+            raise ConfigurationError(f"{where} names no {part}. Write it as {_SHAPE}.")
+    return Dsn(
+        user=url.username or "",
+        database=url.database or "",
+        hosts=_places(hosts, ports, where),
+        password=str(url.password) if url.password is not None else None,
+        parameters=MappingProxyType(query),
+    )
+
+
+def _several_hosts(text: str) -> tuple[str, str]:
+    """Split libpq's ``h1:1,h2:2`` off, which ``make_url`` doesn't know; ('' where there is one host)."""
+    match = re.fullmatch(r"([^:]+://(?:[^@]*@)?)([^/?]*,[^/?]*)(.*)", text, re.DOTALL)
+    return (f"{match[1]}host{match[3]}", match[2]) if match else (text, "")
+
+
+def _places(hosts: str, ports: str, where: str) -> tuple[tuple[str, int], ...]:
+    names = hosts.split(",")
+    numbers = ports.split(",")
+    if len(numbers) == 1:
+        numbers *= len(names)
+    if len(numbers) != len(names):
+        raise ConfigurationError(f"{where} names {len(names)} hosts and {len(numbers)} ports. Give each host its port.")
+    places = []
+    for name, number in zip(names, numbers, strict=True):
+        match = re.fullmatch(
+            r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.]*?)(?::(\d+))?", name
+        )
+        port = (match[2] if match else None) or number
+        if not match or not port.isdecimal() or not 0 < int(port) < 65536:  # noqa: PLR2004 - 16 bits
+            raise ConfigurationError(
+                f"{where} names the host {name!r}, port {number!r}, which can't be. Write host:port."
+            )
+        places.append((match[1].strip("[]"), int(port)))
+    return tuple(places)
+
+
+def _check_parameters(query: Mapping[str, str], where: str) -> None:
+    for key in query:
+        if key not in _PARAMETERS:
+            raise ConfigurationError(
+                f"{where} has the parameter {key!r}, which isn't understood here. "
+                f"Understood: {', '.join(sorted(_PARAMETERS))}."
+            )
+    for key, allowed in (("sslmode", _SSLMODES), ("target_session_attrs", _SESSION_ATTRS)):
+        if query.get(key, allowed[0]) not in allowed:
+            raise ConfigurationError(f"{where}: {key}={query[key]} isn't one of {', '.join(allowed)}.")
+    if not query.get("connect_timeout", "0").isdecimal():
+        raise ConfigurationError(
+            f"{where}: connect_timeout={query['connect_timeout']} isn't a whole number of seconds."
+        )
+    try:
+        list(_server_options(query.get("options", "")))
+    except ValueError:
+        raise ConfigurationError(f"{where}: options isn't of the form '-c name=value -c name=value'.") from None
+
+
+def _server_options(text: str) -> list[tuple[str, str]]:
+    """Parse libpq's ``options``: ``-c name=value``, ``-cname=value`` or ``--name=value``.
+
+    Raises:
+        ValueError: it is something else.
+
+    """
+    found = []
+    words = iter(shlex.split(text))
+    for word in words:
+        if word == "-c":
+            setting = next(words, "")
+        elif word.startswith(("--", "-c")):
+            setting = word[2:]
+        else:
+            raise ValueError(word)
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise ValueError(word)
+        found.append((name.replace("-", "_"), value))
+    return found
+
+
+def _tls(parameters: Mapping[str, str]) -> Any:
+    """Return asyncpg's ``ssl``: TLS that was asked for is TLS or nothing.
+
+    ``require`` encrypts without looking at the certificate, except where a root certificate is given
+    (as libpq does: documentation, 34.19.1); without ``sslrootcert``, verification uses the system's.
+    """
+    mode = parameters.get("sslmode", "prefer")
+    if mode == "disable":
+        return False
+    if mode in ("allow", "prefer"):
+        return mode
+    import ssl  # noqa: PLC0415 - most local databases never need it
+
+    root = parameters.get("sslrootcert")
+    verify = mode in ("verify-ca", "verify-full") or bool(root)
+    try:
+        context = ssl.create_default_context(cafile=None if root in (None, "system") else root)
+        context.check_hostname = mode == "verify-full"
+        context.verify_mode = ssl.CERT_REQUIRED if verify else ssl.CERT_NONE
+        if "sslcert" in parameters:
+            context.load_cert_chain(parameters["sslcert"], parameters.get("sslkey"))
+    except OSError as error:
+        names = ", ".join(
+            f"{key}={parameters[key]}" for key in ("sslrootcert", "sslcert", "sslkey") if key in parameters
+        )
+        raise ConfigurationError(f"The certificate files of the DSN can't be read ({names}): {error}.") from error
+    return context

@@ -1,0 +1,218 @@
+"""The settings of one service, as a value: which database, as whom, and how long things may take."""
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+
+from dotenv.parser import parse_stream
+
+from migrations import dsn as dsns
+from migrations.discovery import Service, discover
+from migrations.dsn import Dsn
+from migrations.envfile import Setting, collect
+from migrations.errors import ConfigurationError, MigrationError, UsageError
+
+__all__ = ["Limits", "Settings", "duration", "limits", "load", "load_many", "version_table"]
+
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,58}")
+"""A version table's name: 63 bytes less the ``_pkc`` of its constraint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long things may take, in seconds. 0 is without limit, but for ``lock_wait``, where it fails at once."""
+
+    connect_timeout: float
+    lock_wait: float
+    lock_timeout: float
+    statement_timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What one service's migrations need to know."""
+
+    service: Service
+    dsn: Dsn
+    version_table: str
+    search_path: str
+    limits: Limits
+    admin: Dsn | None = None
+
+    @property
+    def target(self) -> str:
+        """The database without its password, as every line that is about to change something names it."""
+        return self.dsn.target
+
+
+def duration(text: str, where: str) -> float:
+    """Return seconds for ``500ms``, ``5s``, ``2m``, ``1h`` or ``0``.
+
+    Raises:
+        ConfigurationError: it is none of these, or negative; *where* begins the message.
+
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)|0", text.strip())
+    if not match:
+        raise ConfigurationError(f"{where} is {text!r}, which is no duration. Write 500ms, 5s, 2m or 0.")
+    return float(match[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600}[match[2]] if match[1] else 0.0
+
+
+def load(service: Service, environment: Mapping[str, str] = os.environ) -> Settings:
+    """Load one service's settings; nothing is connected to, and nothing is written anywhere.
+
+    Raises:
+        ConfigurationError: a key is missing or wrong; the message names file and key, never a secret's value.
+
+    """
+    found = collect(service, environment)
+    return Settings(
+        service=service,
+        dsn=_dsn(service, found),
+        admin=_admin(found),
+        version_table=_version_table(service, found),
+        search_path=_first(found, "MIGRATIONS_SEARCH_PATH").value,
+        limits=_limits(found),
+    )
+
+
+def load_many(
+    services: Sequence[Service], environment: Mapping[str, str] = os.environ
+) -> list[Settings | MigrationError]:
+    """Load the settings of several services: one entry for each, its settings or its own error.
+
+    Raises:
+        UsageError: a bare DSN in the environment would aim all of them at one database.
+        ConfigurationError: two services resolve to one database and one version table.
+
+    """
+    if len(services) > 1:
+        for key in ("DATABASE_DSN", "DATABASE_DIRECT_DSN"):
+            if environment.get(key):
+                raise UsageError(
+                    f"environment {key}: it would aim all {len(services)} services at one database. "
+                    f"Name one with --service, or set {services[0].env_prefix}{key} and so on."
+                )
+    loaded: list[Settings | MigrationError] = []
+    for service in services:
+        try:
+            loaded.append(load(service, environment))
+        except MigrationError as error:
+            loaded.append(error)
+    _refuse_shared_version_table([entry for entry in loaded if isinstance(entry, Settings)], environment)
+    return loaded
+
+
+def version_table(service: Service, environment: Mapping[str, str] = os.environ) -> str:
+    """Return the name of the version table, which offline mode needs too, where there may be no DSN."""
+    return _version_table(service, collect(service, environment))
+
+
+def limits(service: Service, environment: Mapping[str, str] = os.environ) -> Limits:
+    """Return the limits alone, which hold on an engine of the caller's too."""
+    return _limits(collect(service, environment))
+
+
+def _first(found: Mapping[str, tuple[Setting, ...]], key: str) -> Setting:
+    return found[key][0]
+
+
+def _limits(found: Mapping[str, tuple[Setting, ...]]) -> Limits:
+    return Limits(
+        connect_timeout=_duration(found, "MIGRATIONS_CONNECT_TIMEOUT"),
+        lock_wait=_duration(found, "MIGRATIONS_LOCK_WAIT"),
+        lock_timeout=_duration(found, "MIGRATIONS_LOCK_TIMEOUT"),
+        statement_timeout=_duration(found, "MIGRATIONS_STATEMENT_TIMEOUT"),
+    )
+
+
+def _duration(found: Mapping[str, tuple[Setting, ...]], key: str) -> float:
+    setting = _first(found, key)
+    return duration(setting.value, f"{setting.origin}: {key}")
+
+
+def _dsn(service: Service, found: Mapping[str, tuple[Setting, ...]]) -> Dsn:
+    """Choose the DSN. The highest layer that has one decides: a DIRECT_DSN of a .env never beats the environment."""
+    candidates = [*found["DATABASE_DIRECT_DSN"], *found["DATABASE_DSN"]]
+    if not candidates:
+        raise ConfigurationError(_missing(service))
+    chosen = max(candidates, key=lambda setting: setting.origin.layer)
+    dsn = dsns.parse(chosen.value, f"{chosen.origin}: {chosen.key}")
+    secrets = [*found["DATABASE_PASSWORD"], *found["DATABASE_PASSWORD_FILE"]]
+    if not secrets:
+        return dsn
+    secret = max(secrets, key=lambda setting: setting.origin.layer)
+    rivals = [setting for setting in secrets if setting.origin.layer == secret.origin.layer]
+    if len(rivals) > 1:
+        raise ConfigurationError(
+            f"{secret.origin}: DATABASE_PASSWORD and DATABASE_PASSWORD_FILE are both set. Remove one of them."
+        )
+    if dsn.password is not None and secret.origin.layer < chosen.origin.layer:
+        return dsn  # a DSN of a higher layer brings its own password; a .env's must not be sent to its host
+    return replace(dsn, password=_password(secret))
+
+
+def _password(secret: Setting) -> str:
+    if secret.key == "DATABASE_PASSWORD":
+        return secret.value
+    try:
+        return Path(secret.value).read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigurationError(f"{secret.origin}: DATABASE_PASSWORD_FILE can't be read: {reason}.") from None
+
+
+def _admin(found: Mapping[str, tuple[Setting, ...]]) -> Dsn | None:
+    settings = found["DATABASE_ADMIN_DSN"]
+    return dsns.parse(settings[0].value, f"{settings[0].origin}: DATABASE_ADMIN_DSN") if settings else None
+
+
+def _version_table(service: Service, found: Mapping[str, tuple[Setting, ...]]) -> str:
+    settings = found["MIGRATIONS_VERSION_TABLE"]
+    if not settings:
+        return service.version_table
+    name = settings[0].value
+    if not _IDENTIFIER.fullmatch(name):
+        raise ConfigurationError(
+            f"{settings[0].origin}: MIGRATIONS_VERSION_TABLE is {name!r}, which is no table's name."
+        )
+    return name
+
+
+def _missing(service: Service) -> str:
+    path = service.env_file
+    where = service.relative(path)
+    setting = f"set {service.env_prefix}DATABASE_DSN"
+    if not path.exists():
+        return (
+            f"{where} does not exist, so DATABASE_DSN is missing. Copy .env.example there, {setting}, or run `inv up`."
+        )
+    with path.open(encoding="utf-8-sig") as stream:
+        keys = [binding.key for binding in parse_stream(stream) if binding.key]
+    near = get_close_matches("DATABASE_DSN", keys, n=1)
+    typo = f" (is {near[0]} a typo?)" if near else ""
+    return f"{where}: DATABASE_DSN is missing{typo}. See .env.example, or {setting}."
+
+
+def _refuse_shared_version_table(selected: Iterable[Settings], environment: Mapping[str, str]) -> None:
+    """Refuse two services that would write one version table: the second would never create its tables."""
+    chosen = {settings.service: settings for settings in selected}
+    for root in {service.root for service in chosen}:
+        for sibling in discover(root):
+            if sibling in chosen:
+                continue
+            try:
+                chosen[sibling] = load(sibling, environment)
+            except MigrationError:
+                continue  # a sibling without settings has no database to collide in
+    seen: dict[tuple[object, ...], Settings] = {}
+    for settings in chosen.values():
+        other = seen.setdefault((settings.dsn.identity, settings.version_table), settings)
+        if other is not settings:
+            raise ConfigurationError(
+                f"{other.service} and {settings.service} both keep their revision in {settings.version_table} of "
+                f"{settings.target}. Remove MIGRATIONS_VERSION_TABLE from one, or give it another database."
+            )
