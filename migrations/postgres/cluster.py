@@ -1,0 +1,230 @@
+"""One database cluster on disk: make it, start it, stop it, remove it."""
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from migrations.errors import ConfigurationError, UnreachableError
+from migrations.postgres.account import give, identity
+from migrations.postgres.binaries import Binaries, provide
+
+__all__ = ["SUPERUSER", "Cluster", "free_port"]
+
+SUPERUSER = "postgres"
+_START_TIMEOUT = 60.0
+"""Seconds until a server must accept connections, after a crash too."""
+
+_THROWAWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_wal_size": "4GB"}
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A cluster in ``home``: its data, its log, and the state that finds it again."""
+
+    home: Path
+    version: str
+    port: int
+    password: str
+
+    def __repr__(self) -> str:
+        return f"Cluster({self.version}, port={self.port})"
+
+    @property
+    def data(self) -> Path:
+        """PGDATA."""
+        return self.home / "data"
+
+    @property
+    def log(self) -> Path:
+        """The server's log file."""
+        return self.home / "log"
+
+    @classmethod
+    def read(cls, home: Path) -> "Cluster | None":
+        """Return the cluster that was made in a folder, if there is one."""
+        state = home / "cluster.json"
+        if not state.is_file():
+            return None
+        try:
+            values = json.loads(state.read_text(encoding="utf-8"))
+            return cls(home, values["version"], values["port"], values["password"])
+        except (ValueError, KeyError) as error:
+            raise ConfigurationError(f"{state} is damaged ({error!r}). Remove {home}, and run `inv up`.") from error
+
+    @classmethod
+    def create(cls, home: Path, binaries: Binaries, port: int, *, throwaway: bool = False) -> "Cluster":
+        """Make a cluster that listens on loopback only, with a random superuser password.
+
+        Raises:
+            UnreachableError: initdb failed; nothing is left behind.
+
+        """
+        cluster = cls(home, binaries.version, port, secrets.token_urlsafe(24))
+        home.mkdir(parents=True, exist_ok=True)
+        give(home)
+        try:
+            cluster._initdb(binaries, throwaway=throwaway)
+        except BaseException:
+            shutil.rmtree(home, ignore_errors=True)
+            raise
+        state = home / "cluster.json"
+        state.touch(mode=0o600)
+        values = {key: value for key, value in asdict(cluster).items() if key != "home"}
+        state.write_text(json.dumps(values), encoding="utf-8")
+        return cluster
+
+    def _initdb(self, binaries: Binaries, *, throwaway: bool) -> None:
+        secret = self.home / "password"
+        secret.touch(mode=0o600)
+        secret.write_text(self.password, encoding="utf-8")
+        give(secret)
+        command = [str(binaries.bin / "initdb"), "-D", str(self.data), "-U", SUPERUSER, f"--pwfile={secret}"]
+        command += [
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--locale=C",
+            *(["--no-sync"] if throwaway else []),
+        ]
+        done = self._run(command)
+        secret.unlink()
+        if done.returncode:
+            reason = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+            raise UnreachableError(f"initdb of PostgreSQL {self.version} failed: {' '.join(reason)}")
+        settings = {
+            "listen_addresses": "'127.0.0.1'",
+            "port": str(self.port),
+            "unix_socket_directories": "''",
+            "timezone": "'UTC'",
+            "log_timezone": "'UTC'",
+            **(_THROWAWAY if throwaway else {}),
+        }
+        with (self.data / "postgresql.conf").open("a", encoding="utf-8") as file:
+            file.writelines(f"{key} = {value}\n" for key, value in settings.items())
+
+    def start(self) -> None:
+        """Start the server and wait until it accepts connections; nothing to do where it runs.
+
+        Raises:
+            UnreachableError: it did not come up; the message has the last line of its log.
+
+        """
+        if self.is_running():
+            return
+        if not port_is_free(self.port):
+            raise UnreachableError(
+                f"Port {self.port} of this machine is taken by another program, so PostgreSQL {self.version} "
+                f"can't start. Stop that program, and run `inv up` again."
+            )
+        self._ctl("start", "-w", "-t", str(int(_START_TIMEOUT)), "-l", str(self.log))
+
+    def stop(self) -> None:
+        """Stop the server, without waiting for its clients to leave; nothing to do where it doesn't run."""
+        if self.is_running():
+            self._ctl("stop", "-w", "-m", "fast")
+
+    def is_running(self) -> bool:
+        """Whether the server runs and accepts connections."""
+        return postmaster_is_ready(self.data)
+
+    def remove(self) -> None:
+        """Stop the server and remove its data."""
+        self.stop()
+        shutil.rmtree(self.home)
+
+    def _ctl(self, action: str, *options: str) -> None:
+        binaries = provide(self.version)
+        done = self._run([str(binaries.bin / "pg_ctl"), action, "-D", str(self.data), *options])
+        if done.returncode:
+            raise UnreachableError(
+                f"PostgreSQL {self.version} did not {action}: {last_line(self.log)} (see {self.log})"
+            )
+
+    def _run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
+        # The output goes to a file: a pipe would be inherited by the server, and reading it would never end.
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
+            done = subprocess.run(
+                command,
+                cwd=self.home,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=clean_environment(),
+                start_new_session=True,  # Ctrl-C in the terminal is for the task, not for the server
+                check=False,
+                **identity(),
+            )
+            output.seek(0)
+            return subprocess.CompletedProcess(command, done.returncode, output.read(), "")
+
+
+def clean_environment() -> dict[str, str]:
+    """Return the environment for PostgreSQL's programs: no PG* of the user may redirect them."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PG", "LC_", "LANG"))}
+    return environment | {"LC_ALL": "C"}
+
+
+def postmaster_is_ready(data: Path) -> bool:
+    """Whether the postmaster of a data folder lives and accepts connections (line 8 of postmaster.pid)."""
+    try:
+        lines = (data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+        os.kill(int(lines[0]), 0)
+    except PermissionError:
+        pass  # it lives, under an account of its own
+    except (OSError, ValueError, IndexError):
+        return False
+    return len(lines) > 7 and lines[7].strip() == "ready"  # noqa: PLR2004 - LOCK_FILE_LINE_PM_STATUS
+
+
+def wait_until_ready(data: Path, is_alive: Callable[[], bool], log: Path) -> None:
+    """Wait until a server accepts connections.
+
+    Args:
+        data: its data folder.
+        is_alive: asked before each look whether the server still lives.
+        log: where it writes why it doesn't.
+
+    Raises:
+        UnreachableError: it ended, or took longer than a minute.
+
+    """
+    deadline = time.monotonic() + _START_TIMEOUT
+    while is_alive() and time.monotonic() < deadline:
+        if postmaster_is_ready(data):
+            return
+        time.sleep(0.02)
+    raise UnreachableError(f"PostgreSQL did not start: {last_line(log)}")
+
+
+def free_port(preferred: Iterable[int] = ()) -> int:
+    """Return the first of the preferred ports that is free, else any free one."""
+    for port in preferred:
+        if port_is_free(port):
+            return port
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def port_is_free(port: int) -> bool:
+    """Whether a server could listen on a port of loopback now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return True
+    return False
+
+
+def last_line(log: Path) -> str:
+    """Return the last line of a log, for a message."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+    return lines[-1].strip() if lines else "it wrote no log"
