@@ -1,0 +1,54 @@
+"""The shared Alembic environment of all services, and the library behind the tasks.
+
+An application upgrades itself with ``await migrations.upgrade("billing")``, inside its own event loop.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from migrations.authoring import Check, check, merge, revision
+    from migrations.commands import Outcome, current, downgrade, history, sql, stamp, upgrade
+    from migrations.discovery import Service, discover, find
+    from migrations.errors import MigrationError
+    from migrations.fleet import Status, status
+    from migrations.revisions import History, Revision
+
+__all__ = [
+    "Check",
+    "History",
+    "MigrationError",
+    "Outcome",
+    "Revision",
+    "Service",
+    "Status",
+    "check",
+    "current",
+    "discover",
+    "downgrade",
+    "find",
+    "history",
+    "merge",
+    "revision",
+    "sql",
+    "stamp",
+    "status",
+    "upgrade",
+]
+
+_HOMES = {
+    "authoring": ("Check", "check", "merge", "revision"),
+    "commands": ("Outcome", "current", "downgrade", "history", "sql", "stamp", "upgrade"),
+    "discovery": ("Service", "discover", "find"),
+    "errors": ("MigrationError",),
+    "fleet": ("Status", "status"),
+    "revisions": ("History", "Revision"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: ``inv --list`` must not pay for Alembic and SQLAlchemy."""
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"migrations.{module}"), name)
+    raise AttributeError(f"module 'migrations' has no attribute {name!r}")

@@ -1,0 +1,129 @@
+"""The database itself: make it, with its role, and drop it."""
+
+import asyncpg
+
+from migrations.dsn import Dsn
+from migrations.errors import AccessDeniedError, MigrationError, UsageError
+from migrations.settings import Settings
+from migrations.sqlstate import connect_failure, sqlstate
+
+__all__ = ["create", "drop"]
+
+_MAINTENANCE = "postgres"
+_FOR_EVER = 24 * 3600.0
+
+
+async def create(settings: Settings, admin: Dsn | None = None, *, set_password: bool = False) -> tuple[str, ...]:
+    """Create a service's database, with its role where an administrator connects; what exists is left as it is.
+
+    Args:
+        settings: the service's.
+        admin: who creates; DATABASE_ADMIN_DSN, or else the service's own role, where it is None.
+        set_password: give an existing role the password of the settings.
+
+    Returns:
+        What was done, a line each; empty where everything was there.
+
+    Raises:
+        MigrationError: the server can't be reached, or refuses.
+
+    """
+    who = admin or settings.admin or _own(settings.dsn)
+    dsn, done = settings.dsn, []
+    connection = await _connect(settings, who)
+    try:
+        if who.user != dsn.user:
+            done += await _ensure_role(connection, dsn, set_password=set_password)
+        if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", dsn.database):
+            owner = f" OWNER {_quoted(dsn.user)}" if who.user != dsn.user else ""
+            await connection.execute(f"CREATE DATABASE {_quoted(dsn.database)}{owner}")
+            done.append(f"created database {dsn.database}")
+    except asyncpg.PostgresError as error:
+        raise _refused(settings, who, "create the database", error) from error
+    finally:
+        await connection.close()
+    if who.user != dsn.user:
+        done += await _ensure_grants(settings, _in(who, dsn.database))
+    return tuple(done)
+
+
+async def drop(settings: Settings, admin: Dsn | None = None) -> bool:
+    """Drop a service's database, with everything in it; return whether it was there.
+
+    Raises:
+        MigrationError: somebody is connected to it, or the server refuses.
+
+    """
+    who = admin or settings.admin or _own(settings.dsn)
+    connection = await _connect(settings, who)
+    try:
+        there = await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", settings.dsn.database)
+        if there:
+            await connection.execute(f"DROP DATABASE {_quoted(settings.dsn.database)}")
+    except asyncpg.PostgresError as error:
+        raise _refused(settings, who, "drop the database", error) from error
+    finally:
+        await connection.close()
+    return bool(there)
+
+
+async def _ensure_role(connection: "asyncpg.Connection", dsn: Dsn, *, set_password: bool) -> list[str]:
+    there = await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", dsn.user)
+    if there and not set_password:
+        return []
+    verb = "ALTER" if there else "CREATE"
+    statement = await connection.fetchval(
+        f"SELECT format('{verb} ROLE %I LOGIN PASSWORD %L', $1::text, $2::text)", dsn.user, dsn.password
+    )
+    await connection.execute(statement)
+    return [] if there else [f"created role {dsn.user}"]
+
+
+async def _ensure_grants(settings: Settings, admin: Dsn) -> list[str]:
+    """Let the role, and nobody else, create tables: since PostgreSQL 15 that is no longer everybody's right."""
+    role = _quoted(settings.dsn.user)
+    connection = await _connect(settings, admin)
+    try:
+        if await connection.fetchval(
+            "SELECT has_schema_privilege($1, 'public', 'CREATE') AND NOT EXISTS (SELECT FROM pg_namespace, "
+            "aclexplode(nspacl) WHERE nspname = 'public' AND grantee = 0 AND privilege_type = 'CREATE')",
+            settings.dsn.user,
+        ):
+            return []
+        await connection.execute(f"GRANT CONNECT ON DATABASE {_quoted(settings.dsn.database)} TO {role}")
+        await connection.execute(f"GRANT USAGE, CREATE ON SCHEMA public TO {role}")
+        await connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    except asyncpg.PostgresError as error:
+        raise _refused(settings, admin, "grant CREATE on schema public", error) from error
+    finally:
+        await connection.close()
+    return [f"granted CREATE on schema public to {settings.dsn.user}"]
+
+
+async def _connect(settings: Settings, who: Dsn) -> "asyncpg.Connection":
+    try:
+        return await asyncpg.connect(**who.connect_args(), timeout=settings.limits.connect_timeout or _FOR_EVER)
+    except Exception as error:  # noqa: BLE001 - whatever a driver raises there is explained
+        # without its cause: asyncpg's frames hold the password
+        raise connect_failure(error, settings.service, who) from None
+
+
+def _own(dsn: Dsn) -> Dsn:
+    return _in(dsn, _MAINTENANCE)
+
+
+def _in(dsn: Dsn, database: str) -> Dsn:
+    return Dsn(dsn.user, database, dsn.hosts, dsn.password, dsn.parameters)
+
+
+def _refused(settings: Settings, who: Dsn, what: str, error: asyncpg.PostgresError) -> MigrationError:
+    where = f"{settings.service}: {who.user} could not {what} {settings.dsn.database}"
+    if sqlstate(error) == "42501":
+        return AccessDeniedError(f"{where}: {error}. Name an administrator in DATABASE_ADMIN_DSN.")
+    if sqlstate(error) == "55006":
+        return UsageError(f"{where}: somebody is connected to it. Stop the service, and run the command again.")
+    return MigrationError(f"{where}: {error}.")
+
+
+def _quoted(identifier: str) -> str:
+    return '"' + identifier.replace('"', '""') + '"'

@@ -1,0 +1,104 @@
+"""What a developer's machine lacks: a PostgreSQL of the project's own, and a .env for each service."""
+
+import hashlib
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from migrations import settings as settings_module
+from migrations.discovery import ROOT, Service
+from migrations.dsn import Dsn, parse
+from migrations.envfile import collect
+from migrations.errors import ConfigurationError
+from migrations.postgres.account import reachable_folder
+from migrations.postgres.binaries import VERSIONS, provide
+from migrations.postgres.cluster import SUPERUSER, Cluster, free_port
+
+__all__ = ["admin_for", "cluster", "ensure_cluster", "home", "lacks_dsn", "made_here", "write_env"]
+
+_PORTS = range(54318, 54399)
+_MARK = "# Made by `inv up` for the project's own PostgreSQL."
+
+
+def home(root: Path = ROOT) -> Path:
+    """Return the folder of the developer's cluster: ``.postgres``, or one that the server's account can reach."""
+    digest = hashlib.sha256(str(root).encode()).hexdigest()[:8]
+    return reachable_folder(root / ".postgres", Path("/var/lib/service-migrations")) / f"{VERSIONS[-1]}-{digest}"
+
+
+def cluster(root: Path = ROOT) -> Cluster | None:
+    """Return the developer's cluster, if there is one; it need not run."""
+    return Cluster.read(home(root))
+
+
+def ensure_cluster(
+    services: Sequence[Service], progress: Callable[[str], None], root: Path = ROOT
+) -> tuple[Cluster, bool]:
+    """Return the developer's cluster, made and started where it was not, and whether anything had to be done.
+
+    Raises:
+        UnreachableError: its binaries can't be had, or it doesn't start.
+
+    """
+    found = cluster(root)
+    if found and found.is_running():
+        return found, False
+    if not found:
+        binaries = provide(VERSIONS[-1], progress)
+        progress(f"Making a PostgreSQL {binaries.version} cluster in {home(root)} ({binaries.source})")
+        known = [settings_module.load(service).dsn.hosts[0][1] for service in services if made_here(service)]
+        found = Cluster.create(home(root), binaries, free_port([*known, *_PORTS]))
+    progress(f"Starting PostgreSQL {found.version} on 127.0.0.1:{found.port}")
+    found.start()
+    return found, True
+
+
+def lacks_dsn(service: Service) -> bool:
+    """Whether a service has no .env, and no DSN from anywhere else either."""
+    found = collect(service)
+    return not (service.env_file.exists() or found["DATABASE_DSN"] or found["DATABASE_DIRECT_DSN"])
+
+
+def made_here(service: Service) -> bool:
+    """Whether a service's .env was written for the developer's cluster."""
+    path = service.env_file
+    return path.is_file() and path.read_text(encoding="utf-8", errors="replace").startswith(_MARK)
+
+
+def write_env(service: Service, server: Cluster) -> None:
+    """Write a service's .env from .env.example, with a random password, for its owner's eyes only.
+
+    Raises:
+        ConfigurationError: the example has no DATABASE_DSN to fill in.
+
+    """
+    where = service.relative(service.env_example)
+    try:
+        lines = service.env_example.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise ConfigurationError(f"{where} can't be read: {error.strerror}. {service}/.env is made from it.") from error
+    filled = [_fill(line, service, server) if line.startswith("DATABASE_DSN=") else line for line in lines]
+    if filled == lines:
+        raise ConfigurationError(
+            f"{where}: DATABASE_DSN is missing, so {service.relative(service.env_file)} can't be made."
+        )
+    descriptor = os.open(service.env_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write("\n".join([_MARK, *filled]) + "\n")
+
+
+def admin_for(dsn: Dsn, root: Path = ROOT) -> Dsn | None:
+    """Return the superuser's DSN where a DSN leads to the developer's cluster."""
+    found = cluster(root)
+    if not found:
+        return None
+    admin = Dsn(SUPERUSER, "postgres", (("127.0.0.1", found.port),), found.password)
+    return admin if replace(admin, database=dsn.database).identity == dsn.identity else None
+
+
+def _fill(line: str, service: Service, server: Cluster) -> str:
+    text = line.replace("<service>", service.name).replace("<password>", secrets.token_urlsafe(18))
+    example = parse(text.partition("=")[2].strip("'\""), f"{service.relative(service.env_example)}: DATABASE_DSN")
+    return f"DATABASE_DSN=postgresql://{example.user}:{example.password}@127.0.0.1:{server.port}/{example.database}"

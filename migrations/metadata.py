@@ -1,0 +1,167 @@
+"""From ``models.__all__`` to a MetaData, and from a table to the service that it belongs to."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from types import ModuleType
+
+from sqlalchemy import CheckConstraint, Enum, MetaData, Table
+from sqlalchemy import inspect as sa_inspect
+from sqlalchemy.exc import NoReferencedTableError, SQLAlchemyError
+from sqlalchemy.orm import Mapper
+from sqlalchemy.types import ARRAY
+
+from migrations.discovery import Service, discover
+from migrations.errors import ConfigurationError
+from migrations.models import import_models, where
+
+__all__ = ["Claims", "assemble", "claims", "schema_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What one service says is its own: tables and enum types, as (schema, name)."""
+
+    tables: frozenset[tuple[str | None, str]]
+    enums: frozenset[tuple[str | None, str]]
+
+    @classmethod
+    def of(cls, metadata: MetaData) -> "Claims":
+        """Return what a service's metadata claims."""
+        tables = frozenset((table.schema, table.name) for table in metadata.tables.values())
+        return cls(tables, frozenset(_enums(metadata)))
+
+
+def assemble(service: Service) -> MetaData:
+    """Return a fresh MetaData with copies of the tables that ``models.__all__`` names, and of nothing else.
+
+    A mapped class or a Table gives its table, with those that it can't exist without: the parents of joined
+    inheritance and association tables. A base, an enum, a mixin or a type gives none.
+
+    Raises:
+        ConfigurationError: the models can't be imported; ``__all__`` is missing or names what isn't there; a
+            mapped class of the service is not in it; a foreign key leads to a table that isn't exported.
+
+    """
+    module = import_models(service)
+    names = getattr(module, "__all__", None)
+    place = where(service, module)
+    if not isinstance(names, list | tuple):
+        raise ConfigurationError(f'{place}: __all__ is missing. List "Base" and every model in it.')
+    tables: dict[Table, None] = {}
+    sources: dict[MetaData, None] = {}
+    for name in names:
+        if not hasattr(module, name):
+            raise ConfigurationError(f"{place}: __all__ names {name!r}, which isn't there. Import it, or remove it.")
+        exported = getattr(module, name)
+        for table in _tables(exported, place):
+            tables[table] = None
+            sources[table.metadata] = None
+        if isinstance(source := getattr(exported, "metadata", None), MetaData):
+            sources[source] = None
+    _refuse_unexported(service, module, tables, place)
+    conventions = [source.naming_convention for source in sources]
+    schemas = {source.schema for source in sources if source.schema}
+    target = MetaData(
+        naming_convention=conventions[0] if conventions and all(one == conventions[0] for one in conventions) else None,
+        schema=schemas.pop() if len(schemas) == 1 else None,
+    )
+    for table in tables:
+        if table.key in target.tables:
+            raise ConfigurationError(
+                f"{place}: two exported models map the table {table.key}. Remove one from __all__."
+            )
+        _hoist_checks(table.to_metadata(target))
+    _refuse_foreign_keys_to_nowhere(target, place)
+    return target
+
+
+def schema_of(metadata: MetaData) -> str | None:
+    """Return the schema that the service's metadata lives in, which its version table then shares."""
+    return metadata.schema
+
+
+def claims(services: Iterable[Service]) -> dict[Service, Claims]:
+    """Return what each of the services claims.
+
+    Raises:
+        ConfigurationError: the models of one can't be assembled. Going on without it would mean to propose
+            dropping its tables.
+
+    """
+    found = {}
+    for service in services:
+        try:
+            found[service] = Claims.of(assemble(service))
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{error} Until then nobody can tell which tables are {service}'s own.") from error
+    return found
+
+
+def siblings(service: Service) -> tuple[Service, ...]:
+    """Return all the other services of the monorepo."""
+    return tuple(other for other in discover(service.root) if other != service)
+
+
+def _tables(exported: object, place: str) -> Iterator[Table]:
+    if isinstance(exported, Table):
+        yield exported
+        return
+    mapper = sa_inspect(exported, raiseerr=False) if isinstance(exported, type) else None
+    if not isinstance(mapper, Mapper):
+        return
+    try:
+        relationships = list(mapper.relationships)
+    except SQLAlchemyError as error:
+        raise ConfigurationError(f"{place}: {' '.join(str(error).split())}") from error
+    yield from (table for table in mapper.tables if isinstance(table, Table))
+    yield from (found.secondary for found in relationships if isinstance(found.secondary, Table))
+
+
+def _refuse_unexported(service: Service, module: ModuleType, tables: Iterable[Table], place: str) -> None:
+    """Refuse a model that the service maps and does not export: its table would silently never be created."""
+    exported = set(tables)
+    package = f"services.{service.name}."
+    for loaded in [module, *(m for name, m in sys.modules.items() if name.startswith(f"{module.__name__}."))]:
+        for name, value in vars(loaded).items():
+            if isinstance(value, Table):
+                missing = [] if value in exported else [value]
+            elif isinstance(value, type) and value.__module__.startswith(package):
+                missing = [table for table in _tables(value, place) if table not in exported]
+            else:
+                continue
+            if missing:
+                raise ConfigurationError(
+                    f"{where(service, loaded)}: {name} maps the table {missing[0].key}, but models.__all__ doesn't "
+                    f"name it. Add it to __all__ in {place}."
+                )
+
+
+def _hoist_checks(table: Table) -> None:
+    """Move the CHECKs written inside a column to its table, where Alembic's ``create_table`` sees them."""
+    for column in table.columns:
+        for check in [found for found in column.constraints if isinstance(found, CheckConstraint)]:
+            column.constraints.discard(check)
+            table.append_constraint(CheckConstraint(check.sqltext, name=check.name, info=check.info))
+
+
+def _refuse_foreign_keys_to_nowhere(metadata: MetaData, place: str) -> None:
+    for table in metadata.tables.values():
+        for key in table.foreign_keys:
+            try:
+                _ = key.column
+            except NoReferencedTableError:
+                raise ConfigurationError(
+                    f"{place}: {table.name}.{key.parent.name} refers to {key.target_fullname}, which models.__all__ "
+                    f"doesn't export. Add the model to __all__."
+                ) from None
+            except SQLAlchemyError as error:
+                raise ConfigurationError(f"{place}: {table.name}.{key.parent.name}: {error}") from error
+
+
+def _enums(metadata: MetaData) -> Iterator[tuple[str | None, str]]:
+    for table in metadata.tables.values():
+        for column in table.columns:
+            kind = column.type.item_type if isinstance(column.type, ARRAY) else column.type
+            if isinstance(kind, Enum) and kind.native_enum and kind.name:
+                yield (kind.schema or metadata.schema, kind.name)

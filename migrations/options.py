@@ -1,0 +1,39 @@
+"""The options of ``context.configure()``: one dict for online and offline, so that the two can't drift apart."""
+
+from typing import Any
+
+from alembic.config import Config
+
+from migrations.discovery import Service
+from migrations.metadata import assemble, claims, schema_of, siblings
+from migrations.ownership import Ownership
+
+__all__ = ["configure_options"]
+
+
+def configure_options(config: Config) -> dict[str, Any]:
+    """Return what ``context.configure()`` gets, whether it is called online or offline.
+
+    Args:
+        config: its attributes hold ``service`` and ``version_table``; where they hold ``compare``, siblings'
+            models are imported too, since what they claim must not be seen.
+
+    """
+    attributes = config.attributes
+    service: Service = attributes["service"]
+    metadata = assemble(service)
+    options: dict[str, Any] = {
+        "target_metadata": metadata,
+        "version_table": attributes["version_table"],
+        "version_table_schema": schema_of(metadata),
+        "transaction_per_migration": True,
+        "compare_type": True,
+        "compare_server_default": True,
+        "include_schemas": True,
+        "on_version_apply": attributes.get("on_version_apply", ()),
+    }
+    if attributes.get("compare"):
+        options |= Ownership(metadata, claims(siblings(service)), attributes["version_table"]).options()
+        # a comparison writes nothing, not even an empty version table
+        options["dont_mutate"] = True
+    return options

@@ -1,0 +1,41 @@
+<%!
+    def quoted(value):
+        return repr(value).replace("'", '"')
+%>\
+"""${message}
+
+Revision ID: ${up_revision}
+Revises: ${down_revision | comma,n}
+Create Date: ${create_date}
+
+Before you commit this file, read it against these rules:
+
+- Locks. ALTER TABLE waits for every reader, and every later reader waits behind it: keep it short.
+  Validate separately: ADD CONSTRAINT … NOT VALID here, VALIDATE CONSTRAINT in the next revision.
+- Indexes. On a table with rows: CREATE INDEX CONCURRENTLY, inside
+  ``with op.get_context().autocommit_block():``, and nothing else in that revision.
+- NOT NULL. ADD CHECK (x IS NOT NULL) NOT VALID, VALIDATE, SET NOT NULL, DROP the check.
+- Rename. Expand (add, write both), migrate the readers, contract (drop) in a later deploy.
+- Data. In batches that commit; never a whole table in one UPDATE, and never through models.
+- Enums. A new value can't be used in the transaction that adds it: add it in an autocommit block.
+- One statement per op.execute(): asyncpg prepares statements one by one.
+- Downgrade. It leaves no type, sequence or index behind: up, down, up must work.
+"""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from alembic import op
+${imports if imports else ""}
+revision: str = "${up_revision}"
+down_revision: str | Sequence[str] | None = ${quoted(down_revision)}
+branch_labels: str | Sequence[str] | None = ${quoted(branch_labels)}
+depends_on: str | Sequence[str] | None = ${quoted(depends_on)}
+
+
+def upgrade() -> None:
+    ${upgrades if upgrades else "pass"}
+
+
+def downgrade() -> None:
+    ${downgrades if downgrades else "pass"}

@@ -1,0 +1,134 @@
+"""What a SQLSTATE or a socket error means for the person who ran the command.
+
+Under asyncpg the class of a SQLAlchemy error tells little: a lock timeout is a plain ``DBAPIError``. Only the
+SQLSTATE is sure (PostgreSQL documentation, Appendix A).
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from traceback import extract_tb
+
+from sqlalchemy.exc import DBAPIError
+
+from migrations.discovery import Service
+from migrations.dsn import Dsn
+from migrations.errors import (
+    AccessDeniedError,
+    ConfigurationError,
+    LockNotObtainedError,
+    MigrationError,
+    UnreachableError,
+)
+
+__all__ = ["connect_failure", "revision_failure", "sqlstate"]
+
+_Mend = Callable[[Service, Dsn], str]
+
+_CONNECT: dict[str, tuple[type[MigrationError], _Mend]] = {
+    "28P01": (
+        AccessDeniedError,
+        lambda s, _: f"Correct the password in {s.relative(s.env_file)} or the environment.",
+    ),
+    "28000": (AccessDeniedError, lambda _, d: f"May {d.user} log in from here (pg_hba.conf)?"),
+    "3D000": (ConfigurationError, lambda s, _: f"Run `inv db.create --service {s}`."),
+    "42501": (
+        AccessDeniedError,
+        lambda _, d: f'Its owner can run: GRANT CONNECT ON DATABASE "{d.database}" TO "{d.user}";',
+    ),
+    "08P01": (
+        ConfigurationError,
+        lambda _, __: "Is it a pooler? Name the server itself in DATABASE_DIRECT_DSN.",
+    ),
+    "22023": (ConfigurationError, lambda _, __: "Correct the value in .env or in the DSN's options."),
+    "42704": (ConfigurationError, lambda _, __: "Correct the name in the DSN's options."),
+}
+_TEMPORARY = ("57P03", "53300", "57P01", "57P02", "57P05")
+"""Starting up, too many connections, shut down by an administrator, crashed, idle for too long."""
+
+_LOCK = {"55P03": "a lock was not free within MIGRATIONS_LOCK_TIMEOUT", "40P01": "it was in a deadlock"}
+
+
+def sqlstate(error: BaseException) -> str | None:
+    """Return the SQLSTATE of an error of asyncpg, or of SQLAlchemy around one."""
+    original = error.orig if isinstance(error, DBAPIError) else error
+    found = getattr(original, "sqlstate", None)
+    return found if isinstance(found, str) else None
+
+
+def connect_failure(error: Exception, service: Service, dsn: Dsn) -> MigrationError:
+    """Return what to tell when a connection could not be made."""
+    state = sqlstate(error) or ""
+    where = f"{service}: {dsn.target}"
+    if state in _CONNECT:
+        kind, mend = _CONNECT[state]
+        return kind(f"{where}: {_text(error)}. {mend(service, dsn)}")
+    if state in _TEMPORARY or state.startswith("08"):
+        return UnreachableError(f"{where}: {_text(error)}. Try again in a moment.")
+    if isinstance(error, TimeoutError):
+        return UnreachableError(
+            f"{where}: no answer within MIGRATIONS_CONNECT_TIMEOUT. Is the server up, and this its address?"
+        )
+    if type(error).__name__ == "TargetServerAttributeNotMatched":
+        return ConfigurationError(f"{where}: {_text(error)}. No host takes writes: name the primary.")
+    if isinstance(error, OSError):
+        return UnreachableError(f"{where}: {_text(error)}. Is the server up, and this its address?")
+    return UnreachableError(f"{where}: {type(error).__name__}: {_text(error)}.")
+
+
+def revision_failure(error: Exception, service: Service, user: str) -> MigrationError:
+    """Return what to tell when Alembic failed over a connection: in which revision's line, with which SQLSTATE.
+
+    Args:
+        error: what was raised inside Alembic.
+        service: whose revision it was.
+        user: the role that ran it, for the GRANT that would help.
+
+    """
+    state = sqlstate(error)
+    place = _place(error, service)
+    where = f"{service}: {place}" if place else f"{service}"
+    text = f"{_text(error)}{f' [{state}]' if state else ''}"
+    if state in _LOCK:
+        return LockNotObtainedError(f"{where}: {_LOCK[state]}. It was rolled back; run the command again.")
+    if state == "42501" and "schema" in text:
+        schema = text.partition("schema ")[2].split(" ")[0]
+        return AccessDeniedError(f'{where}: {text}. Its owner can run: GRANT CREATE ON SCHEMA {schema} TO "{user}";')
+    if state == "42501":
+        return AccessDeniedError(f"{where}: {text}. Grant it, or run as the owner.")
+    if state == "25006":
+        return ConfigurationError(f"{where}: {text}. The server is read-only or a standby: name the primary.")
+    if state in _TEMPORARY or _is_lost(error, state):
+        return UnreachableError(
+            f"{where}: the connection was lost ({text}). It is applied whole or not at all: "
+            f"look with `inv db.current --service {service}`, then run the command again."
+        )
+    if "multiple commands" in text:
+        text += ". One statement for each op.execute(): asyncpg prepares them one by one"
+    return MigrationError(f"{where}: {text}. It was rolled back, except for what its autocommit blocks had done.")
+
+
+def _is_lost(error: Exception, state: str | None) -> bool:
+    if state is not None:
+        return state.startswith("08")
+    return isinstance(error, ConnectionError) or (isinstance(error, DBAPIError) and error.connection_invalidated)
+
+
+def _text(error: Exception) -> str:
+    """Return the server's own words, in one line, without the class names that drivers put before them."""
+    original: BaseException = error.orig if isinstance(error, DBAPIError) and error.orig else error
+    text = str(original).splitlines()[0] if str(original) else type(original).__name__
+    if text.startswith("<class "):
+        text = text.partition(">: ")[2] or text
+    if isinstance(original, OSError) and "Multiple exceptions" in text:
+        text = "connection refused"
+    detail = getattr(original.__cause__, "detail", None) or getattr(original, "detail", None)
+    return text.rstrip(".") + (f" ({detail.rstrip('.')})" if isinstance(detail, str) else "")
+
+
+def _place(error: Exception, service: Service) -> str | None:
+    """Return file and line of the service's own revision in a traceback."""
+    for frame in reversed(extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if path.is_relative_to(service.versions):
+            return f"{service.relative(path)}:{frame.lineno}"
+    return None
