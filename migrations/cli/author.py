@@ -1,0 +1,40 @@
+"""db.revision and db.merge: what writes a revision file."""
+
+from invoke.context import Context
+
+from migrations.cli import console
+from migrations.cli.task import SERVICE, exactly_one, run, task
+from migrations.errors import UsageError
+
+__all__ = ["merge", "revision"]
+
+
+@task(
+    iterable=["service"],
+    help={
+        "service": SERVICE,
+        "m": "What the revision does; it becomes the file's name.",
+        "empty": "Write a blank revision, without comparing; no database is connected to.",
+    },
+)
+def revision(_: Context, service: list[str], m: str = "", empty: bool = False) -> None:
+    """Write a revision: the difference of models and database."""
+    from migrations import authoring
+
+    chosen = exactly_one(service, "revision")
+    if not m:
+        raise UsageError(f'db.revision needs -m: inv db.revision --service {chosen} -m "add invoices".')
+    written = run(authoring.revision(chosen, m, empty=empty))
+    if written is None:
+        console.result(f"{chosen}: nothing changed, so nothing was written")
+        return
+    console.result(written.path)
+    console.note(f"Read it before you commit it, then run: inv db.upgrade --service {chosen}")
+
+
+@task(iterable=["service"], help={"service": SERVICE, "m": "What is merged; it becomes the file's name."})
+def merge(_: Context, service: list[str], m: str = "merge heads") -> None:
+    """Write a revision that joins two heads of one service."""
+    from migrations import authoring
+
+    console.result(run(authoring.merge(exactly_one(service, "merge"), m)).path)

@@ -1,0 +1,88 @@
+"""Output: results on stdout, where they can be piped; logs and progress on stderr."""
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+__all__ = ["configure_logging", "confirm", "is_live", "note", "progress", "result", "result_json", "table"]
+
+_FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
+_WIDE = 300
+"""Columns for a table that no terminal shows: nothing in it may be cut."""
+
+
+class _Handler(logging.Handler):
+    """Write to whatever ``sys.stderr`` is now: a progress line on a terminal replaces it for a while."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)
+
+
+def configure_logging(*, debug: bool) -> None:
+    """Send the log lines of Alembic and of this project to stderr, with time, logger, level and message."""
+    handler = _Handler()
+    handler.setFormatter(logging.Formatter(_FORMAT))
+    logging.basicConfig(handlers=[handler], level=logging.DEBUG if debug else logging.WARNING, force=True)
+    for name in ("alembic", "migrations"):
+        logging.getLogger(name).setLevel(logging.DEBUG if debug else logging.INFO)
+    if not debug:
+        logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
+
+
+def result(text: str) -> None:
+    """Print a result."""
+    print(text)
+
+
+def result_json(value: Any) -> None:
+    """Print a result for another program."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def note(text: str) -> None:
+    """Tell a person something beside the result."""
+    print(text, file=sys.stderr)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a result as a table, whole also where no terminal shows it."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
+    for row in rows:
+        shown.add_row(*(Text(cell, overflow="fold") for cell in row))
+    Console(width=None if sys.stdout.isatty() else _WIDE).print(shown)
+
+
+def is_live() -> bool:
+    """Whether a person watches: then progress may be drawn, and a line may be overwritten."""
+    return sys.stderr.isatty()
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str], None]]:
+    """Yield a function that tells what long work is at: a live line on a terminal, plain lines elsewhere."""
+    if not is_live():
+        yield note
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    with Console(stderr=True).status(Text("")) as live:
+        yield lambda text: live.update(Text(text))
+
+
+def confirm(question: str, *, yes: bool) -> bool:
+    """Ask before something is lost; ``--yes`` has answered, and where nobody can answer, nothing is done."""
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        note(f"{question} Nobody can answer here: add --yes.")
+        return False
+    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")

@@ -1,0 +1,223 @@
+"""db.current, db.heads, db.history, db.show, db.status, db.check, db.env, db.services: what only reads."""
+
+from collections.abc import Coroutine
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+
+from migrations.cli import console
+from migrations.cli.task import SERVICE, SERVICES, SIGNALS, exactly_one, run, selected, task
+from migrations.errors import DifferenceError, MigrationError, UsageError, gravest
+
+if TYPE_CHECKING:
+    from migrations.discovery import Service
+    from migrations.revisions import Revision
+
+__all__ = ["check", "current", "env", "heads", "history", "services", "show", "status"]
+
+_JSON = "Print JSON, for another program."
+
+
+@task(iterable=["service"], help={"service": SERVICES, "json": _JSON})
+def current(_: Context, service: list[str], json: bool = False) -> None:
+    """Show the revision that each database is at."""
+    from migrations import commands, settings
+
+    chosen = selected(service)
+    settings.load_many(chosen)
+    found, errors = _each(chosen, commands.current)
+    if json:
+        console.result_json({name: [_plain(revision) for revision in revisions] for name, revisions in found.items()})
+    else:
+        for name, revisions in found.items():
+            console.result(f"{name}: {', '.join(_line(revision) for revision in revisions) or 'base'}")
+    _fail(errors, len(chosen))
+
+
+@task(iterable=["service"], help={"service": SERVICES, "json": _JSON})
+def heads(_: Context, service: list[str], json: bool = False) -> None:
+    """Show the newest revision of each service's files."""
+    from migrations import commands
+
+    chosen = selected(service)
+    found, errors = _each(chosen, commands.history)
+    if json:
+        console.result_json({name: list(history.heads) for name, history in found.items()})
+    else:
+        for name, history in found.items():
+            heads_only = [_line(revision) for revision in history.revisions if revision.is_head]
+            console.result(f"{name}: {', '.join(heads_only) or 'no revisions'}")
+    _fail(errors, len(chosen))
+
+
+@task(iterable=["service"], help={"service": SERVICES, "json": _JSON})
+def history(_: Context, service: list[str], json: bool = False) -> None:
+    """List each service's revisions, newest first."""
+    from migrations import commands
+
+    chosen = selected(service)
+    found, errors = _each(chosen, commands.history)
+    if json:
+        console.result_json({name: [_plain(revision) for revision in one.revisions] for name, one in found.items()})
+    else:
+        for name, one in found.items():
+            prefix = f"{name}: " if len(chosen) > 1 else ""
+            for revision in one.revisions:
+                down = ", ".join(revision.down_revision) or "<base>"
+                console.result(f"{prefix}{down} -> {_line(revision)}")
+    _fail(errors, len(chosen))
+
+
+@task(iterable=["service"], help={"service": SERVICE, "revision": "A revision's id or its beginning, or head."})
+def show(_: Context, service: list[str], revision: str = "head") -> None:
+    """Show one revision: its place and the text of its file."""
+    from migrations import commands
+
+    chosen = exactly_one(service, "show")
+    found = run(commands.history(chosen))
+    matches = [
+        one for one in found.revisions if one.revision.startswith(revision) or (revision == "head" and one.is_head)
+    ]
+    if len(matches) != 1:
+        problem = "is not in this history" if not matches else "is the beginning of several"
+        raise UsageError(f"{chosen}: revision {revision!r} {problem}. `inv db.history --service {chosen}` lists them.")
+    console.note(matches[0].path)
+    console.result((chosen.root / Path(matches[0].path)).read_text(encoding="utf-8").rstrip())
+
+
+@task(iterable=["service"], help={"service": SERVICES, "json": _JSON})
+def status(_: Context, service: list[str], json: bool = False) -> None:
+    """Show target, current, head and pending of all services."""
+    from migrations import fleet
+
+    found = run(fleet.status(selected(service)))
+    if json:
+        console.result_json([{**asdict(one), "error": one.error and str(one.error)} for one in found])
+    else:
+        rows = [
+            [
+                one.service,
+                one.target or "-",
+                ", ".join(one.current) or ("-" if one.error else "base"),
+                one.head or "-",
+                "-" if one.pending is None else str(one.pending),
+                one.state,
+            ]
+            for one in found
+        ]
+        console.table(["service", "target", "current", "head", "pending", "state"], rows)
+    errors = [one.error for one in found if one.error]
+    for error in errors:
+        console.note(str(error))
+    _fail(errors, len(found))
+
+
+@task(iterable=["service"], help={"service": SERVICES, "json": _JSON})
+def check(_: Context, service: list[str], json: bool = False) -> None:
+    """Compare models with databases; exit code 3 if they differ."""
+    from migrations import authoring, settings
+
+    chosen = selected(service)
+    settings.load_many(chosen)
+    found, errors = _each(chosen, authoring.check)
+    if json:
+        console.result_json([asdict(one) for one in found.values()])
+    else:
+        for one in found.values():
+            for line in one.differences:
+                console.result(f"{one.service}: {line}")
+            if not one.differences:
+                console.result(f"{one.service}: no difference between the models and {one.target}")
+    different = [
+        DifferenceError(
+            f"{name}: {len(one.differences)} differences. `inv db.revision --service {name}` writes them down."
+        )
+        for name, one in found.items()
+        if one.differences
+    ]
+    for error in different:
+        console.note(str(error))
+    _fail([*errors, *different], len(chosen))
+
+
+@task(iterable=["service"], help={"service": SERVICES, "json": _JSON})
+def env(_: Context, service: list[str], json: bool = False) -> None:
+    """List settings with their origin; passwords are masked."""
+    from migrations import envfile, settings
+
+    chosen = selected(service)
+    loaded = settings.load_many(chosen)
+    found = {one.name: [values[0] for values in envfile.collect(one).values() if values] for one in chosen}
+    if json:
+        console.result_json(
+            {
+                name: [{"key": one.key, "value": one.shown, "origin": str(one.origin)} for one in values]
+                for name, values in found.items()
+            }
+        )
+    else:
+        rows = [[name, one.key, one.shown, str(one.origin)] for name, values in found.items() for one in values]
+        console.table(["service", "key", "value", "origin"], rows)
+    errors = [one for one in loaded if isinstance(one, MigrationError)]
+    for error in errors:
+        console.note(str(error))
+    _fail(errors, len(chosen))
+
+
+@task(iterable=["service"], help={"service": SERVICES, "json": _JSON})
+def services(_: Context, service: list[str], json: bool = False) -> None:
+    """List the services on disk; nothing is connected to."""
+    from migrations import settings
+    from migrations.revisions import read
+
+    chosen = selected(service)
+    rows = []
+    for one, loaded in zip(chosen, settings.load_many(chosen), strict=True):
+        target = None if isinstance(loaded, MigrationError) else loaded.target
+        table = one.version_table if isinstance(loaded, MigrationError) else loaded.version_table
+        rows.append(
+            {
+                "service": one.name,
+                "target": target,
+                "version_table": table,
+                "models": one.models,
+                "revisions": len(read(one).revisions),
+            }
+        )
+    if json:
+        console.result_json(rows)
+    else:
+        cells = [["no DSN" if value is None else str(value) for value in row.values()] for row in rows]
+        console.table(["service", "target", "version table", "models", "revisions"], cells)
+
+
+def _each(chosen: "tuple[Service, ...]", work: Any) -> tuple[dict[str, Any], list[MigrationError]]:
+    """Run one command for each service; an error of one is told at once, and doesn't stop the others."""
+    found: dict[str, Any] = {}
+    errors: list[MigrationError] = []
+    for service in chosen:
+        try:
+            coroutine: Coroutine[Any, Any, Any] = work(service)
+            found[service.name] = run(coroutine)
+        except MigrationError as error:
+            if error.exit_code > SIGNALS:
+                raise
+            console.note(str(error))
+            errors.append(error)
+    return found, errors
+
+
+def _fail(errors: list[MigrationError], count: int) -> None:
+    if errors:
+        raise Exit("" if count == 1 else f"{len(errors)} of {count} services need a look.", code=gravest(errors))
+
+
+def _line(revision: "Revision") -> str:
+    return f"{revision.revision}{' (head)' if revision.is_head else ''}, {revision.message}"
+
+
+def _plain(revision: "Revision") -> dict[str, Any]:
+    return {**asdict(revision), "down_revision": list(revision.down_revision)}

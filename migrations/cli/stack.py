@@ -1,0 +1,105 @@
+"""up and down: everything that a developer's machine needs, and its end."""
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+
+from migrations.cli import console
+from migrations.cli.task import SIGNALS, run, task
+from migrations.discovery import select
+from migrations.errors import MigrationError, UsageError, gravest
+
+if TYPE_CHECKING:
+    from migrations.commands import Step
+    from migrations.settings import Settings
+
+__all__ = ["down", "up"]
+
+
+@task()
+def up(_: Context) -> None:
+    """Provide PostgreSQL, databases and .env files; upgrade all."""
+    from migrations import local, settings
+
+    services = select([])
+    done: list[str] = []
+    errors: list[MigrationError] = []
+    rows: list[list[str]] = []
+    with console.progress() as progress:
+        lacking = [service for service in services if local.lacks_dsn(service)]
+        if lacking or any(local.made_here(service) for service in services):
+            cluster, started = local.ensure_cluster(services, progress)
+            done += [f"PostgreSQL {cluster.version}"] if started else []
+            for service in lacking:
+                progress(f"Writing {service.relative(service.env_file)}")
+                local.write_env(service, cluster)
+                done.append(str(service.env_file))
+        for loaded in settings.load_many(services):
+            began = time.monotonic()
+            try:
+                row = _raise_one(loaded, done, progress)
+            except MigrationError as error:
+                if error.exit_code > SIGNALS:
+                    raise
+                errors.append(error)
+                row = ["-", "-", "failed"]
+            rows.append([*row, f"{time.monotonic() - began:.2f}"])
+    rows = [[service.name, *row] for service, row in zip(services, rows, strict=True)]
+    console.table(["service", "target", "revision", "state", "seconds"], rows)
+    for failure in errors:
+        console.note(str(failure))
+    if errors:
+        raise Exit(f"{len(errors)} of {len(services)} services failed.", code=gravest(errors))
+    console.result("Everything is up." if done else "Nothing to do: everything was up, and every service at head.")
+
+
+def _raise_one(loaded: "Settings | MigrationError", done: list[str], progress: Callable[[str], None]) -> list[str]:
+    """Bring one service up, where its database is on this machine; note in *done* what was changed."""
+    from migrations import commands, database, local
+
+    if isinstance(loaded, MigrationError):
+        raise loaded
+    if not loaded.dsn.is_local:
+        return [loaded.target, "-", "left alone: not on this machine"]
+    admin = local.admin_for(loaded.dsn)
+    if admin:
+        done += run(database.create(loaded, admin, set_password=local.made_here(loaded.service)))
+    progress(f"Upgrading {loaded.service} -> {loaded.target}")
+    outcome = run(commands.upgrade(loaded.service, step=_step(loaded.service.name, progress)))
+    done += outcome.applied
+    state = f"{len(outcome.applied)} applied" if outcome.applied else "at head"
+    return [loaded.target, ", ".join(outcome.after) or "base", state]
+
+
+def _step(name: str, progress: Callable[[str], None]) -> "Step | None":
+    """Return what draws one service's progress; where nothing is drawn, Alembic's log lines tell as much."""
+    if not console.is_live():
+        return None
+    return lambda _, number, count: progress(f"Upgrading {name}: {number} of {count}")
+
+
+@task(help={"purge": "Remove the server's data too; asks first.", "yes": "Don't ask."})
+def down(_: Context, purge: bool = False, yes: bool = False) -> None:
+    """Stop the project's own PostgreSQL; --purge removes its data."""
+    from migrations import local
+
+    cluster = local.cluster()
+    if not cluster:
+        console.result("Nothing to do: the project has no PostgreSQL of its own")
+        return
+    if purge:
+        if not console.confirm(f"Remove PostgreSQL {cluster.version} in {cluster.home} with all its data?", yes=yes):
+            raise UsageError("Nothing was changed.")
+        cluster.remove()
+        console.result(f"PostgreSQL {cluster.version} is stopped, and its data removed; the .env files stay")
+        return
+    was_running = cluster.is_running()
+    cluster.stop()
+    console.result(
+        f"PostgreSQL {cluster.version} is stopped; its data stays in {cluster.home}"
+        if was_running
+        else "Nothing to do: the project's own PostgreSQL does not run"
+    )

@@ -1,0 +1,105 @@
+"""What all tasks share: how an option is declared, how a coroutine runs, how an error becomes a line and a code."""
+
+import asyncio
+import functools
+import logging
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from invoke.exceptions import Exit
+from invoke.tasks import Task
+from invoke.tasks import task as invoke_task
+
+from migrations.cli import console
+from migrations.discovery import Service, find, select
+from migrations.errors import MigrationError, UsageError
+
+__all__ = ["SERVICE", "SERVICES", "SIGNALS", "exactly_one", "run", "selected", "task"]
+
+T = TypeVar("T")
+
+SIGNALS = 128
+"""Exit codes above are the shell's for a signal: 128 and its number. They end a command for all services."""
+
+SERVICES = "A service's name; may be repeated. All services where it is missing."
+SERVICE = "The service's name."
+
+
+class StoppedError(MigrationError):
+    """A signal ended the command."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(
+            f"Stopped by {signal.Signals(number).name}. Each revision is applied whole or not at all; "
+            f"`inv db.status` says where every service is."
+        )
+        self.exit_code = SIGNALS + number  # the shell's convention
+
+
+def task(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
+    """Declare a task whose options are long ones, and whose errors are one line each.
+
+    Invoke would give ``--sql`` the flag ``-q``, and move such flags about when a parameter is added.
+    """
+
+    def declare(body: Callable[..., None]) -> Task[Any]:
+        @functools.wraps(body)
+        def safe(*arguments: Any, **keywords: Any) -> None:
+            debug = logging.getLogger().level == logging.DEBUG  # Invoke's own --debug has set it
+            console.configure_logging(debug=debug)
+            try:
+                body(*arguments, **keywords)
+            except MigrationError as error:
+                if debug:
+                    traceback.print_exception(error)
+                raise Exit(str(error), code=error.exit_code) from None
+            except KeyboardInterrupt:
+                raise Exit(str(StoppedError(signal.SIGINT)), code=SIGNALS + signal.SIGINT) from None
+            except BrokenPipeError:
+                sys.stderr.close()  # `| head` has read enough
+
+        declared: Task[Any] = invoke_task(auto_shortflags=False, positional=[], **options)(safe)
+        return declared
+
+    return declare
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a command to its end, or until SIGINT, SIGTERM or SIGHUP: each rolls back and disconnects first."""
+    received: list[int] = []
+
+    async def guarded() -> T:
+        work = asyncio.ensure_future(coroutine)
+        loop = asyncio.get_running_loop()
+
+        def stop(number: int) -> None:
+            received.append(number)
+            work.cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, stop, number)
+        return await work
+
+    try:
+        return asyncio.run(guarded())
+    except (asyncio.CancelledError, MigrationError):
+        if received:
+            raise StoppedError(received[0]) from None
+        raise
+
+
+def selected(names: list[str]) -> tuple[Service, ...]:
+    """Return the services that were named, or all of them."""
+    return select(names)
+
+
+def exactly_one(names: list[str], command: str) -> Service:
+    """Return the one service that a writing command demands."""
+    if len(names) != 1:
+        problem = "needs --service" if not names else "takes one --service only"
+        known = ", ".join(service.name for service in select([]))
+        raise UsageError(f"db.{command} {problem}. Services: {known}.")
+    return find(names[0])

@@ -1,0 +1,17 @@
+"""The Invoke collection: ``inv --list`` shows it, and each task is at home in the module it comes from."""
+
+from invoke.collection import Collection
+
+from migrations.cli import apply, author, databases, inspect, servers
+from migrations.cli.stack import down, up
+
+_DB = (
+    *(apply.upgrade, apply.downgrade, apply.stamp, apply.alembic),
+    *(author.revision, author.merge),
+    *(inspect.current, inspect.heads, inspect.history, inspect.show, inspect.status, inspect.check),
+    *(inspect.env, inspect.services),
+    *(databases.create, databases.drop),
+)
+_PG = (servers.start, servers.stop, servers.status, servers.versions, servers.fetch)
+
+namespace = Collection(up, down, db=Collection("db", *_DB), pg=Collection("pg", *_PG))
