@@ -1,0 +1,118 @@
+"""Fixtures: a real server, databases of a test's own on it, and a small monorepo."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from migrations.dsn import Dsn
+from migrations.envfile import KEYS
+from migrations.postgres import VERSIONS, Server, throwaway
+from tests.monorepo import Monorepo
+
+PASSWORD = "p%40@ $w#:/?'\"\\é"
+"""Of every role that the tests make: whatever works here works with any password."""
+
+_numbers = count(1)
+_seen = pytest.StashKey[str]()
+
+
+@pytest.fixture(scope="session")
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A throw-away server of POSTGRES_VERSION, by default the newest; it is gone after the tests."""
+    with throwaway(os.environ.get("POSTGRES_VERSION", VERSIONS[-1])) as provided:
+        version = query(provided.admin, "SHOW server_version")[0][0]
+        assert version.split(".")[0] == provided.version
+        request.config.stash[_seen] = f"server_version {version} ({provided.source})"
+        yield provided
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say which server the tests ran on."""
+    if _seen in config.stash:
+        terminalreporter.write_line(config.stash[_seen])
+
+
+@pytest.fixture
+def database(server: Server) -> Callable[..., Dsn]:
+    """Make databases, each with a role that owns it and is no superuser.
+
+    ``database()`` makes both; ``database(shared=dsn)`` a role beside, which may create tables in that one.
+    """
+
+    def make(*, shared: Dsn | None = None, password: str = PASSWORD) -> Dsn:
+        worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+        role = f"app{worker}_{os.getpid()}_{next(_numbers)}"
+        name = shared.database if shared else role
+        literal = "'" + password.replace("'", "''") + "'"
+        if "\\" in password:
+            literal = " E" + literal.replace("\\", "\\\\")
+        query(server.admin, f'CREATE ROLE "{role}" LOGIN PASSWORD {literal}')
+        if shared is None:
+            query(server.admin, f'CREATE DATABASE "{name}" OWNER "{role}"')
+        inside = Dsn(server.admin.user, name, server.admin.hosts, server.admin.password)
+        query(inside, f'GRANT USAGE, CREATE ON SCHEMA public TO "{role}"')
+        return Dsn(role, name, server.admin.hosts, password)
+
+    return make
+
+
+@pytest.fixture
+def monorepo(tmp_path: Path) -> Iterator[Monorepo]:
+    """A small monorepo of the test's own, whose services can also be imported in this process."""
+    before = set(sys.modules)
+    path = list(sys.path)
+    yield Monorepo.make(tmp_path / "repo")
+    sys.path[:] = path
+    for name in set(sys.modules) - before:
+        if name.partition(".")[0] in ("services", "shared_models"):
+            del sys.modules[name]
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.endswith(tuple(KEYS)) or name.startswith("PG"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _services_of_one_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the services that another test imported: their package has the same name in every monorepo."""
+    for name in list(sys.modules):
+        if name.partition(".")[0] == "services":
+            monkeypatch.delitem(sys.modules, name)
+
+
+def query(dsn: Dsn, sql: str, *arguments: object) -> list[Any]:
+    """Run one statement on a connection of its own, and return its rows."""
+
+    async def run() -> list[Any]:
+        connection = await asyncpg.connect(**dsn.connect_args())
+        try:
+            return list(await connection.fetch(sql, *arguments))
+        finally:
+            await connection.close()
+
+    return wait(run())
+
+
+def wait(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine to its end."""
+    return asyncio.run(coroutine)
+
+
+def tables(dsn: Dsn) -> set[str]:
+    """Return the tables of a database, outside the system's schemas."""
+    rows = query(
+        dsn,
+        "SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind IN ('r', 'p') "
+        "AND nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema'",
+    )
+    return {row[0] for row in rows}
