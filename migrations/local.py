@@ -16,9 +16,10 @@ from migrations.postgres.account import reachable_folder
 from migrations.postgres.binaries import VERSIONS, provide
 from migrations.postgres.cluster import SUPERUSER, Cluster, free_port
 
-__all__ = ["admin_for", "cluster", "ensure_cluster", "home", "lacks_dsn", "made_here", "write_env"]
+__all__ = ["admin_for", "cluster", "ensure_cluster", "example", "home", "lacks_dsn", "made_here", "write_env"]
 
 _PORTS = range(54318, 54399)
+_KEY = "DATABASE_DSN="
 _MARK = "# Made by `inv up` for the project's own PostgreSQL."
 
 
@@ -74,19 +75,12 @@ def write_env(service: Service, server: Cluster) -> None:
         ConfigurationError: the example has no DATABASE_DSN to fill in.
 
     """
-    where = service.relative(service.env_example)
-    try:
-        lines = service.env_example.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise ConfigurationError(f"{where} can't be read: {error.strerror}. {service}/.env is made from it.") from error
-    filled = [_fill(line, service, server) if line.startswith("DATABASE_DSN=") else line for line in lines]
-    if filled == lines:
-        raise ConfigurationError(
-            f"{where}: DATABASE_DSN is missing, so {service.relative(service.env_file)} can't be made."
-        )
+    dsn = example(service)
+    filled = f"{_KEY}postgresql://{dsn.user}:{dsn.password}@127.0.0.1:{server.port}/{dsn.database}"
+    lines = [filled if line.startswith(_KEY) else line for line in _example_lines(service)]
     descriptor = os.open(service.env_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write("\n".join([_MARK, *filled]) + "\n")
+        file.write("\n".join([_MARK, *lines]) + "\n")
 
 
 def admin_for(dsn: Dsn, root: Path = ROOT) -> Dsn | None:
@@ -98,7 +92,26 @@ def admin_for(dsn: Dsn, root: Path = ROOT) -> Dsn | None:
     return admin if replace(admin, database=dsn.database).identity == dsn.identity else None
 
 
-def _fill(line: str, service: Service, server: Cluster) -> str:
-    text = line.replace("<service>", service.name).replace("<password>", secrets.token_urlsafe(18))
-    example = parse(text.partition("=")[2].strip("'\""), f"{service.relative(service.env_example)}: DATABASE_DSN")
-    return f"DATABASE_DSN=postgresql://{example.user}:{example.password}@127.0.0.1:{server.port}/{example.database}"
+def example(service: Service) -> Dsn:
+    """Return the DSN of a service's .env.example, its placeholders filled with the service's name.
+
+    Services whose examples name one database share it.
+
+    Raises:
+        ConfigurationError: the example can't be read, or has no valid DATABASE_DSN.
+
+    """
+    where = service.relative(service.env_example)
+    for line in _example_lines(service):
+        if line.startswith(_KEY):
+            text = line.removeprefix(_KEY).strip("'\"").replace("<service>", service.name)
+            return parse(text.replace("<password>", secrets.token_urlsafe(18)), f"{where}: DATABASE_DSN")
+    raise ConfigurationError(f"{where}: DATABASE_DSN is missing, so no .env can be made from it.")
+
+
+def _example_lines(service: Service) -> list[str]:
+    try:
+        return service.env_example.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        where = service.relative(service.env_example)
+        raise ConfigurationError(f"{where} can't be read: {error.strerror}. A .env is made from it.") from error

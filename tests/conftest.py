@@ -65,14 +65,21 @@ def database(server: Server) -> Callable[..., Dsn]:
 
 @pytest.fixture
 def monorepo(tmp_path: Path) -> Iterator[Monorepo]:
-    """A small monorepo of the test's own, whose services can also be imported in this process."""
-    before = set(sys.modules)
+    """A small monorepo of the test's own, whose services can also be imported in this process.
+
+    The package ``services`` has the same name in every monorepo, so what is loaded of it is set aside meanwhile.
+    """
+    aside = {name: sys.modules.pop(name) for name in list(sys.modules) if _is_of_a_monorepo(name)}
     path = list(sys.path)
     yield Monorepo.make(tmp_path / "repo")
     sys.path[:] = path
-    for name in set(sys.modules) - before:
-        if name.partition(".")[0] in ("services", "shared_models"):
-            del sys.modules[name]
+    for name in [name for name in sys.modules if _is_of_a_monorepo(name)]:
+        del sys.modules[name]
+    sys.modules.update(aside)
+
+
+def _is_of_a_monorepo(module: str) -> bool:
+    return module.partition(".")[0] in ("services", "shared_models")
 
 
 @pytest.fixture(autouse=True)
@@ -80,14 +87,6 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.endswith(tuple(KEYS)) or name.startswith("PG"):
             monkeypatch.delenv(name)
-
-
-@pytest.fixture(autouse=True)
-def _services_of_one_root(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget the services that another test imported: their package has the same name in every monorepo."""
-    for name in list(sys.modules):
-        if name.partition(".")[0] == "services":
-            monkeypatch.delitem(sys.modules, name)
 
 
 def query(dsn: Dsn, sql: str, *arguments: object) -> list[Any]:
@@ -101,6 +100,20 @@ def query(dsn: Dsn, sql: str, *arguments: object) -> list[Any]:
             await connection.close()
 
     return wait(run())
+
+
+def run_script(dsn: Dsn, statements: list[str]) -> None:
+    """Run statements one after the other on one connection, as psql runs a file."""
+
+    async def run() -> None:
+        connection = await asyncpg.connect(**dsn.connect_args())
+        try:
+            for statement in statements:
+                await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    wait(run())
 
 
 def wait(coroutine: Coroutine[Any, Any, Any]) -> Any:

