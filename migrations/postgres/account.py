@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import TypedDict
 
-__all__ = ["Identity", "give", "identity", "reachable_folder"]
+__all__ = ["Identity", "give", "identity", "make_folder", "reachable_folder"]
 
 _ACCOUNTS = ("postgres", "nobody")
 
@@ -48,3 +48,11 @@ def reachable_folder(preferred: Path, fallback: Path) -> Path:
         return preferred
     parents = [parent for parent in preferred.absolute().parents if parent.exists()]
     return preferred if all(parent.stat().st_mode & 0o001 for parent in parents) else fallback
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, with those above it, that every account may enter, whatever the umask."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    for folder in reversed(missing):
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o755)

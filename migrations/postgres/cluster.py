@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from migrations.errors import ConfigurationError, UnreachableError
-from migrations.postgres.account import give, identity
+from migrations.postgres.account import give, identity, make_folder
 from migrations.postgres.binaries import Binaries, provide
 
 __all__ = ["SUPERUSER", "Cluster", "free_port"]
@@ -69,7 +69,7 @@ class Cluster:
 
         """
         cluster = cls(home, binaries.version, port, secrets.token_urlsafe(24))
-        home.mkdir(parents=True, exist_ok=True)
+        make_folder(home)
         give(home)
         try:
             cluster._initdb(binaries, throwaway=throwaway)
