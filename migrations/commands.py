@@ -71,8 +71,8 @@ async def upgrade(
 
     """
     found = _history(service)
-    _check_target(found, revision)
     head = found.single_head() if revision in ("head", "heads") else None
+    _check_target(found, revision)
     async with connect(found, engine) as session:
         before = await session.applied()
         if revision in ("head", "heads") and before == ((head,) if head else ()):
@@ -160,10 +160,10 @@ async def sql(service: str | Service, revision: str, *, down: bool = False) -> s
 
     """
     found = _history(service)
+    if not down and revision.endswith(("head", "heads")):
+        found.single_head()
     for part in revision.split(":"):
         _check_target(found, part)
-    if not down and revision.endswith("head"):
-        found.single_head()
     if down and ":" not in revision:
         raise UsageError(f"{found.service}: a downgrade as SQL needs where it starts: --revision {revision} "
                          f"becomes --revision {(found.heads or ('head',))[0]}:{revision}.")  # fmt: skip

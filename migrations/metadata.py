@@ -4,12 +4,13 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 from sqlalchemy import CheckConstraint, Enum, MetaData, Table
 from sqlalchemy import inspect as sa_inspect
 from sqlalchemy.exc import NoReferencedTableError, SQLAlchemyError
 from sqlalchemy.orm import Mapper
-from sqlalchemy.types import ARRAY
+from sqlalchemy.types import ARRAY, TypeEngine
 
 from migrations.discovery import Service, discover
 from migrations.errors import ConfigurationError
@@ -71,7 +72,9 @@ def assemble(service: Service) -> MetaData:
             raise ConfigurationError(
                 f"{place}: two exported models map the table {table.key}. Remove one from __all__."
             )
-        _hoist_checks(table.to_metadata(target))
+        copy = table.to_metadata(target)
+        _keep_schemas_of_enums(table, copy)
+        _hoist_checks(copy)
     _refuse_foreign_keys_to_nowhere(target, place)
     return target
 
@@ -137,12 +140,28 @@ def _refuse_unexported(service: Service, module: ModuleType, tables: Iterable[Ta
                 )
 
 
+def _keep_schemas_of_enums(table: Table, copy: Table) -> None:
+    """Leave each enum type where the models look for it: ``to_metadata`` moves some into the metadata's schema."""
+    for column in table.columns:
+        original, copied = (_enum(found.type) for found in (column, copy.columns[column.key]))
+        if original is not None and copied is not None:
+            copied.schema = original.schema
+
+
+def _enum(kind: TypeEngine[Any]) -> Enum | None:
+    """Return the enum type that a column is of, or has an array of."""
+    item = kind.item_type if isinstance(kind, ARRAY) else kind
+    return item if isinstance(item, Enum) and item.native_enum and item.name else None
+
+
 def _hoist_checks(table: Table) -> None:
     """Move the CHECKs written inside a column to its table, where Alembic's ``create_table`` sees them."""
     for column in table.columns:
         for check in [found for found in column.constraints if isinstance(found, CheckConstraint)]:
             column.constraints.discard(check)
-            table.append_constraint(CheckConstraint(check.sqltext, name=check.name, info=check.info))
+            table.append_constraint(
+                CheckConstraint(check.sqltext, name=check.name, info=check.info, **check.dialect_kwargs)
+            )
 
 
 def _refuse_foreign_keys_to_nowhere(metadata: MetaData, place: str) -> None:
@@ -162,6 +181,6 @@ def _refuse_foreign_keys_to_nowhere(metadata: MetaData, place: str) -> None:
 def _enums(metadata: MetaData) -> Iterator[tuple[str | None, str]]:
     for table in metadata.tables.values():
         for column in table.columns:
-            kind = column.type.item_type if isinstance(column.type, ARRAY) else column.type
-            if isinstance(kind, Enum) and kind.native_enum and kind.name:
-                yield (kind.schema or metadata.schema, kind.name)
+            enum = _enum(column.type)
+            if enum is not None and enum.name:
+                yield (enum.schema, enum.name)

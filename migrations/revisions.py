@@ -1,5 +1,6 @@
 """The history of one service: its revision files, read without a database."""
 
+import threading
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +20,10 @@ __all__ = ["History", "Revision", "config", "read"]
 
 _REVISION_CHARACTERS = 32
 """The width of ``version_num``: PostgreSQL refuses a longer one only at upgrade."""
+
+
+_WARNINGS = threading.Lock()
+"""The filters of warnings are of the process: of two threads that change them, one would put back the other's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +112,10 @@ def config(
         attributes={"service": service, **(attributes or {})},
         **options,
     )
-    found.stdout = found.output_buffer = output or StringIO()  # the library prints nothing
+    # the library prints nothing: neither results, nor "Generating …" beside them
+    found.stdout = found.output_buffer = output or StringIO()
+    if "cmd_opts" not in options:
+        found.messaging_opts = {"quiet": True}
     # ConfigParser interpolates: a % in the path of the checkout is doubled. The DSN never comes here.
     found.set_main_option("path_separator", "newline")
     found.set_main_option("version_locations", str(service.versions).replace("%", "%%"))
@@ -126,7 +134,7 @@ def read(service: Service) -> History:
     if not service.versions.is_dir():
         return History(service, (), ScriptDirectory.from_config(config(service)))
     try:
-        with warnings.catch_warnings():
+        with _WARNINGS, warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # Alembic only warns of an id that is there twice
             directory = ScriptDirectory.from_config(config(service))
             scripts = list(directory.walk_revisions())
