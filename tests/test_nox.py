@@ -1,0 +1,77 @@
+"""The sessions: what they are called, and that a gate never passes because something was skipped."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from migrations.discovery import ROOT
+from migrations.postgres import VERSIONS
+
+SESSIONS = {"lint", "types", "tests", "migrations", "pins"}
+
+
+def nox(*words, cwd=ROOT, env=None):
+    return subprocess.run(
+        [sys.executable, "-m", "nox", *words],
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def listed():
+    return json.loads(nox("--list", "--json", "--session", *sorted(SESSIONS)).stdout)
+
+
+def test_there_is_one_migrations_session_for_each_postgresql(listed):
+    ids = [session["session"] for session in listed if session["name"] == "migrations"]
+    assert ids == [f"migrations(pg{version})" for version in VERSIONS]
+
+
+def test_the_python_axis_and_the_postgresql_axis_are_not_multiplied(listed):
+    classifiers = [line for line in (ROOT / "pyproject.toml").read_text().splitlines() if "Python :: 3." in line]
+    pythons = {session["python"] for session in listed if session["name"] == "tests"}
+    assert len(pythons) == len(classifiers) == len([session for session in listed if session["name"] == "tests"])
+    assert {session["name"] for session in listed} == SESSIONS
+
+
+def test_nox_alone_runs_lint_types_tests_and_the_matrix():
+    selected = [line.split()[1] for line in nox("--list").stdout.splitlines() if line.startswith("* ")]
+    here = f"tests-{sys.version_info.major}.{sys.version_info.minor}"
+    assert selected == ["lint", "types", here, *(f"migrations(pg{version})" for version in VERSIONS)]
+
+
+def test_a_version_that_cannot_be_provided_is_skipped_on_a_laptop_and_an_error_in_ci(tmp_path):
+    """F29: nox exits 0 where sessions were skipped, so a gate has to make an error of it."""
+    repo = tmp_path / "repo"
+    ignore = shutil.ignore_patterns(".*", "__pycache__")
+    shutil.copytree(ROOT, repo, ignore=ignore)
+    nothing = {"POSTGRES_SOURCES": "dsn"}
+    laptop = nox("-s", "migrations(pg16)", cwd=repo, env={**nothing, "CI": ""})
+    assert laptop.returncode == 0, laptop.stderr
+    assert "name a server in POSTGRES_16_DSN" in laptop.stdout + laptop.stderr
+    assert "Session migrations(pg16) skipped: PostgreSQL 16" in laptop.stderr
+    gate = nox("-s", "migrations(pg16)", cwd=repo, env={**nothing, "CI": "true"})
+    assert gate.returncode == 1
+    assert "CI must not pass without it" in gate.stderr
+
+
+def test_the_workflow_takes_its_matrix_from_nox():
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    assert "nox --list --json --session lint types tests migrations" in workflow
+    assert "pg14" not in workflow
+
+
+def test_ci_calls_the_test_command_of_the_readme():
+    readme = (ROOT / "README.md").read_text()
+    command = next(line.partition("#")[0].strip() for line in readme.splitlines() if "uv run nox  " in line)
+    assert command in (ROOT / ".ci" / "run").read_text().splitlines()
