@@ -109,6 +109,8 @@ async def stamp(
     The other arguments and the errors are those of ``upgrade``.
     """
     found = _history(service)
+    if revision == "head":
+        found.single_head()
     _check_target(found, revision)
     async with connect(found, engine) as session:
         work = lambda alembic: command.stamp(alembic, revision, purge=purge)  # noqa: E731
@@ -179,7 +181,7 @@ async def sql(service: str | Service, revision: str, *, down: bool = False) -> s
             raise
         except CommandError as error:
             raise UsageError(f"{found.service}: {' '.join(str(error).split())}") from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise revision_failure(error, found.service, "") from error
     return output.getvalue()
 

@@ -16,6 +16,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from migrations.discovery import Service
+from migrations.dsn import Dsn
 from migrations.errors import ConfigurationError, LockNotObtainedError, ResultError
 from migrations.settings import Limits, Settings
 from migrations.sqlstate import connect_failure
@@ -102,20 +104,32 @@ async def connect(settings: Settings) -> AsyncIterator[AsyncConnection]:
 
 
 @asynccontextmanager
-async def adopt(caller: AsyncEngine, limits: Limits) -> AsyncIterator[AsyncConnection]:
+async def adopt(caller: AsyncEngine, service: Service, limits: Limits) -> AsyncIterator[AsyncConnection]:
     """Take a connection from an engine of the caller's, whose pool gets nothing of ours back.
 
     The connection's session settings are changed, so it is not returned to the pool but closed.
+
+    Raises:
+        UnreachableError, AccessDeniedError, ConfigurationError: it can't be connected to; the message says why.
+
     """
-    async with caller.connect() as connection:
+    try:
+        connection = await caller.connect()
+    except Exception as error:  # noqa: BLE001 - whatever a driver raises there is explained
+        url = caller.url
+        where = Dsn(url.username or "", url.database or "", ((url.host or "", url.port or 5432),))
+        raise connect_failure(error, service, where) from None
+    try:
         await connection.execution_options(isolation_level="READ COMMITTED")
-        try:
-            for key, value in _timeouts(limits).items():
-                await connection.execute(text("SELECT set_config(:key, :value, false)"), {"key": key, "value": value})
-            await connection.commit()
-            yield connection
-        finally:
+        for key, value in _timeouts(limits).items():
+            await connection.execute(text("SELECT set_config(:key, :value, false)"), {"key": key, "value": value})
+        await connection.commit()
+        await _refuse_pooler(connection, f"{service}: the engine's database")
+        yield connection
+    finally:
+        with suppress(SQLAlchemyError, OSError):
             await connection.invalidate()
+            await connection.close()
 
 
 @asynccontextmanager
@@ -183,20 +197,26 @@ async def _holder(connection: AsyncConnection) -> str:
 
 async def _prepare(connection: AsyncConnection, settings: Settings) -> None:
     """Make sure of what no startup parameter can tell, with no transaction open afterwards."""
-    raw = await connection.get_raw_connection()
-    driver: Any = raw.driver_connection
-    row = (await connection.execute(text("SELECT pg_backend_pid(), current_setting('server_version_num')::int"))).one()
+    await _refuse_pooler(connection, f"{settings.service}: {settings.target}")
+    version = int(await connection.scalar(text("SELECT current_setting('server_version_num')")) or 0)
     await connection.commit()
-    pid, version = row
-    if driver.get_server_pid() != pid:
-        raise ConfigurationError(
-            f"{settings.service}: {settings.target} is a pooler, through which no lock of a session holds. "
-            f"Name the server itself in DATABASE_DIRECT_DSN."
-        )
     if version // 10000 >= _TRANSACTION_TIMEOUT_SINCE:
         # a startup parameter of that name is fatal on older servers
         await connection.execute(text("SELECT set_config('transaction_timeout', '0', false)"))
         await connection.commit()
+
+
+async def _refuse_pooler(connection: AsyncConnection, where: str) -> None:
+    """Compare the process that the driver was told of with the one that answers: a pooler puts itself between."""
+    raw = await connection.get_raw_connection()
+    driver: Any = raw.driver_connection
+    pid = await connection.scalar(text("SELECT pg_backend_pid()"))
+    await connection.commit()
+    if hasattr(driver, "get_server_pid") and driver.get_server_pid() != pid:
+        raise ConfigurationError(
+            f"{where} is behind a pooler, through which no lock of a session holds. "
+            f"Name the server itself in DATABASE_DIRECT_DSN."
+        )
 
 
 def _timeouts(limits: Limits) -> dict[str, str]:

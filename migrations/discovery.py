@@ -134,7 +134,7 @@ def _service(path: Path, root: Path) -> Service:
         mend = mend if _NAME.fullmatch(mend) and not keyword.iskeyword(mend) else f"service_{mend}"
         raise ConfigurationError(f"{where}: Python can't import a service of that name. Rename it to services/{mend}.")
     if not path.resolve().is_relative_to(root.resolve()):
-        raise ConfigurationError(f"{where}: the link leads out of the repository. Move the service into services/.")
+        raise UsageError(f"{where}: the link leads out of the repository. Move the service into services/.")
     excess = len(f"{service.version_table}_pkc".encode()) - _IDENTIFIER_BYTES
     if excess > 0:
         raise ConfigurationError(

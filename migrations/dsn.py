@@ -114,13 +114,18 @@ def parse(text: str, where: str) -> Dsn:
         ConfigurationError: it is no URL, not PostgreSQL's, lacks a part, or has a parameter that isn't understood.
 
     """
-    scheme, separator, _ = text.partition("://")
-    if not separator:
+    scheme, separator, rest = text.partition("://")
+    if not separator or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
         raise ConfigurationError(f"{where} is no URL. Write it as {_SHAPE}.")
     if scheme.partition("+")[0] not in _DIALECTS:
         raise ConfigurationError(f"{where} is for {scheme!r}, not for PostgreSQL. Write it as {_SHAPE}.")
     if re.search(r"<\w+>", text):
         raise ConfigurationError(f"{where} still holds the example's <placeholders>. Fill them in, or run `inv up`.")
+    if rest.count("@") > 1:
+        # make_url would take the rest of the password for a host, and the resolver would send it out
+        raise ConfigurationError(
+            f"{where} holds an unescaped '@'. Write it as %40, or give the password apart as DATABASE_PASSWORD."
+        )
     single, hosts = _several_hosts(text)
     try:
         url = make_url(single)
@@ -129,11 +134,7 @@ def parse(text: str, where: str) -> Dsn:
     query = {key: value if isinstance(value, str) else ",".join(value) for key, value in url.query.items()}
     _check_parameters(query, where)
     hosts = hosts or query.pop("host", "") or url.host or ""
-    ports = query.pop("port", "") or str(url.port or _DEFAULT_PORT)
-    if "@" in hosts:
-        raise ConfigurationError(
-            f"{where}: the password holds an unescaped '@'. Write it as %40, or give it apart as DATABASE_PASSWORD."
-        )
+    ports = query.pop("port", "") or str(_DEFAULT_PORT if url.port is None else url.port)
     for part, value in (("host", hosts), ("database", url.database), ("user", url.username)):
         if not value:
             raise ConfigurationError(f"{where} names no {part}. Write it as {_SHAPE}.")

@@ -69,7 +69,7 @@ class Setting:
         return self.value
 
 
-def collect(service: Service, environment: Mapping[str, str] = os.environ) -> dict[str, tuple[Setting, ...]]:
+def collect(service: Service, environment: Mapping[str, str] | None = None) -> dict[str, tuple[Setting, ...]]:
     """Return every setting of a service by key, all layers of it, the winning one first.
 
     Highest first: ``BILLING_<KEY>`` in the environment, ``<KEY>`` in the environment, the service's .env, the
@@ -79,6 +79,7 @@ def collect(service: Service, environment: Mapping[str, str] = os.environ) -> di
         ConfigurationError: a .env can't be read, or has a line that is no assignment.
 
     """
+    environment = os.environ if environment is None else environment
     layers: dict[str, list[Setting]] = {key: [] for key in KEYS}
     for key, settings in layers.items():
         for layer, name in ((_PREFIXED, service.env_prefix + key), (_BARE, key)):
@@ -108,7 +109,10 @@ def _read(path: Path, shown: str, layer: int) -> list[Setting]:
         ) from None
     settings: dict[str, Setting] = {}
     for binding in bindings:
-        where = f"{shown}:{binding.original.line}"
+        text = binding.original.string
+        # python-dotenv counts from the blank lines before it
+        line = binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
+        where = f"{shown}:{line}"
         if binding.error:
             raise ConfigurationError(f"{where} is no KEY=value line. Is a quote left open?")
         if binding.key is not None and binding.key in KEYS:

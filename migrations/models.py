@@ -27,7 +27,7 @@ def import_models(service: Service) -> ModuleType:
             importlib.import_module(name)
     except ConfigurationError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigurationError(f"{name} can't be imported: {_place(service, error)}") from error
     return module
 
@@ -41,7 +41,7 @@ def _refuse_elsewhere(service: Service, module: ModuleType) -> None:
         )
 
 
-def _place(service: Service, error: Exception) -> str:
+def _place(service: Service, error: BaseException) -> str:
     """Say what a failed import raised, and on which line of the repository."""
     text = " ".join(f"{type(error).__name__}: {error}".split())
     if isinstance(error, SyntaxError):

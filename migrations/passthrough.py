@@ -55,6 +55,7 @@ async def passthrough(service: str | Service, words: Sequence[str]) -> str:
 
             def work(alembic: Config) -> None:
                 alembic.stdout, alembic.cmd_opts = output, options
+                alembic.messaging_opts = {"quiet": options.quiet}
                 _run(alembic, options)
 
             if name in _CHANGING:

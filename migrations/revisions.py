@@ -1,6 +1,7 @@
 """The history of one service: its revision files, read without a database."""
 
 import threading
+import traceback
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -143,8 +144,11 @@ def read(service: Service) -> History:
         raise UsageError(f"{path}:{error.lineno}: {error.msg}. Mend the revision; nothing was run.") from error
     except (CommandError, RevisionError, KeyError, UserWarning) as error:
         raise UsageError(f"{where}: {' '.join(str(error).split())}. Nothing was run.") from error
-    except Exception as error:
-        raise UsageError(f"{where}: a revision can't be imported: {type(error).__name__}: {error}.") from error
+    except (Exception, SystemExit) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if Path(frame.filename).is_relative_to(service.versions)]
+        place = f"{service.relative(Path(own[-1].filename))}:{own[-1].lineno}" if own else where
+        raise UsageError(f"{place} can't be imported: {type(error).__name__}: {error}. Nothing was run.") from error
     revisions = tuple(Revision.of(script, service) for script in scripts)
     for revision in revisions:
         if len(revision.revision) > _REVISION_CHARACTERS:

@@ -2,7 +2,7 @@
     def quoted(value):
         return repr(value).replace("'", '"')
 %>\
-"""${message}
+"""${message if message.endswith(".") else f"{message}."}
 
 Revision ID: ${up_revision}
 Revises: ${down_revision | comma,n}

@@ -72,7 +72,7 @@ class Session:
             raise
         except CommandError as error:
             raise UsageError(f"{service}: {' '.join(str(error).split())}") from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise revision_failure(error, service, self.user) from error
 
 
@@ -88,7 +88,7 @@ async def connect(history: History, engine: AsyncEngine | None = None) -> AsyncI
     schema = schema_of(assemble(service))
     if engine is not None:
         limits = settings_module.limits(service)
-        async with connections.adopt(engine, limits) as connection:
+        async with connections.adopt(engine, service, limits) as connection:
             url = engine.url
             target = f"{url.username}@{url.host}:{url.port or 5432}/{url.database}"
             version_table = settings_module.version_table(service)

@@ -12,7 +12,7 @@ from dotenv.parser import parse_stream
 from migrations import dsn as dsns
 from migrations.discovery import Service, discover
 from migrations.dsn import Dsn
-from migrations.envfile import Setting, collect
+from migrations.envfile import KEYS, Setting, collect
 from migrations.errors import ConfigurationError, MigrationError, UsageError
 
 __all__ = ["Limits", "Settings", "duration", "limits", "load", "load_many", "version_table"]
@@ -61,7 +61,7 @@ def duration(text: str, where: str) -> float:
     return float(match[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600}[match[2]] if match[1] else 0.0
 
 
-def load(service: Service, environment: Mapping[str, str] = os.environ) -> Settings:
+def load(service: Service, environment: Mapping[str, str] | None = None) -> Settings:
     """Load one service's settings; nothing is connected to, and nothing is written anywhere.
 
     Raises:
@@ -80,7 +80,7 @@ def load(service: Service, environment: Mapping[str, str] = os.environ) -> Setti
 
 
 def load_many(
-    services: Sequence[Service], environment: Mapping[str, str] = os.environ
+    services: Sequence[Service], environment: Mapping[str, str] | None = None
 ) -> list[Settings | MigrationError]:
     """Load the settings of several services: one entry for each, its settings or its own error.
 
@@ -91,7 +91,7 @@ def load_many(
     """
     if len(services) > 1:
         for key in ("DATABASE_DSN", "DATABASE_DIRECT_DSN"):
-            if environment.get(key):
+            if (os.environ if environment is None else environment).get(key):
                 raise UsageError(
                     f"environment {key}: it would aim all {len(services)} services at one database. "
                     f"Name one with --service, or set {services[0].env_prefix}{key} and so on."
@@ -106,12 +106,12 @@ def load_many(
     return loaded
 
 
-def version_table(service: Service, environment: Mapping[str, str] = os.environ) -> str:
+def version_table(service: Service, environment: Mapping[str, str] | None = None) -> str:
     """Return the name of the version table, which offline mode needs too, where there may be no DSN."""
     return _version_table(service, collect(service, environment))
 
 
-def limits(service: Service, environment: Mapping[str, str] = os.environ) -> Limits:
+def limits(service: Service, environment: Mapping[str, str] | None = None) -> Limits:
     """Return the limits alone, which hold on an engine of the caller's too."""
     return _limits(collect(service, environment))
 
@@ -140,7 +140,7 @@ def _dsn(service: Service, found: Mapping[str, tuple[Setting, ...]]) -> Dsn:
     if not candidates:
         raise ConfigurationError(_missing(service))
     chosen = max(candidates, key=lambda setting: setting.origin.layer)
-    dsn = dsns.parse(chosen.value, f"{chosen.origin}: {chosen.key}")
+    dsn = _parsed(chosen)
     secrets = [*found["DATABASE_PASSWORD"], *found["DATABASE_PASSWORD_FILE"]]
     if not secrets:
         return dsn
@@ -167,7 +167,15 @@ def _password(secret: Setting) -> str:
 
 def _admin(found: Mapping[str, tuple[Setting, ...]]) -> Dsn | None:
     settings = found["DATABASE_ADMIN_DSN"]
-    return dsns.parse(settings[0].value, f"{settings[0].origin}: DATABASE_ADMIN_DSN") if settings else None
+    return _parsed(settings[0]) if settings else None
+
+
+def _parsed(setting: Setting) -> Dsn:
+    try:
+        return dsns.parse(setting.value, f"{setting.origin}: {setting.key}")
+    except ConfigurationError as error:
+        # a new error: the frames of the old one hold the text, and pytest prints the arguments of frames
+        raise ConfigurationError(str(error)) from None
 
 
 def _version_table(service: Service, found: Mapping[str, tuple[Setting, ...]]) -> str:
@@ -197,15 +205,18 @@ def _missing(service: Service) -> str:
     return f"{where}: DATABASE_DSN is missing{typo}. See .env.example, or {setting}."
 
 
-def _refuse_shared_version_table(selected: Iterable[Settings], environment: Mapping[str, str]) -> None:
+def _refuse_shared_version_table(selected: Iterable[Settings], environment: Mapping[str, str] | None) -> None:
     """Refuse two services that would write one version table: the second would never create its tables."""
     chosen = {settings.service: settings for settings in selected}
+    # a bare variable is meant for the selected service: it says nothing of its siblings
+    mine = os.environ if environment is None else environment
+    prefixed = {name: value for name, value in mine.items() if name not in KEYS}
     for root in {service.root for service in chosen}:
         for sibling in discover(root):
             if sibling in chosen:
                 continue
             try:
-                chosen[sibling] = load(sibling, environment)
+                chosen[sibling] = load(sibling, prefixed)
             except MigrationError:
                 continue  # a sibling without settings has no database to collide in
     seen: dict[tuple[object, ...], Settings] = {}

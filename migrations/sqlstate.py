@@ -75,7 +75,7 @@ def connect_failure(error: Exception, service: Service, dsn: Dsn) -> MigrationEr
     return UnreachableError(f"{where}: {type(error).__name__}: {_text(error)}.")
 
 
-def revision_failure(error: Exception, service: Service, user: str) -> MigrationError:
+def revision_failure(error: BaseException, service: Service, user: str) -> MigrationError:
     """Return what to tell when Alembic failed over a connection: in which revision's line, with which SQLSTATE.
 
     Args:
@@ -107,25 +107,27 @@ def revision_failure(error: Exception, service: Service, user: str) -> Migration
     return MigrationError(f"{where}: {text}. It was rolled back, except for what its autocommit blocks had done.")
 
 
-def _is_lost(error: Exception, state: str | None) -> bool:
+def _is_lost(error: BaseException, state: str | None) -> bool:
     if state is not None:
         return state.startswith("08")
     return isinstance(error, ConnectionError) or (isinstance(error, DBAPIError) and error.connection_invalidated)
 
 
-def _text(error: Exception) -> str:
+def _text(error: BaseException) -> str:
     """Return the server's own words, in one line, without the class names that drivers put before them."""
     original: BaseException = error.orig if isinstance(error, DBAPIError) and error.orig else error
     text = str(original).splitlines()[0] if str(original) else type(original).__name__
     if text.startswith("<class "):
         text = text.partition(">: ")[2] or text
-    if isinstance(original, OSError) and "Multiple exceptions" in text:
+    if isinstance(original, OSError) and ("Multiple exceptions" in text or "Connect call failed" in text):
         text = "connection refused"
+    if isinstance(original, SystemExit):
+        text = f"SystemExit: {original.code!r}"
     detail = getattr(original.__cause__, "detail", None) or getattr(original, "detail", None)
     return text.rstrip(".") + (f" ({detail.rstrip('.')})" if isinstance(detail, str) else "")
 
 
-def _place(error: Exception, service: Service) -> str | None:
+def _place(error: BaseException, service: Service) -> str | None:
     """Return file and line of the service's own revision in a traceback."""
     for frame in reversed(extract_tb(error.__traceback__)):
         path = Path(frame.filename)

@@ -72,8 +72,7 @@ def downgrade(_: Context, service: list[str], revision: str = "", yes: bool = Fa
         console.result(run(commands.sql(chosen, revision, down=True)).rstrip())
         return
     target = settings.load(chosen).target
-    if not console.confirm(f"Downgrade {chosen} -> {target} to {revision}? What was added since is dropped.", yes=yes):
-        raise UsageError("Nothing was changed.")
+    console.confirm(f"Downgrade {chosen} -> {target} to {revision}? What was added since is dropped.", yes=yes)
     console.result(_said(run(commands.downgrade(chosen, revision))))
 
 
@@ -94,8 +93,7 @@ def stamp(_: Context, service: list[str], revision: str = "", purge: bool = Fals
     if not revision:
         raise UsageError(f"db.stamp needs --revision. `inv db.history --service {chosen}` lists them.")
     target = settings.load(chosen).target
-    if not console.confirm(f"Stamp {chosen} -> {target} with {revision}? Nothing is run.", yes=yes):
-        raise UsageError("Nothing was changed.")
+    console.confirm(f"Stamp {chosen} -> {target} with {revision}? Nothing is run.", yes=yes)
     console.result(_said(run(commands.stamp(chosen, revision, purge=purge))))
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from migrations.errors import UsageError
+
 __all__ = ["configure_logging", "confirm", "is_live", "note", "progress", "result", "result_json", "table"]
 
 _FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
@@ -78,11 +80,17 @@ def progress() -> Iterator[Callable[[str], None]]:
         yield lambda text: live.update(Text(text))
 
 
-def confirm(question: str, *, yes: bool) -> bool:
-    """Ask before something is lost; ``--yes`` has answered, and where nobody can answer, nothing is done."""
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before something is lost; ``--yes`` has answered already.
+
+    Raises:
+        UsageError: the answer was no, or nobody can answer here.
+
+    """
     if yes:
-        return True
+        return
     if not sys.stdin.isatty():
-        note(f"{question} Nobody can answer here: add --yes.")
-        return False
-    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+        raise UsageError(f"{question} Nobody can answer here: add --yes. Nothing was changed.")
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    if input().strip().lower() not in ("y", "yes"):
+        raise UsageError("Nothing was changed.")

@@ -4,7 +4,7 @@ from invoke.context import Context
 
 from migrations.cli import console
 from migrations.cli.task import SERVICE, SERVICES, exactly_one, run, selected, task
-from migrations.errors import MigrationError, UsageError
+from migrations.errors import MigrationError
 
 __all__ = ["create", "drop"]
 
@@ -32,7 +32,6 @@ def drop(_: Context, service: list[str], yes: bool = False) -> None:
         for other in settings.load_many(selected([]))
         if not isinstance(other, MigrationError) and other.dsn.identity == loaded.dsn.identity
     ]
-    if not console.confirm(f"Drop {loaded.target} with all data of {', '.join(sharing)}?", yes=yes):
-        raise UsageError("Nothing was changed.")
+    console.confirm(f"Drop {loaded.target} with all data of {', '.join(sharing)}?", yes=yes)
     was_there = run(database.drop(loaded, loaded.admin or local.admin_for(loaded.dsn)))
     console.result(f"{loaded.service}: {loaded.target} {'is dropped' if was_there else 'was not there'}")

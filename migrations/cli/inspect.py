@@ -132,9 +132,7 @@ def check(_: Context, service: list[str], json: bool = False) -> None:
             if not one.differences:
                 console.result(f"{one.service}: no difference between the models and {one.target}")
     different = [
-        DifferenceError(
-            f"{name}: {len(one.differences)} differences. `inv db.revision --service {name}` writes them down."
-        )
+        DifferenceError(f"{name}: {_count(one.differences)}. `inv db.revision --service {name}` writes them down.")
         for name, one in found.items()
         if one.differences
     ]
@@ -208,6 +206,10 @@ def _each(chosen: "tuple[Service, ...]", work: Any) -> tuple[dict[str, Any], lis
             console.note(str(error))
             errors.append(error)
     return found, errors
+
+
+def _count(differences: tuple[str, ...]) -> str:
+    return "1 difference" if len(differences) == 1 else f"{len(differences)} differences"
 
 
 def _fail(errors: list[MigrationError], count: int) -> None:

@@ -10,7 +10,7 @@ from invoke.exceptions import Exit
 from migrations.cli import console
 from migrations.cli.task import SIGNALS, run, task
 from migrations.discovery import select
-from migrations.errors import MigrationError, UsageError, gravest
+from migrations.errors import MigrationError, gravest
 
 if TYPE_CHECKING:
     from migrations.commands import Step
@@ -91,8 +91,7 @@ def down(_: Context, purge: bool = False, yes: bool = False) -> None:
         console.result("Nothing to do: the project has no PostgreSQL of its own")
         return
     if purge:
-        if not console.confirm(f"Remove PostgreSQL {cluster.version} in {cluster.home} with all its data?", yes=yes):
-            raise UsageError("Nothing was changed.")
+        console.confirm(f"Remove PostgreSQL {cluster.version} in {cluster.home} with all its data?", yes=yes)
         cluster.remove()
         console.result(f"PostgreSQL {cluster.version} is stopped, and its data removed; the .env files stay")
         return
