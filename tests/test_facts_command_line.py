@@ -4,23 +4,14 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import cache
 
 import pytest
-from invoke.parser import Argument, ParserContext
+from invoke.parser import Argument
 
-from tasks import namespace
+from tests.invocation import contexts
 from tests.monorepo import Monorepo
 
 HEAVY = ("alembic", "sqlalchemy", "asyncpg", "rich")
-
-
-@cache
-def contexts() -> list[ParserContext]:
-    """Return what Invoke parses words with; asked a second time, a task has no help texts any more."""
-    found = namespace.to_contexts()
-    assert len(found) > 15
-    return list(found)
 
 
 def arguments() -> Iterator[tuple[str, Argument]]:

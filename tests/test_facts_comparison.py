@@ -1,6 +1,7 @@
 """Traps of comparing models with a database: what must not be dropped, what must be, and what goes unseen."""
 
 import importlib
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -55,6 +56,8 @@ def written(monorepo: Monorepo, service: Service, message: str = "change") -> st
     revision = wait(migrations.revision(service, message))
     assert revision is not None
     text = (monorepo.root / revision.path).read_text(encoding="utf-8")
+    # quotes and lines are as a formatter leaves them, where one is installed
+    text = re.sub(r"\(\n\s+", "(", text.replace('"', "'"))
     return text[text.index("def upgrade") :]
 
 

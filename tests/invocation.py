@@ -1,0 +1,17 @@
+"""What Invoke parses the command line of the tasks with."""
+
+from functools import cache
+
+from invoke.parser import ParserContext
+
+from tasks import namespace
+
+__all__ = ["contexts"]
+
+
+@cache
+def contexts() -> tuple[ParserContext, ...]:
+    """Return the contexts of all tasks; Invoke gives a task's help texts away when it is first asked for them."""
+    found = tuple(namespace.to_contexts())
+    assert len(found) > 15
+    return found

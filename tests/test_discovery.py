@@ -1,0 +1,155 @@
+"""Services on disk: what is one, what it is called, and what its name decides."""
+
+from pathlib import Path
+
+import pytest
+
+from migrations.discovery import ROOT, Service, discover, find, select
+from migrations.errors import ConfigurationError, UsageError
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for name in ("billing", "catalog", "order_items"):
+        make(tmp_path, name)
+    return tmp_path
+
+
+def make(root: Path, name: str, *, package: bool = False) -> Path:
+    folder = root / "services" / name
+    (folder / "models" if package else folder).mkdir(parents=True)
+    path = folder / "models" / "__init__.py" if package else folder / "models.py"
+    path.write_text(f"raise AssertionError({name!r}, 'was imported')\n", encoding="utf-8")
+    return folder
+
+
+def names(root: Path) -> list[str]:
+    return [service.name for service in discover(root)]
+
+
+def test_a_service_is_a_directory_with_a_models_module_or_package(root: Path) -> None:
+    make(root, "identity", package=True)
+    assert names(root) == ["billing", "catalog", "identity", "order_items"]
+
+
+def test_what_has_no_models_is_no_service(root: Path) -> None:
+    (root / "services" / "empty").mkdir()
+    (root / "services" / "half" / "models").mkdir(parents=True)
+    (root / "services" / "README.md").write_text("", encoding="utf-8")
+    assert names(root) == ["billing", "catalog", "order_items"]
+
+
+@pytest.mark.parametrize("name", ["_template", ".hidden", "__pycache__"])
+def test_names_with_an_underscore_or_a_dot_in_front_are_no_services(root: Path, name: str) -> None:
+    make(root, name)
+    assert names(root) == ["billing", "catalog", "order_items"]
+
+
+def test_a_root_without_services_has_none(tmp_path: Path) -> None:
+    assert discover(tmp_path) == ()
+    with pytest.raises(UsageError, match=r"services/ holds no service.*models/__init__\.py"):
+        select([], tmp_path)
+
+
+def test_the_services_of_this_repository_are_found_from_its_folders() -> None:
+    assert Path(__file__).resolve().parent.parent == ROOT
+    folders = {path.name for path in (ROOT / "services").iterdir() if path.is_dir() and path.name[0] not in "_."}
+    assert {service.name for service in discover()} == folders >= {"billing", "catalog"}
+
+
+def test_every_other_name_follows_from_the_services_name(tmp_path: Path) -> None:
+    service = Service("order_items", tmp_path)
+    assert service.models == "services.order_items.models"
+    assert service.env_file == tmp_path / "services/order_items/.env"
+    assert service.env_prefix == "ORDER_ITEMS_"
+    assert service.versions == tmp_path / "migrations/versions/order_items"
+    assert service.version_table == "alembic_version_order_items"
+
+
+def test_the_services_own_example_wins_over_the_shared_one(root: Path) -> None:
+    service = find("billing", root)
+    assert service.env_example == root / ".env.example"
+    (service.path / ".env.example").write_text("", encoding="utf-8")
+    assert service.env_example == service.path / ".env.example"
+
+
+@pytest.mark.parametrize("name", ["order-items", "order_items"])
+def test_a_dash_and_an_underscore_name_the_same_service(root: Path, name: str) -> None:
+    assert find(name, root).name == "order_items"
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"), [("biling", "billing"), ("order-item", "order_items"), ("katalog", "catalog")]
+)
+def test_an_unknown_name_gets_the_nearest_one(root: Path, name: str, nearest: str) -> None:
+    with pytest.raises(UsageError, match=rf"there is no such service in services/\. Did you mean {nearest}\?"):
+        find(name, root)
+
+
+def test_a_name_near_to_none_gets_the_list(root: Path) -> None:
+    with pytest.raises(UsageError, match=r"Known: billing, catalog, order_items\."):
+        find("zzz", root)
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../x", "../billing", "/etc", "a;b", "billing/", "billing\n", "A%(here)s", "Billing", "%s"]
+)
+def test_a_name_that_is_no_name_is_refused_before_anything_is_imported(root: Path, name: str) -> None:
+    make(root.parent / f"{root.name}-x", "evil")
+    with pytest.raises(UsageError) as caught:
+        find(name, root)
+    assert repr(name) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_service_that_is_named_twice_is_meant_once(root: Path) -> None:
+    assert [one.name for one in select(["order-items", "billing", "order_items"], root)] == ["order_items", "billing"]
+    assert [one.name for one in select([], root)] == ["billing", "catalog", "order_items"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "mend"),
+    [
+        ("billing-api", "services/billing_api"),
+        ("2fa", "services/service_2fa"),
+        ("Users", "services/users"),
+        ("class", "services/service_class"),
+        ("a.b", "services/a_b"),
+    ],
+)
+def test_a_folder_that_python_cant_import_is_told_with_its_mend(root: Path, folder: str, mend: str) -> None:
+    make(root, folder)
+    with pytest.raises(ConfigurationError, match=rf"^services/{folder}: Python can't import.*Rename it to {mend}\.$"):
+        discover(root)
+
+
+def test_a_name_too_long_for_postgresql_is_refused_with_the_length_that_fits(root: Path) -> None:
+    make(root, "a" * 43)
+    assert len(f"{find('a' * 43, root).version_table}_pkc") == 63
+    make(root, "b" * 44)
+    with pytest.raises(ConfigurationError, match=r"1 characters too long.*Rename it to 43 characters or fewer"):
+        discover(root)
+
+
+def test_a_link_out_of_the_repository_is_refused(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    outside = make(tmp_path_factory.mktemp("outside"), "evil")
+    (root / "services" / "evil").symlink_to(outside)
+    with pytest.raises(UsageError, match=r"^services/evil: the link leads out of the repository\."):
+        discover(root)
+
+
+def test_a_link_inside_the_repository_is_a_service(root: Path) -> None:
+    (root / "services" / "alias").symlink_to(root / "services" / "billing")
+    assert "alias" in names(root)
+
+
+def test_services_are_values_that_sort_by_name(root: Path) -> None:
+    assert find("billing", root) == Service("billing", root)
+    assert min(Service("b", root), Service("a", root)).name == "a"
+    assert str(Service("billing", root)) == "billing"
+
+
+def test_a_path_is_told_as_it_is_typed_at_the_top(root: Path) -> None:
+    service = find("billing", root)
+    assert service.relative(service.env_file) == "services/billing/.env"
+    assert service.relative(Path("/etc/passwd")) == "/etc/passwd"
