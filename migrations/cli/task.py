@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import logging
+import os
 import signal
 import sys
 import traceback
@@ -52,6 +53,7 @@ def task(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
             console.configure_logging(debug=debug)
             try:
                 body(*arguments, **keywords)
+                sys.stdout.flush()
             except MigrationError as error:
                 if debug:
                     traceback.print_exception(error)
@@ -59,7 +61,8 @@ def task(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
             except KeyboardInterrupt:
                 raise Exit(str(StoppedError(signal.SIGINT)), code=SIGNALS + signal.SIGINT) from None
             except BrokenPipeError:
-                sys.stderr.close()  # `| head` has read enough
+                # `| head` has read enough; what is left in the buffer must not fail once more at the end
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
         declared: Task[Any] = invoke_task(auto_shortflags=False, positional=[], **options)(safe)
         return declared
