@@ -3,12 +3,7 @@
 With authoring.py, the only callers of ``alembic.command``.
 """
 
-import logging
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from io import StringIO
-from typing import Any
 
 from alembic import command
 from alembic.config import Config
@@ -17,34 +12,18 @@ from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from migrations import connection as connections
-from migrations.applied import ensure_schema
+from migrations.access import access
+from migrations.applier import Outcome, Step, Work, apply
 from migrations.discovery import Service, find
-from migrations.errors import MigrationError, ResultError, UsageError
+from migrations.errors import MigrationError, UsageError
+from migrations.locks import gate
 from migrations.metadata import assemble
 from migrations.revisions import History, Revision, config, read
-from migrations.session import Session, connect
-from migrations.settings import version_table
+from migrations.session import connect
+from migrations.settings import Limits, version_table
 from migrations.sqlstate import revision_failure
 
 __all__ = ["Outcome", "Step", "current", "downgrade", "history", "sql", "stamp", "upgrade"]
-
-log = logging.getLogger(__name__)
-
-Step = Callable[[str, int, int], None]
-"""Told after each revision: its id, its number from 1, and how many there are."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a command did to one service's database. ``seconds`` is the time it took, waiting included."""
-
-    service: str
-    target: str
-    before: tuple[str, ...]
-    after: tuple[str, ...]
-    applied: tuple[str, ...]
-    seconds: float
 
 
 async def upgrade(
@@ -52,7 +31,7 @@ async def upgrade(
     revision: str = "head",
     *,
     engine: AsyncEngine | None = None,
-    lock_wait: float | None = None,
+    limits: Limits | None = None,
     step: Step | None = None,
 ) -> Outcome:
     """Upgrade one service's database; where it is there already, nothing is written and no lock is taken.
@@ -63,7 +42,7 @@ async def upgrade(
         service: its name.
         revision: any target that Alembic understands.
         engine: an engine of the caller's to take a connection from; without it, the service's own settings.
-        lock_wait: seconds to wait for the migration lock; the service's setting where it is None.
+        limits: how long things may take, instead of the service's settings.
         step: told after each revision.
 
     Raises:
@@ -71,13 +50,13 @@ async def upgrade(
 
     """
     found = _history(service)
-    head = found.single_head() if revision in ("head", "heads") else None
+    goal = None
+    if revision in ("head", "heads"):
+        head = found.single_head()
+        goal = (head,) if head else ()
     _check_target(found, revision)
-    async with connect(found, engine) as session:
-        before = await session.applied()
-        if revision in ("head", "heads") and before == ((head,) if head else ()):
-            return Outcome(str(found.service), session.target, before, before, (), 0.0)
-        return await _migrate(session, lambda alembic: command.upgrade(alembic, revision), lock_wait, step)
+    work = Work(lambda alembic: command.upgrade(alembic, revision), goal)
+    return await apply(found, access(found.service, engine, limits), work, step)
 
 
 async def downgrade(
@@ -85,15 +64,14 @@ async def downgrade(
     revision: str,
     *,
     engine: AsyncEngine | None = None,
-    lock_wait: float | None = None,
+    limits: Limits | None = None,
     step: Step | None = None,
 ) -> Outcome:
     """Downgrade one service's database to a revision; arguments and errors are those of ``upgrade``."""
     found = _history(service)
     _check_target(found, revision)
-    async with connect(found, engine) as session:
-        await session.applied()
-        return await _migrate(session, lambda alembic: command.downgrade(alembic, revision), lock_wait, step)
+    work = Work(lambda alembic: command.downgrade(alembic, revision))
+    return await apply(found, access(found.service, engine, limits), work, step)
 
 
 async def stamp(
@@ -102,7 +80,7 @@ async def stamp(
     *,
     purge: bool = False,
     engine: AsyncEngine | None = None,
-    lock_wait: float | None = None,
+    limits: Limits | None = None,
 ) -> Outcome:
     """Write a revision into the version table without running anything; *purge* empties the table first.
 
@@ -112,9 +90,8 @@ async def stamp(
     if revision == "head":
         found.single_head()
     _check_target(found, revision)
-    async with connect(found, engine) as session:
-        work = lambda alembic: command.stamp(alembic, revision, purge=purge)  # noqa: E731
-        return await _migrate(session, work, lock_wait, None, checked=not purge)
+    work = Work(lambda alembic: command.stamp(alembic, revision, purge=purge), checked=not purge)
+    return await apply(found, access(found.service, engine, limits), work)
 
 
 async def current(service: str | Service, *, engine: AsyncEngine | None = None) -> tuple[Revision, ...]:
@@ -130,7 +107,7 @@ async def current(service: str | Service, *, engine: AsyncEngine | None = None) 
         with EnvironmentContext(alembic, found.directory, fn=lambda *_: [], dont_mutate=True):
             found.directory.run_env()
 
-    async with connect(found, engine) as session, connections.gate():
+    async with connect(found, access(found.service, engine)) as session, gate():
         await session.run(run_env)
         await session.connection.rollback()
         revisions = await session.applied()
@@ -174,7 +151,7 @@ async def sql(service: str | Service, revision: str, *, down: bool = False) -> s
     if schema and not down:
         output.write(f'CREATE SCHEMA IF NOT EXISTS "{schema}";\n\n')
     alembic = config(found.service, {"version_table": version_table(found.service)}, output)
-    async with connections.gate():
+    async with gate():
         try:
             (command.downgrade if down else command.upgrade)(alembic, revision, sql=True)
         except MigrationError:
@@ -182,48 +159,8 @@ async def sql(service: str | Service, revision: str, *, down: bool = False) -> s
         except CommandError as error:
             raise UsageError(f"{found.service}: {' '.join(str(error).split())}") from error
         except (Exception, SystemExit) as error:
-            raise revision_failure(error, found.service, "") from error
+            raise revision_failure(error, found.service, "", kept=False) from error
     return output.getvalue()
-
-
-async def _migrate(
-    session: Session,
-    work: Callable[[Config], None],
-    lock_wait: float | None,
-    told: Step | None,
-    *,
-    checked: bool = True,
-) -> Outcome:
-    """Run one changing command under the gate and the lock, and compare what is there with what was logged."""
-    started = time.monotonic()
-    service = str(session.history.service)
-    done: list[str] = []
-    expected: list[set[str]] = []
-
-    def on_version_apply(*, step: Any, heads: set[str], **_: Any) -> None:
-        done.append(step.up_revision_id or ",".join(step.source_revision_ids))
-        expected.append(set(heads))
-        if told:
-            told(done[-1], len(done), max(pending, len(done)))
-
-    wait = session.limits.lock_wait if lock_wait is None else lock_wait
-    async with connections.gate(), connections.lock(session.connection, service, wait):
-        before = await session.applied() if checked else ()
-        pending = len(session.history.pending(before))
-        log.info("%s -> %s", service, session.target)
-        if session.schema:
-            await ensure_schema(session.connection, session.schema)
-        await session.run(work, on_version_apply=(on_version_apply,))
-        # what the connection sees after a rollback is what the server has
-        await session.connection.rollback()
-        after = await session.applied()
-        if expected and set(after) != expected[-1]:
-            raise ResultError(
-                f"{service}: {session.target} is at {', '.join(after) or 'base'}, and the log says "
-                f"{', '.join(sorted(expected[-1])) or 'base'}. Look at the database before you run anything else."
-            )
-    seconds = round(time.monotonic() - started, 2)
-    return Outcome(service, session.target, before, after, tuple(done), seconds)
 
 
 def _history(service: str | Service) -> History:

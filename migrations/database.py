@@ -10,7 +10,6 @@ from migrations.sqlstate import connect_failure, sqlstate
 __all__ = ["create", "drop"]
 
 _MAINTENANCE = "postgres"
-_FOR_EVER = 24 * 3600.0
 
 
 async def create(settings: Settings, admin: Dsn | None = None, *, set_password: bool = False) -> tuple[str, ...]:
@@ -102,7 +101,7 @@ async def _ensure_grants(settings: Settings, admin: Dsn) -> list[str]:
 
 async def _connect(settings: Settings, who: Dsn) -> "asyncpg.Connection":
     try:
-        return await asyncpg.connect(**who.connect_args(), timeout=settings.limits.connect_timeout or _FOR_EVER)
+        return await asyncpg.connect(**who.connect_args(), timeout=settings.limits.connect_timeout)
     except Exception as error:  # noqa: BLE001 - whatever a driver raises there is explained
         # without its cause: asyncpg's frames hold the password
         raise connect_failure(error, settings.service, who) from None

@@ -73,6 +73,11 @@ class Dsn:
         return all(host in _LOCAL or host.startswith("/") for host, _ in self.hosts)
 
     @property
+    def connect_timeout(self) -> float:
+        """The DSN's own ``connect_timeout`` in seconds, 0 where it has none."""
+        return float(self.parameters.get("connect_timeout", 0))
+
+    @property
     def server_settings(self) -> dict[str, str]:
         """The server parameters that the DSN itself asks for (``options``, ``application_name``)."""
         found = dict(_server_options(self.parameters.get("options", "")))

@@ -29,6 +29,7 @@ KEYS: Mapping[str, str | None] = {
     "MIGRATIONS_LOCK_WAIT": "60s",
     "MIGRATIONS_LOCK_TIMEOUT": "5s",
     "MIGRATIONS_STATEMENT_TIMEOUT": "0",
+    "MIGRATIONS_IDLE_TIMEOUT": "5m",
 }
 """Every key, with its default. ``.env.example`` explains each."""
 

@@ -6,6 +6,7 @@ The exit codes follow sysexits.h where it has a word for the case, so that a pip
 __all__ = [
     "AccessDeniedError",
     "ConfigurationError",
+    "ContentionError",
     "DifferenceError",
     "LockNotObtainedError",
     "MigrationError",
@@ -53,6 +54,10 @@ class LockNotObtainedError(MigrationError):
     """A lock was not obtained in time. It is safe to run the command again."""
 
     exit_code = 75
+
+
+class ContentionError(LockNotObtainedError):
+    """A revision met a lock that others hold, and was rolled back. It is safe to run it again."""
 
 
 class AccessDeniedError(MigrationError):

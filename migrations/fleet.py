@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from migrations.access import access
 from migrations.discovery import Service
 from migrations.errors import MigrationError
 from migrations.revisions import read
@@ -48,7 +49,7 @@ async def status(services: Sequence[Service]) -> list[Status]:
             head = history.single_head()
             if isinstance(settings, MigrationError):
                 raise settings
-            async with turns, connect(history) as session:
+            async with turns, connect(history, access(service)) as session:
                 current = await session.applied()
         except MigrationError as error:
             return Status(service.name, target, (), head, None, "error", error)

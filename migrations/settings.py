@@ -12,10 +12,11 @@ from dotenv.parser import parse_stream
 from migrations import dsn as dsns
 from migrations.discovery import Service, discover
 from migrations.dsn import Dsn
+from migrations.duration import seconds
 from migrations.envfile import KEYS, Setting, collect
 from migrations.errors import ConfigurationError, MigrationError, UsageError
 
-__all__ = ["Limits", "Settings", "duration", "limits", "load", "load_many", "version_table"]
+__all__ = ["Limits", "Settings", "limits", "load", "load_many", "version_table"]
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,58}")
 """A version table's name: 63 bytes less the ``_pkc`` of its constraint."""
@@ -23,12 +24,16 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,58}")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long things may take, in seconds. 0 is without limit, but for ``lock_wait``, where it fails at once."""
+    """How long things may take, in seconds.
+
+    For ``statement_timeout`` and ``idle_timeout`` 0 is without limit; for ``lock_wait`` it fails at once.
+    """
 
     connect_timeout: float
     lock_wait: float
     lock_timeout: float
     statement_timeout: float
+    idle_timeout: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +51,6 @@ class Settings:
     def target(self) -> str:
         """The database without its password, as every line that is about to change something names it."""
         return self.dsn.target
-
-
-def duration(text: str, where: str) -> float:
-    """Return seconds for ``500ms``, ``5s``, ``2m``, ``1h`` or ``0``.
-
-    Raises:
-        ConfigurationError: it is none of these, or negative; *where* begins the message.
-
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)|0", text.strip())
-    if not match:
-        raise ConfigurationError(f"{where} is {text!r}, which is no duration. Write 500ms, 5s, 2m or 0.")
-    return float(match[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600}[match[2]] if match[1] else 0.0
 
 
 def load(service: Service, environment: Mapping[str, str] | None = None) -> Settings:
@@ -121,17 +113,18 @@ def _first(found: Mapping[str, tuple[Setting, ...]], key: str) -> Setting:
 
 
 def _limits(found: Mapping[str, tuple[Setting, ...]]) -> Limits:
+    def value(name: str, *, zero: bool) -> float:
+        setting = _first(found, f"MIGRATIONS_{name}")
+        return seconds(setting.value, f"{setting.origin}: {setting.key}", zero=zero)
+
     return Limits(
-        connect_timeout=_duration(found, "MIGRATIONS_CONNECT_TIMEOUT"),
-        lock_wait=_duration(found, "MIGRATIONS_LOCK_WAIT"),
-        lock_timeout=_duration(found, "MIGRATIONS_LOCK_TIMEOUT"),
-        statement_timeout=_duration(found, "MIGRATIONS_STATEMENT_TIMEOUT"),
+        connect_timeout=value("CONNECT_TIMEOUT", zero=False),
+        lock_wait=value("LOCK_WAIT", zero=True),
+        # without end, an ALTER TABLE would queue behind a report, and everything else behind it
+        lock_timeout=value("LOCK_TIMEOUT", zero=False),
+        statement_timeout=value("STATEMENT_TIMEOUT", zero=True),
+        idle_timeout=value("IDLE_TIMEOUT", zero=True),
     )
-
-
-def _duration(found: Mapping[str, tuple[Setting, ...]], key: str) -> float:
-    setting = _first(found, key)
-    return duration(setting.value, f"{setting.origin}: {key}")
 
 
 def _dsn(service: Service, found: Mapping[str, tuple[Setting, ...]]) -> Dsn:

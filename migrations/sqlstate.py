@@ -15,7 +15,7 @@ from migrations.dsn import Dsn
 from migrations.errors import (
     AccessDeniedError,
     ConfigurationError,
-    LockNotObtainedError,
+    ContentionError,
     MigrationError,
     UnreachableError,
 )
@@ -45,7 +45,13 @@ _CONNECT: dict[str, tuple[type[MigrationError], _Mend]] = {
 _TEMPORARY = ("57P03", "53300", "57P01", "57P02", "57P05")
 """Starting up, too many connections, shut down by an administrator, crashed, idle for too long."""
 
-_LOCK = {"55P03": "a lock was not free within MIGRATIONS_LOCK_TIMEOUT", "40P01": "it was in a deadlock"}
+_CONTENTION = {
+    "55P03": "a lock was not free in time",
+    "40P01": "it was in a deadlock",
+    "40001": "it could not be serialised",
+}
+_CONCURRENT_UPDATE = "tuple concurrently updated"
+"""What two sessions that change one catalog row get, as an internal error (XX000)."""
 
 
 def sqlstate(error: BaseException) -> str | None:
@@ -75,21 +81,23 @@ def connect_failure(error: Exception, service: Service, dsn: Dsn) -> MigrationEr
     return UnreachableError(f"{where}: {type(error).__name__}: {_text(error)}.")
 
 
-def revision_failure(error: BaseException, service: Service, user: str) -> MigrationError:
+def revision_failure(error: BaseException, service: Service, user: str, *, kept: bool) -> MigrationError:
     """Return what to tell when Alembic failed over a connection: in which revision's line, with which SQLSTATE.
 
     Args:
         error: what was raised inside Alembic.
         service: whose revision it was.
         user: the role that ran it, for the GRANT that would help.
+        kept: whether the revision had entered an autocommit block.
 
     """
     state = sqlstate(error)
     place = _place(error, service)
     where = f"{service}: {place}" if place else f"{service}"
     text = f"{_text(error)}{f' [{state}]' if state else ''}"
-    if state in _LOCK:
-        return LockNotObtainedError(f"{where}: {_LOCK[state]}. It was rolled back; run the command again.")
+    end = "What it had done in its autocommit block is kept." if kept else "It was rolled back."
+    if state in _CONTENTION or _CONCURRENT_UPDATE in text:
+        return ContentionError(f"{where}: {_CONTENTION.get(state or '', _CONCURRENT_UPDATE)} [{state}]. {end}")
     if state == "42501" and "schema" in text:
         schema = text.partition("schema ")[2].split(" ")[0]
         return AccessDeniedError(f'{where}: {text}. Its owner can run: GRANT CREATE ON SCHEMA {schema} TO "{user}";')
@@ -98,13 +106,10 @@ def revision_failure(error: BaseException, service: Service, user: str) -> Migra
     if state == "25006":
         return ConfigurationError(f"{where}: {text}. The server is read-only or a standby: name the primary.")
     if state in _TEMPORARY or _is_lost(error, state):
-        return UnreachableError(
-            f"{where}: the connection was lost ({text}). It is applied whole or not at all: "
-            f"look with `inv db.current --service {service}`, then run the command again."
-        )
+        return UnreachableError(f"{where}: the connection was lost ({text}). It is safe to run the command again.")
     if "multiple commands" in text:
         text += ". One statement for each op.execute(): asyncpg prepares them one by one"
-    return MigrationError(f"{where}: {text}. It was rolled back, except for what its autocommit blocks had done.")
+    return MigrationError(f"{where}: {text}. {end}")
 
 
 def _is_lost(error: BaseException, state: str | None) -> bool:

@@ -13,7 +13,7 @@ from invoke.parser import ParseError, Parser
 from invoke.program import Program
 
 import migrations
-from migrations import connection, errors
+from migrations import errors, locks
 from migrations.discovery import ROOT, discover
 from migrations.envfile import KEYS
 from migrations.postgres import VERSIONS
@@ -242,7 +242,7 @@ def test_the_order_of_gravity_in_operations_is_the_real_one():
 
 def test_the_published_key_of_the_lock_is_the_real_one():
     keys = {key for page in PAGES for key in re.findall(r"\b\d{19}\b", page.read_text(encoding="utf-8"))}
-    assert keys == {str(connection.LOCK_KEY)}
+    assert keys == {str(locks.LOCK_KEY)}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -15,9 +15,9 @@ import asyncpg
 import pytest
 
 import migrations
-from migrations.connection import LOCK_KEY
 from migrations.dsn import Dsn
 from migrations.errors import ConfigurationError, LockNotObtainedError, MigrationError
+from migrations.locks import LOCK_KEY
 from migrations.postgres.account import give, identity, reachable_folder
 from migrations.postgres.cluster import free_port
 from tests.conftest import query, tables, wait

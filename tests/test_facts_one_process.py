@@ -17,10 +17,11 @@ from sqlalchemy import URL, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 import migrations
-from migrations import connection as connections
+from migrations.access import access
 from migrations.discovery import Service
 from migrations.dsn import Dsn
 from migrations.errors import MigrationError, ResultError, UsageError
+from migrations.locks import gate
 from migrations.revisions import read
 from migrations.session import connect
 from tests.conftest import query, tables, wait
@@ -249,7 +250,7 @@ def test_a_connection_with_an_open_transaction_is_refused_before_anything_is_run
     service = monorepo.service("billing", dsn=dsn)
 
     async def run() -> None:
-        async with connect(read(service)) as session, connections.gate():
+        async with connect(read(service), access(service)) as session, gate():
             await session.connection.execute(text("SET lock_timeout = '1s'"))
             await session.run(lambda alembic: command.upgrade(alembic, "head"))
 

@@ -1,6 +1,7 @@
 """db.upgrade, db.downgrade, db.stamp, db.alembic: what runs a service's history."""
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from invoke.context import Context
@@ -12,11 +13,18 @@ from migrations.errors import MigrationError, UsageError, gravest
 
 if TYPE_CHECKING:
     from migrations.commands import Outcome
+    from migrations.discovery import Service
+    from migrations.settings import Limits
 
 __all__ = ["alembic", "downgrade", "stamp", "upgrade"]
 
 _SQL = "Print the SQL instead of running it; no database is connected to."
 _YES = "Don't ask."
+_LIMITS = {
+    "lock_wait": "How long to wait for the migration lock (60s); 0 fails at once.",
+    "lock_timeout": "The longest wait of a statement for a lock on a table (5s); the first tries are shorter.",
+    "statement_timeout": "How long one statement may run (0, without limit).",
+}
 
 
 @task(
@@ -25,13 +33,23 @@ _YES = "Don't ask."
         "service": SERVICES,
         "revision": "Where to: head, a revision's id or its beginning, or +1 for one step.",
         "sql": _SQL,
+        **_LIMITS,
     },
 )
-def upgrade(_: Context, service: list[str], revision: str = "head", sql: bool = False) -> None:
+def upgrade(
+    _: Context,
+    service: list[str],
+    revision: str = "head",
+    sql: bool = False,
+    lock_wait: str = "",
+    lock_timeout: str = "",
+    statement_timeout: str = "",
+) -> None:
     """Upgrade the databases of services to head or a revision."""
     from migrations import commands, settings
 
     services = selected(service)
+    asked = _asked(lock_wait, lock_timeout, statement_timeout)
     if sql:
         for chosen in services:
             console.result(run(commands.sql(chosen, revision)).rstrip())
@@ -42,7 +60,7 @@ def upgrade(_: Context, service: list[str], revision: str = "head", sql: bool = 
     errors: list[MigrationError] = []
     for chosen in services:
         try:
-            console.result(_said(run(commands.upgrade(chosen, revision))))
+            console.result(_said(run(commands.upgrade(chosen, revision, limits=_limits(chosen, asked)))))
         except MigrationError as error:
             if len(services) == 1 or error.exit_code > SIGNALS:
                 raise
@@ -59,13 +77,24 @@ def upgrade(_: Context, service: list[str], revision: str = "head", sql: bool = 
         "revision": "Where to: base, a revision's id or its beginning, or -1 for one step.",
         "yes": _YES,
         "sql": _SQL + " --revision is then a range, from:to.",
+        **_LIMITS,
     },
 )
-def downgrade(_: Context, service: list[str], revision: str = "", yes: bool = False, sql: bool = False) -> None:
+def downgrade(
+    _: Context,
+    service: list[str],
+    revision: str = "",
+    yes: bool = False,
+    sql: bool = False,
+    lock_wait: str = "",
+    lock_timeout: str = "",
+    statement_timeout: str = "",
+) -> None:
     """Downgrade one service's database; asks first."""
     from migrations import commands, settings
 
     chosen = exactly_one(service, "downgrade")
+    asked = _asked(lock_wait, lock_timeout, statement_timeout)
     if not revision:
         raise UsageError(f"db.downgrade needs --revision. `inv db.history --service {chosen}` lists them.")
     if sql:
@@ -73,7 +102,7 @@ def downgrade(_: Context, service: list[str], revision: str = "", yes: bool = Fa
         return
     target = settings.load(chosen).target
     console.confirm(f"Downgrade {chosen} -> {target} to {revision}? What was added since is dropped.", yes=yes)
-    console.result(_said(run(commands.downgrade(chosen, revision))))
+    console.result(_said(run(commands.downgrade(chosen, revision, limits=_limits(chosen, asked)))))
 
 
 @task(
@@ -108,6 +137,24 @@ def alembic(context: Context, service: list[str]) -> None:
     output = run(passthrough(chosen, words))
     if output:
         console.result(output.rstrip())
+
+
+def _asked(lock_wait: str, lock_timeout: str, statement_timeout: str) -> dict[str, float]:
+    """Return the limits that this call asks for, in seconds."""
+    from migrations.duration import seconds
+
+    asked = {"lock_wait": lock_wait, "lock_timeout": lock_timeout, "statement_timeout": statement_timeout}
+    return {
+        name: seconds(text, f"--{name.replace('_', '-')}", zero=name != "lock_timeout")
+        for name, text in asked.items()
+        if text
+    }
+
+
+def _limits(service: "Service", asked: dict[str, float]) -> "Limits":
+    from migrations import settings
+
+    return replace(settings.limits(service), **asked)
 
 
 def _said(outcome: "Outcome") -> str:

@@ -8,7 +8,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from invoke.exceptions import Exit
 from invoke.tasks import Task
@@ -29,14 +29,15 @@ SERVICES = "A service's name; may be repeated. All services where it is missing.
 SERVICE = "The service's name."
 
 
+_GRACE = 8.0
+"""Seconds that a stopped command has for telling the server; one that doesn't answer must not hold a pod."""
+
+
 class StoppedError(MigrationError):
     """A signal ended the command."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(
-            f"Stopped by {signal.Signals(number).name}. Each revision is applied whole or not at all; "
-            f"`inv db.status` says where every service is."
-        )
+        super().__init__(f"Stopped by {signal.Signals(number).name}.")
         self.exit_code = SIGNALS + number  # the shell's convention
 
 
@@ -71,7 +72,11 @@ def task(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a command to its end, or until SIGINT, SIGTERM or SIGHUP: each rolls back and disconnects first."""
+    """Run a command to its end, or until SIGINT, SIGTERM or SIGHUP.
+
+    The first signal cancels what runs at the server, and looks what is there; a second one, or a server that
+    doesn't answer, ends the process at once.
+    """
     received: list[int] = []
 
     async def guarded() -> T:
@@ -79,7 +84,10 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
         loop = asyncio.get_running_loop()
 
         def stop(number: int) -> None:
+            if received:
+                _end_at_once(number)
             received.append(number)
+            loop.call_later(_GRACE, _end_at_once, number)
             work.cancel()
 
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -92,6 +100,16 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
         if received:
             raise StoppedError(received[0]) from None
         raise
+
+
+def _end_at_once(number: int) -> NoReturn:
+    """End the process without waiting for anything; the server notices that we are gone, and rolls back."""
+    console.note(
+        f"Ended by {signal.Signals(number).name} before the server answered: the state is unknown. "
+        f"Run `inv db.current`."
+    )
+    sys.stderr.flush()
+    os._exit(SIGNALS + number)
 
 
 def selected(names: list[str]) -> tuple[Service, ...]:

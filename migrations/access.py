@@ -1,0 +1,84 @@
+"""How a service's database is reached: with the service's own settings, or over an engine of the caller's."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from migrations import connection as connections
+from migrations import settings as settings_module
+from migrations.discovery import Service
+from migrations.errors import MigrationError
+from migrations.settings import Limits, Settings
+
+__all__ = ["Access", "access"]
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One service's way to its database; any number of connections can be made on it."""
+
+    service: Service
+    target: str
+    user: str
+    version_table: str
+    limits: Limits
+    settings: Settings | None
+    engine: AsyncEngine | None
+
+    @asynccontextmanager
+    async def connect(self, lock_timeout: float | None = None) -> AsyncIterator[AsyncConnection]:
+        """Connect, and disconnect at the end.
+
+        Args:
+            lock_timeout: seconds that a statement may wait for a lock; the service's setting where it is None.
+
+        Raises:
+            MigrationError: it can't be connected to; the message says why.
+
+        """
+        limits = self.limits if lock_timeout is None else replace(self.limits, lock_timeout=lock_timeout)
+        if self.engine is not None:
+            async with connections.adopt(self.engine, self.service, limits) as connection:
+                yield connection
+        elif self.settings is not None:
+            async with connections.connect(replace(self.settings, limits=limits)) as connection:
+                yield connection
+
+
+def access(service: Service, engine: AsyncEngine | None = None, limits: Limits | None = None) -> Access:
+    """Return the way to a service's database; nothing is connected to.
+
+    Args:
+        service: the service.
+        engine: an engine of the caller's; without it, the service's own settings.
+        limits: instead of those of the service's settings.
+
+    Raises:
+        MigrationError: the settings are missing or wrong.
+
+    """
+    if engine is not None:
+        url = engine.url
+        return Access(
+            service=service,
+            target=f"{url.username}@{url.host}:{url.port or 5432}/{url.database}",
+            user=url.username or "",
+            version_table=settings_module.version_table(service),
+            limits=limits or settings_module.limits(service),
+            settings=None,
+            engine=engine,
+        )
+    settings = settings_module.load_many([service])[0]
+    if isinstance(settings, MigrationError):
+        raise settings
+    return Access(
+        service=service,
+        target=settings.target,
+        user=settings.dsn.user,
+        version_table=settings.version_table,
+        limits=limits or settings.limits,
+        settings=settings,
+        engine=None,
+    )

@@ -1,0 +1,165 @@
+"""The one applier: gate, migration lock, tries, and a look afterwards whether what was logged is there."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from alembic.config import Config
+
+from migrations.access import Access
+from migrations.aftermath import aftermath
+from migrations.applied import ensure_schema
+from migrations.contention import ladder, watched
+from migrations.errors import ContentionError, ResultError, UnreachableError
+from migrations.locks import gate, lock
+from migrations.revisions import History
+from migrations.session import Session, connect
+
+__all__ = ["Outcome", "Step", "Work", "apply"]
+
+log = logging.getLogger(__name__)
+
+Step = Callable[[str, int, int], None]
+"""Told after each revision: its id, its number from 1, and how many there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a command did to one service's database. ``seconds`` is the time it took, waiting included."""
+
+    service: str
+    target: str
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+    applied: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is to be run.
+
+    ``goal`` is where the database is when there is nothing to do; None where only Alembic can tell. ``checked`` is
+    whether its present revision has to be in the history.
+    """
+
+    run: Callable[[Config], Any]
+    goal: tuple[str, ...] | None = None
+    checked: bool = True
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What has happened over all tries."""
+
+    started: float = field(default_factory=time.monotonic)
+    before: tuple[str, ...] | None = None
+    done: list[str] = field(default_factory=list)
+    expected: set[str] | None = None
+
+
+async def apply(history: History, access: Access, work: Work, step: Step | None = None) -> Outcome:
+    """Run one changing command.
+
+    A revision that meets a lock is rolled back and tried again, whole, on a new connection, with no lock held in
+    between; not so when it has entered an autocommit block, since what it committed there would be done twice.
+
+    Args:
+        history: the service's.
+        access: the way to its database.
+        work: what is to be run.
+        step: told after each revision.
+
+    Raises:
+        ContentionError: the locks were never free; the database is as before that revision.
+        LockNotObtainedError: another run had the migration lock for too long.
+        UnreachableError: the connection was lost; the message says what the database is at.
+        ResultError: what was logged is not there.
+        MigrationError: a revision failed.
+
+    """
+    progress = _Progress()
+    for one in ladder(access.limits.lock_timeout):
+        session: Session | None = None
+        try:
+            async with connect(history, access, one.lock_timeout) as session:
+                return await _try(session, work, step, progress)
+        except ContentionError as error:
+            if one.pause is None or (session and session.committed_inside):
+                raise
+            pause = one.jittered()
+            log.warning("%s Trying again in %.1f s.", error, pause)
+            await asyncio.sleep(pause)
+        except UnreachableError as error:
+            if session is None:
+                raise
+            raise UnreachableError(f"{error} {await _aftermath(session)}") from error
+        except asyncio.CancelledError:
+            if session is not None:
+                log.warning("%s: stopped. %s", history.service, await _aftermath(session))
+            raise
+    raise AssertionError("the ladder has a last step")
+
+
+async def _try(session: Session, work: Work, step: Step | None, progress: _Progress) -> Outcome:
+    service = session.history.service
+    before = await session.applied() if work.checked else ()
+    progress.before = before if progress.before is None else progress.before
+    if before == work.goal:
+        return _outcome(session, progress, before)
+    # the gate first: a thread that waits for it must not hold the lock that the gate's holder may need
+    async with gate(), lock(session.connection, str(service), session.access.limits.lock_wait):
+        before = await session.applied() if work.checked else ()
+        if before == work.goal:
+            return _outcome(session, progress, before)
+        pending = len(session.history.pending(before)) + len(progress.done)
+
+        def on_version_apply(*, step: Any, heads: set[str], **_: Any) -> None:
+            session.committed_inside = False
+            progress.done.append(step.up_revision_id or ",".join(step.source_revision_ids))
+            progress.expected = set(heads)
+            if told:
+                told(progress.done[-1], len(progress.done), max(pending, len(progress.done)))
+
+        told = step
+        log.info("%s -> %s", service, session.access.target)
+        if session.schema:
+            await ensure_schema(session.connection, session.schema)
+        async with watched(session.pid, session.access.connect) as blockers:
+            try:
+                await session.run(work.run, on_version_apply=(on_version_apply,))
+            except ContentionError as error:
+                raise ContentionError(f"{error}{blockers}") from error
+        # what the connection sees after a rollback is what the server has
+        await session.connection.rollback()
+        after = await session.applied()
+        if progress.expected is not None and set(after) != progress.expected:
+            raise ResultError(
+                f"{service}: {session.access.target} is at {', '.join(after) or 'base'}, and the log says "
+                f"{', '.join(sorted(progress.expected)) or 'base'}. Look at the database before you run anything else."
+            )
+    return _outcome(session, progress, after)
+
+
+def _outcome(session: Session, progress: _Progress, after: tuple[str, ...]) -> Outcome:
+    return Outcome(
+        service=str(session.history.service),
+        target=session.access.target,
+        before=progress.before or (),
+        after=after,
+        applied=tuple(progress.done),
+        seconds=round(time.monotonic() - progress.started, 2),
+    )
+
+
+async def _aftermath(session: Session) -> str:
+    return await aftermath(
+        session.access,
+        session.pid,
+        session.schema,
+        running=session.running,
+        committed_inside=session.committed_inside,
+    )
