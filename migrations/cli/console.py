@@ -56,7 +56,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    shown = Table(*columns, box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for row in rows:
         shown.add_row(*(Text(cell, overflow="fold") for cell in row))
     Console(width=None if sys.stdout.isatty() else _WIDE).print(shown)
