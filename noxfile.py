@@ -7,11 +7,16 @@ on the Python that runs nox.
 import os
 import re
 import shutil
+import signal
 import sys
 from pathlib import Path
 
 import nox
 from nox.command import CommandFailed
+
+# A terminated nox would leave its pytest running, and that its server: like Ctrl-C, these end the child first.
+for number in (signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.default_int_handler)
 
 nox.needs_version = ">=2026.10.20"
 nox.options.default_venv_backend = "uv"

@@ -1,0 +1,118 @@
+"""What authors of revisions use beside Alembic's operations."""
+
+import pytest
+
+import migrations
+from migrations.errors import ConfigurationError, MigrationError
+from tests.catalog import statements
+from tests.conftest import query, run_script, wait
+
+BUILD = """
+from migrations.safe import concurrent_index
+concurrent_index("ix_billing_name", "billing", ["name"]{more})
+"""
+DROP = """
+from migrations.safe import drop_concurrent_index
+drop_concurrent_index("ix_billing_name", "billing")
+"""
+INDEX = "SELECT indisvalid, indisunique, pg_get_indexdef(indexrelid) FROM pg_index WHERE indexrelid = to_regclass($1)"
+
+
+@pytest.fixture
+def billing(monorepo, database):
+    dsn = database()
+    service = monorepo.service("billing", dsn=dsn)
+    monorepo.table_revision("billing", "0001", None)
+    wait(migrations.upgrade(service))
+
+    def build(more=""):
+        monorepo.revision("billing", "0002", "0001", BUILD.format(more=more), DROP)
+        return wait(migrations.upgrade(service))
+
+    return service, dsn, build
+
+
+def indexes(dsn):
+    return [tuple(row) for row in query(dsn, INDEX, "ix_billing_name")]
+
+
+def test_an_index_is_built_valid_and_dropped_again(billing):
+    service, dsn, build = billing
+    build(", unique=True, postgresql_where=sa.text('id > 5')")
+    ((valid, unique, definition),) = indexes(dsn)
+    assert valid
+    assert unique
+    assert "WHERE (id > 5)" in definition
+    wait(migrations.downgrade(service, "-1"))
+    assert indexes(dsn) == []
+
+
+def test_an_invalid_namesake_is_dropped_first(billing):
+    _, dsn, build = billing
+    query(dsn, "INSERT INTO billing (name) VALUES ('twice'), ('twice')")
+    with pytest.raises(MigrationError, match="23505"):
+        build(", unique=True")
+    assert [row[0] for row in indexes(dsn)] == [False]
+    query(dsn, "DELETE FROM billing WHERE id = 2")
+    build(", unique=True")
+    assert [row[:2] for row in indexes(dsn)] == [(True, True)]
+
+
+def test_a_valid_namesake_that_is_the_same_index_is_kept(billing):
+    _, dsn, build = billing
+    query(dsn, "CREATE INDEX ix_billing_name ON billing (name)")
+    before = query(dsn, "SELECT 'ix_billing_name'::regclass::oid")
+    build()
+    assert query(dsn, "SELECT 'ix_billing_name'::regclass::oid") == before
+
+
+@pytest.mark.parametrize("other", ["(id)", "(name DESC)", "(lower(name))", "(name) WHERE id > 0"])
+def test_a_valid_namesake_that_is_another_index_is_refused_and_kept(billing, other):
+    service, dsn, build = billing
+    query(dsn, f"CREATE INDEX ix_billing_name ON billing {other}")
+    before = indexes(dsn)
+    with pytest.raises(MigrationError, match="is another one"):
+        build()
+    assert indexes(dsn) == before
+    assert [found.revision for found in wait(migrations.current(service))] == ["0001"]
+
+
+def test_a_build_is_not_cut_short_by_the_timeouts_of_other_statements(billing, monorepo):
+    service, dsn, _ = billing
+    body = (
+        BUILD.format(more="") + "op.execute(\"CREATE TABLE shown AS SELECT current_setting('lock_timeout') AS lock\")\n"
+    )
+    monorepo.revision("billing", "0002", "0001", body, DROP)
+    wait(migrations.upgrade(service))
+    assert query(dsn, "SELECT lock FROM shown")[0][0] != "0"
+
+
+def test_offline_mode_writes_the_same_steps(billing, database):
+    service, dsn, build = billing
+    build()
+    other = database()
+    run_script(other, statements(wait(migrations.sql(service, "head"))))
+    assert indexes(other) == indexes(dsn)
+
+
+def test_timeouts_hold_for_the_block_and_end_with_it(billing, monorepo):
+    service, dsn, _ = billing
+    show = "SELECT current_setting('lock_timeout') AS lock, current_setting('statement_timeout') AS statement"
+    body = f"""
+    from migrations.safe import timeouts
+    with timeouts(lock="250ms", statement="7m"):
+        op.execute("CREATE TABLE inside AS {show}")
+    op.execute("CREATE TABLE outside AS {show}")
+    """
+    monorepo.revision("billing", "0002", "0001", body)
+    wait(migrations.upgrade(service))
+    assert tuple(query(dsn, "SELECT * FROM inside")[0]) == ("250ms", "7min")
+    # the first try's share of MIGRATIONS_LOCK_TIMEOUT, and no limit for statements
+    assert tuple(query(dsn, "SELECT * FROM outside")[0]) == ("500ms", "0")
+
+
+def test_a_lock_timeout_without_end_is_refused(billing, monorepo):
+    service, _, _ = billing
+    monorepo.revision("billing", "0002", "0001", "from migrations.safe import timeouts\nwith timeouts(lock='0'): pass")
+    with pytest.raises(ConfigurationError, match="must be more than nothing"):
+        wait(migrations.upgrade(service))
