@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -114,7 +115,14 @@ class Monorepo:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=default_signals,  # noqa: PLW1509 - no threads here
         )
+
+
+def default_signals() -> None:
+    """Let a child be interrupted also where the tests run in the background, and so ignore SIGINT themselves."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from migrations.postgres import VERSIONS, binaries, throwaway
 from migrations.postgres.account import make_folder, reachable_folder
 from migrations.postgres.cluster import Cluster, free_port, port_is_free
 from tests.conftest import query, wait
-from tests.monorepo import dsn_text
+from tests.monorepo import default_signals, dsn_text
 
 PROGRAM = """
 import sys
@@ -53,6 +53,7 @@ def test_no_server_outlives_the_process_that_asked_for_it(number):
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        preexec_fn=default_signals,  # noqa: PLW1509 - no threads here
     )
     with process:
         data, port = process.stdout.readline().split()
