@@ -5,11 +5,12 @@ import logging
 from contextlib import suppress
 
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrations.access import Access
 from migrations.applied import applied
 
-__all__ = ["aftermath"]
+__all__ = ["aftermath", "invalid"]
 
 log = logging.getLogger(__name__)
 
@@ -54,9 +55,20 @@ async def _look(access: Access, pid: int, schema: str | None, *, running: bool, 
         if not running:
             return said
         if not committed_inside:
-            return f"{said} The revision that ran was rolled back."
-        invalid = list((await connection.scalars(_INVALID)).all())
-        with suppress(Exception):
-            await connection.rollback()
+            # a connection that is cut at COMMIT leaves open whether that revision was the last one or the next
+            return f"{said} What ran after that was rolled back."
         said += " The revision that ran was in an autocommit block: what it had done there is kept."
-        return f"{said} INVALID indexes: {', '.join(invalid)}." if invalid else said
+        return said + await _invalid(connection)
+
+
+async def invalid(access: Access) -> str:
+    """Name the INVALID indexes, which a failed concurrent build leaves; nothing where there is none."""
+    with suppress(Exception):
+        async with asyncio.timeout(_PATIENCE), access.connect() as connection:
+            return await _invalid(connection)
+    return ""
+
+
+async def _invalid(connection: AsyncConnection) -> str:
+    found = (await connection.scalars(_INVALID)).all()
+    return f" INVALID indexes: {', '.join(found)}." if found else ""

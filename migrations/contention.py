@@ -1,4 +1,4 @@
-"""Contention for tables: how often to try, how long to wait each time, and who is in the way.
+"""Contention for tables: how often to try, how long to wait each time, who is in the way, and is the server there.
 
 A statement that waits for a lock lets every later query queue behind it. So each wait is short, and is followed by
 a pause in which the queue drains.
@@ -6,12 +6,16 @@ a pause in which the queue drains.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from migrations.access import Access
+from migrations.errors import MigrationError
 
 __all__ = ["Blockers", "Try", "ladder", "watched"]
 
@@ -31,6 +35,8 @@ _LONGEST = 5.0
 _JITTER = 0.25
 _LOOK = 0.1
 """Seconds between two looks at who is in the way."""
+_SILENCE = 3
+"""How many times the connect timeout nobody may answer until the server counts as lost."""
 
 _QUERY_CHARACTERS = 80
 
@@ -47,6 +53,7 @@ _BLOCKERS = text(
     LIMIT 3
     """
 )
+_ALIVE = text("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = :pid)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,49 +79,92 @@ def ladder(lock_timeout: float) -> tuple[Try, ...]:
 
 @dataclass(slots=True)
 class Blockers:
-    """Who was last seen in the way of a connection."""
+    """Who was last seen in the way of a connection, and how often the server has answered."""
 
     seen: list[str] = field(default_factory=list)
+    answers: int = field(default=0)
 
     def __str__(self) -> str:
         return f" Blocked by {'; '.join(self.seen)}." if self.seen else ""
 
 
 @asynccontextmanager
-async def watched(
-    pid: int, connect: Callable[[], AbstractAsyncContextManager[AsyncConnection]]
-) -> AsyncIterator[Blockers]:
-    """Look, over a second connection, at who blocks a server process while the block runs.
+async def watched(connection: AsyncConnection, pid: int, access: Access) -> AsyncIterator[Blockers]:
+    """Look, over a second connection, at who blocks the migrating one while the block runs, and whether it lives.
 
-    Afterwards it would be too late: a statement that has timed out waits for nobody. The second connection is made
-    only when the work takes long enough to be in somebody's way, or somebody in its.
+    Afterwards it would be too late to see a blocker: a statement that has timed out waits for nobody. And a client
+    whose server has gone without a word, or whose packets get lost, would wait for ever: its connection is then
+    ended on this side. The second connection is made only when the work takes long enough to be in somebody's way.
 
     Args:
-        pid: the server process of the migrating connection.
-        connect: makes the second connection.
+        connection: the migrating one.
+        pid: its server process.
+        access: the way to the database.
 
     """
     blockers = Blockers()
-    watcher = asyncio.create_task(_watch(pid, connect, blockers))
+    watchers = [asyncio.create_task(_watch(connection, pid, access, blockers))]
+    if access.engine is None:  # a pool of the caller's may be what lets us wait: its silence proves nothing
+        watchers.append(asyncio.create_task(_listen(connection, access, blockers)))
     try:
         yield blockers
     finally:
-        watcher.cancel()
-        with suppress(asyncio.CancelledError, Exception):
-            await watcher
+        for watcher in watchers:
+            watcher.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await watcher
 
 
-async def _watch(
-    pid: int, connect: Callable[[], AbstractAsyncContextManager[AsyncConnection]], blockers: Blockers
-) -> None:
+async def _watch(connection: AsyncConnection, pid: int, access: Access, blockers: Blockers) -> None:
+    """Look again and again, over a new connection where the last one has failed, until the process has ended."""
     await asyncio.sleep(_LOOK)
-    async with connect() as connection:
-        while True:
-            rows = (await connection.execute(_BLOCKERS, {"pid": pid})).all()
-            await connection.rollback()
-            if rows:
-                blockers.seen = [_line(*row) for row in rows]
-            await asyncio.sleep(_LOOK)
+    while True:
+        try:
+            async with access.connect() as second:
+                await _look(second, pid, access.limits.connect_timeout, blockers)
+            break
+        except (MigrationError, OSError) as error:
+            if not isinstance(error if isinstance(error, OSError) else error.__context__, TimeoutError):
+                blockers.answers += 1  # a refusal is an answer
+                await asyncio.sleep(1)
+    _end(connection)
+
+
+async def _look(second: AsyncConnection, pid: int, patience: float, blockers: Blockers) -> None:
+    missing = 0
+    while missing < 2:  # noqa: PLR2004 - the news of its end may be on the way
+        try:
+            async with asyncio.timeout(patience):
+                rows = (await second.execute(_BLOCKERS, {"pid": pid})).all()
+                missing = 0 if await second.scalar(_ALIVE, {"pid": pid}) else missing + 1
+                await second.rollback()
+        except TimeoutError:
+            _end(second)
+            raise
+        blockers.answers += 1
+        if rows:
+            blockers.seen = [_line(*row) for row in rows]
+        await asyncio.sleep(_LOOK)
+
+
+async def _listen(connection: AsyncConnection, access: Access, blockers: Blockers) -> None:
+    """End the migrating connection when nothing has answered for too long.
+
+    The time is counted in turns of the event loop: in a revision that computes there is none to hear an answer in.
+    """
+    heard, silent = 0, 0.0
+    while silent < _SILENCE * access.limits.connect_timeout:
+        await asyncio.sleep(_LOOK)
+        silent = silent + _LOOK if heard == blockers.answers else 0.0
+        heard = blockers.answers
+    _end(connection)
+
+
+def _end(connection: AsyncConnection) -> None:
+    """End a connection on this side alone: what waits for its server then fails, and a farewell would wait too."""
+    with suppress(Exception):
+        pooled: Any = connection.sync_connection and connection.sync_connection.connection
+        pooled.driver_connection.terminate()
 
 
 def _line(

@@ -4,6 +4,7 @@ import asyncpg
 
 from migrations.dsn import Dsn
 from migrations.errors import AccessDeniedError, MigrationError, UsageError
+from migrations.scram import verifier
 from migrations.settings import Settings
 from migrations.sqlstate import connect_failure, sqlstate
 
@@ -71,8 +72,10 @@ async def _ensure_role(connection: "asyncpg.Connection", dsn: Dsn, *, set_passwo
     if there and not set_password:
         return []
     verb = "ALTER" if there else "CREATE"
+    # never the password itself: a statement, with its arguments, may stand in the server's log
+    secret = verifier(dsn.password) if dsn.password else None
     statement = await connection.fetchval(
-        f"SELECT format('{verb} ROLE %I LOGIN PASSWORD %L', $1::text, $2::text)", dsn.user, dsn.password
+        f"SELECT format('{verb} ROLE %I LOGIN PASSWORD %L', $1::text, $2::text)", dsn.user, secret
     )
     await connection.execute(statement)
     return [] if there else [f"created role {dsn.user}"]
@@ -100,8 +103,9 @@ async def _ensure_grants(settings: Settings, admin: Dsn) -> list[str]:
 
 
 async def _connect(settings: Settings, who: Dsn) -> "asyncpg.Connection":
+    arguments = who.connect_args()
     try:
-        return await asyncpg.connect(**who.connect_args(), timeout=settings.limits.connect_timeout)
+        return await asyncpg.connect(**arguments, timeout=settings.limits.connect_timeout)
     except Exception as error:  # noqa: BLE001 - whatever a driver raises there is explained
         # without its cause: asyncpg's frames hold the password
         raise connect_failure(error, settings.service, who) from None

@@ -69,6 +69,11 @@ class Service:
         """The name of the table that holds the service's current revision."""
         return f"alembic_version_{self.name}"
 
+    @property
+    def ledger_table(self) -> str:
+        """The name of the table that says which revision ran when, and by whom."""
+        return f"migration_log_{self.name}"
+
     def relative(self, path: Path) -> str:
         """Return a path as a person at the top level would type it."""
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
@@ -135,7 +140,8 @@ def _service(path: Path, root: Path) -> Service:
         raise ConfigurationError(f"{where}: Python can't import a service of that name. Rename it to services/{mend}.")
     if not path.resolve().is_relative_to(root.resolve()):
         raise UsageError(f"{where}: the link leads out of the repository. Move the service into services/.")
-    excess = len(f"{service.version_table}_pkc".encode()) - _IDENTIFIER_BYTES
+    longest = max(f"{service.version_table}_pkc", f"{service.ledger_table}_pkey", key=len)
+    excess = len(longest.encode()) - _IDENTIFIER_BYTES
     if excess > 0:
         raise ConfigurationError(
             f"{where}: the name is {excess} characters too long for its version table in PostgreSQL "

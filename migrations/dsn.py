@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -32,6 +32,7 @@ _PARAMETERS = frozenset(
 """What is understood of libpq's parameters (documentation, 34.1.2 Parameter Key Words)."""
 
 _SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+_SSLMODES_WITHOUT_PROOF = ("disable", "allow", "prefer")
 _SESSION_ATTRS = ("any", "primary", "standby", "read-write", "read-only", "prefer-standby")
 _DIALECTS = ("postgres", "postgresql")
 _DEFAULT_PORT = 5432
@@ -58,8 +59,7 @@ class Dsn:
     @property
     def target(self) -> str:
         """What a person is told of it: ``app@localhost:5432/billing``."""
-        places = ",".join(f"{host}:{port}" for host, port in self.hosts)
-        return f"{self.user}@{places}/{self.database}"
+        return f"{self.user}@{self._places(socket_safe='/')}/{self.database}"
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -91,6 +91,9 @@ class Dsn:
         The password travels as a callable, so that no repr of a parameter can show it; a missing one is
         empty rather than absent, since asyncpg would look into PGPASSWORD and ``~/.pgpass`` for it.
         """
+        # first, since it may fail, and a report with the frame's variables would show the secret
+        # of several hosts one may be a socket, on which there is no TLS, and the next one not
+        tls = False if all(host.startswith("/") for host, _ in self.hosts) else _tls(self.parameters)
         secret = self.password or ""
         return {
             "host": [host for host, _ in self.hosts],
@@ -98,16 +101,21 @@ class Dsn:
             "user": self.user,
             "database": self.database,
             "password": lambda: secret,
-            "ssl": _tls(self.parameters) if not self.hosts[0][0].startswith("/") else False,
+            "ssl": tls,
+            "direct_tls": False,  # asyncpg would look into PGSSLNEGOTIATION for it
             "target_session_attrs": self.parameters.get("target_session_attrs", "any"),
         }
 
     def masked(self) -> str:
         """Return the DSN as ``db.env`` prints it."""
         user = quote(self.user, safe="") + (":***" if self.password else "")
-        places = ",".join(f"{host}:{port}" for host, port in self.hosts)
         query = "&".join(f"{key}={quote(value, safe='')}" for key, value in self.parameters.items())
-        return f"postgresql://{user}@{places}/{quote(self.database, safe='')}" + (f"?{query}" if query else "")
+        return f"postgresql://{user}@{self._places()}/{quote(self.database, safe='')}" + (f"?{query}" if query else "")
+
+    def _places(self, socket_safe: str = "") -> str:
+        """Return the hosts with their ports, as a DSN has them: an IPv6 address in brackets, a socket escaped."""
+        hosts = ((f"[{host}]" if ":" in host else quote(host, safe=socket_safe), port) for host, port in self.hosts)
+        return ",".join(f"{host}:{port}" for host, port in hosts)
 
 
 def parse(text: str, where: str) -> Dsn:
@@ -138,7 +146,7 @@ def parse(text: str, where: str) -> Dsn:
         raise ConfigurationError(f"{where} is no URL (is its port a number?). Write it as {_SHAPE}.") from None
     query = {key: value if isinstance(value, str) else ",".join(value) for key, value in url.query.items()}
     _check_parameters(query, where)
-    hosts = hosts or query.pop("host", "") or url.host or ""
+    hosts = unquote(hosts) or query.pop("host", "") or unquote(url.host or "")  # %2Ftmp is a socket
     ports = query.pop("port", "") or str(_DEFAULT_PORT if url.port is None else url.port)
     for part, value in (("host", hosts), ("database", url.database), ("user", url.username)):
         if not value:
@@ -193,10 +201,22 @@ def _check_parameters(query: Mapping[str, str], where: str) -> None:
         raise ConfigurationError(
             f"{where}: connect_timeout={query['connect_timeout']} isn't a whole number of seconds."
         )
+    _check_tls(query, where)
     try:
         list(_server_options(query.get("options", "")))
     except ValueError:
         raise ConfigurationError(f"{where}: options isn't of the form '-c name=value -c name=value'.") from None
+
+
+def _check_tls(query: Mapping[str, str], where: str) -> None:
+    """Refuse certificates that would never be looked at: whoever names one believes that the line is safe."""
+    mode = query.get("sslmode", "prefer")
+    for key in ("sslrootcert", "sslcert", "sslkey"):
+        if key in query and mode in _SSLMODES_WITHOUT_PROOF:
+            raise ConfigurationError(f"{where}: {key} has no effect with sslmode={mode}. Set sslmode=verify-full.")
+    if query.get("sslrootcert") == "system" and mode != "verify-full":
+        # anybody gets a certificate of some authority: libpq refuses it too (documentation, 34.1.2)
+        raise ConfigurationError(f"{where}: sslrootcert=system needs sslmode=verify-full.")
 
 
 def _server_options(text: str) -> list[tuple[str, str]]:
@@ -241,8 +261,11 @@ def _tls(parameters: Mapping[str, str]) -> Any:
         context = ssl.create_default_context(cafile=None if root in (None, "system") else root)
         context.check_hostname = mode == "verify-full"
         context.verify_mode = ssl.CERT_REQUIRED if verify else ssl.CERT_NONE
+        # Python 3.13 asks more of an authority's certificate than libpq and older Pythons do
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         if "sslcert" in parameters:
-            context.load_cert_chain(parameters["sslcert"], parameters.get("sslkey"))
+            # without a password OpenSSL would ask the terminal for the one of an encrypted key
+            context.load_cert_chain(parameters["sslcert"], parameters.get("sslkey"), password="")
     except OSError as error:
         names = ", ".join(
             f"{key}={parameters[key]}" for key in ("sslrootcert", "sslcert", "sslkey") if key in parameters

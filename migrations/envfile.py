@@ -4,8 +4,10 @@
 written to ``os.environ``, and a .env is read with python-dotenv's own parser, without interpolation.
 """
 
+import logging
 import os
-from collections.abc import Mapping
+import stat
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +17,9 @@ from migrations import dsn as dsns
 from migrations.discovery import Service
 from migrations.errors import ConfigurationError, MigrationError
 
-__all__ = ["KEYS", "Origin", "Setting", "collect"]
+__all__ = ["KEYS", "Origin", "Setting", "collect", "exposed"]
+
+log = logging.getLogger(__name__)
 
 KEYS: Mapping[str, str | None] = {
     "DATABASE_DSN": None,
@@ -46,6 +50,10 @@ class Origin:
 
 
 _DEFAULT = Origin(0, "default")
+_SHARED = stat.S_IRGRP | stat.S_IROTH
+_told: set[Path] = set()
+"""Files that were warned of: one line for each is enough for a process, which reads them many times."""
+
 _ROOT_FILE, _SERVICE_FILE, _BARE, _PREFIXED = 1, 2, 3, 4
 
 
@@ -80,19 +88,69 @@ def collect(service: Service, environment: Mapping[str, str] | None = None) -> d
         ConfigurationError: a .env can't be read, or has a line that is no assignment.
 
     """
+    try:
+        return _collect(service, environment)
+    except ConfigurationError as error:
+        # a new error: the frames of the old one hold the file's text and the whole environment, and a report with
+        # the variables of frames (pytest --showlocals) prints them
+        raise ConfigurationError(str(error)) from None
+
+
+def _collect(service: Service, environment: Mapping[str, str] | None) -> dict[str, tuple[Setting, ...]]:
     environment = os.environ if environment is None else environment
     layers: dict[str, list[Setting]] = {key: [] for key in KEYS}
     for key, settings in layers.items():
         for layer, name in ((_PREFIXED, service.env_prefix + key), (_BARE, key)):
             if environment.get(name):
                 settings.append(Setting(key, environment[name], Origin(layer, f"environment {name}")))
-    for layer, path in ((_SERVICE_FILE, service.env_file), (_ROOT_FILE, service.root / ".env")):
-        for setting in _read(path, service.relative(path), layer):
+    for layer, path in _files(service):
+        found = _read(path, service.relative(path), layer)
+        for setting in found:
             layers[setting.key].append(setting)
+        if path not in _told and _is_exposed(path, found):
+            _told.add(path)
+            log.warning("%s", _exposure(service, path))
     for key, default in KEYS.items():
         if default is not None:
             layers[key].append(Setting(key, default, _DEFAULT))
     return {key: tuple(settings) for key, settings in layers.items()}
+
+
+def exposed(service: Service) -> tuple[str, ...]:
+    """Return a line for each .env of a service that holds a password and that others than its owner can read.
+
+    Raises:
+        ConfigurationError: a .env can't be read, or has a line that is no assignment.
+
+    """
+    return tuple(
+        _exposure(service, path)
+        for layer, path in _files(service)
+        if _is_exposed(path, _read(path, service.relative(path), layer))
+    )
+
+
+def _files(service: Service) -> tuple[tuple[int, Path], ...]:
+    return (_SERVICE_FILE, service.env_file), (_ROOT_FILE, service.root / ".env")
+
+
+def _exposure(service: Service, path: Path) -> str:
+    where = service.relative(path)
+    return f"{where} holds a password, and others than its owner can read it. Run: chmod 600 {where}"
+
+
+def _is_exposed(path: Path, found: Iterable[Setting]) -> bool:
+    # elsewhere than on POSIX the bits say nothing of who can read it
+    return os.name == "posix" and any(map(_holds_password, found)) and bool(path.stat().st_mode & _SHARED)
+
+
+def _holds_password(setting: Setting) -> bool:
+    if not setting.key.endswith("_DSN"):
+        return setting.key == "DATABASE_PASSWORD"
+    try:
+        return dsns.parse(setting.value, setting.key).password is not None
+    except MigrationError:
+        return False  # it is refused anyway
 
 
 def _read(path: Path, shown: str, layer: int) -> list[Setting]:

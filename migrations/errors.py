@@ -10,6 +10,7 @@ __all__ = [
     "DifferenceError",
     "LockNotObtainedError",
     "MigrationError",
+    "NotReadyError",
     "ResultError",
     "UnreachableError",
     "UsageError",
@@ -58,6 +59,12 @@ class LockNotObtainedError(MigrationError):
 
 class ContentionError(LockNotObtainedError):
     """A revision met a lock that others hold, and was rolled back. It is safe to run it again."""
+
+
+class NotReadyError(MigrationError):
+    """The database didn't get to where it was waited for in time. It is safe to wait again."""
+
+    exit_code = 75
 
 
 class AccessDeniedError(MigrationError):

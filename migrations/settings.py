@@ -94,7 +94,11 @@ def load_many(
             loaded.append(load(service, environment))
         except MigrationError as error:
             loaded.append(error)
-    _refuse_shared_version_table([entry for entry in loaded if isinstance(entry, Settings)], environment)
+    try:
+        _refuse_shared_version_table([entry for entry in loaded if isinstance(entry, Settings)], environment)
+    except ConfigurationError as error:
+        # a new error: a frame of the old one holds the whole environment, and pytest --showlocals prints it
+        raise ConfigurationError(str(error)) from None
     return loaded
 
 

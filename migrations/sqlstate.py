@@ -6,6 +6,7 @@ SQLSTATE is sure (PostgreSQL documentation, Appendix A).
 
 from collections.abc import Callable
 from pathlib import Path
+from ssl import SSLCertVerificationError
 from traceback import extract_tb
 
 from sqlalchemy.exc import DBAPIError
@@ -74,11 +75,24 @@ def connect_failure(error: Exception, service: Service, dsn: Dsn) -> MigrationEr
         return UnreachableError(
             f"{where}: no answer within MIGRATIONS_CONNECT_TIMEOUT. Is the server up, and this its address?"
         )
-    if type(error).__name__ == "TargetServerAttributeNotMatched":
-        return ConfigurationError(f"{where}: {_text(error)}. No host takes writes: name the primary.")
+    if unlike := _unlike_the_dsn(error, dsn):
+        return ConfigurationError(f"{where}: {unlike}")
     if isinstance(error, OSError):
         return UnreachableError(f"{where}: {_text(error)}. Is the server up, and this its address?")
     return UnreachableError(f"{where}: {type(error).__name__}: {_text(error)}.")
+
+
+def _unlike_the_dsn(error: Exception, dsn: Dsn) -> str | None:
+    """Return what to tell where servers answered, and none is as the DSN asks for."""
+    parameters = dsn.parameters
+    if "match the target attribute requirement" in str(error):  # asyncpg's own class is lost under SQLAlchemy's
+        wanted = parameters.get("target_session_attrs")
+        return f"no host is {wanted}, as target_session_attrs asks for. A standby takes no writes: name the primary."
+    if isinstance(error, SSLCertVerificationError):
+        return f"{_text(error)}. Is it the server that was meant? If so, correct its host name or sslrootcert."
+    if "rejected SSL upgrade" in str(error):
+        return f"the server has no TLS, and sslmode={parameters.get('sslmode')} asks for it. Switch it on there."
+    return None
 
 
 def revision_failure(error: BaseException, service: Service, user: str, *, kept: bool) -> MigrationError:
