@@ -10,11 +10,14 @@ from typing import Any
 from alembic.config import Config
 
 from migrations.access import Access
-from migrations.aftermath import aftermath
+from migrations.aftermath import aftermath, invalid
 from migrations.applied import ensure_schema
 from migrations.contention import ladder, watched
-from migrations.errors import ContentionError, ResultError, UnreachableError
+from migrations.errors import ContentionError, MigrationError, ResultError, UnreachableError
+from migrations.guard import Guard
+from migrations.ledger import Ledger
 from migrations.locks import gate, lock
+from migrations.preflight import cleared
 from migrations.revisions import History
 from migrations.session import Session, connect
 
@@ -43,12 +46,13 @@ class Work:
     """What is to be run.
 
     ``goal`` is where the database is when there is nothing to do; None where only Alembic can tell. ``checked`` is
-    whether its present revision has to be in the history.
+    whether its present revision has to be in the history. ``guard`` may refuse what is pending.
     """
 
     run: Callable[[Config], Any]
     goal: tuple[str, ...] | None = None
     checked: bool = True
+    guard: Guard | None = None
 
 
 @dataclass(slots=True)
@@ -87,16 +91,18 @@ async def apply(history: History, access: Access, work: Work, step: Step | None 
         try:
             async with connect(history, access, one.lock_timeout) as session:
                 return await _try(session, work, step, progress)
-        except ContentionError as error:
-            if one.pause is None or (session and session.committed_inside):
-                raise
-            pause = one.jittered()
-            log.warning("%s Trying again in %.1f s.", error, pause)
-            await asyncio.sleep(pause)
         except UnreachableError as error:
             if session is None:
                 raise
             raise UnreachableError(f"{error} {await _aftermath(session)}") from error
+        except MigrationError as error:
+            if session and session.committed_inside:
+                raise type(error)(f"{error}{await invalid(access)}") from error
+            if one.pause is None or not isinstance(error, ContentionError):
+                raise
+            pause = one.jittered()
+            log.warning("%s Trying again in %.1f s.", error, pause)
+            await asyncio.sleep(pause)
         except asyncio.CancelledError:
             if session is not None:
                 log.warning("%s: stopped. %s", history.service, await _aftermath(session))
@@ -115,6 +121,8 @@ async def _try(session: Session, work: Work, step: Step | None, progress: _Progr
         before = await session.applied() if work.checked else ()
         if before == work.goal:
             return _outcome(session, progress, before)
+        if work.guard is not None and not progress.done:
+            work.guard.check(session.history, session.access, before)
         pending = len(session.history.pending(before)) + len(progress.done)
 
         def on_version_apply(*, step: Any, heads: set[str], **_: Any) -> None:
@@ -126,11 +134,14 @@ async def _try(session: Session, work: Work, step: Step | None, progress: _Progr
 
         told = step
         log.info("%s -> %s", service, session.access.target)
+        # where only Alembic knows what is pending, the server is asked while it runs
+        warned = await cleared(session, session.history.pending(before) if work.goal is not None else ())
+        ledger = await Ledger.open(session, writable=service.ledger_table not in warned)
         if session.schema:
             await ensure_schema(session.connection, session.schema)
-        async with watched(session.pid, session.access.connect) as blockers:
+        async with watched(session.connection, session.pid, session.access) as blockers:
             try:
-                await session.run(work.run, on_version_apply=(on_version_apply,))
+                await session.run(work.run, on_version_apply=(ledger.write, on_version_apply))
             except ContentionError as error:
                 raise ContentionError(f"{error}{blockers}") from error
         # what the connection sees after a rollback is what the server has

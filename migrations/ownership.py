@@ -19,6 +19,9 @@ _DEFAULT_SCHEMA = "public"
 _VERSION_TABLES = "alembic_version"
 """Every version table begins so, also that of a service which is no longer there; none is ever proposed for a drop."""
 
+_LEDGERS = "migration_log"
+"""And so does every ledger; a service that claims a table of such a name sees it nevertheless."""
+
 _PLUGINS = ("alembic.autogenerate.*", "alembic.ext.checkconstraint_byname")
 
 
@@ -46,7 +49,8 @@ class Ownership:
             return True
         if name == self._version_table or name.startswith(_VERSION_TABLES):
             return False
-        return _key(parents.get("schema_name"), name) not in self._foreign
+        key = _key(parents.get("schema_name"), name)
+        return key not in self._foreign and (key in self._own or not name.startswith(_LEDGERS))
 
 
 def _key(schema: str | None, name: str) -> tuple[str | None, str]:
