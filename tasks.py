@@ -2,14 +2,15 @@
 
 from invoke.collection import Collection
 
-from migrations.cli import apply, author, databases, inspect, servers
+from migrations.cli import apply, author, databases, inspect, operate, plan, servers
 from migrations.cli.stack import down, up
 
 _DB = (
     *(apply.upgrade, apply.downgrade, apply.stamp, apply.alembic),
     *(author.revision, author.merge),
     *(inspect.current, inspect.heads, inspect.history, inspect.show, inspect.status, inspect.check),
-    *(inspect.env, inspect.services),
+    *(inspect.env, inspect.services, plan.plan),
+    *(operate.wait, operate.log, operate.locks, operate.doctor),
     *(databases.create, databases.drop),
 )
 _PG = (servers.start, servers.stop, servers.status, servers.versions, servers.fetch)

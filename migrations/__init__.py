@@ -12,13 +12,19 @@ if TYPE_CHECKING:
     from migrations.discovery import Service, discover, find
     from migrations.errors import MigrationError
     from migrations.fleet import Status, status
+    from migrations.ledger import Entry, log
+    from migrations.planning import Plan, plan
     from migrations.revisions import History, Revision
+    from migrations.waiting import Answer, wait
 
 __all__ = [
+    "Answer",
     "Check",
+    "Entry",
     "History",
     "MigrationError",
     "Outcome",
+    "Plan",
     "Revision",
     "Service",
     "Status",
@@ -28,12 +34,15 @@ __all__ = [
     "downgrade",
     "find",
     "history",
+    "log",
     "merge",
+    "plan",
     "revision",
     "sql",
     "stamp",
     "status",
     "upgrade",
+    "wait",
 ]
 
 _HOMES = {
@@ -42,7 +51,10 @@ _HOMES = {
     "discovery": ("Service", "discover", "find"),
     "errors": ("MigrationError",),
     "fleet": ("Status", "status"),
+    "ledger": ("Entry", "log"),
+    "planning": ("Plan", "plan"),
     "revisions": ("History", "Revision"),
+    "waiting": ("Answer", "wait"),
 }
 
 

@@ -3,6 +3,7 @@
 With authoring.py, the only callers of ``alembic.command``.
 """
 
+from collections.abc import Collection
 from io import StringIO
 
 from alembic import command
@@ -16,6 +17,7 @@ from migrations.access import access
 from migrations.applier import Outcome, Step, Work, apply
 from migrations.discovery import Service, find
 from migrations.errors import MigrationError, UsageError
+from migrations.guard import Guard, classes
 from migrations.locks import gate
 from migrations.metadata import assemble
 from migrations.revisions import History, Revision, config, read
@@ -33,6 +35,7 @@ async def upgrade(
     engine: AsyncEngine | None = None,
     limits: Limits | None = None,
     step: Step | None = None,
+    allow: Collection[str] | None = None,
 ) -> Outcome:
     """Upgrade one service's database; where it is there already, nothing is written and no lock is taken.
 
@@ -44,18 +47,21 @@ async def upgrade(
         engine: an engine of the caller's to take a connection from; without it, the service's own settings.
         limits: how long things may take, instead of the service's settings.
         step: told after each revision.
+        allow: the classes that a plan may hold on a target that isn't local; where ``"destructive"`` isn't among
+            them, such a plan is refused. None allows all: an application can't be asked.
 
     Raises:
         MigrationError: one of its children, whose ``exit_code`` says of which kind.
 
     """
+    guard = None if allow is None else Guard(revision, classes(allow))
     found = _history(service)
     goal = None
     if revision in ("head", "heads"):
         head = found.single_head()
         goal = (head,) if head else ()
     _check_target(found, revision)
-    work = Work(lambda alembic: command.upgrade(alembic, revision), goal)
+    work = Work(lambda alembic: command.upgrade(alembic, revision), goal, guard=guard)
     return await apply(found, access(found.service, engine, limits), work, step)
 
 

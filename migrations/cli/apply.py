@@ -28,9 +28,10 @@ _LIMITS = {
 
 
 @task(
-    iterable=["service"],
+    iterable=["service", "allow"],
     help={
         "service": SERVICES,
+        "allow": "A class of revisions to allow where the target isn't local: destructive; may be repeated.",
         "revision": "Where to: head, a revision's id or its beginning, or +1 for one step.",
         "sql": _SQL,
         **_LIMITS,
@@ -39,6 +40,7 @@ _LIMITS = {
 def upgrade(
     _: Context,
     service: list[str],
+    allow: list[str],
     revision: str = "head",
     sql: bool = False,
     lock_wait: str = "",
@@ -46,9 +48,10 @@ def upgrade(
     statement_timeout: str = "",
 ) -> None:
     """Upgrade the databases of services to head or a revision."""
-    from migrations import commands, settings
+    from migrations import commands, guard, settings
 
     services = selected(service)
+    guard.classes(allow)
     asked = _asked(lock_wait, lock_timeout, statement_timeout)
     if sql:
         for chosen in services:
@@ -60,7 +63,7 @@ def upgrade(
     errors: list[MigrationError] = []
     for chosen in services:
         try:
-            console.result(_said(run(commands.upgrade(chosen, revision, limits=_limits(chosen, asked)))))
+            console.result(_said(run(commands.upgrade(chosen, revision, limits=_limits(chosen, asked), allow=allow))))
         except MigrationError as error:
             if len(services) == 1 or error.exit_code > SIGNALS:
                 raise

@@ -17,15 +17,26 @@ _WIDE = 300
 
 
 class _Handler(logging.Handler):
-    """Write to whatever ``sys.stderr`` is now: a progress line on a terminal replaces it for a while."""
+    """Write to whatever ``sys.stderr`` is now: a progress line on a terminal replaces it for a while.
+
+    A revision that is tried again says the same again: without --debug, what was said is not repeated.
+    """
+
+    def __init__(self, *, debug: bool) -> None:
+        super().__init__()
+        self._debug = debug
+        self._said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr)
+        message = record.getMessage()
+        if self._debug or record.levelno > logging.INFO or message not in self._said:
+            print(self.format(record), file=sys.stderr)
+        self._said.add(message)
 
 
 def configure_logging(*, debug: bool) -> None:
     """Send the log lines of Alembic and of this project to stderr, with time, logger, level and message."""
-    handler = _Handler()
+    handler = _Handler(debug=debug)
     handler.setFormatter(logging.Formatter(_FORMAT))
     logging.basicConfig(handlers=[handler], level=logging.DEBUG if debug else logging.WARNING, force=True)
     for name in ("alembic", "migrations"):

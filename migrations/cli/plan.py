@@ -1,0 +1,84 @@
+"""db.plan: what an upgrade would do, before it does it."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+
+from migrations.cli import console
+from migrations.cli.task import SERVICES, SIGNALS, run, selected, task
+from migrations.errors import DifferenceError, MigrationError, UsageError, gravest
+
+if TYPE_CHECKING:
+    from migrations.planning import Finding, Plan
+
+__all__ = ["plan"]
+
+
+@task(
+    iterable=["service"],
+    help={
+        "service": SERVICES,
+        "revision": "Up to where: head, a revision's id or its beginning, or +1 for one step.",
+        "exit-code": "End with 3 when something is pending.",
+        "json": "Print JSON, for another program.",
+        "sql": "Print the SQL of each revision too.",
+    },
+)
+def plan(
+    _: Context,
+    service: list[str],
+    revision: str = "head",
+    exit_code: bool = False,
+    json: bool = False,
+    sql: bool = False,
+) -> None:
+    """Show what an upgrade would run, and what it would do."""
+    from migrations import planning, settings
+
+    chosen = selected(service)
+    if revision != "head" and len(chosen) > 1:
+        raise UsageError(f"--revision {revision} is of one service's history. Name that one with --service.")
+    settings.load_many(chosen)
+    found: list[Plan] = []
+    errors: list[MigrationError] = []
+    for one in chosen:
+        try:
+            found.append(run(planning.plan(one, revision)))
+        except MigrationError as error:
+            if len(chosen) == 1 or error.exit_code > SIGNALS:
+                raise
+            console.note(str(error))
+            errors.append(error)
+    if json:
+        console.result_json([asdict(one) for one in found])
+    else:
+        for planned in found:
+            _show(planned, sql=sql)
+    failed = f"{len(errors)} of {len(chosen)} services failed." if errors else ""
+    if exit_code and any(planned.revisions for planned in found):
+        errors.append(DifferenceError("Something is pending."))
+    if errors:
+        raise Exit(failed, code=gravest(errors))
+
+
+def _show(plan: "Plan", *, sql: bool) -> None:
+    at = ", ".join(plan.current) or "base"
+    if not plan.revisions:
+        console.result(f"{plan.service}: nothing to do, {plan.target} is at {at}")
+        return
+    console.result(f"{plan.service}: {plan.target} is at {at}, {len(plan.revisions)} pending")
+    rows = [[one.revision, one.message, ", ".join(one.classes) or "unknown"] for one in plan.revisions]
+    console.table(["revision", "message", "classes"], rows)
+    for finding in (*plan.findings, *(finding for one in plan.revisions for finding in one.findings)):
+        console.result(_line(finding))
+    if sql:
+        for one in plan.revisions:
+            console.result(f"\n-- {one.revision}: {one.message} ({one.path})\n{one.sql or '-- no SQL'}")
+
+
+def _line(finding: "Finding") -> str:
+    place = f"{finding.path or ''}{f':{finding.line}' if finding.line else ''}"
+    where = f" (line {finding.sql_line} of its SQL)" if finding.sql_line else ""
+    return f"{f'{place}: ' if place else ''}{finding.rule}: {finding.message}{where}"

@@ -1,0 +1,111 @@
+"""SQL as tokens and statements: enough of PostgreSQL's lexer that no string, comment or body is taken for a command.
+
+Source: documentation, 4.1 Lexical Structure.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+__all__ = ["Statement", "Token", "statements", "tokens"]
+
+_TOKEN = re.compile(
+    r"""
+      (?P<space>\s+ | --[^\n]*)
+    | (?P<comment>/\*)
+    | (?P<escaped>[eE]'(?:[^'\\]|\\.|'')*(?:'|\Z))
+    | (?P<string>(?:[bBxXnN]|[uU]&)?'(?:[^']|'')*(?:'|\Z))
+    | (?P<dollar>\$(?P<tag>(?:[^\W\d]\w*)?)\$)
+    | (?P<quoted>(?:[uU]&)?"(?:[^"]|"")*(?:"|\Z))
+    | (?P<word>[^\W\d][\w$]*)
+    | (?P<number>\d[\w.]*)
+    | (?P<symbol>::|.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token: ``kind`` is word, name (quoted), string, number or symbol; a word is in lower case.
+
+    ``line`` counts from 1.
+    """
+
+    kind: str
+    value: str
+    line: int
+
+    def __eq__(self, other: object) -> bool:
+        """Whether this is that word or symbol; a quoted name or a string never is."""
+        return self.kind in ("word", "symbol") and self.value == other
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """The tokens of one statement, without its semicolon, and the lines it begins and ends at."""
+
+    tokens: tuple[Token, ...]
+    line: int
+    end: int
+
+
+def tokens(text: str) -> Iterator[Token]:
+    """Yield the tokens of a text; white space and comments are left out."""
+    position, line = 0, 1
+    while position < len(text):
+        match = _TOKEN.match(text, position)
+        if match is None:  # can't be: a symbol is any character
+            return
+        kind, value, end = match.lastgroup or "", match[0], match.end()
+        if match["comment"]:
+            end = _end_of_comment(text, end)
+        elif match["dollar"]:
+            body_end = text.find(value, end)
+            body_end = len(text) if body_end < 0 else body_end
+            yield Token("string", text[end:body_end], line)
+            end = min(len(text), body_end + len(value))
+        elif match["escaped"] or match["string"]:
+            yield Token("string", value[value.index("'") + 1 :].removesuffix("'").replace("''", "'"), line)
+        elif match["quoted"]:
+            yield Token("name", value[value.index('"') + 1 :].removesuffix('"').replace('""', '"'), line)
+        elif not match["space"]:
+            yield Token(kind, value.lower() if kind == "word" else value, line)
+        line += text.count("\n", position, end)
+        position = end
+
+
+def statements(text: str) -> Iterator[Statement]:
+    """Split a text into statements; the body of a function stays whole, also one that is no string (BEGIN ATOMIC)."""
+    found: list[Token] = []
+    depth = 0
+    for part in tokens(text):
+        if part == ";" and not depth:
+            if found:
+                yield Statement(tuple(found), found[0].line, part.line)
+            found = []
+            continue
+        if part == "(":
+            depth += 1
+        elif part == ")":
+            depth = max(0, depth - 1)
+        elif part == "atomic" and found and found[-1] == "begin":
+            depth += 1
+        elif any(one == "atomic" for one in found):
+            depth += (part == "case") - (part == "end")
+        found.append(part)
+    if found:
+        yield Statement(tuple(found), found[0].line, found[-1].line)
+
+
+def _end_of_comment(text: str, position: int) -> int:
+    """Return where a block comment ends; they nest."""
+    depth = 1
+    for match in re.compile(r"/\*|\*/").finditer(text, position):
+        depth += 1 if match[0] == "/*" else -1
+        if not depth:
+            return match.end()
+    return len(text)
