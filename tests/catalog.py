@@ -41,12 +41,13 @@ FROM pg_description d JOIN relation r ON r.oid = d.objoid AND d.classoid = 'pg_c
 
 
 def catalog(dsn: Dsn) -> list[str]:
-    """Return one line for each object of a database, sorted."""
-    return sorted(" ".join(str(part) for part in row if part is not None) for row in query(dsn, _OBJECTS))
+    """Return one line for each object of a database, sorted; without the ledgers, which no history knows."""
+    lines = sorted(" ".join(str(part) for part in row if part is not None) for row in query(dsn, _OBJECTS))
+    return [line for line in lines if ".migration_log_" not in line.split(" ")[1]]
 
 
 def only_version_tables(dsn: Dsn) -> bool:
-    """Whether a database holds nothing but version tables, with their column, key and index."""
+    """Whether a database holds nothing but version tables and ledgers, with their columns, keys and indexes."""
     return all(".alembic_version_" in line for line in catalog(dsn))
 
 

@@ -122,10 +122,10 @@ def wait(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 def tables(dsn: Dsn) -> set[str]:
-    """Return the tables of a database, outside the system's schemas."""
+    """Return the tables of a database, outside the system's schemas and without the ledgers of migrations."""
     rows = query(
         dsn,
         "SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind IN ('r', 'p') "
-        "AND nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema'",
+        "AND nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema' AND relname NOT LIKE 'migration\\_log\\_%'",
     )
     return {row[0] for row in rows}

@@ -1,49 +1,21 @@
 """Traps of several migrations at once: they die, wait for ever, or are told the wrong thing by a lock or a pooler."""
 
 import asyncio
-import os
 import re
-import shutil
 import subprocess
-import tempfile
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
+from collections.abc import Callable
 
-import asyncpg
 import pytest
 
 import migrations
 from migrations.dsn import Dsn
 from migrations.errors import ConfigurationError, LockNotObtainedError, MigrationError
 from migrations.locks import LOCK_KEY
-from migrations.postgres.account import give, identity, reachable_folder
-from migrations.postgres.cluster import free_port
 from tests.conftest import query, tables, wait
 from tests.monorepo import Monorepo, Ran, dsn_text
-
-DEADLINE = 30.0
-"""Seconds until a test gives up on something that must happen."""
+from tests.neighbours import connected, pgbouncer, until
 
 MIGRATING = "FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'migrations %'"
-
-
-@asynccontextmanager
-async def connected(dsn: Dsn, **settings: str) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
-    connection = await asyncpg.connect(**dsn.connect_args(), server_settings=settings)
-    try:
-        yield connection
-    finally:
-        await connection.close()
-
-
-async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
-    """Ask again and again until a condition is met; fail where that takes too long."""
-    deadline = time.monotonic() + DEADLINE
-    while not await condition():
-        assert time.monotonic() < deadline, f"not within {DEADLINE:g} s: {what}"
-        await asyncio.sleep(0.02)
 
 
 WAITING = "waiting for the migration lock (held by pid "
@@ -233,57 +205,6 @@ def test_a_statement_timeout_is_a_failed_migration_with_its_sqlstate(
 
 
 # F17
-
-
-@contextmanager
-def pgbouncer(dsn: Dsn, *, lenient: bool) -> Iterator[Dsn]:
-    """Run PgBouncer in transaction mode before a database; a lenient one swallows our startup parameters."""
-    program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
-    if program is None:
-        message = "pgbouncer is not installed (Debian: apt-get install pgbouncer)"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    base = reachable_folder(Path(tempfile.gettempdir()), Path("/var/tmp"))  # noqa: S108 - mkdtemp follows
-    home = Path(tempfile.mkdtemp(prefix="pgbouncer-", dir=base))
-    host, port = dsn.hosts[0]
-    own_port = free_port()
-    users, ini = home / "users.txt", home / "pgbouncer.ini"
-    users.write_text(f'"{dsn.user}" "{dsn.password}"\n', encoding="utf-8")
-    ignored = (
-        "search_path,idle_in_transaction_session_timeout,idle_session_timeout,client_connection_check_interval,"
-        "tcp_keepalives_idle,tcp_keepalives_interval,tcp_keepalives_count,lock_timeout,statement_timeout,options,"
-        "extra_float_digits"
-    )
-    ini.write_text(
-        f"[databases]\n{dsn.database} = host={host} port={port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
-        f"listen_port = {own_port}\nunix_socket_dir =\nauth_type = trust\nauth_file = {users}\n"
-        f"pool_mode = transaction\ndefault_pool_size = 2\n"
-        + (f"ignore_startup_parameters = {ignored}\n" if lenient else ""),
-        encoding="utf-8",
-    )
-    for path in (home, users, ini):
-        give(path)
-    log = (home / "log").open("w")
-    process = subprocess.Popen([program, str(ini)], stdout=log, stderr=log, **identity())
-    through = Dsn(dsn.user, dsn.database, (("127.0.0.1", own_port),), dsn.password)
-
-    async def answers() -> bool:
-        assert process.poll() is None, (home / "log").read_text(encoding="utf-8")
-        try:
-            async with connected(through) as connection:
-                return await connection.fetchval("SELECT true") is True
-        except OSError:
-            return False
-
-    try:
-        wait(until(answers, "PgBouncer answers"))
-        yield through
-    finally:
-        process.terminate()
-        process.wait(timeout=10)
-        log.close()
-        shutil.rmtree(home)
 
 
 @pytest.mark.parametrize("lenient", [True, False], ids=["swallows_parameters", "refuses_parameters"])

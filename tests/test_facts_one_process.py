@@ -328,7 +328,9 @@ CATALOG = {
 
 
 def catalog(dsn: Dsn) -> dict[str, list[tuple[Any, ...]]]:
-    return {kind: [tuple(row) for row in query(dsn, sql)] for kind, sql in CATALOG.items()}
+    """Return what a database has; without the ledger, which the printed SQL doesn't write."""
+    rows = {kind: [tuple(row) for row in query(dsn, sql)] for kind, sql in CATALOG.items()}
+    return {kind: [row for row in found if "migration_log_" not in f"{row[:2]}"] for kind, found in rows.items()}
 
 
 async def apply(dsn: Dsn, script: str) -> None:

@@ -10,14 +10,16 @@ import pytest
 from migrations.discovery import ROOT, discover
 
 ORDER = [
-    *("errors", "discovery", "duration", "dsn", "envfile", "settings", "sqlstate"),
+    *("errors", "discovery", "duration", "dsn", "envfile", "settings", "sqlstate", "pooler", "scram"),
     *("connection", "access", "locks", "contention", "applied", "aftermath"),
     *("models", "metadata", "ownership", "options", "env"),
-    *("revisions", "session", "applier", "commands", "authoring", "passthrough", "fleet", "database", "safe"),
+    *("revisions", "session", "sqltext", "classes", "rendering", "squawk", "planning", "guard"),
+    *("preflight", "ledger", "waiting", "doctor"),
+    *("applier", "commands", "authoring", "passthrough", "fleet", "database", "safe"),
     *("postgres.account", "postgres.binaries", "postgres.cluster", "postgres.supervisor", "postgres.throwaway"),
     *("postgres", "local", ""),
     *("cli", "cli.console", "cli.task"),
-    *("cli.apply", "cli.author", "cli.databases", "cli.inspect", "cli.servers", "cli.stack"),
+    *("cli.apply", "cli.author", "cli.databases", "cli.inspect", "cli.plan", "cli.operate", "cli.servers", "cli.stack"),
     "tasks",
 ]
 """Every module of ours below ``migrations``, then tasks.py; each imports only those before it. "" is ``__init__``."""

@@ -563,7 +563,8 @@ def test_a_revision_without_the_right_to_create_gets_its_place_and_the_grant(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     role = stranger(world)
-    query(world.dsn, f'GRANT SELECT, INSERT, UPDATE, DELETE ON alembic_version_billing TO "{role.user}"')
+    inside = replace(world.server.admin, database=world.dsn.database)
+    query(inside, f'ALTER TABLE alembic_version_billing OWNER TO "{role.user}"')
     world.dsn_in_env(role)
     caught = raised(
         world,
@@ -680,7 +681,7 @@ def test_a_signal_rolls_back_and_leaves_nothing_behind(asleep: World, number: si
     assert ran.code == 128 + number
     assert took < PATIENCE
     assert line(ran) == f"Stopped by {number.name}."
-    assert "is at a1. The revision that ran was rolled back." in ran.err
+    assert "is at a1. What ran after that was rolled back." in ran.err
     assert "hunter" not in ran.text
     until(asleep, "count(*) = 0", patience=PATIENCE)
     assert asleep.state() == before

@@ -72,8 +72,8 @@ def test_the_list_groups_the_tasks_and_gives_each_one_line(monorepo: Monorepo) -
     )
     lines = [line.split(None, 1) for line in ran.stdout.splitlines() if line.startswith("  ")]
     names = [line[0] for line in lines]
-    db = ("alembic check create current downgrade drop env heads history merge revision services show stamp status"
-          " upgrade")  # fmt: skip
+    db = ("alembic check create current doctor downgrade drop env heads history locks log merge plan revision services"
+          " show stamp status upgrade wait")  # fmt: skip
     pg = "fetch start status stop versions"
     assert names == ["down", "up", *(f"db.{one}" for one in db.split()), *(f"pg.{one}" for one in pg.split())]
     assert all(len(line) == 2 and line[1].endswith(".") for line in lines)
@@ -455,7 +455,7 @@ def test_a_database_that_somebody_is_connected_to_is_not_dropped(world: tuple[Mo
 
 
 def schema(dsn: Dsn) -> list[tuple[object, ...]]:
-    """Return columns, indexes, constraints and enum values of a database, as the catalog has them."""
+    """Return columns, indexes, constraints and enum values of a database, as the catalog has them; no ledger."""
     parts = (
         (
             "SELECT table_name, column_name, data_type, is_nullable, column_default, generation_expression"
@@ -468,7 +468,8 @@ def schema(dsn: Dsn) -> list[tuple[object, ...]]:
         ),
         "SELECT enumtypid::regtype::text, enumlabel FROM pg_enum",
     )
-    return sorted((tuple(row) for part in parts for row in query(dsn, part)), key=repr)
+    rows = (tuple(row) for part in parts for row in query(dsn, part))
+    return sorted((row for row in rows if not row[0].startswith("migration_log_")), key=repr)
 
 
 def apply_by_hand(dsn: Dsn, sql: str) -> None:

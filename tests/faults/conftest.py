@@ -1,0 +1,23 @@
+"""The world of a fault test."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from migrations.dsn import Dsn
+from migrations.postgres import Server
+from tests.conftest import query
+from tests.faults.tools import SECRET, World
+from tests.monorepo import Monorepo
+
+
+@pytest.fixture
+def world(monorepo: Monorepo, database: Callable[..., Dsn], server: Server) -> Iterator[World]:
+    """One service with a database of its own; whatever a test has started is ended."""
+    dsn = database(password=SECRET)
+    monorepo.service("billing", dsn=dsn)
+    made = World(monorepo, server, dsn)
+    yield made
+    for run in made.runs:
+        run.kill()
+    query(server.admin, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", dsn.database)

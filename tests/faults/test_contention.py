@@ -1,0 +1,198 @@
+"""Locks of others and timeouts: short waits, another try, and the one who is in the way by name."""
+
+import re
+
+import pytest
+
+from tests.conftest import query
+from tests.faults.tools import (
+    INDEX,
+    PAUSED,
+    Reader,
+    World,
+    failed,
+    hold,
+    nothing_left,
+    until,
+)
+
+ALTER = 'op.execute("ALTER TABLE billing_r001 ADD COLUMN more int")'
+AGAIN = "Trying again in"
+
+
+@pytest.fixture
+def at_r001(world: World) -> World:
+    """Bring the database to r001, whose table is then used by others; r002 alters it."""
+    world.history(2, r002=ALTER)
+    assert world.inv("db.upgrade", "--service", "billing", "--revision", "r001").code == 0
+    return world
+
+
+def test_a_reader_that_goes_away_is_waited_for_in_short_turns(at_r001: World) -> None:
+    """Row 23: no other reader waits longer than one turn, and the upgrade succeeds in the end."""
+    at_r001.aim(MIGRATIONS_LOCK_TIMEOUT="2s")
+    report = hold(at_r001.dsn, "SELECT * FROM billing_r001", application_name="a report")
+    with Reader(at_r001.dsn, "billing_r001") as reader, report as idle:
+        run = at_r001.start()
+        run.says(AGAIN, 4)
+        idle.run("COMMIT")
+        ran = run.end()
+    assert ran.code == 0, ran.err
+    assert f"Blocked by pid {idle.pid} (a report, user {at_r001.dsn.user}, idle in transaction" in ran.err
+    assert at_r001.at() == "r002"
+    assert reader.reads
+    assert reader.longest < 2 + 0.5
+    nothing_left(at_r001.admin)
+
+
+def test_a_reader_that_stays_gets_75_and_the_table_can_be_read_all_the_time(at_r001: World) -> None:
+    """Row 24: every rung of the ladder, none without a timeout, and the database as it was before the revision."""
+    at_r001.aim(MIGRATIONS_LOCK_TIMEOUT="200ms")
+    report = hold(at_r001.dsn, "SELECT * FROM billing_r001", application_name="a report")
+    with Reader(at_r001.dsn, "billing_r001") as reader, report as idle:
+        said = failed(at_r001, at_r001.inv(), 75)
+        assert at_r001.at() == "r001"
+    assert said.count(AGAIN) == 7
+    blocker = rf"Blocked by pid {idle.pid} \(a report, user {at_r001.dsn.user}, idle in transaction, "
+    blocker += r"transaction open for \d+ s, "
+    assert re.search(rf"{blocker}AccessShareLock on billing_r001: SELECT \* FROM billing_r001\)", said)  # noqa: S608
+    assert re.search(r"^billing: migrations/versions/billing/r002\.py:11: a lock was not free in time \[55P03\]", said,
+                     re.MULTILINE)  # fmt: skip
+    assert reader.reads
+    assert reader.longest < 0.2 + 0.5
+
+
+def test_between_two_tries_no_lock_is_held(at_r001: World) -> None:
+    """Row 24: neither the migration lock nor a lock on a table, so that others get their turn."""
+    at_r001.aim(MIGRATIONS_LOCK_TIMEOUT="1s")
+    with hold(at_r001.dsn, "SELECT * FROM billing_r001") as idle:
+        run = at_r001.start()
+        run.says(AGAIN, 5)  # the pause after it lasts more than a second
+        nothing_left(at_r001.admin, 1)
+        idle.run("COMMIT")
+        assert run.end().code == 0
+    assert at_r001.at() == "r002"
+
+
+def test_what_an_autocommit_block_has_done_is_not_done_twice(at_r001: World) -> None:
+    """Row 25: no other try, and the message says that something is kept."""
+    query(at_r001.dsn, "CREATE TABLE amount AS SELECT 5 AS value")
+    body = f"""
+    with op.get_context().autocommit_block():
+        op.execute("UPDATE amount SET value = value * 100 + 1")
+    {ALTER}
+    """  # noqa: S608 - a constant of the test
+    at_r001.history(2, r002_alone=body)
+    at_r001.aim(MIGRATIONS_LOCK_TIMEOUT="200ms")
+    with hold(at_r001.dsn, "SELECT * FROM billing_r001"):
+        said = failed(at_r001, at_r001.inv(), 75)
+    assert AGAIN not in said
+    assert "What it had done in its autocommit block is kept." in said
+    assert query(at_r001.dsn, "SELECT value FROM amount")[0][0] == 501
+    assert at_r001.at() == "r001"
+
+
+def test_settings_of_the_role_do_not_hold_for_a_migration(world: World) -> None:
+    """Row 26: ours win, and RESET leads back to ours."""
+    since_17 = int(world.server.version) >= 17
+    inherited = {"statement_timeout": "1s", "lock_timeout": "0", "idle_in_transaction_session_timeout": "1s"}
+    inherited |= {"search_path": "elsewhere", "default_transaction_read_only": "off"}
+    inherited |= {"transaction_timeout": "1s"} if since_17 else {}
+    for name, value in inherited.items():
+        query(world.admin, f"ALTER ROLE \"{world.dsn.user}\" SET {name} = '{value}'")
+    names = ["lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout", "search_path"]
+    names += ["client_connection_check_interval", "idle_session_timeout", "tcp_keepalives_idle"]
+    query(world.dsn, "CREATE TABLE public.seen (moment text, name text, value text)")
+    record = """
+    for name in {names}:
+        op.execute(
+            sa.text("INSERT INTO public.seen VALUES (:moment, :name, current_setting(:name))").bindparams(
+                sa.bindparam("moment", "{moment}", sa.String), sa.bindparam("name", name, sa.String)
+            )
+        )
+    """
+    first = record.format(names=names + ["transaction_timeout"] * since_17, moment="first")
+    then = record.format(names=names, moment="reset")
+    reset = 'op.execute("SET lock_timeout = 0")\nop.execute("SET statement_timeout = 1000")\n'
+    reset += "\n".join(f'op.execute("RESET {name}")' for name in names)
+    world.monorepo.revision("billing", "r001", None, f"{cut(first)}\n{reset}\n{cut(then)}")
+    world.aim(MIGRATIONS_LOCK_TIMEOUT="10s", MIGRATIONS_STATEMENT_TIMEOUT="40s", MIGRATIONS_IDLE_TIMEOUT="30s")
+    ran = world.inv()
+    assert ran.code == 0, ran.err
+    expected = {
+        "lock_timeout": "1s",  # of the first rung
+        "statement_timeout": "40s",
+        "idle_in_transaction_session_timeout": "30s",
+        "search_path": "public, pg_temp",
+        "client_connection_check_interval": "2s",
+        "idle_session_timeout": "0",
+        "tcp_keepalives_idle": "5",
+    }
+    for moment, more in (("first", {"transaction_timeout": "0"} if since_17 else {}), ("reset", {})):
+        rows = query(world.admin, "SELECT name, value FROM public.seen WHERE moment = $1", moment)
+        assert {row[0]: row[1] for row in rows} == expected | more
+
+
+def cut(text: str) -> str:
+    return "\n".join(line.removeprefix("    ") for line in text.strip("\n").splitlines())
+
+
+PLAIN = """
+with op.get_context().autocommit_block():
+    op.create_index("ix", "billing_r001", ["id"], unique=True, postgresql_concurrently=True)
+"""
+
+
+@pytest.mark.parametrize("body", [INDEX, PLAIN], ids=["helper", "plain"])
+def test_a_unique_index_over_duplicates_is_a_failure_and_named_as_invalid(world: World, body: str) -> None:
+    """Row 27: never a success, and a person hears of the index that is there and is none."""
+    world.history(2, r002_alone=body)
+    assert world.inv("db.upgrade", "--service", "billing", "--revision", "r001").code == 0
+    query(world.dsn, "INSERT INTO billing_r001 VALUES (1), (1)")
+    said = failed(world, world.inv(), 1)
+    assert "[23505]" in said
+    assert "INVALID indexes: ix." in said
+    assert world.at() == "r001"
+    assert world.valid("ix") is False
+
+
+SPOIL = """
+CREATE FUNCTION spoil() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER
+AS 'BEGIN UPDATE pg_index SET indisvalid = false WHERE indexrelid = to_regclass(''public.ix''); END'
+"""
+
+
+def test_an_index_that_is_invalid_without_an_error_is_a_failure(world: World) -> None:
+    """Row 27: what the helper for authors has built is looked at before the revision counts as applied."""
+    world.history(2, r002_alone=INDEX)
+    assert world.inv("db.upgrade", "--service", "billing", "--revision", "r001").code == 0
+    query(world.admin, SPOIL)
+    query(world.admin, "CREATE EVENT TRIGGER spoil ON ddl_command_end WHEN TAG IN ('CREATE INDEX') "
+                       "EXECUTE FUNCTION spoil()")  # fmt: skip
+    said = failed(world, world.inv(), 1)
+    assert "The index ix was built, and is INVALID. Run the upgrade again." in said
+    assert world.at() == "r001"
+
+
+def test_a_deadlock_with_an_application_is_tried_again(at_r001: World) -> None:
+    """Row 28: the server ends the migration's transaction, since the application may wait for longer."""
+    query(at_r001.dsn, "CREATE TABLE other (id int)")
+    query(at_r001.admin, f"ALTER ROLE \"{at_r001.dsn.user}\" SET deadlock_timeout = '20ms'")
+    body = f'op.execute("LOCK TABLE other")\n{PAUSED}\n{ALTER}'
+    at_r001.history(2, r002=body)
+    at_r001.close_barrier()
+    with hold(at_r001.admin, "SET deadlock_timeout = '1h'", "SELECT * FROM billing_r001") as application:
+        run = at_r001.start()
+        at_r001.paused(run)
+        asked = application.start("LOCK TABLE other")
+        waits = "SELECT FROM pg_locks WHERE pid = $1 AND NOT granted"
+        until(lambda: query(at_r001.admin, waits, application.pid), "the application waits")
+        at_r001.open_barrier()
+        run.says("it was in a deadlock [40P01]")
+        asked.result(10)
+        application.run("COMMIT")
+        ran = run.end()
+    assert ran.code == 0, ran.err
+    assert AGAIN in ran.err
+    assert at_r001.at() == "r002"
+    nothing_left(at_r001.admin)

@@ -1,0 +1,265 @@
+"""Crashes and networks: every revision is whole or absent, and the next upgrade goes on."""
+
+import re
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from migrations.dsn import Dsn
+from migrations.postgres import Cluster, throwaway
+from tests.conftest import query
+from tests.faults.tools import INDEX, PAUSED, SECRET, World, failed, hold, nothing_left, proxy, until
+from tests.monorepo import Ran
+
+
+def goes_on(world: World, at: str) -> None:
+    """Check that the database is at a revision, and that the next upgrade begins with the one after it."""
+    assert world.at() == at
+    ran = world.inv()
+    assert ran.code == 0, ran.err
+    assert f"Running upgrade {at} -> " in ran.err
+    assert world.at() == "r005"
+    nothing_left(world.admin)
+
+
+def test_a_killed_run_leaves_whole_revisions_and_no_statement(world: World) -> None:
+    """Row 12: killed in the third of five. Nothing else ends its statement: the barrier stays closed."""
+    world.history(r003=PAUSED)
+    world.close_barrier()
+    run = world.start()
+    world.paused(run)
+    run.signal(signal.SIGKILL)
+    run.end()
+    nothing_left(world.admin)
+    world.open_barrier()
+    goes_on(world, "r002")
+
+
+def test_an_index_whose_build_was_killed_is_built_again(world: World) -> None:
+    """Row 13: it is left INVALID, which no run takes for the index that was wanted."""
+    world.history(2, r002_alone=INDEX)
+    assert world.inv("db.upgrade", "--service", "billing", "--revision", "r001").code == 0
+    with hold(world.dsn, "INSERT INTO billing_r001 VALUES (1)"):
+        run = world.start()
+        world.building(run)
+        run.signal(signal.SIGKILL)
+        run.end()
+        nothing_left(world.admin)
+    assert world.at() == "r001"
+    assert world.valid("ix") is False
+    ran = world.inv()
+    assert ran.code == 0, ran.err
+    assert world.valid("ix") is True
+    assert world.at() == "r002"
+    nothing_left(world.admin)
+
+
+def test_a_terminated_connection_is_told_with_what_is_committed(world: World) -> None:
+    """Row 14: 69, the revision's place, what a look says, and that a rerun is safe."""
+    world.history(r003=PAUSED)
+    world.close_barrier()
+    run = world.start()
+    backend = world.paused(run)
+    query(world.admin, "SELECT pg_terminate_backend($1)", backend)
+    said = failed(world, run.end(), 69)
+    assert re.search(r"billing: migrations/versions/billing/r003\.py:\d+: the connection was lost", said)
+    assert "safe to run the command again" in said
+    assert f"{world.dsn.target} is at r002. What ran after that was rolled back." in said
+    world.open_barrier()
+    goes_on(world, "r002")
+
+
+@pytest.mark.parametrize("told", [False, True], ids=["before_the_answer", "after_the_answer"])
+def test_a_connection_that_is_cut_at_a_commit_is_looked_at_again(world: World, told: bool) -> None:
+    """Row 14: the server has committed the third, whether or not the client has heard of it."""
+    world.history(r003=PAUSED)
+    world.close_barrier()
+    with proxy(world.dsn) as (between, through):
+        world.aim(through)
+        run = world.start()
+        world.paused(run)
+        between.cut_at_commit("barrier", told=told)
+        world.open_barrier()
+        said = failed(world, run.end(), 69)
+        assert between.cuts == 1
+        assert f"{through.target} is at r003. What ran after that was rolled back." in said
+        assert "safe to run the command again" in said
+    world.aim()
+    goes_on(world, "r003")
+
+
+def test_a_connection_that_is_lost_on_this_side_only_is_ended_on_the_other(world: World) -> None:
+    """Row 14: what the server still runs for us is ended before anything is said of the database."""
+    world.history(r003=PAUSED)
+    world.close_barrier()
+    with proxy(world.dsn) as (between, through):
+        world.aim(through)
+        run = world.start()
+        backend = world.paused(run)
+        between.hang_up()
+        ran = run.end()
+        assert not query(world.admin, "SELECT FROM pg_stat_activity WHERE pid = $1", backend)
+    said = failed(world, ran, 69)
+    assert f"{through.target} is at r002. What ran after that was rolled back." in said
+    world.aim()
+    world.open_barrier()
+    goes_on(world, "r002")
+
+
+@pytest.fixture
+def crashing(world: World) -> Iterator[Cluster]:
+    """Aim the world at a server of its own, which may crash, and is gone after the test."""
+    if world.server.data is None:
+        pytest.skip("a server that was given is not crashed, and its programs may not be here")
+    with throwaway(world.server.version, settings={"synchronous_commit": "on"}) as own:
+        assert own.data
+        literal = SECRET.replace("'", "''")
+        query(own.admin, f"CREATE ROLE app LOGIN PASSWORD '{literal}'")
+        query(own.admin, "CREATE DATABASE app OWNER app")
+        cluster = Cluster(own.data.parent, own.version, own.admin.hosts[0][1], own.admin.password or "")
+        world.server, world.dsn = own, Dsn("app", "app", own.admin.hosts, SECRET)
+        world.aim()
+        try:
+            yield cluster
+        finally:
+            crash(cluster)
+
+
+def crash(cluster: Cluster) -> None:
+    if (cluster.data / "postmaster.pid").exists():
+        cluster._ctl("stop", "-w", "-m", "immediate")
+
+
+def restart(cluster: Cluster, *options: str) -> None:
+    cluster._ctl("start", "-w", "-l", str(cluster.data / "restarted.log"), *options)
+
+
+def test_a_server_that_crashes_is_told_and_the_run_goes_on_after_its_restart(world: World, crashing: Cluster) -> None:
+    """Row 15: nobody can be asked, so the state is unknown, and 69 says that a rerun is safe."""
+    world.history(r003=PAUSED)
+    world.close_barrier()
+    run = world.start()
+    world.paused(run)
+    crash(crashing)
+    ran = run.end()
+    restart(crashing)
+    said = failed(world, ran, 69)
+    assert "r003.py:" in said
+    assert "safe to run the command again" in said
+    assert "state is unknown: run `inv db.current --service billing`" in said
+    assert "rolled back" not in said
+    world.open_barrier()
+    goes_on(world, "r002")
+
+
+def test_a_server_that_starts_up_is_unreachable(world: World, crashing: Cluster) -> None:
+    """Row 17: 57P03, which a server answers while it recovers; here for ever, as a standby of nobody."""
+    world.history(1)
+    crash(crashing)
+    (crashing.data / "standby.signal").touch()
+    restart(crashing, "-o", "-c hot_standby=off")
+    started = time.monotonic()
+    ran = world.inv()
+    assert time.monotonic() - started < 10
+    assert ran.code == 69, ran.text
+    told = rf"billing: {world.dsn.target}: the database system is .*\. Try again in a moment\.\n"
+    assert re.fullmatch(told, ran.text)
+
+
+def unreachable(ran: Ran, says: str) -> None:
+    assert ran.code == 69, ran.text
+    assert len(ran.text.splitlines()) == 1, ran.text
+    assert says in ran.text
+    assert "hunter" not in ran.text
+
+
+def test_a_server_that_says_nothing_is_given_up(world: World) -> None:
+    """Row 17: a black hole at connect, within the time that is set for it."""
+    world.history(1)
+    with proxy(world.dsn) as (between, through):
+        between.swallow()
+        world.aim(through, MIGRATIONS_CONNECT_TIMEOUT="500ms")
+        started = time.monotonic()
+        unreachable(world.inv(), f"{through.target}: no answer within MIGRATIONS_CONNECT_TIMEOUT.")
+        assert time.monotonic() - started < 10
+        between.refuse()
+        unreachable(world.inv(), f"{through.target}: connection refused. Is the server up, and this its address?")
+    assert world.at() == "base"
+
+
+def test_a_host_that_nobody_knows_is_unreachable(world: World) -> None:
+    """Row 17: the name is in the message, for it may be mistyped."""
+    world.history(1)
+    world.aim(replace(world.dsn, hosts=(("no-such-host.invalid", 5432),)))
+    unreachable(world.inv(), "@no-such-host.invalid:5432/")
+
+
+def test_a_server_with_too_many_connections_is_unreachable(world: World) -> None:
+    """Row 17: 53300, for a role whose connections are all taken."""
+    world.history(1)
+    query(world.admin, f'ALTER ROLE "{world.dsn.user}" CONNECTION LIMIT 0')
+    unreachable(world.inv(), "too many connections for role")
+    query(world.admin, f'ALTER ROLE "{world.dsn.user}" CONNECTION LIMIT -1')
+    assert world.at() == "base"
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ('raise ValueError("no")', r"ValueError|no\."),
+        ('op.execute("SELECT 1/0")', r"division by zero \[22012\]"),
+    ],
+    ids=["python", "sql"],
+)
+def test_a_revision_that_fails_is_told_with_its_place(world: World, body: str, says: str) -> None:
+    """Row 18: service, file, line and SQLSTATE; those before it are kept."""
+    world.history(r003=body)
+    said = failed(world, world.inv(), 1)
+    place = r"^billing: migrations/versions/billing/r003\.py:11: "
+    assert re.search(rf"{place}({says}).* It was rolled back\.$", said, re.MULTILINE)
+    assert world.at() == "r002"
+    world.history()
+    goes_on(world, "r002")
+
+
+def test_a_connection_in_a_black_hole_ends_on_both_sides(world: World) -> None:
+    """Row 16: the server ends what idles in a transaction, and the client what nobody answers any more."""
+    world.history(r003=f"{PAUSED}\n{PAUSED}")
+    world.close_barrier()
+    with proxy(world.dsn) as (between, through):
+        world.aim(through, MIGRATIONS_IDLE_TIMEOUT="500ms", MIGRATIONS_CONNECT_TIMEOUT="1s")
+        run = world.start()
+        backend = world.paused(run)
+        between.swallow()
+        swallowed = time.monotonic()
+        world.open_barrier()
+        gone = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1)"
+        until(lambda: query(world.admin, gone, backend)[0][0], "the server has given up", 5)
+        ran = run.end()
+        assert time.monotonic() - swallowed < 15
+    said = failed(world, ran, 69)
+    assert "r003.py:" in said
+    assert "state is unknown" in said
+    world.aim()
+    goes_on(world, "r002")
+
+
+def test_a_server_process_that_ended_unheard_is_noticed(world: World) -> None:
+    """Row 16: the server has given the connection up, and the news never comes; new connections work."""
+    world.history(r003=PAUSED)
+    world.close_barrier()
+    with proxy(world.dsn) as (between, through):
+        world.aim(through, MIGRATIONS_CONNECT_TIMEOUT="1s")
+        run = world.start()
+        backend = world.paused(run)
+        between.swallow(new=False)
+        query(world.admin, "SELECT pg_terminate_backend($1)", backend)
+        ran = run.end()
+    said = failed(world, ran, 69)
+    assert f"{through.target} is at r002. What ran after that was rolled back." in said
+    world.aim()
+    world.open_barrier()
+    goes_on(world, "r002")

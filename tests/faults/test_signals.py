@@ -1,0 +1,181 @@
+"""Signals: a prompt end, a server that idles, and a message that claims no more than is known."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from migrations.discovery import ROOT
+from migrations.postgres import Server
+from migrations.postgres.cluster import postmaster_is_ready
+from tests.conftest import query
+from tests.faults.tools import INDEX, PAUSED, World, failed, hold, nothing_left, proxy, until
+
+PROMPT = 4.0
+"""Seconds until a command has ended whose server answers: two, and as many for a machine that is busy."""
+
+BOUND = 10.0
+"""Seconds until a command has ended whose server doesn't answer."""
+
+UNKNOWN = "the state is unknown. Run `inv db.current`."
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_signal_ends_the_run_and_its_statement(world: World, number: signal.Signals) -> None:
+    """Row 19: 128 and the signal's number; nothing but the cancelling ends the statement."""
+    world.history(r003=PAUSED)
+    world.close_barrier()
+    run = world.start()
+    backend = world.paused(run)
+    run.signal(number)
+    sent = time.monotonic()
+    ran = run.end()
+    assert time.monotonic() - sent < PROMPT
+    assert not query(world.admin, "SELECT FROM pg_stat_activity WHERE pid = $1", backend)
+    said = failed(world, ran, 128 + number)
+    assert f"{world.dsn.target} is at r002. What ran after that was rolled back." in said
+    assert said.endswith(f"Stopped by {number.name}.\n")
+    assert world.at() == "r002"
+
+
+@pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
+def test_a_signal_ends_a_run_whose_server_is_silent(world: World, times: int) -> None:
+    """Row 20: the first gives the server some time to answer, the second gives it none."""
+    world.history(r003=PAUSED)
+    world.close_barrier()
+    with proxy(world.dsn) as (between, through):
+        world.aim(through)
+        run = world.start()
+        world.paused(run)
+        between.swallow()
+        sent = time.monotonic()
+        run.signal(signal.SIGTERM)
+        if times == 2:
+            until(lambda: not waits_for(run.process.pid, signal.SIGTERM), "the first signal has arrived")
+            run.signal(signal.SIGTERM)
+        ran = run.end()
+        assert time.monotonic() - sent < (BOUND if times == 1 else PROMPT)
+    said = failed(world, ran, 143)
+    assert "unknown" in said
+    assert "inv db.current" in said
+    assert "is at" not in said
+    if times == 2:
+        assert UNKNOWN in said
+    assert world.at() == "r002"
+
+
+def waits_for(pid: int, number: int) -> bool:
+    """Whether a signal is still to be delivered to a process."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    pending = [int(line.split()[1], 16) for line in status.splitlines() if line.startswith(("SigPnd", "ShdPnd"))]
+    return any(mask >> (number - 1) & 1 for mask in pending)
+
+
+def test_a_signal_during_a_concurrent_build_names_the_invalid_index(world: World) -> None:
+    """Row 21: nothing is said to be rolled back, and the next upgrade builds it again."""
+    world.history(2, r002_alone=INDEX)
+    assert world.inv("db.upgrade", "--service", "billing", "--revision", "r001").code == 0
+    with hold(world.dsn, "INSERT INTO billing_r001 VALUES (1)"):
+        run = world.start()
+        world.building(run)
+        run.signal(signal.SIGTERM)
+        sent = time.monotonic()
+        ran = run.end()
+        assert time.monotonic() - sent < PROMPT
+        said = failed(world, ran, 143)
+    assert f"{world.dsn.target} is at r001. The revision that ran was in an autocommit block: " in said
+    assert "INVALID indexes: ix." in said
+    assert "rolled back" not in said
+    assert world.valid("ix") is False
+    assert world.inv().code == 0
+    assert world.valid("ix") is True
+    nothing_left(world.admin)
+
+
+STUCK = """
+import pytest
+from pathlib import Path
+from tests.conftest import query
+
+
+def test_that_never_ends(server):
+    Path("stuck").write_text(str(server.data))
+    query(server.admin, "SELECT pg_sleep(600)")
+"""
+
+
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """Make a folder for temporary files that a server's account can reach."""
+    folder = Path(tempfile.mkdtemp(prefix="faults-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_signal_to_nox_leaves_no_server_and_no_test_behind(
+    server: Server, tmp_path: Path, temporary: Path, number: signal.Signals
+) -> None:
+    """Row 22: the end of nox is the end of its pytest, of pytest's server and of that server's files."""
+    repo = tmp_path / "repo"
+    shutil.copytree(ROOT, repo, ignore=shutil.ignore_patterns(".*", "__pycache__", "faults"))
+    shutil.rmtree(repo / "tests" / "matrix")
+    (repo / "tests" / "matrix").mkdir()
+    (repo / "tests" / "matrix" / "test_stuck.py").write_text(STUCK, encoding="utf-8")
+    log = tmp_path / "log"
+    with log.open("w", encoding="utf-8") as output:
+        nox = subprocess.Popen(
+            [sys.executable, "-m", "nox", "-s", f"migrations(pg{server.version})"],
+            cwd=repo,
+            env={**os.environ, "TMPDIR": str(temporary)},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+
+        def stuck() -> bool:
+            assert nox.poll() is None, log.read_text(encoding="utf-8")
+            return (repo / "stuck").exists()
+
+        until(stuck, "the test of the session runs", 120)
+        data = Path(until((repo / "stuck").read_text, "it has said where its server is"))
+        assert postmaster_is_ready(data)
+        assert data.is_relative_to(temporary)
+        postmaster = int((data / "postmaster.pid").read_text(encoding="utf-8").splitlines()[0])
+        nox.send_signal(number)
+        assert nox.wait(BOUND) != 0
+        until(lambda: not data.parent.exists(), "the server's files are gone", BOUND)
+        until(lambda: not Path(f"/proc/{postmaster}").exists(), "the server is gone", BOUND)
+        until(lambda: not in_session(nox.pid), "nothing that nox has started is left", BOUND)
+        assert not list(temporary.glob("pg*"))
+    finally:
+        for pid in [nox.pid, *in_session(nox.pid)]:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        nox.wait()
+
+
+def in_session(leader: int) -> list[int]:
+    """Return the processes of a session that live."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, _, session = path.read_text(encoding="utf-8").rpartition(")")[2].split()[:4]
+        except (OSError, ValueError):
+            continue  # it has ended meanwhile
+        if int(session) == leader and state != "Z":
+            found.append(int(path.parent.name))
+    return found
