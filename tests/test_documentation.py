@@ -288,3 +288,15 @@ def test_the_newest_entry_of_the_changelog_is_the_version_of_the_project():
     newest = re.search(r"^## \[([\d.]+)\] - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
     assert newest
     assert f'version = "{newest[1]}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+
+
+def test_every_fault_in_the_docs_names_a_test_that_is_there() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    rows = re.search(r"## Faults\n(.*?)\n## ", text, re.DOTALL)
+    assert rows
+    named = re.findall(r"`(test_\w+)` \|$", rows[1], re.MULTILINE)
+    assert len(named) == rows[1].count("\n| ") - 1 > 25
+    written = {
+        name for path in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", path.read_text())
+    }
+    assert set(named) <= written
