@@ -8,7 +8,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 
 from migrations.cli import console
-from migrations.cli.task import SERVICE, SERVICES, SIGNALS, exactly_one, run, selected, task
+from migrations.cli.task import SERVICE, SERVICES, SIGNALS, duration, exactly_one, run, selected, task
 from migrations.errors import MigrationError, UsageError, gravest
 
 if TYPE_CHECKING:
@@ -144,11 +144,9 @@ def alembic(context: Context, service: list[str]) -> None:
 
 def _asked(lock_wait: str, lock_timeout: str, statement_timeout: str) -> dict[str, float]:
     """Return the limits that this call asks for, in seconds."""
-    from migrations.duration import seconds
-
     asked = {"lock_wait": lock_wait, "lock_timeout": lock_timeout, "statement_timeout": statement_timeout}
     return {
-        name: seconds(text, f"--{name.replace('_', '-')}", zero=name != "lock_timeout")
+        name: duration(text, f"--{name.replace('_', '-')}", zero=name != "lock_timeout")
         for name, text in asked.items()
         if text
     }

@@ -6,7 +6,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 
 from migrations.cli import console
-from migrations.cli.task import SERVICE, SERVICES, SIGNALS, exactly_one, run, selected, task
+from migrations.cli.task import SERVICE, SERVICES, SIGNALS, duration, exactly_one, run, selected, task
 from migrations.errors import MigrationError, gravest
 
 __all__ = ["doctor", "locks", "log", "wait"]
@@ -59,10 +59,9 @@ def log(_: Context, service: list[str], json: bool = False) -> None:
 def wait(_: Context, service: list[str], head: bool = False, timeout: str = "5m") -> None:
     """Wait until one service's server answers; 69 or 75 if not."""
     from migrations import waiting
-    from migrations.duration import seconds
 
     chosen = exactly_one(service, "wait")
-    answer = run(waiting.wait(chosen, head, seconds(timeout, "--timeout", zero=False)))
+    answer = run(waiting.wait(chosen, head, duration(timeout, "--timeout", zero=False)))
     at = "answers" if answer.revisions is None else f"is at head, {', '.join(answer.revisions) or 'base'}"
     console.result(f"{answer.service}: {answer.target} {at} ({answer.seconds:.2f} s)")
 

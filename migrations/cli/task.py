@@ -16,9 +16,10 @@ from invoke.tasks import task as invoke_task
 
 from migrations.cli import console
 from migrations.discovery import Service, find, select
-from migrations.errors import MigrationError, UsageError
+from migrations.duration import seconds
+from migrations.errors import ConfigurationError, MigrationError, UsageError
 
-__all__ = ["SERVICE", "SERVICES", "SIGNALS", "exactly_one", "run", "selected", "task"]
+__all__ = ["SERVICE", "SERVICES", "SIGNALS", "duration", "exactly_one", "run", "selected", "task"]
 
 T = TypeVar("T")
 
@@ -110,6 +111,14 @@ def _end_at_once(number: int) -> NoReturn:
     )
     sys.stderr.flush()
     os._exit(SIGNALS + number)
+
+
+def duration(text: str, option: str, *, zero: bool = True) -> float:
+    """Return the seconds of a duration that was typed: a wrong one is wrong use, not a wrong setting."""
+    try:
+        return seconds(text, option, zero=zero)
+    except ConfigurationError as error:
+        raise UsageError(str(error)) from None
 
 
 def selected(names: list[str]) -> tuple[Service, ...]:
