@@ -5,12 +5,11 @@ import logging
 import time
 from dataclasses import dataclass
 
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from migrations.access import Access, access
 from migrations.discovery import Service, find
-from migrations.errors import AccessDeniedError, MigrationError, NotReadyError, UnreachableError, UsageError
+from migrations.errors import AccessDeniedError, NotReadyError, UnreachableError, UsageError
 from migrations.revisions import History, read
 from migrations.session import connect
 from migrations.sqlstate import sqlstate
@@ -118,16 +117,10 @@ async def _look(history: History, way: Access, *, read_revisions: bool) -> tuple
     try:
         async with connect(history, way) as session:
             return await session.applied() if read_revisions else None
-    except SQLAlchemyError as error:
-        # it answered, and went away again, as a server does that starts or is shut down
-        state = sqlstate(error) or ""
-        if state == _DENIED:
-            raise AccessDeniedError(
-                f"{where}: {way.version_table} may not be read. "
-                f'Its owner can run: GRANT SELECT ON {way.version_table} TO "{way.user}";'
-            ) from error
-        if state and not state.startswith(("08", "53", "57")):
-            raise MigrationError(f"{where}: {type(error).__name__} [{state}].") from error
-        raise UnreachableError(f"{where}: the connection was lost.") from error
-    except OSError as error:
-        raise UnreachableError(f"{where}: the connection was lost.") from error
+    except AccessDeniedError as error:
+        if error.__cause__ is None or sqlstate(error.__cause__) != _DENIED:
+            raise
+        raise AccessDeniedError(
+            f"{where}: {way.version_table} may not be read. "
+            f'Its owner can run: GRANT SELECT ON {way.version_table} TO "{way.user}";'
+        ) from error
