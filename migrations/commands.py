@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from migrations.access import access
 from migrations.applier import Outcome, Step, Work, apply
-from migrations.discovery import Service, find
+from migrations.discovery import Service
 from migrations.errors import MigrationError, UsageError
 from migrations.guard import Guard, classes
 from migrations.locks import gate
@@ -55,7 +55,7 @@ async def upgrade(
 
     """
     guard = None if allow is None else Guard(revision, classes(allow))
-    found = _history(service)
+    found = read(service)
     goal = None
     if revision in ("head", "heads"):
         head = found.single_head()
@@ -74,7 +74,7 @@ async def downgrade(
     step: Step | None = None,
 ) -> Outcome:
     """Downgrade one service's database to a revision; arguments and errors are those of ``upgrade``."""
-    found = _history(service)
+    found = read(service)
     _check_target(found, revision)
     work = Work(lambda alembic: command.downgrade(alembic, revision))
     return await apply(found, access(found.service, engine, limits), work, step)
@@ -92,7 +92,7 @@ async def stamp(
 
     The other arguments and the errors are those of ``upgrade``.
     """
-    found = _history(service)
+    found = read(service)
     if revision == "head":
         found.single_head()
     _check_target(found, revision)
@@ -107,7 +107,7 @@ async def current(service: str | Service, *, engine: AsyncEngine | None = None) 
         DifferenceError: the database is at a revision that this history doesn't have.
 
     """
-    found = _history(service)
+    found = read(service)
 
     def run_env(alembic: Config) -> None:
         with EnvironmentContext(alembic, found.directory, fn=lambda *_: [], dont_mutate=True):
@@ -127,7 +127,7 @@ async def history(service: str | Service) -> History:
         UsageError: a file is wrong; the message names it.
 
     """
-    return _history(service)
+    return read(service)
 
 
 async def sql(service: str | Service, revision: str, *, down: bool = False) -> str:
@@ -144,7 +144,7 @@ async def sql(service: str | Service, revision: str, *, down: bool = False) -> s
         MigrationError: one of its children, whose ``exit_code`` says of which kind.
 
     """
-    found = _history(service)
+    found = read(service)
     if not down and revision.endswith(("head", "heads")):
         found.single_head()
     for part in revision.split(":"):
@@ -167,10 +167,6 @@ async def sql(service: str | Service, revision: str, *, down: bool = False) -> s
         except (Exception, SystemExit) as error:
             raise revision_failure(error, found.service, "", kept=False) from error
     return output.getvalue()
-
-
-def _history(service: str | Service) -> History:
-    return read(find(service) if isinstance(service, str) else service)
 
 
 def _check_target(found: History, revision: str) -> None:

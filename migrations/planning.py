@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from migrations.access import access
 from migrations.classes import Class, Scope, classify
-from migrations.discovery import Service, find
+from migrations.discovery import Service
 from migrations.locks import gate
 from migrations.rendering import Piece, Rendered, pending, render
 from migrations.revisions import History, read
@@ -95,7 +95,7 @@ async def plan(service: str | Service, revision: str = "head", *, engine: AsyncE
         MigrationError: one of its children, whose ``exit_code`` says of which kind.
 
     """
-    history = read(find(service) if isinstance(service, str) else service)
+    history = read(service)
     pending(history, (), revision)  # a target that isn't there, or two heads, are told before anything is connected to
     async with connect(history, access(history.service, engine)) as session:
         current = await session.applied()

@@ -14,7 +14,7 @@ from alembic.script import Script, ScriptDirectory
 from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 
-from migrations.discovery import Service
+from migrations.discovery import Service, find
 from migrations.errors import UsageError
 
 __all__ = ["History", "Revision", "config", "read"]
@@ -123,14 +123,15 @@ def config(
     return found
 
 
-def read(service: Service) -> History:
-    """Read a service's revision files.
+def read(service: str | Service) -> History:
+    """Read the revision files of a service, or of the one that has a name.
 
     Raises:
-        UsageError: a file has a syntax error or doesn't import; an id is there twice, is too long or has a
-            quote; a file follows a revision that isn't there; the history is a circle.
+        UsageError: there is no such service; a file has a syntax error or doesn't import; an id is there twice, is too
+            long or has a quote; a file follows a revision that isn't there; the history is a circle.
 
     """
+    service = find(service) if isinstance(service, str) else service
     where = service.relative(service.versions)
     if not service.versions.is_dir():
         return History(service, (), ScriptDirectory.from_config(config(service)))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from migrations.access import Access, access
-from migrations.discovery import Service, find
+from migrations.discovery import Service
 from migrations.errors import AccessDeniedError, NotReadyError, UnreachableError, UsageError
 from migrations.revisions import History, read
 from migrations.session import connect
@@ -71,7 +71,7 @@ async def wait(
     """
     if not 0 < timeout < float("inf"):
         raise UsageError(f"{service}: a timeout of {timeout:g} s makes no sense. Give a number of seconds above 0.")
-    history = read(find(service) if isinstance(service, str) else service)
+    history = read(service)
     goal = tuple(filter(None, [history.single_head()])) if head else None
     way = access(history.service, engine)
     started, seen = time.monotonic(), _Seen()

@@ -17,6 +17,7 @@ from migrations.postgres import Server
 from migrations.postgres.cluster import postmaster_is_ready
 from tests.conftest import query
 from tests.faults.tools import INDEX, PAUSED, World, failed, hold, nothing_left, proxy, until
+from tests.monorepo import default_signals
 
 PROMPT = 4.0
 """Seconds until a command has ended whose server answers: two, and as many for a machine that is busy."""
@@ -129,7 +130,8 @@ def test_a_signal_to_nox_leaves_no_server_and_no_test_behind(
     repo = tmp_path / "repo"
     shutil.copytree(ROOT, repo, ignore=shutil.ignore_patterns(".*", "__pycache__", "faults"))
     shutil.rmtree(repo / "tests" / "matrix")
-    (repo / "tests" / "matrix").mkdir()
+    for folder in ("matrix", "faults"):
+        (repo / "tests" / folder).mkdir()
     (repo / "tests" / "matrix" / "test_stuck.py").write_text(STUCK, encoding="utf-8")
     log = tmp_path / "log"
     with log.open("w", encoding="utf-8") as output:
@@ -141,6 +143,7 @@ def test_a_signal_to_nox_leaves_no_server_and_no_test_behind(
             stdout=output,
             stderr=output,
             start_new_session=True,
+            preexec_fn=default_signals,  # noqa: PLW1509 - no threads here
         )
     try:
 
