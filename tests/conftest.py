@@ -29,8 +29,22 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     with throwaway(os.environ.get("POSTGRES_VERSION", VERSIONS[-1])) as provided:
         version = query(provided.admin, "SHOW server_version")[0][0]
         assert version.split(".")[0] == provided.version
-        request.config.stash[_seen] = f"server_version {version} ({provided.source})"
+        _remember(request.config, f"server_version {version} ({provided.source})")
         yield provided
+
+
+def _remember(config: pytest.Config, server: str) -> None:
+    config.stash[_seen] = server
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["server"] = server
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over from a worker which server it ran on: only the controller writes to the terminal."""
+    server = getattr(node, "workeroutput", {}).get("server")
+    if server:
+        node.config.stash[_seen] = server
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
