@@ -9,11 +9,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from migrations.access import access
-from migrations.classes import Class, Scope, classify
+from migrations.classes import Class, classify
 from migrations.discovery import Service
 from migrations.locks import gate
 from migrations.rendering import Piece, Rendered, pending, render
 from migrations.revisions import History, read
+from migrations.scope import Scope
 from migrations.session import connect
 from migrations.sqltext import Token, statements
 from migrations.squawk import SquawkError, Warned, squawk

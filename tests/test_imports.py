@@ -13,7 +13,7 @@ ORDER = [
     *("errors", "discovery", "duration", "dsn", "envfile", "settings", "sqlstate", "pooler", "scram"),
     *("connection", "access", "locks", "contention", "applied", "aftermath"),
     *("models", "metadata", "ownership", "options", "env"),
-    *("revisions", "session", "sqltext", "classes", "rendering", "squawk", "planning", "guard"),
+    *("revisions", "session", "sqltext", "clauses", "scope", "classes", "rendering", "squawk", "planning", "guard"),
     *("preflight", "ledger", "waiting", "doctor"),
     *("applier", "commands", "authoring", "passthrough", "fleet", "database", "safe"),
     *("postgres.account", "postgres.binaries", "postgres.cluster", "postgres.supervisor", "postgres.throwaway"),
