@@ -12,6 +12,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from migrations.errors import ConfigurationError
+from migrations.tls import SSLMODES, check_tls, tls_context
 
 __all__ = ["Dsn", "parse"]
 
@@ -31,8 +32,6 @@ _PARAMETERS = frozenset(
 )
 """What is understood of libpq's parameters (documentation, 34.1.2 Parameter Key Words)."""
 
-_SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-_SSLMODES_WITHOUT_PROOF = ("disable", "allow", "prefer")
 _SESSION_ATTRS = ("any", "primary", "standby", "read-write", "read-only", "prefer-standby")
 _DIALECTS = ("postgres", "postgresql")
 _DEFAULT_PORT = 5432
@@ -93,7 +92,7 @@ class Dsn:
         """
         # first, since it may fail, and a report with the frame's variables would show the secret
         # of several hosts one may be a socket, on which there is no TLS, and the next one not
-        tls = False if all(host.startswith("/") for host, _ in self.hosts) else _tls(self.parameters)
+        tls = False if all(host.startswith("/") for host, _ in self.hosts) else tls_context(self.parameters)
         secret = self.password or ""
         return {
             "host": [host for host, _ in self.hosts],
@@ -194,29 +193,18 @@ def _check_parameters(query: Mapping[str, str], where: str) -> None:
                 f"{where} has the parameter {key!r}, which isn't understood here. "
                 f"Understood: {', '.join(sorted(_PARAMETERS))}."
             )
-    for key, allowed in (("sslmode", _SSLMODES), ("target_session_attrs", _SESSION_ATTRS)):
+    for key, allowed in (("sslmode", SSLMODES), ("target_session_attrs", _SESSION_ATTRS)):
         if query.get(key, allowed[0]) not in allowed:
             raise ConfigurationError(f"{where}: {key}={query[key]} isn't one of {', '.join(allowed)}.")
     if not query.get("connect_timeout", "0").isdecimal():
         raise ConfigurationError(
             f"{where}: connect_timeout={query['connect_timeout']} isn't a whole number of seconds."
         )
-    _check_tls(query, where)
+    check_tls(query, where)
     try:
         list(_server_options(query.get("options", "")))
     except ValueError:
         raise ConfigurationError(f"{where}: options isn't of the form '-c name=value -c name=value'.") from None
-
-
-def _check_tls(query: Mapping[str, str], where: str) -> None:
-    """Refuse certificates that would never be looked at: whoever names one believes that the line is safe."""
-    mode = query.get("sslmode", "prefer")
-    for key in ("sslrootcert", "sslcert", "sslkey"):
-        if key in query and mode in _SSLMODES_WITHOUT_PROOF:
-            raise ConfigurationError(f"{where}: {key} has no effect with sslmode={mode}. Set sslmode=verify-full.")
-    if query.get("sslrootcert") == "system" and mode != "verify-full":
-        # anybody gets a certificate of some authority: libpq refuses it too (documentation, 34.1.2)
-        raise ConfigurationError(f"{where}: sslrootcert=system needs sslmode=verify-full.")
 
 
 def _server_options(text: str) -> list[tuple[str, str]]:
@@ -240,35 +228,3 @@ def _server_options(text: str) -> list[tuple[str, str]]:
             raise ValueError(word)
         found.append((name.replace("-", "_"), value))
     return found
-
-
-def _tls(parameters: Mapping[str, str]) -> Any:
-    """Return asyncpg's ``ssl``: TLS that was asked for is TLS or nothing.
-
-    ``require`` encrypts without looking at the certificate, except where a root certificate is given
-    (as libpq does: documentation, 34.19.1); without ``sslrootcert``, verification uses the system's.
-    """
-    mode = parameters.get("sslmode", "prefer")
-    if mode == "disable":
-        return False
-    if mode in ("allow", "prefer"):
-        return mode
-    import ssl  # noqa: PLC0415 - most local databases never need it
-
-    root = parameters.get("sslrootcert")
-    verify = mode in ("verify-ca", "verify-full") or bool(root)
-    try:
-        context = ssl.create_default_context(cafile=None if root in (None, "system") else root)
-        context.check_hostname = mode == "verify-full"
-        context.verify_mode = ssl.CERT_REQUIRED if verify else ssl.CERT_NONE
-        # Python 3.13 asks more of an authority's certificate than libpq and older Pythons do
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-        if "sslcert" in parameters:
-            # without a password OpenSSL would ask the terminal for the one of an encrypted key
-            context.load_cert_chain(parameters["sslcert"], parameters.get("sslkey"), password="")
-    except OSError as error:
-        names = ", ".join(
-            f"{key}={parameters[key]}" for key in ("sslrootcert", "sslcert", "sslkey") if key in parameters
-        )
-        raise ConfigurationError(f"The certificate files of the DSN can't be read ({names}): {error}.") from error
-    return context

@@ -10,7 +10,7 @@ import pytest
 from migrations.discovery import ROOT, discover
 
 ORDER = [
-    *("errors", "discovery", "duration", "dsn", "envfile", "settings", "sqlstate", "pooler", "scram"),
+    *("errors", "discovery", "duration", "tls", "dsn", "envfile", "settings", "sqlstate", "pooler", "scram"),
     *("connection", "access", "locks", "contention", "applied", "aftermath"),
     *("models", "metadata", "ownership", "options", "env"),
     *("revisions", "session", "sqltext", "clauses", "scope", "classes", "rendering", "squawk", "planning", "guard"),
