@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from migrations.access import Access
 from migrations.classes import Class
 from migrations.errors import UsageError
-from migrations.planning import judge
 from migrations.rendering import pending, render
+from migrations.review import judge
 from migrations.revisions import History
 
 __all__ = ["Guard", "classes"]

@@ -14,8 +14,8 @@ from migrations import squawk
 from migrations.discovery import discover
 from migrations.dsn import Dsn
 from migrations.errors import UsageError
-from migrations.planning import Finding, PlannedRevision
 from migrations.postgres import VERSIONS, Server, throwaway
+from migrations.review import Finding, PlannedRevision
 from migrations.sqltext import statements
 from tests.conftest import query, tables, wait
 from tests.monorepo import Monorepo, dsn_text

@@ -11,7 +11,8 @@ from migrations.cli.task import SERVICES, SIGNALS, run, selected, task
 from migrations.errors import DifferenceError, MigrationError, UsageError, gravest
 
 if TYPE_CHECKING:
-    from migrations.planning import Finding, Plan
+    from migrations.planning import Plan
+    from migrations.review import Finding
 
 __all__ = ["plan"]
 
