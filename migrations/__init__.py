@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     from migrations.authoring import Check, check, merge, revision
     from migrations.commands import Outcome, current, downgrade, history, sql, stamp, upgrade
     from migrations.discovery import Service, discover, find
+    from migrations.entries import Entry
     from migrations.errors import MigrationError
     from migrations.fleet import Status, status
-    from migrations.ledger import Entry, log
+    from migrations.ledger import log
     from migrations.planning import Plan, plan
     from migrations.revisions import History, Revision
     from migrations.waiting import Answer, wait
@@ -49,9 +50,10 @@ _HOMES = {
     "authoring": ("Check", "check", "merge", "revision"),
     "commands": ("Outcome", "current", "downgrade", "history", "sql", "stamp", "upgrade"),
     "discovery": ("Service", "discover", "find"),
+    "entries": ("Entry",),
     "errors": ("MigrationError",),
     "fleet": ("Status", "status"),
-    "ledger": ("Entry", "log"),
+    "ledger": ("log",),
     "planning": ("Plan", "plan"),
     "revisions": ("History", "Revision"),
     "waiting": ("Answer", "wait"),

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -24,6 +25,7 @@ class Access:
     user: str
     version_table: str
     limits: Limits
+    edited: Literal["refuse", "warn"]
     settings: Settings | None
     engine: AsyncEngine | None
 
@@ -67,6 +69,7 @@ def access(service: Service, engine: AsyncEngine | None = None, limits: Limits |
             user=url.username or "",
             version_table=settings_module.version_table(service),
             limits=limits or settings_module.limits(service),
+            edited=settings_module.edited(service),
             settings=None,
             engine=engine,
         )
@@ -79,6 +82,7 @@ def access(service: Service, engine: AsyncEngine | None = None, limits: Limits |
         user=settings.dsn.user,
         version_table=settings.version_table,
         limits=limits or settings.limits,
+        edited=settings.edited,
         settings=settings,
         engine=None,
     )

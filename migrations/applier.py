@@ -13,6 +13,7 @@ from migrations.access import Access
 from migrations.aftermath import aftermath, invalid
 from migrations.applied import ensure_schema
 from migrations.contention import ladder, watched
+from migrations.edited import Edit, Policy, settle
 from migrations.errors import ContentionError, MigrationError, ResultError, UnreachableError
 from migrations.guard import Guard
 from migrations.ledger import Ledger
@@ -46,13 +47,15 @@ class Work:
     """What is to be run.
 
     ``goal`` is where the database is when there is nothing to do; None where only Alembic can tell. ``checked`` is
-    whether its present revision has to be in the history. ``guard`` may refuse what is pending.
+    whether its present revision has to be in the history. ``guard`` may refuse what is pending. ``edited`` is what
+    becomes of it where applied files were edited; where it is None, nobody looks.
     """
 
     run: Callable[[Config], Any]
     goal: tuple[str, ...] | None = None
     checked: bool = True
     guard: Guard | None = None
+    edited: Policy | None = None
 
 
 @dataclass(slots=True)
@@ -63,6 +66,7 @@ class _Progress:
     before: tuple[str, ...] | None = None
     done: list[str] = field(default_factory=list)
     expected: set[str] | None = None
+    settled: bool = False
 
 
 async def apply(history: History, access: Access, work: Work, step: Step | None = None) -> Outcome:
@@ -114,14 +118,15 @@ async def _try(session: Session, work: Work, step: Step | None, progress: _Progr
     service = session.history.service
     before = await session.applied() if work.checked else ()
     progress.before = before if progress.before is None else progress.before
-    if before == work.goal:
+    if before == work.goal and not await _edits(session, work, before, progress):
         return _outcome(session, progress, before)
     # the gate first: a thread that waits for it must not hold the lock that the gate's holder may need
     async with gate(), lock(session.connection, str(service), session.access.limits.lock_wait):
         before = await session.applied() if work.checked else ()
-        if before == work.goal:
+        edits = await _edits(session, work, before, progress)
+        if before == work.goal and not edits:
             return _outcome(session, progress, before)
-        if work.guard is not None and not progress.done:
+        if work.guard is not None and not progress.done and before != work.goal:
             work.guard.check(session.history, session.access, before)
         pending = len(session.history.pending(before)) + len(progress.done)
 
@@ -137,6 +142,9 @@ async def _try(session: Session, work: Work, step: Step | None, progress: _Progr
         # where only Alembic knows what is pending, the server is asked while it runs
         warned = await cleared(session, session.history.pending(before) if work.goal is not None else ())
         ledger = await Ledger.open(session, writable=service.ledger_table not in warned)
+        await _accept(session, ledger, edits)
+        if before == work.goal:
+            return _outcome(session, progress, before)
         if session.schema:
             await ensure_schema(session.connection, session.schema)
         async with watched(session.connection, session.pid, session.access) as blockers:
@@ -153,6 +161,22 @@ async def _try(session: Session, work: Work, step: Step | None, progress: _Progr
                 f"{', '.join(sorted(progress.expected)) or 'base'}. Look at the database before you run anything else."
             )
     return _outcome(session, progress, after)
+
+
+async def _edits(session: Session, work: Work, current: tuple[str, ...], progress: _Progress) -> tuple[Edit, ...]:
+    """Return the edited files that are to be accepted; further tries don't tell of the others again."""
+    if work.edited is None or progress.settled:
+        return ()
+    found = await settle(session, current, work.edited)
+    progress.settled = not found
+    return found
+
+
+async def _accept(session: Session, ledger: Ledger, edits: tuple[Edit, ...]) -> None:
+    for edit in edits:
+        await session.connection.run_sync(ledger.accept, edit.entry.revision)
+        await session.connection.commit()
+        log.info("%s: %s, and is accepted", session.history.service, edit)
 
 
 def _outcome(session: Session, progress: _Progress, after: tuple[str, ...]) -> Outcome:

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from migrations.access import access
 from migrations.discovery import Service
+from migrations.edited import edits
 from migrations.errors import DifferenceError, UsageError
 from migrations.locks import gate
 from migrations.revisions import Revision, config, read
@@ -27,15 +28,19 @@ __all__ = ["Check", "check", "merge", "revision"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """How a service's models differ from its database: one operation of Alembic's a line, none where they agree."""
+    """How a service's models differ from its database: one operation of Alembic's a line, none where they agree.
+
+    ``findings`` are lines of what else isn't as it should be; each ends with what mends it.
+    """
 
     service: str
     target: str
     differences: tuple[str, ...]
+    findings: tuple[str, ...] = ()
 
 
 async def check(service: str | Service, *, engine: AsyncEngine | None = None) -> Check:
-    """Compare a service's models with its database, which must be at head. Read-only.
+    """Compare a service's models with its database, which must be at head, and look at its history. Read-only.
 
     Raises:
         DifferenceError: the database is behind head.
@@ -57,7 +62,9 @@ async def check(service: str | Service, *, engine: AsyncEngine | None = None) ->
     async with connect(history, access(history.service, engine)) as session, gate():
         await _refuse_behind(session)
         await session.run(compare, compare=True)
-    return Check(str(history.service), session.access.target, tuple(found))
+        await session.connection.rollback()
+        findings = await _findings(session)
+    return Check(str(history.service), session.access.target, tuple(found), findings)
 
 
 async def revision(
@@ -144,6 +151,14 @@ def _format(script: Script, service: Service) -> None:
     for words in (("check", "--fix", "--quiet", "--exit-zero"), ("format", "--quiet")):
         command_line = [sys.executable, "-m", "ruff", *words, script.path]
         subprocess.run(command_line, cwd=service.root, capture_output=True, check=False)
+
+
+async def _findings(session: Session) -> tuple[str, ...]:
+    """Return what is wrong beside differences of the models; a further check appends its lines here."""
+    found: list[str] = []
+    mend = "Undo the edit, or downgrade below it and upgrade again."
+    found += [f"{edit}. {mend}" for edit in await edits(session, await session.applied())]
+    return tuple(found)
 
 
 async def _refuse_behind(session: Session) -> None:

@@ -16,8 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from migrations.access import access
 from migrations.applier import Outcome, Step, Work, apply
 from migrations.discovery import Service
+from migrations.edited import Policy
 from migrations.errors import MigrationError, UsageError
-from migrations.guard import Guard, classes
+from migrations.guard import EDITED, Guard, classes
 from migrations.locks import gate
 from migrations.metadata import assemble
 from migrations.revisions import History, Revision, config, read
@@ -48,10 +49,13 @@ async def upgrade(
         limits: how long things may take, instead of the service's settings.
         step: told after each revision.
         allow: the classes that a plan may hold on a target that isn't local; where ``"destructive"`` isn't among
-            them, such a plan is refused. None allows all: an application can't be asked.
+            them, such a plan is refused. None allows all: an application can't be asked. With ``"edited"`` among
+            them, files that were edited after they had been applied are taken as they are, and the ledger says so;
+            otherwise, and for None, it is the setting MIGRATIONS_EDITED that refuses them or warns.
 
     Raises:
-        MigrationError: one of its children, whose ``exit_code`` says of which kind.
+        DifferenceError: a revision that the database has was edited since, or isn't in this history.
+        MigrationError: another of its children, whose ``exit_code`` says of which kind.
 
     """
     guard = None if allow is None else Guard(revision, classes(allow))
@@ -61,8 +65,10 @@ async def upgrade(
         head = found.single_head()
         goal = (head,) if head else ()
     _check_target(found, revision)
-    work = Work(lambda alembic: command.upgrade(alembic, revision), goal, guard=guard)
-    return await apply(found, access(found.service, engine, limits), work, step)
+    way = access(found.service, engine, limits)
+    edited: Policy = "accept" if EDITED in (allow or ()) else way.edited
+    work = Work(lambda alembic: command.upgrade(alembic, revision), goal, guard=guard, edited=edited)
+    return await apply(found, way, work, step)
 
 
 async def downgrade(

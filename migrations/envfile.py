@@ -34,6 +34,7 @@ KEYS: Mapping[str, str | None] = {
     "MIGRATIONS_LOCK_TIMEOUT": "5s",
     "MIGRATIONS_STATEMENT_TIMEOUT": "0",
     "MIGRATIONS_IDLE_TIMEOUT": "5m",
+    "MIGRATIONS_EDITED": "refuse",
 }
 """Every key, with its default. ``.env.example`` explains each."""
 

@@ -10,7 +10,10 @@ from migrations.rendering import pending, render
 from migrations.review import judge
 from migrations.revisions import History
 
-__all__ = ["Guard", "classes"]
+__all__ = ["EDITED", "Guard", "classes"]
+
+EDITED = "edited"
+"""What ``--allow`` takes beside the classes: files that were edited after they had been applied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +50,16 @@ class Guard:
 
 
 def classes(names: Collection[str]) -> frozenset[Class]:
-    """Return the classes of these names.
+    """Return the classes of these names, among which may be ``edited``, which is none.
 
     Raises:
         UsageError: there is no such class.
 
     """
-    known = [one.value for one in Class]
+    known = [*(one.value for one in Class), EDITED]
     for name in names:
         if name not in known:
-            raise UsageError(f"--allow {name!r}: there is no such class. Classes: {', '.join(known)}.")
-    return frozenset(Class(name) for name in names)
+            raise UsageError(
+                f"--allow {name!r}: there is no such class. Classes: {', '.join(known[:-1])}; and {EDITED}."
+            )
+    return frozenset(Class(name) for name in names if name != EDITED)

@@ -12,35 +12,24 @@ import subprocess
 import time
 import tomllib
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    DateTime,
-    Float,
-    Identity,
-    MetaData,
-    Table,
-    Text,
-    func,
-    select,
-    text,
-)
+from sqlalchemy import Connection, Text, func, literal_column, select, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from migrations.access import access
 from migrations.discovery import Service, find
+from migrations.entries import LATER, Entry, ledger_table
 from migrations.errors import AccessDeniedError, MigrationError
-from migrations.revisions import read
+from migrations.fingerprint import Prints, prints
+from migrations.revisions import History, read
 from migrations.session import Session, connect
 from migrations.sqlstate import sqlstate
 
-__all__ = ["Entry", "Ledger", "log"]
+__all__ = ["Ledger", "log", "rows"]
 
 _logger = logging.getLogger(__name__)
 
@@ -48,39 +37,26 @@ _GIT_TIMEOUT = 2.0
 _DENIED = "42501"
 _PLACE = text(
     """
-    SELECT coalesce(n.nspname, CAST(:schema AS text), current_schema())::text
+    SELECT coalesce(n.nspname, CAST(:schema AS text), current_schema(), 'public')::text AS schema, (
+        SELECT count(*) FROM pg_attribute a WHERE a.attrelid = found.oid AND a.attname = ANY(:later)
+    ) = cardinality(CAST(:later AS text[])) OR found.oid IS NULL AS whole
     FROM (SELECT to_regclass(:name) AS oid) AS found
     LEFT JOIN pg_class c ON c.oid = found.oid LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
     """
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One revision that was run, in one direction: ``upgrade``, ``downgrade`` or ``stamp``.
-
-    ``from_revision`` and ``to_revision`` are where the database was before and after, None for base. ``started`` is by
-    the server's clock. ``git_commit`` is None where the code was no checkout.
-    """
-
-    revision: str
-    from_revision: str | None
-    to_revision: str | None
-    direction: str
-    started: datetime
-    seconds: float
-    os_user: str
-    host: str
-    git_commit: str | None
-    version: str
+_IS_TABLE = text("SELECT relkind = 'r' FROM pg_class WHERE oid = to_regclass(:name)")
 
 
 @dataclass(slots=True)
 class Ledger:
-    """What one run writes its rows with. ``schema`` is where the table is, or is going to be."""
+    """What one run writes its rows with.
 
-    service: Service
+    ``schema`` is where the table is, or is going to be. ``whole`` says that it has all columns, or is going to.
+    """
+
+    history: History
     schema: str
+    whole: bool
     git_commit: str | None
     version: str
     writable: bool = True
@@ -96,11 +72,12 @@ class Ledger:
 
         """
         service = session.history.service
-        name = session.connection.dialect.identifier_preparer.format_table(_table(service, session.schema))
-        values = {"schema": session.schema, "name": name}
-        schema = await session.connection.scalar(_PLACE, values)
+        name = session.connection.dialect.identifier_preparer.format_table(ledger_table(service, session.schema))
+        values = {"schema": session.schema, "name": name, "later": list(LATER)}
+        place = (await session.connection.execute(_PLACE, values)).one()
         await session.connection.rollback()
-        return cls(service, schema or "public", _git_commit(service.root), _version(service.root), writable)
+        commit, version = _git_commit(service.root), _version(service.root)
+        return cls(session.history, place.schema, place.whole, commit, version, writable)
 
     def write(self, *, ctx: Any, step: Any, **_: Any) -> None:
         """Write the row of a revision that has just run (Alembic's ``on_version_apply``), making the table if need be.
@@ -115,29 +92,47 @@ class Ledger:
         source = ", ".join(step.source_revision_ids) or None
         destination = ", ".join(step.destination_revision_ids) or None
         direction = "stamp" if step.is_stamp else "upgrade" if step.is_upgrade else "downgrade"
-        table = _table(self.service, self.schema)
+        revision = step.up_revision_id or destination or source or ""
+        path = self.history.path(revision) if step.is_upgrade else None
+        self._insert(connection, path, seconds, revision=revision, direction=direction,
+                     from_revision=source, to_revision=destination)  # fmt: skip
+
+    def accept(self, connection: Connection, revision: str) -> None:
+        """Write down that a revision's file is right as it is now, though it isn't the one that was run."""
+        if self.writable:
+            values = dict.fromkeys(("revision", "from_revision", "to_revision"), revision)
+            self._insert(connection, self.history.path(revision), 0.0, direction="accept", **values)
+
+    def _insert(self, connection: Connection, path: Path | None, seconds: float, **values: str | None) -> None:
+        table = ledger_table(self.history.service, self.schema)
+        found = _prints(path) if path else None
         row = table.insert().values(
-            revision=step.up_revision_id or destination or source or "",
-            from_revision=source,
-            to_revision=destination,
-            direction=direction,
+            **values,
             started=func.clock_timestamp() - timedelta(seconds=seconds),
             seconds=round(seconds, 3),
             os_user=_os_user(),
             host=socket.gethostname(),
             git_commit=self.git_commit,
             version=self.version,
+            checksum=found and found.checksum,
+            fingerprint=found and found.fingerprint,
         )
         try:
             with connection.begin_nested():
                 table.create(connection, checkfirst=True)
+                if not self.whole:
+                    name = connection.dialect.identifier_preparer.format_table(table)
+                    columns = ", ".join(f"ADD COLUMN IF NOT EXISTS {column} text" for column in LATER)
+                    connection.execute(text(f"ALTER TABLE {name} {columns}"))
                 connection.execute(row)
+            self.whole = True
         except DBAPIError as error:
             if error.connection_invalidated:
                 raise
             self.writable = False
             reason = (str(error.orig).partition(">: ")[2] or str(error.orig)).partition("\n")[0]
-            _logger.warning("%s: nothing is written to %s (%s); the migration goes on", self.service, table, reason)
+            service = self.history.service
+            _logger.warning("%s: nothing is written to %s (%s); the migration goes on", service, table, reason)
 
 
 async def log(service: str | Service, *, engine: AsyncEngine | None = None) -> tuple[Entry, ...]:
@@ -153,42 +148,44 @@ async def log(service: str | Service, *, engine: AsyncEngine | None = None) -> t
     """
     found = find(service) if isinstance(service, str) else service
     async with connect(read(found), access(found, engine)) as session:
-        table = _table(found, session.schema)
-        name = session.connection.dialect.identifier_preparer.format_table(table)
-        columns = [column for column in table.columns if column.name != "id"]
-        try:
-            there = await session.connection.scalar(text("SELECT to_regclass(:name)"), {"name": name})
-            query = select(*columns).order_by(table.c.id.desc())
-            rows = (await session.connection.execute(query)).all() if there else []
-        except SQLAlchemyError as error:
-            where = f"{found}: {session.access.target}"
-            if sqlstate(error) == _DENIED:
-                grant = f'GRANT SELECT ON {name} TO "{session.access.user}";'
-                raise AccessDeniedError(f"{where}: {name} may not be read. Its owner can run: {grant}") from error
-            raise MigrationError(f"{where}: {name} can't be read: {type(error).__name__}.") from error
-        finally:
-            await session.connection.rollback()
-    return tuple(Entry(*row) for row in rows)
+        return await rows(session)
 
 
-def _table(service: Service, schema: str | None) -> Table:
-    return Table(
-        service.ledger_table,
-        MetaData(),
-        Column("id", BigInteger, Identity(always=True), primary_key=True),
-        Column("revision", Text, nullable=False),
-        # not "from", "to" and "user": by hand, SELECT user would give the role that asks
-        Column("from_revision", Text),
-        Column("to_revision", Text),
-        Column("direction", Text, nullable=False),
-        Column("started", DateTime(timezone=True), nullable=False),
-        Column("seconds", Float, nullable=False),
-        Column("os_user", Text, nullable=False),
-        Column("host", Text, nullable=False),
-        Column("git_commit", Text),
-        Column("version", Text, nullable=False),
-        schema=schema,
-    )
+async def rows(session: Session) -> tuple[Entry, ...]:
+    """Return a ledger's rows over a session, newest first, with no transaction open afterwards. Read-only.
+
+    Raises:
+        MigrationError: the ledger can't be read.
+
+    """
+    service, connection = session.history.service, session.connection
+    table = ledger_table(service, session.schema)
+    name = connection.dialect.identifier_preparer.format_table(table)
+    ledger = table.alias("ledger")
+    columns = [column for column in ledger.columns if column.name not in ("id", *LATER)]
+    # through JSON, a column that an older ledger doesn't have is null
+    later = [literal_column(f"to_jsonb(ledger) ->> '{column}'", Text) for column in LATER]
+    try:
+        # a view of that name could run somebody's function with our rights
+        there = await connection.scalar(_IS_TABLE, {"name": name})
+        query = select(*columns, *later).order_by(ledger.c.id.desc())
+        found = (await connection.execute(query)).all() if there else []
+    except SQLAlchemyError as error:
+        where = f"{service}: {session.access.target}"
+        if sqlstate(error) == _DENIED:
+            grant = f'GRANT SELECT ON {name} TO "{session.access.user}";'
+            raise AccessDeniedError(f"{where}: {name} may not be read. Its owner can run: {grant}") from error
+        raise MigrationError(f"{where}: {name} can't be read: {type(error).__name__}.") from error
+    finally:
+        await connection.rollback()
+    return tuple(Entry(*row) for row in found)
+
+
+def _prints(path: Path) -> Prints | None:
+    try:
+        return prints(path)
+    except (OSError, SyntaxError, ValueError):  # it was imported a moment ago, so somebody is writing it
+        return None
 
 
 def _os_user() -> str:

@@ -58,6 +58,21 @@ class History:
         """The revisions that nothing follows: one, or none in an empty history."""
         return tuple(revision.revision for revision in self.revisions if revision.is_head)
 
+    def path(self, revision: str) -> Path | None:
+        """Return the file of a revision; None where there is none of that id."""
+        found = next((one.path for one in self.revisions if one.revision == revision), None)
+        return self.service.root / found if found else None
+
+    def applied(self, current: tuple[str, ...]) -> tuple[Revision, ...]:
+        """Return the database's revisions and those below them, oldest first.
+
+        Raises:
+            UsageError: the database's revision isn't in this history.
+
+        """
+        pending = set(self.pending(current))
+        return tuple(found for found in reversed(self.revisions) if found not in pending)
+
     def pending(self, current: tuple[str, ...]) -> tuple[Revision, ...]:
         """Return the revisions between the database's and the head, oldest first.
 

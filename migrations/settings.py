@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Literal
 
 from dotenv.parser import parse_stream
 
@@ -16,7 +17,7 @@ from migrations.duration import seconds
 from migrations.envfile import KEYS, Setting, collect
 from migrations.errors import ConfigurationError, MigrationError, UsageError
 
-__all__ = ["Limits", "Settings", "limits", "load", "load_many", "version_table"]
+__all__ = ["Limits", "Settings", "edited", "limits", "load", "load_many", "version_table"]
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,58}")
 """A version table's name: 63 bytes less the ``_pkc`` of its constraint."""
@@ -45,6 +46,7 @@ class Settings:
     version_table: str
     search_path: str
     limits: Limits
+    edited: Literal["refuse", "warn"] = "refuse"
     admin: Dsn | None = None
 
     @property
@@ -68,6 +70,7 @@ def load(service: Service, environment: Mapping[str, str] | None = None) -> Sett
         version_table=_version_table(service, found),
         search_path=_first(found, "MIGRATIONS_SEARCH_PATH").value,
         limits=_limits(found),
+        edited=_edited(found),
     )
 
 
@@ -112,6 +115,11 @@ def limits(service: Service, environment: Mapping[str, str] | None = None) -> Li
     return _limits(collect(service, environment))
 
 
+def edited(service: Service, environment: Mapping[str, str] | None = None) -> Literal["refuse", "warn"]:
+    """Return what an upgrade does over edited files, which holds on an engine of the caller's too."""
+    return _edited(collect(service, environment))
+
+
 def _first(found: Mapping[str, tuple[Setting, ...]], key: str) -> Setting:
     return found[key][0]
 
@@ -129,6 +137,15 @@ def _limits(found: Mapping[str, tuple[Setting, ...]]) -> Limits:
         statement_timeout=value("STATEMENT_TIMEOUT", zero=True),
         idle_timeout=value("IDLE_TIMEOUT", zero=True),
     )
+
+
+def _edited(found: Mapping[str, tuple[Setting, ...]]) -> Literal["refuse", "warn"]:
+    setting = _first(found, "MIGRATIONS_EDITED")
+    if setting.value == "refuse":
+        return "refuse"
+    if setting.value == "warn":
+        return "warn"
+    raise ConfigurationError(f"{setting.origin}: MIGRATIONS_EDITED is {setting.value!r}. Write refuse or warn.")
 
 
 def _dsn(service: Service, found: Mapping[str, tuple[Setting, ...]]) -> Dsn:

@@ -10,7 +10,20 @@ import pytest
 from migrations.discovery import ROOT, discover
 
 ORDER = [
-    *("errors", "discovery", "duration", "tls", "dsn", "envfile", "settings", "sqlstate", "pooler", "scram"),
+    *(
+        "errors",
+        "discovery",
+        "fingerprint",
+        "entries",
+        "duration",
+        "tls",
+        "dsn",
+        "envfile",
+        "settings",
+        "sqlstate",
+        "pooler",
+        "scram",
+    ),
     *("connection", "access", "locks", "contention", "applied", "aftermath"),
     *("models", "metadata", "ownership", "options", "env"),
     *(
@@ -26,7 +39,7 @@ ORDER = [
         "planning",
         "guard",
     ),
-    *("preflight", "ledger", "waiting", "doctor"),
+    *("preflight", "ledger", "edited", "waiting", "doctor"),
     *("applier", "commands", "authoring", "passthrough", "fleet", "database", "safe"),
     *("postgres.account", "postgres.binaries", "postgres.cluster", "postgres.supervisor", "postgres.throwaway"),
     *("postgres", "local", ""),

@@ -31,7 +31,7 @@ _LIMITS = {
     iterable=["service", "allow"],
     help={
         "service": SERVICES,
-        "allow": "A class of revisions to allow where the target isn't local: destructive; may be repeated.",
+        "allow": "Allow destructive revisions where the target isn't local, or edited files; may be repeated.",
         "revision": "Where to: head, a revision's id or its beginning, or +1 for one step.",
         "sql": _SQL,
         **_LIMITS,

@@ -127,14 +127,19 @@ def check(_: Context, service: list[str], json: bool = False) -> None:
         console.result_json([asdict(one) for one in found.values()])
     else:
         for one in found.values():
-            for line in one.differences:
+            for line in (*one.differences, *one.findings):
                 console.result(f"{one.service}: {line}")
-            if not one.differences:
+            if not one.differences and not one.findings:
                 console.result(f"{one.service}: no difference between the models and {one.target}")
     different = [
         DifferenceError(f"{name}: {_count(one.differences)}. `inv db.revision --service {name}` writes them down.")
         for name, one in found.items()
         if one.differences
+    ]
+    different += [
+        DifferenceError(f"{name}: {_count(one.findings, 'finding')} beside the models.")
+        for name, one in found.items()
+        if one.findings
     ]
     for error in different:
         console.note(str(error))
@@ -208,8 +213,8 @@ def _each(chosen: "tuple[Service, ...]", work: Any) -> tuple[dict[str, Any], lis
     return found, errors
 
 
-def _count(differences: tuple[str, ...]) -> str:
-    return "1 difference" if len(differences) == 1 else f"{len(differences)} differences"
+def _count(lines: tuple[str, ...], noun: str = "difference") -> str:
+    return f"1 {noun}" if len(lines) == 1 else f"{len(lines)} {noun}s"
 
 
 def _fail(errors: list[MigrationError], count: int) -> None:

@@ -43,3 +43,21 @@ def test_a_version_table_that_does_not_hold_what_was_logged_is_told(world: World
     env.write_text(env.read_text(encoding="utf-8") + later, encoding="utf-8")
     said = failed(world, world.inv(), 70)
     assert f"billing: {world.dsn.target} is at r001, and the log says r002. Look at the database" in said
+
+
+def test_an_applied_file_that_was_edited_stops_an_upgrade(world: World) -> None:
+    """Row 40: 3, in one line that names the file; a setting makes it a warning; check reports it either way."""
+    world.history(2)
+    assert world.inv().code == 0
+    path = world.monorepo.root / "migrations" / "versions" / "billing" / "r002.py"
+    path.write_text(path.read_text(encoding="utf-8").replace("(id int)", "(id bigint)"), encoding="utf-8")
+    world.monorepo.revision("billing", "r003", "r002", 'op.execute("CREATE TABLE billing_r003 (id int)")')
+    said = failed(world, world.inv(), 3)
+    assert len(said.splitlines()) == 1
+    assert "migrations/versions/billing/r002.py was edited after r002 was applied" in said
+    assert world.at() == "r002"
+    ran = world.inv(BILLING_MIGRATIONS_EDITED="warn")
+    assert ran.code == 0
+    assert "r002.py was edited" in ran.err
+    assert world.at() == "r003"
+    assert "r002.py was edited" in failed(world, world.inv("db.check", "--service", "billing"), 3)
