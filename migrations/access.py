@@ -18,7 +18,10 @@ __all__ = ["Access", "access"]
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """One service's way to its database; any number of connections can be made on it."""
+    """One service's way to its database; any number of connections can be made on it.
+
+    On one that is ``patient``, a server that starts up or has too many connections is asked again for a while.
+    """
 
     service: Service
     target: str
@@ -28,6 +31,11 @@ class Access:
     edited: Literal["refuse", "warn"]
     settings: Settings | None
     engine: AsyncEngine | None
+    patient: bool = True
+
+    def at_once(self) -> "Access":
+        """Return the same way for those who have their own patience, or none."""
+        return replace(self, patient=False)
 
     @asynccontextmanager
     async def connect(self, lock_timeout: float | None = None) -> AsyncIterator[AsyncConnection]:
@@ -42,10 +50,11 @@ class Access:
         """
         limits = self.limits if lock_timeout is None else replace(self.limits, lock_timeout=lock_timeout)
         if self.engine is not None:
-            async with connections.adopt(self.engine, self.service, limits) as connection:
+            async with connections.adopt(self.engine, self.service, limits, patient=self.patient) as connection:
                 yield connection
         elif self.settings is not None:
-            async with connections.connect(replace(self.settings, limits=limits)) as connection:
+            settings = replace(self.settings, limits=limits)
+            async with connections.connect(settings, patient=self.patient) as connection:
                 yield connection
 
 

@@ -45,7 +45,7 @@ async def aftermath(access: Access, pid: int, schema: str | None, *, running: bo
 
 
 async def _look(access: Access, pid: int, schema: str | None, *, running: bool, committed_inside: bool) -> str:
-    async with access.connect() as connection:
+    async with access.at_once().connect() as connection:
         while await connection.scalar(_END, {"pid": pid}) is not None:
             await connection.rollback()
             await asyncio.sleep(0.02)
@@ -64,7 +64,7 @@ async def _look(access: Access, pid: int, schema: str | None, *, running: bool, 
 async def invalid(access: Access) -> str:
     """Name the INVALID indexes, which a failed concurrent build leaves; nothing where there is none."""
     with suppress(Exception):
-        async with asyncio.timeout(_PATIENCE), access.connect() as connection:
+        async with asyncio.timeout(_PATIENCE), access.at_once().connect() as connection:
             return await _invalid(connection)
     return ""
 

@@ -5,20 +5,18 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any, cast
 
-import asyncpg
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from migrations.attempts import attempts
 from migrations.discovery import Service
 from migrations.dsn import Dsn
-from migrations.errors import ConfigurationError
-from migrations.pooler import keeps_the_session
+from migrations.pooler import is_foreign, is_pooled, make_sure, refused
 from migrations.settings import Limits, Settings
-from migrations.sqlstate import connect_failure, sqlstate
+from migrations.sqlstate import connect_failure
 
 __all__ = ["APPLICATION", "adopt", "connect", "engine"]
 
@@ -27,9 +25,6 @@ APPLICATION = "migrations"
 
 _TRANSACTION_TIMEOUT_SINCE = 17
 _SET = text("SELECT set_config(:key, :value, false)")
-_FOREIGN_STATEMENT = ("26000", "42P05")
-"""A prepared statement isn't there, or already is: another client's server connection."""
-_SHARED = "it gave us the server connection of another client"
 
 
 def engine(settings: Settings, *, bare: bool = False) -> AsyncEngine:
@@ -42,23 +37,27 @@ def engine(settings: Settings, *, bare: bool = False) -> AsyncEngine:
         bare: without the startup parameters, of which a pooler understands few.
 
     """
-    arguments = _arguments(settings)
+    arguments = {**settings.dsn.connect_args(), "timeout": _timeout(settings)}
     arguments["server_settings"] = {} if bare else _session_settings(settings)
     return create_async_engine(settings.dsn.url, poolclass=NullPool, hide_parameters=True, connect_args=arguments)
 
 
 @asynccontextmanager
-async def connect(settings: Settings) -> AsyncIterator[AsyncConnection]:
+async def connect(settings: Settings, *, patient: bool = True) -> AsyncIterator[AsyncConnection]:
     """Connect to a service's database, and disconnect at the end.
+
+    Args:
+        settings: the service's.
+        patient: ask a server again that is busy, for as long as the connect timeout lasts.
 
     Raises:
         UnreachableError, AccessDeniedError, ConfigurationError: it can't be connected to; the message says why.
 
     """
-    own, connection = await _open(settings)
+    own, connection = await _open(settings, patient=patient)
     try:
         try:
-            await _prepare(connection, settings)
+            await _prepare(connection, own, settings)
             yield connection
         finally:
             with suppress(SQLAlchemyError, OSError):
@@ -68,7 +67,9 @@ async def connect(settings: Settings) -> AsyncIterator[AsyncConnection]:
 
 
 @asynccontextmanager
-async def adopt(caller: AsyncEngine, service: Service, limits: Limits) -> AsyncIterator[AsyncConnection]:
+async def adopt(
+    caller: AsyncEngine, service: Service, limits: Limits, *, patient: bool = True
+) -> AsyncIterator[AsyncConnection]:
     """Take a connection from an engine of the caller's, whose pool gets nothing of ours back.
 
     The connection's session settings are changed, so it is not returned to the pool but closed.
@@ -77,20 +78,20 @@ async def adopt(caller: AsyncEngine, service: Service, limits: Limits) -> AsyncI
         UnreachableError, AccessDeniedError, ConfigurationError: it can't be connected to; the message says why.
 
     """
+    url, patience = caller.url, limits.connect_timeout if patient else 0.0
+    dsn = Dsn(url.username or "", url.database or "", ((url.host or "", url.port or 5432),))
+    where = f"{service}: {dsn.target}"
     try:
-        connection = await caller.connect()
+        connection = await attempts(caller.connect, where, patience)
     except Exception as error:  # noqa: BLE001 - whatever a driver raises there is explained
-        url = caller.url
-        where = Dsn(url.username or "", url.database or "", ((url.host or "", url.port or 5432),))
-        raise connect_failure(error, service, where) from None
+        raise (refused(where) if is_foreign(error) else connect_failure(error, service, dsn, patience)) from None
     try:
         await connection.execution_options(isolation_level="READ COMMITTED")
+        if await is_pooled(connection):
+            await make_sure(connection, caller, where, limits.connect_timeout)
         for key, value in _timeouts(limits).items():
             await connection.execute(_SET, {"key": key, "value": value})
         await connection.commit()
-        if await _is_pooled(connection):
-            # its mode can be found out with a second connection only, which the caller's pool may not have
-            raise _pooled(f"{service}: the engine's database", "over an engine of the caller's none is used")
         yield connection
     finally:
         with suppress(SQLAlchemyError, OSError):
@@ -98,10 +99,12 @@ async def adopt(caller: AsyncEngine, service: Service, limits: Limits) -> AsyncI
             await connection.close()
 
 
-async def _prepare(connection: AsyncConnection, settings: Settings) -> None:
+async def _prepare(connection: AsyncConnection, own: AsyncEngine, settings: Settings) -> None:
     """Make sure of what no startup parameter can tell, with no transaction open afterwards."""
-    if await _is_pooled(connection):
-        await _hold_session(connection, settings)
+    if await is_pooled(connection):
+        # nothing is set before the proof: in transaction mode it would reach the sessions of other clients
+        await make_sure(connection, own, f"{settings.service}: {settings.target}", _timeout(settings))
+        await _settle(connection, settings)
     version = int(await connection.scalar(text("SELECT current_setting('server_version_num')")) or 0)
     await connection.commit()
     if version // 10000 >= _TRANSACTION_TIMEOUT_SINCE:
@@ -110,53 +113,28 @@ async def _prepare(connection: AsyncConnection, settings: Settings) -> None:
         await connection.commit()
 
 
-async def _open(settings: Settings) -> tuple[AsyncEngine, AsyncConnection]:
+async def _open(settings: Settings, *, patient: bool) -> tuple[AsyncEngine, AsyncConnection]:
     """Connect, a second time without startup parameters where a pooler refuses those: they are set afterwards."""
-    bare = False
+    bare, patience = False, _timeout(settings) if patient else 0.0
+    where = f"{settings.service}: {settings.target}"
     while True:
         own = engine(settings, bare=bare)
         try:
-            return own, await own.connect()
+            return own, await attempts(own.connect, where, patience)
         except Exception as error:  # noqa: BLE001 - whatever a driver raises there is explained
             await own.dispose()
             if not bare and "unsupported startup parameter" in str(error):
                 bare = True
                 continue
-            if sqlstate(error) in _FOREIGN_STATEMENT or "statement pooling mode" in str(error):
-                raise _pooled(f"{settings.service}: {settings.target}", _SHARED) from None
+            if is_foreign(error):
+                raise refused(where) from None
             # without its cause: asyncpg's frames hold the password, and pytest prints the arguments of frames
-            raise connect_failure(error, settings.service, settings.dsn) from None
+            raise connect_failure(error, settings.service, settings.dsn, patience) from None
 
 
-async def _is_pooled(connection: AsyncConnection) -> bool:
-    """Compare the process that the driver was told of with the one that answers: a pooler puts itself between."""
-    raw = await connection.get_raw_connection()
-    driver: Any = raw.driver_connection
-    try:
-        pid = await connection.scalar(text("SELECT pg_backend_pid()"))
-        await connection.commit()
-    except DBAPIError as error:
-        if sqlstate(error) in _FOREIGN_STATEMENT:
-            return True
-        raise
-    return hasattr(driver, "get_server_pid") and driver.get_server_pid() != pid
-
-
-async def _hold_session(connection: AsyncConnection, settings: Settings) -> None:
-    """Let a pooler prove that it is in session mode, then set what of the startup parameters it swallowed.
-
-    Nothing is set before the proof: in transaction mode it would reach the sessions of other clients.
-    """
+async def _settle(connection: AsyncConnection, settings: Settings) -> None:
+    """Set what of the startup parameters a pooler has swallowed."""
     where = f"{settings.service}: {settings.target}"
-    arguments = _arguments(settings)
-
-    async def again() -> Any:
-        return await asyncpg.connect(**arguments)
-
-    raw = await connection.get_raw_connection()
-    reason = await keeps_the_session(cast("Any", raw.driver_connection), again, arguments["timeout"])
-    if reason:
-        raise _pooled(where, reason)
     try:
         have: dict[str, tuple[str, str]] = {}
         for key, value in _session_settings(settings).items():
@@ -165,22 +143,14 @@ async def _hold_session(connection: AsyncConnection, settings: Settings) -> None
             have[key] = str(asked), str(await connection.scalar(text("SELECT current_setting(:key)"), {"key": key}))
             await connection.commit()
     except DBAPIError as error:
-        raise _pooled(where, f"it passed no startup parameter on, and {error.orig}") from None
+        raise refused(where, f"it passed no startup parameter on, and {error.orig}") from None
     lost = [key for key, (asked, found) in have.items() if asked != found]
     if lost:
-        raise _pooled(where, f"{', '.join(lost)} did not stay set")
+        raise refused(where, f"{', '.join(lost)} did not stay set")
 
 
-def _pooled(where: str, reason: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"{where} is behind a pooler, and a lock holds only through one in session mode: {reason}. "
-        f"Name the server itself in DATABASE_DIRECT_DSN."
-    )
-
-
-def _arguments(settings: Settings) -> dict[str, Any]:
-    timeout = settings.dsn.connect_timeout or settings.limits.connect_timeout
-    return {**settings.dsn.connect_args(), "timeout": timeout}
+def _timeout(settings: Settings) -> float:
+    return settings.dsn.connect_timeout or settings.limits.connect_timeout
 
 
 def _timeouts(limits: Limits) -> dict[str, str]:

@@ -120,7 +120,7 @@ async def _watch(connection: AsyncConnection, pid: int, access: Access, blockers
     await asyncio.sleep(_LOOK)
     while True:
         try:
-            async with access.connect() as second:
+            async with access.at_once().connect() as second:
                 await _look(second, pid, access.limits.connect_timeout, blockers)
             break
         except (MigrationError, OSError) as error:

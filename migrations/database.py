@@ -1,7 +1,10 @@
 """The database itself: make it, with its role, and drop it."""
 
+from functools import partial
+
 import asyncpg
 
+from migrations.attempts import attempts
 from migrations.dsn import Dsn
 from migrations.errors import AccessDeniedError, MigrationError, UsageError
 from migrations.scram import verifier
@@ -103,12 +106,13 @@ async def _ensure_grants(settings: Settings, admin: Dsn) -> list[str]:
 
 
 async def _connect(settings: Settings, who: Dsn) -> "asyncpg.Connection":
-    arguments = who.connect_args()
+    arguments, patience = who.connect_args(), settings.limits.connect_timeout
+    connect = partial(asyncpg.connect, **arguments, timeout=patience)
     try:
-        return await asyncpg.connect(**arguments, timeout=settings.limits.connect_timeout)
+        return await attempts(connect, f"{settings.service}: {who.target}", patience)
     except Exception as error:  # noqa: BLE001 - whatever a driver raises there is explained
         # without its cause: asyncpg's frames hold the password
-        raise connect_failure(error, settings.service, who) from None
+        raise connect_failure(error, settings.service, who, patience) from None
 
 
 def _own(dsn: Dsn) -> Dsn:

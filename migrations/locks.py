@@ -25,6 +25,10 @@ LOCK_KEY = 7_020_658_014_912_148_577
 ``SELECT pg_try_advisory_lock(7020658014912148577)`` keeps migrations out, by hand or from another tool.
 """
 
+_WAITING = LOCK_KEY + 1
+"""What a waiter shares with others while it polls: it stands in no queue of the server's, so nothing else tells
+``runners`` of it, and a session of another role hides its statements."""
+
 _POLL = 0.1
 """Seconds between two tries for the lock. A waiter that blocks in ``pg_advisory_lock`` holds a snapshot, for which
 the holder's CREATE INDEX CONCURRENTLY waits for ever; one that polls outside a transaction is in nobody's way."""
@@ -33,21 +37,26 @@ _GATE = threading.Lock()
 
 _RUNNERS = text(
     """
+    WITH advisory AS (
+        SELECT pid, (classid::bigint << 32) | objid::bigint AS key
+        FROM pg_locks JOIN pg_database d ON d.oid = database
+        WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND d.datname = current_database()
+    )
     SELECT a.pid, a.usename, coalesce(a.application_name, ''), coalesce(host(a.client_addr), 'local'),
-           extract(epoch FROM clock_timestamp() - a.backend_start), l.pid IS NOT NULL
+           extract(epoch FROM clock_timestamp() - a.backend_start), l.pid IS NOT NULL, w.pid IS NOT NULL
     FROM pg_stat_activity a
-    LEFT JOIN pg_locks l ON l.pid = a.pid AND l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-         AND l.database = a.datid AND l.classid::bigint = :high AND l.objid::bigint = :low
+    LEFT JOIN advisory l ON l.pid = a.pid AND l.key = :lock
+    LEFT JOIN advisory w ON w.pid = a.pid AND w.key = :waiting AND l.pid IS NULL
     WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
-      AND (l.pid IS NOT NULL OR a.application_name LIKE :application)
-    ORDER BY l.pid IS NULL, a.backend_start
+      AND (l.pid IS NOT NULL OR w.pid IS NOT NULL OR a.application_name LIKE :application)
+    ORDER BY l.pid IS NULL, w.pid IS NULL, a.backend_start
     """
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """A session that holds the migration lock, or one of ours that doesn't. ``seconds`` is its age."""
+    """A session that holds the migration lock, waits for it, or is just one of ours. ``seconds`` is its age."""
 
     pid: int
     user: str
@@ -55,6 +64,7 @@ class Runner:
     host: str
     seconds: int
     holds: bool
+    waits: bool
 
     def __str__(self) -> str:
         application = self.application_name or "no application_name"
@@ -62,14 +72,11 @@ class Runner:
 
 
 async def runners(connection: AsyncConnection) -> list[Runner]:
-    """Return who holds the migration lock, and then the waiters, the oldest first.
-
-    A waiter polls, and so stands in no queue of the server's: it is known by its ``application_name``.
-    """
-    values = {"high": LOCK_KEY >> 32, "low": LOCK_KEY & 0xFFFFFFFF, "application": f"{APPLICATION} %"}
+    """Return who holds the migration lock, then who waits for it, then who of ours is connected; the oldest first."""
+    values = {"lock": LOCK_KEY, "waiting": _WAITING, "application": f"{APPLICATION} %"}
     rows = (await connection.execute(_RUNNERS, values)).all()
     await connection.rollback()
-    return [Runner(pid, user, name, host, int(age or 0), holds) for pid, user, name, host, age, holds in rows]
+    return [Runner(pid, user, name, host, int(age or 0), *state) for pid, user, name, host, age, *state in rows]
 
 
 @asynccontextmanager
@@ -109,6 +116,7 @@ async def lock(connection: AsyncConnection, service: str, wait: float) -> AsyncI
     while not await _ask(connection, "pg_try_advisory_lock"):
         if not told:
             log.warning("%s: waiting for the migration lock (held by %s)", service, await _holder(connection))
+            await _ask(connection, "pg_try_advisory_lock_shared", _WAITING)
             told = True
         if time.monotonic() >= deadline:
             raise LockNotObtainedError(
@@ -116,6 +124,8 @@ async def lock(connection: AsyncConnection, service: str, wait: float) -> AsyncI
                 f"Run the command again when that is done."
             )
         await asyncio.sleep(_POLL)
+    if told:
+        await _ask(connection, "pg_advisory_unlock_shared", _WAITING)
     failed = True
     try:
         yield
@@ -134,8 +144,8 @@ async def lock(connection: AsyncConnection, service: str, wait: float) -> AsyncI
                 await _ask(connection, "pg_advisory_unlock")
 
 
-async def _ask(connection: AsyncConnection, function: str) -> bool:
-    answer = (await connection.execute(text(f"SELECT {function}(:key)"), {"key": LOCK_KEY})).scalar_one()
+async def _ask(connection: AsyncConnection, function: str, key: int = LOCK_KEY) -> bool:
+    answer = (await connection.execute(text(f"SELECT {function}(:key)"), {"key": key})).scalar_one()
     await connection.commit()
     return bool(answer)
 

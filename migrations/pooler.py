@@ -8,21 +8,96 @@ whatever is not proved counts as transaction mode.
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, cast
 
 import asyncpg
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from migrations.errors import ConfigurationError
+from migrations.sqlstate import sqlstate
 
 if TYPE_CHECKING:
     Driver = asyncpg.Connection[asyncpg.Record]
 
-__all__ = ["keeps_the_session"]
+__all__ = ["is_foreign", "is_pooled", "keeps_the_session", "make_sure", "refused"]
 
 _PID = "SELECT pg_backend_pid()"
+_FOREIGN_STATEMENT = ("26000", "42P05")
+"""A prepared statement isn't there, or already is: another client's server connection."""
 
 
-async def keeps_the_session(driver: "Driver", again: "Callable[[], Awaitable[Driver]]", patience: float) -> str | None:
+def is_foreign(error: BaseException) -> bool:
+    """Whether an error is what a client gets that was given the server connection of another one."""
+    return sqlstate(error) in _FOREIGN_STATEMENT or "statement pooling mode" in str(error)
+
+
+def refused(where: str, reason: str = "it gave us the server connection of another client") -> ConfigurationError:
+    """Return what to tell of a pooler that keeps no session for us."""
+    return ConfigurationError(
+        f"{where} is behind a pooler, and a lock holds only through one in session mode: {reason}. "
+        f"Name the server itself in DATABASE_DIRECT_DSN."
+    )
+
+
+async def is_pooled(connection: AsyncConnection) -> bool:
+    """Compare the process that the driver was told of with the one that answers: a pooler puts itself between."""
+    raw = await connection.get_raw_connection()
+    driver: Any = raw.driver_connection
+    try:
+        pid = await connection.scalar(text(_PID))
+        await connection.commit()
+    except DBAPIError as error:
+        if is_foreign(error):
+            return True
+        raise
+    return hasattr(driver, "get_server_pid") and driver.get_server_pid() != pid
+
+
+async def make_sure(connection: AsyncConnection, engine: AsyncEngine, where: str, patience: float) -> None:
+    """Let a pooler prove that it is in session mode.
+
+    Args:
+        connection: the one in question, with no transaction open.
+        engine: where it is from. The second connection that the proof needs is made as its pool makes them, and
+            beside that pool, which may have room for one.
+        where: what an error begins with.
+        patience: seconds that it may take in all.
+
+    Raises:
+        ConfigurationError: it didn't.
+
+    """
+
+    @asynccontextmanager
+    async def again() -> "AsyncIterator[Driver]":
+        # a new pool has the way in which the old one makes connections: arguments, creator and listeners
+        beside = create_async_engine(engine.url, pool=engine.pool.recreate())
+        try:
+            async with beside.connect() as other:
+                try:
+                    yield await _driver(other)
+                finally:
+                    await other.invalidate()
+        finally:
+            await beside.dispose()
+
+    reason = await keeps_the_session(await _driver(connection), again, patience)
+    if reason:
+        raise refused(where, reason)
+
+
+async def _driver(connection: AsyncConnection) -> "Driver":
+    raw = await connection.get_raw_connection()
+    return cast("Driver", raw.driver_connection)
+
+
+async def keeps_the_session(
+    driver: "Driver", again: "Callable[[], AbstractAsyncContextManager[Driver]]", patience: float
+) -> str | None:
     """Return None where a pooler is proved to keep one server connection for this client, else why it isn't.
 
     Two refutations come first, which leave nothing behind. PgBouncer hands out the server connection that was freed
@@ -39,16 +114,11 @@ async def keeps_the_session(driver: "Driver", again: "Callable[[], Awaitable[Dri
 
     """
     try:
-        async with asyncio.timeout(patience):
-            other = await again()
-            try:
-                return await _shared(driver, other) or await _unheard(driver, other)
-            finally:
-                with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-                    await other.close(timeout=1)
+        async with asyncio.timeout(patience), again() as other:
+            return await _shared(driver, other) or await _unheard(driver, other)
     except TimeoutError:
         return f"it gave no proof within {patience:g} s (is its pool full?)"
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, SQLAlchemyError, OSError) as error:
         # in transaction mode: a prepared statement that is gone, or was there before
         return f"it answered {type(error).__name__}"
 

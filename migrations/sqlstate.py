@@ -21,7 +21,7 @@ from migrations.errors import (
     UnreachableError,
 )
 
-__all__ = ["connect_failure", "revision_failure", "sqlstate"]
+__all__ = ["connect_failure", "is_busy", "revision_failure", "said", "sqlstate"]
 
 _Mend = Callable[[Service, Dsn], str]
 
@@ -43,8 +43,10 @@ _CONNECT: dict[str, tuple[type[MigrationError], _Mend]] = {
     "22023": (ConfigurationError, lambda _, __: "Correct the value in .env or in the DSN's options."),
     "42704": (ConfigurationError, lambda _, __: "Correct the name in the DSN's options."),
 }
-_TEMPORARY = ("57P03", "53300", "57P01", "57P02", "57P05")
-"""Starting up, too many connections, shut down by an administrator, crashed, idle for too long."""
+_BUSY = ("57P03", "53300", "57P01", "57P02")
+"""Starting up, too many connections, shut down by an administrator, crashed."""
+_TEMPORARY = (*_BUSY, "57P05")
+"""And idle for too long."""
 
 _CONTENTION = {
     "55P03": "a lock was not free in time",
@@ -62,15 +64,29 @@ def sqlstate(error: BaseException) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def connect_failure(error: Exception, service: Service, dsn: Dsn) -> MigrationError:
-    """Return what to tell when a connection could not be made."""
+def is_busy(error: BaseException) -> bool:
+    """Whether a server answered that it has no place for us at the moment, so that it may have one in the next."""
+    return sqlstate(error) in _BUSY
+
+
+def connect_failure(error: Exception, service: Service, dsn: Dsn, patience: float = 0.0) -> MigrationError:
+    """Return what to tell when a connection could not be made.
+
+    Args:
+        error: what was raised.
+        service: for which it was to be made.
+        dsn: where to.
+        patience: seconds for which a busy server was asked again.
+
+    """
     state = sqlstate(error) or ""
     where = f"{service}: {dsn.target}"
     if state in _CONNECT:
         kind, mend = _CONNECT[state]
-        return kind(f"{where}: {_text(error)}. {mend(service, dsn)}")
+        return kind(f"{where}: {said(error)}. {mend(service, dsn)}")
     if state in _TEMPORARY or state.startswith("08"):
-        return UnreachableError(f"{where}: {_text(error)}. Try again in a moment.")
+        still = f", for {patience:g} s now" if patience and state in _BUSY else ""
+        return UnreachableError(f"{where}: {said(error)}{still}. Try again in a moment.")
     if isinstance(error, TimeoutError):
         return UnreachableError(
             f"{where}: no answer within MIGRATIONS_CONNECT_TIMEOUT. Is the server up, and this its address?"
@@ -78,8 +94,8 @@ def connect_failure(error: Exception, service: Service, dsn: Dsn) -> MigrationEr
     if unlike := _unlike_the_dsn(error, dsn):
         return ConfigurationError(f"{where}: {unlike}")
     if isinstance(error, OSError):
-        return UnreachableError(f"{where}: {_text(error)}. Is the server up, and this its address?")
-    return UnreachableError(f"{where}: {type(error).__name__}: {_text(error)}.")
+        return UnreachableError(f"{where}: {said(error)}. Is the server up, and this its address?")
+    return UnreachableError(f"{where}: {type(error).__name__}: {said(error)}.")
 
 
 def _unlike_the_dsn(error: Exception, dsn: Dsn) -> str | None:
@@ -89,7 +105,7 @@ def _unlike_the_dsn(error: Exception, dsn: Dsn) -> str | None:
         wanted = parameters.get("target_session_attrs")
         return f"no host is {wanted}, as target_session_attrs asks for. A standby takes no writes: name the primary."
     if isinstance(error, SSLCertVerificationError):
-        return f"{_text(error)}. Is it the server that was meant? If so, correct its host name or sslrootcert."
+        return f"{said(error)}. Is it the server that was meant? If so, correct its host name or sslrootcert."
     if "rejected SSL upgrade" in str(error):
         return f"the server has no TLS, and sslmode={parameters.get('sslmode')} asks for it. Switch it on there."
     return None
@@ -108,7 +124,7 @@ def revision_failure(error: BaseException, service: Service, user: str, *, kept:
     state = sqlstate(error)
     place = _place(error, service)
     where = f"{service}: {place}" if place else f"{service}"
-    text = f"{_text(error)}{f' [{state}]' if state else ''}"
+    text = f"{said(error)}{f' [{state}]' if state else ''}"
     end = "What it had done in its autocommit block is kept." if kept else "It was rolled back."
     if state in _CONTENTION or _CONCURRENT_UPDATE in text:
         return ContentionError(f"{where}: {_CONTENTION.get(state or '', _CONCURRENT_UPDATE)} [{state}]. {end}")
@@ -132,8 +148,8 @@ def _is_lost(error: BaseException, state: str | None) -> bool:
     return isinstance(error, ConnectionError) or (isinstance(error, DBAPIError) and error.connection_invalidated)
 
 
-def _text(error: BaseException) -> str:
-    """Return the server's own words, in one line, without the class names that drivers put before them."""
+def said(error: BaseException) -> str:
+    """Return the words of a server or the system, in one line, without the class names that drivers put before them."""
     original: BaseException = error.orig if isinstance(error, DBAPIError) and error.orig else error
     text = str(original).splitlines()[0] if str(original) else type(original).__name__
     if text.startswith("<class "):

@@ -73,7 +73,7 @@ async def wait(
         raise UsageError(f"{service}: a timeout of {timeout:g} s makes no sense. Give a number of seconds above 0.")
     history = read(service)
     goal = tuple(filter(None, [history.single_head()])) if head else None
-    way = access(history.service, engine)
+    way = access(history.service, engine).at_once()
     started, seen = time.monotonic(), _Seen()
     try:
         async with asyncio.timeout(timeout):

@@ -5,7 +5,9 @@ import shutil
 import signal
 import subprocess
 import sys
+from compileall import compile_dir
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from textwrap import dedent, indent
 from urllib.parse import quote
@@ -44,7 +46,8 @@ class Monorepo:
         root.mkdir(parents=True, exist_ok=True)
         for name in ("tasks.py", "pyproject.toml", ".env.example"):
             shutil.copy(ROOT / name, root)
-        ignore = shutil.ignore_patterns("__pycache__", "versions")
+        _compile()
+        ignore = shutil.ignore_patterns("versions")
         shutil.copytree(ROOT / "migrations", root / "migrations", ignore=ignore)
         shutil.copytree(ROOT / "shared_models", root / "shared_models", ignore=ignore)
         (root / "services").mkdir()
@@ -117,6 +120,13 @@ class Monorepo:
             start_new_session=True,
             preexec_fn=default_signals,  # noqa: PLW1509 - no threads here
         )
+
+
+@cache
+def _compile() -> None:
+    """Compile what every monorepo is a copy of: Invoke writes no bytecode, so each of its runs would compile it all."""
+    for name in ("migrations", "shared_models"):
+        compile_dir(ROOT / name, maxlevels=2, quiet=2)
 
 
 def default_signals() -> None:

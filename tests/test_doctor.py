@@ -233,23 +233,43 @@ def test_a_env_without_a_password_may_be_read_by_others(service, monorepo, dsn, 
 
 
 @pytest.mark.usefixtures("service")
-def test_locks_shows_who_holds_the_migration_lock(monorepo, dsn):
+def test_locks_shows_who_holds_the_migration_lock_who_waits_and_who_is_just_connected(monorepo, dsn, database):
     ran = monorepo.inv("db.locks")
     assert (ran.code, ran.out) == (0, f"billing: nobody holds the migration lock of {dsn.database}\n")
-    held = f"SET application_name = 'deploy'; SELECT pg_advisory_lock({LOCK_KEY})"
-    waiter = f"SET application_name = 'migrations billing x@y'; SELECT pg_try_advisory_lock({LOCK_KEY})"
+    # of another role, which hides its statements from us
+    monorepo.table_revision("catalog", "a1", None)
+    monorepo.service("catalog", dsn=database(shared=dsn))
+    waiter = monorepo.spawn("db.upgrade", "--service", "catalog")
 
     def look() -> object:
-        return wait(beside(dsn, waiter, lambda: (monorepo.inv("db.locks"), monorepo.inv("db.locks", "--json"))))
+        assert "waiting for the migration lock" in waiter.stderr.readline()
 
-    plain, as_json = wait(beside(dsn, held, look))
-    holder, waits = plain.out.splitlines()
-    assert "holds the lock" in holder
-    assert "deploy" in holder
-    assert "waits" in waits
-    (database,) = json.loads(as_json.out)
-    assert database["services"] == ["billing"]
-    assert [runner["holds"] for runner in database["runners"]] == [True, False]
+        def waits() -> bool:
+            return bool(query(dsn, f"SELECT FROM pg_locks WHERE objid::bigint = {LOCK_KEY + 1 & 0xFFFFFFFF}"))
+
+        while not waits():
+            assert waiter.poll() is None
+        return monorepo.inv("db.locks", "--service", "billing"), monorepo.inv("db.locks", "--json")
+
+    held = f"SET application_name = 'deploy'; SELECT pg_advisory_lock({LOCK_KEY})"
+    reads = "SET application_name = 'migrations billing x@y'"
+    try:
+        plain, as_json = wait(beside(dsn, held, lambda: wait(beside(dsn, reads, look))))
+        _, err = waiter.communicate(timeout=60)
+    finally:
+        waiter.kill()
+        waiter.wait()
+    assert waiter.returncode == 0, err
+    said = [re.sub(r"(pid|user) [^,]+, |, host.*", "", line) for line in plain.out.splitlines()]
+    assert [re.sub(r" catalog .*", " catalog", line) for line in said] == [
+        "billing: holds the lock: deploy",
+        "billing: waits: migrations catalog",
+        "billing: is connected: migrations billing x@y",
+    ]
+    (shown,) = json.loads(as_json.out)
+    assert shown["services"] == ["billing", "catalog"]
+    assert [(one["holds"], one["waits"]) for one in shown["runners"]] == [(True, False), (False, True), (False, False)]
+    assert not query(dsn, "SELECT FROM pg_locks WHERE locktype = 'advisory'")
 
 
 @pytest.mark.usefixtures("service")

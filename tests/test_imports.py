@@ -21,6 +21,7 @@ ORDER = [
         "envfile",
         "settings",
         "sqlstate",
+        "attempts",
         "pooler",
         "scram",
     ),

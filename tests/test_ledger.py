@@ -237,6 +237,9 @@ def test_a_ledger_that_may_not_be_read_is_one_line_with_the_grant(monorepo, serv
 
 
 def test_the_task_prints_a_table_or_json(service, monorepo):
+    ran = monorepo.inv("db.log")
+    assert (ran.code, ran.out) == (0, "billing: nothing was run yet\n")
+    assert monorepo.inv("db.log", "--json").out == '{\n  "billing": []\n}\n'
     wait(migrations.upgrade(service))
     ran = monorepo.inv("db.log", "--json")
     assert ran.code == 0

@@ -10,9 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
+from sqlalchemy import URL, event
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
 
 import migrations
 from migrations import pooler
@@ -218,6 +222,102 @@ def test_a_session_pool_without_room_for_the_proof_is_refused(monorepo: Monorepo
     with pgbouncer(dsn, lenient=True, mode="session", size=1) as through:
         monorepo.service("billing", dsn=through, MIGRATIONS_CONNECT_TIMEOUT="500ms")
         assert "it gave no proof within 0.5 s (is its pool full?)" in refused(monorepo)
+    assert tables(dsn) == set()
+
+
+def over_an_engine(service: migrations.Service, through: Dsn, **options: Any) -> migrations.Outcome:
+    """Upgrade over an engine of an application's, whose pool has room for a single connection."""
+
+    async def run() -> migrations.Outcome:
+        engine = create_async_engine(
+            through.url, connect_args=through.connect_args(), pool_size=1, max_overflow=0, pool_timeout=5, **options
+        )
+        try:
+            return await migrations.upgrade(service, engine=engine)
+        finally:
+            await engine.dispose()
+
+    answer: migrations.Outcome = wait(run())
+    return answer
+
+
+def test_an_engine_of_the_callers_is_accepted_through_a_pooler_in_session_mode(
+    monorepo: Monorepo, database: Make
+) -> None:
+    """The proof needs a second connection, which is made as the engine makes its own, and beside its pool."""
+    dsn = database(password="plain")
+    up = SESSION + 'op.execute("CREATE TABLE billing (id int)")'
+    monorepo.revision("billing", "r001", None, up)
+    service = monorepo.service("billing")
+    monorepo.env("billing", MIGRATIONS_LOCK_TIMEOUT="4321ms")
+    with pgbouncer(dsn, lenient=True, mode="session", size=4) as through:
+        assert over_an_engine(service, through).after == ("r001",)
+        assert query(dsn, "SELECT mine FROM held") == [(True,)]
+        assert query(dsn, "SELECT setting FROM seen WHERE name = 'lock_timeout'") == [("432",)]
+        run = query(
+            through, "SELECT current_setting('lock_timeout'), count(*) FROM pg_locks WHERE locktype = 'advisory'"
+        )
+        assert tuple(run[0]) == ("0", 0)
+
+
+@pytest.mark.parametrize("options", [{}, {"poolclass": NullPool}], ids=["pool", "no_pool"])
+def test_the_second_connection_of_an_engine_is_made_as_the_caller_says(
+    monorepo: Monorepo, database: Make, options: dict[str, Any]
+) -> None:
+    """The URL alone may not lead to the database: the address is told by a listener, the password by an argument."""
+    dsn = database(password="plain")
+    monorepo.table_revision("billing", "r001", None)
+    service = monorepo.service("billing")
+    made = []
+
+    async def run(through: Dsn) -> tuple[str, ...]:
+        url = URL.create("postgresql+asyncpg", dsn.user, None, "nowhere.invalid", 1, dsn.database)
+        engine = create_async_engine(url, connect_args={"password": "plain", "ssl": False}, **options)
+
+        @event.listens_for(engine.sync_engine, "do_connect")
+        def _(_dialect: object, _record: object, _cargs: object, cparams: dict[str, Any]) -> None:
+            made.append(cparams["password"])
+            cparams["host"], cparams["port"] = through.hosts[0]
+
+        try:
+            return (await migrations.upgrade(service, engine=engine)).after
+        finally:
+            await engine.dispose()
+
+    with pgbouncer(dsn, lenient=True, mode="session", size=4) as through:
+        assert wait(run(through)) == ("r001",)
+    assert len(made) >= 2
+    assert set(made) == {"plain"}
+
+
+@pytest.mark.parametrize("mode", ["transaction", "statement"])
+def test_an_engine_of_the_callers_is_refused_through_a_pooler_that_keeps_no_session(
+    monorepo: Monorepo, database: Make, mode: str
+) -> None:
+    dsn = database(password="plain")
+    monorepo.table_revision("billing", "r001", None)
+    service = monorepo.service("billing")
+    monorepo.env("billing", MIGRATIONS_CONNECT_TIMEOUT="1s")
+    with pgbouncer(dsn, lenient=True, mode=mode) as through:
+        for _ in range(3):  # a server connection that has served before answers otherwise than a new one
+            with pytest.raises(ConfigurationError, match=r"is behind a pooler, .*DATABASE_DIRECT_DSN") as caught:
+                over_an_engine(service, through)
+            assert caught.value.exit_code == 78
+            assert "plain" not in str(caught.value)
+    assert tables(dsn) == set()
+    assert query(dsn, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")[0][0] == 0
+
+
+def test_an_engine_of_the_callers_without_room_for_the_proof_is_refused(monorepo: Monorepo, database: Make) -> None:
+    dsn = database(password="plain")
+    monorepo.table_revision("billing", "r001", None)
+    service = monorepo.service("billing")
+    monorepo.env("billing", MIGRATIONS_CONNECT_TIMEOUT="500ms")
+    with (
+        pgbouncer(dsn, lenient=True, mode="session", size=1) as through,
+        pytest.raises(ConfigurationError, match=r"it gave no proof within 0\.5 s \(is its pool full\?\)"),
+    ):
+        over_an_engine(service, through)
     assert tables(dsn) == set()
 
 

@@ -44,7 +44,10 @@ def log(_: Context, service: list[str], json: bool = False) -> None:
             for name, entries in found.items()
             for entry in entries
         ]
-        console.table(["service", "started", "direction", "from", "to", "took", "by", "commit", "version"], rows)
+        if rows:
+            console.table(["service", "started", "direction", "from", "to", "took", "by", "commit", "version"], rows)
+        for name in [name for name, entries in found.items() if not entries]:
+            console.result(f"{name}: nothing was run yet")
     _fail(errors, len(chosen))
 
 
@@ -136,7 +139,7 @@ def locks(_: Context, service: list[str], json: bool = False) -> None:
             if not held:
                 console.result(f"{names}: nobody holds the migration lock of {sharing[0].dsn.database}")
             for runner in found:
-                verb = "holds the lock" if runner.holds else "waits" if held else "is connected"
+                verb = "holds the lock" if runner.holds else "waits" if runner.waits else "is connected"
                 console.result(f"{names}: {verb}: {runner}")
     if json:
         console.result_json(answers)

@@ -1,17 +1,22 @@
 """Crashes and networks: every revision is whole or absent, and the next upgrade goes on."""
 
+import asyncio
 import re
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
+from sqlalchemy.ext.asyncio import create_async_engine
 
+import migrations
 from migrations.dsn import Dsn
 from migrations.postgres import Cluster, throwaway
-from tests.conftest import query
-from tests.faults.tools import INDEX, PAUSED, SECRET, World, failed, hold, nothing_left, proxy, until
+from migrations.postgres.cluster import free_port
+from tests.conftest import query, wait
+from tests.faults.tools import INDEX, PAUSED, SECRET, Session, World, failed, hold, nothing_left, proxy, until
 from tests.monorepo import Ran
 
 
@@ -109,23 +114,39 @@ def test_a_connection_that_is_lost_on_this_side_only_is_ended_on_the_other(world
     goes_on(world, "r002")
 
 
-@pytest.fixture
-def crashing(world: World) -> Iterator[Cluster]:
-    """Aim the world at a server of its own, which may crash, and is gone after the test."""
+@contextmanager
+def moved(world: World, **settings: str) -> Iterator[Cluster]:
+    """Aim the world at a server of its own, which may crash or be full, and is gone afterwards."""
     if world.server.data is None:
         pytest.skip("a server that was given is not crashed, and its programs may not be here")
-    with throwaway(world.server.version, settings={"synchronous_commit": "on"}) as own:
+    with throwaway(world.server.version, settings=settings) as own:
         assert own.data
         literal = SECRET.replace("'", "''")
         query(own.admin, f"CREATE ROLE app LOGIN PASSWORD '{literal}'")
         query(own.admin, "CREATE DATABASE app OWNER app")
-        cluster = Cluster(own.data.parent, own.version, own.admin.hosts[0][1], own.admin.password or "")
         world.server, world.dsn = own, Dsn("app", "app", own.admin.hosts, SECRET)
         world.aim()
+        yield Cluster(own.data.parent, own.version, own.admin.hosts[0][1], own.admin.password or "")
+
+
+@pytest.fixture
+def crashing(world: World) -> Iterator[Cluster]:
+    """Aim the world at a server that may crash."""
+    with moved(world, synchronous_commit="on") as cluster:
         try:
             yield cluster
         finally:
             crash(cluster)
+
+
+@pytest.fixture
+def full(world: World) -> Iterator[list[Session]]:
+    """Aim the world at a server all of whose connections are taken, but for those of superusers."""
+    with moved(world, max_connections="5", superuser_reserved_connections="3"):
+        taken = [Session(world.dsn) for _ in range(2)]
+        yield taken
+        for session in taken:
+            session.close()
 
 
 def crash(cluster: Cluster) -> None:
@@ -155,18 +176,89 @@ def test_a_server_that_crashes_is_told_and_the_run_goes_on_after_its_restart(wor
     goes_on(world, "r002")
 
 
-def test_a_server_that_starts_up_is_unreachable(world: World, crashing: Cluster) -> None:
-    """Row 17: 57P03, which a server answers while it recovers; here for ever, as a standby of nobody."""
-    world.history(1)
+@pytest.fixture
+def starting(crashing: Cluster) -> Cluster:
+    """Let the server answer 57P03, as while it recovers, until it is promoted: as a standby of nobody."""
     crash(crashing)
     (crashing.data / "standby.signal").touch()
     restart(crashing, "-o", "-c hot_standby=off")
+    return crashing
+
+
+BUSY = "Trying again for up to "
+
+
+def given_up(world: World, seconds: float, says: str) -> None:
+    """Check that an upgrade ends at 69 within its connect timeout, after one warning."""
+    world.aim(MIGRATIONS_CONNECT_TIMEOUT=f"{seconds:g}s")
     started = time.monotonic()
     ran = world.inv()
-    assert time.monotonic() - started < 10
+    assert seconds / 2 < time.monotonic() - started < seconds + 5
     assert ran.code == 69, ran.text
-    told = rf"billing: {world.dsn.target}: the database system is .*\. Try again in a moment\.\n"
-    assert re.fullmatch(told, ran.text)
+    assert "hunter" not in ran.text
+    warning, told = ran.text.splitlines()
+    assert re.search(rf" billing: {world.dsn.target}: {says}\. {BUSY}{seconds:g} s\.$", warning)
+    assert re.fullmatch(rf"billing: {world.dsn.target}: {says}, for {seconds:g} s now\. Try again in a moment\.", told)
+
+
+@pytest.mark.usefixtures("starting")
+def test_a_server_that_starts_up_for_too_long_is_given_up(world: World) -> None:
+    """Row 17: 57P03 for ever; 69 when the time to connect is over."""
+    world.history(1)
+    given_up(world, 2, "the database system is .*")
+
+
+def test_a_server_that_starts_up_is_waited_for(world: World, starting: Cluster) -> None:
+    """Row 17: 57P03, and the upgrade goes on when the server has started."""
+    world.history(1)
+    run = world.start()
+    run.says(BUSY)
+    starting._ctl("promote", "-w")
+    ran = run.end()
+    assert ran.code == 0, ran.err
+    assert ran.err.count(BUSY) == 1
+    assert world.at() == "r001"
+
+
+@pytest.mark.usefixtures("full")
+def test_a_server_with_too_many_connections_is_given_up(world: World) -> None:
+    """Row 17: 53300 for ever; 69 when the time to connect is over."""
+    world.history(1)
+    given_up(world, 2, "(sorry, too many clients already|remaining connection slots are reserved for .*)")
+
+
+def test_a_server_with_too_many_connections_is_waited_for(world: World, full: list[Session]) -> None:
+    """Row 17: 53300, and the upgrade goes on when somebody has left."""
+    world.history(1)
+    run = world.start()
+    run.says(BUSY)
+    full.pop().close()
+    ran = run.end()
+    assert ran.code == 0, ran.err
+    assert ran.err.count(BUSY) == 1
+    assert world.at() == "r001"
+
+
+def test_an_engine_of_the_callers_meets_a_busy_server_as_we_do(
+    world: World, full: list[Session], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Row 17: 53300 over an engine of an application's, inside its own event loop."""
+    world.history(1)
+
+    async def run() -> tuple[str, ...]:
+        engine = create_async_engine(world.dsn.url, connect_args=world.dsn.connect_args())
+        try:
+            upgrade = asyncio.create_task(
+                migrations.upgrade(migrations.Service("billing", world.monorepo.root), engine=engine)
+            )
+            while BUSY not in caplog.text and not upgrade.done():  # noqa: ASYNC110 - the log has no event
+                await asyncio.sleep(0.01)
+            await asyncio.to_thread(full.pop().close)
+            return (await upgrade).after
+        finally:
+            await engine.dispose()
+
+    assert wait(run()) == ("r001",)
 
 
 def unreachable(ran: Ran, says: str) -> None:
@@ -197,13 +289,17 @@ def test_a_host_that_nobody_knows_is_unreachable(world: World) -> None:
     unreachable(world.inv(), "@no-such-host.invalid:5432/")
 
 
-def test_a_server_with_too_many_connections_is_unreachable(world: World) -> None:
-    """Row 17: 53300, for a role whose connections are all taken."""
+def test_what_does_not_get_better_is_not_tried_again(world: World) -> None:
+    """Row 17: neither a wrong password nor a host that nobody knows nor a port where nobody listens."""
     world.history(1)
-    query(world.admin, f'ALTER ROLE "{world.dsn.user}" CONNECTION LIMIT 0')
-    unreachable(world.inv(), "too many connections for role")
-    query(world.admin, f'ALTER ROLE "{world.dsn.user}" CONNECTION LIMIT -1')
-    assert world.at() == "base"
+    nobody = (("127.0.0.1", free_port()),)
+    for wrong in (replace(world.dsn, password="wrong"), replace(world.dsn, hosts=nobody)):
+        world.aim(wrong, MIGRATIONS_CONNECT_TIMEOUT="30s")
+        started = time.monotonic()
+        ran = world.inv()
+        assert time.monotonic() - started < 10
+        assert ran.code in (69, 77), ran.text
+        assert BUSY not in ran.text
 
 
 @pytest.mark.parametrize(
