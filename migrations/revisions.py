@@ -102,8 +102,8 @@ class History:
         if len(self.heads) > 1:
             raise UsageError(
                 f"{self.service.relative(self.service.versions)} has {len(self.heads)} heads: {', '.join(self.heads)}. "
-                f"Change down_revision of one to follow the other, or run "
-                f"`inv db.merge --service {self.service}`."
+                f"`inv db.rebase --service {self.service}` changes the down_revision of yours, "
+                f"`inv db.merge --service {self.service}` joins them."
             )
         return self.heads[0] if self.heads else None
 

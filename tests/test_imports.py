@@ -29,6 +29,9 @@ ORDER = [
     *("models", "metadata", "ownership", "options", "env"),
     *(
         "revisions",
+        "headfile",
+        "parent",
+        "branches",
         "session",
         "sqltext",
         "clauses",
@@ -41,7 +44,7 @@ ORDER = [
         "guard",
     ),
     *("preflight", "ledger", "edited", "waiting", "doctor"),
-    *("applier", "commands", "authoring", "passthrough", "fleet", "database", "safe"),
+    *("applier", "commands", "authoring", "rebasing", "passthrough", "fleet", "database", "safe"),
     *("postgres.account", "postgres.binaries", "postgres.cluster", "postgres.supervisor", "postgres.throwaway"),
     *("postgres", "local", ""),
     *("cli", "cli.console", "cli.task"),

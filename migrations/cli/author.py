@@ -1,4 +1,4 @@
-"""db.revision and db.merge: what writes a revision file."""
+"""db.revision, db.merge, db.rebase: what writes a revision file."""
 
 from invoke.context import Context
 
@@ -6,7 +6,7 @@ from migrations.cli import console
 from migrations.cli.task import SERVICE, exactly_one, run, task
 from migrations.errors import UsageError
 
-__all__ = ["merge", "revision"]
+__all__ = ["merge", "rebase", "revision"]
 
 
 @task(
@@ -38,3 +38,28 @@ def merge(_: Context, service: list[str], m: str = "merge heads") -> None:
     from migrations import authoring
 
     console.result(run(authoring.merge(exactly_one(service, "merge"), m)).path)
+
+
+@task(
+    iterable=["service"],
+    help={
+        "service": SERVICE,
+        "base": "The commit whose revisions are theirs (origin/HEAD, origin/main, main or so).",
+        "onto": "Their head, where git can't tell.",
+        "revision": "A revision of yours, where git can't tell.",
+    },
+)
+def rebase(_: Context, service: list[str], base: str = "", onto: str = "", revision: str = "") -> None:
+    """Put my revisions on top of theirs, where there are two heads."""
+    from migrations import rebasing
+
+    chosen = exactly_one(service, "rebase")
+    done = run(rebasing.rebase(chosen, base=base or None, onto=onto or None, revision=revision or None))
+    if not done.moved:
+        console.result(f"{chosen}: nothing to do, the files end at {done.onto or 'base'}")
+        return
+    console.result(f"{chosen}: {', '.join(done.moved)} on top of {done.onto}, no longer of {done.before or 'base'}")
+    console.result(done.path)
+    if done.unasked:
+        console.note(f"{chosen}: whether its database has them already wasn't asked: {done.unasked}")
+    console.note(f"Read it, then: git add {chosen.relative(chosen.versions)}")

@@ -14,7 +14,7 @@ from migrations.errors import DifferenceError, MigrationError, UsageError, grave
 
 if TYPE_CHECKING:
     from migrations.discovery import Service
-    from migrations.revisions import Revision
+    from migrations.revisions import History, Revision
 
 __all__ = ["check", "current", "env", "heads", "history", "services", "show", "status"]
 
@@ -37,13 +37,30 @@ def current(_: Context, service: list[str], json: bool = False) -> None:
     _fail(errors, len(chosen))
 
 
-@task(iterable=["service"], help={"service": SERVICES, "json": _JSON})
-def heads(_: Context, service: list[str], json: bool = False) -> None:
+@task(
+    iterable=["service"],
+    help={
+        "service": SERVICES,
+        "check": "End with 3 where a service has two heads, or its head.txt names another.",
+        "write": "Write each head.txt.",
+        "json": _JSON,
+    },
+)
+def heads(_: Context, service: list[str], check: bool = False, write: bool = False, json: bool = False) -> None:
     """Show the newest revision of each service's files."""
-    from migrations import commands
+    from migrations import commands, headfile
+
+    async def look(one: "Service") -> "History":
+        history = await commands.history(one)
+        if write:
+            headfile.write(one, history.single_head())
+        problem = headfile.problem(history) if check else None
+        if problem:
+            raise DifferenceError(f"{one}: {problem}")
+        return history
 
     chosen = selected(service)
-    found, errors = _each(chosen, commands.history)
+    found, errors = _each(chosen, look)
     if json:
         console.result_json({name: list(history.heads) for name, history in found.items()})
     else:
