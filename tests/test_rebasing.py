@@ -359,6 +359,7 @@ def test_the_heads_of_this_repository_are_right(found):
             '"""T.\r\n\r\nRevises: t2\r\n"""\r\ndown_revision = "t2"\r\n',
         ),
         ('\ufeff"""T.\n\nRevises:\n"""\ndown_revision = None', '\ufeff"""T.\n\nRevises: t2\n"""\ndown_revision = "t2"'),
+        ('\ufeffdown_revision = "a1"', '\ufeffdown_revision = "t2"'),
         ('"""Revises: a1"""\ndown_revision = "a1"', '"""Revises: t2"""\ndown_revision = "t2"'),
         (
             '"""T."""\n# Revises: a1\ndown_revision = "a1"\nz = """\nRevises: a1"""',
