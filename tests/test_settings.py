@@ -3,20 +3,15 @@
 import os
 import re
 import stat
-from collections.abc import Callable
 
 import pytest
 
-import migrations
 from migrations.discovery import Service
-from migrations.dsn import Dsn
 from migrations.duration import seconds as duration
 from migrations.envfile import KEYS, collect
 from migrations.errors import ConfigurationError, MigrationError, UsageError
 from migrations.settings import Settings, load, load_many
-from tests.conftest import query, tables, wait
-from tests.monorepo import Monorepo, dsn_text
-from tests.test_dsn import PASSWORDS
+from tests.monorepo import Monorepo
 
 DSN = "postgresql://app:x@{host}/billing"
 
@@ -139,32 +134,6 @@ def test_nothing_is_interpolated_without_quotes_either(monorepo: Monorepo, billi
     assert load(billing, {}).dsn.password == value
 
 
-def test_any_password_connects_from_every_place(
-    monorepo: Monorepo, database: Callable[..., Dsn], server: migrations.postgres.Server
-) -> None:
-    made = database()
-    service = monorepo.service("billing")
-    secret = monorepo.root / "secret"
-    bare = dsn_text(Dsn(made.user, made.database, made.hosts)).replace(":@", "@")
-    for password in PASSWORDS:
-        literal = query(server.admin, "SELECT quote_literal($1::text)", password)[0][0]
-        query(server.admin, f'ALTER ROLE "{made.user}" PASSWORD {literal}')
-        dsn = Dsn(made.user, made.database, made.hosts, password)
-        secret.write_text(f"{password}\n", encoding="utf-8")
-        quoted = "'" + password.replace("\\", "\\\\").replace("'", "\\'") + "'"
-        files: tuple[dict[str, str], ...] = (
-            {"DATABASE_DSN": dsn_text(dsn)},
-            {"DATABASE_DSN": bare, "DATABASE_PASSWORD": quoted},
-            {"DATABASE_DSN": bare, "DATABASE_PASSWORD_FILE": str(secret)},
-        )
-        for values in files:
-            monorepo.env("billing", **values)
-            assert query(load(service, {}).dsn, "SELECT current_user")[0][0] == made.user, password
-        monorepo.env("billing", DATABASE_DSN=bare)
-        environment = {"BILLING_DATABASE_PASSWORD": password}
-        assert query(load(service, environment).dsn, "SELECT current_user")[0][0] == made.user, password
-
-
 def test_a_mounted_secret_loses_its_line_end_and_nothing_else(monorepo: Monorepo, billing: Service) -> None:
     secret = monorepo.root / "secret"
     monorepo.env("billing", DATABASE_DSN=dsn("h"), DATABASE_PASSWORD_FILE=str(secret))
@@ -239,22 +208,6 @@ def test_one_services_mistake_leaves_the_others_their_settings(monorepo: Monorep
     first, second = load_many([billing, catalog], {})
     assert isinstance(first, Settings)
     assert isinstance(second, ConfigurationError)
-
-
-def test_two_services_in_one_process_each_talk_to_their_own_database(
-    monorepo: Monorepo, database: Callable[..., Dsn], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DATABASE_URL", "postgresql://stale:x@nowhere/none")
-    found = {name: database() for name in ("billing", "catalog")}
-    services = [monorepo.service(name, dsn=dsn) for name, dsn in found.items()]
-    for service in services:
-        monorepo.table_revision(service.name, "a1", None)
-    before = dict(os.environ)
-    for service in services:
-        wait(migrations.upgrade(service))
-    assert dict(os.environ) == before
-    for name, dsn in found.items():
-        assert tables(dsn) == {name, f"alembic_version_{name}"}
 
 
 @pytest.mark.parametrize(

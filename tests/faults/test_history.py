@@ -1,11 +1,14 @@
 """Histories and version tables that can't be right."""
 
+from collections.abc import Callable
+
 import pytest
 
 import migrations
+from migrations.dsn import Dsn
 from migrations.errors import UsageError
-from tests.conftest import wait
-from tests.faults.tools import World, failed
+from tests.conftest import query, tables, wait
+from tests.faults.tools import SECRET, World, failed
 from tests.monorepo import Monorepo
 
 NOBODY_LISTENS = "postgresql://app:secret@127.0.0.1:1/app"
@@ -61,3 +64,39 @@ def test_an_applied_file_that_was_edited_stops_an_upgrade(world: World) -> None:
     assert "r002.py was edited" in ran.err
     assert world.at() == "r003"
     assert "r002.py was edited" in failed(world, world.inv("db.check", "--service", "billing"), 3)
+
+
+def test_a_database_that_newer_code_has_upgraded_is_left_as_it_is(world: World) -> None:
+    """Row 39: 3, with where the database is and where this checkout ends."""
+    world.history(2)
+    assert world.inv().code == 0
+    query(world.dsn, "UPDATE alembic_version_billing SET version_num = 'r009'")
+    for words in ((), ("db.downgrade", "--service", "billing", "--revision", "base", "--yes")):
+        said = failed(world, world.inv(*words), 3)
+        assert f"billing: {world.dsn.target} is at r009, which" in said
+        assert "it ends at r002" in said
+    assert {"billing_r001", "billing_r002"} <= tables(world.dsn)
+    assert query(world.dsn, "SELECT version_num FROM alembic_version_billing") == [("r009",)]
+
+
+def test_a_downgrade_that_nobody_confirms_changes_nothing(world: World) -> None:
+    """Row 46: 2 where nobody is at the keyboard."""
+    world.history(2)
+    assert world.inv().code == 0
+    said = failed(world, world.inv("db.downgrade", "--service", "billing", "--revision", "base"), 2)
+    assert "add --yes" in said
+    assert world.at() == "r002"
+
+
+def test_one_of_three_services_that_fails_leaves_the_others_alone(world: World, database: Callable[..., Dsn]) -> None:
+    """Row 9: the others are upgraded, and the exit code is that of the failure."""
+    others = {name: database(password=SECRET) for name in ("audit", "catalog")}
+    for name, dsn in others.items():
+        world.monorepo.service(name, dsn=dsn)
+        world.history(2, name)
+    world.history(2, r002='op.execute("SELECT 1/0")')
+    said = failed(world, world.inv("db.upgrade"), 1)
+    assert "division by zero" in said
+    assert world.at() == "r001"
+    for name, dsn in others.items():
+        assert {f"{name}_r001", f"{name}_r002"} <= tables(dsn)

@@ -130,8 +130,7 @@ def test_a_signal_to_nox_leaves_no_server_and_no_test_behind(
     repo = tmp_path / "repo"
     shutil.copytree(ROOT, repo, ignore=shutil.ignore_patterns(".*", "__pycache__", "faults"))
     shutil.rmtree(repo / "tests" / "matrix")
-    for folder in ("matrix", "faults"):
-        (repo / "tests" / folder).mkdir()
+    (repo / "tests" / "matrix").mkdir()
     (repo / "tests" / "matrix" / "test_stuck.py").write_text(STUCK, encoding="utf-8")
     log = tmp_path / "log"
     with log.open("w", encoding="utf-8") as output:

@@ -84,6 +84,7 @@ def enum_types(dsn: Dsn) -> list[str]:
 
 
 def test_a_siblings_table_is_never_dropped(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
+    """Row 42: nor proposed for it."""
     dsn = database()
     orders = monorepo.service("orders", dsn=database(shared=dsn))
     monorepo.table_revision("orders", "r001", None)

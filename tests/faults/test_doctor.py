@@ -16,7 +16,7 @@ from migrations.discovery import Service
 from migrations.doctor import examine
 from migrations.dsn import Dsn
 from migrations.locks import LOCK_KEY
-from migrations.postgres import VERSIONS, Server, throwaway
+from migrations.postgres import Server, throwaway
 from migrations.preflight import Finding
 from tests.conftest import query, wait
 from tests.monorepo import Monorepo
@@ -37,10 +37,10 @@ def service(monorepo: Monorepo, dsn: Dsn) -> Service:
 
 
 @pytest.fixture(scope="module")
-def preparing() -> Iterator[Server]:
+def preparing(server: Server) -> Iterator[Server]:
     """A server that knows prepared transactions."""
-    with throwaway(VERSIONS[-1], settings={"max_prepared_transactions": "2"}) as server:
-        yield server
+    with throwaway(server.version, settings={"max_prepared_transactions": "2"}) as own:
+        yield own
 
 
 def only(service: Service, **options: object) -> Finding:
@@ -208,6 +208,7 @@ def test_clocks_that_are_apart_are_found(service, seconds):
 
 
 def test_a_env_with_a_password_that_others_can_read_is_found_and_warned_of(service, monorepo):
+    """Row 37: a warning, with the command that mends it."""
     path = service.env_file
     path.chmod(0o640)
     finding = only(service)

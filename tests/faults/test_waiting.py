@@ -71,7 +71,7 @@ def test_a_server_that_answers_is_not_waited_for(service, dsn):
     assert tables(dsn) == set()
 
 
-def test_a_server_with_too_many_connections_is_waited_for(service, dsn, server, caplog):
+def test_waiting_goes_on_while_a_server_has_too_many_connections(service, dsn, server, caplog):
     caplog.set_level(logging.INFO, "migrations")
     query(server.admin, f'ALTER DATABASE "{dsn.database}" CONNECTION LIMIT 0')
 

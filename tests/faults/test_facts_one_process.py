@@ -67,6 +67,7 @@ def test_two_services_upgraded_by_one_gather_land_each_in_its_own_database(
 def test_two_services_upgraded_by_two_threads_land_each_in_its_own_database(
     monorepo: Monorepo, database: Callable[..., Dsn]
 ) -> None:
+    """Row 10: one Alembic at a time, whichever thread it runs in."""
     dsns = {name: database() for name in ("billing", "orders")}
     services = [monorepo.service(name, dsn=dsn) for name, dsn in dsns.items()]
     for name in dsns:
@@ -141,6 +142,7 @@ asyncio.run(main())
 def test_an_application_upgrades_itself_inside_its_own_event_loop(
     argument: str, monorepo: Monorepo, database: Callable[..., Dsn]
 ) -> None:
+    """Row 10: the loop that runs is used, and no other started."""
     dsn = database()
     monorepo.table_revision("billing", "r001", None)
     monorepo.table_revision("billing", "r002", "r001", "more")

@@ -63,6 +63,7 @@ def upgraded_at_once(monorepo: Monorepo, dsn: Dsn, count: int) -> list[Ran]:
 def test_eight_upgrades_at_once_on_an_empty_database_all_succeed(
     monorepo: Monorepo, database: Callable[..., Dsn]
 ) -> None:
+    """Row 1: each revision is run by one of them, and the others say that they wait."""
     dsn = database()
     monorepo.table_revision("billing", "r001", None)
     monorepo.table_revision("billing", "r002", "r001", "second")

@@ -147,6 +147,7 @@ def test_a_lock_holds_through_a_pooler_in_session_mode(monorepo: Monorepo, datab
 def test_a_pooler_in_transaction_mode_is_refused_however_busy_it_is(
     monorepo: Monorepo, database: Make, size: int
 ) -> None:
+    """Row 36: before any statement changes anything."""
     dsn = database(password="plain")
     monorepo.table_revision("billing", "r001", None)
     with pgbouncer(dsn, lenient=True, size=size) as through:
@@ -387,6 +388,7 @@ def encrypted(tls: Tls, monorepo: Monorepo, text: str) -> bool:
 def test_the_line_is_encrypted_as_the_sslmode_says(
     tls: Tls, monorepo: Monorepo, sslmode: str, host: str, safe: bool
 ) -> None:
+    """Row 34: as the server sees it."""
     text = tls.text(sslmode.format(authority=tls.authority), host)
     assert encrypted(tls, monorepo, text) is safe
 
@@ -405,6 +407,7 @@ def test_the_line_is_encrypted_as_the_sslmode_says(
 def test_a_server_that_isnt_the_one_that_was_meant_is_refused(
     tls: Tls, monorepo: Monorepo, sslmode: str, host: str, says: str
 ) -> None:
+    """Row 34: by its certificate."""
     monorepo.table_revision("billing", "r001", None)
     monorepo.service("billing", dsn=tls.text(sslmode.format(authority=tls.authority, stranger=tls.stranger), host))
     told = refused(monorepo)
@@ -417,6 +420,7 @@ def test_a_server_that_isnt_the_one_that_was_meant_is_refused(
 def test_tls_that_a_server_doesnt_have_is_never_plaintext_instead(
     monorepo: Monorepo, database: Make, sslmode: str
 ) -> None:
+    """Row 34: refused, and nothing was sent."""
     dsn = database(password="hunter2")
     monorepo.table_revision("billing", "r001", None)
     monorepo.service("billing", dsn=f"{dsn_text(dsn)}?sslmode={sslmode}")
@@ -528,6 +532,7 @@ def hosts() -> Iterator[Hosts]:
 @pytest.mark.parametrize("attrs", ["read-write", "primary"])
 @pytest.mark.parametrize("order", ["standby_first", "primary_first", "first_is_down"])
 def test_the_primary_among_several_hosts_is_upgraded(hosts: Hosts, monorepo: Monorepo, order: str, attrs: str) -> None:
+    """Row 35: wherever it stands in the list."""
     dsn = hosts.make(f"app_{order}_{attrs.replace('-', '_')}")
     (primary,), (standby,) = hosts.primary.hosts, hosts.standby.hosts
     down = ("127.0.0.1", free_port())
@@ -544,6 +549,7 @@ def test_the_primary_among_several_hosts_is_upgraded(hosts: Hosts, monorepo: Mon
 
 @pytest.mark.parametrize("attrs", ["", "read-write", "any"])
 def test_a_standby_alone_takes_no_writes(hosts: Hosts, monorepo: Monorepo, attrs: str) -> None:
+    """Row 35: 78, whatever was asked for."""
     dsn = hosts.make(f"alone_{attrs.replace('-', '_')}")
     monorepo.table_revision("billing", "r001", None)
     monorepo.service("billing", dsn=hosts.text(dsn, *hosts.standby.hosts, attrs=attrs))
