@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrations.access import Access
@@ -131,16 +132,20 @@ async def _watch(connection: AsyncConnection, pid: int, access: Access, blockers
 
 
 async def _look(second: AsyncConnection, pid: int, patience: float, blockers: Blockers) -> None:
-    missing = 0
+    missing, loop = 0, asyncio.get_running_loop()
     while missing < 2:  # noqa: PLR2004 - the news of its end may be on the way
+        # not by cancelling: SQLAlchemy would take its leave of the silent server, and be cancelled again with the watch
+        silent = loop.call_later(patience, _end, second)
         try:
-            async with asyncio.timeout(patience):
-                rows = (await second.execute(_BLOCKERS, {"pid": pid})).all()
-                missing = 0 if await second.scalar(_ALIVE, {"pid": pid}) else missing + 1
-                await second.rollback()
-        except TimeoutError:
-            _end(second)
+            rows = (await second.execute(_BLOCKERS, {"pid": pid})).all()
+            missing = 0 if await second.scalar(_ALIVE, {"pid": pid}) else missing + 1
+            await second.rollback()
+        except SQLAlchemyError as error:
+            if loop.time() >= silent.when():
+                raise TimeoutError from error
             raise
+        finally:
+            silent.cancel()
         blockers.answers += 1
         if rows:
             blockers.seen = [_line(*row) for row in rows]

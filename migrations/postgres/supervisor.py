@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 _PATIENCE = 5.0
-"""Seconds for a fast shutdown before an immediate one."""
+"""Seconds for an immediate shutdown: nothing has to be written that is removed next."""
 _LOOK = 0.2
 """Seconds between two looks whether the server has ended by itself."""
 
@@ -43,14 +43,10 @@ def main(home: str, uid: int, gid: int, command: list[str]) -> None:
         sys.stdin.buffer.read()
     finally:
         if server.poll() is None:
-            server.send_signal(signal.SIGINT)
-            try:
+            server.send_signal(signal.SIGQUIT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 server.wait(_PATIENCE)
-            except subprocess.TimeoutExpired:
-                server.send_signal(signal.SIGQUIT)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    server.wait(_PATIENCE)
-                server.kill()
+            server.kill()
         shutil.rmtree(home, ignore_errors=True)
 
 

@@ -47,7 +47,7 @@ def test_a_reader_that_goes_away_is_waited_for_in_short_turns(at_r001: World) ->
 
 def test_a_reader_that_stays_gets_75_and_the_table_can_be_read_all_the_time(at_r001: World) -> None:
     """Row 24: every rung of the ladder, none without a timeout, and the database as it was before the revision."""
-    at_r001.aim(MIGRATIONS_LOCK_TIMEOUT="200ms")
+    at_r001.aim(MIGRATIONS_LOCK_TIMEOUT="400ms")
     report = hold(at_r001.dsn, "SELECT * FROM billing_r001", application_name="a report")
     with Reader(at_r001.dsn, "billing_r001") as reader, report as idle:
         said = failed(at_r001, at_r001.inv(), 75)
@@ -59,7 +59,7 @@ def test_a_reader_that_stays_gets_75_and_the_table_can_be_read_all_the_time(at_r
     assert re.search(r"^billing: migrations/versions/billing/r002\.py:11: a lock was not free in time \[55P03\]", said,
                      re.MULTILINE)  # fmt: skip
     assert reader.reads
-    assert reader.longest < 0.2 + 0.5
+    assert reader.longest < 0.4 + 0.5
 
 
 def test_between_two_tries_no_lock_is_held(at_r001: World) -> None:

@@ -190,8 +190,9 @@ def test_transactions_of_others_that_are_hidden_are_told_of(service, dsn, databa
 
 
 def test_a_prepared_transaction_is_found(monorepo, preparing):
-    query(preparing.admin, "CREATE DATABASE prepared")
-    dsn = replace(preparing.admin, database="prepared")
+    query(preparing.admin, "CREATE ROLE prepared LOGIN PASSWORD 'x'")
+    query(preparing.admin, "CREATE DATABASE prepared OWNER prepared")
+    dsn = replace(preparing.admin, user="prepared", database="prepared", password="x")
     service = monorepo.service("billing", dsn=dsn)
     wait(beside(dsn, "BEGIN; CREATE TABLE t (id int); PREPARE TRANSACTION 'it''s'", lambda: None))
     finding = only(service)

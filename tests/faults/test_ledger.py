@@ -124,7 +124,7 @@ def test_a_ledger_that_may_not_be_made_stops_no_upgrade(monorepo, database, serv
     monorepo.table_revision("billing", "a1", None)
     wait(migrations.upgrade(service))
     query(dsn, f"DROP TABLE {LEDGER}")
-    query(replace(server.admin, database=owner.database), f'REVOKE CREATE ON SCHEMA public FROM "{dsn.user}"')
+    query(replace(server.admin, database=owner.database), f'REVOKE CREATE ON SCHEMA public FROM "{dsn.user}", PUBLIC')
     monorepo.revision("billing", "b2", "a1", 'op.execute("ALTER TABLE billing ADD COLUMN b2 int")')
     monorepo.revision("billing", "c3", "b2", 'op.execute("ALTER TABLE billing ADD COLUMN c3 int")')
     with caplog.at_level(logging.WARNING, "migrations"):
