@@ -23,6 +23,7 @@ from migrations.errors import DifferenceError, UsageError
 from migrations.locks import gate
 from migrations.revisions import Revision, config, read
 from migrations.session import Session, connect
+from migrations.survey import survey
 
 __all__ = ["Check", "check", "merge", "revision"]
 
@@ -62,7 +63,7 @@ async def check(service: str | Service, *, engine: AsyncEngine | None = None) ->
 
     async with connect(history, access(history.service, engine)) as session, gate():
         await _refuse_behind(session)
-        await session.run(compare, compare=True)
+        await session.run(compare, ownership=await survey(session))
         await session.connection.rollback()
         findings = await _findings(session)
     return Check(str(history.service), session.access.target, tuple(found), findings)
@@ -112,7 +113,7 @@ async def revision(
         async with connect(history, access(history.service, engine)) as session, gate():
             await _refuse_behind(session)
             history.service.versions.mkdir(parents=True, exist_ok=True)
-            await session.run(write, compare=True)
+            await session.run(write, ownership=await survey(session))
     if not written:
         return None
     _format(written[0], history.service)

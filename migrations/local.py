@@ -2,24 +2,22 @@
 
 import hashlib
 import os
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from migrations import settings as settings_module
 from migrations.discovery import ROOT, Service
-from migrations.dsn import Dsn, parse
+from migrations.dsn import Dsn
 from migrations.envfile import collect
-from migrations.errors import ConfigurationError
+from migrations.examples import KEY, example, lines
 from migrations.postgres.account import reachable_folder
 from migrations.postgres.binaries import VERSIONS, provide
 from migrations.postgres.cluster import SUPERUSER, Cluster, free_port
 
-__all__ = ["admin_for", "cluster", "ensure_cluster", "example", "home", "lacks_dsn", "made_here", "write_env"]
+__all__ = ["admin_for", "cluster", "ensure_cluster", "home", "lacks_dsn", "made_here", "write_env"]
 
 _PORTS = range(54318, 54399)
-_KEY = "DATABASE_DSN="
 _MARK = "# Made by `inv up` for the project's own PostgreSQL."
 
 
@@ -76,11 +74,11 @@ def write_env(service: Service, server: Cluster) -> None:
 
     """
     dsn = example(service)
-    filled = f"{_KEY}postgresql://{dsn.user}:{dsn.password}@127.0.0.1:{server.port}/{dsn.database}"
-    lines = [filled if line.startswith(_KEY) else line for line in _example_lines(service)]
+    filled = f"{KEY}postgresql://{dsn.user}:{dsn.password}@127.0.0.1:{server.port}/{dsn.database}"
+    text = [filled if line.startswith(KEY) else line for line in lines(service)]
     descriptor = os.open(service.env_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write("\n".join([_MARK, *lines]) + "\n")
+        file.write("\n".join([_MARK, *text]) + "\n")
 
 
 def admin_for(dsn: Dsn, root: Path = ROOT) -> Dsn | None:
@@ -90,28 +88,3 @@ def admin_for(dsn: Dsn, root: Path = ROOT) -> Dsn | None:
         return None
     admin = Dsn(SUPERUSER, "postgres", (("127.0.0.1", found.port),), found.password)
     return admin if replace(admin, database=dsn.database).identity == dsn.identity else None
-
-
-def example(service: Service) -> Dsn:
-    """Return the DSN of a service's .env.example, its placeholders filled with the service's name.
-
-    Services whose examples name one database share it.
-
-    Raises:
-        ConfigurationError: the example can't be read, or has no valid DATABASE_DSN.
-
-    """
-    where = service.relative(service.env_example)
-    for line in _example_lines(service):
-        if line.startswith(_KEY):
-            text = line.removeprefix(_KEY).strip("'\"").replace("<service>", service.name)
-            return parse(text.replace("<password>", secrets.token_urlsafe(18)), f"{where}: DATABASE_DSN")
-    raise ConfigurationError(f"{where}: DATABASE_DSN is missing, so no .env can be made from it.")
-
-
-def _example_lines(service: Service) -> list[str]:
-    try:
-        return service.env_example.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        where = service.relative(service.env_example)
-        raise ConfigurationError(f"{where} can't be read: {error.strerror}. A .env is made from it.") from error

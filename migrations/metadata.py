@@ -2,12 +2,14 @@
 
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import CheckConstraint, Enum, MetaData, Table
+from sqlalchemy import CheckConstraint, Enum, MetaData, Sequence, Table, TypeDecorator
 from sqlalchemy import inspect as sa_inspect
+from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.exc import NoReferencedTableError, SQLAlchemyError
 from sqlalchemy.orm import Mapper
 from sqlalchemy.types import ARRAY, TypeEngine
@@ -16,21 +18,37 @@ from migrations.discovery import Service, discover
 from migrations.errors import ConfigurationError
 from migrations.models import import_models, where
 
-__all__ = ["Claims", "assemble", "claims", "schema_of"]
+__all__ = ["Claims", "assemble", "claims", "models_file", "place_of", "schema_of"]
+
+Names = frozenset[tuple[str | None, str]]
+"""Each as (schema, name); the schema is None where the models name none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What one service says is its own: tables and enum types, as (schema, name)."""
+    """What one service's models say is its own: tables, enum and domain types, and sequences.
 
-    tables: frozenset[tuple[str | None, str]]
-    enums: frozenset[tuple[str | None, str]]
+    ``metadata`` is what they were read from.
+    """
+
+    tables: Names
+    enums: Names
+    domains: Names = frozenset()
+    sequences: Names = frozenset()
+    metadata: MetaData = field(default_factory=MetaData, compare=False, repr=False)
 
     @classmethod
     def of(cls, metadata: MetaData) -> "Claims":
         """Return what a service's metadata claims."""
         tables = frozenset((table.schema, table.name) for table in metadata.tables.values())
-        return cls(tables, frozenset(_enums(metadata)))
+        types = [one for one in _types(metadata.tables.values()) if one.name]
+        enums = frozenset((one.schema, str(one.name)) for one in types if isinstance(one, Enum))
+        domains = frozenset((one.schema, str(one.name)) for one in types if isinstance(one, DOMAIN))
+        return cls(tables, enums, domains, frozenset(_sequences(metadata)), metadata)
+
+
+_claims: "WeakKeyDictionary[ModuleType, tuple[Service, Claims]]" = WeakKeyDictionary()
+"""What the modules that are loaded claim: in a run for all services each is asked for by all the others."""
 
 
 def assemble(service: Service) -> MetaData:
@@ -41,7 +59,8 @@ def assemble(service: Service) -> MetaData:
 
     Raises:
         ConfigurationError: the models can't be imported; ``__all__`` is missing or names what isn't there; a
-            mapped class of the service is not in it; a foreign key leads to a table that isn't exported.
+            mapped class of the service is not in it; a foreign key leads to a column that isn't there. One that leads
+            to a table which isn't exported is left as it is: the table may be a sibling's (references.py).
 
     """
     module = import_models(service)
@@ -75,8 +94,31 @@ def assemble(service: Service) -> MetaData:
         copy = table.to_metadata(target)
         _keep_schemas_of_enums(table, copy)
         _hoist_checks(copy)
-    _refuse_foreign_keys_to_nowhere(target, place)
+    _refuse_foreign_keys_to_no_column(target, place)
     return target
+
+
+def models_file(service: Service) -> str:
+    """Return the file whose ``__all__`` names a service's models."""
+    return where(service, import_models(service))
+
+
+def place_of(service: Service, kind: str, schema: str, name: str) -> str:
+    """Return the file of the model that maps a table, or has a column of a type.
+
+    Of a table that comes from elsewhere it is the file that exports it.
+    """
+    module = import_models(service)
+    for exported in (getattr(module, one, None) for one in getattr(module, "__all__", ())):
+        for table in _tables(exported, ""):
+            types = {("type", str(one.name), one.schema) for one in _types([table])}
+            if any(
+                (what, called) == (kind, name) and (space or schema) == schema
+                for what, called, space in {("table", table.name, table.schema), *types}
+            ):
+                home = sys.modules.get(getattr(exported, "__module__", ""), module)
+                return where(service, home if home.__name__.startswith(module.__name__) else module)
+    return where(service, module)
 
 
 def schema_of(metadata: MetaData) -> str | None:
@@ -95,7 +137,10 @@ def claims(services: Iterable[Service]) -> dict[Service, Claims]:
     found = {}
     for service in services:
         try:
-            found[service] = Claims.of(assemble(service))
+            known = _claims.get(sys.modules[service.models]) if service.models in sys.modules else None
+            if known is None or known[0] != service:
+                known = _claims[import_models(service)] = service, Claims.of(assemble(service))
+            found[service] = known[1]
         except ConfigurationError as error:
             raise ConfigurationError(f"{error} Until then nobody can tell which tables are {service}'s own.") from error
     return found
@@ -164,23 +209,35 @@ def _hoist_checks(table: Table) -> None:
             )
 
 
-def _refuse_foreign_keys_to_nowhere(metadata: MetaData, place: str) -> None:
+def _refuse_foreign_keys_to_no_column(metadata: MetaData, place: str) -> None:
     for table in metadata.tables.values():
         for key in table.foreign_keys:
             try:
                 _ = key.column
             except NoReferencedTableError:
-                raise ConfigurationError(
-                    f"{place}: {table.name}.{key.parent.name} refers to {key.target_fullname}, which models.__all__ "
-                    f"doesn't export. Add the model to __all__."
-                ) from None
+                continue
             except SQLAlchemyError as error:
                 raise ConfigurationError(f"{place}: {table.name}.{key.parent.name}: {error}") from error
 
 
-def _enums(metadata: MetaData) -> Iterator[tuple[str | None, str]]:
+def _types(tables: Iterable[Table]) -> Iterator[Enum | DOMAIN]:
+    """Yield the types of columns that are objects of their own, also inside arrays, decorators and domains."""
+    todo: list[object] = [column.type for table in tables for column in table.columns]
+    while todo:
+        kind = todo.pop()
+        if isinstance(kind, ARRAY):
+            todo.append(kind.item_type)
+        elif isinstance(kind, TypeDecorator):
+            todo.append(kind.impl)
+        elif isinstance(kind, DOMAIN):
+            todo.append(kind.data_type)
+            yield kind
+        elif isinstance(kind, Enum) and kind.native_enum:
+            yield kind
+
+
+def _sequences(metadata: MetaData) -> Iterator[tuple[str | None, str]]:
     for table in metadata.tables.values():
         for column in table.columns:
-            enum = _enum(column.type)
-            if enum is not None and enum.name:
-                yield (enum.schema, enum.name)
+            if isinstance(column.default, Sequence):
+                yield (column.default.schema, column.default.name)

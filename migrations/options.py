@@ -5,7 +5,7 @@ from typing import Any
 from alembic.config import Config
 
 from migrations.discovery import Service
-from migrations.metadata import assemble, claims, schema_of, siblings
+from migrations.metadata import assemble, schema_of
 from migrations.ownership import Ownership
 
 __all__ = ["configure_options"]
@@ -15,13 +15,14 @@ def configure_options(config: Config) -> dict[str, Any]:
     """Return what ``context.configure()`` gets, whether it is called online or offline.
 
     Args:
-        config: its attributes hold ``service`` and ``version_table``; where they hold ``compare``, siblings'
-            models are imported too, since what they claim must not be seen.
+        config: its attributes hold ``service`` and ``version_table``; for a comparison also ``ownership``, what of
+            the database may be seen.
 
     """
     attributes = config.attributes
     service: Service = attributes["service"]
-    metadata = assemble(service)
+    ownership: Ownership | None = attributes.get("ownership")
+    metadata = ownership.metadata if ownership else assemble(service)
     options: dict[str, Any] = {
         "target_metadata": metadata,
         "version_table": attributes["version_table"],
@@ -32,8 +33,8 @@ def configure_options(config: Config) -> dict[str, Any]:
         "include_schemas": True,
         "on_version_apply": attributes.get("on_version_apply", ()),
     }
-    if attributes.get("compare"):
-        options |= Ownership(metadata, claims(siblings(service)), attributes["version_table"]).options()
+    if ownership:
+        options |= ownership.options()
         # a comparison writes nothing, not even an empty version table
         options["dont_mutate"] = True
     return options

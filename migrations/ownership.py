@@ -1,57 +1,84 @@
 """Ownership: what a comparison may see of a database that several services share.
 
-A reflected table is seen if this service claims it, or if nobody does: so one's own removed model still yields its
-drop, and a sibling's tables, enum types and version table are invisible.
+What is in the database is seen if this service claims it, or if nobody does: so one's own removed model still yields
+its drop, and a sibling's tables, types and version table are invisible. survey.py finds out who claims what.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import alembic_postgresql_enum as enums
 from sqlalchemy import MetaData
 
-from migrations.discovery import Service
-from migrations.metadata import Claims
+from migrations.made import Thing
+from migrations.references import is_stand_in, only_the_schema_differs
 
-__all__ = ["Ownership"]
+__all__ = ["LEDGERS", "VERSION_TABLES", "Ownership"]
 
-_DEFAULT_SCHEMA = "public"
-_VERSION_TABLES = "alembic_version"
+VERSION_TABLES = "alembic_version"
 """Every version table begins so, also that of a service which is no longer there; none is ever proposed for a drop."""
 
-_LEDGERS = "migration_log"
+LEDGERS = "migration_log"
 """And so does every ledger; a service that claims a table of such a name sees it nevertheless."""
 
 _PLUGINS = ("alembic.autogenerate.*", "alembic.ext.checkconstraint_byname")
 
 
+@dataclass(frozen=True, slots=True)
 class Ownership:
-    """The view of one service on a database."""
+    """The view of one service on a database: of tables and types, as (kind, schema, name).
 
-    def __init__(self, metadata: MetaData, siblings: Mapping[Service, Claims], version_table: str) -> None:
-        self._own = {_key(table.schema, table.name) for table in metadata.tables.values()}
-        self._schemas = {schema for schema, _ in self._own} | {None}
-        self._foreign = {_key(*table) for claims in siblings.values() for table in claims.tables} - self._own
-        own_enums = {name for _, name in Claims.of(metadata).enums}
-        self._foreign_enums = {name for claims in siblings.values() for _, name in claims.enums} - own_enums
-        self._version_table = version_table
+    ``own`` is what its models claim, ``hidden`` what belongs to somebody or something else, and ``left`` what its
+    history has made in a schema that its models no longer name. ``metadata`` is what the database is compared with;
+    ``default`` the schema of a name without one.
+    """
+
+    metadata: MetaData
+    default: str
+    own: frozenset[Thing]
+    hidden: frozenset[Thing]
+    left: frozenset[Thing]
+    version_table: str
 
     def options(self) -> dict[str, Any]:
         """Return the options of ``context.configure()`` that make a comparison see this view."""
-        enums.set_configuration(enums.Config(include_name=lambda name: name not in self._foreign_enums))
-        return {"include_name": self.sees, "autogenerate_plugins": _PLUGINS}
+        own = {name for kind, _, name in self.own if kind == "type"}
+        foreign = {name for kind, _, name in self.hidden if kind == "type"} - own
+        enums.set_configuration(enums.Config(include_name=lambda name: name not in foreign))
+        return {
+            "target_metadata": self.metadata,
+            "include_name": self.sees,
+            "sees_type": self.sees_type,
+            "include_object": self.compares,
+            "autogenerate_plugins": _PLUGINS,
+        }
 
     def sees(self, name: str | None, kind: str, parents: Mapping[str, str | None]) -> bool:
         """Whether a reflected object is compared at all (Alembic's ``include_name``)."""
         if kind == "schema":
-            return _key(name, "")[0] in self._schemas
+            return (name or self.default) in self._schemas() | {schema for _, schema, _ in self.left}
         if kind != "table" or name is None:
             return True
-        if name == self._version_table or name.startswith(_VERSION_TABLES):
+        if name == self.version_table or name.startswith(VERSION_TABLES):
             return False
-        key = _key(parents.get("schema_name"), name)
-        return key not in self._foreign and (key in self._own or not name.startswith(_LEDGERS))
+        table = ("table", parents.get("schema_name") or self.default, name)
+        return table in self.own or (not name.startswith(LEDGERS) and self._is_nobodys(table))
 
+    def sees_type(self, schema: str | None, name: str) -> bool:
+        """Whether an enum or domain type of the database, or of the models, is this service's to compare."""
+        kind = ("type", schema or self.default, name)
+        return kind in self.own or self._is_nobodys(kind)
 
-def _key(schema: str | None, name: str) -> tuple[str | None, str]:
-    return (None if schema == _DEFAULT_SCHEMA else schema, name)
+    def compares(self, item: object, _: str | None, kind: str, __: bool, other: object) -> bool:
+        """Whether a pair of objects is compared (Alembic's ``include_object``)."""
+        if kind == "table":
+            return not is_stand_in(item)
+        return kind != "foreign_key_constraint" or not only_the_schema_differs(self.default, item, other)
+
+    def _schemas(self) -> set[str]:
+        """Return the schemas that are compared whole: those of the models, and the one of names without a schema."""
+        return {schema for kind, schema, _ in self.own if kind == "table"} | {self.default}
+
+    def _is_nobodys(self, thing: Thing) -> bool:
+        return thing in self.left or (thing[1] in self._schemas() and thing not in self.hidden)

@@ -174,15 +174,6 @@ def test_a_class_that_is_mapped_and_not_exported_is_told(monorepo: Monorepo) -> 
     )
 
 
-def test_a_foreign_key_to_a_table_that_is_not_exported_is_told(monorepo: Monorepo) -> None:
-    service = write(
-        monorepo, '__all__ = ["One"]', model("One", 'two_id: Mapped[int] = mapped_column(ForeignKey("two.id"))')
-    )
-    message = refused(service)
-    assert message.startswith("services/billing/models.py: one.two_id refers to two.id, which models.__all__")
-    assert message.endswith("Add the model to __all__.")
-
-
 def test_a_foreign_key_to_a_column_that_isnt_there_is_told(monorepo: Monorepo) -> None:
     service = write(
         monorepo,

@@ -106,8 +106,8 @@ def test_a_siblings_table_is_never_dropped(monorepo: Monorepo, database: Callabl
 def test_a_sibling_that_cannot_be_imported_stops_the_comparison(
     monorepo: Monorepo, database: Callable[..., Dsn]
 ) -> None:
-    billing = monorepo.service("billing", dsn=database())
-    monorepo.service("orders", "raise RuntimeError('half written')")
+    billing = monorepo.service("billing", dsn=(dsn := database()))
+    monorepo.service("orders", "raise RuntimeError('half written')", database(shared=dsn))
     with pytest.raises(ConfigurationError, match="nobody can tell which tables are orders's own"):
         wait(migrations.revision(billing, "change"))
     assert not billing.versions.exists() or not list(billing.versions.glob("*.py"))

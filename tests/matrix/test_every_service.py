@@ -9,7 +9,7 @@ import pytest
 import migrations
 from migrations.discovery import Service, discover
 from migrations.dsn import Dsn
-from migrations.local import example
+from migrations.examples import example
 from tests.catalog import catalog, only_version_tables, statements
 from tests.conftest import query, run_script, wait
 from tests.monorepo import dsn_text

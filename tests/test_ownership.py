@@ -1,0 +1,267 @@
+"""Who claims what of a database: by models and by histories, of services that share it and of those that don't."""
+
+import importlib
+import shutil
+import sys
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy.ext.asyncio import create_async_engine
+
+import migrations
+from migrations.access import access
+from migrations.discovery import Service
+from migrations.dsn import Dsn
+from migrations.errors import ConfigurationError
+from migrations.sharing import sharing
+from tests.conftest import query, wait
+from tests.monorepo import MODELS, Monorepo
+
+EMPTY = """
+from sqlalchemy.orm import DeclarativeBase
+
+__all__ = ["Base"]
+
+class Base(DeclarativeBase):
+    pass
+"""
+
+Databases = Callable[..., Dsn]
+
+
+def differences(service: Service) -> tuple[str, ...]:
+    return wait(migrations.check(service)).differences
+
+
+def remodel(monorepo: Monorepo, service: Service, models: str) -> None:
+    """Write other models for a service, as the next process would import them."""
+    shutil.rmtree(service.path / "__pycache__", ignore_errors=True)
+    for name in [name for name in sys.modules if name.startswith(f"services.{service.name}")]:
+        del sys.modules[name]
+    monorepo.service(service.name, models)
+    importlib.invalidate_caches()
+
+
+def pair(monorepo: Monorepo, database: Databases, *, shared: bool = True) -> tuple[Service, Service, Dsn]:
+    """Return two services with a table each, upgraded: in one database, or each in its own."""
+    dsn = database()
+    billing = monorepo.service("billing", dsn=dsn)
+    orders = monorepo.service("orders", dsn=database(shared=dsn) if shared else database())
+    for service in (billing, orders):
+        monorepo.table_revision(service.name, f"{service.name}1", None)
+        wait(migrations.upgrade(service))
+    return billing, orders, dsn
+
+
+def names(service: Service) -> dict[str, bool]:
+    return {one.service.name: one.certain for one in sharing(access(service))}
+
+
+# which siblings count
+
+
+def test_a_sibling_shares_where_its_settings_lead_to_the_same_database(monorepo: Monorepo, database: Databases) -> None:
+    billing, _, _ = pair(monorepo, database)
+    monorepo.service("far", dsn=database())
+    assert names(billing) == {"orders": True}
+
+
+@pytest.mark.parametrize(
+    ("example", "expected"),
+    [
+        ("DATABASE_DSN=postgresql://x:<password>@localhost:5432/elsewhere", {}),
+        ("DATABASE_DSN=postgresql://x:<password>@localhost:5432/<mine>", {"orders": True}),
+        ("DATABASE_DSN=postgresql://x:<password>@localhost:5432/billing", {"orders": True}),
+        ("DATABASE_DSN=no URL", {"orders": False}),
+        ("NOTHING=1", {"orders": False}),
+    ],
+)
+def test_a_sibling_without_settings_is_judged_by_its_example(
+    example: str, expected: dict[str, bool], monorepo: Monorepo, database: Databases
+) -> None:
+    dsn = database()
+    billing = monorepo.service("billing", dsn=dsn)
+    orders = monorepo.service("orders")
+    (orders.path / ".env.example").write_text(example.replace("<mine>", dsn.database) + "\n", encoding="utf-8")
+    assert names(billing) == expected
+
+
+def test_siblings_whose_examples_agree_are_no_strangers_wherever_the_settings_lead(
+    monorepo: Monorepo, database: Databases
+) -> None:
+    billing, orders, _ = pair(monorepo, database, shared=False)
+    for service in (billing, orders):
+        (service.path / ".env.example").write_text("DATABASE_DSN=postgresql://x@h/shop\n", encoding="utf-8")
+    assert names(billing) == {"orders": False}
+
+
+def test_a_bare_variable_says_nothing_of_the_siblings(monorepo: Monorepo, monkeypatch: pytest.MonkeyPatch) -> None:
+    billing = monorepo.service("billing")
+    monorepo.service("orders")
+    monkeypatch.setenv("DATABASE_DSN", "postgresql://x@h/shop")
+    assert names(billing) == {}
+
+
+def test_over_an_engine_of_the_callers_its_url_decides(monorepo: Monorepo, database: Databases) -> None:
+    billing, _, dsn = pair(monorepo, database)
+    elsewhere = create_async_engine(database().url)
+    here = create_async_engine(dsn.url)
+    found = [[one.service.name for one in sharing(access(billing, engine))] for engine in (here, elsewhere)]
+    assert found == [["orders"], []]
+
+
+def test_a_siblings_other_settings_are_noticed_in_the_same_process(monorepo: Monorepo, database: Databases) -> None:
+    billing, _, _ = pair(monorepo, database)
+    assert names(billing) == {"orders": True}
+    monorepo.env("orders", DATABASE_DSN="postgresql://x@elsewhere.example/other")
+    assert names(billing) == {}
+
+
+# models
+
+
+def test_a_sibling_in_another_database_hides_no_drop_of_ones_own(monorepo: Monorepo, database: Databases) -> None:
+    billing, orders, _ = pair(monorepo, database, shared=False)
+    monorepo.table_revision("billing", "billing2", "billing1", "orders")
+    wait(migrations.upgrade(billing))
+    assert differences(billing) == ("op.drop_table('orders')",)
+    assert differences(orders) == ()
+
+
+def test_a_sibling_that_cannot_be_imported_is_no_matter_in_another_database(
+    monorepo: Monorepo, database: Databases
+) -> None:
+    billing, orders, _ = pair(monorepo, database, shared=False)
+    remodel(monorepo, orders, "1 / 0")
+    assert differences(billing) == ()
+
+
+def test_two_services_that_claim_one_table_are_refused_with_both_files(monorepo: Monorepo, database: Databases) -> None:
+    billing, orders, dsn = pair(monorepo, database)
+    remodel(monorepo, orders, MODELS.format(table="billing"))
+    for run in (migrations.check(billing), migrations.check(orders), migrations.revision(billing, "x")):
+        with pytest.raises(ConfigurationError) as caught:
+            wait(run)
+        assert (
+            "services/billing/models.py and services/orders/models.py both claim the table public.billing of "
+            in str(caught.value)
+        )
+        assert caught.value.exit_code == 78
+    assert dsn.password not in str(caught.value)
+
+
+def test_two_services_may_have_a_table_of_one_name_in_different_databases(
+    monorepo: Monorepo, database: Databases
+) -> None:
+    billing, orders, _ = pair(monorepo, database, shared=False)
+    remodel(monorepo, orders, MODELS.format(table="billing"))
+    assert differences(billing) == ()
+
+
+# histories
+
+
+def test_what_a_sibling_removed_and_has_not_migrated_yet_is_not_mine_to_drop(
+    monorepo: Monorepo, database: Databases
+) -> None:
+    billing, orders, _ = pair(monorepo, database)
+    remodel(monorepo, orders, EMPTY)
+    assert differences(billing) == ()
+    assert differences(orders) == ("op.drop_table('orders')",)
+
+
+def test_what_a_sibling_renamed_or_dropped_is_followed(monorepo: Monorepo, database: Databases) -> None:
+    billing, orders, dsn = pair(monorepo, database)
+    monorepo.revision("orders", "orders2", "orders1", 'op.rename_table("orders", "parcels")')
+    wait(migrations.upgrade(orders))
+    remodel(monorepo, orders, EMPTY)
+    assert differences(billing) == ()
+    query(dsn, "CREATE TABLE orders (id int)")
+    assert differences(billing) == ("op.drop_table('orders')",)
+
+
+def test_a_history_that_asks_its_connection_claims_the_names_in_its_files(
+    monorepo: Monorepo, database: Databases
+) -> None:
+    billing, _orders, dsn = pair(monorepo, database)
+    monorepo.revision(
+        "orders",
+        "orders2",
+        "orders1",
+        'op.get_bind().execute(sa.text("SELECT 1")).scalar_one()\nop.execute("CREATE TABLE " + "leaflets" + "()")',
+    )
+    query(dsn, "CREATE TABLE leaflets (id int)")
+    query(dsn, "CREATE TABLE nobodys (id int)")
+    assert differences(billing) == ("op.drop_table('nobodys')",)
+
+
+def test_a_siblings_history_that_cannot_be_read_claims_the_names_in_its_files(
+    monorepo: Monorepo, database: Databases
+) -> None:
+    billing, orders, dsn = pair(monorepo, database)
+    (orders.versions / "broken.py").write_text('revision = "leaflets"\nx = (\n', encoding="utf-8")
+    query(dsn, "CREATE TABLE leaflets (id int)")
+    query(dsn, "CREATE TABLE nobodys (id int)")
+    assert differences(billing) == ("op.drop_table('nobodys')",)
+
+
+def test_what_nobody_claims_is_seen(monorepo: Monorepo, database: Databases) -> None:
+    billing, orders, dsn = pair(monorepo, database)
+    query(dsn, "CREATE TABLE nobodys (id int)")
+    assert differences(billing) == differences(orders) == ("op.drop_table('nobodys')",)
+
+
+def test_histories_are_read_only_where_no_model_claims_what_is_there(
+    monorepo: Monorepo, database: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    billing, orders, dsn = pair(monorepo, database)
+    read: list[Service] = []
+    survey = importlib.import_module("migrations.survey")
+    original = survey.past
+    monkeypatch.setattr(survey, "past", lambda service, schema: (read.append(service), original(service, schema))[1])
+    assert differences(billing) == ()
+    assert read == []
+    query(dsn, "CREATE TABLE nobodys (id int)")
+    differences(billing)
+    assert read == [orders]
+
+
+def test_a_table_that_ones_own_history_left_in_a_schema_without_models_is_dropped(
+    monorepo: Monorepo, database: Databases
+) -> None:
+    billing, _, _dsn = pair(monorepo, database)
+    monorepo.revision(
+        "billing",
+        "billing2",
+        "billing1",
+        'op.execute("CREATE SCHEMA archive")\nop.execute("CREATE TABLE archive.old (id int)")',
+    )
+    wait(migrations.upgrade(billing))
+    assert differences(billing) == ("op.drop_table('old', schema='archive')",)
+
+
+# extensions and partitions
+
+
+def test_an_extensions_tables_and_a_partitioned_tables_children_are_part_of_it(
+    monorepo: Monorepo, database: Databases, server
+) -> None:
+    dsn = database()
+    models = MODELS.format(table="billing").replace(
+        '__tablename__ = "billing"',
+        '__tablename__ = "billing"\n    __table_args__ = {"postgresql_partition_by": "RANGE (id)"}',
+    )
+    service = monorepo.service("billing", models, dsn)
+    wait(migrations.revision(service, "create"))
+    wait(migrations.upgrade(service))
+    query(dsn, "CREATE TABLE billing_1 PARTITION OF billing FOR VALUES FROM (1) TO (10)")
+    query(dsn, "CREATE TABLE billing_2 PARTITION OF billing FOR VALUES FROM (10) TO (20) PARTITION BY RANGE (id)")
+    query(dsn, "CREATE TABLE billing_2_1 PARTITION OF billing_2 DEFAULT")
+    admin = Dsn(server.admin.user, dsn.database, server.admin.hosts, server.admin.password)
+    query(admin, "CREATE TABLE spatial_ref_sys (id int)")
+    query(admin, "CREATE TYPE mood AS ENUM ('good')")
+    assert len(differences(service)) == 2
+    query(admin, "CREATE EXTENSION citext")
+    query(admin, "ALTER EXTENSION citext ADD TABLE spatial_ref_sys")
+    query(admin, "ALTER EXTENSION citext ADD TYPE mood")
+    assert differences(service) == ()
