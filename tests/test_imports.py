@@ -26,7 +26,7 @@ ORDER = [
         "pooler",
         "scram",
     ),
-    *("connection", "access", "sharing", "locks", "contention", "applied", "aftermath"),
+    *("connection", "access", "sharing", "locks", "contention", "applied", "aftermath", "catalog"),
     *("models", "metadata", "references", "sqltext", "made", "ownership", "options", "env"),
     *(
         "revisions",

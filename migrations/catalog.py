@@ -1,0 +1,129 @@
+"""What is in a database, read from pg_catalog: a value for each object, with what it is part of.
+
+Neither Alembic's nor SQLAlchemy's reflection sees functions, triggers, policies, views' texts or what an extension
+made. The statement is in catalog.sql. Two equal lists are two equal schemas: names and expressions are deparsed with
+nothing but pg_catalog on the search_path, so the same object has the same text whoever asks, and wherever.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+__all__ = ["Grant", "Key", "Object", "read"]
+
+_QUERY = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
+
+_PINNED = {
+    "search_path": "",
+    # constants inside expressions are printed by these
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "postgres",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "quote_all_identifiers": "off",
+}
+
+
+class Key(NamedTuple):
+    """What tells an object from every other in its database; ``table`` is None where it is part of none.
+
+    ``table`` is whatever the name is unique in: a table, a view, or the domain of a domain constraint. The name of a
+    function has its arguments: ``normalise(text)``.
+    """
+
+    kind: str
+    schema: str
+    table: str | None
+    name: str
+
+
+class Grant(NamedTuple):
+    """One privilege; ``grantee`` is quoted as SQL takes it, PUBLIC for everybody, and None for the owner."""
+
+    grantee: str | None
+    privilege: str
+    grantable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """One object of a database, outside the system's schemas.
+
+    Its ``kind`` is PostgreSQL's word: schema, extension, table (a partitioned one and a partition too), foreign
+    table, view, materialized view, column, constraint, index, sequence, enum, domain, domain constraint, composite
+    type, range type, base type, function, procedure, aggregate, trigger, rule, policy, statistics.
+
+    ``address`` is the name as SQL takes it: qualified and quoted; of a column, a constraint, a trigger, a rule and a
+    policy the own name only. ``facts`` is all that can differ between two objects of one key; comment, owner and
+    grants stand beside it. ``place`` is a column's number in its table, which is no such fact.
+
+    ``part_of`` is what it comes and goes with: the table of a column, constraint, index, trigger, rule, policy or
+    statistics object, the table of a sequence that a column owns, the parent of a partition. ``extension`` is the one
+    that it is a member of, or that its table is.
+    """
+
+    kind: str
+    schema: str
+    table: str | None
+    name: str
+    address: str
+    facts: Mapping[str, Any] = field(hash=False)
+    part_of: tuple[str, str, str] | None = None
+    extension: str | None = None
+    owner: str = ""
+    comment: str | None = None
+    grants: tuple[Grant, ...] = ()
+    place: int = 0
+
+    @property
+    def key(self) -> Key:
+        """What tells it from every other."""
+        return Key(self.kind, self.schema, self.table, self.name)
+
+    @property
+    def definition(self) -> str | None:
+        """Its text as the server deparses it: of a view the query, of a constraint what follows its name.
+
+        Of an index, a function, a procedure, a trigger, a rule and a statistics object it is the whole CREATE. None
+        for a kind that has no such text.
+        """
+        found = self.facts.get("definition")
+        return None if found is None else str(found)
+
+
+async def read(connection: AsyncConnection) -> tuple[Object, ...]:
+    """Return every object of a database, ordered by kind and name. Read-only, and any role may.
+
+    The transaction that this needs is over when it returns; none may be open before.
+    """
+    try:
+        pins = ", ".join(f"set_config('{key}', '{value}', true)" for key, value in _PINNED.items())
+        await connection.execute(text(f"SELECT {pins}"))
+        rows = (await connection.exec_driver_sql(_QUERY)).all()
+    finally:
+        await connection.rollback()
+    return tuple(_object(row) for row in rows)
+
+
+def _object(row: Any) -> Object:
+    return Object(
+        kind=row.kind,
+        schema=row.schema,
+        table=row.tbl,
+        name=row.name,
+        address=row.address,
+        facts=MappingProxyType(json.loads(row.facts)),
+        part_of=(row.parent_kind, row.parent_schema, row.parent) if row.parent else None,
+        extension=row.extension,
+        owner=row.owner,
+        comment=row.comment,
+        grants=tuple(Grant(*grant) for grant in json.loads(row.grants or "[]")),
+        place=row.place,
+    )

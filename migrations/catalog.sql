@@ -1,0 +1,210 @@
+-- What is in a database: a row for each object outside the system's schemas, its texts as catalog.py has pinned them.
+-- A row: kind, schema, tbl, name, address (quoted as SQL takes it; of a part its own name only), place, facts,
+-- parent_kind and parent, extension, owner, comment, grants. A fact that is null says nothing, and is left out.
+-- Columns that only a newer server has are read through to_jsonb(row), so that one text serves every version.
+
+WITH own AS (
+    SELECT n.* FROM pg_namespace n WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+), relation AS (
+    SELECT c.*, n.nspname, format('%I.%I', n.nspname, c.relname) AS address,
+        CASE c.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'table' WHEN 'f' THEN 'foreign table' WHEN 'v' THEN 'view'
+            WHEN 'm' THEN 'materialized view' WHEN 'S' THEN 'sequence' WHEN 'c' THEN 'composite type' END AS kind
+    FROM pg_class c JOIN own n ON n.oid = c.relnamespace
+    WHERE c.relpersistence <> 't'
+), type AS (
+    SELECT t.*, n.nspname, format('%I.%I', n.nspname, t.typname) AS address,
+        CASE t.typtype WHEN 'e' THEN 'enum' WHEN 'd' THEN 'domain' WHEN 'r' THEN 'range type'
+            WHEN 'c' THEN 'composite type' WHEN 'b' THEN 'base type' END AS kind
+    FROM pg_type t JOIN own n ON n.oid = t.typnamespace
+    WHERE t.typtype IN ('e', 'd', 'r', 'b') AND t.typcategory <> 'A'
+        OR t.typtype = 'c' AND EXISTS (SELECT FROM relation r WHERE r.oid = t.typrelid AND r.relkind = 'c')
+), owned_by AS (
+    SELECT d.objid, d.refobjid, d.deptype, a.attname FROM pg_depend d
+    JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+    WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0
+        AND d.deptype IN ('a', 'i')
+), object AS (
+
+-- schemas and extensions
+SELECT 'schema' AS kind, 'pg_namespace'::regclass AS classid, n.oid, 0 AS subid,
+    n.nspname::text AS schema, NULL::text AS tbl, n.nspname::text AS name, format('%I', n.nspname) AS address,
+    0 AS place, '{}'::jsonb AS facts, NULL::text AS parent_kind, NULL::text AS parent_schema, NULL::text AS parent,
+    'pg_namespace'::regclass AS root_class, n.oid AS root, n.nspowner AS owner,
+    coalesce(n.nspacl, acldefault('n', n.nspowner)) AS acl
+FROM own n
+UNION ALL
+SELECT 'extension', 'pg_extension'::regclass, e.oid, 0, n.nspname, NULL, e.extname, format('%I', e.extname), 0,
+    jsonb_build_object('schema', n.nspname, 'version', e.extversion), NULL, NULL, NULL,
+    'pg_extension'::regclass, e.oid, e.extowner, NULL
+FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname <> 'plpgsql'
+UNION ALL
+
+-- tables, partitions, foreign tables, views
+SELECT r.kind, 'pg_class'::regclass, r.oid, 0, r.nspname, NULL, r.relname, r.address, 0, jsonb_build_object(
+        'definition', CASE WHEN r.relkind IN ('v', 'm') THEN pg_get_viewdef(r.oid) END,
+        'persistence', CASE r.relpersistence WHEN 'u' THEN 'UNLOGGED' ELSE 'LOGGED' END,
+        'options', (SELECT jsonb_object_agg(o.option_name, o.option_value) FROM pg_options_to_table(r.reloptions) o),
+        'row_security', CASE WHEN r.relkind IN ('r', 'p') THEN r.relrowsecurity END,
+        'force_row_security', CASE WHEN r.relkind IN ('r', 'p') THEN r.relforcerowsecurity END,
+        'partition_key', pg_get_partkeydef(r.oid),
+        'bound', pg_get_expr(r.relpartbound, r.oid),
+        'inherits', (SELECT jsonb_agg(p.address ORDER BY i.inhseqno) FROM pg_inherits i
+            JOIN relation p ON p.oid = i.inhparent WHERE i.inhrelid = r.oid),
+        'replica_identity', CASE WHEN r.relkind IN ('r', 'p') THEN CASE r.relreplident
+            WHEN 'd' THEN 'DEFAULT' WHEN 'f' THEN 'FULL' WHEN 'n' THEN 'NOTHING' ELSE 'USING INDEX ' ||
+            (SELECT quote_ident(c.relname) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+             WHERE i.indrelid = r.oid AND i.indisreplident) END END,
+        'server', (SELECT jsonb_build_object('name', s.srvname, 'options', f.ftoptions) FROM pg_foreign_table f
+            JOIN pg_foreign_server s ON s.oid = f.ftserver WHERE f.ftrelid = r.oid)),
+    p.kind, p.nspname, p.relname, 'pg_class'::regclass, r.oid, r.relowner,
+    coalesce(r.relacl, acldefault('r', r.relowner))
+FROM relation r
+LEFT JOIN pg_inherits i ON r.relispartition AND i.inhrelid = r.oid LEFT JOIN relation p ON p.oid = i.inhparent
+WHERE r.relkind IN ('r', 'p', 'f', 'v', 'm')
+UNION ALL
+
+-- columns, and those of views for their comments and grants. From 18 on NOT NULL is a constraint too, with a name
+-- that nobody chose: what counts is the column, as before, except where it is NOT VALID (see constraints)
+SELECT 'column', 'pg_class'::regclass, r.oid, a.attnum, r.nspname, r.relname, a.attname, format('%I', a.attname),
+    a.attnum, CASE WHEN r.relkind IN ('v', 'm') THEN '{}' ELSE jsonb_build_object(
+        'type', format_type(a.atttypid, a.atttypmod),
+        'collation', CASE WHEN a.attcollation <> t.typcollation THEN format('%I.%I', cn.nspname, co.collname) END,
+        'not_null', a.attnotnull AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = r.oid
+            AND k.contype = 'n' AND NOT k.convalidated AND k.conkey[1] = a.attnum),
+        'default', CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END,
+        'generated', CASE WHEN a.attgenerated <> '' THEN pg_get_expr(d.adbin, d.adrelid) ||
+            CASE a.attgenerated WHEN 's' THEN ' STORED' ELSE ' VIRTUAL' END END,
+        'identity', CASE a.attidentity WHEN 'a' THEN 'ALWAYS' WHEN 'd' THEN 'BY DEFAULT' END,
+        'inherited', CASE WHEN a.attinhcount > 0 THEN true END) END,
+    r.kind, r.nspname, r.relname, 'pg_class'::regclass, r.oid, r.relowner,
+    coalesce(a.attacl, acldefault('c', r.relowner))
+FROM relation r JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
+JOIN pg_type t ON t.oid = a.atttypid
+LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+LEFT JOIN pg_collation co ON co.oid = a.attcollation LEFT JOIN pg_namespace cn ON cn.oid = co.collnamespace
+WHERE r.relkind IN ('r', 'p', 'f', 'v', 'm')
+UNION ALL
+
+-- constraints of tables and of domains; the internal ones of a trigger are those triggers
+SELECT CASE WHEN k.conrelid = 0 THEN 'domain constraint' ELSE 'constraint' END, 'pg_constraint'::regclass, k.oid, 0,
+    coalesce(r.nspname, y.nspname), coalesce(r.relname, y.typname), k.conname, format('%I', k.conname),
+    CASE k.contype WHEN 'p' THEN 1 WHEN 'u' THEN 2 WHEN 'x' THEN 3 WHEN 'c' THEN 4 WHEN 'n' THEN 5 ELSE 9 END,
+    jsonb_build_object(
+        'definition', pg_get_constraintdef(k.oid),
+        'foreign_key', (SELECT f.address FROM relation f WHERE f.oid = k.confrelid AND k.contype = 'f'),
+        'inherited', CASE WHEN k.coninhcount > 0 OR k.conparentid <> 0 THEN true END),
+    coalesce(r.kind, y.kind), coalesce(r.nspname, y.nspname), coalesce(r.relname, y.typname),
+    CASE WHEN k.conrelid = 0 THEN 'pg_type'::regclass ELSE 'pg_class'::regclass END, coalesce(r.oid, y.oid),
+    coalesce(r.relowner, y.typowner), NULL
+FROM pg_constraint k LEFT JOIN relation r ON r.oid = k.conrelid LEFT JOIN type y ON y.oid = k.contypid
+WHERE coalesce(r.oid, y.oid) IS NOT NULL AND k.contype <> 't'
+    AND (k.contype <> 'n' OR k.conrelid <> 0 AND NOT k.convalidated)
+UNION ALL
+
+-- indexes; one that a constraint made says so
+SELECT 'index', 'pg_class'::regclass, x.oid, 0, x.nspname, r.relname, x.relname, x.address, 0, jsonb_build_object(
+        'definition', pg_get_indexdef(x.oid),
+        'valid', i.indisvalid,
+        'clustered', CASE WHEN i.indisclustered THEN true END,
+        'constraint', (SELECT k.conname FROM pg_constraint k
+            WHERE k.conindid = x.oid AND k.conrelid = r.oid AND k.contype IN ('p', 'u', 'x')),
+        'inherited', CASE WHEN x.relispartition THEN true END),
+    r.kind, r.nspname, r.relname, 'pg_class'::regclass, r.oid, x.relowner, NULL
+FROM pg_index i JOIN relation x ON x.oid = i.indexrelid JOIN relation r ON r.oid = i.indrelid
+UNION ALL
+
+-- sequences: never their value
+SELECT 'sequence', 'pg_class'::regclass, r.oid, 0, r.nspname, NULL, r.relname, r.address, 0, jsonb_build_object(
+        'type', format_type(s.seqtypid, NULL), 'start', s.seqstart, 'increment', s.seqincrement,
+        'minimum', s.seqmin, 'maximum', s.seqmax, 'cache', s.seqcache, 'cycle', s.seqcycle,
+        'persistence', CASE r.relpersistence WHEN 'u' THEN 'UNLOGGED' ELSE 'LOGGED' END,
+        'owned_by', t.address || '.' || quote_ident(o.attname),
+        'identity', CASE WHEN o.deptype = 'i' THEN o.attname END),
+    t.kind, t.nspname, t.relname, 'pg_class'::regclass, r.oid, r.relowner,
+    coalesce(r.relacl, acldefault('s', r.relowner))
+FROM pg_sequence s JOIN relation r ON r.oid = s.seqrelid
+LEFT JOIN owned_by o ON o.objid = r.oid LEFT JOIN relation t ON t.oid = o.refobjid
+UNION ALL
+
+-- types; a range's multirange and every type's array come and go with it
+SELECT y.kind, 'pg_type'::regclass, y.oid, 0, y.nspname, NULL, y.typname, y.address, 0, jsonb_build_object(
+        'labels', (SELECT jsonb_agg(e.enumlabel ORDER BY e.enumsortorder) FROM pg_enum e WHERE e.enumtypid = y.oid),
+        'type', CASE WHEN y.typtype = 'd' THEN format_type(y.typbasetype, y.typtypmod) END,
+        'collation', (SELECT format('%I.%I', n.nspname, c.collname) FROM pg_collation c
+            JOIN pg_namespace n ON n.oid = c.collnamespace JOIN pg_type b ON b.oid = y.typbasetype
+            WHERE y.typtype = 'd' AND c.oid = y.typcollation AND y.typcollation <> b.typcollation),
+        'not_null', CASE WHEN y.typtype = 'd' THEN y.typnotnull END,
+        'default', CASE WHEN y.typtype = 'd' THEN y.typdefault END,
+        'attributes', (SELECT jsonb_agg(format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod)
+            || CASE WHEN a.attcollation <> t.typcollation THEN format(' COLLATE %I.%I', n.nspname, c.collname)
+               ELSE '' END) ORDER BY a.attnum)
+            FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_collation c ON c.oid = a.attcollation
+            LEFT JOIN pg_namespace n ON n.oid = c.collnamespace
+            WHERE y.typtype = 'c' AND a.attrelid = y.typrelid AND a.attnum > 0 AND NOT a.attisdropped),
+        'range', (SELECT jsonb_build_object('subtype', format_type(g.rngsubtype, NULL),
+                'subtype_opclass', format('%I.%I', n.nspname, o.opcname),
+                'collation', (SELECT format('%I.%I', m.nspname, c.collname) FROM pg_collation c
+                    JOIN pg_namespace m ON m.oid = c.collnamespace WHERE c.oid = g.rngcollation),
+                'canonical', nullif(g.rngcanonical::text, '-'), 'subtype_diff', nullif(g.rngsubdiff::text, '-'),
+                'multirange_type_name', g.rngmultitypid::regtype::text)
+            FROM pg_range g JOIN pg_opclass o ON o.oid = g.rngsubopc JOIN pg_namespace n ON n.oid = o.opcnamespace
+            WHERE g.rngtypid = y.oid)),
+    NULL, NULL, NULL, 'pg_type'::regclass, y.oid, y.typowner, coalesce(y.typacl, acldefault('T', y.typowner))
+FROM type y
+UNION ALL
+
+-- functions, procedures, aggregates: the name has the arguments, since they tell one from another
+SELECT CASE p.prokind WHEN 'p' THEN 'procedure' WHEN 'a' THEN 'aggregate' ELSE 'function' END,
+    'pg_proc'::regclass, p.oid, 0, n.nspname, NULL,
+    format('%s(%s)', p.proname, pg_get_function_identity_arguments(p.oid)),
+    format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)), 0, jsonb_build_object(
+        'definition', CASE WHEN p.prokind <> 'a' THEN pg_get_functiondef(p.oid) END,
+        'result', CASE WHEN p.prokind = 'f' THEN pg_get_function_result(p.oid) END,
+        'aggregate', (SELECT to_jsonb(g) - 'aggfnoid' FROM pg_aggregate g WHERE g.aggfnoid = p.oid
+            AND p.prokind = 'a')),
+    NULL, NULL, NULL, 'pg_proc'::regclass, p.oid, p.proowner, coalesce(p.proacl, acldefault('f', p.proowner))
+FROM pg_proc p JOIN own n ON n.oid = p.pronamespace
+UNION ALL
+
+-- triggers, rules, policies, extended statistics
+SELECT 'trigger', 'pg_trigger'::regclass, t.oid, 0, r.nspname, r.relname, t.tgname, format('%I', t.tgname), 0,
+    jsonb_build_object('definition', pg_get_triggerdef(t.oid), 'enabled', t.tgenabled,
+        'inherited', CASE WHEN t.tgparentid <> 0 THEN true END),
+    r.kind, r.nspname, r.relname, 'pg_class'::regclass, r.oid, r.relowner, NULL
+FROM pg_trigger t JOIN relation r ON r.oid = t.tgrelid WHERE NOT t.tgisinternal
+UNION ALL
+SELECT 'rule', 'pg_rewrite'::regclass, w.oid, 0, r.nspname, r.relname, w.rulename, format('%I', w.rulename), 0,
+    jsonb_build_object('definition', pg_get_ruledef(w.oid), 'enabled', w.ev_enabled),
+    r.kind, r.nspname, r.relname, 'pg_class'::regclass, r.oid, r.relowner, NULL
+FROM pg_rewrite w JOIN relation r ON r.oid = w.ev_class WHERE w.rulename <> '_RETURN'
+UNION ALL
+SELECT 'policy', 'pg_policy'::regclass, l.oid, 0, r.nspname, r.relname, l.polname, format('%I', l.polname), 0,
+    jsonb_build_object(
+        'definition', concat_ws(' ', 'AS', CASE WHEN l.polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END, 'FOR',
+            CASE l.polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE'
+                ELSE 'ALL' END,
+            'TO', (SELECT string_agg(CASE WHEN o = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(o)) END, ', '
+                ORDER BY pg_get_userbyid(o)) FROM unnest(l.polroles) o),
+            'USING (' || pg_get_expr(l.polqual, l.polrelid) || ')',
+            'WITH CHECK (' || pg_get_expr(l.polwithcheck, l.polrelid) || ')')),
+    r.kind, r.nspname, r.relname, 'pg_class'::regclass, r.oid, r.relowner, NULL
+FROM pg_policy l JOIN relation r ON r.oid = l.polrelid
+UNION ALL
+SELECT 'statistics', 'pg_statistic_ext'::regclass, s.oid, 0, n.nspname, r.relname, s.stxname,
+    format('%I.%I', n.nspname, s.stxname), 0, jsonb_build_object('definition', pg_get_statisticsobjdef(s.oid)),
+    r.kind, r.nspname, r.relname, 'pg_class'::regclass, r.oid, s.stxowner, NULL
+FROM pg_statistic_ext s JOIN own n ON n.oid = s.stxnamespace JOIN relation r ON r.oid = s.stxrelid
+)
+
+SELECT o.kind, o.schema, o.tbl, o.name, o.address, o.place, jsonb_strip_nulls(o.facts)::text AS facts,
+    o.parent_kind, o.parent_schema, o.parent, e.extname AS extension, pg_get_userbyid(o.owner) AS owner,
+    d.description AS comment,
+    (SELECT jsonb_agg(jsonb_build_array(CASE a.grantee WHEN 0 THEN 'PUBLIC' WHEN o.owner THEN NULL
+            ELSE quote_ident(pg_get_userbyid(a.grantee)) END, a.privilege_type, a.is_grantable)
+        ORDER BY a.grantee, a.privilege_type) FROM aclexplode(o.acl) a)::text AS grants
+FROM object o
+LEFT JOIN pg_description d ON d.classoid = o.classid AND d.objoid = o.oid AND d.objsubid = o.subid
+LEFT JOIN pg_depend m ON m.classid = o.root_class AND m.objid = o.root AND m.deptype = 'e'
+    AND m.refclassid = 'pg_extension'::regclass
+LEFT JOIN pg_extension e ON e.oid = m.refobjid
+ORDER BY o.kind, o.schema, o.tbl NULLS FIRST, o.place, o.name
