@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from migrations.entries import Entry
     from migrations.errors import MigrationError
     from migrations.fleet import Status, status
+    from migrations.holdings import Owners, owners
     from migrations.ledger import log
     from migrations.planning import Plan, plan
     from migrations.rebasing import Rebased, rebase
@@ -26,6 +27,7 @@ __all__ = [
     "History",
     "MigrationError",
     "Outcome",
+    "Owners",
     "Plan",
     "Rebased",
     "Revision",
@@ -39,6 +41,7 @@ __all__ = [
     "history",
     "log",
     "merge",
+    "owners",
     "plan",
     "rebase",
     "revision",
@@ -57,6 +60,7 @@ _HOMES = {
     "errors": ("MigrationError",),
     "fleet": ("Status", "status"),
     "ledger": ("log",),
+    "holdings": ("Owners", "owners"),
     "planning": ("Plan", "plan"),
     "rebasing": ("Rebased", "rebase"),
     "revisions": ("History", "Revision"),

@@ -40,6 +40,8 @@ ORDER = [
         "rendering",
         "histories",
         "survey",
+        "attribution",
+        "holdings",
         "squawk",
         "review",
         "planning",
@@ -50,7 +52,17 @@ ORDER = [
     *("postgres.account", "postgres.binaries", "postgres.cluster", "postgres.supervisor", "postgres.throwaway"),
     *("postgres", "local", ""),
     *("cli", "cli.console", "cli.task"),
-    *("cli.apply", "cli.author", "cli.databases", "cli.inspect", "cli.plan", "cli.operate", "cli.servers", "cli.stack"),
+    *(
+        "cli.apply",
+        "cli.author",
+        "cli.databases",
+        "cli.inspect",
+        "cli.plan",
+        "cli.operate",
+        "cli.owners",
+        "cli.servers",
+        "cli.stack",
+    ),
     "tasks",
 ]
 """Every module of ours below ``migrations``, then tasks.py; each imports only those before it. "" is ``__init__``."""
