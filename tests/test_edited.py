@@ -326,7 +326,7 @@ def test_the_tasks_refuse_report_accept_and_show_it(monorepo, file):
     assert ran.code == 3
     line = "billing: migrations/versions/billing/b2.py was edited after b2 was applied"
     assert [one for one in ran.out.splitlines() if one.startswith(line)]
-    assert "1 finding beside the models" in ran.err
+    assert "1 finding beside the differences" in ran.err
     ran = monorepo.inv("db.check", "--json")
     assert ran.code == 3
     assert "b2.py was edited" in json.loads(ran.out)[0]["findings"][0]

@@ -40,6 +40,7 @@ ORDER = [
         "rendering",
         "histories",
         "survey",
+        "hygiene",
         "attribution",
         "holdings",
         "squawk",

@@ -154,7 +154,7 @@ def check(_: Context, service: list[str], json: bool = False) -> None:
         if one.differences
     ]
     different += [
-        DifferenceError(f"{name}: {_count(one.findings, 'finding')} beside the models.")
+        DifferenceError(f"{name}: {_count(one.findings, 'finding')} beside the differences.")
         for name, one in found.items()
         if one.findings
     ]

@@ -28,7 +28,7 @@ _LONG = 80
     },
 )
 def owners(_: Context, service: list[str], database: str = "", json: bool = False) -> None:
-    """Show which service owns each object of the databases, and what nobody claims."""
+    """Show the service that owns each object of a database."""
     from migrations.holdings import owners as look
 
     found = run(look(selected(service), database=database or None))
