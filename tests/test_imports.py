@@ -52,7 +52,7 @@ ORDER = [
     *("applier", "commands", "authoring", "rebasing", "passthrough", "fleet", "database", "safe"),
     *("postgres.account", "postgres.binaries", "postgres.cluster", "postgres.supervisor", "postgres.throwaway"),
     *("postgres", "local", ""),
-    *("cli", "cli.console", "cli.task"),
+    *("cli", "cli.console", "cli.annotations", "cli.task"),
     *(
         "cli.apply",
         "cli.author",

@@ -9,6 +9,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 
 from migrations.cli import console
+from migrations.cli.annotations import annotate
 from migrations.cli.task import SERVICE, SERVICES, SIGNALS, exactly_one, run, selected, task
 from migrations.errors import DifferenceError, MigrationError, UsageError, gravest
 
@@ -148,6 +149,7 @@ def check(_: Context, service: list[str], json: bool = False) -> None:
                 console.result(f"{one.service}: {line}")
             if not one.differences and not one.findings:
                 console.result(f"{one.service}: no difference between the models and {one.target}")
+        annotate(found.values(), errors)
     different = [
         DifferenceError(f"{name}: {_count(one.differences)}. `inv db.revision --service {name}` writes them down.")
         for name, one in found.items()
