@@ -2,14 +2,14 @@
 
 from invoke.collection import Collection
 
-from migrations.cli import apply, author, databases, inspect, operate, owners, plan, servers
+from migrations.cli import apply, author, databases, drift, inspect, operate, owners, plan, servers
 from migrations.cli.stack import down, up
 
 _DB = (
     *(apply.upgrade, apply.downgrade, apply.stamp, apply.alembic),
     *(author.revision, author.merge, author.rebase),
     *(inspect.current, inspect.heads, inspect.history, inspect.show, inspect.status, inspect.check),
-    *(inspect.env, inspect.services, plan.plan, owners.owners),
+    *(inspect.env, inspect.services, plan.plan, owners.owners, drift.drift),
     *(operate.wait, operate.log, operate.locks, operate.doctor),
     *(databases.create, databases.drop),
 )

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from migrations.commands import Outcome, current, downgrade, history, sql, stamp, upgrade
     from migrations.discovery import Service, discover, find
     from migrations.entries import Entry
+    from migrations.drifting import Drift, drift
     from migrations.errors import MigrationError
     from migrations.fleet import Status, status
     from migrations.holdings import Owners, owners
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Answer",
     "Check",
+    "Drift",
     "Entry",
     "History",
     "MigrationError",
@@ -37,6 +39,7 @@ __all__ = [
     "current",
     "discover",
     "downgrade",
+    "drift",
     "find",
     "history",
     "log",
@@ -55,6 +58,7 @@ __all__ = [
 _HOMES = {
     "authoring": ("Check", "check", "merge", "revision"),
     "commands": ("Outcome", "current", "downgrade", "history", "sql", "stamp", "upgrade"),
+    "drifting": ("Drift", "drift"),
     "discovery": ("Service", "discover", "find"),
     "entries": ("Entry",),
     "errors": ("MigrationError",),

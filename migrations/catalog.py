@@ -6,7 +6,7 @@ nothing but pg_catalog on the search_path, so the same object has the same text 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-__all__ = ["Grant", "Key", "Object", "read"]
+__all__ = ["Catalog", "Grant", "Key", "Object", "read"]
 
 _QUERY = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
 
@@ -62,7 +62,8 @@ class Object:
 
     ``address`` is the name as SQL takes it: qualified and quoted; of a column, a constraint, a trigger, a rule and a
     policy the own name only. ``facts`` is all that can differ between two objects of one key; comment, owner and
-    grants stand beside it. ``place`` is a column's number in its table, which is no such fact.
+    grants stand beside it. ``place`` is no such fact: a column's number in its table, or what grows with the time at
+    which an object was made.
 
     ``part_of`` is what it comes and goes with: the table of a column, constraint, index, trigger, rule, policy or
     statistics object, the table of a sequence that a column owns, the parent of a partition. ``extension`` is the one
@@ -96,6 +97,34 @@ class Object:
         """
         found = self.facts.get("definition")
         return None if found is None else str(found)
+
+
+class Catalog:
+    """The objects of one database, by key and by what they are part of."""
+
+    def __init__(self, objects: Iterable[Object]) -> None:
+        self.by_key: Mapping[Key, Object] = {one.key: one for one in objects}
+        self._parts: dict[tuple[str, str, str], list[Object]] = {}
+        for one in self.by_key.values():
+            if one.part_of:
+                self._parts.setdefault(one.part_of, []).append(one)
+
+    def parent(self, part: Object) -> Object | None:
+        """Return what an object is part of, where that is in the catalog."""
+        if part.part_of is None:
+            return None
+        kind, schema, name = part.part_of
+        return self.by_key.get(Key(kind, schema, None, name))
+
+    def parts(self, whole: Object, *kinds: str) -> list[Object]:
+        """Return an object's parts of these kinds, by place and name."""
+        found = self._parts.get((whole.kind, whole.schema, whole.name), [])
+        return sorted((one for one in found if one.kind in kinds), key=lambda one: (one.place, one.name))
+
+    def on(self, part: Object) -> str:
+        """Return the address of what a part stands on."""
+        parent = self.parent(part)
+        return parent.address if parent else part.address
 
 
 async def read(connection: AsyncConnection) -> tuple[Object, ...]:

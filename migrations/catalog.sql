@@ -28,19 +28,19 @@ WITH own AS (
 -- schemas and extensions
 SELECT 'schema' AS kind, 'pg_namespace'::regclass AS classid, n.oid, 0 AS subid,
     n.nspname::text AS schema, NULL::text AS tbl, n.nspname::text AS name, format('%I', n.nspname) AS address,
-    0 AS place, '{}'::jsonb AS facts, NULL::text AS parent_kind, NULL::text AS parent_schema, NULL::text AS parent,
+    n.oid::bigint AS place, '{}'::jsonb AS facts, NULL::text AS parent_kind, NULL::text AS parent_schema, NULL::text AS parent,
     'pg_namespace'::regclass AS root_class, n.oid AS root, n.nspowner AS owner,
     coalesce(n.nspacl, acldefault('n', n.nspowner)) AS acl
 FROM own n
 UNION ALL
-SELECT 'extension', 'pg_extension'::regclass, e.oid, 0, n.nspname, NULL, e.extname, format('%I', e.extname), 0,
+SELECT 'extension', 'pg_extension'::regclass, e.oid, 0, n.nspname, NULL, e.extname, format('%I', e.extname), e.oid::bigint,
     jsonb_build_object('schema', n.nspname, 'version', e.extversion), NULL, NULL, NULL,
     'pg_extension'::regclass, e.oid, e.extowner, NULL
 FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname <> 'plpgsql'
 UNION ALL
 
 -- tables, partitions, foreign tables, views
-SELECT r.kind, 'pg_class'::regclass, r.oid, 0, r.nspname, NULL, r.relname, r.address, 0, jsonb_build_object(
+SELECT r.kind, 'pg_class'::regclass, r.oid, 0, r.nspname, NULL, r.relname, r.address, r.oid::bigint, jsonb_build_object(
         'definition', CASE WHEN r.relkind IN ('v', 'm') THEN pg_get_viewdef(r.oid) END,
         'persistence', CASE r.relpersistence WHEN 'u' THEN 'UNLOGGED' ELSE 'LOGGED' END,
         'options', (SELECT jsonb_object_agg(o.option_name, o.option_value) FROM pg_options_to_table(r.reloptions) o),
@@ -66,7 +66,8 @@ UNION ALL
 -- columns, and those of views for their comments and grants. From 18 on NOT NULL is a constraint too, with a name
 -- that nobody chose: what counts is the column, as before, except where it is NOT VALID (see constraints)
 SELECT 'column', 'pg_class'::regclass, r.oid, a.attnum, r.nspname, r.relname, a.attname, format('%I', a.attname),
-    a.attnum, CASE WHEN r.relkind IN ('v', 'm') THEN '{}' ELSE jsonb_build_object(
+    a.attnum, CASE WHEN r.relkind IN ('v', 'm') THEN
+        jsonb_build_object('type', format_type(a.atttypid, a.atttypmod)) ELSE jsonb_build_object(
         'type', format_type(a.atttypid, a.atttypmod),
         'collation', CASE WHEN a.attcollation <> t.typcollation THEN format('%I.%I', cn.nspname, co.collname) END,
         'not_null', a.attnotnull AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = r.oid
@@ -92,6 +93,9 @@ SELECT CASE WHEN k.conrelid = 0 THEN 'domain constraint' ELSE 'constraint' END, 
     jsonb_build_object(
         'definition', pg_get_constraintdef(k.oid),
         'foreign_key', (SELECT f.address FROM relation f WHERE f.oid = k.confrelid AND k.contype = 'f'),
+        -- ALTER TABLE … DISABLE TRIGGER ALL makes a foreign key one that nothing holds to
+        'enforced', CASE WHEN EXISTS (SELECT FROM pg_trigger t WHERE t.tgconstraint = k.oid AND t.tgenabled <> 'O')
+            THEN false END,
         'inherited', CASE WHEN k.coninhcount > 0 OR k.conparentid <> 0 THEN true END),
     coalesce(r.kind, y.kind), coalesce(r.nspname, y.nspname), coalesce(r.relname, y.typname),
     CASE WHEN k.conrelid = 0 THEN 'pg_type'::regclass ELSE 'pg_class'::regclass END, coalesce(r.oid, y.oid),
@@ -105,7 +109,7 @@ UNION ALL
 SELECT 'index', 'pg_class'::regclass, x.oid, 0, x.nspname, r.relname, x.relname, x.address, 0, jsonb_build_object(
         'definition', pg_get_indexdef(x.oid),
         'valid', i.indisvalid,
-        'clustered', CASE WHEN i.indisclustered THEN true END,
+        'replica_identity', CASE WHEN i.indisreplident THEN true END,
         'constraint', (SELECT k.conname FROM pg_constraint k
             WHERE k.conindid = x.oid AND k.conrelid = r.oid AND k.contype IN ('p', 'u', 'x')),
         'inherited', CASE WHEN x.relispartition THEN true END),
@@ -114,10 +118,12 @@ FROM pg_index i JOIN relation x ON x.oid = i.indexrelid JOIN relation r ON r.oid
 UNION ALL
 
 -- sequences: never their value
-SELECT 'sequence', 'pg_class'::regclass, r.oid, 0, r.nspname, NULL, r.relname, r.address, 0, jsonb_build_object(
+SELECT 'sequence', 'pg_class'::regclass, r.oid, 0, r.nspname, NULL, r.relname, r.address, r.oid::bigint, jsonb_build_object(
         'type', format_type(s.seqtypid, NULL), 'start', s.seqstart, 'increment', s.seqincrement,
         'minimum', s.seqmin, 'maximum', s.seqmax, 'cache', s.seqcache, 'cycle', s.seqcycle,
-        'persistence', CASE r.relpersistence WHEN 'u' THEN 'UNLOGGED' ELSE 'LOGGED' END,
+        -- the persistence of one that a column owns is its table's
+        'persistence', CASE WHEN o.objid IS NULL THEN
+            CASE r.relpersistence WHEN 'u' THEN 'UNLOGGED' ELSE 'LOGGED' END END,
         'owned_by', t.address || '.' || quote_ident(o.attname),
         'identity', CASE WHEN o.deptype = 'i' THEN o.attname END),
     t.kind, t.nspname, t.relname, 'pg_class'::regclass, r.oid, r.relowner,
@@ -127,7 +133,7 @@ LEFT JOIN owned_by o ON o.objid = r.oid LEFT JOIN relation t ON t.oid = o.refobj
 UNION ALL
 
 -- types; a range's multirange and every type's array come and go with it
-SELECT y.kind, 'pg_type'::regclass, y.oid, 0, y.nspname, NULL, y.typname, y.address, 0, jsonb_build_object(
+SELECT y.kind, 'pg_type'::regclass, y.oid, 0, y.nspname, NULL, y.typname, y.address, y.oid::bigint, jsonb_build_object(
         'labels', (SELECT jsonb_agg(e.enumlabel ORDER BY e.enumsortorder) FROM pg_enum e WHERE e.enumtypid = y.oid),
         'type', CASE WHEN y.typtype = 'd' THEN format_type(y.typbasetype, y.typtypmod) END,
         'collation', (SELECT format('%I.%I', n.nspname, c.collname) FROM pg_collation c
@@ -135,7 +141,7 @@ SELECT y.kind, 'pg_type'::regclass, y.oid, 0, y.nspname, NULL, y.typname, y.addr
             WHERE y.typtype = 'd' AND c.oid = y.typcollation AND y.typcollation <> b.typcollation),
         'not_null', CASE WHEN y.typtype = 'd' THEN y.typnotnull END,
         'default', CASE WHEN y.typtype = 'd' THEN y.typdefault END,
-        'attributes', (SELECT jsonb_agg(format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod)
+        'attributes', (SELECT jsonb_agg(jsonb_build_array(quote_ident(a.attname), format_type(a.atttypid, a.atttypmod)
             || CASE WHEN a.attcollation <> t.typcollation THEN format(' COLLATE %I.%I', n.nspname, c.collname)
                ELSE '' END) ORDER BY a.attnum)
             FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_collation c ON c.oid = a.attcollation
@@ -153,17 +159,26 @@ SELECT y.kind, 'pg_type'::regclass, y.oid, 0, y.nspname, NULL, y.typname, y.addr
 FROM type y
 UNION ALL
 
--- functions, procedures, aggregates: the name has the arguments, since they tell one from another
+-- functions, procedures, aggregates: the name has the arguments, since they tell one from another; a range type makes
+-- functions of its own, which come and go with it
 SELECT CASE p.prokind WHEN 'p' THEN 'procedure' WHEN 'a' THEN 'aggregate' ELSE 'function' END,
     'pg_proc'::regclass, p.oid, 0, n.nspname, NULL,
     format('%s(%s)', p.proname, pg_get_function_identity_arguments(p.oid)),
-    format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)), 0, jsonb_build_object(
+    format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)), p.oid::bigint, jsonb_build_object(
         'definition', CASE WHEN p.prokind <> 'a' THEN pg_get_functiondef(p.oid) END,
         'result', CASE WHEN p.prokind = 'f' THEN pg_get_function_result(p.oid) END,
-        'aggregate', (SELECT to_jsonb(g) - 'aggfnoid' FROM pg_aggregate g WHERE g.aggfnoid = p.oid
-            AND p.prokind = 'a')),
+        'aggregate', (SELECT jsonb_build_object('SFUNC', g.aggtransfn::text, 'STYPE', format_type(g.aggtranstype, NULL),
+                'FINALFUNC', nullif(g.aggfinalfn::text, '-'), 'COMBINEFUNC', nullif(g.aggcombinefn::text, '-'),
+                'SERIALFUNC', nullif(g.aggserialfn::text, '-'), 'DESERIALFUNC', nullif(g.aggdeserialfn::text, '-'),
+                'INITCOND', quote_literal(g.agginitval), 'MSFUNC', nullif(g.aggmtransfn::text, '-'),
+                'MINVFUNC', nullif(g.aggminvtransfn::text, '-'), 'MFINALFUNC', nullif(g.aggmfinalfn::text, '-'),
+                'MSTYPE', CASE WHEN g.aggmtranstype <> 0 THEN format_type(g.aggmtranstype, NULL) END,
+                'MINITCOND', quote_literal(g.aggminitval), 'PARALLEL', CASE p.proparallel
+                    WHEN 's' THEN 'SAFE' WHEN 'r' THEN 'RESTRICTED' ELSE 'UNSAFE' END)
+            FROM pg_aggregate g WHERE g.aggfnoid = p.oid AND p.prokind = 'a')),
     NULL, NULL, NULL, 'pg_proc'::regclass, p.oid, p.proowner, coalesce(p.proacl, acldefault('f', p.proowner))
 FROM pg_proc p JOIN own n ON n.oid = p.pronamespace
+WHERE NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'i')
 UNION ALL
 
 -- triggers, rules, policies, extended statistics

@@ -11,7 +11,7 @@ from migrations.scram import verifier
 from migrations.settings import Settings
 from migrations.sqlstate import connect_failure, sqlstate
 
-__all__ = ["create", "drop"]
+__all__ = ["connect", "create", "drop", "quoted", "within"]
 
 _MAINTENANCE = "postgres"
 
@@ -33,20 +33,20 @@ async def create(settings: Settings, admin: Dsn | None = None, *, set_password: 
     """
     who = admin or settings.admin or _own(settings.dsn)
     dsn, done = settings.dsn, []
-    connection = await _connect(settings, who)
+    connection = await connect(settings, who)
     try:
         if who.user != dsn.user:
             done += await _ensure_role(connection, dsn, set_password=set_password)
         if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", dsn.database):
-            owner = f" OWNER {_quoted(dsn.user)}" if who.user != dsn.user else ""
-            await connection.execute(f"CREATE DATABASE {_quoted(dsn.database)}{owner}")
+            owner = f" OWNER {quoted(dsn.user)}" if who.user != dsn.user else ""
+            await connection.execute(f"CREATE DATABASE {quoted(dsn.database)}{owner}")
             done.append(f"created database {dsn.database}")
     except asyncpg.PostgresError as error:
         raise _refused(settings, who, "create the database", error) from error
     finally:
         await connection.close()
     if who.user != dsn.user:
-        done += await _ensure_grants(settings, _in(who, dsn.database))
+        done += await _ensure_grants(settings, within(who, dsn.database))
     return tuple(done)
 
 
@@ -58,16 +58,42 @@ async def drop(settings: Settings, admin: Dsn | None = None) -> bool:
 
     """
     who = admin or settings.admin or _own(settings.dsn)
-    connection = await _connect(settings, who)
+    connection = await connect(settings, who)
     try:
         there = await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", settings.dsn.database)
         if there:
-            await connection.execute(f"DROP DATABASE {_quoted(settings.dsn.database)}")
+            await connection.execute(f"DROP DATABASE {quoted(settings.dsn.database)}")
     except asyncpg.PostgresError as error:
         raise _refused(settings, who, "drop the database", error) from error
     finally:
         await connection.close()
     return bool(there)
+
+
+async def connect(settings: Settings, who: Dsn) -> "asyncpg.Connection":
+    """Connect as somebody, for what no migrating connection is needed for.
+
+    Raises:
+        MigrationError: it can't be connected to; the message says why.
+
+    """
+    arguments, patience = who.connect_args(), settings.limits.connect_timeout
+    opened = partial(asyncpg.connect, **arguments, timeout=patience)
+    try:
+        return await attempts(opened, f"{settings.service}: {who.target}", patience)
+    except Exception as error:  # noqa: BLE001 - whatever a driver raises there is explained
+        # without its cause: asyncpg's frames hold the password
+        raise connect_failure(error, settings.service, who, patience) from None
+
+
+def within(dsn: Dsn, database: str) -> Dsn:
+    """Return a DSN that leads to another database of the same server."""
+    return Dsn(dsn.user, database, dsn.hosts, dsn.password, dsn.parameters)
+
+
+def quoted(identifier: str) -> str:
+    """Return an identifier as SQL takes it, whatever is in it."""
+    return '"' + identifier.replace('"', '""') + '"'
 
 
 async def _ensure_role(connection: "asyncpg.Connection", dsn: Dsn, *, set_password: bool) -> list[str]:
@@ -86,8 +112,8 @@ async def _ensure_role(connection: "asyncpg.Connection", dsn: Dsn, *, set_passwo
 
 async def _ensure_grants(settings: Settings, admin: Dsn) -> list[str]:
     """Let the role, and nobody else, create tables: since PostgreSQL 15 that is no longer everybody's right."""
-    role = _quoted(settings.dsn.user)
-    connection = await _connect(settings, admin)
+    role = quoted(settings.dsn.user)
+    connection = await connect(settings, admin)
     try:
         if await connection.fetchval(
             "SELECT has_schema_privilege($1, 'public', 'CREATE') AND NOT EXISTS (SELECT FROM pg_namespace, "
@@ -95,7 +121,7 @@ async def _ensure_grants(settings: Settings, admin: Dsn) -> list[str]:
             settings.dsn.user,
         ):
             return []
-        await connection.execute(f"GRANT CONNECT ON DATABASE {_quoted(settings.dsn.database)} TO {role}")
+        await connection.execute(f"GRANT CONNECT ON DATABASE {quoted(settings.dsn.database)} TO {role}")
         await connection.execute(f"GRANT USAGE, CREATE ON SCHEMA public TO {role}")
         await connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
     except asyncpg.PostgresError as error:
@@ -105,22 +131,8 @@ async def _ensure_grants(settings: Settings, admin: Dsn) -> list[str]:
     return [f"granted CREATE on schema public to {settings.dsn.user}"]
 
 
-async def _connect(settings: Settings, who: Dsn) -> "asyncpg.Connection":
-    arguments, patience = who.connect_args(), settings.limits.connect_timeout
-    connect = partial(asyncpg.connect, **arguments, timeout=patience)
-    try:
-        return await attempts(connect, f"{settings.service}: {who.target}", patience)
-    except Exception as error:  # noqa: BLE001 - whatever a driver raises there is explained
-        # without its cause: asyncpg's frames hold the password
-        raise connect_failure(error, settings.service, who, patience) from None
-
-
 def _own(dsn: Dsn) -> Dsn:
-    return _in(dsn, _MAINTENANCE)
-
-
-def _in(dsn: Dsn, database: str) -> Dsn:
-    return Dsn(dsn.user, database, dsn.hosts, dsn.password, dsn.parameters)
+    return within(dsn, _MAINTENANCE)
 
 
 def _refused(settings: Settings, who: Dsn, what: str, error: asyncpg.PostgresError) -> MigrationError:
@@ -130,7 +142,3 @@ def _refused(settings: Settings, who: Dsn, what: str, error: asyncpg.PostgresErr
     if sqlstate(error) == "55006":
         return UsageError(f"{where}: somebody is connected to it. Stop the service, and run the command again.")
     return MigrationError(f"{where}: {error}.")
-
-
-def _quoted(identifier: str) -> str:
-    return '"' + identifier.replace('"', '""') + '"'

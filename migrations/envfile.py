@@ -27,6 +27,7 @@ KEYS: Mapping[str, str | None] = {
     "DATABASE_PASSWORD": None,
     "DATABASE_PASSWORD_FILE": None,
     "DATABASE_ADMIN_DSN": None,
+    "DATABASE_SCRATCH_DSN": None,
     "MIGRATIONS_VERSION_TABLE": None,
     "MIGRATIONS_SEARCH_PATH": "public",
     "MIGRATIONS_CONNECT_TIMEOUT": "10s",

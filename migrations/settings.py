@@ -48,6 +48,7 @@ class Settings:
     limits: Limits
     edited: Literal["refuse", "warn"] = "refuse"
     admin: Dsn | None = None
+    scratch: Dsn | None = None
 
     @property
     def target(self) -> str:
@@ -66,7 +67,8 @@ def load(service: Service, environment: Mapping[str, str] | None = None) -> Sett
     return Settings(
         service=service,
         dsn=_dsn(service, found),
-        admin=_admin(found),
+        admin=_other(found, "DATABASE_ADMIN_DSN"),
+        scratch=_other(found, "DATABASE_SCRATCH_DSN"),
         version_table=_version_table(service, found),
         search_path=_first(found, "MIGRATIONS_SEARCH_PATH").value,
         limits=_limits(found),
@@ -179,8 +181,8 @@ def _password(secret: Setting) -> str:
         raise ConfigurationError(f"{secret.origin}: DATABASE_PASSWORD_FILE can't be read: {reason}.") from None
 
 
-def _admin(found: Mapping[str, tuple[Setting, ...]]) -> Dsn | None:
-    settings = found["DATABASE_ADMIN_DSN"]
+def _other(found: Mapping[str, tuple[Setting, ...]], key: str) -> Dsn | None:
+    settings = found[key]
     return _parsed(settings[0]) if settings else None
 
 

@@ -138,7 +138,7 @@ def test_the_facts_of_a_column_are_those_that_can_differ(dsn):
 def test_the_facts_of_types_keep_the_order_of_labels_and_attributes(dsn):
     found = objects(dsn)
     assert one(found, "enum", "mood").facts["labels"] == ["sad", "happy"]
-    assert one(found, "composite type", "pair").facts["attributes"] == ["low integer", "high numeric(5,2)"]
+    assert one(found, "composite type", "pair").facts["attributes"] == [["low", "integer"], ["high", "numeric(5,2)"]]
     domain = one(found, "domain", "email").facts
     assert (domain["type"], domain["not_null"], domain["default"]) == (
         "character varying(320)",

@@ -1,0 +1,94 @@
+"""db.drift: what was changed in a database past its history."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+
+from migrations.cli import console
+from migrations.cli.task import SERVICES, SIGNALS, run, selected, task
+from migrations.errors import DifferenceError, MigrationError, gravest
+
+if TYPE_CHECKING:
+    from migrations.drifting import Drift
+
+__all__ = ["drift"]
+
+
+@task(
+    iterable=["service"],
+    help={
+        "service": SERVICES,
+        "grants": "Compare owners and privileges, too.",
+        "json": "Print JSON, for another program.",
+    },
+)
+def drift(_: Context, service: list[str], grants: bool = False, json: bool = False) -> None:
+    """Compare databases with replayed histories; exit code 3 if they differ."""
+    from migrations import drifting, settings
+
+    chosen = selected(service)
+    settings.load_many(chosen)
+    found: list[Drift] = []
+    errors: list[MigrationError] = []
+    for one in chosen:
+        try:
+            with _quietly():
+                found.append(run(drifting.drift(one, grants=grants)))
+        except MigrationError as error:
+            if error.exit_code > SIGNALS:
+                raise
+            console.note(str(error))
+            errors.append(error)
+            continue
+        if not json:
+            _tell(found[-1])
+    if json:
+        console.result_json([{**asdict(one), "revisions": list(one.revisions)} for one in found])
+    for told in found:
+        if told.pending:
+            console.note(_behind(told))
+        if told.differences:
+            errors.append(DifferenceError(f"{told.service}: {_count(told)}. {_MEND}"))
+            console.note(str(errors[-1]))
+    if errors:
+        raise Exit("" if len(chosen) == 1 else f"{len(errors)} of {len(chosen)} services need a look.",
+                   code=gravest(errors))  # fmt: skip
+
+
+_MEND = "Run the SQL, or write a revision for what is to stay."
+
+
+def _tell(found: "Drift") -> None:
+    for one in found.differences:
+        console.result(f"{found.service}: {one}")
+    if not found.differences:
+        console.result(f"{found.service}: {found.target} is as its history says")
+
+
+def _behind(found: "Drift") -> str:
+    at = ", ".join(found.revisions) or "base"
+    return f"{found.service}: {found.target} is behind head by {found.pending}; it was compared at its revision, {at}."
+
+
+def _count(found: "Drift") -> str:
+    return f"{len(found.differences)} difference{'' if len(found.differences) == 1 else 's'}"
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Leave out the lines of the replay, which looks like an upgrade of the service's own database."""
+    loggers = [logging.getLogger(name) for name in ("alembic", "migrations")]
+    levels = [one.level for one in loggers]
+    if logging.getLogger().level != logging.DEBUG:
+        for one in loggers:
+            one.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for one, level in zip(loggers, levels, strict=True):
+            one.setLevel(level)

@@ -1,0 +1,24 @@
+"""Fixtures: the shop, upgraded to head."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+import migrations
+from migrations.dsn import Dsn
+from migrations.postgres import Server
+from tests.conftest import wait
+from tests.drift.tools import FIRST, MODELS, SECOND, Shop, inside, may_create, scratches, write_history
+from tests.monorepo import Monorepo
+
+
+@pytest.fixture
+def shop(server: Server, database: Callable[..., Dsn], monorepo: Monorepo) -> Iterator[Shop]:
+    """One service at head, whose role may create databases; no scratch database is left after the test."""
+    before = scratches(server)
+    dsn = may_create(server, database())
+    service = monorepo.service("shop", MODELS.format(schema=None), dsn)
+    write_history(monorepo, "shop", FIRST, SECOND)
+    wait(migrations.upgrade(service))
+    yield Shop(monorepo, service, dsn, inside(server, dsn))
+    assert scratches(server) == before
