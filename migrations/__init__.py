@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from migrations.authoring import Check, check, merge, revision
     from migrations.commands import Outcome, current, downgrade, history, sql, stamp, upgrade
     from migrations.discovery import Service, discover, find
-    from migrations.entries import Entry
     from migrations.drifting import Drift, drift
+    from migrations.entries import Entry
     from migrations.errors import MigrationError
     from migrations.fleet import Status, status
     from migrations.holdings import Owners, owners

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from migrations.catalog import Catalog, Object
+from migrations.database import quoted
 from migrations.mending import Change, changes, create, drop, privilege_changes
 
 __all__ = ["Difference", "compare"]
@@ -75,7 +76,7 @@ def compare(
     for one in here.by_key.values():
         twin = there.by_key.get(one.key)
         if (twin is None or _is_made_otherwise(one, twin)) and _is_surplus(one, here, there, sees):
-            found.append((_dropping(one), _surplus(one, here)))
+            found.append((_dropping(one), _surplus(one, here, there)))
     return tuple(difference for _, difference in sorted(found, key=lambda each: (each[0], each[1].name)))
 
 
@@ -141,9 +142,32 @@ def _missing(one: Object, there: Catalog) -> Difference:
     return Difference(one.kind, _name(one), "is in the history, and not here", sql, note)
 
 
-def _surplus(one: Object, here: Catalog) -> Difference:
+def _surplus(one: Object, here: Catalog, there: Catalog) -> Difference:
     note = _LOSES if one.kind in ("table", "column", "sequence") else None
+    if renamed := _renamed(one, here, there):
+        note = f"{_LOSES} If it was only renamed, run this instead: {renamed}"
     return Difference(one.kind, _name(one), "is here, and not in the history", drop(one, here), note)
+
+
+def _renamed(one: Object, here: Catalog, there: Catalog) -> str | None:
+    """Return the SQL that gives back a column or table its name, where exactly one that is missing is just like it."""
+    if one.kind == "column":
+        alter = f"ALTER TABLE {here.on(one)} RENAME COLUMN {one.address}"
+        table = here.parent(one)
+        rivals = there.parts(table, "column") if table else []
+        like = [other for other in rivals if other.facts == one.facts]
+    elif one.kind == "table":
+        alter = f"ALTER TABLE {one.address} RENAME"
+        tables = [other for other in there.by_key.values() if other.kind == "table" and other.schema == one.schema]
+        like = [other for other in tables if _columns(other, there) == _columns(one, here)]
+    else:
+        return None
+    gone = [other for other in like if other.key not in here.by_key]
+    return f"{alter} TO {quoted(gone[0].name)};" if len(gone) == 1 else None
+
+
+def _columns(table: Object, catalog: Catalog) -> list[tuple[str, object]]:
+    return [(column.name, column.facts["type"]) for column in catalog.parts(table, "column")]
 
 
 def _difference(one: Object, change: Change) -> Difference:

@@ -52,7 +52,15 @@ ORDER = [
     *("applier", "commands", "authoring", "rebasing", "passthrough", "fleet", "database", "safe"),
     *("postgres.account", "postgres.binaries", "postgres.cluster", "postgres.supervisor", "postgres.throwaway"),
     *("postgres", "local"),
-    *("mending.line", "mending.change", "mending.create", "mending.columns", "mending.parts", "mending.privileges"),
+    *(
+        "mending.line",
+        "mending.change",
+        "mending.definition",
+        "mending.create",
+        "mending.columns",
+        "mending.parts",
+        "mending.privileges",
+    ),
     *("mending.wholes", "mending", "comparison", "scratch", "playground", "replay", "drifting", ""),
     *("cli", "cli.console", "cli.annotations", "cli.task"),
     *(

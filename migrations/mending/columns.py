@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 from migrations.catalog import Object
 from migrations.mending.change import Change, Pair
-from migrations.mending.create import column_definition, comment, create
+from migrations.mending.create import comment, create
+from migrations.mending.definition import column_definition
 from migrations.mending.line import literal
 
 __all__ = ["column_changes", "setval"]

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from migrations.mending.change import ANOTHER, Change, Pair
-from migrations.mending.create import create, drop, sequence_options
+from migrations.mending.create import create, drop
+from migrations.mending.definition import sequence_options
 
 __all__ = [
     "constraint_changes",

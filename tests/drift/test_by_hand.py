@@ -204,7 +204,8 @@ CASES: dict[str, tuple[list[str], str]] = {
         ],
         (
             "enum state has the labels paid here, open, paid, shipped in the history: "
-            "ALTER TYPE public.state ADD VALUE 'open' BEFORE 'paid'; ALTER TYPE public.state ADD VALUE 'shipped' AFTER 'paid';"
+            "ALTER TYPE public.state ADD VALUE 'open' BEFORE 'paid'; "
+            "ALTER TYPE public.state ADD VALUE 'shipped' AFTER 'paid';"
         ),
     ),
     "an enum's label that was renamed": (

@@ -58,6 +58,26 @@ def test_what_no_sql_can_mend_says_what_to_do(shop):
     assert "PostgreSQL can neither take a label away nor move one." in str(found)
 
 
+@pytest.mark.parametrize(
+    ("by_hand", "renames"),
+    [
+        (
+            "ALTER TABLE customers RENAME COLUMN score TO points",
+            'ALTER TABLE public.customers RENAME COLUMN points TO "score";',
+        ),
+        ("ALTER TABLE orders RENAME TO purchases", 'ALTER TABLE public.purchases RENAME TO "orders";'),
+    ],
+    ids=["column", "table"],
+)
+def test_what_was_renamed_by_hand_can_be_renamed_back_instead_of_dropped(shop, by_hand, renames):
+    shop.by_hand("INSERT INTO customers (email, score) VALUES ('a', 7)", by_hand)
+    notes = [one.note for one in shop.drift().differences if one.note and "renamed" in one.note]
+    assert notes == [f"This loses what is in it. If it was only renamed, run this instead: {renames}"]
+    shop.by_hand(renames)
+    assert shop.drift().differences == ()
+    assert query(shop.dsn, "SELECT score FROM customers")[0][0] == 7
+
+
 def test_an_invalid_index_is_seen_and_built_again(shop):
     shop.by_hand("INSERT INTO customers (email) VALUES ('a')", "INSERT INTO orders (customer) VALUES (1)")
     query(shop.admin, "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_orders_customer'::regclass")

@@ -101,6 +101,39 @@ def test_a_service_leaves_its_siblings_in_a_shared_database_alone(service, datab
     assert _but_version_table(service, catalog(dsn)) == before
 
 
+@pytest.mark.parametrize("service", SERVICES, ids=str)
+def test_a_database_is_as_its_history_says_also_after_going_down_and_up(service, database, at, server):
+    dsn = database()
+    query(server.admin, f'ALTER ROLE "{dsn.user}" CREATEDB')
+    at(service, dsn)
+    wait(migrations.upgrade(service))
+    assert wait(migrations.drift(service)).differences == ()
+    wait(migrations.downgrade(service, "base"))
+    assert wait(migrations.drift(service)).differences == ()
+    for revision in reversed(wait(migrations.history(service)).revisions):
+        wait(migrations.upgrade(service, revision.revision))
+        wait(migrations.downgrade(service, "-1"))
+        wait(migrations.upgrade(service, revision.revision))
+    found = wait(migrations.drift(service))
+    assert (found.pending, found.differences) == (0, ())
+
+
+@pytest.mark.parametrize("service", SHARING, ids=str)
+def test_a_shared_database_is_as_the_history_of_each_service_says(service, database, at, server):
+    siblings = [other for other in SHARING if DATABASES[other] == DATABASES[service]]
+    dsn = database()
+    for sibling in siblings:
+        own = dsn if sibling == siblings[0] else database(shared=dsn)
+        query(server.admin, f'ALTER ROLE "{own.user}" CREATEDB')
+        at(sibling, own)
+        wait(migrations.upgrade(sibling))
+    assert wait(migrations.drift(service)).differences == ()
+    query(dsn, "CREATE TABLE nobodys (id integer)")
+    assert [str(one) for one in wait(migrations.drift(service)).differences] == [
+        "table nobodys is here, and not in the history: DROP TABLE public.nobodys; -- This loses what is in it."
+    ]
+
+
 def test_the_server_is_of_the_version_that_was_asked_for(server):
     assert query(server.admin, "SHOW server_version_num")[0][0].startswith(server.version)
 
