@@ -74,7 +74,8 @@ def _generated(pair: Pair, table: str) -> Change:
     whole = pair.history.parent(pair.there)
     word = re.compile(rf"(?<!\w){re.escape(pair.there.address)}(?!\w)")
     for index in pair.history.parts(whole, "index") if whole else ():
-        if "constraint" not in index.facts and word.search(index.facts["definition"].partition(" ON ")[2]):
+        falls = index.key in pair.catalog.by_key and "constraint" not in index.facts
+        if falls and word.search(index.facts["definition"].partition(" ON ")[2]):
             again = create(index, pair.history) or ""
             parts.append(re.sub(r" INDEX (CONCURRENTLY )?", lambda m: f"{m[0]}IF NOT EXISTS ", again, count=1))
     if pair.there.comment is not None:

@@ -79,7 +79,8 @@ def view_changes(pair: Pair) -> Iterator[Change]:
         # columns may only be added at the end (documentation, CREATE VIEW)
         yield Change(ANOTHER, again.replace("CREATE VIEW", "CREATE OR REPLACE VIEW", 1))
         return
-    parts = pair.history.parts(pair.there, "index", "trigger", "rule")
+    # what falls with the view; what was missing before has a line of its own
+    parts = [p for p in pair.history.parts(pair.there, "index", "trigger", "rule") if p.key in pair.catalog.by_key]
     texts = [drop(pair.here, pair.catalog), again, *(create(part, pair.history) or "" for part in parts)]
     columns = pair.history.parts(pair.there, "column")
     texts += [comment(column, pair.history) for column in columns if column.comment is not None]

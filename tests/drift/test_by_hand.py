@@ -96,6 +96,13 @@ CASES: dict[str, tuple[list[str], str]] = {
         ],
         "column customers.doubled has the expression (score * 3) STORED here, (score * 2) STORED in the history: ",
     ),
+    "an expression that was changed, and its index is gone": (
+        [
+            "ALTER TABLE customers DROP COLUMN doubled",
+            "ALTER TABLE customers ADD doubled integer GENERATED ALWAYS AS (score * 3) STORED",
+        ],
+        "index ix_customers_doubled is in the history, and not here: ",
+    ),
     "an expression that the history doesn't have": (
         [
             "ALTER TABLE orders DROP COLUMN placed",
