@@ -5,14 +5,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from migrations import settings as settings_module
-from migrations.access import access
+from migrations.access import Access, access
+from migrations.attribution import attribute
 from migrations.catalog import Key, Object, read
 from migrations.comparison import Difference, compare
 from migrations.discovery import Service
 from migrations.envfile import KEYS
 from migrations.errors import LockNotObtainedError, MigrationError
+from migrations.holdings import claimants
 from migrations.local import admin_for
-from migrations.metadata import Claims, assemble, claims, schema_of, siblings
+from migrations.locks import gate
+from migrations.metadata import Claims, assemble, schema_of, siblings
 from migrations.playground import playground
 from migrations.replay import replay
 from migrations.revisions import read as read_history
@@ -66,40 +69,41 @@ async def drift(service: str | Service, *, grants: bool = False) -> Drift:
         live = await read(session.connection)
         if await session.applied() != revisions:
             raise LockNotObtainedError(f"{history.service}: {way.target} was upgraded meanwhile. Run it again.")
-    view = _View(history.service)
-    told = await _Replays(way.settings, revisions).compared(live, view, grants=grants)
+    view = await _View.of(way, live)
+    told = await _Replay(way.settings, revisions).compared(live, view, grants=grants)
     return Drift(str(history.service), way.target, revisions, len(history.pending(revisions)), told)
 
 
+@dataclass(frozen=True, slots=True)
 class _View:
     """What a service sees of what stands by itself and isn't in its history: what it claims, or nobody does."""
 
-    def __init__(self, service: Service) -> None:
-        own = Claims.of(assemble(service))
-        theirs = claims(siblings(service)).values()
-        self._tables = {_key(*table) for one in theirs for table in one.tables - own.tables}
-        self._enums = {_key(*enum) for one in theirs for enum in one.enums - own.enums}
-        self._schemas = {_key(*table)[0] for table in own.tables} | {_DEFAULT_SCHEMA}
-        self.hidden: frozenset[Key] = frozenset()
-        self.surplus: list[Object] = []
+    schemas: frozenset[str]
+    hidden: frozenset[tuple[str, str, str]]
+
+    @classmethod
+    async def of(cls, way: Access, live: tuple[Object, ...]) -> "_View":
+        """Ask the models and histories of all that share the database."""
+        async with gate():
+            owned = attribute(live, claimants(way))
+        own = Claims.of(assemble(way.service))
+        schemas = {schema or _DEFAULT_SCHEMA for schema, _ in own.tables} | {_DEFAULT_SCHEMA}
+        theirs = (one for one in owned if one.owner and way.service.name not in one.owner.split(", "))
+        return cls(frozenset(schemas), frozenset((one.kind, one.schema, one.name) for one in theirs))
 
     def sees(self, one: Object) -> bool:
-        """Whether an object counts; it is remembered if so."""
-        found = (
-            (one.kind == "extension" or one.schema in self._schemas)
+        """Whether an object counts."""
+        return (
+            (one.kind == "extension" or one.schema in self.schemas)
             and one.kind != "schema"
-            and one.key not in self.hidden
+            and (one.kind, one.schema, one.name) not in self.hidden
             and not one.name.startswith(_BOOKKEEPING)
-            and (one.schema, one.name) not in (self._enums if one.kind == "enum" else self._tables)
         )
-        if found:
-            self.surplus.append(one)
-        return found
 
 
 @dataclass(frozen=True, slots=True)
-class _Replays:
-    """The replays of one comparison: of the service alone, and with its siblings where that says more."""
+class _Replay:
+    """The replay of one comparison: of the service alone, or with the siblings that it can't do without."""
 
     settings: Settings
     revisions: tuple[str, ...]
@@ -108,22 +112,12 @@ class _Replays:
         service, theirs = self.settings.service, _sharing(self.settings)
         try:
             made = await self._made({service: self.revisions}, {})
-            alone = True
         except MigrationError as error:
             # a foreign key into a sibling's table needs that table
             if error.exit_code != MigrationError.exit_code or not theirs:
                 raise
             made = await self._made({service: self.revisions, **await _revisions(theirs)}, theirs)
-            alone = False
-        view.hidden = frozenset(key for key, (maker, _) in made.items() if maker != service)
-        own = self._own(made)
-        found = compare(live, own, view.sees, grants=grants)
-        if not (alone and view.surplus and theirs):
-            return found
-        # the models of a sibling claim its tables and enums; its functions and views only its history knows
-        everything = await self._made({service: self.revisions, **await _revisions(theirs)}, theirs)
-        view.hidden = frozenset(key for key, (maker, _) in everything.items() if maker != service)
-        return compare(live, own, view.sees, grants=grants)
+        return compare(live, self._own(made), view.sees, grants=grants)
 
     async def _made(
         self, revisions: Mapping[Service, tuple[str, ...]], theirs: Mapping[Service, Settings]
@@ -172,7 +166,3 @@ async def _revisions(services: Mapping[Service, Settings]) -> dict[Service, tupl
         async with connect(history, way) as session:
             found[service] = await session.applied()
     return {service: revisions for service, revisions in found.items() if revisions}
-
-
-def _key(schema: str | None, name: str) -> tuple[str, str]:
-    return schema or _DEFAULT_SCHEMA, name

@@ -16,7 +16,7 @@ from migrations.settings import Settings, load_many, version_table
 from migrations.sharing import default_schema, sharing
 from migrations.survey import claimed, refuse_two_claimants
 
-__all__ = ["Owned", "Owners", "owners"]
+__all__ = ["Owned", "Owners", "claimants", "owners"]
 
 _AT_ONCE = 8
 """Connections that are open at the same time."""
@@ -79,7 +79,7 @@ async def owners(services: Sequence[Service], *, database: str | None = None) ->
                 continue
             try:
                 async with gate():
-                    found = attribute(objects, _claimants(way))
+                    found = attribute(objects, claimants(way))
             except MigrationError as error:
                 return Owners(group.database, names, way.target, errors=(*errors, error))
             return Owners(group.database, names, way.target, found, tuple(errors))
@@ -88,7 +88,13 @@ async def owners(services: Sequence[Service], *, database: str | None = None) ->
     return [*await asyncio.gather(*(look(group) for group in chosen)), *failed]
 
 
-def _claimants(way: Access) -> list[Claimant]:
+def claimants(way: Access) -> list[Claimant]:
+    """Return the services that share a database, with what each claims. The caller holds the gate.
+
+    Raises:
+        ConfigurationError: the models of one can't be assembled, or two of them claim one object.
+
+    """
     schemas = {way.service: default_schema(way.service), **{one.service: one.schema for one in sharing(way)}}
     sure = {way.service, *(one.service for one in sharing(way) if one.certain)}
     found = [
