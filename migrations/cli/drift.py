@@ -28,7 +28,7 @@ __all__ = ["drift"]
     },
 )
 def drift(_: Context, service: list[str], grants: bool = False, json: bool = False) -> None:
-    """Compare databases with replayed histories; exit code 3 if they differ."""
+    """Compare databases with replayed histories; 3 if they differ."""
     from migrations import drifting, settings
 
     chosen = selected(service)
