@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from migrations.planning import Plan, plan
     from migrations.rebasing import Rebased, rebase
     from migrations.revisions import History, Revision
+    from migrations.rollout import News, Result, upgrade_all
     from migrations.waiting import Answer, wait
 
 __all__ = [
@@ -28,10 +29,12 @@ __all__ = [
     "Entry",
     "History",
     "MigrationError",
+    "News",
     "Outcome",
     "Owners",
     "Plan",
     "Rebased",
+    "Result",
     "Revision",
     "Service",
     "Status",
@@ -52,6 +55,7 @@ __all__ = [
     "stamp",
     "status",
     "upgrade",
+    "upgrade_all",
     "wait",
 ]
 
@@ -68,6 +72,7 @@ _HOMES = {
     "planning": ("Plan", "plan"),
     "rebasing": ("Rebased", "rebase"),
     "revisions": ("History", "Revision"),
+    "rollout": ("News", "Result", "upgrade_all"),
     "waiting": ("Answer", "wait"),
 }
 

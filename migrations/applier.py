@@ -18,28 +18,14 @@ from migrations.errors import ContentionError, MigrationError, ResultError, Unre
 from migrations.guard import Guard
 from migrations.ledger import Ledger
 from migrations.locks import gate, lock
+from migrations.outcome import Outcome, Step
 from migrations.preflight import cleared
 from migrations.revisions import History
 from migrations.session import Session, connect
 
-__all__ = ["Outcome", "Step", "Work", "apply"]
+__all__ = ["Work", "apply"]
 
 log = logging.getLogger(__name__)
-
-Step = Callable[[str, int, int], None]
-"""Told after each revision: its id, its number from 1, and how many there are."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a command did to one service's database. ``seconds`` is the time it took, waiting included."""
-
-    service: str
-    target: str
-    before: tuple[str, ...]
-    after: tuple[str, ...]
-    applied: tuple[str, ...]
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,14 @@ from alembic.util import CommandError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from migrations.access import access
-from migrations.applier import Outcome, Step, Work, apply
+from migrations.applier import Work, apply
 from migrations.discovery import Service
 from migrations.edited import Policy
 from migrations.errors import MigrationError, UsageError
 from migrations.guard import EDITED, Guard, classes
 from migrations.locks import gate
 from migrations.metadata import assemble
+from migrations.outcome import Outcome, Step
 from migrations.revisions import History, Revision, config, read
 from migrations.session import connect
 from migrations.settings import Limits, version_table

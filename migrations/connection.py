@@ -1,8 +1,5 @@
 """One connection for a migration: the engine, and its session settings as startup parameters."""
 
-import getpass
-import os
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -17,11 +14,9 @@ from migrations.dsn import Dsn
 from migrations.pooler import is_foreign, is_pooled, make_sure, refused
 from migrations.settings import Limits, Settings
 from migrations.sqlstate import connect_failure
+from migrations.startup import APPLICATION, connect_arguments, session_settings, timeouts
 
 __all__ = ["APPLICATION", "adopt", "connect", "engine"]
-
-APPLICATION = "migrations"
-"""What the ``application_name`` of every migrating connection begins with."""
 
 _TRANSACTION_TIMEOUT_SINCE = 17
 _SET = text("SELECT set_config(:key, :value, false)")
@@ -37,8 +32,8 @@ def engine(settings: Settings, *, bare: bool = False) -> AsyncEngine:
         bare: without the startup parameters, of which a pooler understands few.
 
     """
-    arguments = {**settings.dsn.connect_args(), "timeout": _timeout(settings)}
-    arguments["server_settings"] = {} if bare else _session_settings(settings)
+    arguments = connect_arguments(settings)
+    arguments["server_settings"] = {} if bare else session_settings(settings)
     return create_async_engine(settings.dsn.url, poolclass=NullPool, hide_parameters=True, connect_args=arguments)
 
 
@@ -89,7 +84,7 @@ async def adopt(
         await connection.execution_options(isolation_level="READ COMMITTED")
         if await is_pooled(connection):
             await make_sure(connection, caller, where, limits.connect_timeout)
-        for key, value in _timeouts(limits).items():
+        for key, value in timeouts(limits).items():
             await connection.execute(_SET, {"key": key, "value": value})
         await connection.commit()
         yield connection
@@ -137,7 +132,7 @@ async def _settle(connection: AsyncConnection, settings: Settings) -> None:
     where = f"{settings.service}: {settings.target}"
     try:
         have: dict[str, tuple[str, str]] = {}
-        for key, value in _session_settings(settings).items():
+        for key, value in session_settings(settings).items():
             asked = await connection.scalar(_SET, {"key": key, "value": value})
             await connection.commit()
             have[key] = str(asked), str(await connection.scalar(text("SELECT current_setting(:key)"), {"key": key}))
@@ -151,27 +146,3 @@ async def _settle(connection: AsyncConnection, settings: Settings) -> None:
 
 def _timeout(settings: Settings) -> float:
     return settings.dsn.connect_timeout or settings.limits.connect_timeout
-
-
-def _timeouts(limits: Limits) -> dict[str, str]:
-    return {
-        "lock_timeout": f"{limits.lock_timeout * 1000:.0f}",
-        "statement_timeout": f"{limits.statement_timeout * 1000:.0f}",
-        "idle_in_transaction_session_timeout": f"{limits.idle_timeout * 1000:.0f}",
-    }
-
-
-def _session_settings(settings: Settings) -> dict[str, str]:
-    user = getpass.getuser() if os.environ.get("USER") or os.environ.get("LOGNAME") else "?"
-    return {
-        "application_name": f"{APPLICATION} {settings.service} {user}@{socket.gethostname()}"[:63],
-        "search_path": f"{settings.search_path}, pg_temp",
-        "idle_session_timeout": "0",
-        # the server notices within 2 s that we are gone, and stops the statement that it ran for us
-        "client_connection_check_interval": "2000",
-        "tcp_keepalives_idle": "5",
-        "tcp_keepalives_interval": "5",
-        "tcp_keepalives_count": "3",
-        **_timeouts(settings.limits),
-        **settings.dsn.server_settings,
-    }

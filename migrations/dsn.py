@@ -63,8 +63,12 @@ class Dsn:
     @property
     def identity(self) -> tuple[object, ...]:
         """What is equal for two DSNs of one database, whoever connects and by whichever name of this machine."""
-        places = {("localhost" if host in _LOCAL else host.lower(), port) for host, port in self.hosts}
-        return (frozenset(places), self.database)
+        return (self.server, self.database)
+
+    @property
+    def server(self) -> frozenset[tuple[str, int]]:
+        """What is equal for two DSNs of one server."""
+        return frozenset(("localhost" if host in _LOCAL else host.lower(), port) for host, port in self.hosts)
 
     @property
     def is_local(self) -> bool:

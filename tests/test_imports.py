@@ -26,6 +26,7 @@ ORDER = [
         "pooler",
         "scram",
     ),
+    *("startup", "outcome", "headers", "declared", "scan", "crew"),
     *("connection", "access", "sharing", "locks", "contention", "applied", "aftermath", "catalog"),
     *("models", "metadata", "references", "sqltext", "made", "ownership", "options", "env"),
     *(
@@ -49,7 +50,7 @@ ORDER = [
         "guard",
     ),
     *("preflight", "ledger", "edited", "waiting", "doctor"),
-    *("applier", "commands", "authoring", "rebasing", "passthrough", "fleet", "database", "safe"),
+    *("applier", "commands", "authoring", "rebasing", "passthrough", "rollout", "fleet", "database", "safe"),
     *("postgres.account", "postgres.binaries", "postgres.cluster", "postgres.supervisor", "postgres.throwaway"),
     *("postgres", "local"),
     *(
@@ -62,7 +63,7 @@ ORDER = [
         "mending.privileges",
     ),
     *("mending.wholes", "mending", "comparison", "scratch", "playground", "replay", "drifting", ""),
-    *("cli", "cli.console", "cli.annotations", "cli.task"),
+    *("cli", "cli.console", "cli.annotations", "cli.board", "cli.task", "cli.limits", "cli.upgrade"),
     *(
         "cli.apply",
         "cli.author",

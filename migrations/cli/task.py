@@ -7,7 +7,8 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
 
 from invoke.exceptions import Exit
@@ -19,7 +20,19 @@ from migrations.discovery import Service, find, select
 from migrations.duration import seconds
 from migrations.errors import ConfigurationError, MigrationError, UsageError
 
-__all__ = ["SERVICE", "SERVICES", "SIGNALS", "duration", "exactly_one", "run", "selected", "task"]
+__all__ = [
+    "SERVICE",
+    "SERVICES",
+    "SIGNALS",
+    "StoppedError",
+    "duration",
+    "exactly_one",
+    "number",
+    "run",
+    "selected",
+    "signals",
+    "task",
+]
 
 T = TypeVar("T")
 
@@ -103,6 +116,19 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
         raise
 
 
+@contextmanager
+def signals() -> Iterator[list[int]]:
+    """Collect SIGINT, SIGTERM and SIGHUP while the block runs, instead of being ended by them."""
+    received: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {one: signal.signal(one, lambda number, _: received.append(number)) for one in numbers}
+    try:
+        yield received
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
 def _end_at_once(number: int) -> NoReturn:
     """End the process without waiting for anything; the server notices that we are gone, and rolls back."""
     console.note(
@@ -119,6 +145,13 @@ def duration(text: str, option: str, *, zero: bool = True) -> float:
         return seconds(text, option, zero=zero)
     except ConfigurationError as error:
         raise UsageError(str(error)) from None
+
+
+def number(text: str, option: str, least: int = 1) -> int:
+    """Return a whole number that was typed."""
+    if not text.isdecimal() or int(text) < least:
+        raise UsageError(f"{option} {text!r}: a whole number is needed, {least} or more.")
+    return int(text)
 
 
 def selected(names: list[str]) -> tuple[Service, ...]:

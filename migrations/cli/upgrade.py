@@ -1,0 +1,135 @@
+"""db.upgrade: one service here, many in worker processes."""
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+
+from migrations.cli import console
+from migrations.cli.board import Board
+from migrations.cli.limits import LIMITS, SQL, asked_limits, own_limits, said
+from migrations.cli.task import SERVICES, StoppedError, number, run, selected, signals, task
+from migrations.discovery import find
+from migrations.errors import MigrationError, UsageError, gravest
+
+if TYPE_CHECKING:
+    from migrations.discovery import Service
+    from migrations.outcome import Outcome
+    from migrations.rollout import Result
+
+__all__ = ["upgrade"]
+
+
+@task(
+    iterable=["service", "allow"],
+    help={
+        "service": SERVICES,
+        "allow": "Allow destructive revisions where the target isn't local, or edited files; may be repeated.",
+        "revision": "Where to: head, a revision's id or its beginning, or +1 for one step.",
+        "sql": SQL,
+        "jobs": "How many services at once at most; by default two for each core, up to 8.",
+        "fail_fast": "Start no other service after one has failed.",
+        "canary": "A service that goes first and alone; if it fails, no other is started.",
+        **LIMITS,
+    },
+)
+def upgrade(
+    _: Context,
+    service: list[str],
+    allow: list[str],
+    revision: str = "head",
+    sql: bool = False,
+    jobs: str = "",
+    fail_fast: bool = False,
+    canary: str = "",
+    lock_wait: str = "",
+    lock_timeout: str = "",
+    statement_timeout: str = "",
+) -> None:
+    """Upgrade the databases of services to head or a revision."""
+    from migrations import settings
+
+    services = selected(service)
+    asked = asked_limits(lock_wait, lock_timeout, statement_timeout)
+    at_once = number(jobs, "--jobs") if jobs else None
+    first = _canary(canary, services)
+    if allow:
+        from migrations import guard
+
+        guard.classes(allow)
+    if sql:
+        _print_sql(services, revision)
+        return
+    if revision != "head" and len(services) > 1:
+        raise UsageError(f"--revision {revision} is of one service's history. Name that one with --service.")
+    settings.load_many(services)
+    if len(services) == 1:
+        console.result(said(_upgrade_one(services[0], revision, asked, allow)))
+        return
+    from migrations.rollout import upgrade_all
+
+    if logging.getLogger().level != logging.DEBUG:
+        # the board tells of each revision, with the name of its service
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+    with signals() as received, Board([one.name for one in services]) as board:
+
+        def stop() -> int:
+            board.draw()  # it is asked often enough
+            return len(received)
+
+        results = upgrade_all(
+            services,
+            jobs=at_once,
+            overrides=asked,
+            allow=allow,
+            fail_fast=fail_fast,
+            canary=first,
+            tell=board.tell,
+            stop=stop,
+        )
+    _sum_up(results, received)
+
+
+def _canary(name: str, services: Sequence["Service"]) -> "Service | None":
+    canary = find(name) if name else None
+    if canary is not None and canary not in services:
+        raise UsageError(f"--canary {canary} isn't one of the services to upgrade.")
+    return canary
+
+
+def _print_sql(services: Sequence["Service"], revision: str) -> None:
+    from migrations import commands
+
+    for chosen in services:
+        console.result(run(commands.sql(chosen, revision)).rstrip())
+
+
+def _upgrade_one(service: "Service", revision: str, asked: dict[str, float], allow: list[str]) -> "Outcome":
+    from migrations.scan import outcome_at_head
+    from migrations.settings import load
+
+    if revision == "head":
+        found = run(outcome_at_head(load(service)))
+        if found is not None:
+            return found
+    from migrations import commands
+
+    return run(commands.upgrade(service, revision, limits=own_limits(service, asked), allow=allow))
+
+
+def _sum_up(results: Sequence["Result"], received: Sequence[int]) -> None:
+    """Print a line for each service, and end with the gravest code."""
+    for result in results:
+        console.result(said(result.outcome) if result.outcome else f"{result.service}: {result.state}")
+    if received:
+        unknown = [result.service for result in results if result.state == "unknown"]
+        if unknown:
+            console.note(
+                f"Ended before the server answered: the state of {', '.join(unknown)} is unknown. Run `inv db.current`."
+            )
+        raise StoppedError(received[0])
+    errors: list[MigrationError] = [result.error for result in results if result.error]
+    if errors:
+        raise Exit(f"{len(errors)} of {len(results)} services failed.", code=gravest(errors))
