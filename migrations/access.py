@@ -13,7 +13,7 @@ from migrations.discovery import Service
 from migrations.errors import MigrationError
 from migrations.settings import Limits, Settings
 
-__all__ = ["Access", "access"]
+__all__ = ["Access", "access", "settled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +85,13 @@ def access(service: Service, engine: AsyncEngine | None = None, limits: Limits |
     settings = settings_module.load_many([service])[0]
     if isinstance(settings, MigrationError):
         raise settings
+    return settled(settings, limits)
+
+
+def settled(settings: Settings, limits: Limits | None = None) -> Access:
+    """Return the way to a service's database over loaded settings: loading them means looking at all siblings'."""
     return Access(
-        service=service,
+        service=settings.service,
         target=settings.target,
         user=settings.dsn.user,
         version_table=settings.version_table,

@@ -135,7 +135,7 @@ async def _try(session: Session, work: Work, step: Step | None, progress: _Progr
             await ensure_schema(session.connection, session.schema)
         async with watched(session.connection, session.pid, session.access) as blockers:
             try:
-                await session.run(work.run, on_version_apply=(ledger.write, on_version_apply))
+                await session.run(work.run, on_version_apply=(ledger.write, on_version_apply, blockers.busy))
             except ContentionError as error:
                 raise ContentionError(f"{error}{blockers}") from error
         # what the connection sees after a rollback is what the server has

@@ -13,7 +13,7 @@ from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from migrations.access import access
+from migrations.access import access, settled
 from migrations.applier import Work, apply
 from migrations.discovery import Service
 from migrations.edited import Policy
@@ -24,7 +24,7 @@ from migrations.metadata import assemble
 from migrations.outcome import Outcome, Step
 from migrations.revisions import History, Revision, config, read
 from migrations.session import connect
-from migrations.settings import Limits, version_table
+from migrations.settings import Limits, Settings, version_table
 from migrations.sqlstate import revision_failure
 
 __all__ = ["Outcome", "Step", "current", "downgrade", "history", "sql", "stamp", "upgrade"]
@@ -38,6 +38,7 @@ async def upgrade(
     limits: Limits | None = None,
     step: Step | None = None,
     allow: Collection[str] | None = None,
+    settings: Settings | None = None,
 ) -> Outcome:
     """Upgrade one service's database; where it is there already, nothing is written and no lock is taken.
 
@@ -53,6 +54,7 @@ async def upgrade(
             them, such a plan is refused. None allows all: an application can't be asked. With ``"edited"`` among
             them, files that were edited after they had been applied are taken as they are, and the ledger says so;
             otherwise, and for None, it is the setting MIGRATIONS_EDITED that refuses them or warns.
+        settings: the service's, where they are loaded already.
 
     Raises:
         DifferenceError: a revision that the database has was edited since, or isn't in this history.
@@ -66,10 +68,18 @@ async def upgrade(
         head = found.single_head()
         goal = (head,) if head else ()
     _check_target(found, revision)
-    way = access(found.service, engine, limits)
+    way = settled(settings, limits) if settings else access(found.service, engine, limits)
     edited: Policy = "accept" if EDITED in (allow or ()) else way.edited
-    work = Work(lambda alembic: command.upgrade(alembic, revision), goal, guard=guard, edited=edited)
-    return await apply(found, way, work, step)
+
+    def run(alembic: Config) -> None:
+        # command.upgrade() does the same over a directory of its own, for which it imports every file again
+        steps = found.directory._upgrade_revs  # noqa: SLF001
+        with EnvironmentContext(
+            alembic, found.directory, fn=lambda now, _: steps(revision, now), destination_rev=revision
+        ):
+            found.directory.run_env()
+
+    return await apply(found, way, Work(run, goal, guard=guard, edited=edited), step)
 
 
 async def downgrade(

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any, cast
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -100,9 +101,8 @@ async def _prepare(connection: AsyncConnection, own: AsyncEngine, settings: Sett
         # nothing is set before the proof: in transaction mode it would reach the sessions of other clients
         await make_sure(connection, own, f"{settings.service}: {settings.target}", _timeout(settings))
         await _settle(connection, settings)
-    version = int(await connection.scalar(text("SELECT current_setting('server_version_num')")) or 0)
-    await connection.commit()
-    if version // 10000 >= _TRANSACTION_TIMEOUT_SINCE:
+    raw = await connection.get_raw_connection()
+    if cast("Any", raw.driver_connection).get_server_version().major >= _TRANSACTION_TIMEOUT_SINCE:
         # a startup parameter of that name is fatal on older servers
         await connection.execute(text("SELECT set_config('transaction_timeout', '0', false)"))
         await connection.commit()

@@ -43,18 +43,21 @@ _QUERY_CHARACTERS = 80
 
 _BLOCKERS = text(
     """
-    SELECT a.pid, coalesce(nullif(a.application_name, ''), 'no application_name'), a.usename, a.state,
-           extract(epoch FROM clock_timestamp() - a.xact_start),
-           l.mode, l.relation::regclass::text, a.query
-    FROM unnest(pg_blocking_pids(:pid)) AS b (pid)
-    JOIN pg_stat_activity a USING (pid)
-    LEFT JOIN pg_locks w ON w.pid = :pid AND NOT w.granted
-    LEFT JOIN pg_locks l ON l.pid = a.pid AND l.granted AND l.relation = w.relation
-    ORDER BY a.xact_start
-    LIMIT 3
+    SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = :pid), blocker.*
+    FROM (VALUES (1)) AS one (row) LEFT JOIN (
+        SELECT a.pid, coalesce(nullif(a.application_name, ''), 'no application_name'), a.usename, a.state,
+               extract(epoch FROM clock_timestamp() - a.xact_start),
+               l.mode, l.relation::regclass::text, a.query
+        FROM unnest(pg_blocking_pids(:pid)) AS b (pid)
+        JOIN pg_stat_activity a USING (pid)
+        LEFT JOIN pg_locks w ON w.pid = :pid AND NOT w.granted
+        LEFT JOIN pg_locks l ON l.pid = a.pid AND l.granted AND l.relation = w.relation
+        ORDER BY a.xact_start
+        LIMIT 3
+    ) AS blocker ON true
     """
 )
-_ALIVE = text("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = :pid)")
+"""Whether the process lives, and who is in its way: one row at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +83,19 @@ def ladder(lock_timeout: float) -> tuple[Try, ...]:
 
 @dataclass(slots=True)
 class Blockers:
-    """Who was last seen in the way of a connection, and how often the server has answered."""
+    """Who was last seen in the way of a connection, and how often the server has answered.
+
+    ``busy`` is told after each revision: what goes on is in nobody's way for long, and its server lives.
+    """
 
     seen: list[str] = field(default_factory=list)
     answers: int = field(default=0)
+    steps: int = field(default=0)
+
+    def busy(self, **_: object) -> None:
+        """Note that the work goes on (Alembic's ``on_version_apply``)."""
+        self.steps += 1
+        self.answers += 1
 
     def __str__(self) -> str:
         return f" Blocked by {'; '.join(self.seen)}." if self.seen else ""
@@ -95,7 +107,7 @@ async def watched(connection: AsyncConnection, pid: int, access: Access) -> Asyn
 
     Afterwards it would be too late to see a blocker: a statement that has timed out waits for nobody. And a client
     whose server has gone without a word, or whose packets get lost, would wait for ever: its connection is then
-    ended on this side. The second connection is made only when the work takes long enough to be in somebody's way.
+    ended on this side. The second connection is made only when a revision takes long enough to be in somebody's way.
 
     Args:
         connection: the migrating one.
@@ -118,7 +130,10 @@ async def watched(connection: AsyncConnection, pid: int, access: Access) -> Asyn
 
 async def _watch(connection: AsyncConnection, pid: int, access: Access, blockers: Blockers) -> None:
     """Look again and again, over a new connection where the last one has failed, until the process has ended."""
-    await asyncio.sleep(_LOOK)
+    steps = -1
+    while steps != blockers.steps:
+        steps = blockers.steps
+        await asyncio.sleep(_LOOK)
     while True:
         try:
             async with access.at_once().connect() as second:
@@ -132,14 +147,14 @@ async def _watch(connection: AsyncConnection, pid: int, access: Access, blockers
 
 
 async def _look(second: AsyncConnection, pid: int, patience: float, blockers: Blockers) -> None:
+    # each look is for itself: the server must not keep what it saw in the first one
+    await second.execution_options(isolation_level="AUTOCOMMIT")
     missing, loop = 0, asyncio.get_running_loop()
     while missing < 2:  # noqa: PLR2004 - the news of its end may be on the way
         # not by cancelling: SQLAlchemy would take its leave of the silent server, and be cancelled again with the watch
         silent = loop.call_later(patience, _end, second)
         try:
             rows = (await second.execute(_BLOCKERS, {"pid": pid})).all()
-            missing = 0 if await second.scalar(_ALIVE, {"pid": pid}) else missing + 1
-            await second.rollback()
         except SQLAlchemyError as error:
             if loop.time() >= silent.when():
                 raise TimeoutError from error
@@ -147,8 +162,9 @@ async def _look(second: AsyncConnection, pid: int, patience: float, blockers: Bl
         finally:
             silent.cancel()
         blockers.answers += 1
-        if rows:
-            blockers.seen = [_line(*row) for row in rows]
+        missing = 0 if rows[0][0] else missing + 1
+        if rows[0][1] is not None:
+            blockers.seen = [_line(*row[1:]) for row in rows]
         await asyncio.sleep(_LOOK)
 
 

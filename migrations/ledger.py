@@ -13,12 +13,14 @@ import time
 import tomllib
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Text, func, literal_column, select, text
+from sqlalchemy import Connection, Interval, Table, Text, bindparam, func, literal_column, select, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.schema import CreateTable
 
 from migrations.access import access
 from migrations.discovery import Service, find
@@ -39,7 +41,7 @@ _PLACE = text(
     """
     SELECT coalesce(n.nspname, CAST(:schema AS text), current_schema(), 'public')::text AS schema, (
         SELECT count(*) FROM pg_attribute a WHERE a.attrelid = found.oid AND a.attname = ANY(:later)
-    ) = cardinality(CAST(:later AS text[])) OR found.oid IS NULL AS whole
+    ) = cardinality(CAST(:later AS text[])) OR found.oid IS NULL AS whole, found.oid IS NOT NULL AS made
     FROM (SELECT to_regclass(:name) AS oid) AS found
     LEFT JOIN pg_class c ON c.oid = found.oid LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
     """
@@ -47,20 +49,29 @@ _PLACE = text(
 _IS_TABLE = text("SELECT relkind = 'r' FROM pg_class WHERE oid = to_regclass(:name)")
 
 
+_AGO = bindparam("ago", type_=Interval)
+
+
 @dataclass(slots=True)
 class Ledger:
     """What one run writes its rows with.
 
-    ``schema`` is where the table is, or is going to be. ``whole`` says that it has all columns, or is going to.
+    ``schema`` is where the table is, or is going to be. ``whole`` says that it has all columns, or is going to, and
+    ``made`` that it is there.
     """
 
     history: History
     schema: str
     whole: bool
+    made: bool
     git_commit: str | None
     version: str
     writable: bool = True
     mark: float = field(default_factory=time.monotonic)
+    table: Table = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.table = ledger_table(self.history.service, self.schema)
 
     @classmethod
     async def open(cls, session: Session, *, writable: bool = True) -> "Ledger":
@@ -77,7 +88,7 @@ class Ledger:
         place = (await session.connection.execute(_PLACE, values)).one()
         await session.connection.rollback()
         commit, version = _git_commit(service.root), _version(service.root)
-        return cls(session.history, place.schema, place.whole, commit, version, writable)
+        return cls(session.history, place.schema, place.whole, place.made, commit, version, writable)
 
     def write(self, *, ctx: Any, step: Any, **_: Any) -> None:
         """Write the row of a revision that has just run (Alembic's ``on_version_apply``), making the table if need be.
@@ -104,11 +115,10 @@ class Ledger:
             self._insert(connection, self.history.path(revision), 0.0, direction="accept", **values)
 
     def _insert(self, connection: Connection, path: Path | None, seconds: float, **values: str | None) -> None:
-        table = ledger_table(self.history.service, self.schema)
-        found = _prints(path) if path else None
-        row = table.insert().values(
-            **values,
-            started=func.clock_timestamp() - timedelta(seconds=seconds),
+        table, found = self.table, _prints(path) if path else None
+        row = dict(
+            values,
+            ago=timedelta(seconds=seconds),
             seconds=round(seconds, 3),
             os_user=_os_user(),
             host=socket.gethostname(),
@@ -117,18 +127,22 @@ class Ledger:
             checksum=found and found.checksum,
             fingerprint=found and found.fingerprint,
         )
+        # a name of its own for each savepoint, as begin_nested() gives it, would be prepared anew each time
+        connection.exec_driver_sql("SAVEPOINT migration_log")
         try:
-            with connection.begin_nested():
-                table.create(connection, checkfirst=True)
-                if not self.whole:
-                    name = connection.dialect.identifier_preparer.format_table(table)
-                    columns = ", ".join(f"ADD COLUMN IF NOT EXISTS {column} text" for column in LATER)
-                    connection.execute(text(f"ALTER TABLE {name} {columns}"))
-                connection.execute(row)
-            self.whole = True
+            if not self.made:
+                connection.execute(CreateTable(table, if_not_exists=True))
+            if not self.whole:
+                name = connection.dialect.identifier_preparer.format_table(table)
+                columns = ", ".join(f"ADD COLUMN IF NOT EXISTS {column} text" for column in LATER)
+                connection.execute(text(f"ALTER TABLE {name} {columns}"))
+            connection.execute(table.insert().values(started=func.clock_timestamp() - _AGO), row)
+            connection.exec_driver_sql("RELEASE SAVEPOINT migration_log")
+            self.made = self.whole = True
         except DBAPIError as error:
             if error.connection_invalidated:
                 raise
+            connection.exec_driver_sql("ROLLBACK TO SAVEPOINT migration_log")
             self.writable = False
             reason = (str(error.orig).partition(">: ")[2] or str(error.orig)).partition("\n")[0]
             service = self.history.service
@@ -195,6 +209,7 @@ def _os_user() -> str:
         return f"uid {os.getuid()}"
 
 
+@cache
 def _git_commit(root: Path) -> str | None:
     try:
         words = ["git", "-C", str(root), "rev-parse", "--verify", "HEAD"]
@@ -204,6 +219,7 @@ def _git_commit(root: Path) -> str | None:
     return done.stdout.strip() or None
 
 
+@cache
 def _version(root: Path) -> str:
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8")).get("project", {})
     return str(project.get("version", "unknown"))

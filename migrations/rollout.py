@@ -13,7 +13,7 @@ from migrations.discovery import Service
 from migrations.errors import MigrationError, UnreachableError, UsageError
 from migrations.outcome import Outcome
 from migrations.scan import Room, Scan, scan
-from migrations.settings import Settings, limits, load_many
+from migrations.settings import Settings, load_many
 
 __all__ = ["News", "Result", "default_jobs", "upgrade_all"]
 
@@ -114,10 +114,12 @@ def _work(settings: Mapping[str, Settings], overrides: Mapping[str, float], allo
     from migrations import commands  # noqa: PLC0415 - where there is nothing to do, nobody pays for Alembic
 
     async def upgrade(name: str, send: Callable[[Any], None]) -> Outcome | MigrationError:
-        service = settings[name].service
+        own = settings[name]
+        limits = replace(own.limits, **overrides)
         try:
-            own = replace(limits(service), **overrides)
-            return await commands.upgrade(service, limits=own, allow=allow, step=lambda *step: send(step))
+            return await commands.upgrade(
+                own.service, limits=limits, allow=allow, step=lambda *step: send(step), settings=own
+            )
         except MigrationError as error:
             log.debug("%s", name, exc_info=True)
             return error
