@@ -3,11 +3,12 @@
 from invoke.collection import Collection
 
 from migrations.cli import apply, author, databases, drift, inspect, operate, owners, plan, servers
+from migrations.cli.affected import affected
 from migrations.cli.stack import down, up
 from migrations.cli.upgrade import upgrade
 
 _DB = (
-    *(upgrade, apply.downgrade, apply.stamp, apply.alembic),
+    *(upgrade, affected, apply.downgrade, apply.stamp, apply.alembic),
     *(author.revision, author.merge, author.rebase),
     *(inspect.current, inspect.heads, inspect.history, inspect.show, inspect.status, inspect.check),
     *(inspect.env, inspect.services, plan.plan, owners.owners, drift.drift),

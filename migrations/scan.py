@@ -31,7 +31,7 @@ _AT_ONCE_UNKNOWN = 8
 
 _TABLES = """
     SELECT pg_backend_pid() AS pid, c.relname AS name, n.nspname AS schema, c.relkind AS kind,
-           pg_table_is_visible(c.oid) AS visible, format('%I.%I', n.nspname, c.relname) AS quoted,
+           pg_table_is_visible(c.oid) AS visible, quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS quoted,
            EXISTS (SELECT FROM pg_attribute a
                    WHERE a.attrelid = c.oid AND a.attname = 'checksum' AND NOT a.attisdropped) AS checksums
     FROM (VALUES (1)) AS one (row)

@@ -26,7 +26,7 @@ ORDER = [
         "pooler",
         "scram",
     ),
-    *("startup", "outcome", "headers", "declared", "scan", "crew"),
+    *("startup", "outcome", "headers", "declared", "scan", "crew", "imports", "affected", "shard"),
     *("connection", "access", "sharing", "locks", "contention", "applied", "aftermath", "catalog"),
     *("models", "metadata", "references", "sqltext", "made", "ownership", "options", "env"),
     *(
@@ -63,7 +63,7 @@ ORDER = [
         "mending.privileges",
     ),
     *("mending.wholes", "mending", "comparison", "scratch", "playground", "replay", "drifting", ""),
-    *("cli", "cli.console", "cli.annotations", "cli.board", "cli.task", "cli.limits", "cli.upgrade"),
+    *("cli", "cli.console", "cli.annotations", "cli.board", "cli.task", "cli.limits", "cli.affected", "cli.upgrade"),
     *(
         "cli.apply",
         "cli.author",

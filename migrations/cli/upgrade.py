@@ -8,6 +8,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 
 from migrations.cli import console
+from migrations.cli.affected import BASE, narrowed
 from migrations.cli.board import Board
 from migrations.cli.limits import LIMITS, SQL, asked_limits, own_limits, said
 from migrations.cli.task import SERVICES, StoppedError, number, run, selected, signals, task
@@ -32,6 +33,9 @@ __all__ = ["upgrade"]
         "jobs": "How many services at once at most; by default two for each core, up to 8.",
         "fail_fast": "Start no other service after one has failed.",
         "canary": "A service that goes first and alone; if it fails, no other is started.",
+        "affected": "Only the services that differ from --base, as db.affected lists them.",
+        "base": BASE,
+        "shard": "Only one part of the services: 3/10, or /10 where JOB_COMPLETION_INDEX says which.",
         **LIMITS,
     },
 )
@@ -44,6 +48,9 @@ def upgrade(
     jobs: str = "",
     fail_fast: bool = False,
     canary: str = "",
+    affected: bool = False,
+    base: str = "",
+    shard: str = "",
     lock_wait: str = "",
     lock_timeout: str = "",
     statement_timeout: str = "",
@@ -51,9 +58,12 @@ def upgrade(
     """Upgrade the databases of services to head or a revision."""
     from migrations import settings
 
-    services = selected(service)
     asked = asked_limits(lock_wait, lock_timeout, statement_timeout)
     at_once = number(jobs, "--jobs") if jobs else None
+    services = narrowed(selected(service), base=base, only_affected=affected, shard=shard)
+    if not services:
+        console.result("nothing to do: no service is left to upgrade")
+        return
     first = _canary(canary, services)
     if allow:
         from migrations import guard

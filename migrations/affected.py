@@ -1,0 +1,93 @@
+"""Which services a change affects: by their histories, settings and models, and by what the models import."""
+
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from migrations.discovery import Service
+from migrations.errors import UsageError
+from migrations.imports import Imports
+
+__all__ = ["affected", "changed"]
+
+_TIMEOUT = 60.0
+_ALL = ("pyproject.toml", "uv.lock", ".env.example")
+"""Files that every upgrade runs with."""
+
+
+def affected(services: Sequence[Service], base: str) -> tuple[Service, ...]:
+    """Return the services that differ from where this branch left *base*, in their order.
+
+    A service is affected by a change to anything below its own directory, to its history, or to a file of this
+    repository that its models import, however indirectly. The migrations library, pins and the shared
+    ``.env.example`` affect all; so does a module that is gone, since what imported it can't be read any more.
+
+    Args:
+        services: among which.
+        base: a commit, branch or tag; what counts is the merge base of it and HEAD.
+
+    Raises:
+        UsageError: git isn't there, this is no checkout, or git doesn't know the base.
+
+    """
+    if not services:
+        return ()
+    root = services[0].root
+    paths = changed(root, base)
+    if any(_is_of_all(path, root) for path in paths):
+        return tuple(services)
+    imports = Imports(root)
+    found = []
+    for service in services:
+        folders = (service.path.relative_to(root), service.versions.relative_to(root))
+        own = any(path.is_relative_to(folder) for path in paths for folder in folders)
+        if own or not paths.isdisjoint(imports.reached(_models(service))):
+            found.append(service)
+    return tuple(found)
+
+
+def changed(root: Path, base: str) -> frozenset[Path]:
+    """Return the paths that differ from the merge base, with what isn't committed or not even added.
+
+    A file that was moved counts at both places.
+
+    Raises:
+        UsageError: as of ``affected``.
+
+    """
+    if not base or base.startswith("-"):
+        raise UsageError(f"--base {base!r} is no commit, branch or tag.")
+    _git(root, "rev-parse", "--show-toplevel", said="this is no checkout of git")
+    unknown = f"git doesn't know --base {base!r}. Fetch it first"
+    _git(root, "rev-parse", "--verify", "--quiet", f"{base}^{{commit}}", said=unknown)
+    apart = f"--base {base!r} and HEAD have no commit in common here. Fetch the whole history"
+    start = _git(root, "merge-base", base, "HEAD", said=apart)
+    lines = _git(root, "diff", "--name-only", "--no-renames", "--relative", "-z", start.strip(), "--")
+    lines += _git(root, "ls-files", "--others", "--exclude-standard", "-z")
+    return frozenset(Path(line) for line in lines.split("\0") if line)
+
+
+def _git(root: Path, *words: str, said: str = "git failed") -> str:
+    try:
+        command = ["git", "-C", str(root), *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise UsageError(f"git can't be run ({type(error).__name__}), so nobody knows what changed.") from None
+    if done.returncode:
+        detail = " ".join(done.stderr.split())
+        raise UsageError(f"{said}{f' ({detail})' if detail else ''}.")
+    return done.stdout
+
+
+def _is_of_all(path: Path, root: Path) -> bool:
+    if path.as_posix() in _ALL or path.name.startswith("requirements"):
+        return True
+    if path.parts[0] == "migrations":
+        return path.parts[1:2] != ("versions",)
+    return path.parts[0] != "services" and path.suffix == ".py" and not (root / path).exists()
+
+
+def _models(service: Service) -> Iterator[Path]:
+    single = service.path / "models.py"
+    files = [single] if single.is_file() else sorted((service.path / "models").rglob("*.py"))
+    yield from (path.relative_to(service.root) for path in files)

@@ -1,0 +1,254 @@
+"""Only what changed, and only this machine's part: what git says, what models import, and what a shard holds."""
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from migrations.affected import affected, changed
+from migrations.discovery import Service, discover
+from migrations.dsn import Dsn
+from migrations.errors import UsageError
+from migrations.shard import Shard, parse_shard
+from tests.conftest import query
+from tests.monorepo import MODELS, Monorepo
+
+NAMES = ["alpha", "beta", "gamma"]
+
+
+def git(monorepo: Monorepo, *words: str) -> None:
+    command = ["git", "-C", str(monorepo.root), "-c", "user.name=a", "-c", "user.email=a@b", *words]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def commit(monorepo: Monorepo, message: str = "more") -> None:
+    git(monorepo, "add", "--all")
+    git(monorepo, "commit", "--quiet", "--message", message)
+
+
+@pytest.fixture
+def repo(monorepo: Monorepo) -> Monorepo:
+    """Make three services on a branch that has left main; beta's models import a chain that ends in shared_models."""
+    (monorepo.root / "shared_models" / "money.py").write_text("CENTS = 100\n", encoding="utf-8")
+    helpers = monorepo.root / "helpers"
+    helpers.mkdir()
+    (helpers / "__init__.py").write_text("", encoding="utf-8")
+    (helpers / "amounts.py").write_text("def f():\n    from shared_models import money\n", encoding="utf-8")
+    (helpers / "near.py").write_text("from .amounts import f\n", encoding="utf-8")
+    (monorepo.root / ".gitignore").write_text(".env\n__pycache__/\n", encoding="utf-8")
+    for name in NAMES:
+        monorepo.service(name, ("import helpers.near\n" if name == "beta" else "") + MODELS.format(table=name))
+        monorepo.table_revision(name, "r1", None)
+    git(monorepo, "init", "--quiet", "--initial-branch", "main")
+    commit(monorepo)
+    git(monorepo, "checkout", "--quiet", "-b", "branch")
+    return monorepo
+
+
+def names(monorepo: Monorepo, base: str = "main") -> list[str]:
+    return [service.name for service in affected(discover(monorepo.root), base)]
+
+
+def append(monorepo: Monorepo, path: str, text: str = "# more\n") -> None:
+    place = monorepo.root / path
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.open("a", encoding="utf-8") as file:
+        file.write(text)
+
+
+@pytest.mark.parametrize("committed", [True, False], ids=["committed", "not committed"])
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("services/alpha/models.py", ["alpha"]),
+        ("services/alpha/.env.example", ["alpha"]),
+        ("migrations/versions/gamma/r2.py", ["gamma"]),
+        ("shared_models/money.py", ["beta"]),
+        ("helpers/amounts.py", ["beta"]),
+        ("helpers/__init__.py", ["beta"]),
+        ("shared_models/naming.py", ["beta"]),  # the package imports it
+        ("helpers/unused.py", []),
+        ("README.md", []),
+        ("tests/test_alpha.py", []),
+        (".env.example", NAMES),
+        ("pyproject.toml", NAMES),
+        ("migrations/applier.py", NAMES),
+        ("migrations/env.py", NAMES),
+        ("services/alpha/a file with spaces and ü.py", ["alpha"]),
+    ],
+)
+def test_a_change_affects_the_services_that_run_with_it(repo, path, expected, committed):
+    append(repo, path)
+    if committed:
+        commit(repo)
+    assert names(repo) == expected
+
+
+def test_nothing_is_affected_where_nothing_changed(repo):
+    assert names(repo) == []
+
+
+def test_what_main_has_done_meanwhile_affects_nobody(repo):
+    git(repo, "checkout", "--quiet", "main")
+    append(repo, "services/alpha/models.py")
+    commit(repo)
+    git(repo, "checkout", "--quiet", "branch")
+    append(repo, "services/gamma/models.py")
+    assert names(repo) == ["gamma"]
+
+
+def test_a_file_that_is_ignored_affects_nobody(repo):
+    repo.env("alpha", DATABASE_DSN="postgresql://a:b@c/d")
+    assert names(repo) == []
+
+
+def test_a_file_that_was_moved_counts_at_both_places(repo):
+    git(repo, "mv", "migrations/versions/alpha/r1.py", "migrations/versions/gamma/r9.py")
+    assert names(repo) == ["alpha", "gamma"]
+
+
+def test_a_shared_module_that_is_gone_affects_all(repo):
+    (repo.root / "shared_models" / "money.py").unlink()
+    assert names(repo) == NAMES
+
+
+def test_models_that_have_become_a_package_are_followed_too(repo):
+    package = repo.root / "services" / "alpha" / "models"
+    (repo.root / "services" / "alpha" / "models.py").unlink()
+    package.mkdir()
+    (package / "__init__.py").write_text("from services.alpha.models.deep import *\n", encoding="utf-8")
+    (package / "deep.py").write_text("from shared_models import money\n", encoding="utf-8")
+    commit(repo)
+    git(repo, "checkout", "--quiet", "-b", "next")
+    append(repo, "shared_models/money.py")
+    assert names(repo, "branch") == ["alpha", "beta"]
+
+
+def test_the_paths_are_relative_to_the_monorepo_also_in_a_larger_checkout(tmp_path: Path) -> None:
+    inner = Monorepo.make(tmp_path / "outer" / "inner")
+    inner.service("alpha")
+    outer = Monorepo(tmp_path / "outer")
+    git(outer, "init", "--quiet", "--initial-branch", "main")
+    commit(outer)
+    append(inner, "services/alpha/models.py")
+    append(outer, "elsewhere.txt")
+    assert changed(inner.root, "HEAD") == {Path("services/alpha/models.py")}
+
+
+@pytest.mark.parametrize("base", ["nonsense", "--help", "", "HEAD:tasks.py"])
+def test_a_base_that_git_does_not_know_is_wrong_use(repo, base):
+    with pytest.raises(UsageError, match="--base") as caught:
+        names(repo, base)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_command_prints_one_line_of_json_for_a_matrix(repo):
+    append(repo, "services/alpha/models.py")
+    append(repo, "services/gamma/models.py")
+    ran = repo.inv("db.affected", "--base", "main", "--json")
+    assert (ran.code, ran.out) == (0, '["alpha", "gamma"]\n')
+    assert repo.inv("db.affected", "--base", "main").out == "alpha\ngamma\n"
+    ran = repo.inv("db.affected", "--base", "branch", "--json", "--service", "beta")
+    assert json.loads(ran.out) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("db.affected",), "--base is missing"),
+        (("db.affected", "--base", "nope"), "git doesn't know --base 'nope'"),
+        (("db.upgrade", "--affected"), "--base is missing"),
+        (("db.upgrade", "--base", "main"), "Add --affected"),
+        (("db.upgrade", "--shard", "4/3"), "there is no shard 4 of 3"),
+        (("db.upgrade", "--shard", "0/3"), "there is no shard 0 of 3"),
+        (("db.upgrade", "--shard", "3"), "write 3/10"),
+        (("db.upgrade", "--shard", "/3"), "JOB_COMPLETION_INDEX is ''"),
+        (("db.upgrade", "--shard", "1/0"), "there is no shard 1 of 0"),
+    ],
+)
+def test_wrong_use_is_one_line_and_exit_code_2(repo, words, said):
+    ran = repo.inv(*words)
+    assert (ran.code, ran.out) == (2, ""), ran.text
+    assert said in ran.err
+    assert len(ran.err.splitlines()) == 1
+
+
+def test_without_a_checkout_or_git_it_is_wrong_use(monorepo, tmp_path):
+    monorepo.service("alpha")
+    ran = monorepo.inv("db.affected", "--base", "main", env={"GIT_CEILING_DIRECTORIES": str(tmp_path)})
+    assert ran.code == 2
+    assert "no checkout of git" in ran.err
+    ran = monorepo.inv("db.affected", "--base", "main", env={"PATH": str(tmp_path)})
+    assert ran.code == 2
+    assert "git can't be run" in ran.err
+
+
+def test_an_upgrade_takes_only_the_services_that_are_affected(repo, database):
+    dsns = {name: database() for name in NAMES}
+    for name, dsn in dsns.items():
+        repo.service(name, ("import helpers.near\n" if name == "beta" else "") + MODELS.format(table=name), dsn=dsn)
+    append(repo, "services/gamma/models.py")
+    ran = repo.inv("db.upgrade", "--affected", "--base", "main")
+    assert ran.code == 0, ran.text
+    there = {name: query(dsn, "SELECT to_regclass($1)", name)[0][0] is not None for name, dsn in dsns.items()}
+    assert there == {"alpha": False, "beta": False, "gamma": True}
+    git(repo, "checkout", "--", ".")
+    ran = repo.inv("db.upgrade", "--affected", "--base", "main")
+    assert (ran.code, ran.out) == (0, "nothing to do: no service is left to upgrade\n")
+
+
+# Shards
+
+
+@pytest.fixture
+def fleet(monorepo: Monorepo) -> tuple[Service, ...]:
+    """Make 40 services; the last ten share one database."""
+    for number in range(40):
+        monorepo.service(f"s{number:02}", dsn=f"postgresql://a:b@h:5432/{'one' if number >= 30 else f'd{number}'}")
+    return discover(monorepo.root)
+
+
+@pytest.mark.parametrize("count", [1, 3, 10])
+def test_every_service_is_in_exactly_one_shard(fleet, count):
+    parts = [Shard(number, count).part(fleet) for number in range(1, count + 1)]
+    assert sorted(service for part in parts for service in part) == list(fleet)
+
+
+def test_services_that_share_a_database_are_in_one_shard(fleet):
+    parts = [set(Shard(number, 7).part(fleet)) for number in range(1, 8)]
+    assert [part & set(fleet[30:]) for part in parts if part & set(fleet[30:])] == [set(fleet[30:])]
+
+
+def test_a_service_that_comes_or_goes_moves_no_other(fleet):
+    before = {service: number for number in range(1, 6) for service in Shard(number, 5).part(fleet)}
+    after = {service: number for number in range(1, 6) for service in Shard(number, 5).part(fleet[1:])}
+    assert after == {service: before[service] for service in fleet[1:]}
+
+
+def test_the_split_is_the_same_on_every_machine_and_day(fleet):
+    assert [service.name for service in Shard(2, 5).part(fleet)] == ["s03", "s19", "s20", "s23", "s25"]
+
+
+def test_a_machine_of_an_indexed_job_takes_its_number_from_the_job() -> None:
+    assert parse_shard("/10", {"JOB_COMPLETION_INDEX": "0"}) == Shard(1, 10)
+    assert parse_shard("/10", {"JOB_COMPLETION_INDEX": "9"}) == Shard(10, 10)
+    assert parse_shard("3/10", {"JOB_COMPLETION_INDEX": "9"}) == Shard(3, 10)
+    with pytest.raises(UsageError, match="no shard 11 of 10"):
+        parse_shard("/10", {"JOB_COMPLETION_INDEX": "10"})
+
+
+def test_the_shards_together_upgrade_all(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
+    dsns = {name: database() for name in NAMES}
+    for name, dsn in dsns.items():
+        monorepo.service(name, dsn=dsn)
+        monorepo.table_revision(name, "r1", None)
+    seen: list[str] = []
+    for index in range(2):
+        ran = monorepo.inv("db.upgrade", "--shard", "/2", env={**os.environ, "JOB_COMPLETION_INDEX": str(index)})
+        assert ran.code == 0, ran.text
+        seen += re.findall(r"^(\w+): .* went from base to r1", ran.out, re.MULTILINE)
+    assert sorted(seen) == NAMES

@@ -1,0 +1,192 @@
+"""Nothing to do is found out without Alembic, and never said where it isn't sure."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+import migrations
+from migrations.declared import UNSURE, declared, declared_schema
+from migrations.discovery import ROOT, Service, discover
+from migrations.dsn import Dsn
+from migrations.headers import read_chain
+from migrations.scan import Found, scan
+from migrations.settings import load
+from tests.conftest import query, wait
+from tests.monorepo import MODELS, Monorepo, dsn_text
+
+SCHEMA_MODELS = MODELS.replace("class Base(DeclarativeBase):\n    pass", "class Base(DeclarativeBase):\n    metadata = MetaData(schema='own')")  # fmt: skip # noqa: E501
+SCHEMA_MODELS = SCHEMA_MODELS.replace("import String", "import MetaData, String")
+
+
+@pytest.fixture
+def world(monorepo: Monorepo, database: Callable[..., Dsn]) -> tuple[Monorepo, Dsn]:
+    """Make one service that is at head, the second of two revisions."""
+    dsn = database()
+    monorepo.service("billing", dsn=dsn)
+    monorepo.table_revision("billing", "a1", None)
+    monorepo.revision("billing", "b2", "a1")
+    wait(migrations.upgrade(Service("billing", monorepo.root)))
+    return monorepo, dsn
+
+
+def look(monorepo: Monorepo) -> Found:
+    service = Service("billing", monorepo.root)
+    return wait(scan([load(service)])).found[service]
+
+
+def test_a_database_at_head_is_known_to_be_there(world):
+    found = look(world[0])
+    assert found.at_head
+    assert (found.current, found.pending) == (("b2",), 0)
+
+
+def test_neither_alembic_nor_the_orm_is_imported_where_there_is_nothing_to_do(world):
+    monorepo, _ = world
+    for words in (["db.upgrade"], ["db.upgrade", "--service", "billing"]):
+        ran = subprocess.run(
+            [sys.executable, "-X", "importtime", "-m", "invoke", *words],
+            cwd=monorepo.root,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "billing: nothing to do, " in ran.stdout
+        imported = {line.rpartition("|")[2].strip() for line in ran.stderr.splitlines()}
+        assert "asyncpg" in imported
+        assert not {one for one in imported if one.partition(".")[0] in ("alembic", "services", "mako")}
+        assert not {"sqlalchemy.orm", "sqlalchemy.ext.asyncio"} & imported
+
+
+def change(monorepo: Monorepo, before: str, after: str) -> None:
+    path = monorepo.root / "migrations" / "versions" / "billing" / "b2.py"
+    text = path.read_text(encoding="utf-8")
+    assert before in text
+    path.write_text(text.replace(before, after, 1), encoding="utf-8")
+
+
+FILES: dict[str, Callable[[Monorepo], object]] = {
+    "edited": lambda repo: change(repo, "    pass", "    op.execute('SELECT 1')"),
+    "two heads": lambda repo: repo.revision("billing", "c3", "a1"),
+    "a file more": lambda repo: repo.revision("billing", "c3", "b2"),
+    "an id that is computed": lambda repo: change(repo, "revision = 'b2'", "revision = str('b2')"),
+    "an id that is bound twice": lambda repo: change(repo, "revision = 'b2'", "revision = 'b2'\nrevision = 'b2'"),
+    "an id in a condition": lambda repo: change(repo, "revision = 'b2'", "if True:\n    revision = 'b2'"),
+    "several parents": lambda repo: change(repo, "down_revision = 'a1'", "down_revision = ('a1',)"),
+    "a branch label": lambda repo: change(repo, "\n\ndef", "\nbranch_labels = ('x',)\n\ndef"),
+    "a dependency": lambda repo: change(repo, "\n\ndef", "\ndepends_on = 'x'\n\ndef"),
+    "a syntax error": lambda repo: change(repo, "def upgrade", "def ("),
+    "another schema of the models": lambda repo: repo.service("billing", SCHEMA_MODELS.format(table="billing")),
+}
+OTHER = 'CREATE SCHEMA other AUTHORIZATION "{user}"'
+DATABASES = {
+    "an unknown revision": ["UPDATE alembic_version_billing SET version_num = 'z9'"],
+    "no version table": ["DROP TABLE alembic_version_billing"],
+    "no row": ["DELETE FROM alembic_version_billing"],
+    "several rows": ["INSERT INTO alembic_version_billing VALUES ('a1')"],
+    "two version tables": [OTHER, "CREATE TABLE other.alembic_version_billing (version_num text)"],
+    "one in another schema": [OTHER, "ALTER TABLE alembic_version_billing SET SCHEMA other"],
+    "a view": [
+        "ALTER TABLE alembic_version_billing RENAME TO hidden",
+        "CREATE VIEW alembic_version_billing AS SELECT * FROM hidden",
+    ],
+    "not readable": ['REVOKE SELECT ON alembic_version_billing FROM "{user}"'],
+    "a ledger that is not readable": ['REVOKE SELECT ON migration_log_billing FROM "{user}"'],
+}
+
+
+@pytest.mark.parametrize("doubt", [*FILES, *DATABASES])
+def test_in_any_doubt_the_full_way_is_gone(world, doubt):
+    monorepo, dsn = world
+    if doubt in FILES:
+        FILES[doubt](monorepo)
+    for statement in DATABASES.get(doubt, []):
+        query(dsn, statement.format(user=dsn.user))
+    assert not look(monorepo).at_head
+
+
+def test_with_another_search_path_another_version_table_would_be_meant(world):
+    monorepo, dsn = world
+    query(dsn, OTHER.format(user=dsn.user))
+    monorepo.env("billing", DATABASE_DSN=dsn_text(dsn), MIGRATIONS_SEARCH_PATH="other")
+    assert not look(monorepo).at_head
+
+
+@pytest.mark.parametrize(("doubt", "code"), [("edited", 3), ("two heads", 2)])
+def test_the_full_way_then_says_what_is_wrong(world, doubt, code):
+    monorepo, _ = world
+    FILES[doubt](monorepo)
+    ran = monorepo.inv("db.upgrade", "--service", "billing")
+    assert ran.code == code, ran.text
+    assert "nothing to do" not in ran.out
+
+
+def test_line_ends_of_a_checkout_are_no_edit(world):
+    monorepo, _ = world
+    for path in (monorepo.root / "migrations/versions/billing").glob("*.py"):
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert look(monorepo).at_head
+
+
+def test_a_version_table_in_the_schema_of_the_models_is_found(monorepo, database):
+    dsn = database()
+    query(dsn, f'CREATE SCHEMA own AUTHORIZATION "{dsn.user}"')
+    monorepo.service("billing", SCHEMA_MODELS.format(table="billing"), dsn=dsn)
+    monorepo.revision("billing", "a1", None)
+    wait(migrations.upgrade(Service("billing", monorepo.root)))
+    assert query(dsn, "SELECT version_num FROM own.alembic_version_billing")[0][0] == "a1"
+    assert look(monorepo).at_head
+
+
+def test_an_empty_database_is_at_base_and_all_is_pending(monorepo, database):
+    monorepo.service("billing", dsn=database())
+    monorepo.revision("billing", "a1", None)
+    found = look(monorepo)
+    assert (found.current, found.pending, found.at_head) == ((), 1, False)
+
+
+def test_a_server_that_nobody_reaches_is_an_error_at_once(monorepo, database):
+    dsn = replace(database(), hosts=(("127.0.0.1", 1),))
+    monorepo.service("billing", dsn=dsn)
+    monorepo.revision("billing", "a1", None)
+    error = look(monorepo).error
+    assert error is not None
+    assert error.exit_code == 69
+
+
+@pytest.mark.parametrize("service", discover(ROOT), ids=str)
+def test_the_histories_of_this_repository_are_read_as_alembic_reads_them(service):
+    chain = read_chain(service)
+    assert chain is not None
+    history = wait(migrations.history(service))
+    assert list(chain.revisions) == [one.revision for one in reversed(history.revisions)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("metadata = MetaData()", None),
+        ("# schema\nmetadata = MetaData(naming_convention={})", None),
+        ('metadata = MetaData(schema="own")', "own"),
+        ('metadata = sa.MetaData(schema="own", naming_convention=C)', "own"),
+        ("metadata = MetaData(schema=None)", None),
+        ("metadata = MetaData(schema=SCHEMA)", UNSURE),
+        ("metadata = MetaData(**schema)", UNSURE),
+        ('metadata = MetaData("schema")', UNSURE),
+        ('a = MetaData(schema="a"); b = MetaData(schema="b")', UNSURE),
+        ('metadata.schema = "own"', UNSURE),
+        ("from sqlalchemy import MetaData as M", UNSURE),
+        ('__table_args__ = {"schema": "own"}', None),
+    ],
+)
+def test_the_schema_of_models_is_read_or_unsure(monorepo, text, expected):
+    service = monorepo.service("billing", text)
+    assert declared_schema(service, frozenset()) == expected
+
+
+def test_the_models_that_services_share_count_too(monorepo):
+    service = monorepo.service("billing", "")
+    (monorepo.root / "shared_models" / "own.py").write_text('metadata = MetaData(schema="own")', encoding="utf-8")
+    assert declared_schema(service, declared(monorepo.root / "shared_models")) == "own"
