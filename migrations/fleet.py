@@ -1,20 +1,18 @@
-"""Many services at once: their state at a glance, and one command for each of them."""
+"""The state of many services at a glance."""
 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from migrations.access import access
 from migrations.discovery import Service
 from migrations.errors import MigrationError
-from migrations.revisions import read
-from migrations.session import connect
-from migrations.settings import load_many
+from migrations.scan import Found, scan
+from migrations.settings import Settings, load_many
 
 __all__ = ["Status", "status"]
 
 _AT_ONCE = 8
-"""Connections that are open at the same time."""
+"""Connections that are open at the same time for those that the scan isn't sure of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +36,44 @@ async def status(services: Sequence[Service]) -> list[Status]:
 
     """
     targets = dict(zip(services, load_many(services), strict=True))
+    found = (await scan([one for one in targets.values() if isinstance(one, Settings)])).found
     turns = asyncio.Semaphore(_AT_ONCE)
 
     async def look(service: Service) -> Status:
         settings = targets[service]
-        target = None if isinstance(settings, MigrationError) else settings.target
-        head = None
-        try:
-            history = read(service)
-            head = history.single_head()
-            if isinstance(settings, MigrationError):
-                raise settings
-            async with turns, connect(history, access(service)) as session:
-                current = await session.applied()
-        except MigrationError as error:
-            return Status(service.name, target, (), head, None, "error", error)
-        pending = len(history.pending(current))
-        return Status(service.name, target, current, head, pending, "behind" if pending else "at head")
+        return _sure(service, settings, found.get(service)) or await _full(service, settings, turns)
 
     return list(await asyncio.gather(*(look(service) for service in services)))
+
+
+def _sure(service: Service, settings: Settings | MigrationError, found: Found | None) -> Status | None:
+    """Return what the scan is sure of; None where only Alembic can tell."""
+    if isinstance(settings, MigrationError) or found is None or found.chain is None:
+        return None
+    head = found.chain.head
+    if found.error:
+        return Status(service.name, settings.target, (), head, None, "error", found.error)
+    if found.current is None or found.pending is None:
+        return None
+    state = "behind" if found.pending else "at head"
+    return Status(service.name, settings.target, found.current, head, found.pending, state)
+
+
+async def _full(service: Service, settings: Settings | MigrationError, turns: asyncio.Semaphore) -> Status:
+    from migrations.access import settled  # noqa: PLC0415 - where the scan is sure, nobody pays for Alembic
+    from migrations.revisions import read  # noqa: PLC0415
+    from migrations.session import connect  # noqa: PLC0415
+
+    target = None if isinstance(settings, MigrationError) else settings.target
+    head = None
+    try:
+        history = read(service)
+        head = history.single_head()
+        if isinstance(settings, MigrationError):
+            raise settings
+        async with turns, connect(history, settled(settings)) as session:
+            current = await session.applied()
+    except MigrationError as error:
+        return Status(service.name, target, (), head, None, "error", error)
+    pending = len(history.pending(current))
+    return Status(service.name, target, current, head, pending, "behind" if pending else "at head")

@@ -230,7 +230,7 @@ def test_a_service_that_comes_or_goes_moves_no_other(fleet):
 
 
 def test_the_split_is_the_same_on_every_machine_and_day(fleet):
-    assert [service.name for service in Shard(2, 5).part(fleet)] == ["s03", "s19", "s20", "s23", "s25"]
+    assert [service.name for service in Shard(2, 5).part(fleet)] == ["s03", "s19", "s21", "s23", "s25"]
 
 
 def test_a_machine_of_an_indexed_job_takes_its_number_from_the_job() -> None:

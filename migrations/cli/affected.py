@@ -24,7 +24,7 @@ BASE = "What to compare with: a commit, branch or tag, such as origin/main."
     help={"service": SERVICES, "base": BASE, "json": "Print one line of JSON, for the matrix of a pipeline."},
 )
 def affected(_: Context, service: list[str], base: str = "", json: bool = False) -> None:
-    """List the services that differ from where this branch left --base."""
+    """List the services that a change since --base affects."""
     found = [one.name for one in narrowed(selected(service), base=base, only_affected=True)]
     if json:
         console.result(json_module.dumps(found))
