@@ -1,4 +1,4 @@
-"""Sessions: lint, types, tests (one for each Python), migrations and faults (one for each PostgreSQL); bench on request.
+"""Sessions: lint, types, tests (for each Python), migrations and faults (for each PostgreSQL); bench on request.
 
 The two axes don't interact, so they are not multiplied: the tests run on the newest PostgreSQL, migrations and faults
 on the Python that runs nox.

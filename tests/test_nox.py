@@ -11,7 +11,7 @@ import pytest
 from migrations.discovery import ROOT
 from migrations.postgres import VERSIONS
 
-SESSIONS = {"lint", "types", "tests", "migrations", "faults", "pins"}
+SESSIONS = {"lint", "types", "tests", "migrations", "faults", "bench", "pins"}
 
 
 def nox(*words, cwd=ROOT, env=None):

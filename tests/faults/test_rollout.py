@@ -57,7 +57,7 @@ def version(dsn: Dsn, service: str) -> str:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 @pytest.mark.parametrize("whole_group", [False, True], ids=["parent", "group"])
 def test_a_signal_stops_all_services_whole(world: World, other: Dsn, number: signal.Signals, whole_group: bool) -> None:
-    """Row 19, for several services: a terminal signals every process of a group, a supervisor perhaps only the first."""
+    """Row 19, for several services: a terminal signals every process of a group, others perhaps only the first."""
     run, workers = both_paused(world, other)
     sent = time.monotonic()
     os.killpg(run.process.pid, number) if whole_group else run.signal(number)

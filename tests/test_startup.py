@@ -1,0 +1,38 @@
+"""Start-up: what shows the list, a help text or a completion imports nothing but Invoke and our own small modules."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from migrations.discovery import ROOT
+
+
+def imported(folder: Path, *words: str) -> set[str]:
+    """Return the modules that Invoke imports for these words in a folder."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "invoke", *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+
+
+@pytest.mark.parametrize(
+    "words", [("--list",), ("--help", "db.upgrade"), ("--complete", "--", "inv db.up")], ids=lambda words: words[0]
+)
+def test_nothing_is_imported_that_an_empty_collection_would_not_import(tmp_path: Path, words: tuple[str, ...]) -> None:
+    (tmp_path / "tasks.py").write_text("from invoke import task\n\n\n@task\ndef up(_):\n    pass\n", encoding="utf-8")
+    empty = imported(tmp_path, *("up" if word == "db.upgrade" else word for word in words))
+    ours = imported(ROOT, *words)
+    assert "invoke.collection" in empty
+    assert "migrations.cli.upgrade" in ours
+    assert {one for one in ours - empty if one.partition(".")[0] != "migrations"} == set()
+    assert {one for one in ours if one.startswith("migrations.") and not one.startswith("migrations.cli")} <= {
+        "migrations.discovery",
+        "migrations.duration",
+        "migrations.errors",
+    }
