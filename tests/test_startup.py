@@ -30,7 +30,8 @@ def test_nothing_is_imported_that_an_empty_collection_would_not_import(tmp_path:
     ours = imported(ROOT, *words)
     assert "invoke.collection" in empty
     assert "migrations.cli.upgrade" in ours
-    assert {one for one in ours - empty if one.partition(".")[0] != "migrations"} == set()
+    free = {*empty, *sys.builtin_module_names}  # what is compiled into Python is there already
+    assert {one for one in ours - free if one.partition(".")[0] != "migrations"} == set()
     assert {one for one in ours if one.startswith("migrations.") and not one.startswith("migrations.cli")} <= {
         "migrations.discovery",
         "migrations.duration",

@@ -57,7 +57,7 @@ def version(dsn: Dsn, service: str) -> str:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 @pytest.mark.parametrize("whole_group", [False, True], ids=["parent", "group"])
 def test_a_signal_stops_all_services_whole(world: World, other: Dsn, number: signal.Signals, whole_group: bool) -> None:
-    """Row 19, for several services: a terminal signals every process of a group, others perhaps only the first."""
+    """Row 19: of several services, a terminal signals every process of a group, others perhaps only the first."""
     run, workers = both_paused(world, other)
     sent = time.monotonic()
     os.killpg(run.process.pid, number) if whole_group else run.signal(number)
@@ -76,7 +76,7 @@ def test_a_signal_stops_all_services_whole(world: World, other: Dsn, number: sig
 
 
 def test_a_second_signal_ends_all_at_once(world: World, other: Dsn) -> None:
-    """Row 20, for several services: nobody waits for a server that says nothing."""
+    """Row 20: of several services, nobody waits for a server that says nothing."""
     with proxy(world.dsn) as (between, through):
         world.aim(through)
         run, workers = both_paused(world, other)
@@ -93,7 +93,7 @@ def test_a_second_signal_ends_all_at_once(world: World, other: Dsn) -> None:
 
 
 def test_a_killed_worker_is_told_and_the_others_go_on(world: World, other: Dsn) -> None:
-    """Row 12, for several services: what dies is told of, and what lives goes on."""
+    """Row 12: of several services, what dies is told of, and what lives goes on."""
     run, workers = both_paused(world, other)
     os.kill(workers[0], signal.SIGKILL)
     run.says("was killed by signal 9")
@@ -109,7 +109,7 @@ def test_a_killed_worker_is_told_and_the_others_go_on(world: World, other: Dsn) 
 
 
 def test_no_worker_outlives_a_killed_parent(world: World, other: Dsn) -> None:
-    """Row 12, for several services: a worker that nobody waits for any more ends, and its statement with it."""
+    """Row 12: of several services, a worker that nobody waits for any more ends, and its statement with it."""
     run, workers = both_paused(world, other)
     run.signal(signal.SIGKILL)
     run.process.wait()
