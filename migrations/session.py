@@ -69,12 +69,17 @@ class Session:
         service = self.history.service
 
         def inside(connection: Connection) -> None:
-            event.listen(connection.engine, "set_connection_execution_options", self._notice)
+            def notice(changed: Connection, options: dict[str, Any]) -> None:
+                # over an engine of the caller's, others connect too, such as the one who watches
+                if changed is connection and options.get("isolation_level") == "AUTOCOMMIT":
+                    self.committed_inside = True
+
+            event.listen(connection.engine, "set_connection_execution_options", notice)
             try:
                 values = {"version_table": self.access.version_table, "connection": connection, **attributes}
                 work(config(service, values))
             finally:
-                event.remove(connection.engine, "set_connection_execution_options", self._notice)
+                event.remove(connection.engine, "set_connection_execution_options", notice)
 
         try:
             self.running = True
@@ -90,10 +95,6 @@ class Session:
             if isinstance(error, CommandError):
                 raise UsageError(f"{service}: {' '.join(str(error).split())}") from error
             raise revision_failure(error, service, self.access.user, kept=self.committed_inside) from error
-
-    def _notice(self, _: Connection, options: dict[str, Any]) -> None:
-        if options.get("isolation_level") == "AUTOCOMMIT":
-            self.committed_inside = True
 
 
 @asynccontextmanager

@@ -1,14 +1,18 @@
 """Locks of others and timeouts: short waits, another try, and the one who is in the way by name."""
 
+import asyncio
 import re
 
 import pytest
+from sqlalchemy.ext.asyncio import create_async_engine
 
-from tests.conftest import query
+import migrations
+from tests.conftest import query, wait
 from tests.faults.tools import (
     INDEX,
     PAUSED,
     Reader,
+    Session,
     World,
     failed,
     hold,
@@ -60,6 +64,23 @@ def test_a_reader_that_stays_gets_75_and_the_table_can_be_read_all_the_time(at_r
                      re.MULTILINE)  # fmt: skip
     assert reader.reads
     assert reader.longest < 0.4 + 0.5
+
+
+def test_an_engine_of_the_applications_is_tried_again_too(at_r001: World) -> None:
+    """Row 23: the connection that watches comes from the same engine, and its ways are no autocommit block of ours."""
+    service = migrations.Service("billing", at_r001.monorepo.root)
+    at_r001.aim(MIGRATIONS_LOCK_TIMEOUT="2s")
+
+    async def run(idle: Session) -> migrations.Outcome:
+        engine = create_async_engine(at_r001.dsn.url, connect_args=at_r001.dsn.connect_args())
+        asyncio.get_running_loop().call_later(1, idle.start, "COMMIT")
+        try:
+            return await migrations.upgrade(service, engine=engine)
+        finally:
+            await engine.dispose()
+
+    with hold(at_r001.dsn, "SELECT * FROM billing_r001") as idle:
+        assert wait(run(idle)).applied == ("r002",)
 
 
 def test_between_two_tries_no_lock_is_held(at_r001: World) -> None:
