@@ -16,6 +16,8 @@ def measure_startup(fleet: Fleet, rounds: int) -> dict[str, float]:
     empty = fleet.root / "empty"
     empty.mkdir()
     (empty / "tasks.py").write_text("from invoke import task\n\n\n@task\ndef nothing(_):\n    pass\n", encoding="utf-8")
+    for key in ("ours", "alembic"):
+        fleet.databases(key)
     ours, alembic = fleet.root / "ours", fleet.root / "alembic" / fleet.names[0]
     invoke = [sys.executable, "-m", "invoke"]
     commands: dict[str, tuple[list[str], Path]] = {

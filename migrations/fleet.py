@@ -1,15 +1,23 @@
 """The state of many services at a glance."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 from migrations.discovery import Service
 from migrations.errors import MigrationError
+from migrations.headers import Header
 from migrations.scan import Found, scan
 from migrations.settings import Settings, load_many
 
-__all__ = ["Status", "status"]
+if TYPE_CHECKING:
+    from migrations.revisions import Revision
+
+__all__ = ["Status", "current_of_all", "status"]
+
+log = logging.getLogger(__name__)
 
 _AT_ONCE = 8
 """Connections that are open at the same time for those that the scan isn't sure of."""
@@ -44,6 +52,39 @@ async def status(services: Sequence[Service]) -> list[Status]:
         return _sure(service, settings, found.get(service)) or await _full(service, settings, turns)
 
     return list(await asyncio.gather(*(look(service) for service in services)))
+
+
+async def current_of_all(services: Sequence[Service]) -> "list[tuple[Header | Revision, ...] | MigrationError]":
+    """Return the revisions of each service's database, in their order, or its error. Read-only: no table is made.
+
+    Raises:
+        UsageError, ConfigurationError: the settings of the services contradict each other.
+
+    """
+    loaded = load_many(services)
+    found = (await scan([one for one in loaded if isinstance(one, Settings)])).found
+    answers: list[tuple[Header | Revision, ...] | MigrationError] = []
+    for service, settings in zip(services, loaded, strict=True):
+        seen = found.get(service, Found())
+        if isinstance(settings, MigrationError) or seen.error:
+            answers.append(seen.error or cast("MigrationError", settings))
+        elif seen.chain is not None and seen.current is not None and seen.pending is not None:
+            # what Alembic says of every connection that it makes, and as true of this one
+            log.info("Context impl PostgresqlImpl.")
+            log.info("Will assume transactional DDL.")
+            answers.append(tuple(header for header in seen.chain.headers if header.revision in seen.current))
+        else:
+            answers.append(await _ask_alembic(service))
+    return answers
+
+
+async def _ask_alembic(service: Service) -> "tuple[Revision, ...] | MigrationError":
+    from migrations import commands  # noqa: PLC0415 - where the scan is sure, nobody pays for Alembic
+
+    try:
+        return await commands.current(service)
+    except MigrationError as error:
+        return error
 
 
 def _sure(service: Service, settings: Settings | MigrationError, found: Found | None) -> Status | None:

@@ -5,13 +5,14 @@ certainty counts as unknown here, and is Alembic's to decide.
 """
 
 import ast
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from migrations.discovery import Service
 from migrations.fingerprint import checksum
 
-__all__ = ["Chain", "read_chain"]
+__all__ = ["Chain", "Header", "read_chain"]
 
 _NAMES = ("revision", "down_revision", "branch_labels", "depends_on")
 _OPTIONS = (b"sourceless", b"recursive_version_locations", b"version_locations")
@@ -20,23 +21,39 @@ _REVISION_CHARACTERS = 32
 
 
 @dataclass(frozen=True, slots=True)
+class Header:
+    """What stands at the top of one revision file; the same fields as those of ``revisions.Revision``."""
+
+    revision: str
+    down_revision: tuple[str, ...]
+    message: str
+    path: str
+    is_head: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Chain:
     """A history without branches, oldest first: its revisions, each with the checksum of its file."""
 
-    revisions: tuple[str, ...]
+    headers: tuple[Header, ...]
     checksums: dict[str, str]
+
+    @property
+    def revisions(self) -> tuple[str, ...]:
+        """The ids, oldest first."""
+        return tuple(header.revision for header in self.headers)
 
     @property
     def head(self) -> str | None:
         """The newest revision; None where there is none."""
-        return self.revisions[-1] if self.revisions else None
+        return self.headers[-1].revision if self.headers else None
 
 
 def read_chain(service: Service) -> Chain | None:
     """Return a service's history, or None where only Alembic can tell what it is."""
     if not _is_plain(service.root):
         return None
-    headers: dict[str, str | None] = {}
+    headers: dict[str, Header] = {}
     checksums: dict[str, str] = {}
     try:
         paths = sorted(service.versions.iterdir()) if service.versions.is_dir() else []
@@ -44,15 +61,15 @@ def read_chain(service: Service) -> Chain | None:
             if path.suffix != ".py" or path.name.startswith((".#", "__init__")):
                 continue
             text = path.read_bytes()
-            header = _header(text)
-            if header is None or header[0] in headers:
+            header = _header(text, service.relative(path))
+            if header is None or header.revision in headers:
                 return None
-            headers[header[0]] = header[1]
-            checksums[header[0]] = checksum(text)
+            headers[header.revision] = header
+            checksums[header.revision] = checksum(text)
     except OSError:
         return None
-    revisions = _linked(headers)
-    return None if revisions is None else Chain(revisions, checksums)
+    linked = _linked(headers)
+    return None if linked is None else Chain(linked, checksums)
 
 
 def _is_plain(root: Path) -> bool:
@@ -63,8 +80,8 @@ def _is_plain(root: Path) -> bool:
     return not any(option in text for option in _OPTIONS)
 
 
-def _header(text: bytes) -> tuple[str, str | None] | None:
-    """Return a file's revision and the one before it; None where more than plain assignments could make them."""
+def _header(text: bytes, path: str) -> Header | None:
+    """Return a file's header; None where more than plain assignments could make it."""
     found = _constants(text)
     revision, down = found.get("revision"), found.get("down_revision", 0)
     if not isinstance(revision, str) or not (down is None or isinstance(down, str)):
@@ -72,7 +89,10 @@ def _header(text: bytes) -> tuple[str, str | None] | None:
     if found.get("branch_labels") is not None or found.get("depends_on") is not None:
         return None
     letters = revision.replace("_", "").replace("-", "").replace(".", "")
-    return (revision, down) if letters.isalnum() and len(revision) <= _REVISION_CHARACTERS else None
+    if not letters.isalnum() or len(revision) > _REVISION_CHARACTERS:
+        return None
+    message = str(found.get("__doc__") or "").strip().split("\n\n")[0]
+    return Header(revision, (down,) if down else (), message, path, is_head=False)
 
 
 def _constants(text: bytes) -> dict[str, object]:
@@ -80,11 +100,12 @@ def _constants(text: bytes) -> dict[str, object]:
     if b"globals" in text or b"exec(" in text:
         return {}
     try:
-        body = ast.parse(text).body
+        tree = ast.parse(text)
     except (SyntaxError, ValueError):
         return {}
-    found: dict[str, object] = {}
-    for node in body:
+    # from 3.13 on the compiler takes the indentation away
+    found: dict[str, object] = {"__doc__": ast.get_docstring(tree, clean=sys.version_info >= (3, 13))}
+    for node in tree.body:
         names = _bound(node)
         if names is None:
             return {}
@@ -114,14 +135,17 @@ def _bound(node: ast.stmt) -> list[str] | None:
     return None
 
 
-def _linked(headers: dict[str, str | None]) -> tuple[str, ...] | None:
-    """Return the revisions oldest first; None where they are no single chain."""
-    after: dict[str | None, str] = {}
-    for revision, down in headers.items():
+def _linked(headers: dict[str, Header]) -> tuple[Header, ...] | None:
+    """Return the headers oldest first; None where they are no single chain."""
+    after: dict[str | None, Header] = {}
+    for header in headers.values():
+        down = header.down_revision[0] if header.down_revision else None
         if down in after:
             return None
-        after[down] = revision
-    chain: list[str] = []
-    while (following := after.get(chain[-1] if chain else None)) is not None and len(chain) < len(headers):
+        after[down] = header
+    chain: list[Header] = []
+    while (following := after.get(chain[-1].revision if chain else None)) and len(chain) < len(headers):
         chain.append(following)
-    return tuple(chain) if len(chain) == len(headers) else None
+    if len(chain) < len(headers):
+        return None
+    return (*chain[:-1], replace(chain[-1], is_head=True)) if chain else ()

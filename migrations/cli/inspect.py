@@ -15,6 +15,7 @@ from migrations.errors import DifferenceError, MigrationError, UsageError, grave
 
 if TYPE_CHECKING:
     from migrations.discovery import Service
+    from migrations.headers import Header
     from migrations.revisions import History, Revision
 
 __all__ = ["check", "current", "env", "heads", "history", "services", "show", "status"]
@@ -25,11 +26,14 @@ _JSON = "Print JSON, for another program."
 @task(iterable=["service"], help={"service": SERVICES, "json": _JSON})
 def current(_: Context, service: list[str], json: bool = False) -> None:
     """Show the revision that each database is at."""
-    from migrations import commands, settings
+    from migrations import fleet
 
     chosen = selected(service)
-    settings.load_many(chosen)
-    found, errors = _each(chosen, commands.current)
+    answers = dict(zip((one.name for one in chosen), run(fleet.current_of_all(chosen)), strict=True))
+    errors = [answer for answer in answers.values() if isinstance(answer, MigrationError)]
+    for error in errors:
+        console.note(str(error))
+    found = {name: answer for name, answer in answers.items() if not isinstance(answer, MigrationError)}
     if json:
         console.result_json({name: [_plain(revision) for revision in revisions] for name, revisions in found.items()})
     else:
@@ -241,9 +245,9 @@ def _fail(errors: list[MigrationError], count: int) -> None:
         raise Exit("" if count == 1 else f"{len(errors)} of {count} services need a look.", code=gravest(errors))
 
 
-def _line(revision: "Revision") -> str:
+def _line(revision: "Header | Revision") -> str:
     return f"{revision.revision}{' (head)' if revision.is_head else ''}, {revision.message}"
 
 
-def _plain(revision: "Revision") -> dict[str, Any]:
+def _plain(revision: "Header | Revision") -> dict[str, Any]:
     return {**asdict(revision), "down_revision": list(revision.down_revision)}
