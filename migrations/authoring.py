@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from migrations import headfile, hygiene
 from migrations.access import access
+from migrations.changes import Change
 from migrations.discovery import Service
 from migrations.edited import edits
 from migrations.errors import DifferenceError, UsageError
@@ -145,7 +146,10 @@ async def merge(service: str | Service, message: str) -> Revision:
     return Revision.of(script, history.service)
 
 
-def _drop_if_nothing_changed(_: MigrationContext, __: Any, directives: list[MigrationScript]) -> None:
+def _drop_if_nothing_changed(context: MigrationContext, _: Any, directives: list[MigrationScript]) -> None:
+    for op in directives[0].upgrade_ops.ops if directives[0].upgrade_ops else ():
+        if isinstance(op, Change) and op.refusal:
+            raise UsageError(f"{context.opts['service']}: {op.refusal}")
     if all(ops.is_empty() for ops in directives[0].upgrade_ops_list):
         directives.clear()
 
@@ -179,11 +183,12 @@ async def _refuse_behind(session: Session) -> None:
 
 
 def _lines(operations: UpgradeOps | None, context: MigrationContext) -> list[str]:
-    """Return each operation as one line of the code that a revision would hold."""
+    """Return each difference as a line, Alembic's own operations as the code that a revision would hold."""
     if operations is None:
         return []
-    code = render_python_code(operations, migration_context=context)
-    lines: list[str] = []
+    lines = [op.says for op in operations.ops if isinstance(op, Change) and op.says]
+    others = UpgradeOps([op for op in operations.ops if not isinstance(op, Change)])
+    code = "" if others.is_empty() else render_python_code(others, migration_context=context)
     depth = 0
     for line in code.splitlines():
         if not line.strip() or line.strip().startswith("#"):

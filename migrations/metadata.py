@@ -4,7 +4,6 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import CheckConstraint, Enum, MetaData, Sequence, Table, TypeDecorator
@@ -12,9 +11,10 @@ from sqlalchemy import inspect as sa_inspect
 from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.exc import NoReferencedTableError, SQLAlchemyError
 from sqlalchemy.orm import Mapper
-from sqlalchemy.types import ARRAY, TypeEngine
+from sqlalchemy.types import ARRAY
 
 from migrations.discovery import Service, discover
+from migrations.enums import enum_of
 from migrations.errors import ConfigurationError
 from migrations.models import import_models, where
 
@@ -188,15 +188,9 @@ def _refuse_unexported(service: Service, module: ModuleType, tables: Iterable[Ta
 def _keep_schemas_of_enums(table: Table, copy: Table) -> None:
     """Leave each enum type where the models look for it: ``to_metadata`` moves some into the metadata's schema."""
     for column in table.columns:
-        original, copied = (_enum(found.type) for found in (column, copy.columns[column.key]))
+        original, copied = (enum_of(found.type) for found in (column, copy.columns[column.key]))
         if original is not None and copied is not None:
             copied.schema = original.schema
-
-
-def _enum(kind: TypeEngine[Any]) -> Enum | None:
-    """Return the enum type that a column is of, or has an array of."""
-    item = kind.item_type if isinstance(kind, ARRAY) else kind
-    return item if isinstance(item, Enum) and item.native_enum and item.name else None
 
 
 def _hoist_checks(table: Table) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 from alembic.config import Config
 
 from migrations.discovery import Service
+from migrations.drafts import render_item
 from migrations.metadata import assemble, schema_of
 from migrations.ownership import Ownership
 
@@ -31,6 +32,8 @@ def configure_options(config: Config) -> dict[str, Any]:
         "compare_type": True,
         "compare_server_default": True,
         "include_schemas": True,
+        "service": str(service),
+        "render_item": render_item,
         "on_version_apply": attributes.get("on_version_apply", ()),
     }
     if ownership:

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import alembic_postgresql_enum as enums
 from sqlalchemy import MetaData
 
+from migrations.autogenerate import PLUGIN
 from migrations.made import Thing
 from migrations.references import is_stand_in, only_the_schema_differs
 
@@ -22,7 +22,8 @@ VERSION_TABLES = "alembic_version"
 LEDGERS = "migration_log"
 """And so does every ledger; a service that claims a table of such a name sees it nevertheless."""
 
-_PLUGINS = ("alembic.autogenerate.*", "alembic.ext.checkconstraint_byname")
+_PLUGINS = ("alembic.autogenerate.*", "alembic.ext.checkconstraint_byname", PLUGIN)
+"""The comparison of our own comes first; Alembic's are for a role that it can't work for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +44,6 @@ class Ownership:
 
     def options(self) -> dict[str, Any]:
         """Return the options of ``context.configure()`` that make a comparison see this view."""
-        own = {name for kind, _, name in self.own if kind == "type"}
-        foreign = {name for kind, _, name in self.hidden if kind == "type"} - own
-        enums.set_configuration(enums.Config(include_name=lambda name: name not in foreign))
         return {
             "target_metadata": self.metadata,
             "include_name": self.sees,

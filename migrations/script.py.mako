@@ -17,7 +17,8 @@ Before you commit this file, read it against these rules:
 - NOT NULL. ADD CHECK (x IS NOT NULL) NOT VALID, VALIDATE, SET NOT NULL, DROP the check.
 - Rename. Expand (add, write both), migrate the readers, contract (drop) in a later deploy.
 - Data. In batches that commit; never a whole table in one UPDATE, and never through models.
-- Enums. A new value can't be used in the transaction that adds it: add it in an autocommit block.
+- Enums. A new value can't be used in the transaction that adds it: use it in the next revision. A value that
+  goes or moves rewrites every table that has it: decide first what becomes of its rows.
 - One statement per op.execute(): asyncpg prepares statements one by one.
 - Downgrade. It leaves no type, sequence or index behind: up, down, up must work.
 """

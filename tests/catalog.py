@@ -12,11 +12,16 @@ WITH own AS (
 SELECT 'relation', name, relkind::text FROM relation
 UNION ALL
 SELECT 'column', r.name || '.' || a.attname, concat_ws(' ', format_type(a.atttypid, a.atttypmod),
+    CASE WHEN a.attcollation > 0 THEN a.attcollation::regcollation END,
     CASE WHEN a.attnotnull THEN 'not null' END, a.attidentity::text, a.attgenerated::text,
     pg_get_expr(d.adbin, d.adrelid))
 FROM relation r JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 WHERE r.relkind IN ('r', 'p', 'v', 'm')
+UNION ALL
+SELECT 'sequence', r.name, concat_ws(' ', s.seqtypid::regtype, s.seqstart, s.seqincrement, s.seqmin, s.seqmax,
+    s.seqcache, s.seqcycle)
+FROM pg_sequence s JOIN relation r ON r.oid = s.seqrelid
 UNION ALL
 SELECT 'constraint', r.name || '.' || k.conname,
     pg_get_constraintdef(k.oid) || CASE WHEN k.convalidated THEN '' ELSE ' (not validated)' END
@@ -35,8 +40,9 @@ UNION ALL
 SELECT 'trigger', r.name || '.' || t.tgname, pg_get_triggerdef(t.oid)
 FROM pg_trigger t JOIN relation r ON r.oid = t.tgrelid WHERE NOT t.tgisinternal
 UNION ALL
-SELECT 'comment', coalesce(r.name, d.objoid::text) || '.' || d.objsubid, d.description
+SELECT 'comment', concat_ws('.', r.name, a.attname), d.description
 FROM pg_description d JOIN relation r ON r.oid = d.objoid AND d.classoid = 'pg_class'::regclass
+LEFT JOIN pg_attribute a ON a.attrelid = d.objoid AND a.attnum = d.objsubid AND d.objsubid > 0
 """
 
 

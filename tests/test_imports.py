@@ -28,6 +28,7 @@ ORDER = [
     ),
     *("startup", "outcome", "headers", "declared", "scan", "crew", "imports", "affected", "shard"),
     *("connection", "access", "sharing", "locks", "contention", "applied", "aftermath", "catalog"),
+    *("changes", "shapes", "enums", "twin", "pairs", "columns", "parts", "drafts", "sides", "tables", "autogenerate"),
     *("models", "metadata", "references", "sqltext", "made", "ownership", "options", "env"),
     *(
         "revisions",

@@ -130,7 +130,7 @@ def test_ones_own_removed_model_is_dropped(monorepo: Monorepo, database: Callabl
     up, _, down = code.partition("def downgrade")
     assert up.count("op.drop_table(") == 1
     assert "op.drop_table('removed')" in up
-    assert "op.create_table('removed'" in down
+    assert "CREATE TABLE removed" in down
 
     wait(migrations.upgrade(billing))
     assert tables(dsn) == {"billing", "orders", "alembic_version_billing", "alembic_version_orders"}
@@ -149,7 +149,7 @@ def test_a_siblings_enum_type_is_never_dropped_and_ones_own_is_created_once(
 
     code = written(monorepo, billing)
     assert "orders" not in code
-    assert code.partition("def downgrade")[0].count(".create(op.get_bind())") == 1
+    assert code.partition("def downgrade")[0].count("CREATE TYPE billing_state") == 1
 
     wait(migrations.upgrade(billing))
     assert enum_types(dsn) == ["billing_state", "orders_state"]
@@ -163,12 +163,12 @@ def test_a_siblings_enum_type_is_never_dropped_and_ones_own_is_created_once(
 @pytest.mark.parametrize(
     ("change", "seen"),
     [
-        ("ALTER TYPE billing_state ADD VALUE 'surprise'", "enum_name='billing_state'"),
+        ("ALTER TYPE billing_state ADD VALUE 'surprise'", "surprise"),
         ("ALTER TABLE billing ALTER quantity SET DEFAULT 2", "server_default"),
         ("ALTER TABLE billing ALTER state SET DEFAULT 'old'", "server_default"),
         ("ALTER TABLE billing ALTER quantity DROP DEFAULT", "server_default"),
         ("ALTER TABLE billing DROP CONSTRAINT ck_billing_quantity_positive", "ck_billing_quantity_positive"),
-        ("ALTER TABLE billing ALTER quantity TYPE bigint", "BIGINT"),
+        ("ALTER TABLE billing ALTER quantity TYPE bigint", "bigint"),
     ],
 )
 def test_check_sees_what_was_changed_behind_its_back(

@@ -1,0 +1,83 @@
+"""The two sides of a comparison: a database and the models, each as shapes and enum types, by schema and name."""
+
+from collections.abc import Iterable
+
+from alembic.autogenerate.api import AutogenContext
+from sqlalchemy import Connection, MetaData, Table
+from sqlalchemy.exc import DBAPIError
+
+from migrations import enums
+from migrations.pairs import Pair, Rebuilt
+from migrations.shapes import Shape, read, table_oids
+from migrations.twin import Surroundings, twin
+
+__all__ = ["Key", "Sides"]
+
+Key = tuple[str | None, str]
+"""Schema and name; no schema where it is the default one."""
+
+
+class Sides:
+    """What one service sees of a database, and what its models say."""
+
+    def __init__(
+        self, context: AutogenContext, connection: Connection, metadata: MetaData, schemas: Iterable[str | None]
+    ) -> None:
+        self.connection, self.metadata = connection, metadata
+        self.default = connection.dialect.default_schema_name
+        places = [schema or self.default or "public" for schema in schemas]
+        sees_type = context.opts.get("sees_type", lambda _, __: True)
+        everything = enums.live_enums(connection, places, self.default)
+        self.live_types = {key: one for key, one in everything.items() if sees_type(*key)}
+        self.types = {key: one for key, one in enums.enums_of(metadata, self.default).items() if sees_type(*key)}
+        self.oids = {
+            key: oid
+            for key, oid in ((self.key(*place), oid) for place, oid in table_oids(connection, places).items())
+            if context.run_name_filters(key[1], "table", {"schema_name": key[0]})
+        }
+        self.models = {
+            self.key(table.schema, table.name): table
+            for table in metadata.tables.values()
+            if context.run_object_filters(table, table.name, "table", False, None)
+        }
+        unlike = [
+            one for key, one in self.types.items() if key not in everything or everything[key].labels != one.labels
+        ]
+        around = Surroundings.of(connection, unlike)
+        shapes = read(connection, list(self.oids.values()), self.default)
+        self.live: dict[Key, Shape] = {key: shapes[oid] for key, oid in self.oids.items()}
+        self.targets = {key: twin(connection, table, around) for key, table in sorted(self.models.items(), key=str)}
+        self.pairs = {key: Pair(self.live[key], one) for key, one in self.targets.items() if key in self.live}
+        self.differing = [
+            (self.live_types[key], one)
+            for key, one in sorted(self.types.items(), key=str)
+            if key in self.live_types and self.live_types[key].labels != one.labels
+        ]
+        self.rebuilt = self._rebuilt()
+        self.named = {key: _names(self.models[key]) for key in self.pairs}
+
+    def key(self, schema: str | None, name: str) -> Key:
+        """Return a name as both sides have it."""
+        return (None if schema == self.default else schema, name)
+
+    def castable(self, before: str, after: str) -> bool:
+        """Whether PostgreSQL converts one type to another by itself."""
+        savepoint = self.connection.begin_nested()
+        try:
+            self.connection.exec_driver_sql(f"SELECT CAST(CAST(NULL AS {before}) AS {after})")
+        except DBAPIError:
+            return False
+        finally:
+            savepoint.rollback()
+        return True
+
+    def _rebuilt(self) -> Rebuilt:
+        anew = [(live, target) for live, target in self.differing if not enums.renamed(live, target)]
+        backward = frozenset[int]().union(*(live.oids for live, _ in anew))
+        forward = (live.oids for live, target in anew if not enums.added(live, target))
+        return Rebuilt(frozenset[int]().union(*forward), backward)
+
+
+def _names(table: Table) -> frozenset[str]:
+    """Return the names that a model gives to its constraints, which are those that the database must have."""
+    return frozenset(str(one.name) for one in table.constraints if isinstance(one.name, str))

@@ -1,0 +1,195 @@
+"""A twin: the table that a model would make, made for a moment as a temporary one, and described by PostgreSQL.
+
+What a model says and what the catalog says are never written alike: ``quantity > 0`` comes back as ``(quantity > 0)``,
+``'new'`` as ``'new'::state``. So the server is asked to put the model into its own words, and only these are compared.
+All of it is rolled back.
+"""
+
+import json
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection, Constraint, Index, MetaData, Table, text
+from sqlalchemy.exc import DBAPIError, NoReferencedColumnError, NoReferencedTableError
+from sqlalchemy.schema import CreateIndex, CreateTable, ForeignKeyConstraint
+
+from migrations import shapes
+from migrations.changes import quoted
+from migrations.enums import EnumType, enum_of
+from migrations.errors import ConfigurationError
+from migrations.shapes import Shape, read
+from migrations.sqlstate import said, sqlstate
+
+__all__ = ["NoTwinError", "Surroundings", "twin"]
+
+_DENIED = ("42501", "25006")
+"""No privilege to make a temporary table; a transaction or a server that is read-only."""
+
+_RULES = {"NO ACTION": "a", "RESTRICT": "r", "CASCADE": "c", "SET NULL": "n", "SET DEFAULT": "d"}
+_MATCHES = {"FULL": "f", "PARTIAL": "p", "SIMPLE": "s"}
+
+
+class NoTwinError(Exception):
+    """A role may make no temporary table here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a table is made in: the default schema, the search path, and the enum types that aren't as modelled."""
+
+    default_schema: str | None
+    search_path: str
+    visible: frozenset[str]
+    unlike: dict[tuple[str | None, str], EnumType]
+
+    @classmethod
+    def of(cls, connection: Connection, unlike: Iterable[EnumType]) -> "Surroundings":
+        """Return those of a connection."""
+        row = connection.execute(
+            text("SELECT current_schema(), current_setting('search_path'), current_schemas(true)")
+        ).one()
+        return cls(row[0], row[1], frozenset(row[2]), {(one.schema, one.name): one for one in unlike})
+
+
+def twin(connection: Connection, table: Table, around: Surroundings) -> Shape:
+    """Return the shape that a model's table would have.
+
+    Raises:
+        ConfigurationError: the server can't make such a table.
+        NoTwinError: this role may make no temporary table.
+
+    """
+    savepoint = connection.begin_nested()
+    try:
+        shape = _made(connection, table, around)
+    except DBAPIError as error:
+        if sqlstate(error) in _DENIED:
+            raise NoTwinError from error
+        raise ConfigurationError(
+            f"the models' table {table.fullname} can't be made on this server: {said(error)}. "
+            f"Correct the model; or, if it needs what isn't there yet, add that in a revision first (--empty)."
+        ) from error
+    finally:
+        savepoint.rollback()
+    comments = {column.name: column.comment or None for column in table.columns}
+    return replace(
+        shape,
+        comment=table.comment or None,
+        columns={name: replace(one, comment=comments[name]) for name, one in shape.columns.items()},
+        constraints=shape.constraints | {one.name: one for one in _foreign_keys(connection, table, around)},
+    )
+
+
+def _made(connection: Connection, table: Table, around: Surroundings) -> Shape:
+    _look_in(connection, f"pg_temp, {around.search_path}")
+    copy = table.to_metadata(MetaData(naming_convention=table.metadata.naming_convention), schema=None)  # type: ignore[arg-type]
+    _keep_names(table.indexes, copy.indexes)
+    _keep_names(table.constraints, copy.constraints)
+    types: list[EnumType] = []
+    for original, column in zip(table.columns, copy.columns, strict=True):
+        enum, copied = enum_of(original.type), enum_of(column.type)
+        if enum is None or copied is None:
+            continue
+        schema = None if enum.schema == around.default_schema else enum.schema
+        copied.schema = enum.schema
+        if (schema, enum.name) in around.unlike:
+            copied.schema = None
+            one = around.unlike[schema, str(enum.name)]
+            if one not in types:
+                types.append(one)
+                connection.exec_driver_sql(replace(one, schema="pg_temp").creation)
+    connection.execute(CreateTable(copy, include_foreign_key_constraints=[]))
+    for index in sorted(copy.indexes, key=lambda one: str(one.name)):
+        index.dialect_options["postgresql"]["concurrently"] = False
+        connection.execute(CreateIndex(index))
+    _look_in(connection, around.search_path)
+    oid, own = connection.execute(
+        text(
+            "SELECT c.oid::bigint, n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE n.oid = pg_my_temp_schema() AND c.relname = :name"
+        ),
+        {"name": table.name},
+    ).one()
+
+    def at_home(found: str) -> str:
+        """Say ``billing.state`` or ``state`` instead of ``pg_temp_3.state``."""
+        for temporary in (own, "pg_temp"):  # the name of the schema, and what it goes by in some places
+            for one in types:
+                name = json.dumps(quoted(one.name))[1:-1]
+                found = found.replace(f"{temporary}.{name}", _prefix(one.schema, around) + name)
+            found = found.replace(f"{temporary}.", _prefix(table.schema, around))
+        return found.replace(f'"schema" : "{own}"', f'"schema" : {json.dumps(table.schema)}')
+
+    return read(connection, [oid], around.default_schema, at_home)[oid]
+
+
+def _keep_names(originals: Iterable[Constraint | Index], copies: Iterable[Constraint | Index]) -> None:
+    """Give what ``unique=True`` and ``index=True`` made its own name again: a convention may put the schema into it."""
+    names = {one.name for one in originals}
+    lost = [one for one in originals if one.name not in {copy.name for copy in copies}]
+    for copy in [one for one in copies if one.name not in names]:
+        for one in lost:
+            if type(one) is type(copy) and _column_names(one) == _column_names(copy):
+                copy.name = one.name
+
+
+def _column_names(part: Constraint | Index) -> list[str]:
+    return [column.name for column in getattr(part, "columns", ())]
+
+
+def _prefix(schema: str | None, around: Surroundings) -> str:
+    return "" if schema is None or schema in around.visible else json.dumps(f"{quoted(schema)}.")[1:-1]
+
+
+def _look_in(connection: Connection, path: str) -> None:
+    connection.execute(text("SELECT set_config('search_path', :path, true)"), {"path": path})
+
+
+def _foreign_keys(connection: Connection, table: Table, around: Surroundings) -> list[shapes.Constraint]:
+    """Return a model's foreign keys as the catalog would list them; a temporary table can't have any."""
+    found = []
+    compiler = connection.dialect.ddl_compiler(connection.dialect, None)  # type: ignore[arg-type]
+    for key in (one for one in table.constraints if isinstance(one, ForeignKeyConstraint)):
+        sql = str(compiler.process(key))
+        *path, remote = key.elements[0].target_fullname.split(".")[:-1]
+        columns = []
+        for element in key.elements:
+            name = element.target_fullname.rpartition(".")[2]
+            with suppress(NoReferencedTableError, NoReferencedColumnError):
+                name = element.column.name
+                path, remote = [element.column.table.schema or ""], element.column.table.name
+            columns.append(name)
+        schema = ".".join(path) or around.default_schema
+        preparer = connection.dialect.identifier_preparer
+        name = str(preparer.format_constraint(key) or "")
+        rules = "".join(
+            [
+                _RULES.get((key.onupdate or "NO ACTION").upper(), "?"),
+                _RULES.get((key.ondelete or "NO ACTION").upper().partition(" (")[0], "?"),
+                _MATCHES.get((key.match or "SIMPLE").upper(), "?"),
+                "t" if key.deferrable or (key.initially or "").upper() == "DEFERRED" else "f",
+                "t" if (key.initially or "").upper() == "DEFERRED" else "f",
+                "f" if key.dialect_options["postgresql"].get("not_valid") else "t",
+            ]
+        )
+        local = tuple(element.parent.name for element in key.elements)
+        definition = sql[sql.index("FOREIGN KEY") :]
+        plain = name[1:-1].replace('""', '"') if name.startswith('"') else name
+        chosen = plain or f"{table.name}_{'_'.join(local)}_fkey"
+        found.append(
+            shapes.Constraint(
+                chosen,
+                "f",
+                definition,
+                schema,
+                remote,
+                tuple(columns),
+                local,
+                rules,
+                None,
+                frozenset(local),
+                frozenset(),
+            )
+        )
+    return found

@@ -1,0 +1,317 @@
+"""What autogenerate sees, what it writes for it, and what it refuses to write."""
+
+from collections.abc import Callable
+
+import pytest
+
+import migrations
+from migrations.discovery import Service
+from migrations.dsn import Dsn
+from migrations.errors import ConfigurationError, UsageError
+from tests.catalog import catalog, statements
+from tests.conftest import query, run_script, wait
+from tests.faults.test_facts_comparison import remodel, written
+from tests.monorepo import Monorepo
+
+MODELS = """
+from sqlalchemy import (
+    BigInteger, CheckConstraint, Column, Computed, Enum, Identity, Index, Integer, MetaData, Numeric, String, Table,
+    Text, TypeDecorator, UniqueConstraint, column, text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, ExcludeConstraint
+
+__all__ = ["metadata", "things"]
+metadata = MetaData()
+
+class Shout(TypeDecorator):
+    impl = String(8)
+    cache_ok = True
+
+state = Enum({labels}, name="state")
+things = Table("things", metadata,
+    Column("id", {key}, primary_key=True),
+    Column("number", Integer, {number}nullable=True),
+    {lines}
+)
+"""
+
+
+def models(
+    *lines: str, labels: tuple[str, ...] = ("new", "old"), key: str = "Integer", number: str = "", kind: str = "state"
+) -> str:
+    """Return models of one table with these lines; ``kind`` is the type of its column ``state``, empty for none."""
+    column = [f"Column('state', {kind})"] if kind else []
+    return MODELS.format(
+        labels=", ".join(map(repr, labels)),
+        key=key,
+        number=number,
+        lines="".join(f"{one},\n" for one in (*column, *lines)),
+    )
+
+
+@pytest.fixture
+def change(monorepo: Monorepo, database: Callable[..., Dsn]) -> Callable[..., tuple[str, str]]:
+    """Take a database from one module of models to another, and back, and there again; return what was written."""
+    dsn = database()
+
+    def go(before: str, after: str, rows: str = "") -> tuple[str, str]:
+        service = monorepo.service("billing", before, dsn)
+        written(monorepo, service, "before")
+        wait(migrations.upgrade(service))
+        if rows:
+            query(dsn, rows)
+        at_first = catalog(dsn)
+        remodel(monorepo, service, after)
+        assert wait(migrations.check(service)).differences
+        code = written(monorepo, service, "after")
+        wait(migrations.upgrade(service))
+        _clean(service)
+        at_last = catalog(dsn)
+        wait(migrations.downgrade(service, "-1"))
+        assert _but_versions(catalog(dsn)) == _but_versions(at_first)
+        wait(migrations.upgrade(service))
+        assert catalog(dsn) == at_last
+        up, _, down = code.partition("def downgrade")
+        return up, down
+
+    return go
+
+
+def _clean(service: Service) -> None:
+    assert wait(migrations.check(service)).differences == ()
+    assert wait(migrations.revision(service, "nothing")) is None
+
+
+def _but_versions(lines: list[str]) -> list[str]:
+    return [line for line in lines if "alembic_version_" not in line]
+
+
+# enum types
+
+CHECKED = (
+    "CheckConstraint(\"state <> 'old'\", name='not_old')",
+    "Index('ix_new', 'number', postgresql_where=text(\"state = 'new'\"))",
+    "Column('states', ARRAY(state), server_default=text(\"'{}'\"))",
+    "Column('other', state, nullable=False, server_default='new', unique=True)",
+    "ExcludeConstraint((column('number'), '='), using='btree', where=text(\"state = 'old'\"), name='no_two_old')",
+    "Column('is_new', Integer, Computed(\"CASE WHEN state = 'new' THEN 1 ELSE 0 END\", persisted=True), index=True)",
+)
+"""What stands in the way of a type that has to be made anew."""
+
+
+@pytest.mark.parametrize(
+    ("labels", "statement"),
+    [
+        (("new", "mid", "old"), "ADD VALUE 'mid' AFTER 'new'"),
+        (("first", "new", "old"), "ADD VALUE 'first' BEFORE 'new'"),
+        (("new", "old", "last"), "ADD VALUE 'last' AFTER 'old'"),
+    ],
+)
+def test_an_enum_value_is_added_in_its_place_without_a_rewrite(labels, statement, change) -> None:
+    up, down = change(models(*CHECKED), models(*CHECKED, labels=labels), "INSERT INTO things (state) VALUES ('new')")
+    assert up.count("op.") == 1
+    assert f"ALTER TYPE state {statement}" in up
+    assert "# A new value can't be used in the transaction that adds it" in up
+    assert "RENAME TO state__former" in down
+
+
+def test_several_enum_values_are_added_one_statement_each(change) -> None:
+    up, _ = change(models(), models(labels=("a", "b", "new", "it's", "old", "z:z")))
+    assert [line.count("ADD VALUE") for line in up.splitlines() if "op." in line] == [1, 1, 1, 1]
+
+
+def test_an_enum_value_that_the_same_revision_uses_is_committed_first(change) -> None:
+    up, _ = change(models(), models("CheckConstraint(\"state <> 'mid'\", name='no_mid')", labels=("new", "mid", "old")))
+    assert (
+        up.index("autocommit_block()") < up.index("ADD VALUE IF NOT EXISTS 'mid'") < up.index("ADD CONSTRAINT no_mid")
+    )
+
+
+def test_an_enum_value_in_the_place_of_another_is_taken_for_its_new_name(change) -> None:
+    up, down = change(models(), models(labels=("new", "gone")), "INSERT INTO things (state) VALUES ('old')")
+    assert "RENAME VALUE 'old' TO 'gone'" in up
+    assert "# 'old' was taken for renamed to 'gone'" in up
+    assert "RENAME VALUE 'gone' TO 'old'" in down
+
+
+def test_what_names_a_renamed_value_is_renamed_with_it_in_both_directions(change) -> None:
+    lines = [line.replace("'old'", "'gone'") for line in CHECKED]
+    up, _ = change(models(*CHECKED), models(*lines, labels=("new", "gone")), "INSERT INTO things DEFAULT VALUES")
+    assert "RENAME TO" not in up
+
+
+@pytest.mark.parametrize("after", [("new",), ("old", "new"), ("old", "mid", "new")], ids=["removed", "moved", "other"])
+def test_an_enum_that_loses_or_moves_a_value_is_made_anew_with_all_that_names_it(after, change) -> None:
+    kept = [line for line in CHECKED if "'old'" not in line and "'new'" not in line] if "new" not in after else CHECKED
+    if "old" not in after:
+        kept = [line for line in kept if "'old'" not in line]
+    up, down = change(models(*CHECKED), models(*kept, labels=after))
+    for code in (up, down):
+        assert code.count("RENAME TO state__former") == code.count("CREATE TYPE state") == 1
+        assert code.count("DROP TYPE state__former") == 1
+    assert "# WARNING: PostgreSQL can't remove or move a value" in up
+
+
+def test_rows_that_hold_a_removed_value_stop_the_upgrade_and_the_file_says_what_to_decide(
+    monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    dsn = database()
+    service = monorepo.service("billing", models(), dsn)
+    written(monorepo, service, "before")
+    wait(migrations.upgrade(service))
+    query(dsn, "INSERT INTO things (state) VALUES ('old')")
+    remodel(monorepo, service, models(labels=("new",)))
+    code = written(monorepo, service, "after")
+    assert "# UPDATE things SET state = … WHERE state = 'old'" in code
+    with pytest.raises(migrations.MigrationError, match='invalid input value for enum state: "old"'):
+        wait(migrations.upgrade(service))
+
+
+def test_offline_sql_of_a_rewrite_leads_to_the_same_schema(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
+    online, offline = database(), database()
+    service = monorepo.service("billing", models(*CHECKED), online)
+    written(monorepo, service, "before")
+    wait(migrations.upgrade(service))
+    remodel(monorepo, service, models(*CHECKED, labels=("old", "mid", "new")))
+    written(monorepo, service, "after")
+    wait(migrations.upgrade(service))
+    run_script(offline, statements(wait(migrations.sql(service, "head"))))
+    assert catalog(offline) == catalog(online)
+
+
+def test_a_view_over_an_enum_that_has_to_be_made_anew_stops_the_revision(
+    monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    dsn = database()
+    service = monorepo.service("billing", models(), dsn)
+    written(monorepo, service, "before")
+    wait(migrations.upgrade(service))
+    query(dsn, "CREATE VIEW news AS SELECT id, state FROM things")
+    remodel(monorepo, service, models(labels=("new",)))
+    with pytest.raises(UsageError, match=r"billing: the view news uses things.state.*--empty"):
+        wait(migrations.revision(service, "after"))
+    assert len(list(service.versions.glob("*.py"))) == 1
+    assert wait(migrations.check(service)).differences == ("alter_type state: (new, old) -> (new)",)
+
+
+def test_a_removed_value_that_a_default_still_names_is_one_clear_line(
+    monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    default = "Column('other', state, server_default='old')"
+    service = monorepo.service("billing", models(default), database())
+    written(monorepo, service, "before")
+    wait(migrations.upgrade(service))
+    remodel(monorepo, service, models(default, labels=("new",)))
+    with pytest.raises(ConfigurationError, match=r"billing: the models' table things can't be made.*: \"old\""):
+        wait(migrations.check(service))
+
+
+def test_two_columns_that_give_one_enum_type_other_labels_are_refused(
+    monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    service = monorepo.service("billing", models("Column('x', Enum('a', name='state'))"), database())
+    with pytest.raises(ConfigurationError, match=r"things\.x: another column has the enum type state"):
+        wait(migrations.revision(service, "before"))
+
+
+# everything else
+
+KEY = "['a'], ['things.id'], name='f'"
+DISTINCT = ", postgresql_nulls_not_distinct=True"
+CHANGES = {
+    "check": ("CheckConstraint('number > 0', name='c')", "CheckConstraint('number > 1', name='c')"),
+    "check in a column": ("Column('a', Integer)", "Column('a', Integer, CheckConstraint('a > 0', name='c'))"),
+    "unnamed check": ("CheckConstraint('number > 0')", "CheckConstraint('number > 1')"),
+    "server default": ("Column('a', Text, server_default='x')", "Column('a', Text, server_default='it\\'s :y')"),
+    "computed": ("Column('a', Integer, Computed('number + 1', persisted=True), index=True)",
+                 "Column('a', Integer, Computed('number + 2', persisted=True), index=True)"),
+    "not computed": ("Column('a', Integer, Computed('number + 1', persisted=True))", "Column('a', Integer)"),
+    "becomes computed": ("Column('a', Integer)", "Column('a', Integer, Computed('number + 1', persisted=True))"),
+    "identity": ("Column('a', Integer, Identity())", "Column('a', Integer, Identity(always=True, start=9, cache=5))"),
+    "becomes identity": ("Column('a', Integer, nullable=False)", "Column('a', Integer, Identity())"),
+    "column comment": ("Column('a', Text)", "Column('a', Text, comment='it\\'s 100% :sure')"),
+    "table comment": ("comment='one'", "comment='two'"),
+    "partial index": ("Index('i', 'number', postgresql_where=text('number > 0'))",
+                      "Index('i', 'number', postgresql_where=text('number > 1'))"),
+    "expression index": ("Index('i', text('(number + 1)'))", "Index('i', text('(number + 2)'))"),
+    "index in another order": ("Index('i', 'number')", "Index('i', text('number DESC'))"),
+    "exclusion": ("ExcludeConstraint((column('number'), '='), using='btree', name='x')",
+                  "ExcludeConstraint((column('number'), '='), using='btree', where=text('number > 0'), name='x')"),
+    "deferrable": ("UniqueConstraint('number', name='u')", "UniqueConstraint('number', name='u', deferrable=True)"),
+    "length": ("Column('a', String(5))", "Column('a', String(9))"),
+    "precision": ("Column('a', Numeric(10, 2))", "Column('a', Numeric(12, 3))"),
+    "array": ("Column('a', Integer)", "Column('a', ARRAY(Integer))"),
+    "collation": ("Column('a', Text)", "Column('a', Text(collation='C'))"),
+    "no cast": ("Column('a', Integer, server_default=text('1'))",
+                "Column('a', ARRAY(Text), server_default=text(\"'{}'\"))"),
+    "type decorator": ("Column('a', String(5))", "Column('a', Shout)"),
+    "foreign key rule": (f"Column('a', Integer), ForeignKeyConstraint({KEY})",
+                         f"Column('a', Integer), ForeignKeyConstraint({KEY}, ondelete='CASCADE')"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "after"), CHANGES.values(), ids=CHANGES)
+def test_a_change_is_seen_and_written_in_both_directions(before, after, change) -> None:
+    head = "from sqlalchemy import ForeignKeyConstraint\n"
+    up, down = change(head + models(before), head + models(after))
+    assert "op." in up
+    assert "op." in down
+
+
+def test_nulls_not_distinct_is_seen_where_the_server_has_it_and_one_clear_line_where_not(change, server) -> None:
+    before, after = (models(f"UniqueConstraint('number', name='u'{option})") for option in ("", DISTINCT))
+    if int(server.version) >= 15:
+        up, _ = change(before, after)
+        assert "UNIQUE NULLS NOT DISTINCT (number)" in up
+    else:
+        with pytest.raises(ConfigurationError, match='things can\'t be made on this server: syntax error .*"NULLS"'):
+            change(before, after)
+
+
+def test_a_serial_key_becomes_an_identity_and_widens(change) -> None:
+    change(models(key="Integer"), models(key="BigInteger, Identity(always=True)"))
+
+
+def test_a_serial_key_is_widened_with_its_sequence(change) -> None:
+    up, _ = change(models(key="Integer"), models(key="BigInteger"))
+    assert "ALTER SEQUENCE things_id_seq AS bigint" in up
+
+
+def test_a_role_without_temporary_tables_is_told_and_compared_for_by_name(
+    monorepo: Monorepo, database: Callable[..., Dsn], server, caplog
+) -> None:
+    dsn = database()
+    admin = Dsn(server.admin.user, dsn.database, server.admin.hosts, server.admin.password)
+    query(admin, f'ALTER DATABASE "{dsn.database}" OWNER TO postgres')
+    query(admin, f'REVOKE TEMPORARY ON DATABASE "{dsn.database}" FROM PUBLIC')
+    service = monorepo.service("billing", models(kind=""), dsn)
+    monorepo.revision(
+        "billing", "r1", None, "op.execute('CREATE TABLE things (id serial PRIMARY KEY, number integer)')"
+    )
+    wait(migrations.upgrade(service))
+    assert wait(migrations.check(service)).differences == ()
+    assert "GRANT TEMPORARY ON DATABASE" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "unseen", ["CREATE VIEW v AS SELECT 1", "CREATE SEQUENCE s", "ALTER TABLE things SET (fillfactor = 50)"]
+)
+def test_what_autogenerate_does_not_see(unseen, monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
+    dsn = database()
+    service = monorepo.service("billing", models(), dsn)
+    written(monorepo, service, "before")
+    wait(migrations.upgrade(service))
+    query(dsn, unseen)
+    _clean(service)
+
+
+def test_a_comparison_leaves_nothing_behind(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
+    dsn = database()
+    service = monorepo.service("billing", models(*CHECKED), dsn)
+    written(monorepo, service, "before")
+    wait(migrations.upgrade(service))
+    before = catalog(dsn)
+    remodel(monorepo, service, models(labels=("old",)))
+    assert wait(migrations.check(service)).differences
+    assert catalog(dsn) == before
+    assert query(dsn, "SELECT count(*) FROM pg_class WHERE relpersistence = 't'")[0][0] == 0

@@ -1,0 +1,101 @@
+"""Autogenerate between two random sets of models, in a database that is shared with another service."""
+
+import os
+import shutil
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, note, settings
+from hypothesis import strategies as st
+
+import migrations
+from migrations.dsn import Dsn
+from migrations.postgres import Server
+from tests.catalog import catalog
+from tests.conftest import query, wait
+from tests.faults.test_facts_comparison import STATEFUL, first_upgrade, remodel
+from tests.models import modules
+from tests.monorepo import Monorepo
+
+EXAMPLES = int(os.environ.get("AUTOGENERATE_EXAMPLES", "20"))
+"""How many pairs of models are tried; with more than 20, others in each run."""
+
+
+@settings(
+    max_examples=EXAMPLES,
+    derandomize=EXAMPLES <= 20,
+    database=None,
+    deadline=None,
+    print_blob=False,
+    phases=(Phase.generate,),
+    suppress_health_check=list(HealthCheck),
+)
+@given(data=st.data())
+def test_what_is_generated_leads_from_any_models_to_any_others_and_back(data, world, server):
+    """From nothing to A, from A to B, then back to A and to nothing; ``check`` is clean, the sibling untouched."""
+    fresh, monorepo = world
+    dsn, service = fresh()
+    before, after = (data.draw(modules(int(server.version)), label=label) for label in ("A", "B"))
+    siblings = _of_the_sibling(dsn)
+    assert siblings
+
+    remodel(monorepo, service, before)
+    first = _generate_and_apply(monorepo, service, "a")
+    at_first = catalog(dsn)
+    remodel(monorepo, service, after)
+    second = _generate_and_apply(monorepo, service, "b")
+    assert _of_the_sibling(dsn) == siblings
+
+    if second:
+        wait(migrations.downgrade(service, "-1"))
+        assert _but_versions(catalog(dsn)) == _but_versions(at_first)
+        wait(migrations.upgrade(service))
+        assert wait(migrations.check(service)).differences == ()
+    if first or second:
+        wait(migrations.downgrade(service, "base"))
+    left = [line for line in catalog(dsn) if "sibling" not in line and "alembic_version_billing" not in line]
+    assert left == [], "something is left at base"
+    assert _of_the_sibling(dsn) == siblings
+
+
+def _generate_and_apply(monorepo: Monorepo, service, message: str) -> bool:
+    revision = wait(migrations.revision(service, message))
+    if revision is not None:
+        text = (monorepo.root / revision.path).read_text(encoding="utf-8")
+        note(text[text.index("def upgrade") :])
+        wait(migrations.upgrade(service))
+    assert wait(migrations.check(service)).differences == ()
+    assert wait(migrations.revision(service, "nothing")) is None
+    # the drift of the catalog has its own comparison: tests of ``migrations.drift`` belong here
+    return revision is not None
+
+
+@pytest.fixture
+def world(monorepo: Monorepo, database: Callable[..., Dsn], server: Server):
+    """A monorepo, and a way to a database of its own for each example, in which the sibling has its tables already."""
+    template = database()
+    sibling = monorepo.service("sibling", STATEFUL.format(name="sibling"), database(shared=template))
+    first_upgrade(monorepo, sibling)
+    query(template, "CREATE SCHEMA extra")
+    made = []
+
+    def fresh():
+        name = f"{template.database}_{len(made)}"
+        query(server.admin, f'CREATE DATABASE "{name}" TEMPLATE "{template.database}" OWNER "{template.user}"')
+        made.append(name)
+        dsn = Dsn(template.user, name, template.hosts, template.password)
+        service = monorepo.service("billing", "__all__ = []\n", dsn)
+        shutil.rmtree(service.versions, ignore_errors=True)
+        return dsn, service
+
+    yield fresh, monorepo
+    for name in made:
+        query(server.admin, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def _of_the_sibling(dsn: Dsn) -> list[str]:
+    return [line for line in catalog(dsn) if "sibling" in line]
+
+
+def _but_versions(lines: list[str]) -> list[str]:
+    return [line for line in lines if "alembic_version_" not in line]
