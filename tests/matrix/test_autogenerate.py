@@ -15,7 +15,7 @@ from tests.catalog import catalog
 from tests.conftest import query, wait
 from tests.faults.test_facts_comparison import STATEFUL, first_upgrade, remodel
 from tests.models import modules
-from tests.monorepo import Monorepo
+from tests.monorepo import Monorepo, dsn_text
 
 EXAMPLES = int(os.environ.get("AUTOGENERATE_EXAMPLES", "20"))
 """How many pairs of models are tried; with more than 20, others in each run."""
@@ -74,7 +74,8 @@ def _generate_and_apply(monorepo: Monorepo, service, message: str) -> bool:
 def world(monorepo: Monorepo, database: Callable[..., Dsn], server: Server):
     """A monorepo, and a way to a database of its own for each example, in which the sibling has its tables already."""
     template = database()
-    sibling = monorepo.service("sibling", STATEFUL.format(name="sibling"), database(shared=template))
+    theirs = database(shared=template)
+    sibling = monorepo.service("sibling", STATEFUL.format(name="sibling"), theirs)
     first_upgrade(monorepo, sibling)
     query(template, "CREATE SCHEMA extra")
     made = []
@@ -85,6 +86,8 @@ def world(monorepo: Monorepo, database: Callable[..., Dsn], server: Server):
         made.append(name)
         dsn = Dsn(template.user, name, template.hosts, template.password)
         service = monorepo.service("billing", "__all__ = []\n", dsn)
+        shared = Dsn(theirs.user, name, theirs.hosts, theirs.password)
+        monorepo.env("sibling", DATABASE_DSN=dsn_text(shared))
         shutil.rmtree(service.versions, ignore_errors=True)
         return dsn, service
 
