@@ -4,7 +4,8 @@ WITH uses AS (
     FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
     WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = ANY(:oids) AND d.refobjsubid > 0
 ), types AS (
-    SELECT d.classid, d.objid, d.refobjid::bigint AS type FROM pg_depend d WHERE d.refclassid = 'pg_type'::regclass
+    SELECT d.classid, d.objid, d.objsubid, d.refobjid::bigint AS type
+    FROM pg_depend d WHERE d.refclassid = 'pg_type'::regclass
 )
 SELECT c.oid::bigint, json_build_object('schema', n.nspname, 'name', c.relname,
     'place', format('%I.%I', n.nspname, c.relname),
@@ -22,10 +23,14 @@ SELECT c.oid::bigint, json_build_object('schema', n.nspname, 'name', c.relname,
                 WHERE o.classid = 'pg_class'::regclass AND o.refclassid = 'pg_class'::regclass
                     AND o.refobjid = c.oid AND o.refobjsubid = a.attnum AND o.deptype IN ('a', 'i')
                 ORDER BY o.deptype DESC LIMIT 1),
-            'uses', (SELECT coalesce(json_agg(u.column), '[]') FROM uses u WHERE u.classid = 'pg_attrdef'::regclass
-                AND u.objid = d.oid AND u.relation = c.oid AND u.column <> a.attname),
+            'uses', (SELECT coalesce(json_agg(u.column), '[]') FROM uses u
+                WHERE u.relation = c.oid AND u.column <> a.attname AND (
+                    (u.classid = 'pg_attrdef'::regclass AND u.objid = d.oid)
+                    -- before 15 what a generated column uses is noted at the column, not at its expression
+                    OR (u.classid = 'pg_class'::regclass AND u.objid = c.oid AND u.objsubid = a.attnum))),
             'types', (SELECT coalesce(json_agg(y.type), '[]') FROM types y
-                WHERE y.classid = 'pg_attrdef'::regclass AND y.objid = d.oid),
+                WHERE (y.classid = 'pg_attrdef'::regclass AND y.objid = d.oid) OR (a.attgenerated <> ''
+                    AND y.classid = 'pg_class'::regclass AND y.objid = c.oid AND y.objsubid = a.attnum)),
             'comment', col_description(c.oid, a.attnum)) ORDER BY a.attnum), '[]')
         FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
         LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum

@@ -9,10 +9,12 @@ import json
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
-from sqlalchemy import Connection, Constraint, Index, MetaData, Table, text
+from sqlalchemy import Connection, Constraint, Enum, Index, MetaData, Table, text
 from sqlalchemy.exc import DBAPIError, NoReferencedColumnError, NoReferencedTableError
 from sqlalchemy.schema import CreateIndex, CreateTable, ForeignKeyConstraint
+from sqlalchemy.types import ARRAY, TypeDecorator, TypeEngine
 
 from migrations import shapes
 from migrations.changes import quoted
@@ -88,13 +90,13 @@ def _made(connection: Connection, table: Table, around: Surroundings) -> Shape:
     _keep_names(table.constraints, copy.constraints)
     types: list[EnumType] = []
     for original, column in zip(table.columns, copy.columns, strict=True):
-        enum, copied = enum_of(original.type), enum_of(column.type)
-        if enum is None or copied is None:
+        enum = enum_of(original.type)
+        if enum is None:
             continue
         schema = None if enum.schema == around.default_schema else enum.schema
-        copied.schema = enum.schema
+        column.type = _placed(original.type, enum.schema)
         if (schema, enum.name) in around.unlike:
-            copied.schema = None
+            column.type = _placed(original.type, None)
             one = around.unlike[schema, str(enum.name)]
             if one not in types:
                 types.append(one)
@@ -122,6 +124,19 @@ def _made(connection: Connection, table: Table, around: Surroundings) -> Shape:
         return found.replace(f'"schema" : "{own}"', f'"schema" : {json.dumps(table.schema)}')
 
     return read(connection, [oid], around.default_schema, at_home)[oid]
+
+
+def _placed(kind: TypeEngine[Any], schema: str | None) -> TypeEngine[Any]:
+    """Return a type with its enum in a schema; a copy, since a copied column has the array of the original one."""
+    if isinstance(kind, TypeDecorator):
+        return _placed(kind.impl_instance, schema)
+    if isinstance(kind, ARRAY):
+        return ARRAY(_placed(kind.item_type, schema), dimensions=kind.dimensions)
+    if not isinstance(kind, Enum):
+        return kind
+    found = kind.copy()
+    found.schema = schema
+    return found
 
 
 def _keep_names(originals: Iterable[Constraint | Index], copies: Iterable[Constraint | Index]) -> None:
