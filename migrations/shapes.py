@@ -18,6 +18,9 @@ __all__ = ["Column", "Constraint", "Index", "Shape", "read", "table_oids"]
 
 _SERIALS = {"smallint": "smallserial", "integer": "serial", "bigint": "bigserial"}
 
+_IN_LIST = ("'::character varying])::text[]", "'::character varying]::character varying[])::text[]")
+"""What PostgreSQL says of ``varchar IN (…)``, read again, becomes something else; with one cast more it does not."""
+
 _TABLES = """
 SELECT c.oid::bigint, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND n.nspname = ANY(:schemas) AND NOT EXISTS (
@@ -178,7 +181,7 @@ def read(
 
     """
     rows = connection.execute(text(_SHAPES), {"oids": list(oids)}) if oids else ()
-    return {oid: _shape(json.loads(rename(found)), default_schema) for oid, found in rows}
+    return {oid: _shape(json.loads(rename(found).replace(*_IN_LIST)), default_schema) for oid, found in rows}
 
 
 def _shape(found: dict[str, Any], default_schema: str | None) -> Shape:

@@ -27,9 +27,12 @@ class Sides:
         self.default = connection.dialect.default_schema_name
         places = [schema or self.default or "public" for schema in schemas]
         sees_type = context.opts.get("sees_type", lambda _, __: True)
-        everything = enums.live_enums(connection, places, self.default)
+        modelled = enums.enums_of(metadata, self.default)
+        everything = enums.live_enums(
+            connection, sorted({*places, *(schema for schema, _ in modelled if schema)}), self.default
+        )
         self.live_types = {key: one for key, one in everything.items() if sees_type(*key)}
-        self.types = {key: one for key, one in enums.enums_of(metadata, self.default).items() if sees_type(*key)}
+        self.types = {key: one for key, one in modelled.items() if sees_type(*key)}
         self.oids = {
             key: oid
             for key, oid in ((self.key(*place), oid) for place, oid in table_oids(connection, places).items())

@@ -134,7 +134,7 @@ def _placed(kind: TypeEngine[Any], schema: str | None) -> TypeEngine[Any]:
         return ARRAY(_placed(kind.item_type, schema), dimensions=kind.dimensions)
     if not isinstance(kind, Enum):
         return kind
-    found = kind.copy()
+    found: Enum = kind.copy()  # type: ignore[no-untyped-call]
     found.schema = schema
     return found
 
