@@ -17,7 +17,7 @@ from tests.faults.test_facts_comparison import STATEFUL, first_upgrade, remodel
 from tests.models import modules
 from tests.monorepo import Monorepo, dsn_text
 
-EXAMPLES = int(os.environ.get("AUTOGENERATE_EXAMPLES", "20"))
+EXAMPLES = int(os.environ.get("AUTOGENERATE_EXAMPLES", "15"))
 """How many pairs of models are tried; with more than 20, others in each run."""
 
 
