@@ -15,7 +15,7 @@ from migrations.dsn import Dsn
 from migrations.errors import UsageError
 from migrations.shard import Shard, parse_shard
 from tests.conftest import query
-from tests.monorepo import MODELS, Monorepo
+from tests.monorepo import MODELS, Monorepo, dsn_text
 
 NAMES = ["alpha", "beta", "gamma"]
 
@@ -252,3 +252,20 @@ def test_the_shards_together_upgrade_all(monorepo: Monorepo, database: Callable[
         assert ran.code == 0, ran.text
         seen += re.findall(r"^(\w+): .* went from base to r1", ran.out, re.MULTILINE)
     assert sorted(seen) == NAMES
+
+
+def test_a_check_of_what_changed_asks_no_database_where_nothing_did(repo):
+    ran = repo.inv("db.check", "--affected", "--base", "HEAD")
+    assert (ran.code, ran.out) == (0, "nothing to check: no service is affected\n")
+    assert repo.inv("db.check", "--affected", "--base", "HEAD", "--json").out == "[]\n"
+
+
+def test_a_check_of_what_changed_sees_a_change_that_is_not_committed(repo, database):
+    repo.env("gamma", DATABASE_DSN=dsn_text(database()))
+    assert repo.inv("db.upgrade", "--service", "gamma").code == 0
+    path = repo.root / "services" / "gamma" / "models.py"
+    path.write_text(path.read_text(encoding="utf-8").replace("String(50)", "String(60)"), encoding="utf-8")
+    ran = repo.inv("db.check", "--affected", "--base", "HEAD")
+    assert ran.code == 3
+    assert "gamma: " in ran.out
+    assert "alpha" not in ran.text

@@ -64,10 +64,12 @@ ORDER = [
         "mending.privileges",
     ),
     *("mending.wholes", "mending", "comparison", "scratch", "playground", "replay", "drifting", ""),
-    *("cli", "cli.console", "cli.annotations", "cli.board", "cli.task", "cli.limits", "cli.affected", "cli.upgrade"),
+    *("cli", "cli.console", "cli.annotations", "cli.board", "cli.task", "cli.each", "cli.limits", "cli.affected"),
     *(
+        "cli.upgrade",
         "cli.apply",
         "cli.author",
+        "cli.check",
         "cli.databases",
         "cli.drift",
         "cli.inspect",

@@ -1,24 +1,22 @@
-"""db.current, db.heads, db.history, db.show, db.status, db.check, db.env, db.services: what only reads."""
+"""db.current, db.heads, db.history, db.show, db.status, db.env, db.services: what only reads."""
 
-from collections.abc import Coroutine
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invoke.context import Context
-from invoke.exceptions import Exit
 
 from migrations.cli import console
-from migrations.cli.annotations import annotate
-from migrations.cli.task import SERVICE, SERVICES, SIGNALS, exactly_one, run, selected, task
-from migrations.errors import DifferenceError, MigrationError, UsageError, gravest
+from migrations.cli.each import each, fail
+from migrations.cli.task import SERVICE, SERVICES, exactly_one, run, selected, task
+from migrations.errors import DifferenceError, MigrationError, UsageError
 
 if TYPE_CHECKING:
     from migrations.discovery import Service
     from migrations.headers import Header
     from migrations.revisions import History, Revision
 
-__all__ = ["check", "current", "env", "heads", "history", "services", "show", "status"]
+__all__ = ["current", "env", "heads", "history", "services", "show", "status"]
 
 _JSON = "Print JSON, for another program."
 
@@ -39,7 +37,7 @@ def current(_: Context, service: list[str], json: bool = False) -> None:
     else:
         for name, revisions in found.items():
             console.result(f"{name}: {', '.join(_line(revision) for revision in revisions) or 'base'}")
-    _fail(errors, len(chosen))
+    fail(errors, len(chosen))
 
 
 @task(
@@ -65,14 +63,14 @@ def heads(_: Context, service: list[str], check: bool = False, write: bool = Fal
         return history
 
     chosen = selected(service)
-    found, errors = _each(chosen, look)
+    found, errors = each(chosen, look)
     if json:
         console.result_json({name: list(history.heads) for name, history in found.items()})
     else:
         for name, history in found.items():
             heads_only = [_line(revision) for revision in history.revisions if revision.is_head]
             console.result(f"{name}: {', '.join(heads_only) or 'no revisions'}")
-    _fail(errors, len(chosen))
+    fail(errors, len(chosen))
 
 
 @task(iterable=["service"], help={"service": SERVICES, "json": _JSON})
@@ -81,7 +79,7 @@ def history(_: Context, service: list[str], json: bool = False) -> None:
     from migrations import commands
 
     chosen = selected(service)
-    found, errors = _each(chosen, commands.history)
+    found, errors = each(chosen, commands.history)
     if json:
         console.result_json({name: [_plain(revision) for revision in one.revisions] for name, one in found.items()})
     else:
@@ -90,7 +88,7 @@ def history(_: Context, service: list[str], json: bool = False) -> None:
             for revision in one.revisions:
                 down = ", ".join(revision.down_revision) or "<base>"
                 console.result(f"{prefix}{down} -> {_line(revision)}")
-    _fail(errors, len(chosen))
+    fail(errors, len(chosen))
 
 
 @task(iterable=["service"], help={"service": SERVICE, "revision": "A revision's id or its beginning, or head."})
@@ -134,39 +132,7 @@ def status(_: Context, service: list[str], json: bool = False) -> None:
     errors = [one.error for one in found if one.error]
     for error in errors:
         console.note(str(error))
-    _fail(errors, len(found))
-
-
-@task(iterable=["service"], help={"service": SERVICES, "json": _JSON})
-def check(_: Context, service: list[str], json: bool = False) -> None:
-    """Compare models with databases; exit code 3 if they differ."""
-    from migrations import authoring, settings
-
-    chosen = selected(service)
-    settings.load_many(chosen)
-    found, errors = _each(chosen, authoring.check)
-    if json:
-        console.result_json([asdict(one) for one in found.values()])
-    else:
-        for one in found.values():
-            for line in (*one.differences, *one.findings):
-                console.result(f"{one.service}: {line}")
-            if not one.differences and not one.findings:
-                console.result(f"{one.service}: no difference between the models and {one.target}")
-        annotate(found.values(), errors)
-    different = [
-        DifferenceError(f"{name}: {_count(one.differences)}. `inv db.revision --service {name}` writes them down.")
-        for name, one in found.items()
-        if one.differences
-    ]
-    different += [
-        DifferenceError(f"{name}: {_count(one.findings, 'finding')} beside the differences.")
-        for name, one in found.items()
-        if one.findings
-    ]
-    for error in different:
-        console.note(str(error))
-    _fail([*errors, *different], len(chosen))
+    fail(errors, len(found))
 
 
 @task(iterable=["service"], help={"service": SERVICES, "json": _JSON})
@@ -190,7 +156,7 @@ def env(_: Context, service: list[str], json: bool = False) -> None:
     errors = [one for one in loaded if isinstance(one, MigrationError)]
     for error in errors:
         console.note(str(error))
-    _fail(errors, len(chosen))
+    fail(errors, len(chosen))
 
 
 @task(iterable=["service"], help={"service": SERVICES, "json": _JSON})
@@ -218,31 +184,6 @@ def services(_: Context, service: list[str], json: bool = False) -> None:
     else:
         cells = [["no DSN" if value is None else str(value) for value in row.values()] for row in rows]
         console.table(["service", "target", "version table", "models", "revisions"], cells)
-
-
-def _each(chosen: "tuple[Service, ...]", work: Any) -> tuple[dict[str, Any], list[MigrationError]]:
-    """Run one command for each service; an error of one is told at once, and doesn't stop the others."""
-    found: dict[str, Any] = {}
-    errors: list[MigrationError] = []
-    for service in chosen:
-        try:
-            coroutine: Coroutine[Any, Any, Any] = work(service)
-            found[service.name] = run(coroutine)
-        except MigrationError as error:
-            if error.exit_code > SIGNALS:
-                raise
-            console.note(str(error))
-            errors.append(error)
-    return found, errors
-
-
-def _count(lines: tuple[str, ...], noun: str = "difference") -> str:
-    return f"1 {noun}" if len(lines) == 1 else f"{len(lines)} {noun}s"
-
-
-def _fail(errors: list[MigrationError], count: int) -> None:
-    if errors:
-        raise Exit("" if count == 1 else f"{len(errors)} of {count} services need a look.", code=gravest(errors))
 
 
 def _line(revision: "Header | Revision") -> str:

@@ -1,0 +1,61 @@
+"""db.check: the gate of a pipeline and of a commit."""
+
+from dataclasses import asdict
+
+from invoke.context import Context
+
+from migrations.cli import console
+from migrations.cli.affected import BASE, narrowed
+from migrations.cli.annotations import annotate
+from migrations.cli.each import each, fail
+from migrations.cli.task import SERVICES, selected, task
+from migrations.errors import DifferenceError
+
+__all__ = ["check"]
+
+
+@task(
+    iterable=["service"],
+    help={
+        "service": SERVICES,
+        "affected": "Only the services that differ from --base, as db.affected lists them.",
+        "base": BASE,
+        "json": "Print JSON, for another program.",
+    },
+)
+def check(_: Context, service: list[str], affected: bool = False, base: str = "", json: bool = False) -> None:
+    """Compare models with databases; exit code 3 if they differ."""
+    chosen = narrowed(selected(service), base=base, only_affected=affected)
+    if not chosen:
+        console.result("[]" if json else "nothing to check: no service is affected")
+        return
+    from migrations import authoring, settings
+
+    settings.load_many(chosen)
+    found, errors = each(chosen, authoring.check)
+    if json:
+        console.result_json([asdict(one) for one in found.values()])
+    else:
+        for one in found.values():
+            for line in (*one.differences, *one.findings):
+                console.result(f"{one.service}: {line}")
+            if not one.differences and not one.findings:
+                console.result(f"{one.service}: no difference between the models and {one.target}")
+        annotate(found.values(), errors)
+    different = [
+        DifferenceError(f"{name}: {_count(one.differences)}. `inv db.revision --service {name}` writes them down.")
+        for name, one in found.items()
+        if one.differences
+    ]
+    different += [
+        DifferenceError(f"{name}: {_count(one.findings, 'finding')} beside the differences.")
+        for name, one in found.items()
+        if one.findings
+    ]
+    for error in different:
+        console.note(str(error))
+    fail([*errors, *different], len(chosen))
+
+
+def _count(lines: tuple[str, ...], noun: str = "difference") -> str:
+    return f"1 {noun}" if len(lines) == 1 else f"{len(lines)} {noun}s"

@@ -1,0 +1,36 @@
+"""One command for each of several services, and the end of a task that has met errors."""
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from invoke.exceptions import Exit
+
+from migrations.cli import console
+from migrations.cli.task import SIGNALS, run
+from migrations.discovery import Service
+from migrations.errors import MigrationError, gravest
+
+__all__ = ["each", "fail"]
+
+
+def each(
+    chosen: Sequence[Service], work: Callable[[Service], Coroutine[Any, Any, Any]]
+) -> tuple[dict[str, Any], list[MigrationError]]:
+    """Run one command for each service; an error of one is told at once, and doesn't stop the others."""
+    found: dict[str, Any] = {}
+    errors: list[MigrationError] = []
+    for service in chosen:
+        try:
+            found[service.name] = run(work(service))
+        except MigrationError as error:
+            if error.exit_code > SIGNALS:
+                raise
+            console.note(str(error))
+            errors.append(error)
+    return found, errors
+
+
+def fail(errors: list[MigrationError], count: int) -> None:
+    """End with the gravest of the errors, which have been told; nothing where there is none."""
+    if errors:
+        raise Exit("" if count == 1 else f"{len(errors)} of {count} services need a look.", code=gravest(errors))
