@@ -323,13 +323,6 @@ def a_mapped_class_that_is_not_exported(world: World) -> Mistake:
     return Mistake(78, ("services/billing/models.py: Thing maps the table billing", "Add it to __all__"))
 
 
-@inside
-def a_foreign_key_to_a_table_that_is_not_exported(world: World) -> Mistake:
-    column = '    other_id = mapped_column(ForeignKey("others.id"))\n'
-    world.models("from sqlalchemy import ForeignKey\n" + MODELS.format(table="billing") + column)
-    return Mistake(78, ("services/billing/models.py: billing.other_id refers to others.id", "Add the model to __all__"))
-
-
 # The history
 
 

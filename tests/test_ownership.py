@@ -124,7 +124,7 @@ def test_a_sibling_in_another_database_hides_no_drop_of_ones_own(monorepo: Monor
     billing, orders, _ = pair(monorepo, database, shared=False)
     monorepo.table_revision("billing", "billing2", "billing1", "orders")
     wait(migrations.upgrade(billing))
-    assert differences(billing) == ("op.drop_table('orders')",)
+    assert differences(billing) == ("drop_table orders",)
     assert differences(orders) == ()
 
 
@@ -167,7 +167,7 @@ def test_what_a_sibling_removed_and_has_not_migrated_yet_is_not_mine_to_drop(
     billing, orders, _ = pair(monorepo, database)
     remodel(monorepo, orders, EMPTY)
     assert differences(billing) == ()
-    assert differences(orders) == ("op.drop_table('orders')",)
+    assert differences(orders) == ("drop_table orders",)
 
 
 def test_what_a_sibling_renamed_or_dropped_is_followed(monorepo: Monorepo, database: Databases) -> None:
@@ -177,7 +177,7 @@ def test_what_a_sibling_renamed_or_dropped_is_followed(monorepo: Monorepo, datab
     remodel(monorepo, orders, EMPTY)
     assert differences(billing) == ()
     query(dsn, "CREATE TABLE orders (id int)")
-    assert differences(billing) == ("op.drop_table('orders')",)
+    assert differences(billing) == ("drop_table orders",)
 
 
 def test_a_history_that_asks_its_connection_claims_the_names_in_its_files(
@@ -192,7 +192,7 @@ def test_a_history_that_asks_its_connection_claims_the_names_in_its_files(
     )
     query(dsn, "CREATE TABLE leaflets (id int)")
     query(dsn, "CREATE TABLE nobodys (id int)")
-    assert differences(billing) == ("op.drop_table('nobodys')",)
+    assert differences(billing) == ("drop_table nobodys",)
 
 
 def test_a_siblings_history_that_cannot_be_read_claims_the_names_in_its_files(
@@ -202,13 +202,13 @@ def test_a_siblings_history_that_cannot_be_read_claims_the_names_in_its_files(
     (orders.versions / "broken.py").write_text('revision = "leaflets"\nx = (\n', encoding="utf-8")
     query(dsn, "CREATE TABLE leaflets (id int)")
     query(dsn, "CREATE TABLE nobodys (id int)")
-    assert differences(billing) == ("op.drop_table('nobodys')",)
+    assert differences(billing) == ("drop_table nobodys",)
 
 
 def test_what_nobody_claims_is_seen(monorepo: Monorepo, database: Databases) -> None:
     billing, orders, dsn = pair(monorepo, database)
     query(dsn, "CREATE TABLE nobodys (id int)")
-    assert differences(billing) == differences(orders) == ("op.drop_table('nobodys')",)
+    assert differences(billing) == differences(orders) == ("drop_table nobodys",)
 
 
 def test_histories_are_read_only_where_no_model_claims_what_is_there(
@@ -237,7 +237,7 @@ def test_a_table_that_ones_own_history_left_in_a_schema_without_models_is_droppe
         'op.execute("CREATE SCHEMA archive")\nop.execute("CREATE TABLE archive.old (id int)")',
     )
     wait(migrations.upgrade(billing))
-    assert differences(billing) == ("op.drop_table('old', schema='archive')",)
+    assert differences(billing) == ('drop_table archive."old"',)
 
 
 # extensions and partitions

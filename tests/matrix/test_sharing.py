@@ -121,8 +121,8 @@ def test_a_siblings_removed_model_is_its_own_to_drop(of_catalog, of_stock, monor
     _remodel(monorepo, products, models.partition("class Part(")[0].replace(', "Part"', ""))
     assert wait(migrations.check(stock)).differences == ()
     found = wait(migrations.check(products)).differences
-    assert [line.partition("(")[0] for line in found] == ["op.drop_table"]
-    assert "'parts'" in found[0]
+    assert [line.split()[0] for line in found] == ["drop_table"]
+    assert found[0].endswith("parts")
     assert "parts" in tables(dsn)
 
 
