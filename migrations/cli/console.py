@@ -9,7 +9,7 @@ from typing import Any
 
 from migrations.errors import UsageError
 
-__all__ = ["configure_logging", "confirm", "is_live", "note", "progress", "result", "result_json", "table"]
+__all__ = ["configure_logging", "confirm", "is_live", "note", "progress", "quietly", "result", "result_json", "table"]
 
 _FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
 _WIDE = 300
@@ -43,6 +43,21 @@ def configure_logging(*, debug: bool) -> None:
         logging.getLogger(name).setLevel(logging.DEBUG if debug else logging.INFO)
     if not debug:
         logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Leave out what Alembic and this project tell of a replay: it looks like an upgrade of the service's database."""
+    loggers = [logging.getLogger(name) for name in ("alembic", "migrations")]
+    levels = [one.level for one in loggers]
+    if logging.getLogger().level != logging.DEBUG:
+        for one in loggers:
+            one.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for one, level in zip(loggers, levels, strict=True):
+            one.setLevel(level)
 
 
 def result(text: str) -> None:

@@ -1,8 +1,5 @@
 """db.drift: what was changed in a database past its history."""
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -37,7 +34,7 @@ def drift(_: Context, service: list[str], grants: bool = False, json: bool = Fal
     errors: list[MigrationError] = []
     for one in chosen:
         try:
-            with _quietly():
+            with console.quietly():
                 found.append(run(drifting.drift(one, grants=grants)))
         except MigrationError as error:
             if error.exit_code > SIGNALS:
@@ -77,18 +74,3 @@ def _behind(found: "Drift") -> str:
 
 def _count(found: "Drift") -> str:
     return f"{len(found.differences)} difference{'' if len(found.differences) == 1 else 's'}"
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Leave out the lines of the replay, which looks like an upgrade of the service's own database."""
-    loggers = [logging.getLogger(name) for name in ("alembic", "migrations")]
-    levels = [one.level for one in loggers]
-    if logging.getLogger().level != logging.DEBUG:
-        for one in loggers:
-            one.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        for one, level in zip(loggers, levels, strict=True):
-            one.setLevel(level)

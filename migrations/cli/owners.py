@@ -31,7 +31,8 @@ def owners(_: Context, service: list[str], database: str = "", json: bool = Fals
     """Show the service that owns each object of a database."""
     from migrations.holdings import owners as look
 
-    found = run(look(selected(service), database=database or None))
+    with console.quietly():
+        found = run(look(selected(service), database=database or None))
     if json:
         console.result_json(
             [
