@@ -143,7 +143,7 @@ async def outcome_at_head(settings: Settings) -> Outcome | None:
 
     """
     service = settings.service
-    found = (await scan([settings])).found[service]
+    found = await _look(settings, declared(service.root / "shared_models"))
     if found.error:
         raise found.error
     current = found.current or ()
@@ -154,6 +154,9 @@ async def _look(
     settings: Settings, shared: frozenset[str], room: Room | None = None, roles: Iterable[str] = ()
 ) -> Found:
     chain = read_chain(settings.service)
+    sure = bool(chain and chain.head)
+    if not sure and room is None:
+        return Found(chain)  # what is wrong with the files is told before anything is connected to
     arguments = connect_arguments(settings)
     try:
         connection = await asyncpg.connect(
@@ -161,7 +164,7 @@ async def _look(
         )
     except (TimeoutError, OSError) as error:
         # nobody answers: that is what the full way would say too, and once is enough
-        return Found(chain, error=connect_failure(error, settings.service, settings.dsn))
+        return Found(chain, error=connect_failure(error, settings.service, settings.dsn) if sure else None)
     except Exception as error:  # noqa: BLE001 - whatever a driver raises, the full way explains it
         return _unsure(settings, chain, f"{type(error).__name__} at connect")
     try:

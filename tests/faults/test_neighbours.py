@@ -365,7 +365,7 @@ def tls() -> Iterator[Tls]:
 
 def encrypted(tls: Tls, monorepo: Monorepo, text: str) -> bool:
     """Upgrade over a DSN, and return whether the migrating connection itself was encrypted."""
-    query(tls.dsn, "DROP TABLE IF EXISTS line, alembic_version_billing")
+    query(tls.dsn, "DROP TABLE IF EXISTS line, alembic_version_billing, migration_log_billing")
     monorepo.service("billing", dsn=text)
     up = 'op.execute("CREATE TABLE line AS SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")'
     monorepo.revision("billing", "r001", None, up)
@@ -441,6 +441,7 @@ def test_a_socket_among_several_hosts_takes_no_tls_from_the_others(monorepo: Mon
 
 def test_a_client_certificate_is_the_proof_that_a_server_asks_for(tls: Tls, monorepo: Monorepo) -> None:
     assert tls.server.data
+    query(tls.dsn, "DROP TABLE IF EXISTS line, alembic_version_billing, migration_log_billing")
     rules = tls.server.data / "pg_hba.conf"
     before = rules.read_text(encoding="utf-8")
     rules.write_text(f"hostssl app app 127.0.0.1/32 cert\n{before}", encoding="utf-8")
@@ -465,7 +466,7 @@ def test_a_client_certificate_is_the_proof_that_a_server_asks_for(tls: Tls, mono
         rules.write_text(before, encoding="utf-8")
         query(tls.server.admin, "SELECT pg_reload_conf()")
         wait(until(lambda: _reaches(tls.dsn), "the server asks for a password again"))
-        query(tls.dsn, "DROP TABLE IF EXISTS billing, alembic_version_billing")
+        query(tls.dsn, "DROP TABLE IF EXISTS billing, alembic_version_billing, migration_log_billing")
 
 
 async def _reaches(dsn: Dsn) -> bool:
@@ -634,7 +635,7 @@ def test_a_socket_is_as_good_as_a_host(socket: tuple[Dsn, Path], monorepo: Monor
     assert {"parameter": f"app@{home}:{port}/app", "escaped": quote(str(home), safe="")}[form] in ran.out.replace(
         "\n", ""
     )
-    query(dsn, "DROP TABLE line, alembic_version_billing")
+    query(dsn, "DROP TABLE line, alembic_version_billing, migration_log_billing")
 
 
 # Passwords
