@@ -4,12 +4,15 @@ What Alembic's renderer gets wrong is put right before: an enum type is made by 
 decorator is a matter of Python, and a revision that imports it would change its meaning with it.
 """
 
-from collections.abc import Callable, Container
+import copy as copies
+from collections.abc import Container
+from itertools import count
 from typing import Any
 
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations.ops import AddColumnOp, CreateIndexOp, CreateTableOp, MigrateOperation
 from sqlalchemy import (
+    Boolean,
     CheckConstraint,
     Column,
     Dialect,
@@ -17,21 +20,28 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Interval,
     MetaData,
+    PrimaryKeyConstraint,
     Table,
     TextClause,
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import INTERVAL, ExcludeConstraint
+from sqlalchemy.dialects.postgresql import INTERVAL, ExcludeConstraint, asyncpg
+from sqlalchemy.schema import Constraint as SchemaConstraint
 from sqlalchemy.schema import DefaultClause
+from sqlalchemy.sql.elements import conv
 from sqlalchemy.types import ARRAY, TypeDecorator, TypeEngine
 
 from migrations.changes import escaped
+from migrations.shapes import Constraint, Shape
 
 __all__ = ["added_column", "copied", "created_table", "render_item"]
 
 _NAME_LENGTH = 63
 """Of a name in PostgreSQL, in bytes."""
+
+_PREPARER = asyncpg.dialect().identifier_preparer  # type: ignore[no-untyped-call]
+_KINDS = {"p": PrimaryKeyConstraint, "u": UniqueConstraint, "x": ExcludeConstraint, "f": ForeignKeyConstraint}
 
 
 def copied(metadata: MetaData, dialect: Dialect) -> dict[str, Table]:
@@ -52,23 +62,20 @@ def copied(metadata: MetaData, dialect: Dialect) -> dict[str, Table]:
 
 
 def created_table(
-    copy: Table, kept: Container[str], inline: Callable[[ForeignKeyConstraint], bool]
+    copy: Table, shape: Shape, taken: Container[str], apart: Container[tuple[str, ...]]
 ) -> list[MigrateOperation]:
     """Return the operations that make a table and its indexes.
 
     Args:
         copy: one of ``copied``.
-        kept: the names of the constraints that the server makes of it.
-        inline: whether a foreign key can be made with the table; one that can't is left out.
+        shape: the one that the server makes of it.
+        taken: the names of indexes of other tables in its schema.
+        apart: the columns of the foreign keys that can't be made with the table, and are left out.
 
     """
-    for one in [one for one in copy.constraints if isinstance(one, UniqueConstraint)]:
-        if isinstance(one.name, str) and len(one.name) <= _NAME_LENGTH and one.name not in kept:
-            copy.constraints.discard(
-                one
-            )  # PostgreSQL makes one of two that say the same, and which is up to their order
+    _name(copy, shape, taken)
     for key in [one for one in copy.constraints if isinstance(one, ForeignKeyConstraint)]:
-        if not inline(key):
+        if tuple(element.parent.name for element in key.elements) in apart:
             copy.constraints.discard(key)
             for element in key.elements:
                 element.parent.foreign_keys.discard(element)
@@ -96,6 +103,53 @@ def render_item(kind: str, item: Any, context: AutogenContext) -> str | bool:
     if not _is_sqlalchemys(item):
         context.imports.add(f"import {type(item).__module__}")
     return False
+
+
+def _name(copy: Table, shape: Shape, taken: Container[str]) -> None:
+    """Give each part the name that PostgreSQL gives it, as a final one.
+
+    By a naming convention of a later day it would get another, and the revisions of that day drop it by its name.
+    """
+    parts = sorted(copy.constraints, key=lambda one: one._creation_order)  # noqa: SLF001 - as in CREATE TABLE
+    final = {one: _final(one) for one in parts}
+    rest = [one for name, one in shape.constraints.items() if name not in final.values()]
+    for one in parts:
+        name = final[one] or _taken_from(rest, one, taken)
+        if name is None or (isinstance(one, UniqueConstraint) and name in final.values() - shape.constraints.keys()):
+            # of two that say the same PostgreSQL makes one; and CHECKs without a name follow, in its own words
+            copy.constraints.discard(one)
+        else:
+            one.name = conv(name)
+    for left in (one for one in rest if one.kind == "c"):
+        sql = left.definition.removeprefix("CHECK (").removesuffix(")")
+        copy.append_constraint(CheckConstraint(_twice_escaped(sql), name=conv(left.name)))
+    for index in copy.indexes:
+        index.name = conv(str(index.name))
+
+
+def _final(one: SchemaConstraint) -> str | None:
+    """Return the name that a model gives to a constraint, shortened as SQLAlchemy does; None also for a type's own."""
+    if not isinstance(one.name, str) or one._type_bound:  # noqa: SLF001 - Alembic leaves these to the type
+        return None
+    return str(_PREPARER.truncate_and_render_constraint_name(one.name, _alembic_quote=False))
+
+
+def _taken_from(rest: list[Constraint], one: SchemaConstraint, taken: Container[str]) -> str | None:
+    """Take the one that the server made of a constraint without a name from the rest, and return its name.
+
+    Which of two over the same columns doesn't matter; a CHECK is only known by its text.
+    """
+    kind = next((letter for letter, kind in _KINDS.items() if isinstance(one, kind)), "")
+    columns = tuple(column.name for column in getattr(one, "columns", ()))
+    found = [other for other in rest if other.kind == kind and (kind != "u" or other.local_columns == columns)]
+    found.sort(key=lambda other: other.local_columns != columns)
+    if not found:
+        return None
+    rest.remove(found[0])
+    name, numbers = found[0].name, count(1)
+    while kind != "f" and name in taken:
+        name = f"{found[0].name[: _NAME_LENGTH - 2]}{next(numbers)}"
+    return name
 
 
 def _escape(copy: Table, dialect: Dialect) -> None:
@@ -134,6 +188,10 @@ def _plain(kind: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any]:
         kind = kind.load_dialect_impl(dialect)
     if isinstance(kind, Interval) and kind.native:
         return INTERVAL(precision=kind.second_precision)  # Alembic renders sa.Interval() without it
+    if isinstance(kind, Boolean | Enum) and kind.create_constraint:
+        bare = copies.copy(kind)  # its CHECK is made as every other, by name
+        bare.create_constraint = False
+        return bare
     if isinstance(kind, ARRAY) and isinstance(kind.item_type, TypeDecorator):
         return type(kind)(_plain(kind.item_type, dialect), dimensions=kind.dimensions)
     return kind

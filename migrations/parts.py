@@ -1,7 +1,8 @@
 """Constraints and indexes: which go and which come, also those that only make room for a change of their columns."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 
 from alembic.operations.ops import DropConstraintOp, DropIndexOp
 from sqlalchemy.sql.elements import conv
@@ -36,12 +37,25 @@ def matched(pair: Pair, named: frozenset[str]) -> dict[str, Constraint | None]:
     found = {name: target[name] for name, one in live.items() if name in target and _same(one, target[name])}
     rest = [one for name, one in target.items() if name not in found and name not in named]
     for name, one in live.items():
-        if name not in found:
+        if name not in found and name not in named:
             twins = [other for other in rest if _same(one, other)]
             if twins:
                 found[name] = twins[0]
                 rest.remove(twins[0])
     return {name: found.get(name) for name in live}
+
+
+def _new(pair: Pair, same: Mapping[str, Constraint | None]) -> Iterator[Constraint]:
+    """Yield the constraints that only the models have; the name that one gets by itself may be in use."""
+    kept = [one.name for one in same.values() if one]
+    staying = {name for name, one in same.items() if one}
+    for name, one in pair.target.constraints.items():
+        if name in kept:
+            continue
+        names = (f"{name}{number or ''}" for number in count())
+        free = next(found for found in names if found not in staying)
+        staying.add(free)
+        yield replace(one, name=free)
 
 
 def _same(one: Constraint, other: Constraint) -> bool:
@@ -66,9 +80,8 @@ def changes(pair: Pair, rebuilt: Rebuilt, named: frozenset[str]) -> Iterator[Cha
         elif any(when := _in_the_way(pair, rebuilt, one)):
             yield goes(pair.live, one, when)
             yield comes(pair.live, one, when)
-    kept = [one.name for one in same.values() if one]
-    for name, one in pair.target.constraints.items():
-        if one.kind != "f" and name not in kept:
+    for one in _new(pair, same):
+        if one.kind != "f":
             yield comes(pair.target, one, (True, True), says=True)
     yield from _index_changes(pair, rebuilt)
 
@@ -136,9 +149,8 @@ def foreign_keys(
         if any(when):
             yield goes(pair.live, one, when)
             yield comes(pair.live, one, when)
-    kept = [one.name for one in same.values() if one]
-    for name, one in pair.target.constraints.items():
-        if one.kind == "f" and name not in kept:
+    for one in _new(pair, same):
+        if one.kind == "f":
             yield comes(pair.target, one, (True, True), says=True)
 
 

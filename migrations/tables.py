@@ -44,17 +44,19 @@ def created(sides: Sides, altered: set[Key]) -> Iterator[Change]:
     def inline(key: ForeignKeyConstraint) -> bool:
         remote = _remote(sides, key)
         own = sides.key(key.table.schema, key.table.name)
-        return remote == own or (remote not in altered and not (circular and remote in new))
+        if remote == own:
+            columns = {element.target_fullname.rpartition(".")[2] for element in key.elements}
+            keys = (one for one in new[own].constraints.values() if one.kind in "pu")
+            return any(columns == {*one.local_columns} for one in keys)  # an index is made after the table
+        return remote not in altered and not (circular and remote in new)
 
     for key in order:
         shape, copy = new[key], copies[sides.models[key].key]
-        apart = [one for one in copy.foreign_key_constraints if not inline(one)]
+        apart = {_columns(one) for one in copy.foreign_key_constraints if not inline(one)}
         for one in shape.constraints.values():
-            if one.kind == "f" and one.local_columns in [
-                tuple(element.parent.name for element in key.elements) for key in apart
-            ]:
+            if one.kind == "f" and one.local_columns in apart:
                 yield parts.comes(shape, one, (True, True))
-        steps = created_table(copy, shape.constraints, inline)
+        steps = created_table(copy, shape, _indexes(sides, key), apart)
         drop = DropTableOp(shape.name, schema=shape.schema)
         yield Change(Phase.TABLES_COME, tuple(steps), (drop,), f"create_table {shape.sql}")
 
@@ -81,6 +83,20 @@ def _comment(pair: Pair) -> Iterator[Change]:
         sql = f"COMMENT ON TABLE {pair.live.sql} IS"
         steps = ((f"{sql} {literal(target)}",), (f"{sql} {literal(live)}",))
         yield Change(Phase.COMMENTS, *steps, f"create_table_comment {pair.live.sql}: {live!r} -> {target!r}")
+
+
+def _columns(key: ForeignKeyConstraint) -> tuple[str, ...]:
+    return tuple(element.parent.name for element in key.elements)
+
+
+def _indexes(sides: Sides, key: Key) -> set[str]:
+    """Return the names of the indexes that the other tables of a schema have and keep."""
+    found: set[str] = set()
+    for other in sides.pairs:
+        if other[0] == key[0]:
+            shape = sides.live[other]
+            found |= {*shape.indexes, *(one.name for one in shape.constraints.values() if one.kind in "pux")}
+    return found
 
 
 def _remote(sides: Sides, key: ForeignKeyConstraint) -> Key:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
 from sqlalchemy import Connection, Constraint, Enum, Index, MetaData, Table, text
@@ -163,7 +164,7 @@ def _look_in(connection: Connection, path: str) -> None:
 
 def _foreign_keys(connection: Connection, table: Table, around: Surroundings) -> list[shapes.Constraint]:
     """Return a model's foreign keys as the catalog would list them; a temporary table can't have any."""
-    found = []
+    found: list[shapes.Constraint] = []
     compiler = connection.dialect.ddl_compiler(connection.dialect, None)  # type: ignore[arg-type]
     for key in (one for one in table.constraints if isinstance(one, ForeignKeyConstraint)):
         sql = str(compiler.process(key))
@@ -177,7 +178,7 @@ def _foreign_keys(connection: Connection, table: Table, around: Surroundings) ->
             columns.append(name)
         schema = ".".join(path) or around.default_schema
         preparer = connection.dialect.identifier_preparer
-        name = str(preparer.format_constraint(key) or "")
+        name = str(preparer.format_constraint(key)) if isinstance(key.name, str) else ""
         rules = "".join(
             [
                 _RULES.get((key.onupdate or "NO ACTION").upper(), "?"),
@@ -191,20 +192,18 @@ def _foreign_keys(connection: Connection, table: Table, around: Surroundings) ->
         local = tuple(element.parent.name for element in key.elements)
         definition = sql[sql.index("FOREIGN KEY") :]
         plain = name[1:-1].replace('""', '"') if name.startswith('"') else name
-        chosen = plain or f"{table.name}_{'_'.join(local)}_fkey"
-        found.append(
-            shapes.Constraint(
-                chosen,
-                "f",
-                definition,
-                schema,
-                remote,
-                tuple(columns),
-                local,
-                rules,
-                None,
-                frozenset(local),
-                frozenset(),
+        names = {one.name for one in found}
+        if plain in names:
+            raise ConfigurationError(
+                f"the models' table {table.fullname} has two foreign keys named {plain}. Give one another name."
             )
-        )
+        chosen, uses = plain or _chosen(f"{table.name}_{'_'.join(local)}", names), frozenset(local)
+        place = (schema, remote, tuple(columns), local)
+        found.append(shapes.Constraint(chosen, "f", definition, *place, rules, None, uses, frozenset()))
     return found
+
+
+def _chosen(stem: str, taken: set[str]) -> str:
+    """Return a name for a foreign key that has none, as PostgreSQL would but for where it cuts a long one."""
+    stem = stem.encode()[:56].decode(errors="ignore")
+    return next(name for name in (f"{stem}_fkey{number or ''}" for number in count()) if name not in taken)

@@ -208,9 +208,9 @@ def _foreign_keys(draw: Draw, table: str, columns: dict[str, Kind], keys: list[s
     found = []
     for key in keys:
         if numbers and draw(st.integers(0, 2)) == 0:
-            name = f"fk_{table}_{'_'.join(key.split('.')[-2:])}"
+            name = draw(st.sampled_from((f", name='fk_{table}_{'_'.join(key.split('.')[-2:])}'", "")))
             local, rule = draw(st.sampled_from(numbers)), draw(st.sampled_from(RULES))
-            found.append(f"ForeignKeyConstraint([{local!r}], [{key!r}], name={name!r}{rule})")
+            found.append(f"ForeignKeyConstraint([{local!r}], [{key!r}]{name}{rule})")
     return found
 
 
@@ -226,7 +226,7 @@ def _part(draw: Draw, name: str, columns: dict[str, Kind], version: int, *, unna
     if kind.sorts:
         found += _of_a_column_that_sorts(name, column, conditions, version)
         if column != other and columns[other].sorts:
-            found += [f"UniqueConstraint({column!r}, {other!r}, name='uq{name}')"]
+            found += [f"UniqueConstraint({column!r}, {other!r}{given})" for given in (f", name='uq{name}'", "")]
             found += [f"Index('ix{name}', {column!r}, {other!r}, postgresql_include=[{column!r}])"]
     if kind.family == "gin":
         found.append(f"Index('ix{name}', {column!r}, postgresql_using='gin')")

@@ -15,8 +15,8 @@ from tests.monorepo import Monorepo
 
 MODELS = """
 from sqlalchemy import (
-    BigInteger, CheckConstraint, Column, Computed, Enum, Identity, Index, Integer, MetaData, Numeric, String, Table,
-    Text, TypeDecorator, UniqueConstraint, column, text,
+    BigInteger, CheckConstraint, Column, Computed, Enum, ForeignKey, ForeignKeyConstraint, Identity, Index, Integer,
+    MetaData, Numeric, String, Table, Text, TypeDecorator, UniqueConstraint, column, text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, ExcludeConstraint
 
@@ -218,10 +218,20 @@ def test_two_columns_that_give_one_enum_type_other_labels_are_refused(
 
 KEY = "['a'], ['things.id'], name='f'"
 DISTINCT = ", postgresql_nulls_not_distinct=True"
+UNIQUE = "Column('a', Integer, unique=True)"
 CHANGES = {
     "check": ("CheckConstraint('number > 0', name='c')", "CheckConstraint('number > 1', name='c')"),
     "check in a column": ("Column('a', Integer)", "Column('a', Integer, CheckConstraint('a > 0', name='c'))"),
     "unnamed check": ("CheckConstraint('number > 0')", "CheckConstraint('number > 1')"),
+    "second unnamed check": ("CheckConstraint('number > 0')",
+                             "CheckConstraint('number <> 7'), CheckConstraint('number > 0')"),
+    "second unnamed foreign key": (
+        f"{UNIQUE}, ForeignKeyConstraint(['number'], ['things.id'])",
+        f"{UNIQUE}, ForeignKeyConstraint(['number'], ['things.a']), ForeignKeyConstraint(['number'], ['things.id'])"),
+    "name of a check that an unnamed one takes over": (
+        "CheckConstraint('number > 0', name='c')",
+        "CheckConstraint('number > 1', name='c'), CheckConstraint('number > 0')"),
+    "check of a type": ("Column('b', Text)", "Column('a', Enum('x', 'y', native_enum=False, create_constraint=True))"),
     "server default": ("Column('a', Text, server_default='x')", "Column('a', Text, server_default='it\\'s :y')"),
     "computed": ("Column('a', Integer, Computed('number + 1', persisted=True), index=True)",
                  "Column('a', Integer, Computed('number + 2', persisted=True), index=True)"),
@@ -252,8 +262,7 @@ CHANGES = {
 
 @pytest.mark.parametrize(("before", "after"), CHANGES.values(), ids=CHANGES)
 def test_a_change_is_seen_and_written_in_both_directions(before, after, change) -> None:
-    head = "from sqlalchemy import ForeignKeyConstraint\n"
-    up, down = change(head + models(before), head + models(after))
+    up, down = change(models(before), models(after))
     assert "op." in up
     assert "op." in down
 
@@ -266,6 +275,70 @@ def test_nulls_not_distinct_is_seen_where_the_server_has_it_and_one_clear_line_w
     else:
         with pytest.raises(ConfigurationError, match='made on this server: syntax error at or near "NULLS"'):
             change(before, after)
+
+
+UNNAMED = """
+    Column("a", Integer, CheckConstraint("a > 0"), unique=True, index=True),
+    Column("b", Integer, ForeignKey("things.a"), unique=True),
+    Column("c", Integer, ForeignKey("things.id")),
+    Column("kind", Enum("x:x", "y", native_enum=False, create_constraint=True)),
+    UniqueConstraint("a", "b"), CheckConstraint("a > b"), CheckConstraint("a < b", name="less"),
+    ExcludeConstraint((column("a"), "="), using="btree")
+"""
+
+
+def test_a_naming_convention_that_comes_later_changes_no_name_of_a_former_revision(
+    change, monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    head = "from shared_models import NAMING_CONVENTION\n"
+    before = head + models(UNNAMED)
+    after = before.replace("MetaData()", "MetaData(naming_convention=NAMING_CONVENTION)")
+    # with it each CHECK has to have a name
+    after = after.replace('"a > 0"', '"a > 0", name="positive"').replace('"a > b"', '"a > b", name="more"')
+    after = after.replace("create_constraint=True", 'create_constraint=True, name="kind"')
+    up, _ = change(before, after)
+    for name in ("things_pkey", "things_b_key", "things_b_fkey", "things_c_fkey", "things_check", "less"):
+        assert f"op.drop_constraint(op.f('{name}')" in up
+    fresh = database()
+    service = monorepo.service("billing", after, fresh)
+    wait(migrations.upgrade(service))
+    _clean(service)
+
+
+def test_two_foreign_keys_of_one_name_are_one_clear_line(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
+    keys = (f"ForeignKeyConstraint(['{name}'], ['things.id'], name='f')" for name in ("id", "number"))
+    service = monorepo.service("billing", models(*keys), database())
+    with pytest.raises(ConfigurationError, match="table things has two foreign keys named f"):
+        wait(migrations.revision(service, "before"))
+
+
+def test_an_unnamed_key_gets_another_name_where_an_index_has_its_own(
+    monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    renamed = models(kind="").replace('Table("things"', 'Table("former"')
+    service = monorepo.service("billing", models(kind=""), database())
+    written(monorepo, service, "before")
+    parent = wait(migrations.upgrade(service)).after[0]
+    monorepo.revision("billing", "r2", parent, "op.rename_table('things', 'former')")
+    remodel(monorepo, service, renamed)
+    wait(migrations.upgrade(service))
+    _clean(service)
+    both = renamed.replace("__all__ = [", '__all__ = ["others", ')
+    remodel(monorepo, service, both + 'others = Table("things", metadata, Column("id", Integer, primary_key=True))')
+    assert "name=op.f('things_pkey1')" in written(monorepo, service, "after")
+    wait(migrations.upgrade(service))
+    _clean(service)
+
+
+def test_an_enum_type_in_a_schema_that_is_the_default_one_is_made_once(
+    monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    others = 'others = Table("others", MetaData(), Column("id", Integer, primary_key=True), Column("state", state))\n'
+    code = models("schema='public'").replace("__all__ = [", '__all__ = ["others", ') + others
+    service = monorepo.service("billing", code, database())
+    assert written(monorepo, service, "before").count("CREATE TYPE state") == 1
+    wait(migrations.upgrade(service))
+    _clean(service)
 
 
 def test_a_serial_key_becomes_an_identity_and_widens(change) -> None:
