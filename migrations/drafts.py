@@ -112,10 +112,12 @@ def _name(copy: Table, shape: Shape, taken: Container[str]) -> None:
     """
     parts = sorted(copy.constraints, key=lambda one: one._creation_order)  # noqa: SLF001 - as in CREATE TABLE
     final = {one: _final(one) for one in parts}
-    rest = [one for name, one in shape.constraints.items() if name not in final.values()]
+    named = {(_kind(one), name) for one, name in final.items() if name}
+    rest = [one for name, one in shape.constraints.items() if (one.kind, name) not in named]
+    made = {(one.kind, name) for name, one in shape.constraints.items()}
     for one in parts:
         name = final[one] or _taken_from(rest, one, taken)
-        if name is None or (isinstance(one, UniqueConstraint) and name in final.values() - shape.constraints.keys()):
+        if name is None or (_kind(one) in ("u", "x") and (_kind(one), final[one]) in named - made):
             # of two that say the same PostgreSQL makes one; and CHECKs without a name follow, in its own words
             copy.constraints.discard(one)
         else:
@@ -125,6 +127,10 @@ def _name(copy: Table, shape: Shape, taken: Container[str]) -> None:
         copy.append_constraint(CheckConstraint(_twice_escaped(sql), name=conv(left.name)))
     for index in copy.indexes:
         index.name = conv(str(index.name))
+
+
+def _kind(one: SchemaConstraint) -> str:
+    return next((letter for letter, kind in _KINDS.items() if isinstance(one, kind)), "c")
 
 
 def _final(one: SchemaConstraint) -> str | None:
@@ -139,7 +145,9 @@ def _taken_from(rest: list[Constraint], one: SchemaConstraint, taken: Container[
 
     Which of two over the same columns doesn't matter; a CHECK is only known by its text.
     """
-    kind = next((letter for letter, kind in _KINDS.items() if isinstance(one, kind)), "")
+    kind = _kind(one)
+    if kind == "c":
+        return None
     columns = tuple(column.name for column in getattr(one, "columns", ()))
     found = [other for other in rest if other.kind == kind and (kind != "u" or other.local_columns == columns)]
     found.sort(key=lambda other: other.local_columns != columns)

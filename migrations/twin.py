@@ -89,6 +89,8 @@ def _made(connection: Connection, table: Table, around: Surroundings) -> Shape:
     copy = table.to_metadata(MetaData(naming_convention=table.metadata.naming_convention), schema=None)  # type: ignore[arg-type]
     _keep_names(table.indexes, copy.indexes)
     _keep_names(table.constraints, copy.constraints)
+    for number, one in enumerate(sorted(copy.constraints, key=_said)):
+        one._creation_order = number  # noqa: SLF001 - copies come in any order, and of equal ones the first is made
     types: list[EnumType] = []
     for original, column in zip(table.columns, copy.columns, strict=True):
         enum = enum_of(original.type)
@@ -98,10 +100,10 @@ def _made(connection: Connection, table: Table, around: Surroundings) -> Shape:
         column.type = _placed(original.type, enum.schema)
         if (schema, enum.name) in around.unlike:
             column.type = _placed(original.type, None)
-            one = around.unlike[schema, str(enum.name)]
-            if one not in types:
-                types.append(one)
-                connection.exec_driver_sql(replace(one, schema="pg_temp").creation)
+            unlike = around.unlike[schema, str(enum.name)]
+            if unlike not in types:
+                types.append(unlike)
+                connection.exec_driver_sql(replace(unlike, schema="pg_temp").creation)
     connection.execute(CreateTable(copy, include_foreign_key_constraints=[]))
     for index in sorted(copy.indexes, key=lambda one: str(one.name)):
         index.dialect_options["postgresql"]["concurrently"] = False
@@ -118,9 +120,9 @@ def _made(connection: Connection, table: Table, around: Surroundings) -> Shape:
     def at_home(found: str) -> str:
         """Say ``billing.state`` or ``state`` instead of ``pg_temp_3.state``."""
         for temporary in (own, "pg_temp"):  # the name of the schema, and what it goes by in some places
-            for one in types:
-                name = json.dumps(quoted(one.name))[1:-1]
-                found = found.replace(f"{temporary}.{name}", _prefix(one.schema, around) + name)
+            for kind in types:
+                name = json.dumps(quoted(kind.name))[1:-1]
+                found = found.replace(f"{temporary}.{name}", _prefix(kind.schema, around) + name)
             found = found.replace(f"{temporary}.", _prefix(table.schema, around))
         return found.replace(f'"schema" : "{own}"', f'"schema" : {json.dumps(table.schema)}')
 
@@ -148,6 +150,10 @@ def _keep_names(originals: Iterable[Constraint | Index], copies: Iterable[Constr
         for one in lost:
             if type(one) is type(copy) and _column_names(one) == _column_names(copy):
                 copy.name = one.name
+
+
+def _said(one: Constraint) -> tuple[str, str, list[str]]:
+    return str(one.name), str(getattr(one, "sqltext", "")), _column_names(one)
 
 
 def _column_names(part: Constraint | Index) -> list[str]:

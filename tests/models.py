@@ -141,9 +141,9 @@ def modules(draw: Draw, version: int) -> str:
         if found:
             numbers = range(draw(st.integers(0, 4)))
             parts += [draw(_part(f"{name.lower()}_{one}", found, version, unnamed=not convention)) for one in numbers]
-        parts += draw(_foreign_keys(name, found, keys))
         full = f"{place}.{name}" if place else name
         keys.append(f"{full}.id")
+        parts += draw(_foreign_keys(name, found, keys))
         unique = [one for one in found if any(part.startswith(f"UniqueConstraint('{one}', name") for part in parts)]
         keys += [f"{full}.{one}" for one in unique if found[one].family == "number"]
         comment = draw(st.sampled_from(COMMENTS))

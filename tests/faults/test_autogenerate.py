@@ -350,6 +350,26 @@ def test_a_serial_key_is_widened_with_its_sequence(change) -> None:
     assert "ALTER SEQUENCE things_id_seq AS bigint" in up
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("ExcludeConstraint((column('number'), '='), using='btree', name='x')",
+         "ExcludeConstraint((column('number'), '='), using='btree', name='y')"),
+        ("UniqueConstraint('number', name='x')", "UniqueConstraint('number', name='y')"),
+        ("UniqueConstraint('number')", "UniqueConstraint('number')"),
+        ("UniqueConstraint('id', name='x')",),
+    ],
+    ids=["exclusion", "unique", "unnamed", "key"],
+)  # fmt: skip
+def test_of_constraints_that_say_the_same_the_file_makes_the_one_that_postgresql_makes(
+    lines, monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    service = monorepo.service("billing", models(*lines), database())
+    written(monorepo, service, "before")
+    wait(migrations.upgrade(service))
+    _clean(service)
+
+
 def test_a_role_without_temporary_tables_is_told_and_compared_for_by_name(
     monorepo: Monorepo, database: Callable[..., Dsn], server, caplog
 ) -> None:
