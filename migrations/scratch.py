@@ -35,8 +35,8 @@ _END = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $
 
 _LEFT = """
     SELECT datname FROM pg_database d
-    WHERE CASE WHEN datname ~ $1 THEN to_timestamp(substr(datname, $2::int, 14) || ' UTC', 'YYYYMMDDHH24MISS TZ')
-          < now() - interval '1 hour' END
+    WHERE datname ~ $1
+      AND substr(datname, $2::int, 14) < to_char((now() - interval '1 hour') AT TIME ZONE 'UTC', 'YYYYMMDDHH24MISS')
       AND pg_has_role(datdba, 'MEMBER') AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid)
 """
 """What killed runs left: nobody is connected to those; a younger one may be of a run that is about to connect."""
