@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable
+from importlib.util import cache_from_source
 from pathlib import Path
 
 import asyncpg
@@ -47,6 +48,8 @@ def edit(path: Path, old: str = "id int", new: str = "id bigint") -> None:
     text = path.read_text(encoding="utf-8")
     assert old in text
     path.write_text(text.replace(old, new), encoding="utf-8")
+    # Python knows a compiled file by the second and the length of its source, and both may be the same
+    Path(cache_from_source(str(path))).unlink(missing_ok=True)
 
 
 def rows(dsn: Dsn) -> list[tuple[str, str]]:
