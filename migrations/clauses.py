@@ -4,13 +4,23 @@ from collections.abc import Iterator, Sequence
 
 from migrations.sqltext import Token
 
-__all__ = ["actions", "checked_column", "has_own", "index_table", "name_at", "names", "not_nulls", "statement_inside"]
+__all__ = [
+    "actions",
+    "checked_column",
+    "has_own",
+    "index_table",
+    "name_at",
+    "names",
+    "not_nulls",
+    "parts_at",
+    "statement_inside",
+]
 
-_NOISE = ("if", "not", "exists", "only")
+_NOISE = ("if", "not", "exists", "only", "concurrently")
 
 
-def name_at(found: Sequence[Token], index: int) -> tuple[str, int]:
-    """Return the qualified name at an index, without ``public.``, and the index behind it."""
+def parts_at(found: Sequence[Token], index: int) -> tuple[list[str], int]:
+    """Return the parts of the qualified name at an index, none where there is no name, and the index behind it."""
     while index < len(found) and found[index].kind == "word" and found[index].value in _NOISE:
         index += 1
     parts: list[str] = []
@@ -20,6 +30,12 @@ def name_at(found: Sequence[Token], index: int) -> tuple[str, int]:
         if index >= len(found) or found[index] != ".":
             break
         index += 1
+    return parts, index
+
+
+def name_at(found: Sequence[Token], index: int) -> tuple[str, int]:
+    """Return the qualified name at an index, without ``public.``, and the index behind it."""
+    parts, index = parts_at(found, index)
     return ".".join(parts).removeprefix("public."), index + (index < len(found) and found[index] == "*")
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from migrations.clauses import parts_at
 from migrations.sqltext import Token, statements, tokens
 
 __all__ = ["KINDS", "Made", "Thing"]
@@ -32,7 +33,6 @@ _RELATIONS = ("table", "view", "sequence")
 """What ALTER TABLE may rename, whatever it is (documentation, ALTER TABLE)."""
 
 _BEFORE = ("or", "replace", "unlogged", "global", "recursive", "constraint")
-_NOISE = ("if", "not", "exists", "only", "concurrently")
 _STARTS = (";", "begin", "then", "else", "loop")
 
 
@@ -130,15 +130,7 @@ class Made:
 
     def _name(self, found: Sequence[Token], index: int) -> tuple[tuple[str, str] | None, int]:
         """Return the qualified name at an index, and the index behind it."""
-        while index < len(found) and found[index].kind == "word" and found[index].value in _NOISE:
-            index += 1
-        parts: list[str] = []
-        while index < len(found) and found[index].kind in ("word", "name"):
-            parts.append(found[index].value)
-            index += 1
-            if index >= len(found) or found[index] != ".":
-                break
-            index += 1
+        parts, index = parts_at(found, index)
         if not parts:
             return None, index
         return (parts[-2] if len(parts) > 1 else self.default, parts[-1]), index
