@@ -1,13 +1,14 @@
 """The options of ``context.configure()``: one dict for online and offline, so that the two can't drift apart."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alembic.config import Config
 
 from migrations.discovery import Service
-from migrations.drafts import render_item
 from migrations.metadata import assemble, schema_of
-from migrations.ownership import Ownership
+
+if TYPE_CHECKING:
+    from migrations.ownership import Ownership
 
 __all__ = ["configure_options"]
 
@@ -33,7 +34,6 @@ def configure_options(config: Config) -> dict[str, Any]:
         "compare_server_default": True,
         "include_schemas": True,
         "service": str(service),
-        "render_item": render_item,
         "on_version_apply": attributes.get("on_version_apply", ()),
     }
     if ownership:

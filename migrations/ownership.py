@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import MetaData
 
 from migrations.autogenerate import PLUGIN
+from migrations.drafts import render_item
 from migrations.made import Thing
 from migrations.references import is_stand_in, only_the_schema_differs
 
@@ -50,6 +51,7 @@ class Ownership:
             "sees_type": self.sees_type,
             "include_object": self.compares,
             "autogenerate_plugins": _PLUGINS,
+            "render_item": render_item,
         }
 
     def sees(self, name: str | None, kind: str, parents: Mapping[str, str | None]) -> bool:

@@ -86,7 +86,8 @@ def upgrade_all(
 
 def _work(settings: Mapping[str, Settings], overrides: Mapping[str, float], allow: Collection[str] | None) -> Work:
     """Return what a worker does for a service; the imports that it needs are paid here, once."""
-    from migrations import commands  # noqa: PLC0415 - where there is nothing to do, nobody pays for Alembic
+    # where there is nothing to do, nobody pays for Alembic; the second is what env.py imports
+    from migrations import commands, options  # noqa: F401, PLC0415
 
     async def upgrade(name: str, send: Callable[[Any], None]) -> Outcome | MigrationError:
         own = settings[name]

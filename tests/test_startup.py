@@ -2,11 +2,14 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from migrations.discovery import ROOT
+from migrations.dsn import Dsn
+from tests.monorepo import Monorepo
 
 
 def imported(folder: Path, *words: str) -> set[str]:
@@ -37,3 +40,13 @@ def test_nothing_is_imported_that_an_empty_collection_would_not_import(tmp_path:
         "migrations.duration",
         "migrations.errors",
     }
+
+
+def test_an_upgrade_imports_nothing_that_only_a_comparison_needs(
+    monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    monorepo.table_revision("billing", "r001", None)
+    monorepo.service("billing", dsn=database())
+    found = imported(monorepo.root, "db.upgrade", "--service", "billing")
+    assert {"migrations.commands", "migrations.options"} <= found
+    assert not found & {"migrations.autogenerate", "migrations.drafts", "migrations.survey", "migrations.twin"}
