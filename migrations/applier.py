@@ -79,7 +79,7 @@ async def apply(history: History, access: Access, work: Work, step: Step | None 
     for one in ladder(access.limits.lock_timeout):
         session: Session | None = None
         try:
-            async with connect(history, access, one.lock_timeout) as session:
+            async with connect(history, access, one.lock_timeout, autocommit=True) as session:
                 return await _try(session, work, step, progress)
         except UnreachableError as error:
             if session is None:
@@ -138,8 +138,6 @@ async def _try(session: Session, work: Work, step: Step | None, progress: _Progr
                 await session.run(work.run, on_version_apply=(ledger.write, on_version_apply, blockers.busy))
             except ContentionError as error:
                 raise ContentionError(f"{error}{blockers}") from error
-        # what the connection sees after a rollback is what the server has
-        await session.connection.rollback()
         after = await session.applied()
         if progress.expected is not None and set(after) != progress.expected:
             raise ResultError(
@@ -161,7 +159,6 @@ async def _edits(session: Session, work: Work, current: tuple[str, ...], progres
 async def _accept(session: Session, ledger: Ledger, edits: tuple[Edit, ...]) -> None:
     for edit in edits:
         await session.connection.run_sync(ledger.accept, edit.entry.revision)
-        await session.connection.commit()
         log.info("%s: %s, and is accepted", session.history.service, edit)
 
 

@@ -17,7 +17,7 @@ from migrations.settings import Limits, Settings
 from migrations.sqlstate import connect_failure
 from migrations.startup import APPLICATION, connect_arguments, session_settings, timeouts
 
-__all__ = ["APPLICATION", "adopt", "connect", "engine"]
+__all__ = ["APPLICATION", "adopt", "connect", "default_isolation", "engine"]
 
 _TRANSACTION_TIMEOUT_SINCE = 17
 _SET = text("SELECT set_config(:key, :value, false)")
@@ -35,6 +35,9 @@ def engine(settings: Settings, *, bare: bool = False) -> AsyncEngine:
     """
     arguments = connect_arguments(settings)
     arguments["server_settings"] = {} if bare else session_settings(settings)
+    # The statements of a migration come once each: kept by name, every one would cost a further message that closes
+    # it, and one that comes again behind an ALTER TABLE fails, since its plan is of the table before.
+    arguments |= {"prepared_statement_cache_size": 0, "prepared_statement_name_func": str}
     return create_async_engine(settings.dsn.url, poolclass=NullPool, hide_parameters=True, connect_args=arguments)
 
 
@@ -53,7 +56,9 @@ async def connect(settings: Settings, *, patient: bool = True) -> AsyncIterator[
     own, connection = await _open(settings, patient=patient)
     try:
         try:
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
             await _prepare(connection, own, settings)
+            await connection.execution_options(isolation_level=default_isolation(connection))
             yield connection
         finally:
             with suppress(SQLAlchemyError, OSError):
@@ -95,8 +100,13 @@ async def adopt(
             await connection.close()
 
 
+def default_isolation(connection: AsyncConnection) -> Any:
+    """Return the isolation level that a connection has by the settings of server, database and role."""
+    return connection.sync_connection and connection.sync_connection.default_isolation_level
+
+
 async def _prepare(connection: AsyncConnection, own: AsyncEngine, settings: Settings) -> None:
-    """Make sure of what no startup parameter can tell, with no transaction open afterwards."""
+    """Make sure of what no startup parameter can tell; each statement is a transaction of its own."""
     if await is_pooled(connection):
         # nothing is set before the proof: in transaction mode it would reach the sessions of other clients
         await make_sure(connection, own, f"{settings.service}: {settings.target}", _timeout(settings))
@@ -105,7 +115,7 @@ async def _prepare(connection: AsyncConnection, own: AsyncEngine, settings: Sett
     if cast("Any", raw.driver_connection).get_server_version().major >= _TRANSACTION_TIMEOUT_SINCE:
         # a startup parameter of that name is fatal on older servers
         await connection.execute(text("SELECT set_config('transaction_timeout', '0', false)"))
-        await connection.commit()
+        await connection.rollback()
 
 
 async def _open(settings: Settings, *, patient: bool) -> tuple[AsyncEngine, AsyncConnection]:

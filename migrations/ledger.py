@@ -11,16 +11,18 @@ import socket
 import subprocess
 import time
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Interval, Table, Text, bindparam, func, literal_column, select, text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from asyncpg import InterfaceError, PostgresError
+from sqlalchemy import Connection, Table, Text, literal_column, select, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.schema import CreateTable
+from sqlalchemy.util import await_only
 
 from migrations.access import access
 from migrations.discovery import Service, find
@@ -29,7 +31,7 @@ from migrations.errors import AccessDeniedError, MigrationError
 from migrations.fingerprint import Prints, prints
 from migrations.revisions import History, read
 from migrations.session import Session, connect
-from migrations.sqlstate import sqlstate
+from migrations.sqlstate import said, sqlstate
 
 __all__ = ["Ledger", "log", "rows"]
 
@@ -40,16 +42,14 @@ _DENIED = "42501"
 _PLACE = text(
     """
     SELECT coalesce(n.nspname, CAST(:schema AS text), current_schema(), 'public')::text AS schema, (
-        SELECT count(*) FROM pg_attribute a WHERE a.attrelid = found.oid AND a.attname = ANY(:later)
+        SELECT count(*) FROM pg_attribute a
+        WHERE a.attrelid = found.oid AND a.attname = ANY(CAST(:later AS text[])::name[])
     ) = cardinality(CAST(:later AS text[])) OR found.oid IS NULL AS whole, found.oid IS NOT NULL AS made
     FROM (SELECT to_regclass(:name) AS oid) AS found
     LEFT JOIN pg_class c ON c.oid = found.oid LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
     """
 )
 _IS_TABLE = text("SELECT relkind = 'r' FROM pg_class WHERE oid = to_regclass(:name)")
-
-
-_AGO = bindparam("ago", type_=Interval)
 
 
 @dataclass(slots=True)
@@ -109,44 +109,58 @@ class Ledger:
                      from_revision=source, to_revision=destination)  # fmt: skip
 
     def accept(self, connection: Connection, revision: str) -> None:
-        """Write down that a revision's file is right as it is now, though it isn't the one that was run."""
+        """Write down that a revision's file is right as it is now, though it isn't the one that was run.
+
+        The connection is in autocommit.
+        """
         if self.writable:
             values = dict.fromkeys(("revision", "from_revision", "to_revision"), revision)
             self._insert(connection, self.history.path(revision), 0.0, direction="accept", **values)
 
     def _insert(self, connection: Connection, path: Path | None, seconds: float, **values: str | None) -> None:
-        table, found = self.table, _prints(path) if path else None
-        row = dict(
-            values,
-            ago=timedelta(seconds=seconds),
-            seconds=round(seconds, 3),
-            os_user=_os_user(),
-            host=socket.gethostname(),
-            git_commit=self.git_commit,
-            version=self.version,
-            checksum=found and found.checksum,
-            fingerprint=found and found.fingerprint,
-        )
-        # a name of its own for each savepoint, as begin_nested() gives it, would be prepared anew each time
-        connection.exec_driver_sql("SAVEPOINT migration_log")
+        found = _prints(path) if path else None
+        texts: dict[str, str | None] = {
+            **values,
+            "os_user": _os_user(),
+            "host": socket.gethostname(),
+            "git_commit": self.git_commit,
+            "version": self.version,
+            "checksum": found.checksum if found else None,
+            "fingerprint": found.fingerprint if found else None,
+        }
+        driver: Any = connection.connection.driver_connection
+        inside = driver.is_in_transaction()
+        script = self._script(connection, texts, seconds)
+        if inside:
+            script = ["SAVEPOINT migration_log", *script, "RELEASE SAVEPOINT migration_log"]
         try:
-            if not self.made:
-                connection.execute(CreateTable(table, if_not_exists=True))
-            if not self.whole:
-                name = connection.dialect.identifier_preparer.format_table(table)
-                columns = ", ".join(f"ADD COLUMN IF NOT EXISTS {column} text" for column in LATER)
-                connection.execute(text(f"ALTER TABLE {name} {columns}"))
-            connection.execute(table.insert().values(started=func.clock_timestamp() - _AGO), row)
-            connection.exec_driver_sql("RELEASE SAVEPOINT migration_log")
+            # past SQLAlchemy, since asyncpg prepares each statement by itself: one message instead of seven
+            await_only(driver.execute(";\n".join(script)))
             self.made = self.whole = True
-        except DBAPIError as error:
-            if error.connection_invalidated:
-                raise
-            connection.exec_driver_sql("ROLLBACK TO SAVEPOINT migration_log")
+        except (PostgresError, InterfaceError, OSError) as error:
+            # where the connection is lost, this fails, and that is told as of every other statement
+            connection.exec_driver_sql("ROLLBACK TO SAVEPOINT migration_log" if inside else "SELECT")
             self.writable = False
-            reason = (str(error.orig).partition(">: ")[2] or str(error.orig)).partition("\n")[0]
             service = self.history.service
-            _logger.warning("%s: nothing is written to %s (%s); the migration goes on", service, table, reason)
+            _logger.warning(
+                "%s: nothing is written to %s (%s); the migration goes on", service, self.table, said(error)
+            )
+
+    def _script(self, connection: Connection, texts: Mapping[str, str | None], seconds: float) -> list[str]:
+        """Return the statements that write a row, making the table if need be."""
+        dialect = connection.dialect
+        name = dialect.identifier_preparer.format_table(self.table)
+        quote = Text().literal_processor(dialect)  # type: ignore[no-untyped-call]
+        statements = []
+        if not self.made:
+            statements.append(str(CreateTable(self.table, if_not_exists=True).compile(dialect=dialect)))
+        if not self.whole:
+            columns = ", ".join(f"ADD COLUMN IF NOT EXISTS {column} text" for column in LATER)
+            statements.append(f"ALTER TABLE {name} {columns}")
+        row = {column: quote(value) for column, value in texts.items() if quote and value is not None}
+        row |= {"seconds": f"{seconds:.3f}", "started": f"clock_timestamp() - interval '{seconds:.6f} s'"}
+        statements.append(f"INSERT INTO {name} ({', '.join(row)}) VALUES ({', '.join(row.values())})")  # noqa: S608
+        return statements
 
 
 async def log(service: str | Service, *, engine: AsyncEngine | None = None) -> tuple[Entry, ...]:

@@ -36,7 +36,7 @@ _TABLES = """
                    WHERE a.attrelid = c.oid AND a.attname = 'checksum' AND NOT a.attisdropped) AS checksums
     FROM (VALUES (1)) AS one (row)
     LEFT JOIN (pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace)
-           ON c.relname = ANY ($1::name[]) AND c.relkind NOT IN ('i', 'I', 'c', 'S', 't')
+           ON c.relname = ANY ($1::text[]::name[]) AND c.relkind NOT IN ('i', 'I', 'c', 'S', 't')
 """
 _ROOM = """
     SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
@@ -46,7 +46,7 @@ _ROOM = """
 _ROLES = """
     SELECT r.rolname, r.rolconnlimit - (SELECT count(*)::int FROM pg_stat_activity a WHERE a.usesysid = r.oid)
            + (r.rolname = current_user)::int
-    FROM pg_roles r WHERE r.rolname = ANY ($1::name[]) AND r.rolconnlimit >= 0 AND NOT r.rolsuper
+    FROM pg_roles r WHERE r.rolname = ANY ($1::text[]::name[]) AND r.rolconnlimit >= 0 AND NOT r.rolsuper
 """
 """Both leave out the connection that asks, which is going to be closed."""
 

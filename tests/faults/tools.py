@@ -135,7 +135,10 @@ class Reader:
 
 
 class Proxy:
-    """A TCP proxy before a server, which can pass, swallow, refuse, or cut where a COMMIT was answered."""
+    """A TCP proxy before a server, which can pass, swallow, refuse, or cut where a COMMIT was answered.
+
+    ``asked`` is how often a client has sent something: as often it has waited for an answer.
+    """
 
     def __init__(self, target: tuple[str, int]) -> None:
         self._target = target
@@ -146,7 +149,7 @@ class Proxy:
         self._threads: list[threading.Thread] = []
         self._swallow = self._swallow_new = False
         self._cut: tuple[bytes, bool] | None = None
-        self.cuts = 0
+        self.cuts = self.asked = 0
         self._thread(self._accept)
 
     def swallow(self, *, new: bool = True) -> None:
@@ -209,6 +212,7 @@ class Proxy:
                 if swallowed():
                     continue
                 if not back:
+                    self.asked += 1
                     carried += data
                 elif self._cut and self._cut[0] in carried and b"COMMIT\0" in data:
                     if self._cut[1]:
