@@ -5,14 +5,14 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
-from urllib.parse import quote, unquote
-
-from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, quote, unquote
 
 from migrations.errors import ConfigurationError
 from migrations.tls import SSLMODES, check_tls, tls_context
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
 
 __all__ = ["Dsn", "parse"]
 
@@ -37,6 +37,12 @@ _DIALECTS = ("postgres", "postgresql")
 _DEFAULT_PORT = 5432
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 _SHAPE = "postgresql://user:password@host:5432/database"
+_URL = re.compile(
+    r"[^:]+://(?:(?P<user>[^:/]*)(?::(?P<password>[^@]*))?@)?"
+    r"(?P<hosts>[^/?]*)(?:/(?P<database>[^?]*))?(?:\?(?P<query>.*))?",
+    re.DOTALL,
+)
+"""What SQLAlchemy's ``make_url`` takes, and libpq's several hosts beside it (documentation, 34.1.1.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +56,10 @@ class Dsn:
     parameters: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
-    def url(self) -> URL:
+    def url(self) -> "URL":
         """The URL for an async engine, without the password: an engine prints its URL."""
+        from sqlalchemy import URL  # noqa: PLC0415 - a sixth of the time of a command that has nothing to do
+
         host, port = self.hosts[0]
         return URL.create("postgresql+asyncpg", self.user, None, host, port, self.database)
 
@@ -138,35 +146,31 @@ def parse(text: str, where: str) -> Dsn:
     if re.search(r"<\w+>", text):
         raise ConfigurationError(f"{where} still holds the example's <placeholders>. Fill them in, or run `inv up`.")
     if rest.count("@") > 1:
-        # make_url would take the rest of the password for a host, and the resolver would send it out
+        # the rest of the password would be taken for a host, and the resolver would send it out
         raise ConfigurationError(
             f"{where} holds an unescaped '@'. Write it as %40, or give the password apart as DATABASE_PASSWORD."
         )
-    single, hosts = _several_hosts(text)
-    try:
-        url = make_url(single)
-    except (ArgumentError, ValueError):
-        raise ConfigurationError(f"{where} is no URL (is its port a number?). Write it as {_SHAPE}.") from None
-    query = {key: value if isinstance(value, str) else ",".join(value) for key, value in url.query.items()}
+    match = _URL.fullmatch(text)
+    if match is None:
+        raise ConfigurationError(f"{where} is no URL. Write it as {_SHAPE}.")
+    user, password, database = (part and unquote(part) for part in match.group("user", "password", "database"))
+    query: dict[str, str] = {}
+    for key, value in parse_qsl(match["query"] or ""):
+        query[key] = f"{query[key]},{value}" if key in query else value
     _check_parameters(query, where)
-    hosts = unquote(hosts) or query.pop("host", "") or unquote(url.host or "")  # %2Ftmp is a socket
-    ports = query.pop("port", "") or str(_DEFAULT_PORT if url.port is None else url.port)
-    for part, value in (("host", hosts), ("database", url.database), ("user", url.username)):
+    hosts, _, port = match["hosts"].rpartition(":") if match["hosts"].startswith(":") else (match["hosts"], "", "")
+    hosts = unquote(hosts) or query.pop("host", "")  # %2Ftmp is a socket
+    ports = query.pop("port", "") or port or str(_DEFAULT_PORT)
+    for part, value in (("host", hosts), ("database", database), ("user", user)):
         if not value:
             raise ConfigurationError(f"{where} names no {part}. Write it as {_SHAPE}.")
     return Dsn(
-        user=url.username or "",
-        database=url.database or "",
+        user=user or "",
+        database=database or "",
         hosts=_places(hosts, ports, where),
-        password=str(url.password) if url.password is not None else None,
+        password=password,
         parameters=MappingProxyType(query),
     )
-
-
-def _several_hosts(text: str) -> tuple[str, str]:
-    """Split libpq's ``h1:1,h2:2`` off, which ``make_url`` doesn't know; ('' where there is one host)."""
-    match = re.fullmatch(r"([^:]+://(?:[^@]*@)?)([^/?]*,[^/?]*)(.*)", text, re.DOTALL)
-    return (f"{match[1]}host{match[3]}", match[2]) if match else (text, "")
 
 
 def _places(hosts: str, ports: str, where: str) -> tuple[tuple[str, int], ...]:
@@ -184,7 +188,7 @@ def _places(hosts: str, ports: str, where: str) -> tuple[tuple[str, int], ...]:
         port = (match[2] if match else None) or number
         if not match or not port.isdecimal() or not 0 < int(port) < 65536:  # noqa: PLR2004 - 16 bits
             raise ConfigurationError(
-                f"{where} names the host {name!r}, port {number!r}, which can't be. Write host:port."
+                f"{where} names a host or a port that can't be (is its port a number?). Write it as {_SHAPE}."
             )
         places.append((match[1].strip("[]"), int(port)))
     return tuple(places)

@@ -9,8 +9,6 @@ from pathlib import Path
 from ssl import SSLCertVerificationError
 from traceback import extract_tb
 
-from sqlalchemy.exc import DBAPIError
-
 from migrations.discovery import Service
 from migrations.dsn import Dsn
 from migrations.errors import (
@@ -59,8 +57,7 @@ _CONCURRENT_UPDATE = "tuple concurrently updated"
 
 def sqlstate(error: BaseException) -> str | None:
     """Return the SQLSTATE of an error of asyncpg, or of SQLAlchemy around one."""
-    original = error.orig if isinstance(error, DBAPIError) else error
-    found = getattr(original, "sqlstate", None)
+    found = getattr(_original(error), "sqlstate", None)
     return found if isinstance(found, str) else None
 
 
@@ -145,12 +142,12 @@ def revision_failure(error: BaseException, service: Service, user: str, *, kept:
 def _is_lost(error: BaseException, state: str | None) -> bool:
     if state is not None:
         return state.startswith("08")
-    return isinstance(error, ConnectionError) or (isinstance(error, DBAPIError) and error.connection_invalidated)
+    return isinstance(error, ConnectionError) or getattr(error, "connection_invalidated", False)
 
 
 def said(error: BaseException) -> str:
     """Return the words of a server or the system, in one line, without the class names that drivers put before them."""
-    original: BaseException = error.orig if isinstance(error, DBAPIError) and error.orig else error
+    original = _original(error)
     text = str(original).splitlines()[0] if str(original) else type(original).__name__
     if text.startswith("<class "):
         text = text.partition(">: ")[2] or text
@@ -160,6 +157,12 @@ def said(error: BaseException) -> str:
         text = f"SystemExit: {original.code!r}"
     detail = getattr(original.__cause__, "detail", None) or getattr(original, "detail", None)
     return text.rstrip(".") + (f" ({detail.rstrip('.')})" if isinstance(detail, str) else "")
+
+
+def _original(error: BaseException) -> BaseException:
+    """Return the driver's error where it is wrapped in one of SQLAlchemy, which the scan never imports."""
+    inner = getattr(error, "orig", None)
+    return inner if isinstance(inner, BaseException) else error
 
 
 def _place(error: BaseException, service: Service) -> str | None:

@@ -1,10 +1,14 @@
 """A DSN: what is understood, what is refused by name, and where its password never stands."""
 
+import re
 import ssl
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import make_url
 
 from migrations.dsn import Dsn, parse
 from migrations.errors import ConfigurationError
@@ -150,6 +154,41 @@ def test_an_unescaped_at_is_told_with_its_escape() -> None:
 @pytest.mark.parametrize("port", ["x", "5432x", "-1", "99999", "0"])
 def test_a_port_that_cant_be_is_refused(port: str) -> None:
     assert "port" in refused(f"postgresql://app:hunter2@localhost:{port}/billing")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "app:hunter2/billing",
+        "app:123456/billing",
+        "app@db:hunter2/billing",
+        "app@db:1,two:hunter2/billing",
+        "@:hunter2/b",
+    ],
+)
+def test_a_password_in_the_place_of_a_host_or_port_is_not_shown(text: str) -> None:
+    message = refused(f"postgresql://{text}")
+    assert not {"hunter2", "123456"} & set(re.split(r"\W+", message))
+
+
+PARTS = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="@<>"), max_size=8)
+
+
+@settings(max_examples=500, derandomize=True, deadline=None)
+@given(user=PARTS, password=PARTS, database=PARTS, value=PARTS, port=st.integers(1, 65535))
+def test_the_parts_of_a_url_are_those_that_sqlalchemy_finds(
+    user: str, password: str, database: str, value: str, port: int
+) -> None:
+    text = f"postgresql://{user}:{password}@db:{port}/{database}?application_name={value}"
+    url = make_url(text)
+    try:
+        dsn = parse(text, "here")
+    except ConfigurationError:
+        unknown = set(url.query) - {"application_name"}
+        assert unknown or not (url.username and url.database and url.host)
+    else:
+        found = (dsn.user, dsn.password, dsn.hosts, dsn.database, dict(dsn.parameters))
+        assert found == (url.username, url.password, ((url.host, url.port),), url.database, dict(url.query))
 
 
 def test_the_examples_placeholders_are_not_taken_for_a_dsn() -> None:

@@ -50,3 +50,13 @@ def test_an_upgrade_imports_nothing_that_only_a_comparison_needs(
     found = imported(monorepo.root, "db.upgrade", "--service", "billing")
     assert {"migrations.commands", "migrations.options"} <= found
     assert not found & {"migrations.autogenerate", "migrations.drafts", "migrations.survey", "migrations.twin"}
+
+
+def test_an_upgrade_with_nothing_to_do_imports_neither_alembic_nor_sqlalchemy(
+    monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    for name in ("billing", "orders"):
+        monorepo.table_revision(name, "r001", None)
+        monorepo.service(name, dsn=database())
+    assert "alembic" in imported(monorepo.root, "db.upgrade")
+    assert not {"alembic", "sqlalchemy"} & imported(monorepo.root, "db.upgrade")
