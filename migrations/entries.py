@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from sqlalchemy import BigInteger, Column, DateTime, Float, Identity, MetaData, Table, Text
 
@@ -37,6 +38,7 @@ class Entry:
     fingerprint: str | None = None
 
 
+@lru_cache(maxsize=8)
 def ledger_table(service: Service, schema: str | None) -> Table:
     """Return the table of a service's ledger, in a schema or wherever ``search_path`` leads."""
     return Table(

@@ -5,7 +5,6 @@ that they have rewritten history. So the second one is of the syntax tree, witho
 """
 
 import ast
-from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -50,48 +49,50 @@ def fingerprint(source: bytes) -> str:
         SyntaxError: it is no Python.
 
     """
-    digest = sha256()
+    texts: list[str] = []
     # a stack instead of recursion: a long chain of + is as deep as it is long
     todo: list[object] = [ast.parse(source)]
     while todo:
         found = todo.pop()
         if isinstance(found, str):
-            digest.update(found.encode())
+            texts.append(found)
         elif isinstance(found, ast.AST):
-            todo.extend(reversed(list(_parts(found))))
+            todo.extend(reversed(_parts(found)))
         elif isinstance(found, list):
-            todo.extend(["]", *reversed(found), "["])
+            todo.extend(("]", *reversed(found), "["))
         else:
-            todo.append("None ")  # such as the key of ** in a dict
-    return digest.hexdigest()
+            texts.append("None ")  # such as the key of ** in a dict
+    return sha256("".join(texts).encode()).hexdigest()
 
 
-def _parts(node: ast.AST) -> Iterator[object]:
-    """Yield what a node is made of, in order; strings are ready to be digested."""
-    # an annotation is dropped, so an annotated assignment is one like any other
-    name = "Assign" if isinstance(node, ast.AnnAssign) else type(node).__name__
-    yield f"({name} "
+def _parts(node: ast.AST) -> list[object]:
+    """Return what a node is made of, in order; strings are ready to be digested."""
     if isinstance(node, ast.Constant):
         # ascii(), since repr() asks the Unicode tables of this Python what can be printed
-        yield f"{type(node.value).__name__} {node.value!a}"
-    else:
-        for field in node._fields:
-            value = getattr(node, field, None)
-            if isinstance(node, _SCOPES) and field == "body":
-                value = _body(node.body)
-            elif isinstance(node, ast.AnnAssign) and field == "target":
-                field, value = "targets", [value]  # noqa: PLW2901 - the name that a plain assignment has
-            elif isinstance(node, ast.Delete) and field == "targets":
-                value = _flat(node.targets)
-            elif isinstance(node, ast.JoinedStr) and field == "values":
-                # only 3.12 has an empty text behind the last field of a format
-                value = [one for one in node.values if not (isinstance(one, ast.Constant) and one.value == "")]
-            if field in _SKIPPED or value is None or value == [] or _is_empty(value):
-                continue
-            yield f"{field}="
-            # a name, a level of an import: what is no node is text or a number
-            yield value if isinstance(value, ast.AST | list) else f"{value!a} "
-    yield ")"
+        return [f"(Constant {type(node.value).__name__} {node.value!a})"]
+    if isinstance(node, ast.Name):  # most of the others
+        return [f"(Name id={node.id!a} )"]
+    # an annotation is dropped, so an annotated assignment is one like any other
+    parts: list[object] = ["(Assign " if isinstance(node, ast.AnnAssign) else f"({type(node).__name__} "]
+    for field in node._fields:
+        if field in _SKIPPED:
+            continue
+        value = getattr(node, field, None)
+        if isinstance(node, _SCOPES) and field == "body":
+            value = _body(node.body)
+        elif isinstance(node, ast.AnnAssign) and field == "target":
+            field, value = "targets", [value]  # noqa: PLW2901 - the name that a plain assignment has
+        elif isinstance(node, ast.Delete) and field == "targets":
+            value = _flat(node.targets)
+        elif isinstance(node, ast.JoinedStr) and field == "values":
+            # only 3.12 has an empty text behind the last field of a format
+            value = [one for one in node.values if not (isinstance(one, ast.Constant) and one.value == "")]
+        if value is None or value == [] or _is_empty(value):
+            continue
+        # a name, a level of an import: what is no node is text or a number
+        parts += (f"{field}=", value if isinstance(value, ast.AST | list) else f"{value!a} ")
+    parts.append(")")
+    return parts
 
 
 def _body(statements: list[ast.stmt]) -> list[ast.stmt]:

@@ -17,14 +17,14 @@ def configure_options(config: Config) -> dict[str, Any]:
     """Return what ``context.configure()`` gets, whether it is called online or offline.
 
     Args:
-        config: its attributes hold ``service`` and ``version_table``; for a comparison also ``ownership``, what of
-            the database may be seen.
+        config: its attributes hold ``service`` and ``version_table``, and ``metadata`` where that is assembled
+            already; for a comparison also ``ownership``, what of the database may be seen.
 
     """
     attributes = config.attributes
     service: Service = attributes["service"]
     ownership: Ownership | None = attributes.get("ownership")
-    metadata = ownership.metadata if ownership else assemble(service)
+    metadata = ownership.metadata if ownership else attributes.get("metadata") or assemble(service)
     options: dict[str, Any] = {
         "target_metadata": metadata,
         "version_table": attributes["version_table"],
