@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dotenv.parser import parse_stream
 
-from migrations import dsn as dsns
+from migrations import uri
 from migrations.discovery import Service
 from migrations.errors import ConfigurationError, MigrationError
 
@@ -74,7 +74,7 @@ class Setting:
             return "***"
         if self.key.endswith("_DSN"):
             try:
-                return dsns.parse(self.value, self.key).masked()
+                return uri.parse(self.value, self.key).masked()
             except MigrationError:
                 return "*** (no valid DSN)"
         return self.value
@@ -150,7 +150,7 @@ def _holds_password(setting: Setting) -> bool:
     if not setting.key.endswith("_DSN"):
         return setting.key == "DATABASE_PASSWORD"
     try:
-        return dsns.parse(setting.value, setting.key).password is not None
+        return uri.parse(setting.value, setting.key).password is not None
     except MigrationError:
         return False  # it is refused anyway
 

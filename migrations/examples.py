@@ -3,8 +3,9 @@
 import secrets
 
 from migrations.discovery import Service
-from migrations.dsn import Dsn, parse
+from migrations.dsn import Dsn
 from migrations.errors import ConfigurationError
+from migrations.uri import parse
 
 __all__ = ["KEY", "example", "lines"]
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from dotenv.parser import parse_stream
 
-from migrations import dsn as dsns
+from migrations import uri
 from migrations.discovery import Service, discover
 from migrations.dsn import Dsn
 from migrations.duration import seconds
@@ -188,7 +188,7 @@ def _other(found: Mapping[str, tuple[Setting, ...]], key: str) -> Dsn | None:
 
 def _parsed(setting: Setting) -> Dsn:
     try:
-        return dsns.parse(setting.value, f"{setting.origin}: {setting.key}")
+        return uri.parse(setting.value, f"{setting.origin}: {setting.key}")
     except ConfigurationError as error:
         # a new error: the frames of the old one hold the text, and pytest prints the arguments of frames
         raise ConfigurationError(str(error)) from None

@@ -12,7 +12,7 @@ from typing import cast
 
 from sqlalchemy import URL
 
-from migrations import dsn as dsns
+from migrations import uri
 from migrations.access import Access
 from migrations.discovery import Service, discover
 from migrations.dsn import Dsn
@@ -142,7 +142,7 @@ def _read(service: Service, environment: Mapping[str, str]) -> _Settled:
     for setting in given:
         if setting.origin.layer == max(one.origin.layer for one in given):
             with suppress(MigrationError):
-                databases.add(Database.of(dsns.parse(setting.value, setting.key)))
+                databases.add(Database.of(uri.parse(setting.value, setting.key)))
     return _Settled(frozenset(databases), schema)
 
 

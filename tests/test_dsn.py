@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import make_url
 
-from migrations.dsn import Dsn, parse
+from migrations.dsn import Dsn
 from migrations.errors import ConfigurationError
+from migrations.uri import parse
 
 PASSWORDS = [
     "plain",

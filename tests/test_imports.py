@@ -18,6 +18,7 @@ ORDER = [
         "duration",
         "tls",
         "dsn",
+        "uri",
         "examples",
         "envfile",
         "settings",

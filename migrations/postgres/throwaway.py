@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from migrations.dsn import Dsn, parse
+from migrations.dsn import Dsn
 from migrations.errors import UnreachableError
 from migrations.postgres.account import identity, reachable_folder
 from migrations.postgres.binaries import check_version, downloadable, installed, provide, sources
 from migrations.postgres.cluster import SUPERUSER, Cluster, free_port, wait_until_ready
+from migrations.uri import parse
 
 __all__ = ["Server", "describe", "throwaway"]
 
