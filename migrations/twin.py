@@ -91,23 +91,15 @@ def _made(connection: Connection, table: Table, around: Surroundings) -> Shape:
     _keep_names(table.constraints, copy.constraints)
     for number, one in enumerate(sorted(copy.constraints, key=_said)):
         one._creation_order = number  # noqa: SLF001 - copies come in any order, and of equal ones the first is made
-    types: list[EnumType] = []
-    for original, column in zip(table.columns, copy.columns, strict=True):
-        enum = enum_of(original.type)
-        if enum is None:
-            continue
-        schema = None if enum.schema == around.default_schema else enum.schema
-        column.type = _placed(original.type, enum.schema)
-        if (schema, enum.name) in around.unlike:
-            column.type = _placed(original.type, None)
-            unlike = around.unlike[schema, str(enum.name)]
-            if unlike not in types:
-                types.append(unlike)
-                connection.exec_driver_sql(replace(unlike, schema="pg_temp").creation)
+    types = _made_types(connection, table, copy, around)
     connection.execute(CreateTable(copy, include_foreign_key_constraints=[]))
     for index in sorted(copy.indexes, key=lambda one: str(one.name)):
         index.dialect_options["postgresql"]["concurrently"] = False
         connection.execute(CreateIndex(index))
+    # a type of a temporary schema is said without it, as if it were one of the search path: by a name of nobody's
+    aliases = {f"migrations_twin_type_{number}": kind for number, kind in enumerate(types)}
+    for alias, kind in aliases.items():
+        connection.exec_driver_sql(f"ALTER TYPE pg_temp.{quoted(kind.name)} RENAME TO {alias}")
     _look_in(connection, around.search_path)
     oid, own = connection.execute(
         text(
@@ -119,14 +111,27 @@ def _made(connection: Connection, table: Table, around: Surroundings) -> Shape:
 
     def at_home(found: str) -> str:
         """Say ``billing.state`` or ``state`` instead of ``pg_temp_3.state``."""
-        for temporary in (own, "pg_temp"):  # the name of the schema, and what it goes by in some places
-            for kind in types:
-                name = json.dumps(quoted(kind.name))[1:-1]
-                found = found.replace(f"{temporary}.{name}", _prefix(kind.schema, around) + name)
+        for alias, kind in reversed(aliases.items()):  # 10 before 1
+            for word in (f"{own}.{alias}", f"pg_temp.{alias}", alias):  # the schema, and what it goes by in some places
+                found = found.replace(word, _prefix(kind.schema, around) + json.dumps(quoted(kind.name))[1:-1])
+        for temporary in (own, "pg_temp"):
             found = found.replace(f"{temporary}.", _prefix(table.schema, around))
         return found.replace(f'"schema" : "{own}"', f'"schema" : {json.dumps(table.schema)}')
 
     return read(connection, [oid], around.default_schema, at_home)[oid]
+
+
+def _made_types(connection: Connection, table: Table, copy: Table, around: Surroundings) -> list[EnumType]:
+    types: list[EnumType] = []
+    for original, column in zip(table.columns, copy.columns, strict=True):
+        if (enum := enum_of(original.type)) is None:
+            continue
+        unlike = around.unlike.get((None if enum.schema == around.default_schema else enum.schema, str(enum.name)))
+        column.type = _placed(original.type, None if unlike else enum.schema)
+        if unlike and unlike not in types:
+            types.append(unlike)
+            connection.exec_driver_sql(replace(unlike, schema="pg_temp").creation)
+    return types
 
 
 def _placed(kind: TypeEngine[Any], schema: str | None) -> TypeEngine[Any]:

@@ -341,6 +341,12 @@ def test_an_enum_type_in_a_schema_that_is_the_default_one_is_made_once(
     _clean(service)
 
 
+def test_a_column_takes_a_new_enum_type_of_another_schema(change) -> None:
+    after = models().replace('name="state")', 'name="state", schema="extra")')
+    up, _ = change(models(kind="Text"), after, "CREATE SCHEMA extra")
+    assert "ALTER COLUMN state TYPE extra.state USING state::text::extra.state" in up
+
+
 def test_a_serial_key_becomes_an_identity_and_widens(change) -> None:
     change(models(key="Integer"), models(key="BigInteger, Identity(always=True)"))
 
