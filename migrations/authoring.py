@@ -1,9 +1,7 @@
 """Writing revisions: compare the models with a database, write a file, merge two heads."""
 
 import subprocess
-import sys
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 from alembic import command
@@ -156,11 +154,14 @@ def _drop_if_nothing_changed(context: MigrationContext, _: Any, directives: list
 
 def _format(script: Script, service: Service) -> None:
     """Format a new file as the project does, where its formatter is installed."""
-    if find_spec("ruff") is None:
+    try:
+        from ruff import find_ruff_bin  # noqa: PLC0415 - a tool of development, which need not be there
+
+        ruff = find_ruff_bin()
+    except (ImportError, FileNotFoundError):
         return
     for words in (("check", "--fix", "--quiet", "--exit-zero"), ("format", "--quiet")):
-        command_line = [sys.executable, "-m", "ruff", *words, script.path]
-        subprocess.run(command_line, cwd=service.root, capture_output=True, check=False)
+        subprocess.run([ruff, *words, script.path], cwd=service.root, capture_output=True, check=False)
 
 
 async def _findings(session: Session, ownership: Ownership) -> tuple[str, ...]:

@@ -3,8 +3,9 @@
 With authoring.py, the only callers of ``alembic.command``.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from io import StringIO
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
@@ -71,15 +72,8 @@ async def upgrade(
     way = settled(settings, limits) if settings else access(found.service, engine, limits)
     edited: Policy = "accept" if EDITED in (allow or ()) else way.edited
 
-    def run(alembic: Config) -> None:
-        # command.upgrade() does the same over a directory of its own, for which it imports every file again
-        steps = found.directory._upgrade_revs  # noqa: SLF001
-        with EnvironmentContext(
-            alembic, found.directory, fn=lambda now, _: steps(revision, now), destination_rev=revision
-        ):
-            found.directory.run_env()
-
-    return await apply(found, way, Work(run, goal, guard=guard, edited=edited), step)
+    work = Work(_walk(found, revision, found.directory._upgrade_revs), goal, guard=guard, edited=edited)  # noqa: SLF001
+    return await apply(found, way, work, step)
 
 
 async def downgrade(
@@ -93,7 +87,7 @@ async def downgrade(
     """Downgrade one service's database to a revision; arguments and errors are those of ``upgrade``."""
     found = read(service)
     _check_target(found, revision)
-    work = Work(lambda alembic: command.downgrade(alembic, revision))
+    work = Work(_walk(found, revision, found.directory._downgrade_revs))  # noqa: SLF001
     return await apply(found, access(found.service, engine, limits), work, step)
 
 
@@ -184,6 +178,18 @@ async def sql(service: str | Service, revision: str, *, down: bool = False) -> s
         except (Exception, SystemExit) as error:
             raise revision_failure(error, found.service, "", kept=False) from error
     return output.getvalue()
+
+
+def _walk(found: History, revision: str, steps: Callable[[str, Any], Any]) -> Callable[[Config], None]:
+    """Do as ``command.upgrade()`` and ``downgrade()``, which read a directory of their own: every file once more."""
+
+    def run(alembic: Config) -> None:
+        with EnvironmentContext(
+            alembic, found.directory, fn=lambda now, _: steps(revision, now), destination_rev=revision
+        ):
+            found.directory.run_env()
+
+    return run
 
 
 def _check_target(found: History, revision: str) -> None:

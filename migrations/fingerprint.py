@@ -6,6 +6,7 @@ that they have rewritten history. So the second one is of the syntax tree, witho
 
 import ast
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def checksum(source: bytes) -> str:
     return sha256(source.replace(b"\r\n", b"\n").replace(b"\r", b"\n")).hexdigest()
 
 
+@lru_cache(maxsize=1024)
 def fingerprint(source: bytes) -> str:
     """Return the SHA-256 of what a module does: the same on every Python, and after any formatter.
 
