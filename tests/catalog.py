@@ -1,5 +1,9 @@
 """A database's own objects, read from pg_catalog: two equal lists are two equal schemas."""
 
+from typing import Any
+
+import asyncpg
+
 from migrations.dsn import Dsn
 from tests.conftest import query
 
@@ -48,7 +52,16 @@ LEFT JOIN pg_attribute a ON a.attrelid = d.objoid AND a.attnum = d.objsubid AND 
 
 def catalog(dsn: Dsn) -> list[str]:
     """Return one line for each object of a database, sorted; without the ledgers, which no history knows."""
-    lines = sorted(" ".join(str(part) for part in row if part is not None) for row in query(dsn, _OBJECTS))
+    return _lines(query(dsn, _OBJECTS))
+
+
+async def seen(connection: asyncpg.Connection) -> list[str]:
+    """Return the same over a connection that is there already."""
+    return _lines(await connection.fetch(_OBJECTS))
+
+
+def _lines(rows: list[Any]) -> list[str]:
+    lines = sorted(" ".join(str(part) for part in row if part is not None) for row in rows)
     return [line for line in lines if ".migration_log_" not in line.split(" ")[1]]
 
 

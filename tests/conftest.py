@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,20 +14,69 @@ import pytest
 
 from migrations.dsn import Dsn
 from migrations.envfile import KEYS
+from migrations.errors import MigrationError
 from migrations.postgres import VERSIONS, Server, throwaway
 from tests.monorepo import Monorepo
+from tests.shared_server import UNREACHABLE, SharedServer, awaited, make_sure
 
 PASSWORD = "p%40@ $w#:/?'\"\\é"
 """Of every role that the tests make: whatever works here works with any password."""
 
 _numbers = count(1)
 _seen = pytest.StashKey[str]()
+_shared = pytest.StashKey[SharedServer]()
+_VERSION = os.environ.get("POSTGRES_VERSION", VERSIONS[-1])
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--server",
+        choices=("own", "shared"),
+        help="make sure of a server before anything else, and exit with 69 where there can't be one: of each worker's "
+        "own, which it starts when a test needs it, or one that they share and that starts at once",
+    )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--server") is None or hasattr(config, "workerinput"):
+        return
+    try:
+        make_sure(_VERSION)
+    except MigrationError as error:
+        pytest.exit(str(error), UNREACHABLE)
+    if config.getoption("--server") == "shared":
+        config.stash[_shared] = SharedServer(
+            # in pytest's own folder, of which nobody expects that it is removed
+            _VERSION,
+            config._tmp_path_factory.getbasetemp() / "server.json",
+        )
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _shared in config.stash:
+        config.stash[_shared].close()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker where it is going to find the server."""
+    if _shared in node.config.stash:
+        node.workerinput["server"] = str(node.config.stash[_shared].place)
+
+
+def _provided(config: pytest.Config) -> AbstractContextManager[Server]:
+    if _shared in config.stash:
+        return nullcontext(awaited(config.stash[_shared].place))
+    if "server" in getattr(config, "workerinput", {}):
+        return nullcontext(awaited(Path(config.workerinput["server"])))
+    return throwaway(_VERSION)
 
 
 @pytest.fixture(scope="session")
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A throw-away server of POSTGRES_VERSION, by default the newest; it is gone after the tests."""
-    with throwaway(os.environ.get("POSTGRES_VERSION", VERSIONS[-1])) as provided:
+    with _provided(request.config) as provided:
         version = query(provided.admin, "SHOW server_version")[0][0]
         assert version.split(".")[0] == provided.version
         _remember(request.config, f"server_version {version} ({provided.source})")
@@ -57,19 +107,24 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 def database(server: Server) -> Callable[..., Dsn]:
     """Make databases, each with a role that owns it and is no superuser.
 
-    ``database()`` makes both; ``database(shared=dsn)`` a role beside, which may create tables in that one.
+    ``database()`` makes both; ``database(shared=dsn)`` a role beside, which may create tables in that one. A role
+    that ``creates`` may make databases itself.
     """
 
-    def make(*, shared: Dsn | None = None, password: str = PASSWORD) -> Dsn:
+    def make(*, shared: Dsn | None = None, password: str = PASSWORD, creates: bool = False) -> Dsn:
         worker = os.environ.get("PYTEST_XDIST_WORKER", "")
         role = f"app{worker}_{os.getpid()}_{next(_numbers)}"
         name = shared.database if shared else role
         literal = "'" + password.replace("'", "''") + "'"
         if "\\" in password:
             literal = " E" + literal.replace("\\", "\\\\")
-        query(server.admin, f'CREATE ROLE "{role}" LOGIN PASSWORD {literal}')
-        if shared is None:
-            query(server.admin, f'CREATE DATABASE "{name}" OWNER "{role}"')
+        run_script(
+            server.admin,
+            [
+                f'CREATE ROLE "{role}" LOGIN {"CREATEDB" if creates else ""} PASSWORD {literal}',
+                *([] if shared else [f'CREATE DATABASE "{name}" OWNER "{role}"']),
+            ],
+        )
         inside = Dsn(server.admin.user, name, server.admin.hosts, server.admin.password)
         query(inside, f'GRANT USAGE, CREATE ON SCHEMA public TO "{role}"')
         return Dsn(role, name, server.admin.hosts, password)
