@@ -1,7 +1,11 @@
 """Writing revisions: compare the models with a database, write a file, merge two heads."""
 
+import shutil
 import subprocess
+import sys
+import sysconfig
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 from alembic import command
@@ -154,14 +158,13 @@ def _drop_if_nothing_changed(context: MigrationContext, _: Any, directives: list
 
 def _format(script: Script, service: Service) -> None:
     """Format a new file as the project does, where its formatter is installed."""
-    try:
-        from ruff import find_ruff_bin  # noqa: PLC0415 - a tool of development, which need not be there
-
-        ruff = find_ruff_bin()
-    except (ImportError, FileNotFoundError):
+    if find_spec("ruff") is None:
         return
+    # `python -m ruff` is a Python that looks for this program and becomes it
+    program = shutil.which("ruff", path=sysconfig.get_path("scripts"))
+    ruff = [program] if program else [sys.executable, "-m", "ruff"]
     for words in (("check", "--fix", "--quiet", "--exit-zero"), ("format", "--quiet")):
-        subprocess.run([ruff, *words, script.path], cwd=service.root, capture_output=True, check=False)
+        subprocess.run([*ruff, *words, script.path], cwd=service.root, capture_output=True, check=False)
 
 
 async def _findings(session: Session, ownership: Ownership) -> tuple[str, ...]:
