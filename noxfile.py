@@ -129,6 +129,8 @@ def bench(session: nox.Session) -> None:
     if psql := shutil.which("psql"):
         options += ["--psql", psql]
     session.run("python", "-m", "benchmarks.bench", *options, *session.posargs)
+    if not session.posargs:
+        session.run("python", "-m", "benchmarks.tables")
 
 
 @nox.session(default=False)

@@ -13,7 +13,7 @@ import asyncpg
 from migrations.discovery import ROOT
 from migrations.dsn import Dsn
 
-__all__ = ["Fleet", "services"]
+__all__ = ["Fleet", "copy_ours", "services"]
 
 _ROLE = "bench"
 _MODELS = """
@@ -98,6 +98,15 @@ def services(count: int) -> list[str]:
     return [f"s{number:03}" for number in range(1, count + 1)]
 
 
+def copy_ours(folder: Path) -> None:
+    """Copy what a monorepo has beside its services."""
+    ignore = shutil.ignore_patterns("__pycache__", "versions")
+    for name in ("migrations", "shared_models"):
+        shutil.copytree(ROOT / name, folder / name, ignore=ignore)
+    for name in ("tasks.py", "pyproject.toml", ".env.example"):
+        shutil.copy(ROOT / name, folder)
+
+
 def _sql(number: int) -> str:
     """Return the one statement of a revision: four kinds of everyday changes in turn."""
     table = f"thing_{(number - 1) // 4}"
@@ -177,12 +186,7 @@ class Fleet:
                 subprocess.run(words, cwd=made, env={**os.environ, "PYTHONPATH": "."}, check=True, capture_output=True)
 
     def _ours(self) -> None:
-        ours = self.root / "ours"
-        ignore = shutil.ignore_patterns("__pycache__", "versions")
-        for name in ("migrations", "shared_models"):
-            shutil.copytree(ROOT / name, ours / name, ignore=ignore)
-        for name in ("tasks.py", "pyproject.toml", ".env.example"):
-            shutil.copy(ROOT / name, ours)
+        copy_ours(self.root / "ours")
 
     def _others(self, name: str) -> None:
         service = self.root / "ours" / "services" / name

@@ -60,6 +60,9 @@ def compare(context: AutogenContext, operations: UpgradeOps, schemas: Iterable[s
 def _changes(sides: Sides) -> list[Change]:
     """Return all changes; those of one phase in the order that they have to have."""
     altered = tables.altered(sides)
+    if altered:
+        sides.look_again(altered)
+        altered = tables.altered(sides)
     found = [*_types(sides), *tables.dropped(sides), *(one for some in altered.values() for one in some)]
     found += tables.created(sides, set(altered))
     later = "\n".join(str(step) for one in found for step in one.forward if isinstance(step, str))

@@ -1,15 +1,18 @@
 """The two sides of a comparison: a database and the models, each as shapes and enum types, by schema and name."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from functools import cached_property
 
 from alembic.autogenerate.api import AutogenContext
-from sqlalchemy import Connection, MetaData, Table
+from sqlalchemy import Connection, MetaData, Table, text
 from sqlalchemy.exc import DBAPIError
 
 from migrations import enums
+from migrations.blueprint import Surroundings
+from migrations.drafts import copied
 from migrations.pairs import Pair, Rebuilt
 from migrations.shapes import Shape, read, table_oids
-from migrations.twin import Surroundings, twin
+from migrations.twin import twin, twins
 
 __all__ = ["Key", "Sides"]
 
@@ -46,10 +49,12 @@ class Sides:
         unlike = [
             one for key, one in self.types.items() if key not in everything or everything[key].labels != one.labels
         ]
-        around = Surroundings.of(connection, unlike)
+        self.around = Surroundings.of(connection, unlike)
+        # a planner that compiles what it takes for a large query spends more on that than on the query
+        connection.execute(text("SELECT set_config('jit', 'off', true)"))
         shapes = read(connection, list(self.oids.values()), self.default)
         self.live: dict[Key, Shape] = {key: shapes[oid] for key, oid in self.oids.items()}
-        self.targets = {key: twin(connection, table, around) for key, table in sorted(self.models.items(), key=str)}
+        self.targets = self._targets()
         self.pairs = {key: Pair(self.live[key], one) for key, one in self.targets.items() if key in self.live}
         self.differing = [
             (self.live_types[key], one)
@@ -63,6 +68,17 @@ class Sides:
         """Return a name as both sides have it."""
         return (None if schema == self.default else schema, name)
 
+    def look_again(self, keys: Collection[Key]) -> None:
+        """Ask for the shapes of some tables that both sides have once more, each alone."""
+        for key in sorted(keys, key=str):
+            self.targets[key] = twin(self.connection, self.models[key], self.around)
+            self.pairs[key] = Pair(self.live[key], self.targets[key])
+
+    @cached_property
+    def copies(self) -> dict[str, Table]:
+        """Copies of all models' tables that are fit to be rendered, by their key in the metadata."""
+        return copied(self.metadata, self.connection.dialect)
+
     def castable(self, before: str, after: str) -> bool:
         """Whether PostgreSQL converts one type to another by itself."""
         savepoint = self.connection.begin_nested()
@@ -73,6 +89,16 @@ class Sides:
         finally:
             savepoint.rollback()
         return True
+
+    def _targets(self) -> dict[Key, Shape]:
+        """Return the shapes that the models would have; of a table that only they have, what it is made of alone."""
+        both = sorted((key for key in self.models if key in self.live), key=str)
+        pairs = [(self.models[key], self.live[key]) for key in both]
+        found = dict(zip(both, twins(self.connection, pairs, self.around), strict=True))
+        return {
+            key: found[key] if key in found else twin(self.connection, table, self.around)
+            for key, table in sorted(self.models.items(), key=str)
+        }
 
     def _rebuilt(self) -> Rebuilt:
         anew = [(live, target) for live, target in self.differing if not enums.renamed(live, target)]

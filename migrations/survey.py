@@ -13,7 +13,7 @@ from migrations.discovery import Service
 from migrations.errors import ConfigurationError
 from migrations.histories import past
 from migrations.made import Thing
-from migrations.metadata import Claims, assemble, claims, models_file, place_of
+from migrations.metadata import Claims, claims, models_file, place_of
 from migrations.ownership import LEDGERS, VERSION_TABLES, Ownership
 from migrations.references import complete
 from migrations.session import Session
@@ -47,7 +47,7 @@ async def survey(session: Session) -> Ownership:
 
     """
     service, access = session.history.service, session.access
-    metadata = assemble(service)
+    metadata = session.metadata
     siblings = sharing(access)
     theirs = dict(zip(siblings, claims([one.service for one in siblings]).values(), strict=True))
     default, there, dependent = await _census(session.connection)

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 
 from alembic.operations.ops import DropColumnOp, DropTableOp
-from sqlalchemy import ForeignKeyConstraint, Table
+from sqlalchemy import ForeignKeyConstraint
 
 from migrations import columns, parts
 from migrations.changes import Change, Note, Phase, Step, literal
-from migrations.drafts import added_column, copied, created_table
+from migrations.drafts import added_column, created_table
 from migrations.pairs import Pair
 from migrations.shapes import Column, Shape
 from migrations.sides import Key, Sides
@@ -38,8 +38,8 @@ def created(sides: Sides, altered: set[Key]) -> Iterator[Change]:
 
     """
     new = {key: shape for key, shape in sides.targets.items() if key not in sides.live}
-    copies = copied(sides.metadata, sides.connection.dialect) if new else {}
     order, circular = _ordered(new, sides.default)
+    taken = _indexes(sides)
 
     def inline(key: ForeignKeyConstraint) -> bool:
         remote = _remote(sides, key)
@@ -51,12 +51,12 @@ def created(sides: Sides, altered: set[Key]) -> Iterator[Change]:
         return remote not in altered and not (circular and remote in new)
 
     for key in order:
-        shape, copy = new[key], copies[sides.models[key].key]
+        shape, copy = new[key], sides.copies[sides.models[key].key]
         apart = {_columns(one) for one in copy.foreign_key_constraints if not inline(one)}
         for one in shape.constraints.values():
             if one.kind == "f" and one.local_columns in apart:
                 yield parts.comes(shape, one, (True, True))
-        steps = created_table(copy, shape, _indexes(sides, key), apart)
+        steps = created_table(copy, shape, taken.get(key[0], set()), apart)
         drop = DropTableOp(shape.name, schema=shape.schema)
         yield Change(Phase.TABLES_COME, tuple(steps), (drop,), f"create_table {shape.sql}")
 
@@ -89,13 +89,13 @@ def _columns(key: ForeignKeyConstraint) -> tuple[str, ...]:
     return tuple(element.parent.name for element in key.elements)
 
 
-def _indexes(sides: Sides, key: Key) -> set[str]:
-    """Return the names of the indexes that the other tables of a schema have and keep."""
-    found: set[str] = set()
-    for other in sides.pairs:
-        if other[0] == key[0]:
-            shape = sides.live[other]
-            found |= {*shape.indexes, *(one.name for one in shape.constraints.values() if one.kind in "pux")}
+def _indexes(sides: Sides) -> dict[str | None, set[str]]:
+    """Return the names of the indexes of the tables that are there and stay, by schema."""
+    found: dict[str | None, set[str]] = {}
+    for key in sides.pairs:
+        shape = sides.live[key]
+        names = {*shape.indexes, *(one.name for one in shape.constraints.values() if one.kind in "pux")}
+        found.setdefault(key[0], set()).update(names)
     return found
 
 
@@ -113,12 +113,10 @@ def _column_sets(sides: Sides, key: Key, pair: Pair) -> Iterator[Change]:
             yield Change(
                 phase, (drop,), (*_empty(one, name), *columns.added(table, one)), f"drop_column {table}.{name}"
             )
-    copies: dict[str, Table] = {}
     for name, one in pair.target.columns.items():
         if name not in pair.live.columns:
-            copies = copies or copied(sides.metadata, sides.connection.dialect)
             phase = Phase.GENERATED_COME if one.generated else Phase.COLUMNS_COME
-            column = next(found for found in copies[sides.models[key].key].columns if found.name == name)
+            column = next(found for found in sides.copies[sides.models[key].key].columns if found.name == name)
             step: list[Step] = [added_column(column)]
             if one.serial or one.identity:
                 step = list(columns.added(table, one))

@@ -6,53 +6,42 @@ All of it is rolled back.
 """
 
 import json
-from collections.abc import Iterable
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from itertools import count
-from typing import Any
 
-from sqlalchemy import Connection, Constraint, Enum, Index, MetaData, Table, text
+from sqlalchemy import Connection, Table, text
 from sqlalchemy.exc import DBAPIError, NoReferencedColumnError, NoReferencedTableError
-from sqlalchemy.schema import CreateIndex, CreateTable, ForeignKeyConstraint
-from sqlalchemy.types import ARRAY, TypeDecorator, TypeEngine
+from sqlalchemy.schema import ForeignKeyConstraint
 
 from migrations import shapes
+from migrations.blueprint import Blueprint, Surroundings, blueprint
 from migrations.changes import quoted
-from migrations.enums import EnumType, enum_of
+from migrations.enums import EnumType
 from migrations.errors import ConfigurationError
+from migrations.glance import glance
 from migrations.shapes import Shape, read
 from migrations.sqlstate import said, sqlstate
 
-__all__ = ["NoTwinError", "Surroundings", "twin"]
+__all__ = ["NoTwinError", "twin", "twins"]
 
 _DENIED = ("42501", "25006")
 """No privilege to make a temporary table; a transaction or a server that is read-only."""
 
+_AT_ONCE = 250
+"""Relations that are there at the same time: each has a lock, and a server has room for 6400, for everybody."""
+
+_MADE = text(
+    "SELECT n.nspname, c.relname, c.oid::bigint FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE n.oid = pg_my_temp_schema() AND c.relname = ANY(:names)"
+)
 _RULES = {"NO ACTION": "a", "RESTRICT": "r", "CASCADE": "c", "SET NULL": "n", "SET DEFAULT": "d"}
 _MATCHES = {"FULL": "f", "PARTIAL": "p", "SIMPLE": "s"}
 
 
 class NoTwinError(Exception):
     """A role may make no temporary table here."""
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What a table is made in: the default schema, the search path, and the enum types that aren't as modelled."""
-
-    default_schema: str | None
-    search_path: str
-    visible: frozenset[str]
-    unlike: dict[tuple[str | None, str], EnumType]
-
-    @classmethod
-    def of(cls, connection: Connection, unlike: Iterable[EnumType]) -> "Surroundings":
-        """Return those of a connection."""
-        row = connection.execute(
-            text("SELECT current_schema(), current_setting('search_path'), current_schemas(true)")
-        ).one()
-        return cls(row[0], row[1], frozenset(row[2]), {(one.schema, one.name): one for one in unlike})
 
 
 def twin(connection: Connection, table: Table, around: Surroundings) -> Shape:
@@ -63,9 +52,8 @@ def twin(connection: Connection, table: Table, around: Surroundings) -> Shape:
         NoTwinError: this role may make no temporary table.
 
     """
-    savepoint = connection.begin_nested()
     try:
-        shape = _made(connection, table, around)
+        shape = _made(connection, [blueprint(table, around, connection.dialect)], around)[0]
     except DBAPIError as error:
         if sqlstate(error) in _DENIED:
             raise NoTwinError from error
@@ -73,8 +61,108 @@ def twin(connection: Connection, table: Table, around: Surroundings) -> Shape:
             f"the models' table {table.fullname} can't be made on this server: {said(error)}. "
             f"Correct the model; or, if it needs what isn't there yet, add that in a revision first (--empty)."
         ) from error
+    return _completed(connection, table, shape, around)
+
+
+def twins(connection: Connection, pairs: Sequence[tuple[Table, Shape]], around: Surroundings) -> list[Shape]:
+    """Return the shapes of many tables, of which several are made at a time, and none with more than it needs.
+
+    A table that names something by text may find the twin of another there, and one that leaves a name to PostgreSQL
+    may get another one. So what is found to be alike is alike; what seems to differ is to be asked of ``twin``.
+
+    Args:
+        connection: to the database.
+        pairs: each with what the database has.
+        around: what they are made in.
+
+    Raises:
+        ConfigurationError, NoTwinError: as ``twin``.
+
+    """
+    found: list[Shape] = []
+    plans = ((table, glance(table, live, around, connection.dialect)) for table, live in pairs)
+    for batch in _batches(plans):
+        try:
+            made = _made(connection, list(batch.values()), around)
+        except DBAPIError:
+            # whose error it is, is seen when each is made alone
+            found += [twin(connection, table, around) for table in batch]
+        else:
+            found += [_completed(connection, *pair, around) for pair in zip(batch, made, strict=True)]
+    return found
+
+
+def _batches(plans: Iterable[tuple[Table, Blueprint]]) -> Iterator[dict[Table, Blueprint]]:
+    """Yield tables of one schema, for as many relations as there may be at once: in two, names may be the same."""
+    batch: dict[Table, Blueprint] = {}
+    for table, plan in plans:
+        relations = plan.relations + sum(one.relations for one in batch.values())
+        if batch and (relations > _AT_ONCE or table.schema != next(iter(batch)).schema):
+            yield batch
+            batch = {}
+        batch[table] = plan
+    if batch:
+        yield batch
+
+
+def _made(connection: Connection, plans: Sequence[Blueprint], around: Surroundings) -> list[Shape]:
+    """Make tables of one schema in as few round trips as there may be, and return their shapes."""
+    types = list(dict.fromkeys(kind for plan in plans for kind in plan.types))
+    statements = [replace(kind, schema="pg_temp").creation for kind in types]
+    statements += [statement for plan in plans for statement in plan.statements]
+    # a type of a temporary schema is said without it, as if it were one of the search path: by a name of nobody's
+    aliases = {f"migrations_twin_type_{number}": kind for number, kind in enumerate(types)}
+    statements += [f"ALTER TYPE pg_temp.{quoted(kind.name)} RENAME TO {alias}" for alias, kind in aliases.items()]
+    with _undone(connection):
+        _look_in(connection, f"pg_temp, {around.search_path}")
+        for statement in statements if len(plans) == 1 else [_block(statements)]:
+            connection.exec_driver_sql(statement)
+        _look_in(connection, around.search_path)
+        rows = connection.execute(_MADE, {"names": [plan.name for plan in plans]}).all()
+        oids, rename = {name: oid for _, name, oid in rows}, _at_home(rows[0][0], plans[0].schema, aliases, around)
+        found = read(connection, list(oids.values()), around.default_schema, rename)
+    return [plan.completed(found[oids[plan.name]]) for plan in plans]
+
+
+@contextmanager
+def _undone(connection: Connection) -> Iterator[None]:
+    """Roll back what is done inside; SQLAlchemy's own savepoints stay there until the end, each inside the last."""
+    connection.exec_driver_sql("SAVEPOINT twin")
+    try:
+        yield
     finally:
-        savepoint.rollback()
+        connection.exec_driver_sql("ROLLBACK TO SAVEPOINT twin")
+        connection.exec_driver_sql("RELEASE SAVEPOINT twin")
+
+
+def _block(statements: Iterable[str]) -> str:
+    """Return one statement that runs several; unlike a script, it can't end the transaction."""
+    body = "".join(f"EXECUTE {_dollared(statement)};\n" for statement in statements)
+    return f"DO {_dollared(f'BEGIN {body} END')}"
+
+
+def _dollared(text: str) -> str:
+    """Return a text as a literal, for which it doesn't matter what a backslash means to this server."""
+    tag = next(tag for tag in (f"$q{number}$" for number in count()) if tag not in text)
+    return f"{tag}\n{text}\n{tag}"
+
+
+def _at_home(own: str, schema: str | None, aliases: dict[str, EnumType], around: Surroundings) -> Callable[[str], str]:
+    """Return what makes ``billing.state`` or ``state`` of ``pg_temp_3.state``; ``own`` is the temporary schema."""
+
+    def rename(found: str) -> str:
+        for alias, kind in reversed(aliases.items()):  # 10 before 1
+            for word in (f"{own}.{alias}", f"pg_temp.{alias}", alias):  # the schema, and what it goes by in some places
+                found = found.replace(word, _prefix(kind.schema, around) + json.dumps(quoted(kind.name))[1:-1])
+        for temporary in (own, "pg_temp"):
+            found = found.replace(f"{temporary}.", _prefix(schema, around))
+        return found.replace(f'"schema" : "{own}"', f'"schema" : {json.dumps(schema)}')
+
+    return rename
+
+
+def _completed(connection: Connection, table: Table, shape: Shape, around: Surroundings) -> Shape:
+    """Return a shape with what a temporary table can't have, or isn't given: foreign keys and comments."""
     comments = {column.name: column.comment or None for column in table.columns}
     return replace(
         shape,
@@ -82,87 +170,6 @@ def twin(connection: Connection, table: Table, around: Surroundings) -> Shape:
         columns={name: replace(one, comment=comments[name]) for name, one in shape.columns.items()},
         constraints=shape.constraints | {one.name: one for one in _foreign_keys(connection, table, around)},
     )
-
-
-def _made(connection: Connection, table: Table, around: Surroundings) -> Shape:
-    _look_in(connection, f"pg_temp, {around.search_path}")
-    copy = table.to_metadata(MetaData(naming_convention=table.metadata.naming_convention), schema=None)  # type: ignore[arg-type]
-    _keep_names(table.indexes, copy.indexes)
-    _keep_names(table.constraints, copy.constraints)
-    for number, one in enumerate(sorted(copy.constraints, key=_said)):
-        one._creation_order = number  # noqa: SLF001 - copies come in any order, and of equal ones the first is made
-    types = _made_types(connection, table, copy, around)
-    connection.execute(CreateTable(copy, include_foreign_key_constraints=[]))
-    for index in sorted(copy.indexes, key=lambda one: str(one.name)):
-        index.dialect_options["postgresql"]["concurrently"] = False
-        connection.execute(CreateIndex(index))
-    # a type of a temporary schema is said without it, as if it were one of the search path: by a name of nobody's
-    aliases = {f"migrations_twin_type_{number}": kind for number, kind in enumerate(types)}
-    for alias, kind in aliases.items():
-        connection.exec_driver_sql(f"ALTER TYPE pg_temp.{quoted(kind.name)} RENAME TO {alias}")
-    _look_in(connection, around.search_path)
-    oid, own = connection.execute(
-        text(
-            "SELECT c.oid::bigint, n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-            "WHERE n.oid = pg_my_temp_schema() AND c.relname = :name"
-        ),
-        {"name": table.name},
-    ).one()
-
-    def at_home(found: str) -> str:
-        """Say ``billing.state`` or ``state`` instead of ``pg_temp_3.state``."""
-        for alias, kind in reversed(aliases.items()):  # 10 before 1
-            for word in (f"{own}.{alias}", f"pg_temp.{alias}", alias):  # the schema, and what it goes by in some places
-                found = found.replace(word, _prefix(kind.schema, around) + json.dumps(quoted(kind.name))[1:-1])
-        for temporary in (own, "pg_temp"):
-            found = found.replace(f"{temporary}.", _prefix(table.schema, around))
-        return found.replace(f'"schema" : "{own}"', f'"schema" : {json.dumps(table.schema)}')
-
-    return read(connection, [oid], around.default_schema, at_home)[oid]
-
-
-def _made_types(connection: Connection, table: Table, copy: Table, around: Surroundings) -> list[EnumType]:
-    types: list[EnumType] = []
-    for original, column in zip(table.columns, copy.columns, strict=True):
-        if (enum := enum_of(original.type)) is None:
-            continue
-        unlike = around.unlike.get((None if enum.schema == around.default_schema else enum.schema, str(enum.name)))
-        column.type = _placed(original.type, None if unlike else enum.schema)
-        if unlike and unlike not in types:
-            types.append(unlike)
-            connection.exec_driver_sql(replace(unlike, schema="pg_temp").creation)
-    return types
-
-
-def _placed(kind: TypeEngine[Any], schema: str | None) -> TypeEngine[Any]:
-    """Return a type with its enum in a schema; a copy, since a copied column has the array of the original one."""
-    if isinstance(kind, TypeDecorator):
-        return _placed(kind.impl_instance, schema)
-    if isinstance(kind, ARRAY):
-        return ARRAY(_placed(kind.item_type, schema), dimensions=kind.dimensions)
-    if not isinstance(kind, Enum):
-        return kind
-    found: Enum = kind.copy()  # type: ignore[no-untyped-call]
-    found.schema = schema
-    return found
-
-
-def _keep_names(originals: Iterable[Constraint | Index], copies: Iterable[Constraint | Index]) -> None:
-    """Give what ``unique=True`` and ``index=True`` made its own name again: a convention may put the schema into it."""
-    names = {one.name for one in originals}
-    lost = [one for one in originals if one.name not in {copy.name for copy in copies}]
-    for copy in [one for one in copies if one.name not in names]:
-        for one in lost:
-            if type(one) is type(copy) and _column_names(one) == _column_names(copy):
-                copy.name = one.name
-
-
-def _said(one: Constraint) -> tuple[str, str, list[str]]:
-    return str(one.name), str(getattr(one, "sqltext", "")), _column_names(one)
-
-
-def _column_names(part: Constraint | Index) -> list[str]:
-    return [column.name for column in getattr(part, "columns", ())]
 
 
 def _prefix(schema: str | None, around: Surroundings) -> str:

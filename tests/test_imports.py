@@ -41,7 +41,8 @@ ORDER = [
         "shard",
     ),
     *("connection", "access", "sharing", "locks", "contention", "applied", "aftermath", "catalog"),
-    *("changes", "shapes", "enums", "twin", "pairs", "columns", "parts", "drafts", "sides", "tables", "autogenerate"),
+    *("changes", "shapes", "enums", "blueprint", "glance", "twin", "pairs", "columns", "parts", "drafts"),
+    *("sides", "tables", "autogenerate"),
     *("models", "metadata", "references", "sqltext", "clauses", "made", "ownership", "options", "env"),
     *(
         "revisions",

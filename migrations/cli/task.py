@@ -1,6 +1,7 @@
 """What all tasks share: how an option is declared, how a coroutine runs, how an error becomes a line and a code."""
 
 import asyncio
+import atexit
 import functools
 import gc
 import logging
@@ -69,6 +70,8 @@ def task(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
         def safe(*arguments: Any, **keywords: Any) -> None:
             # imports make objects that live to the end: to look through them again and again takes a fifth of a second
             gc.set_threshold(_OBJECTS)
+            # and at the end it would look once more; the system takes all of it back, and at once
+            atexit.register(gc.freeze)
             debug = logging.getLogger().level == logging.DEBUG  # Invoke's own --debug has set it
             console.configure_logging(debug=debug)
             try:
