@@ -131,6 +131,7 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks.bench", *options, *session.posargs)
     if not session.posargs:
         session.run("python", "-m", "benchmarks.tables")
+        session.run("python", "-m", "benchmarks.memory")
 
 
 @nox.session(default=False)

@@ -23,8 +23,8 @@ __all__ = ["work_off"]
 
 _TURN = 0.1
 """Seconds between two looks at whether to stop, and between two chances to draw."""
-_JOBS = 32
-"""After so many jobs a worker is replaced, so that what they have imported doesn't pile up."""
+_JOBS = 8
+"""After so many jobs a worker is replaced: what each imports stays in it, half a MiB for a service of 50 revisions."""
 
 
 @dataclass(slots=True)

@@ -201,7 +201,11 @@ async def _read(connection: Any, settings: Settings, chain: Chain | None, schema
     # the name was quoted by the server
     current = tuple(sorted(row[0] for row in await connection.fetch(f"SELECT version_num FROM {table['quoted']}")))  # noqa: S608
     edited = chain is not None and bool(ledgers) and await _is_edited(connection, ledgers[0]["quoted"], chain)
-    return Found(chain, current, edited=edited)
+    found = Found(chain, current, edited=edited)
+    if chain is None or not found.at_head:
+        return found
+    # the way there is of no more use: of hundreds of services these would be most of what is held
+    return Found(Chain(chain.headers[-1:], {}), current)
 
 
 async def _is_edited(connection: Any, ledger: str, chain: Chain) -> bool:
