@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
 from sqlalchemy import Connection, Constraint, Dialect, Enum, Index, MetaData, Table, text
@@ -12,7 +13,7 @@ from migrations import shapes
 from migrations.enums import EnumType, enum_of
 from migrations.shapes import Shape
 
-__all__ = ["Blueprint", "Surroundings", "blueprint"]
+__all__ = ["Blueprint", "Surroundings", "block", "blueprint"]
 
 _OF_EACH = 4
 """Relations of a table without indexes: itself, where its long values go, the index of that, a sequence."""
@@ -87,6 +88,18 @@ def blueprint(table: Table, around: Surroundings, dialect: Dialect) -> Blueprint
         statements.append(str(CreateIndex(index).compile(dialect=dialect)))
     relations = _OF_EACH + len(copy.constraints) + len(copy.indexes)
     return Blueprint(table.schema, table.name, tuple(types), tuple(statements), relations)
+
+
+def block(statements: Iterable[str]) -> str:
+    """Return one statement that runs several; unlike a script, it can't end the transaction."""
+    body = "".join(f"EXECUTE {_dollared(statement)};\n" for statement in statements)
+    return f"DO {_dollared(f'BEGIN {body} END')}"
+
+
+def _dollared(text: str) -> str:
+    """Return a text as a literal, for which it doesn't matter what a backslash means to this server."""
+    tag = next(tag for tag in (f"$q{number}$" for number in count()) if tag not in text)
+    return f"{tag}\n{text}\n{tag}"
 
 
 def _placed(kind: TypeEngine[Any], schema: str | None) -> TypeEngine[Any]:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, NoReferencedColumnError, NoReferencedTabl
 from sqlalchemy.schema import ForeignKeyConstraint
 
 from migrations import shapes
-from migrations.blueprint import Blueprint, Surroundings, blueprint
+from migrations.blueprint import Blueprint, Surroundings, block, blueprint
 from migrations.changes import quoted
 from migrations.enums import EnumType
 from migrations.errors import ConfigurationError
@@ -115,7 +115,7 @@ def _made(connection: Connection, plans: Sequence[Blueprint], around: Surroundin
     statements += [f"ALTER TYPE pg_temp.{quoted(kind.name)} RENAME TO {alias}" for alias, kind in aliases.items()]
     with _undone(connection):
         _look_in(connection, f"pg_temp, {around.search_path}")
-        for statement in statements if len(plans) == 1 else [_block(statements)]:
+        for statement in statements if len(plans) == 1 else [block(statements)]:
             connection.exec_driver_sql(statement)
         _look_in(connection, around.search_path)
         rows = connection.execute(_MADE, {"names": [plan.name for plan in plans]}).all()
@@ -133,18 +133,6 @@ def _undone(connection: Connection) -> Iterator[None]:
     finally:
         connection.exec_driver_sql("ROLLBACK TO SAVEPOINT twin")
         connection.exec_driver_sql("RELEASE SAVEPOINT twin")
-
-
-def _block(statements: Iterable[str]) -> str:
-    """Return one statement that runs several; unlike a script, it can't end the transaction."""
-    body = "".join(f"EXECUTE {_dollared(statement)};\n" for statement in statements)
-    return f"DO {_dollared(f'BEGIN {body} END')}"
-
-
-def _dollared(text: str) -> str:
-    """Return a text as a literal, for which it doesn't matter what a backslash means to this server."""
-    tag = next(tag for tag in (f"$q{number}$" for number in count()) if tag not in text)
-    return f"{tag}\n{text}\n{tag}"
 
 
 def _at_home(own: str, schema: str | None, aliases: dict[str, EnumType], around: Surroundings) -> Callable[[str], str]:
