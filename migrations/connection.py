@@ -12,6 +12,7 @@ from sqlalchemy.pool import NullPool
 from migrations.attempts import attempts
 from migrations.discovery import Service
 from migrations.dsn import Dsn
+from migrations.errors import UsageError
 from migrations.pooler import is_foreign, is_pooled, make_sure, refused
 from migrations.settings import Limits, Settings
 from migrations.sqlstate import connect_failure
@@ -76,9 +77,15 @@ async def adopt(
     The connection's session settings are changed, so it is not returned to the pool but closed.
 
     Raises:
+        UsageError: it is an engine of another driver's than asyncpg.
         UnreachableError, AccessDeniedError, ConfigurationError: it can't be connected to; the message says why.
 
     """
+    if caller.dialect.driver != "asyncpg":
+        raise UsageError(
+            f"{service}: the engine connects with {caller.dialect.driver}, and a migration does with asyncpg. "
+            f'Make it by create_async_engine("postgresql+asyncpg://…").'
+        )
     url, patience = caller.url, limits.connect_timeout if patient else 0.0
     dsn = Dsn(url.username or "", url.database or "", ((url.host or "", url.port or 5432),))
     where = f"{service}: {dsn.target}"

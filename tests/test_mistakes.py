@@ -14,10 +14,11 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from sqlalchemy.ext.asyncio import create_async_engine
 
 import migrations
 from migrations.dsn import Dsn
-from migrations.errors import AccessDeniedError, ConfigurationError, MigrationError, UnreachableError
+from migrations.errors import AccessDeniedError, ConfigurationError, MigrationError, UnreachableError, UsageError
 from migrations.locks import LOCK_KEY
 from migrations.postgres import Server
 from tests.conftest import query, tables, wait
@@ -704,3 +705,11 @@ def test_a_lock_that_another_holds_is_told_with_its_holder(world: World, monkeyp
 
     assert wait(scenario()) == 75
     assert world.state() == before
+
+
+def test_an_engine_of_another_driver_is_refused_before_anything_is_connected_to(monorepo):
+    monorepo.table_revision("billing", "r001", None)
+    engine = create_async_engine("postgresql+psycopg://app:x@localhost:1/billing")
+    with pytest.raises(UsageError) as caught:
+        wait(migrations.upgrade(monorepo.service("billing"), engine=engine))
+    assert "the engine connects with psycopg, and a migration does with asyncpg. Make it by" in str(caught.value)
