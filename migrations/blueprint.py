@@ -10,8 +10,10 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.types import ARRAY, TypeDecorator, TypeEngine
 
 from migrations import shapes
+from migrations.changes import quoted
 from migrations.enums import EnumType, enum_of
 from migrations.shapes import Shape
+from migrations.sqltext import requalified
 
 __all__ = ["Blueprint", "Surroundings", "block", "blueprint"]
 
@@ -86,6 +88,10 @@ def blueprint(table: Table, around: Surroundings, dialect: Dialect) -> Blueprint
     for index in sorted(copy.indexes, key=lambda one: str(one.name)):
         index.dialect_options["postgresql"]["concurrently"] = False
         statements.append(str(CreateIndex(index).compile(dialect=dialect)))
+    for kind in types:
+        # a default or a CHECK may name the type by its schema, where it isn't, or is another one
+        schema, place = kind.schema or around.default_schema or "", f"pg_temp.{quoted(kind.name)}"
+        statements = [requalified(one, schema, kind.name, place) for one in statements]
     relations = _OF_EACH + len(copy.constraints) + len(copy.indexes)
     return Blueprint(table.schema, table.name, tuple(types), tuple(statements), relations)
 

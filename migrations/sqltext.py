@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["Statement", "Token", "statements", "tokens"]
+__all__ = ["Statement", "Token", "requalified", "statements", "tokens"]
 
 _TOKEN = re.compile(
     r"""
@@ -55,6 +55,28 @@ class Statement:
 
 def tokens(text: str) -> Iterator[Token]:
     """Yield the tokens of a text; white space and comments are left out."""
+    return (token for token, _, _ in _placed(text))
+
+
+def requalified(text: str, schema: str, name: str, replacement: str) -> str:
+    """Return a text in which something of a schema is called otherwise; strings and comments stay as they are."""
+    found = list(_placed(text))
+    spans = [
+        (first[1], last[2])
+        for before, first, dot, last in zip([None, *found], found, found[1:], found[2:], strict=False)
+        if dot[0] == "." and _is(first[0], schema) and _is(last[0], name) and not (before and before[0] == ".")
+    ]
+    for start, end in reversed(spans):
+        text = text[:start] + replacement + text[end:]
+    return text
+
+
+def _is(token: Token, name: str) -> bool:
+    return token.kind in ("word", "name") and token.value == name
+
+
+def _placed(text: str) -> Iterator[tuple[Token, int, int]]:
+    """Yield the tokens of a text, each with where it begins and ends."""
     position, line = 0, 1
     while position < len(text):
         match = _TOKEN.match(text, position)
@@ -66,14 +88,17 @@ def tokens(text: str) -> Iterator[Token]:
         elif match["dollar"]:
             body_end = text.find(value, end)
             body_end = len(text) if body_end < 0 else body_end
-            yield Token("string", text[end:body_end], line)
+            found = Token("string", text[end:body_end], line)
             end = min(len(text), body_end + len(value))
+            yield found, position, end
         elif match["escaped"] or match["string"]:
-            yield Token("string", value[value.index("'") + 1 :].removesuffix("'").replace("''", "'"), line)
+            string = value[value.index("'") + 1 :].removesuffix("'").replace("''", "'")
+            yield Token("string", string, line), position, end
         elif match["quoted"]:
-            yield Token("name", value[value.index('"') + 1 :].removesuffix('"').replace('""', '"'), line)
+            quoted = value[value.index('"') + 1 :].removesuffix('"').replace('""', '"')
+            yield Token("name", quoted, line), position, end
         elif not match["space"]:
-            yield Token(kind, value.lower() if kind == "word" else value, line)
+            yield Token(kind, value.lower() if kind == "word" else value, line), position, end
         line += text.count("\n", position, end)
         position = end
 

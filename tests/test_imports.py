@@ -41,9 +41,9 @@ ORDER = [
         "shard",
     ),
     *("connection", "access", "sharing", "locks", "contention", "applied", "aftermath", "catalog"),
-    *("changes", "shapes", "enums", "blueprint", "glance", "twin", "pairs", "columns", "parts", "drafts"),
+    *("changes", "shapes", "enums", "sqltext", "blueprint", "glance", "twin", "pairs", "columns", "parts", "drafts"),
     *("sides", "tables", "autogenerate"),
-    *("models", "metadata", "references", "sqltext", "clauses", "made", "ownership", "options", "env"),
+    *("models", "metadata", "references", "clauses", "made", "ownership", "options", "env"),
     *(
         "revisions",
         "headfile",

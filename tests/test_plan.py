@@ -16,7 +16,7 @@ from migrations.dsn import Dsn
 from migrations.errors import UsageError
 from migrations.postgres import VERSIONS, Server, throwaway
 from migrations.review import Finding, PlannedRevision
-from migrations.sqltext import statements
+from migrations.sqltext import requalified, statements
 from tests.conftest import query, tables, wait
 from tests.monorepo import Monorepo, dsn_text
 
@@ -509,3 +509,17 @@ def test_an_unknown_class_is_refused_before_anything_is_done(behind, words):
     assert "'nonsense'" in ran.err
     assert "destructive" in ran.err
     assert at(dsn) == ["a1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ARRAY['open']::extra.mood[]", "ARRAY['open']::x[]"),
+        ('CAST(a AS "extra"."mood"), Extra . MOOD', "CAST(a AS x), x"),
+        ("extra.mood /* extra.mood */ -- extra.mood", "x /* extra.mood */ -- extra.mood"),
+        ("'extra.mood' || $a$extra.mood$a$", "'extra.mood' || $a$extra.mood$a$"),
+        ('extra.moody, other.extra.mood, "Extra".mood', 'extra.moody, other.extra.mood, "Extra".mood'),
+    ],
+)
+def test_something_of_a_schema_is_called_otherwise_in_a_text(text, expected):
+    assert requalified(text, "extra", "mood", "x") == expected

@@ -347,6 +347,25 @@ def test_a_column_takes_a_new_enum_type_of_another_schema(change) -> None:
     assert "ALTER COLUMN state TYPE extra.state USING state::text::extra.state" in up
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Column('many', ARRAY(state), server_default=text(\"ARRAY['new']::extra.state[]\"))",
+        "CheckConstraint(\"state <> 'old'::extra.state\", name='ck_things_state')",
+    ],
+)
+def test_a_text_of_the_models_names_a_type_of_another_schema_that_comes_and_then_changes(
+    change, monorepo: Monorepo, line: str
+) -> None:
+    placed = models(line).replace('name="state")', 'name="state", schema="extra")')
+    change(models(kind=""), placed, "CREATE SCHEMA extra")
+    service = migrations.Service("billing", monorepo.root)
+    remodel(monorepo, service, placed.replace("'new', 'old', name", "'new', 'old', 'older', name"))
+    assert "ADD VALUE" in written(monorepo, service, "older")
+    wait(migrations.upgrade(service))
+    _clean(service)
+
+
 def test_a_serial_key_becomes_an_identity_and_widens(change) -> None:
     change(models(key="Integer"), models(key="BigInteger, Identity(always=True)"))
 
