@@ -68,8 +68,10 @@ def parse(text: str, where: str) -> Dsn:
     for key, value in parse_qsl(match["query"] or ""):
         query[key] = f"{query[key]},{value}" if key in query else value
     _check_parameters(query, where)
-    hosts, _, port = match["hosts"].rpartition(":") if match["hosts"].startswith(":") else (match["hosts"], "", "")
-    hosts = unquote(hosts) or query.pop("host", "")  # %2Ftmp is a socket
+    single = re.fullmatch(r"(\[[^\]]*\]|[^:,]*)(?::([^,]*))?", match["hosts"])
+    host, port = single.groups() if single else (match["hosts"], "")
+    # as with libpq, a parameter beats what stands before the path
+    hosts = query.pop("host", "") or unquote(host)  # %2Ftmp is a socket
     ports = query.pop("port", "") or port or str(_DEFAULT_PORT)
     for part, value in (("host", hosts), ("database", database), ("user", user)):
         if not value:

@@ -234,6 +234,23 @@ def test_hosts_and_ports_as_parameters_are_those_of_libpq() -> None:
     assert "names 2 hosts and 3 ports" in refused("postgresql://app:x@/billing?host=one,two&port=1,2,3")
 
 
+@pytest.mark.parametrize(
+    ("text", "hosts"),
+    [
+        ("one:1/billing?host=two", (("two", 1),)),
+        ("one:1/billing?port=2", (("one", 2),)),
+        ("one:1/billing?host=/run/postgresql&port=2", (("/run/postgresql", 2),)),
+        ("[::1]:1/billing?host=two&port=2", (("two", 2),)),
+        (":1/billing?host=two", (("two", 1),)),
+        ("one:1,two:2/billing?host=three", (("three", 5432),)),
+    ],
+)
+def test_a_host_or_port_as_a_parameter_beats_the_one_before_the_path(text: str, hosts: tuple[object, ...]) -> None:
+    dsn = parse(f"postgresql://app:x@{text}", "here")
+    assert dsn.hosts == hosts
+    assert dsn.parameters == {}
+
+
 def test_an_ipv6_address_is_a_host() -> None:
     assert parse("postgresql://app:x@[::1]:6543/billing", "here").hosts == (("::1", 6543),)
     assert parse("postgresql://app:x@[::1]:1,[fe80::1]:2/billing", "here").hosts == (("::1", 1), ("fe80::1", 2))
