@@ -14,6 +14,7 @@ from migrations.discovery import Service
 from migrations.dsn import Dsn
 from migrations.errors import UsageError
 from migrations.pooler import is_foreign, is_pooled, make_sure, refused
+from migrations.protocol import Connection
 from migrations.settings import Limits, Settings
 from migrations.sqlstate import connect_failure
 from migrations.startup import APPLICATION, connect_arguments, session_settings, timeouts
@@ -39,6 +40,7 @@ def engine(settings: Settings, *, bare: bool = False) -> AsyncEngine:
     # The statements of a migration come once each: kept by name, every one would cost a further message that closes
     # it, and one that comes again behind an ALTER TABLE fails, since its plan is of the table before.
     arguments |= {"prepared_statement_cache_size": 0, "prepared_statement_name_func": str}
+    arguments["connection_class"] = Connection
     return create_async_engine(settings.dsn.url, poolclass=NullPool, hide_parameters=True, connect_args=arguments)
 
 

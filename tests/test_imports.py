@@ -40,7 +40,7 @@ ORDER = [
         "affected",
         "shard",
     ),
-    *("connection", "access", "sharing", "locks", "contention", "applied", "aftermath", "catalog"),
+    *("protocol", "connection", "access", "sharing", "locks", "contention", "applied", "aftermath", "catalog"),
     *("changes", "shapes", "enums", "sqltext", "blueprint", "glance", "twin", "pairs", "columns", "parts", "drafts"),
     *("sides", "tables", "autogenerate"),
     *("models", "metadata", "references", "clauses", "made", "ownership", "options", "env"),
