@@ -5,7 +5,9 @@ certainty counts as unknown here, and is Alembic's to decide.
 """
 
 import ast
+import re
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +20,11 @@ _NAMES = ("revision", "down_revision", "branch_labels", "depends_on")
 _OPTIONS = (b"sourceless", b"recursive_version_locations", b"version_locations")
 """Options of Alembic's that change which files are revisions."""
 _REVISION_CHARACTERS = 32
+_NAME = rb"\b(?:" + "|".join(_NAMES).encode() + rb")\b"
+_TOO_CLEVER = re.compile(rb"globals|exec\(|" + _NAME + rb"\s*:=")
+_FUNCTION = re.compile(rb"^def ", re.MULTILINE)
+_NO_FUNCTION = re.compile(rb"^(?!def )[^ \t\n#)\]}]|\r|" + _NAME, re.MULTILINE)
+"""What may be something else than a function: a line at the margin, and wherever one of the names stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +104,10 @@ def _header(text: bytes, path: str) -> Header | None:
 
 def _constants(text: bytes) -> dict[str, object]:
     """Return what a file binds the names to that make a header; nothing where that can't be seen."""
-    if b"globals" in text or b"exec(" in text:
+    if _TOO_CLEVER.search(text):
         return {}
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError):
+    tree = _parsed(text)
+    if tree is None:
         return {}
     # from 3.13 on the compiler takes the indentation away
     found: dict[str, object] = {"__doc__": ast.get_docstring(tree, clean=sys.version_info >= (3, 13))}
@@ -116,6 +122,16 @@ def _constants(text: bytes) -> dict[str, object]:
                     return {}
                 found[name] = value.value
     return found
+
+
+def _parsed(text: bytes) -> ast.Module | None:
+    """Return what a file does when it is imported; of functions at its end, which are most of it, nothing is read."""
+    first = _FUNCTION.search(text)
+    ends = [first.start()] if first and not _NO_FUNCTION.search(text, first.start()) else []
+    for end in (*ends, len(text)):
+        with suppress(SyntaxError, ValueError):  # "def" was in the middle of something
+            return ast.parse(text[:end])
+    return None
 
 
 def _bound(node: ast.stmt) -> list[str] | None:
