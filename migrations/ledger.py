@@ -104,7 +104,8 @@ class Ledger:
         destination = ", ".join(step.destination_revision_ids) or None
         direction = "stamp" if step.is_stamp else "upgrade" if step.is_upgrade else "downgrade"
         revision = step.up_revision_id or destination or source or ""
-        path = self.history.path(revision) if step.is_upgrade else None
+        # by way of Alembic's map: a history of thousands isn't searched for each of its revisions
+        path = Path(step.up_revision.path) if step.is_upgrade and step.up_revision else None
         self._insert(connection, path, seconds, revision=revision, direction=direction,
                      from_revision=source, to_revision=destination)  # fmt: skip
 
@@ -216,6 +217,7 @@ def _prints(path: Path) -> Prints | None:
         return None
 
 
+@cache
 def _os_user() -> str:
     try:
         return getpass.getuser()
