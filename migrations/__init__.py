@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from migrations.errors import MigrationError
     from migrations.fleet import Status, status
     from migrations.holdings import Owners, owners
-    from migrations.ledger import log
+    from migrations.logbook import log
     from migrations.planning import Plan, plan
     from migrations.rebasing import Rebased, rebase
     from migrations.revisions import History, Revision
@@ -67,8 +67,8 @@ _HOMES = {
     "entries": ("Entry",),
     "errors": ("MigrationError",),
     "fleet": ("Status", "status"),
-    "ledger": ("log",),
     "holdings": ("Owners", "owners"),
+    "logbook": ("log",),
     "planning": ("Plan", "plan"),
     "rebasing": ("Rebased", "rebase"),
     "revisions": ("History", "Revision"),

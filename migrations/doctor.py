@@ -12,7 +12,8 @@ from migrations.access import access
 from migrations.discovery import Service, find
 from migrations.envfile import exposed
 from migrations.errors import AccessDeniedError, ConfigurationError, MigrationError
-from migrations.preflight import Finding, preflight
+from migrations.findings import Finding
+from migrations.preflight import preflight
 from migrations.revisions import History, read
 from migrations.session import Session, connect
 

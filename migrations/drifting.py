@@ -8,6 +8,7 @@ from migrations import settings as settings_module
 from migrations.access import Access, access
 from migrations.attribution import attribute
 from migrations.catalog import Key, Object, read
+from migrations.claims import Claims, siblings
 from migrations.comparison import Difference, compare
 from migrations.discovery import Service
 from migrations.envfile import KEYS
@@ -15,7 +16,7 @@ from migrations.errors import LockNotObtainedError, MigrationError
 from migrations.holdings import claimants
 from migrations.local import admin_for
 from migrations.locks import gate
-from migrations.metadata import Claims, assemble, schema_of, siblings
+from migrations.metadata import assemble, schema_of
 from migrations.playground import playground
 from migrations.replay import replay
 from migrations.revisions import read as read_history

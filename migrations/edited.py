@@ -12,7 +12,7 @@ from typing import Literal
 from migrations.entries import Entry
 from migrations.errors import DifferenceError, MigrationError
 from migrations.fingerprint import checksum, fingerprint
-from migrations.ledger import rows
+from migrations.logbook import rows
 from migrations.revisions import Revision
 from migrations.session import Session
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from migrations.access import Access, access
 from migrations.attribution import Claimant, Owned, attribute
 from migrations.catalog import read
+from migrations.claims import claims
 from migrations.discovery import Service
 from migrations.errors import MigrationError, UsageError
 from migrations.histories import past
 from migrations.locks import gate
-from migrations.metadata import claims
 from migrations.settings import Settings, load_many, version_table
 from migrations.sharing import default_schema, sharing
 from migrations.survey import claimed, refuse_two_claimants

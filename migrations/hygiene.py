@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from sqlalchemy import CheckConstraint, Constraint, ForeignKeyConstraint, Index, MetaData, Table, UniqueConstraint
 from sqlalchemy.dialects.postgresql import ExcludeConstraint
 
+from migrations.claims import place_of
 from migrations.discovery import Service
-from migrations.metadata import place_of
 from migrations.references import is_stand_in
 
 __all__ = ["findings"]

@@ -4,41 +4,30 @@ A row is written in the revision's own transaction, so it is there if and only i
 be made or written is told of, and never stops an upgrade.
 """
 
-import getpass
 import logging
-import os
 import socket
-import subprocess
 import time
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from asyncpg import InterfaceError, PostgresError
-from sqlalchemy import Connection, Table, Text, literal_column, select, text
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy import Connection, Table, Text, text
 from sqlalchemy.schema import CreateTable
 from sqlalchemy.util import await_only
 
-from migrations.access import access
-from migrations.discovery import Service, find
-from migrations.entries import LATER, Entry, ledger_table
-from migrations.errors import AccessDeniedError, MigrationError
+from migrations.entries import LATER, ledger_table
 from migrations.fingerprint import Prints, prints
-from migrations.revisions import History, read
-from migrations.session import Session, connect
-from migrations.sqlstate import said, sqlstate
+from migrations.provenance import git_commit, os_user, version
+from migrations.revisions import History
+from migrations.session import Session
+from migrations.sqlstate import said
 
-__all__ = ["Ledger", "log", "rows"]
+__all__ = ["Ledger"]
 
 _logger = logging.getLogger(__name__)
 
-_GIT_TIMEOUT = 2.0
-_DENIED = "42501"
 _PLACE = text(
     """
     SELECT coalesce(n.nspname, CAST(:schema AS text), current_schema(), 'public')::text AS schema, (
@@ -49,7 +38,6 @@ _PLACE = text(
     LEFT JOIN pg_class c ON c.oid = found.oid LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
     """
 )
-_IS_TABLE = text("SELECT relkind = 'r' FROM pg_class WHERE oid = to_regclass(:name)")
 
 
 @dataclass(slots=True)
@@ -87,8 +75,8 @@ class Ledger:
         values = {"schema": session.schema, "name": name, "later": list(LATER)}
         place = (await session.connection.execute(_PLACE, values)).one()
         await session.connection.rollback()
-        commit, version = _git_commit(service.root), _version(service.root)
-        return cls(session.history, place.schema, place.whole, place.made, commit, version, writable)
+        commit, release = git_commit(service.root), version(service.root)
+        return cls(session.history, place.schema, place.whole, place.made, commit, release, writable)
 
     def write(self, *, ctx: Any, step: Any, **_: Any) -> None:
         """Write the row of a revision that has just run (Alembic's ``on_version_apply``), making the table if need be.
@@ -122,7 +110,7 @@ class Ledger:
         found = _prints(path) if path else None
         texts: dict[str, str | None] = {
             **values,
-            "os_user": _os_user(),
+            "os_user": os_user(),
             "host": socket.gethostname(),
             "git_commit": self.git_commit,
             "version": self.version,
@@ -164,78 +152,8 @@ class Ledger:
         return statements
 
 
-async def log(service: str | Service, *, engine: AsyncEngine | None = None) -> tuple[Entry, ...]:
-    """Return what was run on a service's database, newest first; nothing where there is no ledger. Read-only.
-
-    Args:
-        service: its name.
-        engine: an engine of the caller's to take a connection from; without it, the service's own settings.
-
-    Raises:
-        MigrationError: the database can't be connected to, or its ledger not be read.
-
-    """
-    found = find(service) if isinstance(service, str) else service
-    async with connect(read(found), access(found, engine)) as session:
-        return await rows(session)
-
-
-async def rows(session: Session) -> tuple[Entry, ...]:
-    """Return a ledger's rows over a session, newest first, with no transaction open afterwards. Read-only.
-
-    Raises:
-        MigrationError: the ledger can't be read.
-
-    """
-    service, connection = session.history.service, session.connection
-    table = ledger_table(service, session.schema)
-    name = connection.dialect.identifier_preparer.format_table(table)
-    ledger = table.alias("ledger")
-    columns = [column for column in ledger.columns if column.name not in ("id", *LATER)]
-    # through JSON, a column that an older ledger doesn't have is null
-    later = [literal_column(f"to_jsonb(ledger) ->> '{column}'", Text) for column in LATER]
-    try:
-        # a view of that name could run somebody's function with our rights
-        there = await connection.scalar(_IS_TABLE, {"name": name})
-        query = select(*columns, *later).order_by(ledger.c.id.desc())
-        found = (await connection.execute(query)).all() if there else []
-    except SQLAlchemyError as error:
-        where = f"{service}: {session.access.target}"
-        if sqlstate(error) == _DENIED:
-            grant = f'GRANT SELECT ON {name} TO "{session.access.user}";'
-            raise AccessDeniedError(f"{where}: {name} may not be read. Its owner can run: {grant}") from error
-        raise MigrationError(f"{where}: {name} can't be read: {type(error).__name__}.") from error
-    finally:
-        await connection.rollback()
-    return tuple(Entry(*row) for row in found)
-
-
 def _prints(path: Path) -> Prints | None:
     try:
         return prints(path)
     except (OSError, SyntaxError, ValueError):  # it was imported a moment ago, so somebody is writing it
         return None
-
-
-@cache
-def _os_user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container may run as a number that no account has
-        return f"uid {os.getuid()}"
-
-
-@cache
-def _git_commit(root: Path) -> str | None:
-    try:
-        words = ["git", "-C", str(root), "rev-parse", "--verify", "HEAD"]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=_GIT_TIMEOUT, check=False)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None
-
-
-@cache
-def _version(root: Path) -> str:
-    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8")).get("project", {})
-    return str(project.get("version", "unknown"))

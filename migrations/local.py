@@ -13,7 +13,8 @@ from migrations.envfile import collect
 from migrations.examples import KEY, example, lines
 from migrations.postgres.account import reachable_folder
 from migrations.postgres.binaries import VERSIONS, provide
-from migrations.postgres.cluster import SUPERUSER, Cluster, free_port
+from migrations.postgres.cluster import SUPERUSER, Cluster
+from migrations.postgres.ports import free_port
 
 __all__ = ["admin_for", "cluster", "ensure_cluster", "home", "lacks_dsn", "made_here", "write_env"]
 

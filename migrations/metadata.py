@@ -1,54 +1,20 @@
-"""From ``models.__all__`` to a MetaData, and from a table to the service that it belongs to."""
+"""From ``models.__all__`` to a MetaData."""
 
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from types import ModuleType
-from weakref import WeakKeyDictionary
 
-from sqlalchemy import CheckConstraint, Enum, MetaData, Sequence, Table, TypeDecorator
+from sqlalchemy import CheckConstraint, MetaData, Table
 from sqlalchemy import inspect as sa_inspect
-from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.exc import NoReferencedTableError, SQLAlchemyError
 from sqlalchemy.orm import Mapper
-from sqlalchemy.types import ARRAY
 
-from migrations.discovery import Service, discover
+from migrations.discovery import Service
 from migrations.enums import enum_of
 from migrations.errors import ConfigurationError
 from migrations.models import import_models, where
 
-__all__ = ["Claims", "assemble", "claims", "models_file", "place_of", "schema_of"]
-
-Names = frozenset[tuple[str | None, str]]
-"""Each as (schema, name); the schema is None where the models name none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Claims:
-    """What one service's models say is its own: tables, enum and domain types, and sequences.
-
-    ``metadata`` is what they were read from.
-    """
-
-    tables: Names
-    enums: Names
-    domains: Names = frozenset()
-    sequences: Names = frozenset()
-    metadata: MetaData = field(default_factory=MetaData, compare=False, repr=False)
-
-    @classmethod
-    def of(cls, metadata: MetaData) -> "Claims":
-        """Return what a service's metadata claims."""
-        tables = frozenset((table.schema, table.name) for table in metadata.tables.values())
-        types = [one for one in _types(metadata.tables.values()) if one.name]
-        enums = frozenset((one.schema, str(one.name)) for one in types if isinstance(one, Enum))
-        domains = frozenset((one.schema, str(one.name)) for one in types if isinstance(one, DOMAIN))
-        return cls(tables, enums, domains, frozenset(_sequences(metadata)), metadata)
-
-
-_claims: "WeakKeyDictionary[ModuleType, tuple[Service, Claims]]" = WeakKeyDictionary()
-"""What the modules that are loaded claim: in a run for all services each is asked for by all the others."""
+__all__ = ["assemble", "models_file", "schema_of", "tables_of"]
 
 
 def assemble(service: Service) -> MetaData:
@@ -74,7 +40,7 @@ def assemble(service: Service) -> MetaData:
         if not hasattr(module, name):
             raise ConfigurationError(f"{place}: __all__ names {name!r}, which isn't there. Import it, or remove it.")
         exported = getattr(module, name)
-        for table in _tables(exported, place):
+        for table in tables_of(exported, place):
             tables[table] = None
             sources[table.metadata] = None
         if isinstance(source := getattr(exported, "metadata", None), MetaData):
@@ -103,55 +69,18 @@ def models_file(service: Service) -> str:
     return where(service, import_models(service))
 
 
-def place_of(service: Service, kind: str, schema: str, name: str) -> str:
-    """Return the file of the model that maps a table, or has a column of a type.
-
-    Of a table that comes from elsewhere it is the file that exports it.
-    """
-    module = import_models(service)
-    for exported in (getattr(module, one, None) for one in getattr(module, "__all__", ())):
-        for table in _tables(exported, ""):
-            types = {("type", str(one.name), one.schema) for one in _types([table])}
-            if any(
-                (what, called) == (kind, name) and (space or schema) == schema
-                for what, called, space in {("table", table.name, table.schema), *types}
-            ):
-                home = sys.modules.get(getattr(exported, "__module__", ""), module)
-                return where(service, home if home.__name__.startswith(module.__name__) else module)
-    return where(service, module)
-
-
 def schema_of(metadata: MetaData) -> str | None:
     """Return the schema that the service's metadata lives in, which its version table then shares."""
     return metadata.schema
 
 
-def claims(services: Iterable[Service]) -> dict[Service, Claims]:
-    """Return what each of the services claims.
+def tables_of(exported: object, place: str) -> Iterator[Table]:
+    """Yield the tables that an exported object stands for.
 
     Raises:
-        ConfigurationError: the models of one can't be assembled. Going on without it would mean to propose
-            dropping its tables.
+        ConfigurationError: it is a model whose relationships can't be resolved; it begins with the *place*.
 
     """
-    found = {}
-    for service in services:
-        try:
-            known = _claims.get(sys.modules[service.models]) if service.models in sys.modules else None
-            if known is None or known[0] != service:
-                known = _claims[import_models(service)] = service, Claims.of(assemble(service))
-            found[service] = known[1]
-        except ConfigurationError as error:
-            raise ConfigurationError(f"{error} Until then nobody can tell which tables are {service}'s own.") from error
-    return found
-
-
-def siblings(service: Service) -> tuple[Service, ...]:
-    """Return all the other services of the monorepo."""
-    return tuple(other for other in discover(service.root) if other != service)
-
-
-def _tables(exported: object, place: str) -> Iterator[Table]:
     if isinstance(exported, Table):
         yield exported
         return
@@ -175,7 +104,7 @@ def _refuse_unexported(service: Service, module: ModuleType, tables: Iterable[Ta
             if isinstance(value, Table):
                 missing = [] if value in exported else [value]
             elif isinstance(value, type) and value.__module__.startswith(package):
-                missing = [table for table in _tables(value, place) if table not in exported]
+                missing = [table for table in tables_of(value, place) if table not in exported]
             else:
                 continue
             if missing:
@@ -212,26 +141,3 @@ def _refuse_foreign_keys_to_no_column(metadata: MetaData, place: str) -> None:
                 continue
             except SQLAlchemyError as error:
                 raise ConfigurationError(f"{place}: {table.name}.{key.parent.name}: {error}") from error
-
-
-def _types(tables: Iterable[Table]) -> Iterator[Enum | DOMAIN]:
-    """Yield the types of columns that are objects of their own, also inside arrays, decorators and domains."""
-    todo: list[object] = [column.type for table in tables for column in table.columns]
-    while todo:
-        kind = todo.pop()
-        if isinstance(kind, ARRAY):
-            todo.append(kind.item_type)
-        elif isinstance(kind, TypeDecorator):
-            todo.append(kind.impl)
-        elif isinstance(kind, DOMAIN):
-            todo.append(kind.data_type)
-            yield kind
-        elif isinstance(kind, Enum) and kind.native_enum:
-            yield kind
-
-
-def _sequences(metadata: MetaData) -> Iterator[tuple[str | None, str]]:
-    for table in metadata.tables.values():
-        for column in table.columns:
-            if isinstance(column.default, Sequence):
-                yield (column.default.schema, column.default.name)

@@ -2,20 +2,16 @@
 
 import inspect
 import logging
-import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import Any
 
-from sqlalchemy import Row, text
+from sqlalchemy import text
 
-from migrations.errors import AccessDeniedError, ConfigurationError, MigrationError, ResultError
+from migrations.errors import ResultError
+from migrations.findings import Finding, of_role, of_schemas, of_server, of_table
 from migrations.revisions import Revision
 from migrations.session import Session
 
-__all__ = ["Finding", "cleared", "oldest", "preflight"]
+__all__ = ["cleared", "preflight"]
 
 log = logging.getLogger(__name__)
 
@@ -64,31 +60,6 @@ _TABLES = text(
 """A superuser is a member of every role, and runs the triggers of any: for one, only a superuser's table is its own."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that is wrong: a line that ends with what mends it.
-
-    ``error`` is what an upgrade would raise; None where it goes on, and the finding is a warning. ``about`` is the
-    table or whatever else it is about.
-    """
-
-    text: str
-    error: type[MigrationError] | None = None
-    about: str = ""
-
-    @property
-    def severity(self) -> str:
-        """``error`` or ``warning``."""
-        return "error" if self.error else "warning"
-
-
-@cache
-def oldest() -> int:
-    """Return the oldest major version that is tested, from the one list of them, without what runs servers."""
-    packages = Path(__file__).with_name("postgres") / "packages.toml"
-    return int(next(iter(tomllib.loads(packages.read_text(encoding="utf-8")))))
-
-
 async def preflight(session: Session, creating: Iterable[Revision] = ()) -> tuple[Finding, ...]:
     """Look at server, role, schema and version table, in two queries; nothing is changed.
 
@@ -111,12 +82,12 @@ async def preflight(session: Session, creating: Iterable[Revision] = ()) -> tupl
     finally:
         await connection.rollback()
     where = f"{service}: {session.access.target}"
-    found = [*_server(where, server), *_schemas(where, server)]
+    found = [*of_server(where, server), *of_schemas(where, server)]
     for table in tables:
-        found += _table(where, table, trusted_with=names["versions"])
+        found += of_table(where, table, trusted_with=names["versions"])
     missing = names["versions"] not in {table.name for table in tables}
     if not server.may_create and (missing or any(_creates_table(session, revision) for revision in creating)):
-        found.append(_grant(where, server))
+        found.append(of_role(where, server))
     return tuple(found)
 
 
@@ -137,91 +108,6 @@ async def cleared(session: Session, creating: Iterable[Revision] = ()) -> frozen
     for finding in found:
         log.warning("%s", finding.text)
     return frozenset(finding.about for finding in found)
-
-
-def _server(where: str, server: Row[Any]) -> Iterable[Finding]:
-    if server.major < oldest():
-        yield Finding(
-            f"{where} is PostgreSQL {server.version}, and the oldest that migrations are tested on is {oldest()}. "
-            f"Upgrade the server.",
-            ConfigurationError,
-        )
-    if server.standby:
-        yield Finding(
-            f"{where} is a standby, which is read-only: name the primary in DATABASE_DSN, or add "
-            f"target_session_attrs=read-write to it.",
-            ConfigurationError,
-        )
-    elif server.read_only:
-        yield Finding(
-            f"{where} is read-only. {_writable(server)}",
-            ConfigurationError,
-        )
-
-
-def _writable(server: Row[Any]) -> str:
-    """Return what takes back default_transaction_read_only where it was set."""
-    role = f'ROLE "{server.role}"'
-    whose = {
-        "database": f"DATABASE {server.database}",
-        "user": role,
-        "database user": f"{role} IN DATABASE {server.database}",
-    }.get(server.read_only_by)
-    if whose:
-        return f"Run: BEGIN READ WRITE; ALTER {whose} SET default_transaction_read_only = off; COMMIT;"
-    if server.read_only_by == "client":
-        return "Remove default_transaction_read_only from the DSN."
-    return "A superuser can run: ALTER SYSTEM SET default_transaction_read_only = off; SELECT pg_reload_conf();"
-
-
-def _schemas(where: str, server: Row[Any]) -> Iterable[Finding]:
-    if server.schema is None:
-        yield Finding(
-            f"{where}: none of the schemas of search_path ({server.search_path}) is there. "
-            f"Correct MIGRATIONS_SEARCH_PATH.",
-            ConfigurationError,
-        )
-    if server.superuser:
-        for name in server.open:
-            yield Finding(
-                f"{where}: {server.role} is a superuser, and anybody may create functions and operators in the schema "
-                f"{name}, which would run with its rights. Migrate as the service's own role, or run: "
-                f"REVOKE CREATE ON SCHEMA {name} FROM PUBLIC;",
-                ConfigurationError,
-                name,
-            )
-
-
-def _table(where: str, table: Row[Any], trusted_with: str) -> Iterable[Finding]:
-    """Yield what makes it unsafe to write a table; the ledger is then left alone, and the rest goes on."""
-    error = ConfigurationError if table.name == trusted_with else None
-    suffix = "" if error else " Until then nothing is written to it."
-    kinds = (("trigger", table.triggers, " ON "), ("rule", table.rules, " ON "))
-    for kind, found, on in kinds:
-        for name in found:
-            yield Finding(
-                f"{where}: {table.shown} has the {kind} {name}, which would run with the rights of a migration."
-                f"{suffix} Its owner can run: DROP {kind.upper()} {name}{on}{table.shown};",
-                error,
-                table.name,
-            )
-    if not table.own:
-        yield Finding(
-            f"{where}: {table.shown} belongs to {table.owner}, who decides what runs when it is written.{suffix} "
-            f"Migrate as {table.owner}, or run: ALTER TABLE {table.shown} OWNER TO {table.role};",
-            error,
-            table.name,
-        )
-
-
-def _grant(where: str, server: Row[Any]) -> Finding:
-    kind, name = ("SCHEMA", server.schema) if server.there else ("DATABASE", server.database)
-    return Finding(
-        f"{where}: {server.role} may not create {'tables in' if server.there else 'a schema in'} {kind.lower()} {name}."
-        f' Its owner can run: GRANT CREATE ON {kind} {name} TO "{server.role}";',
-        AccessDeniedError,
-        name,
-    )
 
 
 def _creates_table(session: Session, revision: Revision) -> bool:

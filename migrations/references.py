@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import BLANK_SCHEMA, Column, ForeignKey, ForeignKeyConstraint, MetaData, Table
 from sqlalchemy.exc import NoReferencedTableError, SQLAlchemyError
 
+from migrations.claims import Claims
 from migrations.errors import ConfigurationError
-from migrations.metadata import Claims
 from migrations.sharing import Sibling
 
 __all__ = ["complete", "is_stand_in", "only_the_schema_differs"]

@@ -7,7 +7,7 @@ full way decides.
 import asyncio
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
@@ -17,11 +17,12 @@ from migrations.discovery import Service
 from migrations.errors import MigrationError
 from migrations.headers import Chain, read_chain
 from migrations.outcome import Outcome
+from migrations.room import Room
 from migrations.settings import Settings
 from migrations.sqlstate import connect_failure
 from migrations.startup import connect_arguments, session_settings
 
-__all__ = ["Found", "Room", "Scan", "outcome_at_head", "scan"]
+__all__ = ["Found", "Scan", "outcome_at_head", "scan"]
 
 log = logging.getLogger(__name__)
 
@@ -38,17 +39,6 @@ _TABLES = """
     LEFT JOIN (pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace)
            ON c.relname = ANY ($1::text[]::name[]) AND c.relkind NOT IN ('i', 'I', 'c', 'S', 't')
 """
-_ROOM = """
-    SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
-           - coalesce(current_setting('reserved_connections', true)::int, 0)
-           - (SELECT count(*)::int FROM pg_stat_activity WHERE datid IS NOT NULL AND usesysid IS NOT NULL) + 1
-"""
-_ROLES = """
-    SELECT r.rolname, r.rolconnlimit - (SELECT count(*)::int FROM pg_stat_activity a WHERE a.usesysid = r.oid)
-           + (r.rolname = current_user)::int
-    FROM pg_roles r WHERE r.rolname = ANY ($1::text[]::name[]) AND r.rolconnlimit >= 0 AND NOT r.rolsuper
-"""
-"""Both leave out the connection that asks, which is going to be closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +65,6 @@ class Found:
         if self.current[0] not in self.chain.revisions:
             return None
         return len(self.chain.revisions) - 1 - self.chain.revisions.index(self.current[0])
-
-
-@dataclass(slots=True)
-class Room:
-    """How many connections a server has left, and how many of its roles have; None where it didn't say."""
-
-    free: int | None = None
-    roles: dict[str, int] = field(default_factory=dict)
-
-    def of(self, role: str) -> int | None:
-        """Return how many connections a role can have."""
-        known = [count for count in (self.free, self.roles.get(role)) if count is not None]
-        return min(known, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +146,7 @@ async def _look(
         return _unsure(settings, chain, f"{type(error).__name__} at connect")
     try:
         if room is not None:
-            room.free = await connection.fetchval(_ROOM)
-            room.roles = dict(await connection.fetch(_ROLES, list(roles)))
+            await room.ask(connection, roles)
         return await _read(connection, settings, chain, declared_schema(settings.service, shared))
     except Exception as error:  # noqa: BLE001 - as above
         return _unsure(settings, chain, type(error).__name__)

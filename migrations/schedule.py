@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from migrations.discovery import Service
 from migrations.errors import MigrationError, UnreachableError
 from migrations.outcome import Outcome
-from migrations.scan import Room, Scan
+from migrations.room import Room
+from migrations.scan import Scan
 from migrations.settings import Settings
 from migrations.worker import STOPPED, Ended, Said, Told
 

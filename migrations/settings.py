@@ -3,14 +3,10 @@
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from difflib import get_close_matches
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Literal
 
-from dotenv.parser import parse_stream
-
-from migrations import uri
+from migrations.credentials import other_dsn, service_dsn
 from migrations.discovery import Service, discover
 from migrations.dsn import Dsn
 from migrations.duration import seconds
@@ -66,9 +62,9 @@ def load(service: Service, environment: Mapping[str, str] | None = None) -> Sett
     found = collect(service, environment)
     return Settings(
         service=service,
-        dsn=_dsn(service, found),
-        admin=_other(found, "DATABASE_ADMIN_DSN"),
-        scratch=_other(found, "DATABASE_SCRATCH_DSN"),
+        dsn=service_dsn(service, found),
+        admin=other_dsn(found, "DATABASE_ADMIN_DSN"),
+        scratch=other_dsn(found, "DATABASE_SCRATCH_DSN"),
         version_table=_version_table(service, found),
         search_path=_first(found, "MIGRATIONS_SEARCH_PATH").value,
         limits=_limits(found),
@@ -150,50 +146,6 @@ def _edited(found: Mapping[str, tuple[Setting, ...]]) -> Literal["refuse", "warn
     raise ConfigurationError(f"{setting.origin}: MIGRATIONS_EDITED is {setting.value!r}. Write refuse or warn.")
 
 
-def _dsn(service: Service, found: Mapping[str, tuple[Setting, ...]]) -> Dsn:
-    """Choose the DSN. The highest layer that has one decides: a DIRECT_DSN of a .env never beats the environment."""
-    candidates = [*found["DATABASE_DIRECT_DSN"], *found["DATABASE_DSN"]]
-    if not candidates:
-        raise ConfigurationError(_missing(service))
-    chosen = max(candidates, key=lambda setting: setting.origin.layer)
-    dsn = _parsed(chosen)
-    secrets = [*found["DATABASE_PASSWORD"], *found["DATABASE_PASSWORD_FILE"]]
-    if not secrets:
-        return dsn
-    secret = max(secrets, key=lambda setting: setting.origin.layer)
-    rivals = [setting for setting in secrets if setting.origin.layer == secret.origin.layer]
-    if len(rivals) > 1:
-        raise ConfigurationError(
-            f"{secret.origin}: DATABASE_PASSWORD and DATABASE_PASSWORD_FILE are both set. Remove one of them."
-        )
-    if dsn.password is not None and secret.origin.layer < chosen.origin.layer:
-        return dsn  # a DSN of a higher layer brings its own password; a .env's must not be sent to its host
-    return replace(dsn, password=_password(secret))
-
-
-def _password(secret: Setting) -> str:
-    if secret.key == "DATABASE_PASSWORD":
-        return secret.value
-    try:
-        return Path(secret.value).read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ConfigurationError(f"{secret.origin}: DATABASE_PASSWORD_FILE can't be read: {reason}.") from None
-
-
-def _other(found: Mapping[str, tuple[Setting, ...]], key: str) -> Dsn | None:
-    settings = found[key]
-    return _parsed(settings[0]) if settings else None
-
-
-def _parsed(setting: Setting) -> Dsn:
-    try:
-        return uri.parse(setting.value, f"{setting.origin}: {setting.key}")
-    except ConfigurationError as error:
-        # a new error: the frames of the old one hold the text, and pytest prints the arguments of frames
-        raise ConfigurationError(str(error)) from None
-
-
 def _version_table(service: Service, found: Mapping[str, tuple[Setting, ...]]) -> str:
     settings = found["MIGRATIONS_VERSION_TABLE"]
     if not settings:
@@ -204,21 +156,6 @@ def _version_table(service: Service, found: Mapping[str, tuple[Setting, ...]]) -
             f"{settings[0].origin}: MIGRATIONS_VERSION_TABLE is {name!r}, which is no table's name."
         )
     return name
-
-
-def _missing(service: Service) -> str:
-    path = service.env_file
-    where = service.relative(path)
-    setting = f"set {service.env_prefix}DATABASE_DSN"
-    if not path.exists():
-        return (
-            f"{where} does not exist, so DATABASE_DSN is missing. Copy .env.example there, {setting}, or run `inv up`."
-        )
-    with path.open(encoding="utf-8-sig") as stream:
-        keys = [binding.key for binding in parse_stream(stream) if binding.key]
-    near = get_close_matches("DATABASE_DSN", keys, n=1)
-    typo = f" (is {near[0]} a typo?)" if near else ""
-    return f"{where}: DATABASE_DSN is missing{typo}. See .env.example, or {setting}."
 
 
 def _refuse_shared_version_table(selected: Iterable[Settings], environment: Mapping[str, str] | None) -> None:

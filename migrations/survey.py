@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from migrations.claims import Claims, claims, place_of
 from migrations.discovery import Service
 from migrations.errors import ConfigurationError
 from migrations.histories import past
 from migrations.made import Thing
-from migrations.metadata import Claims, claims, models_file, place_of
+from migrations.metadata import models_file
 from migrations.ownership import LEDGERS, VERSION_TABLES, Ownership
 from migrations.references import complete
 from migrations.session import Session

@@ -19,7 +19,9 @@ from migrations.dsn import Dsn
 from migrations.postgres import VERSIONS
 from migrations.postgres.account import give, identity, reachable_folder
 from migrations.postgres.binaries import provide
-from migrations.postgres.cluster import SUPERUSER, Cluster, free_port, wait_until_ready
+from migrations.postgres.cluster import SUPERUSER, Cluster
+from migrations.postgres.ports import free_port
+from migrations.postgres.postmaster import wait_until_ready
 from migrations.postgres.supervisor import __file__ as SUPERVISOR  # noqa: N812 - a program, not a class
 from tests.conftest import query, wait
 

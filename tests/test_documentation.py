@@ -272,6 +272,12 @@ def test_a_file_that_a_page_names_is_there(page):
         assert any(list(ROOT.glob(pattern)) for pattern in patterns), code
 
 
+def test_every_module_of_the_library_stands_in_the_map():
+    text = (ROOT / "docs" / "how-it-works.md").read_text(encoding="utf-8")
+    modules = {path.name for path in (ROOT / "migrations").glob("*.py")} - {"__init__.py"}
+    assert modules - set(re.findall(r"`migrations/(\w+\.py)`", text[text.index("| Module | What it is |") :])) == set()
+
+
 @pytest.mark.parametrize("page", [*PAGES, ROOT / ".env.example"], ids=lambda page: page.name)
 def test_no_page_has_the_address_of_a_package_registry(page):
     for address in re.findall(r"https?://[^\s)>`\"]+", page.read_text(encoding="utf-8")):

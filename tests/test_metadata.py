@@ -7,9 +7,10 @@ from sqlalchemy import CheckConstraint, MetaData, Table
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from migrations.claims import Claims, claims, siblings
 from migrations.discovery import Service, discover
 from migrations.errors import ConfigurationError
-from migrations.metadata import Claims, assemble, claims, schema_of, siblings
+from migrations.metadata import assemble, schema_of
 from tests.monorepo import Monorepo
 
 HEAD = """

@@ -14,7 +14,8 @@ from migrations.discovery import ROOT
 from migrations.errors import MigrationError, UnreachableError, UsageError
 from migrations.postgres import VERSIONS, binaries, throwaway
 from migrations.postgres.account import make_folder, reachable_folder
-from migrations.postgres.cluster import Cluster, free_port, port_is_free
+from migrations.postgres.cluster import Cluster
+from migrations.postgres.ports import free_port, port_is_free
 from tests.conftest import query, wait
 from tests.monorepo import default_signals, dsn_text
 

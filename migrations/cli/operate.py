@@ -17,14 +17,14 @@ _JSON = "Print JSON, for another program."
 @task(iterable=["service"], help={"service": SERVICES, "json": _JSON})
 def log(_: Context, service: list[str], json: bool = False) -> None:
     """List what was run on each database, newest first."""
-    from migrations import ledger, settings
+    from migrations import logbook, settings
 
     chosen = selected(service)
     settings.load_many(chosen)
     found, errors = {}, []
     for one in chosen:
         try:
-            found[one.name] = run(ledger.log(one))
+            found[one.name] = run(logbook.log(one))
         except MigrationError as error:
             errors.append(_told(error))
     if json:

@@ -1,27 +1,23 @@
 """One database cluster on disk: make it, start it, stop it, remove it."""
 
-import contextlib
 import json
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from migrations.errors import ConfigurationError, UnreachableError
 from migrations.postgres.account import give, identity, make_folder
 from migrations.postgres.binaries import Binaries, provide
+from migrations.postgres.ports import port_is_free
+from migrations.postgres.postmaster import START_TIMEOUT, last_line, postmaster_is_ready
 
-__all__ = ["SUPERUSER", "Cluster", "free_port"]
+__all__ = ["SUPERUSER", "Cluster"]
 
 SUPERUSER = "postgres"
-_START_TIMEOUT = 60.0
-"""Seconds until a server must accept connections, after a crash too."""
 
 _THROWAWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_wal_size": "4GB"}
 
@@ -124,7 +120,7 @@ class Cluster:
                 f"Port {self.port} of this machine is taken by another program, so PostgreSQL {self.version} "
                 f"can't start. Stop that program, and run `inv up` again."
             )
-        self._ctl("start", "-w", "-t", str(int(_START_TIMEOUT)), "-l", str(self.log))
+        self._ctl("start", "-w", "-t", str(int(START_TIMEOUT)), "-l", str(self.log))
 
     def stop(self) -> None:
         """Stop the server, without waiting for its clients to leave; nothing to do where it doesn't run."""
@@ -170,61 +166,3 @@ def clean_environment() -> dict[str, str]:
     """Return the environment for PostgreSQL's programs: no PG* of the user may redirect them."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PG", "LC_", "LANG"))}
     return environment | {"LC_ALL": "C"}
-
-
-def postmaster_is_ready(data: Path) -> bool:
-    """Whether the postmaster of a data folder lives and accepts connections (line 8 of postmaster.pid)."""
-    try:
-        lines = (data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
-        os.kill(int(lines[0]), 0)
-    except PermissionError:
-        pass  # it lives, under an account of its own
-    except (OSError, ValueError, IndexError):
-        return False
-    return len(lines) > 7 and lines[7].strip() == "ready"  # noqa: PLR2004 - LOCK_FILE_LINE_PM_STATUS
-
-
-def wait_until_ready(data: Path, is_alive: Callable[[], bool], log: Path) -> None:
-    """Wait until a server accepts connections.
-
-    Args:
-        data: its data folder.
-        is_alive: asked before each look whether the server still lives.
-        log: where it writes why it doesn't.
-
-    Raises:
-        UnreachableError: it ended, or took longer than a minute.
-
-    """
-    deadline = time.monotonic() + _START_TIMEOUT
-    while is_alive() and time.monotonic() < deadline:
-        if postmaster_is_ready(data):
-            return
-        time.sleep(0.02)
-    raise UnreachableError(f"PostgreSQL did not start: {last_line(log)}")
-
-
-def free_port(preferred: Iterable[int] = ()) -> int:
-    """Return the first of the preferred ports that is free, else any free one."""
-    for port in preferred:
-        if port_is_free(port):
-            return port
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def port_is_free(port: int) -> bool:
-    """Whether a server could listen on a port of loopback now."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        with contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return True
-    return False
-
-
-def last_line(log: Path) -> str:
-    """Return the last line of a log, for a message."""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
-    return lines[-1].strip() if lines else "it wrote no log"

@@ -14,7 +14,9 @@ from migrations.dsn import Dsn
 from migrations.errors import UnreachableError
 from migrations.postgres.account import identity, reachable_folder
 from migrations.postgres.binaries import check_version, downloadable, installed, provide, sources
-from migrations.postgres.cluster import SUPERUSER, Cluster, free_port, wait_until_ready
+from migrations.postgres.cluster import SUPERUSER, Cluster
+from migrations.postgres.ports import free_port
+from migrations.postgres.postmaster import wait_until_ready
 from migrations.uri import parse
 
 __all__ = ["Server", "describe", "throwaway"]

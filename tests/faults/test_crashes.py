@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 import migrations
 from migrations.dsn import Dsn
 from migrations.postgres import Cluster, throwaway
-from migrations.postgres.cluster import free_port
+from migrations.postgres.ports import free_port
 from tests.conftest import query, wait
 from tests.faults.tools import INDEX, PAUSED, SECRET, Session, World, failed, hold, nothing_left, proxy, until
 from tests.monorepo import Ran

@@ -15,9 +15,9 @@ import migrations
 from migrations.discovery import Service
 from migrations.doctor import examine
 from migrations.dsn import Dsn
+from migrations.findings import Finding
 from migrations.locks import LOCK_KEY
 from migrations.postgres import Server, throwaway
-from migrations.preflight import Finding
 from tests.conftest import query, wait
 from tests.monorepo import Monorepo
 

@@ -25,7 +25,7 @@ from migrations.dsn import Dsn
 from migrations.errors import AccessDeniedError, ConfigurationError, LockNotObtainedError, MigrationError
 from migrations.locks import LOCK_KEY
 from migrations.postgres import Server, throwaway
-from migrations.postgres.cluster import free_port
+from migrations.postgres.ports import free_port
 from migrations.settings import load
 from tests.conftest import query, tables, wait
 from tests.monorepo import Monorepo, Ran, dsn_text

@@ -12,10 +12,11 @@ import migrations
 from migrations.discovery import Service
 from migrations.dsn import Dsn
 from migrations.errors import AccessDeniedError, ConfigurationError, MigrationError
+from migrations.findings import oldest
 from migrations.postgres import VERSIONS, Cluster, Server, provide
 from migrations.postgres.account import reachable_folder
-from migrations.postgres.cluster import SUPERUSER, free_port
-from migrations.preflight import oldest
+from migrations.postgres.cluster import SUPERUSER
+from migrations.postgres.ports import free_port
 from tests.catalog import catalog
 from tests.conftest import query, run_script, wait
 from tests.monorepo import Monorepo, dsn_text

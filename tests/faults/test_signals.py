@@ -14,7 +14,7 @@ import pytest
 
 from migrations.discovery import ROOT
 from migrations.postgres import Server
-from migrations.postgres.cluster import postmaster_is_ready
+from migrations.postgres.postmaster import postmaster_is_ready
 from tests.conftest import query
 from tests.faults.tools import INDEX, PAUSED, World, failed, hold, nothing_left, proxy, until
 from tests.monorepo import default_signals
