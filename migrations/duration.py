@@ -1,10 +1,11 @@
 """Durations as people write them in a .env, on the command line and in a revision."""
 
+import math
 import re
 
 from migrations.errors import ConfigurationError
 
-__all__ = ["seconds"]
+__all__ = ["milliseconds", "seconds"]
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -29,3 +30,8 @@ def seconds(text: str, where: str, *, zero: bool = True) -> float:
     if not value and not zero:
         raise ConfigurationError(f"{where} is {text!r}, and must be more than nothing. Write 500ms, 5s or 2m.")
     return value
+
+
+def milliseconds(value: float) -> int:
+    """Return seconds as the server wants them: rounded up, since there 0 is not the shortest time but none at all."""
+    return math.ceil(round(value * 1000, 6))

@@ -10,7 +10,7 @@ from typing import Any
 from alembic import op
 from sqlalchemy import Column, Connection, Index, MetaData, Table, TextClause, text
 
-from migrations.duration import seconds
+from migrations.duration import milliseconds, seconds
 from migrations.errors import MigrationError
 
 __all__ = ["concurrent_index", "drop_concurrent_index", "timeouts"]
@@ -38,15 +38,11 @@ def timeouts(*, lock: str | None = None, statement: str | None = None) -> Iterat
     """
     values = {}
     if lock is not None:
-        values["lock_timeout"] = seconds(lock, "timeouts(lock=…)", zero=False)
+        values["lock_timeout"] = milliseconds(seconds(lock, "timeouts(lock=…)", zero=False))
     if statement is not None:
-        values["statement_timeout"] = seconds(statement, "timeouts(statement=…)")
-    for name, value in values.items():
-        op.execute(f"SET LOCAL {name} = '{value * 1000:.0f}ms'")
-    yield
-    for name in values:
-        # RESET leads back to the startup parameter of the connection
-        op.execute(f"RESET {name}")
+        values["statement_timeout"] = milliseconds(seconds(statement, "timeouts(statement=…)"))
+    with _changed("SET LOCAL", values):
+        yield
 
 
 def concurrent_index(
@@ -105,11 +101,25 @@ def drop_concurrent_index(name: str, table: str, *, schema: str | None = None) -
 @contextmanager
 def _without_timeouts() -> Iterator[None]:
     """Let a concurrent build wait for old transactions: it blocks nobody, and a timeout would leave it INVALID."""
-    op.execute("SET lock_timeout = 0")
-    op.execute("SET statement_timeout = 0")
+    with _changed("SET", {"lock_timeout": 0, "statement_timeout": 0}):
+        yield
+
+
+@contextmanager
+def _changed(command: str, values: dict[str, int]) -> Iterator[None]:
+    """Set parameters, in milliseconds, and put back what they were.
+
+    A RESET would lead to the startup parameter of the connection, which isn't ours behind a pooler or over an engine of
+    the caller's. In offline mode, where nobody can look, it is the best there is.
+    """
+    before = {}
+    for name, value in values.items():
+        if not op.get_context().as_sql:
+            before[name] = op.get_bind().scalar(text(f"SHOW {name}"))
+        op.execute(f"{command} {name} = {value}")
     yield
-    op.execute("RESET lock_timeout")
-    op.execute("RESET statement_timeout")
+    for name in values:
+        op.execute(f"{command} {name} = '{before[name]}'" if name in before else f"RESET {name}")
 
 
 def _state(connection: Connection, name: str, schema: str | None) -> tuple[Any, ...] | None:

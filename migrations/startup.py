@@ -5,6 +5,7 @@ import os
 import socket
 from typing import Any
 
+from migrations.duration import milliseconds
 from migrations.settings import Limits, Settings
 
 __all__ = ["APPLICATION", "connect_arguments", "session_settings", "timeouts"]
@@ -22,9 +23,9 @@ def connect_arguments(settings: Settings) -> dict[str, Any]:
 def timeouts(limits: Limits) -> dict[str, str]:
     """Return the server's own timeouts, in milliseconds as it wants them."""
     return {
-        "lock_timeout": f"{limits.lock_timeout * 1000:.0f}",
-        "statement_timeout": f"{limits.statement_timeout * 1000:.0f}",
-        "idle_in_transaction_session_timeout": f"{limits.idle_timeout * 1000:.0f}",
+        "lock_timeout": f"{milliseconds(limits.lock_timeout)}",
+        "statement_timeout": f"{milliseconds(limits.statement_timeout)}",
+        "idle_in_transaction_session_timeout": f"{milliseconds(limits.idle_timeout)}",
     }
 
 
@@ -40,6 +41,7 @@ def session_settings(settings: Settings) -> dict[str, str]:
         "tcp_keepalives_idle": "5",
         "tcp_keepalives_interval": "5",
         "tcp_keepalives_count": "3",
-        **timeouts(settings.limits),
         **settings.dsn.server_settings,
+        # last: a DSN that the application uses too may have its own, without which no wait would end
+        **timeouts(settings.limits),
     }

@@ -3,14 +3,17 @@
 import os
 import re
 import stat
+from dataclasses import replace
 
 import pytest
 
+from migrations.contention import ladder
 from migrations.discovery import Service
 from migrations.duration import seconds as duration
 from migrations.envfile import KEYS, collect
 from migrations.errors import ConfigurationError, MigrationError, UsageError
 from migrations.settings import Settings, load, load_many
+from migrations.startup import session_settings, timeouts
 from tests.monorepo import Monorepo
 
 DSN = "postgresql://app:x@{host}/billing"
@@ -258,3 +261,20 @@ def test_the_example_holds_every_key_and_each_with_a_comment(monorepo: Monorepo)
 
 def test_the_factory_writes_a_file_that_only_its_owner_reads(billing: Service) -> None:
     assert stat.S_IMODE(billing.env_file.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("asked", ["5s", "5ms", "0.1ms"])
+def test_no_try_waits_without_end_however_short_the_timeout_is(billing: Service, asked: str) -> None:
+    """For the server 0 is no time at all: without limit."""
+    own = load(billing, {"MIGRATIONS_LOCK_TIMEOUT": asked, "MIGRATIONS_STATEMENT_TIMEOUT": asked})
+    for one in ladder(own.limits.lock_timeout):
+        sent = timeouts(replace(own.limits, lock_timeout=one.lock_timeout))
+        assert int(sent["lock_timeout"]) > 0
+        assert int(sent["statement_timeout"]) > 0
+
+
+def test_timeouts_in_the_options_of_a_dsn_do_not_hold_for_a_migration(billing: Service) -> None:
+    """An application's DSN may have its own; the other options stay."""
+    options = "?options=-c%20lock_timeout%3D0%20-c%20statement_timeout%3D1%20-c%20work_mem%3D7MB"
+    sent = session_settings(load(billing, {"DATABASE_DSN": dsn("db") + options}))
+    assert (sent["lock_timeout"], sent["statement_timeout"], sent["work_mem"]) == ("5000", "0", "7MB")

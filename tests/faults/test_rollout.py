@@ -117,3 +117,29 @@ def test_no_worker_outlives_a_killed_parent(world: World, other: Dsn) -> None:
     nothing_left(world.admin)
     assert world.at() == "r002"
     assert version(other, "catalog") == "r002"
+
+
+LIMITED = """
+op.execute(
+    "INSERT INTO limits SELECT current_setting('lock_timeout'), current_setting('statement_timeout')"
+)
+"""
+
+
+@pytest.mark.parametrize("services", [("billing",), ("billing", "catalog")], ids=["one", "two"])
+def test_limits_on_the_command_line_beat_the_settings(
+    world: World, database: Callable[..., Dsn], services: tuple[str, ...]
+) -> None:
+    """For one service, which runs in this process, and for several, which don't."""
+    other = database(password=SECRET)
+    world.monorepo.service("catalog", dsn=other)
+    for name, at in (("billing", world.dsn), ("catalog", other)):
+        world.history(1, name, r001=LIMITED)
+        query(at, "CREATE TABLE limits (lock text, statement text)")
+        world.aim(at, name, MIGRATIONS_LOCK_TIMEOUT="1s", MIGRATIONS_STATEMENT_TIMEOUT="1m")
+    words = [word for name in services for word in ("--service", name)]
+    ran = world.inv("db.upgrade", *words, "--lock-timeout", "20s", "--statement-timeout", "7m")
+    assert ran.code == 0, ran.err
+    for at in (world.dsn, other)[: len(services)]:
+        # the first try waits for a tenth
+        assert tuple(query(at, "SELECT * FROM limits")[0]) == ("2s", "7min")

@@ -1,11 +1,16 @@
 """What authors of revisions use beside Alembic's operations."""
 
+import threading
+
 import pytest
+from sqlalchemy.ext.asyncio import create_async_engine
 
 import migrations
 from migrations.errors import ConfigurationError, MigrationError
 from tests.catalog import statements
 from tests.conftest import query, run_script, wait
+from tests.faults.tools import hold
+from tests.monorepo import dsn_text
 
 BUILD = """
 from migrations.safe import concurrent_index
@@ -14,6 +19,11 @@ concurrent_index("ix_billing_name", "billing", ["name"]{more})
 DROP = """
 from migrations.safe import drop_concurrent_index
 drop_concurrent_index("ix_billing_name", "billing")
+"""
+SHOWN = """op.execute(
+        "CREATE TABLE {table} AS SELECT current_setting('lock_timeout') AS lock, "
+        "current_setting('statement_timeout') AS statement"
+    )
 """
 INDEX = "SELECT indisvalid, indisunique, pg_get_indexdef(indexrelid) FROM pg_index WHERE indexrelid = to_regclass($1)"
 
@@ -78,13 +88,38 @@ def test_a_valid_namesake_that_is_another_index_is_refused_and_kept(billing, oth
 
 
 def test_a_build_is_not_cut_short_by_the_timeouts_of_other_statements(billing, monorepo):
-    service, dsn, _ = billing
-    body = (
-        BUILD.format(more="") + "op.execute(\"CREATE TABLE shown AS SELECT current_setting('lock_timeout') AS lock\")\n"
+    """It waits for every transaction that is older, here three times as long as a statement may wait or run."""
+    _, dsn, build = billing
+    monorepo.env(
+        "billing", DATABASE_DSN=dsn_text(dsn), MIGRATIONS_LOCK_TIMEOUT="300ms", MIGRATIONS_STATEMENT_TIMEOUT="300ms"
     )
-    monorepo.revision("billing", "0002", "0001", body, DROP)
-    wait(migrations.upgrade(service))
-    assert query(dsn, "SELECT lock FROM shown")[0][0] != "0"
+    with hold(dsn, "INSERT INTO billing (name) VALUES ('old')") as old:
+        timer = threading.Timer(0.9, old.start, ["COMMIT"])
+        timer.start()
+        assert build().seconds > 0.8
+        timer.join()
+    assert indexes(dsn)[0][0]
+
+
+@pytest.mark.parametrize("over", ["settings", "engine"])
+def test_after_a_build_the_timeouts_are_as_before(billing, monorepo, over):
+    """Over an engine of the application's too, whose startup parameters aren't ours."""
+    service, dsn, _ = billing
+    monorepo.env("billing", DATABASE_DSN=dsn_text(dsn), MIGRATIONS_STATEMENT_TIMEOUT="3m")
+    monorepo.revision("billing", "0002", "0001", BUILD.format(more="") + SHOWN.format(table="shown"), DROP)
+    monorepo.revision("billing", "0003", "0002", SHOWN.format(table="later"))
+    wait(upgraded(service, dsn, over))
+    for shown in ("SELECT * FROM shown", "SELECT * FROM later"):
+        assert tuple(query(dsn, shown)[0]) == ("500ms", "3min")
+
+
+async def upgraded(service, dsn, over):
+    engine = create_async_engine(dsn.url, connect_args=dsn.connect_args()) if over == "engine" else None
+    try:
+        return await migrations.upgrade(service, engine=engine)
+    finally:
+        if engine:
+            await engine.dispose()
 
 
 def test_offline_mode_writes_the_same_steps(billing, database):
@@ -95,20 +130,24 @@ def test_offline_mode_writes_the_same_steps(billing, database):
     assert indexes(other) == indexes(dsn)
 
 
-def test_timeouts_hold_for_the_block_and_end_with_it(billing, monorepo):
+@pytest.mark.parametrize("over", ["settings", "engine"])
+def test_timeouts_hold_for_the_block_and_end_with_it(billing, monorepo, over):
     service, dsn, _ = billing
-    show = "SELECT current_setting('lock_timeout') AS lock, current_setting('statement_timeout') AS statement"
+    monorepo.env("billing", DATABASE_DSN=dsn_text(dsn), MIGRATIONS_STATEMENT_TIMEOUT="3m")
     body = f"""
     from migrations.safe import timeouts
     with timeouts(lock="250ms", statement="7m"):
-        op.execute("CREATE TABLE inside AS {show}")
-    op.execute("CREATE TABLE outside AS {show}")
+        with timeouts(lock="0.2ms"):
+            {SHOWN.format(table="innermost")}
+        {SHOWN.format(table="inside")}
+    {SHOWN.format(table="outside")}
     """
     monorepo.revision("billing", "0002", "0001", body)
-    wait(migrations.upgrade(service))
+    wait(upgraded(service, dsn, over))
+    assert tuple(query(dsn, "SELECT * FROM innermost")[0]) == ("1ms", "7min")
     assert tuple(query(dsn, "SELECT * FROM inside")[0]) == ("250ms", "7min")
-    # the first try's share of MIGRATIONS_LOCK_TIMEOUT, and no limit for statements
-    assert tuple(query(dsn, "SELECT * FROM outside")[0]) == ("500ms", "0")
+    # the first try's share of MIGRATIONS_LOCK_TIMEOUT, and the setting of statements
+    assert tuple(query(dsn, "SELECT * FROM outside")[0]) == ("500ms", "3min")
 
 
 def test_a_lock_timeout_without_end_is_refused(billing, monorepo):
