@@ -29,7 +29,7 @@ async def aftermath(access: Access, pid: int, schema: str | None, *, running: bo
         pid: the server process that ran the migration.
         schema: of the version table.
         running: whether a revision may have been running.
-        committed_inside: whether the revision that ran had entered an autocommit block.
+        committed_inside: whether the revision that ran had committed something before its end.
 
     Returns:
         One sentence or two: what is there, or that it could not be found out.
@@ -57,7 +57,7 @@ async def _look(access: Access, pid: int, schema: str | None, *, running: bool, 
         if not committed_inside:
             # a connection that is cut at COMMIT leaves open whether that revision was the last one or the next
             return f"{said} What ran after that was rolled back."
-        said += " The revision that ran was in an autocommit block: what it had done there is kept."
+        said += " What the revision that ran had committed before is kept."
         return said + await _invalid(connection)
 
 

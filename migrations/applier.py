@@ -46,20 +46,39 @@ class Work:
 
 @dataclass(slots=True)
 class _Progress:
-    """What has happened over all tries."""
+    """What has happened over all tries; ``expected`` is where the last committed revision has led."""
 
+    step: Step | None
     started: float = field(default_factory=time.monotonic)
     before: tuple[str, ...] | None = None
+    pending: int = 0
     done: list[str] = field(default_factory=list)
     expected: set[str] | None = None
     settled: bool = False
+    applying: tuple[str, set[str]] = ("", set())
+
+    def apply(self, *, step: Any, heads: set[str], **_: Any) -> None:
+        """Note which revision is about to be committed (Alembic's ``on_version_apply``)."""
+        self.applying = step.up_revision_id or ",".join(step.source_revision_ids), set(heads)
+
+    def commit(self) -> None:
+        """Note that it is committed."""
+        revision, self.expected = self.applying
+        self.done.append(revision)
+        if self.step:
+            self.step(revision, len(self.done), max(self.pending, len(self.done)))
+
+    def judged(self, before: tuple[str, ...]) -> bool:
+        """Whether what is left was judged with what is done: no other run has changed it in between."""
+        return self.expected is not None and self.expected == set(before)
 
 
 async def apply(history: History, access: Access, work: Work, step: Step | None = None) -> Outcome:
     """Run one changing command.
 
     A revision that meets a lock is rolled back and tried again, whole, on a new connection, with no lock held in
-    between; not so when it has entered an autocommit block, since what it committed there would be done twice.
+    between; not so when it has committed something on the way, in an autocommit block or by a COMMIT of its own, since
+    that would be done twice.
 
     Args:
         history: the service's.
@@ -75,18 +94,18 @@ async def apply(history: History, access: Access, work: Work, step: Step | None 
         MigrationError: a revision failed.
 
     """
-    progress = _Progress()
+    progress = _Progress(step)
     for one in ladder(access.limits.lock_timeout):
         session: Session | None = None
         try:
             async with connect(history, access, one.lock_timeout, autocommit=True) as session:
-                return await _try(session, work, step, progress)
+                return await _try(session, work, progress)
         except UnreachableError as error:
             if session is None:
                 raise
             raise UnreachableError(f"{error} {await _aftermath(session)}") from error
         except MigrationError as error:
-            if session and session.committed_inside:
+            if session and session.commits.inside:
                 raise type(error)(f"{error}{await invalid(access)}") from error
             if one.pause is None or not isinstance(error, ContentionError):
                 raise
@@ -100,7 +119,7 @@ async def apply(history: History, access: Access, work: Work, step: Step | None 
     raise AssertionError("the ladder has a last step")
 
 
-async def _try(session: Session, work: Work, step: Step | None, progress: _Progress) -> Outcome:
+async def _try(session: Session, work: Work, progress: _Progress) -> Outcome:
     service = session.history.service
     before = await session.applied() if work.checked else ()
     progress.before = before if progress.before is None else progress.before
@@ -112,18 +131,9 @@ async def _try(session: Session, work: Work, step: Step | None, progress: _Progr
         edits = await _edits(session, work, before, progress)
         if before == work.goal and not edits:
             return _outcome(session, progress, before)
-        if work.guard is not None and not progress.done and before != work.goal:
+        if work.guard is not None and not progress.judged(before) and before != work.goal:
             work.guard.check(session.history, session.access, before)
-        pending = len(session.history.pending(before)) + len(progress.done)
-
-        def on_version_apply(*, step: Any, heads: set[str], **_: Any) -> None:
-            session.committed_inside = False
-            progress.done.append(step.up_revision_id or ",".join(step.source_revision_ids))
-            progress.expected = set(heads)
-            if told:
-                told(progress.done[-1], len(progress.done), max(pending, len(progress.done)))
-
-        told = step
+        progress.pending = len(session.history.pending(before)) + len(progress.done)
         log.info("%s -> %s", service, session.access.target)
         # where only Alembic knows what is pending, the server is asked while it runs
         warned = await cleared(session, session.history.pending(before) if work.goal is not None else ())
@@ -135,7 +145,8 @@ async def _try(session: Session, work: Work, step: Step | None, progress: _Progr
             await ensure_schema(session.connection, session.schema)
         async with watched(session.connection, session.pid, session.access) as blockers:
             try:
-                await session.run(work.run, on_version_apply=(ledger.write, on_version_apply, blockers.busy))
+                told = (ledger.write, progress.apply, blockers.busy)
+                await session.run(work.run, committed=progress.commit, on_version_apply=told)
             except ContentionError as error:
                 raise ContentionError(f"{error}{blockers}") from error
         after = await session.applied()
@@ -179,5 +190,5 @@ async def _aftermath(session: Session) -> str:
         session.pid,
         session.schema,
         running=session.running,
-        committed_inside=session.committed_inside,
+        committed_inside=session.commits.inside,
     )

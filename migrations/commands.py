@@ -3,14 +3,12 @@
 With authoring.py, the only callers of ``alembic.command``.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from io import StringIO
-from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
-from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -27,6 +25,7 @@ from migrations.revisions import History, Revision, config, read
 from migrations.session import connect
 from migrations.settings import Limits, Settings, version_table
 from migrations.sqlstate import revision_failure
+from migrations.targets import check_target, walk
 
 __all__ = ["Outcome", "Step", "current", "downgrade", "history", "sql", "stamp", "upgrade"]
 
@@ -68,11 +67,11 @@ async def upgrade(
     if revision in ("head", "heads"):
         head = found.single_head()
         goal = (head,) if head else ()
-    _check_target(found, revision)
+    check_target(found, revision)
     way = settled(settings, limits) if settings else access(found.service, engine, limits)
     edited: Policy = "accept" if EDITED in (allow or ()) else way.edited
 
-    work = Work(_walk(found, revision, found.directory._upgrade_revs), goal, guard=guard, edited=edited)  # noqa: SLF001
+    work = Work(walk(found, revision, found.directory._upgrade_revs), goal, guard=guard, edited=edited)  # noqa: SLF001
     return await apply(found, way, work, step)
 
 
@@ -86,8 +85,8 @@ async def downgrade(
 ) -> Outcome:
     """Downgrade one service's database to a revision; arguments and errors are those of ``upgrade``."""
     found = read(service)
-    _check_target(found, revision)
-    work = Work(_walk(found, revision, found.directory._downgrade_revs))  # noqa: SLF001
+    check_target(found, revision)
+    work = Work(walk(found, revision, found.directory._downgrade_revs))  # noqa: SLF001
     return await apply(found, access(found.service, engine, limits), work, step)
 
 
@@ -106,7 +105,7 @@ async def stamp(
     found = read(service)
     if revision == "head":
         found.single_head()
-    _check_target(found, revision)
+    check_target(found, revision)
     work = Work(lambda alembic: command.stamp(alembic, revision, purge=purge), checked=not purge)
     return await apply(found, access(found.service, engine, limits), work)
 
@@ -158,8 +157,9 @@ async def sql(service: str | Service, revision: str, *, down: bool = False) -> s
     found = read(service)
     if not down and revision.endswith(("head", "heads")):
         found.single_head()
-    for part in revision.split(":"):
-        _check_target(found, part)
+    start, _, target = revision.rpartition(":")
+    for part in (start or "base", target):
+        check_target(found, part)
     if down and ":" not in revision:
         raise UsageError(f"{found.service}: a downgrade as SQL needs where it starts: --revision {revision} "
                          f"becomes --revision {(found.heads or ('head',))[0]}:{revision}.")  # fmt: skip
@@ -178,27 +178,3 @@ async def sql(service: str | Service, revision: str, *, down: bool = False) -> s
         except (Exception, SystemExit) as error:
             raise revision_failure(error, found.service, "", kept=False) from error
     return output.getvalue()
-
-
-def _walk(found: History, revision: str, steps: Callable[[str, Any], Any]) -> Callable[[Config], None]:
-    """Do as ``command.upgrade()`` and ``downgrade()``, which read a directory of their own: every file once more."""
-
-    def run(alembic: Config) -> None:
-        with EnvironmentContext(
-            alembic, found.directory, fn=lambda now, _: steps(revision, now), destination_rev=revision
-        ):
-            found.directory.run_env()
-
-    return run
-
-
-def _check_target(found: History, revision: str) -> None:
-    """Refuse a revision that isn't there before anything is connected to; relative ones are Alembic's to judge."""
-    if not revision or "+" in revision or "-" in revision or "@" in revision:
-        return
-    try:
-        found.directory.get_revisions(revision)
-    except (CommandError, RevisionError) as error:
-        raise UsageError(
-            f"{found.service}: {' '.join(str(error).split())}. `inv db.history --service {found.service}` lists them."
-        ) from error

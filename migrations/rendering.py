@@ -86,11 +86,10 @@ def pending(history: History, current: tuple[str, ...], revision: str = "head") 
     known = {found.revision: found for found in history.revisions}
     try:
         scripts = list(history.directory.iterate_revisions(revision, current or None, implicit_base=True))
-    except (CommandError, RevisionError) as error:
+    except (CommandError, RevisionError, AssertionError) as error:  # the last one for `` and `head+1`
         service = history.service
-        raise UsageError(
-            f"{service}: {' '.join(str(error).split())}. `inv db.history --service {service}` lists the revisions."
-        ) from error
+        said = " ".join(str(error).split()) or f"{revision!r} leads to no revision"
+        raise UsageError(f"{service}: {said}. `inv db.history --service {service}` lists the revisions.") from error
     return tuple(known[script.revision] for script in reversed(scripts))
 
 

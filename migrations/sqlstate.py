@@ -115,14 +115,14 @@ def revision_failure(error: BaseException, service: Service, user: str, *, kept:
         error: what was raised inside Alembic.
         service: whose revision it was.
         user: the role that ran it, for the GRANT that would help.
-        kept: whether the revision had entered an autocommit block.
+        kept: whether the revision had committed something before.
 
     """
     state = sqlstate(error)
     place = _place(error, service)
     where = f"{service}: {place}" if place else f"{service}"
     text = f"{said(error)}{f' [{state}]' if state else ''}"
-    end = "What it had done in its autocommit block is kept." if kept else "It was rolled back."
+    end = "What it had committed before is kept." if kept else "It was rolled back."
     if state in _CONTENTION or _CONCURRENT_UPDATE in text:
         return ContentionError(f"{where}: {_CONTENTION.get(state or '', _CONCURRENT_UPDATE)} [{state}]. {end}")
     if state == "42501" and "schema" in text:

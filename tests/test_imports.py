@@ -51,6 +51,7 @@ ORDER = [
         "headfile",
         "parent",
         "branches",
+        "commits",
         "session",
         "scope",
         "classes",
@@ -66,7 +67,7 @@ ORDER = [
         "guard",
     ),
     *("findings", "preflight", "provenance", "logbook", "ledger", "edited", "waiting", "doctor"),
-    *("applier", "commands", "authoring", "rebasing", "passthrough", "rollout", "fleet", "database", "safe"),
+    *("applier", "targets", "commands", "authoring", "rebasing", "passthrough", "rollout", "fleet", "database", "safe"),
     *(
         "postgres.account",
         "postgres.binaries",

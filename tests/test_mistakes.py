@@ -389,6 +389,30 @@ def an_unknown_revision(_: World) -> Mistake:
 
 
 @mistake
+def an_empty_revision(_: World) -> Mistake:
+    words = ("db.upgrade", "--service", "billing", "--revision", "")
+    return Mistake(2, ("billing: '' leads to no revision", "inv db.history --service billing"), words)
+
+
+@mistake
+def a_revision_behind_head(_: World) -> Mistake:
+    words = ("db.upgrade", "--service", "billing", "--revision", "head+1")
+    return Mistake(2, ("billing: 'head+1' leads to no revision",), words)
+
+
+@mistake
+def an_empty_range(_: World) -> Mistake:
+    words = ("db.upgrade", "--service", "billing", "--sql", "--revision", ":")
+    return Mistake(2, ("billing: '' leads to no revision",), words)
+
+
+@mistake
+def an_empty_revision_of_a_plan(_: World) -> Mistake:
+    words = ("db.plan", "--service", "billing", "--revision", "")
+    return Mistake(2, ("billing: '' leads to no revision",), words)
+
+
+@mistake
 def a_database_ahead_of_this_history(world: World) -> Mistake:
     query(world.dsn, "UPDATE alembic_version_billing SET version_num = 'z9'")
     says = (f"billing: {world.dsn.target} is at z9", "migrations/versions/billing", "ends at a2", "Check out the code")

@@ -108,7 +108,7 @@ def test_what_an_autocommit_block_has_done_is_not_done_twice(at_r001: World) -> 
     with hold(at_r001.dsn, "SELECT * FROM billing_r001"):
         said = failed(at_r001, at_r001.inv(), 75)
     assert AGAIN not in said
-    assert "What it had done in its autocommit block is kept." in said
+    assert "What it had committed before is kept." in said
     assert query(at_r001.dsn, "SELECT value FROM amount")[0][0] == 501
     assert at_r001.at() == "r001"
 
@@ -217,3 +217,121 @@ def test_a_deadlock_with_an_application_is_tried_again(at_r001: World) -> None:
     assert AGAIN in ran.err
     assert at_r001.at() == "r002"
     nothing_left(at_r001.admin)
+
+
+@pytest.mark.parametrize(
+    ("busy", "start", "words"),
+    [("r003", "r001", ("db.upgrade", "--revision", "+2")), ("r004_back", "r005", ("db.downgrade", "--revision=-2"))],
+    ids=["up", "down"],
+)
+def test_a_relative_target_counts_from_where_the_first_try_began(
+    world: World, busy: str, start: str, words: tuple[str, ...]
+) -> None:
+    """One step is done and the next one waits: another try does that one, and no further one."""
+    world.history(**{busy: ALTER})
+    assert world.inv("db.upgrade", "--service", "billing", "--revision", start).code == 0
+    world.aim(MIGRATIONS_LOCK_TIMEOUT="2s")
+    with hold(world.dsn, "SELECT * FROM billing_r001") as idle:
+        run = world.start(words[0], "--service", "billing", *words[1:], *(["--yes"] if "back" in busy else []))
+        run.says(AGAIN)
+        idle.run("COMMIT")
+        ran = run.end()
+    assert ran.code == 0, ran.err
+    assert "(2 revisions, " in ran.out
+    assert world.at() == "r003"
+
+
+def test_a_relative_target_is_given_up_where_another_run_was_between(world: World) -> None:
+    """What it counted from is gone: better nothing than a step that nobody asked for."""
+    world.history(r004=ALTER)
+    assert world.inv("db.upgrade", "--service", "billing", "--revision", "r002").code == 0
+    world.aim(MIGRATIONS_LOCK_TIMEOUT="2s")
+    with hold(world.dsn, "SELECT * FROM billing_r001") as idle:
+        run = world.start("db.upgrade", "--service", "billing", "--revision", "+2")
+        run.says(AGAIN)
+        back = world.inv("db.downgrade", "--service", "billing", "--yes", "--revision", "r001")
+        assert back.code == 0, back.err
+        idle.run("COMMIT")
+        said = failed(world, run.end(), 2)
+    assert "another run has moved it to r001" in said
+    assert world.at() == "r001"
+
+
+@pytest.fixture
+def at_commit(world: World) -> World:
+    """Make a table whose foreign key is looked at by COMMIT, which then waits for whoever holds the parent."""
+    query(world.dsn, "CREATE TABLE parents (id int PRIMARY KEY)")
+    query(world.dsn, "INSERT INTO parents VALUES (1)")
+    query(world.dsn, "CREATE TABLE child (parent int REFERENCES parents DEFERRABLE INITIALLY DEFERRED)")
+    query(world.dsn, "CREATE TABLE amount AS SELECT 5 AS value")
+    world.history(1)
+    assert world.inv().code == 0
+    world.aim(MIGRATIONS_LOCK_TIMEOUT="1s")
+    return world
+
+
+HOLD_THE_PARENT = "SELECT * FROM parents FOR UPDATE"
+INSERT = 'op.execute("INSERT INTO child VALUES (1)")'
+
+
+def test_a_revision_that_waits_at_its_commit_is_tried_again_and_counted_once(at_commit: World) -> None:
+    at_commit.history(2, r002=INSERT)
+    with hold(at_commit.dsn, HOLD_THE_PARENT) as idle:
+        run = at_commit.start()
+        run.says(AGAIN, 2)
+        idle.run("COMMIT")
+        ran = run.end()
+    assert ran.code == 0, ran.err
+    assert "(1 revision, " in ran.out
+    assert at_commit.at() == "r002"
+    assert query(at_commit.dsn, "SELECT count(*) FROM child")[0][0] == 1
+
+
+def test_an_autocommit_block_is_not_done_twice_where_the_commit_behind_it_waits(at_commit: World) -> None:
+    """Row 25: the version table is written already, and the revision is not over yet."""
+    body = f"""
+    with op.get_context().autocommit_block():
+        op.execute("UPDATE amount SET value = value * 100 + 1")
+    {INSERT}
+    """  # noqa: S608 - a constant of the test
+    at_commit.history(2, r002_alone=body)
+    with hold(at_commit.dsn, HOLD_THE_PARENT):
+        said = failed(at_commit, at_commit.inv(), 75)
+    assert AGAIN not in said
+    assert query(at_commit.dsn, "SELECT value FROM amount")[0][0] == 501
+    assert at_commit.at() == "r001"
+
+
+@pytest.mark.parametrize("end", ["COMMIT", "/* so far */ end", "-- so far\\nCOMMIT AND CHAIN"])
+def test_what_a_revision_has_committed_by_itself_is_not_done_twice(at_r001: World, end: str) -> None:
+    """Row 25: as people did before there were autocommit blocks."""
+    query(at_r001.dsn, "CREATE TABLE amount AS SELECT 5 AS value")
+    body = f"""
+    op.execute("UPDATE amount SET value = value * 100 + 1")
+    op.execute("{end}")
+    {ALTER}
+    """  # noqa: S608 - a constant of the test
+    at_r001.history(2, r002_alone=body)
+    at_r001.aim(MIGRATIONS_LOCK_TIMEOUT="200ms")
+    with hold(at_r001.dsn, "SELECT * FROM billing_r001"):
+        said = failed(at_r001, at_r001.inv(), 75)
+    assert AGAIN not in said
+    assert "What it had committed before is kept." in said
+    assert query(at_r001.dsn, "SELECT value FROM amount")[0][0] == 501
+    assert at_r001.at() == "r001"
+
+
+def test_a_savepoint_that_is_rolled_back_commits_nothing(at_r001: World) -> None:
+    body = f"""
+    op.execute("SAVEPOINT here")
+    op.execute("ROLLBACK TO SAVEPOINT here")
+    {ALTER}
+    """
+    at_r001.history(2, r002=body)
+    at_r001.aim(MIGRATIONS_LOCK_TIMEOUT="1s")
+    with hold(at_r001.dsn, "SELECT * FROM billing_r001") as idle:
+        run = at_r001.start()
+        run.says(AGAIN, 1)
+        idle.run("COMMIT")
+        assert run.end().code == 0
+    assert at_r001.at() == "r002"

@@ -91,7 +91,7 @@ def test_a_signal_during_a_concurrent_build_names_the_invalid_index(world: World
         ran = run.end()
         assert time.monotonic() - sent < PROMPT
         said = failed(world, ran, 143)
-    assert f"{world.dsn.target} is at r001. The revision that ran was in an autocommit block: " in said
+    assert f"{world.dsn.target} is at r001. What the revision that ran had committed before is kept." in said
     assert "INVALID indexes: ix." in said
     assert "rolled back" not in said
     assert world.valid("ix") is False
