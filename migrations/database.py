@@ -15,6 +15,14 @@ __all__ = ["connect", "create", "drop", "quoted", "within"]
 
 _MAINTENANCE = "postgres"
 
+_OPEN = """
+    SELECT EXISTS (
+        SELECT FROM pg_namespace, aclexplode(nspacl)
+        WHERE nspname = 'public' AND grantee = 0 AND privilege_type = 'CREATE'
+    )
+"""
+"""Whether everybody may create tables: so it is in a new database until PostgreSQL 14."""
+
 
 async def create(settings: Settings, admin: Dsn | None = None, *, set_password: bool = False) -> tuple[str, ...]:
     """Create a service's database, with its role where an administrator connects; what exists is left as it is.
@@ -37,7 +45,8 @@ async def create(settings: Settings, admin: Dsn | None = None, *, set_password: 
     try:
         if who.user != dsn.user:
             done += await _ensure_role(connection, dsn, set_password=set_password)
-        if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", dsn.database):
+        there = await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", dsn.database)
+        if not there:
             owner = f" OWNER {quoted(dsn.user)}" if who.user != dsn.user else ""
             await connection.execute(f"CREATE DATABASE {quoted(dsn.database)}{owner}")
             done.append(f"created database {dsn.database}")
@@ -46,7 +55,7 @@ async def create(settings: Settings, admin: Dsn | None = None, *, set_password: 
     finally:
         await connection.close()
     if who.user != dsn.user:
-        done += await _ensure_grants(settings, within(who, dsn.database))
+        done += await _ensure_grants(settings, within(who, dsn.database), new=not there)
     return tuple(done)
 
 
@@ -110,25 +119,27 @@ async def _ensure_role(connection: "asyncpg.Connection", dsn: Dsn, *, set_passwo
     return [] if there else [f"created role {dsn.user}"]
 
 
-async def _ensure_grants(settings: Settings, admin: Dsn) -> list[str]:
-    """Let the role, and nobody else, create tables: since PostgreSQL 15 that is no longer everybody's right."""
-    role = quoted(settings.dsn.user)
+async def _ensure_grants(settings: Settings, admin: Dsn, *, new: bool) -> list[str]:
+    """Let the role create tables, which since PostgreSQL 15 is no longer everybody's right.
+
+    In a *new* database it is taken from everybody else on older servers too. One that was there may be others' as well,
+    who rely on it: there `db.upgrade` and `db.doctor` say what they think of it.
+    """
+    role, done = quoted(settings.dsn.user), []
     connection = await connect(settings, admin)
     try:
-        if await connection.fetchval(
-            "SELECT has_schema_privilege($1, 'public', 'CREATE') AND NOT EXISTS (SELECT FROM pg_namespace, "
-            "aclexplode(nspacl) WHERE nspname = 'public' AND grantee = 0 AND privilege_type = 'CREATE')",
-            settings.dsn.user,
-        ):
-            return []
-        await connection.execute(f"GRANT CONNECT ON DATABASE {quoted(settings.dsn.database)} TO {role}")
-        await connection.execute(f"GRANT USAGE, CREATE ON SCHEMA public TO {role}")
-        await connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+        if new and await connection.fetchval(_OPEN):
+            await connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+            done.append("revoked CREATE on schema public from PUBLIC")
+        if not await connection.fetchval("SELECT has_schema_privilege($1, 'public', 'CREATE')", settings.dsn.user):
+            await connection.execute(f"GRANT CONNECT ON DATABASE {quoted(settings.dsn.database)} TO {role}")
+            await connection.execute(f"GRANT USAGE, CREATE ON SCHEMA public TO {role}")
+            done.append(f"granted CREATE on schema public to {settings.dsn.user}")
     except asyncpg.PostgresError as error:
         raise _refused(settings, admin, "grant CREATE on schema public", error) from error
     finally:
         await connection.close()
-    return [f"granted CREATE on schema public to {settings.dsn.user}"]
+    return done
 
 
 def _own(dsn: Dsn) -> Dsn:

@@ -79,7 +79,8 @@ def test_up_brings_everything_up_and_down_ends_it(machine: Monorepo, database: C
     untouched = {name: read(machine, name) for name in ("identity", "remote")}
 
     first = done(machine.inv("up"))
-    assert first.out.splitlines()[-1] == "Everything is up."
+    alone = " Left alone, not on this machine: remote."
+    assert first.out.splitlines()[-1] == "Everything is up." + alone
     cluster = running(machine.root)
     assert cluster.version == VERSIONS[-1]
     here = f"127.0.0.1:{cluster.port}"
@@ -97,7 +98,7 @@ def test_up_brings_everything_up_and_down_ends_it(machine: Monorepo, database: C
     files = {name: read(machine, name) for name in ("billing", "catalog", "identity", "remote")}
     started = query(load(billing, {}).dsn, "SELECT pg_postmaster_start_time()")
     second = done(machine.inv("up"))
-    assert second.out.splitlines()[-1] == "Nothing to do: everything was up, and every service at head."
+    assert second.out.splitlines()[-1] == "Nothing to do: everything was up, and every service at head." + alone
     assert [row[2] for name, row in rows(second).items() if name != "remote"] == ["at head"] * 3
     assert "Running upgrade" not in second.err
     assert {name: read(machine, name) for name in files} == files
@@ -113,7 +114,7 @@ def test_up_brings_everything_up_and_down_ends_it(machine: Monorepo, database: C
     assert "does not run. `inv pg.start` starts it." in stopped.err
 
     third = done(machine.inv("up"))
-    assert third.out.splitlines()[-1] == "Everything is up."
+    assert third.out.splitlines()[-1] == "Everything is up." + alone
     assert rows(third)["billing"][2] == "at head"
     assert query(load(billing, {}).dsn, "SELECT name FROM billing")[0][0] == "kept"
     assert {name: read(machine, name) for name in files} == files

@@ -149,6 +149,18 @@ def two_services_where_exactly_one_is_needed(_: World) -> Mistake:
     return Mistake(2, ("db.stamp takes one --service only", "billing"), words)
 
 
+@mistake
+def the_sql_of_two_services(world: World) -> Mistake:
+    world.monorepo.service("catalog", dsn=world.dsn)
+    return Mistake(2, ("--sql prints one service's SQL", "--service"), ("db.upgrade", "--sql"))
+
+
+@mistake
+def a_limit_for_sql_that_is_not_run(_: World) -> Mistake:
+    words = ("db.upgrade", "--service", "billing", "--sql", "--lock-timeout", "5s")
+    return Mistake(2, ("--lock-timeout doesn't go with --sql",), words)
+
+
 # Settings
 
 

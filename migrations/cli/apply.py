@@ -5,7 +5,7 @@ import sys
 from invoke.context import Context
 
 from migrations.cli import console
-from migrations.cli.limits import LIMITS, SQL, asked_limits, own_limits, said
+from migrations.cli.limits import LIMITS, SQL, asked_limits, own_limits, refuse_beside_sql, said
 from migrations.cli.task import SERVICE, exactly_one, run, task
 from migrations.errors import UsageError
 
@@ -42,6 +42,7 @@ def downgrade(
     if not revision:
         raise UsageError(f"db.downgrade needs --revision. `inv db.history --service {chosen}` lists them.")
     if sql:
+        refuse_beside_sql(**asked, yes=yes)
         console.result(run(commands.sql(chosen, revision, down=True)).rstrip())
         return
     target = settings.load(chosen).target

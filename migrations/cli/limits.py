@@ -4,13 +4,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from migrations.cli.task import duration
+from migrations.errors import UsageError
 
 if TYPE_CHECKING:
     from migrations.discovery import Service
     from migrations.outcome import Outcome
     from migrations.settings import Limits
 
-__all__ = ["LIMITS", "SQL", "asked_limits", "own_limits", "said"]
+__all__ = ["LIMITS", "SQL", "asked_limits", "own_limits", "refuse_beside_sql", "said"]
 
 SQL = "Print the SQL instead of running it; no database is connected to."
 LIMITS = {
@@ -28,6 +29,20 @@ def asked_limits(lock_wait: str, lock_timeout: str, statement_timeout: str) -> d
         for name, text in asked.items()
         if text
     }
+
+
+def refuse_beside_sql(**options: object) -> None:
+    """Refuse options that have to do with running something, where nothing is run.
+
+    Raises:
+        UsageError: one of them is given; the message names it.
+
+    """
+    for name, value in options.items():
+        if value:
+            raise UsageError(
+                f"--{name.replace('_', '-')} doesn't go with --sql, which runs nothing. Leave one of them out."
+            )
 
 
 def own_limits(service: "Service", asked: dict[str, float]) -> "Limits":

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["down", "up"]
 
+_ELSEWHERE = "left alone: not on this machine"
+
 
 @task()
 def up(_: Context) -> None:
@@ -53,7 +55,9 @@ def up(_: Context) -> None:
         console.note(str(failure))
     if errors:
         raise Exit(f"{len(errors)} of {len(services)} services failed.", code=gravest(errors))
-    console.result("Everything is up." if done else "Nothing to do: everything was up, and every service at head.")
+    said = "Everything is up." if done else "Nothing to do: everything was up, and every service at head."
+    elsewhere = [row[0] for row in rows if _ELSEWHERE in row]
+    console.result(f"{said} Left alone, not on this machine: {', '.join(elsewhere)}." if elsewhere else said)
 
 
 def _raise_one(loaded: "Settings | MigrationError", done: list[str], progress: Callable[[str], None]) -> list[str]:
@@ -63,7 +67,7 @@ def _raise_one(loaded: "Settings | MigrationError", done: list[str], progress: C
     if isinstance(loaded, MigrationError):
         raise loaded
     if not loaded.dsn.is_local:
-        return [loaded.target, "-", "left alone: not on this machine"]
+        return [loaded.target, "-", _ELSEWHERE]
     admin = local.admin_for(loaded.dsn)
     if admin:
         done += run(database.create(loaded, admin, set_password=local.made_here(loaded.service)))

@@ -10,7 +10,7 @@ from invoke.exceptions import Exit
 from migrations.cli import console
 from migrations.cli.affected import BASE, narrowed
 from migrations.cli.board import Board
-from migrations.cli.limits import LIMITS, SQL, asked_limits, own_limits, said
+from migrations.cli.limits import LIMITS, SQL, asked_limits, own_limits, refuse_beside_sql, said
 from migrations.cli.task import SERVICES, StoppedError, number, run, selected, signals, task
 from migrations.discovery import find
 from migrations.errors import MigrationError, UsageError, gravest
@@ -70,6 +70,7 @@ def upgrade(
 
         guard.classes(allow)
     if sql:
+        refuse_beside_sql(**asked, allow=allow, jobs=jobs, fail_fast=fail_fast, canary=canary)
         _print_sql(services, revision)
         return
     if revision != "head" and len(services) > 1:
@@ -112,8 +113,10 @@ def _canary(name: str, services: Sequence["Service"]) -> "Service | None":
 def _print_sql(services: Sequence["Service"], revision: str) -> None:
     from migrations import commands
 
-    for chosen in services:
-        console.result(run(commands.sql(chosen, revision)).rstrip())
+    if len(services) > 1:
+        # in one stream, psql would run all of it in one database
+        raise UsageError(f"--sql prints one service's SQL, and these are {len(services)}. Name one with --service.")
+    console.result(run(commands.sql(services[0], revision)).rstrip())
 
 
 def _upgrade_one(service: "Service", revision: str, asked: dict[str, float], allow: list[str]) -> "Outcome":

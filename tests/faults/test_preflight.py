@@ -1,5 +1,6 @@
 """Nothing is run over what would fail half-way, or is a trap: each refusal names what, and the SQL that mends it."""
 
+import os
 import re
 import tempfile
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import migrations
+from migrations.database import create
 from migrations.discovery import Service
 from migrations.dsn import Dsn
 from migrations.errors import AccessDeniedError, ConfigurationError, MigrationError
@@ -17,6 +19,7 @@ from migrations.postgres import VERSIONS, Cluster, Server, provide
 from migrations.postgres.account import reachable_folder
 from migrations.postgres.cluster import SUPERUSER
 from migrations.postgres.ports import free_port
+from migrations.settings import load
 from tests.catalog import catalog
 from tests.conftest import query, run_script, wait
 from tests.monorepo import Monorepo, dsn_text
@@ -260,3 +263,24 @@ def test_a_trap_is_one_line_at_the_command_line(dsn, monorepo):
     assert ran.code == 78
     assert "DROP RULE trap" in ran.err.splitlines()[-1]
     assert "Traceback" not in ran.text
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["new", "there"])
+def test_only_a_new_database_is_closed_to_others_by_its_making(monorepo, server, there):
+    """One that was there may have other users, whose tables are made with the right that PUBLIC has."""
+    name = f"closed_{os.getpid()}"
+    inside = replace(server.admin, database=name)
+    service = monorepo.service("billing", dsn=Dsn(name, name, server.admin.hosts, "x"))
+    by_public = "SELECT has_schema_privilege('pg_monitor', 'public', 'CREATE')"
+    try:
+        if there:
+            query(server.admin, f'CREATE DATABASE "{name}"')
+            query(inside, "GRANT CREATE ON SCHEMA public TO PUBLIC")
+        done = wait(create(load(service), server.admin))
+        assert query(inside, by_public)[0][0] is there
+        assert any("PUBLIC" in line for line in done) is (not there and int(server.version) < 15)
+        assert query(inside, "SELECT has_schema_privilege($1, 'public', 'CREATE')", name)[0][0]
+        assert wait(create(load(service), server.admin)) == ()
+    finally:
+        query(server.admin, f'DROP DATABASE IF EXISTS "{name}"')
+        query(server.admin, f'DROP ROLE IF EXISTS "{name}"')
