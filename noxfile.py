@@ -148,9 +148,13 @@ def pins(session: nox.Session) -> None:
     """Write the newest versions of all dependencies into pyproject.toml."""
     path = Path("pyproject.toml")
     block = re.compile(r"(?<=^constraint-dependencies = \[\n).*?(?=^\]$)", re.DOTALL | re.MULTILINE)
-    path.write_text(block.sub("", path.read_text(encoding="utf-8")), encoding="utf-8")
-    session.run("uv", "lock", "--upgrade", "--quiet", external=True)
-    options = ("--quiet", "--frozen", "--no-hashes", "--no-header", "--no-annotate", "--all-groups")
-    exported = session.run("uv", "export", *options, external=True, silent=True) or ""
-    lines = "".join(f'    "{line}",\n' for line in exported.splitlines() if "==" in line)
-    path.write_text(block.sub(lambda _: lines, path.read_text(encoding="utf-8")), encoding="utf-8")
+    before = path.read_text(encoding="utf-8")
+    lines = block.findall(before)[0]  # what stays if anything fails
+    path.write_text(block.sub("", before), encoding="utf-8")
+    try:
+        session.run("uv", "lock", "--upgrade", "--quiet", external=True)
+        options = ("--quiet", "--frozen", "--no-hashes", "--no-header", "--no-annotate", "--all-groups")
+        exported = session.run("uv", "export", *options, external=True, silent=True) or ""
+        lines = "".join(f'    "{line}",\n' for line in exported.splitlines() if "==" in line)
+    finally:
+        path.write_text(block.sub(lambda _: lines, before), encoding="utf-8")

@@ -2,7 +2,7 @@
 
 Locks, timeouts and ``search_path`` belong to a session of the server. A pooler in session mode passes one on; in
 transaction mode each transaction may meet another one, so that a lock "held" protects nothing and stays behind when
-we have left (facts F17). No setting of a pooler can be read by its clients, so its mode is found by experiment, and
+we have left. No setting of a pooler can be read by its clients, so its mode is found by experiment, and
 whatever is not proved counts as transaction mode.
 """
 

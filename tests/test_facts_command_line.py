@@ -20,7 +20,7 @@ def arguments() -> Iterator[tuple[str, Argument]]:
             yield f"{context.name} --{argument.name}", argument
 
 
-# F27
+# Short flags
 
 
 def test_no_option_has_a_short_flag_but_m() -> None:
@@ -38,7 +38,7 @@ def test_no_option_is_taken_by_its_place() -> None:
     assert [name for name, argument in arguments() if argument.positional] == []
 
 
-# F28
+# The time to list the tasks
 
 
 @pytest.mark.parametrize("words", [["--list"], ["--help", "db.upgrade"]], ids=["list", "help"])

@@ -67,7 +67,7 @@ def without_password(dsn: Dsn) -> str:
     return dsn_text(Dsn(dsn.user, dsn.database, dsn.hosts)).replace(":@", "@", 1)
 
 
-# F1
+# One .env leaks into the next
 
 
 def test_two_services_in_one_process_land_each_in_its_own_database(
@@ -127,7 +127,7 @@ def test_a_bare_dsn_in_the_environment_is_not_aimed_at_several_services(
     assert [tables(dsn) for dsn in (stale, *dsns)] == [set(), set(), set()]
 
 
-# F2
+# A percent sign in a password
 
 
 @pytest.mark.parametrize("way", ["DSN", "PASSWORD", "PASSWORD_FILE"])
@@ -211,7 +211,7 @@ def test_a_server_accepts_every_password_as_it_was_parsed(
         wait(connect(""))
 
 
-# F3
+# Logging of the application
 
 
 def test_an_upgrade_leaves_the_logging_of_the_application_alone(
@@ -231,7 +231,7 @@ def test_an_upgrade_leaves_the_logging_of_the_application_alone(
     assert (root.level, list(root.handlers), [(logging.getLogger(name).level, name) for name in names]) == before
 
 
-# F4
+# alembic.ini
 
 
 def test_no_alembic_ini_is_needed_and_one_that_lies_about_is_ignored(
@@ -258,7 +258,7 @@ def test_no_alembic_ini_is_needed_and_one_that_lies_about_is_ignored(
     assert tables(elsewhere) == set()
 
 
-# F5
+# greenlet
 
 
 def test_greenlet_is_asked_for_by_the_extra_of_sqlalchemy() -> None:
@@ -270,7 +270,7 @@ def test_greenlet_is_asked_for_by_the_extra_of_sqlalchemy() -> None:
     assert "asyncio" in {extra.strip() for extra in extras[1].split(",")}
 
 
-# F6
+# A dollar sign in a .env
 
 
 @pytest.mark.parametrize("written", ["{0}", "'{0}'", '"{0}"'])

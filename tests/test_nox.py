@@ -54,7 +54,7 @@ def test_nox_alone_runs_lint_types_tests_the_matrix_and_the_faults():
 
 @pytest.mark.parametrize("name", ["migrations", "faults"])
 def test_a_version_that_cannot_be_provided_is_skipped_on_a_laptop_and_an_error_in_ci(tmp_path, name):
-    """F29: nox exits 0 where sessions were skipped, so a gate has to make an error of it."""
+    """nox exits 0 where sessions were skipped, so a gate has to make an error of it."""
     repo = tmp_path / "repo"
     ignore = shutil.ignore_patterns(".*", "__pycache__")
     shutil.copytree(ROOT, repo, ignore=ignore)

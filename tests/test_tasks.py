@@ -21,7 +21,7 @@ from tests.conftest import query, tables, wait
 from tests.monorepo import Monorepo, Ran, dsn_text
 
 LOG_LINE = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - [\w.]+ - [A-Z]+ - .+$")
-"""Time, logger, level and message, in the order of the tutorial's step T7."""
+"""Time, logger, level and message, in this order."""
 
 
 @pytest.fixture

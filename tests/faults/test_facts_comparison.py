@@ -80,7 +80,7 @@ def enum_types(dsn: Dsn) -> list[str]:
     return [row[0] for row in query(dsn, "SELECT typname FROM pg_type WHERE typtype = 'e' ORDER BY 1")]
 
 
-# F18
+# A sibling's tables
 
 
 def test_a_siblings_table_is_never_dropped(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
@@ -113,7 +113,7 @@ def test_a_sibling_that_cannot_be_imported_stops_the_comparison(
     assert not billing.versions.exists() or not list(billing.versions.glob("*.py"))
 
 
-# F19
+# One's own removed model
 
 
 def test_ones_own_removed_model_is_dropped(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
@@ -136,7 +136,7 @@ def test_ones_own_removed_model_is_dropped(monorepo: Monorepo, database: Callabl
     assert tables(dsn) == {"billing", "orders", "alembic_version_billing", "alembic_version_orders"}
 
 
-# F20
+# A sibling's enum types
 
 
 def test_a_siblings_enum_type_is_never_dropped_and_ones_own_is_created_once(
@@ -157,7 +157,7 @@ def test_a_siblings_enum_type_is_never_dropped_and_ones_own_is_created_once(
         assert wait(migrations.check(service)).differences == ()
 
 
-# F21
+# What a comparison has to see
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_check_sees_what_was_changed_behind_its_back(
     assert seen in found[0]
 
 
-# F22
+# A CHECK inside a column
 
 
 def test_a_check_inside_a_column_is_created_with_its_table(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
@@ -222,7 +222,7 @@ def test_a_check_inside_a_column_keeps_what_else_was_said_of_it(monorepo: Monore
     assert found[0].dialect_options["postgresql"]["not_valid"] is True
 
 
-# F23
+# Enum types and the way down
 
 
 def test_an_enum_survives_up_and_down_and_up_again(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
@@ -257,7 +257,8 @@ def test_a_removed_enum_leaves_no_type_and_comes_back(monorepo: Monorepo, databa
     wait(migrations.upgrade(service))
 
 
-# F24
+# Copies of tables
+
 
 RICH = """
 from enum import Enum

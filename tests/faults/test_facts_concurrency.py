@@ -57,7 +57,7 @@ def upgraded_at_once(monorepo: Monorepo, dsn: Dsn, count: int) -> list[Ran]:
     return answered
 
 
-# F13
+# Several upgrades at once
 
 
 def test_eight_upgrades_at_once_on_an_empty_database_all_succeed(
@@ -79,7 +79,7 @@ def test_eight_upgrades_at_once_on_an_empty_database_all_succeed(
     assert tables(dsn) == {"billing", "second", "third", "alembic_version_billing"}
 
 
-# F14
+# A waiter's snapshot
 
 
 def test_two_upgrades_at_once_with_a_concurrent_index_both_succeed(
@@ -105,7 +105,7 @@ def test_two_upgrades_at_once_with_a_concurrent_index_both_succeed(
     assert query(dsn, "SELECT version_num FROM alembic_version_billing")[0][0] == "r002"
 
 
-# F15
+# lock_timeout and the migration lock
 
 
 def test_the_lock_timeout_of_tables_does_not_cut_the_wait_for_the_migration_lock(
@@ -156,7 +156,7 @@ def test_a_lock_wait_of_0_fails_at_once_and_names_the_holder(monorepo: Monorepo,
     assert tables(dsn) == set()
 
 
-# F16
+# The class of an error tells nothing
 
 
 def test_a_lock_timeout_on_a_table_is_told_apart_from_a_failed_migration(
@@ -205,7 +205,7 @@ def test_a_statement_timeout_is_a_failed_migration_with_its_sqlstate(
     assert "before" not in tables(dsn)
 
 
-# F17
+# A pooler in transaction mode
 
 
 @pytest.mark.parametrize("lenient", [True, False], ids=["swallows_parameters", "refuses_parameters"])

@@ -42,7 +42,7 @@ def expected_tables(name: str, count: int = 5) -> set[str]:
     return {name, f"alembic_version_{name}", *(f"{name}_{number}" for number in range(2, count + 1))}
 
 
-# F7
+# Two upgrades in one process
 
 
 def test_two_services_upgraded_by_one_gather_land_each_in_its_own_database(
@@ -117,7 +117,7 @@ def test_histories_read_by_threads_leave_the_warning_filters_of_the_process_alon
         assert list(warnings.filters) == before
 
 
-# F8
+# A running event loop
 
 
 APPLICATION = """
@@ -208,7 +208,7 @@ def test_an_engine_of_the_callers_stays_usable_and_as_it_was(
     assert tables(dsn) == {"billing", "alembic_version_billing"}
 
 
-# F9
+# A statement before Alembic is configured
 
 
 def test_what_a_revision_did_is_committed_although_statements_ran_before_alembic(
@@ -262,7 +262,7 @@ def test_a_connection_with_an_open_transaction_is_refused_before_anything_is_run
     assert tables(dsn) == set()
 
 
-# F10
+# Options of online and offline mode
 
 
 SCHEMA_MODELS = """
@@ -370,7 +370,7 @@ def test_the_printed_sql_makes_the_same_database_as_an_upgrade(
         assert [row[0] for row in query(dsn, f"SELECT code FROM {prefix}extra ORDER BY id")] == ["it's 5%", ":name"]  # noqa: S608
 
 
-# F11
+# Two heads
 
 
 def test_two_heads_are_refused_before_connecting_and_can_still_be_read(monorepo: Monorepo) -> None:
@@ -394,7 +394,7 @@ def test_two_heads_are_refused_before_connecting_and_can_still_be_read(monorepo:
     assert len(wait(migrations.history(service)).revisions) == 3
 
 
-# F12
+# A long revision id
 
 
 def test_an_id_that_the_version_table_cannot_hold_is_refused_before_connecting(monorepo: Monorepo) -> None:

@@ -13,7 +13,7 @@ from migrations.postgres import Server
 from tests.conftest import query, tables, wait
 from tests.monorepo import Monorepo
 
-# F25
+# Two statements in one
 
 
 def test_two_statements_in_one_execute_are_told_in_one_line(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
@@ -39,7 +39,8 @@ def test_two_statements_in_one_execute_are_told_in_one_line(monorepo: Monorepo, 
     assert tables(dsn) == {"billing", "alembic_version_billing"}
 
 
-# F26
+# Syntax of newer versions
+
 
 NEWER = {
     "unique_nulls_not_distinct": (15, 'op.execute("ALTER TABLE billing ADD UNIQUE NULLS NOT DISTINCT (name)")'),
