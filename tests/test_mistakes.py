@@ -1,6 +1,7 @@
 """What bad input gets: one line that names thing, place and next step, an exit code, and a database as it was."""
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -629,6 +630,15 @@ def test_reading_commands_meet_a_services_mistake_as_the_upgrade_does(world: Wor
         with pytest.raises(ConfigurationError) as caught:
             wait(command(service))
         assert made.says[0] in str(caught.value)
+
+
+def test_one_services_mistake_does_not_stop_the_list_of_the_others(world: World) -> None:
+    world.monorepo.service("catalog", dsn=world.dsn)
+    (world.monorepo.root / "migrations/versions/billing/a3.py").write_text("revision = 'a3", encoding="utf-8")
+    ran = world.monorepo.inv("db.services", "--json")
+    assert ran.code == 2
+    assert "migrations/versions/billing/a3.py:1: unterminated string literal" in ran.err
+    assert [one["service"] for one in json.loads(ran.out)] == ["catalog"]
 
 
 def test_one_services_mistake_does_not_stop_the_others(world: World, database: Callable[..., Dsn]) -> None:

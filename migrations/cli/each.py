@@ -10,7 +10,7 @@ from migrations.cli.task import SIGNALS, run
 from migrations.discovery import Service
 from migrations.errors import MigrationError, gravest
 
-__all__ = ["each", "fail"]
+__all__ = ["each", "fail", "told"]
 
 
 def each(
@@ -23,11 +23,16 @@ def each(
         try:
             found[service.name] = run(work(service))
         except MigrationError as error:
-            if error.exit_code > SIGNALS:
-                raise
-            console.note(str(error))
-            errors.append(error)
+            errors.append(told(error))
     return found, errors
+
+
+def told(error: MigrationError) -> MigrationError:
+    """Tell an error of one service at once, so that the others can go on; a signal ends everything."""
+    if error.exit_code > SIGNALS:
+        raise error
+    console.note(str(error))
+    return error
 
 
 def fail(errors: list[MigrationError], count: int) -> None:

@@ -162,12 +162,14 @@ def env(_: Context, service: list[str], json: bool = False) -> None:
 @task(iterable=["service"], help={"service": SERVICES, "json": _JSON})
 def services(_: Context, service: list[str], json: bool = False) -> None:
     """List the services on disk; nothing is connected to."""
-    from migrations import settings
-    from migrations.revisions import read
+    from migrations import commands, settings
 
     chosen = selected(service)
+    histories, errors = each(chosen, commands.history)
     rows = []
     for one, loaded in zip(chosen, settings.load_many(chosen), strict=True):
+        if one.name not in histories:
+            continue
         target = None if isinstance(loaded, MigrationError) else loaded.target
         table = one.version_table if isinstance(loaded, MigrationError) else loaded.version_table
         rows.append(
@@ -176,7 +178,7 @@ def services(_: Context, service: list[str], json: bool = False) -> None:
                 "target": target,
                 "version_table": table,
                 "models": one.models,
-                "revisions": len(read(one).revisions),
+                "revisions": len(histories[one.name].revisions),
             }
         )
     if json:
@@ -184,6 +186,7 @@ def services(_: Context, service: list[str], json: bool = False) -> None:
     else:
         cells = [["no DSN" if value is None else str(value) for value in row.values()] for row in rows]
         console.table(["service", "target", "version table", "models", "revisions"], cells)
+    fail(errors, len(chosen))
 
 
 def _line(revision: "Header | Revision") -> str:

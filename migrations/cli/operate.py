@@ -6,7 +6,8 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 
 from migrations.cli import console
-from migrations.cli.task import SERVICE, SERVICES, SIGNALS, duration, exactly_one, run, selected, task
+from migrations.cli.each import each, fail, told
+from migrations.cli.task import SERVICE, SERVICES, duration, exactly_one, run, selected, task
 from migrations.errors import MigrationError, gravest
 
 __all__ = ["doctor", "locks", "log", "wait"]
@@ -21,12 +22,7 @@ def log(_: Context, service: list[str], json: bool = False) -> None:
 
     chosen = selected(service)
     settings.load_many(chosen)
-    found, errors = {}, []
-    for one in chosen:
-        try:
-            found[one.name] = run(logbook.log(one))
-        except MigrationError as error:
-            errors.append(_told(error))
+    found, errors = each(chosen, logbook.log)
     if json:
         console.result_json(
             {
@@ -48,7 +44,7 @@ def log(_: Context, service: list[str], json: bool = False) -> None:
             console.table(["service", "started", "direction", "from", "to", "took", "by", "commit", "version"], rows)
         for name in [name for name, entries in found.items() if not entries]:
             console.result(f"{name}: nothing was run yet")
-    _fail(errors, len(chosen))
+    fail(errors, len(chosen))
 
 
 @task(
@@ -123,13 +119,13 @@ def locks(_: Context, service: list[str], json: bool = False) -> None:
         if isinstance(loaded, settings.Settings):
             targets.setdefault(loaded.dsn.identity, []).append(loaded)
         else:
-            errors.append(_told(loaded))
+            errors.append(told(loaded))
     answers = []
     for sharing in targets.values():
         try:
             found = run(look(sharing[0].service))
         except MigrationError as error:
-            errors.append(_told(error))
+            errors.append(told(error))
             continue
         names = ", ".join(one.service.name for one in sharing)
         held = any(runner.holds for runner in found)
@@ -143,17 +139,4 @@ def locks(_: Context, service: list[str], json: bool = False) -> None:
                 console.result(f"{names}: {verb}: {runner}")
     if json:
         console.result_json(answers)
-    _fail(errors, len(chosen))
-
-
-def _told(error: MigrationError) -> MigrationError:
-    """Tell an error of one service at once, and go on; a signal ends everything."""
-    if error.exit_code > SIGNALS:
-        raise error
-    console.note(str(error))
-    return error
-
-
-def _fail(errors: list[MigrationError], count: int) -> None:
-    if errors:
-        raise Exit("" if count == 1 else f"{len(errors)} of {count} services need a look.", code=gravest(errors))
+    fail(errors, len(chosen))

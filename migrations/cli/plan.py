@@ -7,8 +7,9 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 
 from migrations.cli import console
-from migrations.cli.task import SERVICES, SIGNALS, run, selected, task
-from migrations.errors import DifferenceError, MigrationError, UsageError, gravest
+from migrations.cli.each import each, fail
+from migrations.cli.task import SERVICES, selected, task
+from migrations.errors import DifferenceError, UsageError
 
 if TYPE_CHECKING:
     from migrations.planning import Plan
@@ -42,26 +43,16 @@ def plan(
     if revision != "head" and len(chosen) > 1:
         raise UsageError(f"--revision {revision} is of one service's history. Name that one with --service.")
     settings.load_many(chosen)
-    found: list[Plan] = []
-    errors: list[MigrationError] = []
-    for one in chosen:
-        try:
-            found.append(run(planning.plan(one, revision)))
-        except MigrationError as error:
-            if len(chosen) == 1 or error.exit_code > SIGNALS:
-                raise
-            console.note(str(error))
-            errors.append(error)
+    found, errors = each(chosen, lambda one: planning.plan(one, revision))
+    plans: list[Plan] = list(found.values())
     if json:
-        console.result_json([asdict(one) for one in found])
+        console.result_json([asdict(one) for one in plans])
     else:
-        for planned in found:
+        for planned in plans:
             _show(planned, sql=sql)
-    failed = f"{len(errors)} of {len(chosen)} services failed." if errors else ""
-    if exit_code and any(planned.revisions for planned in found):
-        errors.append(DifferenceError("Something is pending."))
-    if errors:
-        raise Exit(failed, code=gravest(errors))
+    fail(errors, len(chosen))
+    if exit_code and any(planned.revisions for planned in plans):
+        raise Exit("", code=DifferenceError.exit_code)
 
 
 def _show(plan: "Plan", *, sql: bool) -> None:
