@@ -88,7 +88,8 @@ ORDER = [
         "mending.privileges",
     ),
     *("mending.wholes", "mending", "comparison", "scratch", "playground", "replay", "drifting", ""),
-    *("cli", "cli.console", "cli.annotations", "cli.board", "cli.task", "cli.each", "cli.limits", "cli.affected"),
+    *("cli", "cli.streams", "cli.console", "cli.annotations", "cli.board", "cli.task", "cli.each"),
+    *("cli.limits", "cli.affected"),
     *(
         "cli.upgrade",
         "cli.apply",

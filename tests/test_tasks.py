@@ -577,13 +577,3 @@ def test_the_versions_of_the_matrix_are_listed_with_their_source(monorepo: Monor
     rows = [line.split(None, 2) for line in ran.out.splitlines()]
     assert tuple(row[0] for row in rows if row and row[0].isdecimal()) == VERSIONS
     assert {row[1] for row in rows if row and row[0].isdecimal()} <= {"ready", "download", "missing"}
-
-
-def test_a_reader_that_has_read_enough_is_no_error(world: tuple[Monorepo, Dsn]) -> None:
-    monorepo, _ = world
-    process = monorepo.spawn("db.history", "--service", "billing")
-    assert process.stdout
-    process.stdout.close()
-    _, err = process.communicate(timeout=60)
-    assert "Traceback" not in err
-    assert "BrokenPipe" not in err

@@ -11,6 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from invoke.exceptions import Exit
@@ -18,7 +19,8 @@ from invoke.tasks import Task
 from invoke.tasks import task as invoke_task
 
 from migrations.cli import console
-from migrations.discovery import Service, find, select
+from migrations.cli.streams import make_lasting
+from migrations.discovery import ROOT, Service, find, select
 from migrations.duration import seconds
 from migrations.errors import ConfigurationError, MigrationError, UsageError
 
@@ -68,6 +70,7 @@ def task(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
     def declare(body: Callable[..., None]) -> Task[Any]:
         @functools.wraps(body)
         def safe(*arguments: Any, **keywords: Any) -> None:
+            make_lasting()
             # imports make objects that live to the end: to look through them again and again takes a fifth of a second
             gc.set_threshold(_OBJECTS)
             # and at the end it would look once more; the system takes all of it back, and at once
@@ -83,9 +86,14 @@ def task(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
                 raise Exit(str(error), code=error.exit_code) from None
             except KeyboardInterrupt:
                 raise Exit(str(StoppedError(signal.SIGINT)), code=SIGNALS + signal.SIGINT) from None
-            except BrokenPipeError:
-                # `| head` has read enough; what is left in the buffer must not fail once more at the end
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            except OSError as error:
+                if not isinstance(error.filename, str):
+                    raise  # of no file: nobody has seen it coming, so its traceback is wanted
+                if debug:
+                    traceback.print_exception(error)
+                path = Path(error.filename)
+                place = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+                raise Exit(f"{place}: {error.strerror}.", code=ConfigurationError.exit_code) from None
 
         declared: Task[Any] = invoke_task(auto_shortflags=False, positional=[], **options)(safe)
         return declared
