@@ -88,7 +88,7 @@ ORDER = [
         "mending.privileges",
     ),
     *("mending.wholes", "mending", "comparison", "scratch", "playground", "replay", "drifting", ""),
-    *("cli", "cli.streams", "cli.console", "cli.annotations", "cli.board", "cli.task", "cli.each"),
+    *("cli", "cli.streams", "cli.words", "cli.console", "cli.annotations", "cli.board", "cli.task", "cli.each"),
     *("cli.limits", "cli.affected"),
     *(
         "cli.upgrade",

@@ -464,6 +464,51 @@ def a_revision_for_all_services(world: World) -> Mistake:
     return Mistake(2, ("--revision a2", "one service's history", "--service"), ("db.upgrade", "--revision", "a2"))
 
 
+# Words that would be passed over
+
+
+def also(before: World, *words: str) -> tuple[str, ...]:
+    """Return the words of an upgrade of all services, where there is a second one."""
+    before.monorepo.service("catalog", dsn=before.dsn)
+    return ("db.upgrade", *words)
+
+
+@mistake
+def a_service_option_without_a_name(world: World) -> Mistake:
+    return Mistake(2, ("--service needs a name", "Is a variable empty?"), also(world, "--service"))
+
+
+@mistake
+def a_service_option_before_another_option(world: World) -> Mistake:
+    return Mistake(2, ("--service needs a name",), also(world, "--service", "--fail-fast"))
+
+
+@mistake
+def a_second_service_option_without_a_name(world: World) -> Mistake:
+    return Mistake(2, ("--service needs a name",), also(world, "--service", "billing", "--service"))
+
+
+@mistake
+def an_allow_option_without_a_name(_: World) -> Mistake:
+    return Mistake(2, ("--allow needs a name",), ("db.upgrade", "--service", "billing", "--allow"))
+
+
+@mistake
+def a_dry_run(_: World) -> Mistake:
+    return Mistake(2, ("--dry", "inv db.plan", "--sql"), ("--dry", "db.drop", "--service", "billing", "--yes"))
+
+
+@mistake
+def a_dry_run_that_is_asked_for_behind_the_task(_: World) -> Mistake:
+    return Mistake(2, ("--dry", "inv db.plan"), ("db.upgrade", "--service", "billing", "--dry"))
+
+
+@mistake
+def words_behind_two_dashes(_: World) -> Mistake:
+    words = ("db.upgrade", "--service", "billing", "--", "--sql")
+    return Mistake(2, ("behind `--`: --sql", "Options stand before it"), words)
+
+
 @pytest.mark.parametrize("make", MISTAKES, ids=lambda make: make.__name__)
 def test_a_mistake_gets_one_line_and_its_exit_code_and_changes_nothing(world: World, make: Make) -> None:
     made = make(world)
@@ -639,6 +684,20 @@ def test_one_services_mistake_does_not_stop_the_list_of_the_others(world: World)
     assert ran.code == 2
     assert "migrations/versions/billing/a3.py:1: unterminated string literal" in ran.err
     assert [one["service"] for one in json.loads(ran.out)] == ["catalog"]
+
+
+def test_a_service_is_named_in_either_way(world: World) -> None:
+    also(world)
+    for words in (("--service=billing",), ("--service", "billing"), ("--fail-fast", "--service=billing")):
+        ran = world.monorepo.inv("db.upgrade", *words)
+        assert ran.code == 0, ran.text
+        assert ran.out.startswith("billing: ")
+        assert "catalog" not in ran.text
+
+
+def test_a_message_may_look_like_an_option(world: World) -> None:
+    ran = world.monorepo.inv("db.revision", "--service", "billing", "--empty", "-m", "--allow")
+    assert ran.code == 0, ran.text
 
 
 def test_one_services_mistake_does_not_stop_the_others(world: World, database: Callable[..., Dsn]) -> None:

@@ -71,7 +71,7 @@ def stamp(_: Context, service: list[str], revision: str = "", purge: bool = Fals
     console.result(said(run(commands.stamp(chosen, revision, purge=purge))))
 
 
-@task(iterable=["service"], help={"service": SERVICE})
+@task(remainder=True, iterable=["service"], help={"service": SERVICE})
 def alembic(context: Context, service: list[str]) -> None:
     """Run any Alembic command: db.alembic --service S -- current."""
     from migrations.passthrough import passthrough

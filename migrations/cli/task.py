@@ -14,12 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import Task
 from invoke.tasks import task as invoke_task
 
 from migrations.cli import console
 from migrations.cli.streams import make_lasting
+from migrations.cli.words import refuse_unheeded
 from migrations.discovery import ROOT, Service, find, select
 from migrations.duration import seconds
 from migrations.errors import ConfigurationError, MigrationError, UsageError
@@ -61,15 +63,15 @@ class StoppedError(MigrationError):
         self.exit_code = SIGNALS + number  # the shell's convention
 
 
-def task(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
-    """Declare a task whose options are long ones, and whose errors are one line each.
+def task(*, remainder: bool = False, **options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
+    """Declare a task whose options are long ones, and whose errors are one line each; *remainder* as for its words.
 
     Invoke would give ``--sql`` the flag ``-q``, and move such flags about when a parameter is added.
     """
 
     def declare(body: Callable[..., None]) -> Task[Any]:
         @functools.wraps(body)
-        def safe(*arguments: Any, **keywords: Any) -> None:
+        def safe(context: Context, **keywords: Any) -> None:
             make_lasting()
             # imports make objects that live to the end: to look through them again and again takes a fifth of a second
             gc.set_threshold(_OBJECTS)
@@ -78,7 +80,8 @@ def task(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
             debug = logging.getLogger().level == logging.DEBUG  # Invoke's own --debug has set it
             console.configure_logging(debug=debug)
             try:
-                body(*arguments, **keywords)
+                refuse_unheeded(context, options.get("iterable", ()), remainder=remainder)
+                body(context, **keywords)
                 sys.stdout.flush()
             except MigrationError as error:
                 if debug:
