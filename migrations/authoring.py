@@ -1,5 +1,6 @@
 """Writing revisions: compare the models with a database, write a file, merge two heads."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from migrations.access import access
 from migrations.changes import Change
 from migrations.discovery import Service
 from migrations.edited import edits
-from migrations.errors import DifferenceError, UsageError
+from migrations.errors import ConfigurationError, DifferenceError, UsageError
 from migrations.locks import gate
 from migrations.ownership import Ownership
 from migrations.revisions import Revision, config, read
@@ -91,6 +92,7 @@ async def revision(
     Raises:
         DifferenceError: the database is behind head: what is pending would be written a second time.
         UsageError: the message is empty, or the history has two heads.
+        ConfigurationError: its folder can't be written.
 
     """
     history = read(service)
@@ -111,13 +113,13 @@ async def revision(
             written.append(script)
 
     if empty:
-        history.service.versions.mkdir(parents=True, exist_ok=True)
+        _make_folder(history.service)
         async with gate():
             write(config(history.service))
     else:
         async with connect(history, access(history.service, engine)) as session, gate():
             await _refuse_behind(session)
-            history.service.versions.mkdir(parents=True, exist_ok=True)
+            _make_folder(history.service)
             await session.run(write, ownership=await survey(session))
     if not written:
         return None
@@ -154,6 +156,16 @@ def _drop_if_nothing_changed(context: MigrationContext, _: Any, directives: list
             raise UsageError(f"{context.opts['service']}: {op.refusal}")
     if all(ops.is_empty() for ops in directives[0].upgrade_ops_list):
         directives.clear()
+
+
+def _make_folder(service: Service) -> None:
+    where = service.relative(service.versions)
+    try:
+        service.versions.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"{where} can't be written: {error.strerror}.") from error
+    if not os.access(service.versions, os.W_OK):
+        raise ConfigurationError(f"{where} can't be written: it is read-only here.")
 
 
 def _format(script: Script, service: Service) -> None:

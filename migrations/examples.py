@@ -37,8 +37,10 @@ def lines(service: Service) -> list[str]:
         ConfigurationError: it can't be read.
 
     """
+    where = service.relative(service.env_example)
     try:
         return service.env_example.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{where}: byte {error.start} is not UTF-8. Save the file as UTF-8.") from None
     except OSError as error:
-        where = service.relative(service.env_example)
         raise ConfigurationError(f"{where} can't be read: {error.strerror}. A .env is made from it.") from error

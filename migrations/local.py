@@ -10,6 +10,7 @@ from migrations import settings as settings_module
 from migrations.discovery import ROOT, Service
 from migrations.dsn import Dsn
 from migrations.envfile import collect
+from migrations.errors import ConfigurationError
 from migrations.examples import KEY, example, lines
 from migrations.postgres.account import reachable_folder
 from migrations.postgres.binaries import VERSIONS, provide
@@ -71,15 +72,19 @@ def write_env(service: Service, server: Cluster) -> None:
     """Write a service's .env from .env.example, with a random password, for its owner's eyes only.
 
     Raises:
-        ConfigurationError: the example has no DATABASE_DSN to fill in.
+        ConfigurationError: the example has no DATABASE_DSN to fill in, or the .env can't be written.
 
     """
     dsn = example(service)
     filled = f"{KEY}postgresql://{dsn.user}:{dsn.password}@127.0.0.1:{server.port}/{dsn.database}"
     text = [filled if line.startswith(KEY) else line for line in lines(service)]
-    descriptor = os.open(service.env_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write("\n".join([_MARK, *text]) + "\n")
+    try:
+        descriptor = os.open(service.env_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write("\n".join([_MARK, *text]) + "\n")
+    except OSError as error:
+        where = service.relative(service.env_file)
+        raise ConfigurationError(f"{where} can't be written: {error.strerror}.") from None
 
 
 def admin_for(dsn: Dsn, root: Path = ROOT) -> Dsn | None:

@@ -40,6 +40,11 @@ async def passthrough(service: str | Service, words: Sequence[str]) -> str:
     if not hasattr(options, "cmd"):
         raise UsageError("Name a command of Alembic's behind the two dashes, such as `-- current` or `-- --help`.")
     name = options.cmd[0].__name__
+    if name == "init":
+        raise UsageError(
+            f"{found.service}: init makes another environment, and all services share this one. "
+            f"`inv db.revision --service {found.service}` writes the first revision."
+        )
     output = StringIO()
     compare = name == "check" or bool(getattr(options, "autogenerate", False))
     try:

@@ -161,6 +161,6 @@ def _declared(service: Service) -> str | None:
     if key not in _examples:
         try:
             _examples[key] = example(service).database
-        except (MigrationError, UnicodeDecodeError):
+        except MigrationError:
             _examples[key] = None
     return _examples[key]

@@ -176,7 +176,7 @@ def test_a_service_with_a_dsn_in_the_environment_gets_no_env_file(
 def test_an_env_file_is_never_overwritten(monorepo: Monorepo) -> None:
     service = monorepo.service("billing", dsn="postgresql://app:x@localhost/billing")
     before = read(monorepo, "billing")
-    with pytest.raises(FileExistsError):
+    with pytest.raises(ConfigurationError, match=r"^services/billing/\.env can't be written: File exists\."):
         local.write_env(service, Cluster(monorepo.root, "18", 1, "secret"))
     assert read(monorepo, "billing") == before
 
@@ -191,13 +191,20 @@ def test_the_services_own_example_is_what_its_env_is_made_from(monorepo: Monorep
     assert local.made_here(service)
 
 
-@pytest.mark.parametrize(("example", "says"), [(None, "can't be read"), ("X=1\n", "DATABASE_DSN is missing")])
-def test_an_example_that_cant_be_filled_in_is_told(monorepo: Monorepo, example: str | None, says: str) -> None:
+@pytest.mark.parametrize(
+    ("example", "says"),
+    [
+        (None, "can't be read"),
+        (b"X=1\n", "DATABASE_DSN is missing"),
+        (b"DATABASE_DSN=\xff\n", "byte 13 is not UTF-8. Save the file as UTF-8."),
+    ],
+)
+def test_an_example_that_cant_be_filled_in_is_told(monorepo: Monorepo, example: bytes | None, says: str) -> None:
     service = monorepo.service("billing")
     path = monorepo.root / ".env.example"
     path.unlink()
     if example:
-        path.write_text(example, encoding="utf-8")
+        path.write_bytes(example)
     with pytest.raises(ConfigurationError, match=rf"^\.env\.example.*{says}"):
         local.write_env(service, Cluster(monorepo.root, "18", 1, "secret"))
     assert not service.env_file.exists()

@@ -464,6 +464,47 @@ def a_revision_for_all_services(world: World) -> Mistake:
     return Mistake(2, ("--revision a2", "one service's history", "--service"), ("db.upgrade", "--revision", "a2"))
 
 
+@mistake
+def a_plan_to_a_revision_without_a_name(_: World) -> Mistake:
+    return Mistake(2, ("billing: ''", "inv db.history"), ("db.plan", "--service", "billing", "--revision", ""))
+
+
+@mistake
+def a_plan_to_a_revision_behind_head(_: World) -> Mistake:
+    return Mistake(2, ("billing: 'head+1'", "inv db.history"), ("db.plan", "--service", "billing", "--revision=head+1"))
+
+
+def no_folder(world: World) -> None:
+    """Put a file where the revisions of billing should be; root may write into every folder that there is."""
+    folder = world.monorepo.root / "migrations/versions/billing"
+    for path in (*folder.iterdir(), folder):
+        path.rmdir() if path.is_dir() else path.unlink()
+    folder.touch()
+    query(world.dsn, "DELETE FROM alembic_version_billing")
+
+
+@mistake
+def a_folder_of_revisions_that_cant_be_written(world: World) -> Mistake:
+    no_folder(world)
+    words = ("db.revision", "--service", "billing", "-m", "x")
+    return Mistake(78, ("migrations/versions/billing", "can't be written"), words)
+
+
+@mistake
+def a_folder_of_revisions_that_cant_be_written_without_a_look_at_the_database(world: World) -> Mistake:
+    no_folder(world)
+    words = ("db.revision", "--service", "billing", "-m", "x", "--empty")
+    return Mistake(78, ("migrations/versions/billing", "can't be written"), words)
+
+
+@mistake
+def a_head_file_that_cant_be_written(world: World) -> Mistake:
+    head = world.monorepo.root / "migrations/versions/billing/head.txt"
+    head.unlink(missing_ok=True)
+    head.mkdir()
+    return Mistake(78, ("migrations/versions/billing/head.txt",), ("db.heads", "--service", "billing", "--write"))
+
+
 # Words that would be passed over
 
 

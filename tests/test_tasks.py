@@ -336,7 +336,9 @@ def test_a_downgrade_goes_as_far_as_it_is_told(world: tuple[Monorepo, Dsn], revi
     assert at(dsn) == ["a1"]
 
 
-@pytest.mark.parametrize(("answer", "code", "left"), [("y", 0, []), ("n", 2, ["b2"]), ("", 2, ["b2"])])
+@pytest.mark.parametrize(
+    ("answer", "code", "left"), [("y", 0, []), ("n", 2, ["b2"]), ("", 2, ["b2"]), ("\x04", 2, ["b2"])]
+)
 def test_a_downgrade_asks_the_person_at_the_keyboard(
     world: tuple[Monorepo, Dsn], answer: str, code: int, left: list[str]
 ) -> None:
@@ -363,6 +365,10 @@ def test_a_downgrade_asks_the_person_at_the_keyboard(
     )
     assert at(dsn) == left
     assert "[y/N]" not in ran.stdout, "a question is no result"
+    assert "Traceback" not in ran.stderr
+    assert code == 0 or ran.stderr.endswith(
+        "\nNothing was changed.\n" if answer == "\x04" else "Nothing was changed.\n"
+    )
 
 
 def test_a_stamp_writes_the_revision_and_runs_nothing(world: tuple[Monorepo, Dsn]) -> None:
@@ -556,6 +562,7 @@ def test_quoted_words_reach_alembic_as_they_were_typed(monorepo: Monorepo) -> No
         ((), "Name a command of Alembic's behind the two dashes"),
         (("upgrade", "zzz"), "zzz"),
         (("upgrade",), "revision"),
+        (("init", "foo"), "init makes another environment"),
     ],
 )
 def test_what_alembic_doesnt_understand_is_wrong_use(
@@ -567,6 +574,7 @@ def test_what_alembic_doesnt_understand_is_wrong_use(
     assert says in ran.err
     assert "Traceback" not in ran.text
     assert tables(dsn) <= {"alembic_version_billing"}
+    assert not (monorepo.root / "foo").exists()
 
 
 # The servers

@@ -118,5 +118,10 @@ def confirm(question: str, *, yes: bool) -> None:
     if not sys.stdin.isatty():
         raise UsageError(f"{question} Nobody can answer here: add --yes. Nothing was changed.")
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-    if input().strip().lower() not in ("y", "yes"):
+    try:
+        answer = input()
+    except EOFError:  # Ctrl-D, which doesn't end the line
+        answer = ""
+        note("")
+    if answer.strip().lower() not in ("y", "yes"):
         raise UsageError("Nothing was changed.")

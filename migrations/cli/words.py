@@ -28,8 +28,8 @@ def refuse_unheeded(context: Context, lists: Iterable[str], *, remainder: bool) 
     """
     if context.config.run.dry:
         raise UsageError(
-            "--dry is Invoke's own option, and no task here heeds it. `inv db.plan` shows what an upgrade would run, and "
-            "`inv db.upgrade --sql` prints it."
+            "--dry is Invoke's own option, and no task here heeds it. `inv db.plan` shows what an upgrade would run, "
+            "and `inv db.upgrade --sql` prints it."
         )
     if context.remainder and not remainder:
         raise UsageError(f"Nothing is read behind `{_END}`: {context.remainder}. Options stand before it.")
