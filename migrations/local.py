@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,17 +50,26 @@ def ensure_cluster(
     if not found:
         binaries = provide(VERSIONS[-1], progress)
         progress(f"Making a PostgreSQL {binaries.version} cluster in {home(root)} ({binaries.source})")
-        known = [settings_module.load(service).dsn.hosts[0][1] for service in services if made_here(service)]
-        found = Cluster.create(home(root), binaries, free_port([*known, *_PORTS]))
+        found = Cluster.create(home(root), binaries, free_port([*_known_ports(services), *_PORTS]))
     progress(f"Starting PostgreSQL {found.version} on 127.0.0.1:{found.port}")
     found.start()
     return found, True
 
 
+def _known_ports(services: Sequence[Service]) -> Iterator[int]:
+    for service in services:
+        # a .env that is wrong is told where its service is upgraded
+        with suppress(ConfigurationError):
+            if made_here(service):
+                yield settings_module.load(service).dsn.hosts[0][1]
+
+
 def lacks_dsn(service: Service) -> bool:
     """Whether a service has no .env, and no DSN from anywhere else either."""
+    if service.env_file.exists():
+        return False
     found = collect(service)
-    return not (service.env_file.exists() or found["DATABASE_DSN"] or found["DATABASE_DIRECT_DSN"])
+    return not (found["DATABASE_DSN"] or found["DATABASE_DIRECT_DSN"])
 
 
 def made_here(service: Service) -> bool:

@@ -54,7 +54,9 @@ def parse(text: str, where: str) -> Dsn:
     if scheme.partition("+")[0] not in _DIALECTS:
         raise ConfigurationError(f"{where} is for {scheme!r}, not for PostgreSQL. Write it as {_SHAPE}.")
     if re.search(r"<\w+>", text):
-        raise ConfigurationError(f"{where} still holds the example's <placeholders>. Fill them in, or run `inv up`.")
+        raise ConfigurationError(
+            f"{where} still holds the example's <placeholders>. Fill them in, or remove the file and run `inv up`."
+        )
     if rest.count("@") > 1:
         # the rest of the password would be taken for a host, and the resolver would send it out
         raise ConfigurationError(

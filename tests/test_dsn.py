@@ -194,7 +194,7 @@ def test_the_parts_of_a_url_are_those_that_sqlalchemy_finds(
 
 def test_the_examples_placeholders_are_not_taken_for_a_dsn() -> None:
     message = refused("postgresql://<service>:<password>@localhost:5432/<service>")
-    assert "still holds the example's <placeholders>. Fill them in, or run `inv up`." in message
+    assert "still holds the example's <placeholders>. Fill them in, or remove the file and run `inv up`." in message
 
 
 @pytest.mark.parametrize("key", ["sslmod", "poolclass", "password", "passfile", "service", "hostaddr", "user"])

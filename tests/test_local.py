@@ -173,6 +173,29 @@ def test_a_service_with_a_dsn_in_the_environment_gets_no_env_file(
     assert not local.lacks_dsn(service), "a .env that somebody wrote is theirs"
 
 
+def test_a_service_that_cant_get_its_env_stops_no_other(machine: Monorepo) -> None:
+    billing = machine.service("billing")
+    machine.table_revision("billing", "b1", None)
+    machine.service("catalog")
+    machine.env("catalog", DATABASE_DSN="'postgresql://app:x@localhost/catalog")
+    (machine.service("identity").path / ".env.example").write_bytes(b"DATABASE_DSN=\xff\n")
+    machine.service("orders").env_file.symlink_to(machine.root / "nowhere" / ".env")
+    ran = machine.inv("up")
+    assert ran.code == 78, ran.text
+    assert "Traceback" not in ran.text
+    for said in (
+        "services/catalog/.env:1 is no KEY=value line.",
+        "services/identity/.env.example: byte 13 is not UTF-8.",
+        "services/orders/.env can't be written: ",
+        "3 of 4 services failed.",
+    ):
+        assert said in ran.err
+    assert {name: row[2] for name, row in rows(ran).items()} == {
+        "billing": "1 applied", "catalog": "failed", "identity": "failed", "orders": "failed"
+    }  # fmt: skip
+    assert tables(load(billing, {}).dsn) == {"billing", "alembic_version_billing"}
+
+
 def test_an_env_file_is_never_overwritten(monorepo: Monorepo) -> None:
     service = monorepo.service("billing", dsn="postgresql://app:x@localhost/billing")
     before = read(monorepo, "billing")

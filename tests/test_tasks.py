@@ -438,6 +438,51 @@ def test_a_database_is_made_and_dropped_with_its_role(monorepo: Monorepo, server
         query(server.admin, f'DROP ROLE IF EXISTS "{name}"')
 
 
+def test_a_drop_of_a_named_service_takes_a_bare_dsn(
+    world: tuple[Monorepo, Dsn], two: dict[str, Dsn], database: Callable[..., Dsn], server: Server
+) -> None:
+    monorepo, _ = world
+    other = database()
+    env = {"DATABASE_DSN": dsn_text(other), "DATABASE_ADMIN_DSN": dsn_text(server.admin)}
+    asked = monorepo.inv("db.drop", "--service", "billing", env=env)
+    assert (asked.code, asked.err.partition("?")[0]) == (2, f"Drop {other.target} with all data of billing")
+    ran = done(monorepo.inv("db.drop", "--service", "billing", "--yes", env=env))
+    assert ran.out == f"billing: {other.target} is dropped\n"
+    assert at(two["billing"]) == ["a1"]
+
+
+def test_a_drop_says_whose_data_is_lost_also_where_that_cant_be_known(
+    world: tuple[Monorepo, Dsn], two: dict[str, Dsn]
+) -> None:
+    monorepo, dsn = world
+    words = ("db.drop", "--service", "billing")
+    monorepo.env("catalog", DATABASE_DSN=dsn_text(dsn))
+    monorepo.service("identity")
+    assert monorepo.inv(*words).err.startswith(f"Drop {dsn.target} with all data of billing, catalog? ")
+    monorepo.env("catalog", DATABASE_DSN=f"'{dsn_text(dsn)}")
+    says = f"Drop {dsn.target} with all data of billing (and perhaps of catalog, whose settings are wrong)? "
+    assert monorepo.inv(*words).err.startswith(says)
+    assert at(two["billing"]) == ["a1"]
+
+
+def test_an_open_quote_in_one_env_stops_no_other_service(world: tuple[Monorepo, Dsn], two: dict[str, Dsn]) -> None:
+    monorepo, dsn = world
+    path = monorepo.env("billing", DATABASE_DSN=f"'{dsn_text(dsn)}")
+    told = "services/billing/.env:1 is no KEY=value line. Is a quote left open?\n1 of 2 services need a look.\n"
+    created, shown = monorepo.inv("db.create"), monorepo.inv("db.env", "--json")
+    assert (created.code, created.err) == (shown.code, shown.err) == (78, told)
+    assert created.out == f"catalog: nothing to do, {two['catalog'].target} is there\n"
+    assert list(json.loads(shown.out)) == ["catalog"]
+    ran = monorepo.inv("up")
+    assert ran.code == 78
+    assert ran.err.endswith(
+        "services/billing/.env:1 is no KEY=value line. Is a quote left open?\n1 of 2 services failed.\n"
+    )
+    assert at(two["catalog"], "catalog") == ["c1"]
+    path.unlink()
+    assert at(two["billing"]) == ["a1"]
+
+
 def test_a_database_that_somebody_is_connected_to_is_not_dropped(world: tuple[Monorepo, Dsn], server: Server) -> None:
     monorepo, dsn = world
     upgraded(monorepo)

@@ -1,5 +1,6 @@
 """db.current, db.heads, db.history, db.show, db.status, db.env, db.services: what only reads."""
 
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,7 +143,10 @@ def env(_: Context, service: list[str], json: bool = False) -> None:
 
     chosen = selected(service)
     loaded = settings.load_many(chosen)
-    found = {one.name: [values[0] for values in envfile.collect(one).values() if values] for one in chosen}
+    found = {}
+    for one in chosen:
+        with suppress(MigrationError):  # it was met above, too
+            found[one.name] = [values[0] for values in envfile.collect(one).values() if values]
     if json:
         console.result_json(
             {
@@ -152,7 +156,8 @@ def env(_: Context, service: list[str], json: bool = False) -> None:
         )
     else:
         rows = [[name, one.key, one.shown, str(one.origin)] for name, values in found.items() for one in values]
-        console.table(["service", "key", "value", "origin"], rows)
+        if rows:
+            console.table(["service", "key", "value", "origin"], rows)
     errors = [one for one in loaded if isinstance(one, MigrationError)]
     for error in errors:
         console.note(str(error))

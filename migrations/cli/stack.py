@@ -9,7 +9,7 @@ from invoke.exceptions import Exit
 
 from migrations.cli import console
 from migrations.cli.task import SIGNALS, run, task
-from migrations.discovery import select
+from migrations.discovery import Service, select
 from migrations.errors import MigrationError, gravest
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def up(_: Context) -> None:
     services = select([])
     done: list[str] = []
     errors: list[MigrationError] = []
+    unwritten: dict[Service, MigrationError] = {}
     rows: list[list[str]] = []
     with console.progress() as progress:
         lacking = [service for service in services if local.lacks_dsn(service)]
@@ -37,12 +38,15 @@ def up(_: Context) -> None:
             done += [f"PostgreSQL {cluster.version}"] if started else []
             for service in lacking:
                 progress(f"Writing {service.relative(service.env_file)}")
-                local.write_env(service, cluster)
-                done.append(str(service.env_file))
-        for loaded in settings.load_many(services):
+                try:
+                    local.write_env(service, cluster)
+                    done.append(str(service.env_file))
+                except MigrationError as error:
+                    unwritten[service] = error
+        for service, loaded in zip(services, settings.load_many(services), strict=True):
             began = time.monotonic()
             try:
-                row = _raise_one(loaded, done, progress)
+                row = _raise_one(unwritten.get(service, loaded), done, progress)
             except MigrationError as error:
                 if error.exit_code > SIGNALS:
                     raise
