@@ -465,6 +465,12 @@ def a_revision_for_all_services(world: World) -> Mistake:
 
 
 @mistake
+def a_duration_that_postgresql_cant_hold(_: World) -> Mistake:
+    words = ("db.upgrade", "--service", "billing", "--lock-timeout", "9999999h")
+    return Mistake(2, ("--lock-timeout is '9999999h', which PostgreSQL can't hold. Write 1ms to 596h.",), words)
+
+
+@mistake
 def a_plan_to_a_revision_without_a_name(_: World) -> Mistake:
     return Mistake(2, ("billing: ''", "inv db.history"), ("db.plan", "--service", "billing", "--revision", ""))
 

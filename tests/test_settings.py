@@ -4,16 +4,19 @@ import os
 import re
 import stat
 from dataclasses import replace
+from collections.abc import Callable
 
 import pytest
 
 from migrations.contention import ladder
 from migrations.discovery import Service
+from migrations.dsn import Dsn
 from migrations.duration import seconds as duration
 from migrations.envfile import KEYS, collect
 from migrations.errors import ConfigurationError, MigrationError, UsageError
 from migrations.settings import Settings, load, load_many
 from migrations.startup import session_settings, timeouts
+from tests.conftest import query
 from tests.monorepo import Monorepo
 
 DSN = "postgresql://app:x@{host}/billing"
@@ -227,6 +230,20 @@ def test_a_duration_without_sense_is_told_with_its_place(billing: Service, key: 
     message = refused(billing, **environment)
     assert message.startswith(f"environment BILLING_{key}: {key} is ")
     assert re.search(r"which is no duration\. Write 500ms, 5s(, 2m or 0| or 2m)\.$", message)
+
+
+@pytest.mark.parametrize("text", ["9999999h", "597h", "2147483648ms", "9" * 400 + "s", "0.5ms", "0.0001s"])
+def test_a_duration_is_one_that_postgresql_can_hold(text: str) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"^here is '[^']+', which PostgreSQL can't hold\. Write 1ms to 596h\.$"
+    ):
+        duration(text, "here")
+
+
+@pytest.mark.parametrize("text", ["2147483647ms", "596h", "1ms"])
+def test_the_longest_and_the_shortest_duration_are_kept_by_postgresql(database: Callable[..., Dsn], text: str) -> None:
+    shown = query(database(), "SELECT set_config('lock_timeout', $1, false)", f"{duration(text, 'here') * 1000:.0f}")
+    assert shown[0][0] != "0"
 
 
 @pytest.mark.parametrize("name", ["a-b", "x; DROP TABLE y", '"x"', "1st", "a" * 60, "public.versions"])
