@@ -137,7 +137,7 @@ def test_timeouts_hold_for_the_block_and_end_with_it(billing, monorepo, over):
     body = f"""
     from migrations.safe import timeouts
     with timeouts(lock="250ms", statement="7m"):
-        with timeouts(lock="0.2ms"):
+        with timeouts(lock="1ms"):
             {SHOWN.format(table="innermost")}
         {SHOWN.format(table="inside")}
     {SHOWN.format(table="outside")}
