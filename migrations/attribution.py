@@ -156,6 +156,8 @@ def _by_parent(item: Object, book: _Book) -> _Answer | None:
 def _by_history(thing: Thing, book: _Book) -> _Answer | None:
     if makers := _names(one for one in book.claimants if one.past.made(thing)):
         return makers, "history"
+    if givers := _names(one for one in book.claimants if one.past.gave_up(thing)):
+        return givers, "history, which drops or renames it"
     if namers := _names(one for one in book.claimants if one.past.may_have_made(thing)):
         return namers, "history, which names it where it can't be replayed"
     return None

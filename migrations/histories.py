@@ -22,14 +22,24 @@ class Past:
     """What a history has made and not dropped again, and the words of the revisions that can't be replayed.
 
     A revision that asks its connection for something, or that doesn't import, may have made whatever it names.
+
+    ``former`` is what the history drops or renames. The files say that it is gone, but a database that hasn't had those
+    revisions still has it, and it is still this service's: a sibling that took it for nobody's would drop it. How far a
+    database is stands in the service's version table, which the role of a sibling often may not read; so these names
+    are the service's for good, also where the revision was applied and somebody made another object of that name.
     """
 
     things: frozenset[Thing]
     words: frozenset[str]
+    former: frozenset[Thing] = frozenset()
 
     def made(self, thing: Thing) -> bool:
         """Whether it made that object, for certain."""
         return thing in self.things
+
+    def gave_up(self, thing: Thing) -> bool:
+        """Whether it drops or renames that object, which is there until that revision is applied."""
+        return thing in self.former
 
     def may_have_made(self, thing: Thing) -> bool:
         """Whether a revision that can't be replayed holds the object's name as a word."""
@@ -68,7 +78,7 @@ def _replay(service: Service, default: str, files: list[Path]) -> Past:
         made.learn(one.sql)
         if one.error is not None:
             unknown.append(service.root / one.revision.path)
-    return Past(frozenset(made.things), _words(unknown))
+    return Past(frozenset(made.things), _words(unknown), frozenset(made.former))
 
 
 def _words(files: list[Path]) -> frozenset[str]:

@@ -40,11 +40,13 @@ _STARTS = (";", "begin", "then", "else", "loop")
 class Made:
     """What is there after the statements so far.
 
-    ``default`` is the schema of a name without one.
+    ``default`` is the schema of a name without one. ``former`` is what a statement dropped, renamed or moved away, also
+    where none has made it: a database that hasn't had that statement has it.
     """
 
     default: str
     things: set[Thing] = field(default_factory=set)
+    former: set[Thing] = field(default_factory=set)
 
     def learn(self, sql: str) -> None:
         """Take in what a text of statements makes, renames, moves and drops."""
@@ -94,11 +96,11 @@ class Made:
             if name is None:
                 continue
             if kind == "schema":
-                self.things = {one for one in self.things if one[1] != name[1] or one[0] == "extension"}
+                self._forget({one for one in self.things if one[1] == name[1] and one[0] != "extension"})
             elif kind == "extension":
-                self.things.discard((kind, name[1], name[1]))
+                self._forget({(kind, name[1], name[1])})
             else:
-                self.things.discard((kind, *name))
+                self._forget({(kind, *name)})
 
     def _alter(self, found: Sequence[Token], words: list[str]) -> None:
         if len(words) < 2 or words[1] not in KINDS:  # noqa: PLR2004 - ALTER, kind
@@ -118,15 +120,18 @@ class Made:
 
     def _move(self, kind: str, old: tuple[str, str], new: tuple[str, str]) -> None:
         if kind == "schema":
-            self.things = {
-                (what, new[1] if schema == old[1] else schema, new[1] if (what, name) == (kind, old[1]) else name)
-                for what, schema, name in self.things
-            }
+            inside = {one for one in self.things if one[1] == old[1] and one[0] != "extension"}
+            self._forget(inside)
+            self.things |= {(what, new[1], new[1] if what == kind else name) for what, _, name in inside}
             return
         for what in _RELATIONS if kind == "table" else (kind,):
             if (what, *old) in self.things:
-                self.things.remove((what, *old))
                 self.things.add((what, *new))
+            self._forget({(what, *old)})
+
+    def _forget(self, gone: set[Thing]) -> None:
+        self.things -= gone
+        self.former |= gone
 
     def _name(self, found: Sequence[Token], index: int) -> tuple[tuple[str, str] | None, int]:
         """Return the qualified name at an index, and the index behind it."""

@@ -106,10 +106,10 @@ async def _census(connection: AsyncConnection) -> tuple[str, frozenset[Thing], f
 
 
 def _is_a_siblings(thing: Thing, siblings: Iterable[Sibling], service: Service, default: str) -> bool:
-    """Whether a sibling's history made it, or may have, and one's own didn't."""
+    """Whether a sibling's history made it; or may have, or gives it up, and one's own didn't make it."""
     pasts = [past(*_of(one)) for one in siblings]
     return any(one.made(thing) for one in pasts) or (
-        any(one.may_have_made(thing) for one in pasts) and not past(service, default).made(thing)
+        any(one.gave_up(thing) or one.may_have_made(thing) for one in pasts) and not past(service, default).made(thing)
     )
 
 

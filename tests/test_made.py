@@ -53,6 +53,27 @@ def test_a_script_leaves_what_it_made_and_did_not_drop(sql: str, left: str) -> N
     assert ", ".join(sorted(f"{kind} {schema}.{name}" for kind, schema, name in made.things)) == left
 
 
+@pytest.mark.parametrize(
+    ("sql", "former"),
+    [
+        ("CREATE TABLE a (); DROP TABLE a", "table public.a"),
+        ("DROP TABLE IF EXISTS a, s.b", "table public.a, table s.b"),
+        ("DROP TYPE t; DROP EXTENSION citext", "extension citext.citext, type public.t"),
+        ("ALTER TYPE t RENAME TO u", "type public.t"),
+        ("CREATE TABLE a (); ALTER TABLE a SET SCHEMA s", "sequence public.a, table public.a, view public.a"),
+        ("CREATE SCHEMA s; CREATE TABLE s.a (); ALTER SCHEMA s RENAME TO r", "schema s.s, table s.a"),
+        ("CREATE TABLE s.a (); DROP SCHEMA s CASCADE", "table s.a"),
+        ("CREATE TABLE a (); DROP TABLE a; CREATE TABLE a ()", "table public.a"),
+        ("DO $$ BEGIN IF false THEN DROP TABLE a; END IF; END $$", ""),
+        ("ALTER TABLE a ADD b int", ""),
+    ],
+)
+def test_what_a_script_drops_or_renames_is_known_also_where_it_did_not_make_it(sql: str, former: str) -> None:
+    made = Made("public")
+    made.learn(sql)
+    assert ", ".join(sorted(f"{kind} {schema}.{name}" for kind, schema, name in made.former)) == former
+
+
 def test_a_name_without_a_schema_is_in_the_default_one() -> None:
     made = Made("app")
     made.learn("CREATE TABLE a (); CREATE TABLE public.a ()")

@@ -177,7 +177,76 @@ def test_what_a_sibling_renamed_or_dropped_is_followed(monorepo: Monorepo, datab
     remodel(monorepo, orders, EMPTY)
     assert differences(billing) == ()
     query(dsn, "CREATE TABLE orders (id int)")
+    assert differences(billing) == ()
+    assert sorted(differences(orders)) == ["drop_table orders", "drop_table parcels"]
+    (found,) = wait(migrations.owners([billing]))
+    said = [(one.owner, one.why) for one in found.objects if (one.kind, one.name) == ("table", "orders")]
+    assert said == [("orders", "history, which drops or renames it")]
+
+
+PENDING = {
+    "drop": ('op.drop_table("orders")\nop.execute("DROP TYPE mood")', EMPTY),
+    "rename": (
+        'op.rename_table("orders", "parcels")\nop.execute("ALTER TYPE mood RENAME TO humour")',
+        MODELS.format(table="parcels"),
+    ),
+    "move": (
+        'op.execute("ALTER TABLE orders SET SCHEMA far")\nop.execute("ALTER TYPE mood SET SCHEMA far")',
+        EMPTY,
+    ),
+}
+"""What a revision of orders does, and the models that go with it."""
+
+
+@pytest.mark.parametrize("made_by_history", [True, False], ids=["made", "adopted"])
+@pytest.mark.parametrize(("statements", "models"), PENDING.values(), ids=PENDING)
+def test_what_a_sibling_drops_or_renames_in_a_revision_that_is_not_applied_is_not_mine_to_drop(
+    statements: str, models: str, made_by_history: bool, monorepo: Monorepo, database: Databases
+) -> None:
+    billing, orders, _ = pair(monorepo, database)
+    monorepo.revision("orders", "orders2", "orders1", "op.execute(\"CREATE TYPE mood AS ENUM ('good')\")")
+    wait(migrations.upgrade(orders))
+    if not made_by_history:
+        monorepo.revision("orders", "orders1", None)
+        monorepo.revision("orders", "orders2", "orders1")
+    remodel(monorepo, orders, models)
+    monorepo.revision("orders", "orders3", "orders2", statements)
+    assert differences(billing) == ()
+    assert wait(migrations.revision(billing, "nothing")) is None
+    (found,) = wait(migrations.owners([billing]))
+    owners = {one.name: one.owner for one in found.objects}
+    assert {owners[name] for name in ("orders", "orders_id_seq", "orders_pkey", "mood")} == {"orders"}
+
+
+@pytest.mark.parametrize("name", ["drop", "rename"])
+def test_what_a_sibling_has_dropped_or_renamed_is_nobodys_matter(
+    name: str, monorepo: Monorepo, database: Databases
+) -> None:
+    statements, models = PENDING[name]
+    billing, orders, _ = pair(monorepo, database)
+    monorepo.revision("orders", "orders2", "orders1", statements.partition("\n")[0])
+    remodel(monorepo, orders, models)
+    wait(migrations.upgrade(orders))
+    assert differences(billing) == differences(orders) == ()
+    (found,) = wait(migrations.owners([billing]))
+    owners = {one.name: one.owner for one in found.objects}
+    assert "orders" not in owners
+    assert owners.get("parcels") == ("orders" if name == "rename" else None)
+
+
+def test_a_table_that_a_sibling_dropped_and_this_service_made_again_is_its_own(
+    monorepo: Monorepo, database: Databases
+) -> None:
+    billing, orders, _ = pair(monorepo, database)
+    monorepo.revision("orders", "orders2", "orders1", 'op.drop_table("orders")')
+    remodel(monorepo, orders, EMPTY)
+    wait(migrations.upgrade(orders))
+    monorepo.table_revision("billing", "billing2", "billing1", "orders")
+    wait(migrations.upgrade(billing))
     assert differences(billing) == ("drop_table orders",)
+    assert differences(orders) == ()
+    (found,) = wait(migrations.owners([orders]))
+    assert {one.owner for one in found.objects if one.name == "orders"} == {"billing"}
 
 
 def test_a_history_that_asks_its_connection_claims_the_names_in_its_files(
