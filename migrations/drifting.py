@@ -86,7 +86,7 @@ class _View:
     async def of(cls, way: Access, live: tuple[Object, ...]) -> "_View":
         """Ask the models and histories of all that share the database."""
         async with gate():
-            owned = attribute(live, claimants(way))
+            owned = attribute(live, claimants(way, live))
         own = Claims.of(assemble(way.service))
         schemas = {schema or _DEFAULT_SCHEMA for schema, _ in own.tables} | {_DEFAULT_SCHEMA}
         theirs = (one for one in owned if one.owner and way.service.name not in one.owner.split(", "))

@@ -1,12 +1,12 @@
 """Who owns what: each object of a database, the service that claims it, and why; then what nobody claims."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from migrations.access import Access, access
 from migrations.attribution import Claimant, Owned, attribute
-from migrations.catalog import read
+from migrations.catalog import Object, read
 from migrations.claims import claims
 from migrations.discovery import Service
 from migrations.errors import MigrationError, UsageError
@@ -79,7 +79,7 @@ async def owners(services: Sequence[Service], *, database: str | None = None) ->
                 continue
             try:
                 async with gate():
-                    found = attribute(objects, claimants(way))
+                    found = attribute(objects, claimants(way, objects))
             except MigrationError as error:
                 return Owners(group.database, names, way.target, errors=(*errors, error))
             return Owners(group.database, names, way.target, found, tuple(errors))
@@ -88,15 +88,20 @@ async def owners(services: Sequence[Service], *, database: str | None = None) ->
     return [*await asyncio.gather(*(look(group) for group in chosen)), *failed]
 
 
-def claimants(way: Access) -> list[Claimant]:
+def claimants(way: Access, objects: Iterable[Object]) -> list[Claimant]:
     """Return the services that share a database, with what each claims. The caller holds the gate.
+
+    Args:
+        way: one service's way to it.
+        objects: what is there.
 
     Raises:
         ConfigurationError: the models of one can't be assembled, or two of them claim one object.
 
     """
-    schemas = {way.service: default_schema(way.service), **{one.service: one.schema for one in sharing(way)}}
-    sure = {way.service, *(one.service for one in sharing(way) if one.certain)}
+    siblings = sharing(way, {one.name for one in objects if one.kind == "table"})
+    schemas = {way.service: default_schema(way.service), **{one.service: one.schema for one in siblings}}
+    sure = {way.service, *(one.service for one in siblings if one.certain)}
     found = [
         Claimant(service, claimed(models, schemas[service]), past(service, schemas[service]), version_table(service))
         for service, models in claims(schemas).items()

@@ -4,7 +4,7 @@ A service in another database may have a table of the same name, and says nothin
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -76,15 +76,19 @@ class _Settled:
     schema: str
 
 
-def sharing(access: Access) -> tuple[Sibling, ...]:
+def sharing(access: Access, tables: Collection[str] = ()) -> tuple[Sibling, ...]:
     """Return the siblings that share a service's database, in alphabetical order; nothing is connected to.
 
     A sibling shares it if their settings lead to one database. One without settings on this machine is judged by its
     .env.example: it shares unless that names another database. Two services whose examples name one database are
     declared to share it, and are never taken for strangers, wherever this machine's settings lead.
 
+    Settings prove little: a host has several names, and a machine often has the settings of one service only. One whose
+    version table or ledger is in the database was migrated there, so it can't be excluded, whatever its settings say.
+
     Args:
         access: the service's way to its database, which may be an engine of the caller's.
+        tables: the names of those that are in the database, where that is known.
 
     """
     # a bare variable is meant for the selected service: it says nothing of its siblings
@@ -106,7 +110,8 @@ def sharing(access: Access) -> tuple[Sibling, ...]:
         else:
             certain = agreed or named in {one.name for one in mine}
             shares = certain or named is None
-        if shares:
+        # a name of MIGRATIONS_VERSION_TABLE proves nothing: in two databases it may be two services'
+        if shares or other.version_table in tables or other.ledger_table in tables:
             found.append(Sibling(other, certain, theirs.schema))
     return tuple(found)
 

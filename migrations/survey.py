@@ -49,9 +49,9 @@ async def survey(session: Session) -> Ownership:
     """
     service, access = session.history.service, session.access
     metadata = session.metadata
-    siblings = sharing(access)
-    theirs = dict(zip(siblings, claims([one.service for one in siblings]).values(), strict=True))
     default, there, dependent = await _census(session.connection)
+    siblings = sharing(access, {name for kind, _, name in there if kind == "table"})
+    theirs = dict(zip(siblings, claims([one.service for one in siblings]).values(), strict=True))
     own = claimed(Claims.of(metadata), default)
     foreign = {sibling: claimed(one, sibling.schema) for sibling, one in theirs.items()}
     for sibling, things in foreign.items():

@@ -13,6 +13,7 @@ from migrations.access import access
 from migrations.discovery import Service
 from migrations.dsn import Dsn
 from migrations.errors import ConfigurationError
+from migrations.settings import load
 from migrations.sharing import sharing
 from tests.conftest import query, wait
 from tests.monorepo import MODELS, Monorepo
@@ -115,6 +116,27 @@ def test_a_siblings_other_settings_are_noticed_in_the_same_process(monorepo: Mon
     assert names(billing) == {"orders": True}
     monorepo.env("orders", DATABASE_DSN="postgresql://x@elsewhere.example/other")
     assert names(billing) == {}
+
+
+@pytest.mark.parametrize("kept", ["version table", "ledger"])
+@pytest.mark.parametrize("settings", ["an alias of the host", "a name that nobody resolves", "none"])
+def test_a_sibling_whose_bookkeeping_is_in_the_database_shares_it_whatever_its_settings_say(
+    settings: str, kept: str, monorepo: Monorepo, database: Databases
+) -> None:
+    billing, orders, _ = pair(monorepo, database)
+    theirs = load(orders).dsn
+    query(theirs, f"DROP TABLE {orders.ledger_table if kept == 'version table' else orders.version_table}")
+    if settings == "none":
+        orders.env_file.unlink()
+    else:
+        host = "127.1" if settings == "an alias of the host" else "db.invalid"
+        monorepo.env("orders", DATABASE_DSN=f"postgresql://x@{host}:{theirs.hosts[0][1]}/{theirs.database}")
+    assert names(billing) == {}
+    assert differences(billing) == ()
+    assert wait(migrations.revision(billing, "nothing")) is None
+    (found,) = wait(migrations.owners([billing]))
+    owners = {one.name: one.owner for one in found.objects}
+    assert {owners[name] for name in ("orders", "orders_id_seq", "orders_pkey")} == {"orders"}
 
 
 # models
