@@ -16,9 +16,9 @@ from alembic.util import DispatchPriority, PriorityDispatchResult
 from sqlalchemy import MetaData, text
 
 from migrations import enums, tables
-from migrations.changes import BY_HAND, Change, Note, Phase, literal
+from migrations.changes import Change, Phase, literal, quoted
 from migrations.errors import ConfigurationError
-from migrations.pairs import converted, remade
+from migrations.obstacles import obstacles
 from migrations.sides import Sides
 from migrations.twin import NoTwinError
 
@@ -28,14 +28,6 @@ PLUGIN = "migrations.autogenerate"
 """Its name among autogenerate_plugins."""
 
 logger = logging.getLogger(__name__)
-
-_VIEWS = """
-SELECT DISTINCT d.refobjid::bigint, a.attname, v.relname FROM pg_depend d
-JOIN pg_rewrite r ON r.oid = d.objid JOIN pg_class v ON v.oid = r.ev_class
-JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
-WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass AND v.relkind IN ('v', 'm')
-    AND d.refobjid = ANY(:oids) AND v.oid <> d.refobjid
-"""
 
 
 def compare(context: AutogenContext, operations: UpgradeOps, schemas: Iterable[str | None]) -> PriorityDispatchResult:
@@ -76,7 +68,7 @@ def _changes(sides: Sides) -> list[Change]:
     for live, target in sides.differing:
         commits = any(_named(label, later) for label in enums.added(live, target))
         found += enums.changes(live, target, commits=commits)
-    return [*_in_the_way(sides), *found]
+    return [*_schemas(sides), *obstacles(sides), *found] if found else []
 
 
 def _types(sides: Sides) -> Iterator[Change]:
@@ -91,30 +83,19 @@ def _types(sides: Sides) -> Iterator[Change]:
             yield Change(Phase.TYPES_GO, *steps, f"drop_type {live.sql} {enums.listed(live.labels)}")
 
 
-def _in_the_way(sides: Sides) -> Iterator[Change]:
-    """Yield a refusal for each view that uses what can't be changed or dropped below it."""
-    for live, _ in sides.differing:
-        foreign = sorted(user[2] for user in live.users if user[0] in "rpf" and sides.key(*user[1:3]) not in sides.oids)
-        if foreign and live.oids <= sides.rebuilt.forward:
-            line = f"the type {live.sql} has to be made anew, and {', '.join(foreign)}, which isn't ours, uses it"
-            yield Change(Phase.LABELS, (Note(line),), (), refusal=f"{line}. Agree on it with its service first.")
-    gone = {
-        (sides.oids[key], name)
-        for key, shape in sides.live.items()
-        if key not in sides.targets
-        for name in shape.columns
-    }
-    for key, pair in sides.pairs.items():
-        gone |= {(sides.oids[key], name) for name in pair.live.columns if name not in pair.target.columns}
-        moved = (*converted(pair, sides.rebuilt).items(), *remade(pair, sides.rebuilt).items())
-        gone |= {(sides.oids[key], name) for name, when in moved if when[0]}
-    if not gone:
-        return
-    places = {oid: sides.live[key].sql for key, oid in sides.oids.items()}
-    for oid, column, view in sides.connection.execute(text(_VIEWS), {"oids": sorted({oid for oid, _ in gone})}):
-        if (oid, column) in gone:
-            line = f"the view {view} uses {places[oid]}.{column}, which can't be changed or dropped below it"
-            yield Change(Phase.LABELS, (Note(line),), (), refusal=f"{line}. {BY_HAND}")
+def _schemas(sides: Sides) -> Iterator[Change]:
+    """Yield the making of each schema that what comes is in and that isn't there.
+
+    Not of the service's own, which is made before its first revision. The downgrade leaves it: somebody else may have
+    made it where IF NOT EXISTS found it, or may have made something in it.
+    """
+    come = (sides.targets.keys() - sides.live.keys()) | (sides.types.keys() - sides.live_types.keys())
+    wanted = {schema for schema, _ in come if schema} - {sides.metadata.schema}
+    if wanted:
+        there = set(sides.connection.scalars(text("SELECT nspname::text FROM pg_namespace")))
+        for name in sorted(wanted - there):
+            steps = ((f"CREATE SCHEMA IF NOT EXISTS {quoted(name)}",), ())
+            yield Change(Phase.SCHEMAS_COME, *steps, f"create_schema {quoted(name)}")
 
 
 def _named(label: str, sql: str) -> bool:

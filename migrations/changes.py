@@ -28,6 +28,7 @@ _BIND = re.compile(r"(?<![:\w\\]):(?=\w+(?![:\w]))|\\(?=:\w*(?![:\w]))")
 class Phase(IntEnum):
     """When a change happens in an upgrade. A downgrade runs all of them backwards."""
 
+    SCHEMAS_COME = 0
     LABELS = 1
     FOREIGN_KEYS_GO = 2
     TABLES_GO = 3

@@ -188,7 +188,7 @@ def test_a_view_over_an_enum_that_has_to_be_made_anew_stops_the_revision(
     wait(migrations.upgrade(service))
     query(dsn, "CREATE VIEW news AS SELECT id, state FROM things")
     remodel(monorepo, service, models(labels=("new",)))
-    with pytest.raises(UsageError, match=r"billing: the view news uses things.state.*--empty"):
+    with pytest.raises(UsageError, match=r"billing: the view public.news uses things.state.*--empty"):
         wait(migrations.revision(service, "after"))
     assert len(list(service.versions.glob("*.py"))) == 1
     assert wait(migrations.check(service)).differences == ("alter_type state: (new, old) -> (new)",)
