@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +16,10 @@ from migrations.examples import KEY, example, lines
 from migrations.postgres.account import reachable_folder
 from migrations.postgres.binaries import VERSIONS, provide
 from migrations.postgres.cluster import SUPERUSER, Cluster
+from migrations.postgres.filelock import locked
 from migrations.postgres.ports import free_port
 
-__all__ = ["admin_for", "cluster", "ensure_cluster", "home", "lacks_dsn", "made_here", "write_env"]
+__all__ = ["admin_for", "alone", "cluster", "ensure_cluster", "home", "lacks_dsn", "made_here", "write_env"]
 
 _PORTS = range(54318, 54399)
 _MARK = "# Made by `inv up` for the project's own PostgreSQL."
@@ -40,7 +41,10 @@ def ensure_cluster(
 ) -> tuple[Cluster, bool]:
     """Return the developer's cluster, made and started where it was not, and whether anything had to be done.
 
+    The caller holds ``alone()``: of two that make one at once, the second would find it half there.
+
     Raises:
+        ConfigurationError: its folder holds data, and not what says how to reach it.
         UnreachableError: its binaries can't be had, or it doesn't start.
 
     """
@@ -62,6 +66,12 @@ def _known_ports(services: Sequence[Service]) -> Iterator[int]:
         with suppress(ConfigurationError):
             if made_here(service):
                 yield settings_module.load(service).dsn.hosts[0][1]
+
+
+def alone(progress: Callable[[str], None], root: Path = ROOT) -> AbstractContextManager[None]:
+    """Let one process at a time make cluster, .env files and databases; the next one then finds them there."""
+    folder = home(root)
+    return locked(folder.with_name(f"{folder.name}.lock"), lambda: progress("Waiting for another `inv up` to end"))
 
 
 def lacks_dsn(service: Service) -> bool:

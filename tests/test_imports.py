@@ -70,6 +70,7 @@ ORDER = [
     *("applier", "targets", "commands", "authoring", "rebasing", "passthrough", "rollout", "fleet", "database", "safe"),
     *(
         "postgres.account",
+        "postgres.filelock",
         "postgres.binaries",
         "postgres.ports",
         "postgres.postmaster",

@@ -1,6 +1,9 @@
 """``inv up`` and ``inv down``: a PostgreSQL of the project's own, and a .env for whoever has none."""
 
+import contextlib
 import re
+import shutil
+import signal
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,22 +16,30 @@ from migrations.discovery import Service
 from migrations.dsn import Dsn
 from migrations.errors import ConfigurationError
 from migrations.postgres import VERSIONS, Cluster
+from migrations.postgres.filelock import locked
 from migrations.settings import load
 from tests.conftest import query, tables
+from tests.faults.tools import until
 from tests.monorepo import Monorepo, Ran
 
 
 @pytest.fixture
-def machine(monorepo: Monorepo) -> Iterator[Monorepo]:
-    """A monorepo whose cluster is stopped and removed at the end, whatever happened."""
-    try:
-        yield monorepo
-    finally:
-        found = local.cluster(monorepo.root)
-        if found:
-            found.remove()
-            assert not found.home.exists()
-            assert not found.is_running()
+def machine(monorepo: Monorepo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monorepo]:
+    """A monorepo whose cluster is stopped and removed at the end, whatever happened.
+
+    One at a time, of all workers: a port is chosen a second before the server listens on it.
+    """
+    with locked(tmp_path_factory.getbasetemp().parent / "machine.lock"):
+        try:
+            yield monorepo
+        finally:
+            found = local.cluster(monorepo.root)
+            if found:
+                found.remove()
+                assert not found.home.exists()
+                assert not found.is_running()
+            for path in local.home(monorepo.root).parent.glob(f"{local.home(monorepo.root).name}.*"):
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
 
 def done(ran: Ran) -> Ran:
@@ -238,10 +249,80 @@ def test_only_the_projects_own_server_is_administered(monorepo: Monorepo) -> Non
     assert local.cluster(monorepo.root) is None
 
 
-def test_a_damaged_state_file_is_told_with_its_mend(tmp_path: Path) -> None:
-    (tmp_path / "cluster.json").write_text("{", encoding="utf-8")
-    with pytest.raises(ConfigurationError, match=r"cluster\.json is damaged .*Remove .*, and run `inv up`\."):
+@pytest.mark.parametrize("text", ["{", "{}", "[]", "null", "1"])
+def test_a_damaged_state_file_is_told_with_its_mend(tmp_path: Path, text: str) -> None:
+    (tmp_path / "cluster.json").write_text(text, encoding="utf-8")
+    with pytest.raises(
+        ConfigurationError, match=r"cluster\.json is damaged .*put it back\. Or move the folder .* away"
+    ):
         Cluster.read(tmp_path)
+
+
+def test_data_whose_state_file_is_gone_is_kept(machine: Monorepo) -> None:
+    service = machine.service("billing")
+    machine.table_revision("billing", "a1", None)
+    done(machine.inv("up"))
+    query(load(service, {}).dsn, "INSERT INTO billing (name) VALUES ('kept')")
+    done(machine.inv("down"))
+    state = local.home(machine.root) / "cluster.json"
+    text = state.read_bytes()
+    state.unlink()
+
+    for words in (["up"], ["pg.start"]):
+        refused = machine.inv(*words)
+        assert (refused.code, refused.out) == (78, "")
+        assert f"{state.parent} is not empty, and has no cluster.json. " in refused.err
+        assert f"put it back. Or move the folder {state.parent} away; then `inv up` makes a new" in refused.err
+        assert "Traceback" not in refused.err
+
+    state.write_bytes(text)
+    assert rows(done(machine.inv("up")))["billing"][2] == "at head"
+    assert query(load(service, {}).dsn, "SELECT name FROM billing")[0][0] == "kept"
+
+
+def test_two_first_runs_at_once_make_one_cluster(machine: Monorepo) -> None:
+    machine.service("billing")
+    machine.table_revision("billing", "a1", None)
+    runs = [machine.spawn("up"), machine.spawn("up")]
+    ends = []
+    for run in runs:
+        out, err = run.communicate(timeout=120)
+        ends.append(done(Ran(run.returncode, out, err)))
+    assert sorted(rows(end)["billing"][2] for end in ends) == ["1 applied", "at head"]
+    assert sum("Making a PostgreSQL" in end.err for end in ends) == 1
+    assert sum("Waiting for another `inv up` to end" in end.err for end in ends) == 1
+    running(machine.root)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
+def test_a_first_run_that_is_stopped_leaves_nothing_in_the_way_of_the_next(
+    machine: Monorepo, number: signal.Signals
+) -> None:
+    machine.service("billing")
+    machine.table_revision("billing", "a1", None)
+    home = local.home(machine.root)
+    with machine.spawn("up") as run:
+        # where root can't use the monorepo's own folder, the clusters of all tests are side by side
+        until(lambda: list(home.parent.glob(f"{home.name}.*/data/PG_VERSION")), "initdb is at work")
+        assert not home.exists()
+        run.send_signal(number)
+        _, err = run.communicate(timeout=10)
+    assert not home.exists()
+    if number != signal.SIGKILL:
+        assert run.returncode == 128 + number
+        assert err.endswith(f"Stopped by {number.name}.\n")
+        assert [path.name for path in home.parent.glob(f"{home.name}*")] == [f"{home.name}.lock"]
+        assert not programs_with(home)
+    assert rows(done(machine.inv("up")))["billing"][2] == "1 applied"
+
+
+def programs_with(text: Path) -> list[str]:
+    """Return the command lines of all processes that hold a text."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            found.append(path.read_text(encoding="utf-8", errors="replace"))
+    return [words for words in found if str(text) in words]
 
 
 def test_two_checkouts_have_two_clusters(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from invoke.context import Context
 
 from migrations.cli import console
-from migrations.cli.task import task
+from migrations.cli.task import stoppable, task
 from migrations.discovery import discover
 from migrations.errors import UnreachableError
 
@@ -15,7 +15,7 @@ def start(_: Context) -> None:
     """Start the project's own PostgreSQL; make it if need be."""
     from migrations import local
 
-    with console.progress() as progress:
+    with console.progress() as progress, local.alone(progress), stoppable():
         cluster, changed = local.ensure_cluster(discover(), progress)
     console.result(
         f"PostgreSQL {cluster.version} {'is up' if changed else 'was up already'} on 127.0.0.1:{cluster.port}"

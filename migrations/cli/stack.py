@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from invoke.context import Context
 from invoke.exceptions import Exit
 
 from migrations.cli import console
-from migrations.cli.task import SIGNALS, run, task
+from migrations.cli.task import SIGNALS, run, stoppable, task
 from migrations.discovery import Service, select
 from migrations.errors import MigrationError, gravest
 
@@ -31,10 +32,12 @@ def up(_: Context) -> None:
     errors: list[MigrationError] = []
     unwritten: dict[Service, MigrationError] = {}
     rows: list[list[str]] = []
-    with console.progress() as progress:
-        lacking = [service for service in services if local.lacks_dsn(service)]
-        if lacking or any(local.made_here(service) for service in services):
-            cluster, started = local.ensure_cluster(services, progress)
+    ours = any(local.lacks_dsn(service) or local.made_here(service) for service in services)
+    with console.progress() as progress, local.alone(progress) if ours else nullcontext():
+        if ours:
+            lacking = [service for service in services if local.lacks_dsn(service)]
+            with stoppable():
+                cluster, started = local.ensure_cluster(services, progress)
             done += [f"PostgreSQL {cluster.version}"] if started else []
             for service in lacking:
                 progress(f"Writing {service.relative(service.env_file)}")

@@ -37,6 +37,7 @@ __all__ = [
     "run",
     "selected",
     "signals",
+    "stoppable",
     "task",
 ]
 
@@ -143,6 +144,21 @@ def signals() -> Iterator[list[int]]:
     before = {one: signal.signal(one, lambda number, _: received.append(number)) for one in numbers}
     try:
         yield received
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the block as Ctrl-C does, by an exception, so that it can clear away what it began."""
+
+    def stop(number: int, _: object) -> NoReturn:
+        raise StoppedError(number)
+
+    before = {one: signal.signal(one, stop) for one in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)

