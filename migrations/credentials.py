@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from difflib import get_close_matches
-from pathlib import Path
 
 from dotenv.parser import parse_stream
 
@@ -34,7 +33,7 @@ def service_dsn(service: Service, found: Mapping[str, tuple[Setting, ...]]) -> D
         )
     if dsn.password is not None and secret.origin.layer < chosen.origin.layer:
         return dsn  # a DSN of a higher layer brings its own password; a .env's must not be sent to its host
-    return replace(dsn, password=_password(secret))
+    return replace(dsn, password=_password(secret, service))
 
 
 def other_dsn(found: Mapping[str, tuple[Setting, ...]], key: str) -> Dsn | None:
@@ -43,14 +42,21 @@ def other_dsn(found: Mapping[str, tuple[Setting, ...]], key: str) -> Dsn | None:
     return _parsed(settings[0]) if settings else None
 
 
-def _password(secret: Setting) -> str:
+def _password(secret: Setting, service: Service) -> str:
     if secret.key == "DATABASE_PASSWORD":
-        return secret.value
-    try:
-        return Path(secret.value).read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ConfigurationError(f"{secret.origin}: DATABASE_PASSWORD_FILE can't be read: {reason}.") from None
+        password = secret.value
+    else:
+        path = service.root / secret.value  # the tasks work in any folder
+        try:
+            password = path.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise ConfigurationError(f"{secret.origin}: DATABASE_PASSWORD_FILE can't be read: {reason}.") from None
+    if uri.CONTROL.search(password):
+        raise ConfigurationError(
+            f"{secret.origin}: {secret.key} holds a control character, such as a line end. Remove it."
+        )
+    return password
 
 
 def _parsed(setting: Setting) -> Dsn:

@@ -9,7 +9,10 @@ from migrations.dsn import Dsn, server_options
 from migrations.errors import ConfigurationError
 from migrations.tls import SSLMODES, check_tls
 
-__all__ = ["parse"]
+__all__ = ["CONTROL", "parse"]
+
+CONTROL = re.compile(r"[\x00-\x08\n-\x1f\x7f]")
+"""What stands in no DSN and in no password by intent: the line end of a mounted secret, a %00; not a tab."""
 
 _PARAMETERS = frozenset(
     {
@@ -48,6 +51,9 @@ def parse(text: str, where: str) -> Dsn:
         ConfigurationError: it is no URL, not PostgreSQL's, lacks a part, or has a parameter that isn't understood.
 
     """
+    text = text.strip()
+    if CONTROL.search(unquote(text)):
+        raise ConfigurationError(f"{where} holds a control character, such as a line end or %00. Remove it.")
     scheme, separator, rest = text.partition("://")
     if not separator or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
         raise ConfigurationError(f"{where} is no URL. Write it as {_SHAPE}.")
@@ -66,10 +72,7 @@ def parse(text: str, where: str) -> Dsn:
     if match is None:
         raise ConfigurationError(f"{where} is no URL. Write it as {_SHAPE}.")
     user, password, database = (part and unquote(part) for part in match.group("user", "password", "database"))
-    query: dict[str, str] = {}
-    for key, value in parse_qsl(match["query"] or ""):
-        query[key] = f"{query[key]},{value}" if key in query else value
-    _check_parameters(query, where)
+    query = _parameters(match["query"] or "", where)
     single = re.fullmatch(r"(\[[^\]]*\]|[^:,]*)(?::([^,]*))?", match["hosts"])
     host, port = single.groups() if single else (match["hosts"], "")
     # as with libpq, a parameter beats what stands before the path
@@ -108,13 +111,24 @@ def _places(hosts: str, ports: str, where: str) -> tuple[tuple[str, int], ...]:
     return tuple(places)
 
 
-def _check_parameters(query: Mapping[str, str], where: str) -> None:
-    for key in query:
+def _parameters(text: str, where: str) -> dict[str, str]:
+    query: dict[str, str] = {}
+    # for libpq a plus is a plus, unlike for a browser
+    for key, value in parse_qsl(text.replace("+", "%2B"), keep_blank_values=True):
         if key not in _PARAMETERS:
             raise ConfigurationError(
                 f"{where} has the parameter {key!r}, which isn't understood here. "
                 f"Understood: {', '.join(sorted(_PARAMETERS))}."
             )
+        if not value:
+            # an unset variable in ?sslmode=${X} must not turn TLS off
+            raise ConfigurationError(f"{where}: {key} is empty. Give it a value, or remove it.")
+        query[key] = f"{query[key]},{value}" if key in query else value
+    _check_values(query, where)
+    return query
+
+
+def _check_values(query: Mapping[str, str], where: str) -> None:
     for key, allowed in (("sslmode", SSLMODES), ("target_session_attrs", _SESSION_ATTRS)):
         if query.get(key, allowed[0]) not in allowed:
             raise ConfigurationError(f"{where}: {key}={query[key]} isn't one of {', '.join(allowed)}.")

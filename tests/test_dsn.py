@@ -3,7 +3,7 @@
 import re
 import ssl
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 import pytest
 from hypothesis import given, settings
@@ -177,16 +177,22 @@ PARTS = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_chara
 
 @settings(max_examples=500, derandomize=True, deadline=None)
 @given(user=PARTS, password=PARTS, database=PARTS, value=PARTS, port=st.integers(1, 65535))
-def test_the_parts_of_a_url_are_those_that_sqlalchemy_finds(
+def test_the_parts_of_a_url_are_those_that_sqlalchemy_finds_but_for_a_plus(
     user: str, password: str, database: str, value: str, port: int
 ) -> None:
     text = f"postgresql://{user}:{password}@db:{port}/{database}?application_name={value}"
-    url = make_url(text)
+    url = make_url(text.replace("+", "%2B"))
     try:
         dsn = parse(text, "here")
     except ConfigurationError:
         unknown = set(url.query) - {"application_name"}
-        assert unknown or not (url.username and url.database and url.host)
+        blank = not all(found for _, found in parse_qsl(f"x={value}", keep_blank_values=True))
+        assert (
+            unknown
+            or blank
+            or re.search(r"%[01].|%7f", text, re.IGNORECASE)
+            or not (url.username and url.database and url.host)
+        )
     else:
         found = (dsn.user, dsn.password, dsn.hosts, dsn.database, dict(dsn.parameters))
         assert found == (url.username, url.password, ((url.host, url.port),), url.database, dict(url.query))
@@ -207,6 +213,10 @@ def test_an_unknown_parameter_is_refused_by_name(key: str) -> None:
 @pytest.mark.parametrize(
     ("query", "says"),
     [
+        ("sslmode=", "sslmode is empty. Give it a value, or remove it."),
+        ("sslmode", "sslmode is empty. Give it a value, or remove it."),
+        ("sslmode=require&sslmode=", "sslmode is empty."),
+        ("nonsense=", "has the parameter 'nonsense', which isn't understood here"),
         ("sslmode=bogus", "sslmode=bogus isn't one of disable, allow, prefer, require, verify-ca, verify-full"),
         ("target_session_attrs=master", "target_session_attrs=master isn't one of any, primary"),
         ("connect_timeout=soon", "connect_timeout=soon isn't a whole number of seconds"),
@@ -216,6 +226,29 @@ def test_an_unknown_parameter_is_refused_by_name(key: str) -> None:
 )
 def test_a_parameter_with_a_value_without_sense_is_refused(query: str, says: str) -> None:
     assert says in refused(f"postgresql://app:x@localhost/billing?{query}")
+
+
+@pytest.mark.parametrize("around", ["{}\n", "{}\r\n", "{}\n\n", " {} ", "\n{}", "\t{}"])
+def test_white_space_around_a_dsn_is_no_part_of_it(around: str) -> None:
+    text = "postgresql://app:x@localhost/billing"
+    assert parse(around.format(text), "here") == parse(text, "here")
+
+
+@pytest.mark.parametrize("character", ["\n", "\r", "\x7f", "%00", "%0A", "%0d", "%1f"])
+@pytest.mark.parametrize(
+    "text",
+    ["ap{}p:hunter2@h/b", "app:hunter2{}@h/b", "app:hunter2@h{}h/b", "app:hunter2@h/b{}b", "a:hunter2@h/b?host=x{}x"],
+)
+def test_a_control_character_inside_a_dsn_is_refused(text: str, character: str) -> None:
+    message = refused(f"postgresql://{text.format(character)}")
+    assert "holds a control character, such as a line end or %00. Remove it." in message
+    assert "hunter2" not in message
+
+
+def test_a_plus_in_a_parameter_is_a_plus_as_with_libpq() -> None:
+    dsn = parse("postgresql://app:x@localhost/billing?application_name=a+b%20c", "here")
+    assert dsn.parameters == {"application_name": "a+b c"}
+    assert parse(dsn.masked(), "here").parameters == dsn.parameters
 
 
 def test_several_hosts_keep_their_ports() -> None:

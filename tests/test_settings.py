@@ -143,9 +143,27 @@ def test_nothing_is_interpolated_without_quotes_either(monorepo: Monorepo, billi
 def test_a_mounted_secret_loses_its_line_end_and_nothing_else(monorepo: Monorepo, billing: Service) -> None:
     secret = monorepo.root / "secret"
     monorepo.env("billing", DATABASE_DSN=dsn("h"), DATABASE_PASSWORD_FILE=str(secret))
-    for content, password in ((b" x \n", " x "), (b"x\r\n", "x"), (b"x\n\n", "x\n"), (b"x", "x")):
+    for content, password in ((b" x \n", " x "), (b"x\r\n", "x"), (b"x", "x")):
         secret.write_bytes(content)
         assert load(billing, {}).dsn.password == password
+
+
+@pytest.mark.parametrize("password", ["hunter2\n", "hunt\ner2", "hunter2\x00", "\x1bhunter2"])
+def test_a_password_with_a_control_character_is_refused(monorepo: Monorepo, billing: Service, password: str) -> None:
+    (monorepo.root / "secret").write_text(f"{password}\n", encoding="utf-8")
+    for key, value in (("DATABASE_PASSWORD", password), ("DATABASE_PASSWORD_FILE", "secret")):
+        assert refused(billing, **{key: value}) == (
+            f"environment {key}: {key} holds a control character, such as a line end. Remove it."
+        )
+
+
+def test_a_mounted_secret_is_found_from_every_folder(
+    monorepo: Monorepo, billing: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (monorepo.root / "secret").write_text("apart\n", encoding="utf-8")
+    monorepo.env("billing", DATABASE_DSN=dsn("h"), DATABASE_PASSWORD_FILE="secret")
+    monkeypatch.chdir(billing.path)
+    assert load(billing, {}).dsn.password == "apart"
 
 
 @pytest.mark.parametrize(("content", "says"), [(None, "No such file or directory"), (b"\xff", "it is not UTF-8")])
