@@ -1,8 +1,14 @@
 <%!
     def quoted(value):
         return repr(value).replace("'", '"')
+
+    def sentence(message):
+        # on one line, since the history shows the first paragraph, and so that a docstring holds it unchanged
+        text = " ".join(line.strip() for line in message.splitlines() if line.strip())
+        text = text.replace("\\", r"\\").replace('"' * 3, r'\"' * 3)  # Mako takes three quotes for its own
+        return text if text.endswith(".") else f"{text}."
 %>\
-"""${message if message.endswith(".") else f"{message}."}
+"""${sentence(message)}
 
 Revision ID: ${up_revision}
 Revises: ${down_revision | comma,n}

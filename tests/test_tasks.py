@@ -126,6 +126,51 @@ def test_t5_an_empty_revision_needs_no_database(monorepo: Monorepo) -> None:
     assert "def upgrade()" in (monorepo.root / ran.out.strip()).read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        r"Import C:\Users of old",
+        'ab """ cd',
+        '""" first',
+        r"Fix \d, \t and \\",
+        'Call it "new"',
+        '"',
+        '\'\'\' and """""',
+        "${x} <% y %> ## z",
+        "\\",
+    ],
+)
+def test_a_message_is_shown_as_it_was_given(monorepo: Monorepo, message: str) -> None:
+    service = monorepo.service("billing")
+    first = wait(migrations.revision(service, message, empty=True))
+    assert first
+    assert first.message == f"{message}."
+    monorepo.revision("billing", "other", None)
+    merged = wait(migrations.merge(service, message))
+    lines = done(monorepo.inv("db.history", "--service", "billing")).out.splitlines()
+    assert f"<base> -> {first.revision}, {message}." in lines
+    assert lines[0].endswith(f" -> {merged.revision} (head), {message}.")
+
+
+@pytest.mark.parametrize("message", ["one\ntwo", "one\n\n two\n", "one\r\ntwo.", " one \n\ttwo"])
+def test_a_message_of_several_lines_becomes_one(monorepo: Monorepo, message: str) -> None:
+    monorepo.service("billing")
+    done(monorepo.inv("db.revision", "--service", "billing", "--empty", "-m", message))
+    assert done(monorepo.inv("db.history", "--service", "billing")).out.endswith(" (head), one two.\n")
+
+
+def test_a_revision_that_cant_be_finished_leaves_no_file(monorepo: Monorepo) -> None:
+    service = monorepo.service("billing")
+    kept = {monorepo.revision("billing", "a1", None), service.head_file}
+    service.head_file.mkdir()
+    with pytest.raises(OSError, match=r"head\.txt"):
+        wait(migrations.revision(service, "x", empty=True))
+    kept.add(monorepo.revision("billing", "b1", None))
+    with pytest.raises(OSError, match=r"head\.txt"):
+        wait(migrations.merge(service, "x"))
+    assert {path for path in service.versions.iterdir() if path.name != "__pycache__"} == kept
+
+
 def test_t6_the_history_is_newest_first(world: tuple[Monorepo, Dsn]) -> None:
     monorepo, _ = world
     assert done(monorepo.inv("db.history", "--service", "billing")).out == "a1 -> b2 (head), b2.\n<base> -> a1, a1.\n"
