@@ -7,6 +7,7 @@ connection is one that ``run_sync`` lends, so that this file works inside a runn
 from alembic import context
 
 from migrations.errors import ResultError, UsageError
+from migrations.offline import write_unchanged
 from migrations.options import configure_options
 
 if "service" not in context.config.attributes:
@@ -16,6 +17,7 @@ options = configure_options(context.config)
 
 if context.is_offline_mode():
     context.configure(dialect_name="postgresql+asyncpg", literal_binds=True, **options)
+    write_unchanged(context.get_context())
 else:
     connection = context.config.attributes["connection"]
     if connection.in_transaction():

@@ -45,7 +45,7 @@ ORDER = [
     *("protocol", "connection", "access", "sharing", "locks", "contention", "applied", "aftermath", "catalog"),
     *("changes", "shapes", "enums", "sqltext", "blueprint", "glance", "twin", "pairs", "columns", "parts", "drafts"),
     *("sides", "tables", "obstacles", "autogenerate"),
-    *("models", "metadata", "claims", "references", "clauses", "made", "ownership", "options", "env"),
+    *("models", "metadata", "claims", "references", "clauses", "made", "ownership", "options", "offline", "env"),
     *(
         "revisions",
         "headfile",

@@ -17,7 +17,7 @@ import migrations
 from migrations.discovery import discover
 from migrations.dsn import Dsn
 from migrations.postgres import VERSIONS, Server
-from tests.conftest import query, tables, wait
+from tests.conftest import query, run_script, tables, wait
 from tests.monorepo import Monorepo, Ran, dsn_text
 
 LOG_LINE = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - [\w.]+ - [A-Z]+ - .+$")
@@ -613,6 +613,38 @@ def test_a_real_services_sql_applied_by_hand_gives_the_same_schema_as_the_online
     apply_by_hand(by_hand, wait(migrations.sql(name, "head")))
     assert schema(by_hand) == schema(online)
     assert at(by_hand, name) == at(online, name)
+
+
+ROWS = """
+notes = op.create_table("notes", sa.Column("id", sa.Integer, primary_key=True), sa.Column("body", sa.Text))
+op.bulk_insert(notes, [
+    {"id": 1, "body": "a\\tb"}, {"id": 2, "body": "c\\\\d -- e"},
+    {"id": 3, "body": "f;\\n\\n  g\\t"}, {"id": 4, "body": "x"},
+])
+op.execute("INSERT INTO notes VALUES (5, 'h\\ti')")
+op.execute("DELETE FROM notes WHERE body = 'x' -- none")
+op.execute("INSERT INTO notes VALUES (6, 'j')\\n\\t-- k\\n\\t-- l -- m")
+op.execute("INSERT INTO notes VALUES (7, $$ n -- o\\n -- p $$); -- q")
+op.execute(sa.insert(notes).values(id=8, body="\\t--"))
+op.execute("COMMENT ON TABLE notes IS 'r\\t-- s'")
+"""
+"""The body of a revision, each of whose statements Alembic's offline mode changes, or shouldn't change."""
+
+
+def test_the_sql_of_offline_mode_leaves_the_same_rows(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
+    online, by_hand = database(), database()
+    service = monorepo.service("billing", dsn=online)
+    monorepo.revision("billing", "a1", None, ROWS, 'op.drop_table("notes")')
+    (plan,) = wait(migrations.plan(service)).revisions
+    assert not {finding.rule for finding in plan.findings} & {"offline", "syntax-error"}
+    assert "'a\tb'" in plan.sql
+    wait(migrations.upgrade(service))
+    run_script(by_hand, [wait(migrations.sql(service, "head"))])  # whole: the server splits it
+    rows = "SELECT id, body FROM notes UNION SELECT 0, obj_description('notes'::regclass) ORDER BY id"
+    assert query(by_hand, rows) == query(online, rows)
+    assert [row[0] for row in query(online, rows)] == [0, 1, 2, 3, 5, 6, 7, 8]
+    assert query(online, rows)[1][1] == "a\tb"
+    assert at(by_hand) == at(online) == ["a1"]
 
 
 # Alembic's own commands
