@@ -94,7 +94,9 @@ async def adopt(
     try:
         connection = await attempts(caller.connect, where, patience)
     except Exception as error:  # noqa: BLE001 - whatever a driver raises there is explained
-        raise (refused(where) if is_foreign(error) else connect_failure(error, service, dsn, patience)) from None
+        if is_foreign(error):
+            raise refused(where) from None
+        raise connect_failure(error, service, dsn, patience, engine=True) from None
     try:
         await connection.execution_options(isolation_level="READ COMMITTED")
         if await is_pooled(connection):

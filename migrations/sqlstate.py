@@ -41,6 +41,14 @@ _CONNECT: dict[str, tuple[type[MigrationError], _Mend]] = {
     "22023": (ConfigurationError, lambda _, __: "Correct the value in .env or in the DSN's options."),
     "42704": (ConfigurationError, lambda _, __: "Correct the name in the DSN's options."),
 }
+_CONNECT_ENGINE = {
+    "28P01": "Correct the password of the engine.",
+    "08P01": "Is it a pooler? Make the engine for the server itself.",
+    "22023": "Correct the value in the engine's server_settings.",
+    "42704": "Correct the name in the engine's server_settings.",
+}
+"""What mends it where an engine of the caller's connects, which no .env has a part in."""
+
 _BUSY = ("57P03", "53300", "57P01", "57P02")
 """Starting up, too many connections, shut down by an administrator, crashed."""
 _TEMPORARY = (*_BUSY, "57P05")
@@ -66,7 +74,9 @@ def is_busy(error: BaseException) -> bool:
     return sqlstate(error) in _BUSY
 
 
-def connect_failure(error: Exception, service: Service, dsn: Dsn, patience: float = 0.0) -> MigrationError:
+def connect_failure(
+    error: Exception, service: Service, dsn: Dsn, patience: float = 0.0, *, engine: bool = False
+) -> MigrationError:
     """Return what to tell when a connection could not be made.
 
     Args:
@@ -74,13 +84,15 @@ def connect_failure(error: Exception, service: Service, dsn: Dsn, patience: floa
         service: for which it was to be made.
         dsn: where to.
         patience: seconds for which a busy server was asked again.
+        engine: whether it is an engine of the caller's that connects.
 
     """
     state = sqlstate(error) or ""
     where = f"{service}: {dsn.target}"
     if state in _CONNECT:
         kind, mend = _CONNECT[state]
-        return kind(f"{where}: {said(error)}. {mend(service, dsn)}")
+        mended = (engine and _CONNECT_ENGINE.get(state)) or mend(service, dsn)
+        return kind(f"{where}: {said(error)}. {mended}")
     if state in _TEMPORARY or state.startswith("08"):
         still = f", for {patience:g} s now" if patience and state in _BUSY else ""
         return UnreachableError(f"{where}: {said(error)}{still}. Try again in a moment.")

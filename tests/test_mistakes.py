@@ -865,3 +865,24 @@ def test_an_engine_of_another_driver_is_refused_before_anything_is_connected_to(
     with pytest.raises(UsageError) as caught:
         wait(migrations.upgrade(monorepo.service("billing"), engine=engine))
     assert "the engine connects with psycopg, and a migration does with asyncpg. Make it by" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("password", "more", "says"),
+    [
+        ("hunter9", {}, "Correct the password of the engine."),
+        (None, {"nonsense": "1"}, "Correct the name in the engine's server_settings."),
+        (None, {"work_mem": "much"}, "Correct the value in the engine's server_settings."),
+    ],
+)
+def test_what_is_wrong_with_an_engine_of_the_callers_is_not_looked_for_in_an_env_file(
+    monorepo, database, password, more, says
+):
+    dsn = database()
+    monorepo.table_revision("billing", "r001", None)
+    url = dsn.url.set(password=password or dsn.password)
+    engine = create_async_engine(url, connect_args={"server_settings": more})
+    with pytest.raises(MigrationError) as caught:
+        wait(migrations.upgrade(monorepo.service("billing"), engine=engine))
+    assert str(caught.value).endswith(f". {says}")
+    assert not re.search(r"\.env|hunter9", str(caught.value))
