@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from migrations.bindings import bindings
 from migrations.discovery import Service
 from migrations.fingerprint import checksum
 
@@ -21,10 +22,10 @@ _OPTIONS = (b"sourceless", b"recursive_version_locations", b"version_locations")
 """Options of Alembic's that change which files are revisions."""
 _REVISION_CHARACTERS = 32
 _NAME = rb"\b(?:" + "|".join(_NAMES).encode() + rb")\b"
-_TOO_CLEVER = re.compile(rb"globals|exec\(|" + _NAME + rb"\s*:=")
+_TOO_CLEVER = re.compile(rb"globals|exec\(|__getattr__|\bglobal\b(?:[^\r\n]*\\|[^\r\n]*" + _NAME + rb")")
 _FUNCTION = re.compile(rb"^def ", re.MULTILINE)
-_NO_FUNCTION = re.compile(rb"^(?!def )[^ \t\n#)\]}]|\r|" + _NAME, re.MULTILINE)
-"""What may be something else than a function: a line at the margin, and wherever one of the names stands."""
+_NO_FUNCTION = re.compile(rb"^(?!def \w+\(\)(?: -> None)?:)[^ \t\n#)\]}]|\r|" + _NAME, re.MULTILINE)
+"""What may be more than a function of no arguments: a line at the margin, and wherever one of the names stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +112,14 @@ def _constants(text: bytes) -> dict[str, object]:
         return {}
     # from 3.13 on the compiler takes the indentation away
     found: dict[str, object] = {"__doc__": ast.get_docstring(tree, clean=sys.version_info >= (3, 13))}
-    for node in tree.body:
-        names = _bound(node)
-        if names is None:
-            return {}
-        for name in names:
-            if name in _NAMES:
-                value = getattr(node, "value", None)
-                if name in found or not isinstance(value, ast.Constant):
-                    return {}
-                found[name] = value.value
+    bound = bindings(tree)
+    if bound is None:
+        return {}
+    for name, value in bound:
+        if name in _NAMES:
+            if name in found or not isinstance(value, ast.Constant):
+                return {}
+            found[name] = value.value
     return found
 
 
@@ -131,23 +130,6 @@ def _parsed(text: bytes) -> ast.Module | None:
     for end in (*ends, len(text)):
         with suppress(SyntaxError, ValueError):  # "def" was in the middle of something
             return ast.parse(text[:end])
-    return None
-
-
-def _bound(node: ast.stmt) -> list[str] | None:
-    """Return the names that a statement binds; None where that can't be seen."""
-    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-        return []
-    if isinstance(node, ast.Import | ast.ImportFrom):
-        names = [(alias.asname or alias.name).partition(".")[0] for alias in node.names]
-        return None if "*" in names else names
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return [node.name]
-    if isinstance(node, ast.AnnAssign):
-        return [node.target.id] if isinstance(node.target, ast.Name) else None
-    if isinstance(node, ast.Assign):
-        targets = [target.id for target in node.targets if isinstance(target, ast.Name)]
-        return targets if len(targets) == len(node.targets) else None
     return None
 
 

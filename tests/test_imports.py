@@ -31,6 +31,7 @@ ORDER = [
     *(
         "startup",
         "outcome",
+        "bindings",
         "headers",
         "declared",
         "room",

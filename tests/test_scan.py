@@ -134,6 +134,20 @@ def test_the_full_way_then_says_what_is_wrong(world, doubt, code):
     assert "nothing to do" not in ran.out
 
 
+RENAMED = "\n\ndef _rename():\n    global revision\n    revision = 'p9'\n\n\n_done = _rename()\n"
+
+
+def test_an_id_that_a_file_binds_again_when_it_is_imported_is_for_alembic_to_tell(world):
+    """Without a ledger nothing else tells that the file isn't the one that ran."""
+    monorepo, dsn = world
+    query(dsn, "DROP TABLE migration_log_billing")
+    path = monorepo.root / "migrations" / "versions" / "billing" / "b2.py"
+    path.write_text(path.read_text(encoding="utf-8") + RENAMED, encoding="utf-8")
+    ran = monorepo.inv("db.upgrade", "--service", "billing")
+    assert ran.code != 0
+    assert "nothing to do" not in ran.text
+
+
 def test_line_ends_of_a_checkout_are_no_edit(world):
     monorepo, _ = world
     for path in (monorepo.root / "migrations/versions/billing").glob("*.py"):
