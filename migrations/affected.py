@@ -1,7 +1,7 @@
 """Which services a change affects: by their histories, settings and models, and by what the models import."""
 
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from migrations.discovery import Service
@@ -36,12 +36,12 @@ def affected(services: Sequence[Service], base: str) -> tuple[Service, ...]:
     paths = changed(root, base)
     if any(_is_of_all(path, root) for path in paths):
         return tuple(services)
-    imports = Imports(root)
+    imports, names = Imports(root, paths), {path.as_posix() for path in paths}
     found = []
     for service in services:
         folders = (service.path.relative_to(root), service.versions.relative_to(root))
         own = any(path.is_relative_to(folder) for path in paths for folder in folders)
-        if own or not paths.isdisjoint(imports.reached(_models(service))):
+        if own or not names.isdisjoint(imports.of(service)):
             found.append(service)
     return tuple(found)
 
@@ -85,9 +85,3 @@ def _is_of_all(path: Path, root: Path) -> bool:
     if path.parts[0] == "migrations":
         return path.parts[1:2] != ("versions",)
     return path.parts[0] != "services" and path.suffix == ".py" and not (root / path).exists()
-
-
-def _models(service: Service) -> Iterator[Path]:
-    single = service.path / "models.py"
-    files = [single] if single.is_file() else sorted((service.path / "models").rglob("*.py"))
-    yield from (path.relative_to(service.root) for path in files)

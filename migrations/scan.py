@@ -12,7 +12,7 @@ from typing import Any
 
 import asyncpg
 
-from migrations.declared import UNSURE, declared, declared_schema
+from migrations.declared import UNSURE, Schemas
 from migrations.discovery import Service
 from migrations.errors import MigrationError
 from migrations.headers import Chain, read_chain
@@ -89,7 +89,7 @@ async def scan(many: Iterable[Settings]) -> Scan:
     for settings in many:
         servers.setdefault(settings.dsn.server, []).append(settings)
     roots = {settings.service.root for on_it in servers.values() for settings in on_it}
-    shared = {root: declared(root / "shared_models") for root in roots}
+    schemas = {root: Schemas(root) for root in roots}
     rooms = {server: Room() for server in servers}
     found: dict[Service, Found] = {}
 
@@ -97,14 +97,14 @@ async def scan(many: Iterable[Settings]) -> Scan:
         room, roles = rooms[server], sorted({settings.dsn.user for settings in on_it})
         waiting = iter(on_it)
         for settings in waiting:
-            found[settings.service] = await _look(settings, shared[settings.service.root], room, roles)
+            found[settings.service] = await _look(settings, schemas[settings.service.root], room, roles)
             if room.free is not None or found[settings.service].error:
                 break
         turns = asyncio.Semaphore(_AT_ONCE_UNKNOWN if room.free is None else max(1, min(_AT_ONCE, room.free // 2)))
 
         async def take_turn(settings: Settings) -> None:
             async with turns:
-                found[settings.service] = await _look(settings, shared[settings.service.root])
+                found[settings.service] = await _look(settings, schemas[settings.service.root])
 
         await asyncio.gather(*(take_turn(settings) for settings in waiting))
 
@@ -120,16 +120,14 @@ async def outcome_at_head(settings: Settings) -> Outcome | None:
 
     """
     service = settings.service
-    found = await _look(settings, declared(service.root / "shared_models"))
+    found = await _look(settings, Schemas(service.root))
     if found.error:
         raise found.error
     current = found.current or ()
     return Outcome(service.name, settings.target, current, current, (), 0.0) if found.at_head else None
 
 
-async def _look(
-    settings: Settings, shared: frozenset[str], room: Room | None = None, roles: Iterable[str] = ()
-) -> Found:
+async def _look(settings: Settings, schemas: Schemas, room: Room | None = None, roles: Iterable[str] = ()) -> Found:
     chain = read_chain(settings.service)
     sure = bool(chain and chain.head)
     if not sure and room is None:
@@ -147,7 +145,7 @@ async def _look(
     try:
         if room is not None:
             await room.ask(connection, roles)
-        return await _read(connection, settings, chain, declared_schema(settings.service, shared))
+        return await _read(connection, settings, chain, schemas.of(settings.service))
     except Exception as error:  # noqa: BLE001 - as above
         return _unsure(settings, chain, type(error).__name__)
     finally:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 import migrations
-from migrations.declared import UNSURE, declared, declared_schema
+from migrations.declared import UNSURE, Schemas
 from migrations.discovery import ROOT, Service, discover
 from migrations.dsn import Dsn
 from migrations.headers import read_chain
@@ -203,15 +203,69 @@ def test_the_histories_of_this_repository_are_read_as_alembic_reads_them(service
         ('a = MetaData(schema="a"); b = MetaData(schema="b")', UNSURE),
         ('metadata.schema = "own"', UNSURE),
         ("from sqlalchemy import MetaData as M", UNSURE),
+        ("from sqlalchemy import (\n    MetaData as M,\n)", UNSURE),
+        ('metadata = sa.MetaData("elsewhere")', UNSURE),
+        ('M = sa.MetaData; metadata = M("elsewhere")', UNSURE),
+        ('from sqlalchemy import MetaData\nM = MetaData\nmetadata = M("elsewhere")', UNSURE),
+        ("class Own(MetaData):\n    pass", UNSURE),
+        ('metadata = partial(MetaData, "elsewhere")()', UNSURE),
+        ("from sqlalchemy import MetaData, String\nmetadata = MetaData(naming_convention=naming.C)", None),
+        ("from sqlalchemy import (\n    MetaData,\n)\nmetadata: ClassVar[MetaData] = MetaData()", None),
+        ("def of(metadata: MetaData) -> MetaData: return metadata", None),
         ('__table_args__ = {"schema": "own"}', None),
     ],
 )
 def test_the_schema_of_models_is_read_or_unsure(monorepo, text, expected):
     service = monorepo.service("billing", text)
-    assert declared_schema(service, frozenset()) == expected
+    assert Schemas(service.root).of(service) == expected
 
 
-def test_the_models_that_services_share_count_too(monorepo):
-    service = monorepo.service("billing", "")
+@pytest.mark.parametrize(
+    ("models", "expected"),
+    [
+        ("from services._common.base import Base", "elsewhere"),
+        ("from services._common import base", "elsewhere"),
+        ("from services._common import *", "elsewhere"),
+        ("from ... _common.base import Base", None),  # as Python, which finds nothing there
+        ("from .._common . base import Base", "elsewhere"),
+        ("import services._common.base", "elsewhere"),
+        ("import json, services . \\\n _common.base as own", "elsewhere"),
+        ("from services._common import (  # the (old) one\n    more,\n    base as own,\n)", "elsewhere"),
+        ("def f():\n    from services \\\n    ._common import base", "elsewhere"),
+        ("if True: from services._common.more import Base", "elsewhere"),
+        ("from services._common.loop import Base", None),
+        ("from services.other import base", None),
+        ("import importlib\nBase = importlib.import_module('services._common.' + 'base').Base", UNSURE),
+    ],
+)
+def test_the_schema_of_a_base_that_models_import_from_anywhere_counts(monorepo, models, expected):
+    service = monorepo.service("billing", models)
+    common = monorepo.root / "services" / "_common"
+    common.mkdir()
+    (common / "base.py").write_text('metadata = sa.MetaData(schema="elsewhere")', encoding="utf-8")
+    (common / "more.py").write_text("from .base import metadata", encoding="utf-8")
+    (common / "loop.py").write_text("from services._common import loop", encoding="utf-8")
+    assert Schemas(service.root).of(service) == expected
+
+
+def test_only_the_models_that_a_service_imports_count(monorepo):
+    services = [monorepo.service(name, text) for name, text in (("alpha", "import shared_models.own"), ("beta", ""))]
     (monorepo.root / "shared_models" / "own.py").write_text('metadata = MetaData(schema="own")', encoding="utf-8")
-    assert declared_schema(service, declared(monorepo.root / "shared_models")) == "own"
+    schemas = Schemas(monorepo.root)
+    assert [schemas.of(service) for service in services] == ["own", None]
+
+
+@pytest.mark.parametrize("base", ['MetaData(schema="elsewhere")', 'MetaData("elsewhere")'])
+def test_an_upgrade_and_a_check_agree_on_where_the_version_table_is(world, base):
+    monorepo, _ = world
+    common = monorepo.root / "services" / "_common"
+    common.mkdir()
+    text = "import sqlalchemy as sa\nfrom sqlalchemy.orm import DeclarativeBase\n\n\n"
+    text += f"class Base(DeclarativeBase):\n    metadata = sa.{base}\n"
+    (common / "base.py").write_text(text, encoding="utf-8")
+    models = MODELS.format(table="billing").replace(
+        "class Base(DeclarativeBase):\n    pass\n", "from services._common.base import Base\n"
+    )
+    monorepo.service("billing", models.replace("DeclarativeBase, ", ""), dsn=world[1])
+    assert "behind" in monorepo.inv("db.check").text
+    assert "nothing to do" not in monorepo.inv("db.upgrade").text
