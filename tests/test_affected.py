@@ -78,6 +78,11 @@ def append(monorepo: Monorepo, path: str, text: str = "# more\n") -> None:
         ("pyproject.toml", NAMES),
         ("migrations/applier.py", NAMES),
         ("migrations/env.py", NAMES),
+        ("services/__init__.py", NAMES),
+        ("services/alpha/__init__.py", ["alpha"]),
+        ("services/_common/unused.py", []),
+        ("migrations/versions/helpers.py", NAMES),
+        ("migrations/versions/removed/r1.py", NAMES),
         ("services/alpha/a file with spaces and ü.py", ["alpha"]),
     ],
 )
@@ -114,6 +119,126 @@ def test_a_file_that_was_moved_counts_at_both_places(repo):
 def test_a_shared_module_that_is_gone_affects_all(repo):
     (repo.root / "shared_models" / "money.py").unlink()
     assert names(repo) == NAMES
+
+
+@pytest.fixture
+def common(repo: Monorepo) -> Monorepo:
+    """Let alpha import from services/_common, on the branch that main is then at too."""
+    append(repo, "services/_common/base.py")
+    append(repo, "services/_common/__init__.py")
+    append(repo, "services/alpha/models.py", "from services._common import base\n")
+    return on_main(repo)
+
+
+def on_main(repo: Monorepo) -> Monorepo:
+    commit(repo)
+    git(repo, "branch", "--force", "main")
+    return repo
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("rm", "services/_common/base.py"),
+        ("mv", "services/_common/base.py", "services/_common/better.py"),
+        ("rm", "-r", "services/_common"),
+        ("mv", "services/_common", "services/_better"),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("committed", [True, False], ids=["committed", "not committed"])
+def test_a_module_that_is_gone_affects_those_that_still_import_it(common, words, committed):
+    git(common, *words)
+    if committed:
+        commit(common)
+    assert names(common) == ["alpha"]
+
+
+def test_a_module_of_another_service_that_is_gone_affects_those_that_import_it(repo):
+    append(repo, "services/gamma/helpers.py")
+    append(repo, "services/alpha/models.py", "import services.gamma.helpers\n")
+    on_main(repo)
+    git(repo, "rm", "services/gamma/helpers.py")
+    assert names(repo) == ["alpha", "gamma"]
+
+
+def test_a_star_may_import_every_module_of_a_package(repo):
+    append(repo, "helpers/__init__.py", '__all__ = ["unused"]\n')
+    append(repo, "helpers/unused.py")
+    append(repo, "services/gamma/models.py", "from helpers import *\n")
+    on_main(repo)
+    append(repo, "helpers/unused.py")
+    assert names(repo) == ["gamma"]
+
+
+LINKS = {
+    "a file": ("services/_common/base.py", "../../platform/base.py"),
+    "a folder": ("services/_common", "../platform"),
+    "a service's own file": ("services/alpha/base.py", "../../platform/base.py"),
+    "a revision": ("migrations/versions/alpha/r2.py", "../../../platform/base.py"),
+}
+
+
+@pytest.mark.parametrize(("link", "target"), LINKS.values(), ids=LINKS)
+@pytest.mark.parametrize("steps", [1, 2])
+def test_what_a_link_leads_to_counts_at_the_link_too(repo, link, target, steps):
+    append(repo, "platform/base.py")
+    if steps > 1:
+        (repo.root / "between").symlink_to("platform")
+        target = target.replace("platform", "between")
+    place = repo.root / link
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(target)
+    append(repo, "services/alpha/models.py", "from services._common import base\n")
+    on_main(repo)
+    append(repo, "platform/base.py")
+    assert names(repo) == ["alpha"]
+
+
+def test_a_link_that_leads_elsewhere_now_affects_those_that_import_through_it(repo):
+    for folder in ("platform", "better"):
+        append(repo, f"{folder}/base.py")
+    link = repo.root / "services" / "_common"
+    link.symlink_to("../platform")
+    append(repo, "services/alpha/models.py", "from services._common import base\n")
+    on_main(repo)
+    link.unlink()
+    link.symlink_to("../better")
+    assert names(repo) == ["alpha"]
+
+
+def test_links_that_lead_in_a_circle_end(repo):
+    for name, target in (("a/b", "../b"), ("b/a", "../a"), ("a/self", "."), ("services/alpha/top", "../..")):
+        (repo.root / name).parent.mkdir(exist_ok=True)
+        (repo.root / name).symlink_to(target)
+    on_main(repo)
+    append(repo, "a/x.py")
+    assert "gamma" not in names(repo)
+
+
+@pytest.mark.parametrize("checked_out", [True, False])
+def test_a_submodule_that_was_bumped_affects_those_that_import_it(repo, tmp_path, checked_out):
+    source = Monorepo(tmp_path / "source")
+    append(source, "base.py")
+    git(source, "init", "--quiet", "--initial-branch", "main")
+    commit(source)
+    git(repo, "-c", "protocol.file.allow=always", "submodule", "add", "--quiet", str(source.root), "platform_models")
+    append(repo, "services/alpha/models.py", "import platform_models.base\n")
+    on_main(repo)
+    inside = Monorepo(repo.root / "platform_models")
+    append(inside, "base.py")
+    assert names(repo) == ["alpha"]
+    commit(inside)
+    commit(repo)
+    if not checked_out:
+        git(repo, "submodule", "deinit", "--force", "platform_models")
+    assert names(repo) == ["alpha"]
+
+
+def test_a_name_that_is_no_utf_8_is_a_name_like_any_other(repo):
+    name = os.fsencode(repo.root / "services" / "alpha") + b"/gr\xf6\xdfe.txt"
+    Path(os.fsdecode(name)).touch()
+    assert names(repo) == ["alpha"]
 
 
 def test_models_that_have_become_a_package_are_followed_too(repo):
