@@ -18,6 +18,9 @@ __all__ = ["Shard", "parse_shard"]
 INDEX = "JOB_COMPLETION_INDEX"
 """What an indexed Job of Kubernetes sets in each of its pods, counted from 0."""
 
+_PARTS = 1000
+"""So many parts at most: each service is weighed for each of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shard:
@@ -35,18 +38,20 @@ def parse_shard(text: str, environment: Mapping[str, str]) -> Shard:
     """Return the shard that ``3/10`` names; in ``/10`` the number is taken from JOB_COMPLETION_INDEX.
 
     Raises:
-        UsageError: it is no shard, or the number isn't among them.
+        UsageError: it is no shard, there are too many, or the number isn't among them.
 
     """
-    match = re.fullmatch(r"(\d*)/(\d+)", text, re.ASCII)
+    match = re.fullmatch(r"(\d{0,9})/(\d{1,9})", text, re.ASCII)
     if not match:
         raise UsageError(f"--shard {text!r}: write 3/10 for the third of ten, or /10 where {INDEX} says which.")
     count = int(match[2])
+    if count > _PARTS:
+        raise UsageError(f"--shard {text}: a fleet has {_PARTS} parts at most.")
     if match[1]:
         number = int(match[1])
     else:
         index = environment.get(INDEX, "")
-        if not index.isdecimal():
+        if not re.fullmatch(r"\d{1,9}", index, re.ASCII):
             raise UsageError(f"--shard {text}: {INDEX} is {index!r}, and no number. Write 3/10 where it isn't set.")
         number = int(index) + 1
     if not 1 <= number <= count:

@@ -293,6 +293,11 @@ def test_the_command_prints_one_line_of_json_for_a_matrix(repo):
         (("db.upgrade", "--shard", "3"), "write 3/10"),
         (("db.upgrade", "--shard", "/3"), "JOB_COMPLETION_INDEX is ''"),
         (("db.upgrade", "--shard", "1/0"), "there is no shard 1 of 0"),
+        (("db.upgrade", "--shard", "1/1001"), "a fleet has 1000 parts at most"),
+        (("db.upgrade", "--shard", "1/100000000"), "1000 parts at most"),
+        (("db.upgrade", "--shard", f"1/{'9' * 5000}"), "write 3/10"),
+        (("db.upgrade", "--shard", f"{'9' * 5000}/10"), "write 3/10"),
+        (("db.upgrade", "--shard", "1/2", "--canary", "delta"), "'delta'"),
     ],
 )
 def test_wrong_use_is_one_line_and_exit_code_2(repo, words, said):
@@ -377,6 +382,31 @@ def test_the_shards_together_upgrade_all(monorepo: Monorepo, database: Callable[
         assert ran.code == 0, ran.text
         seen += re.findall(r"^(\w+): .* went from base to r1", ran.out, re.MULTILINE)
     assert sorted(seen) == NAMES
+
+
+def test_a_canary_that_another_machine_upgrades_keeps_nobody_waiting(
+    monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    for name in NAMES:
+        monorepo.service(name, dsn=database())
+        monorepo.table_revision(name, "r1", None)
+    parts = {number: [one.name for one in Shard(number, 50).part(discover(monorepo.root))] for number in range(1, 51)}
+    shards = {names[0]: number for number, names in parts.items() if names}
+    ran = monorepo.inv("db.upgrade", "--shard", f"{shards['alpha']}/50", "--canary", "alpha")
+    assert (ran.code, "not one of these" in ran.err) == (0, False), ran.text
+    ran = monorepo.inv("db.upgrade", "--shard", f"{shards['beta']}/50", "--canary", "alpha")
+    assert ran.code == 0, ran.text
+    assert "beta: " in ran.out
+    assert "--canary alpha is not one of these services: none of them goes first." in ran.err
+
+
+def test_a_canary_that_is_not_affected_keeps_nobody_waiting(repo, database):
+    repo.env("gamma", DATABASE_DSN=dsn_text(database()))
+    append(repo, "services/gamma/models.py")
+    ran = repo.inv("db.upgrade", "--affected", "--base", "main", "--canary", "alpha")
+    assert ran.code == 0, ran.text
+    assert "gamma: " in ran.out
+    assert "--canary alpha is not one of these services" in ran.err
 
 
 def test_a_check_of_what_changed_asks_no_database_where_nothing_did(repo):

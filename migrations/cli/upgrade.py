@@ -32,7 +32,7 @@ __all__ = ["upgrade"]
         "sql": SQL,
         "jobs": "How many services at once at most; by default two for each core, up to 8.",
         "fail_fast": "Start no other service after one has failed.",
-        "canary": "A service that goes first and alone; if it fails, no other is started.",
+        "canary": "A service that goes first and alone, where it is one of them; if it fails, no other is started.",
         "affected": "Only the services that differ from --base, as db.affected lists them.",
         "base": BASE,
         "shard": "Only one part of the services: 3/10, or /10 where JOB_COMPLETION_INDEX says which.",
@@ -60,11 +60,15 @@ def upgrade(
 
     asked = asked_limits(lock_wait, lock_timeout, statement_timeout)
     at_once = number(jobs, "--jobs") if jobs else None
-    services = narrowed(selected(service), base=base, only_affected=affected, shard=shard)
+    chosen = selected(service)
+    first = _canary(canary, chosen)
+    services = narrowed(chosen, base=base, only_affected=affected, shard=shard)
     if not services:
         console.result("nothing to do: no service is left to upgrade")
         return
-    first = _canary(canary, services)
+    if first is not None and first not in services:
+        console.note(f"--canary {first} is not one of these services: none of them goes first.")
+        first = None
     if allow:
         from migrations import guard
 
