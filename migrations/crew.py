@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from migrations.worker import GRACE, Ended, Said, Told, Work, be_worker
+from migrations.worker import GRACE, Ended, Said, Told, Work, be_worker, decoded
 
 __all__ = ["work_off"]
 
@@ -25,14 +25,40 @@ _TURN = 0.1
 """Seconds between two looks at whether to stop, and between two chances to draw."""
 _JOBS = 8
 """After so many jobs a worker is replaced: what each imports stays in it, half a MiB for a service of 50 revisions."""
+_PIPE = 1 << 20
+"""Bytes: sixteen times what Linux lets a pipe hold where nobody asked for more."""
 
 
 @dataclass(slots=True)
 class _Worker:
     process: BaseProcess
     pipe: "Connection[Any, Any]"
+    output: "Connection[Any, Any]"
     job: str | None = None
     jobs: int = 0
+    last: str = ""
+    rest: bytes = b""
+
+    def read(self, *, is_end: bool = False) -> list[Said]:
+        """Return the lines that its programs have printed; at the end of a job also what is left without an end."""
+        if not self.output.closed:
+            try:
+                # more than a pipe holds: what was printed before now is read at once
+                piece = os.read(self.output.fileno(), _PIPE)
+                self.rest += piece
+                if not piece:
+                    self.output.close()
+            except BlockingIOError:
+                pass
+        *lines, self.rest = self.rest.split(b"\n")
+        if is_end and self.rest:
+            lines, self.rest = [*lines, self.rest], b""
+        return [Said(self.last, decoded(line)) for line in lines]
+
+    def close(self) -> None:
+        """Close this process's ends of its pipes."""
+        self.pipe.close()
+        self.output.close()
 
 
 def work_off(
@@ -76,8 +102,14 @@ def work_off(
                 continue
             if not busy:
                 return True
-            for pipe in wait([worker.pipe for worker in workers], _TURN):
-                _listen(next(worker for worker in workers if worker.pipe is pipe), workers, hear)
+            ends = [end for worker in workers for end in (worker.pipe, worker.output) if not end.closed]
+            ready = wait(ends, _TURN)
+            for worker in workers.copy():
+                # first what its programs printed: they may have been started by a job that has ended now
+                if worker.output in ready:
+                    _pass_on(worker.read(), hear)
+                if worker.pipe in ready:
+                    _listen(worker, workers, hear)
     finally:
         gc.unfreeze()
         _dismiss(workers)
@@ -87,14 +119,17 @@ def _give(job: str, workers: list[_Worker], context: Any, work: Work) -> None:
     worker = next((worker for worker in workers if worker.job is None), None)
     if worker is None:
         ours, theirs = context.Pipe()
+        reader, writer = context.Pipe(duplex=False)
+        os.set_blocking(reader.fileno(), False)
         # a worker knows of its parent's end by the end of its pipe: nobody else may hold that open
-        inherited = [ours, *(other.pipe for other in workers)]
-        process = context.Process(target=be_worker, args=(theirs, inherited, work), daemon=True)
+        inherited = [ours, reader, *(end for other in workers for end in (other.pipe, other.output))]
+        process = context.Process(target=be_worker, args=(theirs, writer, inherited, work), daemon=True)
         process.start()
         theirs.close()
-        worker = _Worker(process, ours)
+        writer.close()
+        worker = _Worker(process, ours, reader)
         workers.append(worker)
-    worker.job, worker.jobs = job, worker.jobs + 1
+    worker.job, worker.jobs, worker.last = job, worker.jobs + 1, job
     with suppress(OSError):  # it has died meanwhile: its pipe says so
         worker.pipe.send(job)
 
@@ -104,17 +139,23 @@ def _dismiss(workers: list[_Worker]) -> None:
     for worker in workers:
         if worker.job is not None:
             worker.process.kill()
-        worker.pipe.close()
+        worker.close()
     for worker in workers:
         worker.process.join()
+
+
+def _pass_on(lines: list[Said], hear: Callable[[Told | Said | Ended], None]) -> None:
+    for line in lines:
+        hear(line)
 
 
 def _listen(worker: _Worker, workers: list[_Worker], hear: Callable[[Told | Said | Ended], None]) -> None:
     try:
         message = worker.pipe.recv()
     except (EOFError, OSError):
+        _pass_on(worker.read(is_end=True), hear)
         workers.remove(worker)
-        worker.pipe.close()
+        worker.close()
         worker.process.join()
         if worker.job is not None:
             hear(Ended(worker.job, died=worker.process.exitcode))
@@ -123,9 +164,10 @@ def _listen(worker: _Worker, workers: list[_Worker], hear: Callable[[Told | Said
         logging.getLogger(message.name).handle(message)
         return
     if isinstance(message, Ended):
+        _pass_on(worker.read(is_end=True), hear)
         worker.job = None
         if worker.jobs >= _JOBS:
             workers.remove(worker)
-            worker.pipe.close()
+            worker.close()
             worker.process.join()
     hear(message)

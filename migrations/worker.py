@@ -13,7 +13,7 @@ from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection
 from typing import Any
 
-__all__ = ["GRACE", "STOPPED", "Ended", "Said", "Told", "Work", "be_worker"]
+__all__ = ["GRACE", "STOPPED", "Ended", "Said", "Told", "Work", "be_worker", "decoded"]
 
 GRACE = 8.0
 """Seconds that stopped workers have for telling their servers; one that doesn't answer must not hold a pod."""
@@ -65,18 +65,35 @@ class _Relay(QueueHandler):
             self.queue.send(record)  # type: ignore[attr-defined]
 
 
-class _Lines(io.TextIOBase):
-    """Where a worker's ``print`` goes: line by line to the parent, so that no two jobs share one."""
+class _Lines(io.RawIOBase):
+    """Where a worker's ``print`` goes: line by line to the parent, so that no two jobs share one.
+
+    Programs that a job starts get the descriptor instead: its other end is read by the parent.
+    """
 
     def __init__(self, pipe: "Connection[Any, Any]", relay: _Relay) -> None:
-        self._pipe, self._relay, self._rest = pipe, relay, ""
+        self._pipe, self._relay, self._rest = pipe, relay, b""
 
-    def write(self, text: str) -> int:
-        *lines, self._rest = (self._rest + text).split("\n")
+    def writable(self) -> bool:
+        """Say yes."""
+        return True
+
+    def fileno(self) -> int:
+        """Return the standard output's descriptor."""
+        return 1
+
+    def write(self, text: Any) -> int:
+        """Send the lines that are whole."""
+        *lines, self._rest = (self._rest + bytes(text)).split(b"\n")
         with suppress(OSError):
             for line in lines:
-                self._pipe.send(Said(self._relay.job, line))
+                self._pipe.send(Said(self._relay.job, decoded(line)))
         return len(text)
+
+    def end(self) -> None:
+        """Send what is left without an end."""
+        if self._rest:
+            self.write(b"\n")
 
 
 class _Stop:
@@ -96,24 +113,48 @@ class _Stop:
         self._cancel = lambda: loop.call_soon_threadsafe(task.cancel)
 
 
-def be_worker(pipe: "Connection[Any, Any]", inherited: "list[Connection[Any, Any]]", work: Work) -> None:
-    """Be a worker: do what comes through the pipe until it ends."""
+def decoded(line: bytes) -> str:
+    """Return a line that somebody printed; what is no UTF-8 in it is escaped."""
+    return line.decode(errors="backslashreplace").removesuffix("\r")
+
+
+def be_worker(
+    pipe: "Connection[Any, Any]",
+    output: "Connection[Any, Any]",
+    inherited: "list[Connection[Any, Any]]",
+    work: Work,
+) -> None:
+    """Be a worker: do what comes through the pipe until it ends.
+
+    Args:
+        pipe: where jobs come from, and what is told goes to.
+        output: where the programs go that a job starts, and whatever else writes past Python.
+        inherited: the parent's ends, and those of other workers.
+        work: does a job.
+
+    """
     stop = _Stop()
     # the terminal sends Ctrl-C to all of its processes: only the parent decides
     for number, handler in ((signal.SIGINT, signal.SIG_IGN), (signal.SIGHUP, signal.SIG_IGN), (signal.SIGTERM, stop)):
         signal.signal(number, handler)
     for other in inherited:
         other.close()
+    for descriptor in {1, 2} - {pipe.fileno()}:  # which it is where this process has no output of its own
+        os.dup2(output.fileno(), descriptor)
+    if output.fileno() not in (1, 2):
+        output.close()
     relay = _Relay(pipe)
     for logger in logging.root.manager.loggerDict.values():
         if isinstance(logger, logging.Logger):
             logger.handlers, logger.propagate = [], True
     logging.root.handlers = [relay]
-    sys.stdout = sys.stderr = _Lines(pipe, relay)
+    lines = _Lines(pipe, relay)
+    sys.stdout = sys.stderr = io.TextIOWrapper(lines, "utf-8", "backslashreplace", "\n", write_through=True)
     with asyncio.Runner() as runner, suppress(EOFError, OSError):
         while True:
             job = relay.job = pipe.recv()
             result = STOPPED if stop.asked else runner.run(_do(job, pipe, work, stop))
+            lines.end()
             relay.job = ""
             pipe.send(Ended(job, result))
 

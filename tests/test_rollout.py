@@ -180,6 +180,56 @@ def test_what_a_revision_prints_and_logs_carries_the_name_of_its_service(monorep
     assert set(states(ran.out)) == set(NAMES)
 
 
+PROGRAMS = """
+import subprocess, sys
+slow = "echo given; printf 'in part' >&2; sleep 0.3; echo ' whole' >&2"
+subprocess.run(["sh", "-c", slow], stdout=sys.stdout, check=True)
+subprocess.run(["echo", "inherited"], check=True)
+subprocess.run(["sh", "-c", "head -c 300000 /dev/zero | tr '\\\\0' x; echo; printf unended"], check=True)
+sys.stdout.buffer.write(b"gr\\xf6\\xdfe\\n")
+print("last", end="")
+"""
+
+
+@pytest.mark.usefixtures("fleet")
+def test_what_the_programs_print_that_a_revision_starts_carries_the_name_of_its_service(monorepo):
+    for name in ("alpha", "beta"):
+        monorepo.revision(name, "r2", "r1", PROGRAMS)
+    ran = monorepo.inv("db.upgrade")
+    assert ran.code == 0, ran.text
+    for name in ("alpha", "beta"):
+        own = [line for line in ran.err.splitlines() if line.startswith(f"{name}: ") and "r2" not in line]
+        for line in ("given", "in part whole", "inherited", "x" * 300_000, "unended", "gr\\xf6\\xdfe", "last"):
+            assert f"{name}: {line}" in own, line[:20]
+        assert own.index(f"{name}: given") < own.index(f"{name}: in part whole") < own.index(f"{name}: inherited")
+    assert set(states(ran.out)) == set(NAMES)
+    assert all(re.search(rf"\b({'|'.join(NAMES)})\b", line) for line in ran.err.splitlines())
+
+
+@pytest.mark.usefixtures("fleet")
+def test_what_a_revision_prints_before_it_fails_is_not_lost(monorepo):
+    body = 'import os\nprint("before", end="")\nos.write(1, b"beneath")\nraise ValueError("wrong")'
+    monorepo.revision("alpha", "r2", "r1", body)
+    ran = monorepo.inv("db.upgrade")
+    assert ran.code == 1
+    assert {"alpha: before", "alpha: beneath"} <= set(ran.err.splitlines())
+
+
+@pytest.mark.usefixtures("fleet")
+def test_what_a_worker_prints_before_it_dies_is_not_lost(monorepo):
+    monorepo.revision("alpha", "r2", "r1", 'import os\nos.write(2, b"beneath")\nos.kill(os.getpid(), 9)')
+    ran = monorepo.inv("db.upgrade")
+    assert ran.code == 69
+    assert "alpha: beneath" in ran.err.splitlines()
+    assert "killed by signal 9" in ran.err
+
+
+def test_workers_need_no_output_of_the_process_that_started_them(monorepo, fleet):
+    command = f"{sys.executable} -m invoke db.upgrade >&-"
+    subprocess.run(["/bin/sh", "-c", command], cwd=monorepo.root, check=False, capture_output=True, timeout=60)
+    assert {name: at(dsn, name) for name, dsn in fleet.items()} == {name: ["r2"] for name in NAMES}
+
+
 @pytest.mark.usefixtures("fleet")
 def test_a_terminal_gets_one_live_line_for_each_service(monorepo):
     ours, theirs = pty.openpty()
