@@ -7,7 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from migrations.authoring import Check, check, merge, revision
+    from migrations.authoring import merge, revision
+    from migrations.checking import Check, check
     from migrations.commands import Outcome, current, downgrade, history, sql, stamp, upgrade
     from migrations.discovery import Service, discover, find
     from migrations.drifting import Drift, drift
@@ -60,7 +61,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "authoring": ("Check", "check", "merge", "revision"),
+    "authoring": ("merge", "revision"),
+    "checking": ("Check", "check"),
     "commands": ("Outcome", "current", "downgrade", "history", "sql", "stamp", "upgrade"),
     "drifting": ("Drift", "drift"),
     "discovery": ("Service", "discover", "find"),

@@ -1,6 +1,6 @@
 """The async functions that run a service's history: the same from a task and from an application.
 
-With authoring.py, the only callers of ``alembic.command``.
+With authoring.py and checking.py, the only callers of ``alembic.command``.
 """
 
 from collections.abc import Collection

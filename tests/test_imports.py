@@ -68,7 +68,19 @@ ORDER = [
         "guard",
     ),
     *("findings", "preflight", "provenance", "logbook", "ledger", "edited", "waiting", "doctor"),
-    *("applier", "targets", "commands", "authoring", "rebasing", "passthrough", "rollout", "fleet", "database", "safe"),
+    *(
+        "applier",
+        "targets",
+        "commands",
+        "checking",
+        "authoring",
+        "rebasing",
+        "passthrough",
+        "rollout",
+        "fleet",
+        "database",
+        "safe",
+    ),
     *(
         "postgres.account",
         "postgres.filelock",
@@ -217,7 +229,7 @@ def test_no_module_writes_to_the_environment_of_the_process(name: str) -> None:
 
 def test_only_two_modules_of_the_library_call_alembics_commands() -> None:
     users = {name for name, path in files().items() if "alembic.command" in imports(tree(path))}
-    assert users == {"commands", "authoring"}
+    assert users == {"commands", "checking", "authoring"}
 
 
 def test_tasks_import_neither_alembic_nor_a_driver_at_the_top() -> None:

@@ -13,7 +13,7 @@ from migrations.discovery import find
 from migrations.errors import MigrationError
 
 if TYPE_CHECKING:
-    from migrations.authoring import Check
+    from migrations.checking import Check
 
 __all__ = ["annotate"]
 

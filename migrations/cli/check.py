@@ -29,10 +29,10 @@ def check(_: Context, service: list[str], affected: bool = False, base: str = ""
     if not chosen:
         console.result("[]" if json else "nothing to check: no service is affected")
         return
-    from migrations import authoring, settings
+    from migrations import checking, settings
 
     settings.load_many(chosen)
-    found, errors = each(chosen, authoring.check)
+    found, errors = each(chosen, checking.check)
     if json:
         console.result_json([asdict(one) for one in found.values()])
     else:
