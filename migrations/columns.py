@@ -1,5 +1,6 @@
 """Columns: what leads from a column of the database to that of the models, in both directions."""
 
+import re
 from collections.abc import Callable, Iterator
 
 from migrations.changes import Change, Note, Phase, Step, literal, quoted
@@ -10,6 +11,9 @@ __all__ = ["added", "changes"]
 
 _DEFAULT_COLLATION = 'pg_catalog."default"'
 
+_LENGTH = re.compile(r"^(character|bit) varying\(\d+\)|^character\(\d+\)")
+"""Of a type that a cast to it cuts to that length; an assignment fails instead."""
+
 
 def changes(pair: Pair, rebuilt: Rebuilt, castable: Callable[[str, str], bool]) -> Iterator[Change]:
     """Yield what leads from one to the other, but for columns that only one of them has.
@@ -17,7 +21,7 @@ def changes(pair: Pair, rebuilt: Rebuilt, castable: Callable[[str, str], bool]) 
     Args:
         pair: the table.
         rebuilt: the enum types that are made anew.
-        castable: whether PostgreSQL converts a type to another by itself.
+        castable: whether PostgreSQL can alter a column, given by its name and type, in such a way.
 
     """
     casts, again = converted(pair, rebuilt), remade(pair, rebuilt)
@@ -95,13 +99,17 @@ def _alter(
 
 
 def _conversion(place: str, before: Column, after: Column, castable: Callable[[str, str], bool]) -> tuple[Step, ...]:
+    """Return what converts a column: where PostgreSQL assigns one type to the other, without a cast, which may cut."""
     name = quoted(before.name)
     if before.type == after.type and before.collation != after.collation:
         return (f"{place} TYPE {after.type} COLLATE {after.collation or _DEFAULT_COLLATION}",)
+    whole = _LENGTH.sub(lambda found: f"{found[1]} varying" if found[1] else "bpchar", after.type)
+    for using in ("", f" USING {name}::{whole}"):
+        action = f"TYPE {after.kind}{using}"
+        if before.type != after.type and castable(f"{name} {before.type}", f"ALTER COLUMN {name} {action}"):
+            return (f"{place} {action}",)
     text = "text[]" if before.type.endswith("[]") and after.type.endswith("[]") else "text"
-    if before.type != after.type and castable(before.type, after.type):
-        return (f"{place} TYPE {after.kind} USING {name}::{after.type}",)
-    step = f"{place} TYPE {after.kind} USING {name}::{text}::{after.type}"
+    step = f"{place} TYPE {after.kind} USING {name}::{text}::{whole}"
     if before.type == after.type:
         return (step,)
     return (

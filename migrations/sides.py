@@ -79,11 +79,12 @@ class Sides:
         """Copies of all models' tables that are fit to be rendered, by their key in the metadata."""
         return copied(self.metadata, self.connection.dialect)
 
-    def castable(self, before: str, after: str) -> bool:
-        """Whether PostgreSQL converts one type to another by itself."""
+    def castable(self, column: str, action: str) -> bool:
+        """Whether PostgreSQL can alter a column, given by its name and type, in such a way."""
         savepoint = self.connection.begin_nested()
         try:
-            self.connection.exec_driver_sql(f"SELECT CAST(CAST(NULL AS {before}) AS {after})")
+            self.connection.exec_driver_sql(f"CREATE TEMPORARY TABLE migrations_cast ({column})")
+            self.connection.exec_driver_sql(f"ALTER TABLE pg_temp.migrations_cast {action}")
         except DBAPIError:
             return False
         finally:
