@@ -67,12 +67,12 @@ def _alter(
 ) -> Iterator[Change]:
     place = f"ALTER TABLE {table} ALTER COLUMN {quoted(live.name)}"
     says = f"alter_column {table}.{live.name}:"
+    steps: tuple[tuple[str, ...], tuple[str, ...]]
     if live.serial != target.serial or (live.serial and live.type != target.type):
         yield from _sequence(table, live, target)
     if live.identity and not target.identity:
-        yield Change(
-            Phase.DEFAULTS_GO, (f"{place} DROP IDENTITY",), (f"{place} ADD {live.numbering}",), f"{says} no identity"
-        )
+        steps = (f"{place} DROP IDENTITY",), (f"{place} ADD {live.numbering}", _onward(table, live))
+        yield Change(Phase.DEFAULTS_GO, *steps, f"{says} no identity")
     yield from _default(place, live, target, either(cast, rebuilt.has(*live.types)), says)
     if any(cast):
         kinds = f"{says} type {live.kind} -> {target.kind}" if live.kind != target.kind else ""
@@ -87,7 +87,7 @@ def _alter(
         steps = ((keep,), (allow,)) if target.not_null else ((allow,), (keep,))
         yield Change(Phase.COLUMNS_CHANGE, *steps, f"{says} nullable {not live.not_null} -> {not target.not_null}")
     if target.identity and not live.identity:
-        steps = ((f"{place} ADD {target.numbering}",), (f"{place} DROP IDENTITY",))
+        steps = (f"{place} ADD {target.numbering}", _onward(table, target)), (f"{place} DROP IDENTITY",)
         yield Change(Phase.COLUMNS_CHANGE, *steps, f"{says} identity")
     elif target.identity and live.numbering != target.numbering and not any(cast):
         forward, backward = _renumber(place, live, target), _renumber(place, target, live)
@@ -160,9 +160,25 @@ def _sequence(table: str, live: Column, target: Column) -> Iterator[Change]:
     make = (
         f"CREATE SEQUENCE {name} AS {owner.type} OWNED BY {table}.{quoted(live.name)}",
         f"{place} SET DEFAULT nextval({literal(name)}::regclass)",
+        _onward(table, owner),
     )
     drop = (f"{place} DROP DEFAULT", f"DROP SEQUENCE {name}")
     if live.serial:
         yield Change(Phase.DEFAULTS_GO, drop, make, f"{says} -> server_default {target.expression}")
     else:
         yield Change(Phase.DEFAULTS_COME, make, drop, f"{says} instead of server_default {live.expression}")
+
+
+def _onward(table: str, column: Column) -> str:
+    """Return what makes a new sequence go on behind the rows; where it has counted none of them, it stays at its start.
+
+    ``setval`` does nothing with NULL, which ``max`` of no rows is.
+    """
+    name, options = quoted(column.name), column.sequence if column.identity else None
+    last, counted = f"max({name})", f"{name} >= 1"
+    if options and options["increment"] > 0:
+        counted = f"{name} BETWEEN {options['start']} AND {options['maxvalue']}"
+    elif options:
+        last, counted = f"min({name})", f"{name} BETWEEN {options['minvalue']} AND {options['start']}"
+    owner = f"pg_get_serial_sequence({literal(table)}, {literal(column.name)})"
+    return f"SELECT setval({owner}, {last}) FROM {table} WHERE {counted}"  # noqa: S608 - names that are quoted

@@ -190,6 +190,8 @@ def _shape(found: dict[str, Any], default_schema: str | None) -> Shape:
     for index in found["indexes"]:
         for word in (" ON ", " ON ONLY "):
             index["definition"] = index["definition"].replace(f"{word}{found['place']} USING ", f" ON {short} USING ")
+    for sequence in (one["sequence"] for one in found["columns"] if one["sequence"]):
+        sequence["name"] = quoted(schema, sequence["name"])  # where its table is
     columns = [
         Column(**one | {"uses": frozenset(one["uses"]), "types": frozenset(one["types"])}) for one in found["columns"]
     ]

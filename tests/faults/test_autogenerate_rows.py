@@ -7,7 +7,8 @@ import pytest
 import migrations
 from migrations.dsn import Dsn
 from migrations.errors import MigrationError
-from tests.conftest import query, wait
+from tests.catalog import statements
+from tests.conftest import query, run_script, wait
 from tests.faults.test_facts_comparison import remodel, written
 from tests.monorepo import Monorepo
 
@@ -84,3 +85,73 @@ def test_a_type_that_takes_more_rewrites_no_row(kind, service) -> None:
     before = query(dsn, file)
     wait(migrations.upgrade(made))
     assert query(dsn, file) == before
+
+
+# what counts
+
+COUNTS = {
+    "plain": 'Column("id", Integer, primary_key=True, autoincrement=False)',
+    "serial": 'Column("id", Integer, primary_key=True)',
+    "identity": 'Column("id", Integer, Identity(), primary_key=True)',
+    "always": 'Column("id", Integer, Identity(always=True), primary_key=True)',
+}
+TURNS = [(one, other) for one in COUNTS for other in COUNTS if one != other and {one, other} != {"identity", "always"}]
+
+
+def inserted(dsn: Dsn, counts: str, number: int) -> int:
+    """Add a row, with this number where none is counted, and return which it got."""
+    row = f"(id) VALUES ({number})" if counts == "plain" else "DEFAULT VALUES"
+    return int(query(dsn, f"INSERT INTO things {row} RETURNING id")[0][0])
+
+
+@pytest.mark.parametrize(("before", "after"), TURNS)
+def test_a_key_that_counts_otherwise_goes_on_behind_the_rows_in_both_directions(before, after, service) -> None:
+    here, there = (models("Text", COUNTS[name]) for name in (before, after))
+    made, dsn = service(here, there)
+    for number in (1, 2, 3):
+        inserted(dsn, before, number)
+    wait(migrations.upgrade(made))
+    assert inserted(dsn, after, 4) == 4
+    wait(migrations.downgrade(made, "-1"))
+    assert inserted(dsn, before, 5) == 5
+
+
+@pytest.mark.parametrize(
+    ("identity", "rows", "number"),
+    [
+        ("", "", 1),
+        ("", "VALUES (-7)", 1),
+        ("start=100", "", 100),
+        ("start=100", "VALUES (3)", 100),
+        ("start=100", "VALUES (3), (200)", 201),
+        ("start=100, increment=10", "VALUES (130)", 140),
+        ("start=1, maxvalue=9", "VALUES (4), (700)", 5),
+        ("start=-1, increment=-1", "", -1),
+        ("start=-1, increment=-1", "VALUES (-3), (50)", -4),
+    ],
+)
+def test_an_identity_begins_where_it_says_or_behind_the_rows_that_it_could_have_counted(
+    identity, rows, number, service
+) -> None:
+    after = COUNTS["identity"].replace("Identity()", f"Identity({identity})")
+    made, dsn = service(
+        models("Text", COUNTS["plain"]), models("Text", after), f"INSERT INTO things (id) {rows}" if rows else ""
+    )
+    wait(migrations.upgrade(made))
+    assert inserted(dsn, "identity", 0) == number
+
+
+@pytest.mark.parametrize("counts", ["serial", "identity"])
+def test_a_key_of_odd_names_counts_on_also_by_offline_sql(counts, service) -> None:
+    before, after = (
+        models("Text", COUNTS[name].replace('"id"', '"I \'d"'), "schema='Odd Sch'").replace(
+            'Table("things"', 'Table("The things"'
+        )
+        for name in ("plain", counts)
+    )
+    made, dsn = service(before, after)
+    add = 'INSERT INTO "Odd Sch"."The things" '
+    query(dsn, f'{add} ("I \'d") VALUES (41)')
+    here = query(dsn, 'SELECT version_num FROM "Odd Sch".alembic_version_billing')[0][0]
+    run_script(dsn, statements(wait(migrations.sql(made, f"{here}:head"))))
+    assert query(dsn, f'{add} DEFAULT VALUES RETURNING "I \'d"') == [(42,)]
