@@ -46,7 +46,8 @@ _KINDS = {"p": PrimaryKeyConstraint, "u": UniqueConstraint, "x": ExcludeConstrai
 
 def copied(metadata: MetaData, dialect: Dialect) -> dict[str, Table]:
     """Return copies of all tables that are fit to be rendered, by key."""
-    target = MetaData(naming_convention=metadata.naming_convention)
+    # without the schema a foreign key would lead to a table of that name in the default one
+    target = MetaData(schema=metadata.schema, naming_convention=metadata.naming_convention)
     for table in metadata.tables.values():
         copy = table.to_metadata(target)
         for original, column in zip(table.columns, copy.columns, strict=True):

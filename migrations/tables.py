@@ -45,7 +45,7 @@ def created(sides: Sides, altered: set[Key]) -> Iterator[Change]:
         remote = _remote(sides, key)
         own = sides.key(key.table.schema, key.table.name)
         if remote == own:
-            columns = {element.target_fullname.rpartition(".")[2] for element in key.elements}
+            columns = {element.column.name for element in key.elements}
             keys = (one for one in new[own].constraints.values() if one.kind in "pu")
             return any(columns == {*one.local_columns} for one in keys)  # an index is made after the table
         return remote not in altered and not (circular and remote in new)
@@ -100,8 +100,8 @@ def _indexes(sides: Sides) -> dict[str | None, set[str]]:
 
 
 def _remote(sides: Sides, key: ForeignKeyConstraint) -> Key:
-    *schema, name, _ = key.elements[0].target_fullname.split(".")
-    return sides.key(".".join(schema) or None, name)
+    table = key.elements[0].column.table
+    return sides.key(table.schema, table.name)
 
 
 def _column_sets(sides: Sides, key: Key, pair: Pair) -> Iterator[Change]:

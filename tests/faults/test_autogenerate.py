@@ -219,6 +219,7 @@ def test_two_columns_that_give_one_enum_type_other_labels_are_refused(
 KEY = "['a'], ['things.id'], name='f'"
 DISTINCT = ", postgresql_nulls_not_distinct=True"
 UNIQUE = "Column('a', Integer, unique=True)"
+COUNTED = ("Integer", "Integer, Identity()", "Integer, autoincrement=False")
 CHANGES = {
     "check": ("CheckConstraint('number > 0', name='c')", "CheckConstraint('number > 1', name='c')"),
     "check in a column": ("Column('a', Integer)", "Column('a', Integer, CheckConstraint('a > 0', name='c'))"),
@@ -265,6 +266,46 @@ def test_a_change_is_seen_and_written_in_both_directions(before, after, change) 
     up, down = change(models(before), models(after))
     assert "op." in up
     assert "op." in down
+
+
+@pytest.mark.parametrize(("before", "after"), CHANGES.values(), ids=CHANGES)
+def test_a_change_in_a_schema_of_ones_own_is_seen_and_written_in_both_directions(before, after, change) -> None:
+    up, down = change(*(models(one).replace("MetaData()", "MetaData(schema='Odd Sch')") for one in (before, after)))
+    assert "op." in up
+    assert "op." in down
+
+
+@pytest.mark.parametrize(("before", "after"), [(key, other) for key in COUNTED for other in COUNTED if key != other])
+def test_a_key_in_a_schema_of_ones_own_counts_otherwise(before, after, change) -> None:
+    change(*(models(key=key).replace("MetaData()", "MetaData(schema='Odd Sch')") for key in (before, after)))
+
+
+REFERENCES = {
+    "itself": "Column('a', Integer, ForeignKey('things.id'))",
+    "another": "Column('a', Integer, ForeignKey('others.id', name='fk_a'))",
+    "each other": "Column('a', Integer, ForeignKey('others.id', name='fk_a'))",
+}
+
+
+@pytest.mark.parametrize("keys", REFERENCES)
+def test_a_foreign_key_without_a_schema_stays_in_that_of_the_models(
+    keys, monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    dsn = database()
+    others = 'others = Table("others", metadata, Column("id", Integer, primary_key=True){})\n'
+    sibling = models(kind="").replace("__all__ = [", '__all__ = ["others", ') + others.format("")
+    theirs = monorepo.service("catalog", sibling, dsn)
+    back = ", Column('b', Integer, ForeignKey('things.id', name='fk_b'))" if keys == "each other" else ""
+    ours = models(REFERENCES[keys], kind="").replace("__all__ = [", '__all__ = ["others", ') + others.format(back)
+    service = monorepo.service("billing", ours.replace("MetaData()", "MetaData(schema='Odd Sch')"), dsn)
+    for one in (theirs, service):
+        written(monorepo, one, "first")
+        wait(migrations.upgrade(one))
+        _clean(one)
+    leads = "SELECT DISTINCT relnamespace::regnamespace::text FROM pg_constraint k JOIN pg_class c ON c.oid = confrelid"
+    assert query(dsn, leads) == [('"Odd Sch"',)]
+    wait(migrations.downgrade(service, "base"))
+    assert query(dsn, leads) == []
 
 
 def test_nulls_not_distinct_is_seen_where_the_server_has_it_and_one_clear_line_where_not(change, server) -> None:
