@@ -182,8 +182,8 @@ def _name(one: Object) -> str:
 
 def _dropping(one: Object) -> tuple[int, int, int]:
     if one.kind in _DROPPED_FIRST:
-        # a foreign key before the key that it leads to; of views the newest first
-        return 0, _DROPPED_FIRST.index(one.kind), -one.place
+        # a foreign key before the key that it leads to; of views, materialized or not, the newest first
+        return 0, _DROPPED_FIRST.index("view" if one.kind in _VIEWS else one.kind), -one.place
     return 9, 0, -one.place
 
 

@@ -324,6 +324,14 @@ CASES: dict[str, tuple[list[str], str]] = {
         "view open_orders has the options security_barrier=true here, none in the history: ",
     ),
     "a view that was added": (["CREATE VIEW more AS SELECT 1 AS one"], "view more is here, and not in the history: "),
+    "views that depend on each other, added": (
+        [
+            "CREATE VIEW one AS SELECT 1 AS n",
+            "CREATE MATERIALIZED VIEW two AS SELECT n FROM one",
+            "CREATE VIEW three AS SELECT n FROM two",
+        ],
+        "view one is here, and not in the history: DROP VIEW public.one;",
+    ),
     "a materialized view": (
         ["DROP MATERIALIZED VIEW totals", "CREATE MATERIALIZED VIEW totals AS SELECT customer FROM orders"],
         "materialized view totals has another definition here than in the history: ",
