@@ -4,6 +4,7 @@ PostgreSQL adds and renames a label in place, and can do nothing else: for the r
 column of it is converted.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,10 +20,10 @@ __all__ = ["EnumType", "added", "changes", "enum_of", "enums_of", "listed", "liv
 _LIVE = """
 SELECT t.oid::bigint AS oid, t.typarray::bigint AS array, n.nspname AS schema, t.typname AS name,
     (SELECT array_agg(e.enumlabel::text ORDER BY e.enumsortorder) FROM pg_enum e WHERE e.enumtypid = t.oid) AS labels,
-    (SELECT array_agg(DISTINCT concat_ws('|', c.relkind, cn.nspname, c.relname, a.attname))
+    (SELECT jsonb_agg(DISTINCT jsonb_build_array(c.relkind, cn.nspname, c.relname, a.attname))
         FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace cn ON cn.oid = c.relnamespace
         WHERE a.atttypid IN (t.oid, t.typarray) AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-    ) AS users
+            AND NOT c.relispartition)::text AS users
 FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
 WHERE t.typtype = 'e' AND n.nspname = ANY(:schemas) AND NOT EXISTS (
     SELECT FROM pg_depend d WHERE d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e')
@@ -98,7 +99,7 @@ def live_enums(
     found = {}
     for row in rows:
         schema = None if row["schema"] == default_schema else row["schema"]
-        users = tuple(tuple(user.split("|")) for user in row["users"] or ())
+        users = tuple(tuple(user) for user in json.loads(row["users"] or "[]"))
         labels, oids = tuple(row["labels"] or ()), frozenset((row["oid"], row["array"]))
         found[schema, row["name"]] = EnumType(schema, row["name"], labels, oids, users)
     return found

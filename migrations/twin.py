@@ -151,11 +151,11 @@ def _at_home(own: str, schema: str | None, aliases: dict[str, EnumType], around:
 
 def _completed(connection: Connection, table: Table, shape: Shape, around: Surroundings) -> Shape:
     """Return a shape with what a temporary table can't have, or isn't given: foreign keys and comments."""
-    comments = {column.name: column.comment or None for column in table.columns}
+    comments = {column.name: column.comment or None for column in table.columns}  # of inherited ones it says nothing
     return replace(
         shape,
         comment=table.comment or None,
-        columns={name: replace(one, comment=comments[name]) for name, one in shape.columns.items()},
+        columns={name: replace(one, comment=comments.get(name)) for name, one in shape.columns.items()},
         constraints=shape.constraints | {one.name: one for one in _foreign_keys(connection, table, around)},
     )
 

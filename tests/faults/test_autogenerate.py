@@ -214,6 +214,40 @@ def test_two_columns_that_give_one_enum_type_other_labels_are_refused(
         wait(migrations.revision(service, "before"))
 
 
+PARTITIONED = """
+from sqlalchemy import Column, Date, Enum, Integer, MetaData, Table
+
+__all__ = ["things"]
+things = Table("things", MetaData(), Column("id", Integer), Column("at", Date),
+               Column("state", Enum({labels}, name="state")), postgresql_partition_by="RANGE (at)")
+"""
+
+
+def test_a_partition_of_ones_own_table_is_made_anew_with_it(change) -> None:
+    before, after = (PARTITIONED.format(labels=labels) for labels in ("'new', 'old'", "'new'"))
+    partition = "CREATE TABLE things_2020 PARTITION OF things FOR VALUES FROM ('2020-01-01') TO ('2021-01-01')"
+    up, _ = change(before, after, partition)
+    assert up.count("ALTER TABLE") == 1
+
+
+def test_names_and_labels_may_hold_any_character(change) -> None:
+    before, after = (
+        models(labels=labels)
+        .replace('name="state"', 'name="the|state"')
+        .replace('Table("things"', 'Table("my|things"')
+        .replace("Column('state'", "Column('a|state'")
+        for labels in (("x|y", "new", "old"), ("new", "old"))
+    )
+    up, _ = change(before, after)
+    assert "# UPDATE 'my|things' SET 'a|state' = … WHERE 'a|state' = 'x|y'" in up
+
+
+def test_a_table_that_inherits_another_ones_columns_is_compared_with_them(change) -> None:
+    parent = models("Column('a', Text, comment='of the parent')", kind="")
+    child = 'others = Table("others", metadata, Column("own", Integer), postgresql_inherits="things")\n'
+    change(parent, parent.replace("__all__ = [", '__all__ = ["others", ') + child)
+
+
 # everything else
 
 KEY = "['a'], ['things.id'], name='f'"
