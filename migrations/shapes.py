@@ -111,6 +111,7 @@ class Constraint:
     foreign_columns: tuple[str, ...]
     local_columns: tuple[str, ...]
     rules: str
+    valid: bool
     index: str | None
     uses: frozenset[str]
     types: frozenset[int]

@@ -39,8 +39,12 @@ SELECT c.oid::bigint, json_build_object('schema', n.nspname, 'name', c.relname,
             'local_columns', (SELECT coalesce(json_agg(la.attname ORDER BY at.place), '[]')
                 FROM unnest(k.conkey) WITH ORDINALITY AS at (number, place)
                 JOIN pg_attribute la ON la.attrelid = k.conrelid AND la.attnum = at.number),
+            -- before 15 there is no confdelsetcols
             'rules', concat(k.confupdtype, k.confdeltype, k.confmatchtype, k.condeferrable, k.condeferred,
-                k.convalidated),
+                CASE WHEN k.confdeltype IN ('n', 'd') THEN (SELECT jsonb_agg(da.attname ORDER BY da.attname)
+                    FROM jsonb_array_elements_text(nullif(to_jsonb(k) -> 'confdelsetcols', 'null')) AS at (number)
+                    JOIN pg_attribute da ON da.attrelid = k.conrelid AND da.attnum = at.number::smallint) END),
+            'valid', k.convalidated,
             'index', (SELECT relname FROM pg_class i WHERE i.oid = k.conindid),
             'uses', (SELECT coalesce(json_agg(DISTINCT u.attname), '[]') FROM pg_depend o
                 JOIN pg_attribute u ON u.attrelid = c.oid AND u.attnum = o.refobjsubid

@@ -7,19 +7,17 @@ All of it is rolled back.
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
-from itertools import count
 
 from sqlalchemy import Connection, Table, text
-from sqlalchemy.exc import DBAPIError, NoReferencedColumnError, NoReferencedTableError
-from sqlalchemy.schema import ForeignKeyConstraint
+from sqlalchemy.exc import DBAPIError
 
-from migrations import shapes
 from migrations.blueprint import Blueprint, Surroundings, block, blueprint
 from migrations.changes import quoted
 from migrations.enums import EnumType
 from migrations.errors import ConfigurationError
+from migrations.foreign_keys import foreign_keys_of
 from migrations.glance import glance
 from migrations.shapes import Shape, read
 from migrations.sqlstate import said, sqlstate
@@ -36,8 +34,6 @@ _MADE = text(
     "SELECT n.nspname, c.relname, c.oid::bigint FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
     "WHERE n.oid = pg_my_temp_schema() AND c.relname = ANY(:names)"
 )
-_RULES = {"NO ACTION": "a", "RESTRICT": "r", "CASCADE": "c", "SET NULL": "n", "SET DEFAULT": "d"}
-_MATCHES = {"FULL": "f", "PARTIAL": "p", "SIMPLE": "s"}
 
 
 class NoTwinError(Exception):
@@ -151,12 +147,13 @@ def _at_home(own: str, schema: str | None, aliases: dict[str, EnumType], around:
 
 def _completed(connection: Connection, table: Table, shape: Shape, around: Surroundings) -> Shape:
     """Return a shape with what a temporary table can't have, or isn't given: foreign keys and comments."""
+    keys = foreign_keys_of(table, connection.dialect, around.default_schema)
     comments = {column.name: column.comment or None for column in table.columns}  # of inherited ones it says nothing
     return replace(
         shape,
         comment=table.comment or None,
         columns={name: replace(one, comment=comments.get(name)) for name, one in shape.columns.items()},
-        constraints=shape.constraints | {one.name: one for one in _foreign_keys(connection, table, around)},
+        constraints=shape.constraints | {one.name: one for one in keys},
     )
 
 
@@ -166,50 +163,3 @@ def _prefix(schema: str | None, around: Surroundings) -> str:
 
 def _look_in(connection: Connection, path: str) -> None:
     connection.execute(text("SELECT set_config('search_path', :path, true)"), {"path": path})
-
-
-def _foreign_keys(connection: Connection, table: Table, around: Surroundings) -> list[shapes.Constraint]:
-    """Return a model's foreign keys as the catalog would list them; a temporary table can't have any."""
-    found: list[shapes.Constraint] = []
-    compiler = connection.dialect.ddl_compiler(connection.dialect, None)  # type: ignore[arg-type]
-    for key in (one for one in table.constraints if isinstance(one, ForeignKeyConstraint)):
-        sql = str(compiler.process(key))
-        *path, remote = key.elements[0].target_fullname.split(".")[:-1]
-        columns = []
-        for element in key.elements:
-            name = element.target_fullname.rpartition(".")[2]
-            with suppress(NoReferencedTableError, NoReferencedColumnError):
-                name = element.column.name
-                path, remote = [element.column.table.schema or ""], element.column.table.name
-            columns.append(name)
-        schema = ".".join(path) or around.default_schema
-        preparer = connection.dialect.identifier_preparer
-        name = str(preparer.format_constraint(key)) if isinstance(key.name, str) else ""
-        rules = "".join(
-            [
-                _RULES.get((key.onupdate or "NO ACTION").upper(), "?"),
-                _RULES.get((key.ondelete or "NO ACTION").upper().partition(" (")[0], "?"),
-                _MATCHES.get((key.match or "SIMPLE").upper(), "?"),
-                "t" if key.deferrable or (key.initially or "").upper() == "DEFERRED" else "f",
-                "t" if (key.initially or "").upper() == "DEFERRED" else "f",
-                "f" if key.dialect_options["postgresql"].get("not_valid") else "t",
-            ]
-        )
-        local = tuple(element.parent.name for element in key.elements)
-        definition = sql[sql.index("FOREIGN KEY") :]
-        plain = name[1:-1].replace('""', '"') if name.startswith('"') else name
-        names = {one.name for one in found}
-        if plain in names:
-            raise ConfigurationError(
-                f"the models' table {table.fullname} has two foreign keys named {plain}. Give one another name."
-            )
-        chosen, uses = plain or _chosen(f"{table.name}_{'_'.join(local)}", names), frozenset(local)
-        place = (schema, remote, tuple(columns), local)
-        found.append(shapes.Constraint(chosen, "f", definition, *place, rules, None, uses, frozenset()))
-    return found
-
-
-def _chosen(stem: str, taken: set[str]) -> str:
-    """Return a name for a foreign key that has none, as PostgreSQL would but for where it cuts a long one."""
-    stem = stem.encode()[:56].decode(errors="ignore")
-    return next(name for name in (f"{stem}_fkey{number or ''}" for number in count()) if name not in taken)

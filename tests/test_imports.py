@@ -44,8 +44,8 @@ ORDER = [
         "shard",
     ),
     *("protocol", "connection", "access", "sharing", "locks", "contention", "applied", "aftermath", "catalog"),
-    *("changes", "shapes", "enums", "sqltext", "blueprint", "glance", "twin", "pairs", "columns", "parts", "drafts"),
-    *("sides", "tables", "obstacles", "autogenerate"),
+    *("changes", "shapes", "enums", "sqltext", "blueprint", "glance", "foreign_keys", "twin", "pairs", "columns"),
+    *("parts", "drafts", "sides", "tables", "obstacles", "autogenerate"),
     *("models", "metadata", "claims", "references", "clauses", "made", "ownership", "options", "offline", "env"),
     *(
         "revisions",

@@ -352,6 +352,42 @@ def test_nulls_not_distinct_is_seen_where_the_server_has_it_and_one_clear_line_w
             change(before, after)
 
 
+TWO = "Column('m', Integer), UniqueConstraint('id', 'number', name='u')"
+REFERS = "ForeignKeyConstraint(['m', 'number'], ['things.id', 'things.number'], name='f', ondelete='{}')"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("SET NULL", "SET NULL (m)"),
+        ("SET NULL (m)", 'SET NULL ("number")'),
+        ("SET DEFAULT(M,number)", "SET DEFAULT (m)"),
+    ],
+)
+def test_the_columns_of_a_foreign_keys_rule_are_seen_where_the_server_has_them(before, after, change, server) -> None:
+    if int(server.version) < 15:
+        pytest.skip("a rule has columns since 15")
+    up, _ = change(*(models(TWO, REFERS.format(rule)) for rule in (before, after)))
+    assert f"ON DELETE {after}".replace('"', "'") in up
+
+
+def test_a_foreign_key_that_need_not_be_valid_may_be(change, monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
+    plain, lenient = (
+        models("Column('a', Integer)", f"ForeignKeyConstraint({KEY}{option})")
+        for option in ("", ", postgresql_not_valid=True")
+    )
+    dsn = database()
+    fresh = monorepo.service("catalog", lenient, dsn)
+    written(monorepo, fresh, "first")
+    wait(migrations.upgrade(fresh))
+    _clean(fresh)  # in CREATE TABLE the server takes it as valid
+    up, _ = change(models("Column('a', Integer)"), lenient)
+    assert "REFERENCES things (id) NOT VALID" in up
+    service = migrations.Service("billing", monorepo.root)
+    remodel(monorepo, service, plain)
+    assert "drop_constraint" in written(monorepo, service, "valid")
+
+
 UNNAMED = """
     Column("a", Integer, CheckConstraint("a > 0"), unique=True, index=True),
     Column("b", Integer, ForeignKey("things.a"), unique=True),
