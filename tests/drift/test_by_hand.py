@@ -1,7 +1,9 @@
 """Every kind of change by hand: seen in a line that names the object, and mended by the SQL of that line."""
 
 import pytest
+from asyncpg import StringDataRightTruncationError
 
+from tests.conftest import query
 from tests.drift.tools import Shop
 
 CASES: dict[str, tuple[list[str], str]] = {
@@ -456,3 +458,16 @@ def test_what_was_changed_by_hand_is_seen_and_mended(shop: Shop, by_hand: list[s
     assert all("\n" not in one for one in lines)
     shop.mend(found)
     assert [str(one) for one in shop.drift().differences] == []
+
+
+@pytest.mark.parametrize("kind", ["text", "varchar(999)"])
+def test_the_sql_for_another_type_cuts_no_value(shop: Shop, kind: str) -> None:
+    shop.by_hand(
+        f"ALTER TABLE customers ALTER COLUMN email TYPE {kind}",
+        "INSERT INTO customers (email) VALUES (repeat('long', 100))",
+    )
+    found = shop.drift().differences
+    assert [one.name for one in found] == ["customers.email"]
+    with pytest.raises(StringDataRightTruncationError):
+        shop.mend(found)
+    assert query(shop.dsn, "SELECT length(email) FROM customers") == [(400,)]
