@@ -10,13 +10,13 @@ import pytest
 import migrations
 from migrations.access import access
 from migrations.applied import ensure_schema
-from migrations.commands import _walk
 from migrations.discovery import Service, discover
 from migrations.dsn import Dsn
 from migrations.examples import example
 from migrations.locks import gate
 from migrations.revisions import History, read
 from migrations.session import connect
+from migrations.targets import walk
 from tests.catalog import catalog, only_version_tables, seen, statements
 from tests.conftest import query, run_script, wait
 from tests.monorepo import dsn_text
@@ -113,14 +113,14 @@ async def _step_by_step(history: History, dsn: Dsn, rows: dict[str, list[str]]) 
             after = await seen(beside)
             for revision in reversed(history.revisions):
                 before = after
-                await session.run(_walk(history, revision.revision, up))
+                await session.run(walk(history, revision.revision, up))
                 after = await seen(beside)
                 assert await session.applied() == (revision.revision,)
-                await session.run(_walk(history, "-1", down))
+                await session.run(walk(history, "-1", down))
                 assert await session.applied() == revision.down_revision
                 at_step = await seen(beside)
                 assert _but_version_table(history.service, at_step) == _but_version_table(history.service, before)
-                await session.run(_walk(history, revision.revision, up))
+                await session.run(walk(history, revision.revision, up))
                 assert await seen(beside) == after
                 for statement in rows.pop(revision.revision, ()):
                     await beside.execute(statement)
