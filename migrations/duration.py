@@ -1,6 +1,5 @@
 """Durations as people write them in a .env, on the command line and in a revision."""
 
-import math
 import re
 
 from migrations.errors import ConfigurationError
@@ -37,5 +36,5 @@ def seconds(text: str, where: str, *, zero: bool = True) -> float:
 
 
 def milliseconds(value: float) -> int:
-    """Return seconds as the server wants them: rounded up, since there 0 is not the shortest time but none at all."""
-    return math.ceil(round(value * 1000, 6))
+    """Return seconds as the server wants them; what is not 0 is 1 at least, since there 0 is without limit."""
+    return max(1, round(value * 1000)) if value else 0
