@@ -25,7 +25,7 @@ nox.options.error_on_external_run = True
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PYPROJECT)
-POSTGRES = list(nox.project.load_toml("migrations/postgres/packages.toml"))
+POSTGRES = list(nox.project.load_toml("service_migrations/postgres/packages.toml"))
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 PARALLEL = ("--numprocesses=4",)  # also on two cores: a good part of the time a test waits for servers and processes
 EACH_POSTGRES = nox.parametrize("postgres", [nox.param(version, id=f"pg{version}") for version in POSTGRES])

@@ -2,18 +2,18 @@
 
 from invoke.collection import Collection
 
-from migrations.cli import apply, author, databases, drift, inspect, operate, owners, plan, servers
-from migrations.cli.affected import affected
-from migrations.cli.check import check
-from migrations.cli.stack import down, up
-from migrations.cli.upgrade import upgrade
+from service_migrations.tasks import databases, downgrade, drift, observe, owners, plan, revision, servers, show
+from service_migrations.tasks.affected import affected
+from service_migrations.tasks.check import check
+from service_migrations.tasks.local import down, up
+from service_migrations.tasks.upgrade import upgrade
 
 _DB = (
-    *(upgrade, affected, apply.downgrade, apply.stamp, apply.alembic),
-    *(author.revision, author.merge, author.rebase),
-    *(inspect.current, inspect.heads, inspect.history, inspect.show, inspect.status, check),
-    *(inspect.env, inspect.services, plan.plan, owners.owners, drift.drift),
-    *(operate.wait, operate.log, operate.locks, operate.doctor),
+    *(upgrade, affected, downgrade.downgrade, downgrade.stamp, downgrade.alembic),
+    *(revision.revision, revision.merge, revision.rebase),
+    *(show.current, show.heads, show.history, show.show, show.status, check),
+    *(show.env, show.services, plan.plan, owners.owners, drift.drift),
+    *(observe.wait, observe.log, observe.locks, observe.doctor),
     *(databases.create, databases.drop),
 )
 _PG = (servers.start, servers.stop, servers.status, servers.versions, servers.fetch)

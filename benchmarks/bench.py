@@ -16,7 +16,7 @@ from benchmarks.contestants import CONTESTANTS, Contestant, Tools, run
 from benchmarks.fleet import Fleet
 from benchmarks.picture import picture
 from benchmarks.startup import measure_startup
-from migrations.postgres import VERSIONS, throwaway
+from service_migrations.postgres import VERSIONS, throwaway
 
 SIZES = "1x20,20x1,20x20,100x1"
 ALL_SIZES = ",".join(f"{services}x{revisions}" for revisions in (1, 20, 200) for services in (1, 20, 100, 300))

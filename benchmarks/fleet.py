@@ -10,8 +10,9 @@ from textwrap import dedent
 
 import asyncpg
 
-from migrations.discovery import ROOT
-from migrations.dsn import Dsn
+from service_migrations.settings._m_dsn import Dsn
+
+ROOT = Path(__file__).resolve().parent.parent
 
 __all__ = ["Fleet", "copy_ours", "services"]
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from benchmarks.fleet import Fleet
-from migrations.postgres import VERSIONS, throwaway
+from service_migrations.postgres import VERSIONS, throwaway
 
 __all__ = ["main", "peaks"]
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import asyncpg
 
 from benchmarks.fleet import copy_ours
-from migrations.dsn import Dsn
-from migrations.postgres import VERSIONS, throwaway
+from service_migrations.postgres import VERSIONS, throwaway
+from service_migrations.settings._m_dsn import Dsn
 
 __all__ = ["Wide", "main"]
 

@@ -6,9 +6,9 @@ connection is one that ``run_sync`` lends, so that this file works inside a runn
 
 from alembic import context
 
-from migrations.errors import ResultError, UsageError
-from migrations.offline import write_unchanged
-from migrations.options import configure_options
+from service_migrations.environment import configure_options
+from service_migrations.errors import ResultError, UsageError
+from service_migrations.history._m_offline import write_unchanged
 
 if "service" not in context.config.attributes:
     raise UsageError("Alembic can't tell the service. Run `inv db.alembic --service <name> -- <command>` instead.")

@@ -1,4 +1,4 @@
-"""A small monorepo in a temporary folder: the real tasks and library, with services of the test's own."""
+"""A small monorepo in a temporary folder: the real tasks, with services of the test's own."""
 
 import os
 import shutil
@@ -12,8 +12,11 @@ from pathlib import Path
 from textwrap import dedent, indent
 from urllib.parse import quote
 
-from migrations.discovery import ROOT, Service
-from migrations.dsn import Dsn
+from service_migrations.monorepo import Service, find
+from service_migrations.settings._m_dsn import Dsn
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The top level of this repository."""
 
 MODELS = """
 from sqlalchemy import String
@@ -42,7 +45,7 @@ class Monorepo:
 
     @classmethod
     def make(cls, root: Path) -> "Monorepo":
-        """Copy what every monorepo has: the library, the tasks, the configuration; no service, no revision."""
+        """Copy what every monorepo has: the tasks, the environment, the configuration; no service, no revision."""
         root.mkdir(parents=True, exist_ok=True)
         for name in ("tasks.py", "pyproject.toml", ".env.example"):
             shutil.copy(ROOT / name, root)
@@ -60,7 +63,11 @@ class Monorepo:
         (folder / "models.py").write_text(dedent(models or MODELS.format(table=name)), encoding="utf-8")
         if dsn is not None:
             self.env(name, DATABASE_DSN=dsn if isinstance(dsn, str) else dsn_text(dsn), **env)
-        return Service(name, self.root)
+        return self.find(name)
+
+    def find(self, name: str) -> Service:
+        """Return the service of a name."""
+        return find(name, self.root)
 
     def env(self, name: str, **values: str) -> Path:
         """Write a service's .env."""
@@ -125,7 +132,7 @@ class Monorepo:
 @cache
 def _compile() -> None:
     """Compile what every monorepo is a copy of: Invoke writes no bytecode, so each of its runs would compile it all."""
-    for name in ("migrations", "shared_models"):
+    for name in ("service_migrations", "shared_models"):
         compile_dir(ROOT / name, maxlevels=2, quiet=2)
 
 

@@ -15,14 +15,14 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from migrations.dsn import Dsn
-from migrations.postgres import VERSIONS
-from migrations.postgres.account import give, identity, reachable_folder
-from migrations.postgres.binaries import provide
-from migrations.postgres.cluster import SUPERUSER, Cluster
-from migrations.postgres.ports import free_port
-from migrations.postgres.postmaster import wait_until_ready
-from migrations.postgres.supervisor import __file__ as SUPERVISOR  # noqa: N812 - a program, not a class
+from service_migrations.postgres import VERSIONS
+from service_migrations.postgres.account import give, identity, reachable_folder
+from service_migrations.postgres.binaries import provide
+from service_migrations.postgres.cluster import SUPERUSER, Cluster
+from service_migrations.postgres.ports import free_port
+from service_migrations.postgres.postmaster import wait_until_ready
+from service_migrations.postgres.supervisor import __file__ as SUPERVISOR  # noqa: N812 - a program, not a class
+from service_migrations.settings._m_dsn import Dsn
 from tests.conftest import query, wait
 
 VERSION = os.environ.get("POSTGRES_VERSION", VERSIONS[-1])

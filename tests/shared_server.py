@@ -12,11 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 
-from migrations.dsn import Dsn
-from migrations.errors import MigrationError
-from migrations.postgres import Server, throwaway
-from migrations.postgres.binaries import provide
-from migrations.postgres.throwaway import describe
+from service_migrations.errors import MigrationError
+from service_migrations.postgres import Server, throwaway
+from service_migrations.postgres.binaries import provide
+from service_migrations.postgres.throwaway import describe
+from service_migrations.settings._m_dsn import Dsn
 
 UNREACHABLE = 69
 """How pytest exits where there can't be a server: as the tasks do."""

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from migrations.affected import affected, changed
-from migrations.discovery import Service, discover
-from migrations.dsn import Dsn
-from migrations.errors import UsageError
-from migrations.shard import Shard, parse_shard
+from service_migrations.errors import UsageError
+from service_migrations.monorepo import Service, discover
+from service_migrations.rollout.affected import affected, changed
+from service_migrations.rollout.shard import Shard, parse_shard
+from service_migrations.settings._m_dsn import Dsn
 from tests.conftest import query
 from tests.monorepo import MODELS, Monorepo, dsn_text
 

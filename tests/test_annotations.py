@@ -2,9 +2,9 @@
 
 import pytest
 
-import migrations
-from migrations.cli import annotations
-from migrations.dsn import Dsn
+import service_migrations
+from service_migrations.settings._m_dsn import Dsn
+from service_migrations.tasks import annotations
 from tests.conftest import query, wait
 from tests.monorepo import MODELS, Monorepo
 
@@ -15,8 +15,8 @@ def world(monorepo: Monorepo, database) -> tuple[Monorepo, Dsn]:
     dsn = database()
     models = MODELS.format(table="billing").replace("String(50)", "String(50), unique=True")
     service = monorepo.service("billing", models, dsn)
-    wait(migrations.revision(service, "create"))
-    wait(migrations.upgrade(service))
+    wait(service_migrations.revision(service, "create"))
+    wait(service_migrations.upgrade(service))
     query(dsn, "ALTER TABLE billing ADD extra int")
     monorepo.service("catalog", "\n1 / 0\n", database())
     return monorepo, dsn

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from migrations.discovery import ROOT, Service, discover, find, select
-from migrations.errors import ConfigurationError, UsageError
+from service_migrations.errors import ConfigurationError, UsageError
+from service_migrations.monorepo import Service, discover, find, select
+from tests.monorepo import ROOT
 
 
 @pytest.fixture

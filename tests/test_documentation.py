@@ -12,14 +12,16 @@ import pytest
 from invoke.parser import ParseError, Parser
 from invoke.program import Program
 
-import migrations
-from migrations import errors, locks
-from migrations.discovery import ROOT, discover
-from migrations.envfile import KEYS
-from migrations.postgres import VERSIONS
-from migrations.postgres.throwaway import _variable
+import service_migrations
+from service_migrations import errors
+from service_migrations.connection import locks
+from service_migrations.monorepo import discover
+from service_migrations.postgres import VERSIONS
+from service_migrations.postgres.throwaway import _variable
+from service_migrations.settings.sources import KEYS
 from tasks import namespace
 from tests.invocation import contexts
+from tests.monorepo import ROOT
 
 PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")] + sorted(ROOT.glob("docs/*.md"))
 EXAMPLE = "shipping"
@@ -248,7 +250,7 @@ def test_the_published_key_of_the_lock_is_the_real_one():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_function_of_the_library_that_a_page_calls_is_public(page):
     called = set(re.findall(r"\bmigrations\.(\w+)\(", page.read_text(encoding="utf-8")))
-    assert called <= set(migrations.__all__)
+    assert called <= set(service_migrations.__all__)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

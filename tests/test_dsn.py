@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import make_url
 
-from migrations.dsn import Dsn
-from migrations.errors import ConfigurationError
-from migrations.uri import parse
+from service_migrations.errors import ConfigurationError
+from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import parse
 
 PASSWORDS = [
     "plain",

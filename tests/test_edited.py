@@ -10,11 +10,11 @@ import asyncpg
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
-import migrations
-from migrations.discovery import Service
-from migrations.dsn import Dsn
-from migrations.errors import ConfigurationError, DifferenceError, UsageError
-from migrations.locks import LOCK_KEY
+import service_migrations
+from service_migrations.connection.locks import LOCK_KEY
+from service_migrations.errors import ConfigurationError, DifferenceError, UsageError
+from service_migrations.monorepo import Service
+from service_migrations.settings._m_dsn import Dsn
 from tests.conftest import query, tables, wait
 from tests.monorepo import Monorepo
 
@@ -34,7 +34,7 @@ def service(monorepo: Monorepo, dsn: Dsn) -> Service:
     monorepo.table_revision("billing", "a1", None)
     monorepo.revision("billing", "b2", "a1", UP, BACK)
     found = monorepo.service("billing", dsn=dsn)
-    wait(migrations.upgrade(found))
+    wait(service_migrations.upgrade(found))
     return found
 
 
@@ -67,7 +67,7 @@ def locks(dsn: Dsn) -> int:
 def test_an_edited_file_stops_an_upgrade_also_where_nothing_is_pending(service, file, dsn):
     edit(file)
     with pytest.raises(DifferenceError) as caught:
-        wait(migrations.upgrade(service))
+        wait(service_migrations.upgrade(service))
     message = str(caught.value)
     assert caught.value.exit_code == 3
     assert "migrations/versions/billing/b2.py was edited after b2 was applied (20" in message
@@ -82,7 +82,7 @@ def test_a_refused_upgrade_leaves_everything_as_it_was(service, file, dsn, monor
     monorepo.revision("billing", "c3", "b2", 'op.execute("CREATE TABLE c3 (id int)")')
     edit(file)
     with pytest.raises(DifferenceError, match=r"b2\.py was edited"):
-        wait(migrations.upgrade(service, revision))
+        wait(service_migrations.upgrade(service, revision))
     assert at(dsn) == ["b2"]
     assert "c3" not in tables(dsn)
     assert rows(dsn) == [("upgrade", "a1"), ("upgrade", "b2")]
@@ -93,7 +93,7 @@ def test_several_edited_files_are_told_of_in_one_line_the_oldest_first(service, 
     edit(file)
     edit(service.versions / "a1.py", "sa.String(50)", "sa.String(60)")
     with pytest.raises(DifferenceError, match=r"a1\.py was edited .*; .*b2\.py was edited"):
-        wait(migrations.upgrade(service))
+        wait(service_migrations.upgrade(service))
 
 
 @pytest.mark.parametrize(
@@ -112,58 +112,58 @@ def test_what_changes_nothing_that_was_run_is_no_edit(service, file, old, new):
     text = file.read_text(encoding="utf-8")
     assert old in text
     file.write_bytes(text.replace(old, new).encode())
-    wait(migrations.upgrade(service))
-    assert wait(migrations.check(service)).findings == ()
+    wait(service_migrations.upgrade(service))
+    assert wait(service_migrations.check(service)).findings == ()
 
 
 def test_a_parent_that_was_exchanged_is_an_edit_and_tells_of_a_revision_that_never_ran(service, file, monorepo, dsn):
     """Somebody else's revision was put below ours, which the database has: at head, and theirs was never run."""
     monorepo.revision("billing", "t1", "a1", 'op.execute("CREATE TABLE theirs (id int)")')
     edit(file, "down_revision = 'a1'", "down_revision = 't1'")
-    assert at(dsn) == list(wait(migrations.history(service)).heads)
+    assert at(dsn) == list(wait(service_migrations.history(service)).heads)
     with pytest.raises(DifferenceError, match=r"b2\.py was edited after b2 was applied"):
-        wait(migrations.upgrade(service))
+        wait(service_migrations.upgrade(service))
     assert "theirs" not in tables(dsn)
     # and this is how it comes right
-    wait(migrations.downgrade(service, "a1"))
-    wait(migrations.upgrade(service))
+    wait(service_migrations.downgrade(service, "a1"))
+    wait(service_migrations.upgrade(service))
     assert "theirs" in tables(dsn)
 
 
 def test_what_is_pending_may_be_edited(service, file, dsn):
-    wait(migrations.downgrade(service, "a1"))
+    wait(service_migrations.downgrade(service, "a1"))
     edit(file)
-    assert wait(migrations.upgrade(service)).after == ("b2",)
+    assert wait(service_migrations.upgrade(service)).after == ("b2",)
     assert rows(dsn)[-1] == ("upgrade", "b2")
 
 
 def test_the_last_time_that_it_was_applied_counts(service, file):
-    wait(migrations.downgrade(service, "a1"))
+    wait(service_migrations.downgrade(service, "a1"))
     edit(file)
-    wait(migrations.upgrade(service))
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     edit(file, "id bigint", "id int")
     with pytest.raises(DifferenceError, match=r"b2\.py was edited"):
-        wait(migrations.upgrade(service))
+        wait(service_migrations.upgrade(service))
 
 
 def test_a_downgrade_is_not_stopped_since_it_is_the_way_out(service, file, dsn):
     edit(file)
-    wait(migrations.downgrade(service, "a1"))
-    wait(migrations.upgrade(service))
+    wait(service_migrations.downgrade(service, "a1"))
+    wait(service_migrations.upgrade(service))
     type_of = "SELECT atttypid::regtype::text FROM pg_attribute WHERE attrelid = 'b2'::regclass AND attnum = 1"
     assert query(dsn, type_of)[0][0] == "bigint"
-    assert wait(migrations.check(service)).findings == ()
+    assert wait(service_migrations.check(service)).findings == ()
 
 
 def test_a_stamped_revision_is_compared_with_what_it_was_then(service, file):
-    wait(migrations.stamp(service, "a1"))
+    wait(service_migrations.stamp(service, "a1"))
     edit(file)
-    wait(migrations.stamp(service, "b2"))
-    wait(migrations.upgrade(service))
+    wait(service_migrations.stamp(service, "b2"))
+    wait(service_migrations.upgrade(service))
     edit(file, "bigint", "text")
     with pytest.raises(DifferenceError, match="after b2 was stamped"):
-        wait(migrations.upgrade(service))
+        wait(service_migrations.upgrade(service))
 
 
 def test_a_setting_makes_it_a_warning(service, file, dsn, monorepo, monkeypatch, caplog):
@@ -171,28 +171,28 @@ def test_a_setting_makes_it_a_warning(service, file, dsn, monorepo, monkeypatch,
     edit(file)
     monkeypatch.setenv("BILLING_MIGRATIONS_EDITED", "warn")
     with caplog.at_level(logging.WARNING, "migrations"):
-        assert wait(migrations.upgrade(service)).after == ("c3",)
+        assert wait(service_migrations.upgrade(service)).after == ("c3",)
     assert caplog.text.count("b2.py was edited after b2 was applied") == 1
     assert rows(dsn)[-1] == ("upgrade", "c3")
     caplog.clear()
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     assert caplog.text.count("b2.py was edited") == 1
-    assert wait(migrations.check(service)).findings
+    assert wait(service_migrations.check(service)).findings
 
 
 def test_a_setting_of_another_word_is_refused(service, monkeypatch):
     monkeypatch.setenv("BILLING_MIGRATIONS_EDITED", "ignore")
     with pytest.raises(ConfigurationError, match=r"MIGRATIONS_EDITED is 'ignore'\. Write refuse or warn"):
-        wait(migrations.upgrade(service))
+        wait(service_migrations.upgrade(service))
 
 
 def test_it_holds_on_an_engine_of_the_callers_too(service, file, dsn, monkeypatch):
     edit(file)
 
-    async def run() -> migrations.Outcome:
+    async def run() -> service_migrations.Outcome:
         engine = create_async_engine(dsn.url, connect_args=dsn.connect_args())
         try:
-            return await migrations.upgrade(service, engine=engine)
+            return await service_migrations.upgrade(service, engine=engine)
         finally:
             await engine.dispose()
 
@@ -204,22 +204,22 @@ def test_it_holds_on_an_engine_of_the_callers_too(service, file, dsn, monkeypatc
 
 def test_what_was_accepted_is_silent_until_it_is_edited_again(service, file, dsn):
     edit(file)
-    outcome = wait(migrations.upgrade(service, allow=["edited"]))
+    outcome = wait(service_migrations.upgrade(service, allow=["edited"]))
     assert (outcome.before, outcome.after, outcome.applied) == (("b2",), ("b2",), ())
     assert rows(dsn)[-1] == ("accept", "b2")
-    wait(migrations.upgrade(service))
-    wait(migrations.upgrade(service, allow=["edited"]))
-    assert wait(migrations.check(service)).findings == ()
+    wait(service_migrations.upgrade(service))
+    wait(service_migrations.upgrade(service, allow=["edited"]))
+    assert wait(service_migrations.check(service)).findings == ()
     assert len(rows(dsn)) == 3
     edit(file, "bigint", "text")
     with pytest.raises(DifferenceError, match="after b2 was accepted"):
-        wait(migrations.upgrade(service))
+        wait(service_migrations.upgrade(service))
 
 
 def test_accepting_goes_on_with_what_is_pending(service, file, dsn, monorepo):
     monorepo.revision("billing", "c3", "b2", 'op.execute("CREATE TABLE c3 (id int)")')
     edit(file)
-    assert wait(migrations.upgrade(service, allow=["edited"])).applied == ("c3",)
+    assert wait(service_migrations.upgrade(service, allow=["edited"])).applied == ("c3",)
     assert rows(dsn)[-2:] == [("accept", "b2"), ("upgrade", "c3")]
 
 
@@ -228,7 +228,7 @@ def test_where_nothing_was_edited_allowing_it_takes_no_lock_and_writes_nothing(s
         holder = await asyncpg.connect(**dsn.connect_args())
         try:
             await holder.execute(f"SELECT pg_advisory_lock({LOCK_KEY})")
-            return (await migrations.upgrade(service, allow=["edited"])).after
+            return (await service_migrations.upgrade(service, allow=["edited"])).after
         finally:
             await holder.close()
 
@@ -239,24 +239,24 @@ def test_where_nothing_was_edited_allowing_it_takes_no_lock_and_writes_nothing(s
 def test_a_ledger_from_before_says_nothing_and_gets_its_columns_with_the_next_row(service, file, dsn, monorepo):
     query(dsn, f"ALTER TABLE {LEDGER} DROP COLUMN checksum, DROP COLUMN fingerprint")
     edit(file)
-    wait(migrations.upgrade(service))
-    assert wait(migrations.check(service)).findings == ()
-    assert [one.checksum for one in wait(migrations.log(service))] == [None, None]
+    wait(service_migrations.upgrade(service))
+    assert wait(service_migrations.check(service)).findings == ()
+    assert [one.checksum for one in wait(service_migrations.log(service))] == [None, None]
     third = monorepo.revision("billing", "c3", "b2", 'op.execute("CREATE TABLE c3 (id int)")')
-    wait(migrations.upgrade(service))
-    found = wait(migrations.log(service))
+    wait(service_migrations.upgrade(service))
+    found = wait(service_migrations.log(service))
     assert [(one.revision, one.fingerprint is None) for one in found] == [("c3", False), ("b2", True), ("a1", True)]
     edit(third)
     with pytest.raises(DifferenceError, match=r"c3\.py was edited") as caught:
-        wait(migrations.upgrade(service))
+        wait(service_migrations.upgrade(service))
     assert "b2.py" not in str(caught.value)
 
 
 def test_without_a_ledger_nothing_is_said(service, file, dsn):
     query(dsn, f"DROP TABLE {LEDGER}")
     edit(file)
-    assert wait(migrations.upgrade(service)).after == ("b2",)
-    assert wait(migrations.check(service)).findings == ()
+    assert wait(service_migrations.upgrade(service)).after == ("b2",)
+    assert wait(service_migrations.check(service)).findings == ()
 
 
 def test_a_ledger_that_may_not_be_read_is_told_of_and_stops_no_upgrade(monorepo, service, file, dsn, database, caplog):
@@ -264,7 +264,7 @@ def test_a_ledger_that_may_not_be_read_is_told_of_and_stops_no_upgrade(monorepo,
     query(dsn, f'GRANT SELECT ON alembic_version_billing TO "{stranger.user}"')
     monorepo.service("billing", dsn=stranger)
     edit(file)
-    assert wait(migrations.upgrade(service)).after == ("b2",)
+    assert wait(service_migrations.upgrade(service)).after == ("b2",)
     assert f"{LEDGER} may not be read" in caplog.text
 
 
@@ -274,7 +274,7 @@ def test_a_view_in_place_of_the_ledger_is_not_read(service, file, dsn):
     query(dsn, "CREATE SEQUENCE sprung")
     query(dsn, f"CREATE VIEW {LEDGER} AS SELECT *, nextval('sprung') AS trap FROM kept")  # noqa: S608
     edit(file)
-    assert wait(migrations.upgrade(service)).after == ("b2",)
+    assert wait(service_migrations.upgrade(service)).after == ("b2",)
     assert not query(dsn, "SELECT is_called FROM sprung")[0][0]
 
 
@@ -283,7 +283,7 @@ def test_it_works_with_an_adopted_version_table(monorepo, service, file, dsn):
     monorepo.service("billing", dsn=dsn, MIGRATIONS_VERSION_TABLE="alembic_version")
     edit(file)
     with pytest.raises(DifferenceError, match=r"b2\.py was edited"):
-        wait(migrations.upgrade(service))
+        wait(service_migrations.upgrade(service))
     assert at(dsn, "alembic_version") == ["b2"]
 
 
@@ -307,11 +307,11 @@ def test_it_works_in_a_schema(monorepo, dsn):
     path = monorepo.revision(
         "billing", "a1", None, 'op.create_table("thing", sa.Column("id", sa.Integer, primary_key=True), schema="own")'
     )
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     edit(path, "primary_key=True", "primary_key=False")
     with pytest.raises(DifferenceError, match=r"a1\.py was edited"):
-        wait(migrations.upgrade(service))
-    wait(migrations.upgrade(service, allow=["edited"]))
+        wait(service_migrations.upgrade(service))
+    wait(service_migrations.upgrade(service, allow=["edited"]))
     assert [row[0] for row in query(dsn, f"SELECT direction FROM own.{LEDGER} ORDER BY id")] == [  # noqa: S608
         "upgrade",
         "accept",
@@ -350,4 +350,4 @@ def test_a_word_that_nothing_is_called_is_refused_before_connecting(monorepo, se
     assert "no such class" in ran.err
     assert "edited" in ran.err
     with pytest.raises(UsageError):
-        wait(migrations.upgrade(service, allow=["edited", "all"]))
+        wait(service_migrations.upgrade(service, allow=["edited", "all"]))

@@ -10,14 +10,13 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-import migrations
-from migrations.discovery import ROOT, Service
-from migrations.dsn import Dsn
-from migrations.errors import ConfigurationError
-from migrations.postgres import Server
-from migrations.settings import load
+import service_migrations
+from service_migrations.errors import ConfigurationError
+from service_migrations.postgres import Server
+from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.model import load
 from tests.conftest import PASSWORD, query, tables, wait
-from tests.monorepo import Monorepo, dsn_text
+from tests.monorepo import ROOT, Monorepo, dsn_text
 
 NASTY = (
     "p%40w",
@@ -77,7 +76,7 @@ def test_two_services_in_one_process_land_each_in_its_own_database(
     dsns = {name: database() for name in ("billing", "orders")}
     for name, dsn in dsns.items():
         monorepo.table_revision(name, "r001", None)
-        wait(migrations.upgrade(monorepo.service(name, dsn=dsn)))
+        wait(service_migrations.upgrade(monorepo.service(name, dsn=dsn)))
 
     for name, dsn in dsns.items():
         assert tables(dsn) == {name, f"alembic_version_{name}"}
@@ -90,10 +89,10 @@ def test_a_service_without_a_dsn_does_not_inherit_the_one_of_the_service_before(
     first = database()
     monorepo.table_revision("billing", "r001", None)
     monorepo.table_revision("orders", "r001", None)
-    wait(migrations.upgrade(monorepo.service("billing", dsn=first)))
+    wait(service_migrations.upgrade(monorepo.service("billing", dsn=first)))
 
     with pytest.raises(ConfigurationError, match=r"services/orders/\.env does not exist"):
-        wait(migrations.upgrade(monorepo.service("orders")))
+        wait(service_migrations.upgrade(monorepo.service("orders")))
     assert tables(first) == {"billing", "alembic_version_billing"}
 
 
@@ -104,11 +103,11 @@ def test_a_value_that_has_left_the_environment_is_not_remembered(
     monorepo.table_revision("billing", "r001", None)
     service = monorepo.service("billing", dsn=own)
     monkeypatch.setenv("DATABASE_DSN", dsn_text(elsewhere))
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     monkeypatch.delenv("DATABASE_DSN")
     assert tables(own) == set()
 
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     assert tables(own) == tables(elsewhere) == {"billing", "alembic_version_billing"}
 
 
@@ -147,7 +146,7 @@ def test_a_password_with_a_percent_sign_works_in_every_place(
         file.write_text(f"{dsn.password}\n", encoding="utf-8")
         service = monorepo.service("billing", dsn=without_password(dsn), DATABASE_PASSWORD_FILE=str(file))
 
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     assert "billing" in tables(dsn)
 
 
@@ -166,7 +165,7 @@ def test_any_password_arrives_as_it_was_written(password: str, monorepo: Monorep
     ):
         monorepo.service("billing")
         monorepo.env("billing", **env)
-        assert load(Service("billing", monorepo.root), {}).dsn.password == password
+        assert load(monorepo.find("billing"), {}).dsn.password == password
 
     service = monorepo.service("orders")
     for environment in (
@@ -187,7 +186,7 @@ def test_a_server_accepts_every_password_as_it_was_parsed(
 
     async def connect(password: str) -> str:
         """Connect with what the settings made of it; the server was told the password itself."""
-        parsed = load(Service("billing", monorepo.root), {}).dsn
+        parsed = load(monorepo.find("billing"), {}).dsn
         connection = await asyncpg.connect(**parsed.connect_args())
         try:
             return await connection.fetchval("SELECT $1::text", password)
@@ -224,7 +223,7 @@ def test_an_upgrade_leaves_the_logging_of_the_application_alone(
     names = ("application.of.somebody", "alembic", "alembic.runtime.migration", "sqlalchemy", "migrations")
     before = root.level, list(root.handlers), [(logging.getLogger(name).level, name) for name in names]
 
-    wait(migrations.upgrade(monorepo.service("billing", dsn=database())))
+    wait(service_migrations.upgrade(monorepo.service("billing", dsn=database())))
 
     assert not logger.disabled
     assert not any(logging.getLogger(name).disabled for name in names)
@@ -242,7 +241,7 @@ def test_no_alembic_ini_is_needed_and_one_that_lies_about_is_ignored(
     monorepo.table_revision("billing", "r002", "r001", "more")
     service = monorepo.service("billing", dsn=own)
     assert not list(monorepo.root.rglob("alembic.ini"))
-    wait(migrations.upgrade(service, "r001"))
+    wait(service_migrations.upgrade(service, "r001"))
 
     ini = monorepo.root / "alembic.ini"
     url = dsn_text(elsewhere).replace("%", "%%")
@@ -252,7 +251,7 @@ def test_no_alembic_ini_is_needed_and_one_that_lies_about_is_ignored(
     )
     monkeypatch.chdir(monorepo.root)
     monkeypatch.setenv("ALEMBIC_CONFIG", str(ini))
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
 
     assert tables(own) == {"billing", "more", "alembic_version_billing"}
     assert tables(elsewhere) == set()

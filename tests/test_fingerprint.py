@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from migrations.discovery import ROOT
-from migrations.fingerprint import checksum, fingerprint
+from service_migrations.history.fingerprint import checksum, fingerprint
+from tests.monorepo import ROOT
 
 REVISIONS = sorted(ROOT.glob("migrations/versions/*/*.py"))
 

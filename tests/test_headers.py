@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrations import headers
-from migrations.discovery import Service
+from service_migrations.history import static
 from tests.monorepo import Monorepo
 
 LINES = (
@@ -54,13 +53,13 @@ def read(text: str, *, whole: bool) -> "dict[str, object] | None":
     """Return what is read of a file; None where it is no Python."""
     source = text.encode()
     if not whole:
-        return headers._constants(source)
+        return static._constants(source)
     try:
         ast.parse(source)
     except SyntaxError:
         return None
-    with patch.object(headers, "_FUNCTION", headers.re.compile(rb"(?!)")):
-        return headers._constants(source)
+    with patch.object(static, "_FUNCTION", static.re.compile(rb"(?!)")):
+        return static._constants(source)
 
 
 @given(st.lists(st.sampled_from(LINES), max_size=14).map("\n".join))
@@ -87,7 +86,7 @@ def test_the_functions_of_a_file_change_nothing(text):
 )
 def test_an_id_that_is_bound_again_below_a_function_is_seen(below):
     text = f"revision = 'a1'\ndown_revision = None\ndef upgrade():\n    pass\n{below}\n"
-    assert headers._header(text.encode(), "a1.py") is None
+    assert static._header(text.encode(), "a1.py") is None
 
 
 CLEVER = {
@@ -128,7 +127,7 @@ CLEVER = {
 @pytest.mark.parametrize("above", ["", "def upgrade() -> None:\n    pass\n"], ids=["in the head", "below a function"])
 def test_a_file_that_is_too_clever_is_left_to_alembic(above, clever):
     text = f"import re\nimport sys\nimport sqlalchemy as sa\nrevision = 'a1'\ndown_revision = None\n{above}{clever}\n"
-    assert headers._header(text.encode(), "a1.py") is None
+    assert static._header(text.encode(), "a1.py") is None
 
 
 @pytest.mark.parametrize(
@@ -152,7 +151,7 @@ def test_a_file_that_is_too_clever_is_left_to_alembic(above, clever):
 )
 def test_what_is_common_in_revisions_is_read(common):
     first = "" if "revision:" in common else "revision = 'a1'\n"
-    header = headers._header(f"import sqlalchemy as sa\n{first}down_revision = None\n{common}\n".encode(), "a1.py")
+    header = static._header(f"import sqlalchemy as sa\n{first}down_revision = None\n{common}\n".encode(), "a1.py")
     assert header is not None
     assert (header.revision, header.down_revision) == ("a1", ())
 
@@ -162,14 +161,14 @@ def test_what_revision_writes_is_read(monorepo: Monorepo):
     for name in ("first", "second"):
         ran = monorepo.inv("db.revision", "--service", "billing", "-m", name, "--empty")
         assert ran.code == 0, ran.text
-    chain = headers.read_chain(service)
+    chain = static.read_chain(service)
     assert chain is not None
     assert [header.message for header in chain.headers] == ["first.", "second."]
 
 
 def test_a_docstring_that_looks_like_a_function_is_a_docstring():
     docstring = b"\n\nSay so:\n\ndef upgrade():\n    pass\n"
-    found = headers._constants(b'"""' + docstring + b'    """')
+    found = static._constants(b'"""' + docstring + b'    """')
     assert str(found["__doc__"]).split() == docstring.decode().split()
 
 
@@ -178,7 +177,7 @@ def test_of_a_file_as_revision_writes_it_only_the_head_is_parsed(monorepo: Monor
     monorepo.table_revision("billing", "a1", None)
     (path,) = Path(monorepo.root / "migrations/versions/billing").glob("*.py")
     with patch.object(ast, "parse", wraps=ast.parse) as parse:
-        chain = headers.read_chain(Service("billing", monorepo.root))
+        chain = static.read_chain(monorepo.find("billing"))
     assert chain is not None
     assert chain.revisions == ("a1",)
     ((head,),) = [call.args for call in parse.call_args_list]

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from migrations.discovery import ROOT, discover
+from service_migrations.monorepo import discover
+from tests.monorepo import ROOT
 
 ORDER = [
     *(

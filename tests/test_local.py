@@ -10,14 +10,13 @@ from pathlib import Path
 
 import pytest
 
-import migrations
-from migrations import local
-from migrations.discovery import Service
-from migrations.dsn import Dsn
-from migrations.errors import ConfigurationError
-from migrations.postgres import VERSIONS, Cluster
-from migrations.postgres.filelock import locked
-from migrations.settings import load
+import service_migrations
+from service_migrations.errors import ConfigurationError
+from service_migrations.monorepo import Service
+from service_migrations.postgres import VERSIONS, Cluster, local
+from service_migrations.postgres.filelock import locked
+from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.model import load
 from tests.conftest import query, tables
 from tests.faults.tools import until
 from tests.monorepo import Monorepo, Ran
@@ -328,7 +327,7 @@ def programs_with(text: Path) -> list[str]:
 def test_two_checkouts_have_two_clusters(tmp_path: Path) -> None:
     assert local.home(tmp_path / "a") != local.home(tmp_path / "b")
     assert Service("billing", tmp_path).env_file.parent == tmp_path / "services/billing"
-    assert migrations.Service is Service
+    assert service_migrations.Service is Service
 
 
 def read(monorepo: Monorepo, name: str) -> tuple[bytes, int, int]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from migrations.made import Made
+from service_migrations.sql.created import Made
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-import migrations
-from migrations.dsn import Dsn
+import service_migrations
+from service_migrations.settings._m_dsn import Dsn
 from tests.conftest import query, wait
 from tests.faults.tools import proxy
 from tests.monorepo import Monorepo
@@ -20,7 +20,7 @@ def asked(monorepo: Monorepo, name: str, dsn: Dsn, revisions: int) -> int:
         for number in range(revisions):
             down = f"r{number - 1:02}" if number else None
             monorepo.revision(name, f"r{number:02}", down, f'op.execute("CREATE TABLE {name}_{number} (id int)")')
-        wait(migrations.upgrade(monorepo.service(name, dsn=through)))
+        wait(service_migrations.upgrade(monorepo.service(name, dsn=through)))
         assert len(query(dsn, f"SELECT FROM migration_log_{name}")) == revisions
         return between.asked
 
@@ -47,5 +47,5 @@ def test_a_table_is_read_before_and_after_a_revision_changes_it(
         'op.execute("ALTER TABLE billing ADD COLUMN more int")\n'
         "assert len(read()) == before + 1",
     )
-    wait(migrations.upgrade(monorepo.service("billing", dsn=dsn)))
+    wait(service_migrations.upgrade(monorepo.service("billing", dsn=dsn)))
     assert query(dsn, "SELECT more FROM billing") == []

@@ -7,10 +7,10 @@ from sqlalchemy import CheckConstraint, MetaData, Table
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from migrations.claims import Claims, claims, siblings
-from migrations.discovery import Service, discover
-from migrations.errors import ConfigurationError
-from migrations.metadata import assemble, schema_of
+from service_migrations.errors import ConfigurationError
+from service_migrations.models.claims import Claims, claims, siblings
+from service_migrations.models.metadata import assemble, schema_of
+from service_migrations.monorepo import Service, discover
 from tests.monorepo import Monorepo
 
 HEAD = """

@@ -17,11 +17,17 @@ import asyncpg
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
-import migrations
-from migrations.dsn import Dsn
-from migrations.errors import AccessDeniedError, ConfigurationError, MigrationError, UnreachableError, UsageError
-from migrations.locks import LOCK_KEY
-from migrations.postgres import Server
+import service_migrations
+from service_migrations.connection.locks import LOCK_KEY
+from service_migrations.errors import (
+    AccessDeniedError,
+    ConfigurationError,
+    MigrationError,
+    UnreachableError,
+    UsageError,
+)
+from service_migrations.postgres import Server
+from service_migrations.settings._m_dsn import Dsn
 from tests.conftest import query, tables, wait
 from tests.monorepo import MODELS, Monorepo, Ran, dsn_text
 
@@ -593,7 +599,7 @@ def raised(world: World, make: Make, monkeypatch: pytest.MonkeyPatch) -> pytest.
     for key, value in made.env.items():
         monkeypatch.setenv(key, value)
     with pytest.raises(MigrationError) as caught:
-        wait(migrations.upgrade(migrations.Service("billing", world.monorepo.root)))
+        wait(service_migrations.upgrade(world.monorepo.find("billing")))
     assert caught.value.exit_code == made.code
     for part in made.says:
         assert part in str(caught.value)
@@ -637,7 +643,7 @@ def test_an_empty_password_is_wrong_and_nothing_else_is_tried(
     monkeypatch.setenv("PGPASSWORD", SECRET)
     world.dsn_in_env(dsn_text(replace(world.dsn, password="")))
     with pytest.raises(AccessDeniedError):
-        wait(migrations.upgrade(migrations.Service("billing", world.monorepo.root)))
+        wait(service_migrations.upgrade(world.monorepo.find("billing")))
 
 
 # What the line says does mend it
@@ -653,18 +659,18 @@ def stranger(world: World) -> Dsn:
 
 
 def test_the_grant_that_the_line_names_mends_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    service = migrations.Service("billing", world.monorepo.root)
+    service = world.monorepo.find("billing")
     world.monorepo.revision("billing", "a1", None, 'op.execute("CREATE TABLE first (id int)")')
     world.dsn_in_env(stranger(world))
     monkeypatch.setenv("MIGRATIONS_VERSION_TABLE", "of_the_stranger")
     before = world.state()
     with pytest.raises(AccessDeniedError) as caught:
-        wait(migrations.upgrade(service))
+        wait(service_migrations.upgrade(service))
     assert world.state() == before
     grant = re.search(r"GRANT CREATE ON SCHEMA public TO [^;]+;", str(caught.value))
     assert grant
     query(world.dsn, grant[0])
-    assert wait(migrations.upgrade(service)).after == ("a2",)
+    assert wait(service_migrations.upgrade(service)).after == ("a2",)
 
 
 def test_a_revision_without_the_right_to_create_gets_its_place_and_the_grant(
@@ -702,12 +708,12 @@ def test_creating_the_database_that_is_missing_mends_it(world: World) -> None:
 
 
 def test_a_server_that_comes_up_mends_it(world: World) -> None:
-    service = migrations.Service("billing", world.monorepo.root)
+    service = world.monorepo.find("billing")
     a_server_that_is_down(world)
     with pytest.raises(UnreachableError):
-        wait(migrations.upgrade(service))
+        wait(service_migrations.upgrade(service))
     world.dsn_in_env(world.dsn)
-    assert wait(migrations.upgrade(service)).after == ("a2",)
+    assert wait(service_migrations.upgrade(service)).after == ("a2",)
 
 
 @pytest.mark.parametrize(
@@ -717,8 +723,8 @@ def test_a_server_that_comes_up_mends_it(world: World) -> None:
 )
 def test_reading_commands_meet_a_services_mistake_as_the_upgrade_does(world: World, make: Make) -> None:
     made = make(world)
-    service = migrations.Service("billing", world.monorepo.root)
-    for command in (migrations.check, migrations.current):
+    service = world.monorepo.find("billing")
+    for command in (service_migrations.check, service_migrations.current):
         with pytest.raises(ConfigurationError) as caught:
             wait(command(service))
         assert made.says[0] in str(caught.value)
@@ -850,7 +856,7 @@ def test_a_lock_that_another_holds_is_told_with_its_holder(world: World, monkeyp
         try:
             await holder.execute(f"SELECT pg_advisory_lock({LOCK_KEY})")
             with pytest.raises(MigrationError, match=f"pid {holder.get_server_pid()}.* holder,") as caught:
-                await migrations.upgrade(migrations.Service("billing", world.monorepo.root))
+                await service_migrations.upgrade(world.monorepo.find("billing"))
             return caught.value.exit_code
         finally:
             await holder.close()
@@ -863,7 +869,7 @@ def test_an_engine_of_another_driver_is_refused_before_anything_is_connected_to(
     monorepo.table_revision("billing", "r001", None)
     engine = create_async_engine("postgresql+psycopg://app:x@localhost:1/billing")
     with pytest.raises(UsageError) as caught:
-        wait(migrations.upgrade(monorepo.service("billing"), engine=engine))
+        wait(service_migrations.upgrade(monorepo.service("billing"), engine=engine))
     assert "the engine connects with psycopg, and a migration does with asyncpg. Make it by" in str(caught.value)
 
 
@@ -883,6 +889,6 @@ def test_what_is_wrong_with_an_engine_of_the_callers_is_not_looked_for_in_an_env
     url = dsn.url.set(password=password or dsn.password)
     engine = create_async_engine(url, connect_args={"server_settings": more})
     with pytest.raises(MigrationError) as caught:
-        wait(migrations.upgrade(monorepo.service("billing"), engine=engine))
+        wait(service_migrations.upgrade(monorepo.service("billing"), engine=engine))
     assert str(caught.value).endswith(f". {says}")
     assert not re.search(r"\.env|hunter9", str(caught.value))

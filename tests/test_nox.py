@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from migrations.discovery import ROOT
-from migrations.postgres import VERSIONS
+from service_migrations.postgres import VERSIONS
+from tests.monorepo import ROOT
 
 SESSIONS = {"lint", "types", "tests", "migrations", "faults", "bench", "pins"}
 

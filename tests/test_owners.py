@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-import migrations
-from migrations.dsn import Dsn
-from migrations.errors import ConfigurationError, UsageError
+import service_migrations
+from service_migrations.errors import ConfigurationError, UsageError
+from service_migrations.settings._m_dsn import Dsn
 from tests.conftest import PASSWORD, query, wait
 from tests.monorepo import MODELS, Monorepo, Ran, dsn_text
 
@@ -58,7 +58,7 @@ def world(monorepo: Monorepo, database: Databases, server) -> tuple[Monorepo, Ds
                 Dsn(server.admin.user, dsn.database, server.admin.hosts, server.admin.password),
                 f'GRANT CREATE ON DATABASE "{dsn.database}" TO "{where.user}"',
             )
-        wait(migrations.upgrade(service))
+        wait(service_migrations.upgrade(service))
     admin = Dsn(server.admin.user, dsn.database, server.admin.hosts, server.admin.password)
     for statement in [*OUT_OF_BAND, "CREATE EXTENSION pg_stat_statements", "CREATE EXTENSION citext"]:
         query(admin, statement)
@@ -163,10 +163,10 @@ def test_a_database_that_no_service_has_is_wrong_use(world: tuple[Monorepo, Dsn]
 def test_it_is_a_function_of_the_library_too(monorepo: Monorepo, database: Databases) -> None:
     service = monorepo.service("billing", dsn=database())
     monorepo.table_revision("billing", "r1", None)
-    wait(migrations.upgrade(service))
-    (found,) = wait(migrations.owners([service]))
+    wait(service_migrations.upgrade(service))
+    (found,) = wait(service_migrations.owners([service]))
     assert ("table", "billing", "models") in {(one.kind, one.name, one.why) for one in found.objects}
     with pytest.raises(UsageError):
-        wait(migrations.owners([service], database="other"))
-    (failed,) = wait(migrations.owners([monorepo.service("lost")]))
+        wait(service_migrations.owners([service], database="other"))
+    (failed,) = wait(service_migrations.owners([monorepo.service("lost")]))
     assert isinstance(failed.errors[0], ConfigurationError)

@@ -8,13 +8,13 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
-import migrations
-from migrations.access import access
-from migrations.discovery import Service
-from migrations.dsn import Dsn
-from migrations.errors import ConfigurationError
-from migrations.settings import load
-from migrations.sharing import sharing
+import service_migrations
+from service_migrations.connection.connector import access
+from service_migrations.errors import ConfigurationError
+from service_migrations.monorepo import Service
+from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.model import load
+from service_migrations.settings.siblings import sharing
 from tests.conftest import query, wait
 from tests.monorepo import MODELS, Monorepo
 
@@ -31,7 +31,7 @@ Databases = Callable[..., Dsn]
 
 
 def differences(service: Service) -> tuple[str, ...]:
-    return wait(migrations.check(service)).differences
+    return wait(service_migrations.check(service)).differences
 
 
 def remodel(monorepo: Monorepo, service: Service, models: str) -> None:
@@ -50,7 +50,7 @@ def pair(monorepo: Monorepo, database: Databases, *, shared: bool = True) -> tup
     orders = monorepo.service("orders", dsn=database(shared=dsn) if shared else database())
     for service in (billing, orders):
         monorepo.table_revision(service.name, f"{service.name}1", None)
-        wait(migrations.upgrade(service))
+        wait(service_migrations.upgrade(service))
     return billing, orders, dsn
 
 
@@ -133,8 +133,8 @@ def test_a_sibling_whose_bookkeeping_is_in_the_database_shares_it_whatever_its_s
         monorepo.env("orders", DATABASE_DSN=f"postgresql://x@{host}:{theirs.hosts[0][1]}/{theirs.database}")
     assert names(billing) == {}
     assert differences(billing) == ()
-    assert wait(migrations.revision(billing, "nothing")) is None
-    (found,) = wait(migrations.owners([billing]))
+    assert wait(service_migrations.revision(billing, "nothing")) is None
+    (found,) = wait(service_migrations.owners([billing]))
     owners = {one.name: one.owner for one in found.objects}
     assert {owners[name] for name in ("orders", "orders_id_seq", "orders_pkey")} == {"orders"}
 
@@ -145,7 +145,7 @@ def test_a_sibling_whose_bookkeeping_is_in_the_database_shares_it_whatever_its_s
 def test_a_sibling_in_another_database_hides_no_drop_of_ones_own(monorepo: Monorepo, database: Databases) -> None:
     billing, orders, _ = pair(monorepo, database, shared=False)
     monorepo.table_revision("billing", "billing2", "billing1", "orders")
-    wait(migrations.upgrade(billing))
+    wait(service_migrations.upgrade(billing))
     assert differences(billing) == ("drop_table orders",)
     assert differences(orders) == ()
 
@@ -161,7 +161,11 @@ def test_a_sibling_that_cannot_be_imported_is_no_matter_in_another_database(
 def test_two_services_that_claim_one_table_are_refused_with_both_files(monorepo: Monorepo, database: Databases) -> None:
     billing, orders, dsn = pair(monorepo, database)
     remodel(monorepo, orders, MODELS.format(table="billing"))
-    for run in (migrations.check(billing), migrations.check(orders), migrations.revision(billing, "x")):
+    for run in (
+        service_migrations.check(billing),
+        service_migrations.check(orders),
+        service_migrations.revision(billing, "x"),
+    ):
         with pytest.raises(ConfigurationError) as caught:
             wait(run)
         assert (
@@ -195,13 +199,13 @@ def test_what_a_sibling_removed_and_has_not_migrated_yet_is_not_mine_to_drop(
 def test_what_a_sibling_renamed_or_dropped_is_followed(monorepo: Monorepo, database: Databases) -> None:
     billing, orders, dsn = pair(monorepo, database)
     monorepo.revision("orders", "orders2", "orders1", 'op.rename_table("orders", "parcels")')
-    wait(migrations.upgrade(orders))
+    wait(service_migrations.upgrade(orders))
     remodel(monorepo, orders, EMPTY)
     assert differences(billing) == ()
     query(dsn, "CREATE TABLE orders (id int)")
     assert differences(billing) == ()
     assert sorted(differences(orders)) == ["drop_table orders", "drop_table parcels"]
-    (found,) = wait(migrations.owners([billing]))
+    (found,) = wait(service_migrations.owners([billing]))
     said = [(one.owner, one.why) for one in found.objects if (one.kind, one.name) == ("table", "orders")]
     assert said == [("orders", "history, which drops or renames it")]
 
@@ -227,15 +231,15 @@ def test_what_a_sibling_drops_or_renames_in_a_revision_that_is_not_applied_is_no
 ) -> None:
     billing, orders, _ = pair(monorepo, database)
     monorepo.revision("orders", "orders2", "orders1", "op.execute(\"CREATE TYPE mood AS ENUM ('good')\")")
-    wait(migrations.upgrade(orders))
+    wait(service_migrations.upgrade(orders))
     if not made_by_history:
         monorepo.revision("orders", "orders1", None)
         monorepo.revision("orders", "orders2", "orders1")
     remodel(monorepo, orders, models)
     monorepo.revision("orders", "orders3", "orders2", statements)
     assert differences(billing) == ()
-    assert wait(migrations.revision(billing, "nothing")) is None
-    (found,) = wait(migrations.owners([billing]))
+    assert wait(service_migrations.revision(billing, "nothing")) is None
+    (found,) = wait(service_migrations.owners([billing]))
     owners = {one.name: one.owner for one in found.objects}
     assert {owners[name] for name in ("orders", "orders_id_seq", "orders_pkey", "mood")} == {"orders"}
 
@@ -248,9 +252,9 @@ def test_what_a_sibling_has_dropped_or_renamed_is_nobodys_matter(
     billing, orders, _ = pair(monorepo, database)
     monorepo.revision("orders", "orders2", "orders1", statements.partition("\n")[0])
     remodel(monorepo, orders, models)
-    wait(migrations.upgrade(orders))
+    wait(service_migrations.upgrade(orders))
     assert differences(billing) == differences(orders) == ()
-    (found,) = wait(migrations.owners([billing]))
+    (found,) = wait(service_migrations.owners([billing]))
     owners = {one.name: one.owner for one in found.objects}
     assert "orders" not in owners
     assert owners.get("parcels") == ("orders" if name == "rename" else None)
@@ -262,12 +266,12 @@ def test_a_table_that_a_sibling_dropped_and_this_service_made_again_is_its_own(
     billing, orders, _ = pair(monorepo, database)
     monorepo.revision("orders", "orders2", "orders1", 'op.drop_table("orders")')
     remodel(monorepo, orders, EMPTY)
-    wait(migrations.upgrade(orders))
+    wait(service_migrations.upgrade(orders))
     monorepo.table_revision("billing", "billing2", "billing1", "orders")
-    wait(migrations.upgrade(billing))
+    wait(service_migrations.upgrade(billing))
     assert differences(billing) == ("drop_table orders",)
     assert differences(orders) == ()
-    (found,) = wait(migrations.owners([orders]))
+    (found,) = wait(service_migrations.owners([orders]))
     assert {one.owner for one in found.objects if one.name == "orders"} == {"billing"}
 
 
@@ -307,7 +311,7 @@ def test_histories_are_read_only_where_no_model_claims_what_is_there(
 ) -> None:
     billing, orders, dsn = pair(monorepo, database)
     read: list[Service] = []
-    survey = importlib.import_module("migrations.survey")
+    survey = importlib.import_module("service_migrations.ownership.survey")
     original = survey.past
     monkeypatch.setattr(survey, "past", lambda service, schema: (read.append(service), original(service, schema))[1])
     assert differences(billing) == ()
@@ -327,7 +331,7 @@ def test_a_table_that_ones_own_history_left_in_a_schema_without_models_is_droppe
         "billing1",
         'op.execute("CREATE SCHEMA archive")\nop.execute("CREATE TABLE archive.old (id int)")',
     )
-    wait(migrations.upgrade(billing))
+    wait(service_migrations.upgrade(billing))
     assert differences(billing) == ('drop_table archive."old"',)
 
 
@@ -343,8 +347,8 @@ def test_an_extensions_tables_and_a_partitioned_tables_children_are_part_of_it(
         '__tablename__ = "billing"\n    __table_args__ = {"postgresql_partition_by": "RANGE (id)"}',
     )
     service = monorepo.service("billing", models, dsn)
-    wait(migrations.revision(service, "create"))
-    wait(migrations.upgrade(service))
+    wait(service_migrations.revision(service, "create"))
+    wait(service_migrations.upgrade(service))
     query(dsn, "CREATE TABLE billing_1 PARTITION OF billing FOR VALUES FROM (1) TO (10)")
     query(dsn, "CREATE TABLE billing_2 PARTITION OF billing FOR VALUES FROM (10) TO (20) PARTITION BY RANGE (id)")
     query(dsn, "CREATE TABLE billing_2_1 PARTITION OF billing_2 DEFAULT")

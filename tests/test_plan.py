@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-import migrations
-from migrations import squawk
-from migrations.discovery import discover
-from migrations.dsn import Dsn
-from migrations.errors import UsageError
-from migrations.postgres import VERSIONS, Server, throwaway
-from migrations.review import Finding, PlannedRevision
-from migrations.sqltext import requalified, statements
+import service_migrations
+from service_migrations.errors import UsageError
+from service_migrations.monorepo import discover
+from service_migrations.plan import squawk
+from service_migrations.plan.review import Finding, PlannedRevision
+from service_migrations.postgres import VERSIONS, Server, throwaway
+from service_migrations.settings._m_dsn import Dsn
+from service_migrations.sql.lexer import requalified, statements
 from tests.conftest import query, tables, wait
 from tests.monorepo import Monorepo, dsn_text
 
@@ -116,15 +116,15 @@ def world(monorepo: Monorepo, database: Callable[..., Dsn]) -> tuple[Monorepo, D
     dsn = database()
     monorepo.service("billing", dsn=dsn)
     monorepo.revision("billing", "a1", None, BASE)
-    wait(migrations.upgrade(migrations.Service("billing", monorepo.root)))
+    wait(service_migrations.upgrade(monorepo.find("billing")))
     return monorepo, dsn
 
 
-def planned(monorepo: Monorepo, revision: str = "head", name: str = "billing") -> migrations.Plan:
-    return wait(migrations.plan(migrations.Service(name, monorepo.root), revision))
+def planned(monorepo: Monorepo, revision: str = "head", name: str = "billing") -> service_migrations.Plan:
+    return wait(service_migrations.plan(monorepo.find(name), revision))
 
 
-def only(plan: migrations.Plan) -> PlannedRevision:
+def only(plan: service_migrations.Plan) -> PlannedRevision:
     assert [one.revision for one in plan.revisions] == ["b2"]
     return plan.revisions[0]
 
@@ -148,7 +148,7 @@ def test_a_statement_has_its_classes_and_really_runs(world, server, statement, e
     assert set(only(plan).classes) == expected
     assert plan.findings == ()
     assert plan.current == ("a1",)
-    assert wait(migrations.upgrade(migrations.Service("billing", monorepo.root))).applied == ("b2",)
+    assert wait(service_migrations.upgrade(monorepo.find("billing"))).applied == ("b2",)
 
 
 def test_a_required_column_locks_and_dropping_a_database_destroys(world):
@@ -179,7 +179,7 @@ def test_an_index_on_a_table_of_an_earlier_pending_revision_locks_nothing(world)
     monorepo.revision("billing", "b2", "a1", 'op.execute("CREATE TABLE v (id int, a int)")', back)
     monorepo.revision("billing", "c3", "b2", 'op.create_index("v_a", "v", ["a"])\nop.drop_column("v", "id")', back)
     assert [one.classes for one in planned(monorepo).revisions] == [(A,), (A,)]
-    wait(migrations.upgrade(migrations.Service("billing", monorepo.root), "b2"))
+    wait(service_migrations.upgrade(monorepo.find("billing"), "b2"))
     assert [one.classes for one in planned(monorepo).revisions] == [(L, X)]
 
 
@@ -322,7 +322,7 @@ def test_a_text_is_split_where_postgresql_splits_it():
 def test_nothing_pending_is_an_empty_plan(world):
     monorepo, dsn = world
     plan = planned(monorepo)
-    assert plan == migrations.Plan("billing", dsn.target, ("a1",), (), ())
+    assert plan == service_migrations.Plan("billing", dsn.target, ("a1",), (), ())
     ran = monorepo.inv("db.plan", "--service", "billing", "--exit-code")
     assert (ran.code, ran.out) == (0, f"billing: nothing to do, {dsn.target} is at a1\n")
 
@@ -349,8 +349,8 @@ def test_a_plan_ends_at_the_revision_that_is_asked_for(world):
 @pytest.mark.parametrize("service", discover(), ids=str)
 def test_the_history_of_each_service_is_planned_from_empty(service, database, monkeypatch):
     monkeypatch.setenv(f"{service.env_prefix}DATABASE_DSN", dsn_text(database()))
-    plan = wait(migrations.plan(service))
-    history = wait(migrations.history(service))
+    plan = wait(service_migrations.plan(service))
+    history = wait(service_migrations.history(service))
     assert [one.revision for one in plan.revisions] == [one.revision for one in reversed(history.revisions)]
     assert plan.findings == ()
     for one in plan.revisions:
@@ -367,8 +367,8 @@ def test_the_history_of_each_service_is_planned_from_empty(service, database, mo
 def test_a_contraction_is_destructive_where_the_table_was_there(name, at, contracting, database, monkeypatch):
     (service,) = [one for one in discover() if one.name == name]
     monkeypatch.setenv(f"{service.env_prefix}DATABASE_DSN", dsn_text(database()))
-    wait(migrations.upgrade(service, at))
-    plan = wait(migrations.plan(service))
+    wait(service_migrations.upgrade(service, at))
+    plan = wait(service_migrations.plan(service))
     assert [one.revision for one in plan.revisions if X in one.classes] == [contracting]
 
 
@@ -447,7 +447,7 @@ def remote(monorepo: Monorepo, far: Server) -> tuple[Monorepo, Dsn]:
     query(replace(far.admin, database=name), f"GRANT ALL ON SCHEMA public TO {name}")
     monorepo.service("billing", dsn=dsn)
     monorepo.revision("billing", "a1", None, 'op.execute("CREATE TABLE t (id int, b text)")')
-    wait(migrations.upgrade(migrations.Service("billing", monorepo.root)))
+    wait(service_migrations.upgrade(monorepo.find("billing")))
     monorepo.revision("billing", "b2", "a1", 'op.execute("CREATE TABLE v (id int)")')
     monorepo.revision("billing", "c3", "b2", 'op.drop_column("t", "b")')
     return monorepo, dsn
@@ -488,7 +488,7 @@ def test_what_comes_before_a_destructive_revision_is_not_refused(remote):
 
 def test_an_application_is_not_refused(remote):
     monorepo, dsn = remote
-    wait(migrations.upgrade(migrations.Service("billing", monorepo.root)))
+    wait(service_migrations.upgrade(monorepo.find("billing")))
     assert at(dsn) == ["c3"]
     assert monorepo.inv("db.upgrade", "--service", "billing").code == 0
 

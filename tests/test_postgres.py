@@ -10,18 +10,17 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from migrations.discovery import ROOT
-from migrations.errors import MigrationError, UnreachableError, UsageError
-from migrations.postgres import VERSIONS, binaries, throwaway
-from migrations.postgres.account import make_folder, reachable_folder
-from migrations.postgres.cluster import Cluster
-from migrations.postgres.ports import free_port, port_is_free
+from service_migrations.errors import MigrationError, UnreachableError, UsageError
+from service_migrations.postgres import VERSIONS, binaries, throwaway
+from service_migrations.postgres.account import make_folder, reachable_folder
+from service_migrations.postgres.cluster import Cluster
+from service_migrations.postgres.ports import free_port, port_is_free
 from tests.conftest import query, wait
-from tests.monorepo import default_signals, dsn_text
+from tests.monorepo import ROOT, default_signals, dsn_text
 
 PROGRAM = """
 import sys
-from migrations.postgres import throwaway
+from service_migrations.postgres import throwaway
 with throwaway("{version}") as server:
     print(server.data, server.admin.hosts[0][1], flush=True)
     sys.stdin.read()

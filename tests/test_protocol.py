@@ -10,8 +10,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from migrations.dsn import Dsn
-from migrations.protocol import Connection
+from service_migrations.connection.simple_query import Connection
+from service_migrations.settings._m_dsn import Dsn
 from tests.conftest import query, wait
 
 SIMPLE = (

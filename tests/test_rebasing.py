@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-import migrations
-from migrations.discovery import ROOT, Service, discover
-from migrations.dsn import Dsn
-from migrations.errors import UsageError
-from migrations.headfile import problem, replace_file
-from migrations.parent import exchange
+import service_migrations
+from service_migrations.authoring.parent import exchange
+from service_migrations.errors import UsageError
+from service_migrations.history.head_file import problem, replace_file
+from service_migrations.monorepo import Service, discover
+from service_migrations.settings._m_dsn import Dsn
 from tests.conftest import query, tables, wait
-from tests.monorepo import Monorepo, Ran
+from tests.monorepo import ROOT, Monorepo, Ran
 
 FOLDER = "migrations/versions/billing"
 
@@ -74,12 +74,12 @@ def diverged(repo: Monorepo) -> Monorepo:
 
 
 def service(repo: Monorepo) -> Service:
-    return Service("billing", repo.root)
+    return repo.find("billing")
 
 
 def chain(repo: Monorepo) -> list[str]:
     """Return the ids of the history, oldest first; it must be a chain."""
-    found = list(reversed(wait(migrations.history(service(repo))).revisions))
+    found = list(reversed(wait(service_migrations.history(service(repo))).revisions))
     parents = [(), *((one.revision,) for one in found[:-1])]
     assert [one.down_revision for one in found] == parents
     return [one.revision for one in found]
@@ -139,7 +139,7 @@ def test_it_ends_the_conflict_of_a_git_rebase_too(repo):
 def test_only_the_parent_of_my_first_revision_changes(diverged):
     git(diverged, "merge", "main", fails=True)
     before = snapshot(diverged)
-    result = wait(migrations.rebase(service(diverged)))
+    result = wait(service_migrations.rebase(service(diverged)))
     after = snapshot(diverged)
     assert {name for name in after if after[name] != before.get(name)} == {"m2.py", "head.txt"}
     assert set(after) == set(before)
@@ -177,7 +177,7 @@ def test_the_base_is_the_teams_branch_of_the_remote_before_the_local_one(diverge
     (diverged.root / FOLDER / "head.txt").write_text("m3\n", encoding="utf-8")
     commit(diverged)
     assert "main has revisions of both heads" in refused(diverged, "--base", "main")
-    wait(migrations.rebase(service(diverged)))
+    wait(service_migrations.rebase(service(diverged)))
     assert chain(diverged) == ["a1", "t2", "m2", "m3"]
 
 
@@ -193,7 +193,7 @@ def test_a_file_that_was_renamed_is_known_by_its_id(diverged):
     git(diverged, "merge", "main", fails=True)
     folder = diverged.root / FOLDER
     (folder / "t2.py").rename(folder / "t2_renamed.py")
-    wait(migrations.rebase(service(diverged)))
+    wait(service_migrations.rebase(service(diverged)))
     assert chain(diverged) == ["a1", "t2", "m2", "m3"]
 
 
@@ -208,7 +208,7 @@ def test_whose_is_whose_can_be_said_where_git_can_not_tell(diverged, words):
 
 def test_my_first_revision_may_be_the_first_of_all(repo):
     write(repo, "m1", None)
-    wait(migrations.rebase(service(repo)))
+    wait(service_migrations.rebase(service(repo)))
     assert chain(repo) == ["a1", "m1"]
     assert b"Revises: a1\n" in snapshot(repo)["m1.py"]
 
@@ -265,7 +265,7 @@ def test_a_parent_that_is_computed_is_refused(diverged):
 def test_what_the_database_has_already_is_refused_with_the_way_out(diverged, database: Callable[..., Dsn]):
     dsn = database()
     diverged.service("billing", dsn=dsn)
-    wait(migrations.upgrade(service(diverged)))
+    wait(service_migrations.upgrade(service(diverged)))
     git(diverged, "merge", "main", fails=True)
     said = refused(diverged)
     assert f"{dsn.target} has m2, m3 already" in said
@@ -289,10 +289,10 @@ def test_a_database_that_can_not_be_asked_is_told_of_and_stops_nothing(diverged)
 
 
 def test_the_head_is_written_by_what_writes_revisions(repo):
-    first = wait(migrations.revision(service(repo), "one more", empty=True))
+    first = wait(service_migrations.revision(service(repo), "one more", empty=True))
     assert snapshot(repo)["head.txt"].decode() == f"{first.revision}\n"
     write(repo, "x2", "a1")
-    merged = wait(migrations.merge(service(repo), "join"))
+    merged = wait(service_migrations.merge(service(repo), "join"))
     assert snapshot(repo)["head.txt"].decode() == f"{merged.revision}\n"
     done(repo.inv("db.heads", "--check"))
 
@@ -341,7 +341,7 @@ def test_a_service_without_revisions_needs_no_file(monorepo):
 
 @pytest.mark.parametrize("found", discover(ROOT), ids=str)
 def test_the_heads_of_this_repository_are_right(found):
-    history = wait(migrations.history(found))
+    history = wait(service_migrations.history(found))
     assert problem(history) is None
     assert found.head_file.read_text(encoding="utf-8") == f"{history.heads[0]}\n"
 

@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import pytest
 
-import migrations
-from migrations.dsn import Dsn
-from migrations.errors import UsageError
-from migrations.postgres import Server
+import service_migrations
+from service_migrations.errors import UsageError
+from service_migrations.postgres import Server
+from service_migrations.settings._m_dsn import Dsn
 from tests.conftest import PASSWORD, query, wait
 from tests.monorepo import Monorepo
 
@@ -274,7 +274,7 @@ def test_the_library_upgrades_them_too_and_says_what_became_of_each(monorepo: Mo
     script = monorepo.root / "deploy.py"
     script.write_text(
         "import migrations\n"
-        "for result in migrations.upgrade_all(migrations.discover(), jobs=2):\n"
+        "for result in service_migrations.upgrade_all(service_migrations.discover(), jobs=2):\n"
         "    print(result.service, result.state, result.outcome.after)\n",
         encoding="utf-8",
     )
@@ -285,7 +285,7 @@ def test_the_library_upgrades_them_too_and_says_what_became_of_each(monorepo: Mo
 
 def test_the_library_refuses_to_fork_an_application_that_runs_a_loop(monorepo, fleet):
     async def inside() -> None:
-        migrations.upgrade_all(migrations.discover(monorepo.root))
+        service_migrations.upgrade_all(service_migrations.discover(monorepo.root))
 
     with pytest.raises(UsageError, match="event loop"):
         wait(inside())

@@ -7,15 +7,15 @@ from dataclasses import replace
 
 import pytest
 
-import migrations
-from migrations.declared import UNSURE, Schemas
-from migrations.discovery import ROOT, Service, discover
-from migrations.dsn import Dsn
-from migrations.headers import read_chain
-from migrations.scan import Found, scan
-from migrations.settings import load
+import service_migrations
+from service_migrations.history.static import read_chain
+from service_migrations.monorepo import discover
+from service_migrations.rollout.scan import Found, scan
+from service_migrations.rollout.schemas import UNSURE, Schemas
+from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.model import load
 from tests.conftest import query, wait
-from tests.monorepo import MODELS, Monorepo, dsn_text
+from tests.monorepo import MODELS, ROOT, Monorepo, dsn_text
 
 SCHEMA_MODELS = MODELS.replace("class Base(DeclarativeBase):\n    pass", "class Base(DeclarativeBase):\n    metadata = MetaData(schema='own')")  # fmt: skip # noqa: E501
 SCHEMA_MODELS = SCHEMA_MODELS.replace("import String", "import MetaData, String")
@@ -28,12 +28,12 @@ def world(monorepo: Monorepo, database: Callable[..., Dsn]) -> tuple[Monorepo, D
     monorepo.service("billing", dsn=dsn)
     monorepo.table_revision("billing", "a1", None)
     monorepo.revision("billing", "b2", "a1")
-    wait(migrations.upgrade(Service("billing", monorepo.root)))
+    wait(service_migrations.upgrade(monorepo.find("billing")))
     return monorepo, dsn
 
 
 def look(monorepo: Monorepo) -> Found:
-    service = Service("billing", monorepo.root)
+    service = monorepo.find("billing")
     return wait(scan([load(service)])).found[service]
 
 
@@ -160,7 +160,7 @@ def test_a_version_table_in_the_schema_of_the_models_is_found(monorepo, database
     query(dsn, f'CREATE SCHEMA own AUTHORIZATION "{dsn.user}"')
     monorepo.service("billing", SCHEMA_MODELS.format(table="billing"), dsn=dsn)
     monorepo.revision("billing", "a1", None)
-    wait(migrations.upgrade(Service("billing", monorepo.root)))
+    wait(service_migrations.upgrade(monorepo.find("billing")))
     assert query(dsn, "SELECT version_num FROM own.alembic_version_billing")[0][0] == "a1"
     assert look(monorepo).at_head
 
@@ -185,7 +185,7 @@ def test_a_server_that_nobody_reaches_is_an_error_at_once(monorepo, database):
 def test_the_histories_of_this_repository_are_read_as_alembic_reads_them(service):
     chain = read_chain(service)
     assert chain is not None
-    history = wait(migrations.history(service))
+    history = wait(service_migrations.history(service))
     assert list(chain.revisions) == [one.revision for one in reversed(history.revisions)]
 
 

@@ -8,14 +8,14 @@ from dataclasses import replace
 
 import pytest
 
-from migrations.contention import ladder
-from migrations.discovery import Service
-from migrations.dsn import Dsn
-from migrations.duration import seconds as duration
-from migrations.envfile import KEYS, collect
-from migrations.errors import ConfigurationError, MigrationError, UsageError
-from migrations.settings import Settings, load, load_many
-from migrations.startup import session_settings, timeouts
+from service_migrations.connection.parameters import session_settings, timeouts
+from service_migrations.errors import ConfigurationError, MigrationError, UsageError
+from service_migrations.monorepo import Service
+from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.duration import seconds as duration
+from service_migrations.settings.model import Settings, load, load_many
+from service_migrations.settings.sources import KEYS, collect
+from service_migrations.upgrade.contention import ladder
 from tests.conftest import query
 from tests.monorepo import Monorepo
 

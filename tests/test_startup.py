@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from migrations.discovery import ROOT
-from migrations.dsn import Dsn
-from tests.monorepo import Monorepo
+from service_migrations.settings._m_dsn import Dsn
+from tests.monorepo import ROOT, Monorepo
 
 
 def imported(folder: Path, *words: str) -> set[str]:
@@ -32,13 +31,15 @@ def test_nothing_is_imported_that_an_empty_collection_would_not_import(tmp_path:
     empty = imported(tmp_path, *("up" if word == "db.upgrade" else word for word in words))
     ours = imported(ROOT, *words)
     assert "invoke.collection" in empty
-    assert "migrations.cli.upgrade" in ours
+    assert "service_migrations.tasks.upgrade" in ours
     free = {*empty, *sys.builtin_module_names}  # what is compiled into Python is there already
     assert {one for one in ours - free if one.partition(".")[0] != "migrations"} == set()
-    assert {one for one in ours if one.startswith("migrations.") and not one.startswith("migrations.cli")} <= {
-        "migrations.discovery",
-        "migrations.duration",
-        "migrations.errors",
+    assert {
+        one for one in ours if one.startswith("migrations.") and not one.startswith("service_migrations.tasks")
+    } <= {
+        "service_migrations.monorepo",
+        "service_migrations.settings.duration",
+        "service_migrations.errors",
     }
 
 
@@ -48,8 +49,13 @@ def test_an_upgrade_imports_nothing_that_only_a_comparison_needs(
     monorepo.table_revision("billing", "r001", None)
     monorepo.service("billing", dsn=database())
     found = imported(monorepo.root, "db.upgrade", "--service", "billing")
-    assert {"migrations.commands", "migrations.options"} <= found
-    assert not found & {"migrations.autogenerate", "migrations.drafts", "migrations.survey", "migrations.twin"}
+    assert {"service_migrations.upgrade.commands", "service_migrations.environment"} <= found
+    assert not found & {
+        "service_migrations.autogenerate.plugin",
+        "service_migrations.autogenerate.operations",
+        "service_migrations.ownership.survey",
+        "service_migrations.autogenerate.normalise",
+    }
 
 
 def test_an_upgrade_with_nothing_to_do_imports_neither_alembic_nor_sqlalchemy(

@@ -13,10 +13,10 @@ from textwrap import dedent
 import asyncpg
 import pytest
 
-import migrations
-from migrations.discovery import discover
-from migrations.dsn import Dsn
-from migrations.postgres import VERSIONS, Server
+import service_migrations
+from service_migrations.monorepo import discover
+from service_migrations.postgres import VERSIONS, Server
+from service_migrations.settings._m_dsn import Dsn
 from tests.conftest import query, run_script, tables, wait
 from tests.monorepo import Monorepo, Ran, dsn_text
 
@@ -40,7 +40,7 @@ def world(monorepo: Monorepo, database: Callable[..., Dsn]) -> tuple[Monorepo, D
 
 
 def upgraded(monorepo: Monorepo, revision: str = "head", name: str = "billing") -> None:
-    wait(migrations.upgrade(migrations.Service(name, monorepo.root), revision))
+    wait(service_migrations.upgrade(monorepo.find(name), revision))
 
 
 def at(dsn: Dsn, service: str = "billing") -> list[str]:
@@ -142,11 +142,11 @@ def test_t5_an_empty_revision_needs_no_database(monorepo: Monorepo) -> None:
 )
 def test_a_message_is_shown_as_it_was_given(monorepo: Monorepo, message: str) -> None:
     service = monorepo.service("billing")
-    first = wait(migrations.revision(service, message, empty=True))
+    first = wait(service_migrations.revision(service, message, empty=True))
     assert first
     assert first.message == f"{message}."
     monorepo.revision("billing", "other", None)
-    merged = wait(migrations.merge(service, message))
+    merged = wait(service_migrations.merge(service, message))
     lines = done(monorepo.inv("db.history", "--service", "billing")).out.splitlines()
     assert f"<base> -> {first.revision}, {message}." in lines
     assert lines[0].endswith(f" -> {merged.revision} (head), {message}.")
@@ -164,10 +164,10 @@ def test_a_revision_that_cant_be_finished_leaves_no_file(monorepo: Monorepo) -> 
     kept = {monorepo.revision("billing", "a1", None), service.head_file}
     service.head_file.mkdir()
     with pytest.raises(OSError, match=r"head\.txt"):
-        wait(migrations.revision(service, "x", empty=True))
+        wait(service_migrations.revision(service, "x", empty=True))
     kept.add(monorepo.revision("billing", "b1", None))
     with pytest.raises(OSError, match=r"head\.txt"):
-        wait(migrations.merge(service, "x"))
+        wait(service_migrations.merge(service, "x"))
     assert {path for path in service.versions.iterdir() if path.name != "__pycache__"} == kept
 
 
@@ -205,7 +205,7 @@ def test_t8_an_application_upgrades_itself_inside_its_own_loop(world: tuple[Mono
             import migrations
 
             async def main():
-                outcome = await migrations.upgrade("billing")
+                outcome = await service_migrations.upgrade("billing")
                 print(outcome.before, outcome.after, outcome.applied)
 
             asyncio.run(main())
@@ -338,10 +338,10 @@ def test_env_masks_every_password_and_shows_where_each_value_came_from(world: tu
 
 def test_what_only_reads_makes_no_table(world: tuple[Monorepo, Dsn]) -> None:
     monorepo, dsn = world
-    service = migrations.Service("billing", monorepo.root)
-    wait(migrations.current(service))
-    wait(migrations.history(service))
-    (status,) = wait(migrations.status([service]))
+    service = monorepo.find("billing")
+    wait(service_migrations.current(service))
+    wait(service_migrations.history(service))
+    (status,) = wait(service_migrations.status([service]))
     assert (status.state, status.pending) == ("behind", 2)
     assert tables(dsn) == set()
 
@@ -609,8 +609,8 @@ def test_a_real_services_sql_applied_by_hand_gives_the_same_schema_as_the_online
 ) -> None:
     online, by_hand = database(), database()
     monkeypatch.setenv(f"{name.upper()}_DATABASE_DSN", dsn_text(online))
-    wait(migrations.upgrade(name))
-    apply_by_hand(by_hand, wait(migrations.sql(name, "head")))
+    wait(service_migrations.upgrade(name))
+    apply_by_hand(by_hand, wait(service_migrations.sql(name, "head")))
     assert schema(by_hand) == schema(online)
     assert at(by_hand, name) == at(online, name)
 
@@ -635,11 +635,11 @@ def test_the_sql_of_offline_mode_leaves_the_same_rows(monorepo: Monorepo, databa
     online, by_hand = database(), database()
     service = monorepo.service("billing", dsn=online)
     monorepo.revision("billing", "a1", None, ROWS, 'op.drop_table("notes")')
-    (plan,) = wait(migrations.plan(service)).revisions
+    (plan,) = wait(service_migrations.plan(service)).revisions
     assert not {finding.rule for finding in plan.findings} & {"offline", "syntax-error"}
     assert "'a\tb'" in plan.sql
-    wait(migrations.upgrade(service))
-    run_script(by_hand, [wait(migrations.sql(service, "head"))])  # whole: the server splits it
+    wait(service_migrations.upgrade(service))
+    run_script(by_hand, [wait(service_migrations.sql(service, "head"))])  # whole: the server splits it
     rows = "SELECT id, body FROM notes UNION SELECT 0, obj_description('notes'::regclass) ORDER BY id"
     assert query(by_hand, rows) == query(online, rows)
     assert [row[0] for row in query(online, rows)] == [0, 1, 2, 3, 5, 6, 7, 8]

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-import migrations
-from migrations.dsn import Dsn
-from migrations.postgres import Server
+import service_migrations
+from service_migrations.postgres import Server
+from service_migrations.settings._m_dsn import Dsn
 from tests.conftest import wait
 from tests.drift.tools import FIRST, MODELS, SECOND, Shop, inside, may_create, scratches, write_history
 from tests.monorepo import Monorepo
@@ -19,6 +19,6 @@ def shop(server: Server, database: Callable[..., Dsn], monorepo: Monorepo) -> It
     dsn = may_create(server, database())
     service = monorepo.service("shop", MODELS.format(schema=None), dsn)
     write_history(monorepo, "shop", FIRST, SECOND)
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     yield Shop(monorepo, service, dsn, inside(server, dsn))
     assert scratches(server) == before

@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-import migrations
-from migrations.comparison import compare
-from migrations.drifting import drift
-from migrations.errors import AccessDeniedError, ConfigurationError, LockNotObtainedError, MigrationError
-from migrations.playground import _LOCK
+import service_migrations
+from service_migrations.drift.compare import compare
+from service_migrations.drift.drift import drift
+from service_migrations.drift.playground import _LOCK
+from service_migrations.errors import AccessDeniedError, ConfigurationError, LockNotObtainedError, MigrationError
 from tests.conftest import query, run_script, wait
 from tests.drift.tools import FIRST, MODELS, SECOND, scratches, split, write_history
 from tests.faults.tools import Session, until
@@ -263,7 +263,7 @@ SLOW = (
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 def test_a_signal_leaves_no_scratch_database(shop, server, number):
     shop.monorepo.revision("shop", "r3", "r2", SLOW)
-    wait(migrations.upgrade(shop.service))
+    wait(service_migrations.upgrade(shop.service))
     run = shop.monorepo.spawn("db.drift", "--service", "shop")
     sleeping = (
         "SELECT FROM pg_stat_activity WHERE datname LIKE 'migrations\\_scratch%' AND query LIKE '%pg_sleep(600)%'"

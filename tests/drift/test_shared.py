@@ -2,8 +2,8 @@
 
 import pytest
 
-import migrations
-from migrations.drifting import drift
+import service_migrations
+from service_migrations.drift.drift import drift
 from tests.conftest import query, wait
 from tests.drift.tools import FIRST, MODELS, SECOND, inside, may_create, scratches, write_history
 from tests.monorepo import MODELS as ONE_TABLE
@@ -35,8 +35,8 @@ def sharing(monorepo, database, server):
 def test_what_a_sibling_made_is_invisible_also_what_no_model_claims(sharing, monorepo):
     shop, depot, _, _ = sharing
     write_history(monorepo, "shop", FIRST, SECOND)
-    wait(migrations.upgrade(shop))
-    wait(migrations.upgrade(depot))
+    wait(service_migrations.upgrade(shop))
+    wait(service_migrations.upgrade(depot))
     for service in (shop, depot):
         assert wait(drift(service)).differences == ()
 
@@ -44,8 +44,8 @@ def test_what_a_sibling_made_is_invisible_also_what_no_model_claims(sharing, mon
 def test_a_change_of_a_siblings_object_is_the_siblings_drift(sharing, monorepo):
     shop, depot, dsn, other = sharing
     write_history(monorepo, "shop", FIRST, SECOND)
-    wait(migrations.upgrade(shop))
-    wait(migrations.upgrade(depot))
+    wait(service_migrations.upgrade(shop))
+    wait(service_migrations.upgrade(depot))
     query(other, "ALTER TABLE depot ADD more text")
     query(dsn, "ALTER TABLE customers ADD phone text")
     assert [one.name for one in wait(drift(shop)).differences] == ["customers.phone"]
@@ -55,8 +55,8 @@ def test_a_change_of_a_siblings_object_is_the_siblings_drift(sharing, monorepo):
 def test_what_nobody_claims_is_seen_by_both(sharing, monorepo):
     shop, depot, dsn, _ = sharing
     write_history(monorepo, "shop", FIRST, SECOND)
-    wait(migrations.upgrade(shop))
-    wait(migrations.upgrade(depot))
+    wait(service_migrations.upgrade(shop))
+    wait(service_migrations.upgrade(depot))
     query(dsn, "CREATE TABLE nobodys (id integer)")
     for service in (shop, depot):
         assert [one.name for one in wait(drift(service)).differences] == ["nobodys"]
@@ -64,11 +64,11 @@ def test_what_nobody_claims_is_seen_by_both(sharing, monorepo):
 
 def test_a_history_that_leads_into_a_siblings_table_is_replayed_after_the_siblings(sharing, monorepo):
     shop, depot, dsn, other = sharing
-    wait(migrations.upgrade(depot))
+    wait(service_migrations.upgrade(depot))
     query(other, f'GRANT REFERENCES ON depot TO "{dsn.user}"')
     write_history(monorepo, "shop", [*FIRST, LEADS_THERE],
                   SECOND)  # fmt: skip
-    wait(migrations.upgrade(shop))
+    wait(service_migrations.upgrade(shop))
     assert wait(drift(shop)).differences == ()
     query(dsn, "ALTER TABLE orders DROP CONSTRAINT fk_depot")
     [found] = wait(drift(shop)).differences
@@ -82,7 +82,7 @@ def test_a_service_with_a_schema_of_its_own_is_compared_there(monorepo, database
     dsn = may_create(server, database())
     service = monorepo.service("shop", MODELS.format(schema="app"), dsn, MIGRATIONS_SEARCH_PATH="app")
     write_history(monorepo, "shop", FIRST, SECOND)
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     assert wait(drift(service)).differences == ()
     query(dsn, "ALTER TABLE app.customers DROP CONSTRAINT ck_score")
     query(inside(server, dsn), "CREATE SCHEMA elsewhere")

@@ -4,11 +4,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from migrations.comparison import Difference
-from migrations.discovery import Service
-from migrations.drifting import Drift, drift
-from migrations.dsn import Dsn
-from migrations.postgres import Server
+from service_migrations.drift.compare import Difference
+from service_migrations.drift.drift import Drift, drift
+from service_migrations.monorepo import Service
+from service_migrations.postgres import Server
+from service_migrations.settings._m_dsn import Dsn
 from tests.conftest import query, run_script, wait
 from tests.monorepo import Monorepo
 

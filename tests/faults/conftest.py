@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from migrations.dsn import Dsn
-from migrations.postgres import Server
+from service_migrations.postgres import Server
+from service_migrations.settings._m_dsn import Dsn
 from tests.conftest import query
 from tests.faults.tools import SECRET, World
 from tests.monorepo import Monorepo

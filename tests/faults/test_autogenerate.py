@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-import migrations
-from migrations.discovery import Service
-from migrations.dsn import Dsn
-from migrations.errors import ConfigurationError, MigrationError, UsageError
+import service_migrations
+from service_migrations.errors import ConfigurationError, MigrationError, UsageError
+from service_migrations.monorepo import Service
+from service_migrations.settings._m_dsn import Dsn
 from tests.catalog import catalog, statements
 from tests.conftest import query, run_script, wait
 from tests.faults.test_facts_comparison import remodel, written
@@ -57,19 +57,19 @@ def change(monorepo: Monorepo, database: Callable[..., Dsn]) -> Callable[..., tu
     def go(before: str, after: str, rows: str = "") -> tuple[str, str]:
         service = monorepo.service("billing", before, dsn)
         written(monorepo, service, "before")
-        wait(migrations.upgrade(service))
+        wait(service_migrations.upgrade(service))
         if rows:
             query(dsn, rows)
         at_first = catalog(dsn)
         remodel(monorepo, service, after)
-        assert wait(migrations.check(service)).differences
+        assert wait(service_migrations.check(service)).differences
         code = written(monorepo, service, "after")
-        wait(migrations.upgrade(service))
+        wait(service_migrations.upgrade(service))
         _clean(service)
         at_last = catalog(dsn)
-        wait(migrations.downgrade(service, "-1"))
+        wait(service_migrations.downgrade(service, "-1"))
         assert _but_versions(catalog(dsn)) == _but_versions(at_first)
-        wait(migrations.upgrade(service))
+        wait(service_migrations.upgrade(service))
         assert catalog(dsn) == at_last
         up, _, down = code.partition("def downgrade")
         return up, down
@@ -78,8 +78,8 @@ def change(monorepo: Monorepo, database: Callable[..., Dsn]) -> Callable[..., tu
 
 
 def _clean(service: Service) -> None:
-    assert wait(migrations.check(service)).differences == ()
-    assert wait(migrations.revision(service, "nothing")) is None
+    assert wait(service_migrations.check(service)).differences == ()
+    assert wait(service_migrations.revision(service, "nothing")) is None
 
 
 def _but_versions(lines: list[str]) -> list[str]:
@@ -158,24 +158,24 @@ def test_rows_that_hold_a_removed_value_stop_the_upgrade_and_the_file_says_what_
     dsn = database()
     service = monorepo.service("billing", models(), dsn)
     written(monorepo, service, "before")
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     query(dsn, "INSERT INTO things (state) VALUES ('old')")
     remodel(monorepo, service, models(labels=("new",)))
     code = written(monorepo, service, "after")
     assert "# UPDATE things SET state = … WHERE state = 'old'" in code
-    with pytest.raises(migrations.MigrationError, match='invalid input value for enum state: "old"'):
-        wait(migrations.upgrade(service))
+    with pytest.raises(service_migrations.MigrationError, match='invalid input value for enum state: "old"'):
+        wait(service_migrations.upgrade(service))
 
 
 def test_offline_sql_of_a_rewrite_leads_to_the_same_schema(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
     online, offline = database(), database()
     service = monorepo.service("billing", models(*CHECKED), online)
     written(monorepo, service, "before")
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     remodel(monorepo, service, models(*CHECKED, labels=("old", "mid", "new")))
     written(monorepo, service, "after")
-    wait(migrations.upgrade(service))
-    run_script(offline, statements(wait(migrations.sql(service, "head"))))
+    wait(service_migrations.upgrade(service))
+    run_script(offline, statements(wait(service_migrations.sql(service, "head"))))
     assert catalog(offline) == catalog(online)
 
 
@@ -185,13 +185,13 @@ def test_a_view_over_an_enum_that_has_to_be_made_anew_stops_the_revision(
     dsn = database()
     service = monorepo.service("billing", models(), dsn)
     written(monorepo, service, "before")
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     query(dsn, "CREATE VIEW news AS SELECT id, state FROM things")
     remodel(monorepo, service, models(labels=("new",)))
     with pytest.raises(UsageError, match=r"billing: the view public.news uses things.state.*--empty"):
-        wait(migrations.revision(service, "after"))
+        wait(service_migrations.revision(service, "after"))
     assert len(list(service.versions.glob("*.py"))) == 1
-    assert wait(migrations.check(service)).differences == ("alter_type state: (new, old) -> (new)",)
+    assert wait(service_migrations.check(service)).differences == ("alter_type state: (new, old) -> (new)",)
 
 
 def test_a_removed_value_that_a_default_still_names_is_one_clear_line(
@@ -200,10 +200,10 @@ def test_a_removed_value_that_a_default_still_names_is_one_clear_line(
     default = "Column('other', state, server_default='old')"
     service = monorepo.service("billing", models(default), database())
     written(monorepo, service, "before")
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     remodel(monorepo, service, models(default, labels=("new",)))
     with pytest.raises(ConfigurationError, match=r"billing: the models' table things can't be made.*: \"old\""):
-        wait(migrations.check(service))
+        wait(service_migrations.check(service))
 
 
 def test_two_columns_that_give_one_enum_type_other_labels_are_refused(
@@ -211,7 +211,7 @@ def test_two_columns_that_give_one_enum_type_other_labels_are_refused(
 ) -> None:
     service = monorepo.service("billing", models("Column('x', Enum('a', name='state'))"), database())
     with pytest.raises(ConfigurationError, match=r"things\.x: another column has the enum type state"):
-        wait(migrations.revision(service, "before"))
+        wait(service_migrations.revision(service, "before"))
 
 
 PARTITIONED = """
@@ -334,11 +334,11 @@ def test_a_foreign_key_without_a_schema_stays_in_that_of_the_models(
     service = monorepo.service("billing", ours.replace("MetaData()", "MetaData(schema='Odd Sch')"), dsn)
     for one in (theirs, service):
         written(monorepo, one, "first")
-        wait(migrations.upgrade(one))
+        wait(service_migrations.upgrade(one))
         _clean(one)
     leads = "SELECT DISTINCT relnamespace::regnamespace::text FROM pg_constraint k JOIN pg_class c ON c.oid = confrelid"
     assert query(dsn, leads) == [('"Odd Sch"',)]
-    wait(migrations.downgrade(service, "base"))
+    wait(service_migrations.downgrade(service, "base"))
     assert query(dsn, leads) == []
 
 
@@ -382,11 +382,11 @@ def test_a_foreign_key_that_need_not_be_valid_may_be(change, monorepo: Monorepo,
     dsn = database()
     fresh = monorepo.service("catalog", lenient, dsn)
     written(monorepo, fresh, "first")
-    wait(migrations.upgrade(fresh))
+    wait(service_migrations.upgrade(fresh))
     _clean(fresh)  # in CREATE TABLE the server takes it as valid
     up, _ = change(models("Column('a', Integer)"), lenient)
     assert "REFERENCES things (id) NOT VALID" in up
-    service = migrations.Service("billing", monorepo.root)
+    service = monorepo.find("billing")
     remodel(monorepo, service, plain)
     assert "drop_constraint" in written(monorepo, service, "valid")
 
@@ -415,7 +415,7 @@ def test_a_naming_convention_that_comes_later_changes_no_name_of_a_former_revisi
         assert f"op.drop_constraint(op.f('{name}')" in up
     fresh = database()
     service = monorepo.service("billing", after, fresh)
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     _clean(service)
 
 
@@ -423,7 +423,7 @@ def test_two_foreign_keys_of_one_name_are_one_clear_line(monorepo: Monorepo, dat
     keys = (f"ForeignKeyConstraint(['{name}'], ['things.id'], name='f')" for name in ("id", "number"))
     service = monorepo.service("billing", models(*keys), database())
     with pytest.raises(ConfigurationError, match="table things has two foreign keys named f"):
-        wait(migrations.revision(service, "before"))
+        wait(service_migrations.revision(service, "before"))
 
 
 def test_an_unnamed_key_gets_another_name_where_an_index_has_its_own(
@@ -432,15 +432,15 @@ def test_an_unnamed_key_gets_another_name_where_an_index_has_its_own(
     renamed = models(kind="").replace('Table("things"', 'Table("former"')
     service = monorepo.service("billing", models(kind=""), database())
     written(monorepo, service, "before")
-    parent = wait(migrations.upgrade(service)).after[0]
+    parent = wait(service_migrations.upgrade(service)).after[0]
     monorepo.revision("billing", "r2", parent, "op.rename_table('things', 'former')")
     remodel(monorepo, service, renamed)
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     _clean(service)
     both = renamed.replace("__all__ = [", '__all__ = ["others", ')
     remodel(monorepo, service, both + 'others = Table("things", metadata, Column("id", Integer, primary_key=True))')
     assert "name=op.f('things_pkey1')" in written(monorepo, service, "after")
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     _clean(service)
 
 
@@ -451,7 +451,7 @@ def test_an_enum_type_in_a_schema_that_is_the_default_one_is_made_once(
     code = models("schema='public'").replace("__all__ = [", '__all__ = ["others", ') + others
     service = monorepo.service("billing", code, database())
     assert written(monorepo, service, "before").count("CREATE TYPE state") == 1
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     _clean(service)
 
 
@@ -473,10 +473,10 @@ def test_a_text_of_the_models_names_a_type_of_another_schema_that_comes_and_then
 ) -> None:
     placed = models(line).replace('name="state")', 'name="state", schema="extra")')
     change(models(kind=""), placed, "CREATE SCHEMA extra")
-    service = migrations.Service("billing", monorepo.root)
+    service = monorepo.find("billing")
     remodel(monorepo, service, placed.replace("'new', 'old', name", "'new', 'old', 'older', name"))
     assert "ADD VALUE" in written(monorepo, service, "older")
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     _clean(service)
 
 
@@ -505,7 +505,7 @@ def test_of_constraints_that_say_the_same_the_file_makes_the_one_that_postgresql
 ) -> None:
     service = monorepo.service("billing", models(*lines), database())
     written(monorepo, service, "before")
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     _clean(service)
 
 
@@ -520,8 +520,8 @@ def test_a_role_without_temporary_tables_is_told_and_compared_for_by_name(
     monorepo.revision(
         "billing", "r1", None, "op.execute('CREATE TABLE things (id serial PRIMARY KEY, number integer)')"
     )
-    wait(migrations.upgrade(service))
-    assert wait(migrations.check(service)).differences == ()
+    wait(service_migrations.upgrade(service))
+    assert wait(service_migrations.check(service)).differences == ()
     assert "GRANT TEMPORARY ON DATABASE" in caplog.text
 
 
@@ -532,7 +532,7 @@ def test_what_autogenerate_does_not_see(unseen, monorepo: Monorepo, database: Ca
     dsn = database()
     service = monorepo.service("billing", models(), dsn)
     written(monorepo, service, "before")
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     query(dsn, unseen)
     _clean(service)
 
@@ -541,9 +541,9 @@ def test_a_comparison_leaves_nothing_behind(monorepo: Monorepo, database: Callab
     dsn = database()
     service = monorepo.service("billing", models(*CHECKED), dsn)
     written(monorepo, service, "before")
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     before = catalog(dsn)
     remodel(monorepo, service, models(labels=("old",)))
-    assert wait(migrations.check(service)).differences
+    assert wait(service_migrations.check(service)).differences
     assert catalog(dsn) == before
     assert query(dsn, "SELECT count(*) FROM pg_class WHERE relpersistence = 't'")[0][0] == 0

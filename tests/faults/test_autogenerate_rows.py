@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-import migrations
-from migrations.dsn import Dsn
-from migrations.errors import MigrationError
+import service_migrations
+from service_migrations.errors import MigrationError
+from service_migrations.settings._m_dsn import Dsn
 from tests.catalog import statements
 from tests.conftest import query, run_script, wait
 from tests.faults.test_facts_comparison import remodel, written
@@ -28,14 +28,14 @@ def models(kind: str, rest: str = "", metadata: str = "") -> str:
 
 
 @pytest.fixture
-def service(monorepo: Monorepo, database: Callable[..., Dsn]) -> Callable[..., tuple[migrations.Service, Dsn]]:
+def service(monorepo: Monorepo, database: Callable[..., Dsn]) -> Callable[..., tuple[service_migrations.Service, Dsn]]:
     """Take a new database to some models, give it rows, and write what leads to other models."""
     dsn = database()
 
-    def go(before: str, after: str, rows: str = "") -> tuple[migrations.Service, Dsn]:
+    def go(before: str, after: str, rows: str = "") -> tuple[service_migrations.Service, Dsn]:
         made = monorepo.service("billing", before, dsn)
         written(monorepo, made, "before")
-        wait(migrations.upgrade(made))
+        wait(service_migrations.upgrade(made))
         if rows:
             query(dsn, rows)
         remodel(monorepo, made, after)
@@ -63,18 +63,18 @@ def test_a_value_that_is_too_long_for_the_new_type_stops_the_upgrade(longer, sho
     made, dsn = service(models(longer), models(shorter), row)
     before = query(dsn, ROWS)
     with pytest.raises(MigrationError, match="value too long for type"):
-        wait(migrations.upgrade(made))
+        wait(service_migrations.upgrade(made))
     assert query(dsn, ROWS) == before
 
 
 @pytest.mark.parametrize(("longer", "shorter", "row"), SHORTER.values(), ids=SHORTER)
 def test_a_value_that_is_too_long_for_the_former_type_stops_the_downgrade(longer, shorter, row, service) -> None:
     made, dsn = service(models(shorter), models(longer))
-    wait(migrations.upgrade(made))
+    wait(service_migrations.upgrade(made))
     query(dsn, row)
     before = query(dsn, ROWS)
     with pytest.raises(MigrationError, match="value too long for type"):
-        wait(migrations.downgrade(made, "-1"))
+        wait(service_migrations.downgrade(made, "-1"))
     assert query(dsn, ROWS) == before
 
 
@@ -83,7 +83,7 @@ def test_a_type_that_takes_more_rewrites_no_row(kind, service) -> None:
     file = "SELECT relfilenode FROM pg_class WHERE relname = 'things'"
     made, dsn = service(models("String(5)"), models(kind), "INSERT INTO things VALUES ('abc')")
     before = query(dsn, file)
-    wait(migrations.upgrade(made))
+    wait(service_migrations.upgrade(made))
     assert query(dsn, file) == before
 
 
@@ -110,9 +110,9 @@ def test_a_key_that_counts_otherwise_goes_on_behind_the_rows_in_both_directions(
     made, dsn = service(here, there)
     for number in (1, 2, 3):
         inserted(dsn, before, number)
-    wait(migrations.upgrade(made))
+    wait(service_migrations.upgrade(made))
     assert inserted(dsn, after, 4) == 4
-    wait(migrations.downgrade(made, "-1"))
+    wait(service_migrations.downgrade(made, "-1"))
     assert inserted(dsn, before, 5) == 5
 
 
@@ -137,7 +137,7 @@ def test_an_identity_begins_where_it_says_or_behind_the_rows_that_it_could_have_
     made, dsn = service(
         models("Text", COUNTS["plain"]), models("Text", after), f"INSERT INTO things (id) {rows}" if rows else ""
     )
-    wait(migrations.upgrade(made))
+    wait(service_migrations.upgrade(made))
     assert inserted(dsn, "identity", 0) == number
 
 
@@ -153,5 +153,5 @@ def test_a_key_of_odd_names_counts_on_also_by_offline_sql(counts, service) -> No
     add = 'INSERT INTO "Odd Sch"."The things" '
     query(dsn, f'{add} ("I \'d") VALUES (41)')
     here = query(dsn, 'SELECT version_num FROM "Odd Sch".alembic_version_billing')[0][0]
-    run_script(dsn, statements(wait(migrations.sql(made, f"{here}:head"))))
+    run_script(dsn, statements(wait(service_migrations.sql(made, f"{here}:head"))))
     assert query(dsn, f'{add} DEFAULT VALUES RETURNING "I \'d"') == [(42,)]

@@ -6,7 +6,7 @@ import re
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
-import migrations
+import service_migrations
 from tests.conftest import query, wait
 from tests.faults.tools import (
     INDEX,
@@ -68,14 +68,14 @@ def test_a_reader_that_stays_gets_75_and_the_table_can_be_read_all_the_time(at_r
 
 def test_an_engine_of_the_applications_is_tried_again_too(at_r001: World) -> None:
     """Row 23: the connection that watches comes from the same engine, and its ways are no autocommit block of ours."""
-    service = migrations.Service("billing", at_r001.monorepo.root)
+    service = at_r001.monorepo.find("billing")
     at_r001.aim(MIGRATIONS_LOCK_TIMEOUT="2s")
 
-    async def run(idle: Session) -> migrations.Outcome:
+    async def run(idle: Session) -> service_migrations.Outcome:
         engine = create_async_engine(at_r001.dsn.url, connect_args=at_r001.dsn.connect_args())
         asyncio.get_running_loop().call_later(1, idle.start, "COMMIT")
         try:
-            return await migrations.upgrade(service, engine=engine)
+            return await service_migrations.upgrade(service, engine=engine)
         finally:
             await engine.dispose()
 

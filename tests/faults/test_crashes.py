@@ -11,10 +11,10 @@ from dataclasses import replace
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
-import migrations
-from migrations.dsn import Dsn
-from migrations.postgres import Cluster, throwaway
-from migrations.postgres.ports import free_port
+import service_migrations
+from service_migrations.postgres import Cluster, throwaway
+from service_migrations.postgres.ports import free_port
+from service_migrations.settings._m_dsn import Dsn
 from tests.conftest import query, wait
 from tests.faults.tools import INDEX, PAUSED, SECRET, Session, World, failed, hold, nothing_left, proxy, until
 from tests.monorepo import Ran
@@ -248,9 +248,7 @@ def test_an_engine_of_the_callers_meets_a_busy_server_as_we_do(
     async def run() -> tuple[str, ...]:
         engine = create_async_engine(world.dsn.url, connect_args=world.dsn.connect_args())
         try:
-            upgrade = asyncio.create_task(
-                migrations.upgrade(migrations.Service("billing", world.monorepo.root), engine=engine)
-            )
+            upgrade = asyncio.create_task(service_migrations.upgrade(world.monorepo.find("billing"), engine=engine))
             while BUSY not in caplog.text and not upgrade.done():  # noqa: ASYNC110 - the log has no event
                 await asyncio.sleep(0.01)
             await asyncio.to_thread(full.pop().close)

@@ -11,13 +11,13 @@ from dataclasses import replace
 import asyncpg
 import pytest
 
-import migrations
-from migrations.discovery import Service
-from migrations.doctor import examine
-from migrations.dsn import Dsn
-from migrations.findings import Finding
-from migrations.locks import LOCK_KEY
-from migrations.postgres import Server, throwaway
+import service_migrations
+from service_migrations.connection.locks import LOCK_KEY
+from service_migrations.health.doctor import examine
+from service_migrations.health.findings import Finding
+from service_migrations.monorepo import Service
+from service_migrations.postgres import Server, throwaway
+from service_migrations.settings._m_dsn import Dsn
 from tests.conftest import query, wait
 from tests.monorepo import Monorepo
 
@@ -32,7 +32,7 @@ def service(monorepo: Monorepo, dsn: Dsn) -> Service:
     """A service at head."""
     monorepo.table_revision("billing", "a1", None)
     found = monorepo.service("billing", dsn=dsn)
-    wait(migrations.upgrade(found))
+    wait(service_migrations.upgrade(found))
     return found
 
 
@@ -89,7 +89,7 @@ def test_a_right_that_the_pending_revisions_need_is_found(monorepo, database, se
     dsn = database(shared=owner)
     monorepo.table_revision("billing", "a1", None)
     service = monorepo.service("billing", dsn=dsn)
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     inside = replace(server.admin, database=owner.database)
     query(inside, f'REVOKE CREATE ON SCHEMA public FROM "{dsn.user}", PUBLIC')
     assert wait(examine(service)) == ()

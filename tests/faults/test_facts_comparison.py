@@ -11,11 +11,11 @@ from sqlalchemy import MetaData, Table
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable, SetColumnComment, SetTableComment
 
-import migrations
-from migrations.discovery import Service
-from migrations.dsn import Dsn
-from migrations.errors import ConfigurationError
-from migrations.metadata import assemble
+import service_migrations
+from service_migrations.errors import ConfigurationError
+from service_migrations.models.metadata import assemble
+from service_migrations.monorepo import Service
+from service_migrations.settings._m_dsn import Dsn
 from tests.conftest import query, tables, wait
 from tests.monorepo import Monorepo
 
@@ -53,7 +53,7 @@ class Base(DeclarativeBase):
 
 def written(monorepo: Monorepo, service: Service, message: str = "change") -> str:
     """Write a revision, and return its code without the explanations of the template."""
-    revision = wait(migrations.revision(service, message))
+    revision = wait(service_migrations.revision(service, message))
     assert revision is not None
     text = (monorepo.root / revision.path).read_text(encoding="utf-8")
     # quotes and lines are as a formatter leaves them, where one is installed
@@ -63,7 +63,7 @@ def written(monorepo: Monorepo, service: Service, message: str = "change") -> st
 
 def first_upgrade(monorepo: Monorepo, service: Service) -> None:
     written(monorepo, service, "create")
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
 
 
 def remodel(monorepo: Monorepo, service: Service, models: str) -> None:
@@ -88,7 +88,7 @@ def test_a_siblings_table_is_never_dropped(monorepo: Monorepo, database: Callabl
     dsn = database()
     orders = monorepo.service("orders", dsn=database(shared=dsn))
     monorepo.table_revision("orders", "r001", None)
-    wait(migrations.upgrade(orders))
+    wait(service_migrations.upgrade(orders))
     billing = monorepo.service("billing", dsn=dsn)
 
     code = written(monorepo, billing)
@@ -96,10 +96,10 @@ def test_a_siblings_table_is_never_dropped(monorepo: Monorepo, database: Callabl
     assert "orders" not in code
     assert "alembic_version" not in code
 
-    wait(migrations.upgrade(billing))
-    assert wait(migrations.revision(billing, "nothing")) is None
-    assert wait(migrations.revision(orders, "nothing")) is None
-    assert wait(migrations.check(billing)).differences == ()
+    wait(service_migrations.upgrade(billing))
+    assert wait(service_migrations.revision(billing, "nothing")) is None
+    assert wait(service_migrations.revision(orders, "nothing")) is None
+    assert wait(service_migrations.check(billing)).differences == ()
     assert tables(dsn) == {"billing", "orders", "alembic_version_billing", "alembic_version_orders"}
 
 
@@ -109,7 +109,7 @@ def test_a_sibling_that_cannot_be_imported_stops_the_comparison(
     billing = monorepo.service("billing", dsn=(dsn := database()))
     monorepo.service("orders", "raise RuntimeError('half written')", database(shared=dsn))
     with pytest.raises(ConfigurationError, match="nobody can tell which tables are orders's own"):
-        wait(migrations.revision(billing, "change"))
+        wait(service_migrations.revision(billing, "change"))
     assert not billing.versions.exists() or not list(billing.versions.glob("*.py"))
 
 
@@ -120,11 +120,11 @@ def test_ones_own_removed_model_is_dropped(monorepo: Monorepo, database: Callabl
     dsn = database()
     orders = monorepo.service("orders", dsn=database(shared=dsn))
     monorepo.table_revision("orders", "r001", None)
-    wait(migrations.upgrade(orders))
+    wait(service_migrations.upgrade(orders))
     billing = monorepo.service("billing", dsn=dsn)
     monorepo.table_revision("billing", "r001", None)
     monorepo.table_revision("billing", "r002", "r001", "removed")
-    wait(migrations.upgrade(billing))
+    wait(service_migrations.upgrade(billing))
 
     code = written(monorepo, billing)
     up, _, down = code.partition("def downgrade")
@@ -132,7 +132,7 @@ def test_ones_own_removed_model_is_dropped(monorepo: Monorepo, database: Callabl
     assert "op.drop_table('removed')" in up
     assert "CREATE TABLE removed" in down
 
-    wait(migrations.upgrade(billing))
+    wait(service_migrations.upgrade(billing))
     assert tables(dsn) == {"billing", "orders", "alembic_version_billing", "alembic_version_orders"}
 
 
@@ -151,10 +151,10 @@ def test_a_siblings_enum_type_is_never_dropped_and_ones_own_is_created_once(
     assert "orders" not in code
     assert code.partition("def downgrade")[0].count("CREATE TYPE billing_state") == 1
 
-    wait(migrations.upgrade(billing))
+    wait(service_migrations.upgrade(billing))
     assert enum_types(dsn) == ["billing_state", "orders_state"]
     for service in (billing, orders):
-        assert wait(migrations.check(service)).differences == ()
+        assert wait(service_migrations.check(service)).differences == ()
 
 
 # What a comparison has to see
@@ -177,11 +177,11 @@ def test_check_sees_what_was_changed_behind_its_back(
     dsn = database()
     service = monorepo.service("billing", STATEFUL.format(name="billing"), dsn)
     first_upgrade(monorepo, service)
-    assert wait(migrations.check(service)).differences == ()
+    assert wait(service_migrations.check(service)).differences == ()
 
     query(dsn, change)
 
-    found = wait(migrations.check(service)).differences
+    found = wait(service_migrations.check(service)).differences
     assert len(found) == 1
     assert seen in found[0]
 
@@ -199,12 +199,12 @@ def test_a_check_inside_a_column_is_created_with_its_table(monorepo: Monorepo, d
     code = written(monorepo, service)
     assert code.count("sa.CheckConstraint(") == 2
 
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     found = query(
         dsn, "SELECT conname FROM pg_constraint WHERE contype = 'c' AND conrelid = 'billing'::regclass ORDER BY 1"
     )
     assert [row[0] for row in found] == ["ck_billing_quantity_positive", "ck_billing_quantity_small"]
-    assert wait(migrations.check(service)).differences == ()
+    assert wait(service_migrations.check(service)).differences == ()
 
 
 def test_a_check_inside_a_column_keeps_what_else_was_said_of_it(monorepo: Monorepo) -> None:
@@ -231,13 +231,13 @@ def test_an_enum_survives_up_and_down_and_up_again(monorepo: Monorepo, database:
     first_upgrade(monorepo, service)
     assert enum_types(dsn) == ["billing_state"]
 
-    wait(migrations.downgrade(service, "base"))
+    wait(service_migrations.downgrade(service, "base"))
     assert enum_types(dsn) == []
     assert tables(dsn) == {"alembic_version_billing"}
 
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     assert enum_types(dsn) == ["billing_state"]
-    assert wait(migrations.check(service)).differences == ()
+    assert wait(service_migrations.check(service)).differences == ()
 
 
 def test_a_removed_enum_leaves_no_type_and_comes_back(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
@@ -247,14 +247,14 @@ def test_a_removed_enum_leaves_no_type_and_comes_back(monorepo: Monorepo, databa
     remodel(monorepo, service, EMPTY)
     written(monorepo, service, "remove")
 
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     assert (enum_types(dsn), tables(dsn)) == ([], {"alembic_version_billing"})
-    wait(migrations.downgrade(service, "-1"))
+    wait(service_migrations.downgrade(service, "-1"))
     assert (enum_types(dsn), tables(dsn)) == (["billing_state"], {"billing", "alembic_version_billing"})
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     assert (enum_types(dsn), tables(dsn)) == ([], {"alembic_version_billing"})
-    wait(migrations.downgrade(service, "base"))
-    wait(migrations.upgrade(service))
+    wait(service_migrations.downgrade(service, "base"))
+    wait(service_migrations.upgrade(service))
 
 
 # Copies of tables

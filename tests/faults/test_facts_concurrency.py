@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-import migrations
-from migrations.dsn import Dsn
-from migrations.errors import ConfigurationError, LockNotObtainedError, MigrationError
-from migrations.locks import LOCK_KEY
+import service_migrations
+from service_migrations.connection.locks import LOCK_KEY
+from service_migrations.errors import ConfigurationError, LockNotObtainedError, MigrationError
+from service_migrations.settings._m_dsn import Dsn
 from tests.conftest import query, tables, wait
 from tests.monorepo import Monorepo, Ran, dsn_text
 from tests.neighbours import connected, pgbouncer, until
@@ -115,10 +115,10 @@ def test_the_lock_timeout_of_tables_does_not_cut_the_wait_for_the_migration_lock
     monorepo.table_revision("billing", "r001", None)
     service = monorepo.service("billing", dsn=dsn, MIGRATIONS_LOCK_TIMEOUT="100ms")
 
-    async def run() -> migrations.Outcome:
+    async def run() -> service_migrations.Outcome:
         async with connected(dsn) as holder:
             await holder.fetchval("SELECT pg_advisory_lock($1)", LOCK_KEY)
-            waiter = asyncio.create_task(migrations.upgrade(service))
+            waiter = asyncio.create_task(service_migrations.upgrade(service))
 
             async def waited_for_long() -> bool:
                 return waiter.done() or bool(
@@ -147,7 +147,7 @@ def test_a_lock_wait_of_0_fails_at_once_and_names_the_holder(monorepo: Monorepo,
         async with connected(dsn, application_name="a deploy by hand") as holder:
             await holder.fetchval("SELECT pg_advisory_lock($1)", LOCK_KEY)
             with pytest.raises(LockNotObtainedError) as caught:
-                await asyncio.wait_for(migrations.upgrade(service), 5)
+                await asyncio.wait_for(service_migrations.upgrade(service), 5)
             assert caught.value.exit_code == 75
             assert f"held by pid {holder.get_server_pid()}, user {dsn.user}, a deploy by hand" in str(caught.value)
             return str(caught.value)
@@ -172,18 +172,18 @@ def test_a_lock_timeout_on_a_table_is_told_apart_from_a_failed_migration(
         'op.add_column("billing", sa.Column("more", sa.Integer))',
     )
     service = monorepo.service("billing", dsn=dsn, MIGRATIONS_LOCK_TIMEOUT="100ms")
-    wait(migrations.upgrade(service, "r001"))
+    wait(service_migrations.upgrade(service, "r001"))
 
     async def run() -> None:
         async with connected(dsn) as reader, reader.transaction():
             await reader.fetch("SELECT * FROM billing")
-            await asyncio.wait_for(migrations.upgrade(service), 10)
+            await asyncio.wait_for(service_migrations.upgrade(service), 10)
 
     with pytest.raises(LockNotObtainedError, match=r"migrations/versions/billing/r002\.py:\d+: a lock") as caught:
         wait(run())
     assert caught.value.exit_code == 75
     assert tables(dsn) == {"billing", "alembic_version_billing"}
-    assert wait(migrations.upgrade(service)).after == ("r002",)
+    assert wait(service_migrations.upgrade(service)).after == ("r002",)
 
 
 def test_a_statement_timeout_is_a_failed_migration_with_its_sqlstate(
@@ -199,7 +199,7 @@ def test_a_statement_timeout_is_a_failed_migration_with_its_sqlstate(
     service = monorepo.service("billing", dsn=dsn, MIGRATIONS_STATEMENT_TIMEOUT="100ms")
 
     with pytest.raises(MigrationError, match=r"r001\.py:\d+: .*\[57014\]") as caught:
-        wait(asyncio.wait_for(migrations.upgrade(service), 10))
+        wait(asyncio.wait_for(service_migrations.upgrade(service), 10))
     assert type(caught.value) is MigrationError
     assert caught.value.exit_code == 1
     assert "before" not in tables(dsn)
@@ -218,12 +218,12 @@ def test_a_pooler_in_transaction_mode_is_refused_and_the_server_behind_it_is_not
         service = monorepo.service("billing", dsn=pooler)
         for _ in range(4):  # a server connection that has served before answers otherwise than a new one
             with pytest.raises(ConfigurationError, match="DATABASE_DIRECT_DSN") as caught:
-                wait(migrations.upgrade(service))
+                wait(service_migrations.upgrade(service))
             assert caught.value.exit_code == 78
             assert "pooler" in str(caught.value)
         assert tables(dsn) == set()
         assert query(dsn, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")[0][0] == 0
 
         monorepo.service("billing", dsn=pooler, DATABASE_DIRECT_DSN=dsn_text(dsn))
-        wait(migrations.upgrade(service))
+        wait(service_migrations.upgrade(service))
     assert tables(dsn) == {"billing", "alembic_version_billing"}

@@ -16,14 +16,14 @@ from alembic import command
 from sqlalchemy import URL, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-import migrations
-from migrations.access import access
-from migrations.discovery import Service
-from migrations.dsn import Dsn
-from migrations.errors import MigrationError, ResultError, UsageError
-from migrations.locks import gate
-from migrations.revisions import read
-from migrations.session import connect
+import service_migrations
+from service_migrations.connection.connector import access
+from service_migrations.connection.locks import gate
+from service_migrations.connection.session import connect
+from service_migrations.errors import MigrationError, ResultError, UsageError
+from service_migrations.history.revisions import read
+from service_migrations.monorepo import Service
+from service_migrations.settings._m_dsn import Dsn
 from tests.conftest import query, tables, wait
 from tests.monorepo import Monorepo, dsn_text
 
@@ -53,9 +53,9 @@ def test_two_services_upgraded_by_one_gather_land_each_in_its_own_database(
     for name in dsns:
         several_revisions(monorepo, name)
 
-    async def both() -> list[migrations.Outcome]:
+    async def both() -> list[service_migrations.Outcome]:
         async with asyncio.timeout(20):
-            return await asyncio.gather(*(migrations.upgrade(service) for service in services))
+            return await asyncio.gather(*(service_migrations.upgrade(service) for service in services))
 
     outcomes = wait(both())
 
@@ -74,9 +74,9 @@ def test_two_services_upgraded_by_two_threads_land_each_in_its_own_database(
         several_revisions(monorepo, name)
     together = threading.Barrier(2)
 
-    def upgrade(service: Service) -> migrations.Outcome:
+    def upgrade(service: Service) -> service_migrations.Outcome:
         together.wait(timeout=10)
-        return asyncio.run(asyncio.wait_for(migrations.upgrade(service), 20))
+        return asyncio.run(asyncio.wait_for(service_migrations.upgrade(service), 20))
 
     with ThreadPoolExecutor(2) as pool:
         outcomes = list(pool.map(upgrade, services))
@@ -93,9 +93,9 @@ def test_an_upgrade_that_fails_lets_the_next_one_in_the_process_through(
     monorepo.table_revision("orders", "r001", None)
     dsn = database()
     with pytest.raises(MigrationError):
-        wait(migrations.upgrade(monorepo.service("billing", dsn=database())))
+        wait(service_migrations.upgrade(monorepo.service("billing", dsn=database())))
 
-    wait(asyncio.wait_for(migrations.upgrade(monorepo.service("orders", dsn=dsn)), 20))
+    wait(asyncio.wait_for(service_migrations.upgrade(monorepo.service("orders", dsn=dsn)), 20))
     assert "orders" in tables(dsn)
 
 
@@ -128,7 +128,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 async def main():
     engine = create_async_engine(os.environ["APPLICATION_URL"])
-    outcome = await migrations.upgrade("billing"{argument})
+    outcome = await service_migrations.upgrade("billing"{argument})
     async with engine.begin() as connection:
         await connection.execute(text("INSERT INTO billing (name) VALUES ('own')"))
     await engine.dispose()
@@ -193,13 +193,13 @@ def test_an_engine_of_the_callers_stays_usable_and_as_it_was(
         engine = own_engine(dsn, **options)
         try:
             before = await session_of(engine)
-            outcome = await migrations.upgrade(service, "r001", engine=engine)
+            outcome = await service_migrations.upgrade(service, "r001", engine=engine)
             assert outcome.after == ("r001",)
             assert await session_of(engine) == before
             with pytest.raises(MigrationError):
-                await migrations.upgrade(service, engine=engine)
+                await service_migrations.upgrade(service, engine=engine)
             assert await session_of(engine) == before
-            assert [one.revision for one in await migrations.current(service, engine=engine)] == ["r001"]
+            assert [one.revision for one in await service_migrations.current(service, engine=engine)] == ["r001"]
             assert await session_of(engine) == before
         finally:
             await engine.dispose()
@@ -220,7 +220,7 @@ def test_what_a_revision_did_is_committed_although_statements_ran_before_alembic
     service = monorepo.service("billing", dsn=dsn, MIGRATIONS_LOCK_TIMEOUT="1s", MIGRATIONS_STATEMENT_TIMEOUT="10s")
 
     async def run() -> list[asyncpg.Record]:
-        outcome = await migrations.upgrade(service)
+        outcome = await service_migrations.upgrade(service)
         assert outcome.after == ("r002",)
         second = await asyncpg.connect(**dsn.connect_args())
         try:
@@ -237,10 +237,12 @@ def test_what_a_stamp_wrote_is_committed_although_statements_ran_before_alembic(
     dsn = database()
     monorepo.table_revision("billing", "r001", None)
     service = monorepo.service("billing", dsn=dsn)
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     query(dsn, "UPDATE alembic_version_billing SET version_num = 'gone'")
 
-    wait(migrations.stamp(service, "r001", purge=True))  # the one command that reads nothing after it has the lock
+    wait(
+        service_migrations.stamp(service, "r001", purge=True)
+    )  # the one command that reads nothing after it has the lock
     assert query(dsn, "SELECT version_num FROM alembic_version_billing")[0][0] == "r001"
 
 
@@ -349,14 +351,14 @@ def test_the_printed_sql_makes_the_same_database_as_an_upgrade(
 ) -> None:
     online, offline = database(), database()
     service = monorepo.service("billing", SCHEMA_MODELS.format(schema=schema), online)
-    written = wait(migrations.revision(service, "create customers and invoices"))
+    written = wait(service_migrations.revision(service, "create customers and invoices"))
     assert written is not None
     prefix = f"{schema}." if schema else ""
     monorepo.revision("billing", "r002", written.revision, BY_HAND.format(schema=schema, prefix=prefix))
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     (monorepo.root / "services" / "billing" / ".env").unlink()  # offline needs no DSN
 
-    wait(apply(offline, wait(migrations.sql(service, "head"))))
+    wait(apply(offline, wait(service_migrations.sql(service, "head"))))
 
     found = catalog(online)
     assert catalog(offline) == found
@@ -383,7 +385,11 @@ def test_two_heads_are_refused_before_connecting_and_can_still_be_read(monorepo:
     assert ran.code == 2
     assert "migrations/versions/billing has 2 heads: r002" in ran.err
     assert "inv db.merge --service billing" in ran.err
-    for refused in (migrations.upgrade(service), migrations.sql(service, "head"), migrations.revision(service, "x")):
+    for refused in (
+        service_migrations.upgrade(service),
+        service_migrations.sql(service, "head"),
+        service_migrations.revision(service, "x"),
+    ):
         with pytest.raises(UsageError, match="2 heads"):
             wait(refused)
 
@@ -391,7 +397,7 @@ def test_two_heads_are_refused_before_connecting_and_can_still_be_read(monorepo:
     assert ran.code == 0
     assert "r002a" in ran.out
     assert "r002b" in ran.out
-    assert len(wait(migrations.history(service)).revisions) == 3
+    assert len(wait(service_migrations.history(service)).revisions) == 3
 
 
 # A long revision id
@@ -401,13 +407,13 @@ def test_an_id_that_the_version_table_cannot_hold_is_refused_before_connecting(m
     monorepo.table_revision("billing", "r" * 33, None)
     service = monorepo.service("billing", dsn=NOBODY_LISTENS)
     with pytest.raises(UsageError, match=r"billing/r{33}\.py: the id 'r{33}' has 33 characters") as caught:
-        wait(migrations.upgrade(service))
+        wait(service_migrations.upgrade(service))
     assert caught.value.exit_code == 2
     with pytest.raises(UsageError, match="33 characters"):
-        wait(migrations.sql(service, "head"))
+        wait(service_migrations.sql(service, "head"))
 
 
 def test_an_id_of_32_characters_can_be_applied(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
     monorepo.table_revision("billing", "r" * 32, None)
-    outcome = wait(migrations.upgrade(monorepo.service("billing", dsn=database())))
+    outcome = wait(service_migrations.upgrade(monorepo.service("billing", dsn=database())))
     assert outcome.after == ("r" * 32,)

@@ -6,10 +6,10 @@ from textwrap import dedent
 
 import pytest
 
-import migrations
-from migrations.dsn import Dsn
-from migrations.errors import MigrationError
-from migrations.postgres import Server
+import service_migrations
+from service_migrations.errors import MigrationError
+from service_migrations.postgres import Server
+from service_migrations.settings._m_dsn import Dsn
 from tests.conftest import query, tables, wait
 from tests.monorepo import Monorepo
 
@@ -77,12 +77,12 @@ def test_what_an_old_server_rejects_leaves_no_trace_there_and_works_on_a_new_one
     service = monorepo.service("billing", dsn=dsn)
 
     if int(server.version) >= since:
-        assert wait(migrations.upgrade(service)).after == ("r002",)
+        assert wait(service_migrations.upgrade(service)).after == ("r002",)
         assert "before" in tables(dsn)
         return
 
     with pytest.raises(MigrationError) as caught:
-        wait(migrations.upgrade(service))
+        wait(service_migrations.upgrade(service))
     assert type(caught.value) is MigrationError
     assert caught.value.exit_code == 1
     place = re.match(r"billing: migrations/versions/billing/r002\.py:(\d+): ", str(caught.value))
@@ -113,7 +113,7 @@ def test_a_new_enum_value_that_is_used_at_once_fails_cleanly_on_every_version(
     service = monorepo.service("billing", dsn=dsn)
 
     with pytest.raises(MigrationError, match=r"r002\.py:\d+: unsafe use of new value .*\[55P04\]") as caught:
-        wait(migrations.upgrade(service))
+        wait(service_migrations.upgrade(service))
     assert caught.value.exit_code == 1
     assert query(dsn, "SELECT enum_range(NULL::state)::text")[0][0] == "{new}"
     assert query(dsn, "SELECT version_num FROM alembic_version_billing")[0][0] == "r001"
@@ -137,5 +137,5 @@ def test_a_new_enum_value_of_an_autocommit_block_can_be_used_on_every_version(
     """
     monorepo.revision("billing", "r002", "r001", right)
 
-    wait(migrations.upgrade(monorepo.service("billing", dsn=dsn)))
+    wait(service_migrations.upgrade(monorepo.service("billing", dsn=dsn)))
     assert query(dsn, "SELECT state::text FROM billing")[0][0] == "old"

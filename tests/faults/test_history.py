@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-import migrations
-from migrations.dsn import Dsn
-from migrations.errors import UsageError
+import service_migrations
+from service_migrations.errors import UsageError
+from service_migrations.settings._m_dsn import Dsn
 from tests.conftest import query, tables, wait
 from tests.faults.tools import SECRET, World, failed
 from tests.monorepo import Monorepo
@@ -22,7 +22,7 @@ def test_a_history_that_is_a_circle_is_refused_before_connecting(monorepo: Monor
     monorepo.revision("billing", "r002", "r003")
     monorepo.revision("billing", "r003", "r002")
     with pytest.raises(UsageError, match=r"migrations/versions/billing.*r002") as caught:
-        wait(migrations.upgrade(service))
+        wait(service_migrations.upgrade(service))
     assert "\n" not in str(caught.value)
 
 
@@ -32,7 +32,7 @@ def test_an_id_with_a_quote_is_refused_before_connecting(monorepo: Monorepo) -> 
     path = monorepo.revision("billing", "r001", None)
     path.write_text(path.read_text(encoding="utf-8").replace("'r001'", '"r\'; DROP TABLE billing"'), encoding="utf-8")
     with pytest.raises(UsageError, match=r"migrations/versions/billing/r001\.py: the id") as caught:
-        wait(migrations.upgrade(service))
+        wait(service_migrations.upgrade(service))
     assert "\n" not in str(caught.value)
 
 

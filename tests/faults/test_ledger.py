@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
-import migrations
-from migrations.discovery import Service
-from migrations.dsn import Dsn
-from migrations.errors import AccessDeniedError, MigrationError
+import service_migrations
+from service_migrations.errors import AccessDeniedError, MigrationError
+from service_migrations.monorepo import Service
+from service_migrations.settings._m_dsn import Dsn
 from tests.conftest import query, wait
 from tests.monorepo import Monorepo
 
@@ -50,9 +50,9 @@ def exists(dsn: Dsn, table: str) -> bool:
 
 
 def test_each_revision_has_a_row_in_each_direction(service, dsn):
-    wait(migrations.upgrade(service))
-    wait(migrations.downgrade(service, "a1"))
-    wait(migrations.stamp(service, "b2"))
+    wait(service_migrations.upgrade(service))
+    wait(service_migrations.downgrade(service, "a1"))
+    wait(service_migrations.stamp(service, "b2"))
     assert entries(dsn) == [
         ("upgrade", "a1", None, "a1"),
         ("upgrade", "b2", "a1", "b2"),
@@ -63,8 +63,8 @@ def test_each_revision_has_a_row_in_each_direction(service, dsn):
 
 def test_log_returns_the_newest_first_with_who_where_and_when(service):
     before = datetime.now(UTC)
-    wait(migrations.upgrade(service))
-    found = wait(migrations.log(service))
+    wait(service_migrations.upgrade(service))
+    found = wait(service_migrations.log(service))
     assert [one.revision for one in found] == ["b2", "a1"]
     for one in found:
         assert (one.os_user, one.host) == (getpass.getuser(), socket.gethostname())
@@ -81,14 +81,14 @@ def test_the_commit_of_a_checkout_is_written_down(service, monorepo):
     for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "x"]):
         subprocess.run([*git, *words], check=True)
     head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
-    wait(migrations.upgrade(service))
-    assert {one.git_commit for one in wait(migrations.log(service))} == {head}
+    wait(service_migrations.upgrade(service))
+    assert {one.git_commit for one in wait(service_migrations.log(service))} == {head}
 
 
 def test_a_revision_that_fails_has_no_row(service, dsn, monorepo):
     monorepo.revision("billing", "c3", "b2", 'op.execute("CREATE TABLE c3 (id int)")\nop.execute("SELECT 1/0")')
     with pytest.raises(MigrationError, match="division by zero"):
-        wait(migrations.upgrade(service))
+        wait(service_migrations.upgrade(service))
     assert [row[1] for row in entries(dsn)] == ["a1", "b2"]
     assert not exists(dsn, "c3")
 
@@ -97,23 +97,23 @@ def test_a_first_revision_that_fails_leaves_no_ledger(monorepo, dsn):
     service = monorepo.service("billing", dsn=dsn)
     monorepo.revision("billing", "a1", None, 'op.execute("SELECT 1/0")')
     with pytest.raises(MigrationError):
-        wait(migrations.upgrade(service))
+        wait(service_migrations.upgrade(service))
     assert not there(dsn)
-    assert wait(migrations.log(service)) == ()
+    assert wait(service_migrations.log(service)) == ()
 
 
 def test_where_there_is_nothing_to_do_no_ledger_is_made(service, dsn):
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     query(dsn, f"DROP TABLE {LEDGER}")
-    wait(migrations.upgrade(service))
-    wait(migrations.upgrade(service, "b2"))
+    wait(service_migrations.upgrade(service))
+    wait(service_migrations.upgrade(service, "b2"))
     assert not there(dsn)
 
 
 def test_an_autocommit_block_has_a_row_too(service, dsn, monorepo):
     body = 'with op.get_context().autocommit_block():\n    op.execute("CREATE INDEX CONCURRENTLY i ON b2 (id)")'
     monorepo.revision("billing", "c3", "b2", body)
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     assert entries(dsn)[-1] == ("upgrade", "c3", "b2", "c3")
 
 
@@ -122,33 +122,33 @@ def test_a_ledger_that_may_not_be_made_stops_no_upgrade(monorepo, database, serv
     dsn = database(shared=owner)
     service = monorepo.service("billing", dsn=dsn)
     monorepo.table_revision("billing", "a1", None)
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     query(dsn, f"DROP TABLE {LEDGER}")
     query(replace(server.admin, database=owner.database), f'REVOKE CREATE ON SCHEMA public FROM "{dsn.user}", PUBLIC')
     monorepo.revision("billing", "b2", "a1", 'op.execute("ALTER TABLE billing ADD COLUMN b2 int")')
     monorepo.revision("billing", "c3", "b2", 'op.execute("ALTER TABLE billing ADD COLUMN c3 int")')
     with caplog.at_level(logging.WARNING, "migrations"):
-        assert wait(migrations.upgrade(service)).after == ("c3",)
+        assert wait(service_migrations.upgrade(service)).after == ("c3",)
     query(dsn, "SELECT b2, c3 FROM billing")
     assert not there(dsn)
-    (warning,) = [record.getMessage() for record in caplog.records if record.name == "migrations.ledger"]
+    (warning,) = [record.getMessage() for record in caplog.records if record.name == "service_migrations.ledger.writer"]
     assert "permission denied for schema public" in warning
 
 
 def test_a_row_that_is_refused_stops_no_revision(service, dsn, caplog):
-    wait(migrations.upgrade(service, "a1"))
+    wait(service_migrations.upgrade(service, "a1"))
     query(dsn, f"ALTER TABLE {LEDGER} ADD CHECK (revision <> 'b2')")
-    assert wait(migrations.upgrade(service)).after == ("b2",)
+    assert wait(service_migrations.upgrade(service)).after == ("b2",)
     assert exists(dsn, "b2")
     assert [row[1] for row in entries(dsn)] == ["a1"]
     assert "violates check constraint" in caplog.text
 
 
 def test_a_ledger_with_a_trigger_is_left_alone(service, dsn, caplog):
-    wait(migrations.upgrade(service, "a1"))
+    wait(service_migrations.upgrade(service, "a1"))
     query(dsn, "CREATE FUNCTION trap() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''sprung''; END'")
     query(dsn, f"CREATE TRIGGER trap BEFORE INSERT ON {LEDGER} FOR EACH ROW EXECUTE FUNCTION trap()")
-    assert wait(migrations.upgrade(service)).after == ("b2",)
+    assert wait(service_migrations.upgrade(service)).after == ("b2",)
     assert [row[1] for row in entries(dsn)] == ["a1"]
     assert f"DROP TRIGGER trap ON {LEDGER};" in caplog.text
     assert "sprung" not in caplog.text
@@ -160,21 +160,21 @@ def test_a_comparison_sees_neither_ones_own_ledger_nor_a_siblings_nor_one_that_i
     other = monorepo.service("catalog", dsn=database(shared=dsn))
     monorepo.table_revision("catalog", "k1", None)
     for one in (service, other):
-        wait(migrations.upgrade(one))
+        wait(service_migrations.upgrade(one))
     query(dsn, "DROP TABLE b2")
     query(dsn, "CREATE TABLE migration_log_of_nobody (id int)")
     for one in (service, other):
-        assert wait(migrations.check(one)).differences == ()
+        assert wait(service_migrations.check(one)).differences == ()
 
 
 def test_a_model_whose_table_is_called_like_a_ledger_is_compared(monorepo, dsn):
     models = (monorepo.root / "services", "migration_logs")
     service = monorepo.service(models[1], dsn=dsn)
     monorepo.table_revision(models[1], "a1", None)
-    wait(migrations.upgrade(service))
-    assert wait(migrations.check(service)).differences == ()
+    wait(service_migrations.upgrade(service))
+    assert wait(service_migrations.check(service)).differences == ()
     query(dsn, f"ALTER TABLE {models[1]} DROP COLUMN name")
-    assert wait(migrations.check(service)).differences
+    assert wait(service_migrations.check(service)).differences
 
 
 def test_the_ledger_is_in_the_schema_of_the_service(monorepo, dsn):
@@ -197,18 +197,18 @@ def test_the_ledger_is_in_the_schema_of_the_service(monorepo, dsn):
     monorepo.revision(
         "billing", "a1", None, 'op.create_table("thing", sa.Column("id", sa.Integer, primary_key=True), schema="own")'
     )
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     assert [row[0] for row in query(dsn, f"SELECT revision FROM own.{LEDGER}")] == ["a1"]  # noqa: S608
-    assert [one.revision for one in wait(migrations.log(service))] == ["a1"]
-    assert wait(migrations.check(service)).differences == ()
+    assert [one.revision for one in wait(service_migrations.log(service))] == ["a1"]
+    assert wait(service_migrations.check(service)).differences == ()
 
 
 def test_an_engine_of_the_callers_works_too(service, dsn):
-    async def run() -> tuple[migrations.Entry, ...]:
+    async def run() -> tuple[service_migrations.Entry, ...]:
         engine = create_async_engine(dsn.url, connect_args=dsn.connect_args())
         try:
-            await migrations.upgrade(service, engine=engine)
-            return await migrations.log(service, engine=engine)
+            await service_migrations.upgrade(service, engine=engine)
+            return await service_migrations.log(service, engine=engine)
         finally:
             await engine.dispose()
 
@@ -216,7 +216,7 @@ def test_an_engine_of_the_callers_works_too(service, dsn):
 
 
 def test_the_sql_of_offline_mode_has_no_ledger(service):
-    assert "migration_log" not in wait(migrations.sql(service, "head"))
+    assert "migration_log" not in wait(service_migrations.sql(service, "head"))
 
 
 @pytest.mark.usefixtures("service")
@@ -226,21 +226,21 @@ def test_alembics_own_upgrade_has_rows_too(dsn, monorepo):
 
 
 def test_a_ledger_that_may_not_be_read_is_one_line_with_the_grant(monorepo, service, dsn, database):
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     stranger = database(shared=dsn)
     monorepo.service("billing", dsn=stranger)
     with pytest.raises(AccessDeniedError) as caught:
-        wait(migrations.log(service))
+        wait(service_migrations.log(service))
     grant = str(caught.value).partition("can run: ")[2]
     query(dsn, grant)
-    assert len(wait(migrations.log(service))) == 2
+    assert len(wait(service_migrations.log(service))) == 2
 
 
 def test_the_task_prints_a_table_or_json(service, monorepo):
     ran = monorepo.inv("db.log")
     assert (ran.code, ran.out) == (0, "billing: nothing was run yet\n")
     assert monorepo.inv("db.log", "--json").out == '{\n  "billing": []\n}\n'
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     ran = monorepo.inv("db.log", "--json")
     assert ran.code == 0
     found = json.loads(ran.out)["billing"]

@@ -6,10 +6,10 @@ import pytest
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import Engine
 
-import migrations
-from migrations.discovery import Service
-from migrations.dsn import Dsn
-from migrations.errors import ConfigurationError
+import service_migrations
+from service_migrations.errors import ConfigurationError
+from service_migrations.monorepo import Service
+from service_migrations.settings._m_dsn import Dsn
 from tests.conftest import query, run_script, wait
 from tests.monorepo import Monorepo
 
@@ -79,16 +79,16 @@ def seen() -> "list[tuple[str, int]]":
 
 def test_the_number_of_statements_does_not_grow_with_the_tables(many, seen) -> None:
     few, _ = many(10)
-    assert wait(migrations.check(few)).differences == ()
+    assert wait(service_migrations.check(few)).differences == ()
     at_first = len(seen)
     lots, _ = many(MANY)
-    assert wait(migrations.check(lots)).differences == ()
+    assert wait(service_migrations.check(lots)).differences == ()
     assert len(seen) - at_first < at_first + MANY / 4
 
 
 def test_no_more_locks_are_held_at_once_than_a_small_server_has_room_for(many, seen) -> None:
     service, _ = many(MANY)
-    assert wait(migrations.check(service)).differences == ()
+    assert wait(service_migrations.check(service)).differences == ()
     most = max(locks for _, locks in seen)
     assert 10 < most < 1000  # of the 6400 that there are by default
 
@@ -105,7 +105,7 @@ def test_a_difference_is_found_among_many_tables_and_nothing_is_left_behind(many
         ],
     )
     before = query(dsn, "SELECT count(*), max(oid::bigint) FROM pg_class")
-    found = wait(migrations.check(service)).differences
+    found = wait(service_migrations.check(service)).differences
     assert sorted(line.split(":")[0].split(" on ")[0] for line in found) == [
         "alter_column t10.code",
         "alter_column t7.quantity",
@@ -153,10 +153,10 @@ t = Table("t", MetaData(), Column("id", Integer, primary_key=True), Column("code
     }
     run_script(dsn, ["CREATE TABLE t (id serial, code varchar, number integer)", *plain.values()])
     service = monorepo.service("billing", models, dsn)
-    assert wait(migrations.check(service)).differences == ()
+    assert wait(service_migrations.check(service)).differences == ()
     drop = f"DROP INDEX {name}" if name[0] == "i" else f"ALTER TABLE t DROP CONSTRAINT {name}"
     run_script(dsn, [drop, VARIANTS[name]])
-    found = wait(migrations.check(service)).differences
+    found = wait(service_migrations.check(service)).differences
     assert any(name in line for line in found), found
 
 
@@ -175,4 +175,4 @@ b = Table("b", metadata, Column("id", Integer, primary_key=True),
     Column("number", Integer, server_default=text("nextval('a_id_seq')")))
 """
     with pytest.raises(ConfigurationError, match=r'models\' table b can\'t be made .* "a_id_seq" does not exist'):
-        wait(migrations.check(monorepo.service("billing", models, dsn)))
+        wait(service_migrations.check(monorepo.service("billing", models, dsn)))

@@ -18,15 +18,15 @@ from sqlalchemy import URL, event
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-import migrations
-from migrations import pooler
-from migrations.database import create
-from migrations.dsn import Dsn
-from migrations.errors import AccessDeniedError, ConfigurationError, LockNotObtainedError, MigrationError
-from migrations.locks import LOCK_KEY
-from migrations.postgres import Server, throwaway
-from migrations.postgres.ports import free_port
-from migrations.settings import load
+import service_migrations
+from service_migrations.connection import pooler
+from service_migrations.connection.admin import create
+from service_migrations.connection.locks import LOCK_KEY
+from service_migrations.errors import AccessDeniedError, ConfigurationError, LockNotObtainedError, MigrationError
+from service_migrations.postgres import Server, throwaway
+from service_migrations.postgres.ports import free_port
+from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.model import load
 from tests.conftest import query, tables, wait
 from tests.monorepo import Monorepo, Ran, dsn_text
 from tests.neighbours import VERSION, Authority, caught_up, connected, folder, pair, pgbouncer, program, until
@@ -37,9 +37,9 @@ SECRET = "hunter2%41@ hunter3:/#"
 """A password; every part of it holds the word "hunter", which nobody may read anywhere."""
 
 
-def upgrade(monorepo: Monorepo) -> migrations.Outcome:
+def upgrade(monorepo: Monorepo) -> service_migrations.Outcome:
     """Upgrade the only service, in this process."""
-    answer: migrations.Outcome = wait(migrations.upgrade(migrations.Service("billing", monorepo.root)))
+    answer: service_migrations.Outcome = wait(service_migrations.upgrade(monorepo.find("billing")))
     return answer
 
 
@@ -99,7 +99,7 @@ def test_a_pooler_in_session_mode_is_accepted_and_the_settings_are_those_of_a_di
         limits = {"MIGRATIONS_LOCK_TIMEOUT": "4321ms", "MIGRATIONS_SEARCH_PATH": "public"}
         text = dsn_text(through) + "?options=-c%20work_mem%3D7MB"
         monorepo.service("billing", dsn=text, **limits)
-        wait(migrations.upgrade(migrations.Service("billing", monorepo.root), "r001"))
+        wait(service_migrations.upgrade(monorepo.find("billing"), "r001"))
         # what we set is ours alone: the pooler's next client gets the server's own
         run = query(
             through, "SELECT current_setting('lock_timeout'), count(*) FROM pg_locks WHERE locktype = 'advisory'"
@@ -136,7 +136,7 @@ def test_a_lock_holds_through_a_pooler_in_session_mode(monorepo: Monorepo, datab
             async with connected(dsn) as holder:
                 await holder.fetchval("SELECT pg_advisory_lock($1)", LOCK_KEY)
                 with pytest.raises(LockNotObtainedError, match=f"pid {holder.get_server_pid()}"):
-                    await migrations.upgrade(migrations.Service("billing", monorepo.root))
+                    await service_migrations.upgrade(monorepo.find("billing"))
 
         wait(run())
         assert tables(dsn) == set()
@@ -166,7 +166,7 @@ def test_a_pooler_in_transaction_mode_is_refused_however_busy_it_is(
                 try:
                     for _ in range(4):
                         with pytest.raises(ConfigurationError, match=r"is behind a pooler, .*DATABASE_DIRECT_DSN"):
-                            await migrations.upgrade(service)
+                            await service_migrations.upgrade(service)
                 finally:
                     stop.set()
 
@@ -226,19 +226,19 @@ def test_a_session_pool_without_room_for_the_proof_is_refused(monorepo: Monorepo
     assert tables(dsn) == set()
 
 
-def over_an_engine(service: migrations.Service, through: Dsn, **options: Any) -> migrations.Outcome:
+def over_an_engine(service: service_migrations.Service, through: Dsn, **options: Any) -> service_migrations.Outcome:
     """Upgrade over an engine of an application's, whose pool has room for a single connection."""
 
-    async def run() -> migrations.Outcome:
+    async def run() -> service_migrations.Outcome:
         engine = create_async_engine(
             through.url, connect_args=through.connect_args(), pool_size=1, max_overflow=0, pool_timeout=5, **options
         )
         try:
-            return await migrations.upgrade(service, engine=engine)
+            return await service_migrations.upgrade(service, engine=engine)
         finally:
             await engine.dispose()
 
-    answer: migrations.Outcome = wait(run())
+    answer: service_migrations.Outcome = wait(run())
     return answer
 
 
@@ -281,7 +281,7 @@ def test_the_second_connection_of_an_engine_is_made_as_the_caller_says(
             cparams["host"], cparams["port"] = through.hosts[0]
 
         try:
-            return (await migrations.upgrade(service, engine=engine)).after
+            return (await service_migrations.upgrade(service, engine=engine)).after
         finally:
             await engine.dispose()
 
@@ -454,7 +454,7 @@ def test_a_client_certificate_is_the_proof_that_a_server_asks_for(tls: Tls, mono
 
         async def is_asked_for() -> bool:
             try:
-                await migrations.current(migrations.Service("billing", monorepo.root))
+                await service_migrations.current(monorepo.find("billing"))
             except AccessDeniedError as error:
                 return "certificate" in str(error)
             return False
@@ -599,7 +599,7 @@ def test_a_standby_can_be_asked_for_its_revision(hosts: Hosts, monorepo: Monorep
     upgrade(monorepo)
     caught_up(hosts.primary, hosts.standby)
     monorepo.service("billing", dsn=hosts.text(dsn, *hosts.standby.hosts, attrs="standby"))
-    found = wait(migrations.current(migrations.Service("billing", monorepo.root)))
+    found = wait(service_migrations.current(monorepo.find("billing")))
     assert [revision.revision for revision in found] == ["r001"]
 
 
@@ -737,7 +737,7 @@ def test_upgrade(service):
     if service == "one":
         shutil.copy("services/one/.env", "services/two/.env")
     async def run():
-        await migrations.upgrade(service)
+        await service_migrations.upgrade(service)
     asyncio.run(run())
 """
 

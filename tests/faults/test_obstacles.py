@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
-import migrations
-from migrations.discovery import Service
-from migrations.dsn import Dsn
-from migrations.errors import UsageError
-from migrations.settings import load
+import service_migrations
+from service_migrations.errors import UsageError
+from service_migrations.monorepo import Service
+from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.model import load
 from tests.conftest import query, run_script, wait
 from tests.faults.test_autogenerate import models
 from tests.faults.test_facts_comparison import remodel, written
@@ -56,7 +56,7 @@ def built(monorepo: Monorepo, database: Callable[..., Dsn]) -> Callable[..., Ser
         service = monorepo.service("billing", before, dsn)
         monorepo.service("hive", MODELS.format(table="bees"), dsn)
         written(monorepo, service, "before")
-        wait(migrations.upgrade(service))
+        wait(service_migrations.upgrade(service))
         run_script(dsn, list(statements))
         remodel(monorepo, service, after)
         return service
@@ -66,9 +66,9 @@ def built(monorepo: Monorepo, database: Callable[..., Dsn]) -> Callable[..., Ser
 
 def refused(service: Service, match: str) -> None:
     with pytest.raises(UsageError, match=f"^billing: the {match}"):
-        wait(migrations.revision(service, "after"))
+        wait(service_migrations.revision(service, "after"))
     assert len(list(service.versions.glob("*.py"))) == 1
-    assert wait(migrations.check(service)).differences
+    assert wait(service_migrations.check(service)).differences
 
 
 @pytest.mark.parametrize(("line", "after", "column", "said"), KEYS.values(), ids=KEYS)
@@ -90,8 +90,8 @@ def test_a_type_that_a_siblings_foreign_key_can_still_lead_to_is_changed(
         "CREATE TABLE bees (k varchar(5) REFERENCES things (a), l int REFERENCES things)",
     )
     assert "TYPE bigint" in written(monorepo, service, "after")
-    wait(migrations.upgrade(service))
-    assert wait(migrations.check(service)).differences == ()
+    wait(service_migrations.upgrade(service))
+    assert wait(service_migrations.check(service)).differences == ()
 
 
 @pytest.mark.parametrize("after", [models(NUMBER, kind=""), models(kind="")], ids=["type", "drop"])
@@ -117,8 +117,8 @@ def test_a_table_that_something_else_names_is_not_dropped(statement: str, built:
 def test_a_dropped_table_takes_along_what_is_on_it(built: Callable[..., Service], monorepo: Monorepo) -> None:
     service = built(models(TEXT, kind=""), OTHERS, ITS_OWN, TRIGGER, POLICY, *USERS["rule"][0])
     written(monorepo, service, "after")
-    wait(migrations.upgrade(service))
-    assert wait(migrations.check(service)).differences == ()
+    wait(service_migrations.upgrade(service))
+    assert wait(service_migrations.check(service)).differences == ()
 
 
 LOG = """log = Table("log", metadata, Column("id", Integer, primary_key=True), schema="audit")\n"""
@@ -134,12 +134,12 @@ def test_a_schema_that_is_not_there_is_made_first_and_left_by_the_downgrade(
 ) -> None:
     service = built(models(kind=""), after)
     dsn = load(service).dsn
-    assert "create_schema audit" in wait(migrations.check(service)).differences
+    assert "create_schema audit" in wait(service_migrations.check(service)).differences
     code = written(monorepo, service, "after")
     assert (code.count("CREATE SCHEMA IF NOT EXISTS audit"), code.count("DROP SCHEMA")) == (1, 0)
-    wait(migrations.upgrade(service))
-    assert wait(migrations.check(service)).differences == ()
-    wait(migrations.downgrade(service, "-1"))
+    wait(service_migrations.upgrade(service))
+    assert wait(service_migrations.check(service)).differences == ()
+    wait(service_migrations.downgrade(service, "-1"))
     assert len(query(dsn, "SELECT FROM pg_namespace WHERE nspname = 'audit'")) == 1
-    wait(migrations.upgrade(service))
-    assert wait(migrations.check(service)).differences == ()
+    wait(service_migrations.upgrade(service))
+    assert wait(service_migrations.check(service)).differences == ()

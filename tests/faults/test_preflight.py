@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-import migrations
-from migrations.database import create
-from migrations.discovery import Service
-from migrations.dsn import Dsn
-from migrations.errors import AccessDeniedError, ConfigurationError, MigrationError
-from migrations.findings import oldest
-from migrations.postgres import VERSIONS, Cluster, Server, provide
-from migrations.postgres.account import reachable_folder
-from migrations.postgres.cluster import SUPERUSER
-from migrations.postgres.ports import free_port
-from migrations.settings import load
+import service_migrations
+from service_migrations.connection.admin import create
+from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError
+from service_migrations.health.findings import oldest
+from service_migrations.monorepo import Service
+from service_migrations.postgres import VERSIONS, Cluster, Server, provide
+from service_migrations.postgres.account import reachable_folder
+from service_migrations.postgres.cluster import SUPERUSER
+from service_migrations.postgres.ports import free_port
+from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.model import load
 from tests.catalog import catalog
 from tests.conftest import query, run_script, wait
 from tests.monorepo import Monorepo, dsn_text
@@ -37,7 +37,7 @@ def service(monorepo: Monorepo, dsn: Dsn) -> Service:
     """A service with two revisions, at the first."""
     monorepo.table_revision("billing", "a1", None)
     found = monorepo.service("billing", dsn=dsn)
-    wait(migrations.upgrade(found))
+    wait(service_migrations.upgrade(found))
     monorepo.table_revision("billing", "b2", "a1", "second")
     return found
 
@@ -54,7 +54,7 @@ def refused(service: Service, dsn: Dsn, kind: type[MigrationError] = Configurati
     """Upgrade, which must be refused before anything was changed; return the line."""
     before = catalog(dsn)
     with pytest.raises(kind) as caught:
-        wait(migrations.upgrade(service))
+        wait(service_migrations.upgrade(service))
     assert type(caught.value) is kind
     assert catalog(dsn) == before
     message = str(caught.value)
@@ -70,7 +70,7 @@ def mend(message: str, dsn: Dsn) -> None:
 
 
 def upgraded(service: Service) -> None:
-    assert wait(migrations.upgrade(service)).after == ("b2",)
+    assert wait(service_migrations.upgrade(service)).after == ("b2",)
 
 
 def test_a_superuser_is_refused_where_public_may_create(monorepo, server, dsn):
@@ -83,14 +83,14 @@ def test_a_superuser_is_refused_where_public_may_create(monorepo, server, dsn):
     assert "superuser" in message
     assert "schema public" in message
     mend(message, admin)
-    assert wait(migrations.upgrade(service)).after == ("a1",)
+    assert wait(service_migrations.upgrade(service)).after == ("a1",)
 
 
 def test_an_ordinary_role_is_not_refused_where_public_may_create(monorepo, server, dsn):
     open_to_all(server, dsn)
     service = monorepo.service("billing", dsn=dsn)
     monorepo.table_revision("billing", "a1", None)
-    assert wait(migrations.upgrade(service)).after == ("a1",)
+    assert wait(service_migrations.upgrade(service)).after == ("a1",)
 
 
 def test_a_superuser_is_refused_where_public_may_create_in_any_schema_of_the_path(monorepo, server):
@@ -106,7 +106,7 @@ def test_a_superuser_is_refused_where_public_may_create_in_any_schema_of_the_pat
     message = refused(service, admin)
     assert message.endswith('REVOKE CREATE ON SCHEMA "Later" FROM PUBLIC;')
     mend(message, admin)
-    assert wait(migrations.upgrade(service)).after == ("a1",)
+    assert wait(service_migrations.upgrade(service)).after == ("a1",)
 
 
 def test_a_version_table_with_a_trigger_is_refused(service, dsn):
@@ -213,10 +213,10 @@ def test_a_role_that_may_not_create_tables_gets_the_grant(monorepo, database, se
     query(inside, f'REVOKE CREATE ON SCHEMA public FROM "{dsn.user}", PUBLIC')
     assert "may not create" in refused(service, dsn, AccessDeniedError)
     query(inside, f'GRANT CREATE ON SCHEMA public TO "{dsn.user}"')
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     query(inside, f'REVOKE CREATE ON SCHEMA public FROM "{dsn.user}"')
     monorepo.revision("billing", "a2", "a1", 'op.execute("ALTER TABLE billing ADD COLUMN a2 int")')
-    assert wait(migrations.upgrade(service)).after == ("a2",), "what creates nothing needs no right to create"
+    assert wait(service_migrations.upgrade(service)).after == ("a2",), "what creates nothing needs no right to create"
     monorepo.revision("billing", "a3", "a2", 'op.execute("ALTER TABLE billing ADD COLUMN a3 int")')
     monorepo.table_revision("billing", "b2", "a3", "second")
     mend(refused(service, dsn, AccessDeniedError), inside)

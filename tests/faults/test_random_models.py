@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, assume, given, note, seed, settings
 from hypothesis import strategies as st
 
-import migrations
-from migrations.discovery import Service
-from migrations.dsn import Dsn
-from migrations.postgres import Server
+import service_migrations
+from service_migrations.monorepo import Service
+from service_migrations.postgres import Server
+from service_migrations.settings._m_dsn import Dsn
 from tests.catalog import catalog
 from tests.conftest import query, wait
 from tests.faults.test_facts_comparison import STATEFUL, first_upgrade, remodel
@@ -62,27 +62,27 @@ def _there_and_back(monorepo: Monorepo, service: Service, dsn: Dsn, before: str,
     second = _generate_and_apply(monorepo, service, "b")
     assert _of_the_sibling(dsn) == siblings
     if "schema='extra'" not in before + after:  # no history makes that schema, so none can be replayed
-        assert wait(migrations.drift(service)).differences == ()
+        assert wait(service_migrations.drift(service)).differences == ()
 
     if second:
-        wait(migrations.downgrade(service, "-1"))
+        wait(service_migrations.downgrade(service, "-1"))
         assert _but_versions(catalog(dsn)) == _but_versions(at_first)
-        wait(migrations.upgrade(service))
-        assert wait(migrations.check(service)).differences == ()
+        wait(service_migrations.upgrade(service))
+        assert wait(service_migrations.check(service)).differences == ()
     if first or second:
-        wait(migrations.downgrade(service, "base"))
+        wait(service_migrations.downgrade(service, "base"))
     left = [line for line in catalog(dsn) if "alembic_version_billing" not in line]
     assert left == siblings, "something is left at base, or the sibling has lost it"
 
 
 def _generate_and_apply(monorepo: Monorepo, service: Service, message: str) -> bool:
-    revision = wait(migrations.revision(service, message))
+    revision = wait(service_migrations.revision(service, message))
     if revision is not None:
         text = (monorepo.root / revision.path).read_text(encoding="utf-8")
         note(text[text.index("def upgrade") :])
-        wait(migrations.upgrade(service))
-    assert wait(migrations.check(service)).differences == ()
-    assert wait(migrations.revision(service, "nothing")) is None
+        wait(service_migrations.upgrade(service))
+    assert wait(service_migrations.check(service)).differences == ()
+    assert wait(service_migrations.revision(service, "nothing")) is None
     return revision is not None
 
 

@@ -5,19 +5,19 @@ import threading
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
-import migrations
-from migrations.errors import ConfigurationError, MigrationError
+import service_migrations
+from service_migrations.errors import ConfigurationError, MigrationError
 from tests.catalog import statements
 from tests.conftest import query, run_script, wait
 from tests.faults.tools import hold
 from tests.monorepo import dsn_text
 
 BUILD = """
-from migrations.safe import concurrent_index
+from service_migrations.safe import concurrent_index
 concurrent_index("ix_billing_name", "billing", ["name"]{more})
 """
 DROP = """
-from migrations.safe import drop_concurrent_index
+from service_migrations.safe import drop_concurrent_index
 drop_concurrent_index("ix_billing_name", "billing")
 """
 SHOWN = """op.execute(
@@ -33,11 +33,11 @@ def billing(monorepo, database):
     dsn = database()
     service = monorepo.service("billing", dsn=dsn)
     monorepo.table_revision("billing", "0001", None)
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
 
     def build(more=""):
         monorepo.revision("billing", "0002", "0001", BUILD.format(more=more), DROP)
-        return wait(migrations.upgrade(service))
+        return wait(service_migrations.upgrade(service))
 
     return service, dsn, build
 
@@ -53,7 +53,7 @@ def test_an_index_is_built_valid_and_dropped_again(billing):
     assert valid
     assert unique
     assert "WHERE (id > 5)" in definition
-    wait(migrations.downgrade(service, "-1"))
+    wait(service_migrations.downgrade(service, "-1"))
     assert indexes(dsn) == []
 
 
@@ -84,7 +84,7 @@ def test_a_valid_namesake_that_is_another_index_is_refused_and_kept(billing, oth
     with pytest.raises(MigrationError, match="is another one"):
         build()
     assert indexes(dsn) == before
-    assert [found.revision for found in wait(migrations.current(service))] == ["0001"]
+    assert [found.revision for found in wait(service_migrations.current(service))] == ["0001"]
 
 
 def test_a_build_is_not_cut_short_by_the_timeouts_of_other_statements(billing, monorepo):
@@ -116,7 +116,7 @@ def test_after_a_build_the_timeouts_are_as_before(billing, monorepo, over):
 async def upgraded(service, dsn, over):
     engine = create_async_engine(dsn.url, connect_args=dsn.connect_args()) if over == "engine" else None
     try:
-        return await migrations.upgrade(service, engine=engine)
+        return await service_migrations.upgrade(service, engine=engine)
     finally:
         if engine:
             await engine.dispose()
@@ -126,7 +126,7 @@ def test_offline_mode_writes_the_same_steps(billing, database):
     service, dsn, build = billing
     build()
     other = database()
-    run_script(other, statements(wait(migrations.sql(service, "head"))))
+    run_script(other, statements(wait(service_migrations.sql(service, "head"))))
     assert indexes(other) == indexes(dsn)
 
 
@@ -135,7 +135,7 @@ def test_timeouts_hold_for_the_block_and_end_with_it(billing, monorepo, over):
     service, dsn, _ = billing
     monorepo.env("billing", DATABASE_DSN=dsn_text(dsn), MIGRATIONS_STATEMENT_TIMEOUT="3m")
     body = f"""
-    from migrations.safe import timeouts
+    from service_migrations.safe import timeouts
     with timeouts(lock="250ms", statement="7m"):
         with timeouts(lock="1ms"):
             {SHOWN.format(table="innermost")}
@@ -152,6 +152,8 @@ def test_timeouts_hold_for_the_block_and_end_with_it(billing, monorepo, over):
 
 def test_a_lock_timeout_without_end_is_refused(billing, monorepo):
     service, _, _ = billing
-    monorepo.revision("billing", "0002", "0001", "from migrations.safe import timeouts\nwith timeouts(lock='0'): pass")
+    monorepo.revision(
+        "billing", "0002", "0001", "from service_migrations.safe import timeouts\nwith timeouts(lock='0'): pass"
+    )
     with pytest.raises(ConfigurationError, match="must be more than nothing"):
-        wait(migrations.upgrade(service))
+        wait(service_migrations.upgrade(service))

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-import migrations
-from migrations.dsn import Dsn
-from migrations.errors import AccessDeniedError
-from migrations.settings import load
+import service_migrations
+from service_migrations.errors import AccessDeniedError
+from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.model import load
 from tests.conftest import query, tables, wait
 from tests.faults.tools import World
 from tests.monorepo import Monorepo, dsn_text
@@ -18,7 +18,7 @@ from tests.test_dsn import PASSWORDS
 
 
 def test_any_password_connects_from_every_place(
-    monorepo: Monorepo, database: Callable[..., Dsn], server: migrations.postgres.Server
+    monorepo: Monorepo, database: Callable[..., Dsn], server: service_migrations.postgres.Server
 ) -> None:
     """Row 29: percent-encoded, single-quoted, in a file, and from the environment."""
     made = database()
@@ -50,7 +50,7 @@ def test_a_wrong_password_is_told_to_nobody(world: World, password: str) -> None
     world.history(1)
     world.aim(replace(world.dsn, password=password))
     with pytest.raises(AccessDeniedError) as caught:
-        wait(migrations.upgrade(migrations.Service("billing", world.monorepo.root)))
+        wait(service_migrations.upgrade(world.monorepo.find("billing")))
     assert "hunter" not in str(caught.value)
     assert "hunter" not in "".join(traceback.format_exception(caught.value))
     if world.server.log:
@@ -70,7 +70,7 @@ def test_two_services_in_one_process_each_talk_to_their_own_database(
         monorepo.table_revision(service.name, "a1", None)
     before = dict(os.environ)
     for service in services:
-        wait(migrations.upgrade(service))
+        wait(service_migrations.upgrade(service))
     assert dict(os.environ) == before
     for name, dsn in found.items():
         assert tables(dsn) == {name, f"alembic_version_{name}"}

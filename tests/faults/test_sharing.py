@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-import migrations
-from migrations.discovery import Service
-from migrations.dsn import Dsn
+import service_migrations
+from service_migrations.monorepo import Service
+from service_migrations.settings._m_dsn import Dsn
 from tests.catalog import catalog
 from tests.conftest import query, tables, wait
 from tests.monorepo import Monorepo
@@ -86,15 +86,15 @@ def test_a_foreign_key_into_a_siblings_table_is_kept_without_pulling_the_table_i
     keys = query(dsn, "SELECT conname FROM pg_constraint WHERE contype = 'f' ORDER BY 1")
     assert [row[0] for row in keys] == ["fk_levels_code_products", "fk_levels_product_id_products"]
     for service in (products, stock):
-        assert wait(migrations.check(service)).differences == ()
-        assert wait(migrations.revision(service, "nothing")) is None
+        assert wait(service_migrations.check(service)).differences == ()
+        assert wait(service_migrations.revision(service, "nothing")) is None
 
     query(dsn, f'ALTER TABLE {of_stock or "public"}.levels DROP CONSTRAINT "fk_levels_product_id_products"')
-    assert len(wait(migrations.check(stock)).differences) == 1
+    assert len(wait(service_migrations.check(stock)).differences) == 1
     query(dsn, f"ALTER TABLE {of_stock or 'public'}.levels DROP COLUMN code")
-    wait(migrations.revision(stock, "again"))
-    wait(migrations.upgrade(stock))
-    assert wait(migrations.check(stock)).differences == ()
+    wait(service_migrations.revision(stock, "again"))
+    wait(service_migrations.upgrade(stock))
+    assert wait(service_migrations.check(stock)).differences == ()
 
     query(dsn, f"DROP TABLE {of_stock or 'public'}.levels")
     left = [line for line in catalog(dsn) if ".alembic_version_stock" not in line]
@@ -106,10 +106,10 @@ def test_a_downgrade_leaves_the_sibling_as_it_was(of_catalog, of_stock, monorepo
     _, stock, dsn = build(monorepo, database, of_catalog, of_stock)
     before = catalog(dsn)
     _create(stock)
-    wait(migrations.downgrade(stock, "base"))
+    wait(service_migrations.downgrade(stock, "base"))
     assert [line for line in catalog(dsn) if ".alembic_version_stock" not in line] == before
-    wait(migrations.upgrade(stock))
-    assert wait(migrations.check(stock)).differences == ()
+    wait(service_migrations.upgrade(stock))
+    assert wait(service_migrations.check(stock)).differences == ()
 
 
 @SCHEMAS
@@ -118,8 +118,8 @@ def test_a_siblings_removed_model_is_its_own_to_drop(of_catalog, of_stock, monor
     _create(stock)
     models = CATALOG.format(schema=_schema(of_catalog))
     renewed(monorepo, products, models.partition("class Part(")[0].replace(', "Part"', ""))
-    assert wait(migrations.check(stock)).differences == ()
-    found = wait(migrations.check(products)).differences
+    assert wait(service_migrations.check(stock)).differences == ()
+    found = wait(service_migrations.check(products)).differences
     assert [line.split()[0] for line in found] == ["drop_table"]
     assert found[0].endswith("parts")
     assert "parts" in tables(dsn)
@@ -131,8 +131,8 @@ def _schema(name: str) -> str:
 
 def _create(service: Service) -> str:
     """Write and run the first revision, and return its code."""
-    written = wait(migrations.revision(service, "create"))
-    wait(migrations.upgrade(service))
+    written = wait(service_migrations.revision(service, "create"))
+    wait(service_migrations.upgrade(service))
     return (service.root / written.path).read_text(encoding="utf-8")
 
 

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from migrations.discovery import ROOT
-from migrations.postgres import Server
-from migrations.postgres.postmaster import postmaster_is_ready
+from service_migrations.postgres import Server
+from service_migrations.postgres.postmaster import postmaster_is_ready
 from tests.conftest import query
 from tests.faults.tools import INDEX, PAUSED, World, failed, hold, nothing_left, proxy, until
-from tests.monorepo import default_signals
+from tests.monorepo import ROOT, default_signals
 
 PROMPT = 4.0
 """Seconds until a command has ended whose server answers: two, and as many for a machine that is busy."""

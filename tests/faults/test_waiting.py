@@ -10,10 +10,9 @@ from dataclasses import replace
 import asyncpg
 import pytest
 
-import migrations
-from migrations.discovery import Service
-from migrations.dsn import Dsn
-from migrations.errors import (
+import service_migrations
+from service_migrations.connection.locks import LOCK_KEY
+from service_migrations.errors import (
     AccessDeniedError,
     ConfigurationError,
     DifferenceError,
@@ -21,7 +20,8 @@ from migrations.errors import (
     UnreachableError,
     UsageError,
 )
-from migrations.locks import LOCK_KEY
+from service_migrations.monorepo import Service
+from service_migrations.settings._m_dsn import Dsn
 from tests.conftest import query, tables, wait
 from tests.monorepo import Monorepo
 
@@ -51,11 +51,11 @@ def a_port(*, listening: bool) -> Iterator[Dsn]:
 
 
 async def while_waiting(
-    coroutine: "asyncio.Future[migrations.Answer]",
+    coroutine: "asyncio.Future[service_migrations.Answer]",
     caplog: pytest.LogCaptureFixture,
     said: str,
     then: Callable[[], object],
-) -> migrations.Answer:
+) -> service_migrations.Answer:
     """Do something when the log says what is waited for, and return what the waiting came to."""
     task = asyncio.ensure_future(coroutine)
     while said not in caplog.text and not task.done():  # noqa: ASYNC110 - the log has no event
@@ -66,7 +66,7 @@ async def while_waiting(
 
 
 def test_a_server_that_answers_is_not_waited_for(service, dsn):
-    answer = wait(migrations.wait(service))
+    answer = wait(service_migrations.wait(service))
     assert (answer.service, answer.target, answer.revisions) == ("billing", dsn.target, None)
     assert tables(dsn) == set()
 
@@ -78,7 +78,7 @@ def test_waiting_goes_on_while_a_server_has_too_many_connections(service, dsn, s
     def lift() -> None:
         query(server.admin, f'ALTER DATABASE "{dsn.database}" CONNECTION LIMIT -1')
 
-    answer = wait(while_waiting(migrations.wait(service, timeout=LONG), caplog, "too many connections", lift))
+    answer = wait(while_waiting(service_migrations.wait(service, timeout=LONG), caplog, "too many connections", lift))
     assert answer.revisions is None
 
 
@@ -87,39 +87,41 @@ def test_a_server_that_never_answers_is_69(monorepo, listening, reason):
     with a_port(listening=listening) as dsn:
         service = monorepo.service("billing", dsn=dsn)
         with pytest.raises(UnreachableError, match=rf"{reason}.*Gave up after 0.5 s\.$"):
-            wait(migrations.wait(service, timeout=0.5))
+            wait(service_migrations.wait(service, timeout=0.5))
 
 
 def test_a_wrong_password_is_told_at_once(service, monorepo, dsn):
     monorepo.service("billing", dsn=replace(dsn, password="wrong"))
     with pytest.raises(AccessDeniedError, match="password authentication failed"):
-        wait(asyncio.wait_for(migrations.wait(service, timeout=LONG), LONG / 2))
+        wait(asyncio.wait_for(service_migrations.wait(service, timeout=LONG), LONG / 2))
 
 
 def test_a_database_that_does_not_exist_is_told_at_once(service, monorepo, dsn):
     monorepo.service("billing", dsn=replace(dsn, database="nowhere"))
     with pytest.raises(ConfigurationError, match=r"inv db\.create"):
-        wait(asyncio.wait_for(migrations.wait(service, timeout=LONG), LONG / 2))
+        wait(asyncio.wait_for(service_migrations.wait(service, timeout=LONG), LONG / 2))
 
 
 def test_with_head_it_ends_when_somebody_has_upgraded(service, caplog):
     caplog.set_level(logging.INFO, "migrations")
 
     def upgrade() -> None:
-        asyncio.run(migrations.upgrade(service))
+        asyncio.run(service_migrations.upgrade(service))
 
-    answer = wait(while_waiting(migrations.wait(service, head=True, timeout=LONG), caplog, "is at base", upgrade))
+    answer = wait(
+        while_waiting(service_migrations.wait(service, head=True, timeout=LONG), caplog, "is at base", upgrade)
+    )
     assert answer.revisions == ("a1",)
 
 
 def test_with_head_neither_a_lock_is_needed_nor_taken(service, dsn):
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
 
-    async def run() -> migrations.Answer:
+    async def run() -> service_migrations.Answer:
         holder = await asyncpg.connect(**dsn.connect_args())
         try:
             assert await holder.fetchval("SELECT pg_try_advisory_lock($1)", LOCK_KEY)
-            return await migrations.wait(service, head=True, timeout=LONG)
+            return await service_migrations.wait(service, head=True, timeout=LONG)
         finally:
             await holder.close()
 
@@ -128,39 +130,39 @@ def test_with_head_neither_a_lock_is_needed_nor_taken(service, dsn):
 
 def test_with_head_a_database_that_stays_behind_is_75_and_says_where_it_is(service, dsn, monorepo):
     with pytest.raises(NotReadyError, match=r"is at base, and not at the head a1 after 0\.5 s"):
-        wait(migrations.wait(service, head=True, timeout=0.5))
+        wait(service_migrations.wait(service, head=True, timeout=0.5))
     assert tables(dsn) == set()
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     monorepo.revision("billing", "b2", "a1")
     with pytest.raises(NotReadyError, match="is at a1, and not at the head b2") as caught:
-        wait(migrations.wait(service, head=True, timeout=0.5))
+        wait(service_migrations.wait(service, head=True, timeout=0.5))
     assert caught.value.exit_code == 75
 
 
 def test_with_head_a_history_without_revisions_is_there_at_once(monorepo, dsn):
-    assert wait(migrations.wait(monorepo.service("billing", dsn=dsn), head=True)).revisions == ()
+    assert wait(service_migrations.wait(monorepo.service("billing", dsn=dsn), head=True)).revisions == ()
 
 
 def test_with_head_a_database_that_newer_code_has_upgraded_is_3(service, dsn):
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     query(dsn, "UPDATE alembic_version_billing SET version_num = 'later'")
     with pytest.raises(DifferenceError, match="is at later, which"):
-        wait(asyncio.wait_for(migrations.wait(service, head=True, timeout=LONG), LONG / 2))
+        wait(asyncio.wait_for(service_migrations.wait(service, head=True, timeout=LONG), LONG / 2))
 
 
 def test_with_head_a_version_table_that_may_not_be_read_is_77_with_the_grant(service, dsn, database, monorepo):
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     monorepo.service("billing", dsn=database(shared=dsn))
     with pytest.raises(AccessDeniedError) as caught:
-        wait(migrations.wait(service, head=True, timeout=LONG))
+        wait(service_migrations.wait(service, head=True, timeout=LONG))
     query(dsn, str(caught.value).partition("can run: ")[2])
-    assert wait(migrations.wait(service, head=True, timeout=LONG)).revisions == ("a1",)
+    assert wait(service_migrations.wait(service, head=True, timeout=LONG)).revisions == ("a1",)
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf")])
 def test_a_timeout_without_sense_is_refused(service, timeout):
     with pytest.raises(UsageError, match="timeout"):
-        wait(migrations.wait(service, timeout=timeout))
+        wait(service_migrations.wait(service, timeout=timeout))
 
 
 @pytest.mark.usefixtures("service")
@@ -177,7 +179,7 @@ def test_the_task_says_what_there_is(service, monorepo, dsn):
     ran = monorepo.inv(*words)
     assert (ran.code, ran.out) == (75, "")
     assert "is at base, and not at the head a1" in ran.err.splitlines()[-1]
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     ran = monorepo.inv(*words)
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.startswith(f"billing: {dsn.target} is at head, a1 (")

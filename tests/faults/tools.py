@@ -15,9 +15,9 @@ from typing import Any, Self
 
 import asyncpg
 
-from migrations.dsn import Dsn
-from migrations.locks import LOCK_KEY
-from migrations.postgres import Server
+from service_migrations.connection.locks import LOCK_KEY
+from service_migrations.postgres import Server
+from service_migrations.settings._m_dsn import Dsn
 from tests.conftest import query
 from tests.monorepo import Monorepo, Ran, dsn_text
 
@@ -42,7 +42,7 @@ PAUSED = f'op.execute("{PAUSE}")'
 """It, as the body of a revision."""
 
 INDEX = """
-from migrations.safe import concurrent_index
+from service_migrations.safe import concurrent_index
 concurrent_index("ix", "billing_r001", ["id"], unique=True)
 """
 """The body of a revision that builds an index as authors are told to."""

@@ -7,16 +7,16 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-import migrations
-from migrations.access import access
-from migrations.applied import ensure_schema
-from migrations.discovery import Service, discover
-from migrations.dsn import Dsn
-from migrations.examples import example
-from migrations.locks import gate
-from migrations.revisions import History, read
-from migrations.session import connect
-from migrations.targets import walk
+import service_migrations
+from service_migrations.connection.connector import access
+from service_migrations.connection.locks import gate
+from service_migrations.connection.session import connect
+from service_migrations.connection.version_table import ensure_schema
+from service_migrations.history.revisions import History, read
+from service_migrations.history.targets import walk
+from service_migrations.monorepo import Service, discover
+from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.example import example
 from tests.catalog import catalog, only_version_tables, seen, statements
 from tests.conftest import query, run_script, wait
 from tests.monorepo import dsn_text
@@ -44,28 +44,28 @@ def test_every_step_goes_down_and_up_again_with_rows_in_the_tables(service, data
     rows = _rows(service)
     wait(_step_by_step(read(service), dsn, rows))
     assert not rows, "these rows are for revisions that the history doesn't have"
-    assert wait(migrations.check(service)).differences == ()
-    found = wait(migrations.drift(service))
+    assert wait(service_migrations.check(service)).differences == ()
+    found = wait(service_migrations.drift(service))
     assert (found.pending, found.differences) == (0, ())
-    wait(migrations.downgrade(service, "base"))
+    wait(service_migrations.downgrade(service, "base"))
     assert only_version_tables(dsn)
-    assert wait(migrations.drift(service)).differences == ()
+    assert wait(service_migrations.drift(service)).differences == ()
 
 
 @pytest.mark.parametrize("service", SERVICES, ids=str)
 def test_online_and_offline_a_history_gives_what_the_models_say_and_base_leaves_nothing(service, database, at):
     dsn, offline = database(), database()
     at(service, dsn)
-    outcome = wait(migrations.upgrade(service))
-    assert len(outcome.applied) == len(wait(migrations.history(service)).revisions) > 0
-    assert wait(migrations.check(service)).differences == ()
-    assert wait(migrations.upgrade(service)).applied == ()
+    outcome = wait(service_migrations.upgrade(service))
+    assert len(outcome.applied) == len(wait(service_migrations.history(service)).revisions) > 0
+    assert wait(service_migrations.check(service)).differences == ()
+    assert wait(service_migrations.upgrade(service)).applied == ()
     at_head = catalog(dsn)
-    run_script(offline, statements(wait(migrations.sql(service, "head"))))
+    run_script(offline, statements(wait(service_migrations.sql(service, "head"))))
     assert catalog(offline) == at_head
-    wait(migrations.downgrade(service, "base"))
+    wait(service_migrations.downgrade(service, "base"))
     assert only_version_tables(dsn)
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     assert catalog(dsn) == at_head
 
 
@@ -78,19 +78,19 @@ def test_a_service_leaves_its_siblings_in_a_shared_database_alone(service, datab
     for one in (*siblings[1:], service):
         at(one, database(shared=dsn, creates=True))
     for sibling in siblings:
-        wait(migrations.upgrade(sibling))
+        wait(service_migrations.upgrade(sibling))
     before = catalog(dsn)
-    wait(migrations.upgrade(service))
+    wait(service_migrations.upgrade(service))
     for one in (service, *siblings):
-        assert wait(migrations.check(one)).differences == ()
+        assert wait(service_migrations.check(one)).differences == ()
     query(dsn, "CREATE TABLE nobodys (id integer)")
-    assert [str(one) for one in wait(migrations.drift(service)).differences] == [
+    assert [str(one) for one in wait(service_migrations.drift(service)).differences] == [
         "table nobodys is here, and not in the history: DROP TABLE public.nobodys; -- This loses what is in it."
     ]
     query(dsn, "DROP TABLE nobodys")
-    wait(migrations.downgrade(service, "base"))
-    wait(migrations.upgrade(service))
-    wait(migrations.downgrade(service, "base"))
+    wait(service_migrations.downgrade(service, "base"))
+    wait(service_migrations.upgrade(service))
+    wait(service_migrations.downgrade(service, "base"))
     assert _but_version_table(service, catalog(dsn)) == before
 
 

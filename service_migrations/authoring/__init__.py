@@ -1,0 +1,1 @@
+"""Writing revisions, and checking whether one is needed."""

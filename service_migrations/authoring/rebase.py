@@ -1,0 +1,143 @@
+"""Putting my revisions on top of theirs, where two branches of a team have each added some.
+
+Only the parent of my first one changes, and the file that names the head. That is right as long as mine have run
+nowhere: in a database that has them, theirs would never run below them.
+"""
+
+from dataclasses import dataclass, replace
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from service_migrations.authoring import parent
+from service_migrations.connection.connector import access
+from service_migrations.connection.session import connect
+from service_migrations.errors import MigrationError, UsageError
+from service_migrations.history import head_file
+from service_migrations.history.branches import Branch, branches, chosen, in_base
+from service_migrations.history.revisions import History, Revision, read
+from service_migrations.monorepo import Service
+from service_migrations.settings import model
+
+__all__ = ["Rebased", "rebase"]
+
+_PATIENCE = 3.0
+"""Seconds that a database has for its answer: on a laptop there often is none, and git waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rebased:
+    """What was done: ``moved`` are my revisions, oldest first, none where there was nothing to do.
+
+    ``path`` is the file whose parent is now ``onto`` instead of ``before``. ``unasked`` says why the database wasn't
+    asked whether it has them; None where it was.
+    """
+
+    service: str
+    moved: tuple[str, ...] = ()
+    path: str = ""
+    before: str | None = None
+    onto: str | None = None
+    unasked: str | None = None
+
+
+async def rebase(
+    service: str | Service,
+    *,
+    base: str | None = None,
+    onto: str | None = None,
+    revision: str | None = None,
+    engine: AsyncEngine | None = None,
+) -> Rebased:
+    """Put my revisions of a service on top of theirs; no database is changed, and only one revision file.
+
+    Args:
+        service: its name.
+        base: the commit whose revisions are theirs; the team's branch where it is None.
+        onto: an id of theirs, or its beginning, where git can't tell.
+        revision: an id of mine, or its beginning, where git can't tell.
+        engine: as in ``upgrade``.
+
+    Raises:
+        UsageError: it isn't known whose revisions are whose, mine are not a simple chain, or the service's database
+            has them already; nothing was changed.
+
+    """
+    history = read(service)
+    found = history.service
+    if len(history.heads) < 2:  # noqa: PLR2004 - mine and theirs
+        # whoever ends a merge by hand is here next
+        head_file.write(found, history.single_head())
+        return Rebased(str(found), onto=history.single_head())
+    mine, theirs = _sides(history, base, onto, revision)
+    first = _first(history, mine)
+    before = first.down_revision[0] if first.down_revision else None
+    unasked = await _refuse_applied(history, mine, before, engine)
+    path = found.root / first.path
+    old = path.read_bytes()
+    head_file.replace_file(path, parent.exchange(old, theirs.head, first.path))
+    try:
+        head = read(found).single_head()
+    except MigrationError:
+        head_file.replace_file(path, old)
+        raise
+    head_file.write(found, head)
+    return Rebased(str(found), tuple(one.revision for one in mine.own), first.path, before, theirs.head, unasked)
+
+
+def _sides(history: History, base: str | None, onto: str | None, revision: str | None) -> tuple[Branch, Branch]:
+    """Return my branch and theirs."""
+    service, pair = history.service, branches(history)
+    one, other = pair
+    if revision is not None:
+        mine = chosen(pair, revision, "--revision", service)
+    elif onto is not None:
+        mine = one if chosen(pair, onto, "--onto", service) is other else other
+    else:
+        name, known = in_base(service, base)
+        news = [branch for branch in pair if not branch.ids & known]
+        if len(news) != 1:
+            problem = "has revisions of both heads" if not news else "has neither head"
+            raise UsageError(
+                f"{service}: {name} {problem}, {one.head} and {other.head}, so it isn't known which is yours. "
+                f"Fetch, name another commit with --base, or your own head with --revision. Nothing was changed."
+            )
+        mine = news[0]
+    theirs = one if mine is other else other
+    if onto is not None and (chosen(pair, onto, "--onto", service) is mine or not theirs.head.startswith(onto)):
+        raise UsageError(
+            f"{service}: --onto {onto!r} is not their head, which is {theirs.head}: there would be two heads still. "
+            f"Nothing was changed."
+        )
+    return mine, theirs
+
+
+def _first(history: History, mine: Branch) -> Revision:
+    """Return the revision whose parent is going to change, of a chain that can be moved."""
+    for one in mine.own:
+        script = history.directory.get_revision(one.revision)
+        problem = "is a merge" if len(one.down_revision) > 1 else "has depends_on" if script.dependencies else ""
+        if problem:
+            raise UsageError(
+                f"{one.path}: {one.revision} {problem}, so your revisions are no simple chain that can be moved. "
+                f"Join the heads: inv db.merge --service {history.service}. Nothing was changed."
+            )
+    return mine.own[0]
+
+
+async def _refuse_applied(history: History, mine: Branch, before: str | None, engine: AsyncEngine | None) -> str | None:
+    """Refuse where the database has one of mine; return why it couldn't be asked."""
+    service = history.service
+    try:
+        limits = model.limits(service)
+        limits = replace(limits, connect_timeout=min(limits.connect_timeout, _PATIENCE))
+        async with connect(history, access(service, engine, limits)) as session:
+            current = await session.applied()
+    except MigrationError as error:
+        return str(error)
+    applied = [one.revision for one in history.applied(current) if one in mine.own]
+    if applied:
+        raise UsageError(
+            f"{service}: {session.access.target} has {', '.join(applied)} already, and theirs would never run there "
+            f"below it. Downgrade first: inv db.downgrade --service {service} --revision {before or 'base'}"
+        )
+    return None

@@ -1,0 +1,151 @@
+"""Writing revisions: a file from the difference of models and database, or one that merges two heads."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.operations.ops import MigrationScript
+from alembic.runtime.migration import MigrationContext
+from alembic.script import Script
+from alembic.util import CommandError, rev_id
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from service_migrations.authoring.check import refuse_behind
+from service_migrations.autogenerate.change import Change
+from service_migrations.connection.connector import access
+from service_migrations.connection.locks import gate
+from service_migrations.connection.session import connect
+from service_migrations.errors import ConfigurationError, UsageError
+from service_migrations.history import head_file
+from service_migrations.history.revisions import Revision, config, read
+from service_migrations.monorepo import Service
+from service_migrations.ownership.survey import survey
+
+__all__ = ["merge", "revision"]
+
+
+async def revision(
+    service: str | Service, message: str, *, empty: bool = False, engine: AsyncEngine | None = None
+) -> Revision | None:
+    """Write a new revision file, from the difference between models and database.
+
+    Args:
+        service: its name.
+        message: what the revision does; it becomes the file's name.
+        empty: write a blank one, without connecting to a database.
+        engine: as in ``upgrade``.
+
+    Returns:
+        The revision; None where nothing changed, and so nothing was written.
+
+    Raises:
+        DifferenceError: the database is behind head: what is pending would be written a second time.
+        UsageError: the message is empty, or the history has two heads.
+        ConfigurationError: its folder can't be written.
+
+    """
+    history = read(service)
+    history.single_head()
+    if not message.strip():
+        raise UsageError(f'{history.service}: -m is empty. Say what the revision does: -m "add invoices".')
+    written: list[Script] = []
+
+    def write(alembic: Config) -> None:
+        script = command.revision(
+            alembic,
+            message,
+            rev_id=revision_id,
+            autogenerate=not empty,
+            version_path=str(history.service.versions),
+            process_revision_directives=None if empty else _drop_if_nothing_changed,
+        )
+        if isinstance(script, Script):
+            written.append(script)
+
+    with _whole(history.service) as revision_id:
+        if empty:
+            _make_folder(history.service)
+            async with gate():
+                write(config(history.service))
+        else:
+            async with connect(history, access(history.service, engine)) as session, gate():
+                await refuse_behind(session)
+                _make_folder(history.service)
+                await session.run(write, ownership=await survey(session))
+        if not written:
+            return None
+        _format(written[0], history.service)
+        head_file.write(history.service, written[0].revision)
+    return Revision.of(written[0], history.service)
+
+
+async def merge(service: str | Service, message: str) -> Revision:
+    """Write a revision that joins two heads.
+
+    Raises:
+        UsageError: there are no two heads.
+
+    """
+    history = read(service)
+    if len(history.heads) < 2:  # noqa: PLR2004 - a merge is of two
+        raise UsageError(f"{history.service}: there is one head only, so there is nothing to merge.")
+    with _whole(history.service) as revision_id:
+        async with gate():
+            try:
+                script = command.merge(config(history.service), list(history.heads), message, rev_id=revision_id)
+            except CommandError as error:
+                raise UsageError(f"{history.service}: {' '.join(str(error).split())}") from error
+        if not isinstance(script, Script):
+            raise UsageError(f"{history.service}: Alembic wrote no merge revision.")
+        _format(script, history.service)
+        head_file.write(history.service, script.revision)
+    return Revision.of(script, history.service)
+
+
+@contextmanager
+def _whole(service: Service) -> Iterator[str]:
+    """Yield the id of the next file, and remove that file if the block fails: half a revision stops every command."""
+    revision_id = rev_id()
+    try:
+        yield revision_id
+    except BaseException:
+        for path in service.versions.glob(f"*_{revision_id}_*.py"):
+            path.unlink()
+        raise
+
+
+def _drop_if_nothing_changed(context: MigrationContext, _: Any, directives: list[MigrationScript]) -> None:
+    for op in directives[0].upgrade_ops.ops if directives[0].upgrade_ops else ():
+        if isinstance(op, Change) and op.refusal:
+            raise UsageError(f"{context.opts['service']}: {op.refusal}")
+    if all(ops.is_empty() for ops in directives[0].upgrade_ops_list):
+        directives.clear()
+
+
+def _make_folder(service: Service) -> None:
+    where = service.relative(service.versions)
+    try:
+        service.versions.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"{where} can't be written: {error.strerror}.") from error
+    if not os.access(service.versions, os.W_OK):
+        raise ConfigurationError(f"{where} can't be written: it is read-only here.")
+
+
+def _format(script: Script, service: Service) -> None:
+    """Format a new file as the project does, where its formatter is installed."""
+    if find_spec("ruff") is None:
+        return
+    # `python -m ruff` is a Python that looks for this program and becomes it
+    program = shutil.which("ruff", path=sysconfig.get_path("scripts"))
+    ruff = [program] if program else [sys.executable, "-m", "ruff"]
+    for words in (("check", "--fix", "--quiet", "--exit-zero"), ("format", "--quiet")):
+        subprocess.run([*ruff, *words, script.path], cwd=service.root, capture_output=True, check=False)

@@ -1,0 +1,1 @@
+"""The comparison of models and database, and the operations that a revision gets from it."""

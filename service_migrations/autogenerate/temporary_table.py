@@ -1,0 +1,139 @@
+"""A blueprint: the statements that make a model's table as a temporary one, without its foreign keys."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any
+
+from sqlalchemy import Connection, Constraint, Dialect, Enum, Index, MetaData, Table, text
+from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.types import ARRAY, TypeDecorator, TypeEngine
+
+from service_migrations.autogenerate.change import quoted
+from service_migrations.autogenerate.enums import EnumType, enum_of
+from service_migrations.catalog import tables
+from service_migrations.catalog.tables import Shape
+from service_migrations.sql.lexer import requalified
+
+__all__ = ["Blueprint", "Surroundings", "block", "blueprint"]
+
+_OF_EACH = 4
+"""Relations of a table without indexes: itself, where its long values go, the index of that, a sequence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a table is made in: the default schema, the search path, and the enum types that aren't as modelled."""
+
+    default_schema: str | None
+    search_path: str
+    visible: frozenset[str]
+    unlike: dict[tuple[str | None, str], EnumType]
+
+    @classmethod
+    def of(cls, connection: Connection, unlike: Iterable[EnumType]) -> "Surroundings":
+        """Return those of a connection."""
+        row = connection.execute(
+            text("SELECT current_schema(), current_setting('search_path'), current_schemas(true)")
+        ).one()
+        return cls(row[0], row[1], frozenset(row[2]), {(one.schema, one.name): one for one in unlike})
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """A table's name, the enum types that it needs beside it, and its statements.
+
+    ``relations`` is about how many tables, indexes and sequences they make: the server holds a lock on each.
+    ``kept`` is what they needn't make, since the database has it, and ``extra`` a column that the table hasn't.
+    """
+
+    schema: str | None
+    name: str
+    types: tuple[EnumType, ...]
+    statements: tuple[str, ...]
+    relations: int
+    kept: tuple[tables.Constraint | tables.Index, ...] = ()
+    extra: str | None = None
+
+    def completed(self, shape: Shape) -> Shape:
+        """Return the shape of what was made with what was kept, and without what is too much."""
+        return replace(
+            shape,
+            columns={name: one for name, one in shape.columns.items() if name != self.extra},
+            constraints=shape.constraints | {one.name: one for one in self.kept if isinstance(one, tables.Constraint)},
+            indexes=shape.indexes | {one.name: one for one in self.kept if isinstance(one, tables.Index)},
+        )
+
+
+def blueprint(table: Table, around: Surroundings, dialect: Dialect) -> Blueprint:
+    """Return what makes a table's twin."""
+    copy = table.to_metadata(MetaData(naming_convention=table.metadata.naming_convention), schema=None)  # type: ignore[arg-type]
+    _keep_names(table.indexes, copy.indexes)
+    _keep_names(table.constraints, copy.constraints)
+    for number, one in enumerate(sorted(copy.constraints, key=_said)):
+        one._creation_order = number  # noqa: SLF001 - copies come in any order, and of equal ones the first is made
+    types: list[EnumType] = []
+    for original, column in zip(table.columns, copy.columns, strict=True):
+        enum = enum_of(original.type)
+        if enum is None:
+            continue
+        schema = None if enum.schema == around.default_schema else enum.schema
+        column.type = _placed(original.type, enum.schema)
+        if (schema, enum.name) in around.unlike:
+            column.type = _placed(original.type, None)
+            unlike = around.unlike[schema, str(enum.name)]
+            if unlike not in types:
+                types.append(unlike)
+    statements = [str(CreateTable(copy, include_foreign_key_constraints=[]).compile(dialect=dialect))]
+    for index in sorted(copy.indexes, key=lambda one: str(one.name)):
+        index.dialect_options["postgresql"]["concurrently"] = False
+        statements.append(str(CreateIndex(index).compile(dialect=dialect)))
+    for kind in types:
+        # a default or a CHECK may name the type by its schema, where it isn't, or is another one
+        schema, place = kind.schema or around.default_schema or "", f"pg_temp.{quoted(kind.name)}"
+        statements = [requalified(one, schema, kind.name, place) for one in statements]
+    relations = _OF_EACH + len(copy.constraints) + len(copy.indexes)
+    return Blueprint(table.schema, table.name, tuple(types), tuple(statements), relations)
+
+
+def block(statements: Iterable[str]) -> str:
+    """Return one statement that runs several; unlike a script, it can't end the transaction."""
+    body = "".join(f"EXECUTE {_dollared(statement)};\n" for statement in statements)
+    return f"DO {_dollared(f'BEGIN {body} END')}"
+
+
+def _dollared(text: str) -> str:
+    """Return a text as a literal, for which it doesn't matter what a backslash means to this server."""
+    tag = next(tag for tag in (f"$q{number}$" for number in count()) if tag not in text)
+    return f"{tag}\n{text}\n{tag}"
+
+
+def _placed(kind: TypeEngine[Any], schema: str | None) -> TypeEngine[Any]:
+    """Return a type with its enum in a schema; a copy, since a copied column has the array of the original one."""
+    if isinstance(kind, TypeDecorator):
+        return _placed(kind.impl_instance, schema)
+    if isinstance(kind, ARRAY):
+        return ARRAY(_placed(kind.item_type, schema), dimensions=kind.dimensions)
+    if not isinstance(kind, Enum):
+        return kind
+    found: Enum = kind.copy()  # type: ignore[no-untyped-call]
+    found.schema = schema
+    return found
+
+
+def _keep_names(originals: Iterable[Constraint | Index], copies: Iterable[Constraint | Index]) -> None:
+    """Give what ``unique=True`` and ``index=True`` made its own name again: a convention may put the schema into it."""
+    names = {one.name for one in originals}
+    lost = [one for one in originals if one.name not in {copy.name for copy in copies}]
+    for copy in [one for one in copies if one.name not in names]:
+        for one in lost:
+            if type(one) is type(copy) and _column_names(one) == _column_names(copy):
+                copy.name = one.name
+
+
+def _said(one: Constraint) -> tuple[str, str, list[str]]:
+    return str(one.name), str(getattr(one, "sqltext", "")), _column_names(one)
+
+
+def _column_names(part: Constraint | Index) -> list[str]:
+    return [column.name for column in getattr(part, "columns", ())]

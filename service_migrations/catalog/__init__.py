@@ -1,0 +1,1 @@
+"""What pg_catalog says of the objects and tables of a database."""

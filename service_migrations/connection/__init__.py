@@ -1,0 +1,1 @@
+"""The connection that migrates: its parameters, its lock, and what is read over it."""

@@ -1,0 +1,154 @@
+"""The gate of this process and the migration lock of a database: one Alembic at a time, wherever it runs."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service_migrations.connection.engine import APPLICATION
+from service_migrations.errors import LockNotObtainedError, ResultError
+
+__all__ = ["LOCK_KEY", "Runner", "gate", "lock", "runners"]
+
+log = logging.getLogger(__name__)
+
+LOCK_KEY = 7_020_658_014_912_148_577
+"""The advisory lock of migrations, the same for every service: it also serialises those that share a database.
+
+``SELECT pg_try_advisory_lock(7020658014912148577)`` keeps migrations out, by hand or from another tool.
+"""
+
+_WAITING = LOCK_KEY + 1
+"""What a waiter shares with others while it polls: it stands in no queue of the server's, so nothing else tells
+``runners`` of it, and a session of another role hides its statements."""
+
+_POLL = 0.1
+"""Seconds between two tries for the lock. A waiter that blocks in ``pg_advisory_lock`` holds a snapshot, for which
+the holder's CREATE INDEX CONCURRENTLY waits for ever; one that polls outside a transaction is in nobody's way."""
+
+_GATE = threading.Lock()
+
+_RUNNERS = text(
+    """
+    WITH advisory AS (
+        SELECT pid, (classid::bigint << 32) | objid::bigint AS key
+        FROM pg_locks JOIN pg_database d ON d.oid = database
+        WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND d.datname = current_database()
+    )
+    SELECT a.pid, a.usename, coalesce(a.application_name, ''), coalesce(host(a.client_addr), 'local'),
+           extract(epoch FROM clock_timestamp() - a.backend_start), l.pid IS NOT NULL, w.pid IS NOT NULL
+    FROM pg_stat_activity a
+    LEFT JOIN advisory l ON l.pid = a.pid AND l.key = :lock
+    LEFT JOIN advisory w ON w.pid = a.pid AND w.key = :waiting AND l.pid IS NULL
+    WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
+      AND (l.pid IS NOT NULL OR w.pid IS NOT NULL OR a.application_name LIKE :application)
+    ORDER BY l.pid IS NULL, w.pid IS NULL, a.backend_start
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """A session that holds the migration lock, waits for it, or is just one of ours. ``seconds`` is its age."""
+
+    pid: int
+    user: str
+    application_name: str
+    host: str
+    seconds: int
+    holds: bool
+    waits: bool
+
+    def __str__(self) -> str:
+        application = self.application_name or "no application_name"
+        return f"pid {self.pid}, user {self.user}, {application}, host {self.host}, {self.seconds} s"
+
+
+async def runners(connection: AsyncConnection) -> list[Runner]:
+    """Return who holds the migration lock, then who waits for it, then who of ours is connected; the oldest first."""
+    values = {"lock": LOCK_KEY, "waiting": _WAITING, "application": f"{APPLICATION} %"}
+    rows = (await connection.execute(_RUNNERS, values)).all()
+    await connection.rollback()
+    return [Runner(pid, user, name, host, int(age or 0), *state) for pid, user, name, host, age, *state in rows]
+
+
+@asynccontextmanager
+async def gate() -> AsyncIterator[None]:
+    """Let one Alembic at a time run in this process, across threads and event loops.
+
+    ``alembic.context`` and ``alembic.op`` are module globals: of two upgrades at once, one wrote its tables into
+    the other's database. An asyncio.Lock serves one loop only, and a blocking acquire would stop the loop that
+    the holder needs: hence the polling.
+    """
+    while not _GATE.acquire(blocking=False):  # noqa: ASYNC110 - an Event serves one loop only
+        await asyncio.sleep(0.01)
+    try:
+        yield
+    finally:
+        _GATE.release()
+
+
+@asynccontextmanager
+async def lock(connection: AsyncConnection, service: str, wait: float) -> AsyncIterator[None]:
+    """Hold the database's migration lock on the migrating connection itself.
+
+    It is released at the end, and by the server itself when the connection ends, however it ends.
+
+    Args:
+        connection: with no transaction open.
+        service: for the messages.
+        wait: seconds to try for it; 0 tries once.
+
+    Raises:
+        LockNotObtainedError: another run still had it after that time; the message says who.
+        ResultError: it was no longer held at the end, so another run may have been at work.
+
+    """
+    deadline = time.monotonic() + wait
+    told = False
+    while not await _ask(connection, "pg_try_advisory_lock"):
+        if not told:
+            log.warning("%s: waiting for the migration lock (held by %s)", service, await _holder(connection))
+            await _ask(connection, "pg_try_advisory_lock_shared", _WAITING)
+            told = True
+        if time.monotonic() >= deadline:
+            raise LockNotObtainedError(
+                f"{service}: the migration lock was not free within {wait:g} s (held by {await _holder(connection)}). "
+                f"Run the command again when that is done."
+            )
+        await asyncio.sleep(_POLL)
+    if told:
+        await _ask(connection, "pg_advisory_unlock_shared", _WAITING)
+    failed = True
+    try:
+        yield
+        failed = False
+    finally:
+        if not failed:
+            await connection.rollback()
+            if not await _ask(connection, "pg_advisory_unlock"):
+                raise ResultError(
+                    f"{service}: the migration lock was lost on the way. Look before you run anything else."
+                )
+        else:
+            # The connection is closed next, which releases the lock also where the connection is broken.
+            with suppress(SQLAlchemyError, OSError):
+                await connection.rollback()
+                await _ask(connection, "pg_advisory_unlock")
+
+
+async def _ask(connection: AsyncConnection, function: str, key: int = LOCK_KEY) -> bool:
+    answer = (await connection.execute(text(f"SELECT {function}(:key)"), {"key": key})).scalar_one()
+    await connection.commit()
+    return bool(answer)
+
+
+async def _holder(connection: AsyncConnection) -> str:
+    return next((str(runner) for runner in await runners(connection) if runner.holds), "nobody any more")

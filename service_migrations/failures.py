@@ -1,0 +1,186 @@
+"""What a SQLSTATE or a socket error means for the person who ran the command.
+
+Under asyncpg the class of a SQLAlchemy error tells little: a lock timeout is a plain ``DBAPIError``. Only the
+SQLSTATE is sure (PostgreSQL documentation, Appendix A).
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from ssl import SSLCertVerificationError
+from traceback import extract_tb
+
+from service_migrations.errors import (
+    AccessDeniedError,
+    ConfigurationError,
+    ContentionError,
+    MigrationError,
+    UnreachableError,
+)
+from service_migrations.monorepo import Service
+from service_migrations.settings._m_dsn import Dsn
+
+__all__ = ["connect_failure", "is_busy", "revision_failure", "said", "sqlstate"]
+
+_Mend = Callable[[Service, Dsn], str]
+
+_CONNECT: dict[str, tuple[type[MigrationError], _Mend]] = {
+    "28P01": (
+        AccessDeniedError,
+        lambda s, _: f"Correct the password in {s.relative(s.env_file)} or the environment.",
+    ),
+    "28000": (AccessDeniedError, lambda _, d: f"May {d.user} log in from here (pg_hba.conf)?"),
+    "3D000": (ConfigurationError, lambda s, _: f"Run `inv db.create --service {s}`."),
+    "42501": (
+        AccessDeniedError,
+        lambda _, d: f'Its owner can run: GRANT CONNECT ON DATABASE "{d.database}" TO "{d.user}";',
+    ),
+    "08P01": (
+        ConfigurationError,
+        lambda _, __: "Is it a pooler? Name the server itself in DATABASE_DIRECT_DSN.",
+    ),
+    "22023": (ConfigurationError, lambda _, __: "Correct the value in .env or in the DSN's options."),
+    "42704": (ConfigurationError, lambda _, __: "Correct the name in the DSN's options."),
+}
+_CONNECT_ENGINE = {
+    "28P01": "Correct the password of the engine.",
+    "08P01": "Is it a pooler? Make the engine for the server itself.",
+    "22023": "Correct the value in the engine's server_settings.",
+    "42704": "Correct the name in the engine's server_settings.",
+}
+"""What mends it where an engine of the caller's connects, which no .env has a part in."""
+
+_BUSY = ("57P03", "53300", "57P01", "57P02")
+"""Starting up, too many connections, shut down by an administrator, crashed."""
+_TEMPORARY = (*_BUSY, "57P05")
+"""And idle for too long."""
+
+_CONTENTION = {
+    "55P03": "a lock was not free in time",
+    "40P01": "it was in a deadlock",
+    "40001": "it could not be serialised",
+}
+_CONCURRENT_UPDATE = "tuple concurrently updated"
+"""What two sessions that change one catalog row get, as an internal error (XX000)."""
+
+
+def sqlstate(error: BaseException) -> str | None:
+    """Return the SQLSTATE of an error of asyncpg, or of SQLAlchemy around one."""
+    found = getattr(_original(error), "sqlstate", None)
+    return found if isinstance(found, str) else None
+
+
+def is_busy(error: BaseException) -> bool:
+    """Whether a server answered that it has no place for us at the moment, so that it may have one in the next."""
+    return sqlstate(error) in _BUSY
+
+
+def connect_failure(
+    error: Exception, service: Service, dsn: Dsn, patience: float = 0.0, *, engine: bool = False
+) -> MigrationError:
+    """Return what to tell when a connection could not be made.
+
+    Args:
+        error: what was raised.
+        service: for which it was to be made.
+        dsn: where to.
+        patience: seconds for which a busy server was asked again.
+        engine: whether it is an engine of the caller's that connects.
+
+    """
+    state = sqlstate(error) or ""
+    where = f"{service}: {dsn.target}"
+    if state in _CONNECT:
+        kind, mend = _CONNECT[state]
+        mended = (engine and _CONNECT_ENGINE.get(state)) or mend(service, dsn)
+        return kind(f"{where}: {said(error)}. {mended}")
+    if state in _TEMPORARY or state.startswith("08"):
+        still = f", for {patience:g} s now" if patience and state in _BUSY else ""
+        return UnreachableError(f"{where}: {said(error)}{still}. Try again in a moment.")
+    if isinstance(error, TimeoutError):
+        return UnreachableError(
+            f"{where}: no answer within MIGRATIONS_CONNECT_TIMEOUT. Is the server up, and this its address?"
+        )
+    if unlike := _unlike_the_dsn(error, dsn):
+        return ConfigurationError(f"{where}: {unlike}")
+    if isinstance(error, OSError):
+        return UnreachableError(f"{where}: {said(error)}. Is the server up, and this its address?")
+    return UnreachableError(f"{where}: {type(error).__name__}: {said(error)}.")
+
+
+def _unlike_the_dsn(error: Exception, dsn: Dsn) -> str | None:
+    """Return what to tell where servers answered, and none is as the DSN asks for."""
+    parameters = dsn.parameters
+    if "match the target attribute requirement" in str(error):  # asyncpg's own class is lost under SQLAlchemy's
+        wanted = parameters.get("target_session_attrs")
+        return f"no host is {wanted}, as target_session_attrs asks for. A standby takes no writes: name the primary."
+    if isinstance(error, SSLCertVerificationError):
+        return f"{said(error)}. Is it the server that was meant? If so, correct its host name or sslrootcert."
+    if "rejected SSL upgrade" in str(error):
+        return f"the server has no TLS, and sslmode={parameters.get('sslmode')} asks for it. Switch it on there."
+    return None
+
+
+def revision_failure(error: BaseException, service: Service, user: str, *, kept: bool) -> MigrationError:
+    """Return what to tell when Alembic failed over a connection: in which revision's line, with which SQLSTATE.
+
+    Args:
+        error: what was raised inside Alembic.
+        service: whose revision it was.
+        user: the role that ran it, for the GRANT that would help.
+        kept: whether the revision had committed something before.
+
+    """
+    state = sqlstate(error)
+    place = _place(error, service)
+    where = f"{service}: {place}" if place else f"{service}"
+    text = f"{said(error)}{f' [{state}]' if state else ''}"
+    end = "What it had committed before is kept." if kept else "It was rolled back."
+    if state in _CONTENTION or _CONCURRENT_UPDATE in text:
+        return ContentionError(f"{where}: {_CONTENTION.get(state or '', _CONCURRENT_UPDATE)} [{state}]. {end}")
+    if state == "42501" and "schema" in text:
+        schema = text.partition("schema ")[2].split(" ")[0]
+        return AccessDeniedError(f'{where}: {text}. Its owner can run: GRANT CREATE ON SCHEMA {schema} TO "{user}";')
+    if state == "42501":
+        return AccessDeniedError(f"{where}: {text}. Grant it, or run as the owner.")
+    if state == "25006":
+        return ConfigurationError(f"{where}: {text}. The server is read-only or a standby: name the primary.")
+    if state in _TEMPORARY or _is_lost(error, state):
+        return UnreachableError(f"{where}: the connection was lost ({text}). It is safe to run the command again.")
+    if "multiple commands" in text:
+        text += ". One statement for each op.execute(): asyncpg prepares them one by one"
+    return MigrationError(f"{where}: {text}. {end}")
+
+
+def _is_lost(error: BaseException, state: str | None) -> bool:
+    if state is not None:
+        return state.startswith("08")
+    return isinstance(error, ConnectionError) or getattr(error, "connection_invalidated", False)
+
+
+def said(error: BaseException) -> str:
+    """Return the words of a server or the system, in one line, without the class names that drivers put before them."""
+    original = _original(error)
+    text = str(original).splitlines()[0] if str(original) else type(original).__name__
+    if text.startswith("<class "):
+        text = text.partition(">: ")[2] or text
+    if isinstance(original, OSError) and ("Multiple exceptions" in text or "Connect call failed" in text):
+        text = "connection refused"
+    if isinstance(original, SystemExit):
+        text = f"SystemExit: {original.code!r}"
+    detail = getattr(original.__cause__, "detail", None) or getattr(original, "detail", None)
+    return text.rstrip(".") + (f" ({detail.rstrip('.')})" if isinstance(detail, str) else "")
+
+
+def _original(error: BaseException) -> BaseException:
+    """Return the driver's error where it is wrapped in one of SQLAlchemy, which the scan never imports."""
+    inner = getattr(error, "orig", None)
+    return inner if isinstance(inner, BaseException) else error
+
+
+def _place(error: BaseException, service: Service) -> str | None:
+    """Return file and line of the service's own revision in a traceback."""
+    for frame in reversed(extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if path.is_relative_to(service.versions):
+            return f"{service.relative(path)}:{frame.lineno}"
+    return None

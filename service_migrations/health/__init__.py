@@ -1,0 +1,1 @@
+"""What would stop an upgrade, found before it starts."""

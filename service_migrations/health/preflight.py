@@ -1,0 +1,119 @@
+"""The pre-flight: what would go wrong in an upgrade, or make it a trap, found before anything is changed."""
+
+import inspect
+import logging
+from collections.abc import Iterable
+
+from sqlalchemy import text
+
+from service_migrations.connection.session import Session
+from service_migrations.errors import ResultError
+from service_migrations.health.findings import Finding, of_role, of_schemas, of_server, of_table, oldest
+from service_migrations.history.revisions import Revision
+
+__all__ = ["cleared", "preflight"]
+
+log = logging.getLogger(__name__)
+
+_SERVER = text(
+    """
+    WITH target AS (
+        -- pg_temp is on the path too: what was created there would be gone with the connection
+        SELECT coalesce(CAST(:schema AS text),
+                        CASE WHEN current_schema() !~ '^pg_temp_' THEN current_schema() END) AS name
+    )
+    SELECT current_setting('server_version') AS version,
+           current_setting('server_version_num')::int / 10000 AS major,
+           pg_is_in_recovery() AS standby,
+           current_setting('transaction_read_only')::bool AS read_only,
+           (SELECT source FROM pg_settings WHERE name = 'default_transaction_read_only') AS read_only_by,
+           current_user AS role,
+           r.rolsuper AS superuser,
+           quote_ident(current_database()) AS database,
+           current_setting('search_path') AS search_path,
+           quote_ident(target.name) AS schema,
+           n.oid IS NOT NULL AS there,
+           CASE WHEN n.oid IS NULL THEN has_database_privilege(current_database(), 'CREATE')
+                ELSE has_schema_privilege(n.oid, 'CREATE') END AS may_create,
+           ARRAY(
+               SELECT quote_ident(s.nspname) FROM pg_namespace s
+               WHERE s.nspname::text = ANY (current_schemas(false)::text[] || target.name)
+                 AND EXISTS (SELECT FROM aclexplode(coalesce(s.nspacl, acldefault('n', s.nspowner))) a
+                             WHERE a.grantee = 0 AND a.privilege_type = 'CREATE')
+               ORDER BY 1
+           ) AS open
+    FROM target JOIN pg_roles r ON r.rolname = current_user LEFT JOIN pg_namespace n ON n.nspname = target.name
+    """
+)
+_TABLES = text(
+    """
+    SELECT c.relname AS name, c.oid::regclass::text AS shown, pg_get_userbyid(c.relowner) AS owner,
+           quote_ident(r.rolname) AS role,
+           c.relowner = r.oid OR CASE WHEN r.rolsuper THEN o.rolsuper
+                                      ELSE pg_has_role(r.oid, c.relowner, 'MEMBER') END AS own,
+           ARRAY(SELECT quote_ident(tgname) FROM pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal) AS triggers,
+           ARRAY(SELECT quote_ident(rulename) FROM pg_rewrite WHERE ev_class = c.oid) AS rules
+    FROM pg_class c JOIN pg_roles r ON r.rolname = current_user LEFT JOIN pg_roles o ON o.oid = c.relowner
+    WHERE c.oid IN (to_regclass(:versions), to_regclass(:ledger))
+    """
+)
+"""A superuser is a member of every role, and runs the triggers of any: for one, only a superuser's table is its own."""
+
+
+async def preflight(session: Session, creating: Iterable[Revision] = ()) -> tuple[Finding, ...]:
+    """Look at server, role, schema and version table, in two queries; nothing is changed.
+
+    Args:
+        session: with no transaction open, then and afterwards.
+        creating: revisions that are going to be run, in which to look for tables that they create.
+
+    Returns:
+        What is wrong, the most basic first; a finding with an ``error`` is one that nothing should be run over.
+
+    """
+    service, connection, schema = session.history.service, session.connection, session.schema
+    quoted = connection.dialect.identifier_preparer
+    prefix = f"{quoted.quote(schema)}." if schema else ""
+    names = {"versions": session.access.version_table, "ledger": service.ledger_table}
+    try:
+        server = (await connection.execute(_SERVER, {"schema": schema})).one()
+        qualified = {key: prefix + quoted.quote(name) for key, name in names.items()}
+        tables = (await connection.execute(_TABLES, qualified)).all()
+    finally:
+        await connection.rollback()
+    where = f"{service}: {session.access.target}"
+    found = [*of_server(where, server, oldest(service.root)), *of_schemas(where, server)]
+    for table in tables:
+        found += of_table(where, table, trusted_with=names["versions"])
+    missing = names["versions"] not in {table.name for table in tables}
+    if not server.may_create and (missing or any(_creates_table(session, revision) for revision in creating)):
+        found.append(of_role(where, server))
+    return tuple(found)
+
+
+async def cleared(session: Session, creating: Iterable[Revision] = ()) -> frozenset[str]:
+    """Make sure that nothing speaks against a run; arguments as of ``preflight``.
+
+    Returns:
+        What there are warnings about, which are logged.
+
+    Raises:
+        ConfigurationError, AccessDeniedError: something does; the message ends with what mends it.
+
+    """
+    found = await preflight(session, creating)
+    for finding in found:
+        if finding.error:
+            raise finding.error(finding.text)
+    for finding in found:
+        log.warning("%s", finding.text)
+    return frozenset(finding.about for finding in found)
+
+
+def _creates_table(session: Session, revision: Revision) -> bool:
+    """Whether a revision surely needs the right to create; of any other the server is asked, which knows."""
+    script = session.history.directory.get_revision(revision.revision)
+    if script is None:
+        raise ResultError(f"{session.history.service}: the revision {revision.revision} is gone. Nothing was run.")
+    source = inspect.getsource(script.module.upgrade)
+    return "create_table(" in source and (session.schema is not None or "schema=" not in source)

@@ -1,0 +1,1 @@
+"""Revision files: read without a database, with or without importing them."""

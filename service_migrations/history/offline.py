@@ -1,0 +1,164 @@
+"""The pending revisions of a service as SQL: offline mode for exactly those, statement by statement.
+
+Alembic's bookkeeping is left out: the version table, and BEGIN and COMMIT, which stay known as transactions.
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from io import StringIO
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from alembic.runtime.environment import EnvironmentContext
+from alembic.script import Script
+from alembic.script.revision import RevisionError
+from alembic.util import CommandError
+
+from service_migrations.errors import MigrationError, UsageError
+from service_migrations.failures import revision_failure
+from service_migrations.history.revisions import History, Revision, config
+from service_migrations.settings.model import version_table
+
+__all__ = ["Piece", "Rendered", "pending", "render"]
+
+_TRANSACTIONS = ("BEGIN;", "COMMIT;")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What one operation of a revision emitted: its SQL, and the line of the revision file that did."""
+
+    sql: str
+    source: int
+
+    @property
+    def is_transaction(self) -> bool:
+        """Whether it opens or closes a transaction, as an autocommit block does."""
+        return self.sql in _TRANSACTIONS
+
+
+@dataclass(slots=True)
+class Rendered:
+    """One revision: what it emitted, and the error that ended it, with its line, where it needs a connection."""
+
+    revision: Revision
+    pieces: list[Piece] = field(default_factory=list)
+    error: str | None = None
+    error_line: int | None = None
+    irreversible: tuple[str, int | None] | None = None
+
+    @property
+    def sql(self) -> str:
+        """The SQL, without transactions."""
+        return "\n\n".join(piece.sql for piece in self.pieces if not piece.is_transaction)
+
+
+class _Recorder(StringIO):
+    """Where Alembic writes its SQL: keeps what the present revision's own code emits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.path: str | None = None
+        self.rendered: Rendered | None = None
+
+    def write(self, text: str) -> int:
+        """Keep a piece of SQL, with the line of the revision that is at work; the rest is bookkeeping."""
+        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the documented way to a caller's line
+        while frame is not None and frame.f_code.co_filename != self.path:
+            frame = frame.f_back
+        if frame is not None and self.rendered is not None and text.strip():
+            self.rendered.pieces.append(Piece(text.strip(), frame.f_lineno))
+        return len(text)
+
+
+def pending(history: History, current: tuple[str, ...], revision: str = "head") -> tuple[Revision, ...]:
+    """Return the revisions that an upgrade to a target would run, oldest first.
+
+    Raises:
+        UsageError: there is no such target, or it isn't ahead of the database.
+
+    """
+    if revision in ("head", "heads") and not history.single_head():
+        return ()
+    known = {found.revision: found for found in history.revisions}
+    try:
+        scripts = list(history.directory.iterate_revisions(revision, current or None, implicit_base=True))
+    except (CommandError, RevisionError, AssertionError) as error:  # the last one for `` and `head+1`
+        service = history.service
+        said = " ".join(str(error).split()) or f"{revision!r} leads to no revision"
+        raise UsageError(f"{service}: {said}. `inv db.history --service {service}` lists the revisions.") from error
+    return tuple(known[script.revision] for script in reversed(scripts))
+
+
+def render(history: History, revisions: tuple[Revision, ...]) -> list[Rendered]:
+    """Render revisions in offline mode; one that can't be says so. The caller holds the gate.
+
+    Raises:
+        MigrationError: the models can't be imported.
+
+    """
+    service = history.service
+    recorder = _Recorder()
+    found = [Rendered(revision) for revision in revisions]
+
+    def run(*_: Any) -> list[Any]:
+        for rendered in found:
+            script = history.directory.get_revision(rendered.revision.revision)
+            if script is not None:
+                _render(script, rendered, recorder)
+        return []  # no step: so Alembic neither logs that it runs one, nor writes a version table
+
+    if not found:
+        return []
+    alembic = config(service, {"version_table": version_table(service)}, recorder)
+    try:
+        with EnvironmentContext(alembic, history.directory, fn=run, as_sql=True):
+            history.directory.run_env()
+    except MigrationError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise revision_failure(error, service, "", kept=False) from error
+    return found
+
+
+def _render(script: Script, rendered: Rendered, recorder: _Recorder) -> None:
+    recorder.path, recorder.rendered = script.path, rendered
+    try:
+        script.module.upgrade()
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever an author's code raises without a database
+        rendered.error = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        trace = error.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_code.co_filename == script.path:
+                rendered.error_line = trace.tb_lineno
+            trace = trace.tb_next
+    finally:
+        recorder.path = recorder.rendered = None
+    if rendered.error is not None or any(not piece.is_transaction for piece in rendered.pieces):
+        rendered.irreversible = _irreversible(script)
+
+
+def _irreversible(script: Script) -> tuple[str, int | None] | None:
+    """Return why a revision can't be taken back, and the line that says so."""
+    if not hasattr(script.module, "downgrade"):
+        return "It has no downgrade().", None
+    for function in _functions(Path(script.path), "downgrade"):
+        body = [one for one in function.body if not isinstance(one, ast.Pass) and not _is_constant(one)]
+        if not body:
+            return "Its downgrade() is empty.", function.lineno
+        if isinstance(body[-1], ast.Raise):
+            return "Its downgrade() raises an error.", body[-1].lineno
+    return None
+
+
+def _functions(path: Path, name: str) -> Iterator[ast.FunctionDef]:
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef) and node.name == name:
+            yield node
+
+
+def _is_constant(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)

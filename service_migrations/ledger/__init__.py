@@ -1,0 +1,1 @@
+"""The table that records which revision ran when, and by whom."""

@@ -1,0 +1,59 @@
+"""One service's models, imported: a failure is told with the line that it happened on."""
+
+import importlib
+import pkgutil
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+
+from service_migrations.errors import ConfigurationError
+from service_migrations.monorepo import Service
+
+__all__ = ["import_models", "where"]
+
+
+def import_models(service: Service) -> ModuleType:
+    """Import a service's models, and all modules of the package: one that nobody imports is a forgotten one."""
+    for folder in dict.fromkeys((str(service.root), str(service.source))):
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
+    name = service.models
+    try:
+        module = importlib.import_module(name)
+        _refuse_elsewhere(service, module)
+        for found in pkgutil.walk_packages(getattr(module, "__path__", []), f"{name}."):
+            name = found.name
+            importlib.import_module(name)
+    except ConfigurationError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ConfigurationError(f"{name} can't be imported: {_place(service, error)}") from error
+    return module
+
+
+def _refuse_elsewhere(service: Service, module: ModuleType) -> None:
+    file = Path(module.__file__ or "")
+    wanted = service.models_file
+    if wanted is None or file.resolve() != wanted.resolve():
+        raise ConfigurationError(
+            f"{service.models} was imported from {file}, not from {service.source}. "
+            f"Another package named {service.models.partition('.')[0]!r} comes first on sys.path."
+        )
+
+
+def _place(service: Service, error: BaseException) -> str:
+    """Say what a failed import raised, and on which line of the repository."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    if isinstance(error, SyntaxError):
+        return text if error.filename is None else f"{service.relative(Path(error.filename))}:{error.lineno}: {text}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename).is_relative_to(service.path)]
+    if not own:
+        return text
+    return f"{service.relative(Path(own[-1].filename))}:{own[-1].lineno}: {text}"
+
+
+def where(service: Service, module: ModuleType) -> str:
+    """Return a module's file as a message names it."""
+    return service.relative(Path(module.__file__ or service.models))

@@ -1,0 +1,143 @@
+"""From ``models.__all__`` to a MetaData."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from types import ModuleType
+
+from sqlalchemy import CheckConstraint, MetaData, Table
+from sqlalchemy import inspect as sa_inspect
+from sqlalchemy.exc import NoReferencedTableError, SQLAlchemyError
+from sqlalchemy.orm import Mapper
+
+from service_migrations.autogenerate.enums import enum_of
+from service_migrations.errors import ConfigurationError
+from service_migrations.models.importing import import_models, where
+from service_migrations.monorepo import Service
+
+__all__ = ["assemble", "models_file", "schema_of", "tables_of"]
+
+
+def assemble(service: Service) -> MetaData:
+    """Return a fresh MetaData with copies of the tables that ``models.__all__`` names, and of nothing else.
+
+    A mapped class or a Table gives its table, with those that it can't exist without: the parents of joined
+    inheritance and association tables. A base, an enum, a mixin or a type gives none.
+
+    Raises:
+        ConfigurationError: the models can't be imported; ``__all__`` is missing or names what isn't there; a
+            mapped class of the service is not in it; a foreign key leads to a column that isn't there. One that leads
+            to a table which isn't exported is left as it is: the table may be a sibling's (references.py).
+
+    """
+    module = import_models(service)
+    names = getattr(module, "__all__", None)
+    place = where(service, module)
+    if not isinstance(names, list | tuple):
+        raise ConfigurationError(f'{place}: __all__ is missing. List "Base" and every model in it.')
+    tables: dict[Table, None] = {}
+    sources: dict[MetaData, None] = {}
+    for name in names:
+        if not hasattr(module, name):
+            raise ConfigurationError(f"{place}: __all__ names {name!r}, which isn't there. Import it, or remove it.")
+        exported = getattr(module, name)
+        for table in tables_of(exported, place):
+            tables[table] = None
+            sources[table.metadata] = None
+        if isinstance(source := getattr(exported, "metadata", None), MetaData):
+            sources[source] = None
+    _refuse_unexported(service, module, tables, place)
+    conventions = [source.naming_convention for source in sources]
+    schemas = {source.schema for source in sources if source.schema}
+    target = MetaData(
+        naming_convention=conventions[0] if conventions and all(one == conventions[0] for one in conventions) else None,
+        schema=schemas.pop() if len(schemas) == 1 else None,
+    )
+    for table in tables:
+        if table.key in target.tables:
+            raise ConfigurationError(
+                f"{place}: two exported models map the table {table.key}. Remove one from __all__."
+            )
+        copy = table.to_metadata(target)
+        _keep_schemas_of_enums(table, copy)
+        _hoist_checks(copy)
+    _refuse_foreign_keys_to_no_column(target, place)
+    return target
+
+
+def models_file(service: Service) -> str:
+    """Return the file whose ``__all__`` names a service's models."""
+    return where(service, import_models(service))
+
+
+def schema_of(metadata: MetaData) -> str | None:
+    """Return the schema that the service's metadata lives in, which its version table then shares."""
+    return metadata.schema
+
+
+def tables_of(exported: object, place: str) -> Iterator[Table]:
+    """Yield the tables that an exported object stands for.
+
+    Raises:
+        ConfigurationError: it is a model whose relationships can't be resolved; it begins with the *place*.
+
+    """
+    if isinstance(exported, Table):
+        yield exported
+        return
+    mapper = sa_inspect(exported, raiseerr=False) if isinstance(exported, type) else None
+    if not isinstance(mapper, Mapper):
+        return
+    try:
+        relationships = list(mapper.relationships)
+    except SQLAlchemyError as error:
+        raise ConfigurationError(f"{place}: {' '.join(str(error).split())}") from error
+    yield from (table for table in mapper.tables if isinstance(table, Table))
+    yield from (found.secondary for found in relationships if isinstance(found.secondary, Table))
+
+
+def _refuse_unexported(service: Service, module: ModuleType, tables: Iterable[Table], place: str) -> None:
+    """Refuse a model that the service maps and does not export: its table would silently never be created."""
+    exported = set(tables)
+    package = f"{service.package}."
+    for loaded in [module, *(m for name, m in sys.modules.items() if name.startswith(f"{module.__name__}."))]:
+        for name, value in vars(loaded).items():
+            if isinstance(value, Table):
+                missing = [] if value in exported else [value]
+            elif isinstance(value, type) and value.__module__.startswith(package):
+                missing = [table for table in tables_of(value, place) if table not in exported]
+            else:
+                continue
+            if missing:
+                raise ConfigurationError(
+                    f"{where(service, loaded)}: {name} maps the table {missing[0].key}, but models.__all__ doesn't "
+                    f"name it. Add it to __all__ in {place}."
+                )
+
+
+def _keep_schemas_of_enums(table: Table, copy: Table) -> None:
+    """Leave each enum type where the models look for it: ``to_metadata`` moves some into the metadata's schema."""
+    for column in table.columns:
+        original, copied = (enum_of(found.type) for found in (column, copy.columns[column.key]))
+        if original is not None and copied is not None:
+            copied.schema = original.schema
+
+
+def _hoist_checks(table: Table) -> None:
+    """Move the CHECKs written inside a column to its table, where Alembic's ``create_table`` sees them."""
+    for column in table.columns:
+        for check in [found for found in column.constraints if isinstance(found, CheckConstraint)]:
+            column.constraints.discard(check)
+            table.append_constraint(
+                CheckConstraint(check.sqltext, name=check.name, info=check.info, **check.dialect_kwargs)
+            )
+
+
+def _refuse_foreign_keys_to_no_column(metadata: MetaData, place: str) -> None:
+    for table in metadata.tables.values():
+        for key in table.foreign_keys:
+            try:
+                _ = key.column
+            except NoReferencedTableError:
+                continue
+            except SQLAlchemyError as error:
+                raise ConfigurationError(f"{place}: {table.name}.{key.parent.name}: {error}") from error

@@ -1,0 +1,66 @@
+"""Hygiene of the models: what works today, and can't be migrated tomorrow.
+
+The rule: a UNIQUE, a FOREIGN KEY, a CHECK, an EXCLUDE or an index that has no name is a finding, since PostgreSQL
+makes up a name for it that no revision can know, so that its drop can't be written
+(https://alembic.sqlalchemy.org/en/latest/naming.html). A naming convention that nothing needs is not missed: a primary
+key alone gets PostgreSQL's own name, ``<table>_pkey``, and is never dropped alone.
+"""
+
+from collections.abc import Iterator
+
+from sqlalchemy import CheckConstraint, Constraint, ForeignKeyConstraint, Index, MetaData, Table, UniqueConstraint
+from sqlalchemy.dialects.postgresql import ExcludeConstraint
+
+from service_migrations.models.claims import place_of
+from service_migrations.models.stand_ins import is_stand_in
+from service_migrations.monorepo import Service
+
+__all__ = ["findings"]
+
+_KINDS: dict[type[Constraint], str] = {
+    UniqueConstraint: "a UNIQUE",
+    ForeignKeyConstraint: "a FOREIGN KEY",
+    CheckConstraint: "a CHECK",
+    ExcludeConstraint: "an EXCLUDE",
+}
+
+
+def findings(service: Service, metadata: MetaData, default: str) -> tuple[str, ...]:
+    """Return a line for each constraint and index that neither its model nor a naming convention names.
+
+    Args:
+        service: whose models they are.
+        metadata: what ``assemble`` made of them.
+        default: the schema of a table without one.
+
+    """
+    found = []
+    for table in sorted(metadata.tables.values(), key=lambda one: one.key):
+        unnamed = [] if is_stand_in(table) else sorted(_unnamed(table))
+        if unnamed:
+            place = place_of(service, "table", table.schema or default, table.name)
+            found += [
+                f"{place}: {table.name} has {what} without a name, so no revision can drop it. Give it a name=, or "
+                f"the metadata a naming convention (shared_models.NAMING_CONVENTION)."
+                for what in unnamed
+            ]
+    return tuple(found)
+
+
+def _unnamed(table: Table) -> Iterator[str]:
+    for constraint in table.constraints:
+        for kind, word in _KINDS.items():
+            # where a convention would need a name to make one of, there is a mark instead, which is no text either
+            if isinstance(constraint, kind) and not isinstance(constraint.name, str):
+                yield f"{word}{_of(constraint)}"
+    for index in table.indexes:
+        if not isinstance(index.name, str):
+            yield f"an index{_of(index)}"
+
+
+def _of(item: Constraint | Index) -> str:
+    if isinstance(item, CheckConstraint):
+        return f" ({' '.join(str(item.sqltext).split())})"
+    columns = getattr(item, "columns", None) or ()
+    names = ", ".join(column.name for column in columns)
+    return f" ({names})" if names else ""

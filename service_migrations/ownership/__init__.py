@@ -1,0 +1,1 @@
+"""Which service each object of a database belongs to."""

@@ -1,0 +1,1 @@
+"""What an upgrade would run, how dangerous it is, and what is refused."""

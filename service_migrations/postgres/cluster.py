@@ -1,0 +1,191 @@
+"""One database cluster on disk: make it, start it, stop it, remove it."""
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from service_migrations.errors import ConfigurationError, UnreachableError
+from service_migrations.postgres.account import give, identity, make_folder
+from service_migrations.postgres.binaries import Binaries, provide
+from service_migrations.postgres.ports import port_is_free
+from service_migrations.postgres.postmaster import START_TIMEOUT, last_line, postmaster_is_ready
+
+__all__ = ["SUPERUSER", "Cluster"]
+
+SUPERUSER = "postgres"
+
+_THROWAWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_wal_size": "4GB"}
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A cluster in ``home``: its data, its log, and the state that finds it again."""
+
+    home: Path
+    version: str
+    port: int
+    password: str
+
+    def __repr__(self) -> str:
+        return f"Cluster({self.version}, port={self.port})"
+
+    @property
+    def data(self) -> Path:
+        """PGDATA."""
+        return self.home / "data"
+
+    @property
+    def log(self) -> Path:
+        """The server's log file."""
+        return self.home / "log"
+
+    @classmethod
+    def read(cls, home: Path) -> "Cluster | None":
+        """Return the cluster that was made in a folder, if there is one."""
+        state = home / "cluster.json"
+        if not state.is_file():
+            return None
+        try:
+            values = json.loads(state.read_text(encoding="utf-8"))
+            return cls(home, values["version"], values["port"], values["password"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ConfigurationError(f"{state} is damaged ({error!r}). {_mend(home)}") from error
+
+    @classmethod
+    def create(cls, home: Path, binaries: Binaries, port: int, *, throwaway: bool = False) -> "Cluster":
+        """Make a cluster that listens on loopback only, with a random superuser password.
+
+        It is made in a folder beside ``home`` and renamed, so that it appears whole or not at all, however this
+        process ends. What is in ``home`` already is never touched: without its state nobody knows whose data it is.
+
+        Raises:
+            ConfigurationError: ``home`` isn't empty.
+            UnreachableError: initdb failed; nothing is left behind.
+
+        """
+        if home.exists() and any(home.iterdir()):
+            raise ConfigurationError(f"{home} is not empty, and has no cluster.json. {_mend(home)}")
+        make_folder(home.parent)
+        scratch = Path(tempfile.mkdtemp(prefix=f"{home.name}.", dir=home.parent))
+        cluster = cls(scratch, binaries.version, port, secrets.token_urlsafe(24))
+        try:
+            give(scratch)
+            cluster._initdb(binaries, throwaway=throwaway)
+            state = scratch / "cluster.json"
+            state.touch(mode=0o600)
+            values = {key: value for key, value in asdict(cluster).items() if key != "home"}
+            state.write_text(json.dumps(values), encoding="utf-8")
+            scratch.rename(home)
+        except BaseException:
+            shutil.rmtree(scratch, ignore_errors=True)
+            raise
+        return replace(cluster, home=home)
+
+    def _initdb(self, binaries: Binaries, *, throwaway: bool) -> None:
+        secret = self.home / "password"
+        secret.touch(mode=0o600)
+        secret.write_text(self.password, encoding="utf-8")
+        give(secret)
+        command = [str(binaries.bin / "initdb"), "-D", str(self.data), "-U", SUPERUSER, f"--pwfile={secret}"]
+        command += [
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--locale=C",
+            *(["--no-sync"] if throwaway else []),
+        ]
+        done = self._run(command)
+        secret.unlink()
+        if done.returncode:
+            reason = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+            raise UnreachableError(f"initdb of PostgreSQL {self.version} failed: {' '.join(reason)}")
+        settings = {
+            "listen_addresses": "'127.0.0.1'",
+            "port": str(self.port),
+            "unix_socket_directories": "''",
+            "timezone": "'UTC'",
+            "log_timezone": "'UTC'",
+            **(_THROWAWAY if throwaway else {}),
+        }
+        with (self.data / "postgresql.conf").open("a", encoding="utf-8") as file:
+            file.writelines(f"{key} = {value}\n" for key, value in settings.items())
+
+    def start(self) -> None:
+        """Start the server and wait until it accepts connections; nothing to do where it runs.
+
+        Raises:
+            UnreachableError: it did not come up; the message has the last line of its log.
+
+        """
+        if self.is_running():
+            return
+        if not port_is_free(self.port):
+            raise UnreachableError(
+                f"Port {self.port} of this machine is taken by another program, so PostgreSQL {self.version} "
+                f"can't start. Stop that program, and run `inv up` again."
+            )
+        self._ctl("start", "-w", "-t", str(int(START_TIMEOUT)), "-l", str(self.log))
+
+    def stop(self) -> None:
+        """Stop the server, without waiting for its clients to leave; nothing to do where it doesn't run."""
+        if self.is_running():
+            self._ctl("stop", "-w", "-m", "fast")
+
+    def is_running(self) -> bool:
+        """Whether the server runs and accepts connections."""
+        return postmaster_is_ready(self.data)
+
+    def remove(self) -> None:
+        """Stop the server and remove its data."""
+        self.stop()
+        shutil.rmtree(self.home)
+
+    def _ctl(self, action: str, *options: str) -> None:
+        binaries = provide(self.version)
+        done = self._run([str(binaries.bin / "pg_ctl"), action, "-D", str(self.data), *options])
+        if done.returncode:
+            raise UnreachableError(
+                f"PostgreSQL {self.version} did not {action}: {last_line(self.log)} (see {self.log})"
+            )
+
+    def _run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
+        # The output goes to a file: a pipe would be inherited by the server, and reading it would never end.
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
+            process = subprocess.Popen(
+                command,
+                cwd=self.home,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=clean_environment(),
+                start_new_session=True,  # Ctrl-C in the terminal is for the task, not for the server
+                **identity(),
+            )
+            try:
+                process.wait()
+            except BaseException:
+                # with the servers that initdb starts; the one that pg_ctl starts is in a session of its own
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                raise
+            output.seek(0)
+            return subprocess.CompletedProcess(command, process.returncode, output.read(), "")
+
+
+def _mend(home: Path) -> str:
+    """Return what to do with a folder whose state is lost: its data may be somebody's only copy."""
+    return (
+        "That file says version, port and password of the server: put it back. Or move the folder "
+        f"{home} away; then `inv up` makes a new, empty cluster."
+    )
+
+
+def clean_environment() -> dict[str, str]:
+    """Return the environment for PostgreSQL's programs: no PG* of the user may redirect them."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PG", "LC_", "LANG"))}
+    return environment | {"LC_ALL": "C"}

@@ -1,0 +1,114 @@
+"""What a developer's machine lacks: a PostgreSQL of the project's own, and a .env for each service."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+from service_migrations.errors import ConfigurationError
+from service_migrations.monorepo import Service
+from service_migrations.postgres.account import reachable_folder
+from service_migrations.postgres.binaries import VERSIONS, provide
+from service_migrations.postgres.cluster import SUPERUSER, Cluster
+from service_migrations.postgres.filelock import locked
+from service_migrations.postgres.ports import free_port
+from service_migrations.settings import model as settings_module
+from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.example import KEY, example, lines
+from service_migrations.settings.sources import collect
+
+__all__ = ["admin_for", "alone", "cluster", "ensure_cluster", "home", "lacks_dsn", "made_here", "write_env"]
+
+_PORTS = range(54318, 54399)
+_MARK = "# Made by `inv up` for the project's own PostgreSQL."
+
+
+def home(root: Path) -> Path:
+    """Return the folder of the developer's cluster: ``.postgres``, or one that the server's account can reach."""
+    digest = hashlib.sha256(str(root).encode()).hexdigest()[:8]
+    return reachable_folder(root / ".postgres", Path("/var/lib/service-migrations")) / f"{VERSIONS[-1]}-{digest}"
+
+
+def cluster(root: Path) -> Cluster | None:
+    """Return the developer's cluster, if there is one; it need not run."""
+    return Cluster.read(home(root))
+
+
+def ensure_cluster(services: Sequence[Service], progress: Callable[[str], None], root: Path) -> tuple[Cluster, bool]:
+    """Return the developer's cluster, made and started where it was not, and whether anything had to be done.
+
+    The caller holds ``alone()``: of two that make one at once, the second would find it half there.
+
+    Raises:
+        ConfigurationError: its folder holds data, and not what says how to reach it.
+        UnreachableError: its binaries can't be had, or it doesn't start.
+
+    """
+    found = cluster(root)
+    if found and found.is_running():
+        return found, False
+    if not found:
+        binaries = provide(VERSIONS[-1], progress)
+        progress(f"Making a PostgreSQL {binaries.version} cluster in {home(root)} ({binaries.source})")
+        found = Cluster.create(home(root), binaries, free_port([*_known_ports(services), *_PORTS]))
+    progress(f"Starting PostgreSQL {found.version} on 127.0.0.1:{found.port}")
+    found.start()
+    return found, True
+
+
+def _known_ports(services: Sequence[Service]) -> Iterator[int]:
+    for service in services:
+        # a .env that is wrong is told where its service is upgraded
+        with suppress(ConfigurationError):
+            if made_here(service):
+                yield settings_module.load(service).dsn.hosts[0][1]
+
+
+def alone(progress: Callable[[str], None], root: Path) -> AbstractContextManager[None]:
+    """Let one process at a time make cluster, .env files and databases; the next one then finds them there."""
+    folder = home(root)
+    return locked(folder.with_name(f"{folder.name}.lock"), lambda: progress("Waiting for another `inv up` to end"))
+
+
+def lacks_dsn(service: Service) -> bool:
+    """Whether a service has no .env, and no DSN from anywhere else either."""
+    if service.env_file.exists():
+        return False
+    found = collect(service)
+    return not (found["DATABASE_DSN"] or found["DATABASE_DIRECT_DSN"])
+
+
+def made_here(service: Service) -> bool:
+    """Whether a service's .env was written for the developer's cluster."""
+    path = service.env_file
+    return path.is_file() and path.read_text(encoding="utf-8", errors="replace").startswith(_MARK)
+
+
+def write_env(service: Service, server: Cluster) -> None:
+    """Write a service's .env from .env.example, with a random password, for its owner's eyes only.
+
+    Raises:
+        ConfigurationError: the example has no DATABASE_DSN to fill in, or the .env can't be written.
+
+    """
+    dsn = example(service)
+    filled = f"{KEY}postgresql://{dsn.user}:{dsn.password}@127.0.0.1:{server.port}/{dsn.database}"
+    text = [filled if line.startswith(KEY) else line for line in lines(service)]
+    try:
+        descriptor = os.open(service.env_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write("\n".join([_MARK, *text]) + "\n")
+    except OSError as error:
+        where = service.relative(service.env_file)
+        raise ConfigurationError(f"{where} can't be written: {error.strerror}.") from None
+
+
+def admin_for(dsn: Dsn, root: Path) -> Dsn | None:
+    """Return the superuser's DSN where a DSN leads to the developer's cluster."""
+    found = cluster(root)
+    if not found:
+        return None
+    admin = Dsn(SUPERUSER, "postgres", (("127.0.0.1", found.port),), found.password)
+    return admin if replace(admin, database=dsn.database).identity == dsn.identity else None

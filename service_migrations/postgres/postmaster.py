@@ -1,0 +1,51 @@
+"""The postmaster of a data folder: whether it is there yet, and what its log says if it never comes."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from service_migrations.errors import UnreachableError
+
+__all__ = ["START_TIMEOUT", "last_line", "postmaster_is_ready", "wait_until_ready"]
+
+START_TIMEOUT = 60.0
+"""Seconds until a server must accept connections, after a crash too."""
+
+
+def postmaster_is_ready(data: Path) -> bool:
+    """Whether the postmaster of a data folder lives and accepts connections (line 8 of postmaster.pid)."""
+    try:
+        lines = (data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+        os.kill(int(lines[0]), 0)
+    except PermissionError:
+        pass  # it lives, under an account of its own
+    except (OSError, ValueError, IndexError):
+        return False
+    return len(lines) > 7 and lines[7].strip() == "ready"  # noqa: PLR2004 - LOCK_FILE_LINE_PM_STATUS
+
+
+def wait_until_ready(data: Path, is_alive: Callable[[], bool], log: Path) -> None:
+    """Wait until a server accepts connections.
+
+    Args:
+        data: its data folder.
+        is_alive: asked before each look whether the server still lives.
+        log: where it writes why it doesn't.
+
+    Raises:
+        UnreachableError: it ended, or took longer than a minute.
+
+    """
+    deadline = time.monotonic() + START_TIMEOUT
+    while is_alive() and time.monotonic() < deadline:
+        if postmaster_is_ready(data):
+            return
+        time.sleep(0.02)
+    raise UnreachableError(f"PostgreSQL did not start: {last_line(log)}")
+
+
+def last_line(log: Path) -> str:
+    """Return the last line of a log, for a message."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+    return lines[-1].strip() if lines else "it wrote no log"

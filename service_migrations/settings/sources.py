@@ -1,0 +1,183 @@
+"""Where a setting may stand: the environment, the service's .env, the root's .env; which of them wins, and why.
+
+``load_dotenv`` writes to the process, so that the first service's DSN wins for all the others. Here nothing is ever
+written to ``os.environ``, and a .env is read with python-dotenv's own parser, without interpolation.
+"""
+
+import logging
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dotenv.parser import parse_stream
+
+from service_migrations.errors import ConfigurationError, MigrationError
+from service_migrations.monorepo import Service
+from service_migrations.settings import dsn
+
+__all__ = ["KEYS", "Origin", "Setting", "collect", "exposed"]
+
+log = logging.getLogger(__name__)
+
+KEYS: Mapping[str, str | None] = {
+    "DATABASE_DSN": None,
+    "DATABASE_DIRECT_DSN": None,
+    "DATABASE_PASSWORD": None,
+    "DATABASE_PASSWORD_FILE": None,
+    "DATABASE_ADMIN_DSN": None,
+    "DATABASE_SCRATCH_DSN": None,
+    "MIGRATIONS_VERSION_TABLE": None,
+    "MIGRATIONS_SEARCH_PATH": "public",
+    "MIGRATIONS_CONNECT_TIMEOUT": "10s",
+    "MIGRATIONS_LOCK_WAIT": "60s",
+    "MIGRATIONS_LOCK_TIMEOUT": "5s",
+    "MIGRATIONS_STATEMENT_TIMEOUT": "0",
+    "MIGRATIONS_IDLE_TIMEOUT": "5m",
+    "MIGRATIONS_EDITED": "refuse",
+}
+"""Every key, with its default. ``.env.example`` explains each."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Origin:
+    """Where a value came from; the higher layer wins."""
+
+    layer: int
+    place: str
+
+    def __str__(self) -> str:
+        return self.place
+
+
+_DEFAULT = Origin(0, "default")
+_SHARED = stat.S_IRGRP | stat.S_IROTH
+_told: set[Path] = set()
+"""Files that were warned of: one line for each is enough for a process, which reads them many times."""
+
+_ROOT_FILE, _SERVICE_FILE, _BARE, _PREFIXED = 1, 2, 3, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One key, its value and its origin. The value may be a secret: ``shown`` is for people."""
+
+    key: str
+    value: str = field(repr=False)
+    origin: Origin
+
+    @property
+    def shown(self) -> str:
+        """The value with its password masked."""
+        if self.key == "DATABASE_PASSWORD":
+            return "***"
+        if self.key.endswith("_DSN"):
+            try:
+                return dsn.parse(self.value, self.key).masked()
+            except MigrationError:
+                return "*** (no valid DSN)"
+        return self.value
+
+
+def collect(service: Service, environment: Mapping[str, str] | None = None) -> dict[str, tuple[Setting, ...]]:
+    """Return every setting of a service by key, all layers of it, the winning one first.
+
+    Highest first: ``BILLING_<KEY>`` in the environment, ``<KEY>`` in the environment, the service's .env, the
+    root's .env, the default. An empty value in the environment counts as not set.
+
+    Raises:
+        ConfigurationError: a .env can't be read, or has a line that is no assignment.
+
+    """
+    try:
+        return _collect(service, environment)
+    except ConfigurationError as error:
+        # a new error: the frames of the old one hold the file's text and the whole environment, and a report with
+        # the variables of frames (pytest --showlocals) prints them
+        raise ConfigurationError(str(error)) from None
+
+
+def _collect(service: Service, environment: Mapping[str, str] | None) -> dict[str, tuple[Setting, ...]]:
+    environment = os.environ if environment is None else environment
+    layers: dict[str, list[Setting]] = {key: [] for key in KEYS}
+    for key, settings in layers.items():
+        for layer, name in ((_PREFIXED, service.env_prefix + key), (_BARE, key)):
+            if environment.get(name):
+                settings.append(Setting(key, environment[name], Origin(layer, f"environment {name}")))
+    for layer, path in _files(service):
+        found = _read(path, service.relative(path), layer)
+        for setting in found:
+            layers[setting.key].append(setting)
+        if path not in _told and _is_exposed(path, found):
+            _told.add(path)
+            log.warning("%s", _exposure(service, path))
+    for key, default in KEYS.items():
+        if default is not None:
+            layers[key].append(Setting(key, default, _DEFAULT))
+    return {key: tuple(settings) for key, settings in layers.items()}
+
+
+def exposed(service: Service) -> tuple[str, ...]:
+    """Return a line for each .env of a service that holds a password and that others than its owner can read.
+
+    Raises:
+        ConfigurationError: a .env can't be read, or has a line that is no assignment.
+
+    """
+    return tuple(
+        _exposure(service, path)
+        for layer, path in _files(service)
+        if _is_exposed(path, _read(path, service.relative(path), layer))
+    )
+
+
+def _files(service: Service) -> tuple[tuple[int, Path], ...]:
+    return (_SERVICE_FILE, service.env_file), (_ROOT_FILE, service.root / ".env")
+
+
+def _exposure(service: Service, path: Path) -> str:
+    where = service.relative(path)
+    return f"{where} holds a password, and others than its owner can read it. Run: chmod 600 {where}"
+
+
+def _is_exposed(path: Path, found: Iterable[Setting]) -> bool:
+    # elsewhere than on POSIX the bits say nothing of who can read it
+    return os.name == "posix" and any(map(_holds_password, found)) and bool(path.stat().st_mode & _SHARED)
+
+
+def _holds_password(setting: Setting) -> bool:
+    if not setting.key.endswith("_DSN"):
+        return setting.key == "DATABASE_PASSWORD"
+    try:
+        return dsn.parse(setting.value, setting.key).password is not None
+    except MigrationError:
+        return False  # it is refused anyway
+
+
+def _read(path: Path, shown: str, layer: int) -> list[Setting]:
+    """Read a .env with python-dotenv's own parser, which interpolates nothing and tells the line."""
+    if not path.exists():
+        return []
+    try:
+        with path.open(encoding="utf-8-sig") as stream:
+            bindings = list(parse_stream(stream))
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{shown}: byte {error.start} is not UTF-8. Save the file as UTF-8.") from None
+    except OSError as error:
+        raise ConfigurationError(
+            f"{shown} can't be read: {error.strerror}. It must be a file of KEY=value lines."
+        ) from None
+    settings: dict[str, Setting] = {}
+    for binding in bindings:
+        text = binding.original.string
+        # python-dotenv counts from the blank lines before it
+        line = binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
+        where = f"{shown}:{line}"
+        if binding.error:
+            raise ConfigurationError(f"{where} is no KEY=value line. Is a quote left open?")
+        if binding.key is not None and binding.key in KEYS:
+            if not binding.value:
+                raise ConfigurationError(f"{where}: {binding.key} is empty. Give it a value, or remove the line.")
+            settings[binding.key] = Setting(binding.key, binding.value, Origin(layer, where))
+    return list(settings.values())

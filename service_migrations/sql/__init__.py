@@ -1,0 +1,1 @@
+"""SQL as text: splitting it, reading its clauses, quoting, and what statements create."""

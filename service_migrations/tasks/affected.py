@@ -1,0 +1,53 @@
+"""db.affected: which services a change affects; and how db.upgrade takes a part of them."""
+
+import json as json_module
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from invoke.context import Context
+
+from service_migrations.errors import UsageError
+from service_migrations.tasks import console
+from service_migrations.tasks.task import SERVICES, selected, task
+
+if TYPE_CHECKING:
+    from service_migrations.monorepo import Service
+
+__all__ = ["BASE", "affected", "narrowed"]
+
+BASE = "What to compare with: a commit, branch or tag, such as origin/main."
+
+
+@task(
+    iterable=["service"],
+    help={"service": SERVICES, "base": BASE, "json": "Print one line of JSON, for the matrix of a pipeline."},
+)
+def affected(_: Context, service: list[str], base: str = "", json: bool = False) -> None:
+    """List the services that a change since --base affects."""
+    found = [one.name for one in narrowed(selected(service), base=base, only_affected=True)]
+    if json:
+        console.result(json_module.dumps(found))
+    else:
+        for name in found:
+            console.result(name)
+
+
+def narrowed(
+    services: "Sequence[Service]", *, base: str = "", only_affected: bool = False, shard: str = ""
+) -> "tuple[Service, ...]":
+    """Return those of the services that are affected, and in this machine's part; perhaps none."""
+    if only_affected and not base:
+        raise UsageError("--base is missing: a commit, branch or tag to compare with, such as origin/main.")
+    if base and not only_affected:
+        raise UsageError("--base says what --affected compares with. Add --affected.")
+    found = tuple(services)
+    if only_affected:
+        from service_migrations.rollout.affected import affected as affected_by
+
+        found = affected_by(found, base)
+    if shard:
+        from service_migrations.rollout.shard import parse_shard
+
+        found = parse_shard(shard, os.environ).part(found)
+    return found

@@ -1,0 +1,62 @@
+"""db.check: the gate of a pipeline and of a commit."""
+
+from dataclasses import asdict
+
+from invoke.context import Context
+
+from service_migrations.errors import DifferenceError
+from service_migrations.tasks import console
+from service_migrations.tasks.affected import BASE, narrowed
+from service_migrations.tasks.annotations import annotate
+from service_migrations.tasks.each import each, fail
+from service_migrations.tasks.task import SERVICES, selected, task
+
+__all__ = ["check"]
+
+
+@task(
+    iterable=["service"],
+    help={
+        "service": SERVICES,
+        "affected": "Only the services that differ from --base, as db.affected lists them.",
+        "base": BASE,
+        "json": "Print JSON, for another program.",
+    },
+)
+def check(_: Context, service: list[str], affected: bool = False, base: str = "", json: bool = False) -> None:
+    """Compare models with databases; exit code 3 if they differ."""
+    chosen = narrowed(selected(service), base=base, only_affected=affected)
+    if not chosen:
+        console.result("[]" if json else "nothing to check: no service is affected")
+        return
+    from service_migrations.authoring import check as checking
+    from service_migrations.settings import model
+
+    model.load_many(chosen)
+    found, errors = each(chosen, checking.check)
+    if json:
+        console.result_json([asdict(one) for one in found.values()])
+    else:
+        for one in found.values():
+            for line in (*one.differences, *one.findings):
+                console.result(f"{one.service}: {line}")
+            if not one.differences and not one.findings:
+                console.result(f"{one.service}: no difference between the models and {one.target}")
+        annotate(found.values(), errors)
+    different = [
+        DifferenceError(f"{name}: {_count(one.differences)}. `inv db.revision --service {name}` writes them down.")
+        for name, one in found.items()
+        if one.differences
+    ]
+    different += [
+        DifferenceError(f"{name}: {_count(one.findings, 'finding')} beside the differences.")
+        for name, one in found.items()
+        if one.findings
+    ]
+    for error in different:
+        console.note(str(error))
+    fail([*errors, *different], len(chosen))
+
+
+def _count(lines: tuple[str, ...], noun: str = "difference") -> str:
+    return f"1 {noun}" if len(lines) == 1 else f"{len(lines)} {noun}s"

@@ -1,0 +1,86 @@
+"""db.downgrade, db.stamp, db.alembic: what runs the history of one service."""
+
+import sys
+
+from invoke.context import Context
+
+from service_migrations.errors import UsageError
+from service_migrations.tasks import console
+from service_migrations.tasks.options import LIMITS, SQL, asked_limits, own_limits, refuse_beside_sql, said
+from service_migrations.tasks.task import SERVICE, exactly_one, run, task
+
+__all__ = ["alembic", "downgrade", "stamp"]
+
+_YES = "Don't ask."
+
+
+@task(
+    iterable=["service"],
+    help={
+        "service": SERVICE,
+        "revision": "Where to: base, a revision's id or its beginning, or -1 for one step.",
+        "yes": _YES,
+        "sql": SQL + " --revision is then a range, from:to.",
+        **LIMITS,
+    },
+)
+def downgrade(
+    _: Context,
+    service: list[str],
+    revision: str = "",
+    yes: bool = False,
+    sql: bool = False,
+    lock_wait: str = "",
+    lock_timeout: str = "",
+    statement_timeout: str = "",
+) -> None:
+    """Downgrade one service's database; asks first."""
+    from service_migrations.settings import model
+    from service_migrations.upgrade import commands
+
+    chosen = exactly_one(service, "downgrade")
+    asked = asked_limits(lock_wait, lock_timeout, statement_timeout)
+    if not revision:
+        raise UsageError(f"db.downgrade needs --revision. `inv db.history --service {chosen}` lists them.")
+    if sql:
+        refuse_beside_sql(**asked, yes=yes)
+        console.result(run(commands.sql(chosen, revision, down=True)).rstrip())
+        return
+    target = model.load(chosen).target
+    console.confirm(f"Downgrade {chosen} -> {target} to {revision}? What was added since is dropped.", yes=yes)
+    console.result(said(run(commands.downgrade(chosen, revision, limits=own_limits(chosen, asked)))))
+
+
+@task(
+    iterable=["service"],
+    help={
+        "service": SERVICE,
+        "revision": "What to write: head, base, or a revision's id.",
+        "purge": "Empty the version table first, where it names a revision that is gone.",
+        "yes": _YES,
+    },
+)
+def stamp(_: Context, service: list[str], revision: str = "", purge: bool = False, yes: bool = False) -> None:
+    """Write a revision into the version table, running nothing."""
+    from service_migrations.settings import model
+    from service_migrations.upgrade import commands
+
+    chosen = exactly_one(service, "stamp")
+    if not revision:
+        raise UsageError(f"db.stamp needs --revision. `inv db.history --service {chosen}` lists them.")
+    target = model.load(chosen).target
+    console.confirm(f"Stamp {chosen} -> {target} with {revision}? Nothing is run.", yes=yes)
+    console.result(said(run(commands.stamp(chosen, revision, purge=purge))))
+
+
+@task(remainder=True, iterable=["service"], help={"service": SERVICE})
+def alembic(context: Context, service: list[str]) -> None:
+    """Run any Alembic command: db.alembic --service S -- current."""
+    from service_migrations.authoring.alembic import passthrough
+
+    chosen = exactly_one(service, "alembic")
+    # Invoke joins the remainder with spaces, and so loses its quotes
+    words = sys.argv[sys.argv.index("--") + 1 :] if context.remainder and "--" in sys.argv else []
+    output = run(passthrough(chosen, words))
+    if output:
+        console.result(output.rstrip())

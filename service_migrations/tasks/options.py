@@ -1,0 +1,61 @@
+"""What the commands that run a history share: their limits as options, and the line that ends them."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from service_migrations.errors import UsageError
+from service_migrations.tasks.task import duration
+
+if TYPE_CHECKING:
+    from service_migrations.monorepo import Service
+    from service_migrations.outcome import Outcome
+    from service_migrations.settings.model import Limits
+
+__all__ = ["LIMITS", "SQL", "asked_limits", "own_limits", "refuse_beside_sql", "said"]
+
+SQL = "Print the SQL instead of running it; no database is connected to."
+LIMITS = {
+    "lock_wait": "How long to wait for the migration lock (60s); 0 fails at once.",
+    "lock_timeout": "The longest wait of a statement for a lock on a table (5s); the first tries are shorter.",
+    "statement_timeout": "How long one statement may run (0, without limit).",
+}
+
+
+def asked_limits(lock_wait: str, lock_timeout: str, statement_timeout: str) -> dict[str, float]:
+    """Return the limits that this call asks for, in seconds."""
+    asked = {"lock_wait": lock_wait, "lock_timeout": lock_timeout, "statement_timeout": statement_timeout}
+    return {
+        name: duration(text, f"--{name.replace('_', '-')}", zero=name != "lock_timeout")
+        for name, text in asked.items()
+        if text
+    }
+
+
+def refuse_beside_sql(**options: object) -> None:
+    """Refuse options that have to do with running something, where nothing is run.
+
+    Raises:
+        UsageError: one of them is given; the message names it.
+
+    """
+    for name, value in options.items():
+        if value:
+            raise UsageError(
+                f"--{name.replace('_', '-')} doesn't go with --sql, which runs nothing. Leave one of them out."
+            )
+
+
+def own_limits(service: "Service", asked: dict[str, float]) -> "Limits":
+    """Return a service's limits, with those that this call asks for instead."""
+    from service_migrations.settings import model
+
+    return replace(model.limits(service), **asked)
+
+
+def said(outcome: "Outcome") -> str:
+    """Return the line that tells what became of a service."""
+    before, after = (", ".join(revisions) or "base" for revisions in (outcome.before, outcome.after))
+    if outcome.before == outcome.after and not outcome.applied:
+        return f"{outcome.service}: nothing to do, {outcome.target} is at {after}"
+    count = f"{len(outcome.applied)} {'revision' if len(outcome.applied) == 1 else 'revisions'}"
+    return f"{outcome.service}: {outcome.target} went from {before} to {after} ({count}, {outcome.seconds:.2f} s)"

@@ -1,0 +1,74 @@
+"""db.owners: which service each object of a database belongs to."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+
+from service_migrations.errors import gravest
+from service_migrations.tasks import console
+from service_migrations.tasks.task import SERVICES, run, selected, task
+
+if TYPE_CHECKING:
+    from service_migrations.ownership.attribution import Owned
+
+__all__ = ["owners"]
+
+_LONG = 80
+"""Characters of a function's name with its arguments; one of an extension's may have dozens."""
+
+
+@task(
+    iterable=["service"],
+    help={
+        "service": SERVICES,
+        "database": "Only the database of this name.",
+        "json": "Print JSON, for another program.",
+    },
+)
+def owners(_: Context, service: list[str], database: str = "", json: bool = False) -> None:
+    """Show the service that owns each object of a database."""
+    from service_migrations.ownership.owners import owners as look
+
+    with console.quietly():
+        found = run(look(selected(service), database=database or None))
+    if json:
+        console.result_json(
+            [
+                {
+                    "database": one.database or None,
+                    "target": one.target,
+                    "services": list(one.services),
+                    "objects": [asdict(item) for item in one.objects],
+                    "errors": [str(error) for error in one.errors],
+                }
+                for one in found
+            ]
+        )
+    else:
+        rows = [
+            [
+                one.database,
+                item.kind,
+                _shown(item),
+                item.owner or ("-" if item.why else "nobody"),
+                item.why,
+            ]
+            for one in found
+            for item in one.objects
+        ]
+        console.table(["database", "kind", "object", "owner", "why"], rows)
+    errors = [error for one in found for error in one.errors]
+    for error in errors:
+        console.note(str(error))
+    if errors:
+        raise Exit("" if len(found) == 1 else f"{len(errors)} services need a look.", code=gravest(errors))
+
+
+def _shown(item: "Owned") -> str:
+    """Return a name; of a function with many arguments only that it has some, --json has them all."""
+    if item.kind in ("schema", "extension"):
+        return item.name
+    name = f"{item.schema}.{item.name}"
+    return f"{name.partition('(')[0]}(…)" if "(" in name and len(name) > _LONG else name

@@ -1,0 +1,77 @@
+"""db.plan: what an upgrade would do, before it does it."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+
+from service_migrations.errors import DifferenceError, UsageError
+from service_migrations.tasks import console
+from service_migrations.tasks.each import each, fail
+from service_migrations.tasks.task import SERVICES, selected, task
+
+if TYPE_CHECKING:
+    from service_migrations.plan.plan import Plan
+    from service_migrations.plan.review import Finding
+
+__all__ = ["plan"]
+
+
+@task(
+    iterable=["service"],
+    help={
+        "service": SERVICES,
+        "revision": "Up to where: head, a revision's id or its beginning, or +1 for one step.",
+        "exit-code": "End with 3 when something is pending.",
+        "json": "Print JSON, for another program.",
+        "sql": "Print the SQL of each revision too.",
+    },
+)
+def plan(
+    _: Context,
+    service: list[str],
+    revision: str = "head",
+    exit_code: bool = False,
+    json: bool = False,
+    sql: bool = False,
+) -> None:
+    """Show what an upgrade would run, and what it would do."""
+    from service_migrations.plan import plan as planning
+    from service_migrations.settings import model
+
+    chosen = selected(service)
+    if revision != "head" and len(chosen) > 1:
+        raise UsageError(f"--revision {revision} is of one service's history. Name that one with --service.")
+    model.load_many(chosen)
+    found, errors = each(chosen, lambda one: planning.plan(one, revision))
+    plans: list[Plan] = list(found.values())
+    if json:
+        console.result_json([asdict(one) for one in plans])
+    else:
+        for planned in plans:
+            _show(planned, sql=sql)
+    fail(errors, len(chosen))
+    if exit_code and any(planned.revisions for planned in plans):
+        raise Exit("", code=DifferenceError.exit_code)
+
+
+def _show(plan: "Plan", *, sql: bool) -> None:
+    at = ", ".join(plan.current) or "base"
+    if not plan.revisions:
+        console.result(f"{plan.service}: nothing to do, {plan.target} is at {at}")
+        return
+    console.result(f"{plan.service}: {plan.target} is at {at}, {len(plan.revisions)} pending")
+    rows = [[one.revision, one.message, ", ".join(one.classes) or "unknown"] for one in plan.revisions]
+    console.table(["revision", "message", "classes"], rows)
+    for finding in (*plan.findings, *(finding for one in plan.revisions for finding in one.findings)):
+        console.result(_line(finding))
+    if sql:
+        for one in plan.revisions:
+            console.result(f"\n-- {one.revision}: {one.message} ({one.path})\n{one.sql or '-- no SQL'}")
+
+
+def _line(finding: "Finding") -> str:
+    place = f"{finding.path or ''}{f':{finding.line}' if finding.line else ''}"
+    where = f" (line {finding.sql_line} of its SQL)" if finding.sql_line else ""
+    return f"{f'{place}: ' if place else ''}{finding.rule}: {finding.message}{where}"

@@ -1,0 +1,65 @@
+"""db.revision, db.merge, db.rebase: what writes a revision file."""
+
+from invoke.context import Context
+
+from service_migrations.errors import UsageError
+from service_migrations.tasks import console
+from service_migrations.tasks.task import SERVICE, exactly_one, run, task
+
+__all__ = ["merge", "rebase", "revision"]
+
+
+@task(
+    iterable=["service"],
+    help={
+        "service": SERVICE,
+        "m": "What the revision does; it becomes the file's name.",
+        "empty": "Write a blank revision, without comparing; no database is connected to.",
+    },
+)
+def revision(_: Context, service: list[str], m: str = "", empty: bool = False) -> None:
+    """Write a revision: the difference of models and database."""
+    from service_migrations.authoring import revision as authoring
+
+    chosen = exactly_one(service, "revision")
+    if not m:
+        raise UsageError(f'db.revision needs -m: inv db.revision --service {chosen} -m "add invoices".')
+    written = run(authoring.revision(chosen, m, empty=empty))
+    if written is None:
+        console.result(f"{chosen}: nothing changed, so nothing was written")
+        return
+    console.result(written.path)
+    console.note(f"Read it before you commit it, then run: inv db.upgrade --service {chosen}")
+
+
+@task(iterable=["service"], help={"service": SERVICE, "m": "What is merged; it becomes the file's name."})
+def merge(_: Context, service: list[str], m: str = "merge heads") -> None:
+    """Write a revision that joins two heads of one service."""
+    from service_migrations.authoring import revision as authoring
+
+    console.result(run(authoring.merge(exactly_one(service, "merge"), m)).path)
+
+
+@task(
+    iterable=["service"],
+    help={
+        "service": SERVICE,
+        "base": "The commit whose revisions are theirs (origin/HEAD, origin/main, main or so).",
+        "onto": "Their head, where git can't tell.",
+        "revision": "A revision of yours, where git can't tell.",
+    },
+)
+def rebase(_: Context, service: list[str], base: str = "", onto: str = "", revision: str = "") -> None:
+    """Put my revisions on top of theirs, where there are two heads."""
+    from service_migrations.authoring import rebase as rebasing
+
+    chosen = exactly_one(service, "rebase")
+    done = run(rebasing.rebase(chosen, base=base or None, onto=onto or None, revision=revision or None))
+    if not done.moved:
+        console.result(f"{chosen}: nothing to do, the files end at {done.onto or 'base'}")
+        return
+    console.result(f"{chosen}: {', '.join(done.moved)} on top of {done.onto}, no longer of {done.before or 'base'}")
+    console.result(done.path)
+    if done.unasked:
+        console.note(f"{chosen}: whether its database has them already wasn't asked: {done.unasked}")
+    console.note(f"Read it, then: git add {chosen.relative(chosen.versions)}")

@@ -1,0 +1,75 @@
+"""pg.start, pg.stop, pg.status, pg.versions, pg.fetch: the project's own PostgreSQL, and the versions of the matrix."""
+
+from invoke.context import Context
+
+from service_migrations.errors import UnreachableError
+from service_migrations.monorepo import Monorepo
+from service_migrations.tasks import console
+from service_migrations.tasks.task import stoppable, task
+
+__all__ = ["fetch", "start", "status", "stop", "versions"]
+
+
+@task()
+def start(_: Context) -> None:
+    """Start the project's own PostgreSQL; make it if need be."""
+    from service_migrations.postgres import local
+
+    monorepo = Monorepo.locate()
+    with console.progress() as progress, local.alone(progress, monorepo.root), stoppable():
+        cluster, changed = local.ensure_cluster(monorepo.services(), progress, monorepo.root)
+    console.result(
+        f"PostgreSQL {cluster.version} {'is up' if changed else 'was up already'} on 127.0.0.1:{cluster.port}"
+    )
+
+
+@task()
+def stop(_: Context) -> None:
+    """Stop the project's own PostgreSQL; its data stays."""
+    from service_migrations.postgres import local
+
+    cluster = local.cluster(Monorepo.locate().root)
+    if not cluster or not cluster.is_running():
+        console.result("Nothing to do: the project's own PostgreSQL does not run")
+        return
+    cluster.stop()
+    console.result(f"PostgreSQL {cluster.version} is stopped; its data stays in {cluster.home}")
+
+
+@task()
+def status(_: Context) -> None:
+    """Show where the project's own PostgreSQL runs, or exit 69."""
+    from service_migrations.postgres import local
+
+    cluster = local.cluster(Monorepo.locate().root)
+    if not cluster:
+        raise UnreachableError("The project has no PostgreSQL of its own yet. `inv up` or `inv pg.start` makes one.")
+    if not cluster.is_running():
+        raise UnreachableError(
+            f"PostgreSQL {cluster.version} in {cluster.home} does not run. `inv pg.start` starts it."
+        )
+    console.result(f"PostgreSQL {cluster.version} runs on 127.0.0.1:{cluster.port}, in {cluster.home}")
+
+
+@task()
+def versions(_: Context) -> None:
+    """List the versions that this machine can provide, and how."""
+    from service_migrations.postgres import VERSIONS
+    from service_migrations.postgres.throwaway import describe
+
+    console.table(["version", "state", "from"], [[version, *describe(version)] for version in VERSIONS])
+
+
+@task(help={"version": "A major version; all of the matrix where it is missing."})
+def fetch(_: Context, version: str = "") -> None:
+    """Download the binaries of a version, or of all, if missing."""
+    from service_migrations.postgres import VERSIONS
+    from service_migrations.postgres.binaries import provide
+    from service_migrations.postgres.throwaway import describe
+
+    with console.progress() as progress:
+        for one in [version] if version else VERSIONS:
+            state, source = describe(one)
+            if state != "ready":
+                source = provide(one, progress).source
+            console.result(f"PostgreSQL {one}: {source}")

@@ -1,0 +1,204 @@
+"""What all tasks share: how an option is declared, how a coroutine runs, how an error becomes a line and a code."""
+
+import asyncio
+import atexit
+import functools
+import gc
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import Task
+from invoke.tasks import task as invoke_task
+
+from service_migrations.errors import ConfigurationError, MigrationError, UsageError
+from service_migrations.monorepo import Monorepo, Service, find, select
+from service_migrations.settings.duration import seconds
+from service_migrations.tasks import console
+from service_migrations.tasks.streams import make_lasting
+from service_migrations.tasks.words import refuse_unheeded
+
+__all__ = [
+    "SERVICE",
+    "SERVICES",
+    "SIGNALS",
+    "StoppedError",
+    "duration",
+    "exactly_one",
+    "number",
+    "run",
+    "selected",
+    "signals",
+    "stoppable",
+    "task",
+]
+
+T = TypeVar("T")
+
+SIGNALS = 128
+"""Exit codes above are the shell's for a signal: 128 and its number. They end a command for all services."""
+
+SERVICES = "A service's name; may be repeated. All services where it is missing."
+SERVICE = "The service's name."
+
+
+_OBJECTS = 100_000
+"""How many new objects the garbage collector waits for, in this process and in the workers that are forked from it."""
+_GRACE = 8.0
+"""Seconds that a stopped command has for telling the server; one that doesn't answer must not hold a pod."""
+
+
+class StoppedError(MigrationError):
+    """A signal ended the command."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"Stopped by {signal.Signals(number).name}.")
+        self.exit_code = SIGNALS + number  # the shell's convention
+
+
+def task(*, remainder: bool = False, **options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
+    """Declare a task whose options are long ones, and whose errors are one line each; *remainder* as for its words.
+
+    Invoke would give ``--sql`` the flag ``-q``, and move such flags about when a parameter is added.
+    """
+
+    def declare(body: Callable[..., None]) -> Task[Any]:
+        @functools.wraps(body)
+        def safe(context: Context, **keywords: Any) -> None:
+            make_lasting()
+            # imports make objects that live to the end: to look through them again and again takes a fifth of a second
+            gc.set_threshold(_OBJECTS)
+            # and at the end it would look once more; the system takes all of it back, and at once
+            atexit.register(gc.freeze)
+            debug = logging.getLogger().level == logging.DEBUG  # Invoke's own --debug has set it
+            console.configure_logging(debug=debug)
+            try:
+                refuse_unheeded(context, options.get("iterable", ()), remainder=remainder)
+                body(context, **keywords)
+                sys.stdout.flush()
+            except MigrationError as error:
+                if debug:
+                    traceback.print_exception(error)
+                raise Exit(str(error), code=error.exit_code) from None
+            except KeyboardInterrupt:
+                raise Exit(str(StoppedError(signal.SIGINT)), code=SIGNALS + signal.SIGINT) from None
+            except OSError as error:
+                if not isinstance(error.filename, str):
+                    raise  # of no file: nobody has seen it coming, so its traceback is wanted
+                if debug:
+                    traceback.print_exception(error)
+                path = Path(error.filename)
+                root = Monorepo.locate().root
+                place = path.relative_to(root) if path.is_relative_to(root) else path
+                raise Exit(f"{place}: {error.strerror}.", code=ConfigurationError.exit_code) from None
+
+        declared: Task[Any] = invoke_task(auto_shortflags=False, positional=[], **options)(safe)
+        return declared
+
+    return declare
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a command to its end, or until SIGINT, SIGTERM or SIGHUP.
+
+    The first signal cancels what runs at the server, and looks what is there; a second one, or a server that
+    doesn't answer, ends the process at once.
+    """
+    received: list[int] = []
+
+    async def guarded() -> T:
+        work = asyncio.ensure_future(coroutine)
+        loop = asyncio.get_running_loop()
+
+        def stop(number: int) -> None:
+            if received:
+                _end_at_once(number)
+            received.append(number)
+            loop.call_later(_GRACE, _end_at_once, number)
+            work.cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, stop, number)
+        return await work
+
+    try:
+        return asyncio.run(guarded())
+    except (asyncio.CancelledError, MigrationError):
+        if received:
+            raise StoppedError(received[0]) from None
+        raise
+
+
+@contextmanager
+def signals() -> Iterator[list[int]]:
+    """Collect SIGINT, SIGTERM and SIGHUP while the block runs, instead of being ended by them."""
+    received: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {one: signal.signal(one, lambda number, _: received.append(number)) for one in numbers}
+    try:
+        yield received
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the block as Ctrl-C does, by an exception, so that it can clear away what it began."""
+
+    def stop(number: int, _: object) -> NoReturn:
+        raise StoppedError(number)
+
+    before = {one: signal.signal(one, stop) for one in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def _end_at_once(number: int) -> NoReturn:
+    """End the process without waiting for anything; the server notices that we are gone, and rolls back."""
+    console.note(
+        f"Ended by {signal.Signals(number).name} before the server answered: the state is unknown. "
+        f"Run `inv db.current`."
+    )
+    sys.stderr.flush()
+    os._exit(SIGNALS + number)
+
+
+def duration(text: str, option: str, *, zero: bool = True) -> float:
+    """Return the seconds of a duration that was typed: a wrong one is wrong use, not a wrong setting."""
+    try:
+        return seconds(text, option, zero=zero)
+    except ConfigurationError as error:
+        raise UsageError(str(error)) from None
+
+
+def number(text: str, option: str, least: int = 1) -> int:
+    """Return a whole number that was typed."""
+    if not text.isdecimal() or int(text) < least:
+        raise UsageError(f"{option} {text!r}: a whole number is needed, {least} or more.")
+    return int(text)
+
+
+def selected(names: list[str]) -> tuple[Service, ...]:
+    """Return the services that were named, or all of them."""
+    return select(names)
+
+
+def exactly_one(names: list[str], command: str) -> Service:
+    """Return the one service that a writing command demands."""
+    if len(names) != 1:
+        problem = "needs --service" if not names else "takes one --service only"
+        known = ", ".join(service.name for service in select([]))
+        raise UsageError(f"db.{command} {problem}. Services: {known}.")
+    return find(names[0])

@@ -1,0 +1,152 @@
+"""db.upgrade: one service here, many in worker processes."""
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+
+from service_migrations.errors import MigrationError, UsageError, gravest
+from service_migrations.monorepo import find
+from service_migrations.tasks import console
+from service_migrations.tasks.affected import BASE, narrowed
+from service_migrations.tasks.board import Board
+from service_migrations.tasks.options import LIMITS, SQL, asked_limits, own_limits, refuse_beside_sql, said
+from service_migrations.tasks.task import SERVICES, StoppedError, number, run, selected, signals, task
+
+if TYPE_CHECKING:
+    from service_migrations.monorepo import Service
+    from service_migrations.outcome import Outcome
+    from service_migrations.rollout.rollout import Result
+
+__all__ = ["upgrade"]
+
+
+@task(
+    iterable=["service", "allow"],
+    help={
+        "service": SERVICES,
+        "allow": "Allow destructive revisions where the target isn't local, or edited files; may be repeated.",
+        "revision": "Where to: head, a revision's id or its beginning, or +1 for one step.",
+        "sql": SQL,
+        "jobs": "How many services at once at most; by default two for each core, up to 8.",
+        "fail_fast": "Start no other service after one has failed.",
+        "canary": "A service that goes first and alone, where it is one of them; if it fails, no other is started.",
+        "affected": "Only the services that differ from --base, as db.affected lists them.",
+        "base": BASE,
+        "shard": "Only one part of the services: 3/10, or /10 where JOB_COMPLETION_INDEX says which.",
+        **LIMITS,
+    },
+)
+def upgrade(
+    _: Context,
+    service: list[str],
+    allow: list[str],
+    revision: str = "head",
+    sql: bool = False,
+    jobs: str = "",
+    fail_fast: bool = False,
+    canary: str = "",
+    affected: bool = False,
+    base: str = "",
+    shard: str = "",
+    lock_wait: str = "",
+    lock_timeout: str = "",
+    statement_timeout: str = "",
+) -> None:
+    """Upgrade the databases of services to head or a revision."""
+    from service_migrations.settings import model
+
+    asked = asked_limits(lock_wait, lock_timeout, statement_timeout)
+    at_once = number(jobs, "--jobs") if jobs else None
+    chosen = selected(service)
+    first = _canary(canary, chosen)
+    services = narrowed(chosen, base=base, only_affected=affected, shard=shard)
+    if not services:
+        console.result("nothing to do: no service is left to upgrade")
+        return
+    if first is not None and first not in services:
+        console.note(f"--canary {first} is not one of these services: none of them goes first.")
+        first = None
+    if allow:
+        from service_migrations.plan import guard
+
+        guard.classes(allow)
+    if sql:
+        refuse_beside_sql(**asked, allow=allow, jobs=jobs, fail_fast=fail_fast, canary=canary)
+        _print_sql(services, revision)
+        return
+    if revision != "head" and len(services) > 1:
+        raise UsageError(f"--revision {revision} is of one service's history. Name that one with --service.")
+    model.load_many(services)
+    if len(services) == 1:
+        console.result(said(_upgrade_one(services[0], revision, asked, allow)))
+        return
+    from service_migrations.rollout.rollout import upgrade_all
+
+    if logging.getLogger().level != logging.DEBUG:
+        # the board tells of each revision, with the name of its service
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+    with signals() as received, Board([one.name for one in services]) as board:
+
+        def stop() -> int:
+            board.draw()  # it is asked often enough
+            return len(received)
+
+        results = upgrade_all(
+            services,
+            jobs=at_once,
+            overrides=asked,
+            allow=allow,
+            fail_fast=fail_fast,
+            canary=first,
+            tell=board.tell,
+            stop=stop,
+        )
+    _sum_up(results, received)
+
+
+def _canary(name: str, services: Sequence["Service"]) -> "Service | None":
+    canary = find(name) if name else None
+    if canary is not None and canary not in services:
+        raise UsageError(f"--canary {canary} isn't one of the services to upgrade.")
+    return canary
+
+
+def _print_sql(services: Sequence["Service"], revision: str) -> None:
+    from service_migrations.upgrade import commands
+
+    if len(services) > 1:
+        # in one stream, psql would run all of it in one database
+        raise UsageError(f"--sql prints one service's SQL, and these are {len(services)}. Name one with --service.")
+    console.result(run(commands.sql(services[0], revision)).rstrip())
+
+
+def _upgrade_one(service: "Service", revision: str, asked: dict[str, float], allow: list[str]) -> "Outcome":
+    from service_migrations.rollout.scan import outcome_at_head
+    from service_migrations.settings.model import load
+
+    if revision == "head":
+        found = run(outcome_at_head(load(service)))
+        if found is not None:
+            return found
+    from service_migrations.upgrade import commands
+
+    return run(commands.upgrade(service, revision, limits=own_limits(service, asked), allow=allow))
+
+
+def _sum_up(results: Sequence["Result"], received: Sequence[int]) -> None:
+    """Print a line for each service, and end with the gravest code."""
+    for result in results:
+        console.result(said(result.outcome) if result.outcome else f"{result.service}: {result.state}")
+    if received:
+        unknown = [result.service for result in results if result.state == "unknown"]
+        if unknown:
+            console.note(
+                f"Ended before the server answered: the state of {', '.join(unknown)} is unknown. Run `inv db.current`."
+            )
+        raise StoppedError(received[0])
+    errors: list[MigrationError] = [result.error for result in results if result.error]
+    if errors:
+        raise Exit(f"{len(errors)} of {len(results)} services failed.", code=gravest(errors))

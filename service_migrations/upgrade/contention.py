@@ -1,0 +1,197 @@
+"""Contention for tables: how often to try, how long to wait each time, who is in the way, and is the server there.
+
+A statement that waits for a lock lets every later query queue behind it. So each wait is short, and is followed by
+a pause in which the queue drains.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service_migrations.connection.connector import Access
+from service_migrations.errors import MigrationError
+
+__all__ = ["Blockers", "Try", "ladder", "watched"]
+
+_STEPS: tuple[tuple[float, float | None], ...] = (
+    (0.5, 0.5),
+    (0.5, 1.0),
+    (1.0, 2.0),
+    (1.0, 4.0),
+    (2.0, 8.0),
+    (2.0, 15.0),
+    (3.0, 30.0),
+    (5.0, None),
+)
+"""Seconds to wait for a lock, and to pause afterwards: 15 s of blocking in pieces of at most 5 s, 75 s in all."""
+
+_LONGEST = 5.0
+_JITTER = 0.25
+_LOOK = 0.1
+"""Seconds between two looks at who is in the way."""
+_SILENCE = 3
+"""How many times the connect timeout nobody may answer until the server counts as lost."""
+
+_QUERY_CHARACTERS = 80
+
+_BLOCKERS = text(
+    """
+    SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = :pid), blocker.*
+    FROM (VALUES (1)) AS one (row) LEFT JOIN (
+        SELECT a.pid, coalesce(nullif(a.application_name, ''), 'no application_name'), a.usename, a.state,
+               extract(epoch FROM clock_timestamp() - a.xact_start),
+               l.mode, l.relation::regclass::text, a.query
+        FROM unnest(pg_blocking_pids(:pid)) AS b (pid)
+        JOIN pg_stat_activity a USING (pid)
+        LEFT JOIN pg_locks w ON w.pid = :pid AND NOT w.granted
+        LEFT JOIN pg_locks l ON l.pid = a.pid AND l.granted AND l.relation = w.relation
+        ORDER BY a.xact_start
+        LIMIT 3
+    ) AS blocker ON true
+    """
+)
+"""Whether the process lives, and who is in its way: one row at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """One try: how long its statements may wait for a lock, and the pause after it; None after the last."""
+
+    lock_timeout: float
+    pause: float | None
+
+    def jittered(self) -> float:
+        """Return the pause, up to a quarter longer or shorter: two that block each other must not meet again."""
+        return (self.pause or 0.0) * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - no secret
+
+
+def ladder(lock_timeout: float) -> tuple[Try, ...]:
+    """Return the tries for a revision, scaled so that the longest wait is *lock_timeout* seconds.
+
+    There is never a last try without a timeout: that one would stop the site.
+    """
+    scale = lock_timeout / _LONGEST
+    return tuple(Try(wait * scale, None if pause is None else pause * scale) for wait, pause in _STEPS)
+
+
+@dataclass(slots=True)
+class Blockers:
+    """Who was last seen in the way of a connection, and how often the server has answered.
+
+    ``busy`` is told after each revision: what goes on is in nobody's way for long, and its server lives.
+    """
+
+    seen: list[str] = field(default_factory=list)
+    answers: int = field(default=0)
+    steps: int = field(default=0)
+
+    def busy(self, **_: object) -> None:
+        """Note that the work goes on (Alembic's ``on_version_apply``)."""
+        self.steps += 1
+        self.answers += 1
+
+    def __str__(self) -> str:
+        return f" Blocked by {'; '.join(self.seen)}." if self.seen else ""
+
+
+@asynccontextmanager
+async def watched(connection: AsyncConnection, pid: int, access: Access) -> AsyncIterator[Blockers]:
+    """Look, over a second connection, at who blocks the migrating one while the block runs, and whether it lives.
+
+    Afterwards it would be too late to see a blocker: a statement that has timed out waits for nobody. And a client
+    whose server has gone without a word, or whose packets get lost, would wait for ever: its connection is then
+    ended on this side. The second connection is made only when a revision takes long enough to be in somebody's way.
+
+    Args:
+        connection: the migrating one.
+        pid: its server process.
+        access: the way to the database.
+
+    """
+    blockers = Blockers()
+    watchers = [asyncio.create_task(_watch(connection, pid, access, blockers))]
+    if access.engine is None:  # a pool of the caller's may be what lets us wait: its silence proves nothing
+        watchers.append(asyncio.create_task(_listen(connection, access, blockers)))
+    try:
+        yield blockers
+    finally:
+        for watcher in watchers:
+            watcher.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await watcher
+
+
+async def _watch(connection: AsyncConnection, pid: int, access: Access, blockers: Blockers) -> None:
+    """Look again and again, over a new connection where the last one has failed, until the process has ended."""
+    steps = -1
+    while steps != blockers.steps:
+        steps = blockers.steps
+        await asyncio.sleep(_LOOK)
+    while True:
+        try:
+            async with access.at_once().connect() as second:
+                await _look(second, pid, access.limits.connect_timeout, blockers)
+            break
+        except (MigrationError, OSError) as error:
+            if not isinstance(error if isinstance(error, OSError) else error.__context__, TimeoutError):
+                blockers.answers += 1  # a refusal is an answer
+                await asyncio.sleep(1)
+    _end(connection)
+
+
+async def _look(second: AsyncConnection, pid: int, patience: float, blockers: Blockers) -> None:
+    # each look is for itself: the server must not keep what it saw in the first one
+    await second.execution_options(isolation_level="AUTOCOMMIT")
+    missing, loop = 0, asyncio.get_running_loop()
+    while missing < 2:  # noqa: PLR2004 - the news of its end may be on the way
+        # not by cancelling: SQLAlchemy would take its leave of the silent server, and be cancelled again with the watch
+        silent = loop.call_later(patience, _end, second)
+        try:
+            rows = (await second.execute(_BLOCKERS, {"pid": pid})).all()
+        except SQLAlchemyError as error:
+            if loop.time() >= silent.when():
+                raise TimeoutError from error
+            raise
+        finally:
+            silent.cancel()
+        blockers.answers += 1
+        missing = 0 if rows[0][0] else missing + 1
+        if rows[0][1] is not None:
+            blockers.seen = [_line(*row[1:]) for row in rows]
+        await asyncio.sleep(_LOOK)
+
+
+async def _listen(connection: AsyncConnection, access: Access, blockers: Blockers) -> None:
+    """End the migrating connection when nothing has answered for too long.
+
+    The time is counted in turns of the event loop: in a revision that computes there is none to hear an answer in.
+    """
+    heard, silent = 0, 0.0
+    while silent < _SILENCE * access.limits.connect_timeout:
+        await asyncio.sleep(_LOOK)
+        silent = silent + _LOOK if heard == blockers.answers else 0.0
+        heard = blockers.answers
+    _end(connection)
+
+
+def _end(connection: AsyncConnection) -> None:
+    """End a connection on this side alone: what waits for its server then fails, and a farewell would wait too."""
+    with suppress(Exception):
+        pooled: Any = connection.sync_connection and connection.sync_connection.connection
+        pooled.driver_connection.terminate()
+
+
+def _line(
+    pid: int, application: str, user: str, state: str, age: float, mode: str | None, table: str | None, query: str
+) -> str:
+    lock = f", {mode} on {table}" if mode else ""
+    text_of = " ".join((query or "").split())[:_QUERY_CHARACTERS]
+    opened = f"transaction open for {float(age or 0):.0f} s"
+    return f"pid {pid} ({application}, user {user}, {state}, {opened}{lock}: {text_of})"
