@@ -10,7 +10,7 @@ from textwrap import dedent
 
 import asyncpg
 
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -19,7 +19,7 @@ import asyncpg
 
 from benchmarks.fleet import copy_ours
 from service_migrations.postgres import VERSIONS, throwaway
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 
 __all__ = ["Wide", "main"]
 

@@ -8,7 +8,7 @@ from alembic import context
 
 from service_migrations.environment import configure_options
 from service_migrations.errors import ResultError, UsageError
-from service_migrations.history._m_offline import write_unchanged
+from service_migrations.history.offline import write_unchanged
 
 if "service" not in context.config.attributes:
     raise UsageError("Alembic can't tell the service. Run `inv db.alembic --service <name> -- <command>` instead.")

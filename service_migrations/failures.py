@@ -17,9 +17,9 @@ from service_migrations.errors import (
     UnreachableError,
 )
 from service_migrations.monorepo import Service
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 
-__all__ = ["connect_failure", "is_busy", "revision_failure", "said", "sqlstate"]
+__all__ = ["connect_failure", "describe", "is_busy", "revision_failure", "sqlstate"]
 
 _Mend = Callable[[Service, Dsn], str]
 
@@ -92,10 +92,10 @@ def connect_failure(
     if state in _CONNECT:
         kind, mend = _CONNECT[state]
         mended = (engine and _CONNECT_ENGINE.get(state)) or mend(service, dsn)
-        return kind(f"{where}: {said(error)}. {mended}")
+        return kind(f"{where}: {describe(error)}. {mended}")
     if state in _TEMPORARY or state.startswith("08"):
         still = f", for {patience:g} s now" if patience and state in _BUSY else ""
-        return UnreachableError(f"{where}: {said(error)}{still}. Try again in a moment.")
+        return UnreachableError(f"{where}: {describe(error)}{still}. Try again in a moment.")
     if isinstance(error, TimeoutError):
         return UnreachableError(
             f"{where}: no answer within MIGRATIONS_CONNECT_TIMEOUT. Is the server up, and this its address?"
@@ -103,8 +103,8 @@ def connect_failure(
     if unlike := _unlike_the_dsn(error, dsn):
         return ConfigurationError(f"{where}: {unlike}")
     if isinstance(error, OSError):
-        return UnreachableError(f"{where}: {said(error)}. Is the server up, and this its address?")
-    return UnreachableError(f"{where}: {type(error).__name__}: {said(error)}.")
+        return UnreachableError(f"{where}: {describe(error)}. Is the server up, and this its address?")
+    return UnreachableError(f"{where}: {type(error).__name__}: {describe(error)}.")
 
 
 def _unlike_the_dsn(error: Exception, dsn: Dsn) -> str | None:
@@ -114,7 +114,7 @@ def _unlike_the_dsn(error: Exception, dsn: Dsn) -> str | None:
         wanted = parameters.get("target_session_attrs")
         return f"no host is {wanted}, as target_session_attrs asks for. A standby takes no writes: name the primary."
     if isinstance(error, SSLCertVerificationError):
-        return f"{said(error)}. Is it the server that was meant? If so, correct its host name or sslrootcert."
+        return f"{describe(error)}. Is it the server that was meant? If so, correct its host name or sslrootcert."
     if "rejected SSL upgrade" in str(error):
         return f"the server has no TLS, and sslmode={parameters.get('sslmode')} asks for it. Switch it on there."
     return None
@@ -133,7 +133,7 @@ def revision_failure(error: BaseException, service: Service, user: str, *, kept:
     state = sqlstate(error)
     place = _place(error, service)
     where = f"{service}: {place}" if place else f"{service}"
-    text = f"{said(error)}{f' [{state}]' if state else ''}"
+    text = f"{describe(error)}{f' [{state}]' if state else ''}"
     end = "What it had committed before is kept." if kept else "It was rolled back."
     if state in _CONTENTION or _CONCURRENT_UPDATE in text:
         return ContentionError(f"{where}: {_CONTENTION.get(state or '', _CONCURRENT_UPDATE)} [{state}]. {end}")
@@ -157,7 +157,7 @@ def _is_lost(error: BaseException, state: str | None) -> bool:
     return isinstance(error, ConnectionError) or getattr(error, "connection_invalidated", False)
 
 
-def said(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
     """Return the words of a server or the system, in one line, without the class names that drivers put before them."""
     original = _original(error)
     text = str(original).splitlines()[0] if str(original) else type(original).__name__

@@ -4,7 +4,7 @@ from typing import Any
 
 import asyncpg
 
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from tests.conftest import query
 
 _OBJECTS = """

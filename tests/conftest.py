@@ -14,7 +14,7 @@ import pytest
 
 from service_migrations.errors import MigrationError
 from service_migrations.postgres import VERSIONS, Server, throwaway
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.sources import KEYS
 from tests.monorepo import Monorepo
 from tests.shared_server import UNREACHABLE, SharedServer, awaited, make_sure

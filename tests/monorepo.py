@@ -13,7 +13,7 @@ from textwrap import dedent, indent
 from urllib.parse import quote
 
 from service_migrations.monorepo import Service, find
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 
 ROOT = Path(__file__).resolve().parent.parent
 """The top level of this repository."""

@@ -16,7 +16,7 @@ from service_migrations.errors import MigrationError
 from service_migrations.postgres import Server, throwaway
 from service_migrations.postgres.binaries import provide
 from service_migrations.postgres.throwaway import describe
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 
 UNREACHABLE = 69
 """How pytest exits where there can't be a server: as the tasks do."""

@@ -13,7 +13,7 @@ from service_migrations.errors import UsageError
 from service_migrations.monorepo import Service, discover
 from service_migrations.rollout.affected import affected, changed
 from service_migrations.rollout.shard import Shard, parse_shard
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from tests.conftest import query
 from tests.monorepo import MODELS, Monorepo, dsn_text
 

@@ -3,7 +3,7 @@
 import pytest
 
 import service_migrations
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from service_migrations.tasks import annotations
 from tests.conftest import query, wait
 from tests.monorepo import MODELS, Monorepo

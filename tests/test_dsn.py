@@ -6,13 +6,11 @@ from pathlib import Path
 from urllib.parse import parse_qsl, quote
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from sqlalchemy import make_url
 
 from service_migrations.errors import ConfigurationError
-from service_migrations.settings._m_dsn import Dsn
-from service_migrations.settings.dsn import parse
+from service_migrations.settings.dsn import Dsn, parse
 
 PASSWORDS = [
     "plain",

@@ -14,7 +14,7 @@ import service_migrations
 from service_migrations.connection.locks import LOCK_KEY
 from service_migrations.errors import ConfigurationError, DifferenceError, UsageError
 from service_migrations.monorepo import Service
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from tests.conftest import query, tables, wait
 from tests.monorepo import Monorepo
 
@@ -170,7 +170,7 @@ def test_a_setting_makes_it_a_warning(service, file, dsn, monorepo, monkeypatch,
     monorepo.revision("billing", "c3", "b2", 'op.execute("CREATE TABLE c3 (id int)")')
     edit(file)
     monkeypatch.setenv("BILLING_MIGRATIONS_EDITED", "warn")
-    with caplog.at_level(logging.WARNING, "migrations"):
+    with caplog.at_level(logging.WARNING, "service_migrations"):
         assert wait(service_migrations.upgrade(service)).after == ("c3",)
     assert caplog.text.count("b2.py was edited after b2 was applied") == 1
     assert rows(dsn)[-1] == ("upgrade", "c3")

@@ -13,7 +13,7 @@ import pytest
 import service_migrations
 from service_migrations.errors import ConfigurationError
 from service_migrations.postgres import Server
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import load
 from tests.conftest import PASSWORD, query, tables, wait
 from tests.monorepo import ROOT, Monorepo, dsn_text
@@ -220,7 +220,7 @@ def test_an_upgrade_leaves_the_logging_of_the_application_alone(
     logger = logging.getLogger("application.of.somebody")
     logger.disabled = False
     root = logging.getLogger()
-    names = ("application.of.somebody", "alembic", "alembic.runtime.migration", "sqlalchemy", "migrations")
+    names = ("application.of.somebody", "alembic", "alembic.runtime.migration", "sqlalchemy", "service_migrations")
     before = root.level, list(root.handlers), [(logging.getLogger(name).level, name) for name in names]
 
     wait(service_migrations.upgrade(monorepo.service("billing", dsn=database())))

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
-import service_migrations
 from service_migrations.errors import ConfigurationError
 from service_migrations.monorepo import Service
 from service_migrations.postgres import VERSIONS, Cluster, local
 from service_migrations.postgres.filelock import locked
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import load
 from tests.conftest import query, tables
 from tests.faults.tools import until
@@ -326,8 +325,6 @@ def programs_with(text: Path) -> list[str]:
 
 def test_two_checkouts_have_two_clusters(tmp_path: Path) -> None:
     assert local.home(tmp_path / "a") != local.home(tmp_path / "b")
-    assert Service("billing", tmp_path).env_file.parent == tmp_path / "services/billing"
-    assert service_migrations.Service is Service
 
 
 def read(monorepo: Monorepo, name: str) -> tuple[bytes, int, int]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service_migrations.sql.created import Made
+from service_migrations.sql.created import Created
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ from service_migrations.sql.created import Made
     ],
 )
 def test_a_script_leaves_what_it_made_and_did_not_drop(sql: str, left: str) -> None:
-    made = Made("public")
+    made = Created("public")
     made.learn(sql)
     assert ", ".join(sorted(f"{kind} {schema}.{name}" for kind, schema, name in made.things)) == left
 
@@ -69,12 +69,12 @@ def test_a_script_leaves_what_it_made_and_did_not_drop(sql: str, left: str) -> N
     ],
 )
 def test_what_a_script_drops_or_renames_is_known_also_where_it_did_not_make_it(sql: str, former: str) -> None:
-    made = Made("public")
+    made = Created("public")
     made.learn(sql)
     assert ", ".join(sorted(f"{kind} {schema}.{name}" for kind, schema, name in made.former)) == former
 
 
 def test_a_name_without_a_schema_is_in_the_default_one() -> None:
-    made = Made("app")
+    made = Created("app")
     made.learn("CREATE TABLE a (); CREATE TABLE public.a ()")
     assert made.things == {("table", "app", "a"), ("table", "public", "a")}

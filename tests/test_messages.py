@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import service_migrations
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from tests.conftest import query, wait
 from tests.faults.tools import proxy
 from tests.monorepo import Monorepo

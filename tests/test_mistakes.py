@@ -27,7 +27,7 @@ from service_migrations.errors import (
     UsageError,
 )
 from service_migrations.postgres import Server
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from tests.conftest import query, tables, wait
 from tests.monorepo import MODELS, Monorepo, Ran, dsn_text
 
@@ -141,7 +141,7 @@ def a_link_out_of_the_repository(world: World) -> Mistake:
     outside.mkdir()
     (outside / "models.py").write_text("open('canary', 'w')", encoding="utf-8")
     (world.monorepo.root / "services" / "evil").symlink_to(outside)
-    says = ("services/evil", "leads out of the repository", "Move the service into services/")
+    says = ("services/evil", "leads out of the repository", "Move the service into it.")
     return Mistake(2, says, ("db.upgrade", "--service", "evil"))
 
 
@@ -584,7 +584,7 @@ def test_debug_shows_where_it_was_raised_and_no_password(world: World, make: Mak
     ran = world.monorepo.inv("--debug", *made.words, env=made.env)
     assert ran.code == made.code, ran.text[-2000:]
     assert "Traceback (most recent call last)" in ran.err
-    assert re.search(r"^migrations\.errors\.\w+Error: ", ran.err, re.MULTILINE)
+    assert re.search(r"^service_migrations\.errors\.\w+Error: ", ran.err, re.MULTILINE)
     for part in made.says:
         assert part in ran.err
     assert "hunter" not in ran.text

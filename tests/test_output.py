@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from tests.conftest import query
 from tests.monorepo import Monorepo, Ran, dsn_text
 

@@ -7,7 +7,7 @@ import pytest
 
 import service_migrations
 from service_migrations.errors import ConfigurationError, UsageError
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from tests.conftest import PASSWORD, query, wait
 from tests.monorepo import MODELS, Monorepo, Ran, dsn_text
 

@@ -12,7 +12,7 @@ import service_migrations
 from service_migrations.connection.connector import access
 from service_migrations.errors import ConfigurationError
 from service_migrations.monorepo import Service
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import load
 from service_migrations.settings.siblings import sharing
 from tests.conftest import query, wait

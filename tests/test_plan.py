@@ -15,7 +15,7 @@ from service_migrations.monorepo import discover
 from service_migrations.plan import squawk
 from service_migrations.plan.review import Finding, PlannedRevision
 from service_migrations.postgres import VERSIONS, Server, throwaway
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from service_migrations.sql.lexer import requalified, statements
 from tests.conftest import query, tables, wait
 from tests.monorepo import Monorepo, dsn_text

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 import service_migrations
-from service_migrations.authoring.parent import exchange
+from service_migrations.authoring.rebase import exchange
 from service_migrations.errors import UsageError
 from service_migrations.history.head_file import problem, replace_file
 from service_migrations.monorepo import Service, discover
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from tests.conftest import query, tables, wait
 from tests.monorepo import ROOT, Monorepo, Ran
 

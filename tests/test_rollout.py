@@ -13,7 +13,7 @@ import pytest
 import service_migrations
 from service_migrations.errors import UsageError
 from service_migrations.postgres import Server
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from tests.conftest import PASSWORD, query, wait
 from tests.monorepo import Monorepo
 
@@ -53,7 +53,9 @@ def test_all_services_are_upgraded_and_each_line_names_its_service(monorepo, fle
     for name, dsn in fleet.items():
         assert f"{name}: 1 of 2, r1\n{name}: 2 of 2, r2\n".splitlines()[0] in ran.err.splitlines()
         assert f"{name}: 2 of 2, r2" in ran.err.splitlines()
-        assert re.search(rf" - migrations\.applier - INFO - {name} -> {re.escape(dsn.target)}$", ran.err, re.MULTILINE)
+        assert re.search(
+            rf" - service_migrations\.upgrade\.run - INFO - {name} -> {re.escape(dsn.target)}$", ran.err, re.MULTILINE
+        )
     assert all(re.search(rf"\b({'|'.join(NAMES)})\b", line) for line in ran.err.splitlines()), ran.err
     assert PASSWORD not in ran.text
 
@@ -273,7 +275,7 @@ def test_a_terminal_gets_one_live_line_for_each_service(monorepo):
 def test_the_library_upgrades_them_too_and_says_what_became_of_each(monorepo: Monorepo) -> None:
     script = monorepo.root / "deploy.py"
     script.write_text(
-        "import migrations\n"
+        "import service_migrations\n"
         "for result in service_migrations.upgrade_all(service_migrations.discover(), jobs=2):\n"
         "    print(result.service, result.state, result.outcome.after)\n",
         encoding="utf-8",

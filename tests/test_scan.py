@@ -12,7 +12,7 @@ from service_migrations.history.static import read_chain
 from service_migrations.monorepo import discover
 from service_migrations.rollout.scan import Found, scan
 from service_migrations.rollout.schemas import UNSURE, Schemas
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import load
 from tests.conftest import query, wait
 from tests.monorepo import MODELS, ROOT, Monorepo, dsn_text

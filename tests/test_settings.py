@@ -11,11 +11,11 @@ import pytest
 from service_migrations.connection.parameters import session_settings, timeouts
 from service_migrations.errors import ConfigurationError, MigrationError, UsageError
 from service_migrations.monorepo import Service
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.duration import seconds as duration
 from service_migrations.settings.model import Settings, load, load_many
 from service_migrations.settings.sources import KEYS, collect
-from service_migrations.upgrade.contention import ladder
+from service_migrations.upgrade.retries import ladder
 from tests.conftest import query
 from tests.monorepo import Monorepo
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from tests.monorepo import ROOT, Monorepo
 
 
@@ -33,13 +33,14 @@ def test_nothing_is_imported_that_an_empty_collection_would_not_import(tmp_path:
     assert "invoke.collection" in empty
     assert "service_migrations.tasks.upgrade" in ours
     free = {*empty, *sys.builtin_module_names}  # what is compiled into Python is there already
-    assert {one for one in ours - free if one.partition(".")[0] != "migrations"} == set()
-    assert {
-        one for one in ours if one.startswith("migrations.") and not one.startswith("service_migrations.tasks")
-    } <= {
-        "service_migrations.monorepo",
-        "service_migrations.settings.duration",
+    assert {one for one in ours - free if one.partition(".")[0] != "service_migrations"} == set()
+    library = {one for one in ours if one.startswith("service_migrations.")}
+    assert {one for one in library if not one.startswith("service_migrations.tasks")} <= {
+        "service_migrations.configuration",
         "service_migrations.errors",
+        "service_migrations.monorepo",
+        "service_migrations.settings",
+        "service_migrations.settings.duration",
     }
 
 

@@ -16,7 +16,7 @@ import pytest
 import service_migrations
 from service_migrations.monorepo import discover
 from service_migrations.postgres import VERSIONS, Server
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from tests.conftest import query, run_script, tables, wait
 from tests.monorepo import Monorepo, Ran, dsn_text
 
@@ -202,7 +202,7 @@ def test_t8_an_application_upgrades_itself_inside_its_own_loop(world: tuple[Mono
         dedent(
             """
             import asyncio
-            import migrations
+            import service_migrations
 
             async def main():
                 outcome = await service_migrations.upgrade("billing")

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_migrations.autogenerate.change import Change
 from service_migrations.connection.connector import access
-from service_migrations.connection.locks import gate
+from service_migrations.connection.locks import process_lock
 from service_migrations.connection.session import Session, connect
 from service_migrations.errors import DifferenceError
 from service_migrations.history.revisions import read
@@ -58,7 +58,7 @@ async def check(service: str | Service, *, engine: AsyncEngine | None = None) ->
             for script in error.revision_context.generated_revisions:
                 found.extend(_lines(script.upgrade_ops, rendering))
 
-    async with connect(history, access(history.service, engine)) as session, gate():
+    async with connect(history, access(history.service, engine)) as session, process_lock():
         await refuse_behind(session)
         ownership = await survey(session)
         await session.run(compare, ownership=ownership)

@@ -21,11 +21,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from service_migrations.authoring.check import refuse_behind
 from service_migrations.autogenerate.change import Change
 from service_migrations.connection.connector import access
-from service_migrations.connection.locks import gate
+from service_migrations.connection.locks import process_lock
 from service_migrations.connection.session import connect
 from service_migrations.errors import ConfigurationError, UsageError
 from service_migrations.history import head_file
-from service_migrations.history.revisions import Revision, config, read
+from service_migrations.history.revision import Revision
+from service_migrations.history.revisions import config, read
 from service_migrations.monorepo import Service
 from service_migrations.ownership.survey import survey
 
@@ -73,10 +74,10 @@ async def revision(
     with _whole(history.service) as revision_id:
         if empty:
             _make_folder(history.service)
-            async with gate():
+            async with process_lock():
                 write(config(history.service))
         else:
-            async with connect(history, access(history.service, engine)) as session, gate():
+            async with connect(history, access(history.service, engine)) as session, process_lock():
                 await refuse_behind(session)
                 _make_folder(history.service)
                 await session.run(write, ownership=await survey(session))
@@ -98,7 +99,7 @@ async def merge(service: str | Service, message: str) -> Revision:
     if len(history.heads) < 2:  # noqa: PLR2004 - a merge is of two
         raise UsageError(f"{history.service}: there is one head only, so there is nothing to merge.")
     with _whole(history.service) as revision_id:
-        async with gate():
+        async with process_lock():
             try:
                 script = command.merge(config(history.service), list(history.heads), message, rev_id=revision_id)
             except CommandError as error:

@@ -5,7 +5,6 @@ collations, what a CHECK says. Here both directions are given when the change is
 PostgreSQL's own description of it.
 """
 
-import re
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
@@ -13,16 +12,14 @@ from typing import Any
 from alembic.autogenerate import renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations.ops import MigrateOperation
-from sqlalchemy.dialects.postgresql import asyncpg
 
-__all__ = ["BY_HAND", "Change", "Note", "Phase", "Step", "escaped", "literal", "quoted"]
+from service_migrations.sql.quoting import escaped
+
+__all__ = ["BY_HAND", "Change", "Note", "Phase", "Step"]
 
 BY_HAND = "Write this revision by hand (--empty): drop the view, make the change, make the view again."
 
 _WIDTH = 96
-_PREPARER = asyncpg.dialect().identifier_preparer  # type: ignore[no-untyped-call]
-_BIND = re.compile(r"(?<![:\w\\]):(?=\w+(?![:\w]))|\\(?=:\w*(?![:\w]))")
-"""What ``sqlalchemy.text`` would take for a parameter, or for the escape of one."""
 
 
 class Phase(IntEnum):
@@ -84,21 +81,6 @@ class Change(MigrateOperation):
     def to_diff_tuple(self) -> tuple[Any, ...]:
         """Return what ``alembic check`` prints."""
         return ("change", self.says)
-
-
-def quoted(*names: str | None) -> str:
-    """Return a name as SQL writes it, qualified by those before it that are there."""
-    return ".".join(_PREPARER.quote(name) for name in names if name is not None)
-
-
-def literal(text: str | None) -> str:
-    """Return a text as SQL writes it."""
-    return "NULL" if text is None else "'" + text.replace("'", "''") + "'"
-
-
-def escaped(sql: str) -> str:
-    """Return SQL as ``sqlalchemy.text`` has to be given it: a colon before a word would be a parameter."""
-    return _BIND.sub(lambda found: "\\" + found.group(), sql)
 
 
 @renderers.dispatch_for(Change)

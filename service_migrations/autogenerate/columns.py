@@ -3,9 +3,10 @@
 import re
 from collections.abc import Callable, Iterator
 
-from service_migrations.autogenerate.change import Change, Note, Phase, Step, literal, quoted
-from service_migrations.autogenerate.table_pair import NEITHER, Both, Pair, Rebuilt, converted, either, remade
-from service_migrations.catalog.tables import Column
+from service_migrations.autogenerate.change import Change, Note, Phase, Step
+from service_migrations.autogenerate.table_pair import NEITHER, Directions, Pair, Rebuilt, converted, either, remade
+from service_migrations.catalog.tables import ColumnState
+from service_migrations.sql.quoting import literal, quoted
 
 __all__ = ["added", "changes"]
 
@@ -32,7 +33,7 @@ def changes(pair: Pair, rebuilt: Rebuilt, castable: Callable[[str, str], bool]) 
             yield from _alter(pair.live.sql, live, target, casts.get(live.name, NEITHER), rebuilt, castable)
 
 
-def _remake(table: str, live: Column, target: Column, when: Both) -> Iterator[Change]:
+def _remake(table: str, live: ColumnState, target: ColumnState, when: Directions) -> Iterator[Change]:
     place = f"ALTER TABLE {table}"
     drop = f"{place} DROP COLUMN {quoted(live.name)}"
     note = Note(
@@ -50,7 +51,7 @@ def _remake(table: str, live: Column, target: Column, when: Both) -> Iterator[Ch
     yield Change(Phase.GENERATED_COME, tuple(added(table, target)) if when[0] else (), (drop,) if when[1] else ())
 
 
-def added(table: str, column: Column) -> list[str]:
+def added(table: str, column: ColumnState) -> list[str]:
     """Return the statements that add a column."""
     found = [f"ALTER TABLE {table} ADD COLUMN {column.clause}"]
     if column.comment:
@@ -58,12 +59,17 @@ def added(table: str, column: Column) -> list[str]:
     return found
 
 
-def _origin(column: Column) -> str:
+def _origin(column: ColumnState) -> str:
     return f"generated as {column.default}" if column.generated else f"server_default {column.expression}"
 
 
 def _alter(
-    table: str, live: Column, target: Column, cast: Both, rebuilt: Rebuilt, castable: Callable[[str, str], bool]
+    table: str,
+    live: ColumnState,
+    target: ColumnState,
+    cast: Directions,
+    rebuilt: Rebuilt,
+    castable: Callable[[str, str], bool],
 ) -> Iterator[Change]:
     place = f"ALTER TABLE {table} ALTER COLUMN {quoted(live.name)}"
     says = f"alter_column {table}.{live.name}:"
@@ -98,7 +104,9 @@ def _alter(
         yield Change(Phase.COMMENTS, *steps, f"{says} comment {live.comment!r} -> {target.comment!r}")
 
 
-def _conversion(place: str, before: Column, after: Column, castable: Callable[[str, str], bool]) -> tuple[Step, ...]:
+def _conversion(
+    place: str, before: ColumnState, after: ColumnState, castable: Callable[[str, str], bool]
+) -> tuple[Step, ...]:
     """Return what converts a column: where PostgreSQL assigns one type to the other, without a cast, which may cut."""
     name = quoted(before.name)
     if before.type == after.type and before.collation != after.collation:
@@ -118,7 +126,7 @@ def _conversion(place: str, before: Column, after: Column, castable: Callable[[s
     )
 
 
-def _default(place: str, live: Column, target: Column, cast: Both, says: str) -> Iterator[Change]:
+def _default(place: str, live: ColumnState, target: ColumnState, cast: Directions, says: str) -> Iterator[Change]:
     former, new = live.expression, target.expression
     if former == new and not any(cast):
         return
@@ -138,7 +146,7 @@ def _default(place: str, live: Column, target: Column, cast: Both, says: str) ->
     )
 
 
-def _renumber(place: str, before: Column, after: Column) -> tuple[Step, ...]:
+def _renumber(place: str, before: ColumnState, after: ColumnState) -> tuple[Step, ...]:
     words = []
     if before.identity != after.identity:
         words.append(f"SET GENERATED {'ALWAYS' if after.identity == 'a' else 'BY DEFAULT'}")
@@ -147,7 +155,7 @@ def _renumber(place: str, before: Column, after: Column) -> tuple[Step, ...]:
     return (f"{place} {' '.join(words)}",) if words else ()
 
 
-def _sequence(table: str, live: Column, target: Column) -> Iterator[Change]:
+def _sequence(table: str, live: ColumnState, target: ColumnState) -> Iterator[Change]:
     """Yield the making or dropping of the sequence of a serial column, or the widening of it."""
     says = f"alter_column {table}.{live.name}: serial"
     name = ((live if live.serial else target).sequence or {})["name"]
@@ -169,7 +177,7 @@ def _sequence(table: str, live: Column, target: Column) -> Iterator[Change]:
         yield Change(Phase.DEFAULTS_COME, make, drop, f"{says} instead of server_default {live.expression}")
 
 
-def _onward(table: str, column: Column) -> str:
+def _onward(table: str, column: ColumnState) -> str:
     """Return what makes a new sequence go on behind the rows; where it has counted none of them, it stays at its start.
 
     ``setval`` does nothing with NULL, which ``max`` of no rows is.

@@ -8,19 +8,19 @@ from sqlalchemy import Connection, MetaData, Table, text
 from sqlalchemy.exc import DBAPIError
 
 from service_migrations.autogenerate import enums
-from service_migrations.autogenerate.normalise import twin, twins
+from service_migrations.autogenerate.normalise import all_normalised, normalised
 from service_migrations.autogenerate.operations import copied
 from service_migrations.autogenerate.table_pair import Pair, Rebuilt
 from service_migrations.autogenerate.temporary_table import Surroundings
-from service_migrations.catalog.tables import Shape, read, table_oids
+from service_migrations.catalog.tables import TableState, read, table_oids
 
-__all__ = ["Key", "Sides"]
+__all__ = ["Comparison", "Key"]
 
 Key = tuple[str | None, str]
 """Schema and name; no schema where it is the default one."""
 
 
-class Sides:
+class Comparison:
     """What one service sees of a database, and what its models say."""
 
     def __init__(
@@ -53,7 +53,7 @@ class Sides:
         # a planner that compiles what it takes for a large query spends more on that than on the query
         connection.execute(text("SELECT set_config('jit', 'off', true)"))
         shapes = read(connection, list(self.oids.values()), self.default)
-        self.live: dict[Key, Shape] = {key: shapes[oid] for key, oid in self.oids.items()}
+        self.live: dict[Key, TableState] = {key: shapes[oid] for key, oid in self.oids.items()}
         self.targets = self._targets()
         self.pairs = {key: Pair(self.live[key], one) for key, one in self.targets.items() if key in self.live}
         self.differing = [
@@ -71,7 +71,7 @@ class Sides:
     def look_again(self, keys: Collection[Key]) -> None:
         """Ask for the shapes of some tables that both sides have once more, each alone."""
         for key in sorted(keys, key=str):
-            self.targets[key] = twin(self.connection, self.models[key], self.around)
+            self.targets[key] = normalised(self.connection, self.models[key], self.around)
             self.pairs[key] = Pair(self.live[key], self.targets[key])
 
     @cached_property
@@ -91,13 +91,13 @@ class Sides:
             savepoint.rollback()
         return True
 
-    def _targets(self) -> dict[Key, Shape]:
+    def _targets(self) -> dict[Key, TableState]:
         """Return the shapes that the models would have; of a table that only they have, what it is made of alone."""
         both = sorted((key for key in self.models if key in self.live), key=str)
         pairs = [(self.models[key], self.live[key]) for key in both]
-        found = dict(zip(both, twins(self.connection, pairs, self.around), strict=True))
+        found = dict(zip(both, all_normalised(self.connection, pairs, self.around), strict=True))
         return {
-            key: found[key] if key in found else twin(self.connection, table, self.around)
+            key: found[key] if key in found else normalised(self.connection, table, self.around)
             for key, table in sorted(self.models.items(), key=str)
         }
 

@@ -7,9 +7,10 @@ from itertools import count
 from alembic.operations.ops import DropConstraintOp, DropIndexOp
 from sqlalchemy.sql.elements import conv
 
-from service_migrations.autogenerate.change import Change, Phase, quoted
-from service_migrations.autogenerate.table_pair import NEITHER, Both, Pair, Rebuilt, converted, either, remade
-from service_migrations.catalog.tables import Constraint, Index, Shape
+from service_migrations.autogenerate.change import Change, Phase
+from service_migrations.autogenerate.table_pair import NEITHER, Directions, Pair, Rebuilt, converted, either, remade
+from service_migrations.catalog.tables import Constraint, Index, TableState
+from service_migrations.sql.quoting import quoted
 
 __all__ = ["Keys", "changes", "comes", "foreign_keys", "goes", "keys_of"]
 
@@ -21,8 +22,8 @@ _OPERATIONS = {"c": "check_constraint", "f": "foreign_key", "p": "primary_key", 
 class Keys:
     """What foreign keys of any table have to make room for: columns that change, and indexes that go."""
 
-    columns: Mapping[str, Both]
-    indexes: Mapping[str, Both]
+    columns: Mapping[str, Directions]
+    indexes: Mapping[str, Directions]
 
 
 def matched(pair: Pair, named: frozenset[str]) -> dict[str, Constraint | None]:
@@ -38,10 +39,10 @@ def matched(pair: Pair, named: frozenset[str]) -> dict[str, Constraint | None]:
     rest = [one for name, one in target.items() if name not in found and name not in named]
     for name, one in live.items():
         if name not in found and name not in named:
-            twins = [other for other in rest if _same(one, other)]
-            if twins:
-                found[name] = twins[0]
-                rest.remove(twins[0])
+            all_normalised = [other for other in rest if _same(one, other)]
+            if all_normalised:
+                found[name] = all_normalised[0]
+                rest.remove(all_normalised[0])
     return {name: found.get(name) for name in live}
 
 
@@ -107,7 +108,7 @@ def keys_of(pair: Pair, rebuilt: Rebuilt, named: frozenset[str]) -> Keys:
     again, casts = remade(pair, rebuilt), converted(pair, rebuilt)
     columns = {name: either(again.get(name, NEITHER), casts.get(name, NEITHER)) for name in {*again, *casts}}
     same = matched(pair, named)
-    indexes: dict[str, Both] = {}
+    indexes: dict[str, Directions] = {}
     for name, one in pair.live.constraints.items():
         if one.kind in ("p", "u"):
             indexes[name] = (True, True) if same[name] is None else _in_the_way(pair, rebuilt, one)
@@ -155,7 +156,7 @@ def foreign_keys(
             yield comes(pair.target, one, (True, True), says=True)
 
 
-def _in_the_way(pair: Pair, rebuilt: Rebuilt, part: Constraint | Index) -> Both:
+def _in_the_way(pair: Pair, rebuilt: Rebuilt, part: Constraint | Index) -> Directions:
     """Return when a part that both have can't stay while a column of it changes."""
     again, casts = remade(pair, rebuilt), converted(pair, rebuilt)
     when = either(NEITHER, *(again.get(name, NEITHER) for name in part.uses))
@@ -166,22 +167,22 @@ def _in_the_way(pair: Pair, rebuilt: Rebuilt, part: Constraint | Index) -> Both:
     return either(when, rebuilt.has(*part.types), *(casts.get(name, NEITHER) for name in part.uses))
 
 
-def _add(shape: Shape, one: Constraint) -> str:
+def _add(shape: TableState, one: Constraint) -> str:
     return f"ALTER TABLE {shape.sql} ADD CONSTRAINT {quoted(one.name)} {one.definition}"
 
 
-def _drop(shape: Shape, one: Constraint) -> DropConstraintOp:
+def _drop(shape: TableState, one: Constraint) -> DropConstraintOp:
     return DropConstraintOp(conv(one.name), shape.name, type_=_KINDS.get(one.kind), schema=shape.schema)
 
 
-def goes(shape: Shape, one: Constraint, when: Both, *, says: bool = False) -> Change:
+def goes(shape: TableState, one: Constraint, when: Directions, *, says: bool = False) -> Change:
     """Return the dropping of a constraint, where ``when`` says so; its way back makes it again."""
     phase = Phase.FOREIGN_KEYS_GO if one.kind == "f" else Phase.CONSTRAINTS_GO
     text = f"drop_constraint {one.name} on {shape.sql}: {one.definition}" if says else ""
     return Change(phase, (_drop(shape, one),) if when[0] else (), (_add(shape, one),) if when[1] else (), text)
 
 
-def comes(shape: Shape, one: Constraint, when: Both, *, says: bool = False) -> Change:
+def comes(shape: TableState, one: Constraint, when: Directions, *, says: bool = False) -> Change:
     """Return the making of a constraint, where ``when`` says so; its way back drops it."""
     phases = {"f": Phase.FOREIGN_KEYS_COME, "p": Phase.KEYS_COME, "u": Phase.KEYS_COME}
     operation = f"create_{_OPERATIONS.get(one.kind, 'exclude_constraint')}"
@@ -190,18 +191,18 @@ def comes(shape: Shape, one: Constraint, when: Both, *, says: bool = False) -> C
     return Change(phases.get(one.kind, Phase.CONSTRAINTS_COME), *steps, text)
 
 
-def _drop_index(shape: Shape, index: Index) -> DropIndexOp:
+def _drop_index(shape: TableState, index: Index) -> DropIndexOp:
     return DropIndexOp(conv(index.name), shape.name, schema=shape.schema)
 
 
-def _index_goes(shape: Shape, index: Index, when: Both, *, says: bool = False) -> Change:
+def _index_goes(shape: TableState, index: Index, when: Directions, *, says: bool = False) -> Change:
     invalid = "" if index.valid else " (it is INVALID)"
     text = f"drop_index {index.name} on {shape.sql}: {index.definition}{invalid}" if says else ""
     forward = (_drop_index(shape, index),) if when[0] else ()
     return Change(Phase.INDEXES_GO, forward, (index.definition,) if when[1] else (), text)
 
 
-def _index_comes(shape: Shape, index: Index, when: Both, *, says: bool = False) -> Change:
+def _index_comes(shape: TableState, index: Index, when: Directions, *, says: bool = False) -> Change:
     text = f"create_index {index.name} on {shape.sql}: {index.definition}" if says else ""
     backward = (_drop_index(shape, index),) if when[1] else ()
     return Change(Phase.INDEXES_COME, (index.definition,) if when[0] else (), backward, text)

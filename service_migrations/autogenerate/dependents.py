@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from service_migrations.autogenerate.change import Change, Note, Phase
-from service_migrations.autogenerate.comparison import Key, Sides
+from service_migrations.autogenerate.comparison import Comparison, Key
 from service_migrations.autogenerate.constraints import keys_of
 from service_migrations.autogenerate.table_pair import NEITHER, converted, remade
 
@@ -46,55 +46,57 @@ ORDER BY home, name, k.near
 """Those of tables that this service doesn't see; a partition's are its parent's."""
 
 
-def obstacles(sides: Sides) -> Iterator[Change]:
+def obstacles(comparison: Comparison) -> Iterator[Change]:
     """Yield a refusal for each thing that the service can't take out of the way of its own changes."""
-    yield from _types(sides)
-    yield from _users(sides)
-    yield from _foreign_keys(sides)
+    yield from _types(comparison)
+    yield from _users(comparison)
+    yield from _foreign_keys(comparison)
 
 
-def _types(sides: Sides) -> Iterator[Change]:
-    for live, _ in sides.differing:
-        foreign = sorted(user[2] for user in live.users if user[0] in "rpf" and sides.key(*user[1:3]) not in sides.oids)
-        if foreign and live.oids <= sides.rebuilt.forward:
+def _types(comparison: Comparison) -> Iterator[Change]:
+    for live, _ in comparison.differing:
+        foreign = sorted(
+            user[2] for user in live.users if user[0] in "rpf" and comparison.key(*user[1:3]) not in comparison.oids
+        )
+        if foreign and live.oids <= comparison.rebuilt.forward:
             line = f"the type {live.sql} has to be made anew, and {', '.join(foreign)}, which isn't ours, uses it"
             yield _refusal(line, "Agree on it with its service first.")
 
 
-def _users(sides: Sides) -> Iterator[Change]:
-    keys = {oid: key for key, oid in sides.oids.items()}
-    dropped = {oid for oid, key in keys.items() if key not in sides.targets}
-    changed = _dropped_columns(sides) | {
-        (sides.oids[key], name)
-        for key, pair in sides.pairs.items()
-        for name, when in converted(pair, sides.rebuilt).items()
+def _users(comparison: Comparison) -> Iterator[Change]:
+    keys = {oid: key for key, oid in comparison.oids.items()}
+    dropped = {oid for oid, key in keys.items() if key not in comparison.targets}
+    changed = _dropped_columns(comparison) | {
+        (comparison.oids[key], name)
+        for key, pair in comparison.pairs.items()
+        for name, when in converted(pair, comparison.rebuilt).items()
         if when[0]
     }
     oids = dropped | {oid for oid, _ in changed}
-    for one in _ask(sides, _USERS, oids) if oids else ():
+    for one in _ask(comparison, _USERS, oids) if oids else ():
         if (one.oid, one.part) in changed or (one.oid in dropped and one.home != one.oid):
-            place, what = _place(sides, keys[one.oid], one.part), one.kind
+            place, what = _place(comparison, keys[one.oid], one.part), one.kind
             yield _refusal(
                 f"the {what} {one.name} uses {place}, which can't be changed or dropped below it",
                 f"Write this revision by hand (--empty): drop the {what}, make the change, make the {what} again.",
             )
 
 
-def _foreign_keys(sides: Sides) -> Iterator[Change]:
-    keys = {oid: key for key, oid in sides.oids.items()}
-    gone = _dropped_columns(sides)
-    for one in _ask(sides, _FOREIGN_KEYS, keys.keys()):
+def _foreign_keys(comparison: Comparison) -> Iterator[Change]:
+    keys = {oid: key for key, oid in comparison.oids.items()}
+    gone = _dropped_columns(comparison)
+    for one in _ask(comparison, _FOREIGN_KEYS, keys.keys()):
         key = keys[one.oid]
-        pair, place, lost = sides.pairs.get(key), _place(sides, key, one.part), ""
+        pair, place, lost = comparison.pairs.get(key), _place(comparison, key, one.part), ""
         if pair is None:
-            lost = f"needs {_place(sides, key)}, which this would drop"
+            lost = f"needs {_place(comparison, key)}, which this would drop"
         elif (one.oid, one.part) in gone:
             lost = f"needs {place}, which this would drop"
-        elif keys_of(pair, sides.rebuilt, sides.named[key]).indexes.get(one.index, NEITHER)[0]:
-            lost = f"needs {one.index} of {_place(sides, key)}, which this would drop"
+        elif keys_of(pair, comparison.rebuilt, comparison.named[key]).indexes.get(one.index, NEITHER)[0]:
+            lost = f"needs {one.index} of {_place(comparison, key)}, which this would drop"
         else:
             live, target = pair.live.columns[one.part], pair.target.columns[one.part]
-            if live.kind != target.kind and not _fits(sides, one.type, target.kind):
+            if live.kind != target.kind and not _fits(comparison, one.type, target.kind):
                 lost = f"can't lead from {one.type} to {place} as {target.kind}"
         if lost:
             yield _refusal(
@@ -103,21 +105,23 @@ def _foreign_keys(sides: Sides) -> Iterator[Change]:
             )
 
 
-def _dropped_columns(sides: Sides) -> set[tuple[int, str]]:
+def _dropped_columns(comparison: Comparison) -> set[tuple[int, str]]:
     """Return the columns that go, for good or to be made anew, of the tables that stay."""
     found = set()
-    for key, pair in sides.pairs.items():
-        again = {name for name, when in remade(pair, sides.rebuilt).items() if when[0]}
-        found |= {(sides.oids[key], name) for name in (pair.live.columns.keys() - pair.target.columns.keys()) | again}
+    for key, pair in comparison.pairs.items():
+        again = {name for name, when in remade(pair, comparison.rebuilt).items() if when[0]}
+        found |= {
+            (comparison.oids[key], name) for name in (pair.live.columns.keys() - pair.target.columns.keys()) | again
+        }
     return found
 
 
-def _fits(sides: Sides, near: str, far: str) -> bool:
+def _fits(comparison: Comparison, near: str, far: str) -> bool:
     """Whether PostgreSQL takes a foreign key from a column of one type to a column of another."""
-    savepoint = sides.connection.begin_nested()
+    savepoint = comparison.connection.begin_nested()
     try:
-        sides.connection.exec_driver_sql(f"CREATE TEMPORARY TABLE far (key {far} UNIQUE)")
-        sides.connection.exec_driver_sql(f"CREATE TEMPORARY TABLE near (key {near} REFERENCES pg_temp.far (key))")
+        comparison.connection.exec_driver_sql(f"CREATE TEMPORARY TABLE far (key {far} UNIQUE)")
+        comparison.connection.exec_driver_sql(f"CREATE TEMPORARY TABLE near (key {near} REFERENCES pg_temp.far (key))")
     except DBAPIError:
         return False
     finally:
@@ -125,13 +129,13 @@ def _fits(sides: Sides, near: str, far: str) -> bool:
     return True
 
 
-def _ask(sides: Sides, sql: str, oids: Iterable[int]) -> list[Any]:
-    return list(sides.connection.execute(text(sql), {"oids": sorted(oids)}))
+def _ask(comparison: Comparison, sql: str, oids: Iterable[int]) -> list[Any]:
+    return list(comparison.connection.execute(text(sql), {"oids": sorted(oids)}))
 
 
-def _place(sides: Sides, key: Key, column: str | None = None) -> str:
+def _place(comparison: Comparison, key: Key, column: str | None = None) -> str:
     """Return a table of the database, or a column of it, as a person would write it."""
-    return f"{sides.live[key].sql}.{column}" if column else sides.live[key].sql
+    return f"{comparison.live[key].sql}.{column}" if column else comparison.live[key].sql
 
 
 def _refusal(line: str, mend: str) -> Change:

@@ -7,15 +7,15 @@ column of it is converted.
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Connection, Enum, MetaData, text
-from sqlalchemy.types import ARRAY, TypeDecorator, TypeEngine
+from sqlalchemy import Connection, MetaData, text
 
-from service_migrations.autogenerate.change import BY_HAND, Change, Note, Phase, literal, quoted
+from service_migrations.autogenerate.change import BY_HAND, Change, Note, Phase
 from service_migrations.errors import ConfigurationError
+from service_migrations.models.types import enum_of
+from service_migrations.sql.quoting import literal, quoted
 
-__all__ = ["EnumType", "added", "changes", "enum_of", "enums_of", "listed", "live_enums", "renamed"]
+__all__ = ["EnumType", "added", "changes", "enums_of", "listed", "live_enums", "renamed"]
 
 _LIVE = """
 SELECT t.oid::bigint AS oid, t.typarray::bigint AS array, n.nspname AS schema, t.typname AS name,
@@ -59,13 +59,6 @@ class EnumType:
     def views(self) -> list[str]:
         """The views that have a column of it."""
         return sorted({user[2] for user in self.users if user[0] in ("v", "m")})
-
-
-def enum_of(kind: TypeEngine[Any]) -> Enum | None:
-    """Return the native enum type that a column is of, or has an array of."""
-    while isinstance(kind, TypeDecorator | ARRAY):
-        kind = kind.item_type if isinstance(kind, ARRAY) else kind.impl_instance
-    return kind if isinstance(kind, Enum) and kind.native_enum and kind.name else None
 
 
 def enums_of(metadata: MetaData, default_schema: str | None) -> dict[tuple[str | None, str], EnumType]:

@@ -13,16 +13,15 @@ from dataclasses import replace
 from sqlalchemy import Connection, Table, text
 from sqlalchemy.exc import DBAPIError
 
-from service_migrations.autogenerate.change import quoted
 from service_migrations.autogenerate.enums import EnumType
 from service_migrations.autogenerate.foreign_keys import foreign_keys_of
-from service_migrations.autogenerate.glance import glance
-from service_migrations.autogenerate.temporary_table import Blueprint, Surroundings, block, blueprint
-from service_migrations.catalog.tables import Shape, read
+from service_migrations.autogenerate.temporary_table import Blueprint, Surroundings, block, blueprint, glance
+from service_migrations.catalog.tables import TableState, read
 from service_migrations.errors import ConfigurationError
-from service_migrations.failures import said, sqlstate
+from service_migrations.failures import describe, sqlstate
+from service_migrations.sql.quoting import quoted
 
-__all__ = ["NoTwinError", "twin", "twins"]
+__all__ = ["NoTemporaryTablesError", "all_normalised", "normalised"]
 
 _DENIED = ("42501", "25006")
 """No privilege to make a temporary table; a transaction or a server that is read-only."""
@@ -36,11 +35,11 @@ _MADE = text(
 )
 
 
-class NoTwinError(Exception):
+class NoTemporaryTablesError(Exception):
     """A role may make no temporary table here."""
 
 
-def twin(connection: Connection, table: Table, around: Surroundings) -> Shape:
+def normalised(connection: Connection, table: Table, around: Surroundings) -> TableState:
     """Return the shape that a model's table would have.
 
     Raises:
@@ -52,19 +51,21 @@ def twin(connection: Connection, table: Table, around: Surroundings) -> Shape:
         shape = _made(connection, [blueprint(table, around, connection.dialect)], around)[0]
     except DBAPIError as error:
         if sqlstate(error) in _DENIED:
-            raise NoTwinError from error
+            raise NoTemporaryTablesError from error
         raise ConfigurationError(
-            f"the models' table {table.fullname} can't be made on this server: {said(error)}. "
+            f"the models' table {table.fullname} can't be made on this server: {describe(error)}. "
             f"Correct the model; or, if it needs what isn't there yet, add that in a revision first (--empty)."
         ) from error
     return _completed(connection, table, shape, around)
 
 
-def twins(connection: Connection, pairs: Sequence[tuple[Table, Shape]], around: Surroundings) -> list[Shape]:
+def all_normalised(
+    connection: Connection, pairs: Sequence[tuple[Table, TableState]], around: Surroundings
+) -> list[TableState]:
     """Return the shapes of many tables, of which several are made at a time, and none with more than it needs.
 
     A table that names something by text may find the twin of another there, and one that leaves a name to PostgreSQL
-    may get another one. So what is found to be alike is alike; what seems to differ is to be asked of ``twin``.
+    may get another one. So what is found to be alike is alike; what seems to differ is to be asked of ``normalised``.
 
     Args:
         connection: to the database.
@@ -72,17 +73,17 @@ def twins(connection: Connection, pairs: Sequence[tuple[Table, Shape]], around: 
         around: what they are made in.
 
     Raises:
-        ConfigurationError, NoTwinError: as ``twin``.
+        ConfigurationError, NoTwinError: as ``normalised``.
 
     """
-    found: list[Shape] = []
+    found: list[TableState] = []
     plans = ((table, glance(table, live, around, connection.dialect)) for table, live in pairs)
     for batch in _batches(plans):
         try:
             made = _made(connection, list(batch.values()), around)
         except DBAPIError:
             # whose error it is, is seen when each is made alone
-            found += [twin(connection, table, around) for table in batch]
+            found += [normalised(connection, table, around) for table in batch]
         else:
             found += [_completed(connection, *pair, around) for pair in zip(batch, made, strict=True)]
     return found
@@ -101,7 +102,7 @@ def _batches(plans: Iterable[tuple[Table, Blueprint]]) -> Iterator[dict[Table, B
         yield batch
 
 
-def _made(connection: Connection, plans: Sequence[Blueprint], around: Surroundings) -> list[Shape]:
+def _made(connection: Connection, plans: Sequence[Blueprint], around: Surroundings) -> list[TableState]:
     """Make tables of one schema in as few round trips as there may be, and return their shapes."""
     types = list(dict.fromkeys(kind for plan in plans for kind in plan.types))
     statements = [replace(kind, schema="pg_temp").creation for kind in types]
@@ -145,7 +146,7 @@ def _at_home(own: str, schema: str | None, aliases: dict[str, EnumType], around:
     return rename
 
 
-def _completed(connection: Connection, table: Table, shape: Shape, around: Surroundings) -> Shape:
+def _completed(connection: Connection, table: Table, shape: TableState, around: Surroundings) -> TableState:
     """Return a shape with what a temporary table can't have, or isn't given: foreign keys and comments."""
     keys = foreign_keys_of(table, connection.dialect, around.default_schema)
     comments = {column.name: column.comment or None for column in table.columns}  # of inherited ones it says nothing

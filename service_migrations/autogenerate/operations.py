@@ -27,13 +27,12 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import INTERVAL, ExcludeConstraint, asyncpg
-from sqlalchemy.schema import Constraint as SchemaConstraint
-from sqlalchemy.schema import DefaultClause
+from sqlalchemy.schema import Constraint as SchemaConstraint, DefaultClause
 from sqlalchemy.sql.elements import conv
 from sqlalchemy.types import ARRAY, TypeDecorator, TypeEngine
 
-from service_migrations.autogenerate.change import escaped
-from service_migrations.catalog.tables import Constraint, Shape
+from service_migrations.catalog.tables import Constraint, TableState
+from service_migrations.sql.quoting import escaped
 
 __all__ = ["added_column", "copied", "created_table", "render_item"]
 
@@ -63,7 +62,7 @@ def copied(metadata: MetaData, dialect: Dialect) -> dict[str, Table]:
 
 
 def created_table(
-    copy: Table, shape: Shape, taken: Container[str], apart: Container[tuple[str, ...]]
+    copy: Table, shape: TableState, taken: Container[str], apart: Container[tuple[str, ...]]
 ) -> list[MigrateOperation]:
     """Return the operations that make a table and its indexes.
 
@@ -106,7 +105,7 @@ def render_item(kind: str, item: Any, context: AutogenContext) -> str | bool:
     return False
 
 
-def _name(copy: Table, shape: Shape, taken: Container[str]) -> None:
+def _name(copy: Table, shape: TableState, taken: Container[str]) -> None:
     """Give each part the name that PostgreSQL gives it, as a final one.
 
     By a naming convention of a later day it would get another, and the revisions of that day drop it by its name.

@@ -16,11 +16,12 @@ from alembic.util import DispatchPriority, PriorityDispatchResult
 from sqlalchemy import MetaData, text
 
 from service_migrations.autogenerate import enums, tables
-from service_migrations.autogenerate.change import Change, Phase, literal, quoted
-from service_migrations.autogenerate.comparison import Sides
+from service_migrations.autogenerate.change import Change, Phase
+from service_migrations.autogenerate.comparison import Comparison
 from service_migrations.autogenerate.dependents import obstacles
-from service_migrations.autogenerate.normalise import NoTwinError
+from service_migrations.autogenerate.normalise import NoTemporaryTablesError
 from service_migrations.errors import ConfigurationError
+from service_migrations.sql.quoting import literal, quoted
 
 __all__ = ["PLUGIN"]
 
@@ -36,8 +37,8 @@ def compare(context: AutogenContext, operations: UpgradeOps, schemas: Iterable[s
     if connection is None or not isinstance(metadata, MetaData):
         return PriorityDispatchResult.CONTINUE
     try:
-        found = sorted(_changes(Sides(context, connection, metadata, schemas)), key=lambda one: one.phase)
-    except NoTwinError:
+        found = sorted(_changes(Comparison(context, connection, metadata, schemas)), key=lambda one: one.phase)
+    except NoTemporaryTablesError:
         logger.warning(
             "CHECKs, defaults and expressions were compared by name only: this role may make no temporary tables. "
             "The owner of the database can run: GRANT TEMPORARY ON DATABASE … TO …;"
@@ -49,50 +50,54 @@ def compare(context: AutogenContext, operations: UpgradeOps, schemas: Iterable[s
     return PriorityDispatchResult.STOP
 
 
-def _changes(sides: Sides) -> list[Change]:
+def _changes(comparison: Comparison) -> list[Change]:
     """Return all changes; those of one phase in the order that they have to have."""
-    altered = tables.altered(sides)
+    altered = tables.altered(comparison)
     if altered:
-        sides.look_again(altered)
-        altered = tables.altered(sides)
-    found = [*_types(sides), *tables.dropped(sides), *(one for some in altered.values() for one in some)]
-    found += tables.created(sides, set(altered))
+        comparison.look_again(altered)
+        altered = tables.altered(comparison)
+    found = [*_types(comparison), *tables.dropped(comparison), *(one for some in altered.values() for one in some)]
+    found += tables.created(comparison, set(altered))
     later = "\n".join(str(step) for one in found for step in one.forward if isinstance(step, str))
-    later += "\n".join(sql for key in sides.targets.keys() - sides.live.keys() for sql in sides.targets[key].creation)
+    later += "\n".join(
+        sql for key in comparison.targets.keys() - comparison.live.keys() for sql in comparison.targets[key].creation
+    )
     later += "\n".join(
         one.clause
-        for pair in sides.pairs.values()
+        for pair in comparison.pairs.values()
         for one in pair.target.columns.values()
         if one.name not in pair.live.columns
     )
-    for live, target in sides.differing:
+    for live, target in comparison.differing:
         commits = any(_named(label, later) for label in enums.added(live, target))
         found += enums.changes(live, target, commits=commits)
-    return [*_schemas(sides), *obstacles(sides), *found] if found else []
+    return [*_schemas(comparison), *obstacles(comparison), *found] if found else []
 
 
-def _types(sides: Sides) -> Iterator[Change]:
-    for key, target in sorted(sides.types.items(), key=str):
-        if key not in sides.live_types:
+def _types(comparison: Comparison) -> Iterator[Change]:
+    for key, target in sorted(comparison.types.items(), key=str):
+        if key not in comparison.live_types:
             steps = ((target.creation,), (f"DROP TYPE {target.sql}",))
             yield Change(Phase.TYPES_COME, *steps, f"create_type {target.sql} {enums.listed(target.labels)}")
-    for key, live in sorted(sides.live_types.items(), key=str):
-        users = {sides.key(user[1], user[2]) for user in live.users}
-        if key not in sides.types and users <= sides.oids.keys():
+    for key, live in sorted(comparison.live_types.items(), key=str):
+        users = {comparison.key(user[1], user[2]) for user in live.users}
+        if key not in comparison.types and users <= comparison.oids.keys():
             steps = ((f"DROP TYPE {live.sql}",), (live.creation,))
             yield Change(Phase.TYPES_GO, *steps, f"drop_type {live.sql} {enums.listed(live.labels)}")
 
 
-def _schemas(sides: Sides) -> Iterator[Change]:
+def _schemas(comparison: Comparison) -> Iterator[Change]:
     """Yield the making of each schema that what comes is in and that isn't there.
 
     Not of the service's own, which is made before its first revision. The downgrade leaves it: somebody else may have
     made it where IF NOT EXISTS found it, or may have made something in it.
     """
-    come = (sides.targets.keys() - sides.live.keys()) | (sides.types.keys() - sides.live_types.keys())
-    wanted = {schema for schema, _ in come if schema} - {sides.metadata.schema}
+    come = (comparison.targets.keys() - comparison.live.keys()) | (
+        comparison.types.keys() - comparison.live_types.keys()
+    )
+    wanted = {schema for schema, _ in come if schema} - {comparison.metadata.schema}
     if wanted:
-        there = set(sides.connection.scalars(text("SELECT nspname::text FROM pg_namespace")))
+        there = set(comparison.connection.scalars(text("SELECT nspname::text FROM pg_namespace")))
         for name in sorted(wanted - there):
             steps = ((f"CREATE SCHEMA IF NOT EXISTS {quoted(name)}",), ())
             yield Change(Phase.SCHEMAS_COME, *steps, f"create_schema {quoted(name)}")

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from service_migrations.catalog.tables import Column, Shape
+from service_migrations.catalog.tables import ColumnState, TableState
 
-__all__ = ["NEITHER", "Both", "Pair", "Rebuilt", "converted", "either", "remade"]
+__all__ = ["NEITHER", "Directions", "Pair", "Rebuilt", "converted", "either", "remade"]
 
-Both = tuple[bool, bool]
+Directions = tuple[bool, bool]
 """Whether something happens in the upgrade, and in the downgrade."""
 
-NEITHER: Both = (False, False)
+NEITHER: Directions = (False, False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Rebuilt:
     forward: frozenset[int]
     backward: frozenset[int]
 
-    def has(self, *oids: int) -> Both:
+    def has(self, *oids: int) -> Directions:
         """Whether one of these is among them."""
         return bool(self.forward.intersection(oids)), bool(self.backward.intersection(oids))
 
@@ -28,23 +28,23 @@ class Rebuilt:
 class Pair:
     """One table, as the database has it and as the models do."""
 
-    live: Shape
-    target: Shape
+    live: TableState
+    target: TableState
 
     @property
-    def common(self) -> list[tuple[Column, Column]]:
+    def common(self) -> list[tuple[ColumnState, ColumnState]]:
         """The columns that both have."""
         return [
             (one, self.target.columns[name]) for name, one in self.live.columns.items() if name in self.target.columns
         ]
 
 
-def either(*found: Both) -> Both:
+def either(*found: Directions) -> Directions:
     """Return where at least one of them holds."""
     return any(one[0] for one in found), any(one[1] for one in found)
 
 
-def converted(pair: Pair, rebuilt: Rebuilt) -> dict[str, Both]:
+def converted(pair: Pair, rebuilt: Rebuilt) -> dict[str, Directions]:
     """Return the columns whose values change their type, with when they do."""
     found = {}
     for live, target in pair.common:
@@ -55,7 +55,7 @@ def converted(pair: Pair, rebuilt: Rebuilt) -> dict[str, Both]:
     return found
 
 
-def remade(pair: Pair, rebuilt: Rebuilt) -> dict[str, Both]:
+def remade(pair: Pair, rebuilt: Rebuilt) -> dict[str, Directions]:
     """Return the columns that have to be dropped and added again, as generated ones do, with when."""
     casts, found = converted(pair, rebuilt), {}
     for live, target in pair.common:

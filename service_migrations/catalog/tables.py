@@ -12,9 +12,9 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from service_migrations.autogenerate.change import literal, quoted
+from service_migrations.sql.quoting import literal, quoted
 
-__all__ = ["Column", "Constraint", "Index", "Shape", "read", "table_oids"]
+__all__ = ["ColumnState", "Constraint", "Index", "TableState", "read", "table_oids"]
 
 _SERIALS = {"smallint": "smallserial", "integer": "serial", "bigint": "bigserial"}
 
@@ -32,7 +32,7 @@ _SHAPES = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class ColumnState:
     """A column. ``base`` is the oid of its type, or of the elements of its array."""
 
     name: str
@@ -130,13 +130,13 @@ class Index:
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class TableState:
     """A table. ``schema`` is None where the search path leads to it anyway."""
 
     schema: str | None
     name: str
     comment: str | None
-    columns: dict[str, Column]
+    columns: dict[str, ColumnState]
     constraints: dict[str, Constraint]
     indexes: dict[str, Index]
 
@@ -171,7 +171,7 @@ def table_oids(connection: Connection, schemas: Sequence[str]) -> dict[tuple[str
 
 def read(
     connection: Connection, oids: Sequence[int], default_schema: str | None, rename: Callable[[str], str] = str
-) -> dict[int, Shape]:
+) -> dict[int, TableState]:
     """Return the shapes of tables, by oid.
 
     Args:
@@ -185,7 +185,7 @@ def read(
     return {oid: _shape(json.loads(rename(found).replace(*_IN_LIST)), default_schema) for oid, found in rows}
 
 
-def _shape(found: dict[str, Any], default_schema: str | None) -> Shape:
+def _shape(found: dict[str, Any], default_schema: str | None) -> TableState:
     schema = None if found["schema"] in (default_schema, None) else found["schema"]
     short = quoted(schema, found["name"])
     for index in found["indexes"]:
@@ -194,7 +194,8 @@ def _shape(found: dict[str, Any], default_schema: str | None) -> Shape:
     for sequence in (one["sequence"] for one in found["columns"] if one["sequence"]):
         sequence["name"] = quoted(schema, sequence["name"])  # where its table is
     columns = [
-        Column(**one | {"uses": frozenset(one["uses"]), "types": frozenset(one["types"])}) for one in found["columns"]
+        ColumnState(**one | {"uses": frozenset(one["uses"]), "types": frozenset(one["types"])})
+        for one in found["columns"]
     ]
     sets, lists = ("uses", "types"), ("foreign_columns", "local_columns")
     constraints = [
@@ -202,7 +203,7 @@ def _shape(found: dict[str, Any], default_schema: str | None) -> Shape:
         for one in found["constraints"]
     ]
     indexes = [Index(**one | {key: frozenset(one[key]) for key in sets}) for one in found["indexes"]]
-    return Shape(
+    return TableState(
         schema,
         found["name"],
         found["comment"],

@@ -8,7 +8,7 @@ from service_migrations.connection.retry import attempts
 from service_migrations.connection.scram import verifier
 from service_migrations.errors import AccessDeniedError, MigrationError, UsageError
 from service_migrations.failures import connect_failure, sqlstate
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import Settings
 
 __all__ = ["connect", "create", "drop", "quoted", "within"]

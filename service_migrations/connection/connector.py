@@ -13,11 +13,11 @@ from service_migrations.monorepo import Service
 from service_migrations.settings import model as settings_module
 from service_migrations.settings.model import Limits, Settings
 
-__all__ = ["Access", "access", "settled"]
+__all__ = ["Connector", "access", "settled"]
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class Connector:
     """One service's way to its database; any number of connections can be made on it.
 
     On one that is ``patient``, a server that starts up or has too many connections is asked again for a while.
@@ -33,7 +33,7 @@ class Access:
     engine: AsyncEngine | None
     patient: bool = True
 
-    def at_once(self) -> "Access":
+    def at_once(self) -> "Connector":
         """Return the same way for those who have their own patience, or none."""
         return replace(self, patient=False)
 
@@ -58,7 +58,7 @@ class Access:
                 yield connection
 
 
-def access(service: Service, engine: AsyncEngine | None = None, limits: Limits | None = None) -> Access:
+def access(service: Service, engine: AsyncEngine | None = None, limits: Limits | None = None) -> Connector:
     """Return the way to a service's database; nothing is connected to.
 
     Args:
@@ -72,7 +72,7 @@ def access(service: Service, engine: AsyncEngine | None = None, limits: Limits |
     """
     if engine is not None:
         url = engine.url
-        return Access(
+        return Connector(
             service=service,
             target=f"{url.username}@{url.host}:{url.port or 5432}/{url.database}",
             user=url.username or "",
@@ -88,9 +88,9 @@ def access(service: Service, engine: AsyncEngine | None = None, limits: Limits |
     return settled(settings, limits)
 
 
-def settled(settings: Settings, limits: Limits | None = None) -> Access:
+def settled(settings: Settings, limits: Limits | None = None) -> Connector:
     """Return the way to a service's database over loaded settings: loading them means looking at all siblings'."""
-    return Access(
+    return Connector(
         service=settings.service,
         target=settings.target,
         user=settings.dsn.user,

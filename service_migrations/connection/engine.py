@@ -16,7 +16,7 @@ from service_migrations.connection.simple_query import Connection
 from service_migrations.errors import UsageError
 from service_migrations.failures import connect_failure
 from service_migrations.monorepo import Service
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import Limits, Settings
 
 __all__ = ["APPLICATION", "adopt", "connect", "default_isolation", "engine"]

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service_migrations.connection.engine import APPLICATION
 from service_migrations.errors import LockNotObtainedError, ResultError
 
-__all__ = ["LOCK_KEY", "Runner", "gate", "lock", "runners"]
+__all__ = ["LOCK_KEY", "Runner", "migration_lock", "process_lock", "runners"]
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ async def runners(connection: AsyncConnection) -> list[Runner]:
 
 
 @asynccontextmanager
-async def gate() -> AsyncIterator[None]:
+async def process_lock() -> AsyncIterator[None]:
     """Let one Alembic at a time run in this process, across threads and event loops.
 
     ``alembic.context`` and ``alembic.op`` are module globals: of two upgrades at once, one wrote its tables into
@@ -96,7 +96,7 @@ async def gate() -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def lock(connection: AsyncConnection, service: str, wait: float) -> AsyncIterator[None]:
+async def migration_lock(connection: AsyncConnection, service: str, wait: float) -> AsyncIterator[None]:
     """Hold the database's migration lock on the migrating connection itself.
 
     It is released at the end, and by the server itself when the connection ends, however it ends.

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from service_migrations.failures import is_busy, said
+from service_migrations.failures import describe, is_busy
 
 __all__ = ["attempts"]
 
@@ -44,6 +44,6 @@ async def attempts(connect: Callable[[], Awaitable[_Made]], where: str, patience
             if not is_busy(error) or left <= 0:
                 raise
             if pause == _PAUSE:
-                log.warning("%s: %s. Trying again for up to %g s.", where, said(error), patience)
+                log.warning("%s: %s. Trying again for up to %g s.", where, describe(error), patience)
         await asyncio.sleep(pause * random.uniform(1 - _JITTER, 1))  # noqa: S311 - no secret
         pause = min(2 * pause, _LONGEST)

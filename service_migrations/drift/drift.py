@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from service_migrations.catalog.objects import Key, Object, read
-from service_migrations.connection.connector import Access, access
-from service_migrations.connection.locks import gate
+from service_migrations.connection.connector import Connector, access
+from service_migrations.connection.locks import process_lock
 from service_migrations.connection.session import connect
 from service_migrations.drift.compare import Difference, compare
-from service_migrations.drift.playground import playground
 from service_migrations.drift.replay import replay
-from service_migrations.drift.scratch import scratch
+from service_migrations.drift.scratch import given_scratch, scratch
 from service_migrations.errors import LockNotObtainedError, MigrationError
 from service_migrations.history.revisions import read as read_history
 from service_migrations.models.claims import Claims, siblings
@@ -83,9 +82,9 @@ class _View:
     hidden: frozenset[tuple[str, str, str]]
 
     @classmethod
-    async def of(cls, way: Access, live: tuple[Object, ...]) -> "_View":
+    async def of(cls, way: Connector, live: tuple[Object, ...]) -> "_View":
         """Ask the models and histories of all that share the database."""
-        async with gate():
+        async with process_lock():
             owned = attribute(live, claimants(way, live))
         own = Claims.of(assemble(way.service))
         schemas = {schema or _DEFAULT_SCHEMA for schema, _ in own.tables} | {_DEFAULT_SCHEMA}
@@ -127,7 +126,7 @@ class _Replay:
             return {}
         settings = self.settings
         if settings.scratch is not None:
-            lent = playground(settings, settings.scratch)
+            lent = given_scratch(settings, settings.scratch)
         else:
             lent = scratch(settings, settings.admin or admin_for(settings.dsn, settings.service.root))
         async with lent as aimed:

@@ -9,9 +9,9 @@ from sqlalchemy import text
 from service_migrations.connection.session import Session
 from service_migrations.errors import ResultError
 from service_migrations.health.findings import Finding, of_role, of_schemas, of_server, of_table, oldest
-from service_migrations.history.revisions import Revision
+from service_migrations.history.revision import Revision
 
-__all__ = ["cleared", "preflight"]
+__all__ = ["preflight", "require_clean"]
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ async def preflight(session: Session, creating: Iterable[Revision] = ()) -> tupl
     return tuple(found)
 
 
-async def cleared(session: Session, creating: Iterable[Revision] = ()) -> frozenset[str]:
+async def require_clean(session: Session, creating: Iterable[Revision] = ()) -> frozenset[str]:
     """Make sure that nothing speaks against a run; arguments as of ``preflight``.
 
     Returns:

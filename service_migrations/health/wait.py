@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from service_migrations.connection.connector import Access, access
+from service_migrations.connection.connector import Connector, access
 from service_migrations.connection.session import connect
 from service_migrations.errors import AccessDeniedError, NotReadyError, UnreachableError, UsageError
 from service_migrations.failures import sqlstate
@@ -92,7 +92,7 @@ async def wait(
     return Answer(history.service.name, way.target, revisions, round(time.monotonic() - started, 2))
 
 
-async def _until(history: History, way: Access, goal: tuple[str, ...] | None, seen: _Seen) -> tuple[str, ...] | None:
+async def _until(history: History, way: Connector, goal: tuple[str, ...] | None, seen: _Seen) -> tuple[str, ...] | None:
     """Look until there is an answer, and until it is the wanted one."""
     looks = 0
     while True:
@@ -112,7 +112,7 @@ async def _until(history: History, way: Access, goal: tuple[str, ...] | None, se
         looks += 1
 
 
-async def _look(history: History, way: Access, *, read_revisions: bool) -> tuple[str, ...] | None:
+async def _look(history: History, way: Connector, *, read_revisions: bool) -> tuple[str, ...] | None:
     where = f"{history.service}: {way.target}"
     try:
         async with connect(history, way) as session:

@@ -1,18 +1,18 @@
 """Two heads of one service as two branches: which of them is mine, and which is already in the team's branch."""
 
 import re
-import subprocess
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from service_migrations.errors import UsageError
-from service_migrations.history.revisions import History, Revision
+from service_migrations.git import try_git
+from service_migrations.history.revision import Revision
+from service_migrations.history.revisions import History
 from service_migrations.monorepo import Service
 
 __all__ = ["Branch", "branches", "chosen", "in_base"]
 
 _BASES = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
-_TIMEOUT = 30.0
 _GREP = ("grep", "-h", "-I", "--no-color", "--no-line-number", "--no-column", "-e", "^revision")
 """Whatever a person's own configuration adds to each line."""
 _REVISION = re.compile(r"^revision\b[^=]*=\s*[\"']([^\"']+)[\"']", re.MULTILINE)
@@ -64,16 +64,19 @@ def in_base(service: Service, base: str | None) -> tuple[str, frozenset[str]]:
 
     """
     mend = f"Name your own head: inv db.rebase --service {service} --revision <id>"
-    if _git(service, "rev-parse", "--git-dir") is None:
+    if try_git(service.versions, "rev-parse", "--git-dir") is None:
         raise UsageError(
             f"{service.versions} is in no git repository that can be asked whose revision is whose. {mend}"
         )
     for name in (base,) if base is not None else _BASES:
         # a name that begins with a dash would be an option
-        if name.startswith("-") or _git(service, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}") is None:
+        if (
+            name.startswith("-")
+            or try_git(service.versions, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}") is None
+        ):
             continue
         # a file may have been renamed; what counts is the id in it
-        found = _git(service, *_GREP, name, "--", ".") or ""
+        found = try_git(service.versions, *_GREP, name, "--", ".") or ""
         return name, frozenset(_REVISION.findall(found))
     wanted = f"commit {base!r}" if base is not None else f"branch {', '.join(_BASES)}"
     raise UsageError(f"{service}: git has no {wanted}. Name one with --base. {mend}")
@@ -91,13 +94,3 @@ def chosen(pair: Collection[Branch], wanted: str, option: str, service: Service)
         heads = ", ".join(one.head for one in pair)
         raise UsageError(f"{service}: {option} {wanted!r} tells neither head from the other. Heads: {heads}.")
     return found[0]
-
-
-def _git(service: Service, *words: str) -> str | None:
-    """Run git where the revisions are; None where it fails, or isn't there."""
-    try:
-        command = ["git", "-C", str(service.versions), *words]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout if done.returncode == 0 else None

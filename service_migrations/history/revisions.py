@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from alembic.config import Config
-from alembic.script import Script, ScriptDirectory
+from alembic.script import ScriptDirectory
 from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 
 from service_migrations.errors import UsageError
+from service_migrations.history.revision import Revision
 from service_migrations.monorepo import Service, find
 
 __all__ = ["History", "Revision", "config", "read"]
@@ -25,24 +26,6 @@ _REVISION_CHARACTERS = 32
 
 _WARNINGS = threading.Lock()
 """The filters of warnings are of the process: of two threads that change them, one would put back the other's."""
-
-
-@dataclass(frozen=True, slots=True)
-class Revision:
-    """One revision file."""
-
-    revision: str
-    down_revision: tuple[str, ...]
-    message: str
-    path: str
-    is_head: bool
-
-    @classmethod
-    def of(cls, script: Script, service: Service) -> "Revision":
-        """Return the value of one of Alembic's scripts."""
-        down = script.down_revision
-        parents = (down,) if isinstance(down, str) else tuple(down or ())
-        return cls(script.revision, parents, script.doc, service.relative(Path(script.path)), script.is_head)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,8 @@ from typing import Literal
 from service_migrations.connection.session import Session
 from service_migrations.errors import DifferenceError, MigrationError
 from service_migrations.history.fingerprint import checksum, fingerprint
-from service_migrations.history.revisions import Revision
-from service_migrations.ledger._m_entries import Entry
-from service_migrations.ledger.entries import rows
+from service_migrations.history.revision import Revision
+from service_migrations.ledger.entries import Entry, rows
 
 __all__ = ["Edit", "Policy", "edits", "settle"]
 

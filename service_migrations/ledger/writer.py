@@ -4,11 +4,15 @@ A row is written in the revision's own transaction, so it is there if and only i
 be made or written is told of, and never stops an upgrade.
 """
 
+import getpass
 import logging
+import os
 import socket
 import time
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +21,31 @@ from sqlalchemy import Connection, Table, Text, text
 from sqlalchemy.schema import CreateTable
 from sqlalchemy.util import await_only
 
+from service_migrations import git
 from service_migrations.connection.session import Session
-from service_migrations.failures import said
+from service_migrations.failures import describe
 from service_migrations.history.fingerprint import Prints, prints
 from service_migrations.history.revisions import History
-from service_migrations.ledger._m_entries import LATER, ledger_table
-from service_migrations.ledger.provenance import git_commit, os_user, version
+from service_migrations.ledger.entries import LATER, ledger_table
 
-__all__ = ["Ledger"]
+__all__ = ["Ledger", "os_user", "version"]
+
+
+@cache
+def os_user() -> str:
+    """Return the account that runs this process."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a number that no account has
+        return f"uid {os.getuid()}"
+
+
+@cache
+def version(root: Path) -> str:
+    """Return the version that pyproject.toml gives the project."""
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8")).get("project", {})
+    return str(project.get("version", "unknown"))
+
 
 _logger = logging.getLogger(__name__)
 
@@ -75,7 +96,7 @@ class Ledger:
         values = {"schema": session.schema, "name": name, "later": list(LATER)}
         place = (await session.connection.execute(_PLACE, values)).one()
         await session.connection.rollback()
-        commit, release = git_commit(service.root), version(service.root)
+        commit, release = git.commit(service.root), version(service.root)
         return cls(session.history, place.schema, place.whole, place.made, commit, release, writable)
 
     def write(self, *, ctx: Any, step: Any, **_: Any) -> None:
@@ -132,7 +153,7 @@ class Ledger:
             self.writable = False
             service = self.history.service
             _logger.warning(
-                "%s: nothing is written to %s (%s); the migration goes on", service, self.table, said(error)
+                "%s: nothing is written to %s (%s); the migration goes on", service, self.table, describe(error)
             )
 
     def _script(self, connection: Connection, texts: Mapping[str, str | None], seconds: float) -> list[str]:

@@ -4,14 +4,13 @@ import sys
 from collections.abc import Iterable, Iterator
 from types import ModuleType
 
-from sqlalchemy import CheckConstraint, MetaData, Table
-from sqlalchemy import inspect as sa_inspect
+from sqlalchemy import CheckConstraint, MetaData, Table, inspect as sa_inspect
 from sqlalchemy.exc import NoReferencedTableError, SQLAlchemyError
 from sqlalchemy.orm import Mapper
 
-from service_migrations.autogenerate.enums import enum_of
 from service_migrations.errors import ConfigurationError
 from service_migrations.models.importing import import_models, where
+from service_migrations.models.types import enum_of
 from service_migrations.monorepo import Service
 
 __all__ = ["assemble", "models_file", "schema_of", "tables_of"]

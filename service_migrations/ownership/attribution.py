@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from service_migrations.catalog.objects import Object
 from service_migrations.monorepo import Service
-from service_migrations.ownership.past import Past
-from service_migrations.sql.created import Thing
+from service_migrations.ownership.past import HistoryClaims
+from service_migrations.sql.created import ObjectName
 
 __all__ = ["Claimant", "Owned", "attribute"]
 
@@ -39,8 +39,8 @@ class Claimant:
     """A service that shares the database: what its models claim, what its history made, and its own two tables."""
 
     service: Service
-    models: frozenset[Thing]
-    past: Past
+    models: frozenset[ObjectName]
+    past: HistoryClaims
     version_table: str
 
 
@@ -109,18 +109,18 @@ def _answer(item: Object, book: _Book) -> _Answer:
     return None, ""
 
 
-def _thing(item: Object) -> Thing:
+def _thing(item: Object) -> ObjectName:
     """Return an object as models and histories name it: a function without its arguments."""
     if item.kind in ("schema", "extension"):
-        return item.kind, item.name, item.name
+        return ObjectName(item.kind, item.name, item.name)
     kind = _KINDS[item.kind]
-    return kind, item.schema, item.name.partition("(")[0] if kind == "function" else item.name
+    return ObjectName(kind, item.schema, item.name.partition("(")[0] if kind == "function" else item.name)
 
 
 def _by_extension(item: Object, book: _Book) -> _Answer | None:
     if item.extension is None:
         return None
-    wanted = ("extension", item.extension, item.extension)
+    wanted = ObjectName("extension", item.extension, item.extension)
     return _names(one for one in book.claimants if one.past.made(wanted)), f"extension {item.extension}"
 
 
@@ -133,7 +133,7 @@ def _by_bookkeeping(item: Object, book: _Book) -> _Answer | None:
     return None
 
 
-def _by_models(thing: Thing, book: _Book) -> _Answer | None:
+def _by_models(thing: ObjectName, book: _Book) -> _Answer | None:
     kind, schema, name = thing
     for one in book.claimants:
         mapped = thing in one.models or (kind == "view" and ("table", schema, name) in one.models)
@@ -153,7 +153,7 @@ def _by_parent(item: Object, book: _Book) -> _Answer | None:
     return owner, f"part of {parents[0].kind} {parents[0].schema}.{parents[0].name}" if why else ""
 
 
-def _by_history(thing: Thing, book: _Book) -> _Answer | None:
+def _by_history(thing: ObjectName, book: _Book) -> _Answer | None:
     if makers := _names(one for one in book.claimants if one.past.made(thing)):
         return makers, "history"
     if givers := _names(one for one in book.claimants if one.past.gave_up(thing)):

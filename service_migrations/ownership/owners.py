@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from service_migrations.catalog.objects import Object, read
-from service_migrations.connection.connector import Access, access
-from service_migrations.connection.locks import gate
+from service_migrations.connection.connector import Connector, access
+from service_migrations.connection.locks import process_lock
 from service_migrations.errors import MigrationError, UsageError
 from service_migrations.models.claims import claims
 from service_migrations.monorepo import Service
@@ -36,7 +36,7 @@ class Owners:
 @dataclass(slots=True)
 class _Group:
     database: str
-    ways: list[Access] = field(default_factory=list)
+    ways: list[Connector] = field(default_factory=list)
 
 
 async def owners(services: Sequence[Service], *, database: str | None = None) -> list[Owners]:
@@ -78,7 +78,7 @@ async def owners(services: Sequence[Service], *, database: str | None = None) ->
                 errors.append(error)
                 continue
             try:
-                async with gate():
+                async with process_lock():
                     found = attribute(objects, claimants(way, objects))
             except MigrationError as error:
                 return Owners(group.database, names, way.target, errors=(*errors, error))
@@ -88,7 +88,7 @@ async def owners(services: Sequence[Service], *, database: str | None = None) ->
     return [*await asyncio.gather(*(look(group) for group in chosen)), *failed]
 
 
-def claimants(way: Access, objects: Iterable[Object]) -> list[Claimant]:
+def claimants(way: Connector, objects: Iterable[Object]) -> list[Claimant]:
     """Return the services that share a database, with what each claims. The caller holds the gate.
 
     Args:

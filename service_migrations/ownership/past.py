@@ -12,13 +12,13 @@ from service_migrations.errors import MigrationError
 from service_migrations.history.offline import render
 from service_migrations.history.revisions import read
 from service_migrations.monorepo import Service
-from service_migrations.sql.created import Made, Thing
+from service_migrations.sql.created import Created, ObjectName
 
-__all__ = ["Past", "past"]
+__all__ = ["HistoryClaims", "past"]
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class HistoryClaims:
     """What a history has made and not dropped again, and the words of the revisions that can't be replayed.
 
     A revision that asks its connection for something, or that doesn't import, may have made whatever it names.
@@ -29,28 +29,28 @@ class Past:
     are the service's for good, also where the revision was applied and somebody made another object of that name.
     """
 
-    things: frozenset[Thing]
+    things: frozenset[ObjectName]
     words: frozenset[str]
-    former: frozenset[Thing] = frozenset()
+    former: frozenset[ObjectName] = frozenset()
 
-    def made(self, thing: Thing) -> bool:
+    def made(self, thing: ObjectName) -> bool:
         """Whether it made that object, for certain."""
         return thing in self.things
 
-    def gave_up(self, thing: Thing) -> bool:
+    def gave_up(self, thing: ObjectName) -> bool:
         """Whether it drops or renames that object, which is there until that revision is applied."""
         return thing in self.former
 
-    def may_have_made(self, thing: Thing) -> bool:
+    def may_have_made(self, thing: ObjectName) -> bool:
         """Whether a revision that can't be replayed holds the object's name as a word."""
         return thing[2] in self.words
 
 
-_known: dict[Service, tuple[object, Past]] = {}
+_known: dict[Service, tuple[object, HistoryClaims]] = {}
 """The past of each service as of its files: in a run for all services, each is asked for by all that share with it."""
 
 
-def past(service: Service, default: str) -> Past:
+def past(service: Service, default: str) -> HistoryClaims:
     """Return what a service's history has made. The caller holds the gate.
 
     Args:
@@ -65,20 +65,20 @@ def past(service: Service, default: str) -> Past:
     return _known[service][1]
 
 
-def _replay(service: Service, default: str, files: list[Path]) -> Past:
+def _replay(service: Service, default: str, files: list[Path]) -> HistoryClaims:
     try:
         history = read(service)
         rendered = render(history, tuple(reversed(history.revisions)))
     except MigrationError:
-        return Past(frozenset(), _words(files))
-    made = Made(default)
+        return HistoryClaims(frozenset(), _words(files))
+    made = Created(default)
     unknown = []
     for one in rendered:
         made.default = default
         made.learn(one.sql)
         if one.error is not None:
             unknown.append(service.root / one.revision.path)
-    return Past(frozenset(made.things), _words(unknown), frozenset(made.former))
+    return HistoryClaims(frozenset(made.things), _words(unknown), frozenset(made.former))
 
 
 def _words(files: list[Path]) -> frozenset[str]:

@@ -18,7 +18,7 @@ from service_migrations.monorepo import Service
 from service_migrations.ownership.past import past
 from service_migrations.ownership.view import LEDGERS, VERSION_TABLES, Ownership
 from service_migrations.settings.siblings import Sibling, sharing
-from service_migrations.sql.created import Thing
+from service_migrations.sql.created import ObjectName
 
 __all__ = ["claimed", "refuse_two_claimants", "survey"]
 
@@ -72,14 +72,16 @@ async def survey(session: Session) -> Ownership:
     return Ownership(metadata, default, own, frozenset(hidden), frozenset(left), access.version_table)
 
 
-def claimed(claims: Claims, default: str) -> frozenset[Thing]:
+def claimed(claims: Claims, default: str) -> frozenset[ObjectName]:
     """Return what models claim as (kind, schema, name), each with its schema."""
     kinds = {"table": claims.tables, "type": claims.enums | claims.domains, "sequence": claims.sequences}
-    return frozenset((kind, schema or default, name) for kind, names in kinds.items() for schema, name in names)
+    return frozenset(
+        ObjectName(kind, schema or default, name) for kind, names in kinds.items() for schema, name in names
+    )
 
 
 def refuse_two_claimants(
-    one: tuple[Service, frozenset[Thing]], other: tuple[Service, frozenset[Thing]], target: str
+    one: tuple[Service, frozenset[ObjectName]], other: tuple[Service, frozenset[ObjectName]], target: str
 ) -> None:
     """Refuse two services of one database whose models claim the same object.
 
@@ -95,17 +97,17 @@ def refuse_two_claimants(
         )
 
 
-async def _census(connection: AsyncConnection) -> tuple[str, frozenset[Thing], frozenset[Thing]]:
+async def _census(connection: AsyncConnection) -> tuple[str, frozenset[ObjectName], frozenset[ObjectName]]:
     """Return the default schema, the tables and types that are there, and those of them that are part of another."""
     default = await connection.scalar(text("SELECT current_schema()"))
     rows = (await connection.execute(_CENSUS)).all()
     # with a transaction open, Alembic would commit nothing
     await connection.rollback()
-    there = {(row.kind, row.schema, row.name): row.dependent for row in rows}
+    there = {ObjectName(row.kind, row.schema, row.name): row.dependent for row in rows}
     return str(default or "public"), frozenset(there), frozenset(thing for thing, part in there.items() if part)
 
 
-def _is_a_siblings(thing: Thing, siblings: Iterable[Sibling], service: Service, default: str) -> bool:
+def _is_a_siblings(thing: ObjectName, siblings: Iterable[Sibling], service: Service, default: str) -> bool:
     """Whether a sibling's history made it; or may have, or gives it up, and one's own didn't make it."""
     pasts = [past(*_of(one)) for one in siblings]
     return any(one.made(thing) for one in pasts) or (

@@ -13,7 +13,7 @@ from sqlalchemy import MetaData
 from service_migrations.autogenerate.operations import render_item
 from service_migrations.autogenerate.plugin import PLUGIN
 from service_migrations.models.stand_ins import is_stand_in, only_the_schema_differs
-from service_migrations.sql.created import Thing
+from service_migrations.sql.created import ObjectName
 
 __all__ = ["LEDGERS", "VERSION_TABLES", "Ownership"]
 
@@ -38,9 +38,9 @@ class Ownership:
 
     metadata: MetaData
     default: str
-    own: frozenset[Thing]
-    hidden: frozenset[Thing]
-    left: frozenset[Thing]
+    own: frozenset[ObjectName]
+    hidden: frozenset[ObjectName]
+    left: frozenset[ObjectName]
     version_table: str
 
     def options(self) -> dict[str, Any]:
@@ -62,12 +62,12 @@ class Ownership:
             return True
         if name == self.version_table or name.startswith(VERSION_TABLES):
             return False
-        table = ("table", parents.get("schema_name") or self.default, name)
+        table = ObjectName("table", parents.get("schema_name") or self.default, name)
         return table in self.own or (not name.startswith(LEDGERS) and self._is_nobodys(table))
 
     def sees_type(self, schema: str | None, name: str) -> bool:
         """Whether an enum or domain type of the database, or of the models, is this service's to compare."""
-        kind = ("type", schema or self.default, name)
+        kind = ObjectName("type", schema or self.default, name)
         return kind in self.own or self._is_nobodys(kind)
 
     def compares(self, item: object, _: str | None, kind: str, __: bool, other: object) -> bool:
@@ -80,5 +80,5 @@ class Ownership:
         """Return the schemas that are compared whole: those of the models, and the one of names without a schema."""
         return {schema for kind, schema, _ in self.own if kind == "table"} | {self.default}
 
-    def _is_nobodys(self, thing: Thing) -> bool:
+    def _is_nobodys(self, thing: ObjectName) -> bool:
         return thing in self.left or (thing[1] in self._schemas() and thing not in self.hidden)

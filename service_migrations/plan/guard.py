@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from service_migrations.connection.connector import Access
+from service_migrations.connection.connector import Connector
 from service_migrations.errors import UsageError
 from service_migrations.history.offline import pending, render
 from service_migrations.history.revisions import History
@@ -27,7 +27,7 @@ class Guard:
     revision: str
     allowed: frozenset[Class]
 
-    def check(self, history: History, access: Access, current: tuple[str, ...]) -> None:
+    def check(self, history: History, access: Connector, current: tuple[str, ...]) -> None:
         """Refuse a destructive plan. The caller holds the gate.
 
         Raises:

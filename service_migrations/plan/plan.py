@@ -6,7 +6,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_migrations.connection.connector import access
-from service_migrations.connection.locks import gate
+from service_migrations.connection.locks import process_lock
 from service_migrations.connection.session import connect
 from service_migrations.history.offline import pending, render
 from service_migrations.history.revisions import read
@@ -49,7 +49,7 @@ async def plan(service: str | Service, revision: str = "head", *, engine: AsyncE
         await session.connection.rollback()
         target = session.access.target
     revisions = pending(history, current, revision)
-    async with gate():
+    async with process_lock():
         rendered = render(history, revisions)
     found: list[PlannedRevision] = []
     troubles: list[Finding] = []

@@ -15,7 +15,7 @@ from service_migrations.postgres.cluster import SUPERUSER, Cluster
 from service_migrations.postgres.filelock import locked
 from service_migrations.postgres.ports import free_port
 from service_migrations.settings import model as settings_module
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.example import KEY, example, lines
 from service_migrations.settings.sources import collect
 

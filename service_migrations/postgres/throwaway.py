@@ -17,8 +17,7 @@ from service_migrations.postgres.binaries import check_version, downloadable, in
 from service_migrations.postgres.cluster import SUPERUSER, Cluster
 from service_migrations.postgres.ports import free_port
 from service_migrations.postgres.postmaster import wait_until_ready
-from service_migrations.settings._m_dsn import Dsn
-from service_migrations.settings.dsn import parse
+from service_migrations.settings.dsn import Dsn, parse
 
 __all__ = ["Server", "describe", "throwaway"]
 

@@ -1,17 +1,16 @@
 """Which services a change affects: by their histories, settings and models, and by what the models import."""
 
 import os
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from service_migrations.errors import UsageError
+from service_migrations.git import GitError, git
 from service_migrations.monorepo import Service, discover
 from service_migrations.rollout.imports import Imports
 
 __all__ = ["affected", "changed"]
 
-_TIMEOUT = 60.0
 _ALL = ("pyproject.toml", "uv.lock", ".env.example")
 """Files that every upgrade runs with."""
 _SHARED = ("migrations", "service_migrations")
@@ -66,27 +65,22 @@ def changed(root: Path, base: str) -> frozenset[Path]:
     """
     if not base or base.startswith("-"):
         raise UsageError(f"--base {base!r} is no commit, branch or tag.")
-    _git(root, "rev-parse", "--show-toplevel", said="this is no checkout of git")
+    _git(root, "rev-parse", "--show-toplevel", problem="this is no checkout of git")
     unknown = f"git doesn't know --base {base!r}. Fetch it first"
-    _git(root, "rev-parse", "--verify", "--quiet", f"{base}^{{commit}}", said=unknown)
+    _git(root, "rev-parse", "--verify", "--quiet", f"{base}^{{commit}}", problem=unknown)
     apart = f"--base {base!r} and HEAD have no commit in common here. Fetch the whole history"
-    start = _git(root, "merge-base", base, "HEAD", said=apart)
+    start = _git(root, "merge-base", base, "HEAD", problem=apart)
     how = ("--name-only", "--no-renames", "--relative", "--ignore-submodules=none", "-z")
     lines = _git(root, "diff", *how, start.strip(), "--")
     lines += _git(root, "ls-files", "--others", "--exclude-standard", "-z")
     return frozenset(Path(line) for line in lines.split("\0") if line)
 
 
-def _git(root: Path, *words: str, said: str = "git failed") -> str:
+def _git(root: Path, *words: str, problem: str = "git failed") -> str:
     try:
-        command = ["git", "-C", str(root), *words]
-        done = subprocess.run(command, capture_output=True, timeout=_TIMEOUT, check=False)
-    except (OSError, subprocess.SubprocessError) as error:
-        raise UsageError(f"git can't be run ({type(error).__name__}), so nobody knows what changed.") from None
-    if done.returncode:
-        detail = " ".join(os.fsdecode(done.stderr).split())
-        raise UsageError(f"{said}{f' ({detail})' if detail else ''}.")
-    return os.fsdecode(done.stdout)  # a path may hold any byte
+        return git(root, *words)
+    except GitError as error:
+        raise UsageError(f"{problem}{f' ({error})' if str(error) else ''}.") from None
 
 
 def _through_links(paths: frozenset[Path], root: Path) -> frozenset[Path]:

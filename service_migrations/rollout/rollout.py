@@ -11,10 +11,9 @@ from typing import Any
 from service_migrations.errors import MigrationError, UsageError
 from service_migrations.monorepo import Service
 from service_migrations.outcome import Outcome
-from service_migrations.rollout.crew import work_off
 from service_migrations.rollout.scan import Scan, scan
 from service_migrations.rollout.schedule import News, Result, Schedule
-from service_migrations.rollout.workers import Work
+from service_migrations.rollout.workers import Job, run_jobs
 from service_migrations.settings.model import Settings, load_many
 
 __all__ = ["News", "Result", "default_jobs", "upgrade_all"]
@@ -79,12 +78,12 @@ def upgrade_all(
     for wave in [[canary.name], None] if canary else [None]:
         run.queue = run.queued() if wave is None else [name for name in run.queued() if name in wave]
         if work and run.queue and not run.halted and not stop():
-            work_off(run.take, work, run.jobs, run.hear, stop)
+            run_jobs(run.take, work, run.jobs, run.hear, stop)
         run.halted = run.halted or (wave is not None and run.failed(wave[0]))
     return run.results("stopped" if stop() else "not started")
 
 
-def _work(settings: Mapping[str, Settings], overrides: Mapping[str, float], allow: Collection[str] | None) -> Work:
+def _work(settings: Mapping[str, Settings], overrides: Mapping[str, float], allow: Collection[str] | None) -> Job:
     """Return what a worker does for a service; the imports that it needs are paid here, once."""
     # where there is nothing to do, nobody pays for Alembic; the second is what env.py imports
     from service_migrations import environment  # noqa: F401, PLC0415

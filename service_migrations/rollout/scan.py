@@ -7,7 +7,7 @@ full way decides.
 import asyncio
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import asyncpg
@@ -18,11 +18,41 @@ from service_migrations.failures import connect_failure
 from service_migrations.history.static import Chain, read_chain
 from service_migrations.monorepo import Service
 from service_migrations.outcome import Outcome
-from service_migrations.rollout.room import Room
 from service_migrations.rollout.schemas import UNSURE, Schemas
 from service_migrations.settings.model import Settings
 
-__all__ = ["Found", "Scan", "outcome_at_head", "scan"]
+__all__ = ["Capacity", "Found", "Scan", "outcome_at_head", "scan"]
+
+_FREE = """
+    SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+           - coalesce(current_setting('reserved_connections', true)::int, 0)
+           - (SELECT count(*)::int FROM pg_stat_activity WHERE datid IS NOT NULL AND usesysid IS NOT NULL) + 1
+"""
+_ROLES = """
+    SELECT r.rolname, r.rolconnlimit - (SELECT count(*)::int FROM pg_stat_activity a WHERE a.usesysid = r.oid)
+           + (r.rolname = current_user)::int
+    FROM pg_roles r WHERE r.rolname = ANY ($1::text[]::name[]) AND r.rolconnlimit >= 0 AND NOT r.rolsuper
+"""
+"""Both leave out the connection that asks, which is going to be closed."""
+
+
+@dataclass(slots=True)
+class Capacity:
+    """How many connections a server has left, and how many of its roles have; None where it didn't say."""
+
+    free: int | None = None
+    roles: dict[str, int] = field(default_factory=dict)
+
+    def of(self, role: str) -> int | None:
+        """Return how many connections a role can have."""
+        known = [count for count in (self.free, self.roles.get(role)) if count is not None]
+        return min(known, default=None)
+
+    async def ask(self, connection: Any, roles: Iterable[str]) -> None:
+        """Ask the server; the connection that asks is going to be closed, and isn't counted."""
+        self.free = await connection.fetchval(_FREE)
+        self.roles = dict(await connection.fetch(_ROLES, list(roles)))
+
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +102,7 @@ class Scan:
     """What was found of each service, and the room on each server, by its addresses."""
 
     found: dict[Service, Found]
-    rooms: dict[frozenset[tuple[str, int]], Room]
+    rooms: dict[frozenset[tuple[str, int]], Capacity]
 
 
 async def scan(many: Iterable[Settings]) -> Scan:
@@ -90,7 +120,7 @@ async def scan(many: Iterable[Settings]) -> Scan:
         servers.setdefault(settings.dsn.server, []).append(settings)
     roots = {settings.service.root for on_it in servers.values() for settings in on_it}
     schemas = {root: Schemas(root) for root in roots}
-    rooms = {server: Room() for server in servers}
+    rooms = {server: Capacity() for server in servers}
     found: dict[Service, Found] = {}
 
     async def of_server(server: frozenset[tuple[str, int]], on_it: list[Settings]) -> None:
@@ -127,7 +157,7 @@ async def outcome_at_head(settings: Settings) -> Outcome | None:
     return Outcome(service.name, settings.target, current, current, (), 0.0) if found.at_head else None
 
 
-async def _look(settings: Settings, schemas: Schemas, room: Room | None = None, roles: Iterable[str] = ()) -> Found:
+async def _look(settings: Settings, schemas: Schemas, room: Capacity | None = None, roles: Iterable[str] = ()) -> Found:
     chain = read_chain(settings.service)
     sure = bool(chain and chain.head)
     if not sure and room is None:

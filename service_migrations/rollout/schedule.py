@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from service_migrations.errors import MigrationError, UnreachableError
 from service_migrations.monorepo import Service
 from service_migrations.outcome import Outcome
-from service_migrations.rollout.room import Room
-from service_migrations.rollout.scan import Scan
-from service_migrations.rollout.workers import STOPPED, Ended, Said, Told
+from service_migrations.rollout.scan import Capacity, Scan
+from service_migrations.rollout.workers import STOPPED, Finished, Output, Progress
 from service_migrations.settings.model import Settings
 
 __all__ = ["News", "Result", "Schedule"]
@@ -54,7 +53,7 @@ class Schedule:
     fail_fast: bool
     tell: Callable[[News], None]
     settings: dict[str, Settings] = field(default_factory=dict)
-    rooms: dict[frozenset[tuple[str, int]], Room] = field(default_factory=dict)
+    rooms: dict[frozenset[tuple[str, int]], Capacity] = field(default_factory=dict)
     queue: list[str] = field(default_factory=list)
     running: dict[str, Settings] = field(default_factory=dict)
     ended: dict[str, Result] = field(default_factory=dict)
@@ -93,13 +92,13 @@ class Schedule:
             return name
         return None
 
-    def hear(self, message: Told | Said | Ended) -> None:
+    def hear(self, message: Progress | Output | Finished) -> None:
         """Take in what a worker says."""
         name = message.job
-        if isinstance(message, Told):
+        if isinstance(message, Progress):
             revision, number, count = message.what
             self.tell(News(name, revision, number, count))
-        elif isinstance(message, Said):
+        elif isinstance(message, Output):
             self.tell(News(name, line=message.line))
         else:
             self.running.pop(name, None)
@@ -122,7 +121,7 @@ class Schedule:
         running = list(self.running.values())
         if any(other.dsn.identity == settings.dsn.identity for other in running):
             return False
-        room = self.rooms.get(settings.dsn.server, Room())
+        room = self.rooms.get(settings.dsn.server, Capacity())
         on_it = [other for other in running if other.dsn.server == settings.dsn.server]
         by_it = [other for other in on_it if other.dsn.user == settings.dsn.user]
         for of, free, busy in ((None, room.free, on_it), (settings.dsn.user, room.of(settings.dsn.user), by_it)):
@@ -143,7 +142,7 @@ class Schedule:
             )
 
 
-def _result(ended: Ended) -> Result:
+def _result(ended: Finished) -> Result:
     name = ended.job
     if ended.died is not None:
         how = f"killed by signal {-ended.died}" if ended.died < 0 else f"ended with {ended.died}"

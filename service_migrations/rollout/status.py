@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from service_migrations.errors import MigrationError
-from service_migrations.history.static import Header
+from service_migrations.history.revision import Revision
 from service_migrations.monorepo import Service
 from service_migrations.rollout.scan import Found, scan
 from service_migrations.settings.model import Settings, load_many
 
 if TYPE_CHECKING:
-    from service_migrations.history.revisions import Revision
+    from service_migrations.history.revision import Revision
 
 __all__ = ["Status", "current_of_all", "status"]
 
@@ -54,7 +54,7 @@ async def status(services: Sequence[Service]) -> list[Status]:
     return list(await asyncio.gather(*(look(service) for service in services)))
 
 
-async def current_of_all(services: Sequence[Service]) -> "list[tuple[Header | Revision, ...] | MigrationError]":
+async def current_of_all(services: Sequence[Service]) -> "list[tuple[Revision, ...] | MigrationError]":
     """Return the revisions of each service's database, in their order, or its error. Read-only: no table is made.
 
     Raises:
@@ -63,7 +63,7 @@ async def current_of_all(services: Sequence[Service]) -> "list[tuple[Header | Re
     """
     loaded = load_many(services)
     found = (await scan([one for one in loaded if isinstance(one, Settings)])).found
-    answers: list[tuple[Header | Revision, ...] | MigrationError] = []
+    answers: list[tuple[Revision, ...] | MigrationError] = []
     for service, settings in zip(services, loaded, strict=True):
         seen = found.get(service, Found())
         if isinstance(settings, MigrationError) or seen.error:

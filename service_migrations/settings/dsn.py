@@ -1,15 +1,179 @@
-"""A connection URI, as libpq calls the text of a DSN: parsed once, and what isn't understood is refused by name."""
+"""The DSN: a value that prints without its password, parsed from a URI, with what it says of hosts and TLS."""
 
-import re
+import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from urllib.parse import parse_qsl, unquote
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from service_migrations.errors import ConfigurationError
-from service_migrations.settings._m_dsn import Dsn, server_options
-from service_migrations.settings.tls import SSLMODES, check_tls
 
-__all__ = ["CONTROL", "parse"]
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+import re
+from urllib.parse import parse_qsl, unquote
+
+__all__ = ["CONTROL", "SSLMODES", "Dsn", "check_tls", "parse", "server_options", "tls_context"]
+
+SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+"""libpq's (documentation, 34.1.2 Parameter Key Words)."""
+
+_SSLMODES_WITHOUT_PROOF = SSLMODES[:3]
+
+
+def check_tls(query: Mapping[str, str], where: str) -> None:
+    """Refuse certificates that would never be looked at: whoever names one believes that the line is safe."""
+    mode = query.get("sslmode", "prefer")
+    for key in ("sslrootcert", "sslcert", "sslkey"):
+        if key in query and mode in _SSLMODES_WITHOUT_PROOF:
+            raise ConfigurationError(f"{where}: {key} has no effect with sslmode={mode}. Set sslmode=verify-full.")
+    if query.get("sslrootcert") == "system" and mode != "verify-full":
+        # anybody gets a certificate of some authority: libpq refuses it too (documentation, 34.1.2)
+        raise ConfigurationError(f"{where}: sslrootcert=system needs sslmode=verify-full.")
+
+
+def tls_context(parameters: Mapping[str, str]) -> Any:
+    """Return asyncpg's ``ssl``: TLS that was asked for is TLS or nothing.
+
+    ``require`` encrypts without looking at the certificate, except where a root certificate is given
+    (as libpq does: documentation, 34.19.1); without ``sslrootcert``, verification uses the system's.
+    """
+    mode = parameters.get("sslmode", "prefer")
+    if mode == "disable":
+        return False
+    if mode in ("allow", "prefer"):
+        return mode
+    import ssl  # noqa: PLC0415 - most local databases never need it
+
+    root = parameters.get("sslrootcert")
+    verify = mode in ("verify-ca", "verify-full") or bool(root)
+    try:
+        found = ssl.create_default_context(cafile=None if root in (None, "system") else root)
+        found.check_hostname = mode == "verify-full"
+        found.verify_mode = ssl.CERT_REQUIRED if verify else ssl.CERT_NONE
+        # Python 3.13 asks more of an authority's certificate than libpq and older Pythons do
+        found.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        if "sslcert" in parameters:
+            # without a password OpenSSL would ask the terminal for the one of an encrypted key
+            found.load_cert_chain(parameters["sslcert"], parameters.get("sslkey"), password="")
+    except OSError as error:
+        names = ", ".join(
+            f"{key}={parameters[key]}" for key in ("sslrootcert", "sslcert", "sslkey") if key in parameters
+        )
+        raise ConfigurationError(f"The certificate files of the DSN can't be read ({names}): {error}.") from error
+    return found
+
+
+_LOCAL = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class Dsn:
+    """One PostgreSQL database and how to reach it."""
+
+    user: str
+    database: str
+    hosts: tuple[tuple[str, int], ...]
+    password: str | None = field(default=None, repr=False)
+    parameters: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def url(self) -> "URL":
+        """The URL for an async engine, without the password: an engine prints its URL."""
+        from sqlalchemy import URL  # noqa: PLC0415 - a sixth of the time of a command that has nothing to do
+
+        host, port = self.hosts[0]
+        return URL.create("postgresql+asyncpg", self.user, None, host, port, self.database)
+
+    @property
+    def target(self) -> str:
+        """What a person is told of it: ``app@localhost:5432/billing``."""
+        return f"{self.user}@{self._places(socket_safe='/')}/{self.database}"
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What is equal for two DSNs of one database, whoever connects and by whichever name of this machine."""
+        return (self.server, self.database)
+
+    @property
+    def server(self) -> frozenset[tuple[str, int]]:
+        """What is equal for two DSNs of one server."""
+        return frozenset(("localhost" if host in _LOCAL else host.lower(), port) for host, port in self.hosts)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether every host is this machine."""
+        return all(host in _LOCAL or host.startswith("/") for host, _ in self.hosts)
+
+    @property
+    def connect_timeout(self) -> float:
+        """The DSN's own ``connect_timeout`` in seconds, 0 where it has none."""
+        return float(self.parameters.get("connect_timeout", 0))
+
+    @property
+    def server_settings(self) -> dict[str, str]:
+        """The server parameters that the DSN itself asks for (``options``, ``application_name``)."""
+        found = dict(server_options(self.parameters.get("options", "")))
+        if "application_name" in self.parameters:
+            found["application_name"] = self.parameters["application_name"]
+        return found
+
+    def connect_args(self) -> dict[str, Any]:
+        """Return what asyncpg's ``connect()`` is called with.
+
+        The password travels as a callable, so that no repr of a parameter can show it; a missing one is
+        empty rather than absent, since asyncpg would look into PGPASSWORD and ``~/.pgpass`` for it.
+        """
+        # first, since it may fail, and a report with the frame's variables would show the secret
+        # of several hosts one may be a socket, on which there is no TLS, and the next one not
+        tls = False if all(host.startswith("/") for host, _ in self.hosts) else tls_context(self.parameters)
+        secret = self.password or ""
+        return {
+            "host": [host for host, _ in self.hosts],
+            "port": [port for _, port in self.hosts],
+            "user": self.user,
+            "database": self.database,
+            "password": lambda: secret,
+            "ssl": tls,
+            "direct_tls": False,  # asyncpg would look into PGSSLNEGOTIATION for it
+            "target_session_attrs": self.parameters.get("target_session_attrs", "any"),
+        }
+
+    def masked(self) -> str:
+        """Return the DSN as ``db.env`` prints it."""
+        user = quote(self.user, safe="") + (":***" if self.password else "")
+        query = "&".join(f"{key}={quote(value, safe='')}" for key, value in self.parameters.items())
+        return f"postgresql://{user}@{self._places()}/{quote(self.database, safe='')}" + (f"?{query}" if query else "")
+
+    def _places(self, socket_safe: str = "") -> str:
+        """Return the hosts with their ports, as a DSN has them: an IPv6 address in brackets, a socket escaped."""
+        hosts = ((f"[{host}]" if ":" in host else quote(host, safe=socket_safe), port) for host, port in self.hosts)
+        return ",".join(f"{host}:{port}" for host, port in hosts)
+
+
+def server_options(text: str) -> list[tuple[str, str]]:
+    """Parse libpq's ``options``: ``-c name=value``, ``-cname=value`` or ``--name=value``.
+
+    Raises:
+        ValueError: it is something else.
+
+    """
+    found = []
+    words = iter(shlex.split(text))
+    for word in words:
+        if word == "-c":
+            setting = next(words, "")
+        elif word.startswith(("--", "-c")):
+            setting = word[2:]
+        else:
+            raise ValueError(word)
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise ValueError(word)
+        found.append((name.replace("-", "_"), value))
+    return found
+
 
 CONTROL = re.compile(r"[\x00-\x08\n-\x1f\x7f]")
 """What stands in no DSN and in no password by intent: the line end of a mounted secret, a %00; not a tab."""

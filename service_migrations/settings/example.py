@@ -4,8 +4,7 @@ import secrets
 
 from service_migrations.errors import ConfigurationError
 from service_migrations.monorepo import Service
-from service_migrations.settings._m_dsn import Dsn
-from service_migrations.settings.dsn import parse
+from service_migrations.settings.dsn import Dsn, parse
 
 __all__ = ["KEY", "example", "lines"]
 

@@ -8,10 +8,9 @@ from typing import Literal
 
 from service_migrations.errors import ConfigurationError, MigrationError, UsageError
 from service_migrations.monorepo import Service, discover
-from service_migrations.settings._m_dsn import Dsn
-from service_migrations.settings.credentials import other_dsn, service_dsn
+from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.duration import seconds
-from service_migrations.settings.sources import KEYS, Setting, collect
+from service_migrations.settings.sources import KEYS, Setting, collect, other_dsn, service_dsn
 
 __all__ = ["Limits", "Settings", "edited", "limits", "load", "load_many", "version_table"]
 

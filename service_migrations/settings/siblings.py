@@ -12,11 +12,10 @@ from typing import cast
 
 from sqlalchemy import URL
 
-from service_migrations.connection.connector import Access
+from service_migrations.connection.connector import Connector
 from service_migrations.errors import MigrationError
 from service_migrations.monorepo import Service, discover
-from service_migrations.settings import dsn as uri
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn, parse
 from service_migrations.settings.example import example
 from service_migrations.settings.sources import KEYS, collect
 
@@ -76,7 +75,7 @@ class _Settled:
     schema: str
 
 
-def sharing(access: Access, tables: Collection[str] = ()) -> tuple[Sibling, ...]:
+def sharing(access: Connector, tables: Collection[str] = ()) -> tuple[Sibling, ...]:
     """Return the siblings that share a service's database, in alphabetical order; nothing is connected to.
 
     A sibling shares it if their settings lead to one database. One without settings on this machine is judged by its
@@ -147,7 +146,7 @@ def _read(service: Service, environment: Mapping[str, str]) -> _Settled:
     for setting in given:
         if setting.origin.layer == max(one.origin.layer for one in given):
             with suppress(MigrationError):
-                databases.add(Database.of(uri.parse(setting.value, setting.key)))
+                databases.add(Database.of(parse(setting.value, setting.key)))
     return _Settled(frozenset(databases), schema)
 
 

@@ -2,14 +2,21 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from service_migrations.sql.clauses import parts_at
 from service_migrations.sql.lexer import Token, statements, tokens
 
-__all__ = ["KINDS", "Made", "Thing"]
+__all__ = ["KINDS", "Created", "ObjectName"]
 
-Thing = tuple[str, str, str]
-"""An object, as (kind, schema, name); of a schema or an extension both are its own name."""
+
+class ObjectName(NamedTuple):
+    """An object of a database; schema and name of a schema or an extension are both its own name."""
+
+    kind: str
+    schema: str
+    name: str
+
 
 KINDS = {
     "table": "table",
@@ -37,7 +44,7 @@ _STARTS = (";", "begin", "then", "else", "loop")
 
 
 @dataclass(slots=True)
-class Made:
+class Created:
     """What is there after the statements so far.
 
     ``default`` is the schema of a name without one. ``former`` is what a statement dropped, renamed or moved away, also
@@ -45,8 +52,8 @@ class Made:
     """
 
     default: str
-    things: set[Thing] = field(default_factory=set)
-    former: set[Thing] = field(default_factory=set)
+    things: set[ObjectName] = field(default_factory=set)
+    former: set[ObjectName] = field(default_factory=set)
 
     def learn(self, sql: str) -> None:
         """Take in what a text of statements makes, renames, moves and drops."""
@@ -82,9 +89,9 @@ class Made:
         if name is None:
             return
         if kind in ("schema", "extension"):
-            self.things.add((kind, name[1], name[1]))
+            self.things.add(ObjectName(kind, name[1], name[1]))
             return
-        self.things.add((kind, *name))
+        self.things.add(ObjectName(kind, *name))
 
     def _drop(self, found: Sequence[Token], words: list[str]) -> None:
         if len(words) < 2 or words[1] not in KINDS:  # noqa: PLR2004 - DROP, kind
@@ -96,11 +103,11 @@ class Made:
             if name is None:
                 continue
             if kind == "schema":
-                self._forget({one for one in self.things if one[1] == name[1] and one[0] != "extension"})
+                self._forget({one for one in self.things if one.schema == name[1] and one.kind != "extension"})
             elif kind == "extension":
-                self._forget({(kind, name[1], name[1])})
+                self._forget({ObjectName(kind, name[1], name[1])})
             else:
-                self._forget({(kind, *name)})
+                self._forget({ObjectName(kind, *name)})
 
     def _alter(self, found: Sequence[Token], words: list[str]) -> None:
         if len(words) < 2 or words[1] not in KINDS:  # noqa: PLR2004 - ALTER, kind
@@ -120,16 +127,16 @@ class Made:
 
     def _move(self, kind: str, old: tuple[str, str], new: tuple[str, str]) -> None:
         if kind == "schema":
-            inside = {one for one in self.things if one[1] == old[1] and one[0] != "extension"}
+            inside = {one for one in self.things if one.schema == old[1] and one.kind != "extension"}
             self._forget(inside)
-            self.things |= {(what, new[1], new[1] if what == kind else name) for what, _, name in inside}
+            self.things |= {ObjectName(what, new[1], new[1] if what == kind else name) for what, _, name in inside}
             return
         for what in _RELATIONS if kind == "table" else (kind,):
             if (what, *old) in self.things:
-                self.things.add((what, *new))
-            self._forget({(what, *old)})
+                self.things.add(ObjectName(what, *new))
+            self._forget({ObjectName(what, *old)})
 
-    def _forget(self, gone: set[Thing]) -> None:
+    def _forget(self, gone: set[ObjectName]) -> None:
         self.things -= gone
         self.former |= gone
 

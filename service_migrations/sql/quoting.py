@@ -1,8 +1,14 @@
-"""SQL in one line, whatever it holds: a list of differences is read, searched and piped by the line."""
+"""Quoting: names, constants and whole statements as SQL writes them."""
 
 import re
 
-__all__ = ["literal", "one_line"]
+from sqlalchemy.dialects.postgresql import asyncpg
+
+__all__ = ["escaped", "literal", "one_line", "one_line_literal", "quoted"]
+
+_PREPARER = asyncpg.dialect().identifier_preparer  # type: ignore[no-untyped-call]
+_BIND = re.compile(r"(?<![:\w\\]):(?=\w+(?![:\w]))|\\(?=:\w*(?![:\w]))")
+"""What ``sqlalchemy.text`` would take for a parameter, or for the escape of one."""
 
 _TOKEN = re.compile(
     r"""(?P<dollar>\$(?P<tag>\w*)\$(?P<body>.*?)\$(?P=tag)\$)|(?P<escaped>\bE'(?:[^'\\]|''|\\.)*')"""
@@ -11,7 +17,22 @@ _TOKEN = re.compile(
 )
 
 
-def literal(text: str) -> str:
+def quoted(*names: str | None) -> str:
+    """Return a name as SQL writes it, qualified by those before it that are there."""
+    return ".".join(_PREPARER.quote(name) for name in names if name is not None)
+
+
+def literal(text: str | None) -> str:
+    """Return a text as SQL writes it."""
+    return "NULL" if text is None else "'" + text.replace("'", "''") + "'"
+
+
+def escaped(sql: str) -> str:
+    """Return SQL as ``sqlalchemy.text`` has to be given it: a colon before a word would be a parameter."""
+    return _BIND.sub(lambda found: "\\" + found.group(), sql)
+
+
+def one_line_literal(text: str) -> str:
     """Return a text as a string constant of one line."""
     quoted = text.replace("'", "''")
     if not re.search(r"[\\\n\r]", quoted):
@@ -22,15 +43,18 @@ def literal(text: str) -> str:
 
 
 def one_line(sql: str) -> str:
-    """Return SQL in one line; what stands in quotes keeps its meaning."""
+    """Return SQL in one line; what stands in quotes keeps its meaning.
+
+    A list of differences is read, searched and piped by the line.
+    """
 
     def flat(match: re.Match[str]) -> str:
         if match["space"]:
             return " "
         if match["dollar"]:
-            return literal(match["body"])
+            return one_line_literal(match["body"])
         if match["text"] and "\n" in match["text"]:
-            return literal(match["text"][1:-1].replace("''", "'"))
+            return one_line_literal(match["text"][1:-1].replace("''", "'"))
         return match[0].replace("\n", r"\n") if match["escaped"] else match[0]
 
     return _TOKEN.sub(flat, sql).strip()

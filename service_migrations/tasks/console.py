@@ -1,15 +1,69 @@
 """Output: results on stdout, where they can be piped; logs and progress on stderr."""
 
+import io
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from service_migrations.errors import UsageError
 
-__all__ = ["configure_logging", "confirm", "is_live", "note", "progress", "quietly", "result", "result_json", "table"]
+__all__ = [
+    "configure_logging",
+    "confirm",
+    "is_live",
+    "make_lasting",
+    "note",
+    "progress",
+    "quietly",
+    "result",
+    "result_json",
+    "table",
+]
+
+
+class _Lasting(io.FileIO):
+    """A stream that goes nowhere once nobody reads it. A result that a disk has no room for stays an error."""
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__(stream.fileno(), "w", closefd=False)
+        # a terminal that has hung up has no reader either
+        self._must_arrive = stream is sys.__stdout__ and not self.isatty()
+
+    def write(self, data: Any, /) -> int:
+        """Write bytes; after a failure this and all that follows, such as what is left in a buffer, goes nowhere."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())
+            os.close(nowhere)
+            if self._must_arrive and not isinstance(error, BrokenPipeError):
+                raise OSError(error.errno, error.strerror, "stdout") from error
+            return len(data)
+
+
+def make_lasting() -> None:
+    """Replace the standard streams of this process; one that the shell has closed becomes one that goes nowhere."""
+    for name in ("stdin", "stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            # opened in this order it takes the number of the closed one, which a socket would get otherwise
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: SIM115, PTH123
+        elif name != "stdin" and stream is getattr(sys, f"__{name}__"):
+            with suppress(OSError):
+                stream.flush()
+            wrapped = io.TextIOWrapper(
+                io.BufferedWriter(_Lasting(stream)),
+                encoding=stream.encoding,
+                errors=stream.errors,
+                line_buffering=stream.line_buffering or stream.write_through,
+            )
+            setattr(sys, name, wrapped)
+
 
 _FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
 _WIDE = 300
@@ -39,7 +93,7 @@ def configure_logging(*, debug: bool) -> None:
     handler = _Handler(debug=debug)
     handler.setFormatter(logging.Formatter(_FORMAT))
     logging.basicConfig(handlers=[handler], level=logging.DEBUG if debug else logging.WARNING, force=True)
-    for name in ("alembic", "migrations"):
+    for name in ("alembic", "service_migrations"):
         logging.getLogger(name).setLevel(logging.DEBUG if debug else logging.INFO)
     if not debug:
         logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
@@ -48,7 +102,7 @@ def configure_logging(*, debug: bool) -> None:
 @contextmanager
 def quietly() -> Iterator[None]:
     """Leave out what Alembic and this project tell of a replay: it looks like an upgrade of the service's database."""
-    loggers = [logging.getLogger(name) for name in ("alembic", "migrations")]
+    loggers = [logging.getLogger(name) for name in ("alembic", "service_migrations")]
     levels = [one.level for one in loggers]
     if logging.getLogger().level != logging.DEBUG:
         for one in loggers:

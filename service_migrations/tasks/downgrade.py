@@ -6,7 +6,7 @@ from invoke.context import Context
 
 from service_migrations.errors import UsageError
 from service_migrations.tasks import console
-from service_migrations.tasks.options import LIMITS, SQL, asked_limits, own_limits, refuse_beside_sql, said
+from service_migrations.tasks.options import LIMITS, SQL, asked_limits, describe, own_limits, refuse_beside_sql
 from service_migrations.tasks.task import SERVICE, exactly_one, run, task
 
 __all__ = ["alembic", "downgrade", "stamp"]
@@ -48,7 +48,7 @@ def downgrade(
         return
     target = model.load(chosen).target
     console.confirm(f"Downgrade {chosen} -> {target} to {revision}? What was added since is dropped.", yes=yes)
-    console.result(said(run(commands.downgrade(chosen, revision, limits=own_limits(chosen, asked)))))
+    console.result(describe(run(commands.downgrade(chosen, revision, limits=own_limits(chosen, asked)))))
 
 
 @task(
@@ -70,7 +70,7 @@ def stamp(_: Context, service: list[str], revision: str = "", purge: bool = Fals
         raise UsageError(f"db.stamp needs --revision. `inv db.history --service {chosen}` lists them.")
     target = model.load(chosen).target
     console.confirm(f"Stamp {chosen} -> {target} with {revision}? Nothing is run.", yes=yes)
-    console.result(said(run(commands.stamp(chosen, revision, purge=purge))))
+    console.result(describe(run(commands.stamp(chosen, revision, purge=purge))))
 
 
 @task(remainder=True, iterable=["service"], help={"service": SERVICE})

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from service_migrations.outcome import Outcome
     from service_migrations.settings.model import Limits
 
-__all__ = ["LIMITS", "SQL", "asked_limits", "own_limits", "refuse_beside_sql", "said"]
+__all__ = ["LIMITS", "SQL", "asked_limits", "describe", "own_limits", "refuse_beside_sql"]
 
 SQL = "Print the SQL instead of running it; no database is connected to."
 LIMITS = {
@@ -52,7 +52,7 @@ def own_limits(service: "Service", asked: dict[str, float]) -> "Limits":
     return replace(model.limits(service), **asked)
 
 
-def said(outcome: "Outcome") -> str:
+def describe(outcome: "Outcome") -> str:
     """Return the line that tells what became of a service."""
     before, after = (", ".join(revisions) or "base" for revisions in (outcome.before, outcome.after))
     if outcome.before == outcome.after and not outcome.applied:

@@ -13,8 +13,8 @@ from service_migrations.tasks.each import each, fail
 from service_migrations.tasks.task import SERVICE, SERVICES, exactly_one, run, selected, task
 
 if TYPE_CHECKING:
-    from service_migrations.history.revisions import History, Revision
-    from service_migrations.history.static import Header
+    from service_migrations.history.revision import Revision
+    from service_migrations.history.revisions import History
     from service_migrations.monorepo import Service
 
 __all__ = ["current", "env", "heads", "history", "services", "show", "status"]
@@ -196,9 +196,9 @@ def services(_: Context, service: list[str], json: bool = False) -> None:
     fail(errors, len(chosen))
 
 
-def _line(revision: "Header | Revision") -> str:
+def _line(revision: "Revision") -> str:
     return f"{revision.revision}{' (head)' if revision.is_head else ''}, {revision.message}"
 
 
-def _plain(revision: "Header | Revision") -> dict[str, Any]:
+def _plain(revision: "Revision") -> dict[str, Any]:
     return {**asdict(revision), "down_revision": list(revision.down_revision)}

@@ -9,22 +9,21 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from invoke.context import Context
 from invoke.exceptions import Exit
-from invoke.tasks import Task
-from invoke.tasks import task as invoke_task
+from invoke.tasks import Task, task as invoke_task
 
 from service_migrations.errors import ConfigurationError, MigrationError, UsageError
 from service_migrations.monorepo import Monorepo, Service, find, select
 from service_migrations.settings.duration import seconds
 from service_migrations.tasks import console
-from service_migrations.tasks.streams import make_lasting
-from service_migrations.tasks.words import refuse_unheeded
+from service_migrations.tasks.console import make_lasting
 
 __all__ = [
     "SERVICE",
@@ -34,12 +33,42 @@ __all__ = [
     "duration",
     "exactly_one",
     "number",
+    "refuse_unheeded",
     "run",
     "selected",
     "signals",
     "stoppable",
     "task",
 ]
+
+_END = "--"
+
+
+def refuse_unheeded(context: Context, lists: Iterable[str], *, remainder: bool) -> None:
+    """Refuse ``--dry``, words behind the two dashes, and an option of names that has none.
+
+    Args:
+        context: the task's.
+        lists: the options that may be repeated. Invoke lets them end without a value: a ``--service $UNSET`` would
+            mean all services.
+        remainder: whether the task takes what stands behind the two dashes.
+
+    Raises:
+        UsageError: there is one of them.
+
+    """
+    if context.config.run.dry:
+        raise UsageError(
+            "--dry is Invoke's own option, and no task here heeds it. `inv db.plan` shows what an upgrade would run, "
+            "and `inv db.upgrade --sql` prints it."
+        )
+    if context.remainder and not remainder:
+        raise UsageError(f"Nothing is read behind `{_END}`: {context.remainder}. Options stand before it.")
+    typed = sys.argv[1 : sys.argv.index(_END)] if _END in sys.argv else sys.argv[1:]
+    for option, value in pairwise([*typed, _END]):
+        if option in {f"--{name}" for name in lists} and value.startswith("-"):
+            raise UsageError(f"{option} needs a name behind it. Is a variable empty?")
+
 
 T = TypeVar("T")
 

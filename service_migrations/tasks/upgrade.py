@@ -12,7 +12,7 @@ from service_migrations.monorepo import find
 from service_migrations.tasks import console
 from service_migrations.tasks.affected import BASE, narrowed
 from service_migrations.tasks.board import Board
-from service_migrations.tasks.options import LIMITS, SQL, asked_limits, own_limits, refuse_beside_sql, said
+from service_migrations.tasks.options import LIMITS, SQL, asked_limits, describe, own_limits, refuse_beside_sql
 from service_migrations.tasks.task import SERVICES, StoppedError, number, run, selected, signals, task
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def upgrade(
         raise UsageError(f"--revision {revision} is of one service's history. Name that one with --service.")
     model.load_many(services)
     if len(services) == 1:
-        console.result(said(_upgrade_one(services[0], revision, asked, allow)))
+        console.result(describe(_upgrade_one(services[0], revision, asked, allow)))
         return
     from service_migrations.rollout.rollout import upgrade_all
 
@@ -139,7 +139,7 @@ def _upgrade_one(service: "Service", revision: str, asked: dict[str, float], all
 def _sum_up(results: Sequence["Result"], received: Sequence[int]) -> None:
     """Print a line for each service, and end with the gravest code."""
     for result in results:
-        console.result(said(result.outcome) if result.outcome else f"{result.service}: {result.state}")
+        console.result(describe(result.outcome) if result.outcome else f"{result.service}: {result.state}")
     if received:
         unknown = [result.service for result in results if result.state == "unknown"]
         if unknown:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service_migrations.connection.connector import Access
+from service_migrations.connection.connector import Connector
 from service_migrations.connection.version_table import applied
 
 __all__ = ["aftermath", "invalid"]
@@ -21,7 +21,7 @@ _END = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 
 _INVALID = text("SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid ORDER BY 1")
 
 
-async def aftermath(access: Access, pid: int, schema: str | None, *, running: bool, committed_inside: bool) -> str:
+async def aftermath(access: Connector, pid: int, schema: str | None, *, running: bool, committed_inside: bool) -> str:
     """Make sure that the server has ended what it ran for us, and say what the database is at.
 
     Args:
@@ -44,7 +44,7 @@ async def aftermath(access: Access, pid: int, schema: str | None, *, running: bo
         return unknown
 
 
-async def _look(access: Access, pid: int, schema: str | None, *, running: bool, committed_inside: bool) -> str:
+async def _look(access: Connector, pid: int, schema: str | None, *, running: bool, committed_inside: bool) -> str:
     async with access.at_once().connect() as connection:
         while await connection.scalar(_END, {"pid": pid}) is not None:
             await connection.rollback()
@@ -61,7 +61,7 @@ async def _look(access: Access, pid: int, schema: str | None, *, running: bool, 
         return said + await _invalid(connection)
 
 
-async def invalid(access: Access) -> str:
+async def invalid(access: Connector) -> str:
     """Name the INVALID indexes, which a failed concurrent build leaves; nothing where there is none."""
     with suppress(Exception):
         async with asyncio.timeout(_PATIENCE), access.at_once().connect() as connection:

@@ -13,11 +13,12 @@ from alembic.util import CommandError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_migrations.connection.connector import access, settled
-from service_migrations.connection.locks import gate
+from service_migrations.connection.locks import process_lock
 from service_migrations.connection.session import connect
 from service_migrations.errors import MigrationError, UsageError
 from service_migrations.failures import revision_failure
-from service_migrations.history.revisions import History, Revision, config, read
+from service_migrations.history.revision import Revision
+from service_migrations.history.revisions import History, config, read
 from service_migrations.history.targets import check_target, walk
 from service_migrations.ledger.edited import Policy
 from service_migrations.models.metadata import assemble
@@ -25,7 +26,7 @@ from service_migrations.monorepo import Service
 from service_migrations.outcome import Outcome, Step
 from service_migrations.plan.guard import EDITED, Guard, classes
 from service_migrations.settings.model import Limits, Settings, version_table
-from service_migrations.upgrade.run import Work, apply
+from service_migrations.upgrade.run import Operation, apply
 
 __all__ = ["Outcome", "Step", "current", "downgrade", "history", "sql", "stamp", "upgrade"]
 
@@ -71,7 +72,7 @@ async def upgrade(
     way = settled(settings, limits) if settings else access(found.service, engine, limits)
     edited: Policy = "accept" if EDITED in (allow or ()) else way.edited
 
-    work = Work(walk(found, revision, found.directory._upgrade_revs), goal, guard=guard, edited=edited)  # noqa: SLF001
+    work = Operation(walk(found, revision, found.directory._upgrade_revs), goal, guard=guard, edited=edited)  # noqa: SLF001
     return await apply(found, way, work, step)
 
 
@@ -86,7 +87,7 @@ async def downgrade(
     """Downgrade one service's database to a revision; arguments and errors are those of ``upgrade``."""
     found = read(service)
     check_target(found, revision)
-    work = Work(walk(found, revision, found.directory._downgrade_revs))  # noqa: SLF001
+    work = Operation(walk(found, revision, found.directory._downgrade_revs))  # noqa: SLF001
     return await apply(found, access(found.service, engine, limits), work, step)
 
 
@@ -106,7 +107,7 @@ async def stamp(
     if revision == "head":
         found.single_head()
     check_target(found, revision)
-    work = Work(lambda alembic: command.stamp(alembic, revision, purge=purge), checked=not purge)
+    work = Operation(lambda alembic: command.stamp(alembic, revision, purge=purge), checked=not purge)
     return await apply(found, access(found.service, engine, limits), work)
 
 
@@ -123,7 +124,7 @@ async def current(service: str | Service, *, engine: AsyncEngine | None = None) 
         with EnvironmentContext(alembic, found.directory, fn=lambda *_: [], dont_mutate=True):
             found.directory.run_env()
 
-    async with connect(found, access(found.service, engine)) as session, gate():
+    async with connect(found, access(found.service, engine)) as session, process_lock():
         await session.run(run_env)
         await session.connection.rollback()
         revisions = await session.applied()
@@ -168,7 +169,7 @@ async def sql(service: str | Service, revision: str, *, down: bool = False) -> s
     if schema and not down:
         output.write(f'CREATE SCHEMA IF NOT EXISTS "{schema}";\n\n')
     alembic = config(found.service, {"version_table": version_table(found.service)}, output)
-    async with gate():
+    async with process_lock():
         try:
             (command.downgrade if down else command.upgrade)(alembic, revision, sql=True)
         except MigrationError:

@@ -9,27 +9,28 @@ from typing import Any
 
 from alembic.config import Config
 
-from service_migrations.connection.connector import Access
-from service_migrations.connection.locks import gate, lock
+from service_migrations.connection.connector import Connector
+from service_migrations.connection.locks import migration_lock, process_lock
 from service_migrations.connection.session import Session, connect
 from service_migrations.connection.version_table import ensure_schema
 from service_migrations.errors import ContentionError, MigrationError, ResultError, UnreachableError
-from service_migrations.health.preflight import cleared
+from service_migrations.health.preflight import require_clean
 from service_migrations.history.revisions import History
 from service_migrations.ledger.edited import Edit, Policy, settle
 from service_migrations.ledger.writer import Ledger
 from service_migrations.outcome import Outcome, Step
 from service_migrations.plan.guard import Guard
 from service_migrations.upgrade.aftermath import aftermath, invalid
-from service_migrations.upgrade.contention import ladder, watched
+from service_migrations.upgrade.retries import ladder
+from service_migrations.upgrade.watcher import watched
 
-__all__ = ["Work", "apply"]
+__all__ = ["Operation", "apply"]
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class Operation:
     """What is to be run.
 
     ``goal`` is where the database is when there is nothing to do; None where only Alembic can tell. ``checked`` is
@@ -73,7 +74,7 @@ class _Progress:
         return self.expected is not None and self.expected == set(before)
 
 
-async def apply(history: History, access: Access, work: Work, step: Step | None = None) -> Outcome:
+async def apply(history: History, access: Connector, work: Operation, step: Step | None = None) -> Outcome:
     """Run one changing command.
 
     A revision that meets a lock is rolled back and tried again, whole, on a new connection, with no lock held in
@@ -119,14 +120,14 @@ async def apply(history: History, access: Access, work: Work, step: Step | None 
     raise AssertionError("the ladder has a last step")
 
 
-async def _try(session: Session, work: Work, progress: _Progress) -> Outcome:
+async def _try(session: Session, work: Operation, progress: _Progress) -> Outcome:
     service = session.history.service
     before = await session.applied() if work.checked else ()
     progress.before = before if progress.before is None else progress.before
     if before == work.goal and not await _edits(session, work, before, progress):
         return _outcome(session, progress, before)
     # the gate first: a thread that waits for it must not hold the lock that the gate's holder may need
-    async with gate(), lock(session.connection, str(service), session.access.limits.lock_wait):
+    async with process_lock(), migration_lock(session.connection, str(service), session.access.limits.lock_wait):
         before = await session.applied() if work.checked else ()
         edits = await _edits(session, work, before, progress)
         if before == work.goal and not edits:
@@ -136,7 +137,7 @@ async def _try(session: Session, work: Work, progress: _Progress) -> Outcome:
         progress.pending = len(session.history.pending(before)) + len(progress.done)
         log.info("%s -> %s", service, session.access.target)
         # where only Alembic knows what is pending, the server is asked while it runs
-        warned = await cleared(session, session.history.pending(before) if work.goal is not None else ())
+        warned = await require_clean(session, session.history.pending(before) if work.goal is not None else ())
         ledger = await Ledger.open(session, writable=service.ledger_table not in warned)
         await _accept(session, ledger, edits)
         if before == work.goal:
@@ -158,7 +159,7 @@ async def _try(session: Session, work: Work, progress: _Progress) -> Outcome:
     return _outcome(session, progress, after)
 
 
-async def _edits(session: Session, work: Work, current: tuple[str, ...], progress: _Progress) -> tuple[Edit, ...]:
+async def _edits(session: Session, work: Operation, current: tuple[str, ...], progress: _Progress) -> tuple[Edit, ...]:
     """Return the edited files that are to be accepted; further tries don't tell of the others again."""
     if work.edited is None or progress.settled:
         return ()

@@ -9,7 +9,7 @@ import pytest
 import service_migrations
 from service_migrations.drift.compare import compare
 from service_migrations.drift.drift import drift
-from service_migrations.drift.playground import _LOCK
+from service_migrations.drift.scratch import _LOCK
 from service_migrations.errors import AccessDeniedError, ConfigurationError, LockNotObtainedError, MigrationError
 from tests.conftest import query, run_script, wait
 from tests.drift.tools import FIRST, MODELS, SECOND, scratches, split, write_history

@@ -8,7 +8,7 @@ from service_migrations.drift.compare import Difference
 from service_migrations.drift.drift import Drift, drift
 from service_migrations.monorepo import Service
 from service_migrations.postgres import Server
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from tests.conftest import query, run_script, wait
 from tests.monorepo import Monorepo
 

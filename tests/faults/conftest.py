@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from service_migrations.postgres import Server
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from tests.conftest import query
 from tests.faults.tools import SECRET, World
 from tests.monorepo import Monorepo

@@ -7,7 +7,7 @@ import pytest
 import service_migrations
 from service_migrations.errors import ConfigurationError, MigrationError, UsageError
 from service_migrations.monorepo import Service
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from tests.catalog import catalog, statements
 from tests.conftest import query, run_script, wait
 from tests.faults.test_facts_comparison import remodel, written

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from tests.conftest import query
 from tests.faults.tools import INDEX, PAUSED, WAITING, Run, World, failed, hold, hold_the_lock, nothing_left, until
 

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 import service_migrations
 from service_migrations.postgres import Cluster, throwaway
 from service_migrations.postgres.ports import free_port
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from tests.conftest import query, wait
 from tests.faults.tools import INDEX, PAUSED, SECRET, Session, World, failed, hold, nothing_left, proxy, until
 from tests.monorepo import Ran

@@ -17,7 +17,7 @@ from service_migrations.health.doctor import examine
 from service_migrations.health.findings import Finding
 from service_migrations.monorepo import Service
 from service_migrations.postgres import Server, throwaway
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from tests.conftest import query, wait
 from tests.monorepo import Monorepo
 
@@ -228,7 +228,7 @@ def test_a_env_without_a_password_may_be_read_by_others(service, monorepo, dsn, 
     (monorepo.root / ".env").write_text(f"DATABASE_DSN=postgresql://app@127.0.0.1/{dsn.database}\n", encoding="utf-8")
     (monorepo.root / ".env").chmod(0o644)
     path.chmod(0o644)
-    with caplog.at_level(logging.WARNING, "migrations"):
+    with caplog.at_level(logging.WARNING, "service_migrations"):
         found = wait(examine(service))
     assert [finding.about for finding in found] == ["connection"]
     assert "chmod" not in caplog.text

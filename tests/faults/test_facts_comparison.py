@@ -15,7 +15,7 @@ import service_migrations
 from service_migrations.errors import ConfigurationError
 from service_migrations.models.metadata import assemble
 from service_migrations.monorepo import Service
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from tests.conftest import query, tables, wait
 from tests.monorepo import Monorepo
 

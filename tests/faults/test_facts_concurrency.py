@@ -10,7 +10,7 @@ import pytest
 import service_migrations
 from service_migrations.connection.locks import LOCK_KEY
 from service_migrations.errors import ConfigurationError, LockNotObtainedError, MigrationError
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from tests.conftest import query, tables, wait
 from tests.monorepo import Monorepo, Ran, dsn_text
 from tests.neighbours import connected, pgbouncer, until

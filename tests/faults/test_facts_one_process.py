@@ -18,12 +18,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 import service_migrations
 from service_migrations.connection.connector import access
-from service_migrations.connection.locks import gate
+from service_migrations.connection.locks import process_lock
 from service_migrations.connection.session import connect
 from service_migrations.errors import MigrationError, ResultError, UsageError
 from service_migrations.history.revisions import read
 from service_migrations.monorepo import Service
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from tests.conftest import query, tables, wait
 from tests.monorepo import Monorepo, dsn_text
 
@@ -122,7 +122,7 @@ def test_histories_read_by_threads_leave_the_warning_filters_of_the_process_alon
 
 APPLICATION = """
 import asyncio, os
-import migrations
+import service_migrations
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -254,7 +254,7 @@ def test_a_connection_with_an_open_transaction_is_refused_before_anything_is_run
     service = monorepo.service("billing", dsn=dsn)
 
     async def run() -> None:
-        async with connect(read(service), access(service)) as session, gate():
+        async with connect(read(service), access(service)) as session, process_lock():
             await session.connection.execute(text("SET lock_timeout = '1s'"))
             await session.run(lambda alembic: command.upgrade(alembic, "head"))
 

@@ -9,7 +9,7 @@ import pytest
 import service_migrations
 from service_migrations.errors import MigrationError
 from service_migrations.postgres import Server
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from tests.conftest import query, tables, wait
 from tests.monorepo import Monorepo
 

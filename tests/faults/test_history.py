@@ -6,7 +6,7 @@ import pytest
 
 import service_migrations
 from service_migrations.errors import UsageError
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from tests.conftest import query, tables, wait
 from tests.faults.tools import SECRET, World, failed
 from tests.monorepo import Monorepo

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 import service_migrations
 from service_migrations.errors import AccessDeniedError, MigrationError
 from service_migrations.monorepo import Service
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from tests.conftest import query, wait
 from tests.monorepo import Monorepo
 
@@ -127,7 +127,7 @@ def test_a_ledger_that_may_not_be_made_stops_no_upgrade(monorepo, database, serv
     query(replace(server.admin, database=owner.database), f'REVOKE CREATE ON SCHEMA public FROM "{dsn.user}", PUBLIC')
     monorepo.revision("billing", "b2", "a1", 'op.execute("ALTER TABLE billing ADD COLUMN b2 int")')
     monorepo.revision("billing", "c3", "b2", 'op.execute("ALTER TABLE billing ADD COLUMN c3 int")')
-    with caplog.at_level(logging.WARNING, "migrations"):
+    with caplog.at_level(logging.WARNING, "service_migrations"):
         assert wait(service_migrations.upgrade(service)).after == ("c3",)
     query(dsn, "SELECT b2, c3 FROM billing")
     assert not there(dsn)
@@ -250,7 +250,7 @@ def test_the_task_prints_a_table_or_json(service, monorepo):
     assert [row[4:6] for row in rows] == [["a1", "b2"], ["base", "a1"]]
 
 
-def test_no_name_of_a_service_makes_a_ledger_whose_name_is_cut():
-    longest = Service("x" * 43)
+def test_no_name_of_a_service_makes_a_ledger_whose_name_is_cut(monorepo):
+    longest = monorepo.service("x" * 43)
     assert len(f"{longest.version_table}_pkc") == 63
     assert len(f"{longest.ledger_table}_pkey") <= 63

@@ -9,7 +9,7 @@ from sqlalchemy.engine import Engine
 import service_migrations
 from service_migrations.errors import ConfigurationError
 from service_migrations.monorepo import Service
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from tests.conftest import query, run_script, wait
 from tests.monorepo import Monorepo
 

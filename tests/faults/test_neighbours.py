@@ -25,7 +25,7 @@ from service_migrations.connection.locks import LOCK_KEY
 from service_migrations.errors import AccessDeniedError, ConfigurationError, LockNotObtainedError, MigrationError
 from service_migrations.postgres import Server, throwaway
 from service_migrations.postgres.ports import free_port
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import load
 from tests.conftest import query, tables, wait
 from tests.monorepo import Monorepo, Ran, dsn_text
@@ -728,7 +728,7 @@ def test_a_wrong_password_stands_neither_in_the_servers_log_nor_in_the_debug_log
 
 REPORTED = """
 import asyncio
-import migrations
+import service_migrations
 import pytest
 import shutil
 

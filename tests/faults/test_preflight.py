@@ -18,7 +18,7 @@ from service_migrations.postgres import VERSIONS, Cluster, Server, provide
 from service_migrations.postgres.account import reachable_folder
 from service_migrations.postgres.cluster import SUPERUSER
 from service_migrations.postgres.ports import free_port
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import load
 from tests.catalog import catalog
 from tests.conftest import query, run_script, wait

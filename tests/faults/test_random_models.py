@@ -5,13 +5,12 @@ import shutil
 from collections.abc import Callable
 
 import pytest
-from hypothesis import HealthCheck, Phase, assume, given, note, seed, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, Phase, assume, given, note, seed, settings, strategies as st
 
 import service_migrations
 from service_migrations.monorepo import Service
 from service_migrations.postgres import Server
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from tests.catalog import catalog
 from tests.conftest import query, wait
 from tests.faults.test_facts_comparison import STATEFUL, first_upgrade, remodel

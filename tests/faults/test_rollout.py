@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from tests.conftest import query
 from tests.faults.tools import PAUSED, SECRET, Run, World, nothing_left, proxy, until
 

@@ -8,7 +8,7 @@ import pytest
 
 import service_migrations
 from service_migrations.monorepo import Service
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from tests.catalog import catalog
 from tests.conftest import query, tables, wait
 from tests.monorepo import Monorepo

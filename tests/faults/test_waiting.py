@@ -21,7 +21,7 @@ from service_migrations.errors import (
     UsageError,
 )
 from service_migrations.monorepo import Service
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from tests.conftest import query, tables, wait
 from tests.monorepo import Monorepo
 
@@ -72,7 +72,7 @@ def test_a_server_that_answers_is_not_waited_for(service, dsn):
 
 
 def test_waiting_goes_on_while_a_server_has_too_many_connections(service, dsn, server, caplog):
-    caplog.set_level(logging.INFO, "migrations")
+    caplog.set_level(logging.INFO, "service_migrations")
     query(server.admin, f'ALTER DATABASE "{dsn.database}" CONNECTION LIMIT 0')
 
     def lift() -> None:
@@ -103,7 +103,7 @@ def test_a_database_that_does_not_exist_is_told_at_once(service, monorepo, dsn):
 
 
 def test_with_head_it_ends_when_somebody_has_upgraded(service, caplog):
-    caplog.set_level(logging.INFO, "migrations")
+    caplog.set_level(logging.INFO, "service_migrations")
 
     def upgrade() -> None:
         asyncio.run(service_migrations.upgrade(service))

@@ -17,7 +17,7 @@ import asyncpg
 
 from service_migrations.connection.locks import LOCK_KEY
 from service_migrations.postgres import Server
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from tests.conftest import query
 from tests.monorepo import Monorepo, Ran, dsn_text
 

@@ -9,13 +9,13 @@ import pytest
 
 import service_migrations
 from service_migrations.connection.connector import access
-from service_migrations.connection.locks import gate
+from service_migrations.connection.locks import process_lock
 from service_migrations.connection.session import connect
 from service_migrations.connection.version_table import ensure_schema
 from service_migrations.history.revisions import History, read
 from service_migrations.history.targets import walk
 from service_migrations.monorepo import Service, discover
-from service_migrations.settings._m_dsn import Dsn
+from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.example import example
 from tests.catalog import catalog, only_version_tables, seen, statements
 from tests.conftest import query, run_script, wait
@@ -107,7 +107,7 @@ async def _step_by_step(history: History, dsn: Dsn, rows: dict[str, list[str]]) 
     up, down = history.directory._upgrade_revs, history.directory._downgrade_revs
     beside = await asyncpg.connect(**dsn.connect_args())
     try:
-        async with gate(), connect(history, access(history.service)) as session:
+        async with process_lock(), connect(history, access(history.service)) as session:
             if session.schema:
                 await ensure_schema(session.connection, session.schema)
             after = await seen(beside)

@@ -24,7 +24,7 @@ from service_migrations.drift.repair.tables_and_types import (
     type_changes,
     view_changes,
 )
-from service_migrations.sql.quoting import literal
+from service_migrations.sql.quoting import one_line_literal
 
 __all__ = ["Change", "changes", "create", "drop", "privilege_changes", "word"]
 
@@ -60,6 +60,6 @@ def changes(here: Object, there: Object, catalog: Catalog, history: Catalog) -> 
     """
     found = list(_CHANGES[here.kind](Pair(here, there, catalog, history)))
     if here.comment != there.comment and here.kind not in ("extension", "schema"):
-        told = [shown(one.comment and literal(one.comment)) for one in (here, there)]
+        told = [shown(one.comment and one_line_literal(one.comment)) for one in (here, there)]
         found.append(Change(f"has the comment {told[0]} here, {told[1]} in the history", comment(there, history)))
     return found

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 
 from service_migrations.catalog.objects import Object
 from service_migrations.drift.repair.change import Change, Pair
-from service_migrations.drift.repair.create import comment, create
-from service_migrations.drift.repair.definition import column_definition
-from service_migrations.sql.quoting import literal
+from service_migrations.drift.repair.create import column_definition, comment, create
+from service_migrations.sql.quoting import one_line_literal
 
 __all__ = ["column_changes", "setval"]
 
@@ -103,5 +102,5 @@ def _identity(pair: Pair, table: str, column: str) -> Change:
 
 def setval(table: str, column: Object) -> str:
     """Return the SQL that puts the sequence behind a column past the values that are there."""
-    owner = f"pg_get_serial_sequence({literal(table)}, {literal(column.name)})"
+    owner = f"pg_get_serial_sequence({one_line_literal(table)}, {one_line_literal(column.name)})"
     return f"SELECT setval({owner}, coalesce(max({column.address}), 0) + 1, false) FROM {table};"  # noqa: S608 - names that the server quoted

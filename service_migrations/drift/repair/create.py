@@ -6,10 +6,48 @@ What stands in a catalog was deparsed by the server, so most of it is a CREATE a
 from collections.abc import Iterable, Mapping
 
 from service_migrations.catalog.objects import Catalog, Object
-from service_migrations.drift.repair.definition import column_definition, sequence_options
-from service_migrations.sql.quoting import literal, one_line
+from service_migrations.sql.quoting import one_line, one_line_literal
 
-__all__ = ["comment", "create", "drop", "options", "word"]
+__all__ = ["column_definition", "comment", "create", "drop", "options", "sequence_options", "word"]
+
+
+def column_definition(one: Object, catalog: Catalog) -> str:
+    """Return a column as CREATE TABLE and ADD COLUMN take it."""
+    facts, words = one.facts, [one.address, one.facts["type"]]
+    if "collation" in facts:
+        words.append(f"COLLATE {facts['collation']}")
+    if "default" in facts:
+        words.append(f"DEFAULT {facts['default']}")
+    if "generated" in facts:
+        expression, _, stored = facts["generated"].rpartition(" ")
+        words.append(f"GENERATED ALWAYS AS ({expression}) {stored}")
+    if "identity" in facts:
+        words.append(f"GENERATED {facts['identity']} AS IDENTITY{_identity_options(one, catalog)}")
+    if facts["not_null"]:
+        words.append("NOT NULL")
+    return " ".join(words)
+
+
+def _identity_options(column: Object, catalog: Catalog) -> str:
+    table = catalog.parent(column)
+    for sequence in catalog.parts(table, "sequence") if table else ():
+        if sequence.facts.get("identity") == column.name:
+            return f" (SEQUENCE NAME {sequence.address} {sequence_options(sequence.facts)})"
+    return ""
+
+
+def sequence_options(facts: Mapping[str, object], *names: str) -> str:
+    """Return the options of a sequence, or those of these names."""
+    said = {
+        "increment": f"INCREMENT BY {facts.get('increment')}",
+        "minimum": f"MINVALUE {facts.get('minimum')}",
+        "maximum": f"MAXVALUE {facts.get('maximum')}",
+        "start": f"START WITH {facts.get('start')}",
+        "cache": f"CACHE {facts.get('cache')}",
+        "cycle": "CYCLE" if facts.get("cycle") else "NO CYCLE",
+    }
+    return " ".join(text for name, text in said.items() if not names or name in names)
+
 
 _ON_TABLE = ("constraint", "trigger", "rule", "policy")
 _TYPES = ("enum", "composite type", "range type", "base type")
@@ -43,7 +81,7 @@ def drop(one: Object, catalog: Catalog) -> str:
 
 def comment(one: Object, catalog: Catalog) -> str:
     """Return the SQL that gives an object the comment that it has here, or none."""
-    text = "NULL" if one.comment is None else literal(one.comment)
+    text = "NULL" if one.comment is None else one_line_literal(one.comment)
     if one.kind == "column":
         target = f"COLUMN {catalog.on(one)}.{one.address}"
     elif one.kind == "domain constraint":
@@ -83,7 +121,8 @@ def _create(one: Object, catalog: Catalog) -> str | None:  # noqa: C901, PLR0911
         case "sequence":
             return _with_sequences("", [one])
         case "enum":
-            return f"CREATE TYPE {one.address} AS ENUM ({', '.join(literal(label) for label in facts['labels'])});"
+            labels = ", ".join(map(one_line_literal, facts["labels"]))
+            return f"CREATE TYPE {one.address} AS ENUM ({labels});"
         case "domain":
             return _domain(one, catalog)
         case "composite type":
@@ -167,7 +206,7 @@ def _domain(one: Object, catalog: Catalog) -> str:
 def options(facts: Mapping[str, Mapping[str, str]]) -> str:
     """Return the storage parameters of a table or the options of a view, as CREATE takes them."""
     found = facts.get("options")
-    return f" WITH ({', '.join(f'{key}={literal(value)}' for key, value in found.items())})" if found else ""
+    return f" WITH ({', '.join(f'{key}={one_line_literal(value)}' for key, value in found.items())})" if found else ""
 
 
 def _settings(values: Mapping[str, object]) -> str:

@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 
 from service_migrations.drift.repair.change import ANOTHER, Change, Pair
-from service_migrations.drift.repair.create import create, drop
-from service_migrations.drift.repair.definition import sequence_options
+from service_migrations.drift.repair.create import create, drop, sequence_options
 
 __all__ = [
     "constraint_changes",

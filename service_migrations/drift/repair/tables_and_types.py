@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from service_migrations.drift.repair.change import ANOTHER, Change, Pair
 from service_migrations.drift.repair.create import comment, create, drop, options
-from service_migrations.sql.quoting import literal
+from service_migrations.sql.quoting import one_line_literal
 
 __all__ = ["composite_changes", "domain_changes", "enum_changes", "table_changes", "type_changes", "view_changes"]
 
@@ -96,16 +96,20 @@ def enum_changes(pair: Pair) -> Iterator[Change]:
     alter = f"ALTER TYPE {pair.there.address}"
     renamed = [(old, new) for old, new in zip(here, there, strict=False) if old != new]
     if len(here) == len(there) and not {old for old, _ in renamed} & set(there):
-        sql = [f"{alter} RENAME VALUE {literal(old)} TO {literal(new)};" for old, new in renamed]
+        sql = [f"{alter} RENAME VALUE {one_line_literal(old)} TO {one_line_literal(new)};" for old, new in renamed]
         yield Change(text, " ".join(sql))
     elif [label for label in there if label in here] == here:
         sql = []
         for place, label in enumerate(there):
             if label not in here:
                 where = (
-                    f" AFTER {literal(there[place - 1])}" if place else f" BEFORE {literal(here[0])}" if here else ""
+                    f" AFTER {one_line_literal(there[place - 1])}"
+                    if place
+                    else f" BEFORE {one_line_literal(here[0])}"
+                    if here
+                    else ""
                 )
-                sql.append(f"{alter} ADD VALUE {literal(label)}{where};")
+                sql.append(f"{alter} ADD VALUE {one_line_literal(label)}{where};")
         yield Change(text, " ".join(sql))
     else:
         note = "PostgreSQL can neither take a label away nor move one. "

@@ -1,11 +1,6 @@
-"""Contention for tables: how often to try, how long to wait each time, who is in the way, and is the server there.
-
-A statement that waits for a lock lets every later query queue behind it. So each wait is short, and is followed by
-a pause in which the queue drains.
-"""
+"""The watcher: a second connection that sees who is in the way of a migration, and whether its server is there."""
 
 import asyncio
-import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -15,25 +10,11 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service_migrations.connection.connector import Access
+from service_migrations.connection.connector import Connector
 from service_migrations.errors import MigrationError
 
-__all__ = ["Blockers", "Try", "ladder", "watched"]
+__all__ = ["Blockers", "watched"]
 
-_STEPS: tuple[tuple[float, float | None], ...] = (
-    (0.5, 0.5),
-    (0.5, 1.0),
-    (1.0, 2.0),
-    (1.0, 4.0),
-    (2.0, 8.0),
-    (2.0, 15.0),
-    (3.0, 30.0),
-    (5.0, None),
-)
-"""Seconds to wait for a lock, and to pause afterwards: 15 s of blocking in pieces of at most 5 s, 75 s in all."""
-
-_LONGEST = 5.0
-_JITTER = 0.25
 _LOOK = 0.1
 """Seconds between two looks at who is in the way."""
 _SILENCE = 3
@@ -60,27 +41,6 @@ _BLOCKERS = text(
 """Whether the process lives, and who is in its way: one row at least."""
 
 
-@dataclass(frozen=True, slots=True)
-class Try:
-    """One try: how long its statements may wait for a lock, and the pause after it; None after the last."""
-
-    lock_timeout: float
-    pause: float | None
-
-    def jittered(self) -> float:
-        """Return the pause, up to a quarter longer or shorter: two that block each other must not meet again."""
-        return (self.pause or 0.0) * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - no secret
-
-
-def ladder(lock_timeout: float) -> tuple[Try, ...]:
-    """Return the tries for a revision, scaled so that the longest wait is *lock_timeout* seconds.
-
-    There is never a last try without a timeout: that one would stop the site.
-    """
-    scale = lock_timeout / _LONGEST
-    return tuple(Try(wait * scale, None if pause is None else pause * scale) for wait, pause in _STEPS)
-
-
 @dataclass(slots=True)
 class Blockers:
     """Who was last seen in the way of a connection, and how often the server has answered.
@@ -102,7 +62,7 @@ class Blockers:
 
 
 @asynccontextmanager
-async def watched(connection: AsyncConnection, pid: int, access: Access) -> AsyncIterator[Blockers]:
+async def watched(connection: AsyncConnection, pid: int, access: Connector) -> AsyncIterator[Blockers]:
     """Look, over a second connection, at who blocks the migrating one while the block runs, and whether it lives.
 
     Afterwards it would be too late to see a blocker: a statement that has timed out waits for nobody. And a client
@@ -128,7 +88,7 @@ async def watched(connection: AsyncConnection, pid: int, access: Access) -> Asyn
                 await watcher
 
 
-async def _watch(connection: AsyncConnection, pid: int, access: Access, blockers: Blockers) -> None:
+async def _watch(connection: AsyncConnection, pid: int, access: Connector, blockers: Blockers) -> None:
     """Look again and again, over a new connection where the last one has failed, until the process has ended."""
     steps = -1
     while steps != blockers.steps:
@@ -168,7 +128,7 @@ async def _look(second: AsyncConnection, pid: int, patience: float, blockers: Bl
         await asyncio.sleep(_LOOK)
 
 
-async def _listen(connection: AsyncConnection, access: Access, blockers: Blockers) -> None:
+async def _listen(connection: AsyncConnection, access: Connector, blockers: Blockers) -> None:
     """End the migrating connection when nothing has answered for too long.
 
     The time is counted in turns of the event loop: in a revision that computes there is none to hear an answer in.
