@@ -23,7 +23,7 @@ from service_migrations.configuration import (
 )
 from service_migrations.errors import ConfigurationError, MigrationError, UsageError
 
-__all__ = ["Monorepo", "Service", "discover", "find", "select"]
+__all__ = ["Monorepo", "Service", "discover", "find", "resolve", "select"]
 
 log = logging.getLogger(__name__)
 
@@ -294,6 +294,11 @@ def discover(root: Path | None = None) -> tuple[Service, ...]:
 def find(name: str, root: Path | None = None) -> Service:
     """Return one service of a monorepo; arguments and errors are those of ``Monorepo.locate`` and ``find``."""
     return Monorepo.locate(root).find(name)
+
+
+def resolve(service: str | Service) -> Service:
+    """Return the service of a name, or the service itself: at the door of the library, once."""
+    return find(service) if isinstance(service, str) else service
 
 
 def select(names: Iterable[str], root: Path | None = None) -> tuple[Service, ...]:

@@ -15,6 +15,7 @@ from service_migrations.errors import ConfigurationError
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import load
+from service_migrations.settings.sources import Sources
 from tests.conftest import PASSWORD, query, tables, wait
 from tests.monorepo import ROOT, Monorepo, dsn_text
 
@@ -165,7 +166,7 @@ def test_any_password_arrives_as_it_was_written(password: str, monorepo: Monorep
     ):
         monorepo.service("billing")
         monorepo.env("billing", **env)
-        assert load(monorepo.find("billing"), {}).dsn.password == password
+        assert load(monorepo.find("billing"), Sources({})).dsn.password == password
 
     service = monorepo.service("orders")
     for environment in (
@@ -174,7 +175,7 @@ def test_any_password_arrives_as_it_was_written(password: str, monorepo: Monorep
         {"DATABASE_DSN": bare, "DATABASE_PASSWORD": password},
         {"DATABASE_DSN": bare, "DATABASE_PASSWORD_FILE": str(file)},
     ):
-        assert load(service, environment).dsn.password == password
+        assert load(service, Sources(environment)).dsn.password == password
 
 
 def test_a_server_accepts_every_password_as_it_was_parsed(
@@ -186,7 +187,7 @@ def test_a_server_accepts_every_password_as_it_was_parsed(
 
     async def connect(password: str) -> str:
         """Connect with what the settings made of it; the server was told the password itself."""
-        parsed = load(monorepo.find("billing"), {}).dsn
+        parsed = load(monorepo.find("billing"), Sources({})).dsn
         connection = await asyncpg.connect(**parsed.connect_args())
         try:
             return await connection.fetchval("SELECT $1::text", password)
@@ -276,4 +277,4 @@ def test_greenlet_is_asked_for_by_the_extra_of_sqlalchemy() -> None:
 @pytest.mark.parametrize("value", ["pa$HOME", "pa${HOME}", "pa${MISSING}x", "pa${MISSING:-default}", "$"])
 def test_a_dollar_sign_in_a_dotenv_file_means_itself(value: str, written: str, monorepo: Monorepo) -> None:
     service = monorepo.service("billing", dsn="postgresql://app@localhost/app", DATABASE_PASSWORD=written.format(value))
-    assert load(service, {"HOME": "/expanded"}).dsn.password == value
+    assert load(service, Sources({"HOME": "/expanded"})).dsn.password == value

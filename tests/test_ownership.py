@@ -9,12 +9,12 @@ import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
 import service_migrations
-from service_migrations.connection.connector import access
+from service_migrations.connection.connector import Connector, connector
 from service_migrations.errors import ConfigurationError
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import load
-from service_migrations.settings.siblings import sharing
+from service_migrations.settings.siblings import Sibling, siblings
 from tests.conftest import query, wait
 from tests.monorepo import MODELS, Monorepo
 
@@ -55,7 +55,11 @@ def pair(monorepo: Monorepo, database: Databases, *, shared: bool = True) -> tup
 
 
 def names(service: Service) -> dict[str, bool]:
-    return {one.service.name: one.certain for one in sharing(access(service))}
+    return {one.service.name: one.certain for one in siblings_over(connector(service))}
+
+
+def siblings_over(way: Connector) -> tuple[Sibling, ...]:
+    return siblings(way.service, way.databases, way.sources)
 
 
 # which siblings count
@@ -107,7 +111,7 @@ def test_over_an_engine_of_the_callers_its_url_decides(monorepo: Monorepo, datab
     billing, _, dsn = pair(monorepo, database)
     elsewhere = create_async_engine(database().url)
     here = create_async_engine(dsn.url)
-    found = [[one.service.name for one in sharing(access(billing, engine))] for engine in (here, elsewhere)]
+    found = [[one.service.name for one in siblings_over(connector(billing, engine))] for engine in (here, elsewhere)]
     assert found == [["orders"], []]
 
 

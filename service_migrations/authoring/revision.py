@@ -20,21 +20,27 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_migrations.authoring.check import refuse_behind
 from service_migrations.autogenerate.change import Change
-from service_migrations.connection.connector import access
+from service_migrations.connection.connector import connector
 from service_migrations.connection.locks import process_lock
-from service_migrations.connection.session import connect
+from service_migrations.connection.session import open_session
 from service_migrations.errors import ConfigurationError, UsageError
 from service_migrations.history import head_file
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import config, read
 from service_migrations.monorepo import Service
 from service_migrations.ownership.survey import survey
+from service_migrations.settings.model import Settings
 
 __all__ = ["merge", "revision"]
 
 
 async def revision(
-    service: str | Service, message: str, *, empty: bool = False, engine: AsyncEngine | None = None
+    service: str | Service,
+    message: str,
+    *,
+    empty: bool = False,
+    engine: AsyncEngine | None = None,
+    settings: Settings | None = None,
 ) -> Revision | None:
     """Write a new revision file, from the difference between models and database.
 
@@ -43,6 +49,7 @@ async def revision(
         message: what the revision does; it becomes the file's name.
         empty: write a blank one, without connecting to a database.
         engine: as in ``upgrade``.
+        settings: as in ``upgrade``.
 
     Returns:
         The revision; None where nothing changed, and so nothing was written.
@@ -77,7 +84,7 @@ async def revision(
             async with process_lock():
                 write(config(history.service))
         else:
-            async with connect(history, access(history.service, engine)) as session, process_lock():
+            async with open_session(history, connector(history.service, engine, settings)) as session, process_lock():
                 await refuse_behind(session)
                 _make_folder(history.service)
                 await session.run(write, ownership=await survey(session))

@@ -21,7 +21,7 @@ from service_migrations.failures import revision_failure
 from service_migrations.history.revisions import History, config
 from service_migrations.models.metadata import assemble, schema_of
 
-__all__ = ["Commits", "Session", "connect"]
+__all__ = ["Commits", "Session", "open_session"]
 
 _ENDS = re.compile(
     r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(?:COMMIT|END|ABORT|PREPARE\s+TRANSACTION|ROLLBACK(?!(?:\s+\w+)?\s+TO\b))\b",
@@ -175,7 +175,7 @@ class Session:
 
 
 @asynccontextmanager
-async def connect(
+async def open_session(
     history: History, access: Connector, lock_timeout: float | None = None, *, autocommit: bool = False
 ) -> AsyncIterator[Session]:
     """Connect to a service's database.
@@ -198,7 +198,7 @@ async def connect(
             isolation = None
             if autocommit:
                 # an engine of the caller's may have one of its own, which is not that of a migration
-                isolation = "READ COMMITTED" if access.engine else default_isolation(connection)
+                isolation = "READ COMMITTED" if access.is_lent else default_isolation(connection)
                 await connection.execution_options(isolation_level="AUTOCOMMIT")
             pid = await connection.scalar(text("SELECT pg_backend_pid()"))
             await connection.rollback()

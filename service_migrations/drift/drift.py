@@ -1,27 +1,25 @@
 """Drift: what in a service's database is not as its history left it, whoever changed it, and what mends that."""
 
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from service_migrations.catalog.objects import Key, Object, read
-from service_migrations.connection.connector import Connector, access
+from service_migrations.connection.connector import Connector, connector_of
 from service_migrations.connection.locks import process_lock
-from service_migrations.connection.session import connect
+from service_migrations.connection.session import open_session
 from service_migrations.drift.compare import Difference, compare
 from service_migrations.drift.replay import replay
 from service_migrations.drift.scratch import given_scratch, scratch
 from service_migrations.errors import LockNotObtainedError, MigrationError
 from service_migrations.history.revisions import read as read_history
-from service_migrations.models.claims import Claims, siblings
+from service_migrations.models.claims import Claims
 from service_migrations.models.metadata import assemble, schema_of
 from service_migrations.monorepo import Service
 from service_migrations.ownership.attribution import attribute
 from service_migrations.ownership.owners import claimants
-from service_migrations.postgres.local import admin_for
-from service_migrations.settings import model as settings_module
-from service_migrations.settings.model import Settings
-from service_migrations.settings.sources import KEYS
+from service_migrations.settings.dsn import Dsn
+from service_migrations.settings.model import Settings, load
+from service_migrations.settings.siblings import siblings
 
 __all__ = ["Drift", "drift"]
 
@@ -44,7 +42,9 @@ class Drift:
     differences: tuple[Difference, ...]
 
 
-async def drift(service: str | Service, *, grants: bool = False) -> Drift:
+async def drift(
+    service: str | Service, *, grants: bool = False, settings: Settings | None = None, admin: Dsn | None = None
+) -> Drift:
     """Compare a service's database with its history, replayed into a scratch database up to the same revision.
 
     The service's own database is only read. What a sibling claims is invisible, as in a comparison with the models.
@@ -52,6 +52,8 @@ async def drift(service: str | Service, *, grants: bool = False) -> Drift:
     Args:
         service: its name.
         grants: compare owners and privileges too, which most histories leave to an administrator.
+        settings: the service's, where they are loaded already.
+        admin: an administrator who may make a scratch database, where the settings name none.
 
     Raises:
         AccessDeniedError: no scratch database may be made; the message says how to name one.
@@ -61,16 +63,15 @@ async def drift(service: str | Service, *, grants: bool = False) -> Drift:
 
     """
     history = read_history(service)
-    way = access(history.service)
-    if way.settings is None:
-        raise AssertionError("without an engine of a caller's, there are settings")
-    async with connect(history, way) as session:
+    settings = settings or load(history.service)
+    way = connector_of(settings)
+    async with open_session(history, way) as session:
         revisions = await session.applied()
         live = await read(session.connection)
         if await session.applied() != revisions:
             raise LockNotObtainedError(f"{history.service}: {way.target} was upgraded meanwhile. Run it again.")
     view = await _View.of(way, live)
-    told = await _Replay(way.settings, revisions).compared(live, view, grants=grants)
+    told = await _Replay(settings, settings.admin or admin, revisions).compared(live, view, grants=grants)
     return Drift(str(history.service), way.target, revisions, len(history.pending(revisions)), told)
 
 
@@ -106,6 +107,7 @@ class _Replay:
     """The replay of one comparison: of the service alone, or with the siblings that it can't do without."""
 
     settings: Settings
+    admin: Dsn | None
     revisions: tuple[str, ...]
 
     async def compared(self, live: tuple[Object, ...], view: _View, *, grants: bool) -> tuple[Difference, ...]:
@@ -128,7 +130,7 @@ class _Replay:
         if settings.scratch is not None:
             lent = given_scratch(settings, settings.scratch)
         else:
-            lent = scratch(settings, settings.admin or admin_for(settings.dsn, settings.service.root))
+            lent = scratch(settings, self.admin)
         async with lent as aimed:
             return await replay(aimed, revisions, theirs)
 
@@ -144,17 +146,8 @@ class _Replay:
 
 def _sharing(settings: Settings) -> dict[Service, Settings]:
     """Return the siblings whose settings lead to the same database; one without settings has none."""
-    # a bare variable is meant for this service: it says nothing of its siblings
-    prefixed = {name: value for name, value in os.environ.items() if name not in KEYS}
-    found = {}
-    for sibling in siblings(settings.service):
-        try:
-            loaded = settings_module.load(sibling, prefixed)
-        except MigrationError:
-            continue
-        if loaded.dsn.identity == settings.dsn.identity:
-            found[sibling] = loaded
-    return found
+    found = siblings(settings.service, settings.databases, settings.sources)
+    return {sibling.service: sibling.settings for sibling in found if sibling.settings is not None}
 
 
 async def _revisions(services: Mapping[Service, Settings]) -> dict[Service, tuple[str, ...]]:
@@ -162,7 +155,6 @@ async def _revisions(services: Mapping[Service, Settings]) -> dict[Service, tupl
     found = {}
     for service, settings in services.items():
         history = read_history(service)
-        way = replace(access(service), settings=settings)
-        async with connect(history, way) as session:
+        async with open_session(history, connector_of(settings)) as session:
             found[service] = await session.applied()
     return {service: revisions for service, revisions in found.items() if revisions}

@@ -13,9 +13,9 @@ from sqlalchemy.types import ARRAY
 from service_migrations.errors import ConfigurationError
 from service_migrations.models.importing import import_models, where
 from service_migrations.models.metadata import assemble, tables_of
-from service_migrations.monorepo import Service, discover
+from service_migrations.monorepo import Service
 
-__all__ = ["Claims", "claims", "place_of", "siblings"]
+__all__ = ["Claims", "claims", "place_of"]
 
 Names = frozenset[tuple[str | None, str]]
 """Each as (schema, name); the schema is None where the models name none."""
@@ -66,11 +66,6 @@ def claims(services: Iterable[Service]) -> dict[Service, Claims]:
         except ConfigurationError as error:
             raise ConfigurationError(f"{error} Until then nobody can tell which tables are {service}'s own.") from error
     return found
-
-
-def siblings(service: Service) -> tuple[Service, ...]:
-    """Return all the other services of the monorepo."""
-    return tuple(other for other in discover(service.root) if other != service)
 
 
 def place_of(service: Service, kind: str, schema: str, name: str) -> str:

@@ -17,7 +17,7 @@ from service_migrations.models.stand_ins import complete
 from service_migrations.monorepo import Service
 from service_migrations.ownership.past import past
 from service_migrations.ownership.view import LEDGERS, VERSION_TABLES, Ownership
-from service_migrations.settings.siblings import Sibling, sharing
+from service_migrations.settings.siblings import Sibling, siblings as siblings_of
 from service_migrations.sql.created import ObjectName
 
 __all__ = ["claimed", "refuse_two_claimants", "survey"]
@@ -50,7 +50,8 @@ async def survey(session: Session) -> Ownership:
     service, access = session.history.service, session.access
     metadata = session.metadata
     default, there, dependent = await _census(session.connection)
-    siblings = sharing(access, {name for kind, _, name in there if kind == "table"})
+    tables = {name for kind, _, name in there if kind == "table"}
+    siblings = siblings_of(service, access.databases, access.sources, tables)
     theirs = dict(zip(siblings, claims([one.service for one in siblings]).values(), strict=True))
     own = claimed(Claims.of(metadata), default)
     foreign = {sibling: claimed(one, sibling.schema) for sibling, one in theirs.items()}

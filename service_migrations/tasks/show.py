@@ -140,10 +140,11 @@ def status(_: Context, service: list[str], json: bool = False) -> None:
 @task(iterable=["service"], help={"service": SERVICES, "json": _JSON})
 def env(_: Context, service: list[str], json: bool = False) -> None:
     """List settings with their origin; passwords are masked."""
-    from service_migrations.settings import model, sources
+    from service_migrations.settings.model import load_many
+    from service_migrations.settings.sources import Sources
 
-    chosen = selected(service)
-    loaded = model.load_many(chosen)
+    sources, chosen = Sources(), selected(service)
+    loaded = load_many(chosen, sources)
     found = {}
     for one in chosen:
         with suppress(MigrationError):  # it was met above, too
@@ -168,13 +169,13 @@ def env(_: Context, service: list[str], json: bool = False) -> None:
 @task(iterable=["service"], help={"service": SERVICES, "json": _JSON})
 def services(_: Context, service: list[str], json: bool = False) -> None:
     """List the services on disk; nothing is connected to."""
-    from service_migrations.settings import model
+    from service_migrations.settings.model import load_many
     from service_migrations.upgrade import commands
 
     chosen = selected(service)
     histories, errors = each(chosen, commands.history)
     rows = []
-    for one, loaded in zip(chosen, model.load_many(chosen), strict=True):
+    for one, loaded in zip(chosen, load_many(chosen), strict=True):
         if one.name not in histories:
             continue
         target = None if isinstance(loaded, MigrationError) else loaded.target

@@ -11,7 +11,7 @@ from alembic.config import Config
 
 from service_migrations.connection.connector import Connector
 from service_migrations.connection.locks import migration_lock, process_lock
-from service_migrations.connection.session import Session, connect
+from service_migrations.connection.session import Session, open_session
 from service_migrations.connection.version_table import ensure_schema
 from service_migrations.errors import ContentionError, MigrationError, ResultError, UnreachableError
 from service_migrations.health.preflight import require_clean
@@ -99,7 +99,7 @@ async def apply(history: History, access: Connector, work: Operation, step: Step
     for one in ladder(access.limits.lock_timeout):
         session: Session | None = None
         try:
-            async with connect(history, access, one.lock_timeout, autocommit=True) as session:
+            async with open_session(history, access, one.lock_timeout, autocommit=True) as session:
                 return await _try(session, work, progress)
         except UnreachableError as error:
             if session is None:

@@ -8,9 +8,9 @@ import asyncpg
 import pytest
 
 import service_migrations
-from service_migrations.connection.connector import access
+from service_migrations.connection.connector import connector
 from service_migrations.connection.locks import process_lock
-from service_migrations.connection.session import connect
+from service_migrations.connection.session import open_session
 from service_migrations.connection.version_table import ensure_schema
 from service_migrations.history.revisions import History, read
 from service_migrations.history.targets import walk
@@ -107,7 +107,7 @@ async def _step_by_step(history: History, dsn: Dsn, rows: dict[str, list[str]]) 
     up, down = history.directory._upgrade_revs, history.directory._downgrade_revs
     beside = await asyncpg.connect(**dsn.connect_args())
     try:
-        async with process_lock(), connect(history, access(history.service)) as session:
+        async with process_lock(), open_session(history, connector(history.service)) as session:
             if session.schema:
                 await ensure_schema(session.connection, session.schema)
             after = await seen(beside)
