@@ -5,8 +5,8 @@ import pytest
 import service_migrations
 from service_migrations.settings.dsn import Dsn
 from service_migrations.tasks import annotations
-from tests.conftest import query, wait
-from tests.monorepo import MODELS, Monorepo
+from tests.support.database import query, wait
+from tests.support.monorepo import MODELS, Monorepo
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from sqlalchemy.pool import NullPool
 
 from service_migrations.catalog.objects import Key, Object, read
 from service_migrations.settings.dsn import Dsn
-from tests.conftest import query, run_script
+from tests.support.database import query, run_script
 
 EVERYTHING = [
     "CREATE SCHEMA app",

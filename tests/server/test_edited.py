@@ -15,8 +15,8 @@ from service_migrations.connection.locks import LOCK_KEY
 from service_migrations.errors import ConfigurationError, DifferenceError, UsageError
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn
-from tests.conftest import query, tables, wait
-from tests.monorepo import Monorepo
+from tests.support.database import query, tables, wait
+from tests.support.monorepo import Monorepo
 
 LEDGER = "migration_log_billing"
 UP = 'op.execute("CREATE TABLE b2 (id int)")'

@@ -16,8 +16,8 @@ import service_migrations
 from service_migrations.errors import AccessDeniedError, MigrationError
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn
-from tests.conftest import query, wait
-from tests.monorepo import Monorepo
+from tests.support.database import query, wait
+from tests.support.monorepo import Monorepo
 
 LEDGER = "migration_log_billing"
 

@@ -16,9 +16,9 @@ from service_migrations.postgres import VERSIONS, Cluster, local
 from service_migrations.postgres.filelock import locked
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import load
-from tests.conftest import query, tables
-from tests.faults.tools import until
-from tests.monorepo import Monorepo, Ran
+from tests.support.database import query, tables
+from tests.support.deadlines import until
+from tests.support.monorepo import Monorepo, Ran
 
 
 @pytest.fixture

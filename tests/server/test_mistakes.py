@@ -28,8 +28,8 @@ from service_migrations.errors import (
 )
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
-from tests.conftest import query, tables, wait
-from tests.monorepo import MODELS, Monorepo, Ran, dsn_text
+from tests.support.database import query, tables, wait
+from tests.support.monorepo import MODELS, Monorepo, Ran, dsn_text
 
 SECRET = "hunter2%41@ hunter3:/#"
 """The service's password; a mistake may show no part of it. Every password here holds the word "hunter"."""

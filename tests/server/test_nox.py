@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from service_migrations.postgres import VERSIONS
-from tests.monorepo import ROOT
+from tests.support.monorepo import ROOT
 
 SESSIONS = {"lint", "types", "tests", "migrations", "faults", "bench", "pins"}
 
@@ -70,15 +70,15 @@ def test_a_version_that_cannot_be_provided_is_skipped_on_a_laptop_and_an_error_i
 
 def test_the_workers_of_a_run_share_one_server_of_that_run_which_is_gone_afterwards(tmp_path):
     repo = tmp_path / "repo"
-    ignore = shutil.ignore_patterns(".*", "__pycache__", "faults", "drift", "matrix")
+    ignore = shutil.ignore_patterns(".*", "__pycache__", "matrix")
     shutil.copytree(ROOT, repo, ignore=ignore)
-    (repo / "tests" / "test_it.py").write_text(
+    (repo / "tests" / "server" / "test_it.py").write_text(
         "import os\n\n"
         "def test_it(server):\n"
         "    with open(os.environ['SEEN'], 'a', encoding='utf-8') as file:\n"
         "        file.write(f'{server.data}\\n')\n"
     )
-    words = ["-m", "pytest", "-q", "tests/test_it.py", "--server=shared", "--numprocesses=2", "--dist=each"]
+    words = ["-m", "pytest", "-q", "tests/server/test_it.py", "--server=shared", "--numprocesses=2", "--dist=each"]
     places = [tmp_path / name for name in ("one", "two")]
     runs = [
         subprocess.Popen([sys.executable, *words], cwd=repo, env={**os.environ, "SEEN": str(place)}) for place in places

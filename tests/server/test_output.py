@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from service_migrations.settings.dsn import Dsn
-from tests.conftest import query
-from tests.monorepo import Monorepo, Ran, dsn_text
+from tests.support.database import query
+from tests.support.monorepo import Monorepo, Ran, dsn_text
 
 BUFFERED = pytest.mark.parametrize("env", [{}, {"PYTHONUNBUFFERED": "1"}], ids=["buffered", "unbuffered"])
 

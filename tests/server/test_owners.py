@@ -8,8 +8,8 @@ import pytest
 import service_migrations
 from service_migrations.errors import ConfigurationError, UsageError
 from service_migrations.settings.dsn import Dsn
-from tests.conftest import PASSWORD, query, wait
-from tests.monorepo import MODELS, Monorepo, Ran, dsn_text
+from tests.support.database import PASSWORD, query, wait
+from tests.support.monorepo import MODELS, Monorepo, Ran, dsn_text
 
 Databases = Callable[..., Dsn]
 

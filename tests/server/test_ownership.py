@@ -15,8 +15,8 @@ from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import load
 from service_migrations.settings.siblings import sharing
-from tests.conftest import query, wait
-from tests.monorepo import MODELS, Monorepo
+from tests.support.database import query, wait
+from tests.support.monorepo import MODELS, Monorepo
 
 EMPTY = """
 from sqlalchemy.orm import DeclarativeBase

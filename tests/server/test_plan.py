@@ -17,8 +17,8 @@ from service_migrations.plan.review import Finding, PlannedRevision
 from service_migrations.postgres import VERSIONS, Server, throwaway
 from service_migrations.settings.dsn import Dsn
 from service_migrations.sql.lexer import requalified, statements
-from tests.conftest import query, tables, wait
-from tests.monorepo import Monorepo, dsn_text
+from tests.support.database import query, tables, wait
+from tests.support.monorepo import Monorepo, dsn_text
 
 BASE = """
 op.execute("CREATE TABLE t (id int PRIMARY KEY, a int, b text)")

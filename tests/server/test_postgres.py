@@ -15,8 +15,8 @@ from service_migrations.postgres import VERSIONS, binaries, throwaway
 from service_migrations.postgres.account import make_folder, reachable_folder
 from service_migrations.postgres.cluster import Cluster
 from service_migrations.postgres.ports import free_port, port_is_free
-from tests.conftest import query, wait
-from tests.monorepo import ROOT, default_signals, dsn_text
+from tests.support.database import query, wait
+from tests.support.monorepo import ROOT, default_signals, dsn_text
 
 PROGRAM = """
 import sys

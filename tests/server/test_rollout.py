@@ -14,8 +14,8 @@ import service_migrations
 from service_migrations.errors import UsageError
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
-from tests.conftest import PASSWORD, query, wait
-from tests.monorepo import Monorepo
+from tests.support.database import PASSWORD, query, wait
+from tests.support.monorepo import Monorepo
 
 NAMES = ("alpha", "beta", "gamma")
 

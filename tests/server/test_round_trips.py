@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import service_migrations
 from service_migrations.settings.dsn import Dsn
-from tests.conftest import query, wait
-from tests.faults.tools import proxy
-from tests.monorepo import Monorepo
+from tests.support.database import query, wait
+from tests.support.monorepo import Monorepo
+from tests.support.proxy import proxy
 
 A_REVISION = 5
 """BEGIN; its statement; the version table; the ledger; COMMIT."""

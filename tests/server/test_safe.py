@@ -7,10 +7,10 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 import service_migrations
 from service_migrations.errors import ConfigurationError, MigrationError
-from tests.catalog import statements
-from tests.conftest import query, run_script, wait
-from tests.faults.tools import hold
-from tests.monorepo import dsn_text
+from tests.support.catalog import statements
+from tests.support.database import query, run_script, wait
+from tests.support.monorepo import dsn_text
+from tests.support.sessions import hold
 
 BUILD = """
 from service_migrations.safe import concurrent_index

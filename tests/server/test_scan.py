@@ -14,8 +14,8 @@ from service_migrations.rollout.scan import Found, scan
 from service_migrations.rollout.schemas import UNSURE, Schemas
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import load
-from tests.conftest import query, wait
-from tests.monorepo import MODELS, ROOT, Monorepo, dsn_text
+from tests.support.database import query, wait
+from tests.support.monorepo import MODELS, ROOT, Monorepo, dsn_text
 
 SCHEMA_MODELS = MODELS.replace("class Base(DeclarativeBase):\n    pass", "class Base(DeclarativeBase):\n    metadata = MetaData(schema='own')")  # fmt: skip # noqa: E501
 SCHEMA_MODELS = SCHEMA_MODELS.replace("import String", "import MetaData, String")

@@ -12,7 +12,7 @@ from sqlalchemy.pool import NullPool
 
 from service_migrations.connection.simple_query import Connection
 from service_migrations.settings.dsn import Dsn
-from tests.conftest import query, wait
+from tests.support.database import query, wait
 
 SIMPLE = (
     "CREATE TABLE made (id int)",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from service_migrations.settings.dsn import Dsn
-from tests.monorepo import ROOT, Monorepo
+from tests.support.monorepo import ROOT, Monorepo
 
 
 def imported(folder: Path, *words: str) -> set[str]:

@@ -17,8 +17,8 @@ import service_migrations
 from service_migrations.monorepo import discover
 from service_migrations.postgres import VERSIONS, Server
 from service_migrations.settings.dsn import Dsn
-from tests.conftest import query, run_script, tables, wait
-from tests.monorepo import Monorepo, Ran, dsn_text
+from tests.support.database import query, run_script, tables, wait
+from tests.support.monorepo import MODELS, Monorepo, Ran, dsn_text
 
 LOG_LINE = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - [\w.]+ - [A-Z]+ - .+$")
 """Time, logger, level and message, in this order."""
@@ -707,3 +707,17 @@ def test_the_versions_of_the_matrix_are_listed_with_their_source(monorepo: Monor
     rows = [line.split(None, 2) for line in ran.out.splitlines()]
     assert tuple(row[0] for row in rows if row and row[0].isdecimal()) == VERSIONS
     assert {row[1] for row in rows if row and row[0].isdecimal()} <= {"ready", "download", "missing"}
+
+
+def test_a_check_tells_of_what_nobody_named_and_exits_with_3(monorepo: Monorepo, database) -> None:
+    models = MODELS.format(table="billing").replace("String(50)", "String(50), unique=True")
+    service = monorepo.service("billing", models, database())
+    wait(service_migrations.revision(service, "create"))
+    wait(service_migrations.upgrade(service))
+    ran = monorepo.inv("db.check")
+    assert ran.code == 3, ran.text
+    assert ran.out == (
+        "billing: services/billing/models.py: billing has a UNIQUE (name) without a name, so no revision can drop it. "
+        "Give it a name=, or the metadata a naming convention (shared_models.NAMING_CONVENTION).\n"
+    )
+    assert wait(service_migrations.check(service)).differences == ()

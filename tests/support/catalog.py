@@ -5,7 +5,7 @@ from typing import Any
 import asyncpg
 
 from service_migrations.settings.dsn import Dsn
-from tests.conftest import query
+from tests.support.database import query
 
 _OBJECTS = """
 WITH own AS (

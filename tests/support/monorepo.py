@@ -15,7 +15,7 @@ from urllib.parse import quote
 from service_migrations.monorepo import Service, find
 from service_migrations.settings.dsn import Dsn
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 """The top level of this repository."""
 
 MODELS = """

@@ -23,7 +23,7 @@ from service_migrations.postgres.ports import free_port
 from service_migrations.postgres.postmaster import wait_until_ready
 from service_migrations.postgres.supervisor import __file__ as SUPERVISOR  # noqa: N812 - a program, not a class
 from service_migrations.settings.dsn import Dsn
-from tests.conftest import query, wait
+from tests.support.database import query, wait
 
 VERSION = os.environ.get("POSTGRES_VERSION", VERSIONS[-1])
 

@@ -9,8 +9,8 @@ from service_migrations.drift.drift import Drift, drift
 from service_migrations.monorepo import Service
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
-from tests.conftest import query, run_script, wait
-from tests.monorepo import Monorepo
+from tests.support.database import query, run_script, wait
+from tests.support.monorepo import Monorepo
 
 MODELS = """
 from sqlalchemy import MetaData

@@ -1,31 +1,22 @@
 """What every fault test needs: a second session that is in the way, a proxy that loses packets, and deadlines."""
 
-import asyncio
 import os
-import socket
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from textwrap import dedent
-from typing import Any, Self
-
-import asyncpg
+from typing import Any
 
 from service_migrations.connection.locks import LOCK_KEY
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
-from tests.conftest import query
-from tests.monorepo import Monorepo, Ran, dsn_text
+from tests.support.database import query
+from tests.support.deadlines import DEADLINE, until
+from tests.support.monorepo import Monorepo, Ran, dsn_text
 
 SECRET = "hunter2%41@ hunter3:/#"
 """The service's password. Every part of it holds the word "hunter", which nothing may print."""
 
-DEADLINE = 30.0
-"""Seconds until a test gives up on something that must happen."""
 
 LEFT = 5.0
 """Seconds until nothing of a run that has ended is left at the server."""
@@ -48,192 +39,6 @@ concurrent_index("ix", "billing_r001", ["id"], unique=True)
 """The body of a revision that builds an index as authors are told to."""
 
 _OURS = "datname = current_database() AND application_name LIKE 'migrations %'"
-
-
-def until(condition: Callable[[], Any], what: str, seconds: float = DEADLINE) -> Any:
-    """Ask again and again until a condition is met, and return what it was met with."""
-    deadline = time.monotonic() + seconds
-    while not (met := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.02)
-    return met
-
-
-class Session:
-    """A session of somebody else's. Its statements run in a thread of its own, so that one of them may block."""
-
-    def __init__(self, dsn: Dsn, **settings: str) -> None:
-        self._thread = ThreadPoolExecutor(1)
-        self._runner = asyncio.Runner()
-        connecting = self._thread.submit(
-            self._runner.run, asyncpg.connect(**dsn.connect_args(), server_settings=settings)
-        )
-        self._connection: asyncpg.Connection[asyncpg.Record] = connecting.result(DEADLINE)
-        self.pid = self._connection.get_server_pid()
-
-    def start(self, sql: str) -> "Future[Any]":
-        """Run a statement, without waiting for it."""
-        return self._thread.submit(lambda: self._runner.run(self._connection.fetch(sql)))
-
-    def run(self, sql: str) -> list[Any]:
-        """Run a statement, and return its rows."""
-        return list(self.start(sql).result(DEADLINE))
-
-    def close(self) -> None:
-        def end() -> None:
-            self._connection.terminate()
-            self._runner.close()
-
-        self._thread.submit(end).result(DEADLINE)
-        self._thread.shutdown()
-
-
-@contextmanager
-def hold(dsn: Dsn, *statements: str, **settings: str) -> Iterator[Session]:
-    """Keep a transaction open, in which these statements have run, until the test ends it or the block ends."""
-    session = Session(dsn, **settings)
-    try:
-        session.run("BEGIN")
-        for statement in statements:
-            session.run(statement)
-        yield session
-    finally:
-        session.close()
-
-
-def hold_the_lock(dsn: Dsn, **settings: str) -> Any:
-    """Hold the migration lock for as long as the block lasts."""
-    return hold(dsn, f"SELECT pg_advisory_lock({LOCK_KEY})", **settings)
-
-
-class Reader:
-    """Somebody who reads a table all the time, and remembers the longest wait."""
-
-    def __init__(self, dsn: Dsn, table: str) -> None:
-        self._session = Session(dsn)
-        self._ended = threading.Event()
-        self._table = table
-        self.longest = 0.0
-        self.reads = 0
-        self._thread = threading.Thread(target=self._read)
-        self._thread.start()
-
-    def _read(self) -> None:
-        while not self._ended.is_set():
-            started = time.monotonic()
-            self._session.run(f"SELECT count(*) FROM {self._table}")  # noqa: S608 - a constant of the test
-            self.longest = max(self.longest, time.monotonic() - started)
-            self.reads += 1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join(DEADLINE)
-        self._session.close()
-
-
-class Proxy:
-    """A TCP proxy before a server, which can pass, swallow, refuse, or cut where a COMMIT was answered.
-
-    ``asked`` is how often a client has sent something: as often it has waited for an answer.
-    """
-
-    def __init__(self, target: tuple[str, int]) -> None:
-        self._target = target
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=16)
-        self.address: tuple[str, int] = self._listener.getsockname()
-        self._sockets = [self._listener]
-        self._clients: list[socket.socket] = []
-        self._threads: list[threading.Thread] = []
-        self._swallow = self._swallow_new = False
-        self._cut: tuple[bytes, bool] | None = None
-        self.cuts = self.asked = 0
-        self._thread(self._accept)
-
-    def swallow(self, *, new: bool = True) -> None:
-        """Become a black hole: nobody hears of the other any more, not even of its end.
-
-        Connections that are made from now on are swallowed too, unless *new* says otherwise.
-        """
-        self._swallow, self._swallow_new = True, new
-
-    def hang_up(self) -> None:
-        """Lose the connections on the client's side alone: the server hears nothing, and works on."""
-        self.swallow(new=False)
-        for client in self._clients:
-            with suppress(OSError):
-                client.shutdown(socket.SHUT_RDWR)
-
-    def refuse(self) -> None:
-        """Let nobody connect any more."""
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def cut_at_commit(self, marker: str, *, told: bool) -> None:
-        """Cut the connection that has carried a text, at the next answer to a COMMIT: before it is *told*, or after."""
-        self._cut = (marker.encode(), told)
-
-    def close(self) -> None:
-        for one in self._sockets:
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
-        for thread in self._threads:
-            thread.join(DEADLINE)
-
-    def _thread(self, target: Callable[..., None], *arguments: Any) -> None:
-        thread = threading.Thread(target=target, args=arguments, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                self._sockets.append(client)
-                self._clients.append(client)
-                if self._swallow_new:
-                    continue
-                server = socket.create_connection(self._target)
-                self._sockets.append(server)
-                carried = bytearray()
-                # one that was made after the hole opened is not in it
-                swallowed: Callable[[], bool] = (lambda: self._swallow_new) if self._swallow else lambda: self._swallow
-                self._thread(self._pump, client, server, carried, swallowed, False)
-                self._thread(self._pump, server, client, carried, swallowed, True)
-
-    def _pump(
-        self, source: socket.socket, sink: socket.socket, carried: bytearray, swallowed: Callable[[], bool], back: bool
-    ) -> None:
-        with suppress(OSError):
-            while data := source.recv(65536):
-                if swallowed():
-                    continue
-                if not back:
-                    self.asked += 1
-                    carried += data
-                elif self._cut and self._cut[0] in carried and b"COMMIT\0" in data:
-                    if self._cut[1]:
-                        sink.sendall(data)
-                    self.cuts += 1
-                    break
-                sink.sendall(data)
-        if not swallowed():
-            for one in (source, sink):
-                with suppress(OSError):
-                    one.shutdown(socket.SHUT_RDWR)
-
-
-@contextmanager
-def proxy(dsn: Dsn) -> Iterator[tuple[Proxy, Dsn]]:
-    """Put a proxy before a database; the DSN leads through it."""
-    between = Proxy(dsn.hosts[0])
-    try:
-        yield between, replace(dsn, hosts=(between.address,))
-    finally:
-        between.close()
 
 
 class Run:

@@ -1,63 +1,25 @@
-"""Only what changed, and only this machine's part: what git says, what models import, and what a shard holds."""
+"""Only what changed: what git says, and what models import."""
 
 import json
 import os
-import re
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from service_migrations.errors import UsageError
-from service_migrations.monorepo import Service, discover
+from service_migrations.monorepo import discover
 from service_migrations.rollout.affected import affected, changed
-from service_migrations.rollout.shard import Shard, parse_shard
-from service_migrations.settings.dsn import Dsn
-from tests.conftest import query
-from tests.monorepo import MODELS, Monorepo, dsn_text
-
-NAMES = ["alpha", "beta", "gamma"]
-
-
-def git(monorepo: Monorepo, *words: str) -> None:
-    command = ["git", "-C", str(monorepo.root), "-c", "user.name=a", "-c", "user.email=a@b", *words]
-    subprocess.run(command, check=True, capture_output=True)
-
-
-def commit(monorepo: Monorepo, message: str = "more") -> None:
-    git(monorepo, "add", "--all")
-    git(monorepo, "commit", "--quiet", "--message", message)
+from tests.support.git import NAMES, append, commit, git, three_services
+from tests.support.monorepo import Monorepo
 
 
 @pytest.fixture
 def repo(monorepo: Monorepo) -> Monorepo:
-    """Make three services on a branch that has left main; beta's models import a chain that ends in shared_models."""
-    (monorepo.root / "shared_models" / "money.py").write_text("CENTS = 100\n", encoding="utf-8")
-    helpers = monorepo.root / "helpers"
-    helpers.mkdir()
-    (helpers / "__init__.py").write_text("", encoding="utf-8")
-    (helpers / "amounts.py").write_text("def f():\n    from shared_models import money\n", encoding="utf-8")
-    (helpers / "near.py").write_text("from .amounts import f\n", encoding="utf-8")
-    (monorepo.root / ".gitignore").write_text(".env\n__pycache__/\n", encoding="utf-8")
-    for name in NAMES:
-        monorepo.service(name, ("import helpers.near\n" if name == "beta" else "") + MODELS.format(table=name))
-        monorepo.table_revision(name, "r1", None)
-    git(monorepo, "init", "--quiet", "--initial-branch", "main")
-    commit(monorepo)
-    git(monorepo, "checkout", "--quiet", "-b", "branch")
-    return monorepo
+    return three_services(monorepo)
 
 
 def names(monorepo: Monorepo, base: str = "main") -> list[str]:
     return [service.name for service in affected(discover(monorepo.root), base)]
-
-
-def append(monorepo: Monorepo, path: str, text: str = "# more\n") -> None:
-    place = monorepo.root / path
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with place.open("a", encoding="utf-8") as file:
-        file.write(text)
 
 
 @pytest.mark.parametrize("committed", [True, False], ids=["committed", "not committed"])
@@ -317,110 +279,7 @@ def test_without_a_checkout_or_git_it_is_wrong_use(monorepo, tmp_path):
     assert "git can't be run" in ran.err
 
 
-def test_an_upgrade_takes_only_the_services_that_are_affected(repo, database):
-    dsns = {name: database() for name in NAMES}
-    for name, dsn in dsns.items():
-        repo.service(name, ("import helpers.near\n" if name == "beta" else "") + MODELS.format(table=name), dsn=dsn)
-    append(repo, "services/gamma/models.py")
-    ran = repo.inv("db.upgrade", "--affected", "--base", "main")
-    assert ran.code == 0, ran.text
-    there = {name: query(dsn, "SELECT to_regclass($1)", name)[0][0] is not None for name, dsn in dsns.items()}
-    assert there == {"alpha": False, "beta": False, "gamma": True}
-    git(repo, "checkout", "--", ".")
-    ran = repo.inv("db.upgrade", "--affected", "--base", "main")
-    assert (ran.code, ran.out) == (0, "nothing to do: no service is left to upgrade\n")
-
-
-# Shards
-
-
-@pytest.fixture
-def fleet(monorepo: Monorepo) -> tuple[Service, ...]:
-    """Make 40 services; the last ten share one database."""
-    for number in range(40):
-        monorepo.service(f"s{number:02}", dsn=f"postgresql://a:b@h:5432/{'one' if number >= 30 else f'd{number}'}")
-    return discover(monorepo.root)
-
-
-@pytest.mark.parametrize("count", [1, 3, 10])
-def test_every_service_is_in_exactly_one_shard(fleet, count):
-    parts = [Shard(number, count).part(fleet) for number in range(1, count + 1)]
-    assert sorted(service for part in parts for service in part) == list(fleet)
-
-
-def test_services_that_share_a_database_are_in_one_shard(fleet):
-    parts = [set(Shard(number, 7).part(fleet)) for number in range(1, 8)]
-    assert [part & set(fleet[30:]) for part in parts if part & set(fleet[30:])] == [set(fleet[30:])]
-
-
-def test_a_service_that_comes_or_goes_moves_no_other(fleet):
-    before = {service: number for number in range(1, 6) for service in Shard(number, 5).part(fleet)}
-    after = {service: number for number in range(1, 6) for service in Shard(number, 5).part(fleet[1:])}
-    assert after == {service: before[service] for service in fleet[1:]}
-
-
-def test_the_split_is_the_same_on_every_machine_and_day(fleet):
-    assert [service.name for service in Shard(2, 5).part(fleet)] == ["s03", "s19", "s21", "s23", "s25"]
-
-
-def test_a_machine_of_an_indexed_job_takes_its_number_from_the_job() -> None:
-    assert parse_shard("/10", {"JOB_COMPLETION_INDEX": "0"}) == Shard(1, 10)
-    assert parse_shard("/10", {"JOB_COMPLETION_INDEX": "9"}) == Shard(10, 10)
-    assert parse_shard("3/10", {"JOB_COMPLETION_INDEX": "9"}) == Shard(3, 10)
-    with pytest.raises(UsageError, match="no shard 11 of 10"):
-        parse_shard("/10", {"JOB_COMPLETION_INDEX": "10"})
-
-
-def test_the_shards_together_upgrade_all(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
-    dsns = {name: database() for name in NAMES}
-    for name, dsn in dsns.items():
-        monorepo.service(name, dsn=dsn)
-        monorepo.table_revision(name, "r1", None)
-    seen: list[str] = []
-    for index in range(2):
-        ran = monorepo.inv("db.upgrade", "--shard", "/2", env={**os.environ, "JOB_COMPLETION_INDEX": str(index)})
-        assert ran.code == 0, ran.text
-        seen += re.findall(r"^(\w+): .* went from base to r1", ran.out, re.MULTILINE)
-    assert sorted(seen) == NAMES
-
-
-def test_a_canary_that_another_machine_upgrades_keeps_nobody_waiting(
-    monorepo: Monorepo, database: Callable[..., Dsn]
-) -> None:
-    for name in NAMES:
-        monorepo.service(name, dsn=database())
-        monorepo.table_revision(name, "r1", None)
-    parts = {number: [one.name for one in Shard(number, 50).part(discover(monorepo.root))] for number in range(1, 51)}
-    shards = {names[0]: number for number, names in parts.items() if names}
-    ran = monorepo.inv("db.upgrade", "--shard", f"{shards['alpha']}/50", "--canary", "alpha")
-    assert (ran.code, "not one of these" in ran.err) == (0, False), ran.text
-    ran = monorepo.inv("db.upgrade", "--shard", f"{shards['beta']}/50", "--canary", "alpha")
-    assert ran.code == 0, ran.text
-    assert "beta: " in ran.out
-    assert "--canary alpha is not one of these services: none of them goes first." in ran.err
-
-
-def test_a_canary_that_is_not_affected_keeps_nobody_waiting(repo, database):
-    repo.env("gamma", DATABASE_DSN=dsn_text(database()))
-    append(repo, "services/gamma/models.py")
-    ran = repo.inv("db.upgrade", "--affected", "--base", "main", "--canary", "alpha")
-    assert ran.code == 0, ran.text
-    assert "gamma: " in ran.out
-    assert "--canary alpha is not one of these services" in ran.err
-
-
 def test_a_check_of_what_changed_asks_no_database_where_nothing_did(repo):
     ran = repo.inv("db.check", "--affected", "--base", "HEAD")
     assert (ran.code, ran.out) == (0, "nothing to check: no service is affected\n")
     assert repo.inv("db.check", "--affected", "--base", "HEAD", "--json").out == "[]\n"
-
-
-def test_a_check_of_what_changed_sees_a_change_that_is_not_committed(repo, database):
-    repo.env("gamma", DATABASE_DSN=dsn_text(database()))
-    assert repo.inv("db.upgrade", "--service", "gamma").code == 0
-    path = repo.root / "services" / "gamma" / "models.py"
-    path.write_text(path.read_text(encoding="utf-8").replace("String(50)", "String(60)"), encoding="utf-8")
-    ran = repo.inv("db.check", "--affected", "--base", "HEAD")
-    assert ran.code == 3
-    assert "gamma: " in ran.out
-    assert "alpha" not in ran.text

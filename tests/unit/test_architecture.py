@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from service_migrations.monorepo import discover
-from tests.monorepo import ROOT
+from tests.support.monorepo import ROOT
 
 OUTPUT = {"print", "basicConfig", "fileConfig", "dictConfig", "exit", "quit", "_exit", "input"}
 """Calls that belong to a command line; an application that upgrades itself wants none of them."""

@@ -20,8 +20,8 @@ from service_migrations.postgres import VERSIONS
 from service_migrations.postgres.throwaway import _variable
 from service_migrations.settings.sources import KEYS
 from tasks import namespace
-from tests.invocation import contexts
-from tests.monorepo import ROOT
+from tests.support.invocation import contexts
+from tests.support.monorepo import ROOT
 
 PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")] + sorted(ROOT.glob("docs/*.md"))
 EXAMPLE = "shipping"
@@ -249,7 +249,7 @@ def test_the_published_key_of_the_lock_is_the_real_one():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_function_of_the_library_that_a_page_calls_is_public(page):
-    called = set(re.findall(r"\bmigrations\.(\w+)\(", page.read_text(encoding="utf-8")))
+    called = set(re.findall(r"\b(?:service_)?migrations\.(\w+)\(", page.read_text(encoding="utf-8")))
     assert called <= set(service_migrations.__all__)
 
 
@@ -274,10 +274,13 @@ def test_a_file_that_a_page_names_is_there(page):
         assert any(list(ROOT.glob(pattern)) for pattern in patterns), code
 
 
-def test_every_module_of_the_library_stands_in_the_map():
+def test_every_room_of_the_library_has_one_line_in_the_map():
     text = (ROOT / "docs" / "how-it-works.md").read_text(encoding="utf-8")
-    modules = {path.name for path in (ROOT / "migrations").glob("*.py")} - {"__init__.py"}
-    assert modules - set(re.findall(r"`migrations/(\w+\.py)`", text[text.index("| Module | What it is |") :])) == set()
+    library = ROOT / "service_migrations"
+    rooms = [f"{path.parent.name}/" for path in library.glob("*/__init__.py")]
+    files = [path.name for path in library.glob("*.py") if path.name not in ("__init__.py", "__main__.py")]
+    lines = re.findall(r"^\| `service_migrations/([\w.]+/?)` \|", text, re.MULTILINE)
+    assert sorted(lines) == sorted([*rooms, *files])
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / ".env.example"], ids=lambda page: page.name)
@@ -302,22 +305,32 @@ NO_SERVER = {31, 33}
 """Faults that are over before a server is asked, so that no version of it matters."""
 
 
+def every_postgres() -> list[Path]:
+    """Return what the session ``faults`` runs on every PostgreSQL, as noxfile.py lists it."""
+    noxfile = ast.parse((ROOT / "noxfile.py").read_text(encoding="utf-8"))
+    lists = [node for node in noxfile.body if isinstance(node, ast.Assign) and "EVERY_POSTGRES" in ast.unparse(node)]
+    return [ROOT / path for path in ast.literal_eval(lists[0].value)]
+
+
+def test_what_runs_on_every_postgresql_exists() -> None:
+    assert [path for path in every_postgres() if not path.exists()] == []
+
+
 def test_every_fault_in_the_docs_names_a_test_that_runs_on_every_postgresql() -> None:
-    """A test of tests/faults, whose docstring names the row in its turn; so neither can be forgotten."""
+    """The test's docstring names the row in its turn; so neither can be forgotten."""
     table = [(int(row[0]), row[-1].strip("`")) for row in rows("docs/operations.md", "Faults")]
     assert {number for number, _ in table} == set(range(1, 47))
     assert table == sorted(table, key=lambda row: row[0])
-    paths = [*(ROOT / "tests").rglob("test_*.py")]
     written = {
         node.name: (path, ast.get_docstring(node) or "")
-        for path in paths
+        for path in (ROOT / "tests").rglob("test_*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
     }
     for number, name in table:
         path, docstring = written[name]
         if number not in NO_SERVER:
-            assert path.parent.name == "faults", f"{name} runs on one PostgreSQL only"
+            assert any(path.is_relative_to(place) for place in every_postgres()), f"{name} runs on one PostgreSQL only"
             said = re.match(r"Rows? (\d+)(?: and (\d+))?:", docstring)
             assert said, name
             assert str(number) in said.groups(), f"{name} says that it is of another row than {number}"

@@ -11,33 +11,7 @@ from sqlalchemy import make_url
 
 from service_migrations.errors import ConfigurationError
 from service_migrations.settings.dsn import Dsn, parse
-
-PASSWORDS = [
-    "plain",
-    "100%",
-    "%40",
-    "a@b",
-    "a:b",
-    "a/b",
-    "a?b=c&d",
-    "a#b",
-    "$HOME",
-    "${X}",
-    " leading and trailing ",
-    "it's",
-    'say "x"',
-    "back\\slash",
-    "\\n",
-    "pé€漢",
-    "a+b",
-    "[::1]",
-    "<x>",
-    "a,b",
-    "%(here)s",
-    "{x}",
-    "`id`",
-    "a=b;c",
-]
+from tests.support.database import PASSWORDS
 
 
 def refused(text: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service_migrations.history.fingerprint import checksum, fingerprint
-from tests.monorepo import ROOT
+from tests.support.monorepo import ROOT
 
 REVISIONS = sorted(ROOT.glob("migrations/versions/*/*.py"))
 

@@ -11,7 +11,7 @@ from service_migrations.errors import ConfigurationError
 from service_migrations.models.claims import Claims, claims, siblings
 from service_migrations.models.metadata import assemble, schema_of
 from service_migrations.monorepo import Service, discover
-from tests.monorepo import Monorepo
+from tests.support.monorepo import Monorepo
 
 HEAD = """
 import enum

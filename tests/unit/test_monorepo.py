@@ -6,7 +6,7 @@ import pytest
 
 from service_migrations.errors import ConfigurationError, UsageError
 from service_migrations.monorepo import discover, find, select
-from tests.monorepo import ROOT
+from tests.support.monorepo import ROOT
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_a_root_without_services_has_none(tmp_path: Path) -> None:
 
 
 def test_the_services_of_this_repository_are_found_from_its_folders() -> None:
-    assert Path(__file__).resolve().parent.parent == ROOT
+    assert Path(__file__).resolve().parents[2] == ROOT
     folders = {path.name for path in (ROOT / "services").iterdir() if path.is_dir() and path.name[0] not in "_."}
     assert {service.name for service in discover()} == folders >= {"billing", "catalog"}
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from service_migrations.history import static
-from tests.monorepo import Monorepo
+from tests.support.monorepo import Monorepo
 
 LINES = (
     '"""What it does.\n\nMore of it.\n"""',

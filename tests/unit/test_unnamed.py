@@ -2,11 +2,9 @@
 
 import pytest
 
-import service_migrations
 from service_migrations.models.metadata import assemble
 from service_migrations.models.unnamed import findings
-from tests.conftest import wait
-from tests.monorepo import MODELS, Monorepo
+from tests.support.monorepo import Monorepo
 
 HEAD = """
 from sqlalchemy import Boolean, CheckConstraint, Enum, ForeignKey, Index, MetaData, UniqueConstraint, func
@@ -78,17 +76,3 @@ def test_a_convention_is_enough(line: str, monorepo: Monorepo) -> None:
 def test_a_convention_that_nothing_needs_is_not_missed(line: str, monorepo: Monorepo) -> None:
     """The default models of these tests have no convention, and a primary key each."""
     assert found(monorepo, line) == []
-
-
-def test_check_tells_it_and_exits_with_3(monorepo: Monorepo, database) -> None:
-    models = MODELS.format(table="billing").replace("String(50)", "String(50), unique=True")
-    service = monorepo.service("billing", models, database())
-    wait(service_migrations.revision(service, "create"))
-    wait(service_migrations.upgrade(service))
-    ran = monorepo.inv("db.check")
-    assert ran.code == 3, ran.text
-    assert ran.out == (
-        "billing: services/billing/models.py: billing has a UNIQUE (name) without a name, so no revision can drop it. "
-        "Give it a name=, or the metadata a naming convention (shared_models.NAMING_CONVENTION).\n"
-    )
-    assert wait(service_migrations.check(service)).differences == ()

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from invoke.parser import Argument
 
-from tests.invocation import contexts
-from tests.monorepo import Monorepo
+from tests.support.invocation import contexts
+from tests.support.monorepo import Monorepo
 
 HEAVY = ("alembic", "sqlalchemy", "asyncpg", "rich")
 

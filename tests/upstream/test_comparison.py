@@ -1,9 +1,6 @@
 """Traps of comparing models with a database: what must not be dropped, what must be, and what goes unseen."""
 
 import importlib
-import re
-import shutil
-import sys
 from collections.abc import Callable
 
 import pytest
@@ -14,66 +11,10 @@ from sqlalchemy.schema import CreateIndex, CreateTable, SetColumnComment, SetTab
 import service_migrations
 from service_migrations.errors import ConfigurationError
 from service_migrations.models.metadata import assemble
-from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn
-from tests.conftest import query, tables, wait
-from tests.monorepo import Monorepo
-
-STATEFUL = """
-from enum import Enum
-from sqlalchemy import CheckConstraint, MetaData, String, text
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from shared_models import NAMING_CONVENTION
-
-__all__ = ["Base", "Thing"]
-
-class Base(DeclarativeBase):
-    metadata = MetaData(naming_convention=NAMING_CONVENTION)
-
-{name}_state = Enum("{name}_state", ["new", "old"])
-
-class Thing(Base):
-    __tablename__ = "{name}"
-    __table_args__ = (CheckConstraint("quantity > 0", name="quantity_positive"),)
-    id: Mapped[int] = mapped_column(primary_key=True)
-    quantity: Mapped[int] = mapped_column(server_default=text("1"))
-    state: Mapped[{name}_state] = mapped_column(server_default="new")
-"""
-"""Models of one table with an enum type, a server default and a named CHECK; to be formatted with its name."""
-
-EMPTY = """
-from sqlalchemy.orm import DeclarativeBase
-
-__all__ = ["Base"]
-
-class Base(DeclarativeBase):
-    pass
-"""
-
-
-def written(monorepo: Monorepo, service: Service, message: str = "change") -> str:
-    """Write a revision, and return its code without the explanations of the template."""
-    revision = wait(service_migrations.revision(service, message))
-    assert revision is not None
-    text = (monorepo.root / revision.path).read_text(encoding="utf-8")
-    # quotes and lines are as a formatter leaves them, where one is installed
-    text = re.sub(r"\(\n\s+", "(", text.replace('"', "'"))
-    return text[text.index("def upgrade") :]
-
-
-def first_upgrade(monorepo: Monorepo, service: Service) -> None:
-    written(monorepo, service, "create")
-    wait(service_migrations.upgrade(service))
-
-
-def remodel(monorepo: Monorepo, service: Service, models: str) -> None:
-    """Write other models for a service, as the next process would import them."""
-    path = monorepo.root / "services" / service.name
-    shutil.rmtree(path / "__pycache__", ignore_errors=True)
-    for name in [name for name in sys.modules if name.startswith(f"services.{service.name}")]:
-        del sys.modules[name]
-    monorepo.service(service.name, models)
-    importlib.invalidate_caches()
+from tests.support.autogenerate import EMPTY, STATEFUL, first_upgrade, remodel, written
+from tests.support.database import query, tables, wait
+from tests.support.monorepo import Monorepo
 
 
 def enum_types(dsn: Dsn) -> list[str]:

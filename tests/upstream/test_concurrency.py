@@ -11,9 +11,9 @@ import service_migrations
 from service_migrations.connection.locks import LOCK_KEY
 from service_migrations.errors import ConfigurationError, LockNotObtainedError, MigrationError
 from service_migrations.settings.dsn import Dsn
-from tests.conftest import query, tables, wait
-from tests.monorepo import Monorepo, Ran, dsn_text
-from tests.neighbours import connected, pgbouncer, until
+from tests.support.database import query, tables, wait
+from tests.support.monorepo import Monorepo, Ran, dsn_text
+from tests.support.neighbours import connected, pgbouncer, until
 
 MIGRATING = "FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'migrations %'"
 

@@ -14,9 +14,10 @@ import service_migrations
 from service_migrations.errors import ConfigurationError
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
+from service_migrations.settings.duration import duration
 from service_migrations.settings.model import load
-from tests.conftest import PASSWORD, query, tables, wait
-from tests.monorepo import ROOT, Monorepo, dsn_text
+from tests.support.database import PASSWORD, query, tables, wait
+from tests.support.monorepo import ROOT, Monorepo, dsn_text
 
 NASTY = (
     "p%40w",
@@ -277,3 +278,9 @@ def test_greenlet_is_asked_for_by_the_extra_of_sqlalchemy() -> None:
 def test_a_dollar_sign_in_a_dotenv_file_means_itself(value: str, written: str, monorepo: Monorepo) -> None:
     service = monorepo.service("billing", dsn="postgresql://app@localhost/app", DATABASE_PASSWORD=written.format(value))
     assert load(service, {"HOME": "/expanded"}).dsn.password == value
+
+
+@pytest.mark.parametrize("text", ["2147483647ms", "596h", "1ms"])
+def test_the_longest_and_the_shortest_duration_are_kept_by_postgresql(database: Callable[..., Dsn], text: str) -> None:
+    shown = query(database(), "SELECT set_config('lock_timeout', $1, false)", f"{duration(text, 'here') * 1000:.0f}")
+    assert shown[0][0] != "0"

@@ -24,8 +24,8 @@ from service_migrations.errors import MigrationError, ResultError, UsageError
 from service_migrations.history.revisions import read
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn
-from tests.conftest import query, tables, wait
-from tests.monorepo import Monorepo, dsn_text
+from tests.support.database import query, tables, wait
+from tests.support.monorepo import Monorepo, dsn_text
 
 NOBODY_LISTENS = "postgresql://app:secret@127.0.0.1:1/app"
 """Whoever connects to it gets another error than the one that a test waits for."""

@@ -10,8 +10,8 @@ import service_migrations
 from service_migrations.errors import MigrationError
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
-from tests.conftest import query, tables, wait
-from tests.monorepo import Monorepo
+from tests.support.database import query, tables, wait
+from tests.support.monorepo import Monorepo
 
 # Two statements in one
 

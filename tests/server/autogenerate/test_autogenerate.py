@@ -8,45 +8,10 @@ import service_migrations
 from service_migrations.errors import ConfigurationError, MigrationError, UsageError
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn
-from tests.catalog import catalog, statements
-from tests.conftest import query, run_script, wait
-from tests.faults.test_facts_comparison import remodel, written
-from tests.monorepo import Monorepo
-
-MODELS = """
-from sqlalchemy import (
-    BigInteger, CheckConstraint, Column, Computed, Enum, ForeignKey, ForeignKeyConstraint, Identity, Index, Integer,
-    MetaData, Numeric, String, Table, Text, TypeDecorator, UniqueConstraint, column, text,
-)
-from sqlalchemy.dialects.postgresql import ARRAY, ExcludeConstraint
-
-__all__ = ["metadata", "things"]
-metadata = MetaData()
-
-class Shout(TypeDecorator):
-    impl = String(8)
-    cache_ok = True
-
-state = Enum({labels}, name="state")
-things = Table("things", metadata,
-    Column("id", {key}, primary_key=True),
-    Column("number", Integer, {number}nullable=True),
-    {lines}
-)
-"""
-
-
-def models(
-    *lines: str, labels: tuple[str, ...] = ("new", "old"), key: str = "Integer", number: str = "", kind: str = "state"
-) -> str:
-    """Return models of one table with these lines; ``kind`` is the type of its column ``state``, empty for none."""
-    column = [f"Column('state', {kind})"] if kind else []
-    return MODELS.format(
-        labels=", ".join(map(repr, labels)),
-        key=key,
-        number=number,
-        lines="".join(f"{one},\n" for one in (*column, *lines)),
-    )
+from tests.support.autogenerate import models, remodel, written
+from tests.support.catalog import catalog, statements
+from tests.support.database import query, run_script, wait
+from tests.support.monorepo import Monorepo
 
 
 @pytest.fixture

@@ -9,10 +9,9 @@ from service_migrations.errors import UsageError
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import load
-from tests.conftest import query, run_script, wait
-from tests.faults.test_autogenerate import models
-from tests.faults.test_facts_comparison import remodel, written
-from tests.monorepo import MODELS, Monorepo
+from tests.support.autogenerate import models, remodel, written
+from tests.support.database import query, run_script, wait
+from tests.support.monorepo import MODELS, Monorepo
 
 OTHERS = models(kind="").replace('Table("things"', 'Table("others"')
 """Models that no longer have the table ``things``."""

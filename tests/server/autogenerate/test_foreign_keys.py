@@ -1,17 +1,17 @@
-"""Two services in one database, with schemas and without, on the PostgreSQL of POSTGRES_VERSION."""
+"""Foreign keys into a sibling's tables: two services in one database, with schemas and without."""
 
-import shutil
-import sys
 from collections.abc import Callable
 
 import pytest
 
 import service_migrations
+from service_migrations.errors import ConfigurationError
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn
-from tests.catalog import catalog
-from tests.conftest import query, tables, wait
-from tests.monorepo import Monorepo
+from tests.support.autogenerate import remodel
+from tests.support.catalog import catalog
+from tests.support.database import query, tables, wait
+from tests.support.monorepo import Monorepo
 
 CATALOG = """
 from enum import Enum
@@ -117,12 +117,36 @@ def test_a_siblings_removed_model_is_its_own_to_drop(of_catalog, of_stock, monor
     products, stock, dsn = build(monorepo, database, of_catalog, of_stock)
     _create(stock)
     models = CATALOG.format(schema=_schema(of_catalog))
-    renewed(monorepo, products, models.partition("class Part(")[0].replace(', "Part"', ""))
+    remodel(monorepo, products, models.partition("class Part(")[0].replace(', "Part"', ""))
     assert wait(service_migrations.check(stock)).differences == ()
     found = wait(service_migrations.check(products)).differences
     assert [line.split()[0] for line in found] == ["drop_table"]
     assert found[0].endswith("parts")
     assert "parts" in tables(dsn)
+
+
+def test_a_foreign_key_to_a_table_that_no_service_of_the_database_has_is_told(monorepo, database):
+    dsn = database()
+    monorepo.service("catalog", CATALOG.format(schema=""), database())
+    stock = monorepo.service("stock", STOCK.format(schema="", target="products"), dsn)
+    with pytest.raises(ConfigurationError) as caught:
+        wait(service_migrations.check(stock))
+    assert str(caught.value) == (
+        "services/stock/models.py: levels.code refers to products.code, which models.__all__ doesn't export. "
+        "Add the model to __all__."
+    )
+
+
+def test_a_foreign_key_to_a_column_that_the_siblings_model_hasnt_is_told(monorepo, database):
+    products, stock, _ = build(monorepo, database, "", "")
+    models = CATALOG.format(schema="").replace("code: Mapped[str]", "number: Mapped[str]")
+    remodel(monorepo, products, models)
+    with pytest.raises(ConfigurationError) as caught:
+        wait(service_migrations.revision(stock, "x"))
+    assert str(caught.value) == (
+        "services/stock/models.py: levels.code refers to products.code, a column that catalog's model doesn't have. "
+        "Correct the ForeignKey."
+    )
 
 
 def _schema(name: str) -> str:
@@ -134,11 +158,3 @@ def _create(service: Service) -> str:
     written = wait(service_migrations.revision(service, "create"))
     wait(service_migrations.upgrade(service))
     return (service.root / written.path).read_text(encoding="utf-8")
-
-
-def renewed(monorepo: Monorepo, service: Service, models: str) -> None:
-    """Write other models for a service, as the next process would import them."""
-    shutil.rmtree(service.path / "__pycache__", ignore_errors=True)
-    for name in [name for name in sys.modules if name.startswith(f"services.{service.name}")]:
-        del sys.modules[name]
-    monorepo.service(service.name, models)

@@ -10,8 +10,8 @@ import service_migrations
 from service_migrations.errors import ConfigurationError
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn
-from tests.conftest import query, run_script, wait
-from tests.monorepo import Monorepo
+from tests.support.database import query, run_script, wait
+from tests.support.monorepo import Monorepo
 
 MANY = 300
 

@@ -11,11 +11,11 @@ import service_migrations
 from service_migrations.monorepo import Service
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
-from tests.catalog import catalog
-from tests.conftest import query, wait
-from tests.faults.test_facts_comparison import STATEFUL, first_upgrade, remodel
-from tests.models import modules
-from tests.monorepo import Monorepo, dsn_text
+from tests.support.autogenerate import STATEFUL, first_upgrade, remodel
+from tests.support.catalog import catalog
+from tests.support.database import query, wait
+from tests.support.monorepo import Monorepo, dsn_text
+from tests.support.random_models import modules
 
 EXAMPLES = int(os.environ.get("AUTOGENERATE_EXAMPLES", "12"))
 """How many pairs of models are tried on one version; with more than 20, others in each run."""

@@ -7,10 +7,10 @@ import pytest
 import service_migrations
 from service_migrations.errors import MigrationError
 from service_migrations.settings.dsn import Dsn
-from tests.catalog import statements
-from tests.conftest import query, run_script, wait
-from tests.faults.test_facts_comparison import remodel, written
-from tests.monorepo import Monorepo
+from tests.support.autogenerate import remodel, written
+from tests.support.catalog import statements
+from tests.support.database import query, run_script, wait
+from tests.support.monorepo import Monorepo
 
 MODELS = """
 from sqlalchemy import Column, Enum, Identity, Integer, MetaData, String, Table, Text, text

@@ -7,9 +7,9 @@ import pytest
 import service_migrations
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
-from tests.conftest import wait
-from tests.drift.tools import FIRST, MODELS, SECOND, Shop, inside, may_create, scratches, write_history
-from tests.monorepo import Monorepo
+from tests.support.database import wait
+from tests.support.monorepo import Monorepo
+from tests.support.shop import FIRST, MODELS, SECOND, Shop, inside, may_create, scratches, write_history
 
 
 @pytest.fixture

@@ -11,10 +11,11 @@ from service_migrations.drift.compare import compare
 from service_migrations.drift.drift import drift
 from service_migrations.drift.scratch import _LOCK
 from service_migrations.errors import AccessDeniedError, ConfigurationError, LockNotObtainedError, MigrationError
-from tests.conftest import query, run_script, wait
-from tests.drift.tools import FIRST, MODELS, SECOND, scratches, split, write_history
-from tests.faults.tools import Session, until
-from tests.monorepo import dsn_text
+from tests.support.database import query, run_script, wait
+from tests.support.deadlines import until
+from tests.support.monorepo import dsn_text
+from tests.support.sessions import Session
+from tests.support.shop import FIRST, MODELS, SECOND, scratches, split, write_history
 
 DROPPED = "ALTER TABLE customers DROP CONSTRAINT ck_score"
 LINE = "shop: constraint customers.ck_score is in the history, and not here: ALTER TABLE public.customers ADD "

@@ -3,8 +3,8 @@
 import pytest
 from asyncpg import StringDataRightTruncationError
 
-from tests.conftest import query
-from tests.drift.tools import Shop
+from tests.support.database import query
+from tests.support.shop import Shop
 
 CASES: dict[str, tuple[list[str], str]] = {
     "a column's length": (

@@ -4,9 +4,9 @@ import pytest
 
 import service_migrations
 from service_migrations.drift.drift import drift
-from tests.conftest import query, wait
-from tests.drift.tools import FIRST, MODELS, SECOND, inside, may_create, scratches, write_history
-from tests.monorepo import MODELS as ONE_TABLE
+from tests.support.database import query, wait
+from tests.support.monorepo import MODELS as ONE_TABLE
+from tests.support.shop import FIRST, MODELS, SECOND, inside, may_create, scratches, write_history
 
 THEIRS = [
     "CREATE TABLE depot (id integer PRIMARY KEY, name varchar(50) NOT NULL)",

@@ -18,8 +18,8 @@ from service_migrations.health.findings import Finding
 from service_migrations.monorepo import Service
 from service_migrations.postgres import Server, throwaway
 from service_migrations.settings.dsn import Dsn
-from tests.conftest import query, wait
-from tests.monorepo import Monorepo
+from tests.support.database import query, wait
+from tests.support.monorepo import Monorepo
 
 
 @pytest.fixture

@@ -20,9 +20,9 @@ from service_migrations.postgres.cluster import SUPERUSER
 from service_migrations.postgres.ports import free_port
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import load
-from tests.catalog import catalog
-from tests.conftest import query, run_script, wait
-from tests.monorepo import Monorepo, dsn_text
+from tests.support.catalog import catalog
+from tests.support.database import query, run_script, wait
+from tests.support.monorepo import Monorepo, dsn_text
 
 VERSION_TABLE = "alembic_version_billing"
 

@@ -22,8 +22,8 @@ from service_migrations.errors import (
 )
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn
-from tests.conftest import query, tables, wait
-from tests.monorepo import Monorepo
+from tests.support.database import query, tables, wait
+from tests.support.monorepo import Monorepo
 
 LONG = 60.0
 """Seconds that no test takes, unless what it waits for never comes."""

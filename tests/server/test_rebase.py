@@ -1,8 +1,6 @@
 """My revisions on top of theirs, in real git repositories; and the file that makes two heads a conflict."""
 
-import os
 import py_compile
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,25 +12,11 @@ from service_migrations.errors import UsageError
 from service_migrations.history.head_file import problem, replace_file
 from service_migrations.monorepo import Service, discover
 from service_migrations.settings.dsn import Dsn
-from tests.conftest import query, tables, wait
-from tests.monorepo import ROOT, Monorepo, Ran
+from tests.support.database import query, tables, wait
+from tests.support.git import commit, git
+from tests.support.monorepo import ROOT, Monorepo, Ran
 
 FOLDER = "migrations/versions/billing"
-
-
-def git(repo: Monorepo, *words: str, fails: bool = False) -> str:
-    """Run git without whatever configuration this machine has."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    env |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull, "GIT_EDITOR": "true"}
-    command = ("git", "-C", str(repo.root), *words)
-    ran = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
-    assert (ran.returncode != 0) == fails, ran.stdout + ran.stderr
-    return ran.stdout + ran.stderr
-
-
-def commit(repo: Monorepo, message: str = "x") -> None:
-    git(repo, "add", "-A")
-    git(repo, "commit", "-q", "-m", message)
 
 
 def write(repo: Monorepo, revision: str, down: str | None, table: str | None = None) -> Path:
@@ -50,8 +34,6 @@ def write(repo: Monorepo, revision: str, down: str | None, table: str | None = N
 def repo(monorepo: Monorepo) -> Monorepo:
     """A repository on main with the revision a1."""
     git(monorepo, "init", "-q", "-b", "main")
-    git(monorepo, "config", "user.name", "somebody")
-    git(monorepo, "config", "user.email", "somebody@example.org")
     (monorepo.root / ".gitignore").write_text("__pycache__/\n.env\n", encoding="utf-8")
     monorepo.service("billing")
     write(monorepo, "a1", None)
