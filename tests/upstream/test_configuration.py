@@ -14,7 +14,7 @@ import service_migrations
 from service_migrations.errors import ConfigurationError
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
-from service_migrations.settings.duration import duration
+from service_migrations.settings.duration import seconds as duration
 from service_migrations.settings.model import load
 from tests.support.database import PASSWORD, query, tables, wait
 from tests.support.monorepo import ROOT, Monorepo, dsn_text
