@@ -29,7 +29,15 @@ POSTGRES = list(nox.project.load_toml("service_migrations/postgres/packages.toml
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 PARALLEL = ("--numprocesses=4",)  # also on two cores: a good part of the time a test waits for servers and processes
 EACH_POSTGRES = nox.parametrize("postgres", [nox.param(version, id=f"pg{version}") for version in POSTGRES])
-FAULTS = ("tests/faults", "tests/drift")
+EVERY_POSTGRES = (  # what depends on the server's version
+    "tests/faults",
+    "tests/server/autogenerate",
+    "tests/server/drift",
+    "tests/server/health",
+    "tests/server/test_ledger.py",
+    "tests/server/test_safe.py",
+    "tests/upstream",
+)
 UNREACHABLE = 69  # how pytest exits where a PostgreSQL can't be provided (tests/conftest.py)
 MEMORY = Path("/dev/shm")  # noqa: S108 - pytest and the servers make folders of their own there
 ROOM = {"tests": 8, "migrations": 4, "faults": 6, "bench": 6}  # GiB that a session may need there
@@ -69,11 +77,11 @@ def types(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Run the tests on one Python, against the newest PostgreSQL; the faults too, unless it is nox's own Python."""
+    """Run the tests on one Python, against the newest PostgreSQL; on nox's own Python, ``faults`` has the others."""
     install(session, "tests")
     session.env.update(in_memory("tests"))
-    elsewhere = ["tests/matrix", *(FAULTS if session.python == HERE else [])]
-    session.run("pytest", *(f"--ignore={folder}" for folder in elsewhere), *PARALLEL, *session.posargs)
+    elsewhere = ["tests/matrix", *(EVERY_POSTGRES if session.python == HERE else [])]
+    session.run("pytest", *(f"--ignore={path}" for path in elsewhere), *PARALLEL, *session.posargs)
 
 
 @nox.session
@@ -89,7 +97,7 @@ def migrations(session: nox.Session, postgres: str) -> None:
 def faults(session: nox.Session, postgres: str) -> None:
     """Make every fault and drift happen, and whatever else depends on the server, on a PostgreSQL of one version."""
     session.env.update(in_memory("faults"))
-    against(session, postgres, *FAULTS, "--server=own", *PARALLEL)
+    against(session, postgres, *EVERY_POSTGRES, "--server=own", *PARALLEL)
 
 
 def against(session: nox.Session, postgres: str, *words: str) -> None:

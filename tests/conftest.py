@@ -1,26 +1,22 @@
 """Fixtures: a real server, databases of a test's own on it, and a small monorepo."""
 
-import asyncio
 import os
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 
 from service_migrations.errors import MigrationError
 from service_migrations.postgres import VERSIONS, Server, throwaway
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.sources import KEYS
-from tests.monorepo import Monorepo
-from tests.shared_server import UNREACHABLE, SharedServer, awaited, make_sure
-
-PASSWORD = "p%40@ $w#:/?'\"\\é"
-"""Of every role that the tests make: whatever works here works with any password."""
+from tests.support.database import PASSWORD, query, run_script
+from tests.support.monorepo import Monorepo
+from tests.support.shared_server import UNREACHABLE, SharedServer, awaited, make_sure
 
 _numbers = count(1)
 _seen = pytest.StashKey[str]()
@@ -156,45 +152,3 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.endswith(tuple(KEYS)) or name.startswith("PG"):
             monkeypatch.delenv(name)
-
-
-def query(dsn: Dsn, sql: str, *arguments: object) -> list[Any]:
-    """Run one statement on a connection of its own, and return its rows."""
-
-    async def run() -> list[Any]:
-        connection = await asyncpg.connect(**dsn.connect_args())
-        try:
-            return list(await connection.fetch(sql, *arguments))
-        finally:
-            await connection.close()
-
-    return wait(run())
-
-
-def run_script(dsn: Dsn, statements: list[str]) -> None:
-    """Run statements one after the other on one connection, as psql runs a file."""
-
-    async def run() -> None:
-        connection = await asyncpg.connect(**dsn.connect_args())
-        try:
-            for statement in statements:
-                await connection.execute(statement)
-        finally:
-            await connection.close()
-
-    wait(run())
-
-
-def wait(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine to its end."""
-    return asyncio.run(coroutine)
-
-
-def tables(dsn: Dsn) -> set[str]:
-    """Return the tables of a database, outside the system's schemas and without the ledgers of migrations."""
-    rows = query(
-        dsn,
-        "SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind IN ('r', 'p') "
-        "AND nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema' AND relname NOT LIKE 'migration\\_log\\_%'",
-    )
-    return {row[0] for row in rows}

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from service_migrations.settings.dsn import Dsn
-from tests.conftest import query
-from tests.faults.tools import INDEX, PAUSED, WAITING, Run, World, failed, hold, hold_the_lock, nothing_left, until
+from tests.support.database import query
+from tests.support.deadlines import until
+from tests.support.sessions import hold, hold_the_lock
+from tests.support.world import INDEX, PAUSED, WAITING, Run, World, failed, nothing_left
 
 
 def together(world: World, count: int) -> list[Run]:

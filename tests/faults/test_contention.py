@@ -7,18 +7,10 @@ import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
 import service_migrations
-from tests.conftest import query, wait
-from tests.faults.tools import (
-    INDEX,
-    PAUSED,
-    Reader,
-    Session,
-    World,
-    failed,
-    hold,
-    nothing_left,
-    until,
-)
+from tests.support.database import query, wait
+from tests.support.deadlines import until
+from tests.support.sessions import Reader, Session, hold
+from tests.support.world import INDEX, PAUSED, World, failed, nothing_left
 
 ALTER = 'op.execute("ALTER TABLE billing_r001 ADD COLUMN more int")'
 AGAIN = "Trying again in"

@@ -27,9 +27,9 @@ from service_migrations.postgres import Server, throwaway
 from service_migrations.postgres.ports import free_port
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import load
-from tests.conftest import query, tables, wait
-from tests.monorepo import Monorepo, Ran, dsn_text
-from tests.neighbours import VERSION, Authority, caught_up, connected, folder, pair, pgbouncer, program, until
+from tests.support.database import query, tables, wait
+from tests.support.monorepo import Monorepo, Ran, dsn_text
+from tests.support.neighbours import VERSION, Authority, caught_up, connected, folder, pair, pgbouncer, program, until
 
 Make = Callable[..., Dsn]
 

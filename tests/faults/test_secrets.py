@@ -12,10 +12,9 @@ from service_migrations.errors import AccessDeniedError
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import load
 from service_migrations.settings.sources import Sources
-from tests.conftest import query, tables, wait
-from tests.faults.tools import World
-from tests.monorepo import Monorepo, dsn_text
-from tests.test_dsn import PASSWORDS
+from tests.support.database import PASSWORDS, query, tables, wait
+from tests.support.monorepo import Monorepo, dsn_text
+from tests.support.world import World
 
 
 def test_any_password_connects_from_every_place(

@@ -14,9 +14,12 @@ import pytest
 
 from service_migrations.postgres import Server
 from service_migrations.postgres.postmaster import postmaster_is_ready
-from tests.conftest import query
-from tests.faults.tools import INDEX, PAUSED, World, failed, hold, nothing_left, proxy, until
-from tests.monorepo import ROOT, default_signals
+from tests.support.database import query
+from tests.support.deadlines import until
+from tests.support.monorepo import ROOT, default_signals
+from tests.support.proxy import proxy
+from tests.support.sessions import hold
+from tests.support.world import INDEX, PAUSED, World, failed, nothing_left
 
 PROMPT = 4.0
 """Seconds until a command has ended whose server answers: two, and as many for a machine that is busy."""
@@ -102,7 +105,7 @@ def test_a_signal_during_a_concurrent_build_names_the_invalid_index(world: World
 STUCK = """
 import pytest
 from pathlib import Path
-from tests.conftest import query
+from tests.support.database import query
 
 
 def test_that_never_ends(server):

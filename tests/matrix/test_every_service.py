@@ -17,9 +17,9 @@ from service_migrations.history.targets import walk
 from service_migrations.monorepo import Service, discover
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.example import example
-from tests.catalog import catalog, only_version_tables, seen, statements
-from tests.conftest import query, run_script, wait
-from tests.monorepo import dsn_text
+from tests.support.catalog import catalog, only_version_tables, seen, statements
+from tests.support.database import query, run_script, wait
+from tests.support.monorepo import dsn_text
 
 SERVICES = discover()
 DATABASES = {service: example(service).database for service in SERVICES}

@@ -1,0 +1,335 @@
+"""``inv up`` and ``inv down``: a PostgreSQL of the project's own, and a .env for whoever has none."""
+
+import contextlib
+import re
+import shutil
+import signal
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from service_migrations.errors import ConfigurationError
+from service_migrations.monorepo import Service
+from service_migrations.postgres import VERSIONS, Cluster, local
+from service_migrations.postgres.filelock import locked
+from service_migrations.settings.dsn import Dsn
+from service_migrations.settings.model import load
+from service_migrations.settings.sources import Sources
+from tests.support.database import query, tables
+from tests.support.deadlines import until
+from tests.support.monorepo import Monorepo, Ran
+
+
+@pytest.fixture
+def machine(monorepo: Monorepo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monorepo]:
+    """A monorepo whose cluster is stopped and removed at the end, whatever happened.
+
+    One at a time, of all workers: a port is chosen a second before the server listens on it.
+    """
+    with locked(tmp_path_factory.getbasetemp().parent / "machine.lock"):
+        try:
+            yield monorepo
+        finally:
+            found = local.cluster(monorepo.root)
+            if found:
+                found.remove()
+                assert not found.home.exists()
+                assert not found.is_running()
+            for path in local.home(monorepo.root).parent.glob(f"{local.home(monorepo.root).name}.*"):
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
+
+
+def done(ran: Ran) -> Ran:
+    assert ran.code == 0, ran.text
+    assert "Traceback" not in ran.text
+    return ran
+
+
+def rows(ran: Ran) -> dict[str, list[str]]:
+    """Return the cells of the table behind the name of each service."""
+    cells = [re.split(r"\s{2,}", line.strip()) for line in ran.out.splitlines()]
+    assert ["service", "target", "revision", "state", "seconds"] in cells
+    return {row[0]: row[1:] for row in cells if len(row) == 5 and re.fullmatch(r"\d+\.\d\d", row[4])}
+
+
+def running(root: Path) -> Cluster:
+    found = local.cluster(root)
+    assert found
+    assert found.is_running()
+    return found
+
+
+def assert_made_for_its_owner_alone(services: tuple[Service, ...], shown: str) -> None:
+    passwords = set()
+    for service in services:
+        assert stat.S_IMODE(service.env_file.stat().st_mode) == 0o600
+        text = service.env_file.read_text(encoding="utf-8")
+        assert text.startswith("# Made by `inv up` for the project's own PostgreSQL.\n")
+        assert "# How long one statement may run" in text
+        dsn = load(service, Sources({})).dsn
+        passwords.add(dsn.password)
+        assert len(dsn.password or "") >= 20
+        assert dsn.password not in shown
+        assert tables(dsn) == {service.name, f"alembic_version_{service.name}"}
+        role = query(dsn, "SELECT rolsuper, rolcreatedb, rolcreaterole FROM pg_roles WHERE rolname = current_user")[0]
+        assert tuple(role) == (False, False, False)
+        assert query(dsn, "SHOW server_version")[0][0].split(".")[0] == VERSIONS[-1]
+    assert len(passwords) == 2
+
+
+def test_up_brings_everything_up_and_down_ends_it(machine: Monorepo, database: Callable[..., Dsn]) -> None:
+    billing, catalog = machine.service("billing"), machine.service("catalog")
+    elsewhere = database()
+    machine.service("identity", dsn=elsewhere)
+    machine.service("remote", dsn="postgresql://app:hunter2@db.invalid/remote")
+    for name in ("billing", "catalog", "identity", "remote"):
+        machine.table_revision(name, f"{name}1", None)
+    untouched = {name: read(machine, name) for name in ("identity", "remote")}
+
+    first = done(machine.inv("up"))
+    alone = " Left alone, not on this machine: remote."
+    assert first.out.splitlines()[-1] == "Everything is up." + alone
+    cluster = running(machine.root)
+    assert cluster.version == VERSIONS[-1]
+    here = f"127.0.0.1:{cluster.port}"
+    found = rows(first)
+    assert found["billing"][:3] == [f"billing@{here}/billing", "billing1", "1 applied"]
+    assert found["catalog"][:3] == [f"catalog@{here}/catalog", "catalog1", "1 applied"]
+    assert found["identity"][:3] == [elsewhere.target, "identity1", "1 applied"]
+    assert found["remote"][:3] == ["app@db.invalid:5432/remote", "-", "left alone: not on this machine"]
+    assert f"Starting PostgreSQL {VERSIONS[-1]} on {here}" in first.err
+    assert "Writing services/billing/.env" in first.err
+    assert "hunter2" not in first.text
+    assert {name: read(machine, name) for name in untouched} == untouched
+
+    assert_made_for_its_owner_alone((billing, catalog), first.text)
+    files = {name: read(machine, name) for name in ("billing", "catalog", "identity", "remote")}
+    started = query(load(billing, Sources({})).dsn, "SELECT pg_postmaster_start_time()")
+    second = done(machine.inv("up"))
+    assert second.out.splitlines()[-1] == "Nothing to do: everything was up, and every service at head." + alone
+    assert [row[2] for name, row in rows(second).items() if name != "remote"] == ["at head"] * 3
+    assert "Running upgrade" not in second.err
+    assert {name: read(machine, name) for name in files} == files
+    assert query(load(billing, Sources({})).dsn, "SELECT pg_postmaster_start_time()") == started
+
+    assert done(machine.inv("pg.status")).out.startswith(f"PostgreSQL {VERSIONS[-1]} runs on {here}, in ")
+    query(load(billing, Sources({})).dsn, "INSERT INTO billing (name) VALUES ('kept')")
+    assert "is stopped; its data stays in" in done(machine.inv("down")).out
+    assert not cluster.is_running()
+    assert done(machine.inv("down")).out.startswith("Nothing to do: ")
+    stopped = machine.inv("pg.status")
+    assert (stopped.code, stopped.out) == (69, "")
+    assert "does not run. `inv pg.start` starts it." in stopped.err
+
+    third = done(machine.inv("up"))
+    assert third.out.splitlines()[-1] == "Everything is up." + alone
+    assert rows(third)["billing"][2] == "at head"
+    assert query(load(billing, Sources({})).dsn, "SELECT name FROM billing")[0][0] == "kept"
+    assert {name: read(machine, name) for name in files} == files
+
+
+def test_purging_asks_removes_the_data_and_up_makes_it_anew(machine: Monorepo) -> None:
+    service = machine.service("billing")
+    machine.table_revision("billing", "a1", None)
+    done(machine.inv("up"))
+    cluster = running(machine.root)
+    kept = read(machine, "billing")
+
+    refused = machine.inv("down", "--purge")
+    assert refused.code == 2
+    assert "add --yes" in refused.err
+    assert cluster.is_running()
+
+    purged = done(machine.inv("down", "--purge", "--yes"))
+    assert "its data removed; the .env files stay" in purged.out
+    assert not cluster.home.exists()
+    assert local.cluster(machine.root) is None
+    assert read(machine, "billing") == kept
+    assert done(machine.inv("down", "--purge", "--yes")).out.startswith("Nothing to do: ")
+
+    again = done(machine.inv("up"))
+    assert rows(again)["billing"][2] == "1 applied"
+    assert read(machine, "billing") == kept
+    assert tables(load(service, Sources({})).dsn) == {"billing", "alembic_version_billing"}
+
+
+def test_one_services_mistake_does_not_keep_the_others_down(machine: Monorepo, database: Callable[..., Dsn]) -> None:
+    good = database()
+    machine.service("broken", dsn="mysql://app:hunter2@localhost/x")
+    machine.service("catalog", dsn=good)
+    machine.table_revision("catalog", "c1", None)
+    ran = machine.inv("up")
+    assert ran.code == 78
+    assert rows(ran)["broken"][:3] == ["-", "-", "failed"]
+    assert rows(ran)["catalog"][2] == "1 applied"
+    assert "services/broken/.env:1: DATABASE_DSN is for 'mysql'" in ran.err
+    assert ran.err.splitlines()[-1] == "1 of 2 services failed."
+    assert "hunter2" not in ran.text
+    assert "catalog" in tables(good)
+    assert local.cluster(machine.root) is None, "nobody needs a server of the project's own"
+
+
+def test_a_service_with_a_dsn_in_the_environment_gets_no_env_file(
+    machine: Monorepo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = machine.service("billing")
+    assert local.lacks_dsn(service, Sources())
+    monkeypatch.setenv("BILLING_DATABASE_DSN", "postgresql://app:x@localhost/billing")
+    assert not local.lacks_dsn(service, Sources())
+    monkeypatch.delenv("BILLING_DATABASE_DSN")
+    machine.env("billing", MIGRATIONS_LOCK_WAIT="1s")
+    assert not local.lacks_dsn(service, Sources()), "a .env that somebody wrote is theirs"
+
+
+def test_a_service_that_cant_get_its_env_stops_no_other(machine: Monorepo) -> None:
+    billing = machine.service("billing")
+    machine.table_revision("billing", "b1", None)
+    machine.service("catalog")
+    machine.env("catalog", DATABASE_DSN="'postgresql://app:x@localhost/catalog")
+    (machine.service("identity").path / ".env.example").write_bytes(b"DATABASE_DSN=\xff\n")
+    machine.service("orders").env_file.symlink_to(machine.root / "nowhere" / ".env")
+    ran = machine.inv("up")
+    assert ran.code == 78, ran.text
+    assert "Traceback" not in ran.text
+    for said in (
+        "services/catalog/.env:1 is no KEY=value line.",
+        "services/identity/.env.example: byte 13 is not UTF-8.",
+        "services/orders/.env can't be written: ",
+        "3 of 4 services failed.",
+    ):
+        assert said in ran.err
+    assert {name: row[2] for name, row in rows(ran).items()} == {
+        "billing": "1 applied", "catalog": "failed", "identity": "failed", "orders": "failed"
+    }  # fmt: skip
+    assert tables(load(billing, Sources({})).dsn) == {"billing", "alembic_version_billing"}
+
+
+def test_an_env_file_is_never_overwritten(monorepo: Monorepo) -> None:
+    service = monorepo.service("billing", dsn="postgresql://app:x@localhost/billing")
+    before = read(monorepo, "billing")
+    with pytest.raises(ConfigurationError, match=r"^services/billing/\.env can't be written: File exists\."):
+        local.write_env(service, Cluster(monorepo.root, "18", 1, "secret"))
+    assert read(monorepo, "billing") == before
+
+
+def test_the_services_own_example_is_what_its_env_is_made_from(monorepo: Monorepo) -> None:
+    service = monorepo.service("inventory")
+    (service.path / ".env.example").write_text(
+        "DATABASE_DSN=postgresql://<service>:<password>@localhost:5432/shop\n", encoding="utf-8"
+    )
+    local.write_env(service, Cluster(monorepo.root, "18", 54321, "secret"))
+    assert load(service, Sources({})).dsn.target == "inventory@127.0.0.1:54321/shop"
+    assert local.made_here(service)
+
+
+@pytest.mark.parametrize(
+    ("example", "says"),
+    [
+        (None, "can't be read"),
+        (b"X=1\n", "DATABASE_DSN is missing"),
+        (b"DATABASE_DSN=\xff\n", "byte 13 is not UTF-8. Save the file as UTF-8."),
+    ],
+)
+def test_an_example_that_cant_be_filled_in_is_told(monorepo: Monorepo, example: bytes | None, says: str) -> None:
+    service = monorepo.service("billing")
+    path = monorepo.root / ".env.example"
+    path.unlink()
+    if example:
+        path.write_bytes(example)
+    with pytest.raises(ConfigurationError, match=rf"^\.env\.example.*{says}"):
+        local.write_env(service, Cluster(monorepo.root, "18", 1, "secret"))
+    assert not service.env_file.exists()
+
+
+def test_only_the_projects_own_server_is_administered(monorepo: Monorepo) -> None:
+    assert local.admin_for(Dsn("app", "billing", (("127.0.0.1", 5432),), "x"), monorepo.root) is None
+    assert local.cluster(monorepo.root) is None
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[]", "null", "1"])
+def test_a_damaged_state_file_is_told_with_its_mend(tmp_path: Path, text: str) -> None:
+    (tmp_path / "cluster.json").write_text(text, encoding="utf-8")
+    with pytest.raises(
+        ConfigurationError, match=r"cluster\.json is damaged .*put it back\. Or move the folder .* away"
+    ):
+        Cluster.read(tmp_path)
+
+
+def test_data_whose_state_file_is_gone_is_kept(machine: Monorepo) -> None:
+    service = machine.service("billing")
+    machine.table_revision("billing", "a1", None)
+    done(machine.inv("up"))
+    query(load(service, Sources({})).dsn, "INSERT INTO billing (name) VALUES ('kept')")
+    done(machine.inv("down"))
+    state = local.home(machine.root) / "cluster.json"
+    text = state.read_bytes()
+    state.unlink()
+
+    for words in (["up"], ["pg.start"]):
+        refused = machine.inv(*words)
+        assert (refused.code, refused.out) == (78, "")
+        assert f"{state.parent} is not empty, and has no cluster.json. " in refused.err
+        assert f"put it back. Or move the folder {state.parent} away; then `inv up` makes a new" in refused.err
+        assert "Traceback" not in refused.err
+
+    state.write_bytes(text)
+    assert rows(done(machine.inv("up")))["billing"][2] == "at head"
+    assert query(load(service, Sources({})).dsn, "SELECT name FROM billing")[0][0] == "kept"
+
+
+def test_two_first_runs_at_once_make_one_cluster(machine: Monorepo) -> None:
+    machine.service("billing")
+    machine.table_revision("billing", "a1", None)
+    runs = [machine.spawn("up"), machine.spawn("up")]
+    ends = []
+    for run in runs:
+        out, err = run.communicate(timeout=120)
+        ends.append(done(Ran(run.returncode, out, err)))
+    assert sorted(rows(end)["billing"][2] for end in ends) == ["1 applied", "at head"]
+    assert sum("Making a PostgreSQL" in end.err for end in ends) == 1
+    assert sum("Waiting for another `inv up` to end" in end.err for end in ends) == 1
+    running(machine.root)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
+def test_a_first_run_that_is_stopped_leaves_nothing_in_the_way_of_the_next(
+    machine: Monorepo, number: signal.Signals
+) -> None:
+    machine.service("billing")
+    machine.table_revision("billing", "a1", None)
+    home = local.home(machine.root)
+    with machine.spawn("up") as run:
+        # where root can't use the monorepo's own folder, the clusters of all tests are side by side
+        until(lambda: list(home.parent.glob(f"{home.name}.*/data/PG_VERSION")), "initdb is at work")
+        assert not home.exists()
+        run.send_signal(number)
+        _, err = run.communicate(timeout=10)
+    assert not home.exists()
+    if number != signal.SIGKILL:
+        assert run.returncode == 128 + number
+        assert err.endswith(f"Stopped by {number.name}.\n")
+        assert [path.name for path in home.parent.glob(f"{home.name}*")] == [f"{home.name}.lock"]
+        assert not programs_with(home)
+    assert rows(done(machine.inv("up")))["billing"][2] == "1 applied"
+
+
+def programs_with(text: Path) -> list[str]:
+    """Return the command lines of all processes that hold a text."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            found.append(path.read_text(encoding="utf-8", errors="replace"))
+    return [words for words in found if str(text) in words]
+
+
+def test_two_checkouts_have_two_clusters(tmp_path: Path) -> None:
+    assert local.home(tmp_path / "a") != local.home(tmp_path / "b")
+
+
+def read(monorepo: Monorepo, name: str) -> tuple[bytes, int, int]:
+    """Return a .env with the time and the mode that tell whether it was written again."""
+    path = monorepo.root / "services" / name / ".env"
+    status = path.stat()
+    return path.read_bytes(), status.st_mtime_ns, status.st_mode

@@ -1,0 +1,154 @@
+"""Output that nobody reads: a pipe whose reader has gone, or a closed stream, changes nothing but what is seen."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from service_migrations.settings.dsn import Dsn
+from tests.support.database import query
+from tests.support.monorepo import Monorepo, Ran, dsn_text
+
+BUFFERED = pytest.mark.parametrize("env", [{}, {"PYTHONUNBUFFERED": "1"}], ids=["buffered", "unbuffered"])
+
+
+@pytest.fixture
+def fleet(monorepo: Monorepo, database: Callable[..., Dsn]) -> dict[str, Dsn]:
+    """Make two services with a database each, and three revisions, which print more than a buffer holds."""
+    dsns = {name: database() for name in ("billing", "catalog")}
+    for name, dsn in dsns.items():
+        monorepo.service(name, dsn=dsn)
+        monorepo.table_revision(name, "r1", None)
+        monorepo.revision(name, "r2", "r1", 'print("x" * 100_000)\nop.execute("CREATE TABLE two (id int)")')
+        monorepo.revision(name, "r3", "r2", 'print("y")\nop.execute("DROP TABLE two")')
+    return dsns
+
+
+def at(dsn: Dsn, name: str) -> list[str]:
+    return [row[0] for row in query(dsn, f"SELECT version_num FROM alembic_version_{name}")]  # noqa: S608
+
+
+def deaf(monorepo: Monorepo, *words: str, env: dict[str, str], both: bool = False) -> Ran:
+    """Run a task whose reader has gone before it writes, of stdout or of both streams."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    try:
+        ran = subprocess.run(
+            [sys.executable, "-m", "invoke", *words],
+            cwd=monorepo.root,
+            env={**os.environ, **env},
+            stdin=subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=theirs if both else subprocess.PIPE,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    finally:
+        os.close(theirs)
+    return Ran(ran.returncode, "", ran.stderr or "")
+
+
+def closed(monorepo: Monorepo, streams: str, *words: str) -> Ran:
+    """Run a task with streams that the shell has closed, such as ``>&-``."""
+    ran = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$0" -m invoke "$@" {streams}', sys.executable, *words],
+        cwd=monorepo.root,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return Ran(ran.returncode, ran.stdout, ran.stderr)
+
+
+def quiet(ran: Ran) -> Ran:
+    for word in ("Traceback", "BrokenPipe", "Exception ignored"):
+        assert word not in ran.text
+    return ran
+
+
+@BUFFERED
+def test_a_reader_that_has_gone_changes_neither_an_upgrade_nor_its_code(
+    monorepo: Monorepo, fleet: dict[str, Dsn], env: dict[str, str]
+) -> None:
+    assert deaf(monorepo, "db.upgrade", "--service", "billing", env=env, both=True).code == 0
+    assert at(fleet["billing"], "billing") == ["r3"]
+    assert quiet(deaf(monorepo, "db.upgrade", env=env)).code == 0
+    assert at(fleet["catalog"], "catalog") == ["r3"]
+
+
+@BUFFERED
+def test_several_services_are_upgraded_to_the_end_when_the_first_line_was_enough(
+    monorepo: Monorepo, fleet: dict[str, Dsn], env: dict[str, str]
+) -> None:
+    with monorepo.spawn("db.upgrade", env=env) as process:
+        assert process.stderr
+        assert process.stdout
+        process.stderr.readline()
+        process.stderr.close()
+        out = process.stdout.read()
+    assert process.returncode == 0
+    assert len(out.splitlines()) == 2
+    assert {name: at(dsn, name) for name, dsn in fleet.items()} == {name: ["r3"] for name in fleet}
+
+
+@BUFFERED
+def test_what_only_reads_ends_with_its_own_code_though_nobody_reads_it(
+    monorepo: Monorepo, fleet: dict[str, Dsn], env: dict[str, str]
+) -> None:
+    assert monorepo.inv("db.upgrade").code == 0
+    for words in (("db.status",), ("db.services", "--json"), ("db.history",)):
+        assert quiet(deaf(monorepo, *words, env=env)).code == 0
+    query(fleet["billing"], "ALTER TABLE billing DROP COLUMN name")
+    for both in (True, False):
+        assert quiet(deaf(monorepo, "db.check", env=env, both=both)).code == 3
+    wrong = replace(fleet["billing"], password="wrong")
+    env = {**env, "BILLING_DATABASE_DSN": dsn_text(wrong)}
+    for words in (("db.status",), ("db.upgrade",), ("db.upgrade", "--service", "billing")):
+        for both in (True, False):
+            assert quiet(deaf(monorepo, *words, env=env, both=both)).code == 77
+
+
+@pytest.mark.parametrize("streams", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_a_stream_that_is_closed_is_no_error(monorepo: Monorepo, fleet: dict[str, Dsn], streams: str) -> None:
+    for words in (("db.upgrade", "--service", "billing"), ("db.upgrade",), ("db.services",), ("db.check",)):
+        ran = quiet(closed(monorepo, streams, *words))
+        assert ran.code == 0, ran.text
+    assert {name: at(dsn, name) for name, dsn in fleet.items()} == {name: ["r3"] for name in fleet}
+
+
+def test_with_no_stdin_nobody_can_answer(monorepo: Monorepo, fleet: dict[str, Dsn]) -> None:
+    assert monorepo.inv("db.upgrade").code == 0
+    ran = quiet(closed(monorepo, "<&-", "db.downgrade", "--service", "billing", "--revision", "base"))
+    assert ran.code == 2
+    assert "Nobody can answer here: add --yes. Nothing was changed." in ran.err
+    assert at(fleet["billing"], "billing") == ["r3"]
+
+
+def test_an_error_is_never_told_on_stdout(monorepo: Monorepo) -> None:
+    monorepo.service("billing")
+    ran = closed(monorepo, "2>&-", "db.upgrade", "--service", "biling")
+    assert (ran.code, ran.out) == (2, "")
+
+
+@BUFFERED
+def test_a_result_that_the_disk_has_no_room_for_is_an_error(
+    monorepo: Monorepo, fleet: dict[str, Dsn], env: dict[str, str]
+) -> None:
+    assert fleet
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "invoke", "db.services"],
+            cwd=monorepo.root,
+            env={**os.environ, **env},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (ran.returncode, ran.stderr) == (78, "stdout: No space left on device.\n")

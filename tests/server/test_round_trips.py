@@ -1,0 +1,51 @@
+"""How often an upgrade waits for its server: over a network, that is what it takes its time for."""
+
+from collections.abc import Callable
+
+import service_migrations
+from service_migrations.settings.dsn import Dsn
+from tests.support.database import query, wait
+from tests.support.monorepo import Monorepo
+from tests.support.proxy import proxy
+
+A_REVISION = 5
+"""BEGIN; its statement; the version table; the ledger; COMMIT."""
+A_SERVICE = 47
+"""All that comes before the first revision and after the last one, from the handshake to the farewell."""
+
+
+def asked(monorepo: Monorepo, name: str, dsn: Dsn, revisions: int) -> int:
+    """Return how often an upgrade of a new service has waited for its server."""
+    with proxy(dsn) as (between, through):
+        for number in range(revisions):
+            down = f"r{number - 1:02}" if number else None
+            monorepo.revision(name, f"r{number:02}", down, f'op.execute("CREATE TABLE {name}_{number} (id int)")')
+        wait(service_migrations.upgrade(monorepo.service(name, dsn=through)))
+        assert len(query(dsn, f"SELECT FROM migration_log_{name}")) == revisions
+        return between.asked
+
+
+def test_an_upgrade_waits_for_its_server_as_seldom_as_it_did(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
+    dsn = database()
+    one, many = asked(monorepo, "billing", dsn, 1), asked(monorepo, "orders", dsn, 21)
+    assert (many - one) / 20 <= A_REVISION
+    assert one - A_REVISION <= A_SERVICE
+
+
+def test_a_table_is_read_before_and_after_a_revision_changes_it(
+    monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    """A statement that is kept by its name fails there: "cached statement plan is invalid"."""
+    dsn = database()
+    monorepo.table_revision("billing", "r001", None)
+    monorepo.revision(
+        "billing",
+        "r002",
+        "r001",
+        'read = lambda: op.get_bind().execute(sa.text("SELECT * FROM billing")).keys()\n'
+        "before = len(read())\n"
+        'op.execute("ALTER TABLE billing ADD COLUMN more int")\n'
+        "assert len(read()) == before + 1",
+    )
+    wait(service_migrations.upgrade(monorepo.service("billing", dsn=dsn)))
+    assert query(dsn, "SELECT more FROM billing") == []

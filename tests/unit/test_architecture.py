@@ -1,0 +1,124 @@
+"""The import rule: everything points one way, services are reached by name only, and the library stays silent."""
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from service_migrations.monorepo import discover
+from tests.support.monorepo import ROOT
+
+OUTPUT = {"print", "basicConfig", "fileConfig", "dictConfig", "exit", "quit", "_exit", "input"}
+"""Calls that belong to a command line; an application that upgrades itself wants none of them."""
+
+
+def files() -> dict[str, Path]:
+    found = {}
+    for path in (ROOT / "service_migrations").rglob("*.py"):
+        parts = path.relative_to(ROOT / "service_migrations").with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(root: ast.AST) -> Iterator[str]:
+    """Yield the dotted name of all that is imported anywhere below a node, also inside a function."""
+    for node in ast.walk(root):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "imports are absolute"
+            for alias in node.names:
+                yield f"{node.module}.{alias.name}"
+
+
+def calls(root: ast.AST) -> Iterator[tuple[str, ast.Call]]:
+    for node in ast.walk(root):
+        if isinstance(node, ast.Call):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            yield name, node
+
+
+EVERY = sorted(files())
+LIBRARY = [name for name in EVERY if name.partition(".")[0] not in ("tasks", "testing", "nox")]
+
+
+def test_no_module_of_the_library_imports_a_service() -> None:
+    for name, path in files().items():
+        foreign = {found for found in imports(tree(path)) if found.partition(".")[0] in ("services", "shared_models")}
+        assert not foreign, f"{name} imports {foreign}"
+
+
+def test_services_are_reached_by_import_module_in_one_place_only() -> None:
+    users = {
+        name
+        for name, path in files().items()
+        for call, _ in calls(tree(path))
+        if call in ("import_module", "__import__", "run_path", "run_module", "spec_from_file_location")
+    }
+    assert users == {"models.importing", ""}
+    lazy = [call for name, call in calls(tree(files()[""])) if name == "import_module"]
+    assert [ast.unparse(call) for call in lazy] == ["import_module(_PLACES[name])"]
+
+
+@pytest.mark.parametrize("name", LIBRARY, ids=lambda name: name or "__init__")
+def test_the_library_never_prints_configures_logging_or_exits(name: str) -> None:
+    root = tree(files()[name])
+    assert not {call for call, _ in calls(root)} & OUTPUT
+    raised = {ast.unparse(node.exc) for node in ast.walk(root) if isinstance(node, ast.Raise) and node.exc}
+    assert not [one for one in raised if one.startswith(("SystemExit", "KeyboardInterrupt"))]
+    assert not {"addHandler", "setLevel", "captureWarnings"} & {call for call, _ in calls(root)}
+
+
+@pytest.mark.parametrize("name", EVERY, ids=lambda name: name or "__init__")
+def test_no_module_writes_to_the_environment_of_the_process(name: str) -> None:
+    for node in ast.walk(tree(files()[name])):
+        text = ast.unparse(node) if isinstance(node, ast.Call | ast.Assign | ast.Delete | ast.AugAssign) else ""
+        assert not text.startswith(("os.environ[", "os.environ |=", "del os.environ", "os.putenv", "os.unsetenv"))
+        assert not text.startswith(tuple(f"os.environ.{verb}(" for verb in ("update", "setdefault", "pop", "clear")))
+        assert "load_dotenv(" not in text
+
+
+def test_only_two_modules_of_the_library_call_alembics_commands() -> None:
+    users = {name for name, path in files().items() if "alembic.command" in imports(tree(path))}
+    assert users == {"upgrade.commands", "authoring.check", "authoring.revision"}
+
+
+def test_tasks_import_neither_alembic_nor_a_driver_at_the_top() -> None:
+    for name in [one for one in EVERY if one.partition(".")[0] == "tasks"]:
+        top = ast.Module([node for node in tree(files()[name]).body if not isinstance(node, ast.FunctionDef)], [])
+        heavy = {found.partition(".")[0] for found in imports(top)} & {"alembic", "sqlalchemy", "asyncpg", "rich"}
+        assert not heavy, f"{name} imports {heavy}"
+
+
+def test_the_noxfile_imports_nothing_of_ours_at_the_top() -> None:
+    top = [node for node in tree(ROOT / "noxfile.py").body if isinstance(node, ast.Import | ast.ImportFrom)]
+    found = {name.partition(".")[0] for node in top for name in imports(node)}
+    assert "nox" in found
+    assert not found & {"service_migrations", "services", "shared_models", "tasks", "tests"}
+
+
+def test_a_service_imports_neither_another_service_nor_the_library() -> None:
+    services = discover()
+    assert len(services) >= 4
+    for service in services:
+        paths = list(service.path.rglob("*.py"))
+        assert paths
+        for path in paths:
+            for name in imports(tree(path)):
+                assert not name.startswith("services.") or name.startswith(f"services.{service.name}."), (path, name)
+            top = [node for node in tree(path).body if isinstance(node, ast.Import | ast.ImportFrom)]
+            assert not {"service_migrations"} & {name.partition(".")[0] for node in top for name in imports(node)}
+
+
+def test_what_services_share_imports_neither_a_service_nor_the_library() -> None:
+    paths = list((ROOT / "shared_models").rglob("*.py"))
+    assert paths
+    for path in paths:
+        assert not {"service_migrations", "services"} & {name.partition(".")[0] for name in imports(tree(path))}

@@ -1,0 +1,333 @@
+"""A DSN: what is understood, what is refused by name, and where its password never stands."""
+
+import re
+import ssl
+from pathlib import Path
+from urllib.parse import parse_qsl, quote
+
+import pytest
+from hypothesis import given, settings, strategies as st
+from sqlalchemy import make_url
+
+from service_migrations.errors import ConfigurationError
+from service_migrations.settings.dsn import Dsn, parse
+from tests.support.database import PASSWORDS
+
+
+def refused(text: str) -> str:
+    """Return the message that a DSN is refused with."""
+    with pytest.raises(ConfigurationError) as caught:
+        parse(text, "services/billing/.env:3: DATABASE_DSN")
+    message = str(caught.value)
+    assert message.startswith("services/billing/.env:3: DATABASE_DSN")
+    assert len(message.splitlines()) == 1
+    assert message.endswith(".")
+    return message
+
+
+@pytest.mark.parametrize("password", PASSWORDS)
+def test_any_password_works_percent_encoded(password: str) -> None:
+    dsn = parse(f"postgresql://app:{quote(password, safe='')}@db.example:6543/billing", "here")
+    assert dsn == Dsn("app", "billing", (("db.example", 6543),), password)
+    assert dsn.connect_args()["password"]() == password
+
+
+@pytest.mark.parametrize("password", [one for one in PASSWORDS if len(one) > 3])
+def test_a_password_stands_in_nothing_that_can_be_printed(password: str) -> None:
+    dsn = parse(f"postgresql://app:{quote(password, safe='')}@localhost/billing", "here")
+    shown = f"{dsn!r} {dsn} {dsn.url!r} {dsn.url} {dsn.target} {dsn.masked()} {dsn.connect_args()!r}"
+    shown += dsn.url.render_as_string(hide_password=False)
+    assert password not in shown
+    assert quote(password, safe="") not in shown
+    assert dsn.masked() == "postgresql://app:***@localhost:5432/billing"
+
+
+@pytest.mark.parametrize(
+    "scheme", ["postgres", "postgresql", "postgresql+asyncpg", "postgresql+psycopg", "postgresql+psycopg2"]
+)
+def test_every_way_to_name_postgresql_becomes_asyncpgs(scheme: str) -> None:
+    dsn = parse(f"{scheme}://app:x@localhost/billing", "here")
+    assert dsn.url.drivername == "postgresql+asyncpg"
+
+
+def test_the_port_is_postgresqls_where_none_is_given() -> None:
+    assert parse("postgresql://app:x@db/billing", "here").target == "app@db:5432/billing"
+
+
+@pytest.mark.parametrize("scheme", ["mysql", "mysql+aiomysql", "sqlite", "sqlite+aiosqlite", "oracle", "http"])
+def test_another_database_is_refused_by_name(scheme: str) -> None:
+    message = refused(f"{scheme}://app:hunter2@localhost/billing")
+    assert f"is for {scheme!r}, not for PostgreSQL. Write it as postgresql://" in message
+    assert "hunter2" not in message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "billing",
+        "app:hunter2@localhost/billing",
+        "host=localhost dbname=billing password=hunter2",
+        "postgresql:hunter2",
+    ],
+)
+def test_what_is_no_url_is_refused(text: str) -> None:
+    message = refused(text)
+    assert "is no URL. Write it as postgresql://user:password@host:5432/database." in message
+    assert "hunter2" not in message
+
+
+@pytest.mark.parametrize("text", ["app:hunter2://x@localhost/billing", "host=db password=hunter2://x dbname=billing"])
+def test_what_stands_before_a_password_with_a_double_slash_is_no_scheme(text: str) -> None:
+    assert "hunter2" not in refused(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "lacks"),
+    [
+        ("postgresql://app:hunter2@localhost", "database"),
+        ("postgresql://app:hunter2@localhost/", "database"),
+        ("postgresql://app:hunter2@localhost?sslmode=disable", "database"),
+        ("postgresql://app:hunter2@/billing", "host"),
+        ("postgresql:///billing", "host"),
+        ("postgresql://localhost/billing", "user"),
+        ("postgresql://:hunter2@localhost/billing", "user"),
+    ],
+)
+def test_a_part_that_lacks_is_named_and_never_guessed(text: str, lacks: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGUSER", "somebody")
+    monkeypatch.setenv("PGDATABASE", "somewhere")
+    monkeypatch.setenv("PGHOST", "elsewhere")
+    message = refused(text)
+    assert f"names no {lacks}. Write it as" in message
+    assert "hunter2" not in message
+
+
+@pytest.mark.parametrize(
+    "userinfo",
+    [
+        "first@second",
+        "first@second,third",
+        "first@second:third",
+        "first@second/third",
+        "first@second?third=x",
+        "@second",
+    ],
+)
+def test_a_password_with_an_unescaped_at_is_refused_and_no_part_of_it_shown(userinfo: str) -> None:
+    message = refused(f"postgresql://app:{userinfo}@localhost:5432/billing")
+    for part in ("first", "second", "third"):
+        assert part not in message
+
+
+def test_an_unescaped_at_is_told_with_its_escape() -> None:
+    message = refused("postgresql://app:first@second@localhost/billing")
+    assert "holds an unescaped '@'. Write it as %40, or give the password apart as DATABASE_PASSWORD." in message
+
+
+@pytest.mark.parametrize("port", ["x", "5432x", "-1", "99999", "0"])
+def test_a_port_that_cant_be_is_refused(port: str) -> None:
+    assert "port" in refused(f"postgresql://app:hunter2@localhost:{port}/billing")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "app:hunter2/billing",
+        "app:123456/billing",
+        "app@db:hunter2/billing",
+        "app@db:1,two:hunter2/billing",
+        "@:hunter2/b",
+    ],
+)
+def test_a_password_in_the_place_of_a_host_or_port_is_not_shown(text: str) -> None:
+    message = refused(f"postgresql://{text}")
+    assert not {"hunter2", "123456"} & set(re.split(r"\W+", message))
+
+
+PARTS = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="@<>"), max_size=8)
+
+
+@settings(max_examples=500, derandomize=True, deadline=None)
+@given(user=PARTS, password=PARTS, database=PARTS, value=PARTS, port=st.integers(1, 65535))
+def test_the_parts_of_a_url_are_those_that_sqlalchemy_finds_but_for_a_plus(
+    user: str, password: str, database: str, value: str, port: int
+) -> None:
+    text = f"postgresql://{user}:{password}@db:{port}/{database}?application_name={value}"
+    url = make_url(text.replace("+", "%2B"))
+    try:
+        dsn = parse(text, "here")
+    except ConfigurationError:
+        unknown = set(url.query) - {"application_name"}
+        blank = not all(found for _, found in parse_qsl(f"x={value}", keep_blank_values=True))
+        assert (
+            unknown
+            or blank
+            or re.search(r"%[01].|%7f", text, re.IGNORECASE)
+            or not (url.username and url.database and url.host)
+        )
+    else:
+        found = (dsn.user, dsn.password, dsn.hosts, dsn.database, dict(dsn.parameters))
+        assert found == (url.username, url.password, ((url.host, url.port),), url.database, dict(url.query))
+
+
+def test_the_examples_placeholders_are_not_taken_for_a_dsn() -> None:
+    message = refused("postgresql://<service>:<password>@localhost:5432/<service>")
+    assert "still holds the example's <placeholders>. Fill them in, or remove the file and run `inv up`." in message
+
+
+@pytest.mark.parametrize("key", ["sslmod", "poolclass", "password", "passfile", "service", "hostaddr", "user"])
+def test_an_unknown_parameter_is_refused_by_name(key: str) -> None:
+    message = refused(f"postgresql://app:x@localhost/billing?{key}=hunter2")
+    assert f"has the parameter {key!r}, which isn't understood here. Understood: application_name, " in message
+    assert "hunter2" not in message
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("sslmode=", "sslmode is empty. Give it a value, or remove it."),
+        ("sslmode", "sslmode is empty. Give it a value, or remove it."),
+        ("sslmode=require&sslmode=", "sslmode is empty."),
+        ("nonsense=", "has the parameter 'nonsense', which isn't understood here"),
+        ("sslmode=bogus", "sslmode=bogus isn't one of disable, allow, prefer, require, verify-ca, verify-full"),
+        ("target_session_attrs=master", "target_session_attrs=master isn't one of any, primary"),
+        ("connect_timeout=soon", "connect_timeout=soon isn't a whole number of seconds"),
+        ("options=work_mem", "options isn't of the form '-c name=value"),
+        ("options=-c%20%22", "options isn't of the form '-c name=value"),
+    ],
+)
+def test_a_parameter_with_a_value_without_sense_is_refused(query: str, says: str) -> None:
+    assert says in refused(f"postgresql://app:x@localhost/billing?{query}")
+
+
+@pytest.mark.parametrize("around", ["{}\n", "{}\r\n", "{}\n\n", " {} ", "\n{}", "\t{}"])
+def test_white_space_around_a_dsn_is_no_part_of_it(around: str) -> None:
+    text = "postgresql://app:x@localhost/billing"
+    assert parse(around.format(text), "here") == parse(text, "here")
+
+
+@pytest.mark.parametrize("character", ["\n", "\r", "\x7f", "%00", "%0A", "%0d", "%1f"])
+@pytest.mark.parametrize(
+    "text",
+    ["ap{}p:hunter2@h/b", "app:hunter2{}@h/b", "app:hunter2@h{}h/b", "app:hunter2@h/b{}b", "a:hunter2@h/b?host=x{}x"],
+)
+def test_a_control_character_inside_a_dsn_is_refused(text: str, character: str) -> None:
+    message = refused(f"postgresql://{text.format(character)}")
+    assert "holds a control character, such as a line end or %00. Remove it." in message
+    assert "hunter2" not in message
+
+
+def test_a_plus_in_a_parameter_is_a_plus_as_with_libpq() -> None:
+    dsn = parse("postgresql://app:x@localhost/billing?application_name=a+b%20c", "here")
+    assert dsn.parameters == {"application_name": "a+b c"}
+    assert parse(dsn.masked(), "here").parameters == dsn.parameters
+
+
+def test_several_hosts_keep_their_ports() -> None:
+    dsn = parse("postgresql://app:x@one:1,two:2/billing?target_session_attrs=read-write", "here")
+    assert dsn.hosts == (("one", 1), ("two", 2))
+    assert dsn.target == "app@one:1,two:2/billing"
+    arguments = dsn.connect_args()
+    assert (arguments["host"], arguments["port"]) == (["one", "two"], [1, 2])
+    assert arguments["target_session_attrs"] == "read-write"
+    assert not dsn.is_local
+
+
+def test_hosts_and_ports_as_parameters_are_those_of_libpq() -> None:
+    assert parse("postgresql://app:x@/billing?host=one,two&port=1,2", "here").hosts == (("one", 1), ("two", 2))
+    assert parse("postgresql://app:x@/billing?host=one,two", "here").hosts == (("one", 5432), ("two", 5432))
+    assert "names 2 hosts and 3 ports" in refused("postgresql://app:x@/billing?host=one,two&port=1,2,3")
+
+
+@pytest.mark.parametrize(
+    ("text", "hosts"),
+    [
+        ("one:1/billing?host=two", (("two", 1),)),
+        ("one:1/billing?port=2", (("one", 2),)),
+        ("one:1/billing?host=/run/postgresql&port=2", (("/run/postgresql", 2),)),
+        ("[::1]:1/billing?host=two&port=2", (("two", 2),)),
+        (":1/billing?host=two", (("two", 1),)),
+        ("one:1,two:2/billing?host=three", (("three", 5432),)),
+    ],
+)
+def test_a_host_or_port_as_a_parameter_beats_the_one_before_the_path(text: str, hosts: tuple[object, ...]) -> None:
+    dsn = parse(f"postgresql://app:x@{text}", "here")
+    assert dsn.hosts == hosts
+    assert dsn.parameters == {}
+
+
+def test_an_ipv6_address_is_a_host() -> None:
+    assert parse("postgresql://app:x@[::1]:6543/billing", "here").hosts == (("::1", 6543),)
+    assert parse("postgresql://app:x@[::1]:1,[fe80::1]:2/billing", "here").hosts == (("::1", 1), ("fe80::1", 2))
+
+
+def test_a_socket_is_a_host() -> None:
+    dsn = parse("postgresql://app:x@/billing?host=/run/postgresql", "here")
+    assert dsn.hosts == (("/run/postgresql", 5432),)
+    assert dsn.is_local
+    assert dsn.connect_args()["ssl"] is False
+
+
+@pytest.mark.parametrize(
+    ("host", "local"), [("localhost", True), ("127.0.0.1", True), ("[::1]", True), ("db.example", False)]
+)
+def test_only_this_machine_is_local(host: str, local: bool) -> None:
+    assert parse(f"postgresql://app:x@{host}/billing", "here").is_local is local
+
+
+def test_one_database_is_the_same_by_each_of_its_names() -> None:
+    dsns = [
+        parse(f"postgresql://{text}", "here")
+        for text in ("a:1@localhost/x", "b:2@127.0.0.1:5432/x", "c@[::1]/x?application_name=y")
+    ]
+    assert len({dsn.identity for dsn in dsns}) == 1
+    others = [parse(f"postgresql://a@{text}", "here") for text in ("localhost/y", "localhost:1/x", "db/x")]
+    assert dsns[0].identity not in {dsn.identity for dsn in others}
+
+
+@pytest.mark.parametrize(
+    ("options", "settings"),
+    [
+        ("-c work_mem=64MB -c jit=off", {"work_mem": "64MB", "jit": "off"}),
+        ("-cwork_mem=64MB", {"work_mem": "64MB"}),
+        ("--work-mem=64MB", {"work_mem": "64MB"}),
+        ("-c 'search_path=a, b'", {"search_path": "a, b"}),
+    ],
+)
+def test_libpqs_options_become_server_settings(options: str, settings: dict[str, str]) -> None:
+    dsn = parse(f"postgresql://app:x@localhost/billing?options={quote(options)}&application_name=me", "here")
+    assert dsn.server_settings == {**settings, "application_name": "me"}
+
+
+def test_tls_that_was_asked_for_is_tls_or_nothing() -> None:
+    def tls(query: str) -> object:
+        return parse(f"postgresql://app:x@db/billing?{query}", "here").connect_args()["ssl"]
+
+    assert tls("sslmode=disable") is False
+    assert tls("") == "prefer"
+    required, full, authority = tls("sslmode=require"), tls("sslmode=verify-full"), tls("sslmode=verify-ca")
+    assert isinstance(required, ssl.SSLContext)
+    assert required.verify_mode is ssl.CERT_NONE
+    assert isinstance(full, ssl.SSLContext)
+    assert (full.verify_mode, full.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert isinstance(authority, ssl.SSLContext)
+    assert (authority.verify_mode, authority.check_hostname) == (ssl.CERT_REQUIRED, False)
+
+
+@pytest.mark.parametrize("key", ["sslrootcert", "sslcert"])
+def test_a_certificate_that_cant_be_read_is_a_mistake_of_the_dsn(tmp_path: Path, key: str) -> None:
+    missing = tmp_path / "missing.pem"
+    dsn = parse(f"postgresql://app:hunter2@db/billing?sslmode=require&{key}={missing}", "here")
+    with pytest.raises(ConfigurationError, match=f"can't be read .{key}={missing}") as caught:
+        dsn.connect_args()
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_missing_password_is_empty_rather_than_looked_for() -> None:
+    """asyncpg reads PGPASSWORD and ~/.pgpass where the password is None."""
+    assert parse("postgresql://app@localhost/billing", "here").connect_args()["password"]() == ""
+
+
+def test_a_masked_dsn_keeps_everything_but_the_password() -> None:
+    text = "postgresql://app:hunter2@one:1,two:2/billing?sslmode=require&application_name=me%20too"
+    assert parse(text, "here").masked() == text.replace("hunter2", "***")

@@ -1,0 +1,109 @@
+"""The fingerprint of a revision file: the same for every Python and formatter, another for every change of meaning."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from service_migrations.history.fingerprint import checksum, fingerprint
+from tests.support.monorepo import ROOT
+
+REVISIONS = sorted(ROOT.glob("migrations/versions/*/*.py"))
+
+ODD = '''
+"""A docstring."""
+from collections.abc import Sequence
+import sqlalchemy as sa
+
+revision: str = "a1"
+down_revision: str | Sequence[str] | None = None
+
+
+def upgrade() -> None:
+    """Do it."""
+    text = f"{a}" f"{b!r:>{w}} \\N{BULLET} {c:}" "d" f"{e = }" "é \\U0001fae9 \\u0378"
+    values = {**a, 1: 2, "k": 1e300, 3j: ...}
+    del text, values
+    match values:
+        case [1, *_] | {"a": None, **rest}:
+            pass
+    async def f(x: int, /, *args: int, key=None, **rest: str) -> None: ...
+    return lambda *, k: (k := k) if not k else [i async for i in k if i]
+'''
+"""What Pythons have written into their trees in different ways, and some of everything else."""
+
+
+def of(text: str) -> str:
+    return fingerprint(text.encode())
+
+
+def test_every_python_has_the_same_fingerprint_for_the_same_file() -> None:
+    """The tests run on several Pythons: this value was seen on 3.11, 3.12 and 3.13."""
+    assert of(ODD) == "a0eba072845b0da946404f7ae54f81d9b081fceb4c65cff2725adc5dcb7fe201"
+
+
+@pytest.mark.parametrize("path", REVISIONS, ids=lambda path: path.stem)
+def test_a_formatter_of_another_taste_changes_nothing(path: Path, tmp_path: Path) -> None:
+    copy = tmp_path / path.name
+    copy.write_bytes(path.read_bytes())
+    style = ("--line-length=60", "--config", "format.quote-style='single'", "--config", "format.indent-style='tab'")
+    subprocess.run([sys.executable, "-m", "ruff", "format", "--isolated", *style, str(copy)], check=True, cwd=tmp_path)
+    assert copy.read_bytes() != path.read_bytes()
+    assert checksum(copy.read_bytes()) != checksum(path.read_bytes())
+    assert fingerprint(copy.read_bytes()) == fingerprint(path.read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("x = 1  # a comment", "x = (\n    1\n)"),
+        ("x: int = 1", "x = 1"),
+        ("x: int\ny = 1", "y = 1"),
+        ("def f():\n    'doc'", "def f():\n    pass"),
+        ("def f(a: int) -> str: pass", "def f(a): pass"),
+        ("del (a, b)", "del a, b"),
+        ('x = "ab"', "x = 'a' 'b'"),
+        ('x = f"{a:}"', 'x = f"{a}"'),
+        ("x = 0xFF", "x = 255"),
+        ("x = 1\r\n", "x = 1\n"),
+        ("\ufeffx = 1", "x = 1"),
+    ],
+)
+def test_what_means_the_same_has_the_same_fingerprint(one: str, other: str) -> None:
+    assert of(one) == of(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("x = 1", "x = 2"),
+        ("x = 1", "x = 1.0"),
+        ("x = 1", "x = True"),
+        ("x = 'a'", "x = b'a'"),
+        ("x = 'None'", "x = None"),
+        ("down_revision = 'a'", "down_revision = 'b'"),
+        ("down_revision = 'a'", "down_revision = None"),
+        ("f(a, b)", "f(b, a)"),
+        ("f(a=b)", "f(b=a)"),
+        ("f([a], b)", "f([a, b])"),
+        ("f('SELECT  1')", "f('SELECT 1')"),
+        ("x = {**a}", "x = {None: a}"),
+        ("if a:\n    b\nc", "if a:\n    b\n    c"),
+        ("if a:\n    b\nelse:\n    c", "if a:\n    c\nelse:\n    b"),
+        ("def upgrade(): f()\ndef downgrade(): g()", "def upgrade(): g()\ndef downgrade(): f()"),
+        ("a < b", "a <= b"),
+        ("f('x', 'y')", "f('x' 'y')"),
+        ("x = f'{a!r}'", "x = f'{a!s}'"),
+    ],
+)
+def test_what_means_something_else_has_another_fingerprint(one: str, other: str) -> None:
+    assert of(one) != of(other)
+
+
+def test_a_long_chain_of_operators_is_no_recursion() -> None:
+    assert of("x = " + " + ".join(["a"] * 900)) != of("x = " + " + ".join(["a"] * 901))
+
+
+def test_the_checksum_is_of_the_text_whatever_its_line_ends() -> None:
+    assert checksum(b"a\r\nb\rc\n") == checksum(b"a\nb\nc\n") != checksum(b"a\nb\nc")

@@ -1,0 +1,312 @@
+"""From ``models.__all__`` to a MetaData, and to what a service claims of a shared database."""
+
+import sys
+
+import pytest
+from sqlalchemy import CheckConstraint, MetaData, Table
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from service_migrations.errors import ConfigurationError
+from service_migrations.models.claims import Claims, claims
+from service_migrations.models.metadata import assemble, schema_of
+from service_migrations.monorepo import Service, discover
+from tests.support.monorepo import Monorepo
+
+HEAD = """
+import enum
+from datetime import datetime
+from sqlalchemy import ARRAY, CheckConstraint, Column, Enum, ForeignKey, Index, MetaData, String, Table, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "pk": "pk_%(table_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "ix": "ix_%(column_0_label)s",
+        }
+    )
+"""
+
+
+def write(monorepo: Monorepo, *lines: str, name: str = "billing", head: str = HEAD) -> Service:
+    return monorepo.service(name, head + "\n".join(lines) + "\n")
+
+
+def model(name: str, *columns: str, base: str = "Base") -> str:
+    lines = [f"class {name}({base}):", f'    __tablename__ = "{name.lower()}"']
+    lines += ["    id: Mapped[int] = mapped_column(primary_key=True)", *(f"    {column}" for column in columns), ""]
+    return "\n".join(lines)
+
+
+def names(service: Service) -> set[str]:
+    return set(assemble(service).tables)
+
+
+def refused(service: Service) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        assemble(service)
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1
+    return message
+
+
+def test_all_gives_the_tables_and_nothing_else_does(monorepo: Monorepo) -> None:
+    service = write(
+        monorepo,
+        '__all__ = ["Base", "Kind", "Mixin", "One", "Short", "loose", "number"]',
+        'class Kind(enum.Enum):\n    A = "a"',
+        "class Mixin:\n    made: Mapped[datetime]",
+        "Short = String(5)",
+        "number = 7",
+        model("One", base="Mixin, Base"),
+        'loose = Table("loose", Base.metadata, Column("id", String, primary_key=True))',
+    )
+    assert names(service) == {"one", "loose"}
+
+
+def test_a_service_without_a_table_yet_is_no_mistake(monorepo: Monorepo) -> None:
+    assert names(write(monorepo, '__all__ = ["Base"]')) == set()
+
+
+def test_a_package_may_spread_its_models_over_modules(monorepo: Monorepo) -> None:
+    service = monorepo.service("billing")
+    folder = service.path / "models"
+    folder.mkdir()
+    (service.path / "models.py").unlink()
+    (folder / "base.py").write_text(HEAD, encoding="utf-8")
+    (folder / "one.py").write_text("from services.billing.models.base import *\n" + model("One"), encoding="utf-8")
+    (folder / "__init__.py").write_text(
+        "from services.billing.models.base import Base\nfrom services.billing.models.one import One\n"
+        '__all__ = ["Base", "One"]\n',
+        encoding="utf-8",
+    )
+    assert names(service) == {"one"}
+
+
+def test_a_forgotten_module_of_the_package_is_found(monorepo: Monorepo) -> None:
+    service = monorepo.service("billing")
+    folder = service.path / "models"
+    folder.mkdir()
+    (service.path / "models.py").unlink()
+    (folder / "__init__.py").write_text(HEAD + '__all__ = ["Base"]\n', encoding="utf-8")
+    (folder / "forgotten.py").write_text(
+        "from services.billing.models import *\nfrom services.billing.models import Mapped, mapped_column\n"
+        + model("Forgotten"),
+        encoding="utf-8",
+    )
+    message = refused(service)
+    assert message.startswith("services/billing/models/forgotten.py: Forgotten maps the table forgotten")
+    assert message.endswith("Add it to __all__ in services/billing/models/__init__.py.")
+
+
+def test_joined_inheritance_brings_its_parents(monorepo: Monorepo) -> None:
+    service = write(
+        monorepo,
+        '__all__ = ["Child"]',
+        model("Parent"),
+        'class Child(Parent):\n    __tablename__ = "child"\n'
+        '    id: Mapped[int] = mapped_column(ForeignKey("parent.id"), primary_key=True)',
+    )
+    assert names(service) == {"parent", "child"}
+
+
+def test_single_table_inheritance_is_one_table(monorepo: Monorepo) -> None:
+    service = write(
+        monorepo,
+        '__all__ = ["Parent", "Child"]',
+        model("Parent", "kind: Mapped[str]", '__mapper_args__ = {"polymorphic_on": "kind"}'),
+        'class Child(Parent):\n    __mapper_args__ = {"polymorphic_identity": "child"}',
+    )
+    assert names(service) == {"parent"}
+
+
+def test_an_association_table_comes_with_its_relationship(monorepo: Monorepo) -> None:
+    service = write(
+        monorepo,
+        '__all__ = ["One", "Two"]',
+        'link = Table("link", Base.metadata, Column("one_id", ForeignKey("one.id"), primary_key=True),'
+        ' Column("two_id", ForeignKey("two.id"), primary_key=True))',
+        model("One", 'twos: Mapped[list["Two"]] = relationship(secondary=link)'),
+        model("Two"),
+    )
+    assert names(service) == {"one", "two", "link"}
+
+
+def test_two_services_may_share_one_base_and_get_their_own_tables(monorepo: Monorepo) -> None:
+    (monorepo.root / "shared_models" / "common.py").write_text(HEAD, encoding="utf-8")
+    head = "from shared_models.common import Base, Mapped, mapped_column\n"
+    services = [
+        write(monorepo, f'__all__ = ["{name.title()}"]', model(name.title()), name=name, head=head)
+        for name in ("billing", "catalog")
+    ]
+    sys.modules.pop("shared_models", None)
+    assert [names(service) for service in services] == [{"billing"}, {"catalog"}]
+
+
+def test_a_table_that_is_shared_belongs_to_whoever_exports_it(monorepo: Monorepo) -> None:
+    (monorepo.root / "shared_models" / "common.py").write_text(HEAD + model("Outbox"), encoding="utf-8")
+    head = "from shared_models.common import Base, Mapped, Outbox, mapped_column\n"
+    sys.modules.pop("shared_models", None)
+    billing = write(monorepo, '__all__ = ["Billing", "Outbox"]', model("Billing"), head=head)
+    catalog = write(monorepo, '__all__ = ["Catalog"]', model("Catalog"), name="catalog", head=head)
+    assert (names(billing), names(catalog)) == ({"billing", "outbox"}, {"catalog"})
+
+
+def test_a_missing_all_is_told_with_its_file(monorepo: Monorepo) -> None:
+    assert refused(write(monorepo, model("One"))) == (
+        'services/billing/models.py: __all__ is missing. List "Base" and every model in it.'
+    )
+
+
+def test_a_name_in_all_that_isnt_there_is_told(monorepo: Monorepo) -> None:
+    assert refused(write(monorepo, '__all__ = ["Base", "Invoice"]')) == (
+        "services/billing/models.py: __all__ names 'Invoice', which isn't there. Import it, or remove it."
+    )
+
+
+def test_a_class_that_is_mapped_and_not_exported_is_told(monorepo: Monorepo) -> None:
+    message = refused(write(monorepo, '__all__ = ["Base", "One"]', model("One"), model("Two")))
+    assert message == (
+        "services/billing/models.py: Two maps the table two, but models.__all__ doesn't name it. "
+        "Add it to __all__ in services/billing/models.py."
+    )
+
+
+def test_a_foreign_key_to_a_column_that_isnt_there_is_told(monorepo: Monorepo) -> None:
+    service = write(
+        monorepo,
+        '__all__ = ["One", "Two"]',
+        model("One", 'two_id: Mapped[int] = mapped_column(ForeignKey("two.nr"))'),
+        model("Two"),
+    )
+    message = refused(service)
+    assert message.startswith("services/billing/models.py: one.two_id: ")
+    assert "nr" in message
+
+
+def test_two_models_of_one_table_are_told(monorepo: Monorepo) -> None:
+    service = write(
+        monorepo,
+        '__all__ = ["One", "other"]',
+        model("One"),
+        'other = Table("one", MetaData(), Column("id", String, primary_key=True))',
+    )
+    assert refused(service) == (
+        "services/billing/models.py: two exported models map the table one. Remove one from __all__."
+    )
+
+
+def test_a_relationship_that_leads_nowhere_is_told(monorepo: Monorepo) -> None:
+    service = write(monorepo, '__all__ = ["One"]', model("One", 'two: Mapped["Two"] = relationship()'))
+    message = refused(service)
+    assert message.startswith("services/billing/models.py: ")
+    assert "Two" in message
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("from nowhere import x", "ModuleNotFoundError: No module named 'nowhere'"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("x = (", "SyntaxError: '(' was never closed"),
+        ("raise SystemExit(0)", "SystemExit: 0"),
+        ('raise ValueError("first\\nsecond")', "ValueError: first second"),
+    ],
+)
+def test_models_that_cant_be_imported_tell_their_own_error_and_line(monorepo: Monorepo, line: str, says: str) -> None:
+    message = refused(write(monorepo, line, head="\n\n"))
+    assert message.startswith("services.billing.models can't be imported: services/billing/models.py:3: ")
+    assert says in message
+
+
+def test_the_copies_are_faithful(monorepo: Monorepo) -> None:
+    service = write(
+        monorepo,
+        '__all__ = ["Base", "One", "Two", "State"]',
+        'class State(enum.Enum):\n    NEW = "new"\n    OLD = "old"',
+        model("Two"),
+        model(
+            "One",
+            'state: Mapped[State] = mapped_column(server_default="NEW", comment="where it is")',
+            'two_id: Mapped[int | None] = mapped_column(ForeignKey("two.id", ondelete="SET NULL"), index=True)',
+            '__table_args__ = (Index("only_new", "state", postgresql_where=text("state = \'NEW\'")),)',
+        ),
+    )
+    copies = assemble(service)
+    originals: MetaData = sys.modules["services.billing.models"].Base.metadata
+    assert copies is not originals
+
+    def ddl(table: Table) -> list[str]:
+        dialect = postgresql.dialect()
+        indexes = [str(CreateIndex(index).compile(dialect=dialect)) for index in table.indexes]
+        return [str(CreateTable(table).compile(dialect=dialect)), *sorted(indexes)]
+
+    assert set(copies.tables) == set(originals.tables) == {"one", "two"}
+    for name, table in originals.tables.items():
+        assert ddl(copies.tables[name]) == ddl(table)
+    assert "CONSTRAINT fk_one_two_id" in ddl(copies.tables["one"])[0]
+    assert copies.naming_convention == originals.naming_convention
+
+
+def test_a_check_inside_a_column_is_not_lost(monorepo: Monorepo) -> None:
+    service = write(
+        monorepo,
+        '__all__ = ["One"]',
+        model("One", 'amount: Mapped[int] = mapped_column(CheckConstraint("amount > 0", name="positive"))'),
+    )
+    table = assemble(service).tables["one"]
+    assert [one.name for one in table.constraints if isinstance(one, CheckConstraint)] == ["positive"]
+    assert not table.c.amount.constraints
+
+
+def test_a_schema_of_its_own_is_where_the_service_lives(monorepo: Monorepo) -> None:
+    head = HEAD.replace("MetaData(\n", 'MetaData(\n        schema="billing",\n')
+    assert schema_of(assemble(write(monorepo, '__all__ = ["Base", "One"]', model("One"), head=head))) == "billing"
+    assert schema_of(assemble(write(monorepo, '__all__ = ["Base"]', name="catalog"))) is None
+
+
+def test_a_service_claims_its_tables_and_its_enum_types(monorepo: Monorepo) -> None:
+    service = write(
+        monorepo,
+        '__all__ = ["One"]',
+        'class State(enum.Enum):\n    NEW = "new"',
+        'class Colour(enum.Enum):\n    RED = "red"',
+        model(
+            "One",
+            "state: Mapped[State]",
+            "colours: Mapped[list[Colour]] = mapped_column(ARRAY(Enum(Colour)))",
+            'kind: Mapped[str] = mapped_column(Enum("a", "b", name="kind", native_enum=False))',
+        ),
+    )
+    found = Claims.of(assemble(service))
+    assert found.tables == {(None, "one")}
+    assert found.enums == {(None, "state"), (None, "colour")}
+
+
+def test_a_sibling_whose_models_are_broken_is_named(monorepo: Monorepo) -> None:
+    billing = write(monorepo, '__all__ = ["One"]', model("One"))
+    catalog = write(monorepo, "1 / 0", name="catalog")
+    with pytest.raises(ConfigurationError) as caught:
+        claims([catalog])
+    assert "services/catalog/models.py:" in str(caught.value)
+    assert "Until then nobody can tell which tables are catalog's own." in str(caught.value)
+
+
+def test_models_of_another_services_package_are_refused(monorepo: Monorepo) -> None:
+    """Two checkouts in one process: ``services`` is whichever was imported first."""
+    service = write(monorepo, '__all__ = ["One"]', model("One"))
+    assemble(service)
+    other = Monorepo.make(monorepo.root.parent / "other")
+    message = refused(write(other, '__all__ = ["One"]', model("One")))
+    assert "Another package named 'services' comes first on sys.path." in message
+
+
+def test_the_real_services_assemble_and_claim_what_only_they_have() -> None:
+    found = claims(discover())
+    assert len(found) >= 4
+    tables = [table for one in found.values() for table in one.tables]
+    assert {name for _, name in tables if tables.count((None, name)) > 1} <= {"outbox"}
+    assert all(one.tables for one in found.values())

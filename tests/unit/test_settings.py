@@ -1,0 +1,306 @@
+"""Settings: where each comes from, which wins, and the guards against aiming at the wrong database."""
+
+import os
+import re
+import stat
+from dataclasses import replace
+
+import pytest
+
+from service_migrations.connection.parameters import session_settings, timeouts
+from service_migrations.errors import ConfigurationError, MigrationError, UsageError
+from service_migrations.monorepo import Service
+from service_migrations.settings.duration import seconds as duration
+from service_migrations.settings.model import Settings, load, load_many
+from service_migrations.settings.sources import KEYS, Sources
+from service_migrations.upgrade.retries import ladder
+from tests.support.monorepo import Monorepo
+
+DSN = "postgresql://app:x@{host}/billing"
+
+
+def dsn(host: str) -> str:
+    return DSN.format(host=host)
+
+
+def host(service: Service, **environment: str) -> str:
+    return load(service, Sources(environment)).dsn.hosts[0][0]
+
+
+def refused(service: Service, **environment: str) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        load(service, Sources(environment))
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1
+    return message
+
+
+@pytest.fixture
+def billing(monorepo: Monorepo) -> Service:
+    return monorepo.service("billing", dsn=dsn("service-file"))
+
+
+def test_the_nearest_place_wins(monorepo: Monorepo, billing: Service) -> None:
+    (monorepo.root / ".env").write_text(f"DATABASE_DSN={dsn('root-file')}\n", encoding="utf-8")
+    bare, prefixed = {"DATABASE_DSN": dsn("bare")}, {"BILLING_DATABASE_DSN": dsn("prefixed")}
+    assert host(billing, **bare, **prefixed) == "prefixed"
+    assert host(billing, **bare) == "bare"
+    assert host(billing) == "service-file"
+    billing.env_file.unlink()
+    assert host(billing) == "root-file"
+
+
+def test_the_origin_of_a_value_is_told(monorepo: Monorepo, billing: Service) -> None:
+    (monorepo.root / ".env").write_text("# first\nMIGRATIONS_LOCK_WAIT=1s\n", encoding="utf-8")
+    found = Sources({"BILLING_MIGRATIONS_LOCK_TIMEOUT": "2s", "MIGRATIONS_STATEMENT_TIMEOUT": "3s"}).collect(billing)
+    origins = {key: str(values[0].origin) for key, values in found.items() if values}
+    assert origins["DATABASE_DSN"] == "services/billing/.env:1"
+    assert origins["MIGRATIONS_LOCK_WAIT"] == ".env:2"
+    assert origins["MIGRATIONS_LOCK_TIMEOUT"] == "environment BILLING_MIGRATIONS_LOCK_TIMEOUT"
+    assert origins["MIGRATIONS_STATEMENT_TIMEOUT"] == "environment MIGRATIONS_STATEMENT_TIMEOUT"
+    assert origins["MIGRATIONS_CONNECT_TIMEOUT"] == "default"
+
+
+def test_an_empty_value_in_the_environment_is_not_set(billing: Service) -> None:
+    assert host(billing, DATABASE_DSN="", BILLING_DATABASE_DSN="") == "service-file"
+
+
+def test_a_parent_folders_env_is_never_looked_for(monorepo: Monorepo) -> None:
+    (monorepo.root.parent / ".env").write_text(f"DATABASE_DSN={dsn('above')}\n", encoding="utf-8")
+    (monorepo.root / "services" / ".env").write_text(f"DATABASE_DSN={dsn('between')}\n", encoding="utf-8")
+    assert "services/billing/.env does not exist" in refused(monorepo.service("billing"))
+
+
+def test_libpqs_own_variables_are_never_a_fall_back(monorepo: Monorepo, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PGHOST", "PGUSER", "PGDATABASE", "PGPASSWORD", "PGSERVICE", "DATABASE_URL"):
+        monkeypatch.setenv(name, "postgresql://app:x@elsewhere/else")
+    message = refused(monorepo.service("billing"), **os.environ)
+    assert message == (
+        "services/billing/.env does not exist, so DATABASE_DSN is missing. Copy .env.example there, "
+        "set BILLING_DATABASE_DSN, or run `inv up`."
+    )
+
+
+@pytest.mark.parametrize("typo", ["DATABASE_DNS", "DATABSE_DSN", "DATABASE_URL", "DATBASE_DSN"])
+def test_a_key_that_is_nearly_right_is_named(monorepo: Monorepo, billing: Service, typo: str) -> None:
+    monorepo.env("billing", **{typo: "postgresql://app:hunter2@localhost/billing"})
+    message = refused(billing)
+    assert message.startswith(f"services/billing/.env: DATABASE_DSN is missing (is {typo} a typo?).")
+    assert "hunter2" not in message
+
+
+def test_an_empty_key_is_told_with_its_line(billing: Service) -> None:
+    billing.env_file.write_text("# the database\n\nDATABASE_DSN=\n", encoding="utf-8")
+    assert refused(billing).startswith("services/billing/.env:3: DATABASE_DSN is empty.")
+
+
+@pytest.mark.parametrize("text", ["DATABASE_DSN='postgresql://app:hunter2@h/d\nX=1\n", '\n\nDATABASE_DSN="hunter2\n'])
+def test_a_quote_that_stays_open_is_told_with_its_line_and_not_its_value(billing: Service, text: str) -> None:
+    billing.env_file.write_text(text, encoding="utf-8")
+    line = 1 + text.index("DATABASE_DSN")
+    message = refused(billing)
+    assert message == f"services/billing/.env:{line} is no KEY=value line. Is a quote left open?"
+
+
+def test_a_file_that_is_not_utf_8_is_told_with_its_place(billing: Service) -> None:
+    billing.env_file.write_bytes(b"# caf\xe9 hunter2\n")
+    message = refused(billing)
+    assert message == "services/billing/.env: byte 5 is not UTF-8. Save the file as UTF-8."
+
+
+def test_a_folder_is_no_env_file(billing: Service) -> None:
+    billing.env_file.unlink()
+    billing.env_file.mkdir()
+    assert refused(billing).startswith("services/billing/.env can't be read: Is a directory.")
+
+
+def test_a_link_to_nowhere_counts_as_no_file(billing: Service) -> None:
+    billing.env_file.unlink()
+    billing.env_file.symlink_to("nowhere")
+    assert refused(billing).startswith("services/billing/.env does not exist")
+
+
+def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(billing: Service) -> None:
+    billing.env_file.write_bytes(f"\ufeffDATABASE_DSN={dsn('windows')}\r\n".encode())
+    assert host(billing) == "windows"
+
+
+@pytest.mark.parametrize("value", ["${HOME}", "$HOME", "${UNDEFINED}", "a#b", "%s", "%(here)s", "a\\\\b"])
+def test_a_single_quoted_value_is_taken_as_it_stands(monorepo: Monorepo, billing: Service, value: str) -> None:
+    monorepo.env("billing", DATABASE_DSN=dsn("h"), DATABASE_PASSWORD=f"'{value}'")
+    assert load(billing, Sources({})).dsn.password == value.replace("\\\\", "\\")
+
+
+@pytest.mark.parametrize("value", ["pa$HOME", "pa${HOME}", "a#b"])
+def test_nothing_is_interpolated_without_quotes_either(monorepo: Monorepo, billing: Service, value: str) -> None:
+    monorepo.env("billing", DATABASE_DSN=dsn("h"), DATABASE_PASSWORD=value)
+    assert load(billing, Sources({})).dsn.password == value
+
+
+def test_a_mounted_secret_loses_its_line_end_and_nothing_else(monorepo: Monorepo, billing: Service) -> None:
+    secret = monorepo.root / "secret"
+    monorepo.env("billing", DATABASE_DSN=dsn("h"), DATABASE_PASSWORD_FILE=str(secret))
+    for content, password in ((b" x \n", " x "), (b"x\r\n", "x"), (b"x", "x")):
+        secret.write_bytes(content)
+        assert load(billing, Sources({})).dsn.password == password
+
+
+@pytest.mark.parametrize("password", ["hunter2\n", "hunt\ner2", "hunter2\x00", "\x1bhunter2"])
+def test_a_password_with_a_control_character_is_refused(monorepo: Monorepo, billing: Service, password: str) -> None:
+    (monorepo.root / "secret").write_text(f"{password}\n", encoding="utf-8")
+    for key, value in (("DATABASE_PASSWORD", password), ("DATABASE_PASSWORD_FILE", "secret")):
+        assert refused(billing, **{key: value}) == (
+            f"environment {key}: {key} holds a control character, such as a line end. Remove it."
+        )
+
+
+def test_a_mounted_secret_is_found_from_every_folder(
+    monorepo: Monorepo, billing: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (monorepo.root / "secret").write_text("apart\n", encoding="utf-8")
+    monorepo.env("billing", DATABASE_DSN=dsn("h"), DATABASE_PASSWORD_FILE="secret")
+    monkeypatch.chdir(billing.path)
+    assert load(billing, Sources({})).dsn.password == "apart"
+
+
+@pytest.mark.parametrize(("content", "says"), [(None, "No such file or directory"), (b"\xff", "it is not UTF-8")])
+def test_a_mounted_secret_that_cant_be_read_is_told(
+    monorepo: Monorepo, billing: Service, content: bytes | None, says: str
+) -> None:
+    secret = monorepo.root / "secret"
+    if content:
+        secret.write_bytes(content)
+    monorepo.env("billing", DATABASE_DSN=dsn("h"), DATABASE_PASSWORD_FILE=str(secret))
+    assert refused(billing) == f"services/billing/.env:2: DATABASE_PASSWORD_FILE can't be read: {says}."
+
+
+def test_two_passwords_in_one_place_are_one_too_many(monorepo: Monorepo, billing: Service) -> None:
+    monorepo.env("billing", DATABASE_DSN=dsn("h"), DATABASE_PASSWORD="hunter2", DATABASE_PASSWORD_FILE="/hunter3")
+    message = refused(billing)
+    assert "DATABASE_PASSWORD and DATABASE_PASSWORD_FILE are both set. Remove one of them." in message
+    assert message.startswith("services/billing/.env:")
+    assert "hunter" not in message
+
+
+def test_a_password_apart_wins_over_the_one_in_the_dsn(monorepo: Monorepo, billing: Service) -> None:
+    monorepo.env("billing", DATABASE_DSN=dsn("h"), DATABASE_PASSWORD="apart")
+    assert load(billing, Sources({})).dsn.password == "apart"
+
+
+def test_the_files_password_is_never_sent_to_a_host_of_the_environment(monorepo: Monorepo, billing: Service) -> None:
+    monorepo.env("billing", DATABASE_DSN=dsn("h"), DATABASE_PASSWORD="of-the-file")
+    found = load(billing, Sources({"BILLING_DATABASE_DSN": dsn("elsewhere")})).dsn
+    assert (found.hosts[0][0], found.password) == ("elsewhere", "x")
+
+
+def test_the_direct_dsn_is_what_migrations_connect_with(monorepo: Monorepo, billing: Service) -> None:
+    monorepo.env("billing", DATABASE_DSN=dsn("pooler"), DATABASE_DIRECT_DSN=dsn("server"))
+    assert host(billing) == "server"
+    assert host(billing, BILLING_DATABASE_DSN=dsn("environment")) == "environment"
+
+
+@pytest.mark.parametrize("key", ["DATABASE_DSN", "DATABASE_DIRECT_DSN"])
+def test_a_bare_dsn_never_aims_several_services_at_one_database(monorepo: Monorepo, key: str) -> None:
+    services = [monorepo.service(name, dsn=dsn(name)) for name in ("billing", "catalog")]
+    with pytest.raises(UsageError) as caught:
+        load_many(services, Sources({key: dsn("bare")}))
+    assert str(caught.value) == (
+        f"environment {key}: it would aim all 2 services at one database. "
+        f"Name one with --service, or set BILLING_{key} and so on."
+    )
+    (one,) = load_many(services[:1], Sources({key: dsn("bare")}))
+    assert isinstance(one, Settings)
+    assert one.dsn.hosts[0][0] == "bare"
+
+
+def test_two_services_never_share_a_database_and_a_version_table(monorepo: Monorepo) -> None:
+    shared = {"MIGRATIONS_VERSION_TABLE": "alembic_version"}
+    billing = monorepo.service("billing", dsn="postgresql://a:1@localhost/shop", **shared)
+    catalog = monorepo.service("catalog", dsn="postgresql://b:2@127.0.0.1:5432/shop", **shared)
+    for services in ([billing, catalog], [billing], [catalog]):
+        with pytest.raises(ConfigurationError, match="both keep their revision in alembic_version of"):
+            load_many(services, Sources({}))
+    monorepo.env("catalog", DATABASE_DSN="postgresql://b:2@localhost/shop")
+    assert not [one for one in load_many([billing, catalog], Sources({})) if isinstance(one, MigrationError)]
+
+
+def test_one_services_mistake_leaves_the_others_their_settings(monorepo: Monorepo, billing: Service) -> None:
+    catalog = monorepo.service("catalog")
+    first, second = load_many([billing, catalog], Sources({}))
+    assert isinstance(first, Settings)
+    assert isinstance(second, ConfigurationError)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("500ms", 0.5), ("5s", 5), ("1.5s", 1.5), ("2m", 120), ("1h", 3600), ("0", 0), ("0s", 0)]
+)
+def test_a_duration_has_its_unit(text: str, seconds: float) -> None:
+    assert duration(text, "here") == seconds
+
+
+@pytest.mark.parametrize("text", ["5", "-5s", "soon", "5 parsecs", "1e3s", "", "0x5s", "inf"])
+@pytest.mark.parametrize("key", [key for key in KEYS if key.endswith(("_TIMEOUT", "_WAIT"))])
+def test_a_duration_without_sense_is_told_with_its_place(billing: Service, key: str, text: str) -> None:
+    environment = {f"BILLING_{key}": text or " "}
+    message = refused(billing, **environment)
+    assert message.startswith(f"environment BILLING_{key}: {key} is ")
+    assert re.search(r"which is no duration\. Write 500ms, 5s(, 2m or 0| or 2m)\.$", message)
+
+
+@pytest.mark.parametrize("text", ["9999999h", "597h", "2147483648ms", "9" * 400 + "s", "0.5ms", "0.0001s"])
+def test_a_duration_is_one_that_postgresql_can_hold(text: str) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"^here is '[^']+', which PostgreSQL can't hold\. Write 1ms to 596h\.$"
+    ):
+        duration(text, "here")
+
+
+@pytest.mark.parametrize("name", ["a-b", "x; DROP TABLE y", '"x"', "1st", "a" * 60, "public.versions"])
+def test_a_version_tables_name_is_an_identifier(billing: Service, name: str) -> None:
+    message = refused(billing, MIGRATIONS_VERSION_TABLE=name)
+    assert message == (
+        f"environment MIGRATIONS_VERSION_TABLE: MIGRATIONS_VERSION_TABLE is {name!r}, which is no table's name."
+    )
+
+
+def test_settings_print_no_password(monorepo: Monorepo, billing: Service) -> None:
+    secret = "postgresql://app:hunter2@localhost/billing"
+    monorepo.env("billing", DATABASE_DSN=secret, DATABASE_ADMIN_DSN=secret, DATABASE_PASSWORD="hunter2")
+    assert "hunter2" not in repr(load(billing, Sources({})))
+    found = Sources({"DATABASE_DIRECT_DSN": "hunter2"}).collect(billing)
+    assert "hunter2" not in repr(found)
+    shown = {key: values[0].shown for key, values in found.items() if values}
+    assert shown["DATABASE_DSN"] == "postgresql://app:***@localhost:5432/billing"
+    assert shown["DATABASE_PASSWORD"] == "***"
+    assert shown["DATABASE_DIRECT_DSN"] == "*** (no valid DSN)"
+
+
+def test_the_example_holds_every_key_and_each_with_a_comment(monorepo: Monorepo) -> None:
+    lines = (monorepo.root / ".env.example").read_text(encoding="utf-8").splitlines()
+    for key in KEYS:
+        (index,) = [number for number, line in enumerate(lines) if line.lstrip("#").startswith(f"{key}=")]
+        assert lines[index - 1].startswith("# "), key
+    assert [line for line in lines if line and not line.startswith("#")] == [
+        "DATABASE_DSN=postgresql://<service>:<password>@localhost:5432/<service>"
+    ]
+
+
+def test_the_factory_writes_a_file_that_only_its_owner_reads(billing: Service) -> None:
+    assert stat.S_IMODE(billing.env_file.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("asked", ["5s", "5ms", "1ms"])
+def test_no_try_waits_without_end_however_short_the_timeout_is(billing: Service, asked: str) -> None:
+    """For the server 0 is no time at all: without limit."""
+    own = load(billing, Sources({"MIGRATIONS_LOCK_TIMEOUT": asked, "MIGRATIONS_STATEMENT_TIMEOUT": asked}))
+    for one in ladder(own.limits.lock_timeout):
+        sent = timeouts(replace(own.limits, lock_timeout=one.lock_timeout))
+        assert int(sent["lock_timeout"]) > 0
+        assert int(sent["statement_timeout"]) > 0
+
+
+def test_timeouts_in_the_options_of_a_dsn_do_not_hold_for_a_migration(billing: Service) -> None:
+    """An application's DSN may have its own; the other options stay."""
+    options = "?options=-c%20lock_timeout%3D0%20-c%20statement_timeout%3D1%20-c%20work_mem%3D7MB"
+    sent = session_settings(load(billing, Sources({"DATABASE_DSN": dsn("db") + options})))
+    assert (sent["lock_timeout"], sent["statement_timeout"], sent["work_mem"]) == ("5000", "0", "7MB")
