@@ -287,7 +287,6 @@ def test_a_service_claims_its_tables_and_its_enum_types(monorepo: Monorepo) -> N
 
 
 def test_a_sibling_whose_models_are_broken_is_named(monorepo: Monorepo) -> None:
-    billing = write(monorepo, '__all__ = ["One"]', model("One"))
     catalog = write(monorepo, "1 / 0", name="catalog")
     with pytest.raises(ConfigurationError) as caught:
         claims([catalog])
