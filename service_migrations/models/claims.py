@@ -64,7 +64,7 @@ def claims(services: Iterable[Service]) -> dict[Service, Claims]:
                 known = _claims[import_models(service)] = service, Claims.of(assemble(service))
             found[service] = known[1]
         except ConfigurationError as error:
-            raise ConfigurationError(f"{error} Until then nobody can tell which tables are {service}'s own.") from error
+            raise error.with_hint(f"Until then nobody can tell which tables are {service}'s own.") from error
     return found
 
 

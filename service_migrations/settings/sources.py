@@ -197,10 +197,10 @@ class Sources:
             except ConfigurationError as error:
                 # a new error: the frames of the old one hold the file's text, and a report with the variables of
                 # frames (pytest --showlocals) prints them
-                self._files[path] = ConfigurationError(str(error))
+                self._files[path] = error.with_hint("")
         found = self._files[path]
         if isinstance(found, ConfigurationError):
-            raise ConfigurationError(str(found))
+            raise found.with_hint("")
         return found
 
     def _missing(self, service: Service) -> str:
@@ -309,4 +309,4 @@ def _parsed(setting: Setting) -> Dsn:
         return parse(setting.value, f"{setting.origin}: {setting.key}")
     except ConfigurationError as error:
         # a new error: the frames of the old one hold the text, and pytest prints the arguments of frames
-        raise ConfigurationError(str(error)) from None
+        raise error.with_hint("") from None

@@ -104,10 +104,10 @@ async def apply(history: History, access: Connector, work: Operation, step: Step
         except UnreachableError as error:
             if session is None:
                 raise
-            raise UnreachableError(f"{error} {await _aftermath(session)}") from error
+            raise error.with_hint(await _aftermath(session)) from error
         except MigrationError as error:
             if session and session.commits.inside:
-                raise type(error)(f"{error}{await invalid(access)}") from error
+                raise error.with_hint(await invalid(access)) from error
             if one.pause is None or not isinstance(error, ContentionError):
                 raise
             pause = one.jittered()
@@ -149,7 +149,7 @@ async def _try(session: Session, work: Operation, progress: _Progress) -> Outcom
                 told = (ledger.write, progress.apply, blockers.busy)
                 await session.run(work.run, committed=progress.commit, on_version_apply=told)
             except ContentionError as error:
-                raise ContentionError(f"{error}{blockers}") from error
+                raise error.with_hint(str(blockers)) from error
         after = await session.applied()
         if progress.expected is not None and set(after) != progress.expected:
             raise ResultError(
