@@ -1,22 +1,21 @@
 """Who owns what: each object of a database, the service that claims it, and why; then what nobody claims."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from service_migrations.catalog.objects import Object, read
 from service_migrations.connection.connector import Connector, access
 from service_migrations.connection.locks import process_lock
 from service_migrations.errors import MigrationError, UsageError
-from service_migrations.models.claims import claims
 from service_migrations.monorepo import Service
-from service_migrations.ownership.attribution import Claimant, Owned, attribute
-from service_migrations.ownership.past import past
-from service_migrations.ownership.survey import claimed, refuse_two_claimants
-from service_migrations.settings.model import Settings, load_many, version_table
-from service_migrations.settings.siblings import default_schema, sharing
+from service_migrations.ownership.attribution import Owned, attribute
+from service_migrations.ownership.candidates import from_catalog
+from service_migrations.ownership.claimants import claimants
+from service_migrations.ownership.survey import current_schema
+from service_migrations.settings.model import Settings, load_many
 
-__all__ = ["Owned", "Owners", "claimants", "owners"]
+__all__ = ["Owned", "Owners", "owners"]
 
 _AT_ONCE = 8
 """Connections that are open at the same time."""
@@ -35,8 +34,14 @@ class Owners:
 
 @dataclass(slots=True)
 class _Group:
+    """The selected services of one database."""
+
     database: str
-    ways: list[Connector] = field(default_factory=list)
+    connectors: list[Connector] = field(default_factory=list)
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        return tuple(connector.service.name for connector in self.connectors)
 
 
 async def owners(services: Sequence[Service], *, database: str | None = None) -> list[Owners]:
@@ -58,7 +63,7 @@ async def owners(services: Sequence[Service], *, database: str | None = None) ->
     for service, settings in zip(services, load_many(services), strict=True):
         if isinstance(settings, Settings):
             group = groups.setdefault(settings.dsn.identity, _Group(settings.dsn.database))
-            group.ways.append(access(service))
+            group.connectors.append(access(service))
         elif database is None:
             failed.append(Owners("", (service.name,), None, errors=(settings,)))
     chosen = [group for group in groups.values() if database in (None, group.database)]
@@ -66,48 +71,37 @@ async def owners(services: Sequence[Service], *, database: str | None = None) ->
         known = ", ".join(sorted({group.database for group in groups.values()})) or "none"
         raise UsageError(f"--database {database!r}: no service that was asked has it. Known: {known}.")
     turns = asyncio.Semaphore(_AT_ONCE)
-
-    async def look(group: _Group) -> Owners:
-        names = tuple(one.service.name for one in group.ways)
-        errors: list[MigrationError] = []
-        for way in group.ways:
-            try:
-                async with turns, way.connect() as connection:
-                    objects = await read(connection)
-            except MigrationError as error:
-                errors.append(error)
-                continue
-            try:
-                async with process_lock():
-                    found = attribute(objects, claimants(way, objects))
-            except MigrationError as error:
-                return Owners(group.database, names, way.target, errors=(*errors, error))
-            return Owners(group.database, names, way.target, found, tuple(errors))
-        return Owners(group.database, names, None, errors=tuple(errors))
-
-    return [*await asyncio.gather(*(look(group) for group in chosen)), *failed]
+    return [*await asyncio.gather(*(_owners_of(group, turns) for group in chosen)), *failed]
 
 
-def claimants(way: Connector, objects: Iterable[Object]) -> list[Claimant]:
-    """Return the services that share a database, with what each claims. The caller holds the gate.
+async def _owners_of(group: _Group, turns: asyncio.Semaphore) -> Owners:
+    """Return the owners of one database, over the first of its services that can connect."""
+    errors: list[MigrationError] = []
+    for connector in group.connectors:
+        try:
+            async with turns, connector.connect() as connection:
+                objects = await read(connection)
+                schema = await current_schema(connection)
+        except MigrationError as error:
+            errors.append(error)
+            continue
+        owned: tuple[Owned, ...] = ()
+        try:
+            async with process_lock():
+                owned = _owned(connector, schema, objects)
+        except MigrationError as error:
+            errors.append(error)
+        return Owners(group.database, group.services, connector.target, owned, tuple(errors))
+    return Owners(group.database, group.services, None, errors=tuple(errors))
 
-    Args:
-        way: one service's way to it.
-        objects: what is there.
+
+def _owned(connector: Connector, schema: str, objects: Sequence[Object]) -> tuple[Owned, ...]:
+    """Return the objects with their owners. The caller holds the process lock.
 
     Raises:
-        ConfigurationError: the models of one can't be assembled, or two of them claim one object.
+        ConfigurationError: the models of a service can't be assembled, or two services claim one object.
 
     """
-    siblings = sharing(way, {one.name for one in objects if one.kind == "table"})
-    schemas = {way.service: default_schema(way.service), **{one.service: one.schema for one in siblings}}
-    sure = {way.service, *(one.service for one in siblings if one.certain)}
-    found = [
-        Claimant(service, claimed(models, schemas[service]), past(service, schemas[service]), version_table(service))
-        for service, models in claims(schemas).items()
-    ]
-    certain = [one for one in found if one.service in sure]
-    for index, one in enumerate(certain):
-        for other in certain[index + 1 :]:
-            refuse_two_claimants((one.service, one.models), (other.service, other.models), way.target)
-    return sorted(found, key=lambda one: one.service)
+    everyone = claimants(connector, schema, from_catalog(objects).values())
+    everyone.refuse_two_for_one_object(connector.target)
+    return attribute(objects, everyone)
