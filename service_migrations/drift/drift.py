@@ -12,11 +12,13 @@ from service_migrations.drift.replay import replay
 from service_migrations.drift.scratch import given_scratch, scratch
 from service_migrations.errors import LockNotObtainedError, MigrationError
 from service_migrations.history.revisions import read as read_history
-from service_migrations.models.claims import Claims
 from service_migrations.models.metadata import assemble, schema_of
 from service_migrations.monorepo import Service
-from service_migrations.ownership.attribution import attribute
-from service_migrations.ownership.owners import claimants
+from service_migrations.ownership.attribution import Attribution
+from service_migrations.ownership.candidates import from_catalog
+from service_migrations.ownership.claimants import claimants
+from service_migrations.ownership.survey import current_schema
+from service_migrations.ownership.view import seen
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import Settings, load
 from service_migrations.settings.siblings import siblings
@@ -24,8 +26,6 @@ from service_migrations.settings.siblings import siblings
 __all__ = ["Drift", "drift"]
 
 _DEFAULT_SCHEMA = "public"
-_BOOKKEEPING = ("alembic_version", "migration_log")
-"""What the tables of versions and ledgers begin with, of whichever service, also of one that is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,38 +68,33 @@ async def drift(
     async with open_session(history, way) as session:
         revisions = await session.applied()
         live = await read(session.connection)
+        schema = await current_schema(session.connection)
         if await session.applied() != revisions:
             raise LockNotObtainedError(f"{history.service}: {way.target} was upgraded meanwhile. Run it again.")
-    view = await _View.of(way, live)
-    told = await _Replay(settings, settings.admin or admin, revisions).compared(live, view, grants=grants)
-    return Drift(str(history.service), way.target, revisions, len(history.pending(revisions)), told)
+    visible = await _visible(way, schema, live)
+    differences = await _Replay(settings, settings.admin or admin, revisions).compared(live, visible, grants=grants)
+    return Drift(str(history.service), way.target, revisions, len(history.pending(revisions)), differences)
 
 
-@dataclass(frozen=True, slots=True)
-class _View:
-    """What a service sees of what stands by itself and isn't in its history: what it claims, or nobody does."""
+async def _visible(connector: Connector, schema: str, live: tuple[Object, ...]) -> frozenset[Key]:
+    """Return what a service sees of its database, by the rules that a comparison with the models asks too.
 
-    schemas: frozenset[str]
-    hidden: frozenset[tuple[str, str, str]]
+    Args:
+        connector: of the service.
+        schema: where its names without a schema are.
+        live: the catalog of the database.
 
-    @classmethod
-    async def of(cls, way: Connector, live: tuple[Object, ...]) -> "_View":
-        """Ask the models and histories of all that share the database."""
-        async with process_lock():
-            owned = attribute(live, claimants(way, live))
-        own = Claims.of(assemble(way.service))
-        schemas = {schema or _DEFAULT_SCHEMA for schema, _ in own.tables} | {_DEFAULT_SCHEMA}
-        theirs = (one for one in owned if one.owner and way.service.name not in one.owner.split(", "))
-        return cls(frozenset(schemas), frozenset((one.kind, one.schema, one.name) for one in theirs))
+    Raises:
+        ConfigurationError: the models of one that shares the database can't be assembled, or claim what this
+            service's claim.
 
-    def sees(self, one: Object) -> bool:
-        """Whether an object counts."""
-        return (
-            (one.kind == "extension" or one.schema in self.schemas)
-            and one.kind != "schema"
-            and (one.kind, one.schema, one.name) not in self.hidden
-            and not one.name.startswith(_BOOKKEEPING)
-        )
+    """
+    candidates = from_catalog(live)
+    async with process_lock():
+        everyone = claimants(connector, schema, candidates.values())
+        everyone.refuse_two_for_one_object(connector.target, connector.service)
+        own = seen(Attribution(everyone, candidates.values()), connector.service)
+    return frozenset(key for key, candidate in candidates.items() if candidate in own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +105,9 @@ class _Replay:
     admin: Dsn | None
     revisions: tuple[str, ...]
 
-    async def compared(self, live: tuple[Object, ...], view: _View, *, grants: bool) -> tuple[Difference, ...]:
+    async def compared(
+        self, live: tuple[Object, ...], visible: frozenset[Key], *, grants: bool
+    ) -> tuple[Difference, ...]:
         service, theirs = self.settings.service, _sharing(self.settings)
         try:
             made = await self._made({service: self.revisions}, {})
@@ -119,7 +116,7 @@ class _Replay:
             if error.exit_code != MigrationError.exit_code or not theirs:
                 raise
             made = await self._made({service: self.revisions, **await _revisions(theirs)}, theirs)
-        return compare(live, self._own(made), view.sees, grants=grants)
+        return compare(live, self._own(made), lambda found: found.key in visible, grants=grants)
 
     async def _made(
         self, revisions: Mapping[Service, tuple[str, ...]], theirs: Mapping[Service, Settings]

@@ -315,14 +315,15 @@ def test_histories_are_read_only_where_no_model_claims_what_is_there(
 ) -> None:
     billing, orders, dsn = pair(monorepo, database)
     read: list[Service] = []
-    survey = importlib.import_module("service_migrations.ownership.survey")
-    original = survey.past
-    monkeypatch.setattr(survey, "past", lambda service, schema: (read.append(service), original(service, schema))[1])
+    module = importlib.import_module("service_migrations.ownership.claimants")
+    original = module.history_claims
+    replay = lambda service, schema: (read.append(service), original(service, schema))[1]  # noqa: E731
+    monkeypatch.setattr(module, "history_claims", replay)
     assert differences(billing) == ()
     assert read == []
     query(dsn, "CREATE TABLE nobodys (id int)")
     differences(billing)
-    assert read == [orders]
+    assert read == [billing, orders]
 
 
 def test_a_table_that_ones_own_history_left_in_a_schema_without_models_is_dropped(
