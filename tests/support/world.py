@@ -18,6 +18,8 @@ SECRET = "hunter2%41@ hunter3:/#"
 """The service's password. Every part of it holds the word "hunter", which nothing may print."""
 
 
+UPGRADE = ("db.upgrade", "--service", "billing")
+
 LEFT = 5.0
 """Seconds until nothing of a run that has ended is left at the server."""
 
@@ -123,13 +125,13 @@ class World:
 
     def start(self, *words: str, **env: str) -> Run:
         """Start Invoke: by default the upgrade of billing."""
-        run = Run(self.monorepo.spawn(*(words or ("db.upgrade", "--service", "billing")), env=env))
+        run = Run(self.monorepo.spawn(*(words or UPGRADE), env=env))
         self.runs.append(run)
         return run
 
     def inv(self, *words: str, **env: str) -> Ran:
         """Run Invoke to its end: by default the upgrade of billing."""
-        return self.start(*words, **env).end(60)
+        return self.monorepo.inv(*(words or UPGRADE), env=env)
 
     def close_barrier(self) -> None:
         """Let PAUSE pause."""

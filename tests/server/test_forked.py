@@ -1,0 +1,84 @@
+"""A forked child of the tests answers as a process does that starts with the interpreter."""
+
+import os
+import re
+from collections.abc import Callable
+
+import pytest
+
+import service_migrations
+from service_migrations.settings.dsn import Dsn
+from tests.support.database import wait
+from tests.support.forked import run_invoke
+from tests.support.monorepo import Monorepo
+
+COMMANDS = {
+    "a list": (("--list",), 0),
+    "help": (("db.upgrade", "--help"), 0),
+    "a result": (("db.current",), 0),
+    "JSON": (("db.services", "--json"), 0),
+    "SQL": (("db.upgrade", "--service", "billing", "--sql"), 0),
+    "log lines": (("db.upgrade", "--service", "billing"), 0),
+    "a difference": (("db.check", "--service", "billing"), 3),
+    "worker processes, one of which fails": (("db.upgrade", "--jobs", "1"), 1),
+    "no such service": (("db.upgrade", "--service", "biling"), 2),
+    "no such task": (("db.upgrad",), 1),
+    "a task of the repository's own": (("environment",), 0),
+    "an exception that nobody expects": (("broken",), 1),
+}
+
+TASKS = '''
+
+@task
+def environment(_):
+    """Print what a process is made of."""
+    import os, signal, sys, threading
+    print(os.getcwd(), sorted(os.environ.items()), sys.argv, sys.path, sys.flags)
+    print(signal.getsignal(signal.SIGINT), threading.active_count(), os.isatty(0), os.isatty(1), sys.stdout.encoding)
+    print(sys.dont_write_bytecode, sorted(os.listdir("/proc/self/fd")), gc.get_threshold())
+
+
+@task
+def broken(_):
+    """Raise what is no error of ours."""
+    raise ZeroDivisionError("on purpose")
+
+
+namespace.add_task(environment)
+namespace.add_task(broken)
+'''
+
+
+@pytest.fixture
+def repo(monorepo: Monorepo, database: Callable[..., Dsn]) -> Monorepo:
+    """Make a service at base, and one whose revision fails."""
+    for name in ("billing", "catalog"):
+        monorepo.service(name, dsn=database())
+        monorepo.table_revision(name, f"{name}1", None)
+    monorepo.revision("catalog", "catalog2", "catalog1", 'op.execute("SELECT 1 / 0")')
+    tasks = monorepo.root / "tasks.py"
+    tasks.write_text("import gc\nfrom invoke.tasks import task\n" + tasks.read_text(encoding="utf-8") + TASKS, "utf-8")
+    return monorepo
+
+
+def same(text: str) -> str:
+    """Return a text without what differs from one run to the next."""
+    text = re.sub(r"\d+-\d+-\d+ \d+:\d+:\d+[,.]\d+(\+\d+)?|\b\d+\.\d+ s\b|0x[0-9a-f]+|pid \d+", "…", text)
+    return re.sub(r"Traceback.*\n(?=\w)", "Traceback\n", text, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize(("words", "code"), COMMANDS.values(), ids=COMMANDS)
+def test_code_and_both_streams_are_those_of_a_process(words: tuple[str, ...], code: int, repo: Monorepo) -> None:
+    forked = repo.inv(*words)
+    for name in ("billing", "catalog"):
+        wait(service_migrations.downgrade(repo.find(name), "base"))
+    started = repo.process(*words)
+    assert (forked.code, same(forked.out), same(forked.err)) == (started.code, same(started.out), same(started.err))
+    assert forked.code == code, forked.text
+
+
+def test_a_command_that_takes_too_long_is_killed_and_the_next_one_runs(repo: Monorepo) -> None:
+    repo.revision("billing", "billing2", "billing1", 'op.execute("SELECT pg_sleep(60)")')
+    with pytest.raises(TimeoutError):
+        run_invoke(("db.upgrade", "--service", "billing"), repo.root, dict(os.environ), 2)
+    assert repo.inv("db.heads", "--service", "billing").out.startswith("billing: billing2 (head)")
