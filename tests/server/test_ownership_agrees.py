@@ -11,8 +11,8 @@ from service_migrations.errors import ConfigurationError
 from service_migrations.monorepo import Service
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
-from tests.conftest import run_script, wait
-from tests.monorepo import MODELS, Monorepo
+from tests.support.database import run_script, wait
+from tests.support.monorepo import MODELS, Monorepo
 
 Databases = Callable[..., Dsn]
 Object = tuple[str, str]

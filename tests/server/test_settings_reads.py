@@ -59,7 +59,7 @@ def test_each_env_file_is_read_once_for_a_command(
     hook, log = tmp_path / "hook", tmp_path / "reads"
     hook.mkdir()
     (hook / "sitecustomize.py").write_text(HOOK, encoding="utf-8")
-    ran = monorepo.inv(*words, env={"PYTHONPATH": str(hook), "ENV_READS": str(log)})
+    ran = monorepo.process(*words, env={"PYTHONPATH": str(hook), "ENV_READS": str(log)})
     assert ran.code == 0, ran.text
     reads = Counter(Path(line) for line in log.read_text(encoding="utf-8").splitlines())
     files = {monorepo.root / ".env", *(monorepo.root / "services" / name / ".env" for name in NAMES)}

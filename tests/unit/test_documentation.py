@@ -188,13 +188,18 @@ def test_commands_are_found_behind_variables_pipes_and_prompts_of_uv():
     assert shell_lines("`inv up` and\n```sh\ninv down\n```\n`invoke` ```py\n```") == ["inv down", "inv up"]
 
 
-def test_the_readme_names_every_task_in_its_table():
-    first_cells = [row[0] for row in rows("README.md", "Tasks")]
+def test_the_page_of_the_tasks_names_each_in_its_table():
+    first_cells = [row[0] for row in rows("docs/tasks.md", "Tasks")]
     assert sorted(first_cells) == sorted(f"`inv {name}`" for name in namespace.task_names)
 
 
-def test_the_readme_tells_which_tasks_take_one_service_and_which_take_all():
-    for name, services, *_ in rows("README.md", "Tasks"):
+def test_the_readme_names_every_task_by_its_purpose():
+    cells = " ".join(row[1] for row in rows("README.md", "Tasks"))
+    assert sorted(set(re.findall(r"`inv ([\w.]+)", cells))) == sorted(namespace.task_names)
+
+
+def test_the_page_of_the_tasks_tells_which_take_one_service_and_which_take_all():
+    for name, services, *_ in rows("docs/tasks.md", "Tasks"):
         source = inspect.getsource(namespace[name.strip("`").removeprefix("inv ")].body.__wrapped__)
         expected = "one" if "exactly_one(" in source else "all" if "service: list[str]" in source else ""
         assert services == expected, name
