@@ -189,7 +189,7 @@ def test_commands_are_found_behind_variables_pipes_and_prompts_of_uv():
 
 
 def test_the_page_of_the_tasks_names_each_in_its_table():
-    first_cells = [row[0] for row in rows("docs/tasks.md", "Tasks")]
+    first_cells = [row[0] for row in rows("docs/tasks.md", "All tasks")]
     assert sorted(first_cells) == sorted(f"`inv {name}`" for name in namespace.task_names)
 
 
@@ -199,7 +199,7 @@ def test_the_readme_names_every_task_by_its_purpose():
 
 
 def test_the_page_of_the_tasks_tells_which_take_one_service_and_which_take_all():
-    for name, services, *_ in rows("docs/tasks.md", "Tasks"):
+    for name, services, *_ in rows("docs/tasks.md", "All tasks"):
         source = inspect.getsource(namespace[name.strip("`").removeprefix("inv ")].body.__wrapped__)
         expected = "one" if "exactly_one(" in source else "all" if "service: list[str]" in source else ""
         assert services == expected, name
@@ -207,7 +207,7 @@ def test_the_page_of_the_tasks_tells_which_take_one_service_and_which_take_all()
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_setting_that_a_page_names_is_real(page):
-    real = {*KEYS, "POSTGRES_SOURCES", *(_variable(version) for version in VERSIONS)}
+    real = {*KEYS, "MIGRATIONS_ROOT", "POSTGRES_SOURCES", *(_variable(version) for version in VERSIONS)}
     assert settings_in(page.read_text(encoding="utf-8")) <= real
 
 
