@@ -21,7 +21,6 @@ from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, config, read
 from service_migrations.history.targets import check_target, walk
 from service_migrations.ledger.edited import Policy
-from service_migrations.models.metadata import assemble
 from service_migrations.monorepo import Service
 from service_migrations.outcome import Outcome, Step
 from service_migrations.plan.guard import EDITED, Guard, classes
@@ -165,9 +164,6 @@ async def sql(service: str | Service, revision: str, *, down: bool = False) -> s
         raise UsageError(f"{found.service}: a downgrade as SQL needs where it starts: --revision {revision} "
                          f"becomes --revision {(found.heads or ('head',))[0]}:{revision}.")  # fmt: skip
     output = StringIO()
-    schema = assemble(found.service).schema
-    if schema and not down:
-        output.write(f'CREATE SCHEMA IF NOT EXISTS "{schema}";\n\n')
     alembic = config(found.service, {"version_table": version_table(found.service)}, output)
     async with process_lock():
         try:
