@@ -118,6 +118,8 @@ def config(
     # ConfigParser interpolates: a % in the path of the checkout is doubled. The DSN never comes here.
     found.set_main_option("path_separator", "newline")
     found.set_main_option("version_locations", str(service.versions).replace("%", "%%"))
+    # env.py is run for a comparison only: an empty revision needs neither a database nor models that import
+    found.set_main_option("revision_environment", "false")
     return found
 
 

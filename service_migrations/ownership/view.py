@@ -6,12 +6,9 @@ still yields a drop, and a sibling's tables, types and version table are invisib
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import MetaData
 
-from service_migrations.autogenerate.operations import render_item
-from service_migrations.autogenerate.plugin import PLUGIN
 from service_migrations.models.stand_ins import is_stand_in, only_the_schema_differs
 from service_migrations.monorepo import Service
 from service_migrations.ownership.attribution import Attribution
@@ -20,9 +17,6 @@ from service_migrations.ownership.claimants import Claimant
 from service_migrations.sql.created import ObjectName
 
 __all__ = ["Ownership", "seen"]
-
-_PLUGINS = ("alembic.autogenerate.*", "alembic.ext.checkconstraint_byname", PLUGIN)
-"""The comparison of our own comes first; Alembic's are for a role that it can't work for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +32,6 @@ class Ownership:
     default: str
     schemas: frozenset[str]
     objects: frozenset[ObjectName]
-
-    def options(self) -> dict[str, Any]:
-        """Return the options of ``context.configure()`` that make a comparison see this view."""
-        return {
-            "target_metadata": self.metadata,
-            "include_name": self.sees,
-            "sees_type": self.sees_type,
-            "include_object": self.compares,
-            "autogenerate_plugins": _PLUGINS,
-            "render_item": render_item,
-        }
 
     def sees(self, name: str | None, kind: str, parents: Mapping[str, str | None]) -> bool:
         """Whether a reflected object is compared at all (Alembic's ``include_name``)."""

@@ -21,7 +21,6 @@ from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, config, read
 from service_migrations.history.targets import check_target, walk
 from service_migrations.ledger.edited import Policy
-from service_migrations.models.metadata import assemble
 from service_migrations.monorepo import Service
 from service_migrations.outcome import Outcome, Step
 from service_migrations.plan.guard import EDITED, Guard, classes
@@ -172,9 +171,6 @@ async def sql(service: str | Service, revision: str, *, down: bool = False, sett
                          f"becomes --revision {(found.heads or ('head',))[0]}:{revision}.")  # fmt: skip
     options = settings or load_options(found.service, Sources())
     output = StringIO()
-    schema = assemble(found.service).schema
-    if schema and not down:
-        output.write(f'CREATE SCHEMA IF NOT EXISTS "{schema}";\n\n')
     alembic = config(found.service, {"version_table": options.version_table}, output)
     async with process_lock():
         try:

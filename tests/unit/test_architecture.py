@@ -87,7 +87,7 @@ def test_no_module_writes_to_the_environment_of_the_process(name: str) -> None:
 
 def test_only_two_modules_of_the_library_call_alembics_commands() -> None:
     users = {name for name, path in files().items() if "alembic.command" in imports(tree(path))}
-    assert users == {"upgrade.commands", "authoring.check", "authoring.revision"}
+    assert users == {"upgrade.commands", "authoring.revision"}
 
 
 def test_tasks_import_neither_alembic_nor_a_driver_at_the_top() -> None:
