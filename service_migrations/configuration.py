@@ -4,6 +4,7 @@ Convention stands in for every key that is missing. What differs per environment
 setting (settings/) and never stands here.
 """
 
+import keyword
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -14,14 +15,25 @@ from typing import Any
 
 from service_migrations.errors import ConfigurationError
 
-__all__ = ["FILE", "TABLE", "Configuration", "ServiceTable", "read_configuration", "read_tools"]
+__all__ = [
+    "FILE",
+    "TABLE",
+    "Configuration",
+    "ServiceTable",
+    "is_service_name",
+    "read_configuration",
+    "read_tools",
+    "service_name",
+]
 
 FILE = "pyproject.toml"
 TABLE = "service-migrations"
 
 _NAME = "{name}"
-_FIELD = re.compile(r"\{[^{}]*\}")
+_SERVICE = re.compile(r"[a-z][a-z0-9_]*")
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+_LONGEST = 59
+"""Characters of a version table's name: the name of its key has four more, and PostgreSQL cuts a name after 63."""
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
 
 
@@ -47,7 +59,7 @@ class Configuration:
         versions: template of the folder of the revisions.
         version_table: template of the name of the version table.
         postgres: the major versions of the servers that the team runs; empty for all that a package provides.
-        service: what single services do otherwise, by name.
+        service: what single services do otherwise, by name; ``billing-api`` is the service billing_api.
         given: the keys that the table holds; all others come from convention.
 
     """
@@ -60,6 +72,16 @@ class Configuration:
     postgres: tuple[str, ...] = ()
     service: Mapping[str, ServiceTable] = field(default_factory=dict)
     given: frozenset[str] = frozenset()
+
+
+def service_name(text: str) -> str:
+    """Return the name of a service as Python writes it: ``billing-api`` means billing_api."""
+    return text.replace("-", "_")
+
+
+def is_service_name(name: str) -> bool:
+    """Whether Python can import a service of that name, and PostgreSQL take it without quotes."""
+    return _SERVICE.fullmatch(name) is not None and not keyword.iskeyword(name)
 
 
 def read_tools(root: Path) -> Mapping[str, Any]:
@@ -122,19 +144,31 @@ def _services(value: object) -> dict[str, ServiceTable]:
     if not isinstance(value, dict):
         raise ConfigurationError(f"{FILE}: {where} is {_kind(value)}. Write a table for each service.")
     found: dict[str, ServiceTable] = {}
-    for name, table in value.items():
-        place = f"{FILE}: [tool.{TABLE}.service.{name}]"
+    typed: dict[str, str] = {}
+    paths: dict[str, str] = {}
+    for key, table in value.items():
+        place = f"{FILE}: [tool.{TABLE}.service.{key}]"
         if not isinstance(table, dict):
             raise ConfigurationError(f"{place} is {_kind(table)}. Write a table.")
-        same = next((other for other in found if other.replace("-", "_") == name.replace("-", "_")), None)
-        if same is not None:
-            raise ConfigurationError(f"{place}: {same} and {name} are one name. Remove one of the tables.")
-        _refuse_unknown(table, (one.name for one in fields(ServiceTable)), place)
-        values = {key: _string(one, f"{place} {key}") for key, one in table.items()}
-        found[name] = ServiceTable(
-            **{key: _template(key, one, f"{place} {key}", name=name) for key, one in values.items()}
-        )
+        name = service_name(key)
+        if not is_service_name(name):
+            raise ConfigurationError(
+                f"{place}: {key!r} can't be a service. Write a name of lower-case letters, digits and underscores "
+                f"that begins with a letter."
+            )
+        if name in found:
+            raise ConfigurationError(f"{place}: {typed[name]} and {key} are one name. Remove one of the tables.")
+        found[name], typed[name] = _service(table, place, name), key
+        path = found[name].path
+        if path is not None and paths.setdefault(path, key) != key:
+            raise ConfigurationError(f"{place}: {paths[path]} has the path {path!r} too. Correct one of the tables.")
     return found
+
+
+def _service(table: Mapping[str, object], where: str, name: str) -> ServiceTable:
+    _refuse_unknown(table, (one.name for one in fields(ServiceTable)), where)
+    values = {key: _string(value, f"{where} {key}") for key, value in table.items()}
+    return ServiceTable(**{key: _template(key, value, f"{where} {key}", name=name) for key, value in values.items()})
 
 
 def _refuse_unknown(table: Mapping[str, object], known: Iterable[str], where: str) -> None:
@@ -153,44 +187,47 @@ def _string(value: object, where: str) -> str:
 
 
 def _strings(value: object, where: str) -> list[str]:
-    if not isinstance(value, list) or not value or not all(isinstance(one, str) and one for one in value):
+    if not isinstance(value, list) or not value:
         raise ConfigurationError(f"{where} is {_kind(value)}. Write a list of strings.")
-    return value
+    return [_string(one, f"{where}[{number}]") for number, one in enumerate(value)]
 
 
 def _kind(value: object) -> str:
-    if value in ("", []) or (isinstance(value, str) and not value.strip()):
+    if value == [] or (isinstance(value, str) and not value.strip()):
         return "empty"
     names = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "a table"}
-    if isinstance(value, list):
-        return "a list of other things than strings"
     return names.get(type(value), f"a {type(value).__name__}")
 
 
 def _template(key: str, value: str, where: str, name: str | None = None) -> str:
     """Return a value with nothing in braces but ``{name}``, and in a service's own table with nothing at all."""
-    for placeholder in _FIELD.findall(value):
-        if placeholder != _NAME:
-            raise ConfigurationError(f"{where}: {placeholder} means nothing. Only {_NAME} is replaced.")
     if name is not None:
         value = value.replace(_NAME, name)
     example = value.replace(_NAME, "name")
+    if "{" in example or "}" in example:
+        raise ConfigurationError(f"{where} is {value!r}. Only {_NAME} is replaced; remove all other braces.")
     if key == "models" and not _MODULE.fullmatch(example):
         raise ConfigurationError(f"{where} is {value!r}. Write a dotted module, such as payments.db.models.")
     if key == "version_table" and not _IDENTIFIER.fullmatch(example):
-        raise ConfigurationError(f"{where} is {value!r}, which is not a table's name.")
-    if key in ("path", "source", "versions"):
-        _refuse_outside(value, where)
+        raise ConfigurationError(
+            f"{where} is {value!r}. Write letters, digits and underscores, without a schema and without quotes."
+        )
+    if key == "version_table" and name is not None and len(value) > _LONGEST:
+        raise ConfigurationError(f"{where} has {len(value)} characters. PostgreSQL has room for {_LONGEST} of them.")
     if key in ("versions", "version_table") and name is None and _NAME not in value:
         raise ConfigurationError(f"{where} is {value!r} for every service. Put {_NAME} into it.")
-    return value
+    return _inside(value, where) if key in ("path", "source", "versions") else value
 
 
 def _glob(value: str, where: str) -> str:
-    _refuse_outside(value, where)
-    if "**" in value:
+    pattern = _inside(value, where)
+    if "**" in pattern:
         raise ConfigurationError(f"{where}: {value!r} doesn't say which folder names a service. Write * for each.")
-    return value.rstrip("/")
+    if pattern == ".":
+        raise ConfigurationError(
+            f"{where}: {value!r} is the top level. Write the folders below it, such as services/*."
+        )
+    return pattern
 
 
 def _major(value: str, where: str) -> str:
@@ -199,7 +236,9 @@ def _major(value: str, where: str) -> str:
     return value
 
 
-def _refuse_outside(value: str, where: str) -> None:
+def _inside(value: str, where: str) -> str:
+    """Return a path below the top level, always written in the same way."""
     path = PurePosixPath(value)
     if path.is_absolute() or ".." in path.parts:
         raise ConfigurationError(f"{where}: {value!r} leads out of the repository. Write a path below {FILE}.")
+    return path.as_posix()

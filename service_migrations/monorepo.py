@@ -4,7 +4,6 @@ A service is a directory with models. Its name decides everything else, unless i
 otherwise (configuration.py).
 """
 
-import keyword
 import logging
 import os
 import re
@@ -18,8 +17,10 @@ from service_migrations.configuration import (
     TABLE,
     Configuration,
     ServiceTable,
+    is_service_name,
     read_configuration,
     read_tools,
+    service_name,
 )
 from service_migrations.errors import ConfigurationError, MigrationError, UsageError
 
@@ -33,7 +34,6 @@ _ROOT = "MIGRATIONS_ROOT"
 _IDENTIFIER_BYTES = 63
 """PostgreSQL cuts longer names: NAMEDATALEN - 1 (documentation, 4.1.1 Identifiers and Key Words)."""
 
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _WILDCARD = re.compile(r"[*?\[]")
 _noted: set[Path] = set()
 """Directories that were skipped with a note: one line for each is enough for a process."""
@@ -141,7 +141,7 @@ class Monorepo:
 
         """
         if root is not None:
-            return cls.at(root)
+            return cls.at(root.absolute())
         if given := os.environ.get(_ROOT):
             root = Path(given).resolve()
             if not _is_root(root):
@@ -165,8 +165,8 @@ class Monorepo:
         A directory that can't be a service is skipped with a note, so that it doesn't stop the others.
 
         Raises:
-            ConfigurationError: two directories are one service, a glob of the table matches nothing, or a service of
-                the table has no directory.
+            ConfigurationError: two directories are one service, two services have the same models or revisions, a glob
+                of the table matches nothing, or a service of the table has no directory.
 
         """
         found: dict[str, Service] = {}
@@ -188,10 +188,12 @@ class Monorepo:
         for name, table in self.configuration.service.items():
             if name not in found and table.path is None:
                 raise ConfigurationError(
-                    f"{FILE}: [tool.{TABLE}.service.{name}] has no path, and no directory with models matches. "
-                    f"Add the path, or remove the table."
+                    f"{FILE}: [tool.{TABLE}.service.{name}] has no path, and no directory of that name with models "
+                    f"matches {' or '.join(self.configuration.services)}. Add the path, or remove the table."
                 )
-        return tuple(found[name] for name in sorted(found))
+        services = tuple(found[name] for name in sorted(found))
+        _refuse_shared(services)
+        return services
 
     def find(self, name: str) -> Service:
         """Return the service of that name; ``billing-api`` and ``billing_api`` mean the same.
@@ -204,7 +206,7 @@ class Monorepo:
 
         """
         services = self.services()
-        wanted = name.replace("-", "_")
+        wanted = service_name(name)
         for service in services:
             if service.name == wanted:
                 return service
@@ -237,9 +239,13 @@ class Monorepo:
 
     def _directories(self) -> Iterator[tuple[str, Path]]:
         """Yield the name and the directory of what may be a service; its models may be missing."""
-        placed = {table.path: name for name, table in self.configuration.service.items() if table.path}
-        for place, name in placed.items():
-            yield name, self.root / place
+        placed = {self.root / table.path: name for name, table in self.configuration.service.items() if table.path}
+        for path, name in placed.items():
+            if not path.is_dir():
+                place = f"{FILE}: [tool.{TABLE}.service.{name}] path"
+                raise ConfigurationError(f"{place}: {path.relative_to(self.root).as_posix()!r} is no directory.")
+            yield name, path
+        seen = set(placed)
         for pattern in self.configuration.services:
             parts = PurePosixPath(pattern).parts
             wild = [number for number, part in enumerate(parts) if _WILDCARD.search(part)]
@@ -247,9 +253,9 @@ class Monorepo:
             if not matches and "services" in self.configuration.given:
                 raise ConfigurationError(f"{FILE}: [tool.{TABLE}] services: {pattern!r} matches no directory.")
             for path in matches:
-                below = path.relative_to(self.root)
-                name = below.parts[wild[-1] if wild else -1]
-                if name[0] not in "_." and below.as_posix() not in placed:
+                name = path.relative_to(self.root).parts[wild[-1] if wild else -1]
+                if name[0] not in "_." and path not in seen:
+                    seen.add(path)
                     yield name, path
 
     def _service(self, name: str, path: Path) -> Service | None:
@@ -270,7 +276,7 @@ class Monorepo:
             name=name,
             root=self.root,
             path=path,
-            source=self.root if value("source") == "." else self.root / value("source"),
+            source=self.root / value("source"),
             models=value("models"),
             versions=self.root / value("versions"),
             version_table=value("version_table"),
@@ -278,9 +284,10 @@ class Monorepo:
         )
         if service.models_file is None:
             if own:
+                where = "at the top level" if service.source == self.root else f"in {value('source')}"
                 raise ConfigurationError(
-                    f"{FILE}: [tool.{TABLE}.service.{name}]: there is no module {service.models} in "
-                    f"{service.relative(service.source)}. Correct path, source or models."
+                    f"{FILE}: [tool.{TABLE}.service.{name}]: there is no module {service.models} {where}. "
+                    f"Correct source or models."
                 )
             return None
         return service
@@ -310,22 +317,41 @@ def _is_root(folder: Path) -> bool:
     return bool({TABLE, "alembic"} & read_tools(folder).keys())
 
 
+def _refuse_shared(services: Iterable[Service]) -> None:
+    """Refuse two services whose models or revisions are the same: what one writes would be the other's."""
+    models: dict[object, Service] = {}
+    versions: dict[Path, Service] = {}
+    for service in services:
+        other = models.setdefault((service.source, service.models), service)
+        if other is not service:
+            raise ConfigurationError(
+                f"{FILE}: {other} and {service} have the same models, {service.models} in the same source. "
+                f"Correct the models or the source of one."
+            )
+        other = versions.setdefault(service.versions, service)
+        if other is not service:
+            raise ConfigurationError(
+                f"{FILE}: {other} and {service} have the same versions, {service.relative(service.versions)}. "
+                f"A folder holds the revisions of one service."
+            )
+
+
 def _problem(service: Service) -> MigrationError | None:
     """Return why a directory can't be a service, though it has models; None where it can."""
     name, where = service.name, service.relative(service.path)
-    if not _NAME.fullmatch(name) or keyword.iskeyword(name):
+    if not is_service_name(name):
         fix = re.sub(r"\W", "_", name.lower())
-        fix = fix if _NAME.fullmatch(fix) and not keyword.iskeyword(fix) else f"service_{fix}"
+        fix = fix if is_service_name(fix) else f"service_{fix}"
         parts = service.path.relative_to(service.root).parts
         renamed = "/".join(fix if part == name else part for part in parts)
         return ConfigurationError(f"{where}: Python can't import a service of that name. Rename it to {renamed}.")
     if not service.path.resolve().is_relative_to(service.root.resolve()):
         return UsageError(f"{where}: the link leads out of the repository. Move the service into it.")
-    longest = max(f"{service.version_table}_pkc", f"{service.ledger_table}_pkey", key=len)
-    excess = len(longest.encode()) - _IDENTIFIER_BYTES
-    if excess > 0:
-        return ConfigurationError(
-            f"{where}: the name is {excess} characters too long for its version table in PostgreSQL "
-            f"({_IDENTIFIER_BYTES} bytes). Rename it to {len(name) - excess} characters or fewer."
-        )
+    for table, behind in ((service.version_table, "_pkc"), (service.ledger_table, "_pkey")):
+        excess = len(table + behind) - _IDENTIFIER_BYTES
+        if excess > 0:
+            return ConfigurationError(
+                f"{where}: the name is {excess} characters too long for {table} in PostgreSQL "
+                f"({_IDENTIFIER_BYTES} bytes). Rename it to {len(name) - excess} characters or fewer."
+            )
     return None
