@@ -102,11 +102,13 @@ def define_migrations(install: Callable[[nox.Session], None] = install, *options
 def run_pytest(session: nox.Session, postgres: str, *words: str) -> None:
     """Run pytest against a PostgreSQL of one version, with the words behind ``--`` at the end.
 
+    The version is both pytest's ``--postgres`` and POSTGRES_VERSION in its environment.
     Where the version can't be provided, the session is skipped; where CI is set, it fails. nox exits with 0 where
     sessions were skipped: fine on a laptop, a hole in a gate.
     """
     try:
-        session.run("pytest", *words, f"--postgres={postgres}", *session.posargs)
+        own = {"POSTGRES_VERSION": postgres}
+        session.run("pytest", *words, f"--postgres={postgres}", *session.posargs, env=own)
     except CommandFailed as error:
         if error.return_code != _UNREACHABLE:
             raise
