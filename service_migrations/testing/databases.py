@@ -21,6 +21,7 @@ from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.sources import KEYS
 from service_migrations.sql.quoting import literal, quoted
+from service_migrations.testing.sharing import user_of
 
 __all__ = ["PREFIX", "Databases", "aimed", "uri", "wait"]
 
@@ -28,6 +29,9 @@ T = TypeVar("T")
 
 PREFIX = "service_migrations_"
 """What the name of every role and database begins with that is made for tests."""
+
+_NAME = 63
+"""Characters of a name, of which PostgreSQL would cut the rest."""
 
 _LEFT_BEHIND = r"""
     SELECT datname FROM pg_database d
@@ -41,8 +45,8 @@ _LEFT_BEHIND = r"""
 class Databases:
     """Makes databases on one server, and drops them.
 
-    A service has the same role in all of them, which is no superuser. Its password follows from the administrator's,
-    so that all processes of a run know it, and nobody else does.
+    A service has the same role in all of them, which is no superuser and may be that of several services. Its password
+    follows from the administrator's, so that all processes of a run know it, and nobody else does.
     """
 
     def __init__(self, server: Server) -> None:
@@ -51,7 +55,7 @@ class Databases:
 
     def dsn(self, service: Service, database: str) -> Dsn:
         """Return how a service reaches a database."""
-        role, secret = f"{PREFIX}{service.name}", (self.server.admin.password or "").encode()
+        role, secret = f"{PREFIX}{user_of(service)}"[:_NAME], (self.server.admin.password or "").encode()
         password = hmac.new(secret, role.encode(), hashlib.sha256).hexdigest()
         return replace(self.server.admin, user=role, database=database, password=password)
 

@@ -17,7 +17,7 @@ from service_migrations.monorepo import Monorepo, Service
 from service_migrations.postgres import Server
 from service_migrations.sql.quoting import quoted
 from service_migrations.testing.databases import PREFIX, Databases, aimed, uri, wait
-from service_migrations.testing.sharing import siblings_of
+from service_migrations.testing.sharing import siblings_of, user_of
 from service_migrations.testing.turns import upgrade_in_turns
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class Templates:
     def _template(self, group: tuple[Service, ...]) -> str:
         digest = hashlib.sha256(f"{version('service-migrations')} {self.databases.server.admin.password}".encode())
         for service in group:
-            digest.update(f"{service.name} {service.version_table}".encode())
+            digest.update(f"{service.name} {service.version_table} {user_of(service)} ".encode())
             for path in _files(service):
                 digest.update(f"{path.name} ".encode() + hashlib.sha256(path.read_bytes()).digest())
         return f"{PREFIX}template_{digest.hexdigest()[:16]}"
