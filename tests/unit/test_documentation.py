@@ -89,12 +89,14 @@ def nox_sessions() -> dict[str, set[str]]:
     pythons = re.findall(r"Python :: (\d\.\d+)", (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     found = {}
     for function in noxfile.body:
+        if isinstance(function, ast.Assign) and ast.unparse(function.value).startswith("define_migrations("):
+            found["migrations"] = {"", *(f"(pg{version})" for version in VERSIONS)}
         if not isinstance(function, ast.FunctionDef):
             continue
         decorators = [ast.unparse(decorator) for decorator in function.decorator_list]
         if any(decorator.startswith("nox.session") for decorator in decorators):
             by_python = any("python=PYTHONS" in decorator for decorator in decorators)
-            by_postgres = "EACH_POSTGRES" in decorators
+            by_postgres = "each_postgres" in decorators
             found[function.name] = {""}
             found[function.name] |= {f"-{python}" for python in pythons} if by_python else set()
             found[function.name] |= {f"(pg{version})" for version in VERSIONS} if by_postgres else set()
