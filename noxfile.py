@@ -27,7 +27,10 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PYPROJECT)
 POSTGRES = list(nox.project.load_toml("service_migrations/postgres/packages.toml"))
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
-PARALLEL = ("--numprocesses=4",)  # also on two cores: a good part of the time a test waits for servers and processes
+PARALLEL = (
+    "--numprocesses=4",  # also on two cores: a good part of the time a test waits for servers and processes
+    "--dist=worksteal",  # the tests of a file stay together, and with them the servers that they share
+)
 EACH_POSTGRES = nox.parametrize("postgres", [nox.param(version, id=f"pg{version}") for version in POSTGRES])
 EVERY_POSTGRES = (  # what depends on the server's version
     "tests/faults",
