@@ -6,9 +6,9 @@ import pytest
 
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
-from tests.support.database import query
+from tests.support.database import SECRET, query
 from tests.support.monorepo import Monorepo
-from tests.support.world import SECRET, World
+from tests.support.world import World
 
 
 @pytest.fixture

@@ -15,12 +15,12 @@ import service_migrations
 from service_migrations.postgres import Cluster, throwaway
 from service_migrations.postgres.ports import free_port
 from service_migrations.settings.dsn import Dsn
-from tests.support.database import query, wait
+from tests.support.database import SECRET, query, wait
 from tests.support.deadlines import until
 from tests.support.monorepo import Ran
 from tests.support.proxy import proxy
 from tests.support.sessions import Session, hold
-from tests.support.world import INDEX, PAUSED, SECRET, World, failed, nothing_left
+from tests.support.world import INDEX, PAUSED, World, failed, nothing_left
 
 
 def goes_on(world: World, at: str) -> None:

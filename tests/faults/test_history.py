@@ -7,9 +7,9 @@ import pytest
 import service_migrations
 from service_migrations.errors import UsageError
 from service_migrations.settings.dsn import Dsn
-from tests.support.database import query, tables, wait
+from tests.support.database import SECRET, query, tables, wait
 from tests.support.monorepo import Monorepo
-from tests.support.world import SECRET, World, failed
+from tests.support.world import World, failed
 
 NOBODY_LISTENS = "postgresql://app:secret@127.0.0.1:1/app"
 """Whoever connects to it gets another error than the one that a test waits for."""

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from service_migrations.settings.dsn import Dsn
-from tests.support.database import query
+from tests.support.database import SECRET, query
 from tests.support.deadlines import until
 from tests.support.proxy import proxy
-from tests.support.world import PAUSED, SECRET, Run, World, nothing_left
+from tests.support.world import PAUSED, Run, World, nothing_left
 
 PROMPT = 4.0
 """Seconds until a command has ended whose servers answer: two, and as many for a machine that is busy."""

@@ -12,6 +12,9 @@ PASSWORD = "p%40@ $w#:/?'\"\\é"
 """Of every role that the tests make: whatever works here works with any password."""
 
 
+SECRET = "hunter2%41@ hunter3:/#"
+"""One whose parts all hold the word "hunter", which nobody may read anywhere."""
+
 PASSWORDS = [
     "plain",
     "100%",

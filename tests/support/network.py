@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from service_migrations.postgres import VERSIONS
+import service_migrations
+from service_migrations.errors import ConfigurationError, MigrationError
+from service_migrations.postgres import VERSIONS, Server, throwaway
 from service_migrations.postgres.account import give, identity, reachable_folder
 from service_migrations.postgres.binaries import provide
 from service_migrations.postgres.cluster import SUPERUSER, Cluster
@@ -23,12 +26,13 @@ from service_migrations.postgres.ports import free_port
 from service_migrations.postgres.postmaster import wait_until_ready
 from service_migrations.postgres.supervisor import __file__ as SUPERVISOR  # noqa: N812 - a program, not a class
 from service_migrations.settings.dsn import Dsn
-from tests.support.database import query, wait
+from tests.support.database import SECRET, query, wait
+from tests.support.deadlines import DEADLINE
+from tests.support.monorepo import Monorepo, Ran
 
 VERSION = os.environ.get("POSTGRES_VERSION", VERSIONS[-1])
 
-DEADLINE = 30.0
-"""Seconds until a test gives up on something that must happen."""
+Make = Callable[..., Dsn]
 
 
 @asynccontextmanager
@@ -219,3 +223,46 @@ def caught_up(primary: Dsn, standby: Dsn) -> None:
             return bool(await connection.fetchval(sql, position))
 
     wait(until(replayed, "the standby has caught up"))
+
+
+def upgrade(monorepo: Monorepo) -> service_migrations.Outcome:
+    """Upgrade the only service, in this process."""
+    answer: service_migrations.Outcome = wait(service_migrations.upgrade(monorepo.find("billing")))
+    return answer
+
+
+def refused(monorepo: Monorepo, kind: type[MigrationError] = ConfigurationError) -> str:
+    """Upgrade, and return the one line that it is refused with."""
+    with pytest.raises(kind) as caught:
+        upgrade(monorepo)
+    assert type(caught.value) is kind
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1
+    assert "hunter" not in message
+    return message
+
+
+def line(ran: Ran, code: int) -> str:
+    """Return the one line that a command ends with; log lines beside it don't count."""
+    assert ran.code == code, ran.text
+    assert "Traceback" not in ran.text
+    assert "hunter" not in ran.text
+    told = [one for one in ran.err.splitlines() if one.strip() and not re.match(r"\d{4}-\d\d-\d\d ", one)]
+    assert len(told) == 1, ran.err
+    return told[0]
+
+
+@contextmanager
+def own_server(**settings: str) -> Iterator[Server]:
+    """Run a server with parameters of the test's own, which one that is given from outside can't have."""
+    with throwaway(VERSION, settings=settings) as server:
+        if server.data is None:
+            pytest.skip(f"{server.source} is a server whose parameters can't be set here")
+        yield server
+
+
+def role_and_database(admin: Dsn, name: str, password: str = SECRET) -> Dsn:
+    """Make a role and its database on a server."""
+    query(admin, f"CREATE ROLE {name} LOGIN PASSWORD '{password}'")
+    query(admin, f"CREATE DATABASE {name} OWNER {name}")
+    return Dsn(name, name, admin.hosts, password)

@@ -14,10 +14,6 @@ from tests.support.database import query
 from tests.support.deadlines import DEADLINE, until
 from tests.support.monorepo import Monorepo, Ran, dsn_text
 
-SECRET = "hunter2%41@ hunter3:/#"
-"""The service's password. Every part of it holds the word "hunter", which nothing may print."""
-
-
 UPGRADE = ("db.upgrade", "--service", "billing")
 
 LEFT = 5.0

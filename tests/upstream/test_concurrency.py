@@ -13,7 +13,7 @@ from service_migrations.errors import ConfigurationError, LockNotObtainedError, 
 from service_migrations.settings.dsn import Dsn
 from tests.support.database import query, tables, wait
 from tests.support.monorepo import Monorepo, Ran, dsn_text
-from tests.support.neighbours import connected, pgbouncer, until
+from tests.support.network import connected, pgbouncer, until
 
 MIGRATING = "FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'migrations %'"
 

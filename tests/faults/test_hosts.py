@@ -1,0 +1,147 @@
+"""Several hosts in one DSN, of which one is the primary; and a Unix socket."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+import service_migrations
+from service_migrations.postgres.ports import free_port
+from service_migrations.settings.dsn import Dsn
+from tests.support.database import SECRET, query, tables, wait
+from tests.support.monorepo import Monorepo, dsn_text
+from tests.support.network import caught_up, folder, line, own_server, pair, refused, role_and_database, upgrade
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """A primary and its standby: the superuser's DSNs, and how a new database on both is made."""
+
+    primary: Dsn
+    standby: Dsn
+
+    def make(self, name: str) -> Dsn:
+        dsn = role_and_database(self.primary, name)
+        caught_up(self.primary, self.standby)
+        return dsn
+
+    def text(self, dsn: Dsn, *hosts: tuple[str, int], attrs: str = "") -> str:
+        return dsn_text(replace(dsn, hosts=hosts)) + (f"?target_session_attrs={attrs}" if attrs else "")
+
+
+@pytest.fixture(scope="module")
+def hosts() -> Iterator[Hosts]:
+    with pair() as (primary, standby):
+        assert query(standby, "SELECT pg_is_in_recovery()")[0][0]
+        yield Hosts(primary, standby)
+
+
+@pytest.mark.parametrize("attrs", ["read-write", "primary"])
+@pytest.mark.parametrize("order", ["standby_first", "primary_first", "first_is_down"])
+def test_the_primary_among_several_hosts_is_upgraded(hosts: Hosts, monorepo: Monorepo, order: str, attrs: str) -> None:
+    """Row 35: wherever it stands in the list."""
+    dsn = hosts.make(f"app_{order}_{attrs.replace('-', '_')}")
+    (primary,), (standby,) = hosts.primary.hosts, hosts.standby.hosts
+    down = ("127.0.0.1", free_port())
+    places = {
+        "standby_first": (standby, primary),
+        "primary_first": (primary, standby),
+        "first_is_down": (down, standby, primary),
+    }[order]
+    monorepo.table_revision("billing", "r001", None)
+    monorepo.service("billing", dsn=hosts.text(dsn, *places, attrs=attrs))
+    assert upgrade(monorepo).after == ("r001",)
+    assert "billing" in tables(dsn)
+
+
+@pytest.mark.parametrize("attrs", ["", "read-write", "any"])
+def test_a_standby_alone_takes_no_writes(hosts: Hosts, monorepo: Monorepo, attrs: str) -> None:
+    """Row 35: 78, whatever was asked for."""
+    dsn = hosts.make(f"alone_{attrs.replace('-', '_')}")
+    monorepo.table_revision("billing", "r001", None)
+    monorepo.service("billing", dsn=hosts.text(dsn, *hosts.standby.hosts, attrs=attrs))
+    told = refused(monorepo)
+    assert re.search("takes no writes|read-only|standby", told), told
+    assert tables(dsn) == set()
+
+
+def test_without_a_target_the_first_host_is_meant_even_if_it_is_a_standby(hosts: Hosts, monorepo: Monorepo) -> None:
+    dsn = hosts.make("untold")
+    monorepo.table_revision("billing", "r001", None)
+    monorepo.service("billing", dsn=hosts.text(dsn, *hosts.standby.hosts, *hosts.primary.hosts))
+    told = line(monorepo.inv("db.upgrade"), 78)
+    assert re.search("read-only|standby", told), told
+    assert tables(dsn) == set()
+
+
+def test_a_service_with_a_schema_of_its_own_is_refused_by_a_standby_too(hosts: Hosts, monorepo: Monorepo) -> None:
+    """Its schema is made before the first revision runs, so the standby is met there."""
+    dsn = hosts.make("with_schema")
+    models = """
+    from sqlalchemy import MetaData
+    from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+    __all__ = ["Base", "Thing"]
+
+
+    class Base(DeclarativeBase):
+        metadata = MetaData(schema="billing")
+
+
+    class Thing(Base):
+        __tablename__ = "thing"
+        id: Mapped[int] = mapped_column(primary_key=True)
+    """
+    monorepo.table_revision("billing", "r001", None)
+    monorepo.service("billing", models, hosts.text(dsn, *hosts.standby.hosts))
+    told = refused(monorepo)
+    assert re.search("read-only|standby", told), told
+
+
+def test_a_standby_can_be_asked_for_its_revision(hosts: Hosts, monorepo: Monorepo) -> None:
+    dsn = hosts.make("asked")
+    monorepo.table_revision("billing", "r001", None)
+    monorepo.service("billing", dsn=dsn)
+    upgrade(monorepo)
+    caught_up(hosts.primary, hosts.standby)
+    monorepo.service("billing", dsn=hosts.text(dsn, *hosts.standby.hosts, attrs="standby"))
+    found = wait(service_migrations.current(monorepo.find("billing")))
+    assert [revision.revision for revision in found] == ["r001"]
+
+
+# Unix socket
+
+
+@pytest.fixture(scope="module")
+def socket() -> Iterator[tuple[Dsn, Path]]:
+    with folder("socket") as home:
+        home.chmod(0o755)
+        with own_server(unix_socket_directories=str(home)) as server:
+            yield role_and_database(server.admin, "app"), home
+
+
+@pytest.mark.parametrize("form", ["parameter", "escaped"])
+def test_a_socket_is_as_good_as_a_host(socket: tuple[Dsn, Path], monorepo: Monorepo, form: str) -> None:
+    dsn, home = socket
+    _, port = dsn.hosts[0]
+    start = f"postgresql://app:{quote(SECRET, safe='')}@"
+    text = {
+        "parameter": f"{start}/app?host={home}&port={port}",
+        "escaped": f"{start}{quote(str(home), safe='')}:{port}/app?sslmode=prefer",
+    }[form]
+    up = 'op.execute("CREATE TABLE line AS SELECT inet_client_addr() IS NULL AS local")'
+    monorepo.revision("billing", "r001", None, up)
+    monorepo.service("billing", dsn=text)
+    assert upgrade(monorepo).target == f"app@{home}:{port}/app"
+    assert query(dsn, "SELECT local FROM line")[0][0] is True
+    words = {"parameter": ("db.status",), "escaped": ("db.env", "--service", "billing")}[form]
+    ran = monorepo.inv(*words)
+    assert ran.code == 0, ran.text
+    assert "hunter" not in ran.text
+    assert {"parameter": f"app@{home}:{port}/app", "escaped": quote(str(home), safe="")}[form] in ran.out.replace(
+        "\n", ""
+    )
+    query(dsn, "DROP TABLE line, alembic_version_billing, migration_log_billing")
