@@ -27,15 +27,10 @@ nox.options.error_on_external_run = True
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PYPROJECT)
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
-<<<<<<< HEAD
-PARALLEL = ("--numprocesses=4",)  # also on two cores: a good part of the time a test waits for servers and processes
-=======
 PARALLEL = (
     "--numprocesses=4",  # also on two cores: a good part of the time a test waits for servers and processes
     "--dist=worksteal",  # the tests of a file stay together, and with them the servers that they share
 )
-EACH_POSTGRES = nox.parametrize("postgres", [nox.param(version, id=f"pg{version}") for version in POSTGRES])
->>>>>>> tests
 EVERY_POSTGRES = (  # what depends on the server's version
     "tests/faults",
     "tests/server/autogenerate",

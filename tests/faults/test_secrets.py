@@ -19,12 +19,8 @@ from service_migrations.errors import AccessDeniedError
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import load
-<<<<<<< HEAD
 from service_migrations.settings.sources import Sources
-from tests.support.database import PASSWORDS, query, tables, wait
-=======
 from tests.support.database import PASSWORDS, SECRET, query, tables, wait
->>>>>>> tests
 from tests.support.monorepo import Monorepo, dsn_text
 from tests.support.network import Make, own_server, role_and_database, until, upgrade
 from tests.support.world import World
