@@ -26,13 +26,16 @@ _CENSUS = text(
         WHERE d.deptype = 'e' AND d.refclassid = 'pg_extension'::regclass
     ), space AS (
         SELECT oid, nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+    ), parent AS (
+        SELECT DISTINCT ON (i.inhrelid) i.inhrelid, n.nspname, c.relname FROM pg_inherits i
+        JOIN pg_class c ON c.oid = i.inhparent JOIN pg_namespace n ON n.oid = c.relnamespace
+        ORDER BY i.inhrelid, i.inhseqno
     )
     SELECT 'table' AS kind, n.nspname::text AS schema, c.relname::text AS name,
-           m.extname::text AS extension, pn.nspname::text AS parent_schema, p.relname::text AS parent
+           m.extname::text AS extension, p.nspname::text AS parent_schema, p.relname::text AS parent
     FROM pg_class c JOIN space n ON n.oid = c.relnamespace
     LEFT JOIN member m ON m.classid = 'pg_class'::regclass AND m.objid = c.oid
-    LEFT JOIN LATERAL (SELECT inhparent FROM pg_inherits WHERE inhrelid = c.oid ORDER BY inhseqno LIMIT 1) i ON true
-    LEFT JOIN pg_class p ON p.oid = i.inhparent LEFT JOIN pg_namespace pn ON pn.oid = p.relnamespace
+    LEFT JOIN parent p ON p.inhrelid = c.oid
     WHERE c.relkind IN ('r', 'p')
     UNION ALL
     SELECT CASE t.typtype WHEN 'e' THEN 'enum' ELSE 'domain' END, n.nspname, t.typname, m.extname, NULL, NULL

@@ -317,8 +317,9 @@ def test_histories_are_read_only_where_no_model_claims_what_is_there(
     read: list[Service] = []
     module = importlib.import_module("service_migrations.ownership.claimants")
     original = module.history_claims
-    replay = lambda service, schema: (read.append(service), original(service, schema))[1]  # noqa: E731
-    monkeypatch.setattr(module, "history_claims", replay)
+    monkeypatch.setattr(
+        module, "history_claims", lambda service, schema: (read.append(service), original(service, schema))[1]
+    )
     assert differences(billing) == ()
     assert read == []
     query(dsn, "CREATE TABLE nobodys (id int)")

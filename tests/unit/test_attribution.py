@@ -100,12 +100,16 @@ def test_a_part_has_the_owner_of_the_whole_unless_it_has_a_model() -> None:
     assert owner(part, claimant("a", PARENT), claimant("b", TABLE), others=[whole]) == ("b", "models")
     assert owner(part, claimant("a", PARENT), claimant("b", made=[TABLE]), others=[whole])[0] == "a"
     assert owner(part, claimant("a"), others=[whole]) == ("", "")
+    ledger = part.name._replace(name="migration_log_2026")
+    assert owner(table(ledger, parent=PARENT), claimant("a", PARENT), others=[whole])[0] == "a"
 
 
 def test_a_version_table_and_a_ledger_are_their_services_even_where_a_model_maps_them() -> None:
     for name, why in (("alembic_version_b", "version table"), ("migration_log_b", "ledger")):
         books = ObjectName("table", "public", name)
         assert owner(table(books), claimant("a", books), claimant("b")) == ("b", why)
+        b = claimant("b")
+        assert seen(Attribution(Claimants([b]), [table(books)]), b.service) == set()
     books = ObjectName("table", "public", "versions")
     assert owner(table(books), claimant("a", made=[books]), claimant("b", version_table="versions"))[0] == "b"
 
