@@ -16,7 +16,8 @@ OUTPUT = {"print", "basicConfig", "fileConfig", "dictConfig", "exit", "quit", "_
 
 def files() -> dict[str, Path]:
     found = {}
-    for path in (ROOT / "service_migrations").rglob("*.py"):
+    paths = (ROOT / "service_migrations").rglob("*.py")
+    for path in (path for path in paths if path.parent.name != "templates"):  # those are files of another repository
         parts = path.relative_to(ROOT / "service_migrations").with_suffix("").parts
         found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return found
