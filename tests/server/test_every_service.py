@@ -32,7 +32,9 @@ def test_each_test_finds_the_mistake_that_it_is_for(monorepo: Monorepo, server: 
         monorepo.service(name)
         monorepo.table_revision(name, f"{name}1", None)
     monorepo.revision("leaves", "leaves2", "leaves1", "op.execute(\"CREATE TYPE left_behind AS ENUM ('a')\")")
-    monorepo.revision("filled", "filled2", "filled1", "op.execute(\"UPDATE filled SET name = name || repeat('x', 50)\")")
+    monorepo.revision(
+        "filled", "filled2", "filled1", "op.execute(\"UPDATE filled SET name = name || repeat('x', 50)\")"
+    )
     monorepo.revision(
         "offline",
         "offline2",
