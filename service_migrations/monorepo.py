@@ -268,6 +268,7 @@ class Monorepo:
         configuration = self.configuration
         table = configuration.service.get(name, ServiceTable())
         own = {key for key in ServiceTable.__slots__ if getattr(table, key) is not None}
+        given = {"path" if key == "services" else key for key in configuration.given}
 
         def value(key: str) -> str:
             return str(getattr(table, key) or getattr(configuration, key)).replace("{name}", name)
@@ -280,7 +281,7 @@ class Monorepo:
             models=value("models"),
             versions=self.root / value("versions"),
             version_table=value("version_table"),
-            configured=frozenset(own | (configuration.given & set(ServiceTable.__slots__))),
+            configured=frozenset(own | (given & set(ServiceTable.__slots__))),
         )
         if service.models_file is None:
             if own:
