@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 from invoke.context import Context
 
+from service_migrations.errors import MigrationError
+from service_migrations.monorepo import discover
 from service_migrations.tasks import console
 from service_migrations.tasks.each import each, fail
 from service_migrations.tasks.task import SERVICE, SERVICES, exactly_one, run, selected, service_name, task
@@ -44,10 +46,17 @@ def drop(_: Context, service: list[str], yes: bool = False) -> None:
 
 def _losers(dropped: "Settings") -> str:
     """Return the services that have the database which is dropped, and those of which that can't be excluded."""
+    from service_migrations.settings.model import load_unchecked
     from service_migrations.settings.siblings import siblings
 
     found = siblings(dropped.service, dropped.databases, dropped.sources)
     sharing = sorted([dropped.service.name, *(sibling.service.name for sibling in found if sibling.certain)])
-    perhaps = [sibling.service.name for sibling in found if not sibling.certain]
-    doubt = f" (and perhaps of {', '.join(perhaps)}, whose settings don't say)" if perhaps else ""
+    perhaps = {sibling.service.name for sibling in found if not sibling.certain}
+    for other in discover(dropped.service.root):
+        if other.name not in sharing and other.env_file.exists():
+            try:
+                load_unchecked(other, dropped.sources.of_siblings())
+            except MigrationError:
+                perhaps.add(other.name)
+    doubt = f" (and perhaps of {', '.join(sorted(perhaps))}, whose settings don't say)" if perhaps else ""
     return ", ".join(sharing) + doubt
