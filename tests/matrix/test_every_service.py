@@ -104,7 +104,6 @@ async def _step_by_step(history: History, dsn: Dsn, rows: dict[str, list[str]]) 
     All over two connections: what a run does around its revisions is the same on each PostgreSQL, and the other tests
     do it too.
     """
-    up, down = history.directory._upgrade_revs, history.directory._downgrade_revs
     beside = await asyncpg.connect(**dsn.connect_args())
     try:
         async with process_lock(), connect(history, access(history.service)) as session:
@@ -113,14 +112,14 @@ async def _step_by_step(history: History, dsn: Dsn, rows: dict[str, list[str]]) 
             after = await seen(beside)
             for revision in reversed(history.revisions):
                 before = after
-                await session.run(walk(history, revision.revision, up))
+                await session.run(walk(history, revision.revision))
                 after = await seen(beside)
                 assert await session.applied() == (revision.revision,)
-                await session.run(walk(history, "-1", down))
+                await session.run(walk(history, "-1", down=True))
                 assert await session.applied() == revision.down_revision
                 at_step = await seen(beside)
                 assert _but_version_table(history.service, at_step) == _but_version_table(history.service, before)
-                await session.run(walk(history, revision.revision, up))
+                await session.run(walk(history, revision.revision))
                 assert await seen(beside) == after
                 for statement in rows.pop(revision.revision, ()):
                     await beside.execute(statement)
