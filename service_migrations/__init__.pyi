@@ -6,7 +6,7 @@ from service_migrations.drift.drift import Drift as Drift, drift as drift
 from service_migrations.errors import MigrationError as MigrationError
 from service_migrations.health.wait import Answer as Answer, wait as wait
 from service_migrations.history.revision import Revision as Revision
-from service_migrations.history.revisions import History as History
+from service_migrations.history.revisions import History as History, config as config
 from service_migrations.ledger.entries import Entry as Entry, log as log
 from service_migrations.monorepo import (
     Monorepo as Monorepo,

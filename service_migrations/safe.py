@@ -142,9 +142,10 @@ def _wanted(
     source = f"{quote(schema)}.{quote(table)}" if schema else quote(table)
     connection.execute(text(f"CREATE TEMP TABLE wanted_index (LIKE {source} INCLUDING GENERATED)"))
     try:
-        copy = Table("wanted_index", MetaData(), *(Column(column) for column in columns if isinstance(column, str)))
-        expressions = [copy.c[column] if isinstance(column, str) else column for column in columns]
-        Index("wanted_index_key", *expressions, unique=unique, _table=copy, **options).create(connection)
+        index = Index("wanted_index_key", *columns, unique=unique, **options)
+        names: list[Column[Any]] = [Column(column) for column in columns if isinstance(column, str)]
+        Table("wanted_index", MetaData(), *names, index)
+        index.create(connection)
         row = connection.execute(_STATE, {"name": "pg_temp.wanted_index_key"}).one()
         return tuple(row)[1:]
     finally:

@@ -31,6 +31,7 @@ from sqlalchemy.schema import Constraint as SchemaConstraint, DefaultClause
 from sqlalchemy.sql.elements import conv
 from sqlalchemy.types import ARRAY, TypeDecorator, TypeEngine
 
+from service_migrations._sqlalchemy import creation_order, final_name, is_of_a_type
 from service_migrations.catalog.tables import Constraint, TableState
 from service_migrations.sql.quoting import escaped
 
@@ -110,7 +111,7 @@ def _name(copy: Table, shape: TableState, taken: Container[str]) -> None:
 
     By a naming convention of a later day it would get another, and the revisions of that day drop it by its name.
     """
-    parts = sorted(copy.constraints, key=lambda one: one._creation_order)  # noqa: SLF001 - as in CREATE TABLE
+    parts = sorted(copy.constraints, key=creation_order)
     final = {one: _final(one) for one in parts}
     named = {(_kind(one), name) for one, name in final.items() if name}
     rest = [one for name, one in shape.constraints.items() if (one.kind, name) not in named]
@@ -135,9 +136,9 @@ def _kind(one: SchemaConstraint) -> str:
 
 def _final(one: SchemaConstraint) -> str | None:
     """Return the name that a model gives to a constraint, shortened as SQLAlchemy does; None also for a type's own."""
-    if not isinstance(one.name, str) or one._type_bound:  # noqa: SLF001 - Alembic leaves these to the type
+    if not isinstance(one.name, str) or is_of_a_type(one):  # Alembic leaves these to the type
         return None
-    return str(_PREPARER.truncate_and_render_constraint_name(one.name, _alembic_quote=False))
+    return final_name(_PREPARER, one.name)
 
 
 def _taken_from(rest: list[Constraint], one: SchemaConstraint, taken: Container[str]) -> str | None:

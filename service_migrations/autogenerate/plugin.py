@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations.ops import UpgradeOps
-from alembic.runtime.plugins import Plugin, _all_plugins
+from alembic.runtime.plugins import Plugin
 from alembic.util import DispatchPriority, PriorityDispatchResult
 from sqlalchemy import MetaData, text
 
@@ -113,5 +113,4 @@ def setup(plugin: Plugin) -> None:
     plugin.add_autogenerate_comparator(compare, "schema", "tables", priority=DispatchPriority.FIRST)
 
 
-if PLUGIN not in _all_plugins:
-    Plugin.setup_plugin_from_module(sys.modules[__name__], PLUGIN)
+Plugin.setup_plugin_from_module(sys.modules[__name__], PLUGIN)

@@ -21,6 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable, PrimaryKeyConstraint, UniqueConstraint
 from sqlalchemy.types import ARRAY, TypeDecorator, TypeEngine
 
+from service_migrations._sqlalchemy import has_prefixes, is_conditional, set_creation_order
 from service_migrations.autogenerate.enums import EnumType
 from service_migrations.catalog import tables
 from service_migrations.catalog.tables import TableState
@@ -84,7 +85,8 @@ def blueprint(table: Table, around: Surroundings, dialect: Dialect) -> Blueprint
     _keep_names(table.indexes, copy.indexes)
     _keep_names(table.constraints, copy.constraints)
     for number, one in enumerate(sorted(copy.constraints, key=_said)):
-        one._creation_order = number  # noqa: SLF001 - copies come in any order, and of equal ones the first is made
+        # copies come in any order, and of equal ones the first is made
+        set_creation_order(one, number)
     types: list[EnumType] = []
     for original, column in zip(table.columns, copy.columns, strict=True):
         enum = enum_of(original.type)
@@ -223,9 +225,9 @@ def _index(one: Index, live: TableState, dialect: Dialect) -> tables.Index | Non
 
 def _is_ordinary(table: Table, around: Surroundings, dialect: Dialect) -> bool:
     """Whether columns and CHECKs are all that is left of a table, and a partitioned one may have them."""
-    if table.dialect_kwargs or table._prefixes:  # noqa: SLF001 - such as UNLOGGED
+    if table.dialect_kwargs or has_prefixes(table):
         return False
-    if any(one._create_rule or not isinstance(one, _KINDS) for one in table.constraints):  # noqa: SLF001
+    if any(is_conditional(one) or not isinstance(one, _KINDS) for one in table.constraints):
         return False
     for column in table.columns:
         enum = enum_of(column.type)

@@ -4,6 +4,7 @@ from argparse import Namespace
 from dataclasses import dataclass
 from typing import Any
 
+from service_migrations._alembic import command_name
 from service_migrations.connection.session import Session
 from service_migrations.ownership.survey import survey
 
@@ -35,10 +36,9 @@ class Command:
     @classmethod
     def of(cls, options: Namespace | None) -> "Command | None":
         """Return the command of parsed words; None where Alembic was called by another program than its own."""
-        if options is None or not hasattr(options, "cmd"):
+        name = command_name(options) if options is not None else None
+        if options is None or name is None:
             return None
-        # what CommandLine.run_cmd() calls: a function, and which of the words are its arguments
-        name = options.cmd[0].__name__
         autogenerate = bool(getattr(options, "autogenerate", False))
         connects = not getattr(options, "sql", False) and (
             name in _CONNECTED or autogenerate or _names_current(options)

@@ -1,6 +1,7 @@
 """The options of ``context.configure()``: one dict for online and offline, with the hooks of a team beside ours."""
 
 from collections.abc import Callable, Iterable, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from alembic import context
@@ -9,11 +10,11 @@ from alembic.operations.ops import MigrationScript
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection
 
+from service_migrations._alembic import write_unchanged
 from service_migrations.autogenerate.change import Change
 from service_migrations.autogenerate.operations import render_item
 from service_migrations.autogenerate.plugin import PLUGIN
 from service_migrations.errors import ConfigurationError, ResultError, UsageError
-from service_migrations.history.offline import write_unchanged
 from service_migrations.models.metadata import assemble, schema_of
 from service_migrations.monorepo import Service
 from service_migrations.ownership.view import Ownership
@@ -23,7 +24,9 @@ from service_migrations.sql.quoting import quoted
 
 __all__ = ["configure"]
 
-_PLUGINS = ("alembic.autogenerate.*", "alembic.ext.checkconstraint_byname", PLUGIN)
+# before Alembic 1.19.2 it was one of the others, and before 1.19 there was none
+_BY_NAME = ("alembic.ext.checkconstraint_byname",) if find_spec("alembic.ext") else ()
+_PLUGINS = ("alembic.autogenerate.*", *_BY_NAME, PLUGIN)
 """The comparison of our own comes first; Alembic's are for a role that it can't work for."""
 
 _DECIDED = {

@@ -5,62 +5,24 @@ Alembic's bookkeeping is left out: the version table, and BEGIN and COMMIT, whic
 
 import ast
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
-from types import FrameType, MappingProxyType
+from types import FrameType
 from typing import Any
 
-from alembic.ddl.postgresql import PostgresqlImpl
 from alembic.runtime.environment import EnvironmentContext
-from alembic.runtime.migration import MigrationContext
 from alembic.script import Script
 from alembic.script.revision import RevisionError
 from alembic.util import CommandError
-from sqlalchemy import CursorResult, Executable, text
-from sqlalchemy.schema import DDLElement
 
 from service_migrations.errors import MigrationError, UsageError
 from service_migrations.failures import revision_failure
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, config
 
-__all__ = ["Piece", "Rendered", "pending", "render", "write_unchanged"]
-
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
-
-
-def write_unchanged(context: MigrationContext) -> None:
-    """Let a context in offline mode write statements unchanged.
-
-    The implementation of this one context is replaced: Alembic has no hook for its text, and to register a class for
-    PostgreSQL would change what an application does with an Alembic of its own in this process.
-    """
-    context.impl = _Unchanged(context.dialect, context.connection, True, None, context.output_buffer, context.opts)
-
-
-class _Unchanged(PostgresqlImpl):
-    """PostgreSQL's implementation; without a ``__dialect__`` of its own it isn't registered."""
-
-    def _exec(
-        self,
-        construct: Executable | str,
-        execution_options: Mapping[str, Any] | None = None,
-        multiparams: Sequence[Mapping[str, Any]] | None = None,
-        params: Mapping[str, Any] = _NOTHING,
-    ) -> CursorResult[Any] | None:
-        if multiparams is not None or params:
-            return super()._exec(construct, execution_options, multiparams, params)  # which refuses them
-        clause: Any = text(construct) if isinstance(construct, str) else construct
-        literal = self.literal_binds and not isinstance(clause, DDLElement)
-        compiled = clause.compile(dialect=self.dialect, compile_kwargs={"literal_binds": True} if literal else {})
-        statement = str(compiled).strip()
-        # where it isn't a comment but in a string, a line of its own does no harm
-        may_end_in_comment = "--" in statement.rpartition("\n")[2]
-        self.static_output(statement + ("\n" if may_end_in_comment else "") + self.command_terminator)
-        return None
-
+__all__ = ["Piece", "Rendered", "pending", "render"]
 
 _TRANSACTIONS = ("BEGIN;", "COMMIT;")
 

@@ -96,7 +96,7 @@ class History:
 
 
 def config(
-    service: Service,
+    service: str | Service,
     attributes: Mapping[str, Any] | None = None,
     output: TextIO | None = None,
     **options: Any,
@@ -104,12 +104,16 @@ def config(
     """Return Alembic's configuration for one service: pyproject.toml, and what follows from the name.
 
     Args:
-        service: the service.
-        attributes: what env.py reads beside the service.
+        service: its name.
+        attributes: what env.py reads beside the service, such as ``connection``.
         output: where Alembic's results and ``--sql`` go.
         options: further arguments of ``alembic.config.Config``.
 
+    Raises:
+        UsageError: there is no such service.
+
     """
+    service = find(service) if isinstance(service, str) else service
     found = Config(
         toml_file=service.root / FILE,
         attributes={"service": service, **(attributes or {})},

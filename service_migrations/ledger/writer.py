@@ -19,7 +19,6 @@ from typing import Any
 from asyncpg import InterfaceError, PostgresError
 from sqlalchemy import Connection, Table, Text, text
 from sqlalchemy.schema import CreateTable
-from sqlalchemy.util import await_only
 
 from service_migrations import git
 from service_migrations.connection.session import Session
@@ -138,14 +137,14 @@ class Ledger:
             "checksum": found.checksum if found else None,
             "fingerprint": found.fingerprint if found else None,
         }
-        driver: Any = connection.connection.driver_connection
-        inside = driver.is_in_transaction()
+        pooled: Any = connection.connection
+        inside = pooled.driver_connection.is_in_transaction()
         script = self._script(connection, texts, seconds)
         if inside:
             script = ["SAVEPOINT migration_log", *script, "RELEASE SAVEPOINT migration_log"]
         try:
             # past SQLAlchemy, since asyncpg prepares each statement by itself: one message instead of seven
-            await_only(driver.execute(";\n".join(script)))
+            pooled.run_async(lambda driver: driver.execute(";\n".join(script)))
             self.made = self.whole = True
         except (PostgresError, InterfaceError, OSError) as error:
             # where the connection is lost, this fails, and that is told as of every other statement

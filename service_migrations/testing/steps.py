@@ -32,20 +32,19 @@ async def go_step_by_step(service: Service, dsn: Dsn, rows: Mapping[str, Sequenc
 
     """
     history = read(service)
-    up, down = history.directory._upgrade_revs, history.directory._downgrade_revs  # noqa: SLF001 - see history/targets
     async with connected(dsn) as beside, process_lock(), open_session(history, connector(service)) as session:
         if session.schema:
             await ensure_schema(session.connection, session.schema)
         after = await schema(beside, service)
         for revision in reversed(history.revisions):
             before = after
-            await session.run(walk(history, revision.revision, up))
+            await session.run(walk(history, revision.revision))
             after = await schema(beside, service)
             assert await session.applied() == (revision.revision,), f"{revision.path}: up leads elsewhere"
-            await session.run(walk(history, "-1", down))
+            await session.run(walk(history, "-1", down=True))
             assert await session.applied() == revision.down_revision, f"{revision.path}: down leads elsewhere"
             assert await schema(beside, service) == before, f"{revision.path}: down is not the way back"
-            await session.run(walk(history, revision.revision, up))
+            await session.run(walk(history, revision.revision))
             assert await schema(beside, service) == after, f"{revision.path}: up makes something else than before"
             for statement in rows.get(revision.revision, ()):
                 await execute(beside, statement)

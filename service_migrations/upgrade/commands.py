@@ -1,6 +1,6 @@
 """The async functions that run a service's history: the same from a task and from an application.
 
-With authoring.py and checking.py, the only callers of ``alembic.command``.
+With authoring/revision.py, the only caller of ``alembic.command``.
 """
 
 from collections.abc import Collection
@@ -71,8 +71,7 @@ async def upgrade(
     check_target(found, revision)
     way = connector(found.service, engine, settings, limits)
     edited: Policy = "accept" if EDITED in (allow or ()) else way.edited
-
-    work = Operation(walk(found, revision, found.directory._upgrade_revs), goal, guard=guard, edited=edited)  # noqa: SLF001
+    work = Operation(walk(found, revision), goal, guard=guard, edited=edited)
     return await apply(found, way, work, step)
 
 
@@ -88,7 +87,7 @@ async def downgrade(
     """Downgrade one service's database to a revision; arguments and errors are those of ``upgrade``."""
     found = read(service)
     check_target(found, revision)
-    work = Operation(walk(found, revision, found.directory._downgrade_revs))  # noqa: SLF001
+    work = Operation(walk(found, revision, down=True))
     return await apply(found, connector(found.service, engine, settings, limits), work, step)
 
 

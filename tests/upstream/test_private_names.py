@@ -1,0 +1,142 @@
+"""The private names that the library uses of others: each does what it is used for, and stands in one file."""
+
+import ast
+import re
+from argparse import Namespace
+from collections.abc import Callable
+from importlib.metadata import version
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from alembic.config import CommandLine
+from alembic.ddl.postgresql import PostgresqlImpl
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Boolean, CheckConstraint, Column, Integer, MetaData, Table, UniqueConstraint
+from sqlalchemy.dialects.postgresql import asyncpg
+from sqlalchemy.schema import AddConstraint, CreateTable
+
+from service_migrations import _alembic, _dotenv, _sqlalchemy
+from tests.support.monorepo import ROOT
+
+PREPARER = asyncpg.dialect().identifier_preparer
+LIBRARY = ROOT / "service_migrations"
+ELSEWHERE = {"history/offline.py": ["sys._getframe"], "tasks/task.py": ["os._exit"]}
+"""Of Python's own, and documented."""
+
+
+def table(*parts: object, **options: object) -> Table:
+    return Table("t", MetaData(), Column("id", Integer), *parts, **options)
+
+
+def constraints_keep_the_order_that_is_set() -> None:
+    first, second = UniqueConstraint("id", name="first"), CheckConstraint("id > 0", name="second")
+    assert _sqlalchemy.creation_order(first) < _sqlalchemy.creation_order(second)
+    made = table(first, second)
+    for number, one in enumerate((second, first)):
+        _sqlalchemy.set_creation_order(one, number)
+    sql = str(CreateTable(made))
+    assert sql.index("second") < sql.index("first")
+
+
+def the_constraint_of_a_type_is_known() -> None:
+    brought = table(Column("flag", Boolean(create_constraint=True, name="flag"))).constraints
+    assert [_sqlalchemy.is_of_a_type(one) for one in brought if isinstance(one, CheckConstraint)] == [True]
+    assert not _sqlalchemy.is_of_a_type(CheckConstraint("id > 0"))
+
+
+def a_constraint_with_a_rule_is_known() -> None:
+    check = CheckConstraint("id > 0", name="c")
+    table(check)
+    assert not _sqlalchemy.is_conditional(check)
+    AddConstraint(check)  # from here on CREATE TABLE leaves it out
+    assert _sqlalchemy.is_conditional(check)
+
+
+def prefixes_of_a_table_are_known() -> None:
+    assert _sqlalchemy.has_prefixes(table(prefixes=["UNLOGGED"]))
+    assert not _sqlalchemy.has_prefixes(table())
+
+
+def a_final_name_has_no_quotes() -> None:
+    assert _sqlalchemy.final_name(PREPARER, "Needs quotes") == "Needs quotes"
+
+
+def a_command_is_known_by_its_name() -> None:
+    options = CommandLine().parser.parse_args(["upgrade", "head"])
+    assert _alembic.command_name(options) == "upgrade"
+    assert _alembic.command_name(Namespace()) is None
+
+
+def what_is_written_offline_stays_as_it_is() -> None:
+    output = StringIO()
+    context = MigrationContext.configure(
+        dialect_name="postgresql", opts={"as_sql": True, "output_buffer": output, "literal_binds": True}
+    )
+    assert type(context.impl) is PostgresqlImpl
+    _alembic.write_unchanged(context)
+    context.execute("SELECT 'a\tb' -- so")
+    assert output.getvalue() == "SELECT 'a\tb' -- so\n;\n\n"
+
+
+def the_line_of_a_setting_is_told() -> None:
+    first, second = _dotenv.parse_stream(StringIO("A=1\nnonsense here = 'open"))
+    assert (first.key, first.value, first.original.line, first.error) == ("A", "1", 1, False)
+    assert second.error
+
+
+USES: dict[str, tuple[Callable[[], None], ...]] = {
+    "SQLAlchemy": (
+        constraints_keep_the_order_that_is_set,
+        the_constraint_of_a_type_is_known,
+        a_constraint_with_a_rule_is_known,
+        prefixes_of_a_table_are_known,
+        a_final_name_has_no_quotes,
+    ),
+    "alembic": (a_command_is_known_by_its_name, what_is_written_offline_stays_as_it_is),
+    "python-dotenv": (the_line_of_a_setting_is_told,),
+}
+
+
+@pytest.mark.parametrize(
+    ("dependency", "use"),
+    [(dependency, use) for dependency, uses in USES.items() for use in uses],
+    ids=[use.__name__ for uses in USES.values() for use in uses],
+)
+def test_a_private_name_still_does_what_it_is_used_for(dependency: str, use: Callable[[], None]) -> None:
+    try:
+        use()
+    except Exception as error:  # noqa: BLE001 - whatever goes wrong, the version is the news
+        pytest.fail(f"{dependency} {version(dependency)}: {use.__name__}: {type(error).__name__}: {error}")
+
+
+def foreign_private_names(path: Path) -> list[str]:
+    """Return the private names that a file takes of others: not of ``self``, and not those that it defines."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    own = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    own.add("_fields")  # documented, of the nodes of ast
+    found = []
+    for node in nodes:
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) not in ("self", "super()"):
+            found += [f"{ast.unparse(node.value)}.{node.attr}"] if node.attr not in own else []
+        elif isinstance(node, ast.ImportFrom) and not str(node.module).startswith("service_migrations"):
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.keyword) and node.arg:
+            found.append(f"=.{node.arg}")
+    return [name for name in found if re.match(r"_[a-z]", name.rpartition(".")[2])]
+
+
+def test_no_other_file_takes_a_private_name() -> None:
+    own = {LIBRARY / f"{name}.py" for name in ("_alembic", "_sqlalchemy", "_dotenv")}
+    found = {
+        path.relative_to(LIBRARY).as_posix(): names
+        for path in LIBRARY.rglob("*.py")
+        if path not in own and (names := foreign_private_names(path))
+    }
+    assert found == ELSEWHERE
+
+
+def test_each_file_names_the_version_that_it_was_checked_on() -> None:
+    for name in ("_alembic", "_sqlalchemy", "_dotenv"):
+        text = (LIBRARY / f"{name}.py").read_text(encoding="utf-8")
+        assert re.search(r"checked on \d+\.\d+\.\d+", text.partition("\n")[0]), name
