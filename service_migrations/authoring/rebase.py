@@ -11,15 +11,15 @@ from itertools import accumulate
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from service_migrations.connection.connector import access
-from service_migrations.connection.session import connect
+from service_migrations.connection.connector import connector
+from service_migrations.connection.session import open_session
 from service_migrations.errors import MigrationError, UsageError
 from service_migrations.history import head_file
 from service_migrations.history.branches import Branch, branches, chosen, in_base
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, read
 from service_migrations.monorepo import Service
-from service_migrations.settings import model
+from service_migrations.settings.model import Settings
 
 __all__ = ["Rebased", "exchange", "rebase"]
 
@@ -112,6 +112,7 @@ async def rebase(
     onto: str | None = None,
     revision: str | None = None,
     engine: AsyncEngine | None = None,
+    settings: Settings | None = None,
 ) -> Rebased:
     """Put my revisions of a service on top of theirs; no database is changed, and only one revision file.
 
@@ -121,6 +122,7 @@ async def rebase(
         onto: an id of theirs, or its beginning, where git can't tell.
         revision: an id of mine, or its beginning, where git can't tell.
         engine: as in ``upgrade``.
+        settings: as in ``upgrade``.
 
     Raises:
         UsageError: it isn't known whose revisions are whose, mine are not a simple chain, or the service's database
@@ -136,7 +138,7 @@ async def rebase(
     mine, theirs = _sides(history, base, onto, revision)
     first = _first(history, mine)
     before = first.down_revision[0] if first.down_revision else None
-    unasked = await _refuse_applied(history, mine, before, engine)
+    unasked = await _refuse_applied(history, mine, before, engine, settings)
     path = found.root / first.path
     old = path.read_bytes()
     head_file.replace_file(path, exchange(old, theirs.head, first.path))
@@ -189,13 +191,15 @@ def _first(history: History, mine: Branch) -> Revision:
     return mine.own[0]
 
 
-async def _refuse_applied(history: History, mine: Branch, before: str | None, engine: AsyncEngine | None) -> str | None:
+async def _refuse_applied(
+    history: History, mine: Branch, before: str | None, engine: AsyncEngine | None, settings: Settings | None
+) -> str | None:
     """Refuse where the database has one of mine; return why it couldn't be asked."""
     service = history.service
     try:
-        limits = model.limits(service)
-        limits = replace(limits, connect_timeout=min(limits.connect_timeout, _PATIENCE))
-        async with connect(history, access(service, engine, limits)) as session:
+        way = connector(service, engine, settings)
+        limits = replace(way.limits, connect_timeout=min(way.limits.connect_timeout, _PATIENCE))
+        async with open_session(history, replace(way, limits=limits)) as session:
             current = await session.applied()
     except MigrationError as error:
         return str(error)

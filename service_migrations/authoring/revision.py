@@ -5,36 +5,39 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from alembic.operations.ops import MigrationScript
-from alembic.runtime.migration import MigrationContext
 from alembic.script import Script
 from alembic.util import CommandError, rev_id
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_migrations.authoring.check import refuse_behind
-from service_migrations.autogenerate.change import Change
-from service_migrations.connection.connector import access
+from service_migrations.connection.connector import connector
 from service_migrations.connection.locks import process_lock
-from service_migrations.connection.session import connect
+from service_migrations.connection.session import open_session
 from service_migrations.errors import ConfigurationError, UsageError
 from service_migrations.history import head_file
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import config, read
 from service_migrations.monorepo import Service
 from service_migrations.ownership.survey import survey
+from service_migrations.settings.model import Settings
 
 __all__ = ["merge", "revision"]
 
 
 async def revision(
-    service: str | Service, message: str, *, empty: bool = False, engine: AsyncEngine | None = None
+    service: str | Service,
+    message: str,
+    *,
+    empty: bool = False,
+    engine: AsyncEngine | None = None,
+    settings: Settings | None = None,
 ) -> Revision | None:
     """Write a new revision file, from the difference between models and database.
 
@@ -43,6 +46,7 @@ async def revision(
         message: what the revision does; it becomes the file's name.
         empty: write a blank one, without connecting to a database.
         engine: as in ``upgrade``.
+        settings: as in ``upgrade``.
 
     Returns:
         The revision; None where nothing changed, and so nothing was written.
@@ -60,13 +64,14 @@ async def revision(
     written: list[Script] = []
 
     def write(alembic: Config) -> None:
+        # hooks of env.py ask it, as Alembic's documentation shows
+        alembic.cmd_opts = Namespace(autogenerate=not empty, x=None)
         script = command.revision(
             alembic,
             message,
             rev_id=revision_id,
             autogenerate=not empty,
             version_path=str(history.service.versions),
-            process_revision_directives=None if empty else _drop_if_nothing_changed,
         )
         if isinstance(script, Script):
             written.append(script)
@@ -77,10 +82,10 @@ async def revision(
             async with process_lock():
                 write(config(history.service))
         else:
-            async with connect(history, access(history.service, engine)) as session, process_lock():
+            async with open_session(history, connector(history.service, engine, settings)) as session, process_lock():
                 await refuse_behind(session)
                 _make_folder(history.service)
-                await session.run(write, ownership=await survey(session))
+                await session.run(write, ownership=await survey(session), writes_revision=True)
         if not written:
             return None
         _format(written[0], history.service)
@@ -121,14 +126,6 @@ def _whole(service: Service) -> Iterator[str]:
         for path in service.versions.glob(f"*_{revision_id}_*.py"):
             path.unlink()
         raise
-
-
-def _drop_if_nothing_changed(context: MigrationContext, _: Any, directives: list[MigrationScript]) -> None:
-    for op in directives[0].upgrade_ops.ops if directives[0].upgrade_ops else ():
-        if isinstance(op, Change) and op.refusal:
-            raise UsageError(f"{context.opts['service']}: {op.refusal}")
-    if all(ops.is_empty() for ops in directives[0].upgrade_ops_list):
-        directives.clear()
 
 
 def _make_folder(service: Service) -> None:

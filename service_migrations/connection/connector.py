@@ -1,26 +1,40 @@
-"""How a service's database is reached: with the service's own settings, or over an engine of the caller's."""
+"""The connector: the way to a service's database, with its own settings or over an engine of the caller's."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from service_migrations.connection import engine as connections
-from service_migrations.errors import MigrationError
+from service_migrations.connection.engine import borrow_connection, open_connection
 from service_migrations.monorepo import Service
-from service_migrations.settings import model as settings_module
-from service_migrations.settings.model import Limits, Settings
+from service_migrations.settings.database import Database
+from service_migrations.settings.dsn import Dsn
+from service_migrations.settings.model import Limits, Settings, load, load_options
+from service_migrations.settings.sources import Sources
 
-__all__ = ["Connector", "access", "settled"]
+__all__ = ["Connector", "connector", "connector_of", "connector_over"]
 
 
 @dataclass(frozen=True, slots=True)
 class Connector:
     """One service's way to its database; any number of connections can be made on it.
 
-    On one that is ``patient``, a server that starts up or has too many connections is asked again for a while.
+    Attributes:
+        service: whose database it is.
+        target: the database without its password, as a person is told of it.
+        user: the role that connects.
+        version_table: the name of the version table.
+        limits: how long things may take.
+        edited: what an upgrade does over revision files that were edited after they had been applied.
+        databases: where the service's settings, or the engine, lead.
+        is_local: whether the target is surely this machine.
+        is_lent: whether the connections come from an engine of the caller's.
+        sources: what the settings were read from.
+        patient: whether a server that starts up or has too many connections is asked again for a while.
+
     """
 
     service: Service
@@ -29,8 +43,11 @@ class Connector:
     version_table: str
     limits: Limits
     edited: Literal["refuse", "warn"]
-    settings: Settings | None
-    engine: AsyncEngine | None
+    databases: frozenset[Database]
+    is_local: bool
+    is_lent: bool
+    sources: Sources = field(repr=False)
+    _open: Callable[[Limits, bool], AbstractAsyncContextManager[AsyncConnection]] = field(repr=False)
     patient: bool = True
 
     def at_once(self) -> "Connector":
@@ -49,21 +66,22 @@ class Connector:
 
         """
         limits = self.limits if lock_timeout is None else replace(self.limits, lock_timeout=lock_timeout)
-        if self.engine is not None:
-            async with connections.adopt(self.engine, self.service, limits, patient=self.patient) as connection:
-                yield connection
-        elif self.settings is not None:
-            settings = replace(self.settings, limits=limits)
-            async with connections.connect(settings, patient=self.patient) as connection:
-                yield connection
+        async with self._open(limits, self.patient) as connection:
+            yield connection
 
 
-def access(service: Service, engine: AsyncEngine | None = None, limits: Limits | None = None) -> Connector:
+def connector(
+    service: Service,
+    engine: AsyncEngine | None = None,
+    settings: Settings | None = None,
+    limits: Limits | None = None,
+) -> Connector:
     """Return the way to a service's database; nothing is connected to.
 
     Args:
         service: the service.
         engine: an engine of the caller's; without it, the service's own settings.
+        settings: the service's, where they are loaded already.
         limits: instead of those of the service's settings.
 
     Raises:
@@ -71,25 +89,16 @@ def access(service: Service, engine: AsyncEngine | None = None, limits: Limits |
 
     """
     if engine is not None:
-        url = engine.url
-        return Connector(
-            service=service,
-            target=f"{url.username}@{url.host}:{url.port or 5432}/{url.database}",
-            user=url.username or "",
-            version_table=settings_module.version_table(service),
-            limits=limits or settings_module.limits(service),
-            edited=settings_module.edited(service),
-            settings=None,
-            engine=engine,
-        )
-    settings = settings_module.load_many([service])[0]
-    if isinstance(settings, MigrationError):
-        raise settings
-    return settled(settings, limits)
+        return connector_over(engine, service, settings.sources if settings else Sources(), limits)
+    return connector_of(settings or load(service), limits)
 
 
-def settled(settings: Settings, limits: Limits | None = None) -> Connector:
-    """Return the way to a service's database over loaded settings: loading them means looking at all siblings'."""
+def connector_of(settings: Settings, limits: Limits | None = None) -> Connector:
+    """Return the way to a service's database over its loaded settings."""
+
+    def open_own(asked: Limits, patient: bool) -> AbstractAsyncContextManager[AsyncConnection]:
+        return open_connection(replace(settings, limits=asked), patient=patient)
+
     return Connector(
         service=settings.service,
         target=settings.target,
@@ -97,6 +106,44 @@ def settled(settings: Settings, limits: Limits | None = None) -> Connector:
         version_table=settings.version_table,
         limits=limits or settings.limits,
         edited=settings.edited,
-        settings=settings,
-        engine=None,
+        databases=settings.databases | {settings.database},
+        is_local=settings.dsn.is_local,
+        is_lent=False,
+        sources=settings.sources,
+        _open=open_own,
     )
+
+
+def connector_over(engine: AsyncEngine, service: Service, sources: Sources, limits: Limits | None = None) -> Connector:
+    """Return the way to a service's database over an engine of the caller's.
+
+    Raises:
+        ConfigurationError: a setting that holds there too is wrong.
+
+    """
+    url, options = engine.url, load_options(service, sources)
+    places = ((url.host, url.port or 5432),) if url.host else ()
+    database = Database.of(Dsn(url.username or "", url.database or "", places))
+    return Connector(
+        service=service,
+        target=f"{url.username}@{url.host}:{url.port or 5432}/{url.database}",
+        user=url.username or "",
+        version_table=options.version_table,
+        limits=limits or options.limits,
+        edited=options.edited,
+        databases=frozenset({database}),
+        # an engine may lead anywhere, so what destroys data has to be allowed on it
+        is_local=False,
+        is_lent=True,
+        sources=sources,
+        _open=partial(_borrow, engine, service),
+    )
+
+
+def _borrow(
+    engine: AsyncEngine,
+    service: Service,
+    limits: Limits,
+    patient: bool,
+) -> AbstractAsyncContextManager[AsyncConnection]:
+    return borrow_connection(engine, service, limits, patient=patient)

@@ -19,7 +19,7 @@ from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import Limits, Settings
 
-__all__ = ["APPLICATION", "adopt", "connect", "default_isolation", "engine"]
+__all__ = ["APPLICATION", "borrow_connection", "default_isolation", "engine", "open_connection"]
 
 _TRANSACTION_TIMEOUT_SINCE = 17
 _SET = text("SELECT set_config(:key, :value, false)")
@@ -45,7 +45,7 @@ def engine(settings: Settings, *, bare: bool = False) -> AsyncEngine:
 
 
 @asynccontextmanager
-async def connect(settings: Settings, *, patient: bool = True) -> AsyncIterator[AsyncConnection]:
+async def open_connection(settings: Settings, *, patient: bool = True) -> AsyncIterator[AsyncConnection]:
     """Connect to a service's database, and disconnect at the end.
 
     Args:
@@ -71,7 +71,7 @@ async def connect(settings: Settings, *, patient: bool = True) -> AsyncIterator[
 
 
 @asynccontextmanager
-async def adopt(
+async def borrow_connection(
     caller: AsyncEngine, service: Service, limits: Limits, *, patient: bool = True
 ) -> AsyncIterator[AsyncConnection]:
     """Take a connection from an engine of the caller's, whose pool gets nothing of ours back.

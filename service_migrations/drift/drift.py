@@ -1,33 +1,31 @@
 """Drift: what in a service's database is not as its history left it, whoever changed it, and what mends that."""
 
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from service_migrations.catalog.objects import Key, Object, read
-from service_migrations.connection.connector import Connector, access
+from service_migrations.connection.connector import Connector, connector_of
 from service_migrations.connection.locks import process_lock
-from service_migrations.connection.session import connect
+from service_migrations.connection.session import open_session
 from service_migrations.drift.compare import Difference, compare
 from service_migrations.drift.replay import replay
 from service_migrations.drift.scratch import given_scratch, scratch
 from service_migrations.errors import LockNotObtainedError, MigrationError
 from service_migrations.history.revisions import read as read_history
-from service_migrations.models.claims import Claims, siblings
 from service_migrations.models.metadata import assemble, schema_of
 from service_migrations.monorepo import Service
-from service_migrations.ownership.attribution import attribute
-from service_migrations.ownership.owners import claimants
-from service_migrations.postgres.local import admin_for
-from service_migrations.settings import model as settings_module
-from service_migrations.settings.model import Settings
-from service_migrations.settings.sources import KEYS
+from service_migrations.ownership.attribution import Attribution
+from service_migrations.ownership.candidates import from_catalog
+from service_migrations.ownership.claimants import claimants
+from service_migrations.ownership.survey import current_schema
+from service_migrations.ownership.view import seen
+from service_migrations.settings.dsn import Dsn
+from service_migrations.settings.model import Settings, load
+from service_migrations.settings.siblings import siblings
 
 __all__ = ["Drift", "drift"]
 
 _DEFAULT_SCHEMA = "public"
-_BOOKKEEPING = ("alembic_version", "migration_log")
-"""What the tables of versions and ledgers begin with, of whichever service, also of one that is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +42,9 @@ class Drift:
     differences: tuple[Difference, ...]
 
 
-async def drift(service: str | Service, *, grants: bool = False) -> Drift:
+async def drift(
+    service: str | Service, *, grants: bool = False, settings: Settings | None = None, admin: Dsn | None = None
+) -> Drift:
     """Compare a service's database with its history, replayed into a scratch database up to the same revision.
 
     The service's own database is only read. What a sibling claims is invisible, as in a comparison with the models.
@@ -52,6 +52,8 @@ async def drift(service: str | Service, *, grants: bool = False) -> Drift:
     Args:
         service: its name.
         grants: compare owners and privileges too, which most histories leave to an administrator.
+        settings: the service's, where they are loaded already.
+        admin: an administrator who may make a scratch database, where the settings name none.
 
     Raises:
         AccessDeniedError: no scratch database may be made; the message says how to name one.
@@ -61,44 +63,38 @@ async def drift(service: str | Service, *, grants: bool = False) -> Drift:
 
     """
     history = read_history(service)
-    way = access(history.service)
-    if way.settings is None:
-        raise AssertionError("without an engine of a caller's, there are settings")
-    async with connect(history, way) as session:
+    settings = settings or load(history.service)
+    way = connector_of(settings)
+    async with open_session(history, way) as session:
         revisions = await session.applied()
         live = await read(session.connection)
+        schema = await current_schema(session.connection)
         if await session.applied() != revisions:
             raise LockNotObtainedError(f"{history.service}: {way.target} was upgraded meanwhile. Run it again.")
-    view = await _View.of(way, live)
-    told = await _Replay(way.settings, revisions).compared(live, view, grants=grants)
-    return Drift(str(history.service), way.target, revisions, len(history.pending(revisions)), told)
+    visible = await _visible(way, schema, live)
+    differences = await _Replay(settings, settings.admin or admin, revisions).compared(live, visible, grants=grants)
+    return Drift(str(history.service), way.target, revisions, len(history.pending(revisions)), differences)
 
 
-@dataclass(frozen=True, slots=True)
-class _View:
-    """What a service sees of what stands by itself and isn't in its history: what it claims, or nobody does."""
+async def _visible(connector: Connector, schema: str, live: tuple[Object, ...]) -> frozenset[Key]:
+    """Return what a service sees of its database, by the rules that a comparison with the models asks too.
 
-    schemas: frozenset[str]
-    hidden: frozenset[tuple[str, str, str]]
+    Args:
+        connector: of the service.
+        schema: where its names without a schema are.
+        live: the catalog of the database.
 
-    @classmethod
-    async def of(cls, way: Connector, live: tuple[Object, ...]) -> "_View":
-        """Ask the models and histories of all that share the database."""
-        async with process_lock():
-            owned = attribute(live, claimants(way, live))
-        own = Claims.of(assemble(way.service))
-        schemas = {schema or _DEFAULT_SCHEMA for schema, _ in own.tables} | {_DEFAULT_SCHEMA}
-        theirs = (one for one in owned if one.owner and way.service.name not in one.owner.split(", "))
-        return cls(frozenset(schemas), frozenset((one.kind, one.schema, one.name) for one in theirs))
+    Raises:
+        ConfigurationError: the models of one that shares the database can't be assembled, or claim what this
+            service's claim.
 
-    def sees(self, one: Object) -> bool:
-        """Whether an object counts."""
-        return (
-            (one.kind == "extension" or one.schema in self.schemas)
-            and one.kind != "schema"
-            and (one.kind, one.schema, one.name) not in self.hidden
-            and not one.name.startswith(_BOOKKEEPING)
-        )
+    """
+    candidates = from_catalog(live)
+    async with process_lock():
+        everyone = claimants(connector, schema, candidates.values())
+        everyone.refuse_two_for_one_object(connector.target, connector.service)
+        own = seen(Attribution(everyone, candidates.values()), connector.service)
+    return frozenset(key for key, candidate in candidates.items() if candidate in own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +102,12 @@ class _Replay:
     """The replay of one comparison: of the service alone, or with the siblings that it can't do without."""
 
     settings: Settings
+    admin: Dsn | None
     revisions: tuple[str, ...]
 
-    async def compared(self, live: tuple[Object, ...], view: _View, *, grants: bool) -> tuple[Difference, ...]:
+    async def compared(
+        self, live: tuple[Object, ...], visible: frozenset[Key], *, grants: bool
+    ) -> tuple[Difference, ...]:
         service, theirs = self.settings.service, _sharing(self.settings)
         try:
             made = await self._made({service: self.revisions}, {})
@@ -117,7 +116,7 @@ class _Replay:
             if error.exit_code != MigrationError.exit_code or not theirs:
                 raise
             made = await self._made({service: self.revisions, **await _revisions(theirs)}, theirs)
-        return compare(live, self._own(made), view.sees, grants=grants)
+        return compare(live, self._own(made), lambda found: found.key in visible, grants=grants)
 
     async def _made(
         self, revisions: Mapping[Service, tuple[str, ...]], theirs: Mapping[Service, Settings]
@@ -128,7 +127,7 @@ class _Replay:
         if settings.scratch is not None:
             lent = given_scratch(settings, settings.scratch)
         else:
-            lent = scratch(settings, settings.admin or admin_for(settings.dsn, settings.service.root))
+            lent = scratch(settings, self.admin)
         async with lent as aimed:
             return await replay(aimed, revisions, theirs)
 
@@ -144,17 +143,8 @@ class _Replay:
 
 def _sharing(settings: Settings) -> dict[Service, Settings]:
     """Return the siblings whose settings lead to the same database; one without settings has none."""
-    # a bare variable is meant for this service: it says nothing of its siblings
-    prefixed = {name: value for name, value in os.environ.items() if name not in KEYS}
-    found = {}
-    for sibling in siblings(settings.service):
-        try:
-            loaded = settings_module.load(sibling, prefixed)
-        except MigrationError:
-            continue
-        if loaded.dsn.identity == settings.dsn.identity:
-            found[sibling] = loaded
-    return found
+    found = siblings(settings.service, settings.databases, settings.sources)
+    return {sibling.service: sibling.settings for sibling in found if sibling.settings is not None}
 
 
 async def _revisions(services: Mapping[Service, Settings]) -> dict[Service, tuple[str, ...]]:
@@ -162,7 +152,6 @@ async def _revisions(services: Mapping[Service, Settings]) -> dict[Service, tupl
     found = {}
     for service, settings in services.items():
         history = read_history(service)
-        way = replace(access(service), settings=settings)
-        async with connect(history, way) as session:
+        async with open_session(history, connector_of(settings)) as session:
             found[service] = await session.applied()
     return {service: revisions for service, revisions in found.items() if revisions}

@@ -69,11 +69,11 @@ async def _advance(settings: Settings, revisions: tuple[str, ...]) -> None:
     engine = connections.engine(settings)
     try:
         for revision in revisions:
-            await upgrade(settings.service, revision, engine=engine, limits=settings.limits)
+            await upgrade(settings.service, revision, engine=engine, limits=settings.limits, settings=settings)
     finally:
         await engine.dispose()
 
 
 async def _read(settings: Settings) -> tuple[Object, ...]:
-    async with connections.connect(settings) as connection:
+    async with connections.open_connection(settings) as connection:
         return await read(connection)

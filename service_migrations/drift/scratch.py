@@ -93,7 +93,7 @@ async def _lock(connection: "asyncpg.Connection", settings: Settings, where: str
 
 async def _objects(settings: Settings) -> list[Object]:
     """Return what stands by itself in the database, apart from the schema that every database has."""
-    async with connections.connect(settings) as connection:
+    async with connections.open_connection(settings) as connection:
         found = await read(connection)
     whole = [one for one in found if one.part_of is None and one.extension is None]
     return [one for one in whole if one.kind != "schema" or one.name != "public"]

@@ -8,14 +8,15 @@ from typing import Any
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from service_migrations.connection.connector import access
-from service_migrations.connection.session import Session, connect
+from service_migrations.connection.connector import connector
+from service_migrations.connection.session import Session, open_session
 from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError
 from service_migrations.health.findings import Finding
 from service_migrations.health.preflight import preflight
 from service_migrations.history.revisions import History, read
-from service_migrations.monorepo import Service, find
-from service_migrations.settings.sources import exposed
+from service_migrations.monorepo import Service, resolve
+from service_migrations.settings.model import Settings
+from service_migrations.settings.sources import Sources
 
 __all__ = ["examine"]
 
@@ -82,6 +83,7 @@ async def examine(
     service: str | Service,
     *,
     engine: AsyncEngine | None = None,
+    settings: Settings | None = None,
     patience: float = 60.0,
     clock: Callable[[], float] = time.time,
 ) -> tuple[Finding, ...]:
@@ -90,6 +92,7 @@ async def examine(
     Args:
         service: its name.
         engine: an engine of the caller's to take a connection from; without it, the service's own settings.
+        settings: the service's, where they are loaded already.
         patience: seconds that a transaction may be open before it is told of.
         clock: seconds since the epoch, as it is here.
 
@@ -100,12 +103,13 @@ async def examine(
         UsageError: there is no such service.
 
     """
-    found = find(service) if isinstance(service, str) else service
+    found = resolve(service)
     findings: list[Finding] = []
+    sources = settings.sources if settings else Sources()
     try:
-        findings += [Finding(line, about=".env") for line in exposed(found)]
+        findings += [Finding(line, about=".env") for line in sources.exposed(found)]
         history = read(found)
-        async with connect(history, access(found, engine)) as session:
+        async with open_session(history, connector(found, engine, settings)) as session:
             findings += await _examine(session, history, patience, clock)
     except MigrationError as error:
         findings.insert(0, Finding(str(error), type(error), "connection"))

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from service_migrations.connection.connector import Connector, access
-from service_migrations.connection.session import connect
+from service_migrations.connection.connector import Connector, connector
+from service_migrations.connection.session import open_session
 from service_migrations.errors import AccessDeniedError, NotReadyError, UnreachableError, UsageError
 from service_migrations.failures import sqlstate
 from service_migrations.history.revisions import History, read
 from service_migrations.monorepo import Service
+from service_migrations.settings.model import Settings
 
 __all__ = ["Answer", "wait"]
 
@@ -49,6 +50,7 @@ async def wait(
     timeout: float = 300.0,  # noqa: ASYNC109 - the message of the end says what was seen until then
     *,
     engine: AsyncEngine | None = None,
+    settings: Settings | None = None,
 ) -> Answer:
     """Wait until a service's server answers, or until its database is at head. Read-only, and takes no lock.
 
@@ -60,6 +62,7 @@ async def wait(
         head: whether to wait until the database is at the head of this checkout's history.
         timeout: seconds to wait in all; more than 0.
         engine: an engine of the caller's; without it, the service's own settings.
+        settings: the service's, where they are loaded already.
 
     Raises:
         UnreachableError: the server didn't answer in time.
@@ -73,7 +76,7 @@ async def wait(
         raise UsageError(f"{service}: a timeout of {timeout:g} s makes no sense. Give a number of seconds above 0.")
     history = read(service)
     goal = tuple(filter(None, [history.single_head()])) if head else None
-    way = access(history.service, engine).at_once()
+    way = connector(history.service, engine, settings).at_once()
     started, seen = time.monotonic(), _Seen()
     try:
         async with asyncio.timeout(timeout):
@@ -115,7 +118,7 @@ async def _until(history: History, way: Connector, goal: tuple[str, ...] | None,
 async def _look(history: History, way: Connector, *, read_revisions: bool) -> tuple[str, ...] | None:
     where = f"{history.service}: {way.target}"
     try:
-        async with connect(history, way) as session:
+        async with open_session(history, way) as session:
             return await session.applied() if read_revisions else None
     except AccessDeniedError as error:
         if error.__cause__ is None or sqlstate(error.__cause__) != _DENIED:

@@ -25,7 +25,6 @@ from service_migrations.errors import MigrationError, UsageError
 from service_migrations.failures import revision_failure
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, config
-from service_migrations.settings.model import version_table
 
 __all__ = ["Piece", "Rendered", "pending", "render", "write_unchanged"]
 
@@ -152,7 +151,7 @@ def render(history: History, revisions: tuple[Revision, ...]) -> list[Rendered]:
 
     if not found:
         return []
-    alembic = config(service, {"version_table": version_table(service)}, recorder)
+    alembic = config(service, {"version_table": service.version_table}, recorder)
     try:
         with EnvironmentContext(alembic, history.directory, fn=run, as_sql=True):
             history.directory.run_env()

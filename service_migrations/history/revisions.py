@@ -14,15 +14,19 @@ from alembic.script import ScriptDirectory
 from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 
-from service_migrations.errors import UsageError
+from service_migrations.configuration import FILE
+from service_migrations.errors import ConfigurationError, UsageError
 from service_migrations.history.revision import Revision
 from service_migrations.monorepo import Service, find
 
-__all__ = ["History", "Revision", "config", "read"]
+__all__ = ["History", "Revision", "config", "read", "script_location"]
 
 _REVISION_CHARACTERS = 32
 """The width of ``version_num``: PostgreSQL refuses a longer one only at upgrade."""
 
+
+_ENVIRONMENT = "migrations"
+"""The folder of env.py, where pyproject.toml names no other."""
 
 _WARNINGS = threading.Lock()
 """The filters of warnings are of the process: of two threads that change them, one would put back the other's."""
@@ -107,7 +111,7 @@ def config(
 
     """
     found = Config(
-        toml_file=service.root / "pyproject.toml",
+        toml_file=service.root / FILE,
         attributes={"service": service, **(attributes or {})},
         **options,
     )
@@ -118,25 +122,46 @@ def config(
     # ConfigParser interpolates: a % in the path of the checkout is doubled. The DSN never comes here.
     found.set_main_option("path_separator", "newline")
     found.set_main_option("version_locations", str(service.versions).replace("%", "%%"))
+    # env.py is run for a comparison only: an empty revision needs neither a database nor models that import
+    found.set_main_option("revision_environment", "false")
+    if found.get_alembic_option("script_location") is None:
+        found.set_main_option("script_location", str(service.root / _ENVIRONMENT).replace("%", "%%"))
     return found
+
+
+def script_location(root: Path) -> Path:
+    """Return the folder of env.py: where ``[tool.alembic]`` says, else ``migrations`` at the top level."""
+    return _location(Config(toml_file=root / FILE), root)
+
+
+def _location(alembic: Config, root: Path) -> Path:
+    return root / str(alembic.get_alembic_option("script_location") or _ENVIRONMENT)
 
 
 def read(service: str | Service) -> History:
     """Read the revision files of a service, or of the one that has a name.
 
     Raises:
+        ConfigurationError: there is no env.py.
         UsageError: there is no such service; a file has a syntax error or doesn't import; an id is there twice, is too
             long or has a quote; a file follows a revision that isn't there; the history is a circle.
 
     """
     service = find(service) if isinstance(service, str) else service
+    alembic = config(service)
+    environment = _location(alembic, service.root) / "env.py"
+    if not environment.is_file():
+        raise ConfigurationError(
+            f"{service.relative(environment)} is missing, which Alembic runs. "
+            f"`service-migrations db.init` writes it, and overwrites nothing."
+        )
     where = service.relative(service.versions)
     if not service.versions.is_dir():
-        return History(service, (), ScriptDirectory.from_config(config(service)))
+        return History(service, (), ScriptDirectory.from_config(alembic))
     try:
         with _WARNINGS, warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # Alembic only warns of an id that is there twice
-            directory = ScriptDirectory.from_config(config(service))
+            directory = ScriptDirectory.from_config(alembic)
             scripts = list(directory.walk_revisions())
     except SyntaxError as error:
         path = service.relative(Path(error.filename or where))

@@ -127,7 +127,7 @@ def _library(function: ast.expr, known: Mapping[str, str]) -> str | None:
 
 
 _NAMES = ("revision", "down_revision", "branch_labels", "depends_on")
-_OPTIONS = (b"sourceless", b"recursive_version_locations", b"version_locations")
+_OPTIONS = (b"sourceless", b"recursive_version_locations")
 """Options of Alembic's that change which files are revisions."""
 _REVISION_CHARACTERS = 32
 _NAME = rb"\b(?:" + "|".join(_NAMES).encode() + rb")\b"

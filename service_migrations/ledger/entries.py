@@ -20,12 +20,13 @@ from sqlalchemy import (
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from service_migrations.connection.connector import access
-from service_migrations.connection.session import Session, connect
+from service_migrations.connection.connector import connector
+from service_migrations.connection.session import Session, open_session
 from service_migrations.errors import AccessDeniedError, MigrationError
 from service_migrations.failures import sqlstate
 from service_migrations.history.revisions import read
-from service_migrations.monorepo import Service, find
+from service_migrations.monorepo import Service, resolve
+from service_migrations.settings.model import Settings
 
 __all__ = ["LATER", "Entry", "ledger_table", "log", "rows"]
 
@@ -84,19 +85,22 @@ _DENIED = "42501"
 _IS_TABLE = text("SELECT relkind = 'r' FROM pg_class WHERE oid = to_regclass(:name)")
 
 
-async def log(service: str | Service, *, engine: AsyncEngine | None = None) -> tuple[Entry, ...]:
+async def log(
+    service: str | Service, *, engine: AsyncEngine | None = None, settings: Settings | None = None
+) -> tuple[Entry, ...]:
     """Return what was run on a service's database, newest first; nothing where there is no ledger. Read-only.
 
     Args:
         service: its name.
         engine: an engine of the caller's to take a connection from; without it, the service's own settings.
+        settings: the service's, where they are loaded already.
 
     Raises:
         MigrationError: the database can't be connected to, or its ledger not be read.
 
     """
-    found = find(service) if isinstance(service, str) else service
-    async with connect(read(found), access(found, engine)) as session:
+    found = resolve(service)
+    async with open_session(read(found), connector(found, engine, settings)) as session:
         return await rows(session)
 
 

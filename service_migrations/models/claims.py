@@ -1,4 +1,4 @@
-"""What the models of each service claim: to which service a table, a type or a sequence belongs."""
+"""What the models of a service claim: the tables, types and sequences of a database that are its own."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -13,9 +13,10 @@ from sqlalchemy.types import ARRAY
 from service_migrations.errors import ConfigurationError
 from service_migrations.models.importing import import_models, where
 from service_migrations.models.metadata import assemble, tables_of
-from service_migrations.monorepo import Service, discover
+from service_migrations.monorepo import Service
+from service_migrations.sql.created import ObjectName
 
-__all__ = ["Claims", "claims", "place_of", "siblings"]
+__all__ = ["Claims", "claims", "place_of"]
 
 Names = frozenset[tuple[str | None, str]]
 """Each as (schema, name); the schema is None where the models name none."""
@@ -37,15 +38,19 @@ class Claims:
     @classmethod
     def of(cls, metadata: MetaData) -> "Claims":
         """Return what a service's metadata claims."""
-        tables = frozenset((table.schema, table.name) for table in metadata.tables.values())
-        types = [one for one in _types(metadata.tables.values()) if one.name]
-        enums = frozenset((one.schema, str(one.name)) for one in types if isinstance(one, Enum))
-        domains = frozenset((one.schema, str(one.name)) for one in types if isinstance(one, DOMAIN))
-        return cls(tables, enums, domains, frozenset(_sequences(metadata)), metadata)
+        tables = metadata.tables.values()
+        types = [column_type for column_type in _named_types(tables) if column_type.name]
+        return cls(
+            frozenset((table.schema, table.name) for table in tables),
+            frozenset((enum.schema, str(enum.name)) for enum in types if isinstance(enum, Enum)),
+            frozenset((domain.schema, str(domain.name)) for domain in types if isinstance(domain, DOMAIN)),
+            frozenset(_sequences(tables)),
+            metadata,
+        )
 
 
 _claims: "WeakKeyDictionary[ModuleType, tuple[Service, Claims]]" = WeakKeyDictionary()
-"""What the modules that are loaded claim: in a run for all services each is asked for by all the others."""
+"""What the loaded modules claim: in a run for all services, each is asked for by all the others."""
 
 
 def claims(services: Iterable[Service]) -> dict[Service, Claims]:
@@ -56,59 +61,59 @@ def claims(services: Iterable[Service]) -> dict[Service, Claims]:
             dropping its tables.
 
     """
-    found = {}
+    claimed = {}
     for service in services:
         try:
             known = _claims.get(sys.modules[service.models]) if service.models in sys.modules else None
             if known is None or known[0] != service:
                 known = _claims[import_models(service)] = service, Claims.of(assemble(service))
-            found[service] = known[1]
+            claimed[service] = known[1]
         except ConfigurationError as error:
-            raise ConfigurationError(f"{error} Until then nobody can tell which tables are {service}'s own.") from error
-    return found
+            raise error.with_hint(f"Until then nobody can tell which tables are {service}'s own.") from error
+    return claimed
 
 
-def siblings(service: Service) -> tuple[Service, ...]:
-    """Return all the other services of the monorepo."""
-    return tuple(other for other in discover(service.root) if other != service)
-
-
-def place_of(service: Service, kind: str, schema: str, name: str) -> str:
+def place_of(service: Service, name: ObjectName) -> str:
     """Return the file of the model that maps a table, or has a column of a type.
 
-    Of a table that comes from elsewhere it is the file that exports it.
+    Where the model comes from elsewhere, it is the file that exports it.
     """
     module = import_models(service)
-    for exported in (getattr(module, one, None) for one in getattr(module, "__all__", ())):
-        for table in tables_of(exported, ""):
-            types = {("type", str(one.name), one.schema) for one in _types([table])}
-            if any(
-                (what, called) == (kind, name) and (space or schema) == schema
-                for what, called, space in {("table", table.name, table.schema), *types}
-            ):
-                home = sys.modules.get(getattr(exported, "__module__", ""), module)
-                return where(service, home if home.__name__.startswith(module.__name__) else module)
+    for exported in (getattr(module, export, None) for export in getattr(module, "__all__", ())):
+        if any(_has(table, name) for table in tables_of(exported, "")):
+            home = sys.modules.get(getattr(exported, "__module__", ""), module)
+            return where(service, home if home.__name__.startswith(module.__name__) else module)
     return where(service, module)
 
 
-def _types(tables: Iterable[Table]) -> Iterator[Enum | DOMAIN]:
+def _has(table: Table, name: ObjectName) -> bool:
+    """Whether a table is the one of that name, or has a column of the type of that name.
+
+    A table or type whose model names no schema is in the default one, wherever that is.
+    """
+    objects = {("table", table.schema, table.name)}
+    objects |= {("type", column_type.schema, str(column_type.name)) for column_type in _named_types([table])}
+    return bool(objects & {name, (name.kind, None, name.name)})
+
+
+def _named_types(tables: Iterable[Table]) -> Iterator[Enum | DOMAIN]:
     """Yield the types of columns that are objects of their own, also inside arrays, decorators and domains."""
-    todo: list[object] = [column.type for table in tables for column in table.columns]
-    while todo:
-        kind = todo.pop()
-        if isinstance(kind, ARRAY):
-            todo.append(kind.item_type)
-        elif isinstance(kind, TypeDecorator):
-            todo.append(kind.impl)
-        elif isinstance(kind, DOMAIN):
-            todo.append(kind.data_type)
-            yield kind
-        elif isinstance(kind, Enum) and kind.native_enum:
-            yield kind
+    types: list[object] = [column.type for table in tables for column in table.columns]
+    while types:
+        column_type = types.pop()
+        if isinstance(column_type, ARRAY):
+            types.append(column_type.item_type)
+        elif isinstance(column_type, TypeDecorator):
+            types.append(column_type.impl)
+        elif isinstance(column_type, DOMAIN):
+            types.append(column_type.data_type)
+            yield column_type
+        elif isinstance(column_type, Enum) and column_type.native_enum:
+            yield column_type
 
 
-def _sequences(metadata: MetaData) -> Iterator[tuple[str | None, str]]:
-    for table in metadata.tables.values():
+def _sequences(tables: Iterable[Table]) -> Iterator[tuple[str | None, str]]:
+    for table in tables:
         for column in table.columns:
             if isinstance(column.default, Sequence):
                 yield (column.default.schema, column.default.name)

@@ -1,4 +1,4 @@
-"""One service's models, imported: a failure is told with the line that it happened on."""
+"""Importing the models of a service; a failure names the line of the repository that raised it."""
 
 import importlib
 import pkgutil
@@ -14,7 +14,12 @@ __all__ = ["import_models", "where"]
 
 
 def import_models(service: Service) -> ModuleType:
-    """Import a service's models, and all modules of the package: one that nobody imports is a forgotten one."""
+    """Import a service's models, and all modules of the package: one that nobody imports is a forgotten one.
+
+    Raises:
+        ConfigurationError: they can't be imported, or come from another place than the service's own.
+
+    """
     for folder in dict.fromkeys((str(service.root), str(service.source))):
         if folder not in sys.path:
             sys.path.insert(0, folder)
@@ -22,8 +27,8 @@ def import_models(service: Service) -> ModuleType:
     try:
         module = importlib.import_module(name)
         _refuse_elsewhere(service, module)
-        for found in pkgutil.walk_packages(getattr(module, "__path__", []), f"{name}."):
-            name = found.name
+        for submodule in pkgutil.walk_packages(getattr(module, "__path__", []), f"{name}."):
+            name = submodule.name
             importlib.import_module(name)
     except ConfigurationError:
         raise
@@ -43,7 +48,7 @@ def _refuse_elsewhere(service: Service, module: ModuleType) -> None:
 
 
 def _place(service: Service, error: BaseException) -> str:
-    """Say what a failed import raised, and on which line of the repository."""
+    """Return what a failed import raised, and on which line of the service."""
     text = " ".join(f"{type(error).__name__}: {error}".split())
     if isinstance(error, SyntaxError):
         return text if error.filename is None else f"{service.relative(Path(error.filename))}:{error.lineno}: {text}"

@@ -1,8 +1,9 @@
-"""From ``models.__all__`` to a MetaData."""
+"""The metadata of a service: a copy of the tables that its ``models.__all__`` names."""
 
 import sys
 from collections.abc import Iterable, Iterator
 from types import ModuleType
+from typing import Any
 
 from sqlalchemy import CheckConstraint, MetaData, Table, inspect as sa_inspect
 from sqlalchemy.exc import NoReferencedTableError, SQLAlchemyError
@@ -25,7 +26,7 @@ def assemble(service: Service) -> MetaData:
     Raises:
         ConfigurationError: the models can't be imported; ``__all__`` is missing or names what isn't there; a
             mapped class of the service is not in it; a foreign key leads to a column that isn't there. One that leads
-            to a table which isn't exported is left as it is: the table may be a sibling's (references.py).
+            to a table which isn't exported is left as it is: the table may be a sibling's (stand_ins.py).
 
     """
     module = import_models(service)
@@ -45,12 +46,7 @@ def assemble(service: Service) -> MetaData:
         if isinstance(source := getattr(exported, "metadata", None), MetaData):
             sources[source] = None
     _refuse_unexported(service, module, tables, place)
-    conventions = [source.naming_convention for source in sources]
-    schemas = {source.schema for source in sources if source.schema}
-    target = MetaData(
-        naming_convention=conventions[0] if conventions and all(one == conventions[0] for one in conventions) else None,
-        schema=schemas.pop() if len(schemas) == 1 else None,
-    )
+    target = MetaData(naming_convention=_common_convention(sources), schema=_common_schema(sources))
     for table in tables:
         if table.key in target.tables:
             raise ConfigurationError(
@@ -61,6 +57,19 @@ def assemble(service: Service) -> MetaData:
         _hoist_checks(copy)
     _refuse_foreign_keys_to_no_column(target, place)
     return target
+
+
+def _common_convention(sources: Iterable[MetaData]) -> Any:
+    """Return the naming convention of the exported metadata, where all have the same."""
+    conventions = [source.naming_convention for source in sources]
+    same = all(convention == conventions[0] for convention in conventions)
+    return conventions[0] if conventions and same else None
+
+
+def _common_schema(sources: Iterable[MetaData]) -> str | None:
+    """Return the schema of the exported metadata, where there is only one."""
+    schemas = {source.schema for source in sources if source.schema}
+    return schemas.pop() if len(schemas) == 1 else None
 
 
 def models_file(service: Service) -> str:
@@ -91,14 +100,15 @@ def tables_of(exported: object, place: str) -> Iterator[Table]:
     except SQLAlchemyError as error:
         raise ConfigurationError(f"{place}: {' '.join(str(error).split())}") from error
     yield from (table for table in mapper.tables if isinstance(table, Table))
-    yield from (found.secondary for found in relationships if isinstance(found.secondary, Table))
+    yield from (link.secondary for link in relationships if isinstance(link.secondary, Table))
 
 
 def _refuse_unexported(service: Service, module: ModuleType, tables: Iterable[Table], place: str) -> None:
     """Refuse a model that the service maps and does not export: its table would silently never be created."""
     exported = set(tables)
     package = f"{service.package}."
-    for loaded in [module, *(m for name, m in sys.modules.items() if name.startswith(f"{module.__name__}."))]:
+    submodules = [loaded for name, loaded in sys.modules.items() if name.startswith(f"{module.__name__}.")]
+    for loaded in (module, *submodules):
         for name, value in vars(loaded).items():
             if isinstance(value, Table):
                 missing = [] if value in exported else [value]
@@ -116,7 +126,7 @@ def _refuse_unexported(service: Service, module: ModuleType, tables: Iterable[Ta
 def _keep_schemas_of_enums(table: Table, copy: Table) -> None:
     """Leave each enum type where the models look for it: ``to_metadata`` moves some into the metadata's schema."""
     for column in table.columns:
-        original, copied = (enum_of(found.type) for found in (column, copy.columns[column.key]))
+        original, copied = enum_of(column.type), enum_of(copy.columns[column.key].type)
         if original is not None and copied is not None:
             copied.schema = original.schema
 
@@ -124,7 +134,7 @@ def _keep_schemas_of_enums(table: Table, copy: Table) -> None:
 def _hoist_checks(table: Table) -> None:
     """Move the CHECKs written inside a column to its table, where Alembic's ``create_table`` sees them."""
     for column in table.columns:
-        for check in [found for found in column.constraints if isinstance(found, CheckConstraint)]:
+        for check in [constraint for constraint in column.constraints if isinstance(constraint, CheckConstraint)]:
             column.constraints.discard(check)
             table.append_constraint(
                 CheckConstraint(check.sqltext, name=check.name, info=check.info, **check.dialect_kwargs)

@@ -1,12 +1,12 @@
-"""Foreign keys into a sibling's tables: kept, without pulling the tables in.
+"""Stand-ins for a sibling's tables, where a foreign key leads into them.
 
 A service never imports another one, so its foreign key is a name, ``ForeignKey("catalog_products.id")``. Alembic and
-SQLAlchemy want a table behind it; they get a stand-in with the columns that are referred to, which is neither
+SQLAlchemy need a table behind it. They get one that has only the columns that are referred to, and that is neither
 compared nor created nor claimed.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 from sqlalchemy import BLANK_SCHEMA, Column, ForeignKey, ForeignKeyConstraint, MetaData, Table
 from sqlalchemy.exc import NoReferencedTableError, SQLAlchemyError
@@ -18,6 +18,17 @@ from service_migrations.settings.siblings import Sibling
 __all__ = ["complete", "is_stand_in", "only_the_schema_differs"]
 
 _MARK = "migrations.stand_in_for"
+
+
+class _Target(NamedTuple):
+    """What a foreign key names. One that names a table only means the column of its own column's key."""
+
+    schema: str | None
+    table: str
+    column: str | None
+
+    def __str__(self) -> str:
+        return ".".join(part for part in self if part is not None)
 
 
 def complete(metadata: MetaData, place: str, default: str, claims: Mapping[Sibling, Claims]) -> None:
@@ -39,24 +50,22 @@ def complete(metadata: MetaData, place: str, default: str, claims: Mapping[Sibli
         for table in claimed.metadata.tables.values()
     }
     for table in list(metadata.tables.values()):
-        for key in sorted(table.foreign_keys, key=lambda one: str(one.parent.name)):
+        for key in sorted(table.foreign_keys, key=lambda key: str(key.parent.name)):
             if not _is_open(key):
                 continue
-            where = f"{place}: {table.name}.{key.parent.name}"
-            schema, name, _ = key.target_tokens
-            schema = schema or metadata.schema
-            if (schema or default, name) not in theirs:
+            target = _target(key)
+            reference = f"{place}: {table.name}.{key.parent.name} refers to {target}"
+            schema = target.schema or metadata.schema
+            if (schema or default, target.table) not in theirs:
                 others = ", and no service that shares its database has it" if claims else ""
                 raise ConfigurationError(
-                    f"{where} refers to {key.target_fullname}, which models.__all__ doesn't export{others}. "
-                    f"Add the model to __all__."
+                    f"{reference}, which models.__all__ doesn't export{others}. Add the model to __all__."
                 )
-            sibling, original = theirs[schema or default, name]
-            _stand_in(metadata, schema, original, sibling)
+            sibling, original = theirs[schema or default, target.table]
+            _add_stand_in(metadata, schema, original, sibling)
             if _is_open(key, strict=False):
                 raise ConfigurationError(
-                    f"{where} refers to {key.target_fullname}, a column that {sibling.service}'s model doesn't have. "
-                    f"Correct the ForeignKey."
+                    f"{reference}, a column that {sibling.service}'s model doesn't have. Correct the ForeignKey."
                 )
 
 
@@ -65,20 +74,20 @@ def is_stand_in(table: object) -> bool:
     return isinstance(table, Table) and _MARK in table.info
 
 
-def only_the_schema_differs(default: str, one: object, other: object) -> bool:
+def only_the_schema_differs(default: str, key: object, other: object) -> bool:
     """Whether two foreign keys differ only in that one of them names the default schema of its target.
 
     PostgreSQL leaves out a schema that is on the search_path, so the reflected key hasn't the name that the model
     needs where its own metadata has another schema. Alembic would replace the key again and again.
     """
-    if not isinstance(one, ForeignKeyConstraint) or not isinstance(other, ForeignKeyConstraint):
+    if not isinstance(key, ForeignKeyConstraint) or not isinstance(other, ForeignKeyConstraint):
         return False
-    return _signature(one, default) == _signature(other, default)
+    return _signature(key, default) == _signature(other, default)
 
 
 def _signature(key: ForeignKeyConstraint, default: str) -> tuple[Any, ...]:
     targets = [element.column for element in key.elements]
-    actions = [None if one in (None, "NO ACTION") else one.upper() for one in (key.ondelete, key.onupdate)]
+    actions = [None if action in (None, "NO ACTION") else action.upper() for action in (key.ondelete, key.onupdate)]
     initially = None if key.initially is None or key.initially.upper() == "IMMEDIATE" else key.initially.upper()
     return (
         [column.name for column in key.columns],
@@ -87,6 +96,17 @@ def _signature(key: ForeignKeyConstraint, default: str) -> tuple[Any, ...]:
         bool(key.deferrable),
         initially,
     )
+
+
+def _target(key: ForeignKey) -> _Target:
+    tokens = getattr(key, "target_tokens", None)  # since SQLAlchemy 2.1
+    if tokens is not None:
+        return _Target(*tokens)
+    # 2.0 takes its own names apart like this: none may have a dot in it
+    names = key.target_fullname.split(".")
+    if len(names) == 1:
+        return _Target(None, names[0], None)
+    return _Target(".".join(names[:-2]) or None, names[-2], names[-1])
 
 
 def _is_open(key: ForeignKey, *, strict: bool = True) -> bool:
@@ -100,10 +120,14 @@ def _is_open(key: ForeignKey, *, strict: bool = True) -> bool:
     return False
 
 
-def _stand_in(metadata: MetaData, schema: str | None, original: Table, sibling: Sibling) -> None:
+def _add_stand_in(metadata: MetaData, schema: str | None, original: Table, sibling: Sibling) -> None:
     """Add a table with the columns that anything refers to; the type of a key's column comes from there."""
-    wanted = set(_referred(metadata, schema, original.name))
-    columns = [Column(one.name, one.type, key=one.key) for one in original.columns if {one.key, one.name} & wanted]
+    referred = set(_referred_columns(metadata, schema, original.name))
+    columns = [
+        Column(column.name, column.type, key=column.key)
+        for column in original.columns
+        if {column.key, column.name} & referred
+    ]
     Table(
         original.name,
         metadata,
@@ -113,9 +137,9 @@ def _stand_in(metadata: MetaData, schema: str | None, original: Table, sibling: 
     )
 
 
-def _referred(metadata: MetaData, schema: str | None, name: str) -> Iterable[str]:
+def _referred_columns(metadata: MetaData, schema: str | None, name: str) -> Iterator[str]:
     for table in metadata.tables.values():
         for key in table.foreign_keys:
-            tokens = key.target_tokens
-            if (tokens.schema or metadata.schema, tokens.table_name) == (schema, name):
-                yield tokens.column_name or key.parent.key
+            target = _target(key)
+            if (target.schema or metadata.schema, target.table) == (schema, name):
+                yield target.column or key.parent.key

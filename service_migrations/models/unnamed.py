@@ -1,4 +1,4 @@
-"""Hygiene of the models: what works today, and can't be migrated tomorrow.
+"""Constraints and indexes of the models that have no name: they work today, and can't be dropped by a revision.
 
 The rule: a UNIQUE, a FOREIGN KEY, a CHECK, an EXCLUDE or an index that has no name is a finding, since PostgreSQL
 makes up a name for it that no revision can know, so that its drop can't be written
@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import ExcludeConstraint
 from service_migrations.models.claims import place_of
 from service_migrations.models.stand_ins import is_stand_in
 from service_migrations.monorepo import Service
+from service_migrations.sql.created import ObjectName
 
 __all__ = ["findings"]
 
@@ -34,33 +35,34 @@ def findings(service: Service, metadata: MetaData, default: str) -> tuple[str, .
         default: the schema of a table without one.
 
     """
-    found = []
-    for table in sorted(metadata.tables.values(), key=lambda one: one.key):
+    lines = []
+    for table in sorted(metadata.tables.values(), key=lambda table: table.key):
         unnamed = [] if is_stand_in(table) else sorted(_unnamed(table))
         if unnamed:
-            place = place_of(service, "table", table.schema or default, table.name)
-            found += [
-                f"{place}: {table.name} has {what} without a name, so no revision can drop it. Give it a name=, or "
+            place = place_of(service, ObjectName("table", table.schema or default, table.name))
+            lines += [
+                f"{place}: {table.name} has {part} without a name, so no revision can drop it. Give it a name=, or "
                 f"the metadata a naming convention (shared_models.NAMING_CONVENTION)."
-                for what in unnamed
+                for part in unnamed
             ]
-    return tuple(found)
+    return tuple(lines)
 
 
 def _unnamed(table: Table) -> Iterator[str]:
+    """Yield each part of a table that has no name, as a message calls it."""
     for constraint in table.constraints:
-        for kind, word in _KINDS.items():
+        for kind, description in _KINDS.items():
             # where a convention would need a name to make one of, there is a mark instead, which is no text either
             if isinstance(constraint, kind) and not isinstance(constraint.name, str):
-                yield f"{word}{_of(constraint)}"
+                yield f"{description}{_contents(constraint)}"
     for index in table.indexes:
         if not isinstance(index.name, str):
-            yield f"an index{_of(index)}"
+            yield f"an index{_contents(index)}"
 
 
-def _of(item: Constraint | Index) -> str:
-    if isinstance(item, CheckConstraint):
-        return f" ({' '.join(str(item.sqltext).split())})"
-    columns = getattr(item, "columns", None) or ()
-    names = ", ".join(column.name for column in columns)
-    return f" ({names})" if names else ""
+def _contents(part: Constraint | Index) -> str:
+    """Return the condition of a CHECK, or the columns of anything else, in parentheses; empty where there are none."""
+    if isinstance(part, CheckConstraint):
+        return f" ({' '.join(str(part.sqltext).split())})"
+    columns = ", ".join(column.name for column in getattr(part, "columns", None) or ())
+    return f" ({columns})" if columns else ""

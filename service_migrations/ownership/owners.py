@@ -1,22 +1,22 @@
 """Who owns what: each object of a database, the service that claims it, and why; then what nobody claims."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from service_migrations.catalog.objects import Object, read
-from service_migrations.connection.connector import Connector, access
+from service_migrations.connection.connector import Connector, connector_of
 from service_migrations.connection.locks import process_lock
 from service_migrations.errors import MigrationError, UsageError
-from service_migrations.models.claims import claims
-from service_migrations.monorepo import Service
-from service_migrations.ownership.attribution import Claimant, Owned, attribute
-from service_migrations.ownership.past import past
-from service_migrations.ownership.survey import claimed, refuse_two_claimants
-from service_migrations.settings.model import Settings, load_many, version_table
-from service_migrations.settings.siblings import default_schema, sharing
+from service_migrations.monorepo import Service, resolve
+from service_migrations.ownership.attribution import Owned, attribute
+from service_migrations.ownership.candidates import from_catalog
+from service_migrations.ownership.claimants import claimants
+from service_migrations.ownership.survey import current_schema
+from service_migrations.settings.database import grouped
+from service_migrations.settings.model import Settings, load_many
 
-__all__ = ["Owned", "Owners", "claimants", "owners"]
+__all__ = ["Owned", "Owners", "owners"]
 
 _AT_ONCE = 8
 """Connections that are open at the same time."""
@@ -33,13 +33,7 @@ class Owners:
     errors: tuple[MigrationError, ...] = ()
 
 
-@dataclass(slots=True)
-class _Group:
-    database: str
-    ways: list[Connector] = field(default_factory=list)
-
-
-async def owners(services: Sequence[Service], *, database: str | None = None) -> list[Owners]:
+async def owners(services: Sequence[str | Service], *, database: str | None = None) -> list[Owners]:
     """Return for each database of the services who claims what of it. Read-only.
 
     All that share a database are asked, also those that weren't named. One that fails doesn't stop the others: a
@@ -53,61 +47,52 @@ async def owners(services: Sequence[Service], *, database: str | None = None) ->
         UsageError: no service has a database of that name.
 
     """
-    groups: dict[object, _Group] = {}
+    chosen = [resolve(service) for service in services]
+    loaded: list[Settings] = []
     failed: list[Owners] = []
-    for service, settings in zip(services, load_many(services), strict=True):
+    for service, settings in zip(chosen, load_many(chosen), strict=True):
         if isinstance(settings, Settings):
-            group = groups.setdefault(settings.dsn.identity, _Group(settings.dsn.database))
-            group.ways.append(access(service))
+            loaded.append(settings)
         elif database is None:
             failed.append(Owners("", (service.name,), None, errors=(settings,)))
-    chosen = [group for group in groups.values() if database in (None, group.database)]
-    if database is not None and not chosen:
-        known = ", ".join(sorted({group.database for group in groups.values()})) or "none"
+    groups = grouped(loaded, lambda settings: settings.database)
+    wanted = [group for group in groups if database in (None, group[0].dsn.database)]
+    if database is not None and not wanted:
+        known = ", ".join(sorted({group[0].dsn.database for group in groups})) or "none"
         raise UsageError(f"--database {database!r}: no service that was asked has it. Known: {known}.")
     turns = asyncio.Semaphore(_AT_ONCE)
-
-    async def look(group: _Group) -> Owners:
-        names = tuple(one.service.name for one in group.ways)
-        errors: list[MigrationError] = []
-        for way in group.ways:
-            try:
-                async with turns, way.connect() as connection:
-                    objects = await read(connection)
-            except MigrationError as error:
-                errors.append(error)
-                continue
-            try:
-                async with process_lock():
-                    found = attribute(objects, claimants(way, objects))
-            except MigrationError as error:
-                return Owners(group.database, names, way.target, errors=(*errors, error))
-            return Owners(group.database, names, way.target, found, tuple(errors))
-        return Owners(group.database, names, None, errors=tuple(errors))
-
-    return [*await asyncio.gather(*(look(group) for group in chosen)), *failed]
+    return [*await asyncio.gather(*(_owners_of(group, turns) for group in wanted)), *failed]
 
 
-def claimants(way: Connector, objects: Iterable[Object]) -> list[Claimant]:
-    """Return the services that share a database, with what each claims. The caller holds the gate.
+async def _owners_of(group: Sequence[Settings], turns: asyncio.Semaphore) -> Owners:
+    """Return the owners of one database, over the first of its services that can connect."""
+    database, services = group[0].dsn.database, tuple(settings.service.name for settings in group)
+    errors: list[MigrationError] = []
+    for connector in map(connector_of, group):
+        try:
+            async with turns, connector.connect() as connection:
+                objects = await read(connection)
+                schema = await current_schema(connection)
+        except MigrationError as error:
+            errors.append(error)
+            continue
+        owned: tuple[Owned, ...] = ()
+        try:
+            async with process_lock():
+                owned = _owned(connector, schema, objects)
+        except MigrationError as error:
+            errors.append(error)
+        return Owners(database, services, connector.target, owned, tuple(errors))
+    return Owners(database, services, None, errors=tuple(errors))
 
-    Args:
-        way: one service's way to it.
-        objects: what is there.
+
+def _owned(connector: Connector, schema: str, objects: Sequence[Object]) -> tuple[Owned, ...]:
+    """Return the objects with their owners. The caller holds the process lock.
 
     Raises:
-        ConfigurationError: the models of one can't be assembled, or two of them claim one object.
+        ConfigurationError: the models of a service can't be assembled, or two services claim one object.
 
     """
-    siblings = sharing(way, {one.name for one in objects if one.kind == "table"})
-    schemas = {way.service: default_schema(way.service), **{one.service: one.schema for one in siblings}}
-    sure = {way.service, *(one.service for one in siblings if one.certain)}
-    found = [
-        Claimant(service, claimed(models, schemas[service]), past(service, schemas[service]), version_table(service))
-        for service, models in claims(schemas).items()
-    ]
-    certain = [one for one in found if one.service in sure]
-    for index, one in enumerate(certain):
-        for other in certain[index + 1 :]:
-            refuse_two_claimants((one.service, one.models), (other.service, other.models), way.target)
-    return sorted(found, key=lambda one: one.service)
+    everyone = claimants(connector, schema, from_catalog(objects).values())
+    everyone.refuse_two_for_one_object(connector.target)
+    return attribute(objects, everyone)

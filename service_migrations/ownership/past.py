@@ -5,6 +5,7 @@ database holds what no model claims.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,73 +15,73 @@ from service_migrations.history.revisions import read
 from service_migrations.monorepo import Service
 from service_migrations.sql.created import Created, ObjectName
 
-__all__ = ["HistoryClaims", "past"]
+__all__ = ["HistoryClaims", "history_claims"]
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryClaims:
     """What a history has made and not dropped again, and the words of the revisions that can't be replayed.
 
-    A revision that asks its connection for something, or that doesn't import, may have made whatever it names.
+    A revision that asks its connection for something, or that can't be imported, may have made whatever it names.
 
-    ``former`` is what the history drops or renames. The files say that it is gone, but a database that hasn't had those
-    revisions still has it, and it is still this service's: a sibling that took it for nobody's would drop it. How far a
-    database is stands in the service's version table, which the role of a sibling often may not read; so these names
-    are the service's for good, also where the revision was applied and somebody made another object of that name.
+    ``former`` is what the history drops or renames. A database that hasn't had those revisions still has it, and it is
+    still this service's: a sibling that took it for nobody's would drop it. How far a database is stands in the
+    service's version table, which the role of a sibling often may not read. So these names are the service's for good,
+    also where the revision was applied and somebody made another object of that name.
     """
 
-    things: frozenset[ObjectName]
-    words: frozenset[str]
+    created: frozenset[ObjectName] = frozenset()
+    words: frozenset[str] = frozenset()
     former: frozenset[ObjectName] = frozenset()
 
-    def made(self, thing: ObjectName) -> bool:
-        """Whether it made that object, for certain."""
-        return thing in self.things
+    def made(self, name: ObjectName) -> bool:
+        """Whether the history made that object, for certain."""
+        return name in self.created
 
-    def gave_up(self, thing: ObjectName) -> bool:
-        """Whether it drops or renames that object, which is there until that revision is applied."""
-        return thing in self.former
+    def gave_up(self, name: ObjectName) -> bool:
+        """Whether the history drops or renames that object, which is there until that revision is applied."""
+        return name in self.former
 
-    def may_have_made(self, thing: ObjectName) -> bool:
+    def may_have_made(self, name: ObjectName) -> bool:
         """Whether a revision that can't be replayed holds the object's name as a word."""
-        return thing[2] in self.words
+        return name.name in self.words
 
 
 _known: dict[Service, tuple[object, HistoryClaims]] = {}
-"""The past of each service as of its files: in a run for all services, each is asked for by all that share with it."""
+"""The claims of each history as of its files: in a run for all services, all that share a database ask for each."""
 
 
-def past(service: Service, default: str) -> HistoryClaims:
-    """Return what a service's history has made. The caller holds the gate.
+def history_claims(service: Service, schema: str) -> HistoryClaims:
+    """Return what a service's history has made. The caller holds the process lock.
 
     Args:
         service: the service.
-        default: the schema of its names without one.
+        schema: where its names without a schema are.
 
     """
     files = sorted(service.versions.glob("*.py")) if service.versions.is_dir() else []
-    state = (default, tuple((path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in files))
+    state = (schema, tuple((path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in files))
     if service not in _known or _known[service][0] != state:
-        _known[service] = state, _replay(service, default, files)
+        _known[service] = state, _replay(service, schema, files)
     return _known[service][1]
 
 
-def _replay(service: Service, default: str, files: list[Path]) -> HistoryClaims:
+def _replay(service: Service, schema: str, files: Iterable[Path]) -> HistoryClaims:
     try:
         history = read(service)
         rendered = render(history, tuple(reversed(history.revisions)))
     except MigrationError:
-        return HistoryClaims(frozenset(), _words(files))
-    made = Created(default)
+        return HistoryClaims(words=_words(files))
+    state = Created(schema)
     unknown = []
-    for one in rendered:
-        made.default = default
-        made.learn(one.sql)
-        if one.error is not None:
-            unknown.append(service.root / one.revision.path)
-    return HistoryClaims(frozenset(made.things), _words(unknown), frozenset(made.former))
+    for revision in rendered:
+        state.default = schema  # a revision that sets search_path sets it for itself
+        state.learn(revision.sql)
+        if revision.error is not None:
+            unknown.append(service.root / revision.revision.path)
+    return HistoryClaims(frozenset(state.things), _words(unknown), frozenset(state.former))
 
 
-def _words(files: list[Path]) -> frozenset[str]:
+def _words(files: Iterable[Path]) -> frozenset[str]:
     texts = (path.read_text(encoding="utf-8", errors="replace") for path in files)
     return frozenset(word for text in texts for word in re.findall(r"\w+", text))

@@ -34,7 +34,7 @@ class Guard:
             UsageError: the plan destroys data, the target isn't local, and it wasn't allowed.
 
         """
-        if Class.DESTRUCTIVE in self.allowed or (access.settings is not None and access.settings.dsn.is_local):
+        if Class.DESTRUCTIVE in self.allowed or access.is_local:
             return
         planned = judge(history, render(history, pending(history, current, self.revision)))
         refused = [one for one in planned if Class.DESTRUCTIVE in one.classes]

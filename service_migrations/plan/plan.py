@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from service_migrations.connection.connector import access
+from service_migrations.connection.connector import connector
 from service_migrations.connection.locks import process_lock
-from service_migrations.connection.session import connect
+from service_migrations.connection.session import open_session
 from service_migrations.history.offline import pending, render
 from service_migrations.history.revisions import read
 from service_migrations.monorepo import Service
 from service_migrations.plan.review import Finding, PlannedRevision, for_squawk, planned, reviews
 from service_migrations.plan.squawk import SquawkError, Warned, squawk
+from service_migrations.settings.model import Settings
 
 __all__ = ["Plan", "plan"]
 
@@ -28,13 +29,20 @@ class Plan:
     findings: tuple[Finding, ...]
 
 
-async def plan(service: str | Service, revision: str = "head", *, engine: AsyncEngine | None = None) -> Plan:
+async def plan(
+    service: str | Service,
+    revision: str = "head",
+    *,
+    engine: AsyncEngine | None = None,
+    settings: Settings | None = None,
+) -> Plan:
     """Return what an upgrade would do, from the database's present revision. Read-only.
 
     Args:
         service: its name.
         revision: any target that Alembic understands.
         engine: an engine of the caller's to take a connection from; without it, the service's own settings.
+        settings: the service's, where they are loaded already.
 
     Raises:
         DifferenceError: the database is at a revision that this history doesn't have.
@@ -43,7 +51,7 @@ async def plan(service: str | Service, revision: str = "head", *, engine: AsyncE
     """
     history = read(service)
     pending(history, (), revision)  # a target that isn't there, or two heads, are told before anything is connected to
-    async with connect(history, access(history.service, engine)) as session:
+    async with open_session(history, connector(history.service, engine, settings)) as session:
         current = await session.applied()
         version = str(await session.connection.scalar(text("SHOW server_version"))).split()[0]
         await session.connection.rollback()

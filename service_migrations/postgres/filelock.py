@@ -11,13 +11,21 @@ __all__ = ["locked"]
 
 
 @contextmanager
-def locked(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold a file lock while the block runs; *waiting* is called before a wait for another process."""
+def locked(path: Path, waiting: Callable[[], None] = lambda: None, *, shared: bool = False) -> Iterator[None]:
+    """Hold a file lock while the block runs.
+
+    Args:
+        path: the file; it stays behind.
+        waiting: called before a wait for another process.
+        shared: hold it together with others that hold it shared.
+
+    """
+    mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     make_folder(path.parent)
     with path.open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, mode | fcntl.LOCK_NB)
         except BlockingIOError:
             waiting()
-            fcntl.flock(file, fcntl.LOCK_EX)
+            fcntl.flock(file, mode)
         yield

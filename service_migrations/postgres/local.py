@@ -14,10 +14,10 @@ from service_migrations.postgres.binaries import VERSIONS, provide
 from service_migrations.postgres.cluster import SUPERUSER, Cluster
 from service_migrations.postgres.filelock import locked
 from service_migrations.postgres.ports import free_port
-from service_migrations.settings import model as settings_module
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.example import KEY, example, lines
-from service_migrations.settings.sources import collect
+from service_migrations.settings.model import load_unchecked
+from service_migrations.settings.sources import Sources, given_dsns
 
 __all__ = ["admin_for", "alone", "cluster", "ensure_cluster", "home", "lacks_dsn", "made_here", "write_env"]
 
@@ -36,7 +36,9 @@ def cluster(root: Path) -> Cluster | None:
     return Cluster.read(home(root))
 
 
-def ensure_cluster(services: Sequence[Service], progress: Callable[[str], None], root: Path) -> tuple[Cluster, bool]:
+def ensure_cluster(
+    services: Sequence[Service], progress: Callable[[str], None], root: Path, sources: Sources
+) -> tuple[Cluster, bool]:
     """Return the developer's cluster, made and started where it was not, and whether anything had to be done.
 
     The caller holds ``alone()``: of two that make one at once, the second would find it half there.
@@ -52,18 +54,18 @@ def ensure_cluster(services: Sequence[Service], progress: Callable[[str], None],
     if not found:
         binaries = provide(VERSIONS[-1], progress)
         progress(f"Making a PostgreSQL {binaries.version} cluster in {home(root)} ({binaries.source})")
-        found = Cluster.create(home(root), binaries, free_port([*_known_ports(services), *_PORTS]))
+        found = Cluster.create(home(root), binaries, free_port([*_known_ports(services, sources), *_PORTS]))
     progress(f"Starting PostgreSQL {found.version} on 127.0.0.1:{found.port}")
     found.start()
     return found, True
 
 
-def _known_ports(services: Sequence[Service]) -> Iterator[int]:
+def _known_ports(services: Sequence[Service], sources: Sources) -> Iterator[int]:
     for service in services:
         # a .env that is wrong is told where its service is upgraded
         with suppress(ConfigurationError):
             if made_here(service):
-                yield settings_module.load(service).dsn.hosts[0][1]
+                yield load_unchecked(service, sources).dsn.hosts[0][1]
 
 
 def alone(progress: Callable[[str], None], root: Path) -> AbstractContextManager[None]:
@@ -72,12 +74,9 @@ def alone(progress: Callable[[str], None], root: Path) -> AbstractContextManager
     return locked(folder.with_name(f"{folder.name}.lock"), lambda: progress("Waiting for another `inv up` to end"))
 
 
-def lacks_dsn(service: Service) -> bool:
+def lacks_dsn(service: Service, sources: Sources) -> bool:
     """Whether a service has no .env, and no DSN from anywhere else either."""
-    if service.env_file.exists():
-        return False
-    found = collect(service)
-    return not (found["DATABASE_DSN"] or found["DATABASE_DIRECT_DSN"])
+    return not service.env_file.exists() and not given_dsns(sources.collect(service))
 
 
 def made_here(service: Service) -> bool:

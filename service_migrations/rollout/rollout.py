@@ -5,11 +5,10 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from service_migrations.errors import MigrationError, UsageError
-from service_migrations.monorepo import Service
+from service_migrations.monorepo import Service, resolve
 from service_migrations.outcome import Outcome
 from service_migrations.rollout.scan import Scan, scan
 from service_migrations.rollout.schedule import News, Result, Schedule
@@ -30,13 +29,13 @@ def default_jobs() -> int:
 
 
 def upgrade_all(
-    services: Sequence[Service],
+    services: Sequence[str | Service],
     *,
     jobs: int | None = None,
-    overrides: Mapping[str, float] | None = None,
+    settings: Sequence[Settings | MigrationError] | None = None,
     allow: Collection[str] | None = None,
     fail_fast: bool = False,
-    canary: Service | None = None,
+    canary: str | Service | None = None,
     tell: Callable[[News], None] = lambda _: None,
     stop: Callable[[], int] = lambda: 0,
 ) -> list[Result]:
@@ -48,7 +47,7 @@ def upgrade_all(
     Args:
         services: which ones, in the order in which they start.
         jobs: how many at once at most; None for ``default_jobs()``. A server with too few connections gets fewer.
-        overrides: limits by the name of their field, in seconds, instead of those of each service's settings.
+        settings: those of each service, or its error, where they are loaded already.
         allow: as of ``upgrade``.
         fail_fast: start no other service after one has failed.
         canary: the service that goes first and alone; if it fails, no other is started.
@@ -63,9 +62,11 @@ def upgrade_all(
         UsageError, ConfigurationError: the settings of the services contradict each other.
 
     """
-    run = Schedule(list(services), jobs if jobs is not None else default_jobs(), fail_fast, tell)
+    chosen = [resolve(service) for service in services]
+    canary = resolve(canary) if canary is not None else None
+    run = Schedule(chosen, jobs if jobs is not None else default_jobs(), fail_fast, tell)
     _refuse_what_cannot_be(run, canary)
-    for service, loaded in zip(services, load_many(services), strict=True):
+    for service, loaded in zip(chosen, settings or load_many(chosen), strict=True):
         if isinstance(loaded, MigrationError):
             run.end(Result(service.name, "failed", error=loaded))
         else:
@@ -74,7 +75,7 @@ def upgrade_all(
         run.take_over(asyncio.run(_until(scan(list(run.settings.values())), stop)))
     except asyncio.CancelledError:
         return run.results("stopped")
-    work = _work(run.settings, overrides or {}, allow) if run.queued() else None
+    work = _work(run.settings, allow) if run.queued() else None
     for wave in [[canary.name], None] if canary else [None]:
         run.queue = run.queued() if wave is None else [name for name in run.queued() if name in wave]
         if work and run.queue and not run.halted and not stop():
@@ -83,7 +84,7 @@ def upgrade_all(
     return run.results("stopped" if stop() else "not started")
 
 
-def _work(settings: Mapping[str, Settings], overrides: Mapping[str, float], allow: Collection[str] | None) -> Job:
+def _work(settings: Mapping[str, Settings], allow: Collection[str] | None) -> Job:
     """Return what a worker does for a service; the imports that it needs are paid here, once."""
     # where there is nothing to do, nobody pays for Alembic; the second is what env.py imports
     from service_migrations import environment  # noqa: F401, PLC0415
@@ -91,11 +92,8 @@ def _work(settings: Mapping[str, Settings], overrides: Mapping[str, float], allo
 
     async def upgrade(name: str, send: Callable[[Any], None]) -> Outcome | MigrationError:
         own = settings[name]
-        limits = replace(own.limits, **overrides)
         try:
-            return await commands.upgrade(
-                own.service, limits=limits, allow=allow, step=lambda *step: send(step), settings=own
-            )
+            return await commands.upgrade(own.service, allow=allow, step=lambda *step: send(step), settings=own)
         except MigrationError as error:
             log.debug("%s", name, exc_info=True)
             return error

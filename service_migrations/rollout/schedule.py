@@ -119,7 +119,7 @@ class Schedule:
     def _is_free(self, settings: Settings) -> bool:
         """Whether an upgrade has the database for itself, and the server two connections for it."""
         running = list(self.running.values())
-        if any(other.dsn.identity == settings.dsn.identity for other in running):
+        if any(other.database.may_be(settings.database) for other in running):
             return False
         room = self.rooms.get(settings.dsn.server, Capacity())
         on_it = [other for other in running if other.dsn.server == settings.dsn.server]

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from service_migrations.errors import MigrationError, UsageError
 from service_migrations.monorepo import Service
-from service_migrations.settings.model import load
+from service_migrations.settings.model import Settings, load_many
+from service_migrations.settings.sources import Sources
 
 __all__ = ["Shard", "parse_shard"]
 
@@ -29,9 +30,18 @@ class Shard:
     number: int
     count: int
 
-    def part(self, services: Sequence[Service]) -> tuple[Service, ...]:
-        """Return the services that are in this part, in their order."""
-        return tuple(service for service in services if _bucket(service, self.count) == self.number - 1)
+    def part(self, services: Sequence[Service], sources: Sources | None = None) -> tuple[Service, ...]:
+        """Return the services that are in this part, in their order.
+
+        Args:
+            services: all of them.
+            sources: what their settings are read from.
+
+        """
+        loaded = zip(services, load_many(services, sources), strict=True)
+        return tuple(
+            service for service, settings in loaded if _bucket(service, settings, self.count) == self.number - 1
+        )
 
 
 def parse_shard(text: str, environment: Mapping[str, str]) -> Shard:
@@ -59,10 +69,10 @@ def parse_shard(text: str, environment: Mapping[str, str]) -> Shard:
     return Shard(number, count)
 
 
-def _bucket(service: Service, count: int) -> int:
+def _bucket(service: Service, settings: Settings | MigrationError, count: int) -> int:
     """Return a service's shard, from 0, by the highest random weight: one more machine moves as few as can be."""
-    try:
-        key = repr((sorted(load(service).dsn.server), load(service).dsn.database))
-    except MigrationError:
+    if isinstance(settings, MigrationError):
         key = service.name  # it is going to fail, and on one machine only
+    else:
+        key = repr((sorted(settings.dsn.server), settings.dsn.database))
     return max(range(count), key=lambda number: hashlib.sha256(f"{number} {key}".encode()).digest())

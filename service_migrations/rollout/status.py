@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from service_migrations.errors import MigrationError
 from service_migrations.history.revision import Revision
-from service_migrations.monorepo import Service
+from service_migrations.monorepo import Service, resolve
 from service_migrations.rollout.scan import Found, scan
 from service_migrations.settings.model import Settings, load_many
 
@@ -36,14 +36,15 @@ class Status:
     error: MigrationError | None = None
 
 
-async def status(services: Sequence[Service]) -> list[Status]:
+async def status(services: Sequence[str | Service]) -> list[Status]:
     """Return the state of each service, in their order. Read-only; one that fails doesn't stop the others.
 
     Raises:
         UsageError, ConfigurationError: the settings of the services contradict each other.
 
     """
-    targets = dict(zip(services, load_many(services), strict=True))
+    chosen = [resolve(service) for service in services]
+    targets = dict(zip(chosen, load_many(chosen), strict=True))
     found = (await scan([one for one in targets.values() if isinstance(one, Settings)])).found
     turns = asyncio.Semaphore(_AT_ONCE)
 
@@ -51,7 +52,7 @@ async def status(services: Sequence[Service]) -> list[Status]:
         settings = targets[service]
         return _sure(service, settings, found.get(service)) or await _full(service, settings, turns)
 
-    return list(await asyncio.gather(*(look(service) for service in services)))
+    return list(await asyncio.gather(*(look(service) for service in chosen)))
 
 
 async def current_of_all(services: Sequence[Service]) -> "list[tuple[Revision, ...] | MigrationError]":
@@ -74,15 +75,15 @@ async def current_of_all(services: Sequence[Service]) -> "list[tuple[Revision, .
             log.info("Will assume transactional DDL.")
             answers.append(tuple(header for header in seen.chain.headers if header.revision in seen.current))
         else:
-            answers.append(await _ask_alembic(service))
+            answers.append(await _ask_alembic(settings))
     return answers
 
 
-async def _ask_alembic(service: Service) -> "tuple[Revision, ...] | MigrationError":
+async def _ask_alembic(settings: Settings) -> "tuple[Revision, ...] | MigrationError":
     from service_migrations.upgrade import commands  # noqa: PLC0415 - where the scan is sure, nobody pays for Alembic
 
     try:
-        return await commands.current(service)
+        return await commands.current(settings.service, settings=settings)
     except MigrationError as error:
         return error
 
@@ -101,8 +102,8 @@ def _sure(service: Service, settings: Settings | MigrationError, found: Found | 
 
 
 async def _full(service: Service, settings: Settings | MigrationError, turns: asyncio.Semaphore) -> Status:
-    from service_migrations.connection.connector import settled  # noqa: PLC0415 - where the scan is sure, nobody pays for Alembic
-    from service_migrations.connection.session import connect  # noqa: PLC0415
+    from service_migrations.connection.connector import connector_of  # noqa: PLC0415 - where the scan is sure, nobody pays for Alembic
+    from service_migrations.connection.session import open_session  # noqa: PLC0415
     from service_migrations.history.revisions import read  # noqa: PLC0415
 
     target = None if isinstance(settings, MigrationError) else settings.target
@@ -112,7 +113,7 @@ async def _full(service: Service, settings: Settings | MigrationError, turns: as
         head = history.single_head()
         if isinstance(settings, MigrationError):
             raise settings
-        async with turns, connect(history, settled(settings)) as session:
+        async with turns, open_session(history, connector_of(settings)) as session:
             current = await session.applied()
     except MigrationError as error:
         return Status(service.name, target, (), head, None, "error", error)

@@ -1,18 +1,19 @@
 """The settings of one service, as a value: which database, as whom, and how long things may take."""
 
-import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Literal
 
 from service_migrations.errors import ConfigurationError, MigrationError, UsageError
 from service_migrations.monorepo import Service, discover
-from service_migrations.settings.dsn import Dsn
+from service_migrations.settings.database import Database, grouped
+from service_migrations.settings.dsn import Dsn, parse
 from service_migrations.settings.duration import seconds
-from service_migrations.settings.sources import KEYS, Setting, collect, other_dsn, service_dsn
+from service_migrations.settings.sources import Setting, Sources, given_dsns, other_dsn
 
-__all__ = ["Limits", "Settings", "edited", "limits", "load", "load_many", "version_table"]
+__all__ = ["Limits", "Options", "Settings", "databases", "load", "load_many", "load_options", "load_unchecked"]
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,58}")
 """A version table's name: 63 bytes less the ``_pkc`` of its constraint."""
@@ -33,8 +34,21 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Options:
+    """What holds for a service's migrations whichever connection they run on."""
+
+    version_table: str
+    search_path: str
+    limits: Limits
+    edited: Literal["refuse", "warn"]
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
-    """What one service's migrations need to know."""
+    """What one service's migrations need to know. Loaded once for a command, and passed on.
+
+    ``databases`` is where its DSNs lead; ``sources`` is what all of it was read from, for questions about siblings.
+    """
 
     service: Service
     dsn: Dsn
@@ -44,46 +58,54 @@ class Settings:
     edited: Literal["refuse", "warn"] = "refuse"
     admin: Dsn | None = None
     scratch: Dsn | None = None
+    databases: frozenset[Database] = frozenset()
+    sources: Sources = field(default_factory=Sources, repr=False, compare=False)
 
     @property
     def target(self) -> str:
         """The database without its password, as every line that is about to change something names it."""
         return self.dsn.target
 
+    @property
+    def database(self) -> Database:
+        """The database that migrations connect to."""
+        return Database.of(self.dsn)
 
-def load(service: Service, environment: Mapping[str, str] | None = None) -> Settings:
+
+def load(service: Service, sources: Sources | None = None) -> Settings:
     """Load one service's settings; nothing is connected to, and nothing is written anywhere.
 
+    Args:
+        service: the service.
+        sources: what to read from, where that is read in part already.
+
     Raises:
-        ConfigurationError: a key is missing or wrong; the message names file and key, never a secret's value.
+        ConfigurationError: a key is missing or wrong; the message names file and key, never a secret's value. Or a
+            sibling keeps its revision in the same table of the same database.
 
     """
-    found = collect(service, environment)
-    return Settings(
-        service=service,
-        dsn=service_dsn(service, found),
-        admin=other_dsn(found, "DATABASE_ADMIN_DSN"),
-        scratch=other_dsn(found, "DATABASE_SCRATCH_DSN"),
-        version_table=_version_table(service, found),
-        search_path=_first(found, "MIGRATIONS_SEARCH_PATH").value,
-        limits=_limits(found),
-        edited=_edited(found),
-    )
+    found = load_many([service], sources)[0]
+    if isinstance(found, MigrationError):
+        raise found
+    return found
 
 
-def load_many(
-    services: Sequence[Service], environment: Mapping[str, str] | None = None
-) -> list[Settings | MigrationError]:
+def load_many(services: Sequence[Service], sources: Sources | None = None) -> list[Settings | MigrationError]:
     """Load the settings of several services: one entry for each, its settings or its own error.
+
+    Args:
+        services: which ones.
+        sources: as of ``load``.
 
     Raises:
         UsageError: a bare DSN in the environment would aim all of them at one database.
         ConfigurationError: two services resolve to one database and one version table.
 
     """
+    sources = sources or Sources()
     if len(services) > 1:
         for key in ("DATABASE_DSN", "DATABASE_DIRECT_DSN"):
-            if (os.environ if environment is None else environment).get(key):
+            if sources.has_bare(key):
                 raise UsageError(
                     f"environment {key}: it would aim all {len(services)} services at one database. "
                     f"Name one with --service, or set {services[0].env_prefix}{key} and so on."
@@ -91,30 +113,65 @@ def load_many(
     loaded: list[Settings | MigrationError] = []
     for service in services:
         try:
-            loaded.append(load(service, environment))
+            loaded.append(load_unchecked(service, sources))
         except MigrationError as error:
             loaded.append(error)
-    try:
-        _refuse_shared_version_table([entry for entry in loaded if isinstance(entry, Settings)], environment)
-    except ConfigurationError as error:
-        # a new error: a frame of the old one holds the whole environment, and pytest --showlocals prints it
-        raise ConfigurationError(str(error)) from None
+    _refuse_shared_version_table([entry for entry in loaded if isinstance(entry, Settings)], sources)
     return loaded
 
 
-def version_table(service: Service, environment: Mapping[str, str] | None = None) -> str:
-    """Return the name of the version table, which offline mode needs too, where there may be no DSN."""
-    return _version_table(service, collect(service, environment))
+def load_unchecked(service: Service, sources: Sources) -> Settings:
+    """Load one service's settings, whatever those of its siblings are.
+
+    Raises:
+        ConfigurationError: a key is missing or wrong.
+
+    """
+    found = sources.collect(service)
+    options = _options(service, found)
+    return Settings(
+        service=service,
+        dsn=sources.service_dsn(service, found),
+        admin=other_dsn(found, "DATABASE_ADMIN_DSN"),
+        scratch=other_dsn(found, "DATABASE_SCRATCH_DSN"),
+        version_table=options.version_table,
+        search_path=options.search_path,
+        limits=options.limits,
+        edited=options.edited,
+        databases=databases(found),
+        sources=sources,
+    )
 
 
-def limits(service: Service, environment: Mapping[str, str] | None = None) -> Limits:
-    """Return the limits alone, which hold on an engine of the caller's too."""
-    return _limits(collect(service, environment))
+def load_options(service: Service, sources: Sources) -> Options:
+    """Load what holds on an engine of the caller's too, and offline, where there may be no DSN.
+
+    Raises:
+        ConfigurationError: a key is wrong.
+
+    """
+    return _options(service, sources.collect(service))
 
 
-def edited(service: Service, environment: Mapping[str, str] | None = None) -> Literal["refuse", "warn"]:
-    """Return what an upgrade does over edited files, which holds on an engine of the caller's too."""
-    return _edited(collect(service, environment))
+def databases(found: Mapping[str, tuple[Setting, ...]]) -> frozenset[Database]:
+    """Return where a service's DSNs lead: its own and the direct one, of the highest layer that has one.
+
+    Both are one database, and a pooler stands before one of them. None where there is no valid DSN.
+    """
+    known = set()
+    for setting in given_dsns(found):
+        with suppress(MigrationError):
+            known.add(Database.of(parse(setting.value, setting.key)))
+    return frozenset(known)
+
+
+def _options(service: Service, found: Mapping[str, tuple[Setting, ...]]) -> Options:
+    return Options(
+        version_table=_version_table(service, found),
+        search_path=_first(found, "MIGRATIONS_SEARCH_PATH").value,
+        limits=_limits(found),
+        edited=_edited(found),
+    )
 
 
 def _first(found: Mapping[str, tuple[Setting, ...]], key: str) -> Setting:
@@ -157,25 +214,22 @@ def _version_table(service: Service, found: Mapping[str, tuple[Setting, ...]]) -
     return name
 
 
-def _refuse_shared_version_table(selected: Iterable[Settings], environment: Mapping[str, str] | None) -> None:
+def _refuse_shared_version_table(selected: Sequence[Settings], sources: Sources) -> None:
     """Refuse two services that would write one version table: the second would never create its tables."""
     chosen = {settings.service: settings for settings in selected}
-    # a bare variable is meant for the selected service: it says nothing of its siblings
-    mine = os.environ if environment is None else environment
-    prefixed = {name: value for name, value in mine.items() if name not in KEYS}
+    others = sources.of_siblings()
     for root in {service.root for service in chosen}:
         for sibling in discover(root):
             if sibling in chosen:
                 continue
-            try:
-                chosen[sibling] = load(sibling, prefixed)
-            except MigrationError:
-                continue  # a sibling without settings has no database to collide in
-    seen: dict[tuple[object, ...], Settings] = {}
-    for settings in chosen.values():
-        other = seen.setdefault((settings.dsn.identity, settings.version_table), settings)
-        if other is not settings:
-            raise ConfigurationError(
-                f"{other.service} and {settings.service} both keep their revision in {settings.version_table} of "
-                f"{settings.target}. Remove MIGRATIONS_VERSION_TABLE from one, or give it another database."
-            )
+            with suppress(MigrationError):  # one without settings has no database to collide in
+                chosen[sibling] = load_unchecked(sibling, others)
+    for group in grouped(chosen.values(), lambda settings: settings.database):
+        seen: dict[str, Settings] = {}
+        for settings in group:
+            other = seen.setdefault(settings.version_table, settings)
+            if other is not settings:
+                raise ConfigurationError(
+                    f"{other.service} and {settings.service} both keep their revision in {settings.version_table} of "
+                    f"{settings.target}. Remove MIGRATIONS_VERSION_TABLE from one, or give it another database."
+                )

@@ -16,10 +16,9 @@ from dotenv.parser import parse_stream
 
 from service_migrations.errors import ConfigurationError, MigrationError
 from service_migrations.monorepo import Service
-from service_migrations.settings import dsn
 from service_migrations.settings.dsn import CONTROL, Dsn, parse
 
-__all__ = ["KEYS", "Origin", "Setting", "collect", "exposed", "other_dsn", "service_dsn"]
+__all__ = ["KEYS", "Origin", "Setting", "Sources", "given_dsns", "other_dsn"]
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +54,7 @@ class Origin:
 
 _DEFAULT = Origin(0, "default")
 _SHARED = stat.S_IRGRP | stat.S_IROTH
-_told: set[Path] = set()
+_warned: set[Path] = set()
 """Files that were warned of: one line for each is enough for a process, which reads them many times."""
 
 _ROOT_FILE, _SERVICE_FILE, _BARE, _PREFIXED = 1, 2, 3, 4
@@ -76,62 +75,162 @@ class Setting:
             return "***"
         if self.key.endswith("_DSN"):
             try:
-                return dsn.parse(self.value, self.key).masked()
+                return parse(self.value, self.key).masked()
             except MigrationError:
                 return "*** (no valid DSN)"
         return self.value
 
 
-def collect(service: Service, environment: Mapping[str, str] | None = None) -> dict[str, tuple[Setting, ...]]:
-    """Return every setting of a service by key, all layers of it, the winning one first.
+class Sources:
+    """All that settings are read from, as it was when a command first asked: the environment, and each file once.
 
-    Highest first: ``BILLING_<KEY>`` in the environment, ``<KEY>`` in the environment, the service's .env, the
-    root's .env, the default. An empty value in the environment counts as not set.
-
-    Raises:
-        ConfigurationError: a .env can't be read, or has a line that is no assignment.
-
+    One value of it travels through a command, so that the database that a person confirmed is the one that is used.
+    It has no repr of its own: its attributes hold passwords.
     """
-    try:
-        return _collect(service, environment)
-    except ConfigurationError as error:
-        # a new error: the frames of the old one hold the file's text and the whole environment, and a report with
-        # the variables of frames (pytest --showlocals) prints them
-        raise ConfigurationError(str(error)) from None
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        """Take the environment of the process, or another one."""
+        self._environment = dict(os.environ if environment is None else environment)
+        self._files: dict[Path, tuple[_Line, ...] | ConfigurationError] = {}
+        self._without_bare: Sources | None = None
+
+    def of_siblings(self) -> "Sources":
+        """Return the same sources without bare variables: those are meant for the selected service."""
+        if self._without_bare is None:
+            found = Sources({name: value for name, value in self._environment.items() if name not in KEYS})
+            found._files, found._without_bare = self._files, found
+            self._without_bare = found
+        return self._without_bare
+
+    def has_bare(self, key: str) -> bool:
+        """Whether a key stands in the environment without the name of a service."""
+        return bool(self._environment.get(key))
+
+    def collect(self, service: Service) -> dict[str, tuple[Setting, ...]]:
+        """Return every setting of a service by key, all layers of it, the winning one first.
+
+        Highest first: ``BILLING_<KEY>`` in the environment, ``<KEY>`` in the environment, the service's .env, the
+        root's .env, the default. An empty value in the environment counts as not set.
+
+        Raises:
+            ConfigurationError: a .env can't be read, or has a line that is no assignment.
+
+        """
+        layers: dict[str, list[Setting]] = {key: [] for key in KEYS}
+        for key, settings in layers.items():
+            for layer, name in ((_PREFIXED, service.env_prefix + key), (_BARE, key)):
+                if self._environment.get(name):
+                    settings.append(Setting(key, self._environment[name], Origin(layer, f"environment {name}")))
+        for layer, path in _files(service):
+            found = self._of_file(service, path, layer)
+            for setting in found:
+                layers[setting.key].append(setting)
+            if path not in _warned and _is_exposed(path, found):
+                _warned.add(path)
+                log.warning("%s", _exposure(service, path))
+        for key, default in KEYS.items():
+            if default is not None:
+                layers[key].append(Setting(key, default, _DEFAULT))
+        return {key: tuple(settings) for key, settings in layers.items()}
+
+    def exposed(self, service: Service) -> tuple[str, ...]:
+        """Return a line for each .env of a service that holds a password and that others than its owner can read.
+
+        Raises:
+            ConfigurationError: a .env can't be read, or has a line that is no assignment.
+
+        """
+        return tuple(
+            _exposure(service, path)
+            for layer, path in _files(service)
+            if _is_exposed(path, self._of_file(service, path, layer))
+        )
+
+    def service_dsn(self, service: Service, found: Mapping[str, tuple[Setting, ...]]) -> Dsn:
+        """Return the DSN of a service whose settings were collected: the highest layer decides.
+
+        So a DIRECT_DSN of a .env never beats the environment.
+
+        Raises:
+            ConfigurationError: there is none, it is wrong, or its password is.
+
+        """
+        candidates = given_dsns(found)
+        if not candidates:
+            raise ConfigurationError(self._missing(service))
+        chosen = candidates[0]
+        dsn = _parsed(chosen)
+        secrets = [*found["DATABASE_PASSWORD"], *found["DATABASE_PASSWORD_FILE"]]
+        if not secrets:
+            return dsn
+        secret = max(secrets, key=lambda setting: setting.origin.layer)
+        rivals = [setting for setting in secrets if setting.origin.layer == secret.origin.layer]
+        if len(rivals) > 1:
+            raise ConfigurationError(
+                f"{secret.origin}: DATABASE_PASSWORD and DATABASE_PASSWORD_FILE are both set. Remove one of them."
+            )
+        if dsn.password is not None and secret.origin.layer < chosen.origin.layer:
+            return dsn  # a DSN of a higher layer brings its own password; a .env's must not be sent to its host
+        return replace(dsn, password=_password(secret, service))
+
+    def forget(self, path: Path) -> None:
+        """Read a file again when it is next asked for: it has been written."""
+        self._files.pop(path, None)
+
+    def _of_file(self, service: Service, path: Path, layer: int) -> list[Setting]:
+        """Return the settings of a .env; of a key that stands there twice, the last."""
+        where = service.relative(path)
+        settings: dict[str, Setting] = {}
+        for line in self._lines(path, where):
+            if line.key in KEYS:
+                if not line.value:
+                    raise ConfigurationError(
+                        f"{where}:{line.number}: {line.key} is empty. Give it a value, or remove the line."
+                    )
+                settings[line.key] = Setting(line.key, line.value, Origin(layer, f"{where}:{line.number}"))
+        return list(settings.values())
+
+    def _lines(self, path: Path, where: str) -> "tuple[_Line, ...]":
+        if path not in self._files:
+            try:
+                self._files[path] = _read(path, where)
+            except ConfigurationError as error:
+                # a new error: the frames of the old one hold the file's text, and a report with the variables of
+                # frames (pytest --showlocals) prints them
+                self._files[path] = error.with_hint("")
+        found = self._files[path]
+        if isinstance(found, ConfigurationError):
+            raise found.with_hint("")
+        return found
+
+    def _missing(self, service: Service) -> str:
+        path = service.env_file
+        where = service.relative(path)
+        setting = f"set {service.env_prefix}DATABASE_DSN"
+        if not path.exists():
+            return (
+                f"{where} does not exist, so DATABASE_DSN is missing. Copy .env.example there, {setting}, "
+                f"or run `inv up`."
+            )
+        near = get_close_matches("DATABASE_DSN", [line.key for line in self._lines(path, where)], n=1)
+        typo = f" (is {near[0]} a typo?)" if near else ""
+        return f"{where}: DATABASE_DSN is missing{typo}. See .env.example, or {setting}."
 
 
-def _collect(service: Service, environment: Mapping[str, str] | None) -> dict[str, tuple[Setting, ...]]:
-    environment = os.environ if environment is None else environment
-    layers: dict[str, list[Setting]] = {key: [] for key in KEYS}
-    for key, settings in layers.items():
-        for layer, name in ((_PREFIXED, service.env_prefix + key), (_BARE, key)):
-            if environment.get(name):
-                settings.append(Setting(key, environment[name], Origin(layer, f"environment {name}")))
-    for layer, path in _files(service):
-        found = _read(path, service.relative(path), layer)
-        for setting in found:
-            layers[setting.key].append(setting)
-        if path not in _told and _is_exposed(path, found):
-            _told.add(path)
-            log.warning("%s", _exposure(service, path))
-    for key, default in KEYS.items():
-        if default is not None:
-            layers[key].append(Setting(key, default, _DEFAULT))
-    return {key: tuple(settings) for key, settings in layers.items()}
+def given_dsns(found: Mapping[str, tuple[Setting, ...]]) -> list[Setting]:
+    """Return the DSNs of the highest layer that has one, the direct one first."""
+    candidates = [*found["DATABASE_DIRECT_DSN"], *found["DATABASE_DSN"]]
+    highest = max((setting.origin.layer for setting in candidates), default=0)
+    return [setting for setting in candidates if setting.origin.layer == highest]
 
 
-def exposed(service: Service) -> tuple[str, ...]:
-    """Return a line for each .env of a service that holds a password and that others than its owner can read.
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One assignment of a .env."""
 
-    Raises:
-        ConfigurationError: a .env can't be read, or has a line that is no assignment.
-
-    """
-    return tuple(
-        _exposure(service, path)
-        for layer, path in _files(service)
-        if _is_exposed(path, _read(path, service.relative(path), layer))
-    )
+    number: int
+    key: str
+    value: str | None = field(repr=False)
 
 
 def _files(service: Service) -> tuple[tuple[int, Path], ...]:
@@ -152,58 +251,34 @@ def _holds_password(setting: Setting) -> bool:
     if not setting.key.endswith("_DSN"):
         return setting.key == "DATABASE_PASSWORD"
     try:
-        return dsn.parse(setting.value, setting.key).password is not None
+        return parse(setting.value, setting.key).password is not None
     except MigrationError:
         return False  # it is refused anyway
 
 
-def _read(path: Path, shown: str, layer: int) -> list[Setting]:
+def _read(path: Path, where: str) -> tuple[_Line, ...]:
     """Read a .env with python-dotenv's own parser, which interpolates nothing and tells the line."""
     if not path.exists():
-        return []
+        return ()
     try:
         with path.open(encoding="utf-8-sig") as stream:
             bindings = list(parse_stream(stream))
     except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{shown}: byte {error.start} is not UTF-8. Save the file as UTF-8.") from None
+        raise ConfigurationError(f"{where}: byte {error.start} is not UTF-8. Save the file as UTF-8.") from None
     except OSError as error:
         raise ConfigurationError(
-            f"{shown} can't be read: {error.strerror}. It must be a file of KEY=value lines."
+            f"{where} can't be read: {error.strerror}. It must be a file of KEY=value lines."
         ) from None
-    settings: dict[str, Setting] = {}
+    found = []
     for binding in bindings:
         text = binding.original.string
         # python-dotenv counts from the blank lines before it
-        line = binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
-        where = f"{shown}:{line}"
+        number = binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
         if binding.error:
-            raise ConfigurationError(f"{where} is no KEY=value line. Is a quote left open?")
-        if binding.key is not None and binding.key in KEYS:
-            if not binding.value:
-                raise ConfigurationError(f"{where}: {binding.key} is empty. Give it a value, or remove the line.")
-            settings[binding.key] = Setting(binding.key, binding.value, Origin(layer, where))
-    return list(settings.values())
-
-
-def service_dsn(service: Service, found: Mapping[str, tuple[Setting, ...]]) -> Dsn:
-    """Return the service's DSN: the highest layer decides, so a DIRECT_DSN of a .env never beats the environment."""
-    candidates = [*found["DATABASE_DIRECT_DSN"], *found["DATABASE_DSN"]]
-    if not candidates:
-        raise ConfigurationError(_missing(service))
-    chosen = max(candidates, key=lambda setting: setting.origin.layer)
-    dsn = _parsed(chosen)
-    secrets = [*found["DATABASE_PASSWORD"], *found["DATABASE_PASSWORD_FILE"]]
-    if not secrets:
-        return dsn
-    secret = max(secrets, key=lambda setting: setting.origin.layer)
-    rivals = [setting for setting in secrets if setting.origin.layer == secret.origin.layer]
-    if len(rivals) > 1:
-        raise ConfigurationError(
-            f"{secret.origin}: DATABASE_PASSWORD and DATABASE_PASSWORD_FILE are both set. Remove one of them."
-        )
-    if dsn.password is not None and secret.origin.layer < chosen.origin.layer:
-        return dsn  # a DSN of a higher layer brings its own password; a .env's must not be sent to its host
-    return replace(dsn, password=_password(secret, service))
+            raise ConfigurationError(f"{where}:{number} is no KEY=value line. Is a quote left open?")
+        if binding.key is not None:
+            found.append(_Line(number, binding.key, binding.value))
+    return tuple(found)
 
 
 def other_dsn(found: Mapping[str, tuple[Setting, ...]], key: str) -> Dsn | None:
@@ -234,19 +309,4 @@ def _parsed(setting: Setting) -> Dsn:
         return parse(setting.value, f"{setting.origin}: {setting.key}")
     except ConfigurationError as error:
         # a new error: the frames of the old one hold the text, and pytest prints the arguments of frames
-        raise ConfigurationError(str(error)) from None
-
-
-def _missing(service: Service) -> str:
-    path = service.env_file
-    where = service.relative(path)
-    setting = f"set {service.env_prefix}DATABASE_DSN"
-    if not path.exists():
-        return (
-            f"{where} does not exist, so DATABASE_DSN is missing. Copy .env.example there, {setting}, or run `inv up`."
-        )
-    with path.open(encoding="utf-8-sig") as stream:
-        keys = [binding.key for binding in parse_stream(stream) if binding.key]
-    near = get_close_matches("DATABASE_DSN", keys, n=1)
-    typo = f" (is {near[0]} a typo?)" if near else ""
-    return f"{where}: DATABASE_DSN is missing{typo}. See .env.example, or {setting}."
+        raise error.with_hint("") from None

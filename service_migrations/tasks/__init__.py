@@ -1,6 +1,49 @@
-"""The Invoke tasks by topic: parse, call, say. No SQL, no Alembic, and nothing heavy is imported at the top."""
+"""The Invoke tasks by topic: parse, call, say. No SQL, no Alembic, and nothing heavy is imported at the top.
+
+A repository's tasks.py takes ``namespace`` as it is, or, beside tasks of its own, under a name of its own::
+
+    from invoke import Collection
+    from service_migrations import tasks
+
+    namespace = Collection(up, Collection.from_module(tasks, name="migrations"))
+"""
 
 import sys
 
-# Invoke switches it off, so that each run of a task would compile SQLAlchemy and Alembic again, for about a second
-sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
+if not sys.flags.dont_write_bytecode:
+    # Invoke switches it off: each run of a task would compile SQLAlchemy and Alembic again, for about a second
+    sys.dont_write_bytecode = False
+
+from invoke.collection import Collection
+
+from service_migrations.tasks import (
+    affected,
+    check,
+    databases,
+    downgrade,
+    drift,
+    init,
+    local,
+    observe,
+    owners,
+    plan,
+    revision,
+    servers,
+    show,
+    upgrade,
+)
+
+__all__ = ["namespace"]
+
+_DB = (
+    *(upgrade.upgrade, affected.affected, downgrade.downgrade, downgrade.stamp, downgrade.alembic),
+    *(revision.revision, revision.merge, revision.rebase),
+    *(show.current, show.heads, show.history, show.show, show.status, check.check),
+    *(show.env, show.services, plan.plan, owners.owners, drift.drift),
+    *(observe.wait, observe.log, observe.locks, observe.doctor),
+    *(databases.create, databases.drop, init.init),
+)
+_PG = (servers.start, servers.stop, servers.status, servers.versions, servers.fetch)
+
+namespace = Collection(local.up, local.down, db=Collection("db", *_DB), pg=Collection("pg", *_PG))
+"""``up``, ``down``, ``db.*`` and ``pg.*``."""

@@ -13,6 +13,7 @@ from service_migrations.tasks.task import SERVICES, selected, task
 
 if TYPE_CHECKING:
     from service_migrations.monorepo import Service
+    from service_migrations.settings.sources import Sources
 
 __all__ = ["BASE", "affected", "narrowed"]
 
@@ -34,7 +35,12 @@ def affected(_: Context, service: list[str], base: str = "", json: bool = False)
 
 
 def narrowed(
-    services: "Sequence[Service]", *, base: str = "", only_affected: bool = False, shard: str = ""
+    services: "Sequence[Service]",
+    *,
+    base: str = "",
+    only_affected: bool = False,
+    shard: str = "",
+    sources: "Sources | None" = None,
 ) -> "tuple[Service, ...]":
     """Return those of the services that are affected, and in this machine's part; perhaps none."""
     if only_affected and not base:
@@ -49,5 +55,5 @@ def narrowed(
     if shard:
         from service_migrations.rollout.shard import parse_shard
 
-        found = parse_shard(shard, os.environ).part(found)
+        found = parse_shard(shard, os.environ).part(found, sources)
     return found

@@ -9,7 +9,7 @@ from service_migrations.tasks import console
 from service_migrations.tasks.affected import BASE, narrowed
 from service_migrations.tasks.annotations import annotate
 from service_migrations.tasks.each import each, fail
-from service_migrations.tasks.task import SERVICES, selected, task
+from service_migrations.tasks.task import SERVICES, selected, service_name, task
 
 __all__ = ["check"]
 
@@ -30,10 +30,12 @@ def check(_: Context, service: list[str], affected: bool = False, base: str = ""
         console.result("[]" if json else "nothing to check: no service is affected")
         return
     from service_migrations.authoring import check as checking
-    from service_migrations.settings import model
+    from service_migrations.settings.model import Settings, load_many
 
-    model.load_many(chosen)
-    found, errors = each(chosen, checking.check)
+    async def compare(settings: Settings) -> checking.Check:
+        return await checking.check(settings.service, settings=settings)
+
+    found, errors = each(load_many(chosen), compare, service_name)
     if json:
         console.result_json([asdict(one) for one in found.values()])
     else:

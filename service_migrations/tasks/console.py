@@ -5,11 +5,12 @@ import json
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from service_migrations.errors import UsageError
+from service_migrations.errors import MigrationError, UsageError
 
 __all__ = [
     "configure_logging",
@@ -17,6 +18,7 @@ __all__ = [
     "is_live",
     "make_lasting",
     "note",
+    "print_error",
     "progress",
     "quietly",
     "result",
@@ -127,6 +129,13 @@ def result_json(value: Any) -> None:
 def note(text: str) -> None:
     """Tell a person something beside the result."""
     print(text, file=sys.stderr)
+
+
+def print_error(error: MigrationError) -> None:
+    """Print an error in its line; with --debug the traceback before it."""
+    if logging.getLogger().level == logging.DEBUG:
+        traceback.print_exception(error)
+    note(str(error))
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

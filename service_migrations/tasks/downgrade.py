@@ -6,7 +6,7 @@ from invoke.context import Context
 
 from service_migrations.errors import UsageError
 from service_migrations.tasks import console
-from service_migrations.tasks.options import LIMITS, SQL, asked_limits, describe, own_limits, refuse_beside_sql
+from service_migrations.tasks.options import LIMITS, SQL, asked_limits, describe, refuse_beside_sql, with_limits
 from service_migrations.tasks.task import SERVICE, exactly_one, run, task
 
 __all__ = ["alembic", "downgrade", "stamp"]
@@ -35,7 +35,7 @@ def downgrade(
     statement_timeout: str = "",
 ) -> None:
     """Downgrade one service's database; asks first."""
-    from service_migrations.settings import model
+    from service_migrations.settings.model import load
     from service_migrations.upgrade import commands
 
     chosen = exactly_one(service, "downgrade")
@@ -46,9 +46,9 @@ def downgrade(
         refuse_beside_sql(**asked, yes=yes)
         console.result(run(commands.sql(chosen, revision, down=True)).rstrip())
         return
-    target = model.load(chosen).target
-    console.confirm(f"Downgrade {chosen} -> {target} to {revision}? What was added since is dropped.", yes=yes)
-    console.result(describe(run(commands.downgrade(chosen, revision, limits=own_limits(chosen, asked)))))
+    settings = with_limits(load(chosen), asked)
+    console.confirm(f"Downgrade {chosen} -> {settings.target} to {revision}? What was added since is dropped.", yes=yes)
+    console.result(describe(run(commands.downgrade(chosen, revision, settings=settings))))
 
 
 @task(
@@ -62,15 +62,15 @@ def downgrade(
 )
 def stamp(_: Context, service: list[str], revision: str = "", purge: bool = False, yes: bool = False) -> None:
     """Write a revision into the version table, running nothing."""
-    from service_migrations.settings import model
+    from service_migrations.settings.model import load
     from service_migrations.upgrade import commands
 
     chosen = exactly_one(service, "stamp")
     if not revision:
         raise UsageError(f"db.stamp needs --revision. `inv db.history --service {chosen}` lists them.")
-    target = model.load(chosen).target
-    console.confirm(f"Stamp {chosen} -> {target} with {revision}? Nothing is run.", yes=yes)
-    console.result(describe(run(commands.stamp(chosen, revision, purge=purge))))
+    settings = load(chosen)
+    console.confirm(f"Stamp {chosen} -> {settings.target} with {revision}? Nothing is run.", yes=yes)
+    console.result(describe(run(commands.stamp(chosen, revision, purge=purge, settings=settings))))
 
 
 @task(remainder=True, iterable=["service"], help={"service": SERVICE})

@@ -4,11 +4,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from invoke.context import Context
-from invoke.exceptions import Exit
 
-from service_migrations.errors import DifferenceError, MigrationError, gravest
+from service_migrations.errors import DifferenceError
 from service_migrations.tasks import console
-from service_migrations.tasks.task import SERVICES, SIGNALS, run, selected, task
+from service_migrations.tasks.each import each, fail, report
+from service_migrations.tasks.task import SERVICES, selected, service_name, task
 
 if TYPE_CHECKING:
     from service_migrations.drift.drift import Drift
@@ -27,41 +27,33 @@ __all__ = ["drift"]
 def drift(_: Context, service: list[str], grants: bool = False, json: bool = False) -> None:
     """Compare databases with replayed histories; 3 if they differ."""
     from service_migrations.drift import drift as drifting
-    from service_migrations.settings import model
+    from service_migrations.postgres.local import admin_for
+    from service_migrations.settings.model import Settings, load_many
+
+    async def compare(settings: Settings) -> "Drift":
+        admin = admin_for(settings.dsn, settings.service.root)
+        with console.quietly():
+            found = await drifting.drift(settings.service, grants=grants, settings=settings, admin=admin)
+        if not json:
+            _print(found)
+        return found
 
     chosen = selected(service)
-    model.load_many(chosen)
-    found: list[Drift] = []
-    errors: list[MigrationError] = []
-    for one in chosen:
-        try:
-            with console.quietly():
-                found.append(run(drifting.drift(one, grants=grants)))
-        except MigrationError as error:
-            if error.exit_code > SIGNALS:
-                raise
-            console.note(str(error))
-            errors.append(error)
-            continue
-        if not json:
-            _tell(found[-1])
+    results, errors = each(load_many(chosen), compare, service_name)
     if json:
-        console.result_json([{**asdict(one), "revisions": list(one.revisions)} for one in found])
-    for told in found:
-        if told.pending:
-            console.note(_behind(told))
-        if told.differences:
-            errors.append(DifferenceError(f"{told.service}: {_count(told)}. {_MEND}"))
-            console.note(str(errors[-1]))
-    if errors:
-        raise Exit("" if len(chosen) == 1 else f"{len(errors)} of {len(chosen)} services need a look.",
-                   code=gravest(errors))  # fmt: skip
+        console.result_json([{**asdict(found), "revisions": list(found.revisions)} for found in results.values()])
+    for found in results.values():
+        if found.pending:
+            console.note(_behind(found))
+        if found.differences:
+            errors.append(report(DifferenceError(f"{found.service}: {_count(found)}. {_FIX}")))
+    fail(errors, len(chosen))
 
 
-_MEND = "Run the SQL, or write a revision for what is to stay."
+_FIX = "Run the SQL, or write a revision for what is to stay."
 
 
-def _tell(found: "Drift") -> None:
+def _print(found: "Drift") -> None:
     for one in found.differences:
         console.result(f"{found.service}: {one}")
     if not found.differences:

@@ -1,8 +1,7 @@
 """up and down: everything that a developer's machine needs, and its end."""
 
-import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from invoke.context import Context
@@ -11,11 +10,13 @@ from invoke.exceptions import Exit
 from service_migrations.errors import MigrationError, gravest
 from service_migrations.monorepo import Monorepo, Service
 from service_migrations.tasks import console
-from service_migrations.tasks.task import SIGNALS, run, stoppable, task
+from service_migrations.tasks.signals import Stopped
+from service_migrations.tasks.task import run, task
+from service_migrations.tasks.upgrade import roll_out
 
 if TYPE_CHECKING:
+    from service_migrations.rollout.schedule import Result
     from service_migrations.settings.model import Settings
-    from service_migrations.upgrade.commands import Step
 
 __all__ = ["down", "up"]
 
@@ -26,74 +27,83 @@ _ELSEWHERE = "left alone: not on this machine"
 def up(_: Context) -> None:
     """Provide PostgreSQL, databases and .env files; upgrade all."""
     from service_migrations.postgres import local
-    from service_migrations.settings import model
+    from service_migrations.settings.model import load_many
+    from service_migrations.settings.sources import Sources
 
-    monorepo = Monorepo.locate()
+    monorepo, sources = Monorepo.locate(), Sources()
     root, services = monorepo.root, monorepo.select([])
     done: list[str] = []
-    errors: list[MigrationError] = []
-    unwritten: dict[Service, MigrationError] = {}
-    rows: list[list[str]] = []
-    ours = any(local.lacks_dsn(service) or local.made_here(service) for service in services)
-    with console.progress() as progress, local.alone(progress, root) if ours else nullcontext():
-        if ours:
-            lacking = [service for service in services if local.lacks_dsn(service)]
-            with stoppable():
-                cluster, started = local.ensure_cluster(services, progress, root)
-            done += [f"PostgreSQL {cluster.version}"] if started else []
-            for service in lacking:
-                progress(f"Writing {service.relative(service.env_file)}")
-                try:
-                    local.write_env(service, cluster)
-                    done.append(str(service.env_file))
-                except MigrationError as error:
-                    unwritten[service] = error
-        for service, loaded in zip(services, model.load_many(services), strict=True):
-            began = time.monotonic()
-            try:
-                row = _raise_one(unwritten.get(service, loaded), done, progress)
-            except MigrationError as error:
-                if error.exit_code > SIGNALS:
-                    raise
-                errors.append(error)
-                row = ["-", "-", "failed"]
-            rows.append([*row, f"{time.monotonic() - began:.2f}"])
-    rows = [[service.name, *row] for service, row in zip(services, rows, strict=True)]
+    settings: dict[Service, Settings | MigrationError] = {}
+    lacking = [service for service in services if local.lacks_dsn(service, sources)]
+    ours = lacking or any(local.made_here(service) for service in services)
+    with ExitStack() as held:
+        with console.progress() as progress:
+            if ours:
+                held.enter_context(local.alone(progress, root))
+                for service in lacking:
+                    sources.forget(service.env_file)  # another run may have written it while this one waited
+                lacking = [service for service in lacking if local.lacks_dsn(service, sources)]
+                cluster, started = local.ensure_cluster(services, progress, root, sources)
+                done += [f"PostgreSQL {cluster.version}"] if started else []
+                for service in lacking:
+                    progress(f"Writing {service.relative(service.env_file)}")
+                    try:
+                        local.write_env(service, cluster)
+                        done.append(str(service.env_file))
+                        sources.forget(service.env_file)
+                    except MigrationError as error:
+                        settings[service] = error
+            for service, loaded in zip(services, load_many(services, sources), strict=True):
+                settings.setdefault(service, loaded)
+                if not isinstance(loaded, MigrationError) and loaded.dsn.is_local:
+                    progress(f"Making the database of {service}")
+                    try:
+                        done += _create(loaded)
+                    except MigrationError as error:
+                        settings[service] = error
+        # behind the live line, which is drawn by a thread: a process with threads can't fork
+        elsewhere = [service for service in services if _is_elsewhere(settings[service])]
+        here = [service for service in services if service not in elsewhere]
+        results, received = roll_out(here, [settings[service] for service in here]) if here else ([], [])
+    if received:
+        raise Stopped(received[0])
+    by_name = {result.service: result for result in results}
+    rows = [[service.name, *_row(settings[service], by_name.get(service.name))] for service in services]
     console.table(["service", "target", "revision", "state", "seconds"], rows)
-    for failure in errors:
-        console.note(str(failure))
+    errors = [result.error for result in results if result.error]
     if errors:
         raise Exit(f"{len(errors)} of {len(services)} services failed.", code=gravest(errors))
-    said = "Everything is up." if done else "Nothing to do: everything was up, and every service at head."
-    elsewhere = [row[0] for row in rows if _ELSEWHERE in row]
-    console.result(f"{said} Left alone, not on this machine: {', '.join(elsewhere)}." if elsewhere else said)
+    done += [revision for result in results if result.outcome for revision in result.outcome.applied]
+    summary = "Everything is up." if done else "Nothing to do: everything was up, and every service at head."
+    names = ", ".join(service.name for service in elsewhere)
+    console.result(f"{summary} Left alone, not on this machine: {names}." if elsewhere else summary)
 
 
-def _raise_one(loaded: "Settings | MigrationError", done: list[str], progress: Callable[[str], None]) -> list[str]:
-    """Bring one service up, where its database is on this machine; note in *done* what was changed."""
+def _create(settings: "Settings") -> "Sequence[str]":
+    """Create a service's role and database where the server is the project's own; return what was created."""
     from service_migrations.connection import admin as database
     from service_migrations.postgres import local
-    from service_migrations.upgrade import commands
 
-    if isinstance(loaded, MigrationError):
-        raise loaded
-    if not loaded.dsn.is_local:
-        return [loaded.target, "-", _ELSEWHERE]
-    admin = local.admin_for(loaded.dsn, loaded.service.root)
-    if admin:
-        done += run(database.create(loaded, admin, set_password=local.made_here(loaded.service)))
-    progress(f"Upgrading {loaded.service} -> {loaded.target}")
-    outcome = run(commands.upgrade(loaded.service, step=_step(loaded.service.name, progress)))
-    done += outcome.applied
+    admin = local.admin_for(settings.dsn, settings.service.root)
+    if admin is None:
+        return ()
+    return run(database.create(settings, admin, set_password=local.made_here(settings.service)))
+
+
+def _is_elsewhere(settings: "Settings | MigrationError") -> bool:
+    return not isinstance(settings, MigrationError) and not settings.dsn.is_local
+
+
+def _row(settings: "Settings | MigrationError", result: "Result | None") -> list[str]:
+    """Return what the table says of a service; it was not touched where there is no result."""
+    target = "-" if isinstance(settings, MigrationError) else settings.target
+    if result is None:
+        return [target, "-", _ELSEWHERE, "0.00"]
+    if result.outcome is None:
+        return ["-", "-", result.state, "0.00"]
+    outcome = result.outcome
     state = f"{len(outcome.applied)} applied" if outcome.applied else "at head"
-    return [loaded.target, ", ".join(outcome.after) or "base", state]
-
-
-def _step(name: str, progress: Callable[[str], None]) -> "Step | None":
-    """Return what draws one service's progress; where nothing is drawn, Alembic's log lines tell as much."""
-    if not console.is_live():
-        return None
-    return lambda _, number, count: progress(f"Upgrading {name}: {number} of {count}")
+    return [target, ", ".join(outcome.after) or "base", state, f"{outcome.seconds:.2f}"]
 
 
 @task(help={"purge": "Remove the server's data too; asks first.", "yes": "Don't ask."})

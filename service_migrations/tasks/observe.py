@@ -7,8 +7,8 @@ from invoke.exceptions import Exit
 
 from service_migrations.errors import MigrationError, gravest
 from service_migrations.tasks import console
-from service_migrations.tasks.each import each, fail, told
-from service_migrations.tasks.task import SERVICE, SERVICES, duration, exactly_one, run, selected, task
+from service_migrations.tasks.each import each, fail, report
+from service_migrations.tasks.task import SERVICE, SERVICES, duration, exactly_one, run, selected, service_name, task
 
 __all__ = ["doctor", "locks", "log", "wait"]
 
@@ -18,12 +18,14 @@ _JSON = "Print JSON, for another program."
 @task(iterable=["service"], help={"service": SERVICES, "json": _JSON})
 def log(_: Context, service: list[str], json: bool = False) -> None:
     """List what was run on each database, newest first."""
-    from service_migrations.ledger import entries as logbook
-    from service_migrations.settings import model
+    from service_migrations.ledger import entries as ledger
+    from service_migrations.settings.model import Settings, load_many
+
+    async def read(settings: Settings) -> tuple[ledger.Entry, ...]:
+        return await ledger.log(settings.service, settings=settings)
 
     chosen = selected(service)
-    model.load_many(chosen)
-    found, errors = each(chosen, logbook.log)
+    found, errors = each(load_many(chosen), read, service_name)
     if json:
         console.result_json(
             {
@@ -70,11 +72,13 @@ def wait(_: Context, service: list[str], head: bool = False, timeout: str = "5m"
 def doctor(_: Context, service: list[str], json: bool = False) -> None:
     """Look for what would stop an upgrade, and say what mends it."""
     from service_migrations.health import doctor as examination
-    from service_migrations.settings import model
+    from service_migrations.settings.model import Settings, load_many
 
     chosen = selected(service)
-    model.load_many(chosen)
-    found = {one.name: run(examination.examine(one)) for one in chosen}
+    found = {
+        one.name: run(examination.examine(one, settings=loaded if isinstance(loaded, Settings) else None))
+        for one, loaded in zip(chosen, load_many(chosen), strict=True)
+    }
     if json:
         console.result_json(
             [
@@ -104,29 +108,25 @@ def doctor(_: Context, service: list[str], json: bool = False) -> None:
 @task(iterable=["service"], help={"service": SERVICES, "json": _JSON})
 def locks(_: Context, service: list[str], json: bool = False) -> None:
     """Show holder and waiters of each database's migration lock."""
-    from service_migrations.connection.connector import access
+    from service_migrations.connection.connector import connector_of
     from service_migrations.connection.locks import Runner, runners
-    from service_migrations.monorepo import Service
-    from service_migrations.settings import model
+    from service_migrations.settings.database import grouped
+    from service_migrations.settings.model import Settings, load_many
 
-    async def look(one: Service) -> list[Runner]:
-        async with access(one).connect() as connection:
+    async def look(settings: Settings) -> list[Runner]:
+        async with connector_of(settings).connect() as connection:
             return await runners(connection)
 
     chosen = selected(service)
-    targets: dict[tuple[object, ...], list[model.Settings]] = {}
-    errors = []
-    for loaded in model.load_many(chosen):
-        if isinstance(loaded, model.Settings):
-            targets.setdefault(loaded.dsn.identity, []).append(loaded)
-        else:
-            errors.append(told(loaded))
+    loaded = load_many(chosen)
+    errors = [report(one) for one in loaded if isinstance(one, MigrationError)]
+    valid = [one for one in loaded if isinstance(one, Settings)]
     answers = []
-    for sharing in targets.values():
+    for sharing in grouped(valid, lambda settings: settings.database):
         try:
-            found = run(look(sharing[0].service))
+            found = run(look(sharing[0]))
         except MigrationError as error:
-            errors.append(told(error))
+            errors.append(report(error))
             continue
         names = ", ".join(one.service.name for one in sharing)
         held = any(runner.holds for runner in found)

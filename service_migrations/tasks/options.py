@@ -7,11 +7,10 @@ from service_migrations.errors import UsageError
 from service_migrations.tasks.task import duration
 
 if TYPE_CHECKING:
-    from service_migrations.monorepo import Service
     from service_migrations.outcome import Outcome
-    from service_migrations.settings.model import Limits
+    from service_migrations.settings.model import Settings
 
-__all__ = ["LIMITS", "SQL", "asked_limits", "describe", "own_limits", "refuse_beside_sql"]
+__all__ = ["LIMITS", "SQL", "asked_limits", "describe", "refuse_beside_sql", "with_limits"]
 
 SQL = "Print the SQL instead of running it; no database is connected to."
 LIMITS = {
@@ -45,11 +44,9 @@ def refuse_beside_sql(**options: object) -> None:
             )
 
 
-def own_limits(service: "Service", asked: dict[str, float]) -> "Limits":
-    """Return a service's limits, with those that this call asks for instead."""
-    from service_migrations.settings import model
-
-    return replace(model.limits(service), **asked)
+def with_limits(settings: "Settings", asked: dict[str, float]) -> "Settings":
+    """Return a service's settings, with the limits that this call asks for instead."""
+    return replace(settings, limits=replace(settings.limits, **asked))
 
 
 def describe(outcome: "Outcome") -> str:

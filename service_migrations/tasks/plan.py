@@ -9,7 +9,7 @@ from invoke.exceptions import Exit
 from service_migrations.errors import DifferenceError, UsageError
 from service_migrations.tasks import console
 from service_migrations.tasks.each import each, fail
-from service_migrations.tasks.task import SERVICES, selected, task
+from service_migrations.tasks.task import SERVICES, selected, service_name, task
 
 if TYPE_CHECKING:
     from service_migrations.plan.plan import Plan
@@ -38,13 +38,16 @@ def plan(
 ) -> None:
     """Show what an upgrade would run, and what it would do."""
     from service_migrations.plan import plan as planning
-    from service_migrations.settings import model
+    from service_migrations.settings.model import Settings, load_many
 
     chosen = selected(service)
     if revision != "head" and len(chosen) > 1:
         raise UsageError(f"--revision {revision} is of one service's history. Name that one with --service.")
-    model.load_many(chosen)
-    found, errors = each(chosen, lambda one: planning.plan(one, revision))
+
+    async def look(settings: Settings) -> "Plan":
+        return await planning.plan(settings.service, revision, settings=settings)
+
+    found, errors = each(load_many(chosen), look, service_name)
     plans: list[Plan] = list(found.values())
     if json:
         console.result_json([asdict(one) for one in plans])

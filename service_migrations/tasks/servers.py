@@ -5,7 +5,7 @@ from invoke.context import Context
 from service_migrations.errors import UnreachableError
 from service_migrations.monorepo import Monorepo
 from service_migrations.tasks import console
-from service_migrations.tasks.task import stoppable, task
+from service_migrations.tasks.task import task
 
 __all__ = ["fetch", "start", "status", "stop", "versions"]
 
@@ -14,10 +14,11 @@ __all__ = ["fetch", "start", "status", "stop", "versions"]
 def start(_: Context) -> None:
     """Start the project's own PostgreSQL; make it if need be."""
     from service_migrations.postgres import local
+    from service_migrations.settings.sources import Sources
 
     monorepo = Monorepo.locate()
-    with console.progress() as progress, local.alone(progress, monorepo.root), stoppable():
-        cluster, changed = local.ensure_cluster(monorepo.services(), progress, monorepo.root)
+    with console.progress() as progress, local.alone(progress, monorepo.root):
+        cluster, changed = local.ensure_cluster(monorepo.services(), progress, monorepo.root, Sources())
     console.result(
         f"PostgreSQL {cluster.version} {'is up' if changed else 'was up already'} on 127.0.0.1:{cluster.port}"
     )

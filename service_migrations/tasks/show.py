@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from invoke.context import Context
 
+from service_migrations.configuration import FILE
 from service_migrations.errors import DifferenceError, MigrationError, UsageError
 from service_migrations.tasks import console
 from service_migrations.tasks.each import each, fail
@@ -140,10 +141,11 @@ def status(_: Context, service: list[str], json: bool = False) -> None:
 @task(iterable=["service"], help={"service": SERVICES, "json": _JSON})
 def env(_: Context, service: list[str], json: bool = False) -> None:
     """List settings with their origin; passwords are masked."""
-    from service_migrations.settings import model, sources
+    from service_migrations.settings.model import load_many
+    from service_migrations.settings.sources import Sources
 
-    chosen = selected(service)
-    loaded = model.load_many(chosen)
+    sources, chosen = Sources(), selected(service)
+    loaded = load_many(chosen, sources)
     found = {}
     for one in chosen:
         with suppress(MigrationError):  # it was met above, too
@@ -165,16 +167,23 @@ def env(_: Context, service: list[str], json: bool = False) -> None:
     fail(errors, len(chosen))
 
 
-@task(iterable=["service"], help={"service": SERVICES, "json": _JSON})
-def services(_: Context, service: list[str], json: bool = False) -> None:
+@task(
+    iterable=["service"],
+    help={
+        "service": SERVICES,
+        "verbose": "Show each name and folder of a service, and whether convention or pyproject.toml says so.",
+        "json": _JSON,
+    },
+)
+def services(_: Context, service: list[str], verbose: bool = False, json: bool = False) -> None:
     """List the services on disk; nothing is connected to."""
-    from service_migrations.settings import model
+    from service_migrations.settings.model import load_many
     from service_migrations.upgrade import commands
 
     chosen = selected(service)
     histories, errors = each(chosen, commands.history)
-    rows = []
-    for one, loaded in zip(chosen, model.load_many(chosen), strict=True):
+    rows: list[dict[str, Any]] = []
+    for one, loaded in zip(chosen, load_many(chosen), strict=True):
         if one.name not in histories:
             continue
         target = None if isinstance(loaded, MigrationError) else loaded.target
@@ -186,14 +195,31 @@ def services(_: Context, service: list[str], json: bool = False) -> None:
                 "version_table": table,
                 "models": one.models,
                 "revisions": len(histories[one.name].revisions),
+                "path": one.relative(one.path),
+                "source": one.relative(one.source),
+                "versions": one.relative(one.versions),
+                "from": _origins(one, table),
             }
         )
     if json:
         console.result_json(rows)
+    elif verbose:
+        cells = [[row["service"], key, row[key], row["from"][key]] for row in rows for key in row["from"]]
+        console.table(["service", "key", "value", "from"], cells)
     else:
-        cells = [["no DSN" if value is None else str(value) for value in row.values()] for row in rows]
-        console.table(["service", "target", "version table", "models", "revisions"], cells)
+        columns = ["service", "target", "version_table", "models", "revisions"]
+        cells = [["no DSN" if row[key] is None else str(row[key]) for key in columns] for row in rows]
+        console.table([key.replace("_", " ") for key in columns], cells)
     fail(errors, len(chosen))
+
+
+def _origins(service: "Service", version_table: str) -> dict[str, str]:
+    """Return what says each name and folder of a service: convention, pyproject.toml or a setting."""
+    keys = ("path", "source", "models", "versions", "version_table")
+    found = {key: FILE if key in service.configured else "convention" for key in keys}
+    if version_table != service.version_table:
+        found["version_table"] = "MIGRATIONS_VERSION_TABLE"
+    return found
 
 
 def _line(revision: "Revision") -> str:

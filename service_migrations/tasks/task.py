@@ -9,11 +9,10 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Coroutine, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Iterable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from invoke.context import Context
 from invoke.exceptions import Exit
@@ -24,20 +23,21 @@ from service_migrations.monorepo import Monorepo, Service, find, select
 from service_migrations.settings.duration import seconds
 from service_migrations.tasks import console
 from service_migrations.tasks.console import make_lasting
+from service_migrations.tasks.signals import Stopped, handling, stop_at_once
+
+if TYPE_CHECKING:
+    from service_migrations.settings.model import Settings
 
 __all__ = [
     "SERVICE",
     "SERVICES",
-    "SIGNALS",
-    "StoppedError",
     "duration",
     "exactly_one",
     "number",
     "refuse_unheeded",
     "run",
     "selected",
-    "signals",
-    "stoppable",
+    "service_name",
     "task",
 ]
 
@@ -72,9 +72,6 @@ def refuse_unheeded(context: Context, lists: Iterable[str], *, remainder: bool) 
 
 T = TypeVar("T")
 
-SIGNALS = 128
-"""Exit codes above are the shell's for a signal: 128 and its number. They end a command for all services."""
-
 SERVICES = "A service's name; may be repeated. All services where it is missing."
 SERVICE = "The service's name."
 
@@ -83,14 +80,6 @@ _OBJECTS = 100_000
 """How many new objects the garbage collector waits for, in this process and in the workers that are forked from it."""
 _GRACE = 8.0
 """Seconds that a stopped command has for telling the server; one that doesn't answer must not hold a pod."""
-
-
-class StoppedError(MigrationError):
-    """A signal ended the command."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(f"Stopped by {signal.Signals(number).name}.")
-        self.exit_code = SIGNALS + number  # the shell's convention
 
 
 def task(*, remainder: bool = False, **options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
@@ -110,15 +99,16 @@ def task(*, remainder: bool = False, **options: Any) -> Callable[[Callable[..., 
             debug = logging.getLogger().level == logging.DEBUG  # Invoke's own --debug has set it
             console.configure_logging(debug=debug)
             try:
-                refuse_unheeded(context, options.get("iterable", ()), remainder=remainder)
-                body(context, **keywords)
-                sys.stdout.flush()
+                with handling(stop_at_once):
+                    refuse_unheeded(context, options.get("iterable", ()), remainder=remainder)
+                    body(context, **keywords)
+                    sys.stdout.flush()
             except MigrationError as error:
                 if debug:
                     traceback.print_exception(error)
                 raise Exit(str(error), code=error.exit_code) from None
-            except KeyboardInterrupt:
-                raise Exit(str(StoppedError(signal.SIGINT)), code=SIGNALS + signal.SIGINT) from None
+            except Stopped as stopped:
+                raise Exit(str(stopped), code=stopped.exit_code) from None
             except OSError as error:
                 if not isinstance(error.filename, str):
                     raise  # of no file: nobody has seen it coming, so its traceback is wanted
@@ -140,58 +130,36 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 
     The first signal cancels what runs at the server, and looks what is there; a second one, or a server that
     doesn't answer, ends the process at once.
+
+    Raises:
+        Stopped: a signal ended it.
+
     """
     received: list[int] = []
 
-    async def guarded() -> T:
+    async def until_stopped() -> T:
         work = asyncio.ensure_future(coroutine)
         loop = asyncio.get_running_loop()
+
+        def cancel() -> None:
+            loop.call_later(_GRACE, _end_at_once, received[0])
+            work.cancel()
 
         def stop(number: int) -> None:
             if received:
                 _end_at_once(number)
             received.append(number)
-            loop.call_later(_GRACE, _end_at_once, number)
-            work.cancel()
+            loop.call_soon_threadsafe(cancel)  # it wakes a loop that waits
 
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, stop, number)
-        return await work
+        with handling(stop):
+            return await work
 
     try:
-        return asyncio.run(guarded())
+        return asyncio.run(until_stopped())
     except (asyncio.CancelledError, MigrationError):
         if received:
-            raise StoppedError(received[0]) from None
+            raise Stopped(received[0]) from None
         raise
-
-
-@contextmanager
-def signals() -> Iterator[list[int]]:
-    """Collect SIGINT, SIGTERM and SIGHUP while the block runs, instead of being ended by them."""
-    received: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {one: signal.signal(one, lambda number, _: received.append(number)) for one in numbers}
-    try:
-        yield received
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
-
-
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the block as Ctrl-C does, by an exception, so that it can clear away what it began."""
-
-    def stop(number: int, _: object) -> NoReturn:
-        raise StoppedError(number)
-
-    before = {one: signal.signal(one, stop) for one in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
 
 
 def _end_at_once(number: int) -> NoReturn:
@@ -201,7 +169,7 @@ def _end_at_once(number: int) -> NoReturn:
         f"Run `inv db.current`."
     )
     sys.stderr.flush()
-    os._exit(SIGNALS + number)
+    os._exit(Stopped(number).exit_code)
 
 
 def duration(text: str, option: str, *, zero: bool = True) -> float:
@@ -222,6 +190,11 @@ def number(text: str, option: str, least: int = 1) -> int:
 def selected(names: list[str]) -> tuple[Service, ...]:
     """Return the services that were named, or all of them."""
     return select(names)
+
+
+def service_name(settings: "Settings") -> str:
+    """Return the name of the service that settings are of."""
+    return settings.service.name
 
 
 def exactly_one(names: list[str], command: str) -> Service:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from invoke.context import Context
 from invoke.exceptions import Exit
@@ -12,15 +12,17 @@ from service_migrations.monorepo import find
 from service_migrations.tasks import console
 from service_migrations.tasks.affected import BASE, narrowed
 from service_migrations.tasks.board import Board
-from service_migrations.tasks.options import LIMITS, SQL, asked_limits, describe, own_limits, refuse_beside_sql
-from service_migrations.tasks.task import SERVICES, StoppedError, number, run, selected, signals, task
+from service_migrations.tasks.options import LIMITS, SQL, asked_limits, describe, refuse_beside_sql, with_limits
+from service_migrations.tasks.signals import Stopped, handling
+from service_migrations.tasks.task import SERVICES, number, run, selected, task
 
 if TYPE_CHECKING:
     from service_migrations.monorepo import Service
     from service_migrations.outcome import Outcome
     from service_migrations.rollout.rollout import Result
+    from service_migrations.settings.model import Settings
 
-__all__ = ["upgrade"]
+__all__ = ["roll_out", "upgrade"]
 
 
 @task(
@@ -56,13 +58,14 @@ def upgrade(
     statement_timeout: str = "",
 ) -> None:
     """Upgrade the databases of services to head or a revision."""
-    from service_migrations.settings import model
+    from service_migrations.settings.model import load_many
+    from service_migrations.settings.sources import Sources
 
     asked = asked_limits(lock_wait, lock_timeout, statement_timeout)
     at_once = number(jobs, "--jobs") if jobs else None
-    chosen = selected(service)
+    sources, chosen = Sources(), selected(service)
     first = _canary(canary, chosen)
-    services = narrowed(chosen, base=base, only_affected=affected, shard=shard)
+    services = narrowed(chosen, base=base, only_affected=affected, shard=shard, sources=sources)
     if not services:
         console.result("nothing to do: no service is left to upgrade")
         return
@@ -79,32 +82,41 @@ def upgrade(
         return
     if revision != "head" and len(services) > 1:
         raise UsageError(f"--revision {revision} is of one service's history. Name that one with --service.")
-    model.load_many(services)
+    loaded = load_many(services, sources)
     if len(services) == 1:
-        console.result(describe(_upgrade_one(services[0], revision, asked, allow)))
+        if isinstance(loaded[0], MigrationError):
+            raise loaded[0]
+        console.result(describe(_upgrade_one(with_limits(loaded[0], asked), revision, allow)))
         return
+    settings = [one if isinstance(one, MigrationError) else with_limits(one, asked) for one in loaded]
+    results, received = roll_out(services, settings, jobs=at_once, allow=allow, fail_fast=fail_fast, canary=first)
+    _sum_up(results, received)
+
+
+def roll_out(
+    services: Sequence["Service"], settings: "Sequence[Settings | MigrationError]", **options: Any
+) -> "tuple[list[Result], list[int]]":
+    """Upgrade many services behind a board; return what became of each, and the signals that arrived meanwhile.
+
+    Args:
+        services: which ones.
+        settings: those of each, or its error.
+        options: further arguments of ``upgrade_all``.
+
+    """
     from service_migrations.rollout.rollout import upgrade_all
 
     if logging.getLogger().level != logging.DEBUG:
-        # the board tells of each revision, with the name of its service
+        # the board shows each revision, with the name of its service
         logging.getLogger("alembic").setLevel(logging.WARNING)
-    with signals() as received, Board([one.name for one in services]) as board:
+    received: list[int] = []
+    with handling(received.append), Board([service.name for service in services]) as board:
 
         def stop() -> int:
             board.draw()  # it is asked often enough
             return len(received)
 
-        results = upgrade_all(
-            services,
-            jobs=at_once,
-            overrides=asked,
-            allow=allow,
-            fail_fast=fail_fast,
-            canary=first,
-            tell=board.tell,
-            stop=stop,
-        )
-    _sum_up(results, received)
+        return upgrade_all(services, settings=settings, tell=board.tell, stop=stop, **options), received
 
 
 def _canary(name: str, services: Sequence["Service"]) -> "Service | None":
@@ -123,17 +135,16 @@ def _print_sql(services: Sequence["Service"], revision: str) -> None:
     console.result(run(commands.sql(services[0], revision)).rstrip())
 
 
-def _upgrade_one(service: "Service", revision: str, asked: dict[str, float], allow: list[str]) -> "Outcome":
+def _upgrade_one(settings: "Settings", revision: str, allow: list[str]) -> "Outcome":
     from service_migrations.rollout.scan import outcome_at_head
-    from service_migrations.settings.model import load
 
     if revision == "head":
-        found = run(outcome_at_head(load(service)))
+        found = run(outcome_at_head(settings))
         if found is not None:
             return found
     from service_migrations.upgrade import commands
 
-    return run(commands.upgrade(service, revision, limits=own_limits(service, asked), allow=allow))
+    return run(commands.upgrade(settings.service, revision, allow=allow, settings=settings))
 
 
 def _sum_up(results: Sequence["Result"], received: Sequence[int]) -> None:
@@ -146,7 +157,7 @@ def _sum_up(results: Sequence["Result"], received: Sequence[int]) -> None:
             console.note(
                 f"Ended before the server answered: the state of {', '.join(unknown)} is unknown. Run `inv db.current`."
             )
-        raise StoppedError(received[0])
+        raise Stopped(received[0])
     errors: list[MigrationError] = [result.error for result in results if result.error]
     if errors:
         raise Exit(f"{len(errors)} of {len(results)} services failed.", code=gravest(errors))

@@ -12,20 +12,20 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.util import CommandError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from service_migrations.connection.connector import access, settled
+from service_migrations.connection.connector import connector
 from service_migrations.connection.locks import process_lock
-from service_migrations.connection.session import connect
+from service_migrations.connection.session import open_session
 from service_migrations.errors import MigrationError, UsageError
 from service_migrations.failures import revision_failure
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, config, read
 from service_migrations.history.targets import check_target, walk
 from service_migrations.ledger.edited import Policy
-from service_migrations.models.metadata import assemble
 from service_migrations.monorepo import Service
 from service_migrations.outcome import Outcome, Step
 from service_migrations.plan.guard import EDITED, Guard, classes
-from service_migrations.settings.model import Limits, Settings, version_table
+from service_migrations.settings.model import Limits, Settings, load_options
+from service_migrations.settings.sources import Sources
 from service_migrations.upgrade.run import Operation, apply
 
 __all__ = ["Outcome", "Step", "current", "downgrade", "history", "sql", "stamp", "upgrade"]
@@ -69,7 +69,7 @@ async def upgrade(
         head = found.single_head()
         goal = (head,) if head else ()
     check_target(found, revision)
-    way = settled(settings, limits) if settings else access(found.service, engine, limits)
+    way = connector(found.service, engine, settings, limits)
     edited: Policy = "accept" if EDITED in (allow or ()) else way.edited
 
     work = Operation(walk(found, revision, found.directory._upgrade_revs), goal, guard=guard, edited=edited)  # noqa: SLF001
@@ -83,12 +83,13 @@ async def downgrade(
     engine: AsyncEngine | None = None,
     limits: Limits | None = None,
     step: Step | None = None,
+    settings: Settings | None = None,
 ) -> Outcome:
     """Downgrade one service's database to a revision; arguments and errors are those of ``upgrade``."""
     found = read(service)
     check_target(found, revision)
     work = Operation(walk(found, revision, found.directory._downgrade_revs))  # noqa: SLF001
-    return await apply(found, access(found.service, engine, limits), work, step)
+    return await apply(found, connector(found.service, engine, settings, limits), work, step)
 
 
 async def stamp(
@@ -98,6 +99,7 @@ async def stamp(
     purge: bool = False,
     engine: AsyncEngine | None = None,
     limits: Limits | None = None,
+    settings: Settings | None = None,
 ) -> Outcome:
     """Write a revision into the version table without running anything; *purge* empties the table first.
 
@@ -108,10 +110,12 @@ async def stamp(
         found.single_head()
     check_target(found, revision)
     work = Operation(lambda alembic: command.stamp(alembic, revision, purge=purge), checked=not purge)
-    return await apply(found, access(found.service, engine, limits), work)
+    return await apply(found, connector(found.service, engine, settings, limits), work)
 
 
-async def current(service: str | Service, *, engine: AsyncEngine | None = None) -> tuple[Revision, ...]:
+async def current(
+    service: str | Service, *, engine: AsyncEngine | None = None, settings: Settings | None = None
+) -> tuple[Revision, ...]:
     """Return the revisions of a service's database, newest first. Read-only: no table is made.
 
     Raises:
@@ -124,7 +128,7 @@ async def current(service: str | Service, *, engine: AsyncEngine | None = None) 
         with EnvironmentContext(alembic, found.directory, fn=lambda *_: [], dont_mutate=True):
             found.directory.run_env()
 
-    async with connect(found, access(found.service, engine)) as session, process_lock():
+    async with open_session(found, connector(found.service, engine, settings)) as session, process_lock():
         await session.run(run_env)
         await session.connection.rollback()
         revisions = await session.applied()
@@ -141,7 +145,7 @@ async def history(service: str | Service) -> History:
     return read(service)
 
 
-async def sql(service: str | Service, revision: str, *, down: bool = False) -> str:
+async def sql(service: str | Service, revision: str, *, down: bool = False, settings: Settings | None = None) -> str:
     """Return the SQL of an upgrade (or, with *down*, a downgrade), for a person or another tool to run.
 
     No database is connected to, and no DSN is needed: Alembic calls it offline mode.
@@ -150,6 +154,7 @@ async def sql(service: str | Service, revision: str, *, down: bool = False) -> s
         service: its name.
         revision: a target, or a range ``from:to``; a downgrade needs a range.
         down: whether it is a downgrade.
+        settings: the service's, where they are loaded already.
 
     Raises:
         MigrationError: one of its children, whose ``exit_code`` says of which kind.
@@ -164,11 +169,9 @@ async def sql(service: str | Service, revision: str, *, down: bool = False) -> s
     if down and ":" not in revision:
         raise UsageError(f"{found.service}: a downgrade as SQL needs where it starts: --revision {revision} "
                          f"becomes --revision {(found.heads or ('head',))[0]}:{revision}.")  # fmt: skip
+    options = settings or load_options(found.service, Sources())
     output = StringIO()
-    schema = assemble(found.service).schema
-    if schema and not down:
-        output.write(f'CREATE SCHEMA IF NOT EXISTS "{schema}";\n\n')
-    alembic = config(found.service, {"version_table": version_table(found.service)}, output)
+    alembic = config(found.service, {"version_table": options.version_table}, output)
     async with process_lock():
         try:
             (command.downgrade if down else command.upgrade)(alembic, revision, sql=True)

@@ -10,19 +10,16 @@ from typing import Any
 from alembic.config import Config
 
 from service_migrations.connection.connector import Connector
-from service_migrations.connection.locks import migration_lock, process_lock
-from service_migrations.connection.session import Session, connect
-from service_migrations.connection.version_table import ensure_schema
-from service_migrations.errors import ContentionError, MigrationError, ResultError, UnreachableError
-from service_migrations.health.preflight import require_clean
+from service_migrations.connection.session import Session, open_session
+from service_migrations.errors import ContentionError, MigrationError, UnreachableError
 from service_migrations.history.revisions import History
 from service_migrations.ledger.edited import Edit, Policy, settle
 from service_migrations.ledger.writer import Ledger
 from service_migrations.outcome import Outcome, Step
 from service_migrations.plan.guard import Guard
 from service_migrations.upgrade.aftermath import aftermath, invalid
+from service_migrations.upgrade.change import Progress, applying, locked, open_ledger
 from service_migrations.upgrade.retries import ladder
-from service_migrations.upgrade.watcher import watched
 
 __all__ = ["Operation", "apply"]
 
@@ -46,32 +43,26 @@ class Operation:
 
 
 @dataclass(slots=True)
-class _Progress:
-    """What has happened over all tries; ``expected`` is where the last committed revision has led."""
+class _Tries:
+    """What has happened over all tries, and what is told of it."""
 
     step: Step | None
     started: float = field(default_factory=time.monotonic)
     before: tuple[str, ...] | None = None
     pending: int = 0
-    done: list[str] = field(default_factory=list)
-    expected: set[str] | None = None
+    progress: Progress = field(default_factory=Progress)
     settled: bool = False
-    applying: tuple[str, set[str]] = ("", set())
-
-    def apply(self, *, step: Any, heads: set[str], **_: Any) -> None:
-        """Note which revision is about to be committed (Alembic's ``on_version_apply``)."""
-        self.applying = step.up_revision_id or ",".join(step.source_revision_ids), set(heads)
 
     def commit(self) -> None:
-        """Note that it is committed."""
-        revision, self.expected = self.applying
-        self.done.append(revision)
+        """Note that a revision is committed."""
+        self.progress.commit()
+        done = self.progress.done
         if self.step:
-            self.step(revision, len(self.done), max(self.pending, len(self.done)))
+            self.step(done[-1], len(done), max(self.pending, len(done)))
 
     def judged(self, before: tuple[str, ...]) -> bool:
         """Whether what is left was judged with what is done: no other run has changed it in between."""
-        return self.expected is not None and self.expected == set(before)
+        return self.progress.expected is not None and self.progress.expected == set(before)
 
 
 async def apply(history: History, access: Connector, work: Operation, step: Step | None = None) -> Outcome:
@@ -95,19 +86,19 @@ async def apply(history: History, access: Connector, work: Operation, step: Step
         MigrationError: a revision failed.
 
     """
-    progress = _Progress(step)
+    tries = _Tries(step)
     for one in ladder(access.limits.lock_timeout):
         session: Session | None = None
         try:
-            async with connect(history, access, one.lock_timeout, autocommit=True) as session:
-                return await _try(session, work, progress)
+            async with open_session(history, access, one.lock_timeout, autocommit=True) as session:
+                return await _try(session, work, tries)
         except UnreachableError as error:
             if session is None:
                 raise
-            raise UnreachableError(f"{error} {await _aftermath(session)}") from error
+            raise error.with_hint(await _aftermath(session)) from error
         except MigrationError as error:
             if session and session.commits.inside:
-                raise type(error)(f"{error}{await invalid(access)}") from error
+                raise error.with_hint(await invalid(access)) from error
             if one.pause is None or not isinstance(error, ContentionError):
                 raise
             pause = one.jittered()
@@ -120,51 +111,36 @@ async def apply(history: History, access: Connector, work: Operation, step: Step
     raise AssertionError("the ladder has a last step")
 
 
-async def _try(session: Session, work: Operation, progress: _Progress) -> Outcome:
-    service = session.history.service
+async def _try(session: Session, work: Operation, tries: _Tries) -> Outcome:
     before = await session.applied() if work.checked else ()
-    progress.before = before if progress.before is None else progress.before
-    if before == work.goal and not await _edits(session, work, before, progress):
-        return _outcome(session, progress, before)
-    # the gate first: a thread that waits for it must not hold the lock that the gate's holder may need
-    async with process_lock(), migration_lock(session.connection, str(service), session.access.limits.lock_wait):
+    tries.before = before if tries.before is None else tries.before
+    if before == work.goal and not await _edits(session, work, before, tries):
+        return _outcome(session, tries, before)
+    async with locked(session):
         before = await session.applied() if work.checked else ()
-        edits = await _edits(session, work, before, progress)
+        edits = await _edits(session, work, before, tries)
         if before == work.goal and not edits:
-            return _outcome(session, progress, before)
-        if work.guard is not None and not progress.judged(before) and before != work.goal:
+            return _outcome(session, tries, before)
+        if work.guard is not None and not tries.judged(before) and before != work.goal:
             work.guard.check(session.history, session.access, before)
-        progress.pending = len(session.history.pending(before)) + len(progress.done)
-        log.info("%s -> %s", service, session.access.target)
+        tries.pending = len(session.history.pending(before)) + len(tries.progress.done)
+        log.info("%s -> %s", session.history.service, session.access.target)
         # where only Alembic knows what is pending, the server is asked while it runs
-        warned = await require_clean(session, session.history.pending(before) if work.goal is not None else ())
-        ledger = await Ledger.open(session, writable=service.ledger_table not in warned)
+        ledger = await open_ledger(session, session.history.pending(before) if work.goal is not None else ())
         await _accept(session, ledger, edits)
         if before == work.goal:
-            return _outcome(session, progress, before)
-        if session.schema:
-            await ensure_schema(session.connection, session.schema)
-        async with watched(session.connection, session.pid, session.access) as blockers:
-            try:
-                told = (ledger.write, progress.apply, blockers.busy)
-                await session.run(work.run, committed=progress.commit, on_version_apply=told)
-            except ContentionError as error:
-                raise ContentionError(f"{error}{blockers}") from error
-        after = await session.applied()
-        if progress.expected is not None and set(after) != progress.expected:
-            raise ResultError(
-                f"{service}: {session.access.target} is at {', '.join(after) or 'base'}, and the log says "
-                f"{', '.join(sorted(progress.expected)) or 'base'}. Look at the database before you run anything else."
-            )
-    return _outcome(session, progress, after)
+            return _outcome(session, tries, before)
+        async with applying(session, ledger, tries.progress) as callbacks:
+            await session.run(work.run, committed=tries.commit, on_version_apply=callbacks)
+    return _outcome(session, tries, tries.progress.after)
 
 
-async def _edits(session: Session, work: Operation, current: tuple[str, ...], progress: _Progress) -> tuple[Edit, ...]:
+async def _edits(session: Session, work: Operation, current: tuple[str, ...], tries: _Tries) -> tuple[Edit, ...]:
     """Return the edited files that are to be accepted; further tries don't tell of the others again."""
-    if work.edited is None or progress.settled:
+    if work.edited is None or tries.settled:
         return ()
     found = await settle(session, current, work.edited)
-    progress.settled = not found
+    tries.settled = not found
     return found
 
 
@@ -174,14 +150,14 @@ async def _accept(session: Session, ledger: Ledger, edits: tuple[Edit, ...]) -> 
         log.info("%s: %s, and is accepted", session.history.service, edit)
 
 
-def _outcome(session: Session, progress: _Progress, after: tuple[str, ...]) -> Outcome:
+def _outcome(session: Session, tries: _Tries, after: tuple[str, ...]) -> Outcome:
     return Outcome(
         service=str(session.history.service),
         target=session.access.target,
-        before=progress.before or (),
+        before=tries.before or (),
         after=after,
-        applied=tuple(progress.done),
-        seconds=round(time.monotonic() - progress.started, 2),
+        applied=tuple(tries.progress.done),
+        seconds=round(time.monotonic() - tries.started, 2),
     )
 
 

@@ -77,7 +77,7 @@ async def watched(connection: AsyncConnection, pid: int, access: Connector) -> A
     """
     blockers = Blockers()
     watchers = [asyncio.create_task(_watch(connection, pid, access, blockers))]
-    if access.engine is None:  # a pool of the caller's may be what lets us wait: its silence proves nothing
+    if not access.is_lent:  # a pool of the caller's may be what lets us wait: its silence proves nothing
         watchers.append(asyncio.create_task(_listen(connection, access, blockers)))
     try:
         yield blockers

@@ -19,6 +19,7 @@ from service_migrations.errors import AccessDeniedError
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import load
+from service_migrations.settings.sources import Sources
 from tests.support.database import PASSWORDS, SECRET, query, tables, wait
 from tests.support.monorepo import Monorepo, dsn_text
 from tests.support.network import Make, own_server, role_and_database, until, upgrade
@@ -46,10 +47,10 @@ def test_any_password_connects_from_every_place(
         )
         for values in files:
             monorepo.env("billing", **values)
-            assert query(load(service, {}).dsn, "SELECT current_user")[0][0] == made.user, password
+            assert query(load(service, Sources({})).dsn, "SELECT current_user")[0][0] == made.user, password
         monorepo.env("billing", DATABASE_DSN=bare)
         environment = {"BILLING_DATABASE_PASSWORD": password}
-        assert query(load(service, environment).dsn, "SELECT current_user")[0][0] == made.user, password
+        assert query(load(service, Sources(environment)).dsn, "SELECT current_user")[0][0] == made.user, password
 
 
 @pytest.mark.parametrize("password", ["hunter5%40", "hunter5@hunter6", "hunter5 hunter6", "%hunter5%s", "hunter5%(x)s"])

@@ -16,6 +16,7 @@ from service_migrations.postgres import VERSIONS, Cluster, local
 from service_migrations.postgres.filelock import locked
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import load
+from service_migrations.settings.sources import Sources
 from tests.support.database import query, tables
 from tests.support.deadlines import until
 from tests.support.monorepo import Monorepo, Ran
@@ -67,7 +68,7 @@ def assert_made_for_its_owner_alone(services: tuple[Service, ...], shown: str) -
         text = service.env_file.read_text(encoding="utf-8")
         assert text.startswith("# Made by `inv up` for the project's own PostgreSQL.\n")
         assert "# How long one statement may run" in text
-        dsn = load(service, {}).dsn
+        dsn = load(service, Sources({})).dsn
         passwords.add(dsn.password)
         assert len(dsn.password or "") >= 20
         assert dsn.password not in shown
@@ -105,16 +106,16 @@ def test_up_brings_everything_up_and_down_ends_it(machine: Monorepo, database: C
 
     assert_made_for_its_owner_alone((billing, catalog), first.text)
     files = {name: read(machine, name) for name in ("billing", "catalog", "identity", "remote")}
-    started = query(load(billing, {}).dsn, "SELECT pg_postmaster_start_time()")
+    started = query(load(billing, Sources({})).dsn, "SELECT pg_postmaster_start_time()")
     second = done(machine.inv("up"))
     assert second.out.splitlines()[-1] == "Nothing to do: everything was up, and every service at head." + alone
     assert [row[2] for name, row in rows(second).items() if name != "remote"] == ["at head"] * 3
     assert "Running upgrade" not in second.err
     assert {name: read(machine, name) for name in files} == files
-    assert query(load(billing, {}).dsn, "SELECT pg_postmaster_start_time()") == started
+    assert query(load(billing, Sources({})).dsn, "SELECT pg_postmaster_start_time()") == started
 
     assert done(machine.inv("pg.status")).out.startswith(f"PostgreSQL {VERSIONS[-1]} runs on {here}, in ")
-    query(load(billing, {}).dsn, "INSERT INTO billing (name) VALUES ('kept')")
+    query(load(billing, Sources({})).dsn, "INSERT INTO billing (name) VALUES ('kept')")
     assert "is stopped; its data stays in" in done(machine.inv("down")).out
     assert not cluster.is_running()
     assert done(machine.inv("down")).out.startswith("Nothing to do: ")
@@ -125,7 +126,7 @@ def test_up_brings_everything_up_and_down_ends_it(machine: Monorepo, database: C
     third = done(machine.inv("up"))
     assert third.out.splitlines()[-1] == "Everything is up." + alone
     assert rows(third)["billing"][2] == "at head"
-    assert query(load(billing, {}).dsn, "SELECT name FROM billing")[0][0] == "kept"
+    assert query(load(billing, Sources({})).dsn, "SELECT name FROM billing")[0][0] == "kept"
     assert {name: read(machine, name) for name in files} == files
 
 
@@ -151,7 +152,7 @@ def test_purging_asks_removes_the_data_and_up_makes_it_anew(machine: Monorepo) -
     again = done(machine.inv("up"))
     assert rows(again)["billing"][2] == "1 applied"
     assert read(machine, "billing") == kept
-    assert tables(load(service, {}).dsn) == {"billing", "alembic_version_billing"}
+    assert tables(load(service, Sources({})).dsn) == {"billing", "alembic_version_billing"}
 
 
 def test_one_services_mistake_does_not_keep_the_others_down(machine: Monorepo, database: Callable[..., Dsn]) -> None:
@@ -174,12 +175,12 @@ def test_a_service_with_a_dsn_in_the_environment_gets_no_env_file(
     machine: Monorepo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = machine.service("billing")
-    assert local.lacks_dsn(service)
+    assert local.lacks_dsn(service, Sources())
     monkeypatch.setenv("BILLING_DATABASE_DSN", "postgresql://app:x@localhost/billing")
-    assert not local.lacks_dsn(service)
+    assert not local.lacks_dsn(service, Sources())
     monkeypatch.delenv("BILLING_DATABASE_DSN")
     machine.env("billing", MIGRATIONS_LOCK_WAIT="1s")
-    assert not local.lacks_dsn(service), "a .env that somebody wrote is theirs"
+    assert not local.lacks_dsn(service, Sources()), "a .env that somebody wrote is theirs"
 
 
 def test_a_service_that_cant_get_its_env_stops_no_other(machine: Monorepo) -> None:
@@ -202,7 +203,7 @@ def test_a_service_that_cant_get_its_env_stops_no_other(machine: Monorepo) -> No
     assert {name: row[2] for name, row in rows(ran).items()} == {
         "billing": "1 applied", "catalog": "failed", "identity": "failed", "orders": "failed"
     }  # fmt: skip
-    assert tables(load(billing, {}).dsn) == {"billing", "alembic_version_billing"}
+    assert tables(load(billing, Sources({})).dsn) == {"billing", "alembic_version_billing"}
 
 
 def test_an_env_file_is_never_overwritten(monorepo: Monorepo) -> None:
@@ -219,7 +220,7 @@ def test_the_services_own_example_is_what_its_env_is_made_from(monorepo: Monorep
         "DATABASE_DSN=postgresql://<service>:<password>@localhost:5432/shop\n", encoding="utf-8"
     )
     local.write_env(service, Cluster(monorepo.root, "18", 54321, "secret"))
-    assert load(service, {}).dsn.target == "inventory@127.0.0.1:54321/shop"
+    assert load(service, Sources({})).dsn.target == "inventory@127.0.0.1:54321/shop"
     assert local.made_here(service)
 
 
@@ -260,7 +261,7 @@ def test_data_whose_state_file_is_gone_is_kept(machine: Monorepo) -> None:
     service = machine.service("billing")
     machine.table_revision("billing", "a1", None)
     done(machine.inv("up"))
-    query(load(service, {}).dsn, "INSERT INTO billing (name) VALUES ('kept')")
+    query(load(service, Sources({})).dsn, "INSERT INTO billing (name) VALUES ('kept')")
     done(machine.inv("down"))
     state = local.home(machine.root) / "cluster.json"
     text = state.read_bytes()
@@ -275,7 +276,7 @@ def test_data_whose_state_file_is_gone_is_kept(machine: Monorepo) -> None:
 
     state.write_bytes(text)
     assert rows(done(machine.inv("up")))["billing"][2] == "at head"
-    assert query(load(service, {}).dsn, "SELECT name FROM billing")[0][0] == "kept"
+    assert query(load(service, Sources({})).dsn, "SELECT name FROM billing")[0][0] == "kept"
 
 
 def test_two_first_runs_at_once_make_one_cluster(machine: Monorepo) -> None:

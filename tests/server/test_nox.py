@@ -68,27 +68,12 @@ def test_a_version_that_cannot_be_provided_is_skipped_on_a_laptop_and_an_error_i
     assert "CI must not pass without it" in gate.stderr
 
 
-def test_the_workers_of_a_run_share_one_server_of_that_run_which_is_gone_afterwards(tmp_path):
-    repo = tmp_path / "repo"
-    ignore = shutil.ignore_patterns(".*", "__pycache__", "matrix")
-    shutil.copytree(ROOT, repo, ignore=ignore)
-    (repo / "tests" / "server" / "test_it.py").write_text(
-        "import os\n\n"
-        "def test_it(server):\n"
-        "    with open(os.environ['SEEN'], 'a', encoding='utf-8') as file:\n"
-        "        file.write(f'{server.data}\\n')\n"
-    )
-    words = ["-m", "pytest", "-q", "tests/server/test_it.py", "--server=shared", "--numprocesses=2", "--dist=each"]
-    places = [tmp_path / name for name in ("one", "two")]
-    runs = [
-        subprocess.Popen([sys.executable, *words], cwd=repo, env={**os.environ, "SEEN": str(place)}) for place in places
-    ]
-    assert [run.wait(120) for run in runs] == [0, 0]
-    seen = [place.read_text(encoding="utf-8").splitlines() for place in places]
-    assert [len(lines) for lines in seen] == [2, 2]
-    assert [len(set(lines)) for lines in seen] == [1, 1]
-    assert seen[0] != seen[1]
-    assert not [line for lines in seen for line in lines if os.path.lexists(line)]
+def test_the_list_of_sessions_imports_nothing_that_a_session_needs():
+    words = ["-X", "importtime", "-m", "nox", "--list"]
+    done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=True)
+    found = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "service_migrations.nox" in found
+    assert not {"alembic", "asyncpg", "invoke", "pytest", "rich", "sqlalchemy"} & found
 
 
 def test_the_workflow_takes_its_matrix_from_nox():

@@ -9,12 +9,12 @@ import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
 import service_migrations
-from service_migrations.connection.connector import access
+from service_migrations.connection.connector import Connector, connector
 from service_migrations.errors import ConfigurationError
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import load
-from service_migrations.settings.siblings import sharing
+from service_migrations.settings.siblings import Sibling, siblings
 from tests.support.database import query, wait
 from tests.support.monorepo import MODELS, Monorepo
 
@@ -55,7 +55,11 @@ def pair(monorepo: Monorepo, database: Databases, *, shared: bool = True) -> tup
 
 
 def names(service: Service) -> dict[str, bool]:
-    return {one.service.name: one.certain for one in sharing(access(service))}
+    return {one.service.name: one.certain for one in siblings_over(connector(service))}
+
+
+def siblings_over(way: Connector) -> tuple[Sibling, ...]:
+    return siblings(way.service, way.databases, way.sources)
 
 
 # which siblings count
@@ -107,7 +111,7 @@ def test_over_an_engine_of_the_callers_its_url_decides(monorepo: Monorepo, datab
     billing, _, dsn = pair(monorepo, database)
     elsewhere = create_async_engine(database().url)
     here = create_async_engine(dsn.url)
-    found = [[one.service.name for one in sharing(access(billing, engine))] for engine in (here, elsewhere)]
+    found = [[one.service.name for one in siblings_over(connector(billing, engine))] for engine in (here, elsewhere)]
     assert found == [["orders"], []]
 
 
@@ -311,14 +315,16 @@ def test_histories_are_read_only_where_no_model_claims_what_is_there(
 ) -> None:
     billing, orders, dsn = pair(monorepo, database)
     read: list[Service] = []
-    survey = importlib.import_module("service_migrations.ownership.survey")
-    original = survey.past
-    monkeypatch.setattr(survey, "past", lambda service, schema: (read.append(service), original(service, schema))[1])
+    module = importlib.import_module("service_migrations.ownership.claimants")
+    original = module.history_claims
+    monkeypatch.setattr(
+        module, "history_claims", lambda service, schema: (read.append(service), original(service, schema))[1]
+    )
     assert differences(billing) == ()
     assert read == []
     query(dsn, "CREATE TABLE nobodys (id int)")
     differences(billing)
-    assert read == [orders]
+    assert read == [billing, orders]
 
 
 def test_a_table_that_ones_own_history_left_in_a_schema_without_models_is_dropped(

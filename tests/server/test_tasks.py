@@ -505,7 +505,7 @@ def test_a_drop_says_whose_data_is_lost_also_where_that_cant_be_known(
     monorepo.service("identity")
     assert monorepo.inv(*words).err.startswith(f"Drop {dsn.target} with all data of billing, catalog? ")
     monorepo.env("catalog", DATABASE_DSN=f"'{dsn_text(dsn)}")
-    says = f"Drop {dsn.target} with all data of billing (and perhaps of catalog, whose settings are wrong)? "
+    says = f"Drop {dsn.target} with all data of billing (and perhaps of catalog, whose settings don't say)? "
     assert monorepo.inv(*words).err.startswith(says)
     assert at(two["billing"]) == ["a1"]
 

@@ -89,12 +89,14 @@ def nox_sessions() -> dict[str, set[str]]:
     pythons = re.findall(r"Python :: (\d\.\d+)", (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     found = {}
     for function in noxfile.body:
+        if isinstance(function, ast.Assign) and ast.unparse(function.value).startswith("define_migrations("):
+            found["migrations"] = {"", *(f"(pg{version})" for version in VERSIONS)}
         if not isinstance(function, ast.FunctionDef):
             continue
         decorators = [ast.unparse(decorator) for decorator in function.decorator_list]
         if any(decorator.startswith("nox.session") for decorator in decorators):
             by_python = any("python=PYTHONS" in decorator for decorator in decorators)
-            by_postgres = "EACH_POSTGRES" in decorators
+            by_postgres = "each_postgres" in decorators
             found[function.name] = {""}
             found[function.name] |= {f"-{python}" for python in pythons} if by_python else set()
             found[function.name] |= {f"(pg{version})" for version in VERSIONS} if by_postgres else set()
@@ -188,13 +190,18 @@ def test_commands_are_found_behind_variables_pipes_and_prompts_of_uv():
     assert shell_lines("`inv up` and\n```sh\ninv down\n```\n`invoke` ```py\n```") == ["inv down", "inv up"]
 
 
-def test_the_readme_names_every_task_in_its_table():
-    first_cells = [row[0] for row in rows("README.md", "Tasks")]
+def test_the_page_of_the_tasks_names_each_in_its_table():
+    first_cells = [row[0] for row in rows("docs/tasks.md", "All tasks")]
     assert sorted(first_cells) == sorted(f"`inv {name}`" for name in namespace.task_names)
 
 
-def test_the_readme_tells_which_tasks_take_one_service_and_which_take_all():
-    for name, services, *_ in rows("README.md", "Tasks"):
+def test_the_readme_names_every_task_by_its_purpose():
+    cells = " ".join(row[1] for row in rows("README.md", "Tasks"))
+    assert sorted(set(re.findall(r"`inv ([\w.]+)", cells))) == sorted(namespace.task_names)
+
+
+def test_the_page_of_the_tasks_tells_which_take_one_service_and_which_take_all():
+    for name, services, *_ in rows("docs/tasks.md", "All tasks"):
         source = inspect.getsource(namespace[name.strip("`").removeprefix("inv ")].body.__wrapped__)
         expected = "one" if "exactly_one(" in source else "all" if "service: list[str]" in source else ""
         assert services == expected, name
@@ -202,7 +209,7 @@ def test_the_readme_tells_which_tasks_take_one_service_and_which_take_all():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_setting_that_a_page_names_is_real(page):
-    real = {*KEYS, "POSTGRES_SOURCES", *(_variable(version) for version in VERSIONS)}
+    real = {*KEYS, "MIGRATIONS_ROOT", "POSTGRES_SOURCES", *(_variable(version) for version in VERSIONS)}
     assert settings_in(page.read_text(encoding="utf-8")) <= real
 
 
@@ -277,7 +284,7 @@ def test_a_file_that_a_page_names_is_there(page):
 def test_every_room_of_the_library_has_one_line_in_the_map():
     text = (ROOT / "docs" / "how-it-works.md").read_text(encoding="utf-8")
     library = ROOT / "service_migrations"
-    rooms = [f"{path.parent.name}/" for path in library.glob("*/__init__.py")]
+    rooms = [f"{path.name}/" for path in library.iterdir() if path.is_dir() and not path.name.startswith("__")]
     files = [path.name for path in library.glob("*.py") if path.name not in ("__init__.py", "__main__.py")]
     lines = re.findall(r"^\| `service_migrations/([\w.]+/?)` \|", text, re.MULTILINE)
     assert sorted(lines) == sorted([*rooms, *files])

@@ -12,7 +12,7 @@ from service_migrations.errors import ConfigurationError, MigrationError, UsageE
 from service_migrations.monorepo import Service
 from service_migrations.settings.duration import seconds as duration
 from service_migrations.settings.model import Settings, load, load_many
-from service_migrations.settings.sources import KEYS, collect
+from service_migrations.settings.sources import KEYS, Sources
 from service_migrations.upgrade.retries import ladder
 from tests.support.monorepo import Monorepo
 
@@ -24,12 +24,12 @@ def dsn(host: str) -> str:
 
 
 def host(service: Service, **environment: str) -> str:
-    return load(service, environment).dsn.hosts[0][0]
+    return load(service, Sources(environment)).dsn.hosts[0][0]
 
 
 def refused(service: Service, **environment: str) -> str:
     with pytest.raises(ConfigurationError) as caught:
-        load(service, environment)
+        load(service, Sources(environment))
     message = str(caught.value)
     assert len(message.splitlines()) == 1
     return message
@@ -52,7 +52,7 @@ def test_the_nearest_place_wins(monorepo: Monorepo, billing: Service) -> None:
 
 def test_the_origin_of_a_value_is_told(monorepo: Monorepo, billing: Service) -> None:
     (monorepo.root / ".env").write_text("# first\nMIGRATIONS_LOCK_WAIT=1s\n", encoding="utf-8")
-    found = collect(billing, {"BILLING_MIGRATIONS_LOCK_TIMEOUT": "2s", "MIGRATIONS_STATEMENT_TIMEOUT": "3s"})
+    found = Sources({"BILLING_MIGRATIONS_LOCK_TIMEOUT": "2s", "MIGRATIONS_STATEMENT_TIMEOUT": "3s"}).collect(billing)
     origins = {key: str(values[0].origin) for key, values in found.items() if values}
     assert origins["DATABASE_DSN"] == "services/billing/.env:1"
     assert origins["MIGRATIONS_LOCK_WAIT"] == ".env:2"
@@ -128,13 +128,13 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(billing: Service) ->
 @pytest.mark.parametrize("value", ["${HOME}", "$HOME", "${UNDEFINED}", "a#b", "%s", "%(here)s", "a\\\\b"])
 def test_a_single_quoted_value_is_taken_as_it_stands(monorepo: Monorepo, billing: Service, value: str) -> None:
     monorepo.env("billing", DATABASE_DSN=dsn("h"), DATABASE_PASSWORD=f"'{value}'")
-    assert load(billing, {}).dsn.password == value.replace("\\\\", "\\")
+    assert load(billing, Sources({})).dsn.password == value.replace("\\\\", "\\")
 
 
 @pytest.mark.parametrize("value", ["pa$HOME", "pa${HOME}", "a#b"])
 def test_nothing_is_interpolated_without_quotes_either(monorepo: Monorepo, billing: Service, value: str) -> None:
     monorepo.env("billing", DATABASE_DSN=dsn("h"), DATABASE_PASSWORD=value)
-    assert load(billing, {}).dsn.password == value
+    assert load(billing, Sources({})).dsn.password == value
 
 
 def test_a_mounted_secret_loses_its_line_end_and_nothing_else(monorepo: Monorepo, billing: Service) -> None:
@@ -142,7 +142,7 @@ def test_a_mounted_secret_loses_its_line_end_and_nothing_else(monorepo: Monorepo
     monorepo.env("billing", DATABASE_DSN=dsn("h"), DATABASE_PASSWORD_FILE=str(secret))
     for content, password in ((b" x \n", " x "), (b"x\r\n", "x"), (b"x", "x")):
         secret.write_bytes(content)
-        assert load(billing, {}).dsn.password == password
+        assert load(billing, Sources({})).dsn.password == password
 
 
 @pytest.mark.parametrize("password", ["hunter2\n", "hunt\ner2", "hunter2\x00", "\x1bhunter2"])
@@ -160,7 +160,7 @@ def test_a_mounted_secret_is_found_from_every_folder(
     (monorepo.root / "secret").write_text("apart\n", encoding="utf-8")
     monorepo.env("billing", DATABASE_DSN=dsn("h"), DATABASE_PASSWORD_FILE="secret")
     monkeypatch.chdir(billing.path)
-    assert load(billing, {}).dsn.password == "apart"
+    assert load(billing, Sources({})).dsn.password == "apart"
 
 
 @pytest.mark.parametrize(("content", "says"), [(None, "No such file or directory"), (b"\xff", "it is not UTF-8")])
@@ -184,12 +184,12 @@ def test_two_passwords_in_one_place_are_one_too_many(monorepo: Monorepo, billing
 
 def test_a_password_apart_wins_over_the_one_in_the_dsn(monorepo: Monorepo, billing: Service) -> None:
     monorepo.env("billing", DATABASE_DSN=dsn("h"), DATABASE_PASSWORD="apart")
-    assert load(billing, {}).dsn.password == "apart"
+    assert load(billing, Sources({})).dsn.password == "apart"
 
 
 def test_the_files_password_is_never_sent_to_a_host_of_the_environment(monorepo: Monorepo, billing: Service) -> None:
     monorepo.env("billing", DATABASE_DSN=dsn("h"), DATABASE_PASSWORD="of-the-file")
-    found = load(billing, {"BILLING_DATABASE_DSN": dsn("elsewhere")}).dsn
+    found = load(billing, Sources({"BILLING_DATABASE_DSN": dsn("elsewhere")})).dsn
     assert (found.hosts[0][0], found.password) == ("elsewhere", "x")
 
 
@@ -203,12 +203,12 @@ def test_the_direct_dsn_is_what_migrations_connect_with(monorepo: Monorepo, bill
 def test_a_bare_dsn_never_aims_several_services_at_one_database(monorepo: Monorepo, key: str) -> None:
     services = [monorepo.service(name, dsn=dsn(name)) for name in ("billing", "catalog")]
     with pytest.raises(UsageError) as caught:
-        load_many(services, {key: dsn("bare")})
+        load_many(services, Sources({key: dsn("bare")}))
     assert str(caught.value) == (
         f"environment {key}: it would aim all 2 services at one database. "
         f"Name one with --service, or set BILLING_{key} and so on."
     )
-    (one,) = load_many(services[:1], {key: dsn("bare")})
+    (one,) = load_many(services[:1], Sources({key: dsn("bare")}))
     assert isinstance(one, Settings)
     assert one.dsn.hosts[0][0] == "bare"
 
@@ -219,14 +219,14 @@ def test_two_services_never_share_a_database_and_a_version_table(monorepo: Monor
     catalog = monorepo.service("catalog", dsn="postgresql://b:2@127.0.0.1:5432/shop", **shared)
     for services in ([billing, catalog], [billing], [catalog]):
         with pytest.raises(ConfigurationError, match="both keep their revision in alembic_version of"):
-            load_many(services, {})
+            load_many(services, Sources({}))
     monorepo.env("catalog", DATABASE_DSN="postgresql://b:2@localhost/shop")
-    assert not [one for one in load_many([billing, catalog], {}) if isinstance(one, MigrationError)]
+    assert not [one for one in load_many([billing, catalog], Sources({})) if isinstance(one, MigrationError)]
 
 
 def test_one_services_mistake_leaves_the_others_their_settings(monorepo: Monorepo, billing: Service) -> None:
     catalog = monorepo.service("catalog")
-    first, second = load_many([billing, catalog], {})
+    first, second = load_many([billing, catalog], Sources({}))
     assert isinstance(first, Settings)
     assert isinstance(second, ConfigurationError)
 
@@ -266,8 +266,8 @@ def test_a_version_tables_name_is_an_identifier(billing: Service, name: str) -> 
 def test_settings_print_no_password(monorepo: Monorepo, billing: Service) -> None:
     secret = "postgresql://app:hunter2@localhost/billing"
     monorepo.env("billing", DATABASE_DSN=secret, DATABASE_ADMIN_DSN=secret, DATABASE_PASSWORD="hunter2")
-    assert "hunter2" not in repr(load(billing, {}))
-    found = collect(billing, {"DATABASE_DIRECT_DSN": "hunter2"})
+    assert "hunter2" not in repr(load(billing, Sources({})))
+    found = Sources({"DATABASE_DIRECT_DSN": "hunter2"}).collect(billing)
     assert "hunter2" not in repr(found)
     shown = {key: values[0].shown for key, values in found.items() if values}
     assert shown["DATABASE_DSN"] == "postgresql://app:***@localhost:5432/billing"
@@ -292,7 +292,7 @@ def test_the_factory_writes_a_file_that_only_its_owner_reads(billing: Service) -
 @pytest.mark.parametrize("asked", ["5s", "5ms", "1ms"])
 def test_no_try_waits_without_end_however_short_the_timeout_is(billing: Service, asked: str) -> None:
     """For the server 0 is no time at all: without limit."""
-    own = load(billing, {"MIGRATIONS_LOCK_TIMEOUT": asked, "MIGRATIONS_STATEMENT_TIMEOUT": asked})
+    own = load(billing, Sources({"MIGRATIONS_LOCK_TIMEOUT": asked, "MIGRATIONS_STATEMENT_TIMEOUT": asked}))
     for one in ladder(own.limits.lock_timeout):
         sent = timeouts(replace(own.limits, lock_timeout=one.lock_timeout))
         assert int(sent["lock_timeout"]) > 0
@@ -302,5 +302,5 @@ def test_no_try_waits_without_end_however_short_the_timeout_is(billing: Service,
 def test_timeouts_in_the_options_of_a_dsn_do_not_hold_for_a_migration(billing: Service) -> None:
     """An application's DSN may have its own; the other options stay."""
     options = "?options=-c%20lock_timeout%3D0%20-c%20statement_timeout%3D1%20-c%20work_mem%3D7MB"
-    sent = session_settings(load(billing, {"DATABASE_DSN": dsn("db") + options}))
+    sent = session_settings(load(billing, Sources({"DATABASE_DSN": dsn("db") + options})))
     assert (sent["lock_timeout"], sent["statement_timeout"], sent["work_mem"]) == ("5000", "0", "7MB")

@@ -16,6 +16,7 @@ from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.duration import seconds as duration
 from service_migrations.settings.model import load
+from service_migrations.settings.sources import Sources
 from tests.support.database import PASSWORD, query, tables, wait
 from tests.support.monorepo import ROOT, Monorepo, dsn_text
 
@@ -166,7 +167,7 @@ def test_any_password_arrives_as_it_was_written(password: str, monorepo: Monorep
     ):
         monorepo.service("billing")
         monorepo.env("billing", **env)
-        assert load(monorepo.find("billing"), {}).dsn.password == password
+        assert load(monorepo.find("billing"), Sources({})).dsn.password == password
 
     service = monorepo.service("orders")
     for environment in (
@@ -175,7 +176,7 @@ def test_any_password_arrives_as_it_was_written(password: str, monorepo: Monorep
         {"DATABASE_DSN": bare, "DATABASE_PASSWORD": password},
         {"DATABASE_DSN": bare, "DATABASE_PASSWORD_FILE": str(file)},
     ):
-        assert load(service, environment).dsn.password == password
+        assert load(service, Sources(environment)).dsn.password == password
 
 
 def test_a_server_accepts_every_password_as_it_was_parsed(
@@ -187,7 +188,7 @@ def test_a_server_accepts_every_password_as_it_was_parsed(
 
     async def connect(password: str) -> str:
         """Connect with what the settings made of it; the server was told the password itself."""
-        parsed = load(monorepo.find("billing"), {}).dsn
+        parsed = load(monorepo.find("billing"), Sources({})).dsn
         connection = await asyncpg.connect(**parsed.connect_args())
         try:
             return await connection.fetchval("SELECT $1::text", password)
@@ -277,7 +278,7 @@ def test_greenlet_is_asked_for_by_the_extra_of_sqlalchemy() -> None:
 @pytest.mark.parametrize("value", ["pa$HOME", "pa${HOME}", "pa${MISSING}x", "pa${MISSING:-default}", "$"])
 def test_a_dollar_sign_in_a_dotenv_file_means_itself(value: str, written: str, monorepo: Monorepo) -> None:
     service = monorepo.service("billing", dsn="postgresql://app@localhost/app", DATABASE_PASSWORD=written.format(value))
-    assert load(service, {"HOME": "/expanded"}).dsn.password == value
+    assert load(service, Sources({"HOME": "/expanded"})).dsn.password == value
 
 
 @pytest.mark.parametrize("text", ["2147483647ms", "596h", "1ms"])

@@ -17,9 +17,9 @@ from sqlalchemy import URL, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 import service_migrations
-from service_migrations.connection.connector import access
+from service_migrations.connection.connector import connector
 from service_migrations.connection.locks import process_lock
-from service_migrations.connection.session import connect
+from service_migrations.connection.session import open_session
 from service_migrations.errors import MigrationError, ResultError, UsageError
 from service_migrations.history.revisions import read
 from service_migrations.monorepo import Service
@@ -254,7 +254,7 @@ def test_a_connection_with_an_open_transaction_is_refused_before_anything_is_run
     service = monorepo.service("billing", dsn=dsn)
 
     async def run() -> None:
-        async with connect(read(service), access(service)) as session, process_lock():
+        async with open_session(read(service), connector(service)) as session, process_lock():
             await session.connection.execute(text("SET lock_timeout = '1s'"))
             await session.run(lambda alembic: command.upgrade(alembic, "head"))
 

@@ -1,0 +1,112 @@
+"""What a repository needs to become a monorepo of this library: its few files, written where they are missing."""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from service_migrations.configuration import FILE, TABLE, read_tools
+from service_migrations.errors import ConfigurationError
+from service_migrations.history.revisions import script_location
+
+__all__ = ["Written", "write_missing"]
+
+_TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
+_TABLES = (TABLE, "alembic")
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of one file.
+
+    Attributes:
+        path: the file, as a person at the top level would type it.
+        created: whether it was missing, and is there now.
+        tables: the tables that were appended to it.
+        hint: what its owner may want to add by hand, where it was there and knows nothing of this library.
+
+    """
+
+    path: str
+    created: bool = False
+    tables: tuple[str, ...] = ()
+    hint: str = ""
+
+
+def write_missing(root: Path) -> tuple[Written, ...]:
+    """Write the files that a repository lacks; nothing that is there is overwritten.
+
+    Args:
+        root: the top level; it need not have a pyproject.toml yet.
+
+    Returns:
+        What became of each file, in the order in which they were looked at.
+
+    Raises:
+        ConfigurationError: pyproject.toml can't be read, or a table can't be appended to it. What was written before
+            is complete, and the next run leaves it alone.
+
+    """
+    return tuple(_write_all(root))
+
+
+def _write_all(root: Path) -> Iterator[Written]:
+    yield _append_tables(root / FILE)
+    # where [tool.alembic] says so, the environment is elsewhere
+    environment = script_location(root)
+    yield _write(root, environment / "env.py", "env.py")
+    yield _write(root, environment / "script.py.mako", "script.py.mako")
+    # not `import namespace`, beside which Invoke would no longer see the tasks that are there
+    collection = 'Collection.from_module(service_migrations.tasks, name="migrations")'
+    yield _write(root, root / "tasks.py", "tasks.py", f"`{collection}` brings the tasks into its namespace.")
+    session = "from service_migrations.nox import migrations"
+    yield _write(root, root / "noxfile.py", "noxfile.py", f"`{session}` brings the session `migrations`.")
+    yield _write(root, root / ".env.example", "dotenv.example")
+
+
+def _write(root: Path, path: Path, template: str, hint: str = "") -> Written:
+    shown = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+    text = _text(template)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        knows_us = "service_migrations" in path.read_text(encoding="utf-8", errors="replace")
+        return Written(shown, hint="" if knows_us else hint)
+    return Written(shown, created=True)
+
+
+def _append_tables(path: Path) -> Written:
+    tools: Mapping[str, object] = read_tools(path.parent)
+    missing = [name for name in _TABLES if name not in tools]
+    if not missing:
+        return Written(path.name)
+    before = path.read_bytes() if path.is_file() else b""
+    tables = {name: text for name, text in zip(_TABLES, _split(_text(FILE)), strict=True) if name in missing}
+    text = "\n".join(tables.values())
+    if before:
+        text = ("\n" if before.endswith(b"\n") else "\n\n") + text
+    if b"\r\n" in before:
+        text = text.replace("\n", "\r\n")
+    try:
+        tomllib.loads(before.decode() + text)
+    except tomllib.TOMLDecodeError as error:
+        # such as an inline `tool = {…}`, to which no table can be added below
+        raise ConfigurationError(
+            f"{path.name}: {' and '.join(f'[tool.{name}]' for name in missing)} can't be appended ({error}). "
+            f"Nothing was written to it. Add the tables by hand."
+        ) from None
+    with path.open("ab") as file:
+        file.write(text.encode())
+    return Written(path.name, created=not before, tables=tuple(f"[tool.{name}]" for name in missing))
+
+
+def _split(text: str) -> list[str]:
+    """Return the tables of the template of pyproject.toml, each with its lines."""
+    first, second = text.split("\n\n")
+    return [f"{first}\n", second]
+
+
+def _text(template: str) -> str:
+    return (_TEMPLATES / template).read_text(encoding="utf-8")

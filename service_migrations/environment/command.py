@@ -1,0 +1,66 @@
+"""A command of Alembic's command line: whether it needs the database, and what it does to it."""
+
+from argparse import Namespace
+from dataclasses import dataclass
+from typing import Any
+
+from service_migrations.connection.session import Session
+from service_migrations.ownership.survey import survey
+
+__all__ = ["Command"]
+
+_CHANGING = frozenset({"upgrade", "downgrade", "stamp", "ensure_version"})
+_CONNECTED = _CHANGING | {"current", "check"}
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command, as Alembic's parser understands the words of a command line.
+
+    Attributes:
+        name: such as ``upgrade``.
+        connects: whether it needs the database.
+        changes: whether it changes the database.
+        compares: whether it compares the database with the models.
+        writes_revision: whether it writes a revision file from the comparison.
+
+    """
+
+    name: str
+    connects: bool
+    changes: bool
+    compares: bool
+    writes_revision: bool
+
+    @classmethod
+    def of(cls, options: Namespace | None) -> "Command | None":
+        """Return the command of parsed words; None where Alembic was called by another program than its own."""
+        if options is None or not hasattr(options, "cmd"):
+            return None
+        # what CommandLine.run_cmd() calls: a function, and which of the words are its arguments
+        name = options.cmd[0].__name__
+        autogenerate = bool(getattr(options, "autogenerate", False))
+        connects = not getattr(options, "sql", False) and (
+            name in _CONNECTED or autogenerate or _names_current(options)
+        )
+        return cls(
+            name=name,
+            connects=connects,
+            changes=connects and name in _CHANGING,
+            compares=connects and (name == "check" or autogenerate),
+            writes_revision=connects and autogenerate,
+        )
+
+    async def attributes(self, session: Session) -> dict[str, Any]:
+        """Return what the environment has to know of a command that only reads the database."""
+        return {
+            "read_only": True,
+            "writes_revision": self.writes_revision,
+            "ownership": await survey(session) if self.compares else None,
+        }
+
+
+def _names_current(options: Namespace) -> bool:
+    """Whether the words ask for where the database is, as ``history`` and ``show`` can."""
+    words = (getattr(options, "rev_range", None), getattr(options, "rev", None))
+    return bool(getattr(options, "indicate_current", False)) or any("current" in word for word in words if word)

@@ -1,0 +1,169 @@
+"""The options of ``context.configure()``: one dict for online and offline, with the hooks of a team beside ours."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from alembic import context
+from alembic.config import Config
+from alembic.operations.ops import MigrationScript
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection
+
+from service_migrations.autogenerate.change import Change
+from service_migrations.autogenerate.operations import render_item
+from service_migrations.autogenerate.plugin import PLUGIN
+from service_migrations.errors import ConfigurationError, ResultError, UsageError
+from service_migrations.history.offline import write_unchanged
+from service_migrations.models.metadata import assemble, schema_of
+from service_migrations.monorepo import Service
+from service_migrations.ownership.view import Ownership
+from service_migrations.settings.model import load_options
+from service_migrations.settings.sources import Sources
+from service_migrations.sql.quoting import quoted
+
+__all__ = ["configure"]
+
+_PLUGINS = ("alembic.autogenerate.*", "alembic.ext.checkconstraint_byname", PLUGIN)
+"""The comparison of our own comes first; Alembic's are for a role that it can't work for."""
+
+_DECIDED = {
+    "connection": "DATABASE_DSN",
+    "url": "DATABASE_DSN",
+    "dialect_name": "DATABASE_DSN",
+    "target_metadata": "models.__all__",
+    "version_table": "version_table in pyproject.toml, or MIGRATIONS_VERSION_TABLE,",
+    "version_table_schema": "the MetaData of the models",
+    "include_schemas": "the MetaData of the models",
+    "transaction_per_migration": "the library, one transaction for each revision,",
+}
+"""Options that are no team's to give in env.py, and what decides them."""
+
+_Hook = Callable[..., Any]
+
+
+def configure(connection: Connection | None = None, **options: Any) -> None:
+    """Configure Alembic's context for the service of the command.
+
+    Args:
+        connection: with no transaction open; None where no database is needed, as offline.
+        options: a team's own options of ``context.configure()``. An object is compared where ``include_object`` (or
+            ``include_name``) and ours agree; ``process_revision_directives`` and ``on_version_apply`` run beside ours;
+            ``render_item`` is asked first. Any other option is passed on.
+
+    Raises:
+        ConfigurationError: an option is decided elsewhere.
+        ResultError: a transaction is open on the connection.
+
+    """
+    shared = _combined(_options(context.config), options)
+    if connection is not None:
+        if connection.in_transaction():
+            # Alembic would take that transaction for the caller's, and commit nothing: success, and nothing there
+            raise ResultError("A statement ran on the connection before Alembic was configured. Nothing was run.")
+        context.configure(connection=connection, **shared)
+        return
+    offline = context.is_offline_mode()
+    context.configure(dialect_name="postgresql+asyncpg", literal_binds=True, as_sql=True, **shared)
+    if offline:
+        write_unchanged(context.get_context())
+        schema = shared["version_table_schema"]
+        if schema and context.get_starting_revision_argument() is None:
+            context.static_output(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)};")
+
+
+def _options(config: Config) -> dict[str, Any]:
+    """Return our own options.
+
+    The attributes of the configuration hold ``service``; ``version_table`` and ``metadata`` where these are known
+    already; ``on_version_apply`` where somebody listens; for a comparison ``ownership``, what of the database may be
+    seen, and ``writes_revision`` where a file is to be made of it.
+    """
+    attributes = config.attributes
+    service: Service = attributes["service"]
+    ownership: Ownership | None = attributes.get("ownership")
+    metadata = ownership.metadata if ownership else attributes.get("metadata") or assemble(service)
+    options: dict[str, Any] = {
+        "target_metadata": metadata,
+        "version_table": attributes.get("version_table") or load_options(service, Sources()).version_table,
+        "version_table_schema": schema_of(metadata),
+        "transaction_per_migration": True,
+        "compare_type": True,
+        "compare_server_default": True,
+        "include_schemas": True,
+        "service": str(service),
+        "on_version_apply": tuple(attributes.get("on_version_apply", ())),
+    }
+    if attributes.get("read_only"):
+        options["dont_mutate"] = True
+    if ownership:
+        options |= {
+            "include_name": ownership.sees,
+            "include_object": ownership.compares,
+            "sees_type": ownership.sees_type,
+            "autogenerate_plugins": _PLUGINS,
+            "render_item": render_item,
+            # a comparison writes nothing, not even an empty version table
+            "dont_mutate": True,
+        }
+    if attributes.get("writes_revision"):
+        options["process_revision_directives"] = _drop_if_nothing_changed
+    return options
+
+
+def _combined(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return our options with a team's, whose hooks don't replace ours."""
+    for name in theirs:
+        if name in _DECIDED:
+            raise ConfigurationError(f"migrations/env.py: {name} is no option there: {_DECIDED[name]} decides it.")
+    combined = {**ours, **theirs}
+    for name, combine in _HOOKS.items():
+        if ours.get(name) and theirs.get(name):
+            combined[name] = combine(ours[name], theirs[name])
+    return combined
+
+
+def _both_agree(ours: _Hook, theirs: _Hook) -> _Hook:
+    def hook(*arguments: Any) -> bool:
+        return bool(ours(*arguments) and theirs(*arguments))
+
+    return hook
+
+
+def _theirs_then_ours(ours: _Hook, theirs: _Hook) -> _Hook:
+    def hook(*arguments: Any) -> None:
+        theirs(*arguments)
+        ours(*arguments)
+
+    return hook
+
+
+def _first_that_renders(ours: _Hook, theirs: _Hook) -> _Hook:
+    def hook(*arguments: Any) -> Any:
+        rendered = theirs(*arguments)
+        return ours(*arguments) if rendered is False else rendered
+
+    return hook
+
+
+def _all_of(ours: Iterable[Any], theirs: Any) -> tuple[Any, ...]:
+    return (*ours, *(theirs if isinstance(theirs, list | tuple) else (theirs,)))
+
+
+_HOOKS: Mapping[str, Callable[[Any, Any], Any]] = {
+    "include_name": _both_agree,
+    "include_object": _both_agree,
+    "process_revision_directives": _theirs_then_ours,
+    "render_item": _first_that_renders,
+    "on_version_apply": _all_of,
+    "autogenerate_plugins": _all_of,
+}
+
+
+def _drop_if_nothing_changed(context: MigrationContext, _: Any, directives: list[MigrationScript]) -> None:
+    """Leave no file to be written where nothing changed, and refuse one that must be written by hand."""
+    operations = [one for script in directives for group in script.upgrade_ops_list for one in group.ops]
+    for operation in operations:
+        if isinstance(operation, Change) and operation.refusal:
+            raise UsageError(f"{context.opts['service']}: {operation.refusal}")
+    if all(group.is_empty() for script in directives for group in script.upgrade_ops_list):
+        directives.clear()

@@ -1,0 +1,11 @@
+"""What Alembic finds instead of revisions where it hasn't run env.py, which alone hears ``-x service=<name>``.
+
+``version_locations`` in pyproject.toml leads here. Without it, ``alembic heads`` would report success and no revision.
+"""
+
+from alembic.util import CommandError
+
+raise CommandError(
+    "Alembic doesn't run env.py for this command, so it can't know which service -x service=<name> means. "
+    "Run it as `inv db.alembic --service <name> -- …`."
+)

@@ -1,0 +1,125 @@
+"""Sessions for the noxfile.py of a monorepo: every service's history, on each PostgreSQL that the team runs.
+
+All that a noxfile needs is::
+
+    from service_migrations.nox import migrations
+
+It gives ``migrations(pg14)``, ``migrations(pg15)`` and so on, one for each version in ``[tool.service-migrations]
+postgres``. nox has to run in an environment with this library: ``uv run nox``, or a noxfile.py that names both in
+its own script dependencies. Where a project is installed in another way than ``install()`` does it::
+
+    from service_migrations.nox import define_migrations
+
+    def install(session):
+        environment = {"UV_PROJECT_ENVIRONMENT": session.virtualenv.location}
+        session.run_install("uv", "sync", "--all-packages", env=environment, external=True)
+
+    migrations = define_migrations(install)
+
+``each_postgres`` and ``run_pytest`` make a session of a team's own tests, on each PostgreSQL as well::
+
+    @nox.session
+    @each_postgres
+    def tests(session, postgres):
+        install(session)
+        run_pytest(session, postgres, "tests")
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import nox
+from nox.command import CommandFailed
+
+from service_migrations.configuration import FILE, read_configuration
+from service_migrations.postgres import VERSIONS
+
+if TYPE_CHECKING:
+    migrations: Any
+
+__all__ = ["define_migrations", "each_postgres", "install", "migrations", "run_pytest"]
+
+_GROUPS = ("tests", "test", "dev")
+_PLAIN = ("--override-ini=addopts=", "--override-ini=python_files=test_*.py")
+"""What a team's own tests are run with, such as a least coverage, is not for these."""
+
+_UNREACHABLE = 69
+"""How pytest exits where a PostgreSQL can't be provided (testing/plugin.py)."""
+
+
+def each_postgres(session: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a session so that there is one for each PostgreSQL, ``pg14`` and so on; it takes ``postgres``.
+
+    Raises:
+        ConfigurationError: ``[tool.service-migrations]`` is wrong.
+
+    """
+    versions = read_configuration(Path.cwd()).postgres or VERSIONS  # nox has changed to the folder of the noxfile
+    parameters = [nox.param(version, id=f"pg{version}") for version in versions]
+    decorated: Callable[..., Any] = nox.parametrize("postgres", parameters)(session)
+    return decorated
+
+
+def install(session: nox.Session) -> None:
+    """Install the project of the noxfile, and the first of the dependency groups tests, test and dev that it has.
+
+    A project with a ``[build-system]`` is installed itself, editable, and one without by its dependencies.
+    """
+    project = nox.project.load_toml(FILE)
+    words: list[str] = []
+    if "build-system" in project:
+        words += ["--editable", "."]
+    elif session.venv_backend == "uv":
+        words += ["--requirements", FILE]  # unlike a list of words, with the sources of [tool.uv]
+    else:
+        words += project.get("project", {}).get("dependencies", [])
+    group = next((name for name in _GROUPS if name in project.get("dependency-groups", {})), None)
+    words += ["--group", group] if group else []
+    session.install(*words)
+
+
+def define_migrations(install: Callable[[nox.Session], None] = install, *options: str) -> Any:
+    """Define the session ``migrations``.
+
+    Args:
+        install: called first; installs the project with this library, pytest, and what the models import.
+        options: of pytest, before those that stand behind ``--``; ``--numprocesses=2`` needs pytest-xdist.
+
+    """
+
+    @nox.session(name="migrations")
+    @each_postgres
+    def run(session: nox.Session, postgres: str) -> None:
+        """Run every service's history on a real PostgreSQL of one version."""
+        install(session)
+        run_pytest(session, postgres, *_PLAIN, "--pyargs", "service_migrations.testing", *options)
+
+    return run
+
+
+def run_pytest(session: nox.Session, postgres: str, *words: str) -> None:
+    """Run pytest against a PostgreSQL of one version, with the words behind ``--`` at the end.
+
+    The version is both pytest's ``--postgres`` and POSTGRES_VERSION in its environment.
+    Where the version can't be provided, the session is skipped; where CI is set, it fails. nox exits with 0 where
+    sessions were skipped: fine on a laptop, a hole in a gate.
+    """
+    try:
+        own = {"POSTGRES_VERSION": postgres}
+        session.run("pytest", *words, f"--postgres={postgres}", *session.posargs, env=own)
+    except CommandFailed as error:
+        if error.return_code != _UNREACHABLE:
+            raise
+        if os.environ.get("CI"):
+            session.error(f"PostgreSQL {postgres} can't be provided here, and CI must not pass without it.")
+        session.skip(f"PostgreSQL {postgres} can't be provided here; the line above says why.")
+
+
+def __getattr__(name: str) -> Any:
+    """Define the session ``migrations`` when a noxfile imports it: nox refuses two of one name."""
+    if name != "migrations":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = define_migrations()
+    return found

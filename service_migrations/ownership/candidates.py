@@ -1,0 +1,64 @@
+"""The objects of a database that somebody can own, as far as their owner depends on them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from service_migrations.catalog.objects import Key, Object
+from service_migrations.sql.created import ObjectName
+
+__all__ = ["Candidate", "from_catalog"]
+
+_KINDS = {
+    "table": "table",
+    "foreign table": "table",
+    "view": "view",
+    "materialized view": "view",
+    "sequence": "sequence",
+    "index": "index",
+    "enum": "type",
+    "domain": "type",
+    "composite type": "type",
+    "range type": "type",
+    "base type": "type",
+    "function": "function",
+    "procedure": "function",
+    "aggregate": "function",
+    "schema": "schema",
+    "extension": "extension",
+}
+"""The kinds that have an owner, as histories name them; columns, constraints and the like are their table's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An object whose owner is asked for.
+
+    ``kind`` is PostgreSQL's word, ``name`` the object as models and histories name it: a function without its
+    arguments. ``extension`` is the one that it is a member of. ``parent`` is what it is a part of: the table of an
+    index, of a sequence that a column owns, of a partition or of another table that inherits.
+    """
+
+    kind: str
+    name: ObjectName
+    extension: str | None = None
+    parent: ObjectName | None = None
+
+
+def from_catalog(catalog: Iterable[Object]) -> dict[Key, Candidate]:
+    """Return the candidates among all objects of a database, by their key in the catalog."""
+    objects = [item for item in catalog if item.kind in _KINDS and (item.kind, item.name) != ("schema", "public")]
+    names = {(item.kind, item.schema, item.name): _name(item) for item in objects}
+    tables = {item.address: _name(item) for item in objects if _KINDS[item.kind] == "table"}
+    candidates = {}
+    for item in objects:
+        parents = [names[item.part_of]] if item.part_of in names else []
+        parents += [tables[address] for address in item.facts.get("inherits") or () if address in tables]
+        candidates[item.key] = Candidate(item.kind, _name(item), item.extension, parents[0] if parents else None)
+    return candidates
+
+
+def _name(item: Object) -> ObjectName:
+    if item.kind in ("schema", "extension"):
+        return ObjectName(item.kind, item.name, item.name)
+    kind = _KINDS[item.kind]
+    return ObjectName(kind, item.schema, item.name.partition("(")[0] if kind == "function" else item.name)

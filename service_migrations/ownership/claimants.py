@@ -1,0 +1,196 @@
+"""The services that share one database, each with what it claims there."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TypeVar
+
+from service_migrations.connection.connector import Connector
+from service_migrations.errors import ConfigurationError
+from service_migrations.models.claims import Claims, claims, place_of
+from service_migrations.models.metadata import schema_of
+from service_migrations.monorepo import Service
+from service_migrations.ownership.candidates import Candidate
+from service_migrations.ownership.past import HistoryClaims, history_claims
+from service_migrations.settings.siblings import Sibling, siblings
+from service_migrations.sql.created import ObjectName
+
+__all__ = ["Claimant", "Claimants", "claimants", "sibling_claims"]
+
+_Key = TypeVar("_Key")
+
+
+@dataclass(frozen=True)
+class Claimant:
+    """A service that has a database, or may have it: ``certain`` says which.
+
+    ``schema`` is where its names without a schema are, ``models`` what its models claim. ``replay`` returns the claims
+    of its history; it is called at most once, when ``history`` is first asked for. The caller then holds the process
+    lock.
+    """
+
+    service: Service
+    certain: bool
+    schema: str
+    models: frozenset[ObjectName]
+    version_table: ObjectName
+    ledger: ObjectName
+    replay: Callable[[], HistoryClaims]
+
+    @classmethod
+    def of(cls, service: Service, claims: Claims, schema: str, version_table: str, *, certain: bool) -> "Claimant":
+        """Return a service with its claims.
+
+        Args:
+            service: the service.
+            claims: those of its models.
+            schema: where its names without a schema are.
+            version_table: the name of its version table.
+            certain: whether it has the database for certain.
+
+        """
+        home = schema_of(claims.metadata) or schema
+        return cls(
+            service,
+            certain,
+            schema,
+            _with_schema(claims, schema),
+            ObjectName("table", home, version_table),
+            ObjectName("table", home, service.ledger_table),
+            partial(history_claims, service, schema),
+        )
+
+    @cached_property
+    def history(self) -> HistoryClaims:
+        """What its history has made."""
+        return self.replay()
+
+    @cached_property
+    def schemas(self) -> frozenset[str]:
+        """The schemas that it has: those of its models' tables, and the one of its names without a schema."""
+        return frozenset({name.schema for name in self.models if name.kind == "table"} | {self.schema})
+
+
+class Claimants:
+    """All services that have a database, or may have it, in alphabetical order; each asked for by what it claims.
+
+    There may be hundreds of them, and thousands of objects that each may claim.
+    """
+
+    def __init__(self, services: Iterable[Claimant]) -> None:
+        self._all = sorted(services, key=lambda claimant: claimant.service)
+        self._by_model = self._index(lambda claimant: claimant.models)
+        self._by_schema = self._index(lambda claimant: {name.schema for name in claimant.models})
+        self._by_version_table = self._index(lambda claimant: (claimant.version_table, claimant.version_table.name))
+        self._by_ledger = self._index(lambda claimant: (claimant.ledger, claimant.ledger.name))
+
+    @classmethod
+    def of(cls, connector: Connector, schema: str, own: Claims, theirs: Mapping[Sibling, Claims]) -> "Claimants":
+        """Return a service and its siblings.
+
+        Args:
+            connector: of the service that asks.
+            schema: where its names without a schema are.
+            own: what its models claim.
+            theirs: what ``sibling_claims`` returned.
+
+        """
+        asking = Claimant.of(connector.service, own, schema, connector.version_table, certain=True)
+        others = (
+            Claimant.of(sibling.service, claims, sibling.schema, sibling.version_table, certain=sibling.certain)
+            for sibling, claims in theirs.items()
+        )
+        return cls((asking, *others))
+
+    def __iter__(self) -> Iterator[Claimant]:
+        return iter(self._all)
+
+    def __getitem__(self, service: Service) -> Claimant:
+        """Return what one of the services claims."""
+        return next(claimant for claimant in self._all if claimant.service == service)
+
+    def with_model(self, name: ObjectName) -> Sequence[Claimant]:
+        """Return those whose models claim an object."""
+        return self._by_model.get(name, ())
+
+    def with_model_in(self, schema: str) -> Sequence[Claimant]:
+        """Return those whose models claim anything in a schema."""
+        return self._by_schema.get(schema, ())
+
+    def with_version_table(self, name: ObjectName | str) -> Sequence[Claimant]:
+        """Return those that have this version table; by its bare name, in whichever schema."""
+        return self._by_version_table.get(name, ())
+
+    def with_ledger(self, name: ObjectName | str) -> Sequence[Claimant]:
+        """Return those that have this ledger; by its bare name, in whichever schema."""
+        return self._by_ledger.get(name, ())
+
+    def refuse_two_for_one_object(self, target: str, service: Service | None = None) -> None:
+        """Refuse two services that have the database for certain, and whose models claim the same object.
+
+        Args:
+            target: the database, as messages name it.
+            service: the only one whose clashes count; of all services where it is None. What two siblings both claim
+                is theirs in either case, so nothing of one's own depends on it.
+
+        Raises:
+            ConfigurationError: they do; the message has both files.
+
+        """
+        for name, claiming in sorted(self._by_model.items()):
+            services = [claimant.service for claimant in claiming if claimant.certain]
+            if len(services) > 1 and service in (None, *services):
+                first = service or services[0]
+                second = next(other for other in services if other != first)
+                places = " and ".join(sorted(place_of(each, name) for each in (first, second)))
+                raise ConfigurationError(
+                    f"{places} both claim the {name.kind} {name.schema}.{name.name} of {target}. Remove it from one "
+                    f"of them, or give one service another database or schema."
+                )
+
+    def _index(self, keys: Callable[[Claimant], Iterable[_Key]]) -> dict[_Key, list[Claimant]]:
+        index: dict[_Key, list[Claimant]] = {}
+        for claimant in self._all:
+            for key in keys(claimant):
+                index.setdefault(key, []).append(claimant)
+        return index
+
+
+def sibling_claims(connector: Connector, candidates: Iterable[Candidate]) -> dict[Sibling, Claims]:
+    """Return the siblings that have a service's database, or may have it, with what their models claim.
+
+    Args:
+        connector: of the service.
+        candidates: what is in the database; the version table or ledger of a service shows that it was here.
+
+    Raises:
+        ConfigurationError: the models of a sibling can't be assembled.
+
+    """
+    tables = {candidate.name.name for candidate in candidates if candidate.name.kind == "table"}
+    found = siblings(connector.service, connector.databases, connector.sources, tables)
+    return dict(zip(found, claims([sibling.service for sibling in found]).values(), strict=True))
+
+
+def claimants(connector: Connector, schema: str, candidates: Iterable[Candidate]) -> Claimants:
+    """Return all the services that have a database, or may have it; no history is read.
+
+    Args:
+        connector: of the service that asks.
+        schema: where its names without a schema are.
+        candidates: what is in the database.
+
+    Raises:
+        ConfigurationError: the models of one can't be assembled.
+
+    """
+    own = claims([connector.service])[connector.service]
+    return Claimants.of(connector, schema, own, sibling_claims(connector, candidates))
+
+
+def _with_schema(claims: Claims, schema: str) -> frozenset[ObjectName]:
+    """Return what models claim, each name with its schema."""
+    kinds = {"table": claims.tables, "type": claims.enums | claims.domains, "sequence": claims.sequences}
+    return frozenset(
+        ObjectName(kind, own_schema or schema, name) for kind, names in kinds.items() for own_schema, name in names
+    )

@@ -1,0 +1,39 @@
+"""db.init: the files that a repository needs."""
+
+from pathlib import Path
+
+from invoke.context import Context
+
+from service_migrations.errors import UsageError
+from service_migrations.monorepo import Monorepo
+from service_migrations.tasks import console
+from service_migrations.tasks.task import task
+
+__all__ = ["init"]
+
+
+@task()
+def init(_: Context) -> None:
+    """Write the files that a repository needs; overwrite nothing."""
+    from service_migrations.authoring.init import write_missing
+
+    root = _root()
+    console.note(f"The monorepo is {root}")
+    for file in write_missing(root):
+        if file.created:
+            state = "written"
+        elif file.tables:
+            state = f"added {' and '.join(file.tables)}"
+        else:
+            state = "was there already"
+        console.result(f"{file.path}: {state}")
+        if file.hint:
+            console.note(f"{file.path} is left as it is. {file.hint}")
+
+
+def _root() -> Path:
+    """Return the monorepo around the working directory, or else that directory itself."""
+    try:
+        return Monorepo.locate().root
+    except UsageError:
+        return Path.cwd()

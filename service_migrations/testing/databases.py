@@ -1,0 +1,162 @@
+"""Databases of a test's own: each with a role for every service that has its tables there, and gone afterwards."""
+
+import asyncio
+import hashlib
+import hmac
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import asyncpg
+import pytest
+
+from service_migrations.monorepo import Service
+from service_migrations.postgres import Server
+from service_migrations.settings.dsn import Dsn
+from service_migrations.settings.sources import KEYS
+from service_migrations.sql.quoting import literal, quoted
+from service_migrations.testing.sharing import user_of
+
+__all__ = ["PREFIX", "Databases", "aimed", "uri", "wait"]
+
+T = TypeVar("T")
+
+PREFIX = "service_migrations_"
+"""What the name of every role and database begins with that is made for tests."""
+
+_NAME = 63
+"""Characters of a name, of which PostgreSQL would cut the rest."""
+
+_LEFT_BEHIND = r"""
+    SELECT datname FROM pg_database d
+    WHERE datname LIKE 'service\_migrations\_t%'
+      AND (pg_stat_file('base/' || oid || '/PG_VERSION', true)).modification < now() - interval '1 day'
+      AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid)
+"""
+"""What killed runs, and older histories, have left on a server that outlives its tests."""
+
+
+class Databases:
+    """Makes databases on one server, and drops them.
+
+    A service has the same role in all of them, which is no superuser and may be that of several services. Its password
+    follows from the administrator's, so that all processes of a run know it, and nobody else does.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self._roles: set[str] = set()
+
+    def dsn(self, service: Service, database: str) -> Dsn:
+        """Return how a service reaches a database."""
+        role, secret = f"{PREFIX}{user_of(service)}"[:_NAME], (self.server.admin.password or "").encode()
+        password = hmac.new(secret, role.encode(), hashlib.sha256).hexdigest()
+        return replace(self.server.admin, user=role, database=database, password=password)
+
+    async def create(self, services: Sequence[Service], name: str = "") -> dict[Service, Dsn]:
+        """Make an empty database, which the role of the first of the services owns, and return how each reaches it."""
+        name = name or self.new_name()
+        found = {service: self.dsn(service, name) for service in services}
+        for dsn in found.values():
+            await self._ensure_role(dsn)
+        await self.clone("template1", name, found[services[0]].user)
+        async with self.connected(database=name) as admin:
+            for dsn in found.values():
+                await admin.execute(f"GRANT CREATE ON DATABASE {quoted(name)} TO {quoted(dsn.user)}")
+                await admin.execute(f"GRANT USAGE, CREATE ON SCHEMA public TO {quoted(dsn.user)}")
+        return found
+
+    async def clone(self, template: str, name: str, owner: str) -> None:
+        """Make a database as a copy of another one, to which nobody is connected."""
+        async with self.connected() as admin:
+            await admin.execute(f"CREATE DATABASE {quoted(name)} OWNER {quoted(owner)} TEMPLATE {quoted(template)}")
+
+    async def _ensure_role(self, dsn: Dsn) -> None:
+        if dsn.user in self._roles:
+            return
+        # two processes that alter one role at once would be "tuple concurrently updated"
+        async with self.connected("roles") as admin:
+            known = await admin.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", dsn.user)
+            verb = "ALTER" if known else "CREATE"
+            await admin.execute(f"{verb} ROLE {quoted(dsn.user)} LOGIN PASSWORD {literal(dsn.password)}")
+        self._roles.add(dsn.user)
+
+    async def drop(self, name: str) -> None:
+        """Drop a database, with whoever is still connected to it; nothing to do where it isn't there."""
+        async with self.connected() as admin:
+            await admin.execute(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
+
+    async def drop_left_behind(self) -> None:
+        """Drop what killed runs have left, once it is a day old, where this administrator may."""
+        async with self.connected() as admin:
+            if not await admin.fetchval("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"):
+                return
+            for row in await admin.fetch(_LEFT_BEHIND):
+                await admin.execute(f"DROP DATABASE IF EXISTS {quoted(row['datname'])}")
+
+    def new_name(self) -> str:
+        """Return the name of a database that isn't there."""
+        return f"{PREFIX}test_{secrets.token_hex(6)}"
+
+    @asynccontextmanager
+    async def connected(
+        self, lock: str = "", *, shared: bool = False, database: str = ""
+    ) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+        """Connect as the administrator.
+
+        Args:
+            lock: the name of an advisory lock to hold until the end of the connection.
+            shared: hold it together with others that hold it shared.
+            database: which one; the administrator's own where it is empty.
+
+        """
+        admin = self.server.admin
+        connection = await asyncpg.connect(**replace(admin, database=database or admin.database).connect_args())
+        try:
+            if lock:
+                function = "pg_advisory_lock_shared" if shared else "pg_advisory_lock"
+                await connection.execute(f"SELECT {function}(hashtextextended({literal(PREFIX + lock)}, 0))")
+            yield connection
+        finally:
+            await connection.close()
+
+
+@contextmanager
+def aimed(databases: Mapping[Service, Dsn], scratch: Mapping[Service, Dsn] | None = None) -> Iterator[None]:
+    """Lead services to databases while the block runs, whatever the environment and the .env files say.
+
+    Args:
+        databases: the database of each service.
+        scratch: an empty one of each service, to replay its history in.
+
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith("PG") or name.endswith(_DATABASE_KEYS):
+                patch.delenv(name)
+        for service, dsn in databases.items():
+            patch.setenv(f"{service.env_prefix}DATABASE_DSN", uri(dsn))
+            patch.setenv(f"{service.env_prefix}MIGRATIONS_VERSION_TABLE", service.version_table)
+        for service, dsn in (scratch or {}).items():
+            patch.setenv(f"{service.env_prefix}DATABASE_SCRATCH_DSN", uri(dsn))
+        yield
+
+
+_DATABASE_KEYS = tuple(key for key in KEYS if key.startswith("DATABASE_"))
+
+
+def uri(dsn: Dsn) -> str:
+    """Return a DSN as libpq, drivers and .env files take it, with its password."""
+    return dsn.masked().replace(":***@", f":{quote(dsn.password or '', safe='')}@", 1)
+
+
+def wait(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine function to its end, also where this thread has a running event loop already."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(partial(asyncio.run, work())).result()

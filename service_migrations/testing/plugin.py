@@ -1,0 +1,152 @@
+"""What pytest loads in every repository that has this library, so nothing is imported or started until it is used.
+
+``postgres_server`` and ``migrated_database`` are the fixtures, ``--postgres`` the option, ``service_migrations_rows``
+the setting of ``[tool.pytest.ini_options]``.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from service_migrations.postgres import Server
+    from service_migrations.testing.templates import MigratedDatabase, Templates
+
+__all__ = ["ROWS", "migrated_database", "postgres_server", "postgres_version"]
+
+ROWS = "service_migrations_rows"
+"""The setting that names the folder of ``<service>.toml``: rows for the tables, by the revision that they follow."""
+
+_UNREACHABLE = 69
+"""How pytest exits where a PostgreSQL can't be provided: as the tasks do."""
+
+pytest.register_assert_rewrite("service_migrations.testing.steps")
+
+_server = pytest.StashKey[str]()
+_data = pytest.StashKey[Path]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the option and the setting."""
+    group = parser.getgroup("service-migrations", "databases of services (service_migrations.testing)")
+    group.addoption(
+        "--postgres",
+        metavar="VERSION",
+        help="The major version of the PostgreSQL that tests run on. What it needs is downloaded before the first "
+        "test, and pytest exits with 69 where it can't be provided. Without the option: POSTGRES_VERSION, or else the "
+        "newest of [tool.service-migrations] postgres.",
+    )
+    parser.addini(ROWS, "folder of <service>.toml, with rows for the tables of a service", default="tests/matrix/rows")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Make sure of the server that was asked for, before anything else and once for all workers."""
+    version = config.getoption("--postgres")
+    if version is None or hasattr(config, "workerinput"):
+        return
+    from service_migrations.errors import MigrationError
+    from service_migrations.postgres.binaries import provide
+    from service_migrations.postgres.throwaway import describe
+
+    try:
+        if describe(version)[0] != "ready":
+            provide(version, _log)
+    except MigrationError as error:
+        pytest.exit(str(error), _UNREACHABLE)
+
+
+def _log(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+def postgres_version(config: pytest.Config) -> str:
+    """Return the major version that the tests run on.
+
+    Raises:
+        MigrationError: nobody says which, and there is no monorepo here.
+
+    """
+    from service_migrations.testing.server import newest_version
+
+    return str(config.getoption("--postgres") or os.environ.get("POSTGRES_VERSION") or newest_version())
+
+
+@pytest.fixture(scope="session")
+def postgres_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Server"]:
+    """Lend the PostgreSQL server of the run, which all workers share and which is gone afterwards.
+
+    The server that POSTGRES_<version>_DSN names is taken where there is one, and left as it was. ``admin`` is its
+    superuser. Tests leave roles, settings and the server itself alone, of which their neighbours see everything.
+    """
+    from service_migrations.errors import MigrationError
+    from service_migrations.testing.server import shared_server
+
+    config, base = request.config, tmp_path_factory.getbasetemp()
+    with ExitStack() as stack:
+        try:
+            version = postgres_version(config)
+            folder = (base.parent if hasattr(config, "workerinput") else base) / f"postgres-{version}"
+            server = stack.enter_context(shared_server(version, folder))
+        except MigrationError as error:
+            pytest.fail(str(error), pytrace=False)
+        output = {
+            "postgres_server": f"PostgreSQL {server.version} ({server.source})",
+            "postgres_data": str(server.data or ""),
+        }
+        _remember(config, output)
+        if hasattr(config, "workeroutput"):
+            config.workeroutput |= output
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _templates(postgres_server: "Server") -> "Templates":
+    from service_migrations.testing.templates import Templates
+
+    return Templates(postgres_server)
+
+
+@pytest.fixture
+def migrated_database(_templates: "Templates") -> Iterator[Callable[[str], "MigratedDatabase"]]:
+    """Make databases of this test's own, at head: ``migrated_database("billing").dsn``.
+
+    Services that share a database, by their ``.env.example``, have one in a test too, each under a role of its own.
+    """
+    from service_migrations.testing.templates import Clones
+
+    clones = Clones(_templates)
+    yield clones.get
+    clones.drop()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over from a worker which server it ran on: only the controller writes to the terminal."""
+    _remember(node.config, getattr(node, "workeroutput", {}))
+
+
+def _remember(config: pytest.Config, output: dict[str, str]) -> None:
+    if "postgres_server" in output:
+        config.stash[_server] = output["postgres_server"]
+        if output["postgres_data"]:
+            config.stash[_data] = Path(output["postgres_data"])
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say which server the tests ran on."""
+    if _server in config.stash:
+        terminalreporter.write_line(config.stash[_server])
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Wait for the end of the server, which begins when the last process has left it."""
+    if _data in config.stash and not hasattr(config, "workerinput"):
+        from service_migrations.testing.server import wait_until_gone
+
+        wait_until_gone(config.stash[_data])

@@ -1,0 +1,51 @@
+"""A history step by step: each revision up, down and up again, with rows in the tables before the next."""
+
+from collections.abc import Mapping, Sequence
+
+from service_migrations.connection.connector import connector
+from service_migrations.connection.locks import process_lock
+from service_migrations.connection.session import open_session
+from service_migrations.connection.version_table import ensure_schema
+from service_migrations.history.revisions import read
+from service_migrations.history.targets import walk
+from service_migrations.monorepo import Service
+from service_migrations.settings.dsn import Dsn
+from service_migrations.testing.schema import connected, execute, schema
+
+__all__ = ["go_step_by_step"]
+
+
+async def go_step_by_step(service: Service, dsn: Dsn, rows: Mapping[str, Sequence[str]]) -> None:
+    """Go up, down and up again at each revision, oldest first, and compare what is there before and after.
+
+    All over one session, since what a run does around its revisions is tested elsewhere: connecting for each step and
+    reading all files again, a long history would take minutes.
+
+    Args:
+        service: the service, which its settings lead to the database.
+        dsn: the same database.
+        rows: the statements that fill its tables, by the revision that they can follow.
+
+    Raises:
+        AssertionError: a step down leaves something behind or takes too much away, or the second step up makes
+            something else than the first.
+
+    """
+    history = read(service)
+    up, down = history.directory._upgrade_revs, history.directory._downgrade_revs  # noqa: SLF001 - see history/targets
+    async with connected(dsn) as beside, process_lock(), open_session(history, connector(service)) as session:
+        if session.schema:
+            await ensure_schema(session.connection, session.schema)
+        after = await schema(beside, service)
+        for revision in reversed(history.revisions):
+            before = after
+            await session.run(walk(history, revision.revision, up))
+            after = await schema(beside, service)
+            assert await session.applied() == (revision.revision,), f"{revision.path}: up leads elsewhere"
+            await session.run(walk(history, "-1", down))
+            assert await session.applied() == revision.down_revision, f"{revision.path}: down leads elsewhere"
+            assert await schema(beside, service) == before, f"{revision.path}: down is not the way back"
+            await session.run(walk(history, revision.revision, up))
+            assert await schema(beside, service) == after, f"{revision.path}: up makes something else than before"
+            for statement in rows.get(revision.revision, ()):
+                await execute(beside, statement)

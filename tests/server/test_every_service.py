@@ -1,0 +1,96 @@
+"""The tests that the library brings for every service: what passes them, and that each of them can fail."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from service_migrations.postgres import Server
+from tests.support.database import query
+from tests.support.monorepo import MODELS, Monorepo, Ran
+from tests.support.pytest_runs import given, pytest_in
+from tests.support.shared_database import refer
+
+STEPS = "test_every_step_goes_down_and_up_again_with_rows_in_the_tables"
+BOTH = "test_online_and_offline_a_history_gives_what_the_models_say_and_base_leaves_nothing"
+SHARED = "test_a_service_leaves_its_siblings_in_a_shared_database_alone"
+VERSION = "test_the_server_is_of_the_version_that_was_asked_for"
+
+
+def outcomes(ran: Ran) -> dict[str, set[str]]:
+    """Return the services with which each test passed (True) or failed."""
+    lines = re.findall(r"^(PASSED|FAILED|ERROR) \S+::(\w+)(?:\[(\w+)\])?", ran.out, re.MULTILINE)
+    assert lines, ran.text
+    found: dict[str, set[str]] = {}
+    for outcome, test, service in lines:
+        found.setdefault(f"{outcome} {test}", set()).add(service)
+    return found
+
+
+def test_each_test_finds_the_mistake_that_it_is_for(monorepo: Monorepo, server: Server) -> None:
+    for name in ("filled", "leaves", "offline"):
+        monorepo.service(name)
+        monorepo.table_revision(name, f"{name}1", None)
+    monorepo.revision("leaves", "leaves2", "leaves1", "op.execute(\"CREATE TYPE left_behind AS ENUM ('a')\")")
+    monorepo.revision(
+        "filled", "filled2", "filled1", "op.execute(\"UPDATE filled SET name = name || repeat('x', 50)\")"
+    )
+    monorepo.revision(
+        "offline",
+        "offline2",
+        "offline1",
+        'if not op.get_context().as_sql: op.execute("CREATE SEQUENCE numbers")',
+        'op.execute("DROP SEQUENCE numbers")',
+    )
+    monorepo.service("differs", MODELS.format(table="differs") + "    more: Mapped[str]\n")
+    monorepo.table_revision("differs", "differs1", None)
+    refer(monorepo)
+    rows = monorepo.root / "rows"
+    rows.mkdir()
+    (rows / "filled.toml").write_text("filled1 = [\"INSERT INTO filled (name) VALUES ('one')\"]\n")
+    (rows / "offline.toml").write_text("nowhere = []\n")
+    (rows / "owners.toml").write_text("o001 = [\"INSERT INTO owners (name) VALUES ('one'), ('two')\"]\n")
+    ran = pytest_in(
+        monorepo.root,
+        *("-rA", "--pyargs", "service_migrations.testing", "--override-ini=service_migrations_rows=rows"),
+        **given(server),
+    )
+    everyone = {"differs", "filled", "items", "leaves", "offline", "owners"}
+    failing = {STEPS: {"differs", "filled", "leaves", "offline"}, BOTH: {"differs", "leaves", "offline"}}
+    assert outcomes(ran) == {
+        f"PASSED {STEPS}": everyone - failing[STEPS],
+        f"FAILED {STEPS}": failing[STEPS],
+        f"PASSED {BOTH}": everyone - failing[BOTH],
+        f"FAILED {BOTH}": failing[BOTH],
+        f"PASSED {SHARED}": {"items", "owners"},
+        f"PASSED {VERSION}": {""},
+    }
+    assert "leaves2.py: down is not the way back" in ran.out
+    assert "value too long for type character varying(50)" in ran.out
+    assert "these rows are for revisions that the history doesn't have" in ran.out
+    assert not query(server.admin, "SELECT datname FROM pg_database WHERE datname LIKE 'service\\_migrations\\_test%'")
+
+
+def test_no_setting_of_this_machine_leads_a_test_to_another_database(monorepo: Monorepo, server: Server) -> None:
+    """A developer's own database would be downgraded to base."""
+    elsewhere = "postgresql://billing:secret@127.0.0.1:1/billing"
+    keys = ("DATABASE_DSN", "DATABASE_DIRECT_DSN", "DATABASE_SCRATCH_DSN", "DATABASE_ADMIN_DSN")
+    monorepo.service("billing", dsn=elsewhere, **dict.fromkeys(keys[1:], elsewhere), DATABASE_PASSWORD="other")
+    monorepo.table_revision("billing", "r001", None)
+    outside = {f"{prefix}{key}": elsewhere for key in keys for prefix in ("", "BILLING_")}
+    ran = pytest_in(monorepo.root, "-rA", "--pyargs", "service_migrations.testing", **given(server), **outside)
+    assert ran.code == 0, ran.text
+    assert outcomes(ran) == {f"PASSED {STEPS}": {"billing"}, f"PASSED {BOTH}": {"billing"}, f"PASSED {VERSION}": {""}}
+
+
+@pytest.mark.parametrize("place", ["", "repo"])
+def test_without_a_monorepo_or_without_a_service_it_is_one_line(tmp_path: Path, place: str) -> None:
+    folder = tmp_path / "repo"
+    folder.mkdir()
+    if place:
+        (folder / "pyproject.toml").write_text("[tool.service-migrations]\n")
+    ran = pytest_in(folder, "--pyargs", "service_migrations.testing")
+    assert ran.code == 2
+    wanted = "services/* holds no service" if place else "There is no monorepo here"
+    assert [line for line in ran.out.splitlines() if wanted in line]
+    assert "Traceback" not in ran.text

@@ -1,0 +1,158 @@
+"""Databases at head for a team's own tests: made once as a template, and cloned for each test."""
+
+import asyncio
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from service_migrations.errors import MigrationError, UsageError
+from service_migrations.postgres import Server
+from service_migrations.settings.dsn import Dsn, parse
+from service_migrations.testing.databases import Databases, wait
+from service_migrations.testing.templates import Clones, MigratedDatabase, Templates
+from tests.support.database import query, tables
+from tests.support.monorepo import Monorepo
+from tests.support.shared_database import refer
+
+OURS = "SELECT datname, oid FROM pg_database WHERE datname LIKE 'service\\_migrations\\_%' ORDER BY datname"
+
+
+@pytest.fixture(autouse=True)
+def _working_directory(server: Server, monorepo: Monorepo, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(monorepo.root)
+    yield
+    for name, _ in query(server.admin, OURS):
+        query(server.admin, f'DROP DATABASE "{name}"')
+
+
+@pytest.fixture
+def clones(server: Server) -> Iterator[Clones]:
+    made = Clones(Templates(server))
+    yield made
+    made.drop()
+
+
+def dsn(found: MigratedDatabase) -> Dsn:
+    return parse(found.dsn, "the clone")
+
+
+def test_a_database_is_at_head_and_its_role_is_no_superuser(clones: Clones, monorepo: Monorepo) -> None:
+    monorepo.service("billing")
+    monorepo.table_revision("billing", "r001", None)
+    found = dsn(clones.get("billing"))
+    assert query(found, "SELECT version_num FROM alembic_version_billing") == [("r001",)]
+    assert query(found, "SELECT rolsuper, rolcreatedb FROM pg_roles WHERE rolname = current_user") == [(False, False)]
+    query(found, "INSERT INTO billing (name) VALUES ('one')")
+    query(found, "CREATE TABLE more (id integer)")
+    assert clones.get("billing").url.render_as_string(hide_password=False).partition("+asyncpg")[2] == (
+        clones.get("billing").dsn.removeprefix("postgresql")
+    )
+
+
+def test_each_test_has_its_own_and_only_the_template_is_left(monorepo: Monorepo, server: Server) -> None:
+    monorepo.service("billing")
+    monorepo.table_revision("billing", "r001", None)
+    for _ in range(2):
+        other = Clones(Templates(server))
+        found = dsn(other.get("billing"))
+        assert query(found, "SELECT count(*) FROM billing") == [(0,)]
+        query(found, "INSERT INTO billing (name) VALUES ('one')")
+        other.drop()
+    (left,) = [name for name, _ in query(server.admin, OURS)]
+    assert left.startswith("service_migrations_template_")
+
+
+def test_of_many_that_need_it_at_once_one_makes_the_template(monorepo: Monorepo, server: Server) -> None:
+    """When the first revision ran stands in the ledger, which is cloned too."""
+    monorepo.service("billing")
+    monorepo.table_revision("billing", "r001", None)
+    others = [Clones(Templates(server)) for _ in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda one: dsn(one.get("billing")), others))
+    assert len({one.database for one in found}) == 4
+    assert len({str(query(one, "SELECT * FROM migration_log_billing")) for one in found}) == 1
+    for one in others:
+        one.drop()
+
+
+def test_an_edited_history_has_another_template(clones: Clones, monorepo: Monorepo, server: Server) -> None:
+    monorepo.service("billing")
+    monorepo.table_revision("billing", "r001", None)
+    clones.get("billing")
+    before = len(query(server.admin, OURS))
+    monorepo.revision("billing", "r002", "r001", 'op.execute("CREATE TABLE more (id integer)")')
+    other = Clones(Templates(server))
+    assert "more" in tables(dsn(other.get("billing")))
+    assert len(query(server.admin, OURS)) == before + 2
+    other.drop()
+
+
+def test_services_that_share_a_database_have_one_in_a_test_too(clones: Clones, monorepo: Monorepo) -> None:
+    """Also where the history of the first one in the alphabet needs a table of the other."""
+    refer(monorepo)
+    items, owners = dsn(clones.get("items")), dsn(clones.get("owners"))
+    assert items.database == owners.database
+    assert {"items", "owners", "alembic_version_items", "alembic_version_owners"} <= tables(items)
+
+
+def test_a_service_of_another_database_has_another_one_and_another_role(clones: Clones, monorepo: Monorepo) -> None:
+    for name in ("billing", "orders"):
+        monorepo.service(name)
+        monorepo.table_revision(name, f"{name}1", None)
+    billing, orders = dsn(clones.get("billing")), dsn(clones.get("orders"))
+    assert billing.database != orders.database
+    assert billing.user != orders.user
+    assert not tables(billing) & tables(orders)
+
+
+def test_it_can_be_asked_for_inside_a_running_event_loop(clones: Clones, monorepo: Monorepo) -> None:
+    monorepo.service("billing")
+    monorepo.table_revision("billing", "r001", None)
+
+    async def ask() -> MigratedDatabase:
+        return clones.get("billing")
+
+    assert asyncio.run(ask()) == clones.get("billing")
+
+
+def test_a_history_that_fails_is_tried_once_and_leaves_nothing(
+    clones: Clones, monorepo: Monorepo, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each test of a team would wait for it to fail again."""
+    monorepo.service("billing")
+    monorepo.revision("billing", "r001", None, 'op.execute("SELECT 1/0")')
+    with caplog.at_level("INFO", logger="alembic"):
+        for _ in range(2):
+            with pytest.raises(MigrationError, match="division by zero"):
+                clones.get("billing")
+    assert caplog.text.count("Running upgrade  -> r001") == 1
+    assert query(server.admin, OURS) == []
+
+
+def test_a_service_that_is_not_there_is_named(clones: Clones, monorepo: Monorepo) -> None:
+    monorepo.service("billing")
+    with pytest.raises(UsageError, match="Did you mean billing"):
+        clones.get("biling")
+
+
+def test_what_killed_runs_left_is_dropped_once_it_is_a_day_old(
+    clones: Clones, monorepo: Monorepo, server: Server
+) -> None:
+    if server.data is None:
+        pytest.skip("the files of the server are elsewhere")
+    monorepo.service("billing")
+    monorepo.table_revision("billing", "r001", None)
+    databases = Databases(server)
+    old, young = databases.new_name(), databases.new_name()
+    for name in (old, young):
+        wait(lambda name=name: databases.create((monorepo.find("billing"),), name))
+    (oid,) = [oid for name, oid in query(server.admin, OURS) if name == old]
+    yesterday = time.time() - 25 * 3600
+    os.utime(server.data / "base" / str(oid) / "PG_VERSION", (yesterday, yesterday))
+    clones.get("billing")
+    names = [name for name, _ in query(server.admin, OURS)]
+    assert old not in names
+    assert young in names

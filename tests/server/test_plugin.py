@@ -1,0 +1,151 @@
+"""The pytest plugin: nothing happens until it is used, one server for all workers, and none is left."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from service_migrations.postgres import VERSIONS, Server
+from tests.support.monorepo import Monorepo
+from tests.support.pytest_runs import given, pytest_in
+
+LIGHT = """
+import sys
+
+def test_it():
+    loaded = set(sys.modules)
+    assert not {"alembic", "asyncpg", "dotenv", "invoke", "nox", "rich", "sqlalchemy"} & loaded
+    ours = {name for name in loaded if name.startswith("service_migrations.")}
+    assert ours == {"service_migrations.testing", "service_migrations.testing.plugin"}
+"""
+
+SHARING = """
+import json, os, time
+from pathlib import Path
+import pytest
+
+@pytest.mark.parametrize("number", range(2))
+def test_it(postgres_server, number):
+    seen = Path(os.environ["SEEN"])
+    (seen / f"{os.getpid()}.json").write_text(json.dumps([str(postgres_server.data), os.getppid()]))
+    time.sleep(float(os.environ["PAUSE"]))
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "test_it.py"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_run_that_uses_nothing_of_it_imports_nothing_and_starts_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "repo"
+    folder.mkdir()
+    write(folder, LIGHT)
+    for words in ((), ("-n", "1")):
+        ran = pytest_in(folder, *words)
+        assert ran.code == 0, ran.text
+        assert "PostgreSQL" not in ran.out
+
+
+def test_the_workers_of_a_run_share_one_server_of_that_run_which_is_gone_afterwards(tmp_path: Path) -> None:
+    seen = []
+    for name in ("one", "two"):
+        folder = tmp_path / name / "repo"
+        (folder / "seen").mkdir(parents=True)
+        (folder / "pyproject.toml").write_text("[tool.service-migrations]\n")
+        write(folder, SHARING)
+        ran = pytest_in(folder, "-n", "2", "--dist=each", SEEN=str(folder / "seen"), PAUSE="0")
+        assert ran.code == 0, ran.text
+        assert f"PostgreSQL {VERSIONS[-1]} (" in ran.out
+        found = [json.loads(path.read_text()) for path in (folder / "seen").iterdir()]
+        assert len(found) == 2
+        assert len({data for data, _ in found}) == 1
+        seen.append(Path(found[0][0]))
+    assert seen[0] != seen[1]
+    assert not [data for data in seen if data.parent.exists()]
+
+
+def test_a_run_that_is_killed_leaves_no_server_behind(tmp_path: Path) -> None:
+    folder = tmp_path / "repo"
+    (folder / "seen").mkdir(parents=True)
+    (folder / "pyproject.toml").write_text("[tool.service-migrations]\n")
+    write(folder, SHARING)
+    words = ["-m", "pytest", "-q", "-n", "2", f"--basetemp={tmp_path / 'basetemp'}"]
+    env = {**os.environ, "SEEN": str(folder / "seen"), "PAUSE": "120"}
+    run = subprocess.Popen([sys.executable, *words], cwd=folder, env=env, start_new_session=True)
+    try:
+        files = until(lambda: [path for path in (folder / "seen").iterdir() if path.stat().st_size])
+        data = Path(json.loads(files[0].read_text())[0])
+        assert data.exists()
+    finally:
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+    until(lambda: not data.parent.exists())
+
+
+def test_a_version_that_cannot_be_provided_is_exit_code_69_before_any_test(tmp_path: Path) -> None:
+    folder = tmp_path / "repo"
+    folder.mkdir()
+    write(folder, "def test_it():\n    pass\n")
+    ran = pytest_in(folder, "--postgres=16", "-n", "2", POSTGRES_SOURCES="dsn")
+    assert ran.code == 69
+    assert "name a server in POSTGRES_16_DSN" in ran.text
+    assert "Traceback" not in ran.text
+    assert "passed" not in ran.out
+
+
+def test_without_the_option_it_is_a_failure_of_the_tests_that_need_a_server(tmp_path: Path) -> None:
+    folder = tmp_path / "repo"
+    folder.mkdir()
+    (folder / "pyproject.toml").write_text('[tool.service-migrations]\npostgres = ["15", "16"]\n')
+    write(folder, "def test_it(postgres_server):\n    pass\n\ndef test_other():\n    pass\n")
+    ran = pytest_in(folder, POSTGRES_SOURCES="dsn")
+    assert ran.code == 1
+    assert "1 passed, 1 error" in ran.out
+    assert "PostgreSQL 16: this machine has no binaries" in ran.out
+    assert "Traceback" not in ran.text
+
+
+def test_a_teams_own_test_has_a_database_at_head(monorepo: Monorepo, server: Server) -> None:
+    monorepo.service("billing")
+    monorepo.table_revision("billing", "r001", None)
+    write(
+        monorepo.root,
+        """
+import asyncio
+import psycopg
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+@pytest.mark.parametrize("number", range(4))
+def test_it(migrated_database, number):
+    found = migrated_database("billing")
+    with psycopg.connect(found.dsn) as connection:
+        connection.execute("INSERT INTO billing (name) VALUES ('one')")
+        assert connection.execute("SELECT count(*) FROM billing").fetchone() == (1,)
+    assert migrated_database("billing") == found
+
+    async def ask():
+        engine = create_async_engine(migrated_database("billing").url)
+        async with engine.connect() as connection:
+            assert await connection.scalar(text("SELECT version_num FROM alembic_version_billing")) == "r001"
+        await engine.dispose()
+
+    asyncio.run(ask())
+""",
+    )
+    ran = pytest_in(monorepo.root, "test_it.py", "-n", "2", **given(server))
+    assert ran.code == 0, ran.text
+
+
+def until(condition, seconds: float = 60.0):
+    deadline = time.monotonic() + seconds
+    while not (met := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return met

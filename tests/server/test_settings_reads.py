@@ -1,0 +1,68 @@
+"""Settings are read once for a command: a second read could find another database than the one that was confirmed."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from service_migrations.settings.dsn import Dsn
+from tests.support.monorepo import Monorepo
+
+NAMES = ("billing", "catalog", "orders")
+
+HOOK = """
+import os, sys
+
+def note(event, arguments):
+    if event == "open" and str(arguments[0]).endswith("/.env"):
+        os.write(log, f"{arguments[0]}\\n".encode())
+
+log = os.open(os.environ["ENV_READS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+sys.addaudithook(note)
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("db.upgrade", "--service", "billing"),
+        ("db.upgrade",),
+        ("db.upgrade", "--shard", "1/2"),
+        ("db.status",),
+        ("db.current",),
+        ("db.check",),
+        ("db.plan",),
+        ("db.drift",),
+        ("db.owners",),
+        ("db.doctor",),
+        ("db.log",),
+        ("db.locks",),
+        ("db.env",),
+        ("db.services",),
+        ("db.downgrade", "--service", "billing", "--revision", "base", "--yes"),
+        ("db.stamp", "--service", "billing", "--revision", "head", "--yes"),
+        ("db.revision", "--service", "billing", "-m", "x"),
+        ("db.create",),
+    ],
+    ids=" ".join,
+)
+def test_each_env_file_is_read_once_for_a_command(
+    words: tuple[str, ...], monorepo: Monorepo, database: Callable[..., Dsn], tmp_path: Path
+) -> None:
+    dsn = database(creates=True)
+    for name in NAMES:
+        monorepo.service(name, dsn=dsn)
+        monorepo.table_revision(name, f"{name}1", None)
+    (monorepo.root / ".env").write_text("MIGRATIONS_LOCK_WAIT=30s\n", encoding="utf-8")
+    assert monorepo.inv("db.upgrade").code == 0
+    hook, log = tmp_path / "hook", tmp_path / "reads"
+    hook.mkdir()
+    (hook / "sitecustomize.py").write_text(HOOK, encoding="utf-8")
+    ran = monorepo.process(*words, env={"PYTHONPATH": str(hook), "ENV_READS": str(log)})
+    assert ran.code == 0, ran.text
+    reads = Counter(Path(line) for line in log.read_text(encoding="utf-8").splitlines())
+    files = {monorepo.root / ".env", *(monorepo.root / "services" / name / ".env" for name in NAMES)}
+    assert reads.keys() <= files
+    assert monorepo.root / "services" / "billing" / ".env" in reads
+    assert max(reads.values()) == 1, reads

@@ -1,0 +1,31 @@
+"""Runs of pytest as a person of another team would start them, apart from the run that a test belongs to."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from service_migrations.postgres import Server
+from service_migrations.testing.databases import uri
+from tests.support.monorepo import Ran
+
+
+def pytest_in(folder: Path, *words: str, **env: str) -> Ran:
+    """Run pytest in a folder, with variables beside those of this process."""
+    outside = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--basetemp={folder.parent / 'basetemp'}", *words],
+        cwd=folder,
+        env={**outside, **env},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def given(server: Server) -> dict[str, str]:
+    """Return what makes a run use a server that is there already."""
+    return {f"POSTGRES_{server.version}_DSN": uri(server.admin), "POSTGRES_VERSION": server.version}
