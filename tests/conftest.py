@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
-from itertools import count
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,9 @@ import pytest
 from service_migrations.postgres import VERSIONS, Server, throwaway
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.sources import KEYS
-from tests.support.database import PASSWORD, query, run_script
+from tests.support.database import make_database, query
 from tests.support.monorepo import Monorepo
 
-_numbers = count(1)
 _seen = pytest.StashKey[str]()
 _VERSION = os.environ.get("POSTGRES_VERSION", VERSIONS[-1])
 
@@ -52,31 +51,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 @pytest.fixture
 def database(server: Server) -> Callable[..., Dsn]:
-    """Make databases, each with a role that owns it and is no superuser.
-
-    ``database()`` makes both; ``database(shared=dsn)`` a role beside, which may create tables in that one. A role
-    that ``creates`` may make databases itself.
-    """
-
-    def make(*, shared: Dsn | None = None, password: str = PASSWORD, creates: bool = False) -> Dsn:
-        worker = os.environ.get("PYTEST_XDIST_WORKER", "")
-        role = f"app{worker}_{os.getpid()}_{next(_numbers)}"
-        name = shared.database if shared else role
-        literal = "'" + password.replace("'", "''") + "'"
-        if "\\" in password:
-            literal = " E" + literal.replace("\\", "\\\\")
-        run_script(
-            server.admin,
-            [
-                f'CREATE ROLE "{role}" LOGIN {"CREATEDB" if creates else ""} PASSWORD {literal}',
-                *([] if shared else [f'CREATE DATABASE "{name}" OWNER "{role}"']),
-            ],
-        )
-        inside = Dsn(server.admin.user, name, server.admin.hosts, server.admin.password)
-        query(inside, f'GRANT USAGE, CREATE ON SCHEMA public TO "{role}"')
-        return Dsn(role, name, server.admin.hosts, password)
-
-    return make
+    """Make databases on the server: ``make_database`` with its other arguments."""
+    return partial(make_database, server)
 
 
 @pytest.fixture

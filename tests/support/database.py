@@ -1,12 +1,18 @@
-"""Ask a database, and the passwords of the roles that the tests make."""
+"""Make databases, and ask them; the passwords of their roles."""
 
 import asyncio
+import os
 from collections.abc import Coroutine
+from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import asyncpg
 
+from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
+
+_numbers = count(1)
 
 PASSWORD = "p%40@ $w#:/?'\"\\é"
 """Of every role that the tests make: whatever works here works with any password."""
@@ -84,3 +90,35 @@ def tables(dsn: Dsn) -> set[str]:
         "AND nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema' AND relname NOT LIKE 'migration\\_log\\_%'",
     )
     return {row[0] for row in rows}
+
+
+def make_database(
+    server: Server,
+    *,
+    shared: Dsn | None = None,
+    copied: Dsn | None = None,
+    password: str = PASSWORD,
+    creates: bool = False,
+) -> Dsn:
+    """Make a database and a role that owns it and is no superuser.
+
+    Args:
+        server: where.
+        shared: make a role only, which may create tables in this database.
+        copied: make a database only: a copy of this one, whose role owns it too.
+        password: the role's.
+        creates: let the role make databases itself.
+
+    """
+    name = f"app{os.environ.get('PYTEST_XDIST_WORKER', '')}_{os.getpid()}_{next(_numbers)}"
+    if copied:
+        query(server.admin, f'CREATE DATABASE "{name}" TEMPLATE "{copied.database}" OWNER "{copied.user}"')
+        return replace(copied, database=name)
+    dsn = Dsn(name, shared.database if shared else name, server.admin.hosts, password)
+    literal = "'" + password.replace("'", "''") + "'"
+    if "\\" in password:
+        literal = " E" + literal.replace("\\", "\\\\")
+    role = f'CREATE ROLE "{name}" LOGIN {"CREATEDB" if creates else ""} PASSWORD {literal}'
+    run_script(server.admin, [role, *([] if shared else [f'CREATE DATABASE "{name}" OWNER "{name}"'])])
+    query(replace(server.admin, database=dsn.database), f'GRANT USAGE, CREATE ON SCHEMA public TO "{name}"')
+    return dsn

@@ -117,6 +117,13 @@ def split(sql: str) -> list[str]:
     return [one.strip() for one in found if one.strip()]
 
 
+def make_shop(monorepo: Monorepo, dsn: Dsn) -> Service:
+    """Write the service with its history."""
+    service = monorepo.service("shop", MODELS.format(schema=None), dsn)
+    write_history(monorepo, "shop", FIRST, SECOND)
+    return service
+
+
 def write_history(monorepo: Monorepo, service: str, *revisions: list[str]) -> None:
     """Write a service's revisions, of these statements."""
     previous = None

@@ -1,24 +1,31 @@
 """Fixtures: the shop, upgraded to head."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
-import service_migrations
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
-from tests.support.database import wait
+from tests.support.database import make_database
 from tests.support.monorepo import Monorepo
-from tests.support.shop import FIRST, MODELS, SECOND, Shop, inside, may_create, scratches, write_history
+from tests.support.shop import Shop, inside, make_shop, may_create, scratches
+
+
+@pytest.fixture(scope="session")
+def shop_at_head(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Dsn:
+    """The database of the shop after its upgrade, of which each test gets a copy: an upgrade costs more."""
+    dsn = make_database(server)
+    monorepo = Monorepo.make(tmp_path_factory.mktemp("shop"))
+    make_shop(monorepo, dsn)
+    ran = monorepo.inv("db.upgrade", "--service", "shop")
+    assert ran.code == 0, ran.text
+    return dsn
 
 
 @pytest.fixture
-def shop(server: Server, database: Callable[..., Dsn], monorepo: Monorepo) -> Iterator[Shop]:
+def shop(server: Server, shop_at_head: Dsn, monorepo: Monorepo) -> Iterator[Shop]:
     """One service at head, whose role may create databases; no scratch database is left after the test."""
     before = scratches(server)
-    dsn = may_create(server, database())
-    service = monorepo.service("shop", MODELS.format(schema=None), dsn)
-    write_history(monorepo, "shop", FIRST, SECOND)
-    wait(service_migrations.upgrade(service))
-    yield Shop(monorepo, service, dsn, inside(server, dsn))
+    dsn = may_create(server, make_database(server, copied=shop_at_head))
+    yield Shop(monorepo, make_shop(monorepo, dsn), dsn, inside(server, dsn))
     assert scratches(server) == before
