@@ -1,10 +1,14 @@
 """``inv up`` and ``inv down``: a PostgreSQL of the project's own, and a .env for whoever has none."""
 
 import contextlib
+import os
+import pty
 import re
 import shutil
 import signal
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -333,3 +337,28 @@ def read(monorepo: Monorepo, name: str) -> tuple[bytes, int, int]:
     path = monorepo.root / "services" / name / ".env"
     status = path.stat()
     return path.read_bytes(), status.st_mtime_ns, status.st_mode
+
+
+def test_on_a_terminal_it_upgrades_behind_the_live_line(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
+    """The live line is drawn by a thread, and a process with threads can't fork its workers."""
+    for name in ("billing", "orders"):
+        monorepo.service(name, dsn=database())
+        monorepo.table_revision(name, f"{name}1", None)
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "invoke", "up"],
+        cwd=monorepo.root,
+        env={**os.environ, "TERM": "xterm"},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    output = b""
+    with contextlib.suppress(OSError):  # Linux says so when the other end is closed
+        while part := os.read(ours, 65536):
+            output += part
+    os.close(ours)
+    assert process.wait(60) == 0, output
+    assert b"Everything is up." in output
+    assert output.count(b"1 applied") == 2
