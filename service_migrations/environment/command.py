@@ -6,7 +6,6 @@ from typing import Any
 
 from service_migrations._alembic import command_name
 from service_migrations.connection.session import Session
-from service_migrations.ownership.survey import survey
 
 __all__ = ["Command"]
 
@@ -53,11 +52,11 @@ class Command:
 
     async def attributes(self, session: Session) -> dict[str, Any]:
         """Return what the environment has to know of a command that only reads the database."""
-        return {
-            "read_only": True,
-            "writes_revision": self.writes_revision,
-            "ownership": await survey(session) if self.compares else None,
-        }
+        if not self.compares:
+            return {"read_only": True}
+        from service_migrations.ownership.survey import survey  # noqa: PLC0415 - no upgrade needs it
+
+        return {"ownership": await survey(session), "writes_revision": self.writes_revision}
 
 
 def _names_current(options: Namespace) -> bool:

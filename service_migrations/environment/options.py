@@ -1,33 +1,24 @@
 """The options of ``context.configure()``: one dict for online and offline, with the hooks of a team beside ours."""
 
 from collections.abc import Callable, Iterable, Mapping
-from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alembic import context
 from alembic.config import Config
-from alembic.operations.ops import MigrationScript
-from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection
 
 from service_migrations._alembic import write_unchanged
-from service_migrations.autogenerate.change import Change
-from service_migrations.autogenerate.operations import render_item
-from service_migrations.autogenerate.plugin import PLUGIN
-from service_migrations.errors import ConfigurationError, ResultError, UsageError
+from service_migrations.errors import ConfigurationError, ResultError
 from service_migrations.models.metadata import assemble, schema_of
 from service_migrations.monorepo import Service
-from service_migrations.ownership.view import Ownership
 from service_migrations.settings.model import load_options
 from service_migrations.settings.sources import Sources
 from service_migrations.sql.quoting import quoted
 
-__all__ = ["configure"]
+if TYPE_CHECKING:
+    from service_migrations.ownership.view import Ownership
 
-# before Alembic 1.19.2 it was one of the others, and before 1.19 there was none
-_BY_NAME = ("alembic.ext.checkconstraint_byname",) if find_spec("alembic.ext") else ()
-_PLUGINS = ("alembic.autogenerate.*", *_BY_NAME, PLUGIN)
-"""The comparison of our own comes first; Alembic's are for a role that it can't work for."""
+__all__ = ["configure"]
 
 _DECIDED = {
     "connection": "DATABASE_DSN",
@@ -99,17 +90,9 @@ def _options(config: Config) -> dict[str, Any]:
     if attributes.get("read_only"):
         options["dont_mutate"] = True
     if ownership:
-        options |= {
-            "include_name": ownership.sees,
-            "include_object": ownership.compares,
-            "sees_type": ownership.sees_type,
-            "autogenerate_plugins": _PLUGINS,
-            "render_item": render_item,
-            # a comparison writes nothing, not even an empty version table
-            "dont_mutate": True,
-        }
-    if attributes.get("writes_revision"):
-        options["process_revision_directives"] = _drop_if_nothing_changed
+        from service_migrations.environment.comparison import comparison_options  # noqa: PLC0415 - no upgrade needs it
+
+        options |= comparison_options(ownership, writes_revision=attributes.get("writes_revision", False))
     return options
 
 
@@ -160,13 +143,3 @@ _HOOKS: Mapping[str, Callable[[Any, Any], Any]] = {
     "on_version_apply": _all_of,
     "autogenerate_plugins": _all_of,
 }
-
-
-def _drop_if_nothing_changed(context: MigrationContext, _: Any, directives: list[MigrationScript]) -> None:
-    """Leave no file to be written where nothing changed, and refuse one that must be written by hand."""
-    operations = [one for script in directives for group in script.upgrade_ops_list for one in group.ops]
-    for operation in operations:
-        if isinstance(operation, Change) and operation.refusal:
-            raise UsageError(f"{context.opts['service']}: {operation.refusal}")
-    if all(group.is_empty() for script in directives for group in script.upgrade_ops_list):
-        directives.clear()
