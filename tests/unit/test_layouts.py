@@ -191,7 +191,7 @@ def test_templates_hold_for_every_service_and_a_table_for_one(tmp_path: Path) ->
     billing, catalog = discover(tmp_path)
     assert billing.source == tmp_path / "apps/billing/src"
     assert (catalog.source, catalog.models) == (tmp_path / "apps/catalog/lib", "catalog.models")
-    assert billing.configured == catalog.configured == {"source", "models"}
+    assert billing.configured == catalog.configured == {"path", "source", "models"}
 
 
 def test_models_may_have_one_name_in_sources_of_their_own(tmp_path: Path) -> None:

@@ -22,7 +22,11 @@ def siblings(name: str, schema: str | None, default: str = "public") -> dict[Sib
     metadata = MetaData()
     Table(name, metadata, Column("id", BigInteger, primary_key=True), Column("code", Integer), schema=schema)
     service = Service("catalog", Path(), Path(), Path(), "catalog.models", Path(), "alembic_version_catalog")
-    return {Sibling(service=service, certain=True, schema=default): Claims.of(metadata)}
+    return {_sibling(service, default): Claims.of(metadata)}
+
+
+def _sibling(service: Service, schema: str) -> Sibling:
+    return Sibling(service, certain=True, schema=schema, version_table=service.version_table, settings=None)
 
 
 def levels(target: Any, schema: str | None = None) -> MetaData:
