@@ -7,7 +7,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -98,7 +98,8 @@ class Databases:
             if not await admin.fetchval("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"):
                 return
             for row in await admin.fetch(_LEFT_BEHIND):
-                await admin.execute(f"DROP DATABASE IF EXISTS {quoted(row['datname'])}")
+                with suppress(asyncpg.PostgresError):  # another run clones it or is quicker
+                    await admin.execute(f"DROP DATABASE IF EXISTS {quoted(row['datname'])}")
 
     def new_name(self) -> str:
         """Return the name of a database that isn't there."""

@@ -50,15 +50,17 @@ def pytest_configure(config: pytest.Config) -> None:
     version = config.getoption("--postgres")
     if version is None or hasattr(config, "workerinput"):
         return
-    from service_migrations.errors import MigrationError
+    from service_migrations.errors import MigrationError, UnreachableError
     from service_migrations.postgres.binaries import provide
     from service_migrations.postgres.throwaway import describe
 
     try:
         if describe(version)[0] != "ready":
             provide(version, _log)
-    except MigrationError as error:
+    except UnreachableError as error:
         pytest.exit(str(error), _UNREACHABLE)
+    except MigrationError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 def _log(line: str) -> None:

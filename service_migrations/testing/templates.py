@@ -6,10 +6,13 @@ run, and an edited revision means another one.
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import asyncpg
 
 from service_migrations.errors import MigrationError
 from service_migrations.history.revisions import script_location
@@ -97,8 +100,9 @@ class Templates:
             # many may clone it at once, and one makes it
             async with self.databases.connected(template, shared=True) as admin:
                 if await admin.fetchval(_EXISTS, template):
-                    await self.databases.clone(template, name, owner)
-                    return name
+                    with suppress(asyncpg.InvalidCatalogNameError):  # another run has dropped it: it was a day old
+                        await self.databases.clone(template, name, owner)
+                        return name
             async with self.databases.connected(template) as admin:
                 if not await admin.fetchval(_EXISTS, template):
                     await self._make(group, template)

@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from service_migrations.postgres import VERSIONS, Server
 from tests.support.monorepo import Monorepo
 from tests.support.pytest_runs import given, pytest_in
@@ -96,6 +98,14 @@ def test_a_version_that_cannot_be_provided_is_exit_code_69_before_any_test(tmp_p
     assert "name a server in POSTGRES_16_DSN" in ran.text
     assert "Traceback" not in ran.text
     assert "passed" not in ran.out
+
+
+def test_a_version_that_does_not_exist_is_wrong_use(tmp_path: Path) -> None:
+    folder = tmp_path / "repo"
+    folder.mkdir()
+    ran = pytest_in(folder, "--postgres=3")
+    assert ran.code == pytest.ExitCode.USAGE_ERROR
+    assert "ERROR: PostgreSQL '3' is not in the matrix" in ran.err
 
 
 def test_without_the_option_it_is_a_failure_of_the_tests_that_need_a_server(tmp_path: Path) -> None:

@@ -1,0 +1,76 @@
+"""What ``service_migrations.nox`` installs, and for which PostgreSQL versions there is a session."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service_migrations import nox as sessions
+from service_migrations.errors import ConfigurationError
+from service_migrations.postgres import VERSIONS
+
+PROJECT = '[project]\nname = "shop"\ndependencies = ["asyncpg", "invoke"]\n'
+BUILD = '[build-system]\nrequires = ["hatchling"]\n'
+GROUPS = "[dependency-groups]\ndev = []\ntest = []\n"
+
+
+class Session:
+    """What ``install()`` needs of nox's session."""
+
+    def __init__(self, venv_backend: str) -> None:
+        self.venv_backend = venv_backend
+        self.installed: tuple[str, ...] = ()
+
+    def install(self, *words: str) -> None:
+        self.installed = words
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "pyproject.toml"
+
+
+@pytest.mark.parametrize(
+    ("backend", "text", "installed"),
+    [
+        ("uv", PROJECT + BUILD + GROUPS, ("--editable", ".", "--group", "test")),
+        ("virtualenv", PROJECT + BUILD, ("--editable", ".")),
+        ("uv", PROJECT + GROUPS, ("--requirements", "pyproject.toml", "--group", "test")),
+        ("virtualenv", PROJECT + GROUPS, ("asyncpg", "invoke", "--group", "test")),
+    ],
+)
+def test_a_project_is_installed_as_it_can_be_with_the_first_group_of_its_tests(repository, backend, text, installed):
+    repository.write_text(text)
+    session: Any = Session(backend)
+    sessions.install(session)
+    assert session.installed == installed
+
+
+@pytest.mark.parametrize(
+    ("table", "versions"),
+    [('[tool.service-migrations]\npostgres = ["14", "18"]\n', ["14", "18"]), (PROJECT, list(VERSIONS))],
+)
+def test_there_is_a_session_for_each_version_of_the_table_or_for_all_that_a_package_provides(
+    repository, table, versions
+):
+    repository.write_text(table)
+
+    @sessions.each_postgres
+    def session(_: Any, postgres: str) -> None:
+        raise AssertionError(postgres)
+
+    assert [(str(one), one.call_spec) for one in session.parametrize] == [
+        (f"pg{version}", {"postgres": version}) for version in versions
+    ]
+
+
+def test_a_table_that_is_wrong_is_an_error(repository):
+    repository.write_text("[tool.service-migrations]\npostgres = 18\n")
+    with pytest.raises(ConfigurationError, match="postgres is a number"):
+        sessions.each_postgres(lambda _, postgres: postgres)
+
+
+def test_the_module_has_no_other_names():
+    with pytest.raises(AttributeError, match="no attribute 'migration'"):
+        sessions.migration  # noqa: B018
