@@ -12,8 +12,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from dotenv.parser import parse_stream
-
+from service_migrations._dotenv import parse_stream
 from service_migrations.errors import ConfigurationError, MigrationError
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import CONTROL, Dsn, parse
