@@ -103,14 +103,20 @@ def test_a_signal_during_a_concurrent_build_names_the_invalid_index(world: World
 
 
 STUCK = """
-import pytest
+import asyncio
 from pathlib import Path
-from tests.support.database import query
+
+import asyncpg
 
 
-def test_that_never_ends(server):
-    Path("stuck").write_text(str(server.data))
-    query(server.admin, "SELECT pg_sleep(600)")
+def test_that_never_ends(postgres_server):
+    async def sleep():
+        connection = await asyncpg.connect(**postgres_server.admin.connect_args())
+        data = await connection.fetchval("SHOW data_directory")
+        Path("stuck").write_text(data)
+        await connection.fetch("SELECT pg_sleep(600)")
+
+    asyncio.run(sleep())
 """
 
 
@@ -131,9 +137,7 @@ def test_a_signal_to_nox_leaves_no_server_and_no_test_behind(
     """Row 22: the end of nox is the end of its pytest, of pytest's server and of that server's files."""
     repo = tmp_path / "repo"
     shutil.copytree(ROOT, repo, ignore=shutil.ignore_patterns(".*", "__pycache__", "faults"))
-    shutil.rmtree(repo / "tests" / "matrix")
-    (repo / "tests" / "matrix").mkdir()
-    (repo / "tests" / "matrix" / "test_stuck.py").write_text(STUCK, encoding="utf-8")
+    (repo / "service_migrations" / "testing" / "test_every_service.py").write_text(STUCK, encoding="utf-8")
     log = tmp_path / "log"
     with log.open("w", encoding="utf-8") as output:
         nox = subprocess.Popen(

@@ -191,16 +191,19 @@ def test_a_standby_is_refused(monorepo, server):
 def test_a_server_that_is_older_than_the_matrix_is_refused(dsn, monorepo):
     """Row 44: 78, before anything is changed."""
     before = catalog(dsn)
-    packages = monorepo.root / "migrations/postgres/packages.toml"
-    packages.write_text("[99]\n", encoding="utf-8")
+    path = monorepo.root / "pyproject.toml"
+    text = re.sub(r"^postgres = .*$", 'postgres = ["99"]', path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    path.write_text(text, encoding="utf-8")
     ran = monorepo.inv("db.upgrade", "--service", "billing")
     assert ran.code == 78
     assert "the oldest that migrations are tested on is 99" in ran.err
     assert catalog(dsn) == before
 
 
-def test_the_oldest_version_is_the_first_of_the_matrix():
-    assert str(oldest()) == VERSIONS[0]
+def test_the_oldest_version_is_the_first_that_the_table_names_or_else_that_there_is_a_package_of(tmp_path):
+    assert str(oldest(tmp_path)) == VERSIONS[0]
+    (tmp_path / "pyproject.toml").write_text('[tool.service-migrations]\npostgres = ["16", "15"]\n', encoding="utf-8")
+    assert oldest(tmp_path) == 15
 
 
 def test_a_role_that_may_not_create_tables_gets_the_grant(monorepo, database, server):
