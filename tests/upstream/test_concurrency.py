@@ -177,7 +177,7 @@ def test_a_lock_timeout_on_a_table_is_told_apart_from_a_failed_migration(
     async def run() -> None:
         async with connected(dsn) as reader, reader.transaction():
             await reader.fetch("SELECT * FROM billing")
-            await asyncio.wait_for(service_migrations.upgrade(service), 10)
+            await asyncio.wait_for(service_migrations.upgrade(service), 60)
 
     with pytest.raises(LockNotObtainedError, match=r"migrations/versions/billing/r002\.py:\d+: a lock") as caught:
         wait(run())
