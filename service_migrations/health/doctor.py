@@ -69,8 +69,11 @@ _HIDDEN = text(
     """
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid() AND query = '<insufficient privilege>'
+      AND usesysid IS NOT NULL
     """
 )
+"""Sessions of roles: a worker of autovacuum is nobody's, and gives way to an ALTER TABLE by itself."""
+
 _PREPARED = text(
     """
     SELECT quote_literal(gid) AS gid, owner, extract(epoch FROM clock_timestamp() - prepared)::int AS age

@@ -189,6 +189,24 @@ def test_transactions_of_others_that_are_hidden_are_told_of(service, dsn, databa
     assert f"user {other.user}" in finding.text
 
 
+def test_a_worker_of_autovacuum_is_nobody_who_hides_a_transaction(monorepo, server):
+    settings = {"autovacuum_naptime": "1s", "autovacuum_vacuum_cost_limit": "1", "autovacuum_vacuum_cost_delay": "99"}
+    with throwaway(server.version, settings=settings) as own:
+        query(own.admin, "CREATE ROLE billing LOGIN PASSWORD 'x'")
+        query(own.admin, "CREATE DATABASE billing OWNER billing")
+        dsn = replace(own.admin, user="billing", database="billing", password="x")
+        service = monorepo.service("billing", dsn=dsn)
+        query(dsn, "CREATE TABLE vacuumed AS SELECT generate_series(1, 200000) AS id")
+        query(dsn, "DELETE FROM vacuumed")
+        works = f"SELECT FROM pg_stat_activity WHERE datname = '{dsn.database}' AND backend_type = 'autovacuum worker'"
+        deadline = time.monotonic() + 60
+        while not query(own.admin, works):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert wait(examine(service)) == ()
+        assert query(own.admin, works)
+
+
 def test_a_prepared_transaction_is_found(monorepo, preparing):
     query(preparing.admin, "CREATE ROLE prepared LOGIN PASSWORD 'x'")
     query(preparing.admin, "CREATE DATABASE prepared OWNER prepared")
