@@ -107,9 +107,9 @@ def read_configuration(root: Path) -> Configuration:
 
     """
     table = read_tools(root).get(TABLE, {})
-    where = f"{FILE}: [tool.{TABLE}]"
+    where = f"[tool.{TABLE}]"
     if not isinstance(table, dict):
-        raise ConfigurationError(f"{FILE}: tool.{TABLE} is {_kind(table)}. Write a table, [tool.{TABLE}].")
+        raise ConfigurationError(f"tool.{TABLE} is {_kind(table)}.", path=FILE, hint=f"Write a table, [tool.{TABLE}].")
     _refuse_unknown(table, (one.name for one in fields(Configuration) if one.name != "given"), where)
     found: dict[str, Any] = {"given": frozenset(table)}
     for key, value in table.items():
@@ -132,9 +132,9 @@ def _parsed(path: Path, _mtime: int, _size: int) -> Mapping[str, Any]:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: {error}. Correct the file.") from None
+        raise ConfigurationError(f"{error}.", path=path, hint="Correct the file.") from None
     except OSError as error:
-        raise ConfigurationError(f"{path} can't be read: {error.strerror}.") from None
+        raise ConfigurationError(f"{path} can't be read: {error.strerror}.", path=path) from None
     tools = document.get("tool", {})
     return tools if isinstance(tools, dict) else {}
 
@@ -142,26 +142,26 @@ def _parsed(path: Path, _mtime: int, _size: int) -> Mapping[str, Any]:
 def _services(value: object) -> dict[str, ServiceTable]:
     where = f"[tool.{TABLE}.service]"
     if not isinstance(value, dict):
-        raise ConfigurationError(f"{FILE}: {where} is {_kind(value)}. Write a table for each service.")
+        raise ConfigurationError(f"{where} is {_kind(value)}.", path=FILE, hint="Write a table for each service.")
     found: dict[str, ServiceTable] = {}
     typed: dict[str, str] = {}
     paths: dict[str, str] = {}
     for key, table in value.items():
-        place = f"{FILE}: [tool.{TABLE}.service.{key}]"
+        place = f"[tool.{TABLE}.service.{key}]"
         if not isinstance(table, dict):
-            raise ConfigurationError(f"{place} is {_kind(table)}. Write a table.")
+            raise _wrong(f"{place} is {_kind(table)}.", "Write a table.")
         name = service_name(key)
         if not is_service_name(name):
-            raise ConfigurationError(
-                f"{place}: {key!r} can't be a service. Write a name of lower-case letters, digits and underscores "
-                f"that begins with a letter."
+            raise _wrong(
+                f"{place}: {key!r} can't be a service.",
+                "Write a name of lower-case letters, digits and underscores that begins with a letter.",
             )
         if name in found:
-            raise ConfigurationError(f"{place}: {typed[name]} and {key} are one name. Remove one of the tables.")
+            raise _wrong(f"{place}: {typed[name]} and {key} are one name.", "Remove one of the tables.")
         found[name], typed[name] = _service(table, place, name), key
         path = found[name].path
         if path is not None and paths.setdefault(path, key) != key:
-            raise ConfigurationError(f"{place}: {paths[path]} has the path {path!r} too. Correct one of the tables.")
+            raise _wrong(f"{place}: {paths[path]} has the path {path!r} too.", "Correct one of the tables.")
     return found
 
 
@@ -177,18 +177,22 @@ def _refuse_unknown(table: Mapping[str, object], known: Iterable[str], where: st
         if key not in names:
             near = get_close_matches(key.replace("-", "_"), names, n=1)
             hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(names)}."
-            raise ConfigurationError(f"{where}: there is no key {key!r}. {hint}")
+            raise ConfigurationError(f"{where}: there is no key {key!r}.", path=FILE, hint=hint)
+
+
+def _wrong(message: str, hint: str) -> ConfigurationError:
+    return ConfigurationError(message, path=FILE, hint=hint)
 
 
 def _string(value: object, where: str) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise ConfigurationError(f"{where} is {_kind(value)}. Write a string.")
+        raise _wrong(f"{where} is {_kind(value)}.", "Write a string.")
     return value
 
 
 def _strings(value: object, where: str) -> list[str]:
     if not isinstance(value, list) or not value:
-        raise ConfigurationError(f"{where} is {_kind(value)}. Write a list of strings.")
+        raise _wrong(f"{where} is {_kind(value)}.", "Write a list of strings.")
     return [_string(one, f"{where}[{number}]") for number, one in enumerate(value)]
 
 
@@ -205,34 +209,32 @@ def _template(key: str, value: str, where: str, name: str | None = None) -> str:
         value = value.replace(_NAME, name)
     example = value.replace(_NAME, "name")
     if "{" in example or "}" in example:
-        raise ConfigurationError(f"{where} is {value!r}. Only {_NAME} is replaced; remove all other braces.")
+        raise _wrong(f"{where} is {value!r}.", f"Only {_NAME} is replaced; remove all other braces.")
     if key == "models" and not _MODULE.fullmatch(example):
-        raise ConfigurationError(f"{where} is {value!r}. Write a dotted module, such as payments.db.models.")
+        raise _wrong(f"{where} is {value!r}.", "Write a dotted module, such as payments.db.models.")
     if key == "version_table" and not _IDENTIFIER.fullmatch(example):
-        raise ConfigurationError(
-            f"{where} is {value!r}. Write letters, digits and underscores, without a schema and without quotes."
+        raise _wrong(
+            f"{where} is {value!r}.", "Write letters, digits and underscores, without a schema and without quotes."
         )
     if key == "version_table" and name is not None and len(value) > _LONGEST:
-        raise ConfigurationError(f"{where} has {len(value)} characters. PostgreSQL has room for {_LONGEST} of them.")
+        raise _wrong(f"{where} has {len(value)} characters.", f"PostgreSQL has room for {_LONGEST} of them.")
     if key in ("versions", "version_table") and name is None and _NAME not in value:
-        raise ConfigurationError(f"{where} is {value!r} for every service. Put {_NAME} into it.")
+        raise _wrong(f"{where} is {value!r} for every service.", f"Put {_NAME} into it.")
     return _inside(value, where) if key in ("path", "source", "versions") else value
 
 
 def _glob(value: str, where: str) -> str:
     pattern = _inside(value, where)
     if "**" in pattern:
-        raise ConfigurationError(f"{where}: {value!r} doesn't say which folder names a service. Write * for each.")
+        raise _wrong(f"{where}: {value!r} doesn't say which folder names a service.", "Write * for each.")
     if pattern == ".":
-        raise ConfigurationError(
-            f"{where}: {value!r} is the top level. Write the folders below it, such as services/*."
-        )
+        raise _wrong(f"{where}: {value!r} is the top level.", "Write the folders below it, such as services/*.")
     return pattern
 
 
 def _major(value: str, where: str) -> str:
     if not value.isdecimal():
-        raise ConfigurationError(f'{where}: {value!r} is not a major version. Write them as in ["14", "18"].')
+        raise _wrong(f"{where}: {value!r} is not a major version.", 'Write them as in ["14", "18"].')
     return value
 
 
@@ -240,5 +242,5 @@ def _inside(value: str, where: str) -> str:
     """Return a path below the top level, always written in the same way."""
     path = PurePosixPath(value)
     if path.is_absolute() or ".." in path.parts:
-        raise ConfigurationError(f"{where}: {value!r} leads out of the repository. Write a path below {FILE}.")
+        raise _wrong(f"{where}: {value!r} leads out of the repository.", f"Write a path below {FILE}.")
     return path.as_posix()

@@ -40,7 +40,8 @@ class MigrationError(Exception):
         Args:
             message: what is wrong, with a full stop where a hint follows; the docstring of the class where it is None.
             service: the service that it happened to, or its name.
-            path: the file that it is about, relative to the top level. One that ends with a colon and a number, as
+            path: the file that it is about, relative to the top level; it stands before the message, unless that
+                names it in its sentence. One that ends with a colon and a number, as
                 in ``billing/models.py:7``, has the line with it.
             line: the line of that file, from 1.
             hint: what to do about it: one sentence or two.
@@ -65,14 +66,18 @@ class MigrationError(Exception):
         return "" if self.path is None else f"{self.path}:{self.line}" if self.line else self.path
 
     def __str__(self) -> str:
-        where = ": ".join(part for part in (self.service, self.place, self.message) if part)
+        place = "" if self.path and self.path in self.message else self.place
+        where = ": ".join(part for part in (self.service, place, self.message) if part)
         return f"{where} {self.hint}" if self.hint else where
 
     def with_hint(self, more: str) -> Self:
         """Return the same error with something more to say at its end; a new one, so that it can be raised from it."""
-        found = type(self)(self.message, service=self.service, path=self.path, line=self.line)
-        found.hint = " ".join(part for part in (self.hint, more.strip()) if part)
-        return found
+        hint = " ".join(part for part in (self.hint, more.strip()) if part)
+        return type(self)(self.message, service=self.service, path=self.path, line=self.line, hint=hint)
+
+    def at(self, path: object, service: object = None) -> Self:
+        """Return the same error with the file that it is about, as of the constructor; a new one, as of with_hint."""
+        return type(self)(self.message, service=service or self.service, path=path, hint=self.hint)
 
     def as_json(self) -> dict[str, object]:
         """Return the fields for another program: numbers and texts, null where there is none."""

@@ -21,9 +21,10 @@ from service_migrations.settings.dsn import Dsn
 
 __all__ = ["connect_failure", "describe", "is_busy", "revision_failure", "sqlstate"]
 
-_Mend = Callable[[Service, Dsn], str]
+_Hint = Callable[[Service, Dsn], str]
+_IS_IT_UP = "Is the server up, and this its address?"
 
-_CONNECT: dict[str, tuple[type[MigrationError], _Mend]] = {
+_CONNECT: dict[str, tuple[type[MigrationError], _Hint]] = {
     "28P01": (
         AccessDeniedError,
         lambda s, _: f"Correct the password in {s.relative(s.env_file)} or the environment.",
@@ -88,23 +89,23 @@ def connect_failure(
 
     """
     state = sqlstate(error) or ""
-    where = f"{service}: {dsn.target}"
+
+    def failure(kind: type[MigrationError], message: str, hint: str = "") -> MigrationError:
+        return kind(f"{dsn.target}: {message}", service=service, hint=hint)
+
     if state in _CONNECT:
-        kind, mend = _CONNECT[state]
-        mended = (engine and _CONNECT_ENGINE.get(state)) or mend(service, dsn)
-        return kind(f"{where}: {describe(error)}. {mended}")
+        kind, hint = _CONNECT[state]
+        return failure(kind, f"{describe(error)}.", (engine and _CONNECT_ENGINE.get(state)) or hint(service, dsn))
     if state in _TEMPORARY or state.startswith("08"):
         still = f", for {patience:g} s now" if patience and state in _BUSY else ""
-        return UnreachableError(f"{where}: {describe(error)}{still}. Try again in a moment.")
+        return failure(UnreachableError, f"{describe(error)}{still}.", "Try again in a moment.")
     if isinstance(error, TimeoutError):
-        return UnreachableError(
-            f"{where}: no answer within MIGRATIONS_CONNECT_TIMEOUT. Is the server up, and this its address?"
-        )
+        return failure(UnreachableError, "no answer within MIGRATIONS_CONNECT_TIMEOUT.", _IS_IT_UP)
     if unlike := _unlike_the_dsn(error, dsn):
-        return ConfigurationError(f"{where}: {unlike}")
+        return failure(ConfigurationError, unlike)
     if isinstance(error, OSError):
-        return UnreachableError(f"{where}: {describe(error)}. Is the server up, and this its address?")
-    return UnreachableError(f"{where}: {type(error).__name__}: {describe(error)}.")
+        return failure(UnreachableError, f"{describe(error)}.", _IS_IT_UP)
+    return failure(UnreachableError, f"{type(error).__name__}: {describe(error)}.")
 
 
 def _unlike_the_dsn(error: Exception, dsn: Dsn) -> str | None:

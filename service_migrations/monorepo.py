@@ -146,8 +146,8 @@ class Monorepo:
             root = Path(given).resolve()
             if not _is_root(root):
                 raise ConfigurationError(
-                    f"environment {_ROOT}: {given} has no {FILE} with [tool.{TABLE}] or [tool.alembic]. "
-                    f"Name a monorepo's top level, or unset it."
+                    f"environment {_ROOT}: {given} has no {FILE} with [tool.{TABLE}] or [tool.alembic].",
+                    hint="Name a monorepo's top level, or unset it.",
                 )
             return cls.at(root)
         here = Path.cwd()
@@ -155,8 +155,9 @@ class Monorepo:
             if _is_root(folder):
                 return cls.at(folder)
         raise UsageError(
-            f"There is no monorepo here: neither {here} nor a folder above it has a {FILE} with [tool.{TABLE}] or "
-            f"[tool.alembic]. Change to one, set {_ROOT}, or run `service-migrations db.init` to begin one."
+            f"There is no monorepo here: neither {here} nor a folder above it has a {FILE} with "
+            f"[tool.{TABLE}] or [tool.alembic].",
+            hint=f"Change to one, set {_ROOT}, or run `service-migrations db.init` to begin one.",
         )
 
     def services(self) -> tuple[Service, ...]:
@@ -182,14 +183,16 @@ class Monorepo:
             other = found.setdefault(name, service)
             if other is not service:
                 raise ConfigurationError(
-                    f"{other.relative(other.path)} and {service.relative(path)} are both the service {name}. "
-                    f"Rename one, or give one a table with a path in {FILE}."
+                    f"{other.relative(other.path)} and {service.relative(path)} are both the service {name}.",
+                    hint=f"Rename one, or give one a table with a path in {FILE}.",
                 )
         for name, table in self.configuration.service.items():
             if name not in found and table.path is None:
                 raise ConfigurationError(
-                    f"{FILE}: [tool.{TABLE}.service.{name}] has no path, and no directory of that name with models "
-                    f"matches {' or '.join(self.configuration.services)}. Add the path, or remove the table."
+                    f"[tool.{TABLE}.service.{name}] has no path, and no directory of that name with "
+                    f"models matches {' or '.join(self.configuration.services)}.",
+                    path=FILE,
+                    hint="Add the path, or remove the table.",
                 )
         services = tuple(found[name] for name in sorted(found))
         _refuse_shared(services)
@@ -218,7 +221,7 @@ class Monorepo:
         near = get_close_matches(wanted, known, n=1, cutoff=0.6)
         where = " or ".join(self.configuration.services)
         hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(known) or f'none, {where} is empty'}."
-        raise UsageError(f"--service {name!r}: there is no such service in {where}. {hint}")
+        raise UsageError(f"--service {name!r}: there is no such service in {where}.", hint=hint)
 
     def select(self, names: Iterable[str]) -> tuple[Service, ...]:
         """Return the named services, each once, or all of them where no name was given.
@@ -231,9 +234,10 @@ class Monorepo:
         chosen = tuple(dict.fromkeys(map(self.find, names))) or self.services()
         if not chosen:
             raise UsageError(
-                f"{' or '.join(self.configuration.services)} holds no service. A service is a directory with "
-                f"{self.configuration.models.replace('{name}', '<name>').replace('.', '/')}.py or a package of that "
-                f"name."
+                f"{' or '.join(self.configuration.services)} holds no service.",
+                hint="A service is a directory with "
+                f"{self.configuration.models.replace('{name}', '<name>').replace('.', '/')}.py or a "
+                "package of that name.",
             )
         return chosen
 
@@ -242,8 +246,8 @@ class Monorepo:
         placed = {self.root / table.path: name for name, table in self.configuration.service.items() if table.path}
         for path, name in placed.items():
             if not path.is_dir():
-                place = f"{FILE}: [tool.{TABLE}.service.{name}] path"
-                raise ConfigurationError(f"{place}: {path.relative_to(self.root).as_posix()!r} is no directory.")
+                place, folder = f"[tool.{TABLE}.service.{name}] path", path.relative_to(self.root).as_posix()
+                raise ConfigurationError(f"{place}: {folder!r} is no directory.", path=FILE)
             yield name, path
         seen = set(placed)
         for pattern in self.configuration.services:
@@ -251,7 +255,7 @@ class Monorepo:
             wild = [number for number, part in enumerate(parts) if _WILDCARD.search(part)]
             matches = [path for path in sorted(self.root.glob(pattern)) if path.is_dir()]
             if not matches and "services" in self.configuration.given:
-                raise ConfigurationError(f"{FILE}: [tool.{TABLE}] services: {pattern!r} matches no directory.")
+                raise ConfigurationError(f"[tool.{TABLE}] services: {pattern!r} matches no directory.", path=FILE)
             for path in matches:
                 name = path.relative_to(self.root).parts[wild[-1] if wild else -1]
                 if name[0] not in "_." and path not in seen:
@@ -287,8 +291,9 @@ class Monorepo:
             if own:
                 where = "at the top level" if service.source == self.root else f"in {value('source')}"
                 raise ConfigurationError(
-                    f"{FILE}: [tool.{TABLE}.service.{name}]: there is no module {service.models} {where}. "
-                    f"Correct source or models."
+                    f"[tool.{TABLE}.service.{name}]: there is no module {service.models} {where}.",
+                    path=FILE,
+                    hint="Correct source or models.",
                 )
             return None
         return service
@@ -326,14 +331,16 @@ def _refuse_shared(services: Iterable[Service]) -> None:
         other = models.setdefault((service.source, service.models), service)
         if other is not service:
             raise ConfigurationError(
-                f"{FILE}: {other} and {service} have the same models, {service.models} in the same source. "
-                f"Correct the models or the source of one."
+                f"{other} and {service} have the same models, {service.models} in the same source.",
+                path=FILE,
+                hint="Correct the models or the source of one.",
             )
         other = versions.setdefault(service.versions, service)
         if other is not service:
             raise ConfigurationError(
-                f"{FILE}: {other} and {service} have the same versions, {service.relative(service.versions)}. "
-                f"A folder holds the revisions of one service."
+                f"{other} and {service} have the same versions, {service.relative(service.versions)}.",
+                path=FILE,
+                hint="A folder holds the revisions of one service.",
             )
 
 
@@ -345,14 +352,16 @@ def _problem(service: Service) -> MigrationError | None:
         fix = fix if is_service_name(fix) else f"service_{fix}"
         parts = service.path.relative_to(service.root).parts
         renamed = "/".join(fix if part == name else part for part in parts)
-        return ConfigurationError(f"{where}: Python can't import a service of that name. Rename it to {renamed}.")
+        hint = f"Rename it to {renamed}."
+        return ConfigurationError("Python can't import a service of that name.", path=where, hint=hint)
     if not service.path.resolve().is_relative_to(service.root.resolve()):
-        return UsageError(f"{where}: the link leads out of the repository. Move the service into it.")
+        return UsageError("the link leads out of the repository.", path=where, hint="Move the service into it.")
     for table, behind in ((service.version_table, "_pkc"), (service.ledger_table, "_pkey")):
         excess = len(table + behind) - _IDENTIFIER_BYTES
         if excess > 0:
             return ConfigurationError(
-                f"{where}: the name is {excess} characters too long for {table} in PostgreSQL "
-                f"({_IDENTIFIER_BYTES} bytes). Rename it to {len(name) - excess} characters or fewer."
+                f"the name is {excess} characters too long for {table} in PostgreSQL ({_IDENTIFIER_BYTES} bytes).",
+                path=where,
+                hint=f"Rename it to {len(name) - excess} characters or fewer.",
             )
     return None

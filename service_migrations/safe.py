@@ -82,14 +82,16 @@ def concurrent_index(
             if found and found[0]:
                 if found[1:] == _wanted(connection, table, columns, schema, unique, options):
                     return
-                raise MigrationError(f"The index {name} exists, is valid, and is another one. Rename one of them.")
+                raise MigrationError(
+                    f"The index {name} exists, is valid, and is another one.", hint="Rename one of them."
+                )
             if found:
                 op.drop_index(name, table, schema=schema, postgresql_concurrently=True)
         op.create_index(
             name, table, list(columns), schema=schema, unique=unique, postgresql_concurrently=True, **options
         )
         if not context.as_sql and not (_state(op.get_bind(), name, schema) or (False,))[0]:
-            raise MigrationError(f"The index {name} was built, and is INVALID. Run the upgrade again.")
+            raise MigrationError(f"The index {name} was built, and is INVALID.", hint="Run the upgrade again.")
 
 
 def drop_concurrent_index(name: str, table: str, *, schema: str | None = None) -> None:

@@ -31,13 +31,18 @@ __all__ = ["Check", "check", "refuse_behind"]
 class Check:
     """How a service's models differ from its database: one operation of Alembic's a line, none where they agree.
 
-    ``findings`` are lines of what else isn't as it should be; each ends with what mends it.
+    ``problems`` is what else isn't as it should be, each with the file that it is in.
     """
 
     service: str
     target: str
     differences: tuple[str, ...]
-    findings: tuple[str, ...] = ()
+    problems: tuple[DifferenceError, ...] = ()
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """The problems as lines, each of which ends with what corrects it."""
+        return tuple(map(str, self.problems))
 
 
 async def check(
@@ -71,8 +76,8 @@ async def check(
         ownership = await survey(session)
         await session.run(run_env, ownership=ownership)
         await session.connection.rollback()
-        findings = await _findings(session, ownership)
-    return Check(str(history.service), session.access.target, tuple(found), findings)
+        problems = await _problems(session, ownership)
+    return Check(str(history.service), session.access.target, tuple(found), problems)
 
 
 async def refuse_behind(session: Session) -> None:
@@ -86,16 +91,18 @@ async def refuse_behind(session: Session) -> None:
     if pending:
         service = session.history.service
         raise DifferenceError(
-            f"{service}: {session.access.target} is behind head by {len(pending)}. "
-            f"Run `inv db.upgrade --service {service}` first."
+            f"{session.access.target} is behind head by {len(pending)}.",
+            service=service,
+            hint=f"Run `inv db.upgrade --service {service}` first.",
         )
 
 
-async def _findings(session: Session, ownership: Ownership) -> tuple[str, ...]:
-    """Return what is wrong beside differences of the models; a further check appends its lines here."""
-    found: list[str] = []
-    mend = "Undo the edit, or downgrade below it and upgrade again."
-    found += [f"{edit}. {mend}" for edit in await edits(session, await session.applied())]
+async def _problems(session: Session, ownership: Ownership) -> tuple[DifferenceError, ...]:
+    """Return what is wrong beside differences of the models; a further check appends its own here."""
+    hint = "Undo the edit, or downgrade below it and upgrade again."
+    found = [
+        DifferenceError(f"{edit}.", path=edit.path, hint=hint) for edit in await edits(session, await session.applied())
+    ]
     found += unnamed.findings(session.history.service, ownership.metadata, ownership.default)
     return tuple(found)
 

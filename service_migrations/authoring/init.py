@@ -94,8 +94,10 @@ def _append_tables(path: Path) -> Written:
     except tomllib.TOMLDecodeError as error:
         # such as an inline `tool = {…}`, to which no table can be added below
         raise ConfigurationError(
-            f"{path.name}: {' and '.join(f'[tool.{name}]' for name in missing)} can't be appended ({error}). "
-            f"Nothing was written to it. Add the tables by hand."
+            f"{' and '.join(f'[tool.{name}]' for name in missing)} can't be appended ({error}). "
+            "Nothing was written to it.",
+            path=path.name,
+            hint="Add the tables by hand.",
         ) from None
     with path.open("ab") as file:
         file.write(text.encode())

@@ -44,12 +44,13 @@ def exchange(source: bytes, parent: str, where: str) -> bytes:
     try:
         module = ast.parse(text)
     except (SyntaxError, ValueError) as error:
-        raise UsageError(f"{where} is no Python: {error}. Nothing was changed.") from error
+        raise UsageError(f"{where} is no Python: {error}. Nothing was changed.", path=where) from error
     values = [value for node in module.body if (value := _down_revision(node)) is not None]
     if len(values) != 1 or not _is_plain(values[0]):
         raise UsageError(
-            f'{where}: down_revision is no plain text, so it can\'t be exchanged. Write down_revision = "{parent}" '
-            f"there by hand. Nothing was changed."
+            "down_revision is no plain text, so it can't be exchanged.",
+            path=where,
+            hint=f'Write down_revision = "{parent}" there by hand. Nothing was changed.',
         )
     starts = [0, *accumulate(len(line) for line in _LINE.findall(text))]
     old = slice(*_span(values[0], starts))
@@ -165,15 +166,17 @@ def _sides(history: History, base: str | None, onto: str | None, revision: str |
         if len(news) != 1:
             problem = "has revisions of both heads" if not news else "has neither head"
             raise UsageError(
-                f"{service}: {name} {problem}, {one.head} and {other.head}, so it isn't known which is yours. "
-                f"Fetch, name another commit with --base, or your own head with --revision. Nothing was changed."
+                f"{name} {problem}, {one.head} and {other.head}, so it isn't known which is yours.",
+                service=service,
+                hint="Fetch, name another commit with --base, or your own head with --revision. Nothing was changed.",
             )
         mine = news[0]
     theirs = one if mine is other else other
     if onto is not None and (chosen(pair, onto, "--onto", service) is mine or not theirs.head.startswith(onto)):
         raise UsageError(
-            f"{service}: --onto {onto!r} is not their head, which is {theirs.head}: there would be two heads still. "
-            f"Nothing was changed."
+            f"--onto {onto!r} is not their head, which is {theirs.head}: there would be two "
+            "heads still. Nothing was changed.",
+            service=service,
         )
     return mine, theirs
 
@@ -185,8 +188,10 @@ def _first(history: History, mine: Branch) -> Revision:
         problem = "is a merge" if len(one.down_revision) > 1 else "has depends_on" if script.dependencies else ""
         if problem:
             raise UsageError(
-                f"{one.path}: {one.revision} {problem}, so your revisions are no simple chain that can be moved. "
-                f"Join the heads: inv db.merge --service {history.service}. Nothing was changed."
+                f"{one.revision} {problem}, so your revisions are no simple chain that can be moved.",
+                service=history.service,
+                path=one.path,
+                hint=f"Join the heads: inv db.merge --service {history.service}. Nothing was changed.",
             )
     return mine.own[0]
 
@@ -206,7 +211,8 @@ async def _refuse_applied(
     applied = [one.revision for one in history.applied(current) if one in mine.own]
     if applied:
         raise UsageError(
-            f"{service}: {session.access.target} has {', '.join(applied)} already, and theirs would never run there "
-            f"below it. Downgrade first: inv db.downgrade --service {service} --revision {before or 'base'}"
+            f"{session.access.target} has {', '.join(applied)} already, and theirs would never run there below it.",
+            service=service,
+            hint=f"Downgrade first: inv db.downgrade --service {service} --revision {before or 'base'}",
         )
     return None

@@ -60,7 +60,7 @@ async def revision(
     history = read(service)
     history.single_head()
     if not message.strip():
-        raise UsageError(f'{history.service}: -m is empty. Say what the revision does: -m "add invoices".')
+        raise UsageError("-m is empty.", service=history.service, hint='Say what the revision does: -m "add invoices".')
     written: list[Script] = []
 
     def write(alembic: Config) -> None:
@@ -102,15 +102,15 @@ async def merge(service: str | Service, message: str) -> Revision:
     """
     history = read(service)
     if len(history.heads) < 2:  # noqa: PLR2004 - a merge is of two
-        raise UsageError(f"{history.service}: there is one head only, so there is nothing to merge.")
+        raise UsageError("there is one head only, so there is nothing to merge.", service=history.service)
     with _whole(history.service) as revision_id:
         async with process_lock():
             try:
                 script = command.merge(config(history.service), list(history.heads), message, rev_id=revision_id)
             except CommandError as error:
-                raise UsageError(f"{history.service}: {' '.join(str(error).split())}") from error
+                raise UsageError(" ".join(str(error).split()), service=history.service) from error
         if not isinstance(script, Script):
-            raise UsageError(f"{history.service}: Alembic wrote no merge revision.")
+            raise UsageError("Alembic wrote no merge revision.", service=history.service)
         _format(script, history.service)
         head_file.write(history.service, script.revision)
     return Revision.of(script, history.service)
@@ -133,9 +133,9 @@ def _make_folder(service: Service) -> None:
     try:
         service.versions.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigurationError(f"{where} can't be written: {error.strerror}.") from error
+        raise ConfigurationError(f"{where} can't be written: {error.strerror}.", service=service, path=where) from error
     if not os.access(service.versions, os.W_OK):
-        raise ConfigurationError(f"{where} can't be written: it is read-only here.")
+        raise ConfigurationError(f"{where} can't be written: it is read-only here.", service=service, path=where)
 
 
 def _format(script: Script, service: Service) -> None:

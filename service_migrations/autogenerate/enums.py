@@ -78,8 +78,8 @@ def enums_of(metadata: MetaData, default_schema: str | None) -> dict[tuple[str |
             one = EnumType(schema, str(enum.name), tuple(enum.enums))
             if found.setdefault((schema, one.name), one) != one:
                 raise ConfigurationError(
-                    f"{table.name}.{column.name}: another column has the enum type {one.name} with other labels. "
-                    f"Give both the same Enum."
+                    f"{table.name}.{column.name}: another column has the enum type {one.name} with other labels.",
+                    hint="Give both the same Enum.",
                 )
     return found
 

@@ -52,7 +52,7 @@ def foreign_keys_of(table: Table, dialect: Dialect, default_schema: str | None) 
         names = {one.name for one in found}
         if plain in names:
             raise ConfigurationError(
-                f"the models' table {table.fullname} has two foreign keys named {plain}. Give one another name."
+                f"the models' table {table.fullname} has two foreign keys named {plain}.", hint="Give one another name."
             )
         chosen, uses = plain or _chosen(f"{table.name}_{'_'.join(local)}", names), frozenset(local)
         place = (schema, remote, tuple(columns), local)

@@ -53,8 +53,8 @@ def normalised(connection: Connection, table: Table, around: Surroundings) -> Ta
         if sqlstate(error) in _DENIED:
             raise NoTemporaryTablesError from error
         raise ConfigurationError(
-            f"the models' table {table.fullname} can't be made on this server: {describe(error)}. "
-            f"Correct the model; or, if it needs what isn't there yet, add that in a revision first (--empty)."
+            f"the models' table {table.fullname} can't be made on this server: {describe(error)}.",
+            hint="Correct the model; or, if it needs what isn't there yet, add that in a revision first (--empty).",
         ) from error
     return _completed(connection, table, shape, around)
 

@@ -147,9 +147,11 @@ def _own(dsn: Dsn) -> Dsn:
 
 
 def _refused(settings: Settings, who: Dsn, what: str, error: asyncpg.PostgresError) -> MigrationError:
-    where = f"{settings.service}: {who.user} could not {what} {settings.dsn.database}"
+    failed, service = f"{who.user} could not {what} {settings.dsn.database}", settings.service
     if sqlstate(error) == "42501":
-        return AccessDeniedError(f"{where}: {error}. Name an administrator in DATABASE_ADMIN_DSN.")
+        hint = "Name an administrator in DATABASE_ADMIN_DSN."
+        return AccessDeniedError(f"{failed}: {error}.", service=service, hint=hint)
     if sqlstate(error) == "55006":
-        return UsageError(f"{where}: somebody is connected to it. Stop the service, and run the command again.")
-    return MigrationError(f"{where}: {error}.")
+        hint = "Stop the service, and run the command again."
+        return UsageError(f"{failed}: somebody is connected to it.", service=service, hint=hint)
+    return MigrationError(f"{failed}: {error}.", service=service)

@@ -85,8 +85,9 @@ async def borrow_connection(
     """
     if caller.dialect.driver != "asyncpg":
         raise UsageError(
-            f"{service}: the engine connects with {caller.dialect.driver}, and a migration does with asyncpg. "
-            f'Make it by create_async_engine("postgresql+asyncpg://…").'
+            f"the engine connects with {caller.dialect.driver}, and a migration does with asyncpg.",
+            service=service,
+            hint='Make it by create_async_engine("postgresql+asyncpg://…").',
         )
     url, patience = caller.url, limits.connect_timeout if patient else 0.0
     dsn = Dsn(url.username or "", url.database or "", ((url.host or "", url.port or 5432),))

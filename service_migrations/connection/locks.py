@@ -120,8 +120,9 @@ async def migration_lock(connection: AsyncConnection, service: str, wait: float)
             told = True
         if time.monotonic() >= deadline:
             raise LockNotObtainedError(
-                f"{service}: the migration lock was not free within {wait:g} s (held by {await _holder(connection)}). "
-                f"Run the command again when that is done."
+                f"the migration lock was not free within {wait:g} s (held by {await _holder(connection)}).",
+                service=service,
+                hint="Run the command again when that is done.",
             )
         await asyncio.sleep(_POLL)
     if told:
@@ -135,7 +136,9 @@ async def migration_lock(connection: AsyncConnection, service: str, wait: float)
             await connection.rollback()
             if not await _ask(connection, "pg_advisory_unlock"):
                 raise ResultError(
-                    f"{service}: the migration lock was lost on the way. Look before you run anything else."
+                    "the migration lock was lost on the way.",
+                    service=service,
+                    hint="Look before you run anything else.",
                 )
         else:
             # The connection is closed next, which releases the lock also where the connection is broken.

@@ -38,8 +38,8 @@ def is_foreign(error: BaseException) -> bool:
 def refused(where: str, reason: str = "it gave us the server connection of another client") -> ConfigurationError:
     """Return what to tell of a pooler that keeps no session for us."""
     return ConfigurationError(
-        f"{where} is behind a pooler, and a lock holds only through one in session mode: {reason}. "
-        f"Name the server itself in DATABASE_DIRECT_DSN."
+        f"{where} is behind a pooler, and a lock holds only through one in session mode: {reason}.",
+        hint="Name the server itself in DATABASE_DIRECT_DSN.",
     )
 
 

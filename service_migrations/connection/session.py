@@ -125,8 +125,9 @@ class Session:
             service = self.history.service
             where, heads = service.relative(service.versions), ", ".join(self.history.heads) or "base"
             raise DifferenceError(
-                f"{service}: {self.access.target} is at {', '.join(unknown)}, which {where} doesn't have "
-                f"(it ends at {heads}). Check out the code that the database was upgraded with."
+                f"{self.access.target} is at {', '.join(unknown)}, which {where} doesn't have (it ends at {heads}).",
+                service=service,
+                hint="Check out the code that the database was upgraded with.",
             )
         return found
 
@@ -167,7 +168,7 @@ class Session:
         """
         service, connection = self.history.service, self.connection.sync_connection
         if connection is None:
-            raise ResultError(f"{service}: the connection is closed. Nothing was run.")
+            raise ResultError("the connection is closed. Nothing was run.", service=service)
         try:
             self.running = True
             if self.isolation:
@@ -186,7 +187,7 @@ class Session:
                 # the end of an autocommit block fails in its turn, and would hide that the run was stopped
                 raise asyncio.CancelledError from error
             if isinstance(error, CommandError):
-                raise UsageError(f"{service}: {' '.join(str(error).split())}") from error
+                raise UsageError(" ".join(str(error).split()), service=service) from error
             raise revision_failure(error, service, self.access.user, kept=self.commits.inside) from error
 
 

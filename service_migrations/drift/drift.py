@@ -70,7 +70,9 @@ async def drift(
         live = await read(session.connection)
         schema = await current_schema(session.connection)
         if await session.applied() != revisions:
-            raise LockNotObtainedError(f"{history.service}: {way.target} was upgraded meanwhile. Run it again.")
+            raise LockNotObtainedError(
+                f"{way.target} was upgraded meanwhile.", service=history.service, hint="Run it again."
+            )
     visible = await _visible(way, schema, live)
     differences = await _Replay(settings, settings.admin or admin, revisions).compared(live, visible, grants=grants)
     return Drift(str(history.service), way.target, revisions, len(history.pending(revisions)), differences)

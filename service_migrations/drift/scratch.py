@@ -50,9 +50,11 @@ async def given_scratch(settings: Settings, dsn: Dsn) -> AsyncIterator[Settings]
         AccessDeniedError: its role may not make a schema there.
 
     """
-    where = f"{settings.service}: DATABASE_SCRATCH_DSN names {dsn.target}"
+    where = f"DATABASE_SCRATCH_DSN names {dsn.target}"
     if dsn.identity == settings.dsn.identity:
-        raise ConfigurationError(f"{where}, which is the service's own database. Name an empty one.")
+        raise ConfigurationError(
+            f"{where}, which is the service's own database.", service=settings.service, hint="Name an empty one."
+        )
     aimed = replace(settings, dsn=dsn)
     connection = await connect(settings, dsn)
     try:
@@ -62,8 +64,10 @@ async def given_scratch(settings: Settings, dsn: Dsn) -> AsyncIterator[Settings]
         if found and not marked:
             one = found[0]
             raise ConfigurationError(
-                f"{where}, which isn't empty: it holds {len(found)} objects, such as the {one.kind} {one.name}. "
-                f"Nothing was touched. Name an empty database."
+                f"{where}, which isn't empty: it holds {len(found)} objects, such as the "
+                f"{one.kind} {one.name}. Nothing was touched.",
+                service=settings.service,
+                hint="Name an empty database.",
             )
         try:
             await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_MARK}")
@@ -71,7 +75,8 @@ async def given_scratch(settings: Settings, dsn: Dsn) -> AsyncIterator[Settings]
             yield aimed
         except asyncpg.InsufficientPrivilegeError as error:
             grant = f"GRANT CREATE ON DATABASE {quoted(dsn.database)} TO {quoted(dsn.user)};"
-            raise AccessDeniedError(f"{where}: {error}. Its owner can run: {grant}") from error
+            hint = f"Its owner can run: {grant}"
+            raise AccessDeniedError(f"{where}: {error}.", service=settings.service, hint=hint) from error
         finally:
             await finish_even_if_cancelled(_restore(connection, aimed))
     finally:
@@ -87,7 +92,11 @@ async def _lock(connection: "asyncpg.Connection", settings: Settings, where: str
     deadline = time.monotonic() + settings.limits.lock_wait
     while not await connection.fetchval(_LOCK):
         if time.monotonic() >= deadline:
-            raise LockNotObtainedError(f"{where}, which another run uses. Run the command again when it has ended.")
+            raise LockNotObtainedError(
+                f"{where}, which another run uses.",
+                service=settings.service,
+                hint="Run the command again when it has ended.",
+            )
         await asyncio.sleep(_PAUSE)
 
 
@@ -215,7 +224,7 @@ async def _create(settings: Settings, who: Dsn, name: str, like: str) -> None:
     except asyncpg.InsufficientPrivilegeError:
         raise _denied(settings, who.user) from None
     except asyncpg.PostgresError as error:
-        raise MigrationError(f"{settings.service}: {who.user} could not create {name}: {error}.") from error
+        raise MigrationError(f"{who.user} could not create {name}: {error}.", service=settings.service) from error
     finally:
         await connection.close()
 
@@ -238,7 +247,8 @@ async def _drop(settings: Settings, who: Dsn, name: str) -> None:
 def _denied(settings: Settings, user: str | None = None) -> AccessDeniedError:
     who = user or settings.dsn.user
     return AccessDeniedError(
-        f"{settings.service}: {who} may not create a scratch database beside {settings.target}. An administrator can "
-        f"run: ALTER ROLE {quoted(who)} CREATEDB; or name an empty database in DATABASE_SCRATCH_DSN, or an "
-        f"administrator in DATABASE_ADMIN_DSN."
+        f"{who} may not create a scratch database beside {settings.target}.",
+        service=settings.service,
+        hint=f"An administrator can run: ALTER ROLE {quoted(who)} CREATEDB; or name an empty "
+        "database in DATABASE_SCRATCH_DSN, or an administrator in DATABASE_ADMIN_DSN.",
     )

@@ -47,6 +47,6 @@ def _drop_if_nothing_changed(context: MigrationContext, _: Any, directives: list
     operations = [one for script in directives for group in script.upgrade_ops_list for one in group.ops]
     for operation in operations:
         if isinstance(operation, Change) and operation.refusal:
-            raise UsageError(f"{context.opts['service']}: {operation.refusal}")
+            raise UsageError(operation.refusal, service=context.opts["service"])
     if all(group.is_empty() for script in directives for group in script.upgrade_ops_list):
         directives.clear()

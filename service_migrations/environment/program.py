@@ -145,8 +145,9 @@ def _selected(config: Config) -> Service:
     script.version_locations = [str(service.versions)]
     if Path(script.versions) != service.versions.absolute():
         raise UsageError(
-            f"{service}: Alembic read {script.versions} before it ran env.py, and not the revisions of the service. "
-            f"Run `inv db.alembic --service {service} -- …` instead."
+            f"Alembic read {script.versions} before it ran env.py, and not the revisions of the service.",
+            service=service,
+            hint=f"Run `inv db.alembic --service {service} -- …` instead.",
         )
     return service
 
@@ -167,4 +168,4 @@ def _named(config: Config) -> Service:
         return monorepo.find(names.pop())
     known = ", ".join(service.name for service in monorepo.services()) or "none"
     problem = "names several services" if names else "names no service"
-    raise UsageError(f"The command line {problem}. Write: alembic -x service=<name> … (one of: {known})")
+    raise UsageError(f"The command line {problem}.", hint=f"Write: alembic -x service=<name> … (one of: {known})")

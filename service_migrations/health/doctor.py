@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import TextClause, text
@@ -115,7 +116,7 @@ async def examine(
         async with open_session(history, connector(found, engine, settings)) as session:
             findings += await _examine(session, history, patience, clock)
     except MigrationError as error:
-        findings.insert(0, Finding(str(error), type(error), "connection"))
+        findings.insert(0, Finding.of(error, "connection"))
     return tuple(findings)
 
 
@@ -125,13 +126,13 @@ async def _examine(session: Session, history: History, patience: float, clock: C
     try:
         pending = history.pending(await session.applied())
     except MigrationError as error:
-        found.append(Finding(str(error), type(error), session.access.version_table))
+        found.append(Finding.of(error, session.access.version_table))
     found += await preflight(session, pending)
-    where = f"{history.service}: {session.access.target}"
-    found += [finding async for finding in _database(session, where, clock)]
-    found += [finding async for finding in _extensions(session, where, history)]
-    found += [finding async for finding in _in_the_way(session, where, patience)]
-    return found
+    where = session.access.target
+    beside = [finding async for finding in _database(session, where, clock)]
+    beside += [finding async for finding in _extensions(session, where, history)]
+    beside += [finding async for finding in _in_the_way(session, where, patience)]
+    return [*found, *(replace(finding, service=history.service.name) for finding in beside)]
 
 
 async def _database(session: Session, where: str, clock: Callable[[], float]) -> AsyncIterator[Finding]:

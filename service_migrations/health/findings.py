@@ -17,15 +17,31 @@ __all__ = ["Finding", "of_role", "of_schemas", "of_server", "of_table", "oldest"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong: a line that ends with what mends it.
+    """One thing that is wrong: a line that ends with what corrects it.
 
     ``error`` is what an upgrade would raise; None where it goes on, and the finding is a warning. ``about`` is the
     table or whatever else it is about.
     """
 
-    text: str
+    message: str
     error: type[MigrationError] | None = None
     about: str = ""
+    service: str = ""
+
+    @property
+    def text(self) -> str:
+        """The whole line."""
+        return f"{self.service}: {self.message}" if self.service else self.message
+
+    @classmethod
+    def of(cls, error: MigrationError, about: str) -> "Finding":
+        """Return what an error is as a finding."""
+        service = error.service or ""
+        return cls(str(error).removeprefix(f"{service}: "), type(error), about, service)
+
+    def as_error(self, kind: type[MigrationError]) -> MigrationError:
+        """Return what an upgrade raises."""
+        return kind(self.message, service=self.service or None)
 
     @property
     def severity(self) -> str:

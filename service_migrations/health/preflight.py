@@ -3,6 +3,7 @@
 import inspect
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 
 from sqlalchemy import text
 
@@ -81,14 +82,14 @@ async def preflight(session: Session, creating: Iterable[Revision] = ()) -> tupl
         tables = (await connection.execute(_TABLES, qualified)).all()
     finally:
         await connection.rollback()
-    where = f"{service}: {session.access.target}"
+    where = session.access.target
     found = [*of_server(where, server, oldest(service.root)), *of_schemas(where, server)]
     for table in tables:
         found += of_table(where, table, trusted_with=names["versions"])
     missing = names["versions"] not in {table.name for table in tables}
     if not server.may_create and (missing or any(_creates_table(session, revision) for revision in creating)):
         found.append(of_role(where, server))
-    return tuple(found)
+    return tuple(replace(finding, service=service.name) for finding in found)
 
 
 async def require_clean(session: Session, creating: Iterable[Revision] = ()) -> frozenset[str]:
@@ -104,7 +105,7 @@ async def require_clean(session: Session, creating: Iterable[Revision] = ()) -> 
     found = await preflight(session, creating)
     for finding in found:
         if finding.error:
-            raise finding.error(finding.text)
+            raise finding.as_error(finding.error)
     for finding in found:
         log.warning("%s", finding.text)
     return frozenset(finding.about for finding in found)
@@ -114,6 +115,7 @@ def _creates_table(session: Session, revision: Revision) -> bool:
     """Whether a revision surely needs the right to create; of any other the server is asked, which knows."""
     script = session.history.directory.get_revision(revision.revision)
     if script is None:
-        raise ResultError(f"{session.history.service}: the revision {revision.revision} is gone. Nothing was run.")
+        text = f"the revision {revision.revision} is gone. Nothing was run."
+        raise ResultError(text, service=session.history.service)
     source = inspect.getsource(script.module.upgrade)
     return "create_table(" in source and (session.schema is not None or "schema=" not in source)

@@ -40,7 +40,7 @@ class Answer:
 class _Seen:
     """The newest that is known: why there was no answer, and which revisions an answer told."""
 
-    reason: str | None = None
+    failure: UnreachableError | None = None
     revisions: tuple[str, ...] | None = None
 
 
@@ -73,7 +73,9 @@ async def wait(
 
     """
     if not 0 < timeout < float("inf"):
-        raise UsageError(f"{service}: a timeout of {timeout:g} s makes no sense. Give a number of seconds above 0.")
+        raise UsageError(
+            f"a timeout of {timeout:g} s makes no sense.", service=service, hint="Give a number of seconds above 0."
+        )
     history = read(service)
     goal = tuple(filter(None, [history.single_head()])) if head else None
     way = connector(history.service, engine, settings).at_once()
@@ -82,16 +84,18 @@ async def wait(
         async with asyncio.timeout(timeout):
             revisions = await _until(history, way, goal, seen)
     except TimeoutError:
-        where = f"{history.service}: {way.target}"
         if seen.revisions is not None and goal is not None:
             at, wanted = (", ".join(ids) or "base" for ids in (seen.revisions, goal))
-            lost = f" The server doesn't answer now: {seen.reason}" if seen.reason else ""
+            lost = f" The server doesn't answer now: {seen.failure}" if seen.failure else ""
             raise NotReadyError(
-                f"{where} is at {at}, and not at the head {wanted} after {timeout:g} s.{lost} "
-                f"Upgrade it, or wait longer with --timeout."
+                f"{way.target} is at {at}, and not at the head {wanted} after {timeout:g} s.{lost}",
+                service=history.service,
+                hint="Upgrade it, or wait longer with --timeout.",
             ) from None
-        reason = seen.reason or f"{where}: no answer. Is the server up, and this its address?"
-        raise UnreachableError(f"{reason} Gave up after {timeout:g} s.") from None
+        unknown = UnreachableError(
+            f"{way.target}: no answer.", service=history.service, hint="Is the server up, and this its address?"
+        )
+        raise (seen.failure or unknown).with_hint(f"Gave up after {timeout:g} s.") from None
     return Answer(history.service.name, way.target, revisions, round(time.monotonic() - started, 2))
 
 
@@ -99,24 +103,23 @@ async def _until(history: History, way: Connector, goal: tuple[str, ...] | None,
     """Look until there is an answer, and until it is the wanted one."""
     looks = 0
     while True:
-        told = (seen.reason, seen.revisions)
+        before = (str(seen.failure), seen.revisions)
         try:
             revisions = await _look(history, way, read_revisions=goal is not None)
         except UnreachableError as error:
-            seen.reason = str(error)
+            seen.failure = error
         else:
             if revisions == goal:
                 return revisions
-            seen.reason, seen.revisions = None, revisions
-        if (seen.reason, seen.revisions) != told:
+            seen.failure, seen.revisions = None, revisions
+        if (str(seen.failure), seen.revisions) != before:
             at = f"{history.service}: {way.target} is at {', '.join(seen.revisions or ()) or 'base'}."
-            log.info("%s Waiting.", seen.reason or at)
+            log.info("%s Waiting.", seen.failure or at)
         await asyncio.sleep(_PAUSES[min(looks, len(_PAUSES) - 1)])
         looks += 1
 
 
 async def _look(history: History, way: Connector, *, read_revisions: bool) -> tuple[str, ...] | None:
-    where = f"{history.service}: {way.target}"
     try:
         async with open_session(history, way) as session:
             return await session.applied() if read_revisions else None
@@ -124,6 +127,7 @@ async def _look(history: History, way: Connector, *, read_revisions: bool) -> tu
         if error.__cause__ is None or sqlstate(error.__cause__) != _DENIED:
             raise
         raise AccessDeniedError(
-            f"{where}: {way.version_table} may not be read. "
-            f'Its owner can run: GRANT SELECT ON {way.version_table} TO "{way.user}";'
+            f"{way.target}: {way.version_table} may not be read.",
+            service=history.service,
+            hint=f'Its owner can run: GRANT SELECT ON {way.version_table} TO "{way.user}";',
         ) from error

@@ -38,11 +38,14 @@ def branches(history: History) -> tuple[Branch, Branch]:
         UsageError: it has another number of heads.
 
     """
+    where = history.service.relative(history.service.versions)
     if len(history.heads) != 2:  # noqa: PLR2004 - mine and theirs
         raise UsageError(
-            f"{history.service.relative(history.service.versions)} has {len(history.heads)} heads: "
-            f"{', '.join(history.heads)}. db.rebase takes two, mine and theirs: change down_revision of the others by "
-            f"hand. Nothing was changed."
+            f"{where} has {len(history.heads)} heads: {', '.join(history.heads)}.",
+            service=history.service,
+            path=where,
+            hint="db.rebase takes two, mine and theirs: change down_revision of the others by hand. "
+            "Nothing was changed.",
         )
     one, other = history.heads
     below = {head: history.applied((head,)) for head in (one, other)}
@@ -66,7 +69,9 @@ def in_base(service: Service, base: str | None) -> tuple[str, frozenset[str]]:
     mend = f"Name your own head: inv db.rebase --service {service} --revision <id>"
     if try_git(service.versions, "rev-parse", "--git-dir") is None:
         raise UsageError(
-            f"{service.versions} is in no git repository that can be asked whose revision is whose. {mend}"
+            f"{service.versions} is in no git repository that can be asked whose revision is whose.",
+            service=service,
+            hint=mend,
         )
     for name in (base,) if base is not None else _BASES:
         # a name that begins with a dash would be an option
@@ -79,7 +84,7 @@ def in_base(service: Service, base: str | None) -> tuple[str, frozenset[str]]:
         found = try_git(service.versions, *_GREP, name, "--", ".") or ""
         return name, frozenset(_REVISION.findall(found))
     wanted = f"commit {base!r}" if base is not None else f"branch {', '.join(_BASES)}"
-    raise UsageError(f"{service}: git has no {wanted}. Name one with --base. {mend}")
+    raise UsageError(f"git has no {wanted}.", service=service, hint=f"Name one with --base. {mend}")
 
 
 def chosen(pair: Collection[Branch], wanted: str, option: str, service: Service) -> Branch:
@@ -92,5 +97,5 @@ def chosen(pair: Collection[Branch], wanted: str, option: str, service: Service)
     found = [one for one in pair if wanted and any(name.startswith(wanted) for name in one.ids)]
     if len(found) != 1:
         heads = ", ".join(one.head for one in pair)
-        raise UsageError(f"{service}: {option} {wanted!r} tells neither head from the other. Heads: {heads}.")
+        raise UsageError(f"{option} {wanted!r} tells neither head from the other. Heads: {heads}.", service=service)
     return found[0]

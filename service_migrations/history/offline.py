@@ -89,7 +89,9 @@ def pending(history: History, current: tuple[str, ...], revision: str = "head") 
     except (CommandError, RevisionError, AssertionError) as error:  # the last one for `` and `head+1`
         service = history.service
         said = " ".join(str(error).split()) or f"{revision!r} leads to no revision"
-        raise UsageError(f"{service}: {said}. `inv db.history --service {service}` lists the revisions.") from error
+        raise UsageError(
+            f"{said}.", service=service, hint=f"`inv db.history --service {service}` lists the revisions."
+        ) from error
     return tuple(known[script.revision] for script in reversed(scripts))
 
 

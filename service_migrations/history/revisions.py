@@ -73,7 +73,7 @@ class History:
         while todo:
             revision = todo.pop()
             if revision not in known:
-                raise UsageError(f"{self.service}: there is no revision {revision}.")
+                raise UsageError(f"there is no revision {revision}.", service=self.service)
             if revision not in applied:
                 applied.add(revision)
                 todo += known[revision].down_revision
@@ -86,11 +86,14 @@ class History:
             UsageError: there are two heads or more.
 
         """
+        where = self.service.relative(self.service.versions)
         if len(self.heads) > 1:
             raise UsageError(
-                f"{self.service.relative(self.service.versions)} has {len(self.heads)} heads: {', '.join(self.heads)}. "
-                f"`inv db.rebase --service {self.service}` changes the down_revision of yours, "
-                f"`inv db.merge --service {self.service}` joins them."
+                f"{where} has {len(self.heads)} heads: {', '.join(self.heads)}.",
+                service=self.service,
+                path=where,
+                hint=f"`inv db.rebase --service {self.service}` changes the down_revision of yours, `inv "
+                f"db.merge --service {self.service}` joins them.",
             )
         return self.heads[0] if self.heads else None
 
@@ -156,8 +159,9 @@ def read(service: str | Service) -> History:
     environment = _location(alembic, service.root) / "env.py"
     if not environment.is_file():
         raise ConfigurationError(
-            f"{service.relative(environment)} is missing, which Alembic runs. "
-            f"`service-migrations db.init` writes it, and overwrites nothing."
+            f"{service.relative(environment)} is missing, which Alembic runs.",
+            path=service.relative(environment),
+            hint="`service-migrations db.init` writes it, and overwrites nothing.",
         )
     where = service.relative(service.versions)
     if not service.versions.is_dir():
@@ -169,23 +173,31 @@ def read(service: str | Service) -> History:
             scripts = list(directory.walk_revisions())
     except SyntaxError as error:
         path = service.relative(Path(error.filename or where))
-        raise UsageError(f"{path}:{error.lineno}: {error.msg}. Mend the revision; nothing was run.") from error
+        hint = "Correct the revision; nothing was run."
+        raise UsageError(f"{error.msg}.", service=service, path=path, line=error.lineno, hint=hint) from error
     except (CommandError, RevisionError, KeyError, UserWarning) as error:
-        raise UsageError(f"{where}: {' '.join(str(error).split())}. Nothing was run.") from error
+        text = f"{' '.join(str(error).split())}. Nothing was run."
+        raise UsageError(text, service=service, path=where) from error
     except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)
         own = [frame for frame in frames if Path(frame.filename).is_relative_to(service.versions)]
-        place = f"{service.relative(Path(own[-1].filename))}:{own[-1].lineno}" if own else where
-        raise UsageError(f"{place} can't be imported: {type(error).__name__}: {error}. Nothing was run.") from error
+        path, line = (service.relative(Path(own[-1].filename)), own[-1].lineno) if own else (where, None)
+        text = f"it can't be imported: {type(error).__name__}: {error}. Nothing was run."
+        raise UsageError(text, service=service, path=path, line=line) from error
     revisions = tuple(Revision.of(script, service) for script in scripts)
     for revision in revisions:
         if len(revision.revision) > _REVISION_CHARACTERS:
             raise UsageError(
-                f"{revision.path}: the id {revision.revision!r} has {len(revision.revision)} characters, and the "
-                f"version table holds {_REVISION_CHARACTERS}. Shorten it."
+                f"the id {revision.revision!r} has {len(revision.revision)} characters, and the "
+                f"version table holds {_REVISION_CHARACTERS}.",
+                service=service,
+                path=revision.path,
+                hint="Shorten it.",
             )
         if not revision.revision.replace("_", "").replace("-", "").replace(".", "").isalnum():
             raise UsageError(
-                f"{revision.path}: the id {revision.revision!r} holds more than letters, digits, _, - and dots."
+                f"the id {revision.revision!r} holds more than letters, digits, _, - and dots.",
+                service=service,
+                path=revision.path,
             )
     return History(service, revisions, directory)

@@ -63,7 +63,8 @@ def _described(found: History) -> Iterator[None]:
     try:
         yield
     except RevisionError as error:
-        raise UsageError(f"{found.service}: {' '.join(str(error).split())}. {_hint(found.service)}") from error
+        text, hint = f"{' '.join(str(error).split())}.", _hint(found.service)
+        raise UsageError(text, service=found.service, hint=hint) from error
 
 
 def _hint(service: Service) -> str:
@@ -81,8 +82,10 @@ def _left(found: History, chosen: list[RevisionStep], now: tuple[str, ...]) -> l
     left = [step for step in chosen if (step.revision.revision in done) is step.is_downgrade]
     if left and not done.issuperset(left[0].from_revisions):
         raise UsageError(
-            f"{found.service}: another run has moved it to {', '.join(now) or 'base'} in between, so that a relative "
-            f"target isn't what it was. Run the command again."
+            f"another run has moved it to {', '.join(now) or 'base'} in between, so that a "
+            "relative target isn't what it was.",
+            service=found.service,
+            hint="Run the command again.",
         )
     return left
 
@@ -101,10 +104,10 @@ def check_target(found: History, revision: str) -> None:
     service = found.service
     hint = _hint(service)
     if re.fullmatch(r"|@.*|heads?\+.*", revision):  # an AssertionError in Alembic
-        raise UsageError(f"{service}: {revision!r} leads to no revision. {hint}")
+        raise UsageError(f"{revision!r} leads to no revision.", service=service, hint=hint)
     if _is_relative(revision) or "@" in revision:
         return
     try:
         found.directory.get_revisions(revision)
     except (CommandError, RevisionError) as error:
-        raise UsageError(f"{service}: {' '.join(str(error).split())}. {hint}") from error
+        raise UsageError(f"{' '.join(str(error).split())}.", service=service, hint=hint) from error

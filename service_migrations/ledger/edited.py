@@ -78,13 +78,15 @@ async def settle(session: Session, current: tuple[str, ...], policy: Policy) -> 
     if policy == "accept" or not found:
         return found
     service = session.history.service
-    told = f"{service} -> {session.access.target}: {'; '.join(map(str, found))}."
+    text = f"{session.access.target}: {'; '.join(map(str, found))}."
     if policy == "warn":
-        log.warning("%s The upgrade goes on.", told)
+        log.warning("%s: %s The upgrade goes on.", service, text)
         return ()
     raise DifferenceError(
-        f"{told} Nothing was changed. Undo the edit; or downgrade below it and upgrade again; "
-        f"or take the files as they are: inv db.upgrade --service {service} --allow edited"
+        f"{text} Nothing was changed.",
+        service=service,
+        hint="Undo the edit; or downgrade below it and upgrade again; or take the files as they are: "
+        f"inv db.upgrade --service {service} --allow edited",
     )
 
 

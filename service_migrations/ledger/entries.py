@@ -124,11 +124,13 @@ async def rows(session: Session) -> tuple[Entry, ...]:
         query = select(*columns, *later).order_by(ledger.c.id.desc())
         found = (await connection.execute(query)).all() if there else []
     except SQLAlchemyError as error:
-        where = f"{service}: {session.access.target}"
+        target = session.access.target
         if sqlstate(error) == _DENIED:
             grant = f'GRANT SELECT ON {name} TO "{session.access.user}";'
-            raise AccessDeniedError(f"{where}: {name} may not be read. Its owner can run: {grant}") from error
-        raise MigrationError(f"{where}: {name} can't be read: {type(error).__name__}.") from error
+            hint = f"Its owner can run: {grant}"
+            raise AccessDeniedError(f"{target}: {name} may not be read.", service=service, hint=hint) from error
+        text = f"{target}: {name} can't be read: {type(error).__name__}."
+        raise MigrationError(text, service=service) from error
     finally:
         await connection.rollback()
     return tuple(Entry(*row) for row in found)

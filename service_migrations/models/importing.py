@@ -33,7 +33,10 @@ def import_models(service: Service) -> ModuleType:
     except ConfigurationError:
         raise
     except (Exception, SystemExit) as error:
-        raise ConfigurationError(f"{name} can't be imported: {_place(service, error)}") from error
+        path, line = _place(service, error)
+        place = f"{path}:{line}: " if path else ""
+        text = f"{name} can't be imported: {place}{' '.join(f'{type(error).__name__}: {error}'.split())}"
+        raise ConfigurationError(text, service=service, path=path, line=line) from error
     return module
 
 
@@ -42,21 +45,19 @@ def _refuse_elsewhere(service: Service, module: ModuleType) -> None:
     wanted = service.models_file
     if wanted is None or file.resolve() != wanted.resolve():
         raise ConfigurationError(
-            f"{service.models} was imported from {file}, not from {service.source}. "
-            f"Another package named {service.models.partition('.')[0]!r} comes first on sys.path."
+            f"{service.models} was imported from {file}, not from {service.source}.",
+            service=service,
+            hint=f"Another package named {service.models.partition('.')[0]!r} comes first on sys.path.",
         )
 
 
-def _place(service: Service, error: BaseException) -> str:
-    """Return what a failed import raised, and on which line of the service."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    if isinstance(error, SyntaxError):
-        return text if error.filename is None else f"{service.relative(Path(error.filename))}:{error.lineno}: {text}"
+def _place(service: Service, error: BaseException) -> tuple[str | None, int | None]:
+    """Return the file and the line of the service at which its import failed."""
+    if isinstance(error, SyntaxError) and error.filename is not None:
+        return service.relative(Path(error.filename)), error.lineno
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if Path(frame.filename).is_relative_to(service.path)]
-    if not own:
-        return text
-    return f"{service.relative(Path(own[-1].filename))}:{own[-1].lineno}: {text}"
+    return (service.relative(Path(own[-1].filename)), own[-1].lineno) if own else (None, None)
 
 
 def where(service: Service, module: ModuleType) -> str:

@@ -33,12 +33,14 @@ def assemble(service: Service) -> MetaData:
     names = getattr(module, "__all__", None)
     place = where(service, module)
     if not isinstance(names, list | tuple):
-        raise ConfigurationError(f'{place}: __all__ is missing. List "Base" and every model in it.')
+        raise ConfigurationError("__all__ is missing.", path=place, hint='List "Base" and every model in it.')
     tables: dict[Table, None] = {}
     sources: dict[MetaData, None] = {}
     for name in names:
         if not hasattr(module, name):
-            raise ConfigurationError(f"{place}: __all__ names {name!r}, which isn't there. Import it, or remove it.")
+            raise ConfigurationError(
+                f"__all__ names {name!r}, which isn't there.", path=place, hint="Import it, or remove it."
+            )
         exported = getattr(module, name)
         for table in tables_of(exported, place):
             tables[table] = None
@@ -50,7 +52,7 @@ def assemble(service: Service) -> MetaData:
     for table in tables:
         if table.key in target.tables:
             raise ConfigurationError(
-                f"{place}: two exported models map the table {table.key}. Remove one from __all__."
+                f"two exported models map the table {table.key}.", path=place, hint="Remove one from __all__."
             )
         copy = table.to_metadata(target)
         _keep_schemas_of_enums(table, copy)
@@ -98,7 +100,7 @@ def tables_of(exported: object, place: str) -> Iterator[Table]:
     try:
         relationships = list(mapper.relationships)
     except SQLAlchemyError as error:
-        raise ConfigurationError(f"{place}: {' '.join(str(error).split())}") from error
+        raise ConfigurationError(" ".join(str(error).split()), path=place) from error
     yield from (table for table in mapper.tables if isinstance(table, Table))
     yield from (link.secondary for link in relationships if isinstance(link.secondary, Table))
 
@@ -118,8 +120,9 @@ def _refuse_unexported(service: Service, module: ModuleType, tables: Iterable[Ta
                 continue
             if missing:
                 raise ConfigurationError(
-                    f"{where(service, loaded)}: {name} maps the table {missing[0].key}, but models.__all__ doesn't "
-                    f"name it. Add it to __all__ in {place}."
+                    f"{name} maps the table {missing[0].key}, but models.__all__ doesn't name it.",
+                    path=where(service, loaded),
+                    hint=f"Add it to __all__ in {place}.",
                 )
 
 
@@ -149,4 +152,4 @@ def _refuse_foreign_keys_to_no_column(metadata: MetaData, place: str) -> None:
             except NoReferencedTableError:
                 continue
             except SQLAlchemyError as error:
-                raise ConfigurationError(f"{place}: {table.name}.{key.parent.name}: {error}") from error
+                raise ConfigurationError(f"{table.name}.{key.parent.name}: {error}", path=place) from error

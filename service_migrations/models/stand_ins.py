@@ -54,18 +54,22 @@ def complete(metadata: MetaData, place: str, default: str, claims: Mapping[Sibli
             if not _is_open(key):
                 continue
             target = _target(key)
-            reference = f"{place}: {table.name}.{key.parent.name} refers to {target}"
+            reference = f"{table.name}.{key.parent.name} refers to {target}"
             schema = target.schema or metadata.schema
             if (schema or default, target.table) not in theirs:
                 others = ", and no service that shares its database has it" if claims else ""
                 raise ConfigurationError(
-                    f"{reference}, which models.__all__ doesn't export{others}. Add the model to __all__."
+                    f"{reference}, which models.__all__ doesn't export{others}.",
+                    path=place,
+                    hint="Add the model to __all__.",
                 )
             sibling, original = theirs[schema or default, target.table]
             _add_stand_in(metadata, schema, original, sibling)
             if _is_open(key, strict=False):
                 raise ConfigurationError(
-                    f"{reference}, a column that {sibling.service}'s model doesn't have. Correct the ForeignKey."
+                    f"{reference}, a column that {sibling.service}'s model doesn't have.",
+                    path=place,
+                    hint="Correct the ForeignKey.",
                 )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from sqlalchemy import CheckConstraint, Constraint, ForeignKeyConstraint, Index, MetaData, Table, UniqueConstraint
 from sqlalchemy.dialects.postgresql import ExcludeConstraint
 
+from service_migrations.errors import DifferenceError
 from service_migrations.models.claims import place_of
 from service_migrations.models.stand_ins import is_stand_in
 from service_migrations.monorepo import Service
@@ -26,8 +27,8 @@ _KINDS: dict[type[Constraint], str] = {
 }
 
 
-def findings(service: Service, metadata: MetaData, default: str) -> tuple[str, ...]:
-    """Return a line for each constraint and index that neither its model nor a naming convention names.
+def findings(service: Service, metadata: MetaData, default: str) -> tuple[DifferenceError, ...]:
+    """Return an error for each constraint and index that neither its model nor a naming convention names.
 
     Args:
         service: whose models they are.
@@ -35,17 +36,20 @@ def findings(service: Service, metadata: MetaData, default: str) -> tuple[str, .
         default: the schema of a table without one.
 
     """
-    lines = []
+    found = []
     for table in sorted(metadata.tables.values(), key=lambda table: table.key):
         unnamed = [] if is_stand_in(table) else sorted(_unnamed(table))
         if unnamed:
             place = place_of(service, ObjectName("table", table.schema or default, table.name))
-            lines += [
-                f"{place}: {table.name} has {part} without a name, so no revision can drop it. Give it a name=, or "
-                f"the metadata a naming convention (shared_models.NAMING_CONVENTION)."
+            found += [
+                DifferenceError(
+                    f"{table.name} has {part} without a name, so no revision can drop it.",
+                    path=place,
+                    hint="Give it a name=, or the metadata a naming convention (shared_models.NAMING_CONVENTION).",
+                )
                 for part in unnamed
             ]
-    return tuple(lines)
+    return tuple(found)
 
 
 def _unnamed(table: Table) -> Iterator[str]:

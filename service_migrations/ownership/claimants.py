@@ -144,8 +144,8 @@ class Claimants:
                 second = next(other for other in services if other != first)
                 places = " and ".join(sorted(place_of(each, name) for each in (first, second)))
                 raise ConfigurationError(
-                    f"{places} both claim the {name.kind} {name.schema}.{name.name} of {target}. Remove it from one "
-                    f"of them, or give one service another database or schema."
+                    f"{places} both claim the {name.kind} {name.schema}.{name.name} of {target}.",
+                    hint="Remove it from one of them, or give one service another database or schema.",
                 )
 
     def _index(self, keys: Callable[[Claimant], Iterable[_Key]]) -> dict[_Key, list[Claimant]]:

@@ -59,7 +59,7 @@ async def owners(services: Sequence[str | Service], *, database: str | None = No
     wanted = [group for group in groups if database in (None, group[0].dsn.database)]
     if database is not None and not wanted:
         known = ", ".join(sorted({group[0].dsn.database for group in groups})) or "none"
-        raise UsageError(f"--database {database!r}: no service that was asked has it. Known: {known}.")
+        raise UsageError(f"--database {database!r}: no service that was asked has it.", hint=f"Known: {known}.")
     turns = asyncio.Semaphore(_AT_ONCE)
     return [*await asyncio.gather(*(_owners_of(group, turns) for group in wanted)), *failed]
 

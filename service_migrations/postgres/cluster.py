@@ -126,8 +126,9 @@ class Cluster:
             return
         if not port_is_free(self.port):
             raise UnreachableError(
-                f"Port {self.port} of this machine is taken by another program, so PostgreSQL {self.version} "
-                f"can't start. Stop that program, and run `inv up` again."
+                f"Port {self.port} of this machine is taken by another program, so PostgreSQL "
+                f"{self.version} can't start.",
+                hint="Stop that program, and run `inv up` again.",
             )
         self._ctl("start", "-w", "-t", str(int(START_TIMEOUT)), "-l", str(self.log))
 

@@ -99,14 +99,14 @@ def _work(settings: Mapping[str, Settings], allow: Collection[str] | None) -> Jo
             return error
         except Exception as error:
             log.debug("%s", name, exc_info=True)
-            return MigrationError(f"{name}: {type(error).__name__}: {' '.join(str(error).split())}")
+            return MigrationError(f"{type(error).__name__}: {' '.join(str(error).split())}", service=name)
 
     return upgrade
 
 
 def _refuse_what_cannot_be(run: Schedule, canary: Service | None) -> None:
     if run.jobs < 1:
-        raise UsageError(f"--jobs {run.jobs}: nothing could run. Give 1 or more.")
+        raise UsageError(f"--jobs {run.jobs}: nothing could run.", hint="Give 1 or more.")
     if canary is not None and canary not in run.services:
         raise UsageError(f"--canary {canary} isn't one of the services to upgrade.")
     try:
@@ -115,8 +115,9 @@ def _refuse_what_cannot_be(run: Schedule, canary: Service | None) -> None:
         if threading.active_count() == 1 and hasattr(os, "fork"):
             return
     raise UsageError(
-        "upgrade_all() forks this process, so it can't run inside an event loop, beside other threads, or without "
-        "fork(). Await upgrade() for one service after the other there."
+        "upgrade_all() forks this process, so it can't run inside an event loop, beside other "
+        "threads, or without fork().",
+        hint="Await upgrade() for one service after the other there.",
     )
 
 

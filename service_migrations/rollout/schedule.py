@@ -146,11 +146,12 @@ def _result(ended: Finished) -> Result:
     name = ended.job
     if ended.died is not None:
         how = f"killed by signal {-ended.died}" if ended.died < 0 else f"ended with {ended.died}"
-        text = (
-            f"{name}: its worker process was {how} before it said what it had done. The server rolls back what ran; "
-            f"run `inv db.current --service {name}`, then run the command again."
+        failure = UnreachableError(
+            f"its worker process was {how} before it said what it had done.",
+            service=name,
+            hint=f"The server rolls back what ran; run `inv db.current --service {name}`, then run the command again.",
         )
-        return Result(name, "failed", error=UnreachableError(text))
+        return Result(name, "failed", error=failure)
     if ended.result == STOPPED:
         return Result(name, "stopped")
     if isinstance(ended.result, MigrationError):

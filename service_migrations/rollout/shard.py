@@ -62,7 +62,9 @@ def parse_shard(text: str, environment: Mapping[str, str]) -> Shard:
     else:
         index = environment.get(INDEX, "")
         if not re.fullmatch(r"\d{1,9}", index, re.ASCII):
-            raise UsageError(f"--shard {text}: {INDEX} is {index!r}, and no number. Write 3/10 where it isn't set.")
+            raise UsageError(
+                f"--shard {text}: {INDEX} is {index!r}, and no number.", hint="Write 3/10 where it isn't set."
+            )
         number = int(index) + 1
     if not 1 <= number <= count:
         raise UsageError(f"--shard {text}: there is no shard {number} of {count}.")

@@ -27,7 +27,9 @@ def check_tls(query: Mapping[str, str], where: str) -> None:
     mode = query.get("sslmode", "prefer")
     for key in ("sslrootcert", "sslcert", "sslkey"):
         if key in query and mode in _SSLMODES_WITHOUT_PROOF:
-            raise ConfigurationError(f"{where}: {key} has no effect with sslmode={mode}. Set sslmode=verify-full.")
+            raise ConfigurationError(
+                f"{where}: {key} has no effect with sslmode={mode}.", hint="Set sslmode=verify-full."
+            )
     if query.get("sslrootcert") == "system" and mode != "verify-full":
         # anybody gets a certificate of some authority: libpq refuses it too (documentation, 34.1.2)
         raise ConfigurationError(f"{where}: sslrootcert=system needs sslmode=verify-full.")
@@ -217,24 +219,25 @@ def parse(text: str, where: str) -> Dsn:
     """
     text = text.strip()
     if CONTROL.search(unquote(text)):
-        raise ConfigurationError(f"{where} holds a control character, such as a line end or %00. Remove it.")
+        raise ConfigurationError(f"{where} holds a control character, such as a line end or %00.", hint="Remove it.")
     scheme, separator, rest = text.partition("://")
     if not separator or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
-        raise ConfigurationError(f"{where} is no URL. Write it as {_SHAPE}.")
+        raise ConfigurationError(f"{where} is no URL.", hint=f"Write it as {_SHAPE}.")
     if scheme.partition("+")[0] not in _DIALECTS:
-        raise ConfigurationError(f"{where} is for {scheme!r}, not for PostgreSQL. Write it as {_SHAPE}.")
+        raise ConfigurationError(f"{where} is for {scheme!r}, not for PostgreSQL.", hint=f"Write it as {_SHAPE}.")
     if re.search(r"<\w+>", text):
         raise ConfigurationError(
-            f"{where} still holds the example's <placeholders>. Fill them in, or remove the file and run `inv up`."
+            f"{where} still holds the example's <placeholders>.",
+            hint="Fill them in, or remove the file and run `inv up`.",
         )
     if rest.count("@") > 1:
         # the rest of the password would be taken for a host, and the resolver would send it out
         raise ConfigurationError(
-            f"{where} holds an unescaped '@'. Write it as %40, or give the password apart as DATABASE_PASSWORD."
+            f"{where} holds an unescaped '@'.", hint="Write it as %40, or give the password apart as DATABASE_PASSWORD."
         )
     match = _URL.fullmatch(text)
     if match is None:
-        raise ConfigurationError(f"{where} is no URL. Write it as {_SHAPE}.")
+        raise ConfigurationError(f"{where} is no URL.", hint=f"Write it as {_SHAPE}.")
     user, password, database = (part and unquote(part) for part in match.group("user", "password", "database"))
     query = _parameters(match["query"] or "", where)
     single = re.fullmatch(r"(\[[^\]]*\]|[^:,]*)(?::([^,]*))?", match["hosts"])
@@ -244,7 +247,7 @@ def parse(text: str, where: str) -> Dsn:
     ports = query.pop("port", "") or port or str(_DEFAULT_PORT)
     for part, value in (("host", hosts), ("database", database), ("user", user)):
         if not value:
-            raise ConfigurationError(f"{where} names no {part}. Write it as {_SHAPE}.")
+            raise ConfigurationError(f"{where} names no {part}.", hint=f"Write it as {_SHAPE}.")
     return Dsn(
         user=user or "",
         database=database or "",
@@ -260,7 +263,9 @@ def _places(hosts: str, ports: str, where: str) -> tuple[tuple[str, int], ...]:
     if len(numbers) == 1:
         numbers *= len(names)
     if len(numbers) != len(names):
-        raise ConfigurationError(f"{where} names {len(names)} hosts and {len(numbers)} ports. Give each host its port.")
+        raise ConfigurationError(
+            f"{where} names {len(names)} hosts and {len(numbers)} ports.", hint="Give each host its port."
+        )
     places = []
     for name, number in zip(names, numbers, strict=True):
         match = re.fullmatch(
@@ -269,7 +274,7 @@ def _places(hosts: str, ports: str, where: str) -> tuple[tuple[str, int], ...]:
         port = (match[2] if match else None) or number
         if not match or not port.isdecimal() or not 0 < int(port) < 65536:  # noqa: PLR2004 - 16 bits
             raise ConfigurationError(
-                f"{where} names a host or a port that can't be (is its port a number?). Write it as {_SHAPE}."
+                f"{where} names a host or a port that can't be (is its port a number?).", hint=f"Write it as {_SHAPE}."
             )
         places.append((match[1].strip("[]"), int(port)))
     return tuple(places)
@@ -281,12 +286,12 @@ def _parameters(text: str, where: str) -> dict[str, str]:
     for key, value in parse_qsl(text.replace("+", "%2B"), keep_blank_values=True):
         if key not in _PARAMETERS:
             raise ConfigurationError(
-                f"{where} has the parameter {key!r}, which isn't understood here. "
-                f"Understood: {', '.join(sorted(_PARAMETERS))}."
+                f"{where} has the parameter {key!r}, which isn't understood here.",
+                hint=f"Understood: {', '.join(sorted(_PARAMETERS))}.",
             )
         if not value:
             # an unset variable in ?sslmode=${X} must not turn TLS off
-            raise ConfigurationError(f"{where}: {key} is empty. Give it a value, or remove it.")
+            raise ConfigurationError(f"{where}: {key} is empty.", hint="Give it a value, or remove it.")
         query[key] = f"{query[key]},{value}" if key in query else value
     _check_values(query, where)
     return query

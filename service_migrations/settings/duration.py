@@ -26,12 +26,12 @@ def seconds(text: str, where: str, *, zero: bool = True) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)|0", text.strip())
     if not match:
         units = "500ms, 5s, 2m or 0" if zero else "500ms, 5s or 2m"
-        raise ConfigurationError(f"{where} is {text!r}, which is no duration. Write {units}.")
+        raise ConfigurationError(f"{where} is {text!r}, which is no duration.", hint=f"Write {units}.")
     value = float(match[1]) * _UNITS[match[2]] if match[1] else 0.0
     if not value and not zero:
-        raise ConfigurationError(f"{where} is {text!r}, and must be more than nothing. Write 500ms, 5s or 2m.")
+        raise ConfigurationError(f"{where} is {text!r}, and must be more than nothing.", hint="Write 500ms, 5s or 2m.")
     if value and not _SHORTEST <= value <= _LONGEST:
-        raise ConfigurationError(f"{where} is {text!r}, which PostgreSQL can't hold. Write 1ms to 596h.")
+        raise ConfigurationError(f"{where} is {text!r}, which PostgreSQL can't hold.", hint="Write 1ms to 596h.")
     return value
 
 

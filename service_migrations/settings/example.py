@@ -26,7 +26,7 @@ def example(service: Service) -> Dsn:
         if line.startswith(KEY):
             text = line.removeprefix(KEY).strip("'\"").replace("<service>", service.name)
             return parse(text.replace("<password>", secrets.token_urlsafe(18)), f"{where}: DATABASE_DSN")
-    raise ConfigurationError(f"{where}: DATABASE_DSN is missing, so no .env can be made from it.")
+    raise ConfigurationError("DATABASE_DSN is missing, so no .env can be made from it.", path=where)
 
 
 def lines(service: Service) -> list[str]:
@@ -40,6 +40,9 @@ def lines(service: Service) -> list[str]:
     try:
         return service.env_example.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{where}: byte {error.start} is not UTF-8. Save the file as UTF-8.") from None
+        raise ConfigurationError(
+            f"byte {error.start} is not UTF-8.", path=where, hint="Save the file as UTF-8."
+        ) from None
     except OSError as error:
-        raise ConfigurationError(f"{where} can't be read: {error.strerror}. A .env is made from it.") from error
+        text, hint = f"{where} can't be read: {error.strerror}.", "A .env is made from it."
+        raise ConfigurationError(text, path=where, hint=hint) from error

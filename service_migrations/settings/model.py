@@ -107,8 +107,8 @@ def load_many(services: Sequence[Service], sources: Sources | None = None) -> li
         for key in ("DATABASE_DSN", "DATABASE_DIRECT_DSN"):
             if sources.has_bare(key):
                 raise UsageError(
-                    f"environment {key}: it would aim all {len(services)} services at one database. "
-                    f"Name one with --service, or set {services[0].env_prefix}{key} and so on."
+                    f"environment {key}: it would aim all {len(services)} services at one database.",
+                    hint=f"Name one with --service, or set {services[0].env_prefix}{key} and so on.",
                 )
     loaded: list[Settings | MigrationError] = []
     for service in services:
@@ -199,7 +199,9 @@ def _edited(found: Mapping[str, tuple[Setting, ...]]) -> Literal["refuse", "warn
         return "refuse"
     if setting.value == "warn":
         return "warn"
-    raise ConfigurationError(f"{setting.origin}: MIGRATIONS_EDITED is {setting.value!r}. Write refuse or warn.")
+    raise ConfigurationError(
+        f"{setting.name} is {setting.value!r}.", path=setting.origin.path, hint="Write refuse or warn."
+    )
 
 
 def _version_table(service: Service, found: Mapping[str, tuple[Setting, ...]]) -> str:
@@ -209,7 +211,7 @@ def _version_table(service: Service, found: Mapping[str, tuple[Setting, ...]]) -
     name = settings[0].value
     if not _IDENTIFIER.fullmatch(name):
         raise ConfigurationError(
-            f"{settings[0].origin}: MIGRATIONS_VERSION_TABLE is {name!r}, which is no table's name."
+            f"{settings[0].name} is {name!r}, which is no table's name.", path=settings[0].origin.path
         )
     return name
 
@@ -230,6 +232,7 @@ def _refuse_shared_version_table(selected: Sequence[Settings], sources: Sources)
             other = seen.setdefault(settings.version_table, settings)
             if other is not settings:
                 raise ConfigurationError(
-                    f"{other.service} and {settings.service} both keep their revision in {settings.version_table} of "
-                    f"{settings.target}. Remove MIGRATIONS_VERSION_TABLE from one, or give it another database."
+                    f"{other.service} and {settings.service} both keep their revision in "
+                    f"{settings.version_table} of {settings.target}.",
+                    hint="Remove MIGRATIONS_VERSION_TABLE from one, or give it another database.",
                 )

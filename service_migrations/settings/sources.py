@@ -50,13 +50,18 @@ class Origin:
     def __str__(self) -> str:
         return self.place
 
+    @property
+    def path(self) -> str | None:
+        """File and line, as ``services/billing/.env:3``; None where it is no file."""
+        return self.place if self.layer in (_ROOT_FILE, _SERVICE_FILE) else None
+
+
+_ROOT_FILE, _SERVICE_FILE, _BARE, _PREFIXED = 1, 2, 3, 4
 
 _DEFAULT = Origin(0, "default")
 _SHARED = stat.S_IRGRP | stat.S_IROTH
 _warned: set[Path] = set()
 """Files that were warned of: one line for each is enough for a process, which reads them many times."""
-
-_ROOT_FILE, _SERVICE_FILE, _BARE, _PREFIXED = 1, 2, 3, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,11 @@ class Setting:
     key: str
     value: str = field(repr=False)
     origin: Origin
+
+    @property
+    def name(self) -> str:
+        """The key as a message calls it; with the variable where it is from the environment."""
+        return self.key if self.origin.path else f"{self.origin}: {self.key}"
 
     @property
     def shown(self) -> str:
@@ -156,7 +166,7 @@ class Sources:
         """
         candidates = given_dsns(found)
         if not candidates:
-            raise ConfigurationError(self._missing(service))
+            raise self._missing(service)
         chosen = candidates[0]
         dsn = _parsed(chosen)
         secrets = [*found["DATABASE_PASSWORD"], *found["DATABASE_PASSWORD_FILE"]]
@@ -166,7 +176,9 @@ class Sources:
         rivals = [setting for setting in secrets if setting.origin.layer == secret.origin.layer]
         if len(rivals) > 1:
             raise ConfigurationError(
-                f"{secret.origin}: DATABASE_PASSWORD and DATABASE_PASSWORD_FILE are both set. Remove one of them."
+                f"{secret.name} and {rivals[1].key} are both set.",
+                path=secret.origin.path,
+                hint="Remove one of them.",
             )
         if dsn.password is not None and secret.origin.layer < chosen.origin.layer:
             return dsn  # a DSN of a higher layer brings its own password; a .env's must not be sent to its host
@@ -184,7 +196,10 @@ class Sources:
             if line.key in KEYS:
                 if not line.value:
                     raise ConfigurationError(
-                        f"{where}:{line.number}: {line.key} is empty. Give it a value, or remove the line."
+                        f"{line.key} is empty.",
+                        path=where,
+                        line=line.number,
+                        hint="Give it a value, or remove the line.",
                     )
                 settings[line.key] = Setting(line.key, line.value, Origin(layer, f"{where}:{line.number}"))
         return list(settings.values())
@@ -202,18 +217,17 @@ class Sources:
             raise found.with_hint("")
         return found
 
-    def _missing(self, service: Service) -> str:
+    def _missing(self, service: Service) -> ConfigurationError:
         path = service.env_file
         where = service.relative(path)
         setting = f"set {service.env_prefix}DATABASE_DSN"
         if not path.exists():
-            return (
-                f"{where} does not exist, so DATABASE_DSN is missing. Copy .env.example there, {setting}, "
-                f"or run `inv up`."
-            )
+            hint = f"Copy .env.example there, {setting}, or run `inv up`."
+            return ConfigurationError(f"{where} does not exist, so DATABASE_DSN is missing.", path=where, hint=hint)
         near = get_close_matches("DATABASE_DSN", [line.key for line in self._lines(path, where)], n=1)
         typo = f" (is {near[0]} a typo?)" if near else ""
-        return f"{where}: DATABASE_DSN is missing{typo}. See .env.example, or {setting}."
+        hint = f"See .env.example, or {setting}."
+        return ConfigurationError(f"DATABASE_DSN is missing{typo}.", path=where, hint=hint)
 
 
 def given_dsns(found: Mapping[str, tuple[Setting, ...]]) -> list[Setting]:
@@ -263,18 +277,19 @@ def _read(path: Path, where: str) -> tuple[_Line, ...]:
         with path.open(encoding="utf-8-sig") as stream:
             bindings = list(parse_stream(stream))
     except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{where}: byte {error.start} is not UTF-8. Save the file as UTF-8.") from None
+        text, hint = f"byte {error.start} is not UTF-8.", "Save the file as UTF-8."
+        raise ConfigurationError(text, path=where, hint=hint) from None
     except OSError as error:
-        raise ConfigurationError(
-            f"{where} can't be read: {error.strerror}. It must be a file of KEY=value lines."
-        ) from None
+        text, hint = f"{where} can't be read: {error.strerror}.", "It must be a file of KEY=value lines."
+        raise ConfigurationError(text, path=where, hint=hint) from None
     found = []
     for binding in bindings:
         text = binding.original.string
         # python-dotenv counts from the blank lines before it
         number = binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
         if binding.error:
-            raise ConfigurationError(f"{where}:{number} is no KEY=value line. Is a quote left open?")
+            text, hint = f"{where}:{number} is no KEY=value line.", "Is a quote left open?"
+            raise ConfigurationError(text, path=where, line=number, hint=hint)
         if binding.key is not None:
             found.append(_Line(number, binding.key, binding.value))
     return tuple(found)
@@ -295,17 +310,20 @@ def _password(secret: Setting, service: Service) -> str:
             password = path.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-            raise ConfigurationError(f"{secret.origin}: DATABASE_PASSWORD_FILE can't be read: {reason}.") from None
+            text = f"{secret.name} can't be read: {reason}."
+            raise ConfigurationError(text, path=secret.origin.path) from None
     if CONTROL.search(password):
         raise ConfigurationError(
-            f"{secret.origin}: {secret.key} holds a control character, such as a line end. Remove it."
+            f"{secret.name} holds a control character, such as a line end.",
+            path=secret.origin.path,
+            hint="Remove it.",
         )
     return password
 
 
 def _parsed(setting: Setting) -> Dsn:
     try:
-        return parse(setting.value, f"{setting.origin}: {setting.key}")
+        return parse(setting.value, setting.name)
     except ConfigurationError as error:
         # a new error: the frames of the old one hold the text, and pytest prints the arguments of frames
-        raise error.with_hint("") from None
+        raise error.at(setting.origin.path) from None

@@ -46,7 +46,7 @@ def narrowed(
     if only_affected and not base:
         raise UsageError("--base is missing: a commit, branch or tag to compare with, such as origin/main.")
     if base and not only_affected:
-        raise UsageError("--base says what --affected compares with. Add --affected.")
+        raise UsageError("--base says what --affected compares with.", hint="Add --affected.")
     found = tuple(services)
     if only_affected:
         from service_migrations.rollout.affected import affected as affected_by

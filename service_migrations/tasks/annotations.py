@@ -4,11 +4,10 @@ Source: GitHub Docs, Workflow commands for GitHub Actions, "Setting an error mes
 """
 
 import os
-import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from service_migrations.errors import MigrationError
+from service_migrations.errors import DifferenceError, MigrationError
 from service_migrations.monorepo import find
 from service_migrations.tasks import console
 
@@ -17,14 +16,11 @@ if TYPE_CHECKING:
 
 __all__ = ["annotate"]
 
-_PLACE = re.compile(r"(?:[\w.-]+(?: can.t be imported)?: )?(?P<file>[\w./-]+\.py)(?::(?P<line>\d+))?\b")
-"""Where a message begins with a file, maybe behind the service's name."""
-
 
 def annotate(found: "Iterable[Check]", errors: Iterable[MigrationError]) -> None:
     """Print an annotation for each difference, finding and error, where this runs in a workflow of GitHub's.
 
-    It stands at the file and the line that the text begins with; a difference, which names none, at the models.
+    It stands at the file and the line that the error is about; a difference, which has none, at the models.
     """
     if os.environ.get("GITHUB_ACTIONS") != "true":
         return
@@ -32,18 +28,18 @@ def annotate(found: "Iterable[Check]", errors: Iterable[MigrationError]) -> None
         service = find(one.service)
         models = service.relative(service.models_file or service.path)
         for line in one.differences:
-            _print(f"{one.service}: {line}", models)
-        for line in one.findings:
-            _print(line)
+            _print(DifferenceError(line, service=one.service, path=models))
+        for problem in one.problems:
+            _print(problem)
     for error in errors:
-        _print(str(error))
+        _print(error)
 
 
-def _print(message: str, file: str = "") -> None:
-    place = _PLACE.match(message)
-    found = {"file": place["file"], "line": place["line"]} if place else {"file": file}
-    properties = ",".join(f"{key}={_escaped(value, ':,')}" for key, value in found.items() if value)
-    console.result(f"::error{f' {properties}' if properties else ''}::{_escaped(message)}")
+def _print(error: MigrationError) -> None:
+    place = {"file": error.path, "line": error.line}
+    properties = ",".join(f"{key}={_escaped(str(value), ':,')}" for key, value in place.items() if value)
+    text = " ".join(part for part in (f"{error.service}:" if error.service else "", error.message, error.hint) if part)
+    console.result(f"::error{f' {properties}' if properties else ''}::{_escaped(text)}")
 
 
 def _escaped(text: str, also: str = "") -> str:

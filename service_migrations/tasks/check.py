@@ -1,6 +1,6 @@
 """db.check: the gate of a pipeline and of a commit."""
 
-from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from invoke.context import Context
 
@@ -10,6 +10,9 @@ from service_migrations.tasks.affected import BASE, narrowed
 from service_migrations.tasks.annotations import annotate
 from service_migrations.tasks.each import each, fail
 from service_migrations.tasks.task import SERVICES, selected, service_name, task
+
+if TYPE_CHECKING:
+    from service_migrations.authoring.check import Check
 
 __all__ = ["check"]
 
@@ -37,7 +40,7 @@ def check(_: Context, service: list[str], affected: bool = False, base: str = ""
 
     found, errors = each(load_many(chosen), compare, service_name)
     if json:
-        console.result_json([asdict(one) for one in found.values()])
+        console.result_json([_plain(one) for one in found.values()])
     else:
         for one in found.values():
             for line in (*one.differences, *one.findings):
@@ -46,18 +49,30 @@ def check(_: Context, service: list[str], affected: bool = False, base: str = ""
                 console.result(f"{one.service}: no difference between the models and {one.target}")
         annotate(found.values(), errors)
     different = [
-        DifferenceError(f"{name}: {_count(one.differences)}. `inv db.revision --service {name}` writes them down.")
+        DifferenceError(
+            f"{_count(one.differences)}.", service=name, hint=f"`inv db.revision --service {name}` writes them down."
+        )
         for name, one in found.items()
         if one.differences
     ]
     different += [
-        DifferenceError(f"{name}: {_count(one.findings, 'finding')} beside the differences.")
+        DifferenceError(f"{_count(one.findings, 'finding')} beside the differences.", service=name)
         for name, one in found.items()
         if one.findings
     ]
     for error in different:
         console.note(str(error))
     fail([*errors, *different], len(chosen))
+
+
+def _plain(found: "Check") -> dict[str, object]:
+    return {
+        "service": found.service,
+        "target": found.target,
+        "differences": found.differences,
+        "findings": found.findings,
+        "problems": [problem.as_json() for problem in found.problems],
+    }
 
 
 def _count(lines: tuple[str, ...], noun: str = "difference") -> str:

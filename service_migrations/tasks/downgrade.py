@@ -41,7 +41,7 @@ def downgrade(
     chosen = exactly_one(service, "downgrade")
     asked = asked_limits(lock_wait, lock_timeout, statement_timeout)
     if not revision:
-        raise UsageError(f"db.downgrade needs --revision. `inv db.history --service {chosen}` lists them.")
+        raise UsageError("db.downgrade needs --revision.", hint=f"`inv db.history --service {chosen}` lists them.")
     if sql:
         refuse_beside_sql(**asked, yes=yes)
         console.result(run(commands.sql(chosen, revision, down=True)).rstrip())
@@ -67,7 +67,7 @@ def stamp(_: Context, service: list[str], revision: str = "", purge: bool = Fals
 
     chosen = exactly_one(service, "stamp")
     if not revision:
-        raise UsageError(f"db.stamp needs --revision. `inv db.history --service {chosen}` lists them.")
+        raise UsageError("db.stamp needs --revision.", hint=f"`inv db.history --service {chosen}` lists them.")
     settings = load(chosen)
     console.confirm(f"Stamp {chosen} -> {settings.target} with {revision}? Nothing is run.", yes=yes)
     console.result(describe(run(commands.stamp(chosen, revision, purge=purge, settings=settings))))

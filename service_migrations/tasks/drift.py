@@ -46,7 +46,7 @@ def drift(_: Context, service: list[str], grants: bool = False, json: bool = Fal
         if found.pending:
             console.note(_behind(found))
         if found.differences:
-            errors.append(report(DifferenceError(f"{found.service}: {_count(found)}. {_FIX}")))
+            errors.append(report(DifferenceError(f"{_count(found)}. {_FIX}", service=found.service)))
     fail(errors, len(chosen))
 
 

@@ -100,7 +100,7 @@ def doctor(_: Context, service: list[str], json: bool = False) -> None:
                 console.result(f"{finding.severity}: {prefix}{finding.text}")
             if not findings:
                 console.result(f"{name}: nothing was found")
-    errors = [finding.error(finding.text) for findings in found.values() for finding in findings if finding.error]
+    errors = [one.as_error(one.error) for findings in found.values() for one in findings if one.error]
     if errors:
         raise Exit("", code=gravest(errors))
 

@@ -40,7 +40,7 @@ def refuse_beside_sql(**options: object) -> None:
     for name, value in options.items():
         if value:
             raise UsageError(
-                f"--{name.replace('_', '-')} doesn't go with --sql, which runs nothing. Leave one of them out."
+                f"--{name.replace('_', '-')} doesn't go with --sql, which runs nothing.", hint="Leave one of them out."
             )
 
 

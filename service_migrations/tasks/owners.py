@@ -42,6 +42,7 @@ def owners(_: Context, service: list[str], database: str = "", json: bool = Fals
                     "services": list(one.services),
                     "objects": [asdict(item) for item in one.objects],
                     "errors": [str(error) for error in one.errors],
+                    "failures": [error.as_json() for error in one.errors],
                 }
                 for one in found
             ]

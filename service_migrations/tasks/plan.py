@@ -42,7 +42,7 @@ def plan(
 
     chosen = selected(service)
     if revision != "head" and len(chosen) > 1:
-        raise UsageError(f"--revision {revision} is of one service's history. Name that one with --service.")
+        raise UsageError(f"--revision {revision} is of one service's history.", hint="Name that one with --service.")
 
     async def look(settings: Settings) -> "Plan":
         return await planning.plan(settings.service, revision, settings=settings)

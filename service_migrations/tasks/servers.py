@@ -44,10 +44,12 @@ def status(_: Context) -> None:
 
     cluster = local.cluster(Monorepo.locate().root)
     if not cluster:
-        raise UnreachableError("The project has no PostgreSQL of its own yet. `inv up` or `inv pg.start` makes one.")
+        raise UnreachableError(
+            "The project has no PostgreSQL of its own yet.", hint="`inv up` or `inv pg.start` makes one."
+        )
     if not cluster.is_running():
         raise UnreachableError(
-            f"PostgreSQL {cluster.version} in {cluster.home} does not run. `inv pg.start` starts it."
+            f"PostgreSQL {cluster.version} in {cluster.home} does not run.", hint="`inv pg.start` starts it."
         )
     console.result(f"PostgreSQL {cluster.version} runs on 127.0.0.1:{cluster.port}, in {cluster.home}")
 

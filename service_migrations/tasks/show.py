@@ -62,7 +62,7 @@ def heads(_: Context, service: list[str], check: bool = False, write: bool = Fal
             head_file.write(one, history.single_head())
         problem = head_file.problem(history) if check else None
         if problem:
-            raise DifferenceError(f"{one}: {problem}")
+            raise DifferenceError(problem, service=one)
         return history
 
     chosen = selected(service)
@@ -106,7 +106,9 @@ def show(_: Context, service: list[str], revision: str = "head") -> None:
     ]
     if len(matches) != 1:
         problem = "is not in this history" if not matches else "is the beginning of several"
-        raise UsageError(f"{chosen}: revision {revision!r} {problem}. `inv db.history --service {chosen}` lists them.")
+        raise UsageError(
+            f"revision {revision!r} {problem}.", service=chosen, hint=f"`inv db.history --service {chosen}` lists them."
+        )
     console.note(matches[0].path)
     console.result((chosen.root / Path(matches[0].path)).read_text(encoding="utf-8").rstrip())
 
@@ -118,7 +120,16 @@ def status(_: Context, service: list[str], json: bool = False) -> None:
 
     found = run(fleet.status(selected(service)))
     if json:
-        console.result_json([{**asdict(one), "error": one.error and str(one.error)} for one in found])
+        console.result_json(
+            [
+                {
+                    **asdict(one),
+                    "error": one.error and str(one.error),
+                    "failure": one.error and one.error.as_json(),
+                }
+                for one in found
+            ]
+        )
     else:
         rows = [
             [

@@ -59,15 +59,15 @@ def refuse_unheeded(context: Context, lists: Iterable[str], *, remainder: bool) 
     """
     if context.config.run.dry:
         raise UsageError(
-            "--dry is Invoke's own option, and no task here heeds it. `inv db.plan` shows what an upgrade would run, "
-            "and `inv db.upgrade --sql` prints it."
+            "--dry is Invoke's own option, and no task here heeds it.",
+            hint="`inv db.plan` shows what an upgrade would run, and `inv db.upgrade --sql` prints it.",
         )
     if context.remainder and not remainder:
-        raise UsageError(f"Nothing is read behind `{_END}`: {context.remainder}. Options stand before it.")
+        raise UsageError(f"Nothing is read behind `{_END}`: {context.remainder}.", hint="Options stand before it.")
     typed = sys.argv[1 : sys.argv.index(_END)] if _END in sys.argv else sys.argv[1:]
     for option, value in pairwise([*typed, _END]):
         if option in {f"--{name}" for name in lists} and value.startswith("-"):
-            raise UsageError(f"{option} needs a name behind it. Is a variable empty?")
+            raise UsageError(f"{option} needs a name behind it.", hint="Is a variable empty?")
 
 
 T = TypeVar("T")
@@ -202,5 +202,5 @@ def exactly_one(names: list[str], command: str) -> Service:
     if len(names) != 1:
         problem = "needs --service" if not names else "takes one --service only"
         known = ", ".join(service.name for service in select([]))
-        raise UsageError(f"db.{command} {problem}. Services: {known}.")
+        raise UsageError(f"db.{command} {problem}.", hint=f"Services: {known}.")
     return find(names[0])

@@ -81,7 +81,7 @@ def upgrade(
         _print_sql(services, revision)
         return
     if revision != "head" and len(services) > 1:
-        raise UsageError(f"--revision {revision} is of one service's history. Name that one with --service.")
+        raise UsageError(f"--revision {revision} is of one service's history.", hint="Name that one with --service.")
     loaded = load_many(services, sources)
     if len(services) == 1:
         if isinstance(loaded[0], MigrationError):
@@ -131,7 +131,9 @@ def _print_sql(services: Sequence["Service"], revision: str) -> None:
 
     if len(services) > 1:
         # in one stream, psql would run all of it in one database
-        raise UsageError(f"--sql prints one service's SQL, and these are {len(services)}. Name one with --service.")
+        raise UsageError(
+            f"--sql prints one service's SQL, and these are {len(services)}.", hint="Name one with --service."
+        )
     console.result(run(commands.sql(services[0], revision)).rstrip())
 
 

@@ -118,6 +118,8 @@ async def applying(session: Session, ledger: Ledger, progress: Progress) -> Asyn
     progress.after = await session.applied()
     if progress.expected is not None and set(progress.after) != progress.expected:
         raise ResultError(
-            f"{service}: {session.access.target} is at {', '.join(progress.after) or 'base'}, and the log says "
-            f"{', '.join(sorted(progress.expected)) or 'base'}. Look at the database before you run anything else."
+            f"{session.access.target} is at {', '.join(progress.after) or 'base'}, and the log "
+            f"says {', '.join(sorted(progress.expected)) or 'base'}.",
+            service=service,
+            hint="Look at the database before you run anything else.",
         )

@@ -166,8 +166,11 @@ async def sql(service: str | Service, revision: str, *, down: bool = False, sett
     for part in (start or "base", target):
         check_target(found, part)
     if down and ":" not in revision:
-        raise UsageError(f"{found.service}: a downgrade as SQL needs where it starts: --revision {revision} "
-                         f"becomes --revision {(found.heads or ('head',))[0]}:{revision}.")  # fmt: skip
+        raise UsageError(
+            "a downgrade as SQL needs where it starts.",
+            service=found.service,
+            hint=f"Instead of {revision}, write --revision {(found.heads or ('head',))[0]}:{revision}.",
+        )
     options = settings or load_options(found.service, Sources())
     output = StringIO()
     alembic = config(found.service, {"version_table": options.version_table}, output)
@@ -177,7 +180,7 @@ async def sql(service: str | Service, revision: str, *, down: bool = False, sett
         except MigrationError:
             raise
         except CommandError as error:
-            raise UsageError(f"{found.service}: {' '.join(str(error).split())}") from error
+            raise UsageError(" ".join(str(error).split()), service=found.service) from error
         except (Exception, SystemExit) as error:
             raise revision_failure(error, found.service, "", kept=False) from error
     return output.getvalue()

@@ -3,6 +3,7 @@
 import pytest
 
 import service_migrations
+from service_migrations.errors import MigrationError
 from service_migrations.settings.dsn import Dsn
 from service_migrations.tasks import annotations
 from tests.support.database import query, wait
@@ -29,11 +30,9 @@ def test_each_thing_that_check_found_is_shown_at_its_file(world: tuple[Monorepo,
     shown = [line for line in ran.out.splitlines() if line.startswith("::")]
     assert len(shown) == 3
     assert shown[0] == "::error file=services/billing/models.py::billing: drop_column billing.extra"
-    assert shown[1].startswith(
-        "::error file=services/billing/models.py::services/billing/models.py: billing has a UNIQUE"
-    )
+    assert shown[1].startswith("::error file=services/billing/models.py::billing has a UNIQUE")
     assert shown[2].startswith(
-        "::error file=services/catalog/models.py,line=2::services.catalog.models can't be imported"
+        "::error file=services/catalog/models.py,line=2::catalog: services.catalog.models can't be imported"
     )
     assert "billing: drop_column billing.extra" in ran.out.splitlines()
 
@@ -47,5 +46,5 @@ def test_elsewhere_and_in_json_there_is_none(variable: str, words: list[str], wo
 
 
 def test_what_would_end_an_annotation_early_is_escaped(capsys: pytest.CaptureFixture[str]) -> None:
-    annotations._print("100%\r\nand more", "a,b:c.py")
+    annotations._print(MigrationError("100%\r\nand more", path="a,b:c.py"))
     assert capsys.readouterr().out == "::error file=a%2Cb%3Ac.py::100%25%0D%0Aand more\n"

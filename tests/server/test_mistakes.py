@@ -351,7 +351,7 @@ def a_revision_with_a_syntax_error(world: World) -> Mistake:
     path = world.monorepo.revision("billing", "a3", "a2")
     path.write_text(path.read_text(encoding="utf-8") + "x = (\n", encoding="utf-8")
     number = len(path.read_text(encoding="utf-8").splitlines())
-    return Mistake(2, (f"migrations/versions/billing/a3.py:{number}: ", "Mend the revision; nothing was run"))
+    return Mistake(2, (f"migrations/versions/billing/a3.py:{number}: ", "Correct the revision; nothing was run"))
 
 
 @inside

@@ -251,8 +251,24 @@ def as_json(monorepo: Monorepo, task: str, *words: str, code: int = 0) -> object
 
 def test_json_of_status_holds_what_is_left_to_do(world: tuple[Monorepo, Dsn], two: dict[str, Dsn]) -> None:
     expected = [
-        {"service": "billing", "current": ["a1"], "head": "b2", "pending": 1, "state": "behind", "error": None},
-        {"service": "catalog", "current": [], "head": "c1", "pending": 1, "state": "behind", "error": None},
+        {
+            "service": "billing",
+            "current": ["a1"],
+            "head": "b2",
+            "pending": 1,
+            "state": "behind",
+            "error": None,
+            "failure": None,
+        },
+        {
+            "service": "catalog",
+            "current": [],
+            "head": "c1",
+            "pending": 1,
+            "state": "behind",
+            "error": None,
+            "failure": None,
+        },
     ]
     assert as_json(world[0], "status") == [{**one, "target": two[str(one["service"])].target} for one in expected]
 
@@ -263,6 +279,10 @@ def test_json_of_status_holds_a_services_error(world: tuple[Monorepo, Dsn], two:
     billing, catalog = as_json(monorepo, "status", code=77)  # type: ignore[misc]
     assert (billing["state"], catalog["state"], catalog["pending"]) == ("behind", "error", None)
     assert "password authentication failed" in catalog["error"]
+    failure = catalog["failure"]
+    assert (failure["service"], failure["exit_code"]) == ("catalog", 77)
+    assert "Correct the password" in failure["hint"]
+    assert failure["text"] == catalog["error"]
 
 
 @pytest.mark.usefixtures("two")

@@ -218,7 +218,7 @@ def test_a_relationship_that_leads_nowhere_is_told(monorepo: Monorepo) -> None:
 )
 def test_models_that_cant_be_imported_tell_their_own_error_and_line(monorepo: Monorepo, line: str, says: str) -> None:
     message = refused(write(monorepo, line, head="\n\n"))
-    assert message.startswith("services.billing.models can't be imported: services/billing/models.py:3: ")
+    assert message.startswith("billing: services.billing.models can't be imported: services/billing/models.py:3: ")
     assert says in message
 
 
