@@ -4,16 +4,17 @@ tests/upstream/test_private_names.py fails with the version where one of these n
 """
 
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from types import MappingProxyType
 from typing import Any
 
 from alembic.ddl.postgresql import PostgresqlImpl
-from alembic.runtime.migration import MigrationContext
-from sqlalchemy import CursorResult, Executable, text
+from alembic.runtime.migration import MigrationContext, RevisionStep
+from sqlalchemy import CursorResult, Executable, Transaction, text
 from sqlalchemy.schema import DDLElement
 
-__all__ = ["command_name", "write_unchanged"]
+__all__ = ["command_name", "continue_in", "wrap_revisions", "write_unchanged"]
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -25,6 +26,33 @@ def command_name(options: Namespace) -> str | None:
     """
     function, *_ = getattr(options, "cmd", (None,))
     return getattr(function, "__name__", None)
+
+
+def wrap_revisions(
+    context: MigrationContext, wrap: Callable[[MigrationContext, Callable[..., Any]], Callable[..., None]]
+) -> None:
+    """Let a context run each revision's function in the way that *wrap* returns.
+
+    Alembic has a hook behind each revision, and none around its function.
+    """
+    choose: Any = context._migrations_fn  # noqa: SLF001
+
+    def wrapped(*arguments: Any) -> Iterator[Any]:
+        steps: Iterable[Any] = choose(*arguments)
+        for step in steps:
+            if not isinstance(step, RevisionStep):
+                yield step
+                continue
+            found = copy(step)  # the same steps may be asked for again
+            found.migration_fn = wrap(context, step.migration_fn)
+            yield found
+
+    context._migrations_fn = wrapped  # noqa: SLF001
+
+
+def continue_in(context: MigrationContext, transaction: Transaction) -> None:
+    """Let a context end another transaction than the one that it began, as ``autocommit_block()`` does itself."""
+    context._transaction = transaction  # noqa: SLF001
 
 
 def write_unchanged(context: MigrationContext) -> None:

@@ -6,10 +6,19 @@ tests/upstream/test_private_names.py fails with the version where one of these n
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sqlalchemy import Constraint, Table
+    from sqlalchemy import Connection, Constraint, Table
     from sqlalchemy.sql.compiler import IdentifierPreparer
 
-__all__ = ["creation_order", "final_name", "has_prefixes", "is_conditional", "is_of_a_type", "set_creation_order"]
+__all__ = [
+    "creation_order",
+    "final_name",
+    "has_prefixes",
+    "is_conditional",
+    "is_of_a_type",
+    "never_reconnect",
+    "put_back_execution_options",
+    "set_creation_order",
+]
 
 
 def creation_order(constraint: "Constraint") -> int:
@@ -35,6 +44,18 @@ def is_conditional(constraint: "Constraint") -> bool:
 def has_prefixes(table: "Table") -> bool:
     """Whether words stand between CREATE and TABLE, such as UNLOGGED."""
     return bool(table._prefixes)  # noqa: SLF001
+
+
+def never_reconnect(connection: "Connection") -> None:
+    """Let a connection that is lost stay lost: another one would not have the locks and the settings of the first."""
+    name = "_Connection__can_reconnect"
+    getattr(connection, name)
+    setattr(connection, name, False)
+
+
+def put_back_execution_options(connection: "Connection", options: Any) -> None:
+    """Give a connection the execution options that it had: the public method can only add some."""
+    connection._execution_options = options  # noqa: SLF001
 
 
 def final_name(preparer: "IdentifierPreparer", name: str) -> str:

@@ -19,7 +19,7 @@ from service_migrations.errors import (
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn
 
-__all__ = ["connect_failure", "describe", "is_busy", "revision_failure", "sqlstate"]
+__all__ = ["connect_failure", "describe", "is_busy", "lost_failure", "revision_failure", "sqlstate"]
 
 _Hint = Callable[[Service, Dsn], str]
 _IS_IT_UP = "Is the server up, and this its address?"
@@ -60,8 +60,8 @@ _CONTENTION = {
     "40P01": "it was in a deadlock",
     "40001": "it could not be serialised",
 }
-_CONCURRENT_UPDATE = "tuple concurrently updated"
-"""What two sessions that change one catalog row get, as an internal error (XX000)."""
+_CONCURRENT_UPDATE = ("simple_heap_update", "simple_heap_delete")
+"""The functions of the server that report, as an internal error (XX000), that two sessions changed one catalog row."""
 
 
 def sqlstate(error: BaseException) -> str | None:
@@ -132,15 +132,16 @@ def revision_failure(error: BaseException, service: Service, user: str, *, kept:
 
     """
     state = sqlstate(error)
-    place = _place(error, service) or None
+    place = next(filter(None, (_place(one, service) for one in _chain(error))), None)
     text = f"{describe(error)}{f' [{state}]' if state else ''}"
     end = "What it had committed before is kept." if kept else "It was rolled back."
 
     def failure(kind: type[MigrationError], message: str, hint: str) -> MigrationError:
         return kind(message, service=service, path=place, hint=hint)
 
-    if state in _CONTENTION or _CONCURRENT_UPDATE in text:
-        return failure(ContentionError, f"{_CONTENTION.get(state or '', _CONCURRENT_UPDATE)} [{state}].", end)
+    if state in _CONTENTION or _is_catalog_race(error, state):
+        reason = _CONTENTION.get(state or "", "another session changed the same row of the catalog")
+        return failure(ContentionError, f"{reason} [{state}].", end)
     if state == "42501" and "schema" in text:
         schema = text.partition("schema ")[2].split(" ")[0]
         grant = f'Its owner can run: GRANT CREATE ON SCHEMA {schema} TO "{user}";'
@@ -155,6 +156,41 @@ def revision_failure(error: BaseException, service: Service, user: str, *, kept:
     if "multiple commands" in text:
         text += ". One statement for each op.execute(): asyncpg prepares them one by one"
     return failure(MigrationError, f"{text}.", end)
+
+
+def _is_catalog_race(error: BaseException, state: str | None) -> bool:
+    """Whether two sessions wrote one row of a system catalog, such as that of a role, which all databases share."""
+    original = _original(error)
+    driver = original.__cause__ or original
+    if state == "XX000":
+        return getattr(driver, "server_source_function", None) in _CONCURRENT_UPDATE
+    return state == "23505" and getattr(driver, "schema_name", None) == "pg_catalog"
+
+
+def lost_failure(error: BaseException, service: Service) -> MigrationError:
+    """Return what to report where a connection was lost, whatever has been raised since.
+
+    Args:
+        error: the last error; the first of the chain that it ends tells why.
+        service: whose revision it was.
+
+    """
+    reasons = [one for one in _chain(error) if _is_lost(one, sqlstate(one)) or sqlstate(one) in _TEMPORARY]
+    reason = next((one for one in reversed(reasons) if sqlstate(one)), reasons[-1] if reasons else error)
+    state = sqlstate(reason)
+    text = f"the connection was lost ({describe(reason)}{f' [{state}]' if state else ''})."
+    place = next(filter(None, (_place(one, service) for one in reversed(_chain(error)))), None)
+    return UnreachableError(text, service=service, path=place, hint="It is safe to run the command again.")
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """Return an error and those that it was raised from or after, the oldest last."""
+    found: list[BaseException] = []
+    current: BaseException | None = error
+    while current is not None and current not in found:
+        found.append(current)
+        current = current.__cause__ or current.__context__
+    return found
 
 
 def _is_lost(error: BaseException, state: str | None) -> bool:

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service_migrations.connection.engine import APPLICATION
 from service_migrations.errors import LockNotObtainedError, ResultError
 
-__all__ = ["LOCK_KEY", "Runner", "migration_lock", "process_lock", "runners"]
+__all__ = ["HOLDS_LOCK", "LOCK_KEY", "Runner", "migration_lock", "process_lock", "runners"]
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +28,15 @@ LOCK_KEY = 7_020_658_014_912_148_577
 _WAITING = LOCK_KEY + 1
 """What a waiter shares with others while it polls: it stands in no queue of the server's, so nothing else tells
 ``runners`` of it, and a session of another role hides its statements."""
+
+HOLDS_LOCK = f"""EXISTS (
+    SELECT FROM pg_catalog.pg_locks l
+    WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.granted AND l.objsubid OPERATOR(pg_catalog.=) 1
+      AND l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()
+      AND l.classid OPERATOR(pg_catalog.=) pg_catalog.oid '{LOCK_KEY >> 32}'
+      AND l.objid OPERATOR(pg_catalog.=) pg_catalog.oid '{LOCK_KEY & 0xFFFFFFFF}'
+)"""
+"""SQL: whether the session holds the migration lock."""
 
 _POLL = 0.1
 """Seconds between two tries for the lock. A waiter that blocks in ``pg_advisory_lock`` holds a snapshot, for which

@@ -1,100 +1,38 @@
 """A session: one connection to one service's database, and Alembic over it."""
 
 import asyncio
-import re
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import Connection, MetaData, event, text
+from sqlalchemy import Connection, MetaData, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from service_migrations._sqlalchemy import never_reconnect
 from service_migrations.connection.connector import Connector
 from service_migrations.connection.engine import default_isolation
+from service_migrations.connection.transactions import Transactions, is_lost
 from service_migrations.connection.version_table import applied
-from service_migrations.errors import DifferenceError, MigrationError, ResultError, UsageError
-from service_migrations.failures import revision_failure
+from service_migrations.errors import DifferenceError, MigrationError, ResultError, UnreachableError, UsageError
+from service_migrations.failures import lost_failure, revision_failure
 from service_migrations.history.revisions import History, config
+from service_migrations.interruption import RevisionStopped
 from service_migrations.models.metadata import assemble, schema_of
 
-__all__ = ["Commits", "Session", "open_session"]
-
-_ENDS = re.compile(
-    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(?:COMMIT|END|ABORT|PREPARE\s+TRANSACTION|ROLLBACK(?!(?:\s+\w+)?\s+TO\b))\b",
-    re.IGNORECASE | re.DOTALL,
-)
-"""A statement that ends the transaction, which SQLAlchemy hears nothing of."""
-
-
-class Commits:
-    """What is committed of the revisions that Alembic runs over one connection.
-
-    ``inside`` says that the revision that runs has entered an autocommit block, or ended its transaction by a
-    statement: what it did before is not rolled back with it.
-    """
-
-    def __init__(self) -> None:
-        self.inside = False
-        self._applied = False
-        self._told: Callable[[], None] | None = None
-
-    @contextmanager
-    def noticed(self, connection: Connection, told: Callable[[], None] | None = None) -> Iterator[None]:
-        """Notice commits while the block runs, and tell of each that ends a revision.
-
-        That one is known of when the next transaction begins, or at the end of the block. ``apply`` has been called
-        before it, and a COMMIT may fail: that is when deferred constraints are checked.
-        """
-        self._told = told
-
-        # over an engine of the caller's, others connect too, such as the one who watches
-        def begin(changed: Connection) -> None:
-            if changed is connection:
-                self._flush()
-
-        def options(changed: Connection, values: dict[str, Any]) -> None:
-            if changed is connection and values.get("isolation_level") == "AUTOCOMMIT":
-                self.inside = True
-
-        def execute(changed: Connection, _: Any, statement: str, *__: Any) -> None:
-            if changed is connection and _ENDS.match(statement):
-                self.inside = True
-
-        listeners: dict[str, Callable[..., None]] = {
-            "begin": begin,
-            "set_connection_execution_options": options,
-            "before_cursor_execute": execute,
-        }
-        for name, listener in listeners.items():
-            event.listen(connection.engine, name, listener)
-        try:
-            yield
-            self._flush()
-        finally:
-            for name, listener in listeners.items():
-                event.remove(connection.engine, name, listener)
-
-    def apply(self, **_: object) -> None:
-        """Note that a revision is at its end, but for the COMMIT (Alembic's ``on_version_apply``)."""
-        self._applied = True
-
-    def _flush(self) -> None:
-        if self._applied:
-            self._applied = self.inside = False
-            if self._told:
-                self._told()
+__all__ = ["Session", "open_session"]
 
 
 @dataclass(slots=True)
 class Session:
     """One connection, and what derives from the service: ``metadata`` is that of its models.
 
-    ``pid`` is the server process of the connection. ``running`` says that Alembic is at work on it. Where ``isolation``
-    is set, it is that of the transactions of ``run``, and each statement outside of it is a transaction of its own.
+    It is one server process from the first look to the last, ``pid``: a connection that is lost is never made again.
+    ``running`` says that Alembic is at work on it. Where ``isolation`` is set, it is that of the transactions of
+    ``run``, and each statement outside of it is a transaction of its own.
     """
 
     history: History
@@ -102,9 +40,12 @@ class Session:
     connection: AsyncConnection
     metadata: MetaData
     pid: int
-    isolation: Any = field(default=None)
-    running: bool = field(default=False)
-    commits: Commits = field(default_factory=Commits)
+    isolation: Any = None
+    running: bool = False
+    transactions: Transactions = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.transactions = Transactions(self.history.service, self.pid)
 
     @property
     def schema(self) -> str | None:
@@ -145,11 +86,12 @@ class Session:
             MigrationError: it failed; the message says where.
 
         """
-        values = {"version_table": self.access.version_table, "metadata": self.metadata}
-        told = (*attributes.pop("on_version_apply", ()), self.commits.apply)
+        values: dict[str, Any] = {"version_table": self.access.version_table, "metadata": self.metadata}
+        values["on_version_apply"] = (*attributes.pop("on_version_apply", ()), self.transactions.apply)
+        values["wrap_revision"] = self.transactions.around
 
         def inside(connection: Connection) -> None:
-            own = {**values, "connection": connection, "on_version_apply": told, **attributes}
+            own = {**values, "connection": connection, **attributes}
             work(config(self.history.service, own))
 
         async with self.lent(committed) as connection:
@@ -173,22 +115,36 @@ class Session:
             self.running = True
             if self.isolation:
                 await self.connection.execution_options(isolation_level=self.isolation)
-            with self.commits.noticed(connection, committed):
+            with self.transactions.observed(connection, committed):
                 yield self.connection
             if self.isolation:
                 await self.connection.rollback()
                 await self.connection.execution_options(isolation_level="AUTOCOMMIT")
             self.running = False
-        except MigrationError:
-            raise
+        except RevisionStopped as error:
+            raise asyncio.CancelledError from error
         except (Exception, SystemExit) as error:
             task = asyncio.current_task()
             if task and task.cancelling():
                 # the end of an autocommit block fails in its turn, and would hide that the run was stopped
                 raise asyncio.CancelledError from error
-            if isinstance(error, CommandError):
-                raise UsageError(" ".join(str(error).split()), service=service) from error
-            raise revision_failure(error, service, self.access.user, kept=self.commits.inside) from error
+            raise await self._described(error) from error
+
+    async def _described(self, error: BaseException) -> MigrationError:
+        """Return what to report of a failure, after a look at what it has left."""
+        service = self.history.service
+        if is_lost(self.connection):
+            # what came after it, such as the end of an autocommit block, hides the error that says so
+            return error if isinstance(error, UnreachableError) else lost_failure(error, service)
+        try:
+            kept = await self.transactions.settle(self.connection)
+        except (SQLAlchemyError, OSError) as later:
+            return lost_failure(later, service)
+        if isinstance(error, MigrationError):
+            return error
+        if isinstance(error, CommandError):
+            return UsageError(" ".join(str(error).split()), service=service)
+        return revision_failure(error, service, self.access.user, kept=kept)
 
 
 @asynccontextmanager
@@ -217,11 +173,15 @@ async def open_session(
                 # an engine of the caller's may have one of its own, which is not that of a migration
                 isolation = "READ COMMITTED" if access.is_lent else default_isolation(connection)
                 await connection.execution_options(isolation_level="AUTOCOMMIT")
-            pid = await connection.scalar(text("SELECT pg_backend_pid()"))
+            if connection.sync_connection is not None:
+                never_reconnect(connection.sync_connection)
+            pid = await connection.scalar(text("SELECT pg_catalog.pg_backend_pid()"))
             await connection.rollback()
             session = Session(history, access, connection, metadata, int(pid or 0), isolation)
             yield session
     except (SQLAlchemyError, OSError) as error:
         # a query of ours, between Alembic's: the lock, the version table, the ledger
-        kept = session is not None and session.commits.inside
+        if session is not None and is_lost(session.connection):
+            raise lost_failure(error, history.service) from error
+        kept = session is not None and session.transactions.kept
         raise revision_failure(error, history.service, access.user, kept=kept) from error

@@ -7,7 +7,7 @@ from alembic import context
 from alembic.config import Config
 from sqlalchemy import Connection
 
-from service_migrations._alembic import write_unchanged
+from service_migrations._alembic import wrap_revisions, write_unchanged
 from service_migrations.errors import ConfigurationError, ResultError
 from service_migrations.models.metadata import assemble, schema_of
 from service_migrations.monorepo import Service
@@ -55,6 +55,8 @@ def configure(connection: Connection | None = None, **options: Any) -> None:
             # Alembic would take that transaction for the caller's, and commit nothing: success, and nothing there
             raise ResultError("A statement ran on the connection before Alembic was configured. Nothing was run.")
         context.configure(connection=connection, **shared)
+        if wrap := context.config.attributes.get("wrap_revision"):
+            wrap_revisions(context.get_context(), wrap)
         return
     offline = context.is_offline_mode()
     context.configure(dialect_name="postgresql+asyncpg", literal_binds=True, as_sql=True, **shared)
@@ -69,7 +71,8 @@ def _options(config: Config) -> dict[str, Any]:
     """Return our own options.
 
     The attributes of the configuration hold ``service``; ``version_table`` and ``metadata`` where these are known
-    already; ``on_version_apply`` where somebody listens; for a comparison ``ownership``, what of the database may be
+    already; ``on_version_apply`` where somebody listens; ``wrap_revision``, which returns the function that is called
+    instead of a revision's; for a comparison ``ownership``, what of the database may be
     seen, and ``writes_revision`` where a file is to be made of it.
     """
     attributes = config.attributes

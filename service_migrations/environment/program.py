@@ -97,7 +97,8 @@ async def connect() -> AsyncIterator[AsyncConnection]:
             progress = Progress()
             told = await stack.enter_async_context(changing(session, progress))
             connection = await stack.enter_async_context(session.lent(progress.commit))
-            attributes["on_version_apply"] = (*told, session.commits.apply)
+            attributes["on_version_apply"] = (*told, session.transactions.apply)
+            attributes["wrap_revision"] = session.transactions.around
         else:
             await stack.enter_async_context(process_lock())
             attributes |= await command.attributes(session)

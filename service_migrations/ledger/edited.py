@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Literal
 
 from service_migrations.connection.session import Session
-from service_migrations.errors import DifferenceError, MigrationError
+from service_migrations.errors import DifferenceError, MigrationError, UnreachableError
 from service_migrations.history.fingerprint import checksum, fingerprint
 from service_migrations.history.revision import Revision
 from service_migrations.ledger.entries import Entry, rows
@@ -72,6 +72,8 @@ async def settle(session: Session, current: tuple[str, ...], policy: Policy) -> 
     """
     try:
         found = await edits(session, current)
+    except UnreachableError:
+        raise
     except MigrationError as error:
         log.warning("%s Whether applied revisions were edited isn't known.", error)
         return ()

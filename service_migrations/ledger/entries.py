@@ -22,8 +22,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_migrations.connection.connector import connector
 from service_migrations.connection.session import Session, open_session
+from service_migrations.connection.transactions import is_lost
 from service_migrations.errors import AccessDeniedError, MigrationError
-from service_migrations.failures import sqlstate
+from service_migrations.failures import lost_failure, sqlstate
 from service_migrations.history.revisions import read
 from service_migrations.monorepo import Service, resolve
 from service_migrations.settings.model import Settings
@@ -130,7 +131,10 @@ async def rows(session: Session) -> tuple[Entry, ...]:
             hint = f"Its owner can run: {grant}"
             raise AccessDeniedError(f"{target}: {name} may not be read.", service=service, hint=hint) from error
         text = f"{target}: {name} can't be read: {type(error).__name__}."
+        if is_lost(connection):
+            raise lost_failure(error, service) from error
         raise MigrationError(text, service=service) from error
     finally:
-        await connection.rollback()
+        if not is_lost(connection):
+            await connection.rollback()
     return tuple(Entry(*row) for row in found)

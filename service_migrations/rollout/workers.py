@@ -15,7 +15,10 @@ from dataclasses import dataclass
 from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from types import FrameType
 from typing import Any
+
+from service_migrations.interruption import cancel_revision
 
 __all__ = ["GRACE", "STOPPED", "Finished", "Job", "Output", "Progress", "be_worker", "decoded", "run_jobs"]
 
@@ -105,16 +108,16 @@ class _Stop:
 
     def __init__(self) -> None:
         self.asked = False
-        self._cancel: Callable[[], object] = lambda: None
+        self._cancel: Callable[[FrameType | None], object] = lambda _: None
 
-    def __call__(self, *_: object) -> None:
+    def __call__(self, _: int = 0, frame: FrameType | None = None) -> None:
         if not self.asked:
             self.asked = True
-            self._cancel()
+            self._cancel(frame)
 
     def arm(self, loop: asyncio.AbstractEventLoop, task: "asyncio.Task[Any]") -> None:
         """Choose what is cancelled; a handler may run between any two instructions, and must wake the loop."""
-        self._cancel = lambda: loop.call_soon_threadsafe(task.cancel)
+        self._cancel = lambda frame: cancel_revision(frame, loop, task)
 
 
 def decoded(line: bytes) -> str:
@@ -287,7 +290,7 @@ def _give(job: str, workers: list[_Worker], context: Any, work: Job) -> None:
         os.set_blocking(reader.fileno(), False)
         # a worker knows of its parent's end by the end of its pipe: nobody else may hold that open
         inherited = [ours, reader, *(end for other in workers for end in (other.pipe, other.output))]
-        process = context.Process(target=be_worker, args=(theirs, writer, inherited, work), daemon=True)
+        process = context.Process(target=be_worker, args=(theirs, writer, inherited, work), daemon=False)
         process.start()
         theirs.close()
         writer.close()

@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import NoReturn
 
 __all__ = ["Stopped", "handling", "stop_at_once"]
@@ -21,19 +22,15 @@ class Stopped(BaseException):
         self.exit_code = _SHELL + number
 
 
-def stop_at_once(number: int) -> NoReturn:
+def stop_at_once(number: int, _: FrameType | None = None) -> NoReturn:
     """Handle a signal by an exception in the main thread, so that whatever runs there can clear away what it began."""
     raise Stopped(number)
 
 
 @contextmanager
-def handling(handler: Callable[[int], None]) -> Iterator[None]:
-    """Call a handler with the number of each signal that arrives while the block runs; afterwards as before."""
-
-    def handle(number: int, _: object) -> None:
-        handler(number)
-
-    before = {number: signal.signal(number, handle) for number in _NUMBERS}
+def handling(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """Call a handler with each signal that arrives while the block runs, and the frame that it interrupts."""
+    before = {number: signal.signal(number, handler) for number in _NUMBERS}
     try:
         yield
     finally:

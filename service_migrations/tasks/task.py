@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Coroutine, Iterable
 from itertools import pairwise
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from invoke.context import Context
@@ -19,6 +20,7 @@ from invoke.exceptions import Exit
 from invoke.tasks import Task, task as invoke_task
 
 from service_migrations.errors import ConfigurationError, MigrationError, UsageError
+from service_migrations.interruption import cancel_revision
 from service_migrations.monorepo import Monorepo, Service, find, select
 from service_migrations.settings.duration import seconds
 from service_migrations.tasks import console
@@ -141,18 +143,20 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
         work = asyncio.ensure_future(coroutine)
         loop = asyncio.get_running_loop()
 
-        def cancel() -> None:
-            loop.call_later(_GRACE, _end_at_once, received[0])
-            work.cancel()
-
-        def stop(number: int) -> None:
+        def stop(number: int, frame: FrameType | None) -> None:
             if received:
                 _end_at_once(number)
             received.append(number)
-            loop.call_soon_threadsafe(cancel)  # it wakes a loop that waits
+            # not by the loop, which a revision may hold up
+            signal.signal(signal.SIGALRM, lambda *_: _end_at_once(number))
+            signal.setitimer(signal.ITIMER_REAL, _GRACE)
+            cancel_revision(frame, loop, work)
 
-        with handling(stop):
-            return await work
+        try:
+            with handling(stop):
+                return await work
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
     try:
         return asyncio.run(until_stopped())

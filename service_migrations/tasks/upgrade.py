@@ -110,7 +110,7 @@ def roll_out(
         # the board shows each revision, with the name of its service
         logging.getLogger("alembic").setLevel(logging.WARNING)
     received: list[int] = []
-    with handling(received.append), Board([service.name for service in services]) as board:
+    with handling(lambda number, _: received.append(number)), Board([service.name for service in services]) as board:
 
         def stop() -> int:
             board.draw()  # it is asked often enough

@@ -110,6 +110,7 @@ async def applying(session: Session, ledger: Ledger, progress: Progress) -> Asyn
     service = session.history.service
     if session.schema:
         await ensure_schema(session.connection, session.schema)
+    await session.transactions.remember(session.connection)
     async with watched(session.connection, session.pid, session.access) as blockers:
         try:
             yield ledger.write, progress.apply, blockers.busy

@@ -97,7 +97,7 @@ async def apply(history: History, access: Connector, work: Operation, step: Step
                 raise
             raise error.with_hint(await _aftermath(session)) from error
         except MigrationError as error:
-            if session and session.commits.inside:
+            if session and session.transactions.kept:
                 raise error.with_hint(await invalid(access)) from error
             if one.pause is None or not isinstance(error, ContentionError):
                 raise
@@ -167,5 +167,5 @@ async def _aftermath(session: Session) -> str:
         session.pid,
         session.schema,
         running=session.running,
-        committed_inside=session.commits.inside,
+        committed_inside=session.transactions.kept,
     )

@@ -187,3 +187,83 @@ def in_session(leader: int) -> list[int]:
         if int(session) == leader and state != "Z":
             found.append(int(path.parent.name))
     return found
+
+
+PYTHON = {
+    "sleeps": "import time; time.sleep(60)",
+    "computes": "while True: sum(range(1000))",
+    "waits for a thread": (
+        "import threading, time; thread = threading.Thread(target=time.sleep, args=(30,), daemon=True); "
+        "thread.start(); thread.join()"
+    ),
+    "waits for a program": "import subprocess; subprocess.run(['sleep', '60'])",
+    "waits for an event": "import threading; threading.Event().wait(60)",
+    "catches what it can": "import time\ntry:\n    time.sleep(60)\nexcept Exception:\n    time.sleep(60)",
+    "computes behind a commit": "op.get_bind().commit()\nwhile True: pass",
+}
+DEAF = """
+from pathlib import Path
+while True:
+    try:
+        Path("begun").touch()
+        while True: pass
+    except BaseException: pass
+"""
+BEGUN = 'from pathlib import Path; Path("begun").touch()\n'
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize("body", PYTHON.values(), ids=PYTHON)
+def test_a_signal_ends_a_revision_that_runs_python(world: World, body: str, number: signal.Signals) -> None:
+    world.history(r003=BEGUN + body)
+    run = world.start()
+    begun = world.monorepo.root / "begun"
+    until(begun.exists, "the revision has begun")
+    run.signal(number)
+    sent = time.monotonic()
+    ran = run.end()
+    assert time.monotonic() - sent < PROMPT
+    said = failed(world, ran, 128 + number)
+    kept = "What the revision that ran had committed before is kept." in said
+    assert kept is ("commit" in body)
+    assert f"{world.dsn.target} is at r002." in said
+
+
+@pytest.mark.parametrize("body", [PYTHON["sleeps"], PYTHON["computes"]], ids=["sleeps", "computes"])
+def test_a_signal_ends_a_revision_of_a_fleet_that_runs_python(world: World, body: str) -> None:
+    world.history(r003=BEGUN + body)
+    world.monorepo.service("catalog", dsn=world.dsn)
+    run = world.start("db.upgrade")
+    until((world.monorepo.root / "begun").exists, "the revision has begun")
+    run.signal(signal.SIGTERM)
+    sent = time.monotonic()
+    ran = run.end()
+    assert time.monotonic() - sent < PROMPT
+    failed(world, ran, 143)
+    assert "billing: stopped" in ran.out
+    assert world.at() == "r002"
+
+
+def test_a_revision_that_catches_everything_is_ended_by_the_second_signal(world: World) -> None:
+    world.history(r003=DEAF)
+    run = world.start()
+    until((world.monorepo.root / "begun").exists, "the revision has begun")
+    run.signal(signal.SIGTERM)
+    until(lambda: not waits_for(run.process.pid, signal.SIGTERM), "the first signal has arrived")
+    run.signal(signal.SIGTERM)
+    sent = time.monotonic()
+    ran = run.end()
+    assert time.monotonic() - sent < PROMPT
+    assert UNKNOWN in failed(world, ran, 143)
+
+
+@pytest.mark.slow
+def test_a_revision_that_catches_everything_is_ended_after_eight_seconds(world: World) -> None:
+    world.history(r003=DEAF)
+    run = world.start()
+    until((world.monorepo.root / "begun").exists, "the revision has begun")
+    run.signal(signal.SIGTERM)
+    sent = time.monotonic()
+    ran = run.end()
+    assert time.monotonic() - sent < BOUND
+    assert UNKNOWN in failed(world, ran, 143)

@@ -11,9 +11,10 @@ from tests.support.database import query, wait
 from tests.support.monorepo import Monorepo
 from tests.support.proxy import proxy
 
-A_REVISION = 5
-"""BEGIN; its statement; the version table; the ledger; COMMIT."""
-A_SERVICE = 47
+A_REVISION = 7
+"""BEGIN; the mark of the transaction; its statement; the look at session and lock, with what is put back; the version
+table; the ledger; COMMIT."""
+A_SERVICE = 49
 """All that comes before the first revision and after the last one, from the handshake to the farewell."""
 
 

@@ -26,6 +26,7 @@ class Proxy:
         self._threads: list[threading.Thread] = []
         self._swallow = self._swallow_new = False
         self._cut: tuple[bytes, bool] | None = None
+        self._cut_sent: bytes | None = None
         self.cuts = self.asked = 0
         self._thread(self._accept)
 
@@ -51,6 +52,10 @@ class Proxy:
     def cut_at_commit(self, marker: str, *, told: bool) -> None:
         """Cut the connection that has carried a text, at the next answer to a COMMIT: before it is *told*, or after."""
         self._cut = (marker.encode(), told)
+
+    def cut_when_sent(self, text: str) -> None:
+        """Cut the first connection that sends a text, before the server hears of it."""
+        self._cut_sent = text.encode()
 
     def close(self) -> None:
         for one in self._sockets:
@@ -91,6 +96,9 @@ class Proxy:
                 if not back:
                     self.asked += 1
                     carried += data
+                    if self._cut_sent and not self.cuts and self._cut_sent in data:
+                        self.cuts += 1
+                        break
                 elif self._cut and self._cut[0] in carried and b"COMMIT\0" in data:
                     if self._cut[1]:
                         sink.sendall(data)

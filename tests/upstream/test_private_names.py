@@ -7,13 +7,16 @@ from collections.abc import Callable
 from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from alembic.config import CommandLine
 from alembic.ddl.postgresql import PostgresqlImpl
-from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Boolean, CheckConstraint, Column, Integer, MetaData, Table, UniqueConstraint
+from alembic.runtime.migration import MigrationContext, RevisionStep
+from sqlalchemy import Boolean, CheckConstraint, Column, Connection, Integer, MetaData, Table, UniqueConstraint
 from sqlalchemy.dialects.postgresql import asyncpg
+from sqlalchemy.exc import ResourceClosedError
+from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.schema import AddConstraint, CreateTable
 
 from service_migrations import _alembic, _dotenv, _sqlalchemy
@@ -23,6 +26,7 @@ PREPARER = asyncpg.dialect().identifier_preparer
 LIBRARY = ROOT / "service_migrations"
 ELSEWHERE = {
     "connection/connector.py": ["=._open", "=._open"],
+    "connection/transactions.py": ["sys._getframe"],
     "history/offline.py": ["sys._getframe"],
     "ownership/attribution.py": ["name._replace"],
     "settings/sources.py": ["found._without_bare"],
@@ -92,6 +96,53 @@ def the_line_of_a_setting_is_told() -> None:
     assert second.error
 
 
+def a_connection_that_never_reconnects_stays_closed() -> None:
+    connection = Connection(create_async_engine("postgresql+asyncpg://u@h/d").sync_engine, connection=Lost())
+    _sqlalchemy.never_reconnect(connection)
+    connection.invalidate()
+    with pytest.raises(ResourceClosedError):
+        _ = connection.connection
+
+
+class Lost:
+    """What a connection of a pool has of use to a Connection that is invalidated."""
+
+    is_valid = True
+
+    def invalidate(self, _: object) -> None:
+        pass
+
+
+def execution_options_are_those_that_are_put_back() -> None:
+    connection = Connection(create_async_engine("postgresql+asyncpg://u@h/d").sync_engine, connection=Lost())
+    before = connection.get_execution_options()
+    connection.execution_options(yield_per=10)
+    _sqlalchemy.put_back_execution_options(connection, before)
+    assert "yield_per" not in connection.get_execution_options()
+
+
+def a_wrapped_revision_is_called_in_its_place() -> None:
+    called = []
+    revision = SimpleNamespace(module=SimpleNamespace(upgrade=lambda: called.append("revision")), revision="a1")
+    step = RevisionStep(None, revision, True)  # type: ignore[arg-type]
+    context = MigrationContext.configure(
+        dialect_name="postgresql", opts={"as_sql": True, "fn": lambda *_: [step], "output_buffer": StringIO()}
+    )
+    _alembic.wrap_revisions(context, lambda _, function: lambda: called.extend(["before", function()]))
+    (wrapped,) = context._migrations_fn((), context)  # type: ignore[misc]
+    wrapped.migration_fn()
+    assert called == ["revision", "before", None]
+    assert step.migration_fn is revision.module.upgrade
+
+
+def a_context_continues_in_another_transaction() -> None:
+    context = MigrationContext.configure(dialect_name="postgresql")
+    assert context._transaction is None
+    transaction = object()
+    _alembic.continue_in(context, transaction)  # type: ignore[arg-type]
+    assert context._transaction is transaction
+
+
 USES: dict[str, tuple[Callable[[], None], ...]] = {
     "SQLAlchemy": (
         constraints_keep_the_order_that_is_set,
@@ -99,8 +150,15 @@ USES: dict[str, tuple[Callable[[], None], ...]] = {
         a_constraint_with_a_rule_is_known,
         prefixes_of_a_table_are_known,
         a_final_name_has_no_quotes,
+        a_connection_that_never_reconnects_stays_closed,
+        execution_options_are_those_that_are_put_back,
     ),
-    "alembic": (a_command_is_known_by_its_name, what_is_written_offline_stays_as_it_is),
+    "alembic": (
+        a_command_is_known_by_its_name,
+        what_is_written_offline_stays_as_it_is,
+        a_wrapped_revision_is_called_in_its_place,
+        a_context_continues_in_another_transaction,
+    ),
     "python-dotenv": (the_line_of_a_setting_is_told,),
 }
 

@@ -1,0 +1,57 @@
+"""The interruption of a revision by a signal, also while it sleeps, computes or waits for a thread or a program."""
+
+import asyncio
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+__all__ = ["RevisionStopped", "call_revision", "cancel_revision"]
+
+_ROLLBACK = 2.0
+"""Seconds that a stopped revision has for rolling back, and the run for a look at what is there."""
+
+
+class RevisionStopped(BaseException):
+    """A signal arrived while a revision ran Python."""
+
+
+def call_revision(function: Callable[..., Any], keywords: dict[str, Any]) -> None:
+    """Call upgrade() or downgrade() of a revision; while it runs Python, this function is on the stack."""
+    try:
+        function(**keywords)
+    except Exception:
+        raise
+    except (KeyboardInterrupt, SystemExit, RevisionStopped):
+        raise
+    except BaseException as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        # of the revision's own making: nobody has stopped the run
+        raise RuntimeError(f"{type(error).__name__}: {error}".removesuffix(": ")) from error
+
+
+def _is_in_revision(frame: FrameType | None) -> bool:
+    """Whether a frame is inside a revision's own Python, as opposed to an event loop that waits for its server."""
+    while frame is not None:
+        if frame.f_code is call_revision.__code__:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def cancel_revision(frame: FrameType | None, loop: asyncio.AbstractEventLoop, task: "asyncio.Task[Any]") -> None:
+    """Cancel the task that runs a revision: called by the handler of a signal, with the frame that it interrupted.
+
+    Cancelling needs a turn of the event loop, and a revision that sleeps, computes or waits for a thread gives it
+    none. So an exception is raised right in its Python, and what is left of the task cancelled if that doesn't end it.
+
+    Raises:
+        RevisionStopped: the frame is inside a revision.
+
+    """
+    if not _is_in_revision(frame):
+        loop.call_soon_threadsafe(task.cancel)  # it wakes a loop that waits
+        return
+    loop.call_soon_threadsafe(lambda: loop.call_later(_ROLLBACK, task.cancel))
+    raise RevisionStopped

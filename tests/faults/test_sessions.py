@@ -1,0 +1,301 @@
+"""A run is one server process with one lock; what a revision commits, or sets, by itself is known from the server."""
+
+import pytest
+
+from tests.support.database import query
+from tests.support.proxy import proxy
+from tests.support.sessions import hold
+from tests.support.world import World, failed, nothing_left
+
+LOCKED = (
+    "EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND pid = pg_backend_pid())"
+)
+WITNESS = f'op.execute("INSERT INTO witness SELECT {{number}}, {LOCKED}")'
+
+
+@pytest.fixture
+def witness(world: World) -> World:
+    """A table in which revisions leave a row each time they run, with whether the lock was held."""
+    query(world.dsn, "CREATE TABLE witness (revision int, locked bool)")
+    return world
+
+
+def rows(world: World) -> list[tuple[int, bool]]:
+    return [tuple(row) for row in query(world.dsn, "SELECT revision, locked FROM witness ORDER BY revision")]
+
+
+def cut_when(world: World, text: str) -> tuple[str, int]:
+    """Upgrade through a proxy that cuts the connection as soon as it has sent a text."""
+    with proxy(world.dsn) as (between, through):
+        between.cut_when_sent(text)
+        world.aim(through)
+        ran = world.inv()
+        assert between.cuts == 1
+    world.aim()
+    return ran.text, ran.code
+
+
+def test_a_connection_that_is_lost_under_the_lock_is_never_made_again(witness: World) -> None:
+    """The look at the ledger may fail, but not over a connection that is gone: the next one has no lock."""
+    witness.history(2)
+    assert witness.inv().code == 0
+    witness.history(4, **{f"r{number:03}": WITNESS.format(number=number) for number in (3, 4)})
+    text, code = cut_when(witness, "to_jsonb(ledger)")
+    assert code == 69, text
+    assert "r002" in text
+    assert rows(witness) == []
+    assert witness.inv().code == 0
+    assert rows(witness) == [(3, True), (4, True)]
+
+
+TERMINATED = """
+bind = op.get_bind()
+try:
+    op.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+except Exception:
+    {then}
+op.execute("INSERT INTO witness VALUES (3, false)")
+"""
+
+
+@pytest.mark.parametrize("then", ["bind.rollback()", "pass", "bind.invalidate()"])
+def test_a_revision_that_catches_the_loss_of_its_connection_gets_no_other_one(witness: World, then: str) -> None:
+    witness.history(4, r003=TERMINATED.format(then=then), r004=WITNESS.format(number=4))
+    said = failed(witness, witness.inv(), 69)
+    assert f"{witness.dsn.target} is at r002." in said
+    assert rows(witness) == []
+
+
+LOST = {
+    "in a block": """
+with op.get_context().autocommit_block():
+    op.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+""",
+    "between two statements of a block": """
+with op.get_context().autocommit_block():
+    op.execute("INSERT INTO witness VALUES (2, true)")
+    try:
+        op.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+    except Exception:
+        pass
+    op.execute("INSERT INTO witness VALUES (2, true)")
+""",
+    "in a transaction": 'op.execute("SELECT pg_terminate_backend(pg_backend_pid())")',
+    "in a savepoint": """
+with op.get_bind().begin_nested():
+    op.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+""",
+    "in the driver": """
+async def end(driver):
+    await driver.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+op.get_bind().connection.run_async(end)
+""",
+    "caught in the driver": """
+async def end(driver):
+    await driver.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+try:
+    op.get_bind().connection.run_async(end)
+except Exception:
+    pass
+""",
+}
+
+
+@pytest.mark.parametrize("body", LOST.values(), ids=LOST)
+def test_a_connection_that_is_lost_anywhere_in_a_revision_is_69(witness: World, body: str) -> None:
+    witness.history(3, r002_alone=body)
+    said = failed(witness, witness.inv(), 69)
+    assert "the connection was lost" in said
+    assert f"{witness.dsn.target} is at r001." in said
+    assert "Can't reconnect" not in said
+
+
+COMMITS = {
+    "the connection": "bind.commit()",
+    "its transaction": "bind.get_transaction().commit()",
+    "a statement": 'op.execute("COMMIT")',
+    "a statement with a comment": 'op.execute("/* done */ COMMIT AND CHAIN")',
+    "the driver": "bind.connection.run_async(lambda driver: driver.execute('COMMIT'))",
+    "the driver, which begins again": "bind.connection.run_async(lambda driver: driver.execute('COMMIT; BEGIN'))",
+    "a session": (
+        "from sqlalchemy.orm import Session; s = Session(bind, join_transaction_mode='control_fully'); "
+        "s.execute(sa.text('SELECT 1')); s.commit()"
+    ),
+}
+COMMITTING = """
+bind = op.get_bind()
+op.execute("INSERT INTO witness VALUES (2, true)")
+{commit}
+op.execute("{last}")
+"""
+
+
+@pytest.mark.parametrize("commit", COMMITS.values(), ids=COMMITS)
+def test_what_a_revision_has_committed_by_whatever_door_is_not_done_again(witness: World, commit: str) -> None:
+    witness.history(1)
+    assert witness.inv().code == 0
+    witness.history(2, r002_alone=COMMITTING.format(commit=commit, last="ALTER TABLE billing_r001 ADD COLUMN x int"))
+    with hold(witness.dsn, "SELECT FROM billing_r001"):
+        ran = witness.inv(*("db.upgrade", "--service", "billing", "--lock-timeout", "500ms"))
+    said = failed(witness, ran, 75)
+    assert len(rows(witness)) == 1
+    assert "What it had committed before is kept." in said
+    assert "rolled back" not in said
+    assert "Trying again" not in said
+
+
+@pytest.mark.parametrize("commit", COMMITS.values(), ids=COMMITS)
+@pytest.mark.parametrize("last", ["SELECT 1", "INSERT INTO witness VALUES (2, true)"], ids=["at the end", "and more"])
+def test_a_revision_that_commits_by_itself_is_written_down_as_run(witness: World, commit: str, last: str) -> None:
+    witness.history(3, r002_alone=COMMITTING.format(commit=commit, last=last), r003=WITNESS.format(number=3))
+    assert (ran := witness.inv()).code == 0, ran.text
+    assert witness.at() == "r003"
+    assert rows(witness) == [(2, True)] * (1 + ("INSERT" in last)) + [(3, True)]
+    assert query(witness.dsn, "SELECT count(*) FROM migration_log_billing")[0][0] == 3
+    assert witness.inv().code == 0
+    assert len(rows(witness)) == 2 + ("INSERT" in last)
+    nothing_left(witness.admin)
+
+
+@pytest.mark.parametrize("commit", COMMITS.values(), ids=COMMITS)
+def test_a_failure_behind_a_commit_claims_no_rollback(witness: World, commit: str) -> None:
+    witness.history(2, r002_alone=COMMITTING.format(commit=commit, last="SELECT 1 / 0"))
+    said = failed(witness, witness.inv(), 1)
+    assert "migrations/versions/billing/r002.py:" in said
+    assert "What it had committed before is kept." in said
+    assert rows(witness) == [(2, True)]
+
+
+ROLLBACKS = {
+    "the connection": "bind.rollback()",
+    "a statement": 'op.execute("ROLLBACK")',
+    "its transaction": "bind.get_transaction().rollback()",
+    "the driver": "bind.connection.run_async(lambda driver: driver.execute('ROLLBACK'))",
+}
+
+
+@pytest.mark.parametrize("rollback", ROLLBACKS.values(), ids=ROLLBACKS)
+def test_a_revision_that_rolls_itself_back_is_refused_and_not_written_down(witness: World, rollback: str) -> None:
+    witness.history(2, r002=COMMITTING.format(commit=rollback, last="SELECT 1"))
+    said = failed(witness, witness.inv(), 1)
+    assert "migrations/versions/billing/r002.py:" in said
+    assert "it rolled back its own transaction" in said
+    assert rows(witness) == []
+    assert witness.at() == "r001"
+
+
+SETTINGS = {
+    "SET lock_timeout = 0": "lock_timeout",
+    "SET statement_timeout = '1min'": "statement_timeout",
+    "SET search_path = pg_catalog": "search_path",
+    "SELECT pg_catalog.set_config('search_path', '', false)": "search_path",
+    "SET idle_in_transaction_session_timeout = '1min'": "idle_in_transaction_session_timeout",
+    "SET TIME ZONE 'Asia/Tokyo'": "timezone",
+    "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY": "default_transaction_read_only",
+    "SET service.own = 'x'": "service.own",
+}
+
+
+@pytest.mark.parametrize("statement", SETTINGS)
+def test_what_a_revision_sets_does_not_hold_for_the_next_one(world: World, statement: str) -> None:
+    query(world.dsn, "CREATE TABLE public.seen (revision int, value text)")
+    name = SETTINGS[statement]
+    look = "op.execute(\"INSERT INTO public.seen SELECT {}, current_setting('{}', true)\")"
+    body = f'op.execute("{statement}")'
+    world.history(3, r001=look.format(1, name), r002=body, r003=look.format(3, name))
+    assert (ran := world.inv()).code == 0, ran.text
+    (first,), (third,) = query(world.dsn, "SELECT coalesce(value, '') FROM public.seen ORDER BY revision")
+    assert first == third
+    assert world.at() == "r003"
+
+
+def test_the_role_that_a_revision_sets_does_not_run_the_next_one(world: World) -> None:
+    query(world.admin, f'GRANT pg_read_all_stats TO "{world.dsn.user}"')
+    world.history(2, r001='op.execute("SET ROLE pg_read_all_stats")')
+    assert (ran := world.inv()).code == 0, ran.text
+    owner = "SELECT tableowner FROM pg_tables WHERE tablename = 'billing_r002'"
+    assert query(world.dsn, owner)[0][0] == world.dsn.user
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        'op.execute("SELECT pg_advisory_unlock_all()")',
+        'with op.get_context().autocommit_block():\n    op.execute("DISCARD ALL")',
+    ],
+    ids=["unlock", "discard"],
+)
+def test_a_run_ends_with_the_revision_that_loses_its_lock(witness: World, body: str) -> None:
+    witness.history(3, r002=body, r003=WITNESS.format(number=3))
+    said = failed(witness, witness.inv(), 70)
+    assert "the migration lock was lost in this revision" in said
+    assert rows(witness) == []
+    assert query(witness.dsn, "SELECT version_num FROM alembic_version_billing")[0][0] == "r001"
+
+
+def test_the_options_that_a_revision_gives_its_connection_end_with_it(world: World) -> None:
+    """A cursor was asked for by what writes the version table, after the revision was committed."""
+    body = """
+op.execute("INSERT INTO billing_r001 SELECT g FROM generate_series(1, 50) g")
+with op.get_bind().execution_options(yield_per=10).execute(sa.text("SELECT id FROM billing_r001")) as result:
+    for part in result.partitions():
+        pass
+"""
+    world.history(2, r001=body, r002=body)
+    assert (ran := world.inv()).code == 0, ran.text
+    assert world.at() == "r002"
+    assert query(world.dsn, "SELECT count(*) FROM billing_r001")[0][0] == 100
+
+
+@pytest.mark.parametrize("level", ["SERIALIZABLE", "AUTOCOMMIT", "REPEATABLE READ"])
+def test_an_isolation_level_that_a_revision_sets_behind_its_commit_ends_with_it(world: World, level: str) -> None:
+    body = f"""
+op.get_bind().commit()
+op.get_bind().execution_options(isolation_level="{level}")
+op.execute("INSERT INTO billing_r001 VALUES (1)")
+"""  # noqa: S608 - a constant
+    look = "op.execute(\"INSERT INTO billing_r001 SELECT 2 WHERE current_setting('transaction_isolation') = '{}'\")"
+    world.history(2, r001=body, r002=look.format("read committed"))
+    assert (ran := world.inv()).code == 0, ran.text
+    assert world.at() == "r002"
+    assert query(world.dsn, "SELECT array_agg(id ORDER BY id) FROM billing_r001")[0][0] == [1, 2]
+
+
+def test_a_revision_can_begin_with_an_isolation_level_of_its_own(world: World) -> None:
+    # the first one shares its transaction with Alembic's look at the version table
+    world.history(2, r002_alone='op.execute("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")')
+    assert (ran := world.inv()).code == 0, ran.text
+
+
+RAISED = [
+    "import asyncio; raise asyncio.CancelledError",
+    "raise GeneratorExit",
+    "raise BaseException('no')",
+    "raise SystemExit(0)",
+    "raise SystemExit",
+    "class Own(BaseException): pass\nraise Own('no')",
+    "raise StopIteration",
+    "raise ExceptionGroup('several', [ValueError('no')])",
+    "raise BaseExceptionGroup('several', [GeneratorExit()])",
+]
+
+
+@pytest.mark.parametrize("raised", RAISED)
+def test_whatever_a_revision_raises_is_one_line_and_1(world: World, raised: str) -> None:
+    world.history(2, r002=raised)
+    said = failed(world, world.inv(), 1)
+    assert "migrations/versions/billing/r002.py:" in said
+    assert "It was rolled back." in said
+    assert "stopped" not in said
+    assert world.at() == "r001"
+
+
+@pytest.mark.parametrize("raised", ["import asyncio; raise asyncio.CancelledError", "raise GeneratorExit"])
+def test_in_a_fleet_too(world: World, raised: str) -> None:
+    world.history(2, r002=raised)
+    world.monorepo.service("catalog", dsn=world.dsn)
+    world.history(1, service="catalog")
+    ran = world.inv("db.upgrade")
+    assert ran.code == 1, ran.text
+    assert "billing: failed" in ran.text
+    assert "catalog: failed" not in ran.text
