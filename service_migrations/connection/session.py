@@ -17,7 +17,14 @@ from service_migrations.connection.connector import Connector
 from service_migrations.connection.engine import default_isolation
 from service_migrations.connection.transactions import Transactions, is_lost
 from service_migrations.connection.version_table import applied
-from service_migrations.errors import DifferenceError, MigrationError, ResultError, UnreachableError, UsageError
+from service_migrations.errors import (
+    ConfigurationError,
+    DifferenceError,
+    MigrationError,
+    ResultError,
+    UnreachableError,
+    UsageError,
+)
 from service_migrations.failures import lost_failure, revision_failure
 from service_migrations.history.revisions import History, config
 from service_migrations.interruption import RevisionStopped
@@ -57,9 +64,14 @@ class Session:
 
         Raises:
             DifferenceError: one of them isn't in this history, so nothing can be said of the others.
+            ConfigurationError: as of ``version_table.applied``.
 
         """
-        found = await applied(self.connection, self.access.version_table, self.schema)
+        try:
+            found = await applied(self.connection, self.access.version_table, self.schema)
+        except ConfigurationError as error:
+            message = f"{self.access.target}: {error.message}"
+            raise ConfigurationError(message, service=self.history.service, hint=error.hint) from None
         known = {revision.revision for revision in self.history.revisions}
         unknown = [revision for revision in found if revision not in known]
         if unknown:

@@ -4,19 +4,62 @@ from sqlalchemy import Column, MetaData, String, Table, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.schema import CreateSchema
 
+from service_migrations.errors import ConfigurationError
+
 __all__ = ["applied", "ensure_schema"]
+
+_TABLES = text(
+    """
+    SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, pg_catalog.quote_ident(n.nspname) AS schema,
+           CAST(c.relkind AS pg_catalog.text) OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p']) AS is_table,
+           pg_catalog.row_security_active(c.oid) AS is_filtered,
+           coalesce(c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(CAST(:name AS pg_catalog.text)), false) AS used
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+    WHERE c.relname OPERATOR(pg_catalog.=) CAST(:table AS pg_catalog.name)
+      AND CAST(c.relkind AS pg_catalog.text) OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p', 'v', 'm', 'f'])
+      AND NOT pg_catalog.starts_with(CAST(n.nspname AS pg_catalog.text), 'pg_')
+    ORDER BY n.nspname
+    """
+)
+"""Every relation of that name, and which one is read. All is qualified: until its kind and its policies are known, a
+table of that name may be there so that somebody's function runs with our rights."""
 
 
 async def applied(connection: AsyncConnection, version_table: str, schema: str | None) -> tuple[str, ...]:
     """Return the revisions in a version table, sorted; none where there is no such table.
 
     The transaction that this needs is over when it returns: Alembic commits nothing in one that it finds open.
+
+    Raises:
+        ConfigurationError: another schema has a table of that name too, so that the database may be at another
+            revision than this one says; or it is no table, or has policies that filter its rows.
+
     """
     table = Table(version_table, MetaData(), Column("version_num", String), schema=schema)
     name = connection.dialect.identifier_preparer.format_table(table)
     try:
-        there = await connection.scalar(text("SELECT to_regclass(:name)").bindparams(name=name))
-        found = (await connection.scalars(select(table.c.version_num))).all() if there else []
+        relations = (await connection.execute(_TABLES, {"name": name, "table": version_table})).all()
+        used = [relation for relation in relations if relation.used]
+        others = [relation.name for relation in relations if not relation.used]
+        if others:
+            place = used[0].schema if used else schema or "another one, by search_path"
+            raise ConfigurationError(
+                f"the version table {version_table} is also in another schema than the one that is used ({place}): "
+                f"{', '.join(others)}.",
+                hint="Correct MIGRATIONS_SEARCH_PATH, or the schema of the models' MetaData; or drop the table that "
+                "nothing uses; or give the service another version_table.",
+            )
+        if used and not used[0].is_table:
+            raise ConfigurationError(
+                f"{used[0].name} is no table, and the revisions of the database are read from it.",
+                hint="Find out who made it; drop it, and restore the version table.",
+            )
+        if used and used[0].is_filtered:
+            raise ConfigurationError(
+                f"{used[0].name} has row level security, so that its rows can't be trusted.",
+                hint=f"Its owner can run: ALTER TABLE {used[0].name} DISABLE ROW LEVEL SECURITY;",
+            )
+        found = (await connection.scalars(select(table.c.version_num))).all() if used else []
     finally:
         await connection.rollback()
     return tuple(sorted(found))

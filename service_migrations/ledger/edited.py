@@ -98,5 +98,5 @@ def _differs(session: Session, revision: Revision, entry: Entry) -> bool:
     return entry.checksum not in (None, checksum(source)) and entry.fingerprint not in (None, fingerprint(source))
 
 
-def _moment(started: datetime) -> str:
-    return started.astimezone().isoformat(" ", "minutes")
+def _moment(started: datetime | None) -> str:
+    return "at an unknown time" if started is None else started.astimezone().isoformat(" ", "minutes")

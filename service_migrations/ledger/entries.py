@@ -49,7 +49,7 @@ class Entry:
     from_revision: str | None
     to_revision: str | None
     direction: str
-    started: datetime
+    started: datetime | None
     seconds: float
     os_user: str
     host: str
@@ -83,7 +83,13 @@ def ledger_table(service: Service, schema: str | None) -> Table:
 
 
 _DENIED = "42501"
-_IS_TABLE = text("SELECT relkind = 'r' FROM pg_class WHERE oid = to_regclass(:name)")
+_IS_TABLE = text(
+    """
+    SELECT CAST(c.relkind AS pg_catalog.text) OPERATOR(pg_catalog.=) 'r' AND NOT pg_catalog.row_security_active(c.oid)
+    FROM pg_catalog.pg_class c
+    WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(CAST(:name AS pg_catalog.text))
+    """
+)
 
 
 async def log(
@@ -120,7 +126,7 @@ async def rows(session: Session) -> tuple[Entry, ...]:
     # through JSON, a column that an older ledger doesn't have is null
     later = [literal_column(f"to_jsonb(ledger) ->> '{column}'", Text) for column in LATER]
     try:
-        # a view of that name could run somebody's function with our rights
+        # a view of that name, or a table with policies, could run somebody's function with our rights
         there = await connection.scalar(_IS_TABLE, {"name": name})
         query = select(*columns, *later).order_by(ledger.c.id.desc())
         found = (await connection.execute(query)).all() if there else []

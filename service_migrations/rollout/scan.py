@@ -62,7 +62,8 @@ _AT_ONCE_UNKNOWN = 8
 
 _TABLES = """
     SELECT pg_backend_pid() AS pid, c.relname AS name, n.nspname AS schema, c.relkind AS kind,
-           pg_table_is_visible(c.oid) AS visible, quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS quoted,
+           row_security_active(c.oid) AS filtered, pg_table_is_visible(c.oid) AS visible,
+           quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS quoted,
            EXISTS (SELECT FROM pg_attribute a
                    WHERE a.attrelid = c.oid AND a.attname = 'checksum' AND NOT a.attisdropped) AS checksums
     FROM (VALUES (1)) AS one (row)
@@ -195,12 +196,23 @@ async def _read(connection: Any, settings: Settings, chain: Chain | None, schema
     if rows[0]["pid"] != connection.get_server_pid():
         return _unsure(settings, chain, "a pooler")
     versions = [row for row in rows if row["name"] == names[0]]
-    ledgers = [row for row in rows if row["name"] == names[1] and row["checksums"] and row["kind"] == b"r"]
+    ledgers = [
+        row
+        for row in rows
+        if row["name"] == names[1] and row["checksums"] and row["kind"] == b"r" and not row["filtered"]
+    ]
     if not versions:
         return Found(chain, ())
     table = versions[0]
     in_place = table["visible"] if schema is None else table["schema"] == schema
-    if len(versions) > 1 or len(ledgers) > 1 or table["kind"] not in (b"r", b"p") or schema == UNSURE or not in_place:
+    if (
+        len(versions) > 1
+        or len(ledgers) > 1
+        or table["kind"] not in (b"r", b"p")
+        or table["filtered"]
+        or schema == UNSURE
+        or not in_place
+    ):
         return _unsure(settings, chain, "which version table is it?")
     # the name was quoted by the server
     current = tuple(sorted(row[0] for row in await connection.fetch(f"SELECT version_num FROM {table['quoted']}")))  # noqa: S608

@@ -11,7 +11,7 @@ from alembic.config import Config
 
 from service_migrations.connection.connector import Connector
 from service_migrations.connection.session import Session, open_session
-from service_migrations.errors import ContentionError, MigrationError, UnreachableError
+from service_migrations.errors import ContentionError, DifferenceError, MigrationError, UnreachableError
 from service_migrations.history.revisions import History
 from service_migrations.ledger.edited import Edit, Policy, settle
 from service_migrations.ledger.writer import Ledger
@@ -112,12 +112,12 @@ async def apply(history: History, access: Connector, work: Operation, step: Step
 
 
 async def _try(session: Session, work: Operation, tries: _Tries) -> Outcome:
-    before = await session.applied() if work.checked else ()
+    before = await _applied(session, work)
     tries.before = before if tries.before is None else tries.before
     if before == work.goal and not await _edits(session, work, before, tries):
         return _outcome(session, tries, before)
     async with locked(session):
-        before = await session.applied() if work.checked else ()
+        before = await _applied(session, work)
         edits = await _edits(session, work, before, tries)
         if before == work.goal and not edits:
             return _outcome(session, tries, before)
@@ -133,6 +133,17 @@ async def _try(session: Session, work: Operation, tries: _Tries) -> Outcome:
         async with applying(session, ledger, tries.progress) as callbacks:
             await session.run(work.run, committed=tries.commit, on_version_apply=callbacks)
     return _outcome(session, tries, tries.progress.after)
+
+
+async def _applied(session: Session, work: Operation) -> tuple[str, ...]:
+    """Return where the database is; that its revision isn't in the history stops only what has to know of it."""
+    try:
+        before = await session.applied()
+    except DifferenceError:
+        if work.checked:
+            raise
+        return ()
+    return before if work.checked else ()
 
 
 async def _edits(session: Session, work: Operation, current: tuple[str, ...], tries: _Tries) -> tuple[Edit, ...]:
