@@ -75,11 +75,11 @@ def _replay(service: Service, schema: str, files: Iterable[Path]) -> HistoryClai
     state = Created(schema)
     unknown = []
     for revision in rendered:
-        state.default = schema  # a revision that sets search_path sets it for itself
-        state.learn(revision.sql)
+        state.default_schema = schema  # a revision that sets search_path sets it for itself
+        state.apply(revision.sql)
         if revision.error is not None:
             unknown.append(service.root / revision.revision.path)
-    return HistoryClaims(frozenset(state.things), _words(unknown), frozenset(state.former))
+    return HistoryClaims(frozenset(state.objects), _words(unknown), frozenset(state.former))
 
 
 def _words(files: Iterable[Path]) -> frozenset[str]:
