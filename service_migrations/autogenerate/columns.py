@@ -77,7 +77,7 @@ def _alter(
     if live.serial != target.serial or (live.serial and live.type != target.type):
         yield from _sequence(table, live, target)
     if live.identity and not target.identity:
-        steps = (f"{place} DROP IDENTITY",), (f"{place} ADD {live.numbering}", _onward(table, live))
+        steps = (f"{place} DROP IDENTITY",), (f"{place} ADD {live.identity_clause}", _onward(table, live))
         yield Change(Phase.DEFAULTS_GO, *steps, f"{says} no identity")
     yield from _default(place, live, target, either(cast, rebuilt.has(*live.types)), says)
     if any(cast):
@@ -93,11 +93,13 @@ def _alter(
         steps = ((keep,), (allow,)) if target.not_null else ((allow,), (keep,))
         yield Change(Phase.COLUMNS_CHANGE, *steps, f"{says} nullable {not live.not_null} -> {not target.not_null}")
     if target.identity and not live.identity:
-        steps = (f"{place} ADD {target.numbering}", _onward(table, target)), (f"{place} DROP IDENTITY",)
+        steps = (f"{place} ADD {target.identity_clause}", _onward(table, target)), (f"{place} DROP IDENTITY",)
         yield Change(Phase.COLUMNS_CHANGE, *steps, f"{says} identity")
-    elif target.identity and live.numbering != target.numbering and not any(cast):
+    elif target.identity and live.identity_clause != target.identity_clause and not any(cast):
         forward, backward = _renumber(place, live, target), _renumber(place, target, live)
-        yield Change(Phase.COLUMNS_CHANGE, forward, backward, f"{says} {live.numbering} -> {target.numbering}")
+        yield Change(
+            Phase.COLUMNS_CHANGE, forward, backward, f"{says} {live.identity_clause} -> {target.identity_clause}"
+        )
     if (live.comment or None) != (target.comment or None):
         comment = f"COMMENT ON COLUMN {table}.{quoted(live.name)} IS"
         steps = ((f"{comment} {literal(target.comment)}",), (f"{comment} {literal(live.comment)}",))
@@ -150,8 +152,8 @@ def _renumber(place: str, before: ColumnState, after: ColumnState) -> tuple[Step
     words = []
     if before.identity != after.identity:
         words.append(f"SET GENERATED {'ALWAYS' if after.identity == 'a' else 'BY DEFAULT'}")
-    former = before.counting
-    words += [f"SET {option}" for key, option in after.counting.items() if option != former[key]]
+    former = before.sequence_options
+    words += [f"SET {option}" for key, option in after.sequence_options.items() if option != former[key]]
     return (f"{place} {' '.join(words)}",) if words else ()
 
 
