@@ -16,9 +16,9 @@ from service_migrations.models.metadata import assemble, schema_of
 from service_migrations.monorepo import Service
 from service_migrations.ownership.attribution import Attribution
 from service_migrations.ownership.candidates import from_catalog
-from service_migrations.ownership.claimants import claimants
+from service_migrations.ownership.claimants import load_claimants
 from service_migrations.ownership.survey import current_schema
-from service_migrations.ownership.view import seen
+from service_migrations.ownership.view import visible_objects
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import Settings, load
 from service_migrations.settings.siblings import siblings
@@ -93,10 +93,10 @@ async def _visible(connector: Connector, schema: str, live: tuple[Object, ...]) 
     """
     candidates = from_catalog(live)
     async with process_lock():
-        everyone = claimants(connector, schema, candidates.values())
-        everyone.refuse_two_for_one_object(connector.target, connector.service)
-        own = seen(Attribution(everyone, candidates.values()), connector.service)
-    return frozenset(key for key, candidate in candidates.items() if candidate in own)
+        claimants = load_claimants(connector, schema, candidates.values())
+        claimants.refuse_two_for_one_object(connector.target, connector.service)
+        visible = visible_objects(Attribution(claimants, candidates.values()), connector.service)
+    return frozenset(key for key, candidate in candidates.items() if candidate in visible)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from service_migrations.models.metadata import assemble, tables_of
 from service_migrations.monorepo import Service
 from service_migrations.sql.created import ObjectName
 
-__all__ = ["Claims", "claims", "place_of"]
+__all__ = ["Claims", "load_claims", "place_of"]
 
 Names = frozenset[tuple[str | None, str]]
 """Each as (schema, name); the schema is None where the models name none."""
@@ -53,7 +53,7 @@ _claims: "WeakKeyDictionary[ModuleType, tuple[Service, Claims]]" = WeakKeyDictio
 """The claims of loaded modules: in a run for all services, every service needs those of all the others."""
 
 
-def claims(services: Iterable[Service]) -> dict[Service, Claims]:
+def load_claims(services: Iterable[Service]) -> dict[Service, Claims]:
     """Return the claims of each service.
 
     Raises:
