@@ -210,7 +210,7 @@ def _warning(before: EnumType, after: EnumType, users: EnumType | None = None) -
     ]
     tables = [user for user in (users or before).users if user[0] not in ("v", "m")]
     for label in removed:
-        lines.append(f"Rows that hold {label!r} make this fail. Change them before this line:")
+        lines.append(f"Rows with {label!r} make this fail. Change them before this line:")
         for _, _, table, column in tables:
             lines.append(f"UPDATE {quoted(table)} SET {quoted(column)} = … WHERE {quoted(column)} = {literal(label)}")  # noqa: S608 - a comment
     if users and users.views:

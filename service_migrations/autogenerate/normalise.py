@@ -29,7 +29,7 @@ from service_migrations.sql.quoting import quoted
 __all__ = ["NoTemporaryTablesError", "all_normalised", "normalised"]
 
 _DENIED = ("42501", "25006")
-"""No privilege to make a temporary table; a transaction or a server that is read-only."""
+"""No privilege to create a temporary table; a read-only transaction or server."""
 
 _AT_ONCE = 250
 """The number of relations that exist at the same time: each needs one of the 6400 locks that all sessions share."""

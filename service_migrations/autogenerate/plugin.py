@@ -40,7 +40,7 @@ def compare(context: AutogenContext, operations: UpgradeOps, schemas: Iterable[s
         changes = sorted(_changes(Comparison(context, connection, metadata, schemas)), key=lambda change: change.phase)
     except NoTemporaryTablesError:
         logger.warning(
-            "CHECKs, defaults and expressions were compared by name only: this role may make no temporary tables. "
+            "CHECKs, defaults and expressions were compared by name only: this role may not create temporary tables. "
             "The owner of the database can run: GRANT TEMPORARY ON DATABASE … TO …;"
         )
         return PriorityDispatchResult.CONTINUE

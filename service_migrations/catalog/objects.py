@@ -1,7 +1,7 @@
 """The objects of a database, read from pg_catalog: a value for each, with its parent.
 
 Neither Alembic's nor SQLAlchemy's reflection sees functions, triggers, policies, views' texts or what an extension
-made. The statement is in objects.sql. Two equal lists are two equal schemas: names and expressions are deparsed with
+created. The statement is in objects.sql. Two equal lists are two equal schemas: names and expressions are deparsed with
 nothing but pg_catalog on the search_path, so the same object has the same text for every role and database.
 """
 
