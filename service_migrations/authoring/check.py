@@ -111,7 +111,7 @@ def _lines(operations: UpgradeOps | None, context: MigrationContext) -> list[str
     """Return each difference as a line, Alembic's own operations as the code that a revision would hold."""
     if operations is None:
         return []
-    lines = [op.says for op in operations.ops if isinstance(op, Change) and op.says]
+    lines = [op.description for op in operations.ops if isinstance(op, Change) and op.description]
     others = UpgradeOps([op for op in operations.ops if not isinstance(op, Change)])
     code = "" if others.is_empty() else render_python_code(others, migration_context=context)
     depth = 0

@@ -1,8 +1,7 @@
-"""A change: one operation of autogenerate that knows its own way back, word for word.
+"""A change: one operation of autogenerate with its exact reverse.
 
-Alembic derives a downgrade from what SQLAlchemy reflects, and a reflection forgets: exclusion constraints,
-collations, what a CHECK says. Here both directions are given when the change is made, and the former state is
-PostgreSQL's own description of it.
+Alembic derives a downgrade from SQLAlchemy's reflection, which loses exclusion constraints, collations and the text of
+CHECKs. A change has both directions from the start, and the former state as PostgreSQL deparses it.
 """
 
 from dataclasses import dataclass, replace
@@ -17,40 +16,40 @@ from service_migrations.sql.quoting import escaped
 
 __all__ = ["BY_HAND", "Change", "Note", "Phase", "Step"]
 
-BY_HAND = "Write this revision by hand (--empty): drop the view, make the change, make the view again."
+BY_HAND = "Write this revision by hand (--empty): drop the view, make the change, create the view again."
 
 _WIDTH = 96
 
 
 class Phase(IntEnum):
-    """When a change happens in an upgrade. A downgrade runs all of them backwards."""
+    """The order of changes in an upgrade; a downgrade runs them in reverse."""
 
-    SCHEMAS_COME = 0
-    LABELS = 1
-    FOREIGN_KEYS_GO = 2
-    TABLES_GO = 3
-    INDEXES_GO = 4
-    CONSTRAINTS_GO = 5
-    DEFAULTS_GO = 6
-    GENERATED_GO = 7
-    COLUMNS_GO = 8
-    TYPES_COME = 9
-    TABLES_COME = 10
-    COLUMNS_COME = 11
-    COLUMNS_CHANGE = 12
-    DEFAULTS_COME = 13
-    TYPES_GO = 14
-    GENERATED_COME = 15
-    KEYS_COME = 16
-    CONSTRAINTS_COME = 17
-    INDEXES_COME = 18
-    FOREIGN_KEYS_COME = 19
-    COMMENTS = 20
+    CREATE_SCHEMAS = 0
+    ADD_LABELS = 1
+    DROP_FOREIGN_KEYS = 2
+    DROP_TABLES = 3
+    DROP_INDEXES = 4
+    DROP_CONSTRAINTS = 5
+    DROP_DEFAULTS = 6
+    DROP_GENERATED = 7
+    DROP_COLUMNS = 8
+    CREATE_TYPES = 9
+    CREATE_TABLES = 10
+    ADD_COLUMNS = 11
+    ALTER_COLUMNS = 12
+    SET_DEFAULTS = 13
+    DROP_TYPES = 14
+    ADD_GENERATED = 15
+    ADD_KEYS = 16
+    ADD_CONSTRAINTS = 17
+    CREATE_INDEXES = 18
+    ADD_FOREIGN_KEYS = 19
+    COMMENT = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A comment line of the file."""
+    """A comment in the revision file."""
 
     text: str
 
@@ -61,26 +60,26 @@ Step = MigrateOperation | str | Note
 
 @dataclass(frozen=True, eq=False)
 class Change(MigrateOperation):
-    """Steps forward and the same steps back.
+    """The steps of a difference in both directions.
 
-    ``says`` is the difference as a person would say it, empty where the change only makes room for another one.
-    ``refusal`` says why no file must be written. ``commits`` puts the steps into an autocommit block.
+    ``description`` is a line for people, empty where the change only makes another one possible. ``refusal`` is the
+    reason for which no file may be written. ``commits`` puts the steps into an autocommit block.
     """
 
     phase: Phase
     forward: tuple[Step, ...]
     backward: tuple[Step, ...]
-    says: str = ""
+    description: str = ""
     refusal: str = ""
     commits: bool = False
 
     def reverse(self) -> "Change":
-        """Return the way back."""
+        """Return the change of the downgrade."""
         return replace(self, forward=self.backward, backward=self.forward, commits=False)
 
     def to_diff_tuple(self) -> tuple[Any, ...]:
-        """Return what ``alembic check`` prints."""
-        return ("change", self.says)
+        """Return the tuple that ``alembic check`` prints."""
+        return ("change", self.description)
 
 
 @renderers.dispatch_for(Change)
@@ -92,15 +91,15 @@ def _render(context: AutogenContext, change: Change) -> list[str]:
         elif isinstance(step, str):
             lines.append(f"op.execute({_python(step)})")
         else:
-            found = renderers.dispatch(step)(context, step)
-            lines += [found] if isinstance(found, str) else found
+            rendered = renderers.dispatch(step)(context, step)
+            lines += [rendered] if isinstance(rendered, str) else rendered
     if change.commits and lines:
         return ["with op.get_context().autocommit_block():", *lines, ""]
     return lines
 
 
 def _python(sql: str) -> str:
-    """Return a statement as a Python literal, over several lines where it is long."""
+    """Return a statement as a Python literal; a long one has several parts."""
     sql = escaped(sql)
     pieces, rest = [], sql
     while len(rest) > _WIDTH and " " in rest[1:]:

@@ -1,8 +1,7 @@
-"""Obstacles: what others have built on a table, which makes PostgreSQL refuse to change or drop what is below it.
+"""Dependent objects that keep PostgreSQL from changing or dropping a table, column or type.
 
-Autogenerate takes a table's own parts out of the way and puts them back. A view, a trigger, a policy or another
-service's foreign key it can't make again, so a revision that needs one gone is refused: it would be written, reviewed,
-and fail.
+Autogenerate drops and adds a table's own parts around a change. It can't recreate a view, a trigger, a policy or a
+foreign key of another service, so it refuses a change that needs that: the revision would fail when it runs.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,9 +13,9 @@ from sqlalchemy.exc import DBAPIError
 from service_migrations.autogenerate.change import Change, Note, Phase
 from service_migrations.autogenerate.comparison import Comparison, Key
 from service_migrations.autogenerate.constraints import keys_of
-from service_migrations.autogenerate.table_pair import NEITHER, converted, remade
+from service_migrations.autogenerate.table_pair import NEITHER, converted_columns, recreated_columns
 
-__all__ = ["obstacles"]
+__all__ = ["refusals"]
 
 _USERS = """
 SELECT d.refobjid::bigint AS oid, a.attname AS part, u.type AS kind, u.identity AS name,
@@ -32,7 +31,7 @@ WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = ANY(:oids) AND d.dept
     AND d.classid IN ('pg_rewrite'::regclass, 'pg_trigger'::regclass, 'pg_policy'::regclass, 'pg_proc'::regclass)
 ORDER BY kind, name, part
 """
-"""What names columns; ``home`` is the table that it is dropped with. A view is named by its rule."""
+"""The objects that use columns; ``home`` is the table that an object is dropped with. A view appears by its rule."""
 
 _FOREIGN_KEYS = """
 SELECT c.confrelid::bigint AS oid, c.conname AS name, c.conrelid::regclass::text AS home, i.relname AS index,
@@ -43,11 +42,11 @@ JOIN pg_attribute far ON far.attrelid = c.confrelid AND far.attnum = k.far
 WHERE c.contype = 'f' AND c.conparentid = 0 AND c.confrelid = ANY(:oids) AND c.conrelid <> ALL(:oids)
 ORDER BY home, name, k.near
 """
-"""Those of tables that this service doesn't see; a partition's are its parent's."""
+"""Foreign keys of tables that this service doesn't see; the keys of a partition are its parent's."""
 
 
-def obstacles(comparison: Comparison) -> Iterator[Change]:
-    """Yield a refusal for each thing that the service can't take out of the way of its own changes."""
+def refusals(comparison: Comparison) -> Iterator[Change]:
+    """Yield a refusal for each object that prevents a change and that the service can't recreate."""
     yield from _types(comparison)
     yield from _users(comparison)
     yield from _foreign_keys(comparison)
@@ -58,9 +57,9 @@ def _types(comparison: Comparison) -> Iterator[Change]:
         foreign = sorted(
             user[2] for user in live.users if user[0] in "rpf" and comparison.key(*user[1:3]) not in comparison.oids
         )
-        if foreign and live.oids <= comparison.rebuilt.forward:
-            line = f"the type {live.sql} has to be made anew, and {', '.join(foreign)}, which isn't ours, uses it"
-            yield _refusal(line, "Agree on it with its service first.")
+        if foreign and live.oids <= comparison.recreated_types.up:
+            reason = f"the type {live.sql} has to be recreated, and {', '.join(foreign)}, which isn't ours, uses it"
+            yield _refusal(reason, "Agree on it with its service first.")
 
 
 def _users(comparison: Comparison) -> Iterator[Change]:
@@ -69,55 +68,57 @@ def _users(comparison: Comparison) -> Iterator[Change]:
     changed = _dropped_columns(comparison) | {
         (comparison.oids[key], name)
         for key, pair in comparison.pairs.items()
-        for name, when in converted(pair, comparison.rebuilt).items()
-        if when[0]
+        for name, directions in converted_columns(pair, comparison.recreated_types).items()
+        if directions.up
     }
     oids = dropped | {oid for oid, _ in changed}
-    for one in _ask(comparison, _USERS, oids) if oids else ():
-        if (one.oid, one.part) in changed or (one.oid in dropped and one.home != one.oid):
-            place, what = _place(comparison, keys[one.oid], one.part), one.kind
+    for user in _query(comparison, _USERS, oids) if oids else ():
+        if (user.oid, user.part) in changed or (user.oid in dropped and user.home != user.oid):
+            used = _describe(comparison, keys[user.oid], user.part)
             yield _refusal(
-                f"the {what} {one.name} uses {place}, which can't be changed or dropped below it",
-                f"Write this revision by hand (--empty): drop the {what}, make the change, make the {what} again.",
+                f"the {user.kind} {user.name} uses {used}, so PostgreSQL can't change or drop that",
+                f"Write this revision by hand (--empty): drop the {user.kind}, make the change, create the {user.kind} "
+                "again.",
             )
 
 
 def _foreign_keys(comparison: Comparison) -> Iterator[Change]:
     keys = {oid: key for key, oid in comparison.oids.items()}
-    gone = _dropped_columns(comparison)
-    for one in _ask(comparison, _FOREIGN_KEYS, keys.keys()):
-        key = keys[one.oid]
-        pair, place, lost = comparison.pairs.get(key), _place(comparison, key, one.part), ""
+    dropped_columns = _dropped_columns(comparison)
+    for row in _query(comparison, _FOREIGN_KEYS, keys.keys()):
+        key = keys[row.oid]
+        pair, column, reason = comparison.pairs.get(key), _describe(comparison, key, row.part), ""
         if pair is None:
-            lost = f"needs {_place(comparison, key)}, which this would drop"
-        elif (one.oid, one.part) in gone:
-            lost = f"needs {place}, which this would drop"
-        elif keys_of(pair, comparison.rebuilt, comparison.named[key]).indexes.get(one.index, NEITHER)[0]:
-            lost = f"needs {one.index} of {_place(comparison, key)}, which this would drop"
+            reason = f"needs {_describe(comparison, key)}, which this would drop"
+        elif (row.oid, row.part) in dropped_columns:
+            reason = f"needs {column}, which this would drop"
+        elif keys_of(pair, comparison.recreated_types, comparison.named[key]).indexes.get(row.index, NEITHER).up:
+            reason = f"needs {row.index} of {_describe(comparison, key)}, which this would drop"
         else:
-            live, target = pair.live.columns[one.part], pair.target.columns[one.part]
-            if live.kind != target.kind and not _fits(comparison, one.type, target.kind):
-                lost = f"can't lead from {one.type} to {place} as {target.kind}"
-        if lost:
+            live, target = pair.live.columns[row.part], pair.target.columns[row.part]
+            if live.kind != target.kind and not _is_valid_reference(comparison, row.type, target.kind):
+                reason = f"can't lead from {row.type} to {column} as {target.kind}"
+        if reason:
             yield _refusal(
-                f"the foreign key {one.name} of {one.home} {lost}",
-                f"Agree on it with the service that has {one.home} first; `inv db.owners` names it.",
+                f"the foreign key {row.name} of {row.home} {reason}",
+                f"Agree on it with the service that has {row.home} first; `inv db.owners` names it.",
             )
 
 
 def _dropped_columns(comparison: Comparison) -> set[tuple[int, str]]:
-    """Return the columns that go, for good or to be made anew, of the tables that stay."""
-    found = set()
+    """Return the columns that an upgrade drops or recreates, of the tables that both sides have."""
+    columns = set()
     for key, pair in comparison.pairs.items():
-        again = {name for name, when in remade(pair, comparison.rebuilt).items() if when[0]}
-        found |= {
-            (comparison.oids[key], name) for name in (pair.live.columns.keys() - pair.target.columns.keys()) | again
+        dropped = pair.live.columns.keys() - pair.target.columns.keys()
+        recreated = {
+            name for name, directions in recreated_columns(pair, comparison.recreated_types).items() if directions.up
         }
-    return found
+        columns |= {(comparison.oids[key], name) for name in dropped | recreated}
+    return columns
 
 
-def _fits(comparison: Comparison, near: str, far: str) -> bool:
-    """Whether PostgreSQL takes a foreign key from a column of one type to a column of another."""
+def _is_valid_reference(comparison: Comparison, near: str, far: str) -> bool:
+    """Whether PostgreSQL accepts a foreign key from a column of one type to a column of another."""
     savepoint = comparison.connection.begin_nested()
     try:
         comparison.connection.exec_driver_sql(f"CREATE TEMPORARY TABLE far (key {far} UNIQUE)")
@@ -129,14 +130,14 @@ def _fits(comparison: Comparison, near: str, far: str) -> bool:
     return True
 
 
-def _ask(comparison: Comparison, sql: str, oids: Iterable[int]) -> list[Any]:
+def _query(comparison: Comparison, sql: str, oids: Iterable[int]) -> list[Any]:
     return list(comparison.connection.execute(text(sql), {"oids": sorted(oids)}))
 
 
-def _place(comparison: Comparison, key: Key, column: str | None = None) -> str:
-    """Return a table of the database, or a column of it, as a person would write it."""
+def _describe(comparison: Comparison, key: Key, column: str | None = None) -> str:
+    """Return the name of a table of the database, or of a column of it, for a message."""
     return f"{comparison.live[key].sql}.{column}" if column else comparison.live[key].sql
 
 
-def _refusal(line: str, mend: str) -> Change:
-    return Change(Phase.LABELS, (Note(line),), (), refusal=f"{line}. {mend}")
+def _refusal(reason: str, hint: str) -> Change:
+    return Change(Phase.ADD_LABELS, (Note(reason),), (), refusal=f"{reason}. {hint}")

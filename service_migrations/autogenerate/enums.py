@@ -1,7 +1,7 @@
-"""Enum types: how the labels of a database differ from those of the models, and what leads from one to the other.
+"""Changes of enum types, from the labels of the database to those of the models and back.
 
-PostgreSQL adds and renames a label in place, and can do nothing else: for the rest the type is made anew, and every
-column of it is converted.
+PostgreSQL can only add and rename labels in place. For other changes the type is recreated, and every column of it is
+converted.
 """
 
 import json
@@ -47,12 +47,12 @@ class EnumType:
 
     @property
     def creation(self) -> str:
-        """The statement that makes it."""
+        """The statement that creates it."""
         return f"CREATE TYPE {self.sql} AS ENUM ({', '.join(map(literal, self.labels))})"
 
     @property
-    def former(self) -> str:
-        """What it is called while its successor is there."""
+    def former_name(self) -> str:
+        """The name of the old type while the new one is created."""
         return f"{self.name[:54]}__former"
 
     @property
@@ -62,63 +62,63 @@ class EnumType:
 
 
 def enums_of(metadata: MetaData, default_schema: str | None) -> dict[tuple[str | None, str], EnumType]:
-    """Return the enum types that models have columns of, by schema and name.
+    """Return the enum types of the models' columns, by schema and name.
 
     Raises:
         ConfigurationError: two columns name one type and differ in its labels.
 
     """
-    found: dict[tuple[str | None, str], EnumType] = {}
+    types: dict[tuple[str | None, str], EnumType] = {}
     for table in metadata.tables.values():
         for column in table.columns:
             enum = enum_of(column.type)
             if enum is None:
                 continue
             schema = None if enum.schema == default_schema else enum.schema
-            one = EnumType(schema, str(enum.name), tuple(enum.enums))
-            if found.setdefault((schema, one.name), one) != one:
+            enum_type = EnumType(schema, str(enum.name), tuple(enum.enums))
+            if types.setdefault((schema, enum_type.name), enum_type) != enum_type:
                 raise ConfigurationError(
-                    f"{table.name}.{column.name}: another column has the enum type {one.name} with other labels.",
+                    f"{table.name}.{column.name}: another column has the enum type {enum_type.name} with other labels.",
                     hint="Give both the same Enum.",
                 )
-    return found
+    return types
 
 
 def live_enums(
     connection: Connection, schemas: Sequence[str], default_schema: str | None
 ) -> dict[tuple[str | None, str], EnumType]:
-    """Return the enum types of some schemas, without those that an extension owns."""
+    """Return the enum types of some schemas, without members of extensions."""
     rows = connection.execute(text(_LIVE), {"schemas": list(schemas)}).mappings()
-    found = {}
+    types = {}
     for row in rows:
         schema = None if row["schema"] == default_schema else row["schema"]
         users = tuple(tuple(user) for user in json.loads(row["users"] or "[]"))
         labels, oids = tuple(row["labels"] or ()), frozenset((row["oid"], row["array"]))
-        found[schema, row["name"]] = EnumType(schema, row["name"], labels, oids, users)
-    return found
+        types[schema, row["name"]] = EnumType(schema, row["name"], labels, oids, users)
+    return types
 
 
 def changes(live: EnumType, target: EnumType, *, commits: bool) -> Iterator[Change]:
-    """Yield what leads from a type's labels to those of the models, without the columns that have to be converted.
+    """Yield the changes of one type, without the columns that have to be converted.
 
     Args:
-        live: as the database has it.
-        target: as the models have it.
-        commits: whether this revision uses a new label, so that adding it has to be committed first.
+        live: the type of the database.
+        target: the type of the models.
+        commits: whether this revision uses a new label, which has to be committed first.
 
     """
-    says = f"alter_type {live.sql}: {listed(live.labels)} -> {listed(target.labels)}"
-    if pair := renamed(live, target):
-        yield _rename(live, *pair, says)
+    description = f"alter_type {live.sql}: {listed(live.labels)} -> {listed(target.labels)}"
+    if renaming := renamed(live, target):
+        yield _rename(live, *renaming, description)
     elif additions := list(_additions(live, target)):
-        yield _add(live, additions, says, commits=commits)
-        yield from _rewrite(live, target, says="", forward=False)
+        yield _add(live, additions, description, commits=commits)
+        yield from _recreate(live, target, description="", up=False)
     else:
-        yield from _rewrite(live, target, says, forward=True)
+        yield from _recreate(live, target, description, up=True)
 
 
 def renamed(live: EnumType, target: EnumType) -> tuple[str, str] | None:
-    """Return the one label that was taken for renamed, as before and after."""
+    """Return the one renamed label, as before and after; None unless it is the only difference."""
     if len(live.labels) != len(target.labels):
         return None
     pairs = [pair for pair in zip(live.labels, target.labels, strict=True) if pair[0] != pair[1]]
@@ -126,89 +126,98 @@ def renamed(live: EnumType, target: EnumType) -> tuple[str, str] | None:
 
 
 def added(live: EnumType, target: EnumType) -> list[str]:
-    """Return the labels that can be added in place; none where something else is to be done."""
+    """Return the labels to add in place; none where the type needs other changes too."""
     return [label for label, _ in _additions(live, target)]
 
 
 def _additions(live: EnumType, target: EnumType) -> Iterator[tuple[str, str]]:
     if not _is_within(live.labels, target.labels):
         return
-    former = set(live.labels)
-    for place, label in enumerate(target.labels):
-        if label in former:
+    old = set(live.labels)
+    for position, label in enumerate(target.labels):
+        if label in old:
             continue
-        where = f" AFTER {literal(target.labels[place - 1])}" if place else ""
-        if not place and live.labels:
-            where = f" BEFORE {literal(live.labels[0])}"
-        yield label, where
+        position_clause = f" AFTER {literal(target.labels[position - 1])}" if position else ""
+        if not position and live.labels:
+            position_clause = f" BEFORE {literal(live.labels[0])}"
+        yield label, position_clause
 
 
-def _is_within(some: Iterable[str], labels: Iterable[str]) -> bool:
-    rest = iter(labels)
-    return all(label in rest for label in some)
+def _is_within(subset: Iterable[str], labels: Iterable[str]) -> bool:
+    remaining = iter(labels)
+    return all(label in remaining for label in subset)
 
 
-def _rename(live: EnumType, before: str, after: str, says: str) -> Change:
-    def statement(one: str, other: str) -> str:
-        return f"ALTER TYPE {live.sql} RENAME VALUE {literal(one)} TO {literal(other)}"
+def _rename(live: EnumType, before: str, after: str, description: str) -> Change:
+    def statement(old: str, new: str) -> str:
+        return f"ALTER TYPE {live.sql} RENAME VALUE {literal(old)} TO {literal(new)}"
 
     note = Note(
         f"{before!r} was taken for renamed to {after!r}: rows keep their value under the new name.\n"
-        f"If one went and the other came instead, remove {before!r} from the models, write that revision first,\n"
+        f"If they are different values, remove {before!r} from the models, write that revision first,\n"
         f"and add {after!r} in the next."
     )
-    # after all that names the former label has gone, and so back again before that comes back
-    return Change(Phase.TYPES_COME, (note, statement(before, after)), (statement(after, before),), says)
+    # after everything that uses the old label was dropped, and in a downgrade before that is added again
+    return Change(Phase.CREATE_TYPES, (note, statement(before, after)), (statement(after, before),), description)
 
 
-def _add(live: EnumType, additions: list[tuple[str, str]], says: str, *, commits: bool) -> Change:
-    again = "IF NOT EXISTS " if commits else ""
-    statements = [f"ALTER TYPE {live.sql} ADD VALUE {again}{literal(label)}{where}" for label, where in additions]
+def _add(live: EnumType, additions: list[tuple[str, str]], description: str, *, commits: bool) -> Change:
+    if_not_exists = "IF NOT EXISTS " if commits else ""
+    statements = [
+        f"ALTER TYPE {live.sql} ADD VALUE {if_not_exists}{literal(label)}{position_clause}"
+        for label, position_clause in additions
+    ]
     if commits:
         note = Note("What follows uses the new value, so adding it is committed first and stays if the rest fails.")
     else:
         note = Note("A new value can't be used in the transaction that adds it: use it in the next revision.")
-    return Change(Phase.LABELS, (note, *statements), (), says, commits=commits)
+    return Change(Phase.ADD_LABELS, (note, *statements), (), description, commits=commits)
 
 
-def _rewrite(live: EnumType, target: EnumType, says: str, *, forward: bool) -> Iterator[Change]:
-    """Yield the making of the type and the dropping of the former one; backwards only, where labels were added."""
-    away, former = (f"ALTER TYPE {live.sql} RENAME TO {quoted(live.former)}", quoted(live.schema, live.former))
-    gone = f"DROP TYPE {former}"
+def _recreate(live: EnumType, target: EnumType, description: str, *, up: bool) -> Iterator[Change]:
+    """Yield the changes that create the new type and drop the old one.
+
+    They are for the downgrade only where labels were added in place.
+    """
+    rename_old, old_name = (
+        f"ALTER TYPE {live.sql} RENAME TO {quoted(live.former_name)}",
+        quoted(live.schema, live.former_name),
+    )
+    drop_old = f"DROP TYPE {old_name}"
     refusal = ""
-    if forward and live.views:
-        refusal = f"the type {live.sql} has to be made anew, and the view {', '.join(live.views)} uses it. {BY_HAND}"
+    if up and live.views:
+        refusal = f"the type {live.sql} has to be recreated, and the view {', '.join(live.views)} uses it. {BY_HAND}"
     yield Change(
-        Phase.TYPES_COME,
-        (_warning(live, target), away, target.creation) if forward else (),
-        (gone,),
-        says,
+        Phase.CREATE_TYPES,
+        (_warning(live, target), rename_old, target.creation) if up else (),
+        (drop_old,),
+        description,
         refusal=refusal,
     )
     yield Change(
-        Phase.TYPES_GO,
-        (gone,) if forward else (),
-        (_warning(target, live, users=live), away, live.creation),
+        Phase.DROP_TYPES,
+        (drop_old,) if up else (),
+        (_warning(target, live, users=live), rename_old, live.creation),
     )
 
 
 def _warning(before: EnumType, after: EnumType, users: EnumType | None = None) -> Note:
-    """Return what to think of before a type is made anew: the lock, the rows, the views."""
-    lost = [label for label in before.labels if label not in after.labels]
+    """Return a warning of the lock, rows and views of a type that is recreated."""
+    removed = [label for label in before.labels if label not in after.labels]
     lines = [
-        f"WARNING: PostgreSQL can't remove or move a value, so {after.sql} is made anew. Each table that has it is",
+        f"WARNING: PostgreSQL can't remove or move a value, so {after.sql} is recreated. Each table that has it is",
         "rewritten under an exclusive lock.",
     ]
     tables = [user for user in (users or before).users if user[0] not in ("v", "m")]
-    for label in lost:
-        lines.append(f"Rows that hold {label!r} make this fail. Decide what becomes of them, before this line:")
+    for label in removed:
+        lines.append(f"Rows with {label!r} make this fail. Change them before this line:")
         for _, _, table, column in tables:
             lines.append(f"UPDATE {quoted(table)} SET {quoted(column)} = … WHERE {quoted(column)} = {literal(label)}")  # noqa: S608 - a comment
     if users and users.views:
-        lines.append(f"The view {', '.join(users.views)} uses the type: drop it before, and make it again after.")
+        lines.append(f"The view {', '.join(users.views)} uses the type: drop it before, and create it again after.")
     return Note("\n".join(lines))
 
 
 def listed(labels: Iterable[str]) -> str:
-    """Return labels as a message shows them."""
+    """Return labels for a message."""
     return f"({', '.join(labels)})"

@@ -1,4 +1,4 @@
-"""Foreign keys of a model as the catalog would list them: a temporary table can't have any, so no twin tells."""
+"""Foreign keys of a model, described as in the catalog, since a temporary table can't have any."""
 
 import json
 import re
@@ -25,16 +25,16 @@ def foreign_keys_of(table: Table, dialect: Dialect, default_schema: str | None) 
 
     Args:
         table: of the models.
-        dialect: what their SQL is written for.
+        dialect: the one of their SQL.
         default_schema: the one that a name without a schema means.
 
     Raises:
         ConfigurationError: two have the same name.
 
     """
-    found: list[Constraint] = []
+    constraints: list[Constraint] = []
     compiler = dialect.ddl_compiler(dialect, None)  # type: ignore[arg-type]
-    for key in (one for one in table.constraints if isinstance(one, ForeignKeyConstraint)):
+    for key in (each for each in table.constraints if isinstance(each, ForeignKeyConstraint)):
         sql = str(compiler.process(key))
         *path, remote = key.elements[0].target_fullname.split(".")[:-1]
         columns = []
@@ -48,21 +48,24 @@ def foreign_keys_of(table: Table, dialect: Dialect, default_schema: str | None) 
         name = str(dialect.identifier_preparer.format_constraint(key)) if isinstance(key.name, str) else ""
         local = tuple(element.parent.name for element in key.elements)
         definition = sql[sql.index("FOREIGN KEY") :]
-        plain = name[1:-1].replace('""', '"') if name.startswith('"') else name
-        names = {one.name for one in found}
-        if plain in names:
+        bare_name = name[1:-1].replace('""', '"') if name.startswith('"') else name
+        names = {constraint.name for constraint in constraints}
+        if bare_name in names:
             raise ConfigurationError(
-                f"the models' table {table.fullname} has two foreign keys named {plain}.", hint="Give one another name."
+                f"the models' table {table.fullname} has two foreign keys named {bare_name}.",
+                hint="Give one another name.",
             )
-        chosen, uses = plain or _chosen(f"{table.name}_{'_'.join(local)}", names), frozenset(local)
-        place = (schema, remote, tuple(columns), local)
+        final_name, uses = bare_name or _default_name(f"{table.name}_{'_'.join(local)}", names), frozenset(local)
+        target = (schema, remote, tuple(columns), local)
         valid = not key.dialect_options["postgresql"].get("not_valid")
-        found.append(Constraint(chosen, "f", definition, *place, _rules(key), valid, None, uses, frozenset()))
-    return found
+        constraints.append(
+            Constraint(final_name, "f", definition, *target, _rules(key), valid, None, uses, frozenset())
+        )
+    return constraints
 
 
 def _rules(key: ForeignKeyConstraint) -> str:
-    """Return the rules as ``shapes.sql`` does: pg_constraint's letters, and the columns of SET NULL or SET DEFAULT."""
+    """Return the rules as ``tables.sql`` does: letters of pg_constraint, and the columns of SET NULL or SET DEFAULT."""
     deferred = (key.initially or "").upper() == "DEFERRED"
     on_delete, _, columns = (key.ondelete or "NO ACTION").partition("(")
     return "".join(
@@ -78,11 +81,11 @@ def _rules(key: ForeignKeyConstraint) -> str:
 
 
 def _names(sql: str) -> list[str]:
-    """Return the names of a list as PostgreSQL reads it."""
+    """Return the names of a list, parsed as by PostgreSQL."""
     return [quoted.replace('""', '"') or bare.lower() for quoted, bare in _NAME.findall(sql)]
 
 
-def _chosen(stem: str, taken: set[str]) -> str:
-    """Return a name for a foreign key that has none, as PostgreSQL would but for where it cuts a long one."""
+def _default_name(stem: str, taken: set[str]) -> str:
+    """Return a name for a foreign key without one, as PostgreSQL does except for long names."""
     stem = stem.encode()[:56].decode(errors="ignore")
     return next(name for name in (f"{stem}_fkey{number or ''}" for number in count()) if name not in taken)

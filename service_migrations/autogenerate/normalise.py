@@ -1,8 +1,7 @@
-"""A twin: the table that a model would make, made for a moment as a temporary one, and described by PostgreSQL.
+"""The tables of models in PostgreSQL's notation: each is created as a temporary table, read and rolled back.
 
-What a model says and what the catalog says are never written alike: ``quantity > 0`` comes back as ``(quantity > 0)``,
-``'new'`` as ``'new'::state``. So the server is asked to put the model into its own words, and only these are compared.
-All of it is rolled back.
+A model and the catalog never have the same text: the server returns ``quantity > 0`` as ``(quantity > 0)``, and
+``'new'`` as ``'new'::state``. So the server normalises the model first, and only its own texts are compared.
 """
 
 import json
@@ -15,7 +14,13 @@ from sqlalchemy.exc import DBAPIError
 
 from service_migrations.autogenerate.enums import EnumType
 from service_migrations.autogenerate.foreign_keys import foreign_keys_of
-from service_migrations.autogenerate.temporary_table import Blueprint, Surroundings, block, blueprint, glance
+from service_migrations.autogenerate.temporary_table import (
+    Surroundings,
+    TemporaryTable,
+    do_block,
+    full_table,
+    reduced_table,
+)
 from service_migrations.catalog.tables import TableState, read
 from service_migrations.errors import ConfigurationError
 from service_migrations.failures import describe, sqlstate
@@ -24,143 +29,155 @@ from service_migrations.sql.quoting import quoted
 __all__ = ["NoTemporaryTablesError", "all_normalised", "normalised"]
 
 _DENIED = ("42501", "25006")
-"""No privilege to make a temporary table; a transaction or a server that is read-only."""
+"""No privilege to create a temporary table; a read-only transaction or server."""
 
 _AT_ONCE = 250
-"""Relations that are there at the same time: each has a lock, and a server has room for 6400, for everybody."""
+"""The number of relations that exist at the same time: each needs one of the 6400 locks that all sessions share."""
 
-_MADE = text(
+_TEMPORARY_TABLES = text(
     "SELECT n.nspname, c.relname, c.oid::bigint FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
     "WHERE n.oid = pg_my_temp_schema() AND c.relname = ANY(:names)"
 )
 
 
 class NoTemporaryTablesError(Exception):
-    """A role may make no temporary table here."""
+    """The role may not create temporary tables in this database."""
 
 
-def normalised(connection: Connection, table: Table, around: Surroundings) -> TableState:
-    """Return the shape that a model's table would have.
+def normalised(connection: Connection, table: Table, surroundings: Surroundings) -> TableState:
+    """Return a model's table as the server describes it.
 
     Raises:
-        ConfigurationError: the server can't make such a table.
-        NoTwinError: this role may make no temporary table.
+        ConfigurationError: the server can't create such a table.
+        NoTemporaryTablesError: this role may not create temporary tables.
 
     """
     try:
-        shape = _made(connection, [blueprint(table, around, connection.dialect)], around)[0]
+        state = _create_and_read(connection, [full_table(table, surroundings, connection.dialect)], surroundings)[0]
     except DBAPIError as error:
         if sqlstate(error) in _DENIED:
             raise NoTemporaryTablesError from error
         raise ConfigurationError(
-            f"the models' table {table.fullname} can't be made on this server: {describe(error)}.",
-            hint="Correct the model; or, if it needs what isn't there yet, add that in a revision first (--empty).",
+            f"the models' table {table.fullname} can't be created on this server: {describe(error)}.",
+            hint="Correct the model; or, if it needs a missing object, create that in a revision first (--empty).",
         ) from error
-    return _completed(connection, table, shape, around)
+    return _completed(connection, table, state, surroundings)
 
 
 def all_normalised(
-    connection: Connection, pairs: Sequence[tuple[Table, TableState]], around: Surroundings
+    connection: Connection, pairs: Sequence[tuple[Table, TableState]], surroundings: Surroundings
 ) -> list[TableState]:
-    """Return the shapes of many tables, of which several are made at a time, and none with more than it needs.
+    """Return many models' tables as the server describes them.
 
-    A table that names something by text may find the twin of another there, and one that leaves a name to PostgreSQL
-    may get another one. So what is found to be alike is alike; what seems to differ is to be asked of ``normalised``.
+    Several are created at a time, and without the parts that are certainly equal. A table whose SQL names another one
+    may find the temporary table of that, and a name that PostgreSQL chooses may differ. So a table that is equal to the
+    database's is equal; one that seems to differ has to be checked with ``normalised``.
 
     Args:
         connection: to the database.
-        pairs: each with what the database has.
-        around: what they are made in.
+        pairs: each with the table of the database.
+        surroundings: of the tables.
 
     Raises:
-        ConfigurationError, NoTwinError: as ``normalised``.
+        ConfigurationError, NoTemporaryTablesError: as ``normalised``.
 
     """
-    found: list[TableState] = []
-    plans = ((table, glance(table, live, around, connection.dialect)) for table, live in pairs)
-    for batch in _batches(plans):
+    states: list[TableState] = []
+    reduced = ((table, reduced_table(table, live, surroundings, connection.dialect)) for table, live in pairs)
+    for batch in _batches(reduced):
         try:
-            made = _made(connection, list(batch.values()), around)
+            created = _create_and_read(connection, list(batch.values()), surroundings)
         except DBAPIError:
-            # whose error it is, is seen when each is made alone
-            found += [normalised(connection, table, around) for table in batch]
+            # alone, the table that fails is known
+            states += [normalised(connection, table, surroundings) for table in batch]
         else:
-            found += [_completed(connection, *pair, around) for pair in zip(batch, made, strict=True)]
-    return found
+            states += [_completed(connection, *pair, surroundings) for pair in zip(batch, created, strict=True)]
+    return states
 
 
-def _batches(plans: Iterable[tuple[Table, Blueprint]]) -> Iterator[dict[Table, Blueprint]]:
-    """Yield tables of one schema, for as many relations as there may be at once: in two, names may be the same."""
-    batch: dict[Table, Blueprint] = {}
-    for table, plan in plans:
-        relations = plan.relations + sum(one.relations for one in batch.values())
+def _batches(tables: Iterable[tuple[Table, TemporaryTable]]) -> Iterator[dict[Table, TemporaryTable]]:
+    """Yield batches of tables of one schema, within the limit of relations.
+
+    In two schemas, tables may have the same name.
+    """
+    batch: dict[Table, TemporaryTable] = {}
+    for table, temporary in tables:
+        relations = temporary.relations + sum(each.relations for each in batch.values())
         if batch and (relations > _AT_ONCE or table.schema != next(iter(batch)).schema):
             yield batch
             batch = {}
-        batch[table] = plan
+        batch[table] = temporary
     if batch:
         yield batch
 
 
-def _made(connection: Connection, plans: Sequence[Blueprint], around: Surroundings) -> list[TableState]:
-    """Make tables of one schema in as few round trips as there may be, and return their shapes."""
-    types = list(dict.fromkeys(kind for plan in plans for kind in plan.types))
-    statements = [replace(kind, schema="pg_temp").creation for kind in types]
-    statements += [statement for plan in plans for statement in plan.statements]
-    # a type of a temporary schema is said without it, as if it were one of the search path: by a name of nobody's
-    aliases = {f"migrations_twin_type_{number}": kind for number, kind in enumerate(types)}
-    statements += [f"ALTER TYPE pg_temp.{quoted(kind.name)} RENAME TO {alias}" for alias, kind in aliases.items()]
-    with _undone(connection):
-        _look_in(connection, f"pg_temp, {around.search_path}")
-        for statement in statements if len(plans) == 1 else [block(statements)]:
+def _create_and_read(
+    connection: Connection, tables: Sequence[TemporaryTable], surroundings: Surroundings
+) -> list[TableState]:
+    """Create temporary tables for one schema in few round trips, and return their states."""
+    types = list(dict.fromkeys(enum_type for table in tables for enum_type in table.types))
+    statements = [replace(enum_type, schema="pg_temp").creation for enum_type in types]
+    statements += [statement for table in tables for statement in table.statements]
+    # a type of the temporary schema is deparsed without its schema: a unique name tells it from the search path's
+    aliases = {f"migrations_type_{number}": enum_type for number, enum_type in enumerate(types)}
+    statements += [
+        f"ALTER TYPE pg_temp.{quoted(enum_type.name)} RENAME TO {alias}" for alias, enum_type in aliases.items()
+    ]
+    with _rolled_back(connection):
+        _set_search_path(connection, f"pg_temp, {surroundings.search_path}")
+        for statement in statements if len(tables) == 1 else [do_block(statements)]:
             connection.exec_driver_sql(statement)
-        _look_in(connection, around.search_path)
-        rows = connection.execute(_MADE, {"names": [plan.name for plan in plans]}).all()
-        oids, rename = {name: oid for _, name, oid in rows}, _at_home(rows[0][0], plans[0].schema, aliases, around)
-        found = read(connection, list(oids.values()), around.default_schema, rename)
-    return [plan.completed(found[oids[plan.name]]) for plan in plans]
+        _set_search_path(connection, surroundings.search_path)
+        rows = connection.execute(_TEMPORARY_TABLES, {"names": [table.name for table in tables]}).all()
+        oids = {name: oid for _, name, oid in rows}
+        rename = _renaming(rows[0][0], tables[0].schema, aliases, surroundings)
+        states = read(connection, list(oids.values()), surroundings.default_schema, rename)
+    return [table.completed(states[oids[table.name]]) for table in tables]
 
 
 @contextmanager
-def _undone(connection: Connection) -> Iterator[None]:
-    """Roll back what is done inside; SQLAlchemy's own savepoints stay there until the end, each inside the last."""
-    connection.exec_driver_sql("SAVEPOINT twin")
+def _rolled_back(connection: Connection) -> Iterator[None]:
+    """Roll back to a savepoint at the end; SQLAlchemy's savepoints would nest until the transaction ends."""
+    connection.exec_driver_sql("SAVEPOINT normalise")
     try:
         yield
     finally:
-        connection.exec_driver_sql("ROLLBACK TO SAVEPOINT twin")
-        connection.exec_driver_sql("RELEASE SAVEPOINT twin")
+        connection.exec_driver_sql("ROLLBACK TO SAVEPOINT normalise")
+        connection.exec_driver_sql("RELEASE SAVEPOINT normalise")
 
 
-def _at_home(own: str, schema: str | None, aliases: dict[str, EnumType], around: Surroundings) -> Callable[[str], str]:
-    """Return what makes ``billing.state`` or ``state`` of ``pg_temp_3.state``; ``own`` is the temporary schema."""
+def _renaming(
+    temporary_schema: str, schema: str | None, aliases: dict[str, EnumType], surroundings: Surroundings
+) -> Callable[[str], str]:
+    """Return a function that replaces names of temporary tables and types: ``pg_temp_3.state`` by ``billing.state``."""
 
-    def rename(found: str) -> str:
-        for alias, kind in reversed(aliases.items()):  # 10 before 1
-            for word in (f"{own}.{alias}", f"pg_temp.{alias}", alias):  # the schema, and what it goes by in some places
-                found = found.replace(word, _prefix(kind.schema, around) + json.dumps(quoted(kind.name))[1:-1])
-        for temporary in (own, "pg_temp"):
-            found = found.replace(f"{temporary}.", _prefix(schema, around))
-        return found.replace(f'"schema" : "{own}"', f'"schema" : {json.dumps(schema)}')
+    def rename(row: str) -> str:
+        for alias, enum_type in reversed(aliases.items()):  # 10 before 1
+            name = _prefix(enum_type.schema, surroundings) + json.dumps(quoted(enum_type.name))[1:-1]
+            for temporary_name in (f"{temporary_schema}.{alias}", f"pg_temp.{alias}", alias):  # all three occur
+                row = row.replace(temporary_name, name)
+        for temporary in (temporary_schema, "pg_temp"):
+            row = row.replace(f"{temporary}.", _prefix(schema, surroundings))
+        return row.replace(f'"schema" : "{temporary_schema}"', f'"schema" : {json.dumps(schema)}')
 
     return rename
 
 
-def _completed(connection: Connection, table: Table, shape: TableState, around: Surroundings) -> TableState:
-    """Return a shape with what a temporary table can't have, or isn't given: foreign keys and comments."""
-    keys = foreign_keys_of(table, connection.dialect, around.default_schema)
-    comments = {column.name: column.comment or None for column in table.columns}  # of inherited ones it says nothing
+def _completed(connection: Connection, table: Table, state: TableState, surroundings: Surroundings) -> TableState:
+    """Return a state with the foreign keys and comments of a model, which the temporary table lacks."""
+    keys = foreign_keys_of(table, connection.dialect, surroundings.default_schema)
+    comments = {column.name: column.comment or None for column in table.columns}  # without inherited columns
     return replace(
-        shape,
+        state,
         comment=table.comment or None,
-        columns={name: replace(one, comment=comments.get(name)) for name, one in shape.columns.items()},
-        constraints=shape.constraints | {one.name: one for one in keys},
+        columns={name: replace(column, comment=comments.get(name)) for name, column in state.columns.items()},
+        constraints=state.constraints | {key.name: key for key in keys},
     )
 
 
-def _prefix(schema: str | None, around: Surroundings) -> str:
-    return "" if schema is None or schema in around.visible else json.dumps(f"{quoted(schema)}.")[1:-1]
+def _prefix(schema: str | None, surroundings: Surroundings) -> str:
+    return "" if schema is None or schema in surroundings.visible else json.dumps(f"{quoted(schema)}.")[1:-1]
 
 
-def _look_in(connection: Connection, path: str) -> None:
+def _set_search_path(connection: Connection, path: str) -> None:
     connection.execute(text("SELECT set_config('search_path', :path, true)"), {"path": path})

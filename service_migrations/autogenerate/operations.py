@@ -1,7 +1,7 @@
-"""Drafts: Alembic's own operations for a table or a column that only the models have.
+"""Alembic's operations for tables and columns that only the models have, with fixes for Alembic's renderer.
 
-What Alembic's renderer gets wrong is put right before: an enum type is made by a statement of its own, once; a type
-decorator is a matter of Python, and a revision that imports it would change its meaning with it.
+An enum type is created by a statement of its own, once. A type decorator is replaced by its type: a revision that
+imports it would change with the code.
 """
 
 import copy as copies
@@ -38,15 +38,15 @@ from service_migrations.sql.quoting import escaped
 __all__ = ["added_column", "copied", "created_table", "render_item"]
 
 _NAME_LENGTH = 63
-"""Of a name in PostgreSQL, in bytes."""
+"""The maximum length of a name in PostgreSQL, in bytes."""
 
 _PREPARER = asyncpg.dialect().identifier_preparer  # type: ignore[no-untyped-call]
 _KINDS = {"p": PrimaryKeyConstraint, "u": UniqueConstraint, "x": ExcludeConstraint, "f": ForeignKeyConstraint}
 
 
 def copied(metadata: MetaData, dialect: Dialect) -> dict[str, Table]:
-    """Return copies of all tables that are fit to be rendered, by key."""
-    # without the schema a foreign key would lead to a table of that name in the default one
+    """Return copies of all tables for Alembic's renderer, by key."""
+    # without the schema, a foreign key would refer to a table in the default one
     target = MetaData(schema=metadata.schema, naming_convention=metadata.naming_convention)
     for table in metadata.tables.values():
         copy = table.to_metadata(target)
@@ -63,24 +63,24 @@ def copied(metadata: MetaData, dialect: Dialect) -> dict[str, Table]:
 
 
 def created_table(
-    copy: Table, shape: TableState, taken: Container[str], apart: Container[tuple[str, ...]]
+    copy: Table, state: TableState, taken: Container[str], later: Container[tuple[str, ...]]
 ) -> list[MigrateOperation]:
-    """Return the operations that make a table and its indexes.
+    """Return the operations that create a table and its indexes.
 
     Args:
-        copy: one of ``copied``.
-        shape: the one that the server makes of it.
-        taken: the names of indexes of other tables in its schema.
-        apart: the columns of the foreign keys that can't be made with the table, and are left out.
+        copy: a table from ``copied``.
+        state: that table as the server describes it.
+        taken: the names of the indexes of other tables in its schema.
+        later: the columns of the foreign keys that are left out, to be added later.
 
     """
-    _name(copy, shape, taken)
-    for key in [one for one in copy.constraints if isinstance(one, ForeignKeyConstraint)]:
-        if tuple(element.parent.name for element in key.elements) in apart:
+    _set_names(copy, state, taken)
+    for key in [each for each in copy.constraints if isinstance(each, ForeignKeyConstraint)]:
+        if tuple(element.parent.name for element in key.elements) in later:
             copy.constraints.discard(key)
             for element in key.elements:
                 element.parent.foreign_keys.discard(element)
-    indexes = sorted(copy.indexes, key=lambda one: str(one.name))
+    indexes = sorted(copy.indexes, key=lambda index: str(index.name))
     return [CreateTableOp.from_table(copy), *(CreateIndexOp.from_index(index) for index in indexes)]
 
 
@@ -90,7 +90,7 @@ def added_column(copy: Column[Any]) -> AddColumnOp:
 
 
 def render_item(kind: str, item: Any, context: AutogenContext) -> str | bool:
-    """Render what Alembic would render wrongly (its ``render_item``): False leaves the rest to it."""
+    """Render items that Alembic would render wrongly (its ``render_item``); False means Alembic's own way."""
     if kind != "type":
         return False
     if isinstance(item, ARRAY) and isinstance(item.item_type, Enum):
@@ -101,68 +101,68 @@ def render_item(kind: str, item: Any, context: AutogenContext) -> str | bool:
         context.imports.add("from sqlalchemy.dialects import postgresql")
         schema = f", schema={item.schema!r}" if item.schema else ""
         return f"postgresql.ENUM({', '.join(map(repr, item.enums))}, name={item.name!r}{schema}, create_type=False)"
-    if not _is_sqlalchemys(item):
+    if not _is_of_sqlalchemy(item):
         context.imports.add(f"import {type(item).__module__}")
     return False
 
 
-def _name(copy: Table, shape: TableState, taken: Container[str]) -> None:
+def _set_names(copy: Table, state: TableState, taken: Container[str]) -> None:
     """Give each part the name that PostgreSQL gives it, as a final one.
 
-    By a naming convention of a later day it would get another, and the revisions of that day drop it by its name.
+    With another naming convention in the future it would get another name, but revisions drop it by this one.
     """
     parts = sorted(copy.constraints, key=creation_order)
-    final = {one: _final(one) for one in parts}
-    named = {(_kind(one), name) for one, name in final.items() if name}
-    rest = [one for name, one in shape.constraints.items() if (one.kind, name) not in named]
-    made = {(one.kind, name) for name, one in shape.constraints.items()}
-    for one in parts:
-        name = final[one] or _taken_from(rest, one, taken)
-        if name is None or (_kind(one) in ("u", "x") and (_kind(one), final[one]) in named - made):
-            # of two that say the same PostgreSQL makes one; and CHECKs without a name follow, in its own words
-            copy.constraints.discard(one)
+    model_names = {part: _model_name(part) for part in parts}
+    named = {(_kind(part), name) for part, name in model_names.items() if name}
+    unnamed = [constraint for name, constraint in state.constraints.items() if (constraint.kind, name) not in named]
+    existing = {(constraint.kind, name) for name, constraint in state.constraints.items()}
+    for part in parts:
+        name = model_names[part] or _take_name(unnamed, part, taken)
+        if name is None or (_kind(part) in ("u", "x") and (_kind(part), model_names[part]) in named - existing):
+            # PostgreSQL creates one of two equal constraints; CHECKs without a name follow, as the server deparses them
+            copy.constraints.discard(part)
         else:
-            one.name = conv(name)
-    for left in (one for one in rest if one.kind == "c"):
-        sql = left.definition.removeprefix("CHECK (").removesuffix(")")
-        copy.append_constraint(CheckConstraint(_twice_escaped(sql), name=conv(left.name)))
+            part.name = conv(name)
+    for check in (constraint for constraint in unnamed if constraint.kind == "c"):
+        sql = check.definition.removeprefix("CHECK (").removesuffix(")")
+        copy.append_constraint(CheckConstraint(_twice_escaped(sql), name=conv(check.name)))
     for index in copy.indexes:
         index.name = conv(str(index.name))
 
 
-def _kind(one: SchemaConstraint) -> str:
-    return next((letter for letter, kind in _KINDS.items() if isinstance(one, kind)), "c")
+def _kind(constraint: SchemaConstraint) -> str:
+    return next((letter for letter, kind in _KINDS.items() if isinstance(constraint, kind)), "c")
 
 
-def _final(one: SchemaConstraint) -> str | None:
-    """Return the name that a model gives to a constraint, shortened as SQLAlchemy does; None also for a type's own."""
-    if not isinstance(one.name, str) or is_of_a_type(one):  # Alembic leaves these to the type
+def _model_name(constraint: SchemaConstraint) -> str | None:
+    """Return a model's name for a constraint, shortened as by SQLAlchemy; None for a constraint of a type."""
+    if not isinstance(constraint.name, str) or is_of_a_type(constraint):  # Alembic leaves these to the type
         return None
-    return final_name(_PREPARER, one.name)
+    return final_name(_PREPARER, constraint.name)
 
 
-def _taken_from(rest: list[Constraint], one: SchemaConstraint, taken: Container[str]) -> str | None:
-    """Take the one that the server made of a constraint without a name from the rest, and return its name.
+def _take_name(unnamed: list[Constraint], constraint: SchemaConstraint, taken: Container[str]) -> str | None:
+    """Remove the server's counterpart of an unnamed constraint from a list, and return its name.
 
-    Which of two over the same columns doesn't matter; a CHECK is only known by its text.
+    Of two over the same columns either will do; a CHECK can only be found by its text.
     """
-    kind = _kind(one)
+    kind = _kind(constraint)
     if kind == "c":
         return None
-    columns = tuple(column.name for column in getattr(one, "columns", ()))
-    found = [other for other in rest if other.kind == kind and (kind != "u" or other.local_columns == columns)]
-    found.sort(key=lambda other: other.local_columns != columns)
-    if not found:
+    columns = tuple(column.name for column in getattr(constraint, "columns", ()))
+    matches = [each for each in unnamed if each.kind == kind and (kind != "u" or each.local_columns == columns)]
+    matches.sort(key=lambda match: match.local_columns != columns)
+    if not matches:
         return None
-    rest.remove(found[0])
-    name, numbers = found[0].name, count(1)
+    unnamed.remove(matches[0])
+    name, numbers = matches[0].name, count(1)
     while kind != "f" and name in taken:
-        name = f"{found[0].name[: _NAME_LENGTH - 2]}{next(numbers)}"
+        name = f"{matches[0].name[: _NAME_LENGTH - 2]}{next(numbers)}"
     return name
 
 
 def _escape(copy: Table, dialect: Dialect) -> None:
-    """Escape the colons of a table's conditions, which a revision gives to ``sqlalchemy.text``."""
+    """Escape the colons of a table's conditions, which a revision passes to ``sqlalchemy.text``."""
     for constraint in copy.constraints:
         if isinstance(constraint, CheckConstraint):
             constraint.sqltext = _compiled(constraint.sqltext, dialect)
@@ -171,7 +171,7 @@ def _escape(copy: Table, dialect: Dialect) -> None:
     for options in (index.dialect_options["postgresql"] for index in copy.indexes):
         if options["where"] is not None:
             options["where"] = _compiled(options["where"], dialect)
-    for index in [one for one in copy.indexes if one.dialect_options["postgresql"]["concurrently"]]:
+    for index in [each for each in copy.indexes if each.dialect_options["postgresql"]["concurrently"]]:
         index.dialect_options["postgresql"]["concurrently"] = False
 
 
@@ -183,24 +183,24 @@ def _compiled(expression: Any, dialect: Dialect) -> TextClause:
 
 
 def _twice_escaped(sql: str) -> TextClause:
-    """Return SQL that is still escaped when Alembic has rendered it: it takes one of the escapes away."""
+    """Return SQL that is still escaped after Alembic has rendered it, which removes one escape."""
     return text(escaped(escaped(sql)))
 
 
-def _is_sqlalchemys(kind: TypeEngine[Any]) -> bool:
-    return type(kind).__module__.startswith("sqlalchemy.")
+def _is_of_sqlalchemy(column_type: TypeEngine[Any]) -> bool:
+    return type(column_type).__module__.startswith("sqlalchemy.")
 
 
-def _plain(kind: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any]:
-    """Return a type without the decorators around it."""
-    while isinstance(kind, TypeDecorator) and not _is_sqlalchemys(kind):
-        kind = kind.load_dialect_impl(dialect)
-    if isinstance(kind, Interval) and kind.native:
-        return INTERVAL(precision=kind.second_precision)  # Alembic renders sa.Interval() without it
-    if isinstance(kind, Boolean | Enum) and kind.create_constraint:
-        bare = copies.copy(kind)  # its CHECK is made as every other, by name
+def _plain(column_type: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any]:
+    """Return a type without its decorators."""
+    while isinstance(column_type, TypeDecorator) and not _is_of_sqlalchemy(column_type):
+        column_type = column_type.load_dialect_impl(dialect)
+    if isinstance(column_type, Interval) and column_type.native:
+        return INTERVAL(precision=column_type.second_precision)  # Alembic renders sa.Interval() without it
+    if isinstance(column_type, Boolean | Enum) and column_type.create_constraint:
+        bare = copies.copy(column_type)  # its CHECK is created like every other, by name
         bare.create_constraint = False
         return bare
-    if isinstance(kind, ARRAY) and isinstance(kind.item_type, TypeDecorator):
-        return type(kind)(_plain(kind.item_type, dialect), dimensions=kind.dimensions)
-    return kind
+    if isinstance(column_type, ARRAY) and isinstance(column_type.item_type, TypeDecorator):
+        return type(column_type)(_plain(column_type.item_type, dialect), dimensions=column_type.dimensions)
+    return column_type

@@ -1,4 +1,4 @@
-"""Tables: which come, which go, and what becomes of those that both sides have."""
+"""Changes of tables: those to create, to drop and to alter."""
 
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
@@ -10,7 +10,7 @@ from service_migrations.autogenerate import columns, constraints
 from service_migrations.autogenerate.change import Change, Note, Phase, Step
 from service_migrations.autogenerate.comparison import Comparison, Key
 from service_migrations.autogenerate.operations import added_column, created_table
-from service_migrations.autogenerate.table_pair import Pair
+from service_migrations.autogenerate.table_pair import BOTH, Directions, Pair
 from service_migrations.catalog.tables import ColumnState, TableState
 from service_migrations.sql.quoting import literal
 
@@ -18,27 +18,27 @@ __all__ = ["altered", "created", "dropped"]
 
 
 def dropped(comparison: Comparison) -> Iterator[Change]:
-    """Yield the dropping of the tables that the models no longer have, and how they come back."""
-    gone = {key: shape for key, shape in sorted(comparison.live.items(), key=str) if key not in comparison.targets}
-    order, circular = _ordered(gone, comparison.default)
+    """Yield the changes that drop the tables which the models no longer have."""
+    tables = {key: table for key, table in sorted(comparison.live.items(), key=str) if key not in comparison.targets}
+    order, circular = _ordered(tables, comparison.default)
     for key in reversed(order):
-        shape = gone[key]
-        for one in shape.constraints.values():
-            if one.kind == "f":
-                yield constraints.goes(shape, one, (circular, True))
-        drop: Step = DropTableOp(shape.name, schema=shape.schema)
-        yield Change(Phase.TABLES_GO, (drop,), tuple(shape.creation), f"drop_table {shape.sql}")
+        table = tables[key]
+        for constraint in table.constraints.values():
+            if constraint.kind == "f":
+                yield constraints.drop(table, constraint, Directions(circular, down=True))
+        operation: Step = DropTableOp(table.name, schema=table.schema)
+        yield Change(Phase.DROP_TABLES, (operation,), tuple(table.creation), f"drop_table {table.sql}")
 
 
 def created(comparison: Comparison, altered: set[Key]) -> Iterator[Change]:
-    """Yield the making of the tables that only the models have.
+    """Yield the changes that create the tables which only the models have.
 
     Args:
         comparison: the two sides.
-        altered: the tables that change too; a foreign key to one of them is made after that.
+        altered: the tables that change too; a foreign key to one of them is added after that.
 
     """
-    new = {key: shape for key, shape in comparison.targets.items() if key not in comparison.live}
+    new = {key: table for key, table in comparison.targets.items() if key not in comparison.live}
     order, circular = _ordered(new, comparison.default)
     taken = _indexes(comparison)
 
@@ -47,38 +47,40 @@ def created(comparison: Comparison, altered: set[Key]) -> Iterator[Change]:
         own = comparison.key(key.table.schema, key.table.name)
         if remote == own:
             columns = {element.column.name for element in key.elements}
-            keys = (one for one in new[own].constraints.values() if one.kind in "pu")
-            return any(columns == {*one.local_columns} for one in keys)  # an index is made after the table
+            unique_keys = (constraint for constraint in new[own].constraints.values() if constraint.kind in "pu")
+            return any(
+                columns == {*unique.local_columns} for unique in unique_keys
+            )  # an index is created after the table
         return remote not in altered and not (circular and remote in new)
 
     for key in order:
-        shape, copy = new[key], comparison.copies[comparison.models[key].key]
-        apart = {_columns(one) for one in copy.foreign_key_constraints if not inline(one)}
-        for one in shape.constraints.values():
-            if one.kind == "f" and one.local_columns in apart:
-                yield constraints.comes(shape, one, (True, True))
-        steps = created_table(copy, shape, taken.get(key[0], set()), apart)
-        drop = DropTableOp(shape.name, schema=shape.schema)
-        yield Change(Phase.TABLES_COME, tuple(steps), (drop,), f"create_table {shape.sql}")
+        table, copy = new[key], comparison.copies[comparison.models[key].key]
+        later = {_columns(foreign) for foreign in copy.foreign_key_constraints if not inline(foreign)}
+        for constraint in table.constraints.values():
+            if constraint.kind == "f" and constraint.local_columns in later:
+                yield constraints.add(table, constraint, BOTH)
+        steps = created_table(copy, table, taken.get(key[0], set()), later)
+        drop = DropTableOp(table.name, schema=table.schema)
+        yield Change(Phase.CREATE_TABLES, tuple(steps), (drop,), f"create_table {table.sql}")
 
 
 def altered(comparison: Comparison) -> dict[Key, list[Change]]:
-    """Return what becomes of each table that both sides have; nothing of those that are alike."""
+    """Return the changes of each table that both sides have; equal tables are left out."""
     keys = {
-        key: constraints.keys_of(pair, comparison.rebuilt, comparison.named[key])
+        key: constraints.keys_of(pair, comparison.recreated_types, comparison.named[key])
         for key, pair in comparison.pairs.items()
     }
-    found = {}
+    changes = {}
     for key, pair in comparison.pairs.items():
-        changes = [
-            *_column_sets(comparison, key, pair),
-            *columns.changes(pair, comparison.rebuilt, comparison.castable),
-            *constraints.changes(pair, comparison.rebuilt, comparison.named[key]),
+        table_changes = [
+            *_added_and_dropped_columns(comparison, key, pair),
+            *columns.changes(pair, comparison.recreated_types, comparison.castable),
+            *constraints.changes(pair, comparison.recreated_types, comparison.named[key]),
             *constraints.foreign_keys(pair, comparison.named[key], keys, comparison.default),
             *_comment(pair),
         ]
-        found[key] = [one for one in changes if one.forward or one.backward]
-    return {key: changes for key, changes in found.items() if changes}
+        changes[key] = [change for change in table_changes if change.forward or change.backward]
+    return {key: table_changes for key, table_changes in changes.items() if table_changes}
 
 
 def _comment(pair: Pair) -> Iterator[Change]:
@@ -86,7 +88,7 @@ def _comment(pair: Pair) -> Iterator[Change]:
     if live != target:
         sql = f"COMMENT ON TABLE {pair.live.sql} IS"
         steps = ((f"{sql} {literal(target)}",), (f"{sql} {literal(live)}",))
-        yield Change(Phase.COMMENTS, *steps, f"create_table_comment {pair.live.sql}: {live!r} -> {target!r}")
+        yield Change(Phase.COMMENT, *steps, f"create_table_comment {pair.live.sql}: {live!r} -> {target!r}")
 
 
 def _columns(key: ForeignKeyConstraint) -> tuple[str, ...]:
@@ -94,13 +96,13 @@ def _columns(key: ForeignKeyConstraint) -> tuple[str, ...]:
 
 
 def _indexes(comparison: Comparison) -> dict[str | None, set[str]]:
-    """Return the names of the indexes of the tables that are there and stay, by schema."""
-    found: dict[str | None, set[str]] = {}
+    """Return the names of the indexes of the tables that both sides have, by schema."""
+    names: dict[str | None, set[str]] = {}
     for key in comparison.pairs:
-        shape = comparison.live[key]
-        names = {*shape.indexes, *(one.name for one in shape.constraints.values() if one.kind in "pux")}
-        found.setdefault(key[0], set()).update(names)
-    return found
+        table = comparison.live[key]
+        constraint_names = (each.name for each in table.constraints.values() if each.kind in "pux")
+        names.setdefault(key[0], set()).update(table.indexes, constraint_names)
+    return names
 
 
 def _remote(comparison: Comparison, key: ForeignKeyConstraint) -> Key:
@@ -108,38 +110,39 @@ def _remote(comparison: Comparison, key: ForeignKeyConstraint) -> Key:
     return comparison.key(table.schema, table.name)
 
 
-def _column_sets(comparison: Comparison, key: Key, pair: Pair) -> Iterator[Change]:
+def _added_and_dropped_columns(comparison: Comparison, key: Key, pair: Pair) -> Iterator[Change]:
     table = pair.live.sql
-    for name, one in pair.live.columns.items():
+    for name, column in pair.live.columns.items():
         if name not in pair.target.columns:
             drop = DropColumnOp(pair.live.name, name, schema=pair.live.schema)
-            phase = Phase.GENERATED_GO if one.generated else Phase.COLUMNS_GO
-            yield Change(
-                phase, (drop,), (*_empty(one, name), *columns.added(table, one)), f"drop_column {table}.{name}"
-            )
-    for name, one in pair.target.columns.items():
+            phase = Phase.DROP_GENERATED if column.generated else Phase.DROP_COLUMNS
+            add = (*_missing_value_note(column), *columns.added(table, column))
+            yield Change(phase, (drop,), add, f"drop_column {table}.{name}")
+    for name, column in pair.target.columns.items():
         if name not in pair.live.columns:
-            phase = Phase.GENERATED_COME if one.generated else Phase.COLUMNS_COME
-            column = next(
-                found for found in comparison.copies[comparison.models[key].key].columns if found.name == name
-            )
-            step: list[Step] = [added_column(column)]
-            if one.serial or one.identity:
-                step = list(columns.added(table, one))
+            phase = Phase.ADD_GENERATED if column.generated else Phase.ADD_COLUMNS
+            model_columns = comparison.copies[comparison.models[key].key].columns
+            steps: list[Step] = [added_column(next(each for each in model_columns if each.name == name))]
+            if column.serial or column.identity:
+                steps = list(columns.added(table, column))
             drop = DropColumnOp(pair.live.name, name, schema=pair.live.schema)
-            yield Change(phase, (*_empty(one, name), *step), (drop,), f"add_column {table}.{name}: {one.clause}")
+            description = f"add_column {table}.{name}: {column.clause}"
+            yield Change(phase, (*_missing_value_note(column), *steps), (drop,), description)
 
 
-def _ordered(shapes: dict[Key, TableState], default: str | None) -> tuple[list[Key], bool]:
-    """Return tables after those that they refer to, and whether some refer to each other in a circle."""
+def _ordered(tables: dict[Key, TableState], default: str | None) -> tuple[list[Key], bool]:
+    """Return tables after those that they refer to, and whether references are circular."""
     graph = {
         key: {
-            (None if one.foreign_schema == default else one.foreign_schema, one.foreign_table or "")
-            for one in shape.constraints.values()
-            if one.kind == "f"
+            (
+                None if constraint.foreign_schema == default else constraint.foreign_schema,
+                constraint.foreign_table or "",
+            )
+            for constraint in table.constraints.values()
+            if constraint.kind == "f"
         }
-        & (shapes.keys() - {key})
-        for key, shape in shapes.items()
+        & (tables.keys() - {key})
+        for key, table in tables.items()
     }
     try:
         return list(TopologicalSorter(graph).static_order()), False
@@ -147,8 +150,8 @@ def _ordered(shapes: dict[Key, TableState], default: str | None) -> tuple[list[K
         return list(graph), True
 
 
-def _empty(column: ColumnState, name: str) -> tuple[Step, ...]:
-    """Return what to say of a column that rows have no value for."""
+def _missing_value_note(column: ColumnState) -> tuple[Step, ...]:
+    """Return a note for a NOT NULL column for which existing rows have no value."""
     if column.not_null and column.default is None and not column.identity:
-        return (Note(f"Rows that are there have no {name}: this fails unless the table is empty."),)
+        return (Note(f"Existing rows have no {column.name}: this fails unless the table is empty."),)
     return ()

@@ -1,4 +1,4 @@
-"""A blueprint: the statements that make a model's table as a temporary one, without its foreign keys."""
+"""The statements that create a model's table as a temporary one, without its foreign keys."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -29,36 +29,36 @@ from service_migrations.models.types import enum_of
 from service_migrations.sql.lexer import requalified
 from service_migrations.sql.quoting import quoted
 
-__all__ = ["Blueprint", "Surroundings", "block", "blueprint", "glance"]
+__all__ = ["Surroundings", "TemporaryTable", "do_block", "full_table", "reduced_table"]
 
-_OF_EACH = 4
-"""Relations of a table without indexes: itself, where its long values go, the index of that, a sequence."""
+_RELATIONS = 4
+"""The relations of a table without indexes: itself, its TOAST table, the index of that, a sequence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a table is made in: the default schema, the search path, and the enum types that aren't as modelled."""
+    """The default schema, the search path, and the enum types that differ from those of the models."""
 
     default_schema: str | None
     search_path: str
     visible: frozenset[str]
-    unlike: dict[tuple[str | None, str], EnumType]
+    differing_types: dict[tuple[str | None, str], EnumType]
 
     @classmethod
-    def of(cls, connection: Connection, unlike: Iterable[EnumType]) -> "Surroundings":
-        """Return those of a connection."""
+    def of(cls, connection: Connection, differing_types: Iterable[EnumType]) -> "Surroundings":
+        """Return the surroundings of a connection."""
         row = connection.execute(
             text("SELECT current_schema(), current_setting('search_path'), current_schemas(true)")
         ).one()
-        return cls(row[0], row[1], frozenset(row[2]), {(one.schema, one.name): one for one in unlike})
+        return cls(row[0], row[1], frozenset(row[2]), {(each.schema, each.name): each for each in differing_types})
 
 
 @dataclass(frozen=True, slots=True)
-class Blueprint:
-    """A table's name, the enum types that it needs beside it, and its statements.
+class TemporaryTable:
+    """A table's name, the enum types that it needs, and the statements that create it.
 
-    ``relations`` is about how many tables, indexes and sequences they make: the server holds a lock on each.
-    ``kept`` is what they needn't make, since the database has it, and ``extra`` a column that the table hasn't.
+    ``relations`` is the approximate number of tables, indexes and sequences: the server holds a lock on each. ``kept``
+    are parts that are left out, since the database has equal ones, and ``extra`` is a column that is added.
     """
 
     schema: str | None
@@ -69,85 +69,87 @@ class Blueprint:
     kept: tuple[tables.Constraint | tables.Index, ...] = ()
     extra: str | None = None
 
-    def completed(self, shape: TableState) -> TableState:
-        """Return the shape of what was made with what was kept, and without what is too much."""
+    def completed(self, state: TableState) -> TableState:
+        """Return the state of the temporary table with the kept parts, and without the extra column."""
+        kept_constraints = {part.name: part for part in self.kept if isinstance(part, tables.Constraint)}
+        kept_indexes = {part.name: part for part in self.kept if isinstance(part, tables.Index)}
         return replace(
-            shape,
-            columns={name: one for name, one in shape.columns.items() if name != self.extra},
-            constraints=shape.constraints | {one.name: one for one in self.kept if isinstance(one, tables.Constraint)},
-            indexes=shape.indexes | {one.name: one for one in self.kept if isinstance(one, tables.Index)},
+            state,
+            columns={name: column for name, column in state.columns.items() if name != self.extra},
+            constraints=state.constraints | kept_constraints,
+            indexes=state.indexes | kept_indexes,
         )
 
 
-def blueprint(table: Table, around: Surroundings, dialect: Dialect) -> Blueprint:
-    """Return what makes a table's twin."""
+def full_table(table: Table, surroundings: Surroundings, dialect: Dialect) -> TemporaryTable:
+    """Return a temporary table with all parts of a model's table."""
     copy = table.to_metadata(MetaData(naming_convention=table.metadata.naming_convention), schema=None)  # type: ignore[arg-type]
     _keep_names(table.indexes, copy.indexes)
     _keep_names(table.constraints, copy.constraints)
-    for number, one in enumerate(sorted(copy.constraints, key=_said)):
-        # copies come in any order, and of equal ones the first is made
-        set_creation_order(one, number)
+    for number, constraint in enumerate(sorted(copy.constraints, key=_sort_key)):
+        # copies have no fixed order, and PostgreSQL creates the first of equal ones
+        set_creation_order(constraint, number)
     types: list[EnumType] = []
     for original, column in zip(table.columns, copy.columns, strict=True):
         enum = enum_of(original.type)
         if enum is None:
             continue
-        schema = None if enum.schema == around.default_schema else enum.schema
-        column.type = _placed(original.type, enum.schema)
-        if (schema, enum.name) in around.unlike:
-            column.type = _placed(original.type, None)
-            unlike = around.unlike[schema, str(enum.name)]
-            if unlike not in types:
-                types.append(unlike)
+        schema = None if enum.schema == surroundings.default_schema else enum.schema
+        column.type = _with_schema(original.type, enum.schema)
+        if (schema, enum.name) in surroundings.differing_types:
+            column.type = _with_schema(original.type, None)
+            differing = surroundings.differing_types[schema, str(enum.name)]
+            if differing not in types:
+                types.append(differing)
     statements = [str(CreateTable(copy, include_foreign_key_constraints=[]).compile(dialect=dialect))]
-    for index in sorted(copy.indexes, key=lambda one: str(one.name)):
+    for index in sorted(copy.indexes, key=lambda index: str(index.name)):
         index.dialect_options["postgresql"]["concurrently"] = False
         statements.append(str(CreateIndex(index).compile(dialect=dialect)))
-    for kind in types:
-        # a default or a CHECK may name the type by its schema, where it isn't, or is another one
-        schema, place = kind.schema or around.default_schema or "", f"pg_temp.{quoted(kind.name)}"
-        statements = [requalified(one, schema, kind.name, place) for one in statements]
-    relations = _OF_EACH + len(copy.constraints) + len(copy.indexes)
-    return Blueprint(table.schema, table.name, tuple(types), tuple(statements), relations)
+    for enum_type in types:
+        # a default or a CHECK may name the type with its schema, which has no such type or a differing one
+        schema, temporary = enum_type.schema or surroundings.default_schema or "", f"pg_temp.{quoted(enum_type.name)}"
+        statements = [requalified(statement, schema, enum_type.name, temporary) for statement in statements]
+    relations = _RELATIONS + len(copy.constraints) + len(copy.indexes)
+    return TemporaryTable(table.schema, table.name, tuple(types), tuple(statements), relations)
 
 
-def block(statements: Iterable[str]) -> str:
-    """Return one statement that runs several; unlike a script, it can't end the transaction."""
+def do_block(statements: Iterable[str]) -> str:
+    """Return a DO block that runs statements; unlike a script, it can't end the transaction."""
     body = "".join(f"EXECUTE {_dollared(statement)};\n" for statement in statements)
     return f"DO {_dollared(f'BEGIN {body} END')}"
 
 
 def _dollared(text: str) -> str:
-    """Return a text as a literal, for which it doesn't matter what a backslash means to this server."""
+    """Return a text as a dollar-quoted constant, independent of ``standard_conforming_strings``."""
     tag = next(tag for tag in (f"$q{number}$" for number in count()) if tag not in text)
     return f"{tag}\n{text}\n{tag}"
 
 
-def _placed(kind: TypeEngine[Any], schema: str | None) -> TypeEngine[Any]:
-    """Return a type with its enum in a schema; a copy, since a copied column has the array of the original one."""
-    if isinstance(kind, TypeDecorator):
-        return _placed(kind.impl_instance, schema)
-    if isinstance(kind, ARRAY):
-        return ARRAY(_placed(kind.item_type, schema), dimensions=kind.dimensions)
-    if not isinstance(kind, Enum):
-        return kind
-    found: Enum = kind.copy()  # type: ignore[no-untyped-call]
-    found.schema = schema
-    return found
+def _with_schema(column_type: TypeEngine[Any], schema: str | None) -> TypeEngine[Any]:
+    """Return a copy of a type with its enum in a schema; a copied column shares the array of the original one."""
+    if isinstance(column_type, TypeDecorator):
+        return _with_schema(column_type.impl_instance, schema)
+    if isinstance(column_type, ARRAY):
+        return ARRAY(_with_schema(column_type.item_type, schema), dimensions=column_type.dimensions)
+    if not isinstance(column_type, Enum):
+        return column_type
+    enum: Enum = column_type.copy()  # type: ignore[no-untyped-call]
+    enum.schema = schema
+    return enum
 
 
 def _keep_names(originals: Iterable[Constraint | Index], copies: Iterable[Constraint | Index]) -> None:
-    """Give what ``unique=True`` and ``index=True`` made its own name again: a convention may put the schema into it."""
-    names = {one.name for one in originals}
-    lost = [one for one in originals if one.name not in {copy.name for copy in copies}]
-    for copy in [one for one in copies if one.name not in names]:
-        for one in lost:
-            if type(one) is type(copy) and _column_names(one) == _column_names(copy):
-                copy.name = one.name
+    """Restore the names of parts from ``unique=True`` and ``index=True``: a convention may include the schema."""
+    original_names, copied_names = {part.name for part in originals}, {part.name for part in copies}
+    renamed = [part for part in originals if part.name not in copied_names]
+    for copy in [part for part in copies if part.name not in original_names]:
+        for original in renamed:
+            if type(original) is type(copy) and _column_names(original) == _column_names(copy):
+                copy.name = original.name
 
 
-def _said(one: Constraint) -> tuple[str, str, list[str]]:
-    return str(one.name), str(getattr(one, "sqltext", "")), _column_names(one)
+def _sort_key(constraint: Constraint) -> tuple[str, str, list[str]]:
+    return str(constraint.name), str(getattr(constraint, "sqltext", "")), _column_names(constraint)
 
 
 def _column_names(part: Constraint | Index) -> list[str]:
@@ -155,85 +157,100 @@ def _column_names(part: Constraint | Index) -> list[str]:
 
 
 _IDENTITY_SINCE = (17,)
-"""The version from which on a partitioned table may have identity columns."""
+"""The first version in which a partitioned table may have identity columns."""
 
-_RELATIONS = 2
-"""Itself, and perhaps a sequence."""
+_REDUCED_RELATIONS = 2
+"""The relations of a reduced table: itself, and perhaps a sequence."""
 
 
-def glance(table: Table, live: TableState, around: Surroundings, dialect: Dialect) -> Blueprint:
-    """Return what makes a table's twin but for the parts of ``live`` that surely are as the model says.
+def reduced_table(table: Table, live: TableState, surroundings: Surroundings, dialect: Dialect) -> TemporaryTable:
+    """Return a temporary table without the keys and indexes that are certainly equal to those of ``live``.
 
-    Where anything about the table is out of the ordinary, it is the whole blueprint.
+    Of an unusual table it has all parts.
     """
-    certain = _certain(table, live, dialect)
-    checks = [one for one in table.constraints if isinstance(one, CheckConstraint)]
-    if certain is None or not _is_ordinary(table, around, dialect):
-        return blueprint(table, around, dialect)
-    names = {one.name for one in table.columns}
+    equal = _equal_parts(table, live, dialect)
+    checks = [constraint for constraint in table.constraints if isinstance(constraint, CheckConstraint)]
+    if equal is None or not _is_ordinary(table, surroundings, dialect):
+        return full_table(table, surroundings, dialect)
+    names = {column.name for column in table.columns}
     extra = next(name for name in (f"_{number}" for number in count()) if name not in names)
-    first = next((one for one in table.columns if one.primary_key), None)
+    first = next((column for column in table.columns if column.primary_key), None)
     compiler = dialect.ddl_compiler(dialect, None)  # type: ignore[arg-type]
-    parts = [compiler.process(CreateColumn(one), first_pk=one is first) for one in table.columns]
-    parts += [compiler.process(one) for one in sorted(checks, key=lambda one: (str(one.name), str(one.sqltext)))]
+    parts = [compiler.process(CreateColumn(column), first_pk=column is first) for column in table.columns]
+    checks.sort(key=lambda check: (str(check.name), str(check.sqltext)))
+    parts += [compiler.process(check) for check in checks]
     sql = f"CREATE TABLE {quoted(table.name)} ({', '.join(parts)}, {extra} integer) PARTITION BY LIST ({extra})"
-    return Blueprint(table.schema, table.name, (), (sql,), _RELATIONS, certain, extra)
+    return TemporaryTable(table.schema, table.name, (), (sql,), _REDUCED_RELATIONS, equal, extra)
 
 
-def _certain(table: Table, live: TableState, dialect: Dialect) -> tuple[tables.Constraint | tables.Index, ...] | None:
-    """Return the keys and indexes of a table as the database has them; None where one is not certain to be the same."""
+def _equal_parts(
+    table: Table, live: TableState, dialect: Dialect
+) -> tuple[tables.Constraint | tables.Index, ...] | None:
+    """Return the keys and indexes of a table in the database; None where one may differ from the model's."""
     keys = [
-        one for one in table.constraints if isinstance(one, PrimaryKeyConstraint | UniqueConstraint) and one.columns
+        constraint
+        for constraint in table.constraints
+        if isinstance(constraint, PrimaryKeyConstraint | UniqueConstraint) and constraint.columns
     ]
-    found = [*(_key(one, live, dialect) for one in keys), *(_index(one, live, dialect) for one in table.indexes)]
-    certain = tuple(one for one in found if one is not None)
-    if len(certain) < len(found) or len({tuple(one.columns) for one in keys}) < len(keys):
-        return None  # of two keys that say the same PostgreSQL makes one
-    return certain
+    parts = [
+        *(_equal_key(key, live, dialect) for key in keys),
+        *(_equal_index(index, live, dialect) for index in table.indexes),
+    ]
+    equal = tuple(part for part in parts if part is not None)
+    if len(equal) < len(parts) or len({tuple(key.columns) for key in keys}) < len(keys):
+        return None  # PostgreSQL creates one of two equal keys
+    return equal
 
 
-def _key(one: PrimaryKeyConstraint | UniqueConstraint, live: TableState, dialect: Dialect) -> tables.Constraint | None:
-    kind, words = ("p", "PRIMARY KEY") if isinstance(one, PrimaryKeyConstraint) else ("u", "UNIQUE")
-    said = f"{words} ({', '.join(quoted(column.name) for column in one.columns)})"
-    unusual = one.dialect_kwargs or one.deferrable is not None or one.initially is not None
-    if unusual or (kind == "p" and any(column.nullable for column in one.columns)):
+def _equal_key(
+    key: PrimaryKeyConstraint | UniqueConstraint, live: TableState, dialect: Dialect
+) -> tables.Constraint | None:
+    kind, words = ("p", "PRIMARY KEY") if isinstance(key, PrimaryKeyConstraint) else ("u", "UNIQUE")
+    definition = f"{words} ({', '.join(quoted(column.name) for column in key.columns)})"
+    unusual = key.dialect_kwargs or key.deferrable is not None or key.initially is not None
+    if unusual or (kind == "p" and any(column.nullable for column in key.columns)):
         return None
-    name = dialect.identifier_preparer.format_constraint(one) if isinstance(one.name, str) else None
+    name = dialect.identifier_preparer.format_constraint(key) if isinstance(key.name, str) else None
     if name is None and kind == "u":
         return None
-    for other in live.constraints.values():
-        if (other.kind, other.definition) == (kind, said) and name in (None, quoted(other.name)):
-            return other
+    for constraint in live.constraints.values():
+        if (constraint.kind, constraint.definition) == (kind, definition) and name in (None, quoted(constraint.name)):
+            return constraint
     return None
 
 
-def _index(one: Index, live: TableState, dialect: Dialect) -> tables.Index | None:
+def _equal_index(index: Index, live: TableState, dialect: Dialect) -> tables.Index | None:
     if (
-        not isinstance(one.name, str)
-        or one.dialect_kwargs
-        or not all(isinstance(part, Column) for part in one.expressions)
+        not isinstance(index.name, str)
+        or index.dialect_kwargs
+        or not all(isinstance(part, Column) for part in index.expressions)
     ):
         return None
-    name = dialect.identifier_preparer.format_index(one)
-    kind = "CREATE UNIQUE INDEX" if one.unique else "CREATE INDEX"
-    columns = ", ".join(quoted(column.name) for column in one.columns)
-    found = next((other for other in live.indexes.values() if quoted(other.name) == name), None)
-    if found is None or not found.valid or found.definition != f"{kind} {name} ON {live.sql} USING btree ({columns})":
+    name = dialect.identifier_preparer.format_index(index)
+    create = "CREATE UNIQUE INDEX" if index.unique else "CREATE INDEX"
+    columns = ", ".join(quoted(column.name) for column in index.columns)
+    definition = f"{create} {name} ON {live.sql} USING btree ({columns})"
+    same_name = next((each for each in live.indexes.values() if quoted(each.name) == name), None)
+    if same_name is None or not same_name.valid or same_name.definition != definition:
         return None
-    return found
+    return same_name
 
 
-def _is_ordinary(table: Table, around: Surroundings, dialect: Dialect) -> bool:
-    """Whether columns and CHECKs are all that is left of a table, and a partitioned one may have them."""
+def _is_ordinary(table: Table, surroundings: Surroundings, dialect: Dialect) -> bool:
+    """Whether a table has only columns and CHECKs beside its keys, all valid in a partitioned one."""
     if table.dialect_kwargs or has_prefixes(table):
         return False
-    if any(is_conditional(one) or not isinstance(one, _KINDS) for one in table.constraints):
+    if any(is_conditional(constraint) or not isinstance(constraint, _KINDS) for constraint in table.constraints):
         return False
     for column in table.columns:
         enum = enum_of(column.type)
         if column.system or (column.identity and (dialect.server_version_info or ()) < _IDENTITY_SINCE):
             return False
-        if enum and (None if enum.schema == around.default_schema else enum.schema, enum.name) in around.unlike:
+        if (
+            enum
+            and (None if enum.schema == surroundings.default_schema else enum.schema, enum.name)
+            in surroundings.differing_types
+        ):
             return False
     return True
 

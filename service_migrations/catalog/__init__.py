@@ -1,1 +1,1 @@
-"""What pg_catalog says of the objects and tables of a database."""
+"""The objects and tables of a database, read from pg_catalog."""

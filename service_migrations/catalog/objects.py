@@ -1,8 +1,8 @@
-"""What is in a database, read from pg_catalog: a value for each object, with what it is part of.
+"""The objects of a database, read from pg_catalog: a value for each, with its parent.
 
 Neither Alembic's nor SQLAlchemy's reflection sees functions, triggers, policies, views' texts or what an extension
-made. The statement is in catalog.sql. Two equal lists are two equal schemas: names and expressions are deparsed with
-nothing but pg_catalog on the search_path, so the same object has the same text whoever asks, and wherever.
+created. The statement is in objects.sql. Two equal lists are two equal schemas: names and expressions are deparsed with
+nothing but pg_catalog on the search_path, so the same object has the same text for every role and database.
 """
 
 import json
@@ -21,7 +21,7 @@ _QUERY = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
 
 _PINNED = {
     "search_path": "",
-    # constants inside expressions are printed by these
+    # these decide how constants inside expressions are printed
     "TimeZone": "UTC",
     "DateStyle": "ISO, YMD",
     "IntervalStyle": "postgres",
@@ -32,10 +32,10 @@ _PINNED = {
 
 
 class Key(NamedTuple):
-    """What tells an object from every other in its database; ``table`` is None where it is part of none.
+    """The identity of an object in its database.
 
-    ``table`` is whatever the name is unique in: a table, a view, or the domain of a domain constraint. The name of a
-    function has its arguments: ``normalise(text)``.
+    ``table`` is what the name is unique in: a table, a view, or the domain of a domain constraint; else None. The name
+    of a function has its arguments: ``normalise(text)``.
     """
 
     kind: str
@@ -45,7 +45,7 @@ class Key(NamedTuple):
 
 
 class Grant(NamedTuple):
-    """One privilege; ``grantee`` is quoted as SQL takes it, PUBLIC for everybody, and None for the owner."""
+    """One privilege; ``grantee`` is a quoted role, PUBLIC for everybody, and None for the owner."""
 
     grantee: str | None
     privilege: str
@@ -60,14 +60,14 @@ class Object:
     table, view, materialized view, column, constraint, index, sequence, enum, domain, domain constraint, composite
     type, range type, base type, function, procedure, aggregate, trigger, rule, policy, statistics.
 
-    ``address`` is the name as SQL takes it: qualified and quoted; of a column, a constraint, a trigger, a rule and a
-    policy the own name only. ``facts`` is all that can differ between two objects of one key; comment, owner and
-    grants stand beside it. ``place`` is no such fact: a column's number in its table, or what grows with the time at
-    which an object was made.
+    ``address`` is the name in SQL: qualified and quoted; of a column, a constraint, a trigger, a rule and a policy
+    the own name only. ``facts`` is all that can differ between two objects of one key, apart from comment, owner and
+    grants. ``place`` is no such fact: a column's number in its table, or a number that grows with the time at which
+    an object was created.
 
-    ``part_of`` is what it comes and goes with: the table of a column, constraint, index, trigger, rule, policy or
-    statistics object, the table of a sequence that a column owns, the parent of a partition. ``extension`` is the one
-    that it is a member of, or that its table is.
+    ``part_of`` is the object that it is created and dropped with: the table of a column, constraint, index, trigger,
+    rule, policy or statistics object, the table of a sequence that a column owns, the parent of a partition.
+    ``extension`` is the one that it is a member of, or that its table is.
     """
 
     kind: str
@@ -85,32 +85,32 @@ class Object:
 
     @property
     def key(self) -> Key:
-        """What tells it from every other."""
+        """Its identity in the database."""
         return Key(self.kind, self.schema, self.table, self.name)
 
     @property
     def definition(self) -> str | None:
-        """Its text as the server deparses it: of a view the query, of a constraint what follows its name.
+        """Its text as the server deparses it: of a view the query, of a constraint the text after its name.
 
         Of an index, a function, a procedure, a trigger, a rule and a statistics object it is the whole CREATE. None
         for a kind that has no such text.
         """
-        found = self.facts.get("definition")
-        return None if found is None else str(found)
+        definition = self.facts.get("definition")
+        return None if definition is None else str(definition)
 
 
 class Catalog:
-    """The objects of one database, by key and by what they are part of."""
+    """The objects of one database, by key and by parent."""
 
     def __init__(self, objects: Iterable[Object]) -> None:
-        self.by_key: Mapping[Key, Object] = {one.key: one for one in objects}
+        self.by_key: Mapping[Key, Object] = {item.key: item for item in objects}
         self._parts: dict[tuple[str, str, str], list[Object]] = {}
-        for one in self.by_key.values():
-            if one.part_of:
-                self._parts.setdefault(one.part_of, []).append(one)
+        for item in self.by_key.values():
+            if item.part_of:
+                self._parts.setdefault(item.part_of, []).append(item)
 
     def parent(self, part: Object) -> Object | None:
-        """Return what an object is part of, where that is in the catalog."""
+        """Return the object that another is part of, where the catalog has it."""
         if part.part_of is None:
             return None
         kind, schema, name = part.part_of
@@ -118,19 +118,19 @@ class Catalog:
 
     def parts(self, whole: Object, *kinds: str) -> list[Object]:
         """Return an object's parts of these kinds, by place and name."""
-        found = self._parts.get((whole.kind, whole.schema, whole.name), [])
-        return sorted((one for one in found if one.kind in kinds), key=lambda one: (one.place, one.name))
+        parts = self._parts.get((whole.kind, whole.schema, whole.name), [])
+        return sorted((part for part in parts if part.kind in kinds), key=lambda part: (part.place, part.name))
 
     def on(self, part: Object) -> str:
-        """Return the address of what a part stands on."""
+        """Return the address of a part's parent, which SQL names after ON."""
         parent = self.parent(part)
         return parent.address if parent else part.address
 
 
 async def read(connection: AsyncConnection) -> tuple[Object, ...]:
-    """Return every object of a database, ordered by kind and name. Read-only, and any role may.
+    """Return every object of a database, ordered by kind and name. Read-only, for any role.
 
-    The transaction that this needs is over when it returns; none may be open before.
+    Its transaction has ended when it returns; none may be open before.
     """
     try:
         pins = ", ".join(f"set_config('{key}', '{value}', true)" for key, value in _PINNED.items())

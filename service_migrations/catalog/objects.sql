@@ -1,6 +1,6 @@
--- What is in a database: a row for each object outside the system's schemas, its texts as catalog.py has pinned them.
--- A row: kind, schema, tbl, name, address (quoted as SQL takes it; of a part its own name only), place, facts,
--- parent_kind and parent, extension, owner, comment, grants. A fact that is null says nothing, and is left out.
+-- The objects of a database: a row for each outside the system's schemas, under the settings that objects.py sets.
+-- A row: kind, schema, tbl, name, address (quoted for SQL; of a part its own name only), place, facts,
+-- parent_kind and parent, extension, owner, comment, grants. A fact that is null is left out.
 -- Columns that only a newer server has are read through to_jsonb(row), so that one text serves every version.
 
 WITH own AS (
@@ -86,14 +86,14 @@ LEFT JOIN pg_collation co ON co.oid = a.attcollation LEFT JOIN pg_namespace cn O
 WHERE r.relkind IN ('r', 'p', 'f', 'v', 'm')
 UNION ALL
 
--- constraints of tables and of domains; the internal ones of a trigger are those triggers
+-- constraints of tables and of domains; those of constraint triggers are left out: they are listed as triggers
 SELECT CASE WHEN k.conrelid = 0 THEN 'domain constraint' ELSE 'constraint' END, 'pg_constraint'::regclass, k.oid, 0,
     coalesce(r.nspname, y.nspname), coalesce(r.relname, y.typname), k.conname, format('%I', k.conname),
     CASE k.contype WHEN 'p' THEN 1 WHEN 'u' THEN 2 WHEN 'x' THEN 3 WHEN 'c' THEN 4 WHEN 'n' THEN 5 ELSE 9 END,
     jsonb_build_object(
         'definition', pg_get_constraintdef(k.oid),
         'foreign_key', (SELECT f.address FROM relation f WHERE f.oid = k.confrelid AND k.contype = 'f'),
-        -- ALTER TABLE … DISABLE TRIGGER ALL makes a foreign key one that nothing holds to
+        -- ALTER TABLE … DISABLE TRIGGER ALL disables the triggers that enforce a foreign key
         'enforced', CASE WHEN EXISTS (SELECT FROM pg_trigger t WHERE t.tgconstraint = k.oid AND t.tgenabled <> 'O')
             THEN false END,
         'inherited', CASE WHEN k.coninhcount > 0 OR k.conparentid <> 0 THEN true END),
@@ -105,7 +105,7 @@ WHERE coalesce(r.oid, y.oid) IS NOT NULL AND k.contype <> 't'
     AND (k.contype <> 'n' OR k.conrelid <> 0 AND NOT k.convalidated)
 UNION ALL
 
--- indexes; one that a constraint made says so
+-- indexes; that of a constraint has its name
 SELECT 'index', 'pg_class'::regclass, x.oid, 0, x.nspname, r.relname, x.relname, x.address, 0, jsonb_build_object(
         'definition', pg_get_indexdef(x.oid),
         'valid', i.indisvalid,
@@ -132,7 +132,7 @@ FROM pg_sequence s JOIN relation r ON r.oid = s.seqrelid
 LEFT JOIN owned_by o ON o.objid = r.oid LEFT JOIN relation t ON t.oid = o.refobjid
 UNION ALL
 
--- types; a range's multirange and every type's array come and go with it
+-- types; a range's multirange and every type's array are created and dropped with it
 SELECT y.kind, 'pg_type'::regclass, y.oid, 0, y.nspname, NULL, y.typname, y.address, y.oid::bigint, jsonb_build_object(
         'labels', (SELECT jsonb_agg(e.enumlabel ORDER BY e.enumsortorder) FROM pg_enum e WHERE e.enumtypid = y.oid),
         'type', CASE WHEN y.typtype = 'd' THEN format_type(y.typbasetype, y.typtypmod) END,
@@ -159,8 +159,8 @@ SELECT y.kind, 'pg_type'::regclass, y.oid, 0, y.nspname, NULL, y.typname, y.addr
 FROM type y
 UNION ALL
 
--- functions, procedures, aggregates: the name has the arguments, since they tell one from another; a range type makes
--- functions of its own, which come and go with it
+-- functions, procedures, aggregates: the name has the arguments, which are part of the identity; a range type creates
+-- functions of its own, which are created and dropped with it
 SELECT CASE p.prokind WHEN 'p' THEN 'procedure' WHEN 'a' THEN 'aggregate' ELSE 'function' END,
     'pg_proc'::regclass, p.oid, 0, n.nspname, NULL,
     format('%s(%s)', p.proname, pg_get_function_identity_arguments(p.oid)),

@@ -1,7 +1,7 @@
-"""A shape: what PostgreSQL itself says of one table, part by part and in its own words.
+"""The state of a table: its columns, constraints and indexes as PostgreSQL deparses them.
 
-Two tables are alike if their shapes are. The words are those of ``pg_get_constraintdef`` and its kin, so nothing has
-to be parsed, and each part of a shape is also the SQL that makes it.
+Two tables are equal if their states are. The texts are those of ``pg_get_constraintdef`` and similar functions, so
+nothing has to be parsed, and the text of each part is also the SQL that creates it.
 """
 
 import json
@@ -19,7 +19,7 @@ __all__ = ["ColumnState", "Constraint", "Index", "TableState", "read", "table_oi
 _SERIALS = {"smallint": "smallserial", "integer": "serial", "bigint": "bigserial"}
 
 _IN_LIST = ("'::character varying])::text[]", "'::character varying]::character varying[])::text[]")
-"""What PostgreSQL says of ``varchar IN (…)``, read again, becomes something else; with one cast more it does not."""
+"""The deparsed text of ``varchar IN (…)``, run again, gives another text; with one more cast it doesn't."""
 
 _TABLES = """
 SELECT c.oid::bigint, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -28,7 +28,7 @@ WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND n.nspname = ANY(:sche
 ORDER BY n.nspname, c.relname
 """
 
-_SHAPES = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
+_STATES = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,31 +61,31 @@ class ColumnState:
 
     @property
     def expression(self) -> str | None:
-        """The default as SQL; None also for a generated column, and for one that counts by itself."""
+        """The default as SQL; None also for a generated column, and for a serial one."""
         return None if self.generated or self.serial else self.default
 
     @property
-    def numbering(self) -> str:
+    def identity_clause(self) -> str:
         """The clause of an identity column, else empty."""
         if not self.identity or self.sequence is None:
             return ""
         always = "ALWAYS" if self.identity == "a" else "BY DEFAULT"
-        return f"GENERATED {always} AS IDENTITY ({' '.join(self.counting.values())})"
+        return f"GENERATED {always} AS IDENTITY ({' '.join(self.sequence_options.values())})"
 
     @property
-    def counting(self) -> dict[str, str]:
+    def sequence_options(self) -> dict[str, str]:
         """The options of an identity column's sequence, each as SQL."""
-        found = self.sequence or {}
-        words = {"start": "START WITH", "increment": "INCREMENT BY"}
+        sequence = self.sequence or {}
+        keywords = {"start": "START WITH", "increment": "INCREMENT BY"}
         options = {
-            key: f"{words.get(key, key.upper())} {found[key]}"
+            key: f"{keywords.get(key, key.upper())} {sequence[key]}"
             for key in ("start", "increment", "minvalue", "maxvalue", "cache")
         }
-        return options | {"cycle": "CYCLE" if found["cycle"] else "NO CYCLE"}
+        return options | {"cycle": "CYCLE" if sequence["cycle"] else "NO CYCLE"}
 
     @property
     def clause(self) -> str:
-        """What makes it, in CREATE TABLE or ADD COLUMN."""
+        """Its text in CREATE TABLE and ADD COLUMN."""
         if self.serial and self.type in _SERIALS:
             return f"{quoted(self.name)} {_SERIALS[self.type]}"
         words = [quoted(self.name), self.kind]
@@ -93,7 +93,7 @@ class ColumnState:
             stored = "STORED" if self.generated == "s" else "VIRTUAL"
             words.append(f"GENERATED ALWAYS AS ({self.default}) {stored}")
         elif self.identity:
-            words.append(self.numbering)
+            words.append(self.identity_clause)
         elif self.default is not None:
             words.append(f"DEFAULT {self.default}")
         return " ".join([*words, "NOT NULL"] if self.not_null and not self.identity else words)
@@ -101,7 +101,10 @@ class ColumnState:
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """A constraint; ``kind`` is pg_constraint's letter. Of a foreign key also what it refers to, and by which index."""
+    """A constraint; ``kind`` is the letter in pg_constraint.
+
+    Of a foreign key also its target, and the index that it refers by.
+    """
 
     name: str
     kind: str
@@ -119,7 +122,7 @@ class Constraint:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """An index that no constraint made. ``plain`` has neither expression nor condition."""
+    """An index without a constraint. A ``plain`` one has neither expression nor condition."""
 
     name: str
     definition: str
@@ -131,7 +134,7 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class TableState:
-    """A table. ``schema`` is None where the search path leads to it anyway."""
+    """A table. ``schema`` is None where it is the default one."""
 
     schema: str | None
     name: str
@@ -147,24 +150,26 @@ class TableState:
 
     @property
     def creation(self) -> list[str]:
-        """The statements that make it, with all but its foreign keys."""
+        """The statements that create it, without its foreign keys."""
         parts = [column.clause for column in self.columns.values()]
         parts += [
-            f"CONSTRAINT {quoted(one.name)} {one.definition}" for one in self.constraints.values() if one.kind != "f"
+            f"CONSTRAINT {quoted(constraint.name)} {constraint.definition}"
+            for constraint in self.constraints.values()
+            if constraint.kind != "f"
         ]
-        found = [f"CREATE TABLE {self.sql} ({', '.join(parts)})"]
-        found += [index.definition for index in self.indexes.values()]
+        statements = [f"CREATE TABLE {self.sql} ({', '.join(parts)})"]
+        statements += [index.definition for index in self.indexes.values()]
         if self.comment:
-            found.append(f"COMMENT ON TABLE {self.sql} IS {literal(self.comment)}")
+            statements.append(f"COMMENT ON TABLE {self.sql} IS {literal(self.comment)}")
         for column in self.columns.values():
             if column.comment:
-                place = f"{self.sql}.{quoted(column.name)}"
-                found.append(f"COMMENT ON COLUMN {place} IS {literal(column.comment)}")
-        return found
+                address = f"{self.sql}.{quoted(column.name)}"
+                statements.append(f"COMMENT ON COLUMN {address} IS {literal(column.comment)}")
+        return statements
 
 
 def table_oids(connection: Connection, schemas: Sequence[str]) -> dict[tuple[str, str], int]:
-    """Return the tables of some schemas, without partitions and those that an extension owns."""
+    """Return the oids of the tables of some schemas, without partitions and members of extensions."""
     rows = connection.execute(text(_TABLES), {"schemas": list(schemas)})
     return {(schema, name): oid for oid, schema, name in rows}
 
@@ -172,42 +177,43 @@ def table_oids(connection: Connection, schemas: Sequence[str]) -> dict[tuple[str
 def read(
     connection: Connection, oids: Sequence[int], default_schema: str | None, rename: Callable[[str], str] = str
 ) -> dict[int, TableState]:
-    """Return the shapes of tables, by oid.
+    """Return the states of tables, by oid.
 
     Args:
         connection: to their database.
         oids: of the tables.
         default_schema: the one that a name without a schema means.
-        rename: applied to all that the catalog says, as JSON, before it is taken apart.
+        rename: applied to the JSON of each table before it is parsed.
 
     """
-    rows = connection.execute(text(_SHAPES), {"oids": list(oids)}) if oids else ()
-    return {oid: _shape(json.loads(rename(found).replace(*_IN_LIST)), default_schema) for oid, found in rows}
+    rows = connection.execute(text(_STATES), {"oids": list(oids)}) if oids else ()
+    return {oid: _table(json.loads(rename(state).replace(*_IN_LIST)), default_schema) for oid, state in rows}
 
 
-def _shape(found: dict[str, Any], default_schema: str | None) -> TableState:
-    schema = None if found["schema"] in (default_schema, None) else found["schema"]
-    short = quoted(schema, found["name"])
-    for index in found["indexes"]:
+def _table(row: dict[str, Any], default_schema: str | None) -> TableState:
+    schema = None if row["schema"] in (default_schema, None) else row["schema"]
+    short = quoted(schema, row["name"])
+    for index in row["indexes"]:
         for word in (" ON ", " ON ONLY "):
-            index["definition"] = index["definition"].replace(f"{word}{found['place']} USING ", f" ON {short} USING ")
-    for sequence in (one["sequence"] for one in found["columns"] if one["sequence"]):
+            index["definition"] = index["definition"].replace(f"{word}{row['place']} USING ", f" ON {short} USING ")
+    for sequence in (column["sequence"] for column in row["columns"] if column["sequence"]):
         sequence["name"] = quoted(schema, sequence["name"])  # where its table is
-    columns = [
-        ColumnState(**one | {"uses": frozenset(one["uses"]), "types": frozenset(one["types"])})
-        for one in found["columns"]
-    ]
     sets, lists = ("uses", "types"), ("foreign_columns", "local_columns")
+    columns = [ColumnState(**column | {key: frozenset(column[key]) for key in sets}) for column in row["columns"]]
     constraints = [
-        Constraint(**one | {key: frozenset(one[key]) for key in sets} | {key: tuple(one[key]) for key in lists})
-        for one in found["constraints"]
+        Constraint(
+            **constraint
+            | {key: frozenset(constraint[key]) for key in sets}
+            | {key: tuple(constraint[key]) for key in lists}
+        )
+        for constraint in row["constraints"]
     ]
-    indexes = [Index(**one | {key: frozenset(one[key]) for key in sets}) for one in found["indexes"]]
+    indexes = [Index(**index | {key: frozenset(index[key]) for key in sets}) for index in row["indexes"]]
     return TableState(
         schema,
-        found["name"],
-        found["comment"],
-        {one.name: one for one in columns},
-        {one.name: one for one in constraints},
-        {one.name: one for one in indexes},
+        row["name"],
+        row["comment"],
+        {column.name: column for column in columns},
+        {constraint.name: constraint for constraint in constraints},
+        {index.name: index for index in indexes},
     )

@@ -1,5 +1,5 @@
--- One row for each table: its oid, and all that PostgreSQL says of it, as JSON. What a part depends on is looked up by
--- the part, which has an index: so the time grows with the tables, and not with their square.
+-- One row for each table: its oid, and its state as JSON. The dependencies of a part are looked up by the part,
+-- which has an index, so that the time grows with the number of tables and not with its square.
 SELECT c.oid::bigint, json_build_object('schema', n.nspname, 'name', c.relname,
     'place', format('%I.%I', n.nspname, c.relname),
     'comment', obj_description(c.oid, 'pg_class'),

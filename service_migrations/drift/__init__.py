@@ -1,1 +1,1 @@
-"""The difference between a database and what its history makes, and the SQL that fixes it."""
+"""The differences between a database and its replayed history, with the SQL that fixes them."""

@@ -1,7 +1,7 @@
-"""A history replayed: what the revisions of a service make in an empty database, and nothing else can have made.
+"""The objects that the history of a service creates in an empty database.
 
-A history may lean on the tables of siblings that share the database, and they on its: then each goes as far as it
-can, in turns, until the service is where it has to be.
+A history may need the tables of siblings that share the database, and theirs may need its. Then each runs as far as it
+can, in turns, until the service is at its revision.
 """
 
 import logging
@@ -25,44 +25,48 @@ _FAILED = MigrationError.exit_code
 async def replay(
     settings: Settings, revisions: Mapping[Service, tuple[str, ...]], siblings: Mapping[Service, Settings]
 ) -> dict[Key, tuple[Service, Object]]:
-    """Upgrade a scratch database, and return what is there with the service that made it.
+    """Upgrade a scratch database, and return its objects, each with the service that created it.
 
     Args:
-        settings: the service's, leading to the scratch database.
-        revisions: where each service's database is; of the siblings those that are to be replayed too.
+        settings: the service's, with the DSN of the scratch database.
+        revisions: those of each service's database; of siblings only where they are replayed too.
         siblings: the settings of those siblings.
 
     Raises:
-        MigrationError: the service's history fails; the message says where.
+        MigrationError: the service's history fails; the message has the revision.
 
     """
-    waiting = [settings, *(replace(siblings[one], dsn=settings.dsn) for one in revisions if one != settings.service)]
-    made: dict[Key, tuple[Service, Object]] = {}
-    empty = {one.key for one in await _read(settings)}
+    waiting = [
+        settings,
+        *(replace(siblings[service], dsn=settings.dsn) for service in revisions if service != settings.service),
+    ]
+    created: dict[Key, tuple[Service, Object]] = {}
+    initial = {item.key for item in await _read(settings)}
     while waiting:
-        still: list[Settings] = []
+        failed: list[Settings] = []
         errors: dict[Service, MigrationError] = {}
-        before = len(made)
-        for one in waiting:
+        before = len(created)
+        for current in waiting:
             try:
-                await _advance(one, revisions[one.service])
+                await _advance(current, revisions[current.service])
             except MigrationError as error:
                 if error.exit_code != _FAILED:
                     raise
-                errors[one.service] = error
-                still.append(one)
-            for found in await _read(one):
-                if found.key not in empty:
-                    made[found.key] = (made[found.key][0] if found.key in made else one.service, found)
-        if len(still) == len(waiting) and len(made) == before:
+                errors[current.service] = error
+                failed.append(current)
+            for item in await _read(current):
+                if item.key not in initial:
+                    creator = created[item.key][0] if item.key in created else current.service
+                    created[item.key] = (creator, item)
+        if len(failed) == len(waiting) and len(created) == before:
             if settings.service in errors:
-                failed = errors[settings.service]
-                raise MigrationError(f"{failed} The history can't be replayed into a scratch database.") from failed
-            for sibling, failed in errors.items():
-                log.warning("%s: left out of the replay: %s", sibling, failed)
+                cause = errors[settings.service]
+                raise MigrationError(f"{cause} The history can't be replayed into a scratch database.") from cause
+            for sibling, cause in errors.items():
+                log.warning("%s: left out of the replay: %s", sibling, cause)
             break
-        waiting = still
-    return made
+        waiting = failed
+    return created
 
 
 async def _advance(settings: Settings, revisions: tuple[str, ...]) -> None:

@@ -1,1 +1,1 @@
-"""The models of a service: importing them, and the metadata that they make."""
+"""The models of a service: their import and their metadata."""

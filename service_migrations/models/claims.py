@@ -1,4 +1,4 @@
-"""What the models of a service claim: the tables, types and sequences of a database that are its own."""
+"""The claims of a service's models: the tables, types and sequences of a database that are its own."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -16,7 +16,7 @@ from service_migrations.models.metadata import assemble, tables_of
 from service_migrations.monorepo import Service
 from service_migrations.sql.created import ObjectName
 
-__all__ = ["Claims", "claims", "place_of"]
+__all__ = ["Claims", "load_claims", "place_of"]
 
 Names = frozenset[tuple[str | None, str]]
 """Each as (schema, name); the schema is None where the models name none."""
@@ -24,7 +24,7 @@ Names = frozenset[tuple[str | None, str]]
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What one service's models say is its own: tables, enum and domain types, and sequences.
+    """The tables, enum and domain types, and sequences of one service's models.
 
     ``metadata`` is what they were read from.
     """
@@ -37,7 +37,7 @@ class Claims:
 
     @classmethod
     def of(cls, metadata: MetaData) -> "Claims":
-        """Return what a service's metadata claims."""
+        """Return the claims of a service's metadata."""
         tables = metadata.tables.values()
         types = [column_type for column_type in _named_types(tables) if column_type.name]
         return cls(
@@ -50,46 +50,46 @@ class Claims:
 
 
 _claims: "WeakKeyDictionary[ModuleType, tuple[Service, Claims]]" = WeakKeyDictionary()
-"""What the loaded modules claim: in a run for all services, each is asked for by all the others."""
+"""The claims of loaded modules: in a run for all services, every service needs those of all the others."""
 
 
-def claims(services: Iterable[Service]) -> dict[Service, Claims]:
-    """Return what each of the services claims.
+def load_claims(services: Iterable[Service]) -> dict[Service, Claims]:
+    """Return the claims of each service.
 
     Raises:
-        ConfigurationError: the models of one can't be assembled. Going on without it would mean to propose
+        ConfigurationError: the models of one can't be assembled. Without its claims, a comparison would propose
             dropping its tables.
 
     """
-    claimed = {}
+    claims_by_service = {}
     for service in services:
         try:
             known = _claims.get(sys.modules[service.models]) if service.models in sys.modules else None
             if known is None or known[0] != service:
                 known = _claims[import_models(service)] = service, Claims.of(assemble(service))
-            claimed[service] = known[1]
+            claims_by_service[service] = known[1]
         except ConfigurationError as error:
             raise error.with_hint(f"Until then nobody can tell which tables are {service}'s own.") from error
-    return claimed
+    return claims_by_service
 
 
 def place_of(service: Service, name: ObjectName) -> str:
     """Return the file of the model that maps a table, or has a column of a type.
 
-    Where the model comes from elsewhere, it is the file that exports it.
+    Of a model from another package, it is the file that exports it.
     """
     module = import_models(service)
     for exported in (getattr(module, export, None) for export in getattr(module, "__all__", ())):
         if any(_has(table, name) for table in tables_of(exported, "")):
-            home = sys.modules.get(getattr(exported, "__module__", ""), module)
-            return where(service, home if home.__name__.startswith(module.__name__) else module)
+            defining = sys.modules.get(getattr(exported, "__module__", ""), module)
+            return where(service, defining if defining.__name__.startswith(module.__name__) else module)
     return where(service, module)
 
 
 def _has(table: Table, name: ObjectName) -> bool:
     """Whether a table is the one of that name, or has a column of the type of that name.
 
-    A table or type whose model names no schema is in the default one, wherever that is.
+    A table or type whose model names no schema is in the default one.
     """
     objects = {("table", table.schema, table.name)}
     objects |= {("type", column_type.schema, str(column_type.name)) for column_type in _named_types([table])}

@@ -1,4 +1,4 @@
-"""Importing the models of a service; a failure names the line of the repository that raised it."""
+"""The import of a service's models; an error names the line of the repository that raised it."""
 
 import importlib
 import pkgutil
@@ -14,10 +14,12 @@ __all__ = ["import_models", "where"]
 
 
 def import_models(service: Service) -> ModuleType:
-    """Import a service's models, and all modules of the package: one that nobody imports is a forgotten one.
+    """Import a service's models, and all modules of the package.
+
+    A module that nothing else imports may have a model that was forgotten.
 
     Raises:
-        ConfigurationError: they can't be imported, or come from another place than the service's own.
+        ConfigurationError: they can't be imported, or were imported from another folder than the service's.
 
     """
     for folder in dict.fromkeys((str(service.root), str(service.source))):
@@ -42,8 +44,8 @@ def import_models(service: Service) -> ModuleType:
 
 def _refuse_elsewhere(service: Service, module: ModuleType) -> None:
     file = Path(module.__file__ or "")
-    wanted = service.models_file
-    if wanted is None or file.resolve() != wanted.resolve():
+    expected = service.models_file
+    if expected is None or file.resolve() != expected.resolve():
         raise ConfigurationError(
             f"{service.models} was imported from {file}, not from {service.source}.",
             service=service,
@@ -52,14 +54,18 @@ def _refuse_elsewhere(service: Service, module: ModuleType) -> None:
 
 
 def _place(service: Service, error: BaseException) -> tuple[str | None, int | None]:
-    """Return the file and the line of the service at which its import failed."""
+    """Return the file and line of the service where its import failed."""
     if isinstance(error, SyntaxError) and error.filename is not None:
         return service.relative(Path(error.filename)), error.lineno
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if Path(frame.filename).is_relative_to(service.path)]
-    return (service.relative(Path(own[-1].filename)), own[-1].lineno) if own else (None, None)
+    service_frames = [frame for frame in frames if Path(frame.filename).is_relative_to(service.path)]
+    return (
+        (service.relative(Path(service_frames[-1].filename)), service_frames[-1].lineno)
+        if service_frames
+        else (None, None)
+    )
 
 
 def where(service: Service, module: ModuleType) -> str:
-    """Return a module's file as a message names it."""
+    """Return a module's file for a message, relative to the repository."""
     return service.relative(Path(module.__file__ or service.models))

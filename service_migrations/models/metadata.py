@@ -20,13 +20,13 @@ __all__ = ["assemble", "models_file", "schema_of", "tables_of"]
 def assemble(service: Service) -> MetaData:
     """Return a fresh MetaData with copies of the tables that ``models.__all__`` names, and of nothing else.
 
-    A mapped class or a Table gives its table, with those that it can't exist without: the parents of joined
-    inheritance and association tables. A base, an enum, a mixin or a type gives none.
+    A mapped class or a Table gives its table, with the tables that it needs: the parents of joined inheritance
+    and association tables. A base, an enum, a mixin or a type gives none.
 
     Raises:
-        ConfigurationError: the models can't be imported; ``__all__`` is missing or names what isn't there; a
-            mapped class of the service is not in it; a foreign key leads to a column that isn't there. One that leads
-            to a table which isn't exported is left as it is: the table may be a sibling's (stand_ins.py).
+        ConfigurationError: the models can't be imported; ``__all__`` is missing, or has a name that the
+            module lacks; a mapped class of the service is not in it; a foreign key leads to a column that doesn't
+            exist. A key to a table that isn't exported is left as it is: the table may be a sibling's (stand_ins.py).
 
     """
     module = import_models(service)
@@ -62,14 +62,14 @@ def assemble(service: Service) -> MetaData:
 
 
 def _common_convention(sources: Iterable[MetaData]) -> Any:
-    """Return the naming convention of the exported metadata, where all have the same."""
+    """Return the naming convention of the exported metadata; None where they differ."""
     conventions = [source.naming_convention for source in sources]
-    same = all(convention == conventions[0] for convention in conventions)
-    return conventions[0] if conventions and same else None
+    equal = all(convention == conventions[0] for convention in conventions)
+    return conventions[0] if conventions and equal else None
 
 
 def _common_schema(sources: Iterable[MetaData]) -> str | None:
-    """Return the schema of the exported metadata, where there is only one."""
+    """Return the schema of the exported metadata; None where there are several."""
     schemas = {source.schema for source in sources if source.schema}
     return schemas.pop() if len(schemas) == 1 else None
 
@@ -80,15 +80,15 @@ def models_file(service: Service) -> str:
 
 
 def schema_of(metadata: MetaData) -> str | None:
-    """Return the schema that the service's metadata lives in, which its version table then shares."""
+    """Return the schema of a service's metadata, which is also that of its version table."""
     return metadata.schema
 
 
 def tables_of(exported: object, place: str) -> Iterator[Table]:
-    """Yield the tables that an exported object stands for.
+    """Yield the tables of an exported object.
 
     Raises:
-        ConfigurationError: it is a model whose relationships can't be resolved; it begins with the *place*.
+        ConfigurationError: it is a model whose relationships can't be resolved; the error begins with the *place*.
 
     """
     if isinstance(exported, Table):
@@ -102,11 +102,14 @@ def tables_of(exported: object, place: str) -> Iterator[Table]:
     except SQLAlchemyError as error:
         raise ConfigurationError(" ".join(str(error).split()), path=place) from error
     yield from (table for table in mapper.tables if isinstance(table, Table))
-    yield from (link.secondary for link in relationships if isinstance(link.secondary, Table))
+    yield from (relationship.secondary for relationship in relationships if isinstance(relationship.secondary, Table))
 
 
 def _refuse_unexported(service: Service, module: ModuleType, tables: Iterable[Table], place: str) -> None:
-    """Refuse a model that the service maps and does not export: its table would silently never be created."""
+    """Refuse a model that the service maps and doesn't export.
+
+    Its table would never be created, without an error.
+    """
     exported = set(tables)
     package = f"{service.package}."
     submodules = [loaded for name, loaded in sys.modules.items() if name.startswith(f"{module.__name__}.")]
@@ -127,7 +130,7 @@ def _refuse_unexported(service: Service, module: ModuleType, tables: Iterable[Ta
 
 
 def _keep_schemas_of_enums(table: Table, copy: Table) -> None:
-    """Leave each enum type where the models look for it: ``to_metadata`` moves some into the metadata's schema."""
+    """Keep the schema of each enum type: ``to_metadata`` moves some into the metadata's schema."""
     for column in table.columns:
         original, copied = enum_of(column.type), enum_of(copy.columns[column.key].type)
         if original is not None and copied is not None:
@@ -135,7 +138,7 @@ def _keep_schemas_of_enums(table: Table, copy: Table) -> None:
 
 
 def _hoist_checks(table: Table) -> None:
-    """Move the CHECKs written inside a column to its table, where Alembic's ``create_table`` sees them."""
+    """Move the CHECKs of columns to their table, where Alembic's ``create_table`` sees them."""
     for column in table.columns:
         for check in [constraint for constraint in column.constraints if isinstance(constraint, CheckConstraint)]:
             column.constraints.discard(check)

@@ -1,8 +1,8 @@
-"""Stand-ins for a sibling's tables, where a foreign key leads into them.
+"""Stand-ins for the tables of siblings that foreign keys refer to.
 
 A service never imports another one, so its foreign key is a name, ``ForeignKey("catalog_products.id")``. Alembic and
-SQLAlchemy need a table behind it. They get one that has only the columns that are referred to, and that is neither
-compared nor created nor claimed.
+SQLAlchemy need a table of that name. They get one with only the referenced columns, which is neither compared nor
+created nor claimed.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ _MARK = "migrations.stand_in_for"
 
 
 class _Target(NamedTuple):
-    """What a foreign key names. One that names a table only means the column of its own column's key."""
+    """The target of a foreign key; without a column it is the one with the key of the referring column."""
 
     schema: str | None
     table: str
@@ -32,7 +32,7 @@ class _Target(NamedTuple):
 
 
 def complete(metadata: MetaData, place: str, default: str, claims: Mapping[Sibling, Claims]) -> None:
-    """Add a stand-in for each table of a sibling's that a foreign key leads to.
+    """Add a stand-in for each table of a sibling that a foreign key refers to.
 
     Args:
         metadata: the service's own, fresh from ``assemble``; it is changed.
@@ -41,13 +41,13 @@ def complete(metadata: MetaData, place: str, default: str, claims: Mapping[Sibli
         claims: of the siblings that share the database.
 
     Raises:
-        ConfigurationError: no sibling has that table, or its model hasn't that column.
+        ConfigurationError: no sibling has that table, or its model lacks that column.
 
     """
-    theirs = {
+    sibling_tables = {
         (table.schema or sibling.schema, table.name): (sibling, table)
-        for sibling, claimed in claims.items()
-        for table in claimed.metadata.tables.values()
+        for sibling, sibling_claims in claims.items()
+        for table in sibling_claims.metadata.tables.values()
     }
     for table in list(metadata.tables.values()):
         for key in sorted(table.foreign_keys, key=lambda key: str(key.parent.name)):
@@ -56,14 +56,14 @@ def complete(metadata: MetaData, place: str, default: str, claims: Mapping[Sibli
             target = _target(key)
             reference = f"{table.name}.{key.parent.name} refers to {target}"
             schema = target.schema or metadata.schema
-            if (schema or default, target.table) not in theirs:
+            if (schema or default, target.table) not in sibling_tables:
                 others = ", and no service that shares its database has it" if claims else ""
                 raise ConfigurationError(
                     f"{reference}, which models.__all__ doesn't export{others}.",
                     path=place,
                     hint="Add the model to __all__.",
                 )
-            sibling, original = theirs[schema or default, target.table]
+            sibling, original = sibling_tables[schema or default, target.table]
             _add_stand_in(metadata, schema, original, sibling)
             if _is_open(key, strict=False):
                 raise ConfigurationError(
@@ -74,15 +74,15 @@ def complete(metadata: MetaData, place: str, default: str, claims: Mapping[Sibli
 
 
 def is_stand_in(table: object) -> bool:
-    """Whether a table stands for a sibling's."""
+    """Whether a table is a stand-in for a sibling's."""
     return isinstance(table, Table) and _MARK in table.info
 
 
 def only_the_schema_differs(default: str, key: object, other: object) -> bool:
-    """Whether two foreign keys differ only in that one of them names the default schema of its target.
+    """Whether two foreign keys differ only in naming the default schema of their target.
 
-    PostgreSQL leaves out a schema that is on the search_path, so the reflected key hasn't the name that the model
-    needs where its own metadata has another schema. Alembic would replace the key again and again.
+    PostgreSQL leaves out a schema that is on the search_path, so the reflected key lacks the schema that the model
+    has to name where its own metadata has another one. Alembic would replace the key in every revision.
     """
     if not isinstance(key, ForeignKeyConstraint) or not isinstance(other, ForeignKeyConstraint):
         return False
@@ -106,7 +106,7 @@ def _target(key: ForeignKey) -> _Target:
     tokens = getattr(key, "target_tokens", None)  # since SQLAlchemy 2.1
     if tokens is not None:
         return _Target(*tokens)
-    # 2.0 takes its own names apart like this: none may have a dot in it
+    # SQLAlchemy 2.0 splits its names in the same way: none may contain a dot
     names = key.target_fullname.split(".")
     if len(names) == 1:
         return _Target(None, names[0], None)
@@ -114,7 +114,7 @@ def _target(key: ForeignKey) -> _Target:
 
 
 def _is_open(key: ForeignKey, *, strict: bool = True) -> bool:
-    """Whether what a foreign key leads to isn't there."""
+    """Whether the target of a foreign key is missing."""
     try:
         _ = key.column
     except NoReferencedTableError:
@@ -125,12 +125,12 @@ def _is_open(key: ForeignKey, *, strict: bool = True) -> bool:
 
 
 def _add_stand_in(metadata: MetaData, schema: str | None, original: Table, sibling: Sibling) -> None:
-    """Add a table with the columns that anything refers to; the type of a key's column comes from there."""
-    referred = set(_referred_columns(metadata, schema, original.name))
+    """Add a table with the columns that foreign keys refer to, from which those keys take their types."""
+    referenced = set(_referenced_columns(metadata, schema, original.name))
     columns = [
         Column(column.name, column.type, key=column.key)
         for column in original.columns
-        if {column.key, column.name} & referred
+        if {column.key, column.name} & referenced
     ]
     Table(
         original.name,
@@ -141,7 +141,7 @@ def _add_stand_in(metadata: MetaData, schema: str | None, original: Table, sibli
     )
 
 
-def _referred_columns(metadata: MetaData, schema: str | None, name: str) -> Iterator[str]:
+def _referenced_columns(metadata: MetaData, schema: str | None, name: str) -> Iterator[str]:
     for table in metadata.tables.values():
         for key in table.foreign_keys:
             target = _target(key)

@@ -1,4 +1,4 @@
-"""The types of columns: what a type is underneath its decorators and arrays."""
+"""The types of columns without their decorators and arrays."""
 
 from typing import Any
 
@@ -8,8 +8,8 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 __all__ = ["enum_of"]
 
 
-def enum_of(kind: TypeEngine[Any]) -> Enum | None:
-    """Return the native enum type that a column is of, or has an array of."""
-    while isinstance(kind, TypeDecorator | ARRAY):
-        kind = kind.item_type if isinstance(kind, ARRAY) else kind.impl_instance
-    return kind if isinstance(kind, Enum) and kind.native_enum and kind.name else None
+def enum_of(column_type: TypeEngine[Any]) -> Enum | None:
+    """Return the native enum type of a column, or of the elements of its array."""
+    while isinstance(column_type, TypeDecorator | ARRAY):
+        column_type = column_type.item_type if isinstance(column_type, ARRAY) else column_type.impl_instance
+    return column_type if isinstance(column_type, Enum) and column_type.native_enum and column_type.name else None

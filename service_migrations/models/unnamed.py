@@ -1,9 +1,9 @@
-"""Constraints and indexes of the models that have no name: they work today, and can't be dropped by a revision.
+"""Constraints and indexes of the models without a name, which no revision can drop.
 
 The rule: a UNIQUE, a FOREIGN KEY, a CHECK, an EXCLUDE or an index that has no name is a finding, since PostgreSQL
-makes up a name for it that no revision can know, so that its drop can't be written
-(https://alembic.sqlalchemy.org/en/latest/naming.html). A naming convention that nothing needs is not missed: a primary
-key alone gets PostgreSQL's own name, ``<table>_pkey``, and is never dropped alone.
+chooses a name for it that no revision can know, so that its drop can't be written
+(https://alembic.sqlalchemy.org/en/latest/naming.html). A primary key needs no naming convention: it gets PostgreSQL's
+own name, ``<table>_pkey``, and is never dropped alone.
 """
 
 from collections.abc import Iterator
@@ -28,20 +28,22 @@ _KINDS: dict[type[Constraint], str] = {
 
 
 def findings(service: Service, metadata: MetaData, default: str) -> tuple[DifferenceError, ...]:
-    """Return an error for each constraint and index that neither its model nor a naming convention names.
+    """Return an error for each constraint and index without a name.
+
+    A naming convention counts as a name.
 
     Args:
         service: whose models they are.
-        metadata: what ``assemble`` made of them.
+        metadata: their tables, from ``assemble``.
         default: the schema of a table without one.
 
     """
-    found = []
+    errors = []
     for table in sorted(metadata.tables.values(), key=lambda table: table.key):
         unnamed = [] if is_stand_in(table) else sorted(_unnamed(table))
         if unnamed:
             place = place_of(service, ObjectName("table", table.schema or default, table.name))
-            found += [
+            errors += [
                 DifferenceError(
                     f"{table.name} has {part} without a name, so no revision can drop it.",
                     path=place,
@@ -49,14 +51,14 @@ def findings(service: Service, metadata: MetaData, default: str) -> tuple[Differ
                 )
                 for part in unnamed
             ]
-    return tuple(found)
+    return tuple(errors)
 
 
 def _unnamed(table: Table) -> Iterator[str]:
-    """Yield each part of a table that has no name, as a message calls it."""
+    """Yield each unnamed part of a table, described for a message."""
     for constraint in table.constraints:
         for kind, description in _KINDS.items():
-            # where a convention would need a name to make one of, there is a mark instead, which is no text either
+            # a convention that itself needs a name leaves a marker there, which isn't a str
             if isinstance(constraint, kind) and not isinstance(constraint.name, str):
                 yield f"{description}{_contents(constraint)}"
     for index in table.indexes:
@@ -65,7 +67,7 @@ def _unnamed(table: Table) -> Iterator[str]:
 
 
 def _contents(part: Constraint | Index) -> str:
-    """Return the condition of a CHECK, or the columns of anything else, in parentheses; empty where there are none."""
+    """Return the condition of a CHECK, or the columns of another part, in parentheses; empty without any."""
     if isinstance(part, CheckConstraint):
         return f" ({' '.join(str(part.sqltext).split())})"
     columns = ", ".join(column.name for column in getattr(part, "columns", None) or ())

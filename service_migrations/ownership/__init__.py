@@ -1,1 +1,1 @@
-"""Which service each object of a database belongs to."""
+"""The service that each object of a database belongs to."""

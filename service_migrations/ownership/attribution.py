@@ -1,8 +1,8 @@
-"""The rules that say whose an object of a database is, and why: check, revision, drift and owners all ask these.
+"""The rules that decide which service owns an object; check, revision, drift and owners all use them.
 
-A rule is a small function that answers or passes, and the first that answers decides. What comes and goes with
-something else is asked for first, then what models claim, then what histories have made. A history has to be replayed,
-which takes time: the rules that need one are only asked where the quick ones pass.
+A rule is a small function that returns an answer or None, and the first answer decides. Rules for parts of other
+objects come first, then those for the claims of models, then those for the claims of histories. A history has to be
+replayed, which takes time: the rules that need one are only applied where the quick ones return None.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,16 +18,16 @@ __all__ = ["HISTORY_RULES", "QUICK_RULES", "Answer", "Attribution", "Owned", "Ru
 
 _VERSION_TABLES = "alembic_version"
 _LEDGERS = "migration_log"
-"""What the names of version tables and ledgers begin with, also of a service that is no longer there."""
+"""Prefixes of the names of version tables and ledgers, also of services that no longer exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Whose an object is by one rule, and why.
+    """The owner of an object by one rule, and the reason.
 
-    ``services`` is empty where it is nobody's, and has several where the rule can't choose: then it is no single
-    one's to drop. Where ``same_as`` is set, the owner is that object's. What is ``kept`` comes and goes with something
-    else, so nobody drops it by itself.
+    ``services`` is empty where nobody owns it, and has several where the rule can't choose: then none of them drops
+    it. Where ``same_as`` is set, the owner is that object's. A ``kept`` object is never dropped by itself: it is
+    created and dropped with something else.
     """
 
     why: str
@@ -40,7 +40,7 @@ Rule = Callable[[Candidate, Claimants], Answer | None]
 
 
 def member_of_an_extension(candidate: Candidate, _: Claimants) -> Answer | None:
-    """Give a member the owner of its extension, which made it and drops it, also where a model maps it."""
+    """Give a member the owner of its extension, which creates and drops it, also where a model maps it."""
     if candidate.extension is None:
         return None
     extension = ObjectName("extension", candidate.extension, candidate.extension)
@@ -48,7 +48,7 @@ def member_of_an_extension(candidate: Candidate, _: Claimants) -> Answer | None:
 
 
 def bookkeeping(candidate: Candidate, claimants: Claimants) -> Answer | None:
-    """Give a version table and a ledger to their service, by the names of its settings. No revision makes them."""
+    """Give a version table or ledger to its service, by the names in its settings. No revision creates them."""
     if versions := claimants.with_version_table(candidate.name):
         return Answer("version table", _services(versions), kept=True)
     if ledgers := claimants.with_ledger(candidate.name):
@@ -59,7 +59,7 @@ def bookkeeping(candidate: Candidate, claimants: Claimants) -> Answer | None:
 def claimed_by_models(candidate: Candidate, claimants: Claimants) -> Answer | None:
     """Give an object to the service whose models claim it, and a schema to all that have a model in it.
 
-    A service of which it isn't certain that it has this database takes nothing from one that has it.
+    A service that may have this database takes nothing from one that has it for certain.
     """
     name = candidate.name
     claiming = claimants.with_model_in(name.name) if name.kind == "schema" else claimants.with_model(name)
@@ -70,15 +70,15 @@ def claimed_by_models(candidate: Candidate, claimants: Claimants) -> Answer | No
 
 
 def part_of_another(candidate: Candidate, _: Claimants) -> Answer | None:
-    """Give a part the owner of the whole, with which it goes. A partition may have a model, so models come first."""
+    """Give a part the owner of the whole, with which it is dropped. Models come first: a partition may have one."""
     return None if candidate.parent is None else Answer("part", same_as=candidate.parent, kept=True)
 
 
 def leftover_bookkeeping(candidate: Candidate, claimants: Claimants) -> Answer | None:
-    """Keep a table that looks like a version table or a ledger, though no service here has it where it is.
+    """Keep a table with the name of a version table or ledger that no service has in that schema.
 
-    It may be of a service that is gone, or of another branch or monorepo. A service whose table of that name is in
-    another schema may have moved; a table that models claim only has such a name.
+    It may belong to a removed service, or to another branch or monorepo. A service whose table of that name is in
+    another schema may have moved. A table that models claim only looks like one.
     """
     kind, _, name = candidate.name
     if kind != "table":
@@ -92,29 +92,32 @@ def leftover_bookkeeping(candidate: Candidate, claimants: Claimants) -> Answer |
     return None
 
 
-def made_by_a_history(candidate: Candidate, claimants: Claimants) -> Answer | None:
-    """Give an object that no model claims to the service whose history made it, and didn't drop or rename it."""
-    services = _services(claimant for claimant in claimants if claimant.history.made(candidate.name))
+def created_by_a_history(candidate: Candidate, claimants: Claimants) -> Answer | None:
+    """Give an object to the service whose history created it, and didn't drop or rename it."""
+    services = _services(claimant for claimant in claimants if claimant.history.has_created(candidate.name))
     return Answer("history", services) if services else None
 
 
-def given_up_by_a_history(candidate: Candidate, claimants: Claimants) -> Answer | None:
-    """Give an object to the service whose history drops or renames it, in a revision that may not have been applied.
+def removed_by_a_history(candidate: Candidate, claimants: Claimants) -> Answer | None:
+    """Give an object to the service whose history drops or renames it.
 
-    It is no single one's where a sibling may have made an object of that name since.
+    That revision may not have been applied. Several services own the object where a sibling may have created one of
+    that name since.
     """
     name = candidate.name
-    if not any(claimant.history.gave_up(name) for claimant in claimants):
+    if not any(claimant.history.has_removed(name) for claimant in claimants):
         return None
-    histories = (
-        claimant for claimant in claimants if claimant.history.gave_up(name) or claimant.history.may_have_made(name)
+    owners = (
+        claimant
+        for claimant in claimants
+        if claimant.history.has_removed(name) or claimant.history.may_have_created(name)
     )
-    return Answer("history, which drops or renames it", _services(histories))
+    return Answer("history, which drops or renames it", _services(owners))
 
 
 def named_by_a_history(candidate: Candidate, claimants: Claimants) -> Answer | None:
-    """Give an object to the service that may have made it: a revision that can't be replayed names it."""
-    services = _services(claimant for claimant in claimants if claimant.history.may_have_made(candidate.name))
+    """Give an object to the services that name it in a revision that can't be replayed."""
+    services = _services(claimant for claimant in claimants if claimant.history.may_have_created(candidate.name))
     return Answer("history, which names it where it can't be replayed", services) if services else None
 
 
@@ -125,16 +128,16 @@ QUICK_RULES: tuple[Rule, ...] = (
     part_of_another,
     leftover_bookkeeping,
 )
-"""The rules that come first, and need no history."""
+"""The rules that are applied first; they need no history."""
 
-HISTORY_RULES: tuple[Rule, ...] = (made_by_a_history, given_up_by_a_history, named_by_a_history)
-"""The rules for what the others pass. The caller holds the process lock."""
+HISTORY_RULES: tuple[Rule, ...] = (created_by_a_history, removed_by_a_history, named_by_a_history)
+"""The rules for all other objects. The caller holds the process lock."""
 
 _NOBODY = Answer("")
 
 
 class Attribution:
-    """The answers of the rules for the objects of one database."""
+    """The owners of the objects of one database, by the rules."""
 
     def __init__(self, claimants: Claimants, candidates: Iterable[Candidate]) -> None:
         self.claimants = claimants
@@ -142,15 +145,15 @@ class Attribution:
         self._by_name = {candidate.name: candidate for candidate in self.candidates}
 
     def quick_answer(self, candidate: Candidate) -> Answer | None:
-        """Return what the rules say that need no history; None where they all pass."""
-        return self._first(QUICK_RULES, candidate)
+        """Return the answer of the rules that need no history; None where none has one."""
+        return self._first_answer(QUICK_RULES, candidate)
 
     def answer(self, candidate: Candidate) -> Answer:
-        """Return what the rules say. The caller holds the process lock."""
-        return self.quick_answer(candidate) or self._first(HISTORY_RULES, candidate) or _NOBODY
+        """Return the answer of all rules. The caller holds the process lock."""
+        return self.quick_answer(candidate) or self._first_answer(HISTORY_RULES, candidate) or _NOBODY
 
     def owner(self, candidate: Candidate) -> tuple[tuple[Service, ...], str]:
-        """Return the services that own an object, and why; of a part those of the whole."""
+        """Return the owners of an object and the reason; a part has those of the whole."""
         answer = self.answer(candidate)
         if answer.same_as is None:
             return answer.services, answer.why
@@ -160,15 +163,16 @@ class Attribution:
             return services, f"part of {whole.kind} {whole.name.schema}.{whole.name.name}" if why else ""
         return services, answer.why
 
-    def _first(self, rules: Iterable[Rule], candidate: Candidate) -> Answer | None:
+    def _first_answer(self, rules: Iterable[Rule], candidate: Candidate) -> Answer | None:
         return next((answer for rule in rules if (answer := rule(candidate, self.claimants)) is not None), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Owned:
-    """One object: ``owner`` is a service, None where there is none, ``why`` empty where nobody claims it.
+    """One object with its owner: the name of a service, None without one.
 
-    ``owner`` is a list of services, with commas, where the rules can't choose between them.
+    ``owner`` is a comma-separated list where the rules can't choose between services. ``why`` is the reason, empty
+    where nobody claims the object.
     """
 
     kind: str
@@ -179,12 +183,15 @@ class Owned:
 
     @property
     def is_nobodys(self) -> bool:
-        """Whether neither a service claims it nor another object brings it."""
+        """Whether no service claims it, and it is no part of another object."""
         return self.owner is None and not self.why
 
 
 def attribute(objects: Iterable[Object], claimants: Claimants) -> tuple[Owned, ...]:
-    """Give each object of a database its owner, those of nobody last. The caller holds the process lock."""
+    """Return each object of a database with its owner, those without one last.
+
+    The caller holds the process lock.
+    """
     candidates = from_catalog(objects)
     attribution = Attribution(claimants, candidates.values())
     owned = []

@@ -1,4 +1,4 @@
-"""The objects of a database that somebody can own, as far as their owner depends on them."""
+"""The objects of a database that a service can own, with the facts that decide it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,15 +26,15 @@ _KINDS = {
     "schema": "schema",
     "extension": "extension",
 }
-"""The kinds that have an owner, as histories name them; columns, constraints and the like are their table's."""
+"""The kinds that have an owner, by the names that histories use; a column or constraint has its table's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An object whose owner is asked for.
+    """An object that a service can own.
 
-    ``kind`` is PostgreSQL's word, ``name`` the object as models and histories name it: a function without its
-    arguments. ``extension`` is the one that it is a member of. ``parent`` is what it is a part of: the table of an
+    ``kind`` is PostgreSQL's word, ``name`` the name in models and histories: that of a function has no arguments.
+    ``extension`` is the one that it is a member of. ``parent`` is the object that it is part of: the table of an
     index, of a sequence that a column owns, of a partition or of another table that inherits.
     """
 

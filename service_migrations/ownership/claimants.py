@@ -1,4 +1,4 @@
-"""The services that share one database, each with what it claims there."""
+"""The services that share one database, each with its claims."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from service_migrations.connection.connector import Connector
 from service_migrations.errors import ConfigurationError
-from service_migrations.models.claims import Claims, claims, place_of
+from service_migrations.models.claims import Claims, load_claims, place_of
 from service_migrations.models.metadata import schema_of
 from service_migrations.monorepo import Service
 from service_migrations.ownership.candidates import Candidate
@@ -15,18 +15,17 @@ from service_migrations.ownership.past import HistoryClaims, history_claims
 from service_migrations.settings.siblings import Sibling, siblings
 from service_migrations.sql.created import ObjectName
 
-__all__ = ["Claimant", "Claimants", "claimants", "sibling_claims"]
+__all__ = ["Claimant", "Claimants", "load_claimants", "sibling_claims"]
 
 _Key = TypeVar("_Key")
 
 
 @dataclass(frozen=True)
 class Claimant:
-    """A service that has a database, or may have it: ``certain`` says which.
+    """A service that has a database, or may have it where it isn't ``certain``.
 
-    ``schema`` is where its names without a schema are, ``models`` what its models claim. ``replay`` returns the claims
-    of its history; it is called at most once, when ``history`` is first asked for. The caller then holds the process
-    lock.
+    ``schema`` is that of its names without one, ``models`` the claims of its models. ``replay`` returns the claims of
+    its history; it is called at most once, at the first use of ``history``. The caller then holds the process lock.
     """
 
     service: Service
@@ -44,37 +43,37 @@ class Claimant:
         Args:
             service: the service.
             claims: those of its models.
-            schema: where its names without a schema are.
+            schema: that of its names without one.
             version_table: the name of its version table.
             certain: whether it has the database for certain.
 
         """
-        home = schema_of(claims.metadata) or schema
+        own_schema = schema_of(claims.metadata) or schema
         return cls(
             service,
             certain,
             schema,
             _with_schema(claims, schema),
-            ObjectName("table", home, version_table),
-            ObjectName("table", home, service.ledger_table),
+            ObjectName("table", own_schema, version_table),
+            ObjectName("table", own_schema, service.ledger_table),
             partial(history_claims, service, schema),
         )
 
     @cached_property
     def history(self) -> HistoryClaims:
-        """What its history has made."""
+        """The claims of its history."""
         return self.replay()
 
     @cached_property
     def schemas(self) -> frozenset[str]:
-        """The schemas that it has: those of its models' tables, and the one of its names without a schema."""
+        """The schemas of its models' tables, and that of its names without one."""
         return frozenset({name.schema for name in self.models if name.kind == "table"} | {self.schema})
 
 
 class Claimants:
-    """All services that have a database, or may have it, in alphabetical order; each asked for by what it claims.
+    """All services that have a database, or may have it, in alphabetical order.
 
-    There may be hundreds of them, and thousands of objects that each may claim.
+    They are indexed by their claims: there may be hundreds of services, and thousands of objects.
     """
 
     def __init__(self, services: Iterable[Claimant]) -> None:
@@ -85,56 +84,58 @@ class Claimants:
         self._by_ledger = self._index(lambda claimant: (claimant.ledger, claimant.ledger.name))
 
     @classmethod
-    def of(cls, connector: Connector, schema: str, own: Claims, theirs: Mapping[Sibling, Claims]) -> "Claimants":
+    def of(
+        cls, connector: Connector, schema: str, own: Claims, claims_of_siblings: Mapping[Sibling, Claims]
+    ) -> "Claimants":
         """Return a service and its siblings.
 
         Args:
-            connector: of the service that asks.
-            schema: where its names without a schema are.
-            own: what its models claim.
-            theirs: what ``sibling_claims`` returned.
+            connector: of the service.
+            schema: that of its names without one.
+            own: the claims of its models.
+            claims_of_siblings: from ``sibling_claims``.
 
         """
-        asking = Claimant.of(connector.service, own, schema, connector.version_table, certain=True)
+        claimant = Claimant.of(connector.service, own, schema, connector.version_table, certain=True)
         others = (
             Claimant.of(sibling.service, claims, sibling.schema, sibling.version_table, certain=sibling.certain)
-            for sibling, claims in theirs.items()
+            for sibling, claims in claims_of_siblings.items()
         )
-        return cls((asking, *others))
+        return cls((claimant, *others))
 
     def __iter__(self) -> Iterator[Claimant]:
         return iter(self._all)
 
     def __getitem__(self, service: Service) -> Claimant:
-        """Return what one of the services claims."""
+        """Return one of the services with its claims."""
         return next(claimant for claimant in self._all if claimant.service == service)
 
     def with_model(self, name: ObjectName) -> Sequence[Claimant]:
-        """Return those whose models claim an object."""
+        """Return the services whose models claim an object."""
         return self._by_model.get(name, ())
 
     def with_model_in(self, schema: str) -> Sequence[Claimant]:
-        """Return those whose models claim anything in a schema."""
+        """Return the services whose models claim anything in a schema."""
         return self._by_schema.get(schema, ())
 
     def with_version_table(self, name: ObjectName | str) -> Sequence[Claimant]:
-        """Return those that have this version table; by its bare name, in whichever schema."""
+        """Return the services with this version table; a bare name means any schema."""
         return self._by_version_table.get(name, ())
 
     def with_ledger(self, name: ObjectName | str) -> Sequence[Claimant]:
-        """Return those that have this ledger; by its bare name, in whichever schema."""
+        """Return the services with this ledger; a bare name means any schema."""
         return self._by_ledger.get(name, ())
 
     def refuse_two_for_one_object(self, target: str, service: Service | None = None) -> None:
-        """Refuse two services that have the database for certain, and whose models claim the same object.
+        """Refuse two services whose models claim the same object, and that have the database for certain.
 
         Args:
             target: the database, as messages name it.
-            service: the only one whose clashes count; of all services where it is None. What two siblings both claim
-                is theirs in either case, so nothing of one's own depends on it.
+            service: the only one whose conflicts count; of all services where it is None. An object that two siblings
+                claim is not this service's in either case.
 
         Raises:
-            ConfigurationError: they do; the message has both files.
+            ConfigurationError: there are two; the message has both files.
 
         """
         for name, claiming in sorted(self._by_model.items()):
@@ -142,7 +143,7 @@ class Claimants:
             if len(services) > 1 and service in (None, *services):
                 first = service or services[0]
                 second = next(other for other in services if other != first)
-                places = " and ".join(sorted(place_of(each, name) for each in (first, second)))
+                places = " and ".join(sorted(place_of(owner, name) for owner in (first, second)))
                 raise ConfigurationError(
                     f"{places} both claim the {name.kind} {name.schema}.{name.name} of {target}.",
                     hint="Remove it from one of them, or give one service another database or schema.",
@@ -157,39 +158,39 @@ class Claimants:
 
 
 def sibling_claims(connector: Connector, candidates: Iterable[Candidate]) -> dict[Sibling, Claims]:
-    """Return the siblings that have a service's database, or may have it, with what their models claim.
+    """Return the siblings that have a service's database, or may have it, with their models' claims.
 
     Args:
         connector: of the service.
-        candidates: what is in the database; the version table or ledger of a service shows that it was here.
+        candidates: the objects of the database; a version table or ledger shows that its service uses it.
 
     Raises:
         ConfigurationError: the models of a sibling can't be assembled.
 
     """
     tables = {candidate.name.name for candidate in candidates if candidate.name.kind == "table"}
-    found = siblings(connector.service, connector.databases, connector.sources, tables)
-    return dict(zip(found, claims([sibling.service for sibling in found]).values(), strict=True))
+    sharing = siblings(connector.service, connector.databases, connector.sources, tables)
+    return dict(zip(sharing, load_claims([sibling.service for sibling in sharing]).values(), strict=True))
 
 
-def claimants(connector: Connector, schema: str, candidates: Iterable[Candidate]) -> Claimants:
-    """Return all the services that have a database, or may have it; no history is read.
+def load_claimants(connector: Connector, schema: str, candidates: Iterable[Candidate]) -> Claimants:
+    """Return all services that have a database, or may have it; no history is read.
 
     Args:
-        connector: of the service that asks.
-        schema: where its names without a schema are.
-        candidates: what is in the database.
+        connector: of the service.
+        schema: that of its names without one.
+        candidates: the objects of the database.
 
     Raises:
         ConfigurationError: the models of one can't be assembled.
 
     """
-    own = claims([connector.service])[connector.service]
+    own = load_claims([connector.service])[connector.service]
     return Claimants.of(connector, schema, own, sibling_claims(connector, candidates))
 
 
 def _with_schema(claims: Claims, schema: str) -> frozenset[ObjectName]:
-    """Return what models claim, each name with its schema."""
+    """Return the claims of models, each name with its schema."""
     kinds = {"table": claims.tables, "type": claims.enums | claims.domains, "sequence": claims.sequences}
     return frozenset(
         ObjectName(kind, own_schema or schema, name) for kind, names in kinds.items() for own_schema, name in names

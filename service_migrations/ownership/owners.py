@@ -1,4 +1,4 @@
-"""Who owns what: each object of a database, the service that claims it, and why; then what nobody claims."""
+"""The owners of the objects of each database, and the reason for each."""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from service_migrations.errors import MigrationError, UsageError
 from service_migrations.monorepo import Service, resolve
 from service_migrations.ownership.attribution import Owned, attribute
 from service_migrations.ownership.candidates import from_catalog
-from service_migrations.ownership.claimants import claimants
+from service_migrations.ownership.claimants import load_claimants
 from service_migrations.ownership.survey import current_schema
 from service_migrations.settings.database import grouped
 from service_migrations.settings.model import Settings, load_many
@@ -19,12 +19,12 @@ from service_migrations.settings.model import Settings, load_many
 __all__ = ["Owned", "Owners", "owners"]
 
 _AT_ONCE = 8
-"""Connections that are open at the same time."""
+"""The number of connections that are open at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Owners:
-    """One database: the selected services that it is of, its objects, and what went wrong, by service."""
+    """One database: the selected services that have it, its objects with their owners, and errors."""
 
     database: str
     services: tuple[str, ...]
@@ -34,10 +34,10 @@ class Owners:
 
 
 async def owners(services: Sequence[str | Service], *, database: str | None = None) -> list[Owners]:
-    """Return for each database of the services who claims what of it. Read-only.
+    """Return the owners of the objects of each database that the services have. Read-only.
 
-    All that share a database are asked, also those that weren't named. One that fails doesn't stop the others: a
-    service without settings, a database that can't be reached, two services that claim one object.
+    All services that share a database count, also those that weren't named. An error doesn't stop the others: a service
+    without settings, a database that can't be reached, two services that claim one object.
 
     Args:
         services: whose databases.
@@ -56,21 +56,21 @@ async def owners(services: Sequence[str | Service], *, database: str | None = No
         elif database is None:
             failed.append(Owners("", (service.name,), None, errors=(settings,)))
     groups = grouped(loaded, lambda settings: settings.database)
-    wanted = [group for group in groups if database in (None, group[0].dsn.database)]
-    if database is not None and not wanted:
+    selected = [group for group in groups if database in (None, group[0].dsn.database)]
+    if database is not None and not selected:
         known = ", ".join(sorted({group[0].dsn.database for group in groups})) or "none"
         raise UsageError(f"--database {database!r}: no service that was asked has it.", hint=f"Known: {known}.")
-    turns = asyncio.Semaphore(_AT_ONCE)
-    return [*await asyncio.gather(*(_owners_of(group, turns) for group in wanted)), *failed]
+    limit = asyncio.Semaphore(_AT_ONCE)
+    return [*await asyncio.gather(*(_owners_of(group, limit) for group in selected)), *failed]
 
 
-async def _owners_of(group: Sequence[Settings], turns: asyncio.Semaphore) -> Owners:
+async def _owners_of(group: Sequence[Settings], limit: asyncio.Semaphore) -> Owners:
     """Return the owners of one database, over the first of its services that can connect."""
     database, services = group[0].dsn.database, tuple(settings.service.name for settings in group)
     errors: list[MigrationError] = []
     for connector in map(connector_of, group):
         try:
-            async with turns, connector.connect() as connection:
+            async with limit, connector.connect() as connection:
                 objects = await read(connection)
                 schema = await current_schema(connection)
         except MigrationError as error:
@@ -93,6 +93,6 @@ def _owned(connector: Connector, schema: str, objects: Sequence[Object]) -> tupl
         ConfigurationError: the models of a service can't be assembled, or two services claim one object.
 
     """
-    everyone = claimants(connector, schema, from_catalog(objects).values())
-    everyone.refuse_two_for_one_object(connector.target)
-    return attribute(objects, everyone)
+    claimants = load_claimants(connector, schema, from_catalog(objects).values())
+    claimants.refuse_two_for_one_object(connector.target)
+    return attribute(objects, claimants)

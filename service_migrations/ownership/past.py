@@ -1,7 +1,7 @@
-"""What a service's history has made: claims of models that are removed, but not yet from the database.
+"""The claims of a service's history: objects of models that were removed, but not yet dropped from the database.
 
-A history is replayed offline, as SQL, and nothing is connected to. That takes time, so it is done only where a
-database holds what no model claims.
+A history is replayed offline, as SQL, without a connection. That takes time, so it is done only where a database has
+objects that no model claims.
 """
 
 import re
@@ -20,66 +20,66 @@ __all__ = ["HistoryClaims", "history_claims"]
 
 @dataclass(frozen=True, slots=True)
 class HistoryClaims:
-    """What a history has made and not dropped again, and the words of the revisions that can't be replayed.
+    """The objects that a history creates and doesn't drop, and the words of revisions that can't be replayed.
 
-    A revision that asks its connection for something, or that can't be imported, may have made whatever it names.
+    A revision that queries its connection, or that can't be imported, may have created any object that it names.
 
-    ``former`` is what the history drops or renames. A database that hasn't had those revisions still has it, and it is
-    still this service's: a sibling that took it for nobody's would drop it. How far a database is stands in the
-    service's version table, which the role of a sibling often may not read. So these names are the service's for good,
-    also where the revision was applied and somebody made another object of that name.
+    ``former`` are the objects that the history drops or renames. A database in which those revisions haven't run still
+    has them, and they are still this service's: without them, a sibling would drop such an object. The revision of a
+    database is in the service's version table, which the role of a sibling often may not read. So these names stay
+    the service's, also where the revision was applied and somebody created another object of that name.
     """
 
     created: frozenset[ObjectName] = frozenset()
     words: frozenset[str] = frozenset()
     former: frozenset[ObjectName] = frozenset()
 
-    def made(self, name: ObjectName) -> bool:
-        """Whether the history made that object, for certain."""
+    def has_created(self, name: ObjectName) -> bool:
+        """Whether the history has certainly created an object."""
         return name in self.created
 
-    def gave_up(self, name: ObjectName) -> bool:
-        """Whether the history drops or renames that object, which is there until that revision is applied."""
+    def has_removed(self, name: ObjectName) -> bool:
+        """Whether the history drops or renames an object, which exists until that revision is applied."""
         return name in self.former
 
-    def may_have_made(self, name: ObjectName) -> bool:
-        """Whether a revision that can't be replayed holds the object's name as a word."""
+    def may_have_created(self, name: ObjectName) -> bool:
+        """Whether a revision that can't be replayed has the object's name as a word."""
         return name.name in self.words
 
 
-_known: dict[Service, tuple[object, HistoryClaims]] = {}
-"""The claims of each history as of its files: in a run for all services, all that share a database ask for each."""
+_cache: dict[Service, tuple[object, HistoryClaims]] = {}
+"""The claims of each history, with the state of its files: services that share a database need each other's."""
 
 
 def history_claims(service: Service, schema: str) -> HistoryClaims:
-    """Return what a service's history has made. The caller holds the process lock.
+    """Return the claims of a service's history. The caller holds the process lock.
 
     Args:
         service: the service.
-        schema: where its names without a schema are.
+        schema: that of its names without one.
 
     """
     files = sorted(service.versions.glob("*.py")) if service.versions.is_dir() else []
-    state = (schema, tuple((path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in files))
-    if service not in _known or _known[service][0] != state:
-        _known[service] = state, _replay(service, schema, files)
-    return _known[service][1]
+    file_state = (schema, tuple((path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in files))
+    if service not in _cache or _cache[service][0] != file_state:
+        _cache[service] = file_state, _replay(service, schema, files)
+    return _cache[service][1]
 
 
 def _replay(service: Service, schema: str, files: Iterable[Path]) -> HistoryClaims:
     try:
         history = read(service)
-        rendered = render(history, tuple(reversed(history.revisions)))
+        rendered_revisions = render(history, tuple(reversed(history.revisions)))
     except MigrationError:
         return HistoryClaims(words=_words(files))
-    state = Created(schema)
-    unknown = []
-    for revision in rendered:
-        state.default = schema  # a revision that sets search_path sets it for itself
-        state.learn(revision.sql)
-        if revision.error is not None:
-            unknown.append(service.root / revision.revision.path)
-    return HistoryClaims(frozenset(state.things), _words(unknown), frozenset(state.former))
+    created = Created(schema)
+    unreplayable = []
+    for rendered in rendered_revisions:
+        created.default_schema = schema  # a revision that sets search_path sets it for itself
+        created.apply(rendered.sql)
+        if rendered.error is not None:
+            unreplayable.append(service.root / rendered.revision.path)
+    return HistoryClaims(frozenset(created.objects), _words(unreplayable), frozenset(created.former))
 
 
 def _words(files: Iterable[Path]) -> frozenset[str]:

@@ -1,7 +1,7 @@
-"""A survey of a database: which of its tables and types one service sees.
+"""The tables and types of a database that one service sees.
 
-Models are asked first. Only where the database holds what no model claims are histories replayed too, so that a
-clean check of one service among hundreds stays quick.
+The claims of models come first. Histories are replayed only where the database has objects that no model claims, so
+that a clean check of one service among hundreds stays quick.
 """
 
 from sqlalchemy import text
@@ -14,12 +14,12 @@ from service_migrations.models.stand_ins import complete
 from service_migrations.ownership.attribution import Attribution
 from service_migrations.ownership.candidates import Candidate
 from service_migrations.ownership.claimants import Claimants, sibling_claims
-from service_migrations.ownership.view import Ownership, seen
+from service_migrations.ownership.view import Ownership, visible_objects
 from service_migrations.sql.created import ObjectName
 
 __all__ = ["current_schema", "survey"]
 
-_CENSUS = text(
+_TABLES_AND_TYPES = text(
     """
     WITH member AS (
         SELECT d.classid, d.objid, e.extname FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
@@ -44,37 +44,37 @@ _CENSUS = text(
     WHERE t.typtype IN ('e', 'd')
     """
 )
-"""The tables and types alone, which is all that a comparison with models needs: quicker than the whole catalog."""
+"""Tables and types only: a comparison with models needs no more, and the whole catalog takes longer."""
 
 
 async def survey(session: Session) -> Ownership:
-    """Return what one service sees of its database, for a comparison. The caller holds the process lock.
+    """Return the part of a database that one service sees. The caller holds the process lock.
 
     Raises:
         ConfigurationError: the models of the service, or of one that shares its database, can't be assembled; two of
-            them claim one object; a foreign key leads to a table that nobody has.
+            them claim one object; a foreign key leads to a table that no service has.
 
     """
     service, connector, metadata = session.history.service, session.access, session.metadata
-    schema, candidates = await _census(session.connection)
-    siblings = sibling_claims(connector, candidates)
-    everyone = Claimants.of(connector, schema, Claims.of(metadata), siblings)
-    everyone.refuse_two_for_one_object(connector.target, service)
-    complete(metadata, models_file(service), schema, siblings)
-    names = {candidate.name for candidate in seen(Attribution(everyone, candidates), service)}
-    me = everyone[service]
-    return Ownership(metadata, schema, me.schemas | {name.schema for name in names}, me.models | names)
+    schema, candidates = await _tables_and_types(session.connection)
+    claims_of_siblings = sibling_claims(connector, candidates)
+    claimants = Claimants.of(connector, schema, Claims.of(metadata), claims_of_siblings)
+    claimants.refuse_two_for_one_object(connector.target, service)
+    complete(metadata, models_file(service), schema, claims_of_siblings)
+    names = {candidate.name for candidate in visible_objects(Attribution(claimants, candidates), service)}
+    claimant = claimants[service]
+    return Ownership(metadata, schema, claimant.schemas | {name.schema for name in names}, claimant.models | names)
 
 
 async def current_schema(connection: AsyncConnection) -> str:
-    """Return the schema that a connection's names without one are in; a transaction is open afterwards."""
+    """Return the default schema of a connection; a transaction is open afterwards."""
     return str(await connection.scalar(text("SELECT current_schema()")) or "public")
 
 
-async def _census(connection: AsyncConnection) -> tuple[str, list[Candidate]]:
-    """Return the default schema, and the tables and types that are there."""
+async def _tables_and_types(connection: AsyncConnection) -> tuple[str, list[Candidate]]:
+    """Return the default schema, and the tables and types of the database."""
     schema = await current_schema(connection)
-    rows = (await connection.execute(_CENSUS)).all()
+    rows = (await connection.execute(_TABLES_AND_TYPES)).all()
     # with a transaction open, Alembic would commit nothing
     await connection.rollback()
     candidates = []

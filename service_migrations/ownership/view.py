@@ -1,7 +1,8 @@
-"""The view of one service on a database that several may share: what a comparison sees of it.
+"""The part of a database that one service sees, where several may share it.
 
-A service sees what its models claim, and what is there and is its own alone, or nobody's. So its own removed model
-still yields a drop, and a sibling's tables, types and version table are invisible. attribution.py says what is whose.
+A service sees the objects that its models claim, those that it alone owns, and those that nobody owns. So the table of
+a removed model is still dropped, and a sibling's tables, types and version table are invisible. The rules of
+attribution.py decide the owner.
 """
 
 from collections.abc import Mapping
@@ -16,16 +17,16 @@ from service_migrations.ownership.candidates import Candidate
 from service_migrations.ownership.claimants import Claimant
 from service_migrations.sql.created import ObjectName
 
-__all__ = ["Ownership", "seen"]
+__all__ = ["Ownership", "visible_objects"]
 
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
-    """What a comparison of one service sees of a database.
+    """The part of a database that is compared with one service's models.
 
     ``objects`` are the tables, types and sequences that its models claim, and the tables and types of the database that
-    it sees. ``schemas`` are those in which it looks. ``metadata`` is what the database is compared with, ``default``
-    the schema of a name without one.
+    it sees. ``schemas`` are those that are compared. ``metadata`` is that of the models, ``default`` the schema of a
+    name without one.
     """
 
     metadata: MetaData
@@ -34,7 +35,7 @@ class Ownership:
     objects: frozenset[ObjectName]
 
     def sees(self, name: str | None, kind: str, parents: Mapping[str, str | None]) -> bool:
-        """Whether a reflected object is compared at all (Alembic's ``include_name``)."""
+        """Whether a reflected object is compared (Alembic's ``include_name``)."""
         if kind == "schema":
             return (name or self.default) in self.schemas
         if kind != "table" or name is None:
@@ -42,7 +43,7 @@ class Ownership:
         return ObjectName("table", parents.get("schema_name") or self.default, name) in self.objects
 
     def sees_type(self, schema: str | None, name: str) -> bool:
-        """Whether an enum or domain type of the database, or of the models, is this service's to compare."""
+        """Whether an enum or domain type of the database or the models is compared."""
         return ObjectName("type", schema or self.default, name) in self.objects
 
     def compares(self, item: object, _: str | None, kind: str, __: bool, other: object) -> bool:
@@ -52,27 +53,27 @@ class Ownership:
         return kind != "foreign_key_constraint" or not only_the_schema_differs(self.default, item, other)
 
 
-def seen(attribution: Attribution, service: Service) -> frozenset[Candidate]:
+def visible_objects(attribution: Attribution, service: Service) -> frozenset[Candidate]:
     """Return the objects of a database that one service sees. The caller holds the process lock.
 
-    They are its own alone, or nobody's, and don't come and go with something else. A schema is never among them: who
-    else has something in it can't be known. In a schema that this service's models don't name, it sees only what its
-    own history has made: there, what is nobody's may be another application's. An extension is in no schema.
+    It alone owns them, or nobody does, and they aren't created and dropped with something else. A schema is never
+    among them: other applications may have objects in it. In a schema that this service's models don't name, it sees
+    only what its own history has created: other objects may be another application's. An extension is in no schema.
 
-    This is what check, revision and drift have in common; what each compares it with is its own.
+    Check, revision and drift all use this.
     """
-    me = attribution.claimants[service]
-    return frozenset(candidate for candidate in attribution.candidates if _is_seen(candidate, attribution, me))
+    claimant = attribution.claimants[service]
+    return frozenset(candidate for candidate in attribution.candidates if _is_visible(candidate, attribution, claimant))
 
 
-def _is_seen(candidate: Candidate, attribution: Attribution, me: Claimant) -> bool:
+def _is_visible(candidate: Candidate, attribution: Attribution, claimant: Claimant) -> bool:
     name = candidate.name
     if name.kind == "schema":
         return False
     answer = attribution.quick_answer(candidate)
     if answer is None:
-        # of what other applications have in schemas of their own, no sibling's history has to be replayed
-        if name.kind != "extension" and name.schema not in me.schemas and not me.history.made(name):
+        # no sibling's history has to be replayed for the objects of other applications in their own schemas
+        if name.kind != "extension" and name.schema not in claimant.schemas and not claimant.history.has_created(name):
             return False
         answer = attribution.answer(candidate)
-    return not answer.kept and answer.services in ((), (me.service,))
+    return not answer.kept and answer.services in ((), (claimant.service,))

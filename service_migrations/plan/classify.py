@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from service_migrations.plan.novelty import LOSES, Scope
 from service_migrations.sql.clauses import actions, has_own, name_at, statement_inside
-from service_migrations.sql.lexer import Token, statements, tokens
+from service_migrations.sql.lexer import Token, statements, tokenize
 
 __all__ = ["Class", "classify"]
 
@@ -61,7 +61,7 @@ def _with(found: Sequence[Token], scope: Scope) -> Iterator[Found]:
 def _do(found: Sequence[Token], scope: Scope) -> Iterator[Found]:
     for part in found:
         if part.kind == "string":
-            yield from _nested([Token("symbol", ";", 1), *tokens(part.value)], scope)
+            yield from _nested([Token("symbol", ";", 1), *tokenize(part.value)], scope)
 
 
 def _change(found: Sequence[Token], scope: Scope) -> Iterator[Found]:

@@ -1,13 +1,13 @@
-"""SQL as tokens and statements: enough of PostgreSQL's lexer that no string, comment or body is taken for a command.
+"""SQL as tokens and statements, so that no string, comment or body is taken for a command.
 
-Source: documentation, 4.1 Lexical Structure.
+Only as much of PostgreSQL's lexer as that needs. Source: documentation, 4.1 Lexical Structure.
 """
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["Statement", "Token", "requalified", "statements", "tokens"]
+__all__ = ["Statement", "Token", "requalified", "statements", "tokenize"]
 
 _TOKEN = re.compile(
     r"""
@@ -46,25 +46,25 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """The tokens of one statement, without its semicolon, and the lines it begins and ends at."""
+    """The tokens of one statement, without its semicolon, and its first and last line."""
 
     tokens: tuple[Token, ...]
     line: int
     end: int
 
 
-def tokens(text: str) -> Iterator[Token]:
+def tokenize(text: str) -> Iterator[Token]:
     """Yield the tokens of a text; white space and comments are left out."""
     return (token for token, _, _ in _placed(text))
 
 
 def requalified(text: str, schema: str, name: str, replacement: str) -> str:
-    """Return a text in which something of a schema is called otherwise; strings and comments stay as they are."""
-    found = list(_placed(text))
+    """Replace a qualified name in a text; strings and comments stay as they are."""
+    placed = list(_placed(text))
     spans = [
-        (first[1], last[2])
-        for before, first, dot, last in zip([None, *found], found, found[1:], found[2:], strict=False)
-        if dot[0] == "." and _is(first[0], schema) and _is(last[0], name) and not (before and before[0] == ".")
+        (qualifier[1], last[2])
+        for before, qualifier, dot, last in zip([None, *placed], placed, placed[1:], placed[2:], strict=False)
+        if dot[0] == "." and _is(qualifier[0], schema) and _is(last[0], name) and not (before and before[0] == ".")
     ]
     for start, end in reversed(spans):
         text = text[:start] + replacement + text[end:]
@@ -76,7 +76,7 @@ def _is(token: Token, name: str) -> bool:
 
 
 def _placed(text: str) -> Iterator[tuple[Token, int, int]]:
-    """Yield the tokens of a text, each with where it begins and ends."""
+    """Yield the tokens of a text, each with its start and end."""
     position, line = 0, 1
     while position < len(text):
         match = _TOKEN.match(text, position)
@@ -88,9 +88,9 @@ def _placed(text: str) -> Iterator[tuple[Token, int, int]]:
         elif match["dollar"]:
             body_end = text.find(value, end)
             body_end = len(text) if body_end < 0 else body_end
-            found = Token("string", text[end:body_end], line)
+            body = Token("string", text[end:body_end], line)
             end = min(len(text), body_end + len(value))
-            yield found, position, end
+            yield body, position, end
         elif match["escaped"] or match["string"]:
             string = value[value.index("'") + 1 :].removesuffix("'").replace("''", "'")
             yield Token("string", string, line), position, end
@@ -104,30 +104,33 @@ def _placed(text: str) -> Iterator[tuple[Token, int, int]]:
 
 
 def statements(text: str) -> Iterator[Statement]:
-    """Split a text into statements; the body of a function stays whole, also one that is no string (BEGIN ATOMIC)."""
-    found: list[Token] = []
+    """Split a text into statements.
+
+    The body of a function stays whole, also one that isn't a string (BEGIN ATOMIC).
+    """
+    statement: list[Token] = []
     depth = 0
-    for part in tokens(text):
-        if part == ";" and not depth:
-            if found:
-                yield Statement(tuple(found), found[0].line, part.line)
-            found = []
+    for token in tokenize(text):
+        if token == ";" and not depth:
+            if statement:
+                yield Statement(tuple(statement), statement[0].line, token.line)
+            statement = []
             continue
-        if part == "(":
+        if token == "(":
             depth += 1
-        elif part == ")":
+        elif token == ")":
             depth = max(0, depth - 1)
-        elif part == "atomic" and found and found[-1] == "begin":
+        elif token == "atomic" and statement and statement[-1] == "begin":
             depth += 1
-        elif any(one == "atomic" for one in found):
-            depth += (part == "case") - (part == "end")
-        found.append(part)
-    if found:
-        yield Statement(tuple(found), found[0].line, found[-1].line)
+        elif any(previous == "atomic" for previous in statement):
+            depth += (token == "case") - (token == "end")
+        statement.append(token)
+    if statement:
+        yield Statement(tuple(statement), statement[0].line, statement[-1].line)
 
 
 def _end_of_comment(text: str, position: int) -> int:
-    """Return where a block comment ends; they nest."""
+    """Return the end of a block comment; they nest."""
     depth = 1
     for match in re.compile(r"/\*|\*/").finditer(text, position):
         depth += 1 if match[0] == "/*" else -1

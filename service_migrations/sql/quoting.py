@@ -1,4 +1,4 @@
-"""Quoting: names, constants and whole statements as SQL writes them."""
+"""Quoting: names, constants and statements as SQL text."""
 
 import re
 
@@ -18,37 +18,37 @@ _TOKEN = re.compile(
 
 
 def quoted(*names: str | None) -> str:
-    """Return a name as SQL writes it, qualified by those before it that are there."""
+    """Quote a name for SQL, qualified by the names before it; None is left out."""
     return ".".join(_PREPARER.quote(name) for name in names if name is not None)
 
 
 def literal(text: str | None) -> str:
-    """Return a text as SQL writes it."""
+    """Return a text as a string constant of SQL, None as NULL."""
     return "NULL" if text is None else "'" + text.replace("'", "''") + "'"
 
 
 def escaped(sql: str) -> str:
-    """Return SQL as ``sqlalchemy.text`` has to be given it: a colon before a word would be a parameter."""
-    return _BIND.sub(lambda found: "\\" + found.group(), sql)
+    """Escape SQL for ``sqlalchemy.text``, which takes a colon before a word for a parameter."""
+    return _BIND.sub(lambda match: "\\" + match.group(), sql)
 
 
 def one_line_literal(text: str) -> str:
-    """Return a text as a string constant of one line."""
-    quoted = text.replace("'", "''")
-    if not re.search(r"[\\\n\r]", quoted):
-        return f"'{quoted}'"
-    for sign, escape in (("\\", r"\\"), ("\n", r"\n"), ("\r", r"\r")):
-        quoted = quoted.replace(sign, escape)
-    return f"E'{quoted}'"
+    """Return a text as a string constant in one line."""
+    content = text.replace("'", "''")
+    if not re.search(r"[\\\n\r]", content):
+        return f"'{content}'"
+    for character, escape in (("\\", r"\\"), ("\n", r"\n"), ("\r", r"\r")):
+        content = content.replace(character, escape)
+    return f"E'{content}'"
 
 
 def one_line(sql: str) -> str:
-    """Return SQL in one line; what stands in quotes keeps its meaning.
+    """Return SQL in one line; quoted text keeps its meaning.
 
     A list of differences is read, searched and piped by the line.
     """
 
-    def flat(match: re.Match[str]) -> str:
+    def flatten(match: re.Match[str]) -> str:
         if match["space"]:
             return " "
         if match["dollar"]:
@@ -57,4 +57,4 @@ def one_line(sql: str) -> str:
             return one_line_literal(match["text"][1:-1].replace("''", "'"))
         return match[0].replace("\n", r"\n") if match["escaped"] else match[0]
 
-    return _TOKEN.sub(flat, sql).strip()
+    return _TOKEN.sub(flatten, sql).strip()

@@ -148,7 +148,10 @@ def test_a_service_leaves_its_siblings_in_a_shared_database_alone(service: Servi
             assert (await service_migrations.check(one)).differences == ()
         await place.execute("CREATE TABLE nobodys (id integer)")
         assert [str(one) for one in (await service_migrations.drift(service)).differences] == [
-            "table nobodys is here, and not in the history: DROP TABLE public.nobodys; -- This loses what is in it."
+            (
+                "table nobodys is in the database but not in the history: "
+                "DROP TABLE public.nobodys; -- This loses what is in it."
+            )
         ]
         await place.execute("DROP TABLE nobodys")
         await _go_to_base(reversed(order))

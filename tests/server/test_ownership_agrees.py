@@ -197,7 +197,7 @@ class World:
     def drifted(self, service: Service) -> set[Object]:
         """Return what a service's drift proposes to drop."""
         found = wait(service_migrations.drift(service)).differences
-        return {(one.kind, one.name) for one in found if one.text == "is here, and not in the history"}
+        return {(one.kind, one.name) for one in found if one.text == "is in the database but not in the history"}
 
 
 def short(schema: str, name: str) -> str:

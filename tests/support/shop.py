@@ -98,7 +98,7 @@ class Shop:
         """Change the database as its owner, one statement after the other."""
         run_script(self.dsn, list(statements))
 
-    def mend(self, differences: tuple[Difference, ...]) -> None:
+    def fix(self, differences: tuple[Difference, ...]) -> None:
         """Run all the SQL that was printed, in its order, each statement in a transaction of its own."""
         run_script(self.dsn, [one for each in differences if each.sql for one in split(each.sql)])
 

@@ -11,7 +11,7 @@ from service_migrations.ownership.attribution import Attribution
 from service_migrations.ownership.candidates import Candidate
 from service_migrations.ownership.claimants import Claimant, Claimants
 from service_migrations.ownership.past import HistoryClaims
-from service_migrations.ownership.view import seen
+from service_migrations.ownership.view import visible_objects
 from service_migrations.sql.created import ObjectName
 
 TABLE = ObjectName("table", "public", "things")
@@ -109,7 +109,7 @@ def test_a_version_table_and_a_ledger_are_their_services_even_where_a_model_maps
         books = ObjectName("table", "public", name)
         assert owner(table(books), claimant("a", books), claimant("b")) == ("b", why)
         b = claimant("b")
-        assert seen(Attribution(Claimants([b]), [table(books)]), b.service) == set()
+        assert visible_objects(Attribution(Claimants([b]), [table(books)]), b.service) == set()
     books = ObjectName("table", "public", "versions")
     assert owner(table(books), claimant("a", made=[books]), claimant("b", version_table="versions"))[0] == "b"
 
@@ -128,7 +128,7 @@ def test_the_bookkeeping_of_a_service_that_is_gone_is_nobodys_to_drop(name: str)
     a = claimant("a", made=[left.name])
     services, why = owner(left, a)
     assert (services, why.endswith(" of no known service")) == ("", True)
-    assert seen(Attribution(Claimants([a]), [left]), a.service) == set()
+    assert visible_objects(Attribution(Claimants([a]), [left]), a.service) == set()
     kind = Candidate("enum", left.name._replace(kind="type"))
     assert owner(kind, a) == ("", "")
 
@@ -182,7 +182,7 @@ def worlds(draw: st.DrawFn) -> tuple[list[Claimant], list[Candidate]]:
 def test_what_a_service_sees_is_its_own_alone_or_nobodys(world: tuple[list[Claimant], list[Candidate]]) -> None:
     claimants, candidates = world
     attribution = Attribution(Claimants(claimants), candidates)
-    views = {asking.service: seen(attribution, asking.service) for asking in claimants}
+    views = {asking.service: visible_objects(attribution, asking.service) for asking in claimants}
     for candidate in candidates:
         services, why = attribution.owner(candidate)
         for asking in claimants:
@@ -205,7 +205,7 @@ def test_nobody_sees_what_anothers_models_claim_or_anothers_history_has_made(
     claimants, candidates = world
     attribution = Attribution(Claimants(claimants), candidates)
     for asking in claimants:
-        visible = seen(attribution, asking.service)
+        visible = visible_objects(attribution, asking.service)
         for other in claimants:
             for candidate in visible if other is not asking else ():
                 assert candidate.name not in asking.models or asking.certain or candidate.name not in other.models
@@ -218,9 +218,9 @@ def test_one_sibling_more_never_makes_anything_visible(world: tuple[list[Claiman
     claimants, candidates = world
     asking = claimants[0]
     for other in claimants[1:]:
-        alone = seen(Attribution(Claimants([asking]), candidates), asking.service)
-        both = seen(Attribution(Claimants([asking, other]), candidates), asking.service)
-        every = seen(Attribution(Claimants(claimants), candidates), asking.service)
+        alone = visible_objects(Attribution(Claimants([asking]), candidates), asking.service)
+        both = visible_objects(Attribution(Claimants([asking, other]), candidates), asking.service)
+        every = visible_objects(Attribution(Claimants(claimants), candidates), asking.service)
         assert every <= both <= alone
 
 
@@ -235,6 +235,8 @@ def test_no_history_is_asked_for_what_a_model_claims_or_for_what_another_applica
     candidates = [table(), table(PARENT), table(ObjectName("table", "theirs", "x")), table(far)]
     candidates += [table(ObjectName("table", "public", "spatial_ref_sys"), extension="postgis")]
     candidates += [table(ObjectName("table", "public", "alembic_version_gone"))]
-    assert seen(Attribution(Claimants([asking, lazy]), candidates), asking.service) == {table()}
+    assert visible_objects(Attribution(Claimants([asking, lazy]), candidates), asking.service) == {table()}
     with pytest.raises(AssertionError, match="a history was replayed"):
-        seen(Attribution(Claimants([asking, lazy]), [table(far._replace(schema="public", name="new"))]), asking.service)
+        visible_objects(
+            Attribution(Claimants([asking, lazy]), [table(far._replace(schema="public", name="new"))]), asking.service
+        )

@@ -1,4 +1,4 @@
-"""What a script leaves behind, statement by statement."""
+"""The objects that a script creates and leaves in the database."""
 
 import pytest
 
@@ -48,9 +48,9 @@ from service_migrations.sql.created import Created
     ],
 )
 def test_a_script_leaves_what_it_made_and_did_not_drop(sql: str, left: str) -> None:
-    made = Created("public")
-    made.learn(sql)
-    assert ", ".join(sorted(f"{kind} {schema}.{name}" for kind, schema, name in made.things)) == left
+    created = Created("public")
+    created.apply(sql)
+    assert ", ".join(sorted(f"{kind} {schema}.{name}" for kind, schema, name in created.objects)) == left
 
 
 @pytest.mark.parametrize(
@@ -69,12 +69,12 @@ def test_a_script_leaves_what_it_made_and_did_not_drop(sql: str, left: str) -> N
     ],
 )
 def test_what_a_script_drops_or_renames_is_known_also_where_it_did_not_make_it(sql: str, former: str) -> None:
-    made = Created("public")
-    made.learn(sql)
-    assert ", ".join(sorted(f"{kind} {schema}.{name}" for kind, schema, name in made.former)) == former
+    created = Created("public")
+    created.apply(sql)
+    assert ", ".join(sorted(f"{kind} {schema}.{name}" for kind, schema, name in created.former)) == former
 
 
 def test_a_name_without_a_schema_is_in_the_default_one() -> None:
-    made = Created("app")
-    made.learn("CREATE TABLE a (); CREATE TABLE public.a ()")
-    assert made.things == {("table", "app", "a"), ("table", "public", "a")}
+    created = Created("app")
+    created.apply("CREATE TABLE a (); CREATE TABLE public.a ()")
+    assert created.objects == {("table", "app", "a"), ("table", "public", "a")}

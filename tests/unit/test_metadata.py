@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from service_migrations.errors import ConfigurationError
-from service_migrations.models.claims import Claims, claims
+from service_migrations.models.claims import Claims, load_claims
 from service_migrations.models.metadata import assemble, schema_of
 from service_migrations.monorepo import Service, discover
 from tests.support.monorepo import Monorepo
@@ -289,7 +289,7 @@ def test_a_service_claims_its_tables_and_its_enum_types(monorepo: Monorepo) -> N
 def test_a_sibling_whose_models_are_broken_is_named(monorepo: Monorepo) -> None:
     catalog = write(monorepo, "1 / 0", name="catalog")
     with pytest.raises(ConfigurationError) as caught:
-        claims([catalog])
+        load_claims([catalog])
     assert "services/catalog/models.py:" in str(caught.value)
     assert "Until then nobody can tell which tables are catalog's own." in str(caught.value)
 
@@ -304,8 +304,8 @@ def test_models_of_another_services_package_are_refused(monorepo: Monorepo) -> N
 
 
 def test_the_real_services_assemble_and_claim_what_only_they_have() -> None:
-    found = claims(discover())
-    assert len(found) >= 4
-    tables = [table for one in found.values() for table in one.tables]
+    claims = load_claims(discover())
+    assert len(claims) >= 4
+    tables = [table for claimed in claims.values() for table in claimed.tables]
     assert {name for _, name in tables if tables.count((None, name)) > 1} <= {"outbox"}
-    assert all(one.tables for one in found.values())
+    assert all(claimed.tables for claimed in claims.values())

@@ -1,11 +1,11 @@
-"""Mending: what differs between two catalogs' objects of one name, and the SQL that makes it as the history says."""
+"""The differences between two objects of one name, and the SQL that fixes them."""
 
 from collections.abc import Callable, Iterator, Mapping
 
 from service_migrations.catalog.objects import Catalog, Object
 from service_migrations.drift.repair.change import Change, Pair, shown
 from service_migrations.drift.repair.columns import column_changes
-from service_migrations.drift.repair.create import comment, create, drop, word
+from service_migrations.drift.repair.create import comment, create, drop, keyword
 from service_migrations.drift.repair.others import (
     constraint_changes,
     extension_changes,
@@ -26,7 +26,7 @@ from service_migrations.drift.repair.tables_and_types import (
 )
 from service_migrations.sql.quoting import one_line_literal
 
-__all__ = ["Change", "changes", "create", "drop", "privilege_changes", "word"]
+__all__ = ["Change", "changes", "create", "drop", "keyword", "privilege_changes"]
 
 _CHANGES: Mapping[str, Callable[[Pair], Iterator[Change]]] = {
     "schema": lambda _: iter(()),
@@ -45,21 +45,22 @@ _CHANGES: Mapping[str, Callable[[Pair], Iterator[Change]]] = {
     **dict.fromkeys(("trigger", "rule"), switched_changes),
     **dict.fromkeys(("policy", "statistics"), other_changes),
 }
-"""For each kind of object what can be said of two of them."""
+"""The function that compares two objects, for each kind."""
 
 
-def changes(here: Object, there: Object, catalog: Catalog, history: Catalog) -> list[Change]:
-    """Return what differs between an object of the live catalog and that of the history, with the SQL that mends it.
+def changes(live: Object, expected: Object, live_catalog: Catalog, expected_catalog: Catalog) -> list[Change]:
+    """Return the changes that make an object of the database equal to that of the history.
 
     Args:
-        here: the object as the live database has it.
-        there: the object of the same key as the history makes it.
-        catalog: what *here* is from.
-        history: what *there* is from.
+        live: the object of the database.
+        expected: the object of the same key that the history creates.
+        live_catalog: that of the database.
+        expected_catalog: that of the replayed history.
 
     """
-    found = list(_CHANGES[here.kind](Pair(here, there, catalog, history)))
-    if here.comment != there.comment and here.kind not in ("extension", "schema"):
-        told = [shown(one.comment and one_line_literal(one.comment)) for one in (here, there)]
-        found.append(Change(f"has the comment {told[0]} here, {told[1]} in the history", comment(there, history)))
-    return found
+    differences = list(_CHANGES[live.kind](Pair(live, expected, live_catalog, expected_catalog)))
+    if live.comment != expected.comment and live.kind not in ("extension", "schema"):
+        old, new = (shown(each.comment and one_line_literal(each.comment)) for each in (live, expected))
+        text = f"has the comment {old} in the database, {new} in the history"
+        differences.append(Change(text, comment(expected, expected_catalog)))
+    return differences

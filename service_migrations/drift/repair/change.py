@@ -1,19 +1,22 @@
-"""A change: one thing that differs between an object as it is here and as the history says, with its SQL."""
+"""A change: one difference between an object of the database and that of the history, with the SQL that fixes it."""
 
 from dataclasses import dataclass
 
 from service_migrations.catalog.objects import Catalog, Object
 from service_migrations.sql.quoting import one_line
 
-__all__ = ["ANOTHER", "Change", "Pair", "shown"]
+__all__ = ["OTHER_DEFINITION", "Change", "Pair", "shown"]
 
-ANOTHER = "has another definition here than in the history"
-"""Said where the definitions themselves are too long for a line."""
+OTHER_DEFINITION = "has another definition in the database than in the history"
+"""The text where the definitions themselves are too long for a line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One difference of an object that is in both catalogs. ``sql`` is None where a person has to do ``note``."""
+    """One difference of an object that both catalogs have.
+
+    ``sql`` is None where a person has to do what ``note`` describes.
+    """
 
     text: str
     sql: str | None
@@ -22,23 +25,23 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """An object as it is here, and as it is in the history."""
+    """An object of the database with the one that the history creates, each with its catalog."""
 
-    here: Object
-    there: Object
-    catalog: Catalog
-    history: Catalog
+    live: Object
+    expected: Object
+    live_catalog: Catalog
+    expected_catalog: Catalog
 
     def differ(self, fact: str) -> bool:
-        """Whether a fact isn't the same on both sides."""
-        return self.here.facts.get(fact) != self.there.facts.get(fact)
+        """Whether a fact differs between both."""
+        return self.live.facts.get(fact) != self.expected.facts.get(fact)
 
-    def says(self, fact: str, word: str = "") -> str:
-        """Tell a fact on both sides."""
-        prefix = f"has {word} " if word else "is "
-        return f"{prefix}{shown(self.here.facts.get(fact))} here, {shown(self.there.facts.get(fact))} in the history"
+    def describe(self, fact: str, noun: str = "") -> str:
+        """Describe a fact of both."""
+        live, expected = shown(self.live.facts.get(fact)), shown(self.expected.facts.get(fact))
+        return f"{f'has {noun}' if noun else 'is'} {live} in the database, {expected} in the history"
 
 
 def shown(fact: object) -> str:
-    """Return a fact as a person reads it."""
+    """Return a fact for a message."""
     return "none" if fact is None else one_line(str(fact))

@@ -1,4 +1,4 @@
-"""The changes of columns: type, default, NOT NULL, expression, identity."""
+"""Changes of columns: type, default, NOT NULL, expression, identity."""
 
 import re
 from collections.abc import Iterator
@@ -12,95 +12,101 @@ __all__ = ["column_changes", "setval"]
 
 
 def column_changes(pair: Pair) -> Iterator[Change]:
-    """Yield what differs between two columns."""
-    here, there, table = pair.here.facts, pair.there.facts, pair.history.on(pair.there)
-    if "type" in here and "not_null" not in here:
-        return  # a view's: its query says so
-    column = f"ALTER TABLE {table} ALTER COLUMN {pair.there.address}"
-    inherited = "inherited" in there  # then type and expression are altered in the parent
+    """Yield the changes of a column."""
+    live, expected, table = pair.live.facts, pair.expected.facts, pair.expected_catalog.on(pair.expected)
+    if "type" in live and "not_null" not in live:
+        return  # a column of a view: its query differs
+    column = f"ALTER TABLE {table} ALTER COLUMN {pair.expected.address}"
+    inherited = "inherited" in expected  # then type and expression are altered in the parent
     if pair.differ("generated") and not inherited:
         yield _generated(pair, table)
         return
     if not inherited and (pair.differ("type") or pair.differ("collation")):
-        collation = f" COLLATE {there['collation']}" if "collation" in there else ""
-        if "collation" in here and not collation:
+        collation = f" COLLATE {expected['collation']}" if "collation" in expected else ""
+        if "collation" in live and not collation:
             collation = ' COLLATE pg_catalog."default"'
-        actions = [f"ALTER COLUMN {pair.there.address} TYPE {there['type']}{collation}{_using(pair)}"]
-        if "default" in here:
-            actions.insert(0, f"ALTER COLUMN {pair.there.address} DROP DEFAULT")
-        if "default" in there:
-            actions.append(f"ALTER COLUMN {pair.there.address} SET DEFAULT {there['default']}")
+        actions = [f"ALTER COLUMN {pair.expected.address} TYPE {expected['type']}{collation}{_using(pair)}"]
+        if "default" in live:
+            actions.insert(0, f"ALTER COLUMN {pair.expected.address} DROP DEFAULT")
+        if "default" in expected:
+            actions.append(f"ALTER COLUMN {pair.expected.address} SET DEFAULT {expected['default']}")
         fact = "type" if pair.differ("type") else "collation"
-        word = "" if fact == "type" else "the collation"
-        yield Change(pair.says(fact, word), f"ALTER TABLE {table} {', '.join(actions)};")
-    elif pair.differ("default") and "identity" not in there:
-        verb = f"SET DEFAULT {there['default']}" if "default" in there else "DROP DEFAULT"
-        yield Change(pair.says("default", "the default"), f"{column} {verb};")
-    if pair.differ("not_null") and "identity" not in there:
-        yield _nullable(there["not_null"], column)
+        noun = "" if fact == "type" else "the collation"
+        yield Change(pair.describe(fact, noun), f"ALTER TABLE {table} {', '.join(actions)};")
+    elif pair.differ("default") and "identity" not in expected:
+        action = f"SET DEFAULT {expected['default']}" if "default" in expected else "DROP DEFAULT"
+        yield Change(pair.describe("default", "the default"), f"{column} {action};")
+    if pair.differ("not_null") and "identity" not in expected:
+        yield _nullable(expected["not_null"], column)
     if pair.differ("identity"):
         yield _identity(pair, table, column)
 
 
-def _nullable(wanted: bool, column: str) -> Change:
-    if wanted:
-        return Change("takes NULL here, and not in the history", f"{column} SET NOT NULL;", "Fill what is NULL first.")
-    return Change("is NOT NULL here, and takes NULL in the history", f"{column} DROP NOT NULL;")
+def _nullable(not_null: bool, column: str) -> Change:
+    if not_null:
+        return Change(
+            "takes NULL in the database but not in the history", f"{column} SET NOT NULL;", "Fill what is NULL first."
+        )
+    return Change("is NOT NULL in the database, and takes NULL in the history", f"{column} DROP NOT NULL;")
 
 
 def _using(pair: Pair) -> str:
-    old, new = pair.here.facts["type"], pair.there.facts["type"]
+    old, new = pair.live.facts["type"], pair.expected.facts["type"]
     if re.sub(r"\(.*\)", "", old) == re.sub(r"\(.*\)", "", new):
         return ""
     if new.startswith("character") and (old.endswith("[]") or not new.endswith("[]")):
-        return ""  # anything may be assigned to it, and a cast would cut what is too long
-    # a type of a schema of ours, such as an enum, has casts to and from text only
+        return ""  # any type can be assigned to it, and a cast would truncate a value that is too long
+    # a type outside pg_catalog, such as an enum, has casts to and from text only
     through = "::text" if "." in old or "." in new else ""
-    return f" USING {pair.there.address}{through}::{new}"
+    return f" USING {pair.expected.address}{through}::{new}"
 
 
 def _generated(pair: Pair, table: str) -> Change:
-    """Make a generated column again: its data follow from others, and before 17 no server alters an expression."""
-    there = pair.there.facts
-    text = pair.says("generated", "the expression")
-    if "generated" not in there:
-        sql = f"ALTER TABLE {table} ALTER COLUMN {pair.there.address} DROP EXPRESSION;"
-        if pair.here.facts["generated"].endswith(" VIRTUAL"):
+    """Recreate a generated column, which loses no data; before 17 no server alters an expression."""
+    expected = pair.expected.facts
+    text = pair.describe("generated", "the expression")
+    if "generated" not in expected:
+        sql = f"ALTER TABLE {table} ALTER COLUMN {pair.expected.address} DROP EXPRESSION;"
+        if pair.live.facts["generated"].endswith(" VIRTUAL"):
             return Change(text, None, "A virtual column has to be dropped, added again and filled.")
-        default = there.get("default")
-        sql += f" ALTER TABLE {table} ALTER COLUMN {pair.there.address} SET DEFAULT {default};" if default else ""
+        default = expected.get("default")
+        sql += f" ALTER TABLE {table} ALTER COLUMN {pair.expected.address} SET DEFAULT {default};" if default else ""
         return Change(text, sql)
-    again = f"DROP COLUMN {pair.there.address}, ADD COLUMN {column_definition(pair.there, pair.history)}"
-    parts = [f"ALTER TABLE {table} {again};"]
-    whole = pair.history.parent(pair.there)
-    word = re.compile(rf"(?<!\w){re.escape(pair.there.address)}(?!\w)")
-    for index in pair.history.parts(whole, "index") if whole else ():
-        falls = index.key in pair.catalog.by_key and "constraint" not in index.facts
-        if falls and word.search(index.facts["definition"].partition(" ON ")[2]):
-            again = create(index, pair.history) or ""
-            parts.append(re.sub(r" INDEX (CONCURRENTLY )?", lambda m: f"{m[0]}IF NOT EXISTS ", again, count=1))
-    if pair.there.comment is not None:
-        parts.append(comment(pair.there, pair.history))
+    recreate = (
+        f"DROP COLUMN {pair.expected.address}, ADD COLUMN {column_definition(pair.expected, pair.expected_catalog)}"
+    )
+    parts = [f"ALTER TABLE {table} {recreate};"]
+    table_object = pair.expected_catalog.parent(pair.expected)
+    word = re.compile(rf"(?<!\w){re.escape(pair.expected.address)}(?!\w)")
+    for index in pair.expected_catalog.parts(table_object, "index") if table_object else ():
+        dropped_too = index.key in pair.live_catalog.by_key and "constraint" not in index.facts
+        if dropped_too and word.search(index.facts["definition"].partition(" ON ")[2]):
+            create_index = create(index, pair.expected_catalog) or ""
+            parts.append(
+                re.sub(r" INDEX (CONCURRENTLY )?", lambda match: f"{match[0]}IF NOT EXISTS ", create_index, count=1)
+            )
+    if pair.expected.comment is not None:
+        parts.append(comment(pair.expected, pair.expected_catalog))
     return Change(text, " ".join(parts))
 
 
 def _identity(pair: Pair, table: str, column: str) -> Change:
-    here, there = pair.here.facts, pair.there.facts
-    text = pair.says("identity", "the identity")
-    if "identity" not in there:
-        then = f" {column} SET DEFAULT {there['default']};" if "default" in there else ""
-        then += "" if there["not_null"] else f" {column} DROP NOT NULL;"
-        return Change(text, f"{column} DROP IDENTITY;{then}")
-    if "identity" in here:
-        return Change(text, f"{column} SET GENERATED {there['identity']};")
-    before = f"{column} DROP DEFAULT; " if "default" in here else ""
-    before += "" if here["not_null"] else f"{column} SET NOT NULL; "
-    definition = column_definition(pair.there, pair.history)
+    live, expected = pair.live.facts, pair.expected.facts
+    text = pair.describe("identity", "the identity")
+    if "identity" not in expected:
+        after = f" {column} SET DEFAULT {expected['default']};" if "default" in expected else ""
+        after += "" if expected["not_null"] else f" {column} DROP NOT NULL;"
+        return Change(text, f"{column} DROP IDENTITY;{after}")
+    if "identity" in live:
+        return Change(text, f"{column} SET GENERATED {expected['identity']};")
+    before = f"{column} DROP DEFAULT; " if "default" in live else ""
+    before += "" if live["not_null"] else f"{column} SET NOT NULL; "
+    definition = column_definition(pair.expected, pair.expected_catalog)
     added = "GENERATED " + definition.partition(" GENERATED ")[2].removesuffix(" NOT NULL")
-    return Change(text, f"{before}{column} ADD {added}; {setval(table, pair.there)}")
+    return Change(text, f"{before}{column} ADD {added}; {setval(table, pair.expected)}")
 
 
 def setval(table: str, column: Object) -> str:
-    """Return the SQL that puts the sequence behind a column past the values that are there."""
+    """Return the SQL that sets a column's sequence to the value after the last one in the table."""
     owner = f"pg_get_serial_sequence({one_line_literal(table)}, {one_line_literal(column.name)})"
     return f"SELECT setval({owner}, coalesce(max({column.address}), 0) + 1, false) FROM {table};"  # noqa: S608 - names that the server quoted

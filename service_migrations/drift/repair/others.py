@@ -1,8 +1,8 @@
-"""The changes of what has one definition, or a few options: constraints, indexes, triggers, functions, sequences."""
+"""Changes of objects with one definition or a few options: constraints, indexes, triggers, functions, sequences."""
 
 from collections.abc import Iterator
 
-from service_migrations.drift.repair.change import ANOTHER, Change, Pair
+from service_migrations.drift.repair.change import OTHER_DEFINITION, Change, Pair
 from service_migrations.drift.repair.create import create, drop, sequence_options
 
 __all__ = [
@@ -17,83 +17,95 @@ __all__ = [
 
 _STATES = {"O": "enabled", "D": "disabled", "R": "enabled on replicas only", "A": "enabled always"}
 _ENABLE = {"O": "ENABLE", "D": "DISABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWAYS"}
-_SEQUENCE = ("increment", "minimum", "maximum", "start", "cache", "cycle")
+_SEQUENCE_OPTIONS = ("increment", "minimum", "maximum", "start", "cache", "cycle")
 
 
 def constraint_changes(pair: Pair) -> Iterator[Change]:
-    """Yield what differs between two constraints."""
-    here, there = pair.here.facts["definition"], pair.there.facts["definition"]
-    kind = "TABLE" if pair.there.kind == "constraint" else "DOMAIN"
-    on = pair.history.on(pair.there)
-    if here == f"{there} NOT VALID":
-        sql = f"ALTER {kind} {on} VALIDATE CONSTRAINT {pair.there.address};"
-        yield Change("is NOT VALID here, and valid in the history", sql)
-    elif here != there or pair.differ("enforced"):
-        text = pair.says("definition") if here != there else "is switched off here: its triggers are disabled"
-        again = f"{drop(pair.here, pair.catalog)} {create(pair.there, pair.history)}"
+    """Yield the changes of a constraint."""
+    live, expected = pair.live.facts["definition"], pair.expected.facts["definition"]
+    kind = "TABLE" if pair.expected.kind == "constraint" else "DOMAIN"
+    on = pair.expected_catalog.on(pair.expected)
+    if live == f"{expected} NOT VALID":
+        sql = f"ALTER {kind} {on} VALIDATE CONSTRAINT {pair.expected.address};"
+        yield Change("is NOT VALID in the database, and valid in the history", sql)
+    elif live != expected or pair.differ("enforced"):
+        text = (
+            pair.describe("definition")
+            if live != expected
+            else "is switched off in the database: its triggers are disabled"
+        )
+        sql = _recreate(pair)
         if kind == "TABLE":
-            again = (
-                f"ALTER TABLE {on} DROP CONSTRAINT {pair.there.address}, "
-                f"ADD CONSTRAINT {pair.there.address} {there};"
+            sql = (
+                f"ALTER TABLE {on} DROP CONSTRAINT {pair.expected.address}, "
+                f"ADD CONSTRAINT {pair.expected.address} {expected};"
             )  # fmt: skip
-        yield Change(text, again)
+        yield Change(text, sql)
 
 
 def index_changes(pair: Pair) -> Iterator[Change]:
-    """Yield what differs between two indexes."""
-    if "constraint" in pair.there.facts or "constraint" in pair.here.facts:
+    """Yield the changes of an index."""
+    if "constraint" in pair.expected.facts or "constraint" in pair.live.facts:
         return
-    here, there = pair.here.facts, pair.there.facts
-    if here["definition"] != there["definition"] or here["valid"] != there["valid"]:
-        text = pair.says("definition") if pair.differ("definition") else "is INVALID here"
-        yield Change(text, f"{drop(pair.here, pair.catalog)} {create(pair.there, pair.history)}")
+    live, expected = pair.live.facts, pair.expected.facts
+    if live["definition"] != expected["definition"] or live["valid"] != expected["valid"]:
+        text = pair.describe("definition") if pair.differ("definition") else "is INVALID in the database"
+        yield Change(text, _recreate(pair))
 
 
 def switched_changes(pair: Pair) -> Iterator[Change]:
-    """Yield what differs between two triggers, or two rules."""
+    """Yield the changes of a trigger or a rule."""
     if pair.differ("definition"):
-        yield Change(pair.says("definition"), f"{drop(pair.here, pair.catalog)} {create(pair.there, pair.history)}")
+        yield Change(pair.describe("definition"), _recreate(pair))
     elif pair.differ("enabled"):
-        here, there = (one.facts["enabled"] for one in (pair.here, pair.there))
-        words = f"{_ENABLE[there]} {pair.there.kind.upper()} {pair.there.address}"
-        text = f"is {_STATES[here]} here, {_STATES[there]} in the history"
-        yield Change(text, f"ALTER TABLE {pair.history.on(pair.there)} {words};")
+        live, expected = (each.facts["enabled"] for each in (pair.live, pair.expected))
+        action = f"{_ENABLE[expected]} {pair.expected.kind.upper()} {pair.expected.address}"
+        text = f"is {_STATES[live]} in the database, {_STATES[expected]} in the history"
+        yield Change(text, f"ALTER TABLE {pair.expected_catalog.on(pair.expected)} {action};")
 
 
 def other_changes(pair: Pair) -> Iterator[Change]:
-    """Yield what differs between two objects that have a definition and nothing else."""
+    """Yield the changes of an object that has only a definition."""
     if pair.differ("definition"):
-        yield Change(ANOTHER, f"{drop(pair.here, pair.catalog)} {create(pair.there, pair.history)}")
+        yield Change(OTHER_DEFINITION, _recreate(pair))
 
 
 def function_changes(pair: Pair) -> Iterator[Change]:
-    """Yield what differs between two functions."""
+    """Yield the changes of a function."""
     if pair.differ("definition") or pair.differ("aggregate"):
-        again = create(pair.there, pair.history)
-        sql = f"{drop(pair.here, pair.catalog)} {again}" if pair.differ("result") else again
-        yield Change(ANOTHER, sql)
+        create_function = create(pair.expected, pair.expected_catalog)
+        sql = f"{drop(pair.live, pair.live_catalog)} {create_function}" if pair.differ("result") else create_function
+        yield Change(OTHER_DEFINITION, sql)
 
 
 def sequence_changes(pair: Pair) -> Iterator[Change]:
-    """Yield what differs between two sequences."""
-    here, there, address = pair.here.facts, pair.there.facts, pair.there.address
+    """Yield the changes of a sequence."""
+    live, expected, address = pair.live.facts, pair.expected.facts, pair.expected.address
     if pair.differ("type"):
-        yield Change(pair.says("type"), f"ALTER SEQUENCE {address} AS {there['type']};")
-    names = [name for name in _SEQUENCE if pair.differ(name)]
+        yield Change(pair.describe("type"), f"ALTER SEQUENCE {address} AS {expected['type']};")
+    names = [name for name in _SEQUENCE_OPTIONS if pair.differ(name)]
     if names:
-        told = (sequence_options(facts, *names) for facts in (here, there))
-        sql = f"ALTER SEQUENCE {address} {sequence_options(there, *names)};"
-        yield Change("has {} here, {} in the history".format(*told), sql)
-    if pair.differ("owned_by") and "identity" not in there and "identity" not in here:
-        sql = f"ALTER SEQUENCE {address} OWNED BY {there.get('owned_by', 'NONE')};"
-        yield Change(pair.says("owned_by", "the owner"), sql)
+        old, new = sequence_options(live, *names), sequence_options(expected, *names)
+        yield Change(f"has {old} in the database, {new} in the history", f"ALTER SEQUENCE {address} {new};")
+    if pair.differ("owned_by") and "identity" not in expected and "identity" not in live:
+        sql = f"ALTER SEQUENCE {address} OWNED BY {expected.get('owned_by', 'NONE')};"
+        yield Change(pair.describe("owned_by", "the owner"), sql)
     elif pair.differ("persistence"):
-        yield Change(pair.says("persistence"), f"ALTER SEQUENCE {address} SET {there.get('persistence', 'LOGGED')};")
+        yield Change(
+            pair.describe("persistence"), f"ALTER SEQUENCE {address} SET {expected.get('persistence', 'LOGGED')};"
+        )
 
 
 def extension_changes(pair: Pair) -> Iterator[Change]:
-    """Yield what differs between two extensions."""
-    # not the version: the history installs the server's newest, and a database keeps the one that it was made with
+    """Yield the changes of an extension."""
+    # not the version: the history installs the server's newest, and a database keeps the one it was created with
     if pair.differ("schema"):
-        there = pair.there.facts["schema"]
-        yield Change(pair.says("schema", "the schema"), f"ALTER EXTENSION {pair.there.address} SET SCHEMA {there};")
+        schema = pair.expected.facts["schema"]
+        yield Change(
+            pair.describe("schema", "the schema"), f"ALTER EXTENSION {pair.expected.address} SET SCHEMA {schema};"
+        )
+
+
+def _recreate(pair: Pair) -> str:
+    """Return the SQL that drops the object of the database and creates that of the history."""
+    return f"{drop(pair.live, pair.live_catalog)} {create(pair.expected, pair.expected_catalog)}"

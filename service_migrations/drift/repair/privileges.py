@@ -1,4 +1,4 @@
-"""The changes of owners and grants, which most histories leave to an administrator: compared on request only."""
+"""Changes of owners and grants, which most histories leave to an administrator: compared on request only."""
 
 from collections.abc import Iterator
 
@@ -11,37 +11,38 @@ _TYPES = ("enum", "composite type", "range type", "base type")
 _RELATIONS = ("table", "foreign table", "view", "materialized view")
 
 
-def privilege_changes(here: Object, there: Object, catalog: Catalog) -> Iterator[Change]:
-    """Yield what differs in owner and grants; of the schema public both are the server's and no history's."""
-    if here.kind in ("extension", "index") or (here.kind == "schema" and here.name == "public"):
+def privilege_changes(live: Object, expected: Object, catalog: Catalog) -> Iterator[Change]:
+    """Yield the changes of owner and grants; those of the schema public are the server's and no history's."""
+    if live.kind in ("extension", "index") or (live.kind == "schema" and live.name == "public"):
         return
-    if here.part_of is None and here.owner != there.owner:
-        text = f"belongs to {here.owner} here, to {there.owner} in the history"
-        word = "TYPE" if here.kind in _TYPES else here.kind.upper()
-        yield Change(text, f'ALTER {word} {there.address} OWNER TO "{there.owner}";')
-    for grant in here.grants:
-        if grant not in there.grants:
+    if live.part_of is None and live.owner != expected.owner:
+        text = f"belongs to {live.owner} in the database, to {expected.owner} in the history"
+        keyword = "TYPE" if live.kind in _TYPES else live.kind.upper()
+        yield Change(text, f'ALTER {keyword} {expected.address} OWNER TO "{expected.owner}";')
+    for grant in live.grants:
+        if grant not in expected.grants:
             yield Change(
-                f"grants {_told(grant)} here only", f"REVOKE {_on(grant, there, catalog)} FROM {_who(grant, here)};"
+                f"grants {_description(grant)} in the database only",
+                f"REVOKE {_on(grant, expected, catalog)} FROM {_grantee(grant, live)};",
             )
-    for grant in there.grants:
-        if grant not in here.grants:
+    for grant in expected.grants:
+        if grant not in live.grants:
             option = " WITH GRANT OPTION" if grant.grantable else ""
-            sql = f"GRANT {_on(grant, there, catalog)} TO {_who(grant, here)}{option};"
-            yield Change(f"grants {_told(grant)} in the history only", sql)
+            sql = f"GRANT {_on(grant, expected, catalog)} TO {_grantee(grant, live)}{option};"
+            yield Change(f"grants {_description(grant)} in the history only", sql)
 
 
-def _told(grant: Grant) -> str:
+def _description(grant: Grant) -> str:
     return f"{grant.privilege} to {grant.grantee or 'its owner'}{' with grant option' if grant.grantable else ''}"
 
 
-def _who(grant: Grant, one: Object) -> str:
-    return grant.grantee or f'"{one.owner}"'
+def _grantee(grant: Grant, item: Object) -> str:
+    return grant.grantee or f'"{item.owner}"'
 
 
-def _on(grant: Grant, one: Object, catalog: Catalog) -> str:
-    if one.kind == "column":
-        return f"{grant.privilege} ({one.address}) ON {catalog.on(one)}"
-    word = "TYPE" if one.kind in _TYPES else "TABLE" if one.kind in _RELATIONS else one.kind.upper()
-    word = "FUNCTION" if word == "AGGREGATE" else word
-    return f"{grant.privilege} ON {word} {one.address}"
+def _on(grant: Grant, item: Object, catalog: Catalog) -> str:
+    if item.kind == "column":
+        return f"{grant.privilege} ({item.address}) ON {catalog.on(item)}"
+    keyword = "TYPE" if item.kind in _TYPES else "TABLE" if item.kind in _RELATIONS else item.kind.upper()
+    keyword = "FUNCTION" if keyword == "AGGREGATE" else keyword
+    return f"{grant.privilege} ON {keyword} {item.address}"

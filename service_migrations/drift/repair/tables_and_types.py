@@ -1,155 +1,170 @@
-"""The changes of what stands by itself and is altered in place: tables, views, enums, domains, composite types."""
+"""Changes of tables, views, enums, domains and composite types."""
 
 from collections.abc import Iterator
 
-from service_migrations.drift.repair.change import ANOTHER, Change, Pair
+from service_migrations.drift.repair.change import OTHER_DEFINITION, Change, Pair
 from service_migrations.drift.repair.create import comment, create, drop, options
 from service_migrations.sql.quoting import one_line_literal
 
 __all__ = ["composite_changes", "domain_changes", "enum_changes", "table_changes", "type_changes", "view_changes"]
 
-_BY_HAND = "Make a new type from the history, alter the columns that use the old one to it, and drop the old one."
-_AGAIN = "Make a table from the history, and copy the rows."
+_BY_HAND = "Create a new type as in the history, alter the columns of the old one to it, and drop the old one."
+_COPY = "Create a table as in the history, and copy the rows."
 
 
 def table_changes(pair: Pair) -> Iterator[Change]:
-    """Yield what differs between two tables, apart from their parts."""
-    here, there, table = pair.here.facts, pair.there.facts, f"ALTER TABLE {pair.there.address}"
+    """Yield the changes of a table, without its parts."""
+    live, expected, table = pair.live.facts, pair.expected.facts, f"ALTER TABLE {pair.expected.address}"
     if pair.differ("persistence"):
-        yield Change(pair.says("persistence"), f"{table} SET {there['persistence']};")
+        yield Change(pair.describe("persistence"), f"{table} SET {expected['persistence']};")
     yield from _options(pair, table)
     if pair.differ("row_security"):
-        verb = "ENABLE" if there["row_security"] else "DISABLE"
-        text = f"has row level security {_switch(here['row_security'])} here, {_switch(there['row_security'])} in the"
-        yield Change(f"{text} history", f"{table} {verb} ROW LEVEL SECURITY;")
+        action = "ENABLE" if expected["row_security"] else "DISABLE"
+        old, new = (_switch(facts["row_security"]) for facts in (live, expected))
+        text = f"has row level security {old} in the database, {new} in the history"
+        yield Change(text, f"{table} {action} ROW LEVEL SECURITY;")
     if pair.differ("force_row_security"):
-        verb = "FORCE" if there["force_row_security"] else "NO FORCE"
-        told = (_switch(one["force_row_security"]) for one in (here, there))
-        text = "has row level security for its owner {} here, {} in the history".format(*told)
-        yield Change(text, f"{table} {verb} ROW LEVEL SECURITY;")
+        action = "FORCE" if expected["force_row_security"] else "NO FORCE"
+        old, new = (_switch(facts["force_row_security"]) for facts in (live, expected))
+        text = f"has row level security for its owner {old} in the database, {new} in the history"
+        yield Change(text, f"{table} {action} ROW LEVEL SECURITY;")
     if pair.differ("replica_identity"):
         yield Change(
-            pair.says("replica_identity", "the replica identity"),
-            f"{table} REPLICA IDENTITY {there['replica_identity']};",
+            pair.describe("replica_identity", "the replica identity"),
+            f"{table} REPLICA IDENTITY {expected['replica_identity']};",
         )
     if pair.differ("partition_key"):
-        yield Change(pair.says("partition_key", "the partition key"), None, _AGAIN)
+        yield Change(pair.describe("partition_key", "the partition key"), None, _COPY)
     if pair.differ("server"):
-        yield Change(pair.says("server", "the server"), None, "Drop it, and make it again as the history does.")
+        yield Change(pair.describe("server", "the server"), None, "Drop it, and create it again as in the history.")
     yield from _inheritance(pair, table)
 
 
 def _inheritance(pair: Pair, table: str) -> Iterator[Change]:
-    here, there, address = pair.here.facts, pair.there.facts, pair.there.address
-    if pair.differ("bound") or ("bound" in there and pair.differ("inherits")):
-        before = f"ALTER TABLE {here['inherits'][0]} DETACH PARTITION {address}; " if "bound" in here else ""
-        after = f"ALTER TABLE {there['inherits'][0]} ATTACH PARTITION {address} {there['bound']};"
-        yield Change(pair.says("bound", "the partition bound"), f"{before}{after if 'bound' in there else ''}".strip())
+    live, expected, address = pair.live.facts, pair.expected.facts, pair.expected.address
+    if pair.differ("bound") or ("bound" in expected and pair.differ("inherits")):
+        detach = f"ALTER TABLE {live['inherits'][0]} DETACH PARTITION {address}; " if "bound" in live else ""
+        attach = f"ALTER TABLE {expected['inherits'][0]} ATTACH PARTITION {address} {expected['bound']};"
+        yield Change(
+            pair.describe("bound", "the partition bound"), f"{detach}{attach if 'bound' in expected else ''}".strip()
+        )
     elif pair.differ("inherits"):
-        old, new = here.get("inherits", []), there.get("inherits", [])
-        actions = [f"NO INHERIT {one}" for one in old if one not in new]
-        actions += [f"INHERIT {one}" for one in new if one not in old]
+        old, new = live.get("inherits", []), expected.get("inherits", [])
+        actions = [f"NO INHERIT {parent}" for parent in old if parent not in new]
+        actions += [f"INHERIT {parent}" for parent in new if parent not in old]
         sql = f"{table} {', '.join(actions)};" if actions else None
-        yield Change(pair.says("inherits", "the parents"), sql, None if sql else "Only their order differs.")
+        yield Change(pair.describe("inherits", "the parents"), sql, None if sql else "Only their order differs.")
 
 
 def _options(pair: Pair, alter: str) -> Iterator[Change]:
-    here, there = (one.facts.get("options", {}) for one in (pair.here, pair.there))
-    if here != there:
-        gone = [name for name in here if name not in there]
-        sql = [f"{alter} RESET ({', '.join(gone)});"] if gone else []
-        new = {name: value for name, value in there.items() if here.get(name) != value}
-        sql += [f"{alter} SET{options({'options': new}).removeprefix(' WITH')};"] if new else []
-        told = (", ".join(f"{name}={value}" for name, value in one.items()) or "none" for one in (here, there))
-        yield Change("has the options {} here, {} in the history".format(*told), " ".join(sql))
+    live, expected = (each.facts.get("options", {}) for each in (pair.live, pair.expected))
+    if live != expected:
+        removed = [name for name in live if name not in expected]
+        sql = [f"{alter} RESET ({', '.join(removed)});"] if removed else []
+        changed = {name: value for name, value in expected.items() if live.get(name) != value}
+        sql += [f"{alter} SET{options({'options': changed}).removeprefix(' WITH')};"] if changed else []
+        old, new = (", ".join(f"{name}={value}" for name, value in each.items()) or "none" for each in (live, expected))
+        yield Change(f"has the options {old} in the database, {new} in the history", " ".join(sql))
 
 
 def view_changes(pair: Pair) -> Iterator[Change]:
-    """Yield what differs between two views, or two materialized ones."""
-    word = pair.there.kind.upper()
+    """Yield the changes of a view, materialized or not."""
+    keyword = pair.expected.kind.upper()
     if not pair.differ("definition"):
-        yield from _options(pair, f"ALTER {word} {pair.there.address}")
+        yield from _options(pair, f"ALTER {keyword} {pair.expected.address}")
         return
-    here, there = (
-        [(column.name, column.facts["type"]) for column in catalog.parts(one, "column")]
-        for one, catalog in ((pair.here, pair.catalog), (pair.there, pair.history))
+    live, expected = (
+        [(column.name, column.facts["type"]) for column in catalog.parts(view, "column")]
+        for view, catalog in ((pair.live, pair.live_catalog), (pair.expected, pair.expected_catalog))
     )
-    again = create(pair.there, pair.history) or ""
-    if word == "VIEW" and there[: len(here)] == here:
+    create_view = create(pair.expected, pair.expected_catalog) or ""
+    if keyword == "VIEW" and expected[: len(live)] == live:
         # columns may only be added at the end (documentation, CREATE VIEW)
-        yield Change(ANOTHER, again.replace("CREATE VIEW", "CREATE OR REPLACE VIEW", 1))
+        yield Change(OTHER_DEFINITION, create_view.replace("CREATE VIEW", "CREATE OR REPLACE VIEW", 1))
         return
-    # what falls with the view; what was missing before has a line of its own
-    parts = [p for p in pair.history.parts(pair.there, "index", "trigger", "rule") if p.key in pair.catalog.by_key]
-    texts = [drop(pair.here, pair.catalog), again, *(create(part, pair.history) or "" for part in parts)]
-    columns = pair.history.parts(pair.there, "column")
-    texts += [comment(column, pair.history) for column in columns if column.comment is not None]
-    yield Change(ANOTHER, " ".join(texts), "What was granted on it has to be granted again.")
+    # the parts that are dropped with the view; one that was missing before has its own line
+    parts = [
+        part
+        for part in pair.expected_catalog.parts(pair.expected, "index", "trigger", "rule")
+        if part.key in pair.live_catalog.by_key
+    ]
+    statements = [
+        drop(pair.live, pair.live_catalog),
+        create_view,
+        *(create(part, pair.expected_catalog) or "" for part in parts),
+    ]
+    columns = pair.expected_catalog.parts(pair.expected, "column")
+    statements += [comment(column, pair.expected_catalog) for column in columns if column.comment is not None]
+    yield Change(OTHER_DEFINITION, " ".join(statements), "What was granted on it has to be granted again.")
 
 
 def enum_changes(pair: Pair) -> Iterator[Change]:
-    """Yield what differs between two enums: labels can be renamed and added, and never be taken away."""
-    here, there = list(pair.here.facts.get("labels", ())), list(pair.there.facts.get("labels", ()))
-    if here == there:
+    """Yield the changes of an enum: labels can be renamed and added, but not removed."""
+    live, expected = list(pair.live.facts.get("labels", ())), list(pair.expected.facts.get("labels", ()))
+    if live == expected:
         return
-    text = f"has the labels {', '.join(here)} here, {', '.join(there)} in the history"
-    alter = f"ALTER TYPE {pair.there.address}"
-    renamed = [(old, new) for old, new in zip(here, there, strict=False) if old != new]
-    if len(here) == len(there) and not {old for old, _ in renamed} & set(there):
+    text = f"has the labels {', '.join(live)} in the database, {', '.join(expected)} in the history"
+    alter = f"ALTER TYPE {pair.expected.address}"
+    renamed = [(old, new) for old, new in zip(live, expected, strict=False) if old != new]
+    if len(live) == len(expected) and not {old for old, _ in renamed} & set(expected):
         sql = [f"{alter} RENAME VALUE {one_line_literal(old)} TO {one_line_literal(new)};" for old, new in renamed]
         yield Change(text, " ".join(sql))
-    elif [label for label in there if label in here] == here:
+    elif [label for label in expected if label in live] == live:
         sql = []
-        for place, label in enumerate(there):
-            if label not in here:
-                where = (
-                    f" AFTER {one_line_literal(there[place - 1])}"
-                    if place
-                    else f" BEFORE {one_line_literal(here[0])}"
-                    if here
+        for position, label in enumerate(expected):
+            if label not in live:
+                position_clause = (
+                    f" AFTER {one_line_literal(expected[position - 1])}"
+                    if position
+                    else f" BEFORE {one_line_literal(live[0])}"
+                    if live
                     else ""
                 )
-                sql.append(f"{alter} ADD VALUE {one_line_literal(label)}{where};")
+                sql.append(f"{alter} ADD VALUE {one_line_literal(label)}{position_clause};")
         yield Change(text, " ".join(sql))
     else:
-        note = "PostgreSQL can neither take a label away nor move one. "
+        note = "PostgreSQL can neither remove nor move a label. "
         yield Change(text, None, note + _BY_HAND)
 
 
 def domain_changes(pair: Pair) -> Iterator[Change]:
-    """Yield what differs between two domains, apart from their constraints."""
-    there, alter = pair.there.facts, f"ALTER DOMAIN {pair.there.address}"
+    """Yield the changes of a domain, without its constraints."""
+    expected, alter = pair.expected.facts, f"ALTER DOMAIN {pair.expected.address}"
     if pair.differ("type") or pair.differ("collation"):
-        yield Change(pair.says("type"), None, _BY_HAND)
+        yield Change(pair.describe("type"), None, _BY_HAND)
     if pair.differ("default"):
-        verb = f"SET DEFAULT {there['default']}" if "default" in there else "DROP DEFAULT"
-        yield Change(pair.says("default", "the default"), f"{alter} {verb};")
+        action = f"SET DEFAULT {expected['default']}" if "default" in expected else "DROP DEFAULT"
+        yield Change(pair.describe("default", "the default"), f"{alter} {action};")
     if pair.differ("not_null"):
-        text = "takes NULL here, and not in the history" if there["not_null"] else "is NOT NULL here only"
-        yield Change(text, f"{alter} {'SET' if there['not_null'] else 'DROP'} NOT NULL;")
+        text = (
+            "takes NULL in the database but not in the history"
+            if expected["not_null"]
+            else "is NOT NULL in the database only"
+        )
+        yield Change(text, f"{alter} {'SET' if expected['not_null'] else 'DROP'} NOT NULL;")
 
 
 def composite_changes(pair: Pair) -> Iterator[Change]:
-    """Yield what differs between two composite types."""
-    here, there = (dict(one.facts.get("attributes", ())) for one in (pair.here, pair.there))
+    """Yield the changes of a composite type."""
+    live, expected = (dict(each.facts.get("attributes", ())) for each in (pair.live, pair.expected))
     if not pair.differ("attributes"):
         return
-    kept = [name for name in here if name in there]
-    added = [name for name in there if name not in here]
-    text = pair.says("attributes", "the attributes")
-    if [*kept, *added] != list(there):
+    kept = [name for name in live if name in expected]
+    added = [name for name in expected if name not in live]
+    text = pair.describe("attributes", "the attributes")
+    if [*kept, *added] != list(expected):
         yield Change(text, None, f"An attribute can be added at the end only. {_BY_HAND}")
         return
-    actions = [f"DROP ATTRIBUTE {name}" for name in here if name not in there]
-    actions += [f"ALTER ATTRIBUTE {name} TYPE {there[name]}" for name in kept if here[name] != there[name]]
-    actions += [f"ADD ATTRIBUTE {name} {there[name]}" for name in added]
-    yield Change(text, f"ALTER TYPE {pair.there.address} {', '.join(actions)};")
+    actions = [f"DROP ATTRIBUTE {name}" for name in live if name not in expected]
+    actions += [f"ALTER ATTRIBUTE {name} TYPE {expected[name]}" for name in kept if live[name] != expected[name]]
+    actions += [f"ADD ATTRIBUTE {name} {expected[name]}" for name in added]
+    yield Change(text, f"ALTER TYPE {pair.expected.address} {', '.join(actions)};")
 
 
 def type_changes(pair: Pair) -> Iterator[Change]:
-    """Yield what differs between two range types or base types, which nothing can alter."""
-    if pair.here.facts != pair.there.facts:
-        yield Change(ANOTHER, None, _BY_HAND)
+    """Yield the changes of a range type or base type, which no SQL can alter."""
+    if pair.live.facts != pair.expected.facts:
+        yield Change(OTHER_DEFINITION, None, _BY_HAND)
 
 
 def _switch(on: bool) -> str:

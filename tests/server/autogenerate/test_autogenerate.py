@@ -61,7 +61,7 @@ CHECKED = (
     "ExcludeConstraint((column('number'), '='), using='btree', where=text(\"state = 'old'\"), name='no_two_old')",
     "Column('is_new', Integer, Computed(\"CASE WHEN state = 'new' THEN 1 ELSE 0 END\", persisted=True), index=True)",
 )
-"""What stands in the way of a type that has to be made anew."""
+"""What stands in the way of a type that has to be recreated."""
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_what_names_a_renamed_value_is_renamed_with_it_in_both_directions(change
 
 
 @pytest.mark.parametrize("after", [("new",), ("old", "new"), ("old", "mid", "new")], ids=["removed", "moved", "other"])
-def test_an_enum_that_loses_or_moves_a_value_is_made_anew_with_all_that_names_it(after, change) -> None:
+def test_an_enum_that_loses_or_moves_a_value_is_recreated_with_all_that_names_it(after, change) -> None:
     kept = [line for line in CHECKED if "'old'" not in line and "'new'" not in line] if "new" not in after else CHECKED
     if "old" not in after:
         kept = [line for line in kept if "'old'" not in line]
@@ -144,7 +144,7 @@ def test_offline_sql_of_a_rewrite_leads_to_the_same_schema(monorepo: Monorepo, d
     assert catalog(offline) == catalog(online)
 
 
-def test_a_view_over_an_enum_that_has_to_be_made_anew_stops_the_revision(
+def test_a_view_over_an_enum_that_has_to_be_recreated_stops_the_revision(
     monorepo: Monorepo, database: Callable[..., Dsn]
 ) -> None:
     dsn = database()
@@ -167,7 +167,7 @@ def test_a_removed_value_that_a_default_still_names_is_one_clear_line(
     written(monorepo, service, "before")
     wait(service_migrations.upgrade(service))
     remodel(monorepo, service, models(default, labels=("new",)))
-    with pytest.raises(ConfigurationError, match=r"billing: the models' table things can't be made.*: \"old\""):
+    with pytest.raises(ConfigurationError, match=r"billing: the models' table things can't be created.*: \"old\""):
         wait(service_migrations.check(service))
 
 
@@ -188,7 +188,7 @@ things = Table("things", MetaData(), Column("id", Integer), Column("at", Date),
 """
 
 
-def test_a_partition_of_ones_own_table_is_made_anew_with_it(change) -> None:
+def test_a_partition_of_ones_own_table_is_recreated_with_it(change) -> None:
     before, after = (PARTITIONED.format(labels=labels) for labels in ("'new', 'old'", "'new'"))
     partition = "CREATE TABLE things_2020 PARTITION OF things FOR VALUES FROM ('2020-01-01') TO ('2021-01-01')"
     up, _ = change(before, after, partition)

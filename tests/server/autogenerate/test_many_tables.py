@@ -160,7 +160,7 @@ t = Table("t", MetaData(), Column("id", Integer, primary_key=True), Column("code
     assert any(name in line for line in found), found
 
 
-def test_a_table_that_needs_what_is_only_to_come_is_named_though_its_twin_would_find_it(
+def test_a_table_that_needs_what_is_only_to_come_is_named_though_a_temporary_table_would_find_it(
     monorepo: Monorepo, database: Callable[..., Dsn]
 ) -> None:
     dsn = database()
@@ -174,5 +174,5 @@ a = Table("a", metadata, Column("id", Integer, primary_key=True))
 b = Table("b", metadata, Column("id", Integer, primary_key=True),
     Column("number", Integer, server_default=text("nextval('a_id_seq')")))
 """
-    with pytest.raises(ConfigurationError, match=r'models\' table b can\'t be made .* "a_id_seq" does not exist'):
+    with pytest.raises(ConfigurationError, match=r'models\' table b can\'t be created .* "a_id_seq" does not exist'):
         wait(service_migrations.check(monorepo.service("billing", models, dsn)))

@@ -18,7 +18,9 @@ from tests.support.sessions import Session
 from tests.support.shop import FIRST, MODELS, SECOND, scratches, split, write_history
 
 DROPPED = "ALTER TABLE customers DROP CONSTRAINT ck_score"
-LINE = "shop: constraint customers.ck_score is in the history, and not here: ALTER TABLE public.customers ADD "
+LINE = (
+    "shop: constraint customers.ck_score is in the history but not in the database: ALTER TABLE public.customers ADD "
+)
 
 
 def test_the_task_prints_a_line_for_each_difference_and_exits_with_3(shop):
@@ -49,14 +51,14 @@ def test_json_holds_the_sql_and_what_to_know_before(shop):
     assert constraint["note"] is None
 
 
-def test_what_no_sql_can_mend_says_what_to_do(shop):
+def test_what_no_sql_can_fix_says_what_to_do(shop):
     shop.by_hand("ALTER TYPE state ADD VALUE 'lost'")
     [found] = shop.drift().differences
     assert found.sql is None
     assert str(found).startswith(
-        "enum state has the labels open, paid, shipped, lost here, open, paid, shipped in the "
+        "enum state has the labels open, paid, shipped, lost in the database, open, paid, shipped in the "
     )
-    assert "PostgreSQL can neither take a label away nor move one." in str(found)
+    assert "PostgreSQL can neither remove nor move a label." in str(found)
 
 
 @pytest.mark.parametrize(
@@ -83,8 +85,8 @@ def test_an_invalid_index_is_seen_and_built_again(shop):
     shop.by_hand("INSERT INTO customers (email) VALUES ('a')", "INSERT INTO orders (customer) VALUES (1)")
     query(shop.admin, "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_orders_customer'::regclass")
     found = shop.drift().differences
-    assert [str(one).partition(":")[0] for one in found] == ["index ix_orders_customer is INVALID here"]
-    shop.mend(found)
+    assert [str(one).partition(":")[0] for one in found] == ["index ix_orders_customer is INVALID in the database"]
+    shop.fix(found)
     assert shop.drift().differences == ()
 
 
@@ -92,16 +94,18 @@ def test_a_foreign_key_whose_triggers_are_disabled_is_seen_and_made_again(shop):
     query(shop.admin, "ALTER TABLE orders DISABLE TRIGGER ALL")
     found = shop.drift().differences
     assert [one.name for one in found] == ["orders.fk_customer"]
-    assert "is switched off here" in str(found[0])
-    shop.mend(found)
+    assert "is switched off in the database" in str(found[0])
+    shop.fix(found)
     assert shop.drift().differences == ()
 
 
 def test_an_extension_that_was_made_by_hand_is_seen_and_its_members_are_not(shop):
     shop.by_hand("CREATE EXTENSION hstore")
     found = shop.drift().differences
-    assert [str(one) for one in found] == ["extension hstore is here, and not in the history: DROP EXTENSION hstore;"]
-    shop.mend(found)
+    assert [str(one) for one in found] == [
+        "extension hstore is in the database but not in the history: DROP EXTENSION hstore;"
+    ]
+    shop.fix(found)
     assert shop.drift().differences == ()
 
 
@@ -209,8 +213,8 @@ def test_a_named_scratch_database_that_holds_anything_is_refused_and_not_touched
     ran = shop.monorepo.inv("db.drift", "--service", "shop")
     assert ran.code == 78
     assert ran.err == (
-        f"shop: DATABASE_SCRATCH_DSN names {named.target}, which isn't empty: it holds 1 objects, such as the table "
-        f"precious. Nothing was touched. Name an empty database.\n"
+        f"shop: DATABASE_SCRATCH_DSN names {named.target}, which isn't empty: it has 1 objects, such as the table "
+        f"precious. Nothing was changed. Name an empty database.\n"
     )
     assert query(named, "SELECT count(*) FROM precious")[0][0] == 0
     assert not query(named, "SELECT FROM pg_namespace WHERE nspname = 'migrations_scratch'")
