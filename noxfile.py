@@ -21,7 +21,7 @@ from service_migrations.nox import define_migrations, each_postgres, run_pytest
 for number in (signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, signal.default_int_handler)
 
-nox.needs_version = ">=2025.2.9"  # that of the group nox, which tests-lowest installs
+nox.needs_version = ">=2026.7.11"  # that of the group nox, which tests-lowest installs
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_external_run = True
