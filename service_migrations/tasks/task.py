@@ -37,6 +37,7 @@ __all__ = [
     "exactly_one",
     "number",
     "refuse_unheeded",
+    "remainder_words",
     "run",
     "selected",
     "service_name",
@@ -64,12 +65,21 @@ def refuse_unheeded(context: Context, lists: Iterable[str], *, remainder: bool) 
             "--dry is Invoke's own option, and no task here heeds it.",
             hint="`inv db.plan` shows what an upgrade would run, and `inv db.upgrade --sql` prints it.",
         )
-    if context.remainder and not remainder:
-        raise UsageError(f"Nothing is read behind `{_END}`: {context.remainder}.", hint="Options stand before it.")
+    words = remainder_words()
+    if words and not remainder:
+        raise UsageError(f"Nothing is read behind `{_END}`: {' '.join(words)}.", hint="Options stand before it.")
     typed = sys.argv[1 : sys.argv.index(_END)] if _END in sys.argv else sys.argv[1:]
     for option, value in pairwise([*typed, _END]):
         if option in {f"--{name}" for name in lists} and value.startswith("-"):
             raise UsageError(f"{option} needs a name behind it.", hint="Is a variable empty?")
+
+
+def remainder_words() -> list[str]:
+    """Return the words behind the two dashes.
+
+    ``context.remainder`` has them joined with spaces, so without their quotes, and only since Invoke 3.
+    """
+    return sys.argv[sys.argv.index(_END) + 1 :] if _END in sys.argv else []
 
 
 T = TypeVar("T")

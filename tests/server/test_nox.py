@@ -11,7 +11,7 @@ import pytest
 from service_migrations.postgres import VERSIONS
 from tests.support.monorepo import ROOT
 
-SESSIONS = {"lint", "types", "tests", "migrations", "faults", "bench", "pins"}
+SESSIONS = {"lint", "types", "tests", "tests-lowest", "migrations", "faults", "bench", "pins"}
 
 
 def nox(*words, cwd=ROOT, env=None):
@@ -45,11 +45,11 @@ def test_the_python_axis_and_the_postgresql_axis_are_not_multiplied(listed):
     assert {session["name"] for session in listed} == SESSIONS
 
 
-def test_nox_alone_runs_lint_types_tests_the_matrix_and_the_faults():
+def test_nox_alone_runs_lint_types_both_tests_the_matrix_and_the_faults():
     selected = [line.split()[1] for line in nox("--list").stdout.splitlines() if line.startswith("* ")]
     here = f"tests-{sys.version_info.major}.{sys.version_info.minor}"
     by_version = [f"{name}(pg{version})" for name in ("migrations", "faults") for version in VERSIONS]
-    assert selected == ["lint", "types", here, *by_version]
+    assert selected == ["lint", "types", here, "tests-lowest", *by_version]
 
 
 @pytest.mark.parametrize("name", ["migrations", "faults"])
@@ -78,7 +78,7 @@ def test_the_list_of_sessions_imports_nothing_that_a_session_needs():
 
 def test_the_workflow_takes_its_matrix_from_nox():
     workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
-    assert "nox --list --json --session lint types tests migrations faults" in workflow
+    assert "nox --list --json --session lint types tests tests-lowest migrations faults" in workflow
     assert "pg14" not in workflow
 
 

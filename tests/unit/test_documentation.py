@@ -4,6 +4,7 @@ import ast
 import inspect
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -94,12 +95,13 @@ def nox_sessions() -> dict[str, set[str]]:
         if not isinstance(function, ast.FunctionDef):
             continue
         decorators = [ast.unparse(decorator) for decorator in function.decorator_list]
-        if any(decorator.startswith("nox.session") for decorator in decorators):
-            by_python = any("python=PYTHONS" in decorator for decorator in decorators)
-            by_postgres = "each_postgres" in decorators
-            found[function.name] = {""}
-            found[function.name] |= {f"-{python}" for python in pythons} if by_python else set()
-            found[function.name] |= {f"(pg{version})" for version in VERSIONS} if by_postgres else set()
+        session = next((decorator for decorator in decorators if decorator.startswith("nox.session")), None)
+        if session:
+            other = re.search(r"name='([^']+)'", session)
+            suffixes = {""}
+            suffixes |= {f"-{python}" for python in pythons} if re.search(r"python=PYTHONS\b(?!\[)", session) else set()
+            suffixes |= {f"(pg{version})" for version in VERSIONS} if "each_postgres" in decorators else set()
+            found[other[1] if other else function.name] = suffixes
     return found
 
 
@@ -237,6 +239,15 @@ def test_env_example_documents_every_key_and_no_other():
     }
 
 
+def test_the_lowest_versions_in_the_pages_are_those_of_pyproject():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    groups = project["dependency-groups"]
+    lines = [*project["project"]["dependencies"], *groups["nox"]]
+    lines += [line for line in groups["tests"] if str(line).startswith("pytest>")]
+    floors = {name.partition("[")[0]: floor for name, _, floor in (line.partition(">=") for line in lines)}
+    assert {row[0]: row[1] for row in rows("docs/your-own-repository.md", "Versions")} == floors
+
+
 def test_the_exit_codes_in_operations_are_those_of_the_errors():
     table = [int(row[0]) for row in rows("docs/operations.md", "Exit codes")]
     kinds = [value for name in errors.__all__ if isinstance(value := getattr(errors, name), type)]
@@ -313,15 +324,21 @@ NO_SERVER = {31, 33}
 """Faults that are over before a server is asked, so that no version of it matters."""
 
 
-def every_postgres() -> list[Path]:
-    """Return what the session ``faults`` runs on every PostgreSQL, as noxfile.py lists it."""
+def listed(name: str) -> list[Path]:
+    """Return the tests that a constant of noxfile.py lists for a session."""
     noxfile = ast.parse((ROOT / "noxfile.py").read_text(encoding="utf-8"))
-    lists = [node for node in noxfile.body if isinstance(node, ast.Assign) and "EVERY_POSTGRES" in ast.unparse(node)]
+    lists = [node for node in noxfile.body if isinstance(node, ast.Assign) and name in ast.unparse(node.targets)]
     return [ROOT / path for path in ast.literal_eval(lists[0].value)]
 
 
-def test_what_runs_on_every_postgresql_exists() -> None:
-    assert [path for path in every_postgres() if not path.exists()] == []
+def every_postgres() -> list[Path]:
+    """Return what the session ``faults`` runs on every PostgreSQL."""
+    return listed("EVERY_POSTGRES")
+
+
+@pytest.mark.parametrize("name", ["EVERY_POSTGRES", "LOWEST"])
+def test_what_a_session_runs_exists(name: str) -> None:
+    assert [path for path in listed(name) if not path.exists()] == []
 
 
 def test_every_fault_in_the_docs_names_a_test_that_runs_on_every_postgresql() -> None:

@@ -12,8 +12,8 @@ from tests.support.monorepo import ROOT
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     for name in ("billing", "catalog", "order_items"):
-        make(tmp_path, name)
-    return tmp_path
+        make(tmp_path / "repo", name)
+    return tmp_path / "repo"  # a test may write beside it
 
 
 def make(root: Path, name: str, *, package: bool = False) -> Path:

@@ -222,7 +222,7 @@ class State(Enum):
 
 class Customer(Base):
     __tablename__ = "customers"
-    __table_args__ = {{"comment": "Who's 100% ours", "postgresql_with": {{"fillfactor": 70}}}}
+    __table_args__ = {{"comment": "Who's 100% ours", "postgresql_tablespace": "pg_default"}}
     id: Mapped[int] = mapped_column(Identity(always=True, start=1000), primary_key=True)
     email: Mapped[str] = mapped_column(
         DOMAIN("email", String(200), check=text("VALUE LIKE '%@%'")), unique=True, comment="lower case"

@@ -12,6 +12,7 @@ from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
 from tests.support.database import query, tables, wait
 from tests.support.monorepo import Monorepo
+from tests.support.versions import SQLALCHEMY
 
 # Two statements in one
 
@@ -64,7 +65,14 @@ NEWER = {
 """Each with the PostgreSQL that it came with."""
 
 
-@pytest.mark.parametrize(("since", "body"), NEWER.values(), ids=NEWER.keys())
+VIRTUAL = pytest.mark.skipif(SQLALCHEMY < (2, 1), reason="SQLAlchemy 2.0 refuses a virtual column of PostgreSQL itself")
+CASES = [
+    pytest.param(*case, id=name, marks=[VIRTUAL] if name == "virtual_column_of_sqlalchemy" else [])
+    for name, case in NEWER.items()
+]
+
+
+@pytest.mark.parametrize(("since", "body"), CASES)
 def test_what_an_old_server_rejects_leaves_no_trace_there_and_works_on_a_new_one(
     since: int, body: str, server: Server, monorepo: Monorepo, database: Callable[..., Dsn]
 ) -> None:
