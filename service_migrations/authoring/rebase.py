@@ -15,7 +15,7 @@ from service_migrations.connection.connector import connector
 from service_migrations.connection.session import open_session
 from service_migrations.errors import MigrationError, UsageError
 from service_migrations.history import head_file
-from service_migrations.history.branches import Branch, branches, chosen, in_base
+from service_migrations.history.branches import Branch, branch_with, branches, revisions_in_base
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, read
 from service_migrations.monorepo import Service
@@ -157,11 +157,11 @@ def _sides(history: History, base: str | None, onto: str | None, revision: str |
     service, pair = history.service, branches(history)
     one, other = pair
     if revision is not None:
-        mine = chosen(pair, revision, "--revision", service)
+        mine = branch_with(pair, revision, "--revision", service)
     elif onto is not None:
-        mine = one if chosen(pair, onto, "--onto", service) is other else other
+        mine = one if branch_with(pair, onto, "--onto", service) is other else other
     else:
-        name, known = in_base(service, base)
+        name, known = revisions_in_base(service, base)
         news = [branch for branch in pair if not branch.ids & known]
         if len(news) != 1:
             problem = "has revisions of both heads" if not news else "has neither head"
@@ -172,7 +172,7 @@ def _sides(history: History, base: str | None, onto: str | None, revision: str |
             )
         mine = news[0]
     theirs = one if mine is other else other
-    if onto is not None and (chosen(pair, onto, "--onto", service) is mine or not theirs.head.startswith(onto)):
+    if onto is not None and (branch_with(pair, onto, "--onto", service) is mine or not theirs.head.startswith(onto)):
         raise UsageError(
             f"--onto {onto!r} is not their head, which is {theirs.head}: there would be two "
             "heads still. Nothing was changed.",

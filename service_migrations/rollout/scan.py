@@ -91,10 +91,10 @@ class Found:
         if self.chain is None or self.current is None or len(self.current) > 1:
             return None
         if not self.current:
-            return len(self.chain.revisions)
-        if self.current[0] not in self.chain.revisions:
+            return len(self.chain.ids)
+        if self.current[0] not in self.chain.ids:
             return None
-        return len(self.chain.revisions) - 1 - self.chain.revisions.index(self.current[0])
+        return len(self.chain.ids) - 1 - self.chain.ids.index(self.current[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +209,7 @@ async def _read(connection: Any, settings: Settings, chain: Chain | None, schema
     if chain is None or not found.at_head:
         return found
     # the way there is of no more use: of hundreds of services these would be most of what is held
-    return Found(Chain(chain.headers[-1:], {}), current)
+    return Found(Chain(chain.revisions[-1:], {}), current)
 
 
 async def _is_edited(connection: Any, ledger: str, chain: Chain) -> bool:

@@ -73,7 +73,7 @@ async def current_of_all(services: Sequence[Service]) -> "list[tuple[Revision, .
             # what Alembic says of every connection that it makes, and as true of this one
             log.info("Context impl PostgresqlImpl.")
             log.info("Will assume transactional DDL.")
-            answers.append(tuple(header for header in seen.chain.headers if header.revision in seen.current))
+            answers.append(tuple(revision for revision in seen.chain.revisions if revision.revision in seen.current))
         else:
             answers.append(await _ask_alembic(settings))
     return answers

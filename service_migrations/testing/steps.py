@@ -7,7 +7,7 @@ from service_migrations.connection.locks import process_lock
 from service_migrations.connection.session import open_session
 from service_migrations.connection.version_table import ensure_schema
 from service_migrations.history.revisions import read
-from service_migrations.history.targets import walk
+from service_migrations.history.targets import migrate_to
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn
 from service_migrations.testing.schema import connected, execute, schema
@@ -38,13 +38,13 @@ async def go_step_by_step(service: Service, dsn: Dsn, rows: Mapping[str, Sequenc
         after = await schema(beside, service)
         for revision in reversed(history.revisions):
             before = after
-            await session.run(walk(history, revision.revision))
+            await session.run(migrate_to(history, revision.revision))
             after = await schema(beside, service)
             assert await session.applied() == (revision.revision,), f"{revision.path}: up leads elsewhere"
-            await session.run(walk(history, "-1", down=True))
+            await session.run(migrate_to(history, "-1", down=True))
             assert await session.applied() == revision.down_revision, f"{revision.path}: down leads elsewhere"
             assert await schema(beside, service) == before, f"{revision.path}: down is not the way back"
-            await session.run(walk(history, revision.revision))
+            await session.run(migrate_to(history, revision.revision))
             assert await schema(beside, service) == after, f"{revision.path}: up makes something else than before"
             for statement in rows.get(revision.revision, ()):
                 await execute(beside, statement)
