@@ -13,7 +13,7 @@ from service_migrations.tasks.task import SERVICES, selected, service_name, task
 
 if TYPE_CHECKING:
     from service_migrations.plan.plan import Plan
-    from service_migrations.plan.review import Finding
+    from service_migrations.plan.review import PlanFinding
 
 __all__ = ["plan"]
 
@@ -74,7 +74,7 @@ def _show(plan: "Plan", *, sql: bool) -> None:
             console.result(f"\n-- {one.revision}: {one.message} ({one.path})\n{one.sql or '-- no SQL'}")
 
 
-def _line(finding: "Finding") -> str:
+def _line(finding: "PlanFinding") -> str:
     place = f"{finding.path or ''}{f':{finding.line}' if finding.line else ''}"
     where = f" (line {finding.sql_line} of its SQL)" if finding.sql_line else ""
     return f"{f'{place}: ' if place else ''}{finding.rule}: {finding.message}{where}"
