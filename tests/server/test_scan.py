@@ -10,7 +10,7 @@ import pytest
 import service_migrations
 from service_migrations.history.static import read_chain
 from service_migrations.monorepo import discover
-from service_migrations.rollout.scan import Found, scan
+from service_migrations.rollout.scan import KnownState, scan
 from service_migrations.rollout.schemas import UNSURE, Schemas
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import load
@@ -32,9 +32,9 @@ def world(monorepo: Monorepo, database: Callable[..., Dsn]) -> tuple[Monorepo, D
     return monorepo, dsn
 
 
-def look(monorepo: Monorepo) -> Found:
+def look(monorepo: Monorepo) -> KnownState:
     service = monorepo.find("billing")
-    return wait(scan([load(service)])).found[service]
+    return wait(scan([load(service)])).states[service]
 
 
 def test_a_database_at_head_is_known_to_be_there(world):
