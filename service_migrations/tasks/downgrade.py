@@ -1,4 +1,4 @@
-"""db.downgrade, db.stamp, db.alembic: what runs the history of one service."""
+"""db.downgrade, db.stamp and db.alembic, which change the database of one service."""
 
 import sys
 
@@ -39,14 +39,14 @@ def downgrade(
     from service_migrations.upgrade import commands
 
     chosen = exactly_one(service, "downgrade")
-    asked = asked_limits(lock_wait, lock_timeout, statement_timeout)
+    limits = asked_limits(lock_wait, lock_timeout, statement_timeout)
     if not revision:
         raise UsageError("db.downgrade needs --revision.", hint=f"`inv db.history --service {chosen}` lists them.")
     if sql:
-        refuse_beside_sql(**asked, yes=yes)
+        refuse_beside_sql(**limits, yes=yes)
         console.result(run(commands.sql(chosen, revision, down=True)).rstrip())
         return
-    settings = with_limits(load(chosen), asked)
+    settings = with_limits(load(chosen), limits)
     console.confirm(f"Downgrade {chosen} -> {settings.target} to {revision}? What was added since is dropped.", yes=yes)
     console.result(describe(run(commands.downgrade(chosen, revision, settings=settings))))
 
@@ -79,8 +79,8 @@ def alembic(context: Context, service: list[str]) -> None:
     from service_migrations.authoring.alembic import passthrough
 
     chosen = exactly_one(service, "alembic")
-    # Invoke joins the remainder with spaces, and so loses its quotes
-    words = sys.argv[sys.argv.index("--") + 1 :] if context.remainder and "--" in sys.argv else []
-    output = run(passthrough(chosen, words))
+    # Invoke joins the remainder with spaces, which loses its quotes
+    arguments = sys.argv[sys.argv.index("--") + 1 :] if context.remainder and "--" in sys.argv else []
+    output = run(passthrough(chosen, arguments))
     if output:
         console.result(output.rstrip())

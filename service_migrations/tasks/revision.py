@@ -1,4 +1,4 @@
-"""db.revision, db.merge, db.rebase: what writes a revision file."""
+"""db.revision, db.merge and db.rebase, which write a revision file."""
 
 from invoke.context import Context
 
@@ -54,12 +54,14 @@ def rebase(_: Context, service: list[str], base: str = "", onto: str = "", revis
     from service_migrations.authoring import rebase as rebasing
 
     chosen = exactly_one(service, "rebase")
-    done = run(rebasing.rebase(chosen, base=base or None, onto=onto or None, revision=revision or None))
-    if not done.moved:
-        console.result(f"{chosen}: nothing to do, the files end at {done.onto or 'base'}")
+    rebased = run(rebasing.rebase(chosen, base=base or None, onto=onto or None, revision=revision or None))
+    if not rebased.moved:
+        console.result(f"{chosen}: nothing to do, the files end at {rebased.onto or 'base'}")
         return
-    console.result(f"{chosen}: {', '.join(done.moved)} on top of {done.onto}, no longer of {done.before or 'base'}")
-    console.result(done.path)
-    if done.unasked:
-        console.note(f"{chosen}: whether its database has them already wasn't asked: {done.unasked}")
+    console.result(
+        f"{chosen}: {', '.join(rebased.moved)} on top of {rebased.onto}, no longer of {rebased.before or 'base'}"
+    )
+    console.result(rebased.path)
+    if rebased.unasked:
+        console.note(f"{chosen}: whether its database has them already wasn't asked: {rebased.unasked}")
     console.note(f"Read it, then: git add {chosen.relative(chosen.versions)}")
