@@ -66,7 +66,7 @@ def wait(_: Context, service: list[str], head: bool = False, timeout: str = "5m"
 
 @task(iterable=["service"], help={"service": SERVICES, "json": _JSON})
 def doctor(_: Context, service: list[str], json: bool = False) -> None:
-    """Look for what would stop an upgrade, and say what mends it."""
+    """Find what would stop an upgrade, with the fix of each."""
     from service_migrations.health import doctor as health
     from service_migrations.settings.model import Settings, load_many
 
