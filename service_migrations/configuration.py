@@ -165,35 +165,35 @@ def _services(value: object) -> dict[str, ServiceTable]:
     return tables
 
 
-def _service(table: Mapping[str, object], where: str, name: str) -> ServiceTable:
-    _refuse_unknown(table, (key.name for key in fields(ServiceTable)), where)
-    values = {key: _string(value, f"{where} {key}") for key, value in table.items()}
-    return ServiceTable(**{key: _template(key, value, f"{where} {key}", name=name) for key, value in values.items()})
+def _service(table: Mapping[str, object], prefix: str, name: str) -> ServiceTable:
+    _refuse_unknown(table, (key.name for key in fields(ServiceTable)), prefix)
+    values = {key: _string(value, f"{prefix} {key}") for key, value in table.items()}
+    return ServiceTable(**{key: _template(key, value, f"{prefix} {key}", name=name) for key, value in values.items()})
 
 
-def _refuse_unknown(table: Mapping[str, object], known: Iterable[str], where: str) -> None:
+def _refuse_unknown(table: Mapping[str, object], known: Iterable[str], prefix: str) -> None:
     names = list(known)
     for key in table:
         if key not in names:
             similar = get_close_matches(key.replace("-", "_"), names, n=1)
             hint = f"Did you mean {similar[0]}?" if similar else f"Known: {', '.join(names)}."
-            raise ConfigurationError(f"{where}: there is no key {key!r}.", path=FILE, hint=hint)
+            raise ConfigurationError(f"{prefix}: there is no key {key!r}.", path=FILE, hint=hint)
 
 
 def _error(message: str, hint: str) -> ConfigurationError:
     return ConfigurationError(message, path=FILE, hint=hint)
 
 
-def _string(value: object, where: str) -> str:
+def _string(value: object, prefix: str) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise _error(f"{where} is {_kind(value)}.", "Write a string.")
+        raise _error(f"{prefix} is {_kind(value)}.", "Write a string.")
     return value
 
 
-def _strings(value: object, where: str) -> list[str]:
+def _strings(value: object, prefix: str) -> list[str]:
     if not isinstance(value, list) or not value:
-        raise _error(f"{where} is {_kind(value)}.", "Write a list of strings.")
-    return [_string(item, f"{where}[{index}]") for index, item in enumerate(value)]
+        raise _error(f"{prefix} is {_kind(value)}.", "Write a list of strings.")
+    return [_string(item, f"{prefix}[{index}]") for index, item in enumerate(value)]
 
 
 def _kind(value: object) -> str:
@@ -203,44 +203,44 @@ def _kind(value: object) -> str:
     return names.get(type(value), f"a {type(value).__name__}")
 
 
-def _template(key: str, value: str, where: str, name: str | None = None) -> str:
+def _template(key: str, value: str, prefix: str, name: str | None = None) -> str:
     """Return a valid template, in which only ``{name}`` is in braces; a service's own table has none."""
     if name is not None:
         value = value.replace(_NAME, name)
     example = value.replace(_NAME, "name")
     if "{" in example or "}" in example:
-        raise _error(f"{where} is {value!r}.", f"Only {_NAME} is replaced; remove all other braces.")
+        raise _error(f"{prefix} is {value!r}.", f"Only {_NAME} is replaced; remove all other braces.")
     if key == "models" and not _MODULE.fullmatch(example):
-        raise _error(f"{where} is {value!r}.", "Write a dotted module, such as payments.db.models.")
+        raise _error(f"{prefix} is {value!r}.", "Write a dotted module, such as payments.db.models.")
     if key == "version_table" and not _IDENTIFIER.fullmatch(example):
         raise _error(
-            f"{where} is {value!r}.", "Write letters, digits and underscores, without a schema and without quotes."
+            f"{prefix} is {value!r}.", "Write letters, digits and underscores, without a schema and without quotes."
         )
     if key == "version_table" and name is not None and len(value) > _LONGEST_NAME:
-        raise _error(f"{where} has {len(value)} characters.", f"PostgreSQL has room for {_LONGEST_NAME} of them.")
+        raise _error(f"{prefix} has {len(value)} characters.", f"PostgreSQL has room for {_LONGEST_NAME} of them.")
     if key in ("versions", "version_table") and name is None and _NAME not in value:
-        raise _error(f"{where} is {value!r} for every service.", f"Put {_NAME} into it.")
-    return _inside(value, where) if key in ("path", "source", "versions") else value
+        raise _error(f"{prefix} is {value!r} for every service.", f"Put {_NAME} into it.")
+    return _inside(value, prefix) if key in ("path", "source", "versions") else value
 
 
-def _glob(value: str, where: str) -> str:
-    pattern = _inside(value, where)
+def _glob(value: str, prefix: str) -> str:
+    pattern = _inside(value, prefix)
     if "**" in pattern:
-        raise _error(f"{where}: {value!r} doesn't say which folder names a service.", "Write * for each.")
+        raise _error(f"{prefix}: {value!r} doesn't say which folder names a service.", "Write * for each.")
     if pattern == ".":
-        raise _error(f"{where}: {value!r} is the top level.", "Write the folders below it, such as services/*.")
+        raise _error(f"{prefix}: {value!r} is the top level.", "Write the folders below it, such as services/*.")
     return pattern
 
 
-def _major(value: str, where: str) -> str:
+def _major(value: str, prefix: str) -> str:
     if not value.isdecimal():
-        raise _error(f"{where}: {value!r} is not a major version.", 'Write them as in ["14", "18"].')
+        raise _error(f"{prefix}: {value!r} is not a major version.", 'Write them as in ["14", "18"].')
     return value
 
 
-def _inside(value: str, where: str) -> str:
+def _inside(value: str, prefix: str) -> str:
     """Return a path below the top level, in normalised form."""
     path = PurePosixPath(value)
     if path.is_absolute() or ".." in path.parts:
-        raise _error(f"{where}: {value!r} leads out of the repository.", f"Write a path below {FILE}.")
+        raise _error(f"{prefix}: {value!r} leads out of the repository.", f"Write a path below {FILE}.")
     return path.as_posix()

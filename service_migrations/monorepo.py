@@ -1,7 +1,7 @@
 """The monorepo: its top level, and the services in it.
 
-A service is a directory with models. Its name decides everything else, unless its table in pyproject.toml says
-otherwise (configuration.py).
+A service is a directory with models. All its names and folders follow from its name, unless pyproject.toml has others
+(configuration.py).
 """
 
 import logging

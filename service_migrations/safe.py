@@ -1,6 +1,6 @@
 """Operations for revisions, in addition to Alembic's own: ``from service_migrations.safe import …``.
 
-Each works online and in offline mode, except where its docstring says otherwise.
+Each works online and in offline mode, unless its docstring excludes one.
 """
 
 from collections.abc import Iterator, Sequence

@@ -40,8 +40,8 @@ def affected(services: Sequence[Service], base: str) -> tuple[Service, ...]:
         return ()
     root = services[0].root
     paths = changed(root, base)
-    known = discover(root)
-    if any(_affects_all(path, root, known) for path in paths):
+    all_services = discover(root)
+    if any(_affects_all(path, root, all_services) for path in paths):
         return tuple(services)
     paths = _through_links(paths, root)
     imports, names = Imports(root, paths), {path.as_posix() for path in paths}
@@ -101,10 +101,12 @@ def _through_links(paths: frozenset[Path], root: Path) -> frozenset[Path]:
     return frozenset(all_paths)
 
 
-def _affects_all(path: Path, root: Path, known: Sequence[Service]) -> bool:
+def _affects_all(path: Path, root: Path, all_services: Sequence[Service]) -> bool:
     if path.as_posix() in _ALL or path.name.startswith("requirements"):
         return True
-    if any((root / path).is_relative_to(folder) for service in known for folder in (service.path, service.versions)):
+    if any(
+        (root / path).is_relative_to(folder) for service in all_services for folder in (service.path, service.versions)
+    ):
         return False
     if path.parts[0] in _SHARED:
         return True

@@ -63,11 +63,11 @@ def upgrade_all(
         UsageError, ConfigurationError: the settings of the services contradict each other.
 
     """
-    chosen = [resolve(service) for service in services]
+    resolved_services = [resolve(service) for service in services]
     canary = resolve(canary) if canary is not None else None
-    schedule = Schedule(chosen, jobs if jobs is not None else default_jobs(), fail_fast, tell)
+    schedule = Schedule(resolved_services, jobs if jobs is not None else default_jobs(), fail_fast, tell)
     _refuse_impossible(schedule, canary)
-    for service, own_settings in zip(chosen, settings or load_many(chosen), strict=True):
+    for service, own_settings in zip(resolved_services, settings or load_many(resolved_services), strict=True):
         if isinstance(own_settings, MigrationError):
             schedule.end(Result(service.name, "failed", error=own_settings))
         else:

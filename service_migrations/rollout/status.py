@@ -54,8 +54,8 @@ async def status(services: Sequence[str | Service]) -> list[Status]:
         UsageError, ConfigurationError: the settings of the services contradict each other.
 
     """
-    chosen = [resolve(service) for service in services]
-    settings_by_service = dict(zip(chosen, load_many(chosen), strict=True))
+    resolved_services = [resolve(service) for service in services]
+    settings_by_service = dict(zip(resolved_services, load_many(resolved_services), strict=True))
     states = (
         await scan([settings for settings in settings_by_service.values() if isinstance(settings, Settings)])
     ).states
@@ -67,7 +67,7 @@ async def status(services: Sequence[str | Service]) -> list[Status]:
             service, settings, semaphore
         )
 
-    return list(await asyncio.gather(*(read_status(service) for service in chosen)))
+    return list(await asyncio.gather(*(read_status(service) for service in resolved_services)))
 
 
 async def current_of_all(services: Sequence[Service]) -> "list[tuple[Revision, ...] | MigrationError]":

@@ -209,14 +209,14 @@ _URL = re.compile(
 """The syntax of SQLAlchemy's ``make_url``, with several hosts as in libpq (documentation, 34.1.1.2)."""
 
 
-def parse(text: str, where: str) -> Dsn:
+def parse(text: str, prefix: str) -> Dsn:
     """Parse a DSN.
 
     No message repeats the text: it contains a password.
 
     Args:
         text: the DSN.
-        where: the start of an error message, such as ``services/billing/.env: DATABASE_DSN``.
+        prefix: the start of an error message, such as ``services/billing/.env: DATABASE_DSN``.
 
     Raises:
         ConfigurationError: the text is no URL, not one of PostgreSQL, lacks a part, or has an unknown parameter.
@@ -224,27 +224,28 @@ def parse(text: str, where: str) -> Dsn:
     """
     text = text.strip()
     if CONTROL.search(unquote(text)):
-        raise ConfigurationError(f"{where} holds a control character, such as a line end or %00.", hint="Remove it.")
+        raise ConfigurationError(f"{prefix} holds a control character, such as a line end or %00.", hint="Remove it.")
     scheme, separator, rest = text.partition("://")
     if not separator or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
-        raise ConfigurationError(f"{where} is no URL.", hint=f"Write it as {_SHAPE}.")
+        raise ConfigurationError(f"{prefix} is no URL.", hint=f"Write it as {_SHAPE}.")
     if scheme.partition("+")[0] not in _DIALECTS:
-        raise ConfigurationError(f"{where} is for {scheme!r}, not for PostgreSQL.", hint=f"Write it as {_SHAPE}.")
+        raise ConfigurationError(f"{prefix} is for {scheme!r}, not for PostgreSQL.", hint=f"Write it as {_SHAPE}.")
     if re.search(r"<\w+>", text):
         raise ConfigurationError(
-            f"{where} still holds the example's <placeholders>.",
+            f"{prefix} still holds the example's <placeholders>.",
             hint="Fill them in, or remove the file and run `inv up`.",
         )
     if rest.count("@") > 1:
         # the rest of the password would become the host, and the resolver would send it over the network
         raise ConfigurationError(
-            f"{where} holds an unescaped '@'.", hint="Write it as %40, or give the password apart as DATABASE_PASSWORD."
+            f"{prefix} holds an unescaped '@'.",
+            hint="Write it as %40, or give the password apart as DATABASE_PASSWORD.",
         )
     match = _URL.fullmatch(text)
     if match is None:
-        raise ConfigurationError(f"{where} is no URL.", hint=f"Write it as {_SHAPE}.")
+        raise ConfigurationError(f"{prefix} is no URL.", hint=f"Write it as {_SHAPE}.")
     user, password, database = (part and unquote(part) for part in match.group("user", "password", "database"))
-    query = _parameters(match["query"] or "", where)
+    query = _parameters(match["query"] or "", prefix)
     single_host = re.fullmatch(r"(\[[^\]]*\]|[^:,]*)(?::([^,]*))?", match["hosts"])
     host, port = single_host.groups() if single_host else (match["hosts"], "")
     # as with libpq, a parameter wins over the part before the path
@@ -252,24 +253,24 @@ def parse(text: str, where: str) -> Dsn:
     ports = query.pop("port", "") or port or str(_DEFAULT_PORT)
     for part, value in (("host", hosts), ("database", database), ("user", user)):
         if not value:
-            raise ConfigurationError(f"{where} names no {part}.", hint=f"Write it as {_SHAPE}.")
+            raise ConfigurationError(f"{prefix} names no {part}.", hint=f"Write it as {_SHAPE}.")
     return Dsn(
         user=user or "",
         database=database or "",
-        hosts=_hosts(hosts, ports, where),
+        hosts=_hosts(hosts, ports, prefix),
         password=password,
         parameters=MappingProxyType(query),
     )
 
 
-def _hosts(hosts: str, ports: str, where: str) -> tuple[tuple[str, int], ...]:
+def _hosts(hosts: str, ports: str, prefix: str) -> tuple[tuple[str, int], ...]:
     names = hosts.split(",")
     numbers = ports.split(",")
     if len(numbers) == 1:
         numbers *= len(names)
     if len(numbers) != len(names):
         raise ConfigurationError(
-            f"{where} names {len(names)} hosts and {len(numbers)} ports.", hint="Give each host its port."
+            f"{prefix} names {len(names)} hosts and {len(numbers)} ports.", hint="Give each host its port."
         )
     addresses = []
     for name, number in zip(names, numbers, strict=True):
@@ -279,39 +280,39 @@ def _hosts(hosts: str, ports: str, where: str) -> tuple[tuple[str, int], ...]:
         port = (match[2] if match else None) or number
         if not match or not port.isdecimal() or not 0 < int(port) < 65536:  # noqa: PLR2004 - 16 bits
             raise ConfigurationError(
-                f"{where} names a host or a port that can't be (is its port a number?).", hint=f"Write it as {_SHAPE}."
+                f"{prefix} names a host or a port that can't be (is its port a number?).", hint=f"Write it as {_SHAPE}."
             )
         addresses.append((match[1].strip("[]"), int(port)))
     return tuple(addresses)
 
 
-def _parameters(text: str, where: str) -> dict[str, str]:
+def _parameters(text: str, prefix: str) -> dict[str, str]:
     query: dict[str, str] = {}
     # libpq keeps a plus, unlike a browser
     for key, value in parse_qsl(text.replace("+", "%2B"), keep_blank_values=True):
         if key not in _PARAMETERS:
             raise ConfigurationError(
-                f"{where} has the parameter {key!r}, which isn't understood here.",
+                f"{prefix} has the parameter {key!r}, which isn't understood here.",
                 hint=f"Understood: {', '.join(sorted(_PARAMETERS))}.",
             )
         if not value:
             # an unset variable in ?sslmode=${X} must not turn TLS off
-            raise ConfigurationError(f"{where}: {key} is empty.", hint="Give it a value, or remove it.")
+            raise ConfigurationError(f"{prefix}: {key} is empty.", hint="Give it a value, or remove it.")
         query[key] = f"{query[key]},{value}" if key in query else value
-    _check_values(query, where)
+    _check_values(query, prefix)
     return query
 
 
-def _check_values(query: Mapping[str, str], where: str) -> None:
+def _check_values(query: Mapping[str, str], prefix: str) -> None:
     for key, allowed in (("sslmode", SSLMODES), ("target_session_attrs", _SESSION_ATTRS)):
         if query.get(key, allowed[0]) not in allowed:
-            raise ConfigurationError(f"{where}: {key}={query[key]} isn't one of {', '.join(allowed)}.")
+            raise ConfigurationError(f"{prefix}: {key}={query[key]} isn't one of {', '.join(allowed)}.")
     if not query.get("connect_timeout", "0").isdecimal():
         raise ConfigurationError(
-            f"{where}: connect_timeout={query['connect_timeout']} isn't a whole number of seconds."
+            f"{prefix}: connect_timeout={query['connect_timeout']} isn't a whole number of seconds."
         )
-    check_tls(query, where)
+    check_tls(query, prefix)
     try:
         list(server_options(query.get("options", "")))
     except ValueError:
-        raise ConfigurationError(f"{where}: options isn't of the form '-c name=value -c name=value'.") from None
+        raise ConfigurationError(f"{prefix}: options isn't of the form '-c name=value -c name=value'.") from None

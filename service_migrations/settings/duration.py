@@ -11,12 +11,12 @@ _SHORTEST, _LONGEST = 0.001, 2147483.647
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-def seconds(text: str, where: str, *, zero: bool = True) -> float:
+def seconds(text: str, prefix: str, *, zero: bool = True) -> float:
     """Return the seconds of ``500ms``, ``5s``, ``2m``, ``1h`` or ``0``.
 
     Args:
         text: the duration.
-        where: the start of an error message.
+        prefix: the start of an error message.
         zero: whether ``0`` is valid, which mostly means no limit.
 
     Raises:
@@ -26,12 +26,12 @@ def seconds(text: str, where: str, *, zero: bool = True) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)|0", text.strip())
     if not match:
         units = "500ms, 5s, 2m or 0" if zero else "500ms, 5s or 2m"
-        raise ConfigurationError(f"{where} is {text!r}, which is no duration.", hint=f"Write {units}.")
+        raise ConfigurationError(f"{prefix} is {text!r}, which is no duration.", hint=f"Write {units}.")
     value = float(match[1]) * _UNITS[match[2]] if match[1] else 0.0
     if not value and not zero:
-        raise ConfigurationError(f"{where} is {text!r}, and must be more than nothing.", hint="Write 500ms, 5s or 2m.")
+        raise ConfigurationError(f"{prefix} is {text!r}, and must be more than nothing.", hint="Write 500ms, 5s or 2m.")
     if value and not _SHORTEST <= value <= _LONGEST:
-        raise ConfigurationError(f"{where} is {text!r}, which PostgreSQL can't hold.", hint="Write 1ms to 596h.")
+        raise ConfigurationError(f"{prefix} is {text!r}, which PostgreSQL can't hold.", hint="Write 1ms to 596h.")
     return value
 
 

@@ -167,8 +167,8 @@ class Sources:
         candidates = given_dsns(collected)
         if not candidates:
             raise self._missing(service)
-        chosen = candidates[0]
-        dsn = _parsed(chosen)
+        first_dsn = candidates[0]
+        dsn = _parsed(first_dsn)
         secrets = [*collected["DATABASE_PASSWORD"], *collected["DATABASE_PASSWORD_FILE"]]
         if not secrets:
             return dsn
@@ -180,7 +180,7 @@ class Sources:
                 path=secret.origin.path,
                 hint="Remove one of them.",
             )
-        if dsn.password is not None and secret.origin.layer < chosen.origin.layer:
+        if dsn.password is not None and secret.origin.layer < first_dsn.origin.layer:
             return dsn  # a DSN of a higher layer has its own password; that of a .env must not be sent to its host
         return replace(dsn, password=_password(secret, service))
 

@@ -28,8 +28,8 @@ __all__ = ["check"]
 )
 def check(_: Context, service: list[str], affected: bool = False, base: str = "", json: bool = False) -> None:
     """Compare models with databases; exit code 3 if they differ."""
-    chosen = narrowed(selected(service), base=base, only_affected=affected)
-    if not chosen:
+    services = narrowed(selected(service), base=base, only_affected=affected)
+    if not services:
         console.result("[]" if json else "nothing to check: no service is affected")
         return
     from service_migrations.authoring import check as checking
@@ -38,7 +38,7 @@ def check(_: Context, service: list[str], affected: bool = False, base: str = ""
     async def compare(settings: Settings) -> checking.Check:
         return await checking.check(settings.service, settings=settings)
 
-    checks, errors = each(load_many(chosen), compare, service_name)
+    checks, errors = each(load_many(services), compare, service_name)
     if json:
         console.result_json([_plain(checked) for checked in checks.values()])
     else:
@@ -64,7 +64,7 @@ def check(_: Context, service: list[str], affected: bool = False, base: str = ""
     ]
     for error in different:
         console.note(str(error))
-    fail([*errors, *different], len(chosen))
+    fail([*errors, *different], len(services))
 
 
 def _plain(checked: "Check") -> dict[str, object]:

@@ -27,8 +27,8 @@ def create(_: Context, service: list[str]) -> None:
         changes = await admin.create(settings, settings.admin or local.admin_for(settings.dsn, settings.service.root))
         console.result(f"{settings.service}: {', '.join(changes) or f'nothing to do, {settings.target} is there'}")
 
-    chosen = selected(service)
-    fail(each(load_many(chosen), create_one, service_name)[1], len(chosen))
+    services = selected(service)
+    fail(each(load_many(services), create_one, service_name)[1], len(services))
 
 
 @task(iterable=["service"], help={"service": SERVICE, "yes": "Don't ask."})

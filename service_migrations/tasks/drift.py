@@ -38,8 +38,8 @@ def drift(_: Context, service: list[str], grants: bool = False, json: bool = Fal
             _print(result)
         return result
 
-    chosen = selected(service)
-    results, errors = each(load_many(chosen), compare, service_name)
+    services = selected(service)
+    results, errors = each(load_many(services), compare, service_name)
     if json:
         console.result_json([{**asdict(result), "revisions": list(result.revisions)} for result in results.values()])
     for result in results.values():
@@ -47,7 +47,7 @@ def drift(_: Context, service: list[str], grants: bool = False, json: bool = Fal
             console.note(_behind(result))
         if result.differences:
             errors.append(report(DifferenceError(f"{_count(result)}. {_FIX}", service=result.service)))
-    fail(errors, len(chosen))
+    fail(errors, len(services))
 
 
 _FIX = "Run the SQL, or write a revision for what is to stay."

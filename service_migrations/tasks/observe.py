@@ -58,8 +58,8 @@ def wait(_: Context, service: list[str], head: bool = False, timeout: str = "5m"
     """Wait until one service's server answers; 69 or 75 if not."""
     from service_migrations.health import wait as waiting
 
-    chosen = exactly_one(service, "wait")
-    answer = run(waiting.wait(chosen, head, duration(timeout, "--timeout", zero=False)))
+    target_service = exactly_one(service, "wait")
+    answer = run(waiting.wait(target_service, head, duration(timeout, "--timeout", zero=False)))
     state = "answers" if answer.revisions is None else f"is at head, {', '.join(answer.revisions) or 'base'}"
     console.result(f"{answer.service}: {answer.target} {state} ({answer.seconds:.2f} s)")
 
@@ -70,10 +70,10 @@ def doctor(_: Context, service: list[str], json: bool = False) -> None:
     from service_migrations.health import doctor as health
     from service_migrations.settings.model import Settings, load_many
 
-    chosen = selected(service)
+    services = selected(service)
     findings_by_service = {
         examined.name: run(health.examine(examined, settings=settings if isinstance(settings, Settings) else None))
-        for examined, settings in zip(chosen, load_many(chosen), strict=True)
+        for examined, settings in zip(services, load_many(services), strict=True)
     }
     if json:
         console.result_json(
@@ -118,8 +118,8 @@ def locks(_: Context, service: list[str], json: bool = False) -> None:
         async with connector_of(settings).connect() as connection:
             return await runners(connection)
 
-    chosen = selected(service)
-    loaded = load_many(chosen)
+    services = selected(service)
+    loaded = load_many(services)
     errors = [report(failure) for failure in loaded if isinstance(failure, MigrationError)]
     valid = [settings for settings in loaded if isinstance(settings, Settings)]
     answers = []
@@ -129,10 +129,10 @@ def locks(_: Context, service: list[str], json: bool = False) -> None:
         except MigrationError as error:
             errors.append(report(error))
             continue
-        services = [settings.service.name for settings in sharing]
-        names = ", ".join(services)
+        service_names = [settings.service.name for settings in sharing]
+        names = ", ".join(service_names)
         is_held = any(runner.holds for runner in lock_runners)
-        answers.append({"services": services, "database": sharing[0].dsn.database,
+        answers.append({"services": service_names, "database": sharing[0].dsn.database,
                         "runners": [asdict(runner) for runner in lock_runners]})  # fmt: skip
         if not json:
             if not is_held:
@@ -142,4 +142,4 @@ def locks(_: Context, service: list[str], json: bool = False) -> None:
                 console.result(f"{names}: {verb}: {runner}")
     if json:
         console.result_json(answers)
-    fail(errors, len(chosen))
+    fail(errors, len(services))

@@ -40,21 +40,21 @@ def plan(
     from service_migrations.plan import plan as planning
     from service_migrations.settings.model import Settings, load_many
 
-    chosen = selected(service)
-    if revision != "head" and len(chosen) > 1:
+    services = selected(service)
+    if revision != "head" and len(services) > 1:
         raise UsageError(f"--revision {revision} is of one service's history.", hint="Name that one with --service.")
 
     async def make_plan(settings: Settings) -> "Plan":
         return await planning.plan(settings.service, revision, settings=settings)
 
-    plans_by_service, errors = each(load_many(chosen), make_plan, service_name)
+    plans_by_service, errors = each(load_many(services), make_plan, service_name)
     plans: list[Plan] = list(plans_by_service.values())
     if json:
         console.result_json([asdict(planned) for planned in plans])
     else:
         for planned in plans:
             _show(planned, sql=sql)
-    fail(errors, len(chosen))
+    fail(errors, len(services))
     if exit_code and any(planned.revisions for planned in plans):
         raise Exit("", code=DifferenceError.exit_code)
 

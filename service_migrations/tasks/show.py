@@ -28,9 +28,9 @@ def current(_: Context, service: list[str], json: bool = False) -> None:
     """Show the revision that each database is at."""
     from service_migrations.rollout import status as fleet
 
-    chosen = selected(service)
-    names = [current_service.name for current_service in chosen]
-    results = dict(zip(names, run(fleet.current_of_all(chosen)), strict=True))
+    selected_services = selected(service)
+    names = [current_service.name for current_service in selected_services]
+    results = dict(zip(names, run(fleet.current_of_all(selected_services)), strict=True))
     errors = [result for result in results.values() if isinstance(result, MigrationError)]
     for error in errors:
         console.note(str(error))
@@ -42,7 +42,7 @@ def current(_: Context, service: list[str], json: bool = False) -> None:
     else:
         for name, revisions in current_revisions.items():
             console.result(f"{name}: {', '.join(_line(revision) for revision in revisions) or 'base'}")
-    fail(errors, len(chosen))
+    fail(errors, len(selected_services))
 
 
 @task(
@@ -87,17 +87,17 @@ def history(_: Context, service: list[str], json: bool = False) -> None:
     """List each service's revisions, newest first."""
     from service_migrations.upgrade import commands
 
-    chosen = selected(service)
+    selected_services = selected(service)
 
     def print_revisions(histories: "dict[str, History]") -> None:
         for name, history in histories.items():
-            prefix = f"{name}: " if len(chosen) > 1 else ""
+            prefix = f"{name}: " if len(selected_services) > 1 else ""
             for revision in history.revisions:
                 parents = ", ".join(revision.down_revision) or "<base>"
                 console.result(f"{prefix}{parents} -> {_line(revision)}")
 
     print_each(
-        chosen,
+        selected_services,
         commands.history,
         json=json,
         as_json=lambda history: [_plain(revision) for revision in history.revisions],
@@ -110,8 +110,8 @@ def show(_: Context, service: list[str], revision: str = "head") -> None:
     """Show one revision: its place and the text of its file."""
     from service_migrations.upgrade import commands
 
-    chosen = exactly_one(service, "show")
-    history = run(commands.history(chosen))
+    target_service = exactly_one(service, "show")
+    history = run(commands.history(target_service))
     matches = [
         candidate
         for candidate in history.revisions
@@ -120,10 +120,12 @@ def show(_: Context, service: list[str], revision: str = "head") -> None:
     if len(matches) != 1:
         problem = "is not in this history" if not matches else "is the beginning of several"
         raise UsageError(
-            f"revision {revision!r} {problem}.", service=chosen, hint=f"`inv db.history --service {chosen}` lists them."
+            f"revision {revision!r} {problem}.",
+            service=target_service,
+            hint=f"`inv db.history --service {target_service}` lists them.",
         )
     console.note(matches[0].path)
-    console.result((chosen.root / Path(matches[0].path)).read_text(encoding="utf-8").rstrip())
+    console.result((target_service.root / Path(matches[0].path)).read_text(encoding="utf-8").rstrip())
 
 
 @task(iterable=["service"], help={"service": SERVICES, "json": _JSON})
@@ -168,10 +170,10 @@ def env(_: Context, service: list[str], json: bool = False) -> None:
     from service_migrations.settings.model import load_many
     from service_migrations.settings.sources import Sources
 
-    sources, chosen = Sources(), selected(service)
-    loaded_settings = load_many(chosen, sources)
+    sources, selected_services = Sources(), selected(service)
+    loaded_settings = load_many(selected_services, sources)
     settings_by_service = {}
-    for chosen_service in chosen:
+    for chosen_service in selected_services:
         with suppress(MigrationError):  # load_many() has returned it
             collected = sources.collect(chosen_service).values()
             settings_by_service[chosen_service.name] = [layers[0] for layers in collected if layers]
@@ -195,7 +197,7 @@ def env(_: Context, service: list[str], json: bool = False) -> None:
     errors = [failure for failure in loaded_settings if isinstance(failure, MigrationError)]
     for error in errors:
         console.note(str(error))
-    fail(errors, len(chosen))
+    fail(errors, len(selected_services))
 
 
 @task(
@@ -211,10 +213,10 @@ def services(_: Context, service: list[str], verbose: bool = False, json: bool =
     from service_migrations.settings.model import load_many
     from service_migrations.upgrade import commands
 
-    chosen = selected(service)
-    histories, errors = each(chosen, commands.history)
+    selected_services = selected(service)
+    histories, errors = each(selected_services, commands.history)
     rows: list[dict[str, Any]] = []
-    for listed, settings in zip(chosen, load_many(chosen), strict=True):
+    for listed, settings in zip(selected_services, load_many(selected_services), strict=True):
         if listed.name not in histories:
             continue
         target = None if isinstance(settings, MigrationError) else settings.target
@@ -241,7 +243,7 @@ def services(_: Context, service: list[str], verbose: bool = False, json: bool =
         columns = ["service", "target", "version_table", "models", "revisions"]
         cells = [["no DSN" if row[key] is None else str(row[key]) for key in columns] for row in rows]
         console.table([key.replace("_", " ") for key in columns], cells)
-    fail(errors, len(chosen))
+    fail(errors, len(selected_services))
 
 
 def _origins(service: "Service", version_table: str) -> dict[str, str]:

@@ -63,9 +63,9 @@ def upgrade(
 
     limits = asked_limits(lock_wait, lock_timeout, statement_timeout)
     job_count = number(jobs, "--jobs") if jobs else None
-    sources, chosen = Sources(), selected(service)
-    first = _canary(canary, chosen)
-    services = narrowed(chosen, base=base, only_affected=affected, shard=shard, sources=sources)
+    sources, candidates = Sources(), selected(service)
+    first = _canary(canary, candidates)
+    services = narrowed(candidates, base=base, only_affected=affected, shard=shard, sources=sources)
     if not services:
         console.result("nothing to do: no service is left to upgrade")
         return
