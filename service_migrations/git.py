@@ -1,4 +1,4 @@
-"""git: what is asked of the checkout that a monorepo is, in the one place that calls it."""
+"""The commands of git that are run in the monorepo's checkout."""
 
 import os
 import subprocess
@@ -8,39 +8,39 @@ from pathlib import Path
 __all__ = ["GitError", "commit", "git", "try_git"]
 
 _TIMEOUT = 60.0
-"""Seconds for a command that a task needs the answer of."""
+"""Seconds for a command whose output a task needs."""
 _COMMIT_TIMEOUT = 2.0
-"""Seconds for the commit of the ledger, which an upgrade can do without."""
+"""Seconds for reading the commit for the ledger, which an upgrade doesn't need."""
 
 
 class GitError(Exception):
-    """git could not be run, or failed; the text is its own message."""
+    """git couldn't be run, or failed; the text is git's own message."""
 
 
 def git(folder: Path, *words: str, timeout: float = _TIMEOUT) -> str:
-    """Run a git command in a folder, and return what it prints; a path in it may hold any byte.
+    """Run a git command in a folder, and return its output, in which a path may have any byte.
 
     Args:
-        folder: where, in the checkout.
-        words: the command.
-        timeout: seconds.
+        folder: a folder of the checkout.
+        words: the command and its arguments.
+        timeout: in seconds.
 
     Raises:
-        GitError: git isn't there, takes too long or fails.
+        GitError: git isn't installed, takes too long or fails.
 
     """
     command = ["git", "-C", str(folder), *words]
     try:
-        done = subprocess.run(command, capture_output=True, timeout=timeout, check=False)
+        completed = subprocess.run(command, capture_output=True, timeout=timeout, check=False)
     except (OSError, subprocess.SubprocessError) as error:
         raise GitError(f"git can't be run ({type(error).__name__})") from None
-    if done.returncode:
-        raise GitError(" ".join(os.fsdecode(done.stderr).split()))
-    return os.fsdecode(done.stdout)
+    if completed.returncode:
+        raise GitError(" ".join(os.fsdecode(completed.stderr).split()))
+    return os.fsdecode(completed.stdout)
 
 
 def try_git(folder: Path, *words: str, timeout: float = _TIMEOUT) -> str | None:
-    """Return what a git command prints; None where it fails, or git isn't there."""
+    """Return the output of a git command; None where it fails, or git isn't installed."""
     try:
         return git(folder, *words, timeout=timeout)
     except GitError:
@@ -49,6 +49,6 @@ def try_git(folder: Path, *words: str, timeout: float = _TIMEOUT) -> str | None:
 
 @cache
 def commit(root: Path) -> str | None:
-    """Return the commit of a checkout; None where there is none, or no git."""
-    found = try_git(root, "rev-parse", "--verify", "HEAD", timeout=_COMMIT_TIMEOUT)
-    return found.strip() or None if found else None
+    """Return the commit of a checkout; None where it has no commit, or git isn't installed."""
+    output = try_git(root, "rev-parse", "--verify", "HEAD", timeout=_COMMIT_TIMEOUT)
+    return output.strip() or None if output else None

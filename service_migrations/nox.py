@@ -43,17 +43,17 @@ __all__ = ["define_migrations", "each_postgres", "install", "migrations", "run_p
 
 _GROUPS = ("tests", "test", "dev")
 _PLAIN = ("--override-ini=addopts=", "--override-ini=python_files=test_*.py")
-"""What a team's own tests are run with, such as a least coverage, is not for these."""
+"""Options that reset those of a team's own tests, such as a minimum of coverage."""
 
 _UNREACHABLE = 69
-"""How pytest exits where a PostgreSQL can't be provided (testing/plugin.py)."""
+"""The exit code of pytest where a PostgreSQL can't be provided (testing/plugin.py)."""
 
 
 def each_postgres(session: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a session so that there is one for each PostgreSQL, ``pg14`` and so on; it takes ``postgres``.
 
     Raises:
-        ConfigurationError: ``[tool.service-migrations]`` is wrong.
+        ConfigurationError: ``[tool.service-migrations]`` is invalid.
 
     """
     versions = read_configuration(Path.cwd()).postgres or VERSIONS  # nox has changed to the folder of the noxfile
@@ -65,19 +65,22 @@ def each_postgres(session: Callable[..., Any]) -> Callable[..., Any]:
 def install(session: nox.Session) -> None:
     """Install the project of the noxfile, and the first of the dependency groups tests, test and dev that it has.
 
-    A project with a ``[build-system]`` is installed itself, editable, and one without by its dependencies.
+    A project with a ``[build-system]`` is installed as editable; of one without, the dependencies are.
     """
     project = nox.project.load_toml(FILE)
-    words: list[str] = []
+    requirements: list[str] = []
     if "build-system" in project:
-        words += ["--editable", "."]
+        requirements += ["--editable", "."]
     elif session.venv_backend == "uv":
-        words += ["--requirements", FILE]  # unlike a list of words, with the sources of [tool.uv]
+        requirements += [
+            "--requirements",
+            FILE,
+        ]  # unlike a list of requirements, this respects the sources of [tool.uv]
     else:
-        words += project.get("project", {}).get("dependencies", [])
+        requirements += project.get("project", {}).get("dependencies", [])
     group = next((name for name in _GROUPS if name in project.get("dependency-groups", {})), None)
-    words += ["--group", group] if group else []
-    session.install(*words)
+    requirements += ["--group", group] if group else []
+    session.install(*requirements)
 
 
 def define_migrations(install: Callable[[nox.Session], None] = install, *options: str) -> Any:
@@ -85,7 +88,7 @@ def define_migrations(install: Callable[[nox.Session], None] = install, *options
 
     Args:
         install: called first; installs the project with this library, pytest, and what the models import.
-        options: of pytest, before those that stand behind ``--``; ``--numprocesses=2`` needs pytest-xdist.
+        options: options of pytest, before those after ``--``; ``--numprocesses=2`` needs pytest-xdist.
 
     """
 
@@ -99,16 +102,16 @@ def define_migrations(install: Callable[[nox.Session], None] = install, *options
     return run
 
 
-def run_pytest(session: nox.Session, postgres: str, *words: str) -> None:
-    """Run pytest against a PostgreSQL of one version, with the words behind ``--`` at the end.
+def run_pytest(session: nox.Session, postgres: str, *options: str) -> None:
+    """Run pytest against a PostgreSQL of one version, with the arguments after ``--`` at the end.
 
-    The version is both pytest's ``--postgres`` and POSTGRES_VERSION in its environment.
-    Where the version can't be provided, the session is skipped; where CI is set, it fails. nox exits with 0 where
-    sessions were skipped: fine on a laptop, a hole in a gate.
+    The version is the value of pytest's ``--postgres`` and of POSTGRES_VERSION in its environment. Where the version
+    can't be provided, the session is skipped; where CI is set, it fails: nox exits with 0 for skipped sessions, and CI
+    would pass.
     """
     try:
-        own = {"POSTGRES_VERSION": postgres}
-        session.run("pytest", *words, f"--postgres={postgres}", *session.posargs, env=own)
+        environment = {"POSTGRES_VERSION": postgres}
+        session.run("pytest", *options, f"--postgres={postgres}", *session.posargs, env=environment)
     except CommandFailed as error:
         if error.return_code != _UNREACHABLE:
             raise
@@ -121,5 +124,5 @@ def __getattr__(name: str) -> Any:
     """Define the session ``migrations`` when a noxfile imports it: nox refuses two of one name."""
     if name != "migrations":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = define_migrations()
-    return found
+    session = globals()[name] = define_migrations()
+    return session

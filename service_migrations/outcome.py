@@ -1,4 +1,4 @@
-"""What a command did to one service's database: a value that needs neither Alembic nor a driver."""
+"""The outcome of a command on one service's database, as a value that needs neither Alembic nor a driver."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,12 +6,22 @@ from dataclasses import dataclass
 __all__ = ["Outcome", "Step"]
 
 Step = Callable[[str, int, int], None]
-"""Told after each revision: its id, its number from 1, and how many there are."""
+"""A callback after each revision, with its id, its number from 1, and the count of all that are run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a command did to one service's database. ``seconds`` is the time it took, waiting included."""
+    """The outcome of a command on one service's database.
+
+    Attributes:
+        service: its name.
+        target: its database, without the password.
+        before: the revisions before the command.
+        after: the revisions after it.
+        applied: the revisions that were run.
+        seconds: the time that it took, with all waiting.
+
+    """
 
     service: str
     target: str

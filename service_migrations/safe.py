@@ -1,6 +1,6 @@
-"""Operations for revisions, beside Alembic's own: ``from service_migrations.safe import …``.
+"""Operations for revisions, in addition to Alembic's own: ``from service_migrations.safe import …``.
 
-Each works online and in offline mode, except where its docstring says otherwise.
+Each works online and in offline mode, unless its docstring excludes one.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,15 +25,15 @@ _STATE = text(
 
 @contextmanager
 def timeouts(*, lock: str | None = None, statement: str | None = None) -> Iterator[None]:
-    """Give the statements of a revision other timeouts, until the block or the transaction ends.
+    """Set other timeouts for the statements of a revision, until the block or the transaction ends.
 
     Args:
         lock: how long one statement may wait for a lock, such as ``"500ms"``; ``"0"`` is refused, since every
-            later query would queue behind a wait without end.
-        statement: how long one statement may run, such as ``"10m"``; ``"0"`` is without limit.
+            later query would queue behind an endless wait.
+        statement: how long one statement may run, such as ``"10m"``; ``"0"`` is no limit.
 
     Raises:
-        ConfigurationError: one of them is no duration.
+        ConfigurationError: one of them isn't a valid duration.
 
     """
     values = {}
@@ -41,7 +41,7 @@ def timeouts(*, lock: str | None = None, statement: str | None = None) -> Iterat
         values["lock_timeout"] = milliseconds(seconds(lock, "timeouts(lock=…)", zero=False))
     if statement is not None:
         values["statement_timeout"] = milliseconds(seconds(statement, "timeouts(statement=…)"))
-    with _changed("SET LOCAL", values):
+    with _parameters_set("SET LOCAL", values):
         yield
 
 
@@ -56,9 +56,9 @@ def concurrent_index(
 ) -> None:
     """Build an index while the table is read and written, and make sure that it is valid.
 
-    It has to be alone in its revision: what the revision did before is committed when it starts. An interrupted
-    build leaves an INVALID index of that name, which is dropped first; a valid one that is the same index, left by
-    a run that was cut between the build and the version table, is kept.
+    It has to be the only operation of its revision: everything before it is committed when it starts. An INVALID index
+    of that name, which an interrupted build leaves, is dropped first. A valid index with the same definition is kept:
+    it is left by a run that ended between the build and the write of the version table.
 
     Args:
         name: the index's name.
@@ -69,7 +69,7 @@ def concurrent_index(
         options: ``postgresql_using``, ``postgresql_where`` and so on, as of ``op.create_index``.
 
     Raises:
-        MigrationError: a valid index of that name is another one, or the one that was built is not valid.
+        MigrationError: a valid index of that name has another definition, or the new index is not valid.
 
     """
     context = op.get_context()
@@ -78,14 +78,14 @@ def concurrent_index(
             op.drop_index(name, table, schema=schema, postgresql_concurrently=True, if_exists=True)
         else:
             connection: Connection = op.get_bind()
-            found = _state(connection, name, schema)
-            if found and found[0]:
-                if found[1:] == _wanted(connection, table, columns, schema, unique, options):
+            existing = _state(connection, name, schema)
+            if existing and existing[0]:
+                if existing[1:] == _expected_state(connection, table, columns, schema, unique, options):
                     return
                 raise MigrationError(
-                    f"The index {name} exists, is valid, and is another one.", hint="Rename one of them."
+                    f"The index {name} exists, is valid, and has another definition.", hint="Rename one of them."
                 )
-            if found:
+            if existing:
                 op.drop_index(name, table, schema=schema, postgresql_concurrently=True)
         op.create_index(
             name, table, list(columns), schema=schema, unique=unique, postgresql_concurrently=True, **options
@@ -95,33 +95,33 @@ def concurrent_index(
 
 
 def drop_concurrent_index(name: str, table: str, *, schema: str | None = None) -> None:
-    """Drop an index while the table is read and written; one that is gone already is no error."""
+    """Drop an index while the table is read and written; an index that doesn't exist is no error."""
     with op.get_context().autocommit_block(), _without_timeouts():
         op.drop_index(name, table, schema=schema, postgresql_concurrently=True, if_exists=True)
 
 
 @contextmanager
 def _without_timeouts() -> Iterator[None]:
-    """Let a concurrent build wait for old transactions: it blocks nobody, and a timeout would leave it INVALID."""
-    with _changed("SET", {"lock_timeout": 0, "statement_timeout": 0}):
+    """Disable the timeouts: a concurrent build blocks nobody while it waits, and a timeout would leave it INVALID."""
+    with _parameters_set("SET", {"lock_timeout": 0, "statement_timeout": 0}):
         yield
 
 
 @contextmanager
-def _changed(command: str, values: dict[str, int]) -> Iterator[None]:
-    """Set parameters, in milliseconds, and put back what they were.
+def _parameters_set(command: str, values: dict[str, int]) -> Iterator[None]:
+    """Set parameters, in milliseconds, and restore their former values.
 
-    A RESET would lead to the startup parameter of the connection, which isn't ours behind a pooler or over an engine of
-    the caller's. In offline mode, where nobody can look, it is the best there is.
+    RESET would restore the startup parameter of the connection, which isn't ours behind a pooler or over an engine of
+    the caller's. Offline mode has no connection to read the former values from, so it uses RESET.
     """
-    before = {}
+    former_values = {}
     for name, value in values.items():
         if not op.get_context().as_sql:
-            before[name] = op.get_bind().scalar(text(f"SHOW {name}"))
+            former_values[name] = op.get_bind().scalar(text(f"SHOW {name}"))
         op.execute(f"{command} {name} = {value}")
     yield
     for name in values:
-        op.execute(f"{command} {name} = '{before[name]}'" if name in before else f"RESET {name}")
+        op.execute(f"{command} {name} = '{former_values[name]}'" if name in former_values else f"RESET {name}")
 
 
 def _state(connection: Connection, name: str, schema: str | None) -> tuple[Any, ...] | None:
@@ -131,7 +131,7 @@ def _state(connection: Connection, name: str, schema: str | None) -> tuple[Any, 
     return tuple(row) if row else None
 
 
-def _wanted(
+def _expected_state(
     connection: Connection,
     table: str,
     columns: Sequence[str | TextClause],
@@ -139,7 +139,7 @@ def _wanted(
     unique: bool,
     options: dict[str, Any],
 ) -> tuple[Any, ...]:
-    """Return what the server would say of the wanted index, from one on an empty copy of the table."""
+    """Return the server's description of the wanted index, by building it on an empty copy of the table."""
     quote = connection.dialect.identifier_preparer.quote
     source = f"{quote(schema)}.{quote(table)}" if schema else quote(table)
     connection.execute(text(f"CREATE TEMP TABLE wanted_index (LIKE {source} INCLUDING GENERATED)"))

@@ -1,1 +1,1 @@
-"""Writing revisions, and checking whether one is needed."""
+"""The writing of revisions, and the check whether one is needed."""

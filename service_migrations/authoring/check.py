@@ -1,4 +1,4 @@
-"""Checking: how the models of a service differ from its database, and what else isn't as it should be."""
+"""The check of a service: how its models differ from its database, and what else is wrong."""
 
 from argparse import Namespace
 from dataclasses import dataclass
@@ -29,9 +29,14 @@ __all__ = ["Check", "check", "refuse_behind"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """How a service's models differ from its database: one operation of Alembic's a line, none where they agree.
+    """The result of a check of one service.
 
-    ``problems`` is what else isn't as it should be, each with the file that it is in.
+    Attributes:
+        service: its name.
+        target: its database, without the password.
+        differences: a line for each difference of models and database; empty where they agree.
+        problems: what else is wrong, each with its file.
+
     """
 
     service: str
@@ -41,14 +46,20 @@ class Check:
 
     @property
     def findings(self) -> tuple[str, ...]:
-        """The problems as lines, each of which ends with what corrects it."""
+        """The problems as lines, each of which ends with the fix."""
         return tuple(map(str, self.problems))
 
 
 async def check(
     service: str | Service, *, engine: AsyncEngine | None = None, settings: Settings | None = None
 ) -> Check:
-    """Compare a service's models with its database, which must be at head, and look at both. Read-only.
+    """Compare a service's models with its database, which must be at head. Read-only.
+
+    Args:
+        service: the service, or its name.
+        engine: an engine of the caller's to take a connection from; without it, the service's own settings.
+        settings: the service's, where they are loaded already.
+
 
     Raises:
         DifferenceError: the database is behind head.
@@ -57,17 +68,17 @@ async def check(
     """
     history = read(service)
     history.single_head()
-    found: list[str] = []
+    differences: list[str] = []
 
     def compare(revision: Any, context: MigrationContext) -> list[RevisionStep]:
         script = produce_migrations(context, context.opts["target_metadata"])
         if hook := context.opts["process_revision_directives"]:
             hook(context, revision, [script])
-        found.extend(_lines(script.upgrade_ops, context))
+        differences.extend(_lines(script.upgrade_ops, context))
         return []
 
     def run_env(alembic: Config) -> None:
-        alembic.cmd_opts = Namespace(autogenerate=False, x=None)  # hooks of env.py ask it
+        alembic.cmd_opts = Namespace(autogenerate=False, x=None)  # hooks of env.py read it
         with EnvironmentContext(alembic, history.directory, fn=compare):
             history.directory.run_env()
 
@@ -77,14 +88,14 @@ async def check(
         await session.run(run_env, ownership=ownership)
         await session.connection.rollback()
         problems = await _problems(session, ownership)
-    return Check(str(history.service), session.access.target, tuple(found), problems)
+    return Check(str(history.service), session.access.target, tuple(differences), problems)
 
 
 async def refuse_behind(session: Session) -> None:
-    """Refuse to compare with a database that lacks revisions: what they make would count as missing.
+    """Refuse a comparison with a database that is behind head: what pending revisions create would count as missing.
 
     Raises:
-        DifferenceError: it is behind head.
+        DifferenceError: the database is behind head.
 
     """
     pending = session.history.pending(await session.applied())
@@ -98,17 +109,17 @@ async def refuse_behind(session: Session) -> None:
 
 
 async def _problems(session: Session, ownership: Ownership) -> tuple[DifferenceError, ...]:
-    """Return what is wrong beside differences of the models; a further check appends its own here."""
+    """Return what is wrong apart from the models' differences; further checks add theirs to this list."""
     hint = "Undo the edit, or downgrade below it and upgrade again."
-    found = [
+    problems = [
         DifferenceError(f"{edit}.", path=edit.path, hint=hint) for edit in await edits(session, await session.applied())
     ]
-    found += unnamed.findings(session.history.service, ownership.metadata, ownership.default)
-    return tuple(found)
+    problems += unnamed.findings(session.history.service, ownership.metadata, ownership.default)
+    return tuple(problems)
 
 
 def _lines(operations: UpgradeOps | None, context: MigrationContext) -> list[str]:
-    """Return each difference as a line, Alembic's own operations as the code that a revision would hold."""
+    """Return a line for each difference; an operation of Alembic is the code that a revision would have."""
     if operations is None:
         return []
     lines = [op.description for op in operations.ops if isinstance(op, Change) and op.description]

@@ -1,4 +1,4 @@
-"""What a repository needs to become a monorepo of this library: its few files, written where they are missing."""
+"""The files that a repository needs for this library, written where they are missing."""
 
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -17,13 +17,13 @@ _TABLES = (TABLE, "alembic")
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What became of one file.
+    """What was done to one file.
 
     Attributes:
-        path: the file, as a person at the top level would type it.
-        created: whether it was missing, and is there now.
+        path: the file, relative to the top level.
+        created: whether it was missing and was written.
         tables: the tables that were appended to it.
-        hint: what its owner may want to add by hand, where it was there and knows nothing of this library.
+        hint: what to add by hand, where the file exists and doesn't use this library.
 
     """
 
@@ -34,17 +34,17 @@ class Written:
 
 
 def write_missing(root: Path) -> tuple[Written, ...]:
-    """Write the files that a repository lacks; nothing that is there is overwritten.
+    """Write the files that a repository lacks, and overwrite none.
 
     Args:
         root: the top level; it need not have a pyproject.toml yet.
 
     Returns:
-        What became of each file, in the order in which they were looked at.
+        What was done to each file.
 
     Raises:
-        ConfigurationError: pyproject.toml can't be read, or a table can't be appended to it. What was written before
-            is complete, and the next run leaves it alone.
+        ConfigurationError: pyproject.toml can't be read, or a table can't be appended to it. Files that were written
+            before are complete, and the next run doesn't change them.
 
     """
     return tuple(_write_all(root))
@@ -52,11 +52,11 @@ def write_missing(root: Path) -> tuple[Written, ...]:
 
 def _write_all(root: Path) -> Iterator[Written]:
     yield _append_tables(root / FILE)
-    # where [tool.alembic] says so, the environment is elsewhere
+    # [tool.alembic] may name another folder
     environment = script_location(root)
     yield _write(root, environment / "env.py", "env.py")
     yield _write(root, environment / "script.py.mako", "script.py.mako")
-    # not `import namespace`, beside which Invoke would no longer see the tasks that are there
+    # not `import namespace`: Invoke would take that collection and none of the file's own tasks
     collection = 'Collection.from_module(service_migrations.tasks, name="migrations")'
     yield _write(root, root / "tasks.py", "tasks.py", f"`{collection}` brings the tasks into its namespace.")
     session = "from service_migrations.nox import migrations"
@@ -65,16 +65,16 @@ def _write_all(root: Path) -> Iterator[Written]:
 
 
 def _write(root: Path, path: Path, template: str, hint: str = "") -> Written:
-    shown = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+    relative_path = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
     text = _text(template)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        knows_us = "service_migrations" in path.read_text(encoding="utf-8", errors="replace")
-        return Written(shown, hint="" if knows_us else hint)
-    return Written(shown, created=True)
+        uses_library = "service_migrations" in path.read_text(encoding="utf-8", errors="replace")
+        return Written(relative_path, hint="" if uses_library else hint)
+    return Written(relative_path, created=True)
 
 
 def _append_tables(path: Path) -> Written:
@@ -82,15 +82,15 @@ def _append_tables(path: Path) -> Written:
     missing = [name for name in _TABLES if name not in tools]
     if not missing:
         return Written(path.name)
-    before = path.read_bytes() if path.is_file() else b""
-    tables = {name: text for name, text in zip(_TABLES, _split(_text(FILE)), strict=True) if name in missing}
-    text = "\n".join(tables.values())
-    if before:
-        text = ("\n" if before.endswith(b"\n") else "\n\n") + text
-    if b"\r\n" in before:
-        text = text.replace("\n", "\r\n")
+    source = path.read_bytes() if path.is_file() else b""
+    tables = {name: addition for name, addition in zip(_TABLES, _split(_text(FILE)), strict=True) if name in missing}
+    addition = "\n".join(tables.values())
+    if source:
+        addition = ("\n" if source.endswith(b"\n") else "\n\n") + addition
+    if b"\r\n" in source:
+        addition = addition.replace("\n", "\r\n")
     try:
-        tomllib.loads(before.decode() + text)
+        tomllib.loads(source.decode() + addition)
     except tomllib.TOMLDecodeError as error:
         # such as an inline `tool = {…}`, to which no table can be added below
         raise ConfigurationError(
@@ -100,8 +100,8 @@ def _append_tables(path: Path) -> Written:
             hint="Add the tables by hand.",
         ) from None
     with path.open("ab") as file:
-        file.write(text.encode())
-    return Written(path.name, created=not before, tables=tuple(f"[tool.{name}]" for name in missing))
+        file.write(addition.encode())
+    return Written(path.name, created=not source, tables=tuple(f"[tool.{name}]" for name in missing))
 
 
 def _split(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Writing revisions: a file from the difference of models and database, or one that merges two heads."""
+"""The writing of revisions, from the difference of models and database or to merge two heads."""
 
 import os
 import shutil
@@ -44,17 +44,17 @@ async def revision(
     Args:
         service: its name.
         message: what the revision does; it becomes the file's name.
-        empty: write a blank one, without connecting to a database.
+        empty: write an empty revision, without connecting to a database.
         engine: as in ``upgrade``.
         settings: as in ``upgrade``.
 
     Returns:
-        The revision; None where nothing changed, and so nothing was written.
+        The revision; None where models and database agree, and nothing was written.
 
     Raises:
-        DifferenceError: the database is behind head: what is pending would be written a second time.
+        DifferenceError: the database is behind head; its pending changes would be written a second time.
         UsageError: the message is empty, or the history has two heads.
-        ConfigurationError: its folder can't be written.
+        ConfigurationError: the folder of revisions can't be written.
 
     """
     history = read(service)
@@ -64,7 +64,7 @@ async def revision(
     written: list[Script] = []
 
     def write(alembic: Config) -> None:
-        # hooks of env.py ask it, as Alembic's documentation shows
+        # hooks of env.py read it, as Alembic's documentation shows
         alembic.cmd_opts = Namespace(autogenerate=not empty, x=None)
         script = command.revision(
             alembic,
@@ -76,7 +76,7 @@ async def revision(
         if isinstance(script, Script):
             written.append(script)
 
-    with _whole(history.service) as revision_id:
+    with _new_revision_id(history.service) as revision_id:
         if empty:
             _make_folder(history.service)
             async with process_lock():
@@ -97,13 +97,13 @@ async def merge(service: str | Service, message: str) -> Revision:
     """Write a revision that joins two heads.
 
     Raises:
-        UsageError: there are no two heads.
+        UsageError: the history has fewer than two heads.
 
     """
     history = read(service)
     if len(history.heads) < 2:  # noqa: PLR2004 - a merge is of two
         raise UsageError("there is one head only, so there is nothing to merge.", service=history.service)
-    with _whole(history.service) as revision_id:
+    with _new_revision_id(history.service) as revision_id:
         async with process_lock():
             try:
                 script = command.merge(config(history.service), list(history.heads), message, rev_id=revision_id)
@@ -117,8 +117,8 @@ async def merge(service: str | Service, message: str) -> Revision:
 
 
 @contextmanager
-def _whole(service: Service) -> Iterator[str]:
-    """Yield the id of the next file, and remove that file if the block fails: half a revision stops every command."""
+def _new_revision_id(service: Service) -> Iterator[str]:
+    """Yield an id for a new file, and remove that file if the block fails: half a revision stops every command."""
     revision_id = rev_id()
     try:
         yield revision_id
@@ -129,21 +129,23 @@ def _whole(service: Service) -> Iterator[str]:
 
 
 def _make_folder(service: Service) -> None:
-    where = service.relative(service.versions)
+    folder = service.relative(service.versions)
     try:
         service.versions.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigurationError(f"{where} can't be written: {error.strerror}.", service=service, path=where) from error
+        raise ConfigurationError(
+            f"{folder} can't be written: {error.strerror}.", service=service, path=folder
+        ) from error
     if not os.access(service.versions, os.W_OK):
-        raise ConfigurationError(f"{where} can't be written: it is read-only here.", service=service, path=where)
+        raise ConfigurationError(f"{folder} can't be written: it is read-only here.", service=service, path=folder)
 
 
 def _format(script: Script, service: Service) -> None:
     """Format a new file as the project does, where its formatter is installed."""
     if find_spec("ruff") is None:
         return
-    # `python -m ruff` is a Python that looks for this program and becomes it
+    # `python -m ruff` starts a second Python, which then only runs this program
     program = shutil.which("ruff", path=sysconfig.get_path("scripts"))
     ruff = [program] if program else [sys.executable, "-m", "ruff"]
-    for words in (("check", "--fix", "--quiet", "--exit-zero"), ("format", "--quiet")):
-        subprocess.run([*ruff, *words, script.path], cwd=service.root, capture_output=True, check=False)
+    for options in (("check", "--fix", "--quiet", "--exit-zero"), ("format", "--quiet")):
+        subprocess.run([*ruff, *options, script.path], cwd=service.root, capture_output=True, check=False)

@@ -1,1 +1,1 @@
-"""What would stop an upgrade, found before it starts."""
+"""Checks for problems that would stop an upgrade, and the wait for a server."""

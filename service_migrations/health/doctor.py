@@ -1,4 +1,4 @@
-"""The doctor: what is wrong, or may soon be, with a service's database, server and settings; nothing is changed."""
+"""The examination of a service's database, server and settings for problems of upgrades; it only reads."""
 
 import re
 import time
@@ -22,7 +22,7 @@ from service_migrations.settings.sources import Sources
 __all__ = ["examine"]
 
 _SKEW = 5.0
-"""Seconds between two clocks from which on the times of a log and of the server's can't be told apart."""
+"""Seconds between two clocks from which on log lines of both machines can't be put in order."""
 
 _EXTENSION = re.compile(r"CREATE\s+EXTENSION\s+(?:IF\s+NOT\s+EXISTS\s+)?\\?[\"']?([a-z_][\w-]*)", re.IGNORECASE)
 
@@ -73,7 +73,7 @@ _HIDDEN = text(
       AND usesysid IS NOT NULL
     """
 )
-"""Sessions of roles: a worker of autovacuum is nobody's, and gives way to an ALTER TABLE by itself."""
+"""Only sessions of roles: a worker of autovacuum has none, and yields to an ALTER TABLE by itself."""
 
 _PREPARED = text(
     """
@@ -91,29 +91,29 @@ async def examine(
     patience: float = 60.0,
     clock: Callable[[], float] = time.time,
 ) -> tuple[Finding, ...]:
-    """Look for everything that would stop an upgrade, or be in its way. Read-only.
+    """Find everything that would stop or block an upgrade. Read-only.
 
     Args:
-        service: its name.
+        service: the service, or its name.
         engine: an engine of the caller's to take a connection from; without it, the service's own settings.
         settings: the service's, where they are loaded already.
-        patience: seconds that a transaction may be open before it is told of.
-        clock: seconds since the epoch, as it is here.
+        patience: seconds that a transaction may be open before it is reported.
+        clock: returns this machine's time, in seconds since the epoch.
 
     Returns:
-        The findings, each of which ends with what mends it; what makes others impossible to look for comes first.
+        The findings, each of which ends with the fix; one that prevents further checks comes first.
 
     Raises:
-        UsageError: there is no such service.
+        UsageError: the service doesn't exist.
 
     """
-    found = resolve(service)
+    service = resolve(service)
     findings: list[Finding] = []
     sources = settings.sources if settings else Sources()
     try:
-        findings += [Finding(line, about=".env") for line in sources.exposed(found)]
-        history = read(found)
-        async with open_session(history, connector(found, engine, settings)) as session:
+        findings += [Finding(line, about=".env") for line in sources.exposed(service)]
+        history = read(service)
+        async with open_session(history, connector(service, engine, settings)) as session:
             findings += await _examine(session, history, patience, clock)
     except MigrationError as error:
         findings.insert(0, Finding.of(error, "connection"))
@@ -121,84 +121,84 @@ async def examine(
 
 
 async def _examine(session: Session, history: History, patience: float, clock: Callable[[], float]) -> list[Finding]:
-    found: list[Finding] = []
+    findings: list[Finding] = []
     pending = history.revisions
     try:
         pending = history.pending(await session.applied())
     except MigrationError as error:
-        found.append(Finding.of(error, session.access.version_table))
-    found += await preflight(session, pending)
-    where = session.access.target
-    beside = [finding async for finding in _database(session, where, clock)]
-    beside += [finding async for finding in _extensions(session, where, history)]
-    beside += [finding async for finding in _in_the_way(session, where, patience)]
-    return [*found, *(replace(finding, service=history.service.name) for finding in beside)]
+        findings.append(Finding.of(error, session.access.version_table))
+    findings += await preflight(session, pending)
+    target = session.access.target
+    own_findings = [finding async for finding in _database_findings(session, target, clock)]
+    own_findings += [finding async for finding in _extension_findings(session, target, history)]
+    own_findings += [finding async for finding in _blocking_findings(session, target, patience)]
+    return [*findings, *(replace(finding, service=history.service.name) for finding in own_findings)]
 
 
-async def _database(session: Session, where: str, clock: Callable[[], float]) -> AsyncIterator[Finding]:
+async def _database_findings(session: Session, target: str, clock: Callable[[], float]) -> AsyncIterator[Finding]:
     before = clock()
     (database,) = await _rows(session, _DATABASE)
     after = clock()
     if database.encoding != "UTF8":
         yield Finding(
-            f"{where} is encoded in {database.encoding}, which can't hold every character. Dump it and load it into: "
+            f"{target} is encoded in {database.encoding}, which can't hold every character. Dump it and load it into: "
             f"CREATE DATABASE \"{database.name}_utf8\" ENCODING 'UTF8' TEMPLATE template0;",
             about="encoding",
         )
-    # by how much the server's clock is outside the time in which it was asked
+    # the distance of the server's clock from the interval of the query
     skew = max(before - database.clock, database.clock - after)
     if skew > _SKEW:
         yield Finding(
-            f"{where}: the clocks of the server and of this machine are {skew:.0f} s apart. "
+            f"{target}: the clocks of the server and of this machine are {skew:.0f} s apart. "
             f"Let both follow a time server: timedatectl set-ntp true",
             about="clock",
         )
 
 
-async def _extensions(session: Session, where: str, history: History) -> AsyncIterator[Finding]:
+async def _extension_findings(session: Session, target: str, history: History) -> AsyncIterator[Finding]:
     names = _wanted_extensions(history)
     for extension in await _rows(session, _EXTENSIONS, names=names) if names else ():
         if not extension.available:
             yield Finding(
-                f"{where}: a revision creates the extension {extension.name}, which the server doesn't have. "
+                f"{target}: a revision creates the extension {extension.name}, which the server doesn't have. "
                 f"Install its package there, and run: CREATE EXTENSION {extension.quoted};",
                 ConfigurationError,
                 extension.name,
             )
         elif not extension.allowed:
             yield Finding(
-                f"{where}: a revision creates the extension {extension.name}, which this role may not. "
+                f"{target}: a revision creates the extension {extension.name}, which this role may not. "
                 f"A superuser can run: CREATE EXTENSION {extension.quoted};",
                 AccessDeniedError,
                 extension.name,
             )
 
 
-async def _in_the_way(session: Session, where: str, patience: float) -> AsyncIterator[Finding]:
+async def _blocking_findings(session: Session, target: str, patience: float) -> AsyncIterator[Finding]:
     for index in await _rows(session, _INDEXES):
         yield Finding(
-            f"{where}: the index {index.name} of {index.on} is INVALID: its build was cut off, and no query uses it. "
+            f"{target}: the index {index.name} of {index.on} is INVALID: its build was cut off, and no query uses it. "
             f"Drop it, and upgrade again: DROP INDEX CONCURRENTLY {index.name};",
             about=index.name,
         )
-    for one in await _rows(session, _TRANSACTIONS, patience=patience):
+    for transaction in await _rows(session, _TRANSACTIONS, patience=patience):
         yield Finding(
-            f"{where}: a transaction of pid {one.pid} (user {one.usename}, {one.application}, {one.state}) is open for "
-            f"{one.age} s, and an ALTER TABLE would wait for it. "
-            f"If nobody needs it: SELECT pg_terminate_backend({one.pid});",
-            about=f"pid {one.pid}",
+            f"{target}: a transaction of pid {transaction.pid} (user {transaction.usename}, {transaction.application}, "
+            f"{transaction.state}) is open for {transaction.age} s, and an ALTER TABLE would wait for it. "
+            f"If nobody needs it: SELECT pg_terminate_backend({transaction.pid});",
+            about=f"pid {transaction.pid}",
         )
-    for one in await _rows(session, _PREPARED):
+    for prepared in await _rows(session, _PREPARED):
         yield Finding(
-            f"{where}: a prepared transaction of {one.owner} keeps its locks for {one.age} s. "
-            f"If nobody is going to commit it: ROLLBACK PREPARED {one.gid};",
-            about=one.gid,
+            f"{target}: a prepared transaction of {prepared.owner} keeps its locks for {prepared.age} s. "
+            f"If nobody is going to commit it: ROLLBACK PREPARED {prepared.gid};",
+            about=prepared.gid,
         )
     (hidden,) = await _rows(session, _HIDDEN)
     if hidden[0]:
         (database,) = await _rows(session, _DATABASE)
         yield Finding(
-            f"{where}: {hidden[0]} sessions of other roles don't show how long their transactions are open. "
+            f"{target}: {hidden[0]} sessions of other roles don't show how long their transactions are open. "
             f"A superuser can run: GRANT pg_read_all_stats TO {database.role};",
             about="pg_stat_activity",
         )
@@ -213,5 +213,5 @@ async def _rows(session: Session, statement: TextClause, **values: Any) -> Itera
 
 def _wanted_extensions(history: History) -> list[str]:
     service = history.service
-    files = [(service.root / revision.path).read_text(encoding="utf-8") for revision in history.revisions]
-    return sorted({name.lower() for file in files for name in _EXTENSION.findall(file)})
+    sources = [(service.root / revision.path).read_text(encoding="utf-8") for revision in history.revisions]
+    return sorted({name.lower() for source in sources for name in _EXTENSION.findall(source)})

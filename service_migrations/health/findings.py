@@ -1,4 +1,4 @@
-"""What can be wrong with a server, a role, a schema or a table: each a sentence that ends with what mends it."""
+"""The findings about a server, a role, a schema or a table: each is a sentence that ends with the fix."""
 
 import tomllib
 from collections.abc import Iterable
@@ -12,15 +12,19 @@ from sqlalchemy import Row
 from service_migrations.configuration import read_configuration
 from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError
 
-__all__ = ["Finding", "of_role", "of_schemas", "of_server", "of_table", "oldest"]
+__all__ = ["Finding", "oldest_version", "role_finding", "schema_findings", "server_findings", "table_findings"]
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong: a line that ends with what corrects it.
+    """A problem of a server, a role, a schema or a table.
 
-    ``error`` is what an upgrade would raise; None where it goes on, and the finding is a warning. ``about`` is the
-    table or whatever else it is about.
+    Attributes:
+        message: a sentence that ends with the fix.
+        error: the error that an upgrade would raise; None for a warning.
+        about: the name of the table, or of another object.
+        service: the name of the service.
+
     """
 
     message: str
@@ -35,12 +39,12 @@ class Finding:
 
     @classmethod
     def of(cls, error: MigrationError, about: str) -> "Finding":
-        """Return what an error is as a finding."""
+        """Return an error as a finding."""
         service = error.service or ""
         return cls(str(error).removeprefix(f"{service}: "), type(error), about, service)
 
     def as_error(self, kind: type[MigrationError]) -> MigrationError:
-        """Return what an upgrade raises."""
+        """Return the error that an upgrade raises."""
         return kind(self.message, service=self.service or None)
 
     @property
@@ -49,66 +53,66 @@ class Finding:
         return "error" if self.error else "warning"
 
 
-def oldest(root: Path) -> int:
-    """Return the oldest major version that a monorepo accepts: of its table, else of those that a package provides."""
+def oldest_version(root: Path) -> int:
+    """Return the oldest major version that a monorepo accepts, of its table or of the packages."""
     return min(map(int, read_configuration(root).postgres or _packaged()))
 
 
 @cache
 def _packaged() -> tuple[str, ...]:
-    """Return the versions that there are packages of, from the one list of them, without what runs servers."""
+    """Return the versions that have packages, from the list of packages, without importing postgres/."""
     packages = Path(__file__).parents[1] / "postgres" / "packages.toml"
     return tuple(tomllib.loads(packages.read_text(encoding="utf-8")))
 
 
-def of_server(where: str, server: Row[Any], oldest: int) -> Iterable[Finding]:
-    """Yield what makes it a server that can't be migrated."""
+def server_findings(target: str, server: Row[Any], oldest: int) -> Iterable[Finding]:
+    """Yield why a server can't be migrated."""
     if server.major < oldest:
         yield Finding(
-            f"{where} is PostgreSQL {server.version}, and the oldest that migrations are tested on is {oldest}. "
+            f"{target} is PostgreSQL {server.version}, and the oldest that migrations are tested on is {oldest}. "
             f"Upgrade the server.",
             ConfigurationError,
         )
     if server.standby:
         yield Finding(
-            f"{where} is a standby, which is read-only: name the primary in DATABASE_DSN, or add "
+            f"{target} is a standby, which is read-only: name the primary in DATABASE_DSN, or add "
             f"target_session_attrs=read-write to it.",
             ConfigurationError,
         )
     elif server.read_only:
         yield Finding(
-            f"{where} is read-only. {_writable(server)}",
+            f"{target} is read-only. {_writable(server)}",
             ConfigurationError,
         )
 
 
 def _writable(server: Row[Any]) -> str:
-    """Return what takes back default_transaction_read_only where it was set."""
+    """Return how to reset default_transaction_read_only where it was set."""
     role = f'ROLE "{server.role}"'
-    whose = {
+    owner = {
         "database": f"DATABASE {server.database}",
         "user": role,
         "database user": f"{role} IN DATABASE {server.database}",
     }.get(server.read_only_by)
-    if whose:
-        return f"Run: BEGIN READ WRITE; ALTER {whose} SET default_transaction_read_only = off; COMMIT;"
+    if owner:
+        return f"Run: BEGIN READ WRITE; ALTER {owner} SET default_transaction_read_only = off; COMMIT;"
     if server.read_only_by == "client":
         return "Remove default_transaction_read_only from the DSN."
     return "A superuser can run: ALTER SYSTEM SET default_transaction_read_only = off; SELECT pg_reload_conf();"
 
 
-def of_schemas(where: str, server: Row[Any]) -> Iterable[Finding]:
-    """Yield what is wrong with the schemas that a migration resolves names in."""
+def schema_findings(target: str, server: Row[Any]) -> Iterable[Finding]:
+    """Yield the problems of the schemas in which a migration resolves names."""
     if server.schema is None:
         yield Finding(
-            f"{where}: none of the schemas of search_path ({server.search_path}) is there. "
+            f"{target}: none of the schemas of search_path ({server.search_path}) is there. "
             f"Correct MIGRATIONS_SEARCH_PATH.",
             ConfigurationError,
         )
     if server.superuser:
         for name in server.open:
             yield Finding(
-                f"{where}: {server.role} is a superuser, and anybody may create functions and operators in the schema "
+                f"{target}: {server.role} is a superuser, and anybody may create functions and operators in the schema "
                 f"{name}, which would run with its rights. Migrate as the service's own role, or run: "
                 f"REVOKE CREATE ON SCHEMA {name} FROM PUBLIC;",
                 ConfigurationError,
@@ -116,34 +120,34 @@ def of_schemas(where: str, server: Row[Any]) -> Iterable[Finding]:
             )
 
 
-def of_table(where: str, table: Row[Any], trusted_with: str) -> Iterable[Finding]:
-    """Yield what makes it unsafe to write a table; the ledger is then left alone, and the rest goes on."""
-    error = ConfigurationError if table.name == trusted_with else None
+def table_findings(target: str, table: Row[Any], version_table: str) -> Iterable[Finding]:
+    """Yield why it is unsafe to write a table; for the ledger these are warnings, and it isn't written."""
+    error = ConfigurationError if table.name == version_table else None
     suffix = "" if error else " Until then nothing is written to it."
     kinds = (("trigger", table.triggers, " ON "), ("rule", table.rules, " ON "))
-    for kind, found, on in kinds:
-        for name in found:
+    for kind, names, preposition in kinds:
+        for name in names:
             yield Finding(
-                f"{where}: {table.shown} has the {kind} {name}, which would run with the rights of a migration."
-                f"{suffix} Its owner can run: DROP {kind.upper()} {name}{on}{table.shown};",
+                f"{target}: {table.shown} has the {kind} {name}, which would run with the rights of a migration."
+                f"{suffix} Its owner can run: DROP {kind.upper()} {name}{preposition}{table.shown};",
                 error,
                 table.name,
             )
     if not table.own:
         yield Finding(
-            f"{where}: {table.shown} belongs to {table.owner}, who decides what runs when it is written.{suffix} "
+            f"{target}: {table.shown} belongs to {table.owner}, who decides what runs when it is written.{suffix} "
             f"Migrate as {table.owner}, or run: ALTER TABLE {table.shown} OWNER TO {table.role};",
             error,
             table.name,
         )
 
 
-def of_role(where: str, server: Row[Any]) -> Finding:
-    """Return that a role may not create what it is going to."""
+def role_finding(target: str, server: Row[Any]) -> Finding:
+    """Return the finding about a role that may not create a table or a schema."""
     kind, name = ("SCHEMA", server.schema) if server.there else ("DATABASE", server.database)
     return Finding(
-        f"{where}: {server.role} may not create {'tables in' if server.there else 'a schema in'} {kind.lower()} {name}."
-        f' Its owner can run: GRANT CREATE ON {kind} {name} TO "{server.role}";',
+        f"{target}: {server.role} may not create {'tables in' if server.there else 'a schema in'} {kind.lower()} "
+        f'{name}. Its owner can run: GRANT CREATE ON {kind} {name} TO "{server.role}";',
         AccessDeniedError,
         name,
     )

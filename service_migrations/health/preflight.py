@@ -1,4 +1,4 @@
-"""The pre-flight: what would go wrong in an upgrade, or make it a trap, found before anything is changed."""
+"""The pre-flight check: what would make an upgrade fail or unsafe, found before anything is changed."""
 
 import inspect
 import logging
@@ -9,7 +9,14 @@ from sqlalchemy import text
 
 from service_migrations.connection.session import Session
 from service_migrations.errors import ResultError
-from service_migrations.health.findings import Finding, of_role, of_schemas, of_server, of_table, oldest
+from service_migrations.health.findings import (
+    Finding,
+    oldest_version,
+    role_finding,
+    schema_findings,
+    server_findings,
+    table_findings,
+)
 from service_migrations.history.revision import Revision
 
 __all__ = ["preflight", "require_clean"]
@@ -58,64 +65,66 @@ _TABLES = text(
     WHERE c.oid IN (to_regclass(:versions), to_regclass(:ledger))
     """
 )
-"""A superuser is a member of every role, and runs the triggers of any: for one, only a superuser's table is its own."""
+"""A superuser is a member of every role, so for a superuser only the tables of superusers count as its own."""
 
 
 async def preflight(session: Session, creating: Iterable[Revision] = ()) -> tuple[Finding, ...]:
-    """Look at server, role, schema and version table, in two queries; nothing is changed.
+    """Check server, role, schema and version table, in two queries; nothing is changed.
 
     Args:
-        session: with no transaction open, then and afterwards.
-        creating: revisions that are going to be run, in which to look for tables that they create.
+        session: a session without an open transaction; none is open afterwards either.
+        creating: revisions that are going to be run, which may create tables.
 
     Returns:
-        What is wrong, the most basic first; a finding with an ``error`` is one that nothing should be run over.
+        The findings, the most basic first; one with an ``error`` must stop a run.
 
     """
     service, connection, schema = session.history.service, session.connection, session.schema
-    quoted = connection.dialect.identifier_preparer
-    prefix = f"{quoted.quote(schema)}." if schema else ""
+    preparer = connection.dialect.identifier_preparer
+    prefix = f"{preparer.quote(schema)}." if schema else ""
     names = {"versions": session.access.version_table, "ledger": service.ledger_table}
     try:
         server = (await connection.execute(_SERVER, {"schema": schema})).one()
-        qualified = {key: prefix + quoted.quote(name) for key, name in names.items()}
+        qualified = {key: prefix + preparer.quote(name) for key, name in names.items()}
         tables = (await connection.execute(_TABLES, qualified)).all()
     finally:
         await connection.rollback()
-    where = session.access.target
-    found = [*of_server(where, server, oldest(service.root)), *of_schemas(where, server)]
+    target = session.access.target
+    findings = [*server_findings(target, server, oldest_version(service.root)), *schema_findings(target, server)]
     for table in tables:
-        found += of_table(where, table, trusted_with=names["versions"])
-    missing = names["versions"] not in {table.name for table in tables}
-    if not server.may_create and (missing or any(_creates_table(session, revision) for revision in creating)):
-        found.append(of_role(where, server))
-    return tuple(replace(finding, service=service.name) for finding in found)
+        findings += table_findings(target, table, version_table=names["versions"])
+    lacks_version_table = names["versions"] not in {table.name for table in tables}
+    if not server.may_create and (
+        lacks_version_table or any(_creates_table(session, revision) for revision in creating)
+    ):
+        findings.append(role_finding(target, server))
+    return tuple(replace(finding, service=service.name) for finding in findings)
 
 
 async def require_clean(session: Session, creating: Iterable[Revision] = ()) -> frozenset[str]:
-    """Make sure that nothing speaks against a run; arguments as of ``preflight``.
+    """Refuse a run where the pre-flight check has an error; arguments as of ``preflight``.
 
     Returns:
-        What there are warnings about, which are logged.
+        The names of the tables and other objects with warnings, which are logged.
 
     Raises:
-        ConfigurationError, AccessDeniedError: something does; the message ends with what mends it.
+        ConfigurationError, AccessDeniedError: the check has an error; the message ends with the fix.
 
     """
-    found = await preflight(session, creating)
-    for finding in found:
+    findings = await preflight(session, creating)
+    for finding in findings:
         if finding.error:
             raise finding.as_error(finding.error)
-    for finding in found:
+    for finding in findings:
         log.warning("%s", finding.text)
-    return frozenset(finding.about for finding in found)
+    return frozenset(finding.about for finding in findings)
 
 
 def _creates_table(session: Session, revision: Revision) -> bool:
-    """Whether a revision surely needs the right to create; of any other the server is asked, which knows."""
+    """Whether a revision surely needs the right to create; for any other the server decides while it runs."""
     script = session.history.directory.get_revision(revision.revision)
     if script is None:
-        text = f"the revision {revision.revision} is gone. Nothing was run."
-        raise ResultError(text, service=session.history.service)
+        message = f"the revision {revision.revision} is gone. Nothing was run."
+        raise ResultError(message, service=session.history.service)
     source = inspect.getsource(script.module.upgrade)
     return "create_table(" in source and (session.schema is not None or "schema=" not in source)

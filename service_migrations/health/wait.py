@@ -1,4 +1,4 @@
-"""Waiting for a database: until its server answers, or until somebody has brought it to this checkout's head."""
+"""The wait for a database, until its server answers or until it is at the head of this checkout."""
 
 import asyncio
 import logging
@@ -20,15 +20,23 @@ __all__ = ["Answer", "wait"]
 log = logging.getLogger(__name__)
 
 _PAUSES = (0.2, 0.5, 1.0, 2.0)
-"""Seconds between two looks; the last for all that follow. In between no connection is held: there may be many pods,
-and an open one would look like a run that waits for the migration lock."""
+"""Seconds between two attempts; the last is for all later ones. No connection is open in between: there may be many
+pods, and an open one would look like a run that waits for the migration lock."""
 
 _DENIED = "42501"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was waited for. ``revisions`` are those of the database, None where only an answer was asked for."""
+    """The result of a wait.
+
+    Attributes:
+        service: its name.
+        target: its database, without the password.
+        revisions: the database's revisions; None where the wait was only for an answer of the server.
+        seconds: how long it took.
+
+    """
 
     service: str
     target: str
@@ -37,8 +45,8 @@ class Answer:
 
 
 @dataclass(slots=True)
-class _Seen:
-    """The newest that is known: why there was no answer, and which revisions an answer told."""
+class _LatestState:
+    """The latest state: the error of the last attempt, or the database's revisions."""
 
     failure: UnreachableError | None = None
     revisions: tuple[str, ...] | None = None
@@ -47,29 +55,28 @@ class _Seen:
 async def wait(
     service: str | Service,
     head: bool = False,
-    timeout: float = 300.0,  # noqa: ASYNC109 - the message of the end says what was seen until then
+    timeout: float = 300.0,  # noqa: ASYNC109 - the error describes the latest state
     *,
     engine: AsyncEngine | None = None,
     settings: Settings | None = None,
 ) -> Answer:
-    """Wait until a service's server answers, or until its database is at head. Read-only, and takes no lock.
+    """Wait until a service's server answers, or until its database is at head. Read-only, without any lock.
 
-    What passes by itself is waited out: a server that is down, starts, or has too many connections. A wrong password
-    or setting is told at once.
+    It waits while a server is down, starts, or has too many connections. A wrong password or setting is raised at once.
 
     Args:
         service: its name.
         head: whether to wait until the database is at the head of this checkout's history.
-        timeout: seconds to wait in all; more than 0.
+        timeout: the longest wait, in seconds; more than 0.
         engine: an engine of the caller's; without it, the service's own settings.
         settings: the service's, where they are loaded already.
 
     Raises:
         UnreachableError: the server didn't answer in time.
         NotReadyError: it answered, and its database was not at head in time.
-        DifferenceError: the database is at a revision that this history doesn't have: newer code was here.
-        UsageError: the timeout makes no sense, or the history has two heads.
-        MigrationError: waiting wouldn't help.
+        DifferenceError: the database is at a revision that this history doesn't have: newer code has upgraded it.
+        UsageError: the timeout isn't a positive number, or the history has two heads.
+        MigrationError: another error, for which waiting doesn't help.
 
     """
     if not 0 < timeout < float("inf"):
@@ -77,57 +84,64 @@ async def wait(
             f"a timeout of {timeout:g} s makes no sense.", service=service, hint="Give a number of seconds above 0."
         )
     history = read(service)
-    goal = tuple(filter(None, [history.single_head()])) if head else None
-    way = connector(history.service, engine, settings).at_once()
-    started, seen = time.monotonic(), _Seen()
+    wanted = tuple(filter(None, [history.single_head()])) if head else None
+    target_connector = connector(history.service, engine, settings).at_once()
+    started, latest = time.monotonic(), _LatestState()
     try:
         async with asyncio.timeout(timeout):
-            revisions = await _until(history, way, goal, seen)
+            revisions = await _wait_until(history, target_connector, wanted, latest)
     except TimeoutError:
-        if seen.revisions is not None and goal is not None:
-            at, wanted = (", ".join(ids) or "base" for ids in (seen.revisions, goal))
-            lost = f" The server doesn't answer now: {seen.failure}" if seen.failure else ""
+        if latest.revisions is not None and wanted is not None:
+            current, goal = (", ".join(ids) or "base" for ids in (latest.revisions, wanted))
+            connection_problem = f" The server doesn't answer now: {latest.failure}" if latest.failure else ""
             raise NotReadyError(
-                f"{way.target} is at {at}, and not at the head {wanted} after {timeout:g} s.{lost}",
+                f"{target_connector.target} is at {current}, and not at the head {goal} after {timeout:g} s."
+                f"{connection_problem}",
                 service=history.service,
                 hint="Upgrade it, or wait longer with --timeout.",
             ) from None
-        unknown = UnreachableError(
-            f"{way.target}: no answer.", service=history.service, hint="Is the server up, and this its address?"
+        no_answer = UnreachableError(
+            f"{target_connector.target}: no answer.",
+            service=history.service,
+            hint="Is the server up, and this its address?",
         )
-        raise (seen.failure or unknown).with_hint(f"Gave up after {timeout:g} s.") from None
-    return Answer(history.service.name, way.target, revisions, round(time.monotonic() - started, 2))
+        raise (latest.failure or no_answer).with_hint(f"Gave up after {timeout:g} s.") from None
+    return Answer(history.service.name, target_connector.target, revisions, round(time.monotonic() - started, 2))
 
 
-async def _until(history: History, way: Connector, goal: tuple[str, ...] | None, seen: _Seen) -> tuple[str, ...] | None:
-    """Look until there is an answer, and until it is the wanted one."""
-    looks = 0
+async def _wait_until(
+    history: History, target_connector: Connector, wanted: tuple[str, ...] | None, latest: _LatestState
+) -> tuple[str, ...] | None:
+    """Read the database until it has the wanted revisions, or answers at all where none are wanted."""
+    attempts = 0
     while True:
-        before = (str(seen.failure), seen.revisions)
+        former_state = (str(latest.failure), latest.revisions)
         try:
-            revisions = await _look(history, way, read_revisions=goal is not None)
+            revisions = await _read(history, target_connector, read_revisions=wanted is not None)
         except UnreachableError as error:
-            seen.failure = error
+            latest.failure = error
         else:
-            if revisions == goal:
+            if revisions == wanted:
                 return revisions
-            seen.failure, seen.revisions = None, revisions
-        if (str(seen.failure), seen.revisions) != before:
-            at = f"{history.service}: {way.target} is at {', '.join(seen.revisions or ()) or 'base'}."
-            log.info("%s Waiting.", seen.failure or at)
-        await asyncio.sleep(_PAUSES[min(looks, len(_PAUSES) - 1)])
-        looks += 1
+            latest.failure, latest.revisions = None, revisions
+        if (str(latest.failure), latest.revisions) != former_state:
+            description = (
+                f"{history.service}: {target_connector.target} is at {', '.join(latest.revisions or ()) or 'base'}."
+            )
+            log.info("%s Waiting.", latest.failure or description)
+        await asyncio.sleep(_PAUSES[min(attempts, len(_PAUSES) - 1)])
+        attempts += 1
 
 
-async def _look(history: History, way: Connector, *, read_revisions: bool) -> tuple[str, ...] | None:
+async def _read(history: History, target_connector: Connector, *, read_revisions: bool) -> tuple[str, ...] | None:
     try:
-        async with open_session(history, way) as session:
+        async with open_session(history, target_connector) as session:
             return await session.applied() if read_revisions else None
     except AccessDeniedError as error:
         if error.__cause__ is None or sqlstate(error.__cause__) != _DENIED:
             raise
         raise AccessDeniedError(
-            f"{way.target}: {way.version_table} may not be read.",
+            f"{target_connector.target}: {target_connector.version_table} may not be read.",
             service=history.service,
-            hint=f'Its owner can run: GRANT SELECT ON {way.version_table} TO "{way.user}";',
+            hint=f'Its owner can run: GRANT SELECT ON {target_connector.version_table} TO "{target_connector.user}";',
         ) from error

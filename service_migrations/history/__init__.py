@@ -1,1 +1,1 @@
-"""Revision files: read without a database, with or without importing them."""
+"""Histories: revision files, read with or without importing them, and never with a database."""

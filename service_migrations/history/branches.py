@@ -1,4 +1,4 @@
-"""Two heads of one service as two branches: which of them is mine, and which is already in the team's branch."""
+"""The two branches of a history that has two heads: my revisions, and those of the team's branch."""
 
 import re
 from collections.abc import Collection
@@ -10,11 +10,11 @@ from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History
 from service_migrations.monorepo import Service
 
-__all__ = ["Branch", "branches", "chosen", "in_base"]
+__all__ = ["Branch", "branch_with", "branches", "revisions_in_base"]
 
 _BASES = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
 _GREP = ("grep", "-h", "-I", "--no-color", "--no-line-number", "--no-column", "-e", "^revision")
-"""Whatever a person's own configuration adds to each line."""
+"""The options undo what a person's own configuration of git adds to each line."""
 _REVISION = re.compile(r"^revision\b[^=]*=\s*[\"']([^\"']+)[\"']", re.MULTILINE)
 
 
@@ -28,7 +28,7 @@ class Branch:
     @property
     def ids(self) -> frozenset[str]:
         """The ids of its own revisions."""
-        return frozenset(one.revision for one in self.own)
+        return frozenset(revision.revision for revision in self.own)
 
 
 def branches(history: History) -> tuple[Branch, Branch]:
@@ -38,40 +38,40 @@ def branches(history: History) -> tuple[Branch, Branch]:
         UsageError: it has another number of heads.
 
     """
-    where = history.service.relative(history.service.versions)
+    folder = history.service.relative(history.service.versions)
     if len(history.heads) != 2:  # noqa: PLR2004 - mine and theirs
         raise UsageError(
-            f"{where} has {len(history.heads)} heads: {', '.join(history.heads)}.",
+            f"{folder} has {len(history.heads)} heads: {', '.join(history.heads)}.",
             service=history.service,
-            path=where,
+            path=folder,
             hint="db.rebase takes two, mine and theirs: change down_revision of the others by hand. "
             "Nothing was changed.",
         )
-    one, other = history.heads
-    below = {head: history.applied((head,)) for head in (one, other)}
+    first, second = history.heads
+    below = {head: history.applied((head,)) for head in (first, second)}
     return (
-        Branch(one, tuple(found for found in below[one] if found not in below[other])),
-        Branch(other, tuple(found for found in below[other] if found not in below[one])),
+        Branch(first, tuple(revision for revision in below[first] if revision not in below[second])),
+        Branch(second, tuple(revision for revision in below[second] if revision not in below[first])),
     )
 
 
-def in_base(service: Service, base: str | None) -> tuple[str, frozenset[str]]:
-    """Return a commit's name, and the ids of the revisions that a service has in it.
+def revisions_in_base(service: Service, base: str | None) -> tuple[str, frozenset[str]]:
+    """Return the name of the base commit and the ids of the revisions that a service has in it.
 
     Args:
         service: the service.
         base: the commit; None for the first of origin/HEAD, origin/main, origin/master, main and master that exists.
 
     Raises:
-        UsageError: this is no git repository, or it has no such commit.
+        UsageError: the folder is not in a git repository, or there is no such commit.
 
     """
-    mend = f"Name your own head: inv db.rebase --service {service} --revision <id>"
+    hint = f"Name your own head: inv db.rebase --service {service} --revision <id>"
     if try_git(service.versions, "rev-parse", "--git-dir") is None:
         raise UsageError(
-            f"{service.versions} is in no git repository that can be asked whose revision is whose.",
+            f"{service.versions} is not in a git repository, so it isn't known whose revisions are whose.",
             service=service,
-            hint=mend,
+            hint=hint,
         )
     for name in (base,) if base is not None else _BASES:
         # a name that begins with a dash would be an option
@@ -81,21 +81,23 @@ def in_base(service: Service, base: str | None) -> tuple[str, frozenset[str]]:
         ):
             continue
         # a file may have been renamed; what counts is the id in it
-        found = try_git(service.versions, *_GREP, name, "--", ".") or ""
-        return name, frozenset(_REVISION.findall(found))
+        matching_lines = try_git(service.versions, *_GREP, name, "--", ".") or ""
+        return name, frozenset(_REVISION.findall(matching_lines))
     wanted = f"commit {base!r}" if base is not None else f"branch {', '.join(_BASES)}"
-    raise UsageError(f"git has no {wanted}.", service=service, hint=f"Name one with --base. {mend}")
+    raise UsageError(f"git has no {wanted}.", service=service, hint=f"Name one with --base. {hint}")
 
 
-def chosen(pair: Collection[Branch], wanted: str, option: str, service: Service) -> Branch:
-    """Return the branch one of whose own revisions begins with an id.
+def branch_with(both: Collection[Branch], prefix: str, option: str, service: Service) -> Branch:
+    """Return the branch that has a revision whose id begins with *prefix*.
 
     Raises:
-        UsageError: none does, or both do.
+        UsageError: neither branch has one, or both have.
 
     """
-    found = [one for one in pair if wanted and any(name.startswith(wanted) for name in one.ids)]
-    if len(found) != 1:
-        heads = ", ".join(one.head for one in pair)
-        raise UsageError(f"{option} {wanted!r} tells neither head from the other. Heads: {heads}.", service=service)
-    return found[0]
+    matches = [
+        branch for branch in both if prefix and any(revision_id.startswith(prefix) for revision_id in branch.ids)
+    ]
+    if len(matches) != 1:
+        heads = ", ".join(branch.head for branch in both)
+        raise UsageError(f"{option} {prefix!r} doesn't select one head. Heads: {heads}.", service=service)
+    return matches[0]

@@ -1,7 +1,8 @@
-"""What tells whether a revision file is still the one that was run: a checksum of its text, and one of its meaning.
+"""Two hashes of a revision file: a checksum of its text, and a fingerprint of its meaning.
 
-A comment, another quote or a docstring changes nothing that was run, and whoever runs a formatter must not be told
-that they have rewritten history. So the second one is of the syntax tree, without what carries no meaning.
+They show whether a file is still the one that was run. A comment, another quote or a docstring changes nothing that was
+run, and a formatter must not look like an edit of history. So the fingerprint is of the syntax tree, without the parts
+that have no meaning.
 """
 
 import ast
@@ -10,71 +11,71 @@ from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
-__all__ = ["Prints", "checksum", "fingerprint", "prints"]
+__all__ = ["Hashes", "checksum", "fingerprint", "hashes"]
 
 _SCOPES = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 _SKIPPED = frozenset({"annotation", "returns", "ctx", "kind", "simple", "type_comment", "type_ignores"})
-"""Fields that change nothing that a revision does, or that follow from where a node stands."""
+"""Fields that don't change what a revision does, or that follow from the place of a node."""
 
 
 @dataclass(frozen=True, slots=True)
-class Prints:
-    """Both values of one file."""
+class Hashes:
+    """The checksum and the fingerprint of one file."""
 
     checksum: str
     fingerprint: str
 
 
-def prints(path: Path) -> Prints:
-    """Return both values of a revision file.
+def hashes(path: Path) -> Hashes:
+    """Return the checksum and the fingerprint of a revision file.
 
     Raises:
-        OSError: it can't be read.
-        SyntaxError: it is no Python.
+        OSError: the file can't be read.
+        SyntaxError: the file isn't valid Python.
 
     """
     source = path.read_bytes()
-    return Prints(checksum(source), fingerprint(source))
+    return Hashes(checksum(source), fingerprint(source))
 
 
 def checksum(source: bytes) -> str:
-    """Return the SHA-256 of a text, whatever line ends a checkout gave it."""
+    """Return the SHA-256 of a source text, with every line end as LF: a checkout may change them."""
     return sha256(source.replace(b"\r\n", b"\n").replace(b"\r", b"\n")).hexdigest()
 
 
 @lru_cache(maxsize=1024)
 def fingerprint(source: bytes) -> str:
-    """Return the SHA-256 of what a module does: the same on every Python, and after any formatter.
+    """Return the SHA-256 of what a module does, which is the same on every Python and after any formatter.
 
     Raises:
-        SyntaxError: it is no Python.
+        SyntaxError: the source isn't valid Python.
 
     """
     texts: list[str] = []
-    # a stack instead of recursion: a long chain of + is as deep as it is long
-    todo: list[object] = [ast.parse(source)]
-    while todo:
-        found = todo.pop()
-        if isinstance(found, str):
-            texts.append(found)
-        elif isinstance(found, ast.AST):
-            todo.extend(reversed(_parts(found)))
-        elif isinstance(found, list):
-            todo.extend(("]", *reversed(found), "["))
+    # a stack instead of recursion: a chain of many + is a deep tree
+    stack: list[object] = [ast.parse(source)]
+    while stack:
+        part = stack.pop()
+        if isinstance(part, str):
+            texts.append(part)
+        elif isinstance(part, ast.AST):
+            stack.extend(reversed(_parts(part)))
+        elif isinstance(part, list):
+            stack.extend(("]", *reversed(part), "["))
         else:
             texts.append("None ")  # such as the key of ** in a dict
     return sha256("".join(texts).encode()).hexdigest()
 
 
 def _parts(node: ast.AST) -> list[object]:
-    """Return what a node is made of, in order; strings are ready to be digested."""
+    """Return the parts of a node, in order; strings are ready to be hashed."""
     if isinstance(node, ast.Constant):
-        # ascii(), since repr() asks the Unicode tables of this Python what can be printed
+        # ascii(): repr() depends on the Unicode tables of this Python
         return [f"(Constant {type(node.value).__name__} {node.value!a})"]
-    if isinstance(node, ast.Name):  # most of the others
+    if isinstance(node, ast.Name):  # the most frequent kind of the others
         return [f"(Name id={node.id!a} )"]
-    # an annotation is dropped, so an annotated assignment is one like any other
+    # an annotation is dropped, so an annotated assignment equals a plain one
     parts: list[object] = ["(Assign " if isinstance(node, ast.AnnAssign) else f"({type(node).__name__} "]
     for field in node._fields:
         if field in _SKIPPED:
@@ -88,32 +89,37 @@ def _parts(node: ast.AST) -> list[object]:
             value = _flat(node.targets)
         elif isinstance(node, ast.JoinedStr) and field == "values":
             # only 3.12 has an empty text behind the last field of a format
-            value = [one for one in node.values if not (isinstance(one, ast.Constant) and one.value == "")]
+            value = [part for part in node.values if not (isinstance(part, ast.Constant) and part.value == "")]
         if value is None or value == [] or _is_empty(value):
             continue
-        # a name, a level of an import: what is no node is text or a number
+        # anything but a node is text or a number, such as a name or the level of an import
         parts += (f"{field}=", value if isinstance(value, ast.AST | list) else f"{value!a} ")
     parts.append(")")
     return parts
 
 
 def _body(statements: list[ast.stmt]) -> list[ast.stmt]:
-    """Return statements without the docstring, and without those that do nothing."""
+    """Return a body's statements without its docstring and without those that do nothing."""
     first = statements[0] if statements else None
     if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
         statements = statements[1:]
     return [
-        one
-        for one in statements
-        if not isinstance(one, ast.Pass) and not (isinstance(one, ast.AnnAssign) and one.value is None)
+        statement
+        for statement in statements
+        if not isinstance(statement, ast.Pass)
+        and not (isinstance(statement, ast.AnnAssign) and statement.value is None)
     ]
 
 
 def _flat(targets: list[ast.expr]) -> list[ast.expr]:
-    """Return what is deleted; ``del (a, b)`` and ``del a, b`` are the same."""
-    return [inner for one in targets for inner in (_flat(one.elts) if isinstance(one, ast.Tuple | ast.List) else [one])]
+    """Return the single targets of ``del``; ``del (a, b)`` and ``del a, b`` are the same."""
+    return [
+        target
+        for outer in targets
+        for target in (_flat(outer.elts) if isinstance(outer, ast.Tuple | ast.List) else [outer])
+    ]
 
 
 def _is_empty(value: object) -> bool:
-    """Whether it is the format after the colon of ``f"{x:}"``, which says nothing."""
+    """Whether a value is an empty format specification, as in ``f"{x:}"``."""
     return isinstance(value, ast.JoinedStr) and not value.values

@@ -1,6 +1,7 @@
-"""The file that names a service's head: of two branches that both add a revision, git merges one only by hand.
+"""The file that names the head of a service's revisions.
 
-Without it the two files lie side by side in peace, and the second head is noticed when somebody upgrades.
+It makes git report a conflict when two branches both add a revision. Without it, git merges the two revision files, and
+the second head is noticed only when somebody upgrades.
 """
 
 import shutil
@@ -16,7 +17,7 @@ _MARKERS = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")
 
 
 def write(service: Service, head: str | None) -> None:
-    """Name the head of a service's files; where there is none, remove the file."""
+    """Write the head of a service's revisions into its file, or remove the file where there is no head."""
     if head is None:
         service.head_file.unlink(missing_ok=True)
     elif _text(service) != f"{head}\n":
@@ -24,9 +25,9 @@ def write(service: Service, head: str | None) -> None:
 
 
 def problem(history: History) -> str | None:
-    """Return what is wrong with a service's head, in a line that ends with what mends it; None where it is right."""
+    """Return a line that describes what is wrong with a head and ends with the fix; None where it is right."""
     service, heads = history.service, history.heads
-    where = service.relative(service.head_file)
+    path = service.relative(service.head_file)
     if len(heads) > 1:
         return (
             f"{service.relative(service.versions)} has {len(heads)} heads: {', '.join(heads)}. "
@@ -35,28 +36,28 @@ def problem(history: History) -> str | None:
     text, expected = _text(service), heads[0] if heads else None
     if (text or "").strip() == (expected or ""):
         return None
-    mend = f"Run: inv db.heads --write --service {service}"
+    fix = f"Run: inv db.heads --write --service {service}"
     if text is None:
-        return f"{where} is missing. {mend}"
+        return f"{path} is missing. {fix}"
     if any(line.startswith(_MARKERS) for line in text.splitlines()):
-        return f"{where} has conflict markers, and the files end at {expected or 'nothing'}. {mend}"
+        return f"{path} has conflict markers, and the files end at {expected or 'nothing'}. {fix}"
     named = " ".join(text.split())[:40]
-    return f"{where} names {named or 'nothing'}, and the files end at {expected or 'nothing'}. {mend}"
+    return f"{path} names {named or 'nothing'}, and the files end at {expected or 'nothing'}. {fix}"
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write a file in one step: whoever reads it sees all of the old text or all of the new one."""
-    # not .py: Alembic would take it for a revision
-    new = path.with_name(f".{path.name}.new")
+    """Write a file in one step, so that a reader sees either the old text or the new one."""
+    # its name doesn't end with .py: Alembic would take it for a revision
+    temporary = path.with_name(f".{path.name}.new")
     try:
-        new.write_bytes(content)
+        temporary.write_bytes(content)
         if path.exists():
-            shutil.copymode(path, new)
-        new.replace(path)
+            shutil.copymode(path, temporary)
+        temporary.replace(path)
     finally:
-        new.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     if path.suffix == ".py":
-        # it is recognised by second and length, and another id has the same length
+        # Python compares time in seconds and size, and another id has the same size
         Path(cache_from_source(str(path))).unlink(missing_ok=True)
 
 

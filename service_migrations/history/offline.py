@@ -1,4 +1,4 @@
-"""The pending revisions of a service as SQL: offline mode for exactly those, statement by statement.
+"""The pending revisions of a service as SQL, rendered in offline mode, statement by statement.
 
 Alembic's bookkeeping is left out: the version table, and BEGIN and COMMIT, which stay known as transactions.
 """
@@ -29,20 +29,29 @@ _TRANSACTIONS = ("BEGIN;", "COMMIT;")
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What one operation of a revision emitted: its SQL, and the line of the revision file that did."""
+    """The SQL of one operation of a revision, with the line of the revision file that emitted it."""
 
     sql: str
     source: int
 
     @property
     def is_transaction(self) -> bool:
-        """Whether it opens or closes a transaction, as an autocommit block does."""
+        """Whether the SQL opens or closes a transaction, as an autocommit block does."""
         return self.sql in _TRANSACTIONS
 
 
 @dataclass(slots=True)
 class Rendered:
-    """One revision: what it emitted, and the error that ended it, with its line, where it needs a connection."""
+    """One revision as SQL.
+
+    Attributes:
+        revision: the revision.
+        pieces: the SQL that it emitted.
+        error: why its rendering ended early, such as that it needs a connection.
+        error_line: the line of its file that raised the error.
+        irreversible: why it can't be downgraded, with the line of its file.
+
+    """
 
     revision: Revision
     pieces: list[Piece] = field(default_factory=list)
@@ -57,7 +66,7 @@ class Rendered:
 
 
 class _Recorder(StringIO):
-    """Where Alembic writes its SQL: keeps what the present revision's own code emits."""
+    """The stream that Alembic writes its SQL to; it keeps what the current revision's own code emits."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +74,7 @@ class _Recorder(StringIO):
         self.rendered: Rendered | None = None
 
     def write(self, text: str) -> int:
-        """Keep a piece of SQL, with the line of the revision that is at work; the rest is bookkeeping."""
+        """Keep a piece of SQL that a line of the current revision emitted; all other text is Alembic's bookkeeping."""
         frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the documented way to a caller's line
         while frame is not None and frame.f_code.co_filename != self.path:
             frame = frame.f_back
@@ -78,25 +87,27 @@ def pending(history: History, current: tuple[str, ...], revision: str = "head") 
     """Return the revisions that an upgrade to a target would run, oldest first.
 
     Raises:
-        UsageError: there is no such target, or it isn't ahead of the database.
+        UsageError: the target doesn't exist, or isn't ahead of the database.
 
     """
     if revision in ("head", "heads") and not history.single_head():
         return ()
-    known = {found.revision: found for found in history.revisions}
+    by_id = {known.revision: known for known in history.revisions}
     try:
         scripts = list(history.directory.iterate_revisions(revision, current or None, implicit_base=True))
-    except (CommandError, RevisionError, AssertionError) as error:  # the last one for `` and `head+1`
+    except (CommandError, RevisionError, AssertionError) as error:  # AssertionError for an empty target and for head+1
         service = history.service
-        said = " ".join(str(error).split()) or f"{revision!r} leads to no revision"
+        problem = " ".join(str(error).split()) or f"{revision!r} leads to no revision"
         raise UsageError(
-            f"{said}.", service=service, hint=f"`inv db.history --service {service}` lists the revisions."
+            f"{problem}.", service=service, hint=f"`inv db.history --service {service}` lists the revisions."
         ) from error
-    return tuple(known[script.revision] for script in reversed(scripts))
+    return tuple(by_id[script.revision] for script in reversed(scripts))
 
 
 def render(history: History, revisions: tuple[Revision, ...]) -> list[Rendered]:
-    """Render revisions in offline mode; one that can't be says so. The caller holds the gate.
+    """Render revisions in offline mode. The caller holds the process lock.
+
+    A revision that can't be rendered has an ``error``.
 
     Raises:
         MigrationError: the models can't be imported.
@@ -104,16 +115,16 @@ def render(history: History, revisions: tuple[Revision, ...]) -> list[Rendered]:
     """
     service = history.service
     recorder = _Recorder()
-    found = [Rendered(revision) for revision in revisions]
+    results = [Rendered(revision) for revision in revisions]
 
     def run(*_: Any) -> list[Any]:
-        for rendered in found:
-            script = history.directory.get_revision(rendered.revision.revision)
+        for result in results:
+            script = history.directory.get_revision(result.revision.revision)
             if script is not None:
-                _render(script, rendered, recorder)
-        return []  # no step: so Alembic neither logs that it runs one, nor writes a version table
+                _render(script, result, recorder)
+        return []  # without a step, Alembic logs no upgrade and writes no version table
 
-    if not found:
+    if not results:
         return []
     alembic = config(service, {"version_table": service.version_table}, recorder)
     try:
@@ -123,20 +134,20 @@ def render(history: History, revisions: tuple[Revision, ...]) -> list[Rendered]:
         raise
     except (Exception, SystemExit) as error:
         raise revision_failure(error, service, "", kept=False) from error
-    return found
+    return results
 
 
 def _render(script: Script, rendered: Rendered, recorder: _Recorder) -> None:
     recorder.path, recorder.rendered = script.path, rendered
     try:
         script.module.upgrade()
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever an author's code raises without a database
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - an author's code may raise anything without a database
         rendered.error = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        trace = error.__traceback__
-        while trace is not None:
-            if trace.tb_frame.f_code.co_filename == script.path:
-                rendered.error_line = trace.tb_lineno
-            trace = trace.tb_next
+        traceback = error.__traceback__
+        while traceback is not None:
+            if traceback.tb_frame.f_code.co_filename == script.path:
+                rendered.error_line = traceback.tb_lineno
+            traceback = traceback.tb_next
     finally:
         recorder.path = recorder.rendered = None
     if rendered.error is not None or any(not piece.is_transaction for piece in rendered.pieces):
@@ -144,11 +155,15 @@ def _render(script: Script, rendered: Rendered, recorder: _Recorder) -> None:
 
 
 def _irreversible(script: Script) -> tuple[str, int | None] | None:
-    """Return why a revision can't be taken back, and the line that says so."""
+    """Return why a revision can't be downgraded, and the line of its file."""
     if not hasattr(script.module, "downgrade"):
         return "It has no downgrade().", None
     for function in _functions(Path(script.path), "downgrade"):
-        body = [one for one in function.body if not isinstance(one, ast.Pass) and not _is_constant(one)]
+        body = [
+            statement
+            for statement in function.body
+            if not isinstance(statement, ast.Pass) and not _is_constant(statement)
+        ]
         if not body:
             return "Its downgrade() is empty.", function.lineno
         if isinstance(body[-1], ast.Raise):

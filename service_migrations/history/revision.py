@@ -24,7 +24,7 @@ class Revision:
 
     @classmethod
     def of(cls, script: "Script", service: Service) -> "Revision":
-        """Return the value of one of Alembic's scripts."""
+        """Return the revision of one of Alembic's scripts."""
         down = script.down_revision
         parents = (down,) if isinstance(down, str) else tuple(down or ())
         return cls(script.revision, parents, script.doc, service.relative(Path(script.path)), script.is_head)

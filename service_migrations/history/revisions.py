@@ -29,7 +29,7 @@ _ENVIRONMENT = "migrations"
 """The folder of env.py, where pyproject.toml names no other."""
 
 _WARNINGS = threading.Lock()
-"""The filters of warnings are of the process: of two threads that change them, one would put back the other's."""
+"""The filters of warnings belong to the process: of two threads that change them, one would restore the other's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +42,13 @@ class History:
 
     @property
     def heads(self) -> tuple[str, ...]:
-        """The revisions that nothing follows: one, or none in an empty history."""
+        """The ids of the revisions that no other follows; there is none in an empty history."""
         return tuple(revision.revision for revision in self.revisions if revision.is_head)
 
     def path(self, revision: str) -> Path | None:
-        """Return the file of a revision; None where there is none of that id."""
-        found = next((one.path for one in self.revisions if one.revision == revision), None)
-        return self.service.root / found if found else None
+        """Return the file of a revision; None where no revision has that id."""
+        path = next((known.path for known in self.revisions if known.revision == revision), None)
+        return self.service.root / path if path else None
 
     def applied(self, current: tuple[str, ...]) -> tuple[Revision, ...]:
         """Return the database's revisions and those below them, oldest first.
@@ -58,7 +58,7 @@ class History:
 
         """
         pending = set(self.pending(current))
-        return tuple(found for found in reversed(self.revisions) if found not in pending)
+        return tuple(revision for revision in reversed(self.revisions) if revision not in pending)
 
     def pending(self, current: tuple[str, ...]) -> tuple[Revision, ...]:
         """Return the revisions between the database's and the head, oldest first.
@@ -67,31 +67,31 @@ class History:
             UsageError: the database's revision isn't in this history.
 
         """
-        known = {revision.revision: revision for revision in self.revisions}
+        by_id = {revision.revision: revision for revision in self.revisions}
         applied: set[str] = set()
-        todo = list(current)
-        while todo:
-            revision = todo.pop()
-            if revision not in known:
-                raise UsageError(f"there is no revision {revision}.", service=self.service)
-            if revision not in applied:
-                applied.add(revision)
-                todo += known[revision].down_revision
-        return tuple(found for found in reversed(self.revisions) if found.revision not in applied)
+        unvisited = list(current)
+        while unvisited:
+            revision_id = unvisited.pop()
+            if revision_id not in by_id:
+                raise UsageError(f"there is no revision {revision_id}.", service=self.service)
+            if revision_id not in applied:
+                applied.add(revision_id)
+                unvisited += by_id[revision_id].down_revision
+        return tuple(revision for revision in reversed(self.revisions) if revision.revision not in applied)
 
     def single_head(self) -> str | None:
         """Return the head, or None where the history is empty.
 
         Raises:
-            UsageError: there are two heads or more.
+            UsageError: the history has two heads or more.
 
         """
-        where = self.service.relative(self.service.versions)
+        folder = self.service.relative(self.service.versions)
         if len(self.heads) > 1:
             raise UsageError(
-                f"{where} has {len(self.heads)} heads: {', '.join(self.heads)}.",
+                f"{folder} has {len(self.heads)} heads: {', '.join(self.heads)}.",
                 service=self.service,
-                path=where,
+                path=folder,
                 hint=f"`inv db.rebase --service {self.service}` changes the down_revision of yours, `inv "
                 f"db.merge --service {self.service}` joins them.",
             )
@@ -104,40 +104,40 @@ def config(
     output: TextIO | None = None,
     **options: Any,
 ) -> Config:
-    """Return Alembic's configuration for one service: pyproject.toml, and what follows from the name.
+    """Return Alembic's configuration for one service, from pyproject.toml and the service's name.
 
     Args:
         service: its name.
-        attributes: what env.py reads beside the service, such as ``connection``.
-        output: where Alembic's results and ``--sql`` go.
+        attributes: further values that env.py reads, such as ``connection``.
+        output: the stream for Alembic's results and for ``--sql``.
         options: further arguments of ``alembic.config.Config``.
 
     Raises:
-        UsageError: there is no such service.
+        UsageError: the service doesn't exist.
 
     """
     service = find(service) if isinstance(service, str) else service
-    found = Config(
+    alembic = Config(
         toml_file=service.root / FILE,
         attributes={"service": service, **(attributes or {})},
         **options,
     )
-    # the library prints nothing: neither results, nor "Generating …" beside them
-    found.stdout = found.output_buffer = output or StringIO()
+    # the library prints nothing: no results, and no "Generating …"
+    alembic.stdout = alembic.output_buffer = output or StringIO()
     if "cmd_opts" not in options:
-        found.messaging_opts = {"quiet": True}
-    # ConfigParser interpolates: a % in the path of the checkout is doubled. The DSN never comes here.
-    found.set_main_option("path_separator", "newline")
-    found.set_main_option("version_locations", str(service.versions).replace("%", "%%"))
+        alembic.messaging_opts = {"quiet": True}
+    # ConfigParser interpolates: a % in the path of the checkout is doubled. The DSN is never an option.
+    alembic.set_main_option("path_separator", "newline")
+    alembic.set_main_option("version_locations", str(service.versions).replace("%", "%%"))
     # env.py is run for a comparison only: an empty revision needs neither a database nor models that import
-    found.set_main_option("revision_environment", "false")
-    if found.get_alembic_option("script_location") is None:
-        found.set_main_option("script_location", str(service.root / _ENVIRONMENT).replace("%", "%%"))
-    return found
+    alembic.set_main_option("revision_environment", "false")
+    if alembic.get_alembic_option("script_location") is None:
+        alembic.set_main_option("script_location", str(service.root / _ENVIRONMENT).replace("%", "%%"))
+    return alembic
 
 
 def script_location(root: Path) -> Path:
-    """Return the folder of env.py: where ``[tool.alembic]`` says, else ``migrations`` at the top level."""
+    """Return the folder of env.py, which ``[tool.alembic]`` may name; the default is ``migrations``."""
     return _location(Config(toml_file=root / FILE), root)
 
 
@@ -146,12 +146,16 @@ def _location(alembic: Config, root: Path) -> Path:
 
 
 def read(service: str | Service) -> History:
-    """Read the revision files of a service, or of the one that has a name.
+    """Read the revision files of a service.
+
+    Args:
+        service: the service, or its name.
+
 
     Raises:
         ConfigurationError: there is no env.py.
-        UsageError: there is no such service; a file has a syntax error or doesn't import; an id is there twice, is too
-            long or has a quote; a file follows a revision that isn't there; the history is a circle.
+        UsageError: the service doesn't exist; a file has a syntax error or can't be imported; an id is used twice, is
+            too long or has a quote; a file follows a revision that doesn't exist; the history is a circle.
 
     """
     service = find(service) if isinstance(service, str) else service
@@ -159,29 +163,29 @@ def read(service: str | Service) -> History:
     environment = _location(alembic, service.root) / "env.py"
     if not environment.is_file():
         raise ConfigurationError(
-            f"{service.relative(environment)} is missing, which Alembic runs.",
+            f"{service.relative(environment)} is missing, and Alembic runs it.",
             path=service.relative(environment),
             hint="`service-migrations db.init` writes it, and overwrites nothing.",
         )
-    where = service.relative(service.versions)
+    folder = service.relative(service.versions)
     if not service.versions.is_dir():
         return History(service, (), ScriptDirectory.from_config(alembic))
     try:
         with _WARNINGS, warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)  # Alembic only warns of an id that is there twice
+            warnings.simplefilter("error", UserWarning)  # Alembic only warns of an id that is used twice
             directory = ScriptDirectory.from_config(alembic)
             scripts = list(directory.walk_revisions())
     except SyntaxError as error:
-        path = service.relative(Path(error.filename or where))
+        path = service.relative(Path(error.filename or folder))
         hint = "Correct the revision; nothing was run."
         raise UsageError(f"{error.msg}.", service=service, path=path, line=error.lineno, hint=hint) from error
     except (CommandError, RevisionError, KeyError, UserWarning) as error:
         text = f"{' '.join(str(error).split())}. Nothing was run."
-        raise UsageError(text, service=service, path=where) from error
+        raise UsageError(text, service=service, path=folder) from error
     except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)
         own = [frame for frame in frames if Path(frame.filename).is_relative_to(service.versions)]
-        path, line = (service.relative(Path(own[-1].filename)), own[-1].lineno) if own else (where, None)
+        path, line = (service.relative(Path(own[-1].filename)), own[-1].lineno) if own else (folder, None)
         text = f"it can't be imported: {type(error).__name__}: {error}. Nothing was run."
         raise UsageError(text, service=service, path=path, line=line) from error
     revisions = tuple(Revision.of(script, service) for script in scripts)

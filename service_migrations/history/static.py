@@ -1,7 +1,7 @@
-"""The revision files of a service by their headers alone: read, and neither imported nor handed to Alembic.
+"""The history of a service by the headers of its files, without importing them or Alembic.
 
-Importing Alembic takes longer than asking a hundred databases where they are. What can't be read with
-certainty counts as unknown here, and is Alembic's to decide.
+Importing Alembic takes longer than reading the revisions of a hundred databases. A header that can't be read with
+certainty makes the history unknown, and Alembic has to read it.
 """
 
 import ast
@@ -22,54 +22,54 @@ from service_migrations.monorepo import Service
 __all__ = ["Chain", "bindings", "read_chain"]
 
 _LIBRARIES = frozenset(("datetime", "decimal", "logging", "re", "sqlalchemy", "textwrap", "uuid"))
-"""Where calls at the top of a revision come from: ``sa.table(…)``, ``UUID(…)``, ``logging.getLogger(…)``."""
+"""The libraries that a plain revision may call at its top: ``sa.table(…)``, ``UUID(…)``, ``logging.getLogger(…)``."""
 
 
 def bindings(module: ast.Module) -> list[tuple[str, ast.expr | None]] | None:
-    """Return each name that a module binds, in order, with its value where that is an assignment's.
+    """Return each name that a module binds, in order, with the value of its assignment.
 
     Returns:
-        The names; None where anything is done that isn't surely one of these: importing what is installed, making
-        a plain value, defining a function.
+        The names; None where the module does anything but import installed modules, assign plain values and define
+        functions.
 
     """
-    found: list[tuple[str, ast.expr | None]] = []
+    pairs: list[tuple[str, ast.expr | None]] = []
     known = {"__file__": ""}
-    for node in module.body:
-        bound = _bound(node, known)
-        if bound is None:
+    for statement in module.body:
+        names = _bound(statement, known)
+        if names is None:
             return None
-        value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
-        for name, library in bound.items():
+        value = statement.value if isinstance(statement, ast.Assign | ast.AnnAssign) else None
+        for name, library in names.items():
             known[name] = library
-            found.append((name, value))
-    return found
+            pairs.append((name, value))
+    return pairs
 
 
-def _bound(node: ast.stmt, known: Mapping[str, str]) -> dict[str, str] | None:
-    """Return the names that a statement binds, each with the library that it is from; None where that can't be seen."""
-    match node:
+def _bound(statement: ast.stmt, known: Mapping[str, str]) -> dict[str, str] | None:
+    """Return the names that a statement binds, each with its library; None where they aren't certain."""
+    match statement:
         case ast.Expr(value=ast.Constant()):
             return {}
         case ast.Assign(targets=targets, value=value) if _is_plain(value, known):
             names = [target.id for target in targets if isinstance(target, ast.Name)]
             return dict.fromkeys(names, "") if len(names) == len(targets) else None
         case ast.AnnAssign(target=ast.Name(id=name), value=value) if _is_plain(value, known):
-            return {name: ""} if _is_type(node.annotation, known) else None
+            return {name: ""} if _is_type(statement.annotation, known) else None
         case ast.Import() | ast.ImportFrom(level=0):
-            return _imported(node)
-        case ast.FunctionDef() | ast.AsyncFunctionDef() if not node.decorator_list and _is_plain_signature(node, known):
-            return {node.name: ""}
+            return _imported(statement)
+        case ast.FunctionDef() | ast.AsyncFunctionDef() if _is_plain_function(statement, known):
+            return {statement.name: ""}
     return None
 
 
-def _imported(node: ast.Import | ast.ImportFrom) -> dict[str, str] | None:
-    found = {}
-    for alias in node.names:
-        module = node.module if isinstance(node, ast.ImportFrom) else None
+def _imported(statement: ast.Import | ast.ImportFrom) -> dict[str, str] | None:
+    libraries = {}
+    for alias in statement.names:
+        module = statement.module if isinstance(statement, ast.ImportFrom) else None
         library = (module or alias.name).partition(".")[0]
-        found[alias.asname or (alias.name if module else library)] = library
-    return found if "*" not in found and all(map(_is_installed, found.values())) else None
+        libraries[alias.asname or (alias.name if module else library)] = library
+    return libraries if "*" not in libraries and all(map(_is_installed, libraries.values())) else None
 
 
 @cache
@@ -80,16 +80,20 @@ def _is_installed(library: str) -> bool:
         return False
 
 
-def _is_plain_signature(node: ast.FunctionDef | ast.AsyncFunctionDef, known: Mapping[str, str]) -> bool:
-    given = node.args
-    arguments = (*given.posonlyargs, *given.args, given.vararg, *given.kwonlyargs, given.kwarg)
-    annotations = (node.returns, *(argument.annotation for argument in arguments if argument))
-    values = (*given.defaults, *given.kw_defaults)
-    return all(_is_type(one, known) for one in annotations) and all(_is_plain(one, known) for one in values)
+def _is_plain_function(function: ast.FunctionDef | ast.AsyncFunctionDef, known: Mapping[str, str]) -> bool:
+    if function.decorator_list:
+        return False
+    signature = function.args
+    arguments = (*signature.posonlyargs, *signature.args, signature.vararg, *signature.kwonlyargs, signature.kwarg)
+    annotations = (function.returns, *(argument.annotation for argument in arguments if argument))
+    defaults = (*signature.defaults, *signature.kw_defaults)
+    return all(_is_type(annotation, known) for annotation in annotations) and all(
+        _is_plain(default, known) for default in defaults
+    )
 
 
 def _is_plain(node: ast.expr | None, known: Mapping[str, str]) -> bool:
-    """Whether an expression only makes a value, of constants and what is known."""
+    """Whether an expression only makes a value from constants and known names."""
     parts: Iterable[ast.expr | None] = ()
     match node:
         case None | ast.Constant():
@@ -98,8 +102,8 @@ def _is_plain(node: ast.expr | None, known: Mapping[str, str]) -> bool:
             return name in known or hasattr(builtins, name)
         case ast.Attribute(value=part) | ast.UnaryOp(operand=part):
             parts = (part,)
-        case ast.Tuple(elts=several) | ast.List(elts=several) | ast.Set(elts=several):
-            parts = several
+        case ast.Tuple(elts=elements) | ast.List(elts=elements) | ast.Set(elts=elements):
+            parts = elements
         case ast.Dict(keys=keys, values=values):
             parts = (*keys, *values)
         case ast.Call(func=function, args=arguments, keywords=keywords) if _library(function, known) in _LIBRARIES:
@@ -120,7 +124,7 @@ def _is_type(node: ast.expr | None, known: Mapping[str, str]) -> bool:
 
 
 def _library(function: ast.expr, known: Mapping[str, str]) -> str | None:
-    """Return from which library a chain of attributes and calls begins."""
+    """Return the library that a chain of attributes and calls starts from."""
     while isinstance(function, ast.Attribute | ast.Call):
         function = function.func if isinstance(function, ast.Call) else function.value
     return known.get(function.id) if isinstance(function, ast.Name) else None
@@ -128,54 +132,54 @@ def _library(function: ast.expr, known: Mapping[str, str]) -> str | None:
 
 _NAMES = ("revision", "down_revision", "branch_labels", "depends_on")
 _OPTIONS = (b"sourceless", b"recursive_version_locations")
-"""Options of Alembic's that change which files are revisions."""
+"""Options of Alembic that change which files are revisions."""
 _REVISION_CHARACTERS = 32
 _NAME = rb"\b(?:" + "|".join(_NAMES).encode() + rb")\b"
-_TOO_CLEVER = re.compile(rb"globals|exec\(|__getattr__|\bglobal\b(?:[^\r\n]*\\|[^\r\n]*" + _NAME + rb")")
+_DYNAMIC = re.compile(rb"globals|exec\(|__getattr__|\bglobal\b(?:[^\r\n]*\\|[^\r\n]*" + _NAME + rb")")
 _FUNCTION = re.compile(rb"^def ", re.MULTILINE)
-_NO_FUNCTION = re.compile(rb"^(?!def \w+\(\)(?: -> None)?:)[^ \t\n#)\]}]|\r|" + _NAME, re.MULTILINE)
-"""What may be more than a function of no arguments: a line at the margin, and wherever one of the names stands."""
+_MORE_THAN_FUNCTIONS = re.compile(rb"^(?!def \w+\(\)(?: -> None)?:)[^ \t\n#)\]}]|\r|" + _NAME, re.MULTILINE)
+"""Text that may be more than a function without arguments: another line at the margin, or one of the names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A history without branches, oldest first: its revisions, each with the checksum of its file."""
+    """A history without branches: its revisions, oldest first, and the checksum of each file."""
 
-    headers: tuple[Revision, ...]
+    revisions: tuple[Revision, ...]
     checksums: dict[str, str]
 
     @property
-    def revisions(self) -> tuple[str, ...]:
-        """The ids, oldest first."""
-        return tuple(header.revision for header in self.headers)
+    def ids(self) -> tuple[str, ...]:
+        """The ids of the revisions, oldest first."""
+        return tuple(revision.revision for revision in self.revisions)
 
     @property
     def head(self) -> str | None:
-        """The newest revision; None where there is none."""
-        return self.headers[-1].revision if self.headers else None
+        """The id of the newest revision; None in an empty history."""
+        return self.revisions[-1].revision if self.revisions else None
 
 
 def read_chain(service: Service) -> Chain | None:
-    """Return a service's history, or None where only Alembic can tell what it is."""
+    """Return the history of a service; None where only Alembic can read it."""
     if not _has_plain_options(service.root):
         return None
-    headers: dict[str, Revision] = {}
+    revisions_by_id: dict[str, Revision] = {}
     checksums: dict[str, str] = {}
     try:
         paths = sorted(service.versions.iterdir()) if service.versions.is_dir() else []
         for path in paths:
             if path.suffix != ".py" or path.name.startswith((".#", "__init__")):
                 continue
-            text = path.read_bytes()
-            header = _header(text, service.relative(path))
-            if header is None or header.revision in headers:
+            source = path.read_bytes()
+            revision = _revision(source, service.relative(path))
+            if revision is None or revision.revision in revisions_by_id:
                 return None
-            headers[header.revision] = header
-            checksums[header.revision] = checksum(text)
+            revisions_by_id[revision.revision] = revision
+            checksums[revision.revision] = checksum(source)
     except OSError:
         return None
-    linked = _linked(headers)
-    return None if linked is None else Chain(linked, checksums)
+    revisions = _linked(revisions_by_id)
+    return None if revisions is None else Chain(revisions, checksums)
 
 
 def _has_plain_options(root: Path) -> bool:
@@ -186,62 +190,62 @@ def _has_plain_options(root: Path) -> bool:
     return not any(option in text for option in _OPTIONS)
 
 
-def _header(text: bytes, path: str) -> Revision | None:
-    """Return a file's header; None where more than plain assignments could make it."""
-    found = _constants(text)
-    revision, down = found.get("revision"), found.get("down_revision", 0)
+def _revision(source: bytes, path: str) -> Revision | None:
+    """Return a file's revision by its header; None where the header isn't plain assignments."""
+    constants = _constants(source)
+    revision, down = constants.get("revision"), constants.get("down_revision", 0)
     if not isinstance(revision, str) or not (down is None or isinstance(down, str)):
         return None
-    if found.get("branch_labels") is not None or found.get("depends_on") is not None:
+    if constants.get("branch_labels") is not None or constants.get("depends_on") is not None:
         return None
-    letters = revision.replace("_", "").replace("-", "").replace(".", "")
-    if not letters.isalnum() or len(revision) > _REVISION_CHARACTERS:
+    characters = revision.replace("_", "").replace("-", "").replace(".", "")
+    if not characters.isalnum() or len(revision) > _REVISION_CHARACTERS:
         return None
-    message = str(found.get("__doc__") or "").strip().split("\n\n")[0]
+    message = str(constants.get("__doc__") or "").strip().split("\n\n")[0]
     return Revision(revision, (down,) if down else (), message, path, is_head=False)
 
 
-def _constants(text: bytes) -> dict[str, object]:
-    """Return what a file binds the names to that make a header; nothing where that can't be seen."""
-    if _TOO_CLEVER.search(text):
+def _constants(source: bytes) -> dict[str, object]:
+    """Return the constants of a file's header by name, with the docstring; empty where they aren't certain."""
+    if _DYNAMIC.search(source):
         return {}
-    tree = _parsed(text)
+    tree = _parsed(source)
     if tree is None:
         return {}
-    # from 3.13 on the compiler takes the indentation away
-    found: dict[str, object] = {"__doc__": ast.get_docstring(tree, clean=sys.version_info >= (3, 13))}
-    bound = bindings(tree)
-    if bound is None:
+    # from Python 3.13 on the compiler removes the indentation
+    constants: dict[str, object] = {"__doc__": ast.get_docstring(tree, clean=sys.version_info >= (3, 13))}
+    pairs = bindings(tree)
+    if pairs is None:
         return {}
-    for name, value in bound:
+    for name, value in pairs:
         if name in _NAMES:
-            if name in found or not isinstance(value, ast.Constant):
+            if name in constants or not isinstance(value, ast.Constant):
                 return {}
-            found[name] = value.value
-    return found
+            constants[name] = value.value
+    return constants
 
 
-def _parsed(text: bytes) -> ast.Module | None:
-    """Return what a file does when it is imported; of functions at its end, which are most of it, nothing is read."""
-    first = _FUNCTION.search(text)
-    ends = [first.start()] if first and not _NO_FUNCTION.search(text, first.start()) else []
-    for end in (*ends, len(text)):
-        with suppress(SyntaxError, ValueError):  # "def" was in the middle of something
-            return ast.parse(text[:end])
+def _parsed(source: bytes) -> ast.Module | None:
+    """Return the syntax tree of a file, without the functions at its end: they are most of it."""
+    function = _FUNCTION.search(source)
+    ends = [function.start()] if function and not _MORE_THAN_FUNCTIONS.search(source, function.start()) else []
+    for end in (*ends, len(source)):
+        with suppress(SyntaxError, ValueError):  # "def" was inside a string
+            return ast.parse(source[:end])
     return None
 
 
-def _linked(headers: dict[str, Revision]) -> tuple[Revision, ...] | None:
-    """Return the headers oldest first; None where they are no single chain."""
-    after: dict[str | None, Revision] = {}
-    for header in headers.values():
-        down = header.down_revision[0] if header.down_revision else None
-        if down in after:
+def _linked(revisions_by_id: dict[str, Revision]) -> tuple[Revision, ...] | None:
+    """Return the revisions oldest first; None where they aren't a single chain."""
+    followers: dict[str | None, Revision] = {}
+    for revision in revisions_by_id.values():
+        parent = revision.down_revision[0] if revision.down_revision else None
+        if parent in followers:
             return None
-        after[down] = header
+        followers[parent] = revision
     chain: list[Revision] = []
-    while (following := after.get(chain[-1].revision if chain else None)) and len(chain) < len(headers):
-        chain.append(following)
-    if len(chain) < len(headers):
+    while (follower := followers.get(chain[-1].revision if chain else None)) and len(chain) < len(revisions_by_id):
+        chain.append(follower)
+    if len(chain) < len(revisions_by_id):
         return None
     return (*chain[:-1], replace(chain[-1], is_head=True)) if chain else ()

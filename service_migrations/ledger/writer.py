@@ -23,7 +23,7 @@ from sqlalchemy.schema import CreateTable
 from service_migrations import git
 from service_migrations.connection.session import Session
 from service_migrations.failures import describe
-from service_migrations.history.fingerprint import Prints, prints
+from service_migrations.history.fingerprint import Hashes, hashes
 from service_migrations.history.revisions import History
 from service_migrations.ledger.entries import LATER, ledger_table
 
@@ -172,8 +172,8 @@ class Ledger:
         return statements
 
 
-def _prints(path: Path) -> Prints | None:
+def _prints(path: Path) -> Hashes | None:
     try:
-        return prints(path)
+        return hashes(path)
     except (OSError, SyntaxError, ValueError):  # it was imported a moment ago, so somebody is writing it
         return None

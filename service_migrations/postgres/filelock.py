@@ -1,4 +1,4 @@
-"""A lock of this machine: a file that one process at a time holds, and that the system frees when that one ends."""
+"""A lock of this machine: a file that one process locks, and that the system unlocks when the process ends."""
 
 import fcntl
 from collections.abc import Callable, Iterator
@@ -15,9 +15,9 @@ def locked(path: Path, waiting: Callable[[], None] = lambda: None, *, shared: bo
     """Hold a file lock while the block runs.
 
     Args:
-        path: the file; it stays behind.
+        path: the file; it isn't removed.
         waiting: called before a wait for another process.
-        shared: hold it together with others that hold it shared.
+        shared: whether other processes may hold it shared at the same time.
 
     """
     mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX

@@ -1,4 +1,4 @@
-"""The postmaster of a data folder: whether it is there yet, and what its log says if it never comes."""
+"""The postmaster of a data folder: whether it is ready, and the last line of its log."""
 
 import os
 import time
@@ -10,16 +10,16 @@ from service_migrations.errors import UnreachableError
 __all__ = ["START_TIMEOUT", "last_line", "postmaster_is_ready", "wait_until_ready"]
 
 START_TIMEOUT = 60.0
-"""Seconds until a server must accept connections, after a crash too."""
+"""Seconds in which a server must accept connections, also after a crash."""
 
 
 def postmaster_is_ready(data: Path) -> bool:
-    """Whether the postmaster of a data folder lives and accepts connections (line 8 of postmaster.pid)."""
+    """Whether the postmaster of a data folder runs and accepts connections (line 8 of postmaster.pid)."""
     try:
         lines = (data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
         os.kill(int(lines[0]), 0)
     except PermissionError:
-        pass  # it lives, under an account of its own
+        pass  # it runs, under another account
     except (OSError, ValueError, IndexError):
         return False
     return len(lines) > 7 and lines[7].strip() == "ready"  # noqa: PLR2004 - LOCK_FILE_LINE_PM_STATUS
@@ -30,11 +30,11 @@ def wait_until_ready(data: Path, is_alive: Callable[[], bool], log: Path) -> Non
 
     Args:
         data: its data folder.
-        is_alive: asked before each look whether the server still lives.
-        log: where it writes why it doesn't.
+        is_alive: returns whether the server still runs.
+        log: the log of the server.
 
     Raises:
-        UnreachableError: it ended, or took longer than a minute.
+        UnreachableError: the server has ended, or isn't ready after a minute.
 
     """
     deadline = time.monotonic() + START_TIMEOUT

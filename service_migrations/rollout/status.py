@@ -1,4 +1,4 @@
-"""The state of many services at a glance."""
+"""The status of many services: revision, head, pending revisions."""
 
 import asyncio
 import logging
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 from service_migrations.errors import MigrationError
 from service_migrations.history.revision import Revision
 from service_migrations.monorepo import Service, resolve
-from service_migrations.rollout.scan import Found, scan
+from service_migrations.rollout.scan import KnownState, scan
 from service_migrations.settings.model import Settings, load_many
 
 if TYPE_CHECKING:
@@ -20,12 +20,23 @@ __all__ = ["Status", "current_of_all", "status"]
 log = logging.getLogger(__name__)
 
 _AT_ONCE = 8
-"""Connections that are open at the same time for those that the scan isn't sure of."""
+"""Connections at the same time for services whose state the scan doesn't know."""
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """One service: where it is, and what is left to do. ``error`` is set where that can't be said."""
+    """The status of one service.
+
+    Attributes:
+        service: its name.
+        target: its database, without the password; None where it has no settings.
+        current: the revisions of its database.
+        head: the newest revision of its files.
+        pending: how many revisions an upgrade would run; None where that isn't known.
+        state: ``at head``, ``behind`` or ``error``.
+        error: why the rest isn't known.
+
+    """
 
     service: str
     target: str | None
@@ -37,22 +48,26 @@ class Status:
 
 
 async def status(services: Sequence[str | Service]) -> list[Status]:
-    """Return the state of each service, in their order. Read-only; one that fails doesn't stop the others.
+    """Return the status of each service, in their order. Read-only; one that fails doesn't stop the others.
 
     Raises:
         UsageError, ConfigurationError: the settings of the services contradict each other.
 
     """
-    chosen = [resolve(service) for service in services]
-    targets = dict(zip(chosen, load_many(chosen), strict=True))
-    found = (await scan([one for one in targets.values() if isinstance(one, Settings)])).found
-    turns = asyncio.Semaphore(_AT_ONCE)
+    resolved_services = [resolve(service) for service in services]
+    settings_by_service = dict(zip(resolved_services, load_many(resolved_services), strict=True))
+    states = (
+        await scan([settings for settings in settings_by_service.values() if isinstance(settings, Settings)])
+    ).states
+    semaphore = asyncio.Semaphore(_AT_ONCE)
 
-    async def look(service: Service) -> Status:
-        settings = targets[service]
-        return _sure(service, settings, found.get(service)) or await _full(service, settings, turns)
+    async def read_status(service: Service) -> Status:
+        settings = settings_by_service[service]
+        return _status_of_scan(service, settings, states.get(service)) or await _status_of_session(
+            service, settings, semaphore
+        )
 
-    return list(await asyncio.gather(*(look(service) for service in chosen)))
+    return list(await asyncio.gather(*(read_status(service) for service in resolved_services)))
 
 
 async def current_of_all(services: Sequence[Service]) -> "list[tuple[Revision, ...] | MigrationError]":
@@ -63,23 +78,23 @@ async def current_of_all(services: Sequence[Service]) -> "list[tuple[Revision, .
 
     """
     loaded = load_many(services)
-    found = (await scan([one for one in loaded if isinstance(one, Settings)])).found
+    states = (await scan([settings for settings in loaded if isinstance(settings, Settings)])).states
     answers: list[tuple[Revision, ...] | MigrationError] = []
     for service, settings in zip(services, loaded, strict=True):
-        seen = found.get(service, Found())
-        if isinstance(settings, MigrationError) or seen.error:
-            answers.append(seen.error or cast("MigrationError", settings))
-        elif seen.chain is not None and seen.current is not None and seen.pending is not None:
-            # what Alembic says of every connection that it makes, and as true of this one
+        state = states.get(service, KnownState())
+        if isinstance(settings, MigrationError) or state.error:
+            answers.append(state.error or cast("MigrationError", settings))
+        elif state.chain is not None and state.current is not None and state.pending is not None:
+            # Alembic logs these lines for each of its connections
             log.info("Context impl PostgresqlImpl.")
             log.info("Will assume transactional DDL.")
-            answers.append(tuple(header for header in seen.chain.headers if header.revision in seen.current))
+            answers.append(tuple(revision for revision in state.chain.revisions if revision.revision in state.current))
         else:
-            answers.append(await _ask_alembic(settings))
+            answers.append(await _current(settings))
     return answers
 
 
-async def _ask_alembic(settings: Settings) -> "tuple[Revision, ...] | MigrationError":
+async def _current(settings: Settings) -> "tuple[Revision, ...] | MigrationError":
     from service_migrations.upgrade import commands  # noqa: PLC0415 - where the scan is sure, nobody pays for Alembic
 
     try:
@@ -88,20 +103,22 @@ async def _ask_alembic(settings: Settings) -> "tuple[Revision, ...] | MigrationE
         return error
 
 
-def _sure(service: Service, settings: Settings | MigrationError, found: Found | None) -> Status | None:
-    """Return what the scan is sure of; None where only Alembic can tell."""
-    if isinstance(settings, MigrationError) or found is None or found.chain is None:
+def _status_of_scan(service: Service, settings: Settings | MigrationError, scanned: KnownState | None) -> Status | None:
+    """Return the status by the scan; None where only Alembic can read it."""
+    if isinstance(settings, MigrationError) or scanned is None or scanned.chain is None:
         return None
-    head = found.chain.head
-    if found.error:
-        return Status(service.name, settings.target, (), head, None, "error", found.error)
-    if found.current is None or found.pending is None:
+    head = scanned.chain.head
+    if scanned.error:
+        return Status(service.name, settings.target, (), head, None, "error", scanned.error)
+    if scanned.current is None or scanned.pending is None:
         return None
-    state = "behind" if found.pending else "at head"
-    return Status(service.name, settings.target, found.current, head, found.pending, state)
+    state = "behind" if scanned.pending else "at head"
+    return Status(service.name, settings.target, scanned.current, head, scanned.pending, state)
 
 
-async def _full(service: Service, settings: Settings | MigrationError, turns: asyncio.Semaphore) -> Status:
+async def _status_of_session(
+    service: Service, settings: Settings | MigrationError, semaphore: asyncio.Semaphore
+) -> Status:
     from service_migrations.connection.connector import connector_of  # noqa: PLC0415 - where the scan is sure, nobody pays for Alembic
     from service_migrations.connection.session import open_session  # noqa: PLC0415
     from service_migrations.history.revisions import read  # noqa: PLC0415
@@ -113,7 +130,7 @@ async def _full(service: Service, settings: Settings | MigrationError, turns: as
         head = history.single_head()
         if isinstance(settings, MigrationError):
             raise settings
-        async with turns, open_session(history, connector_of(settings)) as session:
+        async with semaphore, open_session(history, connector_of(settings)) as session:
             current = await session.applied()
     except MigrationError as error:
         return Status(service.name, target, (), head, None, "error", error)

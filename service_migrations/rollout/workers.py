@@ -1,4 +1,4 @@
-"""A worker: a forked process that does one job after another, and tells the process above it what happens."""
+"""Worker processes, which are forked, run one job after the other and report to their parent."""
 
 import asyncio
 import gc
@@ -20,24 +20,24 @@ from typing import Any
 
 from service_migrations.interruption import cancel_revision
 
-__all__ = ["GRACE", "STOPPED", "Finished", "Job", "Output", "Progress", "be_worker", "decoded", "run_jobs"]
+__all__ = ["GRACE", "STOPPED", "Finished", "JobFunction", "Output", "Progress", "decoded", "run_jobs", "run_worker"]
 
 GRACE = 8.0
-"""Seconds that stopped workers have for telling their servers; one that doesn't answer must not hold a pod."""
+"""Seconds in which stopped workers may cancel their statements; a server that is hanging must not hold a pod."""
 
 STOPPED = "stopped"
-"""The result of a job that was cancelled, or never begun, because the crew was stopped."""
+"""The result of a job that was cancelled or never begun because the workers were stopped."""
 
-Job = Callable[[str, Callable[[Any], None]], Coroutine[Any, Any, Any]]
-"""What a worker does with a job; the second argument sends something to the parent's ``hear``."""
+JobFunction = Callable[[str, Callable[[Any], None]], Coroutine[Any, Any, Any]]
+"""A coroutine function that runs a job, by its name; its second argument sends a ``Progress`` to the parent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What the work of a job told on the way."""
+    """A value that a job sent while it ran."""
 
     job: str
-    what: Any
+    value: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +50,15 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The end of a job: what its work returned, or ``STOPPED``, or the exit code of the worker that died over it."""
+    """The end of a job: its result, which may be ``STOPPED``, or the exit code of a worker that died."""
 
     job: str
     result: Any = None
-    died: int | None = None
+    exit_code: int | None = None
 
 
 class _Relay(QueueHandler):
-    """Send log records to the parent, with the name of the job in front where their text lacks it."""
+    """A log handler that sends records to the parent, with the job's name in front where their text lacks it."""
 
     def __init__(self, pipe: "Connection[Any, Any]") -> None:
         super().__init__(pipe)  # type: ignore[arg-type]
@@ -73,16 +73,16 @@ class _Relay(QueueHandler):
 
 
 class _Lines(io.RawIOBase):
-    """Where a worker's ``print`` goes: line by line to the parent, so that no two jobs share one.
+    """The standard output of a worker: it sends whole lines to the parent, so that two jobs never share a line.
 
-    Programs that a job starts get the descriptor instead: its other end is read by the parent.
+    Programs that a job starts write to the descriptor instead, whose other end the parent reads.
     """
 
     def __init__(self, pipe: "Connection[Any, Any]", relay: _Relay) -> None:
         self._pipe, self._relay, self._rest = pipe, relay, b""
 
     def writable(self) -> bool:
-        """Say yes."""
+        """Return True, as a stream that can be written to."""
         return True
 
     def fileno(self) -> int:
@@ -90,7 +90,7 @@ class _Lines(io.RawIOBase):
         return 1
 
     def write(self, text: Any) -> int:
-        """Send the lines that are whole."""
+        """Send the complete lines."""
         *lines, self._rest = (self._rest + bytes(text)).split(b"\n")
         with suppress(OSError):
             for line in lines:
@@ -98,13 +98,13 @@ class _Lines(io.RawIOBase):
         return len(text)
 
     def end(self) -> None:
-        """Send what is left without an end."""
+        """Send the last line, which has no line end."""
         if self._rest:
             self.write(b"\n")
 
 
 class _Stop:
-    """Cancels the job that runs, whenever SIGTERM comes or the parent has ended."""
+    """The cancellation of the running job, at SIGTERM or at the end of the parent."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -116,37 +116,37 @@ class _Stop:
             self._cancel(frame)
 
     def arm(self, loop: asyncio.AbstractEventLoop, task: "asyncio.Task[Any]") -> None:
-        """Choose what is cancelled; a handler may run between any two instructions, and must wake the loop."""
+        """Set the task to cancel; a signal handler may run between any two instructions."""
         self._cancel = lambda frame: cancel_revision(frame, loop, task)
 
 
 def decoded(line: bytes) -> str:
-    """Return a line that somebody printed; what is no UTF-8 in it is escaped."""
+    """Return a printed line as text; bytes that aren't UTF-8 are escaped."""
     return line.decode(errors="backslashreplace").removesuffix("\r")
 
 
-def be_worker(
+def run_worker(
     pipe: "Connection[Any, Any]",
     output: "Connection[Any, Any]",
     inherited: "list[Connection[Any, Any]]",
-    work: Job,
+    run_job: JobFunction,
 ) -> None:
-    """Be a worker: do what comes through the pipe until it ends.
+    """Run as a worker: run the jobs that arrive in the pipe until it is closed.
 
     Args:
-        pipe: where jobs come from, and what is told goes to.
-        output: where the programs go that a job starts, and whatever else writes past Python.
-        inherited: the parent's ends, and those of other workers.
-        work: does a job.
+        pipe: receives jobs, and sends messages to the parent.
+        output: the standard output of programs that a job starts.
+        inherited: the parent's ends of the pipes, and those of other workers, to be closed.
+        run_job: runs a job.
 
     """
     stop = _Stop()
-    # the terminal sends Ctrl-C to all of its processes: only the parent decides
+    # the terminal sends Ctrl-C to all of its processes, and only the parent decides
     for number, handler in ((signal.SIGINT, signal.SIG_IGN), (signal.SIGHUP, signal.SIG_IGN), (signal.SIGTERM, stop)):
         signal.signal(number, handler)
     for other in inherited:
         other.close()
-    for descriptor in {1, 2} - {pipe.fileno()}:  # which it is where this process has no output of its own
+    for descriptor in {1, 2} - {pipe.fileno()}:  # the pipe may have one of these numbers
         os.dup2(output.fileno(), descriptor)
     if output.fileno() not in (1, 2):
         output.close()
@@ -160,15 +160,15 @@ def be_worker(
     with asyncio.Runner() as runner, suppress(EOFError, OSError):
         while True:
             job = relay.job = pipe.recv()
-            result = STOPPED if stop.asked else runner.run(_do(job, pipe, work, stop))
+            result = STOPPED if stop.asked else runner.run(_run_cancellable(job, pipe, run_job, stop))
             lines.end()
             relay.job = ""
             pipe.send(Finished(job, result))
 
 
-async def _do(job: str, pipe: "Connection[Any, Any]", work: Job, stop: _Stop) -> Any:
+async def _run_cancellable(job: str, pipe: "Connection[Any, Any]", run_job: JobFunction, stop: _Stop) -> Any:
     loop = asyncio.get_running_loop()
-    task = asyncio.ensure_future(work(job, lambda what: pipe.send(Progress(job, what))))
+    task = asyncio.ensure_future(run_job(job, lambda value: pipe.send(Progress(job, value))))
     stop.arm(loop, task)
     if stop.asked:
         task.cancel()
@@ -178,7 +178,7 @@ async def _do(job: str, pipe: "Connection[Any, Any]", work: Job, stop: _Stop) ->
         stop()
         loop.call_later(GRACE, os.kill, os.getpid(), signal.SIGKILL)
 
-    # the parent says nothing while a job runs: there is only its end to be read
+    # the parent sends nothing while a job runs, so the pipe becomes readable only when the parent ends
     loop.add_reader(pipe.fileno(), orphaned)
     try:
         return await task
@@ -188,12 +188,12 @@ async def _do(job: str, pipe: "Connection[Any, Any]", work: Job, stop: _Stop) ->
         loop.remove_reader(pipe.fileno())
 
 
-_TURN = 0.1
-"""Seconds between two looks at whether to stop, and between two chances to draw."""
-_JOBS = 8
-"""After so many jobs a worker is replaced: what each imports stays in it, half a MiB for a service of 50 revisions."""
-_PIPE = 1 << 20
-"""Bytes: sixteen times what Linux lets a pipe hold where nobody asked for more."""
+_INTERVAL = 0.1
+"""Seconds between two calls of ``stop``, in which the caller may also draw its progress."""
+_JOBS_PER_WORKER = 8
+"""How many jobs a worker runs before it is replaced: each leaves half a MiB of imports for 50 revisions."""
+_READ_BYTES = 1 << 20
+"""Bytes of one read: sixteen times the default capacity of a pipe on Linux."""
 
 
 @dataclass(slots=True)
@@ -207,13 +207,13 @@ class _Worker:
     rest: bytes = b""
 
     def read(self, *, is_end: bool = False) -> list[Output]:
-        """Return the lines that its programs have printed; at the end of a job also what is left without an end."""
+        """Return the lines that its programs have printed, at the end of a job also one without a line end."""
         if not self.output.closed:
             try:
-                # more than a pipe holds: what was printed before now is read at once
-                piece = os.read(self.output.fileno(), _PIPE)
-                self.rest += piece
-                if not piece:
+                # more than a pipe can hold, so one read returns everything that was printed
+                chunk = os.read(self.output.fileno(), _READ_BYTES)
+                self.rest += chunk
+                if not chunk:
                     self.output.close()
             except BlockingIOError:
                 pass
@@ -230,79 +230,80 @@ class _Worker:
 
 def run_jobs(
     take: Callable[[], str | None],
-    work: Job,
+    run_job: JobFunction,
     size: int,
-    hear: Callable[[Progress | Output | Finished], None],
+    on_message: Callable[[Progress | Output | Finished], None],
     stop: Callable[[], int],
 ) -> bool:
-    """Let workers do jobs until there are none.
+    """Run jobs in workers until there are none.
 
-    What they log is handled by the loggers of this process, which they see as it is now.
+    Log records of the workers are handled by the loggers of this process. Workers are copies of this process.
 
     Args:
         take: returns the next job; None where there is none, or none that may start before another has ended.
-        work: runs in a worker.
-        size: how many workers there are at most.
-        hear: called here, with what workers tell and with the end of each job.
-        stop: asked ten times a second; from 1 on all jobs are cancelled, from 2 on all workers are killed.
+        run_job: runs a job in a worker.
+        size: the largest number of workers.
+        on_message: called in this process with each message of a worker, and with the end of each job.
+        stop: called ten times a second; from 1 on all jobs are cancelled, from 2 on all workers are killed.
 
     Returns:
-        Whether every job that was taken has told its end; not so where workers had to be killed.
+        Whether every job has ended by itself; False where workers had to be killed.
 
     """
     context = multiprocessing.get_context("fork")
     workers: list[_Worker] = []
     deadline: float | None = None
-    gc.freeze()  # a collection in a worker would copy every page that this process has
+    gc.freeze()  # a garbage collection in a worker would copy all memory pages of this process
     try:
         while True:
             busy = [worker for worker in workers if worker.job is not None]
-            asked = stop()
-            if asked and deadline is None:
+            stop_count = stop()
+            if stop_count and deadline is None:
                 deadline = time.monotonic() + GRACE
                 for worker in busy:
                     os.kill(worker.process.pid or 0, signal.SIGTERM)
-            if deadline is not None and (asked > 1 or time.monotonic() > deadline):
+            if deadline is not None and (stop_count > 1 or time.monotonic() > deadline):
                 return not busy
             if deadline is None and len(busy) < size and (job := take()) is not None:
-                _give(job, workers, context, work)
+                _start_job(job, workers, context, run_job)
                 continue
             if not busy:
                 return True
             ends = [end for worker in workers for end in (worker.pipe, worker.output) if not end.closed]
-            ready = wait(ends, _TURN)
+            ready = wait(ends, _INTERVAL)
             for worker in workers.copy():
-                # first what its programs printed: they may have been started by a job that has ended now
+                # the output of programs first: a job that has ended now may have started them
                 if worker.output in ready:
-                    _pass_on(worker.read(), hear)
+                    _forward(worker.read(), on_message)
                 if worker.pipe in ready:
-                    _listen(worker, workers, hear)
+                    _receive(worker, workers, on_message)
     finally:
         gc.unfreeze()
-        _dismiss(workers)
+        _end_all(workers)
 
 
-def _give(job: str, workers: list[_Worker], context: Any, work: Job) -> None:
+def _start_job(job: str, workers: list[_Worker], context: Any, run_job: JobFunction) -> None:
     worker = next((worker for worker in workers if worker.job is None), None)
     if worker is None:
         ours, theirs = context.Pipe()
         reader, writer = context.Pipe(duplex=False)
         os.set_blocking(reader.fileno(), False)
-        # a worker knows of its parent's end by the end of its pipe: nobody else may hold that open
+        # a worker notices its parent's end by the end of its pipe, so no other process may hold the pipe open
         inherited = [ours, reader, *(end for other in workers for end in (other.pipe, other.output))]
-        process = context.Process(target=be_worker, args=(theirs, writer, inherited, work), daemon=False)
+        # not a daemon: a revision may start processes of its own
+        process = context.Process(target=run_worker, args=(theirs, writer, inherited, run_job), daemon=False)
         process.start()
         theirs.close()
         writer.close()
         worker = _Worker(process, ours, reader)
         workers.append(worker)
     worker.job, worker.jobs, worker.last = job, worker.jobs + 1, job
-    with suppress(OSError):  # it has died meanwhile: its pipe says so
+    with suppress(OSError):  # it has died meanwhile, which its pipe shows
         worker.pipe.send(job)
 
 
-def _dismiss(workers: list[_Worker]) -> None:
-    """End all workers: the end of its pipe ends one that idles, and one that is still busy is killed."""
+def _end_all(workers: list[_Worker]) -> None:
+    """End all workers: an idle one ends with its pipe, and a busy one is killed."""
     for worker in workers:
         if worker.job is not None:
             worker.process.kill()
@@ -311,30 +312,32 @@ def _dismiss(workers: list[_Worker]) -> None:
         worker.process.join()
 
 
-def _pass_on(lines: list[Output], hear: Callable[[Progress | Output | Finished], None]) -> None:
+def _forward(lines: list[Output], on_message: Callable[[Progress | Output | Finished], None]) -> None:
     for line in lines:
-        hear(line)
+        on_message(line)
 
 
-def _listen(worker: _Worker, workers: list[_Worker], hear: Callable[[Progress | Output | Finished], None]) -> None:
+def _receive(
+    worker: _Worker, workers: list[_Worker], on_message: Callable[[Progress | Output | Finished], None]
+) -> None:
     try:
         message = worker.pipe.recv()
     except (EOFError, OSError):
-        _pass_on(worker.read(is_end=True), hear)
+        _forward(worker.read(is_end=True), on_message)
         workers.remove(worker)
         worker.close()
         worker.process.join()
         if worker.job is not None:
-            hear(Finished(worker.job, died=worker.process.exitcode))
+            on_message(Finished(worker.job, exit_code=worker.process.exitcode))
         return
     if isinstance(message, logging.LogRecord):
         logging.getLogger(message.name).handle(message)
         return
     if isinstance(message, Finished):
-        _pass_on(worker.read(is_end=True), hear)
+        _forward(worker.read(is_end=True), on_message)
         worker.job = None
-        if worker.jobs >= _JOBS:
+        if worker.jobs >= _JOBS_PER_WORKER:
             workers.remove(worker)
             worker.close()
             worker.process.join()
-    hear(message)
+    on_message(message)

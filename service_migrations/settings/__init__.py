@@ -1,1 +1,1 @@
-"""What differs per environment: the DSN, timeouts, and where each value comes from."""
+"""Settings, which differ per environment: the DSN, the timeouts, and the origin of each value."""

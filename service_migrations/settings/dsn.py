@@ -1,18 +1,17 @@
-"""The DSN: a value that prints without its password, parsed from a URI, with what it says of hosts and TLS."""
+"""A DSN: a value without its password in its repr, parsed from a URI, with its hosts and its TLS."""
 
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, unquote
 
 from service_migrations.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
-import re
-from urllib.parse import parse_qsl, unquote
 
 __all__ = ["CONTROL", "SSLMODES", "Dsn", "check_tls", "parse", "server_options", "tls_context"]
 
@@ -22,23 +21,23 @@ SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _SSLMODES_WITHOUT_PROOF = SSLMODES[:3]
 
 
-def check_tls(query: Mapping[str, str], where: str) -> None:
-    """Refuse certificates that would never be looked at: whoever names one believes that the line is safe."""
+def check_tls(query: Mapping[str, str], prefix: str) -> None:
+    """Refuse certificates that have no effect: whoever names one relies on them."""
     mode = query.get("sslmode", "prefer")
     for key in ("sslrootcert", "sslcert", "sslkey"):
         if key in query and mode in _SSLMODES_WITHOUT_PROOF:
             raise ConfigurationError(
-                f"{where}: {key} has no effect with sslmode={mode}.", hint="Set sslmode=verify-full."
+                f"{prefix}: {key} has no effect with sslmode={mode}.", hint="Set sslmode=verify-full."
             )
     if query.get("sslrootcert") == "system" and mode != "verify-full":
         # anybody gets a certificate of some authority: libpq refuses it too (documentation, 34.1.2)
-        raise ConfigurationError(f"{where}: sslrootcert=system needs sslmode=verify-full.")
+        raise ConfigurationError(f"{prefix}: sslrootcert=system needs sslmode=verify-full.")
 
 
 def tls_context(parameters: Mapping[str, str]) -> Any:
-    """Return asyncpg's ``ssl``: TLS that was asked for is TLS or nothing.
+    """Return asyncpg's ``ssl``, which never falls back to a connection without TLS where TLS is required.
 
-    ``require`` encrypts without looking at the certificate, except where a root certificate is given
+    ``require`` encrypts without verifying the certificate, except where a root certificate is given
     (as libpq does: documentation, 34.19.1); without ``sslrootcert``, verification uses the system's.
     """
     mode = parameters.get("sslmode", "prefer")
@@ -48,23 +47,23 @@ def tls_context(parameters: Mapping[str, str]) -> Any:
         return mode
     import ssl  # noqa: PLC0415 - most local databases never need it
 
-    root = parameters.get("sslrootcert")
-    verify = mode in ("verify-ca", "verify-full") or bool(root)
+    root_certificate = parameters.get("sslrootcert")
+    verify = mode in ("verify-ca", "verify-full") or bool(root_certificate)
     try:
-        found = ssl.create_default_context(cafile=None if root in (None, "system") else root)
-        found.check_hostname = mode == "verify-full"
-        found.verify_mode = ssl.CERT_REQUIRED if verify else ssl.CERT_NONE
-        # Python 3.13 asks more of an authority's certificate than libpq and older Pythons do
-        found.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        context = ssl.create_default_context(cafile=None if root_certificate in (None, "system") else root_certificate)
+        context.check_hostname = mode == "verify-full"
+        context.verify_mode = ssl.CERT_REQUIRED if verify else ssl.CERT_NONE
+        # Python 3.13 verifies more of an authority's certificate than libpq and older Pythons
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         if "sslcert" in parameters:
-            # without a password OpenSSL would ask the terminal for the one of an encrypted key
-            found.load_cert_chain(parameters["sslcert"], parameters.get("sslkey"), password="")
+            # without this argument, OpenSSL would ask on the terminal for the password of an encrypted key
+            context.load_cert_chain(parameters["sslcert"], parameters.get("sslkey"), password="")
     except OSError as error:
         names = ", ".join(
             f"{key}={parameters[key]}" for key in ("sslrootcert", "sslcert", "sslkey") if key in parameters
         )
         raise ConfigurationError(f"The certificate files of the DSN can't be read ({names}): {error}.") from error
-    return found
+    return context
 
 
 _LOCAL = ("localhost", "127.0.0.1", "::1")
@@ -72,7 +71,7 @@ _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 @dataclass(frozen=True, slots=True)
 class Dsn:
-    """One PostgreSQL database and how to reach it."""
+    """A PostgreSQL database, and how to connect to it."""
 
     user: str
     database: str
@@ -90,17 +89,17 @@ class Dsn:
 
     @property
     def target(self) -> str:
-        """What a person is told of it: ``app@localhost:5432/billing``."""
-        return f"{self.user}@{self._places(socket_safe='/')}/{self.database}"
+        """The database as messages name it: ``app@localhost:5432/billing``."""
+        return f"{self.user}@{self._addresses(socket_safe='/')}/{self.database}"
 
     @property
     def identity(self) -> tuple[object, ...]:
-        """What is equal for two DSNs of one database, whoever connects and by whichever name of this machine."""
+        """A value that is equal for two DSNs of one database, whatever role and name of this machine they use."""
         return (self.server, self.database)
 
     @property
     def server(self) -> frozenset[tuple[str, int]]:
-        """What is equal for two DSNs of one server."""
+        """A value that is equal for two DSNs of one server."""
         return frozenset(("localhost" if host in _LOCAL else host.lower(), port) for host, port in self.hosts)
 
     @property
@@ -115,20 +114,20 @@ class Dsn:
 
     @property
     def server_settings(self) -> dict[str, str]:
-        """The server parameters that the DSN itself asks for (``options``, ``application_name``)."""
-        found = dict(server_options(self.parameters.get("options", "")))
+        """The server parameters that the DSN sets (``options``, ``application_name``)."""
+        settings = dict(server_options(self.parameters.get("options", "")))
         if "application_name" in self.parameters:
-            found["application_name"] = self.parameters["application_name"]
-        return found
+            settings["application_name"] = self.parameters["application_name"]
+        return settings
 
     def connect_args(self) -> dict[str, Any]:
-        """Return what asyncpg's ``connect()`` is called with.
+        """Return the arguments of asyncpg's ``connect()``.
 
-        The password travels as a callable, so that no repr of a parameter can show it; a missing one is
-        empty rather than absent, since asyncpg would look into PGPASSWORD and ``~/.pgpass`` for it.
+        The password is a callable, so that no repr of an argument shows it; a missing one is empty, since asyncpg
+        would otherwise read PGPASSWORD and ``~/.pgpass``.
         """
-        # first, since it may fail, and a report with the frame's variables would show the secret
-        # of several hosts one may be a socket, on which there is no TLS, and the next one not
+        # before the password: it may fail, and a report with the frame's variables would show the secret
+        # of several hosts some may be sockets, which have no TLS
         tls = False if all(host.startswith("/") for host, _ in self.hosts) else tls_context(self.parameters)
         secret = self.password or ""
         return {
@@ -138,7 +137,7 @@ class Dsn:
             "database": self.database,
             "password": lambda: secret,
             "ssl": tls,
-            "direct_tls": False,  # asyncpg would look into PGSSLNEGOTIATION for it
+            "direct_tls": False,  # asyncpg would otherwise read PGSSLNEGOTIATION
             "target_session_attrs": self.parameters.get("target_session_attrs", "any"),
         }
 
@@ -146,10 +145,12 @@ class Dsn:
         """Return the DSN as ``db.env`` prints it."""
         user = quote(self.user, safe="") + (":***" if self.password else "")
         query = "&".join(f"{key}={quote(value, safe='')}" for key, value in self.parameters.items())
-        return f"postgresql://{user}@{self._places()}/{quote(self.database, safe='')}" + (f"?{query}" if query else "")
+        return f"postgresql://{user}@{self._addresses()}/{quote(self.database, safe='')}" + (
+            f"?{query}" if query else ""
+        )
 
-    def _places(self, socket_safe: str = "") -> str:
-        """Return the hosts with their ports, as a DSN has them: an IPv6 address in brackets, a socket escaped."""
+    def _addresses(self, socket_safe: str = "") -> str:
+        """Return the hosts with their ports as in a DSN: an IPv6 address in brackets, a socket escaped."""
         hosts = ((f"[{host}]" if ":" in host else quote(host, safe=socket_safe), port) for host, port in self.hosts)
         return ",".join(f"{host}:{port}" for host, port in hosts)
 
@@ -158,10 +159,10 @@ def server_options(text: str) -> list[tuple[str, str]]:
     """Parse libpq's ``options``: ``-c name=value``, ``-cname=value`` or ``--name=value``.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the text has another form.
 
     """
-    found = []
+    options = []
     words = iter(shlex.split(text))
     for word in words:
         if word == "-c":
@@ -173,12 +174,12 @@ def server_options(text: str) -> list[tuple[str, str]]:
         name, equals, value = setting.partition("=")
         if not equals:
             raise ValueError(word)
-        found.append((name.replace("-", "_"), value))
-    return found
+        options.append((name.replace("-", "_"), value))
+    return options
 
 
 CONTROL = re.compile(r"[\x00-\x08\n-\x1f\x7f]")
-"""What stands in no DSN and in no password by intent: the line end of a mounted secret, a %00; not a tab."""
+"""Characters that are never meant to be in a DSN or a password: the line end of a mounted secret, a %00; not a tab."""
 
 _PARAMETERS = frozenset(
     {
@@ -205,68 +206,73 @@ _URL = re.compile(
     r"(?P<hosts>[^/?]*)(?:/(?P<database>[^?]*))?(?:\?(?P<query>.*))?",
     re.DOTALL,
 )
-"""What SQLAlchemy's ``make_url`` takes, and libpq's several hosts beside it (documentation, 34.1.1.2)."""
+"""The syntax of SQLAlchemy's ``make_url``, with several hosts as in libpq (documentation, 34.1.1.2)."""
 
 
-def parse(text: str, where: str) -> Dsn:
-    """Parse a DSN; *where* is what an error message begins with, such as ``services/billing/.env: DATABASE_DSN``.
+def parse(text: str, prefix: str) -> Dsn:
+    """Parse a DSN.
 
-    No message repeats the text: it holds a password.
+    No message repeats the text: it contains a password.
+
+    Args:
+        text: the DSN.
+        prefix: the start of an error message, such as ``services/billing/.env: DATABASE_DSN``.
 
     Raises:
-        ConfigurationError: it is no URL, not PostgreSQL's, lacks a part, or has a parameter that isn't understood.
+        ConfigurationError: the text is no URL, not one of PostgreSQL, lacks a part, or has an unknown parameter.
 
     """
     text = text.strip()
     if CONTROL.search(unquote(text)):
-        raise ConfigurationError(f"{where} holds a control character, such as a line end or %00.", hint="Remove it.")
+        raise ConfigurationError(f"{prefix} holds a control character, such as a line end or %00.", hint="Remove it.")
     scheme, separator, rest = text.partition("://")
     if not separator or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
-        raise ConfigurationError(f"{where} is no URL.", hint=f"Write it as {_SHAPE}.")
+        raise ConfigurationError(f"{prefix} is no URL.", hint=f"Write it as {_SHAPE}.")
     if scheme.partition("+")[0] not in _DIALECTS:
-        raise ConfigurationError(f"{where} is for {scheme!r}, not for PostgreSQL.", hint=f"Write it as {_SHAPE}.")
+        raise ConfigurationError(f"{prefix} is for {scheme!r}, not for PostgreSQL.", hint=f"Write it as {_SHAPE}.")
     if re.search(r"<\w+>", text):
         raise ConfigurationError(
-            f"{where} still holds the example's <placeholders>.",
+            f"{prefix} still holds the example's <placeholders>.",
             hint="Fill them in, or remove the file and run `inv up`.",
         )
     if rest.count("@") > 1:
-        # the rest of the password would be taken for a host, and the resolver would send it out
+        # the rest of the password would become the host, and the resolver would send it over the network
         raise ConfigurationError(
-            f"{where} holds an unescaped '@'.", hint="Write it as %40, or give the password apart as DATABASE_PASSWORD."
+            f"{prefix} holds an unescaped '@'.",
+            hint="Write it as %40, or give the password apart as DATABASE_PASSWORD.",
         )
     match = _URL.fullmatch(text)
     if match is None:
-        raise ConfigurationError(f"{where} is no URL.", hint=f"Write it as {_SHAPE}.")
+        raise ConfigurationError(f"{prefix} is no URL.", hint=f"Write it as {_SHAPE}.")
     user, password, database = (part and unquote(part) for part in match.group("user", "password", "database"))
-    query = _parameters(match["query"] or "", where)
-    single = re.fullmatch(r"(\[[^\]]*\]|[^:,]*)(?::([^,]*))?", match["hosts"])
-    host, port = single.groups() if single else (match["hosts"], "")
-    # as with libpq, a parameter beats what stands before the path
+    query = _parameters(match["query"] or "", prefix)
+    single_host = re.fullmatch(r"(\[[^\]]*\]|[^:,]*)(?::([^,]*))?", match["hosts"])
+    host, port = single_host.groups() if single_host else (match["hosts"], "")
+    # as with libpq, a parameter wins over the part before the path
     hosts = query.pop("host", "") or unquote(host)  # %2Ftmp is a socket
     ports = query.pop("port", "") or port or str(_DEFAULT_PORT)
     for part, value in (("host", hosts), ("database", database), ("user", user)):
         if not value:
-            raise ConfigurationError(f"{where} names no {part}.", hint=f"Write it as {_SHAPE}.")
+            raise ConfigurationError(f"{prefix} names no {part}.", hint=f"Write it as {_SHAPE}.")
     return Dsn(
         user=user or "",
         database=database or "",
-        hosts=_places(hosts, ports, where),
+        hosts=_hosts(hosts, ports, prefix),
         password=password,
         parameters=MappingProxyType(query),
     )
 
 
-def _places(hosts: str, ports: str, where: str) -> tuple[tuple[str, int], ...]:
+def _hosts(hosts: str, ports: str, prefix: str) -> tuple[tuple[str, int], ...]:
     names = hosts.split(",")
     numbers = ports.split(",")
     if len(numbers) == 1:
         numbers *= len(names)
     if len(numbers) != len(names):
         raise ConfigurationError(
-            f"{where} names {len(names)} hosts and {len(numbers)} ports.", hint="Give each host its port."
+            f"{prefix} names {len(names)} hosts and {len(numbers)} ports.", hint="Give each host its port."
         )
-    places = []
+    addresses = []
     for name, number in zip(names, numbers, strict=True):
         match = re.fullmatch(
             r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.]*?)(?::(\d+))?", name
@@ -274,39 +280,39 @@ def _places(hosts: str, ports: str, where: str) -> tuple[tuple[str, int], ...]:
         port = (match[2] if match else None) or number
         if not match or not port.isdecimal() or not 0 < int(port) < 65536:  # noqa: PLR2004 - 16 bits
             raise ConfigurationError(
-                f"{where} names a host or a port that can't be (is its port a number?).", hint=f"Write it as {_SHAPE}."
+                f"{prefix} names a host or a port that can't be (is its port a number?).", hint=f"Write it as {_SHAPE}."
             )
-        places.append((match[1].strip("[]"), int(port)))
-    return tuple(places)
+        addresses.append((match[1].strip("[]"), int(port)))
+    return tuple(addresses)
 
 
-def _parameters(text: str, where: str) -> dict[str, str]:
+def _parameters(text: str, prefix: str) -> dict[str, str]:
     query: dict[str, str] = {}
-    # for libpq a plus is a plus, unlike for a browser
+    # libpq keeps a plus, unlike a browser
     for key, value in parse_qsl(text.replace("+", "%2B"), keep_blank_values=True):
         if key not in _PARAMETERS:
             raise ConfigurationError(
-                f"{where} has the parameter {key!r}, which isn't understood here.",
+                f"{prefix} has the parameter {key!r}, which isn't understood here.",
                 hint=f"Understood: {', '.join(sorted(_PARAMETERS))}.",
             )
         if not value:
             # an unset variable in ?sslmode=${X} must not turn TLS off
-            raise ConfigurationError(f"{where}: {key} is empty.", hint="Give it a value, or remove it.")
+            raise ConfigurationError(f"{prefix}: {key} is empty.", hint="Give it a value, or remove it.")
         query[key] = f"{query[key]},{value}" if key in query else value
-    _check_values(query, where)
+    _check_values(query, prefix)
     return query
 
 
-def _check_values(query: Mapping[str, str], where: str) -> None:
+def _check_values(query: Mapping[str, str], prefix: str) -> None:
     for key, allowed in (("sslmode", SSLMODES), ("target_session_attrs", _SESSION_ATTRS)):
         if query.get(key, allowed[0]) not in allowed:
-            raise ConfigurationError(f"{where}: {key}={query[key]} isn't one of {', '.join(allowed)}.")
+            raise ConfigurationError(f"{prefix}: {key}={query[key]} isn't one of {', '.join(allowed)}.")
     if not query.get("connect_timeout", "0").isdecimal():
         raise ConfigurationError(
-            f"{where}: connect_timeout={query['connect_timeout']} isn't a whole number of seconds."
+            f"{prefix}: connect_timeout={query['connect_timeout']} isn't a whole number of seconds."
         )
-    check_tls(query, where)
+    check_tls(query, prefix)
     try:
         list(server_options(query.get("options", "")))
     except ValueError:
-        raise ConfigurationError(f"{where}: options isn't of the form '-c name=value -c name=value'.") from None
+        raise ConfigurationError(f"{prefix}: options isn't of the form '-c name=value -c name=value'.") from None

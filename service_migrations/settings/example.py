@@ -1,4 +1,4 @@
-"""The ``.env.example`` of a service: what is committed of its settings, and so known on a machine without its .env."""
+"""The ``.env.example`` of a service, which is committed, and so known on a machine without the .env."""
 
 import secrets
 
@@ -9,11 +9,11 @@ from service_migrations.settings.dsn import Dsn, parse
 __all__ = ["KEY", "example", "lines"]
 
 KEY = "DATABASE_DSN="
-"""What the line begins with that names the database."""
+"""The start of the line that names the database."""
 
 
 def example(service: Service) -> Dsn:
-    """Return the DSN of a service's .env.example, its placeholders filled with the service's name.
+    """Return the DSN of a service's .env.example, with the service's name in its placeholders.
 
     Services whose examples name one database share it.
 
@@ -21,12 +21,12 @@ def example(service: Service) -> Dsn:
         ConfigurationError: the example can't be read, or has no valid DATABASE_DSN.
 
     """
-    where = service.relative(service.env_example)
+    path = service.relative(service.env_example)
     for line in lines(service):
         if line.startswith(KEY):
-            text = line.removeprefix(KEY).strip("'\"").replace("<service>", service.name)
-            return parse(text.replace("<password>", secrets.token_urlsafe(18)), f"{where}: DATABASE_DSN")
-    raise ConfigurationError("DATABASE_DSN is missing, so no .env can be made from it.", path=where)
+            dsn = line.removeprefix(KEY).strip("'\"").replace("<service>", service.name)
+            return parse(dsn.replace("<password>", secrets.token_urlsafe(18)), f"{path}: DATABASE_DSN")
+    raise ConfigurationError("DATABASE_DSN is missing, so no .env can be made from it.", path=path)
 
 
 def lines(service: Service) -> list[str]:
@@ -36,13 +36,13 @@ def lines(service: Service) -> list[str]:
         ConfigurationError: it can't be read.
 
     """
-    where = service.relative(service.env_example)
+    path = service.relative(service.env_example)
     try:
         return service.env_example.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
         raise ConfigurationError(
-            f"byte {error.start} is not UTF-8.", path=where, hint="Save the file as UTF-8."
+            f"byte {error.start} is not UTF-8.", path=path, hint="Save the file as UTF-8."
         ) from None
     except OSError as error:
-        text, hint = f"{where} can't be read: {error.strerror}.", "A .env is made from it."
-        raise ConfigurationError(text, path=where, hint=hint) from error
+        text, hint = f"{path} can't be read: {error.strerror}.", "A .env is made from it."
+        raise ConfigurationError(text, path=path, hint=hint) from error

@@ -1,4 +1,4 @@
-"""The settings of one service, as a value: which database, as whom, and how long things may take."""
+"""The settings of one service: its database, its role, and its timeouts."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -21,9 +21,15 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,58}")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long things may take, in seconds.
+    """The timeouts of a service's migrations, in seconds.
 
-    For ``statement_timeout`` and ``idle_timeout`` 0 is without limit; for ``lock_wait`` it fails at once.
+    Attributes:
+        connect_timeout: for opening a connection.
+        lock_wait: for the migration lock; 0 fails at once.
+        lock_timeout: for the lock of one statement on a table.
+        statement_timeout: for one statement; 0 is no limit.
+        idle_timeout: for a transaction that is idle; 0 is no limit.
+
     """
 
     connect_timeout: float
@@ -35,7 +41,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What holds for a service's migrations whichever connection they run on."""
+    """The settings of a service that don't depend on the connection."""
 
     version_table: str
     search_path: str
@@ -45,9 +51,20 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What one service's migrations need to know. Loaded once for a command, and passed on.
+    """The settings of one service, which are loaded once for a command, and passed on.
 
-    ``databases`` is where its DSNs lead; ``sources`` is what all of it was read from, for questions about siblings.
+    Attributes:
+        service: the service.
+        dsn: the database that migrations connect to.
+        version_table: the name of the version table.
+        search_path: the ``search_path`` of a session.
+        limits: the timeouts.
+        edited: what happens to a file that was edited after it had been applied.
+        admin: the administrator's DSN, where one is set.
+        scratch: the DSN of an empty database for replays, where one is set.
+        databases: the databases that the service's DSNs lead to.
+        sources: what the settings were read from; those of siblings are read from it too.
+
     """
 
     service: Service
@@ -63,7 +80,7 @@ class Settings:
 
     @property
     def target(self) -> str:
-        """The database without its password, as every line that is about to change something names it."""
+        """The database without its password, as messages name it."""
         return self.dsn.target
 
     @property
@@ -73,33 +90,33 @@ class Settings:
 
 
 def load(service: Service, sources: Sources | None = None) -> Settings:
-    """Load one service's settings; nothing is connected to, and nothing is written anywhere.
+    """Load one service's settings, without a connection.
 
     Args:
         service: the service.
-        sources: what to read from, where that is read in part already.
+        sources: what to read them from; None for the environment and the files.
 
     Raises:
         ConfigurationError: a key is missing or wrong; the message names file and key, never a secret's value. Or a
             sibling keeps its revision in the same table of the same database.
 
     """
-    found = load_many([service], sources)[0]
-    if isinstance(found, MigrationError):
-        raise found
-    return found
+    settings = load_many([service], sources)[0]
+    if isinstance(settings, MigrationError):
+        raise settings
+    return settings
 
 
 def load_many(services: Sequence[Service], sources: Sources | None = None) -> list[Settings | MigrationError]:
-    """Load the settings of several services: one entry for each, its settings or its own error.
+    """Load the settings of several services, in their order; an error stands for those that can't be loaded.
 
     Args:
-        services: which ones.
+        services: the services.
         sources: as of ``load``.
 
     Raises:
-        UsageError: a bare DSN in the environment would aim all of them at one database.
-        ConfigurationError: two services resolve to one database and one version table.
+        UsageError: a DSN in the environment without a service's prefix would lead all services to one database.
+        ConfigurationError: two services have the same version table of the same database.
 
     """
     sources = sources or Sources()
@@ -110,41 +127,41 @@ def load_many(services: Sequence[Service], sources: Sources | None = None) -> li
                     f"environment {key}: it would aim all {len(services)} services at one database.",
                     hint=f"Name one with --service, or set {services[0].env_prefix}{key} and so on.",
                 )
-    loaded: list[Settings | MigrationError] = []
+    results: list[Settings | MigrationError] = []
     for service in services:
         try:
-            loaded.append(load_unchecked(service, sources))
+            results.append(load_unchecked(service, sources))
         except MigrationError as error:
-            loaded.append(error)
-    _refuse_shared_version_table([entry for entry in loaded if isinstance(entry, Settings)], sources)
-    return loaded
+            results.append(error)
+    _refuse_shared_version_table([settings for settings in results if isinstance(settings, Settings)], sources)
+    return results
 
 
 def load_unchecked(service: Service, sources: Sources) -> Settings:
-    """Load one service's settings, whatever those of its siblings are.
+    """Load one service's settings without a comparison with those of its siblings.
 
     Raises:
         ConfigurationError: a key is missing or wrong.
 
     """
-    found = sources.collect(service)
-    options = _options(service, found)
+    collected = sources.collect(service)
+    options = _options(service, collected)
     return Settings(
         service=service,
-        dsn=sources.service_dsn(service, found),
-        admin=other_dsn(found, "DATABASE_ADMIN_DSN"),
-        scratch=other_dsn(found, "DATABASE_SCRATCH_DSN"),
+        dsn=sources.service_dsn(service, collected),
+        admin=other_dsn(collected, "DATABASE_ADMIN_DSN"),
+        scratch=other_dsn(collected, "DATABASE_SCRATCH_DSN"),
         version_table=options.version_table,
         search_path=options.search_path,
         limits=options.limits,
         edited=options.edited,
-        databases=databases(found),
+        databases=databases(collected),
         sources=sources,
     )
 
 
 def load_options(service: Service, sources: Sources) -> Options:
-    """Load what holds on an engine of the caller's too, and offline, where there may be no DSN.
+    """Load the settings that hold also on an engine of the caller's and offline, where no DSN is needed.
 
     Raises:
         ConfigurationError: a key is wrong.
@@ -153,48 +170,48 @@ def load_options(service: Service, sources: Sources) -> Options:
     return _options(service, sources.collect(service))
 
 
-def databases(found: Mapping[str, tuple[Setting, ...]]) -> frozenset[Database]:
-    """Return where a service's DSNs lead: its own and the direct one, of the highest layer that has one.
+def databases(collected: Mapping[str, tuple[Setting, ...]]) -> frozenset[Database]:
+    """Return the databases of a service's DSNs, which are its own and the direct one of the highest layer with a DSN.
 
-    Both are one database, and a pooler stands before one of them. None where there is no valid DSN.
+    Both lead to one database, one of them through a pooler. Without a valid DSN the set is empty.
     """
-    known = set()
-    for setting in given_dsns(found):
+    leads_to = set()
+    for setting in given_dsns(collected):
         with suppress(MigrationError):
-            known.add(Database.of(parse(setting.value, setting.key)))
-    return frozenset(known)
+            leads_to.add(Database.of(parse(setting.value, setting.key)))
+    return frozenset(leads_to)
 
 
-def _options(service: Service, found: Mapping[str, tuple[Setting, ...]]) -> Options:
+def _options(service: Service, collected: Mapping[str, tuple[Setting, ...]]) -> Options:
     return Options(
-        version_table=_version_table(service, found),
-        search_path=_first(found, "MIGRATIONS_SEARCH_PATH").value,
-        limits=_limits(found),
-        edited=_edited(found),
+        version_table=_version_table(service, collected),
+        search_path=_first(collected, "MIGRATIONS_SEARCH_PATH").value,
+        limits=_limits(collected),
+        edited=_edited(collected),
     )
 
 
-def _first(found: Mapping[str, tuple[Setting, ...]], key: str) -> Setting:
-    return found[key][0]
+def _first(collected: Mapping[str, tuple[Setting, ...]], key: str) -> Setting:
+    return collected[key][0]
 
 
-def _limits(found: Mapping[str, tuple[Setting, ...]]) -> Limits:
+def _limits(collected: Mapping[str, tuple[Setting, ...]]) -> Limits:
     def value(name: str, *, zero: bool) -> float:
-        setting = _first(found, f"MIGRATIONS_{name}")
+        setting = _first(collected, f"MIGRATIONS_{name}")
         return seconds(setting.value, f"{setting.origin}: {setting.key}", zero=zero)
 
     return Limits(
         connect_timeout=value("CONNECT_TIMEOUT", zero=False),
         lock_wait=value("LOCK_WAIT", zero=True),
-        # without end, an ALTER TABLE would queue behind a report, and everything else behind it
+        # without a limit, an ALTER TABLE would queue behind a long query, and every other statement behind it
         lock_timeout=value("LOCK_TIMEOUT", zero=False),
         statement_timeout=value("STATEMENT_TIMEOUT", zero=True),
         idle_timeout=value("IDLE_TIMEOUT", zero=True),
     )
 
 
-def _edited(found: Mapping[str, tuple[Setting, ...]]) -> Literal["refuse", "warn"]:
-    setting = _first(found, "MIGRATIONS_EDITED")
+def _edited(collected: Mapping[str, tuple[Setting, ...]]) -> Literal["refuse", "warn"]:
+    setting = _first(collected, "MIGRATIONS_EDITED")
     if setting.value == "refuse":
         return "refuse"
     if setting.value == "warn":
@@ -204,8 +221,8 @@ def _edited(found: Mapping[str, tuple[Setting, ...]]) -> Literal["refuse", "warn
     )
 
 
-def _version_table(service: Service, found: Mapping[str, tuple[Setting, ...]]) -> str:
-    settings = found["MIGRATIONS_VERSION_TABLE"]
+def _version_table(service: Service, collected: Mapping[str, tuple[Setting, ...]]) -> str:
+    settings = collected["MIGRATIONS_VERSION_TABLE"]
     if not settings:
         return service.version_table
     name = settings[0].value
@@ -216,20 +233,20 @@ def _version_table(service: Service, found: Mapping[str, tuple[Setting, ...]]) -
     return name
 
 
-def _refuse_shared_version_table(selected: Sequence[Settings], sources: Sources) -> None:
-    """Refuse two services that would write one version table: the second would never create its tables."""
-    chosen = {settings.service: settings for settings in selected}
+def _refuse_shared_version_table(loaded: Sequence[Settings], sources: Sources) -> None:
+    """Refuse two services with one version table: the second would never create its tables."""
+    settings_by_service = {settings.service: settings for settings in loaded}
     others = sources.of_siblings()
-    for root in {service.root for service in chosen}:
+    for root in {service.root for service in settings_by_service}:
         for sibling in discover(root):
-            if sibling in chosen:
+            if sibling in settings_by_service:
                 continue
-            with suppress(MigrationError):  # one without settings has no database to collide in
-                chosen[sibling] = load_unchecked(sibling, others)
-    for group in grouped(chosen.values(), lambda settings: settings.database):
-        seen: dict[str, Settings] = {}
+            with suppress(MigrationError):  # a sibling without settings has no database here
+                settings_by_service[sibling] = load_unchecked(sibling, others)
+    for group in grouped(settings_by_service.values(), lambda settings: settings.database):
+        by_version_table: dict[str, Settings] = {}
         for settings in group:
-            other = seen.setdefault(settings.version_table, settings)
+            other = by_version_table.setdefault(settings.version_table, settings)
             if other is not settings:
                 raise ConfigurationError(
                     f"{other.service} and {settings.service} both keep their revision in "

@@ -1,6 +1,6 @@
-"""Siblings: which services share a database. Only those can have made, or claim, what a comparison finds there.
+"""Siblings: the services that share a database. Only they can have created, or claim, an object in it.
 
-A service in another database may have a table of the same name, and says nothing of it.
+A service in another database may have a table of the same name, which is another table.
 """
 
 from collections.abc import Collection
@@ -22,14 +22,14 @@ _PUBLIC = "public"
 
 @dataclass(frozen=True, slots=True, order=True)
 class Sibling:
-    """Another service that has the same database, or of which that can't be excluded.
+    """Another service that has, or may have, the same database.
 
     Attributes:
         service: the other service.
-        certain: whether it surely has it.
-        schema: where its names without a schema are.
+        certain: whether it surely has the database.
+        schema: the schema of its names without a schema.
         version_table: the name of its version table.
-        settings: its settings, where they lead to this database.
+        settings: its settings, where they lead to this database; else None.
 
     """
 
@@ -42,7 +42,7 @@ class Sibling:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What is known of one service's database: from its settings on this machine, and from its .env.example."""
+    """The databases of one service, by its settings on this machine and by its .env.example."""
 
     databases: frozenset[Database]
     schema: str
@@ -50,8 +50,8 @@ class _Known:
     declared: str | None
 
 
-_known: "WeakKeyDictionary[Sources, dict[Service, _Known]]" = WeakKeyDictionary()
-"""What was read of each service: in a command for all services, each is asked for by all the others."""
+_known_by_sources: "WeakKeyDictionary[Sources, dict[Service, _Known]]" = WeakKeyDictionary()
+"""What was read for each service: in a command for all services, each needs all the others."""
 
 
 def siblings(
@@ -59,52 +59,52 @@ def siblings(
 ) -> tuple[Sibling, ...]:
     """Return the services that share a service's database, in alphabetical order; nothing is connected to.
 
-    A sibling shares it if their settings lead to one database. One without settings on this machine is judged by its
-    .env.example: it shares unless that names another database. Two services whose examples name one database are
-    declared to share it, and are never taken for strangers, wherever this machine's settings lead.
+    A service is a sibling if its settings lead to the same database. Without settings on this machine its .env.example
+    decides: it is a sibling unless that names another database. Two services whose examples name one database are
+    always siblings, whatever the settings on this machine are.
 
-    Settings prove little: a host has several names, and a machine often has the settings of one service only. One whose
-    version table or ledger is in the database was migrated there, so it can't be excluded, whatever its settings say.
+    Settings are weak evidence: a host has several names, and a machine often has the settings of one service only. A
+    service whose version table or ledger is in the database was migrated in it, so it is a sibling too.
 
     Args:
         service: the service.
-        own: where its settings lead, or an engine of the caller's.
+        own: the databases of its settings, or that of an engine of the caller's.
         sources: what its settings were read from.
-        tables: the names of those that are in the database, where that is known.
+        tables: the names of the tables in the database, where they are known.
 
     """
     others = sources.of_siblings()
-    declared = _of(service, sources).declared
-    found = []
+    declared = _known(service, sources).declared
+    result = []
     for other in discover(service.root):
         if other == service:
             continue
-        theirs = _of(other, others)
-        agreed = theirs.declared is not None and theirs.declared == declared
-        leads_here = any(one.may_be(another) for one in own for another in theirs.databases)
-        if theirs.databases:
-            certain, shares = leads_here, leads_here or agreed
+        known = _known(other, others)
+        is_declared = known.declared is not None and known.declared == declared
+        is_same = any(database.may_be(other_database) for database in own for other_database in known.databases)
+        if known.databases:
+            is_certain, is_sibling = is_same, is_same or is_declared
         else:
-            certain = agreed or theirs.declared in {one.name for one in own}
-            shares = certain or theirs.declared is None
-        # a name of MIGRATIONS_VERSION_TABLE proves nothing: in two databases it may be two services'
-        if shares or other.version_table in tables or other.ledger_table in tables:
-            settings = theirs.settings if leads_here else None
-            version_table = theirs.settings.version_table if theirs.settings else other.version_table
-            found.append(Sibling(other, certain, theirs.schema, version_table, settings))
-    return tuple(found)
+            is_certain = is_declared or known.declared in {database.name for database in own}
+            is_sibling = is_certain or known.declared is None
+        # a name from MIGRATIONS_VERSION_TABLE is no evidence: in two databases it may be used by two services
+        if is_sibling or other.version_table in tables or other.ledger_table in tables:
+            settings = known.settings if is_same else None
+            version_table = known.settings.version_table if known.settings else other.version_table
+            result.append(Sibling(other, is_certain, known.schema, version_table, settings))
+    return tuple(result)
 
 
 def default_schema(service: Service, sources: Sources) -> str:
-    """Return the schema that a service's names without one are in: the first of its search_path."""
-    return _of(service, sources).schema
+    """Return the schema of a service's names without a schema: the first of its search_path."""
+    return _known(service, sources).schema
 
 
-def _of(service: Service, sources: Sources) -> _Known:
-    known = _known.setdefault(sources, {})
-    if service not in known:
-        known[service] = _read(service, sources)
-    return known[service]
+def _known(service: Service, sources: Sources) -> _Known:
+    known_by_service = _known_by_sources.setdefault(sources, {})
+    if service not in known_by_service:
+        known_by_service[service] = _read(service, sources)
+    return known_by_service[service]
 
 
 def _read(service: Service, sources: Sources) -> _Known:
@@ -112,12 +112,12 @@ def _read(service: Service, sources: Sources) -> _Known:
     with suppress(MigrationError):
         declared = example(service).database
     try:
-        found = sources.collect(service)
+        collected = sources.collect(service)
     except MigrationError:
         return _Known(frozenset(), _PUBLIC, None, declared)
     settings = None
     with suppress(MigrationError):
         settings = load_unchecked(service, sources)
-    names = (name.strip().strip('"') for name in found["MIGRATIONS_SEARCH_PATH"][0].value.split(","))
+    names = (name.strip().strip('"') for name in collected["MIGRATIONS_SEARCH_PATH"][0].value.split(","))
     schema = next((name for name in names if name and name != "$user"), _PUBLIC)
-    return _Known(databases(found), schema, settings, declared)
+    return _Known(databases(collected), schema, settings, declared)

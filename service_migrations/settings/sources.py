@@ -1,7 +1,7 @@
-"""Where a setting may stand: the environment, the service's .env, the root's .env; which of them wins, and why.
+"""The sources of settings: the environment, the service's .env and the root's .env, and which of them wins.
 
-``load_dotenv`` writes to the process, so that the first service's DSN wins for all the others. Here nothing is ever
-written to ``os.environ``, and a .env is read with python-dotenv's own parser, without interpolation.
+``load_dotenv`` writes to the process, so that the first service's DSN would win for all the others. This module writes
+nothing to ``os.environ``, and reads a .env with python-dotenv's own parser, without interpolation.
 """
 
 import logging
@@ -42,7 +42,7 @@ KEYS: Mapping[str, str | None] = {
 
 @dataclass(frozen=True, slots=True, order=True)
 class Origin:
-    """Where a value came from; the higher layer wins."""
+    """The origin of a value; the higher layer wins."""
 
     layer: int
     place: str
@@ -52,7 +52,7 @@ class Origin:
 
     @property
     def path(self) -> str | None:
-        """File and line, as ``services/billing/.env:3``; None where it is no file."""
+        """The file and the line, as ``services/billing/.env:3``; None for a value that isn't from a file."""
         return self.place if self.layer in (_ROOT_FILE, _SERVICE_FILE) else None
 
 
@@ -61,12 +61,12 @@ _ROOT_FILE, _SERVICE_FILE, _BARE, _PREFIXED = 1, 2, 3, 4
 _DEFAULT = Origin(0, "default")
 _SHARED = stat.S_IRGRP | stat.S_IROTH
 _warned: set[Path] = set()
-"""Files that were warned of: one line for each is enough for a process, which reads them many times."""
+"""Files with a logged warning: a process reads them many times, and one warning is enough."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One key, its value and its origin. The value may be a secret: ``shown`` is for people."""
+    """A key with its value and its origin. The value may be a secret; ``shown`` is for output."""
 
     key: str
     value: str = field(repr=False)
@@ -74,7 +74,7 @@ class Setting:
 
     @property
     def name(self) -> str:
-        """The key as a message calls it; with the variable where it is from the environment."""
+        """The key as messages name it, with the variable where the value is from the environment."""
         return self.key if self.origin.path else f"{self.origin}: {self.key}"
 
     @property
@@ -91,32 +91,32 @@ class Setting:
 
 
 class Sources:
-    """All that settings are read from, as it was when a command first asked: the environment, and each file once.
+    """The sources of all settings of a command: the environment, and each file as it was at its first reading.
 
-    One value of it travels through a command, so that the database that a person confirmed is the one that is used.
-    It has no repr of its own: its attributes hold passwords.
+    A command passes one value on, so that it uses the database that a person has confirmed. The class has no repr of
+    its attributes, which contain passwords.
     """
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
-        """Take the environment of the process, or another one."""
+        """Read the environment of the process, or use another one."""
         self._environment = dict(os.environ if environment is None else environment)
         self._files: dict[Path, tuple[_Line, ...] | ConfigurationError] = {}
         self._without_bare: Sources | None = None
 
     def of_siblings(self) -> "Sources":
-        """Return the same sources without bare variables: those are meant for the selected service."""
+        """Return the same sources without variables that have no prefix: those are for the selected service."""
         if self._without_bare is None:
-            found = Sources({name: value for name, value in self._environment.items() if name not in KEYS})
-            found._files, found._without_bare = self._files, found
-            self._without_bare = found
+            sources = Sources({name: value for name, value in self._environment.items() if name not in KEYS})
+            sources._files, sources._without_bare = self._files, sources
+            self._without_bare = sources
         return self._without_bare
 
     def has_bare(self, key: str) -> bool:
-        """Whether a key stands in the environment without the name of a service."""
+        """Whether the environment has a key without the prefix of a service."""
         return bool(self._environment.get(key))
 
     def collect(self, service: Service) -> dict[str, tuple[Setting, ...]]:
-        """Return every setting of a service by key, all layers of it, the winning one first.
+        """Return the settings of a service by key; of each key all layers, the winning one first.
 
         Highest first: ``BILLING_<KEY>`` in the environment, ``<KEY>`` in the environment, the service's .env, the
         root's .env, the default. An empty value in the environment counts as not set.
@@ -131,10 +131,10 @@ class Sources:
                 if self._environment.get(name):
                     settings.append(Setting(key, self._environment[name], Origin(layer, f"environment {name}")))
         for layer, path in _files(service):
-            found = self._of_file(service, path, layer)
-            for setting in found:
+            file_settings = self._of_file(service, path, layer)
+            for setting in file_settings:
                 layers[setting.key].append(setting)
-            if path not in _warned and _is_exposed(path, found):
+            if path not in _warned and _is_exposed(path, file_settings):
                 _warned.add(path)
                 log.warning("%s", _exposure(service, path))
         for key, default in KEYS.items():
@@ -143,7 +143,7 @@ class Sources:
         return {key: tuple(settings) for key, settings in layers.items()}
 
     def exposed(self, service: Service) -> tuple[str, ...]:
-        """Return a line for each .env of a service that holds a password and that others than its owner can read.
+        """Return a line for each .env of a service that contains a password and that other users can read.
 
         Raises:
             ConfigurationError: a .env can't be read, or has a line that is no assignment.
@@ -155,84 +155,86 @@ class Sources:
             if _is_exposed(path, self._of_file(service, path, layer))
         )
 
-    def service_dsn(self, service: Service, found: Mapping[str, tuple[Setting, ...]]) -> Dsn:
-        """Return the DSN of a service whose settings were collected: the highest layer decides.
+    def service_dsn(self, service: Service, collected: Mapping[str, tuple[Setting, ...]]) -> Dsn:
+        """Return the DSN of a service by its collected settings; the highest layer decides.
 
-        So a DIRECT_DSN of a .env never beats the environment.
+        So a DIRECT_DSN in a .env never wins over the environment.
 
         Raises:
-            ConfigurationError: there is none, it is wrong, or its password is.
+            ConfigurationError: there is no DSN, or it or its password is invalid.
 
         """
-        candidates = given_dsns(found)
+        candidates = given_dsns(collected)
         if not candidates:
             raise self._missing(service)
-        chosen = candidates[0]
-        dsn = _parsed(chosen)
-        secrets = [*found["DATABASE_PASSWORD"], *found["DATABASE_PASSWORD_FILE"]]
+        first_dsn = candidates[0]
+        dsn = _parsed(first_dsn)
+        secrets = [*collected["DATABASE_PASSWORD"], *collected["DATABASE_PASSWORD_FILE"]]
         if not secrets:
             return dsn
         secret = max(secrets, key=lambda setting: setting.origin.layer)
-        rivals = [setting for setting in secrets if setting.origin.layer == secret.origin.layer]
-        if len(rivals) > 1:
+        same_layer = [setting for setting in secrets if setting.origin.layer == secret.origin.layer]
+        if len(same_layer) > 1:
             raise ConfigurationError(
-                f"{secret.name} and {rivals[1].key} are both set.",
+                f"{secret.name} and {same_layer[1].key} are both set.",
                 path=secret.origin.path,
                 hint="Remove one of them.",
             )
-        if dsn.password is not None and secret.origin.layer < chosen.origin.layer:
-            return dsn  # a DSN of a higher layer brings its own password; a .env's must not be sent to its host
+        if dsn.password is not None and secret.origin.layer < first_dsn.origin.layer:
+            return dsn  # a DSN of a higher layer has its own password; that of a .env must not be sent to its host
         return replace(dsn, password=_password(secret, service))
 
     def forget(self, path: Path) -> None:
-        """Read a file again when it is next asked for: it has been written."""
+        """Forget a file that was written, so that it is read again."""
         self._files.pop(path, None)
 
     def _of_file(self, service: Service, path: Path, layer: int) -> list[Setting]:
-        """Return the settings of a .env; of a key that stands there twice, the last."""
-        where = service.relative(path)
+        """Return the settings of a .env; of a key with two lines, the last."""
+        shown_path = service.relative(path)
         settings: dict[str, Setting] = {}
-        for line in self._lines(path, where):
+        for line in self._lines(path, shown_path):
             if line.key in KEYS:
                 if not line.value:
                     raise ConfigurationError(
                         f"{line.key} is empty.",
-                        path=where,
+                        path=shown_path,
                         line=line.number,
                         hint="Give it a value, or remove the line.",
                     )
-                settings[line.key] = Setting(line.key, line.value, Origin(layer, f"{where}:{line.number}"))
+                settings[line.key] = Setting(line.key, line.value, Origin(layer, f"{shown_path}:{line.number}"))
         return list(settings.values())
 
-    def _lines(self, path: Path, where: str) -> "tuple[_Line, ...]":
+    def _lines(self, path: Path, shown_path: str) -> "tuple[_Line, ...]":
         if path not in self._files:
             try:
-                self._files[path] = _read(path, where)
+                self._files[path] = _read(path, shown_path)
             except ConfigurationError as error:
                 # a new error: the frames of the old one hold the file's text, and a report with the variables of
                 # frames (pytest --showlocals) prints them
                 self._files[path] = error.with_hint("")
-        found = self._files[path]
-        if isinstance(found, ConfigurationError):
-            raise found.with_hint("")
-        return found
+        lines = self._files[path]
+        if isinstance(lines, ConfigurationError):
+            raise lines.with_hint("")
+        return lines
 
     def _missing(self, service: Service) -> ConfigurationError:
         path = service.env_file
-        where = service.relative(path)
-        setting = f"set {service.env_prefix}DATABASE_DSN"
+        shown_path = service.relative(path)
+        set_variable = f"set {service.env_prefix}DATABASE_DSN"
         if not path.exists():
-            hint = f"Copy .env.example there, {setting}, or run `inv up`."
-            return ConfigurationError(f"{where} does not exist, so DATABASE_DSN is missing.", path=where, hint=hint)
-        near = get_close_matches("DATABASE_DSN", [line.key for line in self._lines(path, where)], n=1)
-        typo = f" (is {near[0]} a typo?)" if near else ""
-        hint = f"See .env.example, or {setting}."
-        return ConfigurationError(f"DATABASE_DSN is missing{typo}.", path=where, hint=hint)
+            hint = f"Copy .env.example there, {set_variable}, or run `inv up`."
+            return ConfigurationError(
+                f"{shown_path} does not exist, so DATABASE_DSN is missing.", path=shown_path, hint=hint
+            )
+        similar = get_close_matches("DATABASE_DSN", [line.key for line in self._lines(path, shown_path)], n=1)
+        typo_hint = f" (is {similar[0]} a typo?)" if similar else ""
+        hint = f"See .env.example, or {set_variable}."
+        return ConfigurationError(f"DATABASE_DSN is missing{typo_hint}.", path=shown_path, hint=hint)
 
 
-def given_dsns(found: Mapping[str, tuple[Setting, ...]]) -> list[Setting]:
+def given_dsns(collected: Mapping[str, tuple[Setting, ...]]) -> list[Setting]:
     """Return the DSNs of the highest layer that has one, the direct one first."""
-    candidates = [*found["DATABASE_DIRECT_DSN"], *found["DATABASE_DSN"]]
+    candidates = [*collected["DATABASE_DIRECT_DSN"], *collected["DATABASE_DSN"]]
     highest = max((setting.origin.layer for setting in candidates), default=0)
     return [setting for setting in candidates if setting.origin.layer == highest]
 
@@ -251,13 +253,13 @@ def _files(service: Service) -> tuple[tuple[int, Path], ...]:
 
 
 def _exposure(service: Service, path: Path) -> str:
-    where = service.relative(path)
-    return f"{where} holds a password, and others than its owner can read it. Run: chmod 600 {where}"
+    shown_path = service.relative(path)
+    return f"{shown_path} holds a password, and others than its owner can read it. Run: chmod 600 {shown_path}"
 
 
-def _is_exposed(path: Path, found: Iterable[Setting]) -> bool:
-    # elsewhere than on POSIX the bits say nothing of who can read it
-    return os.name == "posix" and any(map(_holds_password, found)) and bool(path.stat().st_mode & _SHARED)
+def _is_exposed(path: Path, settings: Iterable[Setting]) -> bool:
+    # outside POSIX the mode bits don't show who can read the file
+    return os.name == "posix" and any(map(_holds_password, settings)) and bool(path.stat().st_mode & _SHARED)
 
 
 def _holds_password(setting: Setting) -> bool:
@@ -266,11 +268,11 @@ def _holds_password(setting: Setting) -> bool:
     try:
         return parse(setting.value, setting.key).password is not None
     except MigrationError:
-        return False  # it is refused anyway
+        return False  # an invalid DSN is refused anyway
 
 
-def _read(path: Path, where: str) -> tuple[_Line, ...]:
-    """Read a .env with python-dotenv's own parser, which interpolates nothing and tells the line."""
+def _read(path: Path, shown_path: str) -> tuple[_Line, ...]:
+    """Read a .env with python-dotenv's own parser, which interpolates nothing and has line numbers."""
     if not path.exists():
         return ()
     try:
@@ -278,26 +280,26 @@ def _read(path: Path, where: str) -> tuple[_Line, ...]:
             bindings = list(parse_stream(stream))
     except UnicodeDecodeError as error:
         text, hint = f"byte {error.start} is not UTF-8.", "Save the file as UTF-8."
-        raise ConfigurationError(text, path=where, hint=hint) from None
+        raise ConfigurationError(text, path=shown_path, hint=hint) from None
     except OSError as error:
-        text, hint = f"{where} can't be read: {error.strerror}.", "It must be a file of KEY=value lines."
-        raise ConfigurationError(text, path=where, hint=hint) from None
-    found = []
+        text, hint = f"{shown_path} can't be read: {error.strerror}.", "It must be a file of KEY=value lines."
+        raise ConfigurationError(text, path=shown_path, hint=hint) from None
+    lines = []
     for binding in bindings:
         text = binding.original.string
-        # python-dotenv counts from the blank lines before it
+        # python-dotenv's line number is that of the blank lines before the assignment
         number = binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
         if binding.error:
-            text, hint = f"{where}:{number} is no KEY=value line.", "Is a quote left open?"
-            raise ConfigurationError(text, path=where, line=number, hint=hint)
+            text, hint = f"{shown_path}:{number} is no KEY=value line.", "Is a quote left open?"
+            raise ConfigurationError(text, path=shown_path, line=number, hint=hint)
         if binding.key is not None:
-            found.append(_Line(number, binding.key, binding.value))
-    return tuple(found)
+            lines.append(_Line(number, binding.key, binding.value))
+    return tuple(lines)
 
 
-def other_dsn(found: Mapping[str, tuple[Setting, ...]], key: str) -> Dsn | None:
-    """Return the DSN of another database than the service's, where one is set."""
-    settings = found[key]
+def other_dsn(collected: Mapping[str, tuple[Setting, ...]], key: str) -> Dsn | None:
+    """Return the DSN of a database that isn't the service's own; None where it isn't set."""
+    settings = collected[key]
     return _parsed(settings[0]) if settings else None
 
 
@@ -305,7 +307,7 @@ def _password(secret: Setting, service: Service) -> str:
     if secret.key == "DATABASE_PASSWORD":
         password = secret.value
     else:
-        path = service.root / secret.value  # the tasks work in any folder
+        path = service.root / secret.value  # tasks can be started in any folder
         try:
             password = path.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
         except (OSError, UnicodeDecodeError) as error:

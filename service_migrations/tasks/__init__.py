@@ -1,6 +1,7 @@
-"""The Invoke tasks by topic: parse, call, say. No SQL, no Alembic, and nothing heavy is imported at the top.
+"""The Invoke tasks by topic: parse the options, call the library, print the result.
 
-A repository's tasks.py takes ``namespace`` as it is, or, beside tasks of its own, under a name of its own::
+They contain no SQL, and nothing that takes long is imported at the top. A repository's tasks.py imports ``namespace``
+alone, or adds the tasks to its own under a name::
 
     from invoke import Collection
     from service_migrations import tasks
@@ -11,7 +12,7 @@ A repository's tasks.py takes ``namespace`` as it is, or, beside tasks of its ow
 import sys
 
 if not sys.flags.dont_write_bytecode:
-    # Invoke switches it off: each run of a task would compile SQLAlchemy and Alembic again, for about a second
+    # Invoke disables bytecode: each run of a task would compile SQLAlchemy and Alembic again, for about a second
     sys.dont_write_bytecode = False
 
 from invoke.collection import Collection

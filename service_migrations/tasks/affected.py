@@ -1,4 +1,4 @@
-"""db.affected: which services a change affects; and how db.upgrade takes a part of them."""
+"""db.affected, and the options of other tasks that select a part of the services."""
 
 import json as json_module
 import os
@@ -26,11 +26,11 @@ BASE = "What to compare with: a commit, branch or tag, such as origin/main."
 )
 def affected(_: Context, service: list[str], base: str = "", json: bool = False) -> None:
     """List the services that a change since --base affects."""
-    found = [one.name for one in narrowed(selected(service), base=base, only_affected=True)]
+    names = [affected_service.name for affected_service in narrowed(selected(service), base=base, only_affected=True)]
     if json:
-        console.result(json_module.dumps(found))
+        console.result(json_module.dumps(names))
     else:
-        for name in found:
+        for name in names:
             console.result(name)
 
 
@@ -42,18 +42,18 @@ def narrowed(
     shard: str = "",
     sources: "Sources | None" = None,
 ) -> "tuple[Service, ...]":
-    """Return those of the services that are affected, and in this machine's part; perhaps none."""
+    """Return the services that are affected and in this machine's shard; there may be none."""
     if only_affected and not base:
         raise UsageError("--base is missing: a commit, branch or tag to compare with, such as origin/main.")
     if base and not only_affected:
         raise UsageError("--base says what --affected compares with.", hint="Add --affected.")
-    found = tuple(services)
+    narrowed_services = tuple(services)
     if only_affected:
         from service_migrations.rollout.affected import affected as affected_by
 
-        found = affected_by(found, base)
+        narrowed_services = affected_by(narrowed_services, base)
     if shard:
         from service_migrations.rollout.shard import parse_shard
 
-        found = parse_shard(shard, os.environ).part(found, sources)
-    return found
+        narrowed_services = parse_shard(shard, os.environ).part(narrowed_services, sources)
+    return narrowed_services

@@ -1,4 +1,4 @@
-"""What GitHub shows beside the file it is about: a line on stdout for each thing that a check found.
+"""Annotations of GitHub: a line on stdout for each problem, which GitHub shows beside its file.
 
 Source: GitHub Docs, Workflow commands for GitHub Actions, "Setting an error message".
 """
@@ -17,30 +17,32 @@ if TYPE_CHECKING:
 __all__ = ["annotate"]
 
 
-def annotate(found: "Iterable[Check]", errors: Iterable[MigrationError]) -> None:
-    """Print an annotation for each difference, finding and error, where this runs in a workflow of GitHub's.
+def annotate(checks: "Iterable[Check]", errors: Iterable[MigrationError]) -> None:
+    """Print an annotation for each difference, problem and error, in a workflow of GitHub only.
 
-    It stands at the file and the line that the error is about; a difference, which has none, at the models.
+    It is at the file and the line of the error; a difference has none, so its annotation is at the models.
     """
     if os.environ.get("GITHUB_ACTIONS") != "true":
         return
-    for one in found:
-        service = find(one.service)
+    for checked in checks:
+        service = find(checked.service)
         models = service.relative(service.models_file or service.path)
-        for line in one.differences:
-            _print(DifferenceError(line, service=one.service, path=models))
-        for problem in one.problems:
+        for difference in checked.differences:
+            _print(DifferenceError(difference, service=checked.service, path=models))
+        for problem in checked.problems:
             _print(problem)
     for error in errors:
         _print(error)
 
 
 def _print(error: MigrationError) -> None:
-    place = {"file": error.path, "line": error.line}
-    properties = ",".join(f"{key}={_escaped(str(value), ':,')}" for key, value in place.items() if value)
+    position = {"file": error.path, "line": error.line}
+    properties = ",".join(f"{key}={_escaped(str(value), ':,')}" for key, value in position.items() if value)
     text = " ".join(part for part in (f"{error.service}:" if error.service else "", error.message, error.hint) if part)
     console.result(f"::error{f' {properties}' if properties else ''}::{_escaped(text)}")
 
 
-def _escaped(text: str, also: str = "") -> str:
-    return "".join(f"%{ord(one):02X}" if one in f"%\r\n{also}" else one for one in text)
+def _escaped(text: str, further_characters: str = "") -> str:
+    return "".join(
+        f"%{ord(character):02X}" if character in f"%\r\n{further_characters}" else character for character in text
+    )

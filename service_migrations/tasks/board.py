@@ -1,4 +1,4 @@
-"""The board: what many services are at, as live lines on a terminal and as plain ones elsewhere."""
+"""The board: the progress of many services, as live lines on a terminal and as plain lines elsewhere."""
 
 import time
 from collections.abc import Sequence
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
 __all__ = ["Board"]
 
 _REFRESH = 0.1
-"""Seconds between two drawings: Live would draw from a thread of its own, and a process with threads can't fork."""
+"""Seconds between two updates: Live would update from a thread, and a process with threads can't fork."""
 _MARGIN = 3
 
 
 class Board:
-    """Shows the news of a rollout; a context, at whose end the live lines are gone and the results can be printed."""
+    """The display of a rollout's events; at the end of its context the live lines are removed."""
 
     def __init__(self, services: Sequence[str]) -> None:
         self._states = dict.fromkeys(services, "waiting")
-        self._drawn, self._is_new = 0.0, True
+        self._drawn_at, self._has_news = 0.0, True
         self._live: Any = _live() if console.is_live() else None
 
     def __enter__(self) -> Self:
-        """Begin to draw, where a person watches."""
+        """Start the live lines, on a terminal."""
         self._context.__enter__()
         return self
 
@@ -38,8 +38,8 @@ class Board:
     def _context(self) -> AbstractContextManager[Any]:
         return self._live or nullcontext()
 
-    def tell(self, news: "News") -> None:
-        """Show what happens to a service; an error is told at once, and stays."""
+    def show(self, news: "News") -> None:
+        """Show an event of a service; an error is printed at once, and stays."""
         if news.line is not None:
             console.note(f"{news.service}: {news.line}")
         elif news.result is not None:
@@ -52,21 +52,21 @@ class Board:
             self._states[news.service] = f"{news.number} of {news.count}, {news.revision}"
             if self._live is None:
                 console.note(f"{news.service}: {self._states[news.service]}")
-        self._is_new = True
+        self._has_news = True
 
     def draw(self) -> None:
-        """Draw what is new, if a person watches and the last picture is old enough."""
-        if self._live is not None and self._is_new and time.monotonic() - self._drawn > _REFRESH:
-            self._drawn, self._is_new = time.monotonic(), False
-            self._live.update(self._picture(), refresh=True)
+        """Update the live lines, if there is news and the last update is old enough."""
+        if self._live is not None and self._has_news and time.monotonic() - self._drawn_at > _REFRESH:
+            self._drawn_at, self._has_news = time.monotonic(), False
+            self._live.update(self._lines(), refresh=True)
 
-    def _picture(self) -> Any:
+    def _lines(self) -> Any:
         height = max(self._live.console.size.height - _MARGIN, 1)
-        order = sorted(self._states, key=lambda name: _rank(self._states[name]))
-        lines = [f"{name}: {self._states[name]}" for name in sorted(order[:height])]
-        if len(order) > height:
-            ended = sum(_rank(state) > 1 for state in self._states.values())
-            lines.append(f"{ended} of {len(order)} services have ended")
+        names = sorted(self._states, key=lambda name: _rank(self._states[name]))
+        lines = [f"{name}: {self._states[name]}" for name in sorted(names[:height])]
+        if len(names) > height:
+            ended_count = sum(_rank(state) > 1 for state in self._states.values())
+            lines.append(f"{ended_count} of {len(names)} services have ended")
         return _text("\n".join(lines))
 
 
@@ -84,5 +84,5 @@ def _text(lines: str) -> Any:
 
 
 def _rank(state: str) -> int:
-    """Return what is left out last where a terminal is too low for all: what runs, then what waits."""
+    """Return the rank of a state: where a terminal has too few lines for all, the highest are left out."""
     return {"waiting": 1, "failed": 2, "unknown": 2}.get(state, 3 if state in ("done", "stopped") else 0)

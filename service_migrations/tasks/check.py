@@ -1,4 +1,4 @@
-"""db.check: the gate of a pipeline and of a commit."""
+"""db.check: the comparison of models and databases, for a pipeline or a commit."""
 
 from typing import TYPE_CHECKING
 
@@ -28,8 +28,8 @@ __all__ = ["check"]
 )
 def check(_: Context, service: list[str], affected: bool = False, base: str = "", json: bool = False) -> None:
     """Compare models with databases; exit code 3 if they differ."""
-    chosen = narrowed(selected(service), base=base, only_affected=affected)
-    if not chosen:
+    services = narrowed(selected(service), base=base, only_affected=affected)
+    if not services:
         console.result("[]" if json else "nothing to check: no service is affected")
         return
     from service_migrations.authoring import check as checking
@@ -38,40 +38,42 @@ def check(_: Context, service: list[str], affected: bool = False, base: str = ""
     async def compare(settings: Settings) -> checking.Check:
         return await checking.check(settings.service, settings=settings)
 
-    found, errors = each(load_many(chosen), compare, service_name)
+    checks, errors = each(load_many(services), compare, service_name)
     if json:
-        console.result_json([_plain(one) for one in found.values()])
+        console.result_json([_plain(checked) for checked in checks.values()])
     else:
-        for one in found.values():
-            for line in (*one.differences, *one.findings):
-                console.result(f"{one.service}: {line}")
-            if not one.differences and not one.findings:
-                console.result(f"{one.service}: no difference between the models and {one.target}")
-        annotate(found.values(), errors)
+        for checked in checks.values():
+            for line in (*checked.differences, *checked.findings):
+                console.result(f"{checked.service}: {line}")
+            if not checked.differences and not checked.findings:
+                console.result(f"{checked.service}: no difference between the models and {checked.target}")
+        annotate(checks.values(), errors)
     different = [
         DifferenceError(
-            f"{_count(one.differences)}.", service=name, hint=f"`inv db.revision --service {name}` writes them down."
+            f"{_count(checked.differences)}.",
+            service=name,
+            hint=f"`inv db.revision --service {name}` writes them down.",
         )
-        for name, one in found.items()
-        if one.differences
+        for name, checked in checks.items()
+        if checked.differences
     ]
     different += [
-        DifferenceError(f"{_count(one.findings, 'finding')} beside the differences.", service=name)
-        for name, one in found.items()
-        if one.findings
+        DifferenceError(f"{_count(checked.findings, 'finding')} beside the differences.", service=name)
+        for name, checked in checks.items()
+        if checked.findings
     ]
     for error in different:
         console.note(str(error))
-    fail([*errors, *different], len(chosen))
+    fail([*errors, *different], len(services))
 
 
-def _plain(found: "Check") -> dict[str, object]:
+def _plain(checked: "Check") -> dict[str, object]:
     return {
-        "service": found.service,
-        "target": found.target,
-        "differences": found.differences,
-        "findings": found.findings,
-        "problems": [problem.as_json() for problem in found.problems],
+        "service": checked.service,
+        "target": checked.target,
+        "differences": checked.differences,
+        "findings": checked.findings,
+        "problems": [problem.as_json() for problem in checked.problems],
     }
 
 

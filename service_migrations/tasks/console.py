@@ -1,4 +1,4 @@
-"""Output: results on stdout, where they can be piped; logs and progress on stderr."""
+"""The output of the tasks: results on stdout, logs and progress on stderr."""
 
 import io
 import json
@@ -28,32 +28,32 @@ __all__ = [
 
 
 class _Lasting(io.FileIO):
-    """A stream that goes nowhere once nobody reads it. A result that a disk has no room for stays an error."""
+    """A stream that discards its output once the reader has gone; a full disk stays an error."""
 
     def __init__(self, stream: Any) -> None:
         super().__init__(stream.fileno(), "w", closefd=False)
-        # a terminal that has hung up has no reader either
+        # a terminal that was closed has no reader either
         self._must_arrive = stream is sys.__stdout__ and not self.isatty()
 
     def write(self, data: Any, /) -> int:
-        """Write bytes; after a failure this and all that follows, such as what is left in a buffer, goes nowhere."""
+        """Write bytes; after a failure these and all later ones, such as the rest of a buffer, are discarded."""
         try:
             return super().write(data)
         except OSError as error:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self.fileno())
-            os.close(nowhere)
+            null_device = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null_device, self.fileno())
+            os.close(null_device)
             if self._must_arrive and not isinstance(error, BrokenPipeError):
                 raise OSError(error.errno, error.strerror, "stdout") from error
             return len(data)
 
 
 def make_lasting() -> None:
-    """Replace the standard streams of this process; one that the shell has closed becomes one that goes nowhere."""
+    """Replace the standard streams of this process; one that the shell has closed becomes the null device."""
     for name in ("stdin", "stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
-            # opened in this order it takes the number of the closed one, which a socket would get otherwise
+            # in this order it gets the number of the closed stream, which a socket would get otherwise
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: SIM115, PTH123
         elif name != "stdin" and stream is getattr(sys, f"__{name}__"):
             with suppress(OSError):
@@ -69,25 +69,25 @@ def make_lasting() -> None:
 
 _FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
 _WIDE = 300
-"""Columns for a table that no terminal shows: nothing in it may be cut."""
+"""Columns of a table outside a terminal: nothing in it may be cut."""
 
 
 class _Handler(logging.Handler):
-    """Write to whatever ``sys.stderr`` is now: a progress line on a terminal replaces it for a while.
+    """A log handler that writes to the current ``sys.stderr``, which a progress line on a terminal may replace.
 
-    A revision that is tried again says the same again: without --debug, what was said is not repeated.
+    A revision that is retried logs the same again: without --debug, no INFO line is repeated.
     """
 
     def __init__(self, *, debug: bool) -> None:
         super().__init__()
         self._debug = debug
-        self._said: set[str] = set()
+        self._logged: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
-        if self._debug or record.levelno > logging.INFO or message not in self._said:
+        if self._debug or record.levelno > logging.INFO or message not in self._logged:
             print(self.format(record), file=sys.stderr)
-        self._said.add(message)
+        self._logged.add(message)
 
 
 def configure_logging(*, debug: bool) -> None:
@@ -103,17 +103,17 @@ def configure_logging(*, debug: bool) -> None:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Leave out what Alembic and this project tell of a replay: it looks like an upgrade of the service's database."""
+    """Suppress the INFO lines of a replay, which look like an upgrade of the service's database."""
     loggers = [logging.getLogger(name) for name in ("alembic", "service_migrations")]
-    levels = [one.level for one in loggers]
+    levels = [logger.level for logger in loggers]
     if logging.getLogger().level != logging.DEBUG:
-        for one in loggers:
-            one.setLevel(logging.WARNING)
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)
     try:
         yield
     finally:
-        for one, level in zip(loggers, levels, strict=True):
-            one.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def result(text: str) -> None:
@@ -127,38 +127,38 @@ def result_json(value: Any) -> None:
 
 
 def note(text: str) -> None:
-    """Tell a person something beside the result."""
+    """Print a line for a person, which is no part of the result."""
     print(text, file=sys.stderr)
 
 
 def print_error(error: MigrationError) -> None:
-    """Print an error in its line; with --debug the traceback before it."""
+    """Print an error as a line; with --debug after its traceback."""
     if logging.getLogger().level == logging.DEBUG:
         traceback.print_exception(error)
     note(str(error))
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a result as a table, whole also where no terminal shows it."""
+    """Print a result as a table, which is never cut outside a terminal."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(*columns, box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    rich_table = Table(*columns, box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for row in rows:
-        shown.add_row(*(Text(cell, overflow="fold") for cell in row))
-    Console(width=None if sys.stdout.isatty() else _WIDE).print(shown)
+        rich_table.add_row(*(Text(cell, overflow="fold") for cell in row))
+    Console(width=None if sys.stdout.isatty() else _WIDE).print(rich_table)
 
 
 def is_live() -> bool:
-    """Whether a person watches: then progress may be drawn, and a line may be overwritten."""
+    """Whether stderr is a terminal, so that lines may be overwritten."""
     return sys.stderr.isatty()
 
 
 @contextmanager
 def progress() -> Iterator[Callable[[str], None]]:
-    """Yield a function that tells what long work is at: a live line on a terminal, plain lines elsewhere."""
+    """Yield a function that shows the progress of a long task: a live line on a terminal, plain lines elsewhere."""
     if not is_live():
         yield note
         return
@@ -170,10 +170,10 @@ def progress() -> Iterator[Callable[[str], None]]:
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask before something is lost; ``--yes`` has answered already.
+    """Ask before data is lost; ``--yes`` is the answer in advance.
 
     Raises:
-        UsageError: the answer was no, or nobody can answer here.
+        UsageError: the answer was no, or there is no terminal.
 
     """
     if yes:

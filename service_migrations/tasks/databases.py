@@ -1,4 +1,4 @@
-"""db.create and db.drop: the database itself."""
+"""db.create and db.drop: the creation and removal of databases."""
 
 from typing import TYPE_CHECKING
 
@@ -23,12 +23,12 @@ def create(_: Context, service: list[str]) -> None:
     from service_migrations.postgres import local
     from service_migrations.settings.model import Settings, load_many
 
-    async def make(settings: Settings) -> None:
-        done = await admin.create(settings, settings.admin or local.admin_for(settings.dsn, settings.service.root))
-        console.result(f"{settings.service}: {', '.join(done) or f'nothing to do, {settings.target} is there'}")
+    async def create_one(settings: Settings) -> None:
+        changes = await admin.create(settings, settings.admin or local.admin_for(settings.dsn, settings.service.root))
+        console.result(f"{settings.service}: {', '.join(changes) or f'nothing to do, {settings.target} is there'}")
 
-    chosen = selected(service)
-    fail(each(load_many(chosen), make, service_name)[1], len(chosen))
+    services = selected(service)
+    fail(each(load_many(services), create_one, service_name)[1], len(services))
 
 
 @task(iterable=["service"], help={"service": SERVICE, "yes": "Don't ask."})
@@ -38,25 +38,25 @@ def drop(_: Context, service: list[str], yes: bool = False) -> None:
     from service_migrations.postgres import local
     from service_migrations.settings.model import load
 
-    loaded = load(exactly_one(service, "drop"))
-    console.confirm(f"Drop {loaded.target} with all data of {_losers(loaded)}?", yes=yes)
-    was_there = run(admin.drop(loaded, loaded.admin or local.admin_for(loaded.dsn, loaded.service.root)))
-    console.result(f"{loaded.service}: {loaded.target} {'is dropped' if was_there else 'was not there'}")
+    settings = load(exactly_one(service, "drop"))
+    console.confirm(f"Drop {settings.target} with all data of {_services_of(settings)}?", yes=yes)
+    existed = run(admin.drop(settings, settings.admin or local.admin_for(settings.dsn, settings.service.root)))
+    console.result(f"{settings.service}: {settings.target} {'is dropped' if existed else 'was not there'}")
 
 
-def _losers(dropped: "Settings") -> str:
-    """Return the services that have the database which is dropped, and those of which that can't be excluded."""
+def _services_of(settings: "Settings") -> str:
+    """Return the names of the services that have a database, and of those that may have it."""
     from service_migrations.settings.model import load_unchecked
     from service_migrations.settings.siblings import siblings
 
-    found = siblings(dropped.service, dropped.databases, dropped.sources)
-    sharing = sorted([dropped.service.name, *(sibling.service.name for sibling in found if sibling.certain)])
-    perhaps = {sibling.service.name for sibling in found if not sibling.certain}
-    for other in discover(dropped.service.root):
-        if other.name not in sharing and other.env_file.exists():
+    others = siblings(settings.service, settings.databases, settings.sources)
+    certain = sorted([settings.service.name, *(sibling.service.name for sibling in others if sibling.certain)])
+    uncertain = {sibling.service.name for sibling in others if not sibling.certain}
+    for other in discover(settings.service.root):
+        if other.name not in certain and other.env_file.exists():
             try:
-                load_unchecked(other, dropped.sources.of_siblings())
+                load_unchecked(other, settings.sources.of_siblings())
             except MigrationError:
-                perhaps.add(other.name)
-    doubt = f" (and perhaps of {', '.join(sorted(perhaps))}, whose settings don't say)" if perhaps else ""
-    return ", ".join(sharing) + doubt
+                uncertain.add(other.name)
+    doubt = f" (and perhaps of {', '.join(sorted(uncertain))}, whose settings don't say)" if uncertain else ""
+    return ", ".join(certain) + doubt

@@ -1,4 +1,4 @@
-"""db.downgrade, db.stamp, db.alembic: what runs the history of one service."""
+"""db.downgrade, db.stamp and db.alembic, which change the database of one service."""
 
 from invoke.context import Context
 
@@ -36,17 +36,21 @@ def downgrade(
     from service_migrations.settings.model import load
     from service_migrations.upgrade import commands
 
-    chosen = exactly_one(service, "downgrade")
-    asked = asked_limits(lock_wait, lock_timeout, statement_timeout)
+    target_service = exactly_one(service, "downgrade")
+    limits = asked_limits(lock_wait, lock_timeout, statement_timeout)
     if not revision:
-        raise UsageError("db.downgrade needs --revision.", hint=f"`inv db.history --service {chosen}` lists them.")
+        raise UsageError(
+            "db.downgrade needs --revision.", hint=f"`inv db.history --service {target_service}` lists them."
+        )
     if sql:
-        refuse_beside_sql(**asked, yes=yes)
-        console.result(run(commands.sql(chosen, revision, down=True)).rstrip())
+        refuse_beside_sql(**limits, yes=yes)
+        console.result(run(commands.sql(target_service, revision, down=True)).rstrip())
         return
-    settings = with_limits(load(chosen), asked)
-    console.confirm(f"Downgrade {chosen} -> {settings.target} to {revision}? What was added since is dropped.", yes=yes)
-    console.result(describe(run(commands.downgrade(chosen, revision, settings=settings))))
+    settings = with_limits(load(target_service), limits)
+    console.confirm(
+        f"Downgrade {target_service} -> {settings.target} to {revision}? What was added since is dropped.", yes=yes
+    )
+    console.result(describe(run(commands.downgrade(target_service, revision, settings=settings))))
 
 
 @task(
@@ -63,12 +67,12 @@ def stamp(_: Context, service: list[str], revision: str = "", purge: bool = Fals
     from service_migrations.settings.model import load
     from service_migrations.upgrade import commands
 
-    chosen = exactly_one(service, "stamp")
+    target_service = exactly_one(service, "stamp")
     if not revision:
-        raise UsageError("db.stamp needs --revision.", hint=f"`inv db.history --service {chosen}` lists them.")
-    settings = load(chosen)
-    console.confirm(f"Stamp {chosen} -> {settings.target} with {revision}? Nothing is run.", yes=yes)
-    console.result(describe(run(commands.stamp(chosen, revision, purge=purge, settings=settings))))
+        raise UsageError("db.stamp needs --revision.", hint=f"`inv db.history --service {target_service}` lists them.")
+    settings = load(target_service)
+    console.confirm(f"Stamp {target_service} -> {settings.target} with {revision}? Nothing is run.", yes=yes)
+    console.result(describe(run(commands.stamp(target_service, revision, purge=purge, settings=settings))))
 
 
 @task(remainder=True, iterable=["service"], help={"service": SERVICE})
@@ -76,7 +80,7 @@ def alembic(_: Context, service: list[str]) -> None:
     """Run any Alembic command: db.alembic --service S -- current."""
     from service_migrations.authoring.alembic import passthrough
 
-    chosen = exactly_one(service, "alembic")
-    output = run(passthrough(chosen, remainder_words()))
+    target_service = exactly_one(service, "alembic")
+    output = run(passthrough(target_service, remainder_words()))
     if output:
         console.result(output.rstrip())

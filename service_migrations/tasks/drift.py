@@ -1,4 +1,4 @@
-"""db.drift: what was changed in a database past its history."""
+"""db.drift: the changes in a database that its history doesn't have."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -33,37 +33,40 @@ def drift(_: Context, service: list[str], grants: bool = False, json: bool = Fal
     async def compare(settings: Settings) -> "Drift":
         admin = admin_for(settings.dsn, settings.service.root)
         with console.quietly():
-            found = await drifting.drift(settings.service, grants=grants, settings=settings, admin=admin)
+            result = await drifting.drift(settings.service, grants=grants, settings=settings, admin=admin)
         if not json:
-            _print(found)
-        return found
+            _print(result)
+        return result
 
-    chosen = selected(service)
-    results, errors = each(load_many(chosen), compare, service_name)
+    services = selected(service)
+    results, errors = each(load_many(services), compare, service_name)
     if json:
-        console.result_json([{**asdict(found), "revisions": list(found.revisions)} for found in results.values()])
-    for found in results.values():
-        if found.pending:
-            console.note(_behind(found))
-        if found.differences:
-            errors.append(report(DifferenceError(f"{_count(found)}. {_FIX}", service=found.service)))
-    fail(errors, len(chosen))
+        console.result_json([{**asdict(result), "revisions": list(result.revisions)} for result in results.values()])
+    for result in results.values():
+        if result.pending:
+            console.note(_behind(result))
+        if result.differences:
+            errors.append(report(DifferenceError(f"{_count(result)}. {_FIX}", service=result.service)))
+    fail(errors, len(services))
 
 
 _FIX = "Run the SQL, or write a revision for what is to stay."
 
 
-def _print(found: "Drift") -> None:
-    for one in found.differences:
-        console.result(f"{found.service}: {one}")
-    if not found.differences:
-        console.result(f"{found.service}: {found.target} is as its history says")
+def _print(result: "Drift") -> None:
+    for difference in result.differences:
+        console.result(f"{result.service}: {difference}")
+    if not result.differences:
+        console.result(f"{result.service}: {result.target} is as its history says")
 
 
-def _behind(found: "Drift") -> str:
-    at = ", ".join(found.revisions) or "base"
-    return f"{found.service}: {found.target} is behind head by {found.pending}; it was compared at its revision, {at}."
+def _behind(result: "Drift") -> str:
+    current = ", ".join(result.revisions) or "base"
+    return (
+        f"{result.service}: {result.target} is behind head by {result.pending}; "
+        f"it was compared at its revision, {current}."
+    )
 
 
-def _count(found: "Drift") -> str:
-    return f"{len(found.differences)} difference{'' if len(found.differences) == 1 else 's'}"
+def _count(result: "Drift") -> str:
+    return f"{len(result.differences)} difference{'' if len(result.differences) == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""One command for each of several services, and the end of a task that has met errors."""
+"""The loop of a task over several services, and the end of a task with errors."""
 
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
@@ -9,7 +9,7 @@ from service_migrations.errors import MigrationError, gravest
 from service_migrations.tasks import console
 from service_migrations.tasks.task import run
 
-__all__ = ["each", "fail", "report"]
+__all__ = ["each", "fail", "print_each", "report"]
 
 _Item = TypeVar("_Item")
 
@@ -19,12 +19,12 @@ def each(
     command: Callable[[_Item], Coroutine[Any, Any, Any]],
     name: Callable[[_Item], str] = str,
 ) -> tuple[dict[str, Any], list[MigrationError]]:
-    """Run one command for each service; an error of one is reported at once, and doesn't stop the others.
+    """Run a coroutine function for each service; an error of one is printed at once, and doesn't stop the others.
 
     Args:
-        items: services, or their settings; or the error that stands in for the settings of one.
-        command: what is run for each.
-        name: returns the service's name.
+        items: services or their settings; an error stands for settings that can't be loaded.
+        command: the coroutine function.
+        name: returns the name of an item's service.
 
     Returns:
         The results by the service's name, and the errors.
@@ -43,13 +43,41 @@ def each(
     return results, errors
 
 
+def print_each(
+    items: Sequence[_Item | MigrationError],
+    command: Callable[[_Item], Coroutine[Any, Any, Any]],
+    name: Callable[[_Item], str] = str,
+    *,
+    json: bool,
+    as_json: Callable[[Any], object],
+    print_text: Callable[[dict[str, Any]], None],
+) -> None:
+    """Run a coroutine function for each service, print the results, and exit with the gravest error.
+
+    Args:
+        items: as of ``each``.
+        command: as of ``each``.
+        name: as of ``each``.
+        json: whether to print JSON, by the service's name, instead of text.
+        as_json: returns a result as JSON has it.
+        print_text: prints the results by the service's name.
+
+    """
+    results, errors = each(items, command, name)
+    if json:
+        console.result_json({service: as_json(result) for service, result in results.items()})
+    else:
+        print_text(results)
+    fail(errors, len(items))
+
+
 def report(error: MigrationError) -> MigrationError:
-    """Print an error of one service, and return it: the others go on."""
+    """Print an error of one service, and return it."""
     console.print_error(error)
     return error
 
 
 def fail(errors: Sequence[MigrationError], count: int) -> None:
-    """End with the gravest of the errors, which have been reported; do nothing where there is none."""
+    """Exit with the code of the gravest error, where there are errors; they have been printed before."""
     if errors:
         raise Exit("" if count == 1 else f"{len(errors)} of {count} services need a look.", code=gravest(list(errors)))

@@ -1,4 +1,4 @@
-"""db.init: the files that a repository needs."""
+"""db.init: the creation of the files that a repository needs."""
 
 from pathlib import Path
 
@@ -21,18 +21,18 @@ def init(_: Context) -> None:
     console.note(f"The monorepo is {root}")
     for file in write_missing(root):
         if file.created:
-            state = "written"
+            action = "written"
         elif file.tables:
-            state = f"added {' and '.join(file.tables)}"
+            action = f"added {' and '.join(file.tables)}"
         else:
-            state = "was there already"
-        console.result(f"{file.path}: {state}")
+            action = "was there already"
+        console.result(f"{file.path}: {action}")
         if file.hint:
             console.note(f"{file.path} is left as it is. {file.hint}")
 
 
 def _root() -> Path:
-    """Return the monorepo around the working directory, or else that directory itself."""
+    """Return the top level around the working directory, else that directory itself."""
     try:
         return Monorepo.locate().root
     except UsageError:

@@ -1,4 +1,4 @@
-"""up and down: everything that a developer's machine needs, and its end."""
+"""up and down: the start and the end of everything that a developer's machine needs."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["down", "up"]
 
-_ELSEWHERE = "left alone: not on this machine"
+_NOT_LOCAL = "left alone: not on this machine"
 
 
 @task()
@@ -32,51 +32,53 @@ def up(_: Context) -> None:
 
     monorepo, sources = Monorepo.locate(), Sources()
     root, services = monorepo.root, monorepo.select([])
-    done: list[str] = []
+    changes: list[str] = []
     settings: dict[Service, Settings | MigrationError] = {}
-    lacking = [service for service in services if local.lacks_dsn(service, sources)]
-    ours = lacking or any(local.made_here(service) for service in services)
-    with ExitStack() as held:
+    without_dsn = [service for service in services if local.lacks_dsn(service, sources)]
+    uses_cluster = without_dsn or any(local.made_here(service) for service in services)
+    with ExitStack() as stack:
         with console.progress() as progress:
-            if ours:
-                held.enter_context(local.alone(progress, root))
-                for service in lacking:
-                    sources.forget(service.env_file)  # another run may have written it while this one waited
-                lacking = [service for service in lacking if local.lacks_dsn(service, sources)]
+            if uses_cluster:
+                stack.enter_context(local.alone(progress, root))
+                for service in without_dsn:
+                    sources.forget(service.env_file)  # another run may have written it in the meantime
+                without_dsn = [service for service in without_dsn if local.lacks_dsn(service, sources)]
                 cluster, started = local.ensure_cluster(services, progress, root, sources)
-                done += [f"PostgreSQL {cluster.version}"] if started else []
-                for service in lacking:
+                changes += [f"PostgreSQL {cluster.version}"] if started else []
+                for service in without_dsn:
                     progress(f"Writing {service.relative(service.env_file)}")
                     try:
                         local.write_env(service, cluster)
-                        done.append(str(service.env_file))
+                        changes.append(str(service.env_file))
                         sources.forget(service.env_file)
                     except MigrationError as error:
                         settings[service] = error
-            for service, loaded in zip(services, load_many(services, sources), strict=True):
-                settings.setdefault(service, loaded)
-                if not isinstance(loaded, MigrationError) and loaded.dsn.is_local:
+            for service, loaded_settings in zip(services, load_many(services, sources), strict=True):
+                settings.setdefault(service, loaded_settings)
+                if not isinstance(loaded_settings, MigrationError) and loaded_settings.dsn.is_local:
                     progress(f"Making the database of {service}")
                     try:
-                        done += _create(loaded)
+                        changes += _create(loaded_settings)
                     except MigrationError as error:
                         settings[service] = error
-        # behind the live line, which is drawn by a thread: a process with threads can't fork
-        elsewhere = [service for service in services if _is_elsewhere(settings[service])]
-        here = [service for service in services if service not in elsewhere]
-        results, received = roll_out(here, [settings[service] for service in here]) if here else ([], [])
+        # after the live line has ended: a thread draws it, and a process with threads can't fork
+        remote_services = [service for service in services if _is_remote(settings[service])]
+        local_services = [service for service in services if service not in remote_services]
+        results, received = (
+            roll_out(local_services, [settings[service] for service in local_services]) if local_services else ([], [])
+        )
     if received:
         raise Stopped(received[0])
-    by_name = {result.service: result for result in results}
-    rows = [[service.name, *_row(settings[service], by_name.get(service.name))] for service in services]
+    results_by_name = {result.service: result for result in results}
+    rows = [[service.name, *_row(settings[service], results_by_name.get(service.name))] for service in services]
     console.table(["service", "target", "revision", "state", "seconds"], rows)
     errors = [result.error for result in results if result.error]
     if errors:
         raise Exit(f"{len(errors)} of {len(services)} services failed.", code=gravest(errors))
-    done += [revision for result in results if result.outcome for revision in result.outcome.applied]
-    summary = "Everything is up." if done else "Nothing to do: everything was up, and every service at head."
-    names = ", ".join(service.name for service in elsewhere)
-    console.result(f"{summary} Left alone, not on this machine: {names}." if elsewhere else summary)
+    changes += [revision for result in results if result.outcome for revision in result.outcome.applied]
+    summary = "Everything is up." if changes else "Nothing to do: everything was up, and every service at head."
+    names = ", ".join(service.name for service in remote_services)
+    console.result(f"{summary} Left alone, not on this machine: {names}." if remote_services else summary)
 
 
 def _create(settings: "Settings") -> "Sequence[str]":
@@ -90,15 +92,15 @@ def _create(settings: "Settings") -> "Sequence[str]":
     return run(database.create(settings, admin, set_password=local.made_here(settings.service)))
 
 
-def _is_elsewhere(settings: "Settings | MigrationError") -> bool:
+def _is_remote(settings: "Settings | MigrationError") -> bool:
     return not isinstance(settings, MigrationError) and not settings.dsn.is_local
 
 
 def _row(settings: "Settings | MigrationError", result: "Result | None") -> list[str]:
-    """Return what the table says of a service; it was not touched where there is no result."""
+    """Return a service's row of the table, without its name; a service without a result wasn't changed."""
     target = "-" if isinstance(settings, MigrationError) else settings.target
     if result is None:
-        return [target, "-", _ELSEWHERE, "0.00"]
+        return [target, "-", _NOT_LOCAL, "0.00"]
     if result.outcome is None:
         return ["-", "-", result.state, "0.00"]
     outcome = result.outcome

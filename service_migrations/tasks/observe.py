@@ -1,13 +1,14 @@
-"""db.log, db.wait, db.doctor, db.locks: what people and pipelines ask while databases are in use."""
+"""db.log, db.wait, db.doctor and db.locks, for databases that are in use."""
 
 from dataclasses import asdict
+from datetime import datetime
 
 from invoke.context import Context
 from invoke.exceptions import Exit
 
 from service_migrations.errors import MigrationError, gravest
 from service_migrations.tasks import console
-from service_migrations.tasks.each import each, fail, report
+from service_migrations.tasks.each import fail, print_each, report
 from service_migrations.tasks.task import SERVICE, SERVICES, duration, exactly_one, run, selected, service_name, task
 
 __all__ = ["doctor", "locks", "log", "wait"]
@@ -24,30 +25,30 @@ def log(_: Context, service: list[str], json: bool = False) -> None:
     async def read(settings: Settings) -> tuple[ledger.Entry, ...]:
         return await ledger.log(settings.service, settings=settings)
 
-    chosen = selected(service)
-    found, errors = each(load_many(chosen), read, service_name)
-    if json:
-        console.result_json(
-            {
-                name: [{**asdict(entry), "started": entry.started.isoformat()} for entry in entries]
-                for name, entries in found.items()
-            }
-        )
-    else:
+    def as_json(entries: tuple[ledger.Entry, ...]) -> list[dict[str, object]]:
+        return [{**asdict(entry), "started": entry.started and entry.started.isoformat()} for entry in entries]
+
+    def print_entries(entries_by_service: dict[str, tuple[ledger.Entry, ...]]) -> None:
         rows = [
             [
-                *(name, entry.started.astimezone().isoformat(" ", "seconds"), entry.direction),
+                *(name, _moment(entry.started), entry.direction),
                 *(entry.from_revision or "base", entry.to_revision or "base", f"{entry.seconds:.2f} s"),
                 *(f"{entry.os_user}@{entry.host}", (entry.git_commit or "-")[:12], entry.version),
             ]
-            for name, entries in found.items()
+            for name, entries in entries_by_service.items()
             for entry in entries
         ]
         if rows:
             console.table(["service", "started", "direction", "from", "to", "took", "by", "commit", "version"], rows)
-        for name in [name for name, entries in found.items() if not entries]:
+        for name in [name for name, entries in entries_by_service.items() if not entries]:
             console.result(f"{name}: nothing was run yet")
-    fail(errors, len(chosen))
+
+    loaded = load_many(selected(service))
+    print_each(loaded, read, service_name, json=json, as_json=as_json, print_text=print_entries)
+
+
+def _moment(started: datetime | None) -> str:
+    return "-" if started is None else started.astimezone().isoformat(" ", "seconds")
 
 
 @task(
@@ -62,22 +63,22 @@ def wait(_: Context, service: list[str], head: bool = False, timeout: str = "5m"
     """Wait until one service's server answers; 69 or 75 if not."""
     from service_migrations.health import wait as waiting
 
-    chosen = exactly_one(service, "wait")
-    answer = run(waiting.wait(chosen, head, duration(timeout, "--timeout", zero=False)))
-    at = "answers" if answer.revisions is None else f"is at head, {', '.join(answer.revisions) or 'base'}"
-    console.result(f"{answer.service}: {answer.target} {at} ({answer.seconds:.2f} s)")
+    target_service = exactly_one(service, "wait")
+    answer = run(waiting.wait(target_service, head, duration(timeout, "--timeout", zero=False)))
+    state = "answers" if answer.revisions is None else f"is at head, {', '.join(answer.revisions) or 'base'}"
+    console.result(f"{answer.service}: {answer.target} {state} ({answer.seconds:.2f} s)")
 
 
 @task(iterable=["service"], help={"service": SERVICES, "json": _JSON})
 def doctor(_: Context, service: list[str], json: bool = False) -> None:
-    """Look for what would stop an upgrade, and say what mends it."""
-    from service_migrations.health import doctor as examination
+    """Find what would stop an upgrade, with the fix of each."""
+    from service_migrations.health import doctor as health
     from service_migrations.settings.model import Settings, load_many
 
-    chosen = selected(service)
-    found = {
-        one.name: run(examination.examine(one, settings=loaded if isinstance(loaded, Settings) else None))
-        for one, loaded in zip(chosen, load_many(chosen), strict=True)
+    services = selected(service)
+    findings_by_service = {
+        examined.name: run(health.examine(examined, settings=settings if isinstance(settings, Settings) else None))
+        for examined, settings in zip(services, load_many(services), strict=True)
     }
     if json:
         console.result_json(
@@ -89,18 +90,23 @@ def doctor(_: Context, service: list[str], json: bool = False) -> None:
                     "text": finding.text,
                     "exit_code": finding.error.exit_code if finding.error else 0,
                 }
-                for name, findings in found.items()
+                for name, findings in findings_by_service.items()
                 for finding in findings
             ]
         )
     else:
-        for name, findings in found.items():
+        for name, findings in findings_by_service.items():
             for finding in findings:
                 prefix = "" if finding.text.startswith(f"{name}: ") else f"{name}: "
                 console.result(f"{finding.severity}: {prefix}{finding.text}")
             if not findings:
                 console.result(f"{name}: nothing was found")
-    errors = [one.as_error(one.error) for findings in found.values() for one in findings if one.error]
+    errors = [
+        finding.as_error(finding.error)
+        for findings in findings_by_service.values()
+        for finding in findings
+        if finding.error
+    ]
     if errors:
         raise Exit("", code=gravest(errors))
 
@@ -113,31 +119,32 @@ def locks(_: Context, service: list[str], json: bool = False) -> None:
     from service_migrations.settings.database import grouped
     from service_migrations.settings.model import Settings, load_many
 
-    async def look(settings: Settings) -> list[Runner]:
+    async def read_runners(settings: Settings) -> list[Runner]:
         async with connector_of(settings).connect() as connection:
             return await runners(connection)
 
-    chosen = selected(service)
-    loaded = load_many(chosen)
-    errors = [report(one) for one in loaded if isinstance(one, MigrationError)]
-    valid = [one for one in loaded if isinstance(one, Settings)]
+    services = selected(service)
+    loaded = load_many(services)
+    errors = [report(failure) for failure in loaded if isinstance(failure, MigrationError)]
+    valid = [settings for settings in loaded if isinstance(settings, Settings)]
     answers = []
     for sharing in grouped(valid, lambda settings: settings.database):
         try:
-            found = run(look(sharing[0]))
+            lock_runners = run(read_runners(sharing[0]))
         except MigrationError as error:
             errors.append(report(error))
             continue
-        names = ", ".join(one.service.name for one in sharing)
-        held = any(runner.holds for runner in found)
-        answers.append({"services": [one.service.name for one in sharing], "database": sharing[0].dsn.database,
-                        "runners": [asdict(runner) for runner in found]})  # fmt: skip
+        service_names = [settings.service.name for settings in sharing]
+        names = ", ".join(service_names)
+        is_held = any(runner.holds for runner in lock_runners)
+        answers.append({"services": service_names, "database": sharing[0].dsn.database,
+                        "runners": [asdict(runner) for runner in lock_runners]})  # fmt: skip
         if not json:
-            if not held:
+            if not is_held:
                 console.result(f"{names}: nobody holds the migration lock of {sharing[0].dsn.database}")
-            for runner in found:
+            for runner in lock_runners:
                 verb = "holds the lock" if runner.holds else "waits" if runner.waits else "is connected"
                 console.result(f"{names}: {verb}: {runner}")
     if json:
         console.result_json(answers)
-    fail(errors, len(chosen))
+    fail(errors, len(services))

@@ -1,4 +1,4 @@
-"""What the commands that run a history share: their limits as options, and the line that ends them."""
+"""The options that limit an upgrade or downgrade, and the line that describes its outcome."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -21,20 +21,20 @@ LIMITS = {
 
 
 def asked_limits(lock_wait: str, lock_timeout: str, statement_timeout: str) -> dict[str, float]:
-    """Return the limits that this call asks for, in seconds."""
-    asked = {"lock_wait": lock_wait, "lock_timeout": lock_timeout, "statement_timeout": statement_timeout}
+    """Return the limits that the command line sets, in seconds."""
+    texts = {"lock_wait": lock_wait, "lock_timeout": lock_timeout, "statement_timeout": statement_timeout}
     return {
         name: duration(text, f"--{name.replace('_', '-')}", zero=name != "lock_timeout")
-        for name, text in asked.items()
+        for name, text in texts.items()
         if text
     }
 
 
 def refuse_beside_sql(**options: object) -> None:
-    """Refuse options that have to do with running something, where nothing is run.
+    """Refuse options that have no effect beside ``--sql``.
 
     Raises:
-        UsageError: one of them is given; the message names it.
+        UsageError: one of them is set; the message names it.
 
     """
     for name, value in options.items():
@@ -44,13 +44,13 @@ def refuse_beside_sql(**options: object) -> None:
             )
 
 
-def with_limits(settings: "Settings", asked: dict[str, float]) -> "Settings":
-    """Return a service's settings, with the limits that this call asks for instead."""
-    return replace(settings, limits=replace(settings.limits, **asked))
+def with_limits(settings: "Settings", limits: dict[str, float]) -> "Settings":
+    """Return a service's settings with the limits that the command line sets."""
+    return replace(settings, limits=replace(settings.limits, **limits))
 
 
 def describe(outcome: "Outcome") -> str:
-    """Return the line that tells what became of a service."""
+    """Return the line that describes the outcome of one service."""
     before, after = (", ".join(revisions) or "base" for revisions in (outcome.before, outcome.after))
     if outcome.before == outcome.after and not outcome.applied:
         return f"{outcome.service}: nothing to do, {outcome.target} is at {after}"

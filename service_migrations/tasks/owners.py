@@ -29,46 +29,46 @@ _LONG = 80
 )
 def owners(_: Context, service: list[str], database: str = "", json: bool = False) -> None:
     """Show the service that owns each object of a database."""
-    from service_migrations.ownership.owners import owners as look
+    from service_migrations.ownership.owners import owners as read_owners
 
     with console.quietly():
-        found = run(look(selected(service), database=database or None))
+        maps = run(read_owners(selected(service), database=database or None))
     if json:
         console.result_json(
             [
                 {
-                    "database": one.database or None,
-                    "target": one.target,
-                    "services": list(one.services),
-                    "objects": [asdict(item) for item in one.objects],
-                    "errors": [str(error) for error in one.errors],
-                    "failures": [error.as_json() for error in one.errors],
+                    "database": owned.database or None,
+                    "target": owned.target,
+                    "services": list(owned.services),
+                    "objects": [asdict(item) for item in owned.objects],
+                    "errors": [str(error) for error in owned.errors],
+                    "failures": [error.as_json() for error in owned.errors],
                 }
-                for one in found
+                for owned in maps
             ]
         )
     else:
         rows = [
             [
-                one.database,
+                owned.database,
                 item.kind,
-                _shown(item),
+                _name(item),
                 item.owner or ("-" if item.why else "nobody"),
                 item.why,
             ]
-            for one in found
-            for item in one.objects
+            for owned in maps
+            for item in owned.objects
         ]
         console.table(["database", "kind", "object", "owner", "why"], rows)
-    errors = [error for one in found for error in one.errors]
+    errors = [error for owned in maps for error in owned.errors]
     for error in errors:
         console.note(str(error))
     if errors:
-        raise Exit("" if len(found) == 1 else f"{len(errors)} services need a look.", code=gravest(errors))
+        raise Exit("" if len(maps) == 1 else f"{len(errors)} services need a look.", code=gravest(errors))
 
 
-def _shown(item: "Owned") -> str:
-    """Return a name; of a function with many arguments only that it has some, --json has them all."""
+def _name(item: "Owned") -> str:
+    """Return the name of an object; a long list of a function's arguments is left out, which --json shows."""
     if item.kind in ("schema", "extension"):
         return item.name
     name = f"{item.schema}.{item.name}"

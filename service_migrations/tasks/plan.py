@@ -1,4 +1,4 @@
-"""db.plan: what an upgrade would do, before it does it."""
+"""db.plan: what an upgrade would do."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from service_migrations.tasks.task import SERVICES, selected, service_name, task
 
 if TYPE_CHECKING:
     from service_migrations.plan.plan import Plan
-    from service_migrations.plan.review import Finding
+    from service_migrations.plan.review import PlanFinding
 
 __all__ = ["plan"]
 
@@ -40,41 +40,45 @@ def plan(
     from service_migrations.plan import plan as planning
     from service_migrations.settings.model import Settings, load_many
 
-    chosen = selected(service)
-    if revision != "head" and len(chosen) > 1:
+    services = selected(service)
+    if revision != "head" and len(services) > 1:
         raise UsageError(f"--revision {revision} is of one service's history.", hint="Name that one with --service.")
 
-    async def look(settings: Settings) -> "Plan":
+    async def make_plan(settings: Settings) -> "Plan":
         return await planning.plan(settings.service, revision, settings=settings)
 
-    found, errors = each(load_many(chosen), look, service_name)
-    plans: list[Plan] = list(found.values())
+    plans_by_service, errors = each(load_many(services), make_plan, service_name)
+    plans: list[Plan] = list(plans_by_service.values())
     if json:
-        console.result_json([asdict(one) for one in plans])
+        console.result_json([asdict(planned) for planned in plans])
     else:
         for planned in plans:
             _show(planned, sql=sql)
-    fail(errors, len(chosen))
+    fail(errors, len(services))
     if exit_code and any(planned.revisions for planned in plans):
         raise Exit("", code=DifferenceError.exit_code)
 
 
 def _show(plan: "Plan", *, sql: bool) -> None:
-    at = ", ".join(plan.current) or "base"
+    current = ", ".join(plan.current) or "base"
     if not plan.revisions:
-        console.result(f"{plan.service}: nothing to do, {plan.target} is at {at}")
+        console.result(f"{plan.service}: nothing to do, {plan.target} is at {current}")
         return
-    console.result(f"{plan.service}: {plan.target} is at {at}, {len(plan.revisions)} pending")
-    rows = [[one.revision, one.message, ", ".join(one.classes) or "unknown"] for one in plan.revisions]
+    console.result(f"{plan.service}: {plan.target} is at {current}, {len(plan.revisions)} pending")
+    rows = [
+        [revision.revision, revision.message, ", ".join(revision.classes) or "unknown"] for revision in plan.revisions
+    ]
     console.table(["revision", "message", "classes"], rows)
-    for finding in (*plan.findings, *(finding for one in plan.revisions for finding in one.findings)):
+    for finding in (*plan.findings, *(finding for revision in plan.revisions for finding in revision.findings)):
         console.result(_line(finding))
     if sql:
-        for one in plan.revisions:
-            console.result(f"\n-- {one.revision}: {one.message} ({one.path})\n{one.sql or '-- no SQL'}")
+        for revision in plan.revisions:
+            console.result(
+                f"\n-- {revision.revision}: {revision.message} ({revision.path})\n{revision.sql or '-- no SQL'}"
+            )
 
 
-def _line(finding: "Finding") -> str:
-    place = f"{finding.path or ''}{f':{finding.line}' if finding.line else ''}"
-    where = f" (line {finding.sql_line} of its SQL)" if finding.sql_line else ""
-    return f"{f'{place}: ' if place else ''}{finding.rule}: {finding.message}{where}"
+def _line(finding: "PlanFinding") -> str:
+    position = f"{finding.path or ''}{f':{finding.line}' if finding.line else ''}"
+    sql_position = f" (line {finding.sql_line} of its SQL)" if finding.sql_line else ""
+    return f"{f'{position}: ' if position else ''}{finding.rule}: {finding.message}{sql_position}"

@@ -1,4 +1,4 @@
-"""db.revision, db.merge, db.rebase: what writes a revision file."""
+"""db.revision, db.merge and db.rebase, which write a revision file."""
 
 from invoke.context import Context
 
@@ -21,15 +21,15 @@ def revision(_: Context, service: list[str], m: str = "", empty: bool = False) -
     """Write a revision: the difference of models and database."""
     from service_migrations.authoring import revision as authoring
 
-    chosen = exactly_one(service, "revision")
+    target_service = exactly_one(service, "revision")
     if not m:
-        raise UsageError(f'db.revision needs -m: inv db.revision --service {chosen} -m "add invoices".')
-    written = run(authoring.revision(chosen, m, empty=empty))
+        raise UsageError(f'db.revision needs -m: inv db.revision --service {target_service} -m "add invoices".')
+    written = run(authoring.revision(target_service, m, empty=empty))
     if written is None:
-        console.result(f"{chosen}: nothing changed, so nothing was written")
+        console.result(f"{target_service}: nothing changed, so nothing was written")
         return
     console.result(written.path)
-    console.note(f"Read it before you commit it, then run: inv db.upgrade --service {chosen}")
+    console.note(f"Read it before you commit it, then run: inv db.upgrade --service {target_service}")
 
 
 @task(iterable=["service"], help={"service": SERVICE, "m": "What is merged; it becomes the file's name."})
@@ -53,13 +53,15 @@ def rebase(_: Context, service: list[str], base: str = "", onto: str = "", revis
     """Put my revisions on top of theirs, where there are two heads."""
     from service_migrations.authoring import rebase as rebasing
 
-    chosen = exactly_one(service, "rebase")
-    done = run(rebasing.rebase(chosen, base=base or None, onto=onto or None, revision=revision or None))
-    if not done.moved:
-        console.result(f"{chosen}: nothing to do, the files end at {done.onto or 'base'}")
+    owner = exactly_one(service, "rebase")
+    rebased = run(rebasing.rebase(owner, base=base or None, onto=onto or None, revision=revision or None))
+    if not rebased.moved:
+        console.result(f"{owner}: nothing to do, the files end at {rebased.onto or 'base'}")
         return
-    console.result(f"{chosen}: {', '.join(done.moved)} on top of {done.onto}, no longer of {done.before or 'base'}")
-    console.result(done.path)
-    if done.unasked:
-        console.note(f"{chosen}: whether its database has them already wasn't asked: {done.unasked}")
-    console.note(f"Read it, then: git add {chosen.relative(chosen.versions)}")
+    console.result(
+        f"{owner}: {', '.join(rebased.moved)} on top of {rebased.onto}, no longer of {rebased.before or 'base'}"
+    )
+    console.result(rebased.path)
+    if rebased.unasked:
+        console.note(f"{owner}: whether its database has them already wasn't asked: {rebased.unasked}")
+    console.note(f"Read it, then: git add {owner.relative(owner.versions)}")

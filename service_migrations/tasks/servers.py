@@ -71,8 +71,8 @@ def fetch(_: Context, version: str = "") -> None:
     from service_migrations.postgres.throwaway import describe
 
     with console.progress() as progress:
-        for one in [version] if version else VERSIONS:
-            state, source = describe(one)
+        for wanted in [version] if version else VERSIONS:
+            state, source = describe(wanted)
             if state != "ready":
-                source = provide(one, progress).source
-            console.result(f"PostgreSQL {one}: {source}")
+                source = provide(wanted, progress).source
+            console.result(f"PostgreSQL {wanted}: {source}")

@@ -1,4 +1,4 @@
-"""db.current, db.heads, db.history, db.show, db.status, db.env, db.services: what only reads."""
+"""db.current, db.heads, db.history, db.show, db.status, db.env and db.services, which only read."""
 
 from contextlib import suppress
 from dataclasses import asdict
@@ -10,7 +10,7 @@ from invoke.context import Context
 from service_migrations.configuration import FILE
 from service_migrations.errors import DifferenceError, MigrationError, UsageError
 from service_migrations.tasks import console
-from service_migrations.tasks.each import each, fail
+from service_migrations.tasks.each import each, fail, print_each
 from service_migrations.tasks.task import SERVICE, SERVICES, exactly_one, run, selected, task
 
 if TYPE_CHECKING:
@@ -28,18 +28,21 @@ def current(_: Context, service: list[str], json: bool = False) -> None:
     """Show the revision that each database is at."""
     from service_migrations.rollout import status as fleet
 
-    chosen = selected(service)
-    answers = dict(zip((one.name for one in chosen), run(fleet.current_of_all(chosen)), strict=True))
-    errors = [answer for answer in answers.values() if isinstance(answer, MigrationError)]
+    selected_services = selected(service)
+    names = [current_service.name for current_service in selected_services]
+    results = dict(zip(names, run(fleet.current_of_all(selected_services)), strict=True))
+    errors = [result for result in results.values() if isinstance(result, MigrationError)]
     for error in errors:
         console.note(str(error))
-    found = {name: answer for name, answer in answers.items() if not isinstance(answer, MigrationError)}
+    current_revisions = {name: result for name, result in results.items() if not isinstance(result, MigrationError)}
     if json:
-        console.result_json({name: [_plain(revision) for revision in revisions] for name, revisions in found.items()})
+        console.result_json(
+            {name: [_plain(revision) for revision in revisions] for name, revisions in current_revisions.items()}
+        )
     else:
-        for name, revisions in found.items():
+        for name, revisions in current_revisions.items():
             console.result(f"{name}: {', '.join(_line(revision) for revision in revisions) or 'base'}")
-    fail(errors, len(chosen))
+    fail(errors, len(selected_services))
 
 
 @task(
@@ -56,24 +59,27 @@ def heads(_: Context, service: list[str], check: bool = False, write: bool = Fal
     from service_migrations.history import head_file
     from service_migrations.upgrade import commands
 
-    async def look(one: "Service") -> "History":
-        history = await commands.history(one)
+    async def read_history(checked: "Service") -> "History":
+        history = await commands.history(checked)
         if write:
-            head_file.write(one, history.single_head())
+            head_file.write(checked, history.single_head())
         problem = head_file.problem(history) if check else None
         if problem:
-            raise DifferenceError(problem, service=one)
+            raise DifferenceError(problem, service=checked)
         return history
 
-    chosen = selected(service)
-    found, errors = each(chosen, look)
-    if json:
-        console.result_json({name: list(history.heads) for name, history in found.items()})
-    else:
-        for name, history in found.items():
-            heads_only = [_line(revision) for revision in history.revisions if revision.is_head]
-            console.result(f"{name}: {', '.join(heads_only) or 'no revisions'}")
-    fail(errors, len(chosen))
+    def print_heads(histories: "dict[str, History]") -> None:
+        for name, history in histories.items():
+            head_lines = [_line(revision) for revision in history.revisions if revision.is_head]
+            console.result(f"{name}: {', '.join(head_lines) or 'no revisions'}")
+
+    print_each(
+        selected(service),
+        read_history,
+        json=json,
+        as_json=lambda history: list(history.heads),
+        print_text=print_heads,
+    )
 
 
 @task(iterable=["service"], help={"service": SERVICES, "json": _JSON})
@@ -81,17 +87,22 @@ def history(_: Context, service: list[str], json: bool = False) -> None:
     """List each service's revisions, newest first."""
     from service_migrations.upgrade import commands
 
-    chosen = selected(service)
-    found, errors = each(chosen, commands.history)
-    if json:
-        console.result_json({name: [_plain(revision) for revision in one.revisions] for name, one in found.items()})
-    else:
-        for name, one in found.items():
-            prefix = f"{name}: " if len(chosen) > 1 else ""
-            for revision in one.revisions:
-                down = ", ".join(revision.down_revision) or "<base>"
-                console.result(f"{prefix}{down} -> {_line(revision)}")
-    fail(errors, len(chosen))
+    selected_services = selected(service)
+
+    def print_revisions(histories: "dict[str, History]") -> None:
+        for name, history in histories.items():
+            prefix = f"{name}: " if len(selected_services) > 1 else ""
+            for revision in history.revisions:
+                parents = ", ".join(revision.down_revision) or "<base>"
+                console.result(f"{prefix}{parents} -> {_line(revision)}")
+
+    print_each(
+        selected_services,
+        commands.history,
+        json=json,
+        as_json=lambda history: [_plain(revision) for revision in history.revisions],
+        print_text=print_revisions,
+    )
 
 
 @task(iterable=["service"], help={"service": SERVICE, "revision": "A revision's id or its beginning, or head."})
@@ -99,18 +110,22 @@ def show(_: Context, service: list[str], revision: str = "head") -> None:
     """Show one revision: its place and the text of its file."""
     from service_migrations.upgrade import commands
 
-    chosen = exactly_one(service, "show")
-    found = run(commands.history(chosen))
+    target_service = exactly_one(service, "show")
+    history = run(commands.history(target_service))
     matches = [
-        one for one in found.revisions if one.revision.startswith(revision) or (revision == "head" and one.is_head)
+        candidate
+        for candidate in history.revisions
+        if candidate.revision.startswith(revision) or (revision == "head" and candidate.is_head)
     ]
     if len(matches) != 1:
         problem = "is not in this history" if not matches else "is the beginning of several"
         raise UsageError(
-            f"revision {revision!r} {problem}.", service=chosen, hint=f"`inv db.history --service {chosen}` lists them."
+            f"revision {revision!r} {problem}.",
+            service=target_service,
+            hint=f"`inv db.history --service {target_service}` lists them.",
         )
     console.note(matches[0].path)
-    console.result((chosen.root / Path(matches[0].path)).read_text(encoding="utf-8").rstrip())
+    console.result((target_service.root / Path(matches[0].path)).read_text(encoding="utf-8").rstrip())
 
 
 @task(iterable=["service"], help={"service": SERVICES, "json": _JSON})
@@ -118,35 +133,35 @@ def status(_: Context, service: list[str], json: bool = False) -> None:
     """Show target, current, head and pending of all services."""
     from service_migrations.rollout import status as fleet
 
-    found = run(fleet.status(selected(service)))
+    statuses = run(fleet.status(selected(service)))
     if json:
         console.result_json(
             [
                 {
-                    **asdict(one),
-                    "error": one.error and str(one.error),
-                    "failure": one.error and one.error.as_json(),
+                    **asdict(service_status),
+                    "error": service_status.error and str(service_status.error),
+                    "failure": service_status.error and service_status.error.as_json(),
                 }
-                for one in found
+                for service_status in statuses
             ]
         )
     else:
         rows = [
             [
-                one.service,
-                one.target or "-",
-                ", ".join(one.current) or ("-" if one.error else "base"),
-                one.head or "-",
-                "-" if one.pending is None else str(one.pending),
-                one.state,
+                service_status.service,
+                service_status.target or "-",
+                ", ".join(service_status.current) or ("-" if service_status.error else "base"),
+                service_status.head or "-",
+                "-" if service_status.pending is None else str(service_status.pending),
+                service_status.state,
             ]
-            for one in found
+            for service_status in statuses
         ]
         console.table(["service", "target", "current", "head", "pending", "state"], rows)
-    errors = [one.error for one in found if one.error]
+    errors = [service_status.error for service_status in statuses if service_status.error]
     for error in errors:
         console.note(str(error))
-    fail(errors, len(found))
+    fail(errors, len(statuses))
 
 
 @task(iterable=["service"], help={"service": SERVICES, "json": _JSON})
@@ -155,27 +170,34 @@ def env(_: Context, service: list[str], json: bool = False) -> None:
     from service_migrations.settings.model import load_many
     from service_migrations.settings.sources import Sources
 
-    sources, chosen = Sources(), selected(service)
-    loaded = load_many(chosen, sources)
-    found = {}
-    for one in chosen:
-        with suppress(MigrationError):  # it was met above, too
-            found[one.name] = [values[0] for values in sources.collect(one).values() if values]
+    sources, selected_services = Sources(), selected(service)
+    loaded_settings = load_many(selected_services, sources)
+    settings_by_service = {}
+    for chosen_service in selected_services:
+        with suppress(MigrationError):  # load_many() has returned it
+            collected = sources.collect(chosen_service).values()
+            settings_by_service[chosen_service.name] = [layers[0] for layers in collected if layers]
     if json:
         console.result_json(
             {
-                name: [{"key": one.key, "value": one.shown, "origin": str(one.origin)} for one in values]
-                for name, values in found.items()
+                name: [
+                    {"key": setting.key, "value": setting.shown, "origin": str(setting.origin)} for setting in settings
+                ]
+                for name, settings in settings_by_service.items()
             }
         )
     else:
-        rows = [[name, one.key, one.shown, str(one.origin)] for name, values in found.items() for one in values]
+        rows = [
+            [name, setting.key, setting.shown, str(setting.origin)]
+            for name, settings in settings_by_service.items()
+            for setting in settings
+        ]
         if rows:
             console.table(["service", "key", "value", "origin"], rows)
-    errors = [one for one in loaded if isinstance(one, MigrationError)]
+    errors = [failure for failure in loaded_settings if isinstance(failure, MigrationError)]
     for error in errors:
         console.note(str(error))
-    fail(errors, len(chosen))
+    fail(errors, len(selected_services))
 
 
 @task(
@@ -191,25 +213,25 @@ def services(_: Context, service: list[str], verbose: bool = False, json: bool =
     from service_migrations.settings.model import load_many
     from service_migrations.upgrade import commands
 
-    chosen = selected(service)
-    histories, errors = each(chosen, commands.history)
+    selected_services = selected(service)
+    histories, errors = each(selected_services, commands.history)
     rows: list[dict[str, Any]] = []
-    for one, loaded in zip(chosen, load_many(chosen), strict=True):
-        if one.name not in histories:
+    for listed, settings in zip(selected_services, load_many(selected_services), strict=True):
+        if listed.name not in histories:
             continue
-        target = None if isinstance(loaded, MigrationError) else loaded.target
-        table = one.version_table if isinstance(loaded, MigrationError) else loaded.version_table
+        target = None if isinstance(settings, MigrationError) else settings.target
+        version_table = listed.version_table if isinstance(settings, MigrationError) else settings.version_table
         rows.append(
             {
-                "service": one.name,
+                "service": listed.name,
                 "target": target,
-                "version_table": table,
-                "models": one.models,
-                "revisions": len(histories[one.name].revisions),
-                "path": one.relative(one.path),
-                "source": one.relative(one.source),
-                "versions": one.relative(one.versions),
-                "from": _origins(one, table),
+                "version_table": version_table,
+                "models": listed.models,
+                "revisions": len(histories[listed.name].revisions),
+                "path": listed.relative(listed.path),
+                "source": listed.relative(listed.source),
+                "versions": listed.relative(listed.versions),
+                "from": _origins(listed, version_table),
             }
         )
     if json:
@@ -221,16 +243,16 @@ def services(_: Context, service: list[str], verbose: bool = False, json: bool =
         columns = ["service", "target", "version_table", "models", "revisions"]
         cells = [["no DSN" if row[key] is None else str(row[key]) for key in columns] for row in rows]
         console.table([key.replace("_", " ") for key in columns], cells)
-    fail(errors, len(chosen))
+    fail(errors, len(selected_services))
 
 
 def _origins(service: "Service", version_table: str) -> dict[str, str]:
-    """Return what says each name and folder of a service: convention, pyproject.toml or a setting."""
+    """Return the origin of each name and folder of a service: convention, pyproject.toml or a setting."""
     keys = ("path", "source", "models", "versions", "version_table")
-    found = {key: FILE if key in service.configured else "convention" for key in keys}
+    origins = {key: FILE if key in service.configured else "convention" for key in keys}
     if version_table != service.version_table:
-        found["version_table"] = "MIGRATIONS_VERSION_TABLE"
-    return found
+        origins["version_table"] = "MIGRATIONS_VERSION_TABLE"
+    return origins
 
 
 def _line(revision: "Revision") -> str:

@@ -1,4 +1,4 @@
-"""Signals: what SIGINT, SIGTERM and SIGHUP do to a task, in one way for all of them."""
+"""The handling of SIGINT, SIGTERM and SIGHUP in tasks."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ __all__ = ["Stopped", "handling", "stop_at_once"]
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SHELL = 128
-"""What a shell adds to the number of the signal that ended a command, for its exit code."""
+"""The exit code of a command that a signal ended is this plus the number of the signal, as in a shell."""
 
 
 class Stopped(BaseException):
@@ -23,16 +23,16 @@ class Stopped(BaseException):
 
 
 def stop_at_once(number: int, _: FrameType | None = None) -> NoReturn:
-    """Handle a signal by an exception in the main thread, so that whatever runs there can clear away what it began."""
+    """Raise an exception in the main thread, so that the code that runs there can clean up."""
     raise Stopped(number)
 
 
 @contextmanager
 def handling(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
-    """Call a handler with each signal that arrives while the block runs, and the frame that it interrupts."""
-    before = {number: signal.signal(number, handler) for number in _NUMBERS}
+    """Call a handler with the number of each signal while the block runs, and with the frame that it interrupts."""
+    former_handlers = {number: signal.signal(number, handler) for number in _NUMBERS}
     try:
         yield
     finally:
-        for number, former in before.items():
-            signal.signal(number, former)
+        for number, former_handler in former_handlers.items():
+            signal.signal(number, former_handler)

@@ -1,4 +1,4 @@
-"""What all tasks share: how an option is declared, how a coroutine runs, how an error becomes a line and a code."""
+"""The decorator of all tasks, and how a task runs a coroutine and reads its options."""
 
 import asyncio
 import atexit
@@ -36,7 +36,7 @@ __all__ = [
     "duration",
     "exactly_one",
     "number",
-    "refuse_unheeded",
+    "refuse_ignored",
     "remainder_words",
     "run",
     "selected",
@@ -47,17 +47,17 @@ __all__ = [
 _END = "--"
 
 
-def refuse_unheeded(context: Context, lists: Iterable[str], *, remainder: bool) -> None:
-    """Refuse ``--dry``, words behind the two dashes, and an option of names that has none.
+def refuse_ignored(context: Context, lists: Iterable[str], *, remainder: bool) -> None:
+    """Refuse ``--dry``, words after the two dashes, and a repeatable option without a value.
 
     Args:
         context: the task's.
-        lists: the options that may be repeated. Invoke lets them end without a value: a ``--service $UNSET`` would
+        lists: the options that may be repeated. Invoke accepts them without a value, so ``--service $UNSET`` would
             mean all services.
-        remainder: whether the task takes what stands behind the two dashes.
+        remainder: whether the task takes words after the two dashes.
 
     Raises:
-        UsageError: there is one of them.
+        UsageError: one of them is given.
 
     """
     if context.config.run.dry:
@@ -89,30 +89,35 @@ SERVICE = "The service's name."
 
 
 _OBJECTS = 100_000
-"""How many new objects the garbage collector waits for, in this process and in the workers that are forked from it."""
+"""The garbage collector's threshold of new objects, in this process and in its forked workers."""
 _GRACE = 8.0
-"""Seconds that a stopped command has for telling the server; one that doesn't answer must not hold a pod."""
+"""Seconds in which a stopped command may cancel its statement; a server that is hanging must not hold a pod."""
 
 
 def task(*, remainder: bool = False, **options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
-    """Declare a task whose options are long ones, and whose errors are one line each; *remainder* as for its words.
+    """Declare a task with long options only, whose errors are printed as one line each.
 
-    Invoke would give ``--sql`` the flag ``-q``, and move such flags about when a parameter is added.
+    Invoke would give ``--sql`` the flag ``-q``, and change such flags when a parameter is added.
+
+    Args:
+        remainder: whether the task takes words after the two dashes.
+        options: further arguments of Invoke's own decorator.
+
     """
 
     def declare(body: Callable[..., None]) -> Task[Any]:
         @functools.wraps(body)
-        def safe(context: Context, **keywords: Any) -> None:
+        def run_body(context: Context, **keywords: Any) -> None:
             make_lasting()
-            # imports make objects that live to the end: to look through them again and again takes a fifth of a second
+            # the objects of imports live to the end, and collecting among them takes a fifth of a second
             gc.set_threshold(_OBJECTS)
-            # and at the end it would look once more; the system takes all of it back, and at once
+            # a last collection at the end would be useless: the system frees all memory
             atexit.register(gc.freeze)
             debug = logging.getLogger().level == logging.DEBUG  # Invoke's own --debug has set it
             console.configure_logging(debug=debug)
             try:
                 with handling(stop_at_once):
-                    refuse_unheeded(context, options.get("iterable", ()), remainder=remainder)
+                    refuse_ignored(context, options.get("iterable", ()), remainder=remainder)
                     body(context, **keywords)
                     sys.stdout.flush()
             except MigrationError as error:
@@ -123,24 +128,24 @@ def task(*, remainder: bool = False, **options: Any) -> Callable[[Callable[..., 
                 raise Exit(str(stopped), code=stopped.exit_code) from None
             except OSError as error:
                 if not isinstance(error.filename, str):
-                    raise  # of no file: nobody has seen it coming, so its traceback is wanted
+                    raise  # it isn't about a file, so its traceback is needed
                 if debug:
                     traceback.print_exception(error)
                 path = Path(error.filename)
                 root = Monorepo.locate().root
-                place = path.relative_to(root) if path.is_relative_to(root) else path
-                raise Exit(f"{place}: {error.strerror}.", code=ConfigurationError.exit_code) from None
+                shown_path = path.relative_to(root) if path.is_relative_to(root) else path
+                raise Exit(f"{shown_path}: {error.strerror}.", code=ConfigurationError.exit_code) from None
 
-        declared: Task[Any] = invoke_task(auto_shortflags=False, positional=[], **options)(safe)
+        declared: Task[Any] = invoke_task(auto_shortflags=False, positional=[], **options)(run_body)
         return declared
 
     return declare
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a command to its end, or until SIGINT, SIGTERM or SIGHUP.
+    """Run a coroutine to its end, or until SIGINT, SIGTERM or SIGHUP.
 
-    The first signal cancels what runs at the server, and looks what is there; a second one, or a server that
+    The first signal cancels the statement at the server, whose state is then read; a second signal, or a server that
     doesn't answer, ends the process at once.
 
     Raises:
@@ -150,7 +155,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     received: list[int] = []
 
     async def until_stopped() -> T:
-        work = asyncio.ensure_future(coroutine)
+        main_task = asyncio.ensure_future(coroutine)
         loop = asyncio.get_running_loop()
 
         def stop(number: int, frame: FrameType | None) -> None:
@@ -160,11 +165,11 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
             # not by the loop, which a revision may hold up
             signal.signal(signal.SIGALRM, lambda *_: _end_at_once(number))
             signal.setitimer(signal.ITIMER_REAL, _GRACE)
-            cancel_revision(frame, loop, work)
+            cancel_revision(frame, loop, main_task)
 
         try:
             with handling(stop):
-                return await work
+                return await main_task
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
@@ -177,7 +182,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def _end_at_once(number: int) -> NoReturn:
-    """End the process without waiting for anything; the server notices that we are gone, and rolls back."""
+    """End the process without waiting; the server notices the closed connection, and rolls back."""
     console.note(
         f"Ended by {signal.Signals(number).name} before the server answered: the state is unknown. "
         f"Run `inv db.current`."
@@ -187,7 +192,12 @@ def _end_at_once(number: int) -> NoReturn:
 
 
 def duration(text: str, option: str, *, zero: bool = True) -> float:
-    """Return the seconds of a duration that was typed: a wrong one is wrong use, not a wrong setting."""
+    """Return the seconds of a duration on the command line.
+
+    Raises:
+        UsageError: it is no duration; in a setting that would be a ConfigurationError.
+
+    """
     try:
         return seconds(text, option, zero=zero)
     except ConfigurationError as error:
@@ -195,24 +205,29 @@ def duration(text: str, option: str, *, zero: bool = True) -> float:
 
 
 def number(text: str, option: str, least: int = 1) -> int:
-    """Return a whole number that was typed."""
+    """Return a whole number on the command line.
+
+    Raises:
+        UsageError: it is no number, or less than *least*.
+
+    """
     if not text.isdecimal() or int(text) < least:
         raise UsageError(f"{option} {text!r}: a whole number is needed, {least} or more.")
     return int(text)
 
 
 def selected(names: list[str]) -> tuple[Service, ...]:
-    """Return the services that were named, or all of them."""
+    """Return the named services, or all where none is named."""
     return select(names)
 
 
 def service_name(settings: "Settings") -> str:
-    """Return the name of the service that settings are of."""
+    """Return the name of the service of settings."""
     return settings.service.name
 
 
 def exactly_one(names: list[str], command: str) -> Service:
-    """Return the one service that a writing command demands."""
+    """Return the one service that a command needs."""
     if len(names) != 1:
         problem = "needs --service" if not names else "takes one --service only"
         known = ", ".join(service.name for service in select([]))

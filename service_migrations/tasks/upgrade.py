@@ -1,4 +1,4 @@
-"""db.upgrade: one service here, many in worker processes."""
+"""db.upgrade: the upgrade of one service in this process, or of many in worker processes."""
 
 import logging
 from collections.abc import Sequence
@@ -61,11 +61,11 @@ def upgrade(
     from service_migrations.settings.model import load_many
     from service_migrations.settings.sources import Sources
 
-    asked = asked_limits(lock_wait, lock_timeout, statement_timeout)
-    at_once = number(jobs, "--jobs") if jobs else None
-    sources, chosen = Sources(), selected(service)
-    first = _canary(canary, chosen)
-    services = narrowed(chosen, base=base, only_affected=affected, shard=shard, sources=sources)
+    limits = asked_limits(lock_wait, lock_timeout, statement_timeout)
+    job_count = number(jobs, "--jobs") if jobs else None
+    sources, candidates = Sources(), selected(service)
+    first = _canary(canary, candidates)
+    services = narrowed(candidates, base=base, only_affected=affected, shard=shard, sources=sources)
     if not services:
         console.result("nothing to do: no service is left to upgrade")
         return
@@ -77,30 +77,30 @@ def upgrade(
 
         guard.classes(allow)
     if sql:
-        refuse_beside_sql(**asked, allow=allow, jobs=jobs, fail_fast=fail_fast, canary=canary)
+        refuse_beside_sql(**limits, allow=allow, jobs=jobs, fail_fast=fail_fast, canary=canary)
         _print_sql(services, revision)
         return
     if revision != "head" and len(services) > 1:
         raise UsageError(f"--revision {revision} is of one service's history.", hint="Name that one with --service.")
-    loaded = load_many(services, sources)
+    loaded_settings = load_many(services, sources)
     if len(services) == 1:
-        if isinstance(loaded[0], MigrationError):
-            raise loaded[0]
-        console.result(describe(_upgrade_one(with_limits(loaded[0], asked), revision, allow)))
+        if isinstance(loaded_settings[0], MigrationError):
+            raise loaded_settings[0]
+        console.result(describe(_upgrade_one(with_limits(loaded_settings[0], limits), revision, allow)))
         return
-    settings = [one if isinstance(one, MigrationError) else with_limits(one, asked) for one in loaded]
-    results, received = roll_out(services, settings, jobs=at_once, allow=allow, fail_fast=fail_fast, canary=first)
-    _sum_up(results, received)
+    settings = [entry if isinstance(entry, MigrationError) else with_limits(entry, limits) for entry in loaded_settings]
+    results, received = roll_out(services, settings, jobs=job_count, allow=allow, fail_fast=fail_fast, canary=first)
+    _print_results(results, received)
 
 
 def roll_out(
     services: Sequence["Service"], settings: "Sequence[Settings | MigrationError]", **options: Any
 ) -> "tuple[list[Result], list[int]]":
-    """Upgrade many services behind a board; return what became of each, and the signals that arrived meanwhile.
+    """Upgrade many services with a board; return the result of each, and the signals that arrived.
 
     Args:
-        services: which ones.
-        settings: those of each, or its error.
+        services: the services.
+        settings: the settings of each, or its error.
         options: further arguments of ``upgrade_all``.
 
     """
@@ -113,10 +113,10 @@ def roll_out(
     with handling(lambda number, _: received.append(number)), Board([service.name for service in services]) as board:
 
         def stop() -> int:
-            board.draw()  # it is asked often enough
+            board.draw()  # stop() is called often enough
             return len(received)
 
-        return upgrade_all(services, settings=settings, tell=board.tell, stop=stop, **options), received
+        return upgrade_all(services, settings=settings, tell=board.show, stop=stop, **options), received
 
 
 def _canary(name: str, services: Sequence["Service"]) -> "Service | None":
@@ -141,16 +141,16 @@ def _upgrade_one(settings: "Settings", revision: str, allow: list[str]) -> "Outc
     from service_migrations.rollout.scan import outcome_at_head
 
     if revision == "head":
-        found = run(outcome_at_head(settings))
-        if found is not None:
-            return found
+        outcome = run(outcome_at_head(settings))
+        if outcome is not None:
+            return outcome
     from service_migrations.upgrade import commands
 
     return run(commands.upgrade(settings.service, revision, allow=allow, settings=settings))
 
 
-def _sum_up(results: Sequence["Result"], received: Sequence[int]) -> None:
-    """Print a line for each service, and end with the gravest code."""
+def _print_results(results: Sequence["Result"], received: Sequence[int]) -> None:
+    """Print a line for each service, and exit with the gravest code."""
     for result in results:
         console.result(describe(result.outcome) if result.outcome else f"{result.service}: {result.state}")
     if received:

@@ -1,4 +1,4 @@
-"""Databases of a test's own: each with a role for every service that has its tables there, and gone afterwards."""
+"""Databases for single tests, each with a role for every service that has tables in it."""
 
 import asyncio
 import hashlib
@@ -28,10 +28,10 @@ __all__ = ["PREFIX", "Databases", "aimed", "uri", "wait"]
 T = TypeVar("T")
 
 PREFIX = "service_migrations_"
-"""What the name of every role and database begins with that is made for tests."""
+"""The prefix of every role and database that is created for tests."""
 
-_NAME = 63
-"""Characters of a name, of which PostgreSQL would cut the rest."""
+_LONGEST_NAME = 63
+"""The longest name: PostgreSQL would cut the rest."""
 
 _LEFT_BEHIND = r"""
     SELECT datname FROM pg_database d
@@ -39,14 +39,14 @@ _LEFT_BEHIND = r"""
       AND (pg_stat_file('base/' || oid || '/PG_VERSION', true)).modification < now() - interval '1 day'
       AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid)
 """
-"""What killed runs, and older histories, have left on a server that outlives its tests."""
+"""Templates that killed runs and older histories have left on a server that outlives its tests."""
 
 
 class Databases:
-    """Makes databases on one server, and drops them.
+    """The creation and removal of databases on one server.
 
-    A service has the same role in all of them, which is no superuser and may be that of several services. Its password
-    follows from the administrator's, so that all processes of a run know it, and nobody else does.
+    A service has the same role in all databases, which is no superuser, and which several services may share. Its
+    password is derived from the administrator's, so that all processes of a run can compute it, and nobody else can.
     """
 
     def __init__(self, server: Server) -> None:
@@ -54,46 +54,46 @@ class Databases:
         self._roles: set[str] = set()
 
     def dsn(self, service: Service, database: str) -> Dsn:
-        """Return how a service reaches a database."""
-        role, secret = f"{PREFIX}{user_of(service)}"[:_NAME], (self.server.admin.password or "").encode()
+        """Return the DSN of a service for a database."""
+        role, secret = f"{PREFIX}{user_of(service)}"[:_LONGEST_NAME], (self.server.admin.password or "").encode()
         password = hmac.new(secret, role.encode(), hashlib.sha256).hexdigest()
         return replace(self.server.admin, user=role, database=database, password=password)
 
     async def create(self, services: Sequence[Service], name: str = "") -> dict[Service, Dsn]:
-        """Make an empty database, which the role of the first of the services owns, and return how each reaches it."""
+        """Create an empty database, which the first service's role owns, and return the DSN of each service."""
         name = name or self.new_name()
-        found = {service: self.dsn(service, name) for service in services}
-        for dsn in found.values():
+        dsns = {service: self.dsn(service, name) for service in services}
+        for dsn in dsns.values():
             await self._ensure_role(dsn)
-        await self.clone("template1", name, found[services[0]].user)
+        await self.clone("template1", name, dsns[services[0]].user)
         async with self.connected(database=name) as admin:
-            for dsn in found.values():
+            for dsn in dsns.values():
                 await admin.execute(f"GRANT CREATE ON DATABASE {quoted(name)} TO {quoted(dsn.user)}")
                 await admin.execute(f"GRANT USAGE, CREATE ON SCHEMA public TO {quoted(dsn.user)}")
-        return found
+        return dsns
 
     async def clone(self, template: str, name: str, owner: str) -> None:
-        """Make a database as a copy of another one, to which nobody is connected."""
+        """Create a database as a copy of another one, which nobody is connected to."""
         async with self.connected() as admin:
             await admin.execute(f"CREATE DATABASE {quoted(name)} OWNER {quoted(owner)} TEMPLATE {quoted(template)}")
 
     async def _ensure_role(self, dsn: Dsn) -> None:
         if dsn.user in self._roles:
             return
-        # two processes that alter one role at once would be "tuple concurrently updated"
+        # two processes that alter one role at once get the error "tuple concurrently updated"
         async with self.connected("roles") as admin:
-            known = await admin.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", dsn.user)
-            verb = "ALTER" if known else "CREATE"
+            exists = await admin.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", dsn.user)
+            verb = "ALTER" if exists else "CREATE"
             await admin.execute(f"{verb} ROLE {quoted(dsn.user)} LOGIN PASSWORD {literal(dsn.password)}")
         self._roles.add(dsn.user)
 
     async def drop(self, name: str) -> None:
-        """Drop a database, with whoever is still connected to it; nothing to do where it isn't there."""
+        """Drop a database and close its connections; do nothing where it doesn't exist."""
         async with self.connected() as admin:
             await admin.execute(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
 
     async def drop_left_behind(self) -> None:
-        """Drop what killed runs have left, once it is a day old, where this administrator may."""
+        """Drop databases of killed runs that are a day old, where this administrator may."""
         async with self.connected() as admin:
             if not await admin.fetchval("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"):
                 return
@@ -102,7 +102,7 @@ class Databases:
                     await admin.execute(f"DROP DATABASE IF EXISTS {quoted(row['datname'])}")
 
     def new_name(self) -> str:
-        """Return the name of a database that isn't there."""
+        """Return a new name for a database."""
         return f"{PREFIX}test_{secrets.token_hex(6)}"
 
     @asynccontextmanager
@@ -113,8 +113,8 @@ class Databases:
 
         Args:
             lock: the name of an advisory lock to hold until the end of the connection.
-            shared: hold it together with others that hold it shared.
-            database: which one; the administrator's own where it is empty.
+            shared: whether others may hold the lock shared at the same time.
+            database: the database; empty for the administrator's own.
 
         """
         admin = self.server.admin
@@ -130,11 +130,11 @@ class Databases:
 
 @contextmanager
 def aimed(databases: Mapping[Service, Dsn], scratch: Mapping[Service, Dsn] | None = None) -> Iterator[None]:
-    """Lead services to databases while the block runs, whatever the environment and the .env files say.
+    """Set the databases of services while the block runs, whatever the environment and the .env files contain.
 
     Args:
         databases: the database of each service.
-        scratch: an empty one of each service, to replay its history in.
+        scratch: an empty database of each service, for a replay of its history.
 
     """
     with pytest.MonkeyPatch.context() as patch:
@@ -153,11 +153,11 @@ _DATABASE_KEYS = tuple(key for key in KEYS if key.startswith("DATABASE_"))
 
 
 def uri(dsn: Dsn) -> str:
-    """Return a DSN as libpq, drivers and .env files take it, with its password."""
+    """Return a DSN with its password, as for libpq, drivers and .env files."""
     return dsn.masked().replace(":***@", f":{quote(dsn.password or '', safe='')}@", 1)
 
 
-def wait(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run a coroutine function to its end, also where this thread has a running event loop already."""
+def wait(coroutine_function: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine function to its end, also in a thread with a running event loop."""
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(partial(asyncio.run, work())).result()
+        return thread.submit(partial(asyncio.run, coroutine_function())).result()

@@ -1,6 +1,6 @@
-"""The process that keeps a server for all processes of a test run, and stops it when the last of them has ended.
+"""The process that runs a server for all processes of a test run, and stops it after the last of them.
 
-Started as ``python -m service_migrations.testing.keeper FOLDER VERSION``. Each process that uses the server holds
+It is started as ``python -m service_migrations.testing.keeper FOLDER VERSION``. Each process that uses the server holds
 ``users`` in that folder, shared; the system frees that lock however a process ends, so that no run leaves a server
 behind. ``keepers`` is held for as long as a keeper lives.
 """
@@ -15,23 +15,25 @@ from service_migrations.errors import MigrationError
 from service_migrations.postgres import Server, throwaway
 from service_migrations.postgres.filelock import locked
 
-__all__ = ["KEEPERS", "PLACE", "USERS"]
+__all__ = ["ADDRESS", "KEEPERS", "USERS"]
 
-PLACE, USERS, KEEPERS = "server.json", "users", "keepers"
-"""The files of the folder: how to reach the server, and the two locks."""
+ADDRESS, USERS, KEEPERS = "server.json", "users", "keepers"
+"""The files of the folder: the server's address, and the two locks."""
 
 
 def main(folder: Path, version: str) -> None:
-    """Start a server, say in ``server.json`` how to reach it, and stop it once nobody uses it."""
+    """Start a server, write its address to ``server.json``, and stop it when no process uses it any more."""
     with locked(folder / KEEPERS, shared=True):
         if os.fork():
-            os._exit(0)  # whoever started us waits for this process; the other one is nobody's child
+            os._exit(0)  # the starting process waits for this one; the forked one goes on
         try:
-            # a comparison is not to meet a worker of autovacuum, nor is the cloning of a database
+            # a worker of autovacuum would disturb comparisons and the cloning of databases
             with throwaway(version, settings={"autovacuum": "off"}) as server:
                 _write(folder, _plain(server))
                 with locked(folder / USERS):
-                    (folder / PLACE).unlink(missing_ok=True)  # the next one who wants a server starts another keeper
+                    (folder / ADDRESS).unlink(
+                        missing_ok=True
+                    )  # the next process that needs a server starts another keeper
         except (MigrationError, OSError) as error:
             _write(folder, {"error": str(error)})
 
@@ -48,10 +50,10 @@ def _plain(server: Server) -> dict[str, Any]:
 
 
 def _write(folder: Path, values: dict[str, Any]) -> None:
-    unready = folder / f"{PLACE}.unready"
-    unready.touch(mode=0o600)
-    unready.write_text(json.dumps(values), encoding="utf-8")
-    unready.rename(folder / PLACE)
+    temporary = folder / f"{ADDRESS}.unready"
+    temporary.touch(mode=0o600)
+    temporary.write_text(json.dumps(values), encoding="utf-8")
+    temporary.rename(folder / ADDRESS)
 
 
 if __name__ == "__main__":

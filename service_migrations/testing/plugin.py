@@ -1,4 +1,6 @@
-"""What pytest loads in every repository that has this library, so nothing is imported or started until it is used.
+"""The pytest plugin, with fixtures for migrated databases.
+
+Pytest loads it in every repository that has this library, so it imports and starts nothing before its first use.
 
 ``postgres_server`` and ``migrated_database`` are the fixtures, ``--postgres`` the option, ``service_migrations_rows``
 the setting of ``[tool.pytest.ini_options]``.
@@ -20,10 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["ROWS", "migrated_database", "postgres_server", "postgres_version"]
 
 ROWS = "service_migrations_rows"
-"""The setting that names the folder of ``<service>.toml``: rows for the tables, by the revision that they follow."""
+"""The setting for the folder of ``<service>.toml``: rows for the tables, by the revision that they follow."""
 
 _UNREACHABLE = 69
-"""How pytest exits where a PostgreSQL can't be provided: as the tasks do."""
+"""The exit code where a PostgreSQL can't be provided, as of the tasks."""
 
 pytest.register_assert_rewrite("service_migrations.testing.steps")
 
@@ -46,7 +48,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Make sure of the server that was asked for, before anything else and once for all workers."""
+    """Provide the requested server first, once for all workers."""
     version = config.getoption("--postgres")
     if version is None or hasattr(config, "workerinput"):
         return
@@ -71,7 +73,7 @@ def postgres_version(config: pytest.Config) -> str:
     """Return the major version that the tests run on.
 
     Raises:
-        MigrationError: nobody says which, and there is no monorepo here.
+        MigrationError: no version is set, and the working directory is in no monorepo.
 
     """
     from service_migrations.testing.server import newest_version
@@ -81,20 +83,20 @@ def postgres_version(config: pytest.Config) -> str:
 
 @pytest.fixture(scope="session")
 def postgres_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Server"]:
-    """Lend the PostgreSQL server of the run, which all workers share and which is gone afterwards.
+    """Yield the PostgreSQL server of the run, which all workers share and which is removed afterwards.
 
-    The server that POSTGRES_<version>_DSN names is taken where there is one, and left as it was. ``admin`` is its
-    superuser. Tests leave roles, settings and the server itself alone, of which their neighbours see everything.
+    Where POSTGRES_<version>_DSN is set, its server is used and left running. ``admin`` is its superuser. Tests must not
+    change roles, settings or the server itself, since all other tests would see that.
     """
     from service_migrations.errors import MigrationError
     from service_migrations.testing.server import shared_server
 
-    config, base = request.config, tmp_path_factory.getbasetemp()
-    with ExitStack() as stack:
+    config, base_folder = request.config, tmp_path_factory.getbasetemp()
+    with ExitStack() as exit_stack:
         try:
             version = postgres_version(config)
-            folder = (base.parent if hasattr(config, "workerinput") else base) / f"postgres-{version}"
-            server = stack.enter_context(shared_server(version, folder))
+            folder = (base_folder.parent if hasattr(config, "workerinput") else base_folder) / f"postgres-{version}"
+            server = exit_stack.enter_context(shared_server(version, folder))
         except MigrationError as error:
             pytest.fail(str(error), pytrace=False)
         output = {
@@ -116,9 +118,9 @@ def _templates(postgres_server: "Server") -> "Templates":
 
 @pytest.fixture
 def migrated_database(_templates: "Templates") -> Iterator[Callable[[str], "MigratedDatabase"]]:
-    """Make databases of this test's own, at head: ``migrated_database("billing").dsn``.
+    """Create databases at head for this test alone: ``migrated_database("billing").dsn``.
 
-    Services that share a database, by their ``.env.example``, have one in a test too, each under a role of its own.
+    Services that share a database, by their ``.env.example``, share one in a test too, each with its own role.
     """
     from service_migrations.testing.templates import Clones
 
@@ -129,7 +131,7 @@ def migrated_database(_templates: "Templates") -> Iterator[Callable[[str], "Migr
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Take over from a worker which server it ran on: only the controller writes to the terminal."""
+    """Remember the server of a worker: only the controller writes to the terminal."""
     _remember(node.config, getattr(node, "workeroutput", {}))
 
 
@@ -141,13 +143,13 @@ def _remember(config: pytest.Config, output: dict[str, str]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Say which server the tests ran on."""
+    """Print the server that the tests ran on."""
     if _server in config.stash:
         terminalreporter.write_line(config.stash[_server])
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Wait for the end of the server, which begins when the last process has left it."""
+    """Wait for the end of the server, which stops after its last user."""
     if _data in config.stash and not hasattr(config, "workerinput"):
         from service_migrations.testing.server import wait_until_gone
 

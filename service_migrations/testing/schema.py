@@ -1,4 +1,4 @@
-"""A database as lines of text: one for each object, so that two databases can be compared and a difference be read."""
+"""The schema of a database as lines of text, one for each object, so that two databases can be compared."""
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -18,7 +18,7 @@ __all__ = ["connected", "execute", "run_script", "schema", "without_bookkeeping"
 
 @asynccontextmanager
 async def connected(dsn: Dsn) -> AsyncIterator[AsyncConnection]:
-    """Connect, apart from the connections of what is tested."""
+    """Connect with an engine of the test's own."""
     engine = create_async_engine(
         "postgresql+asyncpg://", async_creator=partial(asyncpg.connect, **dsn.connect_args()), poolclass=NullPool
     )
@@ -27,39 +27,42 @@ async def connected(dsn: Dsn) -> AsyncIterator[AsyncConnection]:
 
 
 async def schema(connection: AsyncConnection, *ignored: Service) -> list[str]:
-    """Return a line for each object of a database, but for the version tables and ledgers of some services.
+    """Return a line for each object of a database, except the version tables and ledgers of some services.
 
-    The ledgers of the others don't count either: whether one is there depends on when it was first written.
+    The ledgers of other services are left out too: one may not have been written yet.
     """
     return sorted(map(_line, without_bookkeeping(await read(connection), ignored)))
 
 
 def without_bookkeeping(objects: Iterable[Object], services: Iterable[Service]) -> list[Object]:
-    """Return the objects that aren't ledgers, nor version tables of these services, nor parts of one."""
+    """Return the objects without ledgers, version tables of some services, and the parts of both."""
     tables = {service.version_table for service in services}
     return [
-        one
-        for one in objects
-        if not any(name in tables or name.startswith("migration_log_") for name in (one.table or "", one.name))
+        database_object
+        for database_object in objects
+        if not any(
+            name in tables or name.startswith("migration_log_")
+            for name in (database_object.table or "", database_object.name)
+        )
     ]
 
 
-def _line(one: Object) -> str:
-    name = ".".join(part for part in (one.schema, one.table, one.name) if part)
-    facts = " ".join(f"{key}={value}" for key, value in sorted(one.facts.items()))
-    comment = f" -- {one.comment}" if one.comment else ""
-    return f"{one.kind} {name} {facts}{comment}"
+def _line(database_object: Object) -> str:
+    name = ".".join(part for part in (database_object.schema, database_object.table, database_object.name) if part)
+    attributes = " ".join(f"{key}={value}" for key, value in sorted(database_object.facts.items()))
+    comment = f" -- {database_object.comment}" if database_object.comment else ""
+    return f"{database_object.kind} {name} {attributes}{comment}"
 
 
 async def execute(connection: AsyncConnection, sql: str) -> None:
-    """Run SQL as psql does: as it is, in a transaction of its own."""
-    raw = await connection.get_raw_connection()
-    driver: asyncpg.Connection[asyncpg.Record] = raw.driver_connection  # type: ignore[assignment]
+    """Run SQL unchanged, in a transaction of its own, as psql does."""
+    raw_connection = await connection.get_raw_connection()
+    driver: asyncpg.Connection[asyncpg.Record] = raw_connection.driver_connection  # type: ignore[assignment]
     await driver.execute(sql)
 
 
 async def run_script(connection: AsyncConnection, script: str) -> None:
-    """Run a script as psql runs a file: statement by statement."""
+    """Run a script statement by statement, as psql does."""
     lines = script.splitlines()
     for statement in statements(script):
         await execute(connection, "\n".join(lines[statement.line - 1 : statement.end]))

@@ -1,4 +1,4 @@
-"""One server for all processes of a test run, from the first that needs it to the end of the last."""
+"""The server that all processes of a test run share."""
 
 import json
 import subprocess
@@ -14,20 +14,20 @@ from service_migrations.monorepo import Monorepo
 from service_migrations.postgres import VERSIONS, Server
 from service_migrations.postgres.filelock import locked
 from service_migrations.settings.dsn import Dsn
-from service_migrations.testing.keeper import KEEPERS, PLACE, USERS
+from service_migrations.testing.keeper import ADDRESS, KEEPERS, USERS
 
 __all__ = ["newest_version", "shared_server", "wait_until_gone"]
 
 _PAUSE = 0.02
 _PATIENCE = 30.0
-"""Seconds for a server to stop, once nobody uses it."""
+"""Seconds for a server to stop after its last user."""
 
 
 def newest_version() -> str:
-    """Return the newest PostgreSQL that the monorepo runs: of its table, or else of those that a package provides.
+    """Return the newest PostgreSQL of the monorepo's table, or else of the packages.
 
     Raises:
-        MigrationError: there is no monorepo here, or its table is wrong.
+        MigrationError: the working directory is in no monorepo, or its table is invalid.
 
     """
     return max(Monorepo.locate().configuration.postgres or VERSIONS, key=int)
@@ -35,37 +35,37 @@ def newest_version() -> str:
 
 @contextmanager
 def shared_server(version: str, folder: Path) -> Iterator[Server]:
-    """Lend the server of a test run, and start it where this process is the first that needs it.
+    """Yield the server of a test run, which the first process starts.
 
-    Only for tests that leave the server itself alone: of what one does to roles, settings and processes, its
-    neighbours see everything.
+    It is only for tests that don't change the server itself: other tests would see changes of roles, settings and
+    processes.
 
     Args:
         version: the major version, such as ``"16"``.
-        folder: one that all processes of the run know, and no other.
+        folder: a folder that only the processes of this run use.
 
     Raises:
-        UnreachableError: it can't be provided; the message says what would help.
+        UnreachableError: the server can't be provided; the message has the fix.
 
     """
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / USERS, shared=True):
         with locked(folder / "starting"):
-            if not (folder / PLACE).exists():
+            if not (folder / ADDRESS).exists():
                 _start(version, folder)
-            server = _read(folder / PLACE)
+            server = _read(folder / ADDRESS)
         yield server
 
 
 def wait_until_gone(data: Path) -> None:
-    """Wait until a server is stopped and its data removed, for half a minute at most."""
+    """Wait until a server is stopped and its data is removed, for half a minute at most."""
     deadline = time.monotonic() + _PATIENCE
     while data.exists() and time.monotonic() < deadline:
         time.sleep(_PAUSE)
 
 
 def _start(version: str, folder: Path) -> None:
-    # not the tests' own streams: those end when the tests do
+    # not the tests' own streams, which end with the tests
     with (folder / "keeper.log").open("ab") as log:
         subprocess.run(
             [sys.executable, "-P", "-m", "service_migrations.testing.keeper", str(folder), version],
@@ -75,15 +75,15 @@ def _start(version: str, folder: Path) -> None:
             start_new_session=True,  # Ctrl-C is for the tests
             check=False,
         )
-    while not (folder / PLACE).exists():
-        if not _is_kept(folder) and not (folder / PLACE).exists():
+    while not (folder / ADDRESS).exists():
+        if not _is_kept(folder) and not (folder / ADDRESS).exists():
             lines = (folder / "keeper.log").read_text(encoding="utf-8", errors="replace").splitlines()
             raise UnreachableError(f"PostgreSQL {version} was not started: {''.join(lines[-1:]) or 'no reason given'}.")
         time.sleep(_PAUSE)
 
 
 def _is_kept(folder: Path) -> bool:
-    """Whether a keeper is alive."""
+    """Whether a keeper runs."""
     with (folder / KEEPERS).open("w") as file:
         try:
             flock(file, LOCK_EX | LOCK_NB)
@@ -92,8 +92,8 @@ def _is_kept(folder: Path) -> bool:
     return False
 
 
-def _read(place: Path) -> Server:
-    values = json.loads(place.read_text(encoding="utf-8"))
+def _read(path: Path) -> Server:
+    values = json.loads(path.read_text(encoding="utf-8"))
     if "error" in values:
         raise UnreachableError(values["error"])
     user, database, hosts, password, parameters = values["admin"]

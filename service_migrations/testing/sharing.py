@@ -1,6 +1,6 @@
-"""Which services have one database, and which one role in it, by their ``.env.example``.
+"""The services that share a database or a role, by their ``.env.example``.
 
-That is committed, and the same on every machine.
+That file is committed, and so the same on every machine.
 """
 
 from service_migrations.errors import MigrationError
@@ -12,14 +12,14 @@ __all__ = ["siblings_of", "user_of"]
 
 
 def siblings_of(service: Service) -> tuple[Service, ...]:
-    """Return the other services whose examples name the database of this one; none where its own names none."""
+    """Return the other services whose examples name the same database; none without an example."""
     own = _declared(service)
     others = ((other, _declared(other)) for other in discover(service.root) if other != service)
     return tuple(other for other, dsn in others if own and dsn and dsn.database == own.database)
 
 
 def user_of(service: Service) -> str:
-    """Return the role that an example names, which may be that of several services, or else the service's name."""
+    """Return the role of a service's example, which several services may share, or else the service's name."""
     own = _declared(service)
     return own.user if own else service.name
 

@@ -1,4 +1,4 @@
-"""A history step by step: each revision up, down and up again, with rows in the tables before the next."""
+"""The test of a history step by step: each revision up, down and up again, with rows in the tables."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,7 +7,7 @@ from service_migrations.connection.locks import process_lock
 from service_migrations.connection.session import open_session
 from service_migrations.connection.version_table import ensure_schema
 from service_migrations.history.revisions import read
-from service_migrations.history.targets import walk
+from service_migrations.history.targets import migrate_to
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn
 from service_migrations.testing.schema import connected, execute, schema
@@ -16,35 +16,34 @@ __all__ = ["go_step_by_step"]
 
 
 async def go_step_by_step(service: Service, dsn: Dsn, rows: Mapping[str, Sequence[str]]) -> None:
-    """Go up, down and up again at each revision, oldest first, and compare what is there before and after.
+    """Upgrade, downgrade and upgrade each revision, oldest first, and compare the schema before and after.
 
-    All over one session, since what a run does around its revisions is tested elsewhere: connecting for each step and
-    reading all files again, a long history would take minutes.
+    All steps use one session: with a connection and a reading of all files for each step, a long history would take
+    minutes.
 
     Args:
-        service: the service, which its settings lead to the database.
+        service: the service, whose settings lead to the database.
         dsn: the same database.
-        rows: the statements that fill its tables, by the revision that they can follow.
+        rows: the statements that fill its tables, by the revision that they follow.
 
     Raises:
-        AssertionError: a step down leaves something behind or takes too much away, or the second step up makes
-            something else than the first.
+        AssertionError: a downgrade doesn't restore the schema, or the second upgrade has another result than the first.
 
     """
     history = read(service)
-    async with connected(dsn) as beside, process_lock(), open_session(history, connector(service)) as session:
+    async with connected(dsn) as connection, process_lock(), open_session(history, connector(service)) as session:
         if session.schema:
             await ensure_schema(session.connection, session.schema)
-        after = await schema(beside, service)
+        after = await schema(connection, service)
         for revision in reversed(history.revisions):
             before = after
-            await session.run(walk(history, revision.revision))
-            after = await schema(beside, service)
+            await session.run(migrate_to(history, revision.revision))
+            after = await schema(connection, service)
             assert await session.applied() == (revision.revision,), f"{revision.path}: up leads elsewhere"
-            await session.run(walk(history, "-1", down=True))
+            await session.run(migrate_to(history, "-1", down=True))
             assert await session.applied() == revision.down_revision, f"{revision.path}: down leads elsewhere"
-            assert await schema(beside, service) == before, f"{revision.path}: down is not the way back"
-            await session.run(walk(history, revision.revision))
-            assert await schema(beside, service) == after, f"{revision.path}: up makes something else than before"
+            assert await schema(connection, service) == before, f"{revision.path}: down is not the way back"
+            await session.run(migrate_to(history, revision.revision))
+            assert await schema(connection, service) == after, f"{revision.path}: up makes something else than before"
             for statement in rows.get(revision.revision, ()):
-                await execute(beside, statement)
+                await execute(connection, statement)

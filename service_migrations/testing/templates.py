@@ -1,7 +1,7 @@
-"""Databases at head: made once for a history and a server, as a template, and cloned for each test.
+"""Databases at head, created once for a history and a server as a template, and cloned for each test.
 
-A template is known by a fingerprint of all that makes it, so a server that outlives its tests keeps it for the next
-run, and an edited revision means another one.
+The name of a template has a hash of everything that it depends on. So a server that outlives its tests keeps it for the
+next run, and an edited revision leads to a new one.
 """
 
 import hashlib
@@ -33,22 +33,22 @@ _EXISTS = "SELECT 1 FROM pg_database WHERE datname = $1"
 
 @dataclass(frozen=True, slots=True)
 class MigratedDatabase:
-    """A database at head, as one service reaches it: under a role that is no superuser."""
+    """A database at head, with the DSN of one service, whose role is no superuser."""
 
     service: str
     dsn: str
-    """Such as ``postgresql://user:password@127.0.0.1:54321/name``, for asyncpg, psycopg or a .env."""
+    """A DSN such as ``postgresql://user:password@127.0.0.1:54321/name``, for asyncpg, psycopg or a .env."""
 
     @property
     def url(self) -> "URL":
-        """The same for SQLAlchemy's ``create_async_engine()``; ``.set(drivername=…)`` names another driver."""
+        """The URL for SQLAlchemy's ``create_async_engine()``; ``.set(drivername=…)`` names another driver."""
         from sqlalchemy import make_url  # noqa: PLC0415 - a team may use the driver alone
 
         return make_url(self.dsn).set(drivername="postgresql+asyncpg")
 
 
 class Clones:
-    """The databases of one test: a service, with those that share its database, has one."""
+    """The databases of one test; services that share a database share one."""
 
     def __init__(self, templates: "Templates") -> None:
         self._templates = templates
@@ -57,11 +57,11 @@ class Clones:
     def get(self, name: str) -> MigratedDatabase:
         """Return the test's database of a service, at head.
 
-        Services that share a database, by their ``.env.example``, get the same one, each under its own role.
+        Services that share a database, by their ``.env.example``, get the same one, each with its own role.
 
         Raises:
-            UsageError: there is no such service.
-            MigrationError: its history doesn't lead to head.
+            UsageError: the service doesn't exist.
+            MigrationError: its upgrade fails.
 
         """
         service = Monorepo.locate().find(name)
@@ -71,7 +71,7 @@ class Clones:
         return MigratedDatabase(service.name, uri(self._templates.databases.dsn(service, self._names[service])))
 
     def drop(self) -> None:
-        """Drop the databases, with whoever is still connected to them."""
+        """Drop the databases and close their connections."""
 
         async def drop_all() -> None:
             for name in dict.fromkeys(self._names.values()):
@@ -88,45 +88,47 @@ class Templates:
         self._errors: dict[str, MigrationError] = {}
 
     async def clone(self, group: tuple[Service, ...]) -> str:
-        """Make a database in which these services are at head, and return its name.
+        """Create a database in which these services are at head, and return its name.
 
         Raises:
-            MigrationError: their histories don't lead there; from then on at once.
+            MigrationError: an upgrade fails; later calls raise the same error at once.
 
         """
-        template, name = self._template(group), self.databases.new_name()
+        template, name = self._template_name(group), self.databases.new_name()
         owner = self.databases.dsn(group[0], name).user
         while template not in self._errors:
-            # many may clone it at once, and one makes it
+            # many processes may clone the template at once, and one creates it
             async with self.databases.connected(template, shared=True) as admin:
                 if await admin.fetchval(_EXISTS, template):
-                    with suppress(asyncpg.InvalidCatalogNameError):  # another run has dropped it: it was a day old
+                    with suppress(
+                        asyncpg.InvalidCatalogNameError
+                    ):  # another run has dropped the template, which was a day old
                         await self.databases.clone(template, name, owner)
                         return name
             async with self.databases.connected(template) as admin:
                 if not await admin.fetchval(_EXISTS, template):
-                    await self._make(group, template)
+                    await self._create(group, template)
         raise self._errors[template]
 
-    async def _make(self, group: tuple[Service, ...], template: str) -> None:
-        """Make a template under another name first: it appears whole or not at all."""
-        databases, unready = self.databases, f"{template}_unready"
+    async def _create(self, group: tuple[Service, ...], template: str) -> None:
+        """Create a template under another name and rename it, so that no other process uses half a template."""
+        databases, temporary_name = self.databases, f"{template}_unready"
         await databases.drop_left_behind()
-        await databases.drop(unready)
+        await databases.drop(temporary_name)
         try:
-            with aimed(await databases.create(group, unready)):
+            with aimed(await databases.create(group, temporary_name)):
                 _, errors = await upgrade_in_turns(group)
             if errors:
                 self._errors[template] = next(iter(errors.values()))
                 return
             async with databases.connected() as admin:
-                await admin.execute(f"ALTER DATABASE {quoted(unready)} RENAME TO {quoted(template)}")
-                # nothing that somebody is connected to can be cloned
+                await admin.execute(f"ALTER DATABASE {quoted(temporary_name)} RENAME TO {quoted(template)}")
+                # a database with connections can't be cloned
                 await admin.execute(f"ALTER DATABASE {quoted(template)} ALLOW_CONNECTIONS false")
         finally:
-            await databases.drop(unready)
+            await databases.drop(temporary_name)
 
-    def _template(self, group: tuple[Service, ...]) -> str:
+    def _template_name(self, group: tuple[Service, ...]) -> str:
         digest = hashlib.sha256(f"{version('service-migrations')} {self.databases.server.admin.password}".encode())
         for service in group:
             digest.update(f"{service.name} {service.version_table} {user_of(service)} ".encode())
@@ -136,7 +138,7 @@ class Templates:
 
 
 def _files(service: Service) -> Iterator[Path]:
-    """Yield what a history is made of: all files beside its revisions, and the environment that runs them."""
+    """Yield the files of a history: all in its folder of revisions, and the env.py that runs them."""
     yield script_location(service.root) / "env.py"
     if service.versions.is_dir():
         yield from sorted(path for path in service.versions.rglob("*") if path.is_file() and path.suffix != ".pyc")

@@ -1,7 +1,7 @@
-"""Every service of the monorepo, up and down its whole history, on one PostgreSQL.
+"""The tests of every service's whole history, up and down, on one PostgreSQL.
 
-Each test has databases of its own. Where the history of a service needs the tables of siblings, by their
-``.env.example`` in the same database, these are there before it.
+Each test has its own databases. Where a history needs the tables of siblings, which by their ``.env.example`` have the
+same database, the siblings are upgraded first.
 """
 
 import tomllib
@@ -32,19 +32,19 @@ except MigrationError as error:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """An empty database of a test's own, and one to replay a history in, to which a service and its siblings lead."""
+class ServiceDatabase:
+    """An empty database of one test, that the settings of a service and its siblings lead to."""
 
     service: Service
     databases: dict[Service, Dsn]
 
     @property
     def dsn(self) -> Dsn:
-        """How the service reaches it."""
+        """The DSN of the service."""
         return self.databases[self.service]
 
     async def schema(self, *ignored: Service) -> list[str]:
-        """Return what is there, but for the version tables of some services."""
+        """Return the schema, without the version tables of some services."""
         async with connected(self.dsn) as connection:
             return await schema(connection, *ignored)
 
@@ -59,24 +59,24 @@ class Place:
             await run_script(connection, script)
 
 
-Places = Callable[[Service], Coroutine[Any, Any, Place]]
+MakeDatabase = Callable[[Service], Coroutine[Any, Any, ServiceDatabase]]
 
 
 @pytest.fixture
-def places(postgres_server: Server) -> Iterator[Places]:
-    """Make databases, to the last of which a service and those that share it lead; they are dropped afterwards."""
+def make_database(postgres_server: Server) -> Iterator[MakeDatabase]:
+    """Create databases, the last of which is that of a service and its siblings; they are dropped afterwards."""
     databases, names = Databases(postgres_server), list[str]()
     with ExitStack() as stack:
 
-        async def make(service: Service) -> Place:
+        async def make_one(service: Service) -> ServiceDatabase:
             group = (service, *siblings_of(service))
             names.extend((databases.new_name(), databases.new_name()))
-            aims = await databases.create(group, names[-2])
+            dsns = await databases.create(group, names[-2])
             scratch = await databases.create((service,), names[-1])
-            stack.enter_context(aimed(aims, scratch))
-            return Place(service, aims)
+            stack.enter_context(aimed(dsns, scratch))
+            return ServiceDatabase(service, dsns)
 
-        yield make
+        yield make_one
 
     async def drop() -> None:
         for name in names:
@@ -87,22 +87,22 @@ def places(postgres_server: Server) -> Iterator[Places]:
 
 @pytest.mark.parametrize("service", SERVICES, ids=str)
 def test_every_step_goes_down_and_up_again_with_rows_in_the_tables(
-    service: Service, places: Places, pytestconfig: pytest.Config
+    service: Service, make_database: MakeDatabase, pytestconfig: pytest.Config
 ) -> None:
-    """And the models, as well as a replay of the history, say the same as what is there then."""
+    """The models and a replay of the history give the same schema."""
     rows = _rows(service, str(pytestconfig.getini(ROWS)))
 
     async def go() -> None:
-        place = await _with_what_it_needs(service, places)
-        before = await place.schema(service)
+        database = await _database_with_needed_siblings(service, make_database)
+        before = await database.schema(service)
         revisions = {revision.revision for revision in (await service_migrations.history(service)).revisions}
         assert rows.keys() <= revisions, "these rows are for revisions that the history doesn't have"
-        await go_step_by_step(service, place.dsn, rows)
+        await go_step_by_step(service, database.dsn, rows)
         assert (await service_migrations.check(service)).differences == ()
         drift = await service_migrations.drift(service)
         assert (drift.pending, drift.differences) == (0, ())
         await service_migrations.downgrade(service, "base")
-        assert await place.schema(service) == before
+        assert await database.schema(service) == before
         assert (await service_migrations.drift(service)).differences == ()
 
     wait(go)
@@ -110,14 +110,14 @@ def test_every_step_goes_down_and_up_again_with_rows_in_the_tables(
 
 @pytest.mark.parametrize("service", SERVICES, ids=str)
 def test_online_and_offline_a_history_gives_what_the_models_say_and_base_leaves_nothing(
-    service: Service, places: Places
+    service: Service, make_database: MakeDatabase
 ) -> None:
-    """Nothing but the version table, which is empty."""
+    """Only the empty version table is left."""
 
     async def go() -> None:
-        offline = await _with_what_it_needs(service, places)
+        offline = await _database_with_needed_siblings(service, make_database)
         await offline.run_script(await service_migrations.sql(service, "head"))
-        online = await _with_what_it_needs(service, places)
+        online = await _database_with_needed_siblings(service, make_database)
         before = await online.schema(service)
         outcome = await service_migrations.upgrade(service)
         assert len(outcome.applied) == len((await service_migrations.history(service)).revisions)
@@ -134,36 +134,38 @@ def test_online_and_offline_a_history_gives_what_the_models_say_and_base_leaves_
 
 
 @pytest.mark.parametrize("service", SHARING, ids=str)
-def test_a_service_leaves_its_siblings_in_a_shared_database_alone(service: Service, places: Places) -> None:
-    """Whose histories, each of them, say of that database what is there."""
+def test_a_service_leaves_its_siblings_in_a_shared_database_alone(
+    service: Service, make_database: MakeDatabase
+) -> None:
+    """The history of each of them still describes the database."""
 
     async def go() -> None:
-        place, siblings = await places(service), siblings_of(service)
-        first, _ = await upgrade_in_turns(siblings)
-        later = [service, *(one for one in siblings if one not in first)]  # which build on it, and come and go with it
-        await _go_to_base(one for one in siblings if one not in first)
-        before = await place.schema(*later)
-        order = await _all_at_head(later)
-        for one in (*first, *order):
-            assert (await service_migrations.check(one)).differences == ()
-        await place.execute("CREATE TABLE nobodys (id integer)")
-        assert [str(one) for one in (await service_migrations.drift(service)).differences] == [
+        database, siblings = await make_database(service), siblings_of(service)
+        independent, _ = await upgrade_in_turns(siblings)
+        dependent = [service, *(sibling for sibling in siblings if sibling not in independent)]  # they need its tables
+        await _go_to_base(sibling for sibling in siblings if sibling not in independent)
+        before = await database.schema(*dependent)
+        upgrade_order = await _all_at_head(dependent)
+        for upgraded in (*independent, *upgrade_order):
+            assert (await service_migrations.check(upgraded)).differences == ()
+        await database.execute("CREATE TABLE nobodys (id integer)")
+        assert [str(difference) for difference in (await service_migrations.drift(service)).differences] == [
             (
                 "table nobodys is in the database but not in the history: "
                 "DROP TABLE public.nobodys; -- This loses what is in it."
             )
         ]
-        await place.execute("DROP TABLE nobodys")
-        await _go_to_base(reversed(order))
-        order = await _all_at_head(later)
-        await _go_to_base(reversed(order))
-        assert await place.schema(*later) == before
+        await database.execute("DROP TABLE nobodys")
+        await _go_to_base(reversed(upgrade_order))
+        upgrade_order = await _all_at_head(dependent)
+        await _go_to_base(reversed(upgrade_order))
+        assert await database.schema(*dependent) == before
 
     wait(go)
 
 
 def test_the_server_is_of_the_version_that_was_asked_for(postgres_server: Server) -> None:
-    """Whatever POSTGRES_<version>_DSN leads to."""
+    """POSTGRES_<version>_DSN may name a server of another version."""
 
     async def ask() -> int:
         async with Databases(postgres_server).connected() as admin:
@@ -172,18 +174,18 @@ def test_the_server_is_of_the_version_that_was_asked_for(postgres_server: Server
     assert str(wait(ask)) == postgres_server.version
 
 
-async def _with_what_it_needs(service: Service, places: Places) -> Place:
-    """Return a database with nothing in it, or with siblings at head where the history fails without them."""
-    place = await places(service)
+async def _database_with_needed_siblings(service: Service, make_database: MakeDatabase) -> ServiceDatabase:
+    """Return an empty database, or one with siblings at head where the history fails without them."""
+    database = await make_database(service)
     if not siblings_of(service):
-        return place
+        return database
     _, errors = await upgrade_in_turns([service])
-    place = await places(service)
+    database = await make_database(service)
     if not errors:
-        return place
+        return database
     at_head, _ = await upgrade_in_turns(siblings_of(service))
-    await _go_to_base(one for one in siblings_of(service) if one not in at_head)
-    return place
+    await _go_to_base(sibling for sibling in siblings_of(service) if sibling not in at_head)
+    return database
 
 
 async def _all_at_head(services: Sequence[Service]) -> list[Service]:
@@ -199,6 +201,6 @@ async def _go_to_base(services: Iterable[Service]) -> None:
 
 
 def _rows(service: Service, folder: str) -> dict[str, list[str]]:
-    """Return the statements that fill a service's tables, by the revision that they can follow."""
+    """Return the statements that fill a service's tables, by the revision that they follow."""
     path = service.root / folder / f"{service}.toml"
     return tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

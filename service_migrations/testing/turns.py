@@ -1,4 +1,4 @@
-"""Upgrading services that share a database, where the history of one may need the tables of another."""
+"""The upgrade of services that share a database, where a history may need the tables of another service."""
 
 from collections.abc import Iterable
 
@@ -10,21 +10,21 @@ __all__ = ["upgrade_in_turns"]
 
 
 async def upgrade_in_turns(services: Iterable[Service]) -> tuple[list[Service], dict[Service, MigrationError]]:
-    """Upgrade services as far as each goes, again and again until none gets any further.
+    """Upgrade services in turns, as far as each can be upgraded, until no revision of any can be run.
 
     Returns:
-        Those at head, in the order in which they got there, and the last error of each of the others.
+        The services at head, in the order of their upgrades, and the last error of each other service.
 
     Raises:
-        MigrationError: one failed for another reason than its own revisions.
+        MigrationError: an upgrade failed for another reason than its revisions.
 
     """
-    waiting, done = list(services), list[Service]()
+    waiting, at_head = list(services), list[Service]()
     errors: dict[Service, MigrationError] = {}
-    seen: dict[Service, object] = {}
-    moved = True
-    while waiting and moved:
-        moved = False
+    last_revisions: dict[Service, object] = {}
+    has_progress = True
+    while waiting and has_progress:
+        has_progress = False
         for service in list(waiting):
             try:
                 await service_migrations.upgrade(service)
@@ -33,10 +33,10 @@ async def upgrade_in_turns(services: Iterable[Service]) -> tuple[list[Service], 
                     raise
                 errors[service] = error
                 revisions = await service_migrations.current(service)
-                moved = moved or seen.get(service, ()) != revisions
-                seen[service] = revisions
+                has_progress = has_progress or last_revisions.get(service, ()) != revisions
+                last_revisions[service] = revisions
             else:
                 waiting.remove(service)
-                done.append(service)
-                moved = True
-    return done, {service: errors[service] for service in waiting}
+                at_head.append(service)
+                has_progress = True
+    return at_head, {service: errors[service] for service in waiting}

@@ -19,7 +19,7 @@ from service_migrations.errors import MigrationError, UsageError
 from service_migrations.failures import revision_failure
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, config, read
-from service_migrations.history.targets import check_target, walk
+from service_migrations.history.targets import check_target, migrate_to
 from service_migrations.ledger.edited import Policy
 from service_migrations.monorepo import Service
 from service_migrations.outcome import Outcome, Step
@@ -71,7 +71,7 @@ async def upgrade(
     check_target(found, revision)
     way = connector(found.service, engine, settings, limits)
     edited: Policy = "accept" if EDITED in (allow or ()) else way.edited
-    work = Operation(walk(found, revision), goal, guard=guard, edited=edited)
+    work = Operation(migrate_to(found, revision), goal, guard=guard, edited=edited)
     return await apply(found, way, work, step)
 
 
@@ -87,7 +87,7 @@ async def downgrade(
     """Downgrade one service's database to a revision; arguments and errors are those of ``upgrade``."""
     found = read(service)
     check_target(found, revision)
-    work = Operation(walk(found, revision, down=True))
+    work = Operation(migrate_to(found, revision, down=True))
     return await apply(found, connector(found.service, engine, settings, limits), work, step)
 
 

@@ -255,9 +255,7 @@ def test_only_the_projects_own_server_is_administered(monorepo: Monorepo) -> Non
 @pytest.mark.parametrize("text", ["{", "{}", "[]", "null", "1"])
 def test_a_damaged_state_file_is_told_with_its_mend(tmp_path: Path, text: str) -> None:
     (tmp_path / "cluster.json").write_text(text, encoding="utf-8")
-    with pytest.raises(
-        ConfigurationError, match=r"cluster\.json is damaged .*put it back\. Or move the folder .* away"
-    ):
+    with pytest.raises(ConfigurationError, match=r"cluster\.json is damaged .*restore it\. Or move the folder .* away"):
         Cluster.read(tmp_path)
 
 
@@ -275,7 +273,7 @@ def test_data_whose_state_file_is_gone_is_kept(machine: Monorepo) -> None:
         refused = machine.inv(*words)
         assert (refused.code, refused.out) == (78, "")
         assert f"{state.parent} is not empty, and has no cluster.json. " in refused.err
-        assert f"put it back. Or move the folder {state.parent} away; then `inv up` makes a new" in refused.err
+        assert f"restore it. Or move the folder {state.parent} away; then `inv up` makes a new" in refused.err
         assert "Traceback" not in refused.err
 
     state.write_bytes(text)

@@ -183,7 +183,7 @@ def test_a_file_that_was_renamed_is_known_by_its_id(diverged):
 def test_whose_is_whose_can_be_said_where_git_can_not_tell(diverged, words):
     git(diverged, "merge", "main", fails=True)
     (diverged.root / ".git").rename(diverged.root / "no_git")
-    assert "no git repository" in refused(diverged)
+    assert "not in a git repository" in refused(diverged)
     done(diverged.inv("db.rebase", "--service", "billing", *words))
     assert chain(diverged) == ["a1", "t2", "m2", "m3"]
 
@@ -199,8 +199,8 @@ def test_what_can_not_be_told_or_moved_is_refused_and_nothing_is_changed(diverge
     git(diverged, "merge", "main", fails=True)
     assert "no commit 'nope'" in refused(diverged, "--base", "nope")
     assert "no commit '--help'" in refused(diverged, "--base=--help")
-    assert "tells neither head" in refused(diverged, "--revision", "a1")
-    assert "tells neither head" in refused(diverged, "--onto", "zzz")
+    assert "doesn't select one head" in refused(diverged, "--revision", "a1")
+    assert "doesn't select one head" in refused(diverged, "--onto", "zzz")
     assert "is not their head" in refused(diverged, "--revision", "m3", "--onto", "m3")
     git(diverged, "branch", "old", "main~1")
     assert "old has neither head" in refused(diverged, "--base", "old")

@@ -10,7 +10,7 @@ import pytest
 import service_migrations
 from service_migrations.history.static import read_chain
 from service_migrations.monorepo import discover
-from service_migrations.rollout.scan import Found, scan
+from service_migrations.rollout.scan import KnownState, scan
 from service_migrations.rollout.schemas import UNSURE, Schemas
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import load
@@ -32,9 +32,9 @@ def world(monorepo: Monorepo, database: Callable[..., Dsn]) -> tuple[Monorepo, D
     return monorepo, dsn
 
 
-def look(monorepo: Monorepo) -> Found:
+def look(monorepo: Monorepo) -> KnownState:
     service = monorepo.find("billing")
-    return wait(scan([load(service)])).found[service]
+    return wait(scan([load(service)])).states[service]
 
 
 def test_a_database_at_head_is_known_to_be_there(world):
@@ -46,12 +46,12 @@ def test_a_database_at_head_is_known_to_be_there(world):
 def test_of_a_service_at_head_only_the_head_is_held_so_that_hundreds_take_little_memory(world):
     found = look(world[0])
     assert found.chain is not None
-    assert [header.revision for header in found.chain.headers] == ["b2"]
+    assert [revision.revision for revision in found.chain.revisions] == ["b2"]
     assert found.chain.checksums == {}
     world[0].revision("billing", "c3", "b2")
     behind = look(world[0])
     assert behind.chain is not None
-    assert (behind.chain.revisions, behind.pending) == (("a1", "b2", "c3"), 1)
+    assert (behind.chain.ids, behind.pending) == (("a1", "b2", "c3"), 1)
 
 
 def test_neither_alembic_nor_the_orm_is_imported_where_there_is_nothing_to_do(world):
@@ -186,7 +186,7 @@ def test_the_histories_of_this_repository_are_read_as_alembic_reads_them(service
     chain = read_chain(service)
     assert chain is not None
     history = wait(service_migrations.history(service))
-    assert list(chain.revisions) == [one.revision for one in reversed(history.revisions)]
+    assert list(chain.ids) == [one.revision for one in reversed(history.revisions)]
 
 
 @pytest.mark.parametrize(

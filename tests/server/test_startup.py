@@ -39,6 +39,7 @@ def test_nothing_is_imported_that_an_empty_collection_would_not_import(tmp_path:
         "service_migrations.configuration",
         "service_migrations.errors",
         "service_migrations.monorepo",
+        "service_migrations.service",
         "service_migrations.settings",
         "service_migrations.settings.duration",
     }

@@ -85,7 +85,7 @@ def test_the_functions_of_a_file_change_nothing(text):
 )
 def test_an_id_that_is_bound_again_below_a_function_is_seen(below):
     text = f"revision = 'a1'\ndown_revision = None\ndef upgrade():\n    pass\n{below}\n"
-    assert static._header(text.encode(), "a1.py") is None
+    assert static._revision(text.encode(), "a1.py") is None
 
 
 CLEVER = {
@@ -126,7 +126,7 @@ CLEVER = {
 @pytest.mark.parametrize("above", ["", "def upgrade() -> None:\n    pass\n"], ids=["in the head", "below a function"])
 def test_a_file_that_is_too_clever_is_left_to_alembic(above, clever):
     text = f"import re\nimport sys\nimport sqlalchemy as sa\nrevision = 'a1'\ndown_revision = None\n{above}{clever}\n"
-    assert static._header(text.encode(), "a1.py") is None
+    assert static._revision(text.encode(), "a1.py") is None
 
 
 @pytest.mark.parametrize(
@@ -150,9 +150,9 @@ def test_a_file_that_is_too_clever_is_left_to_alembic(above, clever):
 )
 def test_what_is_common_in_revisions_is_read(common):
     first = "" if "revision:" in common else "revision = 'a1'\n"
-    header = static._header(f"import sqlalchemy as sa\n{first}down_revision = None\n{common}\n".encode(), "a1.py")
-    assert header is not None
-    assert (header.revision, header.down_revision) == ("a1", ())
+    revision = static._revision(f"import sqlalchemy as sa\n{first}down_revision = None\n{common}\n".encode(), "a1.py")
+    assert revision is not None
+    assert (revision.revision, revision.down_revision) == ("a1", ())
 
 
 def test_what_revision_writes_is_read(monorepo: Monorepo):
@@ -162,7 +162,7 @@ def test_what_revision_writes_is_read(monorepo: Monorepo):
         assert ran.code == 0, ran.text
     chain = static.read_chain(service)
     assert chain is not None
-    assert [header.message for header in chain.headers] == ["first.", "second."]
+    assert [revision.message for revision in chain.revisions] == ["first.", "second."]
 
 
 def test_a_docstring_that_looks_like_a_function_is_a_docstring():
@@ -178,7 +178,7 @@ def test_of_a_file_as_revision_writes_it_only_the_head_is_parsed(monorepo: Monor
     with patch.object(ast, "parse", wraps=ast.parse) as parse:
         chain = static.read_chain(monorepo.find("billing"))
     assert chain is not None
-    assert chain.revisions == ("a1",)
+    assert chain.ids == ("a1",)
     ((head,),) = [call.args for call in parse.call_args_list]
     assert b"def " not in head
     assert path.read_bytes().startswith(head)

@@ -1,4 +1,4 @@
-"""The doctor finds what would stop an upgrade or be in its way, and each finding ends with what mends it."""
+"""The doctor finds what would stop an upgrade or be in its way, and each finding ends with the fix."""
 
 import asyncio
 import json
@@ -227,7 +227,7 @@ def test_clocks_that_are_apart_are_found(service, seconds):
 
 
 def test_a_env_with_a_password_that_others_can_read_is_found_and_warned_of(service, monorepo):
-    """Row 37: a warning, with the command that mends it."""
+    """Row 37: a warning, with the command that fixes it."""
     path = service.env_file
     path.chmod(0o640)
     finding = only(service)

@@ -1,4 +1,4 @@
-"""Nothing is run over what would fail half-way, or is a trap: each refusal names what, and the SQL that mends it."""
+"""Nothing is run over what would fail half-way, or is a trap: each refusal names what, and the SQL that fixes it."""
 
 import os
 import re
@@ -12,7 +12,7 @@ import pytest
 import service_migrations
 from service_migrations.connection.admin import create
 from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError
-from service_migrations.health.findings import oldest
+from service_migrations.health.findings import oldest_version
 from service_migrations.monorepo import Service
 from service_migrations.postgres import VERSIONS, Cluster, Server, provide
 from service_migrations.postgres.account import reachable_folder
@@ -201,9 +201,9 @@ def test_a_server_that_is_older_than_the_matrix_is_refused(dsn, monorepo):
 
 
 def test_the_oldest_version_is_the_first_that_the_table_names_or_else_that_there_is_a_package_of(tmp_path):
-    assert str(oldest(tmp_path)) == VERSIONS[0]
+    assert str(oldest_version(tmp_path)) == VERSIONS[0]
     (tmp_path / "pyproject.toml").write_text('[tool.service-migrations]\npostgres = ["16", "15"]\n', encoding="utf-8")
-    assert oldest(tmp_path) == 15
+    assert oldest_version(tmp_path) == 15
 
 
 def test_a_role_that_may_not_create_tables_gets_the_grant(monorepo, database, server):

@@ -1,0 +1,135 @@
+"""A service: every name and folder that belongs to it, and the checks of what can be one."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from service_migrations.configuration import FILE, is_service_name
+from service_migrations.errors import ConfigurationError, MigrationError, UsageError
+
+__all__ = ["Service", "refuse_shared", "service_problem"]
+
+_IDENTIFIER_BYTES = 63
+"""PostgreSQL cuts longer names: NAMEDATALEN - 1 (documentation, 4.1.1 Identifiers and Key Words)."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Service:
+    """One service of a monorepo, with every name and folder that belongs to it.
+
+    Attributes:
+        name: what ``--service`` takes.
+        root: the monorepo's top level.
+        path: the directory of the service.
+        source: the folder that is put on ``sys.path`` to import its models.
+        models: the dotted name of the module whose ``__all__`` names the models.
+        versions: the folder of its revisions.
+        version_table: the name of the table that holds its current revision.
+        configured: which of these the table in pyproject.toml sets; the others come from convention.
+
+    """
+
+    name: str
+    root: Path = field(repr=False)
+    path: Path = field(repr=False)
+    source: Path = field(repr=False)
+    models: str = field(repr=False)
+    versions: Path = field(repr=False)
+    version_table: str = field(repr=False)
+    configured: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def package(self) -> str:
+        """The service's own package; every model in it has to be exported."""
+        if self.source != self.root:
+            return self.models.partition(".")[0]
+        return self.models.rpartition(".")[0] or self.models
+
+    @property
+    def models_file(self) -> Path | None:
+        """The file of the models: a module or the ``__init__.py`` of a package; None where neither exists."""
+        module = self.source.joinpath(*self.models.split("."))
+        return next((path for path in (module.with_suffix(".py"), module / "__init__.py") if path.is_file()), None)
+
+    @property
+    def env_file(self) -> Path:
+        """The service's own ``.env``, which may not exist."""
+        return self.path / ".env"
+
+    @property
+    def env_example(self) -> Path:
+        """The example of the ``.env``: the service's own where it has one, else the shared one."""
+        own = self.path / ".env.example"
+        return own if own.is_file() else self.root / ".env.example"
+
+    @property
+    def env_prefix(self) -> str:
+        """The prefix of an environment variable that is for this service alone."""
+        return f"{self.name.upper()}_"
+
+    @property
+    def head_file(self) -> Path:
+        """The file that names the head of the service's revisions."""
+        return self.versions / "head.txt"
+
+    @property
+    def ledger_table(self) -> str:
+        """The name of the table that records when each revision was run, and by whom."""
+        return f"migration_log_{self.name}"
+
+    def relative(self, path: Path) -> str:
+        """Return a path relative to the top level, or as it is where it is outside."""
+        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+
+
+def refuse_shared(services: Iterable[Service]) -> None:
+    """Refuse two services with the same models or the same folder of revisions.
+
+    Raises:
+        ConfigurationError: there are two such services.
+
+    """
+    by_models: dict[object, Service] = {}
+    by_versions: dict[Path, Service] = {}
+    for service in services:
+        other = by_models.setdefault((service.source, service.models), service)
+        if other is not service:
+            raise ConfigurationError(
+                f"{other} and {service} have the same models, {service.models} in the same source.",
+                path=FILE,
+                hint="Correct the models or the source of one.",
+            )
+        other = by_versions.setdefault(service.versions, service)
+        if other is not service:
+            raise ConfigurationError(
+                f"{other} and {service} have the same versions, {service.relative(service.versions)}.",
+                path=FILE,
+                hint="A folder holds the revisions of one service.",
+            )
+
+
+def service_problem(service: Service) -> MigrationError | None:
+    """Return the error of a directory that has models and can't be a service; None where it can."""
+    name, path = service.name, service.relative(service.path)
+    if not is_service_name(name):
+        valid_name = re.sub(r"\W", "_", name.lower())
+        valid_name = valid_name if is_service_name(valid_name) else f"service_{valid_name}"
+        parts = service.path.relative_to(service.root).parts
+        renamed = "/".join(valid_name if part == name else part for part in parts)
+        hint = f"Rename it to {renamed}."
+        return ConfigurationError("Python can't import a service of that name.", path=path, hint=hint)
+    if not service.path.resolve().is_relative_to(service.root.resolve()):
+        return UsageError("the link leads out of the repository.", path=path, hint="Move the service into it.")
+    for table, suffix in ((service.version_table, "_pkc"), (service.ledger_table, "_pkey")):
+        excess = len(table + suffix) - _IDENTIFIER_BYTES
+        if excess > 0:
+            return ConfigurationError(
+                f"the name is {excess} characters too long for {table} in PostgreSQL ({_IDENTIFIER_BYTES} bytes).",
+                path=path,
+                hint=f"Rename it to {len(name) - excess} characters or fewer.",
+            )
+    return None
