@@ -88,7 +88,7 @@ async def check(
         await session.run(run_env, ownership=ownership)
         await session.connection.rollback()
         problems = await _problems(session, ownership)
-    return Check(str(history.service), session.access.target, tuple(differences), problems)
+    return Check(str(history.service), session.connector.target, tuple(differences), problems)
 
 
 async def refuse_behind(session: Session) -> None:
@@ -102,7 +102,7 @@ async def refuse_behind(session: Session) -> None:
     if pending:
         service = session.history.service
         raise DifferenceError(
-            f"{session.access.target} is behind head by {len(pending)}.",
+            f"{session.connector.target} is behind head by {len(pending)}.",
             service=service,
             hint=f"Run `inv db.upgrade --service {service}` first.",
         )

@@ -221,7 +221,7 @@ async def _refuse_applied(
     applied = [revision.revision for revision in history.applied(current) if revision in mine.own]
     if applied:
         raise UsageError(
-            f"{session.access.target} has {', '.join(applied)} already, and theirs would never run there below it.",
+            f"{session.connector.target} has {', '.join(applied)} already, and theirs would never run there below it.",
             service=service,
             hint=f"Downgrade first: inv db.downgrade --service {service} --revision {before or 'base'}",
         )

@@ -43,7 +43,7 @@ class Session:
     """
 
     history: History
-    access: Connector
+    connector: Connector
     connection: AsyncConnection
     metadata: MetaData
     pid: int
@@ -68,9 +68,9 @@ class Session:
 
         """
         try:
-            found = await applied(self.connection, self.access.version_table, self.schema)
+            found = await applied(self.connection, self.connector.version_table, self.schema)
         except ConfigurationError as error:
-            message = f"{self.access.target}: {error.message}"
+            message = f"{self.connector.target}: {error.message}"
             raise ConfigurationError(message, service=self.history.service, hint=error.hint) from None
         known = {revision.revision for revision in self.history.revisions}
         unknown = [revision for revision in found if revision not in known]
@@ -78,7 +78,7 @@ class Session:
             service = self.history.service
             where, heads = service.relative(service.versions), ", ".join(self.history.heads) or "base"
             raise DifferenceError(
-                f"{self.access.target} is at {', '.join(unknown)}, which {where} doesn't have (it ends at {heads}).",
+                f"{self.connector.target} is at {', '.join(unknown)}, which {where} doesn't have (it ends at {heads}).",
                 service=service,
                 hint="Check out the code that the database was upgraded with.",
             )
@@ -98,7 +98,7 @@ class Session:
             MigrationError: it failed; the message says where.
 
         """
-        values: dict[str, Any] = {"version_table": self.access.version_table, "metadata": self.metadata}
+        values: dict[str, Any] = {"version_table": self.connector.version_table, "metadata": self.metadata}
         values["on_version_apply"] = (*attributes.pop("on_version_apply", ()), self.transactions.apply)
         values["wrap_revision"] = self.transactions.around
 
@@ -156,18 +156,18 @@ class Session:
             return error
         if isinstance(error, CommandError):
             return UsageError(" ".join(str(error).split()), service=service)
-        return revision_failure(error, service, self.access.user, kept=kept)
+        return revision_failure(error, service, self.connector.user, kept=kept)
 
 
 @asynccontextmanager
 async def open_session(
-    history: History, access: Connector, lock_timeout: float | None = None, *, autocommit: bool = False
+    history: History, connector: Connector, lock_timeout: float | None = None, *, autocommit: bool = False
 ) -> AsyncIterator[Session]:
     """Connect to a service's database.
 
     Args:
         history: the service's.
-        access: the way to its database.
+        connector: makes the connections to its database.
         lock_timeout: as in ``Access.connect``.
         autocommit: whether each statement outside of ``Session.run`` is a transaction of its own: that halves the
             messages which a look at something needs.
@@ -179,21 +179,21 @@ async def open_session(
     metadata = assemble(history.service)
     session: Session | None = None
     try:
-        async with access.connect(lock_timeout) as connection:
+        async with connector.connect(lock_timeout) as connection:
             isolation = None
             if autocommit:
                 # an engine of the caller's may have one of its own, which is not that of a migration
-                isolation = "READ COMMITTED" if access.is_lent else default_isolation(connection)
+                isolation = "READ COMMITTED" if connector.is_lent else default_isolation(connection)
                 await connection.execution_options(isolation_level="AUTOCOMMIT")
             if connection.sync_connection is not None:
                 never_reconnect(connection.sync_connection)
             pid = await connection.scalar(text("SELECT pg_catalog.pg_backend_pid()"))
             await connection.rollback()
-            session = Session(history, access, connection, metadata, int(pid or 0), isolation)
+            session = Session(history, connector, connection, metadata, int(pid or 0), isolation)
             yield session
     except (SQLAlchemyError, OSError) as error:
         # a query of ours, between Alembic's: the lock, the version table, the ledger
         if session is not None and is_lost(session.connection):
             raise lost_failure(error, history.service) from error
         kept = session is not None and session.transactions.kept
-        raise revision_failure(error, history.service, access.user, kept=kept) from error
+        raise revision_failure(error, history.service, connector.user, kept=kept) from error

@@ -92,7 +92,7 @@ async def connect() -> AsyncIterator[AsyncConnection]:
         )
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(open_session(read(service), connector(service)))
-        attributes: dict[str, Any] = {"metadata": session.metadata, "version_table": session.access.version_table}
+        attributes: dict[str, Any] = {"metadata": session.metadata, "version_table": session.connector.version_table}
         if command.changes:
             progress = Progress()
             told = await stack.enter_async_context(changing(session, progress))

@@ -126,9 +126,9 @@ async def _examine(session: Session, history: History, patience: float, clock: C
     try:
         pending = history.pending(await session.applied())
     except MigrationError as error:
-        findings.append(Finding.of(error, session.access.version_table))
+        findings.append(Finding.of(error, session.connector.version_table))
     findings += await preflight(session, pending)
-    target = session.access.target
+    target = session.connector.target
     own_findings = [finding async for finding in _database_findings(session, target, clock)]
     own_findings += [finding async for finding in _extension_findings(session, target, history)]
     own_findings += [finding async for finding in _blocking_findings(session, target, patience)]

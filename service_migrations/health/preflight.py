@@ -82,14 +82,14 @@ async def preflight(session: Session, creating: Iterable[Revision] = ()) -> tupl
     service, connection, schema = session.history.service, session.connection, session.schema
     preparer = connection.dialect.identifier_preparer
     prefix = f"{preparer.quote(schema)}." if schema else ""
-    names = {"versions": session.access.version_table, "ledger": service.ledger_table}
+    names = {"versions": session.connector.version_table, "ledger": service.ledger_table}
     try:
         server = (await connection.execute(_SERVER, {"schema": schema})).one()
         qualified = {key: prefix + preparer.quote(name) for key, name in names.items()}
         tables = (await connection.execute(_TABLES, qualified)).all()
     finally:
         await connection.rollback()
-    target = session.access.target
+    target = session.connector.target
     findings = [*server_findings(target, server, oldest_version(service.root)), *schema_findings(target, server)]
     for table in tables:
         findings += table_findings(target, table, version_table=names["versions"])

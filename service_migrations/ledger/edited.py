@@ -80,7 +80,7 @@ async def settle(session: Session, current: tuple[str, ...], policy: Policy) -> 
     if policy == "accept" or not found:
         return found
     service = session.history.service
-    text = f"{session.access.target}: {'; '.join(map(str, found))}."
+    text = f"{session.connector.target}: {'; '.join(map(str, found))}."
     if policy == "warn":
         log.warning("%s: %s The upgrade goes on.", service, text)
         return ()

@@ -131,9 +131,9 @@ async def rows(session: Session) -> tuple[Entry, ...]:
         query = select(*columns, *later).order_by(ledger.c.id.desc())
         found = (await connection.execute(query)).all() if there else []
     except SQLAlchemyError as error:
-        target = session.access.target
+        target = session.connector.target
         if sqlstate(error) == _DENIED:
-            grant = f'GRANT SELECT ON {name} TO "{session.access.user}";'
+            grant = f'GRANT SELECT ON {name} TO "{session.connector.user}";'
             hint = f"Its owner can run: {grant}"
             raise AccessDeniedError(f"{target}: {name} may not be read.", service=service, hint=hint) from error
         text = f"{target}: {name} can't be read: {type(error).__name__}."

@@ -55,7 +55,7 @@ async def survey(session: Session) -> Ownership:
             them claim one object; a foreign key leads to a table that no service has.
 
     """
-    service, connector, metadata = session.history.service, session.access, session.metadata
+    service, connector, metadata = session.history.service, session.connector, session.metadata
     schema, candidates = await _tables_and_types(session.connection)
     claims_of_siblings = sibling_claims(connector, candidates)
     claimants = Claimants.of(connector, schema, Claims.of(metadata), claims_of_siblings)

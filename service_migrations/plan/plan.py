@@ -55,7 +55,7 @@ async def plan(
         current = await session.applied()
         version = str(await session.connection.scalar(text("SHOW server_version"))).split()[0]
         await session.connection.rollback()
-        target = session.access.target
+        target = session.connector.target
     revisions = pending(history, current, revision)
     async with process_lock():
         rendered = render(history, revisions)

@@ -21,11 +21,13 @@ _END = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 
 _INVALID = text("SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid ORDER BY 1")
 
 
-async def aftermath(access: Connector, pid: int, schema: str | None, *, running: bool, committed_inside: bool) -> str:
+async def aftermath(
+    connector: Connector, pid: int, schema: str | None, *, running: bool, committed_inside: bool
+) -> str:
     """Make sure that the server has ended what it ran for us, and say what the database is at.
 
     Args:
-        access: the way to the database.
+        connector: makes the connections to the database.
         pid: the server process that ran the migration.
         schema: of the version table.
         running: whether a revision may have been running.
@@ -35,23 +37,23 @@ async def aftermath(access: Connector, pid: int, schema: str | None, *, running:
         One sentence or two: what is there, or that it could not be found out.
 
     """
-    unknown = f"Its state is unknown: run `inv db.current --service {access.service}` when the server answers."
+    unknown = f"Its state is unknown: run `inv db.current --service {connector.service}` when the server answers."
     try:
         async with asyncio.timeout(_PATIENCE):
-            return await _look(access, pid, schema, running=running, committed_inside=committed_inside)
+            return await _look(connector, pid, schema, running=running, committed_inside=committed_inside)
     except Exception as error:  # noqa: BLE001 - whatever happens here, nothing is known
-        log.debug("%s: %s", access.service, type(error).__name__)
+        log.debug("%s: %s", connector.service, type(error).__name__)
         return unknown
 
 
-async def _look(access: Connector, pid: int, schema: str | None, *, running: bool, committed_inside: bool) -> str:
-    async with access.at_once().connect() as connection:
+async def _look(connector: Connector, pid: int, schema: str | None, *, running: bool, committed_inside: bool) -> str:
+    async with connector.at_once().connect() as connection:
         while await connection.scalar(_END, {"pid": pid}) is not None:
             await connection.rollback()
             await asyncio.sleep(0.02)
         await connection.rollback()
-        revisions = await applied(connection, access.version_table, schema)
-        said = f"{access.target} is at {', '.join(revisions) or 'base'}."
+        revisions = await applied(connection, connector.version_table, schema)
+        said = f"{connector.target} is at {', '.join(revisions) or 'base'}."
         if not running:
             return said
         if not committed_inside:
@@ -61,10 +63,10 @@ async def _look(access: Connector, pid: int, schema: str | None, *, running: boo
         return said + await _invalid(connection)
 
 
-async def invalid(access: Connector) -> str:
+async def invalid(connector: Connector) -> str:
     """Name the INVALID indexes, which a failed concurrent build leaves; nothing where there is none."""
     with suppress(Exception):
-        async with asyncio.timeout(_PATIENCE), access.at_once().connect() as connection:
+        async with asyncio.timeout(_PATIENCE), connector.at_once().connect() as connection:
             return await _invalid(connection)
     return ""
 

@@ -62,7 +62,7 @@ async def changing(session: Session, progress: Progress) -> AsyncIterator[Callba
 
     """
     async with locked(session):
-        log.info("%s -> %s", session.history.service, session.access.target)
+        log.info("%s -> %s", session.history.service, session.connector.target)
         ledger = await open_ledger(session)
         async with applying(session, ledger, progress) as callbacks:
             yield callbacks
@@ -77,7 +77,7 @@ async def locked(session: Session) -> AsyncIterator[None]:
         ResultError: the lock was lost on the way.
 
     """
-    service, wait = str(session.history.service), session.access.limits.lock_wait
+    service, wait = str(session.history.service), session.connector.limits.lock_wait
     # the process first: a thread that waits for it must not hold the lock that the other thread may need
     async with process_lock(), migration_lock(session.connection, service, wait):
         yield
@@ -111,7 +111,7 @@ async def applying(session: Session, ledger: Ledger, progress: Progress) -> Asyn
     if session.schema:
         await ensure_schema(session.connection, session.schema)
     await session.transactions.remember(session.connection)
-    async with watched(session.connection, session.pid, session.access) as blockers:
+    async with watched(session.connection, session.pid, session.connector) as blockers:
         try:
             yield ledger.write, progress.apply, blockers.busy
         except ContentionError as error:
@@ -119,7 +119,7 @@ async def applying(session: Session, ledger: Ledger, progress: Progress) -> Asyn
     progress.after = await session.applied()
     if progress.expected is not None and set(progress.after) != progress.expected:
         raise ResultError(
-            f"{session.access.target} is at {', '.join(progress.after) or 'base'}, and the log "
+            f"{session.connector.target} is at {', '.join(progress.after) or 'base'}, and the log "
             f"says {', '.join(sorted(progress.expected)) or 'base'}.",
             service=service,
             hint="Look at the database before you run anything else.",

@@ -65,7 +65,7 @@ class _Tries:
         return self.progress.expected is not None and self.progress.expected == set(before)
 
 
-async def apply(history: History, access: Connector, work: Operation, step: Step | None = None) -> Outcome:
+async def apply(history: History, connector: Connector, work: Operation, step: Step | None = None) -> Outcome:
     """Run one changing command.
 
     A revision that meets a lock is rolled back and tried again, whole, on a new connection, with no lock held in
@@ -74,7 +74,7 @@ async def apply(history: History, access: Connector, work: Operation, step: Step
 
     Args:
         history: the service's.
-        access: the way to its database.
+        connector: makes the connections to its database.
         work: what is to be run.
         step: told after each revision.
 
@@ -87,10 +87,10 @@ async def apply(history: History, access: Connector, work: Operation, step: Step
 
     """
     tries = _Tries(step)
-    for one in ladder(access.limits.lock_timeout):
+    for one in ladder(connector.limits.lock_timeout):
         session: Session | None = None
         try:
-            async with open_session(history, access, one.lock_timeout, autocommit=True) as session:
+            async with open_session(history, connector, one.lock_timeout, autocommit=True) as session:
                 return await _try(session, work, tries)
         except UnreachableError as error:
             if session is None:
@@ -98,7 +98,7 @@ async def apply(history: History, access: Connector, work: Operation, step: Step
             raise error.with_hint(await _aftermath(session)) from error
         except MigrationError as error:
             if session and session.transactions.kept:
-                raise error.with_hint(await invalid(access)) from error
+                raise error.with_hint(await invalid(connector)) from error
             if one.pause is None or not isinstance(error, ContentionError):
                 raise
             pause = one.jittered()
@@ -122,9 +122,9 @@ async def _try(session: Session, work: Operation, tries: _Tries) -> Outcome:
         if before == work.goal and not edits:
             return _outcome(session, tries, before)
         if work.guard is not None and not tries.judged(before) and before != work.goal:
-            work.guard.check(session.history, session.access, before)
+            work.guard.check(session.history, session.connector, before)
         tries.pending = len(session.history.pending(before)) + len(tries.progress.done)
-        log.info("%s -> %s", session.history.service, session.access.target)
+        log.info("%s -> %s", session.history.service, session.connector.target)
         # where only Alembic knows what is pending, the server is asked while it runs
         ledger = await open_ledger(session, session.history.pending(before) if work.goal is not None else ())
         await _accept(session, ledger, edits)
@@ -164,7 +164,7 @@ async def _accept(session: Session, ledger: Ledger, edits: tuple[Edit, ...]) -> 
 def _outcome(session: Session, tries: _Tries, after: tuple[str, ...]) -> Outcome:
     return Outcome(
         service=str(session.history.service),
-        target=session.access.target,
+        target=session.connector.target,
         before=tries.before or (),
         after=after,
         applied=tuple(tries.progress.done),
@@ -174,7 +174,7 @@ def _outcome(session: Session, tries: _Tries, after: tuple[str, ...]) -> Outcome
 
 async def _aftermath(session: Session) -> str:
     return await aftermath(
-        session.access,
+        session.connector,
         session.pid,
         session.schema,
         running=session.running,

@@ -62,7 +62,7 @@ class Blockers:
 
 
 @asynccontextmanager
-async def watched(connection: AsyncConnection, pid: int, access: Connector) -> AsyncIterator[Blockers]:
+async def watched(connection: AsyncConnection, pid: int, connector: Connector) -> AsyncIterator[Blockers]:
     """Look, over a second connection, at who blocks the migrating one while the block runs, and whether it lives.
 
     Afterwards it would be too late to see a blocker: a statement that has timed out waits for nobody. And a client
@@ -72,13 +72,13 @@ async def watched(connection: AsyncConnection, pid: int, access: Connector) -> A
     Args:
         connection: the migrating one.
         pid: its server process.
-        access: the way to the database.
+        connector: makes the connections to the database.
 
     """
     blockers = Blockers()
-    watchers = [asyncio.create_task(_watch(connection, pid, access, blockers))]
-    if not access.is_lent:  # a pool of the caller's may be what lets us wait: its silence proves nothing
-        watchers.append(asyncio.create_task(_listen(connection, access, blockers)))
+    watchers = [asyncio.create_task(_watch(connection, pid, connector, blockers))]
+    if not connector.is_lent:  # a pool of the caller's may be what lets us wait: its silence proves nothing
+        watchers.append(asyncio.create_task(_listen(connection, connector, blockers)))
     try:
         yield blockers
     finally:
@@ -88,7 +88,7 @@ async def watched(connection: AsyncConnection, pid: int, access: Connector) -> A
                 await watcher
 
 
-async def _watch(connection: AsyncConnection, pid: int, access: Connector, blockers: Blockers) -> None:
+async def _watch(connection: AsyncConnection, pid: int, connector: Connector, blockers: Blockers) -> None:
     """Look again and again, over a new connection where the last one has failed, until the process has ended."""
     steps = -1
     while steps != blockers.steps:
@@ -96,8 +96,8 @@ async def _watch(connection: AsyncConnection, pid: int, access: Connector, block
         await asyncio.sleep(_LOOK)
     while True:
         try:
-            async with access.at_once().connect() as second:
-                await _look(second, pid, access.limits.connect_timeout, blockers)
+            async with connector.at_once().connect() as second:
+                await _look(second, pid, connector.limits.connect_timeout, blockers)
             break
         except (MigrationError, OSError) as error:
             if not isinstance(error if isinstance(error, OSError) else error.__context__, TimeoutError):
@@ -128,13 +128,13 @@ async def _look(second: AsyncConnection, pid: int, patience: float, blockers: Bl
         await asyncio.sleep(_LOOK)
 
 
-async def _listen(connection: AsyncConnection, access: Connector, blockers: Blockers) -> None:
+async def _listen(connection: AsyncConnection, connector: Connector, blockers: Blockers) -> None:
     """End the migrating connection when nothing has answered for too long.
 
     The time is counted in turns of the event loop: in a revision that computes there is none to hear an answer in.
     """
     heard, silent = 0, 0.0
-    while silent < _SILENCE * access.limits.connect_timeout:
+    while silent < _SILENCE * connector.limits.connect_timeout:
         await asyncio.sleep(_LOOK)
         silent = silent + _LOOK if heard == blockers.answers else 0.0
         heard = blockers.answers
