@@ -36,7 +36,7 @@ def cut_when(world: World, text: str) -> tuple[str, int]:
 
 
 def test_a_connection_that_is_lost_under_the_lock_is_never_made_again(witness: World) -> None:
-    """The look at the ledger may fail, but not over a connection that is gone: the next one has no lock."""
+    """Row 14: the look at the ledger may fail, but not over a connection that is gone: the next one has no lock."""
     witness.history(2)
     assert witness.inv().code == 0
     witness.history(4, **{f"r{number:03}": WITNESS.format(number=number) for number in (3, 4)})
@@ -103,6 +103,7 @@ except Exception:
 
 @pytest.mark.parametrize("body", LOST.values(), ids=LOST)
 def test_a_connection_that_is_lost_anywhere_in_a_revision_is_69(witness: World, body: str) -> None:
+    """Row 14: 69, and where the database is, whatever has been raised since."""
     witness.history(3, r002_alone=body)
     said = failed(witness, witness.inv(), 69)
     assert "the connection was lost" in said
@@ -132,6 +133,7 @@ op.execute("{last}")
 
 @pytest.mark.parametrize("commit", COMMITS.values(), ids=COMMITS)
 def test_what_a_revision_has_committed_by_whatever_door_is_not_done_again(witness: World, commit: str) -> None:
+    """Row 25: known from the server, and so whichever of them it is."""
     witness.history(1)
     assert witness.inv().code == 0
     witness.history(2, r002_alone=COMMITTING.format(commit=commit, last="ALTER TABLE billing_r001 ADD COLUMN x int"))
@@ -176,6 +178,7 @@ ROLLBACKS = {
 
 @pytest.mark.parametrize("rollback", ROLLBACKS.values(), ids=ROLLBACKS)
 def test_a_revision_that_rolls_itself_back_is_refused_and_not_written_down(witness: World, rollback: str) -> None:
+    """Row 25: a revision without what it did would be written down as run."""
     witness.history(2, r002=COMMITTING.format(commit=rollback, last="SELECT 1"))
     said = failed(witness, witness.inv(), 1)
     assert "migrations/versions/billing/r002.py:" in said
@@ -198,6 +201,7 @@ SETTINGS = {
 
 @pytest.mark.parametrize("statement", SETTINGS)
 def test_what_a_revision_sets_does_not_hold_for_the_next_one(world: World, statement: str) -> None:
+    """Row 25: without it the next ALTER TABLE would wait without limit, or in another schema."""
     query(world.dsn, "CREATE TABLE public.seen (revision int, value text)")
     name = SETTINGS[statement]
     look = "op.execute(\"INSERT INTO public.seen SELECT {}, current_setting('{}', true)\")"
@@ -226,6 +230,7 @@ def test_the_role_that_a_revision_sets_does_not_run_the_next_one(world: World) -
     ids=["unlock", "discard"],
 )
 def test_a_run_ends_with_the_revision_that_loses_its_lock(witness: World, body: str) -> None:
+    """Row 25: without the lock another run may be at work."""
     witness.history(3, r002=body, r003=WITNESS.format(number=3))
     said = failed(witness, witness.inv(), 70)
     assert "the migration lock was lost in this revision" in said

@@ -215,6 +215,7 @@ BEGUN = 'from pathlib import Path; Path("begun").touch()\n'
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 @pytest.mark.parametrize("body", PYTHON.values(), ids=PYTHON)
 def test_a_signal_ends_a_revision_that_runs_python(world: World, body: str, number: signal.Signals) -> None:
+    """Row 19: the event loop gets no turn there in which to cancel anything."""
     world.history(r003=BEGUN + body)
     run = world.start()
     begun = world.monorepo.root / "begun"
