@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Constraint, Table
+    from sqlalchemy.dialects.postgresql import ExcludeConstraint
     from sqlalchemy.sql.compiler import IdentifierPreparer
 
 __all__ = [
+    "copy_prefixes",
     "creation_order",
+    "exclusion_parts",
     "final_name",
     "has_prefixes",
     "is_conditional",
@@ -34,6 +37,19 @@ def set_creation_order(constraint: "Constraint", number: int) -> None:
 def is_of_a_type(constraint: "Constraint") -> bool:
     """Whether the type of a column brought a constraint, as ``Enum(create_constraint=True)`` does."""
     return constraint._type_bound  # noqa: SLF001
+
+
+def copy_prefixes(table: "Table", copy: "Table") -> None:
+    """Give a copy of a table the words that stand between CREATE and TABLE."""
+    copy._prefixes = list(table._prefixes)  # noqa: SLF001
+
+
+def exclusion_parts(constraint: "ExcludeConstraint") -> list[tuple[str | None, str]]:
+    """Return the column, where it is one, and the operator of each element of an exclusion constraint."""
+    return [
+        (getattr(expression, "name", None), operator)
+        for expression, _, operator in constraint._render_exprs  # noqa: SLF001
+    ]
 
 
 def is_conditional(constraint: "Constraint") -> bool:

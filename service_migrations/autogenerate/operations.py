@@ -33,6 +33,7 @@ from sqlalchemy.types import ARRAY, TypeDecorator, TypeEngine
 
 from service_migrations._sqlalchemy import creation_order, final_name, is_of_a_type
 from service_migrations.catalog.tables import Constraint, TableState
+from service_migrations.models.copies import copy_table
 from service_migrations.sql.quoting import escaped
 
 __all__ = ["added_column", "copied", "created_table", "render_item"]
@@ -49,7 +50,7 @@ def copied(metadata: MetaData, dialect: Dialect) -> dict[str, Table]:
     # without the schema, a foreign key would refer to a table in the default one
     target = MetaData(schema=metadata.schema, naming_convention=metadata.naming_convention)
     for table in metadata.tables.values():
-        copy = table.to_metadata(target)
+        copy = copy_table(table, target)
         for original, column in zip(table.columns, copy.columns, strict=True):
             column.type = _plain(original.type, dialect)
             default = column.server_default
@@ -63,7 +64,7 @@ def copied(metadata: MetaData, dialect: Dialect) -> dict[str, Table]:
 
 
 def created_table(
-    copy: Table, state: TableState, taken: Container[str], later: Container[tuple[str, ...]]
+    copy: Table, state: TableState, taken: Container[str], later: Container[tuple[str, ...]], apart: Container[str]
 ) -> list[MigrateOperation]:
     """Return the operations that create a table and its indexes.
 
@@ -72,9 +73,13 @@ def created_table(
         state: that table as the server describes it.
         taken: the names of the indexes of other tables in its schema.
         later: the columns of the foreign keys that are left out, to be added later.
+        apart: the names of the exclusion constraints that are left out, to be added later.
 
     """
     _set_names(copy, state, taken)
+    for exclusion in [each for each in copy.constraints if isinstance(each, ExcludeConstraint)]:
+        if str(exclusion.name) in apart:
+            copy.constraints.discard(exclusion)
     for key in [each for each in copy.constraints if isinstance(each, ForeignKeyConstraint)]:
         if tuple(element.parent.name for element in key.elements) in later:
             copy.constraints.discard(key)
@@ -91,6 +96,8 @@ def added_column(copy: Column[Any]) -> AddColumnOp:
 
 def render_item(kind: str, item: Any, context: AutogenContext) -> str | bool:
     """Render items that Alembic would render wrongly (its ``render_item``); False means Alembic's own way."""
+    if kind == "primary_key" and isinstance(item, PrimaryKeyConstraint):
+        return _primary_key(item)
     if kind != "type":
         return False
     if isinstance(item, ARRAY) and isinstance(item.item_type, Enum):
@@ -104,6 +111,17 @@ def render_item(kind: str, item: Any, context: AutogenContext) -> str | bool:
     if not _is_of_sqlalchemy(item):
         context.imports.add(f"import {type(item).__module__}")
     return False
+
+
+def _primary_key(key: PrimaryKeyConstraint) -> str | bool:
+    """Render a primary key with the options that Alembic leaves out; False where it has none."""
+    options: dict[str, Any] = {"deferrable": key.deferrable, "initially": key.initially, **key.dialect_kwargs}
+    options = {name: value for name, value in options.items() if value}
+    if not options or not key.columns:
+        return False
+    parts = [repr(str(column.name)) for column in key.columns]
+    parts += [f"name=op.f({str(key.name)!r})"] if key.name else []
+    return f"sa.PrimaryKeyConstraint({', '.join(parts + [f'{name}={value!r}' for name, value in options.items()])})"
 
 
 def _set_names(copy: Table, state: TableState, taken: Container[str]) -> None:

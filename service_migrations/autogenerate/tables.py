@@ -59,7 +59,11 @@ def created(comparison: Comparison, altered: set[Key]) -> Iterator[Change]:
         for constraint in table.constraints.values():
             if constraint.kind == "f" and constraint.local_columns in later:
                 yield constraints.add(table, constraint, BOTH)
-        steps = created_table(copy, table, taken.get(key[0], set()), later)
+        # in the server's words: Alembic renders neither an expression's text nor an operator class
+        apart = [constraint for constraint in table.constraints.values() if constraint.kind == "x"]
+        for constraint in apart:
+            yield constraints.add(table, constraint, BOTH)
+        steps = created_table(copy, table, taken.get(key[0], set()), later, {constraint.name for constraint in apart})
         drop = DropTableOp(table.name, schema=table.schema)
         yield Change(Phase.CREATE_TABLES, tuple(steps), (drop,), f"create_table {table.sql}")
 

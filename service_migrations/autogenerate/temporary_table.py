@@ -25,6 +25,7 @@ from service_migrations._sqlalchemy import has_prefixes, is_conditional, set_cre
 from service_migrations.autogenerate.enums import EnumType
 from service_migrations.catalog import tables
 from service_migrations.catalog.tables import TableState
+from service_migrations.models.copies import copy_table
 from service_migrations.models.types import enum_of
 from service_migrations.sql.lexer import requalified
 from service_migrations.sql.quoting import quoted
@@ -83,7 +84,8 @@ class TemporaryTable:
 
 def full_table(table: Table, surroundings: Surroundings, dialect: Dialect) -> TemporaryTable:
     """Return a temporary table with all parts of a model's table."""
-    copy = table.to_metadata(MetaData(naming_convention=table.metadata.naming_convention), schema=None)  # type: ignore[arg-type]
+    metadata = MetaData(naming_convention=table.metadata.naming_convention)
+    copy = copy_table(table, metadata, temporary=True)
     _keep_names(table.indexes, copy.indexes)
     _keep_names(table.constraints, copy.constraints)
     for number, constraint in enumerate(sorted(copy.constraints, key=_sort_key)):

@@ -58,7 +58,9 @@ SELECT c.oid::bigint, json_build_object('schema', n.nspname, 'name', c.relname,
         ) ORDER BY k.conname), '[]')
         FROM pg_constraint k LEFT JOIN pg_class f ON f.oid = k.confrelid
         LEFT JOIN pg_namespace fn ON fn.oid = f.relnamespace
-        WHERE k.conrelid = c.oid AND k.contype IN ('c', 'f', 'p', 'u', 'x')),
+        WHERE k.conrelid = c.oid AND k.contype IN ('c', 'f', 'p', 'u', 'x')
+            -- what PostgreSQL makes of a foreign key for each partition of its target is nobody's
+            AND (k.conparentid = 0 OR c.relispartition)),
     'indexes', (
         SELECT coalesce(json_agg(json_build_object('name', x.relname, 'definition', pg_get_indexdef(x.oid),
             'valid', i.indisvalid, 'plain', i.indexprs IS NULL AND i.indpred IS NULL,

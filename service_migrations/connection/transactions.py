@@ -50,12 +50,8 @@ _SESSION = text(
 
 _REFUSED = "service_migrations: "
 _ASSERTION = f"""
-    SELECT CASE
-        WHEN pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.<>) {{pid}}
-            THEN CAST(pg_catalog.concat('{_REFUSED}process ', pg_catalog.pg_backend_pid()) AS pg_catalog.int4)
-        WHEN NOT {HOLDS_LOCK}
-            THEN CAST(pg_catalog.concat('{_REFUSED}lock ', pg_catalog.pg_backend_pid()) AS pg_catalog.int4)
-    END
+    SELECT CASE WHEN pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.<>) {{pid}} OR NOT {HOLDS_LOCK}
+                THEN CAST(pg_catalog.concat('{_REFUSED}process ', pg_catalog.pg_backend_pid()) AS pg_catalog.int4) END
 """
 """Fails where the session isn't the one that holds the migration lock: a message that is sent together with others
 can't be answered otherwise."""
@@ -75,7 +71,7 @@ class Transactions:
         self.kept = False
         self._service = service
         self._pid = pid
-        self._restore = "RESET ALL"
+        self._script = "RESET ALL"
         self._mark = ""
         self._connection: Connection | None = None
         self._running: Connection | None = None
@@ -84,7 +80,10 @@ class Transactions:
         self._committed: Callable[[], None] | None = None
 
     async def remember(self, connection: AsyncConnection) -> None:
-        """Look how the session is set up, so that a revision leaves nothing of its own to the next one."""
+        """Look how the session is set up, and from now on put that back and look at the lock behind each revision.
+
+        The caller holds the migration lock.
+        """
         row = (await connection.execute(_SESSION)).one()
         await connection.rollback()
         script = ["RESET ALL", "SET SESSION AUTHORIZATION DEFAULT"]
@@ -92,7 +91,7 @@ class Transactions:
         for name, value in row.settings:
             if name != _MARK:
                 script.append(f"SELECT pg_catalog.set_config({literal(name)}, {literal(value)}, false)")
-        self._restore = "; ".join(script)
+        self._script = "; ".join([_ASSERTION.format(pid=self._pid), *script])
 
     @contextmanager
     def observed(self, connection: Connection, committed: Callable[[], None] | None = None) -> Iterator[None]:
@@ -178,7 +177,7 @@ class Transactions:
             )
         if self.kept:
             self._begin_again(context, connection)
-        script = f"{_ASSERTION.format(pid=self._pid)}; {self._restore}"
+        script = self._script
         try:
             # past SQLAlchemy, since asyncpg prepares each statement by itself: one message instead of several
             connection.connection.run_async(lambda driver: driver.execute(script))

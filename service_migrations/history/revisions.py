@@ -163,7 +163,7 @@ def read(service: str | Service) -> History:
     environment = _location(alembic, service.root) / "env.py"
     if not environment.is_file():
         raise ConfigurationError(
-            f"{service.relative(environment)} is missing, and Alembic runs it.",
+            f"{service.relative(environment)} is missing, which Alembic runs.",
             path=service.relative(environment),
             hint="`service-migrations db.init` writes it, and overwrites nothing.",
         )

@@ -10,6 +10,7 @@ from sqlalchemy.exc import NoReferencedTableError, SQLAlchemyError
 from sqlalchemy.orm import Mapper
 
 from service_migrations.errors import ConfigurationError
+from service_migrations.models.copies import copy_table
 from service_migrations.models.importing import import_models, where
 from service_migrations.models.types import enum_of
 from service_migrations.monorepo import Service
@@ -54,7 +55,7 @@ def assemble(service: Service) -> MetaData:
             raise ConfigurationError(
                 f"two exported models map the table {table.key}.", path=place, hint="Remove one from __all__."
             )
-        copy = table.to_metadata(target)
+        copy = copy_table(table, target)
         _keep_schemas_of_enums(table, copy)
         _hoist_checks(copy)
     _refuse_foreign_keys_to_no_column(target, place)

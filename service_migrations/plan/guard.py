@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from service_migrations.connection.connector import Connector
 from service_migrations.errors import UsageError
@@ -51,6 +52,11 @@ class Guard:
             )
 
 
+def _nearest(name: str, known: list[str]) -> str:
+    near = get_close_matches(name, known, n=1)
+    return f"Did you mean {near[0]}?" if near else f"Classes: {', '.join(known[:-1])}; and {EDITED}."
+
+
 def classes(names: Collection[str]) -> frozenset[Class]:
     """Return the classes with these names; ``edited`` is a valid name, but not a class.
 
@@ -61,7 +67,5 @@ def classes(names: Collection[str]) -> frozenset[Class]:
     known = [*(known_class.value for known_class in Class), EDITED]
     for name in names:
         if name not in known:
-            raise UsageError(
-                f"--allow {name!r}: there is no such class.", hint=f"Classes: {', '.join(known[:-1])}; and {EDITED}."
-            )
+            raise UsageError(f"--allow {name!r}: there is no such class.", hint=_nearest(name, known))
     return frozenset(Class(name) for name in names if name != EDITED)

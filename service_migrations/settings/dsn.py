@@ -90,7 +90,7 @@ class Dsn:
     @property
     def target(self) -> str:
         """The database as messages name it: ``app@localhost:5432/billing``."""
-        return f"{self.user}@{self._addresses(socket_safe='/')}/{self.database}"
+        return f"{self.user}@{self._addresses(socket_safe='/:')}/{self.database}"
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -151,7 +151,10 @@ class Dsn:
 
     def _addresses(self, socket_safe: str = "") -> str:
         """Return the hosts with their ports as in a DSN: an IPv6 address in brackets, a socket escaped."""
-        hosts = ((f"[{host}]" if ":" in host else quote(host, safe=socket_safe), port) for host, port in self.hosts)
+        hosts = (
+            (f"[{host}]" if ":" in host and host[0] != "/" else quote(host, safe=socket_safe), port)
+            for host, port in self.hosts
+        )
         return ",".join(f"{host}:{port}" for host, port in hosts)
 
 
@@ -209,6 +212,9 @@ _URL = re.compile(
 """The syntax of SQLAlchemy's ``make_url``, with several hosts as in libpq (documentation, 34.1.1.2)."""
 
 
+_VARIABLE = re.compile(r"\$\{\w+\}")
+
+
 def parse(text: str, prefix: str) -> Dsn:
     """Parse a DSN.
 
@@ -244,10 +250,10 @@ def parse(text: str, prefix: str) -> Dsn:
     match = _URL.fullmatch(text)
     if match is None:
         raise ConfigurationError(f"{prefix} is no URL.", hint=f"Write it as {_SHAPE}.")
+    _refuse_variables(match, prefix)
     user, password, database = (part and unquote(part) for part in match.group("user", "password", "database"))
     query = _parameters(match["query"] or "", prefix)
-    single_host = re.fullmatch(r"(\[[^\]]*\]|[^:,]*)(?::([^,]*))?", match["hosts"])
-    host, port = single_host.groups() if single_host else (match["hosts"], "")
+    host, port = _host_and_port(match["hosts"])
     # as with libpq, a parameter wins over the part before the path
     hosts = query.pop("host", "") or unquote(host)  # %2Ftmp is a socket
     ports = query.pop("port", "") or port or str(_DEFAULT_PORT)
@@ -263,6 +269,25 @@ def parse(text: str, prefix: str) -> Dsn:
     )
 
 
+def _refuse_variables(match: re.Match[str], prefix: str) -> None:
+    """Refuse what a shell or Compose would have replaced; in a password, only where it is all of it."""
+    parts = " ".join(filter(None, match.group("user", "hosts", "database", "query")))
+    variable = _VARIABLE.search(parts) or _VARIABLE.fullmatch(match["password"] or "")
+    if variable:
+        raise ConfigurationError(
+            f"{prefix} holds {variable[0]}, and nothing is interpolated.",
+            hint="Write the value itself, or set the whole DSN in the environment.",
+        )
+
+
+def _host_and_port(hosts: str) -> tuple[str, str]:
+    """Return a single host and its port, or all hosts as they are."""
+    # the folder of a socket may have colons, so that only a number behind the last one is a port
+    is_socket = unquote(hosts).startswith("/")
+    match = re.fullmatch(r"([^,]*?)(?::(\d+))?" if is_socket else r"(\[[^\]]*\]|[^:,]*)(?::([^,]*))?", hosts)
+    return (match[1], match[2] or "") if match else (hosts, "")
+
+
 def _hosts(hosts: str, ports: str, prefix: str) -> tuple[tuple[str, int], ...]:
     names = hosts.split(",")
     numbers = ports.split(",")
@@ -274,6 +299,9 @@ def _hosts(hosts: str, ports: str, prefix: str) -> tuple[tuple[str, int], ...]:
         )
     addresses = []
     for name, number in zip(names, numbers, strict=True):
+        if name.startswith("/") and number.isdecimal():
+            addresses.append((name, int(number)))  # a socket's folder may have colons, as Cloud SQL's has
+            continue
         match = re.fullmatch(
             r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.]*?)(?::(\d+))?", name
         )

@@ -228,7 +228,9 @@ def _version_table(service: Service, collected: Mapping[str, tuple[Setting, ...]
     name = settings[0].value
     if not _IDENTIFIER.fullmatch(name):
         raise ConfigurationError(
-            f"{settings[0].name} is {name!r}, which is no table's name.", path=settings[0].origin.path
+            f"{settings[0].name} is {name!r}, which is no table's name.",
+            path=settings[0].origin.path,
+            hint="Write it without a schema, which is that of the models' MetaData." if "." in name else "",
         )
     return name
 

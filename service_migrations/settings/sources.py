@@ -228,6 +228,8 @@ class Sources:
             )
         similar = get_close_matches("DATABASE_DSN", [line.key for line in self._lines(path, shown_path)], n=1)
         typo_hint = f" (is {similar[0]} a typo?)" if similar else ""
+        if similar == ["DATABASE_URL"]:
+            typo_hint = " (there is a DATABASE_URL: call it DATABASE_DSN)"
         hint = f"See .env.example, or {set_variable}."
         return ConfigurationError(f"DATABASE_DSN is missing{typo_hint}.", path=shown_path, hint=hint)
 

@@ -80,4 +80,9 @@ def report(error: MigrationError) -> MigrationError:
 def fail(errors: Sequence[MigrationError], count: int) -> None:
     """Exit with the code of the gravest error, where there are errors; they have been printed before."""
     if errors:
-        raise Exit("" if count == 1 else f"{len(errors)} of {count} services need a look.", code=gravest(list(errors)))
+        raise Exit(
+            ""
+            if count == 1
+            else f"{len(errors)} of {count} services {'has' if len(errors) == 1 else 'have'} a problem.",
+            code=gravest(list(errors)),
+        )

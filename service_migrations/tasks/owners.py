@@ -64,7 +64,12 @@ def owners(_: Context, service: list[str], database: str = "", json: bool = Fals
     for error in errors:
         console.note(str(error))
     if errors:
-        raise Exit("" if len(maps) == 1 else f"{len(errors)} services need a look.", code=gravest(errors))
+        raise Exit(
+            ""
+            if len(maps) == 1
+            else f"{len(errors)} {'service has' if len(errors) == 1 else 'services have'} a problem.",
+            code=gravest(errors),
+        )
 
 
 def _name(item: "Owned") -> str:

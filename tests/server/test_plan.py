@@ -417,7 +417,7 @@ def test_a_server_that_is_down_is_one_line_and_69_and_stops_no_other_plan(behind
     both = monorepo.inv("db.plan", "--exit-code", "--json")
     assert both.code == 69
     assert [one["service"] for one in json.loads(both.out)] == ["billing"]
-    assert both.err.splitlines()[-1] == "1 of 2 services need a look."
+    assert both.err.splitlines()[-1] == "1 of 2 services has a problem."
 
 
 def test_a_revision_of_several_services_is_refused(behind, database):

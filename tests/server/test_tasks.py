@@ -323,7 +323,7 @@ def test_json_of_services_holds_every_derived_name(world: tuple[Monorepo, Dsn], 
 def test_json_of_check_holds_the_differences(world: tuple[Monorepo, Dsn]) -> None:
     monorepo, dsn = world
     upgraded(monorepo)
-    clean = {"service": "billing", "target": dsn.target, "differences": [], "findings": []}
+    clean = {"service": "billing", "target": dsn.target, "differences": [], "findings": [], "problems": []}
     assert as_json(monorepo, "check") == [clean]
     query(dsn, "ALTER TABLE billing DROP COLUMN name")
     (found,) = as_json(monorepo, "check", code=3)  # type: ignore[misc]
@@ -537,7 +537,7 @@ def test_a_drop_says_whose_data_is_lost_also_where_that_cant_be_known(
 def test_an_open_quote_in_one_env_stops_no_other_service(world: tuple[Monorepo, Dsn], two: dict[str, Dsn]) -> None:
     monorepo, dsn = world
     path = monorepo.env("billing", DATABASE_DSN=f"'{dsn_text(dsn)}")
-    told = "services/billing/.env:1 is no KEY=value line. Is a quote left open?\n1 of 2 services need a look.\n"
+    told = "services/billing/.env:1 is no KEY=value line. Is a quote left open?\n1 of 2 services has a problem.\n"
     created, shown = monorepo.inv("db.create"), monorepo.inv("db.env", "--json")
     assert (created.code, created.err) == (shown.code, shown.err) == (78, told)
     assert created.out == f"catalog: nothing to do, {two['catalog'].target} is there\n"

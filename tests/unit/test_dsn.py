@@ -264,6 +264,42 @@ def test_an_ipv6_address_is_a_host() -> None:
     assert parse("postgresql://app:x@[::1]:1,[fe80::1]:2/billing", "here").hosts == (("::1", 1), ("fe80::1", 2))
 
 
+@pytest.mark.parametrize(
+    ("text", "port"),
+    [
+        ("postgresql://app:x@/billing?host=/cloudsql/shop:europe-west1:db-1", 5432),
+        ("postgresql://app:x@/billing?host=/cloudsql/shop%3Aeurope-west1%3Adb-1&port=6432", 6432),
+        ("postgresql://app:x@%2Fcloudsql%2Fshop%3Aeurope-west1%3Adb-1/billing", 5432),
+        ("postgresql://app:x@%2Fcloudsql%2Fshop:europe-west1:db-1:6432/billing", 6432),
+    ],
+)
+def test_the_folder_of_a_socket_may_have_colons(text: str, port: int) -> None:
+    dsn = parse(text, "here")
+    assert dsn.hosts == (("/cloudsql/shop:europe-west1:db-1", port),)
+    assert parse(dsn.masked(), "here").hosts == dsn.hosts
+    assert f"@/cloudsql/shop:europe-west1:db-1:{port}/" in dsn.target
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "postgresql://app:x@${HOST}/billing",
+        "postgresql://${USER}:x@h/billing",
+        "postgresql://app:x@h/${DATABASE}",
+        "postgresql://app:x@h/billing?sslmode=${MODE}",
+        "postgresql://app:${PASSWORD}@h/billing",
+    ],
+)
+def test_a_variable_that_nobody_replaces_is_refused_by_its_name(text: str) -> None:
+    said = refused(text)
+    assert "nothing is interpolated" in said
+    assert re.search(r"\$\{[A-Z]+\}", said)
+
+
+def test_a_password_may_hold_what_looks_like_a_variable() -> None:
+    assert parse("postgresql://app:a${X}b@h/billing", "here").password == "a${X}b"
+
+
 def test_a_socket_is_a_host() -> None:
     dsn = parse("postgresql://app:x@/billing?host=/run/postgresql", "here")
     assert dsn.hosts == (("/run/postgresql", 5432),)

@@ -81,7 +81,12 @@ def test_libpqs_own_variables_are_never_a_fall_back(monorepo: Monorepo, monkeypa
     )
 
 
-@pytest.mark.parametrize("typo", ["DATABASE_DNS", "DATABSE_DSN", "DATABASE_URL", "DATBASE_DSN"])
+def test_the_name_that_others_give_a_dsn_is_not_called_a_typo(monorepo: Monorepo, billing: Service) -> None:
+    monorepo.env("billing", DATABASE_URL="postgresql://app:x@localhost/billing")
+    assert "there is a DATABASE_URL: call it DATABASE_DSN" in refused(billing)
+
+
+@pytest.mark.parametrize("typo", ["DATABASE_DNS", "DATABSE_DSN", "DATBASE_DSN"])
 def test_a_key_that_is_nearly_right_is_named(monorepo: Monorepo, billing: Service, typo: str) -> None:
     monorepo.env("billing", **{typo: "postgresql://app:hunter2@localhost/billing"})
     message = refused(billing)
@@ -258,8 +263,9 @@ def test_a_duration_is_one_that_postgresql_can_hold(text: str) -> None:
 @pytest.mark.parametrize("name", ["a-b", "x; DROP TABLE y", '"x"', "1st", "a" * 60, "public.versions"])
 def test_a_version_tables_name_is_an_identifier(billing: Service, name: str) -> None:
     message = refused(billing, MIGRATIONS_VERSION_TABLE=name)
+    hint = " Write it without a schema, which is that of the models' MetaData." if "." in name else ""
     assert message == (
-        f"environment MIGRATIONS_VERSION_TABLE: MIGRATIONS_VERSION_TABLE is {name!r}, which is no table's name."
+        f"environment MIGRATIONS_VERSION_TABLE: MIGRATIONS_VERSION_TABLE is {name!r}, which is no table's name.{hint}"
     )
 
 

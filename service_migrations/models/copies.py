@@ -1,0 +1,54 @@
+"""Copies of a model's tables in another MetaData, with what SQLAlchemy's ``to_metadata`` loses."""
+
+from typing import Any
+
+from sqlalchemy import ForeignKeyConstraint, MetaData, Table
+from sqlalchemy.dialects.postgresql import ExcludeConstraint
+
+from service_migrations._sqlalchemy import copy_prefixes, exclusion_parts
+
+__all__ = ["copy_table"]
+
+
+def copy_table(table: Table, metadata: MetaData, *, temporary: bool = False) -> Table:
+    """Return a copy of a table in another MetaData.
+
+    ``to_metadata`` (SQLAlchemy 2.1.9) loses the words between CREATE and TABLE, the operator classes of an exclusion
+    constraint, and that a foreign key names a column by its name instead of its key.
+
+    Args:
+        table: the table.
+        metadata: where to.
+        temporary: whether to leave out what no temporary table can have: a schema, and words such as UNLOGGED.
+
+    """
+    if temporary:
+        copy = table.to_metadata(metadata, schema=None)  # type: ignore[arg-type]
+    else:
+        copy = table.to_metadata(metadata)
+        copy_prefixes(table, copy)
+    _restore_operator_classes(table, copy)
+    _restore_links_by_name(table, copy)
+    return copy
+
+
+def _restore_operator_classes(table: Table, copy: Table) -> None:
+    copies = [constraint for constraint in copy.constraints if isinstance(constraint, ExcludeConstraint)]
+    for original in table.constraints:
+        if isinstance(original, ExcludeConstraint) and original.ops:
+            for constraint in copies:
+                if constraint.name == original.name and exclusion_parts(constraint) == exclusion_parts(original):
+                    constraint.ops = dict(original.ops)
+
+
+def _restore_links_by_name(table: Table, copy: Table) -> None:
+    by_columns: dict[tuple[Any, ...], list[ForeignKeyConstraint]] = {}
+    for constraint in copy.foreign_key_constraints:
+        by_columns.setdefault(tuple(constraint.column_keys), []).append(constraint)
+    for original in table.foreign_key_constraints:
+        if any(element.link_to_name for element in original.elements):
+            targets = [element.target_fullname for element in original.elements]
+            for constraint in by_columns.get(tuple(original.column_keys), ()):
+                if [element.target_fullname for element in constraint.elements] == targets:
+                    for element in constraint.elements:
+                        element.link_to_name = True

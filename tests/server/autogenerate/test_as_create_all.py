@@ -1,0 +1,96 @@
+"""The first revision of models makes what ``MetaData.create_all`` makes, with every option of every part."""
+
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy.ext.asyncio import create_async_engine
+
+import service_migrations
+from service_migrations.models.importing import import_models
+from service_migrations.settings.dsn import Dsn
+from tests.support.autogenerate import written
+from tests.support.catalog import catalog
+from tests.support.database import query, wait
+from tests.support.monorepo import Monorepo
+
+HEAD = """
+from sqlalchemy import *
+from sqlalchemy.dialects.postgresql import *
+from shared_models import NAMING_CONVENTION
+
+__all__ = ["metadata", "kk", {names}]
+metadata = MetaData(naming_convention=NAMING_CONVENTION)
+kk = Table("kk", metadata, Column("real_id", Integer, primary_key=True, key="id"))
+"""
+TABLES = {
+    "key with INCLUDE": """Column("a", Integer), Column("b", Integer),
+        PrimaryKeyConstraint("a", postgresql_include=["b"])""",
+    "deferrable key": """Column("a", Integer), PrimaryKeyConstraint("a", deferrable=True, initially="DEFERRED")""",
+    "serial key with INCLUDE": """Column("a", Integer, primary_key=True), Column("b", Integer),
+        PrimaryKeyConstraint("a", name="own", postgresql_include=["b"])""",
+    "unlogged": """Column("a", Integer, primary_key=True), prefixes=["UNLOGGED"]""",
+    "operator class of an exclusion": """Column("net", INET),
+        ExcludeConstraint(("net", "&&"), name="apart", using="gist", ops={"net": "inet_ops"})""",
+    "cast in an exclusion": """Column("a", Integer),
+        ExcludeConstraint((cast(column("a"), BigInteger), "="), name="apart", using="btree")""",
+    "deferrable exclusion": """Column("a", Integer),
+        ExcludeConstraint(("a", "="), name="apart", using="btree", deferrable=True, initially="DEFERRED")""",
+    "exclusion with a condition": """Column("a", Integer), Column("b", Text),
+        ExcludeConstraint(("a", "="), name="apart", using="btree", where=text("b <> ':no'"))""",
+    "foreign key to a column by its name": """Column("a", Integer, ForeignKey("kk.real_id", link_to_name=True))""",
+    "foreign key by the name, of the table": """Column("a", Integer),
+        ForeignKeyConstraint(["a"], ["kk.real_id"], link_to_name=True, ondelete="CASCADE", deferrable=True)""",
+    "unique options": """Column("a", Integer), Column("b", Integer),
+        UniqueConstraint("a", name="u", deferrable=True, initially="DEFERRED"),
+        UniqueConstraint("b", name="v", postgresql_include=["a"])""",
+    "fillfactor": """Column("a", Integer, primary_key=True), postgresql_with={"fillfactor": 70}""",
+}
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+def test_the_first_revision_makes_what_create_all_makes(
+    monorepo: Monorepo, database: Callable[..., Dsn], table: str
+) -> None:
+    expected, dsn = database(), database()
+    models = HEAD.format(names="'things'") + f"things = Table('things', metadata, {table})\n"
+    service = monorepo.service("shop", models, dsn)
+    written(monorepo, service, "create")
+    wait(service_migrations.upgrade(service))
+    metadata = import_models(service).metadata
+
+    async def create_all() -> None:
+        engine = create_async_engine(expected.url, connect_args=expected.connect_args())
+        async with engine.begin() as connection:
+            await connection.run_sync(metadata.create_all)
+        await engine.dispose()
+
+    wait(create_all())
+    persistence = "SELECT relname, relpersistence::text FROM pg_class WHERE relname IN ('things', 'kk') ORDER BY 1"
+    assert {line for line in catalog(dsn) if "alembic_version" not in line} == set(catalog(expected))
+    assert query(dsn, persistence) == query(expected, persistence)
+    assert wait(service_migrations.check(service)).differences == ()
+    wait(service_migrations.downgrade(service, "base"))
+
+
+PARTITIONED = """
+events = Table("events", metadata, Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("parent", Integer, ForeignKey("events.id")), Column("kind", Text, index=True),
+    postgresql_partition_by="RANGE (id)")
+refs = Table("refs", metadata, Column("id", Integer, primary_key=True),
+    Column("event", Integer, ForeignKey("events.id")))
+"""
+
+
+def test_what_postgresql_makes_for_a_partition_is_no_difference(
+    monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    dsn = database()
+    service = monorepo.service("shop", HEAD.format(names="'events', 'refs'") + PARTITIONED, dsn)
+    written(monorepo, service, "create")
+    wait(service_migrations.upgrade(service))
+    for number in (1, 2):
+        bounds = f"FROM ({number}000) TO ({number + 1}000)"
+        query(dsn, f"CREATE TABLE events_{number} PARTITION OF events FOR VALUES {bounds}")
+    differences = wait(service_migrations.check(service)).differences
+    assert [line for line in differences if "events_" not in line.split()[1]] == []
+    assert not any("refs" in line or "drop_constraint" in line for line in differences), differences
