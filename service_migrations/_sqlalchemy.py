@@ -16,7 +16,7 @@ __all__ = [
     "is_conditional",
     "is_of_a_type",
     "never_reconnect",
-    "put_back_execution_options",
+    "restore_execution_options",
     "set_creation_order",
 ]
 
@@ -53,7 +53,7 @@ def never_reconnect(connection: "Connection") -> None:
     setattr(connection, name, False)
 
 
-def put_back_execution_options(connection: "Connection", options: Any) -> None:
+def restore_execution_options(connection: "Connection", options: Any) -> None:
     """Give a connection the execution options that it had: the public method can only add some."""
     connection._execution_options = options  # noqa: SLF001
 

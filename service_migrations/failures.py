@@ -121,20 +121,20 @@ def _unlike_the_dsn(error: Exception, dsn: Dsn) -> str | None:
     return None
 
 
-def revision_failure(error: BaseException, service: Service, user: str, *, kept: bool) -> MigrationError:
+def revision_failure(error: BaseException, service: Service, user: str, *, partly_committed: bool) -> MigrationError:
     """Return what to tell when Alembic failed over a connection: in which revision's line, with which SQLSTATE.
 
     Args:
         error: what was raised inside Alembic.
         service: whose revision it was.
         user: the role that ran it, for the GRANT that would help.
-        kept: whether the revision had committed something before.
+        partly_committed: whether the revision had committed something before.
 
     """
     state = sqlstate(error)
     place = next(filter(None, (_place(one, service) for one in _chain(error))), None)
     text = f"{describe(error)}{f' [{state}]' if state else ''}"
-    end = "What it had committed before is kept." if kept else "It was rolled back."
+    end = "What it had committed before is kept." if partly_committed else "It was rolled back."
 
     def failure(kind: type[MigrationError], message: str, hint: str) -> MigrationError:
         return kind(message, service=service, path=place, hint=hint)

@@ -95,14 +95,14 @@ async def connect() -> AsyncIterator[AsyncConnection]:
         attributes: dict[str, Any] = {"metadata": session.metadata, "version_table": session.connector.version_table}
         if command.changes:
             progress = Progress()
-            told = await stack.enter_async_context(changing(session, progress))
-            connection = await stack.enter_async_context(session.lent(progress.commit))
-            attributes["on_version_apply"] = (*told, session.transactions.apply)
-            attributes["wrap_revision"] = session.transactions.around
+            callbacks = await stack.enter_async_context(changing(session, progress))
+            connection = await stack.enter_async_context(session.for_alembic(progress.mark_committed))
+            attributes["on_version_apply"] = (*callbacks, session.transactions.mark_applied)
+            attributes["wrap_revision"] = session.transactions.wrap_revision
         else:
             await stack.enter_async_context(process_lock())
             attributes |= await command.attributes(session)
-            connection = await stack.enter_async_context(session.lent())
+            connection = await stack.enter_async_context(session.for_alembic())
         config.attributes.update(attributes)
         try:
             yield connection
@@ -130,7 +130,7 @@ def _described() -> Iterator[None]:
     except (Exception, SystemExit) as error:
         if service is None:
             raise
-        raise CommandError(str(revision_failure(error, service, "", kept=False))) from error
+        raise CommandError(str(revision_failure(error, service, "", partly_committed=False))) from error
     finally:
         attributes["service"] = given  # whoever uses the configuration again may mean another one
 

@@ -39,11 +39,11 @@ class Progress:
     after: tuple[str, ...] = ()
     _applying: tuple[str, set[str]] = ("", set())
 
-    def apply(self, *, step: Any, heads: set[str], **_: Any) -> None:
+    def mark_applied(self, *, step: Any, heads: set[str], **_: Any) -> None:
         """Note which revision is about to be committed (Alembic's ``on_version_apply``)."""
         self._applying = step.up_revision_id or ",".join(step.source_revision_ids), set(heads)
 
-    def commit(self) -> None:
+    def mark_committed(self) -> None:
         """Note that it is committed."""
         revision, self.expected = self._applying
         self.done.append(revision)
@@ -110,10 +110,10 @@ async def applying(session: Session, ledger: Ledger, progress: Progress) -> Asyn
     service = session.history.service
     if session.schema:
         await ensure_schema(session.connection, session.schema)
-    await session.transactions.remember(session.connection)
+    await session.transactions.read_settings(session.connection)
     async with watched(session.connection, session.pid, session.connector) as blockers:
         try:
-            yield ledger.write, progress.apply, blockers.busy
+            yield ledger.write, progress.mark_applied, blockers.busy
         except ContentionError as error:
             raise error.with_hint(str(blockers)) from error
     progress.after = await session.applied()

@@ -182,5 +182,5 @@ async def sql(service: str | Service, revision: str, *, down: bool = False, sett
         except CommandError as error:
             raise UsageError(" ".join(str(error).split()), service=found.service) from error
         except (Exception, SystemExit) as error:
-            raise revision_failure(error, found.service, "", kept=False) from error
+            raise revision_failure(error, found.service, "", partly_committed=False) from error
     return output.getvalue()

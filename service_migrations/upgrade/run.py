@@ -55,7 +55,7 @@ class _Tries:
 
     def commit(self) -> None:
         """Note that a revision is committed."""
-        self.progress.commit()
+        self.progress.mark_committed()
         done = self.progress.done
         if self.step:
             self.step(done[-1], len(done), max(self.pending, len(done)))
@@ -97,7 +97,7 @@ async def apply(history: History, connector: Connector, work: Operation, step: S
                 raise
             raise error.with_hint(await _aftermath(session)) from error
         except MigrationError as error:
-            if session and session.transactions.kept:
+            if session and session.transactions.partly_committed:
                 raise error.with_hint(await invalid(connector)) from error
             if one.pause is None or not isinstance(error, ContentionError):
                 raise
@@ -131,7 +131,7 @@ async def _try(session: Session, work: Operation, tries: _Tries) -> Outcome:
         if before == work.goal:
             return _outcome(session, tries, before)
         async with applying(session, ledger, tries.progress) as callbacks:
-            await session.run(work.run, committed=tries.commit, on_version_apply=callbacks)
+            await session.run(work.run, on_commit=tries.commit, on_version_apply=callbacks)
     return _outcome(session, tries, tries.progress.after)
 
 
@@ -178,5 +178,5 @@ async def _aftermath(session: Session) -> str:
         session.pid,
         session.schema,
         running=session.running,
-        committed_inside=session.transactions.kept,
+        committed_inside=session.transactions.partly_committed,
     )

@@ -77,7 +77,7 @@ async def watched(connection: AsyncConnection, pid: int, connector: Connector) -
     """
     blockers = Blockers()
     watchers = [asyncio.create_task(_watch(connection, pid, connector, blockers))]
-    if not connector.is_lent:  # a pool of the caller's may be what lets us wait: its silence proves nothing
+    if not connector.has_callers_engine:  # a pool of the caller's may be what lets us wait: its silence proves nothing
         watchers.append(asyncio.create_task(_listen(connection, connector, blockers)))
     try:
         yield blockers

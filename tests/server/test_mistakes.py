@@ -870,7 +870,7 @@ def test_an_engine_of_another_driver_is_refused_before_anything_is_connected_to(
     engine = create_async_engine("postgresql+psycopg://app:x@localhost:1/billing")
     with pytest.raises(UsageError) as caught:
         wait(service_migrations.upgrade(monorepo.service("billing"), engine=engine))
-    assert "the engine connects with psycopg, and a migration does with asyncpg. Make it by" in str(caught.value)
+    assert "the engine connects with psycopg, and a migration needs asyncpg. Make it with" in str(caught.value)
 
 
 @pytest.mark.parametrize(
