@@ -15,7 +15,7 @@ from service_migrations.history.fingerprint import checksum, fingerprint
 from service_migrations.history.revision import Revision
 from service_migrations.ledger.entries import Entry, rows
 
-__all__ = ["Edit", "Policy", "edits", "settle"]
+__all__ = ["Edit", "Policy", "check_edits", "edits"]
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ async def edits(session: Session, current: tuple[str, ...]) -> tuple[Edit, ...]:
     )
 
 
-async def settle(session: Session, current: tuple[str, ...], policy: Policy) -> tuple[Edit, ...]:
+async def check_edits(session: Session, current: tuple[str, ...], policy: Policy) -> tuple[Edit, ...]:
     """Refuse an upgrade over edited files, warn of them, or return those that are to be accepted.
 
     A ledger that can't be read is told of, and stops nothing.
