@@ -61,7 +61,7 @@ class Command:
 
 def _names_current(options: Namespace) -> bool:
     """Whether the options name the current revision, as those of ``history`` and ``show`` can."""
+    if getattr(options, "indicate_current", False):
+        return True
     revisions = (getattr(options, "rev_range", None), getattr(options, "rev", None))
-    return bool(getattr(options, "indicate_current", False)) or any(
-        "current" in revision for revision in revisions if revision
-    )
+    return any("current" in revision for revision in revisions if revision)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from invoke.context import Context
 from invoke.exceptions import Exit
 
-from service_migrations.errors import gravest
+from service_migrations.errors import worst_exit_code
 from service_migrations.tasks import console
 from service_migrations.tasks.task import SERVICES, run, selected, task
 
@@ -64,7 +64,7 @@ def owners(_: Context, service: list[str], database: str = "", json: bool = Fals
     for error in errors:
         console.note(str(error))
     if errors:
-        raise Exit("" if len(maps) == 1 else f"{len(errors)} services need a look.", code=gravest(errors))
+        raise Exit("" if len(maps) == 1 else f"{len(errors)} services need a look.", code=worst_exit_code(errors))
 
 
 def _name(item: "Owned") -> str:

@@ -765,7 +765,7 @@ def test_one_services_mistake_does_not_stop_the_others(world: World, database: C
     assert "catalog" in tables(catalog)
 
 
-def test_of_several_mistakes_the_gravest_gives_the_exit_code(world: World, database: Callable[..., Dsn]) -> None:
+def test_of_several_mistakes_the_most_serious_gives_the_exit_code(world: World, database: Callable[..., Dsn]) -> None:
     a_server_that_is_down(world)
     world.monorepo.service("catalog", dsn=database(password=SECRET))
     world.monorepo.revision("catalog", "c1", None, 'op.execute("SELECT 1/0")')
