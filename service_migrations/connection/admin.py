@@ -83,7 +83,7 @@ async def connect(settings: Settings, dsn: Dsn) -> "asyncpg.Connection":
     """Connect by a DSN for a statement that is no migration.
 
     Raises:
-        MigrationError: it can't be connected to; the message says why.
+        MigrationError: it can't be connected to; the message has the reason.
 
     """
     arguments, patience = dsn.connect_args(), settings.limits.connect_timeout

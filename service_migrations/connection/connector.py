@@ -62,7 +62,7 @@ class Connector:
             lock_timeout: seconds that a statement may wait for a lock; the service's setting where it is None.
 
         Raises:
-            MigrationError: it can't be connected to; the message says why.
+            MigrationError: it can't be connected to; the message has the reason.
 
         """
         limits = self.limits if lock_timeout is None else replace(self.limits, lock_timeout=lock_timeout)

@@ -53,7 +53,7 @@ async def open_connection(settings: Settings, *, patient: bool = True) -> AsyncI
         patient: whether to try again while the server is busy, until the connect timeout is over.
 
     Raises:
-        UnreachableError, AccessDeniedError, ConfigurationError: it can't be connected to; the message says why.
+        UnreachableError, AccessDeniedError, ConfigurationError: it can't be connected to; the message has the reason.
 
     """
     engine, connection = await _open(settings, patient=patient)
@@ -80,7 +80,7 @@ async def open_connection_from(
 
     Raises:
         UsageError: the engine's driver isn't asyncpg.
-        UnreachableError, AccessDeniedError, ConfigurationError: it can't be connected to; the message says why.
+        UnreachableError, AccessDeniedError, ConfigurationError: it can't be connected to; the message has the reason.
 
     """
     if engine.dialect.driver != "asyncpg":

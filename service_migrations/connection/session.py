@@ -104,7 +104,7 @@ class Session:
             attributes: more attributes of the configuration, which env.py reads.
 
         Raises:
-            MigrationError: it failed; the message says where.
+            MigrationError: it failed; the message names the place.
 
         """
         values: dict[str, Any] = {"version_table": self.connector.version_table, "metadata": self.metadata}
@@ -125,7 +125,7 @@ class Session:
             on_commit: called when a revision is committed, which is after Alembic's ``on_version_apply``.
 
         Raises:
-            MigrationError: the block failed; the message says where.
+            MigrationError: the block failed; the message names the place.
 
         """
         service, connection = self.history.service, self.connection.sync_connection

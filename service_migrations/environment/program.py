@@ -87,7 +87,7 @@ async def connect() -> AsyncIterator[AsyncConnection]:
     service, command = config.attributes["service"], Command.of(config.cmd_opts)
     if command is None:
         raise UsageError(
-            "Alembic was called from Python, so the environment can't tell whether a lock is needed. Pass a connection "
+            "Alembic was called from Python, so the environment can't know whether a lock is needed. Pass a connection "
             "in config.attributes['connection'], or await service_migrations.upgrade() and the like."
         )
     async with AsyncExitStack() as stack:

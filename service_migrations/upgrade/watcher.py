@@ -81,7 +81,7 @@ async def watched(connection: AsyncConnection, pid: int, connector: Connector) -
     """
     blockers = Blockers()
     watchers = [asyncio.create_task(_watch(connection, pid, connector, blockers))]
-    if not connector.has_callers_engine:  # a pool of the caller's may be full, so that no answer proves nothing
+    if not connector.has_callers_engine:  # a pool of the caller's may be full: then a missing answer proves nothing
         watchers.append(asyncio.create_task(_close_when_silent(connection, connector, blockers)))
     try:
         yield blockers
