@@ -29,7 +29,7 @@ ELSEWHERE = {
     "connection/transactions.py": ["sys._getframe"],
     "history/offline.py": ["sys._getframe"],
     "ownership/attribution.py": ["name._replace"],
-    "settings/sources.py": ["found._without_bare"],
+    "settings/sources.py": ["sources._without_bare"],
     "tasks/task.py": ["os._exit"],
     "testing/keeper.py": ["os._exit"],
 }
