@@ -1,4 +1,4 @@
-"""What is private in Alembic, or no part of its documented interface, checked on 1.20.1.
+"""The private and undocumented names of Alembic that are used, checked on 1.20.1.
 
 tests/upstream/test_private_names.py fails with the version where one of these names is gone.
 """
@@ -16,13 +16,13 @@ from sqlalchemy.schema import DDLElement
 
 __all__ = ["command_name", "continue_in", "wrap_revisions", "write_unchanged"]
 
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_NO_PARAMETERS: Mapping[str, Any] = MappingProxyType({})
 
 
 def command_name(options: Namespace) -> str | None:
-    """Return the name of the command in the words that Alembic's ``CommandLine`` has parsed; None without one.
+    """Return the name of the command in the options that Alembic's ``CommandLine`` has parsed; None without one.
 
-    In an environment, nothing else tells what it is run for.
+    An environment can't find it out in another way.
     """
     function, *_ = getattr(options, "cmd", (None,))
     return getattr(function, "__name__", None)
@@ -31,35 +31,35 @@ def command_name(options: Namespace) -> str | None:
 def wrap_revisions(
     context: MigrationContext, wrap: Callable[[MigrationContext, Callable[..., Any]], Callable[..., None]]
 ) -> None:
-    """Let a context run each revision's function in the way that *wrap* returns.
+    """Let a context call, instead of each revision's function, the one that *wrap* returns for it.
 
-    Alembic has a hook behind each revision, and none around its function.
+    Alembic has a hook after each revision, and none around its function.
     """
-    choose: Any = context._migrations_fn  # noqa: SLF001
+    select_steps: Any = context._migrations_fn  # noqa: SLF001
 
-    def wrapped(*arguments: Any) -> Iterator[Any]:
-        steps: Iterable[Any] = choose(*arguments)
+    def wrapped_steps(*arguments: Any) -> Iterator[Any]:
+        steps: Iterable[Any] = select_steps(*arguments)
         for step in steps:
             if not isinstance(step, RevisionStep):
                 yield step
                 continue
-            found = copy(step)  # the same steps may be asked for again
-            found.migration_fn = wrap(context, step.migration_fn)
-            yield found
+            wrapped = copy(step)  # the same steps may be selected again
+            wrapped.migration_fn = wrap(context, step.migration_fn)
+            yield wrapped
 
-    context._migrations_fn = wrapped  # noqa: SLF001
+    context._migrations_fn = wrapped_steps  # noqa: SLF001
 
 
 def continue_in(context: MigrationContext, transaction: Transaction) -> None:
-    """Let a context end another transaction than the one that it began, as ``autocommit_block()`` does itself."""
+    """Let a context end another transaction than the one that it began, as ``autocommit_block()`` does."""
     context._transaction = transaction  # noqa: SLF001
 
 
 def write_unchanged(context: MigrationContext) -> None:
     """Let a context in offline mode write statements unchanged.
 
-    The implementation of this one context is replaced: Alembic has no hook for its text, and to register a class for
-    PostgreSQL would change what an application does with an Alembic of its own in this process.
+    Only the implementation of this context is replaced. Alembic has no hook for the text of a statement, and to
+    register a class for PostgreSQL would change other uses of Alembic in this process.
     """
     context.impl = _Unchanged(context.dialect, context.connection, True, None, context.output_buffer, context.opts)
 
@@ -72,15 +72,15 @@ class _Unchanged(PostgresqlImpl):
         construct: Executable | str,
         execution_options: Mapping[str, Any] | None = None,
         multiparams: Sequence[Mapping[str, Any]] | None = None,
-        params: Mapping[str, Any] = _NOTHING,
+        params: Mapping[str, Any] = _NO_PARAMETERS,
     ) -> CursorResult[Any] | None:
         if multiparams is not None or params:
-            return super()._exec(construct, execution_options, multiparams, params)  # which refuses them
+            return super()._exec(construct, execution_options, multiparams, params)  # this refuses them
         clause: Any = text(construct) if isinstance(construct, str) else construct
         literal = self.literal_binds and not isinstance(clause, DDLElement)
         compiled = clause.compile(dialect=self.dialect, compile_kwargs={"literal_binds": True} if literal else {})
         statement = str(compiled).strip()
-        # where it isn't a comment but in a string, a line of its own does no harm
+        # where "--" is in a string and not in a comment, the line break does no harm
         may_end_in_comment = "--" in statement.rpartition("\n")[2]
         self.static_output(statement + ("\n" if may_end_in_comment else "") + self.command_terminator)
         return None

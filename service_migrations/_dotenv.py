@@ -1,6 +1,6 @@
-"""What is no part of python-dotenv's documented interface, checked on 1.2.4.
+"""The undocumented names of python-dotenv that are used, checked on 1.2.4.
 
-Only its parser tells in which line a value stands, and which lines are no assignments; ``dotenv_values`` tells neither.
+Only its parser returns the line of each value, and the lines that are no assignments; ``dotenv_values`` doesn't.
 """
 
 from dotenv.parser import Binding, parse_stream

@@ -1,4 +1,4 @@
-"""What is private in SQLAlchemy and has no public counterpart, checked on 2.0.58 and 2.1.9.
+"""The private names of SQLAlchemy that are used, checked on 2.0.58 and 2.1.9.
 
 tests/upstream/test_private_names.py fails with the version where one of these names is gone.
 """
@@ -19,7 +19,7 @@ __all__ = [
     "is_conditional",
     "is_of_a_type",
     "never_reconnect",
-    "put_back_execution_options",
+    "restore_execution_options",
     "set_creation_order",
 ]
 
@@ -35,7 +35,7 @@ def set_creation_order(constraint: "Constraint", number: int) -> None:
 
 
 def is_of_a_type(constraint: "Constraint") -> bool:
-    """Whether the type of a column brought a constraint, as ``Enum(create_constraint=True)`` does."""
+    """Whether a constraint was created by the type of a column, as with ``Enum(create_constraint=True)``."""
     return constraint._type_bound  # noqa: SLF001
 
 
@@ -53,28 +53,28 @@ def exclusion_parts(constraint: "ExcludeConstraint") -> list[tuple[str | None, s
 
 
 def is_conditional(constraint: "Constraint") -> bool:
-    """Whether CREATE TABLE asks a function before it takes a constraint."""
+    """Whether a function decides if CREATE TABLE includes a constraint."""
     return constraint._create_rule is not None  # noqa: SLF001
 
 
 def has_prefixes(table: "Table") -> bool:
-    """Whether words stand between CREATE and TABLE, such as UNLOGGED."""
+    """Whether a table has prefixes, which are words between CREATE and TABLE, such as UNLOGGED."""
     return bool(table._prefixes)  # noqa: SLF001
 
 
 def never_reconnect(connection: "Connection") -> None:
-    """Let a connection that is lost stay lost: another one would not have the locks and the settings of the first."""
+    """Forbid a connection to reconnect: a new one would not have the locks and the settings of the lost one."""
     name = "_Connection__can_reconnect"
     getattr(connection, name)
     setattr(connection, name, False)
 
 
-def put_back_execution_options(connection: "Connection", options: Any) -> None:
-    """Give a connection the execution options that it had: the public method can only add some."""
+def restore_execution_options(connection: "Connection", options: Any) -> None:
+    """Restore the execution options of a connection; the public method can only add options."""
     connection._execution_options = options  # noqa: SLF001
 
 
 def final_name(preparer: "IdentifierPreparer", name: str) -> str:
     """Return the name of a constraint, shortened as in CREATE TABLE, without quotes."""
-    found: Any = preparer.truncate_and_render_constraint_name(name, _alembic_quote=False)
-    return str(found)
+    final: Any = preparer.truncate_and_render_constraint_name(name, _alembic_quote=False)
+    return str(final)

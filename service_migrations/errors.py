@@ -1,7 +1,7 @@
-"""MigrationError and its few children: what is wrong, where, and what to do about it.
+"""The errors of the library: MigrationError and its subclasses.
 
-An error has fields; the line for people, the annotation for GitHub and the JSON are made from them. The exit codes
-follow sysexits.h where it has a word for the case, so that a pipeline knows what to do next.
+An error has fields, from which the line for people, the annotation for GitHub and the JSON are made. The exit codes
+follow sysexits.h where it has one for the case, so that a pipeline knows what to do next.
 """
 
 from typing import Self
@@ -17,7 +17,7 @@ __all__ = [
     "ResultError",
     "UnreachableError",
     "UsageError",
-    "gravest",
+    "worst_exit_code",
 ]
 
 
@@ -35,16 +35,15 @@ class MigrationError(Exception):
         line: int | None = None,
         hint: str = "",
     ) -> None:
-        """Say what is wrong.
+        """Describe an error.
 
         Args:
             message: what is wrong, with a full stop where a hint follows; the docstring of the class where it is None.
-            service: the service that it happened to, or its name.
-            path: the file that it is about, relative to the top level; it stands before the message, unless that
-                names it in its sentence. One that ends with a colon and a number, as
-                in ``billing/models.py:7``, has the line with it.
+            service: the service, or its name.
+            path: the file with the error, relative to the top level; it is put before the message, unless the message
+                names it. After a colon, it may have the line, as in ``billing/models.py:7``.
             line: the line of that file, from 1.
-            hint: what to do about it: one sentence or two.
+            hint: what to do: one sentence or two.
 
         """
         super().__init__(message or (self.__doc__ or "").strip())
@@ -71,16 +70,16 @@ class MigrationError(Exception):
         return f"{where} {self.hint}" if self.hint else where
 
     def with_hint(self, more: str) -> Self:
-        """Return the same error with something more to say at its end; a new one, so that it can be raised from it."""
+        """Return a copy of the error with a longer hint, which can be raised from the error."""
         hint = " ".join(part for part in (self.hint, more.strip()) if part)
         return type(self)(self.message, service=self.service, path=self.path, line=self.line, hint=hint)
 
     def at(self, path: object, service: object = None) -> Self:
-        """Return the same error with the file that it is about, as of the constructor; a new one, as of with_hint."""
+        """Return a copy of the error with another file, and another service where one is given."""
         return type(self)(self.message, service=service or self.service, path=path, hint=self.hint)
 
     def as_json(self) -> dict[str, object]:
-        """Return the fields for another program: numbers and texts, null where there is none."""
+        """Return the fields for another program: numbers and texts, null where a field is empty."""
         return {
             "text": str(self),
             "message": self.message,
@@ -93,7 +92,7 @@ class MigrationError(Exception):
 
 
 class UsageError(MigrationError):
-    """The command was called in a way that can't be meant."""
+    """The command was called in a wrong way."""
 
     exit_code = 2
 
@@ -127,7 +126,7 @@ class ContentionError(LockNotObtainedError):
 
 
 class NotReadyError(MigrationError):
-    """The database didn't get to where it was waited for in time. It is safe to wait again."""
+    """The database wasn't ready in time. It is safe to wait again."""
 
     exit_code = 75
 
@@ -144,7 +143,7 @@ class ConfigurationError(MigrationError):
     exit_code = 78
 
 
-_GRAVITY = (
+_WORST_FIRST = (
     ResultError.exit_code,
     MigrationError.exit_code,
     UsageError.exit_code,
@@ -156,10 +155,11 @@ _GRAVITY = (
 )
 
 
-def gravest(errors: list[MigrationError]) -> int:
-    """Return the exit code for several services: the one that most wants a person.
+def worst_exit_code(errors: list[MigrationError]) -> int:
+    """Return the most serious exit code of several errors.
 
-    70 (look first) outranks 1, and what is safe to run again comes last; 0 where there is no error.
+    70 comes first, since a person has to look at the database; then come 1 and the others, and last what is safe to
+    run again. It is 0 where there is no error.
     """
     codes = {error.exit_code for error in errors}
-    return next((code for code in _GRAVITY if code in codes), 0)
+    return next((code for code in _WORST_FIRST if code in codes), 0)

@@ -1,7 +1,7 @@
-"""What a SQLSTATE or a socket error means for the person who ran the command.
+"""The errors of servers and sockets, described for the person who ran the command.
 
-Under asyncpg the class of a SQLAlchemy error tells little: a lock timeout is a plain ``DBAPIError``. Only the
-SQLSTATE is sure (PostgreSQL documentation, Appendix A).
+With asyncpg the class of a SQLAlchemy error means little: a lock timeout is a plain ``DBAPIError``. Only the
+SQLSTATE is reliable (PostgreSQL documentation, Appendix A).
 """
 
 from collections.abc import Callable
@@ -22,18 +22,18 @@ from service_migrations.settings.dsn import Dsn
 __all__ = ["connect_failure", "describe", "is_busy", "lost_failure", "revision_failure", "sqlstate"]
 
 _Hint = Callable[[Service, Dsn], str]
-_IS_IT_UP = "Is the server up, and this its address?"
+_CHECK_ADDRESS = "Is the server up, and this its address?"
 
 _CONNECT: dict[str, tuple[type[MigrationError], _Hint]] = {
     "28P01": (
         AccessDeniedError,
-        lambda s, _: f"Correct the password in {s.relative(s.env_file)} or the environment.",
+        lambda service, _: f"Correct the password in {service.relative(service.env_file)} or the environment.",
     ),
-    "28000": (AccessDeniedError, lambda _, d: f"May {d.user} log in from here (pg_hba.conf)?"),
-    "3D000": (ConfigurationError, lambda s, _: f"Run `inv db.create --service {s}`."),
+    "28000": (AccessDeniedError, lambda _, dsn: f"May {dsn.user} log in from this machine (pg_hba.conf)?"),
+    "3D000": (ConfigurationError, lambda service, _: f"Run `inv db.create --service {service}`."),
     "42501": (
         AccessDeniedError,
-        lambda _, d: f'Its owner can run: GRANT CONNECT ON DATABASE "{d.database}" TO "{d.user}";',
+        lambda _, dsn: f'Its owner can run: GRANT CONNECT ON DATABASE "{dsn.database}" TO "{dsn.user}";',
     ),
     "08P01": (
         ConfigurationError,
@@ -48,12 +48,12 @@ _CONNECT_ENGINE = {
     "22023": "Correct the value in the engine's server_settings.",
     "42704": "Correct the name in the engine's server_settings.",
 }
-"""What mends it where an engine of the caller's connects, which no .env has a part in."""
+"""The hints for an engine of the caller's, which doesn't use a .env."""
 
 _BUSY = ("57P03", "53300", "57P01", "57P02")
-"""Starting up, too many connections, shut down by an administrator, crashed."""
+"""The server is starting up, has too many connections, was shut down by an administrator, or has crashed."""
 _TEMPORARY = (*_BUSY, "57P05")
-"""And idle for too long."""
+"""Or the session was idle for too long."""
 
 _CONTENTION = {
     "55P03": "a lock was not free in time",
@@ -61,31 +61,31 @@ _CONTENTION = {
     "40001": "it could not be serialised",
 }
 _CONCURRENT_UPDATE = ("simple_heap_update", "simple_heap_delete")
-"""The functions of the server that report, as an internal error (XX000), that two sessions changed one catalog row."""
+"""The functions of the server that fail with an internal error (XX000) if two sessions change one catalog row."""
 
 
 def sqlstate(error: BaseException) -> str | None:
     """Return the SQLSTATE of an error of asyncpg, or of SQLAlchemy around one."""
-    found = getattr(_original(error), "sqlstate", None)
-    return found if isinstance(found, str) else None
+    state = getattr(_original(error), "sqlstate", None)
+    return state if isinstance(state, str) else None
 
 
 def is_busy(error: BaseException) -> bool:
-    """Whether a server answered that it has no place for us at the moment, so that it may have one in the next."""
+    """Whether the server is busy, so that another attempt may succeed."""
     return sqlstate(error) in _BUSY
 
 
 def connect_failure(
     error: Exception, service: Service, dsn: Dsn, patience: float = 0.0, *, engine: bool = False
 ) -> MigrationError:
-    """Return what to tell when a connection could not be made.
+    """Return the error to raise where a connection could not be made.
 
     Args:
-        error: what was raised.
-        service: for which it was to be made.
-        dsn: where to.
-        patience: seconds for which a busy server was asked again.
-        engine: whether it is an engine of the caller's that connects.
+        error: the error of the driver.
+        service: the service.
+        dsn: the DSN, or that of an engine.
+        patience: seconds for which the connection was tried again while the server was busy.
+        engine: whether an engine of the caller's was used.
 
     """
     state = sqlstate(error) or ""
@@ -97,19 +97,19 @@ def connect_failure(
         kind, hint = _CONNECT[state]
         return failure(kind, f"{describe(error)}.", (engine and _CONNECT_ENGINE.get(state)) or hint(service, dsn))
     if state in _TEMPORARY or state.startswith("08"):
-        still = f", for {patience:g} s now" if patience and state in _BUSY else ""
-        return failure(UnreachableError, f"{describe(error)}{still}.", "Try again in a moment.")
+        duration = f", for {patience:g} s now" if patience and state in _BUSY else ""
+        return failure(UnreachableError, f"{describe(error)}{duration}.", "Try again in a moment.")
     if isinstance(error, TimeoutError):
-        return failure(UnreachableError, "no answer within MIGRATIONS_CONNECT_TIMEOUT.", _IS_IT_UP)
-    if unlike := _unlike_the_dsn(error, dsn):
-        return failure(ConfigurationError, unlike)
+        return failure(UnreachableError, "no answer within MIGRATIONS_CONNECT_TIMEOUT.", _CHECK_ADDRESS)
+    if problem := _server_problem(error, dsn):
+        return failure(ConfigurationError, problem)
     if isinstance(error, OSError):
-        return failure(UnreachableError, f"{describe(error)}.", _IS_IT_UP)
+        return failure(UnreachableError, f"{describe(error)}.", _CHECK_ADDRESS)
     return failure(UnreachableError, f"{type(error).__name__}: {describe(error)}.")
 
 
-def _unlike_the_dsn(error: Exception, dsn: Dsn) -> str | None:
-    """Return what to tell where servers answered, and none is as the DSN asks for."""
+def _server_problem(error: Exception, dsn: Dsn) -> str | None:
+    """Return what is wrong where servers answered, but none is as the DSN demands."""
     parameters = dsn.parameters
     if "match the target attribute requirement" in str(error):  # asyncpg's own class is lost under SQLAlchemy's
         wanted = parameters.get("target_session_attrs")
@@ -121,20 +121,20 @@ def _unlike_the_dsn(error: Exception, dsn: Dsn) -> str | None:
     return None
 
 
-def revision_failure(error: BaseException, service: Service, user: str, *, kept: bool) -> MigrationError:
-    """Return what to tell when Alembic failed over a connection: in which revision's line, with which SQLSTATE.
+def revision_failure(error: BaseException, service: Service, user: str, *, partly_committed: bool) -> MigrationError:
+    """Return the error to raise where Alembic failed, with the line of the revision and the SQLSTATE.
 
     Args:
-        error: what was raised inside Alembic.
-        service: whose revision it was.
-        user: the role that ran it, for the GRANT that would help.
-        kept: whether the revision had committed something before.
+        error: the error that was raised inside Alembic.
+        service: the service of the revision.
+        user: the role that ran it, for the GRANT in the hint.
+        partly_committed: whether the revision had committed something before.
 
     """
     state = sqlstate(error)
-    place = next(filter(None, (_place(one, service) for one in _chain(error))), None)
+    place = next(filter(None, (_place(link, service) for link in _chain(error))), None)
     text = f"{describe(error)}{f' [{state}]' if state else ''}"
-    end = "What it had committed before is kept." if kept else "It was rolled back."
+    end = "What it had committed before is kept." if partly_committed else "It was rolled back."
 
     def failure(kind: type[MigrationError], message: str, hint: str) -> MigrationError:
         return kind(message, service=service, path=place, hint=hint)
@@ -151,15 +151,15 @@ def revision_failure(error: BaseException, service: Service, user: str, *, kept:
     if state == "25006":
         return failure(ConfigurationError, f"{text}.", "The server is read-only or a standby: name the primary.")
     if state in _TEMPORARY or _is_lost(error, state):
-        lost = f"the connection was lost ({text})."
-        return failure(UnreachableError, lost, "It is safe to run the command again.")
+        message = f"the connection was lost ({text})."
+        return failure(UnreachableError, message, "It is safe to run the command again.")
     if "multiple commands" in text:
         text += ". One statement for each op.execute(): asyncpg prepares them one by one"
     return failure(MigrationError, f"{text}.", end)
 
 
 def _is_catalog_race(error: BaseException, state: str | None) -> bool:
-    """Whether two sessions wrote one row of a system catalog, such as that of a role, which all databases share."""
+    """Whether two sessions wrote one row of a system catalog, such as that of a role."""
     original = _original(error)
     driver = original.__cause__ or original
     if state == "XX000":
@@ -168,29 +168,29 @@ def _is_catalog_race(error: BaseException, state: str | None) -> bool:
 
 
 def lost_failure(error: BaseException, service: Service) -> MigrationError:
-    """Return what to report where a connection was lost, whatever has been raised since.
+    """Return the error to raise where a connection was lost.
 
     Args:
-        error: the last error; the first of the chain that it ends tells why.
-        service: whose revision it was.
+        error: the last error; the first error in its chain has the reason.
+        service: the service of the revision.
 
     """
-    reasons = [one for one in _chain(error) if _is_lost(one, sqlstate(one)) or sqlstate(one) in _TEMPORARY]
-    reason = next((one for one in reversed(reasons) if sqlstate(one)), reasons[-1] if reasons else error)
+    reasons = [link for link in _chain(error) if _is_lost(link, sqlstate(link)) or sqlstate(link) in _TEMPORARY]
+    reason = next((link for link in reversed(reasons) if sqlstate(link)), reasons[-1] if reasons else error)
     state = sqlstate(reason)
     text = f"the connection was lost ({describe(reason)}{f' [{state}]' if state else ''})."
-    place = next(filter(None, (_place(one, service) for one in reversed(_chain(error)))), None)
+    place = next(filter(None, (_place(link, service) for link in reversed(_chain(error)))), None)
     return UnreachableError(text, service=service, path=place, hint="It is safe to run the command again.")
 
 
 def _chain(error: BaseException) -> list[BaseException]:
     """Return an error and those that it was raised from or after, the oldest last."""
-    found: list[BaseException] = []
+    chain: list[BaseException] = []
     current: BaseException | None = error
-    while current is not None and current not in found:
-        found.append(current)
+    while current is not None and current not in chain:
+        chain.append(current)
         current = current.__cause__ or current.__context__
-    return found
+    return chain
 
 
 def _is_lost(error: BaseException, state: str | None) -> bool:
@@ -200,7 +200,7 @@ def _is_lost(error: BaseException, state: str | None) -> bool:
 
 
 def describe(error: BaseException) -> str:
-    """Return the words of a server or the system, in one line, without the class names that drivers put before them."""
+    """Return the message of an error in one line, without the class names that drivers put before it."""
     original = _original(error)
     text = str(original).splitlines()[0] if str(original) else type(original).__name__
     if text.startswith("<class "):
@@ -214,13 +214,13 @@ def describe(error: BaseException) -> str:
 
 
 def _original(error: BaseException) -> BaseException:
-    """Return the driver's error where it is wrapped in one of SQLAlchemy, which the scan never imports."""
-    inner = getattr(error, "orig", None)
-    return inner if isinstance(inner, BaseException) else error
+    """Return the error of the driver where SQLAlchemy has wrapped it; the scan never imports SQLAlchemy."""
+    original = getattr(error, "orig", None)
+    return original if isinstance(original, BaseException) else error
 
 
 def _place(error: BaseException, service: Service) -> str | None:
-    """Return file and line of the service's own revision in a traceback."""
+    """Return the file and the line of the service's revision in an error's traceback."""
     for frame in reversed(extract_tb(error.__traceback__)):
         path = Path(frame.filename)
         if path.is_relative_to(service.versions):

@@ -1,4 +1,4 @@
-"""The interruption of a revision by a signal, also while it sleeps, computes or waits for a thread or a program."""
+"""The interruption of a revision by a signal, also while it sleeps, computes or waits."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Any
 __all__ = ["RevisionStopped", "call_revision", "cancel_revision"]
 
 _ROLLBACK = 2.0
-"""Seconds that a stopped revision has for rolling back, and the run for a look at what is there."""
+"""Seconds that a stopped revision has for its rollback, and the run for reading the state of the database."""
 
 
 class RevisionStopped(BaseException):
@@ -16,7 +16,7 @@ class RevisionStopped(BaseException):
 
 
 def call_revision(function: Callable[..., Any], keywords: dict[str, Any]) -> None:
-    """Call upgrade() or downgrade() of a revision; while it runs Python, this function is on the stack."""
+    """Call upgrade() or downgrade() of a revision; this function is on the stack while its Python runs."""
     try:
         function(**keywords)
     except Exception:
@@ -27,7 +27,7 @@ def call_revision(function: Callable[..., Any], keywords: dict[str, Any]) -> Non
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
-        # of the revision's own making: nobody has stopped the run
+        # the revision has raised it itself: the run was not stopped
         raise RuntimeError(f"{type(error).__name__}: {error}".removesuffix(": ")) from error
 
 
@@ -41,17 +41,22 @@ def _is_in_revision(frame: FrameType | None) -> bool:
 
 
 def cancel_revision(frame: FrameType | None, loop: asyncio.AbstractEventLoop, task: "asyncio.Task[Any]") -> None:
-    """Cancel the task that runs a revision: called by the handler of a signal, with the frame that it interrupted.
+    """Cancel the task that runs a revision, from the handler of a signal.
 
-    Cancelling needs a turn of the event loop, and a revision that sleeps, computes or waits for a thread gives it
-    none. So an exception is raised right in its Python, and what is left of the task cancelled if that doesn't end it.
+    Cancelling needs a turn of the event loop, and there is none while a revision sleeps, computes or waits for a
+    thread. So an exception is raised in its Python, and the task is cancelled too if that doesn't end it.
+
+    Args:
+        frame: the frame that the signal interrupted.
+        loop: the event loop of the task.
+        task: the task.
 
     Raises:
         RevisionStopped: the frame is inside a revision.
 
     """
     if not _is_in_revision(frame):
-        loop.call_soon_threadsafe(task.cancel)  # it wakes a loop that waits
+        loop.call_soon_threadsafe(task.cancel)  # this wakes a loop that waits
         return
     loop.call_soon_threadsafe(lambda: loop.call_later(_ROLLBACK, task.cancel))
     raise RevisionStopped

@@ -1,1 +1,1 @@
-"""The connection that migrates: its parameters, its lock, and what is read over it."""
+"""The connection that migrates: its parameters, its lock, its transactions, and the version table."""

@@ -1,4 +1,4 @@
-"""The database itself: make it, with its role, and drop it."""
+"""The creation of a service's database and role, and the drop of the database."""
 
 from functools import partial
 
@@ -13,145 +13,145 @@ from service_migrations.settings.model import Settings
 
 __all__ = ["connect", "create", "drop", "quoted", "within"]
 
-_MAINTENANCE = "postgres"
+_MAINTENANCE_DATABASE = "postgres"
 
-_OPEN = """
+_EVERYBODY_MAY_CREATE = """
     SELECT EXISTS (
         SELECT FROM pg_namespace, aclexplode(nspacl)
         WHERE nspname = 'public' AND grantee = 0 AND privilege_type = 'CREATE'
     )
 """
-"""Whether everybody may create tables: so it is in a new database until PostgreSQL 14."""
+"""Whether everybody may create tables, as in a new database up to PostgreSQL 14."""
 
 
 async def create(settings: Settings, admin: Dsn | None = None, *, set_password: bool = False) -> tuple[str, ...]:
-    """Create a service's database, with its role where an administrator connects; what exists is left as it is.
+    """Create a service's database, and its role where an administrator connects. What exists is left as it is.
 
     Args:
         settings: the service's.
-        admin: who creates; DATABASE_ADMIN_DSN, or else the service's own role, where it is None.
-        set_password: give an existing role the password of the settings.
+        admin: the role that creates; where it is None, that of DATABASE_ADMIN_DSN, or else the service's own.
+        set_password: whether to give an existing role the password of the settings.
 
     Returns:
-        What was done, a line each; empty where everything was there.
+        What was done, a line each; empty where everything existed.
 
     Raises:
         MigrationError: the server can't be reached, or refuses.
 
     """
-    who = admin or settings.admin or _own(settings.dsn)
-    dsn, done = settings.dsn, []
-    connection = await connect(settings, who)
+    creator = admin or settings.admin or _maintenance(settings.dsn)
+    dsn, lines = settings.dsn, []
+    connection = await connect(settings, creator)
     try:
-        if who.user != dsn.user:
-            done += await _ensure_role(connection, dsn, set_password=set_password)
-        there = await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", dsn.database)
-        if not there:
-            owner = f" OWNER {quoted(dsn.user)}" if who.user != dsn.user else ""
+        if creator.user != dsn.user:
+            lines += await _ensure_role(connection, dsn, set_password=set_password)
+        exists = await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", dsn.database)
+        if not exists:
+            owner = f" OWNER {quoted(dsn.user)}" if creator.user != dsn.user else ""
             await connection.execute(f"CREATE DATABASE {quoted(dsn.database)}{owner}")
-            done.append(f"created database {dsn.database}")
+            lines.append(f"created database {dsn.database}")
     except asyncpg.PostgresError as error:
-        raise _refused(settings, who, "create the database", error) from error
+        raise _failure(settings, creator, "create the database", error) from error
     finally:
         await connection.close()
-    if who.user != dsn.user:
-        done += await _ensure_grants(settings, within(who, dsn.database), new=not there)
-    return tuple(done)
+    if creator.user != dsn.user:
+        lines += await _ensure_grants(settings, within(creator, dsn.database), new=not exists)
+    return tuple(lines)
 
 
 async def drop(settings: Settings, admin: Dsn | None = None) -> bool:
-    """Drop a service's database, with everything in it; return whether it was there.
+    """Drop a service's database, and return whether it existed.
 
     Raises:
         MigrationError: somebody is connected to it, or the server refuses.
 
     """
-    who = admin or settings.admin or _own(settings.dsn)
-    connection = await connect(settings, who)
+    remover = admin or settings.admin or _maintenance(settings.dsn)
+    connection = await connect(settings, remover)
     try:
-        there = await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", settings.dsn.database)
-        if there:
+        exists = await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", settings.dsn.database)
+        if exists:
             await connection.execute(f"DROP DATABASE {quoted(settings.dsn.database)}")
     except asyncpg.PostgresError as error:
-        raise _refused(settings, who, "drop the database", error) from error
+        raise _failure(settings, remover, "drop the database", error) from error
     finally:
         await connection.close()
-    return bool(there)
+    return bool(exists)
 
 
-async def connect(settings: Settings, who: Dsn) -> "asyncpg.Connection":
-    """Connect as somebody, for what no migrating connection is needed for.
+async def connect(settings: Settings, dsn: Dsn) -> "asyncpg.Connection":
+    """Connect by a DSN for a statement that is no migration.
 
     Raises:
-        MigrationError: it can't be connected to; the message says why.
+        MigrationError: it can't be connected to; the message has the reason.
 
     """
-    arguments, patience = who.connect_args(), settings.limits.connect_timeout
-    opened = partial(asyncpg.connect, **arguments, timeout=patience)
+    arguments, patience = dsn.connect_args(), settings.limits.connect_timeout
+    open_connection = partial(asyncpg.connect, **arguments, timeout=patience)
     try:
-        return await attempts(opened, f"{settings.service}: {who.target}", patience)
-    except Exception as error:  # noqa: BLE001 - whatever a driver raises there is explained
+        return await attempts(open_connection, f"{settings.service}: {dsn.target}", patience)
+    except Exception as error:  # noqa: BLE001 - whatever a driver raises is explained
         # without its cause: asyncpg's frames hold the password
-        raise connect_failure(error, settings.service, who, patience) from None
+        raise connect_failure(error, settings.service, dsn, patience) from None
 
 
 def within(dsn: Dsn, database: str) -> Dsn:
-    """Return a DSN that leads to another database of the same server."""
+    """Return the DSN of another database on the same server."""
     return Dsn(dsn.user, database, dsn.hosts, dsn.password, dsn.parameters)
 
 
 def quoted(identifier: str) -> str:
-    """Return an identifier as SQL takes it, whatever is in it."""
+    """Return an identifier in quotes, for SQL."""
     return '"' + identifier.replace('"', '""') + '"'
 
 
 async def _ensure_role(connection: "asyncpg.Connection", dsn: Dsn, *, set_password: bool) -> list[str]:
-    there = await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", dsn.user)
-    if there and not set_password:
+    exists = await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", dsn.user)
+    if exists and not set_password:
         return []
-    verb = "ALTER" if there else "CREATE"
-    # never the password itself: a statement, with its arguments, may stand in the server's log
+    verb = "ALTER" if exists else "CREATE"
+    # never the password itself: the server may log a statement with its arguments
     secret = verifier(dsn.password) if dsn.password else None
     statement = await connection.fetchval(
         f"SELECT format('{verb} ROLE %I LOGIN PASSWORD %L', $1::text, $2::text)", dsn.user, secret
     )
     await connection.execute(statement)
-    return [] if there else [f"created role {dsn.user}"]
+    return [] if exists else [f"created role {dsn.user}"]
 
 
 async def _ensure_grants(settings: Settings, admin: Dsn, *, new: bool) -> list[str]:
-    """Let the role create tables, which since PostgreSQL 15 is no longer everybody's right.
+    """Let the role create tables, which since PostgreSQL 15 not everybody may.
 
-    In a *new* database it is taken from everybody else on older servers too. One that was there may be others' as well,
-    who rely on it: there `db.upgrade` and `db.doctor` say what they think of it.
+    In a *new* database, older servers too take that right from everybody else. In an existing one, other roles may
+    need it: there `db.upgrade` and `db.doctor` report it.
     """
-    role, done = quoted(settings.dsn.user), []
+    role, lines = quoted(settings.dsn.user), []
     connection = await connect(settings, admin)
     try:
-        if new and await connection.fetchval(_OPEN):
+        if new and await connection.fetchval(_EVERYBODY_MAY_CREATE):
             await connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
-            done.append("revoked CREATE on schema public from PUBLIC")
+            lines.append("revoked CREATE on schema public from PUBLIC")
         if not await connection.fetchval("SELECT has_schema_privilege($1, 'public', 'CREATE')", settings.dsn.user):
             await connection.execute(f"GRANT CONNECT ON DATABASE {quoted(settings.dsn.database)} TO {role}")
             await connection.execute(f"GRANT USAGE, CREATE ON SCHEMA public TO {role}")
-            done.append(f"granted CREATE on schema public to {settings.dsn.user}")
+            lines.append(f"granted CREATE on schema public to {settings.dsn.user}")
     except asyncpg.PostgresError as error:
-        raise _refused(settings, admin, "grant CREATE on schema public", error) from error
+        raise _failure(settings, admin, "grant CREATE on schema public", error) from error
     finally:
         await connection.close()
-    return done
+    return lines
 
 
-def _own(dsn: Dsn) -> Dsn:
-    return within(dsn, _MAINTENANCE)
+def _maintenance(dsn: Dsn) -> Dsn:
+    return within(dsn, _MAINTENANCE_DATABASE)
 
 
-def _refused(settings: Settings, who: Dsn, what: str, error: asyncpg.PostgresError) -> MigrationError:
-    failed, service = f"{who.user} could not {what} {settings.dsn.database}", settings.service
+def _failure(settings: Settings, dsn: Dsn, action: str, error: asyncpg.PostgresError) -> MigrationError:
+    message, service = f"{dsn.user} could not {action} {settings.dsn.database}", settings.service
     if sqlstate(error) == "42501":
         hint = "Name an administrator in DATABASE_ADMIN_DSN."
-        return AccessDeniedError(f"{failed}: {error}.", service=service, hint=hint)
+        return AccessDeniedError(f"{message}: {error}.", service=service, hint=hint)
     if sqlstate(error) == "55006":
         hint = "Stop the service, and run the command again."
-        return UsageError(f"{failed}: somebody is connected to it.", service=service, hint=hint)
-    return MigrationError(f"{failed}: {error}.", service=service)
+        return UsageError(f"{message}: somebody is connected to it.", service=service, hint=hint)
+    return MigrationError(f"{message}: {error}.", service=service)

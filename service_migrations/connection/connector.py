@@ -1,4 +1,4 @@
-"""The connector: the way to a service's database, with its own settings or over an engine of the caller's."""
+"""The connector: makes connections to a service's database, by its own settings or from an engine of the caller's."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -8,7 +8,7 @@ from typing import Literal
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from service_migrations.connection.engine import borrow_connection, open_connection
+from service_migrations.connection.engine import open_connection, open_connection_from
 from service_migrations.monorepo import Service
 from service_migrations.settings.database import Database
 from service_migrations.settings.dsn import Dsn
@@ -20,20 +20,20 @@ __all__ = ["Connector", "connector", "connector_of", "connector_over"]
 
 @dataclass(frozen=True, slots=True)
 class Connector:
-    """One service's way to its database; any number of connections can be made on it.
+    """The maker of connections to one service's database.
 
     Attributes:
-        service: whose database it is.
-        target: the database without its password, as a person is told of it.
+        service: the service.
+        target: the database without the password, for messages.
         user: the role that connects.
         version_table: the name of the version table.
         limits: how long things may take.
-        edited: what an upgrade does over revision files that were edited after they had been applied.
-        databases: where the service's settings, or the engine, lead.
-        is_local: whether the target is surely this machine.
-        is_lent: whether the connections come from an engine of the caller's.
+        edited: what an upgrade does if revision files were edited after they had been applied.
+        databases: the databases that the service's settings, or the engine, lead to.
+        is_local: whether the target is certainly this machine.
+        has_callers_engine: whether the connections come from an engine of the caller's.
         sources: what the settings were read from.
-        patient: whether a server that starts up or has too many connections is asked again for a while.
+        patient: whether to try again while the server is busy, until the connect timeout is over.
 
     """
 
@@ -45,13 +45,13 @@ class Connector:
     edited: Literal["refuse", "warn"]
     databases: frozenset[Database]
     is_local: bool
-    is_lent: bool
+    has_callers_engine: bool
     sources: Sources = field(repr=False)
     _open: Callable[[Limits, bool], AbstractAsyncContextManager[AsyncConnection]] = field(repr=False)
     patient: bool = True
 
     def at_once(self) -> "Connector":
-        """Return the same way for those who have their own patience, or none."""
+        """Return a copy that tries only once, for callers that try again themselves or not at all."""
         return replace(self, patient=False)
 
     @asynccontextmanager
@@ -62,7 +62,7 @@ class Connector:
             lock_timeout: seconds that a statement may wait for a lock; the service's setting where it is None.
 
         Raises:
-            MigrationError: it can't be connected to; the message says why.
+            MigrationError: it can't be connected to; the message has the reason.
 
         """
         limits = self.limits if lock_timeout is None else replace(self.limits, lock_timeout=lock_timeout)
@@ -76,7 +76,7 @@ def connector(
     settings: Settings | None = None,
     limits: Limits | None = None,
 ) -> Connector:
-    """Return the way to a service's database; nothing is connected to.
+    """Return the connector of a service; nothing is connected to.
 
     Args:
         service: the service.
@@ -94,10 +94,10 @@ def connector(
 
 
 def connector_of(settings: Settings, limits: Limits | None = None) -> Connector:
-    """Return the way to a service's database over its loaded settings."""
+    """Return the connector of a service whose settings are loaded."""
 
-    def open_own(asked: Limits, patient: bool) -> AbstractAsyncContextManager[AsyncConnection]:
-        return open_connection(replace(settings, limits=asked), patient=patient)
+    def open_own(limits: Limits, patient: bool) -> AbstractAsyncContextManager[AsyncConnection]:
+        return open_connection(replace(settings, limits=limits), patient=patient)
 
     return Connector(
         service=settings.service,
@@ -108,22 +108,22 @@ def connector_of(settings: Settings, limits: Limits | None = None) -> Connector:
         edited=settings.edited,
         databases=settings.databases | {settings.database},
         is_local=settings.dsn.is_local,
-        is_lent=False,
+        has_callers_engine=False,
         sources=settings.sources,
         _open=open_own,
     )
 
 
 def connector_over(engine: AsyncEngine, service: Service, sources: Sources, limits: Limits | None = None) -> Connector:
-    """Return the way to a service's database over an engine of the caller's.
+    """Return the connector of a service that takes its connections from an engine of the caller's.
 
     Raises:
-        ConfigurationError: a setting that holds there too is wrong.
+        ConfigurationError: a setting that applies to an engine too is wrong.
 
     """
     url, options = engine.url, load_options(service, sources)
-    places = ((url.host, url.port or 5432),) if url.host else ()
-    database = Database.of(Dsn(url.username or "", url.database or "", places))
+    hosts = ((url.host, url.port or 5432),) if url.host else ()
+    database = Database.of(Dsn(url.username or "", url.database or "", hosts))
     return Connector(
         service=service,
         target=f"{url.username}@{url.host}:{url.port or 5432}/{url.database}",
@@ -132,18 +132,18 @@ def connector_over(engine: AsyncEngine, service: Service, sources: Sources, limi
         limits=limits or options.limits,
         edited=options.edited,
         databases=frozenset({database}),
-        # an engine may lead anywhere, so what destroys data has to be allowed on it
+        # an engine may lead to any server, so what destroys data has to be allowed
         is_local=False,
-        is_lent=True,
+        has_callers_engine=True,
         sources=sources,
-        _open=partial(_borrow, engine, service),
+        _open=partial(_open_from, engine, service),
     )
 
 
-def _borrow(
+def _open_from(
     engine: AsyncEngine,
     service: Service,
     limits: Limits,
     patient: bool,
 ) -> AbstractAsyncContextManager[AsyncConnection]:
-    return borrow_connection(engine, service, limits, patient=patient)
+    return open_connection_from(engine, service, limits, patient=patient)

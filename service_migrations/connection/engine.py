@@ -1,4 +1,4 @@
-"""One connection for a migration: the engine, and its session settings as startup parameters."""
+"""The connection of a migration, and its session settings as startup parameters."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import NullPool
 
 from service_migrations.connection.parameters import APPLICATION, connect_arguments, session_settings, timeouts
-from service_migrations.connection.pooler import is_foreign, is_pooled, make_sure, refused
+from service_migrations.connection.pooler import is_foreign, is_pooled, pooler_failure, require_session_mode
 from service_migrations.connection.retry import attempts
 from service_migrations.connection.simple_query import Connection
 from service_migrations.errors import UsageError
@@ -19,26 +19,26 @@ from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import Limits, Settings
 
-__all__ = ["APPLICATION", "borrow_connection", "default_isolation", "engine", "open_connection"]
+__all__ = ["APPLICATION", "create_engine", "default_isolation", "open_connection", "open_connection_from"]
 
 _TRANSACTION_TIMEOUT_SINCE = 17
 _SET = text("SELECT set_config(:key, :value, false)")
 
 
-def engine(settings: Settings, *, bare: bool = False) -> AsyncEngine:
-    """Return an engine for one service: no pool, and its session settings as startup parameters.
+def create_engine(settings: Settings, *, bare: bool = False) -> AsyncEngine:
+    """Return an engine without a pool for a service, with its session settings as startup parameters.
 
-    Startup parameters beat the settings of the role and survive RESET; a SET would open a transaction.
+    Startup parameters override the settings of the role and survive RESET; a SET would open a transaction.
 
     Args:
         settings: the service's.
-        bare: without the startup parameters, of which a pooler understands few.
+        bare: whether to leave out the startup parameters: a pooler accepts few of them.
 
     """
     arguments = connect_arguments(settings)
     arguments["server_settings"] = {} if bare else session_settings(settings)
-    # The statements of a migration come once each: kept by name, every one would cost a further message that closes
-    # it, and one that comes again behind an ALTER TABLE fails, since its plan is of the table before.
+    # A migration runs each statement once. Kept by name, each would need one more message that closes it, and one that
+    # is run again after an ALTER TABLE would fail, since its plan is of the table before.
     arguments |= {"prepared_statement_cache_size": 0, "prepared_statement_name_func": str}
     arguments["connection_class"] = Connection
     return create_async_engine(settings.dsn.url, poolclass=NullPool, hide_parameters=True, connect_args=arguments)
@@ -50,58 +50,58 @@ async def open_connection(settings: Settings, *, patient: bool = True) -> AsyncI
 
     Args:
         settings: the service's.
-        patient: ask a server again that is busy, for as long as the connect timeout lasts.
+        patient: whether to try again while the server is busy, until the connect timeout is over.
 
     Raises:
-        UnreachableError, AccessDeniedError, ConfigurationError: it can't be connected to; the message says why.
+        UnreachableError, AccessDeniedError, ConfigurationError: it can't be connected to; the message has the reason.
 
     """
-    own, connection = await _open(settings, patient=patient)
+    engine, connection = await _open(settings, patient=patient)
     try:
         try:
             await connection.execution_options(isolation_level="AUTOCOMMIT")
-            await _prepare(connection, own, settings)
+            await _prepare(connection, engine, settings)
             await connection.execution_options(isolation_level=default_isolation(connection))
             yield connection
         finally:
             with suppress(SQLAlchemyError, OSError):
                 await connection.close()
     finally:
-        await own.dispose()
+        await engine.dispose()
 
 
 @asynccontextmanager
-async def borrow_connection(
-    caller: AsyncEngine, service: Service, limits: Limits, *, patient: bool = True
+async def open_connection_from(
+    engine: AsyncEngine, service: Service, limits: Limits, *, patient: bool = True
 ) -> AsyncIterator[AsyncConnection]:
-    """Take a connection from an engine of the caller's, whose pool gets nothing of ours back.
+    """Take a connection from an engine of the caller's, and close it at the end.
 
-    The connection's session settings are changed, so it is not returned to the pool but closed.
+    Its session settings are changed, so it isn't returned to the pool.
 
     Raises:
-        UsageError: it is an engine of another driver's than asyncpg.
-        UnreachableError, AccessDeniedError, ConfigurationError: it can't be connected to; the message says why.
+        UsageError: the engine's driver isn't asyncpg.
+        UnreachableError, AccessDeniedError, ConfigurationError: it can't be connected to; the message has the reason.
 
     """
-    if caller.dialect.driver != "asyncpg":
+    if engine.dialect.driver != "asyncpg":
         raise UsageError(
-            f"the engine connects with {caller.dialect.driver}, and a migration does with asyncpg.",
+            f"the engine connects with {engine.dialect.driver}, and a migration needs asyncpg.",
             service=service,
-            hint='Make it by create_async_engine("postgresql+asyncpg://…").',
+            hint='Make it with create_async_engine("postgresql+asyncpg://…").',
         )
-    url, patience = caller.url, limits.connect_timeout if patient else 0.0
+    url, patience = engine.url, limits.connect_timeout if patient else 0.0
     dsn = Dsn(url.username or "", url.database or "", ((url.host or "", url.port or 5432),))
-    where = f"{service}: {dsn.target}"
+    prefix = f"{service}: {dsn.target}"
     try:
-        connection = await attempts(caller.connect, where, patience)
-    except Exception as error:  # noqa: BLE001 - whatever a driver raises there is explained
+        connection = await attempts(engine.connect, prefix, patience)
+    except Exception as error:  # noqa: BLE001 - whatever a driver raises is explained
         if is_foreign(error):
-            raise refused(where) from None
+            raise pooler_failure(prefix) from None
         raise connect_failure(error, service, dsn, patience, engine=True) from None
     try:
         await connection.execution_options(isolation_level="READ COMMITTED")
         if await is_pooled(connection):
-            await make_sure(connection, caller, where, limits.connect_timeout)
+            await require_session_mode(connection, engine, prefix, limits.connect_timeout)
         for key, value in timeouts(limits).items():
             await connection.execute(_SET, {"key": key, "value": value})
         await connection.commit()
@@ -117,12 +117,15 @@ def default_isolation(connection: AsyncConnection) -> Any:
     return connection.sync_connection and connection.sync_connection.default_isolation_level
 
 
-async def _prepare(connection: AsyncConnection, own: AsyncEngine, settings: Settings) -> None:
-    """Make sure of what no startup parameter can tell; each statement is a transaction of its own."""
+async def _prepare(connection: AsyncConnection, engine: AsyncEngine, settings: Settings) -> None:
+    """Refuse a pooler in transaction mode, and set what can't be a startup parameter.
+
+    The connection is in autocommit.
+    """
     if await is_pooled(connection):
         # nothing is set before the proof: in transaction mode it would reach the sessions of other clients
-        await make_sure(connection, own, f"{settings.service}: {settings.target}", _timeout(settings))
-        await _settle(connection, settings)
+        await require_session_mode(connection, engine, f"{settings.service}: {settings.target}", _timeout(settings))
+        await _set_session(connection, settings)
     raw = await connection.get_raw_connection()
     if cast("Any", raw.driver_connection).get_server_version().major >= _TRANSACTION_TIMEOUT_SINCE:
         # a startup parameter of that name is fatal on older servers
@@ -131,39 +134,39 @@ async def _prepare(connection: AsyncConnection, own: AsyncEngine, settings: Sett
 
 
 async def _open(settings: Settings, *, patient: bool) -> tuple[AsyncEngine, AsyncConnection]:
-    """Connect, a second time without startup parameters where a pooler refuses those: they are set afterwards."""
+    """Connect, and again without startup parameters where a pooler refuses them: they are set afterwards."""
     bare, patience = False, _timeout(settings) if patient else 0.0
-    where = f"{settings.service}: {settings.target}"
+    prefix = f"{settings.service}: {settings.target}"
     while True:
-        own = engine(settings, bare=bare)
+        engine = create_engine(settings, bare=bare)
         try:
-            return own, await attempts(own.connect, where, patience)
-        except Exception as error:  # noqa: BLE001 - whatever a driver raises there is explained
-            await own.dispose()
+            return engine, await attempts(engine.connect, prefix, patience)
+        except Exception as error:  # noqa: BLE001 - whatever a driver raises is explained
+            await engine.dispose()
             if not bare and "unsupported startup parameter" in str(error):
                 bare = True
                 continue
             if is_foreign(error):
-                raise refused(where) from None
+                raise pooler_failure(prefix) from None
             # without its cause: asyncpg's frames hold the password, and pytest prints the arguments of frames
             raise connect_failure(error, settings.service, settings.dsn, patience) from None
 
 
-async def _settle(connection: AsyncConnection, settings: Settings) -> None:
-    """Set what of the startup parameters a pooler has swallowed."""
-    where = f"{settings.service}: {settings.target}"
+async def _set_session(connection: AsyncConnection, settings: Settings) -> None:
+    """Set the startup parameters that a pooler didn't pass on."""
+    prefix = f"{settings.service}: {settings.target}"
     try:
-        have: dict[str, tuple[str, str]] = {}
+        values: dict[str, tuple[str, str]] = {}
         for key, value in session_settings(settings).items():
-            asked = await connection.scalar(_SET, {"key": key, "value": value})
+            new = await connection.scalar(_SET, {"key": key, "value": value})
             await connection.commit()
-            have[key] = str(asked), str(await connection.scalar(text("SELECT current_setting(:key)"), {"key": key}))
+            values[key] = str(new), str(await connection.scalar(text("SELECT current_setting(:key)"), {"key": key}))
             await connection.commit()
     except DBAPIError as error:
-        raise refused(where, f"it passed no startup parameter on, and {error.orig}") from None
-    lost = [key for key, (asked, found) in have.items() if asked != found]
+        raise pooler_failure(prefix, f"it passed no startup parameter on, and {error.orig}") from None
+    lost = [key for key, (new, current) in values.items() if new != current]
     if lost:
-        raise refused(where, f"{', '.join(lost)} did not stay set")
+        raise pooler_failure(prefix, f"{', '.join(lost)} did not stay set")
 
 
 def _timeout(settings: Settings) -> float:

@@ -1,4 +1,4 @@
-"""The gate of this process and the migration lock of a database: one Alembic at a time, wherever it runs."""
+"""The process lock and the migration lock of a database: Alembic runs once at a time."""
 
 import asyncio
 import logging
@@ -20,14 +20,14 @@ __all__ = ["HOLDS_LOCK", "LOCK_KEY", "Runner", "migration_lock", "process_lock",
 log = logging.getLogger(__name__)
 
 LOCK_KEY = 7_020_658_014_912_148_577
-"""The advisory lock of migrations, the same for every service: it also serialises those that share a database.
+"""The key of the migration lock, the same for every service: services that share a database wait for each other.
 
 ``SELECT pg_try_advisory_lock(7020658014912148577)`` keeps migrations out, by hand or from another tool.
 """
 
 _WAITING = LOCK_KEY + 1
-"""What a waiter shares with others while it polls: it stands in no queue of the server's, so nothing else tells
-``runners`` of it, and a session of another role hides its statements."""
+"""The key of a shared lock that a session holds while it waits. It polls, so it is in no queue of the server, and
+``runners`` couldn't find it otherwise: a session of another role hides its statements."""
 
 HOLDS_LOCK = f"""EXISTS (
     SELECT FROM pg_catalog.pg_locks l
@@ -39,10 +39,10 @@ HOLDS_LOCK = f"""EXISTS (
 """SQL: whether the session holds the migration lock."""
 
 _POLL = 0.1
-"""Seconds between two tries for the lock. A waiter that blocks in ``pg_advisory_lock`` holds a snapshot, for which
-the holder's CREATE INDEX CONCURRENTLY waits for ever; one that polls outside a transaction is in nobody's way."""
+"""Seconds between two attempts to take the lock. A session that waits in ``pg_advisory_lock`` holds a snapshot, for
+which the holder's CREATE INDEX CONCURRENTLY waits for ever; one that polls outside a transaction blocks nobody."""
 
-_GATE = threading.Lock()
+_PROCESS_LOCK = threading.Lock()
 
 _RUNNERS = text(
     """
@@ -65,7 +65,7 @@ _RUNNERS = text(
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """A session that holds the migration lock, waits for it, or is just one of ours. ``seconds`` is its age."""
+    """A session of a migration: it may hold the migration lock or wait for it. ``seconds`` is its age."""
 
     pid: int
     user: str
@@ -81,7 +81,7 @@ class Runner:
 
 
 async def runners(connection: AsyncConnection) -> list[Runner]:
-    """Return who holds the migration lock, then who waits for it, then who of ours is connected; the oldest first."""
+    """Return the session with the migration lock, those that wait for it, and other migrations; the oldest first."""
     values = {"lock": LOCK_KEY, "waiting": _WAITING, "application": f"{APPLICATION} %"}
     rows = (await connection.execute(_RUNNERS, values)).all()
     await connection.rollback()
@@ -90,43 +90,43 @@ async def runners(connection: AsyncConnection) -> list[Runner]:
 
 @asynccontextmanager
 async def process_lock() -> AsyncIterator[None]:
-    """Let one Alembic at a time run in this process, across threads and event loops.
+    """Hold the lock that lets Alembic run once at a time in this process, across threads and event loops.
 
     ``alembic.context`` and ``alembic.op`` are module globals: of two upgrades at once, one wrote its tables into
-    the other's database. An asyncio.Lock serves one loop only, and a blocking acquire would stop the loop that
-    the holder needs: hence the polling.
+    the other's database. An asyncio.Lock works in one loop only, and a blocking acquire would stop the loop that
+    the holder needs, so this polls.
     """
-    while not _GATE.acquire(blocking=False):  # noqa: ASYNC110 - an Event serves one loop only
+    while not _PROCESS_LOCK.acquire(blocking=False):  # noqa: ASYNC110 - an Event works in one loop only
         await asyncio.sleep(0.01)
     try:
         yield
     finally:
-        _GATE.release()
+        _PROCESS_LOCK.release()
 
 
 @asynccontextmanager
 async def migration_lock(connection: AsyncConnection, service: str, wait: float) -> AsyncIterator[None]:
-    """Hold the database's migration lock on the migrating connection itself.
+    """Hold the migration lock of the database, on the migrating connection itself.
 
-    It is released at the end, and by the server itself when the connection ends, however it ends.
+    It is released at the end, and by the server when the connection ends, for whatever reason.
 
     Args:
         connection: with no transaction open.
         service: for the messages.
-        wait: seconds to try for it; 0 tries once.
+        wait: seconds to wait for the lock; 0 tries once.
 
     Raises:
-        LockNotObtainedError: another run still had it after that time; the message says who.
-        ResultError: it was no longer held at the end, so another run may have been at work.
+        LockNotObtainedError: another run still held it after that time; the message names the session.
+        ResultError: it was no longer held at the end, so another run may have changed the database.
 
     """
     deadline = time.monotonic() + wait
-    told = False
-    while not await _ask(connection, "pg_try_advisory_lock"):
-        if not told:
+    is_waiting = False
+    while not await _call(connection, "pg_try_advisory_lock"):
+        if not is_waiting:
             log.warning("%s: waiting for the migration lock (held by %s)", service, await _holder(connection))
-            await _ask(connection, "pg_try_advisory_lock_shared", _WAITING)
-            told = True
+            await _call(connection, "pg_try_advisory_lock_shared", _WAITING)
+            is_waiting = True
         if time.monotonic() >= deadline:
             raise LockNotObtainedError(
                 f"the migration lock was not free within {wait:g} s (held by {await _holder(connection)}).",
@@ -134,8 +134,8 @@ async def migration_lock(connection: AsyncConnection, service: str, wait: float)
                 hint="Run the command again when that is done.",
             )
         await asyncio.sleep(_POLL)
-    if told:
-        await _ask(connection, "pg_advisory_unlock_shared", _WAITING)
+    if is_waiting:
+        await _call(connection, "pg_advisory_unlock_shared", _WAITING)
     failed = True
     try:
         yield
@@ -143,23 +143,23 @@ async def migration_lock(connection: AsyncConnection, service: str, wait: float)
     finally:
         if not failed:
             await connection.rollback()
-            if not await _ask(connection, "pg_advisory_unlock"):
+            if not await _call(connection, "pg_advisory_unlock"):
                 raise ResultError(
-                    "the migration lock was lost on the way.",
+                    "the migration lock was lost during the run.",
                     service=service,
-                    hint="Look before you run anything else.",
+                    hint="Look at the database before you run anything else.",
                 )
         else:
-            # The connection is closed next, which releases the lock also where the connection is broken.
+            # the connection is closed next, which releases the lock also where this fails
             with suppress(SQLAlchemyError, OSError):
                 await connection.rollback()
-                await _ask(connection, "pg_advisory_unlock")
+                await _call(connection, "pg_advisory_unlock")
 
 
-async def _ask(connection: AsyncConnection, function: str, key: int = LOCK_KEY) -> bool:
-    answer = (await connection.execute(text(f"SELECT {function}(:key)"), {"key": key})).scalar_one()
+async def _call(connection: AsyncConnection, function: str, key: int = LOCK_KEY) -> bool:
+    result = (await connection.execute(text(f"SELECT {function}(:key)"), {"key": key})).scalar_one()
     await connection.commit()
-    return bool(answer)
+    return bool(result)
 
 
 async def _holder(connection: AsyncConnection) -> str:

@@ -1,8 +1,8 @@
-"""A pooler between us and the server: noticed, and made to prove that it keeps one server connection for us.
+"""Poolers: a proof that one between us and the server is in session mode.
 
-Locks, timeouts and ``search_path`` belong to a session of the server. A pooler in session mode passes one on; in
-transaction mode each transaction may meet another one, so that a lock "held" protects nothing and stays behind when
-we have left. No setting of a pooler can be read by its clients, so its mode is found by experiment, and
+Locks, timeouts and ``search_path`` belong to a session of the server. In session mode a pooler keeps one for us; in
+transaction mode each transaction may run in another one, so that a lock protects nothing, and is still held after the
+client has disconnected. A client can't read the settings of a pooler, so its mode is found by experiment, and
 whatever is not proved counts as transaction mode.
 """
 
@@ -23,28 +23,30 @@ from service_migrations.failures import sqlstate
 if TYPE_CHECKING:
     Driver = asyncpg.Connection[asyncpg.Record]
 
-__all__ = ["is_foreign", "is_pooled", "keeps_the_session", "make_sure", "refused"]
+__all__ = ["is_foreign", "is_pooled", "pooler_failure", "require_session_mode"]
 
 _PID = "SELECT pg_backend_pid()"
 _FOREIGN_STATEMENT = ("26000", "42P05")
-"""A prepared statement isn't there, or already is: another client's server connection."""
+"""A prepared statement doesn't exist, or exists already: it is the server connection of another client."""
 
 
 def is_foreign(error: BaseException) -> bool:
-    """Whether an error is what a client gets that was given the server connection of another one."""
+    """Whether an error means that the pooler used the server connection of another client."""
     return sqlstate(error) in _FOREIGN_STATEMENT or "statement pooling mode" in str(error)
 
 
-def refused(where: str, reason: str = "it gave us the server connection of another client") -> ConfigurationError:
-    """Return what to tell of a pooler that keeps no session for us."""
+def pooler_failure(
+    prefix: str, reason: str = "it gave us the server connection of another client"
+) -> ConfigurationError:
+    """Return the error for a pooler that isn't in session mode."""
     return ConfigurationError(
-        f"{where} is behind a pooler, and a lock holds only through one in session mode: {reason}.",
+        f"{prefix} is behind a pooler, and a lock holds only through one in session mode: {reason}.",
         hint="Name the server itself in DATABASE_DIRECT_DSN.",
     )
 
 
 async def is_pooled(connection: AsyncConnection) -> bool:
-    """Compare the process that the driver was told of with the one that answers: a pooler puts itself between."""
+    """Whether a pooler is between: the process that answers isn't the one that the driver connected to."""
     raw = await connection.get_raw_connection()
     driver: Any = raw.driver_connection
     try:
@@ -57,37 +59,37 @@ async def is_pooled(connection: AsyncConnection) -> bool:
     return hasattr(driver, "get_server_pid") and driver.get_server_pid() != pid
 
 
-async def make_sure(connection: AsyncConnection, engine: AsyncEngine, where: str, patience: float) -> None:
-    """Let a pooler prove that it is in session mode.
+async def require_session_mode(connection: AsyncConnection, engine: AsyncEngine, prefix: str, patience: float) -> None:
+    """Refuse a pooler that isn't proved to be in session mode.
 
     Args:
-        connection: the one in question, with no transaction open.
-        engine: where it is from. The second connection that the proof needs is made as its pool makes them, and
-            beside that pool, which may have room for one.
-        where: what an error begins with.
+        connection: the connection through the pooler, with no transaction open.
+        engine: the engine that made it. The proof needs a second connection, which is made in the same way, but not
+            in the engine's pool, which may allow only one.
+        prefix: the start of an error's message.
         patience: seconds that it may take in all.
 
     Raises:
-        ConfigurationError: it didn't.
+        ConfigurationError: it isn't proved.
 
     """
 
     @asynccontextmanager
-    async def again() -> "AsyncIterator[Driver]":
-        # a new pool has the way in which the old one makes connections: arguments, creator and listeners
-        beside = create_async_engine(engine.url, pool=engine.pool.recreate())
+    async def connect_again() -> "AsyncIterator[Driver]":
+        # a recreated pool makes connections as the old one does: with its arguments, creator and listeners
+        second_engine = create_async_engine(engine.url, pool=engine.pool.recreate())
         try:
-            async with beside.connect() as other:
+            async with second_engine.connect() as second:
                 try:
-                    yield await _driver(other)
+                    yield await _driver(second)
                 finally:
-                    await other.invalidate()
+                    await second.invalidate()
         finally:
-            await beside.dispose()
+            await second_engine.dispose()
 
-    reason = await keeps_the_session(await _driver(connection), again, patience)
+    reason = await _session_mode_problem(await _driver(connection), connect_again, patience)
     if reason:
-        raise refused(where, reason)
+        raise pooler_failure(prefix, reason)
 
 
 async def _driver(connection: AsyncConnection) -> "Driver":
@@ -95,60 +97,62 @@ async def _driver(connection: AsyncConnection) -> "Driver":
     return cast("Driver", raw.driver_connection)
 
 
-async def keeps_the_session(
-    driver: "Driver", again: "Callable[[], AbstractAsyncContextManager[Driver]]", patience: float
+async def _session_mode_problem(
+    driver: "Driver", connect_again: "Callable[[], AbstractAsyncContextManager[Driver]]", patience: float
 ) -> str | None:
-    """Return None where a pooler is proved to keep one server connection for this client, else why it isn't.
+    """Return why a pooler isn't proved to be in session mode; None where it is.
 
-    Two refutations come first, which leave nothing behind. PgBouncer hands out the server connection that was freed
-    last, so in transaction mode a second client that opens a transaction gets the very one that we have just used,
-    and then we get another. On a busy pool that may happen not to happen; therefore the proof: the server sends a
-    notification unasked, and a pooler can pass it on to an idle client only over a server connection that is bound
+    Two checks come first, which change nothing on the server. PgBouncer uses the server connection that was freed
+    last, so in transaction mode a second client that opens a transaction gets the one that the first has just used,
+    and then the first gets another one. On a busy pool that isn't certain, so the proof follows: the server sends a
+    notification by itself, and a pooler can pass it on to an idle client only over a server connection that is bound
     to that client outside of any transaction. A pooler that imitates LISTEN by itself (PgDog does, in transaction
-    mode) listens elsewhere, which the third question shows.
+    mode) listens on another server connection, which ``pg_listening_channels()`` shows.
 
     Args:
-        driver: the connection in question, with no transaction open.
-        again: makes another one on the same way, as the same role, to the same database.
+        driver: the connection through the pooler, with no transaction open.
+        connect_again: makes another connection in the same way, as the same role, to the same database.
         patience: seconds that it may take in all; a pool in session mode that is full never answers.
 
     """
     try:
-        async with asyncio.timeout(patience), again() as other:
-            return await _shared(driver, other) or await _unheard(driver, other)
+        async with asyncio.timeout(patience), connect_again() as second:
+            return await _process_problem(driver, second) or await _notification_problem(driver, second)
     except TimeoutError:
         return f"it gave no proof within {patience:g} s (is its pool full?)"
     except (asyncpg.PostgresError, asyncpg.InterfaceError, SQLAlchemyError, OSError) as error:
-        # in transaction mode: a prepared statement that is gone, or was there before
+        # in transaction mode: a prepared statement that doesn't exist, or exists already
         return f"it answered {type(error).__name__}"
 
 
-async def _shared(driver: "Driver", other: "Driver") -> str | None:
-    mine = await driver.fetchval(_PID)
-    async with other.transaction():
-        if await other.fetchval(_PID) == mine:
+async def _process_problem(driver: "Driver", second: "Driver") -> str | None:
+    """Check that two clients have two server processes, and that the first keeps its own."""
+    pid = await driver.fetchval(_PID)
+    async with second.transaction():
+        if await second.fetchval(_PID) == pid:
             return "it gave our server connection to another client"
-        if await driver.fetchval(_PID) != mine:
+        if await driver.fetchval(_PID) != pid:
             return "it gave us another server connection"
     return None
 
 
-async def _unheard(driver: "Driver", other: "Driver") -> str | None:
-    heard = asyncio.Event()
+async def _notification_problem(driver: "Driver", second: "Driver") -> str | None:
+    """Check that an idle client receives a notification; without one, this waits until the caller's timeout."""
+    received = asyncio.Event()
     channel = f"migrations_{secrets.token_hex(8)}"
 
-    def hear(*_: object) -> None:
-        heard.set()
+    def receive(*_: object) -> None:
+        received.set()
 
-    await driver.add_listener(channel, hear)
+    await driver.add_listener(channel, receive)
     try:
-        listening = {row[0] for row in await driver.fetch("SELECT pg_listening_channels()")}
-        if channel not in listening:
+        channels = {row[0] for row in await driver.fetch("SELECT pg_listening_channels()")}
+        if channel not in channels:
             return "it gave us another server connection"
-        await other.execute("SELECT pg_notify($1, '')", channel)
-        await heard.wait()
+        await second.execute("SELECT pg_notify($1, '')", channel)
+        await received.wait()
     finally:
         with suppress(TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
             async with asyncio.timeout(1):  # the patience may be over already
-                await driver.remove_listener(channel, hear)
-    return await _shared(driver, other)
+                await driver.remove_listener(channel, receive)
+    return await _process_problem(driver, second)

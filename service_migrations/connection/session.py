@@ -1,4 +1,4 @@
-"""A session: one connection to one service's database, and Alembic over it."""
+"""A session: one connection to a service's database, over which Alembic runs."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -35,11 +35,19 @@ __all__ = ["Session", "open_session"]
 
 @dataclass(slots=True)
 class Session:
-    """One connection, and what derives from the service: ``metadata`` is that of its models.
+    """One connection to a service's database.
 
-    It is one server process from the first look to the last, ``pid``: a connection that is lost is never made again.
-    ``running`` says that Alembic is at work on it. Where ``isolation`` is set, it is that of the transactions of
-    ``run``, and each statement outside of it is a transaction of its own.
+    Attributes:
+        history: the service's.
+        connector: what made the connection.
+        connection: the connection; where it is lost, it is never made again.
+        metadata: that of the service's models.
+        pid: the server process of the connection, which never changes.
+        isolation: the isolation level of the transactions of ``run``, where each statement outside of it is a
+            transaction of its own; else None.
+        running: whether Alembic runs over the connection.
+        transactions: those of the revisions.
+
     """
 
     history: History
@@ -56,68 +64,68 @@ class Session:
 
     @property
     def schema(self) -> str | None:
-        """The schema of the service's own, where its metadata has one."""
+        """The schema of the service's metadata, where it has one."""
         return schema_of(self.metadata)
 
     async def applied(self) -> tuple[str, ...]:
         """Return the revisions that the database has, with no transaction open afterwards.
 
         Raises:
-            DifferenceError: one of them isn't in this history, so nothing can be said of the others.
-            ConfigurationError: as of ``version_table.applied``.
+            DifferenceError: one of them isn't in this history, so its relation to the others is unknown.
+            ConfigurationError: as in ``version_table.applied``.
 
         """
         try:
-            found = await applied(self.connection, self.connector.version_table, self.schema)
+            revisions = await applied(self.connection, self.connector.version_table, self.schema)
         except ConfigurationError as error:
             message = f"{self.connector.target}: {error.message}"
             raise ConfigurationError(message, service=self.history.service, hint=error.hint) from None
         known = {revision.revision for revision in self.history.revisions}
-        unknown = [revision for revision in found if revision not in known]
+        unknown = [revision for revision in revisions if revision not in known]
         if unknown:
             service = self.history.service
-            where, heads = service.relative(service.versions), ", ".join(self.history.heads) or "base"
+            folder, heads = service.relative(service.versions), ", ".join(self.history.heads) or "base"
             raise DifferenceError(
-                f"{self.connector.target} is at {', '.join(unknown)}, which {where} doesn't have (it ends at {heads}).",
+                f"{self.connector.target} is at {', '.join(unknown)}, which {folder} doesn't have "
+                f"(it ends at {heads}).",
                 service=service,
                 hint="Check out the code that the database was upgraded with.",
             )
-        return found
+        return revisions
 
     async def run(
-        self, work: Callable[[Config], Any], *, committed: Callable[[], None] | None = None, **attributes: Any
+        self, function: Callable[[Config], Any], *, on_commit: Callable[[], None] | None = None, **attributes: Any
     ) -> None:
-        """Run a function of Alembic's over this connection, through env.py. The caller holds the gate.
+        """Run a function of Alembic's over this connection, through env.py. The caller holds the process lock.
 
         Args:
-            work: the function.
-            committed: as of ``lent``.
-            attributes: what env.py reads beside.
+            function: the function.
+            on_commit: as in ``for_alembic``.
+            attributes: more attributes of the configuration, which env.py reads.
 
         Raises:
-            MigrationError: it failed; the message says where.
+            MigrationError: it failed; the message names the place.
 
         """
         values: dict[str, Any] = {"version_table": self.connector.version_table, "metadata": self.metadata}
-        values["on_version_apply"] = (*attributes.pop("on_version_apply", ()), self.transactions.apply)
-        values["wrap_revision"] = self.transactions.around
+        values["on_version_apply"] = (*attributes.pop("on_version_apply", ()), self.transactions.mark_applied)
+        values["wrap_revision"] = self.transactions.wrap_revision
 
-        def inside(connection: Connection) -> None:
-            own = {**values, "connection": connection, **attributes}
-            work(config(self.history.service, own))
+        def run_alembic(connection: Connection) -> None:
+            function(config(self.history.service, {**values, "connection": connection, **attributes}))
 
-        async with self.lent(committed) as connection:
-            await connection.run_sync(inside)
+        async with self.for_alembic(on_commit) as connection:
+            await connection.run_sync(run_alembic)
 
     @asynccontextmanager
-    async def lent(self, committed: Callable[[], None] | None = None) -> AsyncIterator[AsyncConnection]:
-        """Lend the connection to Alembic while the block runs, and describe what fails. The caller holds the gate.
+    async def for_alembic(self, on_commit: Callable[[], None] | None = None) -> AsyncIterator[AsyncConnection]:
+        """Yield the connection for Alembic, and describe what fails. The caller holds the process lock.
 
         Args:
-            committed: told when a revision is committed, which is after Alembic's ``on_version_apply``.
+            on_commit: called when a revision is committed, which is after Alembic's ``on_version_apply``.
 
         Raises:
-            MigrationError: the block failed; the message says where.
+            MigrationError: the block failed; the message names the place.
 
         """
         service, connection = self.history.service, self.connection.sync_connection
@@ -127,7 +135,7 @@ class Session:
             self.running = True
             if self.isolation:
                 await self.connection.execution_options(isolation_level=self.isolation)
-            with self.transactions.observed(connection, committed):
+            with self.transactions.observed(connection, on_commit):
                 yield self.connection
             if self.isolation:
                 await self.connection.rollback()
@@ -138,25 +146,25 @@ class Session:
         except (Exception, SystemExit) as error:
             task = asyncio.current_task()
             if task and task.cancelling():
-                # the end of an autocommit block fails in its turn, and would hide that the run was stopped
+                # the end of an autocommit block fails too, and would hide that the run was stopped
                 raise asyncio.CancelledError from error
-            raise await self._described(error) from error
+            raise await self._failure(error) from error
 
-    async def _described(self, error: BaseException) -> MigrationError:
-        """Return what to report of a failure, after a look at what it has left."""
+    async def _failure(self, error: BaseException) -> MigrationError:
+        """Return the error to raise for a failure, after a rollback."""
         service = self.history.service
         if is_lost(self.connection):
-            # what came after it, such as the end of an autocommit block, hides the error that says so
+            # a later error, such as one at the end of an autocommit block, hides the first
             return error if isinstance(error, UnreachableError) else lost_failure(error, service)
         try:
-            kept = await self.transactions.settle(self.connection)
-        except (SQLAlchemyError, OSError) as later:
-            return lost_failure(later, service)
+            partly_committed = await self.transactions.roll_back(self.connection)
+        except (SQLAlchemyError, OSError) as rollback_error:
+            return lost_failure(rollback_error, service)
         if isinstance(error, MigrationError):
             return error
         if isinstance(error, CommandError):
             return UsageError(" ".join(str(error).split()), service=service)
-        return revision_failure(error, service, self.connector.user, kept=kept)
+        return revision_failure(error, service, self.connector.user, partly_committed=partly_committed)
 
 
 @asynccontextmanager
@@ -168,9 +176,9 @@ async def open_session(
     Args:
         history: the service's.
         connector: makes the connections to its database.
-        lock_timeout: as in ``Access.connect``.
-        autocommit: whether each statement outside of ``Session.run`` is a transaction of its own: that halves the
-            messages which a look at something needs.
+        lock_timeout: as in ``Connector.connect``.
+        autocommit: whether each statement outside of ``Session.run`` is a transaction of its own, which needs half
+            as many messages.
 
     Raises:
         MigrationError: its models can't be imported, or it can't be connected to.
@@ -182,8 +190,8 @@ async def open_session(
         async with connector.connect(lock_timeout) as connection:
             isolation = None
             if autocommit:
-                # an engine of the caller's may have one of its own, which is not that of a migration
-                isolation = "READ COMMITTED" if connector.is_lent else default_isolation(connection)
+                # an engine of the caller's may have an isolation level of its own, which isn't that of a migration
+                isolation = "READ COMMITTED" if connector.has_callers_engine else default_isolation(connection)
                 await connection.execution_options(isolation_level="AUTOCOMMIT")
             if connection.sync_connection is not None:
                 never_reconnect(connection.sync_connection)
@@ -192,8 +200,8 @@ async def open_session(
             session = Session(history, connector, connection, metadata, int(pid or 0), isolation)
             yield session
     except (SQLAlchemyError, OSError) as error:
-        # a query of ours, between Alembic's: the lock, the version table, the ledger
+        # from a query of the library itself: the lock, the version table, the ledger
         if session is not None and is_lost(session.connection):
             raise lost_failure(error, history.service) from error
-        kept = session is not None and session.transactions.kept
-        raise revision_failure(error, history.service, connector.user, kept=kept) from error
+        partly_committed = session is not None and session.transactions.partly_committed
+        raise revision_failure(error, history.service, connector.user, partly_committed=partly_committed) from error

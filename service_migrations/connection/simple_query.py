@@ -1,4 +1,4 @@
-"""Which of PostgreSQL's two query protocols a statement goes by.
+"""The choice between PostgreSQL's two query protocols for a statement.
 
 asyncpg prepares every statement that SQLAlchemy runs: two messages, and two waits for the server. Most statements of a
 migration have no parameters and return no rows, and for those one message of the simple query protocol does the same.
@@ -13,19 +13,19 @@ __all__ = ["Connection"]
 
 _COMMANDS = "ALTER|ANALYZE|COMMENT|CREATE|DELETE|DROP|GRANT|INSERT|LOCK|REINDEX|REVOKE|SET|TRUNCATE|UPDATE|VACUUM"
 _SIMPLE = re.compile(rf"\s*(?:{_COMMANDS})\b(?!.*\bRETURNING\b)[^$;]*;?\s*", re.IGNORECASE | re.DOTALL)
-"""What surely is one statement, without parameters and without rows; ``;`` or ``$`` in a literal is not looked into."""
+"""One statement that certainly has no parameters and returns no rows; none with ``;`` or ``$``, also in a literal."""
 
 
 class Connection(asyncpg.Connection):
-    """A connection that prepares nothing without need; given to asyncpg as its ``connection_class``."""
+    """A connection that prepares a statement only where it has to: asyncpg's ``connection_class``."""
 
     async def prepare(self, query: str, **options: Any) -> Any:
-        """Return the statement to be run, prepared where it has to be."""
+        """Return a statement, prepared only where it has to be."""
         return _Simple(self, query) if _SIMPLE.fullmatch(query) else await super().prepare(query, **options)
 
 
 class _Simple:
-    """A statement that is run without having been prepared: what SQLAlchemy asks of asyncpg's PreparedStatement."""
+    """A statement that isn't prepared: it has what SQLAlchemy uses of asyncpg's PreparedStatement."""
 
     def __init__(self, connection: Connection, query: str) -> None:
         self._connection, self._query, self._status = connection, query, ""

@@ -1,8 +1,8 @@
-"""The transactions of revisions: what the server knows of them, and what is put back behind each revision.
+"""The transactions of revisions, and the session settings that are restored after each revision.
 
-Alembic runs a revision in one transaction. A revision can end it by itself, by a statement, by SQLAlchemy or by the
-driver, and it can change the session that the next revision runs in. So nothing here is concluded from the text of a
-statement: the server and the driver, which is told the state of the transaction with every answer, are asked.
+Alembic runs a revision in one transaction. A revision can end it itself, by a statement, by SQLAlchemy or by the
+driver, and it can change the session in which the next revision runs. The text of a statement proves nothing of that,
+so this module asks the server, or the driver, which gets the state of the transaction with every answer.
 """
 
 import sys
@@ -20,7 +20,7 @@ from sqlalchemy import Connection, event, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service_migrations._alembic import continue_in
-from service_migrations._sqlalchemy import put_back_execution_options
+from service_migrations._sqlalchemy import restore_execution_options
 from service_migrations.connection.locks import HOLDS_LOCK
 from service_migrations.errors import MigrationError, ResultError, UnreachableError
 from service_migrations.interruption import call_revision
@@ -30,7 +30,7 @@ from service_migrations.sql.quoting import literal, quoted
 __all__ = ["Transactions", "is_lost"]
 
 _MARK = "service_migrations.revision"
-"""A parameter that a revision's transaction sets for the session: its value is there afterwards if and only if that
+"""A parameter that a revision's transaction sets for the session: it has the value afterwards if and only if that
 transaction was committed (PostgreSQL documentation, SET). No SELECT sets it, so that a revision can still begin with
 SET TRANSACTION ISOLATION LEVEL."""
 
@@ -46,41 +46,41 @@ _SESSION = text(
     ) AS settings
     """
 )
-"""What is set in a session beside its startup parameters, which RESET puts back by itself."""
+"""The settings of a session, apart from its startup parameters, which RESET restores."""
 
-_REFUSED = "service_migrations: "
+_ASSERTION_PREFIX = "service_migrations: "
 _ASSERTION = f"""
     SELECT CASE WHEN pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.<>) {{pid}} OR NOT {HOLDS_LOCK}
-                THEN CAST(pg_catalog.concat('{_REFUSED}process ', pg_catalog.pg_backend_pid()) AS pg_catalog.int4) END
+                THEN CAST(pg_catalog.concat('{_ASSERTION_PREFIX}', pg_catalog.pg_backend_pid()) AS pg_catalog.int4) END
 """
-"""Fails where the session isn't the one that holds the migration lock: a message that is sent together with others
-can't be answered otherwise."""
+"""A query that fails where the session isn't the one that holds the migration lock. An error is the only result that a
+statement can report when it is sent together with others."""
 
 
 class Transactions:
-    """What is committed of the revisions that Alembic runs over one connection.
+    """The transactions of the revisions that Alembic runs over one connection.
 
     Attributes:
-        kept: whether the revision that runs, or has failed, committed something before its end: that isn't rolled
-            back with it, so it must not be run again.
+        partly_committed: whether the revision that runs, or has failed, committed something before its end: that
+            isn't rolled back with it, so it must not be run again.
 
     """
 
     def __init__(self, service: Service, pid: int) -> None:
-        """Take the service whose revisions are run, and the server process that holds the lock."""
-        self.kept = False
+        """Observe the revisions of a service, in the server process that holds the lock."""
+        self.partly_committed = False
         self._service = service
         self._pid = pid
         self._script = "RESET ALL"
         self._mark = ""
         self._connection: Connection | None = None
-        self._running: Connection | None = None
+        self._revision_connection: Connection | None = None
         self._rolled_back_at: str | None = None
         self._applied = False
-        self._committed: Callable[[], None] | None = None
+        self._on_commit: Callable[[], None] | None = None
 
-    async def remember(self, connection: AsyncConnection) -> None:
-        """Look how the session is set up, and from now on put that back and look at the lock behind each revision.
+    async def read_settings(self, connection: AsyncConnection) -> None:
+        """Read the settings of the session; from now on they are restored, and the lock is checked, after each revision.
 
         The caller holds the migration lock.
         """
@@ -94,13 +94,13 @@ class Transactions:
         self._script = "; ".join([_ASSERTION.format(pid=self._pid), *script])
 
     @contextmanager
-    def observed(self, connection: Connection, committed: Callable[[], None] | None = None) -> Iterator[None]:
-        """Notice how transactions end while the block runs, and call back for each that ends a revision.
+    def observed(self, connection: Connection, on_commit: Callable[[], None] | None = None) -> Iterator[None]:
+        """Observe how transactions end while the block runs, and call *on_commit* for each committed revision.
 
-        That one is known of when the next transaction begins, or at the end of the block. ``apply`` has been called
-        before it, and a COMMIT may fail: that is when deferred constraints are checked.
+        It is called when the next transaction begins, or at the end of the block. ``mark_applied`` is called before
+        the COMMIT, which may fail, since deferred constraints are checked then.
         """
-        self._committed = committed
+        self._on_commit = on_commit
         self._connection = connection
         listeners: dict[str, Callable[..., None]] = {
             "begin": self._begin,
@@ -113,13 +113,13 @@ class Transactions:
             event.listen(connection.engine, name, listener)
         try:
             yield
-            self._flush()
+            self._report_commit()
         finally:
             for name, listener in listeners.items():
                 event.remove(connection.engine, name, listener)
 
-    def around(self, context: MigrationContext, function: Callable[..., Any]) -> Callable[..., None]:
-        """Return a revision's function with a look at the server before and after it, in its transaction."""
+    def wrap_revision(self, context: MigrationContext, function: Callable[..., Any]) -> Callable[..., None]:
+        """Return a revision's function with checks of the transaction and the session around it."""
 
         @wraps(function)  # Alembic logs its name
         def run(**keywords: Any) -> None:
@@ -127,89 +127,89 @@ class Transactions:
             if connection is None or context.as_sql:
                 function(**keywords)
                 return
-            self.kept, self._rolled_back_at = False, None
+            self.partly_committed, self._rolled_back_at = False, None
             options = connection.get_execution_options()
             level = options.get("isolation_level")
             self._mark = f"{self._pid}.{next(_marks)}"
             connection.exec_driver_sql(f"SET {_MARK} = '{self._mark}'")
-            self._running = connection
+            self._revision_connection = connection
             try:
                 call_revision(function, keywords)
             finally:
-                self._running = None
-                changed = connection.get_execution_options().get("isolation_level") != level
-                put_back_execution_options(connection, options)
-            if self.kept and changed:
+                self._revision_connection = None
+                level_changed = connection.get_execution_options().get("isolation_level") != level
+                restore_execution_options(connection, options)
+            if self.partly_committed and level_changed:
                 connection.commit()
                 connection.execution_options(isolation_level=level or connection.default_isolation_level)
-            self._finish(context, connection)
+            self._restore_session(context, connection)
 
         return run
 
-    def apply(self, **_: object) -> None:
-        """Note that a revision is at its end, but for the COMMIT (Alembic's ``on_version_apply``)."""
+    def mark_applied(self, **_: object) -> None:
+        """Note that a revision has run and is about to be committed (Alembic's ``on_version_apply``)."""
         self._applied = True
 
-    async def settle(self, connection: AsyncConnection) -> bool:
-        """Roll back what a failed revision has left open, and return whether it had committed something before.
+    async def roll_back(self, connection: AsyncConnection) -> bool:
+        """Roll back the transaction of a failed revision, and return whether it committed something before.
 
-        Where the connection is lost, that is what was seen until then.
+        Where the connection is lost, only what was observed before is known.
         """
-        if self._mark and not self.kept and not is_lost(connection):
+        if self._mark and not self.partly_committed and not is_lost(connection):
             await connection.rollback()
-            self.kept = bool(await connection.scalar(_IS_MARKED, {"name": _MARK, "mark": self._mark}))
+            self.partly_committed = bool(await connection.scalar(_IS_MARKED, {"name": _MARK, "mark": self._mark}))
             await connection.rollback()
-        return self.kept
+        return self.partly_committed
 
-    def _finish(self, context: MigrationContext, connection: Connection) -> None:
-        """Make sure that the session is as it was, before Alembic writes down that the revision was run."""
+    def _restore_session(self, context: MigrationContext, connection: Connection) -> None:
+        """Check and restore the session, before Alembic writes to the version table that the revision was run."""
         driver = _driver(connection)
         if driver.is_closed():
             raise UnreachableError("the connection was lost.", hint="It is safe to run the command again.")
-        if self._rolled_back_at is None and not self.kept and not driver.is_in_transaction():
-            self._end_by_statement(connection)
+        if self._rolled_back_at is None and not self.partly_committed and not driver.is_in_transaction():
+            self._note_end_by_statement(connection)
         if self._rolled_back_at is not None:
             raise MigrationError(
-                "it rolled back its own transaction, so that what it did before is gone.",
+                "it rolled back its own transaction, so what it did before is lost.",
                 service=self._service,
                 path=self._rolled_back_at or None,
-                hint="Remove the rollback: of a revision that fails, nothing stays.",
+                hint="Remove the rollback: a revision that fails is rolled back as a whole.",
             )
-        if self.kept:
+        if self.partly_committed:
             self._begin_again(context, connection)
         script = self._script
         try:
-            # past SQLAlchemy, since asyncpg prepares each statement by itself: one message instead of several
+            # without SQLAlchemy, whose dialect prepares each statement: one message instead of several
             connection.connection.run_async(lambda driver: driver.execute(script))
         except PostgresError as error:
-            if _REFUSED not in str(error):
+            if _ASSERTION_PREFIX not in str(error):
                 raise
             raise ResultError(
                 "the migration lock was lost in this revision.",
                 service=self._service,
-                hint="Look before you run anything else.",
+                hint="Look at the database before you run anything else.",
             ) from error
 
     def _begin_again(self, context: MigrationContext, connection: Connection) -> None:
-        """Let the version table be written in a transaction, after a revision that has ended its own."""
+        """Begin a transaction for the version table, after a revision that has ended its own."""
         continue_in(context, connection.get_transaction() or connection.begin())
         connection.exec_driver_sql("SELECT")  # SQLAlchemy begins a transaction with its first statement
         if not _driver(connection).is_in_transaction():
-            # a statement has ended it, which SQLAlchemy hasn't heard of
+            # a statement has ended it, which SQLAlchemy doesn't know
             connection.connection.run_async(lambda driver: driver.execute("BEGIN"))
 
-    def _end_by_statement(self, connection: Connection) -> None:
-        """Note that a statement has ended the transaction, and ask the server in which way."""
+    def _note_end_by_statement(self, connection: Connection) -> None:
+        """Note that a statement has ended the transaction, and whether it was committed."""
         place = self._place()
         query = f"SELECT pg_catalog.current_setting({literal(_MARK)}, true)"
-        run: Any = connection.connection
-        if run.run_async(lambda driver: driver.fetchval(query)) == self._mark:
-            self.kept = True
+        pooled: Any = connection.connection
+        if pooled.run_async(lambda driver: driver.fetchval(query)) == self._mark:
+            self.partly_committed = True
         elif self._rolled_back_at is None:
             self._rolled_back_at = place
 
     def _place(self) -> str:
-        """Return the line of the revision that is run; empty where it is elsewhere."""
+        """Return the current file and line in a revision's Python; empty where none is on the stack."""
         frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the documented way to a frame without its source
         while frame is not None:
             path = Path(frame.f_code.co_filename)
@@ -218,39 +218,43 @@ class Transactions:
             frame = frame.f_back
         return ""
 
-    # The listeners. Over an engine of the caller's others connect too, such as the one who watches.
+    # The listeners. An engine of the caller's may have other connections too, such as that of the watcher.
 
     def _begin(self, connection: Connection) -> None:
         if connection is self._connection:
-            self._flush()
+            self._report_commit()
 
     def _commit(self, connection: Connection) -> None:
-        if connection is self._running:
-            self.kept = True
+        if connection is self._revision_connection:
+            self.partly_committed = True
 
     def _rollback(self, connection: Connection) -> None:
-        if connection is self._running and self._rolled_back_at is None:
+        if connection is self._revision_connection and self._rolled_back_at is None:
             self._rolled_back_at = self._place()
 
     def _change_options(self, connection: Connection, options: Mapping[str, Any]) -> None:
-        if connection is self._running and options.get("isolation_level") == "AUTOCOMMIT":
-            self.kept = True
+        if connection is self._revision_connection and options.get("isolation_level") == "AUTOCOMMIT":
+            self.partly_committed = True
 
     def _execute(self, connection: Connection, *_: Any) -> None:
-        if connection is self._running and not self.kept and not _driver(connection).is_in_transaction():
-            self._end_by_statement(connection)
+        if (
+            connection is self._revision_connection
+            and not self.partly_committed
+            and not _driver(connection).is_in_transaction()
+        ):
+            self._note_end_by_statement(connection)
 
-    def _flush(self) -> None:
+    def _report_commit(self) -> None:
         if self._applied:
-            self._applied = self.kept = False
-            if self._committed:
-                self._committed()
+            self._applied = self.partly_committed = False
+            if self._on_commit:
+                self._on_commit()
 
 
 def is_lost(connection: AsyncConnection) -> bool:
     """Whether a connection has ended, on either side."""
-    found = connection.sync_connection
-    return found is None or found.closed or found.invalidated or bool(_driver(found).is_closed())
+    sync = connection.sync_connection
+    return sync is None or sync.closed or sync.invalidated or bool(_driver(sync).is_closed())
 
 
 def _driver(connection: Connection) -> Any:

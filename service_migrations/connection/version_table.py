@@ -1,4 +1,4 @@
-"""The version table: which revisions a database has, read and never written here."""
+"""The version table, from which the revisions of a database are read."""
 
 from sqlalchemy import Column, MetaData, String, Table, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -21,18 +21,18 @@ _TABLES = text(
     ORDER BY n.nspname
     """
 )
-"""Every relation of that name, and which one is read. All is qualified: until its kind and its policies are known, a
-table of that name may be there so that somebody's function runs with our rights."""
+"""Every relation of that name, and which one is read. All names are qualified: until its kind and its policies are
+known, somebody may have created it so that a function of theirs runs with our rights."""
 
 
 async def applied(connection: AsyncConnection, version_table: str, schema: str | None) -> tuple[str, ...]:
-    """Return the revisions in a version table, sorted; none where there is no such table.
+    """Return the revisions in a version table, sorted; none where the table doesn't exist.
 
-    The transaction that this needs is over when it returns: Alembic commits nothing in one that it finds open.
+    No transaction is open afterwards: Alembic commits nothing in one that was open before.
 
     Raises:
         ConfigurationError: another schema has a table of that name too, so that the database may be at another
-            revision than this one says; or it is no table, or has policies that filter its rows.
+            revision; or it is no table, or has policies that filter its rows.
 
     """
     table = Table(version_table, MetaData(), Column("version_num", String), schema=schema)
@@ -42,10 +42,10 @@ async def applied(connection: AsyncConnection, version_table: str, schema: str |
         used = [relation for relation in relations if relation.used]
         others = [relation.name for relation in relations if not relation.used]
         if others:
-            place = used[0].schema if used else schema or "another one, by search_path"
+            used_schema = used[0].schema if used else schema or "another one, by search_path"
             raise ConfigurationError(
-                f"the version table {version_table} is also in another schema than the one that is used ({place}): "
-                f"{', '.join(others)}.",
+                f"the version table {version_table} is also in another schema than the one that is used "
+                f"({used_schema}): {', '.join(others)}.",
                 hint="Correct MIGRATIONS_SEARCH_PATH, or the schema of the models' MetaData; or drop the table that "
                 "nothing uses; or give the service another version_table.",
             )
@@ -59,14 +59,14 @@ async def applied(connection: AsyncConnection, version_table: str, schema: str |
                 f"{used[0].name} has row level security, so that its rows can't be trusted.",
                 hint=f"Its owner can run: ALTER TABLE {used[0].name} DISABLE ROW LEVEL SECURITY;",
             )
-        found = (await connection.scalars(select(table.c.version_num))).all() if used else []
+        revisions = (await connection.scalars(select(table.c.version_num))).all() if used else []
     finally:
         await connection.rollback()
-    return tuple(sorted(found))
+    return tuple(sorted(revisions))
 
 
 async def ensure_schema(connection: AsyncConnection, schema: str) -> None:
-    """Make the schema of a service, which its version table needs before the first revision can run."""
+    """Create the schema of a service, which its version table needs before the first revision."""
     exists = await connection.scalar(text("SELECT to_regnamespace(quote_ident(:name))").bindparams(name=schema))
     if exists is None:
         await connection.execute(CreateSchema(schema, if_not_exists=True))

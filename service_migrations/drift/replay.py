@@ -70,7 +70,7 @@ async def replay(
 
 
 async def _advance(settings: Settings, revisions: tuple[str, ...]) -> None:
-    engine = connections.engine(settings)
+    engine = connections.create_engine(settings)
     try:
         for revision in revisions:
             await upgrade(settings.service, revision, engine=engine, limits=settings.limits, settings=settings)

@@ -1,4 +1,4 @@
-"""What migrations/env.py calls: the options of Alembic's context, and a connection for the program ``alembic``."""
+"""The functions that migrations/env.py calls: for the options of Alembic's context, and for a connection."""
 
 from service_migrations.environment.options import configure
 from service_migrations.environment.program import connect, needs_connection, prepared

@@ -1,4 +1,4 @@
-"""A command of Alembic's command line: whether it needs the database, and what it does to it."""
+"""A command of Alembic's command line, and its use of the database."""
 
 from argparse import Namespace
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _CONNECTED = _CHANGING | {"current", "check"}
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command, as Alembic's parser understands the words of a command line.
+    """A command, as Alembic's parser has read it from a command line.
 
     Attributes:
         name: such as ``upgrade``.
@@ -34,7 +34,7 @@ class Command:
 
     @classmethod
     def of(cls, options: Namespace | None) -> "Command | None":
-        """Return the command of parsed words; None where Alembic was called by another program than its own."""
+        """Return the command of parsed options; None where Alembic wasn't called by its own program."""
         name = command_name(options) if options is not None else None
         if options is None or name is None:
             return None
@@ -51,7 +51,7 @@ class Command:
         )
 
     async def attributes(self, session: Session) -> dict[str, Any]:
-        """Return what the environment has to know of a command that only reads the database."""
+        """Return the attributes of the configuration for a command that only reads the database."""
         if not self.compares:
             return {"read_only": True}
         from service_migrations.ownership.survey import survey  # noqa: PLC0415 - no upgrade needs it
@@ -60,6 +60,8 @@ class Command:
 
 
 def _names_current(options: Namespace) -> bool:
-    """Whether the words ask for where the database is, as ``history`` and ``show`` can."""
-    words = (getattr(options, "rev_range", None), getattr(options, "rev", None))
-    return bool(getattr(options, "indicate_current", False)) or any("current" in word for word in words if word)
+    """Whether the options name the current revision, as those of ``history`` and ``show`` can."""
+    if getattr(options, "indicate_current", False):
+        return True
+    revisions = (getattr(options, "rev_range", None), getattr(options, "rev", None))
+    return any("current" in revision for revision in revisions if revision)

@@ -1,4 +1,4 @@
-"""The options of ``context.configure()`` for comparing models with a database: what they need, no upgrade imports."""
+"""The options of ``context.configure()`` for comparing models with a database; no upgrade imports this module."""
 
 from importlib.util import find_spec
 from typing import Any
@@ -14,18 +14,18 @@ from service_migrations.ownership.view import Ownership
 
 __all__ = ["comparison_options"]
 
-# before Alembic 1.19.2 it was one of the others, and before 1.19 there was none
+# before Alembic 1.19.2 it was part of alembic.autogenerate, and before 1.19 it didn't exist
 _BY_NAME = ("alembic.ext.checkconstraint_byname",) if find_spec("alembic.ext") else ()
 _PLUGINS = ("alembic.autogenerate.*", *_BY_NAME, PLUGIN)
-"""The comparison of our own comes first; Alembic's are for a role that it can't work for."""
+"""The plugins of a comparison. Our own runs first; Alembic's are for a role that ours can't be used with."""
 
 
 def comparison_options(ownership: Ownership, *, writes_revision: bool) -> dict[str, Any]:
-    """Return the options that make Alembic compare as a service sees its database.
+    """Return the options with which Alembic compares what a service may see of its database.
 
     Args:
-        ownership: what the service sees.
-        writes_revision: whether a file is to be made of the differences.
+        ownership: what the service may see.
+        writes_revision: whether a revision file is written from the differences.
 
     """
     options: dict[str, Any] = {
@@ -38,15 +38,16 @@ def comparison_options(ownership: Ownership, *, writes_revision: bool) -> dict[s
         "dont_mutate": True,
     }
     if writes_revision:
-        options["process_revision_directives"] = _drop_if_nothing_changed
+        options["process_revision_directives"] = _refuse_or_drop_empty
     return options
 
 
-def _drop_if_nothing_changed(context: MigrationContext, _: Any, directives: list[MigrationScript]) -> None:
-    """Leave no file to be written where nothing changed, and refuse one that must be written by hand."""
-    operations = [one for script in directives for group in script.upgrade_ops_list for one in group.ops]
+def _refuse_or_drop_empty(context: MigrationContext, _: Any, directives: list[MigrationScript]) -> None:
+    """Refuse a change that must be written by hand, and write no file where nothing has changed."""
+    groups = [group for script in directives for group in script.upgrade_ops_list]
+    operations = [operation for group in groups for operation in group.ops]
     for operation in operations:
         if isinstance(operation, Change) and operation.refusal:
             raise UsageError(operation.refusal, service=context.opts["service"])
-    if all(group.is_empty() for script in directives for group in script.upgrade_ops_list):
+    if all(group.is_empty() for group in groups):
         directives.clear()

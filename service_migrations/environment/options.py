@@ -1,4 +1,4 @@
-"""The options of ``context.configure()``: one dict for online and offline, with the hooks of a team beside ours."""
+"""The options of ``context.configure()``, the same for online and offline mode, with the options of a team."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ _DECIDED = {
     "include_schemas": "the MetaData of the models",
     "transaction_per_migration": "the library, one transaction for each revision,",
 }
-"""Options that are no team's to give in env.py, and what decides them."""
+"""Options that can't be given in env.py, and what decides them."""
 
 _Hook = Callable[..., Any]
 
@@ -40,9 +40,9 @@ def configure(connection: Connection | None = None, **options: Any) -> None:
 
     Args:
         connection: with no transaction open; None where no database is needed, as offline.
-        options: a team's own options of ``context.configure()``. An object is compared where ``include_object`` (or
-            ``include_name``) and ours agree; ``process_revision_directives`` and ``on_version_apply`` run beside ours;
-            ``render_item`` is asked first. Any other option is passed on.
+        options: a team's own options of ``context.configure()``. An object is compared if both their
+            ``include_object`` (or ``include_name``) and ours return true; ``process_revision_directives`` and
+            ``on_version_apply`` run beside ours; ``render_item`` runs before ours. Any other option is passed on.
 
     Raises:
         ConfigurationError: an option is decided elsewhere.
@@ -52,7 +52,7 @@ def configure(connection: Connection | None = None, **options: Any) -> None:
     shared = _combined(_options(context.config), options)
     if connection is not None:
         if connection.in_transaction():
-            # Alembic would take that transaction for the caller's, and commit nothing: success, and nothing there
+            # Alembic would leave that transaction to the caller, and report success without a commit
             raise ResultError("A statement ran on the connection before Alembic was configured. Nothing was run.")
         context.configure(connection=connection, **shared)
         if wrap := context.config.attributes.get("wrap_revision"):
@@ -68,12 +68,12 @@ def configure(connection: Connection | None = None, **options: Any) -> None:
 
 
 def _options(config: Config) -> dict[str, Any]:
-    """Return our own options.
+    """Return the library's own options.
 
-    The attributes of the configuration hold ``service``; ``version_table`` and ``metadata`` where these are known
-    already; ``on_version_apply`` where somebody listens; ``wrap_revision``, which returns the function that is called
-    instead of a revision's; for a comparison ``ownership``, what of the database may be
-    seen, and ``writes_revision`` where a file is to be made of it.
+    The attributes of the configuration are ``service``; ``version_table`` and ``metadata`` where these are known
+    already; ``on_version_apply``, a tuple of callbacks; ``wrap_revision``, which returns the function that is called
+    instead of a revision's; ``read_only``, for a command that writes nothing; and for a comparison ``ownership``, what
+    the service may see of the database, and ``writes_revision``, whether a revision file is written.
     """
     attributes = config.attributes
     service: Service = attributes["service"]
@@ -100,7 +100,7 @@ def _options(config: Config) -> dict[str, Any]:
 
 
 def _combined(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return our options with a team's, whose hooks don't replace ours."""
+    """Return our options with those of a team, whose hooks don't replace ours."""
     for name in theirs:
         if name in _DECIDED:
             raise ConfigurationError(f"migrations/env.py: {name} is no option there: {_DECIDED[name]} decides it.")

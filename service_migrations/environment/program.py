@@ -1,4 +1,4 @@
-"""The program ``alembic``: which service it was started for, and the connection that its command runs on."""
+"""The program ``alembic``: its service, and the connection of its command."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -27,29 +27,29 @@ __all__ = ["connect", "needs_connection", "prepared"]
 
 @contextmanager
 def prepared() -> Iterator[Connection | None]:
-    """Select the service of the command, and yield the connection that was put into its configuration.
+    """Select the service of the command, and yield the connection of its configuration.
 
     A command of the library has selected its service, and describes errors itself. For the program ``alembic`` the
-    service comes from ``-x service=<name>``, and an error is one line in Alembic's own way.
+    service comes from ``-x service=<name>``, and an error is one line, as Alembic's own errors are.
 
     Raises:
         CommandError: the program was started without a service, or its command failed.
 
     """
-    given = context.config.attributes.get("connection")
-    if isinstance(given, Engine):
-        with given.connect() as connection, _described():
+    connectable = context.config.attributes.get("connection")
+    if isinstance(connectable, Engine):
+        with connectable.connect() as connection, _service_selected():
             yield connection
     else:
-        with _described():
-            yield given if isinstance(given, Connection) else None
+        with _service_selected():
+            yield connectable if isinstance(connectable, Connection) else None
 
 
 def needs_connection() -> bool:
-    """Whether the command needs a connection that it wasn't given.
+    """Whether the command needs a connection, and its configuration has none.
 
     Raises:
-        CommandError: it does, inside a running event loop, in which another can't be run.
+        CommandError: it needs one inside a running event loop, in which no other loop can run.
 
     """
     if context.is_offline_mode() or isinstance(context.config.attributes.get("connection"), Connection | Engine):
@@ -63,16 +63,16 @@ def needs_connection() -> bool:
         return True
     raise CommandError(
         "Alembic was called inside a running event loop, and would need one of its own. Await "
-        "service_migrations.upgrade() and the like there, or pass a connection in config.attributes['connection']."
+        "service_migrations.upgrade() and the like instead, or pass a connection in config.attributes['connection']."
     )
 
 
 @asynccontextmanager
 async def connect() -> AsyncIterator[AsyncConnection]:
-    """Connect to the service's database as the commands of the library do: settings, locks, checks, ledger.
+    """Connect to the service's database with the settings, locks, checks and ledger of the library's own commands.
 
     Raises:
-        MigrationError: it can't be connected to, something speaks against the command, or the command failed.
+        MigrationError: it can't be connected to, a check has an error, or the command failed.
 
     """
     config = context.config
@@ -87,7 +87,7 @@ async def connect() -> AsyncIterator[AsyncConnection]:
     service, command = config.attributes["service"], Command.of(config.cmd_opts)
     if command is None:
         raise UsageError(
-            "Alembic was called from Python, so the environment can't tell whether a lock is needed. Pass a connection "
+            "Alembic was called from Python, so the environment can't know whether a lock is needed. Pass a connection "
             "in config.attributes['connection'], or await service_migrations.upgrade() and the like."
         )
     async with AsyncExitStack() as stack:
@@ -95,14 +95,14 @@ async def connect() -> AsyncIterator[AsyncConnection]:
         attributes: dict[str, Any] = {"metadata": session.metadata, "version_table": session.connector.version_table}
         if command.changes:
             progress = Progress()
-            told = await stack.enter_async_context(changing(session, progress))
-            connection = await stack.enter_async_context(session.lent(progress.commit))
-            attributes["on_version_apply"] = (*told, session.transactions.apply)
-            attributes["wrap_revision"] = session.transactions.around
+            callbacks = await stack.enter_async_context(changing(session, progress))
+            connection = await stack.enter_async_context(session.for_alembic(progress.mark_committed))
+            attributes["on_version_apply"] = (*callbacks, session.transactions.mark_applied)
+            attributes["wrap_revision"] = session.transactions.wrap_revision
         else:
             await stack.enter_async_context(process_lock())
             attributes |= await command.attributes(session)
-            connection = await stack.enter_async_context(session.lent())
+            connection = await stack.enter_async_context(session.for_alembic())
         config.attributes.update(attributes)
         try:
             yield connection
@@ -112,11 +112,11 @@ async def connect() -> AsyncIterator[AsyncConnection]:
 
 
 @contextmanager
-def _described() -> Iterator[None]:
+def _service_selected() -> Iterator[None]:
     """Select a service, and turn every error into one line; for a command of the library, do neither."""
     attributes = context.config.attributes
-    given = attributes.get("service")
-    if isinstance(given, Service):
+    previous = attributes.get("service")
+    if isinstance(previous, Service):
         yield
         return
     service: Service | None = None
@@ -130,16 +130,16 @@ def _described() -> Iterator[None]:
     except (Exception, SystemExit) as error:
         if service is None:
             raise
-        raise CommandError(str(revision_failure(error, service, "", kept=False))) from error
+        raise CommandError(str(revision_failure(error, service, "", partly_committed=False))) from error
     finally:
-        attributes["service"] = given  # whoever uses the configuration again may mean another one
+        attributes["service"] = previous  # the configuration may be used again for another service
 
 
 def _selected(config: Config) -> Service:
-    """Return the service that the program was started for, and let Alembic read the revisions of that one alone.
+    """Return the service that the program was started for, and let Alembic read only its revisions.
 
     Raises:
-        UsageError: none was named, or several, or Alembic has read revisions already.
+        UsageError: no service was named, or several were, or Alembic has read revisions already.
 
     """
     service, script = _named(config), context.script
@@ -157,14 +157,14 @@ def _named(config: Config) -> Service:
     """Return the service that the program was started for.
 
     Raises:
-        UsageError: none was named, or several, or one that isn't there.
+        UsageError: no service was named, or several were, or the named one doesn't exist.
 
     """
     toml = Path(config.toml_file_name).absolute() if config.toml_file_name else None
     monorepo = Monorepo.at(toml.parent) if toml and toml.is_file() else Monorepo.locate()
-    given = config.attributes.get("service")
+    attribute = config.attributes.get("service")
     names = {value for key, _, value in (word.partition("=") for word in context.get_x_argument()) if key == "service"}
-    names |= {str(given)} if given else set()
+    names |= {str(attribute)} if attribute else set()
     if len(names) == 1:
         return monorepo.find(names.pop())
     known = ", ".join(service.name for service in monorepo.services()) or "none"

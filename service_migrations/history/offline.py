@@ -133,7 +133,7 @@ def render(history: History, revisions: tuple[Revision, ...]) -> list[Rendered]:
     except MigrationError:
         raise
     except (Exception, SystemExit) as error:
-        raise revision_failure(error, service, "", kept=False) from error
+        raise revision_failure(error, service, "", partly_committed=False) from error
     return results
 
 

@@ -1,7 +1,7 @@
-"""Revision files that were edited after they had been applied: what this checkout says was never run.
+"""Revision files that were edited after they had been applied.
 
-A history is edited where one of its files changes its meaning, or follows another revision than it did when it was
-run: so a revision that was put below one that the database has, and would never be run there, is noticed too.
+A file is edited if its meaning has changed, or if it follows another revision than when it was run. So a revision that
+was inserted below one that the database has, and would never be run on it, is found too.
 """
 
 import logging
@@ -13,35 +13,35 @@ from service_migrations.connection.session import Session
 from service_migrations.errors import DifferenceError, MigrationError, UnreachableError
 from service_migrations.history.fingerprint import checksum, fingerprint
 from service_migrations.history.revision import Revision
-from service_migrations.ledger.entries import Entry, rows
+from service_migrations.ledger.entries import Entry, read_entries
 
-__all__ = ["Edit", "Policy", "edits", "settle"]
+__all__ = ["Edit", "Policy", "check_edits", "edits"]
 
 log = logging.getLogger(__name__)
 
 Policy = Literal["refuse", "warn", "accept"]
-"""What becomes of an upgrade over edited files."""
+"""What an upgrade does if files were edited."""
 
-_DONE = {"stamp": "stamped", "accept": "accepted"}
+_VERBS = {"stamp": "stamped", "accept": "accepted"}
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One file that isn't what was run: ``entry`` is the row of the ledger that says so."""
+    """A file that isn't the one that was run: ``entry`` is the row of the ledger that differs from it."""
 
     path: str
     entry: Entry
 
     def __str__(self) -> str:
-        verb = _DONE.get(self.entry.direction, "applied")
+        verb = _VERBS.get(self.entry.direction, "applied")
         return f"{self.path} was edited after {self.entry.revision} was {verb} ({_moment(self.entry.started)})"
 
 
 async def edits(session: Session, current: tuple[str, ...]) -> tuple[Edit, ...]:
-    """Return the files of the database's revisions that were edited since, oldest revision first. Read-only.
+    """Return the edited files of the database's revisions, oldest revision first. Read-only.
 
-    Of a revision without a row in the ledger, or with one from before files were written down in it, nothing is
-    said; of one that was taken away and applied again, its last row counts.
+    A revision without a row in the ledger is left out, and so is one whose row is older than the columns for the
+    file. Of a revision that was downgraded and applied again, the last row counts.
 
     Args:
         session: with no transaction open, then and afterwards.
@@ -52,7 +52,7 @@ async def edits(session: Session, current: tuple[str, ...]) -> tuple[Edit, ...]:
 
     """
     latest: dict[str, Entry] = {}
-    for entry in await rows(session):
+    for entry in await read_entries(session):
         latest.setdefault(entry.revision, entry)
     return tuple(
         Edit(revision.path, latest[revision.revision])
@@ -61,31 +61,31 @@ async def edits(session: Session, current: tuple[str, ...]) -> tuple[Edit, ...]:
     )
 
 
-async def settle(session: Session, current: tuple[str, ...], policy: Policy) -> tuple[Edit, ...]:
-    """Refuse an upgrade over edited files, warn of them, or return those that are to be accepted.
+async def check_edits(session: Session, current: tuple[str, ...], policy: Policy) -> tuple[Edit, ...]:
+    """Refuse edited files, warn of them, or return those that are to be accepted.
 
-    A ledger that can't be read is told of, and stops nothing.
+    A ledger that can't be read causes a warning, and doesn't stop the upgrade.
 
     Raises:
-        DifferenceError: there are some, and the policy is to refuse.
+        DifferenceError: files were edited, and the policy is to refuse them.
 
     """
     try:
-        found = await edits(session, current)
+        edited = await edits(session, current)
     except UnreachableError:
         raise
     except MigrationError as error:
-        log.warning("%s Whether applied revisions were edited isn't known.", error)
+        log.warning("%s It isn't known whether applied revisions were edited.", error)
         return ()
-    if policy == "accept" or not found:
-        return found
+    if policy == "accept" or not edited:
+        return edited
     service = session.history.service
-    text = f"{session.connector.target}: {'; '.join(map(str, found))}."
+    message = f"{session.connector.target}: {'; '.join(map(str, edited))}."
     if policy == "warn":
-        log.warning("%s: %s The upgrade goes on.", service, text)
+        log.warning("%s: %s The upgrade goes on.", service, message)
         return ()
     raise DifferenceError(
-        f"{text} Nothing was changed.",
+        f"{message} Nothing was changed.",
         service=service,
         hint="Undo the edit; or downgrade below it and upgrade again; or take the files as they are: "
         f"inv db.upgrade --service {service} --allow edited",
@@ -94,7 +94,7 @@ async def settle(session: Session, current: tuple[str, ...], policy: Policy) -> 
 
 def _differs(session: Session, revision: Revision, entry: Entry) -> bool:
     source = (session.history.service.root / revision.path).read_bytes()
-    # most files are as they were: those are not parsed
+    # most files are unchanged, and those aren't parsed
     return entry.checksum not in (None, checksum(source)) and entry.fingerprint not in (None, fingerprint(source))
 
 

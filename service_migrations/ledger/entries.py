@@ -1,4 +1,4 @@
-"""What the ledger of a service says was run, read back."""
+"""The entries of a service's ledger: the revisions that were run."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,20 +29,31 @@ from service_migrations.history.revisions import read
 from service_migrations.monorepo import Service, resolve
 from service_migrations.settings.model import Settings
 
-__all__ = ["LATER", "Entry", "ledger_table", "log", "rows"]
+__all__ = ["ADDED_COLUMNS", "Entry", "ledger_table", "log", "read_entries"]
 
-LATER = ("checksum", "fingerprint")
-"""The columns that a ledger made before they were thought of doesn't have; all of them are text and may be null."""
+ADDED_COLUMNS = ("checksum", "fingerprint")
+"""The columns that were added later, so that an older ledger doesn't have them; all are text and may be null."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One revision that was run, in one direction: ``upgrade``, ``downgrade`` or ``stamp``.
+    """A revision that was run.
 
-    ``from_revision`` and ``to_revision`` are where the database was before and after, None for base. A fourth
-    direction, ``accept``, ran nothing: somebody allowed the edited file of the revision, which both of them name.
-    ``started`` is by the server's clock. ``git_commit`` is None where the code was no checkout. ``checksum`` and
-    ``fingerprint`` are those of the revision's file as it was then, None where the revision isn't there any more.
+    Attributes:
+        revision: the revision.
+        from_revision: the revisions of the database before; None for base.
+        to_revision: those after; None for base.
+        direction: ``upgrade``, ``downgrade`` or ``stamp``; or ``accept``, where nothing was run, but somebody accepted
+            the edited file of the revision, which is then in both fields above.
+        started: when it began, by the server's clock.
+        seconds: how long it took.
+        os_user: the account that ran it.
+        host: the machine that ran it.
+        git_commit: the commit of the code; None without a checkout.
+        version: that of the project.
+        checksum: that of the revision's file when it was run; None where the file didn't exist, or was not recorded.
+        fingerprint: as the checksum.
+
     """
 
     revision: str
@@ -61,13 +72,13 @@ class Entry:
 
 @lru_cache(maxsize=8)
 def ledger_table(service: Service, schema: str | None) -> Table:
-    """Return the table of a service's ledger, in a schema or wherever ``search_path`` leads."""
+    """Return the table of a service's ledger; ``search_path`` decides where the schema is None."""
     return Table(
         service.ledger_table,
         MetaData(),
         Column("id", BigInteger, Identity(always=True), primary_key=True),
         Column("revision", Text, nullable=False),
-        # not "from", "to" and "user": by hand, SELECT user would give the role that asks
+        # not "from", "to" and "user": written by hand, SELECT user would return the current role
         Column("from_revision", Text),
         Column("to_revision", Text),
         Column("direction", Text, nullable=False),
@@ -77,7 +88,7 @@ def ledger_table(service: Service, schema: str | None) -> Table:
         Column("host", Text, nullable=False),
         Column("git_commit", Text),
         Column("version", Text, nullable=False),
-        *(Column(name, Text) for name in LATER),
+        *(Column(name, Text) for name in ADDED_COLUMNS),
         schema=schema,
     )
 
@@ -95,7 +106,7 @@ _IS_TABLE = text(
 async def log(
     service: str | Service, *, engine: AsyncEngine | None = None, settings: Settings | None = None
 ) -> tuple[Entry, ...]:
-    """Return what was run on a service's database, newest first; nothing where there is no ledger. Read-only.
+    """Return the entries of a service's ledger, newest first; none where the ledger doesn't exist. Read-only.
 
     Args:
         service: its name.
@@ -103,16 +114,16 @@ async def log(
         settings: the service's, where they are loaded already.
 
     Raises:
-        MigrationError: the database can't be connected to, or its ledger not be read.
+        MigrationError: the database can't be connected to, or its ledger can't be read.
 
     """
-    found = resolve(service)
-    async with open_session(read(found), connector(found, engine, settings)) as session:
-        return await rows(session)
+    resolved = resolve(service)
+    async with open_session(read(resolved), connector(resolved, engine, settings)) as session:
+        return await read_entries(session)
 
 
-async def rows(session: Session) -> tuple[Entry, ...]:
-    """Return a ledger's rows over a session, newest first, with no transaction open afterwards. Read-only.
+async def read_entries(session: Session) -> tuple[Entry, ...]:
+    """Return the entries of a session's ledger, newest first, with no transaction open afterwards. Read-only.
 
     Raises:
         MigrationError: the ledger can't be read.
@@ -122,25 +133,25 @@ async def rows(session: Session) -> tuple[Entry, ...]:
     table = ledger_table(service, session.schema)
     name = connection.dialect.identifier_preparer.format_table(table)
     ledger = table.alias("ledger")
-    columns = [column for column in ledger.columns if column.name not in ("id", *LATER)]
+    columns = [column for column in ledger.columns if column.name not in ("id", *ADDED_COLUMNS)]
     # through JSON, a column that an older ledger doesn't have is null
-    later = [literal_column(f"to_jsonb(ledger) ->> '{column}'", Text) for column in LATER]
+    added = [literal_column(f"to_jsonb(ledger) ->> '{column}'", Text) for column in ADDED_COLUMNS]
     try:
-        # a view of that name, or a table with policies, could run somebody's function with our rights
-        there = await connection.scalar(_IS_TABLE, {"name": name})
-        query = select(*columns, *later).order_by(ledger.c.id.desc())
-        found = (await connection.execute(query)).all() if there else []
+        # a view of that name, or a table with policies, could run a function of somebody else's with our rights
+        is_table = await connection.scalar(_IS_TABLE, {"name": name})
+        query = select(*columns, *added).order_by(ledger.c.id.desc())
+        records = (await connection.execute(query)).all() if is_table else []
     except SQLAlchemyError as error:
         target = session.connector.target
         if sqlstate(error) == _DENIED:
             grant = f'GRANT SELECT ON {name} TO "{session.connector.user}";'
             hint = f"Its owner can run: {grant}"
             raise AccessDeniedError(f"{target}: {name} may not be read.", service=service, hint=hint) from error
-        text = f"{target}: {name} can't be read: {type(error).__name__}."
         if is_lost(connection):
             raise lost_failure(error, service) from error
-        raise MigrationError(text, service=service) from error
+        message = f"{target}: {name} can't be read: {type(error).__name__}."
+        raise MigrationError(message, service=service) from error
     finally:
         if not is_lost(connection):
             await connection.rollback()
-    return tuple(Entry(*row) for row in found)
+    return tuple(Entry(*record) for record in records)

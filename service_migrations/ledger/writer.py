@@ -1,7 +1,7 @@
-"""The ledger: a table beside the version table, with a row for each revision that was run, when, and by whom.
+"""The ledger: a table beside the version table, with a row for each revision that was run.
 
-A row is written in the revision's own transaction, so it is there if and only if the revision is. A ledger that can't
-be made or written is told of, and never stops an upgrade.
+A row is written in the revision's own transaction, so both are committed or none. A ledger that can't be created or
+written causes a warning, and never stops an upgrade.
 """
 
 import getpass
@@ -25,7 +25,7 @@ from service_migrations.connection.session import Session
 from service_migrations.failures import describe
 from service_migrations.history.fingerprint import Hashes, hashes
 from service_migrations.history.revisions import History
-from service_migrations.ledger.entries import LATER, ledger_table
+from service_migrations.ledger.entries import ADDED_COLUMNS, ledger_table
 
 __all__ = ["Ledger", "os_user", "version"]
 
@@ -35,7 +35,7 @@ def os_user() -> str:
     """Return the account that runs this process."""
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a container may run as a number that no account has
+    except (KeyError, OSError):  # a container may run with an id that no account has
         return f"uid {os.getuid()}"
 
 
@@ -48,34 +48,43 @@ def version(root: Path) -> str:
 
 _logger = logging.getLogger(__name__)
 
-_PLACE = text(
+_TABLE = text(
     """
     SELECT coalesce(n.nspname, CAST(:schema AS text), current_schema(), 'public')::text AS schema, (
         SELECT count(*) FROM pg_attribute a
-        WHERE a.attrelid = found.oid AND a.attname = ANY(CAST(:later AS text[])::name[])
-    ) = cardinality(CAST(:later AS text[])) OR found.oid IS NULL AS whole, found.oid IS NOT NULL AS made
-    FROM (SELECT to_regclass(:name) AS oid) AS found
-    LEFT JOIN pg_class c ON c.oid = found.oid LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE a.attrelid = ledger.oid AND a.attname = ANY(CAST(:added AS text[])::name[])
+    ) = cardinality(CAST(:added AS text[])) OR ledger.oid IS NULL AS is_complete, ledger.oid IS NOT NULL AS is_created
+    FROM (SELECT to_regclass(:name) AS oid) AS ledger
+    LEFT JOIN pg_class c ON c.oid = ledger.oid LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
     """
 )
 
 
 @dataclass(slots=True)
 class Ledger:
-    """What one run writes its rows with.
+    """The ledger of one run, to which rows are written.
 
-    ``schema`` is where the table is, or is going to be. ``whole`` says that it has all columns, or is going to, and
-    ``made`` that it is there.
+    Attributes:
+        history: the history that is run.
+        schema: the schema that the table is in, or will be created in.
+        is_complete: whether the table has all columns, or will be created with them.
+        is_created: whether the table exists.
+        git_commit: the commit of the code; None without a checkout.
+        version: that of the project.
+        writable: whether rows are written.
+        last_written: when the last row was written, or the ledger opened, by the monotonic clock.
+        table: the table.
+
     """
 
     history: History
     schema: str
-    whole: bool
-    made: bool
+    is_complete: bool
+    is_created: bool
     git_commit: str | None
     version: str
     writable: bool = True
-    mark: float = field(default_factory=time.monotonic)
+    last_written: float = field(default_factory=time.monotonic)
     table: Table = field(init=False)
 
     def __post_init__(self) -> None:
@@ -83,42 +92,42 @@ class Ledger:
 
     @classmethod
     async def open(cls, session: Session, *, writable: bool = True) -> "Ledger":
-        """Prepare a run's rows; nothing is written yet, since perhaps nothing is going to be run.
+        """Open the ledger of a run; nothing is written yet, since perhaps no revision will be run.
 
         Args:
             session: with no transaction open, then and afterwards.
-            writable: whether to write at all.
+            writable: whether to write rows.
 
         """
         service = session.history.service
         name = session.connection.dialect.identifier_preparer.format_table(ledger_table(service, session.schema))
-        values = {"schema": session.schema, "name": name, "later": list(LATER)}
-        place = (await session.connection.execute(_PLACE, values)).one()
+        values = {"schema": session.schema, "name": name, "added": list(ADDED_COLUMNS)}
+        row = (await session.connection.execute(_TABLE, values)).one()
         await session.connection.rollback()
-        commit, release = git.commit(service.root), version(service.root)
-        return cls(session.history, place.schema, place.whole, place.made, commit, release, writable)
+        commit, project_version = git.commit(service.root), version(service.root)
+        return cls(session.history, row.schema, row.is_complete, row.is_created, commit, project_version, writable)
 
     def write(self, *, ctx: Any, step: Any, **_: Any) -> None:
-        """Write the row of a revision that has just run (Alembic's ``on_version_apply``), making the table if need be.
+        """Write the row of a revision that has just run (Alembic's ``on_version_apply``).
 
-        It happens behind a savepoint: whatever goes wrong with it, the revision's transaction is as good as before.
+        A savepoint protects the revision's transaction from any error.
         """
-        started, self.mark = self.mark, time.monotonic()
+        started, self.last_written = self.last_written, time.monotonic()
         if not self.writable:
             return
         connection: Connection = ctx.connection
-        seconds = self.mark - started
+        seconds = self.last_written - started
         source = ", ".join(step.source_revision_ids) or None
         destination = ", ".join(step.destination_revision_ids) or None
         direction = "stamp" if step.is_stamp else "upgrade" if step.is_upgrade else "downgrade"
         revision = step.up_revision_id or destination or source or ""
-        # by way of Alembic's map: a history of thousands isn't searched for each of its revisions
+        # from Alembic's map: a history of thousands isn't searched for each of its revisions
         path = Path(step.up_revision.path) if step.is_upgrade and step.up_revision else None
         self._insert(connection, path, seconds, revision=revision, direction=direction,
                      from_revision=source, to_revision=destination)  # fmt: skip
 
     def accept(self, connection: Connection, revision: str) -> None:
-        """Write down that a revision's file is right as it is now, though it isn't the one that was run.
+        """Record that a revision's file is accepted, although it isn't the one that was run.
 
         The connection is in autocommit.
         """
@@ -127,28 +136,28 @@ class Ledger:
             self._insert(connection, self.history.path(revision), 0.0, direction="accept", **values)
 
     def _insert(self, connection: Connection, path: Path | None, seconds: float, **values: str | None) -> None:
-        found = _prints(path) if path else None
+        file_hashes = _hashes(path) if path else None
         texts: dict[str, str | None] = {
             **values,
             "os_user": os_user(),
             "host": socket.gethostname(),
             "git_commit": self.git_commit,
             "version": self.version,
-            "checksum": found.checksum if found else None,
-            "fingerprint": found.fingerprint if found else None,
+            "checksum": file_hashes.checksum if file_hashes else None,
+            "fingerprint": file_hashes.fingerprint if file_hashes else None,
         }
         pooled: Any = connection.connection
-        inside = pooled.driver_connection.is_in_transaction()
+        is_in_transaction = pooled.driver_connection.is_in_transaction()
         script = self._script(connection, texts, seconds)
-        if inside:
+        if is_in_transaction:
             script = ["SAVEPOINT migration_log", *script, "RELEASE SAVEPOINT migration_log"]
         try:
-            # past SQLAlchemy, since asyncpg prepares each statement by itself: one message instead of seven
+            # without SQLAlchemy, whose dialect prepares each statement: one message instead of seven
             pooled.run_async(lambda driver: driver.execute(";\n".join(script)))
-            self.made = self.whole = True
+            self.is_created = self.is_complete = True
         except (PostgresError, InterfaceError, OSError) as error:
-            # where the connection is lost, this fails, and that is told as of every other statement
-            connection.exec_driver_sql("ROLLBACK TO SAVEPOINT migration_log" if inside else "SELECT")
+            # where the connection is lost, this statement fails as any other one would
+            connection.exec_driver_sql("ROLLBACK TO SAVEPOINT migration_log" if is_in_transaction else "SELECT")
             self.writable = False
             service = self.history.service
             _logger.warning(
@@ -156,15 +165,15 @@ class Ledger:
             )
 
     def _script(self, connection: Connection, texts: Mapping[str, str | None], seconds: float) -> list[str]:
-        """Return the statements that write a row, making the table if need be."""
+        """Return the statements that write a row, and create or complete the table where they have to."""
         dialect = connection.dialect
         name = dialect.identifier_preparer.format_table(self.table)
         quote = Text().literal_processor(dialect)  # type: ignore[no-untyped-call]
         statements = []
-        if not self.made:
+        if not self.is_created:
             statements.append(str(CreateTable(self.table, if_not_exists=True).compile(dialect=dialect)))
-        if not self.whole:
-            columns = ", ".join(f"ADD COLUMN IF NOT EXISTS {column} text" for column in LATER)
+        if not self.is_complete:
+            columns = ", ".join(f"ADD COLUMN IF NOT EXISTS {column} text" for column in ADDED_COLUMNS)
             statements.append(f"ALTER TABLE {name} {columns}")
         row = {column: quote(value) for column, value in texts.items() if quote and value is not None}
         row |= {"seconds": f"{seconds:.3f}", "started": f"clock_timestamp() - interval '{seconds:.6f} s'"}
@@ -172,8 +181,8 @@ class Ledger:
         return statements
 
 
-def _prints(path: Path) -> Hashes | None:
+def _hashes(path: Path) -> Hashes | None:
     try:
         return hashes(path)
-    except (OSError, SyntaxError, ValueError):  # it was imported a moment ago, so somebody is writing it
+    except (OSError, SyntaxError, ValueError):  # it was imported a moment ago, so it is being written now
         return None

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from invoke.exceptions import Exit
 
-from service_migrations.errors import MigrationError, gravest
+from service_migrations.errors import MigrationError, worst_exit_code
 from service_migrations.tasks import console
 from service_migrations.tasks.task import run
 
@@ -52,7 +52,7 @@ def print_each(
     as_json: Callable[[Any], object],
     print_text: Callable[[dict[str, Any]], None],
 ) -> None:
-    """Run a coroutine function for each service, print the results, and exit with the gravest error.
+    """Run a coroutine function for each service, print the results, and exit with the code of the most serious error.
 
     Args:
         items: as of ``each``.
@@ -78,11 +78,11 @@ def report(error: MigrationError) -> MigrationError:
 
 
 def fail(errors: Sequence[MigrationError], count: int) -> None:
-    """Exit with the code of the gravest error, where there are errors; they have been printed before."""
+    """Exit with the code of the most serious error, where there are errors; they have been printed before."""
     if errors:
         raise Exit(
             ""
             if count == 1
             else f"{len(errors)} of {count} services {'has' if len(errors) == 1 else 'have'} a problem.",
-            code=gravest(list(errors)),
+            code=worst_exit_code(list(errors)),
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from invoke.context import Context
 from invoke.exceptions import Exit
 
-from service_migrations.errors import MigrationError, gravest
+from service_migrations.errors import MigrationError, worst_exit_code
 from service_migrations.monorepo import Monorepo, Service
 from service_migrations.tasks import console
 from service_migrations.tasks.signals import Stopped
@@ -74,7 +74,7 @@ def up(_: Context) -> None:
     console.table(["service", "target", "revision", "state", "seconds"], rows)
     errors = [result.error for result in results if result.error]
     if errors:
-        raise Exit(f"{len(errors)} of {len(services)} services failed.", code=gravest(errors))
+        raise Exit(f"{len(errors)} of {len(services)} services failed.", code=worst_exit_code(errors))
     changes += [revision for result in results if result.outcome for revision in result.outcome.applied]
     summary = "Everything is up." if changes else "Nothing to do: everything was up, and every service at head."
     names = ", ".join(service.name for service in remote_services)

@@ -6,7 +6,7 @@ from datetime import datetime
 from invoke.context import Context
 from invoke.exceptions import Exit
 
-from service_migrations.errors import MigrationError, gravest
+from service_migrations.errors import MigrationError, worst_exit_code
 from service_migrations.tasks import console
 from service_migrations.tasks.each import fail, print_each, report
 from service_migrations.tasks.task import SERVICE, SERVICES, duration, exactly_one, run, selected, service_name, task
@@ -108,7 +108,7 @@ def doctor(_: Context, service: list[str], json: bool = False) -> None:
         if finding.error
     ]
     if errors:
-        raise Exit("", code=gravest(errors))
+        raise Exit("", code=worst_exit_code(errors))
 
 
 @task(iterable=["service"], help={"service": SERVICES, "json": _JSON})

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from invoke.context import Context
 from invoke.exceptions import Exit
 
-from service_migrations.errors import gravest
+from service_migrations.errors import worst_exit_code
 from service_migrations.tasks import console
 from service_migrations.tasks.task import SERVICES, run, selected, task
 
@@ -68,7 +68,7 @@ def owners(_: Context, service: list[str], database: str = "", json: bool = Fals
             ""
             if len(maps) == 1
             else f"{len(errors)} {'service has' if len(errors) == 1 else 'services have'} a problem.",
-            code=gravest(errors),
+            code=worst_exit_code(errors),
         )
 
 

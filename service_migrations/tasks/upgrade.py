@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from invoke.context import Context
 from invoke.exceptions import Exit
 
-from service_migrations.errors import MigrationError, UsageError, gravest
+from service_migrations.errors import MigrationError, UsageError, worst_exit_code
 from service_migrations.monorepo import find
 from service_migrations.tasks import console
 from service_migrations.tasks.affected import BASE, narrowed
@@ -150,7 +150,7 @@ def _upgrade_one(settings: "Settings", revision: str, allow: list[str]) -> "Outc
 
 
 def _print_results(results: Sequence["Result"], received: Sequence[int]) -> None:
-    """Print a line for each service, and exit with the gravest code."""
+    """Print a line for each service, and exit with the most serious code."""
     for result in results:
         console.result(describe(result.outcome) if result.outcome else f"{result.service}: {result.state}")
     if received:
@@ -162,4 +162,4 @@ def _print_results(results: Sequence["Result"], received: Sequence[int]) -> None
         raise Stopped(received[0])
     errors: list[MigrationError] = [result.error for result in results if result.error]
     if errors:
-        raise Exit(f"{len(errors)} of {len(results)} services failed.", code=gravest(errors))
+        raise Exit(f"{len(errors)} of {len(results)} services failed.", code=worst_exit_code(errors))

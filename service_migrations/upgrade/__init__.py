@@ -1,1 +1,1 @@
-"""Applying a history: one run, its retries, and what is said when it ends early."""
+"""The commands that run a history: one run, its attempts, and the state of the database after an early end."""

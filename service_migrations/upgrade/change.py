@@ -1,4 +1,4 @@
-"""A change of a service's database: the locks around it, the checks before it, and the look at the result."""
+"""A change of a service's database: its locks, the checks before it, and the check of its result."""
 
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -20,17 +20,17 @@ __all__ = ["Callbacks", "Progress", "applying", "changing", "locked", "open_ledg
 log = logging.getLogger(__name__)
 
 Callbacks = tuple[Callable[..., None], ...]
-"""What Alembic tells of each revision that it has applied (its ``on_version_apply``)."""
+"""What Alembic calls for each revision that it has applied (its ``on_version_apply``)."""
 
 
 @dataclass(slots=True)
 class Progress:
-    """What was committed, and where that leads.
+    """The revisions that were committed.
 
     Attributes:
         done: the revisions that were committed, in this order.
-        expected: where the last of them has led; None before the first.
-        after: where the database is in the end.
+        expected: the revisions that the database is at after the last of them; None before the first.
+        after: the revisions that the database is at in the end.
 
     """
 
@@ -39,26 +39,26 @@ class Progress:
     after: tuple[str, ...] = ()
     _applying: tuple[str, set[str]] = ("", set())
 
-    def apply(self, *, step: Any, heads: set[str], **_: Any) -> None:
+    def mark_applied(self, *, step: Any, heads: set[str], **_: Any) -> None:
         """Note which revision is about to be committed (Alembic's ``on_version_apply``)."""
         self._applying = step.up_revision_id or ",".join(step.source_revision_ids), set(heads)
 
-    def commit(self) -> None:
-        """Note that it is committed."""
+    def mark_committed(self) -> None:
+        """Note that the revision is committed."""
         revision, self.expected = self._applying
         self.done.append(revision)
 
 
 @asynccontextmanager
 async def changing(session: Session, progress: Progress) -> AsyncIterator[Callbacks]:
-    """Change a database as a whole command: locked, checked, recorded and looked at afterwards.
+    """Lock, check and record a change of a database, and check its result.
 
     Args:
         session: with no transaction open.
-        progress: told what is applied by the callbacks that are yielded, and by the caller what is committed.
+        progress: updated by the callbacks that are yielded, and by the caller when a revision is committed.
 
     Raises:
-        MigrationError: as of ``locked``, ``open_ledger`` and ``applying``.
+        MigrationError: as in ``locked``, ``open_ledger`` and ``applying``.
 
     """
     async with locked(session):
@@ -70,50 +70,50 @@ async def changing(session: Session, progress: Progress) -> AsyncIterator[Callba
 
 @asynccontextmanager
 async def locked(session: Session) -> AsyncIterator[None]:
-    """Hold the lock of this process and that of the database.
+    """Hold the process lock and the migration lock.
 
     Raises:
-        LockNotObtainedError: another run had the migration lock for too long.
-        ResultError: the lock was lost on the way.
+        LockNotObtainedError: another run held the migration lock for too long.
+        ResultError: the migration lock was lost during the run.
 
     """
     service, wait = str(session.history.service), session.connector.limits.lock_wait
-    # the process first: a thread that waits for it must not hold the lock that the other thread may need
+    # the process lock first: a thread that waits for it must not hold the lock that the other thread may need
     async with process_lock(), migration_lock(session.connection, service, wait):
         yield
 
 
 async def open_ledger(session: Session, creating: Iterable[Revision] = ()) -> Ledger:
-    """Make sure that nothing speaks against a change, and prepare the rows that it is recorded with.
+    """Check what would stop a change, and open the ledger that records it.
 
     Args:
         session: with no transaction open, then and afterwards.
-        creating: as of ``preflight``.
+        creating: as in ``preflight``.
 
     Raises:
-        ConfigurationError, AccessDeniedError: something does; the message ends with what mends it.
+        ConfigurationError, AccessDeniedError: a check has an error; the message ends with the fix.
 
     """
-    warned = await require_clean(session, creating)
-    return await Ledger.open(session, writable=session.history.service.ledger_table not in warned)
+    names = await require_clean(session, creating)
+    return await Ledger.open(session, writable=session.history.service.ledger_table not in names)
 
 
 @asynccontextmanager
 async def applying(session: Session, ledger: Ledger, progress: Progress) -> AsyncIterator[Callbacks]:
-    """Watch and record what is applied while the block runs; then look whether the database is where that leads.
+    """Watch and record what is applied while the block runs, and check its result.
 
     Raises:
-        ContentionError: the block met a lock; the message says who holds it.
-        ResultError: the database is elsewhere.
+        ContentionError: the block met a lock; the message names the session that holds it.
+        ResultError: the database isn't at the expected revisions.
 
     """
     service = session.history.service
     if session.schema:
         await ensure_schema(session.connection, session.schema)
-    await session.transactions.remember(session.connection)
+    await session.transactions.read_settings(session.connection)
     async with watched(session.connection, session.pid, session.connector) as blockers:
         try:
-            yield ledger.write, progress.apply, blockers.busy
+            yield ledger.write, progress.mark_applied, blockers.mark_progress
         except ContentionError as error:
             raise error.with_hint(str(blockers)) from error
     progress.after = await session.applied()

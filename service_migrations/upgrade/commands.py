@@ -1,6 +1,6 @@
-"""The async functions that run a service's history: the same from a task and from an application.
+"""The async functions that run a service's history, for tasks and for applications.
 
-With authoring/revision.py, the only caller of ``alembic.command``.
+Only this module and authoring/revision.py call ``alembic.command``.
 """
 
 from collections.abc import Collection
@@ -41,38 +41,38 @@ async def upgrade(
     allow: Collection[str] | None = None,
     settings: Settings | None = None,
 ) -> Outcome:
-    """Upgrade one service's database; where it is there already, nothing is written and no lock is taken.
+    """Upgrade one service's database. Where it is at the target already, nothing is written and no lock is taken.
 
-    There is one transaction for each revision: where one fails, those before it are kept, and it leaves no trace.
+    There is one transaction for each revision: one that fails is rolled back, and those before it are kept.
 
     Args:
         service: its name.
-        revision: any target that Alembic understands.
+        revision: any target that Alembic knows.
         engine: an engine of the caller's to take a connection from; without it, the service's own settings.
         limits: how long things may take, instead of the service's settings.
-        step: told after each revision.
-        allow: the classes that a plan may hold on a target that isn't local; where ``"destructive"`` isn't among
-            them, such a plan is refused. None allows all: an application can't be asked. With ``"edited"`` among
-            them, files that were edited after they had been applied are taken as they are, and the ledger says so;
-            otherwise, and for None, it is the setting MIGRATIONS_EDITED that refuses them or warns.
+        step: called after each revision.
+        allow: the classes that a plan may have on a target that isn't local. Without ``"destructive"``, a destructive
+            plan is refused. None allows all: an application can't be asked. With ``"edited"``, files that were edited
+            after they had been applied are accepted, and the ledger records it; otherwise, and for None, the setting
+            MIGRATIONS_EDITED refuses them or warns of them.
         settings: the service's, where they are loaded already.
 
     Raises:
         DifferenceError: a revision that the database has was edited since, or isn't in this history.
-        MigrationError: another of its children, whose ``exit_code`` says of which kind.
+        MigrationError: any of its other subclasses, each with an ``exit_code`` of its own.
 
     """
     guard = None if allow is None else Guard(revision, classes(allow))
-    found = read(service)
+    service_history = read(service)
     goal = None
     if revision in ("head", "heads"):
-        head = found.single_head()
+        head = service_history.single_head()
         goal = (head,) if head else ()
-    check_target(found, revision)
-    way = connector(found.service, engine, settings, limits)
-    edited: Policy = "accept" if EDITED in (allow or ()) else way.edited
-    work = Operation(migrate_to(found, revision), goal, guard=guard, edited=edited)
-    return await apply(found, way, work, step)
+    check_target(service_history, revision)
+    target_connector = connector(service_history.service, engine, settings, limits)
+    edited: Policy = "accept" if EDITED in (allow or ()) else target_connector.edited
+    operation = Operation(migrate_to(service_history, revision), goal, guard=guard, edited=edited)
+    return await apply(service_history, target_connector, operation, step)
 
 
 async def downgrade(
@@ -85,10 +85,11 @@ async def downgrade(
     settings: Settings | None = None,
 ) -> Outcome:
     """Downgrade one service's database to a revision; arguments and errors are those of ``upgrade``."""
-    found = read(service)
-    check_target(found, revision)
-    work = Operation(migrate_to(found, revision, down=True))
-    return await apply(found, connector(found.service, engine, settings, limits), work, step)
+    service_history = read(service)
+    check_target(service_history, revision)
+    operation = Operation(migrate_to(service_history, revision, down=True))
+    target_connector = connector(service_history.service, engine, settings, limits)
+    return await apply(service_history, target_connector, operation, step)
 
 
 async def stamp(
@@ -100,42 +101,44 @@ async def stamp(
     limits: Limits | None = None,
     settings: Settings | None = None,
 ) -> Outcome:
-    """Write a revision into the version table without running anything; *purge* empties the table first.
+    """Write a revision to the version table without running it; *purge* empties the table first.
 
     The other arguments and the errors are those of ``upgrade``.
     """
-    found = read(service)
+    service_history = read(service)
     if revision == "head":
-        found.single_head()
-    check_target(found, revision)
-    work = Operation(lambda alembic: command.stamp(alembic, revision, purge=purge), checked=not purge)
-    return await apply(found, connector(found.service, engine, settings, limits), work)
+        service_history.single_head()
+    check_target(service_history, revision)
+    operation = Operation(lambda alembic: command.stamp(alembic, revision, purge=purge), is_checked=not purge)
+    return await apply(service_history, connector(service_history.service, engine, settings, limits), operation)
 
 
 async def current(
     service: str | Service, *, engine: AsyncEngine | None = None, settings: Settings | None = None
 ) -> tuple[Revision, ...]:
-    """Return the revisions of a service's database, newest first. Read-only: no table is made.
+    """Return the revisions of a service's database, newest first. Read-only: no table is created.
 
     Raises:
         DifferenceError: the database is at a revision that this history doesn't have.
 
     """
-    found = read(service)
+    service_history = read(service)
+    directory = service_history.directory
 
     def run_env(alembic: Config) -> None:
-        with EnvironmentContext(alembic, found.directory, fn=lambda *_: [], dont_mutate=True):
-            found.directory.run_env()
+        with EnvironmentContext(alembic, directory, fn=lambda *_: [], dont_mutate=True):
+            directory.run_env()
 
-    async with open_session(found, connector(found.service, engine, settings)) as session, process_lock():
+    target_connector = connector(service_history.service, engine, settings)
+    async with open_session(service_history, target_connector) as session, process_lock():
         await session.run(run_env)
         await session.connection.rollback()
         revisions = await session.applied()
-    return tuple(revision for revision in found.revisions if revision.revision in revisions)
+    return tuple(revision for revision in service_history.revisions if revision.revision in revisions)
 
 
 async def history(service: str | Service) -> History:
-    """Return a service's revisions, newest first, from its files alone.
+    """Return a service's revisions, newest first, read from its files.
 
     Raises:
         UsageError: a file is wrong; the message names it.
@@ -145,9 +148,9 @@ async def history(service: str | Service) -> History:
 
 
 async def sql(service: str | Service, revision: str, *, down: bool = False, settings: Settings | None = None) -> str:
-    """Return the SQL of an upgrade (or, with *down*, a downgrade), for a person or another tool to run.
+    """Return the SQL of an upgrade, or with *down* of a downgrade, for a person or another tool to run.
 
-    No database is connected to, and no DSN is needed: Alembic calls it offline mode.
+    No database is connected to, and no DSN is needed: it is Alembic's offline mode.
 
     Args:
         service: its name.
@@ -156,31 +159,31 @@ async def sql(service: str | Service, revision: str, *, down: bool = False, sett
         settings: the service's, where they are loaded already.
 
     Raises:
-        MigrationError: one of its children, whose ``exit_code`` says of which kind.
+        MigrationError: any of its subclasses, each with an ``exit_code`` of its own.
 
     """
-    found = read(service)
+    service_history = read(service)
     if not down and revision.endswith(("head", "heads")):
-        found.single_head()
+        service_history.single_head()
     start, _, target = revision.rpartition(":")
     for part in (start or "base", target):
-        check_target(found, part)
+        check_target(service_history, part)
     if down and ":" not in revision:
         raise UsageError(
-            "a downgrade as SQL needs where it starts.",
-            service=found.service,
-            hint=f"Instead of {revision}, write --revision {(found.heads or ('head',))[0]}:{revision}.",
+            "a downgrade as SQL needs the revision that it starts at.",
+            service=service_history.service,
+            hint=f"Instead of {revision}, write --revision {(service_history.heads or ('head',))[0]}:{revision}.",
         )
-    options = settings or load_options(found.service, Sources())
+    options = settings or load_options(service_history.service, Sources())
     output = StringIO()
-    alembic = config(found.service, {"version_table": options.version_table}, output)
+    alembic = config(service_history.service, {"version_table": options.version_table}, output)
     async with process_lock():
         try:
             (command.downgrade if down else command.upgrade)(alembic, revision, sql=True)
         except MigrationError:
             raise
         except CommandError as error:
-            raise UsageError(" ".join(str(error).split()), service=found.service) from error
+            raise UsageError(" ".join(str(error).split()), service=service_history.service) from error
         except (Exception, SystemExit) as error:
-            raise revision_failure(error, found.service, "", kept=False) from error
+            raise revision_failure(error, service_history.service, "", partly_committed=False) from error
     return output.getvalue()

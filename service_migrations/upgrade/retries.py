@@ -1,13 +1,13 @@
-"""Retries: how often a revision is tried that meets a lock, and how long each try and each pause lasts.
+"""The attempts to run a revision that meets a lock, and the pauses between them.
 
-A statement that waits for a lock lets every later query queue behind it. So each wait is short, and is followed by
-a pause in which the queue drains.
+While a statement waits for a lock, every later query of the table waits behind it. So each wait is short, and is
+followed by a pause in which those queries run.
 """
 
 import random
 from dataclasses import dataclass
 
-__all__ = ["Try", "ladder"]
+__all__ = ["Attempt", "scaled_attempts"]
 
 _STEPS: tuple[tuple[float, float | None], ...] = (
     (0.5, 0.5),
@@ -19,28 +19,34 @@ _STEPS: tuple[tuple[float, float | None], ...] = (
     (3.0, 30.0),
     (5.0, None),
 )
-"""Seconds to wait for a lock, and to pause afterwards: 15 s of blocking in pieces of at most 5 s, 75 s in all."""
+"""Seconds to wait for a lock, and to pause afterwards: 15 s of waiting, at most 5 s at once, and 75 s in all."""
 
 _LONGEST = 5.0
 _JITTER = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Try:
-    """One try: how long its statements may wait for a lock, and the pause after it; None after the last."""
+class Attempt:
+    """An attempt to run a revision.
+
+    Attributes:
+        lock_timeout: seconds that a statement may wait for a lock.
+        pause: seconds until the next attempt; None after the last.
+
+    """
 
     lock_timeout: float
     pause: float | None
 
-    def jittered(self) -> float:
-        """Return the pause, up to a quarter longer or shorter: two that block each other must not meet again."""
+    def jittered_pause(self) -> float:
+        """Return the pause, at most a quarter longer or shorter: two runs that block each other must not meet again."""
         return (self.pause or 0.0) * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - no secret
 
 
-def ladder(lock_timeout: float) -> tuple[Try, ...]:
-    """Return the tries for a revision, scaled so that the longest wait is *lock_timeout* seconds.
+def scaled_attempts(lock_timeout: float) -> tuple[Attempt, ...]:
+    """Return the attempts, scaled so that the longest wait is *lock_timeout* seconds.
 
-    There is never a last try without a timeout: that one would stop the site.
+    Every attempt has a timeout, the last one too: without it, a revision would block the application.
     """
     scale = lock_timeout / _LONGEST
-    return tuple(Try(wait * scale, None if pause is None else pause * scale) for wait, pause in _STEPS)
+    return tuple(Attempt(wait * scale, None if pause is None else pause * scale) for wait, pause in _STEPS)

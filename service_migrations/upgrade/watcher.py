@@ -1,4 +1,4 @@
-"""The watcher: a second connection that sees who is in the way of a migration, and whether its server is there."""
+"""The watcher: a second connection that finds the sessions that block a migration, and a server that is lost."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,10 +15,10 @@ from service_migrations.errors import MigrationError
 
 __all__ = ["Blockers", "watched"]
 
-_LOOK = 0.1
-"""Seconds between two looks at who is in the way."""
-_SILENCE = 3
-"""How many times the connect timeout nobody may answer until the server counts as lost."""
+_INTERVAL = 0.1
+"""Seconds between two queries for blocking sessions."""
+_SILENT_TIMEOUTS = 3
+"""How many connect timeouts may pass without an answer until the server counts as lost."""
 
 _QUERY_CHARACTERS = 80
 
@@ -38,36 +38,40 @@ _BLOCKERS = text(
     ) AS blocker ON true
     """
 )
-"""Whether the process lives, and who is in its way: one row at least."""
+"""Whether the server process exists, and the sessions that block it: at least one row."""
 
 
 @dataclass(slots=True)
 class Blockers:
-    """Who was last seen in the way of a connection, and how often the server has answered.
+    """The sessions that block a connection, and the signs of life of its server.
 
-    ``busy`` is told after each revision: what goes on is in nobody's way for long, and its server lives.
+    Attributes:
+        descriptions: the sessions that were blocking at the last query that found any.
+        answers: how often the server has answered.
+        steps: how many revisions have been run.
+
     """
 
-    seen: list[str] = field(default_factory=list)
+    descriptions: list[str] = field(default_factory=list)
     answers: int = field(default=0)
     steps: int = field(default=0)
 
-    def busy(self, **_: object) -> None:
-        """Note that the work goes on (Alembic's ``on_version_apply``)."""
+    def mark_progress(self, **_: object) -> None:
+        """Note that a revision has been run (Alembic's ``on_version_apply``)."""
         self.steps += 1
         self.answers += 1
 
     def __str__(self) -> str:
-        return f" Blocked by {'; '.join(self.seen)}." if self.seen else ""
+        return f" Blocked by {'; '.join(self.descriptions)}." if self.descriptions else ""
 
 
 @asynccontextmanager
 async def watched(connection: AsyncConnection, pid: int, connector: Connector) -> AsyncIterator[Blockers]:
-    """Look, over a second connection, at who blocks the migrating one while the block runs, and whether it lives.
+    """Watch the migrating connection over a second one while the block runs.
 
-    Afterwards it would be too late to see a blocker: a statement that has timed out waits for nobody. And a client
-    whose server has gone without a word, or whose packets get lost, would wait for ever: its connection is then
-    ended on this side. The second connection is made only when a revision takes long enough to be in somebody's way.
+    The sessions that block it have to be read while it waits: after a timeout, it waits for no session any more. And
+    a client whose server is lost, or whose packets are lost, would wait for ever: its connection is then closed on
+    this side. The second connection is made only when a revision takes longer than a moment.
 
     Args:
         connection: the migrating one.
@@ -77,8 +81,8 @@ async def watched(connection: AsyncConnection, pid: int, connector: Connector) -
     """
     blockers = Blockers()
     watchers = [asyncio.create_task(_watch(connection, pid, connector, blockers))]
-    if not connector.is_lent:  # a pool of the caller's may be what lets us wait: its silence proves nothing
-        watchers.append(asyncio.create_task(_listen(connection, connector, blockers)))
+    if not connector.has_callers_engine:  # a pool of the caller's may be full: then a missing answer proves nothing
+        watchers.append(asyncio.create_task(_close_when_silent(connection, connector, blockers)))
     try:
         yield blockers
     finally:
@@ -89,69 +93,75 @@ async def watched(connection: AsyncConnection, pid: int, connector: Connector) -
 
 
 async def _watch(connection: AsyncConnection, pid: int, connector: Connector, blockers: Blockers) -> None:
-    """Look again and again, over a new connection where the last one has failed, until the process has ended."""
+    """Read the blocking sessions until the server process has ended, over a new connection after each failure."""
     steps = -1
     while steps != blockers.steps:
         steps = blockers.steps
-        await asyncio.sleep(_LOOK)
+        await asyncio.sleep(_INTERVAL)
     while True:
         try:
             async with connector.at_once().connect() as second:
-                await _look(second, pid, connector.limits.connect_timeout, blockers)
+                await _read_blockers(second, pid, connector.limits.connect_timeout, blockers)
             break
         except (MigrationError, OSError) as error:
             if not isinstance(error if isinstance(error, OSError) else error.__context__, TimeoutError):
                 blockers.answers += 1  # a refusal is an answer
                 await asyncio.sleep(1)
-    _end(connection)
+    _close(connection)
 
 
-async def _look(second: AsyncConnection, pid: int, patience: float, blockers: Blockers) -> None:
-    # each look is for itself: the server must not keep what it saw in the first one
+async def _read_blockers(second: AsyncConnection, pid: int, patience: float, blockers: Blockers) -> None:
+    """Read the blocking sessions again and again, until the server process has ended.
+
+    Raises:
+        TimeoutError: the server didn't answer within *patience* seconds.
+
+    """
+    # in autocommit each query is new: in a transaction the server keeps its first answer
     await second.execution_options(isolation_level="AUTOCOMMIT")
     missing, loop = 0, asyncio.get_running_loop()
-    while missing < 2:  # noqa: PLR2004 - the news of its end may be on the way
-        # not by cancelling: SQLAlchemy would take its leave of the silent server, and be cancelled again with the watch
-        silent = loop.call_later(patience, _end, second)
+    while missing < 2:  # noqa: PLR2004 - the migrating connection may be about to notice the end itself
+        # not by cancelling: SQLAlchemy would then send the server a message, and wait for that too
+        timer = loop.call_later(patience, _close, second)
         try:
             rows = (await second.execute(_BLOCKERS, {"pid": pid})).all()
         except SQLAlchemyError as error:
-            if loop.time() >= silent.when():
+            if loop.time() >= timer.when():
                 raise TimeoutError from error
             raise
         finally:
-            silent.cancel()
+            timer.cancel()
         blockers.answers += 1
         missing = 0 if rows[0][0] else missing + 1
         if rows[0][1] is not None:
-            blockers.seen = [_line(*row[1:]) for row in rows]
-        await asyncio.sleep(_LOOK)
+            blockers.descriptions = [_describe(*row[1:]) for row in rows]
+        await asyncio.sleep(_INTERVAL)
 
 
-async def _listen(connection: AsyncConnection, connector: Connector, blockers: Blockers) -> None:
-    """End the migrating connection when nothing has answered for too long.
+async def _close_when_silent(connection: AsyncConnection, connector: Connector, blockers: Blockers) -> None:
+    """Close the migrating connection when the server hasn't answered for too long.
 
-    The time is counted in turns of the event loop: in a revision that computes there is none to hear an answer in.
+    The time is counted in turns of the event loop: while a revision computes, no answer can be received.
     """
-    heard, silent = 0, 0.0
-    while silent < _SILENCE * connector.limits.connect_timeout:
-        await asyncio.sleep(_LOOK)
-        silent = silent + _LOOK if heard == blockers.answers else 0.0
-        heard = blockers.answers
-    _end(connection)
+    answers, seconds = 0, 0.0
+    while seconds < _SILENT_TIMEOUTS * connector.limits.connect_timeout:
+        await asyncio.sleep(_INTERVAL)
+        seconds = seconds + _INTERVAL if answers == blockers.answers else 0.0
+        answers = blockers.answers
+    _close(connection)
 
 
-def _end(connection: AsyncConnection) -> None:
-    """End a connection on this side alone: what waits for its server then fails, and a farewell would wait too."""
+def _close(connection: AsyncConnection) -> None:
+    """Close a connection without a message to the server, so that what waits for the server fails."""
     with suppress(Exception):
         pooled: Any = connection.sync_connection and connection.sync_connection.connection
         pooled.driver_connection.terminate()
 
 
-def _line(
+def _describe(
     pid: int, application: str, user: str, state: str, age: float, mode: str | None, table: str | None, query: str
 ) -> str:
     lock = f", {mode} on {table}" if mode else ""
-    text_of = " ".join((query or "").split())[:_QUERY_CHARACTERS]
-    opened = f"transaction open for {float(age or 0):.0f} s"
-    return f"pid {pid} ({application}, user {user}, {state}, {opened}{lock}: {text_of})"
+    start = " ".join((query or "").split())[:_QUERY_CHARACTERS]
+    transaction = f"transaction open for {float(age or 0):.0f} s"
+    return f"pid {pid} ({application}, user {user}, {state}, {transaction}{lock}: {start})"

@@ -42,7 +42,7 @@ def test_a_reader_that_goes_away_is_waited_for_in_short_turns(at_r001: World) ->
 
 
 def test_a_reader_that_stays_gets_75_and_the_table_can_be_read_all_the_time(at_r001: World) -> None:
-    """Row 24: every rung of the ladder, none without a timeout, and the database as it was before the revision."""
+    """Row 24: every attempt has a timeout, and the database as it was before the revision."""
     at_r001.aim(MIGRATIONS_LOCK_TIMEOUT="400ms")
     report = hold(at_r001.dsn, "SELECT * FROM billing_r001", application_name="a report")
     with Reader(at_r001.dsn, "billing_r001") as reader, report as idle:

@@ -136,12 +136,12 @@ def test_a_pooler_in_statement_mode_is_refused(monorepo: Monorepo, database: Mak
 def test_the_proof_alone_refuses_transaction_mode(
     monorepo: Monorepo, database: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a busy pool the quick refutations may miss it: two clients get two server connections by chance."""
+    """On a busy pool the quick checks may miss it: two clients get two server connections by chance."""
 
     async def nothing_seen(*_: object) -> None:
         return None
 
-    monkeypatch.setattr(pooler, "_shared", nothing_seen)
+    monkeypatch.setattr(pooler, "_process_problem", nothing_seen)
     dsn = database(password="plain")
     monorepo.table_revision("billing", "r001", None)
     with pgbouncer(dsn, lenient=True) as through:

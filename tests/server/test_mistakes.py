@@ -765,7 +765,7 @@ def test_one_services_mistake_does_not_stop_the_others(world: World, database: C
     assert "catalog" in tables(catalog)
 
 
-def test_of_several_mistakes_the_gravest_gives_the_exit_code(world: World, database: Callable[..., Dsn]) -> None:
+def test_of_several_mistakes_the_most_serious_gives_the_exit_code(world: World, database: Callable[..., Dsn]) -> None:
     a_server_that_is_down(world)
     world.monorepo.service("catalog", dsn=database(password=SECRET))
     world.monorepo.revision("catalog", "c1", None, 'op.execute("SELECT 1/0")')
@@ -870,7 +870,7 @@ def test_an_engine_of_another_driver_is_refused_before_anything_is_connected_to(
     engine = create_async_engine("postgresql+psycopg://app:x@localhost:1/billing")
     with pytest.raises(UsageError) as caught:
         wait(service_migrations.upgrade(monorepo.service("billing"), engine=engine))
-    assert "the engine connects with psycopg, and a migration does with asyncpg. Make it by" in str(caught.value)
+    assert "the engine connects with psycopg, and a migration needs asyncpg. Make it with" in str(caught.value)
 
 
 @pytest.mark.parametrize(

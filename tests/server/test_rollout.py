@@ -79,7 +79,7 @@ def test_one_that_fails_does_not_stop_the_others_and_the_summary_lists_all(monor
     assert "Traceback" not in ran.err
 
 
-def test_the_gravest_code_of_several_wins(monorepo, fleet):
+def test_the_most_serious_code_of_several_wins(monorepo, fleet):
     broken(monorepo, "beta")
     (monorepo.root / "services/alpha/.env").unlink()
     ran = monorepo.inv("db.upgrade")

@@ -32,8 +32,8 @@ def asked(monorepo: Monorepo, name: str, dsn: Dsn, revisions: int) -> int:
 def test_an_upgrade_waits_for_its_server_as_seldom_as_it_did(
     monorepo: Monorepo, database: Callable[..., Dsn], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # how often the watcher looks, beside the upgrade, depends on how busy this machine is
-    monkeypatch.setattr(watcher, "_LOOK", 600.0)
+    # how often the watcher queries, beside the upgrade, depends on how busy this machine is
+    monkeypatch.setattr(watcher, "_INTERVAL", 600.0)
     dsn = database()
     one, many = asked(monorepo, "billing", dsn, 1), asked(monorepo, "orders", dsn, 21)
     assert (many - one) / 20 <= A_REVISION

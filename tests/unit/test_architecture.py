@@ -65,7 +65,7 @@ def test_services_are_reached_by_import_module_in_one_place_only() -> None:
     }
     assert users == {"models.importing", ""}
     lazy = [call for name, call in calls(tree(files()[""])) if name == "import_module"]
-    assert [ast.unparse(call) for call in lazy] == ["import_module(_PLACES[name])"]
+    assert [ast.unparse(call) for call in lazy] == ["import_module(_MODULES[name])"]
 
 
 @pytest.mark.parametrize("name", LIBRARY, ids=lambda name: name or "__init__")

@@ -254,11 +254,11 @@ def test_the_exit_codes_in_operations_are_those_of_the_errors():
     assert table == sorted({0, *(kind.exit_code for kind in kinds), *SIGNALS})
 
 
-def test_the_order_of_gravity_in_operations_is_the_real_one():
+def test_the_order_of_exit_codes_in_operations_is_the_real_one():
     text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
-    match = re.search(r"it is the gravest: ([\d, ]+)\.", text)
+    match = re.search(r"it is the most serious: ([\d, ]+)\.", text)
     assert match
-    assert tuple(int(code) for code in match[1].split(", ")) == errors._GRAVITY
+    assert tuple(int(code) for code in match[1].split(", ")) == errors._WORST_FIRST
 
 
 def test_the_published_key_of_the_lock_is_the_real_one():

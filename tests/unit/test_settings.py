@@ -13,7 +13,7 @@ from service_migrations.monorepo import Service
 from service_migrations.settings.duration import seconds as duration
 from service_migrations.settings.model import Settings, load, load_many
 from service_migrations.settings.sources import KEYS, Sources
-from service_migrations.upgrade.retries import ladder
+from service_migrations.upgrade.retries import scaled_attempts
 from tests.support.monorepo import Monorepo
 
 DSN = "postgresql://app:x@{host}/billing"
@@ -296,11 +296,11 @@ def test_the_factory_writes_a_file_that_only_its_owner_reads(billing: Service) -
 
 
 @pytest.mark.parametrize("asked", ["5s", "5ms", "1ms"])
-def test_no_try_waits_without_end_however_short_the_timeout_is(billing: Service, asked: str) -> None:
+def test_no_attempt_waits_without_end_however_short_the_timeout_is(billing: Service, asked: str) -> None:
     """For the server 0 is no time at all: without limit."""
     own = load(billing, Sources({"MIGRATIONS_LOCK_TIMEOUT": asked, "MIGRATIONS_STATEMENT_TIMEOUT": asked}))
-    for one in ladder(own.limits.lock_timeout):
-        sent = timeouts(replace(own.limits, lock_timeout=one.lock_timeout))
+    for attempt in scaled_attempts(own.limits.lock_timeout):
+        sent = timeouts(replace(own.limits, lock_timeout=attempt.lock_timeout))
         assert int(sent["lock_timeout"]) > 0
         assert int(sent["statement_timeout"]) > 0
 

@@ -29,7 +29,7 @@ ELSEWHERE = {
     "connection/transactions.py": ["sys._getframe"],
     "history/offline.py": ["sys._getframe"],
     "ownership/attribution.py": ["name._replace"],
-    "settings/sources.py": ["found._without_bare"],
+    "settings/sources.py": ["sources._without_bare"],
     "tasks/task.py": ["os._exit"],
     "testing/keeper.py": ["os._exit"],
 }
@@ -113,11 +113,11 @@ class Lost:
         pass
 
 
-def execution_options_are_those_that_are_put_back() -> None:
+def execution_options_are_restored() -> None:
     connection = Connection(create_async_engine("postgresql+asyncpg://u@h/d").sync_engine, connection=Lost())
     before = connection.get_execution_options()
     connection.execution_options(yield_per=10)
-    _sqlalchemy.put_back_execution_options(connection, before)
+    _sqlalchemy.restore_execution_options(connection, before)
     assert "yield_per" not in connection.get_execution_options()
 
 
@@ -151,7 +151,7 @@ USES: dict[str, tuple[Callable[[], None], ...]] = {
         prefixes_of_a_table_are_known,
         a_final_name_has_no_quotes,
         a_connection_that_never_reconnects_stays_closed,
-        execution_options_are_those_that_are_put_back,
+        execution_options_are_restored,
     ),
     "alembic": (
         a_command_is_known_by_its_name,

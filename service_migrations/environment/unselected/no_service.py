@@ -1,6 +1,7 @@
-"""What Alembic finds instead of revisions where it hasn't run env.py, which alone hears ``-x service=<name>``.
+"""The file that Alembic reads instead of revisions where it doesn't run env.py, which reads ``-x service=<name>``.
 
-``version_locations`` in pyproject.toml leads here. Without it, ``alembic heads`` would report success and no revision.
+``version_locations`` in pyproject.toml names its folder. Without it, ``alembic heads`` would report success and no
+revision.
 """
 
 from alembic.util import CommandError

@@ -110,7 +110,7 @@ def test_a_server_that_does_not_answer_and_a_wrong_password_have_their_codes(mon
 
 
 @pytest.mark.usefixtures("service")
-def test_with_several_services_it_is_the_gravest_code(monorepo, dsn):
+def test_with_several_services_it_is_the_most_serious_code(monorepo, dsn):
     monorepo.service("catalog", dsn=replace(dsn, hosts=(("127.0.0.1", 1),)))
     query(dsn, "CREATE RULE trap AS ON UPDATE TO alembic_version_billing DO ALSO SELECT 1")
     ran = monorepo.inv("db.doctor")
