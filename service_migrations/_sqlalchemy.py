@@ -6,7 +6,7 @@ tests/upstream/test_private_names.py fails with the version where one of these n
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Constraint, Table
+    from sqlalchemy import Connection, Constraint, Dialect, Table
     from sqlalchemy.dialects.postgresql import ExcludeConstraint
     from sqlalchemy.sql.compiler import IdentifierPreparer
 
@@ -14,6 +14,7 @@ __all__ = [
     "copy_prefixes",
     "creation_order",
     "exclusion_parts",
+    "expect_standard_strings",
     "final_name",
     "has_prefixes",
     "is_conditional",
@@ -50,6 +51,14 @@ def exclusion_parts(constraint: "ExcludeConstraint") -> list[tuple[str | None, s
         (getattr(expression, "name", None), operator)
         for expression, _, operator in constraint._render_exprs  # noqa: SLF001
     ]
+
+
+def expect_standard_strings(dialect: "Dialect") -> None:
+    """Let a dialect without a connection write a backslash as it is, as standard_conforming_strings has it since 9.1.
+
+    SQLAlchemy 2.0 doubles it there, so that a script stores another text than the same revision online.
+    """
+    dialect._backslash_escapes = False  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def is_conditional(constraint: "Constraint") -> bool:

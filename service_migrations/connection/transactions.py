@@ -80,7 +80,7 @@ class Transactions:
         self._on_commit: Callable[[], None] | None = None
 
     async def read_settings(self, connection: AsyncConnection) -> None:
-        """Read the settings of the session, which are restored from now on after each revision; then the lock is checked too.
+        """Read the settings of the session: from now on they are restored after each revision, and the lock is checked.
 
         The caller holds the migration lock.
         """

@@ -1,6 +1,7 @@
 """The options of ``context.configure()``, the same for online and offline mode, with the options of a team."""
 
 from collections.abc import Callable, Iterable, Mapping
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from alembic import context
@@ -8,6 +9,7 @@ from alembic.config import Config
 from sqlalchemy import Connection
 
 from service_migrations._alembic import wrap_revisions, write_unchanged
+from service_migrations._sqlalchemy import expect_standard_strings
 from service_migrations.errors import ConfigurationError, ResultError
 from service_migrations.models.metadata import assemble, schema_of
 from service_migrations.monorepo import Service
@@ -59,9 +61,12 @@ def configure(connection: Connection | None = None, **options: Any) -> None:
             wrap_revisions(context.get_context(), wrap)
         return
     offline = context.is_offline_mode()
-    context.configure(dialect_name="postgresql+asyncpg", literal_binds=True, as_sql=True, **shared)
+    # a command such as history runs no statement, but before Alembic 1.20 its context wrote one
+    output = {} if offline else {"output_buffer": StringIO()}
+    context.configure(dialect_name="postgresql+asyncpg", literal_binds=True, as_sql=True, **output, **shared)
     if offline:
         write_unchanged(context.get_context())
+        expect_standard_strings(context.get_context().dialect)
         schema = shared["version_table_schema"]
         if schema and context.get_starting_revision_argument() is None:
             context.static_output(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)};")
