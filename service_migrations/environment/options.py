@@ -62,8 +62,10 @@ def configure(connection: Connection | None = None, **options: Any) -> None:
         return
     offline = context.is_offline_mode()
     # a command such as history runs no statement, but before Alembic 1.20 its context wrote one
-    output = {} if offline else {"output_buffer": StringIO()}
-    context.configure(dialect_name="postgresql+asyncpg", literal_binds=True, as_sql=True, **output, **shared)
+    output = None if offline else StringIO()
+    context.configure(
+        dialect_name="postgresql+asyncpg", literal_binds=True, as_sql=True, output_buffer=output, **shared
+    )
     if offline:
         write_unchanged(context.get_context())
         expect_standard_strings(context.get_context().dialect)
