@@ -11,8 +11,10 @@ from typing import Any
 
 from alembic.ddl.postgresql import PostgresqlImpl
 from alembic.runtime.migration import MigrationContext, RevisionStep
-from sqlalchemy import CursorResult, Executable, Transaction, text
+from sqlalchemy import BindParameter, CursorResult, Executable, Transaction, text
+from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.schema import DDLElement
+from sqlalchemy.sql.visitors import iterate
 
 __all__ = ["command_name", "continue_in", "wrap_revisions", "write_unchanged"]
 
@@ -77,6 +79,10 @@ class _Unchanged(PostgresqlImpl):
         if multiparams is not None or params:
             return super()._exec(construct, execution_options, multiparams, params)  # this refuses them
         clause: Any = text(construct) if isinstance(construct, str) else construct
+        for part in iterate(clause):
+            if isinstance(part, BindParameter) and part.required and part.value is None and part.callable is None:
+                # as online; SQLAlchemy would write NULL
+                raise InvalidRequestError(f"A value is required for bind parameter {part.key!r}")
         literal = self.literal_binds and not isinstance(clause, DDLElement)
         compiled = clause.compile(dialect=self.dialect, compile_kwargs={"literal_binds": True} if literal else {})
         statement = str(compiled).strip()

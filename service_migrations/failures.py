@@ -121,20 +121,22 @@ def _server_problem(error: Exception, dsn: Dsn) -> str | None:
     return None
 
 
-def revision_failure(error: BaseException, service: Service, user: str, *, partly_committed: bool) -> MigrationError:
+def revision_failure(
+    error: BaseException, service: Service, user: str, *, partly_committed: bool | None
+) -> MigrationError:
     """Return the error to raise where Alembic failed, with the line of the revision and the SQLSTATE.
 
     Args:
         error: the error that was raised inside Alembic.
         service: the service of the revision.
         user: the role that ran it, for the GRANT in the hint.
-        partly_committed: whether the revision had committed something before.
+        partly_committed: whether the revision had committed something before; None in offline mode, where nothing ran.
 
     """
     state = sqlstate(error)
     place = next(filter(None, (_place(link, service) for link in _chain(error))), None)
     text = f"{describe(error)}{f' [{state}]' if state else ''}"
-    end = "What it had committed before is kept." if partly_committed else "It was rolled back."
+    end = _ending(text, partly_committed=partly_committed)
 
     def failure(kind: type[MigrationError], message: str, hint: str) -> MigrationError:
         return kind(message, service=service, path=place, hint=hint)
@@ -156,6 +158,18 @@ def revision_failure(error: BaseException, service: Service, user: str, *, partl
     if "multiple commands" in text:
         text += ". One statement for each op.execute(): asyncpg prepares them one by one"
     return failure(MigrationError, f"{text}.", end)
+
+
+def _ending(text: str, *, partly_committed: bool | None) -> str:
+    """Return the end of a failed revision's message: what became of the revision, or what would help."""
+    sentences = []
+    if "A value is required for bind parameter" in text:
+        sentences.append(r"A colon before a word is a parameter: write \: for a colon.")
+    if partly_committed is not None:
+        sentences.append("What it had committed before is kept." if partly_committed else "It was rolled back.")
+    elif "NoneType" in text:
+        sentences.append("Offline there are no rows, and a query returns None: run it online.")
+    return " ".join(sentences)
 
 
 def _is_catalog_race(error: BaseException, state: str | None) -> bool:

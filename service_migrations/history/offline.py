@@ -21,6 +21,7 @@ from service_migrations.errors import MigrationError, UsageError
 from service_migrations.failures import revision_failure
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, config
+from service_migrations.monorepo import Service
 
 __all__ = ["Piece", "Rendered", "pending", "render"]
 
@@ -121,7 +122,7 @@ def render(history: History, revisions: tuple[Revision, ...]) -> list[Rendered]:
         for result in results:
             script = history.directory.get_revision(result.revision.revision)
             if script is not None:
-                _render(script, result, recorder)
+                _render(script, result, recorder, service)
         return []  # without a step, Alembic logs no upgrade and writes no version table
 
     if not results:
@@ -133,15 +134,18 @@ def render(history: History, revisions: tuple[Revision, ...]) -> list[Rendered]:
     except MigrationError:
         raise
     except (Exception, SystemExit) as error:
-        raise revision_failure(error, service, "", partly_committed=False) from error
+        raise revision_failure(error, service, "", partly_committed=None) from error
     return results
 
 
-def _render(script: Script, rendered: Rendered, recorder: _Recorder) -> None:
+def _render(script: Script, rendered: Rendered, recorder: _Recorder, service: Service) -> None:
     recorder.path, recorder.rendered = script.path, rendered
     try:
         script.module.upgrade()
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - an author's code may raise anything without a database
+    except (Exception, SystemExit) as error:
+        # an author's code may raise anything without a database, but some errors it would raise with one too
+        if _is_certain(error):
+            raise revision_failure(error, service, "", partly_committed=None) from error
         rendered.error = f"{type(error).__name__}: {' '.join(str(error).split())}"
         traceback = error.__traceback__
         while traceback is not None:
@@ -152,6 +156,13 @@ def _render(script: Script, rendered: Rendered, recorder: _Recorder) -> None:
         recorder.path = recorder.rendered = None
     if rendered.error is not None or any(not piece.is_transaction for piece in rendered.pieces):
         rendered.irreversible = _irreversible(script)
+
+
+def _is_certain(error: BaseException) -> bool:
+    """Whether a revision would fail with a database too: what returns None without one is not to blame."""
+    if isinstance(error, TypeError):
+        return "NoneType" not in str(error)
+    return isinstance(error, NameError | ImportError) or "A value is required for bind parameter" in str(error)
 
 
 def _irreversible(script: Script) -> tuple[str, int | None] | None:

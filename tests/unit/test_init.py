@@ -108,7 +108,7 @@ def test_an_environment_that_is_missing_is_one_line_that_names_the_task(tmp_path
     with pytest.raises(ConfigurationError) as caught:
         read(find("billing", tmp_path))
     assert str(caught.value) == (
-        "migrations/env.py is missing, and Alembic runs it. `service-migrations db.init` writes it, and overwrites "
+        "migrations/env.py is missing, which Alembic runs. `service-migrations db.init` writes it, and overwrites "
         "nothing."
     )
 
