@@ -12,7 +12,7 @@ from tests.support.monorepo import Monorepo
 CERTAIN = {
     "a parameter without a value": (
         "op.execute(\"INSERT INTO notes VALUES (1, 'see :page for more')\")",
-        r"A value is required for bind parameter 'page'. A colon before a word is a parameter: write \\: for a colon.",
+        r"A value is required for bind parameter 'page'. A colon before a word is a parameter: write \: for a colon.",
     ),
     "the same in text()": (
         "op.execute(sa.text('SELECT :first, :second').bindparams(first=1))",
