@@ -43,10 +43,13 @@ _SESSION = text(
     SELECT pg_catalog.current_setting('role') AS role, ARRAY(
         SELECT ARRAY[s.name, s.setting] FROM pg_catalog.pg_settings s
         WHERE s.source OPERATOR(pg_catalog.=) 'session' AND s.context OPERATOR(pg_catalog.<>) 'internal'
+          AND s.name OPERATOR(pg_catalog.<>) ALL (
+              ARRAY['transaction_isolation', 'transaction_read_only', 'transaction_deferrable'])
     ) AS settings
     """
 )
-"""The settings of a session, apart from its startup parameters, which RESET restores."""
+"""The settings of a session, apart from its startup parameters, which RESET restores, and from those of a
+transaction."""
 
 _ASSERTION_PREFIX = "service_migrations: "
 _ASSERTION = f"""

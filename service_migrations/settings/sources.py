@@ -277,6 +277,9 @@ def _read(path: Path, shown_path: str) -> tuple[_Line, ...]:
     """Read a .env with python-dotenv's own parser, which interpolates nothing and has line numbers."""
     if not path.exists():
         return ()
+    if path.is_char_device() or path.is_block_device():  # it may have no end
+        text, hint = f"{shown_path} can't be read: it is a device.", "It must be a file of KEY=value lines."
+        raise ConfigurationError(text, path=shown_path, hint=hint)
     try:
         with path.open(encoding="utf-8-sig") as stream:
             bindings = list(parse_stream(stream))

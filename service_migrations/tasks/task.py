@@ -69,7 +69,8 @@ def refuse_ignored(context: Context, lists: Iterable[str], *, remainder: bool) -
     if words and not remainder:
         raise UsageError(f"Nothing is read behind `{_END}`: {' '.join(words)}.", hint="Options stand before it.")
     typed = sys.argv[1 : sys.argv.index(_END)] if _END in sys.argv else sys.argv[1:]
-    for option, value in pairwise([*typed, _END]):
+    pairs = [*pairwise([*typed, _END]), *(token.split("=", 1) for token in typed if "=" in token)]
+    for option, value in pairs:
         if option in {f"--{name}" for name in lists} and value.startswith("-"):
             raise UsageError(f"{option} needs a name behind it.", hint="Is a variable empty?")
 

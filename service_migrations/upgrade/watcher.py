@@ -21,6 +21,8 @@ _SILENT_TIMEOUTS = 3
 """How many connect timeouts may pass without an answer until the server counts as lost."""
 
 _QUERY_CHARACTERS = 80
+_HIDDEN = "<insufficient privilege>"
+"""What the server shows of the query of another role's session."""
 
 _BLOCKERS = text(
     """
@@ -159,9 +161,19 @@ def _close(connection: AsyncConnection) -> None:
 
 
 def _describe(
-    pid: int, application: str, user: str, state: str, age: float, mode: str | None, table: str | None, query: str
+    pid: int,
+    application: str,
+    user: str,
+    state: str | None,
+    age: float | None,
+    mode: str | None,
+    table: str | None,
+    query: str | None,
 ) -> str:
-    lock = f", {mode} on {table}" if mode else ""
-    start = " ".join((query or "").split())[:_QUERY_CHARACTERS]
-    transaction = f"transaction open for {float(age or 0):.0f} s"
-    return f"pid {pid} ({application}, user {user}, {state}, {transaction}{lock}: {start})"
+    """Describe a session; of one of another role, the server may show neither state and age nor the query."""
+    parts = [application, f"user {user}"]
+    parts += [state] if state else []
+    parts += [f"transaction open for {float(age):.0f} s"] if age is not None else []
+    parts += [f"{mode} on {table}"] if mode else []
+    start = f": {' '.join(query.split())[:_QUERY_CHARACTERS]}" if query and query != _HIDDEN else ""
+    return f"pid {pid} ({', '.join(parts)}{start})"

@@ -58,6 +58,15 @@ def test_a_reader_that_stays_gets_75_and_the_table_can_be_read_all_the_time(at_r
     assert reader.longest < 0.4 + 0.5
 
 
+def test_a_blocker_of_another_role_is_described_by_what_the_server_shows(at_r001: World) -> None:
+    at_r001.aim(MIGRATIONS_LOCK_TIMEOUT="200ms")
+    with hold(at_r001.admin, "SELECT * FROM billing_r001", application_name="a dump") as idle:
+        said = failed(at_r001, at_r001.inv(), 75)
+    blocker = f"pid {idle.pid} (a dump, user {at_r001.admin.user}, AccessShareLock on billing_r001)"
+    assert f"Blocked by {blocker}." in said
+    assert "None" not in said
+
+
 def test_an_engine_of_the_applications_is_tried_again_too(at_r001: World) -> None:
     """Row 23: the connection that watches comes from the same engine, and its ways are no autocommit block of ours."""
     service = at_r001.monorepo.find("billing")

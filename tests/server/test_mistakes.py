@@ -537,6 +537,11 @@ def a_service_option_before_another_option(world: World) -> Mistake:
 
 
 @mistake
+def a_service_option_that_swallows_another_option(world: World) -> Mistake:
+    return Mistake(2, ("--service needs a name", "Is a variable empty?"), also(world, "--service=--json"))
+
+
+@mistake
 def a_second_service_option_without_a_name(world: World) -> Mistake:
     return Mistake(2, ("--service needs a name",), also(world, "--service", "billing", "--service"))
 

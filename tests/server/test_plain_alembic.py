@@ -112,6 +112,18 @@ def test_upgrade_and_downgrade_are_locked_logged_and_recorded(world: tuple[Monor
     ]
 
 
+def test_an_isolation_level_of_a_revision_is_that_of_its_own_transaction(world: tuple[Monorepo, Dsn]) -> None:
+    monorepo, dsn = world
+    look = "op.execute(\"ALTER TABLE billing ADD COLUMN {} text DEFAULT current_setting('transaction_isolation')\")"
+    level = 'op.execute("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")\n'
+    monorepo.revision("billing", "c3", "b2", level + look.format("c3"))
+    monorepo.revision("billing", "d4", "c3", look.format("d4"))
+    done(of_billing(world, "upgrade", "head"))
+    assert at(dsn) == ["d4"]
+    defaults = "SELECT attname FROM pg_attribute WHERE attrelid = 'billing'::regclass AND attname IN ('c3', 'd4')"
+    assert len(query(dsn, defaults)) == 2
+
+
 def test_the_migration_lock_is_waited_for(world: tuple[Monorepo, Dsn]) -> None:
     _, dsn = world
     host, port = dsn.hosts[0]
