@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 
+from service_migrations.autogenerate import conversions
 from service_migrations.autogenerate.change import Change, Note, Phase, Step
 from service_migrations.autogenerate.table_pair import (
     NEITHER,
@@ -129,11 +130,17 @@ def _conversion(
     name = quoted(before.name)
     if before.type == after.type and before.collation != after.collation:
         return (f"{alter} TYPE {after.type} COLLATE {after.collation or _DEFAULT_COLLATION}",)
+    note = conversions.warning(name, before.type, after.type)
+    notes = (Note(note),) if note else ()
+    if conversions.can_change_values(before.type, after.type):
+        action = f"TYPE {after.kind} USING {conversions.checked(name, before.type, after.type)}"
+        if castable(f"{name} {before.type}", f"ALTER COLUMN {name} {action}"):
+            return (*notes, f"{alter} {action}")
     cast_type = _LENGTH.sub(lambda match: f"{match[1]} varying" if match[1] else "bpchar", after.type)
     for using in ("", f" USING {name}::{cast_type}"):
         action = f"TYPE {after.kind}{using}"
         if before.type != after.type and castable(f"{name} {before.type}", f"ALTER COLUMN {name} {action}"):
-            return (f"{alter} {action}",)
+            return (*notes, f"{alter} {action}")
     text = "text[]" if before.type.endswith("[]") and after.type.endswith("[]") else "text"
     step = f"{alter} TYPE {after.kind} USING {name}::{text}::{cast_type}"
     if before.type == after.type:

@@ -1,0 +1,142 @@
+"""A change of a type changes no value in silence: the revision fails on the row that would change, both ways."""
+
+from collections.abc import Callable
+
+import asyncpg
+import pytest
+
+import service_migrations
+from service_migrations.autogenerate.conversions import can_change_values
+from service_migrations.errors import MigrationError
+from service_migrations.settings.dsn import Dsn
+from tests.support.autogenerate import first_upgrade, remodel, written
+from tests.support.database import query, wait
+from tests.support.monorepo import Monorepo
+
+MODELS = """
+from sqlalchemy import *
+from sqlalchemy.dialects.postgresql import *
+
+__all__ = ["metadata", "things"]
+metadata = MetaData()
+things = Table("things", metadata, Column("id", Integer, primary_key=True), Column("value", {kind}))
+"""
+LOSSY = {
+    "scale": ("Numeric(12, 4)", "Numeric(12, 2)", "1.2345", "1.2300"),
+    "no scale": ("Numeric", "Numeric(12, 2)", "1.005", "1.25"),
+    "float to integer": ("Float(53)", "Integer", "2.7", "2"),
+    "numeric to bigint": ("Numeric", "BigInteger", "12345.678", "12345"),
+    "double to real": ("Float(53)", "REAL", "0.123456789012", "0.5"),
+    "double to numeric": ("Float(53)", "Numeric(30, 20)", "0.12345678901234568", "0.5"),
+    "bigint to double": ("BigInteger", "Float(53)", "9007199254740993", "9007199254740992"),
+    "integer to real": ("Integer", "REAL", "16777217", "16777216"),
+    "timestamp to date": ("TIMESTAMP", "Date", "'2026-01-02 23:30'", "'2026-01-02'"),
+    "timestamptz to date": ("DateTime(timezone=True)", "Date", "'2026-01-02 23:30+00'", "'2026-01-02'"),
+    "precision of a timestamp": ("TIMESTAMP", "TIMESTAMP(precision=0)", "'2026-01-02 23:30:00.65'", "'2026-01-02'"),
+    "precision of a time": ("TIME(precision=6)", "TIME(precision=3)", "'10:00:00.1234'", "'10:00:00.123'"),
+    "fields of an interval": ("Interval", "INTERVAL(fields='DAY')", "'1 day 05:06:07'", "'3 days'"),
+    "array": ("ARRAY(Numeric(6, 3))", "ARRAY(Numeric(6, 1))", "'{1.234}'", "'{1.5,NULL}'"),
+}
+
+
+@pytest.mark.parametrize(("before", "after", "changed", "kept"), LOSSY.values(), ids=LOSSY)
+def test_a_value_that_the_new_type_cannot_hold_stops_the_revision(
+    monorepo: Monorepo, database: Callable[..., Dsn], before: str, after: str, changed: str, kept: str
+) -> None:
+    dsn = database()
+    service = monorepo.service("shop", MODELS.format(kind=before), dsn)
+    first_upgrade(monorepo, service)
+    query(dsn, f"INSERT INTO things VALUES (1, {kept}), (2, NULL), (3, {changed})")  # noqa: S608
+    rows = query(dsn, "SELECT * FROM things ORDER BY id")
+    remodel(monorepo, service, MODELS.format(kind=after))
+    code = written(monorepo, service)
+    assert "WARNING: this fails on a row that" in code
+    with pytest.raises(MigrationError, match="would change"):
+        wait(service_migrations.upgrade(service))
+    assert query(dsn, "SELECT * FROM things ORDER BY id") == rows
+    query(dsn, "DELETE FROM things WHERE id = 3")
+    wait(service_migrations.upgrade(service))
+    assert wait(service_migrations.check(service)).differences == ()
+    wait(service_migrations.downgrade(service, "-1"))
+    assert query(dsn, "SELECT * FROM things ORDER BY id") == rows[:2]
+
+
+WIDER = [
+    ("Integer", "BigInteger"),
+    ("SmallInteger", "Numeric(12, 2)"),
+    ("Numeric(12, 2)", "Numeric(14, 4)"),
+    ("REAL", "Float(53)"),
+    ("Date", "TIMESTAMP"),
+    ("TIMESTAMP(precision=0)", "TIMESTAMP"),
+    ("SmallInteger", "REAL"),
+    ("Integer", "Float(53)"),
+]
+
+
+@pytest.mark.parametrize(("before", "after"), WIDER)
+def test_a_wider_type_needs_no_check(monorepo: Monorepo, database: Callable[..., Dsn], before: str, after: str) -> None:
+    dsn = database()
+    service = monorepo.service("shop", MODELS.format(kind=before), dsn)
+    first_upgrade(monorepo, service)
+    remodel(monorepo, service, MODELS.format(kind=after))
+    upgrade = written(monorepo, service).partition("def downgrade")[0]
+    assert "USING" not in upgrade
+    assert "WARNING" not in upgrade
+    wait(service_migrations.upgrade(service))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ("TIMESTAMP", "DateTime(timezone=True)", "depends on the TimeZone of the session"),
+        ("DateTime(timezone=True)", "TIMESTAMP", "depends on the TimeZone of the session"),
+        ("JSON", "JSONB", "keeps the last of several equal keys"),
+    ],
+)
+def test_what_cannot_be_seen_in_a_value_is_said_in_the_file(
+    monorepo: Monorepo, database: Callable[..., Dsn], before: str, after: str, says: str
+) -> None:
+    dsn = database()
+    service = monorepo.service("shop", MODELS.format(kind=before), dsn)
+    first_upgrade(monorepo, service)
+    remodel(monorepo, service, MODELS.format(kind=after))
+    assert says in written(monorepo, service).partition("def downgrade")[0]
+    wait(service_migrations.upgrade(service))
+
+
+TYPES = (
+    (
+        "smallint,integer,bigint,real,double precision,numeric,numeric(4,0),numeric(6,2),timestamp without time zone,"
+        "timestamp(0) without time zone,date,time without time zone,interval,interval(0)"
+    )
+    .replace(",0)", ";0)")
+    .replace(",2)", ";2)")
+    .split(",")
+)
+VALUES = ("0", "1", "1.5", "1.005", "16777217", "9007199254740993", "0.1234567890123456789", "-3.75", "1234.5678")
+TIMES = ("2026-01-02", "2026-01-02 03:04:05.678901", "03:04:05.678901", "1 day 02:03:04.5")
+
+
+def test_whatever_changes_a_value_without_an_error_is_known(database: Callable[..., Dsn]) -> None:
+    """The oracle is the server: every cast between every two of these types, with values of both kinds."""
+    dsn = database()
+
+    async def try_all() -> list[str]:
+        unknown = []
+        connection = await asyncpg.connect(**dsn.connect_args())
+        try:
+            for before in (one.replace(";", ",") for one in TYPES):
+                for after in (one.replace(";", ",") for one in TYPES):
+                    for value in (*VALUES, *TIMES):
+                        cast = f"'{value}'::{before}"
+                        try:
+                            same = await connection.fetchval(f"SELECT {cast}::{after}::{before} = {cast}")
+                        except asyncpg.PostgresError:
+                            continue
+                        if not same and not can_change_values(before, after):
+                            unknown.append(f"{before} -> {after}: {value}")
+        finally:
+            await connection.close()
+        return unknown
+
+    assert wait(try_all()) == []
