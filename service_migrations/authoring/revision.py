@@ -143,12 +143,13 @@ def _make_folder(service: Service) -> None:
 def _format(script: Script, service: Service) -> None:
     """Format a new file as the project does, where its formatter is installed.
 
-    Of the project's rules only the order of imports is applied: others would take the imports out of an empty revision.
+    Only imports are sorted, and strings on one line joined: the project's rules may take the imports out of an empty
+    revision.
     """
     if find_spec("ruff") is None:
         return
     # `python -m ruff` starts a second Python, which then only runs this program
     program = shutil.which("ruff", path=sysconfig.get_path("scripts"))
     ruff = [program] if program else [sys.executable, "-m", "ruff"]
-    for options in (("check", "--select", "I", "--fix", "--quiet", "--exit-zero"), ("format", "--quiet")):
+    for options in (("check", "--select", "I,ISC001", "--fix", "--quiet", "--exit-zero"), ("format", "--quiet")):
         subprocess.run([*ruff, *options, script.path], cwd=service.root, capture_output=True, check=False)

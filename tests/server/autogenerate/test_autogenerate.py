@@ -313,7 +313,7 @@ def test_nulls_not_distinct_is_seen_where_the_server_has_it_and_one_clear_line_w
         up, _ = change(before, after)
         assert "UNIQUE NULLS NOT DISTINCT (number)" in up
     else:
-        with pytest.raises(ConfigurationError, match='made on this server: syntax error at or near "NULLS"'):
+        with pytest.raises(ConfigurationError, match='created on this server: syntax error at or near "NULLS"'):
             change(before, after)
 
 
