@@ -336,3 +336,33 @@ def test_a_savepoint_that_is_rolled_back_commits_nothing(at_r001: World) -> None
         idle.run("COMMIT")
         assert run.end().code == 0
     assert at_r001.at() == "r002"
+
+
+CATALOG_RACES = {
+    "a row that is new": ("ALTER ROLE {role} SET work_mem = '5MB'", "ALTER ROLE CURRENT_USER SET work_mem = '6MB'", ()),
+    "a row that changes": (
+        "ALTER ROLE {role} SET work_mem = '5MB'",
+        "ALTER ROLE CURRENT_USER SET work_mem = '6MB'",
+        ("ALTER ROLE {role} SET work_mem = '4MB'",),
+    ),
+}
+
+
+@pytest.mark.parametrize(("theirs", "ours", "first"), CATALOG_RACES.values(), ids=CATALOG_RACES)
+def test_two_that_write_one_row_of_a_shared_catalog_are_no_failure(
+    world: World, theirs: str, ours: str, first: tuple[str, ...]
+) -> None:
+    """Row 28: the databases of a cluster share it, and one of the two gets an error of its index or its row."""
+    role = f'"{world.dsn.user}"'
+    for statement in first:
+        query(world.server.admin, statement.format(role=role))
+    body = f"op.execute({ours.format(role=role)!r})"
+    world.history(2, r002=body)
+    with hold(world.server.admin, theirs.format(role=role)) as other:
+        run = world.start()
+        waiting = "SELECT FROM pg_locks WHERE locktype IN ('transactionid', 'tuple') AND NOT granted"
+        until(lambda: query(world.server.admin, waiting), "the upgrade waits for the other transaction")
+        other.run("COMMIT")
+        ran = run.end()
+    assert ran.code == 0, ran.text
+    assert world.at() == "r002"
