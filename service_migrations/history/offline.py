@@ -51,6 +51,7 @@ class Rendered:
         error: why its rendering ended early, such as that it needs a connection.
         error_line: the line of its file that raised the error.
         irreversible: why it can't be downgraded, with the line of its file.
+        down: whether it is the downgrade that is rendered.
 
     """
 
@@ -59,6 +60,12 @@ class Rendered:
     error: str | None = None
     error_line: int | None = None
     irreversible: tuple[str, int | None] | None = None
+    down: bool = False
+
+    @property
+    def function(self) -> str:
+        """The name of the function that is rendered."""
+        return "downgrade" if self.down else "upgrade"
 
     @property
     def sql(self) -> str:
@@ -105,8 +112,23 @@ def pending(history: History, current: tuple[str, ...], revision: str = "head") 
     return tuple(by_id[script.revision] for script in reversed(scripts))
 
 
-def render(history: History, revisions: tuple[Revision, ...]) -> list[Rendered]:
-    """Render revisions in offline mode. The caller holds the process lock.
+def reverted(history: History, current: tuple[str, ...], revision: str) -> tuple[Revision, ...]:
+    """Return the revisions that a downgrade to a target would revert, newest first.
+
+    Raises:
+        UsageError: the target doesn't exist, or isn't behind the database.
+
+    """
+    by_id = {known.revision: known for known in history.revisions}
+    try:
+        scripts = list(history.directory.iterate_revisions(current, revision, select_for_downgrade=True))
+    except (CommandError, RevisionError) as error:
+        raise UsageError(f"{' '.join(str(error).split())}.", service=history.service) from error
+    return tuple(by_id[script.revision] for script in scripts)
+
+
+def render(history: History, revisions: tuple[Revision, ...], *, down: bool = False) -> list[Rendered]:
+    """Render revisions, or with *down* their downgrades, in offline mode. The caller holds the process lock.
 
     A revision that can't be rendered has an ``error``.
 
@@ -116,7 +138,7 @@ def render(history: History, revisions: tuple[Revision, ...]) -> list[Rendered]:
     """
     service = history.service
     recorder = _Recorder()
-    results = [Rendered(revision) for revision in revisions]
+    results = [Rendered(revision, down=down) for revision in revisions]
 
     def run(*_: Any) -> list[Any]:
         for result in results:
@@ -141,7 +163,7 @@ def render(history: History, revisions: tuple[Revision, ...]) -> list[Rendered]:
 def _render(script: Script, rendered: Rendered, recorder: _Recorder, service: Service) -> None:
     recorder.path, recorder.rendered = script.path, rendered
     try:
-        script.module.upgrade()
+        getattr(script.module, rendered.function)()
     except (Exception, SystemExit) as error:
         # an author's code may raise anything without a database, but some errors it would raise with one too
         if _is_certain(error):
@@ -154,6 +176,8 @@ def _render(script: Script, rendered: Rendered, recorder: _Recorder, service: Se
             traceback = traceback.tb_next
     finally:
         recorder.path = recorder.rendered = None
+    if rendered.down:
+        return
     if rendered.error is not None or any(not piece.is_transaction for piece in rendered.pieces):
         rendered.irreversible = _irreversible(script)
 

@@ -1,4 +1,4 @@
-"""The guard of an upgrade: it refuses revisions that destroy data on a target that isn't local."""
+"""The guard of an upgrade or a downgrade: it refuses to destroy data on a target that isn't local."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from difflib import get_close_matches
 
 from service_migrations.connection.connector import Connector
 from service_migrations.errors import UsageError
-from service_migrations.history.offline import pending, render
+from service_migrations.history.offline import pending, render, reverted
 from service_migrations.history.revisions import History
 from service_migrations.plan.classify import Class
 from service_migrations.plan.review import judge
@@ -21,11 +21,13 @@ EDITED = "edited"
 class Guard:
     """The refusal of classes that aren't allowed.
 
-    It is checked under the migration lock, so that the plan starts at the same revision as the upgrade.
+    It is checked under the migration lock, so that the plan starts at the same revision as the run. ``down`` says that
+    the run is a downgrade.
     """
 
     revision: str
     allowed: frozenset[Class]
+    down: bool = False
 
     def check(self, history: History, connector: Connector, current: tuple[str, ...]) -> None:
         """Refuse a destructive plan. The caller holds the process lock.
@@ -36,19 +38,22 @@ class Guard:
         """
         if Class.DESTRUCTIVE in self.allowed or connector.is_local:
             return
-        planned = judge(history, render(history, pending(history, current, self.revision)))
+        revisions = reverted if self.down else pending
+        planned = judge(history, render(history, revisions(history, current, self.revision), down=self.down))
         refused = [revision for revision in planned if Class.DESTRUCTIVE in revision.classes]
         if refused:
             service, ids = history.service, ", ".join(revision.revision for revision in refused)
             first = next(finding for finding in refused[0].findings if finding.kind == Class.DESTRUCTIVE)
             noun = "revision" if len(refused) == 1 else "revisions"
+            noun = f"the downgrade of {noun}" if self.down else noun
+            reading = "the downgrade() of each" if self.down else f"`inv db.plan --service {service} --sql`"
             raise UsageError(
                 f"{connector.target} isn't local, and {noun} {ids} would destroy data: {first.message} "
                 "Nothing was changed.",
                 service=service,
                 path=first.path,
                 line=first.line,
-                hint=f"Read `inv db.plan --service {service} --sql`; --allow destructive runs it.",
+                hint=f"Read {reading}; --allow destructive runs it.",
             )
 
 

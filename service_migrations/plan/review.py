@@ -193,8 +193,9 @@ def _text_findings(service: Service, rendered: Rendered, scope: Scope) -> Iterat
     path = rendered.revision.path
     rendered_lines = {piece.source for piece in rendered.pieces}
     tree = ast.parse((service.root / Path(path)).read_text(encoding="utf-8"))
+    other = "upgrade" if rendered.down else "downgrade"
     for definition in tree.body:
-        if isinstance(definition, ast.FunctionDef) and definition.name == "downgrade":
+        if isinstance(definition, ast.FunctionDef) and definition.name == other:
             continue
         for node in ast.walk(definition):
             reasons: list[Reason] = []

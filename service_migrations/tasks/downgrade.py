@@ -13,10 +13,11 @@ _YES = "Don't ask."
 
 
 @task(
-    iterable=["service"],
+    iterable=["service", "allow"],
     help={
         "service": SERVICE,
         "revision": "Where to: base, a revision's id or its beginning, or -1 for one step.",
+        "allow": "Allow what destroys data where the target isn't local; may be repeated.",
         "yes": _YES,
         "sql": SQL + " --revision is then a range, from:to.",
         **LIMITS,
@@ -25,6 +26,7 @@ _YES = "Don't ask."
 def downgrade(
     _: Context,
     service: list[str],
+    allow: list[str],
     revision: str = "",
     yes: bool = False,
     sql: bool = False,
@@ -42,15 +44,19 @@ def downgrade(
         raise UsageError(
             "db.downgrade needs --revision.", hint=f"`inv db.history --service {target_service}` lists them."
         )
+    if allow:
+        from service_migrations.plan import guard
+
+        guard.classes(allow)
     if sql:
-        refuse_beside_sql(**limits, yes=yes)
+        refuse_beside_sql(**limits, yes=yes, allow=allow)
         console.result(run(commands.sql(target_service, revision, down=True)).rstrip())
         return
     settings = with_limits(load(target_service), limits)
     console.confirm(
         f"Downgrade {target_service} -> {settings.target} to {revision}? What was added since is dropped.", yes=yes
     )
-    console.result(describe(run(commands.downgrade(target_service, revision, settings=settings))))
+    console.result(describe(run(commands.downgrade(target_service, revision, allow=allow, settings=settings))))
 
 
 @task(

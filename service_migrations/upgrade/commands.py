@@ -82,12 +82,14 @@ async def downgrade(
     engine: AsyncEngine | None = None,
     limits: Limits | None = None,
     step: Step | None = None,
+    allow: Collection[str] | None = None,
     settings: Settings | None = None,
 ) -> Outcome:
     """Downgrade one service's database to a revision; arguments and errors are those of ``upgrade``."""
     service_history = read(service)
     check_target(service_history, revision)
-    operation = Operation(migrate_to(service_history, revision, down=True))
+    guard = None if allow is None else Guard(revision, classes(allow), down=True)
+    operation = Operation(migrate_to(service_history, revision, down=True), guard=guard)
     target_connector = connector(service_history.service, engine, settings, limits)
     return await apply(service_history, target_connector, operation, step)
 

@@ -478,6 +478,31 @@ def test_allow_destructive_runs_it_and_may_be_repeated(remote):
     assert at(dsn) == ["c3"]
 
 
+@pytest.mark.parametrize("target", ["-1", "a1", "base"])
+def test_a_destructive_downgrade_is_refused_on_a_target_that_is_not_local(remote, target):
+    monorepo, dsn = remote
+    monorepo.revision("billing", "b2", "a1", 'op.execute("CREATE TABLE v (id int)")', 'op.execute("DROP TABLE v")')
+    wait(service_migrations.upgrade(monorepo.find("billing"), "b2"))
+    words = ("db.downgrade", "--service", "billing", "--revision", target, "--yes")
+    ran = monorepo.inv(*words)
+    assert ran.code == 2, ran.text
+    (line,) = [line for line in ran.err.splitlines() if "destroy" in line]
+    for part in ("billing", dsn.target, "the downgrade of", "b2", "--allow destructive", "versions/billing/b2.py:14"):
+        assert part in line
+    assert (at(dsn), tables(dsn) & {"t", "v"}) == (["b2"], {"t", "v"})
+    assert monorepo.inv(*words, "--allow", "destructive").code == 0
+    assert "v" not in tables(dsn)
+
+
+def test_a_downgrade_that_destroys_nothing_is_not_refused(remote):
+    monorepo, dsn = remote
+    monorepo.revision("billing", "b2", "a1", "op.execute('DROP TABLE IF EXISTS x')", "op.execute('CREATE TABLE x ()')")
+    wait(service_migrations.upgrade(monorepo.find("billing"), "b2"))
+    ran = monorepo.inv("db.downgrade", "--service", "billing", "--revision", "-1", "--yes")
+    assert ran.code == 0, ran.text
+    assert at(dsn) == ["a1"]
+
+
 def test_what_comes_before_a_destructive_revision_is_not_refused(remote):
     monorepo, dsn = remote
     assert monorepo.inv("db.upgrade", "--service", "billing", "--revision", "b2").code == 0
