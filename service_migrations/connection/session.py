@@ -186,6 +186,7 @@ async def open_session(
     """
     metadata = assemble(history.service)
     session: Session | None = None
+    lost = False
     try:
         async with connector.connect(lock_timeout) as connection:
             isolation = None
@@ -198,10 +199,14 @@ async def open_session(
             pid = await connection.scalar(text("SELECT pg_catalog.pg_backend_pid()"))
             await connection.rollback()
             session = Session(history, connector, connection, metadata, int(pid or 0), isolation)
-            yield session
+            try:
+                yield session
+            except (SQLAlchemyError, OSError):
+                lost = is_lost(connection)  # later, it is closed in any case
+                raise
     except (SQLAlchemyError, OSError) as error:
         # from a query of the library itself: the lock, the version table, the ledger
-        if session is not None and is_lost(session.connection):
+        if lost:
             raise lost_failure(error, history.service) from error
         partly_committed = session is not None and session.transactions.partly_committed
         raise revision_failure(error, history.service, connector.user, partly_committed=partly_committed) from error
