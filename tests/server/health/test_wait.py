@@ -179,7 +179,7 @@ def test_a_timeout_without_sense_is_one_line_at_the_command_line(monorepo, timeo
 
 
 def test_the_task_says_what_there_is(service, monorepo, dsn):
-    words = ("db.wait", "--service", "billing", "--head", "--timeout", "500ms")
+    words = ("db.wait", "--service", "billing", "--head", "--timeout", "3s")
     ran = monorepo.inv(*words)
     assert (ran.code, ran.out) == (75, "")
     assert "is at base, and not at the head a1" in ran.err.splitlines()[-1]
