@@ -43,9 +43,9 @@ class Finding:
         service = error.service or ""
         return cls(str(error).removeprefix(f"{service}: "), type(error), about, service)
 
-    def as_error(self, kind: type[MigrationError]) -> MigrationError:
-        """Return the error that an upgrade raises."""
-        return kind(self.message, service=self.service or None)
+    def as_error(self) -> MigrationError | None:
+        """Return the error that an upgrade raises; None for a warning."""
+        return self.error(self.message, service=self.service or None) if self.error else None
 
     @property
     def severity(self) -> str:

@@ -113,8 +113,8 @@ async def require_clean(session: Session, creating: Iterable[Revision] = ()) -> 
     """
     findings = await preflight(session, creating)
     for finding in findings:
-        if finding.error:
-            raise finding.as_error(finding.error)
+        if error := finding.as_error():
+            raise error
     for finding in findings:
         log.warning("%s", finding.text)
     return frozenset(finding.about for finding in findings)

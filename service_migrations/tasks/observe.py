@@ -102,10 +102,7 @@ def doctor(_: Context, service: list[str], json: bool = False) -> None:
             if not findings:
                 console.result(f"{name}: nothing was found")
     errors = [
-        finding.as_error(finding.error)
-        for findings in findings_by_service.values()
-        for finding in findings
-        if finding.error
+        error for findings in findings_by_service.values() for finding in findings if (error := finding.as_error())
     ]
     if errors:
         raise Exit("", code=worst_exit_code(errors))
