@@ -59,17 +59,21 @@ class Guard:
 
 def _nearest(name: str, known: list[str]) -> str:
     near = get_close_matches(name, known, n=1)
-    return f"Did you mean {near[0]}?" if near else f"Classes: {', '.join(known[:-1])}; and {EDITED}."
+    return f"Did you mean {near[0]}?" if near else f"Known: {', '.join(known)}."
 
 
-def classes(names: Collection[str]) -> frozenset[Class]:
-    """Return the classes with these names; ``edited`` is a valid name, but not a class.
+def classes(names: Collection[str], *, edited: bool = True) -> frozenset[Class]:
+    """Return the classes with these names.
+
+    Args:
+        names: what was allowed.
+        edited: whether ``edited`` may be among them, which is no class.
 
     Raises:
         UsageError: a name is unknown.
 
     """
-    known = [*(known_class.value for known_class in Class), EDITED]
+    known = [*(known_class.value for known_class in Class), *([EDITED] if edited else [])]
     for name in names:
         if name not in known:
             raise UsageError(f"--allow {name!r}: there is no such class.", hint=_nearest(name, known))

@@ -47,7 +47,7 @@ def downgrade(
     if allow:
         from service_migrations.plan import guard
 
-        guard.classes(allow)
+        guard.classes(allow, edited=False)
     if sql:
         refuse_beside_sql(**limits, yes=yes, allow=allow)
         console.result(run(commands.sql(target_service, revision, down=True)).rstrip())

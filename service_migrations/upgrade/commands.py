@@ -88,7 +88,7 @@ async def downgrade(
     """Downgrade one service's database to a revision; arguments and errors are those of ``upgrade``."""
     service_history = read(service)
     check_target(service_history, revision)
-    guard = None if allow is None else Guard(revision, classes(allow), down=True)
+    guard = None if allow is None else Guard(revision, classes(allow, edited=False), down=True)
     operation = Operation(migrate_to(service_history, revision, down=True), guard=guard)
     target_connector = connector(service_history.service, engine, settings, limits)
     return await apply(service_history, target_connector, operation, step)

@@ -494,6 +494,15 @@ def test_a_destructive_downgrade_is_refused_on_a_target_that_is_not_local(remote
     assert "v" not in tables(dsn)
 
 
+def test_a_class_that_a_downgrade_would_not_heed_is_refused(remote):
+    monorepo, dsn = remote
+    words = ("db.downgrade", "--service", "billing", "--revision", "base", "--yes", "--allow", "edited")
+    ran = monorepo.inv(*words)
+    assert ran.code == 2, ran.text
+    assert "--allow 'edited': there is no such class." in ran.err
+    assert at(dsn) == ["a1"]
+
+
 def test_a_downgrade_that_destroys_nothing_is_not_refused(remote):
     monorepo, dsn = remote
     monorepo.revision("billing", "b2", "a1", "op.execute('DROP TABLE IF EXISTS x')", "op.execute('CREATE TABLE x ()')")
