@@ -5,9 +5,8 @@ SQLSTATE is reliable (PostgreSQL documentation, Appendix A).
 """
 
 from collections.abc import Callable
-from pathlib import Path
 from ssl import SSLCertVerificationError
-from traceback import extract_tb
+from traceback import walk_tb
 
 from service_migrations.errors import (
     AccessDeniedError,
@@ -235,8 +234,5 @@ def _original(error: BaseException) -> BaseException:
 
 def _place(error: BaseException, service: Service) -> str | None:
     """Return the file and the line of the service's revision in an error's traceback."""
-    for frame in reversed(extract_tb(error.__traceback__)):
-        path = Path(frame.filename)
-        if path.is_relative_to(service.versions):
-            return f"{service.relative(path)}:{frame.lineno}"
-    return None
+    place = service.first_place(reversed(list(walk_tb(error.__traceback__))), service.versions)
+    return f"{place[0]}:{place[1]}" if place else None

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 
 from service_migrations.configuration import FILE, is_service_name
 from service_migrations.errors import ConfigurationError, MigrationError, UsageError
@@ -80,6 +81,20 @@ class Service:
     def ledger_table(self) -> str:
         """The name of the table that records when each revision was run, and by whom."""
         return f"migration_log_{self.name}"
+
+    def first_place(self, frames: Iterable[tuple[FrameType, int]], folder: Path) -> tuple[str, int] | None:
+        """Return the file and line of the first frame whose file is in a folder; None where none is.
+
+        Args:
+            frames: with their lines, as ``traceback.walk_stack`` and ``walk_tb`` yield them.
+            folder: such as that of the revisions.
+
+        """
+        for frame, line in frames:
+            path = Path(frame.f_code.co_filename)
+            if path.is_relative_to(folder):
+                return self.relative(path), line
+        return None
 
     def relative(self, path: Path) -> str:
         """Return a path relative to the top level, or as it is where it is outside."""

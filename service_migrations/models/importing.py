@@ -57,13 +57,8 @@ def _place(service: Service, error: BaseException) -> tuple[str | None, int | No
     """Return the file and line of the service where its import failed."""
     if isinstance(error, SyntaxError) and error.filename is not None:
         return service.relative(Path(error.filename)), error.lineno
-    frames = traceback.extract_tb(error.__traceback__)
-    service_frames = [frame for frame in frames if Path(frame.filename).is_relative_to(service.path)]
-    return (
-        (service.relative(Path(service_frames[-1].filename)), service_frames[-1].lineno)
-        if service_frames
-        else (None, None)
-    )
+    frames = reversed(list(traceback.walk_tb(error.__traceback__)))
+    return service.first_place(frames, service.path) or (None, None)
 
 
 def where(service: Service, module: ModuleType) -> str:
