@@ -6,6 +6,7 @@ tests/upstream/test_private_names.py fails with the version where one of these n
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
+from functools import wraps
 from types import MappingProxyType
 from typing import Any
 
@@ -46,7 +47,7 @@ def wrap_revisions(
                 yield step
                 continue
             wrapped = copy(step)  # the same steps may be selected again
-            wrapped.migration_fn = wrap(context, step.migration_fn)
+            wrapped.migration_fn = wraps(step.migration_fn)(wrap(context, step.migration_fn))  # its name is logged
             yield wrapped
 
     context._migrations_fn = wrapped_steps  # noqa: SLF001

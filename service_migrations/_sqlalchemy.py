@@ -74,7 +74,7 @@ def has_prefixes(table: "Table") -> bool:
 def never_reconnect(connection: "Connection") -> None:
     """Forbid a connection to reconnect: a new one would not have the locks and the settings of the lost one."""
     name = "_Connection__can_reconnect"
-    getattr(connection, name)
+    getattr(connection, name)  # setattr alone would not fail where the name is gone
     setattr(connection, name, False)
 
 

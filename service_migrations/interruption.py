@@ -11,24 +11,29 @@ _ROLLBACK = 2.0
 """Seconds that a stopped revision has for its rollback, and the run for reading the state of the database."""
 
 
-class RevisionStopped(BaseException):
+class RevisionStopped(asyncio.CancelledError):
     """A signal arrived while a revision ran Python."""
 
 
-def call_revision(function: Callable[..., Any], keywords: dict[str, Any]) -> None:
-    """Call upgrade() or downgrade() of a revision; this function is on the stack while its Python runs."""
+def call_revision(function: Callable[..., Any], **keywords: Any) -> None:
+    """Call upgrade() or downgrade() of a revision; while it runs Python, this function is on the stack."""
     try:
         function(**keywords)
-    except Exception:
-        raise
-    except (KeyboardInterrupt, SystemExit, RevisionStopped):
+    except (Exception, KeyboardInterrupt, SystemExit, RevisionStopped):
         raise
     except BaseException as error:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
+        if _is_cancelled():
             raise
-        # the revision has raised it itself: the run was not stopped
+        # raised by the revision itself: nobody has stopped the run
         raise RuntimeError(f"{type(error).__name__}: {error}".removesuffix(": ")) from error
+
+
+def _is_cancelled() -> bool:
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # offline, no event loop has to run
+        return False
+    return task is not None and task.cancelling() > 0
 
 
 def _is_in_revision(frame: FrameType | None) -> bool:

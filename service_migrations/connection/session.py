@@ -27,7 +27,6 @@ from service_migrations.errors import (
 )
 from service_migrations.failures import lost_failure, revision_failure
 from service_migrations.history.revisions import History, config
-from service_migrations.interruption import RevisionStopped
 from service_migrations.models.metadata import assemble, schema_of
 
 __all__ = ["Session", "open_session"]
@@ -141,8 +140,6 @@ class Session:
                 await self.connection.rollback()
                 await self.connection.execution_options(isolation_level="AUTOCOMMIT")
             self.running = False
-        except RevisionStopped as error:
-            raise asyncio.CancelledError from error
         except (Exception, SystemExit) as error:
             task = asyncio.current_task()
             if task and task.cancelling():

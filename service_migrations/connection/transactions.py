@@ -5,13 +5,11 @@ driver, and it can change the session in which the next revision runs. The text 
 so this module asks the server, or the driver, which gets the state of the transaction with every answer.
 """
 
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import wraps
+from inspect import currentframe
 from itertools import count
-from pathlib import Path
-from types import FrameType
+from traceback import walk_stack
 from typing import Any
 
 from alembic.runtime.migration import MigrationContext
@@ -22,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service_migrations._alembic import continue_in
 from service_migrations._sqlalchemy import restore_execution_options
 from service_migrations.connection.locks import HOLDS_LOCK
-from service_migrations.errors import MigrationError, ResultError, UnreachableError
+from service_migrations.errors import MigrationError, ResultError
 from service_migrations.interruption import call_revision
 from service_migrations.monorepo import Service
 from service_migrations.sql.quoting import literal, quoted
@@ -124,7 +122,6 @@ class Transactions:
     def wrap_revision(self, context: MigrationContext, function: Callable[..., Any]) -> Callable[..., None]:
         """Return a revision's function with checks of the transaction and the session around it."""
 
-        @wraps(function)  # Alembic logs its name
         def run(**keywords: Any) -> None:
             connection = context.connection
             if connection is None or context.as_sql:
@@ -137,7 +134,7 @@ class Transactions:
             connection.exec_driver_sql(f"SET {_MARK} = '{self._mark}'")
             self._revision_connection = connection
             try:
-                call_revision(function, keywords)
+                call_revision(function, **keywords)
             finally:
                 self._revision_connection = None
                 level_changed = connection.get_execution_options().get("isolation_level") != level
@@ -166,10 +163,8 @@ class Transactions:
 
     def _restore_session(self, context: MigrationContext, connection: Connection) -> None:
         """Check and restore the session, before Alembic writes to the version table that the revision was run."""
-        driver = _driver(connection)
-        if driver.is_closed():
-            raise UnreachableError("the connection was lost.", hint="It is safe to run the command again.")
-        if self._rolled_back_at is None and not self.partly_committed and not driver.is_in_transaction():
+        is_open = self.partly_committed or _driver(connection).is_in_transaction()
+        if self._rolled_back_at is None and not is_open:
             self._note_end_by_statement(connection)
         if self._rolled_back_at is not None:
             raise MigrationError(
@@ -213,13 +208,8 @@ class Transactions:
 
     def _place(self) -> str:
         """Return the current file and line in a revision's Python; empty where none is on the stack."""
-        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the documented way to a frame without its source
-        while frame is not None:
-            path = Path(frame.f_code.co_filename)
-            if path.is_relative_to(self._service.versions):
-                return f"{self._service.relative(path)}:{frame.f_lineno}"
-            frame = frame.f_back
-        return ""
+        place = self._service.first_place(walk_stack(currentframe()), self._service.versions)
+        return f"{place[0]}:{place[1]}" if place else ""
 
     # The listeners. An engine of the caller's may have other connections too, such as that of the watcher.
 

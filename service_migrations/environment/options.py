@@ -1,6 +1,7 @@
 """The options of ``context.configure()``, the same for online and offline mode, with the options of a team."""
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from sqlalchemy import Connection
 from service_migrations._alembic import wrap_revisions, write_unchanged
 from service_migrations._sqlalchemy import expect_standard_strings
 from service_migrations.errors import ConfigurationError, ResultError
+from service_migrations.interruption import call_revision
 from service_migrations.models.metadata import assemble, schema_of
 from service_migrations.monorepo import Service
 from service_migrations.settings.model import load_options
@@ -67,6 +69,7 @@ def configure(connection: Connection | None = None, **options: Any) -> None:
         dialect_name="postgresql+asyncpg", literal_binds=True, as_sql=True, output_buffer=output, **shared
     )
     if offline:
+        wrap_revisions(context.get_context(), lambda _, function: partial(call_revision, function))
         write_unchanged(context.get_context())
         expect_standard_strings(context.get_context().dialect)
         schema = shared["version_table_schema"]

@@ -21,6 +21,7 @@ from service_migrations.errors import MigrationError, UsageError
 from service_migrations.failures import revision_failure
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, config
+from service_migrations.interruption import call_revision
 from service_migrations.monorepo import Service
 
 __all__ = ["Piece", "Rendered", "pending", "render"]
@@ -163,7 +164,7 @@ def render(history: History, revisions: tuple[Revision, ...], *, down: bool = Fa
 def _render(script: Script, rendered: Rendered, recorder: _Recorder, service: Service) -> None:
     recorder.path, recorder.rendered = script.path, rendered
     try:
-        getattr(script.module, rendered.function)()
+        call_revision(getattr(script.module, rendered.function))
     except (Exception, SystemExit) as error:
         # an author's code may raise anything without a database, but some errors it would raise with one too
         if _is_certain(error):

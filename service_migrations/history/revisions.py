@@ -3,6 +3,7 @@
 import threading
 import traceback
 import warnings
+from asyncio import CancelledError
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import StringIO
@@ -182,10 +183,9 @@ def read(service: str | Service) -> History:
     except (CommandError, RevisionError, KeyError, UserWarning) as error:
         text = f"{' '.join(str(error).split())}. Nothing was run."
         raise UsageError(text, service=service, path=folder) from error
-    except (Exception, SystemExit) as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        own = [frame for frame in frames if Path(frame.filename).is_relative_to(service.versions)]
-        path, line = (service.relative(Path(own[-1].filename)), own[-1].lineno) if own else (folder, None)
+    except (Exception, SystemExit, GeneratorExit, CancelledError) as error:  # nothing can be cancelled while it runs
+        frames = reversed(list(traceback.walk_tb(error.__traceback__)))
+        path, line = service.first_place(frames, service.versions) or (folder, None)
         text = f"it can't be imported: {type(error).__name__}: {error}. Nothing was run."
         raise UsageError(text, service=service, path=path, line=line) from error
     revisions = tuple(Revision.of(script, service) for script in scripts)

@@ -295,6 +295,24 @@ def test_whatever_a_revision_raises_is_one_line_and_1(world: World, raised: str)
     assert world.at() == "r001"
 
 
+@pytest.mark.parametrize("raised", RAISED)
+def test_whatever_a_revision_raises_offline_is_one_line_and_1(world: World, raised: str) -> None:
+    world.history(2, r002=raised)
+    said = failed(world, world.inv("db.upgrade", "--service", "billing", "--sql"), 1)
+    assert "migrations/versions/billing/r002.py:" in said
+    assert "rolled back" not in said
+
+
+@pytest.mark.parametrize("raised", ["import asyncio; raise asyncio.CancelledError", "raise GeneratorExit"])
+def test_whatever_a_file_raises_when_it_is_imported_is_one_line_and_2(world: World, raised: str) -> None:
+    world.history(1)
+    path = world.monorepo.root / "migrations" / "versions" / "billing" / "r001.py"
+    path.write_text(path.read_text(encoding="utf-8") + f"\n{raised}\n", encoding="utf-8")
+    said = failed(world, world.inv(), 2)
+    assert "migrations/versions/billing/r001.py:" in said
+    assert "it can't be imported" in said
+
+
 @pytest.mark.parametrize("raised", ["import asyncio; raise asyncio.CancelledError", "raise GeneratorExit"])
 def test_in_a_fleet_too(world: World, raised: str) -> None:
     world.history(2, r002=raised)

@@ -230,6 +230,18 @@ def test_a_signal_ends_a_revision_that_runs_python(world: World, body: str, numb
     assert f"{world.dsn.target} is at r002." in said
 
 
+@pytest.mark.parametrize("words", [("db.plan",), ("db.upgrade", "--sql")], ids=["plan", "sql"])
+def test_a_signal_ends_a_revision_that_runs_python_offline(world: World, words: tuple[str, ...]) -> None:
+    world.history(r003=BEGUN + PYTHON["sleeps"])
+    run = world.start(*words, "--service", "billing")
+    until((world.monorepo.root / "begun").exists, "the revision has begun")
+    run.signal(signal.SIGINT)
+    sent = time.monotonic()
+    ran = run.end()
+    assert time.monotonic() - sent < PROMPT
+    assert failed(world, ran, 130).endswith("Stopped by SIGINT.\n")
+
+
 @pytest.mark.parametrize("body", [PYTHON["sleeps"], PYTHON["computes"]], ids=["sleeps", "computes"])
 def test_a_signal_ends_a_revision_of_a_fleet_that_runs_python(world: World, body: str) -> None:
     world.history(r003=BEGUN + body)

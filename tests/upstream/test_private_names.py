@@ -26,7 +26,6 @@ PREPARER = asyncpg.dialect().identifier_preparer
 LIBRARY = ROOT / "service_migrations"
 ELSEWHERE = {
     "connection/connector.py": ["=._open", "=._open"],
-    "connection/transactions.py": ["sys._getframe"],
     "history/offline.py": ["sys._getframe"],
     "ownership/attribution.py": ["name._replace"],
     "settings/sources.py": ["sources._without_bare"],
