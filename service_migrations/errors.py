@@ -74,9 +74,9 @@ class MigrationError(Exception):
         hint = " ".join(part for part in (self.hint, more.strip()) if part)
         return type(self)(self.message, service=self.service, path=self.path, line=self.line, hint=hint)
 
-    def at(self, path: object, service: object = None) -> Self:
-        """Return a copy of the error with another file, and another service where one is given."""
-        return type(self)(self.message, service=service or self.service, path=path, hint=self.hint)
+    def at(self, path: object) -> Self:
+        """Return a copy of the error with another file, given as to the constructor."""
+        return type(self)(self.message, service=self.service, path=path, hint=self.hint)
 
     def as_json(self) -> dict[str, object]:
         """Return the fields for another program: numbers and texts, null where a field is empty."""
