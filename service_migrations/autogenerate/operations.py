@@ -6,6 +6,7 @@ imports it would change with the code.
 
 import copy as copies
 from collections.abc import Container
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -36,7 +37,7 @@ from service_migrations.catalog.tables import Constraint, TableState
 from service_migrations.models.copies import copy_table
 from service_migrations.sql.quoting import escaped
 
-__all__ = ["added_column", "copied", "created_table", "render_item"]
+__all__ = ["added_column", "copied", "created_table", "remove_exclusions", "render_item"]
 
 _NAME_LENGTH = 63
 """The maximum length of a name in PostgreSQL, in bytes."""
@@ -64,7 +65,7 @@ def copied(metadata: MetaData, dialect: Dialect) -> dict[str, Table]:
 
 
 def created_table(
-    copy: Table, state: TableState, taken: Container[str], later: Container[tuple[str, ...]], apart: Container[str]
+    copy: Table, state: TableState, taken: Container[str], later: Container[tuple[str, ...]]
 ) -> list[MigrateOperation]:
     """Return the operations that create a table and its indexes.
 
@@ -73,13 +74,9 @@ def created_table(
         state: that table as the server describes it.
         taken: the names of the indexes of other tables in its schema.
         later: the columns of the foreign keys that are left out, to be added later.
-        apart: the names of the exclusion constraints that are left out, to be added later.
 
     """
     _set_names(copy, state, taken)
-    for exclusion in [each for each in copy.constraints if isinstance(each, ExcludeConstraint)]:
-        if str(exclusion.name) in apart:
-            copy.constraints.discard(exclusion)
     for key in [each for each in copy.constraints if isinstance(each, ForeignKeyConstraint)]:
         if tuple(element.parent.name for element in key.elements) in later:
             copy.constraints.discard(key)
@@ -87,6 +84,23 @@ def created_table(
                 element.parent.foreign_keys.discard(element)
     indexes = sorted(copy.indexes, key=lambda index: str(index.name))
     return [CreateTableOp.from_table(copy), *(CreateIndexOp.from_index(index) for index in indexes)]
+
+
+def remove_exclusions(copy: Table, state: TableState, taken: Container[str]) -> list[Constraint]:
+    """Remove the exclusion constraints from a copy, and return them as the server describes them.
+
+    Alembic renders neither the text of an expression nor an operator class, so they are added by the server's text.
+    Arguments are those of ``created_table``, which comes after it.
+    """
+    exclusions = [part for part in copy.constraints if isinstance(part, ExcludeConstraint)]
+    names = {_model_name(exclusion) for exclusion in exclusions}
+    for exclusion in exclusions:
+        copy.constraints.discard(exclusion)
+    return [
+        constraint if constraint.name in names else replace(constraint, name=_free_name(constraint.name, taken))
+        for constraint in state.constraints.values()
+        if constraint.kind == "x"
+    ]
 
 
 def added_column(copy: Column[Any]) -> AddColumnOp:
@@ -173,10 +187,15 @@ def _take_name(unnamed: list[Constraint], constraint: SchemaConstraint, taken: C
     if not matches:
         return None
     unnamed.remove(matches[0])
-    name, numbers = matches[0].name, count(1)
-    while kind != "f" and name in taken:
-        name = f"{matches[0].name[: _NAME_LENGTH - 2]}{next(numbers)}"
-    return name
+    return matches[0].name if kind == "f" else _free_name(matches[0].name, taken)
+
+
+def _free_name(name: str, taken: Container[str]) -> str:
+    """Return a name that PostgreSQL has chosen, with a number where an index of another table has it."""
+    free, numbers = name, count(1)
+    while free in taken:
+        free = f"{name[: _NAME_LENGTH - 2]}{next(numbers)}"
+    return free
 
 
 def _escape(copy: Table, dialect: Dialect) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import ForeignKeyConstraint
 from service_migrations.autogenerate import columns, constraints
 from service_migrations.autogenerate.change import Change, Note, Phase, Step
 from service_migrations.autogenerate.comparison import Comparison, Key
-from service_migrations.autogenerate.operations import added_column, created_table
+from service_migrations.autogenerate.operations import added_column, created_table, remove_exclusions
 from service_migrations.autogenerate.table_pair import BOTH, Directions, Pair
 from service_migrations.catalog.tables import ColumnState, TableState
 from service_migrations.sql.quoting import literal
@@ -59,11 +59,10 @@ def created(comparison: Comparison, altered: set[Key]) -> Iterator[Change]:
         for constraint in table.constraints.values():
             if constraint.kind == "f" and constraint.local_columns in later:
                 yield constraints.add(table, constraint, BOTH)
-        # in the server's words: Alembic renders neither an expression's text nor an operator class
-        apart = [constraint for constraint in table.constraints.values() if constraint.kind == "x"]
-        for constraint in apart:
-            yield constraints.add(table, constraint, BOTH)
-        steps = created_table(copy, table, taken.get(key[0], set()), later, {constraint.name for constraint in apart})
+        taken_names = taken.get(key[0], set())
+        for exclusion in remove_exclusions(copy, table, taken_names):
+            yield constraints.add(table, exclusion, BOTH)
+        steps = created_table(copy, table, taken_names, later)
         drop = DropTableOp(table.name, schema=table.schema)
         yield Change(Phase.CREATE_TABLES, tuple(steps), (drop,), f"create_table {table.sql}")
 

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 import service_migrations
 from service_migrations.models.importing import import_models
 from service_migrations.settings.dsn import Dsn
-from tests.support.autogenerate import written
+from tests.support.autogenerate import remodel, written
 from tests.support.catalog import catalog
 from tests.support.database import query, wait
 from tests.support.monorepo import Monorepo
@@ -70,6 +70,28 @@ def test_the_first_revision_makes_what_create_all_makes(
     assert query(dsn, persistence) == query(expected, persistence)
     assert wait(service_migrations.check(service)).differences == ()
     wait(service_migrations.downgrade(service, "base"))
+
+
+def test_an_exclusion_that_nobody_names_gets_a_free_name(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
+    """PostgreSQL would choose things_a_excl, which an index of another table has."""
+    dsn = database()
+    head = HEAD.format(names="'things'").replace("naming_convention=NAMING_CONVENTION", "")
+    monorepo.service("shop", head + "things = kk\n", dsn)
+    written(monorepo, monorepo.find("shop"), "create")
+    wait(service_migrations.upgrade(monorepo.find("shop")))
+    query(dsn, "CREATE INDEX things_a_excl ON kk (real_id)")
+    things = """Column("a", Integer), ExcludeConstraint(("a", "="), using="btree")"""
+    remodel(
+        monorepo,
+        monorepo.find("shop"),
+        head + 'Index("things_a_excl", kk.c.id)\n' + f"things = Table('things', metadata, {things})\n",
+    )
+    service = monorepo.find("shop")
+    written(monorepo, service)
+    wait(service_migrations.upgrade(service))
+    names = "SELECT conname FROM pg_constraint WHERE contype = 'x'"
+    assert [row[0] for row in query(dsn, names)] == ["things_a_excl1"]
+    wait(service_migrations.downgrade(service, "-1"))
 
 
 PARTITIONED = """
