@@ -1,4 +1,4 @@
-"""The pending revisions of a service as SQL, rendered in offline mode, statement by statement.
+"""The revisions of a service as SQL, rendered in offline mode, statement by statement.
 
 Alembic's bookkeeping is left out: the version table, and BEGIN and COMMIT, which stay known as transactions.
 """
