@@ -189,17 +189,21 @@ def in_session(leader: int) -> list[int]:
     return found
 
 
+BEGUN = 'from pathlib import Path; Path("begun").touch()\n'
+# a program that is started already: one that a signal finds in subprocess's start-up would go on, here as anywhere
+PROGRAM = "import subprocess; subprocess.run(['sh', '-c', 'sleep 0.5; touch begun; exec sleep 60'])"
 PYTHON = {
-    "sleeps": "import time; time.sleep(60)",
-    "computes": "while True: sum(range(1000))",
-    "waits for a thread": (
+    "sleeps": BEGUN + "import time; time.sleep(60)",
+    "computes": BEGUN + "while True: sum(range(1000))",
+    "waits for a thread": BEGUN
+    + (
         "import threading, time; thread = threading.Thread(target=time.sleep, args=(30,), daemon=True); "
         "thread.start(); thread.join()"
     ),
-    "waits for a program": "import subprocess; subprocess.run(['sleep', '60'])",
-    "waits for an event": "import threading; threading.Event().wait(60)",
-    "catches what it can": "import time\ntry:\n    time.sleep(60)\nexcept Exception:\n    time.sleep(60)",
-    "computes behind a commit": "op.get_bind().commit()\nwhile True: pass",
+    "waits for a program": PROGRAM,
+    "waits for an event": BEGUN + "import threading; threading.Event().wait(60)",
+    "catches what it can": BEGUN + "import time\ntry:\n    time.sleep(60)\nexcept Exception:\n    time.sleep(60)",
+    "computes behind a commit": BEGUN + "op.get_bind().commit()\nwhile True: pass",
 }
 DEAF = """
 from pathlib import Path
@@ -209,14 +213,13 @@ while True:
         while True: pass
     except BaseException: pass
 """
-BEGUN = 'from pathlib import Path; Path("begun").touch()\n'
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 @pytest.mark.parametrize("body", PYTHON.values(), ids=PYTHON)
 def test_a_signal_ends_a_revision_that_runs_python(world: World, body: str, number: signal.Signals) -> None:
     """Row 19: the event loop gets no turn there in which to cancel anything."""
-    world.history(r003=BEGUN + body)
+    world.history(r003=body)
     run = world.start()
     begun = world.monorepo.root / "begun"
     until(begun.exists, "the revision has begun")
@@ -232,7 +235,7 @@ def test_a_signal_ends_a_revision_that_runs_python(world: World, body: str, numb
 
 @pytest.mark.parametrize("words", [("db.plan",), ("db.upgrade", "--sql")], ids=["plan", "sql"])
 def test_a_signal_ends_a_revision_that_runs_python_offline(world: World, words: tuple[str, ...]) -> None:
-    world.history(r003=BEGUN + PYTHON["sleeps"])
+    world.history(r003=PYTHON["sleeps"])
     run = world.start(*words, "--service", "billing")
     until((world.monorepo.root / "begun").exists, "the revision has begun")
     run.signal(signal.SIGINT)
@@ -244,7 +247,7 @@ def test_a_signal_ends_a_revision_that_runs_python_offline(world: World, words: 
 
 @pytest.mark.parametrize("body", [PYTHON["sleeps"], PYTHON["computes"]], ids=["sleeps", "computes"])
 def test_a_signal_ends_a_revision_of_a_fleet_that_runs_python(world: World, body: str) -> None:
-    world.history(r003=BEGUN + body)
+    world.history(r003=body)
     world.monorepo.service("catalog", dsn=world.dsn)
     run = world.start("db.upgrade")
     until((world.monorepo.root / "begun").exists, "the revision has begun")
