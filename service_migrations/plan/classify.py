@@ -33,6 +33,8 @@ _NESTED_COMMANDS = (*_ROW_CHANGES, "truncate", "drop", "alter", "call")
 _STATEMENT_STARTS_AFTER = (";", "begin", "then", "else", "loop", "(", ")")
 _SERIAL = ("serial", "bigserial", "smallserial", "serial2", "serial4", "serial8")
 _REWRITES = ("tablespace", "logged", "unlogged", "access")
+_TAKES_COLUMNS = ("extension", "function", "procedure", "routine", "collation", "server", "operator")
+"""What columns and tables can depend on, so that DROP … CASCADE takes them too."""
 
 
 def classify(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
@@ -46,8 +48,6 @@ def classify(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
     first = statement[0].value if statement and statement[0].kind == "word" else ""
     if first in _CLASSIFIERS:
         yield from _CLASSIFIERS[first](statement, scope)
-    elif first == "copy" and has_own(statement, "from"):
-        yield Class.DATA, "COPY … FROM adds rows."
     elif first == "call":
         yield Class.DATA, "What the procedure does can't be seen here."
     elif first in ("lock", "cluster") or (first == "vacuum" and any(word == "full" for word in statement)):
@@ -56,6 +56,31 @@ def classify(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
 
 def _with(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
     yield from _nested(statement[1:], scope)
+
+
+def _explain(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
+    """Yield the classes of the statement that EXPLAIN runs, if it runs it."""
+    options, start = [token.value for token in statement[1:3] if token.kind == "word"], 1
+    if len(statement) > 1 and statement[1] == "(":
+        inside = statement_inside(statement[2:])
+        start = len(inside) + 3
+        on = [action for action in actions(inside) if action[-1].value not in ("false", "off", "0")]
+        options = [action[0].value for action in on]
+    while start < len(statement) and statement[start].value in ("analyze", "analyse", "verbose"):
+        start += 1
+    if {"analyze", "analyse"} & set(options):
+        yield from classify(statement[start:], scope)
+
+
+def _prepare(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
+    if has_own(statement, "as"):  # otherwise it is PREPARE TRANSACTION
+        yield from classify(statement[[token == "as" for token in statement].index(True) + 1 :], scope)
+
+
+def _copy(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
+    if has_own(statement, "from"):
+        yield Class.DATA, "COPY … FROM adds rows."
+    yield from _nested(statement, scope)
 
 
 def _do(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
@@ -79,9 +104,12 @@ def _truncate(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
 
 def _nested(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
     """Yield the classes of nested statements, in a CTE or in the body of a DO block."""
+    end_of_merge = 0
     for index, token in enumerate(statement[1:], 1):
-        if token.kind != "word" or statement[index - 1] not in _STATEMENT_STARTS_AFTER:
+        if token.kind != "word" or statement[index - 1] not in _STATEMENT_STARTS_AFTER or index < end_of_merge:
             continue
+        if token.value == "merge":  # its THEN DELETE is no statement
+            end_of_merge = index + len(statement_inside(statement[index:]))
         if token.value == "execute":
             for argument in statement_inside(statement[index:]):
                 if argument.kind == "string":
@@ -95,7 +123,7 @@ def _drop(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
     kind = statement[1].value if len(statement) > 1 else ""
     if kind in LOSES:
         yield from _loss(statement, scope, f"DROP {kind.upper()} loses what is in it.")
-    elif kind == "owned" or (kind == "extension" and any(word == "cascade" for word in statement)):
+    elif kind == "owned" or (kind in _TAKES_COLUMNS and statement[-1] == "cascade"):
         yield Class.DESTRUCTIVE, f"DROP {kind.upper()} can take tables and columns with it."
     elif kind == "index" and any(word == "concurrently" for word in statement):
         yield Class.CONCURRENT, "DROP INDEX CONCURRENTLY runs outside of a transaction."
@@ -105,7 +133,7 @@ def _alter(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
     kind = statement[1].value if len(statement) > 1 else ""
     if kind not in ("table", "type", "foreign", "materialized"):
         return
-    for action in actions(statement[name_at(statement, 2)[1] :]):
+    for action in actions(statement[name_at(statement, 3 if kind in ("foreign", "materialized") else 2)[1] :]):
         words = [token.value if token.kind == "word" else "" for token in action]
         if words[0] == "drop" and _is_column(kind, words):
             yield from _loss(statement, scope, "DROP COLUMN loses what is in it.")
@@ -137,6 +165,8 @@ def _build(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
     words = [token.value for token in statement if token.kind == "word"]
     concurrently = "concurrently" in words[:5]
     if words[0] == "create" and "index" not in words[:3]:
+        if "table" in words[:4]:
+            yield from _nested(statement, scope)  # CREATE TABLE … AS WITH
         return
     if concurrently:
         yield Class.CONCURRENT, f"{words[0].upper()} … CONCURRENTLY lets others read and write meanwhile."
@@ -150,7 +180,10 @@ def _loss(statement: Sequence[Token], scope: Scope, reason: str) -> Iterator[Rea
 
 
 _CLASSIFIERS: dict[str, Callable[[Sequence[Token], Scope], Iterator[Reason]]] = {
-    **dict.fromkeys(("with", "explain", "prepare"), _with),
+    "with": _with,
+    "explain": _explain,
+    "prepare": _prepare,
+    "copy": _copy,
     **dict.fromkeys(_ROW_CHANGES, _change),
     **dict.fromkeys(("create", "reindex", "refresh"), _build),
     "do": _do,

@@ -1,0 +1,249 @@
+"""The classes of a statement, read from its tokens alone: what is found, and what isn't taken for it."""
+
+import pytest
+
+from service_migrations.plan import classify as module
+from service_migrations.plan.classify import Class, classify
+from service_migrations.plan.novelty import LOSES, Scope
+from service_migrations.sql.lexer import statements
+
+X, L, D, C = Class.DESTRUCTIVE, Class.LOCKS, Class.DATA, Class.CONCURRENT
+
+
+def classes(text: str) -> set[Class]:
+    """Return the classes of statements, each of which knows what those before it have created."""
+    scope, found = Scope(), set()
+    for statement in statements(text):
+        found |= {kind for kind, _ in classify(statement.tokens, scope)}
+        scope.record(statement.tokens)
+    return found
+
+
+# A way to run a statement, and that statement
+
+
+INNER = {
+    "DROP TABLE t": {X},
+    "TRUNCATE t": {X},
+    "DELETE FROM t": {D, X},
+    "DELETE FROM t WHERE a": {D},
+    "UPDATE t SET a = 1": {D},
+    "INSERT INTO t VALUES (1)": {D},
+    "MERGE INTO t USING u ON true WHEN MATCHED THEN DELETE": {D},
+    "ALTER TABLE t DROP COLUMN a": {X},
+    "ALTER TABLE t SET UNLOGGED": {L},
+    "CALL p()": {D},
+    "SELECT 1": set(),
+}
+BLOCKS = {
+    "block": "DO $$ BEGIN {}; END $$",
+    "after another": "DO $$ BEGIN PERFORM 1; {}; END $$",
+    "in an IF": "DO $$ BEGIN IF a THEN {}; END IF; END $$",
+    "in an ELSE": "DO $$ BEGIN IF a THEN NULL; ELSE {}; END IF; END $$",
+    "in a LOOP": "DO $$ BEGIN FOR a IN 1..2 LOOP {}; END LOOP; END $$",
+    "nested": "DO $$ BEGIN BEGIN {}; END; END $$",
+    "of an exception": "DO $$ BEGIN NULL; EXCEPTION WHEN others THEN {}; END $$",
+    "with a language": "DO LANGUAGE plpgsql $do$ BEGIN {}; END $do$",
+    "quoted": "DO 'BEGIN {}; END'",
+    "EXECUTE": "DO $$ BEGIN EXECUTE '{}'; END $$",
+}
+RUN = {
+    "alone": "{}",
+    "EXPLAIN ANALYZE": "EXPLAIN ANALYZE {}",
+    "EXPLAIN ANALYSE": "EXPLAIN ANALYSE {}",
+    "EXPLAIN ANALYZE VERBOSE": "EXPLAIN ANALYZE VERBOSE {}",
+    "EXPLAIN (ANALYZE)": "EXPLAIN (ANALYZE) {}",
+    "EXPLAIN (…, ANALYZE on)": "EXPLAIN (COSTS off, ANALYZE on, FORMAT json) {}",
+}
+ROWS = ("INSERT", "UPDATE", "DELETE", "SELECT")
+
+
+@pytest.mark.parametrize("statement", INNER)
+@pytest.mark.parametrize("way", BLOCKS.values(), ids=BLOCKS)
+def test_what_a_block_runs_has_its_classes(way: str, statement: str) -> None:
+    assert classes(way.format(statement)) == INNER[statement]
+
+
+@pytest.mark.parametrize("statement", [one for one in INNER if one.startswith((*ROWS, "MERGE"))])
+@pytest.mark.parametrize("way", RUN.values(), ids=RUN)
+def test_what_explain_runs_has_its_classes(way: str, statement: str) -> None:
+    assert classes(way.format(statement)) == INNER[statement]
+
+
+@pytest.mark.parametrize("statement", [one for one in INNER if one.startswith(ROWS)])
+@pytest.mark.parametrize(
+    "way",
+    [
+        "EXPLAIN {}",
+        "EXPLAIN VERBOSE {}",
+        "EXPLAIN (VERBOSE) {}",
+        "EXPLAIN (ANALYZE off) {}",
+        "EXPLAIN (BUFFERS, ANALYZE false) {}",
+        "EXPLAIN (ANALYZE 0) {}",
+    ],
+)
+def test_what_explain_only_plans_has_none(way: str, statement: str) -> None:
+    assert classes(way.format(statement)) == set()
+
+
+@pytest.mark.parametrize("statement", [one for one in INNER if one.startswith(ROWS)])
+def test_what_is_prepared_has_its_classes(statement: str) -> None:
+    assert classes(f"PREPARE p AS {statement}") == INNER[statement]
+    assert classes(f"PREPARE p (int, text) AS {statement}") == INNER[statement]
+    assert classes("PREPARE TRANSACTION 'p'") == set()
+
+
+@pytest.mark.parametrize("statement", [one for one in INNER if one.startswith(ROWS) and "SELECT" not in one])
+@pytest.mark.parametrize(
+    "way",
+    [
+        "WITH d AS ({}) SELECT 1",
+        "WITH c AS (SELECT 1), d AS MATERIALIZED ({}) SELECT 1",
+        "COPY ({} RETURNING a) TO STDOUT",
+        "CREATE TABLE v AS WITH d AS ({} RETURNING a) SELECT a FROM d",
+        "CREATE TEMP TABLE v AS WITH d AS ({} RETURNING a) SELECT a FROM d",
+        "PREPARE p AS WITH d AS ({}) SELECT 1",
+        "EXPLAIN ANALYZE WITH d AS ({}) SELECT 1",
+    ],
+)
+def test_what_is_inside_another_statement_has_its_classes(way: str, statement: str) -> None:
+    assert classes(way.format(statement)) == INNER[statement]
+
+
+# Lists, member by member
+
+
+@pytest.mark.parametrize("kind", LOSES)
+def test_the_drop_of_what_holds_data_destroys(kind: str) -> None:
+    assert classes(f"DROP {kind} t") == {X}
+    assert classes(f"DROP {kind} IF EXISTS t CASCADE") == {X}
+
+
+@pytest.mark.parametrize("kind", module._TAKES_COLUMNS)
+def test_the_drop_of_what_columns_hang_on_destroys_with_cascade(kind: str) -> None:
+    assert classes(f"DROP {kind} f CASCADE") == {X}
+    assert classes(f"DROP {kind} f") == set()
+    assert classes(f"DROP {kind} cascade RESTRICT") == set()
+
+
+def test_the_drop_of_what_a_role_owns_destroys() -> None:
+    assert classes("DROP OWNED BY app") == {X}
+
+
+@pytest.mark.parametrize("kind", ["VIEW", "SEQUENCE", "TRIGGER", "POLICY", "INDEX", "ROLE"])
+def test_the_drop_of_what_holds_no_rows_has_no_class(kind: str) -> None:
+    assert classes(f"DROP {kind} t") == set()
+
+
+@pytest.mark.parametrize("serial", module._SERIAL)
+def test_a_serial_column_locks(serial: str) -> None:
+    assert classes(f"ALTER TABLE t ADD c {serial}") == {L}
+    assert classes(f"ALTER TABLE t ADD COLUMN c {serial} NOT NULL") == {L}
+    assert classes(f"CREATE TABLE v (a {serial}); ALTER TABLE v ADD c {serial}") == set()
+
+
+@pytest.mark.parametrize("word", module._REWRITES)
+@pytest.mark.parametrize("relation", ["TABLE t", "TABLE IF EXISTS ONLY a.t", "MATERIALIZED VIEW t", "FOREIGN TABLE t"])
+def test_a_rewrite_locks(relation: str, word: str) -> None:
+    assert classes(f"ALTER {relation} SET {word} x") == {L}
+    assert classes(f"ALTER {relation} ADD a int, SET {word} x") == {L}
+
+
+def test_a_new_column_with_a_check_locks_and_a_constraint_is_for_squawk() -> None:
+    assert classes("ALTER TABLE t ADD COLUMN c int CHECK (c > 0)") == {L}
+    assert classes("ALTER TABLE t ADD CONSTRAINT serial CHECK (c > 0)") == set()
+    assert classes("ALTER TABLE t ADD COLUMN c int") == set()
+
+
+@pytest.mark.parametrize("statement", ["LOCK TABLE t", "CLUSTER t", "VACUUM FULL t", "VACUUM (FULL) t"])
+def test_what_keeps_others_out_locks(statement: str) -> None:
+    assert classes(statement) == {L}
+
+
+@pytest.mark.parametrize(
+    "statement", ["VACUUM t", "ANALYZE t", "SET LOCAL x = 1", "COMMENT ON TABLE t IS 'x'", "", "("]
+)
+def test_what_keeps_nobody_out_has_no_class(statement: str) -> None:
+    assert classes(statement) == set()
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("CREATE INDEX CONCURRENTLY i ON t (a)", {C}),
+        ("CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS i ON t (a)", {C}),
+        ("CREATE INDEX i ON t (concurrently)", set()),  # a lock, which squawk knows
+        ("DROP INDEX CONCURRENTLY i", {C}),
+        ("REINDEX INDEX CONCURRENTLY i", {C}),
+        ("REINDEX (VERBOSE) TABLE CONCURRENTLY t", {C}),
+        ("REFRESH MATERIALIZED VIEW CONCURRENTLY m", {C}),
+        ("REFRESH MATERIALIZED VIEW m", {L}),
+        ("CREATE MATERIALIZED VIEW m AS SELECT 1; REFRESH MATERIALIZED VIEW m", set()),
+        ("CREATE VIEW concurrently AS SELECT 1", set()),
+        ("ALTER TABLE t DETACH PARTITION p CONCURRENTLY", {C}),
+        ("ALTER TABLE t ATTACH PARTITION p DEFAULT", {L}),
+    ],
+)
+def test_what_is_built_runs_beside_others_or_locks(statement: str, expected: set[Class]) -> None:
+    assert classes(statement) == expected
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("ALTER TABLE t DROP a", {X}),
+        ("ALTER TABLE t DROP COLUMN IF EXISTS a CASCADE", {X}),
+        ("ALTER TABLE t DROP CONSTRAINT a", set()),
+        ("ALTER TYPE t DROP ATTRIBUTE a", {X}),
+        ("ALTER TYPE t ADD VALUE 'drop'", set()),
+        ("ALTER FOREIGN TABLE t DROP COLUMN a", {X}),
+        ("ALTER TABLE t ALTER a DROP DEFAULT, ALTER a DROP NOT NULL, ALTER a DROP EXPRESSION", set()),
+        ("ALTER SEQUENCE t SET LOGGED", set()),
+        ("ALTER SCHEMA t RENAME TO u", set()),
+    ],
+)
+def test_an_alter_destroys_with_a_column_only(statement: str, expected: set[Class]) -> None:
+    assert classes(statement) == expected
+
+
+@pytest.mark.parametrize("way", ["COPY t FROM STDIN", "COPY t (a) FROM '/tmp/x' WITH (FORMAT csv)"])
+def test_a_copy_into_a_table_changes_rows(way: str) -> None:
+    assert classes(way) == {D}
+    assert classes("COPY t TO STDOUT") == set()
+    assert classes("COPY (SELECT a FROM t) TO STDOUT") == set()
+
+
+# What only looks like one
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS $$ BEGIN DROP TABLE t; END $$",
+        "CREATE FUNCTION f() RETURNS void BEGIN ATOMIC DELETE FROM t; END",
+        "CREATE RULE r AS ON INSERT TO t DO INSTEAD (DELETE FROM t)",
+        "CREATE TRIGGER g BEFORE DELETE ON t EXECUTE FUNCTION f()",
+        "CREATE POLICY p ON t FOR DELETE USING (true)",
+        "GRANT DELETE, UPDATE, TRUNCATE ON t TO app",
+        "DO $$ BEGIN RAISE NOTICE 'DROP TABLE t'; END $$",
+        "SELECT 'DELETE FROM t'",
+        'SELECT "delete" FROM t',
+        "CREATE TABLE v (a int); DROP TABLE v",
+        "CREATE TABLE v (a int); TRUNCATE v",
+        "CREATE SCHEMA v; DROP SCHEMA v",
+    ],
+)
+def test_what_runs_nothing_on_old_rows_has_no_class(statement: str) -> None:
+    assert classes(statement) == set()
+
+
+def test_what_is_new_by_chance_is_not_new() -> None:
+    assert classes("CREATE TABLE IF NOT EXISTS v (a int); DROP TABLE v") == {X}
+    assert classes("CREATE TABLE v (a int); DROP TABLE v, t") == {X}
+    assert classes("CREATE TABLE a.v (a int); DROP TABLE v") == {X}
+    assert classes("CREATE TABLE v (a int); DROP TABLE v; DROP TABLE v") == {X}
+
+
+def test_a_reason_names_the_statement() -> None:
+    (statement,) = statements("DROP TABLE t")
+    assert list(classify(statement.tokens, Scope())) == [(X, "DROP TABLE loses what is in it.")]
