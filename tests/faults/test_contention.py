@@ -43,7 +43,7 @@ def test_a_reader_that_goes_away_is_waited_for_in_short_turns(at_r001: World) ->
 
 def test_a_reader_that_stays_gets_75_and_the_table_can_be_read_all_the_time(at_r001: World) -> None:
     """Row 24: every attempt has a timeout, and the database as it was before the revision."""
-    at_r001.aim(MIGRATIONS_LOCK_TIMEOUT="400ms")
+    at_r001.aim(MIGRATIONS_LOCK_TIMEOUT="800ms")
     report = hold(at_r001.dsn, "SELECT * FROM billing_r001", application_name="a report")
     with Reader(at_r001.dsn, "billing_r001") as reader, report as idle:
         said = failed(at_r001, at_r001.inv(), 75)
@@ -55,11 +55,11 @@ def test_a_reader_that_stays_gets_75_and_the_table_can_be_read_all_the_time(at_r
     assert re.search(r"^billing: migrations/versions/billing/r002\.py:11: a lock was not free in time \[55P03\]", said,
                      re.MULTILINE)  # fmt: skip
     assert reader.reads
-    assert reader.longest < 0.4 + 0.5
+    assert reader.longest < 0.8 + 0.5
 
 
 def test_a_blocker_of_another_role_is_described_by_what_the_server_shows(at_r001: World) -> None:
-    at_r001.aim(MIGRATIONS_LOCK_TIMEOUT="200ms")
+    at_r001.aim(MIGRATIONS_LOCK_TIMEOUT="1s")  # the watcher looks ten times a second, on a busy machine less often
     with hold(at_r001.admin, "SELECT * FROM billing_r001", application_name="a dump") as idle:
         said = failed(at_r001, at_r001.inv(), 75)
     blocker = f"pid {idle.pid} (a dump, user {at_r001.admin.user}, AccessShareLock on billing_r001)"

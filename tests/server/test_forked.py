@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 from collections.abc import Callable
 
 import pytest
@@ -9,8 +10,7 @@ import pytest
 import service_migrations
 from service_migrations.settings.dsn import Dsn
 from tests.support.database import wait
-from tests.support.forked import run_invoke
-from tests.support.monorepo import Monorepo
+from tests.support.monorepo import Monorepo, Running
 
 COMMANDS = {
     "a list": (("--list",), 0),
@@ -93,8 +93,35 @@ def test_code_and_both_streams_are_those_of_a_process(words: tuple[str, ...], co
     assert forked.code == code, forked.text
 
 
-def test_a_command_that_takes_too_long_is_killed_and_the_next_one_runs(repo: Monorepo) -> None:
+def test_a_command_that_takes_too_long_is_killed_and_the_next_one_runs(
+    repo: Monorepo, monkeypatch: pytest.MonkeyPatch
+) -> None:
     repo.revision("billing", "billing2", "billing1", 'op.execute("SELECT pg_sleep(60)")')
+    monkeypatch.setattr("tests.support.monorepo.PATIENCE", 2.0)
     with pytest.raises(TimeoutError):
-        run_invoke(("db.upgrade", "--service", "billing"), repo.root, dict(os.environ), 2)
+        repo.inv("db.upgrade", "--service", "billing")
+    monkeypatch.undo()
     assert repo.inv("db.heads", "--service", "billing").out.startswith("billing: billing2 (head)")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_signal_ends_a_command_that_runs_beside_the_test(repo: Monorepo, number: signal.Signals) -> None:
+    repo.revision("billing", "billing2", "billing1", 'print("begun", flush=True)\nop.execute("SELECT pg_sleep(60)")')
+    codes = []
+    for command in (repo.start, repo.spawn):
+        running = command("db.upgrade", "--service", "billing")
+        process, out, err = (
+            (running.child, running.out, running.err)
+            if isinstance(running, Running)
+            else (running, running.stdout, running.stderr)
+        )
+        assert out is not None
+        assert err is not None
+        with out, err:
+            assert os.getsid(process.pid) == process.pid
+            assert process.poll() is None
+            assert out.readline() == "begun\n"
+            os.kill(process.pid, number)
+            codes.append(process.wait(30))
+            assert process.poll() == codes[-1]
+    assert codes[0] == codes[1] != 0

@@ -1,7 +1,7 @@
 """Invoke in a child that is forked from a process with all imports done: without the second that they take.
 
 The child is a process like any other, so nothing has to be put back after a task. For what start-up, the interpreter's
-options or the command line in a list of processes matter to, there is ``Monorepo.process``.
+options or the command line in a list of processes matter to, there are ``Monorepo.process`` and ``Monorepo.spawn``.
 """
 
 import atexit
@@ -12,15 +12,15 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import Any
+from typing import NoReturn
 
 import invoke.main
 
-__all__ = ["run_invoke"]
+__all__ = ["Child"]
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,36 +33,58 @@ FRESH = ("tasks", "templates", "testing", "nox")
 MESSAGE = 200_000
 """Bytes of a message at most: words and environment."""
 
-
 TEARDOWN = 10.0
 """Seconds for the process that forks to end."""
 
 
-def run_invoke(words: tuple[str, ...], cwd: Path, env: dict[str, str], seconds: float) -> tuple[int, str, str]:
-    """Run Invoke with nobody at the keyboard, and return its exit code and what it wrote to both streams.
+class Child:
+    """Invoke, running with nobody at the keyboard.
 
-    Raises:
-        TimeoutError: it didn't end within so many seconds, and was killed.
+    Args:
+        words: its arguments.
+        cwd: the working directory.
+        env: the whole environment.
+        out: the descriptor that becomes its stdout.
+        err: the descriptor that becomes its stderr.
+        session: start a session of its own, in which it can be interrupted also where the tests can't.
 
     """
-    channel = _parent()
-    with TemporaryFile("w+", encoding="utf-8") as out, TemporaryFile("w+", encoding="utf-8") as err:
-        request = json.dumps({"words": words, "cwd": str(cwd), "env": env}).encode()
-        socket.send_fds(channel, [request], [out.fileno(), err.fileno()])
-        child = int(channel.recv(MESSAGE))
-        channel.settimeout(seconds)
+
+    def __init__(
+        self, words: tuple[str, ...], cwd: Path, env: dict[str, str], out: int, err: int, *, session: bool = False
+    ) -> None:
+        request = json.dumps({"words": words, "cwd": str(cwd), "env": env, "session": session}).encode()
+        self._status, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with its:
+            socket.send_fds(_parent(), [request], [its.fileno(), out, err])
+        self.pid = int(self._status.recv(MESSAGE))
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """Return its exit code, minus the number of the signal that ended it, or None while it runs."""
         try:
-            code = int(channel.recv(MESSAGE))
-        except TimeoutError:
-            os.kill(child, signal.SIGKILL)
-            channel.settimeout(None)
-            channel.recv(MESSAGE)
-            raise
-        finally:
-            channel.settimeout(None)
-        for stream in (out, err):
-            stream.seek(0)
-        return code, out.read(), err.read()
+            return self.wait(0)
+        except (TimeoutError, BlockingIOError):
+            return None
+
+    def wait(self, seconds: float | None = None) -> int:
+        """Wait for its end, and return its exit code as of ``poll``.
+
+        Raises:
+            TimeoutError: it runs for longer.
+
+        """
+        if self.returncode is None:
+            self._status.settimeout(seconds)
+            self.returncode = int(self._status.recv(MESSAGE))
+            self._status.close()
+        return self.returncode
+
+    def kill(self) -> None:
+        """Kill it, and wait for its end; nothing happens to one that has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+            self.wait()
 
 
 @cache
@@ -92,23 +114,44 @@ def import_all() -> None:
         import_module(name)
 
 
-def fork_for_each_request(channel: socket.socket) -> dict[str, Any]:
-    """Return a request, with its streams in place, in the child that is forked for it; end with the channel."""
+def serve(channel: socket.socket) -> tuple[bytes, list[int]]:
+    """Return a request and its descriptors, in a process that is forked for it; end with the channel."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those
     while True:
-        message, descriptors, _, _ = socket.recv_fds(channel, MESSAGE, 2)
+        message, descriptors, _, _ = socket.recv_fds(channel, MESSAGE, 3)
         if not message:
             os._exit(0)
-        child = os.fork()
-        if not child:
+        if not os.fork():
             channel.close()
-            for stream, descriptor in enumerate(descriptors, start=1):
-                os.dup2(descriptor, stream)
-                os.close(descriptor)
-            return dict(json.loads(message))
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            return message, descriptors
         for descriptor in descriptors:
             os.close(descriptor)
-        channel.send(str(child).encode())
-        channel.send(str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])).encode())
+
+
+def fork(status: int, *streams: int, session: bool) -> None:
+    """Return in a child with these streams, which has told its number to a socket; its parent tells its end there."""
+    child = os.fork()
+    if child:
+        _tell_end(status, child, streams)
+    if session:
+        os.setsid()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    with socket.socket(fileno=status) as told:
+        told.send(str(os.getpid()).encode())
+    for number, descriptor in enumerate(streams, start=1):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+
+
+def _tell_end(status: int, child: int, streams: tuple[int, ...]) -> NoReturn:
+    for descriptor in streams:
+        os.close(descriptor)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    with socket.socket(fileno=status) as told, suppress(BrokenPipeError):  # the test may have ended
+        told.send(str(code).encode())
+    os._exit(0)
 
 
 def main() -> None:
@@ -117,7 +160,11 @@ def main() -> None:
     channel.set_inheritable(False)
     import_all()
     gc.freeze()
-    request = fork_for_each_request(channel)
+    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for pytest, which closes the channel
+    message, descriptors = serve(channel)
+    signal.signal(signal.SIGINT, interrupt)
+    request = json.loads(message)
+    fork(*descriptors, session=request["session"])
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])

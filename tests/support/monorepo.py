@@ -9,12 +9,14 @@ from compileall import compile_dir
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryFile
 from textwrap import dedent, indent
+from typing import TextIO
 from urllib.parse import quote
 
 from service_migrations.monorepo import Service, find
 from service_migrations.settings.dsn import Dsn
-from tests.support.forked import run_invoke
+from tests.support.forked import Child
 
 ROOT = Path(__file__).resolve().parents[2]
 """The top level of this repository."""
@@ -106,7 +108,23 @@ class Monorepo:
 
     def inv(self, *words: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> "Ran":
         """Run Invoke in this monorepo, as a person would, with nobody at the keyboard."""
-        return Ran(*run_invoke(words, cwd or self.root, {**os.environ, **(env or {})}, PATIENCE))
+        with TemporaryFile("w+", encoding="utf-8") as out, TemporaryFile("w+", encoding="utf-8") as err:
+            child = Child(words, cwd or self.root, {**os.environ, **(env or {})}, out.fileno(), err.fileno())
+            try:
+                code = child.wait(PATIENCE)
+            finally:
+                child.kill()
+            out.seek(0)
+            err.seek(0)
+            return Ran(code, out.read(), err.read())
+
+    def start(self, *words: str, env: dict[str, str] | None = None) -> "Running":
+        """Start what ``inv`` runs, in a session of its own, without waiting for it."""
+        (out, to_out), (err, to_err) = os.pipe(), os.pipe()
+        child = Child(words, self.root, {**os.environ, **(env or {})}, to_out, to_err, session=True)
+        os.close(to_out)
+        os.close(to_err)
+        return Running(child, os.fdopen(out, encoding="utf-8"), os.fdopen(err, encoding="utf-8"))
 
     def process(self, *words: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> "Ran":
         """Do what ``inv`` does from the start of the interpreter on, for tests of just that."""
@@ -123,7 +141,7 @@ class Monorepo:
         return Ran(done.returncode, done.stdout, done.stderr)
 
     def spawn(self, *words: str, env: dict[str, str] | None = None) -> "subprocess.Popen[str]":
-        """Start Invoke in this monorepo and a session of its own, without waiting for it."""
+        """Do what ``start`` does from the start of the interpreter on."""
         return subprocess.Popen(
             [sys.executable, "-m", "invoke", *words],
             cwd=self.root,
@@ -147,6 +165,15 @@ def default_signals() -> None:
     """Let a child be interrupted also where the tests run in the background, and so ignore SIGINT themselves."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
+
+
+@dataclass(frozen=True)
+class Running:
+    """A command that runs, and the pipes that it writes to."""
+
+    child: Child
+    out: TextIO
+    err: TextIO
 
 
 @dataclass(frozen=True)

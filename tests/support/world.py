@@ -1,7 +1,6 @@
 """What every fault test needs: a second session that is in the way, a proxy that loses packets, and deadlines."""
 
 import os
-import subprocess
 import threading
 from dataclasses import dataclass, field, replace
 from textwrap import dedent
@@ -12,7 +11,7 @@ from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
 from tests.support.database import query
 from tests.support.deadlines import DEADLINE, until
-from tests.support.monorepo import Monorepo, Ran, dsn_text
+from tests.support.monorepo import Monorepo, Ran, Running, dsn_text
 
 UPGRADE = ("db.upgrade", "--service", "billing")
 
@@ -42,15 +41,14 @@ _OURS = "datname = current_database() AND application_name LIKE 'migrations %'"
 class Run:
     """A command that runs, and what it has said so far."""
 
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self.process = process
+    def __init__(self, running: Running) -> None:
+        self.process = running.child
         self.out: list[str] = []
         self.err: list[str] = []
-        assert process.stdout
-        assert process.stderr
+        self._streams = (running.out, running.err)
         self._threads = [
             threading.Thread(target=heard.extend, args=(stream,), daemon=True)
-            for heard, stream in ((self.out, process.stdout), (self.err, process.stderr))
+            for heard, stream in zip((self.out, self.err), self._streams, strict=True)
         ]
         for thread in self._threads:
             thread.start()
@@ -70,19 +68,18 @@ class Run:
 
     def end(self, seconds: float = DEADLINE) -> Ran:
         """Wait for its end, and return what it answered."""
-        self.process.wait(seconds)
+        code = self.process.wait(seconds)
         for thread in self._threads:
             thread.join(DEADLINE)
-        return Ran(self.process.returncode, "".join(self.out), "".join(self.err))
+        return Ran(code, "".join(self.out), "".join(self.err))
 
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
         for thread in self._threads:
             thread.join(DEADLINE)
-        for stream in (self.process.stdout, self.process.stderr):
-            if stream:
-                stream.close()
+        for stream in self._streams:
+            stream.close()
 
 
 @dataclass
@@ -121,7 +118,7 @@ class World:
 
     def start(self, *words: str, **env: str) -> Run:
         """Start Invoke: by default the upgrade of billing."""
-        run = Run(self.monorepo.spawn(*(words or UPGRADE), env=env))
+        run = Run(self.monorepo.start(*(words or UPGRADE), env=env))
         self.runs.append(run)
         return run
 
