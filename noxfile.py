@@ -1,4 +1,6 @@
-"""Sessions: lint, types, tests (for each Python), migrations and faults (for each PostgreSQL); bench on request.
+"""Sessions: lint, types, tests (for each Python), migrations and faults (for each PostgreSQL).
+
+On request: bench and mutants.
 
 ``tests-lowest`` runs the tests once more, with the oldest versions of the libraries that pyproject.toml allows.
 
@@ -170,6 +172,14 @@ def bench(session: nox.Session) -> None:
     if not session.posargs:
         session.run("python", "-m", "benchmarks.tables")
         session.run("python", "-m", "benchmarks.memory")
+
+
+@nox.session(default=False)
+def mutants(session: nox.Session) -> None:
+    """Put small faults into the modules that decide something, and print those that no test of their room notices."""
+    install(session, "tests")
+    session.env.update(in_memory("tests"))
+    session.run("python", "-m", "tests.support.mutants", *session.posargs)
 
 
 @nox.session(default=False)
