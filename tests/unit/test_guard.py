@@ -1,0 +1,128 @@
+"""The guard: what it refuses, what it lets through, and what it says. Nothing is connected to."""
+
+import pytest
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from service_migrations.connection.connector import Connector, connector_of, connector_over
+from service_migrations.errors import UsageError
+from service_migrations.history.revisions import History, read
+from service_migrations.plan.classify import Class
+from service_migrations.plan.guard import EDITED, Guard, classes
+from service_migrations.settings.model import load
+from service_migrations.settings.sources import Sources
+from tests.support.monorepo import Monorepo
+
+FAR = "postgresql://app:x@db.example.com:5432/shop"
+LOCAL = "postgresql://app:x@localhost:5432/shop"
+SOCKET = "postgresql://app:x@/shop?host=/run"
+
+
+@pytest.fixture
+def repo(monorepo: Monorepo) -> Monorepo:
+    """b2 only adds, c3 drops a column, d4 fills; each downgrade is the other way round."""
+    monorepo.service("shop")
+    monorepo.revision("shop", "a1", None, 'op.execute("CREATE TABLE t (id int, b text)")', 'op.execute("DROP TABLE t")')
+    monorepo.revision("shop", "b2", "a1", 'op.execute("CREATE TABLE v (id int)")', 'op.execute("DROP TABLE v")')
+    monorepo.revision("shop", "c3", "b2", 'op.drop_column("t", "b")', 'op.execute("ALTER TABLE t ADD COLUMN b text")')
+    monorepo.revision("shop", "d4", "c3", 'op.execute("UPDATE t SET id = 1")', "pass")
+    return monorepo
+
+
+def history(repo: Monorepo) -> History:
+    return read(repo.find("shop"))
+
+
+def connector(repo: Monorepo, dsn: str = FAR) -> Connector:
+    return connector_of(load(repo.find("shop"), Sources({"DATABASE_DSN": dsn})))
+
+
+def refusal(repo: Monorepo, at: str, revision: str, *, down: bool = False, dsn: str = FAR, allow: str = "") -> str:
+    """Return what is said, or nothing where the run may go on."""
+    guard = Guard(revision, classes([allow] if allow else []), down)
+    try:
+        guard.check(history(repo), connector(repo, dsn), (at,) if at else ())
+    except UsageError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("revision", ["head", "c3", "d4", "+2", "heads"])
+def test_an_upgrade_that_destroys_is_refused_with_its_place(repo: Monorepo, revision: str) -> None:
+    assert refusal(repo, "a1", revision) == (
+        "shop: migrations/versions/shop/c3.py:10: app@db.example.com:5432/shop isn't local, and revision c3 would "
+        "destroy data: DROP COLUMN loses what is in it. Nothing was changed. Read `inv db.plan --service shop --sql`; "
+        "--allow destructive runs it."
+    )
+
+
+@pytest.mark.parametrize(("at", "revision"), [("a1", "b2"), ("a1", "+1"), ("c3", "head"), ("d4", "head"), ("b2", "b2")])
+def test_what_is_not_pending_or_not_asked_for_counts_for_nothing(repo: Monorepo, at: str, revision: str) -> None:
+    assert not refusal(repo, at, revision)
+
+
+@pytest.mark.parametrize("revision", ["-1", "a1", "-2", "base"])
+def test_a_downgrade_that_destroys_is_refused_with_its_place(repo: Monorepo, revision: str) -> None:
+    said = refusal(repo, "b2", revision, down=True)
+    assert said.startswith(
+        "shop: migrations/versions/shop/b2.py:14: app@db.example.com:5432/shop isn't local, and the "
+    )
+    assert (
+        f"the downgrade of revision{'s b2, a1' if revision in ('-2', 'base') else ' b2'} would destroy data: " in said
+    )
+    assert said.endswith("Nothing was changed. Read the downgrade() of each; --allow destructive runs it.")
+
+
+@pytest.mark.parametrize(("at", "revision"), [("d4", "c3"), ("d4", "b2"), ("c3", "-1"), ("b2", "b2")])
+def test_a_downgrade_that_only_adds_may_run(repo: Monorepo, at: str, revision: str) -> None:
+    assert not refusal(repo, at, revision, down=True)
+
+
+@pytest.mark.parametrize("down", [False, True])
+@pytest.mark.parametrize(
+    ("dsn", "allow"), [(LOCAL, ""), (FAR, "destructive"), ("postgresql://app:x@/shop?host=/run", "")]
+)
+def test_a_local_target_and_an_allowed_class_may_run(repo: Monorepo, dsn: str, allow: str, down: bool) -> None:
+    assert not refusal(repo, "b2", "base" if down else "head", down=down, dsn=dsn, allow=allow)
+
+
+@pytest.mark.parametrize("allow", [*sorted(set(Class) - {Class.DESTRUCTIVE}), EDITED])
+def test_another_class_allows_nothing(repo: Monorepo, allow: str) -> None:
+    assert refusal(repo, "a1", "head", allow=allow)
+
+
+@pytest.mark.parametrize("dsn", [f"{LOCAL[:-5]},db.example.com/shop", "postgresql://app:x@192.0.2.1/shop"])
+def test_one_host_elsewhere_is_elsewhere(repo: Monorepo, dsn: str) -> None:
+    assert refusal(repo, "a1", "head", dsn=dsn)
+
+
+def test_an_engine_of_the_callers_may_lead_anywhere(repo: Monorepo) -> None:
+    engine = create_async_engine("postgresql+asyncpg://app:x@localhost/shop")
+    over = connector_over(engine, repo.find("shop"), Sources({}))
+    with pytest.raises(UsageError, match="destroy data"):
+        Guard("head", frozenset()).check(history(repo), over, ("a1",))
+
+
+@pytest.mark.parametrize("name", list(Class))
+def test_every_class_can_be_allowed(name: Class) -> None:
+    assert classes([name.value]) == {name}
+    assert classes([name.value], edited=False) == {name}
+
+
+def test_edited_is_no_class_and_only_an_upgrade_knows_it() -> None:
+    assert classes([EDITED, "data"]) == {Class.DATA}
+    with pytest.raises(UsageError, match=r"^--allow 'edited': there is no such class"):
+        classes([EDITED], edited=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("edit", "Did you mean edited?"),
+        ("destructve", "Did you mean destructive?"),
+        ("", "Known: additive, data, concurrent, locks long or rewrites, destructive, irreversible, edited."),
+    ],
+)
+def test_an_unknown_class_is_told_with_the_nearest_one(name: str, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        classes(["data", name])
+    assert str(caught.value) == f"--allow {name!r}: there is no such class. {hint}"
