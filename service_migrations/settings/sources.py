@@ -60,8 +60,8 @@ _ROOT_FILE, _SERVICE_FILE, _BARE, _PREFIXED = 1, 2, 3, 4
 
 _DEFAULT = Origin(0, "default")
 _SHARED = stat.S_IRGRP | stat.S_IROTH
-_warned: set[Path] = set()
-"""Files with a logged warning: a process reads them many times, and one warning is enough."""
+_warned: set[object] = set()
+"""Files and keys with a logged warning: a process reads them many times, and one warning is enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,8 @@ class Sources:
     def service_dsn(self, service: Service, collected: Mapping[str, tuple[Setting, ...]]) -> Dsn:
         """Return the DSN of a service by its collected settings; the highest layer decides.
 
-        So a DIRECT_DSN in a .env never wins over the environment.
+        So a DIRECT_DSN in a .env never wins over the environment. A password apart that is of a lower layer than the
+        DSN is used only where that layer has a DSN of the same server: a .env's password goes to no other host.
 
         Raises:
             ConfigurationError: there is no DSN, or it or its password is invalid.
@@ -180,8 +181,17 @@ class Sources:
                 path=secret.origin.path,
                 hint="Remove one of them.",
             )
-        if dsn.password is not None and secret.origin.layer < first_dsn.origin.layer:
-            return dsn  # a DSN of a higher layer has its own password; that of a .env must not be sent to its host
+        if secret.origin.layer < first_dsn.origin.layer:
+            if dsn.password is not None:
+                return dsn
+            if not _names_server(collected, secret.origin.layer, dsn):
+                if (service.env_file, secret.key) not in _warned:
+                    _warned.add((service.env_file, secret.key))
+                    log.warning(
+                        *("%s: %s of %s is for another server, and isn't sent to that of %s.", service, secret.key),
+                        *(secret.origin, first_dsn.origin),
+                    )
+                return dsn
         return replace(dsn, password=_password(secret, service))
 
     def forget(self, path: Path) -> None:
@@ -300,6 +310,12 @@ def _read(path: Path, shown_path: str) -> tuple[_Line, ...]:
         if binding.key is not None:
             lines.append(_Line(number, binding.key, binding.value))
     return tuple(lines)
+
+
+def _names_server(collected: Mapping[str, tuple[Setting, ...]], layer: int, dsn: Dsn) -> bool:
+    """Whether a DSN of a layer leads to the server of another DSN."""
+    settings = (*collected["DATABASE_DIRECT_DSN"], *collected["DATABASE_DSN"])
+    return any(_parsed(setting).server == dsn.server for setting in settings if setting.origin.layer == layer)
 
 
 def other_dsn(collected: Mapping[str, tuple[Setting, ...]], key: str) -> Dsn | None:

@@ -10,6 +10,7 @@ import pytest
 from service_migrations.connection.parameters import session_settings, timeouts
 from service_migrations.errors import ConfigurationError, MigrationError, UsageError
 from service_migrations.monorepo import Service
+from service_migrations.settings.dsn import parse
 from service_migrations.settings.duration import seconds as duration
 from service_migrations.settings.model import Settings, load, load_many
 from service_migrations.settings.sources import KEYS, Sources
@@ -199,10 +200,105 @@ def test_a_password_apart_wins_over_the_one_in_the_dsn(monorepo: Monorepo, billi
     assert load(billing, Sources({})).dsn.password == "apart"
 
 
-def test_the_files_password_is_never_sent_to_a_host_of_the_environment(monorepo: Monorepo, billing: Service) -> None:
-    monorepo.env("billing", DATABASE_DSN=dsn("h"), DATABASE_PASSWORD="of-the-file")
-    found = load(billing, Sources({"BILLING_DATABASE_DSN": dsn("elsewhere")})).dsn
-    assert (found.hosts[0][0], found.password) == ("elsewhere", "x")
+BARE = "postgresql://app@{}:5432/app"
+
+
+@pytest.mark.parametrize("key", ["DATABASE_PASSWORD", "DATABASE_PASSWORD_FILE"])
+@pytest.mark.parametrize("name", ["DATABASE_DSN", "BILLING_DATABASE_DSN", "BILLING_DATABASE_DIRECT_DSN"])
+def test_a_files_password_goes_only_to_the_server_that_the_file_names(
+    monorepo: Monorepo, billing: Service, name: str, key: str
+) -> None:
+    """A password of a lower layer; the DSN of the environment has its own, or none."""
+    (monorepo.root / "secret").write_text("of-the-file\n", encoding="utf-8")
+    secret = {key: "of-the-file" if key == "DATABASE_PASSWORD" else "secret"}
+    monorepo.env("billing", DATABASE_DSN=dsn("h"), **secret)
+    for given, password in (
+        (dsn("elsewhere"), "x"),
+        (BARE.format("elsewhere"), None),
+        (BARE.format("h").replace("5432", "5433"), None),
+        (dsn("h"), "x"),
+        (BARE.format("h"), "of-the-file"),
+    ):
+        found = load(billing, Sources({name: given})).dsn
+        assert found.password == password, given
+        assert found == replace(parse(given, "x"), password=password)
+    monorepo.env("billing", **secret)  # without a DSN it names no server
+    assert load(billing, Sources({name: BARE.format("h")})).dsn.password is None
+    monorepo.env("billing", DATABASE_DSN=dsn("pooler"), DATABASE_DIRECT_DSN=dsn("h"), **secret)
+    assert load(billing, Sources({name: BARE.format("pooler")})).dsn.password == "of-the-file"
+    assert load(billing, Sources({name: BARE.format("h")})).dsn.password == "of-the-file"
+
+
+def test_a_password_of_the_roots_file_goes_only_to_the_server_that_it_names(monorepo: Monorepo) -> None:
+    billing = monorepo.service("billing", dsn=BARE.format("h"))
+    root_file = monorepo.root / ".env"
+    root_file.write_text("DATABASE_PASSWORD=of-the-root\n", encoding="utf-8")
+    assert load(billing, Sources({})).dsn.password is None
+    root_file.write_text(f"DATABASE_DSN={dsn('h')}\nDATABASE_PASSWORD=of-the-root\n", encoding="utf-8")
+    assert load(billing, Sources({})).dsn.password == "of-the-root"
+
+
+def test_a_password_that_is_not_sent_is_told_once(
+    monorepo: Monorepo, billing: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    monorepo.env("billing", DATABASE_DSN=dsn("h"), DATABASE_PASSWORD="hunter2")
+    for _ in range(2):
+        load(billing, Sources({"BILLING_DATABASE_DSN": BARE.format("elsewhere")}))
+    (message,) = caplog.messages
+    assert message == (
+        "billing: DATABASE_PASSWORD of services/billing/.env:2 is for another server, and isn't sent to that of "
+        "environment BILLING_DATABASE_DSN."
+    )
+
+
+SECRETS = ("DATABASE_PASSWORD", "DATABASE_PASSWORD_FILE")
+LAYERS = ("prefixed", "bare", "service", "root")
+"""From the nearest on."""
+
+
+def put(monorepo: Monorepo, values: dict[str, dict[str, str]]) -> Sources:
+    """Write values, by layer and key, to the .env files; return the sources with the environment's."""
+    monorepo.env("billing", **values.get("service", {}))
+    root = "".join(f"{key}={value}\n" for key, value in values.get("root", {}).items())
+    (monorepo.root / ".env").write_text(root, encoding="utf-8")
+    prefixed = {f"BILLING_{key}": value for key, value in values.get("prefixed", {}).items()}
+    return Sources({**values.get("bare", {}), **prefixed})
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_of_every_key_the_nearest_layer_wins(monorepo: Monorepo, billing: Service, key: str) -> None:
+    for number in range(len(LAYERS)):
+        given = {layer: {key: layer} for layer in LAYERS[number:]}
+        settings = put(monorepo, given).collect(billing)[key]
+        assert [setting.value for setting in settings][: len(given)] == list(given)
+        assert all(setting.origin.layer == 0 for setting in settings[len(given) :])
+
+
+@pytest.mark.parametrize("near", SECRETS)
+@pytest.mark.parametrize("far", SECRETS)
+def test_of_two_passwords_that_of_the_nearer_layer_wins_whichever_keys_they_have(
+    monorepo: Monorepo, billing: Service, near: str, far: str
+) -> None:
+    for number, layer in enumerate(LAYERS[:-1]):
+        for further in LAYERS[number + 1 :]:
+            for name in ("near", "far"):
+                (monorepo.root / name).write_text(name, encoding="utf-8")
+            given: dict[str, dict[str, str]] = {"root": {"DATABASE_DSN": BARE.format("h")}}
+            given.setdefault(layer, {})[near] = "near"
+            given.setdefault(further, {})[far] = "far"
+            assert load(billing, put(monorepo, given)).dsn.password == "near", (layer, further)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_two_passwords_of_one_layer_are_one_too_many_in_every_layer(
+    monorepo: Monorepo, billing: Service, layer: str
+) -> None:
+    given: dict[str, dict[str, str]] = {"root": {"DATABASE_DSN": dsn("h")}}
+    given.setdefault(layer, {}).update(dict.fromkeys(SECRETS, "hunter2"))
+    sources = put(monorepo, given)
+    with pytest.raises(ConfigurationError, match=r"are both set\. Remove one of them") as caught:
+        load(billing, sources)
+    assert "hunter2" not in str(caught.value)
 
 
 def test_the_direct_dsn_is_what_migrations_connect_with(monorepo: Monorepo, billing: Service) -> None:
