@@ -55,7 +55,7 @@ def classify(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
 
 
 def _with(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
-    yield from _nested(statement[1:], scope)
+    yield from _nested(statement, scope)
 
 
 def _explain(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
@@ -95,7 +95,7 @@ def _change(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
     if first == "delete" and not has_own(statement, "where"):
         yield from _loss(statement, scope, "DELETE without WHERE empties the table.")
     if first != "merge":  # its DELETE is only of the rows that match
-        yield from _nested(statement[1:], scope)
+        yield from _nested(statement, scope)
 
 
 def _truncate(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:

@@ -37,7 +37,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "history/static.py": (("tests/unit/test_static.py",), ("tests/server/test_scan.py",)),
     "history/fingerprint.py": (("tests/unit/test_fingerprint.py",), ("tests/server/test_edited.py",)),
     "plan/classify.py": (("tests/unit/test_classify.py",), ("tests/server/test_plan.py",)),
-    "plan/novelty.py": (("tests/unit/test_classify.py",), ("tests/server/test_plan.py",)),
+    "plan/novelty.py": (("tests/unit/test_novelty.py", "tests/unit/test_classify.py"), ("tests/server/test_plan.py",)),
     "plan/guard.py": (("tests/unit/test_guard.py",), ("tests/server/test_plan.py",)),
     "ownership/attribution.py": (("tests/unit/test_attribution.py",), OWNERSHIP),
     "ownership/survey.py": (OWNERSHIP[:1], OWNERSHIP[1:]),
@@ -118,10 +118,22 @@ class Source:
 def mutants(module: str, text: str) -> Iterator[Mutant]:
     """Yield the mutants of a module's text, each with one change of an expression or a statement."""
     source = Source(module, text)
-    for node in ast.walk(ast.parse(text)):
+    for node in _deciding(ast.parse(text)):
         for kinds, change in CHANGES:
             if isinstance(node, kinds):
                 yield from change(source, node)
+
+
+def _deciding(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes of a tree, but for what decides nothing: annotations, decorators and ``__all__``."""
+    yield tree
+    for name, value in ast.iter_fields(tree):
+        is_list = isinstance(tree, ast.Assign) and any(getattr(one, "id", "") == "__all__" for one in tree.targets)
+        if (name in ("annotation", "returns", "decorator_list", "args") and not isinstance(tree, ast.Call)) or is_list:
+            continue
+        for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.AST):
+                yield from _deciding(child)
 
 
 def _negated_test(source: Source, node: Any) -> Iterator[Mutant]:
