@@ -1,6 +1,6 @@
 """Sessions: lint, types, tests (for each Python), migrations and faults (for each PostgreSQL).
 
-On request: bench and mutants.
+On request: bench, mutants and soak.
 
 ``tests-lowest`` runs the tests once more, with the oldest versions of the libraries that pyproject.toml allows.
 
@@ -180,6 +180,14 @@ def mutants(session: nox.Session) -> None:
     install(session, "tests")
     session.env.update(in_memory("tests"))
     session.run("python", "-m", "tests.support.mutants", *session.posargs)
+
+
+@nox.session(default=False)
+def soak(session: nox.Session) -> None:
+    """Let random faults happen to random fleets; `nox -s soak -- --minutes 20 --seed 7` repeats a run."""
+    install(session, "tests")
+    session.env.update(in_memory("faults"))
+    session.run("python", "-m", "tests.support.soak", *session.posargs)
 
 
 @nox.session(default=False)

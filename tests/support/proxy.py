@@ -27,6 +27,7 @@ class Proxy:
         self._swallow = self._swallow_new = False
         self._cut: tuple[bytes, bool] | None = None
         self._cut_sent: bytes | None = None
+        self._cut_at: int | None = None
         self.cuts = self.asked = 0
         self._thread(self._accept)
 
@@ -56,6 +57,10 @@ class Proxy:
     def cut_when_sent(self, text: str) -> None:
         """Cut the first connection that sends a text, before the server hears of it."""
         self._cut_sent = text.encode()
+
+    def cut_at_message(self, number: int) -> None:
+        """Cut the connection over which the clients' message of a number is sent, before the server hears of it."""
+        self._cut_at = number
 
     def close(self) -> None:
         for one in self._sockets:
@@ -96,7 +101,7 @@ class Proxy:
                 if not back:
                     self.asked += 1
                     carried += data
-                    if self._cut_sent and not self.cuts and self._cut_sent in data:
+                    if not self.cuts and (self.asked == self._cut_at or (self._cut_sent and self._cut_sent in data)):
                         self.cuts += 1
                         break
                 elif self._cut and self._cut[0] in carried and b"COMMIT\0" in data:

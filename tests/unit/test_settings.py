@@ -398,6 +398,51 @@ def test_the_factory_writes_a_file_that_only_its_owner_reads(billing: Service) -
     assert stat.S_IMODE(billing.env_file.stat().st_mode) == 0o600
 
 
+WITHOUT = "postgresql://app@h/app"
+SECRET_VALUES = {key: dsn("h") for key in KEYS if key.endswith("_DSN")} | {"DATABASE_PASSWORD": "hunter2"}
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o640, 0o644, 0o666])
+@pytest.mark.parametrize("of", ["service", "root"])
+def test_a_password_in_a_file_that_others_can_use_is_told(
+    monorepo: Monorepo, billing: Service, of: str, mode: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = billing.env_file if of == "service" else monorepo.root / ".env"
+    shown = "services/billing/.env" if of == "service" else ".env"
+    path.write_text(f"DATABASE_DSN={dsn('h')}\n", encoding="utf-8")
+    path.chmod(mode)
+    line = f"{shown} holds a password, and others than its owner can read it. Run: chmod 600 {shown}"
+    assert Sources({}).exposed(billing) == (line,)
+    for _ in range(2):
+        Sources({}).collect(billing)
+    assert caplog.messages == [line]
+
+
+@pytest.mark.parametrize("key", SECRET_VALUES)
+def test_every_key_that_may_hold_a_password_is_looked_at(billing: Service, key: str) -> None:
+    billing.env_file.write_text(f"{key}={SECRET_VALUES[key]}\n", encoding="utf-8")
+    billing.env_file.chmod(0o644)
+    assert len(Sources({}).exposed(billing)) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "mode"),
+    [
+        (f"DATABASE_DSN={dsn('h')}", 0o600),
+        (f"DATABASE_DSN={dsn('h')}", 0o700),
+        (f"DATABASE_DSN={WITHOUT}", 0o644),
+        ("DATABASE_DSN=nonsense", 0o644),
+        ("DATABASE_PASSWORD_FILE=/run/secrets/x", 0o644),
+        ("MIGRATIONS_LOCK_WAIT=1s", 0o644),
+        ("OTHER_PASSWORD=x", 0o644),
+    ],
+)
+def test_a_file_without_a_password_or_of_its_owner_alone_is_not_told(billing: Service, text: str, mode: int) -> None:
+    billing.env_file.write_text(f"{text}\n", encoding="utf-8")
+    billing.env_file.chmod(mode)
+    assert Sources({}).exposed(billing) == ()
+
+
 @pytest.mark.parametrize("asked", ["5s", "5ms", "1ms"])
 def test_no_attempt_waits_without_end_however_short_the_timeout_is(billing: Service, asked: str) -> None:
     """For the server 0 is no time at all: without limit."""
