@@ -45,10 +45,10 @@ CODES: dict[str, set[int]] = {
     "nothing": {DONE},
     "two at once": {DONE},
     "killed": {DONE, KILLED},
-    "SIGTERM": {DONE, 143},
+    "SIGTERM": {DONE, 143, -signal.SIGTERM},
     "SIGINT": {DONE, 130},
-    "SIGHUP": {DONE, 129},
-    "two signals": {DONE, 143},
+    "SIGHUP": {DONE, 129, -signal.SIGHUP},
+    "two signals": {DONE, 143, -signal.SIGTERM},
     "stopped for a while": {DONE, LOST},
     "sessions ended": {DONE, LOST},
     "cut": {DONE, LOST},
@@ -56,7 +56,8 @@ CODES: dict[str, set[int]] = {
     "a reader in the way": {DONE},
     "the lock is held": {DONE},
 }
-"""The faults, each with the exit codes that it may have: a fault may come too late, or where a retry makes it good."""
+"""The faults, each with the exit codes that it may have: a fault may come too late, or too early, before anything is
+done about signals, or where a retry makes it good."""
 
 
 @dataclass
