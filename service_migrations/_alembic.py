@@ -12,12 +12,11 @@ from typing import Any
 
 from alembic.ddl.postgresql import PostgresqlImpl
 from alembic.runtime.migration import MigrationContext, RevisionStep
+from alembic.util.sqla_compat import _literal_bindparam
 from sqlalchemy import BindParameter, CursorResult, Executable, Transaction, text
-from sqlalchemy.exc import InvalidRequestError
-from sqlalchemy.schema import DDLElement
-from sqlalchemy.sql.visitors import iterate
+from sqlalchemy.engine.mock import MockConnection
 
-__all__ = ["command_name", "continue_in", "wrap_revisions", "write_unchanged"]
+__all__ = ["command_name", "continue_in", "is_inline", "wrap_revisions", "write_statements"]
 
 _NO_PARAMETERS: Mapping[str, Any] = MappingProxyType({})
 
@@ -58,36 +57,61 @@ def continue_in(context: MigrationContext, transaction: Transaction) -> None:
     context._transaction = transaction  # noqa: SLF001
 
 
-def write_unchanged(context: MigrationContext) -> None:
-    """Let a context in offline mode write statements unchanged.
+Statements = Callable[..., Iterable[str]]
+"""A function that returns the texts of a statement, of the dialect, with parameters."""
+
+
+def write_statements(context: MigrationContext, statements: Statements) -> None:
+    """Let a context in offline mode write the texts that a function returns for each statement.
 
     Only the implementation of this context is replaced. Alembic has no hook for the text of a statement, and to
-    register a class for PostgreSQL would change other uses of Alembic in this process.
+    register a class for PostgreSQL would change other uses of Alembic in this process. A revision's own executions
+    (``op.get_bind().execute``) keep their parameters, which Alembic drops.
     """
-    context.impl = _Unchanged(context.dialect, context.connection, True, None, context.output_buffer, context.opts)
+    impl = _Offline(context.dialect, context.connection, True, None, context.output_buffer, context.opts)
+    impl.statements = statements
+    context.impl = impl
+    if isinstance(context.connection, MockConnection):
+        context.connection._execute_impl = impl.execute_with  # noqa: SLF001
 
 
-class _Unchanged(PostgresqlImpl):
+class _Offline(PostgresqlImpl):
     """PostgreSQL's implementation; without a ``__dialect__`` of its own it isn't registered."""
+
+    statements: Statements
+
+    def execute_with(self, construct: Executable, parameters: Any = None) -> None:
+        """Write a statement with parameters."""
+        for sql in self.statements(construct, self.dialect, parameters or None):
+            statement = sql.strip()
+            # where "--" is in a string and not in a comment, the line break does no harm
+            may_end_in_comment = "--" in statement.rpartition("\n")[2]
+            self.static_output(statement + ("\n" if may_end_in_comment else "") + self.command_terminator)
+
+    def bulk_insert(self, table: Any, rows: list[dict[str, Any]], multiinsert: bool = True) -> None:
+        """Write the rows as they are inserted online; Alembic would skip a type's own SQL for a parameter."""
+        if not isinstance(rows, list):
+            raise TypeError("List expected")
+        if rows and not isinstance(rows[0], dict):
+            raise TypeError("List of dictionaries expected")
+        insert = table.insert().inline()
+        if multiinsert and rows:
+            self.execute_with(insert, rows)
+        else:
+            for row in rows:
+                self.execute_with(insert.values(**row))
 
     def _exec(
         self,
         construct: Executable | str,
-        execution_options: Mapping[str, Any] | None = None,
+        execution_options: Mapping[str, Any] | None = None,  # noqa: ARG002 - Alembic's signature
         multiparams: Sequence[Mapping[str, Any]] | None = None,
         params: Mapping[str, Any] = _NO_PARAMETERS,
     ) -> CursorResult[Any] | None:
-        if multiparams is not None or params:
-            return super()._exec(construct, execution_options, multiparams, params)  # this refuses them
-        clause: Any = text(construct) if isinstance(construct, str) else construct
-        for part in iterate(clause):
-            if isinstance(part, BindParameter) and part.required and part.value is None and part.callable is None:
-                # as online; SQLAlchemy would write NULL
-                raise InvalidRequestError(f"A value is required for bind parameter {part.key!r}")
-        literal = self.literal_binds and not isinstance(clause, DDLElement)
-        compiled = clause.compile(dialect=self.dialect, compile_kwargs={"literal_binds": True} if literal else {})
-        statement = str(compiled).strip()
-        # where "--" is in a string and not in a comment, the line break does no harm
-        may_end_in_comment = "--" in statement.rpartition("\n")[2]
-        self.static_output(statement + ("\n" if may_end_in_comment else "") + self.command_terminator)
+        self.execute_with(text(construct) if isinstance(construct, str) else construct, multiparams or params)
         return None
+
+
+def is_inline(parameter: BindParameter[Any]) -> bool:
+    """Whether a parameter is one of ``op.inline_literal()``, which is a constant online too."""
+    return isinstance(parameter, _literal_bindparam)

@@ -3,14 +3,17 @@
 tests/upstream/test_private_names.py fails with the version where one of these names is gone.
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Constraint, Dialect, Table
     from sqlalchemy.dialects.postgresql import ExcludeConstraint
-    from sqlalchemy.sql.compiler import IdentifierPreparer
+    from sqlalchemy.sql.compiler import IdentifierPreparer, SQLCompiler
+    from sqlalchemy.types import TypeEngine
 
 __all__ = [
+    "collected_parameters",
     "copy_prefixes",
     "creation_order",
     "exclusion_parts",
@@ -22,6 +25,7 @@ __all__ = [
     "never_reconnect",
     "restore_execution_options",
     "set_creation_order",
+    "undecorated",
 ]
 
 
@@ -87,3 +91,13 @@ def final_name(preparer: "IdentifierPreparer", name: str) -> str:
     """Return the name of a constraint, shortened as in CREATE TABLE, without quotes."""
     final: Any = preparer.truncate_and_render_constraint_name(name, _alembic_quote=False)
     return str(final)
+
+
+def undecorated(column_type: "TypeEngine[Any]", dialect: "Dialect") -> "TypeEngine[Any]":
+    """Return a dialect's type for a type without its decorators, which decides the cast of a parameter."""
+    return column_type._unwrapped_dialect_impl(dialect)  # noqa: SLF001
+
+
+def collected_parameters(compiler: "SQLCompiler") -> Mapping[str, Any]:
+    """Return the values of ``params()`` of a whole statement; before SQLAlchemy 2.1 the parameters have them."""
+    return getattr(compiler, "_collected_params", {})

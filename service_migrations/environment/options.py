@@ -9,9 +9,10 @@ from alembic import context
 from alembic.config import Config
 from sqlalchemy import Connection
 
-from service_migrations._alembic import wrap_revisions, write_unchanged
+from service_migrations._alembic import wrap_revisions, write_statements
 from service_migrations._sqlalchemy import expect_standard_strings
 from service_migrations.errors import ConfigurationError, ResultError
+from service_migrations.history.literals import statements
 from service_migrations.interruption import call_revision
 from service_migrations.models.metadata import assemble, schema_of
 from service_migrations.monorepo import Service
@@ -70,8 +71,10 @@ def configure(connection: Connection | None = None, **options: Any) -> None:
     )
     if offline:
         wrap_revisions(context.get_context(), lambda _, function: partial(call_revision, function))
-        write_unchanged(context.get_context())
-        expect_standard_strings(context.get_context().dialect)
+        write_statements(context.get_context(), statements)
+        dialect = context.get_context().dialect
+        dialect.dbapi = dialect.import_dbapi()  # the types convert values to the driver's classes
+        expect_standard_strings(dialect)
         schema = shared["version_table_schema"]
         if schema and context.get_starting_revision_argument() is None:
             context.static_output(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)};")

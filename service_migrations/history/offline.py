@@ -19,6 +19,7 @@ from alembic.util import CommandError
 
 from service_migrations.errors import MigrationError, UsageError
 from service_migrations.failures import revision_failure
+from service_migrations.history.literals import StatementError
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, config
 from service_migrations.interruption import call_revision
@@ -187,7 +188,7 @@ def _is_certain(error: BaseException) -> bool:
     """Whether a revision would fail with a database too: what returns None without one is not to blame."""
     if isinstance(error, TypeError):
         return "NoneType" not in str(error)
-    return isinstance(error, NameError | ImportError) or "A value is required for bind parameter" in str(error)
+    return isinstance(error, NameError | ImportError | StatementError)
 
 
 def _irreversible(script: Script) -> tuple[str, int | None] | None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["Statement", "Token", "requalified", "statements", "tokenize"]
+__all__ = ["Statement", "Token", "requalified", "statements", "stray_parameter", "tokenize"]
 
 _TOKEN = re.compile(
     r"""
@@ -69,6 +69,34 @@ def requalified(text: str, schema: str, name: str, replacement: str) -> str:
     for start, end in reversed(spans):
         text = text[:start] + replacement + text[end:]
     return text
+
+
+def stray_parameter(text: str) -> str | None:
+    """Return the first colon of a text that PostgreSQL has no meaning for, with the word after it; None without one.
+
+    A colon is a cast (::), an assignment (:=), or separates the bounds of a subscript, as in ``a[1:2]``.
+    """
+    brackets: list[bool] = []
+    """Of each open one, whether it is that of a subscript."""
+    placed = list(_placed(text))
+    for index, (token, _, end) in enumerate(placed):
+        before = placed[index - 1][0] if index else None
+        after, start = (placed[index + 1][0], placed[index + 1][1]) if index + 1 < len(placed) else (None, -1)
+        if token == "[":
+            brackets.append(before is not None and _can_have_subscripts(before))
+        elif token == "(":
+            brackets.append(False)
+        elif token in ("]", ")"):
+            brackets = brackets[:-1]
+        elif token == ":" and not (brackets and brackets[-1]) and not (after == "=" and start == end):
+            follows = after is not None and start == end and after.kind in ("word", "number")
+            return f":{text[start : placed[index + 1][2]]}" if follows else ":"
+    return None
+
+
+def _can_have_subscripts(token: Token) -> bool:
+    """Whether a bracket after a token is that of a subscript; after ARRAY or another bracket it begins a list."""
+    return (token.kind in ("word", "name", "string") and token != "array") or token in (")", "]")
 
 
 def _is(token: Token, name: str) -> bool:

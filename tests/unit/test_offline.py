@@ -6,6 +6,7 @@ import service_migrations
 from service_migrations.errors import MigrationError
 from service_migrations.history.offline import pending, render
 from service_migrations.history.revisions import read
+from service_migrations.sql.lexer import stray_parameter
 from tests.support.database import wait
 from tests.support.monorepo import Monorepo
 
@@ -21,6 +22,20 @@ CERTAIN = {
     "in a condition": (
         "op.execute(sa.table('t', sa.column('a')).delete().where(sa.text('a = :a')))",
         "A value is required for bind parameter 'a'.",
+    ),
+    "a parameter before a cast": (
+        "op.get_bind().execute(sa.text('SELECT :x::json'), {'x': '1'})",
+        "isn't taken for one, and the server has none. Write CAST(:x AS …) for a cast.",
+    ),
+    "one in a list": ("op.execute('SELECT ARRAY[:x::int, 2]')", ":x is no parameter"),
+    "a colon alone": ("op.execute('SELECT 1 : 2')", ": is no parameter"),
+    "a row without a value": (
+        "op.get_bind().execute(sa.table('t', sa.column('a'), sa.column('b')).insert(), [{'a': 1, 'b': 2}, {'a': 1}])",
+        "A value is required for bind parameter 'b'.",
+    ),
+    "a value of another type": (
+        "op.bulk_insert(sa.table('t', sa.column('a', sa.Integer)), [{'a': '1'}])",
+        "A parameter of the type Integer() can't be '1': str can't be interpreted as an integer.",
     ),
     "a name that isn't there": ("nowhere", "name 'nowhere' is not defined."),
     "a call that can't be": ("op.execute()", "execute() missing 1 required positional argument: 'sqltext'."),
@@ -48,6 +63,91 @@ def test_an_escaped_colon_is_a_colon(monorepo: Monorepo) -> None:
     service = monorepo.service("billing")
     monorepo.revision("billing", "a1", None, "op.execute(\"INSERT INTO notes VALUES (1, 'see \\\\:page')\")")
     assert "'see :page'" in wait(service_migrations.sql(service, "head"))
+
+
+COLONS = [
+    "SELECT '12:30:00', ':x::json', E'it\\':x', $$ :x::json $$, $a$:x$a$, U&':x'",
+    "SELECT '1'::json::text, \"a:x\" /* :x::json /* :y */ */ FROM t -- :x::int",
+    'SELECT a[1:2], a[:2], (f(1))[i:], (ARRAY[1, 2])[1:2], "a"[b.c[1]:(2)], a [ 1 : 2 ][:3]',
+    "SELECT f(a := 1, b:=2)",
+]
+"""Colons that no server refuses."""
+
+
+@pytest.mark.parametrize("sql", COLONS)
+def test_a_colon_that_the_server_knows_is_no_parameter(sql: str) -> None:
+    assert stray_parameter(sql) is None
+
+
+@pytest.mark.parametrize(
+    ("sql", "word"),
+    [
+        ("SELECT :x::json", ":x"),
+        ("SELECT a[(:x::int)]", ":x"),
+        ("SELECT ARRAY[[:x::int]]", ":x"),
+        ("SELECT 'a' :b", ":b"),
+        ("SELECT : b", ":"),
+        ("SELECT a[1:2], f(x : = 1)", ":"),
+    ],
+)
+def test_a_colon_that_no_server_knows_is_found(sql: str, word: str) -> None:
+    assert stray_parameter(sql) == word
+
+
+TABLE = (
+    "sa.Table('t', sa.MetaData(), sa.Column('a', sa.Integer), sa.Column('b', sa.Integer, default=7, onupdate=8), "
+    "sa.Column('c', sa.Text, default=lambda: 'x'))"
+)
+
+WRITTEN = {
+    "no values": ("op.execute(sa.table('t', sa.column('a')).insert())", "INSERT INTO t DEFAULT VALUES;"),
+    "executed with parameters": (
+        "op.get_bind().execute(sa.text('UPDATE t SET a = :a'), {'a': 'it\\'s'})",
+        "UPDATE t SET a = 'it''s';",
+    ),
+    "a default in Python": (
+        f"op.execute({TABLE}.insert().values([{{'a': 1}}, {{'a': 2, 'c': 'y'}}]))",
+        "INSERT INTO t (a, b, c) VALUES (1, 7, 'x'::VARCHAR), (2, 7, 'y'::VARCHAR);",
+    ),
+    "a default of an update": (
+        f"op.execute({TABLE}.update().values(a=1))",
+        "UPDATE t SET a=1, b=8;",
+    ),
+    "defaults of rows": (
+        f"op.bulk_insert({TABLE}, [{{'a': 1}}])",
+        "INSERT INTO t (a, b, c) VALUES (1, 7, 'x'::VARCHAR);",
+    ),
+    "a list of values": (
+        "op.execute(sa.delete(sa.table('t')).where(sa.column('a', sa.BigInteger).in_([1, 2])))",
+        "DELETE FROM t WHERE a IN ('1'::BIGINT, '2'::BIGINT);",
+    ),
+    "a constant online too": (
+        "op.execute(sa.table('t', sa.column('a')).update().values(a=op.inline_literal('x')))",
+        "UPDATE t SET a='x';",
+    ),
+    "a backslash before a colon": (
+        "op.execute(sa.text('SELECT :a, 1\\\\:\\\\:int').bindparams(a='b\\\\:c'))",
+        "SELECT 'b\\:c'::VARCHAR, 1::int;",
+    ),
+}
+
+
+@pytest.mark.parametrize(("body", "sql"), WRITTEN.values(), ids=WRITTEN)
+def test_a_parameter_is_written_with_the_value_and_the_type_that_it_has_online(
+    monorepo: Monorepo, body: str, sql: str
+) -> None:
+    service = monorepo.service("billing")
+    monorepo.revision("billing", "a1", None, body)
+    assert sql in wait(service_migrations.sql(service, "head"))
+
+
+def test_a_default_that_needs_a_connection_is_named(monorepo: Monorepo) -> None:
+    column = "sa.Column('b', sa.Text, default=lambda context: context.get_current_parameters()['a'])"
+    table = f"sa.Table('t', sa.MetaData(), sa.Column('a', sa.Text), {column})"
+    service = monorepo.service("billing")
+    monorepo.revision("billing", "a1", None, f"op.execute({table}.insert().values(a='x'))")
+    with pytest.raises(MigrationError, match=r"The default of t\.b needs a connection .*: give the value"):
+        wait(service_migrations.sql(service, "head"))
 
 
 def test_a_query_without_rows_is_no_bug_of_the_revision(monorepo: Monorepo) -> None:

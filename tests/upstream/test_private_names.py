@@ -12,8 +12,22 @@ from types import SimpleNamespace
 import pytest
 from alembic.config import CommandLine
 from alembic.ddl.postgresql import PostgresqlImpl
+from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext, RevisionStep
-from sqlalchemy import Boolean, CheckConstraint, Column, Connection, Integer, MetaData, Table, UniqueConstraint
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    Connection,
+    Integer,
+    MetaData,
+    PickleType,
+    Table,
+    UniqueConstraint,
+    bindparam,
+    select,
+    text,
+)
 from sqlalchemy.dialects.postgresql import asyncpg
 from sqlalchemy.exc import ResourceClosedError
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -78,15 +92,44 @@ def a_command_is_known_by_its_name() -> None:
     assert _alembic.command_name(Namespace()) is None
 
 
-def what_is_written_offline_stays_as_it_is() -> None:
-    output = StringIO()
+def offline_context(output: StringIO) -> MigrationContext:
     context = MigrationContext.configure(
         dialect_name="postgresql", opts={"as_sql": True, "output_buffer": output, "literal_binds": True}
     )
     assert type(context.impl) is PostgresqlImpl
-    _alembic.write_unchanged(context)
-    context.execute("SELECT 'a\tb' -- so")
+    _alembic.write_statements(context, lambda statement, _, parameters: [f"{statement} {parameters or ''}"])
+    return context
+
+
+def what_is_written_offline_is_chosen() -> None:
+    output = StringIO()
+    offline_context(output).execute("SELECT 'a\tb' -- so")
     assert output.getvalue() == "SELECT 'a\tb' -- so\n;\n\n"
+
+
+def an_execution_offline_has_its_parameters() -> None:
+    output = StringIO()
+    context = offline_context(output)
+    context.connection.execute(text("SELECT :a"), {"a": 1})  # type: ignore[union-attr]
+    context.impl.bulk_insert(table(), [{"id": 1}, {"id": 2}])
+    expected = "SELECT :a {'a': 1};\n\nINSERT INTO t (id) VALUES (:id) [{'id': 1}, {'id': 2}];\n\n"
+    assert output.getvalue() == expected
+
+
+def an_inline_literal_is_known() -> None:
+    operations = Operations(offline_context(StringIO()))
+    assert _alembic.is_inline(operations.inline_literal(5))
+    assert not _alembic.is_inline(bindparam("a", 5))
+
+
+def the_type_of_a_parameter_has_no_decorators() -> None:
+    assert _sqlalchemy.undecorated(PickleType(), asyncpg.dialect()).render_bind_cast
+
+
+def parameters_of_a_whole_statement_are_known() -> None:
+    statement = select(bindparam("a")).params(a=5)
+    compiled = statement.compile(dialect=asyncpg.dialect())
+    assert {**compiled.params, **_sqlalchemy.collected_parameters(compiled)}["a"] == 5
 
 
 def the_line_of_a_setting_is_told() -> None:
@@ -151,10 +194,14 @@ USES: dict[str, tuple[Callable[[], None], ...]] = {
         a_final_name_has_no_quotes,
         a_connection_that_never_reconnects_stays_closed,
         execution_options_are_restored,
+        the_type_of_a_parameter_has_no_decorators,
+        parameters_of_a_whole_statement_are_known,
     ),
     "alembic": (
         a_command_is_known_by_its_name,
-        what_is_written_offline_stays_as_it_is,
+        what_is_written_offline_is_chosen,
+        an_execution_offline_has_its_parameters,
+        an_inline_literal_is_known,
         a_wrapped_revision_is_called_in_its_place,
         a_context_continues_in_another_transaction,
     ),
