@@ -1,8 +1,8 @@
 """The claims of a service's models: the tables, types and sequences of a database that are its own."""
 
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from weakref import WeakKeyDictionary
 
@@ -13,26 +13,28 @@ from sqlalchemy.types import ARRAY
 from service_migrations.errors import ConfigurationError
 from service_migrations.models.importing import import_models, where
 from service_migrations.models.metadata import assemble, tables_of
+from service_migrations.models.views import Name, views_of
 from service_migrations.monorepo import Service
 from service_migrations.sql.created import ObjectName
 
 __all__ = ["Claims", "load_claims", "place_of"]
 
-Names = frozenset[tuple[str | None, str]]
+Names = frozenset[Name]
 """Each as (schema, name); the schema is None where the models name none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """The tables, enum and domain types, and sequences of one service's models.
+    """The tables, enum and domain types, and sequences of one service's models, and the views that they map.
 
-    ``metadata`` is what they were read from.
+    ``metadata`` is what they were read from. A view that is mapped isn't claimed: whose history creates it, owns it.
     """
 
     tables: Names
     enums: Names
     domains: Names = frozenset()
     sequences: Names = frozenset()
+    views: Names = frozenset()
     metadata: MetaData = field(default_factory=MetaData, compare=False, repr=False)
 
     @classmethod
@@ -45,8 +47,14 @@ class Claims:
             frozenset((enum.schema, str(enum.name)) for enum in types if isinstance(enum, Enum)),
             frozenset((domain.schema, str(domain.name)) for domain in types if isinstance(domain, DOMAIN)),
             frozenset(_sequences(tables)),
+            views_of(metadata),
             metadata,
         )
+
+    def with_views(self, is_view: Callable[[Name], bool]) -> "Claims":
+        """Return the claims where some of the tables are views of a database."""
+        views = frozenset(filter(is_view, self.tables))
+        return replace(self, tables=self.tables - views, views=self.views | views)
 
 
 _claims: "WeakKeyDictionary[ModuleType, tuple[Service, Claims]]" = WeakKeyDictionary()

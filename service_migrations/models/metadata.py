@@ -13,6 +13,7 @@ from service_migrations.errors import ConfigurationError
 from service_migrations.models.copies import copy_table
 from service_migrations.models.importing import import_models, where
 from service_migrations.models.types import enum_of
+from service_migrations.models.views import add_views, is_view
 from service_migrations.monorepo import Service
 
 __all__ = ["assemble", "models_file", "schema_of", "tables_of"]
@@ -22,7 +23,7 @@ def assemble(service: Service) -> MetaData:
     """Return a fresh MetaData with copies of the tables that ``models.__all__`` names, and of nothing else.
 
     A mapped class or a Table gives its table, with the tables that it needs: the parents of joined inheritance
-    and association tables. A base, an enum, a mixin or a type gives none.
+    and association tables. A base, an enum, a mixin or a type gives none, nor does a view (views.py).
 
     Raises:
         ConfigurationError: the models can't be imported; ``__all__`` is missing, or has a name that the
@@ -36,6 +37,7 @@ def assemble(service: Service) -> MetaData:
     if not isinstance(names, list | tuple):
         raise ConfigurationError("__all__ is missing.", path=place, hint='List "Base" and every model in it.')
     tables: dict[Table, None] = {}
+    views: dict[Table, None] = {}
     sources: dict[MetaData, None] = {}
     for name in names:
         if not hasattr(module, name):
@@ -44,9 +46,13 @@ def assemble(service: Service) -> MetaData:
             )
         exported = getattr(module, name)
         for table in tables_of(exported, place):
-            tables[table] = None
-            sources[table.metadata] = None
-        if isinstance(source := getattr(exported, "metadata", None), MetaData):
+            if is_view(table):
+                views[table] = None
+            else:
+                tables[table] = None
+                sources[table.metadata] = None
+        source = getattr(exported, "metadata", None)
+        if isinstance(source, MetaData) and not _has_only_views(source):
             sources[source] = None
     _refuse_unexported(service, module, tables, place)
     target = MetaData(naming_convention=_common_convention(sources), schema=_common_schema(sources))
@@ -58,8 +64,13 @@ def assemble(service: Service) -> MetaData:
         copy = copy_table(table, target)
         _keep_schemas_of_enums(table, copy)
         _hoist_checks(copy)
+    add_views(target, *((view.schema, view.name) for view in views))
     _refuse_foreign_keys_to_no_column(target, place)
     return target
+
+
+def _has_only_views(metadata: MetaData) -> bool:
+    return bool(metadata.tables) and all(is_view(table) for table in metadata.tables.values())
 
 
 def _common_convention(sources: Iterable[MetaData]) -> Any:
@@ -117,11 +128,12 @@ def _refuse_unexported(service: Service, module: ModuleType, tables: Iterable[Ta
     for loaded in (module, *submodules):
         for name, value in vars(loaded).items():
             if isinstance(value, Table):
-                missing = [] if value in exported else [value]
+                missing = [value]
             elif isinstance(value, type) and value.__module__.startswith(package):
-                missing = [table for table in tables_of(value, place) if table not in exported]
+                missing = list(tables_of(value, place))
             else:
                 continue
+            missing = [table for table in missing if table not in exported and not is_view(table)]
             if missing:
                 raise ConfigurationError(
                     f"{name} maps the table {missing[0].key}, but models.__all__ doesn't name it.",

@@ -13,6 +13,7 @@ from sqlalchemy.exc import NoReferencedTableError, SQLAlchemyError
 
 from service_migrations.errors import ConfigurationError
 from service_migrations.models.claims import Claims
+from service_migrations.models.views import views_of
 from service_migrations.settings.siblings import Sibling
 
 __all__ = ["complete", "is_stand_in", "only_the_schema_differs"]
@@ -41,21 +42,32 @@ def complete(metadata: MetaData, place: str, default: str, claims: Mapping[Sibli
         claims: of the siblings that share the database.
 
     Raises:
-        ConfigurationError: no sibling has that table, or its model lacks that column.
+        ConfigurationError: no sibling has that table, or its model lacks that column; or it is a view.
 
     """
     sibling_tables = {
         (table.schema or sibling.schema, table.name): (sibling, table)
         for sibling, sibling_claims in claims.items()
         for table in sibling_claims.metadata.tables.values()
+        if (table.schema, table.name) in sibling_claims.tables
     }
+    views = {(view_schema or default, name) for view_schema, name in views_of(metadata)}
+    for sibling, sibling_claims in claims.items():
+        views |= {(view_schema or sibling.schema, name) for view_schema, name in sibling_claims.views}
+    views -= sibling_tables.keys()  # one may map another's table so, only to read it
     for table in list(metadata.tables.values()):
         for key in sorted(table.foreign_keys, key=lambda key: str(key.parent.name)):
-            if not _is_open(key):
-                continue
             target = _target(key)
             reference = f"{table.name}.{key.parent.name} refers to {target}"
             schema = target.schema or metadata.schema
+            if (schema or default, target.table) in views:
+                raise ConfigurationError(
+                    f"{reference}, which is a view: a foreign key needs a table.",
+                    path=place,
+                    hint="Remove the ForeignKey; a relationship can have a primaryjoin with foreign().",
+                )
+            if not _is_open(key):
+                continue
             if (schema or default, target.table) not in sibling_tables:
                 others = ", and no service that shares its database has it" if claims else ""
                 raise ConfigurationError(

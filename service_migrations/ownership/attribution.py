@@ -63,8 +63,6 @@ def claimed_by_models(candidate: Candidate, claimants: Claimants) -> Answer | No
     """
     name = candidate.name
     claiming = claimants.with_model_in(name.name) if name.kind == "schema" else claimants.with_model(name)
-    if name.kind == "view" and not claiming:  # a class can be mapped to a view, as if that were a table
-        claiming = claimants.with_model(name._replace(kind="table"))
     services = _services(claimant for claimant in claiming if claimant.certain) or _services(claiming)
     return Answer("models", services) if services else None
 
@@ -121,6 +119,12 @@ def named_by_a_history(candidate: Candidate, claimants: Claimants) -> Answer | N
     return Answer("history, which names it where it can't be replayed", services) if services else None
 
 
+def mapped_by_models(candidate: Candidate, claimants: Claimants) -> Answer | None:
+    """Give a view or foreign table that no history names to the services that map a class onto it."""
+    services = _services(claimants.with_view(candidate.name)) if candidate.is_view else ()
+    return Answer("models", services) if services else None
+
+
 QUICK_RULES: tuple[Rule, ...] = (
     member_of_an_extension,
     bookkeeping,
@@ -130,7 +134,12 @@ QUICK_RULES: tuple[Rule, ...] = (
 )
 """The rules that are applied first; they need no history."""
 
-HISTORY_RULES: tuple[Rule, ...] = (created_by_a_history, removed_by_a_history, named_by_a_history)
+HISTORY_RULES: tuple[Rule, ...] = (
+    created_by_a_history,
+    removed_by_a_history,
+    named_by_a_history,
+    mapped_by_models,
+)
 """The rules for all other objects. The caller holds the process lock."""
 
 _NOBODY = Answer("")

@@ -43,6 +43,11 @@ class Candidate:
     extension: str | None = None
     parent: ObjectName | None = None
 
+    @property
+    def is_view(self) -> bool:
+        """Whether a class can be mapped onto it, though it is no table of the models."""
+        return self.kind in ("view", "materialized view", "foreign table")
+
 
 def from_catalog(catalog: Iterable[Object]) -> dict[Key, Candidate]:
     """Return the candidates among all objects of a database, by their key in the catalog."""

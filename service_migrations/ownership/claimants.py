@@ -9,13 +9,14 @@ from service_migrations.connection.connector import Connector
 from service_migrations.errors import ConfigurationError
 from service_migrations.models.claims import Claims, load_claims, place_of
 from service_migrations.models.metadata import schema_of
+from service_migrations.models.views import Name
 from service_migrations.monorepo import Service
 from service_migrations.ownership.candidates import Candidate
 from service_migrations.ownership.past import HistoryClaims, history_claims
 from service_migrations.settings.siblings import Sibling, siblings
 from service_migrations.sql.created import ObjectName
 
-__all__ = ["Claimant", "Claimants", "load_claimants", "sibling_claims"]
+__all__ = ["Claimant", "Claimants", "load_claimants", "sibling_claims", "views_among"]
 
 _Key = TypeVar("_Key")
 
@@ -24,7 +25,8 @@ _Key = TypeVar("_Key")
 class Claimant:
     """A service that has a database, or may have it where it isn't ``certain``.
 
-    ``schema`` is that of its names without one, ``models`` the claims of its models. ``replay`` returns the claims of
+    ``schema`` is that of its names without one, ``models`` the claims of its models. ``views`` are the views and
+    foreign tables that its models map, by their names as tables. ``replay`` returns the claims of
     its history; it is called at most once, at the first use of ``history``. The caller then holds the process lock.
     """
 
@@ -35,6 +37,7 @@ class Claimant:
     version_table: ObjectName
     ledger: ObjectName
     replay: Callable[[], HistoryClaims]
+    views: frozenset[ObjectName] = frozenset()
 
     @classmethod
     def of(cls, service: Service, claims: Claims, schema: str, version_table: str, *, certain: bool) -> "Claimant":
@@ -57,6 +60,7 @@ class Claimant:
             ObjectName("table", own_schema, version_table),
             ObjectName("table", own_schema, service.ledger_table),
             partial(history_claims, service, schema),
+            _named("table", claims.views, schema),
         )
 
     @cached_property
@@ -79,6 +83,7 @@ class Claimants:
     def __init__(self, services: Iterable[Claimant]) -> None:
         self._all = sorted(services, key=lambda claimant: claimant.service)
         self._by_model = self._index(lambda claimant: claimant.models)
+        self._by_view = self._index(lambda claimant: claimant.views)
         self._by_schema = self._index(lambda claimant: {name.schema for name in claimant.models})
         self._by_version_table = self._index(lambda claimant: (claimant.version_table, claimant.version_table.name))
         self._by_ledger = self._index(lambda claimant: (claimant.ledger, claimant.ledger.name))
@@ -113,6 +118,10 @@ class Claimants:
     def with_model(self, name: ObjectName) -> Sequence[Claimant]:
         """Return the services whose models claim an object."""
         return self._by_model.get(name, ())
+
+    def with_view(self, name: ObjectName) -> Sequence[Claimant]:
+        """Return the services whose models map a view or foreign table."""
+        return self._by_view.get(name._replace(kind="table"), ())
 
     def with_model_in(self, schema: str) -> Sequence[Claimant]:
         """Return the services whose models claim anything in a schema."""
@@ -162,7 +171,8 @@ def sibling_claims(connector: Connector, candidates: Iterable[Candidate]) -> dic
 
     Args:
         connector: of the service.
-        candidates: the objects of the database; a version table or ledger shows that its service uses it.
+        candidates: the objects of the database; a version table or ledger shows that its service uses it, and a table
+            of the models may be a view.
 
     Raises:
         ConfigurationError: the models of a sibling can't be assembled.
@@ -170,7 +180,23 @@ def sibling_claims(connector: Connector, candidates: Iterable[Candidate]) -> dic
     """
     tables = {candidate.name.name for candidate in candidates if candidate.name.kind == "table"}
     sharing = siblings(connector.service, connector.databases, connector.sources, tables)
-    return dict(zip(sharing, load_claims([sibling.service for sibling in sharing]).values(), strict=True))
+    claims = load_claims([sibling.service for sibling in sharing]).values()
+    return {
+        sibling: sibling_claims.with_views(views_among(candidates, sibling.schema))
+        for sibling, sibling_claims in zip(sharing, claims, strict=True)
+    }
+
+
+def views_among(candidates: Iterable[Candidate], schema: str) -> Callable[[Name], bool]:
+    """Return a function that answers whether a name of the models is that of a view or foreign table of a database.
+
+    Args:
+        candidates: the objects of the database.
+        schema: that of a name without one.
+
+    """
+    views = {(candidate.name.schema, candidate.name.name) for candidate in candidates if candidate.is_view}
+    return lambda name: (name[0] or schema, name[1]) in views
 
 
 def load_claimants(connector: Connector, schema: str, candidates: Iterable[Candidate]) -> Claimants:
@@ -185,13 +211,15 @@ def load_claimants(connector: Connector, schema: str, candidates: Iterable[Candi
         ConfigurationError: the models of one can't be assembled.
 
     """
-    own = load_claims([connector.service])[connector.service]
+    own = load_claims([connector.service])[connector.service].with_views(views_among(candidates, schema))
     return Claimants.of(connector, schema, own, sibling_claims(connector, candidates))
 
 
 def _with_schema(claims: Claims, schema: str) -> frozenset[ObjectName]:
     """Return the claims of models, each name with its schema."""
     kinds = {"table": claims.tables, "type": claims.enums | claims.domains, "sequence": claims.sequences}
-    return frozenset(
-        ObjectName(kind, own_schema or schema, name) for kind, names in kinds.items() for own_schema, name in names
-    )
+    return frozenset().union(*(_named(kind, names, schema) for kind, names in kinds.items()))
+
+
+def _named(kind: str, names: Iterable[Name], schema: str) -> frozenset[ObjectName]:
+    return frozenset(ObjectName(kind, own_schema or schema, name) for own_schema, name in names)

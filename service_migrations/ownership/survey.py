@@ -11,9 +11,10 @@ from service_migrations.connection.session import Session
 from service_migrations.models.claims import Claims
 from service_migrations.models.metadata import models_file
 from service_migrations.models.stand_ins import complete
+from service_migrations.models.views import remove_views
 from service_migrations.ownership.attribution import Attribution
 from service_migrations.ownership.candidates import Candidate
-from service_migrations.ownership.claimants import Claimants, sibling_claims
+from service_migrations.ownership.claimants import Claimants, sibling_claims, views_among
 from service_migrations.ownership.view import Ownership, visible_objects
 from service_migrations.sql.created import ObjectName
 
@@ -31,12 +32,13 @@ _TABLES_AND_TYPES = text(
         JOIN pg_class c ON c.oid = i.inhparent JOIN pg_namespace n ON n.oid = c.relnamespace
         ORDER BY i.inhrelid, i.inhseqno
     )
-    SELECT 'table' AS kind, n.nspname::text AS schema, c.relname::text AS name,
+    SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'f' THEN 'foreign table'
+           ELSE 'table' END AS kind, n.nspname::text AS schema, c.relname::text AS name,
            m.extname::text AS extension, p.nspname::text AS parent_schema, p.relname::text AS parent
     FROM pg_class c JOIN space n ON n.oid = c.relnamespace
     LEFT JOIN member m ON m.classid = 'pg_class'::regclass AND m.objid = c.oid
     LEFT JOIN parent p ON p.inhrelid = c.oid
-    WHERE c.relkind IN ('r', 'p')
+    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
     UNION ALL
     SELECT CASE t.typtype WHEN 'e' THEN 'enum' ELSE 'domain' END, n.nspname, t.typname, m.extname, NULL, NULL
     FROM pg_type t JOIN space n ON n.oid = t.typnamespace
@@ -44,7 +46,7 @@ _TABLES_AND_TYPES = text(
     WHERE t.typtype IN ('e', 'd')
     """
 )
-"""Tables and types only: a comparison with models needs no more, and the whole catalog takes longer."""
+"""Relations and types only: a comparison with models needs no more, and the whole catalog takes longer."""
 
 
 async def survey(session: Session) -> Ownership:
@@ -56,13 +58,16 @@ async def survey(session: Session) -> Ownership:
 
     """
     service, connector, metadata = session.history.service, session.connector, session.metadata
-    schema, candidates = await _tables_and_types(session.connection)
-    claims_of_siblings = sibling_claims(connector, candidates)
+    schema, relations_and_types = await _relations_and_types(session.connection)
+    remove_views(metadata, views_among(relations_and_types, schema))
+    claims_of_siblings = sibling_claims(connector, relations_and_types)
+    candidates = [candidate for candidate in relations_and_types if not candidate.is_view]
     claimants = Claimants.of(connector, schema, Claims.of(metadata), claims_of_siblings)
     claimants.refuse_two_for_one_object(connector.target, service)
     complete(metadata, models_file(service), schema, claims_of_siblings)
     names = {candidate.name for candidate in visible_objects(Attribution(claimants, candidates), service)}
     claimant = claimants[service]
+    names -= claimant.views  # a table that the models take for a view is left alone
     return Ownership(metadata, schema, claimant.schemas | {name.schema for name in names}, claimant.models | names)
 
 
@@ -71,8 +76,8 @@ async def current_schema(connection: AsyncConnection) -> str:
     return str(await connection.scalar(text("SELECT current_schema()")) or "public")
 
 
-async def _tables_and_types(connection: AsyncConnection) -> tuple[str, list[Candidate]]:
-    """Return the default schema, and the tables and types of the database."""
+async def _relations_and_types(connection: AsyncConnection) -> tuple[str, list[Candidate]]:
+    """Return the default schema, and the tables, views and types of the database."""
     schema = await current_schema(connection)
     rows = (await connection.execute(_TABLES_AND_TYPES)).all()
     # with a transaction open, Alembic would commit nothing
@@ -80,6 +85,6 @@ async def _tables_and_types(connection: AsyncConnection) -> tuple[str, list[Cand
     candidates = []
     for row in rows:
         parent = ObjectName("table", row.parent_schema, row.parent) if row.parent else None
-        name = ObjectName("table" if row.kind == "table" else "type", row.schema, row.name)
+        name = ObjectName("type" if row.kind in ("enum", "domain") else "table", row.schema, row.name)
         candidates.append(Candidate(row.kind, name, row.extension, parent))
     return schema, candidates

@@ -69,7 +69,7 @@ SITUATIONS = [
     Situation("index", "billing_pkey", "billing", "part of table public.billing"),
     Situation("sequence", "billing_id_seq", "billing", "part of table public.billing"),
     Situation("table", "orders", "orders", "models"),
-    Situation("view", "totals", "orders", "models", orders="CREATE VIEW totals AS SELECT 1 AS id"),
+    Situation("view", "totals", "orders", "history", orders="CREATE VIEW totals AS SELECT 1 AS id"),
     Situation("table", "parcels", "parcels", "models", by_hand="CREATE TABLE parcels (id int)"),
     # histories
     Situation("table", "b1", "billing", HISTORY, billing="CREATE TABLE b1 (id int)", checked=frozenset(["billing"])),

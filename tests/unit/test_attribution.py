@@ -32,6 +32,7 @@ def claimant(
     words: Iterable[str] = (),
     certain: bool = True,
     version_table: str = "",
+    views: Iterable[ObjectName] = (),
 ) -> Claimant:
     return Claimant(
         service(name),
@@ -41,6 +42,7 @@ def claimant(
         ObjectName("table", "public", version_table or f"alembic_version_{name}"),
         ObjectName("table", "public", f"migration_log_{name}"),
         lambda: HistoryClaims(frozenset(made), frozenset(words), frozenset(former)),
+        frozenset(views),
     )
 
 
@@ -133,8 +135,15 @@ def test_the_bookkeeping_of_a_service_that_is_gone_is_nobodys_to_drop(name: str)
     assert owner(kind, a) == ("", "")
 
 
-def test_a_view_is_claimed_by_a_class_that_is_mapped_to_it() -> None:
-    assert owner(Candidate("view", VIEW), claimant("a", TABLE)) == ("a", "models")
+@pytest.mark.parametrize(("kind", "name"), [("view", VIEW), ("materialized view", VIEW), ("foreign table", TABLE)])
+def test_a_view_is_its_historys_and_else_of_those_that_map_it(kind: str, name: ObjectName) -> None:
+    view = Candidate(kind, name)
+    assert owner(view, claimant("a", views=[TABLE])) == ("a", "models")
+    assert owner(view, claimant("a", views=[TABLE]), claimant("b", views=[TABLE])) == ("a, b", "models")
+    assert owner(view, claimant("a", views=[TABLE]), claimant("b", made=[name])) == ("b", "history")
+
+
+def test_a_view_is_claimed_by_the_history_that_created_it() -> None:
     assert owner(Candidate("view", VIEW), claimant("a", made=[VIEW]), claimant("b")) == ("a", "history")
 
 
