@@ -35,6 +35,7 @@ from sqlalchemy.types import ARRAY, TypeDecorator, TypeEngine
 from service_migrations._sqlalchemy import creation_order, final_name, is_of_a_type
 from service_migrations.catalog.tables import Constraint, TableState
 from service_migrations.models.copies import copy_table
+from service_migrations.models.types import without_own_index
 from service_migrations.sql.quoting import escaped
 
 __all__ = ["added_column", "copied", "created_table", "remove_exclusions", "render_item"]
@@ -60,6 +61,8 @@ def copied(metadata: MetaData, dialect: Dialect) -> dict[str, Table]:
                 column.server_default = DefaultClause(_twice_escaped(str(sql)))
             elif column.computed is not None:
                 column.computed.sqltext = _compiled(column.computed.sqltext, dialect)
+        for column in copy.columns:
+            column.type = without_own_index(column.type)
         _escape(copy, dialect)
     return dict(target.tables)
 

@@ -1,20 +1,25 @@
 """Copies of a model's tables in another MetaData, with what SQLAlchemy's ``to_metadata`` loses."""
 
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, TypeVar
 
-from sqlalchemy import ForeignKeyConstraint, MetaData, Table
+from sqlalchemy import Constraint, ForeignKeyConstraint, Index, MetaData, Table
 from sqlalchemy.dialects.postgresql import ExcludeConstraint
 
 from service_migrations._sqlalchemy import copy_prefixes, exclusion_parts
 
 __all__ = ["copy_table"]
 
+_Part = TypeVar("_Part", Constraint, Index)
+
 
 def copy_table(table: Table, metadata: MetaData, *, temporary: bool = False) -> Table:
     """Return a copy of a table in another MetaData.
 
     ``to_metadata`` (SQLAlchemy 2.1.9) loses the words between CREATE and TABLE, the operator classes of an exclusion
-    constraint, and that a foreign key names a column by its name instead of its key.
+    constraint, and that a foreign key names a column by its name instead of its key. It copies what the type of a
+    column has added to the table, though the type adds it to the copy again.
 
     Args:
         table: the table.
@@ -27,9 +32,20 @@ def copy_table(table: Table, metadata: MetaData, *, temporary: bool = False) -> 
     else:
         copy = table.to_metadata(metadata)
         copy_prefixes(table, copy)
+    _discard_doubles(table.indexes, copy.indexes)
+    _discard_doubles(table.constraints, copy.constraints)
     _restore_operator_classes(table, copy)
     _restore_links_by_name(table, copy)
     return copy
+
+
+def _discard_doubles(originals: Iterable[_Part], copies: set[_Part]) -> None:
+    """Discard the copies of named parts of which there are more than originals."""
+    left = Counter(part.name for part in originals)
+    for part in list(copies):
+        left[part.name] -= 1
+        if isinstance(part.name, str) and left[part.name] < 0:
+            copies.discard(part)
 
 
 def _restore_operator_classes(table: Table, copy: Table) -> None:
