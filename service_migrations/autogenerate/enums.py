@@ -7,6 +7,7 @@ converted.
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, MetaData, text
 
@@ -20,7 +21,8 @@ __all__ = ["EnumType", "added", "changes", "enums_of", "listed", "live_enums", "
 _LIVE = """
 SELECT t.oid::bigint AS oid, t.typarray::bigint AS array, n.nspname AS schema, t.typname AS name,
     (SELECT array_agg(e.enumlabel::text ORDER BY e.enumsortorder) FROM pg_enum e WHERE e.enumtypid = t.oid) AS labels,
-    (SELECT jsonb_agg(DISTINCT jsonb_build_array(c.relkind, cn.nspname, c.relname, a.attname))
+    (SELECT jsonb_agg(DISTINCT jsonb_build_array(c.relkind, cn.nspname, c.relname, a.attname,
+            CASE a.atttypid WHEN t.typarray THEN 'array' ELSE '' END))
         FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace cn ON cn.oid = c.relnamespace
         WHERE a.atttypid IN (t.oid, t.typarray) AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
             AND NOT c.relispartition)::text AS users
@@ -32,13 +34,13 @@ WHERE t.typtype = 'e' AND n.nspname = ANY(:schemas) AND NOT EXISTS (
 
 @dataclass(frozen=True, slots=True)
 class EnumType:
-    """An enum type. ``oids`` are its own and that of its array; ``users`` is (kind, schema, relation, column)."""
+    """An enum type. ``oids`` are its own and its array's; ``users`` is (kind, schema, relation, column, array)."""
 
     schema: str | None
     name: str
     labels: tuple[str, ...]
     oids: frozenset[int] = frozenset()
-    users: tuple[tuple[str, ...], ...] = ()
+    users: tuple[tuple[Any, ...], ...] = ()
 
     @property
     def sql(self) -> str:
@@ -92,7 +94,10 @@ def live_enums(
     types = {}
     for row in rows:
         schema = None if row["schema"] == default_schema else row["schema"]
-        users = tuple(tuple(user) for user in json.loads(row["users"] or "[]"))
+        users = tuple(
+            (kind, None if user_schema == default_schema else user_schema, *rest)
+            for kind, user_schema, *rest in json.loads(row["users"] or "[]")
+        )
         labels, oids = tuple(row["labels"] or ()), frozenset((row["oid"], row["array"]))
         types[schema, row["name"]] = EnumType(schema, row["name"], labels, oids, users)
     return types
@@ -211,11 +216,20 @@ def _warning(before: EnumType, after: EnumType, users: EnumType | None = None) -
     tables = [user for user in (users or before).users if user[0] not in ("v", "m")]
     for label in removed:
         lines.append(f"Rows with {label!r} make this fail. Change them before this line:")
-        for _, _, table, column in tables:
-            lines.append(f"UPDATE {quoted(table)} SET {quoted(column)} = … WHERE {quoted(column)} = {literal(label)}")  # noqa: S608 - a comment
+        lines += [_update(user, label) for user in tables]
     if users and users.views:
         lines.append(f"The view {', '.join(users.views)} uses the type: drop it before, and create it again after.")
     return Note("\n".join(lines))
+
+
+def _update(user: tuple[Any, ...], label: str) -> str:
+    """Return the statement that changes the rows of a column with a label, for a comment."""
+    _, table_schema, table, column, array = user
+    column, value = quoted(column), literal(label)
+    change, condition = f"{column} = …", f"{column} = {value}"
+    if array:
+        change, condition = f"{column} = array_replace({column}, {value}, …)", f"{value} = ANY ({column})"
+    return f"UPDATE {quoted(table_schema, table)} SET {change} WHERE {condition}"  # noqa: S608 - a comment
 
 
 def listed(labels: Iterable[str]) -> str:

@@ -1,5 +1,6 @@
 """What autogenerate sees, what it writes for it, and what it refuses to write."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -130,6 +131,50 @@ def test_rows_that_hold_a_removed_value_stop_the_upgrade_and_the_file_says_what_
     assert "# UPDATE things SET state = … WHERE state = 'old'" in code
     with pytest.raises(service_migrations.MigrationError, match='invalid input value for enum state: "old"'):
         wait(service_migrations.upgrade(service))
+
+
+USERS = """
+from sqlalchemy import *
+from sqlalchemy.dialects.postgresql import ARRAY
+
+__all__ = ["metadata", *"abcd"]
+metadata = MetaData()
+kind = Enum({labels}, name="kind")
+a = Table("things", metadata, Column("id", Integer, primary_key=True), Column("st", kind))
+b = Table("things", metadata, Column("id", Integer, primary_key=True), Column("st", kind), schema="one")
+c = Table("things", metadata, Column("id", Integer, primary_key=True), Column("St", kind), schema="Two")
+d = Table("lists", metadata, Column("id", Integer, primary_key=True), Column("past", ARRAY(kind)), schema="one")
+"""
+
+
+def test_the_statement_beside_a_removed_value_changes_its_rows(
+    monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    """In every schema, in arrays, with names and values that need quotes."""
+    dsn = database()
+    service = monorepo.service("billing", USERS.format(labels='"new", "it\'s"'), dsn)
+    written(monorepo, service, "before")
+    wait(service_migrations.upgrade(service))
+    for table, column in (("things", "st"), ("one.things", "st"), ('"Two".things', '"St"')):
+        query(dsn, f"INSERT INTO {table} ({column}) VALUES ('it''s'), ('new'), (NULL)")  # noqa: S608 - of this file
+    query(dsn, "INSERT INTO one.lists (past) VALUES ('{new,it''s}'), ('{}'), (NULL)")
+    remodel(monorepo, service, USERS.format(labels='"new"'))
+    service = monorepo.find("billing")
+    revision = wait(service_migrations.revision(service, "after"))
+    code = (monorepo.root / revision.path).read_text(encoding="utf-8")
+    updates = re.findall(r"# (UPDATE .*)", code[: code.index("def downgrade")])
+    assert sorted(updates) == sorted(
+        [
+            'UPDATE "Two".things SET "St" = … WHERE "St" = \'it\'\'s\'',
+            "UPDATE things SET st = … WHERE st = 'it''s'",
+            "UPDATE one.lists SET past = array_replace(past, 'it''s', …) WHERE 'it''s' = ANY (past)",
+            "UPDATE one.things SET st = … WHERE st = 'it''s'",
+        ]
+    )
+    for update in updates:
+        query(dsn, update.replace("…", "'new'"))
+    wait(service_migrations.upgrade(service))
+    assert query(dsn, "SELECT past::text FROM one.lists ORDER BY id") == [("{new,new}",), ("{}",), (None,)]
 
 
 def test_offline_sql_of_a_rewrite_leads_to_the_same_schema(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
