@@ -121,7 +121,7 @@ def _server_problem(error: Exception, dsn: Dsn) -> str | None:
 
 
 def revision_failure(
-    error: BaseException, service: Service, user: str, *, partly_committed: bool | None
+    error: BaseException, service: Service, user: str, *, partly_committed: bool | None, offline: bool = False
 ) -> MigrationError:
     """Return the error to raise where Alembic failed, with the line of the revision and the SQLSTATE.
 
@@ -129,13 +129,14 @@ def revision_failure(
         error: the error that was raised inside Alembic.
         service: the service of the revision.
         user: the role that ran it, for the GRANT in the hint.
-        partly_committed: whether the revision had committed something before; None in offline mode, where nothing ran.
+        partly_committed: whether the revision had committed something before; None where nothing ran, as offline.
+        offline: whether it was rendered in offline mode.
 
     """
     state = sqlstate(error)
     place = next(filter(None, (_place(link, service) for link in _chain(error))), None)
     text = f"{describe(error)}{f' [{state}]' if state else ''}"
-    end = _ending(text, partly_committed=partly_committed)
+    end = _ending(text, partly_committed=partly_committed, offline=offline)
 
     def failure(kind: type[MigrationError], message: str, hint: str) -> MigrationError:
         return kind(message, service=service, path=place, hint=hint)
@@ -159,14 +160,14 @@ def revision_failure(
     return failure(MigrationError, f"{text}.", end)
 
 
-def _ending(text: str, *, partly_committed: bool | None) -> str:
+def _ending(text: str, *, partly_committed: bool | None, offline: bool) -> str:
     """Return the end of a failed revision's message: what became of the revision, or what would help."""
     sentences = []
     if "A value is required for bind parameter" in text:
         sentences.append(r"A colon before a word is a parameter: write \: for a colon.")
     if partly_committed is not None:
         sentences.append("What it had committed before is kept." if partly_committed else "It was rolled back.")
-    elif "NoneType" in text:
+    elif offline and "NoneType" in text:
         sentences.append("Offline there are no rows, and a query returns None: run it online.")
     return " ".join(sentences)
 

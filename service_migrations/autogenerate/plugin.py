@@ -14,13 +14,15 @@ from alembic.operations.ops import UpgradeOps
 from alembic.runtime.plugins import Plugin
 from alembic.util import DispatchPriority, PriorityDispatchResult
 from sqlalchemy import MetaData, text
+from sqlalchemy.exc import DBAPIError
 
 from service_migrations.autogenerate import enums, tables
 from service_migrations.autogenerate.change import Change, Phase
 from service_migrations.autogenerate.comparison import Comparison
+from service_migrations.autogenerate.compilation import refuse_uncompilable
 from service_migrations.autogenerate.dependents import refusals
 from service_migrations.autogenerate.normalise import NoTemporaryTablesError
-from service_migrations.errors import ConfigurationError
+from service_migrations.errors import ConfigurationError, MigrationError
 from service_migrations.sql.quoting import literal, quoted
 
 __all__ = ["PLUGIN"]
@@ -32,10 +34,16 @@ logger = logging.getLogger(__name__)
 
 
 def compare(context: AutogenContext, operations: UpgradeOps, schemas: Iterable[str | None]) -> PriorityDispatchResult:
-    """Add all differences to ``operations`` in a valid order, instead of Alembic's comparators."""
+    """Add all differences to ``operations`` in a valid order, instead of Alembic's comparators.
+
+    Raises:
+        ConfigurationError: the models can't be written as SQL, or a table of theirs can't be created.
+
+    """
     connection, metadata = context.connection, context.metadata
     if connection is None or not isinstance(metadata, MetaData):
         return PriorityDispatchResult.CONTINUE
+    service = context.opts.get("service")
     try:
         changes = sorted(_changes(Comparison(context, connection, metadata, schemas)), key=lambda change: change.phase)
     except NoTemporaryTablesError:
@@ -43,9 +51,17 @@ def compare(context: AutogenContext, operations: UpgradeOps, schemas: Iterable[s
             "CHECKs, defaults and expressions were compared by name only: this role may not create temporary tables. "
             "The owner of the database can run: GRANT TEMPORARY ON DATABASE … TO …;"
         )
+        refuse_uncompilable(metadata, connection.dialect, service)
         return PriorityDispatchResult.CONTINUE
     except ConfigurationError as error:
-        raise ConfigurationError(f"{context.opts.get('service', 'models')}: {error}") from error
+        raise ConfigurationError(
+            error.message, service=service, path=error.path, line=error.line, hint=error.hint
+        ) from error
+    except (DBAPIError, MigrationError):
+        raise
+    except Exception:
+        refuse_uncompilable(metadata, connection.dialect, service)
+        raise
     operations.ops.extend(change for change in changes if change.forward or change.backward)
     return PriorityDispatchResult.STOP
 

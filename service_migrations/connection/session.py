@@ -113,15 +113,18 @@ class Session:
         def run_alembic(connection: Connection) -> None:
             function(config(self.history.service, {**values, "connection": connection, **attributes}))
 
-        async with self.for_alembic(on_commit) as connection:
+        async with self.for_alembic(on_commit, compares="ownership" in attributes) as connection:
             await connection.run_sync(run_alembic)
 
     @asynccontextmanager
-    async def for_alembic(self, on_commit: Callable[[], None] | None = None) -> AsyncIterator[AsyncConnection]:
+    async def for_alembic(
+        self, on_commit: Callable[[], None] | None = None, *, compares: bool = False
+    ) -> AsyncIterator[AsyncConnection]:
         """Yield the connection for Alembic, and describe what fails. The caller holds the process lock.
 
         Args:
             on_commit: called when a revision is committed, which is after Alembic's ``on_version_apply``.
+            compares: whether it compares models with the database, and runs no revision.
 
         Raises:
             MigrationError: the block failed; the message names the place.
@@ -145,22 +148,23 @@ class Session:
             if task and task.cancelling():
                 # the end of an autocommit block fails too, and would hide that the run was stopped
                 raise asyncio.CancelledError from error
-            raise await self._failure(error) from error
+            raise await self._failure(error, compares=compares) from error
 
-    async def _failure(self, error: BaseException) -> MigrationError:
+    async def _failure(self, error: BaseException, *, compares: bool) -> MigrationError:
         """Return the error to raise for a failure, after a rollback."""
         service = self.history.service
         if is_lost(self.connection):
             # a later error, such as one at the end of an autocommit block, hides the first
             return error if isinstance(error, UnreachableError) else lost_failure(error, service)
         try:
-            partly_committed = await self.transactions.roll_back(self.connection)
+            partly_committed: bool | None = await self.transactions.roll_back(self.connection)
         except (SQLAlchemyError, OSError) as rollback_error:
             return lost_failure(rollback_error, service)
         if isinstance(error, MigrationError):
             return error
         if isinstance(error, CommandError):
             return UsageError(" ".join(str(error).split()), service=service)
+        partly_committed = None if compares else partly_committed
         return revision_failure(error, service, self.connector.user, partly_committed=partly_committed)
 
 

@@ -102,7 +102,7 @@ async def connect() -> AsyncIterator[AsyncConnection]:
         else:
             await stack.enter_async_context(process_lock())
             attributes |= await command.attributes(session)
-            connection = await stack.enter_async_context(session.for_alembic())
+            connection = await stack.enter_async_context(session.for_alembic(compares=True))
         config.attributes.update(attributes)
         try:
             yield connection

@@ -158,7 +158,7 @@ def render(history: History, revisions: tuple[Revision, ...], *, down: bool = Fa
     except MigrationError:
         raise
     except (Exception, SystemExit) as error:
-        raise revision_failure(error, service, "", partly_committed=None) from error
+        raise revision_failure(error, service, "", partly_committed=None, offline=True) from error
     return results
 
 
@@ -169,7 +169,7 @@ def _render(script: Script, rendered: Rendered, recorder: _Recorder, service: Se
     except (Exception, SystemExit) as error:
         # an author's code may raise anything without a database, but some errors it would raise with one too
         if _is_certain(error):
-            raise revision_failure(error, service, "", partly_committed=None) from error
+            raise revision_failure(error, service, "", partly_committed=None, offline=True) from error
         rendered.error = f"{type(error).__name__}: {' '.join(str(error).split())}"
         traceback = error.__traceback__
         while traceback is not None:

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.types import ARRAY
 
 from service_migrations.errors import ConfigurationError
-from service_migrations.models.importing import import_models, where
+from service_migrations.models.importing import import_models, where, where_defined
 from service_migrations.models.metadata import assemble, tables_of
 from service_migrations.models.views import Name, views_of
 from service_migrations.monorepo import Service
@@ -89,8 +89,7 @@ def place_of(service: Service, name: ObjectName) -> str:
     module = import_models(service)
     for exported in (getattr(module, export, None) for export in getattr(module, "__all__", ())):
         if any(_has(table, name) for table in tables_of(exported, "")):
-            defining = sys.modules.get(getattr(exported, "__module__", ""), module)
-            return where(service, defining if defining.__name__.startswith(module.__name__) else module)
+            return where_defined(service, module, exported)
     return where(service, module)
 
 

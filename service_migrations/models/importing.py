@@ -10,7 +10,7 @@ from types import ModuleType
 from service_migrations.errors import ConfigurationError
 from service_migrations.monorepo import Service
 
-__all__ = ["import_models", "where"]
+__all__ = ["import_models", "where", "where_defined"]
 
 
 def import_models(service: Service) -> ModuleType:
@@ -64,3 +64,9 @@ def _place(service: Service, error: BaseException) -> tuple[str | None, int | No
 def where(service: Service, module: ModuleType) -> str:
     """Return a module's file for a message, relative to the repository."""
     return service.relative(Path(module.__file__ or service.models))
+
+
+def where_defined(service: Service, module: ModuleType, exported: object) -> str:
+    """Return the file of a model that a service's models export; of one from another package, their own."""
+    defining = sys.modules.get(getattr(exported, "__module__", ""), module)
+    return where(service, defining if defining.__name__.startswith(module.__name__) else module)

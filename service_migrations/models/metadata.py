@@ -11,12 +11,14 @@ from sqlalchemy.orm import Mapper
 
 from service_migrations.errors import ConfigurationError
 from service_migrations.models.copies import copy_table
-from service_migrations.models.importing import import_models, where
+from service_migrations.models.importing import import_models, where, where_defined
 from service_migrations.models.types import enum_of
 from service_migrations.models.views import add_views, is_view
 from service_migrations.monorepo import Service
 
-__all__ = ["assemble", "models_file", "schema_of", "tables_of"]
+__all__ = ["assemble", "models_file", "place_of_table", "schema_of", "tables_of"]
+
+_PLACE = "migrations.place"
 
 
 def assemble(service: Service) -> MetaData:
@@ -36,7 +38,7 @@ def assemble(service: Service) -> MetaData:
     place = where(service, module)
     if not isinstance(names, list | tuple):
         raise ConfigurationError("__all__ is missing.", path=place, hint='List "Base" and every model in it.')
-    tables: dict[Table, None] = {}
+    tables: dict[Table, str] = {}
     views: dict[Table, None] = {}
     sources: dict[MetaData, None] = {}
     for name in names:
@@ -49,19 +51,20 @@ def assemble(service: Service) -> MetaData:
             if is_view(table):
                 views[table] = None
             else:
-                tables[table] = None
+                tables.setdefault(table, where_defined(service, module, exported))
                 sources[table.metadata] = None
         source = getattr(exported, "metadata", None)
         if isinstance(source, MetaData) and not _has_only_views(source):
             sources[source] = None
     _refuse_unexported(service, module, tables, place)
     target = MetaData(naming_convention=_common_convention(sources), schema=_common_schema(sources))
-    for table in tables:
+    for table, table_place in tables.items():
         if table.key in target.tables:
             raise ConfigurationError(
                 f"two exported models map the table {table.key}.", path=place, hint="Remove one from __all__."
             )
         copy = copy_table(table, target)
+        copy.info[_PLACE] = table_place
         _keep_schemas_of_enums(table, copy)
         _hoist_checks(copy)
     add_views(target, *((view.schema, view.name) for view in views))
@@ -84,6 +87,12 @@ def _common_schema(sources: Iterable[MetaData]) -> str | None:
     """Return the schema of the exported metadata; None where there are several."""
     schemas = {source.schema for source in sources if source.schema}
     return schemas.pop() if len(schemas) == 1 else None
+
+
+def place_of_table(table: Table) -> str | None:
+    """Return the file of the model of a table from ``assemble``."""
+    place: str | None = table.info.get(_PLACE)
+    return place
 
 
 def models_file(service: Service) -> str:

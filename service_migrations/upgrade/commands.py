@@ -187,5 +187,5 @@ async def sql(service: str | Service, revision: str, *, down: bool = False, sett
         except CommandError as error:
             raise UsageError(" ".join(str(error).split()), service=service_history.service) from error
         except (Exception, SystemExit) as error:
-            raise revision_failure(error, service_history.service, "", partly_committed=None) from error
+            raise revision_failure(error, service_history.service, "", partly_committed=None, offline=True) from error
     return output.getvalue()

@@ -1,0 +1,73 @@
+"""Errors of SQLAlchemy while it writes the models as SQL, with the part of the models that has one.
+
+SQLAlchemy names neither table nor file, for example where the name of an index is too long, or where an argument of a
+function has no constant.
+"""
+
+from collections.abc import Callable, Iterator
+
+from sqlalchemy import (
+    CheckConstraint,
+    Constraint,
+    Dialect,
+    ForeignKeyConstraint,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    UniqueConstraint,
+)
+from sqlalchemy.dialects.postgresql import ExcludeConstraint
+from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
+
+from service_migrations.errors import ConfigurationError
+from service_migrations.failures import describe
+from service_migrations.models.metadata import place_of_table
+from service_migrations.models.stand_ins import is_stand_in
+
+__all__ = ["refuse_uncompilable"]
+
+_KINDS: dict[type[Constraint], str] = {
+    PrimaryKeyConstraint: "primary key",
+    UniqueConstraint: "unique constraint",
+    ForeignKeyConstraint: "foreign key",
+    ExcludeConstraint: "exclusion constraint",
+    CheckConstraint: "CHECK",
+}
+
+
+def refuse_uncompilable(metadata: MetaData, dialect: Dialect, service: object) -> None:
+    """Refuse models of a service of which a part can't be written as SQL.
+
+    Raises:
+        ConfigurationError: it has the file, the table and the part.
+
+    """
+    for table in metadata.tables.values():
+        for part, compiled in () if is_stand_in(table) else _parts(table, dialect):
+            try:
+                compiled()
+            except Exception as error:  # a type's own code may raise anything
+                raise ConfigurationError(
+                    f"table {table.fullname}{part and ', '}{part}: {describe(error)}.",
+                    service=service,
+                    path=place_of_table(table),
+                    hint="Correct the model.",
+                ) from error
+
+
+def _parts(table: Table, dialect: Dialect) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Yield a table's parts, each with its name for a message and a function that compiles it."""
+    compiler = dialect.ddl_compiler(dialect, None)  # type: ignore[arg-type]
+    for column in table.columns:
+        yield f"column {column.name}", lambda column=column: compiler.process(CreateColumn(column))  # type: ignore[misc]
+    for constraint in sorted(table.constraints, key=lambda constraint: str(constraint.name)):
+        kind = next((name for kind, name in _KINDS.items() if isinstance(constraint, kind)), "constraint")
+        name = constraint.name if isinstance(constraint.name, str) else _columns(constraint)
+        yield f"{kind} {name}", lambda constraint=constraint: compiler.process(constraint)  # type: ignore[misc]
+    for index in sorted(table.indexes, key=lambda index: str(index.name)):
+        yield f"index {index.name}", lambda index=index: CreateIndex(index).compile(dialect=dialect)  # type: ignore[misc]
+    yield "", lambda: CreateTable(table).compile(dialect=dialect)
+
+
+def _columns(constraint: Constraint) -> str:
+    return f"({', '.join(column.name for column in getattr(constraint, 'columns', ()))})"
