@@ -41,7 +41,7 @@ LIBRARY = ROOT / "service_migrations"
 ELSEWHERE = {
     "connection/connector.py": ["=._open", "=._open"],
     "history/offline.py": ["sys._getframe"],
-    "ownership/attribution.py": ["name._replace"],
+    "ownership/claimants.py": ["name._replace"],
     "settings/sources.py": ["sources._without_bare"],
     "tasks/task.py": ["os._exit"],
     "testing/keeper.py": ["os._exit"],
