@@ -18,12 +18,13 @@ import sqlalchemy as sa
 from alembic import op
 from asyncpg import BitString as DriverBitString, Range as DriverRange
 from sqlalchemy.dialects import postgresql as pg
-from sqlalchemy.dialects.postgresql import BitString, Range
+from sqlalchemy.dialects.postgresql import Range
 
 __all__ = ["CASES", "SETUP", "WAYS", "WITHOUT_VALUES", "store"]
 
 SETUP = ["CREATE EXTENSION hstore", "CREATE EXTENSION citext", "CREATE TYPE mood AS ENUM ('it''s', 'a%:b\\c', 'sad')"]
 SETUP += ["CREATE DOMAIN cents AS integer CHECK (VALUE >= 0)"]
+_BIT_STRING: Any = getattr(pg, "BitString", str)  # since SQLAlchemy 2.1
 _TEXTS = [
     "",
     "it's",
@@ -201,8 +202,8 @@ CASES: list[tuple[Any, str, list[Any]]] = [
     (sa.Uuid(as_uuid=False), "uuid", [str(_UUID)]),
     (sa.Uuid(native_uuid=False), "text", [_UUID]),
     (sa.UUID(), "uuid", [_UUID]),
-    (pg.BIT(4), "bit(4)", [BitString("0101"), "1111", DriverBitString("0001")]),
-    (pg.BIT(varying=True), "bit varying", [BitString("01"), BitString("")]),
+    (pg.BIT(4), "bit(4)", [_BIT_STRING("0101"), "1111", DriverBitString("0001")]),
+    (pg.BIT(varying=True), "bit varying", [_BIT_STRING("01"), _BIT_STRING("")]),
     (
         pg.INET(),
         "inet",
