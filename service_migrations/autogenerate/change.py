@@ -12,9 +12,10 @@ from alembic.autogenerate import renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations.ops import MigrateOperation
 
+from service_migrations.catalog.restoration import Restoration
 from service_migrations.sql.quoting import escaped
 
-__all__ = ["BY_HAND", "Change", "Note", "Phase", "Step"]
+__all__ = ["BY_HAND", "Change", "Note", "Phase", "Step", "steps"]
 
 BY_HAND = "Write this revision by hand (--empty): drop the view, make the change, create the view again."
 
@@ -80,6 +81,12 @@ class Change(MigrateOperation):
     def to_diff_tuple(self) -> tuple[Any, ...]:
         """Return the tuple that ``alembic check`` prints."""
         return ("change", self.description)
+
+
+def steps(restoration: Restoration) -> tuple[Step, ...]:
+    """Return the steps that bring something back, and a warning of what doesn't come back."""
+    lost = "".join(f"\n- {each}" for each in restoration.lost)
+    return (*((Note(f"WARNING: this doesn't bring back{lost}"),) if lost else ()), *restoration.statements)
 
 
 @renderers.dispatch_for(Change)

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, MetaData, Table, text
 from sqlalchemy.exc import DBAPIError
 
 from service_migrations.autogenerate import enums
+from service_migrations.autogenerate.former import Former
 from service_migrations.autogenerate.normalise import all_normalised, normalised
 from service_migrations.autogenerate.operations import copied
 from service_migrations.autogenerate.table_pair import Pair, RecreatedTypes
@@ -73,8 +74,14 @@ class Comparison:
     def normalise_again(self, keys: Collection[Key]) -> None:
         """Normalise some tables that both sides have again, each alone."""
         for key in sorted(keys, key=str):
+            self.live[key] = self.former.completed(self.live[key])
             self.targets[key] = normalised(self.connection, self.models[key], self.surroundings)
             self.pairs[key] = Pair(self.live[key], self.targets[key])
+
+    @cached_property
+    def former(self) -> Former:
+        """The whole catalog, which is read only where something changes."""
+        return Former(self.connection, self.default)
 
     @cached_property
     def copies(self) -> dict[str, Table]:

@@ -7,7 +7,7 @@ from itertools import count
 from alembic.operations.ops import DropConstraintOp, DropIndexOp
 from sqlalchemy.sql.elements import conv
 
-from service_migrations.autogenerate.change import Change, Phase
+from service_migrations.autogenerate.change import Change, Phase, Step, steps
 from service_migrations.autogenerate.table_pair import (
     BOTH,
     NEITHER,
@@ -187,7 +187,7 @@ def drop(table: TableState, constraint: Constraint, directions: Directions, *, d
     """Return the change that drops a constraint, and whose reverse adds it."""
     phase = Phase.DROP_FOREIGN_KEYS if constraint.kind == "f" else Phase.DROP_CONSTRAINTS
     forward = (_drop_operation(table, constraint),) if directions.up else ()
-    backward = (_add_statement(table, constraint),) if directions.down else ()
+    backward = _add_steps(table, constraint) if directions.down else ()
     text = f"drop_constraint {constraint.name} on {table.sql}: {constraint.definition}" if described else ""
     return Change(phase, forward, backward, text)
 
@@ -195,15 +195,16 @@ def drop(table: TableState, constraint: Constraint, directions: Directions, *, d
 def add(table: TableState, constraint: Constraint, directions: Directions, *, described: bool = False) -> Change:
     """Return the change that adds a constraint, and whose reverse drops it."""
     phases = {"f": Phase.ADD_FOREIGN_KEYS, "p": Phase.ADD_KEYS, "u": Phase.ADD_KEYS}
-    forward = (_add_statement(table, constraint),) if directions.up else ()
+    forward = _add_steps(table, constraint) if directions.up else ()
     backward = (_drop_operation(table, constraint),) if directions.down else ()
     operation = f"create_{_OPERATIONS.get(constraint.kind, 'exclude_constraint')}"
     text = f"{operation} {constraint.name} on {table.sql}: {constraint.definition}" if described else ""
     return Change(phases.get(constraint.kind, Phase.ADD_CONSTRAINTS), forward, backward, text)
 
 
-def _add_statement(table: TableState, constraint: Constraint) -> str:
-    return f"ALTER TABLE {table.sql} ADD CONSTRAINT {quoted(constraint.name)} {constraint.definition}"
+def _add_steps(table: TableState, constraint: Constraint) -> tuple[Step, ...]:
+    add = f"ALTER TABLE {table.sql} ADD CONSTRAINT {quoted(constraint.name)} {constraint.definition}"
+    return add, *steps(constraint.rest)
 
 
 def _drop_operation(table: TableState, constraint: Constraint) -> DropConstraintOp:
@@ -214,13 +215,17 @@ def _drop_index(table: TableState, index: Index, directions: Directions, *, desc
     invalid = "" if index.valid else " (it is INVALID)"
     text = f"drop_index {index.name} on {table.sql}: {index.definition}{invalid}" if described else ""
     forward = (_drop_index_operation(table, index),) if directions.up else ()
-    return Change(Phase.DROP_INDEXES, forward, (index.definition,) if directions.down else (), text)
+    return Change(Phase.DROP_INDEXES, forward, _create_steps(index) if directions.down else (), text)
 
 
 def _create_index(table: TableState, index: Index, directions: Directions, *, described: bool = False) -> Change:
     text = f"create_index {index.name} on {table.sql}: {index.definition}" if described else ""
     backward = (_drop_index_operation(table, index),) if directions.down else ()
-    return Change(Phase.CREATE_INDEXES, (index.definition,) if directions.up else (), backward, text)
+    return Change(Phase.CREATE_INDEXES, _create_steps(index) if directions.up else (), backward, text)
+
+
+def _create_steps(index: Index) -> tuple[Step, ...]:
+    return index.definition, *steps(index.rest)
 
 
 def _drop_index_operation(table: TableState, index: Index) -> DropIndexOp:

@@ -39,10 +39,18 @@ SELECT c.confrelid::bigint AS oid, c.conname AS name, c.conrelid::regclass::text
 FROM pg_constraint c JOIN pg_class i ON i.oid = c.conindid CROSS JOIN unnest(c.conkey, c.confkey) AS k(near, far)
 JOIN pg_attribute near ON near.attrelid = c.conrelid AND near.attnum = k.near
 JOIN pg_attribute far ON far.attrelid = c.confrelid AND far.attnum = k.far
-WHERE c.contype = 'f' AND c.conparentid = 0 AND c.confrelid = ANY(:oids) AND c.conrelid <> ALL(:oids)
+WHERE c.contype = 'f' AND c.conparentid = 0 AND c.confrelid = ANY(:oids)
+    AND coalesce(pg_partition_root(c.conrelid), c.conrelid) <> ALL(:oids)
 ORDER BY home, name, k.near
 """
 """Foreign keys of tables that this service doesn't see; the keys of a partition are its parent's."""
+
+_CHILDREN = """
+SELECT i.inhparent::bigint AS oid, i.inhrelid::regclass::text AS name
+FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+WHERE i.inhparent = ANY(:oids) AND i.inhrelid <> ALL(:oids) AND NOT c.relispartition ORDER BY name
+"""
+"""Tables that inherit; a partition is dropped and created with its parent."""
 
 
 def refusals(comparison: Comparison) -> Iterator[Change]:
@@ -50,6 +58,7 @@ def refusals(comparison: Comparison) -> Iterator[Change]:
     yield from _types(comparison)
     yield from _users(comparison)
     yield from _foreign_keys(comparison)
+    yield from _children(comparison)
 
 
 def _types(comparison: Comparison) -> Iterator[Change]:
@@ -103,6 +112,13 @@ def _foreign_keys(comparison: Comparison) -> Iterator[Change]:
                 f"the foreign key {row.name} of {row.home} {reason}",
                 f"Agree on it with the service that has {row.home} first; `inv db.owners` names it.",
             )
+
+
+def _children(comparison: Comparison) -> Iterator[Change]:
+    dropped = {oid: key for key, oid in comparison.oids.items() if key not in comparison.targets}
+    for child in _query(comparison, _CHILDREN, dropped) if dropped else ():
+        reason = f"the table {child.name} inherits from {_describe(comparison, dropped[child.oid])}"
+        yield _refusal(f"{reason}, so PostgreSQL can't drop that", "Write this revision by hand (--empty).")
 
 
 def _dropped_columns(comparison: Comparison) -> set[tuple[int, str]]:

@@ -1,7 +1,8 @@
 """Changes of tables: those to create, to drop and to alter."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
+from types import MappingProxyType
 
 from alembic.operations.ops import DropColumnOp, DropTableOp
 from sqlalchemy import ForeignKeyConstraint
@@ -10,7 +11,7 @@ from service_migrations.autogenerate import columns, constraints
 from service_migrations.autogenerate.change import Change, Note, Phase, Step
 from service_migrations.autogenerate.comparison import Comparison, Key
 from service_migrations.autogenerate.operations import added_column, created_table, remove_exclusions
-from service_migrations.autogenerate.table_pair import BOTH, Directions, Pair
+from service_migrations.autogenerate.table_pair import BOTH, Directions, Pair, recreated_columns
 from service_migrations.catalog.tables import ColumnState, TableState
 from service_migrations.sql.quoting import literal
 
@@ -20,14 +21,20 @@ __all__ = ["altered", "created", "dropped"]
 def dropped(comparison: Comparison) -> Iterator[Change]:
     """Yield the changes that drop the tables which the models no longer have."""
     tables = {key: table for key, table in sorted(comparison.live.items(), key=str) if key not in comparison.targets}
-    order, circular = _ordered(tables, comparison.default)
+    needed = {
+        key: {other for other in tables if other != key and comparison.former.needs(table, tables[other])}
+        for key, table in tables.items()
+    }
+    order, circular = _ordered(tables, comparison.default, needed)
     for key in reversed(order):
         table = tables[key]
-        for constraint in table.constraints.values():
+        for constraint in comparison.former.completed(table).constraints.values():
             if constraint.kind == "f":
                 yield constraints.drop(table, constraint, Directions(circular, down=True))
         operation: Step = DropTableOp(table.name, schema=table.schema)
-        yield Change(Phase.DROP_TABLES, (operation,), tuple(table.creation), f"drop_table {table.sql}")
+        yield Change(Phase.DROP_TABLES, (operation,), comparison.former.creation(table), f"drop_table {table.sql}")
+        if keys := comparison.former.foreign_keys(table):
+            yield Change(Phase.DROP_FOREIGN_KEYS, (), keys)
 
 
 def created(comparison: Comparison, altered: set[Key]) -> Iterator[Change]:
@@ -77,6 +84,7 @@ def altered(comparison: Comparison) -> dict[Key, list[Change]]:
     for key, pair in comparison.pairs.items():
         table_changes = [
             *_added_and_dropped_columns(comparison, key, pair),
+            *_statistics(comparison, pair),
             *columns.changes(pair, comparison.recreated_types, comparison.castable),
             *constraints.changes(pair, comparison.recreated_types, comparison.named[key]),
             *constraints.foreign_keys(pair, comparison.named[key], keys, comparison.default),
@@ -119,7 +127,7 @@ def _added_and_dropped_columns(comparison: Comparison, key: Key, pair: Pair) -> 
         if name not in pair.target.columns:
             drop = DropColumnOp(pair.live.name, name, schema=pair.live.schema)
             phase = Phase.DROP_GENERATED if column.generated else Phase.DROP_COLUMNS
-            add = (*_missing_value_note(column), *columns.added(table, column))
+            add = (*_missing_value_note(column), *comparison.former.column(pair.live, name))
             yield Change(phase, (drop,), add, f"drop_column {table}.{name}")
     for name, column in pair.target.columns.items():
         if name not in pair.live.columns:
@@ -133,8 +141,17 @@ def _added_and_dropped_columns(comparison: Comparison, key: Key, pair: Pair) -> 
             yield Change(phase, (*_missing_value_note(column), *steps), (drop,), description)
 
 
-def _ordered(tables: dict[Key, TableState], default: str | None) -> tuple[list[Key], bool]:
-    """Return tables after those that they refer to, and whether references are circular."""
+def _statistics(comparison: Comparison, pair: Pair) -> list[Change]:
+    """Return the changes for the statistics objects that PostgreSQL drops with their columns."""
+    gone = {name: Directions(up=False, down=True) for name in pair.live.columns if name not in pair.target.columns}
+    gone |= recreated_columns(pair, comparison.recreated_types)
+    return comparison.former.statistics(pair.live, gone) if gone else []
+
+
+def _ordered(
+    tables: dict[Key, TableState], default: str | None, needed: Mapping[Key, set[Key]] = MappingProxyType({})
+) -> tuple[list[Key], bool]:
+    """Return tables after those that they need or refer to, and whether references are circular."""
     graph = {
         key: {
             (
@@ -147,10 +164,11 @@ def _ordered(tables: dict[Key, TableState], default: str | None) -> tuple[list[K
         & (tables.keys() - {key})
         for key, table in tables.items()
     }
+    both = {key: references | needed.get(key, set()) for key, references in graph.items()}
     try:
-        return list(TopologicalSorter(graph).static_order()), False
+        return list(TopologicalSorter(both).static_order()), False
     except CycleError:
-        return list(graph), True
+        return list(TopologicalSorter({key: needed.get(key, set()) for key in graph}).static_order()), True
 
 
 def _missing_value_note(column: ColumnState) -> tuple[Step, ...]:

@@ -2,7 +2,8 @@
 
 Neither Alembic's nor SQLAlchemy's reflection sees functions, triggers, policies, views' texts or what an extension
 created. The statement is in objects.sql. Two equal lists are two equal schemas: names and expressions are deparsed with
-nothing but pg_catalog on the search_path, so the same object has the same text for every role and database.
+nothing but pg_catalog on the search_path, so the same object has the same text for every role and database. Only
+``read_own`` leaves the search_path as it is, for texts that a revision has to contain.
 """
 
 import json
@@ -12,15 +13,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-__all__ = ["Catalog", "Grant", "Key", "Object", "read"]
+__all__ = ["Catalog", "Grant", "Key", "Object", "read", "read_own"]
 
 _QUERY = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
 
 _PINNED = {
-    "search_path": "",
     # these decide how constants inside expressions are printed
     "TimeZone": "UTC",
     "DateStyle": "ISO, YMD",
@@ -67,7 +67,8 @@ class Object:
 
     ``part_of`` is the object that it is created and dropped with: the table of a column, constraint, index, trigger,
     rule, policy or statistics object, the table of a sequence that a column owns, the parent of a partition.
-    ``extension`` is the one that it is a member of, or that its table is.
+    ``extension`` is the one that it is a member of, or that its table is. ``defaults`` are the grants that a table or
+    sequence of its owner gets in its schema, where nobody grants or revokes anything.
     """
 
     kind: str
@@ -82,6 +83,7 @@ class Object:
     comment: str | None = None
     grants: tuple[Grant, ...] = ()
     place: int = 0
+    defaults: tuple[Grant, ...] = ()
 
     @property
     def key(self) -> Key:
@@ -133,12 +135,28 @@ async def read(connection: AsyncConnection) -> tuple[Object, ...]:
     Its transaction has ended when it returns; none may be open before.
     """
     try:
-        pins = ", ".join(f"set_config('{key}', '{value}', true)" for key, value in _PINNED.items())
-        await connection.execute(text(f"SELECT {pins}"))
+        await connection.execute(text(_pins(_PINNED | {"search_path": ""})))
         rows = (await connection.exec_driver_sql(_QUERY)).all()
     finally:
         await connection.rollback()
     return tuple(_object(row) for row in rows)
+
+
+def read_own(connection: Connection) -> tuple[Object, ...]:
+    """Return the objects in the words of this connection's search_path. Its transaction stays as it is."""
+    connection.exec_driver_sql("SAVEPOINT objects")
+    try:
+        connection.execute(text(_pins(_PINNED)))
+        rows = connection.exec_driver_sql(_QUERY).all()
+    finally:
+        connection.exec_driver_sql("ROLLBACK TO SAVEPOINT objects")
+        connection.exec_driver_sql("RELEASE SAVEPOINT objects")
+    return tuple(_object(row) for row in rows)
+
+
+def _pins(settings: Mapping[str, str]) -> str:
+    pins = ", ".join(f"set_config('{key}', '{value}', true)" for key, value in settings.items())
+    return f"SELECT {pins}"
 
 
 def _object(row: Any) -> Object:
@@ -155,4 +173,5 @@ def _object(row: Any) -> Object:
         comment=row.comment,
         grants=tuple(Grant(*grant) for grant in json.loads(row.grants or "[]")),
         place=row.place,
+        defaults=tuple(Grant(*grant) for grant in json.loads(row.defaults or "[]")),
     )

@@ -2,17 +2,18 @@
 -- A row: kind, schema, tbl, name, address (quoted for SQL; of a part its own name only), place, facts,
 -- parent_kind and parent, extension, owner, comment, grants. A fact that is null is left out.
 -- Columns that only a newer server has are read through to_jsonb(row), so that one text serves every version.
+-- An address has no schema where that is current_schema(), which there is none of with an empty search_path.
 
 WITH own AS (
     SELECT n.* FROM pg_namespace n WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
 ), relation AS (
-    SELECT c.*, n.nspname, format('%I.%I', n.nspname, c.relname) AS address,
+    SELECT c.*, n.nspname, concat(quote_ident(nullif(n.nspname, current_schema())) || '.', quote_ident(c.relname)) AS address,
         CASE c.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'table' WHEN 'f' THEN 'foreign table' WHEN 'v' THEN 'view'
             WHEN 'm' THEN 'materialized view' WHEN 'S' THEN 'sequence' WHEN 'c' THEN 'composite type' END AS kind
     FROM pg_class c JOIN own n ON n.oid = c.relnamespace
     WHERE c.relpersistence <> 't'
 ), type AS (
-    SELECT t.*, n.nspname, format('%I.%I', n.nspname, t.typname) AS address,
+    SELECT t.*, n.nspname, concat(quote_ident(nullif(n.nspname, current_schema())) || '.', quote_ident(t.typname)) AS address,
         CASE t.typtype WHEN 'e' THEN 'enum' WHEN 'd' THEN 'domain' WHEN 'r' THEN 'range type'
             WHEN 'c' THEN 'composite type' WHEN 'b' THEN 'base type' END AS kind
     FROM pg_type t JOIN own n ON n.oid = t.typnamespace
@@ -43,7 +44,12 @@ UNION ALL
 SELECT r.kind, 'pg_class'::regclass, r.oid, 0, r.nspname, NULL, r.relname, r.address, r.oid::bigint, jsonb_build_object(
         'definition', CASE WHEN r.relkind IN ('v', 'm') THEN pg_get_viewdef(r.oid) END,
         'persistence', CASE r.relpersistence WHEN 'u' THEN 'UNLOGGED' ELSE 'LOGGED' END,
-        'options', (SELECT jsonb_object_agg(o.option_name, o.option_value) FROM pg_options_to_table(r.reloptions) o),
+        'options', (SELECT jsonb_object_agg(o.prefix || o.option_name, o.option_value) FROM (
+            SELECT '' AS prefix, own.* FROM pg_options_to_table(r.reloptions) own
+            UNION ALL SELECT 'toast.', its.* FROM pg_class s, pg_options_to_table(s.reloptions) its
+            WHERE s.oid = r.reltoastrelid) o),
+        'access_method', (SELECT quote_ident(m.amname) FROM pg_am m
+            WHERE m.oid = r.relam AND r.relkind IN ('r', 'p', 'm') AND m.amname <> 'heap'),
         'row_security', CASE WHEN r.relkind IN ('r', 'p') THEN r.relrowsecurity END,
         'force_row_security', CASE WHEN r.relkind IN ('r', 'p') THEN r.relforcerowsecurity END,
         'partition_key', pg_get_partkeydef(r.oid),
@@ -55,7 +61,15 @@ SELECT r.kind, 'pg_class'::regclass, r.oid, 0, r.nspname, NULL, r.relname, r.add
             (SELECT quote_ident(c.relname) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
              WHERE i.indrelid = r.oid AND i.indisreplident) END END,
         'server', (SELECT jsonb_build_object('name', s.srvname, 'options', f.ftoptions) FROM pg_foreign_table f
-            JOIN pg_foreign_server s ON s.oid = f.ftserver WHERE f.ftrelid = r.oid)),
+            JOIN pg_foreign_server s ON s.oid = f.ftserver WHERE f.ftrelid = r.oid),
+        -- what is no part of a history: others decide it for each database
+        'outside', (SELECT jsonb_agg(o.text ORDER BY o.text) FROM (
+            SELECT format('tablespace %I', t.spcname) FROM pg_tablespace t WHERE t.oid = r.reltablespace
+            UNION ALL SELECT format('publication %I', u.pubname)
+            FROM pg_publication_rel e JOIN pg_publication u ON u.oid = e.prpubid WHERE e.prrelid = r.oid
+            UNION ALL SELECT format('type %s (OF)', r.reloftype::regtype) WHERE r.reloftype <> 0
+            UNION ALL SELECT format('security label by %s', l.provider) FROM pg_seclabel l
+            WHERE l.classoid = 'pg_class'::regclass AND l.objoid = r.oid) o (text))),
     p.kind, p.nspname, p.relname, 'pg_class'::regclass, r.oid, r.relowner,
     coalesce(r.relacl, acldefault('r', r.relowner))
 FROM relation r
@@ -69,13 +83,18 @@ SELECT 'column', 'pg_class'::regclass, r.oid, a.attnum, r.nspname, r.relname, a.
     a.attnum, CASE WHEN r.relkind IN ('v', 'm') THEN
         jsonb_build_object('type', format_type(a.atttypid, a.atttypmod)) ELSE jsonb_build_object(
         'type', format_type(a.atttypid, a.atttypmod),
-        'collation', CASE WHEN a.attcollation <> t.typcollation THEN format('%I.%I', cn.nspname, co.collname) END,
+        'collation', CASE WHEN a.attcollation <> t.typcollation THEN concat(quote_ident(nullif(cn.nspname, current_schema())) || '.', quote_ident(co.collname)) END,
         'not_null', a.attnotnull AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = r.oid
             AND k.contype = 'n' AND NOT k.convalidated AND k.conkey[1] = a.attnum),
         'default', CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END,
         'generated', CASE WHEN a.attgenerated <> '' THEN pg_get_expr(d.adbin, d.adrelid) ||
             CASE a.attgenerated WHEN 's' THEN ' STORED' ELSE ' VIRTUAL' END END,
         'identity', CASE a.attidentity WHEN 'a' THEN 'ALWAYS' WHEN 'd' THEN 'BY DEFAULT' END,
+        'storage', CASE WHEN a.attstorage <> t.typstorage THEN CASE a.attstorage
+            WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' WHEN 'm' THEN 'MAIN' ELSE 'EXTENDED' END END,
+        'compression', CASE a.attcompression WHEN 'p' THEN 'pglz' WHEN 'l' THEN 'lz4' END,
+        'statistics', CASE WHEN a.attstattarget >= 0 THEN a.attstattarget END,
+        'options', (SELECT jsonb_object_agg(o.option_name, o.option_value) FROM pg_options_to_table(a.attoptions) o),
         'inherited', CASE WHEN a.attinhcount > 0 THEN true END) END,
     r.kind, r.nspname, r.relname, 'pg_class'::regclass, r.oid, r.relowner,
     coalesce(a.attacl, acldefault('c', r.relowner))
@@ -107,9 +126,18 @@ UNION ALL
 
 -- indexes; that of a constraint has its name
 SELECT 'index', 'pg_class'::regclass, x.oid, 0, x.nspname, r.relname, x.relname, x.address, 0, jsonb_build_object(
-        'definition', pg_get_indexdef(x.oid),
+        'definition', regexp_replace(pg_get_indexdef(x.oid), format('( ON (?:ONLY )?)%s( USING )',
+            regexp_replace(format('%I.%I', r.nspname, r.relname), '(\W)', '\\\1', 'g')),
+            format('\1%s\2', replace(r.address, '\', '\\'))),
         'valid', i.indisvalid,
         'replica_identity', CASE WHEN i.indisreplident THEN true END,
+        'clustered', CASE WHEN i.indisclustered THEN true END,
+        'statistics', (SELECT jsonb_object_agg(a.attnum, a.attstattarget) FROM pg_attribute a
+            WHERE a.attrelid = x.oid AND a.attstattarget >= 0),
+        -- the definition of a constraint doesn't have those of its index
+        'options', (SELECT jsonb_object_agg(o.option_name, o.option_value) FROM pg_options_to_table(x.reloptions) o),
+        'outside', (SELECT jsonb_build_array(format('tablespace %I', t.spcname)) FROM pg_tablespace t
+            WHERE t.oid = x.reltablespace),
         'constraint', (SELECT k.conname FROM pg_constraint k
             WHERE k.conindid = x.oid AND k.conrelid = r.oid AND k.contype IN ('p', 'u', 'x')),
         'inherited', CASE WHEN x.relispartition THEN true END),
@@ -164,7 +192,8 @@ UNION ALL
 SELECT CASE p.prokind WHEN 'p' THEN 'procedure' WHEN 'a' THEN 'aggregate' ELSE 'function' END,
     'pg_proc'::regclass, p.oid, 0, n.nspname, NULL,
     format('%s(%s)', p.proname, pg_get_function_identity_arguments(p.oid)),
-    format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)), p.oid::bigint, jsonb_build_object(
+    concat(quote_ident(nullif(n.nspname, current_schema())) || '.', quote_ident(p.proname),
+        '(', pg_get_function_identity_arguments(p.oid), ')'), p.oid::bigint, jsonb_build_object(
         'definition', CASE WHEN p.prokind <> 'a' THEN pg_get_functiondef(p.oid) END,
         'result', CASE WHEN p.prokind = 'f' THEN pg_get_function_result(p.oid) END,
         'aggregate', (SELECT jsonb_build_object('SFUNC', g.aggtransfn::text, 'STYPE', format_type(g.aggtranstype, NULL),
@@ -183,13 +212,15 @@ UNION ALL
 
 -- triggers, rules, policies, extended statistics
 SELECT 'trigger', 'pg_trigger'::regclass, t.oid, 0, r.nspname, r.relname, t.tgname, format('%I', t.tgname), 0,
-    jsonb_build_object('definition', pg_get_triggerdef(t.oid), 'enabled', t.tgenabled,
+    jsonb_build_object('definition', replace(pg_get_triggerdef(t.oid), format(' ON %I.%I ', r.nspname, r.relname),
+            format(' ON %s ', r.address)), 'enabled', t.tgenabled,
         'inherited', CASE WHEN t.tgparentid <> 0 THEN true END),
     r.kind, r.nspname, r.relname, 'pg_class'::regclass, r.oid, r.relowner, NULL
 FROM pg_trigger t JOIN relation r ON r.oid = t.tgrelid WHERE NOT t.tgisinternal
 UNION ALL
 SELECT 'rule', 'pg_rewrite'::regclass, w.oid, 0, r.nspname, r.relname, w.rulename, format('%I', w.rulename), 0,
-    jsonb_build_object('definition', pg_get_ruledef(w.oid), 'enabled', w.ev_enabled),
+    jsonb_build_object('definition', replace(pg_get_ruledef(w.oid), format(' TO %I.%I ', r.nspname, r.relname),
+        format(' TO %s ', r.address)), 'enabled', w.ev_enabled),
     r.kind, r.nspname, r.relname, 'pg_class'::regclass, r.oid, r.relowner, NULL
 FROM pg_rewrite w JOIN relation r ON r.oid = w.ev_class WHERE w.rulename <> '_RETURN'
 UNION ALL
@@ -206,7 +237,15 @@ SELECT 'policy', 'pg_policy'::regclass, l.oid, 0, r.nspname, r.relname, l.polnam
 FROM pg_policy l JOIN relation r ON r.oid = l.polrelid
 UNION ALL
 SELECT 'statistics', 'pg_statistic_ext'::regclass, s.oid, 0, n.nspname, r.relname, s.stxname,
-    format('%I.%I', n.nspname, s.stxname), 0, jsonb_build_object('definition', pg_get_statisticsobjdef(s.oid)),
+    concat(quote_ident(nullif(n.nspname, current_schema())) || '.', quote_ident(s.stxname)), 0, jsonb_build_object(
+        'definition', replace(pg_get_statisticsobjdef(s.oid), format('CREATE STATISTICS %I.%I ', n.nspname, s.stxname),
+            format('CREATE STATISTICS %s ', concat(quote_ident(nullif(n.nspname, current_schema())) || '.',
+                quote_ident(s.stxname)))),
+        'statistics', CASE WHEN s.stxstattarget >= 0 THEN s.stxstattarget END,
+        'columns', (SELECT jsonb_agg(DISTINCT a.attname) FROM pg_depend d
+            JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum = d.refobjsubid
+            WHERE d.classid = 'pg_statistic_ext'::regclass AND d.objid = s.oid
+                AND d.refclassid = 'pg_class'::regclass AND d.refobjid = r.oid AND d.refobjsubid > 0)),
     r.kind, r.nspname, r.relname, 'pg_class'::regclass, r.oid, s.stxowner, NULL
 FROM pg_statistic_ext s JOIN own n ON n.oid = s.stxnamespace JOIN relation r ON r.oid = s.stxrelid
 )
@@ -216,7 +255,18 @@ SELECT o.kind, o.schema, o.tbl, o.name, o.address, o.place, jsonb_strip_nulls(o.
     d.description AS comment,
     (SELECT jsonb_agg(jsonb_build_array(CASE a.grantee WHEN 0 THEN 'PUBLIC' WHEN o.owner THEN NULL
             ELSE quote_ident(pg_get_userbyid(a.grantee)) END, a.privilege_type, a.is_grantable)
-        ORDER BY a.grantee, a.privilege_type) FROM aclexplode(o.acl) a)::text AS grants
+        ORDER BY a.grantee, a.privilege_type) FROM aclexplode(o.acl) a)::text AS grants,
+    -- the grants of a new object of this kind, owner and schema
+    (SELECT jsonb_agg(jsonb_build_array(CASE a.grantee WHEN 0 THEN 'PUBLIC' WHEN o.owner THEN NULL
+            ELSE quote_ident(pg_get_userbyid(a.grantee)) END, a.privilege_type, a.is_grantable)
+        ORDER BY a.grantee, a.privilege_type)
+        FROM (VALUES (CASE o.kind WHEN 'table' THEN 'r' WHEN 'sequence' THEN 'S' END::"char")) AS k (letter),
+        aclexplode(coalesce((SELECT g.defaclacl FROM pg_default_acl g WHERE g.defaclrole = o.owner
+                AND g.defaclnamespace = 0 AND g.defaclobjtype = k.letter), acldefault(
+                    CASE k.letter WHEN 'r' THEN 'r' WHEN 'S' THEN 's' END::"char", o.owner)) || coalesce(
+            (SELECT g.defaclacl FROM pg_default_acl g JOIN pg_namespace n ON n.oid = g.defaclnamespace
+             WHERE g.defaclrole = o.owner AND n.nspname = o.schema AND g.defaclobjtype = k.letter), '{}')) a
+        WHERE k.letter IS NOT NULL)::text AS defaults
 FROM object o
 LEFT JOIN pg_description d ON d.classoid = o.classid AND d.objoid = o.oid AND d.objsubid = o.subid
 LEFT JOIN pg_depend m ON m.classid = o.root_class AND m.objid = o.root AND m.deptype = 'e'

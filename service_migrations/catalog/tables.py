@@ -1,7 +1,8 @@
 """The state of a table: its columns, constraints and indexes as PostgreSQL deparses them.
 
 Two tables are equal if their states are. The texts are those of ``pg_get_constraintdef`` and similar functions, so
-nothing has to be parsed, and the text of each part is also the SQL that creates it.
+nothing has to be parsed, and the text of each part is also the SQL that creates it. What a part has besides, such as
+the comment on an index, is its ``rest``, which isn't compared.
 """
 
 import json
@@ -12,14 +13,13 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from service_migrations.catalog.definitions import rerunnable
+from service_migrations.catalog.restoration import NOTHING, Restoration
 from service_migrations.sql.quoting import literal, quoted
 
 __all__ = ["ColumnState", "Constraint", "Index", "TableState", "read", "table_oids"]
 
 _SERIALS = {"smallint": "smallserial", "integer": "serial", "bigint": "bigserial"}
-
-_IN_LIST = ("'::character varying])::text[]", "'::character varying]::character varying[])::text[]")
-"""The deparsed text of ``varchar IN (…)``, run again, gives another text; with one more cast it doesn't."""
 
 _TABLES = """
 SELECT c.oid::bigint, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -47,6 +47,7 @@ class ColumnState:
     uses: frozenset[str]
     types: frozenset[int]
     comment: str | None
+    rest: Restoration = NOTHING
 
     @property
     def serial(self) -> bool:
@@ -118,6 +119,7 @@ class Constraint:
     index: str | None
     uses: frozenset[str]
     types: frozenset[int]
+    rest: Restoration = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,7 @@ class Index:
     plain: bool
     uses: frozenset[str]
     types: frozenset[int]
+    rest: Restoration = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +190,7 @@ def read(
 
     """
     rows = connection.execute(text(_STATES), {"oids": list(oids)}) if oids else ()
-    return {oid: _table(json.loads(rename(state).replace(*_IN_LIST)), default_schema) for oid, state in rows}
+    return {oid: _table(json.loads(rerunnable(rename(state))), default_schema) for oid, state in rows}
 
 
 def _table(row: dict[str, Any], default_schema: str | None) -> TableState:

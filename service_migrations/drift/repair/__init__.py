@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
+from service_migrations.catalog.creation import keyword
 from service_migrations.catalog.objects import Catalog, Object
 from service_migrations.drift.repair.change import Change, Pair, shown
 from service_migrations.drift.repair.columns import column_changes
-from service_migrations.drift.repair.create import comment, create, drop, keyword
+from service_migrations.drift.repair.create import comment, create, drop
 from service_migrations.drift.repair.others import (
     constraint_changes,
     extension_changes,

@@ -3,9 +3,10 @@
 import re
 from collections.abc import Iterator
 
+from service_migrations.catalog.definitions import column_definition, options
 from service_migrations.catalog.objects import Object
 from service_migrations.drift.repair.change import Change, Pair
-from service_migrations.drift.repair.create import column_definition, comment, create
+from service_migrations.drift.repair.create import comment, create
 from service_migrations.sql.quoting import one_line_literal
 
 __all__ = ["column_changes", "setval"]
@@ -40,6 +41,25 @@ def column_changes(pair: Pair) -> Iterator[Change]:
         yield _nullable(expected["not_null"], column)
     if pair.differ("identity"):
         yield _identity(pair, table, column)
+    yield from _settings(pair, column)
+
+
+def _settings(pair: Pair, column: str) -> Iterator[Change]:
+    """Yield the changes of storage, compression, statistics target and options."""
+    expected = pair.expected.facts
+    for fact, default in (("storage", "DEFAULT"), ("compression", "DEFAULT"), ("statistics", "-1")):
+        if pair.differ(fact):
+            action = f"SET {fact.upper()} {expected.get(fact, default)}"
+            if fact == "storage" and fact not in expected:  # DEFAULT is known from 16 on
+                yield Change(pair.describe(fact, "the storage"), None, "Set it to that of its type.")
+                continue
+            noun = {"statistics": "the statistics target"}.get(fact, f"the {fact}")
+            yield Change(pair.describe(fact, noun), f"{column} {action};")
+    if pair.differ("options"):
+        removed = [name for name in pair.live.facts.get("options", {}) if name not in expected.get("options", {})]
+        sql = [f"{column} RESET ({', '.join(removed)});"] if removed else []
+        sql += [f"{column} SET{options(expected).removeprefix(' WITH')};"] if "options" in expected else []
+        yield Change(pair.describe("options", "the options"), " ".join(sql))
 
 
 def _nullable(not_null: bool, column: str) -> Change:

@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 
+from service_migrations.catalog.creation import SWITCHES
+from service_migrations.catalog.definitions import options, sequence_options
 from service_migrations.drift.repair.change import OTHER_DEFINITION, Change, Pair
-from service_migrations.drift.repair.create import create, drop, sequence_options
+from service_migrations.drift.repair.create import create, drop
+from service_migrations.sql.quoting import quoted
 
 __all__ = [
     "constraint_changes",
@@ -16,7 +19,6 @@ __all__ = [
 ]
 
 _STATES = {"O": "enabled", "D": "disabled", "R": "enabled on replicas only", "A": "enabled always"}
-_ENABLE = {"O": "ENABLE", "D": "DISABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWAYS"}
 _SEQUENCE_OPTIONS = ("increment", "minimum", "maximum", "start", "cache", "cycle")
 
 
@@ -45,12 +47,36 @@ def constraint_changes(pair: Pair) -> Iterator[Change]:
 
 def index_changes(pair: Pair) -> Iterator[Change]:
     """Yield the changes of an index."""
-    if "constraint" in pair.expected.facts or "constraint" in pair.live.facts:
-        return
     live, expected = pair.live.facts, pair.expected.facts
+    alter = f"ALTER INDEX {pair.expected.address}"
+    if pair.differ("clustered"):
+        yield _clustered(pair)
+    if "constraint" in expected or "constraint" in live:
+        if pair.differ("options"):
+            removed = [name for name in live.get("options", {}) if name not in expected.get("options", {})]
+            sql = [f"{alter} RESET ({', '.join(removed)});"] if removed else []
+            sql += [f"{alter} SET{options(expected).removeprefix(' WITH')};"] if "options" in expected else []
+            yield Change(pair.describe("options", "the options"), " ".join(sql))
+        return
+    if pair.differ("statistics") and not pair.differ("definition"):
+        targets = {**dict.fromkeys(live.get("statistics", {}), -1), **expected.get("statistics", {})}
+        sql = [f"{alter} ALTER COLUMN {column} SET STATISTICS {target};" for column, target in targets.items()]
+        yield Change(pair.describe("statistics", "the statistics targets"), " ".join(sql))
     if live["definition"] != expected["definition"] or live["valid"] != expected["valid"]:
         text = pair.describe("definition") if pair.differ("definition") else "is INVALID in the database"
         yield Change(text, _recreate(pair))
+
+
+def _clustered(pair: Pair) -> Change:
+    catalog = pair.expected_catalog
+    table = catalog.parent(pair.expected)
+    indexes = catalog.parts(table, "index") if table else []
+    names = [index.name for index in indexes if "clustered" in index.facts]  # one at most
+    where = "history" if "clustered" in pair.expected.facts else "database"
+    action = f"CLUSTER ON {quoted(names[0])}" if names else "SET WITHOUT CLUSTER"
+    return Change(
+        f"is what CLUSTER orders by in the {where} only", f"ALTER TABLE {catalog.on(pair.expected)} {action};"
+    )
 
 
 def switched_changes(pair: Pair) -> Iterator[Change]:
@@ -59,7 +85,7 @@ def switched_changes(pair: Pair) -> Iterator[Change]:
         yield Change(pair.describe("definition"), _recreate(pair))
     elif pair.differ("enabled"):
         live, expected = (each.facts["enabled"] for each in (pair.live, pair.expected))
-        action = f"{_ENABLE[expected]} {pair.expected.kind.upper()} {pair.expected.address}"
+        action = f"{SWITCHES[expected]} {pair.expected.kind.upper()} {pair.expected.address}"
         text = f"is {_STATES[live]} in the database, {_STATES[expected]} in the history"
         yield Change(text, f"ALTER TABLE {pair.expected_catalog.on(pair.expected)} {action};")
 
@@ -68,6 +94,10 @@ def other_changes(pair: Pair) -> Iterator[Change]:
     """Yield the changes of an object that has only a definition."""
     if pair.differ("definition"):
         yield Change(OTHER_DEFINITION, _recreate(pair))
+    elif pair.differ("statistics"):
+        target = pair.expected.facts.get("statistics", -1)
+        sql = f"ALTER STATISTICS {pair.expected.address} SET STATISTICS {target};"
+        yield Change(pair.describe("statistics", "the statistics target"), sql)
 
 
 def function_changes(pair: Pair) -> Iterator[Change]:

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
+from service_migrations.catalog import privileges
 from service_migrations.catalog.objects import Catalog, Grant, Object
 from service_migrations.drift.repair.change import Change
 
 __all__ = ["privilege_changes"]
 
 _TYPES = ("enum", "composite type", "range type", "base type")
-_RELATIONS = ("table", "foreign table", "view", "materialized view")
 
 
 def privilege_changes(live: Object, expected: Object, catalog: Catalog) -> Iterator[Change]:
@@ -23,26 +23,13 @@ def privilege_changes(live: Object, expected: Object, catalog: Catalog) -> Itera
         if grant not in expected.grants:
             yield Change(
                 f"grants {_description(grant)} in the database only",
-                f"REVOKE {_on(grant, expected, catalog)} FROM {_grantee(grant, live)};",
+                f"{privileges.revoke(grant, expected, catalog, live.owner)};",
             )
     for grant in expected.grants:
         if grant not in live.grants:
-            option = " WITH GRANT OPTION" if grant.grantable else ""
-            sql = f"GRANT {_on(grant, expected, catalog)} TO {_grantee(grant, live)}{option};"
+            sql = f"{privileges.grant(grant, expected, catalog, live.owner)};"
             yield Change(f"grants {_description(grant)} in the history only", sql)
 
 
 def _description(grant: Grant) -> str:
     return f"{grant.privilege} to {grant.grantee or 'its owner'}{' with grant option' if grant.grantable else ''}"
-
-
-def _grantee(grant: Grant, item: Object) -> str:
-    return grant.grantee or f'"{item.owner}"'
-
-
-def _on(grant: Grant, item: Object, catalog: Catalog) -> str:
-    if item.kind == "column":
-        return f"{grant.privilege} ({item.address}) ON {catalog.on(item)}"
-    keyword = "TYPE" if item.kind in _TYPES else "TABLE" if item.kind in _RELATIONS else item.kind.upper()
-    keyword = "FUNCTION" if keyword == "AGGREGATE" else keyword
-    return f"{grant.privilege} ON {keyword} {item.address}"

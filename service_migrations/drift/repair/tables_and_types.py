@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
+from service_migrations.catalog.definitions import options
 from service_migrations.drift.repair.change import OTHER_DEFINITION, Change, Pair
-from service_migrations.drift.repair.create import comment, create, drop, options
+from service_migrations.drift.repair.create import comment, create, drop
 from service_migrations.sql.quoting import one_line_literal
 
 __all__ = ["composite_changes", "domain_changes", "enum_changes", "table_changes", "type_changes", "view_changes"]
@@ -33,6 +34,8 @@ def table_changes(pair: Pair) -> Iterator[Change]:
             pair.describe("replica_identity", "the replica identity"),
             f"{table} REPLICA IDENTITY {expected['replica_identity']};",
         )
+    if pair.differ("access_method"):
+        yield Change(pair.describe("access_method", "the access method"), None, _COPY)
     if pair.differ("partition_key"):
         yield Change(pair.describe("partition_key", "the partition key"), None, _COPY)
     if pair.differ("server"):

@@ -113,6 +113,11 @@ def test_a_table_that_something_else_names_is_not_dropped(statement: str, built:
     refused(built(models(kind=""), OTHERS, *statement.split("; ")), "(view|policy) .* uses things.*--empty")
 
 
+def test_a_table_that_another_inherits_from_is_not_dropped(built: Callable[..., Service]) -> None:
+    service = built(models(kind=""), OTHERS, "CREATE TABLE child (x int) INHERITS (things)")
+    refused(service, "table child inherits from things.*--empty")
+
+
 def test_a_dropped_table_takes_along_what_is_on_it(built: Callable[..., Service], monorepo: Monorepo) -> None:
     service = built(models(TEXT, kind=""), OTHERS, ITS_OWN, TRIGGER, POLICY, *USERS["rule"][0])
     written(monorepo, service, "after")

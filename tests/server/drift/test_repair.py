@@ -472,6 +472,30 @@ CASES: dict[str, tuple[list[str], str]] = {
         ["CREATE SEQUENCE more"],
         "sequence more is in the database but not in the history: ",
     ),
+    "the compression of a column": (
+        ["ALTER TABLE customers ALTER name SET COMPRESSION pglz, ALTER name SET STATISTICS 7"],
+        "column customers.name has the compression pglz in the database, none in the history: ",
+    ),
+    "the options of a column": (
+        ["ALTER TABLE customers ALTER score SET (n_distinct = 5, n_distinct_inherited = 6)"],
+        "column customers.score has the options ",
+    ),
+    "the options of TOAST": (
+        ["ALTER TABLE customers SET (toast.autovacuum_enabled = false)"],
+        "table customers has the options toast.autovacuum_enabled=false in the database, none in the history: ",
+    ),
+    "the options of a key": (
+        ["ALTER INDEX uq_email SET (fillfactor = 50)"],
+        "index uq_email has the options ",
+    ),
+    "the index to cluster on": (
+        ["ALTER TABLE customers CLUSTER ON uq_email"],
+        "index uq_email is what CLUSTER orders by in the database only: ALTER TABLE public.customers SET WITHOUT",
+    ),
+    "the target of a statistics object": (
+        ["ALTER STATISTICS related SET STATISTICS 77"],
+        "statistics orders.related has the statistics target 77 in the database, none in the history: ",
+    ),
     "a comment on a column": (
         ["COMMENT ON COLUMN customers.email IS E'it\\'s\\nanother'"],
         (

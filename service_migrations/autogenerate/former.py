@@ -1,0 +1,81 @@
+"""The former state of what a revision drops, for the way back: all that the catalog has of it."""
+
+from dataclasses import replace
+
+from sqlalchemy import Connection, text
+
+from service_migrations.autogenerate.change import Change, Phase, Step, steps
+from service_migrations.autogenerate.table_pair import Directions
+from service_migrations.catalog import creation, restoration
+from service_migrations.catalog.objects import Catalog, Key, Object, read_own
+from service_migrations.catalog.tables import TableState
+
+__all__ = ["Former"]
+
+
+class Former:
+    """The catalog of a database before a change."""
+
+    def __init__(self, connection: Connection, default_schema: str | None) -> None:
+        self._catalog = Catalog(read_own(connection))
+        self._role = str(connection.scalar(text("SELECT current_user")))
+        self._default = default_schema
+
+    def creation(self, table: TableState) -> tuple[Step, ...]:
+        """Return the steps that create a table with all its parts, but for the foreign keys."""
+        return steps(restoration.table(self._table(table), self._catalog, self._role))
+
+    def foreign_keys(self, table: TableState) -> tuple[Step, ...]:
+        """Return the steps that add the foreign keys that only partitions of a table have."""
+        keys = restoration.foreign_keys(self._table(table), self._catalog)
+        return tuple(statement for key in keys for statement in creation.statements(key, self._catalog) or ())
+
+    def needs(self, table: TableState, other: TableState) -> bool:
+        """Whether a table inherits from another one, or a partition of it has a foreign key to that."""
+        item, address = self._table(table), self._table(other).address
+        keys = restoration.foreign_keys(item, self._catalog)
+        return address in item.facts.get("inherits", ()) or any(key.facts["foreign_key"] == address for key in keys)
+
+    def column(self, table: TableState, name: str) -> tuple[Step, ...]:
+        """Return the steps that add a column with all that it has."""
+        return steps(restoration.column(self._part(table, "column", name), self._catalog))
+
+    def statistics(self, table: TableState, columns: dict[str, Directions]) -> list[Change]:
+        """Return the changes that create the statistics objects again that are dropped with one of these columns."""
+        owner, changes = self._table(table), []
+        for item in self._catalog.parts(owner, "statistics"):
+            names = item.facts.get("columns", ())
+            statements = tuple(creation.statements(item, self._catalog) or ())
+            if any(columns[name].up for name in names if name in columns):
+                changes.append(Change(Phase.CREATE_INDEXES, statements, ()))
+            if any(columns[name].down for name in names if name in columns):
+                changes.append(Change(Phase.DROP_INDEXES, (), statements))
+        return changes
+
+    def completed(self, table: TableState) -> TableState:
+        """Return the state of a table with the rest of each part."""
+        catalog = self._catalog
+        return replace(
+            table,
+            columns={
+                name: replace(part, rest=restoration.column_rest(self._part(table, "column", name), catalog))
+                for name, part in table.columns.items()
+            },
+            constraints={
+                name: replace(part, rest=restoration.constraint_rest(self._part(table, "constraint", name), catalog))
+                for name, part in table.constraints.items()
+            },
+            indexes={
+                name: replace(part, rest=restoration.index_rest(self._part(table, "index", name), catalog))
+                for name, part in table.indexes.items()
+            },
+        )
+
+    def _table(self, table: TableState) -> Object:
+        return self._catalog.by_key[Key("table", self._schema(table), None, table.name)]
+
+    def _part(self, table: TableState, kind: str, name: str) -> Object:
+        return self._catalog.by_key[Key(kind, self._schema(table), table.name, name)]
+
+    def _schema(self, table: TableState) -> str:
+        return table.schema or self._default or ""

@@ -1,0 +1,117 @@
+"""The definitions of columns and sequences of a catalog, and the options of all objects, as SQL."""
+
+from collections.abc import Iterable, Mapping
+
+from service_migrations.catalog.objects import Catalog, Object
+from service_migrations.sql.quoting import one_line_literal
+
+__all__ = [
+    "column_definition",
+    "column_settings",
+    "options",
+    "rerunnable",
+    "sequence_options",
+    "sequences_of",
+    "settings",
+    "using",
+    "with_sequences",
+]
+
+_IN_LIST = ("'::character varying])::text[]", "'::character varying]::character varying[])::text[]")
+"""The deparsed text of ``varchar IN (…)``, run again, gives another text; with one more cast it doesn't."""
+
+
+def rerunnable(sql: str) -> str:
+    """Return a deparsed text that the server deparses to the same text again."""
+    return sql.replace(*_IN_LIST)
+
+
+def column_definition(column: Object, catalog: Catalog) -> str:
+    """Return the definition of a column in CREATE TABLE and ADD COLUMN."""
+    facts, parts = column.facts, [column.address, column.facts["type"]]
+    if "collation" in facts:
+        parts.append(f"COLLATE {facts['collation']}")
+    if "default" in facts:
+        parts.append(f"DEFAULT {rerunnable(facts['default'])}")
+    if "generated" in facts:
+        expression, _, stored = facts["generated"].rpartition(" ")
+        parts.append(f"GENERATED ALWAYS AS ({rerunnable(expression)}) {stored}")
+    if "identity" in facts:
+        parts.append(f"GENERATED {facts['identity']} AS IDENTITY{_identity_options(column, catalog)}")
+    if facts["not_null"]:
+        parts.append("NOT NULL")
+    return " ".join(parts)
+
+
+def column_settings(column: Object, catalog: Catalog) -> list[str]:
+    """Return the statements for what no definition of a column has on every version."""
+    facts = column.facts
+    actions = [f"SET {key.upper()} {facts[key]}" for key in ("storage", "compression", "statistics") if key in facts]
+    actions += [f"SET{options(facts).removeprefix(' WITH')}"] if "options" in facts else []
+    alter = f"ALTER TABLE {catalog.on(column)}"
+    return [f"{alter} {', '.join(f'ALTER COLUMN {column.address} {action}' for action in actions)}"] if actions else []
+
+
+def _identity_options(column: Object, catalog: Catalog) -> str:
+    table = catalog.parent(column)
+    for sequence in catalog.parts(table, "sequence") if table else ():
+        if sequence.facts.get("identity") == column.name:
+            return f" (SEQUENCE NAME {sequence.address} {sequence_options(sequence.facts)})"
+    return ""
+
+
+def sequence_options(facts: Mapping[str, object], *names: str) -> str:
+    """Return all options of a sequence, or some by name."""
+    clauses = {
+        "increment": f"INCREMENT BY {facts.get('increment')}",
+        "minimum": f"MINVALUE {facts.get('minimum')}",
+        "maximum": f"MAXVALUE {facts.get('maximum')}",
+        "start": f"START WITH {facts.get('start')}",
+        "cache": f"CACHE {facts.get('cache')}",
+        "cycle": "CYCLE" if facts.get("cycle") else "NO CYCLE",
+    }
+    return " ".join(clause for name, clause in clauses.items() if not names or name in names)
+
+
+def sequences_of(column: Object, catalog: Catalog) -> list[Object]:
+    """Return the sequences that a column owns, but for that of an identity."""
+    table = catalog.parent(column)
+    owner = f"{catalog.on(column)}.{column.address}"
+    sequences = catalog.parts(table, "sequence") if table else []
+    return [
+        sequence
+        for sequence in sequences
+        if sequence.facts.get("owned_by") == owner and "identity" not in sequence.facts
+    ]
+
+
+def with_sequences(sql: str, sequences: Iterable[Object]) -> list[str]:
+    """Return the statements that create sequences, a statement, and those that set the sequences' owners."""
+    before, after = [], []
+    for sequence in sequences:
+        unlogged = "UNLOGGED " if sequence.facts.get("persistence") == "UNLOGGED" else ""
+        clauses = f"AS {sequence.facts['type']} {sequence_options(sequence.facts)}"
+        before.append(f"CREATE {unlogged}SEQUENCE {sequence.address} {clauses}")
+        if "owned_by" in sequence.facts:
+            after.append(f"ALTER SEQUENCE {sequence.address} OWNED BY {sequence.facts['owned_by']}")
+    return [*before, *([sql] if sql else []), *after]
+
+
+def options(facts: Mapping[str, Mapping[str, str]]) -> str:
+    """Return the storage parameters of a table or the options of a view, for CREATE."""
+    parameters = facts.get("options")
+    return (
+        f" WITH ({', '.join(f'{key}={one_line_literal(value)}' for key, value in parameters.items())})"
+        if parameters
+        else ""
+    )
+
+
+def using(facts: Mapping[str, str]) -> str:
+    """Return the clause of an access method that isn't the usual one."""
+    return f" USING {facts['access_method']}" if "access_method" in facts else ""
+
+
+def settings(values: Mapping[str, object]) -> str:
+    """Return the settings of a range type or an aggregate, for CREATE."""
+    return ", ".join(f"{key} = {value}" for key, value in values.items())
