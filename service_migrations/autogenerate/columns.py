@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
-from service_migrations.autogenerate import conversions
+from service_migrations.autogenerate import conversions, generated
 from service_migrations.autogenerate.change import Change, Note, Phase, Step
 from service_migrations.autogenerate.table_pair import (
     NEITHER,
@@ -17,7 +18,7 @@ from service_migrations.autogenerate.table_pair import (
 from service_migrations.catalog.tables import ColumnState
 from service_migrations.sql.quoting import literal, quoted
 
-__all__ = ["added", "changes"]
+__all__ = ["changes"]
 
 _DEFAULT_COLLATION = 'pg_catalog."default"'
 
@@ -36,43 +37,19 @@ def changes(pair: Pair, recreated_types: RecreatedTypes, castable: Callable[[str
     """
     converted, recreated = converted_columns(pair, recreated_types), recreated_columns(pair, recreated_types)
     for live, target in pair.common:
-        if live.name in recreated:
-            yield from _recreate(pair.live.sql, live, target, recreated[live.name])
-        if live.name not in recreated or not recreated[live.name].up:
-            conversion = converted.get(live.name, NEITHER)
-            yield from _alter(pair.live.sql, live, target, conversion, recreated_types, castable)
-
-
-def _recreate(table: str, live: ColumnState, target: ColumnState, directions: Directions) -> Iterator[Change]:
-    alter = f"ALTER TABLE {table}"
-    drop = f"{alter} DROP COLUMN {quoted(live.name)}"
-    note = Note(
-        "WARNING: the expression of a generated column can't be changed before PostgreSQL 17: the column is dropped\n"
-        "and added again, which rewrites the table under an exclusive lock."
-    )
-    if target.generated and not live.generated:
-        note = Note(f"WARNING: the data of {live.name} are lost: a column can't become a generated one.")
-    forward: tuple[Step, ...] = (note, drop) if directions.up else ()
-    if live.generated and not target.generated and not directions.up:
-        forward = (f"{alter} ALTER COLUMN {quoted(live.name)} DROP EXPRESSION",)
-    unchanged = (live.generated, live.default) == (target.generated, target.default)
-    description = "" if unchanged else f"alter_column {table}.{live.name}: {_origin(live)} -> {_origin(target)}"
-    yield Change(Phase.DROP_GENERATED, forward, tuple(added(table, live)) if directions.down else (), description)
-    yield Change(
-        Phase.ADD_GENERATED, tuple(added(table, target)) if directions.up else (), (drop,) if directions.down else ()
-    )
-
-
-def added(table: str, column: ColumnState) -> list[str]:
-    """Return the statements that add a column."""
-    statements = [f"ALTER TABLE {table} ADD COLUMN {column.clause}"]
-    if column.comment:
-        statements.append(f"COMMENT ON COLUMN {table}.{quoted(column.name)} IS {literal(column.comment)}")
-    return statements
-
-
-def _origin(column: ColumnState) -> str:
-    return f"generated as {column.default}" if column.generated else f"server_default {column.expression}"
+        new = NEITHER
+        if live.generated or target.generated:
+            directions = recreated.get(live.name, NEITHER)
+            yield from generated.changes(pair.live.sql, live, target, directions)
+            # a column that is added as a generated one has everything at once
+            new = Directions(directions.up and bool(target.generated), directions.down and bool(live.generated))
+        conversion = converted.get(live.name, NEITHER)
+        for change in _alter(pair.live.sql, live, target, conversion, recreated_types, castable):
+            yield replace(
+                change,
+                forward=() if new.up else change.forward,
+                backward=() if new.down else change.backward,
+            )
 
 
 def _alter(

@@ -17,6 +17,8 @@ from service_migrations.catalog.tables import TableState, read, table_oids
 
 __all__ = ["Comparison", "Key"]
 
+_SET_EXPRESSION_SINCE = (17,)
+
 Key = tuple[str | None, str]
 """Schema and name; the default schema is None."""
 
@@ -58,7 +60,7 @@ class Comparison:
         live = read(connection, list(self.oids.values()), self.default)
         self.live: dict[Key, TableState] = {key: live[oid] for key, oid in self.oids.items()}
         self.targets = self._targets()
-        self.pairs = {key: Pair(self.live[key], target) for key, target in self.targets.items() if key in self.live}
+        self.pairs = {key: self._pair(key, target) for key, target in self.targets.items() if key in self.live}
         self.differing = [
             (self.live_types[key], target)
             for key, target in sorted(self.types.items(), key=str)
@@ -76,7 +78,7 @@ class Comparison:
         for key in sorted(keys, key=str):
             self.live[key] = self.former.completed(self.live[key])
             self.targets[key] = normalised(self.connection, self.models[key], self.surroundings)
-            self.pairs[key] = Pair(self.live[key], self.targets[key])
+            self.pairs[key] = self._pair(key, self.targets[key])
 
     @cached_property
     def former(self) -> Former:
@@ -99,6 +101,10 @@ class Comparison:
         finally:
             savepoint.rollback()
         return True
+
+    def _pair(self, key: Key, target: TableState) -> Pair:
+        version = self.connection.dialect.server_version_info or ()
+        return Pair(self.live[key], target, version >= _SET_EXPRESSION_SINCE)
 
     def _targets(self) -> dict[Key, TableState]:
         """Return the models' tables as the server describes them; one that the database lacks is normalised alone."""

@@ -1,5 +1,6 @@
 """The former state of what a revision drops, for the way back: all that the catalog has of it."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from sqlalchemy import Connection, text
@@ -7,8 +8,11 @@ from sqlalchemy import Connection, text
 from service_migrations.autogenerate.change import Change, Phase, Step, steps
 from service_migrations.autogenerate.table_pair import Directions
 from service_migrations.catalog import creation, restoration
+from service_migrations.catalog.definitions import column_settings
 from service_migrations.catalog.objects import Catalog, Key, Object, read_own
-from service_migrations.catalog.tables import TableState
+from service_migrations.catalog.privileges import privileges
+from service_migrations.catalog.restoration import Restoration
+from service_migrations.catalog.tables import ColumnState, TableState
 
 __all__ = ["Former"]
 
@@ -40,14 +44,25 @@ class Former:
         """Return the steps that add a column with all that it has."""
         return steps(restoration.column(self._part(table, "column", name), self._catalog))
 
-    def statistics(self, table: TableState, columns: dict[str, Directions]) -> list[Change]:
-        """Return the changes that create the statistics objects again that are dropped with one of these columns."""
+    def statistics(
+        self, table: TableState, columns: Mapping[str, Directions], virtual: Collection[str]
+    ) -> list[Change]:
+        """Return the changes that create the statistics objects again that are dropped with one of these columns.
+
+        Args:
+            table: of the database.
+            columns: those that are dropped, with the directions of that.
+            virtual: the columns that become virtual ones, of which PostgreSQL keeps no statistics.
+
+        """
         owner, changes = self._table(table), []
         for item in self._catalog.parts(owner, "statistics"):
             names = item.facts.get("columns", ())
             statements = tuple(creation.statements(item, self._catalog) or ())
             if any(columns[name].up for name in names if name in columns):
-                changes.append(Change(Phase.CREATE_INDEXES, statements, ()))
+                lost = Restoration(lost=(f"the statistics object {item.address}: a virtual column has no statistics",))
+                forward = steps(lost) if {*names} & {*virtual} else statements
+                changes.append(Change(Phase.CREATE_INDEXES, forward, ()))
             if any(columns[name].down for name in names if name in columns):
                 changes.append(Change(Phase.DROP_INDEXES, (), statements))
         return changes
@@ -58,7 +73,7 @@ class Former:
         return replace(
             table,
             columns={
-                name: replace(part, rest=restoration.column_rest(self._part(table, "column", name), catalog))
+                name: self._completed_column(self._part(table, "column", name), part)
                 for name, part in table.columns.items()
             },
             constraints={
@@ -70,6 +85,10 @@ class Former:
                 for name, part in table.indexes.items()
             },
         )
+
+    def _completed_column(self, column: Object, state: ColumnState) -> ColumnState:
+        settings = tuple(column_settings(column, self._catalog))
+        return replace(state, settings=settings, rest=Restoration(tuple(privileges(column, self._catalog))))
 
     def _table(self, table: TableState) -> Object:
         return self._catalog.by_key[Key("table", self._schema(table), None, table.name)]

@@ -46,6 +46,8 @@ class Pair:
 
     live: TableState
     target: TableState
+    sets_expressions: bool = False
+    """Whether the server can change the expression of a stored generated column, as PostgreSQL 17 does."""
 
     @property
     def common(self) -> list[tuple[ColumnState, ColumnState]]:
@@ -63,30 +65,49 @@ def either(*alternatives: Directions) -> Directions:
 
 
 def converted_columns(pair: Pair, recreated_types: RecreatedTypes) -> dict[str, Directions]:
-    """Return the columns that get another type, with the directions of that."""
+    """Return the columns that get another type, with the directions of that.
+
+    A column that becomes a generated one has no values to convert.
+    """
     columns = {}
     for live, target in pair.common:
-        if not (live.generated or target.generated):
-            directions = BOTH if live.kind != target.kind else recreated_types.includes(live.base)
-            if any(directions):
-                columns[live.name] = directions
+        directions = BOTH if live.kind != target.kind else recreated_types.includes(live.base)
+        directions = Directions(directions.up and not target.generated, directions.down and not live.generated)
+        if any(directions):
+            columns[live.name] = directions
     return columns
 
 
 def recreated_columns(pair: Pair, recreated_types: RecreatedTypes) -> dict[str, Directions]:
-    """Return the generated columns that have to be recreated, with the directions of that."""
+    """Return the columns that are dropped and added again or as generated ones, with the directions of that."""
     converted, columns = converted_columns(pair, recreated_types), {}
+    common = {live.name for live, _ in pair.common}
     for live, target in pair.common:
         if not (live.generated or target.generated):
             continue
-        if live.generated == "s" and not target.generated and live.kind == target.kind:
-            directions = Directions(up=False, down=True)
-        elif (live.generated, live.default, live.kind) != (target.generated, target.default, target.kind):
-            directions = BOTH
-        else:
+        if (live.generated, live.default, live.kind) == (target.generated, target.default, target.kind):
             directions = either(
                 recreated_types.includes(live.base, *live.types), *(converted.get(name, NEITHER) for name in live.uses)
             )
+        elif pair.sets_expressions and _differ_in_expression(live, target):
+            # the expression before the change must not use a column that changes: that is changed or dropped first
+            directions = Directions(
+                any(name not in common or converted.get(name, NEITHER).up for name in live.uses),
+                any(name not in common or converted.get(name, NEITHER).down for name in target.uses),
+            )
+            directions = either(directions, recreated_types.includes(live.base))
+        else:
+            directions = Directions(_is_replaced(live, target), _is_replaced(target, live))
         if any(directions):
             columns[live.name] = directions
     return columns
+
+
+def _differ_in_expression(live: ColumnState, target: ColumnState) -> bool:
+    """Whether two stored columns differ in nothing but an expression that names no type, which may be recreated."""
+    return live.generated == target.generated == "s" and live.kind == target.kind and not (live.types or target.types)
+
+
+def _is_replaced(before: ColumnState, after: ColumnState) -> bool:
+    """Whether a column is dropped and added where it changes; a stored one becomes a plain one in its place."""
+    return bool(after.generated) or before.generated == "v"

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from alembic.operations.ops import DropColumnOp, DropTableOp
 from sqlalchemy import ForeignKeyConstraint
 
-from service_migrations.autogenerate import columns, constraints
+from service_migrations.autogenerate import columns, constraints, generated
 from service_migrations.autogenerate.change import Change, Note, Phase, Step
 from service_migrations.autogenerate.comparison import Comparison, Key
 from service_migrations.autogenerate.operations import added_column, created_table, remove_exclusions
@@ -135,7 +135,7 @@ def _added_and_dropped_columns(comparison: Comparison, key: Key, pair: Pair) -> 
             model_columns = comparison.copies[comparison.models[key].key].columns
             steps: list[Step] = [added_column(next(each for each in model_columns if each.name == name))]
             if column.serial or column.identity:
-                steps = list(columns.added(table, column))
+                steps = list(generated.added(table, column))
             drop = DropColumnOp(pair.live.name, name, schema=pair.live.schema)
             description = f"add_column {table}.{name}: {column.clause}"
             yield Change(phase, (*_missing_value_note(column), *steps), (drop,), description)
@@ -145,7 +145,8 @@ def _statistics(comparison: Comparison, pair: Pair) -> list[Change]:
     """Return the changes for the statistics objects that PostgreSQL drops with their columns."""
     gone = {name: Directions(up=False, down=True) for name in pair.live.columns if name not in pair.target.columns}
     gone |= recreated_columns(pair, comparison.recreated_types)
-    return comparison.former.statistics(pair.live, gone) if gone else []
+    virtual = [column.name for column in pair.target.columns.values() if column.generated == "v"]
+    return comparison.former.statistics(pair.live, gone, virtual) if gone else []
 
 
 def _ordered(

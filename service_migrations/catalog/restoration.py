@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from service_migrations.catalog import creation
 from service_migrations.catalog.creation import SWITCHES, comment, index_of, of_index
-from service_migrations.catalog.definitions import column_settings, sequences_of
+from service_migrations.catalog.definitions import sequences_of
 from service_migrations.catalog.objects import Catalog, Object
 from service_migrations.catalog.privileges import privileges
 
@@ -16,7 +16,6 @@ __all__ = [
     "NOTHING",
     "Restoration",
     "column",
-    "column_rest",
     "constraint_rest",
     "foreign_keys",
     "index_rest",
@@ -84,11 +83,6 @@ def column(item: Object, catalog: Catalog) -> Restoration:
     for sequence in sequences_of(item, catalog):
         statements += _of_sequence(sequence, catalog)
     return Restoration((*statements, *privileges(item, catalog)))
-
-
-def column_rest(item: Object, catalog: Catalog) -> Restoration:
-    """Return what a column has apart from its definition and comment."""
-    return Restoration((*column_settings(item, catalog), *privileges(item, catalog)))
 
 
 def constraint_rest(item: Object, catalog: Catalog) -> Restoration:

@@ -33,7 +33,10 @@ _STATES = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
 
 @dataclass(frozen=True, slots=True)
 class ColumnState:
-    """A column. ``base`` is the oid of its type, or of the elements of its array."""
+    """A column. ``base`` is the oid of its type, or of the elements of its array.
+
+    ``settings`` are the statements for its storage and statistics, which a virtual generated column has none of.
+    """
 
     name: str
     type: str
@@ -47,6 +50,7 @@ class ColumnState:
     uses: frozenset[str]
     types: frozenset[int]
     comment: str | None
+    settings: tuple[str, ...] = ()
     rest: Restoration = NOTHING
 
     @property

@@ -5,17 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
 
 import service_migrations
 from service_migrations.catalog import objects
-from service_migrations.catalog.objects import Object
-from service_migrations.drift.compare import Difference, compare
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
 from tests.support.autogenerate import EMPTY, first_upgrade, models, remodel, written
-from tests.support.database import query, run_script, wait
+from tests.support.comparison import catalog, differences, version
+from tests.support.database import run_script, wait
 from tests.support.monorepo import Monorepo
 from tests.support.shop import inside, write_history
 
@@ -197,29 +194,6 @@ OUTSIDE: dict[str, tuple[list[str], str]] = {
 """What an administrator makes, and how the file names it."""
 
 PARTS = ("table", "column", "constraint", "index", "sequence", "trigger", "rule", "policy", "statistics")
-
-
-def catalog(dsn: Dsn) -> tuple[Object, ...]:
-    async def read() -> tuple[Object, ...]:
-        engine = create_async_engine(dsn.url, poolclass=NullPool, connect_args=dsn.connect_args())
-        async with engine.connect() as connection:
-            found = await objects.read(connection)
-        await engine.dispose()
-        return found
-
-    return wait(read())
-
-
-def differences(before: tuple[Object, ...], after: tuple[Object, ...]) -> list[Difference]:
-    ours = [
-        tuple(each for each in side if not re.match("alembic|migration_log", each.table or each.name))
-        for side in (before, after)
-    ]
-    return list(compare(ours[1], ours[0], lambda _: True, grants=True))
-
-
-def version(dsn: Dsn) -> int:
-    return int(query(dsn, "SHOW server_version_num")[0][0]) // 10000
 
 
 @pytest.fixture

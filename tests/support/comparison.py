@@ -1,0 +1,35 @@
+"""The whole catalog of a database at two times, compared as drift compares it."""
+
+import re
+
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from service_migrations.catalog import objects
+from service_migrations.catalog.objects import Object
+from service_migrations.drift.compare import Difference, compare
+from service_migrations.settings.dsn import Dsn
+from tests.support.database import query, wait
+
+
+def catalog(dsn: Dsn) -> tuple[Object, ...]:
+    async def read() -> tuple[Object, ...]:
+        engine = create_async_engine(dsn.url, poolclass=NullPool, connect_args=dsn.connect_args())
+        async with engine.connect() as connection:
+            found = await objects.read(connection)
+        await engine.dispose()
+        return found
+
+    return wait(read())
+
+
+def differences(before: tuple[Object, ...], after: tuple[Object, ...]) -> list[Difference]:
+    ours = [
+        tuple(each for each in side if not re.match("alembic|migration_log", each.table or each.name))
+        for side in (before, after)
+    ]
+    return list(compare(ours[1], ours[0], lambda _: True, grants=True))
+
+
+def version(dsn: Dsn) -> int:
+    return int(query(dsn, "SHOW server_version_num")[0][0]) // 10000
