@@ -16,6 +16,9 @@ from service_migrations.catalog.tables import ColumnState, TableState
 
 __all__ = ["Former"]
 
+KeyOfTable = tuple[str | None, str]
+"""Schema and name; the default schema is None."""
+
 
 class Former:
     """The catalog of a database before a change."""
@@ -34,11 +37,16 @@ class Former:
         keys = restoration.foreign_keys(self._table(table), self._catalog)
         return tuple(statement for key in keys for statement in creation.statements(key, self._catalog) or ())
 
-    def needs(self, table: TableState, other: TableState) -> bool:
-        """Whether a table inherits from another one, or a partition of it has a foreign key to that."""
-        item, address = self._table(table), self._table(other).address
-        keys = restoration.foreign_keys(item, self._catalog)
-        return address in item.facts.get("inherits", ()) or any(key.facts["foreign_key"] == address for key in keys)
+    def needed(self, tables: Mapping[KeyOfTable, TableState]) -> dict[KeyOfTable, set[KeyOfTable]]:
+        """Return for each of some tables those that it inherits from, or that a partition of it refers to."""
+        items = {key: self._table(table) for key, table in tables.items()}
+        keys = {item.address: key for key, item in items.items()}
+        needed = {}
+        for key, item in items.items():
+            foreign = (each.facts["foreign_key"] for each in restoration.foreign_keys(item, self._catalog))
+            addresses = {*item.facts.get("inherits", ()), *foreign}
+            needed[key] = {keys[address] for address in addresses if address in keys} - {key}
+        return needed
 
     def column(self, table: TableState, name: str) -> tuple[Step, ...]:
         """Return the steps that add a column with all that it has."""

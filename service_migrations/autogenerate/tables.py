@@ -21,11 +21,7 @@ __all__ = ["altered", "created", "dropped"]
 def dropped(comparison: Comparison) -> Iterator[Change]:
     """Yield the changes that drop the tables which the models no longer have."""
     tables = {key: table for key, table in sorted(comparison.live.items(), key=str) if key not in comparison.targets}
-    needed = {
-        key: {other for other in tables if other != key and comparison.former.needs(table, tables[other])}
-        for key, table in tables.items()
-    }
-    order, circular = _ordered(tables, comparison.default, needed)
+    order, circular = _ordered(tables, comparison.default, comparison.former.needed(tables) if tables else {})
     for key in reversed(order):
         table = tables[key]
         for constraint in comparison.former.completed(table).constraints.values():

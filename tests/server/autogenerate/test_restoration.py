@@ -142,6 +142,16 @@ PLANTS: dict[str, list[str]] = {
         "ALTER TABLE {t} ADD CONSTRAINT {t}_x EXCLUDE USING gist (box(point(a, a), point(a, a)) WITH &&) WHERE (a > 1)",
         "ALTER TABLE {t} ADD CONSTRAINT {t}_u UNIQUE (a, b) DEFERRABLE INITIALLY DEFERRED",
     ],
+    "schema": [
+        'CREATE SCHEMA "O s"',
+        'CREATE TABLE "O s".{t} (id serial PRIMARY KEY, a integer, b text)',
+        'CREATE INDEX ix ON "O s".{t} (b)',
+        TRIGGER.replace("{t}", '"O s".{t}'),
+        'CREATE RULE r AS ON DELETE TO "O s".{t} DO INSTEAD NOTHING',
+        'CREATE STATISTICS "O s".s ON a, b FROM "O s".{t}',
+        'CREATE POLICY p ON "O s".{t} USING (a > 1)',
+        "COMMENT ON INDEX \"O s\".ix IS 'there'",
+    ],
     "odd_names": [
         'CREATE TABLE "{t} Odd" ("I ""d" integer PRIMARY KEY, "B%" text)',
         'CREATE STATISTICS "{t} S" ON "I ""d", "B%" FROM "{t} Odd"',
