@@ -5,7 +5,10 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-__all__ = ["GitError", "commit", "git", "try_git"]
+__all__ = ["TEAM_BRANCHES", "GitError", "commit", "git", "is_commit", "try_git"]
+
+TEAM_BRANCHES = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
+"""What the team's branch may be called; the first that exists is it."""
 
 _TIMEOUT = 60.0
 """Seconds for a command whose output a task needs."""
@@ -45,6 +48,14 @@ def try_git(folder: Path, *words: str, timeout: float = _TIMEOUT) -> str | None:
         return git(folder, *words, timeout=timeout)
     except GitError:
         return None
+
+
+def is_commit(folder: Path, name: str) -> bool:
+    """Whether git knows a commit, branch or tag of this name."""
+    # a name that begins with a dash would be an option
+    return not name.startswith("-") and (
+        try_git(folder, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}") is not None
+    )
 
 
 @cache

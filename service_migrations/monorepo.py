@@ -166,6 +166,13 @@ class Monorepo:
             )
         return selected
 
+    def service_at(self, folder: Path) -> Service | None:
+        """Return the service that a folder belongs to, by its directory or its revisions; None where there is none."""
+        own_folders = [(own, service) for service in self.services() for own in (service.path, service.versions)]
+        around = [(own, service) for own, service in own_folders if own != self.root]
+        matches = [(own.resolve(), service) for own, service in around if folder.is_relative_to(own.resolve())]
+        return max(matches, key=lambda match: len(match[0].parts), default=(None, None))[1]
+
     def _directories(self) -> Iterator[tuple[str, Path]]:
         """Yield the name and path of each directory that may be a service; its models may be missing."""
         configured = {self.root / table.path: name for name, table in self.configuration.service.items() if table.path}

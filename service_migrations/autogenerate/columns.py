@@ -62,7 +62,7 @@ def _alter(
 ) -> Iterator[Change]:
     alter = f"ALTER TABLE {table} ALTER COLUMN {quoted(live.name)}"
     prefix = f"alter_column {table}.{live.name}:"
-    steps: tuple[tuple[str, ...], tuple[str, ...]]
+    steps: tuple[tuple[Step, ...], tuple[Step, ...]]
     if live.serial != target.serial or (live.serial and live.type != target.type):
         yield from _sequence(table, live, target)
     if live.identity and not target.identity:
@@ -80,8 +80,10 @@ def _alter(
             Phase.ALTER_COLUMNS, forward if conversion.up else (), backward if conversion.down else (), description
         )
     if live.not_null != target.not_null:
-        forbid, allow = f"{alter} SET NOT NULL", f"{alter} DROP NOT NULL"
-        steps = ((forbid,), (allow,)) if target.not_null else ((allow,), (forbid,))
+        note = Note(f"Rows with NULL in {live.name} make this fail: fill them first.")
+        forbid: tuple[Step, ...] = (note, f"{alter} SET NOT NULL")
+        allow: tuple[Step, ...] = (f"{alter} DROP NOT NULL",)
+        steps = (forbid, allow) if target.not_null else (allow, forbid)
         yield Change(Phase.ALTER_COLUMNS, *steps, f"{prefix} nullable {not live.not_null} -> {not target.not_null}")
     if target.identity and not live.identity:
         steps = (

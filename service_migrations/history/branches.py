@@ -5,14 +5,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from service_migrations.errors import UsageError
-from service_migrations.git import try_git
+from service_migrations.git import TEAM_BRANCHES, is_commit, try_git
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History
 from service_migrations.monorepo import Service
 
 __all__ = ["Branch", "branch_with", "branches", "revisions_in_base"]
 
-_BASES = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
 _GREP = ("grep", "-h", "-I", "--no-color", "--no-line-number", "--no-column", "-e", "^revision")
 """The options undo what a person's own configuration of git adds to each line."""
 _REVISION = re.compile(r"^revision\b[^=]*=\s*[\"']([^\"']+)[\"']", re.MULTILINE)
@@ -73,17 +72,13 @@ def revisions_in_base(service: Service, base: str | None) -> tuple[str, frozense
             service=service,
             hint=hint,
         )
-    for name in (base,) if base is not None else _BASES:
-        # a name that begins with a dash would be an option
-        if (
-            name.startswith("-")
-            or try_git(service.versions, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}") is None
-        ):
+    for name in (base,) if base is not None else TEAM_BRANCHES:
+        if not is_commit(service.versions, name):
             continue
         # a file may have been renamed; what counts is the id in it
         matching_lines = try_git(service.versions, *_GREP, name, "--", ".") or ""
         return name, frozenset(_REVISION.findall(matching_lines))
-    wanted = f"commit {base!r}" if base is not None else f"branch {', '.join(_BASES)}"
+    wanted = f"commit {base!r}" if base is not None else f"branch {', '.join(TEAM_BRANCHES)}"
     raise UsageError(f"git has no {wanted}.", service=service, hint=f"Name one with --base. {hint}")
 
 

@@ -1,7 +1,7 @@
-"""Constraints and indexes of the models without a name, which no revision can drop.
+"""Constraints and indexes of the models without a name.
 
 The rule: a UNIQUE, a FOREIGN KEY, a CHECK, an EXCLUDE or an index that has no name is a finding, since PostgreSQL
-chooses a name for it that no revision can know, so that its drop can't be written
+chooses a name for it: the models don't have it, and it may differ from one database to the other
 (https://alembic.sqlalchemy.org/en/latest/naming.html). A primary key needs no naming convention: it gets PostgreSQL's
 own name, ``<table>_pkey``, and is never dropped alone.
 """
@@ -45,7 +45,7 @@ def findings(service: Service, metadata: MetaData, default: str) -> tuple[Differ
             place = place_of(service, ObjectName("table", table.schema or default, table.name))
             errors += [
                 DifferenceError(
-                    f"{table.name} has {part} without a name, so no revision can drop it.",
+                    f"{table.name} has {part} without a name, so PostgreSQL chooses one that the models don't have.",
                     path=place,
                     hint="Give it a name=, or the metadata a naming convention (shared_models.NAMING_CONVENTION).",
                 )

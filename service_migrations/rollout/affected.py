@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from service_migrations.errors import UsageError
-from service_migrations.git import GitError, git
+from service_migrations.git import TEAM_BRANCHES, GitError, git, is_commit, try_git
 from service_migrations.monorepo import Service, discover
 from service_migrations.rollout.imports import Imports
 
-__all__ = ["affected", "changed"]
+__all__ = ["affected", "changed", "default_base"]
 
 _ALL = ("pyproject.toml", "uv.lock", ".env.example")
 """Files that every upgrade runs with."""
@@ -52,6 +52,26 @@ def affected(services: Sequence[Service], base: str) -> tuple[Service, ...]:
         if has_own_change or not names.isdisjoint(imports.of(service)):
             affected_services.append(service)
     return tuple(affected_services)
+
+
+def default_base(root: Path) -> str:
+    """Return the team's branch, which a branch of one's own is compared with.
+
+    Raises:
+        UsageError: there is none, or HEAD is in it already: nothing would seem to be affected.
+
+    """
+    base = next((name for name in TEAM_BRANCHES if is_commit(root, name)), None)
+    if base is None:
+        problem = f"git knows none of {', '.join(TEAM_BRANCHES)}"
+    elif try_git(root, "merge-base", "--is-ancestor", "HEAD", base) is not None:
+        problem = f"HEAD is in {base} already"
+    else:
+        return base
+    raise UsageError(
+        f"--base is missing, and {problem}.",
+        hint="Name what to compare with: HEAD for what isn't committed, HEAD~1 for the last commit.",
+    )
 
 
 def changed(root: Path, base: str) -> frozenset[Path]:

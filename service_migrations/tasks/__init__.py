@@ -20,6 +20,8 @@ from invoke.collection import Collection
 from service_migrations.tasks import (
     affected,
     check,
+    completion,
+    console,
     databases,
     downgrade,
     drift,
@@ -48,3 +50,8 @@ _PG = (servers.start, servers.stop, servers.status, servers.versions, servers.fe
 
 namespace = Collection(local.up, local.down, db=Collection("db", *_DB), pg=Collection("pg", *_PG))
 """``up``, ``down``, ``db.*`` and ``pg.*``."""
+
+_candidates = completion.services_for(sys.argv[1:], namespace.task_names)
+if _candidates is not None:
+    console.result("\n".join(_candidates))
+    sys.exit()

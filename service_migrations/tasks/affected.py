@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BASE", "affected", "narrowed"]
 
-BASE = "What to compare with: a commit, branch or tag, such as origin/main."
+BASE = "What to compare with: a commit, branch or tag (origin/HEAD, origin/main, main or so)."
 
 
 @task(
@@ -43,14 +43,15 @@ def narrowed(
     sources: "Sources | None" = None,
 ) -> "tuple[Service, ...]":
     """Return the services that are affected and in this machine's shard; there may be none."""
-    if only_affected and not base:
-        raise UsageError("--base is missing: a commit, branch or tag to compare with, such as origin/main.")
     if base and not only_affected:
         raise UsageError("--base says what --affected compares with.", hint="Add --affected.")
     narrowed_services = tuple(services)
-    if only_affected:
-        from service_migrations.rollout.affected import affected as affected_by
+    if only_affected and services:
+        from service_migrations.rollout.affected import affected as affected_by, default_base
 
+        if not base:
+            base = default_base(services[0].root)
+            console.note(f"Compared with {base}; --base names another.")
         narrowed_services = affected_by(narrowed_services, base)
     if shard:
         from service_migrations.rollout.shard import parse_shard

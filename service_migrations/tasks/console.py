@@ -90,13 +90,21 @@ class _Handler(logging.Handler):
         self._logged.add(message)
 
 
-def configure_logging(*, debug: bool) -> None:
-    """Send the log lines of Alembic and of this project to stderr, with time, logger, level and message."""
+def configure_logging(*, debug: bool, alembic: bool = False) -> None:
+    """Send the log lines of Alembic and of this project to stderr, with time, logger, level and message.
+
+    Args:
+        debug: whether to show all of them.
+        alembic: whether to show Alembic's INFO lines. Those of a comparison or a plan look like an upgrade of the
+            service's database.
+
+    """
     handler = _Handler(debug=debug)
     handler.setFormatter(logging.Formatter(_FORMAT))
     logging.basicConfig(handlers=[handler], level=logging.DEBUG if debug else logging.WARNING, force=True)
-    for name in ("alembic", "service_migrations"):
-        logging.getLogger(name).setLevel(logging.DEBUG if debug else logging.INFO)
+    for name, is_shown in (("alembic", alembic), ("service_migrations", True)):
+        level = logging.INFO if is_shown else logging.WARNING
+        logging.getLogger(name).setLevel(logging.DEBUG if debug else level)
     if not debug:
         logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
 

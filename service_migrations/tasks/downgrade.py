@@ -4,8 +4,9 @@ from invoke.context import Context
 
 from service_migrations.errors import UsageError
 from service_migrations.tasks import console
+from service_migrations.tasks.flags import remainder_words
 from service_migrations.tasks.options import LIMITS, SQL, asked_limits, describe, refuse_beside_sql, with_limits
-from service_migrations.tasks.task import SERVICE, exactly_one, remainder_words, run, task
+from service_migrations.tasks.task import SERVICE, exactly_one, run, task
 
 __all__ = ["alembic", "downgrade", "stamp"]
 
@@ -13,6 +14,7 @@ _YES = "Don't ask."
 
 
 @task(
+    logs=True,
     iterable=["service", "allow"],
     help={
         "service": SERVICE,
@@ -60,6 +62,7 @@ def downgrade(
 
 
 @task(
+    logs=True,
     iterable=["service"],
     help={
         "service": SERVICE,
@@ -81,7 +84,7 @@ def stamp(_: Context, service: list[str], revision: str = "", purge: bool = Fals
     console.result(describe(run(commands.stamp(target_service, revision, purge=purge, settings=settings))))
 
 
-@task(remainder=True, iterable=["service"], help={"service": SERVICE})
+@task(remainder=True, logs=True, iterable=["service"], help={"service": SERVICE})
 def alembic(_: Context, service: list[str]) -> None:
     """Run any Alembic command: db.alembic --service S -- current."""
     from service_migrations.authoring.alembic import passthrough

@@ -13,18 +13,18 @@ __all__ = ["merge", "rebase", "revision"]
     iterable=["service"],
     help={
         "service": SERVICE,
-        "m": "What the revision does; it becomes the file's name.",
+        "message": "What the revision does; it becomes the file's name.",
         "empty": "Write a blank revision, without comparing; no database is connected to.",
     },
 )
-def revision(_: Context, service: list[str], m: str = "", empty: bool = False) -> None:
+def revision(_: Context, service: list[str], message: str = "", empty: bool = False) -> None:
     """Write a revision: the difference of models and database."""
     from service_migrations.authoring import revision as authoring
 
     target_service = exactly_one(service, "revision")
-    if not m:
+    if not message:
         raise UsageError(f'db.revision needs -m: inv db.revision --service {target_service} -m "add invoices".')
-    written = run(authoring.revision(target_service, m, empty=empty))
+    written = run(authoring.revision(target_service, message, empty=empty))
     if written is None:
         console.result(f"{target_service}: nothing changed, so nothing was written")
         return
@@ -32,12 +32,12 @@ def revision(_: Context, service: list[str], m: str = "", empty: bool = False) -
     console.note(f"Read it before you commit it, then run: inv db.upgrade --service {target_service}")
 
 
-@task(iterable=["service"], help={"service": SERVICE, "m": "What is merged; it becomes the file's name."})
-def merge(_: Context, service: list[str], m: str = "merge heads") -> None:
+@task(iterable=["service"], help={"service": SERVICE, "message": "What is merged; it becomes the file's name."})
+def merge(_: Context, service: list[str], message: str = "merge heads") -> None:
     """Write a revision that joins two heads of one service."""
     from service_migrations.authoring import revision as authoring
 
-    console.result(run(authoring.merge(exactly_one(service, "merge"), m)).path)
+    console.result(run(authoring.merge(exactly_one(service, "merge"), message)).path)
 
 
 @task(

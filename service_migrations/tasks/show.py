@@ -23,7 +23,7 @@ __all__ = ["current", "env", "heads", "history", "services", "show", "status"]
 _JSON = "Print JSON, for another program."
 
 
-@task(iterable=["service"], help={"service": SERVICES, "json": _JSON})
+@task(logs=True, iterable=["service"], help={"service": SERVICES, "json": _JSON})
 def current(_: Context, service: list[str], json: bool = False) -> None:
     """Show the revision that each database is at."""
     from service_migrations.rollout import status as fleet

@@ -9,8 +9,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Coroutine, Iterable
-from itertools import pairwise
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -25,6 +24,7 @@ from service_migrations.monorepo import Monorepo, Service, find, select
 from service_migrations.settings.duration import seconds
 from service_migrations.tasks import console
 from service_migrations.tasks.console import make_lasting
+from service_migrations.tasks.flags import TaskWithFlags, refuse_ignored
 from service_migrations.tasks.signals import Stopped, handling, stop_at_once
 
 if TYPE_CHECKING:
@@ -36,57 +36,16 @@ __all__ = [
     "duration",
     "exactly_one",
     "number",
-    "refuse_ignored",
-    "remainder_words",
     "run",
     "selected",
     "service_name",
     "task",
 ]
 
-_END = "--"
-
-
-def refuse_ignored(context: Context, lists: Iterable[str], *, remainder: bool) -> None:
-    """Refuse ``--dry``, words after the two dashes, and a repeatable option without a value.
-
-    Args:
-        context: the task's.
-        lists: the options that may be repeated. Invoke accepts them without a value, so ``--service $UNSET`` would
-            mean all services.
-        remainder: whether the task takes words after the two dashes.
-
-    Raises:
-        UsageError: one of them is given.
-
-    """
-    if context.config.run.dry:
-        raise UsageError(
-            "--dry is Invoke's own option, and no task here heeds it.",
-            hint="`inv db.plan` shows what an upgrade would run, and `inv db.upgrade --sql` prints it.",
-        )
-    words = remainder_words()
-    if words and not remainder:
-        raise UsageError(f"Nothing is read behind `{_END}`: {' '.join(words)}.", hint="Options stand before it.")
-    typed = sys.argv[1 : sys.argv.index(_END)] if _END in sys.argv else sys.argv[1:]
-    pairs = [*pairwise([*typed, _END]), *(token.split("=", 1) for token in typed if "=" in token)]
-    for option, value in pairs:
-        if option in {f"--{name}" for name in lists} and value.startswith("-"):
-            raise UsageError(f"{option} needs a name behind it.", hint="Is a variable empty?")
-
-
-def remainder_words() -> list[str]:
-    """Return the words behind the two dashes.
-
-    ``context.remainder`` has them joined with spaces, so without their quotes, and only since Invoke 3.
-    """
-    return sys.argv[sys.argv.index(_END) + 1 :] if _END in sys.argv else []
-
-
 T = TypeVar("T")
 
-SERVICES = "A service's name; may be repeated. All services where it is missing."
-SERVICE = "The service's name."
+SERVICES = "A service's name; may be repeated. Where it is missing, the service of this folder, else all services."
+SERVICE = "The service's name. Where it is missing, the service of this folder."
 
 
 _OBJECTS = 100_000
@@ -95,13 +54,12 @@ _GRACE = 8.0
 """Seconds in which a stopped command may cancel its statement; a server that is hanging must not hold a pod."""
 
 
-def task(*, remainder: bool = False, **options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
-    """Declare a task with long options only, whose errors are printed as one line each.
-
-    Invoke would give ``--sql`` the flag ``-q``, and change such flags when a parameter is added.
+def task(*, remainder: bool = False, logs: bool = False, **options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
+    """Declare a task, whose errors are printed as one line each.
 
     Args:
         remainder: whether the task takes words after the two dashes.
+        logs: whether Alembic's INFO lines are shown without --debug too.
         options: further arguments of Invoke's own decorator.
 
     """
@@ -115,7 +73,7 @@ def task(*, remainder: bool = False, **options: Any) -> Callable[[Callable[..., 
             # a last collection at the end would be useless: the system frees all memory
             atexit.register(gc.freeze)
             debug = logging.getLogger().level == logging.DEBUG  # Invoke's own --debug has set it
-            console.configure_logging(debug=debug)
+            console.configure_logging(debug=debug, alembic=logs)
             try:
                 with handling(stop_at_once):
                     refuse_ignored(context, options.get("iterable", ()), remainder=remainder)
@@ -137,7 +95,10 @@ def task(*, remainder: bool = False, **options: Any) -> Callable[[Callable[..., 
                 shown_path = path.relative_to(root) if path.is_relative_to(root) else path
                 raise Exit(f"{shown_path}: {error.strerror}.", code=ConfigurationError.exit_code) from None
 
-        declared: Task[Any] = invoke_task(auto_shortflags=False, positional=[], **options)(run_body)
+        # Invoke would give --sql the flag -q, and change such flags when a parameter is added
+        declared: Task[Any] = invoke_task(auto_shortflags=False, positional=[], klass=TaskWithFlags, **options)(
+            run_body
+        )
         return declared
 
     return declare
@@ -218,8 +179,9 @@ def number(text: str, option: str, least: int = 1) -> int:
 
 
 def selected(names: list[str]) -> tuple[Service, ...]:
-    """Return the named services, or all where none is named."""
-    return select(names)
+    """Return the named services; where none is named, the service of the working directory, else all."""
+    own_service = None if names else _service_of_folder()
+    return (own_service,) if own_service else select(names)
 
 
 def service_name(settings: "Settings") -> str:
@@ -228,9 +190,20 @@ def service_name(settings: "Settings") -> str:
 
 
 def exactly_one(names: list[str], command: str) -> Service:
-    """Return the one service that a command needs."""
-    if len(names) != 1:
-        problem = "needs --service" if not names else "takes one --service only"
-        known = ", ".join(service.name for service in select([]))
-        raise UsageError(f"db.{command} {problem}.", hint=f"Services: {known}.")
-    return find(names[0])
+    """Return the one service that a command needs; where none is named, that of the working directory."""
+    if len(names) == 1:
+        return find(names[0])
+    own_service = None if names else _service_of_folder()
+    if own_service:
+        return own_service
+    problem = "needs --service" if not names else "takes one --service only"
+    known = ", ".join(service.name for service in select([]))
+    raise UsageError(f"db.{command} {problem}.", hint=f"Services: {known}.")
+
+
+def _service_of_folder() -> Service | None:
+    """Return the service of the working directory, and report that it is taken, since nobody has named it."""
+    service = Monorepo.locate().service_at(Path.cwd())
+    if service:
+        console.note(f"{service} is the service of this folder; --service names another.")
+    return service

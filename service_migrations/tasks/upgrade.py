@@ -26,6 +26,7 @@ __all__ = ["roll_out", "upgrade"]
 
 
 @task(
+    logs=True,
     iterable=["service", "allow"],
     help={
         "service": SERVICES,

@@ -740,7 +740,8 @@ def test_a_check_tells_of_what_nobody_named_and_exits_with_3(monorepo: Monorepo,
     ran = monorepo.inv("db.check")
     assert ran.code == 3, ran.text
     assert ran.out == (
-        "billing: services/billing/models.py: billing has a UNIQUE (name) without a name, so no revision can drop it. "
+        "billing: services/billing/models.py: billing has a UNIQUE (name) without a name, so PostgreSQL chooses one "
+        "that the models don't have. "
         "Give it a name=, or the metadata a naming convention (shared_models.NAMING_CONVENTION).\n"
     )
     assert wait(service_migrations.check(service)).differences == ()

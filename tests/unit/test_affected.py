@@ -269,6 +269,31 @@ def test_wrong_use_is_one_line_and_exit_code_2(repo, words, said):
     assert len(ran.err.splitlines()) == 1
 
 
+def test_the_teams_branch_is_the_default_base_and_is_named(repo):
+    append(repo, "services/beta/models.py")
+    commit(repo)
+    for words in (("db.affected",), ("db.affected", "--json")):
+        ran = repo.inv(*words)
+        assert (ran.code, ran.err) == (0, "Compared with main; --base names another.\n"), ran.text
+        assert "beta" in ran.out
+        assert "alpha" not in ran.out
+    git(repo, "branch", "--move", "main", "master")
+    assert "Compared with master" in repo.inv("db.affected").err
+    git(repo, "branch", "--move", "master", "trunk")
+    ran = repo.inv("db.affected")
+    assert (ran.code, "git knows none of origin/HEAD, " in ran.err) == (2, True), ran.text
+
+
+def test_a_commit_of_the_teams_branch_is_not_compared_with_that_branch(repo):
+    append(repo, "services/beta/models.py")
+    commit(repo)
+    git(repo, "checkout", "--quiet", "main")
+    git(repo, "merge", "--quiet", "branch")
+    for task in (("db.affected",), ("db.check", "--affected"), ("db.upgrade", "--affected")):
+        ran = repo.inv(*task)
+        assert (ran.code, ran.out, "HEAD is in main already" in ran.err) == (2, "", True), ran.text
+
+
 def test_without_a_checkout_or_git_it_is_wrong_use(monorepo, tmp_path):
     monorepo.service("alpha")
     ran = monorepo.inv("db.affected", "--base", "main", env={"GIT_CEILING_DIRECTORIES": str(tmp_path)})

@@ -1,0 +1,70 @@
+"""The flags of tasks: short ones for the most frequent options, and the refusal of what would be passed over."""
+
+import sys
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import Any
+
+from invoke.context import Context
+from invoke.parser.argument import Argument
+from invoke.tasks import Task
+
+from service_migrations.errors import UsageError
+
+__all__ = ["SHORT_FLAGS", "TaskWithFlags", "refuse_ignored", "remainder_words"]
+
+SHORT_FLAGS = {"service": "s", "message": "m"}
+"""The options with a short flag, which means the same in every task."""
+
+
+class TaskWithFlags(Task[Any]):
+    """A task of Invoke's whose options have the short flags of ``SHORT_FLAGS``."""
+
+    def get_arguments(self, *arguments: Any, **keywords: Any) -> list[Argument]:
+        """Return the arguments that the parser reads; those of Invoke's own are long only."""
+        declared: list[Argument] = super().get_arguments(*arguments, **keywords)
+        for argument in declared:
+            if argument.name in SHORT_FLAGS:
+                argument.names = (*argument.names, SHORT_FLAGS[argument.name])
+        return declared
+
+
+_END = "--"
+
+
+def refuse_ignored(context: Context, lists: Iterable[str], *, remainder: bool) -> None:
+    """Refuse ``--dry``, words after the two dashes, and a repeatable option without a value.
+
+    Args:
+        context: the task's.
+        lists: the options that may be repeated. Invoke accepts them without a value, so ``--service $UNSET`` would
+            mean all services.
+        remainder: whether the task takes words after the two dashes.
+
+    Raises:
+        UsageError: one of them is given.
+
+    """
+    if context.config.run.dry:
+        raise UsageError(
+            "--dry is Invoke's own option, and no task here heeds it.",
+            hint="`inv db.plan` shows what an upgrade would run, and `inv db.upgrade --sql` prints it.",
+        )
+    words = remainder_words()
+    if words and not remainder:
+        raise UsageError(f"Nothing is read behind `{_END}`: {' '.join(words)}.", hint="Options stand before it.")
+    typed = sys.argv[1 : sys.argv.index(_END)] if _END in sys.argv else sys.argv[1:]
+    pairs = [*pairwise([*typed, _END]), *(token.split("=", 1) for token in typed if "=" in token)]
+    pairs += [(token[:2], token[2:]) for token in typed if len(token) > len("-s")]
+    flags = {f"--{name}" for name in lists} | {f"-{SHORT_FLAGS[name]}" for name in lists if name in SHORT_FLAGS}
+    for option, value in pairs:
+        if option in flags and value.startswith("-"):
+            raise UsageError(f"{option} needs a name behind it.", hint="Is a variable empty?")
+
+
+def remainder_words() -> list[str]:
+    """Return the words behind the two dashes.
+
+    ``context.remainder`` has them joined with spaces, so without their quotes, and only since Invoke 3.
+    """
+    return sys.argv[sys.argv.index(_END) + 1 :] if _END in sys.argv else []

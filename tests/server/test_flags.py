@@ -1,0 +1,144 @@
+"""Short flags, the service of the folder that one stands in, and the completion of services' names."""
+
+from collections.abc import Callable
+
+import pytest
+from invoke.tasks import Task
+
+from service_migrations.settings.dsn import Dsn
+from service_migrations.tasks import namespace
+from service_migrations.tasks.flags import SHORT_FLAGS
+from tests.support.monorepo import Monorepo
+
+TASKS: dict[str, Task] = {name: namespace[name] for name in namespace.task_names}
+
+
+@pytest.fixture
+def repo(monorepo: Monorepo) -> Monorepo:
+    """Make two services with a revision each."""
+    for name in ("billing", "catalog"):
+        monorepo.service(name)
+        monorepo.table_revision(name, f"{name[0]}1", None)
+    return monorepo
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_short_flag_means_the_same_in_every_task(name: str) -> None:
+    for argument in TASKS[name].get_arguments():
+        short = {flag for flag in argument.names if len(flag) == 1}
+        assert short == ({SHORT_FLAGS[argument.name]} if argument.name in SHORT_FLAGS else set())
+
+
+@pytest.mark.parametrize("flag", ["-s", "--service"])
+@pytest.mark.parametrize("form", ["{} {}", "{}={}"])
+def test_a_service_is_named_by_either_flag(repo: Monorepo, flag: str, form: str) -> None:
+    ran = repo.inv("db.heads", *form.format(flag, "catalog").split())
+    assert (ran.code, ran.out) == (0, "catalog: c1 (head), c1.\n"), ran.text
+
+
+@pytest.mark.parametrize("words", [["-s"], ["-s", "--json"], ["-s--json"], ["-s=--json"], ["--service", "-s"]])
+def test_a_flag_without_a_name_is_refused(repo: Monorepo, words: list[str]) -> None:
+    ran = repo.inv("db.heads", *words)
+    assert (ran.code, ran.out) == (2, ""), ran.text
+
+
+@pytest.mark.parametrize("flag", ["-m", "--message"])
+def test_a_message_is_given_by_either_flag(repo: Monorepo, flag: str) -> None:
+    ran = repo.inv("db.revision", "-s", "billing", "--empty", flag, "add notes")
+    assert ran.code == 0, ran.text
+    assert "_add_notes.py" in ran.out
+
+
+@pytest.mark.parametrize(
+    "folder", ["services/billing", "services/billing/models/deep", "migrations/versions/billing"], ids=str
+)
+def test_the_service_of_the_folder_is_the_default_and_is_named(repo: Monorepo, folder: str) -> None:
+    place = repo.root / folder
+    place.mkdir(parents=True, exist_ok=True)
+    for command in ("db.heads", "db.history"):
+        ran = repo.inv(command, cwd=place)
+        assert "b1" in ran.out
+        assert "catalog" not in ran.text
+        assert ran.err == "billing is the service of this folder; --service names another.\n"
+    ran = repo.inv("db.show", cwd=place)
+    assert ran.code == 0, ran.text
+    assert repo.inv("db.heads", "-s", "catalog", cwd=place).text == "catalog: c1 (head), c1.\n"
+
+
+@pytest.mark.parametrize("folder", ["services", "migrations/versions", "services/billings", "docs"])
+def test_in_any_other_folder_all_services_are_meant_and_none_where_one_is_needed(repo: Monorepo, folder: str) -> None:
+    place = repo.root / folder
+    place.mkdir(parents=True, exist_ok=True)
+    ran = repo.inv("db.heads", cwd=place)
+    assert ran.out == "billing: b1 (head), b1.\ncatalog: c1 (head), c1.\n"
+    assert ran.err == ""
+    ran = repo.inv("db.show", cwd=place)
+    assert (ran.code, "needs --service" in ran.err) == (2, True)
+
+
+def test_the_folder_of_a_linked_service_is_the_service(repo: Monorepo) -> None:
+    target = repo.root / "elsewhere" / "billing"
+    target.parent.mkdir()
+    (repo.root / "services/billing").rename(target)
+    (repo.root / "services/billing").symlink_to(target)
+    assert repo.inv("db.heads", cwd=target).out == "billing: b1 (head), b1.\n"
+
+
+def test_a_command_that_destroys_data_names_the_service_that_it_took(
+    repo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    repo.service("billing", dsn=database())
+    folder = repo.root / "services/billing"
+    assert repo.inv("db.upgrade", cwd=folder).code == 0
+    ran = repo.inv("db.downgrade", "--revision", "base", cwd=folder)
+    assert ran.code == 2
+    assert "Downgrade billing -> " in ran.err
+    ran = repo.inv("db.downgrade", "--revision", "base", "--yes", cwd=folder)
+    assert ran.code == 0, ran.text
+    assert ran.err.startswith("billing is the service of this folder")
+
+
+@pytest.mark.parametrize(
+    ("line", "candidates"),
+    [
+        ("inv db.upgrade --service", ["billing", "catalog"]),
+        ("inv db.upgrade -s", ["billing", "catalog"]),
+        ("inv db.upgrade -s bil", ["billing", "catalog"]),
+        ("inv db.upgrade --service = bil", ["billing", "catalog"]),
+        ("inv db.upgrade --service =", ["billing", "catalog"]),
+        ("inv db.upgrade --service=", ["--service=billing", "--service=catalog"]),
+        ("inv db.upgrade --service=bil", ["--service=billing", "--service=catalog"]),
+        ("inv db.upgrade --service billing --canary c", ["billing", "catalog"]),
+        ("inv db.status db.plan --service", ["billing", "catalog"]),
+    ],
+)
+def test_a_shell_completes_the_name_of_a_service(repo: Monorepo, line: str, candidates: list[str]) -> None:
+    # the shell passes the words, and takes of the answer what begins with the last of them
+    ran = repo.process("--complete", "--", *line.split())
+    assert (ran.code, ran.out.split()) == (0, candidates), ran.text
+
+
+@pytest.mark.parametrize(
+    ("line", "candidate"),
+    [
+        ("inv db.upgrade --service billing", "db.status"),
+        ("inv db.upgrade --service billing --al", "--allow"),
+        ("inv db.upg", "db.upgrade"),
+        ("inv", "up"),
+    ],
+)
+def test_a_shell_completes_all_else_as_before(repo: Monorepo, line: str, candidate: str) -> None:
+    ran = repo.process("--complete", "--", *line.split())
+    assert (ran.code, candidate in ran.out.split(), "catalog" in ran.out) == (0, True, False), ran.text
+
+
+def test_alembic_is_quiet_where_it_changes_nothing_and_with_debug_it_is_not(
+    repo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    repo.service("billing", dsn=database())
+    assert "INFO - Running upgrade" in repo.inv("db.upgrade", "-s", "billing").err
+    assert "INFO" in repo.inv("db.current", "-s", "billing").err
+    for words in (("db.check",), ("db.plan",), ("db.status",), ("db.revision", "-m", "more"), ("db.owners",)):
+        ran = repo.inv(*words, "-s", "billing")
+        assert (ran.code, "INFO" in ran.text) == (0, False), ran.text
+    assert "alembic" in repo.inv("--debug", "db.check", "-s", "billing").err
