@@ -14,19 +14,7 @@ Revision ID: ${up_revision}
 Revises: ${down_revision | comma,n}
 Create Date: ${create_date}
 
-Before you commit this file, read it against these rules:
-
-- Locks. ALTER TABLE waits for every reader, and every later reader waits behind it: keep it short.
-  Validate separately: ADD CONSTRAINT … NOT VALID here, VALIDATE CONSTRAINT in the next revision.
-- Indexes. On a table with rows: CREATE INDEX CONCURRENTLY, inside
-  ``with op.get_context().autocommit_block():``, and nothing else in that revision.
-- NOT NULL. ADD CHECK (x IS NOT NULL) NOT VALID, VALIDATE, SET NOT NULL, DROP the check.
-- Rename. Expand (add, write both), migrate the readers, contract (drop) in a later deploy.
-- Data. In batches that commit; never a whole table in one UPDATE, and never through models.
-- Enums. A new value can't be used in the transaction that adds it: use it in the next revision. A value that
-  goes or moves rewrites every table that has it: decide first what becomes of its rows.
-- One statement per op.execute(): asyncpg prepares statements one by one.
-- Downgrade. It leaves no type, sequence or index behind: up, down, up must work.
+Read it against docs/writing-migrations.md of service-migrations before you commit it.
 """
 
 from collections.abc import Sequence

@@ -17,16 +17,22 @@ from service_migrations.errors import (
 )
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn
+from service_migrations.settings.example import KEY, made_here
 
 __all__ = ["connect_failure", "describe", "is_busy", "lost_failure", "revision_failure", "sqlstate"]
 
 _Hint = Callable[[Service, Dsn], str]
 _CHECK_ADDRESS = "Is the server up, and this its address?"
+_START_OWN = "It is the address of the project's own PostgreSQL: `inv pg.start` starts it."
+_ESCAPE = "In a DSN, a % of the password itself is written %25."
 
 _CONNECT: dict[str, tuple[type[MigrationError], _Hint]] = {
     "28P01": (
         AccessDeniedError,
-        lambda service, _: f"Correct the password in {service.relative(service.env_file)} or the environment.",
+        lambda service, dsn: (
+            f"Correct the password in {service.relative(service.env_file)} or the environment."
+            + (f" {_ESCAPE}" if dsn.has_escapes else "")
+        ),
     ),
     "28000": (AccessDeniedError, lambda _, dsn: f"May {dsn.user} log in from this machine (pg_hba.conf)?"),
     "3D000": (ConfigurationError, lambda service, _: f"Run `inv db.create --service {service}`."),
@@ -103,8 +109,18 @@ def connect_failure(
     if problem := _server_problem(error, dsn):
         return failure(ConfigurationError, problem)
     if isinstance(error, OSError):
-        return failure(UnreachableError, f"{describe(error)}.", _CHECK_ADDRESS)
+        is_own = not engine and _is_own_server(service, dsn)
+        return failure(UnreachableError, f"{describe(error)}.", _START_OWN if is_own else _CHECK_ADDRESS)
     return failure(UnreachableError, f"{type(error).__name__}: {describe(error)}.")
+
+
+def _is_own_server(service: Service, dsn: Dsn) -> bool:
+    """Whether a DSN leads to the server for which `inv up` has made the service's .env."""
+    if not made_here(service):
+        return False
+    lines = service.env_file.read_text(encoding="utf-8", errors="replace").splitlines()
+    address = f"@{dsn.hosts[0][0]}:{dsn.hosts[0][1]}/"
+    return any(line.startswith(KEY) and address in line for line in lines)
 
 
 def _server_problem(error: Exception, dsn: Dsn) -> str | None:

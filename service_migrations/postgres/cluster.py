@@ -128,9 +128,18 @@ class Cluster:
             raise UnreachableError(
                 f"Port {self.port} of this machine is taken by another program, so PostgreSQL "
                 f"{self.version} can't start.",
-                hint="Stop that program, and run `inv up` again.",
+                hint="Stop that program, or let `inv up --port <another>` choose another port.",
             )
         self._ctl("start", "-w", "-t", str(int(START_TIMEOUT)), "-l", str(self.log))
+
+    def moved(self, port: int) -> "Cluster":
+        """Return the cluster with another port, which its files name from now on. It must not run."""
+        state = self.home / "cluster.json"
+        values = json.loads(state.read_text(encoding="utf-8"))
+        with (self.data / "postgresql.conf").open("a", encoding="utf-8") as file:
+            file.write(f"port = {port}\n")  # the last line of a key counts
+        state.write_text(json.dumps({**values, "port": port}), encoding="utf-8")
+        return replace(self, port=port)
 
     def stop(self) -> None:
         """Stop the server without waiting for its clients; do nothing where it doesn't run."""

@@ -2,59 +2,90 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from service_migrations.errors import ConfigurationError
+from service_migrations.errors import ConfigurationError, UsageError
 from service_migrations.monorepo import Service
 from service_migrations.postgres.account import reachable_folder
 from service_migrations.postgres.binaries import VERSIONS, provide
 from service_migrations.postgres.cluster import SUPERUSER, Cluster
 from service_migrations.postgres.filelock import locked
-from service_migrations.postgres.ports import free_port
+from service_migrations.postgres.ports import free_port, port_is_free
 from service_migrations.settings.dsn import Dsn
-from service_migrations.settings.example import KEY, example, lines
+from service_migrations.settings.example import KEY, MARK, example, lines, made_here
 from service_migrations.settings.model import load_unchecked
 from service_migrations.settings.sources import Sources, given_dsns
 
 __all__ = ["admin_for", "alone", "cluster", "ensure_cluster", "home", "lacks_dsn", "made_here", "write_env"]
 
 _PORTS = range(54318, 54399)
-_MARK = "# Made by `inv up` for the project's own PostgreSQL."
 
 
-def home(root: Path) -> Path:
+def home(root: Path, version: str = VERSIONS[-1]) -> Path:
     """Return the folder of the developer's cluster: ``.postgres``, or one that the server's account can access."""
     digest = hashlib.sha256(str(root).encode()).hexdigest()[:8]
-    return reachable_folder(root / ".postgres", Path("/var/lib/service-migrations")) / f"{VERSIONS[-1]}-{digest}"
+    return reachable_folder(root / ".postgres", Path("/var/lib/service-migrations")) / f"{version}-{digest}"
 
 
 def cluster(root: Path) -> Cluster | None:
-    """Return the developer's cluster, running or not; None where there is none."""
-    return Cluster.read(home(root))
+    """Return the developer's cluster, running or not, of the newest version that there is; None where there is none."""
+    clusters = (Cluster.read(home(root, version)) for version in reversed(VERSIONS))
+    return next(filter(None, clusters), None)
 
 
 def ensure_cluster(
-    services: Sequence[Service], progress: Callable[[str], None], root: Path, sources: Sources
+    services: Sequence[Service],
+    progress: Callable[[str], None],
+    root: Path,
+    sources: Sources,
+    *,
+    port: int | None = None,
+    version: str | None = None,
 ) -> tuple[Cluster, bool]:
     """Return the developer's cluster, which is created and started where needed, and whether that was needed.
 
     The caller holds ``alone()``: of two processes that create it at once, the second would see half a cluster.
 
+    Args:
+        services: whose .env files may name its port.
+        progress: called with each step.
+        root: the top level.
+        sources: the sources of the services' settings; those of a .env that is changed are forgotten.
+        port: the port to listen on; the .env files that were made for the cluster get it, too.
+        version: the major version of a new cluster; the newest where it is None.
+
     Raises:
         ConfigurationError: its folder has data, and no ``cluster.json``.
         UnreachableError: its binaries can't be provided, or it doesn't start.
+        UsageError: the port is taken, or there is a cluster of another version.
 
     """
     existing = cluster(root)
-    if existing and existing.is_running():
+    if existing and version not in (None, existing.version):
+        raise UsageError(
+            f"The project's own server is PostgreSQL {existing.version}, in {existing.home}.",
+            hint=f"`inv down --purge` removes it with its data; then --postgres {version} makes another.",
+        )
+    moves = existing is not None and port not in (None, existing.port)
+    if existing and existing.is_running() and not moves:
         return existing, False
+    if port is not None and not port_is_free(port) and (moves or not existing):
+        raise UsageError(f"--port {port} is taken by another program.", hint="Choose another.")
     if not existing:
-        binaries = provide(VERSIONS[-1], progress)
-        progress(f"Making a PostgreSQL {binaries.version} cluster in {home(root)} ({binaries.source})")
-        existing = Cluster.create(home(root), binaries, free_port([*_known_ports(services, sources), *_PORTS]))
+        binaries = provide(version or VERSIONS[-1], progress)
+        folder = home(root, binaries.version)
+        progress(f"Making a PostgreSQL {binaries.version} cluster in {folder} ({binaries.source})")
+        port = port or free_port([*_known_ports(services, sources), *_PORTS])
+        existing = Cluster.create(folder, binaries, port)
+        _change_ports(services, r"\d+", existing.port, sources)
+    elif moves and port is not None:
+        existing.stop()
+        _change_ports(services, str(existing.port), port, sources)
+        existing = existing.moved(port)
     progress(f"Starting PostgreSQL {existing.version} on 127.0.0.1:{existing.port}")
     existing.start()
     return existing, True
@@ -68,6 +99,18 @@ def _known_ports(services: Sequence[Service], sources: Sources) -> Iterator[int]
                 yield load_unchecked(service, sources).dsn.hosts[0][1]
 
 
+def _change_ports(services: Sequence[Service], former: str, port: int, sources: Sources) -> None:
+    """Let each .env that was made for the cluster name another port than the former, which is a pattern."""
+    for service in services:
+        if not made_here(service):
+            continue
+        text = service.env_file.read_text(encoding="utf-8", errors="surrogateescape")
+        changed = re.sub(rf"^({KEY}\S*@127\.0\.0\.1:){former}/", rf"\g<1>{port}/", text, flags=re.MULTILINE)
+        if changed != text:
+            service.env_file.write_text(changed, encoding="utf-8", errors="surrogateescape")  # it keeps its mode
+            sources.forget(service.env_file)
+
+
 def alone(progress: Callable[[str], None], root: Path) -> AbstractContextManager[None]:
     """Let one process at a time create the cluster, .env files and databases."""
     folder = home(root)
@@ -77,12 +120,6 @@ def alone(progress: Callable[[str], None], root: Path) -> AbstractContextManager
 def lacks_dsn(service: Service, sources: Sources) -> bool:
     """Whether a service has no .env and no DSN from another source."""
     return not service.env_file.exists() and not given_dsns(sources.collect(service))
-
-
-def made_here(service: Service) -> bool:
-    """Whether a service's .env was written for the developer's cluster."""
-    path = service.env_file
-    return path.is_file() and path.read_text(encoding="utf-8", errors="replace").startswith(_MARK)
 
 
 def write_env(service: Service, server: Cluster) -> None:
@@ -98,7 +135,7 @@ def write_env(service: Service, server: Cluster) -> None:
     try:
         descriptor = os.open(service.env_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write("\n".join([_MARK, *env_lines]) + "\n")
+            file.write("\n".join([MARK, *env_lines]) + "\n")
     except OSError as error:
         path = service.relative(service.env_file)
         raise ConfigurationError(f"{path} can't be written: {error.strerror}.") from None

@@ -78,6 +78,8 @@ class Dsn:
     hosts: tuple[tuple[str, int], ...]
     password: str | None = field(default=None, repr=False)
     parameters: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    has_escapes: bool = field(default=False, repr=False, compare=False)
+    """Whether the password had a % in the text that was parsed."""
 
     @property
     def url(self) -> "URL":
@@ -266,6 +268,7 @@ def parse(text: str, prefix: str) -> Dsn:
         hosts=_hosts(hosts, ports, prefix),
         password=password,
         parameters=MappingProxyType(query),
+        has_escapes="%" in (match["password"] or ""),
     )
 
 

@@ -1,4 +1,4 @@
-"""The ``.env.example`` of a service, which is committed, and so known on a machine without the .env."""
+"""The ``.env.example`` of a service, which is committed, and the mark of a .env that was made from it."""
 
 import secrets
 
@@ -6,10 +6,13 @@ from service_migrations.errors import ConfigurationError
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn, parse
 
-__all__ = ["KEY", "example", "lines"]
+__all__ = ["KEY", "MARK", "example", "lines", "made_here"]
 
 KEY = "DATABASE_DSN="
 """The start of the line that names the database."""
+
+MARK = "# Made by `inv up` for the project's own PostgreSQL."
+"""The first line of a .env that was made for the developer's cluster."""
 
 
 def example(service: Service) -> Dsn:
@@ -46,3 +49,9 @@ def lines(service: Service) -> list[str]:
     except OSError as error:
         text, hint = f"{path} can't be read: {error.strerror}.", "A .env is made from it."
         raise ConfigurationError(text, path=path, hint=hint) from error
+
+
+def made_here(service: Service) -> bool:
+    """Whether a service's .env was written for the developer's cluster."""
+    path = service.env_file
+    return path.is_file() and path.read_text(encoding="utf-8", errors="replace").startswith(MARK)

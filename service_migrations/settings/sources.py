@@ -192,7 +192,7 @@ class Sources:
                         *(secret.origin, first_dsn.origin),
                     )
                 return dsn
-        return replace(dsn, password=_password(secret, service))
+        return replace(dsn, password=_password(secret, service), has_escapes=False)
 
     def forget(self, path: Path) -> None:
         """Forget a file that was written, so that it is read again."""

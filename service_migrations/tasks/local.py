@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from invoke.context import Context
 from invoke.exceptions import Exit
 
-from service_migrations.errors import MigrationError, worst_exit_code
+from service_migrations.errors import MigrationError, UsageError, worst_exit_code
 from service_migrations.monorepo import Monorepo, Service
 from service_migrations.tasks import console
 from service_migrations.tasks.signals import Stopped
-from service_migrations.tasks.task import run, task
+from service_migrations.tasks.task import number, run, task
 from service_migrations.tasks.upgrade import roll_out
 
 if TYPE_CHECKING:
@@ -21,10 +21,16 @@ if TYPE_CHECKING:
 __all__ = ["down", "up"]
 
 _NOT_LOCAL = "left alone: not on this machine"
+_LAST_PORT = 65535
 
 
-@task()
-def up(_: Context) -> None:
+@task(
+    help={
+        "port": "The port of the project's own server, also of one that is there; its .env files get it.",
+        "postgres": "The major version of the project's own server, where there is none yet.",
+    }
+)
+def up(_: Context, port: str = "", postgres: str = "") -> None:
     """Provide PostgreSQL, databases and .env files; upgrade all."""
     from service_migrations.postgres import local
     from service_migrations.settings.model import load_many
@@ -36,6 +42,7 @@ def up(_: Context) -> None:
     settings: dict[Service, Settings | MigrationError] = {}
     without_dsn = [service for service in services if local.lacks_dsn(service, sources)]
     uses_cluster = without_dsn or any(local.made_here(service) for service in services)
+    wishes = _wishes(port, postgres, uses_cluster=bool(uses_cluster))
     with ExitStack() as stack:
         with console.progress() as progress:
             if uses_cluster:
@@ -43,7 +50,7 @@ def up(_: Context) -> None:
                 for service in without_dsn:
                     sources.forget(service.env_file)  # another run may have written it in the meantime
                 without_dsn = [service for service in without_dsn if local.lacks_dsn(service, sources)]
-                cluster, started = local.ensure_cluster(services, progress, root, sources)
+                cluster, started = local.ensure_cluster(services, progress, root, sources, **wishes)
                 changes += [f"PostgreSQL {cluster.version}"] if started else []
                 for service in without_dsn:
                     progress(f"Writing {service.relative(service.env_file)}")
@@ -79,6 +86,16 @@ def up(_: Context) -> None:
     summary = "Everything is up." if changes else "Nothing to do: everything was up, and every service at head."
     names = ", ".join(service.name for service in remote_services)
     console.result(f"{summary} Left alone, not on this machine: {names}." if remote_services else summary)
+
+
+def _wishes(port: str, version: str, *, uses_cluster: bool) -> dict[str, Any]:
+    """Return the arguments of ``ensure_cluster`` that the command line sets."""
+    if not uses_cluster and (port or version):
+        raise UsageError("--port and --postgres are of the project's own server, and no service uses it.")
+    wishes: dict[str, Any] = {"port": number(port, "--port")} if port else {}
+    if wishes and wishes["port"] > _LAST_PORT:
+        raise UsageError(f"--port {port}: the last port is {_LAST_PORT}.")
+    return {**wishes, "version": version} if version else wishes
 
 
 def _create(settings: "Settings") -> "Sequence[str]":

@@ -6,6 +6,7 @@ import pty
 import re
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from service_migrations.errors import ConfigurationError
 from service_migrations.monorepo import Service
 from service_migrations.postgres import VERSIONS, Cluster, local
 from service_migrations.postgres.filelock import locked
+from service_migrations.postgres.ports import free_port
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import load
 from service_migrations.settings.sources import Sources
@@ -360,3 +362,76 @@ def test_on_a_terminal_it_upgrades_behind_the_live_line(monorepo: Monorepo, data
     assert process.wait(60) == 0, output
     assert b"Everything is up." in output
     assert output.count(b"1 applied") == 2
+
+
+def test_another_port_is_taken_by_the_server_and_by_its_env_files(machine: Monorepo) -> None:
+    machine.service("billing")
+    machine.service("catalog")
+    for name in ("billing", "catalog"):
+        machine.table_revision(name, f"{name}1", None)
+    done(machine.inv("up"))
+    first = running(machine.root)
+    first.stop()
+    with socket.create_server(("127.0.0.1", first.port)):
+        refused = machine.inv("up")
+        assert (refused.code, f"Port {first.port} of this machine is taken" in refused.err) == (69, True), refused.text
+        assert "inv up --port" in refused.err
+        again = machine.inv("up", "--port", str(first.port))
+        assert again.code == 69, again.text
+        port = free_port()
+        done(machine.inv("up", "--port", str(port)))
+        moved = running(machine.root)
+        assert (moved.port, moved.password) == (port, first.password)
+        for service in machine.find("billing"), machine.find("catalog"):
+            assert load(service, Sources({})).dsn.hosts == (("127.0.0.1", port),)
+            assert stat.S_IMODE(service.env_file.stat().st_mode) == 0o600
+        assert done(machine.inv("db.status")).out.count("at head") == 2
+        # while it runs, it is moved too, and stays there
+        another = free_port()
+        done(machine.inv("up", "--port", str(another)))
+        assert done(machine.inv("up")).out.splitlines()[-1].startswith("Nothing to do")
+        assert running(machine.root).port == another
+    wrong = machine.inv("up", "--postgres", VERSIONS[0])
+    assert (wrong.code, "inv down --purge" in wrong.err) == (2, True), wrong.text
+    running(machine.root).stop()
+    for words in (("db.status",), ("db.current", "-s", "billing")):
+        down = machine.inv(*words)
+        assert (down.code, "`inv pg.start` starts it" in down.err) == (69, True), down.text
+    address = {"BILLING_DATABASE_DSN": f"postgresql://billing:x@127.0.0.1:{free_port()}/billing"}
+    elsewhere = machine.inv("db.current", "-s", "billing", env=address)
+    assert (elsewhere.code, "Is the server up" in elsewhere.err) == (69, True), elsewhere.text
+
+
+def test_another_version_is_made_where_there_is_none_and_every_command_finds_it(machine: Monorepo) -> None:
+    machine.service("billing")
+    machine.table_revision("billing", "b1", None)
+    version = os.environ.get("POSTGRES_VERSION", VERSIONS[-2])
+    done(machine.inv("up", "--postgres", version))
+    cluster = running(machine.root)
+    assert cluster.version == version
+    assert done(machine.inv("pg.status")).out.startswith(f"PostgreSQL {version} runs on")
+    assert "Nothing to do" in done(machine.inv("up")).out
+    assert f"PostgreSQL {version} is stopped" in done(machine.inv("down", "--purge", "--yes")).out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--port", "x"), "--port 'x': a whole number is needed"),
+        (("--port", "0"), "a whole number is needed, 1 or more"),
+        (("--port", "65536"), "the last port is 65535"),
+        (("--postgres", "9"), "PostgreSQL '9' is not in the matrix"),
+    ],
+)
+def test_a_port_or_a_version_that_cannot_be_is_wrong_use(machine: Monorepo, words: tuple[str, ...], said: str) -> None:
+    machine.service("billing")
+    ran = machine.inv("up", *words)
+    assert (ran.code, said in ran.err) == (2, True), ran.text
+    assert local.cluster(machine.root) is None
+
+
+def test_a_port_is_refused_where_no_service_uses_the_projects_own_server(monorepo: Monorepo, database) -> None:
+    monorepo.service("billing", dsn=database())
+    for words in (("--port", "54400"), ("--postgres", VERSIONS[0])):
+        ran = monorepo.inv("up", *words)
+        assert (ran.code, "no service uses it" in ran.err) == (2, True), ran.text

@@ -13,7 +13,10 @@ find its work done already.
 
 from collections.abc import Sequence
 
+import sqlalchemy as sa
 from alembic import op
+
+from service_migrations.safe import concurrent_index
 
 revision: str = "ada942a7b8b7"
 down_revision: str | Sequence[str] | None = "77e075ecbc50"
@@ -72,8 +75,10 @@ def downgrade() -> None:
             END
             $$
         """)
-        op.execute("DROP INDEX CONCURRENTLY IF EXISTS uq_payments_provider_external_id")
-        op.execute("""
-            CREATE UNIQUE INDEX CONCURRENTLY uq_payments_provider_external_id
-            ON payments (provider, external_id) WHERE external_id IS NOT NULL
-        """)
+    concurrent_index(
+        "uq_payments_provider_external_id",
+        "payments",
+        ["provider", "external_id"],
+        unique=True,
+        postgresql_where=sa.text("external_id IS NOT NULL"),
+    )

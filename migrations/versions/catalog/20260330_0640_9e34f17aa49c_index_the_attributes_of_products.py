@@ -5,12 +5,12 @@ Revises: 837a6deb46b9
 Create Date: 2026-03-30 06:40:00+00:00
 
 The filters beside the list of products ask with @> only: jsonb_path_ops serves that in a third of the
-space. The leading DROP removes the invalid index of an interrupted build.
+space.
 """
 
 from collections.abc import Sequence
 
-from alembic import op
+from service_migrations.safe import concurrent_index, drop_concurrent_index
 
 revision: str = "9e34f17aa49c"
 down_revision: str | Sequence[str] | None = "837a6deb46b9"
@@ -19,14 +19,14 @@ depends_on: str | Sequence[str] | None = None
 
 
 def upgrade() -> None:
-    with op.get_context().autocommit_block():
-        op.execute("DROP INDEX CONCURRENTLY IF EXISTS ix_products_attributes")
-        op.execute("""
-            CREATE INDEX CONCURRENTLY ix_products_attributes
-            ON products USING gin (attributes jsonb_path_ops)
-        """)
+    concurrent_index(
+        "ix_products_attributes",
+        "products",
+        ["attributes"],
+        postgresql_using="gin",
+        postgresql_ops={"attributes": "jsonb_path_ops"},
+    )
 
 
 def downgrade() -> None:
-    with op.get_context().autocommit_block():
-        op.execute("DROP INDEX CONCURRENTLY IF EXISTS ix_products_attributes")
+    drop_concurrent_index("ix_products_attributes", "products")

@@ -4,14 +4,12 @@ Revision ID: 8e0b3a4349cc
 Revises: 91cefceaa8cc
 Create Date: 2026-09-09 07:05:00+00:00
 
-Each sign-in lists the user's organisations, and the primary key begins with the organisation. The leading
-DROP removes what an interrupted build leaves behind: an index that is invalid, costs writes and serves no
-query.
+Each sign-in lists the user's organisations, and the primary key begins with the organisation.
 """
 
 from collections.abc import Sequence
 
-from alembic import op
+from service_migrations.safe import concurrent_index, drop_concurrent_index
 
 revision: str = "8e0b3a4349cc"
 down_revision: str | Sequence[str] | None = "91cefceaa8cc"
@@ -20,11 +18,8 @@ depends_on: str | Sequence[str] | None = None
 
 
 def upgrade() -> None:
-    with op.get_context().autocommit_block():
-        op.execute("DROP INDEX CONCURRENTLY IF EXISTS ix_memberships_user_id")
-        op.execute("CREATE INDEX CONCURRENTLY ix_memberships_user_id ON memberships (user_id)")
+    concurrent_index("ix_memberships_user_id", "memberships", ["user_id"])
 
 
 def downgrade() -> None:
-    with op.get_context().autocommit_block():
-        op.execute("DROP INDEX CONCURRENTLY IF EXISTS ix_memberships_user_id")
+    drop_concurrent_index("ix_memberships_user_id", "memberships")

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 
 from alembic import op
 
+from service_migrations.safe import concurrent_index
+
 revision: str = "8a794e2ee0da"
 down_revision: str | Sequence[str] | None = "2e917ff29109"
 branch_labels: str | Sequence[str] | None = None
@@ -71,8 +73,8 @@ def downgrade() -> None:
             END
             $$
         """)
-        op.execute("DROP INDEX CONCURRENTLY IF EXISTS ix_reservations_order_no")
-        op.execute("CREATE INDEX CONCURRENTLY ix_reservations_order_no ON reservations (order_no)")
+    concurrent_index("ix_reservations_order_no", "reservations", ["order_no"])
+    with op.get_context().autocommit_block():
         op.execute("ALTER TABLE reservations DROP CONSTRAINT IF EXISTS ck_reservations_order_no_present")
         op.execute("""
             ALTER TABLE reservations ADD CONSTRAINT ck_reservations_order_no_present

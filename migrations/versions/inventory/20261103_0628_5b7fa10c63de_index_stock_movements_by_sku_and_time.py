@@ -4,13 +4,12 @@ Revision ID: 5b7fa10c63de
 Revises: e75035b3d752
 Create Date: 2026-11-03 06:28:00+00:00
 
-The history of a product is read by sku and time; by warehouse alone it meant a scan. The leading DROP
-removes the invalid index of an interrupted build.
+The history of a product is read by sku and time; by warehouse alone it meant a scan.
 """
 
 from collections.abc import Sequence
 
-from alembic import op
+from service_migrations.safe import concurrent_index, drop_concurrent_index
 
 revision: str = "5b7fa10c63de"
 down_revision: str | Sequence[str] | None = "e75035b3d752"
@@ -19,14 +18,8 @@ depends_on: str | Sequence[str] | None = None
 
 
 def upgrade() -> None:
-    with op.get_context().autocommit_block():
-        op.execute("DROP INDEX CONCURRENTLY IF EXISTS ix_stock_movements_sku_occurred_at")
-        op.execute("""
-            CREATE INDEX CONCURRENTLY ix_stock_movements_sku_occurred_at
-            ON stock_movements (sku, occurred_at)
-        """)
+    concurrent_index("ix_stock_movements_sku_occurred_at", "stock_movements", ["sku", "occurred_at"])
 
 
 def downgrade() -> None:
-    with op.get_context().autocommit_block():
-        op.execute("DROP INDEX CONCURRENTLY IF EXISTS ix_stock_movements_sku_occurred_at")
+    drop_concurrent_index("ix_stock_movements_sku_occurred_at", "stock_movements")
