@@ -95,7 +95,11 @@ def _upgrade_job(settings: Mapping[str, Settings], allow: Collection[str] | None
         own_settings = settings[name]
         try:
             return await commands.upgrade(
-                own_settings.service, allow=allow, step=lambda *step: send(step), settings=own_settings
+                own_settings.service,
+                allow=allow,
+                step=lambda *step: send(step),
+                begin=lambda revision, *numbers: send((revision.revision, *numbers, revision.message)),
+                settings=own_settings,
             )
         except MigrationError as error:
             log.debug("%s", name, exc_info=True)

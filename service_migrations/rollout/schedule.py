@@ -39,13 +39,14 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """An event of a service: it starts, a revision was run, it printed a line, or it ended.
+    """An event of a service: it starts, a revision begins or was run, it printed a line, or it ended.
 
     Attributes:
         service: its name.
-        revision: the revision that was run.
+        revision: the revision that begins or was run.
         number: the number of that revision, from 1.
         count: how many revisions there are to run.
+        message: what the revision does, where it begins; None where it was run.
         line: the line that was printed.
         result: the result of a service that has ended.
 
@@ -55,6 +56,7 @@ class News:
     revision: str | None = None
     number: int = 0
     count: int = 0
+    message: str | None = None
     line: str | None = None
     result: Result | None = None
 
@@ -111,8 +113,7 @@ class Schedule:
         """Handle a message of a worker."""
         name = message.job
         if isinstance(message, Progress):
-            revision, number, count = message.value
-            self.on_news(News(name, revision, number, count))
+            self.on_news(News(name, *message.value))
         elif isinstance(message, Output):
             self.on_news(News(name, line=message.line))
         else:

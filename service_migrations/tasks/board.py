@@ -1,7 +1,7 @@
 """The board: the progress of many services, as live lines on a terminal and as plain lines elsewhere."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,13 +15,21 @@ __all__ = ["Board"]
 _REFRESH = 0.1
 """Seconds between two updates: Live would update from a thread, and a process with threads can't fork."""
 _MARGIN = 3
+_STYLES = {"waiting": "dim", "done": "green", "failed": "red", "unknown": "red", "stopped": "yellow"}
+_RUNNING = "cyan"
+"""The colours of the states; rich leaves them out outside a terminal and where NO_COLOR is set."""
 
 
 class Board:
-    """The display of a rollout's events; at the end of its context the live lines are removed."""
+    """The display of a rollout's events; at the end of its context the live lines are removed.
 
-    def __init__(self, services: Sequence[str]) -> None:
+    A live line has the service, its state or the revision that runs, the seconds since it started, and its target.
+    """
+
+    def __init__(self, services: Sequence[str], targets: Mapping[str, str]) -> None:
         self._states = dict.fromkeys(services, "waiting")
+        self._targets = targets
+        self._started: dict[str, float] = {}
         self._drawn_at, self._has_news = 0.0, True
         self._live: Any = _live() if console.is_live() else None
 
@@ -44,10 +52,14 @@ class Board:
             console.note(f"{news.service}: {news.line}")
         elif news.result is not None:
             self._states[news.service] = news.result.state
+            self._started.pop(news.service, None)
             if news.result.error:
                 console.note(str(news.result.error))
         elif news.revision is None:
             self._states[news.service] = "running"
+            self._started[news.service] = time.monotonic()
+        elif news.message is not None:
+            self._states[news.service] = f"{news.number} of {news.count}, {news.revision} {news.message}"
         else:
             self._states[news.service] = f"{news.number} of {news.count}, {news.revision}"
             if self._live is None:
@@ -55,19 +67,25 @@ class Board:
         self._has_news = True
 
     def draw(self) -> None:
-        """Update the live lines, if there is news and the last update is old enough."""
-        if self._live is not None and self._has_news and time.monotonic() - self._drawn_at > _REFRESH:
+        """Update the live lines, if there is news or a second has passed, and the last update is old enough."""
+        interval = _REFRESH if self._has_news else 1.0
+        if self._live is not None and time.monotonic() - self._drawn_at > interval:
             self._drawn_at, self._has_news = time.monotonic(), False
             self._live.update(self._lines(), refresh=True)
 
     def _lines(self) -> Any:
         height = max(self._live.console.size.height - _MARGIN, 1)
         names = sorted(self._states, key=lambda name: _rank(self._states[name]))
-        lines = [f"{name}: {self._states[name]}" for name in sorted(names[:height])]
+        lines = [(self._line(name), _STYLES.get(self._states[name], _RUNNING)) for name in sorted(names[:height])]
         if len(names) > height:
             ended_count = sum(_rank(state) > 1 for state in self._states.values())
-            lines.append(f"{ended_count} of {len(names)} services have ended")
-        return _text("\n".join(lines))
+            lines.append((f"{ended_count} of {len(names)} services have ended", ""))
+        return _text(lines)
+
+    def _line(self, name: str) -> str:
+        seconds = f" ({time.monotonic() - self._started[name]:.0f} s)" if name in self._started else ""
+        target = f" -> {self._targets[name]}" if name in self._targets else ""
+        return f"{name}: {self._states[name]}{seconds}{target}"
 
 
 def _live() -> Any:
@@ -77,10 +95,10 @@ def _live() -> Any:
     return Live(console=Console(stderr=True), auto_refresh=False, transient=True)
 
 
-def _text(lines: str) -> Any:
+def _text(lines: Sequence[tuple[str, str]]) -> Any:
     from rich.text import Text
 
-    return Text(lines, no_wrap=True, overflow="ellipsis")
+    return Text("\n", no_wrap=True, overflow="ellipsis").join(Text(line, style) for line, style in lines)
 
 
 def _rank(state: str) -> int:

@@ -146,6 +146,10 @@ def print_error(error: MigrationError) -> None:
     note(str(error))
 
 
+_STYLES = {"at head": "green", "behind": "yellow", "error": "red", "failed": "red", "unknown": "red"}
+"""The colours of states in tables, on a terminal without NO_COLOR."""
+
+
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a result as a table, which is never cut outside a terminal."""
     from rich import box
@@ -155,7 +159,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
     rich_table = Table(*columns, box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for row in rows:
-        rich_table.add_row(*(Text(cell, overflow="fold") for cell in row))
+        rich_table.add_row(*(Text(cell, _STYLES.get(cell, ""), overflow="fold") for cell in row))
     Console(width=None if sys.stdout.isatty() else _WIDE).print(rich_table)
 
 

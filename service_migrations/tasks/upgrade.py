@@ -108,10 +108,15 @@ def roll_out(
     from service_migrations.rollout.rollout import upgrade_all
 
     if logging.getLogger().level != logging.DEBUG:
-        # the board shows each revision, with the name of its service
-        logging.getLogger("alembic").setLevel(logging.WARNING)
+        # the board shows each revision, with the name of its service, and live also its target
+        for name in ("alembic", "service_migrations") if console.is_live() else ("alembic",):
+            logging.getLogger(name).setLevel(logging.WARNING)
+    targets = {entry.service.name: entry.target for entry in settings if not isinstance(entry, MigrationError)}
     received: list[int] = []
-    with handling(lambda number, _: received.append(number)), Board([service.name for service in services]) as board:
+    with (
+        handling(lambda number, _: received.append(number)),
+        Board([service.name for service in services], targets) as board,
+    ):
 
         def stop() -> int:
             board.draw()  # stop() is called often enough

@@ -26,7 +26,7 @@ from service_migrations.outcome import Outcome, Step
 from service_migrations.plan.guard import EDITED, Guard, classes
 from service_migrations.settings.model import Limits, Settings, load_options
 from service_migrations.settings.sources import Sources
-from service_migrations.upgrade.run import Operation, apply
+from service_migrations.upgrade.run import Begin, Operation, apply
 
 __all__ = ["Outcome", "Step", "current", "downgrade", "history", "sql", "stamp", "upgrade"]
 
@@ -38,6 +38,7 @@ async def upgrade(
     engine: AsyncEngine | None = None,
     limits: Limits | None = None,
     step: Step | None = None,
+    begin: Begin | None = None,
     allow: Collection[str] | None = None,
     settings: Settings | None = None,
 ) -> Outcome:
@@ -51,6 +52,7 @@ async def upgrade(
         engine: an engine of the caller's to take a connection from; without it, the service's own settings.
         limits: how long things may take, instead of the service's settings.
         step: called after each revision.
+        begin: called before each revision of an upgrade to head, again where it is tried again.
         allow: the classes that a plan may have on a target that isn't local. Without ``"destructive"``, a destructive
             plan is refused. None allows all: an application can't be asked. With ``"edited"``, files that were edited
             after they had been applied are accepted, and the ledger records it; otherwise, and for None, the setting
@@ -72,7 +74,7 @@ async def upgrade(
     target_connector = connector(service_history.service, engine, settings, limits)
     edited: Policy = "accept" if EDITED in (allow or ()) else target_connector.edited
     operation = Operation(migrate_to(service_history, revision), goal, guard=guard, edited=edited)
-    return await apply(service_history, target_connector, operation, step)
+    return await apply(service_history, target_connector, operation, step, begin if goal else None)
 
 
 async def downgrade(

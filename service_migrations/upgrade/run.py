@@ -12,6 +12,7 @@ from alembic.config import Config
 from service_migrations.connection.connector import Connector
 from service_migrations.connection.session import Session, open_session
 from service_migrations.errors import ContentionError, DifferenceError, MigrationError, UnreachableError
+from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History
 from service_migrations.ledger.edited import Edit, Policy, check_edits
 from service_migrations.ledger.writer import Ledger
@@ -21,9 +22,13 @@ from service_migrations.upgrade.aftermath import aftermath, invalid_indexes
 from service_migrations.upgrade.change import Progress, applying, locked, open_ledger
 from service_migrations.upgrade.retries import scaled_attempts
 
-__all__ = ["Operation", "apply"]
+__all__ = ["Begin", "Operation", "apply"]
 
 log = logging.getLogger(__name__)
+
+
+Begin = Callable[[Revision, int, int], None]
+"""A callback before each revision, with its number from 1, and the count of all that are run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +56,11 @@ class _Attempts:
     """The state of a run over all its attempts."""
 
     step: Step | None
+    begin: Begin | None = None
     started: float = field(default_factory=time.monotonic)
     before: tuple[str, ...] | None = None
     pending: int = 0
+    queue: tuple[Revision, ...] = ()
     progress: Progress = field(default_factory=Progress)
     edits_are_handled: bool = False
 
@@ -63,13 +70,22 @@ class _Attempts:
         done = self.progress.done
         if self.step:
             self.step(done[-1], len(done), max(self.pending, len(done)))
+        self.queue = self.queue[1:]
+        self.report_begin()
+
+    def report_begin(self) -> None:
+        """Report the revision that begins now, where there is one."""
+        if self.begin and self.queue:
+            self.begin(self.queue[0], len(self.progress.done) + 1, self.pending)
 
     def ended_at(self, current: tuple[str, ...]) -> bool:
         """Whether an attempt has led to the current revisions: no other run has changed the database since."""
         return self.progress.expected is not None and self.progress.expected == set(current)
 
 
-async def apply(history: History, connector: Connector, operation: Operation, step: Step | None = None) -> Outcome:
+async def apply(
+    history: History, connector: Connector, operation: Operation, step: Step | None = None, begin: Begin | None = None
+) -> Outcome:
     """Run an operation on a service's database.
 
     A revision that meets a lock is rolled back and run again on a new connection, with no lock held in between. One
@@ -81,6 +97,7 @@ async def apply(history: History, connector: Connector, operation: Operation, st
         connector: makes the connections to its database.
         operation: the operation.
         step: called after each revision.
+        begin: called before each revision.
 
     Raises:
         ContentionError: the locks were never free; the database is as before that revision.
@@ -90,7 +107,7 @@ async def apply(history: History, connector: Connector, operation: Operation, st
         MigrationError: a revision failed.
 
     """
-    attempts = _Attempts(step)
+    attempts = _Attempts(step, begin)
     for attempt in scaled_attempts(connector.limits.lock_timeout):
         session: Session | None = None
         try:
@@ -127,7 +144,8 @@ async def _attempt(session: Session, operation: Operation, attempts: _Attempts) 
             return _outcome(session, attempts, current)
         if operation.guard is not None and not attempts.ended_at(current) and current != operation.goal:
             operation.guard.check(session.history, session.connector, current)
-        attempts.pending = len(session.history.pending(current)) + len(attempts.progress.done)
+        attempts.queue = tuple(session.history.pending(current))
+        attempts.pending = len(attempts.queue) + len(attempts.progress.done)
         log.info("%s -> %s", session.history.service, session.connector.target)
         # where only Alembic knows what is pending, privileges aren't checked before: the server does it during the run
         ledger = await open_ledger(session, session.history.pending(current) if operation.goal is not None else ())
@@ -135,6 +153,7 @@ async def _attempt(session: Session, operation: Operation, attempts: _Attempts) 
         if current == operation.goal:
             return _outcome(session, attempts, current)
         async with applying(session, ledger, attempts.progress) as callbacks:
+            attempts.report_begin()
             await session.run(operation.run, on_commit=attempts.commit, on_version_apply=callbacks)
     return _outcome(session, attempts, attempts.progress.after)
 

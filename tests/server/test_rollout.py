@@ -233,7 +233,9 @@ def test_workers_need_no_output_of_the_process_that_started_them(monorepo, fleet
 
 
 @pytest.mark.usefixtures("fleet")
-def test_a_terminal_gets_one_live_line_for_each_service(monorepo):
+@pytest.mark.parametrize("command", ["db.upgrade", "up"])
+@pytest.mark.parametrize("no_color", [{}, {"NO_COLOR": "1"}], ids=["colours", "no colours"])
+def test_a_terminal_gets_one_live_line_for_each_service(monorepo, command, no_color):
     ours, theirs = pty.openpty()
     shown: list[bytes] = []
 
@@ -246,10 +248,10 @@ def test_a_terminal_gets_one_live_line_for_each_service(monorepo):
 
     reader = threading.Thread(target=read)
     reader.start()
-    monorepo.revision("beta", "r3", "r2", 'op.execute("SELECT pg_sleep(1)")')
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}
+    monorepo.revision("beta", "r3", "r2", 'op.execute("SELECT pg_sleep(2.5)")')
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "120", "LINES": "24", **no_color}
     done = subprocess.run(
-        [sys.executable, "-m", "invoke", "db.upgrade"],
+        [sys.executable, "-m", "invoke", command],
         cwd=monorepo.root,
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -263,11 +265,15 @@ def test_a_terminal_gets_one_live_line_for_each_service(monorepo):
     os.close(ours)
     text = b"".join(shown).decode()
     assert done.returncode == 0, text
-    assert set(states(done.stdout)) == set(NAMES)
+    assert all(name in done.stdout for name in NAMES)
+    assert "\x1b" not in done.stdout
     lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r", "").splitlines()
     for name in NAMES:
         assert any(line.startswith(f"{name}: ") for line in lines), lines
-    assert any(line in ("beta: 2 of 3, r2", "beta: running") for line in lines), lines
+    running = [re.fullmatch(r"beta: 3 of 3, r3 r3\. \((\d) s\) -> .*@.*", line) for line in lines]
+    assert {"1", "2"} <= {match[1] for match in running if match}, lines
+    assert "INFO" not in text
+    assert bool(re.search(r"\x1b\[3[26]m", text)) == (not no_color)
     assert "\x1b[1A" in text or "\x1b[2K" in text  # lines are overwritten
 
 
