@@ -155,3 +155,11 @@ def test_a_key_of_odd_names_counts_on_also_by_offline_sql(counts, service) -> No
     here = query(dsn, 'SELECT version_num FROM "Odd Sch".alembic_version_billing')[0][0]
     run_script(dsn, statements(wait(service_migrations.sql(made, f"{here}:head"))))
     assert query(dsn, f'{add} DEFAULT VALUES RETURNING "I \'d"') == [(42,)]
+
+
+def test_a_set_not_null_says_which_rows_make_it_fail(service, monorepo: Monorepo) -> None:
+    service(models("Integer"), models("Integer, nullable=False"))
+    (path,) = (monorepo.root / "migrations/versions/billing").glob("*_after.py")
+    before, _, after = path.read_text(encoding="utf-8").partition("SET NOT NULL")
+    assert before.splitlines()[-2].strip() == "# Rows with NULL in a make this fail: fill them first."
+    assert "Rows with NULL" not in after
