@@ -18,8 +18,11 @@ class Outcome:
         target: its database, without the password.
         before: the revisions before the command.
         after: the revisions after it.
-        applied: the revisions that were run.
+        applied: the revisions that were run, or written to the version table by a stamp.
         seconds: the time that it took, with all waiting.
+        waited: the part of that time in which another run had the migration lock.
+        is_shared: whether another run has changed the revisions meanwhile.
+        is_stamp: whether nothing was run, and only the version table was written.
 
     """
 
@@ -29,3 +32,6 @@ class Outcome:
     after: tuple[str, ...]
     applied: tuple[str, ...]
     seconds: float
+    waited: float = 0.0
+    is_shared: bool = False
+    is_stamp: bool = False

@@ -64,7 +64,7 @@ async def passthrough(service: str | Service, words: Sequence[str]) -> str:
 
             if command.changes:
                 progress = Progress()
-                async with changing(session, progress) as callbacks:
+                async with changing(session, progress, purges=command.purges) as callbacks:
                     await session.run(run_command, on_commit=progress.mark_committed, on_version_apply=callbacks)
             else:
                 async with process_lock():

@@ -21,6 +21,7 @@ class Command:
         name: such as ``upgrade``.
         connects: whether it needs the database.
         changes: whether it changes the database.
+        purges: whether it empties the version table first.
         compares: whether it compares the database with the models.
         writes_revision: whether it writes a revision file from the comparison.
 
@@ -29,6 +30,7 @@ class Command:
     name: str
     connects: bool
     changes: bool
+    purges: bool
     compares: bool
     writes_revision: bool
 
@@ -46,6 +48,7 @@ class Command:
             name=name,
             connects=connects,
             changes=connects and name in _CHANGING,
+            purges=connects and bool(getattr(options, "purge", False)),
             compares=connects and (name == "check" or autogenerate),
             writes_revision=connects and autogenerate,
         )

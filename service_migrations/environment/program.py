@@ -95,7 +95,7 @@ async def connect() -> AsyncIterator[AsyncConnection]:
         attributes: dict[str, Any] = {"metadata": session.metadata, "version_table": session.connector.version_table}
         if command.changes:
             progress = Progress()
-            callbacks = await stack.enter_async_context(changing(session, progress))
+            callbacks = await stack.enter_async_context(changing(session, progress, purges=command.purges))
             connection = await stack.enter_async_context(session.for_alembic(progress.mark_committed))
             attributes["on_version_apply"] = (*callbacks, session.transactions.mark_applied)
             attributes["wrap_revision"] = session.transactions.wrap_revision

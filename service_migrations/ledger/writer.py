@@ -72,6 +72,7 @@ class Ledger:
         git_commit: the commit of the code; None without a checkout.
         version: that of the project.
         writable: whether rows are written.
+        purged: the revisions that a stamp removes from the version table before its first row.
         last_written: when the last row was written, or the ledger opened, by the monotonic clock.
         table: the table.
 
@@ -84,6 +85,7 @@ class Ledger:
     git_commit: str | None
     version: str
     writable: bool = True
+    purged: tuple[str, ...] = ()
     last_written: float = field(default_factory=time.monotonic)
     table: Table = field(init=False)
 
@@ -117,7 +119,8 @@ class Ledger:
             return
         connection: Connection = ctx.connection
         seconds = self.last_written - started
-        source = ", ".join(step.source_revision_ids) or None
+        source = ", ".join(step.source_revision_ids or self.purged) or None
+        self.purged = ()
         destination = ", ".join(step.destination_revision_ids) or None
         direction = "stamp" if step.is_stamp else "upgrade" if step.is_upgrade else "downgrade"
         revision = step.up_revision_id or destination or source or ""
@@ -134,6 +137,12 @@ class Ledger:
         if self.writable:
             values = dict.fromkeys(("revision", "from_revision", "to_revision"), revision)
             self._insert(connection, self.history.path(revision), 0.0, direction="accept", **values)
+
+    def write_purge(self, connection: Connection) -> None:
+        """Record that a stamp has emptied the version table, where it has written nothing to it afterwards."""
+        purged, self.purged = ", ".join(self.purged), ()
+        if self.writable:
+            self._insert(connection, None, 0.0, direction="stamp", revision=purged, from_revision=purged)
 
     def _insert(self, connection: Connection, path: Path | None, seconds: float, **values: str | None) -> None:
         file_hashes = _hashes(path) if path else None

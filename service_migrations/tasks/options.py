@@ -20,6 +20,10 @@ LIMITS = {
 }
 
 
+_SHORT = 0.05
+"""Seconds of waiting that aren't mentioned."""
+
+
 def asked_limits(lock_wait: str, lock_timeout: str, statement_timeout: str) -> dict[str, float]:
     """Return the limits that the command line sets, in seconds."""
     texts = {"lock_wait": lock_wait, "lock_timeout": lock_timeout, "statement_timeout": statement_timeout}
@@ -51,8 +55,17 @@ def with_limits(settings: "Settings", limits: dict[str, float]) -> "Settings":
 
 def describe(outcome: "Outcome") -> str:
     """Return the line that describes the outcome of one service."""
+    service, target = outcome.service, outcome.target
     before, after = (", ".join(revisions) or "base" for revisions in (outcome.before, outcome.after))
-    if outcome.before == outcome.after and not outcome.applied:
-        return f"{outcome.service}: nothing to do, {outcome.target} is at {after}"
+    waited = f"waited {outcome.waited:.1f} s for the migration lock" if outcome.waited >= _SHORT else ""
+    if not outcome.applied and outcome.before == outcome.after:
+        return f"{service}: nothing to do, {target} is at {after}"
+    if outcome.is_stamp:
+        return f"{service}: {target} was at {before} and is stamped with {after}; nothing was run"
+    if not outcome.applied:
+        suffix = f" ({waited})" if waited else ""
+        return f"{service}: nothing to do, another run took {target} from {before} to {after}{suffix}"
     count = f"{len(outcome.applied)} {'revision' if len(outcome.applied) == 1 else 'revisions'}"
-    return f"{outcome.service}: {outcome.target} went from {before} to {after} ({count}, {outcome.seconds:.2f} s)"
+    parts = [count, *(["the others by another run"] if outcome.is_shared else []), f"{outcome.seconds:.2f} s"]
+    parts += [waited] if waited else []
+    return f"{service}: {target} went from {before} to {after} ({', '.join(parts)})"

@@ -8,7 +8,7 @@ from typing import Any
 
 from service_migrations.connection.locks import migration_lock, process_lock
 from service_migrations.connection.session import Session
-from service_migrations.connection.version_table import ensure_schema
+from service_migrations.connection.version_table import applied, ensure_schema
 from service_migrations.errors import ContentionError, ResultError
 from service_migrations.health.preflight import require_clean
 from service_migrations.history.revision import Revision
@@ -50,12 +50,13 @@ class Progress:
 
 
 @asynccontextmanager
-async def changing(session: Session, progress: Progress) -> AsyncIterator[Callbacks]:
+async def changing(session: Session, progress: Progress, *, purges: bool = False) -> AsyncIterator[Callbacks]:
     """Lock, check and record a change of a database, and check its result.
 
     Args:
         session: with no transaction open.
         progress: updated by the callbacks that are yielded, and by the caller when a revision is committed.
+        purges: whether it empties the version table first.
 
     Raises:
         MigrationError: as in ``locked``, ``open_ledger`` and ``applying``.
@@ -64,6 +65,8 @@ async def changing(session: Session, progress: Progress) -> AsyncIterator[Callba
     async with locked(session):
         log.info("%s -> %s", session.history.service, session.connector.target)
         ledger = await open_ledger(session)
+        if purges:
+            ledger.purged = await applied(session.connection, session.connector.version_table, session.schema)
         async with applying(session, ledger, progress) as callbacks:
             yield callbacks
 
@@ -116,6 +119,8 @@ async def applying(session: Session, ledger: Ledger, progress: Progress) -> Asyn
             yield ledger.write, progress.mark_applied, blockers.mark_progress
         except ContentionError as error:
             raise error.with_hint(str(blockers)) from error
+    if ledger.purged:
+        await session.connection.run_sync(ledger.write_purge)
     progress.after = await session.applied()
     if progress.expected is not None and set(progress.after) != progress.expected:
         raise ResultError(

@@ -113,7 +113,7 @@ async def stamp(
     if revision == "head":
         service_history.single_head()
     check_target(service_history, revision)
-    operation = Operation(lambda alembic: command.stamp(alembic, revision, purge=purge), is_checked=not purge)
+    operation = Operation(lambda alembic: command.stamp(alembic, revision, purge=purge), purges=purge, is_stamp=True)
     return await apply(service_history, connector(service_history.service, engine, settings, limits), operation)
 
 

@@ -11,7 +11,8 @@ from alembic.config import Config
 
 from service_migrations.connection.connector import Connector
 from service_migrations.connection.session import Session, open_session
-from service_migrations.errors import ContentionError, DifferenceError, MigrationError, UnreachableError
+from service_migrations.connection.version_table import applied
+from service_migrations.errors import ContentionError, MigrationError, UnreachableError
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History
 from service_migrations.ledger.edited import Edit, Policy, check_edits
@@ -38,27 +39,46 @@ class Operation:
     Attributes:
         run: the function of Alembic's.
         goal: the revisions that the database is at when there is nothing to do; None where only Alembic knows.
-        is_checked: whether the current revisions have to be in the history.
+        purges: whether it is a stamp that empties the version table first; then the current revisions needn't be in the
+            history.
         guard: may refuse the pending revisions.
         edited: what to do if applied files were edited; None doesn't check them.
+        is_stamp: whether nothing is run, and only the version table is written.
 
     """
 
     run: Callable[[Config], Any]
     goal: tuple[str, ...] | None = None
-    is_checked: bool = True
+    purges: bool = False
     guard: Guard | None = None
     edited: Policy | None = None
+    is_stamp: bool = False
 
 
 @dataclass(slots=True)
 class _Attempts:
-    """The state of a run over all its attempts."""
+    """The state of a run over all its attempts.
+
+    Attributes:
+        step: called after each revision.
+        started: when the run began, by the monotonic clock.
+        waited: seconds in which another run had the lock.
+        before: the revisions that the database had first.
+        latest: the revisions that it had when it was last read, or after the last revision that was committed.
+        is_shared: whether another run has changed them in between.
+        pending: how many revisions there are to run.
+        progress: the revisions that were committed.
+        edits_are_handled: whether edited files were looked for, and warned of.
+
+    """
 
     step: Step | None
     begin: Begin | None = None
     started: float = field(default_factory=time.monotonic)
+    waited: float = 0.0
     before: tuple[str, ...] | None = None
+    latest: frozenset[str] = frozenset()
+    is_shared: bool = False
     pending: int = 0
     queue: tuple[Revision, ...] = ()
     progress: Progress = field(default_factory=Progress)
@@ -67,7 +87,7 @@ class _Attempts:
     def commit(self) -> None:
         """Note that a revision is committed."""
         self.progress.mark_committed()
-        done = self.progress.done
+        done, self.latest = self.progress.done, frozenset(self.progress.expected or ())
         if self.step:
             self.step(done[-1], len(done), max(self.pending, len(done)))
         self.queue = self.queue[1:]
@@ -77,6 +97,14 @@ class _Attempts:
         """Report the revision that begins now, where there is one."""
         if self.begin and self.queue:
             self.begin(self.queue[0], len(self.progress.done) + 1, self.pending)
+
+    def observe(self, current: tuple[str, ...]) -> None:
+        """Note the revisions that the database is at."""
+        if self.before is None:
+            self.before = current
+        elif self.latest != frozenset(current):
+            self.is_shared = True
+        self.latest = frozenset(current)
 
     def ended_at(self, current: tuple[str, ...]) -> bool:
         """Whether an attempt has led to the current revisions: no other run has changed the database since."""
@@ -133,40 +161,42 @@ async def apply(
 
 
 async def _attempt(session: Session, operation: Operation, attempts: _Attempts) -> Outcome:
-    current = await _applied(session, operation)
-    attempts.before = current if attempts.before is None else attempts.before
+    current = await _applied(session, operation, attempts)
     if current == operation.goal and not await _edits(session, operation, current, attempts):
-        return _outcome(session, attempts, current)
+        return _outcome(session, operation, attempts, current)
+    began = time.monotonic()
     async with locked(session):
-        current = await _applied(session, operation)
+        attempts.waited += time.monotonic() - began
+        current = await _applied(session, operation, attempts)
         edits = await _edits(session, operation, current, attempts)
         if current == operation.goal and not edits:
-            return _outcome(session, attempts, current)
+            return _outcome(session, operation, attempts, current)
         if operation.guard is not None and not attempts.ended_at(current) and current != operation.goal:
             operation.guard.check(session.history, session.connector, current)
-        attempts.queue = tuple(session.history.pending(current))
-        attempts.pending = len(attempts.queue) + len(attempts.progress.done)
+        pending = () if operation.is_stamp else session.history.pending(current)
+        attempts.queue = pending
+        attempts.pending = len(pending) + len(attempts.progress.done)
         log.info("%s -> %s", session.history.service, session.connector.target)
         # where only Alembic knows what is pending, privileges aren't checked before: the server does it during the run
-        ledger = await open_ledger(session, session.history.pending(current) if operation.goal is not None else ())
+        ledger = await open_ledger(session, pending if operation.goal is not None else ())
         await _accept(session, ledger, edits)
         if current == operation.goal:
-            return _outcome(session, attempts, current)
+            return _outcome(session, operation, attempts, current)
+        ledger.purged = current if operation.purges else ()
         async with applying(session, ledger, attempts.progress) as callbacks:
             attempts.report_begin()
             await session.run(operation.run, on_commit=attempts.commit, on_version_apply=callbacks)
-    return _outcome(session, attempts, attempts.progress.after)
+    return _outcome(session, operation, attempts, attempts.progress.after)
 
 
-async def _applied(session: Session, operation: Operation) -> tuple[str, ...]:
-    """Return the revisions of the database; none where the operation doesn't need them."""
-    try:
+async def _applied(session: Session, operation: Operation, attempts: _Attempts) -> tuple[str, ...]:
+    """Return the revisions of the database, and note them."""
+    if operation.purges:  # they may be gone from the history
+        current = await applied(session.connection, session.connector.version_table, session.schema)
+    else:
         current = await session.applied()
-    except DifferenceError:
-        if operation.is_checked:
-            raise
-        return ()
-    return current if operation.is_checked else ()
+    attempts.observe(current)
+    return current
 
 
 async def _edits(
@@ -186,7 +216,7 @@ async def _accept(session: Session, ledger: Ledger, edits: tuple[Edit, ...]) -> 
         log.info("%s: %s, and is accepted", session.history.service, edit)
 
 
-def _outcome(session: Session, attempts: _Attempts, after: tuple[str, ...]) -> Outcome:
+def _outcome(session: Session, operation: Operation, attempts: _Attempts, after: tuple[str, ...]) -> Outcome:
     return Outcome(
         service=str(session.history.service),
         target=session.connector.target,
@@ -194,6 +224,9 @@ def _outcome(session: Session, attempts: _Attempts, after: tuple[str, ...]) -> O
         after=after,
         applied=tuple(attempts.progress.done),
         seconds=round(time.monotonic() - attempts.started, 2),
+        waited=round(attempts.waited, 2),
+        is_shared=attempts.is_shared,
+        is_stamp=operation.is_stamp,
     )
 
 
