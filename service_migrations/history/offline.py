@@ -5,7 +5,6 @@ Alembic's bookkeeping is left out: the version table, and BEGIN and COMMIT, whic
 
 import ast
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
@@ -124,8 +123,9 @@ def reverted(history: History, current: tuple[str, ...], revision: str) -> tuple
     by_id = {known.revision: known for known in history.revisions}
     try:
         scripts = list(history.directory.iterate_revisions(current, revision, select_for_downgrade=True))
-    except (CommandError, RevisionError) as error:
-        raise UsageError(f"{' '.join(str(error).split())}.", service=history.service) from error
+    except (CommandError, RevisionError, AssertionError) as error:
+        problem = " ".join(str(error).split()) or f"{revision!r} leads to no revision"
+        raise UsageError(f"{problem}.", service=history.service) from error
     return tuple(by_id[script.revision] for script in scripts)
 
 
@@ -163,6 +163,9 @@ def render(history: History, revisions: tuple[Revision, ...], *, down: bool = Fa
 
 
 def _render(script: Script, rendered: Rendered, recorder: _Recorder, service: Service) -> None:
+    if rendered.down and not hasattr(script.module, "downgrade"):
+        rendered.irreversible = _irreversible(script)
+        return
     recorder.path, recorder.rendered = script.path, rendered
     try:
         call_revision(getattr(script.module, rendered.function))
@@ -179,8 +182,8 @@ def _render(script: Script, rendered: Rendered, recorder: _Recorder, service: Se
     finally:
         recorder.path = recorder.rendered = None
     if rendered.down:
-        return
-    if rendered.error is not None or any(not piece.is_transaction for piece in rendered.pieces):
+        _judge_downgrade(script, rendered)
+    elif rendered.error is not None or any(not piece.is_transaction for piece in rendered.pieces):
         rendered.irreversible = _irreversible(script)
 
 
@@ -191,27 +194,37 @@ def _is_certain(error: BaseException) -> bool:
     return isinstance(error, NameError | ImportError | StatementError)
 
 
+def _judge_downgrade(script: Script, rendered: Rendered) -> None:
+    """Note that a downgrade does nothing although the upgrade does something, or that it always raises an error."""
+    if any(not piece.is_transaction for piece in rendered.pieces) or not any(_bodies(script, "upgrade").values()):
+        return
+    rendered.irreversible = _irreversible(script)
+    if rendered.irreversible and rendered.irreversible[1] == rendered.error_line:
+        rendered.error = None  # a connection wouldn't help
+
+
 def _irreversible(script: Script) -> tuple[str, int | None] | None:
     """Return why a revision can't be downgraded, and the line of its file."""
     if not hasattr(script.module, "downgrade"):
         return "It has no downgrade().", None
-    for function in _functions(Path(script.path), "downgrade"):
-        body = [
-            statement
-            for statement in function.body
-            if not isinstance(statement, ast.Pass) and not _is_constant(statement)
-        ]
+    for line, body in _bodies(script, "downgrade").items():
         if not body:
-            return "Its downgrade() is empty.", function.lineno
+            return "Its downgrade() is empty.", line
         if isinstance(body[-1], ast.Raise):
             return "Its downgrade() raises an error.", body[-1].lineno
     return None
 
 
-def _functions(path: Path, name: str) -> Iterator[ast.FunctionDef]:
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.FunctionDef) and node.name == name:
-            yield node
+def _bodies(script: Script, name: str) -> dict[int, list[ast.stmt]]:
+    """Return the statements of a function that do something, by its line; a name may be defined twice."""
+    tree = ast.parse(Path(script.path).read_text(encoding="utf-8"))
+    return {
+        node.lineno: [
+            statement for statement in node.body if not isinstance(statement, ast.Pass) and not _is_constant(statement)
+        ]
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and node.name == name
+    }
 
 
 def _is_constant(node: ast.stmt) -> bool:

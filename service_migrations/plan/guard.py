@@ -46,7 +46,8 @@ class Guard:
             first = next(finding for finding in refused[0].findings if finding.kind == Class.DESTRUCTIVE)
             noun = "revision" if len(refused) == 1 else "revisions"
             noun = f"the downgrade of {noun}" if self.down else noun
-            reading = "the downgrade() of each" if self.down else f"`inv db.plan --service {service} --sql`"
+            direction = f" --downgrade {self.revision}" if self.down else ""
+            reading = f"`inv db.plan --service {service}{direction} --sql`"
             raise UsageError(
                 f"{connector.target} isn't local, and {noun} {ids} would destroy data: {first.message} "
                 "Nothing was changed.",

@@ -1,4 +1,4 @@
-"""The plan of an upgrade: the pending revisions, and what they do to a database that is in use."""
+"""The plan of an upgrade or a downgrade: its revisions, and what they do to a database that is in use."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from service_migrations.connection.connector import connector
 from service_migrations.connection.locks import process_lock
 from service_migrations.connection.session import open_session
-from service_migrations.history.offline import pending, render
+from service_migrations.history.offline import pending, render, reverted
 from service_migrations.history.revisions import read
+from service_migrations.history.targets import check_target
 from service_migrations.monorepo import Service
 from service_migrations.plan.review import PlanFinding, PlannedRevision, for_squawk, planned, reviews
 from service_migrations.plan.squawk import SquawkError, SquawkWarning, squawk
@@ -20,27 +21,40 @@ __all__ = ["Plan", "plan"]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What an upgrade of one service would do; ``findings`` are about the plan as a whole."""
+    """What an upgrade or a downgrade of one service would do.
+
+    Attributes:
+        service: its name.
+        target: its database, without the password.
+        current: the revisions of the database.
+        revisions: those that would be run or reverted, in this order.
+        findings: about the plan as a whole.
+        down: whether it is of a downgrade.
+
+    """
 
     service: str
     target: str
     current: tuple[str, ...]
     revisions: tuple[PlannedRevision, ...]
     findings: tuple[PlanFinding, ...]
+    down: bool = False
 
 
 async def plan(
     service: str | Service,
     revision: str = "head",
     *,
+    down: bool = False,
     engine: AsyncEngine | None = None,
     settings: Settings | None = None,
 ) -> Plan:
-    """Return what an upgrade would do, from the database's current revision. Read-only.
+    """Return what an upgrade would do, or with *down* a downgrade, from the database's revision. Read-only.
 
     Args:
         service: the service, or its name.
         revision: any target that Alembic understands.
+        down: whether it is a downgrade.
         engine: an engine of the caller's to take a connection from; without it, the service's own settings.
         settings: the service's, where they are loaded already.
 
@@ -50,15 +64,19 @@ async def plan(
 
     """
     history = read(service)
-    pending(history, (), revision)  # report an unknown target, or two heads, before a connection is opened
+    # an unknown target, or two heads, is reported before a connection is opened
+    if down:
+        check_target(history, revision)
+    else:
+        pending(history, (), revision)
     async with open_session(history, connector(history.service, engine, settings)) as session:
         current = await session.applied()
         version = str(await session.connection.scalar(text("SHOW server_version"))).split()[0]
         await session.connection.rollback()
         target = session.connector.target
-    revisions = pending(history, current, revision)
+    revisions = (reverted if down else pending)(history, current, revision)
     async with process_lock():
-        rendered = render(history, revisions)
+        rendered = render(history, revisions, down=down)
     planned_revisions: list[PlannedRevision] = []
     plan_findings: list[PlanFinding] = []
     for review in reviews(history, rendered):
@@ -68,4 +86,4 @@ async def plan(
         except SquawkError as error:
             plan_findings.append(PlanFinding("squawk", f"Not all long locks are known: {error}."))
         planned_revisions.append(planned(review, warnings))
-    return Plan(history.service.name, target, current, tuple(planned_revisions), tuple(plan_findings))
+    return Plan(history.service.name, target, current, tuple(planned_revisions), tuple(plan_findings), down)

@@ -1,7 +1,7 @@
 """The review of a revision: the classes of its statements, and the warnings of squawk that apply to it."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +11,8 @@ from service_migrations.monorepo import Service
 from service_migrations.plan.classify import Class, Reason, classify
 from service_migrations.plan.novelty import Scope
 from service_migrations.plan.squawk import SquawkWarning
-from service_migrations.sql.lexer import Token, statements
+from service_migrations.sql.clauses import actions, has_own, name_at
+from service_migrations.sql.lexer import Statement, Token, statements
 
 __all__ = ["PlanFinding", "PlannedRevision", "Review", "for_squawk", "judge", "planned", "reviews"]
 
@@ -40,7 +41,18 @@ class PlanFinding:
 
 @dataclass(frozen=True, slots=True)
 class PlannedRevision:
-    """A pending revision: its SQL without transactions and version table, its classes and its findings."""
+    """A revision that would be run, or reverted.
+
+    Attributes:
+        revision: its id.
+        message: its message.
+        path: its file.
+        sql: its SQL, without transactions and version table.
+        classes: what it does, in the order of its danger.
+        findings: what was found in it.
+        drops: its statements that drop something or empty a table, each on one line.
+
+    """
 
     revision: str
     message: str
@@ -48,6 +60,7 @@ class PlannedRevision:
     sql: str
     classes: tuple[str, ...]
     findings: tuple[PlanFinding, ...]
+    drops: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +74,7 @@ class _ReviewedStatement:
     is_new: bool
     is_proved: bool
     is_virtual: bool
+    drop: str
 
 
 @dataclass(slots=True)
@@ -96,6 +110,7 @@ def reviews(history: History, rendered: list[Rendered]) -> Iterator[Review]:
                     scope.is_new(tokens),
                     scope.is_proved(tokens),
                     any(word == "virtual" for word in tokens),
+                    _text(piece, statement) if _is_drop(tokens) else "",
                 )
                 review.statements.append(reviewed)
                 scope.record(tokens)
@@ -103,6 +118,19 @@ def reviews(history: History, rendered: list[Rendered]) -> Iterator[Review]:
         if revision.error is not None:
             review.text_findings = list(_text_findings(history.service, revision, scope))
         yield review
+
+
+def _is_drop(statement: Sequence[Token]) -> bool:
+    """Whether a statement drops something or empties a table."""
+    first = statement[0].value if statement[0].kind == "word" else ""
+    if first == "alter" and len(statement) > 2:  # noqa: PLR2004 - ALTER, kind, name
+        return any(action and action[0] == "drop" for action in actions(statement[name_at(statement, 2)[1] :]))
+    return first in ("drop", "truncate") or (first == "delete" and not has_own(statement, "where"))
+
+
+def _text(piece: Piece, statement: Statement) -> str:
+    lines = piece.sql.split("\n")[statement.line - 1 : statement.end]
+    return " ".join(" ".join(lines).split())
 
 
 def _lines(piece: Piece) -> int:
@@ -166,8 +194,11 @@ def planned(review: Review, warnings: list[SquawkWarning]) -> PlannedRevision:
         message=rendered.revision.message,
         path=path,
         sql=rendered.sql,
-        classes=_ordered(kinds_found, additive=rendered.error is None),
+        classes=_ordered(
+            kinds_found, additive=rendered.error is None and not (rendered.down and rendered.irreversible)
+        ),
         findings=tuple(dict.fromkeys(findings)),
+        drops=tuple(statement.drop for statement in review.statements if statement.drop),
     )
 
 

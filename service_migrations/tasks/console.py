@@ -111,7 +111,7 @@ def configure_logging(*, debug: bool, alembic: bool = False) -> None:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Suppress the INFO lines of a replay, which look like an upgrade of the service's database."""
+    """Suppress the INFO lines of a replay or a plan, which look like an upgrade of the service's database."""
     loggers = [logging.getLogger(name) for name in ("alembic", "service_migrations")]
     levels = [logger.level for logger in loggers]
     if logging.getLogger().level != logging.DEBUG:

@@ -6,6 +6,7 @@ from service_migrations.errors import UsageError
 from service_migrations.tasks import console
 from service_migrations.tasks.flags import remainder_words
 from service_migrations.tasks.options import LIMITS, SQL, asked_limits, describe, refuse_beside_sql, with_limits
+from service_migrations.tasks.plan import reverted_lines
 from service_migrations.tasks.task import SERVICE, exactly_one, run, task
 
 __all__ = ["alembic", "downgrade", "stamp"]
@@ -37,6 +38,7 @@ def downgrade(
     statement_timeout: str = "",
 ) -> None:
     """Downgrade one service's database; asks first."""
+    from service_migrations.plan import plan as planning
     from service_migrations.settings.model import load
     from service_migrations.upgrade import commands
 
@@ -55,10 +57,23 @@ def downgrade(
         console.result(run(commands.sql(target_service, revision, down=True)).rstrip())
         return
     settings = with_limits(load(target_service), limits)
-    console.confirm(
-        f"Downgrade {target_service} -> {settings.target} to {revision}? What was added since is dropped.", yes=yes
-    )
-    console.result(describe(run(commands.downgrade(target_service, revision, allow=allow, settings=settings))))
+    start = None
+    if not yes:
+        with console.quietly():
+            plan = run(planning.plan(target_service, revision, down=True, settings=settings))
+        start = plan.current
+        if plan.revisions:
+            question = f"Downgrade {target_service} -> {settings.target} to {revision}?"
+            _ask(question, reverted_lines(plan.revisions))
+    downgrading = commands.downgrade(target_service, revision, allow=allow, start=start, settings=settings)
+    console.result(describe(run(downgrading)))
+
+
+def _ask(question: str, lines: list[str]) -> None:
+    console.note("These revisions are reverted, in this order:")
+    for line in lines:
+        console.note(line)
+    console.confirm(f"{question} What was added since is dropped.", yes=False)
 
 
 @task(

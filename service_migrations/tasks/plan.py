@@ -1,5 +1,6 @@
-"""db.plan: what an upgrade would do."""
+"""db.plan: what an upgrade or a downgrade would do."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,9 @@ from service_migrations.tasks.task import SERVICES, selected, service_name, task
 
 if TYPE_CHECKING:
     from service_migrations.plan.plan import Plan
-    from service_migrations.plan.review import PlanFinding
+    from service_migrations.plan.review import PlanFinding, PlannedRevision
 
-__all__ = ["plan"]
+__all__ = ["plan", "reverted_lines"]
 
 
 @task(
@@ -23,6 +24,7 @@ __all__ = ["plan"]
     help={
         "service": SERVICES,
         "revision": "Up to where: head, a revision's id or its beginning, or +1 for one step.",
+        "downgrade": "Plan a downgrade instead, of one service: base, a revision's id or its beginning, or -1.",
         "exit-code": "End with 3 when something is pending.",
         "json": "Print JSON, for another program.",
         "sql": "Print the SQL of each revision too.",
@@ -32,20 +34,24 @@ def plan(
     _: Context,
     service: list[str],
     revision: str = "head",
+    downgrade: str = "",
     exit_code: bool = False,
     json: bool = False,
     sql: bool = False,
 ) -> None:
-    """Show what an upgrade would run, and what it would do."""
+    """Show what an upgrade or a downgrade would run, and do."""
     from service_migrations.plan import plan as planning
     from service_migrations.settings.model import Settings, load_many
 
     services = selected(service)
-    if revision != "head" and len(services) > 1:
-        raise UsageError(f"--revision {revision} is of one service's history.", hint="Name that one with --service.")
+    if downgrade and revision != "head":
+        raise UsageError("--revision says where an upgrade goes, and --downgrade where a downgrade does. Give one.")
+    if (downgrade or revision != "head") and len(services) > 1:
+        option = f"--downgrade {downgrade}" if downgrade else f"--revision {revision}"
+        raise UsageError(f"{option} is of one service's history.", hint="Name that one with --service.")
 
     async def make_plan(settings: Settings) -> "Plan":
-        return await planning.plan(settings.service, revision, settings=settings)
+        return await planning.plan(settings.service, downgrade or revision, down=bool(downgrade), settings=settings)
 
     plans_by_service, errors = each(load_many(services), make_plan, service_name)
     plans: list[Plan] = list(plans_by_service.values())
@@ -64,18 +70,36 @@ def _show(plan: "Plan", *, sql: bool) -> None:
     if not plan.revisions:
         console.result(f"{plan.service}: nothing to do, {plan.target} is at {current}")
         return
-    console.result(f"{plan.service}: {plan.target} is at {current}, {len(plan.revisions)} pending")
+    verb = "to revert" if plan.down else "pending"
+    console.result(f"{plan.service}: {plan.target} is at {current}, {len(plan.revisions)} {verb}")
     rows = [
         [revision.revision, revision.message, ", ".join(revision.classes) or "unknown"] for revision in plan.revisions
     ]
     console.table(["revision", "message", "classes"], rows)
     for finding in (*plan.findings, *(finding for revision in plan.revisions for finding in revision.findings)):
         console.result(_line(finding))
+    if plan.down:
+        for line in _drops(plan.revisions):
+            console.result(line)
     if sql:
         for revision in plan.revisions:
             console.result(
                 f"\n-- {revision.revision}: {revision.message} ({revision.path})\n{revision.sql or '-- no SQL'}"
             )
+
+
+def reverted_lines(revisions: "Sequence[PlannedRevision]") -> list[str]:
+    """Return the lines for a person who is asked about a downgrade: its revisions, and what they drop."""
+    lines = []
+    for revision in revisions:
+        lines.append(f"  {revision.revision} ({', '.join(revision.classes) or 'unknown'}): {revision.message}")
+        lines += [f"    {drop}" for drop in revision.drops]
+        lines += [f"    {_line(finding)}" for finding in revision.findings if not finding.sql_line]
+    return lines
+
+
+def _drops(revisions: "Sequence[PlannedRevision]") -> list[str]:
+    return [f"{revision.revision} drops: {drop}" for revision in revisions for drop in revision.drops]
 
 
 def _line(finding: "PlanFinding") -> str:

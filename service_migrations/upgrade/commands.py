@@ -85,13 +85,18 @@ async def downgrade(
     limits: Limits | None = None,
     step: Step | None = None,
     allow: Collection[str] | None = None,
+    start: tuple[str, ...] | None = None,
     settings: Settings | None = None,
 ) -> Outcome:
-    """Downgrade one service's database to a revision; arguments and errors are those of ``upgrade``."""
+    """Downgrade one service's database to a revision; the other arguments and the errors are those of ``upgrade``.
+
+    *start* has the revisions of a plan that a person has agreed to: where another run has changed the database since,
+    nothing is done. None is any.
+    """
     service_history = read(service)
     check_target(service_history, revision)
     guard = None if allow is None else Guard(revision, classes(allow, edited=False), down=True)
-    operation = Operation(migrate_to(service_history, revision, down=True), guard=guard)
+    operation = Operation(migrate_to(service_history, revision, down=True), guard=guard, start=start)
     target_connector = connector(service_history.service, engine, settings, limits)
     return await apply(service_history, target_connector, operation, step)
 

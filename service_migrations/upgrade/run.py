@@ -12,7 +12,7 @@ from alembic.config import Config
 from service_migrations.connection.connector import Connector
 from service_migrations.connection.session import Session, open_session
 from service_migrations.connection.version_table import applied
-from service_migrations.errors import ContentionError, MigrationError, UnreachableError
+from service_migrations.errors import ContentionError, MigrationError, UnreachableError, UsageError
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History
 from service_migrations.ledger.edited import Edit, Policy, check_edits
@@ -43,6 +43,7 @@ class Operation:
             history.
         guard: may refuse the pending revisions.
         edited: what to do if applied files were edited; None doesn't check them.
+        start: the revisions that the database has to be at; None for any.
         is_stamp: whether nothing is run, and only the version table is written.
 
     """
@@ -52,6 +53,7 @@ class Operation:
     purges: bool = False
     guard: Guard | None = None
     edited: Policy | None = None
+    start: tuple[str, ...] | None = None
     is_stamp: bool = False
 
 
@@ -171,6 +173,13 @@ async def _attempt(session: Session, operation: Operation, attempts: _Attempts) 
         edits = await _edits(session, operation, current, attempts)
         if current == operation.goal and not edits:
             return _outcome(session, operation, attempts, current)
+        if operation.start is not None and current != operation.start and not attempts.ended_at(current):
+            raise UsageError(
+                f"another run has moved {session.connector.target} to {', '.join(current) or 'base'} since the "
+                "question. Nothing was changed.",
+                service=session.history.service,
+                hint="Run the command again.",
+            )
         if operation.guard is not None and not attempts.ended_at(current) and current != operation.goal:
             operation.guard.check(session.history, session.connector, current)
         pending = () if operation.is_stamp else session.history.pending(current)
