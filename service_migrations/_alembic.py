@@ -16,7 +16,11 @@ from alembic.util.sqla_compat import _literal_bindparam
 from sqlalchemy import BindParameter, CursorResult, Executable, Transaction, text
 from sqlalchemy.engine.mock import MockConnection
 
+from service_migrations.installation import require
+
 __all__ = ["command_name", "continue_in", "is_inline", "wrap_revisions", "write_statements"]
+
+require("alembic")
 
 _NO_PARAMETERS: Mapping[str, Any] = MappingProxyType({})
 

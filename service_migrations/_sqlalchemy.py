@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import IdentifierPreparer, SQLCompiler
     from sqlalchemy.types import TypeEngine
 
+from service_migrations.installation import require
+
 __all__ = [
     "collected_parameters",
     "copy_prefixes",
@@ -27,6 +29,8 @@ __all__ = [
     "set_creation_order",
     "undecorated",
 ]
+
+require("sqlalchemy")
 
 
 def creation_order(constraint: "Constraint") -> int:

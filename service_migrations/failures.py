@@ -4,7 +4,9 @@ With asyncpg the class of a SQLAlchemy error means little: a lock timeout is a p
 SQLSTATE is reliable (PostgreSQL documentation, Appendix A).
 """
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from ssl import SSLCertVerificationError
 from traceback import walk_tb
 
@@ -111,7 +113,9 @@ def connect_failure(
     if isinstance(error, OSError):
         is_own = not engine and _is_own_server(service, dsn)
         return failure(UnreachableError, f"{describe(error)}.", _START_OWN if is_own else _CHECK_ADDRESS)
-    return failure(UnreachableError, f"{type(error).__name__}: {describe(error)}.")
+    text = describe(error)
+    name = type(error).__name__
+    return failure(UnreachableError, f"{text if text.startswith(name) else f'{name}: {text}'}.")
 
 
 def _is_own_server(service: Service, dsn: Dsn) -> bool:
@@ -153,6 +157,8 @@ def revision_failure(
     place = next(filter(None, (_place(link, service) for link in _chain(error))), None)
     text = f"{describe(error)}{f' [{state}]' if state else ''}"
     end = _ending(text, partly_committed=partly_committed, offline=offline)
+    if place is None and _is_plain(_original(error)):
+        text += _origin(error, service)
 
     def failure(kind: type[MigrationError], message: str, hint: str) -> MigrationError:
         return kind(message, service=service, path=place, hint=hint)
@@ -230,7 +236,10 @@ def _is_lost(error: BaseException, state: str | None) -> bool:
 
 
 def describe(error: BaseException) -> str:
-    """Return the message of an error in one line, without the class names that drivers put before it."""
+    """Return the message of an error in one line, without the class names that drivers put before it.
+
+    Errors of Python itself have the class: their messages alone may say nothing, such as ``'amount'``.
+    """
     original = _original(error)
     text = str(original).splitlines()[0] if str(original) else type(original).__name__
     if text.startswith("<class "):
@@ -239,8 +248,29 @@ def describe(error: BaseException) -> str:
         text = "connection refused"
     if isinstance(original, SystemExit):
         text = f"SystemExit: {original.code!r}"
+    elif _is_plain(original) and str(original):
+        text = f"{type(original).__name__}: {text}"
     detail = getattr(original.__cause__, "detail", None) or getattr(original, "detail", None)
     return text.rstrip(".") + (f" ({detail.rstrip('.')})" if isinstance(detail, str) else "")
+
+
+def _is_plain(error: BaseException) -> bool:
+    """Whether an error is one of Python's own, and not of a file or a socket."""
+    return type(error).__module__ == "builtins" and not isinstance(error, OSError)
+
+
+def _origin(error: BaseException, service: Service) -> str:
+    """Return where an error was raised: the file, relative to the top level or to the installed packages, and line."""
+    frames = list(walk_tb(error.__traceback__))
+    if not frames:
+        return ""
+    frame, line = frames[-1]
+    path = Path(frame.f_code.co_filename)
+    for folder in (*(Path(entry) for entry in sys.path if entry.endswith("-packages")), service.root):
+        if path.is_relative_to(folder):
+            path = path.relative_to(folder)
+            break
+    return f" (in {path.as_posix()}, line {line})"
 
 
 def _original(error: BaseException) -> BaseException:

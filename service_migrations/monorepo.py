@@ -62,7 +62,7 @@ class Monorepo:
 
         Raises:
             UsageError: there is no monorepo around the working directory.
-            ConfigurationError: MIGRATIONS_ROOT isn't a top level, or a pyproject.toml is invalid.
+            ConfigurationError: MIGRATIONS_ROOT isn't a top level, or a pyproject.toml is invalid or has no table.
 
         """
         if root is not None:
@@ -79,6 +79,12 @@ class Monorepo:
         for folder in (working_directory, *working_directory.parents):
             if _is_root(folder):
                 return cls.at(folder)
+        for folder in (working_directory, *working_directory.parents):
+            if (folder / FILE).is_file() and (folder / "migrations" / "env.py").is_file():
+                raise ConfigurationError(
+                    f"{folder / FILE} has neither [tool.{TABLE}] nor [tool.alembic], beside migrations/env.py.",
+                    hint="Add one of them; `service-migrations db.init` shows what a repository needs.",
+                )
         raise UsageError(
             f"There is no monorepo here: neither {working_directory} nor a folder above it has a {FILE} with "
             f"[tool.{TABLE}] or [tool.alembic].",

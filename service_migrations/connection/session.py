@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service_migrations._sqlalchemy import never_reconnect
 from service_migrations.connection.connector import Connector
 from service_migrations.connection.engine import default_isolation
+from service_migrations.connection.recorded import recorded
 from service_migrations.connection.transactions import Transactions, is_lost
 from service_migrations.connection.version_table import applied
 from service_migrations.errors import (
@@ -84,9 +85,10 @@ class Session:
         if unknown:
             service = self.history.service
             folder, heads = service.relative(service.versions), ", ".join(self.history.heads) or "base"
+            message = f"{self.connector.target} is at {', '.join(unknown)}, which {folder} doesn't have "
+            sentences = await recorded(self.connection, service, self.schema, unknown)
             raise DifferenceError(
-                f"{self.connector.target} is at {', '.join(unknown)}, which {folder} doesn't have "
-                f"(it ends at {heads}).",
+                " ".join([f"{message}(it ends at {heads}).", *sentences]),
                 service=service,
                 hint="Check out the code that the database was upgraded with.",
             )

@@ -1,5 +1,6 @@
 """The examination of a service's database, server and settings for problems of upgrades; it only reads."""
 
+import logging
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -20,6 +21,8 @@ from service_migrations.settings.model import Settings
 from service_migrations.settings.sources import Sources
 
 __all__ = ["examine"]
+
+log = logging.getLogger(__name__)
 
 _SKEW = 5.0
 """Seconds between two clocks from which on log lines of both machines can't be put in order."""
@@ -116,6 +119,7 @@ async def examine(
         async with open_session(history, connector(service, engine, settings)) as session:
             findings += await _examine(session, history, patience, clock)
     except MigrationError as error:
+        log.debug("%s", service, exc_info=True)
         findings.insert(0, Finding.of(error, "connection"))
     return tuple(findings)
 

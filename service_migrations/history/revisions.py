@@ -17,6 +17,7 @@ from alembic.util import CommandError
 
 from service_migrations.configuration import FILE
 from service_migrations.errors import ConfigurationError, UsageError
+from service_migrations.failures import describe
 from service_migrations.history.revision import Revision
 from service_migrations.monorepo import Service, find
 
@@ -132,7 +133,7 @@ def config(
     alembic.set_main_option("version_locations", str(service.versions).replace("%", "%%"))
     # env.py is run for a comparison only: an empty revision needs neither a database nor models that import
     alembic.set_main_option("revision_environment", "false")
-    if alembic.get_alembic_option("script_location") is None:
+    if _option(alembic, "script_location") is None:
         alembic.set_main_option("script_location", str(service.root / _ENVIRONMENT).replace("%", "%%"))
     return alembic
 
@@ -143,7 +144,18 @@ def script_location(root: Path) -> Path:
 
 
 def _location(alembic: Config, root: Path) -> Path:
-    return root / str(alembic.get_alembic_option("script_location") or _ENVIRONMENT)
+    return root / str(_option(alembic, "script_location") or _ENVIRONMENT)
+
+
+def _option(alembic: Config, name: str) -> object:
+    try:
+        return alembic.get_alembic_option(name)
+    except (CommandError, KeyError, TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"[tool.alembic] can't be read: {describe(error)}.",
+            path=FILE,
+            hint=f'Write a table with strings, such as {name} = "%(here)s/{_ENVIRONMENT}", and %% for a percent sign.',
+        ) from error
 
 
 def read(service: str | Service) -> History:

@@ -15,7 +15,7 @@ from service_migrations.history.fingerprint import checksum, fingerprint
 from service_migrations.history.revision import Revision
 from service_migrations.ledger.entries import Entry, read_entries
 
-__all__ = ["Edit", "Policy", "check_edits", "edits"]
+__all__ = ["Edit", "Policy", "check_edits", "edits", "known_edits"]
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +61,22 @@ async def edits(session: Session, current: tuple[str, ...]) -> tuple[Edit, ...]:
     )
 
 
+async def known_edits(session: Session, current: tuple[str, ...]) -> tuple[Edit, ...]:
+    """Return the edited files as ``edits`` does; a ledger that can't be read causes a warning only.
+
+    Raises:
+        UnreachableError: the connection was lost.
+
+    """
+    try:
+        return await edits(session, current)
+    except UnreachableError:
+        raise
+    except MigrationError as error:
+        log.warning("%s It isn't known whether applied revisions were edited.", error)
+        return ()
+
+
 async def check_edits(session: Session, current: tuple[str, ...], policy: Policy) -> tuple[Edit, ...]:
     """Refuse edited files, warn of them, or return those that are to be accepted.
 
@@ -70,13 +86,7 @@ async def check_edits(session: Session, current: tuple[str, ...], policy: Policy
         DifferenceError: files were edited, and the policy is to refuse them.
 
     """
-    try:
-        edited = await edits(session, current)
-    except UnreachableError:
-        raise
-    except MigrationError as error:
-        log.warning("%s It isn't known whether applied revisions were edited.", error)
-        return ()
+    edited = await known_edits(session, current)
     if policy == "accept" or not edited:
         return edited
     service = session.history.service

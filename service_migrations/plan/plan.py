@@ -11,6 +11,7 @@ from service_migrations.connection.session import open_session
 from service_migrations.history.offline import pending, render, reverted
 from service_migrations.history.revisions import read
 from service_migrations.history.targets import check_target
+from service_migrations.ledger.edited import known_edits
 from service_migrations.monorepo import Service
 from service_migrations.plan.review import PlanFinding, PlannedRevision, for_squawk, planned, reviews
 from service_migrations.plan.squawk import SquawkError, SquawkWarning, squawk
@@ -73,17 +74,20 @@ async def plan(
         current = await session.applied()
         version = str(await session.connection.scalar(text("SHOW server_version"))).split()[0]
         await session.connection.rollback()
+        edited = () if down else await known_edits(session, current)
         target = session.connector.target
     revisions = (reverted if down else pending)(history, current, revision)
     async with process_lock():
         rendered = render(history, revisions, down=down)
     planned_revisions: list[PlannedRevision] = []
-    plan_findings: list[PlanFinding] = []
+    plan_findings = [PlanFinding("edited", f"{edit}.", path=edit.path) for edit in edited]
+    has_squawk = True
     for review in reviews(history, rendered):
         warnings: list[SquawkWarning] = []
         try:
-            warnings = [] if plan_findings else await squawk(*for_squawk(review.rendered, version))
+            warnings = await squawk(*for_squawk(review.rendered, version)) if has_squawk else []
         except SquawkError as error:
+            has_squawk = False
             plan_findings.append(PlanFinding("squawk", f"Not all long locks are known: {error}."))
         planned_revisions.append(planned(review, warnings))
     return Plan(history.service.name, target, current, tuple(planned_revisions), tuple(plan_findings), down)

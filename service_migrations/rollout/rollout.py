@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from service_migrations.errors import MigrationError, UsageError
+from service_migrations.failures import describe
+from service_migrations.installation import installation_problem
 from service_migrations.monorepo import Service, resolve
 from service_migrations.outcome import Outcome
 from service_migrations.rollout.scan import Scan, scan
@@ -102,11 +104,11 @@ def _upgrade_job(settings: Mapping[str, Settings], allow: Collection[str] | None
                 settings=own_settings,
             )
         except MigrationError as error:
-            log.debug("%s", name, exc_info=True)
             return error
-        except Exception as error:
-            log.debug("%s", name, exc_info=True)
-            return MigrationError(f"{type(error).__name__}: {' '.join(str(error).split())}", service=name)
+        except Exception as error:  # noqa: BLE001 - the other services go on
+            failure = installation_problem(error) or MigrationError(f"{describe(error)}.", service=name)
+            failure.__cause__ = error  # its traceback is that of the failure
+            return failure
 
     return upgrade
 

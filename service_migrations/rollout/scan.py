@@ -174,7 +174,9 @@ async def _read_state(
         )
     except (TimeoutError, OSError) as error:
         # nothing answers: an ordinary upgrade would only report the same a second time
-        return KnownState(chain, error=connect_failure(error, settings.service, settings.dsn) if has_head else None)
+        failure = connect_failure(error, settings.service, settings.dsn)
+        failure.__cause__ = error
+        return KnownState(chain, error=failure if has_head else None)
     except Exception as error:  # noqa: BLE001 - whatever a driver raises, an ordinary upgrade explains it
         return _unknown(settings, chain, f"{type(error).__name__} at connect")
     try:

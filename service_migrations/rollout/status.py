@@ -35,6 +35,7 @@ class Status:
         pending: how many revisions an upgrade would run; None where that isn't known.
         state: ``at head``, ``behind`` or ``error``.
         error: why the rest isn't known.
+        edited: the files that were edited after they had been applied.
 
     """
 
@@ -45,6 +46,7 @@ class Status:
     pending: int | None
     state: str
     error: MigrationError | None = None
+    edited: tuple[str, ...] = ()
 
 
 async def status(services: Sequence[str | Service]) -> list[Status]:
@@ -110,7 +112,7 @@ def _status_of_scan(service: Service, settings: Settings | MigrationError, scann
     head = scanned.chain.head
     if scanned.error:
         return Status(service.name, settings.target, (), head, None, "error", scanned.error)
-    if scanned.current is None or scanned.pending is None:
+    if scanned.current is None or scanned.pending is None or scanned.edited:
         return None
     state = "behind" if scanned.pending else "at head"
     return Status(service.name, settings.target, scanned.current, head, scanned.pending, state)
@@ -122,6 +124,7 @@ async def _status_of_session(
     from service_migrations.connection.connector import connector_of  # noqa: PLC0415 - where the scan is sure, nobody pays for Alembic
     from service_migrations.connection.session import open_session  # noqa: PLC0415
     from service_migrations.history.revisions import read  # noqa: PLC0415
+    from service_migrations.ledger.edited import known_edits  # noqa: PLC0415
 
     target = None if isinstance(settings, MigrationError) else settings.target
     head = None
@@ -132,7 +135,8 @@ async def _status_of_session(
             raise settings
         async with semaphore, open_session(history, connector_of(settings)) as session:
             current = await session.applied()
+            edited = tuple(edit.path for edit in await known_edits(session, current))
     except MigrationError as error:
         return Status(service.name, target, (), head, None, "error", error)
     pending = len(history.pending(current))
-    return Status(service.name, target, current, head, pending, "behind" if pending else "at head")
+    return Status(service.name, target, current, head, pending, "behind" if pending else "at head", edited=edited)

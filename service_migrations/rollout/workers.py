@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
@@ -163,7 +164,14 @@ def run_worker(
             result = STOPPED if stop.asked else runner.run(_run_cancellable(job, pipe, run_job, stop))
             lines.end()
             relay.job = ""
-            pipe.send(Finished(job, result))
+            pipe.send(Finished(job, _with_traceback(result)))
+
+
+def _with_traceback(result: Any) -> Any:
+    """Return a result that is sent; an error has its traceback and that of its causes in a note, which pickle keeps."""
+    if isinstance(result, BaseException):
+        result.add_note("".join(traceback.format_exception(result)).rstrip())
+    return result
 
 
 async def _run_cancellable(job: str, pipe: "Connection[Any, Any]", run_job: JobFunction, stop: _Stop) -> Any:

@@ -54,7 +54,7 @@ class Board:
             self._states[news.service] = news.result.state
             self._started.pop(news.service, None)
             if news.result.error:
-                console.note(str(news.result.error))
+                console.print_error(news.result.error)
         elif news.revision is None:
             self._states[news.service] = "running"
             self._started[news.service] = time.monotonic()

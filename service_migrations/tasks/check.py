@@ -63,7 +63,7 @@ def check(_: Context, service: list[str], affected: bool = False, base: str = ""
         if checked.findings
     ]
     for error in different:
-        console.note(str(error))
+        console.print_error(error)
     fail([*errors, *different], len(services))
 
 

@@ -62,7 +62,7 @@ def owners(_: Context, service: list[str], database: str = "", json: bool = Fals
         console.table(["database", "kind", "object", "owner", "why"], rows)
     errors = [error for owned in maps for error in owned.errors]
     for error in errors:
-        console.note(str(error))
+        console.print_error(error)
     if errors:
         raise Exit(
             ""

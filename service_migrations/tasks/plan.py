@@ -68,7 +68,10 @@ def plan(
 def _show(plan: "Plan", *, sql: bool) -> None:
     current = ", ".join(plan.current) or "base"
     if not plan.revisions:
-        console.result(f"{plan.service}: nothing to do, {plan.target} is at {current}")
+        word = "pending" if plan.findings else "to do"
+        console.result(f"{plan.service}: nothing {word}, {plan.target} is at {current}")
+        for finding in plan.findings:
+            console.result(_line(finding))
         return
     verb = "to revert" if plan.down else "pending"
     console.result(f"{plan.service}: {plan.target} is at {current}, {len(plan.revisions)} {verb}")
@@ -104,5 +107,7 @@ def _drops(revisions: "Sequence[PlannedRevision]") -> list[str]:
 
 def _line(finding: "PlanFinding") -> str:
     position = f"{finding.path or ''}{f':{finding.line}' if finding.line else ''}"
+    if finding.path and finding.path in finding.message:
+        position = ""
     sql_position = f" (line {finding.sql_line} of its SQL)" if finding.sql_line else ""
     return f"{f'{position}: ' if position else ''}{finding.rule}: {finding.message}{sql_position}"

@@ -33,7 +33,7 @@ def current(_: Context, service: list[str], json: bool = False) -> None:
     results = dict(zip(names, run(fleet.current_of_all(selected_services)), strict=True))
     errors = [result for result in results.values() if isinstance(result, MigrationError)]
     for error in errors:
-        console.note(str(error))
+        console.print_error(error)
     current_revisions = {name: result for name, result in results.items() if not isinstance(result, MigrationError)}
     if json:
         console.result_json(
@@ -153,14 +153,15 @@ def status(_: Context, service: list[str], json: bool = False) -> None:
                 ", ".join(service_status.current) or ("-" if service_status.error else "base"),
                 service_status.head or "-",
                 "-" if service_status.pending is None else str(service_status.pending),
-                service_status.state,
+                service_status.state
+                + (f", edited: {', '.join(service_status.edited)}" if service_status.edited else ""),
             ]
             for service_status in statuses
         ]
         console.table(["service", "target", "current", "head", "pending", "state"], rows)
     errors = [service_status.error for service_status in statuses if service_status.error]
     for error in errors:
-        console.note(str(error))
+        console.print_error(error)
     fail(errors, len(statuses))
 
 
@@ -196,7 +197,7 @@ def env(_: Context, service: list[str], json: bool = False) -> None:
             console.table(["service", "key", "value", "origin"], rows)
     errors = [failure for failure in loaded_settings if isinstance(failure, MigrationError)]
     for error in errors:
-        console.note(str(error))
+        console.print_error(error)
     fail(errors, len(selected_services))
 
 

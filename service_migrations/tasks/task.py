@@ -79,21 +79,17 @@ def task(*, remainder: bool = False, logs: bool = False, **options: Any) -> Call
                     refuse_ignored(context, options.get("iterable", ()), remainder=remainder)
                     body(context, **keywords)
                     sys.stdout.flush()
-            except MigrationError as error:
-                if debug:
-                    traceback.print_exception(error)
-                raise Exit(str(error), code=error.exit_code) from None
             except Stopped as stopped:
                 raise Exit(str(stopped), code=stopped.exit_code) from None
-            except OSError as error:
-                if not isinstance(error.filename, str):
-                    raise  # it isn't about a file, so its traceback is needed
+            except Exit:
+                raise
+            except Exception as error:
                 if debug:
                     traceback.print_exception(error)
-                path = Path(error.filename)
-                root = Monorepo.locate().root
-                shown_path = path.relative_to(root) if path.is_relative_to(root) else path
-                raise Exit(f"{shown_path}: {error.strerror}.", code=ConfigurationError.exit_code) from None
+                described_exit = _described(error)
+                if described_exit is None:
+                    raise  # a mistake of the library, so its traceback is needed
+                raise described_exit from None
 
         # Invoke would give --sql the flag -q, and change such flags when a parameter is added
         declared: Task[Any] = invoke_task(auto_shortflags=False, positional=[], klass=TaskWithFlags, **options)(
@@ -102,6 +98,22 @@ def task(*, remainder: bool = False, logs: bool = False, **options: Any) -> Call
         return declared
 
     return declare
+
+
+def _described(error: Exception) -> Exit | None:
+    """Return the exit that describes an error in one line; None for an error that nobody expects."""
+    from service_migrations.installation import installation_problem
+
+    if not isinstance(error, MigrationError) and (problem := installation_problem(error)):
+        error = problem
+    if isinstance(error, MigrationError):
+        return Exit(str(error), code=error.exit_code)
+    if not isinstance(error, OSError) or not isinstance(error.filename, str):
+        return None
+    path = Path(error.filename)
+    root = Monorepo.locate().root
+    shown_path = path.relative_to(root) if path.is_relative_to(root) else path
+    return Exit(f"{shown_path}: {error.strerror}.", code=ConfigurationError.exit_code)
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
