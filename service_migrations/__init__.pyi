@@ -43,3 +43,4 @@ from service_migrations.upgrade.commands import (
     stamp as stamp,
     upgrade as upgrade,
 )
+from service_migrations.upgrade.undo import Undo as Undo, plan_undo as plan_undo, undo as undo

@@ -90,7 +90,8 @@ class Session:
             raise DifferenceError(
                 " ".join([f"{message}(it ends at {heads}).", *sentences]),
                 service=service,
-                hint="Check out the code that the database was upgraded with.",
+                hint="Check out the code that the database was upgraded with. Without it, "
+                f"`inv db.undo --service {service}` takes the database back where the ledger has the SQL for it.",
             )
         return revisions
 

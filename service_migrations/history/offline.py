@@ -129,10 +129,13 @@ def reverted(history: History, current: tuple[str, ...], revision: str) -> tuple
     return tuple(by_id[script.revision] for script in scripts)
 
 
-def render(history: History, revisions: tuple[Revision, ...], *, down: bool = False) -> list[Rendered]:
+def render(
+    history: History, revisions: tuple[Revision, ...], *, down: bool = False, strict: bool = True
+) -> list[Rendered]:
     """Render revisions, or with *down* their downgrades, in offline mode. The caller holds the process lock.
 
-    A revision that can't be rendered has an ``error``.
+    A revision that can't be rendered has an ``error``; where it would surely fail with a database too, an error is
+    raised, unless *strict* is false.
 
     Raises:
         MigrationError: the models can't be imported.
@@ -146,7 +149,7 @@ def render(history: History, revisions: tuple[Revision, ...], *, down: bool = Fa
         for result in results:
             script = history.directory.get_revision(result.revision.revision)
             if script is not None:
-                _render(script, result, recorder, service)
+                _render(script, result, recorder, service if strict else None)
         return []  # without a step, Alembic logs no upgrade and writes no version table
 
     if not results:
@@ -162,7 +165,7 @@ def render(history: History, revisions: tuple[Revision, ...], *, down: bool = Fa
     return results
 
 
-def _render(script: Script, rendered: Rendered, recorder: _Recorder, service: Service) -> None:
+def _render(script: Script, rendered: Rendered, recorder: _Recorder, service: Service | None) -> None:
     if rendered.down and not hasattr(script.module, "downgrade"):
         rendered.irreversible = _irreversible(script)
         return
@@ -171,7 +174,7 @@ def _render(script: Script, rendered: Rendered, recorder: _Recorder, service: Se
         call_revision(getattr(script.module, rendered.function))
     except (Exception, SystemExit) as error:
         # an author's code may raise anything without a database, but some errors it would raise with one too
-        if _is_certain(error):
+        if service and _is_certain(error):
             raise revision_failure(error, service, "", partly_committed=None, offline=True) from error
         rendered.error = f"{type(error).__name__}: {' '.join(str(error).split())}"
         traceback = error.__traceback__

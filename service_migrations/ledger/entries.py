@@ -1,5 +1,6 @@
 """The entries of a service's ledger: the revisions that were run."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -13,8 +14,6 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
-    literal_column,
-    select,
     text,
 )
 from sqlalchemy.exc import SQLAlchemyError
@@ -29,10 +28,13 @@ from service_migrations.history.revisions import read
 from service_migrations.monorepo import Service, resolve
 from service_migrations.settings.model import Settings
 
-__all__ = ["ADDED_COLUMNS", "Entry", "ledger_table", "log", "read_entries"]
+__all__ = ["ADDED_COLUMNS", "Entry", "ledger_table", "log", "newest_first", "read_entries"]
 
-ADDED_COLUMNS = ("checksum", "fingerprint")
+ADDED_COLUMNS = ("checksum", "fingerprint", "downgrade_sql")
 """The columns that were added later, so that an older ledger doesn't have them; all are text and may be null."""
+
+_READ_COLUMNS = ADDED_COLUMNS[:2]
+"""Those of an entry: the SQL may be long, and only db.undo needs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,24 @@ async def log(
         return await read_entries(session)
 
 
+def newest_first(name: str, columns: Iterable[str], added: Iterable[str]) -> str:
+    """Return the query of a ledger, the newest row first.
+
+    Args:
+        name: the quoted name of its table.
+        columns: columns that every ledger has.
+        added: columns that it may lack; then they are null, as in SQL an inner name that isn't there is an outer one.
+
+    """
+    listed, absent = ", ".join([*columns, *added]), ", ".join(added)
+    ledgers = ", ".join(f"ledger.{column}" for column in (*columns, *added))
+    nulls = ", ".join("CAST(NULL AS pg_catalog.text)" for _ in added)
+    return (
+        f"SELECT {ledgers} FROM (VALUES ({nulls})) AS absent ({absent}) "  # noqa: S608 - names of ours
+        f"CROSS JOIN LATERAL (SELECT id, {listed} FROM {name}) AS ledger ORDER BY ledger.id DESC"
+    )
+
+
 async def read_entries(session: Session) -> tuple[Entry, ...]:
     """Return the entries of a session's ledger, newest first, with no transaction open afterwards. Read-only.
 
@@ -132,15 +152,12 @@ async def read_entries(session: Session) -> tuple[Entry, ...]:
     service, connection = session.history.service, session.connection
     table = ledger_table(service, session.schema)
     name = connection.dialect.identifier_preparer.format_table(table)
-    ledger = table.alias("ledger")
-    columns = [column for column in ledger.columns if column.name not in ("id", *ADDED_COLUMNS)]
-    # through JSON, a column that an older ledger doesn't have is null
-    added = [literal_column(f"to_jsonb(ledger) ->> '{column}'", Text) for column in ADDED_COLUMNS]
+    columns = [column.name for column in table.columns if column.name not in ("id", *ADDED_COLUMNS)]
     try:
         # a view of that name, or a table with policies, could run a function of somebody else's with our rights
         is_table = await connection.scalar(_IS_TABLE, {"name": name})
-        query = select(*columns, *added).order_by(ledger.c.id.desc())
-        records = (await connection.execute(query)).all() if is_table else []
+        query = newest_first(name, columns, _READ_COLUMNS)
+        records = (await connection.execute(text(query))).all() if is_table else []
     except SQLAlchemyError as error:
         target = session.connector.target
         if sqlstate(error) == _DENIED:

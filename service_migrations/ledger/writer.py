@@ -72,6 +72,7 @@ class Ledger:
         git_commit: the commit of the code; None without a checkout.
         version: that of the project.
         writable: whether rows are written.
+        downgrades: the SQL of the downgrades that is kept, by revision.
         purged: the revisions that a stamp removes from the version table before its first row.
         last_written: when the last row was written, or the ledger opened, by the monotonic clock.
         table: the table.
@@ -85,6 +86,7 @@ class Ledger:
     git_commit: str | None
     version: str
     writable: bool = True
+    downgrades: Mapping[str, str] = field(default_factory=dict)
     purged: tuple[str, ...] = ()
     last_written: float = field(default_factory=time.monotonic)
     table: Table = field(init=False)
@@ -126,8 +128,9 @@ class Ledger:
         revision = step.up_revision_id or destination or source or ""
         # from Alembic's map: a history of thousands isn't searched for each of its revisions
         path = Path(step.up_revision.path) if step.is_upgrade and step.up_revision else None
+        sql = self.downgrades.get(revision) if direction == "upgrade" else None
         self._insert(connection, path, seconds, revision=revision, direction=direction,
-                     from_revision=source, to_revision=destination)  # fmt: skip
+                     from_revision=source, to_revision=destination, downgrade_sql=sql)  # fmt: skip
 
     def accept(self, connection: Connection, revision: str) -> None:
         """Record that a revision's file is accepted, although it isn't the one that was run.

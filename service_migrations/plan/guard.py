@@ -53,7 +53,7 @@ class Guard:
                 "Nothing was changed.",
                 service=service,
                 path=first.path,
-                line=first.line,
+                line=first.line if first.path and (service.root / first.path).is_file() else None,  # not in the ledger
                 hint=f"Read {reading}; --allow destructive runs it.",
             )
 

@@ -39,7 +39,7 @@ from service_migrations.tasks import (
 __all__ = ["namespace"]
 
 _DB = (
-    *(upgrade.upgrade, affected.affected, downgrade.downgrade, downgrade.stamp, downgrade.alembic),
+    *(upgrade.upgrade, affected.affected, downgrade.downgrade, downgrade.undo, downgrade.stamp, downgrade.alembic),
     *(revision.revision, revision.merge, revision.rebase),
     *(show.current, show.heads, show.history, show.show, show.status, check.check),
     *(show.env, show.services, plan.plan, owners.owners, drift.drift),

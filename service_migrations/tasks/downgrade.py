@@ -9,7 +9,7 @@ from service_migrations.tasks.options import LIMITS, SQL, asked_limits, describe
 from service_migrations.tasks.plan import reverted_lines
 from service_migrations.tasks.task import SERVICE, exactly_one, run, task
 
-__all__ = ["alembic", "downgrade", "stamp"]
+__all__ = ["alembic", "downgrade", "stamp", "undo"]
 
 _YES = "Don't ask."
 
@@ -67,6 +67,39 @@ def downgrade(
             _ask(question, reverted_lines(plan.revisions))
     downgrading = commands.downgrade(target_service, revision, allow=allow, start=start, settings=settings)
     console.result(describe(run(downgrading)))
+
+
+@task(
+    iterable=["service", "allow"],
+    help={
+        "service": SERVICE,
+        "allow": "Allow what destroys data where the target isn't local; may be repeated.",
+        "yes": _YES,
+        **LIMITS,
+    },
+)
+def undo(
+    _: Context,
+    service: list[str],
+    allow: list[str],
+    yes: bool = False,
+    lock_wait: str = "",
+    lock_timeout: str = "",
+    statement_timeout: str = "",
+) -> None:
+    """Revert revisions whose files are gone, by the ledger's SQL; asks."""
+    from service_migrations.plan import guard
+    from service_migrations.settings.model import load
+    from service_migrations.upgrade import undo as undoing
+
+    target_service = exactly_one(service, "undo")
+    limits = asked_limits(lock_wait, lock_timeout, statement_timeout)
+    guard.classes(allow, edited=False)
+    settings = with_limits(load(target_service), limits)
+    plan = run(undoing.plan_undo(target_service, settings=settings))
+    if not yes:
+        _ask(f"Downgrade {target_service} -> {settings.target} to {plan.target}?", reverted_lines(plan.revisions))
+    console.result(describe(run(undoing.undo(target_service, plan=plan, allow=allow, settings=settings))))
 
 
 def _ask(question: str, lines: list[str]) -> None:

@@ -73,7 +73,7 @@ async def upgrade(
     check_target(service_history, revision)
     target_connector = connector(service_history.service, engine, settings, limits)
     edited: Policy = "accept" if EDITED in (allow or ()) else target_connector.edited
-    operation = Operation(migrate_to(service_history, revision), goal, guard=guard, edited=edited)
+    operation = Operation(migrate_to(service_history, revision), goal, guard=guard, edited=edited, upgrades_to=revision)
     return await apply(service_history, target_connector, operation, step, begin if goal else None)
 
 

@@ -15,6 +15,7 @@ from service_migrations.connection.version_table import applied
 from service_migrations.errors import ContentionError, MigrationError, UnreachableError, UsageError
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History
+from service_migrations.ledger.downgrades import rendered_downgrades
 from service_migrations.ledger.edited import Edit, Policy, check_edits
 from service_migrations.ledger.writer import Ledger
 from service_migrations.outcome import Outcome, Step
@@ -45,6 +46,7 @@ class Operation:
         edited: what to do if applied files were edited; None doesn't check them.
         start: the revisions that the database has to be at; None for any.
         is_stamp: whether nothing is run, and only the version table is written.
+        upgrades_to: the target of an upgrade, whose downgrades the ledger keeps; None for any other operation.
 
     """
 
@@ -55,6 +57,7 @@ class Operation:
     edited: Policy | None = None
     start: tuple[str, ...] | None = None
     is_stamp: bool = False
+    upgrades_to: str | None = None
 
 
 @dataclass(slots=True)
@@ -192,6 +195,10 @@ async def _attempt(session: Session, operation: Operation, attempts: _Attempts) 
         if current == operation.goal:
             return _outcome(session, operation, attempts, current)
         ledger.purged = current if operation.purges else ()
+        if operation.upgrades_to is not None and ledger.writable:
+            ledger.downgrades = rendered_downgrades(
+                session.history, current, operation.upgrades_to, session.connector.sources
+            )
         async with applying(session, ledger, attempts.progress) as callbacks:
             attempts.report_begin()
             await session.run(operation.run, on_commit=attempts.commit, on_version_apply=callbacks)

@@ -73,7 +73,7 @@ def test_the_list_groups_the_tasks_and_gives_each_one_line(monorepo: Monorepo) -
     lines = [line.split(None, 1) for line in ran.stdout.splitlines() if line.startswith("  ")]
     names = [line[0] for line in lines]
     db = ("affected alembic check create current doctor downgrade drift drop env heads history init locks log merge"
-          " owners plan rebase revision services show stamp status upgrade wait")  # fmt: skip
+          " owners plan rebase revision services show stamp status undo upgrade wait")  # fmt: skip
     pg = "fetch start status stop versions"
     assert names == ["down", "up", *(f"db.{one}" for one in db.split()), *(f"pg.{one}" for one in pg.split())]
     assert all(len(line) == 2 and line[1].endswith(".") for line in lines)

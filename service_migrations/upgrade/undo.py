@@ -1,0 +1,217 @@
+"""The way back from a revision that no file has, by the SQL of the downgrade that the ledger keeps.
+
+The revisions of the ledger are added to the history, so that the rest is an ordinary downgrade.
+"""
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from types import ModuleType
+from typing import Any
+
+from alembic import op
+from alembic.script import Script
+from sqlalchemy import DDL, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from service_migrations.connection.connector import Connector, connector
+from service_migrations.connection.locks import process_lock
+from service_migrations.connection.session import Session, open_session
+from service_migrations.connection.version_table import applied
+from service_migrations.errors import UsageError
+from service_migrations.failures import describe
+from service_migrations.health.preflight import preflight
+from service_migrations.history.offline import render, reverted
+from service_migrations.history.revision import Revision
+from service_migrations.history.revisions import History, read
+from service_migrations.history.targets import migrate_to
+from service_migrations.ledger.entries import ledger_table, newest_first
+from service_migrations.monorepo import Service, resolve
+from service_migrations.outcome import Outcome, Step
+from service_migrations.plan.guard import Guard, classes
+from service_migrations.plan.review import PlannedRevision, judge
+from service_migrations.settings.model import Limits, Settings
+from service_migrations.upgrade.run import Operation, apply
+
+__all__ = ["Undo", "plan_undo", "undo"]
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """The plan of an undo.
+
+    Attributes:
+        history: the history, with the revisions that no file has.
+        start: the revisions of the database.
+        target: the last revision on its way back that a file has, or ``base``.
+        revisions: those that are reverted, newest first.
+
+    """
+
+    history: History
+    start: tuple[str, ...]
+    target: str
+    revisions: tuple[PlannedRevision, ...]
+
+
+async def plan_undo(
+    service: str | Service,
+    *,
+    engine: AsyncEngine | None = None,
+    limits: Limits | None = None,
+    settings: Settings | None = None,
+) -> Undo:
+    """Return what an undo would do. Read-only.
+
+    Args:
+        service: its name.
+        engine: an engine of the caller's to take a connection from; without it, the service's own settings.
+        limits: how long things may take, instead of the service's settings.
+        settings: the service's, where they are loaded already.
+
+    Raises:
+        UsageError: the files have the database's revision, or the ledger doesn't have the SQL of its downgrade.
+        MigrationError: the database can't be connected to.
+
+    """
+    history = read(resolve(service))
+    async with open_session(history, connector(history.service, engine, settings, limits)) as session:
+        start = await applied(session.connection, session.connector.version_table, session.schema)
+        extended, target = await _extended(session, start)
+    async with process_lock():
+        revisions = judge(extended, render(extended, reverted(extended, start, target), down=True))
+    return Undo(extended, start, target, tuple(revisions))
+
+
+async def undo(
+    service: str | Service,
+    *,
+    plan: Undo | None = None,
+    engine: AsyncEngine | None = None,
+    limits: Limits | None = None,
+    step: Step | None = None,
+    allow: Collection[str] | None = None,
+    settings: Settings | None = None,
+) -> Outcome:
+    """Downgrade one service's database to the last revision that a file has, without the files of those above it.
+
+    Args:
+        service: its name.
+        plan: the plan that a person has agreed to; it is made where it is None.
+        engine: as of ``upgrade``.
+        limits: as of ``upgrade``.
+        step: as of ``upgrade``.
+        allow: as of ``downgrade``.
+        settings: as of ``upgrade``.
+
+    Raises:
+        UsageError: the files have the database's revision, or the ledger doesn't have the SQL of its downgrade.
+        MigrationError: any of its other subclasses, each with an ``exit_code`` of its own.
+
+    """
+    plan = plan or await plan_undo(service, engine=engine, limits=limits, settings=settings)
+    guard = None if allow is None else Guard(plan.target, classes(allow, edited=False), down=True)
+    operation = Operation(migrate_to(plan.history, plan.target, down=True), guard=guard, start=plan.start)
+    target_connector: Connector = connector(plan.history.service, engine, settings, limits)
+    return await apply(plan.history, target_connector, operation, step)
+
+
+async def _extended(session: Session, start: tuple[str, ...]) -> tuple[History, str]:
+    """Return the history with the revisions of the ledger, and the last revision below them that it has itself."""
+    history, service, place = session.history, session.history.service, session.connector.target
+    known = {revision.revision for revision in history.revisions}
+    if known.issuperset(start):
+        at = ", ".join(start) or "base"
+        hint = f"Run `inv db.downgrade --service {service} --revision -1`." if start else ""
+        raise UsageError(f"{place} is at {at}, of which no file is missing.", service=service, hint=hint)
+    hint = "Check out the code that the database was upgraded with."
+    if len(start) > 1:
+        raise UsageError(f"{place} is at several revisions: {', '.join(start)}.", service=service, hint=hint)
+    rows = await _rows(session)
+    chain: dict[str, tuple[str | None, str]] = {}
+    current: str | None = start[0]
+    while current is not None and current not in known:
+        direction, parent, sql = rows.get(current, ("", None, None))
+        if problem := "follows itself" if current in chain else _problem(direction, parent, sql):
+            raise UsageError(f"{place} is at {start[0]}, and {current} {problem}.", service=service, hint=hint)
+        chain[current] = parent, sql or ""
+        current = parent
+    for revision, (parent, sql) in reversed(chain.items()):
+        _add(history, revision, parent, sql)
+    added = tuple(
+        Revision(
+            revision, (parent,) if parent else (), "as the ledger keeps it", service.ledger_table, revision in start
+        )
+        for revision, (parent, _) in chain.items()
+    )
+    return replace(history, revisions=(*added, *history.revisions)), current or "base"
+
+
+def _problem(direction: str, parent: str | None, sql: str | None) -> str:
+    """Return why a row of the ledger leads to no other revision; empty where it does."""
+    if direction != "upgrade":
+        return "was stamped, and not run" if direction == "stamp" else "wasn't run last, as the ledger has it"
+    if "," in (parent or ""):
+        return "joins several revisions"
+    return "" if sql else "has no SQL of its downgrade in the ledger"
+
+
+async def _rows(session: Session) -> dict[str, tuple[str, str | None, str | None]]:
+    """Return direction, parent and SQL of the newest row of each revision, if the ledger can be trusted.
+
+    Raises:
+        UsageError: somebody else may have written the SQL, or the ledger can't be read.
+
+    """
+    service, connection = session.history.service, session.connection
+    for finding in await preflight(session):
+        if finding.about == service.ledger_table:
+            raise UsageError(f"{finding.text} Its SQL isn't run.", service=service)
+    name = connection.dialect.identifier_preparer.format_table(ledger_table(service, session.schema))
+    try:
+        exists, writers = (await connection.execute(_WRITERS, {"name": name})).one()
+        query = newest_first(name, ("revision", "direction", "from_revision"), ("downgrade_sql",))
+        rows = (await connection.execute(text(query))).all() if exists and not writers else []
+    except SQLAlchemyError as error:
+        message = f"{session.connector.target}: {name} can't be read: {describe(error)}."
+        raise UsageError(message, service=service) from error
+    finally:
+        await connection.rollback()
+    if writers:
+        message = f"{session.connector.target}: {name} can be written by {', '.join(writers)}. Its SQL isn't run."
+        raise UsageError(message, service=service)
+    newest: dict[str, tuple[str, str | None, str | None]] = {}
+    for revision, direction, source, sql in rows:
+        if direction != "accept":
+            newest.setdefault(revision, (direction, source, sql))
+    return newest
+
+
+_WRITERS = text(
+    """
+    SELECT count(*) > 0 AND bool_and(c.relkind = 'r' AND NOT pg_catalog.row_security_active(c.oid)),
+           coalesce(array_agg(DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC'
+                                       ELSE CAST(pg_catalog.pg_get_userbyid(a.grantee) AS pg_catalog.text) END)
+                    FILTER (WHERE a.grantee <> c.relowner AND a.privilege_type IN ('INSERT', 'UPDATE', 'TRIGGER')),
+                    CAST(ARRAY[] AS pg_catalog.text[]))
+    FROM pg_catalog.pg_class c LEFT JOIN LATERAL pg_catalog.aclexplode(c.relacl) a ON true
+    WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(CAST(:name AS pg_catalog.text))
+    """
+)
+"""Whether the ledger is a table, and who may write to it beside its owner."""
+
+
+def _add(history: History, revision: str, parent: str | None, sql: str) -> None:
+    """Add a revision of the ledger to Alembic's map."""
+
+    def downgrade(**_: Any) -> None:
+        for statement in json.loads(sql):
+            # no colon in it is a parameter
+            op.execute(DDL(statement.replace("%", "%%")))  # type: ignore[no-untyped-call]
+
+    module: Any = ModuleType(f"revision {revision} of the ledger")
+    module.revision, module.down_revision, module.downgrade = revision, parent, downgrade
+    module.branch_labels = module.depends_on = None
+    module.__doc__ = "as the ledger keeps it"
+    history.directory.revision_map.add_revision(Script(module, revision, __file__))

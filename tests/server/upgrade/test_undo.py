@@ -1,0 +1,231 @@
+"""A database is taken back from a revision whose file is gone, by the SQL that the ledger keeps."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from textwrap import dedent
+
+import pytest
+
+import service_migrations
+from service_migrations.postgres import Server
+from service_migrations.settings.dsn import Dsn
+from tests.support.database import query, run_script, tables, wait
+from tests.support.monorepo import Monorepo, Ran
+from tests.support.sessions import hold
+
+LEDGER = "migration_log_billing"
+UNDO = ("db.undo", "--service", "billing")
+
+
+@pytest.fixture
+def world(monorepo: Monorepo, database: Callable[..., Dsn]) -> tuple[Monorepo, Dsn]:
+    """A service at base, with one revision."""
+    dsn = database()
+    monorepo.service("billing", dsn=dsn)
+    monorepo.table_revision("billing", "a1", None)
+    return monorepo, dsn
+
+
+def upgraded(monorepo: Monorepo, *revisions: str) -> None:
+    """Upgrade to head, and remove the files of revisions."""
+    wait(service_migrations.upgrade(monorepo.find("billing")))
+    for revision in revisions:
+        (monorepo.root / "migrations" / "versions" / "billing" / f"{revision}.py").unlink()
+
+
+def at(dsn: Dsn) -> list[str]:
+    return [row[0] for row in query(dsn, "SELECT version_num FROM alembic_version_billing")]
+
+
+def kept(dsn: Dsn) -> dict[str, str | None]:
+    return {row[0]: row[1] for row in query(dsn, f"SELECT revision, downgrade_sql FROM {LEDGER} ORDER BY id")}  # noqa: S608
+
+
+def refused(ran: Ran, said: str) -> None:
+    assert (ran.code, ran.out, len(ran.err.splitlines())) == (2, "", 1), ran.text
+    assert said in ran.err
+
+
+def test_the_question_shows_what_is_dropped_and_the_answer_takes_it_back(world: tuple[Monorepo, Dsn]) -> None:
+    monorepo, dsn = world
+    monorepo.revision("billing", "b2", "a1", 'op.execute("CREATE TABLE b2 ()")', 'op.drop_table("b2")')
+    index = 'op.create_index("by_name", "billing", ["name"])'
+    monorepo.revision("billing", "c3", "b2", index, 'op.drop_index("by_name")')
+    upgraded(monorepo, "b2", "c3")
+    asked = monorepo.inv(*UNDO)
+    assert asked.code == 2
+    assert "    DROP INDEX by_name;" in asked.err
+    assert f"Downgrade billing -> {dsn.target} to a1?" in asked.err
+    assert at(dsn) == ["c3"]
+    ran = monorepo.inv(*UNDO, "--yes")
+    assert ran.code == 0, ran.text
+    assert f"billing: {dsn.target} went from c3 to a1 (2 revisions, " in ran.out
+    assert (at(dsn), "b2" in tables(dsn)) == (["a1"], False)
+    rows = query(dsn, f"SELECT direction, from_revision, to_revision FROM {LEDGER} ORDER BY id DESC LIMIT 2")  # noqa: S608
+    assert [tuple(row) for row in rows] == [("downgrade", "b2", "a1"), ("downgrade", "c3", "b2")]
+    assert monorepo.inv("db.upgrade").code == 0
+
+
+def test_the_whole_history_can_be_taken_back(world: tuple[Monorepo, Dsn]) -> None:
+    monorepo, dsn = world
+    upgraded(monorepo, "a1")
+    assert monorepo.inv(*UNDO, "--yes").code == 0
+    assert (at(dsn), tables(dsn)) == ([], {"alembic_version_billing"})
+
+
+def test_another_branch_may_go_on_from_the_same_revision(world: tuple[Monorepo, Dsn]) -> None:
+    monorepo, dsn = world
+    monorepo.revision("billing", "b2", "a1", 'op.execute("CREATE TABLE b2 ()")', 'op.execute("DROP TABLE b2")')
+    upgraded(monorepo, "b2")
+    monorepo.revision("billing", "d4", "a1", 'op.execute("CREATE TABLE d4 ()")', 'op.execute("DROP TABLE d4")')
+    assert monorepo.inv(*UNDO, "--yes").code == 0
+    assert (at(dsn), "d4" in tables(dsn)) == (["a1"], False)
+    assert monorepo.inv("db.upgrade").code == 0
+    assert at(dsn) == ["d4"]
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        "op.execute(\"INSERT INTO words VALUES ('100% : sure; it''s $1 $$ %(x)s')\")",
+        "op.execute(sa.insert(sa.table('words', sa.column('w', sa.Text))).values(w=\"a'b %s :x é\"))",
+        "for letter in ('a', 'b'):\n    op.execute(f\"INSERT INTO words VALUES ('{letter}')\")",
+        "op.execute(\"DO $$ BEGIN INSERT INTO words VALUES ('x;y'); END $$\")",
+        "op.bulk_insert(sa.table('words', sa.column('w', sa.Text)), [{'w': 'p'}, {'w': None}])",
+        "op.execute(\"-- a comment\\nINSERT INTO words VALUES ('c')\")",
+    ],
+)
+def test_the_kept_sql_does_what_the_downgrade_does(world: tuple[Monorepo, Dsn], back: str) -> None:
+    monorepo, dsn = world
+    query(dsn, "CREATE TABLE words (w text)")
+    monorepo.revision("billing", "b2", "a1", 'op.execute("SELECT 1")', back)
+    wait(service_migrations.upgrade(monorepo.find("billing")))
+    wait(service_migrations.downgrade(monorepo.find("billing"), "a1"))
+    expected = query(dsn, "SELECT w FROM words ORDER BY w")
+    assert expected
+    query(dsn, "DELETE FROM words")
+    upgraded(monorepo, "b2")
+    ran = monorepo.inv(*UNDO, "--yes")
+    assert ran.code == 0, ran.text
+    assert query(dsn, "SELECT w FROM words ORDER BY w") == expected
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        "pass",
+        "raise NotImplementedError",
+        "op.get_bind().execute(sa.text('SELECT 1')).scalar_one()",
+        "print('a side effect')",
+        "open('/dev/null').close()",
+        "import os\nos.getpid()",
+        "while True:\n    op.execute('SELECT 1')",
+        "with op.get_context().autocommit_block():\n    op.execute('SELECT 1')",
+        "op.execute(\"ALTER ROLE CURRENT_USER PASSWORD 'hunter2hunter2'\")",
+        "op.execute(\"SELECT 'postgresql://a:hunter2@b/c'\")",
+        "op.execute(\"INSERT INTO t VALUES ('a-secret-of-the-environment')\")",
+        "op.execute('SELECT ' + repr('x' * 70000))",
+        "undefined_name",
+    ],
+)
+def test_what_cant_or_mustnt_be_kept_is_left_out_and_stops_nothing(
+    world: tuple[Monorepo, Dsn], back: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SOME_API_TOKEN", "a-secret-of-the-environment")
+    monorepo, dsn = world
+    monorepo.revision("billing", "b2", "a1", 'op.execute("SELECT 1")', back)
+    upgraded(monorepo, "b2")
+    assert "side effect" not in capfd.readouterr().out
+    sql = kept(dsn)
+    assert sql["b2"] is None
+    assert json.loads(sql["a1"] or "") == ["DROP TABLE billing;"]
+    refused(monorepo.inv(*UNDO, "--yes"), "b2 has no SQL of its downgrade in the ledger")
+    assert at(dsn) == ["b2"]
+
+
+def test_of_a_long_upgrade_the_newest_are_kept(world: tuple[Monorepo, Dsn], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service_migrations.ledger.downgrades._MOST", 1)
+    monorepo, dsn = world
+    monorepo.revision("billing", "b2", "a1", 'op.execute("SELECT 1")', 'op.execute("SELECT 2")')
+    upgraded(monorepo)
+    assert kept(dsn) == {"a1": None, "b2": '["SELECT 2;"]'}
+
+
+def test_where_the_file_is_there_a_downgrade_is_the_way(world: tuple[Monorepo, Dsn]) -> None:
+    monorepo, _ = world
+    refused(monorepo.inv(*UNDO, "--yes"), "is at base, of which no file is missing.")
+    upgraded(monorepo)
+    refused(monorepo.inv(*UNDO, "--yes"), "inv db.downgrade --service billing --revision -1")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (f"DELETE FROM {LEDGER}", "a1 wasn't run last, as the ledger has it"),  # noqa: S608
+        (f"DROP TABLE {LEDGER}", "a1 wasn't run last, as the ledger has it"),
+        (f"UPDATE {LEDGER} SET direction = 'stamp'", "a1 was stamped, and not run"),  # noqa: S608
+        (f"UPDATE {LEDGER} SET from_revision = 'a1'", "a1 follows itself"),  # noqa: S608
+        (f"UPDATE {LEDGER} SET from_revision = 'x, y'", "a1 joins several revisions"),  # noqa: S608
+        (f"ALTER TABLE {LEDGER} DROP COLUMN downgrade_sql", "a1 has no SQL of its downgrade in the ledger"),
+        ("INSERT INTO alembic_version_billing VALUES ('zz')", "is at several revisions: a1, zz"),
+        (f"GRANT INSERT ON {LEDGER} TO PUBLIC", "can be written by PUBLIC. Its SQL isn't run."),
+    ],
+)
+def test_a_ledger_that_leads_nowhere_is_refused_in_one_line(
+    world: tuple[Monorepo, Dsn], change: str, said: str
+) -> None:
+    monorepo, dsn = world
+    upgraded(monorepo, "a1")
+    query(dsn, change)
+    refused(monorepo.inv(*UNDO, "--yes"), said)
+    assert "billing" in tables(dsn)
+
+
+def test_the_sql_of_somebody_elses_ledger_is_never_run(
+    world: tuple[Monorepo, Dsn], server: Server, database: Callable[..., Dsn]
+) -> None:
+    monorepo, dsn = world
+    upgraded(monorepo, "a1")
+    other = database(shared=dsn)
+    admin = replace(server.admin, database=dsn.database)
+    run_script(admin, [f'ALTER TABLE {LEDGER} OWNER TO "{other.user}"', f'GRANT ALL ON {LEDGER} TO "{dsn.user}"'])
+    refused(monorepo.inv(*UNDO, "--yes"), f"belongs to {other.user}")
+    assert "billing" in tables(dsn)
+
+
+def test_a_failure_leaves_the_revision_as_it_was(world: tuple[Monorepo, Dsn]) -> None:
+    monorepo, dsn = world
+    back = 'op.execute("DROP TABLE b2")\nop.execute("DROP TABLE gone")'
+    monorepo.revision("billing", "b2", "a1", 'op.execute("CREATE TABLE b2 ()")', back)
+    upgraded(monorepo, "b2")
+    ran = monorepo.inv(*UNDO, "--yes")
+    assert (ran.code, "It was rolled back." in ran.err) == (1, True), ran.text
+    assert (at(dsn), "b2" in tables(dsn)) == (["b2"], True)
+
+
+def test_a_table_in_use_is_waited_for_in_short_turns(world: tuple[Monorepo, Dsn]) -> None:
+    monorepo, dsn = world
+    upgraded(monorepo, "a1")
+    with hold(dsn, "SELECT FROM billing"):
+        ran = monorepo.inv(*UNDO, "--yes", "--lock-timeout", "10ms")
+    assert (ran.code, "Trying again" in ran.err) == (75, True), ran.text
+    assert at(dsn) == ["a1"]
+
+
+def test_a_ledger_of_an_older_version_gets_the_column_and_may_be_written_by_it(
+    world: tuple[Monorepo, Dsn],
+) -> None:
+    monorepo, dsn = world
+    wait(service_migrations.upgrade(monorepo.find("billing")))
+    query(dsn, f"ALTER TABLE {LEDGER} DROP COLUMN downgrade_sql")
+    assert [entry.revision for entry in wait(service_migrations.log(monorepo.find("billing")))] == ["a1"]
+    monorepo.revision("billing", "b2", "a1", 'op.execute("CREATE TABLE b2 ()")', 'op.execute("DROP TABLE b2")')
+    wait(service_migrations.upgrade(monorepo.find("billing")))
+    assert (kept(dsn)["a1"], json.loads(kept(dsn)["b2"] or "")) == (None, ["DROP TABLE b2;"])
+    row = dedent(f"""
+        INSERT INTO {LEDGER} (revision, direction, started, seconds, os_user, host, version, checksum, fingerprint)
+        VALUES ('b2', 'upgrade', now(), 0, 'x', 'y', 'z', 'c', 'f')
+    """)  # noqa: S608
+    query(dsn, row)
+    assert wait(service_migrations.log(monorepo.find("billing")))[0].os_user == "x"
