@@ -87,7 +87,7 @@ def undo(
     lock_timeout: str = "",
     statement_timeout: str = "",
 ) -> None:
-    """Revert revisions whose files are gone, by the ledger's SQL; asks."""
+    """Revert revisions whose files are gone; asks first."""
     from service_migrations.plan import guard
     from service_migrations.settings.model import load
     from service_migrations.upgrade import undo as undoing
