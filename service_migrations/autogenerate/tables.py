@@ -46,6 +46,8 @@ def created(comparison: Comparison, altered: set[Key]) -> Iterator[Change]:
     taken = _indexes(comparison)
 
     def inline(key: ForeignKeyConstraint) -> bool:
+        if key.use_alter:
+            return False  # SQLAlchemy leaves it out of CREATE TABLE
         remote = _remote(comparison, key)
         own = comparison.key(key.table.schema, key.table.name)
         if remote == own:

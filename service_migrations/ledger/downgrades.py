@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 _LARGEST = 64 * 1024
 """Characters of one downgrade: the ledger is no archive of data."""
-_MOST = 50
+_MOST = 10
 """Downgrades of one upgrade, the newest: rendering takes 1 ms each, and nobody goes back over hundreds."""
 _SHORTEST_SECRET = 8
 
