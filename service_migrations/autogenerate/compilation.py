@@ -11,6 +11,7 @@ from sqlalchemy import (
     Constraint,
     Dialect,
     ForeignKeyConstraint,
+    Index,
     MetaData,
     PrimaryKeyConstraint,
     Table,
@@ -65,9 +66,10 @@ def _parts(table: Table, dialect: Dialect) -> Iterator[tuple[str, Callable[[], o
         name = constraint.name if isinstance(constraint.name, str) else _columns(constraint)
         yield f"{kind} {name}", lambda constraint=constraint: compiler.process(constraint)  # type: ignore[misc]
     for index in sorted(table.indexes, key=lambda index: str(index.name)):
-        yield f"index {index.name}", lambda index=index: CreateIndex(index).compile(dialect=dialect)  # type: ignore[misc]
+        name = index.name if isinstance(index.name, str) else _columns(index)
+        yield f"index {name}", lambda index=index: CreateIndex(index).compile(dialect=dialect)  # type: ignore[misc]
     yield "", lambda: CreateTable(table).compile(dialect=dialect)
 
 
-def _columns(constraint: Constraint) -> str:
-    return f"({', '.join(column.name for column in getattr(constraint, 'columns', ()))})"
+def _columns(part: Constraint | Index) -> str:
+    return f"({', '.join(column.name for column in getattr(part, 'columns', ()))})"

@@ -1,5 +1,7 @@
 """db.downgrade, db.stamp and db.alembic, which change the database of one service."""
 
+import sys
+
 from invoke.context import Context
 
 from service_migrations.errors import UsageError
@@ -103,9 +105,10 @@ def undo(
 
 
 def _ask(question: str, lines: list[str]) -> None:
-    console.note("These revisions are reverted, in this order:")
-    for line in lines:
-        console.note(line)
+    if sys.stdin.isatty():
+        console.note("These revisions are reverted, in this order:")
+        for line in lines:
+            console.note(line)
     console.confirm(f"{question} What was added since is dropped.", yes=False)
 
 

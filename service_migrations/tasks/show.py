@@ -204,7 +204,7 @@ def env(_: Context, service: list[str], json: bool = False) -> None:
 @task(
     iterable=["service"],
     help={
-        "service": SERVICES,
+        "service": "A service's name; may be repeated. Where it is missing, all services.",
         "verbose": "Show each name and folder of a service, and whether convention or pyproject.toml says so.",
         "json": _JSON,
     },
@@ -214,7 +214,7 @@ def services(_: Context, service: list[str], verbose: bool = False, json: bool =
     from service_migrations.settings.model import load_many
     from service_migrations.upgrade import commands
 
-    selected_services = selected(service)
+    selected_services = selected(service, of_folder=False)
     histories, errors = each(selected_services, commands.history)
     rows: list[dict[str, Any]] = []
     for listed, settings in zip(selected_services, load_many(selected_services), strict=True):

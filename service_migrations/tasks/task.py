@@ -190,9 +190,15 @@ def number(text: str, option: str, least: int = 1) -> int:
     return int(text)
 
 
-def selected(names: list[str]) -> tuple[Service, ...]:
-    """Return the named services; where none is named, the service of the working directory, else all."""
-    own_service = None if names else _service_of_folder()
+def selected(names: list[str], *, of_folder: bool = True) -> tuple[Service, ...]:
+    """Return the named services; where none is named, the service of the working directory, else all.
+
+    Args:
+        names: their names.
+        of_folder: whether the working directory counts; not for a list of what there is.
+
+    """
+    own_service = _service_of_folder() if of_folder and not names else None
     return (own_service,) if own_service else select(names)
 
 

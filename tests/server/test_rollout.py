@@ -271,7 +271,7 @@ def test_a_terminal_gets_one_live_line_for_each_service(monorepo, command, no_co
     for name in NAMES:
         assert any(line.startswith(f"{name}: ") for line in lines), lines
     running = [re.fullmatch(r"beta: 3 of 3, r3 r3\. \((\d) s\) -> .*@.*", line) for line in lines]
-    assert {"1", "2"} <= {match[1] for match in running if match}, lines
+    assert len({match[1] for match in running if match}) > 1, lines  # the seconds go on
     assert "INFO" not in text
     assert bool(re.search(r"\x1b\[3[26]m", text)) == (not no_color)
     assert "\x1b[1A" in text or "\x1b[2K" in text  # lines are overwritten

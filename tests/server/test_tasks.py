@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import re
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from service_migrations.postgres import VERSIONS, Server
 from service_migrations.settings.dsn import Dsn
 from tests.support.database import query, run_script, tables, wait
 from tests.support.monorepo import MODELS, Monorepo, Ran, dsn_text
+from tests.support.terminal import answered
 
 LOG_LINE = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - [\w.]+ - [A-Z]+ - .+$")
 """Time, logger, level and message, in this order."""
@@ -258,6 +258,7 @@ def test_json_of_status_holds_what_is_left_to_do(world: tuple[Monorepo, Dsn], tw
             "pending": 1,
             "state": "behind",
             "error": None,
+            "edited": [],
             "failure": None,
         },
         {
@@ -267,6 +268,7 @@ def test_json_of_status_holds_what_is_left_to_do(world: tuple[Monorepo, Dsn], tw
             "pending": 1,
             "state": "behind",
             "error": None,
+            "edited": [],
             "failure": None,
         },
     ]
@@ -413,31 +415,13 @@ def test_a_downgrade_asks_the_person_at_the_keyboard(
 ) -> None:
     monorepo, dsn = world
     upgraded(monorepo)
-    ours, theirs = pty.openpty()
-    try:
-        os.write(ours, f"{answer}\n".encode())
-        ran = subprocess.run(
-            [sys.executable, "-m", "invoke", "db.downgrade", "--service", "billing", "--revision", "base"],
-            cwd=monorepo.root,
-            stdin=theirs,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-    finally:
-        os.close(ours)
-        os.close(theirs)
-    assert ran.returncode == code, ran.stderr
-    assert (
-        f"Downgrade billing -> {dsn.target} to base? What was added since is dropped. [y/N]" in ran.stdout + ran.stderr
-    )
+    ran = answered(monorepo, answer, "db.downgrade", "--service", "billing", "--revision", "base")
+    assert ran.code == code, ran.err
+    assert f"Downgrade billing -> {dsn.target} to base? What was added since is dropped. [y/N]" in ran.text
     assert at(dsn) == left
-    assert "[y/N]" not in ran.stdout, "a question is no result"
-    assert "Traceback" not in ran.stderr
-    assert code == 0 or ran.stderr.endswith(
-        "\nNothing was changed.\n" if answer == "\x04" else "Nothing was changed.\n"
-    )
+    assert "[y/N]" not in ran.out, "a question is no result"
+    assert "Traceback" not in ran.err
+    assert code == 0 or ran.err.endswith("\nNothing was changed.\n" if answer == "\x04" else "Nothing was changed.\n")
 
 
 def test_a_stamp_writes_the_revision_and_runs_nothing(world: tuple[Monorepo, Dsn]) -> None:

@@ -69,7 +69,8 @@ def test_a_downgrade_that_destroys_is_refused_with_its_place(repo: Monorepo, rev
     assert (
         f"the downgrade of revision{'s b2, a1' if revision in ('-2', 'base') else ' b2'} would destroy data: " in said
     )
-    assert said.endswith("Nothing was changed. Read the downgrade() of each; --allow destructive runs it.")
+    read = f"Read `inv db.plan --service shop --downgrade {revision} --sql`"
+    assert said.endswith(f"Nothing was changed. {read}; --allow destructive runs it.")
 
 
 @pytest.mark.parametrize(("at", "revision"), [("d4", "c3"), ("d4", "b2"), ("c3", "-1"), ("b2", "b2")])

@@ -23,9 +23,11 @@ def arguments() -> Iterator[tuple[str, Argument]]:
 # Short flags
 
 
-def test_no_option_has_a_short_flag_but_m() -> None:
+def test_no_option_has_a_short_flag_but_service_and_message() -> None:
     short = {(name, flag) for name, argument in arguments() for flag in argument.names if len(flag) == 1}
-    assert short == {("db.revision --m", "m"), ("db.merge --m", "m")}
+    messages = {("db.revision --message", "m"), ("db.merge --message", "m")}
+    assert short - messages == {(name, "s") for name, _ in arguments() if name.endswith(" --service")}
+    assert messages <= short
 
 
 def test_every_option_is_explained() -> None:

@@ -11,6 +11,7 @@ from service_migrations.plan.plan import plan
 from service_migrations.settings.dsn import Dsn
 from tests.support.database import query, tables, wait
 from tests.support.monorepo import Monorepo
+from tests.support.terminal import answered
 
 DOWN = ("db.downgrade", "--service", "billing", "--revision")
 
@@ -31,7 +32,7 @@ def world(monorepo: Monorepo, database: Callable[..., Dsn]) -> tuple[Monorepo, D
 
 def test_the_question_shows_the_revisions_and_what_they_drop(world: tuple[Monorepo, Dsn]) -> None:
     monorepo, dsn = world
-    ran = monorepo.inv(*DOWN, "base")
+    ran = answered(monorepo, "n", *DOWN, "base")
     assert (ran.code, ran.out) == (2, "")
     *lines, question = [line for line in ran.err.splitlines() if line]
     assert lines == [
@@ -105,7 +106,7 @@ def test_a_downgrade_that_needs_a_connection_is_read_instead(world: tuple[Monore
     monorepo, _ = world
     rows = 'for row in op.get_bind().execute(sa.text("SELECT 1")):\n    pass\nop.drop_table("billing")'
     monorepo.revision("billing", "c3", "b2", 'op.execute("SELECT 1")', rows)
-    ran = monorepo.inv(*DOWN, "b2")
+    ran = answered(monorepo, "n", *DOWN, "b2")
     assert "c3 (destructive): c3" in ran.err
     assert "drop_table() loses what is in it." in ran.err
 

@@ -95,7 +95,7 @@ def test_a_run_that_waited_says_what_another_run_did(
 ) -> None:
     monorepo, dsn = world
     with hold(dsn, f"SELECT pg_advisory_lock({LOCK_KEY})", "COMMIT") as other:
-        run = Run(monorepo.spawn("db.upgrade", "--service", "billing", *words))
+        run = Run(monorepo.start("db.upgrade", "--service", "billing", *words))
         run.says(WAITING)
         for table in {"b2": ["b2"], "c3": ["b2", "c3"]}.get(others or "", []):
             other.run(f"CREATE TABLE {table} ()")

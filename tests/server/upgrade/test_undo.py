@@ -13,6 +13,7 @@ from service_migrations.settings.dsn import Dsn
 from tests.support.database import query, run_script, tables, wait
 from tests.support.monorepo import Monorepo, Ran
 from tests.support.sessions import hold
+from tests.support.terminal import answered
 
 LEDGER = "migration_log_billing"
 UNDO = ("db.undo", "--service", "billing")
@@ -53,7 +54,7 @@ def test_the_question_shows_what_is_dropped_and_the_answer_takes_it_back(world: 
     index = 'op.create_index("by_name", "billing", ["name"])'
     monorepo.revision("billing", "c3", "b2", index, 'op.drop_index("by_name")')
     upgraded(monorepo, "b2", "c3")
-    asked = monorepo.inv(*UNDO)
+    asked = answered(monorepo, "n", *UNDO)
     assert asked.code == 2
     assert "    DROP INDEX by_name;" in asked.err
     assert f"Downgrade billing -> {dsn.target} to a1?" in asked.err
