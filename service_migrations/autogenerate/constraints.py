@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import count
 
 from alembic.operations.ops import DropConstraintOp, DropIndexOp
 from sqlalchemy.sql.elements import conv
 
 from service_migrations.autogenerate.change import Change, Phase, Step, steps
+from service_migrations.autogenerate.matches import Matches, NewNames, rename
 from service_migrations.autogenerate.table_pair import (
     BOTH,
     NEITHER,
@@ -35,84 +35,57 @@ class Keys:
     indexes: Mapping[str, Directions]
 
 
-def matched(pair: Pair, named: frozenset[str]) -> dict[str, Constraint | None]:
-    """Return for each constraint of the database the equal one of the models.
-
-    It is found by name or, where the models give none, by text.
+def changes(pair: Pair, recreated_types: RecreatedTypes, named: frozenset[str], names: NewNames) -> Iterator[Change]:
+    """Yield the changes of a table's constraints and indexes, without its foreign keys.
 
     Args:
         pair: the table.
+        recreated_types: the enum types that are recreated.
         named: the names that the models give.
+        names: the names that parts of all tables get.
 
     """
-    live, target = pair.live.constraints, pair.target.constraints
-    matches = {
-        name: target[name] for name, constraint in live.items() if name in target and _equal(constraint, target[name])
-    }
-    unmatched = [constraint for name, constraint in target.items() if name not in matches and name not in named]
-    for name, constraint in live.items():
-        if name not in matches and name not in named:
-            equal = [other for other in unmatched if _equal(constraint, other)]
-            if equal:
-                matches[name] = equal[0]
-                unmatched.remove(equal[0])
-    return {name: matches.get(name) for name in live}
-
-
-def _new(pair: Pair, matches: Mapping[str, Constraint | None]) -> Iterator[Constraint]:
-    """Yield the constraints that only the models have, under a free name where theirs is in use."""
-    matched_names = [match.name for match in matches.values() if match]
-    used = {name for name, match in matches.items() if match}
-    for name, constraint in pair.target.constraints.items():
-        if name in matched_names:
-            continue
-        names = (f"{name}{number or ''}" for number in count())
-        free = next(candidate for candidate in names if candidate not in used)
-        used.add(free)
-        yield replace(constraint, name=free)
-
-
-def _equal(live: Constraint, target: Constraint) -> bool:
-    """Whether two constraints are equal; a NOT VALID key of the models is valid after CREATE TABLE."""
-    if live.kind != "f" or target.kind != "f":
-        return (live.kind, live.definition) == (target.kind, target.definition)
-    return _reference(live) == _reference(target) and (live.valid or not target.valid)
-
-
-def _reference(key: Constraint) -> tuple[object, ...]:
-    return key.local_columns, key.foreign_schema, key.foreign_table, key.foreign_columns, key.rules
-
-
-def changes(pair: Pair, recreated_types: RecreatedTypes, named: frozenset[str]) -> Iterator[Change]:
-    """Yield the changes of a table's constraints and indexes, without its foreign keys."""
-    matches = matched(pair, named)
+    matches = Matches.of(pair, named)
     for name, constraint in pair.live.constraints.items():
         if constraint.kind == "f":
             continue
-        if matches[name] is None:
+        if name not in matches.constraints:
             yield drop(pair.live, constraint, BOTH, described=True)
-        elif any(directions := _recreation(pair, recreated_types, constraint)):
-            yield drop(pair.live, constraint, directions)
-            yield add(pair.live, constraint, directions)
-    for constraint in _new(pair, matches):
+        else:
+            directions = _recreation(pair, recreated_types, constraint)
+            yield from _kept(pair.live, constraint, matches.renamed.get(name, name), directions, names)
+    for constraint in matches.added:
         if constraint.kind != "f":
             yield add(pair.target, constraint, BOTH, described=True)
-    yield from _index_changes(pair, recreated_types)
+    yield from _index_changes(pair, matches, recreated_types, names)
 
 
-def _index_changes(pair: Pair, recreated_types: RecreatedTypes) -> Iterator[Change]:
+def _kept(
+    table: TableState, constraint: Constraint, name: str, directions: Directions, names: NewNames
+) -> Iterator[Change]:
+    """Yield the changes of a constraint that both sides have: it is recreated in some directions, or renamed."""
+    if any(directions):
+        yield drop(table, constraint, directions)
+        yield add(table, replace(constraint, name=name), directions)
+    if name != constraint.name:
+        yield from rename(table, constraint, name, directions, names)
+
+
+def _index_changes(pair: Pair, matches: Matches, recreated_types: RecreatedTypes, names: NewNames) -> Iterator[Change]:
+    matched_names = {match.name for match in matches.indexes.values()}
     for name in sorted({*pair.live.indexes, *pair.target.indexes}):
-        live, target = pair.live.indexes.get(name), pair.target.indexes.get(name)
-        if live and target and live.valid and live.definition == target.definition:
+        live, match = pair.live.indexes.get(name), matches.indexes.get(name)
+        if live and match:
             directions = _recreation(pair, recreated_types, live)
             if any(directions):
                 yield _drop_index(pair.live, live, directions)
-                yield _create_index(pair.live, live, directions)
-            continue
-        if live:
+                yield _create_index(pair.live, match, directions)
+            if match.name != name:
+                yield from rename(pair.live, live, match.name, directions, names)
+        elif live:
             yield _drop_index(pair.live, live, BOTH, described=True)
-        if target:
-            yield _create_index(pair.target, target, BOTH, described=True)
+        if name in pair.target.indexes and name not in matched_names:
+            yield _create_index(pair.target, pair.target.indexes[name], BOTH, described=True)
 
 
 def keys_of(pair: Pair, recreated_types: RecreatedTypes, named: frozenset[str]) -> Keys:
@@ -121,20 +94,23 @@ def keys_of(pair: Pair, recreated_types: RecreatedTypes, named: frozenset[str]) 
     columns = {
         name: either(recreated.get(name, NEITHER), converted.get(name, NEITHER)) for name in {*recreated, *converted}
     }
-    matches = matched(pair, named)
+    matches = Matches.of(pair, named)
     indexes: dict[str, Directions] = {}
     for name, constraint in pair.live.constraints.items():
         if constraint.kind in ("p", "u"):
-            indexes[name] = BOTH if matches[name] is None else _recreation(pair, recreated_types, constraint)
+            kept = name in matches.constraints
+            indexes[name] = _recreation(pair, recreated_types, constraint) if kept else BOTH
     for name, index in pair.live.indexes.items():
-        target = pair.target.indexes.get(name)
-        equal = target is not None and index.valid and index.definition == target.definition
-        indexes[name] = _recreation(pair, recreated_types, index) if equal else BOTH
+        indexes[name] = _recreation(pair, recreated_types, index) if name in matches.indexes else BOTH
     return Keys(columns, indexes)
 
 
 def foreign_keys(
-    pair: Pair, named: frozenset[str], keys: Mapping[tuple[str | None, str], Keys], default_schema: str | None
+    pair: Pair,
+    named: frozenset[str],
+    keys: Mapping[tuple[str | None, str], Keys],
+    default_schema: str | None,
+    names: NewNames,
 ) -> Iterator[Change]:
     """Yield the changes of a table's foreign keys.
 
@@ -143,15 +119,16 @@ def foreign_keys(
         named: the names that the models give.
         keys: of all tables, by schema and name.
         default_schema: the one that a name without a schema means.
+        names: the names that parts of all tables get.
 
     """
     unchanged = Keys({}, {})
     own = keys.get((pair.live.schema, pair.live.name), unchanged)
-    matches = matched(pair, named)
+    matches = Matches.of(pair, named)
     for name, key in pair.live.constraints.items():
         if key.kind != "f":
             continue
-        if matches[name] is None:
+        if name not in matches.constraints:
             yield drop(pair.live, key, BOTH, described=True)
             continue
         schema = None if key.foreign_schema == default_schema else key.foreign_schema
@@ -162,10 +139,8 @@ def foreign_keys(
             *(foreign.columns.get(column, NEITHER) for column in key.foreign_columns),
             foreign.indexes.get(key.index or "", NEITHER),
         )
-        if any(directions):
-            yield drop(pair.live, key, directions)
-            yield add(pair.live, key, directions)
-    for key in _new(pair, matches):
+        yield from _kept(pair.live, key, matches.renamed.get(name, name), directions, names)
+    for key in matches.added:
         if key.kind == "f":
             yield add(pair.target, key, BOTH, described=True)
 

@@ -10,6 +10,7 @@ from sqlalchemy import ForeignKeyConstraint
 from service_migrations.autogenerate import columns, constraints, generated
 from service_migrations.autogenerate.change import Change, Note, Phase, Step
 from service_migrations.autogenerate.comparison import Comparison, Key
+from service_migrations.autogenerate.matches import new_names
 from service_migrations.autogenerate.operations import added_column, created_table, remove_exclusions
 from service_migrations.autogenerate.table_pair import BOTH, Directions, Pair, recreated_columns
 from service_migrations.catalog.tables import ColumnState, TableState
@@ -78,14 +79,15 @@ def altered(comparison: Comparison) -> dict[Key, list[Change]]:
         key: constraints.keys_of(pair, comparison.recreated_types, comparison.named[key])
         for key, pair in comparison.pairs.items()
     }
+    names = new_names((pair, comparison.named[key]) for key, pair in comparison.pairs.items())
     changes = {}
     for key, pair in comparison.pairs.items():
         table_changes = [
             *_added_and_dropped_columns(comparison, key, pair),
             *_statistics(comparison, pair),
             *columns.changes(pair, comparison.recreated_types, comparison.castable),
-            *constraints.changes(pair, comparison.recreated_types, comparison.named[key]),
-            *constraints.foreign_keys(pair, comparison.named[key], keys, comparison.default),
+            *constraints.changes(pair, comparison.recreated_types, comparison.named[key], names),
+            *constraints.foreign_keys(pair, comparison.named[key], keys, comparison.default, names),
             *_comment(pair),
         ]
         changes[key] = [change for change in table_changes if change.forward or change.backward]
