@@ -1,6 +1,7 @@
 """The check of a service: how its models differ from its database, and what else is wrong."""
 
 from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from service_migrations.connection.connector import connector
 from service_migrations.connection.locks import process_lock
 from service_migrations.connection.session import Session, open_session
 from service_migrations.errors import DifferenceError
-from service_migrations.history.revisions import read
+from service_migrations.history.revisions import History, read
 from service_migrations.ledger.edited import edits
 from service_migrations.models import unnamed
 from service_migrations.monorepo import Service
@@ -24,7 +25,7 @@ from service_migrations.ownership.survey import survey
 from service_migrations.ownership.view import Ownership
 from service_migrations.settings.model import Settings
 
-__all__ = ["Check", "check", "refuse_behind"]
+__all__ = ["Check", "check", "comparing", "refuse_behind"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +71,27 @@ async def check(
     history.single_head()
     differences: list[str] = []
 
+    def read_lines(operations: UpgradeOps, context: MigrationContext) -> None:
+        differences.extend(_lines(operations, context))
+
+    async with open_session(history, connector(history.service, engine, settings)) as session, process_lock():
+        await refuse_behind(session)
+        ownership = await survey(session)
+        await session.run(comparing(history, read_lines), ownership=ownership)
+        await session.connection.rollback()
+        problems = await _problems(session, ownership)
+    return Check(str(history.service), session.connector.target, tuple(differences), problems)
+
+
+def comparing(history: History, receive: Callable[[UpgradeOps, MigrationContext], None]) -> Callable[[Config], None]:
+    """Return a function for ``Session.run`` that compares, and passes on the operations that a revision would have."""
+
     def compare(revision: Any, context: MigrationContext) -> list[RevisionStep]:
         script = produce_migrations(context, context.opts["target_metadata"])
         if hook := context.opts["process_revision_directives"]:
             hook(context, revision, [script])
-        differences.extend(_lines(script.upgrade_ops, context))
+        if script.upgrade_ops is not None:
+            receive(script.upgrade_ops, context)
         return []
 
     def run_env(alembic: Config) -> None:
@@ -82,13 +99,7 @@ async def check(
         with EnvironmentContext(alembic, history.directory, fn=compare):
             history.directory.run_env()
 
-    async with open_session(history, connector(history.service, engine, settings)) as session, process_lock():
-        await refuse_behind(session)
-        ownership = await survey(session)
-        await session.run(run_env, ownership=ownership)
-        await session.connection.rollback()
-        problems = await _problems(session, ownership)
-    return Check(str(history.service), session.connector.target, tuple(differences), problems)
+    return run_env
 
 
 async def refuse_behind(session: Session) -> None:
@@ -118,10 +129,8 @@ async def _problems(session: Session, ownership: Ownership) -> tuple[DifferenceE
     return tuple(problems)
 
 
-def _lines(operations: UpgradeOps | None, context: MigrationContext) -> list[str]:
+def _lines(operations: UpgradeOps, context: MigrationContext) -> list[str]:
     """Return a line for each difference; an operation of Alembic is the code that a revision would have."""
-    if operations is None:
-        return []
     lines = [op.description for op in operations.ops if isinstance(op, Change) and op.description]
     others = UpgradeOps([op for op in operations.ops if not isinstance(op, Change)])
     code = "" if others.is_empty() else render_python_code(others, migration_context=context)

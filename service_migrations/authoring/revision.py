@@ -6,17 +6,21 @@ import subprocess
 import sys
 import sysconfig
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 
 from alembic import command
 from alembic.config import Config
+from alembic.operations.ops import UpgradeOps
+from alembic.runtime.migration import MigrationContext
 from alembic.script import Script
 from alembic.util import CommandError, rev_id
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from service_migrations.authoring.check import refuse_behind
+from service_migrations.authoring.check import comparing, refuse_behind
+from service_migrations.autogenerate.rename_requests import Request
+from service_migrations.autogenerate.renames import Rename, possible_renames as renames_in
 from service_migrations.connection.connector import connector
 from service_migrations.connection.locks import process_lock
 from service_migrations.connection.session import open_session
@@ -28,7 +32,7 @@ from service_migrations.monorepo import Service
 from service_migrations.ownership.survey import survey
 from service_migrations.settings.model import Settings
 
-__all__ = ["merge", "revision"]
+__all__ = ["merge", "possible_renames", "revision"]
 
 
 async def revision(
@@ -36,6 +40,7 @@ async def revision(
     message: str,
     *,
     empty: bool = False,
+    renames: Iterable[str] = (),
     engine: AsyncEngine | None = None,
     settings: Settings | None = None,
 ) -> Revision | None:
@@ -45,6 +50,9 @@ async def revision(
         service: its name.
         message: what the revision does; it becomes the file's name.
         empty: write an empty revision, without connecting to a database.
+        renames: the tables and columns that were renamed, each as ``old:new``, with the table and the schema before the
+            names where these alone are ambiguous: ``things.note:things.remark``. Without it, a rename is a drop and an
+            addition.
         engine: as in ``upgrade``.
         settings: as in ``upgrade``.
 
@@ -53,7 +61,7 @@ async def revision(
 
     Raises:
         DifferenceError: the database is behind head; its pending changes would be written a second time.
-        UsageError: the message is empty, or the history has two heads.
+        UsageError: the message is empty, the history has two heads, or there is no such rename.
         ConfigurationError: the folder of revisions can't be written.
 
     """
@@ -61,6 +69,9 @@ async def revision(
     history.single_head()
     if not message.strip():
         raise UsageError("-m is empty.", service=history.service, hint='Say what the revision does: -m "add invoices".')
+    requests = tuple(map(Request.parse, dict.fromkeys(renames)))
+    if requests and empty:
+        raise UsageError("--rename doesn't go with --empty, which compares nothing.", service=history.service)
     written: list[Script] = []
 
     def write(alembic: Config) -> None:
@@ -85,12 +96,40 @@ async def revision(
             async with open_session(history, connector(history.service, engine, settings)) as session, process_lock():
                 await refuse_behind(session)
                 _make_folder(history.service)
-                await session.run(write, ownership=await survey(session), writes_revision=True)
+                await session.run(write, ownership=await survey(session), writes_revision=True, renames=requests)
         if not written:
             return None
         _format(written[0], history.service)
         head_file.write(history.service, written[0].revision)
     return Revision.of(written[0], history.service)
+
+
+async def possible_renames(
+    service: str | Service, renames: Iterable[str] = (), *, settings: Settings | None = None
+) -> list[Rename]:
+    """Return the renames that would explain what a revision drops and adds.
+
+    Args:
+        service: as in ``revision``.
+        renames: those that are known already.
+        settings: as in ``upgrade``.
+
+    Raises:
+        DifferenceError, UsageError: as in ``revision``.
+
+    """
+    history = read(service)
+    history.single_head()
+    requests = tuple(map(Request.parse, dict.fromkeys(renames)))
+    possible: list[Rename] = []
+
+    def receive(operations: UpgradeOps, _: MigrationContext) -> None:
+        possible.extend(renames_in(operations.ops))
+
+    async with open_session(history, connector(history.service, None, settings)) as session, process_lock():
+        await refuse_behind(session)
+        await session.run(comparing(history, receive), ownership=await survey(session), renames=requests)
+    return possible
 
 
 async def merge(service: str | Service, message: str) -> Revision:

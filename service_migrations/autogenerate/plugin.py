@@ -16,13 +16,14 @@ from alembic.util import DispatchPriority, PriorityDispatchResult
 from sqlalchemy import MetaData, text
 from sqlalchemy.exc import DBAPIError
 
-from service_migrations.autogenerate import enums, tables
+from service_migrations.autogenerate import enums, renames, tables
 from service_migrations.autogenerate.change import Change, Phase
 from service_migrations.autogenerate.comparison import Comparison
 from service_migrations.autogenerate.compilation import refuse_uncompilable
 from service_migrations.autogenerate.dependents import refusals
 from service_migrations.autogenerate.normalise import NoTemporaryTablesError
-from service_migrations.errors import ConfigurationError, MigrationError
+from service_migrations.autogenerate.rename_requests import renames_of
+from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError, UsageError
 from service_migrations.sql.quoting import literal, quoted
 
 __all__ = ["PLUGIN"]
@@ -43,10 +44,20 @@ def compare(context: AutogenContext, operations: UpgradeOps, schemas: Iterable[s
     connection, metadata = context.connection, context.metadata
     if connection is None or not isinstance(metadata, MetaData):
         return PriorityDispatchResult.CONTINUE
-    service = context.opts.get("service")
+    service, requests = context.opts.get("service"), context.opts.get("renames", ())
     try:
-        changes = sorted(_changes(Comparison(context, connection, metadata, schemas)), key=lambda change: change.phase)
+        comparison = Comparison(context, connection, metadata, schemas)
+        with renames.applied(connection, renames_of(requests, comparison)) as renaming:
+            if renaming:
+                comparison = Comparison(context, connection, metadata, schemas)
+            changes = [*renaming, *renames.noted(_changes(comparison), comparison, service)]
     except NoTemporaryTablesError:
+        if requests:
+            raise AccessDeniedError(
+                "--rename needs a comparison by the server, and this role may not create temporary tables.",
+                service=service,
+                hint="The owner of the database can run: GRANT TEMPORARY ON DATABASE … TO …;",
+            ) from None
         logger.warning(
             "CHECKs, defaults and expressions were compared by name only: this role may not create temporary tables. "
             "The owner of the database can run: GRANT TEMPORARY ON DATABASE … TO …;"
@@ -57,11 +68,14 @@ def compare(context: AutogenContext, operations: UpgradeOps, schemas: Iterable[s
         raise ConfigurationError(
             error.message, service=service, path=error.path, line=error.line, hint=error.hint
         ) from error
+    except UsageError as error:
+        raise UsageError(error.message, service=service, hint=error.hint) from error
     except (DBAPIError, MigrationError):
         raise
     except Exception:
         refuse_uncompilable(metadata, connection.dialect, service)
         raise
+    changes.sort(key=lambda change: change.phase)
     operations.ops.extend(change for change in changes if change.forward or change.backward)
     return PriorityDispatchResult.STOP
 

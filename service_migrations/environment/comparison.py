@@ -1,14 +1,18 @@
 """The options of ``context.configure()`` for comparing models with a database; no upgrade imports this module."""
 
+import shlex
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from alembic.operations.ops import MigrationScript
+from alembic.operations.ops import MigrateOperation, MigrationScript
 from alembic.runtime.migration import MigrationContext
 
 from service_migrations.autogenerate.change import Change
 from service_migrations.autogenerate.operations import render_item
 from service_migrations.autogenerate.plugin import PLUGIN
+from service_migrations.autogenerate.rename_requests import Request
+from service_migrations.autogenerate.renames import possible_renames
 from service_migrations.errors import UsageError
 from service_migrations.ownership.view import Ownership
 
@@ -20,11 +24,14 @@ _PLUGINS = ("alembic.autogenerate.*", *_BY_NAME, PLUGIN)
 """The plugins of a comparison. Our own runs first; Alembic's are for a role that ours can't be used with."""
 
 
-def comparison_options(ownership: Ownership, *, writes_revision: bool) -> dict[str, Any]:
+def comparison_options(
+    ownership: Ownership, renames: Sequence[Request] = (), *, writes_revision: bool
+) -> dict[str, Any]:
     """Return the options with which Alembic compares what a service may see of its database.
 
     Args:
         ownership: what the service may see.
+        renames: the tables and columns that were renamed.
         writes_revision: whether a revision file is written from the differences.
 
     """
@@ -33,6 +40,7 @@ def comparison_options(ownership: Ownership, *, writes_revision: bool) -> dict[s
         "include_object": ownership.compares,
         "sees_type": ownership.sees_type,
         "autogenerate_plugins": _PLUGINS,
+        "renames": renames,
         "render_item": render_item,
         # a comparison writes nothing, not even an empty version table
         "dont_mutate": True,
@@ -48,6 +56,12 @@ def _refuse_or_drop_empty(context: MigrationContext, _: Any, directives: list[Mi
     operations = [operation for group in groups for operation in group.ops]
     for operation in operations:
         if isinstance(operation, Change) and operation.refusal:
-            raise UsageError(operation.refusal, service=context.opts["service"])
+            raise UsageError(operation.refusal, service=context.opts["service"], hint=_rename_hint(operations))
     if all(group.is_empty() for group in groups):
         directives.clear()
+
+
+def _rename_hint(operations: Iterable[MigrateOperation]) -> str:
+    """Return how to rename instead of dropping, where that is possible."""
+    options = [shlex.quote(rename.option) for rename in possible_renames(operations)]
+    return f"If it was renamed: --rename {' or --rename '.join(options)}." if options else ""

@@ -86,7 +86,8 @@ def _options(config: Config) -> dict[str, Any]:
     The attributes of the configuration are ``service``; ``version_table`` and ``metadata`` where these are known
     already; ``on_version_apply``, a tuple of callbacks; ``wrap_revision``, which returns the function that is called
     instead of a revision's; ``read_only``, for a command that writes nothing; and for a comparison ``ownership``, what
-    the service may see of the database, and ``writes_revision``, whether a revision file is written.
+    the service may see of the database, ``writes_revision``, whether a revision file is written, and ``renames``, the
+    tables and columns that were renamed.
     """
     attributes = config.attributes
     service: Service = attributes["service"]
@@ -108,7 +109,8 @@ def _options(config: Config) -> dict[str, Any]:
     if ownership:
         from service_migrations.environment.comparison import comparison_options  # noqa: PLC0415 - no upgrade needs it
 
-        options |= comparison_options(ownership, writes_revision=attributes.get("writes_revision", False))
+        writes_revision, renames = attributes.get("writes_revision", False), attributes.get("renames", ())
+        options |= comparison_options(ownership, renames, writes_revision=writes_revision)
     return options
 
 

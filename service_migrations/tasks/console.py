@@ -13,6 +13,7 @@ from typing import Any
 from service_migrations.errors import MigrationError, UsageError
 
 __all__ = [
+    "ask",
     "configure_logging",
     "confirm",
     "is_live",
@@ -192,11 +193,16 @@ def confirm(question: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise UsageError(f"{question} Nobody can answer here: add --yes. Nothing was changed.")
+    if not ask(question):
+        raise UsageError("Nothing was changed.")
+
+
+def ask(question: str) -> bool:
+    """Ask on the terminal; the answer is no unless it is yes."""
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
     try:
         answer = input()
     except EOFError:  # Ctrl-D, which doesn't end the line
         answer = ""
         note("")
-    if answer.strip().lower() not in ("y", "yes"):
-        raise UsageError("Nothing was changed.")
+    return answer.strip().lower() in ("y", "yes")

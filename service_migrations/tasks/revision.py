@@ -1,35 +1,70 @@
 """db.revision, db.merge and db.rebase, which write a revision file."""
 
+import sys
+from typing import TYPE_CHECKING
+
 from invoke.context import Context
 
 from service_migrations.errors import UsageError
 from service_migrations.tasks import console
 from service_migrations.tasks.task import SERVICE, exactly_one, run, task
 
+if TYPE_CHECKING:
+    from service_migrations.autogenerate.renames import Rename
+    from service_migrations.settings.model import Settings
+
 __all__ = ["merge", "rebase", "revision"]
 
 
 @task(
-    iterable=["service"],
+    iterable=["service", "rename"],
     help={
         "service": SERVICE,
         "message": "What the revision does; it becomes the file's name.",
         "empty": "Write a blank revision, without comparing; no database is connected to.",
+        "rename": "A renamed table or column, as old:new or things.old:things.new; may be repeated.",
     },
 )
-def revision(_: Context, service: list[str], message: str = "", empty: bool = False) -> None:
+def revision(_: Context, service: list[str], rename: list[str], message: str = "", empty: bool = False) -> None:
     """Write a revision: the difference of models and database."""
     from service_migrations.authoring import revision as authoring
+    from service_migrations.settings.model import load
 
     target_service = exactly_one(service, "revision")
     if not message:
         raise UsageError(f'db.revision needs -m: inv db.revision --service {target_service} -m "add invoices".')
-    written = run(authoring.revision(target_service, message, empty=empty))
+    settings = None
+    if not empty and sys.stdin.isatty():
+        settings = load(target_service)
+        rename = [*rename, *_asked_renames(settings, rename)]
+    written = run(authoring.revision(target_service, message, empty=empty, renames=rename, settings=settings))
     if written is None:
         console.result(f"{target_service}: nothing changed, so nothing was written")
         return
     console.result(written.path)
     console.note(f"Read it before you commit it, then run: inv db.upgrade --service {target_service}")
+
+
+def _asked_renames(settings: "Settings", known: list[str]) -> list[str]:
+    """Ask of each possible rename whether it is one, and return those that are.
+
+    The columns of a renamed table are compared again, since some may have been renamed too.
+    """
+    from service_migrations.authoring import revision as authoring
+
+    asked: set[Rename] = set()
+    renames: list[str] = []
+    while True:
+        possible = run(authoring.possible_renames(settings.service, [*known, *renames], settings=settings))
+        confirmed: list[Rename] = []
+        for candidate in possible:
+            if candidate not in asked and all(candidate.is_beside(other) for other in confirmed):
+                asked.add(candidate)
+                if console.ask(candidate.question):
+                    confirmed.append(candidate)
+        if not confirmed:
+            return renames
+        renames += [candidate.option for candidate in confirmed]
 
 
 @task(iterable=["service"], help={"service": SERVICE, "message": "What is merged; it becomes the file's name."})

@@ -1,0 +1,203 @@
+"""Renames of tables and columns.
+
+A comparison can't tell one from a drop and an addition, so a person has to. The renames are then run on the server for
+the time of the comparison: PostgreSQL carries keys, indexes, CHECKs, views and sequences along, and the comparison
+finds what else differs.
+"""
+
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from alembic.operations.ops import DropColumnOp, DropTableOp, MigrateOperation
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from service_migrations.autogenerate.change import Change, Note, Phase, Step
+from service_migrations.autogenerate.comparison import Comparison
+from service_migrations.catalog.tables import TableState
+from service_migrations.errors import UsageError
+from service_migrations.failures import describe, sqlstate
+from service_migrations.sql.quoting import quoted
+
+__all__ = ["PossibleRename", "Rename", "applied", "noted", "option", "possible_renames"]
+
+_DENIED = "42501"
+_WRONG_STATEMENT = "42"
+"""The class of SQLSTATEs for a statement that can't be run on these objects."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """A rename of a table, or of a column.
+
+    Attributes:
+        schema: of the table; None where it is the default one.
+        table: the table of a column, by the name that it has after all renames; None where a table is renamed.
+        old: the name in the database.
+        new: the name in the models.
+
+    """
+
+    schema: str | None
+    table: str | None
+    old: str
+    new: str
+
+    @property
+    def option(self) -> str:
+        """The value of ``--rename`` for it."""
+        return option(self.schema, self.table, self.old, self.new)
+
+    @property
+    def question(self) -> str:
+        """The question whether it is one."""
+        if self.table is None:
+            return f"Was the table {quoted(self.schema, self.old)} renamed to {quoted(self.new)}?"
+        return f"Table {quoted(self.schema, self.table)}: Was {quoted(self.old)} renamed to {quoted(self.new)}?"
+
+    @property
+    def sql(self) -> str:
+        """The statement that renames it."""
+        if self.table is None:
+            return f"ALTER TABLE {quoted(self.schema, self.old)} RENAME TO {quoted(self.new)}"
+        table = quoted(self.schema, self.table)
+        return f"ALTER TABLE {table} RENAME COLUMN {quoted(self.old)} TO {quoted(self.new)}"
+
+    @property
+    def reverse(self) -> "Rename":
+        """The rename of the downgrade."""
+        return replace(self, old=self.new, new=self.old)
+
+    @property
+    def place(self) -> tuple[str | None, str | None]:
+        """Where its names are unique."""
+        return self.schema, self.table
+
+    def is_beside(self, other: "Rename") -> bool:
+        """Whether both can be renames: they have no name in common."""
+        return self.place != other.place or (self.old != other.old and self.new != other.new)
+
+
+@dataclass(frozen=True, slots=True)
+class PossibleRename(Note):
+    """The comment at a dropped table or column, which may have been renamed."""
+
+    renames: tuple[Rename, ...]
+
+
+def option(schema: str | None, table: str | None, old: str, new: str) -> str:
+    """Return the value of ``--rename`` for a rename; a name with a dot, a colon or a space is quoted as in SQL."""
+    return ":".join(".".join(_word(name) for name in (schema, table, name) if name is not None) for name in (old, new))
+
+
+def _word(name: str) -> str:
+    needs_quotes = not name or any(character in '".:' or character.isspace() for character in name)
+    return '"' + name.replace('"', '""') + '"' if needs_quotes else name
+
+
+@contextmanager
+def applied(connection: Connection, renames: Sequence[Rename]) -> Iterator[list[Change]]:
+    """Run renames on the server until the end of the block, and yield their changes.
+
+    Raises:
+        UsageError: PostgreSQL refuses one of them.
+
+    """
+    if not renames:
+        yield []
+        return
+    savepoint = connection.begin_nested()
+    try:
+        steps = list(_in_order(renames))
+        for step in steps:
+            _run(connection, step)
+        yield [Change(Phase.RENAME, (step.sql,), (step.reverse.sql,), step.sql) for step in steps]
+    finally:
+        savepoint.rollback()
+
+
+def _run(connection: Connection, rename: Rename) -> None:
+    try:
+        connection.exec_driver_sql(rename.sql)
+    except DBAPIError as error:
+        state = sqlstate(error) or ""
+        if state == _DENIED or not state.startswith(_WRONG_STATEMENT):
+            raise
+        raise UsageError(f"PostgreSQL refuses {rename.sql}: {describe(error)}.") from error
+
+
+def _in_order(renames: Sequence[Rename]) -> Iterator[Rename]:
+    """Yield renames in a valid order: tables before columns, and a name that another one takes is freed before."""
+    taken = {(rename.place, rename.new) for rename in renames}
+    for group in (
+        [each for each in renames if each.table is None],
+        [each for each in renames if each.table is not None],
+    ):
+        aside = {
+            rename: replace(rename, new=f"migrations_name_{number}")
+            for number, rename in enumerate(group)
+            if (rename.place, rename.old) in taken
+        }
+        yield from aside.values()
+        for rename in group:
+            yield replace(rename, old=aside[rename].new) if rename in aside else rename
+
+
+def noted(changes: Sequence[Change], comparison: Comparison, service: str) -> list[Change]:
+    """Return changes with a comment at each dropped table or column that may have been renamed."""
+    possible: dict[tuple[str | None, str | None, str], list[Rename]] = {}
+    for rename in _possible(comparison):
+        possible.setdefault((*rename.place, rename.old), []).append(rename)
+    noted_changes = []
+    for change in changes:
+        renames = [rename for step in change.forward for rename in possible.get(_dropped(step), ())]
+        forward = (_comment(renames, service), *change.forward) if renames else change.forward
+        noted_changes.append(replace(change, forward=forward))
+    return noted_changes
+
+
+def possible_renames(operations: Iterable[MigrateOperation]) -> list[Rename]:
+    """Return the renames that the comments of changes name."""
+    changes = (operation for operation in operations if isinstance(operation, Change))
+    steps = (step for change in changes for step in change.forward)
+    return [rename for step in steps if isinstance(step, PossibleRename) for rename in step.renames]
+
+
+def _possible(comparison: Comparison) -> Iterator[Rename]:
+    """Yield the renames that would explain a dropped table or column, and a new one."""
+    dropped = [table for key, table in comparison.live.items() if key not in comparison.targets]
+    new = [table for key, table in comparison.targets.items() if key not in comparison.live]
+    for table in dropped:
+        for other in new:
+            if table.schema == other.schema and _columns(table) == _columns(other):
+                yield Rename(table.schema, None, table.name, other.name)
+    for pair in comparison.pairs.values():
+        live, target = _columns(pair.live), _columns(pair.target)
+        for name in [each for each in live if each not in target]:
+            for new_name in [each for each in target if each not in live]:
+                if live[name] == target[new_name]:
+                    yield Rename(pair.live.schema, pair.live.name, name, new_name)
+
+
+def _columns(table: TableState) -> dict[str, tuple[object, ...]]:
+    """Return what a renamed column keeps, of each column."""
+    return {
+        column.name: (column.kind, column.not_null, column.identity, column.generated and column.default)
+        for column in table.columns.values()
+    }
+
+
+def _dropped(step: Step) -> tuple[str | None, str | None, str]:
+    if isinstance(step, DropColumnOp):
+        return step.schema, step.table_name, step.column_name
+    return (step.schema, None, step.table_name) if isinstance(step, DropTableOp) else (None, None, "")
+
+
+def _comment(renames: Sequence[Rename], service: str) -> PossibleRename:
+    first, new = renames[0], " or ".join(quoted(rename.new) for rename in renames)
+    dropped = quoted(first.schema, first.table, first.old)
+    lines = [f"WARNING: what is in {dropped} is lost. If it was renamed to {new}, delete this file and run:"]
+    lines += [f'inv db.revision --service {service} -m "…" --rename {shlex.quote(each.option)}' for each in renames]
+    return PossibleRename("\n".join(lines), tuple(renames))
