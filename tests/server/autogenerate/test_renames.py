@@ -534,7 +534,7 @@ def test_a_naming_convention_that_comes_later_only_renames(rename) -> None:
         models(*tables), models(*tables, metadata=CONVENTION), rows=rows, result="SELECT note FROM others"
     )
     for code in (up, down):
-        assert code.count("op.") == code.count("RENAME CONSTRAINT") == 7
+        assert code.count("op.") == code.count("RENAME CONSTRAINT") == 6
 
 
 PARTS_ONLY = {
