@@ -50,7 +50,7 @@ def compare(context: AutogenContext, operations: UpgradeOps, schemas: Iterable[s
         with renames.applied(connection, renames_of(requests, comparison)) as renaming:
             if renaming:
                 comparison = Comparison(context, connection, metadata, schemas)
-            changes = [*renaming, *renames.noted(_changes(comparison), comparison, service)]
+            changes = [*renaming, *renames.noted(_changes(comparison), comparison, str(service))]
     except NoTemporaryTablesError:
         if requests:
             raise AccessDeniedError(
