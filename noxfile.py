@@ -17,8 +17,7 @@ from pathlib import Path
 
 import nox
 
-from service_migrations.nox import define_migrations, each_postgres, run_pytest
-from service_migrations.postgres import VERSIONS
+from service_migrations.nox import VERSIONS, define_migrations, each_postgres, run_pytest
 
 # A terminated nox would leave pytest and its server running: like Ctrl-C, these signals end the child first.
 for number in (signal.SIGTERM, signal.SIGHUP):

@@ -39,7 +39,7 @@ from service_migrations.postgres import VERSIONS
 if TYPE_CHECKING:
     migrations: Any
 
-__all__ = ["define_migrations", "each_postgres", "install", "migrations", "run_pytest"]
+__all__ = ["VERSIONS", "define_migrations", "each_postgres", "install", "migrations", "run_pytest"]
 
 _GROUPS = ("tests", "test", "dev")
 _PLAIN = ("--override-ini=addopts=", "--override-ini=python_files=test_*.py")
