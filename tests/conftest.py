@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from service_migrations.postgres import VERSIONS, Server, throwaway
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.sources import KEYS
 from tests.support.database import make_database, query
 from tests.support.monorepo import Monorepo
+
+# a busy machine takes its time, which says nothing of what is tested
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 _seen = pytest.StashKey[str]()
 _VERSION = os.environ.get("POSTGRES_VERSION", VERSIONS[-1])

@@ -238,9 +238,18 @@ def test_a_password_of_the_roots_file_goes_only_to_the_server_that_it_names(mono
     assert load(billing, Sources({})).dsn.password == "of-the-root"
 
 
+@pytest.fixture
+def warned(monkeypatch: pytest.MonkeyPatch) -> set[object]:
+    """Forget what was warned of: another test may have had the same folder."""
+    fresh: set[object] = set()
+    monkeypatch.setattr("service_migrations.settings.sources._warned", fresh)
+    return fresh
+
+
 def test_a_password_that_is_not_sent_is_told_once(
-    monorepo: Monorepo, billing: Service, caplog: pytest.LogCaptureFixture
+    monorepo: Monorepo, billing: Service, caplog: pytest.LogCaptureFixture, warned: set[object]
 ) -> None:
+    assert not warned
     monorepo.env("billing", DATABASE_DSN=dsn("h"), DATABASE_PASSWORD="hunter2")
     for _ in range(2):
         load(billing, Sources({"BILLING_DATABASE_DSN": BARE.format("elsewhere")}))
@@ -405,8 +414,9 @@ SECRET_VALUES = {key: dsn("h") for key in KEYS if key.endswith("_DSN")} | {"DATA
 @pytest.mark.parametrize("mode", [0o604, 0o640, 0o644, 0o666])
 @pytest.mark.parametrize("of", ["service", "root"])
 def test_a_password_in_a_file_that_others_can_use_is_told(
-    monorepo: Monorepo, billing: Service, of: str, mode: int, caplog: pytest.LogCaptureFixture
+    monorepo: Monorepo, billing: Service, of: str, mode: int, caplog: pytest.LogCaptureFixture, warned: set[object]
 ) -> None:
+    assert not warned
     path = billing.env_file if of == "service" else monorepo.root / ".env"
     shown = "services/billing/.env" if of == "service" else ".env"
     path.write_text(f"DATABASE_DSN={dsn('h')}\n", encoding="utf-8")
