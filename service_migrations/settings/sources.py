@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from service_migrations._dotenv import parse_stream
 from service_migrations.errors import ConfigurationError, MigrationError
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import CONTROL, Dsn, parse
+from service_migrations.settings.env_file import Line, read
 
 __all__ = ["KEYS", "Origin", "Setting", "Sources", "given_dsns", "other_dsn"]
 
@@ -100,7 +100,7 @@ class Sources:
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         """Read the environment of the process, or use another one."""
         self._environment = dict(os.environ if environment is None else environment)
-        self._files: dict[Path, tuple[_Line, ...] | ConfigurationError] = {}
+        self._files: dict[Path, tuple[Line, ...] | ConfigurationError] = {}
         self._without_bare: Sources | None = None
 
     def of_siblings(self) -> "Sources":
@@ -214,10 +214,10 @@ class Sources:
                 settings[line.key] = Setting(line.key, line.value, Origin(layer, f"{shown_path}:{line.number}"))
         return list(settings.values())
 
-    def _lines(self, path: Path, shown_path: str) -> "tuple[_Line, ...]":
+    def _lines(self, path: Path, shown_path: str) -> "tuple[Line, ...]":
         if path not in self._files:
             try:
-                self._files[path] = _read(path, shown_path)
+                self._files[path] = read(path, shown_path)
             except ConfigurationError as error:
                 # a new error: the frames of the old one hold the file's text, and a report with the variables of
                 # frames (pytest --showlocals) prints them
@@ -251,15 +251,6 @@ def given_dsns(collected: Mapping[str, tuple[Setting, ...]]) -> list[Setting]:
     return [setting for setting in candidates if setting.origin.layer == highest]
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """One assignment of a .env."""
-
-    number: int
-    key: str
-    value: str | None = field(repr=False)
-
-
 def _files(service: Service) -> tuple[tuple[int, Path], ...]:
     return (_SERVICE_FILE, service.env_file), (_ROOT_FILE, service.root / ".env")
 
@@ -281,35 +272,6 @@ def _holds_password(setting: Setting) -> bool:
         return parse(setting.value, setting.key).password is not None
     except MigrationError:
         return False  # an invalid DSN is refused anyway
-
-
-def _read(path: Path, shown_path: str) -> tuple[_Line, ...]:
-    """Read a .env with python-dotenv's own parser, which interpolates nothing and has line numbers."""
-    if not path.exists():
-        return ()
-    if path.is_char_device() or path.is_block_device():  # it may have no end
-        text, hint = f"{shown_path} can't be read: it is a device.", "It must be a file of KEY=value lines."
-        raise ConfigurationError(text, path=shown_path, hint=hint)
-    try:
-        with path.open(encoding="utf-8-sig") as stream:
-            bindings = list(parse_stream(stream))
-    except UnicodeDecodeError as error:
-        text, hint = f"byte {error.start} is not UTF-8.", "Save the file as UTF-8."
-        raise ConfigurationError(text, path=shown_path, hint=hint) from None
-    except OSError as error:
-        text, hint = f"{shown_path} can't be read: {error.strerror}.", "It must be a file of KEY=value lines."
-        raise ConfigurationError(text, path=shown_path, hint=hint) from None
-    lines = []
-    for binding in bindings:
-        text = binding.original.string
-        # python-dotenv's line number is that of the blank lines before the assignment
-        number = binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
-        if binding.error:
-            text, hint = f"{shown_path}:{number} is no KEY=value line.", "Is a quote left open?"
-            raise ConfigurationError(text, path=shown_path, line=number, hint=hint)
-        if binding.key is not None:
-            lines.append(_Line(number, binding.key, binding.value))
-    return tuple(lines)
 
 
 def _names_server(collected: Mapping[str, tuple[Setting, ...]], layer: int, dsn: Dsn) -> bool:

@@ -1,0 +1,56 @@
+"""A .env file: its assignments, each with its line."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from service_migrations._dotenv import parse_stream
+from service_migrations.errors import ConfigurationError
+
+__all__ = ["Line", "read"]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One assignment of a .env."""
+
+    number: int
+    key: str
+    value: str | None = field(repr=False)
+
+
+def read(path: Path, shown_path: str) -> tuple[Line, ...]:
+    """Read a .env with python-dotenv's own parser, which interpolates nothing and has line numbers.
+
+    Args:
+        path: the file; one that doesn't exist has no lines.
+        shown_path: its path in messages.
+
+    Raises:
+        ConfigurationError: it can't be read, or has a line that is no assignment.
+
+    """
+    if not path.exists():
+        return ()
+    if path.is_char_device() or path.is_block_device():  # it may have no end
+        text, hint = f"{shown_path} can't be read: it is a device.", "It must be a file of KEY=value lines."
+        raise ConfigurationError(text, path=shown_path, hint=hint)
+    try:
+        with path.open(encoding="utf-8-sig") as stream:
+            bindings = list(parse_stream(stream))
+    except UnicodeDecodeError as error:
+        text, hint = f"byte {error.start} is not UTF-8.", "Save the file as UTF-8."
+        raise ConfigurationError(text, path=shown_path, hint=hint) from None
+    except OSError as error:
+        text, hint = f"{shown_path} can't be read: {error.strerror}.", "It must be a file of KEY=value lines."
+        raise ConfigurationError(text, path=shown_path, hint=hint) from None
+    lines = []
+    for binding in bindings:
+        text = binding.original.string
+        # python-dotenv's line number is that of the blank lines before the assignment
+        number = binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
+        if binding.error:
+            text, hint = f"{shown_path}:{number} is no KEY=value line.", "Is a quote left open?"
+            raise ConfigurationError(text, path=shown_path, line=number, hint=hint)
+        if binding.key is not None:
+            lines.append(Line(number, binding.key, binding.value))
+    return tuple(lines)
