@@ -9,17 +9,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service_migrations.connection.transactions import is_lost
 from service_migrations.monorepo import Service
 
-__all__ = ["recorded"]
+__all__ = ["IS_TABLE", "recorded"]
 
 _COMMIT_CHARACTERS = 12
 
-_IS_TABLE = text(
+IS_TABLE = text(
     """
     SELECT CAST(c.relkind AS pg_catalog.text) OPERATOR(pg_catalog.=) 'r' AND NOT pg_catalog.row_security_active(c.oid)
     FROM pg_catalog.pg_class c
     WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(CAST(:name AS pg_catalog.text))
     """
 )
+"""Whether a ledger may be read: a view of that name, or a table with policies, could run a function of somebody else's
+with our rights."""
 
 
 async def recorded(
@@ -45,8 +47,7 @@ async def recorded(
     )
     sentences = []
     try:
-        # a view of that name, or a table with policies, could run a function of somebody else's with our rights
-        if await connection.scalar(_IS_TABLE, {"name": name}):
+        if await connection.scalar(IS_TABLE, {"name": name}):
             for revision in revisions:
                 for direction, started, user, host, commit in await connection.execute(newest, {"revision": revision}):
                     verb = {"stamp": "stamped", "accept": "accepted"}.get(direction, "applied")

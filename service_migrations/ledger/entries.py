@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_migrations.connection.connector import connector
+from service_migrations.connection.recorded import IS_TABLE
 from service_migrations.connection.session import Session, open_session
 from service_migrations.connection.transactions import is_lost
 from service_migrations.errors import AccessDeniedError, MigrationError
@@ -96,13 +97,6 @@ def ledger_table(service: Service, schema: str | None) -> Table:
 
 
 _DENIED = "42501"
-_IS_TABLE = text(
-    """
-    SELECT CAST(c.relkind AS pg_catalog.text) OPERATOR(pg_catalog.=) 'r' AND NOT pg_catalog.row_security_active(c.oid)
-    FROM pg_catalog.pg_class c
-    WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(CAST(:name AS pg_catalog.text))
-    """
-)
 
 
 async def log(
@@ -154,8 +148,7 @@ async def read_entries(session: Session) -> tuple[Entry, ...]:
     name = connection.dialect.identifier_preparer.format_table(table)
     columns = [column.name for column in table.columns if column.name not in ("id", *ADDED_COLUMNS)]
     try:
-        # a view of that name, or a table with policies, could run a function of somebody else's with our rights
-        is_table = await connection.scalar(_IS_TABLE, {"name": name})
+        is_table = await connection.scalar(IS_TABLE, {"name": name})
         query = newest_first(name, columns, _READ_COLUMNS)
         records = (await connection.execute(text(query))).all() if is_table else []
     except SQLAlchemyError as error:

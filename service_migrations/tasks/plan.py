@@ -39,7 +39,7 @@ def plan(
     json: bool = False,
     sql: bool = False,
 ) -> None:
-    """Show what an upgrade or a downgrade would run, and do."""
+    """Show what an upgrade or a downgrade would do."""
     from service_migrations.plan import plan as planning
     from service_migrations.settings.model import Settings, load_many
 

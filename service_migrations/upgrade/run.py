@@ -66,12 +66,14 @@ class _Attempts:
 
     Attributes:
         step: called after each revision.
+        begin: called before each revision.
         started: when the run began, by the monotonic clock.
         waited: seconds in which another run had the lock.
         before: the revisions that the database had first.
         latest: the revisions that it had when it was last read, or after the last revision that was committed.
         is_shared: whether another run has changed them in between.
         pending: how many revisions there are to run.
+        queue: those that are left to run, for ``begin``.
         progress: the revisions that were committed.
         edits_are_handled: whether edited files were looked for, and warned of.
 

@@ -5,8 +5,12 @@ import re
 import shutil
 import sys
 
+from sqlalchemy import MetaData
+from sqlalchemy.ext.asyncio import create_async_engine
+
 import service_migrations
 from service_migrations.monorepo import Service
+from service_migrations.settings.dsn import Dsn
 from tests.support.database import wait
 from tests.support.monorepo import Monorepo
 
@@ -102,3 +106,15 @@ def remodel(monorepo: Monorepo, service: Service, models: str) -> None:
         del sys.modules[name]
     monorepo.service(service.name, models)
     importlib.invalidate_caches()
+
+
+def create_all(metadata: MetaData, dsn: Dsn) -> None:
+    """Create the tables of models in a database as SQLAlchemy does, without a revision."""
+
+    async def create() -> None:
+        engine = create_async_engine(dsn.url, connect_args=dsn.connect_args())
+        async with engine.begin() as connection:
+            await connection.run_sync(metadata.create_all)
+        await engine.dispose()
+
+    wait(create())

@@ -3,12 +3,11 @@
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy.ext.asyncio import create_async_engine
 
 import service_migrations
 from service_migrations.models.importing import import_models
 from service_migrations.settings.dsn import Dsn
-from tests.support.autogenerate import remodel, written
+from tests.support.autogenerate import create_all, remodel, written
 from tests.support.catalog import catalog
 from tests.support.database import query, wait
 from tests.support.monorepo import Monorepo
@@ -56,15 +55,7 @@ def test_the_first_revision_makes_what_create_all_makes(
     service = monorepo.service("shop", models, dsn)
     written(monorepo, service, "create")
     wait(service_migrations.upgrade(service))
-    metadata = import_models(service).metadata
-
-    async def create_all() -> None:
-        engine = create_async_engine(expected.url, connect_args=expected.connect_args())
-        async with engine.begin() as connection:
-            await connection.run_sync(metadata.create_all)
-        await engine.dispose()
-
-    wait(create_all())
+    create_all(import_models(service).metadata, expected)
     persistence = "SELECT relname, relpersistence::text FROM pg_class WHERE relname IN ('things', 'kk') ORDER BY 1"
     assert {line for line in catalog(dsn) if "alembic_version" not in line} == set(catalog(expected))
     assert query(dsn, persistence) == query(expected, persistence)

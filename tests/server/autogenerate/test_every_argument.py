@@ -12,13 +12,12 @@ import pytest
 import sqlalchemy
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql.base import PGDialect
-from sqlalchemy.ext.asyncio import create_async_engine
 
 import service_migrations
 from service_migrations.models.importing import import_models
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
-from tests.support.autogenerate import written
+from tests.support.autogenerate import create_all, written
 from tests.support.catalog import catalog
 from tests.support.database import query, wait
 from tests.support.monorepo import Monorepo
@@ -295,15 +294,7 @@ def test_the_first_revision_makes_what_create_all_makes(
     service = monorepo.service("shop", MODELS + tables, dsn, MIGRATIONS_SEARCH_PATH="public")
     written(monorepo, service, "create")
     wait(service_migrations.upgrade(service))
-    metadata = import_models(service).metadata
-
-    async def create_all() -> None:
-        engine = create_async_engine(expected.url, connect_args=expected.connect_args())
-        async with engine.begin() as connection:
-            await connection.run_sync(metadata.create_all)
-        await engine.dispose()
-
-    wait(create_all())
+    create_all(import_models(service).metadata, expected)
     assert {line for line in catalog(dsn) if "alembic_version" not in line} == set(catalog(expected))
     for what, sql in EXTRA.items():
         made, wanted = ({row for row in query(one, sql) if "_shop" not in str(row)} for one in (dsn, expected))

@@ -145,6 +145,16 @@ def test_what_cant_or_mustnt_be_kept_is_left_out_and_stops_nothing(
     assert at(dsn) == ["b2"]
 
 
+def test_an_upgrade_does_not_say_that_it_generates_sql(world: tuple[Monorepo, Dsn]) -> None:
+    """Alembic says so of its offline mode, in which the downgrades are rendered."""
+    monorepo, dsn = world
+    ran = monorepo.inv("db.upgrade", "--service", "billing")
+    assert ran.code == 0, ran.text
+    assert json.loads(kept(dsn)["a1"] or "") == ["DROP TABLE billing;"]
+    assert "Running upgrade  -> a1" in ran.err
+    assert "SQL" not in ran.err.replace("PostgresqlImpl", "")
+
+
 def test_of_a_long_upgrade_the_newest_are_kept(world: tuple[Monorepo, Dsn], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service_migrations.ledger.downgrades._MOST", 1)
     monorepo, dsn = world
