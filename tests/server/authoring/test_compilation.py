@@ -62,7 +62,7 @@ PARTS = {
     ),
     "a column without a type": ('Column("x")', "column x: "),
     "a generated column": (
-        'Column("x", TSVECTOR, Computed(func.to_tsvector("english", column("t"))))',
+        'Column("x", TSVECTOR, Computed(func.to_tsvector("english", column("t")), persisted=True))',
         f"column x: {NO_LITERAL}",
     ),
     "a server default": (
