@@ -72,6 +72,7 @@ def downgrade(
 
 
 @task(
+    logs=True,
     iterable=["service", "allow"],
     help={
         "service": SERVICE,
@@ -98,7 +99,8 @@ def undo(
     limits = asked_limits(lock_wait, lock_timeout, statement_timeout)
     guard.classes(allow, edited=False)
     settings = with_limits(load(target_service), limits)
-    plan = run(undoing.plan_undo(target_service, settings=settings))
+    with console.quietly():
+        plan = run(undoing.plan_undo(target_service, settings=settings))
     if not yes:
         _ask(f"Downgrade {target_service} -> {settings.target} to {plan.target}?", reverted_lines(plan.revisions))
     console.result(describe(run(undoing.undo(target_service, plan=plan, allow=allow, settings=settings))))

@@ -42,7 +42,7 @@ def up(_: Context, port: str = "", postgres: str = "") -> None:
     settings: dict[Service, Settings | MigrationError] = {}
     without_dsn = [service for service in services if local.lacks_dsn(service, sources)]
     uses_cluster = without_dsn or any(local.made_here(service) for service in services)
-    wishes = _wishes(port, postgres, uses_cluster=bool(uses_cluster))
+    options = _cluster_options(port, postgres, uses_cluster=bool(uses_cluster))
     with ExitStack() as stack:
         with console.progress() as progress:
             if uses_cluster:
@@ -50,7 +50,7 @@ def up(_: Context, port: str = "", postgres: str = "") -> None:
                 for service in without_dsn:
                     sources.forget(service.env_file)  # another run may have written it in the meantime
                 without_dsn = [service for service in without_dsn if local.lacks_dsn(service, sources)]
-                cluster, started = local.ensure_cluster(services, progress, root, sources, **wishes)
+                cluster, started = local.ensure_cluster(services, progress, root, sources, **options)
                 changes += [f"PostgreSQL {cluster.version}"] if started else []
                 for service in without_dsn:
                     progress(f"Writing {service.relative(service.env_file)}")
@@ -88,14 +88,14 @@ def up(_: Context, port: str = "", postgres: str = "") -> None:
     console.result(f"{summary} Left alone, not on this machine: {names}." if remote_services else summary)
 
 
-def _wishes(port: str, version: str, *, uses_cluster: bool) -> dict[str, Any]:
+def _cluster_options(port: str, version: str, *, uses_cluster: bool) -> dict[str, Any]:
     """Return the arguments of ``ensure_cluster`` that the command line sets."""
     if not uses_cluster and (port or version):
         raise UsageError("--port and --postgres are of the project's own server, and no service uses it.")
-    wishes: dict[str, Any] = {"port": number(port, "--port")} if port else {}
-    if wishes and wishes["port"] > _LAST_PORT:
+    options: dict[str, Any] = {"port": number(port, "--port")} if port else {}
+    if options and options["port"] > _LAST_PORT:
         raise UsageError(f"--port {port}: the last port is {_LAST_PORT}.")
-    return {**wishes, "version": version} if version else wishes
+    return {**options, "version": version} if version else options
 
 
 def _create(settings: "Settings") -> "Sequence[str]":
