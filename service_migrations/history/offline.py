@@ -4,10 +4,7 @@ Alembic's bookkeeping is left out: the version table, and BEGIN and COMMIT, whic
 """
 
 import ast
-import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
@@ -159,25 +156,13 @@ def render(
         return []
     alembic = config(service, {"version_table": service.version_table}, recorder)
     try:
-        with _without_log_lines(), EnvironmentContext(alembic, history.directory, fn=run, as_sql=True):
+        with EnvironmentContext(alembic, history.directory, fn=run, as_sql=True):
             history.directory.run_env()
     except MigrationError:
         raise
     except (Exception, SystemExit) as error:
         raise revision_failure(error, service, "", partly_committed=None, offline=True) from error
     return results
-
-
-@contextmanager
-def _without_log_lines() -> Iterator[None]:
-    """Suppress Alembic's INFO lines: an upgrade that renders something doesn't generate static SQL."""
-    logger = logging.getLogger("alembic.runtime.migration")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _render(script: Script, rendered: Rendered, recorder: _Recorder, service: Service | None) -> None:

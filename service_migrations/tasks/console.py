@@ -69,6 +69,8 @@ def make_lasting() -> None:
 
 
 _FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
+_OFFLINE = "Generating static SQL"
+"""What Alembic logs of its offline mode."""
 _WIDE = 300
 """Columns of a table outside a terminal: nothing in it may be cut."""
 
@@ -76,13 +78,14 @@ _WIDE = 300
 class _Handler(logging.Handler):
     """A log handler that writes to the current ``sys.stderr``, which a progress line on a terminal may replace.
 
-    A revision that is retried logs the same again: without --debug, no INFO line is repeated.
+    A revision that is retried logs the same again: without --debug, no INFO line is repeated. Nor is there one about
+    offline mode, in which the plan and the ledger of an upgrade render revisions.
     """
 
     def __init__(self, *, debug: bool) -> None:
         super().__init__()
         self._debug = debug
-        self._logged: set[str] = set()
+        self._logged = {_OFFLINE}
 
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
