@@ -6,7 +6,7 @@ setting (settings/) and no key of this table.
 
 import keyword
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from functools import lru_cache
@@ -16,6 +16,7 @@ from typing import Any
 from service_migrations.errors import ConfigurationError
 
 __all__ = [
+    "DRIVERS",
     "FILE",
     "TABLE",
     "Configuration",
@@ -29,9 +30,13 @@ __all__ = [
 FILE = "pyproject.toml"
 TABLE = "service-migrations"
 
+DRIVERS = ("asyncpg", "psycopg")
+
 _NAME = "{name}"
+_PATH = "{path}"
 _SERVICE = re.compile(r"[a-z][a-z0-9_]*")
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 _LONGEST_NAME = 59
 """Characters of a version table's name: the name of its key has four more, and PostgreSQL cuts a name after 63."""
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
@@ -44,20 +49,34 @@ class ServiceTable:
     path: str | None = None
     source: str | None = None
     models: str | None = None
-    versions: str | None = None
+    versions: tuple[str, ...] | None = None
+    recursive_version_locations: bool | None = None
     version_table: str | None = None
+    version_table_schema: str | None = None
+    driver: str | None = None
+    env_file: str | None = None
+    dsn: str | None = None
+    dsn_key: str | None = None
+    ignore: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """The whole table. In templates, ``{name}`` is replaced by the name of a service.
+    """The whole table. In templates, ``{name}`` is replaced by the name of a service, ``{path}`` by its directory.
 
     Attributes:
         services: globs of the directories of services, relative to the top level.
         source: template of the folder that is put on ``sys.path`` to import the models.
         models: template of the dotted name of the module whose ``__all__`` names the models.
-        versions: template of the folder of the revisions.
+        versions: templates of the folders of the revisions; a new one is written to the first.
+        recursive_version_locations: whether revisions are in folders below these too, as Alembic calls it.
         version_table: template of the name of the version table.
+        version_table_schema: template of its schema; None for that of the models' MetaData, or else the search_path.
+        driver: the driver over which Alembic runs.
+        env_file: template of the .env of a service; None for the one in its directory.
+        dsn: template of the DSN, with the variables of a .env or the environment in braces.
+        dsn_key: the variable that a team has instead of DATABASE_DSN.
+        ignore: patterns of tables that no comparison looks at, such as ``*_archive``.
         postgres: the major versions of the servers that the team runs; empty for all that a package provides.
         service: the tables of single services, by name; ``billing-api`` is the service billing_api.
         given: the keys that the table has; all others come from convention.
@@ -67,8 +86,15 @@ class Configuration:
     services: tuple[str, ...] = ("services/*",)
     source: str = "."
     models: str = "services.{name}.models"
-    versions: str = "migrations/versions/{name}"
+    versions: tuple[str, ...] = ("migrations/versions/{name}",)
+    recursive_version_locations: bool = False
     version_table: str = "alembic_version_{name}"
+    version_table_schema: str | None = None
+    driver: str = "asyncpg"
+    env_file: str | None = None
+    dsn: str | None = None
+    dsn_key: str | None = None
+    ignore: tuple[str, ...] = ()
     postgres: tuple[str, ...] = ()
     service: Mapping[str, ServiceTable] = field(default_factory=dict)
     given: frozenset[str] = frozenset()
@@ -114,14 +140,10 @@ def read_configuration(root: Path) -> Configuration:
     values: dict[str, Any] = {"given": frozenset(table)}
     for key, value in table.items():
         key_name = f"{table_name} {key}"
-        if key == "services":
-            values[key] = tuple(_glob(pattern, key_name) for pattern in _strings(value, key_name))
-        elif key == "postgres":
-            values[key] = tuple(_major(version, key_name) for version in _strings(value, key_name))
-        elif key == "service":
+        if key == "service":
             values[key] = _services(value)
         else:
-            values[key] = _template(key, _string(value, key_name), key_name)
+            values[key] = _value(key, value, key_name)
     return Configuration(**values)
 
 
@@ -167,8 +189,7 @@ def _services(value: object) -> dict[str, ServiceTable]:
 
 def _service(table: Mapping[str, object], prefix: str, name: str) -> ServiceTable:
     _refuse_unknown(table, (key.name for key in fields(ServiceTable)), prefix)
-    values = {key: _string(value, f"{prefix} {key}") for key, value in table.items()}
-    return ServiceTable(**{key: _template(key, value, f"{prefix} {key}", name=name) for key, value in values.items()})
+    return ServiceTable(**{key: _value(key, value, f"{prefix} {key}", name=name) for key, value in table.items()})
 
 
 def _refuse_unknown(table: Mapping[str, object], known: Iterable[str], prefix: str) -> None:
@@ -203,24 +224,38 @@ def _kind(value: object) -> str:
     return names.get(type(value), f"a {type(value).__name__}")
 
 
+def _value(key: str, value: object, prefix: str, name: str | None = None) -> Any:
+    """Return the valid value of a key; *name* is that of the service whose own table it is in."""
+    if read := _READERS.get(key):
+        return read(value, prefix)
+    if key == "versions":
+        folders = _strings(value, prefix) if isinstance(value, list) else [_string(value, prefix)]
+        return tuple(_template(key, folder, prefix, name) for folder in folders)
+    return _template(key, _string(value, prefix), prefix, name)
+
+
 def _template(key: str, value: str, prefix: str, name: str | None = None) -> str:
-    """Return a valid template, in which only ``{name}`` is in braces; a service's own table has none."""
+    """Return a valid template, in which only ``{name}`` and, in a path, ``{path}`` are in braces."""
+    is_path = key in ("source", "versions", "env_file")
     if name is not None:
         value = value.replace(_NAME, name)
     example = value.replace(_NAME, "name")
+    if is_path:
+        example = example.replace(_PATH, "path")
     if "{" in example or "}" in example:
-        raise _error(f"{prefix} is {value!r}.", f"Only {_NAME} is replaced; remove all other braces.")
+        replaced = f"{_NAME} and {_PATH} are" if is_path else f"{_NAME} is"
+        raise _error(f"{prefix} is {value!r}.", f"Only {replaced} replaced; remove all other braces.")
     if key == "models" and not _MODULE.fullmatch(example):
         raise _error(f"{prefix} is {value!r}.", "Write a dotted module, such as payments.db.models.")
-    if key == "version_table" and not _IDENTIFIER.fullmatch(example):
+    if key in ("version_table", "version_table_schema") and not _IDENTIFIER.fullmatch(example):
         raise _error(
             f"{prefix} is {value!r}.", "Write letters, digits and underscores, without a schema and without quotes."
         )
     if key == "version_table" and name is not None and len(value) > _LONGEST_NAME:
         raise _error(f"{prefix} has {len(value)} characters.", f"PostgreSQL has room for {_LONGEST_NAME} of them.")
-    if key in ("versions", "version_table") and name is None and _NAME not in value:
-        raise _error(f"{prefix} is {value!r} for every service.", f"Put {_NAME} into it.")
-    return _inside(value, prefix) if key in ("path", "source", "versions") else value
+    if key == "versions" and name is None and _NAME not in value and _PATH not in value:
+        raise _error(f"{prefix} is {value!r} for every service.", f"Put {_NAME} or {_PATH} into it.")
+    return _inside(value, prefix) if is_path or key == "path" else value
 
 
 def _glob(value: str, prefix: str) -> str:
@@ -244,3 +279,33 @@ def _inside(value: str, prefix: str) -> str:
     if path.is_absolute() or ".." in path.parts:
         raise _error(f"{prefix}: {value!r} leads out of the repository.", f"Write a path below {FILE}.")
     return path.as_posix()
+
+
+def _boolean(value: object, prefix: str) -> bool:
+    if not isinstance(value, bool):
+        raise _error(f"{prefix} is {_kind(value)}.", "Write true or false.")
+    return value
+
+
+def _driver(value: object, prefix: str) -> str:
+    if (driver := _string(value, prefix)) not in DRIVERS:
+        raise _error(f"{prefix} is {driver!r}.", f"Write {' or '.join(DRIVERS)}.")
+    return driver
+
+
+def _variable(value: object, prefix: str) -> str:
+    if not _VARIABLE.fullmatch(variable := _string(value, prefix)):
+        raise _error(f"{prefix} is {variable!r}.", "Write the name of a variable, such as DATABASE_URL.")
+    return variable
+
+
+_READERS: Mapping[str, Callable[[object, str], Any]] = {
+    "services": lambda value, prefix: tuple(_glob(pattern, prefix) for pattern in _strings(value, prefix)),
+    "postgres": lambda value, prefix: tuple(_major(version, prefix) for version in _strings(value, prefix)),
+    "ignore": lambda value, prefix: tuple(_strings(value, prefix)),
+    "recursive_version_locations": _boolean,
+    "driver": _driver,
+    "dsn": _string,
+    "dsn_key": _variable,
+}
+"""What reads the value of a key; every other is a template."""

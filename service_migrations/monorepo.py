@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from service_migrations.configuration import (
     FILE,
@@ -212,24 +213,38 @@ class Monorepo:
         own_keys = {key for key in ServiceTable.__slots__ if getattr(table, key) is not None}
         shared_keys = {"path" if key == "services" else key for key in configuration.given}
 
-        def value(key: str) -> str:
-            return str(getattr(table, key) or getattr(configuration, key)).replace("{name}", name)
+        folder = path.relative_to(self.root).as_posix()
 
+        def value(key: str) -> Any:
+            own = getattr(table, key)
+            return getattr(configuration, key) if own is None else own
+
+        def filled(template: str) -> str:
+            return template.replace("{name}", name).replace("{path}", folder)
+
+        schema, env_file = value("version_table_schema"), value("env_file")
         service = Service(
             name=name,
             root=self.root,
             path=path,
-            source=self.root / value("source"),
-            models=value("models"),
-            versions=self.root / value("versions"),
-            version_table=value("version_table"),
+            source=self.root / filled(value("source")),
+            models=filled(value("models")),
+            version_locations=tuple(self.root / filled(location) for location in value("versions")),
+            recursive_version_locations=value("recursive_version_locations"),
+            version_table=filled(value("version_table")),
+            version_table_schema=filled(schema) if schema else None,
+            driver=value("driver"),
+            env_file=self.root / filled(env_file) if env_file else path / ".env",
+            dsn=value("dsn"),
+            dsn_key=value("dsn_key"),
+            ignore=value("ignore"),
             configured=frozenset(own_keys | (shared_keys & set(ServiceTable.__slots__))),
         )
         if service.models_file is None:
             if own_keys:
-                folder = "at the top level" if service.source == self.root else f"in {value('source')}"
+                place = "at the top level" if service.source == self.root else f"in {service.relative(service.source)}"
                 raise ConfigurationError(
-                    f"[tool.{TABLE}.service.{name}]: there is no module {service.models} {folder}.",
+                    f"[tool.{TABLE}.service.{name}]: there is no module {service.models} {place}.",
                     path=FILE,
                     hint="Correct source or models.",
                 )

@@ -25,8 +25,15 @@ class Service:
         path: the directory of the service.
         source: the folder that is put on ``sys.path`` to import its models.
         models: the dotted name of the module whose ``__all__`` names the models.
-        versions: the folder of its revisions.
+        version_locations: the folders of its revisions; a new one is written to the first.
         version_table: the name of the table that holds its current revision.
+        recursive_version_locations: whether revisions are in folders below these too.
+        version_table_schema: the schema of the version table; None for that of the models' MetaData.
+        driver: the driver over which Alembic runs, ``asyncpg`` or ``psycopg``.
+        env_file: its ``.env``, which may not exist.
+        dsn: template of its DSN, with the names of variables in braces; None for DATABASE_DSN.
+        dsn_key: the variable with its DSN, where it isn't DATABASE_DSN.
+        ignore: patterns of the tables that no comparison looks at.
         configured: which of these the table in pyproject.toml sets; the others come from convention.
 
     """
@@ -36,12 +43,24 @@ class Service:
     path: Path = field(repr=False)
     source: Path = field(repr=False)
     models: str = field(repr=False)
-    versions: Path = field(repr=False)
+    version_locations: tuple[Path, ...] = field(repr=False)
     version_table: str = field(repr=False)
+    recursive_version_locations: bool = field(default=False, repr=False)
+    version_table_schema: str | None = field(default=None, repr=False)
+    driver: str = field(default="asyncpg", repr=False)
+    env_file: Path = field(default=Path(".env"), repr=False)
+    dsn: str | None = field(default=None, repr=False)
+    dsn_key: str | None = field(default=None, repr=False)
+    ignore: tuple[str, ...] = field(default=(), repr=False)
     configured: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def versions(self) -> Path:
+        """The folder that a new revision is written to."""
+        return self.version_locations[0]
 
     @property
     def package(self) -> str:
@@ -55,11 +74,6 @@ class Service:
         """The file of the models: a module or the ``__init__.py`` of a package; None where neither exists."""
         module = self.source.joinpath(*self.models.split("."))
         return next((path for path in (module.with_suffix(".py"), module / "__init__.py") if path.is_file()), None)
-
-    @property
-    def env_file(self) -> Path:
-        """The service's own ``.env``, which may not exist."""
-        return self.path / ".env"
 
     @property
     def env_example(self) -> Path:
@@ -118,13 +132,14 @@ def refuse_shared(services: Iterable[Service]) -> None:
                 path=FILE,
                 hint="Correct the models or the source of one.",
             )
-        other = by_versions.setdefault(service.versions, service)
-        if other is not service:
-            raise ConfigurationError(
-                f"{other} and {service} have the same versions, {service.relative(service.versions)}.",
-                path=FILE,
-                hint="A folder holds the revisions of one service.",
-            )
+        for folder in service.version_locations:
+            other = by_versions.setdefault(folder, service)
+            if other is not service:
+                raise ConfigurationError(
+                    f"{other} and {service} have the same versions, {service.relative(folder)}.",
+                    path=FILE,
+                    hint="A folder holds the revisions of one service.",
+                )
 
 
 def service_problem(service: Service) -> MigrationError | None:

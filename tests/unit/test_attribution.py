@@ -21,7 +21,7 @@ SCHEMA = ObjectName("schema", "archive", "archive")
 
 
 def service(name: str) -> Service:
-    return Service(name, Path(), Path(), Path(), f"{name}.models", Path(), f"alembic_version_{name}")
+    return Service(name, Path(), Path(), Path(), f"{name}.models", (Path(),), f"alembic_version_{name}")
 
 
 def claimant(

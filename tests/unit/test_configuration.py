@@ -1,5 +1,6 @@
 """``[tool.service-migrations]``: every key, and what is refused."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,15 @@ EVERYTHING = """
 services = ["apps/*/backend", "./libs/*/"]
 source = "apps/{name}/src"
 models = "{name}.db.models"
-versions = "apps/{name}/versions/"
+versions = ["apps/{name}/versions/", "{path}/older"]
+recursive_version_locations = true
 version_table = "version_of_{name}"
+version_table_schema = "meta"
+driver = "psycopg"
+env_file = "{path}/config/.env"
+dsn = "postgresql://{POSTGRES_USER}@{POSTGRES_HOST}/{POSTGRES_DB}"
+dsn_key = "DATABASE_URL"
+ignore = ["*_archive", "spatial_ref_sys"]
 postgres = ["14", "18"]
 
 [tool.service-migrations.service.payments]
@@ -21,7 +29,14 @@ path = "apps/pay/"
 source = "apps/pay/src"
 models = "pay.models"
 versions = "apps/{name}/alembic/versions"
+recursive_version_locations = false
 version_table = "alembic_version"
+version_table_schema = "pay"
+driver = "asyncpg"
+env_file = "apps/pay/production.env"
+dsn = "postgresql://pay@/{PGDATABASE}"
+dsn_key = "PAY_URL"
+ignore = ["spatial_ref_sys"]
 """
 
 
@@ -41,19 +56,33 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         services=("apps/*/backend", "libs/*"),
         source="apps/{name}/src",
         models="{name}.db.models",
-        versions="apps/{name}/versions",
+        versions=("apps/{name}/versions", "{path}/older"),
+        recursive_version_locations=True,
         version_table="version_of_{name}",
+        version_table_schema="meta",
+        driver="psycopg",
+        env_file="{path}/config/.env",
+        dsn="postgresql://{POSTGRES_USER}@{POSTGRES_HOST}/{POSTGRES_DB}",
+        dsn_key="DATABASE_URL",
+        ignore=("*_archive", "spatial_ref_sys"),
         postgres=("14", "18"),
         service={
             "payments": ServiceTable(
                 path="apps/pay",
                 source="apps/pay/src",
                 models="pay.models",
-                versions="apps/payments/alembic/versions",
+                versions=("apps/payments/alembic/versions",),
+                recursive_version_locations=False,
                 version_table="alembic_version",
+                version_table_schema="pay",
+                driver="asyncpg",
+                env_file="apps/pay/production.env",
+                dsn="postgresql://pay@/{PGDATABASE}",
+                dsn_key="PAY_URL",
+                ignore=("spatial_ref_sys",),
             )
         },
-        given=frozenset({"services", "source", "models", "versions", "version_table", "postgres", "service"}),
+        given=frozenset(field.name for field in fields(Configuration)) - {"given"},
     )
 
 
@@ -75,11 +104,15 @@ def test_a_file_that_was_changed_is_read_again(tmp_path: Path) -> None:
 
 def test_a_dash_in_the_name_of_a_table_is_an_underscore(tmp_path: Path) -> None:
     table = '[tool.service-migrations.service.billing-api]\nversions = "v/{name}"\n'
-    assert read(tmp_path, table).service == {"billing_api": ServiceTable(versions="v/billing_api")}
+    assert read(tmp_path, table).service == {"billing_api": ServiceTable(versions=("v/billing_api",))}
 
 
-KEYS = "services, source, models, versions, version_table, postgres, service"
-OF_A_SERVICE = "path, source, models, versions, version_table"
+SHARED = (
+    "source, models, versions, recursive_version_locations, version_table, version_table_schema, driver, env_file, "
+    "dsn, dsn_key, ignore"
+)
+KEYS = f"services, {SHARED}, postgres, service"
+OF_A_SERVICE = f"path, {SHARED}"
 
 
 @pytest.mark.parametrize(
@@ -89,7 +122,7 @@ OF_A_SERVICE = "path, source, models, versions, version_table"
         ('model = "x"', "Did you mean models?"),
         ('version-table = "x"', "Did you mean version_table?"),
         ("Postgres = []", "Did you mean postgres?"),
-        ('dsn = "x"', f"Known: {KEYS}."),
+        ('timeout = "x"', f"Known: {KEYS}."),
         ("given = []", f"Known: {KEYS}."),
     ],
 )
@@ -113,7 +146,7 @@ def test_an_unknown_key_of_one_service_is_refused_with_the_nearest_one(tmp_path:
     assert message == f"pyproject.toml: [tool.service-migrations.service.billing]: there is no key {key!r}. {hint}"
 
 
-@pytest.mark.parametrize("key", ["services", "postgres"])
+@pytest.mark.parametrize("key", ["services", "postgres", "ignore"])
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
@@ -133,7 +166,10 @@ def test_a_list_of_strings_is_one(tmp_path: Path, key: str, value: str, problem:
 
 
 @pytest.mark.parametrize("table", ["", ".service.billing"])
-@pytest.mark.parametrize("key", ["path", "source", "models", "versions", "version_table"])
+@pytest.mark.parametrize(
+    "key",
+    ["path", "source", "models", "version_table", "version_table_schema", "driver", "env_file", "dsn", "dsn_key"],
+)
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
@@ -228,11 +264,33 @@ def test_the_top_level_is_no_pattern(tmp_path: Path, pattern: str) -> None:
     assert "is the top level. Write the folders below it, such as services/*." in message
 
 
-@pytest.mark.parametrize(("key", "value"), [("versions", "migrations/versions"), ("version_table", "alembic_version")])
-def test_a_template_without_the_name_would_be_one_for_all(tmp_path: Path, key: str, value: str) -> None:
-    message = refused(tmp_path, f'[tool.service-migrations]\n{key} = "{value}"\n')
-    assert message.endswith(f" {key} is {value!r} for every service. Put {{name}} into it.")
-    assert read(tmp_path, f'[tool.service-migrations.service.x]\n{key} = "{value}"\n')
+@pytest.mark.parametrize("value", ['"migrations/versions"', '["{name}/versions", "migrations/versions"]'])
+def test_a_folder_of_revisions_without_the_name_would_be_one_for_all(tmp_path: Path, value: str) -> None:
+    message = refused(tmp_path, f"[tool.service-migrations]\nversions = {value}\n")
+    assert message.endswith(" versions is 'migrations/versions' for every service. Put {name} or {path} into it.")
+    assert read(tmp_path, f"[tool.service-migrations.service.x]\nversions = {value}\n")
+
+
+def test_version_tables_may_have_one_name_in_databases_of_their_own(tmp_path: Path) -> None:
+    text = '[tool.service-migrations]\nversion_table = "alembic_version"\n'
+    assert read(tmp_path, text).version_table == "alembic_version"
+
+
+@pytest.mark.parametrize("table", ["", ".service.x"])
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("versions = []", "versions is empty. Write a list of strings."),
+        ("versions = 3", "versions is a number. Write a string."),
+        ('versions = ["{name}", 3]', "versions[1] is a number. Write a string."),
+        ('recursive_version_locations = "true"', "recursive_version_locations is a string. Write true or false."),
+        ("recursive_version_locations = 1", "recursive_version_locations is a number. Write true or false."),
+        ('driver = "psycopg2"', "driver is 'psycopg2'. Write asyncpg or psycopg."),
+        ('dsn_key = "database-url"', "dsn_key is 'database-url'. Write the name of a variable, such as DATABASE_URL."),
+    ],
+)
+def test_a_value_is_of_its_kind(tmp_path: Path, table: str, line: str, problem: str) -> None:
+    assert refused(tmp_path, f"[tool.service-migrations{table}]\n{line}\n").endswith(f"] {problem}")
 
 
 @pytest.mark.parametrize("table", ["", ".service.x"])
@@ -240,7 +298,8 @@ def test_a_template_without_the_name_would_be_one_for_all(tmp_path: Path, key: s
 @pytest.mark.parametrize("key", ["source", "models", "versions", "version_table"])
 def test_no_other_braces_mean_anything(tmp_path: Path, table: str, key: str, value: str) -> None:
     message = refused(tmp_path, f'[tool.service-migrations{table}]\n{key} = "a{value}"\n')
-    assert message.endswith("Only {name} is replaced; remove all other braces.")
+    replaced = "{name} and {path} are" if key in ("source", "versions") else "{name} is"
+    assert message.endswith(f"Only {replaced} replaced; remove all other braces.")
 
 
 @pytest.mark.parametrize("value", ["a-b.models", "a/models.py", ".models", "a..b", "a.b.", "1a", "a:b", "a b"])

@@ -137,9 +137,9 @@ def test_every_convention_stands_in_the_template_with_its_value():
     text = (TEMPLATES / "pyproject.toml").read_text(encoding="utf-8")
     given = tomllib.loads(re.sub(r"^#(?=\w)", "", text, flags=re.MULTILINE))["tool"]["service-migrations"]
     convention = Configuration()
-    for key in ("models", "versions", "version_table"):
+    for key in ("models", "version_table"):
         assert given[key] == getattr(convention, key)
-    assert tuple(given["services"]) == convention.services
+    assert (tuple(given["services"]), (given["versions"],)) == (convention.services, convention.versions)
 
 
 def test_the_tasks_have_a_place_beside_tasks_of_a_teams_own():

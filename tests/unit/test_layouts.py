@@ -168,8 +168,9 @@ def test_a_service_with_sources_in_a_folder_of_their_own(tmp_path: Path, monkeyp
         path=tmp_path / "apps/pay",
         source=tmp_path / "apps/pay/src",
         models="pay_of_layouts.db.models",
-        versions=tmp_path / "apps/pay/alembic/versions",
+        version_locations=(tmp_path / "apps/pay/alembic/versions",),
         version_table="alembic_version",
+        env_file=tmp_path / "apps/pay/.env",
     )
     assert payments.configured == {"path", "source", "models", "versions", "version_table"}
     assert payments.models_file == tmp_path / "apps/pay/src/pay_of_layouts/db/models.py"
@@ -192,6 +193,21 @@ def test_templates_hold_for_every_service_and_a_table_for_one(tmp_path: Path) ->
     assert billing.source == tmp_path / "apps/billing/src"
     assert (catalog.source, catalog.models) == (tmp_path / "apps/catalog/lib", "catalog.models")
     assert billing.configured == catalog.configured == {"path", "source", "models"}
+
+
+def test_a_template_has_the_directory_of_the_service(tmp_path: Path) -> None:
+    layout(
+        tmp_path,
+        "apps/billing/backend/src/billing/models.py",
+        table='services = ["apps/*/backend"]\nsource = "{path}/src"\nmodels = "{name}.models"\n'
+        'versions = ["{path}/alembic/versions", "{path}/alembic/old"]\nenv_file = "{path}/config/.env"\n'
+        'version_table = "alembic_version"\nversion_table_schema = "{name}"',
+    )
+    (billing,) = discover(tmp_path)
+    backend = tmp_path / "apps/billing/backend"
+    assert (billing.name, billing.source, billing.env_file) == ("billing", backend / "src", backend / "config/.env")
+    assert billing.version_locations == (backend / "alembic/versions", backend / "alembic/old")
+    assert (billing.versions, billing.version_table_schema) == (backend / "alembic/versions", "billing")
 
 
 def test_models_may_have_one_name_in_sources_of_their_own(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def siblings(name: str, schema: str | None, default: str = "public") -> dict[Sib
     """Return a sibling that has one table."""
     metadata = MetaData()
     Table(name, metadata, Column("id", BigInteger, primary_key=True), Column("code", Integer), schema=schema)
-    service = Service("catalog", Path(), Path(), Path(), "catalog.models", Path(), "alembic_version_catalog")
+    service = Service("catalog", Path(), Path(), Path(), "catalog.models", (Path(),), "alembic_version_catalog")
     return {_sibling(service, default): Claims.of(metadata)}
 
 
