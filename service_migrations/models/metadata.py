@@ -11,6 +11,7 @@ from sqlalchemy.orm import Mapper
 
 from service_migrations.errors import ConfigurationError
 from service_migrations.models.copies import copy_table
+from service_migrations.models.identifiers import LONGEST, first_long_name
 from service_migrations.models.importing import import_models, where, where_defined
 from service_migrations.models.types import enum_of
 from service_migrations.models.views import add_views, is_view
@@ -69,6 +70,12 @@ def assemble(service: Service) -> MetaData:
         _hoist_checks(copy)
     add_views(target, *((view.schema, view.name) for view in views))
     _refuse_foreign_keys_to_no_column(target, place)
+    if long := first_long_name(target):
+        raise ConfigurationError(
+            f"table {long[0].key}: {long[1]} has more than the {LONGEST} bytes that PostgreSQL keeps of a name.",
+            path=place_of_table(long[0]) or place,
+            hint="Shorten it.",
+        )
     return target
 
 

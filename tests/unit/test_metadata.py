@@ -309,3 +309,40 @@ def test_the_real_services_assemble_and_claim_what_only_they_have() -> None:
     tables = [table for claimed in claims.values() for table in claimed.tables]
     assert {name for _, name in tables if tables.count((None, name)) > 1} <= {"outbox"}
     assert all(claimed.tables for claimed in claims.values())
+
+
+NAME = "ü" * 32  # 32 characters, and 64 bytes
+CUT = {
+    "a table": (f'Table("{NAME}", m, Column("id", Integer))', f"table {NAME}: table {NAME}"),
+    "a schema": (f'Table("t", m, Column("id", Integer), schema="{NAME}")', f"table {NAME}.t: schema {NAME}"),
+    "a column": (f'Table("t", m, Column("{NAME}", Integer))', f"table t: column {NAME}"),
+    "an enum": (f'Table("t", m, Column("c", Enum("a", name="{NAME}")))', f"table t: enum {NAME}"),
+    "an enum in an array": (f'Table("t", m, Column("c", ARRAY(Enum("a", name="{NAME}"))))', f"table t: enum {NAME}"),
+    "a domain": (f'Table("t", m, Column("c", DOMAIN("{NAME}", Integer)))', f"table t: domain {NAME}"),
+    "a sequence": (f'Table("t", m, Column("c", Integer, Sequence("{NAME}")))', f"table t: sequence {NAME}"),
+    "an index": (f'Table("t", m, Column("c", Integer), Index("{NAME}", "c"))', f"table t: index {NAME}"),
+    "a key": (
+        f'Table("t", m, Column("c", Integer), UniqueConstraint("c", name="{NAME}"))',
+        f"table t: constraint {NAME}",
+    ),
+    "a CHECK of a column": (
+        f'Table("t", m, Column("c", Integer, CheckConstraint("c > 0", name="{NAME}")))',
+        f"table t: constraint {NAME}",
+    ),
+    "a name by the convention": (
+        f'Table("t", m, Column("{"ü" * 30}", Integer, index=True))',
+        f"table t: index ix_t_{'ü' * 30}",
+    ),
+}
+
+
+@pytest.mark.parametrize(("line", "name"), CUT.values(), ids=CUT)
+def test_a_name_that_postgresql_would_cut_is_refused(monorepo: Monorepo, line: str, name: str) -> None:
+    head = "from sqlalchemy import *\nfrom sqlalchemy.dialects.postgresql import *\n"
+    service = write(monorepo, '__all__ = ["t"]', 'm = MetaData(naming_convention={"ix": "ix_%(column_0_label)s"})',
+                    f"t = {line}", head=head)  # fmt: skip
+    assert refused(service) == (
+        f"services/billing/models.py: {name} has more than the 63 bytes that PostgreSQL keeps of a name. Shorten it."
+    )
+    assert assemble(write(monorepo, '__all__ = ["t"]', "m = MetaData()", f"t = {line.replace('ü', 'u')}", name="short",
+                          head=head))  # fmt: skip

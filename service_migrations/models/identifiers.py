@@ -1,0 +1,61 @@
+"""The names of a metadata, which PostgreSQL would cut if they were too long."""
+
+from collections.abc import Iterator
+
+from sqlalchemy import MetaData, Sequence, Table
+from sqlalchemy.dialects.postgresql import DOMAIN, dialect
+from sqlalchemy.exc import IdentifierError
+from sqlalchemy.schema import Constraint, Index
+
+from service_migrations.models.types import enum_of
+
+__all__ = ["LONGEST", "first_long_name"]
+
+LONGEST = 63
+"""Bytes of a name, in UTF-8: NAMEDATALEN - 1 (documentation, 4.1.1 Identifiers and Key Words). SQLAlchemy counts
+characters, and only those of constraints and indexes."""
+
+_PREPARER = dialect().identifier_preparer  # type: ignore[no-untyped-call]
+
+
+def first_long_name(metadata: MetaData) -> tuple[Table, str] | None:
+    """Return the first name that PostgreSQL would cut, as messages name it, with its table; None where all fit.
+
+    A cut name would be another one in the database than in the models: each comparison would find a difference. The
+    names that SQLAlchemy refuses are left to it.
+    """
+    for table in metadata.tables.values():
+        for kind, name in _names(table):
+            if len(name.encode()) > LONGEST:
+                return table, f"{kind} {name}"
+    return None
+
+
+def _names(table: Table) -> Iterator[tuple[str, str]]:
+    yield "table", table.name
+    if table.schema:
+        yield "schema", table.schema
+    for column in table.columns:
+        yield "column", column.name
+        enum = enum_of(column.type)
+        if enum is not None:
+            yield "enum", str(enum.name)
+        if isinstance(column.type, DOMAIN):
+            yield "domain", str(column.type.name)
+        if isinstance(column.default, Sequence):
+            yield "sequence", column.default.name
+    parts: tuple[Constraint | Index, ...] = (*table.constraints, *table.indexes)
+    for part in parts:
+        if name := _generated_name(part):
+            yield "constraint" if isinstance(part, Constraint) else "index", name
+
+
+def _generated_name(part: Constraint | Index) -> str:
+    """Return the name of a constraint or an index as it is after the naming convention; none where it has no name."""
+    if part.name is None:
+        return ""
+    try:
+        name = _PREPARER.format_index(part) if isinstance(part, Index) else _PREPARER.format_constraint(part)
+    except IdentifierError:
+        return ""
+    return name.strip('"') if name else ""
