@@ -27,6 +27,8 @@ ROWS = "service_migrations_rows"
 _UNREACHABLE = 69
 """The exit code where a PostgreSQL can't be provided, as of the tasks."""
 
+_SAME_SCHEMA = "::test_every_revision_gives_the_same_schema_as_on_other_versions_of_postgresql"
+
 pytest.register_assert_rewrite("service_migrations.testing.steps")
 
 _server = pytest.StashKey[str]()
@@ -143,9 +145,16 @@ def _remember(config: pytest.Config, output: dict[str, str]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Print the server that the tests ran on."""
+    """Print the server that the tests ran on, and the versions whose schemas were compared."""
     if _server in config.stash:
         terminalreporter.write_line(config.stash[_server])
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.getreports(outcome)]
+    if any(_SAME_SCHEMA in report.nodeid for report in reports):
+        from service_migrations.testing.records import COMPARED
+
+        versions = {value for report in reports for name, value in report.user_properties if name == COMPARED}
+        shown_versions = ", ".join(sorted(versions, key=int)) or "none"
+        terminalreporter.write_line(f"schemas compared with those of PostgreSQL: {shown_versions}")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
 from service_migrations.testing.databases import Databases, aimed, wait
 from service_migrations.testing.plugin import ROWS
+from service_migrations.testing.records import COMPARED, RECORDS, differences, leave, record
 from service_migrations.testing.schema import connected, execute, run_script, schema
 from service_migrations.testing.sharing import siblings_of
 from service_migrations.testing.steps import go_step_by_step
@@ -129,6 +131,29 @@ def test_online_and_offline_a_history_gives_what_the_models_say_and_base_leaves_
         assert await online.schema(service) == before
         await service_migrations.upgrade(service)
         assert await online.schema() == at_head
+
+    wait(go)
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=str)
+def test_every_revision_gives_the_same_schema_as_on_other_versions_of_postgresql(
+    service: Service,
+    make_database: MakeDatabase,
+    postgres_server: Server,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+) -> None:
+    """Runs on other versions leave their schemas in pytest's cache; the summary says which were compared."""
+    cache = getattr(request.config, "cache", None)
+    folder = cache.mkdir(RECORDS) if cache else tmp_path
+
+    async def go() -> None:
+        database = await _database_with_needed_siblings(service, make_database)
+        current = await record(service, database.dsn, postgres_server.version)
+        for other in leave(current, folder, service):
+            request.node.user_properties.append((COMPARED, other.postgres))
+            found = differences(current, other)
+            assert not found, "\n".join(found)
 
     wait(go)
 

@@ -14,6 +14,7 @@ from tests.support.shared_database import refer
 STEPS = "test_every_step_goes_down_and_up_again_with_rows_in_the_tables"
 BOTH = "test_online_and_offline_a_history_gives_what_the_models_say_and_base_leaves_nothing"
 SHARED = "test_a_service_leaves_its_siblings_in_a_shared_database_alone"
+SAME = "test_every_revision_gives_the_same_schema_as_on_other_versions_of_postgresql"
 VERSION = "test_the_server_is_of_the_version_that_was_asked_for"
 
 
@@ -63,6 +64,7 @@ def test_each_test_finds_the_mistake_that_it_is_for(monorepo: Monorepo, server: 
         f"PASSED {BOTH}": everyone - failing[BOTH],
         f"FAILED {BOTH}": failing[BOTH],
         f"PASSED {SHARED}": {"items", "owners"},
+        f"PASSED {SAME}": everyone,
         f"PASSED {VERSION}": {""},
     }
     assert "leaves2.py: down is not the way back" in ran.out
@@ -80,7 +82,10 @@ def test_no_setting_of_this_machine_leads_a_test_to_another_database(monorepo: M
     outside = {f"{prefix}{key}": elsewhere for key in keys for prefix in ("", "BILLING_")}
     ran = pytest_in(monorepo.root, "-rA", "--pyargs", "service_migrations.testing", **given(server), **outside)
     assert ran.code == 0, ran.text
-    assert outcomes(ran) == {f"PASSED {STEPS}": {"billing"}, f"PASSED {BOTH}": {"billing"}, f"PASSED {VERSION}": {""}}
+    assert outcomes(ran) == {
+        **{f"PASSED {test}": {"billing"} for test in (STEPS, BOTH, SAME)},
+        f"PASSED {VERSION}": {""},
+    }
 
 
 @pytest.mark.parametrize("place", ["", "repo"])

@@ -10,11 +10,18 @@ from service_migrations.testing.databases import uri
 from tests.support.monorepo import Ran
 
 
-def pytest_in(folder: Path, *words: str, **env: str) -> Ran:
-    """Run pytest in a folder, with variables beside those of this process."""
+def pytest_in(folder: Path, *words: str, cache: bool = False, **env: str) -> Ran:
+    """Run pytest in a folder, with variables beside those of this process, and without its cache."""
     outside = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--basetemp={folder.parent / 'basetemp'}", *words],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            *(() if cache else ("-p", "no:cacheprovider")),
+            f"--basetemp={folder.parent / 'basetemp'}",
+            *words,
+        ],
         cwd=folder,
         env={**outside, **env},
         stdin=subprocess.DEVNULL,
