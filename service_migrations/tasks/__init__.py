@@ -18,6 +18,7 @@ if not sys.flags.dont_write_bytecode:
 from invoke.collection import Collection
 
 from service_migrations.tasks import (
+    adopt,
     affected,
     check,
     completion,
@@ -44,7 +45,7 @@ _DB = (
     *(show.current, show.heads, show.history, show.show, show.status, check.check),
     *(show.env, show.services, plan.plan, owners.owners, drift.drift),
     *(observe.wait, observe.log, observe.locks, observe.doctor),
-    *(databases.create, databases.drop, init.init),
+    *(databases.create, databases.drop, init.init, adopt.adopt),
 )
 _PG = (servers.start, servers.stop, servers.status, servers.versions, servers.fetch)
 

@@ -9,7 +9,7 @@ from service_migrations.monorepo import Monorepo
 from service_migrations.tasks import console
 from service_migrations.tasks.task import task
 
-__all__ = ["init"]
+__all__ = ["init", "root_or_folder"]
 
 
 @task()
@@ -17,7 +17,7 @@ def init(_: Context) -> None:
     """Write the files that a repository needs; overwrite nothing."""
     from service_migrations.authoring.init import write_missing
 
-    root = _root()
+    root = root_or_folder()
     console.note(f"The monorepo is {root}")
     for file in write_missing(root):
         if file.created:
@@ -31,7 +31,7 @@ def init(_: Context) -> None:
             console.note(f"{file.path} is left as it is. {file.hint}")
 
 
-def _root() -> Path:
+def root_or_folder() -> Path:
     """Return the top level around the working directory, else that directory itself."""
     try:
         return Monorepo.locate().root

@@ -1,0 +1,176 @@
+"""A team's Python files as syntax trees, and the dotted names in them, without importing anything."""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+__all__ = ["Code", "Module", "assigned", "dotted", "import_place", "keyword", "statements"]
+
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+@dataclass(slots=True)
+class Module:
+    """One Python file.
+
+    Attributes:
+        path: the file.
+        tree: its syntax tree.
+        imports: each imported name, with its module, and what it is called there; None for the module itself.
+        values: each name outside of functions and classes, with the values that it is given, in order.
+        functions: the functions outside of classes, by name.
+        classes: the classes by name.
+
+    """
+
+    path: Path
+    tree: ast.Module
+    imports: dict[str, tuple[str, str | None]] = field(default_factory=dict)
+    values: dict[str, list[ast.expr]] = field(default_factory=dict)
+    functions: dict[str, ast.FunctionDef | ast.AsyncFunctionDef] = field(default_factory=dict)
+    classes: dict[str, ast.ClassDef] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for node in statements(self.tree.body):
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    self.imports[alias.asname or alias.name] = (alias.name, None)
+            elif isinstance(node, ast.ImportFrom):
+                module = f"{'.' * node.level}{node.module or ''}"
+                for alias in node.names:
+                    # several modules may be imported with a star
+                    name = f"* of {module}" if alias.name == "*" else alias.asname or alias.name
+                    self.imports[name] = (module, alias.name)
+            elif isinstance(node, _FUNCTIONS):
+                self.functions[node.name] = node
+            elif isinstance(node, ast.ClassDef):
+                self.classes[node.name] = node
+        self.values = assigned(self.tree.body)
+
+    def origin(self, name: str) -> tuple[str, str | None, str] | None:
+        """Return the module that a dotted name comes from, its name there and the rest; None where it isn't imported.
+
+        ``models.Base.metadata`` is ``("shop", "models", "Base.metadata")`` after ``from shop import models``.
+        """
+        parts = name.split(".")
+        for length in range(len(parts), 0, -1):
+            prefix = ".".join(parts[:length])
+            if prefix in self.imports:
+                module, attribute = self.imports[prefix]
+                return module, attribute, ".".join(parts[length:])
+        return None
+
+
+class Code:
+    """The Python files of a monorepo, each parsed once."""
+
+    def __init__(self) -> None:
+        self._modules: dict[Path, Module | SyntaxError] = {}
+
+    def read(self, path: Path) -> Module:
+        """Return a file.
+
+        Raises:
+            SyntaxError: it can't be parsed, or isn't UTF-8.
+
+        """
+        if path not in self._modules:
+            try:
+                self._modules[path] = Module(path, ast.parse(path.read_bytes(), str(path)))
+            except SyntaxError as error:
+                self._modules[path] = error
+            except ValueError as error:  # a null byte, before Python 3.12
+                self._modules[path] = SyntaxError(str(error))
+        module = self._modules[path]
+        if isinstance(module, SyntaxError):
+            raise module
+        return module
+
+    def try_read(self, path: Path | None) -> Module | None:
+        """Return a file; None where it can't be parsed or read."""
+        try:
+            return self.read(path) if path else None
+        except (SyntaxError, OSError):
+            return None
+
+    def find(self, name: str, folders: tuple[Path, ...]) -> Path | None:
+        """Return the file of a module by its dotted name; None where no folder has it."""
+        return next((path for folder in folders if (path := _file(folder, name))), None)
+
+    def imported(self, module: Module, name: str, folders: tuple[Path, ...]) -> tuple[Path, str] | None:
+        """Return the file that a dotted name comes from, with its name there; None where it is a library's.
+
+        The name is empty where the name is a module.
+        """
+        origin = module.origin(name)
+        if origin is None:
+            return None
+        module_name, attribute, rest = origin
+        folders, module_name = _relative(module.path, module_name, folders)
+        if attribute and (path := self.find(f"{module_name}.{attribute}" if module_name else attribute, folders)):
+            return path, rest
+        path = self.find(module_name, folders)
+        if path is None:
+            return None
+        name_there = ".".join(part for part in (attribute, rest) if part)
+        # import shop.models; shop.models.Base: the longest module is known already
+        return path, name_there
+
+
+def import_place(module: Module, name: str) -> tuple[tuple[Path, ...], str]:
+    """Return the folders and the name for a module that another imports relatively; none and the name as it is else."""
+    return _relative(module.path, name, ())
+
+
+def _relative(path: Path, name: str, folders: tuple[Path, ...]) -> tuple[tuple[Path, ...], str]:
+    level = len(name) - len(name.lstrip("."))
+    if not level:
+        return folders, name
+    return (path.parents[level - 1],), name[level:] or "__init__"
+
+
+def _file(folder: Path, name: str) -> Path | None:
+    module = folder.joinpath(*name.split("."))
+    return next((path for path in (module / "__init__.py", module.with_suffix(".py")) if path.is_file()), None)
+
+
+def statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yield the statements of a body, also those inside if, try, with and loops, but not of functions and classes."""
+    for node in body:
+        yield node
+        if isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
+            continue
+        for name in ("body", "orelse", "finalbody"):
+            yield from statements(getattr(node, name, []))
+        for handler in getattr(node, "handlers", []):
+            yield from statements(handler.body)
+
+
+def assigned(body: list[ast.stmt]) -> dict[str, list[ast.expr]]:
+    """Return each name that a body assigns, with its values in order."""
+    values: dict[str, list[ast.expr]] = {}
+    for node in statements(body):
+        targets: list[ast.expr] = []
+        if isinstance(node, ast.Assign):
+            targets, value = node.targets, node.value
+        elif isinstance(node, ast.AnnAssign) and node.value is not None:
+            targets, value = [node.target], node.value
+        for target in targets:
+            if isinstance(target, ast.Name):
+                values.setdefault(target.id, []).append(value)
+    return values
+
+
+def dotted(node: ast.AST | None) -> str | None:
+    """Return a chain of attributes as text, ``config.get_main_option``; None for another expression."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute) and (value := dotted(node.value)):
+        return f"{value}.{node.attr}"
+    return None
+
+
+def keyword(call: ast.Call, *names: str) -> ast.expr | None:
+    """Return the first argument of a call that has one of these keywords; None without one."""
+    return next((item.value for item in call.keywords if item.arg in names), None)

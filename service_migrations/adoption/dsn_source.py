@@ -1,0 +1,171 @@
+"""Where an old env.py has its DSN from, as the key of our table that says so."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from service_migrations.adoption.variables import Text, Variable
+from service_migrations.errors import ConfigurationError
+from service_migrations.settings.env_file import read
+
+__all__ = ["DsnSource", "EnvFiles", "describe_dsn"]
+
+_OWN = "DATABASE_DSN"
+_POSTGRESQL = re.compile(r"(?:postgresql|postgres|pgsql)(?:\+(\w+))?\Z")
+_SCHEME = re.compile(r"\A([\w.]+(?:\+\w+)?):")
+_PLACEHOLDER = "driver://"
+_SECRET = re.compile(r"pass|pwd|secret|token", re.IGNORECASE)
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
+_EXAMPLES = (".env", ".env.example", ".env.sample", ".env.template", ".env.dist", "example.env", ".env.local")
+
+
+@dataclass(frozen=True, slots=True)
+class DsnSource:
+    """Where a service has its DSN from.
+
+    Attributes:
+        description: for a person: the variables, or the file.
+        dsn_key: the variable that holds it.
+        dsn: the template that it is made of.
+        env_file: the .env with the variables, where it is in neither the service's directory nor the top level.
+        dialect: another database's, such as sqlite; None for PostgreSQL's.
+        driver: the driver that the URL names.
+        todo: what a person has to do, where nothing can be written.
+        identity: host and database, where the team's .env has all that they are made of.
+
+    """
+
+    description: str
+    dsn_key: str | None = None
+    dsn: str | None = None
+    env_file: Path | None = None
+    dialect: str | None = None
+    driver: str | None = None
+    todo: str | None = None
+    identity: str | None = None
+
+
+class EnvFiles:
+    """The .env files of a service, and those above it to the top level; the examples count as a list of names."""
+
+    def __init__(self, directory: Path, root: Path) -> None:
+        self._values: dict[Path, Mapping[str, str]] = {}
+        folders = [folder for folder in (directory, *directory.parents) if folder.is_relative_to(root)]
+        for folder in folders:
+            for name in _EXAMPLES:
+                path = folder / name
+                if path.is_file():
+                    try:
+                        self._values[path] = {line.key: line.value or "" for line in read(path, str(path))}
+                    except ConfigurationError:
+                        continue
+
+    def file_of(self, names: list[str]) -> Path | None:
+        """Return the first .env that has one of these variables."""
+        return next(
+            (path for path, values in self._values.items() if path.name == ".env" and {*names} & {*values}), None
+        )
+
+    def knows(self, name: str) -> bool:
+        """Whether a file or an example has a variable."""
+        return any(name in values for values in self._values.values())
+
+    def value(self, name: str) -> str | None:
+        """Return the value of a variable in a .env."""
+        values = (values[name] for path, values in self._values.items() if path.name == ".env" and name in values)
+        return next(values, None)
+
+
+def describe_dsn(  # noqa: PLR0911 - one for each kind of source
+    text: Text | None, place: str, files: EnvFiles, directory: Path, root: Path
+) -> DsnSource:
+    """Describe the source of a DSN.
+
+    Args:
+        text: of the DSN; None where env.py's expression can't be read.
+        place: file and line that have it, for messages.
+        files: the team's .env files.
+        directory: the service's.
+        root: the top level.
+
+    """
+    own_file = (directory / ".env").relative_to(root).as_posix()
+    if files.file_of([_OWN]):
+        return DsnSource(f"{_OWN}")
+    if text is None or not text:
+        unknown = f"Set {_OWN} in {own_file}, or dsn or dsn_key in the table."
+        return DsnSource("unknown", todo=f"{place} doesn't say where the DSN is from. {unknown}")
+    names = [part.name for part in text if isinstance(part, Variable)]
+    filled = _filled(text, files)
+    scheme = _scheme(filled)
+    if scheme and not _POSTGRESQL.match(scheme) and scheme != "driver":
+        return DsnSource(f"{scheme} ({place})", dialect=scheme.partition("+")[0])
+    match = _POSTGRESQL.match(scheme or "")
+    driver = match[1] if match else None
+    if not names:
+        if (filled or "").startswith(_PLACEHOLDER):
+            return DsnSource("unknown", todo=f"{place} has no DSN. Set {_OWN} in {own_file}.")
+        todo = f"{place} has the DSN itself. Write it into {own_file} as {_OWN}; a password has no place in the table."
+        return DsnSource(place, driver=driver, todo=todo, identity=_identity(filled))
+    env_file = files.file_of(names)
+    other_file = env_file if env_file and env_file.parent not in (directory, root) else None
+    shown = env_file.relative_to(root).as_posix() if env_file else "the environment"
+    description = f"{', '.join(dict.fromkeys(names))} ({shown})"
+    wrong = [name for name in names if not _VARIABLE.fullmatch(name)]
+    if wrong:
+        todo = f"{place}: the variable {wrong[0]} has another form than DATABASE_URL. Set {_OWN} in {own_file}."
+        return DsnSource(description, driver=driver, todo=todo)
+    if len(text) == 1:
+        key = None if names[0] == _OWN else names[0]
+        return DsnSource(description, key, None, other_file, driver=driver, identity=_identity(filled))
+    template = _template(text, files)
+    if template is None:
+        todo = f"{place} has a password itself, or only a part of a DSN. Set {_OWN} in {own_file}."
+        return DsnSource(description, driver=driver, todo=todo)
+    return DsnSource(description, None, template, other_file, driver=driver, identity=_identity(filled))
+
+
+def _filled(text: Text, files: EnvFiles) -> str | None:
+    """Return the DSN with the values of the team's .env; None where one is unknown, but for the beginning."""
+    result = ""
+    for part in text:
+        if isinstance(part, Variable):
+            value = files.value(part.name)
+            value = part.default if value is None else value
+            if value is None:
+                return result or None
+            result += value
+        else:
+            result += part
+    return result
+
+
+def _scheme(filled: str | None) -> str | None:
+    match = _SCHEME.match(filled or "")
+    return match[1].lower() if match else None
+
+
+def _identity(filled: str | None) -> str | None:
+    """Return host and database of a whole DSN, without role, password and parameters."""
+    match = re.match(r"[\w+]+://(?:.*@)?([^/]+/[^?#]+)", filled or "")
+    return match[1].lower() if match else None
+
+
+def _template(text: Text, files: EnvFiles) -> str | None:
+    """Return the template; None where it would hold a password, or a variable that is more than a part of a DSN."""
+    parts: list[str] = []
+    for part in text:
+        if isinstance(part, str):
+            parts.append(part)
+        elif not part.default or files.knows(part.name) or _SECRET.search(part.name):
+            parts.append(f"{{{part.name}}}")
+        else:
+            parts.append(quote(part.default, safe=""))
+    template = re.sub(r"\A(?:[\w+]+|\{\w+\}):/", "postgresql:/", "".join(parts))
+    match = re.match(r"postgresql://(?:(?P<user>[^:@/]*)(?::(?P<password>[^@]*))?@)?[^@/]*/", template)
+    if match is None or re.search(r"\{(?!\w+\})|(?<!\w)\}", template):
+        return None
+    password = match["password"]
+    return template if not password or re.fullmatch(r"\{\w+\}", password) else None

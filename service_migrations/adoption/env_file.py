@@ -1,0 +1,266 @@
+"""An env.py of plain Alembic by its syntax tree: what it passes on to Alembic, and what else it does."""
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from service_migrations.adoption.code import Code, Module, dotted, keyword, statements
+from service_migrations.adoption.expressions import Reader
+from service_migrations.adoption.ini import Options
+from service_migrations.adoption.variables import Text, constant, literal
+
+__all__ = ["Environment", "Hook", "options_reader", "read_environment"]
+
+_OURS = frozenset(
+    (
+        *("connection", "url", "target_metadata", "literal_binds", "dialect_opts", "dialect_name", "version_table"),
+        *("version_table_schema", "compare_type", "compare_server_default", "include_schemas", "output_buffer"),
+        *("transaction_per_migration", "render_as_batch", "as_sql", "starting_rev", "tag", "transactional_ddl"),
+    )
+)
+"""Options of ``configure()`` that the shared env.py decides, or that mean nothing with PostgreSQL."""
+_FUNCTIONS = ("compare_type", "compare_server_default")
+"""Those that are a hook where their value is a function."""
+
+_HARMLESS = ("config", "context", "logging", "os", "sys", "warnings", "logger", "log", "asyncio", "print", "Path")
+"""The first names of calls that need no place in another env.py."""
+_HARMLESS_LAST = (
+    *("fileConfig", "dictConfig", "insert", "append", "extend", "getLogger", "load_dotenv", "disable_existing_loggers"),
+    *("nest_asyncio", "uvloop"),
+)
+_EXECUTES = ("execute", "exec_driver_sql", "scalar")
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """Something in an env.py that the shared one has to have too: its name, and where it is."""
+
+    name: str
+    path: Path
+    line: int
+    text: str
+
+
+@dataclass(slots=True)
+class Environment:
+    """An env.py.
+
+    Attributes:
+        path: the file.
+        module: its syntax tree.
+        configure: the options of ``context.configure()``, each with its value.
+        urls: the expressions that lead to the database, the most certain one first.
+        hooks: what the shared env.py needs of it.
+        ini: what it sets by ``set_section_option``.
+        version_table: the version table that it names.
+        version_table_schema: the schema of that.
+        unread: options that it computes, each with its line.
+        reads_ini: whether the DSN is that of the ini file.
+
+    """
+
+    path: Path
+    module: Module
+    configure: dict[str, ast.expr] = field(default_factory=dict)
+    urls: list[tuple[ast.expr, ast.AST | None]] = field(default_factory=list)
+    hooks: list[Hook] = field(default_factory=list)
+    ini: dict[str, Text] = field(default_factory=dict)
+    version_table: str | None = None
+    version_table_schema: str | None = None
+    unread: list[tuple[str, int]] = field(default_factory=list)
+    reads_ini: bool = True
+
+    @property
+    def metadata(self) -> str | None:
+        """The dotted name of ``target_metadata``, such as ``Base.metadata``; None for another expression."""
+        node = self.configure.get("target_metadata")
+        for _ in range(5):  # target_metadata = metadata = Base.metadata
+            if isinstance(node, ast.List | ast.Tuple | ast.Set) and node.elts:
+                node = node.elts[0]
+            name = dotted(node)
+            if name is None or name not in self.module.values:
+                return name
+            node = self.module.values[name][-1]
+        return dotted(node)
+
+
+def read_environment(path: Path, options: Options | None, code: Code, folders: tuple[Path, ...]) -> Environment:
+    """Read an env.py.
+
+    Args:
+        path: the file.
+        options: those of its ini file.
+        code: the files that were read already.
+        folders: those on ``sys.path``, in which imported modules are looked up.
+
+    Raises:
+        SyntaxError: it can't be parsed.
+        OSError: it can't be read.
+
+    """
+    module = code.read(path)
+    environment = Environment(path, module)
+    calls = list(_calls(module.tree))
+    for call, function in calls:
+        _read_call(environment, call, function)
+    environment.urls = list(_urls(module, calls))
+    if not environment.urls and "url" in environment.configure:
+        url = environment.configure["url"]
+        environment.urls = [(url, _function_of(module, url))]
+    environment.reads_ini = all("get_main_option" in ast.unparse(url) for url, _ in environment.urls)
+    reader = Reader(code, folders, options_reader(environment, options))
+    for call, function in calls:
+        if (dotted(call.func) or "").endswith("set_section_option") and len(call.args) == 3:  # noqa: PLR2004
+            name, text = constant(call.args[1]), reader.text(call.args[2], module, function)
+            if name and text is not None:
+                environment.ini[name] = text
+    for key in ("version_table", "version_table_schema"):
+        if (value := environment.configure.get(key)) is not None and not _is_none(value):
+            name = literal(reader.text(value, module, _function_of(module, value)))
+            if name is None:
+                environment.unread.append((key, value.lineno))
+            else:
+                setattr(environment, key, name)
+    environment.hooks += _hooks(environment, calls)
+    return environment
+
+
+def options_reader(environment: Environment, options: Options | None) -> "_OptionsReader":
+    """Return what reads an option of the ini file, with what env.py sets."""
+    return _OptionsReader(environment, options)
+
+
+@dataclass(frozen=True, slots=True)
+class _OptionsReader:
+    environment: Environment
+    options: Options | None
+
+    def __call__(self, name: str) -> Text | None:
+        return self.options.text(name.lower(), self.environment.ini) if self.options else None
+
+
+def _calls(tree: ast.Module) -> Iterator[tuple[ast.Call, ast.AST | None]]:
+    """Yield each call, with the function that it is in."""
+
+    def visit(node: ast.AST, function: ast.AST | None) -> Iterator[tuple[ast.Call, ast.AST | None]]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Call):
+                yield child, function
+            yield from visit(child, child if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) else function)
+
+    yield from visit(tree, None)
+
+
+def _read_call(environment: Environment, call: ast.Call, function: ast.AST | None) -> None:
+    name = dotted(call.func) or ""
+    last = name.rpartition(".")[2]
+    if last == "configure" and name.partition(".")[0] in ("context", "alembic", "configure"):
+        for item in call.keywords:
+            if item.arg:
+                environment.configure.setdefault(item.arg, item.value)
+            else:
+                environment.configure.update(_unpacked(environment.module, item.value, function))
+
+
+_URL = "sqlalchemy.url"
+
+
+def _urls(module: Module, calls: list[tuple[ast.Call, ast.AST | None]]) -> Iterator[tuple[ast.expr, ast.AST | None]]:
+    """Yield the expressions of the DSN: what the ini file gets, and what an engine is made of."""
+    for call, function in calls:
+        last = (dotted(call.func) or "").rpartition(".")[2]
+        keys = [constant(argument) for argument in call.args[:-1]]
+        if (last == "set_main_option" and keys == [_URL]) or (last == "set_section_option" and keys[1:] == [_URL]):
+            yield call.args[-1], function
+    yield from _assigned_urls(module)
+    for call, function in calls:
+        if (dotted(call.func) or "").rpartition(".")[2] in ("create_engine", "create_async_engine"):
+            url = keyword(call, "url") or next(iter(call.args), None)
+            if url is not None:
+                yield url, function
+
+
+def _assigned_urls(module: Module) -> list[tuple[ast.expr, ast.AST | None]]:
+    """Return the values of ``configuration["sqlalchemy.url"] = …`` and of a dict with that key."""
+    urls: list[tuple[ast.expr, ast.AST | None]] = []
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                is_url = isinstance(target, ast.Subscript) and constant(target.slice) == _URL
+                urls += [(node.value, _function_of(module, node.value))] if is_url else []
+        elif isinstance(node, ast.Dict):
+            pairs = zip(node.keys, node.values, strict=True)
+            urls += [(value, _function_of(module, value)) for key, value in pairs if constant(key) == _URL]
+    return urls
+
+
+def _unpacked(module: Module, node: ast.expr, function: ast.AST | None) -> Mapping[str, ast.expr]:
+    """Return the options of ``**options``, where these are written in the file."""
+    name = dotted(node)
+    values: list[ast.expr] = [node]
+    if name is not None:
+        places = [*getattr(function, "body", []), *module.tree.body]
+        values = [
+            statement.value
+            for statement in statements(places)
+            if isinstance(statement, ast.Assign | ast.AnnAssign)
+            and statement.value is not None
+            and name in map(dotted, getattr(statement, "targets", None) or [getattr(statement, "target", None)])
+        ]
+    options: dict[str, ast.expr] = {}
+    for value in values:
+        if isinstance(value, ast.Dict):
+            options |= {
+                key: item for node, item in zip(value.keys, value.values, strict=True) if (key := constant(node))
+            }
+        elif isinstance(value, ast.Call) and dotted(value.func) == "dict":
+            options |= {item.arg: item.value for item in value.keywords if item.arg}
+    return options
+
+
+def _function_of(module: Module, node: ast.expr) -> ast.AST | None:
+    """Return the function that an expression is in."""
+    functions = [item for item in ast.walk(module.tree) if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef)]
+    around = [item for item in functions if item.lineno <= node.lineno <= (item.end_lineno or item.lineno)]
+    return max(around, key=lambda item: item.lineno, default=None)
+
+
+def _is_none(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None
+
+
+def _hooks(environment: Environment, calls: list[tuple[ast.Call, ast.AST | None]]) -> Iterator[Hook]:
+    """Yield what the shared env.py lacks: options of ``configure()``, -x arguments, SQL, and other work."""
+    module, path = environment.module, environment.path
+    for name, value in environment.configure.items():
+        is_function = not isinstance(value, ast.Constant)
+        if (name in _OURS and not (name in _FUNCTIONS and is_function)) or _is_none(value):
+            continue
+        definition = module.functions.get(dotted(value) or "")
+        line = definition.lineno if definition else value.lineno
+        yield Hook(name, path, line, f"{name}={ast.unparse(value)}")
+    for call, _ in calls:
+        name = dotted(call.func) or ast.unparse(call.func)
+        last = name.rpartition(".")[2]
+        if last == "get_x_argument":
+            yield Hook("-x", path, call.lineno, "it reads arguments of `alembic -x`")
+        elif last in _EXECUTES and isinstance(call.func, ast.Attribute):
+            yield Hook("SQL", path, call.lineno, f"it runs SQL of its own: {' '.join(ast.unparse(call).split())}")
+        elif last == "listens_for" or name.startswith("event."):
+            yield Hook("event", path, call.lineno, f"it listens to events: {' '.join(ast.unparse(call).split())}")
+    for node in statements(module.tree.body):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and not _is_harmless(module, node.value):
+            text = " ".join(ast.unparse(node.value).split())
+            yield Hook("import", path, node.lineno, f"it does something at import: {text}")
+
+
+def _is_harmless(module: Module, call: ast.Call) -> bool:
+    name = dotted(call.func) or ""
+    first, _, _ = name.partition(".")
+    last = name.rpartition(".")[2]
+    if last in (*_EXECUTES, "listens_for") or first == "event":
+        return True  # named already
+    if name in ("os.system", "os.remove", "sys.exit", "os.makedirs", "asyncio.create_task"):
+        return False
+    return first in _HARMLESS or last in _HARMLESS_LAST or first in module.functions

@@ -1,0 +1,385 @@
+"""The text of an expression in a team's code, with the variables of the environment that it is made of.
+
+The value of a variable is never needed: ``os.environ["DB_URL"]`` is the variable DB_URL. What can't be read with
+certainty has no text.
+"""
+
+import ast
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from service_migrations.adoption.code import Code, Module, assigned, dotted, keyword
+from service_migrations.adoption.variables import (
+    Text,
+    Variable,
+    constant,
+    env_prefix,
+    is_environ,
+    is_getenv,
+    literal,
+    validates,
+)
+
+__all__ = ["Reader"]
+
+_DEEPEST = 40
+"""Expressions inside another; a longer chain is a circle of names."""
+
+_LIBRARIES = ("decouple", "environs", "environ", "starlette.config")
+"""Those whose objects are called with the name of a variable: ``config("DATABASE_URL")``."""
+
+_SAME_TEXT = ("str", "quote", "quote_plus", "make_url", "URL", "PostgresDsn", "AnyUrl", "cast", "SecretStr", "int")
+"""Functions whose last argument has the text of the result."""
+_SAME_OBJECT = (
+    *("render_as_string", "unicode_string", "human_repr", "get_secret_value", "strip", "rstrip", "lstrip"),
+    *("encode", "decode", "set", "lower", "geturl"),
+)
+"""Methods whose result has the text of the object."""
+
+_PARTS: Mapping[str, tuple[str, ...]] = {
+    "user": ("username", "user"),
+    "password": ("password",),
+    "host": ("host", "hostname"),
+    "port": ("port",),
+    "database": ("database", "path"),
+}
+"""The arguments of ``URL.create`` of SQLAlchemy and yarl, and of ``build`` of pydantic's URLs."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """Where a name is looked up: a module, perhaps inside a function or a class."""
+
+    module: Module
+    values: tuple[Mapping[str, list[ast.expr]], ...] = ()
+    owner: ast.ClassDef | None = None
+    arguments: Mapping[str, Text] = field(default_factory=dict)
+    seen: Mapping[tuple[int, str], int] = field(default_factory=dict)
+    depth: int = 0
+
+    def inside(self, function: ast.FunctionDef | ast.AsyncFunctionDef) -> "_Scope":
+        return replace(self, values=(assigned(function.body), *self.values), depth=self.depth + 1)
+
+
+class Reader:
+    """Reads expressions of one service's code."""
+
+    def __init__(
+        self, code: Code, folders: tuple[Path, ...], options: Callable[[str], Text | None] = lambda _: None
+    ) -> None:
+        """Take the files, the folders on ``sys.path``, and what returns an option of the ini file."""
+        self._code, self._folders, self._options = code, folders, options
+
+    def text(self, node: ast.expr, module: Module, function: ast.AST | None = None) -> Text | None:
+        """Return the text of an expression, outside or inside a function; None where it isn't certain."""
+        scope = _Scope(module)
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            scope = scope.inside(function)
+        return self._text(node, scope)
+
+    def _text(self, node: ast.expr | None, scope: _Scope) -> Text | None:  # noqa: C901, PLR0911 - a case for each kind of expression
+        scope = replace(scope, depth=scope.depth + 1)
+        if node is None or scope.depth > _DEEPEST:
+            return None
+        match node:
+            case ast.Constant(value=str() | int() as value):
+                return (str(value),)
+            case ast.JoinedStr(values=parts):
+                return self._joined(
+                    [part.value if isinstance(part, ast.FormattedValue) else part for part in parts], scope
+                )
+            case ast.BinOp(left=left, op=ast.Add(), right=right):
+                return self._joined([left, right], scope)
+            case ast.BinOp(left=left, op=ast.Mod(), right=right):
+                return self._percent(literal(self._text(left, scope)), right, scope)
+            case ast.BoolOp(op=ast.Or(), values=values):
+                return self._first(values, scope)
+            case ast.IfExp(body=body, orelse=orelse):
+                return self._first([body, orelse], scope)
+            case ast.Await(value=value) | ast.NamedExpr(value=value):
+                return self._text(value, scope)
+            case ast.Subscript():
+                return self._subscript(node, scope)
+            case ast.Name(id=name):
+                return self._name(name, scope)
+            case ast.Attribute():
+                return self._attribute(node, scope)
+            case ast.Call():
+                return self._call(node, scope)
+        return None
+
+    def _joined(self, nodes: list[ast.expr], scope: _Scope) -> Text | None:
+        texts = [self._text(node, scope) for node in nodes]
+        return None if None in texts else tuple(part for text in texts if text for part in text)
+
+    def _first(self, nodes: list[ast.expr], scope: _Scope) -> Text | None:
+        """Return the first text; of a variable, the next one is the default."""
+        texts = [text for node in nodes if (text := self._text(node, scope)) is not None]
+        if not texts:
+            return None
+        first = texts[0]
+        if len(texts) > 1 and len(first) == 1 and isinstance(first[0], Variable) and first[0].default is None:
+            return (replace(first[0], default=literal(texts[1])),)
+        return first
+
+    def _percent(self, template: str | None, node: ast.expr, scope: _Scope) -> Text | None:
+        if template is None:
+            return None
+        if isinstance(node, ast.Dict):
+            keys = [constant(key) for key in node.keys]
+            values = dict(zip(keys, node.values, strict=True))
+            pieces = re.split(r"%\((\w+)\)s", template)
+            return self._filled(pieces, [values.get(name) for name in pieces[1::2]], scope)
+        arguments = node.elts if isinstance(node, ast.Tuple) else [node]
+        texts = re.split(r"%[sd]", template)
+        if len(texts) != len(arguments) + 1:
+            return None
+        return self._filled([piece for text in texts for piece in (text, "")][:-1], list(arguments), scope)
+
+    def _filled(self, pieces: list[str], arguments: list[ast.expr | None], scope: _Scope) -> Text | None:
+        texts = [self._text(argument, scope) for argument in arguments]
+        if None in texts:
+            return None
+        result: list[str | Variable] = []
+        for index, piece in enumerate(pieces):
+            result += (texts[index // 2] or ()) if index % 2 else [piece]
+        return tuple(part for part in result if part != "")
+
+    def _name(self, name: str, scope: _Scope) -> Text | None:
+        if name in scope.arguments:
+            return scope.arguments[name]
+        for values in (*scope.values, scope.module.values):
+            # of url = url.replace(…), the earlier url
+            end = scope.seen.get((id(values), name), len(values.get(name, ())))
+            for index in range(end - 1, -1, -1):
+                inner = replace(scope, seen={**scope.seen, (id(values), name): index})
+                if (text := self._text(values[name][index], inner)) is not None:
+                    return text
+        return self._imported(name, scope)
+
+    def _imported(self, name: str, scope: _Scope) -> Text | None:
+        found = self._code.imported(scope.module, name, self._folders)
+        module = self._code.try_read(found[0]) if found else None
+        if not found or module is None or not found[1]:
+            return None
+        node = ast.parse(found[1], mode="eval").body
+        return self._text(node, _Scope(module, depth=scope.depth))
+
+    def _subscript(self, node: ast.Subscript, scope: _Scope) -> Text | None:
+        key, name = constant(node.slice), dotted(node.value)
+        if key is None or name is None:
+            return None
+        if is_environ(scope.module, name):
+            return (Variable(key),)
+        if name.partition(".")[0] == "values" and scope.owner:
+            return self._field(scope.owner, key, scope)
+        return self._options(key) if name.endswith(("config", "configuration", "section", "alembic_config")) else None
+
+    def _attribute(self, node: ast.Attribute, scope: _Scope) -> Text | None:
+        name = dotted(node)
+        if isinstance(node.value, ast.Name) and node.value.id in ("self", "cls") and scope.owner:
+            return self._field(scope.owner, node.attr, scope)
+        if owner := self._class_of(node.value, scope):
+            return self._field(owner[0], node.attr, replace(owner[1], depth=scope.depth))
+        if node.attr in ("url", "sync_url"):  # of an engine or of the extension for Flask
+            return self._text(node.value, scope)
+        return self._imported(name, scope) if name else None
+
+    def _class_of(  # noqa: C901, PLR0911 - a case for each kind of expression
+        self, node: ast.expr, scope: _Scope
+    ) -> tuple[ast.ClassDef, _Scope] | None:
+        """Return the class of an object of settings, with the module that has it."""
+        if scope.depth > _DEEPEST:
+            return None
+        scope = replace(scope, depth=scope.depth + 1)
+        if isinstance(node, ast.Call):
+            name = dotted(node.func)
+            return self._class_named(name, scope) if name else None
+        if isinstance(node, ast.Attribute):
+            owner = self._class_of(node.value, scope)
+            if owner is not None:
+                return self._class_of_field(*owner, node.attr)
+        name = dotted(node)
+        if name is None:
+            return None
+        for values in (*scope.values, scope.module.values):
+            for value in reversed(values.get(name, [])):
+                if found := self._class_of(value, scope):
+                    return found
+        if name in scope.module.classes:
+            return scope.module.classes[name], scope
+        found_place = self._code.imported(scope.module, name, self._folders)
+        module = self._code.try_read(found_place[0]) if found_place else None
+        if not found_place or module is None or not found_place[1]:
+            return None
+        return self._class_of(ast.parse(found_place[1], mode="eval").body, _Scope(module, depth=scope.depth))
+
+    def _class_of_field(self, owner: ast.ClassDef, scope: _Scope, name: str) -> tuple[ast.ClassDef, _Scope] | None:
+        for node in owner.body:
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == name:
+                annotation = dotted(node.annotation)
+                return self._class_named(annotation, scope) if annotation else None
+            if isinstance(node, ast.Assign) and name in [dotted(target) for target in node.targets]:
+                return self._class_of(node.value, scope)
+        return None
+
+    def _class_named(self, name: str, scope: _Scope) -> tuple[ast.ClassDef, _Scope] | None:
+        """Return a class, or that of what a function returns, by its name in a module."""
+        if name in scope.module.classes:
+            return scope.module.classes[name], _Scope(scope.module)
+        if function := scope.module.functions.get(name):
+            inner = scope.inside(function)
+            returned = (node.value for node in ast.walk(function) if isinstance(node, ast.Return) and node.value)
+            return next((found for value in returned if (found := self._class_of(value, inner))), None)
+        found_place = self._code.imported(scope.module, name, self._folders)
+        module = self._code.try_read(found_place[0]) if found_place else None
+        if not found_place or module is None or not found_place[1]:
+            return None
+        return self._class_named(found_place[1], _Scope(module, depth=scope.depth + 1))
+
+    def _field(  # noqa: C901, PLR0911 - a case for each way to write one
+        self, owner: ast.ClassDef, name: str, scope: _Scope
+    ) -> Text | None:
+        """Return the text of an attribute of settings: a property, what a validator returns, or a variable."""
+        scope = replace(scope, owner=owner, values=(assigned(owner.body),))
+        if scope.depth > _DEEPEST:
+            return None
+        for function in owner.body:
+            if isinstance(function, ast.FunctionDef) and (function.name == name or validates(function, name)):
+                text = self._returned(function, scope)
+                if text is not None:
+                    return text
+        for node in owner.body:
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == name:
+                if not self._is_settings(owner, scope):
+                    return self._text(node.value, scope)
+                return (self._variable(owner, name, node.value, scope),)
+        values = scope.values[0].get(name)
+        if values:
+            return self._text(values[-1], replace(scope, values=()))
+        for base in owner.bases:
+            found = self._class_named(dotted(base) or "", scope)
+            if found and (text := self._field(found[0], name, replace(found[1], depth=scope.depth + 1))) is not None:
+                return text
+        return None
+
+    def _variable(self, owner: ast.ClassDef, name: str, value: ast.expr | None, scope: _Scope) -> Variable:
+        """Return the variable that pydantic reads a field from."""
+        default = value
+        if isinstance(value, ast.Call):
+            default = keyword(value, "default") or next(iter(value.args), None)
+            alias = keyword(value, "validation_alias", "alias", "env")
+            if isinstance(alias, ast.Call | ast.List | ast.Tuple):  # AliasChoices(…)
+                alias = next(iter(getattr(alias, "args", None) or getattr(alias, "elts", [])), None)
+            if alias is not None and (given := constant(alias)):
+                return Variable(given.upper(), literal(self._text(default, scope)))
+        return Variable(f"{env_prefix(owner)}{name}".upper(), literal(self._text(default, scope)))
+
+    def _is_settings(self, owner: ast.ClassDef, scope: _Scope) -> bool:
+        for base in owner.bases:
+            name = dotted(base) or ""
+            if name.rpartition(".")[2] == "BaseSettings":
+                return True
+            found = self._class_named(name, scope)
+            if (
+                found
+                and scope.depth < _DEEPEST
+                and self._is_settings(found[0], replace(found[1], depth=scope.depth + 1))
+            ):
+                return True
+        return False
+
+    def _returned(self, function: ast.FunctionDef | ast.AsyncFunctionDef, scope: _Scope) -> Text | None:
+        inner = scope.inside(function)
+        returned = [node.value for node in ast.walk(function) if isinstance(node, ast.Return)]
+        texts = (self._text(value, inner) for value in returned)
+        return next((text for text in texts if text is not None), None)
+
+    def _call(self, node: ast.Call, scope: _Scope) -> Text | None:  # noqa: C901, PLR0911 - a case for each function
+        name = dotted(node.func) or ""
+        last = name.rpartition(".")[2] or getattr(node.func, "attr", "")
+        first = constant(node.args[0]) if node.args else None
+        default = keyword(node, "default") or (node.args[1] if len(node.args) > 1 else None)
+        if first is not None and (is_getenv(scope.module, name) or self._is_library(node.func, scope)):
+            return (Variable(first, literal(self._text(default, scope))),)
+        if last in ("get_main_option", "get_section_option", "get_alembic_option"):
+            return self._options(constant(node.args[-1 if last == "get_section_option" else 0]) or "")
+        if first is not None and name.partition(".")[0] == "values" and last == "get" and scope.owner:
+            return self._field(scope.owner, first, scope)
+        if last in ("create", "build"):
+            return self._built(node, scope)
+        if last in ("create_engine", "create_async_engine", "SQLAlchemy", "Database"):
+            return self._text(keyword(node, "url") or next(iter(node.args), None), scope)
+        if isinstance(node.func, ast.Attribute):
+            if last == "replace" and len(node.args) == 2:  # noqa: PLR2004 - what is replaced, and by what
+                return self._replaced(node, scope)
+            if last == "format":
+                return self._formatted(node, scope)
+            if last in _SAME_OBJECT:
+                return self._text(node.func.value, scope)
+        if last in _SAME_TEXT and node.args:
+            return self._text(node.args[-1], scope)
+        if function := scope.module.functions.get(name):
+            return self._returned(function, _Scope(scope.module, depth=scope.depth))
+        if scope.owner and name.partition(".")[0] in ("self", "cls"):
+            return self._field(scope.owner, last, scope)
+        return self._called_elsewhere(name, scope)
+
+    def _called_elsewhere(self, name: str, scope: _Scope) -> Text | None:
+        found = self._code.imported(scope.module, name, self._folders) if name else None
+        module = self._code.try_read(found[0]) if found else None
+        function = module.functions.get(found[1]) if found and module else None
+        return self._returned(function, _Scope(module, depth=scope.depth)) if module and function else None
+
+    def _is_library(self, function: ast.expr, scope: _Scope) -> bool:
+        name = dotted(function)
+        if name is None:
+            return False
+        root = name.partition(".")[0]
+        for value in scope.module.values.get(root, []):
+            if isinstance(value, ast.Call) and self._is_library(value.func, replace(scope, module=scope.module)):
+                return True
+        origin = scope.module.origin(root)
+        return origin is not None and origin[0] in _LIBRARIES
+
+    def _replaced(self, node: ast.Call, scope: _Scope) -> Text | None:
+        before, after = (literal(self._text(argument, scope)) for argument in node.args)
+        text = self._text(node.func.value if isinstance(node.func, ast.Attribute) else None, scope)
+        if text is None or before is None or after is None:
+            return text
+        return tuple(part.replace(before, after) if isinstance(part, str) else part for part in text)
+
+    def _formatted(self, node: ast.Call, scope: _Scope) -> Text | None:
+        template = literal(self._text(node.func.value if isinstance(node.func, ast.Attribute) else None, scope))
+        if template is None:
+            return None
+        pieces = re.split(r"\{(\w*)[^{}]*\}", template)
+        named = {item.arg: item.value for item in node.keywords}
+        arguments: list[ast.expr | None] = []
+        positional: list[ast.expr | None] = [*node.args]
+        for count, name in enumerate(pieces[1::2]):
+            if name and not name.isdecimal():
+                arguments.append(named.get(name))
+            else:
+                index = int(name or count)
+                arguments += positional[index : index + 1] or [None]
+        return self._filled(pieces, arguments, scope)
+
+    def _built(self, node: ast.Call, scope: _Scope) -> Text | None:
+        """Return the URL of ``URL.create(…)`` or ``PostgresDsn.build(…)``."""
+        scheme = keyword(node, "drivername", "scheme") or next(iter(node.args), None)
+        texts = {part: self._text(keyword(node, *names), scope) for part, names in _PARTS.items()}
+        given = [part for part, names in _PARTS.items() if keyword(node, *names) is not None]
+        scheme_text = self._text(scheme, scope)
+        if scheme_text is None or any(texts[part] is None for part in given) or "host" not in given:
+            return None
+        database = texts["database"] or ()
+        if database and isinstance(database[0], str):
+            database = (database[0].removeprefix("/"), *database[1:])
+        result: list[str | Variable] = [*scheme_text, "://", *(texts["user"] or ())]
+        result += [":", *(texts["password"] or ())] if texts["password"] else []
+        result += ["@", *(texts["host"] or ())] if texts["user"] else [*(texts["host"] or ())]
+        result += [":", *(texts["port"] or ())] if texts["port"] else []
+        return tuple(part for part in (*result, "/", *database) if part != "")

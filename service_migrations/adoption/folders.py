@@ -1,0 +1,118 @@
+"""The folders from which a service's code is imported, and the files of a monorepo that count."""
+
+import ast
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from service_migrations.adoption.code import Module, dotted
+from service_migrations.adoption.variables import constant
+
+__all__ = ["Files", "import_folders", "walk"]
+
+_SKIPPED = frozenset(("node_modules", "__pycache__", "site-packages", "venv"))
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The files of a monorepo that say something of migrations, each list in the order of its paths."""
+
+    ini: list[Path] = field(default_factory=list)
+    pyproject: list[Path] = field(default_factory=list)
+    env: list[Path] = field(default_factory=list)
+
+
+def walk(root: Path) -> Files:
+    """Return the files below a top level, without hidden folders, virtual environments and installed packages."""
+    files = Files()
+    for folder, folders, names in os.walk(root):
+        here = Path(folder)
+        folders[:] = sorted(
+            name
+            for name in folders
+            if name[0] != "." and name not in _SKIPPED and not (here / name / "pyvenv.cfg").is_file()
+        )
+        for name in sorted(names):
+            if name.endswith(".ini"):
+                files.ini.append(here / name)
+            elif name == "pyproject.toml":
+                files.pyproject.append(here / name)
+            elif name == "env.py":
+                files.env.append(here / name)
+    files.ini.sort(key=lambda path: (path.parent, path.name != "alembic.ini", path.name))
+    return files
+
+
+def import_folders(
+    module: Module | None, prepended: tuple[Path, ...], folder: Path, root: Path, packages: tuple[Path, ...]
+) -> tuple[Path, ...]:
+    """Return the folders in which a service's imports are looked up, the most certain one first.
+
+    Args:
+        module: its env.py.
+        prepended: those of ``prepend_sys_path``.
+        folder: its directory.
+        root: the top level.
+        packages: the folders of all packages of the monorepo: one may be installed from there.
+
+    """
+    around = [base for base in (folder, *folder.parents) if base.is_relative_to(root)]
+    candidates = [
+        *(_added(module) if module else ()),
+        *(base for path in prepended for base in (path, path / "src")),
+        *(base for path in around for base in (path / "src", path)),
+        *(base for path in packages for base in (path / "src", path)),
+    ]
+    return tuple(dict.fromkeys(path for path in candidates if path.is_dir() and path.is_relative_to(root)))
+
+
+def _added(module: Module) -> Iterator[Path]:
+    """Yield the folders that a file adds to ``sys.path``."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Call) and dotted(node.func) in ("sys.path.insert", "sys.path.append") and node.args:
+            path = _path(node.args[-1], module, 0)
+            if path is not None:
+                yield Path(os.path.normpath(path))
+
+
+def _path(node: ast.expr, module: Module, depth: int) -> Path | None:  # noqa: PLR0911 - a case for each kind of expression
+    """Return the path of an expression of ``os.path`` or ``pathlib``; None where it isn't certain."""
+    depth += 1
+    if depth > 20:  # noqa: PLR2004 - a circle of names
+        return None
+    match node:
+        case ast.Name(id="__file__"):
+            return module.path
+        case ast.Name(id=name) if name in module.values:
+            return _path(module.values[name][-1], module, depth)
+        case ast.Constant(value=str() as text):
+            return Path(text)
+        case ast.Attribute(value=value, attr="parent"):
+            path = _path(value, module, depth)
+            return path.parent if path else None
+        case ast.Subscript(value=ast.Attribute(value=value, attr="parents"), slice=ast.Constant(value=int() as level)):
+            path = _path(value, module, depth)
+            return path.parents[level] if path and level < len(path.parents) else None
+        case ast.BinOp(left=left, op=ast.Div(), right=right):
+            first, second = _path(left, module, depth), constant(right)
+            return first / second if first and second is not None else None
+        case ast.Call(func=ast.Attribute(value=value, attr="resolve" | "absolute" | "as_posix")) if not node.args:
+            return _path(value, module, depth)
+        case ast.Call(func=function, args=arguments):
+            return _of_call((dotted(function) or "").rpartition(".")[2], arguments, module, depth)
+    return None
+
+
+def _of_call(name: str, arguments: list[ast.expr], module: Module, depth: int) -> Path | None:
+    paths = [_path(argument, module, depth) for argument in arguments]
+    known = [path for path in paths if path is not None]
+    if name in ("getcwd", "cwd"):
+        return module.path.parent.parent
+    if not known or len(known) != len(paths):
+        return None
+    if name == "dirname":
+        return known[0].parent
+    if name in ("join", "Path"):
+        return known[0].joinpath(*known[1:])
+    return known[0] if name in ("abspath", "realpath", "normpath", "str") else None

@@ -1,0 +1,170 @@
+"""The options of plain Alembic: a section of an ini file, and ``[tool.alembic]`` of a pyproject.toml."""
+
+import configparser
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from service_migrations.adoption.variables import Text, Variable
+
+__all__ = ["DEFAULT_SECTION", "Options", "read_options"]
+
+DEFAULT_SECTION = "alembic"
+
+_SEPARATORS = {"space": " ", "newline": "\n", "os": os.pathsep, ":": ":", ";": ";"}
+_INTERPOLATED = re.compile(r"%\((\w+)\)s|%%")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of one environment of plain Alembic.
+
+    Attributes:
+        path: the ini file, or the pyproject.toml.
+        root: the top level of the monorepo.
+        section: the name of the section, ``alembic`` unless one file has several.
+        values: the options as they are written; a list of TOML has one item on each line.
+        lines: the line of each option, where it is known.
+
+    """
+
+    path: Path
+    root: Path
+    section: str = DEFAULT_SECTION
+    values: Mapping[str, str] = field(default_factory=dict)
+    lines: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the file, in which ``alembic`` is run."""
+        return self.path.parent
+
+    @property
+    def script_location(self) -> Path | None:
+        """The folder of env.py; None where the file names none and has none beside it."""
+        if location := self.value("script_location"):
+            return self.resolved(location)
+        return self.folder if (self.folder / "env.py").is_file() else None
+
+    def version_locations(self, script_location: Path) -> tuple[Path, ...]:
+        """Return the folders of the revisions."""
+        text = self.value("version_locations")
+        if not text:
+            return (script_location / "versions",)
+        return tuple(self.resolved(location) for location in self._split(text))
+
+    @property
+    def recursive(self) -> bool:
+        """Whether Alembic reads revisions in folders below."""
+        return (self.value("recursive_version_locations") or "").lower() in ("true", "1", "yes", "on")
+
+    @property
+    def import_folders(self) -> tuple[Path, ...]:
+        """The folders of ``prepend_sys_path``."""
+        text = self.value("prepend_sys_path")
+        return tuple(map(self.resolved, self._split(text))) if text else ()
+
+    def value(self, name: str) -> str | None:
+        """Return an option with ``%(here)s`` and other options filled in; of the environment's, as it is written."""
+        text = self.values.get(name)
+        if text is None:
+            return None
+        return _INTERPOLATED.sub(lambda match: "%" if match[0] == "%%" else self._named(match), text).strip()
+
+    def _named(self, match: re.Match[str]) -> str:
+        if match[1] == "here":
+            return str(self.folder)
+        return self.values.get(match[1].lower(), match[0])
+
+    def text(self, name: str, given: Mapping[str, Text]) -> Text | None:
+        """Return an option as a text in which names that the file doesn't have are variables.
+
+        Args:
+            name: the option.
+            given: what env.py sets by ``set_section_option``.
+
+        """
+        value = self.values.get(name)
+        if value is None:
+            return None
+        result: list[str | Variable] = []
+        position = 0
+        for match in _INTERPOLATED.finditer(value):
+            result.append(value[position : match.start()])
+            key, position = match[1], match.end()
+            if match[0] == "%%":
+                result.append("%")
+            elif key in given or key.lower() in given:
+                result += given.get(key) or given[key.lower()]
+            else:
+                text = self._named(match)
+                result.append(Variable(key) if text == match[0] else text)
+        result.append(value[position:])
+        return tuple(part for part in result if part != "")
+
+    def resolved(self, location: str) -> Path:
+        """Return the folder of an option: a path, or ``package:folder``."""
+        if ":" in location and not Path(location).is_absolute():
+            package, _, folder = location.partition(":")
+            location = f"{package.replace('.', '/')}/{folder}"
+        candidates = [Path(os.path.normpath(base / location)) for base in (self.folder, self.folder / "src", self.root)]
+        return next((path for path in candidates if path.exists()), candidates[0])
+
+    def _split(self, text: str) -> list[str]:
+        name = self.value("path_separator") or self.value("version_path_separator")
+        if name in _SEPARATORS:
+            parts = text.split(_SEPARATORS[name])
+        elif "\n" in text:
+            parts = text.split("\n")
+        else:
+            parts = re.split(r", *| +|:(?=/|\.|$)", text)  # as Alembic did before there was an option for it
+        return [part.strip() for part in parts if part.strip()]
+
+
+def read_options(path: Path, root: Path) -> Iterator[Options]:
+    """Yield the environments that an ini file or a pyproject.toml has; a file that isn't one has none."""
+    if path.suffix == ".toml":
+        yield from _of_toml(path, root)
+        return
+    parser = configparser.RawConfigParser(strict=False)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        parser.read_string(text)
+    except (configparser.Error, UnicodeDecodeError, OSError):
+        return
+    lines = {
+        match[1].lower(): number
+        for number, line in enumerate(text.splitlines(), 1)
+        if (match := re.match(r"([\w.]+)\s*[=:]", line))
+    }
+    for section in parser.sections():
+        values = dict(parser.items(section))
+        if "script_location" in values or (section == DEFAULT_SECTION and (path.parent / "env.py").is_file()):
+            yield Options(path, root, section, {**_beside(path), **values}, lines)
+
+
+def _of_toml(path: Path, root: Path) -> Iterator[Options]:
+    values = _toml(path)
+    if values and not (path.parent / "alembic.ini").is_file():
+        yield Options(path, root, values=values)
+
+
+def _beside(path: Path) -> dict[str, str]:
+    """Return the options of the pyproject.toml beside an ini file, which Alembic reads too."""
+    return _toml(path.parent / "pyproject.toml")
+
+
+def _toml(path: Path) -> dict[str, str]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        table = tomllib.loads(text).get("tool", {}).get("alembic", {}) if "[tool.alembic]" in text else {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, AttributeError):
+        return {}
+    if not isinstance(table, dict):
+        return {}
+    return {
+        key: "\n".join(map(str, value)) if isinstance(value, list) else str(value) for key, value in table.items()
+    } | ({"path_separator": "newline"} if any(isinstance(value, list) for value in table.values()) else {})

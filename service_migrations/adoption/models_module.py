@@ -1,0 +1,217 @@
+"""The module of a service's models: the one whose import brings every table that the old env.py knows."""
+
+import ast
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from service_migrations.adoption.code import Code, Module, dotted, import_place
+from service_migrations.adoption.env_file import Environment
+
+__all__ = ["Models", "find_models"]
+
+_NAMES = ("models", "model", "tables", "orm", "entities", "database", "db", "schema", "schemas")
+"""Names of packages that may be imported as a whole: all their modules are."""
+_NO_CODE = ("tests", "test", "docs", "examples", "build", "dist")
+_FEW = 6
+"""Names of models that are listed in a proposed ``__all__``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The module of a service's models.
+
+    Attributes:
+        name: its dotted name.
+        source: the folder that has to be on ``sys.path``.
+        file: its file.
+        export: the line that its file lacks; None where it has an ``__all__``.
+        others: modules with further tables that the old env.py imports, and this one doesn't.
+
+    """
+
+    name: str
+    source: Path
+    file: Path
+    export: str | None
+    others: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Search:
+    code: Code
+    folders: tuple[Path, ...]
+    reached: dict[Path, frozenset[Path]] = field(default_factory=dict)
+
+    def locate(self, name: str) -> tuple[Path, Path] | None:
+        """Return the folder and the file of a module."""
+        for folder in self.folders:
+            path = self.code.find(name, (folder,))
+            if path:
+                return folder, path
+        return None
+
+    def reach(self, path: Path) -> frozenset[Path]:
+        """Return the files with tables that importing a file brings; of a package, all its modules are imported."""
+        if path not in self.reached:
+            files: set[Path] = set()
+            unvisited = sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]
+            while unvisited:
+                current = unvisited.pop()
+                if current not in files:
+                    files.add(current)
+                    unvisited += self._imported_by(current)
+            self.reached[path] = frozenset(file for file in files if _tables(self.code.try_read(file)))
+        return self.reached[path]
+
+    def _imported_by(self, path: Path) -> list[Path]:
+        module = self.code.try_read(path)
+        found: list[Path] = []
+        for name, attribute in module.imports.values() if module else ():
+            own_folders, module_name = import_place(module, name) if module else ((), name)
+            folders = own_folders or self.folders
+            names = [module_name, *([f"{module_name}.{attribute}"] if attribute else [])]
+            found += [file for each in names if (file := self.code.find(each, folders))]
+        return found
+
+
+def find_models(environment: Environment, code: Code, folders: tuple[Path, ...], directory: Path) -> Models | None:
+    """Return the models of a service; None where no module with tables is found.
+
+    Args:
+        environment: its env.py.
+        code: the files that were read already.
+        folders: those of ``sys.path``.
+        directory: the directory of the service, which is searched where env.py imports no tables.
+
+    """
+    search = _Search(code, folders)
+    base = environment.metadata
+    origin = environment.module.origin(base) if base else None
+    names = list(_imported_modules(environment.module, search))
+    if origin:
+        preferred = f"{origin[0]}.{origin[1]}"
+        names.sort(key=lambda name: name not in (preferred, origin[0]))
+    with_tables = [name for name in names if (place := search.locate(name)) and search.reach(place[1])]
+    if not with_tables:
+        with_tables = _searched(search, environment.path.parent, directory)
+    if not with_tables:
+        return None
+    all_tables = {file for name in with_tables for file in _reach(search, name)}
+    packages = [
+        parent
+        for name in with_tables
+        for parent in _parents(name)
+        if parent.rpartition(".")[2] in _NAMES and search.locate(parent)
+    ]
+    candidates = list(dict.fromkeys([*with_tables, *packages]))
+    best = max(candidates, key=lambda name: (len(_reach(search, name) & all_tables), -candidates.index(name)))
+    place = search.locate(best)
+    if place is None:
+        return None
+    missing = all_tables - _reach(search, best)
+    others = tuple(name for name in with_tables if _reach(search, name) & missing)
+    return Models(best, place[0], place[1], _export(search, place[1], base), others)
+
+
+def _reach(search: _Search, name: str) -> frozenset[Path]:
+    place = search.locate(name)
+    return search.reach(place[1]) if place else frozenset()
+
+
+def _imported_modules(module: Module, search: _Search) -> list[str]:
+    """Return the dotted names of the team's modules that a file imports."""
+    names = []
+    for name, attribute in module.imports.values():
+        submodule = f"{name}.{attribute}"
+        names.append(submodule if attribute and search.locate(submodule) else name)
+    return [name for name in dict.fromkeys(names) if search.locate(name)]
+
+
+def _parents(name: str) -> list[str]:
+    parts = name.split(".")
+    return [".".join(parts[:length]) for length in range(len(parts) - 1, 0, -1)]
+
+
+def _searched(search: _Search, script_location: Path, directory: Path) -> list[str]:
+    """Return the modules with tables below a directory, where env.py doesn't name one."""
+    names: list[str] = []
+    for path in sorted(directory.rglob("*.py")):
+        parts = path.relative_to(directory).parts
+        if path.is_relative_to(script_location) or any(part[0] == "." or part in _NO_CODE for part in parts):
+            continue
+        if _tables(search.code.try_read(path)):
+            around = [folder for folder in search.folders if path.is_relative_to(folder)]
+            # the deepest folder on sys.path that isn't itself a package
+            folder = max(around, key=lambda each: (not (each / "__init__.py").exists(), len(each.parts)), default=None)
+            if folder is not None:
+                relative = path.relative_to(folder).with_suffix("")
+                names.append(".".join(relative.parts[:-1] if path.name == "__init__.py" else relative.parts))
+    return names
+
+
+def _tables(module: Module | None) -> list[str]:
+    """Return the names in a file that are mapped classes or tables."""
+    if module is None:
+        return []
+    names = [name for name, definition in module.classes.items() if _is_mapped(definition)]
+    for name, values in module.values.items():
+        value = values[-1]
+        if isinstance(value, ast.Call) and (dotted(value.func) or "").rpartition(".")[2] == "Table" and value.args:
+            names.append(name)
+    return names
+
+
+def _is_mapped(definition: ast.ClassDef) -> bool:
+    table = next((item.value for item in definition.keywords if item.arg == "table"), None)
+    if isinstance(table, ast.Constant) and table.value is True:
+        return True
+    if any((dotted(base) or "") in ("db.Model", "database.Model") for base in definition.bases):
+        return True
+    targets = [
+        dotted(target)
+        for node in definition.body
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+    ]
+    return "__tablename__" in targets or "__table__" in targets
+
+
+def _export(search: _Search, path: Path, base: str | None) -> str | None:
+    """Return the ``__all__`` that a file lacks; None where it has one."""
+    module = search.code.try_read(path)
+    if module is None or "__all__" in module.values or _adds_to_all(module):
+        return None
+    known = {*module.classes, *module.values, *module.imports}
+    name = (base or "").split(".")
+    owners = [part for part in name if part in known and not _is_library(module, part, search)]
+    if owners:
+        return f'__all__ = ["{owners[-1]}"]'
+    bases = [item for item, definition in module.classes.items() if _is_base(definition)]
+    metadata = [item for item, values in module.values.items() if _is_metadata(values[-1])]
+    tables = sorted(
+        {*_tables(module), *(item for item in module.imports if item[0].isupper() and "." not in item)} & known
+    )
+    chosen = bases[:1] or metadata[:1] or [item for item in tables if not _is_library(module, item, search)]
+    if not chosen or len(chosen) > _FEW:
+        return "__all__ = [...], with the name of every model"
+    names = ", ".join(f'"{item}"' for item in chosen)
+    return f"__all__ = [{names}]"
+
+
+def _adds_to_all(module: Module) -> bool:
+    return any(isinstance(node, ast.AugAssign) and dotted(node.target) == "__all__" for node in module.tree.body)
+
+
+def _is_library(module: Module, name: str, search: _Search) -> bool:
+    return name in module.imports and search.code.imported(module, name, search.folders) is None
+
+
+def _is_base(definition: ast.ClassDef) -> bool:
+    return any(
+        (dotted(base) or "").rpartition(".")[2] in ("DeclarativeBase", "MappedAsDataclass") for base in definition.bases
+    )
+
+
+def _is_metadata(value: ast.expr) -> bool:
+    name = (dotted(value.func) or "").rpartition(".")[2] if isinstance(value, ast.Call) else ""
+    return name in ("MetaData", "declarative_base", "registry")

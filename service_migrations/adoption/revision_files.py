@@ -1,0 +1,205 @@
+"""The revisions of a history by their syntax trees: how they follow each other, and what asyncpg won't run."""
+
+import ast
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from textwrap import dedent
+
+from service_migrations.adoption.code import Code, Module, dotted
+from service_migrations.adoption.variables import constant
+from service_migrations.sql.lexer import statements, tokenize
+
+__all__ = ["Place", "RevisionFiles", "read_revisions"]
+
+_EXECUTE = ("execute", "exec_driver_sql", "scalar", "scalars")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_DATES = ("Date", "DateTime", "TIMESTAMP", "Time", "DATE", "TIME")
+_OLD_DRIVERS = ("psycopg2", "psycopg", "pg8000")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A line of a file, and what is to be said of it."""
+
+    path: Path
+    line: int | None
+    text: str
+
+
+@dataclass(slots=True)
+class RevisionFiles:
+    """The revisions below some folders.
+
+    Attributes:
+        down: the revisions that each revision follows, by id.
+        paths: the file of each revision.
+        needed: what each revision depends on without following it.
+        labels: the branch labels.
+        problems: why Alembic can't read the history, or can't follow it.
+        for_psycopg: what only a driver with psycopg2's habits runs.
+        below: revision files in folders below, which are read only recursively.
+
+    """
+
+    down: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    paths: dict[str, Path] = field(default_factory=dict)
+    needed: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    labels: list[str] = field(default_factory=list)
+    problems: list[Place] = field(default_factory=list)
+    for_psycopg: list[Place] = field(default_factory=list)
+    below: list[Path] = field(default_factory=list)
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The revisions that no other follows or, as Alembic has it, needs."""
+        followed = {revision for down in self.down.values() for revision in down}
+        return tuple(sorted(revision for revision in self.down if revision not in followed))
+
+
+def read_revisions(folders: Iterable[Path], code: Code, *, recursive: bool) -> RevisionFiles:
+    """Read the revisions of some folders."""
+    folders = tuple(folders)
+    files = RevisionFiles()
+    for folder in folders:
+        for path in _files(folder):
+            if path.parent == folder or recursive:
+                _read_file(files, path, code)
+            elif _is_revision(code.try_read(path)):
+                files.below.append(path)
+    for revision, downs in files.down.items():
+        files.problems += [
+            Place(files.paths[revision], None, f"{revision} follows {down}, which no file has")
+            for down in (*downs, *files.needed[revision])
+            if down not in files.down and down not in files.labels
+        ]
+    if circle := _circle(files.down):
+        files.problems.append(Place(files.paths[circle[0]], None, f"the history is a circle: {' -> '.join(circle)}"))
+    return files
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    paths = sorted(folder.rglob("*.py")) if folder.is_dir() else []
+    return (path for path in paths if path.name != "__init__.py" and not path.name.startswith(".#"))
+
+
+def _is_revision(module: Module | None) -> bool:
+    return module is not None and "revision" in module.values and "down_revision" in module.values
+
+
+def _read_file(files: RevisionFiles, path: Path, code: Code) -> None:
+    try:
+        module = code.read(path)
+    except SyntaxError as error:
+        files.problems.append(Place(path, error.lineno, f"it can't be parsed: {error.msg}"))
+        return
+    except OSError as error:
+        files.problems.append(Place(path, None, f"it can't be read: {error.strerror}"))
+        return
+    if "revision" not in module.values:
+        return
+    node = module.values["revision"][-1]
+    revision = constant(node)
+    down = _ids(module, "down_revision")
+    if revision is None or down is None:
+        files.problems.append(Place(path, node.lineno, "its revision or down_revision is no constant"))
+        return
+    if revision in files.down:
+        files.problems.append(Place(path, node.lineno, f"{revision} is also in {files.paths[revision].name}"))
+    files.down[revision], files.paths[revision] = down, path
+    files.needed[revision] = _ids(module, "depends_on") or ()
+    files.labels += _ids(module, "branch_labels") or ()
+    files.for_psycopg += _for_psycopg(module)
+
+
+def _ids(module: Module, name: str) -> tuple[str, ...] | None:
+    """Return the ids of an assignment: one, several or none; None where they are no constants."""
+    values = module.values.get(name)
+    if not values or (isinstance(values[-1], ast.Constant) and values[-1].value is None):
+        return ()
+    nodes = values[-1].elts if isinstance(values[-1], ast.Tuple | ast.List | ast.Set) else [values[-1]]
+    ids = [constant(node) for node in nodes]
+    return None if None in ids else tuple(revision for revision in ids if revision)
+
+
+def _circle(down: dict[str, tuple[str, ...]]) -> list[str]:
+    """Return the revisions of a circle; none where there is none."""
+    finished: set[str] = set()
+    for start, below in down.items():
+        path = [start]
+        stack = [(start, iter(below))] if start not in finished else []
+        while stack:
+            following = next(stack[-1][1], None)
+            if following is None:
+                finished.add(stack.pop()[0])
+                path.pop()
+            elif following in path:
+                return [*path[path.index(following) :], following]
+            elif following in down and following not in finished:
+                stack.append((following, iter(down[following])))
+                path.append(following)
+    return []
+
+
+def _for_psycopg(module: Module) -> Iterator[Place]:
+    """Yield what asyncpg won't take, or takes for something else than psycopg2 does."""
+    for imported, _ in module.imports.values():
+        if imported.partition(".")[0] in _OLD_DRIVERS:
+            yield Place(module.path, None, f"it imports {imported}")
+    for node in ast.walk(module.tree):
+        if not isinstance(node, ast.Call):
+            continue
+        last = node.func.attr if isinstance(node.func, ast.Attribute) else (dotted(node.func) or "")
+        if last in ("cursor", "copy_expert", "copy_from", "execute_values", "execute_batch"):
+            yield Place(module.path, node.lineno, f"it calls {last}() of the driver's own connection")
+        elif last == "bulk_insert" and _has_text_dates(module, node):
+            yield Place(module.path, node.lineno, "it inserts a text into a column of dates")
+        elif last in _EXECUTE and node.args and (text := _sql(node.args[0], module)) is not None:
+            yield from _problems(module, node, last, text)
+
+
+def _problems(module: Module, node: ast.Call, function: str, text: str) -> Iterator[Place]:
+    count = sum(1 for _ in statements(text))
+    if count > 1:
+        yield Place(module.path, node.lineno, f"{count} statements in one text, and asyncpg takes one")
+    first = next(tokenize(text), None)
+    if first is not None and first == "copy":
+        yield Place(module.path, node.lineno, "COPY, which asyncpg has a method of its own for")
+    if function == "exec_driver_sql" and re.search(r"%\(?\w*\)?s", text):
+        yield Place(module.path, node.lineno, "%s for a parameter, where asyncpg has $1")
+    elif len(node.args) > 1 or node.keywords or "bindparams" in ast.unparse(node.args[0]):
+        yield Place(module.path, node.lineno, "parameters in a text, whose types PostgreSQL infers under asyncpg")
+
+
+def _sql(node: ast.expr, module: Module) -> str | None:  # noqa: PLR0911 - one for each kind of expression
+    """Return the SQL of an expression, with a word for what isn't constant; None where it is no text."""
+    match node:
+        case ast.Constant(value=str() as value):
+            return value
+        case ast.JoinedStr(values=parts):
+            return "".join(str(part.value) if isinstance(part, ast.Constant) else "x" for part in parts)
+        case ast.BinOp(left=left, op=ast.Mod()):
+            return _sql(left, module)
+        case ast.BinOp(left=left, op=ast.Add(), right=right):
+            texts = (_sql(left, module), _sql(right, module))
+            return None if texts == (None, None) else "".join("x" if text is None else text for text in texts)
+        case ast.Name(id=name) if name in module.values:
+            assigned = module.values[name][-1]
+            return _sql(assigned, module) if not isinstance(assigned, ast.Name) else None
+        case ast.Call(func=ast.Attribute(value=owner, attr="format" | "strip" | "bindparams" | "execution_options")):
+            return _sql(owner, module)
+        case ast.Call(func=function, args=[argument, *_]) if (dotted(function) or "").endswith(
+            ("text", "dedent", "DDL")
+        ):
+            text = _sql(argument, module)
+            return dedent(text) if text else text
+    return None
+
+
+def _has_text_dates(module: Module, call: ast.Call) -> bool:
+    texts = (node.value for node in ast.walk(call) if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    if not any(_DATE.match(text) for text in texts):
+        return False
+    attributes = (node.attr for node in ast.walk(module.tree) if isinstance(node, ast.Attribute))
+    return any(name in _DATES for name in attributes)

@@ -1,0 +1,69 @@
+"""The variables of the environment in a team's code: texts that are made of them, and the ways to read one."""
+
+import ast
+from dataclasses import dataclass
+
+from service_migrations.adoption.code import Module, dotted
+
+__all__ = ["Text", "Variable", "constant", "env_prefix", "is_environ", "is_getenv", "literal", "validates"]
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A variable of the environment, with the default that the code has for it."""
+
+    name: str
+    default: str | None = None
+
+
+Text = tuple[str | Variable, ...]
+
+
+def literal(text: Text | None) -> str | None:
+    """Return a text without variables; None where it has some."""
+    parts = [part for part in text or () if isinstance(part, str)]
+    return "".join(parts) if text is not None and len(parts) == len(text) else None
+
+
+def constant(node: ast.expr | None) -> str | None:
+    """Return a string constant; None for another expression."""
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
+def is_environ(module: Module, name: str) -> bool:
+    """Whether a dotted name is ``os.environ``."""
+    if name == "os.environ":
+        return True
+    return module.imports.get(name) == ("os", "environ")
+
+
+def is_getenv(module: Module, name: str) -> bool:
+    """Whether a dotted name is a function that returns a variable."""
+    if name in ("os.getenv", "os.environ.get", "os.environ.setdefault"):
+        return True
+    owner, _, method = name.rpartition(".")
+    return module.imports.get(name) == ("os", "getenv") or (method == "get" and is_environ(module, owner))
+
+
+def validates(function: ast.FunctionDef, name: str) -> bool:
+    """Whether a function is pydantic's validator of a field."""
+    return any(
+        isinstance(decorator, ast.Call)
+        and (dotted(decorator.func) or "").endswith("validator")
+        and name in [constant(argument) for argument in decorator.args]
+        for decorator in function.decorator_list
+    )
+
+
+def env_prefix(owner: ast.ClassDef) -> str:
+    """Return ``env_prefix`` of a class of settings."""
+    for node in ast.walk(owner):
+        if isinstance(node, ast.keyword) and node.arg == "env_prefix":
+            return constant(node.value) or ""
+        if isinstance(node, ast.Dict):
+            for key, value in zip(node.keys, node.values, strict=True):
+                if constant(key) == "env_prefix":
+                    return constant(value) or ""
+        if isinstance(node, ast.Assign) and [dotted(target) for target in node.targets] == ["env_prefix"]:
+            return constant(node.value) or ""
+    return ""

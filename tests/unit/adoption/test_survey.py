@@ -1,0 +1,901 @@
+# ruff: noqa: E501, ISC004 - files of others as they are, each in one line of a table
+"""What ``db.adopt`` reads of a monorepo of plain Alembic: files as teams have them."""
+
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from service_migrations.adoption.adopt import survey
+from service_migrations.adoption.found import Found
+
+INI = """
+[alembic]
+script_location = alembic
+prepend_sys_path = .
+sqlalchemy.url = %(DATABASE_URL)s
+"""
+MODELS = """
+from sqlalchemy.orm import DeclarativeBase
+
+__all__ = ["Base", "Order"]
+
+class Base(DeclarativeBase):
+    pass
+
+class Order(Base):
+    __tablename__ = "orders"
+"""
+ENV = """
+from logging.config import fileConfig
+from sqlalchemy import engine_from_config, pool
+from alembic import context
+{imports}
+config = context.config
+if config.config_file_name is not None:
+    fileConfig(config.config_file_name)
+target_metadata = Base.metadata
+{before}
+def run_migrations_offline():
+    url = config.get_main_option("sqlalchemy.url")
+    context.configure(url=url, target_metadata=target_metadata, literal_binds=True, dialect_opts={{"paramstyle": "named"}})
+    with context.begin_transaction():
+        context.run_migrations()
+
+def run_migrations_online():
+    connectable = engine_from_config(config.get_section(config.config_ini_section, {{}}), prefix="sqlalchemy.")
+    with connectable.connect() as connection:
+        context.configure(connection=connection, target_metadata=target_metadata{options})
+        with context.begin_transaction():
+            context.run_migrations()
+
+if context.is_offline_mode():
+    run_migrations_offline()
+else:
+    run_migrations_online()
+"""
+
+
+def env(imports: str = "from shop.models import Base", before: str = "", options: str = "") -> str:
+    return ENV.format(imports=imports, before=before, options=options)
+
+
+def revision(revision: str, down: str | None, body: str = "pass", **more: str) -> str:
+    lines = [
+        "import sqlalchemy as sa",
+        "from alembic import op",
+        f"revision = {revision!r}",
+        f"down_revision = {down!r}",
+    ]
+    lines += [f"{key} = {value!r}" for key, value in more.items()]
+    return "\n".join([*lines, "def upgrade():", textwrap.indent(textwrap.dedent(body).strip(), "    "), ""])
+
+
+def write(root: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text), encoding="utf-8")
+
+
+def service(root: Path, folder: str = "apps/shop", **files: str | None) -> None:
+    """Write a service; a keyword is a file of it, with __ for a slash and _ for the dot."""
+    given = {
+        "alembic.ini": INI,
+        "alembic/env.py": env(),
+        "alembic/versions/0001_first.py": revision("0001", None),
+        "shop/models.py": MODELS,
+    } | {name: text for name, text in files.items() if text is not None}
+    given = {
+        name: text for name, text in given.items() if name not in [key for key, text in files.items() if text is None]
+    }
+    write(root, {f"{folder}/{name}" if folder else name: text for name, text in given.items()})
+
+
+def only(root: Path) -> Found:
+    services = survey(root)
+    assert len(services) == 1, services
+    return services[0]
+
+
+def notes(found: Found, kind: str | None = None) -> list[str]:
+    return [str(note) for note in found.notes if kind in (None, note.kind)]
+
+
+DSN = [
+    ("os.environ", 'config.set_main_option("sqlalchemy.url", os.environ["DATABASE_URL"])', "DATABASE_URL", None),
+    (
+        "getenv",
+        'config.set_main_option("sqlalchemy.url", os.getenv("DB_URL", "postgresql://localhost/x"))',
+        "DB_URL",
+        None,
+    ),
+    (
+        "escaped",
+        'url = os.environ.get("DATABASE_URL")\nconfig.set_main_option("sqlalchemy.url", url.replace("%", "%%"))',
+        "DATABASE_URL",
+        None,
+    ),
+    (
+        "f-string",
+        "config.set_main_option('sqlalchemy.url', f\"postgresql+psycopg2://{os.environ['PG_USER']}:"
+        "{os.environ['PG_PASSWORD']}@{os.environ['PG_HOST']}/{os.environ['PG_DB']}\")",
+        None,
+        "postgresql://{PG_USER}:{PG_PASSWORD}@{PG_HOST}/{PG_DB}",
+    ),
+    (
+        "function with defaults",
+        """
+def get_url():
+    user = os.getenv("POSTGRES_USER", "postgres")
+    password = os.getenv("POSTGRES_PASSWORD", "")
+    server = os.getenv("POSTGRES_SERVER", "db")
+    db = os.getenv("POSTGRES_DB", "app")
+    return f"postgresql+psycopg://{user}:{password}@{server}/{db}"
+
+configuration = config.get_section(config.config_ini_section)
+configuration["sqlalchemy.url"] = get_url()
+""",
+        None,
+        "postgresql://postgres:{POSTGRES_PASSWORD}@db/app",
+    ),
+    (
+        "percent",
+        "config.set_main_option('sqlalchemy.url', 'postgresql://%s:%s@db:5432/%s' % "
+        "(os.environ['U'], os.environ['P'], os.environ['D']))",
+        None,
+        "postgresql://{U}:{P}@db:5432/{D}",
+    ),
+    (
+        "format",
+        "config.set_main_option('sqlalchemy.url', 'postgresql://{}:{}@{host}/app'.format("
+        "os.environ['U'], os.environ['P'], host=os.environ['H']))",
+        None,
+        "postgresql://{U}:{P}@{H}/app",
+    ),
+    (
+        "URL.create",
+        """
+from sqlalchemy.engine import URL
+url = URL.create("postgresql+psycopg2", username=os.environ["U"], password=os.environ["P"], host=os.environ["H"],
+                 port=int(os.environ["O"]), database=os.environ["D"])
+config.set_main_option("sqlalchemy.url", url.render_as_string(hide_password=False))
+""",
+        None,
+        "postgresql://{U}:{P}@{H}:{O}/{D}",
+    ),
+    (
+        "create_engine",
+        'from sqlalchemy import create_engine\nengine = create_engine(os.environ["DATABASE_URL"])',
+        "DATABASE_URL",
+        None,
+    ),
+    (
+        "or the ini",
+        'config.set_main_option("sqlalchemy.url", os.environ.get("DATABASE_URL") or config.get_main_option("sqlalchemy.url"))',
+        "DATABASE_URL",
+        None,
+    ),
+    (
+        "decouple",
+        'from decouple import config as env\nconfig.set_main_option("sqlalchemy.url", env("DATABASE_URL"))',
+        "DATABASE_URL",
+        None,
+    ),
+    (
+        "environs",
+        'from environs import Env\nsettings = Env()\nconfig.set_main_option("sqlalchemy.url", settings.str("DATABASE_URL"))',
+        "DATABASE_URL",
+        None,
+    ),
+]
+
+
+@pytest.mark.parametrize(("before", "key", "template"), [case[1:] for case in DSN], ids=[case[0] for case in DSN])
+def test_the_dsn_is_that_of_the_variables_that_env_py_reads(tmp_path, before, key, template):
+    service(tmp_path, **{"alembic/env.py": env(before=f"import os\n{before}")})
+    found = only(tmp_path)
+    assert (found.dsn.dsn_key, found.dsn.dsn) == (key, template)
+    assert notes(found) == []
+
+
+SETTINGS = [
+    (
+        "a field",
+        "class Settings(BaseSettings):\n    database_url: str\n\nsettings = Settings()",
+        "settings.database_url",
+        ("DATABASE_URL", None),
+    ),
+    (
+        "a prefix",
+        "class Settings(BaseSettings):\n    model_config = SettingsConfigDict(env_prefix='SHOP_')\n    db_url: str\n\n"
+        "settings = Settings()",
+        "settings.db_url",
+        ("SHOP_DB_URL", None),
+    ),
+    (
+        "an alias",
+        "class Settings(BaseSettings):\n    url: str = Field(validation_alias='DATABASE_URL')\n\nsettings = Settings()",
+        "str(settings.url)",
+        ("DATABASE_URL", None),
+    ),
+    (
+        "get_settings()",
+        "class Settings(BaseSettings):\n    database_url: str\n\n@lru_cache\ndef get_settings():\n    return Settings()\n"
+        "settings = get_settings()",
+        "settings.database_url",
+        ("DATABASE_URL", None),
+    ),
+    (
+        "a property",
+        """
+class Settings(BaseSettings):
+    POSTGRES_SERVER: str
+    POSTGRES_PORT: int = 5432
+    POSTGRES_USER: str
+    POSTGRES_PASSWORD: str = ""
+    POSTGRES_DB: str = ""
+
+    @computed_field
+    @property
+    def URI(self) -> PostgresDsn:
+        return MultiHostUrl.build(scheme="postgresql+psycopg", username=self.POSTGRES_USER,
+            password=self.POSTGRES_PASSWORD, host=self.POSTGRES_SERVER, port=self.POSTGRES_PORT, path=self.POSTGRES_DB)
+
+settings = Settings()
+""",
+        "str(settings.URI)",
+        (None, "postgresql://{POSTGRES_USER}:{POSTGRES_PASSWORD}@{POSTGRES_SERVER}:5432/{POSTGRES_DB}"),
+    ),
+    (
+        "a validator",
+        """
+class Settings(BaseSettings):
+    POSTGRES_SERVER: str
+    POSTGRES_USER: str
+    POSTGRES_PASSWORD: str
+    POSTGRES_DB: str
+    URI: Optional[PostgresDsn] = None
+
+    @validator("URI", pre=True)
+    def assemble(cls, v, values):
+        if isinstance(v, str):
+            return v
+        return PostgresDsn.build(scheme="postgresql", user=values.get("POSTGRES_USER"),
+            password=values.get("POSTGRES_PASSWORD"), host=values.get("POSTGRES_SERVER"),
+            path=f"/{values.get('POSTGRES_DB') or ''}")
+
+settings = Settings()
+""",
+        "settings.URI",
+        (None, "postgresql://{POSTGRES_USER}:{POSTGRES_PASSWORD}@{POSTGRES_SERVER}/{POSTGRES_DB}"),
+    ),
+    (
+        "nested",
+        "class Db(BaseSettings):\n    model_config = {'env_prefix': 'DB_'}\n    url: str\n\n"
+        "class Settings(BaseSettings):\n    db: Db = Db()\n\nsettings = Settings()",
+        "settings.db.url",
+        ("DB_URL", None),
+    ),
+    ("a plain class", "class settings:\n    URL = os.environ['DATABASE_URL']", "settings.URL", ("DATABASE_URL", None)),
+    (
+        "a module",
+        "import os\nURL = os.environ['DATABASE_URL']\nclass settings:\n    X = URL",
+        "settings.X",
+        ("DATABASE_URL", None),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expression", "expected"), [case[1:] for case in SETTINGS], ids=[case[0] for case in SETTINGS]
+)
+def test_the_dsn_of_settings_is_followed_to_the_variables_of_their_class(tmp_path, settings, expression, expected):
+    before = f"from shop.config import settings\nconfig.set_main_option('sqlalchemy.url', {expression})"
+    service(tmp_path, **{"alembic/env.py": env(before=before), "shop/config.py": f"import os\n{settings}"})
+    found = only(tmp_path)
+    assert (found.dsn.dsn_key, found.dsn.dsn) == expected
+    assert notes(found) == []
+
+
+def test_the_names_in_an_ini_are_variables_where_the_file_has_no_value_for_them(tmp_path):
+    url = "postgresql+psycopg2://%(POSTGRES_USER)s:%(POSTGRES_PASSWORD)s@%(host)s:5432/%(DB)s?application_name=100%%"
+    before = 'import os\nconfig.set_section_option("alembic", "DB", os.environ["POSTGRES_DB"])'
+    ini = f"[alembic]\nscript_location = %(here)s/alembic\nhost = db.internal\nsqlalchemy.url = {url}\n"
+    service(tmp_path, **{"alembic.ini": ini, "alembic/env.py": env(before=before)})
+    found = only(tmp_path)
+    template = "postgresql://{POSTGRES_USER}:{POSTGRES_PASSWORD}@db.internal:5432/{POSTGRES_DB}?application_name=100%"
+    assert found.dsn.dsn == template
+
+
+def test_a_default_is_kept_where_no_env_file_has_the_variable_and_the_variable_where_one_has(tmp_path):
+    before = """import os
+host, port = "h", "p"
+port = os.getenv("PG_PORT", "5432")
+config.set_main_option("sqlalchemy.url", f"postgresql://{os.environ['U']}@{os.getenv('PG_HOST', 'db')}:{port}/app")
+"""
+    service(tmp_path, **{"alembic/env.py": env(before=before), ".env.example": "PG_PORT=1\nU=x\n"})
+    found = only(tmp_path)
+    assert found.dsn.dsn == "postgresql://{U}@db:{PG_PORT}/app"
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("sqlite:///shop.db", "left alone: its database is sqlite, and this library is for PostgreSQL."),
+        ("mysql+pymysql://u:p@h/db", "left alone: its database is mysql, and this library is for PostgreSQL."),
+    ],
+)
+def test_another_database_is_left_alone_by_name(tmp_path, url, expected):
+    service(tmp_path, **{"alembic.ini": INI.replace("%(DATABASE_URL)s", url)})
+    found = only(tmp_path)
+    assert found.state == "left alone"
+    assert notes(found) == [expected]
+
+
+def test_a_dsn_that_nothing_names_is_for_a_person(tmp_path):
+    url = "driver://user:pass@localhost/dbname"
+    service(tmp_path, **{"alembic.ini": INI.replace("%(DATABASE_URL)s", url)})
+    assert notes(only(tmp_path)) == ["to do: apps/shop/alembic.ini:5 has no DSN. Set DATABASE_DSN in apps/shop/.env."]
+    service(tmp_path, **{"alembic/env.py": env(before="config.set_main_option('sqlalchemy.url', vault.read())")})
+    assert notes(only(tmp_path))[0].startswith("to do: apps/shop/alembic")
+
+
+def test_a_variable_that_leads_to_another_database_in_the_teams_env_file_is_left_alone(tmp_path):
+    before = 'import os\nconfig.set_main_option("sqlalchemy.url", os.environ["DATABASE_URL"])'
+    service(tmp_path, **{"alembic/env.py": env(before=before), ".env": "DATABASE_URL=sqlite:///x.db\n"})
+    assert only(tmp_path).state == "left alone"
+
+
+def test_a_dsn_with_a_password_never_gets_into_the_table_or_into_a_message(tmp_path):
+    url = "postgresql://shop:hunter2@localhost/shop"
+    service(tmp_path, **{"alembic.ini": INI.replace("%(DATABASE_URL)s", url)})
+    found = only(tmp_path)
+    assert (found.dsn.dsn, found.dsn.dsn_key) == (None, None)
+    assert notes(found, "to do") == [
+        "to do: apps/shop/alembic.ini:5 has the DSN itself. Write it into apps/shop/.env as DATABASE_DSN; a password "
+        "has no place in the table."
+    ]
+    before = (
+        "import os\nconfig.set_main_option('sqlalchemy.url', f\"postgresql://shop:hunter2@{os.environ['H']}/shop\")"
+    )
+    service(tmp_path, **{"alembic/env.py": env(before=before)})
+    found = only(tmp_path)
+    assert (found.dsn.dsn, found.dsn.dsn_key) == (None, None)
+    assert "hunter2" not in str(found.as_json())
+
+
+def test_a_line_says_what_a_service_has(tmp_path):
+    service(
+        tmp_path,
+        **{"alembic/versions/0002_second.py": revision("0002", "0001"), ".env": "DATABASE_DSN=postgresql://u@h/d\n"},
+    )
+    found = only(tmp_path)
+    assert (found.name, found.state) == ("shop", "new")
+    assert found.summary() == (
+        "apps/shop; models shop.models in apps/shop; revisions 2 in apps/shop/alembic/versions; head 0002; version "
+        "table alembic_version; DSN from DATABASE_DSN"
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "options", "expected"),
+    [
+        ("", ", version_table='shop_versions'", ("shop_versions", None)),
+        ("TABLE = 'shop_versions'", ", version_table=TABLE", ("shop_versions", None)),
+        ("SCHEMA = 'shop'", ", version_table='v_' + SCHEMA, version_table_schema=SCHEMA", ("v_shop", "shop")),
+        ("from shop.names import TABLE, SCHEMA", ", version_table=TABLE, version_table_schema=SCHEMA", ("vt", "sales")),
+        ("SCHEMA = None", ", version_table_schema=None", ("alembic_version", None)),
+        ("options = dict(version_table='vt', compare_type=True)", ", **options", ("vt", None)),
+        ("options = {'version_table_schema': 's'}", ", **options", ("alembic_version", "s")),
+        ("NAME = f'{\"shop\"}_alembic'", ", version_table=NAME", ("shop_alembic", None)),
+    ],
+)
+def test_the_version_table_is_what_configure_gets(tmp_path, before, options, expected):
+    files = {"alembic/env.py": env(before=before, options=options), "shop/names.py": "TABLE = 'vt'\nSCHEMA = 'sales'\n"}
+    service(tmp_path, **files)
+    found = only(tmp_path)
+    assert (found.version_table, found.version_table_schema) == expected
+
+
+def test_a_version_table_that_is_computed_is_named(tmp_path):
+    service(tmp_path, **{"alembic/env.py": env(options=", version_table=choose()")})
+    line = (
+        env(options=", version_table=choose()")
+        .splitlines()
+        .index(
+            "        context.configure(connection=connection, target_metadata=target_metadata, version_table=choose())"
+        )
+    )
+    assert (
+        f"to do: apps/shop/alembic/env.py:{line + 1}: version_table can't be read from it; set version_table in the table."
+        in notes(only(tmp_path))
+    )
+
+
+HOOKS = [
+    ("def include_object(*a): return True", ", include_object=include_object", "include_object=include_object"),
+    ("def include_name(*a): return True", ", include_name=include_name", "include_name=include_name"),
+    ("def empty(c, r, d): pass", ", process_revision_directives=empty", "process_revision_directives=empty"),
+    ("def render(*a): return False", ", render_item=render", "render_item=render"),
+    ("def compare(*a): return None", ", compare_type=compare", "compare_type=compare"),
+    ("", ", profile='eu'", "profile='eu'"),
+    ("tenant = context.get_x_argument(as_dictionary=True).get('tenant')", "", "it reads arguments of `alembic -x`"),
+]
+
+
+@pytest.mark.parametrize(("before", "options", "expected"), HOOKS, ids=[case[2] for case in HOOKS])
+def test_what_env_py_passes_on_beside_the_usual_needs_a_hook(tmp_path, before, options, expected):
+    service(tmp_path, **{"alembic/env.py": env(before=before, options=options)})
+    (hook,) = notes(only(tmp_path), "hook")
+    assert hook.endswith(f": {expected}.")
+    assert hook.startswith("hook: apps/shop/alembic/env.py:")
+
+
+def test_compare_type_true_and_what_every_env_py_does_need_none(tmp_path):
+    service(
+        tmp_path, **{"alembic/env.py": env(options=", compare_type=True, render_as_batch=False, include_schemas=True")}
+    )
+    assert notes(only(tmp_path), "hook") == []
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        ("import requests\nrequests.get('http://x')", "it does something at import: requests.get('http://x')."),
+        ("import sys\nsys.exit(1)", "it does something at import: sys.exit(1)."),
+        ("from shop import app\nif True:\n    app.setup()", "it does something at import: app.setup()."),
+        (
+            "def f(connection):\n    connection.execute(text('SET search_path TO shop'))",
+            "it runs SQL of its own: connection.execute(text('SET search_path TO shop')).",
+        ),
+    ],
+)
+def test_what_env_py_does_beside_migrating_is_named_and_not_done(tmp_path, before, expected):
+    service(tmp_path, **{"alembic/env.py": env(before=before)})
+    (hook,) = notes(only(tmp_path), "hook")
+    assert hook.endswith(expected)
+
+
+def test_an_env_py_that_cant_be_parsed_is_named_and_the_others_are_read(tmp_path):
+    service(tmp_path, "apps/broken", **{"alembic/env.py": "import os\nprint 'x'\n"})
+    service(tmp_path)
+    broken, shop = survey(tmp_path)
+    assert (broken.name, broken.state, shop.state) == ("broken", "blocked", "new")
+    assert notes(broken)[0].startswith("blocked: apps/broken/alembic/env.py:2: it can't be parsed: ")
+
+
+def test_an_env_py_that_is_missing_is_named(tmp_path):
+    service(tmp_path, **{"alembic/env.py": None})
+    assert notes(only(tmp_path)) == ["blocked: apps/shop/alembic/env.py: there is no env.py."]
+
+
+HISTORIES = [
+    ({"0002": ("0003", {})}, "blocked: apps/shop/alembic/versions/0002.py: 0002 follows 0003, which no file has."),
+    (
+        {"0002": ("0003", {}), "0003": ("0002", {})},
+        "blocked: apps/shop/alembic/versions/0002.py: the history is a circle: 0002 -> 0003 -> 0002.",
+    ),
+    ({"0002": ("0001", {}), "0003": ("0001", {})}, "to do: apps/shop/alembic/versions: 2 heads: 0002, 0003."),
+    (
+        {"0002": ("0001", {"depends_on": "9999"})},
+        "blocked: apps/shop/alembic/versions/0002.py: 0002 follows 9999, which no file has.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("revisions", "expected"), HISTORIES)
+def test_a_history_that_is_not_whole_is_named_by_its_file(tmp_path, revisions, expected):
+    files = {f"alembic/versions/{name}.py": revision(name, down, **more) for name, (down, more) in revisions.items()}
+    service(tmp_path, **files)
+    assert notes(only(tmp_path)) == [expected]
+
+
+def test_labelled_branches_are_several_heads_on_purpose(tmp_path):
+    files = {
+        "alembic/versions/e.py": revision("e", "0001", branch_labels=("expand",)),
+        "alembic/versions/c.py": revision("c", "0001", branch_labels="contract", depends_on="e"),
+    }
+    service(tmp_path, **files)
+    found = only(tmp_path)
+    assert (found.revisions.heads, notes(found)) == (("c", "e"), [])
+
+
+def test_revisions_in_folders_below_count_where_the_option_is_set_or_the_history_needs_them(tmp_path):
+    files = {"alembic/versions/2024/0002.py": revision("0002", "0001")}
+    service(tmp_path, **files)
+    found = only(tmp_path)
+    assert (found.recursive, len(found.revisions.down)) == (False, 1)
+    assert notes(found)[0].endswith("recursive_version_locations = true reads them.")
+    service(tmp_path, **files, **{"alembic.ini": f"{INI}recursive_version_locations = true\n"})
+    assert (only(tmp_path).recursive, only(tmp_path).revisions.heads) == (True, ("0002",))
+    service(
+        tmp_path,
+        **{
+            "alembic/versions/0001_first.py": revision("0003", "0002"),
+            "alembic/versions/2023/a.py": revision("0001", None),
+        },
+    )
+    found = only(tmp_path)
+    assert (found.recursive, found.revisions.heads, notes(found)) == (True, ("0003",), [])
+
+
+PSYCOPG = [
+    ('op.execute("ALTER TABLE a ADD b int; ALTER TABLE a ADD c int")', "2 statements in one text"),
+    ('op.execute(sa.text("SELECT 1; UPDATE a SET b = 1"))', "2 statements in one text"),
+    ('op.execute(f"""CREATE TABLE {x} (a int);\nCREATE INDEX i ON {x} (a);""")', "2 statements in one text"),
+    ('op.get_bind().exec_driver_sql("DO $$ BEGIN; END $$; SELECT 1")', "2 statements in one text"),
+    ("op.execute(SQL)", "2 statements in one text"),
+    ('op.get_bind().exec_driver_sql("UPDATE a SET b = %s", (1,))', "%s for a parameter"),
+    ("op.get_bind().connection.cursor().execute('SELECT 1')", "it calls cursor()"),
+    ('op.get_bind().execute(sa.text("UPDATE a SET b = :b"), {"b": "1"})', "parameters in a text"),
+    ('op.get_bind().execute(sa.text("UPDATE a SET b = :b").bindparams(b="1"))', "parameters in a text"),
+    ("op.bulk_insert(sa.table('a', sa.column('d', sa.Date)), [{'d': '2024-01-01'}])", "a text into a column of dates"),
+]
+
+
+@pytest.mark.parametrize(("body", "expected"), PSYCOPG, ids=range(len(PSYCOPG)))
+def test_a_history_that_asyncpg_wont_run_gets_the_driver_psycopg_with_file_and_line(tmp_path, body, expected):
+    text = 'SQL = """\nCREATE TABLE a (b int);\nDROP TABLE a;\n"""\n' + revision("0001", None, body)
+    service(tmp_path, **{"alembic/versions/0001_first.py": text})
+    found = only(tmp_path)
+    assert found.driver == "psycopg"
+    assert expected in notes(found, "driver")[0]
+    assert notes(found, "driver")[0].startswith("driver: apps/shop/alembic/versions/0001_first.py:")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "op.execute(\"ALTER TABLE a ADD b text DEFAULT 'a;b';\")",
+        'op.execute("CREATE FUNCTION f() RETURNS int LANGUAGE sql AS $$ SELECT 1; SELECT 2 $$; -- ; done")',
+        'op.execute(sa.text("UPDATE a SET b = 1"))',
+        "op.create_table('a', sa.Column('b', sa.Integer))",
+    ],
+)
+def test_a_history_that_asyncpg_runs_keeps_it(tmp_path, body):
+    service(tmp_path, **{"alembic/versions/0001_first.py": revision("0001", None, body)})
+    found = only(tmp_path)
+    assert (found.driver, notes(found, "driver")) == (None, [])
+
+
+def test_a_history_that_ran_with_asyncpg_keeps_it(tmp_path):
+    body = 'op.get_bind().execute(sa.text("UPDATE a SET b = :b"), {"b": 1})'
+    text = env(imports="from sqlalchemy.ext.asyncio import async_engine_from_config\nfrom shop.models import Base")
+    service(tmp_path, **{"alembic/env.py": text, "alembic/versions/0001_first.py": revision("0001", None, body)})
+    assert only(tmp_path).driver is None
+
+
+MODULES = [
+    ("a package", "from shop.db import Base", {"shop/db/__init__.py": "from shop.db.orders import Base, Order\n__all__ = ['Base', 'Order']\n", "shop/db/orders.py": MODELS}, "shop.db"),
+    ("a submodule", "from shop import models\nBase = models.Base", {}, "shop.models"),
+    ("dotted", "import shop.models\nBase = shop.models.Base", {}, "shop.models"),
+    ("another name", "from shop import models as m\nBase = m.Base", {}, "shop.models"),
+    (
+        "all models imported elsewhere",
+        "from shop.base import Base\nimport shop.everything",
+        {"shop/models.py": "", "shop/base.py": "from sqlalchemy.orm import DeclarativeBase\nclass Base(DeclarativeBase): pass\n",
+         "shop/orders.py": "from shop.base import Base\nclass Order(Base):\n    __tablename__ = 'orders'\n",
+         "shop/everything.py": "from shop.base import Base\nfrom shop.orders import Order\n__all__ = ['Base', 'Order']\n"},
+        "shop.everything",
+    ),
+    (
+        "one module for each",
+        "from shop.models.base import Base\nfrom shop.models import order, user",
+        {"shop/models.py": None, "shop/models/__init__.py": "__all__ = ['Base']\nfrom .base import Base\n",
+         "shop/models/base.py": "from sqlalchemy.orm import DeclarativeBase\nclass Base(DeclarativeBase): pass\n",
+         "shop/models/order.py": "from .base import Base\nclass Order(Base):\n    __tablename__ = 'orders'\n",
+         "shop/models/user.py": "from .base import Base\nclass User(Base):\n    __tablename__ = 'users'\n"},
+        "shop.models",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("imports", "files", "expected"), [case[1:] for case in MODULES], ids=[case[0] for case in MODULES]
+)
+def test_the_models_are_the_module_that_brings_every_table_of_env_py(tmp_path, imports, files, expected):
+    service(tmp_path, **{"alembic/env.py": env(imports=imports), **files})
+    found = only(tmp_path)
+    assert found.models
+    assert found.models.name == expected
+    assert notes(found) == []
+
+
+def test_a_src_layout_has_its_source_there(tmp_path):
+    service(tmp_path, **{"shop/models.py": None, "src/shop/models.py": MODELS})
+    found = only(tmp_path)
+    assert found.models
+    assert found.relative(found.models.source) == "apps/shop/src"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + '')",
+        "sys.path.append(str(Path(__file__).resolve().parents[1] / 'lib'))",
+        "ROOT = os.path.join(os.path.dirname(__file__), '..', 'lib')\nsys.path.insert(0, os.path.realpath(ROOT))",
+        "BASE = Path(__file__).parent.parent\nsys.path.append(os.path.join(str(BASE), 'lib'))",
+    ],
+)
+def test_a_folder_that_env_py_puts_on_sys_path_is_the_source(tmp_path, line):
+    imports = f"import os, sys\nfrom pathlib import Path\n{line}\nfrom shop.models import Base"
+    folder = "" if "+ ''" in line else "lib/"
+    service(
+        tmp_path, **{"alembic/env.py": env(imports=imports), "shop/models.py": None, f"{folder}shop/models.py": MODELS}
+    )
+    found = only(tmp_path)
+    assert found.models
+    assert found.relative(found.models.source) == f"apps/shop/{folder}".rstrip("/")
+
+
+EXPORTS = [
+    (MODELS.replace('__all__ = ["Base", "Order"]', ""), "from shop.models import Base", '__all__ = ["Base"]'),
+    (
+        "from sqlmodel import Field, SQLModel\nclass User(SQLModel, table=True):\n    id: int = Field(primary_key=True)\n"
+        "class UserPublic(SQLModel):\n    id: int\n",
+        "from shop.models import SQLModel\nBase = SQLModel",
+        '__all__ = ["User"]',
+    ),
+    (
+        "from sqlalchemy import MetaData, Table, Column, Integer\nmetadata = MetaData()\norders = Table('orders', metadata)\n",
+        "from shop import models\nclass Base:\n    metadata = models.metadata",
+        '__all__ = ["metadata"]',
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("models", "imports", "expected"), EXPORTS, ids=["base", "sqlmodel", "metadata"])
+def test_models_without_all_get_the_line_that_they_lack(tmp_path, models, imports, expected):
+    service(tmp_path, **{"alembic/env.py": env(imports=imports), "shop/models.py": models})
+    assert f"to do: apps/shop/shop/models.py: it has no __all__. Add: {expected}" in notes(only(tmp_path))
+
+
+def test_models_in_several_modules_are_named(tmp_path):
+    files = {
+        "alembic/env.py": env(imports="from shop.models import Base\nimport shop.audit"),
+        "shop/audit.py": "from shop.models import Base\nclass Audit(Base):\n    __tablename__ = 'audit'\n",
+    }
+    service(tmp_path, **files)
+    found = only(tmp_path)
+    # audit imports the models too, so that it brings all
+    assert found.models
+    assert found.models.name == "shop.audit"
+    service(tmp_path, **files | {"shop/audit.py": "from sqlalchemy import Table\naudit = Table('audit', None)\n"})
+    assert notes(only(tmp_path), "to do") == [
+        "to do: apps/shop/shop/models.py: shop.audit has tables that shop.models doesn't import; import them there."
+    ]
+
+
+def test_no_models_are_named_with_what_env_py_has(tmp_path):
+    service(tmp_path, **{"shop/models.py": None})
+    assert notes(only(tmp_path)) == [
+        "blocked: apps/shop/alembic/env.py: no module with tables is found for Base.metadata; set models and source."
+    ]
+
+
+FLASK = """
+import logging
+from logging.config import fileConfig
+from flask import current_app
+from alembic import context
+config = context.config
+fileConfig(config.config_file_name)
+logger = logging.getLogger('alembic.env')
+
+def get_engine():
+    try:
+        return current_app.extensions['migrate'].db.get_engine()
+    except (TypeError, AttributeError):
+        return current_app.extensions['migrate'].db.engine
+
+def get_engine_url():
+    try:
+        return get_engine().url.render_as_string(hide_password=False).replace('%', '%%')
+    except AttributeError:
+        return str(get_engine().url).replace('%', '%%')
+
+config.set_main_option('sqlalchemy.url', get_engine_url())
+target_db = current_app.extensions['migrate'].db
+
+def get_metadata():
+    if hasattr(target_db, 'metadatas'):
+        return target_db.metadatas[None]
+    return target_db.metadata
+
+def run_migrations_online():
+    def process_revision_directives(context, revision, directives):
+        pass
+    conf_args = current_app.extensions['migrate'].configure_args
+    if conf_args.get("process_revision_directives") is None:
+        conf_args["process_revision_directives"] = process_revision_directives
+    connectable = get_engine()
+    with connectable.connect() as connection:
+        context.configure(connection=connection, target_metadata=get_metadata(), **conf_args)
+        with context.begin_transaction():
+            context.run_migrations()
+
+run_migrations_online()
+"""
+
+
+def test_an_environment_of_flask_migrate_is_read_with_the_applications_configuration(tmp_path):
+    files = {
+        "alembic.ini": None,
+        "alembic/env.py": None,
+        "alembic/versions/0001_first.py": None,
+        "migrations/alembic.ini": "[alembic]\n[loggers]\nkeys = root\n",
+        "migrations/env.py": FLASK,
+        "migrations/versions/0001.py": revision("0001", None),
+        "shop/models.py": "from shop import db\nclass Order(db.Model):\n    id = db.Column(db.Integer)\n",
+        "shop/__init__.py": "from flask_sqlalchemy import SQLAlchemy\ndb = SQLAlchemy()\n",
+        "shop/config.py": "import os\nclass Config:\n    SQLALCHEMY_DATABASE_URI = os.environ.get('DATABASE_URL')\n",
+    }
+    service(tmp_path, **files)
+    found = only(tmp_path)
+    assert (found.name, found.relative(found.path), found.dsn.dsn_key) == ("shop", "apps/shop", "DATABASE_URL")
+    assert found.models
+    assert (found.models.name, found.models.export) == ("shop.models", '__all__ = ["Order"]')
+
+
+ASYNC = """
+import asyncio
+from logging.config import fileConfig
+from sqlalchemy import pool
+from sqlalchemy.engine import Connection
+from sqlalchemy.ext.asyncio import async_engine_from_config
+from alembic import context
+from shop.models import Base
+from shop.settings import settings
+
+config = context.config
+config.set_main_option("sqlalchemy.url", settings.database_url.unicode_string())
+target_metadata = Base.metadata
+
+def do_run_migrations(connection: Connection) -> None:
+    context.configure(connection=connection, target_metadata=target_metadata)
+    with context.begin_transaction():
+        context.run_migrations()
+
+async def run_async_migrations() -> None:
+    connectable = async_engine_from_config(config.get_section(config.config_ini_section, {}), prefix="sqlalchemy.")
+    async with connectable.connect() as connection:
+        await connection.run_sync(do_run_migrations)
+    await connectable.dispose()
+
+def run_migrations_online() -> None:
+    asyncio.run(run_async_migrations())
+
+run_migrations_online()
+"""
+
+
+def test_the_async_template_is_read(tmp_path):
+    settings = (
+        "from pydantic_settings import BaseSettings\nclass S(BaseSettings):\n    database_url: str\nsettings = S()\n"
+    )
+    service(tmp_path, **{"alembic/env.py": ASYNC, "shop/settings.py": settings})
+    found = only(tmp_path)
+    assert (found.dsn.dsn_key, found.models and found.models.name, notes(found)) == ("DATABASE_URL", "shop.models", [])
+
+
+def test_several_environments_of_one_ini_are_services_by_their_sections(tmp_path):
+    ini = "[DEFAULT]\nsqlalchemy.url = driver://x\n" + "".join(
+        f"[{name}]\nscript_location = migrations/{name}\n" for name in ("orders", "billing")
+    )
+    files = {"alembic.ini": ini}
+    for name in ("orders", "billing"):
+        files |= {
+            f"migrations/{name}/env.py": env(imports=f"from {name}.models import Base"),
+            f"{name}/models.py": MODELS,
+        }
+        files |= {f"migrations/{name}/versions/a.py": revision("a", None)}
+    write(tmp_path, files)
+    services = survey(tmp_path)
+    assert [(each.name, each.relative(each.path)) for each in services] == [
+        ("billing", "migrations/billing"),
+        ("orders", "migrations/orders"),
+    ]
+
+
+def test_a_table_in_pyproject_is_read_like_an_ini(tmp_path):
+    toml = """
+    [project]
+    name = "shop"
+    [tool.alembic]
+    script_location = "%(here)s/alembic"
+    version_locations = ["%(here)s/alembic/old", "%(here)s/alembic/new"]
+    prepend_sys_path = ["%(here)s"]
+    recursive_version_locations = true
+    """
+    files = {"alembic.ini": None, "pyproject.toml": toml, "alembic/versions/0001_first.py": None}
+    files |= {"alembic/old/sub/a.py": revision("a", None), "alembic/new/b.py": revision("b", "a")}
+    service(tmp_path, **files)
+    found = only(tmp_path)
+    assert [found.relative(path) for path in found.version_locations] == [
+        "apps/shop/alembic/old",
+        "apps/shop/alembic/new",
+    ]
+    assert (found.recursive, found.revisions.heads) == (True, ("b",))
+
+
+@pytest.mark.parametrize(
+    "locations",
+    [
+        "version_locations = %(here)s/alembic/old %(here)s/alembic/new",
+        "version_locations = alembic/old, alembic/new",
+        "version_locations = alembic/old:alembic/new\nversion_path_separator = os",
+        "version_locations =\n    alembic/old\n    alembic/new\npath_separator = newline",
+        "version_locations = alembic/old;alembic/new\nversion_path_separator = ;",
+    ],
+)
+def test_version_locations_are_split_as_alembic_splits_them(tmp_path, locations):
+    files = {"alembic.ini": f"{INI}{locations}\n", "alembic/versions/0001_first.py": None}
+    files |= {"alembic/old/a.py": revision("a", None), "alembic/new/b.py": revision("b", "a")}
+    service(tmp_path, **files)
+    found = only(tmp_path)
+    assert [found.relative(path) for path in found.version_locations] == [
+        "apps/shop/alembic/old",
+        "apps/shop/alembic/new",
+    ]
+
+
+def test_two_services_with_one_version_table_of_one_database_are_both_named(tmp_path):
+    before = 'import os\nconfig.set_main_option("sqlalchemy.url", os.environ["DATABASE_URL"])'
+    write(tmp_path, {".env": "DATABASE_URL=postgresql://app:x@localhost/shared\n"})
+    for name in ("orders", "billing", "stock"):
+        options = ", version_table='alembic_stock'" if name == "stock" else ""
+        files = {"alembic/env.py": env(f"from {name}.models import Base", before, options), f"{name}/models.py": MODELS}
+        service(tmp_path, f"apps/{name}", **files, **{"shop/models.py": None})
+    billing, orders, stock = survey(tmp_path)
+    assert (billing.state, orders.state, stock.state) == ("blocked", "blocked", "new")
+    assert notes(billing) == [
+        "blocked: orders has the version table alembic_version of the same database; give one of them another "
+        "version_table, or another database."
+    ]
+
+
+def test_folders_that_name_no_service_are_passed_over_and_names_are_valid_and_different(tmp_path):
+    for folder in ("apps/billing-api/backend", "apps/orders/backend", "libs/orders", "2fast"):
+        service(tmp_path, folder)
+    assert [found.name for found in survey(tmp_path)] == [
+        "apps_orders_backend",
+        "billing_api",
+        "libs_orders",
+        "service_2fast",
+    ]
+
+
+def test_hidden_folders_environments_and_installed_packages_are_passed_over(tmp_path):
+    for folder in (".git/x", ".venv/lib", "node_modules/x", "env/lib/python3/site-packages/x"):
+        service(tmp_path, folder)
+    service(tmp_path, "own-venv/x")
+    write(tmp_path, {"own-venv/pyvenv.cfg": ""})
+    assert survey(tmp_path) == ()
+
+
+def test_nothing_is_imported_and_nothing_is_changed(tmp_path):
+    bomb = "raise SystemExit('imported')\n"
+    files = {"alembic/env.py": env() + bomb, "shop/models.py": MODELS + bomb, "shop/__init__.py": bomb}
+    service(tmp_path, **files, **{"alembic/versions/0001_first.py": revision("0001", None) + bomb})
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert only(tmp_path).state == "new"
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_hundred_services_are_read_in_seconds(tmp_path):
+    for number in range(100):
+        files = {
+            f"alembic/versions/{index:04}.py": revision(f"{index:04}", f"{index - 1:04}") for index in range(2, 21)
+        }
+        imports = f"from shop{number}.models import Base"
+        service(
+            tmp_path,
+            f"apps/shop{number}",
+            **files,
+            **{"alembic/env.py": env(imports), f"shop{number}/models.py": MODELS},
+        )
+    started = time.process_time()
+    assert len(survey(tmp_path)) == 100
+    assert time.process_time() - started < 10
