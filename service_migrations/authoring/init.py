@@ -1,7 +1,7 @@
 """The files that a repository needs for this library, written where they are missing."""
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from service_migrations.configuration import FILE, TABLE, read_tools
 from service_migrations.errors import ConfigurationError
 from service_migrations.history.revisions import script_location
 
-__all__ = ["Written", "write_missing"]
+__all__ = ["Written", "append", "write_missing"]
 
 _TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 _TABLES = (TABLE, "alembic")
@@ -33,11 +33,20 @@ class Written:
     hint: str = ""
 
 
-def write_missing(root: Path) -> tuple[Written, ...]:
+_ENVIRONMENT = "migrations"
+_HOOKS = "# From the env.py of before; give each its place in OPTIONS, or in do_run_migrations:"
+
+
+def write_missing(
+    root: Path, *, environment: str = _ENVIRONMENT, alembic: bool = True, hooks: Sequence[str] = ()
+) -> tuple[Written, ...]:
     """Write the files that a repository lacks, and overwrite none.
 
     Args:
         root: the top level; it need not have a pyproject.toml yet.
+        environment: the folder for env.py, where ``[tool.alembic]`` names none.
+        alembic: whether all of ``[tool.alembic]`` is written, or only where env.py is, if that isn't ``migrations``.
+        hooks: what env.py needs beside, in a comment.
 
     Returns:
         What was done to each file.
@@ -47,15 +56,15 @@ def write_missing(root: Path) -> tuple[Written, ...]:
             before are complete, and the next run doesn't change them.
 
     """
-    return tuple(_write_all(root))
+    return tuple(_write_all(root, environment, alembic, hooks))
 
 
-def _write_all(root: Path) -> Iterator[Written]:
-    yield _append_tables(root / FILE)
+def _write_all(root: Path, environment: str, alembic: bool, hooks: Sequence[str]) -> Iterator[Written]:
+    yield _append_tables(root / FILE, environment, alembic)
     # [tool.alembic] may name another folder
-    environment = script_location(root)
-    yield _write(root, environment / "env.py", "env.py")
-    yield _write(root, environment / "script.py.mako", "script.py.mako")
+    folder = script_location(root)
+    yield _write(root, folder / "env.py", "env.py", hooks=hooks)
+    yield _write(root, folder / "script.py.mako", "script.py.mako")
     # not `import namespace`: Invoke would take that collection and none of the file's own tasks
     collection = 'Collection.from_module(service_migrations.tasks, name="migrations")'
     yield _write(root, root / "tasks.py", "tasks.py", f"`{collection}` brings the tasks into its namespace.")
@@ -64,9 +73,14 @@ def _write_all(root: Path) -> Iterator[Written]:
     yield _write(root, root / ".env.example", "dotenv.example")
 
 
-def _write(root: Path, path: Path, template: str, hint: str = "") -> Written:
+def _write(root: Path, path: Path, template: str, hint: str = "", hooks: Sequence[str] = ()) -> Written:
     relative_path = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
     text = _text(template)
+    if hooks:
+        comment = "\n".join([_HOOKS, *(f"#   {hook}" for hook in hooks)])
+        before, options, after = text.partition("OPTIONS: ")
+        line, _, rest = f"{options}{after}".partition("\n")
+        text = f"{before}{line}\n{comment}\n{rest}"
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with path.open("x", encoding="utf-8") as file:
@@ -77,14 +91,33 @@ def _write(root: Path, path: Path, template: str, hint: str = "") -> Written:
     return Written(relative_path, created=True)
 
 
-def _append_tables(path: Path) -> Written:
-    tools: Mapping[str, object] = read_tools(path.parent)
-    missing = [name for name in _TABLES if name not in tools]
-    if not missing:
-        return Written(path.name)
+def _append_tables(path: Path, environment: str, alembic: bool) -> Written:
+    tools = read_tools(path.parent)
+    tables = dict(zip(_TABLES, _split(_text(FILE)), strict=True))
+    if environment != _ENVIRONMENT:
+        tables["alembic"] = tables["alembic"].replace(f"/{_ENVIRONMENT}", f"/{environment}")
+    if not alembic:
+        lines = tables.pop("alembic").splitlines(keepends=True)
+        if environment != _ENVIRONMENT:
+            tables["alembic"] = "".join(lines[:2])
+    missing = {f"[tool.{name}]": text for name, text in tables.items() if name not in tools}
+    return append(path, "\n".join(missing.values()), tuple(missing)) if missing else Written(path.name)
+
+
+def append(path: Path, text: str, names: tuple[str, ...]) -> Written:
+    """Append tables to a pyproject.toml, of which all else stays as it is.
+
+    Args:
+        path: the file, which may be missing.
+        text: the tables.
+        names: their names, for messages.
+
+    Raises:
+        ConfigurationError: the file can't have them, and nothing was written to it.
+
+    """
     source = path.read_bytes() if path.is_file() else b""
-    tables = {name: addition for name, addition in zip(_TABLES, _split(_text(FILE)), strict=True) if name in missing}
-    addition = "\n".join(tables.values())
+    addition = text
     if source:
         addition = ("\n" if source.endswith(b"\n") else "\n\n") + addition
     if b"\r\n" in source:
@@ -94,14 +127,13 @@ def _append_tables(path: Path) -> Written:
     except tomllib.TOMLDecodeError as error:
         # such as an inline `tool = {…}`, to which no table can be added below
         raise ConfigurationError(
-            f"{' and '.join(f'[tool.{name}]' for name in missing)} can't be appended ({error}). "
-            "Nothing was written to it.",
+            f"{' and '.join(names)} can't be appended ({error}). Nothing was written to it.",
             path=path.name,
             hint="Add the tables by hand.",
         ) from None
     with path.open("ab") as file:
         file.write(addition.encode())
-    return Written(path.name, created=not source, tables=tuple(f"[tool.{name}]" for name in missing))
+    return Written(path.name, created=not source, tables=names)
 
 
 def _split(text: str) -> list[str]:

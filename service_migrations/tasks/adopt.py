@@ -6,7 +6,7 @@ from invoke.context import Context
 
 from service_migrations.errors import DifferenceError
 from service_migrations.tasks import console
-from service_migrations.tasks.init import root_or_folder
+from service_migrations.tasks.init import print_written, root_or_folder
 from service_migrations.tasks.task import task
 
 if TYPE_CHECKING:
@@ -15,8 +15,13 @@ if TYPE_CHECKING:
 __all__ = ["adopt"]
 
 
-@task(help={"json": "Print JSON, for another program."})
-def adopt(_: Context, json: bool = False) -> None:
+@task(
+    help={
+        "write": "Write the table in pyproject.toml, the shared env.py, tasks.py, noxfile.py and head.txt.",
+        "json": "Print JSON, for another program.",
+    }
+)
+def adopt(_: Context, write: bool = False, json: bool = False) -> None:
     """Show the histories of plain Alembic below this folder."""
     from service_migrations.adoption.adopt import survey
     from service_migrations.adoption.found import BLOCKED
@@ -31,6 +36,14 @@ def adopt(_: Context, json: bool = False) -> None:
     else:
         for service in services:
             _print(service)
+    if write:
+        from service_migrations.adoption.writing import write as write_files
+
+        for file in write_files(root, services):
+            if json:
+                console.note(f"{file.path}: written" if file.created else f"{file.path}: {', '.join(file.tables)}")
+            else:
+                print_written(file)
     blocked = [service.name for service in services if service.state == BLOCKED]
     if blocked:
         text = f"{len(blocked)} of {len(services)} can't be adopted as they are: {', '.join(blocked)}."

@@ -1,6 +1,7 @@
 """db.init: the creation of the files that a repository needs."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from invoke.context import Context
 
@@ -9,7 +10,10 @@ from service_migrations.monorepo import Monorepo
 from service_migrations.tasks import console
 from service_migrations.tasks.task import task
 
-__all__ = ["init", "root_or_folder"]
+if TYPE_CHECKING:
+    from service_migrations.authoring.init import Written
+
+__all__ = ["init", "print_written", "root_or_folder"]
 
 
 @task()
@@ -20,15 +24,20 @@ def init(_: Context) -> None:
     root = root_or_folder()
     console.note(f"The monorepo is {root}")
     for file in write_missing(root):
-        if file.created:
-            action = "written"
-        elif file.tables:
-            action = f"added {' and '.join(file.tables)}"
-        else:
-            action = "was there already"
-        console.result(f"{file.path}: {action}")
-        if file.hint:
-            console.note(f"{file.path} is left as it is. {file.hint}")
+        print_written(file)
+
+
+def print_written(file: "Written") -> None:
+    """Print what was done to a file."""
+    if file.created:
+        action = "written"
+    elif file.tables:
+        action = f"added {' and '.join(file.tables)}"
+    else:
+        action = "was there already"
+    console.result(f"{file.path}: {action}")
+    if file.hint:
+        console.note(f"{file.path} is left as it is. {file.hint}")
 
 
 def root_or_folder() -> Path:

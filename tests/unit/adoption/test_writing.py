@@ -1,0 +1,258 @@
+"""What ``db.adopt --write`` writes, and what it leaves as it is."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from service_migrations.adoption.adopt import survey
+from service_migrations.adoption.writing import write as write_files
+from service_migrations.errors import ConfigurationError
+from service_migrations.history.head_file import problem
+from service_migrations.history.revisions import read
+from service_migrations.monorepo import Monorepo
+from tests.support.monorepo import MODELS as OWN_MODELS
+from tests.support.plain_alembic import INI, MODELS, env, revision, service, write
+
+
+def texts(root: Path) -> dict[str, bytes]:
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def adopt(root: Path) -> list[str]:
+    return [file.path for file in write_files(root, survey(root)) if file.created or file.tables]
+
+
+def table(root: Path) -> dict[str, object]:
+    return tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["service-migrations"]
+
+
+def shop(root: Path, name: str, folder: str | None = None, **files: str | None) -> None:
+    files = {"alembic/env.py": env(f"from {name}.models import Base"), "shop/models.py": None} | files
+    service(root, f"apps/{name}" if folder is None else folder, **{f"src/{name}/models.py": MODELS, **files})
+
+
+def test_what_services_have_in_common_is_written_once(tmp_path):
+    write(tmp_path, {"pyproject.toml": '[project]\nname = "shop"  # ours\n'})
+    for name in ("orders", "billing", "stock"):
+        options = ", version_table='stock_versions'" if name == "stock" else ""
+        shop(tmp_path, name, **{"alembic/env.py": env(f"from {name}.models import Base", options=options)})
+    before = texts(tmp_path)
+    written = adopt(tmp_path)
+    heads = [f"apps/{name}/alembic/versions/head.txt" for name in ("billing", "orders", "stock")]
+    assert written == [
+        *("pyproject.toml", "pyproject.toml", "migrations/env.py", "migrations/script.py.mako"),
+        *("tasks.py", "noxfile.py", ".env.example", *heads),
+    ]
+    text = (tmp_path / "pyproject.toml").read_text(encoding="utf-8")
+    assert text.partition("[tool.alembic]")[0] == (
+        '[project]\nname = "shop"  # ours\n\n'
+        "[tool.service-migrations]\n"
+        "# Written by `inv db.adopt --write`: where everything is that plain Alembic had already.\n"
+        'services = ["apps/*"]\n'
+        'source = "{path}/src"\n'
+        'models = "{name}.models"\n'
+        'versions = "{path}/alembic/versions"\n'
+        'version_table = "alembic_version"\n'
+        'dsn_key = "DATABASE_URL"\n\n'
+        "[tool.service-migrations.service.stock]\n"
+        'version_table = "stock_versions"\n\n'
+    )
+    after = texts(tmp_path)
+    assert {name for name, content in before.items() if after[name] != content} == {"pyproject.toml"}
+    services = Monorepo.at(tmp_path).services()
+    assert [each.name for each in services] == ["billing", "orders", "stock"]
+    assert [problem(read(each)) for each in services] == [None, None, None]
+
+
+def test_a_second_run_changes_nothing(tmp_path):
+    for name in ("orders", "billing"):
+        shop(tmp_path, name)
+    adopt(tmp_path)
+    before = texts(tmp_path)
+    assert adopt(tmp_path) == []
+    assert texts(tmp_path) == before
+    assert [(each.name, each.state) for each in survey(tmp_path)] == [("billing", "adopted"), ("orders", "adopted")]
+
+
+def test_a_service_that_comes_later_gets_a_table_of_its_own_below_the_one_that_is_there(tmp_path):
+    for name in ("orders", "billing"):
+        shop(tmp_path, name)
+    adopt(tmp_path)
+    before = (tmp_path / "pyproject.toml").read_bytes()
+    shop(
+        tmp_path,
+        "stock",
+        "libs/stock",
+        **{"alembic.ini": f"{INI}version_locations = history\n", "history/a.py": revision("a", None)},
+    )
+    assert adopt(tmp_path) == ["pyproject.toml", "libs/stock/history/head.txt"]
+    text = (tmp_path / "pyproject.toml").read_bytes()
+    assert text.startswith(before)
+    assert text[len(before) :].decode() == (
+        '\n[tool.service-migrations.service.stock]\npath = "libs/stock"\nversions = "libs/stock/history"\n'
+    )
+
+
+def test_a_table_of_this_library_that_is_there_keeps_its_services(tmp_path):
+    write(
+        tmp_path,
+        {"pyproject.toml": "[tool.service-migrations]\n", "services/own/models.py": OWN_MODELS.format(table="own")},
+    )
+    shop(tmp_path, "orders")
+    adopt(tmp_path)
+    assert [each.name for each in Monorepo.at(tmp_path).services()] == ["orders", "own"]
+    assert table(tmp_path) == {
+        "service": {
+            "orders": {
+                "path": "apps/orders",
+                "source": "apps/orders/src",
+                "models": "orders.models",
+                "versions": "apps/orders/alembic/versions",
+                "version_table": "alembic_version",
+                "dsn_key": "DATABASE_URL",
+            }
+        }
+    }
+
+
+def test_what_a_table_says_of_all_services_and_a_found_one_cant_have_is_refused(tmp_path):
+    write(tmp_path, {"pyproject.toml": '[tool.service-migrations]\ndsn_key = "DB"\n'})
+    shop(tmp_path, "orders", **{".env": "DATABASE_DSN=postgresql://u@h/d\n"})
+    before = texts(tmp_path)
+    with pytest.raises(ConfigurationError, match="dsn_key is 'DB' for all services, and orders has none"):
+        adopt(tmp_path)
+    assert texts(tmp_path) == before
+
+
+def test_line_ends_and_a_missing_last_one_are_kept(tmp_path):
+    shop(tmp_path, "orders")
+    (tmp_path / "pyproject.toml").write_bytes(b"[project]\r\nname = 'shop'")
+    adopt(tmp_path)
+    text = (tmp_path / "pyproject.toml").read_bytes()
+    assert text.startswith(b"[project]\r\nname = 'shop'\r\n\r\n[tool.service-migrations]\r\n")
+    assert text.count(b"\n") == text.count(b"\r\n")
+
+
+def test_a_blocked_service_and_one_of_another_database_are_no_services(tmp_path):
+    for name in ("orders", "billing"):
+        shop(tmp_path, name)
+    shop(tmp_path, "broken", **{"alembic/versions/b.py": revision("b", "gone")})
+    shop(tmp_path, "lite", **{"alembic.ini": INI.replace("%(DATABASE_URL)s", "sqlite:///x.db")})
+    adopt(tmp_path)
+    assert table(tmp_path)["services"] == ["apps/billing", "apps/orders"]
+    assert [each.name for each in Monorepo.at(tmp_path).services()] == ["billing", "orders"]
+    assert not (tmp_path / "apps/broken/alembic/versions/head.txt").exists()
+
+
+@pytest.mark.parametrize("folder", ["apps/billing-api", "apps/orders/backend", "2fast"])
+def test_a_folder_whose_name_cant_be_the_services_gets_a_path(tmp_path, folder):
+    shop(tmp_path, "orders", folder)
+    (name,) = [found.name for found in survey(tmp_path)]
+    adopt(tmp_path)
+    assert [(each.name, each.relative(each.path)) for each in Monorepo.at(tmp_path).services()] == [(name, folder)]
+
+
+def test_every_key_that_was_found_is_written(tmp_path):
+    before = (
+        "import os\nconfig.set_main_option('sqlalchemy.url', f\"postgresql://{os.environ['U']}@{os.environ['H']}/d\")"
+    )
+    files = {
+        "alembic.ini": f"{INI}version_locations = alembic/versions alembic/more\nrecursive_version_locations = true\n",
+        "alembic/env.py": env(
+            "from orders.models import Base", before, ", version_table='vt', version_table_schema='sales'"
+        ),
+        "alembic/more/2024/b.py": revision("b", "0001", "op.execute('SELECT 1; SELECT 2')"),
+    }
+    write(tmp_path, {"apps/.env": "U=u\nH=h\n"})
+    shop(tmp_path, "orders", "apps/orders", **files)
+    adopt(tmp_path)
+    assert table(tmp_path) == {
+        "services": ["apps/*"],
+        "service": {
+            "orders": {
+                "source": "apps/orders/src",
+                "models": "orders.models",
+                "versions": ["apps/orders/alembic/versions", "apps/orders/alembic/more"],
+                "recursive_version_locations": True,
+                "version_table": "vt",
+                "version_table_schema": "sales",
+                "driver": "psycopg",
+                "env_file": "apps/.env",
+                "dsn": "postgresql://{U}@{H}/d",
+            }
+        },
+    }
+
+
+def test_a_repository_of_one_service_at_its_top_keeps_its_ini_and_its_folder(tmp_path):
+    files = {
+        "alembic.ini": INI.replace("= alembic", "= migrations"),
+        "alembic/env.py": None,
+        "src/orders/models.py": None,
+    }
+    files |= {"alembic/versions/0001_first.py": None, "orders/models.py": MODELS}
+    files |= {
+        "migrations/env.py": env("from orders.models import Base"),
+        "migrations/versions/a.py": revision("a", None),
+    }
+    shop(tmp_path, "orders", "", **files)
+    write(tmp_path, {"pyproject.toml": '[project]\nname = "my-orders"\n'})
+    before = texts(tmp_path)
+    adopt(tmp_path)
+    after = texts(tmp_path)
+    assert {name for name, content in before.items() if after[name] != content} == {"pyproject.toml"}
+    assert tomllib.loads(after["pyproject.toml"].decode())["tool"]["alembic"] == {
+        "script_location": "%(here)s/migrations_environment"
+    }
+    (found,) = Monorepo.at(tmp_path).services()
+    assert (found.name, found.relative(found.versions)) == ("my_orders", "migrations/versions")
+    assert [each.revision for each in read(found).revisions] == ["a"]
+    assert adopt(tmp_path) == []
+
+
+def test_alembics_table_at_the_top_that_is_a_services_own_is_refused(tmp_path):
+    write(tmp_path, {"pyproject.toml": '[tool.alembic]\nscript_location = "%(here)s/alembic"\n'})
+    shop(tmp_path, "orders", "", **{"alembic.ini": None, "src/orders/models.py": None, "orders/models.py": MODELS})
+    before = texts(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"pyproject.toml: \[tool.alembic\] is that of .* Move its options"):
+        adopt(tmp_path)
+    assert texts(tmp_path) == before
+
+
+def test_the_shared_env_py_names_every_hook_of_before_with_its_file_and_line(tmp_path):
+    options = ", include_object=include_object, profile='eu'"
+    shop(
+        tmp_path,
+        "orders",
+        **{"alembic/env.py": env("from orders.models import Base", "def include_object(*a): return True", options)},
+    )
+    shop(tmp_path, "billing")
+    adopt(tmp_path)
+    text = (tmp_path / "migrations/env.py").read_text(encoding="utf-8")
+    ast.parse(text)
+    comment = text.partition("# From the env.py of before; give each its place in OPTIONS, or in do_run_migrations:\n")[
+        2
+    ]
+    lines = comment.splitlines()[:2]
+    assert lines[0].startswith("#   apps/orders/alembic/env.py:")
+    assert [line.rpartition(": ")[2] for line in lines] == ["include_object=include_object", "profile='eu'"]
+    assert comment.splitlines()[2] == ""
+
+
+def test_several_environments_of_one_ini_become_services_and_the_ini_is_still_alembics(tmp_path):
+    files = {"alembic.ini": "".join(f"[{name}]\nscript_location = db/{name}\n" for name in ("orders", "billing"))}
+    for name in ("orders", "billing"):
+        files |= {f"db/{name}/env.py": env(f"from {name}.models import Base"), f"{name}/models.py": MODELS}
+        files |= {f"db/{name}/versions/a.py": revision("a", None)}
+    write(tmp_path, files)
+    adopt(tmp_path)
+    assert "alembic" not in tomllib.loads((tmp_path / "pyproject.toml").read_text())["tool"]
+    assert [each.name for each in Monorepo.at(tmp_path).services()] == ["billing", "orders"]
+    for name in ("orders", "billing"):
+        words = [sys.executable, "-m", "alembic", "-n", name, "heads"]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout.split()[0]) == (0, "a"), done.stderr
