@@ -20,6 +20,7 @@ from service_migrations.errors import (
 from service_migrations.health.wait import Answer as Answer, wait as wait
 from service_migrations.history.revision import Revision as Revision
 from service_migrations.history.revisions import History as History, config as config
+from service_migrations.history.x_arguments import x_arguments as x_arguments
 from service_migrations.ledger.entries import Entry as Entry, log as log
 from service_migrations.monorepo import Monorepo as Monorepo, discover as discover, find as find
 from service_migrations.outcome import Outcome as Outcome, Step as Step

@@ -1,6 +1,5 @@
 """The check of a service: how its models differ from its database, and what else is wrong."""
 
-from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -95,7 +94,6 @@ def comparing(history: History, receive: Callable[[UpgradeOps, MigrationContext]
         return []
 
     def run_env(alembic: Config) -> None:
-        alembic.cmd_opts = Namespace(autogenerate=False, x=None)  # hooks of env.py read it
         with EnvironmentContext(alembic, history.directory, fn=compare):
             history.directory.run_env()
 

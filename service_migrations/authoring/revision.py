@@ -7,7 +7,7 @@ import sys
 import sysconfig
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from importlib.util import find_spec
 
 from alembic import command
@@ -27,7 +27,8 @@ from service_migrations.connection.session import open_session
 from service_migrations.errors import ConfigurationError, UsageError
 from service_migrations.history import head_file
 from service_migrations.history.revision import Revision
-from service_migrations.history.revisions import config, read
+from service_migrations.history.revisions import config, read, template_folder
+from service_migrations.history.x_arguments import current_x_arguments
 from service_migrations.monorepo import Service
 from service_migrations.ownership.survey import survey
 from service_migrations.settings.model import Settings
@@ -75,15 +76,15 @@ async def revision(
     written: list[Script] = []
 
     def write(alembic: Config) -> None:
-        # hooks of env.py read it, as Alembic's documentation shows
-        alembic.cmd_opts = Namespace(autogenerate=not empty, x=None)
-        script = command.revision(
-            alembic,
-            message,
-            rev_id=revision_id,
-            autogenerate=not empty,
-            version_path=str(history.service.versions),
-        )
+        alembic.cmd_opts = Namespace(autogenerate=not empty, x=current_x_arguments())
+        with redirect_stdout(sys.stderr):  # a hook of [tool.alembic] prints
+            script = command.revision(
+                alembic,
+                message,
+                rev_id=revision_id,
+                autogenerate=not empty,
+                version_path=str(history.service.versions),
+            )
         if isinstance(script, Script):
             written.append(script)
 
@@ -91,7 +92,7 @@ async def revision(
         if empty:
             _make_folder(history.service)
             async with process_lock():
-                write(config(history.service))
+                write(_without_environment(history.service))
         else:
             async with open_session(history, connector(history.service, engine, settings)) as session, process_lock():
                 await refuse_behind(session)
@@ -145,7 +146,9 @@ async def merge(service: str | Service, message: str) -> Revision:
     with _new_revision_id(history.service) as revision_id:
         async with process_lock():
             try:
-                script = command.merge(config(history.service), list(history.heads), message, rev_id=revision_id)
+                alembic = _without_environment(history.service)
+                with redirect_stdout(sys.stderr):
+                    script = command.merge(alembic, list(history.heads), message, rev_id=revision_id)
             except CommandError as error:
                 raise UsageError(" ".join(str(error).split()), service=history.service) from error
         if not isinstance(script, Script):
@@ -155,15 +158,28 @@ async def merge(service: str | Service, message: str) -> Revision:
     return Revision.of(script, history.service)
 
 
+def _without_environment(service: Service) -> Config:
+    """Return the configuration of a command that doesn't run env.py, and takes a service's own template."""
+    alembic = config(service)
+    if folder := template_folder(service):
+        alembic.set_main_option("script_location", str(folder).replace("%", "%%"))
+    return alembic
+
+
 @contextmanager
 def _new_revision_id(service: Service) -> Iterator[str]:
-    """Yield an id for a new file, and remove that file if the block fails: half a revision stops every command."""
+    """Yield an id for a new file, and remove that file if the block fails: half a revision stops every command.
+
+    Its name may be any, by the ``file_template`` of the project.
+    """
     revision_id = rev_id()
+    before = {*service.versions.rglob("*.py")}
     try:
         yield revision_id
     except BaseException:
-        for path in service.versions.glob(f"*_{revision_id}_*.py"):
-            path.unlink()
+        for path in {*service.versions.rglob("*.py")} - before:
+            if revision_id in path.name or revision_id in path.read_text(encoding="utf-8", errors="replace"):
+                path.unlink()
         raise
 
 

@@ -10,12 +10,22 @@ from typing import Any
 
 from alembic.autogenerate import renderers
 from alembic.autogenerate.api import AutogenContext
-from alembic.operations.ops import MigrateOperation
+from alembic.operations.ops import (
+    AddColumnOp,
+    AddConstraintOp,
+    AlterColumnOp,
+    CreateIndexOp,
+    DropColumnOp,
+    DropConstraintOp,
+    DropIndexOp,
+    MigrateOperation,
+    ModifyTableOps,
+)
 
 from service_migrations.catalog.restoration import Restoration
 from service_migrations.sql.quoting import escaped
 
-__all__ = ["BY_HAND", "Change", "Note", "Phase", "Step", "steps"]
+__all__ = ["BY_HAND", "Change", "Comment", "Note", "Phase", "Step", "in_table", "steps"]
 
 BY_HAND = "Write this revision by hand (--empty): drop the view, make the change, create the view again."
 
@@ -57,6 +67,41 @@ class Note:
 
     text: str
 
+    @property
+    def lines(self) -> list[str]:
+        """Its lines in the file."""
+        return [f"# {line}" for line in self.text.splitlines()]
+
+
+class Comment(MigrateOperation):
+    """A note among the operations of Alembic's."""
+
+    def __init__(self, note: Note) -> None:
+        self.note = note
+
+    def to_diff_tuple(self) -> tuple[Any, ...]:
+        """Return the tuple that ``as_diffs()`` has."""
+        return ("comment", self.note.text)
+
+
+_OF_A_TABLE = (
+    AddColumnOp,
+    AddConstraintOp,
+    AlterColumnOp,
+    CreateIndexOp,
+    DropColumnOp,
+    DropConstraintOp,
+    DropIndexOp,
+)
+
+
+def in_table(operation: MigrateOperation) -> MigrateOperation:
+    """Return an operation inside that for its table, in which Alembic has those on columns, constraints and indexes."""
+    if not isinstance(operation, _OF_A_TABLE):
+        return operation
+    table: Any = getattr(operation, "source_table", None) or getattr(operation, "table_name", None)
+    return ModifyTableOps(table, [operation], schema=getattr(operation, "schema", None)) if table else operation
+
 
 Step = MigrateOperation | str | Note
 """An operation of Alembic's, one SQL statement, or a comment."""
@@ -95,17 +140,24 @@ def steps(restoration: Restoration) -> tuple[Step, ...]:
 @renderers.dispatch_for(Change)
 def _render(context: AutogenContext, change: Change) -> list[str]:
     lines: list[str] = []
+    prefix = context.opts["alembic_module_prefix"] or ""
     for step in change.forward:
         if isinstance(step, Note):
-            lines += [f"# {line}" for line in step.text.splitlines()]
+            lines += step.lines
         elif isinstance(step, str):
-            lines.append(f"op.execute({_python(step)})")
+            lines.append(f"{prefix}execute({_python(step)})")
         else:
-            rendered = renderers.dispatch(step)(context, step)
+            operation = in_table(step) if context.opts.get("render_as_batch") else step
+            rendered = renderers.dispatch(operation)(context, operation)
             lines += [rendered] if isinstance(rendered, str) else rendered
     if change.commits and lines:
-        return ["with op.get_context().autocommit_block():", *lines, ""]
+        return [f"with {prefix}get_context().autocommit_block():", *lines, ""]
     return lines
+
+
+@renderers.dispatch_for(Comment)
+def _render_comment(_: AutogenContext, comment: Comment) -> list[str]:
+    return comment.note.lines
 
 
 def _python(sql: str) -> str:

@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from service_migrations.autogenerate import enums
 from service_migrations.autogenerate.former import Former
+from service_migrations.autogenerate.hooks import Hooks, Key
 from service_migrations.autogenerate.normalise import all_normalised, normalised
 from service_migrations.autogenerate.operations import copied
 from service_migrations.autogenerate.table_pair import Pair, RecreatedTypes
@@ -18,9 +19,6 @@ from service_migrations.catalog.tables import TableState, read, table_oids
 __all__ = ["Comparison", "Key"]
 
 _SET_EXPRESSION_SINCE = (17,)
-
-Key = tuple[str | None, str]
-"""Schema and name; the default schema is None."""
 
 
 class Comparison:
@@ -32,23 +30,24 @@ class Comparison:
         self.connection, self.metadata = connection, metadata
         self.default = connection.dialect.default_schema_name
         names = [schema or self.default or "public" for schema in schemas]
-        sees_type = context.opts.get("sees_type", lambda _, __: True)
-        model_types = enums.enums_of(metadata, self.default)
+        sees_type = context.opts.get("migrations_sees_type", lambda _, __: True)
+        self.hooks = Hooks(context, connection)
+        oids = {
+            key: oid
+            for key, oid in ((self.key(*name), oid) for name, oid in table_oids(connection, names).items())
+            if context.run_name_filters(key[1], "table", {"schema_name": key[0]})
+        }
+        self.hooks.reflect(oids)
+        models = {self.key(table.schema, table.name): table for table in metadata.tables.values()}
+        included = {key for key in {*oids, *models} if self.hooks.includes_table(key, models.get(key))}
+        self.oids = {key: oid for key, oid in oids.items() if key in included}
+        self.models = {key: table for key, table in models.items() if key in included}
+        model_types = enums.enums_of(self.models.values(), self.default)
         all_live_types = enums.live_enums(
             connection, sorted({*names, *(schema for schema, _ in model_types if schema)}), self.default
         )
         self.live_types = {key: enum_type for key, enum_type in all_live_types.items() if sees_type(*key)}
         self.types = {key: enum_type for key, enum_type in model_types.items() if sees_type(*key)}
-        self.oids = {
-            key: oid
-            for key, oid in ((self.key(*name), oid) for name, oid in table_oids(connection, names).items())
-            if context.run_name_filters(key[1], "table", {"schema_name": key[0]})
-        }
-        self.models = {
-            self.key(table.schema, table.name): table
-            for table in metadata.tables.values()
-            if context.run_object_filters(table, table.name, "table", False, None)
-        }
         differing_types = [
             enum_type
             for key, enum_type in self.types.items()
@@ -60,6 +59,8 @@ class Comparison:
         live = read(connection, list(self.oids.values()), self.default)
         self.live: dict[Key, TableState] = {key: live[oid] for key, oid in self.oids.items()}
         self.targets = self._targets()
+        for key in self.targets.keys() & self.live.keys():
+            self._leave_out(key)
         self.pairs = {key: self._pair(key, target) for key, target in self.targets.items() if key in self.live}
         self.differing = [
             (self.live_types[key], target)
@@ -78,6 +79,7 @@ class Comparison:
         for key in sorted(keys, key=str):
             self.live[key] = self.former.completed(self.live[key])
             self.targets[key] = normalised(self.connection, self.models[key], self.surroundings)
+            self._leave_out(key)
             self.pairs[key] = self._pair(key, self.targets[key])
 
     @cached_property
@@ -101,6 +103,10 @@ class Comparison:
         finally:
             savepoint.rollback()
         return True
+
+    def _leave_out(self, key: Key) -> None:
+        """Leave out what the hooks of a team leave out of a table that both sides have."""
+        self.live[key], self.targets[key] = self.hooks.agreed(self.live[key], self.targets[key], self.models[key])
 
     def _pair(self, key: Key, target: TableState) -> Pair:
         version = self.connection.dialect.server_version_info or ()

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, MetaData, text
+from sqlalchemy import Connection, Table, text
 
 from service_migrations.autogenerate.change import BY_HAND, Change, Note, Phase
 from service_migrations.errors import ConfigurationError
@@ -63,15 +63,15 @@ class EnumType:
         return sorted({user[2] for user in self.users if user[0] in ("v", "m")})
 
 
-def enums_of(metadata: MetaData, default_schema: str | None) -> dict[tuple[str | None, str], EnumType]:
-    """Return the enum types of the models' columns, by schema and name.
+def enums_of(tables: Iterable[Table], default_schema: str | None) -> dict[tuple[str | None, str], EnumType]:
+    """Return the enum types of the columns of models, by schema and name.
 
     Raises:
         ConfigurationError: two columns name one type and differ in its labels.
 
     """
     types: dict[tuple[str | None, str], EnumType] = {}
-    for table in metadata.tables.values():
+    for table in tables:
         for column in table.columns:
             enum = enum_of(column.type)
             if enum is None:

@@ -114,7 +114,7 @@ def added_column(copy: Column[Any]) -> AddColumnOp:
 def render_item(kind: str, item: Any, context: AutogenContext) -> str | bool:
     """Render items that Alembic would render wrongly (its ``render_item``); False means Alembic's own way."""
     if kind == "primary_key" and isinstance(item, PrimaryKeyConstraint):
-        return _primary_key(item)
+        return _primary_key(item, context)
     if kind != "type":
         return False
     if isinstance(item, ARRAY) and isinstance(item.item_type, Enum):
@@ -130,15 +130,17 @@ def render_item(kind: str, item: Any, context: AutogenContext) -> str | bool:
     return False
 
 
-def _primary_key(key: PrimaryKeyConstraint) -> str | bool:
+def _primary_key(key: PrimaryKeyConstraint, context: AutogenContext) -> str | bool:
     """Render a primary key with the options that Alembic leaves out; False where it has none."""
     options: dict[str, Any] = {"deferrable": key.deferrable, "initially": key.initially, **key.dialect_kwargs}
     options = {name: value for name, value in options.items() if value}
     if not options or not key.columns:
         return False
     parts = [repr(str(column.name)) for column in key.columns]
-    parts += [f"name=op.f({str(key.name)!r})"] if key.name else []
-    return f"sa.PrimaryKeyConstraint({', '.join(parts + [f'{name}={value!r}' for name, value in options.items()])})"
+    prefixes = [context.opts[f"{module}_module_prefix"] or "" for module in ("alembic", "sqlalchemy")]
+    parts += [f"name={prefixes[0]}f({str(key.name)!r})"] if key.name else []
+    parts += [f"{name}={value!r}" for name, value in options.items()]
+    return f"{prefixes[1]}PrimaryKeyConstraint({', '.join(parts)})"
 
 
 def _set_names(copy: Table, state: TableState, taken: Container[str]) -> None:

@@ -44,7 +44,7 @@ def compare(context: AutogenContext, operations: UpgradeOps, schemas: Iterable[s
     connection, metadata = context.connection, context.metadata
     if connection is None or not isinstance(metadata, MetaData):
         return PriorityDispatchResult.CONTINUE
-    service, requests = context.opts.get("service"), context.opts.get("renames", ())
+    service, requests = context.opts.get("migrations_service"), context.opts.get("migrations_renames", ())
     try:
         comparison = Comparison(context, connection, metadata, schemas)
         with renames.applied(connection, renames_of(requests, comparison)) as renaming:

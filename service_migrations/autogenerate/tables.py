@@ -61,6 +61,7 @@ def created(comparison: Comparison, altered: set[Key]) -> Iterator[Change]:
 
     for key in order:
         table, copy = new[key], comparison.copies[comparison.models[key].key]
+        comparison.hooks.leave_out_indexes(copy)
         later = {_columns(foreign) for foreign in copy.foreign_key_constraints if not inline(foreign)}
         for constraint in table.constraints.values():
             if constraint.kind == "f" and constraint.local_columns in later:

@@ -38,9 +38,9 @@ def comparison_options(
     options: dict[str, Any] = {
         "include_name": ownership.sees,
         "include_object": ownership.compares,
-        "sees_type": ownership.sees_type,
+        "migrations_sees_type": ownership.sees_type,
         "autogenerate_plugins": _PLUGINS,
-        "renames": renames,
+        "migrations_renames": renames,
         "render_item": render_item,
         # a comparison writes nothing, not even an empty version table
         "dont_mutate": True,
@@ -56,7 +56,9 @@ def _refuse_or_drop_empty(context: MigrationContext, _: Any, directives: list[Mi
     operations = [operation for group in groups for operation in group.ops]
     for operation in operations:
         if isinstance(operation, Change) and operation.refusal:
-            raise UsageError(operation.refusal, service=context.opts["service"], hint=_rename_hint(operations))
+            raise UsageError(
+                operation.refusal, service=context.opts["migrations_service"], hint=_rename_hint(operations)
+            )
     if all(group.is_empty() for group in groups):
         directives.clear()
 

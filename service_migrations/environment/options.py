@@ -31,9 +31,19 @@ _DECIDED = {
     "dialect_name": "DATABASE_DSN",
     "target_metadata": "models.__all__",
     "version_table": "version_table in pyproject.toml, or MIGRATIONS_VERSION_TABLE,",
-    "version_table_schema": "the MetaData of the models",
+    "version_table_schema": "version_table_schema in pyproject.toml, or else the MetaData of the models,",
     "include_schemas": "the MetaData of the models",
-    "transaction_per_migration": "the library, one transaction for each revision,",
+    "transaction_per_migration": "the library, with one transaction for each revision,",
+    "transactional_ddl": "the library, with one transaction for each revision (and autocommit_block() outside of it),",
+    "as_sql": "--sql",
+    "output_buffer": "--sql",
+    "literal_binds": "the library, which writes constants with --sql,",
+    "dialect_opts": "the library, which writes constants with --sql,",
+    "starting_rev": "--revision",
+    "tag": "the command",
+    "fn": "the command",
+    "dont_mutate": "the command",
+    "purge": "the command",
 }
 """Options that can't be given in env.py, and what decides them."""
 
@@ -101,7 +111,7 @@ def _options(config: Config) -> dict[str, Any]:
         "compare_type": True,
         "compare_server_default": True,
         "include_schemas": True,
-        "service": str(service),
+        "migrations_service": str(service),
         "on_version_apply": tuple(attributes.get("on_version_apply", ())),
     }
     if attributes.get("read_only"):
@@ -118,8 +128,16 @@ def _combined(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, A
     """Return our options with those of a team, whose hooks don't replace ours."""
     for name in theirs:
         if name in _DECIDED:
-            raise ConfigurationError(f"migrations/env.py: {name} is no option there: {_DECIDED[name]} decides it.")
-    combined = {**ours, **theirs}
+            raise ConfigurationError(
+                f"migrations/env.py: {name} is no option there: {_DECIDED[name]} decides it.",
+                hint=f"Remove {name} from it.",
+            )
+    combined = {**ours, **theirs, "migrations_team_hooks": frozenset(theirs)}
+    if hook := theirs.get("process_revision_directives"):
+        from service_migrations.environment.directives import as_directives  # noqa: PLC0415 - no upgrade needs it
+
+        theirs = {**theirs, "process_revision_directives": as_directives(hook)}
+        combined |= theirs
     for name, combine in _HOOKS.items():
         if ours.get(name) and theirs.get(name):
             combined[name] = combine(ours[name], theirs[name])

@@ -18,11 +18,11 @@ from service_migrations.connection.session import open_session
 from service_migrations.environment.command import Command
 from service_migrations.errors import MigrationError, UsageError
 from service_migrations.failures import revision_failure
-from service_migrations.history.revisions import read
+from service_migrations.history.revisions import read, template_folder
 from service_migrations.monorepo import Monorepo, Service
 from service_migrations.upgrade.change import Progress, changing
 
-__all__ = ["connect", "needs_connection", "prepared"]
+__all__ = ["connect", "needs_connection", "prepared", "selected_service"]
 
 
 @contextmanager
@@ -39,9 +39,11 @@ def prepared() -> Iterator[Connection | None]:
     connectable = context.config.attributes.get("connection")
     if isinstance(connectable, Engine):
         with connectable.connect() as connection, _service_selected():
+            _use_own_template()
             yield connection
     else:
         with _service_selected():
+            _use_own_template()
             yield connectable if isinstance(connectable, Connection) else None
 
 
@@ -65,6 +67,29 @@ def needs_connection() -> bool:
         "Alembic was called inside a running event loop, and would need one of its own. Await "
         "service_migrations.upgrade() and the like instead, or pass a connection in config.attributes['connection']."
     )
+
+
+def selected_service() -> Service:
+    """Return the service that env.py runs for, on which its hooks may depend, also at the top of the file.
+
+    Raises:
+        CommandError: the program ``alembic`` was started without a service.
+
+    """
+    service = context.config.attributes.get("service")
+    if isinstance(service, Service):
+        return service
+    try:
+        return _named(context.config)
+    except MigrationError as error:
+        raise CommandError(" ".join(str(error).split())) from error
+
+
+def _use_own_template() -> None:
+    """Let a command that writes a revision use the service's own template, where it has one."""
+    attributes, command = context.config.attributes, Command.of(context.config.cmd_opts)
+    if attributes.get("writes_revision") or (command is not None and command.name in ("revision", "merge")):
+        context.script.dir = str(template_folder(attributes["service"]) or context.script.dir)
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 import threading
 import traceback
 import warnings
+from argparse import Namespace
 from asyncio import CancelledError
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,9 +20,10 @@ from service_migrations.configuration import FILE
 from service_migrations.errors import ConfigurationError, UsageError
 from service_migrations.failures import describe
 from service_migrations.history.revision import Revision
+from service_migrations.history.x_arguments import current_x_arguments
 from service_migrations.monorepo import Service, find
 
-__all__ = ["History", "Revision", "config", "read", "script_location"]
+__all__ = ["History", "Revision", "config", "read", "script_location", "template_folder"]
 
 _REVISION_CHARACTERS = 32
 """The width of ``version_num``: PostgreSQL refuses a longer one only at upgrade."""
@@ -29,6 +31,9 @@ _REVISION_CHARACTERS = 32
 
 _ENVIRONMENT = "migrations"
 """The folder of env.py, where pyproject.toml names no other."""
+
+_TEMPLATE = "script.py.mako"
+"""The name that Alembic gives to the template of a revision."""
 
 _WARNINGS = threading.Lock()
 """The filters of warnings belong to the process: of two threads that change them, one would restore the other's."""
@@ -128,6 +133,8 @@ def config(
     alembic.stdout = alembic.output_buffer = output or StringIO()
     if "cmd_opts" not in options:
         alembic.messaging_opts = {"quiet": True}
+        # hooks of env.py read both, as Alembic's documentation shows
+        alembic.cmd_opts = Namespace(autogenerate=False, x=current_x_arguments())
     # ConfigParser interpolates: a % in the path of the checkout is doubled. The DSN is never an option.
     alembic.set_main_option("path_separator", "newline")
     alembic.set_main_option("version_locations", str(service.versions).replace("%", "%%"))
@@ -141,6 +148,12 @@ def config(
 def script_location(root: Path) -> Path:
     """Return the folder of env.py, which ``[tool.alembic]`` may name; the default is ``migrations``."""
     return _location(Config(toml_file=root / FILE), root)
+
+
+def template_folder(service: Service) -> Path | None:
+    """Return the folder of a service's own ``script.py.mako``, beside its revisions or above; None without one."""
+    folders = (service.versions, service.versions.parent)
+    return next((folder for folder in folders if (folder / _TEMPLATE).is_file()), None)
 
 
 def _location(alembic: Config, root: Path) -> Path:

@@ -18,6 +18,7 @@ __all__ = ["check"]
 
 
 @task(
+    runs_environment=True,
     iterable=["service"],
     help={
         "service": SERVICES,

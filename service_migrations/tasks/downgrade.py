@@ -17,6 +17,7 @@ _YES = "Don't ask."
 
 
 @task(
+    runs_environment=True,
     logs=True,
     iterable=["service", "allow"],
     help={
@@ -115,6 +116,7 @@ def _ask(question: str, lines: list[str]) -> None:
 
 
 @task(
+    runs_environment=True,
     logs=True,
     iterable=["service"],
     help={

@@ -17,6 +17,7 @@ __all__ = ["drift"]
 
 
 @task(
+    runs_environment=True,
     iterable=["service"],
     help={
         "service": SERVICES,

@@ -56,7 +56,9 @@ def refuse_ignored(context: Context, lists: Iterable[str], *, remainder: bool) -
     typed = sys.argv[1 : sys.argv.index(_END)] if _END in sys.argv else sys.argv[1:]
     pairs = [*pairwise([*typed, _END]), *(token.split("=", 1) for token in typed if "=" in token)]
     pairs += [(token[:2], token[2:]) for token in typed if len(token) > len("-s")]
-    flags = {f"--{name}" for name in lists} | {f"-{SHORT_FLAGS[name]}" for name in lists if name in SHORT_FLAGS}
+    flags = {f"-{name}" if len(name) == 1 else f"--{name}" for name in lists} | {
+        f"-{SHORT_FLAGS[name]}" for name in lists if name in SHORT_FLAGS
+    }
     for option, value in pairs:
         if option in flags and value.startswith("-"):
             raise UsageError(f"{option} needs a name behind it.", hint="Is a variable empty?")

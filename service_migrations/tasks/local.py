@@ -25,10 +25,11 @@ _LAST_PORT = 65535
 
 
 @task(
+    runs_environment=True,
     help={
         "port": "The port of the project's own server, also of one that is there; its .env files get it.",
         "postgres": "The major version of the project's own server, where there is none yet.",
-    }
+    },
 )
 def up(_: Context, port: str = "", postgres: str = "") -> None:
     """Provide PostgreSQL, databases and .env files; upgrade all."""

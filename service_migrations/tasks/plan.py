@@ -20,6 +20,7 @@ __all__ = ["plan", "reverted_lines"]
 
 
 @task(
+    runs_environment=True,
     iterable=["service"],
     help={
         "service": SERVICES,

@@ -17,6 +17,7 @@ __all__ = ["merge", "rebase", "revision"]
 
 
 @task(
+    runs_environment=True,
     iterable=["service", "rename"],
     help={
         "service": SERVICE,

@@ -4,6 +4,7 @@ import asyncio
 import atexit
 import functools
 import gc
+import inspect
 import logging
 import os
 import signal
@@ -45,6 +46,7 @@ __all__ = [
 T = TypeVar("T")
 
 SERVICES = "A service's name; may be repeated. Where it is missing, the service of this folder, else all services."
+X = "An argument for env.py, as of `alembic -x`: tenant=a; may be repeated."
 SERVICE = "The service's name. Where it is missing, the service of this folder."
 
 
@@ -54,12 +56,15 @@ _GRACE = 8.0
 """Seconds in which a stopped command may cancel its statement; a server that is hanging must not hold a pod."""
 
 
-def task(*, remainder: bool = False, logs: bool = False, **options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
+def task(
+    *, remainder: bool = False, logs: bool = False, runs_environment: bool = False, **options: Any
+) -> Callable[[Callable[..., None]], Task[Any]]:
     """Declare a task, whose errors are printed as one line each.
 
     Args:
         remainder: whether the task takes words after the two dashes.
         logs: whether Alembic's INFO lines are shown without --debug too.
+        runs_environment: whether it runs env.py, whose arguments it takes with ``-x``, as Alembic does.
         options: further arguments of Invoke's own decorator.
 
     """
@@ -77,7 +82,10 @@ def task(*, remainder: bool = False, logs: bool = False, **options: Any) -> Call
             try:
                 with handling(stop_at_once):
                     refuse_ignored(context, options.get("iterable", ()), remainder=remainder)
-                    body(context, **keywords)
+                    if runs_environment:
+                        _with_x_arguments(body, keywords.pop("x"))(context, **keywords)
+                    else:
+                        body(context, **keywords)
                     sys.stdout.flush()
             except Stopped as stopped:
                 raise Exit(str(stopped), code=stopped.exit_code) from None
@@ -91,6 +99,13 @@ def task(*, remainder: bool = False, logs: bool = False, **options: Any) -> Call
                     raise  # a mistake of the library, so its traceback is needed
                 raise described_exit from None
 
+        if runs_environment:
+            signature = inspect.signature(body)
+            x = inspect.Parameter("x", inspect.Parameter.KEYWORD_ONLY)
+            parameters = [*signature.parameters.values(), x]
+            run_body.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+            options["iterable"] = [*options.get("iterable", ()), "x"]
+            options["help"] = {**options.get("help", {}), "x": X}
         # Invoke would give --sql the flag -q, and change such flags when a parameter is added
         declared: Task[Any] = invoke_task(auto_shortflags=False, positional=[], klass=TaskWithFlags, **options)(
             run_body
@@ -98,6 +113,15 @@ def task(*, remainder: bool = False, logs: bool = False, **options: Any) -> Call
         return declared
 
     return declare
+
+
+def _with_x_arguments(body: Callable[..., None], arguments: list[str]) -> Callable[..., None]:
+    """Return the body of a task, with the arguments of ``-x`` for env.py."""
+    if not arguments:
+        return body
+    from service_migrations.history.x_arguments import x_arguments
+
+    return x_arguments(*arguments)(body)
 
 
 def _described(error: Exception) -> Exit | None:

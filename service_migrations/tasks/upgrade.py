@@ -26,6 +26,7 @@ __all__ = ["roll_out", "upgrade"]
 
 
 @task(
+    runs_environment=True,
     logs=True,
     iterable=["service", "allow"],
     help={

@@ -9,6 +9,7 @@ from service_migrations.errors import ConfigurationError, UsageError
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn
 from tests.support.database import query, tables, wait
+from tests.support.environment import write_hooks, written
 from tests.support.monorepo import Monorepo
 
 MODELS = """
@@ -52,24 +53,6 @@ def dsn(database: Callable[..., Dsn]) -> Dsn:
 @pytest.fixture
 def service(monorepo: Monorepo, dsn: Dsn) -> Service:
     return monorepo.service("billing", MODELS, dsn)
-
-
-def write_hooks(monorepo: Monorepo, code: str) -> None:
-    """Write a team's code into env.py, where it begins with what the library has written there."""
-    path = monorepo.root / "migrations" / "env.py"
-    text = path.read_text(encoding="utf-8")
-    place = "\n\ndef do_run_migrations"
-    assert text.count(place) == 1
-    path.write_text(text.replace(place, f"\n{code}\n{place}"), encoding="utf-8")
-
-
-def written(monorepo: Monorepo, service: Service) -> str:
-    """Write a revision, and return its code; nothing where no file was written."""
-    revision = wait(service_migrations.revision(service, "change"))
-    if revision is None:
-        return ""
-    text = (monorepo.root / revision.path).read_text(encoding="utf-8")
-    return text[text.index("from alembic import op") :]
 
 
 def test_an_object_is_compared_where_both_agree(monorepo: Monorepo, service: Service, dsn: Dsn) -> None:
