@@ -28,6 +28,7 @@ class Comparison:
         self, context: AutogenContext, connection: Connection, metadata: MetaData, schemas: Iterable[str | None]
     ) -> None:
         self.connection, self.metadata = connection, metadata
+        self.created_schema: str | None = context.opts.get("version_table_schema")
         self.default = connection.dialect.default_schema_name
         names = [schema or self.default or "public" for schema in schemas]
         sees_type = context.opts.get("migrations_sees_type", lambda _, __: True)

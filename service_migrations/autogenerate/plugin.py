@@ -120,13 +120,13 @@ def _types(comparison: Comparison) -> Iterator[Change]:
 def _schemas(comparison: Comparison) -> Iterator[Change]:
     """Yield the changes that create the missing schemas of new tables and types.
 
-    The service's own schema is created before its first revision. The downgrade keeps a schema: it may have existed
-    before, or may contain other objects.
+    The schema of the version table is created before the first revision. The downgrade keeps a schema: it may have
+    existed before, or may contain other objects.
     """
     new = (comparison.targets.keys() - comparison.live.keys()) | (
         comparison.types.keys() - comparison.live_types.keys()
     )
-    needed = {schema for schema, _ in new if schema} - {comparison.metadata.schema}
+    needed = {schema for schema, _ in new if schema} - {comparison.created_schema}
     if needed:
         existing = set(comparison.connection.scalars(text("SELECT nspname::text FROM pg_namespace")))
         for name in sorted(needed - existing):

@@ -19,6 +19,7 @@ from service_migrations.connection.recorded import recorded
 from service_migrations.connection.transactions import Transactions, is_lost
 from service_migrations.connection.version_table import applied
 from service_migrations.errors import (
+    AccessDeniedError,
     ConfigurationError,
     DifferenceError,
     MigrationError,
@@ -28,7 +29,7 @@ from service_migrations.errors import (
 )
 from service_migrations.failures import lost_failure, revision_failure
 from service_migrations.history.revisions import History, config
-from service_migrations.models.metadata import assemble, schema_of
+from service_migrations.models.metadata import assemble, bookkeeping_schema
 
 __all__ = ["Session", "open_session"]
 
@@ -64,23 +65,26 @@ class Session:
 
     @property
     def schema(self) -> str | None:
-        """The schema of the service's metadata, where it has one."""
-        return schema_of(self.metadata)
+        """The schema of the version table and the ledger; None where search_path decides."""
+        return bookkeeping_schema(self.history.service, self.metadata)
 
-    async def applied(self) -> tuple[str, ...]:
+    async def applied(self, *, alone: bool = False) -> tuple[str, ...]:
         """Return the revisions that the database has, with no transaction open afterwards.
+
+        Args:
+            alone: whether no other version table is looked at, as by a stamp, which fills this one.
 
         Raises:
             DifferenceError: one of them isn't in this history, so its relation to the others is unknown.
-            ConfigurationError: as in ``version_table.applied``.
+            ConfigurationError, AccessDeniedError: as in ``version_table.applied``.
 
         """
-        try:
-            revisions = await applied(self.connection, self.connector.version_table, self.schema)
-        except ConfigurationError as error:
-            message = f"{self.connector.target}: {error.message}"
-            raise ConfigurationError(message, service=self.history.service, hint=error.hint) from None
         known = {revision.revision for revision in self.history.revisions}
+        try:
+            revisions = await applied(self.connection, self.connector, self.schema, () if alone else known)
+        except (ConfigurationError, AccessDeniedError) as error:
+            message = f"{self.connector.target}: {error.message}"
+            raise type(error)(message, service=self.history.service, hint=error.hint) from None
         unknown = [revision for revision in revisions if revision not in known]
         if unknown:
             service = self.history.service

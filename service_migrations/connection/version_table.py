@@ -1,9 +1,13 @@
 """The version table, from which the revisions of a database are read."""
 
+from collections.abc import Collection
+
 from sqlalchemy import Column, MetaData, String, Table, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.schema import CreateSchema
 
+from service_migrations.connection.connector import Connector
+from service_migrations.connection.other_version_tables import other_tables, refusal
 from service_migrations.errors import ConfigurationError
 
 __all__ = ["applied", "ensure_schema"]
@@ -25,29 +29,43 @@ _TABLES = text(
 known, somebody may have created it so that a function of theirs runs with our rights."""
 
 
-async def applied(connection: AsyncConnection, version_table: str, schema: str | None) -> tuple[str, ...]:
-    """Return the revisions in a version table, sorted; none where the table doesn't exist.
+async def applied(
+    connection: AsyncConnection, connector: Connector, schema: str | None, ids: Collection[str] = ()
+) -> tuple[str, ...]:
+    """Return the revisions in a service's version table, sorted; none where the table doesn't exist.
 
     No transaction is open afterwards: Alembic commits nothing in one that was open before.
 
+    Args:
+        connection: to the database.
+        connector: of the service.
+        schema: that of the version table; None for the search_path.
+        ids: the revisions of the history: another table that holds one of them is refused where this one is empty.
+            Without them, other tables aren't read.
+
     Raises:
         ConfigurationError: another schema has a table of that name too, so that the database may be at another
-            revision; or it is no table, or has policies that filter its rows.
+            revision, unless a setting names the schema and the other table holds no revision of this history; or
+            another version table says that the database was migrated; or it is no table, or has policies that filter
+            its rows.
+        AccessDeniedError: as in ``other_tables``.
 
     """
+    version_table, is_settled = connector.version_table, connector.service.version_table_schema is not None
     table = Table(version_table, MetaData(), Column("version_num", String), schema=schema)
     name = connection.dialect.identifier_preparer.format_table(table)
     try:
         relations = (await connection.execute(_TABLES, {"name": name, "table": version_table})).all()
         used = [relation for relation in relations if relation.used]
         others = [relation.name for relation in relations if not relation.used]
-        if others:
+        if others and not is_settled:
             used_schema = used[0].schema if used else schema or "another one, by search_path"
             raise ConfigurationError(
                 f"the version table {version_table} is also in another schema than the one that is used "
                 f"({used_schema}): {', '.join(others)}.",
-                hint="Correct MIGRATIONS_SEARCH_PATH, or the schema of the models' MetaData; or drop the table that "
-                "nothing uses; or give the service another version_table.",
+                hint="Set version_table_schema in pyproject.toml to the schema that counts; or correct "
+                "MIGRATIONS_SEARCH_PATH, or the schema of the models' MetaData; or drop the table that nothing uses; "
+                "or give the service another version_table.",
             )
         if used and not used[0].is_table:
             raise ConfigurationError(
@@ -60,6 +78,12 @@ async def applied(connection: AsyncConnection, version_table: str, schema: str |
                 hint=f"Its owner can run: ALTER TABLE {used[0].name} DISABLE ROW LEVEL SECURITY;",
             )
         revisions = (await connection.scalars(select(table.c.version_num))).all() if used else []
+        if ids and (others or not revisions):
+            holding = await other_tables(connection, connector, schema, ids)
+            # one of another name may be left from before, where this one has revisions
+            holding = [other for other in holding if not revisions or other.name == version_table]
+            if holding:
+                raise refusal(connector, schema, used[0].name if used else None, holding)
     finally:
         await connection.rollback()
     return tuple(sorted(revisions))

@@ -12,7 +12,7 @@ from service_migrations.drift.replay import replay
 from service_migrations.drift.scratch import given_scratch, scratch
 from service_migrations.errors import LockNotObtainedError, MigrationError
 from service_migrations.history.revisions import read as read_history
-from service_migrations.models.metadata import assemble, schema_of
+from service_migrations.models.metadata import assemble, bookkeeping_schema
 from service_migrations.monorepo import Service
 from service_migrations.ownership.attribution import Attribution
 from service_migrations.ownership.candidates import from_catalog
@@ -136,7 +136,8 @@ class _Replay:
             return await replay(scratch_settings, revisions, sibling_settings)
 
     def _own(self, replayed: Mapping[Key, tuple[Service, Object]]) -> list[Object]:
-        service, schema = self.settings.service, schema_of(assemble(self.settings.service)) or _DEFAULT_SCHEMA
+        service = self.settings.service
+        schema = bookkeeping_schema(service, assemble(service)) or _DEFAULT_SCHEMA
         bookkeeping = {(schema, name) for name in (self.settings.version_table, service.ledger_table)}
         own = (item for creator, item in replayed.values() if creator == service)
         tables = ((item, (item.schema, item.table or item.name), (item.part_of or ("",) * 3)[1:]) for item in own)

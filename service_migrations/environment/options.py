@@ -14,7 +14,7 @@ from service_migrations._sqlalchemy import expect_standard_strings
 from service_migrations.errors import ConfigurationError, ResultError
 from service_migrations.history.literals import statements
 from service_migrations.interruption import call_revision
-from service_migrations.models.metadata import assemble, schema_of
+from service_migrations.models.metadata import assemble, bookkeeping_schema
 from service_migrations.monorepo import Service
 from service_migrations.settings.model import load_options
 from service_migrations.settings.sources import Sources
@@ -86,7 +86,8 @@ def configure(connection: Connection | None = None, **options: Any) -> None:
         dialect.dbapi = dialect.import_dbapi()  # the types convert values to the driver's classes
         expect_standard_strings(dialect)
         schema = shared["version_table_schema"]
-        if schema and context.get_starting_revision_argument() is None:
+        # public is in every database, and IF NOT EXISTS needs the right to create it all the same
+        if schema not in (None, "public") and context.get_starting_revision_argument() is None:
             context.static_output(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)};")
 
 
@@ -106,7 +107,7 @@ def _options(config: Config) -> dict[str, Any]:
     options: dict[str, Any] = {
         "target_metadata": metadata,
         "version_table": attributes.get("version_table") or load_options(service, Sources()).version_table,
-        "version_table_schema": schema_of(metadata),
+        "version_table_schema": bookkeeping_schema(service, metadata),
         "transaction_per_migration": True,
         "compare_type": True,
         "compare_server_default": True,

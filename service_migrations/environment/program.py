@@ -117,6 +117,8 @@ async def connect() -> AsyncIterator[AsyncConnection]:
         )
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(open_session(read(service), connector(service)))
+        if command.name != "stamp":
+            await session.applied()
         attributes: dict[str, Any] = {"metadata": session.metadata, "version_table": session.connector.version_table}
         if command.changes:
             progress = Progress()

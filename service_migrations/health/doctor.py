@@ -4,6 +4,7 @@ import logging
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_migrations.connection.connector import connector
+from service_migrations.connection.other_version_tables import other_tables
 from service_migrations.connection.session import Session, open_session
 from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError
 from service_migrations.health.findings import Finding
@@ -128,7 +130,10 @@ async def _examine(session: Session, history: History, patience: float, clock: C
     findings: list[Finding] = []
     pending = history.revisions
     try:
-        pending = history.pending(await session.applied())
+        current = await session.applied()
+        pending = history.pending(current)
+        if current:
+            findings += await _other_version_tables(session)
     except MigrationError as error:
         findings.append(Finding.of(error, session.connector.version_table))
     findings += await preflight(session, pending)
@@ -137,6 +142,22 @@ async def _examine(session: Session, history: History, patience: float, clock: C
     own_findings += [finding async for finding in _extension_findings(session, target, history)]
     own_findings += [finding async for finding in _blocking_findings(session, target, patience)]
     return [*findings, *(replace(finding, service=history.service.name) for finding in own_findings)]
+
+
+async def _other_version_tables(session: Session) -> list[Finding]:
+    """Find tables that are left from before the service had its version table: a program may still read them."""
+    ids, tables = [revision.revision for revision in session.history.revisions], []
+    with suppress(MigrationError):  # one that can't be read is nobody's business while the own one has revisions
+        tables = await other_tables(session.connection, session.connector, session.schema, ids)
+    await session.connection.rollback()
+    return [
+        Finding(
+            f"{session.connector.target}: {table.quoted} holds {', '.join(table.revisions)} of this history, and isn't "
+            f"the version table. If nothing uses it: DROP TABLE {table.quoted};",
+            about=table.quoted,
+        )
+        for table in tables
+    ]
 
 
 async def _database_findings(session: Session, target: str, clock: Callable[[], float]) -> AsyncIterator[Finding]:

@@ -126,5 +126,7 @@ def _creates_table(session: Session, revision: Revision) -> bool:
     if script is None:
         message = f"the revision {revision.revision} is gone. Nothing was run."
         raise ResultError(message, service=session.history.service)
-    source = inspect.getsource(script.module.upgrade)
-    return "create_table(" in source and (session.schema is not None or "schema=" not in source)
+    source, schema = inspect.getsource(script.module.upgrade), session.metadata.schema
+    if schema != session.schema:
+        return False  # the version table has a schema of its own
+    return "create_table(" in source and (schema is not None or "schema=" not in source)

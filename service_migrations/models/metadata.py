@@ -17,7 +17,7 @@ from service_migrations.models.types import enum_of
 from service_migrations.models.views import add_views, is_view
 from service_migrations.monorepo import Service
 
-__all__ = ["assemble", "models_file", "place_of_table", "schema_of", "tables_of"]
+__all__ = ["assemble", "bookkeeping_schema", "models_file", "place_of_table", "schema_of", "tables_of"]
 
 _PLACE = "migrations.place"
 
@@ -108,8 +108,16 @@ def models_file(service: Service) -> str:
 
 
 def schema_of(metadata: MetaData) -> str | None:
-    """Return the schema of a service's metadata, which is also that of its version table."""
+    """Return the schema of a service's metadata."""
     return metadata.schema
+
+
+def bookkeeping_schema(service: Service, metadata: MetaData) -> str | None:
+    """Return the schema of a service's version table and ledger: its setting, or that of its metadata.
+
+    Both are created before the first revision, which may itself create the schema of the models.
+    """
+    return service.version_table_schema or schema_of(metadata)
 
 
 def tables_of(exported: object, place: str) -> Iterator[Table]:

@@ -8,7 +8,7 @@ from typing import TypeVar
 from service_migrations.connection.connector import Connector
 from service_migrations.errors import ConfigurationError
 from service_migrations.models.claims import Claims, load_claims, place_of
-from service_migrations.models.metadata import schema_of
+from service_migrations.models.metadata import bookkeeping_schema
 from service_migrations.models.views import Name
 from service_migrations.monorepo import Service
 from service_migrations.ownership.candidates import Candidate
@@ -51,7 +51,7 @@ class Claimant:
             certain: whether it has the database for certain.
 
         """
-        own_schema = schema_of(claims.metadata) or schema
+        own_schema = bookkeeping_schema(service, claims.metadata) or schema
         return cls(
             service,
             certain,

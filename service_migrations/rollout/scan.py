@@ -13,6 +13,7 @@ from typing import Any
 import asyncpg
 
 from service_migrations.connection.parameters import connect_arguments, session_settings
+from service_migrations.connection.version_tables import VERSION_TABLES
 from service_migrations.errors import MigrationError
 from service_migrations.failures import connect_failure
 from service_migrations.history.static import Chain, read_chain
@@ -20,6 +21,7 @@ from service_migrations.monorepo import Service
 from service_migrations.outcome import Outcome
 from service_migrations.rollout.schemas import UNSURE, Schemas
 from service_migrations.settings.model import Settings
+from service_migrations.settings.siblings import version_tables_of_siblings
 
 __all__ = ["Capacity", "KnownState", "Scan", "outcome_at_head", "scan"]
 
@@ -182,7 +184,8 @@ async def _read_state(
     try:
         if capacity is not None:
             await capacity.query(connection, roles)
-        return await _read_tables(connection, settings, chain, schemas.of(settings.service))
+        schema = settings.service.version_table_schema or schemas.of(settings.service)
+        return await _read_tables(connection, settings, chain, schema)
     except Exception as error:  # noqa: BLE001 - as above
         return _unknown(settings, chain, type(error).__name__)
     finally:
@@ -207,27 +210,42 @@ async def _read_tables(connection: Any, settings: Settings, chain: Chain | None,
         for row in rows
         if row["name"] == names[1] and row["checksums"] and row["kind"] == b"r" and not row["filtered"]
     ]
-    if not versions:
+    current: tuple[str, ...] = ()
+    if versions:
+        table = versions[0]
+        is_in_schema = table["visible"] if schema is None else table["schema"] == schema
+        if (
+            len(versions) > 1
+            or len(ledgers) > 1
+            or table["kind"] not in (b"r", b"p")
+            or table["filtered"]
+            or schema == UNSURE
+            or not is_in_schema
+        ):
+            return _unknown(settings, chain, "which version table is it?")
+        # the server has quoted the name
+        current = tuple(sorted(row[0] for row in await connection.fetch(f"SELECT version_num FROM {table['quoted']}")))  # noqa: S608
+    if not current:
+        if await _has_another_version_table(connection, settings):
+            return _unknown(settings, chain, "was it migrated with another version table?")
         return KnownState(chain, ())
-    table = versions[0]
-    is_in_schema = table["visible"] if schema is None else table["schema"] == schema
-    if (
-        len(versions) > 1
-        or len(ledgers) > 1
-        or table["kind"] not in (b"r", b"p")
-        or table["filtered"]
-        or schema == UNSURE
-        or not is_in_schema
-    ):
-        return _unknown(settings, chain, "which version table is it?")
-    # the server has quoted the name
-    current = tuple(sorted(row[0] for row in await connection.fetch(f"SELECT version_num FROM {table['quoted']}")))  # noqa: S608
     edited = chain is not None and bool(ledgers) and await _is_edited(connection, ledgers[0]["quoted"], chain)
     state = KnownState(chain, current, edited=edited)
     if chain is None or not state.at_head:
         return state
     # the older revisions aren't needed any more, and would be most of the memory for hundreds of services
     return KnownState(Chain(chain.revisions[-1:], {}), current)
+
+
+async def _has_another_version_table(connection: Any, settings: Settings) -> bool:
+    """Whether there is a version table that isn't a sibling's; what it holds is for an ordinary upgrade to read."""
+    names = {row["name"] for row in await connection.fetch(VERSION_TABLES)} - {settings.version_table}
+    if not names:
+        return False
+    databases = settings.databases | {settings.database}
+    return not names <= version_tables_of_siblings(
+        settings.service, settings.version_table, databases, settings.sources
+    )
 
 
 async def _is_edited(connection: Any, ledger: str, chain: Chain) -> bool:

@@ -246,12 +246,25 @@ def _refuse_shared_version_table(loaded: Sequence[Settings], sources: Sources) -
             with suppress(MigrationError):  # a sibling without settings has no database here
                 settings_by_service[sibling] = load_unchecked(sibling, others)
     for group in grouped(settings_by_service.values(), lambda settings: settings.database):
-        by_version_table: dict[str, Settings] = {}
+        by_version_table: dict[tuple[str, str], Settings] = {}
         for settings in group:
-            other = by_version_table.setdefault(settings.version_table, settings)
-            if other is not settings:
+            schema = settings.service.version_table_schema
+            names = [(settings.version_table, name) for name in ((schema,) if schema else _schemas(settings))]
+            other = next((by_version_table[name] for name in names if name in by_version_table), None)
+            if other is not None:
                 raise ConfigurationError(
                     f"{other.service} and {settings.service} both keep their revision in "
                     f"{settings.version_table} of {settings.target}.",
-                    hint="Remove MIGRATIONS_VERSION_TABLE from one, or give it another database.",
+                    hint="Remove MIGRATIONS_VERSION_TABLE from one, or give it another database, version_table or "
+                    "version_table_schema.",
                 )
+            by_version_table |= dict.fromkeys(names, settings)
+
+
+def _schemas(settings: Settings) -> tuple[str, ...]:
+    """Return the schema of a version table without a setting, as far as it is known before the models are imported.
+
+    It is the first of the search_path, or that of the models' MetaData; the empty name stands for the latter.
+    """
+    names = (name.strip().strip('"') for name in settings.search_path.split(","))
+    return ("", next((name for name in names if name and name != "$user"), "public"))

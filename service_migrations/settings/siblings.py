@@ -3,6 +3,7 @@
 A service in another database may have a table of the same name, which is another table.
 """
 
+from collections import Counter
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from service_migrations.settings.example import example
 from service_migrations.settings.model import Settings, databases, load_unchecked
 from service_migrations.settings.sources import Sources
 
-__all__ = ["Sibling", "default_schema", "siblings"]
+__all__ = ["Sibling", "default_schema", "siblings", "version_tables_of_siblings"]
 
 _PUBLIC = "public"
 
@@ -64,7 +65,8 @@ def siblings(
     always siblings, whatever the settings on this machine are.
 
     Settings are weak evidence: a host has several names, and a machine often has the settings of one service only. A
-    service whose version table or ledger is in the database was migrated in it, so it is a sibling too.
+    service whose version table or ledger is in the database was migrated in it, so it is a sibling too; the name of a
+    version table that several services have shows nothing.
 
     Args:
         service: the service.
@@ -76,7 +78,9 @@ def siblings(
     others = sources.of_siblings()
     declared = _known(service, sources).declared
     result = []
-    for other in discover(service.root):
+    services = discover(service.root)
+    distinct = _distinct_version_tables(services)
+    for other in services:
         if other == service:
             continue
         known = _known(other, others)
@@ -88,11 +92,38 @@ def siblings(
             is_certain = is_declared or known.declared in {database.name for database in own}
             is_sibling = is_certain or known.declared is None
         # a name from MIGRATIONS_VERSION_TABLE is no evidence: in two databases it may be used by two services
-        if is_sibling or other.version_table in tables or other.ledger_table in tables:
+        has_table = other.version_table in distinct and other.version_table in tables
+        if is_sibling or has_table or other.ledger_table in tables:
             settings = known.settings if is_same else None
             version_table = known.settings.version_table if known.settings else other.version_table
             result.append(Sibling(other, is_certain, known.schema, version_table, settings))
     return tuple(result)
+
+
+def version_tables_of_siblings(
+    service: Service, version_table: str, own: frozenset[Database], sources: Sources
+) -> frozenset[str]:
+    """Return the names of the version tables in a service's database that are other services'; nothing is connected to.
+
+    A name that several services have, such as ``alembic_version``, is a sibling's only where that one surely shares the
+    database.
+
+    Args:
+        service: the service.
+        version_table: the name of its version table.
+        own: as of ``siblings``.
+        sources: as of ``siblings``.
+
+    """
+    names = _distinct_version_tables(discover(service.root)) - {service.version_table}
+    names |= {sibling.version_table for sibling in siblings(service, own, sources) if sibling.certain}
+    return names - {version_table}
+
+
+def _distinct_version_tables(services: Collection[Service]) -> frozenset[str]:
+    """Return the names of version tables that only one service has."""
+    counts = Counter(service.version_table for service in services)
+    return frozenset(name for name, count in counts.items() if count == 1)
 
 
 def default_schema(service: Service, sources: Sources) -> str:

@@ -54,7 +54,7 @@ async def _describe(
             await connection.rollback()
             await asyncio.sleep(0.02)
         await connection.rollback()
-        revisions = await applied(connection, connector.version_table, schema)
+        revisions = await applied(connection, connector, schema)
         state = f"{connector.target} is at {', '.join(revisions) or 'base'}."
         if not running:
             return state

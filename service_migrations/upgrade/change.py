@@ -66,7 +66,7 @@ async def changing(session: Session, progress: Progress, *, purges: bool = False
         log.info("%s -> %s", session.history.service, session.connector.target)
         ledger = await open_ledger(session)
         if purges:
-            ledger.purged = await applied(session.connection, session.connector.version_table, session.schema)
+            ledger.purged = await applied(session.connection, session.connector, session.schema)
         async with applying(session, ledger, progress) as callbacks:
             yield callbacks
 
@@ -121,7 +121,7 @@ async def applying(session: Session, ledger: Ledger, progress: Progress) -> Asyn
             raise error.with_hint(str(blockers)) from error
     if ledger.purged:
         await session.connection.run_sync(ledger.write_purge)
-    progress.after = await session.applied()
+    progress.after = await session.applied(alone=True)
     if progress.expected is not None and set(progress.after) != progress.expected:
         raise ResultError(
             f"{session.connector.target} is at {', '.join(progress.after) or 'base'}, and the log "

@@ -210,9 +210,9 @@ async def _attempt(session: Session, operation: Operation, attempts: _Attempts) 
 async def _applied(session: Session, operation: Operation, attempts: _Attempts) -> tuple[str, ...]:
     """Return the revisions of the database, and note them."""
     if operation.purges:  # they may be gone from the history
-        current = await applied(session.connection, session.connector.version_table, session.schema)
+        current = await applied(session.connection, session.connector, session.schema)
     else:
-        current = await session.applied()
+        current = await session.applied(alone=operation.is_stamp)
     attempts.observe(current)
     return current
 

@@ -1,0 +1,128 @@
+"""Version tables beside a service's own one that hold revisions of its history.
+
+A team that used Alembic before has such a table, and a database that was migrated with it must never look empty. Its
+columns are looked at, not its name: Alembic's own default, a name of the team's, in any schema.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service_migrations.configuration import FILE, TABLE
+from service_migrations.connection.connector import Connector
+from service_migrations.connection.version_tables import VERSION_TABLES
+from service_migrations.errors import AccessDeniedError, ConfigurationError
+from service_migrations.settings.siblings import version_tables_of_siblings
+
+__all__ = ["OtherTable", "other_tables", "refusal"]
+
+
+@dataclass(frozen=True, slots=True)
+class OtherTable:
+    """A version table beside the one of a service.
+
+    Attributes:
+        name: its name.
+        schema: its schema.
+        quoted: both, as SQL has them.
+        is_visible: whether its bare name means it.
+        revisions: those of the service's history that it holds.
+
+    """
+
+    name: str
+    schema: str
+    quoted: str
+    is_visible: bool
+    revisions: tuple[str, ...]
+
+
+async def other_tables(
+    connection: AsyncConnection, connector: Connector, schema: str | None, ids: Collection[str]
+) -> list[OtherTable]:
+    """Return the tables beside a service's own one that hold revisions of its history; a transaction is open then.
+
+    The version table of a sibling is none of them: histories may have ids such as ``0001`` in common.
+
+    Args:
+        connection: to the database.
+        connector: of the service.
+        schema: that of its version table; None for the search_path.
+        ids: the revisions of its history.
+
+    Raises:
+        ConfigurationError: policies filter the rows of such a table.
+        AccessDeniedError: the role may not read one, and no setting names the schema of the service's own.
+
+    """
+    service, name = connector.service, connector.version_table
+    rows = [
+        row
+        for row in (await connection.execute(text(VERSION_TABLES))).all()
+        if not (row.name == name and (row.visible if schema is None else row.schema == schema))
+    ]
+    excluded = version_tables_of_siblings(service, name, connector.databases, connector.sources) if rows else ()
+    tables = []
+    for row in rows:
+        if row.name in excluded:
+            continue
+        if not row.readable:
+            # a person who has named the schema knows that the table of somebody else isn't meant
+            if connector.service.version_table_schema is None:
+                raise _unreadable(connector, row.quoted)
+            continue
+        if row.filtered:
+            raise ConfigurationError(
+                f"{row.quoted} has row level security, so that it can't be known whether it is the version table of "
+                "this database.",
+                hint=f"Its owner can run: ALTER TABLE {row.quoted} DISABLE ROW LEVEL SECURITY;",
+            )
+        query = text(
+            "SELECT CAST(version_num AS pg_catalog.text) "  # noqa: S608 - the server has quoted the name
+            f"FROM ONLY {row.quoted} WHERE CAST(version_num AS pg_catalog.text) OPERATOR(pg_catalog.=) "
+            "ANY (CAST(:ids AS pg_catalog.text[]))"
+        )
+        revisions = (await connection.scalars(query, {"ids": list(ids)})).all()
+        if revisions:
+            tables.append(OtherTable(row.name, row.schema, row.quoted, row.visible, tuple(sorted(revisions))))
+    return tables
+
+
+def refusal(
+    connector: Connector, schema: str | None, own: str | None, others: Sequence[OtherTable]
+) -> ConfigurationError:
+    """Return the error of a database that another version table says was migrated.
+
+    Args:
+        connector: of the service.
+        schema: that of the service's own table; None for the search_path.
+        own: the quoted name of that table; None where there is none.
+        others: the tables that hold revisions of the history.
+
+    """
+    other = others[0]
+    held = " and ".join(f"{table.quoted} holds {', '.join(table.revisions)}" for table in others)
+    name, service = connector.version_table, connector.service
+    state = f"{own} isn't the only one" if other.name == name else f"{own} is empty" if own else f"{name} isn't there"
+    keys = [f'version_table = "{other.name}"'] if other.name != name else []
+    if not (other.is_visible if schema is None else other.schema == schema):
+        keys.append(f'version_table_schema = "{other.schema}"')
+    revision = other.revisions[0] if len(other.revisions) == 1 else "<revision>"
+    ways = [f"Set {' and '.join(keys)} in [tool.{TABLE}.service.{service}] of {FILE}"] if keys else []
+    if other.name != name:
+        ways.append(f"record it in {name}: `inv db.stamp --service {service} --revision {revision}`")
+    return ConfigurationError(
+        f"the database was migrated with another version table: {held} of this history, and {state}.",
+        hint=f"{'; or '.join([*ways, f'drop {other.quoted} if nothing uses it'])}.",
+    )
+
+
+def _unreadable(connector: Connector, quoted: str) -> AccessDeniedError:
+    return AccessDeniedError(
+        f"{quoted} looks like a version table and may not be read by {connector.user}, so that it can't be known "
+        "whether this database was migrated with it.",
+        hint=f'Its owner can run: GRANT SELECT ON {quoted} TO "{connector.user}"; or, where it is another '
+        f"application's, set version_table_schema in [tool.{TABLE}.service.{connector.service}] of {FILE}.",
+    )
