@@ -4,6 +4,7 @@ tests/upstream/test_private_names.py fails with the version where one of these n
 """
 
 from collections.abc import Mapping
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ __all__ = [
     "never_reconnect",
     "restore_execution_options",
     "set_creation_order",
+    "type_variants",
     "undecorated",
+    "without_variants",
 ]
 
 require("sqlalchemy")
@@ -89,6 +92,20 @@ def never_reconnect(connection: "Connection") -> None:
 def restore_execution_options(connection: "Connection", options: Any) -> None:
     """Restore the execution options of a connection; the public method can only add options."""
     connection._execution_options = options  # noqa: SLF001
+
+
+def type_variants(column_type: "TypeEngine[Any]") -> Mapping[str, "TypeEngine[Any]"]:
+    """Return what ``with_variant`` has given a type, by the name of the dialect."""
+    return column_type._variant_mapping  # noqa: SLF001
+
+
+def without_variants(column_type: "TypeEngine[Any]") -> "TypeEngine[Any]":
+    """Return a type without its variants; itself if it has none."""
+    if not column_type._variant_mapping:  # noqa: SLF001
+        return column_type
+    bare = copy(column_type)
+    bare._variant_mapping = type(column_type)._variant_mapping  # noqa: SLF001 - the empty one of the class
+    return bare
 
 
 def final_name(preparer: "IdentifierPreparer", name: str) -> str:

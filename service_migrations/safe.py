@@ -9,11 +9,12 @@ from typing import Any
 
 from alembic import op
 from sqlalchemy import Column, Connection, Index, MetaData, Table, TextClause, text
+from sqlalchemy.types import UserDefinedType
 
 from service_migrations.errors import MigrationError
 from service_migrations.settings.duration import milliseconds, seconds
 
-__all__ = ["concurrent_index", "drop_concurrent_index", "timeouts"]
+__all__ = ["SQLType", "concurrent_index", "drop_concurrent_index", "timeouts"]
 
 _STATE = text(
     """
@@ -21,6 +22,22 @@ _STATE = text(
     FROM pg_index i WHERE i.indexrelid = to_regclass(:name)
     """
 )
+
+
+class SQLType(UserDefinedType[Any]):
+    """The type of a column as SQL, such as ``SQLType("vector(3)")``.
+
+    A revision names a type so for which SQLAlchemy has no class: one of the models may change after the revision.
+    """
+
+    cache_ok = True
+
+    def __init__(self, sql: str) -> None:
+        self.sql = sql
+
+    def get_col_spec(self, **_: Any) -> str:
+        """Return the SQL; SQLAlchemy calls this."""
+        return self.sql
 
 
 @contextmanager

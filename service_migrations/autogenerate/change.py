@@ -25,15 +25,16 @@ from alembic.operations.ops import (
 from service_migrations.catalog.restoration import Restoration
 from service_migrations.sql.quoting import escaped
 
-__all__ = ["BY_HAND", "Change", "Comment", "Note", "Phase", "Step", "in_table", "steps"]
-
-BY_HAND = "Write this revision by hand (--empty): drop the view, make the change, create the view again."
+__all__ = ["Change", "Comment", "Note", "Phase", "Step", "in_table", "steps"]
 
 _WIDTH = 96
 
 
 class Phase(IntEnum):
-    """The order of changes in an upgrade; a downgrade runs them in reverse."""
+    """The order of changes in an upgrade; a downgrade runs them in reverse.
+
+    A name is freed before it is taken, in both directions: tables and types share one namespace.
+    """
 
     CREATE_SCHEMAS = 0
     ADD_LABELS = 1
@@ -48,11 +49,11 @@ class Phase(IntEnum):
     RENAME_ASIDE = 10
     RENAME_PARTS = 11
     CREATE_TYPES = 12
-    CREATE_TABLES = 13
-    ADD_COLUMNS = 14
-    ALTER_COLUMNS = 15
-    SET_DEFAULTS = 16
-    DROP_TYPES = 17
+    ALTER_COLUMNS = 13
+    SET_DEFAULTS = 14
+    DROP_TYPES = 15
+    CREATE_TABLES = 16
+    ADD_COLUMNS = 17
     ADD_GENERATED = 18
     ADD_KEYS = 19
     ADD_CONSTRAINTS = 20

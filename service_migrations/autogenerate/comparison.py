@@ -8,6 +8,7 @@ from sqlalchemy import Connection, MetaData, Table, text
 from sqlalchemy.exc import DBAPIError
 
 from service_migrations.autogenerate import enums
+from service_migrations.autogenerate.enum_types import EnumType, enums_of, live_enums
 from service_migrations.autogenerate.former import Former
 from service_migrations.autogenerate.hooks import Hooks, Key
 from service_migrations.autogenerate.normalise import all_normalised, normalised
@@ -43,8 +44,8 @@ class Comparison:
         included = {key for key in {*oids, *models} if self.hooks.includes_table(key, models.get(key))}
         self.oids = {key: oid for key, oid in oids.items() if key in included}
         self.models = {key: table for key, table in models.items() if key in included}
-        model_types = enums.enums_of(self.models.values(), self.default)
-        all_live_types = enums.live_enums(
+        model_types = enums_of(self.models.values(), self.default)
+        all_live_types = live_enums(
             connection, sorted({*names, *(schema for schema, _ in model_types if schema)}), self.default
         )
         self.live_types = {key: enum_type for key, enum_type in all_live_types.items() if sees_type(*key)}
@@ -54,7 +55,7 @@ class Comparison:
             for key, enum_type in self.types.items()
             if key not in all_live_types or all_live_types[key].labels != enum_type.labels
         ]
-        self.surroundings = Surroundings.of(connection, differing_types)
+        self.surroundings = Surroundings.of(connection, differing_types, all_live_types.keys() | model_types.keys())
         # the planner overestimates these queries, and compiling them takes longer than running them
         connection.execute(text("SELECT set_config('jit', 'off', true)"))
         live = read(connection, list(self.oids.values()), self.default)
@@ -92,6 +93,15 @@ class Comparison:
     def copies(self) -> dict[str, Table]:
         """Copies of all models' tables for Alembic's renderer, by their key in the metadata."""
         return copied(self.metadata, self.connection.dialect)
+
+    @property
+    def dropped_types(self) -> list[EnumType]:
+        """The enum types that the models no longer have, and that no other service's table has."""
+        return [
+            live
+            for key, live in sorted(self.live_types.items(), key=str)
+            if key not in self.types and {self.key(*user[1:3]) for user in live.columns} <= self.oids.keys()
+        ]
 
     def castable(self, column: str, action: str) -> bool:
         """Whether PostgreSQL can alter a column, given by name and type, with an action."""

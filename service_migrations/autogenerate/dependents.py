@@ -1,37 +1,39 @@
-"""Dependent objects that keep PostgreSQL from changing or dropping a table, column or type.
+"""Objects that keep PostgreSQL from changing, dropping or creating a table, column or type.
 
-Autogenerate drops and adds a table's own parts around a change. It can't recreate a view, a trigger, a policy or a
-foreign key of another service, so it refuses a change that needs that: the revision would fail when it runs.
+Autogenerate drops and adds a table's own parts around a change. It can't recreate a view, a trigger, a policy, a
+function or a foreign key of another service, so it refuses a change that needs that: the revision would fail when it
+runs. What PostgreSQL drops or rebuilds by itself is no reason to refuse. Likewise a name that another object has.
 """
 
+import json
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import text
+from alembic.operations.ops import (
+    CreateIndexOp,
+    CreateTableOp,
+    DropColumnOp,
+    DropConstraintOp,
+    DropIndexOp,
+    DropTableOp,
+)
+from sqlalchemy import PrimaryKeyConstraint, UniqueConstraint, text
 from sqlalchemy.exc import DBAPIError
 
 from service_migrations.autogenerate.change import Change, Note, Phase
 from service_migrations.autogenerate.comparison import Comparison, Key
 from service_migrations.autogenerate.constraints import keys_of
-from service_migrations.autogenerate.table_pair import NEITHER, converted_columns, recreated_columns
+from service_migrations.autogenerate.enum_types import EnumType
+from service_migrations.autogenerate.matches import Matches
+from service_migrations.autogenerate.table_pair import NEITHER, Pair, converted_columns, recreated_columns
+from service_migrations.sql.quoting import quoted
 
-__all__ = ["refusals"]
+__all__ = ["refusals", "users_of_types"]
 
-_USERS = """
-SELECT d.refobjid::bigint AS oid, a.attname AS part, u.type AS kind, u.identity AS name,
-    coalesce(r.ev_class, t.tgrelid, p.polrelid)::bigint AS home
-FROM pg_depend d
-LEFT JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
-LEFT JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
-LEFT JOIN pg_class v ON v.oid = r.ev_class AND v.relkind IN ('v', 'm')
-LEFT JOIN pg_trigger t ON d.classid = 'pg_trigger'::regclass AND t.oid = d.objid
-LEFT JOIN pg_policy p ON d.classid = 'pg_policy'::regclass AND p.oid = d.objid
-CROSS JOIN pg_identify_object(CASE WHEN v.oid IS NULL THEN d.classid ELSE v.tableoid END, coalesce(v.oid, d.objid), 0) u
-WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = ANY(:oids) AND d.deptype = 'n'
-    AND d.classid IN ('pg_rewrite'::regclass, 'pg_trigger'::regclass, 'pg_policy'::regclass, 'pg_proc'::regclass)
-ORDER BY kind, name, part
-"""
-"""The objects that use columns; ``home`` is the table that an object is dropped with. A view appears by its rule."""
+_USERS = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
 
 _FOREIGN_KEYS = """
 SELECT c.confrelid::bigint AS oid, c.conname AS name, c.conrelid::regclass::text AS home, i.relname AS index,
@@ -45,56 +47,170 @@ ORDER BY home, name, k.near
 """
 """Foreign keys of tables that this service doesn't see; the keys of a partition are its parent's."""
 
-_CHILDREN = """
-SELECT i.inhparent::bigint AS oid, i.inhrelid::regclass::text AS name
-FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-WHERE i.inhparent = ANY(:oids) AND i.inhrelid <> ALL(:oids) AND NOT c.relispartition ORDER BY name
-"""
-"""Tables that inherit; a partition is dropped and created with its parent."""
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part that an upgrade drops, changes or creates: a kind of dependents.sql, and a text for a message."""
+
+    kind: str
+    oid: int
+    name: str | None
+    text: str
+    schema: str | None = None
+    type: int | None = None
 
 
-def refusals(comparison: Comparison) -> Iterator[Change]:
-    """Yield a refusal for each object that prevents a change and that the service can't recreate."""
+def refusals(comparison: Comparison, changes: Iterable[Change]) -> Iterator[Change]:
+    """Yield a refusal for the objects that prevent one of the changes and that the service can't recreate."""
+    changes = list(changes)
     yield from _types(comparison)
-    yield from _users(comparison)
+    dropped, changed = list(_dropped(comparison, changes)), list(_changed(comparison))
+    yield from _users(comparison, dropped + changed)
+    yield from _holders(comparison, dropped, list(_created(comparison, changes)))
     yield from _foreign_keys(comparison)
-    yield from _children(comparison)
+
+
+def users_of_types(comparison: Comparison, types: Iterable[EnumType]) -> dict[EnumType, list[str]]:
+    """Return what uses each of these types and isn't recreated with it, such as ``function public.rank(state)``."""
+    types = list(types)
+    users = _query(comparison, [_type(enum_type) for enum_type in types])
+    return {enum_type: users.get(number, []) for number, enum_type in enumerate(types)}
 
 
 def _types(comparison: Comparison) -> Iterator[Change]:
     for live, _ in comparison.differing:
-        foreign = sorted(
-            user[2] for user in live.users if user[0] in "rpf" and comparison.key(*user[1:3]) not in comparison.oids
-        )
+        foreign = sorted(user[2] for user in live.columns if comparison.key(*user[1:3]) not in comparison.oids)
         if foreign and live.oids <= comparison.recreated_types.up:
             reason = f"the type {live.sql} has to be recreated, and {', '.join(foreign)}, which isn't ours, uses it"
             yield _refusal(reason, "Agree on it with its service first.")
 
 
-def _users(comparison: Comparison) -> Iterator[Change]:
-    keys = {oid: key for key, oid in comparison.oids.items()}
-    dropped = {oid for oid, key in keys.items() if key not in comparison.targets}
-    changed = _dropped_columns(comparison) | {
-        (comparison.oids[key], name)
-        for key, pair in comparison.pairs.items()
-        for name, directions in converted_columns(pair, comparison.recreated_types).items()
-        if directions.up
-    }
-    oids = dropped | {oid for oid, _ in changed}
-    for user in _query(comparison, _USERS, oids) if oids else ():
-        if (user.oid, user.part) in changed or (user.oid in dropped and user.home != user.oid):
-            used = _describe(comparison, keys[user.oid], user.part)
+def _users(comparison: Comparison, parts: list[_Part]) -> Iterator[Change]:
+    reasons = defaultdict(list)
+    for number, users in _query(comparison, parts).items():
+        for user in users:
+            reasons[user].append(parts[number].text)
+    if reasons:
+        uses = ", and ".join(f"the {user} uses {', '.join(dict.fromkeys(used))}" for user, used in reasons.items())
+        yield _refusal(
+            f"{uses}, so PostgreSQL can't change or drop that",
+            "Write this revision by hand (--empty): drop what uses it, make the change, and create the former again.",
+        )
+
+
+def _holders(comparison: Comparison, dropped: list[_Part], created: list[_Part]) -> Iterator[Change]:
+    """Yield a refusal for each object that has the name of a new part, and that isn't dropped before."""
+    for number, holders in _query(comparison, [*created, *dropped]).items():
+        if number < len(created):
             yield _refusal(
-                f"the {user.kind} {user.name} uses {used}, so PostgreSQL can't change or drop that",
-                f"Write this revision by hand (--empty): drop the {user.kind}, make the change, create the {user.kind} "
-                "again.",
+                f"the {holders[0]} has the name of {created[number].text}, so PostgreSQL can't create that",
+                "Give one of them another name, or drop the former in a revision by hand before (--empty).",
             )
+
+
+def _created(comparison: Comparison, changes: Iterable[Change]) -> Iterator[_Part]:
+    """Yield the names that an upgrade takes, without those that it frees by a rename."""
+    for key, target in comparison.types.items():
+        if key not in comparison.live_types:
+            yield _Part("new type", 0, target.name, f"the type {target.sql}", target.schema)
+    for step in (step for change in changes for step in change.forward):
+        if isinstance(step, CreateTableOp):
+            table = quoted(step.schema, step.table_name)
+            yield _Part("new table", 0, step.table_name, f"the table {table}", step.schema)
+            for constraint in (
+                part for part in step.columns if isinstance(part, PrimaryKeyConstraint | UniqueConstraint)
+            ):
+                if isinstance(constraint.name, str):
+                    yield _relation(constraint.name, table, step.schema)
+        elif isinstance(step, CreateIndexOp):
+            yield _relation(str(step.index_name), quoted(step.schema, step.table_name), step.schema)
+    parts = {key: Matches.of(pair, comparison.named[key]) for key, pair in comparison.pairs.items()}
+    freed = {(key[0], name) for key, matches in parts.items() for name in matches.renames}
+    for key, pair in comparison.pairs.items():
+        names = [name for name in parts[key].new_relations(pair) if (key[0], name) not in freed]
+        serials = [target for live, target in pair.common if target.serial and not live.serial]
+        names += [column.sequence["relation"] for column in serials if column.sequence]
+        yield from (_relation(name, pair.live.sql, key[0]) for name in names)
+
+
+def _relation(name: str, table: str, schema: str | None) -> _Part:
+    return _Part("new relation", 0, name, f"{quoted(name)} of {table}", schema)
+
+
+def _dropped(comparison: Comparison, changes: Iterable[Change]) -> Iterator[_Part]:
+    """Yield what an upgrade drops."""
+    for step in (step for change in changes for step in change.forward):
+        if isinstance(step, DropTableOp | DropColumnOp | DropConstraintOp | DropIndexOp):
+            key = comparison.key(step.schema, step.table_name or "")
+            table, oid = _describe(comparison, key), comparison.oids[key]
+            if isinstance(step, DropTableOp):
+                yield _Part("table", oid, None, table)
+            elif isinstance(step, DropColumnOp):
+                yield _Part("column", oid, step.column_name, f"{table}.{step.column_name}")
+            elif isinstance(step, DropConstraintOp):
+                yield _Part("constraint", oid, str(step.constraint_name), f"{step.constraint_name} of {table}")
+            else:
+                yield _Part("index", oid, str(step.index_name), f"{step.index_name} of {table}")
+    for key, pair in comparison.pairs.items():
+        recreated = recreated_columns(pair, comparison.recreated_types)
+        for name in (name for name, directions in recreated.items() if directions.up):
+            yield _Part("column", comparison.oids[key], name, _describe(comparison, key, name))
+        for live, target in pair.common:
+            if (live.serial and not target.serial) or (live.identity and not target.identity):
+                sequence = f"the sequence of {_describe(comparison, key, live.name)}"
+                yield _Part("sequence", comparison.oids[key], live.name, sequence)
+    recreated_types = [live for live, _ in comparison.differing if live.oids <= comparison.recreated_types.up]
+    yield from (_type(enum_type) for enum_type in [*recreated_types, *comparison.dropped_types])
+
+
+def _changed(comparison: Comparison) -> Iterator[_Part]:
+    """Yield the columns that get another type, those that lose their NOT NULL, and the tables that get a new column."""
+    for key, pair in comparison.pairs.items():
+        converted = converted_columns(pair, comparison.recreated_types)
+        for live, target in pair.common:
+            text = _describe(comparison, key, live.name)
+            if converted.get(live.name, NEITHER).up:
+                yield _Part("changed", comparison.oids[key], live.name, text)
+            if live.not_null and not target.not_null:
+                yield _Part("nullable", comparison.oids[key], live.name, text)
+        yield from _filled(comparison, key, pair)
+
+
+def _filled(comparison: Comparison, key: Key, pair: Pair) -> Iterator[_Part]:
+    """Yield a table that gets a column, and where every row gets a value of that or of a changed expression."""
+    oid, table = comparison.oids[key], _describe(comparison, key)
+    for name, target in pair.target.columns.items():
+        live = pair.live.columns.get(name)
+        if live is not None and (not target.generated or live.default == target.default):
+            continue
+        if live is None:
+            yield _Part("extended", oid, None, f"{table}, which gets {name}")
+        # without a value it depends on the type, which may be a domain with a CHECK
+        is_certain = bool(target.default or target.identity)
+        yield _Part(
+            "filled", oid, None, f"{table}, whose rows get a value of {name}", type=None if is_certain else target.base
+        )
+
+
+def _type(enum_type: EnumType) -> _Part:
+    return _Part("type", min(enum_type.oids), None, f"the type {enum_type.sql}")
+
+
+def _query(comparison: Comparison, parts: list[_Part]) -> dict[int, list[str]]:
+    """Return the users of parts, by the number of the part."""
+    rows = [asdict(part) | {"number": number} for number, part in enumerate(parts)]
+    values = {"parts": json.dumps(rows), "tables": sorted(comparison.oids.values())}
+    users: dict[int, list[str]] = {}
+    for number, kind, name, _ in comparison.connection.execute(text(_USERS), values) if parts else ():
+        users.setdefault(number, []).append(f"{kind} {name}")
+    return users
 
 
 def _foreign_keys(comparison: Comparison) -> Iterator[Change]:
     keys = {oid: key for key, oid in comparison.oids.items()}
     dropped_columns = _dropped_columns(comparison)
-    for row in _query(comparison, _FOREIGN_KEYS, keys.keys()):
+    rows: Iterable[Any] = comparison.connection.execute(text(_FOREIGN_KEYS), {"oids": sorted(keys)})
+    for row in rows:
         key = keys[row.oid]
         pair, column, reason = comparison.pairs.get(key), _describe(comparison, key, row.part), ""
         if pair is None:
@@ -112,13 +228,6 @@ def _foreign_keys(comparison: Comparison) -> Iterator[Change]:
                 f"the foreign key {row.name} of {row.home} {reason}",
                 f"Agree on it with the service that has {row.home} first; `inv db.owners` names it.",
             )
-
-
-def _children(comparison: Comparison) -> Iterator[Change]:
-    dropped = {oid: key for key, oid in comparison.oids.items() if key not in comparison.targets}
-    for child in _query(comparison, _CHILDREN, dropped) if dropped else ():
-        reason = f"the table {child.name} inherits from {_describe(comparison, dropped[child.oid])}"
-        yield _refusal(f"{reason}, so PostgreSQL can't drop that", "Write this revision by hand (--empty).")
 
 
 def _dropped_columns(comparison: Comparison) -> set[tuple[int, str]]:
@@ -144,10 +253,6 @@ def _is_valid_reference(comparison: Comparison, near: str, far: str) -> bool:
     finally:
         savepoint.rollback()
     return True
-
-
-def _query(comparison: Comparison, sql: str, oids: Iterable[int]) -> list[Any]:
-    return list(comparison.connection.execute(text(sql), {"oids": sorted(oids)}))
 
 
 def _describe(comparison: Comparison, key: Key, column: str | None = None) -> str:

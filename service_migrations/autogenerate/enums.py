@@ -4,111 +4,23 @@ PostgreSQL can only add and rename labels in place. For other changes the type i
 converted.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Table, text
-
-from service_migrations.autogenerate.change import BY_HAND, Change, Note, Phase
-from service_migrations.errors import ConfigurationError
-from service_migrations.models.types import enum_of
+from service_migrations.autogenerate.change import Change, Note, Phase
+from service_migrations.autogenerate.enum_types import EnumType
 from service_migrations.sql.quoting import literal, quoted
 
-__all__ = ["EnumType", "added", "changes", "enums_of", "listed", "live_enums", "renamed"]
-
-_LIVE = """
-SELECT t.oid::bigint AS oid, t.typarray::bigint AS array, n.nspname AS schema, t.typname AS name,
-    (SELECT array_agg(e.enumlabel::text ORDER BY e.enumsortorder) FROM pg_enum e WHERE e.enumtypid = t.oid) AS labels,
-    (SELECT jsonb_agg(DISTINCT jsonb_build_array(c.relkind, cn.nspname, c.relname, a.attname,
-            CASE a.atttypid WHEN t.typarray THEN 'array' ELSE '' END))
-        FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace cn ON cn.oid = c.relnamespace
-        WHERE a.atttypid IN (t.oid, t.typarray) AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-            AND NOT c.relispartition)::text AS users
-FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
-WHERE t.typtype = 'e' AND n.nspname = ANY(:schemas) AND NOT EXISTS (
-    SELECT FROM pg_depend d WHERE d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e')
-"""
+__all__ = ["added", "changes", "listed", "renamed"]
 
 
-@dataclass(frozen=True, slots=True)
-class EnumType:
-    """An enum type. ``oids`` are its own and its array's; ``users`` is (kind, schema, relation, column, array)."""
-
-    schema: str | None
-    name: str
-    labels: tuple[str, ...]
-    oids: frozenset[int] = frozenset()
-    users: tuple[tuple[Any, ...], ...] = ()
-
-    @property
-    def sql(self) -> str:
-        """Its name as SQL."""
-        return quoted(self.schema, self.name)
-
-    @property
-    def creation(self) -> str:
-        """The statement that creates it."""
-        return f"CREATE TYPE {self.sql} AS ENUM ({', '.join(map(literal, self.labels))})"
-
-    @property
-    def former_name(self) -> str:
-        """The name of the old type while the new one is created."""
-        return f"{self.name[:54]}__former"
-
-    @property
-    def views(self) -> list[str]:
-        """The views that have a column of it."""
-        return sorted({user[2] for user in self.users if user[0] in ("v", "m")})
-
-
-def enums_of(tables: Iterable[Table], default_schema: str | None) -> dict[tuple[str | None, str], EnumType]:
-    """Return the enum types of the columns of models, by schema and name.
-
-    Raises:
-        ConfigurationError: two columns name one type and differ in its labels.
-
-    """
-    types: dict[tuple[str | None, str], EnumType] = {}
-    for table in tables:
-        for column in table.columns:
-            enum = enum_of(column.type)
-            if enum is None:
-                continue
-            schema = None if enum.schema == default_schema else enum.schema
-            enum_type = EnumType(schema, str(enum.name), tuple(enum.enums))
-            if types.setdefault((schema, enum_type.name), enum_type) != enum_type:
-                raise ConfigurationError(
-                    f"{table.name}.{column.name}: another column has the enum type {enum_type.name} with other labels.",
-                    hint="Give both the same Enum.",
-                )
-    return types
-
-
-def live_enums(
-    connection: Connection, schemas: Sequence[str], default_schema: str | None
-) -> dict[tuple[str | None, str], EnumType]:
-    """Return the enum types of some schemas, without members of extensions."""
-    rows = connection.execute(text(_LIVE), {"schemas": list(schemas)}).mappings()
-    types = {}
-    for row in rows:
-        schema = None if row["schema"] == default_schema else row["schema"]
-        users = tuple(
-            (kind, None if user_schema == default_schema else user_schema, *rest)
-            for kind, user_schema, *rest in json.loads(row["users"] or "[]")
-        )
-        labels, oids = tuple(row["labels"] or ()), frozenset((row["oid"], row["array"]))
-        types[schema, row["name"]] = EnumType(schema, row["name"], labels, oids, users)
-    return types
-
-
-def changes(live: EnumType, target: EnumType, *, commits: bool) -> Iterator[Change]:
+def changes(live: EnumType, target: EnumType, dependents: Sequence[str], *, commits: bool) -> Iterator[Change]:
     """Yield the changes of one type, without the columns that have to be converted.
 
     Args:
         live: the type of the database.
         target: the type of the models.
+        dependents: what else uses the type, and can't be recreated with it.
         commits: whether this revision uses a new label, which has to be committed first.
 
     """
@@ -117,9 +29,9 @@ def changes(live: EnumType, target: EnumType, *, commits: bool) -> Iterator[Chan
         yield _rename(live, *renaming, description)
     elif additions := list(_additions(live, target)):
         yield _add(live, additions, description, commits=commits)
-        yield from _recreate(live, target, description="", up=False)
+        yield from _recreate(live, target, dependents, description="", up=False)
     else:
-        yield from _recreate(live, target, description, up=True)
+        yield from _recreate(live, target, dependents, description, up=True)
 
 
 def renamed(live: EnumType, target: EnumType) -> tuple[str, str] | None:
@@ -179,7 +91,9 @@ def _add(live: EnumType, additions: list[tuple[str, str]], description: str, *, 
     return Change(Phase.ADD_LABELS, (note, *statements), (), description, commits=commits)
 
 
-def _recreate(live: EnumType, target: EnumType, description: str, *, up: bool) -> Iterator[Change]:
+def _recreate(
+    live: EnumType, target: EnumType, dependents: Sequence[str], description: str, *, up: bool
+) -> Iterator[Change]:
     """Yield the changes that create the new type and drop the old one.
 
     They are for the downgrade only where labels were added in place.
@@ -189,36 +103,30 @@ def _recreate(live: EnumType, target: EnumType, description: str, *, up: bool) -
         quoted(live.schema, live.former_name),
     )
     drop_old = f"DROP TYPE {old_name}"
-    refusal = ""
-    if up and live.views:
-        refusal = f"the type {live.sql} has to be recreated, and the view {', '.join(live.views)} uses it. {BY_HAND}"
     yield Change(
         Phase.CREATE_TYPES,
-        (_warning(live, target), rename_old, target.creation) if up else (),
+        (_warning(live, target, live), rename_old, target.creation, *live.properties) if up else (),
         (drop_old,),
         description,
-        refusal=refusal,
     )
     yield Change(
         Phase.DROP_TYPES,
         (drop_old,) if up else (),
-        (_warning(target, live, users=live), rename_old, live.creation),
+        (_warning(target, live, live, dependents), rename_old, live.creation, *live.properties),
     )
 
 
-def _warning(before: EnumType, after: EnumType, users: EnumType | None = None) -> Note:
-    """Return a warning of the lock, rows and views of a type that is recreated."""
+def _warning(before: EnumType, after: EnumType, live: EnumType, dependents: Sequence[str] = ()) -> Note:
+    """Return a warning of the lock, the rows and the dependents of a type that is recreated."""
     removed = [label for label in before.labels if label not in after.labels]
     lines = [
         f"WARNING: PostgreSQL can't remove or move a value, so {after.sql} is recreated. Each table that has it is",
         "rewritten under an exclusive lock.",
     ]
-    tables = [user for user in (users or before).users if user[0] not in ("v", "m")]
     for label in removed:
         lines.append(f"Rows with {label!r} make this fail. Change them before this line:")
-        lines += [_update(user, label) for user in tables]
-    if users and users.views:
-        lines.append(f"The view {', '.join(users.views)} uses the type: drop it before, and create it again after.")
+        lines += [_update(user, label) for user in live.columns]
+    lines += [f"The {user} uses the type: drop it before, and create it again after." for user in dependents]
     return Note("\n".join(lines))
 
 

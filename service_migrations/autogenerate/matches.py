@@ -61,6 +61,22 @@ class Matches:
                 added.remove(equal[0])
         return cls(constraints, renamed, tuple(added), _equal_indexes(pair))
 
+    @property
+    def renames(self) -> dict[str, str]:
+        """The new names of the constraints and indexes that get one, by their present name."""
+        indexes = {old: index.name for old, index in self.indexes.items() if index.name != old}
+        return {**self.renamed, **indexes}
+
+    def new_relations(self, pair: Pair) -> list[str]:
+        """Return the names that constraints with an index, and indexes, get and don't have."""
+        kept = {match.name for match in self.indexes.values()}
+        kinds = {name: constraint.kind for name, constraint in pair.live.constraints.items()}
+        return [
+            *(each.name for each in self.added if each.kind in _RELATIONS),
+            *(new for old, new in self.renames.items() if kinds.get(old) in (None, *_RELATIONS)),
+            *(name for name in pair.target.indexes if name not in kept),
+        ]
+
 
 def new_names(pairs: Iterable[tuple[Pair, frozenset[str]]]) -> NewNames:
     """Return the names that parts of tables get, where the names of each pair are those that its model gives."""

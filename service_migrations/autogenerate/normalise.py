@@ -12,7 +12,7 @@ from dataclasses import replace
 from sqlalchemy import Connection, Table, text
 from sqlalchemy.exc import DBAPIError
 
-from service_migrations.autogenerate.enums import EnumType
+from service_migrations.autogenerate.enum_types import EnumType
 from service_migrations.autogenerate.foreign_keys import foreign_keys_of
 from service_migrations.autogenerate.temporary_table import (
     Surroundings,
@@ -115,19 +115,22 @@ def _create_and_read(
     connection: Connection, tables: Sequence[TemporaryTable], surroundings: Surroundings
 ) -> list[TableState]:
     """Create temporary tables for one schema in few round trips, and return their states."""
-    types = list(dict.fromkeys(enum_type for table in tables for enum_type in table.types))
-    statements = [replace(enum_type, schema="pg_temp").creation for enum_type in types]
+    types = list(dict.fromkeys(named for table in tables for named in table.types))
+    statements = [replace(enum_type, schema="pg_temp", name=name).creation for enum_type, name in types]
     statements += [statement for table in tables for statement in table.statements]
     # a type of the temporary schema is deparsed without its schema: a unique name tells it from the search path's
-    aliases = {f"migrations_type_{number}": enum_type for number, enum_type in enumerate(types)}
+    aliases = {surroundings.aliases[enum_type]: enum_type for enum_type, _ in types}
     statements += [
-        f"ALTER TYPE pg_temp.{quoted(enum_type.name)} RENAME TO {alias}" for alias, enum_type in aliases.items()
+        f"ALTER TYPE pg_temp.{quoted(name)} RENAME TO {surroundings.aliases[enum_type]}"
+        for enum_type, name in types
+        if name != surroundings.aliases[enum_type]
     ]
     with _rolled_back(connection):
         _set_search_path(connection, f"pg_temp, {surroundings.search_path}")
         for statement in statements if len(tables) == 1 else [do_block(statements)]:
             connection.exec_driver_sql(statement)
-        _set_search_path(connection, surroundings.search_path)
+        # where pg_temp isn't named it is the first, and a temporary table would hide a type of its name
+        _set_search_path(connection, ", ".join(filter(None, (surroundings.search_path, "pg_temp"))))
         rows = connection.execute(_TEMPORARY_TABLES, {"names": [table.name for table in tables]}).all()
         oids = {name: oid for _, name, oid in rows}
         rename = _renaming(rows[0][0], tables[0].schema, aliases, surroundings)
@@ -152,7 +155,7 @@ def _renaming(
     """Return a function that replaces names of temporary tables and types: ``pg_temp_3.state`` by ``billing.state``."""
 
     def rename(row: str) -> str:
-        for alias, enum_type in reversed(aliases.items()):  # 10 before 1
+        for alias, enum_type in aliases.items():
             name = _prefix(enum_type.schema, surroundings) + json.dumps(quoted(enum_type.name))[1:-1]
             for temporary_name in (f"{temporary_schema}.{alias}", f"pg_temp.{alias}", alias):  # all three occur
                 row = row.replace(temporary_name, name)

@@ -30,12 +30,13 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import INTERVAL, ExcludeConstraint, asyncpg
 from sqlalchemy.schema import Constraint as SchemaConstraint, DefaultClause
 from sqlalchemy.sql.elements import conv
-from sqlalchemy.types import ARRAY, TypeDecorator, TypeEngine
+from sqlalchemy.types import ARRAY, TypeEngine
 
 from service_migrations._sqlalchemy import creation_order, final_name, is_of_a_type
 from service_migrations.catalog.tables import Constraint, TableState
 from service_migrations.models.copies import copy_table
-from service_migrations.models.types import without_own_index
+from service_migrations.models.texts import plain
+from service_migrations.models.types import is_portable, postgres_type, without_own_index
 from service_migrations.sql.quoting import escaped
 
 __all__ = ["added_column", "copied", "created_table", "remove_exclusions", "render_item"]
@@ -54,7 +55,7 @@ def copied(metadata: MetaData, dialect: Dialect) -> dict[str, Table]:
     for table in metadata.tables.values():
         copy = copy_table(table, target)
         for original, column in zip(table.columns, copy.columns, strict=True):
-            column.type = _plain(original.type, dialect)
+            column.type = _plain(original.type)
             default = column.server_default
             if isinstance(default, DefaultClause):
                 sql = dialect.ddl_compiler(dialect, None).get_column_default_string(original)  # type: ignore[arg-type]
@@ -63,6 +64,7 @@ def copied(metadata: MetaData, dialect: Dialect) -> dict[str, Table]:
                 column.computed.sqltext = _compiled(column.computed.sqltext, dialect)
         for column in copy.columns:
             column.type = without_own_index(column.type)
+        copy.info.clear()  # Alembic would write it into create_table
         _escape(copy, dialect)
     return dict(target.tables)
 
@@ -123,11 +125,14 @@ def render_item(kind: str, item: Any, context: AutogenContext) -> str | bool:
         return f"postgresql.ARRAY({render_item(kind, item.item_type, context)}{dimensions})"
     if isinstance(item, Enum) and item.native_enum and item.name:
         context.imports.add("from sqlalchemy.dialects import postgresql")
-        schema = f", schema={item.schema!r}" if item.schema else ""
-        return f"postgresql.ENUM({', '.join(map(repr, item.enums))}, name={item.name!r}{schema}, create_type=False)"
-    if not _is_of_sqlalchemy(item):
-        context.imports.add(f"import {type(item).__module__}")
-    return False
+        labels = ", ".join(repr(label) for label in plain(item.enums))
+        schema = f", schema={plain(item.schema)!r}" if item.schema else ""
+        return f"postgresql.ENUM({labels}, name={plain(item.name)!r}{schema}, create_type=False)"
+    if is_portable(item) or context.opts["user_module_prefix"] is not None:  # a team names types by its own module
+        return False
+    context.imports.add("from service_migrations.safe import SQLType")
+    sql: str = context.dialect.type_compiler_instance.process(postgres_type(item))
+    return f"SQLType({sql!r})"
 
 
 def _primary_key(key: PrimaryKeyConstraint, context: AutogenContext) -> str | bool:
@@ -229,20 +234,13 @@ def _twice_escaped(sql: str) -> TextClause:
     return text(escaped(escaped(sql)))
 
 
-def _is_of_sqlalchemy(column_type: TypeEngine[Any]) -> bool:
-    return type(column_type).__module__.startswith("sqlalchemy.")
-
-
-def _plain(column_type: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any]:
-    """Return a type without its decorators."""
-    while isinstance(column_type, TypeDecorator) and not _is_of_sqlalchemy(column_type):
-        column_type = column_type.load_dialect_impl(dialect)
+def _plain(column_type: TypeEngine[Any]) -> TypeEngine[Any]:
+    """Return a type as PostgreSQL gets it, without the constraint that SQLAlchemy makes of it."""
     if isinstance(column_type, Interval) and column_type.native:
         return INTERVAL(precision=column_type.second_precision)  # Alembic renders sa.Interval() without it
+    column_type = postgres_type(column_type)
     if isinstance(column_type, Boolean | Enum) and column_type.create_constraint:
         bare = copies.copy(column_type)  # its CHECK is created like every other, by name
         bare.create_constraint = False
         return bare
-    if isinstance(column_type, ARRAY) and isinstance(column_type.item_type, TypeDecorator):
-        return type(column_type)(_plain(column_type.item_type, dialect), dimensions=column_type.dimensions)
     return column_type

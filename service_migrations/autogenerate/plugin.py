@@ -20,7 +20,7 @@ from service_migrations.autogenerate import enums, renames, tables
 from service_migrations.autogenerate.change import Change, Phase
 from service_migrations.autogenerate.comparison import Comparison
 from service_migrations.autogenerate.compilation import refuse_uncompilable
-from service_migrations.autogenerate.dependents import refusals
+from service_migrations.autogenerate.dependents import refusals, users_of_types
 from service_migrations.autogenerate.normalise import NoTemporaryTablesError
 from service_migrations.autogenerate.rename_requests import renames_of
 from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError, UsageError
@@ -99,10 +99,11 @@ def _changes(comparison: Comparison) -> list[Change]:
         for column in pair.target.columns.values()
         if column.name not in pair.live.columns
     )
+    users = users_of_types(comparison, [live for live, _ in comparison.differing])
     for live, target in comparison.differing:
         commits = any(_uses_label(later_sql, label) for label in enums.added(live, target))
-        changes += enums.changes(live, target, commits=commits)
-    return [*_schemas(comparison), *refusals(comparison), *changes] if changes else []
+        changes += enums.changes(live, target, users[live], commits=commits)
+    return [*_schemas(comparison), *refusals(comparison, changes), *changes] if changes else []
 
 
 def _types(comparison: Comparison) -> Iterator[Change]:
@@ -110,11 +111,9 @@ def _types(comparison: Comparison) -> Iterator[Change]:
         if key not in comparison.live_types:
             steps = ((target.creation,), (f"DROP TYPE {target.sql}",))
             yield Change(Phase.CREATE_TYPES, *steps, f"create_type {target.sql} {enums.listed(target.labels)}")
-    for key, live in sorted(comparison.live_types.items(), key=str):
-        users = {comparison.key(user[1], user[2]) for user in live.users}
-        if key not in comparison.types and users <= comparison.oids.keys():
-            steps = ((f"DROP TYPE {live.sql}",), (live.creation,))
-            yield Change(Phase.DROP_TYPES, *steps, f"drop_type {live.sql} {enums.listed(live.labels)}")
+    for live in comparison.dropped_types:
+        drop, create = (f"DROP TYPE {live.sql}",), (live.creation, *live.properties)
+        yield Change(Phase.DROP_TYPES, drop, create, f"drop_type {live.sql} {enums.listed(live.labels)}")
 
 
 def _schemas(comparison: Comparison) -> Iterator[Change]:

@@ -1,6 +1,6 @@
 """The statements that create a model's table as a temporary one, without its foreign keys."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
@@ -19,14 +19,14 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable, PrimaryKeyConstraint, UniqueConstraint
-from sqlalchemy.types import ARRAY, TypeDecorator, TypeEngine
+from sqlalchemy.types import ARRAY, TypeEngine
 
 from service_migrations._sqlalchemy import has_prefixes, is_conditional, set_creation_order
-from service_migrations.autogenerate.enums import EnumType
+from service_migrations.autogenerate.enum_types import EnumType
 from service_migrations.catalog import tables
 from service_migrations.catalog.tables import TableState
 from service_migrations.models.copies import copy_table
-from service_migrations.models.types import enum_of
+from service_migrations.models.types import enum_of, postgres_type
 from service_migrations.sql.lexer import requalified
 from service_migrations.sql.quoting import quoted
 
@@ -38,25 +38,58 @@ _RELATIONS = 4
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """The default schema, the search path, and the enum types that differ from those of the models."""
+    """The default schema, the search path, and the enum types that differ from those of the models.
+
+    Each of those types has an alias, and ``unqualified`` are those that a name without a schema means.
+    """
 
     default_schema: str | None
     search_path: str
     visible: frozenset[str]
     differing_types: dict[tuple[str | None, str], EnumType]
+    aliases: dict[EnumType, str]
+    unqualified: frozenset[EnumType]
 
     @classmethod
-    def of(cls, connection: Connection, differing_types: Iterable[EnumType]) -> "Surroundings":
-        """Return the surroundings of a connection."""
+    def of(
+        cls,
+        connection: Connection,
+        differing_types: Iterable[EnumType],
+        names: Container[tuple[str | None, str]],
+    ) -> "Surroundings":
+        """Return the surroundings of a connection.
+
+        Args:
+            connection: to the database.
+            differing_types: the types of the models that the database doesn't have in that form.
+            names: of all types of both, by schema and name.
+
+        """
         row = connection.execute(
             text("SELECT current_schema(), current_setting('search_path'), current_schemas(true)")
         ).one()
-        return cls(row[0], row[1], frozenset(row[2]), {(each.schema, each.name): each for each in differing_types})
+        types = {(each.schema, each.name): each for each in differing_types}
+        aliases = {each: f"migrations_type_{number}_" for number, each in enumerate(types.values())}
+        unqualified = frozenset(
+            each
+            for each in aliases
+            if each.schema is None or (each.schema in row[2] and (None, each.name) not in names)
+        )
+        return cls(row[0], row[1], frozenset(row[2]), types, aliases, unqualified)
+
+    def temporary_name(self, enum_type: EnumType, table: str) -> str:
+        """Return the name of a type in the temporary schema.
+
+        Two types of different schemas may have one name, and a table of another schema that of a type. So only a type
+        that SQL can mean by its name alone has its own.
+        """
+        is_named = enum_type in self.unqualified and enum_type.name != table
+        return enum_type.name if is_named else self.aliases[enum_type]
 
 
 @dataclass(frozen=True, slots=True)
 class TemporaryTable:
-    """A table's name, the enum types that it needs, and the statements that create it.
+    """A table's name, the enum types that it needs with their temporary names, and the statements that create it.
 
     ``relations`` is the approximate number of tables, indexes and sequences: the server holds a lock on each. ``kept``
     are parts that are left out, since the database has equal ones, and ``extra`` is a column that is added.
@@ -64,7 +97,7 @@ class TemporaryTable:
 
     schema: str | None
     name: str
-    types: tuple[EnumType, ...]
+    types: tuple[tuple[EnumType, str], ...]
     statements: tuple[str, ...]
     relations: int
     kept: tuple[tables.Constraint | tables.Index, ...] = ()
@@ -91,28 +124,27 @@ def full_table(table: Table, surroundings: Surroundings, dialect: Dialect) -> Te
     for number, constraint in enumerate(sorted(copy.constraints, key=_sort_key)):
         # copies have no fixed order, and PostgreSQL creates the first of equal ones
         set_creation_order(constraint, number)
-    types: list[EnumType] = []
+    types: dict[EnumType, str] = {}
     for original, column in zip(table.columns, copy.columns, strict=True):
         enum = enum_of(original.type)
         if enum is None:
             continue
         schema = None if enum.schema == surroundings.default_schema else enum.schema
-        column.type = _with_schema(original.type, enum.schema)
-        if (schema, enum.name) in surroundings.differing_types:
-            column.type = _with_schema(original.type, None)
-            differing = surroundings.differing_types[schema, str(enum.name)]
-            if differing not in types:
-                types.append(differing)
+        # a temporary table hides a type of its name
+        column.type = _renamed(original.type, enum.schema or surroundings.default_schema, str(enum.name))
+        if differing := surroundings.differing_types.get((schema, str(enum.name))):
+            types[differing] = surroundings.temporary_name(differing, table.name)
+            column.type = _renamed(original.type, "pg_temp", types[differing])
     statements = [str(CreateTable(copy, include_foreign_key_constraints=[]).compile(dialect=dialect))]
     for index in sorted(copy.indexes, key=lambda index: str(index.name)):
         index.dialect_options["postgresql"]["concurrently"] = False
         statements.append(str(CreateIndex(index).compile(dialect=dialect)))
-    for enum_type in types:
+    for enum_type, name in types.items():
         # a default or a CHECK may name the type with its schema, which has no such type or a differing one
-        schema, temporary = enum_type.schema or surroundings.default_schema or "", f"pg_temp.{quoted(enum_type.name)}"
+        schema, temporary = enum_type.schema or surroundings.default_schema or "", f"pg_temp.{quoted(name)}"
         statements = [requalified(statement, schema, enum_type.name, temporary) for statement in statements]
     relations = _RELATIONS + len(copy.constraints) + len(copy.indexes)
-    return TemporaryTable(table.schema, table.name, tuple(types), tuple(statements), relations)
+    return TemporaryTable(table.schema, table.name, tuple(types.items()), tuple(statements), relations)
 
 
 def do_block(statements: Iterable[str]) -> str:
@@ -127,16 +159,15 @@ def _dollared(text: str) -> str:
     return f"{tag}\n{text}\n{tag}"
 
 
-def _with_schema(column_type: TypeEngine[Any], schema: str | None) -> TypeEngine[Any]:
-    """Return a copy of a type with its enum in a schema; a copied column shares the array of the original one."""
-    if isinstance(column_type, TypeDecorator):
-        return _with_schema(column_type.impl_instance, schema)
+def _renamed(column_type: TypeEngine[Any], schema: str | None, name: str) -> TypeEngine[Any]:
+    """Return a copy of a type with its enum under another name; a copied column shares the array of the original."""
+    column_type = postgres_type(column_type)
     if isinstance(column_type, ARRAY):
-        return ARRAY(_with_schema(column_type.item_type, schema), dimensions=column_type.dimensions)
+        return ARRAY(_renamed(column_type.item_type, schema, name), dimensions=column_type.dimensions)
     if not isinstance(column_type, Enum):
         return column_type
     enum: Enum = column_type.copy()  # type: ignore[no-untyped-call]
-    enum.schema = schema
+    enum.schema, enum.name = schema, name
     return enum
 
 

@@ -204,7 +204,10 @@ def _table(row: dict[str, Any], default_schema: str | None) -> TableState:
         for word in (" ON ", " ON ONLY "):
             index["definition"] = index["definition"].replace(f"{word}{row['place']} USING ", f" ON {short} USING ")
     for sequence in (column["sequence"] for column in row["columns"] if column["sequence"]):
-        sequence["name"] = quoted(schema, sequence["name"])  # where its table is
+        sequence["relation"], sequence["name"] = (
+            sequence["name"],
+            quoted(schema, sequence["name"]),
+        )  # where its table is
     sets, lists = ("uses", "types"), ("foreign_columns", "local_columns")
     columns = [ColumnState(**column | {key: frozenset(column[key]) for key in sets}) for column in row["columns"]]
     constraints = [

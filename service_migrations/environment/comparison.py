@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from alembic.operations.ops import MigrateOperation, MigrationScript
+from alembic.operations.ops import CreateTableOp, MigrateOperation, MigrationScript
 from alembic.runtime.migration import MigrationContext
 
 from service_migrations.autogenerate.change import Change
@@ -59,6 +59,9 @@ def _refuse_or_drop_empty(context: MigrationContext, _: Any, directives: list[Mi
             raise UsageError(
                 operation.refusal, service=context.opts["migrations_service"], hint=_rename_hint(operations)
             )
+    for operation in operations:
+        if isinstance(operation, CreateTableOp):
+            operation.info = {}  # objects of the models, which would be written into the file
     if all(group.is_empty() for group in groups):
         directives.clear()
 

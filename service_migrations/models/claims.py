@@ -4,15 +4,17 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from types import ModuleType
+from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Enum, MetaData, Sequence, Table, TypeDecorator
+from sqlalchemy import Enum, MetaData, Sequence, Table
 from sqlalchemy.dialects.postgresql import DOMAIN
-from sqlalchemy.types import ARRAY
+from sqlalchemy.types import ARRAY, TypeEngine
 
 from service_migrations.errors import ConfigurationError
 from service_migrations.models.importing import import_models, where, where_defined
 from service_migrations.models.metadata import assemble, tables_of
+from service_migrations.models.types import postgres_type
 from service_migrations.models.views import Name, views_of
 from service_migrations.monorepo import Service
 from service_migrations.sql.created import ObjectName
@@ -105,13 +107,11 @@ def _has(table: Table, name: ObjectName) -> bool:
 
 def _named_types(tables: Iterable[Table]) -> Iterator[Enum | DOMAIN]:
     """Yield the types of columns that are objects of their own, also inside arrays, decorators and domains."""
-    types: list[object] = [column.type for table in tables for column in table.columns]
+    types: list[TypeEngine[Any]] = [column.type for table in tables for column in table.columns]
     while types:
-        column_type = types.pop()
+        column_type = postgres_type(types.pop())
         if isinstance(column_type, ARRAY):
             types.append(column_type.item_type)
-        elif isinstance(column_type, TypeDecorator):
-            types.append(column_type.impl)
         elif isinstance(column_type, DOMAIN):
             types.append(column_type.data_type)
             yield column_type

@@ -8,6 +8,8 @@ from sqlalchemy import Constraint, ForeignKeyConstraint, Index, MetaData, Table
 from sqlalchemy.dialects.postgresql import ExcludeConstraint
 
 from service_migrations._sqlalchemy import copy_prefixes, exclusion_parts
+from service_migrations.models.texts import use_plain_texts
+from service_migrations.models.types import named_type_of
 
 __all__ = ["copy_table"]
 
@@ -19,7 +21,8 @@ def copy_table(table: Table, metadata: MetaData, *, temporary: bool = False) -> 
 
     ``to_metadata`` (SQLAlchemy 2.1.9) loses the words between CREATE and TABLE, the operator classes of an exclusion
     constraint, and that a foreign key names a column by its name instead of its key. It copies what the type of a
-    column has added to the table, though the type adds it to the copy again.
+    column has added to the table, though the type adds it to the copy again, and
+    moves types to another schema.
 
     Args:
         table: the table.
@@ -34,8 +37,10 @@ def copy_table(table: Table, metadata: MetaData, *, temporary: bool = False) -> 
         copy_prefixes(table, copy)
     _discard_doubles(table.indexes, copy.indexes)
     _discard_doubles(table.constraints, copy.constraints)
+    _restore_schemas_of_types(table, copy)
     _restore_operator_classes(table, copy)
     _restore_links_by_name(table, copy)
+    use_plain_texts(copy)
     return copy
 
 
@@ -46,6 +51,13 @@ def _discard_doubles(originals: Iterable[_Part], copies: set[_Part]) -> None:
         left[part.name] -= 1
         if isinstance(part.name, str) and left[part.name] < 0:
             copies.discard(part)
+
+
+def _restore_schemas_of_types(table: Table, copy: Table) -> None:
+    for original, copied in zip(table.columns, copy.columns, strict=True):
+        named, moved = named_type_of(original.type), named_type_of(copied.type)
+        if named is not None and moved is not None:
+            moved.schema = named.schema
 
 
 def _restore_operator_classes(table: Table, copy: Table) -> None:

@@ -13,13 +13,12 @@ from service_migrations.errors import ConfigurationError
 from service_migrations.models.copies import copy_table
 from service_migrations.models.identifiers import LONGEST, first_long_name
 from service_migrations.models.importing import import_models, where, where_defined
-from service_migrations.models.types import enum_of
 from service_migrations.models.views import add_views, is_view
 from service_migrations.monorepo import Service
 
 __all__ = ["assemble", "bookkeeping_schema", "models_file", "place_of_table", "schema_of", "tables_of"]
 
-_PLACE = "migrations.place"
+_PLACES = "migrations.places"
 
 
 def assemble(service: Service) -> MetaData:
@@ -65,8 +64,7 @@ def assemble(service: Service) -> MetaData:
                 f"two exported models map the table {table.key}.", path=place, hint="Remove one from __all__."
             )
         copy = copy_table(table, target)
-        copy.info[_PLACE] = table_place
-        _keep_schemas_of_enums(table, copy)
+        target.info.setdefault(_PLACES, {})[copy.key] = table_place
         _hoist_checks(copy)
     add_views(target, *((view.schema, view.name) for view in views))
     _refuse_foreign_keys_to_no_column(target, place)
@@ -98,7 +96,7 @@ def _common_schema(sources: Iterable[MetaData]) -> str | None:
 
 def place_of_table(table: Table) -> str | None:
     """Return the file of the model of a table from ``assemble``."""
-    place: str | None = table.info.get(_PLACE)
+    place: str | None = table.metadata.info.get(_PLACES, {}).get(table.key)
     return place
 
 
@@ -164,14 +162,6 @@ def _refuse_unexported(service: Service, module: ModuleType, tables: Iterable[Ta
                     path=where(service, loaded),
                     hint=f"Add it to __all__ in {place}.",
                 )
-
-
-def _keep_schemas_of_enums(table: Table, copy: Table) -> None:
-    """Keep the schema of each enum type: ``to_metadata`` moves some into the metadata's schema."""
-    for column in table.columns:
-        original, copied = enum_of(column.type), enum_of(copy.columns[column.key].type)
-        if original is not None and copied is not None:
-            copied.schema = original.schema
 
 
 def _hoist_checks(table: Table) -> None:

@@ -1,19 +1,63 @@
-"""The types of columns without their decorators and arrays."""
+"""The types of columns as PostgreSQL gets them: without variants for other databases and without decorators."""
 
+import ast
 from copy import copy
 from typing import Any
 
 from sqlalchemy import ARRAY, Enum
+from sqlalchemy.dialects.postgresql import DOMAIN, asyncpg
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-__all__ = ["enum_of", "without_own_index"]
+from service_migrations._sqlalchemy import type_variants, without_variants
+
+__all__ = ["enum_of", "is_portable", "named_type_of", "postgres_type", "without_own_index"]
+
+_DIALECT = asyncpg.dialect()  # type: ignore[no-untyped-call]
+
+
+def postgres_type(column_type: TypeEngine[Any]) -> TypeEngine[Any]:
+    """Return a type as PostgreSQL gets it, with the elements of an array."""
+    bare: Any = _undecorated(column_type)
+    if isinstance(bare, ARRAY):
+        elements = postgres_type(bare.item_type)
+        if elements is not bare.item_type:
+            bare = copy(bare)
+            bare.item_type = elements
+    plain: TypeEngine[Any] = without_variants(bare)
+    return plain
 
 
 def enum_of(column_type: TypeEngine[Any]) -> Enum | None:
     """Return the native enum type of a column, or of the elements of its array."""
-    while isinstance(column_type, TypeDecorator | ARRAY):
-        column_type = column_type.item_type if isinstance(column_type, ARRAY) else column_type.impl_instance
-    return column_type if isinstance(column_type, Enum) and column_type.native_enum and column_type.name else None
+    named = named_type_of(column_type)
+    return named if isinstance(named, Enum) and named.native_enum and named.name else None
+
+
+def named_type_of(column_type: TypeEngine[Any]) -> Enum | DOMAIN | None:
+    """Return the type of a column, or of the elements of its array, that has a name and a schema of its own."""
+    bare = _undecorated(column_type)
+    while isinstance(bare, ARRAY):
+        bare = _undecorated(bare.item_type)
+    return bare if isinstance(bare, Enum | DOMAIN) else None
+
+
+def is_portable(column_type: TypeEngine[Any]) -> bool:
+    """Whether a revision can name a type by SQLAlchemy's own classes and constants alone.
+
+    A class of the models may be renamed, and a revision has to mean the same for ever. A domain would be created again.
+    """
+    if not type(column_type).__module__.startswith("sqlalchemy.") or isinstance(column_type, TypeDecorator | DOMAIN):
+        return False
+    parts = (part for part in vars(column_type).values() if isinstance(part, TypeEngine))
+    return _is_expression(repr(column_type)) and all(map(is_portable, parts))
+
+
+def _is_expression(text: str) -> bool:
+    try:
+        ast.parse(text, mode="eval")
+    except SyntaxError:
+        return False
+    return True
 
 
 def without_own_index(column_type: TypeEngine[Any]) -> TypeEngine[Any]:
@@ -26,3 +70,14 @@ def without_own_index(column_type: TypeEngine[Any]) -> TypeEngine[Any]:
     bare: Any = copy(column_type)
     bare.spatial_index = False
     return bare  # type: ignore[no-any-return]
+
+
+def _undecorated(column_type: TypeEngine[Any]) -> TypeEngine[Any]:
+    while True:
+        variant = type_variants(column_type).get(_DIALECT.name)
+        if variant is not None:
+            column_type = variant
+        elif isinstance(column_type, TypeDecorator):
+            column_type = column_type.load_dialect_impl(_DIALECT)
+        else:
+            return column_type

@@ -126,6 +126,16 @@ def the_type_of_a_parameter_has_no_decorators() -> None:
     assert _sqlalchemy.undecorated(PickleType(), asyncpg.dialect()).render_bind_cast
 
 
+def the_variants_of_a_type_are_known() -> None:
+    plain = Integer()
+    varied = plain.with_variant(Boolean(), "postgresql")
+    assert isinstance(_sqlalchemy.type_variants(varied)["postgresql"], Boolean)
+    bare = _sqlalchemy.without_variants(varied)
+    assert type(bare) is Integer
+    assert not _sqlalchemy.type_variants(bare)
+    assert _sqlalchemy.without_variants(plain) is plain
+
+
 def parameters_of_a_whole_statement_are_known() -> None:
     statement = select(bindparam("a")).params(a=5)
     compiled = statement.compile(dialect=asyncpg.dialect())
@@ -195,6 +205,7 @@ USES: dict[str, tuple[Callable[[], None], ...]] = {
         a_connection_that_never_reconnects_stays_closed,
         execution_options_are_restored,
         the_type_of_a_parameter_has_no_decorators,
+        the_variants_of_a_type_are_known,
         parameters_of_a_whole_statement_are_known,
     ),
     "alembic": (
