@@ -13,15 +13,18 @@ from typing import Any
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations.ops import AddColumnOp, CreateIndexOp, CreateTableOp, MigrateOperation
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
     Dialect,
     Enum,
     ForeignKeyConstraint,
+    Integer,
     Interval,
     MetaData,
     PrimaryKeyConstraint,
+    SmallInteger,
     Table,
     TextClause,
     UniqueConstraint,
@@ -45,6 +48,7 @@ _NAME_LENGTH = 63
 """The maximum length of a name in PostgreSQL, in bytes."""
 
 _PREPARER = asyncpg.dialect().identifier_preparer  # type: ignore[no-untyped-call]
+_INTEGERS = (BigInteger, SmallInteger, Integer)
 _KINDS = {"p": PrimaryKeyConstraint, "u": UniqueConstraint, "x": ExcludeConstraint, "f": ForeignKeyConstraint}
 
 
@@ -56,6 +60,9 @@ def copied(metadata: MetaData, dialect: Dialect) -> dict[str, Table]:
         copy = copy_table(table, target)
         for original, column in zip(table.columns, copy.columns, strict=True):
             column.type = _plain(original.type)
+            if original is table.autoincrement_column and not is_portable(column.type):
+                # SQLAlchemy makes it a SERIAL, whatever SQL its type has
+                column.type = next(kind() for kind in _INTEGERS if isinstance(column.type, kind))
             default = column.server_default
             if isinstance(default, DefaultClause):
                 sql = dialect.ddl_compiler(dialect, None).get_column_default_string(original)  # type: ignore[arg-type]
@@ -117,12 +124,15 @@ def render_item(kind: str, item: Any, context: AutogenContext) -> str | bool:
     """Render items that Alembic would render wrongly (its ``render_item``); False means Alembic's own way."""
     if kind == "primary_key" and isinstance(item, PrimaryKeyConstraint):
         return _primary_key(item, context)
-    if kind != "type":
-        return False
+    return _rendered_type(item, context) if kind == "type" else False
+
+
+def _rendered_type(item: Any, context: AutogenContext) -> str | bool:
+    """Render a type without a class of the models; False means Alembic's own way."""
     if isinstance(item, ARRAY) and isinstance(item.item_type, Enum):
         context.imports.add("from sqlalchemy.dialects import postgresql")
         dimensions = f", dimensions={item.dimensions}" if item.dimensions else ""
-        return f"postgresql.ARRAY({render_item(kind, item.item_type, context)}{dimensions})"
+        return f"postgresql.ARRAY({_rendered_type(item.item_type, context)}{dimensions})"
     if isinstance(item, Enum) and item.native_enum and item.name:
         context.imports.add("from sqlalchemy.dialects import postgresql")
         labels = ", ".join(repr(label) for label in plain(item.enums))
@@ -130,8 +140,13 @@ def render_item(kind: str, item: Any, context: AutogenContext) -> str | bool:
         return f"postgresql.ENUM({labels}, name={plain(item.name)!r}{schema}, create_type=False)"
     if is_portable(item) or context.opts["user_module_prefix"] is not None:  # a team names types by its own module
         return False
+    standard = postgres_type(item)  # a comparison by Alembic alone has the models' own type
+    if is_portable(standard) and not isinstance(standard, ARRAY):
+        is_of_dialect = "dialects" in type(standard).__module__
+        context.imports.update(["from sqlalchemy.dialects import postgresql"] if is_of_dialect else [])
+        return f"{'postgresql' if is_of_dialect else 'sa'}.{standard!r}"
     context.imports.add("from service_migrations.safe import SQLType")
-    sql: str = context.dialect.type_compiler_instance.process(postgres_type(item))
+    sql: str = context.dialect.type_compiler_instance.process(standard)
     return f"SQLType({sql!r})"
 
 

@@ -1,6 +1,7 @@
 """The types of columns as PostgreSQL gets them: without variants for other databases and without decorators."""
 
 import ast
+from contextlib import suppress
 from copy import copy
 from typing import Any
 
@@ -23,8 +24,26 @@ def postgres_type(column_type: TypeEngine[Any]) -> TypeEngine[Any]:
         if elements is not bare.item_type:
             bare = copy(bare)
             bare.item_type = elements
-    plain: TypeEngine[Any] = without_variants(bare)
-    return plain
+    return _standard(without_variants(bare))
+
+
+def _standard(column_type: TypeEngine[Any]) -> TypeEngine[Any]:
+    """Return a type of a derived class as one of SQLAlchemy's own class, where that has the same SQL."""
+    if not _is_of_sqlalchemy(type(column_type)):
+        base = next(filter(_is_of_sqlalchemy, type(column_type).__mro__))
+        with suppress(Exception):  # of an abstract class, or of the code of the derived one
+            standard: TypeEngine[Any] = column_type.adapt(base)
+            if _sql(standard) == _sql(column_type):
+                return standard
+    return column_type
+
+
+def _is_of_sqlalchemy(kind: type) -> bool:
+    return kind.__module__.startswith("sqlalchemy.")
+
+
+def _sql(column_type: TypeEngine[Any]) -> str:
+    return str(_DIALECT.type_compiler_instance.process(column_type))
 
 
 def enum_of(column_type: TypeEngine[Any]) -> Enum | None:
@@ -46,7 +65,7 @@ def is_portable(column_type: TypeEngine[Any]) -> bool:
 
     A class of the models may be renamed, and a revision has to mean the same for ever. A domain would be created again.
     """
-    if not type(column_type).__module__.startswith("sqlalchemy.") or isinstance(column_type, TypeDecorator | DOMAIN):
+    if not _is_of_sqlalchemy(type(column_type)) or isinstance(column_type, TypeDecorator | DOMAIN):
         return False
     parts = (part for part in vars(column_type).values() if isinstance(part, TypeEngine))
     return _is_expression(repr(column_type)) and all(map(is_portable, parts))

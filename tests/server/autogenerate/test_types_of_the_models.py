@@ -63,6 +63,16 @@ class Compiled{name}(TypeEngine):
     __visit_name__ = "compiled"
     cache_ok = True
 
+class Key{name}(BigInteger):
+    pass
+
+class Number{name}(Integer):
+    pass
+
+@compiles(Number{name}, "postgresql")
+def _(type_, compiler, **kw):
+    return "bigint"
+
 class Several{name}(ARRAY):
     pass
 
@@ -106,9 +116,9 @@ COLUMNS = {
     "array of a decorated type": ("'a', ARRAY(Decorated{name}())", "SQLType('varchar(7)[]')"),
     "enum that a decorator chooses": ("'a', Chosen{name}()", "postgresql.ENUM('x', 'y', name='chosen'"),
     "array of such an enum": ("'a', ARRAY(Chosen{name}())", "postgresql.ARRAY(postgresql.ENUM('x', 'y', name='chosen'"),
-    "derived type": ("'a', Derived{name}(9)", "SQLType('VARCHAR(9)')"),
+    "derived type": ("'a', Derived{name}(9)", "sa.String(length=9)"),
     "compiled type": ("'a', Compiled{name}()", "SQLType('timestamp(3) with time zone')"),
-    "derived array": ("'a', Several{name}(Integer)", "SQLType('INTEGER[]')"),
+    "derived array": ("'a', Several{name}(Integer)", "postgresql.ARRAY(sa.Integer())"),
     "derived array of an enum": ("'a', Several{name}(Enum('x', name='few'))", "postgresql.ENUM('x', name='few'"),
     "derived enum": ("'a', Labels{name}('x', name='few')", "postgresql.ENUM('x', name='few'"),
     "derived enum that is text": ("'a', Labels{name}('xyz', name='few', native_enum=False)", "SQLType('VARCHAR(3)')"),
@@ -151,6 +161,9 @@ PARTS = {
                        "CheckConstraint(cast(things.c.a, Own{name}()) != text(\"'x'\"), name='not_x')",
     "index": ", Column('a', Text))\nIndex('i', cast(things.c.a, Own{name}()), "
              "postgresql_where=cast(things.c.a, Own{name}()) != text(\"'x'\")",
+    "key of an own class": ")\nlone = Table('lone', metadata, Column('id', Key{name}, primary_key=True), "
+                           "Column('number', Number{name})",
+    "key of a compiled class": ")\nlone = Table('lone', metadata, Column('id', Number{name}(), primary_key=True)",
     "info": ", Column('a', Text, info={'of': Own{name}}), info={'of': Own{name}}",
     "members as names": ", Column(Names{name}.A, Integer, index=True, unique=True), comment=Names{name}.A)\n"
                         "lone = Table(Names{name}.LONE, metadata, Column(Names{name}.A, Integer), "
@@ -204,7 +217,10 @@ def test_without_temporary_tables_a_type_is_sql_too(
     query(server.admin, f'REVOKE TEMPORARY ON DATABASE "{dsn.database}" FROM PUBLIC, "{dsn.user}"')
     service = monorepo.service(
         "billing",
-        models(", Column('a', ARRAY(Own())), Column('b', Decorated()), info={'of': Own}, comment=Color.RED"),
+        models(
+            ", Column('a', ARRAY(Own())), Column('b', Decorated()), Column('c', Derived(3)), "
+            "info={'of': Own}, comment=Color.RED"
+        ),
         dsn,
     )
     code = written(monorepo, service, "create")
