@@ -6,8 +6,9 @@ columns are looked at, not its name: Alembic's own default, a name of the team's
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service_migrations.configuration import FILE, TABLE
@@ -40,7 +41,11 @@ class OtherTable:
 
 
 async def other_tables(
-    connection: AsyncConnection, connector: Connector, schema: str | None, ids: Collection[str]
+    connection: AsyncConnection,
+    connector: Connector,
+    schema: str | None,
+    ids: Collection[str],
+    version_tables: Sequence[Row[Any]] | None = None,
 ) -> list[OtherTable]:
     """Return the tables beside a service's own one that hold revisions of its history; a transaction is open then.
 
@@ -51,6 +56,7 @@ async def other_tables(
         connector: of the service.
         schema: that of its version table; None for the search_path.
         ids: the revisions of its history.
+        version_tables: the rows of ``VERSION_TABLES``, where they are read already.
 
     Raises:
         ConfigurationError: policies filter the rows of such a table.
@@ -58,9 +64,11 @@ async def other_tables(
 
     """
     service, name = connector.service, connector.version_table
+    if version_tables is None:
+        version_tables = (await connection.execute(text(VERSION_TABLES))).all()
     rows = [
         row
-        for row in (await connection.execute(text(VERSION_TABLES))).all()
+        for row in version_tables
         if not (row.name == name and (row.visible if schema is None else row.schema == schema))
     ]
     excluded = version_tables_of_siblings(service, name, connector.databases, connector.sources) if rows else ()

@@ -8,25 +8,30 @@ from sqlalchemy.schema import CreateSchema
 
 from service_migrations.connection.connector import Connector
 from service_migrations.connection.other_version_tables import other_tables, refusal
+from service_migrations.connection.version_tables import VERSION_TABLES
 from service_migrations.errors import ConfigurationError
 
 __all__ = ["applied", "ensure_schema"]
 
-_TABLES = text(
-    """
-    SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, pg_catalog.quote_ident(n.nspname) AS schema,
+_TABLES = text(  # the query that is put in is ours
+    f"""
+    SELECT false AS is_other, CAST(c.relname AS pg_catalog.text) AS name, CAST(n.nspname AS pg_catalog.text) AS schema,
+           pg_catalog.format('%I.%I', n.nspname, c.relname) AS quoted, false AS visible,
+           pg_catalog.row_security_active(c.oid) AS filtered, true AS readable,
            CAST(c.relkind AS pg_catalog.text) OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p']) AS is_table,
-           pg_catalog.row_security_active(c.oid) AS is_filtered,
            coalesce(c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(CAST(:name AS pg_catalog.text)), false) AS used
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
     WHERE c.relname OPERATOR(pg_catalog.=) CAST(:table AS pg_catalog.name)
       AND CAST(c.relkind AS pg_catalog.text) OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p', 'v', 'm', 'f'])
       AND NOT pg_catalog.starts_with(CAST(n.nspname AS pg_catalog.text), 'pg_')
-    ORDER BY n.nspname
-    """
+    UNION ALL
+    SELECT true, version_tables.*, true, false FROM ({VERSION_TABLES}) AS version_tables
+    ORDER BY 1, 4
+    """  # noqa: S608
 )
-"""Every relation of that name, and which one is read. All names are qualified: until its kind and its policies are
-known, somebody may have created it so that a function of theirs runs with our rights."""
+"""Every relation of that name, and which one is read; and all version tables, as another round trip would take longer.
+All names are qualified: until its kind and its policies are known, somebody may have created it so that a function of
+theirs runs with our rights."""
 
 
 async def applied(
@@ -55,9 +60,10 @@ async def applied(
     table = Table(version_table, MetaData(), Column("version_num", String), schema=schema)
     name = connection.dialect.identifier_preparer.format_table(table)
     try:
-        relations = (await connection.execute(_TABLES, {"name": name, "table": version_table})).all()
+        rows = (await connection.execute(_TABLES, {"name": name, "table": version_table})).all()
+        relations = [row for row in rows if not row.is_other]
         used = [relation for relation in relations if relation.used]
-        others = [relation.name for relation in relations if not relation.used]
+        others = [relation.quoted for relation in relations if not relation.used]
         if others and not is_settled:
             used_schema = used[0].schema if used else schema or "another one, by search_path"
             raise ConfigurationError(
@@ -69,21 +75,22 @@ async def applied(
             )
         if used and not used[0].is_table:
             raise ConfigurationError(
-                f"{used[0].name} is no table, and the revisions of the database are read from it.",
+                f"{used[0].quoted} is no table, and the revisions of the database are read from it.",
                 hint="Find out who made it; drop it, and restore the version table.",
             )
-        if used and used[0].is_filtered:
+        if used and used[0].filtered:
             raise ConfigurationError(
-                f"{used[0].name} has row level security, so that its rows can't be trusted.",
-                hint=f"Its owner can run: ALTER TABLE {used[0].name} DISABLE ROW LEVEL SECURITY;",
+                f"{used[0].quoted} has row level security, so that its rows can't be trusted.",
+                hint=f"Its owner can run: ALTER TABLE {used[0].quoted} DISABLE ROW LEVEL SECURITY;",
             )
         revisions = (await connection.scalars(select(table.c.version_num))).all() if used else []
         if ids and (others or not revisions):
-            holding = await other_tables(connection, connector, schema, ids)
+            version_tables = [row for row in rows if row.is_other]
+            holding = await other_tables(connection, connector, schema, ids, version_tables)
             # one of another name may be left from before, where this one has revisions
             holding = [other for other in holding if not revisions or other.name == version_table]
             if holding:
-                raise refusal(connector, schema, used[0].name if used else None, holding)
+                raise refusal(connector, schema, used[0].quoted if used else None, holding)
     finally:
         await connection.rollback()
     return tuple(sorted(revisions))

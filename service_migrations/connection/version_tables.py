@@ -29,7 +29,6 @@ VERSION_TABLES = """
                 AND k.conkey OPERATOR(pg_catalog.=) ARRAY[a.attnum]
           )
       )
-    ORDER BY 3
 """
 """Tables of the form of Alembic's: the text column ``version_num`` alone, or with others as the primary key. Schemas
 that the role may not use are left out: no run of this role can have written there. The text has no parameters, so that
