@@ -1,18 +1,27 @@
 """The services that a change affects, by their histories, settings and models and by what the models import."""
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from service_migrations.errors import UsageError
 from service_migrations.git import TEAM_BRANCHES, GitError, git, is_commit, try_git
+from service_migrations.imports import Imports
 from service_migrations.monorepo import Service, discover
-from service_migrations.rollout.imports import Imports
 
 __all__ = ["affected", "changed", "default_base"]
 
-_ALL = ("pyproject.toml", "uv.lock", ".env.example")
+log = logging.getLogger(__name__)
+
+_ALL = ("pyproject.toml", ".env.example")
 """Files that every upgrade runs with."""
+_LOCKS = ("uv.lock", "poetry.lock", "pdm.lock", "pylock.toml")
+"""Files with the versions of packages, of whatever part of the repository."""
+_PROJECTS = ("pyproject.toml", "setup.py", "setup.cfg")
+"""Files that say what a package is made of."""
+_NO_MODULES = frozenset({"docs", "test", "tests"})
+"""Folders whose Python no models import, unless by name."""
 _SHARED = ("migrations", "service_migrations")
 """Folders that every upgrade runs with, except for the histories in them."""
 _LINK = "120000"
@@ -25,8 +34,10 @@ def affected(services: Sequence[Service], base: str) -> tuple[Service, ...]:
     """Return the services that differ from where this branch left *base*, in their order.
 
     A service is affected by a change to anything below its own directory, to its history, or to a file of this
-    repository that its models import, directly or indirectly; also through a link. The migrations library, pins and the
-    shared ``.env.example`` affect all services, and so does a shared module that was removed: in doubt too many.
+    repository that its models import, directly or indirectly; also through a link, and also from a package of the
+    workspace, whose pyproject.toml counts too. The migrations library, pins and the shared ``.env.example`` affect all
+    services, and so does a shared module that was removed. Where what models import shows only when they run, every
+    Python file may be imported: in doubt too many.
 
     Args:
         services: the services to choose from.
@@ -41,15 +52,26 @@ def affected(services: Sequence[Service], base: str) -> tuple[Service, ...]:
     root = services[0].root
     paths = changed(root, base)
     all_services = discover(root)
-    if any(_affects_all(path, root, all_services) for path in paths):
-        return tuple(services)
+    for path in sorted(paths):
+        if _affects_all(path, root, all_services):
+            log.info("all services are affected, by %s", path.as_posix())
+            return tuple(services)
     paths = _through_links(paths, root)
-    imports, names = Imports(root, paths), {path.as_posix() for path in paths}
+    files = map(Path, filter(None, _git(root, "ls-files", "-z").split("\0")))
+    imports, names = Imports(root, paths, files), {path.as_posix() for path in paths}
+    projects = [f"{path.parent.as_posix()}/" for path in paths if path.name in _PROJECTS]
+    possible = [path for path in paths if _may_be_imported(path, root, all_services)]
     affected_services = []
     for service in services:
-        folders = (service.path.relative_to(root), service.versions.relative_to(root))
-        has_own_change = any(path.is_relative_to(folder) for path in paths for folder in folders)
-        if has_own_change or not names.isdisjoint(imports.of(service)):
+        folders = [folder.relative_to(root) for folder in (service.path, *service.version_locations)]
+        if any(path.is_relative_to(folder) for path in paths for folder in folders):
+            affected_services.append(service)
+            continue
+        imported = imports.of(service)
+        if not names.isdisjoint(imported) or any(name.startswith(tuple(projects)) for name in imported):
+            affected_services.append(service)
+        elif possible and imports.is_doubtful(imported):
+            log.info("%s is affected, in doubt: its models may import %s", service, possible[0].as_posix())
             affected_services.append(service)
     return tuple(affected_services)
 
@@ -122,12 +144,21 @@ def _through_links(paths: frozenset[Path], root: Path) -> frozenset[Path]:
 
 
 def _affects_all(path: Path, root: Path, all_services: Sequence[Service]) -> bool:
-    if path.as_posix() in _ALL or path.name.startswith("requirements"):
+    if path.as_posix() in _ALL or path.name in _LOCKS or path.name.startswith("requirements"):
         return True
-    if any(
-        (root / path).is_relative_to(folder) for service in all_services for folder in (service.path, service.versions)
-    ):
+    if _is_of_a_service(path, root, all_services):
         return False
     if path.parts[0] in _SHARED:
         return True
     return path.parts[0] != "services" and path.suffix == ".py" and not (root / path).exists()
+
+
+def _is_of_a_service(path: Path, root: Path, all_services: Sequence[Service]) -> bool:
+    folders = (folder for service in all_services for folder in (service.path, *service.version_locations))
+    return any((root / path).is_relative_to(folder) for folder in folders)
+
+
+def _may_be_imported(path: Path, root: Path, all_services: Sequence[Service]) -> bool:
+    """Whether models may import a file that isn't of a service."""
+    is_module = path.suffix == ".py" and _NO_MODULES.isdisjoint(path.parts[:-1])
+    return is_module and not _is_of_a_service(path, root, all_services)

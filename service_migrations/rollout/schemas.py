@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from service_migrations.imports import Imports
 from service_migrations.monorepo import Service
-from service_migrations.rollout.imports import Imports
 
 __all__ = ["UNSURE", "Schemas"]
 

@@ -59,6 +59,64 @@ def test_nothing_is_affected_where_nothing_changed(repo):
     assert names(repo) == []
 
 
+WORKSPACE = {
+    "src": "libs/common/src/",
+    "flat": "libs/common/",
+    "deep": "python/packages/common-lib/lib/",
+}
+
+
+@pytest.mark.parametrize("sources", WORKSPACE.values(), ids=WORKSPACE)
+@pytest.mark.parametrize("imports", ["from common_of_us.mixins import Mixin", "from common_of_us import Mixin"])
+def test_a_package_of_the_workspace_affects_those_that_import_it(repo, sources, imports):
+    """Also through another package, and whether or not this interpreter has it installed."""
+    append(repo, f"{sources}common_of_us/__init__.py", "from common_of_us.mixins import Mixin\n")
+    append(repo, f"{sources}common_of_us/mixins.py", "class Mixin:\n    pass\n")
+    append(repo, f"{sources}common_of_us/unused.py")
+    append(repo, "libs/between/src/between_of_us.py", f"{imports}\n")
+    append(repo, "services/alpha/models.py", f"{imports}\n")
+    append(repo, "services/beta/models.py", "import between_of_us\n")
+    on_main(repo)
+    for path in (f"{sources}common_of_us/mixins.py", f"{sources}pyproject.toml"):
+        append(repo, path)
+        assert names(repo) == ["alpha", "beta"]
+        git(repo, "stash", "--include-untracked")
+    append(repo, f"{sources}common_of_us/unused.py")
+    assert names(repo) == []
+
+
+def test_a_package_whose_folder_is_removed_affects_those_that_import_it(repo):
+    append(repo, "libs/common/src/common_of_us/mixins.py")
+    append(repo, "services/alpha/models.py", "from common_of_us import mixins\n")
+    on_main(repo)
+    (repo.root / "libs/common/src/common_of_us/mixins.py").unlink()
+    assert "alpha" in names(repo)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from importlib import import_module\nimport_module(NAME)",
+        "__import__(NAME)",
+        "import pkgutil",
+        "import nobody_has_this_package",
+    ],
+)
+def test_where_only_a_run_shows_what_is_imported_every_module_counts(repo, text):
+    append(repo, "services/alpha/models.py", f"{text}\n")
+    on_main(repo)
+    for path, expected in (("libs/x/y.py", ["alpha"]), ("libs/x/tests/test_y.py", []), ("docs/conf.py", [])):
+        append(repo, path)
+        assert names(repo) == expected
+        git(repo, "stash", "--include-untracked")
+
+
+@pytest.mark.parametrize("path", ["uv.lock", "apps/poetry.lock"])
+def test_a_lock_file_affects_all(repo, path):
+    append(repo, path)
+    assert names(repo) == NAMES
+
+
 def test_what_main_has_done_meanwhile_affects_nobody(repo):
     git(repo, "checkout", "--quiet", "main")
     append(repo, "services/alpha/models.py")
