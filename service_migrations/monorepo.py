@@ -107,6 +107,7 @@ class Monorepo:
             service = self._service(name, path)
             if service is None:
                 continue
+            name = service.name  # noqa: PLW2901 - with underscores where the directory has dashes
             if problem := service_problem(service):
                 if path not in _logged:
                     _logged.add(path)
@@ -146,7 +147,7 @@ class Monorepo:
             if service.name == normalised:
                 return service
         for directory_name, path in self._directories():
-            candidate = self._service(directory_name, path) if directory_name in (name, normalised) else None
+            candidate = self._service(directory_name, path) if service_name(directory_name) == normalised else None
             if candidate is not None and (problem := service_problem(candidate)):
                 raise problem
         known = [service.name for service in services]
@@ -204,12 +205,29 @@ class Monorepo:
     def _service(self, name: str, path: Path) -> Service | None:
         """Return the service in a directory; None where the directory has no models.
 
+        The name is that of Python, with underscores for dashes. Where models are only there under the directory's own
+        name, which Python can't import, the service has that one.
+
         Raises:
             ConfigurationError: the service has a table in pyproject.toml, and its models are missing.
 
         """
+        table = self.configuration.service.get(service_name(name), ServiceTable())
+        candidates = [self._filled(candidate, path, table) for candidate in dict.fromkeys((service_name(name), name))]
+        service = next((candidate for candidate in candidates if candidate.models_file is not None), None)
+        if service is None and any(getattr(table, key) is not None for key in ServiceTable.__slots__):
+            missing = candidates[0]
+            place = "at the top level" if missing.source == self.root else f"in {missing.relative(missing.source)}"
+            raise ConfigurationError(
+                f"[tool.{TABLE}.service.{missing}]: there is no module {missing.models} {place}.",
+                path=FILE,
+                hint="Correct source or models.",
+            )
+        return service
+
+    def _filled(self, name: str, path: Path, table: ServiceTable) -> Service:
+        """Return the service of a name in a directory, by its table, the shared one and convention."""
         configuration = self.configuration
-        table = configuration.service.get(name, ServiceTable())
         own_keys = {key for key in ServiceTable.__slots__ if getattr(table, key) is not None}
         shared_keys = {"path" if key == "services" else key for key in configuration.given}
 
@@ -223,7 +241,7 @@ class Monorepo:
             return template.replace("{name}", name).replace("{path}", folder)
 
         schema, env_file = value("version_table_schema"), value("env_file")
-        service = Service(
+        return Service(
             name=name,
             root=self.root,
             path=path,
@@ -240,16 +258,6 @@ class Monorepo:
             ignore=value("ignore"),
             configured=frozenset(own_keys | (shared_keys & set(ServiceTable.__slots__))),
         )
-        if service.models_file is None:
-            if own_keys:
-                place = "at the top level" if service.source == self.root else f"in {service.relative(service.source)}"
-                raise ConfigurationError(
-                    f"[tool.{TABLE}.service.{name}]: there is no module {service.models} {place}.",
-                    path=FILE,
-                    hint="Correct source or models.",
-                )
-            return None
-        return service
 
 
 def discover(root: Path | None = None) -> tuple[Service, ...]:

@@ -210,6 +210,46 @@ def test_a_template_has_the_directory_of_the_service(tmp_path: Path) -> None:
     assert (billing.versions, billing.version_table_schema) == (backend / "alembic/versions", "billing")
 
 
+def test_a_name_with_dashes_has_underscores_in_python_and_its_directory_keeps_them(tmp_path: Path) -> None:
+    layout(
+        tmp_path,
+        *("apps/billing-api/src/billing_api/models.py", "apps/payments/src/payments/models.py"),
+        table='services = ["apps/*"]\nsource = "{path}/src"\nmodels = "{name}.models"\n'
+        'versions = "{path}/alembic/versions"',
+    )
+    billing_api, payments = discover(tmp_path)
+    assert (billing_api.name, billing_api.models) == ("billing_api", "billing_api.models")
+    assert billing_api.source == tmp_path / "apps/billing-api/src"
+    assert billing_api.versions == tmp_path / "apps/billing-api/alembic/versions"
+    assert (billing_api.version_table, billing_api.env_prefix) == ("alembic_version_billing_api", "BILLING_API_")
+    assert find("billing-api", tmp_path) == find("billing_api", tmp_path) == billing_api
+    assert payments.name == "payments"
+
+
+def test_a_package_beside_the_files_of_its_service_needs_no_src(tmp_path: Path) -> None:
+    layout(
+        tmp_path,
+        "apps/billing-api/billing_api/models.py",
+        table='services = ["apps/*"]\nsource = "{path}"\nmodels = "{name}.models"',
+    )
+    (service,) = discover(tmp_path)
+    assert service.models_file == tmp_path / "apps/billing-api/billing_api/models.py"
+
+
+def test_two_directories_that_differ_by_their_dashes_are_refused(tmp_path: Path) -> None:
+    table = 'services = ["apps/*"]\nsource = "{path}"\nmodels = "{name}.models"'
+    layout(tmp_path, "apps/a-b/a_b/models.py", "apps/a_b/a_b/models.py", table=table)
+    assert refused(tmp_path).startswith("apps/a-b and apps/a_b are both the service a_b.")
+
+
+def test_a_directory_with_dashes_that_python_would_have_to_import_keeps_its_error(tmp_path: Path) -> None:
+    layout(tmp_path, "services/billing-api/models.py")
+    assert discover(tmp_path) == ()
+    for name in ("billing-api", "billing_api"):
+        with pytest.raises(ConfigurationError, match=r"^services/billing-api: .* Rename it to services/billing_api\.$"):
+            find(name, tmp_path)
+
+
 def test_models_may_have_one_name_in_sources_of_their_own(tmp_path: Path) -> None:
     table = 'services = ["apps/*"]\nsource = "apps/{name}/src"\nmodels = "app.models"'
     layout(tmp_path, "apps/billing/src/app/models.py", "apps/catalog/src/app/models.py", table=table)
