@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import FrameType
 
@@ -95,6 +96,11 @@ class Service:
     def ledger_table(self) -> str:
         """The name of the table that records when each revision was run, and by whom."""
         return f"migration_log_{self.name}"
+
+    def ignored_by(self, schema: str, name: str) -> str | None:
+        """Return the pattern of ``ignore`` that a table's name matches, with or without its schema, if any."""
+        full_name = f"{schema}.{name}"
+        return next((glob for glob in self.ignore if fnmatchcase(name, glob) or fnmatchcase(full_name, glob)), None)
 
     def first_place(self, frames: Iterable[tuple[FrameType, int]], folder: Path) -> tuple[str, int] | None:
         """Return the file and line of the first frame whose file is in a folder; None where none is.

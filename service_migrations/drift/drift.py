@@ -141,7 +141,19 @@ class _Replay:
         bookkeeping = {(schema, name) for name in (self.settings.version_table, service.ledger_table)}
         own = (item for creator, item in replayed.values() if creator == service)
         tables = ((item, (item.schema, item.table or item.name), (item.part_of or ("",) * 3)[1:]) for item in own)
-        return [item for item, table, parent in tables if not bookkeeping & {table, parent}]
+        return [
+            item
+            for item, table, parent in tables
+            if not bookkeeping & {table, parent} and not _is_ignored(service, item)
+        ]
+
+
+def _is_ignored(service: Service, item: Object) -> bool:
+    """Whether a service ignores an object of its history, or the object that it is part of."""
+    if item.kind in ("schema", "extension"):
+        return False
+    names = [(item.schema, item.table or item.name.partition("(")[0]), *([item.part_of[1:]] if item.part_of else [])]
+    return any(service.ignored_by(*name) for name in names)
 
 
 def _sibling_settings(settings: Settings) -> dict[Service, Settings]:

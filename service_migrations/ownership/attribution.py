@@ -14,7 +14,7 @@ from service_migrations.ownership.candidates import Candidate, from_catalog
 from service_migrations.ownership.claimants import Claimant, Claimants
 from service_migrations.sql.created import ObjectName
 
-__all__ = ["HISTORY_RULES", "QUICK_RULES", "Answer", "Attribution", "Owned", "Rule", "attribute"]
+__all__ = ["HISTORY_RULES", "QUICK_RULES", "Answer", "Attribution", "Owned", "Rule", "attribute", "is_ignored"]
 
 _VERSION_TABLES = "alembic_version"
 _LEDGERS = "migration_log"
@@ -176,6 +176,14 @@ class Attribution:
         return next((answer for rule in rules if (answer := rule(candidate, self.claimants)) is not None), None)
 
 
+def is_ignored(candidate: Candidate, services: Iterable[Service]) -> bool:
+    """Whether the setting ``ignore`` of a service matches an object: a table, or whatever has a name like one."""
+    kind, schema, name = candidate.name
+    if kind in ("schema", "extension"):
+        return False
+    return any(service.ignored_by(schema, name) is not None for service in services)
+
+
 @dataclass(frozen=True, slots=True)
 class Owned:
     """One object with its owner: the name of a service, None without one.
@@ -199,13 +207,18 @@ class Owned:
 def attribute(objects: Iterable[Object], claimants: Claimants) -> tuple[Owned, ...]:
     """Return each object of a database with its owner, those without one last.
 
-    The caller holds the process lock.
+    What its owner ignores is left out, and what nobody owns and any service ignores. The caller holds the process lock.
     """
     candidates = from_catalog(objects)
     attribution = Attribution(claimants, candidates.values())
+    everybody = tuple(claimant.service for claimant in claimants)
+    by_name = {candidate.name: candidate for candidate in candidates.values()}
     owned = []
     for key, candidate in candidates.items():
         services, why = attribution.owner(candidate)
+        whole = by_name.get(candidate.parent, candidate) if candidate.parent else candidate
+        if any(is_ignored(part, services or everybody) for part in (candidate, whole)):
+            continue
         names = ", ".join(service.name for service in services)
         owned.append(Owned(key.kind, key.schema, key.name, names or None, why))
     return tuple(sorted(owned, key=lambda item: (item.is_nobodys, item.schema, item.kind, item.name)))

@@ -12,7 +12,7 @@ from sqlalchemy import MetaData
 
 from service_migrations.models.stand_ins import is_stand_in, only_the_schema_differs
 from service_migrations.monorepo import Service
-from service_migrations.ownership.attribution import Attribution
+from service_migrations.ownership.attribution import Attribution, is_ignored
 from service_migrations.ownership.candidates import Candidate
 from service_migrations.ownership.claimants import Claimant
 from service_migrations.sql.created import ObjectName
@@ -59,6 +59,7 @@ def visible_objects(attribution: Attribution, service: Service) -> frozenset[Can
     It alone owns them, or nobody does, and they aren't created and dropped with something else. A schema is never
     among them: other applications may have objects in it. In a schema that this service's models don't name, it sees
     only what its own history has created: other objects may be another application's. An extension is in no schema.
+    What the service's own setting ``ignore`` matches isn't seen either.
 
     Check, revision and drift all use this.
     """
@@ -68,7 +69,7 @@ def visible_objects(attribution: Attribution, service: Service) -> frozenset[Can
 
 def _is_visible(candidate: Candidate, attribution: Attribution, claimant: Claimant) -> bool:
     name = candidate.name
-    if name.kind == "schema":
+    if name.kind == "schema" or is_ignored(candidate, (claimant.service,)):
         return False
     answer = attribution.quick_answer(candidate)
     if answer is None:

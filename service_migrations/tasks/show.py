@@ -232,13 +232,15 @@ def services(_: Context, service: list[str], verbose: bool = False, json: bool =
                 "path": listed.relative(listed.path),
                 "source": listed.relative(listed.source),
                 "versions": listed.relative(listed.versions),
+                "version_table_schema": listed.version_table_schema,
+                "ignore": list(listed.ignore),
                 "from": _origins(listed, version_table),
             }
         )
     if json:
         console.result_json(rows)
     elif verbose:
-        cells = [[row["service"], key, row[key], row["from"][key]] for row in rows for key in row["from"]]
+        cells = [[row["service"], key, _cell(row[key]), row["from"][key]] for row in rows for key in row["from"]]
         console.table(["service", "key", "value", "from"], cells)
     else:
         columns = ["service", "target", "version_table", "models", "revisions"]
@@ -249,11 +251,16 @@ def services(_: Context, service: list[str], verbose: bool = False, json: bool =
 
 def _origins(service: "Service", version_table: str) -> dict[str, str]:
     """Return the origin of each name and folder of a service: convention, pyproject.toml or a setting."""
-    keys = ("path", "source", "models", "versions", "version_table")
+    keys = ["path", "source", "models", "versions", "version_table"]
+    keys += [key for key in ("version_table_schema", "ignore") if key in service.configured]
     origins = {key: FILE if key in service.configured else "convention" for key in keys}
     if version_table != service.version_table:
         origins["version_table"] = "MIGRATIONS_VERSION_TABLE"
     return origins
+
+
+def _cell(value: str | list[str]) -> str:
+    return value if isinstance(value, str) else ", ".join(value)
 
 
 def _line(revision: "Revision") -> str:
