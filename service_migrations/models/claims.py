@@ -76,7 +76,10 @@ def load_claims(services: Iterable[Service]) -> dict[Service, Claims]:
         try:
             known = _claims.get(sys.modules[service.models]) if service.models in sys.modules else None
             if known is None or known[0] != service:
-                known = _claims[import_models(service)] = service, Claims.of(assemble(service))
+                module = import_models(service)
+                known = _claims.get(module)
+            if known is None or known[0] != service:
+                known = _claims[module] = service, Claims.of(assemble(service))
             claims_by_service[service] = known[1]
         except ConfigurationError as error:
             raise error.with_hint(f"Until then nobody can tell which tables are {service}'s own.") from error

@@ -1,6 +1,5 @@
 """The metadata of a service: a copy of the tables that its ``models.__all__`` names."""
 
-import sys
 from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import Any
@@ -9,10 +8,12 @@ from sqlalchemy import CheckConstraint, MetaData, Table, inspect as sa_inspect
 from sqlalchemy.exc import NoReferencedTableError, SQLAlchemyError
 from sqlalchemy.orm import Mapper
 
+from service_migrations.configuration import FILE
 from service_migrations.errors import ConfigurationError
 from service_migrations.models.copies import copy_table
+from service_migrations.models.exported import tables_of_metadata
 from service_migrations.models.identifiers import LONGEST, first_long_name
-from service_migrations.models.importing import import_models, where, where_defined
+from service_migrations.models.importing import import_models, modules_of, where, where_defined
 from service_migrations.models.views import add_views, is_view
 from service_migrations.monorepo import Service
 
@@ -25,7 +26,8 @@ def assemble(service: Service) -> MetaData:
     """Return a fresh MetaData with copies of the tables that ``models.__all__`` names, and of nothing else.
 
     A mapped class or a Table gives its table, with the tables that it needs: the parents of joined inheritance
-    and association tables. A base, an enum, a mixin or a type gives none, nor does a view (views.py).
+    and association tables. A MetaData gives all of its tables, and so does a base that is only re-exported
+    (exported.py). An enum, a mixin or a type gives none, nor does a view (views.py).
 
     Raises:
         ConfigurationError: the models can't be imported; ``__all__`` is missing, or has a name that the
@@ -53,10 +55,13 @@ def assemble(service: Service) -> MetaData:
             else:
                 tables.setdefault(table, where_defined(service, module, exported))
                 sources[table.metadata] = None
-        source = getattr(exported, "metadata", None)
+        source = exported if isinstance(exported, MetaData) else getattr(exported, "metadata", None)
         if isinstance(source, MetaData) and not _has_only_views(source):
             sources[source] = None
+    exports = [getattr(module, name) for name in names]
+    tables |= tables_of_metadata(service, exports, tables, place)
     _refuse_unexported(service, module, tables, place)
+    _refuse_ignored(service, tables)
     target = MetaData(naming_convention=_common_convention(sources), schema=_common_schema(sources))
     for table, table_place in tables.items():
         if table.key in target.tables:
@@ -146,7 +151,8 @@ def _refuse_unexported(service: Service, module: ModuleType, tables: Iterable[Ta
     """
     exported = set(tables)
     package = f"{service.package}."
-    submodules = [loaded for name, loaded in sys.modules.items() if name.startswith(f"{module.__name__}.")]
+    modules = modules_of(service)
+    submodules = [loaded for name, loaded in modules.items() if name.startswith(f"{module.__name__}.")]
     for loaded in (module, *submodules):
         for name, value in vars(loaded).items():
             if isinstance(value, Table):
@@ -162,6 +168,18 @@ def _refuse_unexported(service: Service, module: ModuleType, tables: Iterable[Ta
                     path=where(service, loaded),
                     hint=f"Add it to __all__ in {place}.",
                 )
+
+
+def _refuse_ignored(service: Service, tables: Iterable[Table]) -> None:
+    for table in tables:
+        if pattern := service.ignored_by(table.schema or "public", table.name):
+            raise ConfigurationError(
+                f"ignore = {pattern!r} matches {table.fullname}, a table of the models, so that no difference of it "
+                "would be seen.",
+                service=service,
+                path=FILE,
+                hint="Write a narrower pattern.",
+            )
 
 
 def _hoist_checks(table: Table) -> None:

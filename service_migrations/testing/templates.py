@@ -131,7 +131,9 @@ class Templates:
     def _template_name(self, group: tuple[Service, ...]) -> str:
         digest = hashlib.sha256(f"{version('service-migrations')} {self.databases.server.admin.password}".encode())
         for service in group:
-            digest.update(f"{service.name} {service.version_table} {user_of(service)} ".encode())
+            digest.update(
+                f"{service.name} {service.version_table} {service.version_table_schema} {user_of(service)} ".encode()
+            )
             for path in _files(service):
                 digest.update(f"{path.name} ".encode() + hashlib.sha256(path.read_bytes()).digest())
         return f"{PREFIX}template_{digest.hexdigest()[:16]}"

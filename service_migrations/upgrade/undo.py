@@ -77,7 +77,7 @@ async def plan_undo(
     """
     history = read(resolve(service))
     async with open_session(history, connector(history.service, engine, settings, limits)) as session:
-        start = await applied(session.connection, session.connector, session.schema)
+        start = await applied(session.connection, session.connector, session.schema) or await session.applied()
         extended, target = await _extended(session, start)
     async with process_lock():
         revisions = judge(extended, render(extended, reverted(extended, start, target), down=True))
