@@ -1,5 +1,6 @@
 # The public names of the library, each with the module that it comes from; __init__.py reads them here.
 from service_migrations.authoring.check import Check as Check, check as check
+from service_migrations.authoring.place import Place as Place
 from service_migrations.authoring.rebase import Rebased as Rebased, rebase as rebase
 from service_migrations.authoring.revision import merge as merge, revision as revision
 from service_migrations.configuration import Configuration as Configuration, ServiceTable as ServiceTable

@@ -7,18 +7,28 @@ from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from functools import wraps
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from alembic.ddl.postgresql import PostgresqlImpl
 from alembic.runtime.migration import MigrationContext, RevisionStep
+from alembic.script import ScriptDirectory
 from alembic.util.sqla_compat import _literal_bindparam
-from sqlalchemy import BindParameter, CursorResult, Executable, Transaction, text
+from sqlalchemy import BindParameter, CursorResult, Executable, String, Transaction, text
 from sqlalchemy.engine.mock import MockConnection
 
 from service_migrations.installation import require
 
-__all__ = ["command_name", "continue_in", "is_inline", "wrap_revisions", "write_statements"]
+__all__ = [
+    "command_name",
+    "continue_in",
+    "is_inline",
+    "version_locations",
+    "widen_version_table",
+    "wrap_revisions",
+    "write_statements",
+]
 
 require("alembic")
 
@@ -54,6 +64,19 @@ def wrap_revisions(
             yield wrapped
 
     context._migrations_fn = wrapped_steps  # noqa: SLF001
+
+
+def widen_version_table(context: MigrationContext, characters: int) -> None:
+    """Let a version table that a context creates hold ids of this length.
+
+    Alembic's hook for it, ``version_table_impl``, is of a class that is registered for all uses in the process.
+    """
+    context._version.c.version_num.type = String(characters)  # noqa: SLF001
+
+
+def version_locations(directory: ScriptDirectory) -> list[Path]:
+    """Return the folders that a directory reads revisions from; later changes of its attributes have no effect."""
+    return list(directory._version_locations)  # noqa: SLF001
 
 
 def continue_in(context: MigrationContext, transaction: Transaction) -> None:

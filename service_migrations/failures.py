@@ -281,5 +281,5 @@ def _original(error: BaseException) -> BaseException:
 
 def _place(error: BaseException, service: Service) -> str | None:
     """Return the file and the line of the service's revision in an error's traceback."""
-    place = service.first_place(reversed(list(walk_tb(error.__traceback__))), service.versions)
+    place = service.revision_place(reversed(list(walk_tb(error.__traceback__))))
     return f"{place[0]}:{place[1]}" if place else None

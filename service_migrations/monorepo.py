@@ -23,7 +23,7 @@ from service_migrations.configuration import (
     service_name,
 )
 from service_migrations.errors import ConfigurationError, UsageError
-from service_migrations.service import Service, refuse_shared, service_problem
+from service_migrations.service import Service, refuse_shared, service_problem, with_foreign_locations
 
 __all__ = ["Monorepo", "Service", "discover", "find", "resolve", "select"]
 
@@ -127,7 +127,7 @@ class Monorepo:
                     path=FILE,
                     hint="Add the path, or remove the table.",
                 )
-        services = tuple(services_by_name[name] for name in sorted(services_by_name))
+        services = with_foreign_locations([services_by_name[name] for name in sorted(services_by_name)])
         refuse_shared(services)
         return services
 
@@ -176,7 +176,9 @@ class Monorepo:
 
     def service_at(self, folder: Path) -> Service | None:
         """Return the service that a folder belongs to, by its directory or its revisions; None where there is none."""
-        own_folders = [(own, service) for service in self.services() for own in (service.path, service.versions)]
+        own_folders = [
+            (own, service) for service in self.services() for own in (service.path, *service.version_locations)
+        ]
         around = [(own, service) for own, service in own_folders if own != self.root]
         matches = [(own.resolve(), service) for own, service in around if folder.is_relative_to(own.resolve())]
         return max(matches, key=lambda match: len(match[0].parts), default=(None, None))[1]
@@ -201,6 +203,13 @@ class Monorepo:
                 if name[0] not in "_." and path not in visited:
                     visited.add(path)
                     yield name, path
+
+    def _is_recursive(self, table: ServiceTable) -> bool:
+        """Whether ``[tool.alembic]`` has the option, and our own table says nothing of it."""
+        if table.recursive_version_locations is not None or "recursive_version_locations" in self.configuration.given:
+            return False
+        alembic = read_tools(self.root).get("alembic", {})
+        return isinstance(alembic, dict) and alembic.get("recursive_version_locations") is True
 
     def _service(self, name: str, path: Path) -> Service | None:
         """Return the service in a directory; None where the directory has no models.
@@ -248,7 +257,7 @@ class Monorepo:
             source=self.root / filled(value("source")),
             models=filled(value("models")),
             version_locations=tuple(self.root / filled(location) for location in value("versions")),
-            recursive_version_locations=value("recursive_version_locations"),
+            recursive_version_locations=value("recursive_version_locations") or self._is_recursive(table),
             version_table=filled(value("version_table")),
             version_table_schema=filled(schema) if schema else None,
             driver=value("driver"),

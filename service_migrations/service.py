@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import FrameType
@@ -10,7 +10,7 @@ from types import FrameType
 from service_migrations.configuration import FILE, is_service_name
 from service_migrations.errors import ConfigurationError, MigrationError, UsageError
 
-__all__ = ["Service", "refuse_shared", "service_problem"]
+__all__ = ["Service", "refuse_shared", "service_problem", "with_foreign_locations"]
 
 _IDENTIFIER_BYTES = 63
 """PostgreSQL cuts longer names: NAMEDATALEN - 1 (documentation, 4.1.1 Identifiers and Key Words)."""
@@ -36,6 +36,7 @@ class Service:
         dsn_key: the variable with its DSN, where it isn't DATABASE_DSN.
         ignore: patterns of the tables that no comparison looks at.
         configured: which of these the table in pyproject.toml sets; the others come from convention.
+        foreign_locations: the folders of revisions of other services that are below its own.
 
     """
 
@@ -54,6 +55,7 @@ class Service:
     dsn_key: str | None = field(default=None, repr=False)
     ignore: tuple[str, ...] = field(default=(), repr=False)
     configured: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
+    foreign_locations: tuple[Path, ...] = field(default=(), repr=False, compare=False)
 
     def __str__(self) -> str:
         return self.name
@@ -62,6 +64,11 @@ class Service:
     def versions(self) -> Path:
         """The folder that a new revision is written to."""
         return self.version_locations[0]
+
+    @property
+    def shown_locations(self) -> str:
+        """The folders of its revisions, as a message names them."""
+        return ", ".join(self.relative(location) for location in self.version_locations)
 
     @property
     def package(self) -> str:
@@ -89,7 +96,7 @@ class Service:
 
     @property
     def head_file(self) -> Path:
-        """The file that names the head of the service's revisions."""
+        """The file that names the heads of the service's revisions."""
         return self.versions / "head.txt"
 
     @property
@@ -102,27 +109,61 @@ class Service:
         full_name = f"{schema}.{name}"
         return next((glob for glob in self.ignore if fnmatchcase(name, glob) or fnmatchcase(full_name, glob)), None)
 
-    def first_place(self, frames: Iterable[tuple[FrameType, int]], folder: Path) -> tuple[str, int] | None:
-        """Return the file and line of the first frame whose file is in a folder; None where none is.
+    def first_place(self, frames: Iterable[tuple[FrameType, int]], *folders: Path) -> tuple[str, int] | None:
+        """Return the file and line of the first frame whose file is in one of some folders; None where none is.
 
         Args:
             frames: with their lines, as ``traceback.walk_stack`` and ``walk_tb`` yield them.
-            folder: such as that of the revisions.
+            folders: such as those of the revisions; a file is in itself too.
 
         """
         for frame, line in frames:
             path = Path(frame.f_code.co_filename)
-            if path.is_relative_to(folder):
+            if any(path.is_relative_to(folder) for folder in folders):
                 return self.relative(path), line
         return None
 
+    def revision_place(self, frames: Iterable[tuple[FrameType, int]]) -> tuple[str, int] | None:
+        """Return the file and line of the first frame in a revision; None where none is.
+
+        Alembic loads a file by its real path, also where the folder or the file is a symbolic link.
+
+        Args:
+            frames: as in ``first_place``.
+
+        """
+        all_frames, locations = list(frames), self.version_locations
+        folders = (*locations, *(location.resolve() for location in locations))
+        if place := self.first_place(all_frames, *folders):
+            return place
+        files = (path for location in locations for path in location.rglob("*.py") if path.is_symlink())
+        return self.first_place(all_frames, *(path.resolve() for path in files))
+
     def relative(self, path: Path) -> str:
         """Return a path relative to the top level, or as it is where it is outside."""
-        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+        for root in (self.root, self.root.resolve()):
+            if path.is_relative_to(root):
+                return path.relative_to(root).as_posix()
+        return str(path)
+
+
+def with_foreign_locations(services: Iterable[Service]) -> tuple[Service, ...]:
+    """Return services that know which folders below those of their revisions are another's."""
+    services = tuple(services)
+    owners = {location.resolve(): service for service in services for location in service.version_locations}
+    foreign: dict[Service, list[Path]] = {}
+    for location, owner in owners.items():
+        for folder in location.parents:
+            if folder in owners and owners[folder] is not owner:
+                foreign.setdefault(owners[folder], []).append(location)
+    return tuple(
+        replace(service, foreign_locations=tuple(foreign[service])) if service in foreign else service
+        for service in services
+    )
 
 
 def refuse_shared(services: Iterable[Service]) -> None:
-    """Refuse two services with the same models or the same folder of revisions.
+    """Refuse two services with the same models or the same folder of revisions, also one within the other.
 
     Raises:
         ConfigurationError: there are two such services.
@@ -139,13 +180,20 @@ def refuse_shared(services: Iterable[Service]) -> None:
                 hint="Correct the models or the source of one.",
             )
         for folder in service.version_locations:
-            other = by_versions.setdefault(folder, service)
+            other = by_versions.setdefault(folder.resolve(), service)
             if other is not service:
                 raise ConfigurationError(
                     f"{other} and {service} have the same versions, {service.relative(folder)}.",
                     path=FILE,
                     hint="A folder holds the revisions of one service.",
                 )
+        if service.recursive_version_locations and service.foreign_locations:
+            raise ConfigurationError(
+                f"{service} has recursive_version_locations, and below {service.shown_locations} are the "
+                f"versions of another service, {service.relative(service.foreign_locations[0])}.",
+                path=FILE,
+                hint="Alembic would take them for its own: move one of the folders.",
+            )
 
 
 def service_problem(service: Service) -> MigrationError | None:

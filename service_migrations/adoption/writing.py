@@ -84,8 +84,10 @@ def _heads(root: Path, services: Sequence[Found]) -> Iterator[Written]:
     adopted = {service.name: service for service in services if service.state in ("new", "adopted")}
     for service in Monorepo.at(root).services():
         found = adopted.get(service.name)
-        # one file names one head; several heads are those of labelled branches
-        if found is None or len(found.revisions.heads) != 1 or service.head_file.exists():
+        if found is None or service.head_file.exists():
             continue
-        head_file.write(service, found.revisions.heads[0])
+        heads, labels = found.revisions.heads, found.revisions.labels
+        if not heads or (len(heads) > 1 and not labels):
+            continue
+        head_file.write_heads(service, heads)
         yield Written(service.relative(service.head_file), created=True)

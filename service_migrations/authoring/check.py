@@ -67,7 +67,7 @@ async def check(
 
     """
     history = read(service)
-    history.single_head()
+    history.accepted_heads()
     differences: list[str] = []
 
     def read_lines(operations: UpgradeOps, context: MigrationContext) -> None:

@@ -16,6 +16,7 @@ from service_migrations.connection.session import open_session
 from service_migrations.errors import MigrationError, UsageError
 from service_migrations.history import head_file
 from service_migrations.history.branches import Branch, branch_with, branches, revisions_in_base
+from service_migrations.history.graph import clashing_heads
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, read
 from service_migrations.monorepo import Service
@@ -55,7 +56,8 @@ def exchange(source: bytes, parent: str, path: str) -> bytes:
     starts = [0, *accumulate(len(line) for line in _LINE.findall(text))]
     value_range = slice(*_span(values[0], starts))
     quote = b"'" if text[value_range].startswith(b"'") else b'"'
-    changed = text[: value_range.start] + quote + parent.encode() + quote + text[value_range.stop :]
+    text_value = quote + parent.encode() + quote if not {'"', "\\"} & set(parent) else repr(parent).encode()
+    changed = text[: value_range.start] + text_value + text[value_range.stop :]
     docstring = tree.body[0]
     if isinstance(docstring, ast.Expr) and isinstance(docstring.value, ast.Constant):
         # the docstring is before the assignment, so its position is unchanged
@@ -138,10 +140,10 @@ async def rebase(
     """
     history = read(service)
     service = history.service
-    if len(history.heads) < 2:  # noqa: PLR2004 - mine and theirs
+    if not clashing_heads(history.revisions):
         # after a merge by hand, head.txt may still name another head
-        head_file.write(service, history.single_head())
-        return Rebased(str(service), onto=history.single_head())
+        head_file.write(history)
+        return Rebased(str(service), onto=", ".join(history.heads) or None)
     mine, theirs = _mine_and_theirs(history, base, onto, revision)
     first_revision = _first_of_chain(history, mine)
     before = first_revision.down_revision[0] if first_revision.down_revision else None
@@ -150,11 +152,10 @@ async def rebase(
     source = path.read_bytes()
     head_file.replace_file(path, exchange(source, theirs.head, first_revision.path))
     try:
-        head = read(service).single_head()
+        head_file.write(read(service))
     except MigrationError:
         head_file.replace_file(path, source)
         raise
-    head_file.write(service, head)
     return Rebased(
         str(service), tuple(rebased.revision for rebased in mine.own), first_revision.path, before, theirs.head, unasked
     )

@@ -8,7 +8,9 @@ import sysconfig
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
@@ -19,6 +21,7 @@ from alembic.util import CommandError, rev_id
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_migrations.authoring.check import comparing, refuse_behind
+from service_migrations.authoring.place import Place
 from service_migrations.autogenerate.rename_requests import Request
 from service_migrations.autogenerate.renames import Rename, possible_renames as renames_in
 from service_migrations.connection.connector import connector
@@ -26,14 +29,16 @@ from service_migrations.connection.locks import process_lock
 from service_migrations.connection.session import open_session
 from service_migrations.errors import ConfigurationError, UsageError
 from service_migrations.history import head_file
+from service_migrations.history.graph import clashing_heads, resolved, topological
+from service_migrations.history.locations import refuse_unread
 from service_migrations.history.revision import Revision
-from service_migrations.history.revisions import config, read, template_folder
+from service_migrations.history.revisions import History, config, read, template_folder
 from service_migrations.history.x_arguments import current_x_arguments
 from service_migrations.monorepo import Service
 from service_migrations.ownership.survey import survey
 from service_migrations.settings.model import Settings
 
-__all__ = ["merge", "possible_renames", "revision"]
+__all__ = ["Place", "merge", "possible_renames", "revision"]
 
 
 async def revision(
@@ -42,6 +47,7 @@ async def revision(
     *,
     empty: bool = False,
     renames: Iterable[str] = (),
+    place: Place | None = None,
     engine: AsyncEngine | None = None,
     settings: Settings | None = None,
 ) -> Revision | None:
@@ -54,6 +60,7 @@ async def revision(
         renames: the tables and columns that were renamed, each as ``old:new``, with the table and the schema before the
             names where these alone are ambiguous: ``things.note:things.remark``. Without it, a rename is a drop and an
             addition.
+        place: where it goes in a history with branches, or what begins one; None for the end of the only branch.
         engine: as in ``upgrade``.
         settings: as in ``upgrade``.
 
@@ -62,12 +69,14 @@ async def revision(
 
     Raises:
         DifferenceError: the database is behind head; its pending changes would be written a second time.
-        UsageError: the message is empty, the history has two heads, or there is no such rename.
+        UsageError: the message is empty, there is no such rename; or the history has two heads, or branches of which
+            *place* names none.
         ConfigurationError: the folder of revisions can't be written.
 
     """
-    history = read(service)
-    history.single_head()
+    history, place = read(service), place or Place()
+    head = place.head_of(history)
+    folder = place.folder_of(history, head)
     if not message.strip():
         raise UsageError("-m is empty.", service=history.service, hint='Say what the revision does: -m "add invoices".')
     requests = tuple(map(Request.parse, dict.fromkeys(renames)))
@@ -83,36 +92,46 @@ async def revision(
                 message,
                 rev_id=revision_id,
                 autogenerate=not empty,
-                version_path=str(history.service.versions),
+                head=head,
+                splice=place.splice,
+                branch_label=place.branch_label,
+                depends_on=list(place.depends_on) or None,  # type: ignore[arg-type] # several too, as on the command line
+                version_path=str(folder),
             )
         if isinstance(script, Script):
             written.append(script)
 
-    with _new_revision_id(history.service) as revision_id:
+    with _new_revision_id(history) as revision_id:
         if empty:
-            _make_folder(history.service)
+            _make_folder(history.service, folder)
             async with process_lock():
-                write(_without_environment(history.service))
+                try:
+                    write(_without_environment(history.service))
+                except CommandError as error:
+                    raise UsageError(" ".join(str(error).split()), service=history.service) from error
         else:
             async with open_session(history, connector(history.service, engine, settings)) as session, process_lock():
                 await refuse_behind(session)
-                _make_folder(history.service)
+                _make_folder(history.service, folder)
                 await session.run(write, ownership=await survey(session), writes_revision=True, renames=requests)
         if not written:
             return None
-        _format(written[0], history.service)
-        head_file.write(history.service, written[0].revision)
-    return Revision.of(written[0], history.service)
+        return _finished(history, written[0])
 
 
 async def possible_renames(
-    service: str | Service, renames: Iterable[str] = (), *, settings: Settings | None = None
+    service: str | Service,
+    renames: Iterable[str] = (),
+    *,
+    place: Place | None = None,
+    settings: Settings | None = None,
 ) -> list[Rename]:
     """Return the renames that would explain what a revision drops and adds.
 
     Args:
         service: as in ``revision``.
         renames: those that are known already.
+        place: as in ``revision``.
         settings: as in ``upgrade``.
 
     Raises:
@@ -120,7 +139,7 @@ async def possible_renames(
 
     """
     history = read(service)
-    history.single_head()
+    (place or Place()).head_of(history)
     requests = tuple(map(Request.parse, dict.fromkeys(renames)))
     possible: list[Rename] = []
 
@@ -134,28 +153,41 @@ async def possible_renames(
 
 
 async def merge(service: str | Service, message: str) -> Revision:
-    """Write a revision that joins two heads.
+    """Write a revision that joins two heads, other than those of branches that have a label of their own.
 
     Raises:
-        UsageError: the history has fewer than two heads.
+        UsageError: the history has no two such heads.
 
     """
     history = read(service)
-    if len(history.heads) < 2:  # noqa: PLR2004 - a merge is of two
-        raise UsageError("there is one head only, so there is nothing to merge.", service=history.service)
-    with _new_revision_id(history.service) as revision_id:
+    service, heads = history.service, clashing_heads(history.revisions)
+    if history.has_branches:
+        raise UsageError(
+            "each head has a branch label of its own, so there is nothing to merge.",
+            service=service,
+            hint=f'To end these branches: inv db.alembic --service {service} -- merge -m "{message}" '
+            f"{' '.join(history.branch_heads)}",
+        )
+    if not heads:
+        raise UsageError("there is one head only, so there is nothing to merge.", service=service)
+    folder = str(service.versions)
+    with _new_revision_id(history) as revision_id:
         async with process_lock():
             try:
-                alembic = _without_environment(history.service)
                 with redirect_stdout(sys.stderr):
-                    script = command.merge(alembic, list(history.heads), message, rev_id=revision_id)
+                    # command.merge() takes no folder, and Alembic may refuse the one that it chooses itself
+                    script = command.revision(
+                        _without_environment(service),
+                        message,
+                        head=list(heads),  # type: ignore[arg-type] # Alembic passes it on, and takes several there
+                        version_path=folder,
+                        rev_id=revision_id,
+                    )
             except CommandError as error:
-                raise UsageError(" ".join(str(error).split()), service=history.service) from error
+                raise UsageError(" ".join(str(error).split()), service=service) from error
         if not isinstance(script, Script):
-            raise UsageError("Alembic wrote no merge revision.", service=history.service)
-        _format(script, history.service)
-        head_file.write(history.service, script.revision)
-    return Revision.of(script, history.service)
+            raise UsageError("Alembic wrote no merge revision.", service=service)
+        return _finished(history, script)
 
 
 def _without_environment(service: Service) -> Config:
@@ -167,31 +199,49 @@ def _without_environment(service: Service) -> Config:
 
 
 @contextmanager
-def _new_revision_id(service: Service) -> Iterator[str]:
+def _new_revision_id(history: History) -> Iterator[str]:
     """Yield an id for a new file, and remove that file if the block fails: half a revision stops every command.
 
     Its name may be any, by the ``file_template`` of the project.
     """
+    locations = history.service.version_locations
     revision_id = rev_id()
-    before = {*service.versions.rglob("*.py")}
+    before = {path for location in locations for path in location.rglob("*.py")}
     try:
         yield revision_id
     except BaseException:
-        for path in {*service.versions.rglob("*.py")} - before:
+        for path in {path for location in locations for path in location.rglob("*.py")} - before:
             if revision_id in path.name or revision_id in path.read_text(encoding="utf-8", errors="replace"):
                 path.unlink()
         raise
 
 
-def _make_folder(service: Service) -> None:
-    folder = service.relative(service.versions)
+def _finished(history: History, script: Script) -> Revision:
+    """Format a new revision, write the heads into their file, and return the revision.
+
+    Raises:
+        UsageError: with it, the history has two heads that have no branch label of their own.
+        ConfigurationError: it is in a subfolder that Alembic doesn't read.
+
+    """
+    service = history.service
+    _format(script, service)
+    refuse_unread(service)
+    revision = Revision.of(script, service)
+    revisions = topological(resolved((*history.revisions, revision)))
+    head_file.write(replace(history, revisions=tuple(reversed(revisions))))
+    return revision
+
+
+def _make_folder(service: Service, path: Path) -> None:
+    folder = service.relative(path)
     try:
-        service.versions.mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(
             f"{folder} can't be written: {error.strerror}.", service=service, path=folder
         ) from error
-    if not os.access(service.versions, os.W_OK):
+    if not os.access(path, os.W_OK):
         raise ConfigurationError(f"{folder} can't be written: it is read-only here.", service=service, path=folder)
 
 

@@ -88,7 +88,7 @@ class Session:
         unknown = [revision for revision in revisions if revision not in known]
         if unknown:
             service = self.history.service
-            folder, heads = service.relative(service.versions), ", ".join(self.history.heads) or "base"
+            folder, heads = service.shown_locations, ", ".join(self.history.heads) or "base"
             message = f"{self.connector.target} is at {', '.join(unknown)}, which {folder} doesn't have "
             sentences = await recorded(self.connection, service, self.schema, unknown)
             raise DifferenceError(
@@ -114,6 +114,7 @@ class Session:
 
         """
         values: dict[str, Any] = {"version_table": self.connector.version_table, "metadata": self.metadata}
+        values["longest_id"] = self.history.longest_id
         values["on_version_apply"] = (*attributes.pop("on_version_apply", ()), self.transactions.mark_applied)
         values["wrap_revision"] = self.transactions.wrap_revision
 

@@ -208,7 +208,7 @@ class Transactions:
 
     def _place(self) -> str:
         """Return the current file and line in a revision's Python; empty where none is on the stack."""
-        place = self._service.first_place(walk_stack(currentframe()), self._service.versions)
+        place = self._service.revision_place(walk_stack(currentframe()))
         return f"{place[0]}:{place[1]}" if place else ""
 
     # The listeners. An engine of the caller's may have other connections too, such as that of the watcher.

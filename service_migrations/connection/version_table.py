@@ -11,7 +11,7 @@ from service_migrations.connection.other_version_tables import other_tables, ref
 from service_migrations.connection.version_tables import VERSION_TABLES
 from service_migrations.errors import ConfigurationError
 
-__all__ = ["applied", "ensure_schema"]
+__all__ = ["applied", "ensure_schema", "id_width"]
 
 _TABLES = text(  # the query that is put in is ours
     f"""
@@ -94,6 +94,27 @@ async def applied(
     finally:
         await connection.rollback()
     return tuple(sorted(revisions))
+
+
+_WIDTH = text(
+    """
+    SELECT a.atttypmod OPERATOR(pg_catalog.-) 4 FROM pg_catalog.pg_attribute a
+    WHERE a.attrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(CAST(:name AS pg_catalog.text))
+      AND a.attname OPERATOR(pg_catalog.=) CAST('version_num' AS pg_catalog.name)
+      AND pg_catalog.format_type(a.atttypid, NULL) OPERATOR(pg_catalog.=) ANY (ARRAY['character varying', 'character'])
+      AND a.atttypmod OPERATOR(pg_catalog.>) 4
+    """
+)
+
+
+async def id_width(connection: AsyncConnection, version_table: str, schema: str | None) -> int | None:
+    """Return how many characters of an id a version table holds; None where it has no limit, or doesn't exist."""
+    table = Table(version_table, MetaData(), schema=schema)
+    try:
+        width = await connection.scalar(_WIDTH, {"name": connection.dialect.identifier_preparer.format_table(table)})
+    finally:
+        await connection.rollback()
+    return None if width is None else int(width)
 
 
 async def ensure_schema(connection: AsyncConnection, schema: str) -> None:

@@ -10,7 +10,7 @@ from service_migrations.connection.session import open_session
 from service_migrations.drift.compare import Difference, compare
 from service_migrations.drift.replay import replay
 from service_migrations.drift.scratch import given_scratch, scratch
-from service_migrations.errors import LockNotObtainedError, MigrationError
+from service_migrations.errors import LockNotObtainedError, MigrationError, UsageError
 from service_migrations.history.revisions import read as read_history
 from service_migrations.models.metadata import assemble, bookkeeping_schema
 from service_migrations.monorepo import Service
@@ -26,6 +26,9 @@ from service_migrations.settings.siblings import siblings
 __all__ = ["Drift", "drift"]
 
 _DEFAULT_SCHEMA = "public"
+_FIX = (
+    "A history has to create everything that it needs: correct the revision so that it runs in an empty database too."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,9 @@ async def drift(
     Raises:
         AccessDeniedError: no role may create a scratch database; the hint describes how to name one.
         DifferenceError: this history doesn't have the revision of the database.
+        UsageError: the history can't be replayed; the message has the revision's file and line.
         LockNotObtainedError: an upgrade ran at the same time.
-        MigrationError: the database can't be read, or the history can't be replayed.
+        MigrationError: the database can't be read.
 
     """
     history = read_history(service)
@@ -74,7 +78,15 @@ async def drift(
                 f"{connector.target} was upgraded meanwhile.", service=history.service, hint="Run it again."
             )
     visible = await _visible(connector, schema, live)
-    differences = await _Replay(settings, settings.admin or admin, revisions).compared(live, visible, grants=grants)
+    try:
+        differences = await _Replay(settings, settings.admin or admin, revisions).compared(live, visible, grants=grants)
+    except MigrationError as error:
+        if error.exit_code != MigrationError.exit_code:
+            raise
+        # no migration of the database has failed, so it isn't the code of one
+        raise UsageError(
+            error.message, service=error.service, path=error.path, line=error.line, hint=f"{error.hint} {_FIX}".strip()
+        ) from error
     return Drift(str(history.service), connector.target, revisions, len(history.pending(revisions)), differences)
 
 

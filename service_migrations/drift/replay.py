@@ -61,7 +61,13 @@ async def replay(
         if len(failed) == len(waiting) and len(created) == before:
             if settings.service in errors:
                 cause = errors[settings.service]
-                raise MigrationError(f"{cause} The history can't be replayed into a scratch database.") from cause
+                raise MigrationError(
+                    f"{cause.message} The history can't be replayed into a scratch database.",
+                    service=cause.service,
+                    path=cause.path,
+                    line=cause.line,
+                    hint=cause.hint,
+                ) from cause
             for sibling, cause in errors.items():
                 log.warning("%s: left out of the replay: %s", sibling, cause)
             break

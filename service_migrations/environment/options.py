@@ -9,7 +9,7 @@ from alembic import context
 from alembic.config import Config
 from sqlalchemy import Connection
 
-from service_migrations._alembic import wrap_revisions, write_statements
+from service_migrations._alembic import widen_version_table, wrap_revisions, write_statements
 from service_migrations._sqlalchemy import expect_standard_strings
 from service_migrations.errors import ConfigurationError, ResultError
 from service_migrations.history.literals import statements
@@ -47,6 +47,10 @@ _DECIDED = {
 }
 """Options that can't be given in env.py, and what decides them."""
 
+_ALEMBICS_WIDTH = 32
+_WIDTH = 255
+"""Characters of an id in a version table, as Alembic creates it, and where the history has longer ones."""
+
 _Hook = Callable[..., Any]
 
 
@@ -70,6 +74,7 @@ def configure(connection: Connection | None = None, **options: Any) -> None:
             # Alembic would leave that transaction to the caller, and report success without a commit
             raise ResultError("A statement ran on the connection before Alembic was configured. Nothing was run.")
         context.configure(connection=connection, **shared)
+        _widen(context.config.attributes.get("longest_id", 0))
         if wrap := context.config.attributes.get("wrap_revision"):
             wrap_revisions(context.get_context(), wrap)
         return
@@ -82,6 +87,7 @@ def configure(connection: Connection | None = None, **options: Any) -> None:
     if offline:
         wrap_revisions(context.get_context(), lambda _, function: partial(call_revision, function))
         write_statements(context.get_context(), statements)
+        _widen(max((len(script.revision) for script in context.script.walk_revisions()), default=0))
         dialect = context.get_context().dialect
         dialect.dbapi = dialect.import_dbapi()  # the types convert values to the driver's classes
         expect_standard_strings(dialect)
@@ -91,14 +97,20 @@ def configure(connection: Connection | None = None, **options: Any) -> None:
             context.static_output(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)};")
 
 
+def _widen(longest_id: int) -> None:
+    """Let a new version table hold the ids of the history, where they are longer than Alembic expects."""
+    if longest_id > _ALEMBICS_WIDTH:
+        widen_version_table(context.get_context(), max(_WIDTH, longest_id))
+
+
 def _options(config: Config) -> dict[str, Any]:
     """Return the library's own options.
 
     The attributes of the configuration are ``service``; ``version_table`` and ``metadata`` where these are known
-    already; ``on_version_apply``, a tuple of callbacks; ``wrap_revision``, which returns the function that is called
-    instead of a revision's; ``read_only``, for a command that writes nothing; and for a comparison ``ownership``, what
-    the service may see of the database, ``writes_revision``, whether a revision file is written, and ``renames``, the
-    tables and columns that were renamed.
+    already; ``longest_id``, the length of the longest id; ``on_version_apply``, a tuple of callbacks;
+    ``wrap_revision``, which returns the function that is called instead of a revision's; ``read_only``, for a command
+    that writes nothing; and for a comparison ``ownership``, what the service may see of the database,
+    ``writes_revision``, whether a revision file is written, and ``renames``, the tables and columns that were renamed.
     """
     attributes = config.attributes
     service: Service = attributes["service"]

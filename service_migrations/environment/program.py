@@ -12,12 +12,14 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from service_migrations._alembic import version_locations
 from service_migrations.connection.connector import connector
 from service_migrations.connection.locks import process_lock
 from service_migrations.connection.session import open_session
 from service_migrations.environment.command import Command
 from service_migrations.errors import MigrationError, UsageError
 from service_migrations.failures import revision_failure
+from service_migrations.history.locations import refuse_unread
 from service_migrations.history.revisions import read, template_folder
 from service_migrations.monorepo import Monorepo, Service
 from service_migrations.upgrade.change import Progress, changing
@@ -120,6 +122,7 @@ async def connect() -> AsyncIterator[AsyncConnection]:
         if command.name != "stamp":
             await session.applied()
         attributes: dict[str, Any] = {"metadata": session.metadata, "version_table": session.connector.version_table}
+        attributes["longest_id"] = session.history.longest_id
         if command.changes:
             progress = Progress()
             callbacks = await stack.enter_async_context(changing(session, progress, purges=command.purges))
@@ -170,10 +173,14 @@ def _selected(config: Config) -> Service:
 
     """
     service, script = _named(config), context.script
-    script.version_locations = [str(service.versions)]
-    if Path(script.versions) != service.versions.absolute():
+    refuse_unread(service)
+    script.version_locations = [str(location) for location in service.version_locations]
+    script.recursive_version_locations = service.recursive_version_locations
+    locations = version_locations(script)
+    if locations != [location.absolute() for location in service.version_locations]:
+        read_before = ", ".join(map(str, locations))
         raise UsageError(
-            f"Alembic read {script.versions} before it ran env.py, and not the revisions of the service.",
+            f"Alembic read {read_before} before it ran env.py, and not the revisions of the service.",
             service=service,
             hint=f"Run `inv db.alembic --service {service} -- …` instead.",
         )

@@ -84,7 +84,7 @@ async def wait(
             f"a timeout of {timeout:g} s makes no sense.", service=service, hint="Give a number of seconds above 0."
         )
     history = read(service)
-    wanted = tuple(filter(None, [history.single_head()])) if head else None
+    wanted = history.accepted_heads() if head else None
     target_connector = connector(history.service, engine, settings).at_once()
     started, latest = time.monotonic(), _LatestState()
     try:
@@ -121,7 +121,7 @@ async def _wait_until(
         except UnreachableError as error:
             latest.failure = error
         else:
-            if revisions == wanted:
+            if revisions is None or not history.pending(revisions):
                 return revisions
             latest.failure, latest.revisions = None, revisions
         if (str(latest.failure), latest.revisions) != former_state:

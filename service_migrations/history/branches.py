@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from service_migrations.errors import UsageError
 from service_migrations.git import TEAM_BRANCHES, is_commit, try_git
+from service_migrations.history import graph
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History
 from service_migrations.monorepo import Service
@@ -31,22 +32,22 @@ class Branch:
 
 
 def branches(history: History) -> tuple[Branch, Branch]:
-    """Return the branches of a history that has two heads.
+    """Return the branches of a history that has two heads too many: heads with branch labels of their own don't count.
 
     Raises:
-        UsageError: it has another number of heads.
+        UsageError: it has another number of such heads.
 
     """
-    folder = history.service.relative(history.service.versions)
-    if len(history.heads) != 2:  # noqa: PLR2004 - mine and theirs
+    folder, heads = history.service.shown_locations, graph.clashing_heads(history.revisions)
+    if len(heads) != 2:  # noqa: PLR2004 - mine and theirs
         raise UsageError(
-            f"{folder} has {len(history.heads)} heads: {', '.join(history.heads)}.",
+            f"{folder} has {len(heads)} heads: {', '.join(heads)}.",
             service=history.service,
             path=folder,
             hint="db.rebase takes two, mine and theirs: change down_revision of the others by hand. "
             "Nothing was changed.",
         )
-    first, second = history.heads
+    first, second = heads
     below = {head: history.applied((head,)) for head in (first, second)}
     return (
         Branch(first, tuple(revision for revision in below[first] if revision not in below[second])),
@@ -66,18 +67,20 @@ def revisions_in_base(service: Service, base: str | None) -> tuple[str, frozense
 
     """
     hint = f"Name your own head: inv db.rebase --service {service} --revision <id>"
-    if try_git(service.versions, "rev-parse", "--git-dir") is None:
-        raise UsageError(
-            f"{service.versions} is not in a git repository, so it isn't known whose revisions are whose.",
-            service=service,
-            hint=hint,
-        )
+    locations = [location for location in service.version_locations if location.is_dir()]
+    for location in locations:
+        if try_git(location, "rev-parse", "--git-dir") is None:
+            raise UsageError(
+                f"{location} is not in a git repository, so it isn't known whose revisions are whose.",
+                service=service,
+                hint=hint,
+            )
     for name in (base,) if base is not None else TEAM_BRANCHES:
-        if not is_commit(service.versions, name):
+        if not any(is_commit(location, name) for location in locations):
             continue
         # a file may have been renamed; what counts is the id in it
-        matching_lines = try_git(service.versions, *_GREP, name, "--", ".") or ""
-        return name, frozenset(_REVISION.findall(matching_lines))
+        matching_lines = [try_git(location, *_GREP, name, "--", ".") or "" for location in locations]
+        return name, frozenset(_REVISION.findall("\n".join(matching_lines)))
     wanted = f"commit {base!r}" if base is not None else f"branch {', '.join(TEAM_BRANCHES)}"
     raise UsageError(f"git has no {wanted}.", service=service, hint=f"Name one with --base. {hint}")
 

@@ -1,48 +1,70 @@
-"""The file that names the head of a service's revisions.
+"""The file that names the heads of a service's revisions, one a line: more than one where branches are meant.
 
 It makes git report a conflict when two branches both add a revision. Without it, git merges the two revision files, and
 the second head is noticed only when somebody upgrades.
 """
 
 import shutil
+from collections.abc import Iterable
 from importlib.util import cache_from_source
 from pathlib import Path
 
+from service_migrations.history import graph
 from service_migrations.history.revisions import History
 from service_migrations.monorepo import Service
 
-__all__ = ["problem", "replace_file", "write"]
+__all__ = ["problem", "replace_file", "write", "write_heads"]
 
 _MARKERS = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")
 
 
-def write(service: Service, head: str | None) -> None:
-    """Write the head of a service's revisions into its file, or remove the file where there is no head."""
-    if head is None:
+def write(history: History) -> None:
+    """Write the heads of a history into its file, or remove the file where there is none.
+
+    Raises:
+        UsageError: as of ``History.accepted_heads``.
+
+    """
+    history.accepted_heads()
+    write_heads(history.service, _ordered_heads(history))
+
+
+def write_heads(service: Service, heads: Iterable[str]) -> None:
+    """Write heads into the file of a service, or remove the file where there is none."""
+    text = "".join(f"{head}\n" for head in heads)
+    if not text:
         service.head_file.unlink(missing_ok=True)
-    elif _text(service) != f"{head}\n":
-        replace_file(service.head_file, f"{head}\n".encode())
+    elif _text(service) != text:
+        replace_file(service.head_file, text.encode())
 
 
 def problem(history: History) -> str | None:
     """Return a line that describes what is wrong with a head and ends with the fix; None where it is right."""
-    service, heads = history.service, history.heads
+    service, clashing = history.service, graph.clashing_heads(history.revisions)
     path = service.relative(service.head_file)
-    if len(heads) > 1:
+    if clashing:
         return (
-            f"{service.relative(service.versions)} has {len(heads)} heads: {', '.join(heads)}. "
+            f"{service.shown_locations} has {len(clashing)} heads: {', '.join(clashing)}. "
             f"Run: inv db.rebase --service {service}"
         )
-    text, expected = _text(service), heads[0] if heads else None
-    if (text or "").strip() == (expected or ""):
+    text, heads = _text(service), _ordered_heads(history)
+    expected = ", ".join(heads) or "nothing"
+    lines = [line.strip() for line in (text or "").splitlines()]
+    if sorted(filter(None, lines)) == sorted(heads):
         return None
     fix = f"Run: inv db.heads --write --service {service}"
     if text is None:
         return f"{path} is missing. {fix}"
-    if any(line.startswith(_MARKERS) for line in text.splitlines()):
-        return f"{path} has conflict markers, and the files end at {expected or 'nothing'}. {fix}"
-    named = " ".join(text.split())[:40]
-    return f"{path} names {named or 'nothing'}, and the files end at {expected or 'nothing'}. {fix}"
+    if any(line.startswith(_MARKERS) for line in lines):
+        return f"{path} has conflict markers, and the files end at {expected}. {fix}"
+    named = ", ".join(filter(None, lines))[:40]
+    return f"{path} names {named or 'nothing'}, and the files end at {expected}. {fix}"
+
+
+def _ordered_heads(history: History) -> list[str]:
+    """Return the heads in the order of their branch labels, so that each branch keeps its line."""
+    labels = graph.own_labels(history.revisions)
+    return sorted(history.heads, key=lambda head: (labels[head], head))
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -13,14 +13,13 @@ from typing import Any
 
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import Script
-from alembic.script.revision import RevisionError
-from alembic.util import CommandError
 
-from service_migrations.errors import MigrationError, UsageError
+from service_migrations.errors import MigrationError
 from service_migrations.failures import revision_failure
 from service_migrations.history.literals import StatementError
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, config
+from service_migrations.history.targets import as_usage_error, refuse_ambiguous, resolve_target
 from service_migrations.interruption import call_revision
 from service_migrations.monorepo import Service
 
@@ -99,17 +98,12 @@ def pending(history: History, current: tuple[str, ...], revision: str = "head") 
         UsageError: the target doesn't exist, or isn't ahead of the database.
 
     """
-    if revision in ("head", "heads") and not history.single_head():
+    revision = resolve_target(history, revision)
+    if not history.revisions and revision in ("head", "heads"):
         return ()
     by_id = {known.revision: known for known in history.revisions}
-    try:
+    with as_usage_error(history, revision):
         scripts = list(history.directory.iterate_revisions(revision, current or None, implicit_base=True))
-    except (CommandError, RevisionError, AssertionError) as error:  # AssertionError for an empty target and for head+1
-        service = history.service
-        problem = " ".join(str(error).split()) or f"{revision!r} leads to no revision"
-        raise UsageError(
-            f"{problem}.", service=service, hint=f"`inv db.history --service {service}` lists the revisions."
-        ) from error
     return tuple(by_id[script.revision] for script in reversed(scripts))
 
 
@@ -121,11 +115,9 @@ def reverted(history: History, current: tuple[str, ...], revision: str) -> tuple
 
     """
     by_id = {known.revision: known for known in history.revisions}
-    try:
+    refuse_ambiguous(history, revision, current)
+    with as_usage_error(history, revision):
         scripts = list(history.directory.iterate_revisions(current, revision, select_for_downgrade=True))
-    except (CommandError, RevisionError, AssertionError) as error:
-        problem = " ".join(str(error).split()) or f"{revision!r} leads to no revision"
-        raise UsageError(f"{problem}.", service=history.service) from error
     return tuple(by_id[script.revision] for script in scripts)
 
 

@@ -1,10 +1,6 @@
 """The history of one service: its revision files, read without a database."""
 
-import threading
-import traceback
-import warnings
 from argparse import Namespace
-from asyncio import CancelledError
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import StringIO
@@ -13,30 +9,25 @@ from typing import Any, TextIO
 
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 
 from service_migrations.configuration import FILE
 from service_migrations.errors import ConfigurationError, UsageError
 from service_migrations.failures import describe
-from service_migrations.history.revision import Revision
+from service_migrations.history import graph
+from service_migrations.history.loading import load
+from service_migrations.history.locations import refuse_unread
+from service_migrations.history.revision import Revision, id_problem
 from service_migrations.history.x_arguments import current_x_arguments
 from service_migrations.monorepo import Service, find
 
 __all__ = ["History", "Revision", "config", "read", "script_location", "template_folder"]
-
-_REVISION_CHARACTERS = 32
-"""The width of ``version_num``: PostgreSQL refuses a longer one only at upgrade."""
-
 
 _ENVIRONMENT = "migrations"
 """The folder of env.py, where pyproject.toml names no other."""
 
 _TEMPLATE = "script.py.mako"
 """The name that Alembic gives to the template of a revision."""
-
-_WARNINGS = threading.Lock()
-"""The filters of warnings belong to the process: of two threads that change them, one would restore the other's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +41,23 @@ class History:
     @property
     def heads(self) -> tuple[str, ...]:
         """The ids of the revisions that no other follows; there is none in an empty history."""
-        return tuple(revision.revision for revision in self.revisions if revision.is_head)
+        return graph.heads(self.revisions)
+
+    @property
+    def has_branches(self) -> bool:
+        """Whether it has several heads, each with a branch label of its own, so that all of them are meant."""
+        return len(self.heads) > 1 and not graph.clashing_heads(self.revisions)
+
+    @property
+    def branch_heads(self) -> tuple[str, ...]:
+        """The heads of a history with branches, as ``--revision`` and ``--head`` name them, such as ``expand@head``."""
+        labels = graph.own_labels(self.revisions)
+        return tuple(sorted(f"{labels[head][0]}@head" for head in self.heads if labels[head]))
+
+    @property
+    def longest_id(self) -> int:
+        """The number of characters of the longest id; 0 in an empty history."""
+        return max((len(revision.revision) for revision in self.revisions), default=0)
 
     def path(self, revision: str) -> Path | None:
         """Return the file of a revision; None where no revision has that id."""
@@ -58,51 +65,56 @@ class History:
         return self.service.root / path if path else None
 
     def applied(self, current: tuple[str, ...]) -> tuple[Revision, ...]:
-        """Return the database's revisions and those below them, oldest first.
+        """Return the database's revisions, those below them and those that they depend on, oldest first.
 
         Raises:
             UsageError: the database's revision isn't in this history.
 
         """
-        pending = set(self.pending(current))
-        return tuple(revision for revision in reversed(self.revisions) if revision not in pending)
+        applied = self._implied(current)
+        return tuple(revision for revision in reversed(self.revisions) if revision.revision in applied)
 
     def pending(self, current: tuple[str, ...]) -> tuple[Revision, ...]:
-        """Return the revisions between the database's and the head, oldest first.
+        """Return the revisions that an upgrade to all heads would run, oldest first.
 
         Raises:
             UsageError: the database's revision isn't in this history.
 
         """
-        by_id = {revision.revision: revision for revision in self.revisions}
-        applied: set[str] = set()
-        unvisited = list(current)
-        while unvisited:
-            revision_id = unvisited.pop()
-            if revision_id not in by_id:
-                raise UsageError(f"there is no revision {revision_id}.", service=self.service)
-            if revision_id not in applied:
-                applied.add(revision_id)
-                unvisited += by_id[revision_id].down_revision
-        return tuple(revision for revision in reversed(self.revisions) if revision.revision not in applied)
+        applied = self._implied(current)
+        pending = tuple(revision for revision in reversed(self.revisions) if revision.revision not in applied)
+        if len(self.heads) < 2 or not pending:  # noqa: PLR2004 - without branches, there is one order
+            return pending
+        by_id = {revision.revision: revision for revision in pending}
+        scripts = list(self.directory.iterate_revisions("heads", current or None, implicit_base=True))
+        return tuple(by_id[script.revision] for script in reversed(scripts))
 
-    def single_head(self) -> str | None:
-        """Return the head, or None where the history is empty.
+    def _implied(self, current: tuple[str, ...]) -> set[str]:
+        try:
+            return graph.implied({revision.revision: revision for revision in self.revisions}, current)
+        except KeyError as error:
+            raise UsageError(f"there is no revision {error.args[0]}.", service=self.service) from None
+
+    def accepted_heads(self) -> tuple[str, ...]:
+        """Return the revisions that a database has at the heads, sorted; none where the history is empty.
 
         Raises:
-            UsageError: the history has two heads or more.
+            UsageError: the history has two heads or more, and not each has a branch label of its own.
 
         """
-        folder = self.service.relative(self.service.versions)
-        if len(self.heads) > 1:
+        clashing = graph.clashing_heads(self.revisions)
+        if clashing:
+            folder = self.service.shown_locations
+            has_labels = any(revision.branch_labels for revision in self.revisions)
+            problem = " that have no branch label of their own" if has_labels else ""
             raise UsageError(
-                f"{folder} has {len(self.heads)} heads: {', '.join(self.heads)}.",
+                f"{folder} has {len(clashing)} heads{problem}: {', '.join(clashing)}.",
                 service=self.service,
                 path=folder,
                 hint=f"`inv db.rebase --service {self.service}` changes the down_revision of yours, `inv "
                 f"db.merge --service {self.service}` joins them.",
             )
-        return self.heads[0] if self.heads else None
+        return graph.effective_heads(self.revisions)
 
 
 def config(
@@ -137,7 +149,9 @@ def config(
         alembic.cmd_opts = Namespace(autogenerate=False, x=current_x_arguments())
     # ConfigParser interpolates: a % in the path of the checkout is doubled. The DSN is never an option.
     alembic.set_main_option("path_separator", "newline")
-    alembic.set_main_option("version_locations", str(service.versions).replace("%", "%%"))
+    locations = "\n".join(map(str, service.version_locations))
+    alembic.set_main_option("version_locations", locations.replace("%", "%%"))
+    alembic.set_main_option("recursive_version_locations", str(service.recursive_version_locations).lower())
     # env.py is run for a comparison only: an empty revision needs neither a database nor models that import
     alembic.set_main_option("revision_environment", "false")
     if _option(alembic, "script_location") is None:
@@ -179,9 +193,9 @@ def read(service: str | Service) -> History:
 
 
     Raises:
-        ConfigurationError: there is no env.py.
-        UsageError: the service doesn't exist; a file has a syntax error or can't be imported; an id is used twice, is
-            too long or has a quote; a file follows a revision that doesn't exist; the history is a circle.
+        ConfigurationError: there is no env.py, or a subfolder has revisions that Alembic doesn't read.
+        UsageError: the service doesn't exist; a file has a syntax error or can't be imported; an id is used twice or
+            has a quote; a file follows a revision that doesn't exist; the history is a cycle.
 
     """
     service = find(service) if isinstance(service, str) else service
@@ -193,40 +207,12 @@ def read(service: str | Service) -> History:
             path=service.relative(environment),
             hint="`service-migrations db.init` writes it, and overwrites nothing.",
         )
-    folder = service.relative(service.versions)
-    if not service.versions.is_dir():
+    refuse_unread(service)
+    if not any(location.is_dir() for location in service.version_locations):
         return History(service, (), ScriptDirectory.from_config(alembic))
-    try:
-        with _WARNINGS, warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)  # Alembic only warns of an id that is used twice
-            directory = ScriptDirectory.from_config(alembic)
-            scripts = list(directory.walk_revisions())
-    except SyntaxError as error:
-        path = service.relative(Path(error.filename or folder))
-        hint = "Correct the revision; nothing was run."
-        raise UsageError(f"{error.msg}.", service=service, path=path, line=error.lineno, hint=hint) from error
-    except (CommandError, RevisionError, KeyError, UserWarning) as error:
-        text = f"{' '.join(str(error).split())}. Nothing was run."
-        raise UsageError(text, service=service, path=folder) from error
-    except (Exception, SystemExit, GeneratorExit, CancelledError) as error:  # nothing can be cancelled while it runs
-        frames = reversed(list(traceback.walk_tb(error.__traceback__)))
-        path, line = service.first_place(frames, service.versions) or (folder, None)
-        text = f"it can't be imported: {type(error).__name__}: {error}. Nothing was run."
-        raise UsageError(text, service=service, path=path, line=line) from error
-    revisions = tuple(Revision.of(script, service) for script in scripts)
+    directory, scripts = load(service, alembic)
+    revisions = graph.resolved([Revision.of(script, service) for script in scripts])
     for revision in revisions:
-        if len(revision.revision) > _REVISION_CHARACTERS:
-            raise UsageError(
-                f"the id {revision.revision!r} has {len(revision.revision)} characters, and the "
-                f"version table holds {_REVISION_CHARACTERS}.",
-                service=service,
-                path=revision.path,
-                hint="Shorten it.",
-            )
-        if not revision.revision.replace("_", "").replace("-", "").replace(".", "").isalnum():
-            raise UsageError(
-                f"the id {revision.revision!r} holds more than letters, digits, _, - and dots.",
-                service=service,
-                path=revision.path,
-            )
+        if problem := id_problem(revision.revision):
+            raise UsageError(f"the id {revision.revision!r} {problem}.", service=service, path=revision.path)
     return History(service, revisions, directory)

@@ -10,13 +10,17 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeGuard
 
+from service_migrations.configuration import read_tools
+from service_migrations.history import graph
 from service_migrations.history.fingerprint import checksum
-from service_migrations.history.revision import Revision
+from service_migrations.history.locations import revision_files, unread_revision
+from service_migrations.history.revision import Revision, first_line, id_problem
 from service_migrations.monorepo import Service
 
 __all__ = ["Chain", "bindings", "read_chain"]
@@ -131,9 +135,8 @@ def _library(function: ast.expr, known: Mapping[str, str]) -> str | None:
 
 
 _NAMES = ("revision", "down_revision", "branch_labels", "depends_on")
-_OPTIONS = (b"sourceless", b"recursive_version_locations")
-"""Options of Alembic that change which files are revisions."""
-_REVISION_CHARACTERS = 32
+_ILLEGAL = re.compile(r"[@+:-]")
+"""Characters that Alembic refuses in an id."""
 _NAME = rb"\b(?:" + "|".join(_NAMES).encode() + rb")\b"
 _DYNAMIC = re.compile(rb"globals|exec\(|__getattr__|\bglobal\b(?:[^\r\n]*\\|[^\r\n]*" + _NAME + rb")")
 _FUNCTION = re.compile(rb"^def ", re.MULTILINE)
@@ -143,66 +146,84 @@ _MORE_THAN_FUNCTIONS = re.compile(rb"^(?!def \w+\(\)(?: -> None)?:)[^ \t\n#)\]}]
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A history without branches: its revisions, oldest first, and the checksum of each file."""
+    """A history with one head, or with several that each have a branch label of their own.
+
+    Attributes:
+        revisions: its revisions, each behind those that it follows or depends on.
+        checksums: the checksum of each file.
+        effective_heads: the revisions that a database has at the heads, sorted.
+
+    """
 
     revisions: tuple[Revision, ...]
     checksums: dict[str, str]
+    effective_heads: tuple[str, ...]
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The ids of the revisions, oldest first."""
+        """The ids of the revisions, in their order."""
         return tuple(revision.revision for revision in self.revisions)
 
     @property
-    def head(self) -> str | None:
-        """The id of the newest revision; None in an empty history."""
-        return self.revisions[-1].revision if self.revisions else None
+    def heads(self) -> tuple[str, ...]:
+        """The ids of the revisions that no other follows, sorted; none in an empty history."""
+        return tuple(sorted(graph.heads(self.revisions)))
+
+    def pending(self, current: tuple[str, ...]) -> int | None:
+        """Return how many revisions an upgrade to the heads runs; None where one of the current ones is unknown."""
+        try:
+            return len(self.revisions) - len(graph.implied({each.revision: each for each in self.revisions}, current))
+        except KeyError:
+            return None
 
 
 def read_chain(service: Service) -> Chain | None:
-    """Return the history of a service; None where only Alembic can read it."""
-    if not _has_plain_options(service.root):
-        return None
-    revisions_by_id: dict[str, Revision] = {}
+    """Return the history of a service; None where only Alembic can read it, or refuse it."""
+    revisions: list[Revision] = []
     checksums: dict[str, str] = {}
     try:
-        paths = sorted(service.versions.iterdir()) if service.versions.is_dir() else []
-        for path in paths:
-            if path.suffix != ".py" or path.name.startswith((".#", "__init__")):
-                continue
+        if _has_compiled_revisions(service.root) or unread_revision(service) is not None:
+            return None
+        for path in revision_files(service):
             source = path.read_bytes()
             revision = _revision(source, service.relative(path))
-            if revision is None or revision.revision in revisions_by_id:
+            if revision is None:
                 return None
-            revisions_by_id[revision.revision] = revision
+            revisions.append(revision)
             checksums[revision.revision] = checksum(source)
-    except OSError:
+        ordered = graph.topological(graph.resolved(revisions))
+    except (OSError, graph.GraphError):
         return None
-    revisions = _linked(revisions_by_id)
-    return None if revisions is None else Chain(revisions, checksums)
+    return None if graph.clashing_heads(ordered) else Chain(ordered, checksums, graph.effective_heads(ordered))
 
 
-def _has_plain_options(root: Path) -> bool:
-    try:
-        text = (root / "pyproject.toml").read_bytes()
-    except OSError:
-        return False
-    return not any(option in text for option in _OPTIONS)
+def _has_compiled_revisions(root: Path) -> bool:
+    """Whether ``[tool.alembic]`` lets Alembic read files without their source."""
+    return bool(read_tools(root).get("alembic", {}).get("sourceless"))
 
 
 def _revision(source: bytes, path: str) -> Revision | None:
     """Return a file's revision by its header; None where the header isn't plain assignments."""
     constants = _constants(source)
-    revision, down = constants.get("revision"), constants.get("down_revision", 0)
-    if not isinstance(revision, str) or not (down is None or isinstance(down, str)):
+    revision = constants.get("revision")
+    if (
+        not isinstance(revision, str)
+        or _ILLEGAL.search(revision)
+        or id_problem(revision)
+        or "down_revision" not in constants
+    ):
         return None
-    if constants.get("branch_labels") is not None or constants.get("depends_on") is not None:
+    names = []
+    for name in _NAMES[1:]:
+        value = constants.get(name)
+        values = (value,) if isinstance(value, str) else () if value is None else value
+        if not isinstance(values, tuple) or not all(isinstance(text, str) and text for text in values):
+            return None
+        names.append(values)
+    down, labels, depends_on = names
+    if any(len(set(values)) < len(values) for values in names):
         return None
-    characters = revision.replace("_", "").replace("-", "").replace(".", "")
-    if not characters.isalnum() or len(revision) > _REVISION_CHARACTERS:
-        return None
-    message = str(constants.get("__doc__") or "").strip().split("\n\n")[0]
-    return Revision(revision, (down,) if down else (), message, path, is_head=False)
+    return Revision(revision, down, first_line(str(constants.get("__doc__") or "")), path, False, labels, depends_on)
 
 
 def _constants(source: bytes) -> dict[str, object]:
@@ -219,10 +240,17 @@ def _constants(source: bytes) -> dict[str, object]:
         return {}
     for name, value in pairs:
         if name in _NAMES:
-            if name in constants or not isinstance(value, ast.Constant):
+            if name in constants or not _is_constant(value):
                 return {}
-            constants[name] = value.value
+            literal = ast.literal_eval(value)
+            constants[name] = tuple(literal) if isinstance(literal, list) else literal
     return constants
+
+
+def _is_constant(value: ast.expr | None) -> TypeGuard[ast.expr]:
+    """Whether a value is a constant, or several."""
+    parts = value.elts if isinstance(value, ast.Tuple | ast.List) else [value]
+    return all(isinstance(part, ast.Constant) for part in parts)
 
 
 def _parsed(source: bytes) -> ast.Module | None:
@@ -233,19 +261,3 @@ def _parsed(source: bytes) -> ast.Module | None:
         with suppress(SyntaxError, ValueError):  # "def" was inside a string
             return ast.parse(source[:end])
     return None
-
-
-def _linked(revisions_by_id: dict[str, Revision]) -> tuple[Revision, ...] | None:
-    """Return the revisions oldest first; None where they aren't a single chain."""
-    followers: dict[str | None, Revision] = {}
-    for revision in revisions_by_id.values():
-        parent = revision.down_revision[0] if revision.down_revision else None
-        if parent in followers:
-            return None
-        followers[parent] = revision
-    chain: list[Revision] = []
-    while (follower := followers.get(chain[-1].revision if chain else None)) and len(chain) < len(revisions_by_id):
-        chain.append(follower)
-    if len(chain) < len(revisions_by_id):
-        return None
-    return (*chain[:-1], replace(chain[-1], is_head=True)) if chain else ()

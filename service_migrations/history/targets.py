@@ -13,9 +13,11 @@ from alembic.util import CommandError
 
 from service_migrations.errors import UsageError
 from service_migrations.history.revisions import History
-from service_migrations.monorepo import Service
 
-__all__ = ["check_target", "migrate_to"]
+__all__ = ["as_usage_error", "check_target", "migrate_to", "refuse_ambiguous", "resolve_target", "revert"]
+
+_RELATIVE = re.compile(r"(?:(?P<branch>.+?)@)?(?P<revision>\w+)?[+-]\d+")
+"""A target that is counted from another one, or from the database's revision, as Alembic reads it."""
 
 
 def migrate_to(history: History, revision: str, *, down: bool = False) -> Callable[[Config], None]:
@@ -41,6 +43,20 @@ def migrate_to(history: History, revision: str, *, down: bool = False) -> Callab
         chosen_steps = _remaining(history, chosen_steps, tuple(current))
         return chosen_steps
 
+    return _run(history, choose, revision)
+
+
+def revert(history: History, revision: str) -> Callable[[Config], None]:
+    """Return what reverts one revision and nothing else, for ``Session.run``; no other may follow it."""
+    script = history.directory.get_revision(revision)
+
+    def choose(*_: Any) -> list[RevisionStep]:
+        return [MigrationStep.downgrade_from_script(history.directory.revision_map, script)]
+
+    return _run(history, choose, revision)
+
+
+def _run(history: History, choose: Callable[[Any, Any], list[RevisionStep]], revision: str) -> Callable[[Config], None]:
     def run(alembic: Config) -> None:
         with EnvironmentContext(alembic, history.directory, fn=choose, destination_rev=revision):
             history.directory.run_env()
@@ -49,28 +65,70 @@ def migrate_to(history: History, revision: str, *, down: bool = False) -> Callab
 
 
 def _upgrade_steps(history: History, revision: str, current: Any) -> list[RevisionStep]:
-    with _as_usage_error(history):
+    with as_usage_error(history, revision):
         scripts = list(history.directory.iterate_revisions(revision, current, implicit_base=True))
     return [MigrationStep.upgrade_from_script(history.directory.revision_map, script) for script in reversed(scripts)]
 
 
 def _downgrade_steps(history: History, revision: str, current: Any) -> list[RevisionStep]:
-    with _as_usage_error(history):
+    refuse_ambiguous(history, revision, tuple(current))
+    with as_usage_error(history, revision):
         scripts = list(history.directory.iterate_revisions(current, revision, select_for_downgrade=True))
     return [MigrationStep.downgrade_from_script(history.directory.revision_map, script) for script in scripts]
 
 
 @contextmanager
-def _as_usage_error(history: History) -> Iterator[None]:
+def as_usage_error(history: History, revision: str) -> Iterator[None]:
+    """Describe Alembic's errors of a target.
+
+    Raises:
+        UsageError: the target doesn't exist, or can't be reached from the database's revision.
+
+    """
     try:
         yield
-    except RevisionError as error:
-        message, hint = f"{' '.join(str(error).split())}.", _hint(history.service)
-        raise UsageError(message, service=history.service, hint=hint) from error
+    except (CommandError, RevisionError, AssertionError) as error:  # AssertionError for an empty target and for head+1
+        message = " ".join(str(error).split()).rstrip(".") or f"{revision!r} leads to no revision"
+        raise UsageError(f"{message}.", service=history.service, hint=_hint(history)) from error
 
 
-def _hint(service: Service) -> str:
-    return f"`inv db.history --service {service}` lists them."
+def refuse_ambiguous(history: History, revision: str, current: tuple[str, ...]) -> None:
+    """Refuse a downgrade by a number of revisions where it isn't said on which branch.
+
+    Raises:
+        UsageError: the database is at several revisions; Alembic would take any of them.
+
+    """
+    match = _RELATIVE.fullmatch(revision)
+    if match and not match["branch"] and not match["revision"] and len(current) > 1:
+        raise UsageError(
+            f"{revision} is counted from one revision, and the database is at {len(current)}: {', '.join(current)}.",
+            service=history.service,
+            hint=f"Name the branch: {' or '.join(_on_branches(history, revision)) or f'{current[0]}{revision}'}.",
+        )
+
+
+def _hint(history: History) -> str:
+    service = history.service
+    branches = f" Branches: {', '.join(history.branch_heads)}." if history.has_branches else ""
+    return f"`inv db.history --service {service}` lists the revisions.{branches}"
+
+
+def _on_branches(history: History, target: str) -> list[str]:
+    return [head.removesuffix("head") + target for head in history.branch_heads]
+
+
+def resolve_target(history: History, revision: str) -> str:
+    """Return a target, with ``heads`` for ``head`` where the history has branches.
+
+    Raises:
+        UsageError: the target is the head, and the history has several that aren't meant.
+
+    """
+    if revision not in ("head", "heads"):
+        return revision
+    history.accepted_heads()
+    return "heads" if history.has_branches else revision
 
 
 def _remaining(history: History, chosen_steps: list[RevisionStep], current: tuple[str, ...]) -> list[RevisionStep]:
@@ -93,23 +151,22 @@ def _remaining(history: History, chosen_steps: list[RevisionStep], current: tupl
 
 
 def _is_relative(revision: str) -> bool:
-    return "+" in revision or "-" in revision
+    return _RELATIVE.fullmatch(revision) is not None
 
 
 def check_target(history: History, revision: str) -> None:
     """Refuse a target that doesn't exist; a relative target is left to Alembic.
 
     Raises:
-        UsageError: no revision has this id.
+        UsageError: no revision has this id, or there is no such branch.
 
     """
     service = history.service
-    hint = _hint(service)
     if re.fullmatch(r"|@.*|heads?\+.*", revision):  # these raise an AssertionError in Alembic
-        raise UsageError(f"{revision!r} leads to no revision.", service=service, hint=hint)
-    if _is_relative(revision) or "@" in revision:
-        return
-    try:
-        history.directory.get_revisions(revision)
-    except (CommandError, RevisionError) as error:
-        raise UsageError(f"{' '.join(str(error).split())}.", service=service, hint=hint) from error
+        raise UsageError(f"{revision!r} leads to no revision.", service=service, hint=_hint(history))
+    match = _RELATIVE.fullmatch(revision)
+    with as_usage_error(history, revision):
+        if match is None:
+            history.directory.get_revisions(revision)
+        if branch := match["branch"] if match else revision.rpartition("@")[0]:
+            history.directory.get_revisions(branch)

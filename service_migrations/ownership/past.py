@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service_migrations.errors import MigrationError
+from service_migrations.history.locations import revision_files
 from service_migrations.history.offline import render
 from service_migrations.history.revisions import read
 from service_migrations.monorepo import Service
@@ -59,8 +60,8 @@ def history_claims(service: Service, schema: str) -> HistoryClaims:
         schema: that of its names without one.
 
     """
-    files = sorted(service.versions.glob("*.py")) if service.versions.is_dir() else []
-    file_state = (schema, tuple((path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in files))
+    files = revision_files(service)
+    file_state = (schema, tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in files))
     if service not in _cache or _cache[service][0] != file_state:
         _cache[service] = file_state, _replay(service, schema, files)
     return _cache[service][1]

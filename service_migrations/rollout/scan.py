@@ -86,18 +86,16 @@ class KnownState:
     @property
     def at_head(self) -> bool:
         """Whether an upgrade surely has nothing to do."""
-        return bool(self.chain and self.chain.head and self.current == (self.chain.head,) and not self.edited)
+        return bool(
+            self.chain and self.chain.revisions and self.current == self.chain.effective_heads and not self.edited
+        )
 
     @property
     def pending(self) -> int | None:
         """How many revisions an upgrade surely runs; None where that isn't certain."""
-        if self.chain is None or self.current is None or len(self.current) > 1:
+        if self.chain is None or self.current is None:
             return None
-        if not self.current:
-            return len(self.chain.ids)
-        if self.current[0] not in self.chain.ids:
-            return None
-        return len(self.chain.ids) - 1 - self.chain.ids.index(self.current[0])
+        return 0 if self.at_head else self.chain.pending(self.current)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +164,7 @@ async def _read_state(
     settings: Settings, schemas: Schemas, capacity: Capacity | None = None, roles: Iterable[str] = ()
 ) -> KnownState:
     chain = read_chain(settings.service)
-    has_head = bool(chain and chain.head)
+    has_head = bool(chain and chain.revisions)
     if not has_head and capacity is None:
         return KnownState(chain)  # errors in the files are reported before a connection is opened
     arguments = connect_arguments(settings)
@@ -234,7 +232,8 @@ async def _read_tables(connection: Any, settings: Settings, chain: Chain | None,
     if chain is None or not state.at_head:
         return state
     # the older revisions aren't needed any more, and would be most of the memory for hundreds of services
-    return KnownState(Chain(chain.revisions[-1:], {}), current)
+    heads = tuple(revision for revision in chain.revisions if revision.is_head)
+    return KnownState(Chain(heads, {}, chain.effective_heads), current)
 
 
 async def _has_another_version_table(connection: Any, settings: Settings) -> bool:

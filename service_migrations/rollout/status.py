@@ -31,11 +31,12 @@ class Status:
         service: its name.
         target: its database, without the password; None where it has no settings.
         current: the revisions of its database.
-        head: the newest revision of its files.
+        head: the newest revision of its files; None where there is none, or several.
         pending: how many revisions an upgrade would run; None where that isn't known.
         state: ``at head``, ``behind`` or ``error``.
         error: why the rest isn't known.
         edited: the files that were edited after they had been applied.
+        heads: the newest revisions of its files, one for each branch.
 
     """
 
@@ -47,6 +48,7 @@ class Status:
     state: str
     error: MigrationError | None = None
     edited: tuple[str, ...] = ()
+    heads: tuple[str, ...] = ()
 
 
 async def status(services: Sequence[str | Service]) -> list[Status]:
@@ -90,7 +92,8 @@ async def current_of_all(services: Sequence[Service]) -> "list[tuple[Revision, .
             # Alembic logs these lines for each of its connections
             log.info("Context impl PostgresqlImpl.")
             log.info("Will assume transactional DDL.")
-            answers.append(tuple(revision for revision in state.chain.revisions if revision.revision in state.current))
+            by_id = {revision.revision: revision for revision in state.chain.revisions}
+            answers.append(tuple(by_id[revision_id] for revision_id in state.current))
         else:
             answers.append(await _current(settings))
     return answers
@@ -109,13 +112,18 @@ def _status_of_scan(service: Service, settings: Settings | MigrationError, scann
     """Return the status by the scan; None where only Alembic can read it."""
     if isinstance(settings, MigrationError) or scanned is None or scanned.chain is None:
         return None
-    head = scanned.chain.head
+    heads = scanned.chain.heads
+    head = _only(heads)
     if scanned.error:
-        return Status(service.name, settings.target, (), head, None, "error", scanned.error)
+        return Status(service.name, settings.target, (), head, None, "error", scanned.error, heads=heads)
     if scanned.current is None or scanned.pending is None or scanned.edited:
         return None
     state = "behind" if scanned.pending else "at head"
-    return Status(service.name, settings.target, scanned.current, head, scanned.pending, state)
+    return Status(service.name, settings.target, scanned.current, head, scanned.pending, state, heads=heads)
+
+
+def _only(heads: tuple[str, ...]) -> str | None:
+    return heads[0] if len(heads) == 1 else None
 
 
 async def _status_of_session(
@@ -127,16 +135,18 @@ async def _status_of_session(
     from service_migrations.ledger.edited import known_edits  # noqa: PLC0415
 
     target = None if isinstance(settings, MigrationError) else settings.target
-    head = None
+    heads: tuple[str, ...] = ()
     try:
         history = read(service)
-        head = history.single_head()
+        history.accepted_heads()
+        heads = tuple(sorted(history.heads))
         if isinstance(settings, MigrationError):
             raise settings
         async with semaphore, open_session(history, connector_of(settings)) as session:
             current = await session.applied()
             edited = tuple(edit.path for edit in await known_edits(session, current))
     except MigrationError as error:
-        return Status(service.name, target, (), head, None, "error", error)
+        return Status(service.name, target, (), _only(heads), None, "error", error, heads=heads)
     pending = len(history.pending(current))
-    return Status(service.name, target, current, head, pending, "behind" if pending else "at head", edited=edited)
+    state = "behind" if pending else "at head"
+    return Status(service.name, target, current, _only(heads), pending, state, edited=edited, heads=heads)

@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TextIO
 
 from service_migrations.errors import MigrationError, UsageError
 
@@ -24,6 +24,7 @@ __all__ = [
     "quietly",
     "result",
     "result_json",
+    "results_only",
     "table",
 ]
 
@@ -31,10 +32,10 @@ __all__ = [
 class _Lasting(io.FileIO):
     """A stream that discards its output once the reader has gone; a full disk stays an error."""
 
-    def __init__(self, stream: Any) -> None:
-        super().__init__(stream.fileno(), "w", closefd=False)
+    def __init__(self, descriptor: int, *, is_result: bool) -> None:
+        super().__init__(descriptor, "w", closefd=False)
         # a terminal that was closed has no reader either
-        self._must_arrive = stream is sys.__stdout__ and not self.isatty()
+        self._must_arrive = is_result and not self.isatty()
 
     def write(self, data: Any, /) -> int:
         """Write bytes; after a failure these and all later ones, such as the rest of a buffer, are discarded."""
@@ -59,15 +60,57 @@ def make_lasting() -> None:
         elif name != "stdin" and stream is getattr(sys, f"__{name}__"):
             with suppress(OSError):
                 stream.flush()
-            wrapped = io.TextIOWrapper(
-                io.BufferedWriter(_Lasting(stream)),
-                encoding=stream.encoding,
-                errors=stream.errors,
-                line_buffering=stream.line_buffering or stream.write_through,
-            )
-            setattr(sys, name, wrapped)
+            setattr(sys, name, _lasting(stream, stream.fileno(), is_result=name == "stdout"))
 
 
+def _lasting(stream: Any, descriptor: int, *, is_result: bool) -> TextIO:
+    """Return a stream like another one that writes to a descriptor, and lasts."""
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Lasting(descriptor, is_result=is_result)),
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=stream.line_buffering or getattr(stream, "write_through", False),
+    )
+
+
+_results: list[TextIO] = []
+"""The stream of the results, while that of everything else is stderr."""
+
+
+@contextmanager
+def results_only() -> Iterator[None]:
+    """Keep stdout for results: what revisions, models, env.py and their children print meanwhile goes to stderr."""
+    stdout = sys.stdout
+    stdout.flush()
+    try:
+        # a stream that a test has put in place has none
+        number = stdout.fileno() if stdout.fileno() == _STDOUT and sys.stderr.fileno() else None
+    except (OSError, ValueError):
+        number = None
+    kept = None if number is None else os.dup(number)
+    stream = stdout if kept is None else _lasting(stdout, kept, is_result=True)
+    _results.append(stream)
+    try:
+        if number is not None:
+            os.dup2(sys.stderr.fileno(), number)
+        sys.stdout = sys.stderr
+        yield
+        stream.flush()
+    finally:
+        sys.stdout = stdout
+        _results.pop()
+        if kept is not None and number is not None:
+            with suppress(OSError):
+                stream.flush()
+            os.dup2(kept, number)
+            os.close(kept)
+
+
+def _result_stream() -> TextIO:
+    return _results[-1] if _results else sys.stdout
+
+
+_STDOUT = 1
 _FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
 _OFFLINE = "Generating static SQL"
 """What Alembic logs of its offline mode."""
@@ -130,12 +173,12 @@ def quietly() -> Iterator[None]:
 
 def result(text: str) -> None:
     """Print a result."""
-    print(text)
+    print(text, file=_result_stream())
 
 
 def result_json(value: Any) -> None:
     """Print a result for another program."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print(json.dumps(value, indent=2, ensure_ascii=False), file=_result_stream())
 
 
 def note(text: str) -> None:
@@ -164,7 +207,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     rich_table = Table(*columns, box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for row in rows:
         rich_table.add_row(*(Text(cell, _STYLES.get(cell, ""), overflow="fold") for cell in row))
-    Console(width=None if sys.stdout.isatty() else _WIDE).print(rich_table)
+    stream = _result_stream()
+    Console(file=stream, width=None if stream.isatty() else _WIDE).print(rich_table)
 
 
 def is_live() -> bool:

@@ -10,6 +10,7 @@ from service_migrations.tasks import console
 from service_migrations.tasks.task import SERVICE, exactly_one, run, task
 
 if TYPE_CHECKING:
+    from service_migrations.authoring.revision import Place
     from service_migrations.autogenerate.renames import Rename
     from service_migrations.settings.model import Settings
 
@@ -18,15 +19,31 @@ __all__ = ["merge", "rebase", "revision"]
 
 @task(
     runs_environment=True,
-    iterable=["service", "rename"],
+    iterable=["service", "rename", "depends_on"],
     help={
         "service": SERVICE,
         "message": "What the revision does; it becomes the file's name.",
         "empty": "Write a blank revision, without comparing; no database is connected to.",
         "rename": "A renamed table or column, as old:new or things.old:things.new; may be repeated.",
+        "head": "What it follows: a branch, as label or label@head, an id, or base for a new branch.",
+        "splice": "Let it follow a revision that another one follows already.",
+        "branch_label": "A label for the branch that it begins.",
+        "depends_on": "An id or branch that has to be applied before it; may be repeated.",
+        "version_path": "The folder of the file, where the service has several.",
     },
 )
-def revision(_: Context, service: list[str], rename: list[str], message: str = "", empty: bool = False) -> None:
+def revision(
+    _: Context,
+    service: list[str],
+    rename: list[str],
+    depends_on: list[str],
+    message: str = "",
+    empty: bool = False,
+    head: str = "",
+    splice: bool = False,
+    branch_label: str = "",
+    version_path: str = "",
+) -> None:
     """Write a revision: the difference of models and database."""
     from service_migrations.authoring import revision as authoring
     from service_migrations.settings.model import load
@@ -34,11 +51,13 @@ def revision(_: Context, service: list[str], rename: list[str], message: str = "
     target_service = exactly_one(service, "revision")
     if not message:
         raise UsageError(f'db.revision needs -m: inv db.revision --service {target_service} -m "add invoices".')
+    place = authoring.Place(head or None, splice, branch_label or None, tuple(depends_on), version_path or None)
     settings = None
     if not empty and sys.stdin.isatty():
         settings = load(target_service)
-        rename = [*rename, *_asked_renames(settings, rename)]
-    written = run(authoring.revision(target_service, message, empty=empty, renames=rename, settings=settings))
+        rename = [*rename, *_asked_renames(settings, rename, place)]
+    writing = authoring.revision(target_service, message, empty=empty, renames=rename, place=place, settings=settings)
+    written = run(writing)
     if written is None:
         console.result(f"{target_service}: nothing changed, so nothing was written")
         return
@@ -46,7 +65,7 @@ def revision(_: Context, service: list[str], rename: list[str], message: str = "
     console.note(f"Read it before you commit it, then run: inv db.upgrade --service {target_service}")
 
 
-def _asked_renames(settings: "Settings", known: list[str]) -> list[str]:
+def _asked_renames(settings: "Settings", known: list[str], place: "Place") -> list[str]:
     """Ask of each possible rename whether it is one, and return those that are.
 
     The columns of a renamed table are compared again, since some may have been renamed too.
@@ -56,7 +75,8 @@ def _asked_renames(settings: "Settings", known: list[str]) -> list[str]:
     asked: set[Rename] = set()
     renames: list[str] = []
     while True:
-        possible = run(authoring.possible_renames(settings.service, [*known, *renames], settings=settings))
+        comparing = authoring.possible_renames(settings.service, [*known, *renames], place=place, settings=settings)
+        possible = run(comparing)
         confirmed: list[Rename] = []
         for candidate in possible:
             if candidate not in asked and all(candidate.is_beside(other) for other in confirmed):
@@ -100,4 +120,5 @@ def rebase(_: Context, service: list[str], base: str = "", onto: str = "", revis
     console.result(rebased.path)
     if rebased.unasked:
         console.note(f"{owner}: whether its database has them already wasn't asked: {rebased.unasked}")
-    console.note(f"Read it, then: git add {owner.relative(owner.versions)}")
+    folders = " ".join(owner.relative(location) for location in owner.version_locations)
+    console.note(f"Read it, then: git add {folders}")

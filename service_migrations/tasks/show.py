@@ -49,7 +49,7 @@ def current(_: Context, service: list[str], json: bool = False) -> None:
     iterable=["service"],
     help={
         "service": SERVICES,
-        "check": "End with 3 where a service has two heads, or its head.txt names another.",
+        "check": "End with 3 where a service has two heads without branch labels, or its head.txt names others.",
         "write": "Write each head.txt.",
         "json": _JSON,
     },
@@ -62,7 +62,7 @@ def heads(_: Context, service: list[str], check: bool = False, write: bool = Fal
     async def read_history(checked: "Service") -> "History":
         history = await commands.history(checked)
         if write:
-            head_file.write(checked, history.single_head())
+            head_file.write(history)
         problem = head_file.problem(history) if check else None
         if problem:
             raise DifferenceError(problem, service=checked)
@@ -108,14 +108,17 @@ def history(_: Context, service: list[str], json: bool = False) -> None:
 @task(iterable=["service"], help={"service": SERVICE, "revision": "A revision's id or its beginning, or head."})
 def show(_: Context, service: list[str], revision: str = "head") -> None:
     """Show one revision: its place and the text of its file."""
+    from service_migrations.history.graph import own_labels
     from service_migrations.upgrade import commands
 
     target_service = exactly_one(service, "show")
     history = run(commands.history(target_service))
+    labels = own_labels(history.revisions)
     matches = [
         candidate
         for candidate in history.revisions
-        if candidate.revision.startswith(revision) or (revision == "head" and candidate.is_head)
+        if candidate.revision.startswith(revision)
+        or (candidate.is_head and revision in ("head", *(f"{label}@head" for label in labels[candidate.revision])))
     ]
     if len(matches) != 1:
         problem = "is not in this history" if not matches else "is the beginning of several"
@@ -151,7 +154,7 @@ def status(_: Context, service: list[str], json: bool = False) -> None:
                 service_status.service,
                 service_status.target or "-",
                 ", ".join(service_status.current) or ("-" if service_status.error else "base"),
-                service_status.head or "-",
+                ", ".join(service_status.heads) or "-",
                 "-" if service_status.pending is None else str(service_status.pending),
                 service_status.state
                 + (f", edited: {', '.join(service_status.edited)}" if service_status.edited else ""),
@@ -231,7 +234,7 @@ def services(_: Context, service: list[str], verbose: bool = False, json: bool =
                 "revisions": len(histories[listed.name].revisions),
                 "path": listed.relative(listed.path),
                 "source": listed.relative(listed.source),
-                "versions": listed.relative(listed.versions),
+                "versions": listed.shown_locations,
                 "version_table_schema": listed.version_table_schema,
                 "ignore": list(listed.ignore),
                 "from": _origins(listed, version_table),
@@ -264,8 +267,9 @@ def _cell(value: str | list[str]) -> str:
 
 
 def _line(revision: "Revision") -> str:
-    return f"{revision.revision}{' (head)' if revision.is_head else ''}, {revision.message}"
+    labels = f" ({', '.join(revision.branch_labels)})" if revision.branch_labels else ""
+    return f"{revision.revision}{labels}{' (head)' if revision.is_head else ''}, {revision.message}"
 
 
 def _plain(revision: "Revision") -> dict[str, Any]:
-    return {**asdict(revision), "down_revision": list(revision.down_revision)}
+    return asdict(revision)

@@ -80,13 +80,12 @@ def task(
             debug = logging.getLogger().level == logging.DEBUG  # Invoke's own --debug has set it
             console.configure_logging(debug=debug, alembic=logs)
             try:
-                with handling(stop_at_once):
+                with handling(stop_at_once), console.results_only():
                     refuse_ignored(context, options.get("iterable", ()), remainder=remainder)
                     if runs_environment:
                         _with_x_arguments(body, keywords.pop("x"))(context, **keywords)
                     else:
                         body(context, **keywords)
-                    sys.stdout.flush()
             except Stopped as stopped:
                 raise Exit(str(stopped), code=stopped.exit_code) from None
             except Exit:

@@ -140,7 +140,7 @@ class Templates:
 
 
 def _files(service: Service) -> Iterator[Path]:
-    """Yield the files of a history: all in its folder of revisions, and the env.py that runs them."""
+    """Yield the files of a history: all in its folders of revisions, and the env.py that runs them."""
     yield script_location(service.root) / "env.py"
-    if service.versions.is_dir():
-        yield from sorted(path for path in service.versions.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    for location in service.version_locations:
+        yield from sorted(path for path in location.rglob("*") if path.is_file() and path.suffix != ".pyc")

@@ -19,7 +19,7 @@ from service_migrations.errors import MigrationError, UsageError
 from service_migrations.failures import revision_failure
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, config, read
-from service_migrations.history.targets import check_target, migrate_to
+from service_migrations.history.targets import check_target, migrate_to, resolve_target
 from service_migrations.ledger.edited import Policy
 from service_migrations.monorepo import Service
 from service_migrations.outcome import Outcome, Step
@@ -48,7 +48,7 @@ async def upgrade(
 
     Args:
         service: its name.
-        revision: any target that Alembic knows.
+        revision: any target that Alembic knows; ``head`` is all heads of a history with branch labels.
         engine: an engine of the caller's to take a connection from; without it, the service's own settings.
         limits: how long things may take, instead of the service's settings.
         step: called after each revision.
@@ -64,12 +64,10 @@ async def upgrade(
         MigrationError: any of its other subclasses, each with an ``exit_code`` of its own.
 
     """
-    guard = None if allow is None else Guard(revision, classes(allow))
     service_history = read(service)
-    goal = None
-    if revision in ("head", "heads"):
-        head = service_history.single_head()
-        goal = (head,) if head else ()
+    revision = resolve_target(service_history, revision)
+    guard = None if allow is None else Guard(revision, classes(allow))
+    goal = service_history.accepted_heads() if revision in ("head", "heads") else None
     check_target(service_history, revision)
     target_connector = connector(service_history.service, engine, settings, limits)
     edited: Policy = "accept" if EDITED in (allow or ()) else target_connector.edited
@@ -115,17 +113,16 @@ async def stamp(
     The other arguments and the errors are those of ``upgrade``.
     """
     service_history = read(service)
-    if revision == "head":
-        service_history.single_head()
+    revision = resolve_target(service_history, revision)
     check_target(service_history, revision)
-    operation = Operation(lambda alembic: command.stamp(alembic, revision, purge=purge), purges=purge, is_stamp=True)
+    operation = Operation(lambda alembic: command.stamp(alembic, revision, purge=purge), purges=purge, stamps=revision)
     return await apply(service_history, connector(service_history.service, engine, settings, limits), operation)
 
 
 async def current(
     service: str | Service, *, engine: AsyncEngine | None = None, settings: Settings | None = None
 ) -> tuple[Revision, ...]:
-    """Return the revisions of a service's database, newest first. Read-only: no table is created.
+    """Return the revisions of a service's database, one for each branch. Read-only: no table is created.
 
     Raises:
         DifferenceError: the database is at a revision that this history doesn't have.
@@ -143,7 +140,8 @@ async def current(
         await session.run(run_env)
         await session.connection.rollback()
         revisions = await session.applied()
-    return tuple(revision for revision in service_history.revisions if revision.revision in revisions)
+    by_id = {revision.revision: revision for revision in service_history.revisions}
+    return tuple(by_id[revision_id] for revision_id in revisions)
 
 
 async def history(service: str | Service) -> History:
@@ -172,9 +170,10 @@ async def sql(service: str | Service, revision: str, *, down: bool = False, sett
 
     """
     service_history = read(service)
-    if not down and revision.endswith(("head", "heads")):
-        service_history.single_head()
-    start, _, target = revision.rpartition(":")
+    start, colon, target = revision.rpartition(":")
+    if not down:
+        target = resolve_target(service_history, target)
+        revision = f"{start}{colon}{target}"
     for part in (start or "base", target):
         check_target(service_history, part)
     if down and ":" not in revision:

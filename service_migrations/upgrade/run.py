@@ -11,8 +11,9 @@ from alembic.config import Config
 
 from service_migrations.connection.connector import Connector
 from service_migrations.connection.session import Session, open_session
-from service_migrations.connection.version_table import applied
+from service_migrations.connection.version_table import applied, id_width
 from service_migrations.errors import ContentionError, MigrationError, UnreachableError, UsageError
+from service_migrations.history.offline import pending
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History
 from service_migrations.ledger.downgrades import rendered_downgrades
@@ -45,8 +46,8 @@ class Operation:
         guard: may refuse the pending revisions.
         edited: what to do if applied files were edited; None doesn't check them.
         start: the revisions that the database has to be at; None for any.
-        is_stamp: whether nothing is run, and only the version table is written.
         upgrades_to: the target of an upgrade, whose downgrades the ledger keeps; None for any other operation.
+        stamps: the target of a stamp; None for any other operation.
 
     """
 
@@ -56,8 +57,13 @@ class Operation:
     guard: Guard | None = None
     edited: Policy | None = None
     start: tuple[str, ...] | None = None
-    is_stamp: bool = False
     upgrades_to: str | None = None
+    stamps: str | None = None
+
+    @property
+    def is_stamp(self) -> bool:
+        """Whether nothing is run, and only the version table is written."""
+        return self.stamps is not None
 
 
 @dataclass(slots=True)
@@ -187,12 +193,13 @@ async def _attempt(session: Session, operation: Operation, attempts: _Attempts) 
             )
         if operation.guard is not None and not attempts.ended_at(current) and current != operation.goal:
             operation.guard.check(session.history, session.connector, current)
-        pending = () if operation.is_stamp else session.history.pending(current)
-        attempts.queue = pending
-        attempts.pending = len(pending) + len(attempts.progress.done)
+        await _refuse_long_ids(session, operation, current)
+        remaining = () if operation.is_stamp else session.history.pending(current)
+        attempts.queue = remaining
+        attempts.pending = len(remaining) + len(attempts.progress.done)
         log.info("%s -> %s", session.history.service, session.connector.target)
         # where only Alembic knows what is pending, privileges aren't checked before: the server does it during the run
-        ledger = await open_ledger(session, pending if operation.goal is not None else ())
+        ledger = await open_ledger(session, remaining if operation.goal is not None else ())
         await _accept(session, ledger, edits)
         if current == operation.goal:
             return _outcome(session, operation, attempts, current)
@@ -215,6 +222,31 @@ async def _applied(session: Session, operation: Operation, attempts: _Attempts) 
         current = await session.applied(alone=operation.is_stamp)
     attempts.observe(current)
     return current
+
+
+async def _refuse_long_ids(session: Session, operation: Operation, current: tuple[str, ...]) -> None:
+    """Refuse ids that the version table has no room for: the server would, in the middle of the run.
+
+    Raises:
+        UsageError: an id is too long.
+
+    """
+    history, connector = session.history, session.connector
+    if operation.upgrades_to is not None:
+        written = {revision.revision for revision in pending(history, current, operation.upgrades_to)}
+    else:
+        written = {script.revision for script in history.directory.get_revisions(operation.stamps or ()) if script}
+    width = await id_width(session.connection, connector.version_table, session.schema) if written else None
+    for revision in history.revisions:
+        if width is not None and revision.revision in written and len(revision.revision) > width:
+            name = connector.version_table
+            raise UsageError(
+                f"the id {revision.revision!r} has {len(revision.revision)} characters, and {name} in "
+                f"{connector.target} holds {width}. Nothing was run.",
+                service=history.service,
+                path=revision.path,
+                hint=f"Shorten it, or run: ALTER TABLE {name} ALTER COLUMN version_num TYPE varchar(255);",
+            )
 
 
 async def _edits(

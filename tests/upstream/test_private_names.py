@@ -14,6 +14,7 @@ from alembic.config import CommandLine
 from alembic.ddl.postgresql import PostgresqlImpl
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext, RevisionStep
+from alembic.script import ScriptDirectory
 from sqlalchemy import (
     Boolean,
     CheckConstraint,
@@ -195,6 +196,21 @@ def a_context_continues_in_another_transaction() -> None:
     assert context._transaction is transaction
 
 
+def the_folders_of_a_directory_are_known() -> None:
+    directory = ScriptDirectory(str(ROOT / "migrations"), version_locations=["a", "b"])
+    assert _alembic.version_locations(directory) == [Path("a").absolute(), Path("b").absolute()]
+    directory.version_locations = ["c"]
+    assert _alembic.version_locations(directory) == [Path("a").absolute(), Path("b").absolute()]
+
+
+def a_version_table_is_created_wider() -> None:
+    output = StringIO()
+    context = MigrationContext.configure(dialect_name="postgresql", opts={"as_sql": True, "output_buffer": output})
+    _alembic.widen_version_table(context, 255)
+    context._ensure_version_table()
+    assert "version_num VARCHAR(255) NOT NULL" in output.getvalue()
+
+
 USES: dict[str, tuple[Callable[[], None], ...]] = {
     "SQLAlchemy": (
         constraints_keep_the_order_that_is_set,
@@ -215,6 +231,8 @@ USES: dict[str, tuple[Callable[[], None], ...]] = {
         an_inline_literal_is_known,
         a_wrapped_revision_is_called_in_its_place,
         a_context_continues_in_another_transaction,
+        the_folders_of_a_directory_are_known,
+        a_version_table_is_created_wider,
     ),
     "python-dotenv": (the_line_of_a_setting_is_told,),
 }

@@ -1,0 +1,79 @@
+"""The place of a new revision: the branch that it continues or begins, and the folder of its file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from service_migrations.errors import UsageError
+from service_migrations.history.revisions import History
+from service_migrations.history.targets import as_usage_error
+
+__all__ = ["Place"]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The place of a new revision; the names are those of ``alembic revision``.
+
+    Attributes:
+        head: what it follows: a branch label, ``label@head``, an id, or ``base`` for a new branch; None for the head.
+        splice: whether that may be followed by another revision already, which begins a branch.
+        branch_label: the label that it gives to its branch.
+        depends_on: ids or branch labels that have to be applied before it.
+        version_path: the folder of the file, one of the service's, relative to the top level; None for the one of the
+            branch that it continues, or else the first.
+
+    """
+
+    head: str | None = None
+    splice: bool = False
+    branch_label: str | None = None
+    depends_on: tuple[str, ...] = ()
+    version_path: str | None = None
+
+    def head_of(self, history: History) -> str:
+        """Return what the revision follows, as Alembic takes it.
+
+        Raises:
+            UsageError: there is no such revision; the history has branches, and none is named; or it has two heads
+                that aren't meant.
+
+        """
+        history.accepted_heads()
+        if self.head is None:
+            if history.has_branches:
+                raise UsageError(
+                    f"the history has several branches: {', '.join(history.branch_heads)}.",
+                    service=history.service,
+                    hint=f"Name the one that the revision continues, such as --head {history.branch_heads[0]}.",
+                )
+            return "head"
+        labels = {label for revision in history.revisions for label in revision.branch_labels}
+        head = f"{self.head}@head" if self.head in labels else self.head
+        for name in (head, *self.depends_on):
+            with as_usage_error(history, name):
+                history.directory.get_revisions(name)
+        return head
+
+    def folder_of(self, history: History, head: str) -> Path:
+        """Return the folder of the new file.
+
+        Raises:
+            UsageError: *version_path* is none of the service's.
+
+        """
+        service = history.service
+        if self.version_path is not None:
+            folder = service.root / self.version_path
+            if folder not in service.version_locations:
+                raise UsageError(
+                    f"--version-path {self.version_path!r} is none of the folders of its revisions.",
+                    service=service,
+                    hint=f"These are {service.shown_locations}.",
+                )
+            return folder
+        if history.has_branches:
+            followed = {Path(script.path).parent for script in history.directory.get_revisions(head) if script}
+            for location in service.version_locations:
+                if location.resolve() in followed:
+                    return location
+        return service.versions

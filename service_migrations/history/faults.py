@@ -1,0 +1,134 @@
+"""What is wrong with a history, by the headers of its files: Alembic's own messages name ids, and no file."""
+
+import ast
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from service_migrations.errors import UsageError
+from service_migrations.history.locations import revision_files
+from service_migrations.history.revision import Revision, as_tuple
+from service_migrations.monorepo import Service
+
+__all__ = ["fault"]
+
+_END = "Nothing was run."
+_ILLEGAL = frozenset("@-+:")
+
+
+def fault(service: Service) -> UsageError | None:
+    """Return the first fault of a history that Alembic can't read, with its files; None where it isn't found here."""
+    headers = [(service.relative(path), _assigned(path)) for path in revision_files(service)]
+    for path, values in headers:
+        if "revision" in values and (problem := _problem(values)):
+            return UsageError(f"{problem}. {_END}", service=service, path=path, hint="Correct the revision.")
+    revisions = [revision for path, values in headers if (revision := _revision(path, values)) is not None]
+    for find in (_same_id, _same_label, _missing, _cycle):
+        for error in find(service, revisions):
+            return error
+    return None
+
+
+def _assigned(path: Path) -> dict[str, object]:
+    """Return the constants that a file assigns by name."""
+    values: dict[str, object] = {}
+    try:
+        for statement in ast.parse(path.read_bytes()).body:
+            targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+            value = getattr(statement, "value", None)
+            for target in targets:
+                if isinstance(target, ast.Name) and isinstance(value, ast.expr):
+                    with suppress(ValueError):
+                        values[target.id] = ast.literal_eval(value)
+    except (OSError, SyntaxError, ValueError):
+        return {}
+    return values
+
+
+def _problem(values: Mapping[str, object]) -> str | None:
+    """Return why a file with a constant id is no revision."""
+    revision = values["revision"]
+    if not isinstance(revision, str):
+        return f"its id {revision!r} is no text"
+    if illegal := sorted(_ILLEGAL & set(revision)):
+        return f"its id {revision!r} has {' '.join(illegal)}, which Alembic doesn't allow"
+    return "it assigns no down_revision" if "down_revision" not in values else None
+
+
+def _revision(path: str, values: Mapping[str, object]) -> Revision | None:
+    names = [values.get(name) for name in ("down_revision", "branch_labels", "depends_on")]
+    if not isinstance(values.get("revision"), str) or not all(map(_is_names, names)):
+        return None
+    down, labels, dependencies = (as_tuple(value) for value in names)  # type: ignore[arg-type]
+    return Revision(str(values["revision"]), down, "", path, False, labels, dependencies)
+
+
+def _is_names(value: object) -> bool:
+    texts = value if isinstance(value, list | tuple | set) else [value]
+    return value is None or all(isinstance(text, str) for text in texts)
+
+
+def _same_id(service: Service, revisions: Iterable[Revision]) -> Iterator[UsageError]:
+    first: dict[str, Revision] = {}
+    for revision in revisions:
+        other = first.setdefault(revision.revision, revision)
+        if other is not revision:
+            text = f"the id {revision.revision!r} is also that of {other.path}. {_END}"
+            hint = "Give one of the files another id, or remove it."
+            yield UsageError(text, service=service, path=revision.path, hint=hint)
+
+
+def _same_label(service: Service, revisions: Iterable[Revision]) -> Iterator[UsageError]:
+    names = {revision.revision: revision for revision in revisions}
+    for revision in revisions:
+        for label in revision.branch_labels:
+            other = names.setdefault(label, revision)
+            if other is not revision or label == revision.revision:
+                text = f"{label!r}, its branch label, is also an id or a label of {other.path}. {_END}"
+                yield UsageError(text, service=service, path=revision.path, hint="Rename one of them.")
+
+
+def _missing(service: Service, revisions: Iterable[Revision]) -> Iterator[UsageError]:
+    ids = {revision.revision for revision in revisions}
+    labels = {label for revision in revisions for label in revision.branch_labels}
+    for revision in revisions:
+        for key, values, known in (
+            ("down_revision", revision.down_revision, ids),
+            ("depends_on", revision.depends_on, ids | labels),
+        ):
+            for name in values:
+                if name not in known:
+                    text = f"its {key} {name!r} is in no file of {service.shown_locations}. {_END}"
+                    hint = f"Restore that file, or correct {key}."
+                    yield UsageError(text, service=service, path=revision.path, hint=hint)
+
+
+def _cycle(service: Service, revisions: Iterable[Revision]) -> Iterator[UsageError]:
+    """Yield an error for the first cycle, with its files in the order in which each follows the next."""
+    names = {label: revision for revision in revisions for label in revision.branch_labels}
+    names |= {revision.revision: revision for revision in revisions}
+    for keys in (("down_revision",), ("down_revision", "depends_on")):
+        done: set[str] = set()
+        for start in revisions:
+            if cycle := _cycle_from(start, names, keys, done):
+                text = f"the revisions are a cycle: {', '.join(each.path for each in [*cycle, cycle[0]])}. {_END}"
+                hint = f"Each follows the next: correct {' or '.join(keys)} of one."
+                yield UsageError(text, service=service, path=cycle[0].path, hint=hint)
+
+
+def _cycle_from(
+    start: Revision, names: Mapping[str, Revision], keys: Iterable[str], done: set[str]
+) -> list[Revision] | None:
+    path: list[Revision] = []
+    stack: list[tuple[Revision, bool]] = [(start, False)]
+    while stack:
+        revision, is_left = stack.pop()
+        if is_left:
+            done.add(path.pop().revision)
+        elif revision in path:
+            return path[path.index(revision) :]
+        elif revision.revision not in done:
+            path.append(revision)
+            stack.append((revision, True))
+            stack += ((names[name], False) for key in keys for name in getattr(revision, key) if name in names)
+    return None

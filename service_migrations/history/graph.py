@@ -1,0 +1,132 @@
+"""The graph of a history: its heads, its branches, and what a database has of it.
+
+Several heads are meant where each has a branch label of its own, as Alembic's documentation has it for branches that
+go on side by side. Without labels, a second head comes from two people who have both added a revision.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from graphlib import CycleError, TopologicalSorter
+
+from service_migrations.history.revision import Revision
+
+__all__ = [
+    "GraphError",
+    "clashing_heads",
+    "effective_heads",
+    "heads",
+    "implied",
+    "own_labels",
+    "resolved",
+    "topological",
+]
+
+
+class GraphError(Exception):
+    """The revisions are no history: an id or a label is used twice or is missing, or they are a cycle."""
+
+
+def heads(revisions: Iterable[Revision]) -> tuple[str, ...]:
+    """Return the ids that no other revision follows, in the order of the revisions."""
+    return tuple(revision.revision for revision in revisions if revision.is_head)
+
+
+def effective_heads(revisions: Iterable[Revision]) -> tuple[str, ...]:
+    """Return the ids that a version table has at the heads, sorted.
+
+    A revision that another one depends on is implied by that one, and has no row of its own.
+    """
+    revisions = tuple(revisions)
+    below = {parent for revision in revisions for parent in (*revision.down_revision, *revision.depends_on)}
+    return tuple(sorted(revision.revision for revision in revisions if revision.revision not in below))
+
+
+def implied(revisions: Mapping[str, Revision], current: Iterable[str]) -> set[str]:
+    """Return the ids of revisions and of all that they follow or depend on.
+
+    Raises:
+        KeyError: one of the ids isn't in the history.
+
+    """
+    applied: set[str] = set()
+    unvisited = list(current)
+    while unvisited:
+        revision_id = unvisited.pop()
+        if revision_id not in applied:
+            revision = revisions[revision_id]
+            applied.add(revision_id)
+            unvisited += (*revision.down_revision, *revision.depends_on)
+    return applied
+
+
+def own_labels(revisions: Iterable[Revision]) -> dict[str, tuple[str, ...]]:
+    """Return the branch labels of each head that no other head has, sorted."""
+    by_id = {revision.revision: revision for revision in revisions}
+    labels = {head: _labels(by_id, head) for head in heads(by_id.values())}
+    return {
+        head: tuple(sorted(found.difference(*(labels[other] for other in labels if other != head))))
+        for head, found in labels.items()
+    }
+
+
+def _labels(by_id: Mapping[str, Revision], head: str) -> set[str]:
+    """Return the labels of a head: its own, and those of the revisions that it follows."""
+    labels: set[str] = set()
+    visited: set[str] = set()
+    unvisited = [head]
+    while unvisited:
+        revision_id = unvisited.pop()
+        if revision_id not in visited:
+            visited.add(revision_id)
+            labels.update(by_id[revision_id].branch_labels)
+            unvisited += by_id[revision_id].down_revision
+    return labels
+
+
+def clashing_heads(revisions: Sequence[Revision]) -> tuple[str, ...]:
+    """Return the heads of which one has to go: all that have no branch label of their own; none with a single head."""
+    all_heads = heads(revisions)
+    if len(all_heads) < 2:  # noqa: PLR2004 - one head is every other's predecessor
+        return ()
+    labels = own_labels(revisions)
+    clashing = tuple(head for head in all_heads if not labels[head])
+    return all_heads if len(clashing) == 1 else clashing
+
+
+def resolved(revisions: Sequence[Revision]) -> tuple[Revision, ...]:
+    """Return the revisions with ids instead of branch labels in ``depends_on``.
+
+    Raises:
+        GraphError: an id or a label is used twice, or is missing.
+
+    """
+    ids = [revision.revision for revision in revisions]
+    by_label = {label: revision.revision for revision in revisions for label in revision.branch_labels}
+    names = {**by_label, **dict(zip(ids, ids, strict=True))}
+    if len(names) < len(ids) + sum(len(revision.branch_labels) for revision in revisions):
+        raise GraphError
+    try:
+        return tuple(
+            replace(revision, depends_on=tuple(names[name] for name in revision.depends_on))
+            if revision.depends_on
+            else revision
+            for revision in revisions
+        )
+    except KeyError as error:
+        raise GraphError from error
+
+
+def topological(revisions: Sequence[Revision]) -> tuple[Revision, ...]:
+    """Return the revisions in an order in which they can be applied, with ``is_head`` set.
+
+    Raises:
+        GraphError: a parent is missing, or the revisions are a cycle.
+
+    """
+    by_id = {revision.revision: revision for revision in revisions}
+    followed = {parent for revision in revisions for parent in revision.down_revision}
+    sorter = TopologicalSorter({key: (*one.down_revision, *one.depends_on) for key, one in by_id.items()})
+    try:
+        return tuple(replace(by_id[key], is_head=key not in followed) for key in sorter.static_order())
+    except (CycleError, KeyError) as error:
+        raise GraphError from error

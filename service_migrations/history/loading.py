@@ -1,0 +1,98 @@
+"""The import of a service's revision files by Alembic, with an error or a warning for what is wrong in them."""
+
+import logging
+import threading
+import traceback
+import warnings
+from asyncio import CancelledError
+from inspect import currentframe
+from pathlib import Path
+from typing import Any
+
+import alembic.script
+from alembic.config import Config
+from alembic.script import Script, ScriptDirectory
+from alembic.script.revision import RevisionError
+from alembic.util import CommandError
+
+from service_migrations.errors import UsageError
+from service_migrations.history.faults import fault
+from service_migrations.monorepo import Service
+
+__all__ = ["load"]
+
+log = logging.getLogger(__name__)
+
+_ALEMBIC = Path(alembic.script.__file__).parent
+_HARMLESS = "loaded twice! ignoring"
+"""Alembic's warning of a file that it finds in two ways, such as through a link; it counts once."""
+
+_FILTERS = threading.Lock()
+"""The filters of warnings belong to the process: of two threads that change them, one would restore the other's."""
+_logged: set[tuple[Path, str, str]] = set()
+
+
+def load(service: Service, config: Config) -> tuple[ScriptDirectory, list[Script]]:
+    """Import the revision files of a service; a warning of a file is logged, once in a process.
+
+    Returns:
+        Alembic's directory, and the revisions, newest first.
+
+    Raises:
+        UsageError: a file can't be imported, or the files are no history; the message names them.
+
+    """
+    problems: list[str] = []  # Alembic only warns of an id that is used twice
+
+    def receive(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any, **__: Any
+    ) -> None:
+        if category is UserWarning and Path(filename).parent == _ALEMBIC:
+            if _HARMLESS not in str(message):
+                problems.append(str(message))
+            return
+        frames = [(frame, number) for frame, number in traceback.walk_stack(currentframe())]
+        _log(service, f"{category.__name__}: {message}", _place(service, filename, lineno, frames))
+
+    try:
+        with _FILTERS, warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.showwarning = receive
+            directory = ScriptDirectory.from_config(config)
+            scripts = list(directory.walk_revisions())
+    except SyntaxError as error:
+        path = service.relative(Path(error.filename or service.versions))
+        hint = "Correct the revision; nothing was run."
+        raise UsageError(f"{error.msg}.", service=service, path=path, line=error.lineno, hint=hint) from error
+    except (CommandError, RevisionError, KeyError) as error:
+        raise _no_history(service, problems[0] if problems else str(error)) from error
+    except (Exception, SystemExit, GeneratorExit, CancelledError) as error:  # nothing can be cancelled while it runs
+        place = service.revision_place(reversed(list(traceback.walk_tb(error.__traceback__))))
+        if place is None and (problem := fault(service)):
+            raise problem from error
+        path, number = place or (service.shown_locations, None)
+        text = f"it can't be imported: {type(error).__name__}: {error}. Nothing was run."
+        raise UsageError(text, service=service, path=path, line=number) from error
+    if problems:
+        raise _no_history(service, problems[0])
+    return directory, scripts
+
+
+def _no_history(service: Service, text: str) -> UsageError:
+    text = " ".join(text.split()).rstrip(".")
+    return fault(service) or UsageError(f"{text}. Nothing was run.", service=service, path=service.shown_locations)
+
+
+def _place(service: Service, filename: str, line: int, frames: list[Any]) -> str:
+    """Return the line of a revision that a warning is about, or the one that the warning itself names."""
+    locations = (folder for location in service.version_locations for folder in (location, location.resolve()))
+    if not any(Path(filename).is_relative_to(location) for location in locations):
+        filename, line = service.revision_place(frames) or (filename, line)
+    return f"{service.relative(Path(filename))}:{line}"
+
+
+def _log(service: Service, text: str, place: str) -> None:
+    text = " ".join(text.split())
+    if (service.root, place, text) not in _logged:
+        _logged.add((service.root, place, text))
+        log.warning("%s: %s: %s", service, place, text)

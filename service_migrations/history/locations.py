@@ -1,0 +1,79 @@
+"""The files of a history: those that Alembic reads, and those that it would miss without a word."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from service_migrations.configuration import FILE, TABLE
+from service_migrations.errors import ConfigurationError
+from service_migrations.monorepo import Service
+
+__all__ = ["refuse_unread", "revision_files", "unread_revision"]
+
+_FILE = re.compile(r"(?!\.#|__init__).*\.py")
+"""What Alembic takes for a revision file, by its name."""
+_REVISION = re.compile(rb"^revision[ \t]*(?::[^=\r\n]*)?=", re.MULTILINE)
+_COMPILED = "__pycache__"
+
+
+def revision_files(service: Service) -> tuple[Path, ...]:
+    """Return the files that Alembic reads as revisions, each once and by its real path, as Alembic has it."""
+    files: dict[Path, None] = {}
+    for location in service.version_locations:
+        for folder, names, file_names in os.walk(location.resolve()):
+            if not folder.endswith(_COMPILED):
+                paths = (Path(folder, name) for name in sorted(file_names) if _FILE.fullmatch(name))
+                files.update(dict.fromkeys(path.resolve() if path.is_symlink() else path for path in paths))
+            if not service.recursive_version_locations:
+                break
+            names.sort()
+    return tuple(files)
+
+
+def unread_revision(service: Service) -> Path | None:
+    """Return the first revision file below the folders of revisions that Alembic doesn't read; None without one.
+
+    Subfolders are read with ``recursive_version_locations`` only, and never through a symbolic link.
+    """
+    others = {location.resolve() for location in (*service.version_locations, *service.foreign_locations)}
+    return next((path for location in service.version_locations for path in _unread(location, others, service)), None)
+
+
+def _unread(folder: Path, visited: set[Path], service: Service, *, is_read: bool = True) -> Iterator[Path]:
+    try:
+        with os.scandir(folder) as scanned:
+            entries = sorted(scanned, key=lambda entry: entry.name)
+    except OSError:  # it doesn't exist, or can't be read, which Alembic reports
+        return
+    for entry in entries:
+        path = Path(entry.path)
+        if not entry.is_dir():
+            if not is_read and _FILE.fullmatch(entry.name) and _REVISION.search(path.read_bytes()):
+                yield path
+        elif entry.name != _COMPILED and not entry.name.startswith("."):  # such as the history that an editor keeps
+            real_path = path.resolve()
+            if real_path not in visited:
+                visited.add(real_path)
+                reads_below = is_read and service.recursive_version_locations and not entry.is_symlink()
+                yield from _unread(path, visited, service, is_read=reads_below)
+
+
+def refuse_unread(service: Service) -> None:
+    """Refuse a history of which Alembic would miss revisions: the database would look as if it were at head.
+
+    Raises:
+        ConfigurationError: a subfolder holds a revision, and isn't read.
+
+    """
+    path = unread_revision(service)
+    if path is None:
+        return
+    raise ConfigurationError(
+        "it is a revision in a subfolder, which Alembic doesn't read. Nothing was run.",
+        service=service,
+        path=service.relative(path),
+        hint=f"List its folder in versions of [tool.{TABLE}] in {FILE}: a symbolic link isn't followed."
+        if service.recursive_version_locations
+        else f"Set recursive_version_locations = true in [tool.{TABLE}] of {FILE}, or move it.",
+    )
