@@ -1,7 +1,9 @@
 """A service: every name and folder that belongs to it, and the checks of what can be one."""
 
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -141,25 +143,39 @@ class Service:
 
     def relative(self, path: Path) -> str:
         """Return a path relative to the top level, or as it is where it is outside."""
-        for root in (self.root, self.root.resolve()):
-            if path.is_relative_to(root):
-                return path.relative_to(root).as_posix()
+        with suppress(ValueError):
+            return path.relative_to(self.root).as_posix()
+        with suppress(ValueError):
+            return path.relative_to(self.root.resolve()).as_posix()
         return str(path)
 
 
 def with_foreign_locations(services: Iterable[Service]) -> tuple[Service, ...]:
     """Return services that know which folders below those of their revisions are another's."""
     services = tuple(services)
-    owners = {location.resolve(): service for service in services for location in service.version_locations}
+    owners = {str(location): service for service, location in _real_locations(services)}
     foreign: dict[Service, list[Path]] = {}
     for location, owner in owners.items():
-        for folder in location.parents:
-            if folder in owners and owners[folder] is not owner:
-                foreign.setdefault(owners[folder], []).append(location)
+        folder = location
+        while folder := folder.rpartition(os.sep)[0]:
+            if owners.get(folder, owner) is not owner:
+                foreign.setdefault(owners[folder], []).append(Path(location))
     return tuple(
         replace(service, foreign_locations=tuple(foreign[service])) if service in foreign else service
         for service in services
     )
+
+
+def _real_locations(services: Iterable[Service]) -> Iterator[tuple[Service, Path]]:
+    """Yield each folder of revisions by its real path, with its service."""
+    parents: dict[Path, Path] = {}
+    for service in services:
+        for location in service.version_locations:
+            parent = location.parent
+            if parent not in parents:
+                parents[parent] = parent.resolve()
+            real_path = parents[parent] / location.name
+            yield service, real_path.resolve() if real_path.is_symlink() else real_path
 
 
 def refuse_shared(services: Iterable[Service]) -> None:
@@ -169,6 +185,7 @@ def refuse_shared(services: Iterable[Service]) -> None:
         ConfigurationError: there are two such services.
 
     """
+    services = tuple(services)
     by_models: dict[object, Service] = {}
     by_versions: dict[Path, Service] = {}
     for service in services:
@@ -179,20 +196,20 @@ def refuse_shared(services: Iterable[Service]) -> None:
                 path=FILE,
                 hint="Correct the models or the source of one.",
             )
-        for folder in service.version_locations:
-            other = by_versions.setdefault(folder.resolve(), service)
-            if other is not service:
-                raise ConfigurationError(
-                    f"{other} and {service} have the same versions, {service.relative(folder)}.",
-                    path=FILE,
-                    hint="A folder holds the revisions of one service.",
-                )
         if service.recursive_version_locations and service.foreign_locations:
             raise ConfigurationError(
                 f"{service} has recursive_version_locations, and below {service.shown_locations} are the "
                 f"versions of another service, {service.relative(service.foreign_locations[0])}.",
                 path=FILE,
                 hint="Alembic would take them for its own: move one of the folders.",
+            )
+    for service, folder in _real_locations(services):
+        other = by_versions.setdefault(folder, service)
+        if other is not service:
+            raise ConfigurationError(
+                f"{other} and {service} have the same versions, {service.relative(folder)}.",
+                path=FILE,
+                hint="A folder holds the revisions of one service.",
             )
 
 

@@ -48,10 +48,11 @@ def branches(history: History) -> tuple[Branch, Branch]:
             "Nothing was changed.",
         )
     first, second = heads
-    below = {head: history.applied((head,)) for head in (first, second)}
+    by_id = {revision.revision: revision for revision in reversed(history.revisions)}
+    below = {head: graph.implied(by_id, (head,), dependencies=False) for head in (first, second)}
     return (
-        Branch(first, tuple(revision for revision in below[first] if revision not in below[second])),
-        Branch(second, tuple(revision for revision in below[second] if revision not in below[first])),
+        Branch(first, tuple(by_id[each] for each in by_id if each in below[first] - below[second])),
+        Branch(second, tuple(by_id[each] for each in by_id if each in below[second] - below[first])),
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from service_migrations.errors import UsageError
 from service_migrations.history.locations import revision_files
+from service_migrations.history.parsing import parse
 from service_migrations.history.revision import Revision, as_tuple
 from service_migrations.monorepo import Service
 
@@ -33,7 +34,7 @@ def _assigned(path: Path) -> dict[str, object]:
     """Return the constants that a file assigns by name."""
     values: dict[str, object] = {}
     try:
-        for statement in ast.parse(path.read_bytes()).body:
+        for statement in parse(path.read_bytes()).body:
             targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
             value = getattr(statement, "value", None)
             for target in targets:
@@ -73,7 +74,7 @@ def _same_id(service: Service, revisions: Iterable[Revision]) -> Iterator[UsageE
     for revision in revisions:
         other = first.setdefault(revision.revision, revision)
         if other is not revision:
-            text = f"the id {revision.revision!r} is also that of {other.path}. {_END}"
+            text = f"the id {revision.revision!r} is used more than once, also in {other.path}. {_END}"
             hint = "Give one of the files another id, or remove it."
             yield UsageError(text, service=service, path=revision.path, hint=hint)
 

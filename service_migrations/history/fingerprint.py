@@ -11,6 +11,8 @@ from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
+from service_migrations.history.parsing import parse
+
 __all__ = ["Hashes", "checksum", "fingerprint", "hashes"]
 
 _SCOPES = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -54,7 +56,7 @@ def fingerprint(source: bytes) -> str:
     """
     texts: list[str] = []
     # a stack instead of recursion: a chain of many + is a deep tree
-    stack: list[object] = [ast.parse(source)]
+    stack: list[object] = [parse(source)]
     while stack:
         part = stack.pop()
         if isinstance(part, str):

@@ -41,8 +41,8 @@ def effective_heads(revisions: Iterable[Revision]) -> tuple[str, ...]:
     return tuple(sorted(revision.revision for revision in revisions if revision.revision not in below))
 
 
-def implied(revisions: Mapping[str, Revision], current: Iterable[str]) -> set[str]:
-    """Return the ids of revisions and of all that they follow or depend on.
+def implied(revisions: Mapping[str, Revision], current: Iterable[str], *, dependencies: bool = True) -> set[str]:
+    """Return the ids of revisions and of all that they follow and, with *dependencies*, depend on.
 
     Raises:
         KeyError: one of the ids isn't in the history.
@@ -55,7 +55,7 @@ def implied(revisions: Mapping[str, Revision], current: Iterable[str]) -> set[st
         if revision_id not in applied:
             revision = revisions[revision_id]
             applied.add(revision_id)
-            unvisited += (*revision.down_revision, *revision.depends_on)
+            unvisited += (*revision.down_revision, *revision.depends_on) if dependencies else revision.down_revision
     return applied
 
 
@@ -71,16 +71,8 @@ def own_labels(revisions: Iterable[Revision]) -> dict[str, tuple[str, ...]]:
 
 def _labels(by_id: Mapping[str, Revision], head: str) -> set[str]:
     """Return the labels of a head: its own, and those of the revisions that it follows."""
-    labels: set[str] = set()
-    visited: set[str] = set()
-    unvisited = [head]
-    while unvisited:
-        revision_id = unvisited.pop()
-        if revision_id not in visited:
-            visited.add(revision_id)
-            labels.update(by_id[revision_id].branch_labels)
-            unvisited += by_id[revision_id].down_revision
-    return labels
+    branch = implied(by_id, (head,), dependencies=False)
+    return {label for revision_id in branch for label in by_id[revision_id].branch_labels}
 
 
 def clashing_heads(revisions: Sequence[Revision]) -> tuple[str, ...]:
@@ -127,6 +119,12 @@ def topological(revisions: Sequence[Revision]) -> tuple[Revision, ...]:
     followed = {parent for revision in revisions for parent in revision.down_revision}
     sorter = TopologicalSorter({key: (*one.down_revision, *one.depends_on) for key, one in by_id.items()})
     try:
-        return tuple(replace(by_id[key], is_head=key not in followed) for key in sorter.static_order())
+        ordered = [by_id[key] for key in sorter.static_order()]
     except (CycleError, KeyError) as error:
         raise GraphError from error
+    return tuple(
+        replace(revision, is_head=not revision.is_head)
+        if revision.is_head is (revision.revision in followed)
+        else revision
+        for revision in ordered
+    )

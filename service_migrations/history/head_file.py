@@ -57,7 +57,7 @@ def problem(history: History) -> str | None:
         return f"{path} is missing. {fix}"
     if any(line.startswith(_MARKERS) for line in lines):
         return f"{path} has conflict markers, and the files end at {expected}. {fix}"
-    named = ", ".join(filter(None, lines))[:40]
+    named = " ".join(filter(None, lines))[:40]
     return f"{path} names {named or 'nothing'}, and the files end at {expected}. {fix}"
 
 

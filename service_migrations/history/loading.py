@@ -1,7 +1,6 @@
 """The import of a service's revision files by Alembic, with an error or a warning for what is wrong in them."""
 
 import logging
-import threading
 import traceback
 import warnings
 from asyncio import CancelledError
@@ -17,6 +16,7 @@ from alembic.util import CommandError
 
 from service_migrations.errors import UsageError
 from service_migrations.history.faults import fault
+from service_migrations.history.parsing import FILTERS
 from service_migrations.monorepo import Service
 
 __all__ = ["load"]
@@ -27,8 +27,6 @@ _ALEMBIC = Path(alembic.script.__file__).parent
 _HARMLESS = "loaded twice! ignoring"
 """Alembic's warning of a file that it finds in two ways, such as through a link; it counts once."""
 
-_FILTERS = threading.Lock()
-"""The filters of warnings belong to the process: of two threads that change them, one would restore the other's."""
 _logged: set[tuple[Path, str, str]] = set()
 
 
@@ -55,7 +53,7 @@ def load(service: Service, config: Config) -> tuple[ScriptDirectory, list[Script
         _log(service, f"{category.__name__}: {message}", _place(service, filename, lineno, frames))
 
     try:
-        with _FILTERS, warnings.catch_warnings():
+        with FILTERS, warnings.catch_warnings():
             warnings.simplefilter("always")
             warnings.showwarning = receive
             directory = ScriptDirectory.from_config(config)

@@ -17,6 +17,7 @@ from alembic.script import Script
 from service_migrations.errors import MigrationError
 from service_migrations.failures import revision_failure
 from service_migrations.history.literals import StatementError
+from service_migrations.history.parsing import parse
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, config
 from service_migrations.history.targets import as_usage_error, refuse_ambiguous, resolve_target
@@ -212,7 +213,7 @@ def _irreversible(script: Script) -> tuple[str, int | None] | None:
 
 def _bodies(script: Script, name: str) -> dict[int, list[ast.stmt]]:
     """Return the statements of a function that do something, by its line; a name may be defined twice."""
-    tree = ast.parse(Path(script.path).read_text(encoding="utf-8"))
+    tree = parse(Path(script.path).read_bytes())
     return {
         node.lineno: [
             statement for statement in node.body if not isinstance(statement, ast.Pass) and not _is_constant(statement)

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TypeGuard
 
 from service_migrations.configuration import read_tools
 from service_migrations.history import graph
 from service_migrations.history.fingerprint import checksum
 from service_migrations.history.locations import revision_files, unread_revision
+from service_migrations.history.parsing import parse
 from service_migrations.history.revision import Revision, first_line, id_problem
 from service_migrations.monorepo import Service
 
@@ -240,17 +240,12 @@ def _constants(source: bytes) -> dict[str, object]:
         return {}
     for name, value in pairs:
         if name in _NAMES:
-            if name in constants or not _is_constant(value):
+            parts = value.elts if isinstance(value, ast.Tuple | ast.List) else [value]
+            values = [part.value for part in parts if isinstance(part, ast.Constant)]
+            if name in constants or len(values) < len(parts):
                 return {}
-            literal = ast.literal_eval(value)
-            constants[name] = tuple(literal) if isinstance(literal, list) else literal
+            constants[name] = values[0] if isinstance(value, ast.Constant) else tuple(values)
     return constants
-
-
-def _is_constant(value: ast.expr | None) -> TypeGuard[ast.expr]:
-    """Whether a value is a constant, or several."""
-    parts = value.elts if isinstance(value, ast.Tuple | ast.List) else [value]
-    return all(isinstance(part, ast.Constant) for part in parts)
 
 
 def _parsed(source: bytes) -> ast.Module | None:
@@ -259,5 +254,5 @@ def _parsed(source: bytes) -> ast.Module | None:
     ends = [function.start()] if function and not _MORE_THAN_FUNCTIONS.search(source, function.start()) else []
     for end in (*ends, len(source)):
         with suppress(SyntaxError, ValueError):  # "def" was inside a string
-            return ast.parse(source[:end])
+            return parse(source[:end])
     return None

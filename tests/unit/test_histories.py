@@ -331,7 +331,7 @@ def test_the_heads_are_written_one_a_line_each_in_the_place_of_its_branch(monore
     assert service.head_file.read_text() == "c1\ne2\n"
     assert head_file.problem(read(service)) is None
     write(monorepo, f"{V}/z9.py", "z9", "c1")
-    assert "names c1, e2, and the files end at z9, e2" in str(head_file.problem(read(service)))
+    assert "names c1 e2, and the files end at z9, e2" in str(head_file.problem(read(service)))
     head_file.write(read(service))
     assert service.head_file.read_text() == "z9\ne2\n"
 

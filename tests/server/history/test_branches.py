@@ -10,6 +10,7 @@ import service_migrations
 from service_migrations.errors import NotReadyError, UsageError
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
+from service_migrations.testing.steps import go_step_by_step
 from tests.support.database import query, tables, wait
 from tests.support.monorepo import Monorepo, Ran
 
@@ -110,6 +111,13 @@ def test_one_branch_goes_up_and_down_with_what_it_depends_on(world: World) -> No
     assert {revision["revision"] for revision in plan[0]["revisions"]} == {"c1", "e1"}
     inv(world, "db.downgrade", "--revision", "expand@base", "--yes", "--service", "billing")
     assert created(world) == set()
+
+
+def test_each_revision_of_a_branch_goes_up_down_and_up_again(world: World) -> None:
+    monorepo, dsn = world
+    write(monorepo, "c2", "c1", depends_on=("e2",))
+    wait(go_step_by_step(monorepo.find("billing"), dsn, {}))
+    assert at(world) == ["c2"]
 
 
 @pytest.mark.parametrize("target", ["nothing@head", "nothing@+1", "expand@nothing", "head", "contract@-1"])

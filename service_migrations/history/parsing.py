@@ -1,0 +1,22 @@
+"""The syntax tree of a revision file, without Python's warnings of it: those come when the file is imported."""
+
+import ast
+import threading
+import warnings
+
+__all__ = ["FILTERS", "parse"]
+
+FILTERS = threading.RLock()
+"""The filters of warnings belong to the process: of two threads that change them, one would restore the other's."""
+
+
+def parse(source: bytes | str) -> ast.Module:
+    """Return the syntax tree of a file.
+
+    Raises:
+        SyntaxError, ValueError: it isn't valid Python.
+
+    """
+    with FILTERS, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(source)
