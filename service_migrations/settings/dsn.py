@@ -1,37 +1,22 @@
 """A DSN: a value without its password in its repr, parsed from a URI, with its hosts and its TLS."""
 
+import random
 import re
-import shlex
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, quote, unquote
+from urllib.parse import quote, unquote
 
 from service_migrations.errors import ConfigurationError
+from service_migrations.settings.libpq import parameters as read_parameters, server_options
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
-__all__ = ["CONTROL", "SSLMODES", "Dsn", "check_tls", "parse", "server_options", "tls_context"]
+__all__ = ["CONTROL", "PARTS", "Dsn", "parse", "tls_context"]
 
-SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-"""libpq's (documentation, 34.1.2 Parameter Key Words)."""
-
-_SSLMODES_WITHOUT_PROOF = SSLMODES[:3]
-
-
-def check_tls(query: Mapping[str, str], prefix: str) -> None:
-    """Refuse certificates that have no effect: whoever names one relies on them."""
-    mode = query.get("sslmode", "prefer")
-    for key in ("sslrootcert", "sslcert", "sslkey"):
-        if key in query and mode in _SSLMODES_WITHOUT_PROOF:
-            raise ConfigurationError(
-                f"{prefix}: {key} has no effect with sslmode={mode}.", hint="Set sslmode=verify-full."
-            )
-    if query.get("sslrootcert") == "system" and mode != "verify-full":
-        # anybody gets a certificate of some authority: libpq refuses it too (documentation, 34.1.2)
-        raise ConfigurationError(f"{prefix}: sslrootcert=system needs sslmode=verify-full.")
+_FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 
 
 def tls_context(parameters: Mapping[str, str]) -> Any:
@@ -58,11 +43,15 @@ def tls_context(parameters: Mapping[str, str]) -> Any:
         if "sslcert" in parameters:
             # without this argument, OpenSSL would ask on the terminal for the password of an encrypted key
             context.load_cert_chain(parameters["sslcert"], parameters.get("sslkey"), password="")
+        if "sslcrl" in parameters:
+            context.load_verify_locations(cafile=parameters["sslcrl"])
+            context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
     except OSError as error:
-        names = ", ".join(
-            f"{key}={parameters[key]}" for key in ("sslrootcert", "sslcert", "sslkey") if key in parameters
-        )
+        names = ", ".join(f"{key}={parameters[key]}" for key in _FILES if key in parameters)
         raise ConfigurationError(f"The certificate files of the DSN can't be read ({names}): {error}.") from error
+    for key, end in (("ssl_min_protocol_version", "minimum_version"), ("ssl_max_protocol_version", "maximum_version")):
+        if key in parameters:
+            setattr(context, end, ssl.TLSVersion[parameters[key].replace(".", "_")])
     return context
 
 
@@ -80,6 +69,8 @@ class Dsn:
     parameters: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     has_escapes: bool = field(default=False, repr=False, compare=False)
     """Whether the password had a % in the text that was parsed."""
+    password_source: Callable[[], Awaitable[str]] | None = field(default=None, repr=False, compare=False)
+    """A coroutine function that returns the password of a new connection, where it may expire."""
 
     @property
     def url(self) -> "URL":
@@ -122,22 +113,39 @@ class Dsn:
             settings["application_name"] = self.parameters["application_name"]
         return settings
 
+    async def current_password(self) -> str:
+        """Return the password of a connection that is opened now; empty where there is none.
+
+        Raises:
+            MigrationError: the command or function that returns it fails.
+
+        """
+        if self.password_source:
+            return await self.password_source()
+        return self.password or ""
+
     def connect_args(self) -> dict[str, Any]:
         """Return the arguments of asyncpg's ``connect()``.
 
-        The password is a callable, so that no repr of an argument shows it; a missing one is empty, since asyncpg
-        would otherwise read PGPASSWORD and ``~/.pgpass``.
+        The password is a callable, so that no repr of an argument shows it, and each connection gets one that hasn't
+        expired; a missing one is empty, since asyncpg would otherwise read PGPASSWORD and ``~/.pgpass``.
         """
         # before the password: it may fail, and a report with the frame's variables would show the secret
         # of several hosts some may be sockets, which have no TLS
         tls = False if all(host.startswith("/") for host, _ in self.hosts) else tls_context(self.parameters)
-        secret = self.password or ""
+        secret, hosts = self.password or "", list(self.hosts)
+        if self.parameters.get("load_balance_hosts") == "random":
+            random.shuffle(hosts)
+
+        def constant() -> str:
+            return secret
+
         return {
-            "host": [host for host, _ in self.hosts],
-            "port": [port for _, port in self.hosts],
+            "host": [host for host, _ in hosts],
+            "port": [port for _, port in hosts],
             "user": self.user,
             "database": self.database,
-            "password": lambda: secret,
+            "password": self.password_source or constant,
             "ssl": tls,
             "direct_tls": False,  # asyncpg would otherwise read PGSSLNEGOTIATION
             "target_session_attrs": self.parameters.get("target_session_attrs", "any"),
@@ -145,7 +153,7 @@ class Dsn:
 
     def masked(self) -> str:
         """Return the DSN as ``db.env`` prints it."""
-        user = quote(self.user, safe="") + (":***" if self.password else "")
+        user = quote(self.user, safe="") + (":***" if self.password or self.password_source else "")
         query = "&".join(f"{key}={quote(value, safe='')}" for key, value in self.parameters.items())
         return f"postgresql://{user}@{self._addresses()}/{quote(self.database, safe='')}" + (
             f"?{query}" if query else ""
@@ -160,53 +168,13 @@ class Dsn:
         return ",".join(f"{host}:{port}" for host, port in hosts)
 
 
-def server_options(text: str) -> list[tuple[str, str]]:
-    """Parse libpq's ``options``: ``-c name=value``, ``-cname=value`` or ``--name=value``.
-
-    Raises:
-        ValueError: the text has another form.
-
-    """
-    options = []
-    words = iter(shlex.split(text))
-    for word in words:
-        if word == "-c":
-            setting = next(words, "")
-        elif word.startswith(("--", "-c")):
-            setting = word[2:]
-        else:
-            raise ValueError(word)
-        name, equals, value = setting.partition("=")
-        if not equals:
-            raise ValueError(word)
-        options.append((name.replace("-", "_"), value))
-    return options
-
-
 CONTROL = re.compile(r"[\x00-\x08\n-\x1f\x7f]")
 """Characters that are never meant to be in a DSN or a password: the line end of a mounted secret, a %00; not a tab."""
 
-_PARAMETERS = frozenset(
-    {
-        "application_name",
-        "connect_timeout",
-        "host",
-        "options",
-        "port",
-        "sslcert",
-        "sslkey",
-        "sslmode",
-        "sslrootcert",
-        "target_session_attrs",
-    }
-)
-"""What is understood of libpq's parameters (documentation, 34.1.2 Parameter Key Words)."""
-
-_SESSION_ATTRS = ("any", "primary", "standby", "read-write", "read-only", "prefer-standby")
 _DIALECTS = ("postgres", "postgresql")
 _DEFAULT_PORT = 5432
 _SHAPE = "postgresql://user:password@host:5432/database"
-_URL = re.compile(
+PARTS = re.compile(
     r"[^:]+://(?:(?P<user>[^:/]*)(?::(?P<password>[^@]*))?@)?"
     r"(?P<hosts>[^/?]*)(?:/(?P<database>[^?]*))?(?:\?(?P<query>.*))?",
     re.DOTALL,
@@ -249,12 +217,12 @@ def parse(text: str, prefix: str) -> Dsn:
             f"{prefix} holds an unescaped '@'.",
             hint="Write it as %40, or give the password apart as DATABASE_PASSWORD.",
         )
-    match = _URL.fullmatch(text)
+    match = PARTS.fullmatch(text)
     if match is None:
         raise ConfigurationError(f"{prefix} is no URL.", hint=f"Write it as {_SHAPE}.")
     _refuse_variables(match, prefix)
     user, password, database = (part and unquote(part) for part in match.group("user", "password", "database"))
-    query = _parameters(match["query"] or "", prefix)
+    query = read_parameters(match["query"] or "", prefix)
     host, port = _host_and_port(match["hosts"])
     # as with libpq, a parameter wins over the part before the path
     hosts = query.pop("host", "") or unquote(host)  # %2Ftmp is a socket
@@ -315,35 +283,3 @@ def _hosts(hosts: str, ports: str, prefix: str) -> tuple[tuple[str, int], ...]:
             )
         addresses.append((match[1].strip("[]"), int(port)))
     return tuple(addresses)
-
-
-def _parameters(text: str, prefix: str) -> dict[str, str]:
-    query: dict[str, str] = {}
-    # libpq keeps a plus, unlike a browser
-    for key, value in parse_qsl(text.replace("+", "%2B"), keep_blank_values=True):
-        if key not in _PARAMETERS:
-            raise ConfigurationError(
-                f"{prefix} has the parameter {key!r}, which isn't understood here.",
-                hint=f"Understood: {', '.join(sorted(_PARAMETERS))}.",
-            )
-        if not value:
-            # an unset variable in ?sslmode=${X} must not turn TLS off
-            raise ConfigurationError(f"{prefix}: {key} is empty.", hint="Give it a value, or remove it.")
-        query[key] = f"{query[key]},{value}" if key in query else value
-    _check_values(query, prefix)
-    return query
-
-
-def _check_values(query: Mapping[str, str], prefix: str) -> None:
-    for key, allowed in (("sslmode", SSLMODES), ("target_session_attrs", _SESSION_ATTRS)):
-        if query.get(key, allowed[0]) not in allowed:
-            raise ConfigurationError(f"{prefix}: {key}={query[key]} isn't one of {', '.join(allowed)}.")
-    if not query.get("connect_timeout", "0").isdecimal():
-        raise ConfigurationError(
-            f"{prefix}: connect_timeout={query['connect_timeout']} isn't a whole number of seconds."
-        )
-    check_tls(query, prefix)
-    try:
-        list(server_options(query.get("options", "")))
-    except ValueError:
-        raise ConfigurationError(f"{prefix}: options isn't of the form '-c name=value -c name=value'.") from None
