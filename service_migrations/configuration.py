@@ -37,6 +37,7 @@ _PATH = "{path}"
 _SERVICE = re.compile(r"[a-z][a-z0-9_]*")
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
+_FUNCTION = re.compile(rf"{_MODULE.pattern}:[^\W\d]\w*")
 _LONGEST_NAME = 59
 """Characters of a version table's name: the name of its key has four more, and PostgreSQL cuts a name after 63."""
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
@@ -57,6 +58,7 @@ class ServiceTable:
     env_file: str | None = None
     dsn: str | None = None
     dsn_key: str | None = None
+    password: str | None = None
     ignore: tuple[str, ...] | None = None
 
 
@@ -76,6 +78,7 @@ class Configuration:
         env_file: template of the .env of a service; None for the one in its directory.
         dsn: template of the DSN, with the variables of a .env or the environment in braces.
         dsn_key: the variable that a team has instead of DATABASE_DSN.
+        password: the function that returns a password, ``package.module:function``, for one that expires.
         ignore: patterns of tables that no comparison looks at, such as ``*_archive``.
         postgres: the major versions of the servers that the team runs; empty for all that a package provides.
         service: the tables of single services, by name; ``billing-api`` is the service billing_api.
@@ -94,6 +97,7 @@ class Configuration:
     env_file: str | None = None
     dsn: str | None = None
     dsn_key: str | None = None
+    password: str | None = None
     ignore: tuple[str, ...] = ()
     postgres: tuple[str, ...] = ()
     service: Mapping[str, ServiceTable] = field(default_factory=dict)
@@ -299,6 +303,12 @@ def _variable(value: object, prefix: str) -> str:
     return variable
 
 
+def _function(value: object, prefix: str) -> str:
+    if not _FUNCTION.fullmatch(function := _string(value, prefix)):
+        raise _error(f"{prefix} is no function.", "Write it as package.module:function; a password stays out of here.")
+    return function
+
+
 _READERS: Mapping[str, Callable[[object, str], Any]] = {
     "services": lambda value, prefix: tuple(_glob(pattern, prefix) for pattern in _strings(value, prefix)),
     "postgres": lambda value, prefix: tuple(_major(version, prefix) for version in _strings(value, prefix)),
@@ -307,5 +317,6 @@ _READERS: Mapping[str, Callable[[object, str], Any]] = {
     "driver": _driver,
     "dsn": _string,
     "dsn_key": _variable,
+    "password": _function,
 }
 """What reads the value of a key; every other is a template."""

@@ -19,7 +19,7 @@ from service_migrations.errors import (
 )
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn
-from service_migrations.settings.example import KEY, made_here
+from service_migrations.settings.example import made_for
 
 __all__ = ["connect_failure", "describe", "is_busy", "lost_failure", "revision_failure", "sqlstate"]
 
@@ -32,7 +32,11 @@ _CONNECT: dict[str, tuple[type[MigrationError], _Hint]] = {
     "28P01": (
         AccessDeniedError,
         lambda service, dsn: (
-            f"Correct the password in {service.relative(service.env_file)} or the environment."
+            (
+                "Does the command or function return a password for this role?"
+                if dsn.password_source
+                else f"Correct the password in {service.relative(service.env_file)} or the environment."
+            )
             + (f" {_ESCAPE}" if dsn.has_escapes else "")
         ),
     ),
@@ -95,6 +99,8 @@ def connect_failure(
         engine: whether an engine of the caller's was used.
 
     """
+    if isinstance(error, MigrationError):  # of the command or function that returns the password
+        return error
     state = sqlstate(error) or ""
 
     def failure(kind: type[MigrationError], message: str, hint: str = "") -> MigrationError:
@@ -110,21 +116,17 @@ def connect_failure(
         return failure(UnreachableError, "no answer within MIGRATIONS_CONNECT_TIMEOUT.", _CHECK_ADDRESS)
     if problem := _server_problem(error, dsn):
         return failure(ConfigurationError, problem)
+    text, name, advice = describe(error), type(error).__name__, ""
     if isinstance(error, OSError):
-        is_own = not engine and _is_own_server(service, dsn)
-        return failure(UnreachableError, f"{describe(error)}.", _START_OWN if is_own else _CHECK_ADDRESS)
-    text = describe(error)
-    name = type(error).__name__
-    return failure(UnreachableError, f"{text if text.startswith(name) else f'{name}: {text}'}.")
+        advice = _START_OWN if not engine and _is_own_server(service, dsn) else _CHECK_ADDRESS
+    elif not text.startswith(name):
+        text = f"{name}: {text}"
+    return failure(UnreachableError, f"{text}.", advice)
 
 
 def _is_own_server(service: Service, dsn: Dsn) -> bool:
     """Whether a DSN leads to the server for which `inv up` has made the service's .env."""
-    if not made_here(service):
-        return False
-    lines = service.env_file.read_text(encoding="utf-8", errors="replace").splitlines()
-    address = f"@{dsn.hosts[0][0]}:{dsn.hosts[0][1]}/"
-    return any(line.startswith(KEY) and address in line for line in lines)
+    return made_for(service, *dsn.hosts[0])
 
 
 def _server_problem(error: Exception, dsn: Dsn) -> str | None:

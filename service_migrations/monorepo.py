@@ -25,13 +25,17 @@ from service_migrations.configuration import (
 from service_migrations.errors import ConfigurationError, UsageError
 from service_migrations.service import Service, refuse_shared, service_problem, with_foreign_locations
 
-__all__ = ["Monorepo", "Service", "discover", "find", "resolve", "select"]
+__all__ = ["ENVIRONMENT", "ENV_FILE", "Monorepo", "Service", "discover", "find", "resolve", "select"]
 
 log = logging.getLogger(__name__)
 
 _ROOT = "MIGRATIONS_ROOT"
 """The variable that names the top level, for a process that runs elsewhere."""
 
+ENVIRONMENT, ENV_FILE = "MIGRATIONS_ENV", "MIGRATIONS_ENV_FILE"
+"""The variables that name an environment, such as ``staging`` for ``.env.staging``, or a file instead of every .env."""
+
+_ENVIRONMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _WILDCARD = re.compile(r"[*?\[]")
 _logged: set[Path] = set()
 """Directories whose skipping was logged: once in a process is enough."""
@@ -250,6 +254,7 @@ class Monorepo:
             return template.replace("{name}", name).replace("{path}", folder)
 
         schema, env_file = value("version_table_schema"), value("env_file")
+        own_env_file = self.root / filled(env_file) if env_file else path / ".env"
         return Service(
             name=name,
             root=self.root,
@@ -261,11 +266,14 @@ class Monorepo:
             version_table=filled(value("version_table")),
             version_table_schema=filled(schema) if schema else None,
             driver=value("driver"),
-            env_file=self.root / filled(env_file) if env_file else path / ".env",
-            dsn=value("dsn"),
-            dsn_key=value("dsn_key"),
+            # what the service's own table names replaces what all services have
+            dsn=table.dsn or (None if table.dsn_key else value("dsn")),
+            dsn_key=table.dsn_key or (None if table.dsn else value("dsn_key")),
+            password=value("password"),
             ignore=value("ignore"),
             configured=frozenset(own_keys | (shared_keys & set(ServiceTable.__slots__))),
+            own_keys=frozenset(own_keys),
+            **_chosen_env_file(own_env_file, self.root),
         )
 
 
@@ -287,6 +295,28 @@ def resolve(service: str | Service) -> Service:
 def select(names: Iterable[str], root: Path | None = None) -> tuple[Service, ...]:
     """Return the named services or all; arguments and errors are those of ``Monorepo.locate`` and ``select``."""
     return Monorepo.locate(root).select(names)
+
+
+def _chosen_env_file(env_file: Path, root: Path) -> dict[str, Any]:
+    """Return the fields of a service that say which file its settings are read from.
+
+    Raises:
+        ConfigurationError: MIGRATIONS_ENV is no name of an environment, or MIGRATIONS_ENV_FILE is set too.
+
+    """
+    name, path = os.environ.get(ENVIRONMENT, ""), os.environ.get(ENV_FILE, "")
+    if name and path:
+        raise ConfigurationError(f"environment {ENVIRONMENT} and {ENV_FILE} are both set.", hint="Unset one of them.")
+    if path:
+        return {"env_file": root / path, "is_env_file_given": True}
+    if not name:
+        return {"env_file": env_file}
+    if not _ENVIRONMENT_NAME.fullmatch(name) or name == "example":
+        raise ConfigurationError(
+            f"--env or {ENVIRONMENT} is {name!r}, which names no environment.",
+            hint="Write a name such as staging, whose settings are in .env.staging.",
+        )
+    return {"env_file": env_file.with_name(f"{env_file.name}.{name}"), "environment": name}
 
 
 def _is_root(folder: Path) -> bool:

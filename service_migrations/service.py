@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from types import FrameType
 
-from service_migrations.configuration import FILE, is_service_name
+from service_migrations.configuration import FILE, TABLE, is_service_name
 from service_migrations.errors import ConfigurationError, MigrationError, UsageError
 
 __all__ = ["Service", "refuse_shared", "service_problem", "with_foreign_locations"]
@@ -36,9 +36,13 @@ class Service:
         env_file: its ``.env``, which may not exist.
         dsn: template of its DSN, with the names of variables in braces; None for DATABASE_DSN.
         dsn_key: the variable with its DSN, where it isn't DATABASE_DSN.
+        password: the function that returns its password, ``package.module:function``.
+        environment: the name of the environment whose files are read, such as ``staging``; empty for ``.env``.
+        is_env_file_given: whether ``env_file`` was named for this command, and is read instead of every ``.env``.
         ignore: patterns of the tables that no comparison looks at.
         configured: which of these the table in pyproject.toml sets; the others come from convention.
         foreign_locations: the folders of revisions of other services that are below its own.
+        own_keys: which of those the service's own table sets.
 
     """
 
@@ -55,9 +59,13 @@ class Service:
     env_file: Path = field(default=Path(".env"), repr=False)
     dsn: str | None = field(default=None, repr=False)
     dsn_key: str | None = field(default=None, repr=False)
+    password: str | None = field(default=None, repr=False)
+    environment: str = field(default="", repr=False)
+    is_env_file_given: bool = field(default=False, repr=False)
     ignore: tuple[str, ...] = field(default=(), repr=False)
     configured: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
     foreign_locations: tuple[Path, ...] = field(default=(), repr=False, compare=False)
+    own_keys: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
 
     def __str__(self) -> str:
         return self.name
@@ -90,6 +98,17 @@ class Service:
         """The example of the ``.env``: the service's own where it has one, else the shared one."""
         own = self.path / ".env.example"
         return own if own.is_file() else self.root / ".env.example"
+
+    @property
+    def shared_env_file(self) -> Path | None:
+        """The ``.env`` of the top level, which may not exist; None where a file was named for this command."""
+        if self.is_env_file_given:
+            return None
+        return self.root / (f".env.{self.environment}" if self.environment else ".env")
+
+    def table_of(self, key: str) -> str:
+        """Return the table of pyproject.toml that sets a key for this service."""
+        return f"[tool.{TABLE}.service.{self.name}]" if key in self.own_keys else f"[tool.{TABLE}]"
 
     @property
     def env_prefix(self) -> str:

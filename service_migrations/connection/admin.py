@@ -1,5 +1,6 @@
 """The creation of a service's database and role, and the drop of the database."""
 
+from dataclasses import replace
 from functools import partial
 
 import asyncpg
@@ -88,6 +89,7 @@ async def connect(settings: Settings, dsn: Dsn) -> "asyncpg.Connection":
     """
     arguments, patience = dsn.connect_args(), settings.limits.connect_timeout
     open_connection = partial(asyncpg.connect, **arguments, timeout=patience)
+    await dsn.current_password()  # a command for it may take longer than a connection
     try:
         return await attempts(open_connection, f"{settings.service}: {dsn.target}", patience)
     except Exception as error:  # noqa: BLE001 - whatever a driver raises is explained
@@ -97,7 +99,7 @@ async def connect(settings: Settings, dsn: Dsn) -> "asyncpg.Connection":
 
 def within(dsn: Dsn, database: str) -> Dsn:
     """Return the DSN of another database on the same server."""
-    return Dsn(dsn.user, database, dsn.hosts, dsn.password, dsn.parameters)
+    return replace(dsn, database=database)
 
 
 def quoted(identifier: str) -> str:

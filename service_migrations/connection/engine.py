@@ -137,6 +137,7 @@ async def _open(settings: Settings, *, patient: bool) -> tuple[AsyncEngine, Asyn
     """Connect, and again without startup parameters where a pooler refuses them: they are set afterwards."""
     bare, patience = False, _timeout(settings) if patient else 0.0
     prefix = f"{settings.service}: {settings.target}"
+    await settings.dsn.current_password()  # a command for it may take longer than a connection
     while True:
         engine = create_engine(settings, bare=bare)
         try:

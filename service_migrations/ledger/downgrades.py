@@ -84,9 +84,11 @@ def _text(rendered: Rendered, secrets: frozenset[str]) -> str:
 def _secrets(history: History, sources: Sources) -> frozenset[str]:
     """Return the values of settings and of the environment that may be secret."""
     values = {key: [value] for key, value in os.environ.items()}
-    for key, layers in sources.collect(history.service).items():
+    collected = sources.collect(history.service)
+    for key, layers in collected.items():
         values.setdefault(key, []).extend(setting.value for setting in layers)
     found = {value for key, texts in values.items() if _SECRET_NAME.search(key) for value in texts}
+    found |= {setting.value for layers in collected.values() for setting in layers if setting.kind == "password"}
     found |= {unquote(password) for value in found for password in _URL_PASSWORD.findall(value)}
     return frozenset(value for value in found if len(value) >= _SHORTEST_SECRET)
 

@@ -3,12 +3,12 @@
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from service_migrations.errors import ConfigurationError, UsageError
+from service_migrations.errors import ConfigurationError, MigrationError, UsageError
 from service_migrations.monorepo import Service
 from service_migrations.postgres.account import reachable_folder
 from service_migrations.postgres.binaries import VERSIONS, provide
@@ -16,9 +16,10 @@ from service_migrations.postgres.cluster import SUPERUSER, Cluster
 from service_migrations.postgres.filelock import locked
 from service_migrations.postgres.ports import free_port, port_is_free
 from service_migrations.settings.dsn import Dsn
-from service_migrations.settings.example import KEY, MARK, example, lines, made_here
+from service_migrations.settings.example import MARK, assignments, lines, made_here, made_part, with_values
 from service_migrations.settings.model import load_unchecked
 from service_migrations.settings.sources import Sources, given_dsns
+from service_migrations.settings.template import SERVER, template_of
 
 __all__ = ["admin_for", "alone", "cluster", "ensure_cluster", "home", "lacks_dsn", "made_here", "write_env"]
 
@@ -102,12 +103,17 @@ def _known_ports(services: Sequence[Service], sources: Sources) -> Iterator[int]
 def _change_ports(services: Sequence[Service], former: str, port: int, sources: Sources) -> None:
     """Let each .env that was made for the cluster name another port than the former, which is a pattern."""
     for service in services:
-        if not made_here(service):
+        made = made_part(service)
+        if not made:
             continue
-        text = service.env_file.read_text(encoding="utf-8", errors="surrogateescape")
-        changed = re.sub(rf"^({KEY}\S*@127\.0\.0\.1:){former}/", rf"\g<1>{port}/", text, flags=re.MULTILINE)
-        if changed != text:
-            service.env_file.write_text(changed, encoding="utf-8", errors="surrogateescape")  # it keeps its mode
+        template = template_of(service)
+        ports = [item.key for item in template.variables if item.role == "port"] if template else []
+        changed = re.sub(rf"^(\w+=\S*@127\.0\.0\.1:){former}/", rf"\g<1>{port}/", made, flags=re.MULTILINE)
+        for key in ports:
+            changed = re.sub(rf"^({key}=){former}$", rf"\g<1>{port}", changed, flags=re.MULTILINE)
+        if changed != made:
+            text = service.env_file.read_text(encoding="utf-8", errors="surrogateescape").removesuffix(made) + changed
+            service.env_file.write_text(text, encoding="utf-8", errors="surrogateescape")  # it keeps its mode
             sources.forget(service.env_file)
 
 
@@ -118,27 +124,58 @@ def alone(progress: Callable[[str], None], root: Path) -> AbstractContextManager
 
 
 def lacks_dsn(service: Service, sources: Sources) -> bool:
-    """Whether a service has no .env and no DSN from another source."""
-    return not service.env_file.exists() and not given_dsns(sources.collect(service))
+    """Whether a service has no DSN, so that one is written into its .env.
+
+    An existing .env gets one only if the table of pyproject.toml names its variables, and it names no server.
+    """
+    if service.environment or service.is_env_file_given:
+        return False  # they are of another machine
+    exists = service.env_file.exists()
+    if exists and not (service.dsn or service.dsn_key):
+        return False
+    try:
+        collected, template = sources.collect(service), template_of(service)
+    except MigrationError:
+        if exists:
+            return False  # loading its settings reports it
+        raise
+    if given_dsns(collected) or (exists and sources.similar_key(service)):
+        return False
+    return not any(collected[item.key] for item in template.variables if item.role in SERVER) if template else True
 
 
-def write_env(service: Service, server: Cluster) -> None:
-    """Write a service's .env from .env.example, with a random password, readable by its owner only.
+def write_env(service: Service, server: Cluster, sources: Sources | None = None) -> None:
+    """Write a DSN into a service's .env; a new file is made from .env.example, and readable by its owner only.
+
+    Args:
+        service: the service.
+        server: the cluster that the DSN leads to.
+        sources: the sources of its settings; an existing .env gets only the variables that are set nowhere.
 
     Raises:
-        ConfigurationError: the example has no DATABASE_DSN, or the .env can't be written.
+        ConfigurationError: the example has no valid DSN, or the .env can't be written.
 
     """
-    dsn = example(service)
-    dsn_line = f"{KEY}postgresql://{dsn.user}:{dsn.password}@127.0.0.1:{server.port}/{dsn.database}"
-    env_lines = [dsn_line if line.startswith(KEY) else line for line in lines(service)]
+    values = assignments(service, "127.0.0.1", server.port)
     try:
+        if sources and service.env_file.exists():
+            collected = sources.collect(service)
+            _append(service.env_file, {key: value for key, value in values.items() if not collected.get(key)})
+            return
         descriptor = os.open(service.env_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write("\n".join([MARK, *env_lines]) + "\n")
+            file.write("\n".join([MARK, *with_values(lines(service), values)]) + "\n")
     except OSError as error:
         path = service.relative(service.env_file)
         raise ConfigurationError(f"{path} can't be written: {error.strerror}.") from None
+
+
+def _append(path: Path, values: Mapping[str, str]) -> None:
+    """Append variables to a .env, whose other lines stay as they are."""
+    text = path.read_bytes()
+    separator = "" if not text or text.endswith(b"\n") else "\n"
+    with path.open("a", encoding="utf-8") as file:
+        file.write(separator + "\n".join(["", MARK, *with_values([], values)]) + "\n")
 
 
 def admin_for(dsn: Dsn, root: Path) -> Dsn | None:

@@ -169,6 +169,10 @@ async def _read_state(
         return KnownState(chain)  # errors in the files are reported before a connection is opened
     arguments = connect_arguments(settings)
     try:
+        await settings.dsn.current_password()  # a command for it may take longer than a connection
+    except MigrationError as error:
+        return KnownState(chain, error=error)
+    try:
         connection = await asyncpg.connect(
             **arguments, server_settings=session_settings(settings), command_timeout=arguments["timeout"]
         )

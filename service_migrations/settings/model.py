@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
 from service_migrations.errors import ConfigurationError, MigrationError, UsageError
@@ -120,21 +121,46 @@ def load_many(services: Sequence[Service], sources: Sources | None = None) -> li
 
     """
     sources = sources or Sources()
-    if len(services) > 1:
-        for key in ("DATABASE_DSN", "DATABASE_DIRECT_DSN"):
-            if sources.has_bare(key):
-                raise UsageError(
-                    f"environment {key}: it would aim all {len(services)} services at one database.",
-                    hint=f"Name one with --service, or set {services[0].env_prefix}{key} and so on.",
-                )
+    _refuse_one_dsn_for_many(services, sources)
     results: list[Settings | MigrationError] = []
     for service in services:
         try:
             results.append(load_unchecked(service, sources))
         except MigrationError as error:
             results.append(error)
-    _refuse_shared_version_table([settings for settings in results if isinstance(settings, Settings)], sources)
+    loaded = [settings for settings in results if isinstance(settings, Settings)]
+    _refuse_one_database_for_many(loaded, sources)
+    _refuse_shared_version_table(loaded, sources)
     return results
+
+
+def _refuse_one_dsn_for_many(services: Sequence[Service], sources: Sources) -> None:
+    """Refuse a DSN without a service's prefix, of the environment or of --env-file, for several services."""
+    for key in dict.fromkeys(("DATABASE_DSN", "DATABASE_DIRECT_DSN", *(service.dsn_key for service in services))):
+        users = [service for service in services if key in ("DATABASE_DSN", "DATABASE_DIRECT_DSN", service.dsn_key)]
+        if key and len(users) > 1 and (place := sources.bare(users[0], key)):
+            raise UsageError(
+                f"{place}: it would aim all {len(users)} services at one database.",
+                hint=f"Name one with --service, or set {users[0].env_prefix}{key} and so on.",
+            )
+
+
+def _refuse_one_database_for_many(loaded: Sequence[Settings], sources: Sources) -> None:
+    """Refuse variables of a template without a service's prefix that lead two services to one database.
+
+    A host for all services is no mistake; a database for all is, and so is a host where each .env names another one.
+    """
+    own = [settings for settings in loaded if settings.service.dsn]
+    if len(own) > 1:
+        for group in grouped(own, lambda settings: settings.database):
+            for first, second in pairwise(group):
+                place = sources.merging_variable(first.service, second.service)
+                if place:
+                    variable = f"{first.service.env_prefix}{place.split()[-1]}"
+                    raise UsageError(
+                        f"{place}: it would aim {first.service} and {second.service} at one database.",
+                        hint=f"Name one with --service, or set {variable} and so on.",
+                    )
 
 
 def load_unchecked(service: Service, sources: Sources) -> Settings:

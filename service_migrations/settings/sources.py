@@ -7,15 +7,28 @@ nothing to ``os.environ``, and reads a .env with python-dotenv's own parser, wit
 import logging
 import os
 import stat
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from service_migrations.configuration import FILE
 from service_migrations.errors import ConfigurationError, MigrationError
 from service_migrations.monorepo import Service
-from service_migrations.settings.dsn import CONTROL, Dsn, parse
+from service_migrations.settings.dsn import Dsn, parse
 from service_migrations.settings.env_file import Line, read
+from service_migrations.settings.missing import dsn_missing, similar_key, variables_missing
+from service_migrations.settings.password import PASSWORD_KEYS, with_function, with_password
+from service_migrations.settings.setting import (
+    BARE,
+    DEFAULT,
+    PREFIXED,
+    ROOT_FILE,
+    SERVICE_FILE,
+    Kind,
+    Origin,
+    Setting,
+)
+from service_migrations.settings.template import Role, Template, Variable, template_of
 
 __all__ = ["KEYS", "Origin", "Setting", "Sources", "given_dsns", "other_dsn"]
 
@@ -26,6 +39,7 @@ KEYS: Mapping[str, str | None] = {
     "DATABASE_DIRECT_DSN": None,
     "DATABASE_PASSWORD": None,
     "DATABASE_PASSWORD_FILE": None,
+    "DATABASE_PASSWORD_COMMAND": None,
     "DATABASE_ADMIN_DSN": None,
     "DATABASE_SCRATCH_DSN": None,
     "MIGRATIONS_VERSION_TABLE": None,
@@ -40,54 +54,16 @@ KEYS: Mapping[str, str | None] = {
 """Every key, with its default. ``.env.example`` explains each."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Origin:
-    """The origin of a value; the higher layer wins."""
-
-    layer: int
-    place: str
-
-    def __str__(self) -> str:
-        return self.place
-
-    @property
-    def path(self) -> str | None:
-        """The file and the line, as ``services/billing/.env:3``; None for a value that isn't from a file."""
-        return self.place if self.layer in (_ROOT_FILE, _SERVICE_FILE) else None
-
-
-_ROOT_FILE, _SERVICE_FILE, _BARE, _PREFIXED = 1, 2, 3, 4
-
-_DEFAULT = Origin(0, "default")
 _SHARED = stat.S_IRGRP | stat.S_IROTH
 _warned: set[object] = set()
 """Files and keys with a logged warning: a process reads them many times, and one warning is enough."""
 
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """A key with its value and its origin. The value may be a secret; ``shown`` is for output."""
-
-    key: str
-    value: str = field(repr=False)
-    origin: Origin
-
-    @property
-    def name(self) -> str:
-        """The key as messages name it, with the variable where the value is from the environment."""
-        return self.key if self.origin.path else f"{self.origin}: {self.key}"
-
-    @property
-    def shown(self) -> str:
-        """The value with its password masked."""
-        if self.key == "DATABASE_PASSWORD":
-            return "***"
-        if self.key.endswith("_DSN"):
-            try:
-                return parse(self.value, self.key).masked()
-            except MigrationError:
-                return "*** (no valid DSN)"
-        return self.value
+_DEFAULT = Origin(DEFAULT, "default")
+_KINDS: Mapping[str, Kind] = {
+    **{key: "dsn" for key in KEYS if key.endswith("_DSN")},
+    "DATABASE_PASSWORD": "password",
+    "DATABASE_PASSWORD_COMMAND": "command",
+}
 
 
 class Sources:
@@ -102,36 +78,48 @@ class Sources:
         self._environment = dict(os.environ if environment is None else environment)
         self._files: dict[Path, tuple[Line, ...] | ConfigurationError] = {}
         self._without_bare: Sources | None = None
+        self._has_bare = True
 
     def of_siblings(self) -> "Sources":
         """Return the same sources without variables that have no prefix: those are for the selected service."""
         if self._without_bare is None:
-            sources = Sources({name: value for name, value in self._environment.items() if name not in KEYS})
-            sources._files, sources._without_bare = self._files, sources
+            sources = Sources(self._environment)
+            sources._files, sources._without_bare, sources._has_bare = self._files, sources, False
             self._without_bare = sources
         return self._without_bare
 
-    def has_bare(self, key: str) -> bool:
-        """Whether the environment has a key without the prefix of a service."""
-        return bool(self._environment.get(key))
+    def bare(self, service: Service, key: str) -> str | None:
+        """Return where a key is set without the prefix of a service for this command: the environment, or --env-file.
+
+        Raises:
+            ConfigurationError: the file can't be read, or has a line that is no assignment.
+
+        """
+        if self._environment.get(key):
+            return f"environment {key}"
+        if not service.is_env_file_given:
+            return None
+        path = service.relative(service.env_file)
+        numbers = [line.number for line in self._lines(service.env_file, path) if line.key == key and line.value]
+        return f"{path}:{numbers[-1]} {key}" if numbers else None
 
     def collect(self, service: Service) -> dict[str, tuple[Setting, ...]]:
         """Return the settings of a service by key; of each key all layers, the winning one first.
 
         Highest first: ``BILLING_<KEY>`` in the environment, ``<KEY>`` in the environment, the service's .env, the
-        root's .env, the default. An empty value in the environment counts as not set.
+        root's .env, the default. An empty value in the environment counts as not set. Among the settings of
+        DATABASE_DSN are the variable that the table calls ``dsn_key``, and the filled template ``dsn``.
 
         Raises:
-            ConfigurationError: a .env can't be read, or has a line that is no assignment.
+            ConfigurationError: a .env can't be read, or has a line that is no assignment; a file that was chosen for
+                this command doesn't exist; the template or a value of it is invalid.
 
         """
-        layers: dict[str, list[Setting]] = {key: [] for key in KEYS}
-        for key, settings in layers.items():
-            for layer, name in ((_PREFIXED, service.env_prefix + key), (_BARE, key)):
-                if self._environment.get(name):
-                    settings.append(Setting(key, self._environment[name], Origin(layer, f"environment {name}")))
-        for layer, path in _files(service):
-            file_settings = self._of_file(service, path, layer)
+        template = template_of(service)
+        kinds = _kinds(service, template)
+        layers = {key: self._of_environment(service, key, kind) for key, kind in kinds.items()}
+        self._refuse_absent(service)
+        for path, file_settings in self._of_files(service, kinds, template):
             for setting in file_settings:
                 layers[setting.key].append(setting)
             if path not in _warned and _is_exposed(path, file_settings):
@@ -140,7 +128,60 @@ class Sources:
         for key, default in KEYS.items():
             if default is not None:
                 layers[key].append(Setting(key, default, _DEFAULT))
+        self._add_dsns(service, template, layers)
         return {key: tuple(settings) for key, settings in layers.items()}
+
+    def _of_environment(self, service: Service, key: str, kind: Kind) -> list[Setting]:
+        names = [(PREFIXED, service.env_prefix + key), *([(BARE, key)] if self._has_bare else [])]
+        return [
+            Setting(key, self._environment[name], Origin(layer, f"environment {name}"), kind)
+            for layer, name in names
+            if self._environment.get(name)
+        ]
+
+    def _add_dsns(self, service: Service, template: Template | None, layers: dict[str, list[Setting]]) -> None:
+        """Add what the table names to the settings of DATABASE_DSN, behind those of the same layer."""
+        if service.dsn_key and service.dsn_key not in KEYS:
+            layers["DATABASE_DSN"] += layers.pop(service.dsn_key)
+        given = [setting.origin.layer for key in ("DATABASE_DSN", "DATABASE_DIRECT_DSN") for setting in layers[key]]
+        # a value that can't be is no error where another DSN wins
+        decides = template is not None and template.layer(layers) > max(given, default=-1)
+        if template and decides and not _missing(service, template, layers):
+            filled = template.fill(layers)
+            layers["DATABASE_DSN"].append(filled.setting)
+            if filled.withheld and filled.server:
+                _warn_withheld(service, filled.withheld, filled.server.origin)
+        layers["DATABASE_DSN"].sort(key=lambda setting: -setting.origin.layer)
+
+    def merging_variable(self, first: Service, second: Service) -> str | None:
+        """Return where a variable without a prefix is set that leads the templates of two services to one database.
+
+        None where it leads them to one server only, or where their own settings lead to one database too.
+
+        Args:
+            first: a service, whose settings lead to the same database as those of the other.
+            second: the other.
+
+        """
+        bare: dict[Role, str] = {}
+        for service in (first, second):
+            template, values = template_of(service), self.collect(service)
+            if template is None or not given_dsns(values)[0].origin.is_table:
+                return None
+            bare_layers = (BARE, ROOT_FILE) if service.is_env_file_given else (BARE,)
+            for item in template.variables:
+                if values[item.key] and values[item.key][0].origin.layer in bare_layers:
+                    bare.setdefault(item.role, item.key)
+        own = [self.of_siblings().server_and_database(service) for service in (first, second)]
+        differ = None not in own and own[0] != own[1]
+        key = bare.get("database") or (differ and (bare.get("host") or bare.get("port"))) or None
+        return (key and self.bare(first, key)) or key
+
+    def server_and_database(self, service: Service) -> object:
+        """Return a value that is equal for two services with one database; None where it isn't known."""
+        with suppress(MigrationError):
+            return next((_parsed(setting).identity for setting in given_dsns(self.collect(service))), None)
+        return None
 
     def exposed(self, service: Service) -> tuple[str, ...]:
         """Return a line for each .env of a service that contains a password and that other users can read.
@@ -149,11 +190,9 @@ class Sources:
             ConfigurationError: a .env can't be read, or has a line that is no assignment.
 
         """
-        return tuple(
-            _exposure(service, path)
-            for layer, path in _files(service)
-            if _is_exposed(path, self._of_file(service, path, layer))
-        )
+        template = template_of(service)
+        files = self._of_files(service, _kinds(service, template), template)
+        return tuple(_exposure(service, path) for path, settings in files if _is_exposed(path, settings))
 
     def service_dsn(self, service: Service, collected: Mapping[str, tuple[Setting, ...]]) -> Dsn:
         """Return the DSN of a service by its collected settings; the highest layer decides.
@@ -165,14 +204,18 @@ class Sources:
             ConfigurationError: there is no DSN, or it or its password is invalid.
 
         """
-        candidates = given_dsns(collected)
-        if not candidates:
-            raise self._missing(service)
-        first_dsn = candidates[0]
+        candidates, template = given_dsns(collected), template_of(service)
+        first_dsn = candidates[0] if candidates else None
+        if template and (missing := _missing(service, template, collected)):
+            layer = template.layer(collected)
+            if first_dsn is None or first_dsn.origin.layer < layer:
+                raise variables_missing(service, missing, template.place)
+        if first_dsn is None:
+            raise dsn_missing(service, self._all_lines(service))
         dsn = _parsed(first_dsn)
-        secrets = [*collected["DATABASE_PASSWORD"], *collected["DATABASE_PASSWORD_FILE"]]
+        secrets = [setting for key in PASSWORD_KEYS for setting in collected[key]]
         if not secrets:
-            return dsn
+            return with_function(dsn, service) if service.password and dsn.password is None else dsn
         secret = max(secrets, key=lambda setting: setting.origin.layer)
         same_layer = [setting for setting in secrets if setting.origin.layer == secret.origin.layer]
         if len(same_layer) > 1:
@@ -184,35 +227,70 @@ class Sources:
         if secret.origin.layer < first_dsn.origin.layer:
             if dsn.password is not None:
                 return dsn
-            if not _names_server(collected, secret.origin.layer, dsn):
-                if (service.env_file, secret.key) not in _warned:
-                    _warned.add((service.env_file, secret.key))
-                    log.warning(
-                        *("%s: %s of %s is for another server, and isn't sent to that of %s.", service, secret.key),
-                        *(secret.origin, first_dsn.origin),
-                    )
+            if not _names_server(collected, secret.origin.layer, dsn, template):
+                _warn_withheld(service, secret, first_dsn.origin)
                 return dsn
-        return replace(dsn, password=_password(secret, service), has_escapes=False)
+        file = {SERVICE_FILE: service.env_file, ROOT_FILE: service.shared_env_file or service.env_file}
+        return with_password(dsn, secret, service, file.get(secret.origin.layer))
+
+    def similar_key(self, service: Service) -> str | None:
+        """Return the key of the .env files that is nearly the one of the DSN; None where there is none."""
+        return similar_key(service, self._all_lines(service))
 
     def forget(self, path: Path) -> None:
         """Forget a file that was written, so that it is read again."""
         self._files.pop(path, None)
 
-    def _of_file(self, service: Service, path: Path, layer: int) -> list[Setting]:
-        """Return the settings of a .env; of a key with two lines, the last."""
-        shown_path = service.relative(path)
-        settings: dict[str, Setting] = {}
-        for line in self._lines(path, shown_path):
-            if line.key in KEYS:
-                if not line.value:
+    def _of_files(
+        self, service: Service, kinds: Mapping[str, Kind], template: Template | None
+    ) -> list[tuple[Path, list[Setting]]]:
+        """Return the settings of each .env, the service's first; of a key with two lines, the last.
+
+        In a file that was named for this command, a key may have the prefix of the service, as in the environment.
+        """
+        optional = (
+            {item.key for item in template.variables if item.role == "password" or item.default} if template else set()
+        )
+
+        def of_file(path: Path, layer: int, prefix: str = "") -> list[Setting]:
+            shown_path = service.relative(path)
+            settings: dict[str, Setting] = {}
+            for line in self._lines(path, shown_path):
+                key = line.key.removeprefix(prefix)
+                if key not in kinds or not line.key.startswith(prefix):
+                    continue
+                if not line.value and key not in optional:
                     raise ConfigurationError(
                         f"{line.key} is empty.",
                         path=shown_path,
                         line=line.number,
                         hint="Give it a value, or remove the line.",
                     )
-                settings[line.key] = Setting(line.key, line.value, Origin(layer, f"{shown_path}:{line.number}"))
-        return list(settings.values())
+                settings[key] = Setting(key, line.value or "", Origin(layer, f"{shown_path}:{line.number}"), kinds[key])
+            return [setting for setting in settings.values() if setting.value or setting.kind == "password"]
+
+        own, shared = service.env_file, service.shared_env_file
+        if shared:
+            return [(own, of_file(own, SERVICE_FILE)), (shared, of_file(shared, ROOT_FILE))]
+        return [
+            (own, of_file(own, SERVICE_FILE, service.env_prefix) + (of_file(own, ROOT_FILE) if self._has_bare else []))
+        ]
+
+    def _refuse_absent(self, service: Service) -> None:
+        """Refuse an environment, or a file, that was chosen for this command and isn't there."""
+        own, shared = service.env_file, service.shared_env_file
+        if not (service.environment or service.is_env_file_given) or own.exists() or (shared and shared.exists()):
+            return
+        path = service.relative(own)
+        if shared:
+            text, hint = f"{path} and {service.relative(shared)} do not exist.", "Correct --env or MIGRATIONS_ENV."
+        else:
+            text, hint = f"{path} does not exist.", "Correct --env-file or MIGRATIONS_ENV_FILE."
+        raise ConfigurationError(text, path=path, hint=hint)
+
+    def _all_lines(self, service: Service) -> list[Line]:
+        paths = filter(None, (service.env_file, service.shared_env_file))
+        return [line for path in paths for line in self._lines(path, service.relative(path))]
 
     def _lines(self, path: Path, shown_path: str) -> "tuple[Line, ...]":
         if path not in self._files:
@@ -227,32 +305,40 @@ class Sources:
             raise lines.with_hint("")
         return lines
 
-    def _missing(self, service: Service) -> ConfigurationError:
-        path = service.env_file
-        shown_path = service.relative(path)
-        set_variable = f"set {service.env_prefix}DATABASE_DSN"
-        if not path.exists():
-            hint = f"Copy .env.example there, {set_variable}, or run `inv up`."
-            return ConfigurationError(
-                f"{shown_path} does not exist, so DATABASE_DSN is missing.", path=shown_path, hint=hint
-            )
-        similar = get_close_matches("DATABASE_DSN", [line.key for line in self._lines(path, shown_path)], n=1)
-        typo_hint = f" (is {similar[0]} a typo?)" if similar else ""
-        if similar == ["DATABASE_URL"]:
-            typo_hint = " (there is a DATABASE_URL: call it DATABASE_DSN)"
-        hint = f"See .env.example, or {set_variable}."
-        return ConfigurationError(f"DATABASE_DSN is missing{typo_hint}.", path=shown_path, hint=hint)
-
 
 def given_dsns(collected: Mapping[str, tuple[Setting, ...]]) -> list[Setting]:
-    """Return the DSNs of the highest layer that has one, the direct one first."""
-    candidates = [*collected["DATABASE_DIRECT_DSN"], *collected["DATABASE_DSN"]]
+    """Return the direct DSN and the service's own, of the highest layer that has one of them."""
+    candidates = [*collected["DATABASE_DIRECT_DSN"][:1], *collected["DATABASE_DSN"][:1]]
     highest = max((setting.origin.layer for setting in candidates), default=0)
     return [setting for setting in candidates if setting.origin.layer == highest]
 
 
-def _files(service: Service) -> tuple[tuple[int, Path], ...]:
-    return (_SERVICE_FILE, service.env_file), (_ROOT_FILE, service.root / ".env")
+def _kinds(service: Service, template: Template | None) -> dict[str, Kind]:
+    """Return the kind of each key of a service: the library's own, and those that the table names."""
+    kinds: dict[str, Kind] = {key: _KINDS.get(key, "value") for key in KEYS}
+    if service.dsn_key:
+        kinds.setdefault(service.dsn_key, "dsn")
+    for item in template.variables if template else ():
+        if item.role == "password":
+            kinds[item.key] = "password"
+        else:
+            kinds.setdefault(item.key, "value")
+    return kinds
+
+
+def _missing(service: Service, template: Template, values: Mapping[str, Sequence[Setting]]) -> tuple[Variable, ...]:
+    """Return the variables that a template lacks; a password may come from elsewhere."""
+    has_password = service.password or any(values[key] for key in PASSWORD_KEYS)
+    return tuple(item for item in template.missing(values) if item.role != "password" or not has_password)
+
+
+def _warn_withheld(service: Service, secret: Setting, place: Origin) -> None:
+    if (service.env_file, secret.key) not in _warned:
+        _warned.add((service.env_file, secret.key))
+        log.warning(
+            *("%s: %s of %s is for another server, and isn't sent to that of %s.", service, secret.key),
+            *(secret.origin, place),
+        )
 
 
 def _exposure(service: Service, path: Path) -> str:
@@ -266,18 +352,23 @@ def _is_exposed(path: Path, settings: Iterable[Setting]) -> bool:
 
 
 def _holds_password(setting: Setting) -> bool:
-    if not setting.key.endswith("_DSN"):
-        return setting.key == "DATABASE_PASSWORD"
+    if setting.kind != "dsn":
+        return setting.kind == "password" and bool(setting.value)
     try:
         return parse(setting.value, setting.key).password is not None
     except MigrationError:
         return False  # an invalid DSN is refused anyway
 
 
-def _names_server(collected: Mapping[str, tuple[Setting, ...]], layer: int, dsn: Dsn) -> bool:
-    """Whether a DSN of a layer leads to the server of another DSN."""
+def _names_server(
+    collected: Mapping[str, tuple[Setting, ...]], layer: int, dsn: Dsn, template: Template | None
+) -> bool:
+    """Whether a DSN of a layer, or the template without the layers above it, leads to the server of another DSN."""
     settings = (*collected["DATABASE_DIRECT_DSN"], *collected["DATABASE_DSN"])
-    return any(_parsed(setting).server == dsn.server for setting in settings if setting.origin.layer == layer)
+    of_layer = (setting for setting in settings if setting.origin.layer == layer and not setting.origin.is_table)
+    if any(_parsed(setting).server == dsn.server for setting in of_layer):
+        return True
+    return template is not None and template.server(collected, layer) == dsn.server
 
 
 def other_dsn(collected: Mapping[str, tuple[Setting, ...]], key: str) -> Dsn | None:
@@ -286,29 +377,9 @@ def other_dsn(collected: Mapping[str, tuple[Setting, ...]], key: str) -> Dsn | N
     return _parsed(settings[0]) if settings else None
 
 
-def _password(secret: Setting, service: Service) -> str:
-    if secret.key == "DATABASE_PASSWORD":
-        password = secret.value
-    else:
-        path = service.root / secret.value  # tasks can be started in any folder
-        try:
-            password = path.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-            text = f"{secret.name} can't be read: {reason}."
-            raise ConfigurationError(text, path=secret.origin.path) from None
-    if CONTROL.search(password):
-        raise ConfigurationError(
-            f"{secret.name} holds a control character, such as a line end.",
-            path=secret.origin.path,
-            hint="Remove it.",
-        )
-    return password
-
-
 def _parsed(setting: Setting) -> Dsn:
     try:
         return parse(setting.value, setting.name)
     except ConfigurationError as error:
         # a new error: the frames of the old one hold the text, and pytest prints the arguments of frames
-        raise error.at(setting.origin.path) from None
+        raise error.at(FILE if setting.origin.is_table else setting.origin.path) from None

@@ -1,8 +1,11 @@
 """The flags of tasks: short ones for the most frequent options, and the refusal of what would be passed over."""
 
+import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from invoke.context import Context
@@ -10,8 +13,16 @@ from invoke.parser.argument import Argument
 from invoke.tasks import Task
 
 from service_migrations.errors import UsageError
+from service_migrations.monorepo import ENV_FILE, ENVIRONMENT
 
-__all__ = ["SHORT_FLAGS", "TaskWithFlags", "refuse_ignored", "remainder_words"]
+__all__ = [
+    "SHORT_FLAGS",
+    "TaskWithFlags",
+    "TaskWithSettings",
+    "chosen_environment",
+    "refuse_ignored",
+    "remainder_words",
+]
 
 SHORT_FLAGS = {"service": "s", "message": "m"}
 """The options with a short flag, which means the same in every task."""
@@ -27,6 +38,51 @@ class TaskWithFlags(Task[Any]):
             if argument.name in SHORT_FLAGS:
                 argument.names = (*argument.names, SHORT_FLAGS[argument.name])
         return declared
+
+
+class TaskWithSettings(TaskWithFlags):
+    """A task that reads settings, so that each has the options for another .env."""
+
+    def get_arguments(self, *arguments: Any, **keywords: Any) -> list[Argument]:
+        """Return the arguments that the parser reads, and ``--env`` and ``--env-file`` behind them."""
+        return [
+            *super().get_arguments(*arguments, **keywords),
+            Argument(names=("env",), help="Read .env.NAME instead of .env, of the service and of the top level."),
+            Argument(names=("env-file",), attr_name="env_file", help="Read this file instead of every .env."),
+        ]
+
+
+@contextmanager
+def chosen_environment(env: str | None, env_file: str | None) -> Iterator[None]:
+    """Let settings be read from another .env while the block runs, also by processes that it starts.
+
+    Args:
+        env: the name of an environment; None for that of MIGRATIONS_ENV, or else ``.env``.
+        env_file: a file, from the working directory on; None for that of MIGRATIONS_ENV_FILE.
+
+    Raises:
+        UsageError: both are given, or one of them is empty.
+
+    """
+    given = [(option, value) for option, value in (("--env", env), ("--env-file", env_file)) if value is not None]
+    if len(given) > 1:
+        raise UsageError("--env and --env-file are both given.", hint="Leave one of them out.")
+    if not given:
+        yield
+        return
+    option, value = given[0]
+    if not value.strip() or value.startswith("-"):
+        raise UsageError(f"{option} needs a name behind it.", hint="Is a variable empty?")
+    chosen = {ENVIRONMENT: value} if option == "--env" else {ENV_FILE: str(Path(value).absolute())}
+    former = {name: os.environ.pop(name, None) for name in (ENVIRONMENT, ENV_FILE)}
+    os.environ.update(chosen)
+    try:
+        yield
+    finally:
+        for name, text in former.items():
+            os.environ.pop(name, None)
+            if text is not None:
+                os.environ[name] = text
 
 
 _END = "--"

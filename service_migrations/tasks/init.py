@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["init", "print_written", "root_or_folder"]
 
 
-@task()
+@task(settings=False)
 def init(_: Context) -> None:
     """Write the files that a repository needs; overwrite nothing."""
     from service_migrations.authoring.init import write_missing

@@ -56,7 +56,7 @@ def up(_: Context, port: str = "", postgres: str = "") -> None:
                 for service in without_dsn:
                     progress(f"Writing {service.relative(service.env_file)}")
                     try:
-                        local.write_env(service, cluster)
+                        local.write_env(service, cluster, sources)
                         changes.append(str(service.env_file))
                         sources.forget(service.env_file)
                     except MigrationError as error:
@@ -126,7 +126,7 @@ def _row(settings: "Settings | MigrationError", result: "Result | None") -> list
     return [target, ", ".join(outcome.after) or "base", state, f"{outcome.seconds:.2f}"]
 
 
-@task(help={"purge": "Remove the server's data too; asks first.", "yes": "Don't ask."})
+@task(settings=False, help={"purge": "Remove the server's data too; asks first.", "yes": "Don't ask."})
 def down(_: Context, purge: bool = False, yes: bool = False) -> None:
     """Stop the project's own PostgreSQL; --purge removes its data."""
     from service_migrations.postgres import local

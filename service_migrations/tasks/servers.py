@@ -10,7 +10,7 @@ from service_migrations.tasks.task import task
 __all__ = ["fetch", "start", "status", "stop", "versions"]
 
 
-@task()
+@task(settings=False)
 def start(_: Context) -> None:
     """Start the project's own PostgreSQL; make it if need be."""
     from service_migrations.postgres import local
@@ -24,7 +24,7 @@ def start(_: Context) -> None:
     )
 
 
-@task()
+@task(settings=False)
 def stop(_: Context) -> None:
     """Stop the project's own PostgreSQL; its data stays."""
     from service_migrations.postgres import local
@@ -37,7 +37,7 @@ def stop(_: Context) -> None:
     console.result(f"PostgreSQL {cluster.version} is stopped; its data stays in {cluster.home}")
 
 
-@task()
+@task(settings=False)
 def status(_: Context) -> None:
     """Show where the project's own PostgreSQL runs, or exit 69."""
     from service_migrations.postgres import local
@@ -54,7 +54,7 @@ def status(_: Context) -> None:
     console.result(f"PostgreSQL {cluster.version} runs on 127.0.0.1:{cluster.port}, in {cluster.home}")
 
 
-@task()
+@task(settings=False)
 def versions(_: Context) -> None:
     """List the versions that this machine can provide, and how."""
     from service_migrations.postgres import VERSIONS
@@ -63,7 +63,7 @@ def versions(_: Context) -> None:
     console.table(["version", "state", "from"], [[version, *describe(version)] for version in VERSIONS])
 
 
-@task(help={"version": "A major version; all of the matrix where it is missing."})
+@task(settings=False, help={"version": "A major version; all of the matrix where it is missing."})
 def fetch(_: Context, version: str = "") -> None:
     """Download the binaries of a version, or of all, if missing."""
     from service_migrations.postgres import VERSIONS

@@ -9,6 +9,7 @@ from invoke.context import Context
 
 from service_migrations.configuration import FILE
 from service_migrations.errors import DifferenceError, MigrationError, UsageError
+from service_migrations.monorepo import ENV_FILE, ENVIRONMENT
 from service_migrations.tasks import console
 from service_migrations.tasks.each import each, fail, print_each
 from service_migrations.tasks.task import SERVICE, SERVICES, exactly_one, run, selected, task
@@ -237,6 +238,7 @@ def services(_: Context, service: list[str], verbose: bool = False, json: bool =
                 "versions": listed.shown_locations,
                 "version_table_schema": listed.version_table_schema,
                 "ignore": list(listed.ignore),
+                **_chosen(listed),
                 "from": _origins(listed, version_table),
             }
         )
@@ -259,11 +261,23 @@ def _origins(service: "Service", version_table: str) -> dict[str, str]:
     origins = {key: FILE if key in service.configured else "convention" for key in keys}
     if version_table != service.version_table:
         origins["version_table"] = "MIGRATIONS_VERSION_TABLE"
+    for key in _chosen(service):
+        origins[key] = FILE
+    if service.environment or service.is_env_file_given:
+        origins["env_file"] = ENVIRONMENT if service.environment else ENV_FILE
     return origins
 
 
 def _cell(value: str | list[str]) -> str:
     return value if isinstance(value, str) else ", ".join(value)
+
+
+def _chosen(service: "Service") -> dict[str, str]:
+    """Return what the table, or the command, says of the settings of a service."""
+    texts = {key: text for key in ("dsn", "dsn_key", "password") if (text := getattr(service, key))}
+    if service.environment or service.is_env_file_given or "env_file" in service.configured:
+        texts["env_file"] = service.relative(service.env_file)
+    return texts
 
 
 def _line(revision: "Revision") -> str:

@@ -25,7 +25,7 @@ from service_migrations.monorepo import Monorepo, Service, find, select
 from service_migrations.settings.duration import seconds
 from service_migrations.tasks import console
 from service_migrations.tasks.console import make_lasting
-from service_migrations.tasks.flags import TaskWithFlags, refuse_ignored
+from service_migrations.tasks.flags import TaskWithFlags, TaskWithSettings, chosen_environment, refuse_ignored
 from service_migrations.tasks.signals import Stopped, handling, stop_at_once
 
 if TYPE_CHECKING:
@@ -57,7 +57,12 @@ _GRACE = 8.0
 
 
 def task(
-    *, remainder: bool = False, logs: bool = False, runs_environment: bool = False, **options: Any
+    *,
+    remainder: bool = False,
+    logs: bool = False,
+    runs_environment: bool = False,
+    settings: bool = True,
+    **options: Any,
 ) -> Callable[[Callable[..., None]], Task[Any]]:
     """Declare a task, whose errors are printed as one line each.
 
@@ -65,13 +70,14 @@ def task(
         remainder: whether the task takes words after the two dashes.
         logs: whether Alembic's INFO lines are shown without --debug too.
         runs_environment: whether it runs env.py, whose arguments it takes with ``-x``, as Alembic does.
+        settings: whether the task reads settings, so that it has --env and --env-file.
         options: further arguments of Invoke's own decorator.
 
     """
 
     def declare(body: Callable[..., None]) -> Task[Any]:
         @functools.wraps(body)
-        def run_body(context: Context, **keywords: Any) -> None:
+        def run_body(context: Context, *, env: str | None = None, env_file: str | None = None, **keywords: Any) -> None:
             make_lasting()
             # the objects of imports live to the end, and collecting among them takes a fifth of a second
             gc.set_threshold(_OBJECTS)
@@ -82,10 +88,11 @@ def task(
             try:
                 with handling(stop_at_once), console.results_only():
                     refuse_ignored(context, options.get("iterable", ()), remainder=remainder)
-                    if runs_environment:
-                        _with_x_arguments(body, keywords.pop("x"))(context, **keywords)
-                    else:
-                        body(context, **keywords)
+                    with chosen_environment(env, env_file):
+                        if runs_environment:
+                            _with_x_arguments(body, keywords.pop("x"))(context, **keywords)
+                        else:
+                            body(context, **keywords)
             except Stopped as stopped:
                 raise Exit(str(stopped), code=stopped.exit_code) from None
             except Exit:
@@ -106,9 +113,8 @@ def task(
             options["iterable"] = [*options.get("iterable", ()), "x"]
             options["help"] = {**options.get("help", {}), "x": X}
         # Invoke would give --sql the flag -q, and change such flags when a parameter is added
-        declared: Task[Any] = invoke_task(auto_shortflags=False, positional=[], klass=TaskWithFlags, **options)(
-            run_body
-        )
+        kind = TaskWithSettings if settings else TaskWithFlags
+        declared: Task[Any] = invoke_task(auto_shortflags=False, positional=[], klass=kind, **options)(run_body)
         return declared
 
     return declare

@@ -16,7 +16,7 @@ from urllib.parse import quote
 import asyncpg
 import pytest
 
-from service_migrations.monorepo import Service
+from service_migrations.monorepo import ENV_FILE, ENVIRONMENT, Service
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.sources import KEYS
@@ -139,7 +139,7 @@ def aimed(databases: Mapping[Service, Dsn], scratch: Mapping[Service, Dsn] | Non
     """
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
-            if name.startswith("PG") or name.endswith(_DATABASE_KEYS):
+            if name.startswith("PG") or name.endswith(_DATABASE_KEYS) or name in (ENVIRONMENT, ENV_FILE):
                 patch.delenv(name)
         for service, dsn in databases.items():
             patch.setenv(f"{service.env_prefix}DATABASE_DSN", uri(dsn))

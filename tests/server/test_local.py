@@ -25,7 +25,8 @@ from service_migrations.settings.model import load
 from service_migrations.settings.sources import Sources
 from tests.support.database import query, tables
 from tests.support.deadlines import until
-from tests.support.monorepo import Monorepo, Ran
+from tests.support.monorepo import Monorepo, Ran, dsn_text
+from tests.support.table import set_keys
 
 
 @pytest.fixture
@@ -187,6 +188,78 @@ def test_a_service_with_a_dsn_in_the_environment_gets_no_env_file(
     monkeypatch.delenv("BILLING_DATABASE_DSN")
     machine.env("billing", MIGRATIONS_LOCK_WAIT="1s")
     assert not local.lacks_dsn(service, Sources()), "a .env that somebody wrote is theirs"
+
+
+TEMPLATE = "postgresql://{PG_USER}:{PG_PASSWORD}@{PG_HOST}:{PG_PORT:-5432}/{PG_DB}"
+
+
+def text_of(machine: Monorepo, name: str) -> str:
+    return machine.find(name).env_file.read_text(encoding="utf-8")
+
+
+def test_the_variables_of_the_team_are_written_and_other_lines_stay(machine: Monorepo) -> None:
+    """A new .env from the team's example, and the missing lines of one that is there."""
+    (machine.root / ".env.example").write_text(
+        "# of the team\nSECRET_KEY=x\nPG_USER=<service>\nPG_PASSWORD=<password>\nPG_HOST=db\nPG_DB=<service>_db\n"
+        "DATABASE_URL='postgresql+psycopg2://<service>:<password>@db/<service>_url'\n",
+        encoding="utf-8",
+    )
+    set_keys(machine, f'dsn = "{TEMPLATE}"')
+    for name in ("billing", "catalog", "identity", "orders", "remote"):
+        machine.service(name)
+        machine.table_revision(name, f"{name}1", None)
+    set_keys(machine, 'dsn_key = "DATABASE_URL"', service="identity")
+    set_keys(machine, 'dsn_key = "DATABASE_URL"', service="orders")
+    theirs = "# mine\nexport PG_USER='me'\n\nSECRET_KEY=\"y\" # keep"
+    for name in ("catalog", "orders"):
+        machine.find(name).env_file.write_text(theirs, encoding="utf-8")
+    machine.env("remote", PG_HOST="db.invalid", PG_USER="app", PG_DB="remote")
+
+    ran = machine.inv("up")
+    assert ran.code == 78, ran.text
+    assert "services/remote/.env: PG_PASSWORD is missing" in ran.err
+    assert text_of(machine, "remote") == "PG_HOST=db.invalid\nPG_USER=app\nPG_DB=remote\n", "a server is named there"
+    port = running(machine.root).port
+    targets = {name: row[0] for name, row in rows(ran).items()}
+    assert targets == {
+        "billing": f"billing@127.0.0.1:{port}/billing_db",
+        "catalog": f"me@127.0.0.1:{port}/catalog_db",
+        "identity": f"identity@127.0.0.1:{port}/identity_url",
+        "orders": f"orders@127.0.0.1:{port}/orders_url",
+        "remote": "-",
+    }
+    assert text_of(machine, "billing").startswith(
+        "# Made by `inv up` for the project's own PostgreSQL.\n# of the team\n"
+    )
+    assert "SECRET_KEY=x\nPG_USER=billing\n" in text_of(machine, "billing")
+    assert text_of(machine, "catalog").startswith(f"{theirs}\n\n# Made by `inv up`")
+    assert "PG_USER=me" not in text_of(machine, "catalog")
+    assert "DATABASE_URL=postgresql+psycopg2://identity:" in text_of(machine, "identity")
+    assert text_of(machine, "orders").startswith(f"{theirs}\n\n# Made by `inv up`")
+    for name in ("billing", "identity"):
+        assert stat.S_IMODE(machine.find(name).env_file.stat().st_mode) == 0o600
+    files = {name: text_of(machine, name) for name in targets}
+    assert machine.inv("up").code == 78
+    assert {name: text_of(machine, name) for name in targets} == files
+
+    machine.find("remote").env_file.unlink()
+    shutil.rmtree(machine.find("remote").path)
+    moved = free_port()
+    done(machine.inv("up", "--port", str(moved)))
+    for name in ("billing", "catalog", "identity", "orders"):
+        assert load(machine.find(name), Sources({})).dsn.hosts == (("127.0.0.1", moved),)
+    assert text_of(machine, "catalog").startswith(theirs)
+
+
+def test_up_writes_no_file_of_a_named_environment(machine: Monorepo, database: Callable[..., Dsn]) -> None:
+    service = machine.service("billing")
+    machine.table_revision("billing", "b1", None)
+    ran = machine.inv("up", "--env", "test")
+    assert (ran.code, local.cluster(machine.root)) == (78, None), ran.text
+    assert "services/billing/.env.test and .env.test do not exist" in ran.err
+    assert sorted(path.name for path in service.path.glob(".env*")) == []
+    machine.env("billing", DATABASE_DSN=dsn_text(database())).rename(service.path / ".env.test")
+    assert rows(done(machine.inv("up", "--env", "test")))["billing"][2] == "1 applied"
 
 
 def test_a_service_that_cant_get_its_env_stops_no_other(machine: Monorepo) -> None:

@@ -15,7 +15,7 @@ HOOK = """
 import os, sys
 
 def note(event, arguments):
-    if event == "open" and str(arguments[0]).endswith("/.env"):
+    if event == "open" and "/.env" in str(arguments[0]) and "example" not in str(arguments[0]):
         os.write(log, f"{arguments[0]}\\n".encode())
 
 log = os.open(os.environ["ENV_READS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -23,6 +23,7 @@ sys.addaudithook(note)
 """
 
 
+@pytest.mark.parametrize("environment", ["", ".staging"])
 @pytest.mark.parametrize(
     "words",
     [
@@ -48,7 +49,7 @@ sys.addaudithook(note)
     ids=" ".join,
 )
 def test_each_env_file_is_read_once_for_a_command(
-    words: tuple[str, ...], monorepo: Monorepo, database: Callable[..., Dsn], tmp_path: Path
+    words: tuple[str, ...], environment: str, monorepo: Monorepo, database: Callable[..., Dsn], tmp_path: Path
 ) -> None:
     dsn = database(creates=True)
     for name in NAMES:
@@ -59,10 +60,14 @@ def test_each_env_file_is_read_once_for_a_command(
     hook, log = tmp_path / "hook", tmp_path / "reads"
     hook.mkdir()
     (hook / "sitecustomize.py").write_text(HOOK, encoding="utf-8")
+    files = [monorepo.root / ".env", *(monorepo.root / "services" / name / ".env" for name in NAMES)]
+    if environment:
+        for path in files:
+            path.rename(f"{path}{environment}")
+        words = (*words, "--env", environment[1:])
     ran = monorepo.process(*words, env={"PYTHONPATH": str(hook), "ENV_READS": str(log)})
     assert ran.code == 0, ran.text
     reads = Counter(Path(line) for line in log.read_text(encoding="utf-8").splitlines())
-    files = {monorepo.root / ".env", *(monorepo.root / "services" / name / ".env" for name in NAMES)}
-    assert reads.keys() <= files
-    assert monorepo.root / "services" / "billing" / ".env" in reads
+    assert reads.keys() <= {Path(f"{path}{environment}") for path in files}
+    assert monorepo.root / "services" / "billing" / f".env{environment}" in reads
     assert max(reads.values()) == 1, reads

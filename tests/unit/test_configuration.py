@@ -21,6 +21,7 @@ driver = "psycopg"
 env_file = "{path}/config/.env"
 dsn = "postgresql://{POSTGRES_USER}@{POSTGRES_HOST}/{POSTGRES_DB}"
 dsn_key = "DATABASE_URL"
+password = "ops.tokens:database"
 ignore = ["*_archive", "spatial_ref_sys"]
 postgres = ["14", "18"]
 
@@ -36,6 +37,7 @@ driver = "asyncpg"
 env_file = "apps/pay/production.env"
 dsn = "postgresql://pay@/{PGDATABASE}"
 dsn_key = "PAY_URL"
+password = "pay.tokens:database"
 ignore = ["spatial_ref_sys"]
 """
 
@@ -64,6 +66,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         env_file="{path}/config/.env",
         dsn="postgresql://{POSTGRES_USER}@{POSTGRES_HOST}/{POSTGRES_DB}",
         dsn_key="DATABASE_URL",
+        password="ops.tokens:database",
         ignore=("*_archive", "spatial_ref_sys"),
         postgres=("14", "18"),
         service={
@@ -79,6 +82,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
                 env_file="apps/pay/production.env",
                 dsn="postgresql://pay@/{PGDATABASE}",
                 dsn_key="PAY_URL",
+                password="pay.tokens:database",
                 ignore=("spatial_ref_sys",),
             )
         },
@@ -109,7 +113,7 @@ def test_a_dash_in_the_name_of_a_table_is_an_underscore(tmp_path: Path) -> None:
 
 SHARED = (
     "source, models, versions, recursive_version_locations, version_table, version_table_schema, driver, env_file, "
-    "dsn, dsn_key, ignore"
+    "dsn, dsn_key, password, ignore"
 )
 KEYS = f"services, {SHARED}, postgres, service"
 OF_A_SERVICE = f"path, {SHARED}"
@@ -168,7 +172,10 @@ def test_a_list_of_strings_is_one(tmp_path: Path, key: str, value: str, problem:
 @pytest.mark.parametrize("table", ["", ".service.billing"])
 @pytest.mark.parametrize(
     "key",
-    ["path", "source", "models", "version_table", "version_table_schema", "driver", "env_file", "dsn", "dsn_key"],
+    [
+        *("path", "source", "models", "version_table", "version_table_schema", "driver", "env_file"),
+        *("dsn", "dsn_key", "password"),
+    ],
 )
 @pytest.mark.parametrize(
     ("value", "problem"),
@@ -341,3 +348,11 @@ def test_a_file_that_cant_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").mkdir()
     with pytest.raises(ConfigurationError, match=r"pyproject\.toml can't be read: Is a directory\."):
         read_configuration(tmp_path)
+
+
+@pytest.mark.parametrize("value", ["hunter2", "hunter2.x", "a:b:hunter2", "a/hunter2:c", "a b:c", ":c", "a:"])
+def test_what_is_no_function_is_no_password_and_is_not_shown(tmp_path: Path, value: str) -> None:
+    assert refused(tmp_path, f"[tool.service-migrations]\npassword = '{value}'\n") == (
+        "pyproject.toml: [tool.service-migrations] password is no function. "
+        "Write it as package.module:function; a password stays out of here."
+    )

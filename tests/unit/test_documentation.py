@@ -211,8 +211,9 @@ def test_the_page_of_the_tasks_tells_which_take_one_service_and_which_take_all()
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_setting_that_a_page_names_is_real(page):
-    others = {"MIGRATIONS_ROOT", "POSTGRES_SOURCES", "POSTGRES_VERSION"}
-    real = {*KEYS, *others, *(_variable(version) for version in VERSIONS)}
+    others = {"MIGRATIONS_ROOT", "MIGRATIONS_ENV", "MIGRATIONS_ENV_FILE", "POSTGRES_SOURCES", "POSTGRES_VERSION"}
+    of_a_team = {f"POSTGRES_{part}" for part in ("USER", "PASSWORD", "HOST", "PORT", "DB")} | {"DATABASE_URL"}
+    real = {*KEYS, *others, *of_a_team, *(_variable(version) for version in VERSIONS)}
     assert settings_in(page.read_text(encoding="utf-8")) <= real
 
 

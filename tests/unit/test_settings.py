@@ -1,5 +1,6 @@
 """Settings: where each comes from, which wins, and the guards against aiming at the wrong database."""
 
+import asyncio
 import os
 import re
 import stat
@@ -84,7 +85,10 @@ def test_libpqs_own_variables_are_never_a_fall_back(monorepo: Monorepo, monkeypa
 
 def test_the_name_that_others_give_a_dsn_is_not_called_a_typo(monorepo: Monorepo, billing: Service) -> None:
     monorepo.env("billing", DATABASE_URL="postgresql://app:x@localhost/billing")
-    assert "there is a DATABASE_URL: call it DATABASE_DSN" in refused(billing)
+    assert refused(billing) == (
+        "services/billing/.env: DATABASE_DSN is missing. "
+        'Write dsn_key = "DATABASE_URL" into [tool.service-migrations] of pyproject.toml, or set BILLING_DATABASE_DSN.'
+    )
 
 
 @pytest.mark.parametrize("typo", ["DATABASE_DNS", "DATABSE_DSN", "DATBASE_DSN"])
@@ -260,7 +264,7 @@ def test_a_password_that_is_not_sent_is_told_once(
     )
 
 
-SECRETS = ("DATABASE_PASSWORD", "DATABASE_PASSWORD_FILE")
+SECRETS = ("DATABASE_PASSWORD", "DATABASE_PASSWORD_FILE", "DATABASE_PASSWORD_COMMAND")
 LAYERS = ("prefixed", "bare", "service", "root")
 """From the nearest on."""
 
@@ -288,14 +292,17 @@ def test_of_every_key_the_nearest_layer_wins(monorepo: Monorepo, billing: Servic
 def test_of_two_passwords_that_of_the_nearer_layer_wins_whichever_keys_they_have(
     monorepo: Monorepo, billing: Service, near: str, far: str
 ) -> None:
+    near_value = "cat near" if near.endswith("COMMAND") else "near"
+    far_value = "cat far" if far.endswith("COMMAND") else "far"
     for number, layer in enumerate(LAYERS[:-1]):
         for further in LAYERS[number + 1 :]:
             for name in ("near", "far"):
                 (monorepo.root / name).write_text(name, encoding="utf-8")
             given: dict[str, dict[str, str]] = {"root": {"DATABASE_DSN": BARE.format("h")}}
-            given.setdefault(layer, {})[near] = "near"
-            given.setdefault(further, {})[far] = "far"
-            assert load(billing, put(monorepo, given)).dsn.password == "near", (layer, further)
+            given.setdefault(layer, {})[near] = near_value
+            given.setdefault(further, {})[far] = far_value
+            dsn = load(billing, put(monorepo, given)).dsn
+            assert asyncio.run(dsn.current_password()) == "near", (layer, further)
 
 
 @pytest.mark.parametrize("layer", LAYERS)
