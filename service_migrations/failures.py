@@ -1,7 +1,8 @@
 """The errors of servers and sockets, described for the person who ran the command.
 
 With asyncpg the class of a SQLAlchemy error means little: a lock timeout is a plain ``DBAPIError``. Only the
-SQLSTATE is reliable (PostgreSQL documentation, Appendix A).
+SQLSTATE is reliable (PostgreSQL documentation, Appendix A). The errors of psycopg have it too, and most other fields
+under other names.
 """
 
 import sys
@@ -20,6 +21,7 @@ from service_migrations.errors import (
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.example import made_for
+from service_migrations.sql.asyncpg import advice
 
 __all__ = ["connect_failure", "describe", "is_busy", "lost_failure", "revision_failure", "sqlstate"]
 
@@ -53,6 +55,14 @@ _CONNECT: dict[str, tuple[type[MigrationError], _Hint]] = {
     "22023": (ConfigurationError, lambda _, __: "Correct the value in .env or in the DSN's options."),
     "42704": (ConfigurationError, lambda _, __: "Correct the name in the DSN's options."),
 }
+_REFUSALS = {
+    "password authentication failed": "28P01",
+    "no pg_hba.conf entry": "28000",
+    "the database system is": "57P03",
+    "too many clients": "53300",
+    "too many connections": "53300",
+    "remaining connection slots": "53300",
+}
 _CONNECT_ENGINE = {
     "28P01": "Correct the password of the engine.",
     "08P01": "Is it a pooler? Make the engine for the server itself.",
@@ -71,14 +81,24 @@ _CONTENTION = {
     "40P01": "it was in a deadlock",
     "40001": "it could not be serialised",
 }
+_LIBRARIES = ("alembic", "asyncpg", "psycopg", "service_migrations", "sqlalchemy")
+"""The packages whose messages say enough without the class of the error."""
 _CONCURRENT_UPDATE = ("simple_heap_update", "simple_heap_delete")
 """The functions of the server that fail with an internal error (XX000) if two sessions change one catalog row."""
 
 
 def sqlstate(error: BaseException) -> str | None:
-    """Return the SQLSTATE of an error of asyncpg, or of SQLAlchemy around one."""
-    state = getattr(_original(error), "sqlstate", None)
-    return state if isinstance(state, str) else None
+    """Return the SQLSTATE of a driver's error, or of SQLAlchemy around one."""
+    original = _original(error)
+    state = getattr(original, "sqlstate", None)
+    return state if isinstance(state, str) else _state_of_refusal(original)
+
+
+def _state_of_refusal(error: BaseException) -> str | None:
+    """Return the SQLSTATE of a connection that psycopg couldn't make: libpq has only the text of the answer."""
+    if type(error).__name__ != "OperationalError" or not type(error).__module__.startswith("psycopg"):
+        return None
+    return next((state for part, state in _REFUSALS.items() if part in str(error)), None)
 
 
 def is_busy(error: BaseException) -> bool:
@@ -143,7 +163,13 @@ def _server_problem(error: Exception, dsn: Dsn) -> str | None:
 
 
 def revision_failure(
-    error: BaseException, service: Service, user: str, *, partly_committed: bool | None, offline: bool = False
+    error: BaseException,
+    service: Service,
+    user: str,
+    *,
+    partly_committed: bool | None,
+    offline: bool = False,
+    first: tuple[BaseException, str] | None = None,
 ) -> MigrationError:
     """Return the error to raise where Alembic failed, with the line of the revision and the SQLSTATE.
 
@@ -153,6 +179,7 @@ def revision_failure(
         user: the role that ran it, for the GRANT in the hint.
         partly_committed: whether the revision had committed something before; None where nothing ran, as offline.
         offline: whether it was rendered in offline mode.
+        first: the error that made the server refuse what follows, and the file and line of its statement.
 
     """
     state = sqlstate(error)
@@ -161,6 +188,15 @@ def revision_failure(
     end = _ending(text, partly_committed=partly_committed, offline=offline)
     if place is None and _is_plain(_original(error)):
         text += _origin(error, service)
+    if state == "25P02" and first is not None:
+        first_state = sqlstate(first[0])
+        text += f". The first error was {describe(first[0])}{f' [{first_state}]' if first_state else ''}"
+        text += f" ({first[1]})" if first[1] and first[1] != place else ""
+        place = place or first[1] or None
+        end = f"After an error, only a savepoint goes on: with op.get_bind().begin_nested(). {end}".rstrip()
+    elif service.driver == "asyncpg":
+        has_parameters = bool(getattr(error, "params", None))
+        end = f"{advice(state, text, has_parameters=has_parameters)} {end}".strip()
 
     def failure(kind: type[MigrationError], message: str, hint: str) -> MigrationError:
         return kind(message, service=service, path=place, hint=hint)
@@ -179,8 +215,6 @@ def revision_failure(
     if state in _TEMPORARY or _is_lost(error, state):
         message = f"the connection was lost ({text})."
         return failure(UnreachableError, message, "It is safe to run the command again.")
-    if "multiple commands" in text:
-        text += ". One statement for each op.execute(): asyncpg prepares them one by one"
     return failure(MigrationError, f"{text}.", end)
 
 
@@ -201,8 +235,14 @@ def _is_catalog_race(error: BaseException, state: str | None) -> bool:
     original = _original(error)
     driver = original.__cause__ or original
     if state == "XX000":
-        return getattr(driver, "server_source_function", None) in _CONCURRENT_UPDATE
-    return state == "23505" and getattr(driver, "schema_name", None) == "pg_catalog"
+        return _field(driver, "server_source_function", "source_function") in _CONCURRENT_UPDATE
+    return state == "23505" and _field(driver, "schema_name", "schema_name") == "pg_catalog"
+
+
+def _field(error: BaseException, of_asyncpg: str, of_psycopg: str) -> str | None:
+    """Return a field of the server's answer, by its names in the errors of both drivers."""
+    value = getattr(error, of_asyncpg, None) or getattr(getattr(error, "diag", None), of_psycopg, None)
+    return value if isinstance(value, str) else None
 
 
 def lost_failure(error: BaseException, service: Service) -> MigrationError:
@@ -234,13 +274,16 @@ def _chain(error: BaseException) -> list[BaseException]:
 def _is_lost(error: BaseException, state: str | None) -> bool:
     if state is not None:
         return state.startswith("08")
-    return isinstance(error, ConnectionError) or getattr(error, "connection_invalidated", False)
+    if isinstance(error, ConnectionError) or getattr(error, "connection_invalidated", False):
+        return True
+    # psycopg's own, not of the server
+    return type(error).__name__ == "OperationalError" and type(error).__module__.startswith("psycopg")
 
 
 def describe(error: BaseException) -> str:
     """Return the message of an error in one line, without the class names that drivers put before it.
 
-    Errors of Python itself have the class: their messages alone may say nothing, such as ``'amount'``.
+    Errors of Python itself and of other packages have the class: their messages may say nothing, such as ``'amount'``.
     """
     original = _original(error)
     text = str(original).splitlines()[0] if str(original) else type(original).__name__
@@ -252,13 +295,15 @@ def describe(error: BaseException) -> str:
         text = f"SystemExit: {original.code!r}"
     elif _is_plain(original) and str(original):
         text = f"{type(original).__name__}: {text}"
-    detail = getattr(original.__cause__, "detail", None) or getattr(original, "detail", None)
-    return text.rstrip(".") + (f" ({detail.rstrip('.')})" if isinstance(detail, str) else "")
+    details = (_field(link, "detail", "message_detail") for link in (original.__cause__, original) if link)
+    detail = next(filter(None, details), None)
+    return text.rstrip(".") + (f" ({detail.rstrip('.')})" if detail else "")
 
 
 def _is_plain(error: BaseException) -> bool:
-    """Whether an error is one of Python's own, and not of a file or a socket."""
-    return type(error).__module__ == "builtins" and not isinstance(error, OSError)
+    """Whether an error's class says something: it isn't one of a driver, a file or a socket."""
+    module = type(error).__module__.partition(".")[0]
+    return module not in _LIBRARIES and not isinstance(error, OSError)
 
 
 def _origin(error: BaseException, service: Service) -> str:

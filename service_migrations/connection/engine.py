@@ -2,14 +2,21 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from service_migrations.connection.parameters import APPLICATION, connect_arguments, session_settings, timeouts
+from service_migrations.connection.drivers import driver_of, require_driver
+from service_migrations.connection.parameters import (
+    APPLICATION,
+    connect_arguments,
+    connect_timeout,
+    session_settings,
+    timeouts,
+)
 from service_migrations.connection.pooler import is_foreign, is_pooled, pooler_failure, require_session_mode
 from service_migrations.connection.retry import attempts
 from service_migrations.connection.simple_query import Connection
@@ -35,8 +42,19 @@ def create_engine(settings: Settings, *, bare: bool = False) -> AsyncEngine:
         bare: whether to leave out the startup parameters: a pooler accepts few of them.
 
     """
-    arguments = connect_arguments(settings)
-    arguments["server_settings"] = {} if bare else session_settings(settings)
+    server_settings = {} if bare else session_settings(settings)
+    if settings.service.driver == "psycopg":
+        require_driver(settings.service)
+        from service_migrations.libpq.conninfo import creator  # noqa: PLC0415 - only services with that driver need it
+        from service_migrations.libpq.dialect import NAME  # noqa: PLC0415
+
+        return create_async_engine(
+            settings.dsn.url.set(drivername=NAME),
+            poolclass=NullPool,
+            hide_parameters=True,
+            async_creator=creator(settings.dsn, connect_timeout(settings), server_settings),
+        )
+    arguments = {**connect_arguments(settings), "server_settings": server_settings}
     # A migration runs each statement once. Kept by name, each would need one more message that closes it, and one that
     # is run again after an ALTER TABLE would fail, since its plan is of the table before.
     arguments |= {"prepared_statement_cache_size": 0, "prepared_statement_name_func": str}
@@ -79,16 +97,55 @@ async def open_connection_from(
     Its session settings are changed, so it isn't returned to the pool.
 
     Raises:
-        UsageError: the engine's driver isn't asyncpg.
+        UsageError: the engine's driver isn't that of the service.
         UnreachableError, AccessDeniedError, ConfigurationError: it can't be connected to; the message has the reason.
 
     """
-    if engine.dialect.driver != "asyncpg":
+    if engine.dialect.driver != service.driver:
+        setting = ' Or set driver = "psycopg" for the service in pyproject.toml.'
         raise UsageError(
-            f"the engine connects with {engine.dialect.driver}, and a migration needs asyncpg.",
+            f"the engine connects with {engine.dialect.driver}, and a migration needs {service.driver}.",
             service=service,
-            hint='Make it with create_async_engine("postgresql+asyncpg://…").',
+            hint=f'Make it with create_async_engine("postgresql+{service.driver}://…").'
+            + (setting if engine.dialect.driver == "psycopg" else ""),
         )
+    if service.driver == "psycopg":
+        async with _over_connections_of(engine) as own, _take_connection(own, service, limits, patient) as connection:
+            yield connection
+    else:
+        async with _take_connection(engine, service, limits, patient) as connection:
+            yield connection
+
+
+@asynccontextmanager
+async def _over_connections_of(engine: AsyncEngine) -> AsyncIterator[AsyncEngine]:
+    """Yield an engine with the dialect of this library, whose connections are taken from an engine of psycopg's."""
+    from service_migrations.libpq.dialect import NAME  # noqa: PLC0415 - only services with that driver need it
+
+    taken: list[AsyncConnection] = []
+
+    async def take() -> Any:
+        connection = await engine.connect()
+        taken.append(connection)
+        return (await connection.get_raw_connection()).driver_connection
+
+    own = create_async_engine(
+        engine.url.set(drivername=NAME), poolclass=NullPool, hide_parameters=True, async_creator=take
+    )
+    try:
+        yield own
+    finally:
+        await own.dispose()
+        for connection in taken:
+            with suppress(SQLAlchemyError, OSError):
+                await connection.invalidate()
+                await connection.close()
+
+
+@asynccontextmanager
+async def _take_connection(
+    engine: AsyncEngine, service: Service, limits: Limits, patient: bool
+) -> AsyncIterator[AsyncConnection]:
     url, patience = engine.url, limits.connect_timeout if patient else 0.0
     dsn = Dsn(url.username or "", url.database or "", ((url.host or "", url.port or 5432),))
     prefix = f"{service}: {dsn.target}"
@@ -124,10 +181,11 @@ async def _prepare(connection: AsyncConnection, engine: AsyncEngine, settings: S
     """
     if await is_pooled(connection):
         # nothing is set before the proof: in transaction mode it would reach the sessions of other clients
-        await require_session_mode(connection, engine, f"{settings.service}: {settings.target}", _timeout(settings))
+        await require_session_mode(
+            connection, engine, f"{settings.service}: {settings.target}", connect_timeout(settings)
+        )
         await _set_session(connection, settings)
-    raw = await connection.get_raw_connection()
-    if cast("Any", raw.driver_connection).get_server_version().major >= _TRANSACTION_TIMEOUT_SINCE:
+    if (await connection.run_sync(driver_of)).major_version() >= _TRANSACTION_TIMEOUT_SINCE:
         # a startup parameter of that name is fatal on older servers
         await connection.execute(text("SELECT set_config('transaction_timeout', '0', false)"))
         await connection.rollback()
@@ -135,7 +193,7 @@ async def _prepare(connection: AsyncConnection, engine: AsyncEngine, settings: S
 
 async def _open(settings: Settings, *, patient: bool) -> tuple[AsyncEngine, AsyncConnection]:
     """Connect, and again without startup parameters where a pooler refuses them: they are set afterwards."""
-    bare, patience = False, _timeout(settings) if patient else 0.0
+    bare, patience = False, connect_timeout(settings) if patient else 0.0
     prefix = f"{settings.service}: {settings.target}"
     await settings.dsn.current_password()  # a command for it may take longer than a connection
     while True:
@@ -168,7 +226,3 @@ async def _set_session(connection: AsyncConnection, settings: Settings) -> None:
     lost = [key for key, (new, current) in values.items() if new != current]
     if lost:
         raise pooler_failure(prefix, f"{', '.join(lost)} did not stay set")
-
-
-def _timeout(settings: Settings) -> float:
-    return settings.dsn.connect_timeout or settings.limits.connect_timeout

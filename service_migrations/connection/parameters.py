@@ -8,7 +8,7 @@ from typing import Any
 from service_migrations.settings.duration import milliseconds
 from service_migrations.settings.model import Limits, Settings
 
-__all__ = ["APPLICATION", "connect_arguments", "session_settings", "timeouts"]
+__all__ = ["APPLICATION", "connect_arguments", "connect_timeout", "session_settings", "timeouts"]
 
 APPLICATION = "migrations"
 """The start of the ``application_name`` of every migrating connection."""
@@ -16,8 +16,12 @@ APPLICATION = "migrations"
 
 def connect_arguments(settings: Settings) -> dict[str, Any]:
     """Return the arguments of asyncpg's ``connect()``, without session settings."""
-    timeout = settings.dsn.connect_timeout or settings.limits.connect_timeout
-    return {**settings.dsn.connect_args(), "timeout": timeout}
+    return {**settings.dsn.connect_args(), "timeout": connect_timeout(settings)}
+
+
+def connect_timeout(settings: Settings) -> float:
+    """Return the seconds that connecting may take: the DSN's own, or else those of the settings."""
+    return settings.dsn.connect_timeout or settings.limits.connect_timeout
 
 
 def timeouts(limits: Limits) -> dict[str, str]:

@@ -10,18 +10,14 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, cast
 
-import asyncpg
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from service_migrations.connection.drivers import Driver, driver_of
 from service_migrations.errors import ConfigurationError
 from service_migrations.failures import sqlstate
-
-if TYPE_CHECKING:
-    Driver = asyncpg.Connection[asyncpg.Record]
 
 __all__ = ["is_foreign", "is_pooled", "pooler_failure", "require_session_mode"]
 
@@ -47,8 +43,6 @@ def pooler_failure(
 
 async def is_pooled(connection: AsyncConnection) -> bool:
     """Whether a pooler is between: the process that answers isn't the one that the driver connected to."""
-    raw = await connection.get_raw_connection()
-    driver: Any = raw.driver_connection
     try:
         pid = await connection.scalar(text(_PID))
         await connection.commit()
@@ -56,7 +50,7 @@ async def is_pooled(connection: AsyncConnection) -> bool:
         if is_foreign(error):
             return True
         raise
-    return hasattr(driver, "get_server_pid") and driver.get_server_pid() != pid
+    return bool((await connection.run_sync(driver_of)).pid() != pid)
 
 
 async def require_session_mode(connection: AsyncConnection, engine: AsyncEngine, prefix: str, patience: float) -> None:
@@ -75,30 +69,25 @@ async def require_session_mode(connection: AsyncConnection, engine: AsyncEngine,
     """
 
     @asynccontextmanager
-    async def connect_again() -> "AsyncIterator[Driver]":
+    async def connect_again() -> AsyncIterator[Driver]:
         # a recreated pool makes connections as the old one does: with its arguments, creator and listeners
         second_engine = create_async_engine(engine.url, pool=engine.pool.recreate())
         try:
             async with second_engine.connect() as second:
                 try:
-                    yield await _driver(second)
+                    yield await second.run_sync(driver_of)
                 finally:
                     await second.invalidate()
         finally:
             await second_engine.dispose()
 
-    reason = await _session_mode_problem(await _driver(connection), connect_again, patience)
+    reason = await _session_mode_problem(await connection.run_sync(driver_of), connect_again, patience)
     if reason:
         raise pooler_failure(prefix, reason)
 
 
-async def _driver(connection: AsyncConnection) -> "Driver":
-    raw = await connection.get_raw_connection()
-    return cast("Driver", raw.driver_connection)
-
-
 async def _session_mode_problem(
-    driver: "Driver", connect_again: "Callable[[], AbstractAsyncContextManager[Driver]]", patience: float
+    driver: Driver, connect_again: Callable[[], AbstractAsyncContextManager[Driver]], patience: float
 ) -> str | None:
     """Return why a pooler isn't proved to be in session mode; None where it is.
 
@@ -115,44 +104,42 @@ async def _session_mode_problem(
         patience: seconds that it may take in all; a pool in session mode that is full never answers.
 
     """
+    errors: tuple[type[Exception], ...] = (*driver.errors, SQLAlchemyError, OSError)
     try:
         async with asyncio.timeout(patience), connect_again() as second:
             return await _process_problem(driver, second) or await _notification_problem(driver, second)
     except TimeoutError:
         return f"it gave no proof within {patience:g} s (is its pool full?)"
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, SQLAlchemyError, OSError) as error:
+    except errors as error:
         # in transaction mode: a prepared statement that doesn't exist, or exists already
         return f"it answered {type(error).__name__}"
 
 
-async def _process_problem(driver: "Driver", second: "Driver") -> str | None:
+async def _process_problem(driver: Driver, second: Driver) -> str | None:
     """Check that two clients have two server processes, and that the first keeps its own."""
     pid = await driver.fetchval(_PID)
-    async with second.transaction():
+    await second.execute("BEGIN")
+    try:
         if await second.fetchval(_PID) == pid:
             return "it gave our server connection to another client"
         if await driver.fetchval(_PID) != pid:
             return "it gave us another server connection"
+    finally:
+        await second.execute("ROLLBACK")
     return None
 
 
-async def _notification_problem(driver: "Driver", second: "Driver") -> str | None:
+async def _notification_problem(driver: Driver, second: Driver) -> str | None:
     """Check that an idle client receives a notification; without one, this waits until the caller's timeout."""
-    received = asyncio.Event()
     channel = f"migrations_{secrets.token_hex(8)}"
-
-    def receive(*_: object) -> None:
-        received.set()
-
-    await driver.add_listener(channel, receive)
+    await driver.listen(channel)
     try:
-        channels = {row[0] for row in await driver.fetch("SELECT pg_listening_channels()")}
-        if channel not in channels:
+        if not await driver.fetchval(f"SELECT '{channel}' IN (SELECT pg_listening_channels())"):
             return "it gave us another server connection"
-        await second.execute("SELECT pg_notify($1, '')", channel)
-        await received.wait()
+        await second.execute(f"NOTIFY {channel}")
+        await driver.notified()
     finally:
-        with suppress(TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        with suppress(TimeoutError, OSError, *driver.errors):
             async with asyncio.timeout(1):  # the patience may be over already
-                await driver.remove_listener(channel, receive)
+                await driver.unlisten(channel)
     return await _process_problem(driver, second)

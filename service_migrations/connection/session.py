@@ -173,7 +173,13 @@ class Session:
         if isinstance(error, CommandError):
             return UsageError(" ".join(str(error).split()), service=service)
         partly_committed = None if compares else partly_committed
-        return revision_failure(error, service, self.connector.user, partly_committed=partly_committed)
+        return revision_failure(
+            error,
+            service,
+            self.connector.user,
+            partly_committed=partly_committed,
+            first=self.transactions.first_error,
+        )
 
 
 @asynccontextmanager

@@ -13,14 +13,15 @@ from traceback import walk_stack
 from typing import Any
 
 from alembic.runtime.migration import MigrationContext
-from asyncpg import PostgresError
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, ExceptionContext, event, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service_migrations._alembic import continue_in
 from service_migrations._sqlalchemy import restore_execution_options
+from service_migrations.connection.drivers import driver_of, run, run_script
 from service_migrations.connection.locks import HOLDS_LOCK
 from service_migrations.errors import MigrationError, ResultError
+from service_migrations.failures import sqlstate
 from service_migrations.interruption import call_revision
 from service_migrations.monorepo import Service
 from service_migrations.sql.quoting import literal, quoted
@@ -33,6 +34,9 @@ transaction was committed (PostgreSQL documentation, SET). No SELECT sets it, so
 SET TRANSACTION ISOLATION LEVEL."""
 
 _marks = count(1)
+
+_REFUSED = "25P02"
+"""The server refuses every statement of a transaction in which one has failed."""
 
 _IS_MARKED = text("SELECT pg_catalog.current_setting(:name, true) OPERATOR(pg_catalog.=) :mark")
 
@@ -64,12 +68,15 @@ class Transactions:
     Attributes:
         partly_committed: whether the revision that runs, or has failed, committed something before its end: that
             isn't rolled back with it, so it must not be run again.
+        first_error: the error of a statement after which the server refuses what follows, and the file and line; None
+            where there was none.
 
     """
 
     def __init__(self, service: Service, pid: int) -> None:
         """Observe the revisions of a service, in the server process that holds the lock."""
         self.partly_committed = False
+        self.first_error: tuple[BaseException, str] | None = None
         self._service = service
         self._pid = pid
         self._script = "RESET ALL"
@@ -109,6 +116,7 @@ class Transactions:
             "rollback": self._rollback,
             "set_connection_execution_options": self._change_options,
             "after_cursor_execute": self._execute,
+            "handle_error": self._handle_error,
         }
         for name, listener in listeners.items():
             event.listen(connection.engine, name, listener)
@@ -127,7 +135,7 @@ class Transactions:
             if connection is None or context.as_sql:
                 function(**keywords)
                 return
-            self.partly_committed, self._rolled_back_at = False, None
+            self.partly_committed, self._rolled_back_at, self.first_error = False, None, None
             options = connection.get_execution_options()
             level = options.get("isolation_level")
             self._mark = f"{self._pid}.{next(_marks)}"
@@ -163,7 +171,7 @@ class Transactions:
 
     def _restore_session(self, context: MigrationContext, connection: Connection) -> None:
         """Check and restore the session, before Alembic writes to the version table that the revision was run."""
-        is_open = self.partly_committed or _driver(connection).is_in_transaction()
+        is_open = self.partly_committed or driver_of(connection).is_in_transaction()
         if self._rolled_back_at is None and not is_open:
             self._note_end_by_statement(connection)
         if self._rolled_back_at is not None:
@@ -175,11 +183,9 @@ class Transactions:
             )
         if self.partly_committed:
             self._begin_again(context, connection)
-        script = self._script
         try:
-            # without SQLAlchemy, whose dialect prepares each statement: one message instead of several
-            connection.connection.run_async(lambda driver: driver.execute(script))
-        except PostgresError as error:
+            run_script(connection, self._script)
+        except driver_of(connection).errors as error:
             if _ASSERTION_PREFIX not in str(error):
                 raise
             raise ResultError(
@@ -192,16 +198,15 @@ class Transactions:
         """Begin a transaction for the version table, after a revision that has ended its own."""
         continue_in(context, connection.get_transaction() or connection.begin())
         connection.exec_driver_sql("SELECT")  # SQLAlchemy begins a transaction with its first statement
-        if not _driver(connection).is_in_transaction():
+        if not driver_of(connection).is_in_transaction():
             # a statement has ended it, which SQLAlchemy doesn't know
-            connection.connection.run_async(lambda driver: driver.execute("BEGIN"))
+            run_script(connection, "BEGIN")
 
     def _note_end_by_statement(self, connection: Connection) -> None:
         """Note that a statement has ended the transaction, and whether it was committed."""
         place = self._place()
         query = f"SELECT pg_catalog.current_setting({literal(_MARK)}, true)"
-        pooled: Any = connection.connection
-        if pooled.run_async(lambda driver: driver.fetchval(query)) == self._mark:
+        if run(connection, driver_of(connection).fetchval(query)) == self._mark:
             self.partly_committed = True
         elif self._rolled_back_at is None:
             self._rolled_back_at = place
@@ -233,9 +238,14 @@ class Transactions:
         if (
             connection is self._revision_connection
             and not self.partly_committed
-            and not _driver(connection).is_in_transaction()
+            and not driver_of(connection).is_in_transaction()
         ):
             self._note_end_by_statement(connection)
+
+    def _handle_error(self, context: ExceptionContext) -> None:
+        error = context.original_exception
+        if context.connection is self._revision_connection and error and sqlstate(error) != _REFUSED:
+            self.first_error = error, self._place()
 
     def _report_commit(self) -> None:
         if self._applied:
@@ -247,8 +257,4 @@ class Transactions:
 def is_lost(connection: AsyncConnection) -> bool:
     """Whether a connection has ended, on either side."""
     sync = connection.sync_connection
-    return sync is None or sync.closed or sync.invalidated or bool(_driver(sync).is_closed())
-
-
-def _driver(connection: Connection) -> Any:
-    return connection.connection.driver_connection
+    return sync is None or sync.closed or sync.invalidated or driver_of(sync).is_closed()

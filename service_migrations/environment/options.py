@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from service_migrations._alembic import widen_version_table, wrap_revisions, write_statements
 from service_migrations._sqlalchemy import expect_standard_strings
+from service_migrations.connection.drivers import require_driver
 from service_migrations.errors import ConfigurationError, ResultError
 from service_migrations.history.literals import statements
 from service_migrations.interruption import call_revision
@@ -81,9 +82,7 @@ def configure(connection: Connection | None = None, **options: Any) -> None:
     offline = context.is_offline_mode()
     # a command such as history runs no statement, but before Alembic 1.20 its context wrote one
     output = None if offline else StringIO()
-    context.configure(
-        dialect_name="postgresql+asyncpg", literal_binds=True, as_sql=True, output_buffer=output, **shared
-    )
+    context.configure(**_dialect(context.config), literal_binds=True, as_sql=True, output_buffer=output, **shared)
     if offline:
         wrap_revisions(context.get_context(), lambda _, function: partial(call_revision, function))
         write_statements(context.get_context(), statements)
@@ -101,6 +100,18 @@ def _widen(longest_id: int) -> None:
     """Let a new version table hold the ids of the history, where they are longer than Alembic expects."""
     if longest_id > _ALEMBICS_WIDTH:
         widen_version_table(context.get_context(), max(_WIDTH, longest_id))
+
+
+def _dialect(config: Config) -> dict[str, Any]:
+    """Return the options for the dialect of the service's driver, where there is no connection."""
+    service: Service = config.attributes["service"]
+    if service.driver != "psycopg":
+        return {"dialect_name": "postgresql+asyncpg"}
+    require_driver(service)
+    from service_migrations.libpq.dialect import NAME  # noqa: PLC0415 - only services with that driver need it
+
+    # with another style, a % of the SQL would be written twice
+    return {"dialect_name": NAME, "dialect_opts": {"paramstyle": "named"}}
 
 
 def _options(config: Config) -> dict[str, Any]:

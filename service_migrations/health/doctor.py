@@ -17,6 +17,7 @@ from service_migrations.connection.session import Session, open_session
 from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError
 from service_migrations.health.findings import Finding
 from service_migrations.health.preflight import preflight
+from service_migrations.history.refused import refused
 from service_migrations.history.revisions import History, read
 from service_migrations.monorepo import Service, resolve
 from service_migrations.settings.model import Settings
@@ -138,6 +139,11 @@ async def _examine(session: Session, history: History, patience: float, clock: C
         findings.append(Finding.of(error, session.connector.version_table))
     findings += await preflight(session, pending)
     target = session.connector.target
+    findings += [
+        Finding(f"{revision.path}:{line}: {reason}", MigrationError, revision.revision, history.service.name)
+        for revision in pending
+        for line, reason in refused(history.service, revision.path)
+    ]
     own_findings = [finding async for finding in _database_findings(session, target, clock)]
     own_findings += [finding async for finding in _extension_findings(session, target, history)]
     own_findings += [finding async for finding in _blocking_findings(session, target, patience)]

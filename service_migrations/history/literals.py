@@ -2,7 +2,8 @@
 
 SQLAlchemy's own constants differ from what its parameters are online: an interval of one day becomes 24 hours, a float
 a numeric, JSON's null NULL, and so does a default in Python. Here a value takes the same way as online: through the
-type's bind processor, as asyncpg encodes it, with the cast that the parameter has.
+type's bind processor, as asyncpg encodes it, with the cast that the parameter has. Over psycopg it is a constant online
+too, and the same one.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -52,7 +53,7 @@ def statements(
 
     Args:
         clause: the statement.
-        dialect: asyncpg's.
+        dialect: that of the service's driver.
         parameters: what it is executed with.
 
     Raises:
@@ -133,13 +134,25 @@ class _Compiler(_Base):  # type: ignore[misc, valid-type]
         try:
             processor = type_.dialect_impl(self.dialect).bind_processor(self.dialect)
             sent = processor(value) if processor else value
+            if self.dialect.driver == "psycopg":
+                return self._cast(type_, plain_type, self._sent_by_psycopg(sent))
             text = None if sent is None else constant(sent, plain_type, self.dialect)
         except Exception as error:  # a type's own code may raise anything, online too
             raise StatementError(f"A parameter of the type {type_!r} can't be {value!r}: {error}") from error
         if text is not None and _has_its_type(text, plain_type):
             return text
-        sql = literal(text).replace("\\", _BACKSLASH) if self._is_in_text else literal(text)
+        return self._cast(type_, plain_type, literal(text))
+
+    def _cast(self, type_: TypeEngine[Any], plain_type: TypeEngine[Any], sql: str) -> str:
+        """Return a constant with the cast that a parameter of its type has."""
+        sql = sql.replace("\\", _BACKSLASH) if self._is_in_text else sql
         return str(self.render_bind_cast(type_, plain_type, sql)) if plain_type.render_bind_cast else sql
+
+    @staticmethod
+    def _sent_by_psycopg(value: Any) -> str:
+        from service_migrations.libpq.literals import constant as constant_of_psycopg  # noqa: PLC0415 - may be absent
+
+        return constant_of_psycopg(value)
 
     def _value(self, bindparam: BindParameter[Any]) -> Any:
         for values in (self._values, collected_parameters(self)):

@@ -16,11 +16,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from asyncpg import InterfaceError, PostgresError
 from sqlalchemy import Connection, Table, Text, text
 from sqlalchemy.schema import CreateTable
 
 from service_migrations import git
+from service_migrations.connection.drivers import driver_of, run_script
 from service_migrations.connection.session import Session
 from service_migrations.failures import describe
 from service_migrations.history.fingerprint import Hashes, hashes
@@ -158,16 +158,16 @@ class Ledger:
             "checksum": file_hashes.checksum if file_hashes else None,
             "fingerprint": file_hashes.fingerprint if file_hashes else None,
         }
-        pooled: Any = connection.connection
-        is_in_transaction = pooled.driver_connection.is_in_transaction()
+        driver = driver_of(connection)
+        errors: tuple[type[Exception], ...] = (*driver.errors, OSError)
+        is_in_transaction = driver.is_in_transaction()
         script = self._script(connection, texts, seconds)
         if is_in_transaction:
             script = ["SAVEPOINT migration_log", *script, "RELEASE SAVEPOINT migration_log"]
         try:
-            # without SQLAlchemy, whose dialect prepares each statement: one message instead of seven
-            pooled.run_async(lambda driver: driver.execute(";\n".join(script)))
+            run_script(connection, ";\n".join(script))
             self.is_created = self.is_complete = True
-        except (PostgresError, InterfaceError, OSError) as error:
+        except errors as error:
             # where the connection is lost, this statement fails as any other one would
             connection.exec_driver_sql("ROLLBACK TO SAVEPOINT migration_log" if is_in_transaction else "SELECT")
             self.writable = False

@@ -1,6 +1,7 @@
 """The plan of an upgrade or a downgrade: its revisions, and what they do to a database that is in use."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -9,13 +10,15 @@ from service_migrations.connection.connector import connector
 from service_migrations.connection.locks import process_lock
 from service_migrations.connection.session import open_session
 from service_migrations.history.offline import pending, render, reverted
+from service_migrations.history.refused import refused
 from service_migrations.history.revisions import read
 from service_migrations.history.targets import check_target
 from service_migrations.ledger.edited import known_edits
 from service_migrations.monorepo import Service
-from service_migrations.plan.review import PlanFinding, PlannedRevision, for_squawk, planned, reviews
+from service_migrations.plan.review import PlanFinding, PlannedRevision, Review, for_squawk, planned, reviews
 from service_migrations.plan.squawk import SquawkError, SquawkWarning, squawk
 from service_migrations.settings.model import Settings
+from service_migrations.sql.asyncpg import refusal
 
 __all__ = ["Plan", "plan"]
 
@@ -89,5 +92,18 @@ async def plan(
         except SquawkError as error:
             has_squawk = False
             plan_findings.append(PlanFinding("squawk", f"Not all long locks are known: {error}."))
-        planned_revisions.append(planned(review, warnings))
+        planned_revision = planned(review, warnings)
+        refusals = _refusals(history.service, review)
+        planned_revisions.append(replace(planned_revision, findings=(*planned_revision.findings, *refusals)))
     return Plan(history.service.name, target, current, tuple(planned_revisions), tuple(plan_findings), down)
+
+
+def _refusals(service: Service, review: Review) -> Iterator[PlanFinding]:
+    """Yield a finding for each statement that the service's driver won't take."""
+    rendered = review.rendered
+    by_line = dict(refused(service, rendered.revision.path, down=rendered.down))
+    for piece in rendered.pieces:
+        if service.driver == "asyncpg" and piece.source not in by_line and (reason := refusal(piece.sql)):
+            by_line[piece.source] = reason
+    for line, reason in sorted(by_line.items()):
+        yield PlanFinding("driver", reason, None, rendered.revision.path, line)

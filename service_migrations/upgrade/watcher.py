@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service_migrations.connection.connector import Connector
+from service_migrations.connection.drivers import driver_of
 from service_migrations.errors import MigrationError
 
 __all__ = ["Blockers", "watched"]
@@ -156,8 +156,8 @@ async def _close_when_silent(connection: AsyncConnection, connector: Connector, 
 def _close(connection: AsyncConnection) -> None:
     """Close a connection without a message to the server, so that what waits for the server fails."""
     with suppress(Exception):
-        pooled: Any = connection.sync_connection and connection.sync_connection.connection
-        pooled.driver_connection.terminate()
+        if connection.sync_connection is not None:
+            driver_of(connection.sync_connection).terminate()
 
 
 def _describe(

@@ -21,6 +21,9 @@ from tests.support.forked import Child
 ROOT = Path(__file__).resolve().parents[2]
 """The top level of this repository."""
 
+DRIVER = os.environ.get("MIGRATIONS_TEST_DRIVER", "asyncpg")
+"""The driver of the services of a test's monorepo: nox runs the faults over both."""
+
 PATIENCE = 120.0
 """Seconds that a command may take."""
 
@@ -55,6 +58,11 @@ class Monorepo:
         root.mkdir(parents=True, exist_ok=True)
         for name in ("tasks.py", "pyproject.toml", ".env.example"):
             shutil.copy(ROOT / name, root)
+        if DRIVER != "asyncpg":
+            configured = root / "pyproject.toml"
+            text = configured.read_text(encoding="utf-8")
+            table = "[tool.service-migrations]\n"
+            configured.write_text(text.replace(table, f'{table}driver = "{DRIVER}"\n'), encoding="utf-8")
         _compile()
         ignore = shutil.ignore_patterns("versions")
         shutil.copytree(ROOT / "migrations", root / "migrations", ignore=ignore)

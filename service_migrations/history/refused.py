@@ -1,0 +1,71 @@
+"""The statements of a revision that its service's driver won't take, found in the file before an upgrade meets them."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from service_migrations.monorepo import Service
+from service_migrations.sql.asyncpg import SETTING, refusal
+
+__all__ = ["refused"]
+
+_EXECUTES = ("execute", "exec_driver_sql", "scalar", "scalars", "text")
+_OF_PSYCOPG2 = ("copy_expert", "copy_from", "copy_to", "mogrify")
+
+
+def refused(service: Service, path: str, *, down: bool = False) -> Iterator[tuple[int, str]]:
+    """Yield line and reason of each statement in a revision's file that asyncpg certainly refuses.
+
+    Args:
+        service: with another driver, nothing is refused.
+        path: the file, relative to the top level.
+        down: whether it is its downgrade that will run.
+
+    """
+    if service.driver != "asyncpg":
+        return
+    try:
+        tree = ast.parse((service.root / Path(path)).read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError):  # reported where it is imported
+        return
+    constants = _constants(tree)
+    other = "upgrade" if down else "downgrade"
+    found: dict[int, str] = {}
+    for definition in tree.body:
+        if isinstance(definition, ast.FunctionDef) and definition.name == other:
+            continue
+        for node in ast.walk(definition):
+            if isinstance(node, ast.Call) and (reason := _reason(node, constants)):
+                found.setdefault(node.lineno, reason)
+    yield from sorted(found.items())
+
+
+def _reason(call: ast.Call, constants: dict[str, str]) -> str | None:
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    if isinstance(call.func, ast.Attribute) and name in _OF_PSYCOPG2:
+        return f"asyncpg's cursors have no {name}(). For this revision, {SETTING}."
+    if name not in _EXECUTES or not call.args:
+        return None
+    first = call.args[0]
+    text = first.value if isinstance(first, ast.Constant) else constants.get(getattr(first, "id", ""))
+    if not isinstance(text, str):
+        return None
+    return refusal(text, has_parameters=len(call.args) > 1, is_expanded=name != "text" or "expanding" in constants)
+
+
+def _constants(tree: ast.Module) -> dict[str, str]:
+    """Return the texts that are assigned once to a name; and the name ``expanding``, where it is an argument."""
+    constants: dict[str, str] = {}
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+            name = node.targets[0].id
+            value = node.value.value if isinstance(node.value, ast.Constant) else None
+            if isinstance(value, str) and name not in names:
+                constants[name] = value
+            else:
+                constants.pop(name, None)
+            names.add(name)
+        elif isinstance(node, ast.keyword) and node.arg == "expanding":
+            constants["expanding"] = ""
+    return constants

@@ -1,0 +1,1 @@
+"""psycopg's connections with the behaviour of psycopg2, for the histories that were written for it."""

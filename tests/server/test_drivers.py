@@ -1,0 +1,341 @@
+"""Revisions that were written for psycopg2 do the same over the driver psycopg as over psycopg2 itself."""
+
+import re
+from collections.abc import Callable
+from textwrap import dedent
+from typing import Any
+
+import pytest
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from sqlalchemy import URL, create_engine, text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+import service_migrations
+from service_migrations.errors import UsageError
+from service_migrations.settings.dsn import Dsn
+from tests.support.database import query, run_script, wait
+from tests.support.monorepo import Monorepo
+
+SETUP = """
+CREATE TYPE state AS ENUM ('open', 'paid');
+CREATE TABLE orders (id int PRIMARY KEY, amount int, note text, day date, at timestamp, zoned timestamptz,
+                     j json, jb jsonb, tags text[], state state, price numeric, span int8range, raw bytea, host inet);
+INSERT INTO orders (id, amount, note, day) VALUES (1, 10, 'a', '2024-01-01'), (2, 20, 'b', '2024-02-01');
+CREATE SEQUENCE numbers;
+"""
+
+COMMANDS = {
+    "two_commands": 'op.execute("ALTER TABLE orders ADD COLUMN a integer; ALTER TABLE orders ADD COLUMN b integer")',
+    "two_commands_of_text": 'op.execute(sa.text("UPDATE orders SET amount = 1; DELETE FROM orders WHERE id = 2"))',
+    "two_commands_of_the_driver": 'bind.exec_driver_sql("UPDATE orders SET amount = 1; DELETE FROM orders")',
+    "two_commands_with_parameters": """
+        bind.execute(sa.text("UPDATE orders SET note = :n; DELETE FROM orders WHERE id = :i"), {"n": "x", "i": 2})
+    """,
+    "a_select_first": "op.execute(\"SELECT setval('numbers', 7); UPDATE orders SET amount = nextval('numbers')\")",
+    "bodies_in_dollars": """
+        op.execute('''DO $$ BEGIN UPDATE orders SET note = 'a;b'; END $$;
+        CREATE FUNCTION twice(n int) RETURNS int LANGUAGE sql AS $f$ SELECT 2 * n; $f$''')
+        op.execute("UPDATE orders SET amount = twice(amount)")
+    """,
+    "a_dump_of_a_table": '''
+        op.execute("""
+        -- dumped; by hand
+        SET client_min_messages = warning;
+        CREATE TABLE lines (id int, note text DEFAULT ';');
+        INSERT INTO lines VALUES (1, 'it''s; so'), (2, E'a\\\\nb');
+        COMMENT ON TABLE lines IS '50% of it';
+        """)
+    ''',
+    "the_result_of_the_last_command": """
+        found = bind.execute(sa.text("SELECT 1; SELECT 5")).scalar()
+        op.execute(f"UPDATE orders SET amount = {found}")
+    """,
+    "rows_of_a_last_command": """
+        changed = bind.execute(sa.text("SELECT 1; UPDATE orders SET amount = 0")).rowcount
+        op.execute(f"UPDATE orders SET price = {changed}")
+    """,
+}
+
+PARAMETERS = {
+    "a_text_for_an_integer": 'op.execute(orders.update().values(amount=sa.literal("0")))',
+    "a_text_for_json": "op.execute(orders.update().values(j=sa.literal('{\"a\": 1}')))",
+    "json_build_object": "bind.execute(sa.text(\"UPDATE orders SET jb = json_build_object('k', :p)\"), {'p': 'v'})",
+    "a_text_for_an_id": 'bind.execute(sa.text("DELETE FROM orders WHERE id = :id"), {"id": "1"})',
+    "an_integer_for_a_text": 'bind.execute(sa.text("UPDATE orders SET note = :n"), {"n": 7})',
+    "a_text_for_a_date": 'bind.execute(sa.text("UPDATE orders SET day = :d"), {"d": "2025-05-05"})',
+    "an_aware_moment_for_a_timestamp": """
+        moment = datetime.datetime(2024, 1, 1, 12, tzinfo=datetime.timezone(datetime.timedelta(hours=2)))
+        op.execute("SET timezone = 'UTC'")
+        bind.execute(sa.text("UPDATE orders SET at = :m, zoned = :m"), {"m": moment})
+    """,
+    "rows_with_texts_for_dates": """
+        op.bulk_insert(orders, [{"id": 3, "day": "2024-01-01"}, {"id": 4, "day": "2024-03-03"}])
+    """,
+    "days_times_an_interval": """
+        bind.execute(sa.text("UPDATE orders SET day = day + :d * interval '1 day'"), {"d": "3"})
+    """,
+    "an_integer_to_be_selected": """
+        found = bind.execute(sa.text("SELECT :a"), {"a": 1}).scalar()
+        op.execute(f"UPDATE orders SET amount = {found}")
+    """,
+    "a_tuple_in_in": 'bind.execute(sa.text("DELETE FROM orders WHERE id IN :ids"), {"ids": (1, 7)})',
+    "a_tuple_of_texts_in_in": 'bind.execute(sa.text("DELETE FROM orders WHERE note IN :n"), {"n": ("a", "x")})',
+    "a_list_for_any": 'bind.execute(sa.text("DELETE FROM orders WHERE id = ANY(:ids)"), {"ids": [1, 7]})',
+    "a_list_of_texts_for_unnest": """
+        bind.execute(sa.text("UPDATE orders SET note = x FROM unnest(:n) WITH ORDINALITY u (x, i) WHERE i = id"),
+                     {"n": ["first", "second"]})
+    """,
+    "a_list_for_an_array": 'bind.execute(sa.text("UPDATE orders SET tags = :t"), {"t": ["x", None, "y;%s"]})',
+    "an_empty_list": 'bind.execute(sa.text("UPDATE orders SET tags = :t"), {"t": []})',
+    "a_text_for_an_enum": 'bind.execute(sa.text("UPDATE orders SET state = :s"), {"s": "paid"})',
+    "a_null": 'bind.execute(sa.text("UPDATE orders SET note = :n, amount = :n"), {"n": None})',
+    "a_case": """
+        bind.execute(sa.text("UPDATE orders SET amount = CASE WHEN :flag THEN :a ELSE 0 END"), {"flag": True, "a": "5"})
+    """,
+    "a_decimal_and_bytes": """
+        bind.execute(sa.text("UPDATE orders SET price = :p, raw = :b, amount = :neg - 1"),
+                     {"p": decimal.Decimal("1.50"), "b": b"\\\\x00'", "neg": -3})
+    """,
+    "text_with_every_character": """
+        bind.execute(sa.text("UPDATE orders SET note = :n"), {"n": "it's 50% \\\\ \\"x\\" :y %s $1 é\\n"})
+    """,
+    "a_colon_and_a_percent_sign": "op.execute(\"UPDATE orders SET note = '50% \\\\:x'\")",
+    "values_of_types": """
+        op.execute(orders.update().values(jb={"a": [1, None]}, tags=["a", "b"], span=Range(1, 5), price=1.5))
+    """,
+    "several_sets_of_values": """
+        bind.execute(sa.text("UPDATE orders SET note = :n WHERE id = :i"), [{"n": 1, "i": "1"}, {"n": 2, "i": "2"}])
+    """,
+}
+
+CURSORS = {
+    "a_cursor": """
+        cursor = bind.connection.cursor()
+        cursor.execute("SELECT id FROM orders WHERE id > %s ORDER BY id", (0,))
+        for (number,) in cursor.fetchall():
+            cursor.execute("UPDATE orders SET amount = %(n)s WHERE id = %(i)s", {"n": number * 100, "i": number})
+    """,
+    "a_cursor_in_a_block": """
+        with bind.connection.cursor() as cursor:
+            cursor.executemany("UPDATE orders SET note = %s WHERE id = %s", [("x", 1), ("y", 2)])
+            cursor.execute("SELECT note FROM orders WHERE note LIKE '%%' ORDER BY id LIMIT %s", (5,))
+            notes = [row[0] for row in cursor]
+        op.execute(f"UPDATE orders SET tags = ARRAY{notes}")
+    """,
+    "parameters_of_the_driver": 'bind.exec_driver_sql("UPDATE orders SET note = %s WHERE id = %s", ("x", 1))',
+    "percent_signs_without_parameters": "bind.connection.cursor().execute(\"UPDATE orders SET note = '50%'\")",
+    "execute_values": """
+        from psycopg2.extras import Json, execute_values
+        cursor = bind.connection.cursor()
+        execute_values(cursor, "INSERT INTO orders (id, note) VALUES %s", [(5, "five"), (6, "six")])
+        cursor.execute("UPDATE orders SET jb = %s", (Json({"a": 1}),))
+    """,
+    "copy_from_and_to": """
+        cursor = bind.connection.cursor()
+        cursor.copy_from(io.StringIO("7\\tseven\\n8\\t\\\\N\\n"), "orders", columns=("id", "note"))
+        output = io.StringIO()
+        cursor.copy_expert("COPY (SELECT id, note FROM orders ORDER BY id) TO STDOUT WITH CSV", output)
+        cursor.execute("UPDATE orders SET note = %s", (output.getvalue(),))
+    """,
+    "portions_of_rows": """
+        query = sa.text("SELECT id FROM orders WHERE id > :i")
+        with bind.execute(query, {"i": "0"}, execution_options={"yield_per": 1}) as r:
+            total = sum(row[0] for part in r.partitions() for row in part)
+        op.execute(f"UPDATE orders SET amount = {total}")
+    """,
+}
+
+ENDS = {
+    "a_swallowed_error_of_a_savepoint": """
+        try:
+            with bind.begin_nested():
+                bind.exec_driver_sql("INSERT INTO orders (id) VALUES (1)")
+        except sa.exc.IntegrityError:
+            op.execute("UPDATE orders SET note = 'there already'")
+    """,
+    "the_class_of_an_error": """
+        try:
+            with bind.begin_nested():
+                bind.execute(sa.text("SELECT CAST('x' AS int)"))
+        except sa.exc.DataError:
+            op.execute("UPDATE orders SET note = 'no number'")
+    """,
+    "a_commit_by_statement": """
+        op.execute("COMMIT")
+        op.execute("CREATE INDEX CONCURRENTLY ix ON orders (amount)")
+        op.execute("ALTER TYPE state ADD VALUE 'shipped'")
+    """,
+    "a_script_with_its_own_transaction": """
+        op.execute("BEGIN; UPDATE orders SET note = 'x'; COMMIT;")
+        op.execute("UPDATE orders SET amount = 5")
+    """,
+    "an_autocommit_block": """
+        with op.get_context().autocommit_block():
+            op.execute("CREATE INDEX CONCURRENTLY ix ON orders (amount)")
+            op.execute("UPDATE orders SET note = 'x'; UPDATE orders SET amount = 1")
+    """,
+}
+
+STATEMENTS = {**COMMANDS, **PARAMETERS, **CURSORS, **ENDS}
+
+HEAD = """
+import datetime, decimal, io
+from sqlalchemy.dialects.postgresql import ARRAY, INT8RANGE, JSONB, Range
+orders = sa.table("orders", *(sa.column(n, t) for n, t in dict(
+    id=sa.Integer, amount=sa.Integer, day=sa.Date, j=sa.JSON, jb=JSONB, tags=ARRAY(sa.Text), span=INT8RANGE,
+    price=sa.Numeric).items()))
+bind = op.get_bind()
+"""
+
+
+_ROWS = "SELECT to_json(t)::text FROM"
+
+
+def state(dsn: Dsn) -> dict[str, Any]:
+    """Return what a revision may have changed."""
+    tables = [
+        row[0]
+        for row in query(
+            dsn,
+            "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace "
+            "AND relname NOT LIKE 'alembic%' AND relname NOT LIKE 'migration_log%' ORDER BY 1",
+        )
+    ]
+    return {
+        "rows": {table: sorted(row[0] for row in query(dsn, f"{_ROWS} {table} t")) for table in tables},
+        "columns": query(
+            dsn,
+            "SELECT attrelid::regclass::text, attname, atttypid::regtype::text FROM pg_attribute "
+            "WHERE attnum > 0 AND attrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace "
+            "AND relname NOT LIKE 'alembic%' AND relname NOT LIKE '%migration_log%') ORDER BY 1, 2",
+        ),
+        "others": query(dsn, "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace ORDER BY 1"),
+        "enum": query(dsn, "SELECT enum_range(NULL::state)::text"),
+    }
+
+
+def run_over_psycopg2(dsn: Dsn, body: str) -> None:
+    """Run the body of a revision over psycopg2, as plain Alembic does."""
+    (host, port), *_ = dsn.hosts
+    url = URL.create("postgresql+psycopg2", dsn.user, dsn.password, host, port, dsn.database)
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"transaction_per_migration": True})
+        names: dict[str, Any] = {"op": Operations(context), "sa": __import__("sqlalchemy")}
+        with context.begin_transaction(_per_migration=True):
+            exec(compile(body, "<revision>", "exec"), names)  # noqa: S102 - the table of this file
+    engine.dispose()
+
+
+@pytest.fixture
+def psycopg_service(monorepo: Monorepo, database: Callable[..., Dsn]) -> Dsn:
+    """A service whose driver is psycopg, with a first revision."""
+    configured = monorepo.root / "pyproject.toml"
+    table = '[tool.service-migrations.service.billing]\ndriver = "psycopg"\n\n'
+    content = configured.read_text(encoding="utf-8")
+    configured.write_text(content.replace("[tool.alembic]", table + "[tool.alembic]"), encoding="utf-8")
+    dsn = database()
+    monorepo.service("billing", dsn=dsn)
+    monorepo.revision("billing", "r001", None, f"op.execute('''{SETUP}''')")
+    return dsn
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_what_psycopg2_carries_does_the_same_over_psycopg(
+    name: str, monorepo: Monorepo, psycopg_service: Dsn, database: Callable[..., Dsn]
+) -> None:
+    body = dedent(HEAD) + dedent(STATEMENTS[name])
+    monorepo.revision("billing", "r002", "r001", body)
+    expected = database()
+    run_over_psycopg2(expected, f"op.execute('''{SETUP}''')")
+    run_over_psycopg2(expected, body)
+
+    outcome = wait(service_migrations.upgrade(monorepo.find("billing")))
+
+    assert outcome.after == ("r002",)
+    assert state(psycopg_service) == state(expected)
+
+
+OFFLINE = [name for name in (*COMMANDS, *PARAMETERS) if not re.search("found|rowcount|_sql", STATEMENTS[name])]
+"""Those that need no answer, of which there is none offline."""
+
+
+@pytest.mark.parametrize("name", OFFLINE)
+def test_a_script_stores_what_psycopg_stores(
+    name: str, monorepo: Monorepo, psycopg_service: Dsn, database: Callable[..., Dsn]
+) -> None:
+    monorepo.revision("billing", "r002", "r001", dedent(HEAD) + dedent(STATEMENTS[name]))
+    service = monorepo.find("billing")
+    wait(service_migrations.upgrade(service, "r001"))
+    (planned,) = wait(service_migrations.plan(service)).revisions
+    scripted = database()
+    run_script(scripted, [SETUP, planned.sql])
+
+    wait(service_migrations.upgrade(service))
+
+    assert state(psycopg_service) == state(scripted)
+
+
+def test_an_engine_of_the_callers_carries_them_too(monorepo: Monorepo, psycopg_service: Dsn) -> None:
+    body = "".join(dedent(STATEMENTS[name]) + "\n" for name in ("two_commands", "a_text_for_an_integer", "a_cursor"))
+    monorepo.revision("billing", "r002", "r001", dedent(HEAD) + body)
+    (host, port), *_ = psycopg_service.hosts
+    url = URL.create(
+        "postgresql+psycopg", psycopg_service.user, psycopg_service.password, host, port, psycopg_service.database
+    )
+
+    async def upgrade() -> Any:
+        engine = create_async_engine(url)
+        try:
+            outcome = await service_migrations.upgrade(monorepo.find("billing"), engine=engine)
+            async with engine.connect() as connection:  # the application's own connections are as before
+                value = await connection.scalar(text("SELECT CAST(:n AS text)"), {"n": "x"})
+            return outcome, value, engine.pool.status()
+        finally:
+            await engine.dispose()
+
+    outcome, value, status = wait(upgrade())
+    assert outcome.after == ("r002",)
+    assert value == "x"
+    assert "Current Checked out connections: 0" in status
+
+
+@pytest.mark.usefixtures("psycopg_service")
+def test_an_engine_of_the_other_driver_is_refused(monorepo: Monorepo) -> None:
+    engine = create_async_engine("postgresql+asyncpg://app:x@localhost:1/billing")
+    with pytest.raises(UsageError, match=r"connects with asyncpg, and a migration needs psycopg\. Make it with"):
+        wait(service_migrations.upgrade(monorepo.find("billing"), engine=engine))
+
+
+@pytest.mark.parametrize(
+    ("driver", "code", "answer"),
+    [("psycopg", 78, 'pip install "service-migrations[psycopg]"'), ("asyncpg", 0, "nothing to do")],
+)
+@pytest.mark.usefixtures("psycopg_service")
+def test_without_the_package_a_service_with_that_driver_is_78(
+    driver: str, code: int, answer: str, monorepo: Monorepo
+) -> None:
+    configured = monorepo.root / "pyproject.toml"
+    text_ = configured.read_text(encoding="utf-8")
+    configured.write_text(text_.replace('driver = "psycopg"', f'driver = "{driver}"'), encoding="utf-8")
+    monorepo.revision("billing", "r001", None, "pass")
+    if driver == "asyncpg":
+        wait(service_migrations.upgrade(monorepo.find("billing")))
+    (monorepo.root / "psycopg.py").write_text("raise ModuleNotFoundError('No module', name='psycopg')")
+
+    ran = monorepo.process("db.upgrade", "--service", "billing")
+
+    assert ran.code == code, ran.text
+    assert answer in ran.text
+    assert "Traceback" not in ran.text
+
+
+@pytest.mark.usefixtures("psycopg_service")
+def test_where_nothing_is_to_do_psycopg_is_not_imported(monorepo: Monorepo) -> None:
+    assert wait(service_migrations.upgrade(monorepo.find("billing"))).after == ("r001",)
+    (monorepo.root / "psycopg.py").write_text("raise ModuleNotFoundError('No module', name='psycopg')")
+    for words in (("--list",), ("db.upgrade", "--service", "billing")):
+        ran = monorepo.process(*words)
+        assert ran.code == 0, ran.text
