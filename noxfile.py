@@ -47,6 +47,16 @@ EVERY_POSTGRES = (  # the tests that depend on the server's version
     "tests/server/test_safe.py",
     "tests/upstream",
 )
+BOTH_DRIVERS = (  # over psycopg too, on the newest PostgreSQL
+    "tests/faults/test_contention.py",
+    "tests/faults/test_crashes.py",
+    "tests/faults/test_hosts.py",
+    "tests/faults/test_pooler.py",
+    "tests/faults/test_secrets.py",
+    "tests/faults/test_sessions.py",
+    "tests/faults/test_signals.py",
+    "tests/faults/test_tls.py",
+)
 ENDS = ("tests/server/autogenerate",)  # on the oldest and the newest; hundreds of small changes take minutes
 LOWEST = (  # what touches the libraries, except what takes long: random models and hundreds of tables
     "tests/server/autogenerate/test_autogenerate.py",
@@ -140,6 +150,9 @@ def faults(session: nox.Session, postgres: str) -> None:
     session.env.update(in_memory("faults"))
     ends = ENDS if postgres in (VERSIONS[0], VERSIONS[-1]) else ()
     run_pytest(session, postgres, *EVERY_POSTGRES, *ends, *PARALLEL)
+    if postgres == VERSIONS[-1]:
+        session.env["MIGRATIONS_TEST_DRIVER"] = "psycopg"
+        run_pytest(session, postgres, *BOTH_DRIVERS, *PARALLEL, "-k", "not offline and not nox and not fleet")
 
 
 def in_memory(session: str) -> dict[str, str]:
