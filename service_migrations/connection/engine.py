@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
@@ -45,15 +45,14 @@ def create_engine(settings: Settings, *, bare: bool = False) -> AsyncEngine:
     server_settings = {} if bare else session_settings(settings)
     if settings.service.driver == "psycopg":
         require_driver(settings.service)
-        from service_migrations.libpq.conninfo import creator  # noqa: PLC0415 - only services with that driver need it
+        from service_migrations.libpq.conninfo import Connections  # noqa: PLC0415 - only services with that driver need it
         from service_migrations.libpq.dialect import NAME  # noqa: PLC0415
 
-        return create_async_engine(
-            settings.dsn.url.set(drivername=NAME),
-            poolclass=NullPool,
-            hide_parameters=True,
-            async_creator=creator(settings.dsn, connect_timeout(settings), server_settings),
-        )
+        connections = Connections(settings.dsn, connect_timeout(settings), server_settings)
+        url, connect = settings.dsn.url.set(drivername=NAME), connections.connect
+        engine = create_async_engine(url, poolclass=NullPool, hide_parameters=True, async_creator=connect)
+        event.listen(engine.sync_engine, "engine_disposed", connections.close)
+        return engine
     arguments = {**connect_arguments(settings), "server_settings": server_settings}
     # A migration runs each statement once. Kept by name, each would need one more message that closes it, and one that
     # is run again after an ALTER TABLE would fail, since its plan is of the table before.
@@ -200,8 +199,10 @@ async def _open(settings: Settings, *, patient: bool) -> tuple[AsyncEngine, Asyn
         engine = create_engine(settings, bare=bare)
         try:
             return engine, await attempts(engine.connect, prefix, patience)
-        except Exception as error:  # noqa: BLE001 - whatever a driver raises is explained
+        except BaseException as error:
             await engine.dispose()
+            if not isinstance(error, Exception):
+                raise
             if not bare and "unsupported startup parameter" in str(error):
                 bare = True
                 continue

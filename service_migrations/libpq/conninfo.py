@@ -4,7 +4,7 @@ import asyncio
 import math
 import os
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import asyncpg
@@ -13,7 +13,7 @@ from psycopg import pq
 
 from service_migrations.settings.dsn import Dsn
 
-__all__ = ["creator"]
+__all__ = ["Connections"]
 
 _NO_FILE = f"{os.devnull}/none"
 """A path that can't exist, where libpq would otherwise look into the home folder (documentation, 34.19)."""
@@ -22,41 +22,62 @@ _NEUTRAL = {"sslcertmode": "allow", "min_protocol_version": "3.0", "max_protocol
 """The defaults of what can't be empty, for options that a variable of the environment sets."""
 
 
-def creator(
-    dsn: Dsn, timeout: float, server_settings: Mapping[str, str]
-) -> "Callable[[], Awaitable[psycopg.AsyncConnection[Any]]]":
-    """Return a function that connects.
+class Connections:
+    """The maker of connections to a database.
 
     libpq doesn't report the SQLSTATE of a refused connection. asyncpg does, so after a failure it tries once with the
-    same DSN, and what it says is raised.
-
-    Args:
-        dsn: the database.
-        timeout: seconds for a host.
-        server_settings: the startup parameters.
-
+    same DSN, and its error is raised.
     """
 
-    async def connect() -> "psycopg.AsyncConnection[Any]":
-        arguments = _arguments(dsn, timeout, server_settings)
+    def __init__(self, dsn: Dsn, timeout: float, server_settings: Mapping[str, str]) -> None:
+        """Check the files of the DSN.
+
+        Args:
+            dsn: the database.
+            timeout: seconds for each host.
+            server_settings: the startup parameters.
+
+        Raises:
+            ConfigurationError: a certificate can't be read.
+
+        """
+        self._dsn, self._timeout, self._server_settings = dsn, timeout, dict(server_settings)
+        self._of_asyncpg = dsn.connect_args()
+        self._made: list[psycopg.AsyncConnection[Any]] = []
+
+    async def connect(self) -> "psycopg.AsyncConnection[Any]":
+        """Connect.
+
+        Raises:
+            Exception: as asyncpg's, where it can't connect either; else psycopg's, or a TimeoutError.
+
+        """
+        arguments = _arguments(self._dsn, self._timeout, self._server_settings)
         try:
-            async with asyncio.timeout(timeout * len(dsn.hosts)):
-                return await psycopg.AsyncConnection.connect(**arguments)
+            async with asyncio.timeout(self._timeout * len(self._dsn.hosts)):
+                connection = await psycopg.AsyncConnection.connect(**arguments)
         except psycopg.errors.ConnectionTimeout as error:
             raise TimeoutError from error
         except psycopg.Error as error:
             if "unsupported startup parameter" in str(error):
                 raise
-            await _raise_reason(dsn, timeout, server_settings)
+            await self._raise_reason()
             raise
+        self._made.append(connection)
+        return connection
 
-    return connect
+    def close(self, *_: object) -> None:
+        """Close what is still open: SQLAlchemy forgets a connection where it is cancelled while it looks at it."""
+        for connection in self._made:
+            connection.pgconn.finish()
+        self._made.clear()
 
-
-async def _raise_reason(dsn: Dsn, seconds: float, server_settings: Mapping[str, str]) -> None:
-    """Raise the error that asyncpg connects with; nothing where it succeeds."""
-    connection = await asyncpg.connect(**dsn.connect_args(), timeout=seconds, server_settings=dict(server_settings))
-    connection.terminate()
+    async def _raise_reason(self) -> None:
+        """Raise the error of asyncpg's attempt; nothing where it succeeds."""
+        connection = await asyncpg.connect(
+            **self._of_asyncpg, timeout=self._timeout, server_settings=self._server_settings
+        )
+        connection.terminate()
 
 
 def _arguments(dsn: Dsn, timeout: float, server_settings: Mapping[str, str]) -> dict[str, Any]:
