@@ -1,7 +1,10 @@
 """The check of a service: how its models differ from its database, and what else is wrong."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from alembic.autogenerate import produce_migrations, render_python_code
@@ -16,6 +19,7 @@ from service_migrations.connection.connector import connector
 from service_migrations.connection.locks import process_lock
 from service_migrations.connection.session import Session, open_session
 from service_migrations.errors import DifferenceError
+from service_migrations.history.baseline import digest, read_baseline
 from service_migrations.history.revisions import History, read
 from service_migrations.ledger.edited import edits
 from service_migrations.models import unnamed
@@ -25,6 +29,8 @@ from service_migrations.ownership.view import Ownership
 from service_migrations.settings.model import Settings
 
 __all__ = ["Check", "check", "comparing", "refuse_behind"]
+
+_TIME = re.compile(r" \([^()]*\d\d:\d\d[^()]*\)\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,8 @@ class Check:
         target: its database, without the password.
         differences: a line for each difference of models and database; empty where they agree.
         problems: what else is wrong, each with its file.
+        accepted: the lines of differences and problems that the baseline accepts; the other two don't have them.
+        entries: the entry for the baseline of each of all these, by kind.
 
     """
 
@@ -43,6 +51,8 @@ class Check:
     target: str
     differences: tuple[str, ...]
     problems: tuple[DifferenceError, ...] = ()
+    accepted: tuple[str, ...] = ()
+    entries: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def findings(self) -> tuple[str, ...]:
@@ -54,6 +64,8 @@ async def check(
     service: str | Service, *, engine: AsyncEngine | None = None, settings: Settings | None = None
 ) -> Check:
     """Compare a service's models with its database, which must be at head. Read-only.
+
+    What the baseline of the history accepts is no difference.
 
     Args:
         service: the service, or its name.
@@ -68,7 +80,8 @@ async def check(
     """
     history = read(service)
     history.accepted_heads()
-    differences: list[str] = []
+    baseline = read_baseline(history.service)
+    differences: list[tuple[str, str]] = []
 
     def read_lines(operations: UpgradeOps, context: MigrationContext) -> None:
         differences.extend(_lines(operations, context))
@@ -79,7 +92,19 @@ async def check(
         await session.run(comparing(history, read_lines), ownership=ownership)
         await session.connection.rollback()
         problems = await _problems(session, ownership)
-    return Check(str(history.service), session.connector.target, tuple(differences), problems)
+    new, accepted = baseline.split("check", differences, itemgetter(1))
+    new_problems, accepted_problems = baseline.split("findings", problems, partial(_entry, history))
+    return Check(
+        str(history.service),
+        session.connector.target,
+        tuple(line for line, _ in new),
+        new_problems,
+        (*(line for line, _ in accepted), *map(str, accepted_problems)),
+        {
+            "check": tuple(entry for _, entry in differences),
+            "findings": tuple(_entry(history, problem) for problem in problems),
+        },
+    )
 
 
 def comparing(history: History, receive: Callable[[UpgradeOps, MigrationContext], None]) -> Callable[[Config], None]:
@@ -127,9 +152,27 @@ async def _problems(session: Session, ownership: Ownership) -> tuple[DifferenceE
     return tuple(problems)
 
 
-def _lines(operations: UpgradeOps, context: MigrationContext) -> list[str]:
-    """Return a line for each difference; an operation of Alembic is the code that a revision would have."""
-    lines = [op.description for op in operations.ops if isinstance(op, Change) and op.description]
+def _entry(history: History, problem: DifferenceError) -> str:
+    """Return the entry of a problem for the baseline; the time of an edited file depends on the machine."""
+    text = f"{problem.path}: {_TIME.sub('', problem.message)}"
+    path = history.service.root / (problem.path or "")
+    if path.is_file() and path.is_relative_to(history.service.versions):
+        text += f" [{digest(path.read_text(encoding='utf-8'))}]"
+    return text
+
+
+def _lines(operations: UpgradeOps, context: MigrationContext) -> list[tuple[str, str]]:
+    """Return a line for each difference, with its entry for the baseline.
+
+    An operation of Alembic is the code that a revision would have. The entry has a hash of what the database has.
+    """
+    pairs = []
+    for op in operations.ops:
+        if isinstance(op, Change) and op.description:
+            # the SQL that would bring back what the database has
+            former = [step for step in op.backward if isinstance(step, str)]
+            pairs.append((op.description, f"{op.description} [{digest(former)}]"))
+    lines: list[str] = []
     others = UpgradeOps([op for op in operations.ops if not isinstance(op, Change)])
     code = "" if others.is_empty() else render_python_code(others, migration_context=context)
     depth = 0
@@ -141,4 +184,4 @@ def _lines(operations: UpgradeOps, context: MigrationContext) -> list[str]:
         else:
             lines.append(line.strip())
         depth += line.count("(") - line.count(")")
-    return lines
+    return [*pairs, *((line, line) for line in lines)]

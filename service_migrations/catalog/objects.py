@@ -123,6 +123,11 @@ class Catalog:
         parts = self._parts.get((whole.kind, whole.schema, whole.name), [])
         return sorted((part for part in parts if part.kind in kinds), key=lambda part: (part.place, part.name))
 
+    def all_parts(self, whole: Object) -> list[Object]:
+        """Return an object's parts of all kinds, by kind, place and name."""
+        parts = self._parts.get((whole.kind, whole.schema, whole.name), [])
+        return sorted(parts, key=lambda part: (part.kind, part.place, part.name))
+
     def on(self, part: Object) -> str:
         """Return the address of a part's parent, which SQL names after ON."""
         parent = self.parent(part)

@@ -6,11 +6,12 @@ don't count, and neither do partitions that only the database has: they are crea
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from service_migrations.catalog.objects import Catalog, Object
 from service_migrations.connection.admin import quoted
 from service_migrations.drift.repair import Change, changes, create, drop, privilege_changes
+from service_migrations.history.baseline import digest
 
 __all__ = ["Difference", "compare"]
 
@@ -42,6 +43,13 @@ class Difference:
     text: str
     sql: str | None
     note: str | None = None
+    digest: str = field(default="", repr=False)
+    """A hash of the object, where ``sql`` doesn't have its definition."""
+
+    @property
+    def entry(self) -> str:
+        """The entry of the difference for a baseline; another one where the difference changes."""
+        return f"{self.kind} {self.name} {self.text} [{digest(self.sql, self.note, self.digest)}]"
 
     def __str__(self) -> str:
         fix = " -- ".join(part for part in (self.sql, self.note) if part)
@@ -146,7 +154,8 @@ def _missing(item: Object, expected_catalog: Catalog) -> Difference:
         item.kind == "column" and item.facts["not_null"] and not {"default", "identity", "generated"} & set(item.facts)
     ):
         note = _VALUE_FIRST
-    return Difference(item.kind, _name(item), "is in the history but not in the database", sql, note)
+    text = "is in the history but not in the database"
+    return Difference(item.kind, _name(item), text, sql, note, _digest(item, expected_catalog))
 
 
 def _surplus(item: Object, live_catalog: Catalog, expected_catalog: Catalog) -> Difference:
@@ -154,7 +163,13 @@ def _surplus(item: Object, live_catalog: Catalog, expected_catalog: Catalog) -> 
     if rename := _rename_back(item, live_catalog, expected_catalog):
         note = f"{_LOSES} If it was only renamed, run this instead: {rename}"
     text = "is in the database but not in the history"
-    return Difference(item.kind, _name(item), text, drop(item, live_catalog), note)
+    return Difference(item.kind, _name(item), text, drop(item, live_catalog), note, _digest(item, live_catalog))
+
+
+def _digest(item: Object, catalog: Catalog) -> str:
+    """Return a hash of an object and its parts, without its owner, comment and privileges."""
+    parts = catalog.all_parts(item)
+    return digest(*((*each.key, dict(each.facts)) for each in (item, *parts)))
 
 
 def _rename_back(item: Object, live_catalog: Catalog, expected_catalog: Catalog) -> str | None:

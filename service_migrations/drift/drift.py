@@ -1,7 +1,8 @@
 """Drift: the differences between a service's database and its history, with the SQL that fixes them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 
 from service_migrations.catalog.objects import Key, Object, read
 from service_migrations.connection.connector import Connector, connector_of
@@ -11,6 +12,7 @@ from service_migrations.drift.compare import Difference, compare
 from service_migrations.drift.replay import replay
 from service_migrations.drift.scratch import given_scratch, scratch
 from service_migrations.errors import LockNotObtainedError, MigrationError, UsageError
+from service_migrations.history.baseline import read_baseline
 from service_migrations.history.revisions import read as read_history
 from service_migrations.models.metadata import assemble, bookkeeping_schema
 from service_migrations.monorepo import Service
@@ -23,7 +25,15 @@ from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import Settings, load
 from service_migrations.settings.siblings import siblings
 
-__all__ = ["Drift", "drift"]
+__all__ = [
+    "Bookkeeping",
+    "Drift",
+    "bookkeeping",
+    "drift",
+    "sibling_revisions",
+    "sibling_settings",
+    "visible_keys",
+]
 
 _DEFAULT_SCHEMA = "public"
 _FIX = (
@@ -43,6 +53,8 @@ class Drift:
     revisions: tuple[str, ...]
     pending: int
     differences: tuple[Difference, ...]
+    accepted: tuple[Difference, ...] = ()
+    """Those that the baseline accepts, and that ``differences`` doesn't have."""
 
 
 async def drift(
@@ -77,7 +89,7 @@ async def drift(
             raise LockNotObtainedError(
                 f"{connector.target} was upgraded meanwhile.", service=history.service, hint="Run it again."
             )
-    visible = await _visible(connector, schema, live)
+    visible = await visible_keys(connector, schema, live)
     try:
         differences = await _Replay(settings, settings.admin or admin, revisions).compared(live, visible, grants=grants)
     except MigrationError as error:
@@ -87,10 +99,11 @@ async def drift(
         raise UsageError(
             error.message, service=error.service, path=error.path, line=error.line, hint=f"{error.hint} {_FIX}".strip()
         ) from error
-    return Drift(str(history.service), connector.target, revisions, len(history.pending(revisions)), differences)
+    new, accepted = read_baseline(history.service).split("drift", differences, attrgetter("entry"))
+    return Drift(str(history.service), connector.target, revisions, len(history.pending(revisions)), new, accepted)
 
 
-async def _visible(connector: Connector, schema: str, live: tuple[Object, ...]) -> frozenset[Key]:
+async def visible_keys(connector: Connector, schema: str, live: tuple[Object, ...]) -> frozenset[Key]:
     """Return the keys of the objects that a service sees, by the same rules as in a comparison with models.
 
     Args:
@@ -122,15 +135,15 @@ class _Replay:
     async def compared(
         self, live: tuple[Object, ...], visible: frozenset[Key], *, grants: bool
     ) -> tuple[Difference, ...]:
-        service, sibling_settings = self.settings.service, _sibling_settings(self.settings)
+        service, siblings_by_service = self.settings.service, sibling_settings(self.settings)
         try:
             replayed = await self._replayed({service: self.revisions}, {})
         except MigrationError as error:
             # a foreign key to a sibling's table needs that table
-            if error.exit_code != MigrationError.exit_code or not sibling_settings:
+            if error.exit_code != MigrationError.exit_code or not siblings_by_service:
                 raise
             replayed = await self._replayed(
-                {service: self.revisions, **await _revisions(sibling_settings)}, sibling_settings
+                {service: self.revisions, **await sibling_revisions(siblings_by_service)}, siblings_by_service
             )
         return compare(live, self._own(replayed), lambda item: item.key in visible, grants=grants)
 
@@ -149,15 +162,9 @@ class _Replay:
 
     def _own(self, replayed: Mapping[Key, tuple[Service, Object]]) -> list[Object]:
         service = self.settings.service
-        schema = bookkeeping_schema(service, assemble(service)) or _DEFAULT_SCHEMA
-        bookkeeping = {(schema, name) for name in (self.settings.version_table, service.ledger_table)}
-        own = (item for creator, item in replayed.values() if creator == service)
-        tables = ((item, (item.schema, item.table or item.name), (item.part_of or ("",) * 3)[1:]) for item in own)
-        return [
-            item
-            for item, table, parent in tables
-            if not bookkeeping & {table, parent} and not _is_ignored(service, item)
-        ]
+        own = [item for creator, item in replayed.values() if creator == service]
+        own = bookkeeping(service, self.settings.version_table).without(own)
+        return [item for item in own if not _is_ignored(service, item)]
 
 
 def _is_ignored(service: Service, item: Object) -> bool:
@@ -168,13 +175,31 @@ def _is_ignored(service: Service, item: Object) -> bool:
     return any(service.ignored_by(*name) for name in names)
 
 
-def _sibling_settings(settings: Settings) -> dict[Service, Settings]:
+@dataclass(frozen=True, slots=True)
+class Bookkeeping:
+    """The tables of the library in a service's database, each by schema and name."""
+
+    tables: frozenset[tuple[str, str]]
+
+    def without(self, objects: Iterable[Object]) -> list[Object]:
+        """Return the objects that are neither these tables nor parts of them."""
+        placed = ((item, (item.schema, item.table or item.name), (item.part_of or ("",) * 3)[1:]) for item in objects)
+        return [item for item, table, parent in placed if not self.tables & {table, parent}]
+
+
+def bookkeeping(service: Service, version_table: str) -> Bookkeeping:
+    """Return the version table and the ledger of a service."""
+    schema = bookkeeping_schema(service, assemble(service)) or _DEFAULT_SCHEMA
+    return Bookkeeping(frozenset((schema, name) for name in (version_table, service.ledger_table)))
+
+
+def sibling_settings(settings: Settings) -> dict[Service, Settings]:
     """Return the siblings whose settings lead to the same database; a sibling without settings is left out."""
     sharing = siblings(settings.service, settings.databases, settings.sources)
     return {sibling.service: sibling.settings for sibling in sharing if sibling.settings is not None}
 
 
-async def _revisions(settings_by_service: Mapping[Service, Settings]) -> dict[Service, tuple[str, ...]]:
+async def sibling_revisions(settings_by_service: Mapping[Service, Settings]) -> dict[Service, tuple[str, ...]]:
     """Return the revisions of siblings, each read with its own role: another may not read its version table."""
     revisions = {}
     for service, settings in settings_by_service.items():

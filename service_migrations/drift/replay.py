@@ -15,7 +15,7 @@ from service_migrations.monorepo import Service
 from service_migrations.settings.model import Settings
 from service_migrations.upgrade.commands import upgrade
 
-__all__ = ["replay"]
+__all__ = ["advance", "replay"]
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ async def replay(
         before = len(created)
         for current in waiting:
             try:
-                await _advance(current, revisions[current.service])
+                await advance(current, revisions[current.service])
             except MigrationError as error:
                 if error.exit_code != _FAILED:
                     raise
@@ -75,7 +75,8 @@ async def replay(
     return created
 
 
-async def _advance(settings: Settings, revisions: tuple[str, ...]) -> None:
+async def advance(settings: Settings, revisions: tuple[str, ...]) -> None:
+    """Upgrade a database to some revisions."""
     engine = connections.create_engine(settings)
     try:
         for revision in revisions:

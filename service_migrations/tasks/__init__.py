@@ -45,7 +45,7 @@ _DB = (
     *(show.current, show.heads, show.history, show.show, show.status, check.check),
     *(show.env, show.services, plan.plan, owners.owners, drift.drift),
     *(observe.wait, observe.log, observe.locks, observe.doctor),
-    *(databases.create, databases.drop, init.init, adopt.adopt),
+    *(databases.create, databases.drop, init.init, adopt.adopt, adopt.baseline),
 )
 _PG = (servers.start, servers.stop, servers.status, servers.versions, servers.fetch)
 

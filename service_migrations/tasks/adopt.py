@@ -4,25 +4,44 @@ from typing import TYPE_CHECKING
 
 from invoke.context import Context
 
-from service_migrations.errors import DifferenceError
+from service_migrations.errors import DifferenceError, UsageError
 from service_migrations.tasks import console
+from service_migrations.tasks.each import each, fail, report
 from service_migrations.tasks.init import print_written, root_or_folder
-from service_migrations.tasks.task import task
+from service_migrations.tasks.task import SERVICE, SERVICES, exactly_one, selected, service_name, task
 
 if TYPE_CHECKING:
     from service_migrations.adoption.found import Found
+    from service_migrations.adoption.verify import Verified
+    from service_migrations.history.baseline import Baseline
+    from service_migrations.service import Service
+    from service_migrations.settings.model import Settings
 
-__all__ = ["adopt"]
+__all__ = ["adopt", "baseline"]
 
 
 @task(
+    iterable=["service"],
     help={
+        "service": f"With --verify. {SERVICES}",
+        "verify": "Find the revision that a database is really at; 3 where its stamp is wrong or differences remain.",
         "write": "Write the table in pyproject.toml, the shared env.py, tasks.py, noxfile.py and head.txt.",
         "json": "Print JSON, for another program.",
-    }
+    },
 )
-def adopt(_: Context, write: bool = False, json: bool = False) -> None:
+def adopt(_: Context, service: list[str], verify: bool = False, write: bool = False, json: bool = False) -> None:
     """Show the histories of plain Alembic below this folder."""
+    if verify and write:
+        raise UsageError("--verify only reads, and --write writes.", hint="Run the one after the other.")
+    if verify:
+        _verify(selected(service), json=json)
+        return
+    if service:
+        raise UsageError("--service is for --verify.", hint="Without it, all that is found is shown.")
+    _survey(write=write, json=json)
+
+
+def _survey(*, write: bool, json: bool) -> None:
     from service_migrations.adoption.adopt import survey
     from service_migrations.adoption.found import BLOCKED
 
@@ -30,12 +49,12 @@ def adopt(_: Context, write: bool = False, json: bool = False) -> None:
     console.note(f"The monorepo is {root}")
     services = survey(root)
     if json:
-        console.result_json([service.as_json() for service in services])
+        console.result_json([found.as_json() for found in services])
     elif not services:
         console.result("There is no alembic.ini, no [tool.alembic] and no env.py of Alembic's here.")
     else:
-        for service in services:
-            _print(service)
+        for found in services:
+            _print(found)
     if write:
         from service_migrations.adoption.writing import write as write_files
 
@@ -44,13 +63,112 @@ def adopt(_: Context, write: bool = False, json: bool = False) -> None:
                 console.note(f"{file.path}: written" if file.created else f"{file.path}: {', '.join(file.tables)}")
             else:
                 print_written(file)
-    blocked = [service.name for service in services if service.state == BLOCKED]
+    blocked = [found.name for found in services if found.state == BLOCKED]
     if blocked:
         text = f"{len(blocked)} of {len(services)} can't be adopted as they are: {', '.join(blocked)}."
         raise DifferenceError(text, hint="The lines with `blocked` say why.")
 
 
-def _print(service: "Found") -> None:
-    console.result(f"{service.name}: {service.state}: {service.summary()}")
-    for note in service.notes:
-        console.result(f"{service.name}: {note}")
+def _print(found: "Found") -> None:
+    console.result(f"{found.name}: {found.state}: {found.summary()}")
+    for note in found.notes:
+        console.result(f"{found.name}: {note}")
+
+
+def _verify(services: "tuple[Service, ...]", *, json: bool) -> None:
+    from service_migrations.adoption import verify as verifying
+    from service_migrations.postgres.local import admin_for
+    from service_migrations.settings.model import load_many
+
+    async def find(settings: "Settings") -> "Verified":
+        admin = admin_for(settings.dsn, settings.service.root)
+        with console.quietly():
+            verified = await verifying.verify(settings.service, settings=settings, admin=admin)
+        if not json:
+            _print_verified(verified)
+        return verified
+
+    results, errors = each(load_many(services), find, service_name)
+    if json:
+        console.result_json([verified.as_json() for verified in results.values()])
+    for verified in results.values():
+        if not verified.is_right:
+            text = f"the version table of {verified.target} is wrong."
+            errors.append(report(DifferenceError(text, service=verified.service, hint=f"Run: {verified.command}")))
+        elif verified.differences:
+            count = len(verified.differences)
+            text = f"{count} difference{'' if count == 1 else 's'} from its history."
+            hint = f"Run the SQL, or accept them: inv db.baseline --service {verified.service} --write"
+            errors.append(report(DifferenceError(text, service=verified.service, hint=hint)))
+    fail(errors, len(services))
+
+
+def _print_verified(verified: "Verified") -> None:
+    name = verified.service
+    stamp = ", ".join(verified.stamped) or "nothing"
+    gone = ", which no file has" if verified.unknown else ""
+    console.result(
+        f"{name}: {verified.target} is at {_named(verified.revisions)}; its version table says {stamp}{gone}"
+    )
+    if verified.equal:
+        others = " and ".join(map(_named, verified.equal))
+        console.result(f"{name}: at {others} the schema is the same: look at the rows that these revisions change")
+    for difference in verified.differences:
+        console.result(f"{name}: {difference}")
+    if verified.problem:
+        console.result(f"{name}: replayed only in part: {verified.problem}")
+
+
+def _named(revisions: tuple[str, ...]) -> str:
+    return ", ".join(revisions) or "base"
+
+
+@task(
+    iterable=["service"],
+    help={
+        "service": SERVICE,
+        "write": "Write what a gate would refuse today; with --prune, remove what is no longer needed.",
+        "prune": "Show what is no longer needed.",
+    },
+)
+def baseline(_: Context, service: list[str], write: bool = False, prune: bool = False) -> None:
+    """Show what is accepted as it is; --write accepts what is there today."""
+    from service_migrations.history.baseline import read_baseline
+    from service_migrations.history.revisions import read
+
+    target_service = exactly_one(service, "baseline")
+    if write or prune:
+        _of_today(target_service, write=write, prune=prune)
+        return
+    accepted = read_baseline(target_service)
+    _print_baseline(accepted)
+    accepted.refuse_unknown(read(target_service))
+
+
+def _of_today(service: "Service", *, write: bool, prune: bool) -> None:
+    from service_migrations.adoption import baseline as recording
+    from service_migrations.postgres.local import admin_for
+    from service_migrations.settings.model import load
+    from service_migrations.tasks.task import run
+
+    settings = load(service)
+    admin = admin_for(settings.dsn, service.root)
+    with console.quietly():
+        if not prune:
+            _print_baseline(run(recording.record(service, settings=settings, admin=admin)))
+            return
+        pruned = run(recording.prune(service, write=write, settings=settings, admin=admin))
+    for kind, entry in pruned.unneeded:
+        console.result(f"{service}: {kind}: {entry}: {'removed' if write else 'no longer needed'}")
+    console.result(f"{service}: {pruned.path} keeps {pruned.kept}")
+
+
+def _print_baseline(accepted: "Baseline") -> None:
+    from service_migrations.history.baseline import KINDS, baseline_path
+
+    service = accepted.service
+    for kind in KINDS:
+        for entry in sorted(accepted.entries.get(kind, ())):
+            console.result(f"{service}: {kind}: {entry}")
+    path = service.relative(baseline_path(service))
+    console.result(f"{service}: {path} accepts {len(accepted)}" if len(accepted) else f"{service}: nothing is accepted")

@@ -6,6 +6,7 @@ from invoke.context import Context
 
 from service_migrations.errors import DifferenceError
 from service_migrations.tasks import console
+from service_migrations.tasks.accepted import print_accepted
 from service_migrations.tasks.affected import BASE, narrowed
 from service_migrations.tasks.annotations import annotate
 from service_migrations.tasks.each import each, fail
@@ -48,6 +49,7 @@ def check(_: Context, service: list[str], affected: bool = False, base: str = ""
                 console.result(f"{checked.service}: {line}")
             if not checked.differences and not checked.findings:
                 console.result(f"{checked.service}: no difference between the models and {checked.target}")
+            print_accepted(checked.service, checked.accepted)
         annotate(checks.values(), errors)
     different = [
         DifferenceError(
@@ -75,6 +77,7 @@ def _plain(checked: "Check") -> dict[str, object]:
         "differences": checked.differences,
         "findings": checked.findings,
         "problems": [problem.as_json() for problem in checked.problems],
+        "accepted": checked.accepted,
     }
 
 

@@ -7,6 +7,7 @@ from invoke.context import Context
 
 from service_migrations.errors import DifferenceError
 from service_migrations.tasks import console
+from service_migrations.tasks.accepted import print_accepted
 from service_migrations.tasks.each import each, fail, report
 from service_migrations.tasks.task import SERVICES, selected, service_name, task
 
@@ -59,6 +60,7 @@ def _print(result: "Drift") -> None:
         console.result(f"{result.service}: {difference}")
     if not result.differences:
         console.result(f"{result.service}: {result.target} is as its history says")
+    print_accepted(result.service, result.accepted)
 
 
 def _behind(result: "Drift") -> str:

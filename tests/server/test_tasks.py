@@ -325,7 +325,14 @@ def test_json_of_services_holds_every_derived_name(world: tuple[Monorepo, Dsn], 
 def test_json_of_check_holds_the_differences(world: tuple[Monorepo, Dsn]) -> None:
     monorepo, dsn = world
     upgraded(monorepo)
-    clean = {"service": "billing", "target": dsn.target, "differences": [], "findings": [], "problems": []}
+    clean = {
+        "service": "billing",
+        "target": dsn.target,
+        "differences": [],
+        "findings": [],
+        "problems": [],
+        "accepted": [],
+    }
     assert as_json(monorepo, "check") == [clean]
     query(dsn, "ALTER TABLE billing DROP COLUMN name")
     (found,) = as_json(monorepo, "check", code=3)  # type: ignore[misc]

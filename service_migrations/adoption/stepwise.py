@@ -1,0 +1,108 @@
+"""A history in a scratch database, one revision after the other, with the catalog after each."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+from service_migrations.catalog.objects import Key, Object, read
+from service_migrations.connection.connector import connector_of
+from service_migrations.connection.locks import process_lock
+from service_migrations.connection.session import Session, open_session
+from service_migrations.connection.version_table import ensure_schema
+from service_migrations.drift.drift import bookkeeping, sibling_revisions, sibling_settings
+from service_migrations.drift.replay import advance
+from service_migrations.drift.scratch import given_scratch, scratch
+from service_migrations.errors import MigrationError
+from service_migrations.history.revisions import read as read_history
+from service_migrations.history.targets import migrate_to
+from service_migrations.settings.dsn import Dsn
+from service_migrations.settings.model import Settings
+
+__all__ = ["Steps", "comparable", "empty_database", "stepping"]
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The steps of a history in a scratch database.
+
+    Attributes:
+        session: the session in that database.
+        initial: the objects that were there before the first step.
+
+    """
+
+    session: Session
+    initial: frozenset[Key]
+
+    async def up(self, revision: str) -> None:
+        """Upgrade to a revision.
+
+        Raises:
+            MigrationError: the revision fails.
+
+        """
+        await self.session.run(migrate_to(self.session.history, revision))
+
+    async def down(self) -> None:
+        """Downgrade by one revision.
+
+        Raises:
+            MigrationError: the downgrade fails.
+
+        """
+        await self.session.run(migrate_to(self.session.history, "-1", down=True))
+
+    async def objects(self) -> list[Object]:
+        """Return the objects that the history has created so far, without the library's own."""
+        objects = await read(self.session.connection)
+        await self.session.connection.rollback()
+        own = [item for item in objects if item.key not in self.initial]
+        return bookkeeping(self.session.history.service, self.session.connector.version_table).without(own)
+
+    async def schema(self) -> frozenset[str]:
+        """Return all that can differ between two states of the database, as comparable texts."""
+        return frozenset(f"{comparable(item)} {item.comment} {item.grants}" for item in await self.objects())
+
+
+def comparable(item: Object) -> str:
+    """Return a text that is equal for two equal objects."""
+    return json.dumps([*item.key, dict(item.facts)], sort_keys=True, default=str)
+
+
+@asynccontextmanager
+async def empty_database(settings: Settings, admin: Dsn | None, *, with_siblings: bool) -> AsyncIterator[Settings]:
+    """Provide a scratch database; with siblings as far as their histories go without the service's own tables.
+
+    Yields:
+        The settings with the DSN of that database.
+
+    Raises:
+        AccessDeniedError: no role may create it.
+
+    """
+    if settings.scratch is not None:
+        database = given_scratch(settings, settings.scratch)
+    else:
+        database = scratch(settings, settings.admin or admin)
+    async with database as scratch_settings:
+        if with_siblings:
+            siblings = sibling_settings(settings)
+            for service, revisions in (await sibling_revisions(siblings)).items():
+                try:
+                    await advance(replace(siblings[service], dsn=scratch_settings.dsn), revisions)
+                except MigrationError:
+                    continue  # it may need the service's own tables
+        yield scratch_settings
+
+
+@asynccontextmanager
+async def stepping(settings: Settings) -> AsyncIterator[Steps]:
+    """Open a session in a scratch database, for the steps of a service's history."""
+    history = read_history(settings.service)
+    async with process_lock(), open_session(history, connector_of(settings)) as session:
+        initial = frozenset(item.key for item in await read(session.connection))
+        await session.connection.rollback()
+        if session.schema:
+            await ensure_schema(session.connection, session.schema)
+        yield Steps(session, initial)
