@@ -48,6 +48,12 @@ def dsn(database: Callable[..., Dsn]) -> Dsn:
     return database()
 
 
+def make_superuser(server: Server, dsn: Dsn) -> None:
+    """Make a role one that may do all, in a schema where nobody else may create anything."""
+    query(server.admin, f'ALTER ROLE "{dsn.user}" SUPERUSER')
+    query(dsn, "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+
+
 @pytest.mark.parametrize("after", [models(labels=("new",)), models(kind="")], ids=["recreated", "dropped"])
 @pytest.mark.parametrize(("statements", "name"), USERS.values(), ids=USERS)
 def test_what_uses_a_type_stops_the_revision(
@@ -58,7 +64,7 @@ def test_what_uses_a_type_stops_the_revision(
     written(monorepo, service, "before")
     wait(service_migrations.upgrade(service))
     if "FOREIGN" in statements[0]:
-        query(server.admin, f'ALTER ROLE "{dsn.user}" SUPERUSER')
+        make_superuser(server, dsn)
     run_script(dsn, statements)
     remodel(monorepo, service, after)
     if after == models(kind="") and name in ("bees", "ft"):
@@ -118,7 +124,7 @@ def test_a_recreated_type_keeps_its_comment_owner_and_privileges(
     statements: list[str], after: str, monorepo: Monorepo, database: Callable[..., Dsn], server: Server
 ) -> None:
     dsn, other = database(), database()
-    query(server.admin, f'ALTER ROLE "{dsn.user}" SUPERUSER')
+    make_superuser(server, dsn)
     service = monorepo.service("billing", models(), dsn)
     written(monorepo, service, "before")
     wait(service_migrations.upgrade(service))
