@@ -73,18 +73,31 @@ class Sources:
     its attributes, which contain passwords.
     """
 
-    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
-        """Read the environment of the process, or use another one."""
+    def __init__(
+        self,
+        environment: Mapping[str, str] | None = None,
+        *,
+        files: dict[Path, tuple[Line, ...] | ConfigurationError] | None = None,
+        has_bare: bool = True,
+    ) -> None:
+        """Read the environment of the process, or use another one.
+
+        Args:
+            environment: the variables; those of the process where it is None.
+            files: the files that were read already.
+            has_bare: whether variables without the prefix of a service count.
+
+        """
         self._environment = dict(os.environ if environment is None else environment)
-        self._files: dict[Path, tuple[Line, ...] | ConfigurationError] = {}
+        self._files = {} if files is None else files
+        self._has_bare = has_bare
         self._without_bare: Sources | None = None
-        self._has_bare = True
 
     def of_siblings(self) -> "Sources":
         """Return the same sources without variables that have no prefix: those are for the selected service."""
         if self._without_bare is None:
-            sources = Sources(self._environment)
-            sources._files, sources._without_bare, sources._has_bare = self._files, sources, False
+            sources = Sources(self._environment, files=self._files, has_bare=False)
+            sources._without_bare = sources
             self._without_bare = sources
         return self._without_bare
 
