@@ -161,6 +161,20 @@ def _entry(history: History, problem: DifferenceError) -> str:
     return text
 
 
+def _code(operations: UpgradeOps, context: MigrationContext) -> str:
+    """Return the code that a revision would have; Alembic's function refuses the context of an environment."""
+    names = (
+        "render_item",
+        "render_as_batch",
+        "sqlalchemy_module_prefix",
+        "alembic_module_prefix",
+        "user_module_prefix",
+    )
+    options = {name: context.opts[name] for name in names}
+    plain = MigrationContext.configure(dialect=context.dialect)
+    return render_python_code(operations, migration_context=plain, **options)
+
+
 def _lines(operations: UpgradeOps, context: MigrationContext) -> list[tuple[str, str]]:
     """Return a line for each difference, with its entry for the baseline.
 
@@ -174,7 +188,7 @@ def _lines(operations: UpgradeOps, context: MigrationContext) -> list[tuple[str,
             pairs.append((op.description, f"{op.description} [{digest(former)}]"))
     lines: list[str] = []
     others = UpgradeOps([op for op in operations.ops if not isinstance(op, Change)])
-    code = "" if others.is_empty() else render_python_code(others, migration_context=context)
+    code = "" if others.is_empty() else _code(others, context)
     depth = 0
     for line in code.splitlines():
         if not line.strip() or line.strip().startswith("#"):

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterable, Sequence
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -45,14 +46,21 @@ def comparison_options(
         # a comparison writes nothing, not even an empty version table
         "dont_mutate": True,
     }
-    if writes_revision:
-        options["process_revision_directives"] = _refuse_or_drop_empty
+    options["process_revision_directives"] = partial(_finish, writes_revision)
     return options
 
 
-def _refuse_or_drop_empty(context: MigrationContext, _: Any, directives: list[MigrationScript]) -> None:
-    """Refuse a change that must be written by hand, and write no file where nothing has changed."""
+_OF_ENUM_TYPES = "alembic_postgresql_enum"
+"""The plugin whose operations are left out: enum types are compared here, with their owners."""
+
+
+def _finish(writes_revision: bool, context: MigrationContext, _: Any, directives: list[MigrationScript]) -> None:
+    """Leave out what is compared twice, refuse what must be written by hand, and write no file without a change."""
     groups = [group for script in directives for group in script.upgrade_ops_list]
+    for group in (*groups, *(group for script in directives for group in script.downgrade_ops_list)):
+        group.ops = [each for each in group.ops if type(each).__module__.partition(".")[0] != _OF_ENUM_TYPES]
+    if not writes_revision:
+        return
     operations = [operation for group in groups for operation in group.ops]
     for operation in operations:
         if isinstance(operation, Change) and operation.refusal:

@@ -16,7 +16,7 @@ from service_migrations.history.revisions import read
 from service_migrations.monorepo import Service
 from service_migrations.sql.created import Created, ObjectName
 
-__all__ = ["HistoryClaims", "history_claims"]
+__all__ = ["HistoryClaims", "history_claims", "words"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,11 @@ def _replay(service: Service, schema: str, files: Iterable[Path]) -> HistoryClai
         if rendered.error is not None:
             unreplayable.append(service.root / rendered.revision.path)
     return HistoryClaims(frozenset(created.objects), _words(unreplayable), frozenset(created.former))
+
+
+def words(service: Service) -> frozenset[str]:
+    """Return the words of all revisions of a service, without a replay."""
+    return _words(revision_files(service))
 
 
 def _words(files: Iterable[Path]) -> frozenset[str]:

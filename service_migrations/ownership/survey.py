@@ -68,7 +68,9 @@ async def survey(session: Session) -> Ownership:
     names = {candidate.name for candidate in visible_objects(Attribution(claimants, candidates), service)}
     claimant = claimants[service]
     names -= claimant.views  # a table that the models take for a view is left alone
-    return Ownership(metadata, schema, claimant.schemas | {name.schema for name in names}, claimant.models | names)
+    schemas = claimant.schemas | {name.schema for name in names}
+    siblings = tuple(each.service for each in claimants if each.service != service)
+    return Ownership(metadata, schema, schemas, claimant.models | names, siblings)
 
 
 async def current_schema(connection: AsyncConnection) -> str:

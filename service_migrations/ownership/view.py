@@ -15,6 +15,7 @@ from service_migrations.monorepo import Service
 from service_migrations.ownership.attribution import Attribution, is_ignored
 from service_migrations.ownership.candidates import Candidate
 from service_migrations.ownership.claimants import Claimant
+from service_migrations.ownership.past import words
 from service_migrations.sql.created import ObjectName
 
 __all__ = ["Ownership", "visible_objects"]
@@ -26,13 +27,14 @@ class Ownership:
 
     ``objects`` are the tables, types and sequences that its models claim, and the tables and types of the database that
     it sees. ``schemas`` are those that are compared. ``metadata`` is that of the models, ``default`` the schema of a
-    name without one.
+    name without one. ``siblings`` are the other services that have, or may have, this database.
     """
 
     metadata: MetaData
     default: str
     schemas: frozenset[str]
     objects: frozenset[ObjectName]
+    siblings: tuple[Service, ...] = ()
 
     def sees(self, name: str | None, kind: str, parents: Mapping[str, str | None]) -> bool:
         """Whether a reflected object is compared (Alembic's ``include_name``)."""
@@ -46,11 +48,40 @@ class Ownership:
         """Whether an enum or domain type of the database or the models is compared."""
         return ObjectName("type", schema or self.default, name) in self.objects
 
-    def compares(self, item: object, _: str | None, kind: str, __: bool, other: object) -> bool:
+    def compares(self, item: object, name: str | None, kind: str, reflected: bool, other: object) -> bool:
         """Whether a pair of objects is compared (Alembic's ``include_object``)."""
         if kind == "table":
             return not is_stand_in(item)
+        if kind not in _KINDS:
+            return not reflected or self._may_drop(item, name or "")
         return kind != "foreign_key_constraint" or not only_the_schema_differs(self.default, item, other)
+
+    def _may_drop(self, item: object, name: str) -> bool:
+        """Whether an object of another plugin's kind, such as a function, may be dropped where the models lack it.
+
+        What is on a table follows the table. Any other must not be named in a revision of a service that shares the
+        database.
+        """
+        table = getattr(item, "on_entity", None)
+        if isinstance(table, str):
+            schema, _, table_name = table.replace('"', "").rpartition(".")
+            return ObjectName("table", schema or self.default, table_name) in self.objects
+        simple_name = name.partition("(")[0].replace('"', "").rpartition(".")[2]
+        return not any(simple_name in words(sibling) for sibling in self.siblings)
+
+
+_KINDS = frozenset(
+    {
+        "schema",
+        "table",
+        "column",
+        "index",
+        "unique_constraint",
+        "foreign_key_constraint",
+        "check_constraint",
+    }
+)
+"""The kinds of objects that Alembic itself compares."""
 
 
 def visible_objects(attribution: Attribution, service: Service) -> frozenset[Candidate]:
