@@ -8,6 +8,7 @@ import logging
 import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
@@ -25,7 +26,7 @@ from service_migrations.configuration import (
 from service_migrations.errors import ConfigurationError, UsageError
 from service_migrations.service import Service, refuse_shared, service_problem, with_foreign_locations
 
-__all__ = ["ENVIRONMENT", "ENV_FILE", "Monorepo", "Service", "discover", "find", "resolve", "select"]
+__all__ = ["ENVIRONMENT", "ENV_FILE", "Monorepo", "Service", "discover", "env_files", "find", "resolve", "select"]
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,9 @@ _ROOT = "MIGRATIONS_ROOT"
 
 ENVIRONMENT, ENV_FILE = "MIGRATIONS_ENV", "MIGRATIONS_ENV_FILE"
 """The variables that name an environment, such as ``staging`` for ``.env.staging``, or a file instead of every .env."""
+
+_options: dict[str, str] = {}
+"""What the options of the running command say instead of both variables; forked workers have it too."""
 
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _WILDCARD = re.compile(r"[*?\[]")
@@ -297,6 +301,21 @@ def select(names: Iterable[str], root: Path | None = None) -> tuple[Service, ...
     return Monorepo.locate(root).select(names)
 
 
+@contextmanager
+def env_files(**options: str) -> Iterator[None]:
+    """Let services found in the block have another .env, as MIGRATIONS_ENV or MIGRATIONS_ENV_FILE name one.
+
+    Args:
+        options: one of the two variables, which replaces both of the process.
+
+    """
+    _options.update(options)
+    try:
+        yield
+    finally:
+        _options.clear()
+
+
 def _chosen_env_file(env_file: Path, root: Path) -> dict[str, Any]:
     """Return the fields of a service that say which file its settings are read from.
 
@@ -304,7 +323,8 @@ def _chosen_env_file(env_file: Path, root: Path) -> dict[str, Any]:
         ConfigurationError: MIGRATIONS_ENV is no name of an environment, or MIGRATIONS_ENV_FILE is set too.
 
     """
-    name, path = os.environ.get(ENVIRONMENT, ""), os.environ.get(ENV_FILE, "")
+    chosen = _options or os.environ
+    name, path = chosen.get(ENVIRONMENT, ""), chosen.get(ENV_FILE, "")
     if name and path:
         raise ConfigurationError(f"environment {ENVIRONMENT} and {ENV_FILE} are both set.", hint="Unset one of them.")
     if path:

@@ -1,9 +1,9 @@
 """A password apart from the DSN: its text, a file, or a command or function for one that expires."""
 
 import asyncio
-import importlib
 import inspect
 import os
+import pkgutil
 import re
 import shlex
 import signal
@@ -183,12 +183,11 @@ async def _call(service: Service, dsn: Dsn) -> str:
     """Call the function of the table with host, port and user, and return its password."""
     name = service.password or ""
     place = f"{service.table_of('password')} password: {name}"
-    module, _, attribute = name.partition(":")
     for folder in dict.fromkeys((str(service.root), str(service.source))):
         if folder not in sys.path:
             sys.path.insert(0, folder)
     try:
-        function = getattr(importlib.import_module(module), attribute)
+        function = pkgutil.resolve_name(name)
     except Exception as error:
         text = f"{place} can't be imported: {_one_line(error)}."
         raise ConfigurationError(text, service=service, path=FILE) from error

@@ -1,6 +1,5 @@
 """The flags of tasks: short ones for the most frequent options, and the refusal of what would be passed over."""
 
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from invoke.parser.argument import Argument
 from invoke.tasks import Task
 
 from service_migrations.errors import UsageError
-from service_migrations.monorepo import ENV_FILE, ENVIRONMENT
+from service_migrations.monorepo import ENV_FILE, ENVIRONMENT, env_files
 
 __all__ = [
     "SHORT_FLAGS",
@@ -54,7 +53,7 @@ class TaskWithSettings(TaskWithFlags):
 
 @contextmanager
 def chosen_environment(env: str | None, env_file: str | None) -> Iterator[None]:
-    """Let settings be read from another .env while the block runs, also by processes that it starts.
+    """Let settings be read from another .env while the block runs, also by workers that it starts.
 
     Args:
         env: the name of an environment; None for that of MIGRATIONS_ENV, or else ``.env``.
@@ -74,15 +73,8 @@ def chosen_environment(env: str | None, env_file: str | None) -> Iterator[None]:
     if not value.strip() or value.startswith("-"):
         raise UsageError(f"{option} needs a name behind it.", hint="Is a variable empty?")
     chosen = {ENVIRONMENT: value} if option == "--env" else {ENV_FILE: str(Path(value).absolute())}
-    former = {name: os.environ.pop(name, None) for name in (ENVIRONMENT, ENV_FILE)}
-    os.environ.update(chosen)
-    try:
+    with env_files(**chosen):
         yield
-    finally:
-        for name, text in former.items():
-            os.environ.pop(name, None)
-            if text is not None:
-                os.environ[name] = text
 
 
 _END = "--"
