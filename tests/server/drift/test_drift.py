@@ -289,7 +289,7 @@ def test_a_replay_that_fails_leaves_no_scratch_database_and_says_where(shop, ser
     shop.monorepo.revision("shop", "r3", "r2", 'op.execute("ALTER TABLE nowhere ADD x integer")')
     query(shop.dsn, "UPDATE alembic_version_shop SET version_num = 'r3'")
     ran = shop.monorepo.inv("db.drift", "--service", "shop")
-    assert ran.code == 1
+    assert ran.code == 2
     assert "migrations/versions/shop/r3.py:" in ran.err
     assert "The history can't be replayed into a scratch database." in ran.err
     assert scratches(server) == []
