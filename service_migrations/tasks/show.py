@@ -236,8 +236,6 @@ def services(_: Context, service: list[str], verbose: bool = False, json: bool =
                 "path": listed.relative(listed.path),
                 "source": listed.relative(listed.source),
                 "versions": listed.shown_locations,
-                "version_table_schema": listed.version_table_schema,
-                "ignore": list(listed.ignore),
                 **_chosen(listed),
                 "from": _origins(listed, version_table),
             }
@@ -256,8 +254,7 @@ def services(_: Context, service: list[str], verbose: bool = False, json: bool =
 
 def _origins(service: "Service", version_table: str) -> dict[str, str]:
     """Return the origin of each name and folder of a service: convention, pyproject.toml or a setting."""
-    keys = ["path", "source", "models", "versions", "version_table"]
-    keys += [key for key in ("version_table_schema", "ignore") if key in service.configured]
+    keys = ("path", "source", "models", "versions", "version_table")
     origins = {key: FILE if key in service.configured else "convention" for key in keys}
     if version_table != service.version_table:
         origins["version_table"] = "MIGRATIONS_VERSION_TABLE"
@@ -272,9 +269,14 @@ def _cell(value: str | list[str]) -> str:
     return value if isinstance(value, str) else ", ".join(value)
 
 
-def _chosen(service: "Service") -> dict[str, str]:
-    """Return what the table, or the command, says of the settings of a service."""
-    texts = {key: text for key in ("dsn", "dsn_key", "password") if (text := getattr(service, key))}
+def _chosen(service: "Service") -> dict[str, Any]:
+    """Return what the table, or the command, says of a service beyond what every service has."""
+    keys = ("version_table_schema", "dsn", "dsn_key", "password")
+    texts: dict[str, Any] = {key: text for key in keys if (text := getattr(service, key))}
+    if service.ignore:
+        texts["ignore"] = list(service.ignore)
+    if "driver" in service.configured:
+        texts["driver"] = service.driver
     if service.environment or service.is_env_file_given or "env_file" in service.configured:
         texts["env_file"] = service.relative(service.env_file)
     return texts
