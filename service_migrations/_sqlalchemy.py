@@ -8,7 +8,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Constraint, Dialect, Table
+    from sqlalchemy import Connection, Constraint, Dialect, Index, Table
     from sqlalchemy.dialects.postgresql import ExcludeConstraint
     from sqlalchemy.sql.compiler import IdentifierPreparer, SQLCompiler
     from sqlalchemy.types import TypeEngine
@@ -17,6 +17,7 @@ from service_migrations.installation import require
 
 __all__ = [
     "collected_parameters",
+    "copy_condition",
     "copy_prefixes",
     "creation_order",
     "exclusion_parts",
@@ -24,6 +25,8 @@ __all__ = [
     "final_name",
     "has_prefixes",
     "is_conditional",
+    "is_created",
+    "is_of_a_column",
     "is_of_a_type",
     "never_reconnect",
     "restore_execution_options",
@@ -75,6 +78,32 @@ def expect_standard_strings(dialect: "Dialect") -> None:
 def is_conditional(constraint: "Constraint") -> bool:
     """Whether a function decides if CREATE TABLE includes a constraint."""
     return constraint._create_rule is not None  # noqa: SLF001
+
+
+def copy_condition(part: "Constraint | Index", copy: "Constraint | Index") -> None:
+    """Give a copy the condition of ``ddl_if()``."""
+    copy._ddl_if = part._ddl_if  # noqa: SLF001
+
+
+def is_created(part: "Constraint | Index", connection: "Connection") -> bool:
+    """Whether ``create_all`` creates a part over a connection, by its ``ddl_if()``."""
+    from sqlalchemy.schema import CreateIndex  # noqa: PLC0415 - imported by whoever has an index
+
+    condition = part._ddl_if  # noqa: SLF001
+    if condition is None:
+        return True
+    dialect = connection.dialect
+    if part.__visit_name__ == "index":
+        index: Any = part
+        return bool(condition._should_execute(CreateIndex(index), index, connection))  # noqa: SLF001
+    constraint: Any = part
+    compiler = dialect.ddl_compiler(dialect, None)  # type: ignore[arg-type]
+    return bool(constraint._should_create_for_compiler(compiler))  # noqa: SLF001
+
+
+def is_of_a_column(index: "Index") -> bool:
+    """Whether an index was created by ``index=True`` of a column."""
+    return bool(index._column_flag)  # noqa: SLF001
 
 
 def has_prefixes(table: "Table") -> bool:

@@ -16,6 +16,7 @@ from service_migrations.autogenerate.operations import copied
 from service_migrations.autogenerate.table_pair import Pair, RecreatedTypes
 from service_migrations.autogenerate.temporary_table import Surroundings
 from service_migrations.catalog.tables import TableState, read, table_oids
+from service_migrations.models.copies import remove_conditional
 
 __all__ = ["Comparison", "Key"]
 
@@ -30,6 +31,7 @@ class Comparison:
     ) -> None:
         self.connection, self.metadata = connection, metadata
         self.created_schema: str | None = context.opts.get("version_table_schema")
+        remove_conditional(metadata, connection)
         self.default = connection.dialect.default_schema_name
         names = [schema or self.default or "public" for schema in schemas]
         sees_type = context.opts.get("migrations_sees_type", lambda _, __: True)
@@ -80,7 +82,7 @@ class Comparison:
         """Normalise some tables that both sides have again, each alone."""
         for key in sorted(keys, key=str):
             self.live[key] = self.former.completed(self.live[key])
-            self.targets[key] = normalised(self.connection, self.models[key], self.surroundings)
+            self.targets[key] = normalised(self.connection, self.models[key], self.surroundings, self.live[key])
             self._leave_out(key)
             self.pairs[key] = self._pair(key, self.targets[key])
 

@@ -44,8 +44,16 @@ class NoTemporaryTablesError(Exception):
     """The role may not create temporary tables in this database."""
 
 
-def normalised(connection: Connection, table: Table, surroundings: Surroundings) -> TableState:
+def normalised(
+    connection: Connection, table: Table, surroundings: Surroundings, live: TableState | None = None
+) -> TableState:
     """Return a model's table as the server describes it.
+
+    Args:
+        connection: to the database.
+        table: the table.
+        surroundings: of the table.
+        live: the table of the database, where it has it.
 
     Raises:
         ConfigurationError: the server can't create such a table.
@@ -53,7 +61,8 @@ def normalised(connection: Connection, table: Table, surroundings: Surroundings)
 
     """
     try:
-        state = _create_and_read(connection, [full_table(table, surroundings, connection.dialect)], surroundings)[0]
+        temporary = full_table(table, surroundings, connection.dialect, live)
+        state = _create_and_read(connection, [temporary], surroundings)[0]
     except DBAPIError as error:
         if sqlstate(error) in _DENIED:
             raise NoTemporaryTablesError from error
@@ -83,13 +92,14 @@ def all_normalised(
 
     """
     states: list[TableState] = []
-    reduced = ((table, reduced_table(table, live, surroundings, connection.dialect)) for table, live in pairs)
+    live = dict(pairs)
+    reduced = ((table, reduced_table(table, state, surroundings, connection.dialect)) for table, state in pairs)
     for batch in _batches(reduced):
         try:
             created = _create_and_read(connection, list(batch.values()), surroundings)
         except DBAPIError:
             # alone, the table that fails is known
-            states += [normalised(connection, table, surroundings) for table in batch]
+            states += [normalised(connection, table, surroundings, live[table]) for table in batch]
         else:
             states += [_completed(connection, *pair, surroundings) for pair in zip(batch, created, strict=True)]
     return states

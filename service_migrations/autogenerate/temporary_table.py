@@ -1,5 +1,6 @@
 """The statements that create a model's table as a temporary one, without its foreign keys."""
 
+from collections import Counter
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 from itertools import count
@@ -25,6 +26,7 @@ from service_migrations._sqlalchemy import has_prefixes, is_conditional, set_cre
 from service_migrations.autogenerate.enum_types import EnumType
 from service_migrations.catalog import tables
 from service_migrations.catalog.tables import TableState
+from service_migrations.models.conditions import sql_of
 from service_migrations.models.copies import copy_table
 from service_migrations.models.types import enum_of, postgres_type
 from service_migrations.sql.lexer import requalified
@@ -115,15 +117,25 @@ class TemporaryTable:
         )
 
 
-def full_table(table: Table, surroundings: Surroundings, dialect: Dialect) -> TemporaryTable:
-    """Return a temporary table with all parts of a model's table."""
+def full_table(
+    table: Table, surroundings: Surroundings, dialect: Dialect, live: TableState | None = None
+) -> TemporaryTable:
+    """Return a temporary table with all parts of a model's table.
+
+    Of keys with the same columns, CREATE TABLE creates one. Where the database has each of them, as after revisions
+    that added one later, they are added after CREATE TABLE.
+    """
     metadata = MetaData(naming_convention=table.metadata.naming_convention)
     copy = copy_table(table, metadata, temporary=True)
     _keep_names(table.indexes, copy.indexes)
     _keep_names(table.constraints, copy.constraints)
-    for number, constraint in enumerate(sorted(copy.constraints, key=_sort_key)):
-        # copies have no fixed order, and PostgreSQL creates the first of equal ones
+    existing = live.constraints if live else {}
+    # copies have no fixed order, and PostgreSQL creates the first of equal ones
+    order = sorted(copy.constraints, key=lambda each: (each.name not in existing, *_sort_key(each, dialect)))
+    for number, constraint in enumerate(order):
         set_creation_order(constraint, number)
+    separate = _separate_keys(copy, live) if live else []
+    copy.constraints.difference_update(separate)
     types: dict[EnumType, str] = {}
     for original, column in zip(table.columns, copy.columns, strict=True):
         enum = enum_of(original.type)
@@ -136,6 +148,8 @@ def full_table(table: Table, surroundings: Surroundings, dialect: Dialect) -> Te
             types[differing] = surroundings.temporary_name(differing, table.name)
             column.type = _renamed(original.type, "pg_temp", types[differing])
     statements = [str(CreateTable(copy, include_foreign_key_constraints=[]).compile(dialect=dialect))]
+    compiler = dialect.ddl_compiler(dialect, None)  # type: ignore[arg-type]
+    statements += [f"ALTER TABLE {quoted(copy.name)} ADD {compiler.process(key)}" for key in separate]
     for index in sorted(copy.indexes, key=lambda index: str(index.name)):
         index.dialect_options["postgresql"]["concurrently"] = False
         statements.append(str(CreateIndex(index).compile(dialect=dialect)))
@@ -181,8 +195,25 @@ def _keep_names(originals: Iterable[Constraint | Index], copies: Iterable[Constr
                 copy.name = original.name
 
 
-def _sort_key(constraint: Constraint) -> tuple[str, str, list[str]]:
-    return str(constraint.name), str(getattr(constraint, "sqltext", "")), _column_names(constraint)
+def _separate_keys(copy: Table, live: TableState) -> list[UniqueConstraint]:
+    """Return the keys of a model with the columns of another key of it, where the database has them all."""
+    model_keys: dict[tuple[str, ...], list[Constraint]] = {}
+    for constraint in sorted(copy.constraints, key=lambda each: not isinstance(each, PrimaryKeyConstraint)):
+        if isinstance(constraint, PrimaryKeyConstraint | UniqueConstraint) and constraint.columns:
+            model_keys.setdefault(tuple(_column_names(constraint)), []).append(constraint)
+    live_keys = Counter(each.local_columns for each in live.constraints.values() if each.kind in ("p", "u"))
+    return [
+        key
+        for columns, keys in model_keys.items()
+        if 1 < len(keys) <= live_keys[columns]
+        for key in keys[1:]
+        if isinstance(key, UniqueConstraint)
+    ]
+
+
+def _sort_key(constraint: Constraint, dialect: Dialect) -> tuple[str, str, list[str]]:
+    condition = sql_of(constraint, dialect) if isinstance(constraint, CheckConstraint) else ""
+    return str(constraint.name), condition, _column_names(constraint)
 
 
 def _column_names(part: Constraint | Index) -> list[str]:
@@ -204,13 +235,13 @@ def reduced_table(table: Table, live: TableState, surroundings: Surroundings, di
     equal = _equal_parts(table, live, dialect)
     checks = [constraint for constraint in table.constraints if isinstance(constraint, CheckConstraint)]
     if equal is None or not _is_ordinary(table, surroundings, dialect):
-        return full_table(table, surroundings, dialect)
+        return full_table(table, surroundings, dialect, live)
     names = {column.name for column in table.columns}
     extra = next(name for name in (f"_{number}" for number in count()) if name not in names)
     first = next((column for column in table.columns if column.primary_key), None)
     compiler = dialect.ddl_compiler(dialect, None)  # type: ignore[arg-type]
     parts = [compiler.process(CreateColumn(column), first_pk=column is first) for column in table.columns]
-    checks.sort(key=lambda check: (str(check.name), str(check.sqltext)))
+    checks.sort(key=lambda check: (str(check.name), sql_of(check, dialect)))
     parts += [compiler.process(check) for check in checks]
     sql = f"CREATE TABLE {quoted(table.name)} ({', '.join(parts)}, {extra} integer) PARTITION BY LIST ({extra})"
     return TemporaryTable(table.schema, table.name, (), (sql,), _REDUCED_RELATIONS, equal, extra)

@@ -17,6 +17,7 @@ from alembic.util import CommandError
 from service_migrations.errors import UsageError
 from service_migrations.history.faults import fault
 from service_migrations.history.parsing import FILTERS
+from service_migrations.models.attachments import tables_kept
 from service_migrations.monorepo import Service
 
 __all__ = ["load"]
@@ -52,8 +53,9 @@ def load(service: Service, config: Config) -> tuple[ScriptDirectory, list[Script
         frames = [(frame, number) for frame, number in traceback.walk_stack(currentframe())]
         _log(service, f"{category.__name__}: {message}", _place(service, filename, lineno, frames))
 
+    locations = [str(path) for location in service.version_locations for path in {location, location.resolve()}]
     try:
-        with FILTERS, warnings.catch_warnings():
+        with FILTERS, warnings.catch_warnings(), tables_kept(locations):
             warnings.simplefilter("always")
             warnings.showwarning = receive
             directory = ScriptDirectory.from_config(config)

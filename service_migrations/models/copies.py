@@ -4,14 +4,23 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
-from sqlalchemy import Constraint, ForeignKeyConstraint, Index, MetaData, Table
-from sqlalchemy.dialects.postgresql import ExcludeConstraint
+from sqlalchemy import Connection, Constraint, ForeignKeyConstraint, Index, MetaData, Table
+from sqlalchemy.dialects.postgresql import ExcludeConstraint, asyncpg
+from sqlalchemy.schema import CreateIndex
 
-from service_migrations._sqlalchemy import copy_prefixes, exclusion_parts
+from service_migrations._sqlalchemy import (
+    copy_condition,
+    copy_prefixes,
+    exclusion_parts,
+    is_created,
+    is_of_a_column,
+)
 from service_migrations.models.texts import use_plain_texts
 from service_migrations.models.types import named_type_of
 
-__all__ = ["copy_table"]
+__all__ = ["copy_table", "remove_conditional"]
+
+_DIALECT = asyncpg.dialect()  # type: ignore[no-untyped-call]
 
 _Part = TypeVar("_Part", Constraint, Index)
 
@@ -20,9 +29,9 @@ def copy_table(table: Table, metadata: MetaData, *, temporary: bool = False) -> 
     """Return a copy of a table in another MetaData.
 
     ``to_metadata`` (SQLAlchemy 2.1.9) loses the words between CREATE and TABLE, the operator classes of an exclusion
-    constraint, and that a foreign key names a column by its name instead of its key. It copies what the type of a
-    column has added to the table, though the type adds it to the copy again, and
-    moves types to another schema.
+    constraint, the conditions of ``ddl_if()``, and that a foreign key names a column by its name instead of its key. It
+    copies what the type of a column has added to the table, though the type adds it to the copy again, and moves types
+    to another schema.
 
     Args:
         table: the table.
@@ -35,9 +44,12 @@ def copy_table(table: Table, metadata: MetaData, *, temporary: bool = False) -> 
     else:
         copy = table.to_metadata(metadata)
         copy_prefixes(table, copy)
+    _keep_one_of_each_index(copy)
     _discard_doubles(table.indexes, copy.indexes)
     _discard_doubles(table.constraints, copy.constraints)
     _restore_schemas_of_types(table, copy)
+    _restore_conditions(table.indexes, copy.indexes)
+    _restore_conditions(table.constraints, copy.constraints)
     _restore_operator_classes(table, copy)
     _restore_links_by_name(table, copy)
     use_plain_texts(copy)
@@ -60,6 +72,43 @@ def _restore_schemas_of_types(table: Table, copy: Table) -> None:
             moved.schema = named.schema
 
 
+def _restore_conditions(originals: Iterable[_Part], copies: Iterable[_Part]) -> None:
+    parts = list(copies)
+    for original in originals:
+        alike = [part for part in parts if _likeness(part) == _likeness(original)]
+        if alike:
+            copy_condition(original, alike[0])
+            parts.remove(alike[0])
+
+
+def _likeness(part: _Part) -> tuple[Any, ...]:
+    columns = [column.name for column in getattr(part, "columns", None) or ()]
+    return type(part), part.name if isinstance(part.name, str) else None, columns
+
+
+def _keep_one_of_each_index(copy: Table) -> None:
+    """Keep one of several indexes with one name, of which a database can have only one.
+
+    The model's own counts, not that of ``index=True``; of two own ones that are equal, either.
+    """
+    by_name: dict[str, list[Index]] = {}
+    for index in copy.indexes:
+        if isinstance(index.name, str):
+            by_name.setdefault(index.name, []).append(index)
+    for indexes in by_name.values():
+        own = [index for index in indexes if not is_of_a_column(index)] or indexes
+        kept = {_index_sql(index): index for index in own}.values()
+        copy.indexes.difference_update(index for index in indexes if not any(index is each for each in kept))
+
+
+def _index_sql(index: Index) -> str:
+    """Return the statement that creates an index, or what is known of one that SQLAlchemy can't write."""
+    try:
+        return str(CreateIndex(index).compile(dialect=_DIALECT))
+    except Exception:  # noqa: BLE001 - a type's own code may raise anything, and is refused later, with its place
+        return repr(index)
+
+
 def _restore_operator_classes(table: Table, copy: Table) -> None:
     copies = [constraint for constraint in copy.constraints if isinstance(constraint, ExcludeConstraint)]
     for original in table.constraints:
@@ -80,3 +129,14 @@ def _restore_links_by_name(table: Table, copy: Table) -> None:
                 if [element.target_fullname for element in constraint.elements] == targets:
                     for element in constraint.elements:
                         element.link_to_name = True
+
+
+def remove_conditional(metadata: MetaData, connection: Connection) -> None:
+    """Remove the constraints and indexes that ``create_all`` doesn't create here, by their ``ddl_if()``."""
+    for table in metadata.tables.values():
+        table.indexes.difference_update([index for index in table.indexes if not is_created(index, connection)])
+        for constraint in [each for each in table.constraints if not is_created(each, connection)]:
+            table.constraints.discard(constraint)
+            for element in getattr(constraint, "elements", ()):
+                table.foreign_keys.discard(element)
+                element.parent.foreign_keys.discard(element)

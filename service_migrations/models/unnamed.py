@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import ExcludeConstraint
 
 from service_migrations.errors import DifferenceError
 from service_migrations.models.claims import place_of
+from service_migrations.models.conditions import sql_of
 from service_migrations.models.stand_ins import is_stand_in
 from service_migrations.monorepo import Service
 from service_migrations.sql.created import ObjectName
@@ -69,6 +70,6 @@ def _unnamed(table: Table) -> Iterator[str]:
 def _contents(part: Constraint | Index) -> str:
     """Return the condition of a CHECK, or the columns of another part, in parentheses; empty without any."""
     if isinstance(part, CheckConstraint):
-        return f" ({' '.join(str(part.sqltext).split())})"
+        return f" ({' '.join(sql_of(part).split())})"
     columns = ", ".join(column.name for column in getattr(part, "columns", None) or ())
     return f" ({columns})" if columns else ""

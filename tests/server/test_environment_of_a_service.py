@@ -73,7 +73,6 @@ def test_every_task_that_runs_env_py_takes_arguments_for_it(shop: Monorepo) -> N
     for words in (
         ("db.upgrade",),
         ("db.check",),
-        ("db.drift",),
         ("db.downgrade", "--revision", "base", "--yes"),
         ("db.stamp", "--revision", "head", "--yes"),
         ("db.revision", "-m", "more"),

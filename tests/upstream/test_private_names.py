@@ -8,6 +8,7 @@ from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from alembic.config import CommandLine
@@ -20,6 +21,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Connection,
+    Index,
     Integer,
     MetaData,
     PickleType,
@@ -42,6 +44,7 @@ LIBRARY = ROOT / "service_migrations"
 ELSEWHERE = {
     "connection/connector.py": ["=._open", "=._open"],
     "history/offline.py": ["sys._getframe"],
+    "models/attachments.py": ["sys._getframe", "sys._getframe"],
     "ownership/claimants.py": ["name._replace"],
     "settings/sources.py": ["sources._without_bare"],
     "tasks/task.py": ["os._exit"],
@@ -76,6 +79,24 @@ def a_constraint_with_a_rule_is_known() -> None:
     assert not _sqlalchemy.is_conditional(check)
     AddConstraint(check)  # from here on CREATE TABLE leaves it out
     assert _sqlalchemy.is_conditional(check)
+
+
+def a_condition_is_known_and_copied() -> None:
+    connection: Any = SimpleNamespace(dialect=asyncpg.dialect())
+    for make in (lambda: Index("ix", "id"), lambda: CheckConstraint("id > 0", name="ck")):
+        part, copy = make(), make()
+        table(part), table(copy)
+        part.ddl_if(dialect="sqlite")
+        assert _sqlalchemy.is_created(copy, connection)
+        _sqlalchemy.copy_condition(part, copy)
+        assert not _sqlalchemy.is_created(copy, connection)
+        copy.ddl_if(dialect="postgresql")
+        assert _sqlalchemy.is_created(copy, connection)
+
+
+def an_index_of_a_column_is_known() -> None:
+    indexes = table(Column("a", Integer, index=True), Index("own", "id")).indexes
+    assert {index.name: _sqlalchemy.is_of_a_column(index) for index in indexes} == {"ix_t_a": True, "own": False}
 
 
 def prefixes_of_a_table_are_known() -> None:
@@ -216,6 +237,8 @@ USES: dict[str, tuple[Callable[[], None], ...]] = {
         constraints_keep_the_order_that_is_set,
         the_constraint_of_a_type_is_known,
         a_constraint_with_a_rule_is_known,
+        a_condition_is_known_and_copied,
+        an_index_of_a_column_is_known,
         prefixes_of_a_table_are_known,
         a_final_name_has_no_quotes,
         a_connection_that_never_reconnects_stays_closed,

@@ -1,0 +1,178 @@
+"""Models that other tools accept: parts for other databases, several of one name, constructs of PostgreSQL alone."""
+
+from collections.abc import Callable
+
+import pytest
+
+import service_migrations
+from service_migrations.settings.dsn import Dsn
+from tests.support.autogenerate import written
+from tests.support.database import query, wait
+from tests.support.monorepo import Monorepo
+
+MODELS = """
+import sqlalchemy as sa
+from sqlalchemy import *
+from sqlalchemy.dialects.postgresql import *
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
+__all__ = ["metadata"{names}]
+metadata = MetaData(naming_convention={convention})
+
+
+class first_word(FunctionElement):
+    inherit_cache = True
+    type = Text()
+
+
+@compiles(first_word, "postgresql")
+def _(element, compiler, **keywords):
+    return f"split_part({{compiler.process(element.clauses)}}, ' ', 1)"
+
+
+def never(ddl, target, bind, **keywords):
+    return False
+
+
+def always(ddl, target, bind, **keywords):
+    return True
+
+
+others = Table("others", metadata, Column("id", Integer, primary_key=True))
+orders = Table("orders", metadata, {parts})
+"""
+COLUMNS = 'Column("id", Integer, primary_key=True), Column("ref", Text)'
+CONVENTION = """{
+    "ix": "ix_%(table_name)s_%(column_0_name)s", "pk": "pk_%(table_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+}"""
+
+
+def models(parts: str, convention: str = CONVENTION) -> str:
+    return MODELS.format(parts=parts, convention=convention, names=', "others", "orders"')
+
+
+@pytest.fixture
+def dsn(database: Callable[..., Dsn]) -> Dsn:
+    return database()
+
+
+CHECK = f'{COLUMNS}, CheckConstraint(first_word(column("ref")) != "none"{{name}})'
+CASES = {
+    "a construct of postgresql alone in a CHECK": (CHECK.format(name=', name="word"'), "split_part"),
+    "the same twice": (
+        CHECK.format(name=', name="b"') + ', CheckConstraint(first_word(column("ref")) > "a", name="a")',
+        "",
+    ),
+    "an index for sqlite": (f'{COLUMNS}, Index("ix_a", "ref").ddl_if(dialect="sqlite")', "!ix_a"),
+    "an index for both": (f'{COLUMNS}, Index("ix_a", "ref").ddl_if(dialect=("sqlite", "postgresql"))', "ix_a"),
+    "an index by a function": (f'{COLUMNS}, Index("ix_a", "ref").ddl_if(callable_=never)', "!ix_a"),
+    "a CHECK for sqlite": (f'{COLUMNS}, CheckConstraint("id > 0", name="a").ddl_if(dialect="sqlite")', "!id > 0"),
+    "a CHECK by a function": (f'{COLUMNS}, CheckConstraint("id > 0", name="a").ddl_if(callable_=always)', "id > 0"),
+    "a UNIQUE for mysql": (f'{COLUMNS}, UniqueConstraint("ref", name="uq").ddl_if(dialect="mysql")', "!uq"),
+    "a foreign key for mysql": (
+        f'{COLUMNS}, ForeignKeyConstraint(["id"], ["others.id"], name="fk_a").ddl_if(dialect="mysql")',
+        "!fk_a",
+    ),
+    "index=True beside an equal index": (
+        'Column("id", Integer, primary_key=True), Column("ref", Text, index=True), Index("ix_orders_ref", "ref")',
+        "ix_orders_ref",
+    ),
+    "index=True beside another index of its name": (
+        'Column("id", Integer, primary_key=True), Column("ref", Text, index=True), Index("ix_orders_ref", desc("ref"))',
+        "ref DESC",
+    ),
+    "an index twice": (f'{COLUMNS}, Index("ix_a", "ref"), Index("ix_a", "ref")', "ix_a"),
+    "a descending index": (f'{COLUMNS}, Index("ix_a", sa.desc("ref"))', "ref DESC"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_an_odd_part_is_created_as_the_models_mean_it_and_then_is_no_difference(
+    case: str, monorepo: Monorepo, dsn: Dsn
+) -> None:
+    parts, text = CASES[case]
+    service = monorepo.service("billing", models(parts), dsn)
+    code = written(monorepo, service)
+    assert (text.removeprefix("!") in code) == (not text.startswith("!"))
+    wait(service_migrations.upgrade(service))
+    result = wait(service_migrations.check(service))
+    assert (result.differences, result.problems) == ((), ())
+
+
+KEYS = {
+    "named": ('PrimaryKeyConstraint("id", "line", name="pk_orders")', 'UniqueConstraint("id", "line", name="uq_a")'),
+    "unnamed": ('PrimaryKeyConstraint("id", "line")', 'UniqueConstraint("id", "line", name="uq_a")'),
+    "two uniques": ('UniqueConstraint("id", "line", name="uq_b")', 'UniqueConstraint("id", "line", name="uq_a")'),
+}
+
+
+@pytest.mark.parametrize("convention", ["None", '{"pk": "pk_%(table_name)s"}'])
+@pytest.mark.parametrize("case", KEYS)
+def test_two_keys_of_the_same_columns_are_one_or_two_as_they_were_made(
+    case: str, convention: str, monorepo: Monorepo, dsn: Dsn
+) -> None:
+    first, second = KEYS[case]
+    columns = 'Column("id", Integer, nullable=False), Column("line", Integer, nullable=False)'
+    service = monorepo.service("billing", models(f"{columns}, {first}, {second}", convention), dsn)
+    key = {"named": "CONSTRAINT pk_orders PRIMARY KEY", "two uniques": "CONSTRAINT uq_b UNIQUE"}.get(case)
+    key = key or ("PRIMARY KEY" if convention == "None" else "CONSTRAINT pk_orders PRIMARY KEY")
+    query(
+        dsn,
+        "CREATE TABLE others (id serial CONSTRAINT pk_others PRIMARY KEY)"
+        if convention != "None"
+        else "CREATE TABLE others (id serial PRIMARY KEY)",
+    )
+    query(dsn, f"CREATE TABLE orders (id int NOT NULL, line int NOT NULL, {key} (id, line))")
+    query(dsn, "ALTER TABLE orders ADD CONSTRAINT uq_a UNIQUE (id, line)")
+    assert wait(service_migrations.check(service)).differences == ()
+    query(dsn, "DROP TABLE orders")
+    query(
+        dsn,
+        f"CREATE TABLE orders (id int NOT NULL, line int NOT NULL, {key} (id, line), "
+        "CONSTRAINT uq_a UNIQUE (id, line))",
+    )
+    assert wait(service_migrations.check(service)).differences == ()
+
+
+TOP = """
+import sqlalchemy as sa
+from alembic import op
+from services.billing.models import orders, metadata
+revision, down_revision = "a1", None
+{top}
+own = sa.Table("own", sa.MetaData(), sa.Column("id", sa.Integer), sa.CheckConstraint("id > 7", name="kept"))
+
+
+def upgrade():
+    op.execute("CREATE TABLE others (id serial CONSTRAINT pk_others PRIMARY KEY)")
+    op.execute("CREATE TABLE orders (id serial CONSTRAINT pk_orders PRIMARY KEY, ref text)")
+    own.create(op.get_bind())
+    op.execute("ALTER TABLE own RENAME CONSTRAINT kept TO renamed")
+    op.execute("DROP TABLE own")
+
+
+def downgrade():
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    "top",
+    [
+        'check = sa.CheckConstraint(orders.c.id > 0, name="positive")',
+        'unique = sa.UniqueConstraint(orders.c.ref, name="uq")',
+        'index = sa.Index("ix", orders.c.ref)',
+        'key = sa.ForeignKeyConstraint([orders.c.id], ["others.id"], name="fk")\norders.append_constraint(key)',
+    ],
+)
+def test_what_a_revision_makes_of_a_models_columns_when_it_is_imported_is_no_part_of_the_models(
+    top: str, monorepo: Monorepo, dsn: Dsn
+) -> None:
+    service = monorepo.service("billing", models(COLUMNS), dsn)
+    path = monorepo.revision("billing", "a1", None)
+    path.write_text(TOP.format(top=top), encoding="utf-8")
+    wait(service_migrations.upgrade(service))
+    result = wait(service_migrations.check(service))
+    assert (result.differences, result.problems) == ((), ())
