@@ -18,10 +18,14 @@ __all__ = ["SQLType", "concurrent_index", "drop_concurrent_index", "timeouts"]
 
 _STATE = text(
     """
-    SELECT i.indisvalid AND i.indisready, substring(pg_get_indexdef(i.indexrelid) FROM ' USING .*'), i.indisunique
-    FROM pg_index i WHERE i.indexrelid = to_regclass(:name)
+    SELECT i.indisvalid AND i.indisready,
+           substring(pg_catalog.pg_get_indexdef(i.indexrelid) FROM ' USING .*'), i.indisunique
+    FROM pg_catalog.pg_index i
+    WHERE i.indexrelid OPERATOR(pg_catalog.=)
+          CAST(pg_catalog.to_regclass(CAST(:name AS pg_catalog.text)) AS pg_catalog.oid)
     """
 )
+"""All names are qualified, since a revision has the search path of its service."""
 
 
 class SQLType(UserDefinedType[Any]):

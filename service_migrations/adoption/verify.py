@@ -101,7 +101,7 @@ async def verify(service: str | Service, *, settings: Settings | None = None, ad
         except DifferenceError:
             stamped, unknown = await applied(session.connection, connector, session.schema), True
         live = await read(session.connection)
-        schema = await current_schema(session.connection)
+        schema = current_schema(session.connection)
     visible = await visible_keys(connector, schema, live)
     known = () if unknown else stamped
     states, problem = await _replayed(history, settings, admin, known, live, visible)

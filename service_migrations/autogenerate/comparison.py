@@ -15,6 +15,7 @@ from service_migrations.autogenerate.normalise import all_normalised, normalised
 from service_migrations.autogenerate.operations import copied
 from service_migrations.autogenerate.table_pair import Pair, RecreatedTypes
 from service_migrations.autogenerate.temporary_table import Surroundings
+from service_migrations.catalog.search_path import SearchPath, set_path
 from service_migrations.catalog.tables import TableState, read, table_oids
 from service_migrations.models.copies import remove_conditional
 
@@ -27,7 +28,12 @@ class Comparison:
     """The part of a database that one service sees, and its models."""
 
     def __init__(
-        self, context: AutogenContext, connection: Connection, metadata: MetaData, schemas: Iterable[str | None]
+        self,
+        context: AutogenContext,
+        connection: Connection,
+        metadata: MetaData,
+        schemas: Iterable[str | None],
+        path: SearchPath,
     ) -> None:
         self.connection, self.metadata = connection, metadata
         self.created_schema: str | None = context.opts.get("version_table_schema")
@@ -57,10 +63,10 @@ class Comparison:
             for key, enum_type in self.types.items()
             if key not in all_live_types or all_live_types[key].labels != enum_type.labels
         ]
-        self.surroundings = Surroundings.of(connection, differing_types, all_live_types.keys() | model_types.keys())
+        self.surroundings = Surroundings.of(path, differing_types, all_live_types.keys() | model_types.keys())
         # the planner overestimates these queries, and compiling them takes longer than running them
         connection.execute(text("SELECT set_config('jit', 'off', true)"))
-        live = read(connection, list(self.oids.values()), self.default)
+        live = read(connection, list(self.oids.values()), self.default, path.text)
         self.live: dict[Key, TableState] = {key: live[oid] for key, oid in self.oids.items()}
         self.targets = self._targets()
         for key in self.targets.keys() & self.live.keys():
@@ -89,7 +95,7 @@ class Comparison:
     @cached_property
     def former(self) -> Former:
         """The whole catalog, which is read only where something changes."""
-        return Former(self.connection, self.default)
+        return Former(self.connection, self.default, self.surroundings.search_path)
 
     @cached_property
     def copies(self) -> dict[str, Table]:
@@ -109,6 +115,7 @@ class Comparison:
         """Whether PostgreSQL can alter a column, given by name and type, with an action."""
         savepoint = self.connection.begin_nested()
         try:
+            set_path(self.connection, self.surroundings.search_path)
             self.connection.exec_driver_sql(f"CREATE TEMPORARY TABLE migrations_cast ({column})")
             self.connection.exec_driver_sql(f"ALTER TABLE pg_temp.migrations_cast {action}")
         except DBAPIError:

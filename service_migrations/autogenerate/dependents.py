@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from alembic.operations.ops import (
     CreateIndexOp,
@@ -29,22 +28,24 @@ from service_migrations.autogenerate.constraints import keys_of
 from service_migrations.autogenerate.enum_types import EnumType
 from service_migrations.autogenerate.matches import Matches
 from service_migrations.autogenerate.table_pair import NEITHER, Pair, converted_columns, recreated_columns
+from service_migrations.catalog.search_path import OWN_PATH, SHOWN, set_path
 from service_migrations.sql.quoting import quoted
 
 __all__ = ["refusals", "users_of_types"]
 
 _USERS = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
 
-_FOREIGN_KEYS = """
+_FOREIGN_KEYS = f"""
 SELECT c.confrelid::bigint AS oid, c.conname AS name, c.conrelid::regclass::text AS home, i.relname AS index,
     far.attname AS part, format_type(near.atttypid, near.atttypmod) AS type
-FROM pg_constraint c JOIN pg_class i ON i.oid = c.conindid CROSS JOIN unnest(c.conkey, c.confkey) AS k(near, far)
+FROM {SHOWN} JOIN pg_constraint c ON shown.path IS NOT NULL
+JOIN pg_class i ON i.oid = c.conindid CROSS JOIN unnest(c.conkey, c.confkey) AS k(near, far)
 JOIN pg_attribute near ON near.attrelid = c.conrelid AND near.attnum = k.near
 JOIN pg_attribute far ON far.attrelid = c.confrelid AND far.attnum = k.far
 WHERE c.contype = 'f' AND c.conparentid = 0 AND c.confrelid = ANY(:oids)
     AND coalesce(pg_partition_root(c.conrelid), c.conrelid) <> ALL(:oids)
 ORDER BY home, name, k.near
-"""
+"""  # noqa: S608 - a constant
 """Foreign keys of tables that this service doesn't see; the keys of a partition are its parent's."""
 
 
@@ -199,7 +200,7 @@ def _type(enum_type: EnumType) -> _Part:
 def _query(comparison: Comparison, parts: list[_Part]) -> dict[int, list[str]]:
     """Return the users of parts, by the number of the part."""
     rows = [asdict(part) | {"number": number} for number, part in enumerate(parts)]
-    values = {"parts": json.dumps(rows), "tables": sorted(comparison.oids.values())}
+    values = {"parts": json.dumps(rows), "tables": sorted(comparison.oids.values()), "default": comparison.default}
     users: dict[int, list[str]] = {}
     for number, kind, name, _ in comparison.connection.execute(text(_USERS), values) if parts else ():
         users.setdefault(number, []).append(f"{kind} {name}")
@@ -209,7 +210,9 @@ def _query(comparison: Comparison, parts: list[_Part]) -> dict[int, list[str]]:
 def _foreign_keys(comparison: Comparison) -> Iterator[Change]:
     keys = {oid: key for key, oid in comparison.oids.items()}
     dropped_columns = _dropped_columns(comparison)
-    rows: Iterable[Any] = comparison.connection.execute(text(_FOREIGN_KEYS), {"oids": sorted(keys)})
+    values = {"oids": sorted(keys), "search_path": comparison.surroundings.search_path}
+    rows = comparison.connection.execute(text(_FOREIGN_KEYS), values).all()
+    set_path(comparison.connection, OWN_PATH)
     for row in rows:
         key = keys[row.oid]
         pair, column, reason = comparison.pairs.get(key), _describe(comparison, key, row.part), ""
@@ -246,6 +249,7 @@ def _is_valid_reference(comparison: Comparison, near: str, far: str) -> bool:
     """Whether PostgreSQL accepts a foreign key from a column of one type to a column of another."""
     savepoint = comparison.connection.begin_nested()
     try:
+        set_path(comparison.connection, comparison.surroundings.search_path)
         comparison.connection.exec_driver_sql(f"CREATE TEMPORARY TABLE far (key {far} UNIQUE)")
         comparison.connection.exec_driver_sql(f"CREATE TEMPORARY TABLE near (key {near} REFERENCES pg_temp.far (key))")
     except DBAPIError:

@@ -6,7 +6,7 @@
 -- value in every row; where a type is named, only if that is a domain with constraints. A "new table", "new relation" or
 -- "new type" needs a name in a schema. :tables are the oids of all tables that the comparison has.
 WITH RECURSIVE parts AS (
-    SELECT p.number, p.kind, p.oid::oid AS oid, p.name, coalesce(p.schema, current_schema()) AS schema
+    SELECT p.number, p.kind, p.oid::oid AS oid, p.name, coalesce(p.schema, CAST(:default AS text)) AS schema
     FROM json_to_recordset(:parts) AS p (number int, kind text, oid bigint, name text, schema text, type bigint)
     WHERE p.type IS NULL OR EXISTS (
         WITH RECURSIVE domains (oid) AS (

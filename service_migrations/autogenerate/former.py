@@ -23,8 +23,8 @@ KeyOfTable = tuple[str | None, str]
 class Former:
     """The catalog of a database before a change."""
 
-    def __init__(self, connection: Connection, default_schema: str | None) -> None:
-        self._catalog = Catalog(read_own(connection))
+    def __init__(self, connection: Connection, default_schema: str | None, path: str) -> None:
+        self._catalog = Catalog(read_own(connection, path))
         self._role = str(connection.scalar(text("SELECT current_user")))
         self._default = default_schema
 

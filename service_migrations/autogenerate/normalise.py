@@ -21,6 +21,7 @@ from service_migrations.autogenerate.temporary_table import (
     full_table,
     reduced_table,
 )
+from service_migrations.catalog.search_path import OWN_PATH, set_path
 from service_migrations.catalog.tables import TableState, read
 from service_migrations.errors import ConfigurationError
 from service_migrations.failures import describe, sqlstate
@@ -136,15 +137,16 @@ def _create_and_read(
         if name != surroundings.aliases[enum_type]
     ]
     with _rolled_back(connection):
-        _set_search_path(connection, f"pg_temp, {surroundings.search_path}")
+        set_path(connection, f"pg_temp, {surroundings.search_path}")
         for statement in statements if len(tables) == 1 else [do_block(statements)]:
             connection.exec_driver_sql(statement)
-        # where pg_temp isn't named it is the first, and a temporary table would hide a type of its name
-        _set_search_path(connection, ", ".join(filter(None, (surroundings.search_path, "pg_temp"))))
+        set_path(connection, OWN_PATH)
         rows = connection.execute(_TEMPORARY_TABLES, {"names": [table.name for table in tables]}).all()
         oids = {name: oid for _, name, oid in rows}
         rename = _renaming(rows[0][0], tables[0].schema, aliases, surroundings)
-        states = read(connection, list(oids.values()), surroundings.default_schema, rename)
+        # where pg_temp isn't named it is the first, and a temporary table would hide a type of its name
+        path = ", ".join(filter(None, (surroundings.search_path, "pg_temp")))
+        states = read(connection, list(oids.values()), surroundings.default_schema, path, rename)
     return [table.completed(states[oids[table.name]]) for table in tables]
 
 
@@ -190,7 +192,3 @@ def _completed(connection: Connection, table: Table, state: TableState, surround
 
 def _prefix(schema: str | None, surroundings: Surroundings) -> str:
     return "" if schema is None or schema in surroundings.visible else json.dumps(f"{quoted(schema)}.")[1:-1]
-
-
-def _set_search_path(connection: Connection, path: str) -> None:
-    connection.execute(text("SELECT set_config('search_path', :path, true)"), {"path": path})

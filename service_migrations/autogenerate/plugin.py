@@ -13,7 +13,7 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.operations.ops import UpgradeOps
 from alembic.runtime.plugins import Plugin
 from alembic.util import DispatchPriority, PriorityDispatchResult
-from sqlalchemy import MetaData, text
+from sqlalchemy import Connection, MetaData, text
 from sqlalchemy.exc import DBAPIError
 
 from service_migrations.autogenerate import enums, renames, tables
@@ -23,6 +23,7 @@ from service_migrations.autogenerate.compilation import refuse_uncompilable
 from service_migrations.autogenerate.dependents import refusals, users_of_types
 from service_migrations.autogenerate.normalise import NoTemporaryTablesError
 from service_migrations.autogenerate.rename_requests import renames_of
+from service_migrations.catalog.search_path import OWN_PATH, SearchPath, search_path, set_path
 from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError, UsageError
 from service_migrations.sql.quoting import literal, quoted
 
@@ -45,11 +46,13 @@ def compare(context: AutogenContext, operations: UpgradeOps, schemas: Iterable[s
     if connection is None or not isinstance(metadata, MetaData):
         return PriorityDispatchResult.CONTINUE
     service, requests = context.opts.get("migrations_service"), context.opts.get("migrations_renames", ())
+    path, schemas = search_path(connection), tuple(schemas)
+    set_path(connection, OWN_PATH)
     try:
-        comparison = Comparison(context, connection, metadata, schemas)
-        with renames.applied(connection, renames_of(requests, comparison)) as renaming:
+        comparison = Comparison(context, connection, metadata, schemas, path)
+        with renames.applied(connection, path, renames_of(requests, comparison)) as renaming:
             if renaming:
-                comparison = Comparison(context, connection, metadata, schemas)
+                comparison = Comparison(context, connection, metadata, schemas, path)
             changes = [*renaming, *renames.noted(_changes(comparison), comparison, str(service))]
     except NoTemporaryTablesError:
         if requests:
@@ -63,6 +66,7 @@ def compare(context: AutogenContext, operations: UpgradeOps, schemas: Iterable[s
             "The owner of the database can run: GRANT TEMPORARY ON DATABASE … TO …;"
         )
         refuse_uncompilable(metadata, connection.dialect, service)
+        _prepare_alembic(connection, path, service)
         return PriorityDispatchResult.CONTINUE
     except ConfigurationError as error:
         raise ConfigurationError(
@@ -77,7 +81,37 @@ def compare(context: AutogenContext, operations: UpgradeOps, schemas: Iterable[s
         raise
     changes.sort(key=lambda change: change.phase)
     operations.ops.extend(change for change in changes if change.forward or change.backward)
+    set_path(connection, path.text)  # for the comparators of other packages, which are the team's
     return PriorityDispatchResult.STOP
+
+
+def _prepare_alembic(connection: Connection, path: SearchPath, service: str | None) -> None:
+    """Set the service's search path, by which Alembic's comparators find the tables.
+
+    Raises:
+        AccessDeniedError: everybody may create in one of its schemas. SQLAlchemy's reflection qualifies no operator.
+
+    """
+    if open_schemas := connection.scalars(_OPEN, {"schemas": list(path.schemas)}).all():
+        names = ", ".join(map(quoted, open_schemas))
+        raise AccessDeniedError(
+            "this role may not create temporary tables, and a comparison by name isn't safe where everybody may create "
+            f"functions and operators ({names}).",
+            service=service,
+            hint=f"The owner of the database can run: GRANT TEMPORARY ON DATABASE … TO …; or: "
+            f"REVOKE CREATE ON SCHEMA {names} FROM PUBLIC;",
+        )
+    set_path(connection, path.text)
+
+
+_OPEN = text(
+    """
+    SELECT n.nspname FROM pg_namespace n WHERE n.nspname = ANY (CAST(:schemas AS text[])) AND EXISTS (
+        SELECT FROM aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
+        WHERE a.grantee = 0 AND a.privilege_type = 'CREATE')
+    ORDER BY 1
+    """
+)
 
 
 def _changes(comparison: Comparison) -> list[Change]:

@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from service_migrations.autogenerate.change import Change, Note, Phase, Step
 from service_migrations.autogenerate.comparison import Comparison
+from service_migrations.catalog.search_path import SearchPath, service_path
 from service_migrations.catalog.tables import TableState
 from service_migrations.errors import UsageError
 from service_migrations.failures import describe, sqlstate
@@ -98,8 +99,8 @@ def _word(name: str) -> str:
 
 
 @contextmanager
-def applied(connection: Connection, renames: Sequence[Rename]) -> Iterator[list[Change]]:
-    """Run renames on the server until the end of the block, and yield their changes.
+def applied(connection: Connection, path: SearchPath, renames: Sequence[Rename]) -> Iterator[list[Change]]:
+    """Run renames on the server, by the service's search path, until the end of the block; yield their changes.
 
     Raises:
         UsageError: PostgreSQL refuses one of them.
@@ -111,8 +112,9 @@ def applied(connection: Connection, renames: Sequence[Rename]) -> Iterator[list[
     savepoint = connection.begin_nested()
     try:
         steps = list(_in_order(renames))
-        for step in steps:
-            _run(connection, step)
+        with service_path(connection, path.text):
+            for step in steps:
+                _run(connection, step)
         yield [Change(Phase.RENAME, (step.sql,), (step.reverse.sql,), step.sql) for step in steps]
     finally:
         savepoint.rollback()

@@ -9,7 +9,6 @@ from typing import Any
 from sqlalchemy import (
     CheckConstraint,
     Column,
-    Connection,
     Constraint,
     Dialect,
     Enum,
@@ -17,7 +16,6 @@ from sqlalchemy import (
     Index,
     MetaData,
     Table,
-    text,
 )
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable, PrimaryKeyConstraint, UniqueConstraint
 from sqlalchemy.types import ARRAY, TypeEngine
@@ -25,6 +23,7 @@ from sqlalchemy.types import ARRAY, TypeEngine
 from service_migrations._sqlalchemy import has_prefixes, is_conditional, set_creation_order
 from service_migrations.autogenerate.enum_types import EnumType
 from service_migrations.catalog import tables
+from service_migrations.catalog.search_path import SearchPath
 from service_migrations.catalog.tables import TableState
 from service_migrations.models.conditions import sql_of
 from service_migrations.models.copies import copy_table
@@ -54,30 +53,25 @@ class Surroundings:
 
     @classmethod
     def of(
-        cls,
-        connection: Connection,
-        differing_types: Iterable[EnumType],
-        names: Container[tuple[str | None, str]],
+        cls, path: SearchPath, differing_types: Iterable[EnumType], names: Container[tuple[str | None, str]]
     ) -> "Surroundings":
-        """Return the surroundings of a connection.
+        """Return the surroundings by a search path.
 
         Args:
-            connection: to the database.
+            path: that of the service's SQL.
             differing_types: the types of the models that the database doesn't have in that form.
             names: of all types of both, by schema and name.
 
         """
-        row = connection.execute(
-            text("SELECT current_schema(), current_setting('search_path'), current_schemas(true)")
-        ).one()
+        visible = frozenset({"pg_catalog", *path.schemas})
         types = {(each.schema, each.name): each for each in differing_types}
         aliases = {each: f"migrations_type_{number}_" for number, each in enumerate(types.values())}
         unqualified = frozenset(
             each
             for each in aliases
-            if each.schema is None or (each.schema in row[2] and (None, each.name) not in names)
+            if each.schema is None or (each.schema in visible and (None, each.name) not in names)
         )
-        return cls(row[0], row[1], frozenset(row[2]), types, aliases, unqualified)
+        return cls(path.default, path.text, visible, types, aliases, unqualified)
 
     def temporary_name(self, enum_type: EnumType, table: str) -> str:
         """Return the name of a type in the temporary schema.

@@ -2,8 +2,8 @@
 
 Neither Alembic's nor SQLAlchemy's reflection sees functions, triggers, policies, views' texts or what an extension
 created. The statement is in objects.sql. Two equal lists are two equal schemas: names and expressions are deparsed with
-nothing but pg_catalog on the search_path, so the same object has the same text for every role and database. Only
-``read_own`` leaves the search_path as it is, for texts that a revision has to contain.
+nothing on the search_path, so the same object has the same text for every role and database. Only ``read_own`` takes
+the service's search_path, for texts that a revision has to contain.
 """
 
 import json
@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service_migrations.catalog.search_path import OWN_PATH
 
 __all__ = ["Catalog", "Grant", "Key", "Object", "read", "read_own"]
 
@@ -28,7 +30,9 @@ _PINNED = {
     "bytea_output": "hex",
     "extra_float_digits": "1",
     "quote_all_identifiers": "off",
+    "search_path": OWN_PATH,
 }
+_PINS = "SELECT " + ", ".join(f"pg_catalog.set_config('{key}', '{value}', true)" for key, value in _PINNED.items())
 
 
 class Key(NamedTuple):
@@ -140,28 +144,23 @@ async def read(connection: AsyncConnection) -> tuple[Object, ...]:
     Its transaction has ended when it returns; none may be open before.
     """
     try:
-        await connection.execute(text(_pins(_PINNED | {"search_path": ""})))
-        rows = (await connection.exec_driver_sql(_QUERY)).all()
+        await connection.execute(text(_PINS))
+        rows = (await connection.exec_driver_sql(_QUERY, ("",))).all()
     finally:
         await connection.rollback()
     return tuple(_object(row) for row in rows)
 
 
-def read_own(connection: Connection) -> tuple[Object, ...]:
-    """Return the objects in the words of this connection's search_path. Its transaction stays as it is."""
+def read_own(connection: Connection, path: str) -> tuple[Object, ...]:
+    """Return the objects in the words of a search_path. The connection's transaction stays as it is."""
     connection.exec_driver_sql("SAVEPOINT objects")
     try:
-        connection.execute(text(_pins(_PINNED)))
-        rows = connection.exec_driver_sql(_QUERY).all()
+        connection.execute(text(_PINS))
+        rows = connection.exec_driver_sql(_QUERY, (path,)).all()
     finally:
         connection.exec_driver_sql("ROLLBACK TO SAVEPOINT objects")
         connection.exec_driver_sql("RELEASE SAVEPOINT objects")
     return tuple(_object(row) for row in rows)
-
-
-def _pins(settings: Mapping[str, str]) -> str:
-    pins = ", ".join(f"set_config('{key}', '{value}', true)" for key, value in settings.items())
-    return f"SELECT {pins}"
 
 
 def _object(row: Any) -> Object:

@@ -2,10 +2,14 @@
 -- A row: kind, schema, tbl, name, address (quoted for SQL; of a part its own name only), place, facts,
 -- parent_kind and parent, extension, owner, comment, grants. A fact that is null is left out.
 -- Columns that only a newer server has are read through to_jsonb(row), so that one text serves every version.
--- An address has no schema where that is current_schema(), which there is none of with an empty search_path.
+-- An address has no schema where that is current_schema(), which there is none of with an empty search_path. The path
+-- by which names are shown is the parameter; it is set when the names of this query are resolved already.
 
-WITH own AS (
-    SELECT n.* FROM pg_namespace n WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+WITH shown AS MATERIALIZED (
+    SELECT set_config('search_path', $1, true) AS path
+), own AS MATERIALIZED (
+    SELECT n.* FROM shown JOIN pg_namespace n ON shown.path IS NOT NULL
+    WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
 ), relation AS (
     SELECT c.*, n.nspname, concat(quote_ident(nullif(n.nspname, current_schema())) || '.', quote_ident(c.relname)) AS address,
         CASE c.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'table' WHEN 'f' THEN 'foreign table' WHEN 'v' THEN 'view'

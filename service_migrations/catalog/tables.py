@@ -15,6 +15,7 @@ from sqlalchemy import Connection, text
 
 from service_migrations.catalog.definitions import rerunnable
 from service_migrations.catalog.restoration import NOTHING, Restoration
+from service_migrations.catalog.search_path import OWN_PATH, SHOWN, set_path
 from service_migrations.sql.quoting import literal, quoted
 
 __all__ = ["ColumnState", "Constraint", "Index", "TableState", "read", "table_oids"]
@@ -28,7 +29,7 @@ WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND n.nspname = ANY(:sche
 ORDER BY n.nspname, c.relname
 """
 
-_STATES = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
+_STATES = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8").replace("{SHOWN}", SHOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,18 +183,26 @@ def table_oids(connection: Connection, schemas: Sequence[str]) -> dict[tuple[str
 
 
 def read(
-    connection: Connection, oids: Sequence[int], default_schema: str | None, rename: Callable[[str], str] = str
+    connection: Connection,
+    oids: Sequence[int],
+    default_schema: str | None,
+    path: str,
+    rename: Callable[[str], str] = str,
 ) -> dict[int, TableState]:
     """Return the states of tables, by oid.
 
     Args:
-        connection: to their database.
+        connection: to their database, with the search path of the library's own queries.
         oids: of the tables.
         default_schema: the one that a name without a schema means.
+        path: the search path in whose words the texts are.
         rename: applied to the JSON of each table before it is parsed.
 
     """
-    rows = connection.execute(text(_STATES), {"oids": list(oids)}) if oids else ()
+    if not oids:
+        return {}
+    rows = connection.execute(text(_STATES), {"oids": list(oids), "search_path": path}).all()
+    set_path(connection, OWN_PATH)
     return {oid: _table(json.loads(rerunnable(rename(state))), default_schema) for oid, state in rows}
 
 

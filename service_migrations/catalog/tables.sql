@@ -75,4 +75,5 @@ SELECT c.oid::bigint, json_build_object('schema', n.nspname, 'name', c.relname,
         WHERE i.indrelid = c.oid AND NOT EXISTS (
             SELECT FROM pg_constraint k WHERE k.conrelid = c.oid AND k.conindid = x.oid AND k.contype IN ('p', 'u', 'x')))
 )::text
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY(:oids)
+-- the path by which the texts are shown is set when the names of this query are resolved already
+FROM {SHOWN} JOIN pg_class c ON shown.path IS NOT NULL JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY(:oids)

@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import asyncpg
 
+from service_migrations.catalog.search_path import OWN_PATH
 from service_migrations.connection.retry import attempts
 from service_migrations.connection.scram import verifier
 from service_migrations.errors import AccessDeniedError, MigrationError, UsageError
@@ -88,13 +90,37 @@ async def connect(settings: Settings, dsn: Dsn) -> "asyncpg.Connection":
 
     """
     arguments, patience = dsn.connect_args(), settings.limits.connect_timeout
+    own_path = {"server_settings": {"search_path": OWN_PATH}}
     open_connection = partial(asyncpg.connect, **arguments, timeout=patience)
     await dsn.current_password()  # a command for it may take longer than a connection
     try:
-        return await attempts(open_connection, f"{settings.service}: {dsn.target}", patience)
+        try:
+            return await attempts(partial(open_connection, **own_path), f"{settings.service}: {dsn.target}", patience)
+        except asyncpg.PostgresError as error:
+            if "unsupported startup parameter" not in str(error):
+                raise
+            return await partial(open_connection, connection_class=_PooledConnection)()
     except Exception as error:  # noqa: BLE001 - whatever a driver raises is explained
         # without its cause: asyncpg's frames hold the password
         raise connect_failure(error, settings.service, dsn, patience) from None
+
+
+class _PooledConnection(asyncpg.Connection):
+    """A connection through a pooler that passes no startup parameter on: each query sets our own search path.
+
+    In a transaction mode of the pooler, a SET would reach the sessions of other clients.
+    """
+
+    async def fetch(self, *arguments: Any, **options: Any) -> Any:
+        """Run a query, and return its rows."""
+        async with self.transaction():
+            await self.execute(f"SET LOCAL search_path TO {OWN_PATH}")
+            return await super().fetch(*arguments, **options)
+
+    async def fetchval(self, query: str, *arguments: Any, **options: Any) -> Any:
+        """Run a query, and return the first value."""
+        rows = await self.fetch(query, *arguments, **options)
+        return rows[0][0] if rows else None
 
 
 def within(dsn: Dsn, database: str) -> Dsn:

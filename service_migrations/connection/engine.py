@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from service_migrations.catalog.search_path import INFO, OWN_PATH, SearchPath
 from service_migrations.connection.drivers import driver_of, require_driver
 from service_migrations.connection.parameters import (
     APPLICATION,
@@ -29,7 +30,14 @@ from service_migrations.settings.model import Limits, Settings
 __all__ = ["APPLICATION", "create_engine", "default_isolation", "open_connection", "open_connection_from"]
 
 _TRANSACTION_TIMEOUT_SINCE = 17
-_SET = text("SELECT set_config(:key, :value, false)")
+_SET = text("SELECT pg_catalog.set_config(:key, :value, false)")
+_CURRENT = text("SELECT pg_catalog.current_setting(:key)")
+_SET_OWN_PATH = """
+    SELECT before.*, pg_catalog.set_config('search_path', :path, false)
+    FROM (SELECT pg_catalog.current_setting('search_path'),
+                 CAST(pg_catalog.current_schemas(false) AS pg_catalog.text[]) OFFSET 0) AS before
+"""
+_NO_TRANSACTION_TIMEOUT = "SELECT own.*, pg_catalog.set_config('transaction_timeout', '0', false) FROM ({}) AS own"
 
 
 def create_engine(settings: Settings, *, bare: bool = False) -> AsyncEngine:
@@ -160,6 +168,7 @@ async def _take_connection(
             await require_session_mode(connection, engine, prefix, limits.connect_timeout)
         for key, value in timeouts(limits).items():
             await connection.execute(_SET, {"key": key, "value": value})
+        await _set_own_path(connection, _SET_OWN_PATH)
         await connection.commit()
         yield connection
     finally:
@@ -174,7 +183,7 @@ def default_isolation(connection: AsyncConnection) -> Any:
 
 
 async def _prepare(connection: AsyncConnection, engine: AsyncEngine, settings: Settings) -> None:
-    """Refuse a pooler in transaction mode, and set what can't be a startup parameter.
+    """Refuse a pooler in transaction mode, and set what is no startup parameter.
 
     The connection is in autocommit.
     """
@@ -184,10 +193,18 @@ async def _prepare(connection: AsyncConnection, engine: AsyncEngine, settings: S
             connection, engine, f"{settings.service}: {settings.target}", connect_timeout(settings)
         )
         await _set_session(connection, settings)
+    query = _SET_OWN_PATH
     if (await connection.run_sync(driver_of)).major_version() >= _TRANSACTION_TIMEOUT_SINCE:
         # a startup parameter of that name is fatal on older servers
-        await connection.execute(text("SELECT set_config('transaction_timeout', '0', false)"))
-        await connection.rollback()
+        query = _NO_TRANSACTION_TIMEOUT.format(query)
+    await _set_own_path(connection, query)
+    await connection.rollback()
+
+
+async def _set_own_path(connection: AsyncConnection, query: str) -> None:
+    """Leave the search path of the service's SQL, which is kept in ``info``, for that of our own queries."""
+    value, schemas, *_ = (await connection.execute(text(query), {"path": OWN_PATH})).one()
+    connection.info[INFO] = SearchPath.of(value, schemas)
 
 
 async def _open(settings: Settings, *, patient: bool) -> tuple[AsyncEngine, AsyncConnection]:
@@ -220,7 +237,7 @@ async def _set_session(connection: AsyncConnection, settings: Settings) -> None:
         for key, value in session_settings(settings).items():
             new = await connection.scalar(_SET, {"key": key, "value": value})
             await connection.commit()
-            values[key] = str(new), str(await connection.scalar(text("SELECT current_setting(:key)"), {"key": key}))
+            values[key] = str(new), str(await connection.scalar(_CURRENT, {"key": key}))
             await connection.commit()
     except DBAPIError as error:
         raise pooler_failure(prefix, f"it passed no startup parameter on, and {error.orig}") from None

@@ -6,18 +6,38 @@ columns are looked at, not its name: Alembic's own default, a name of the team's
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Row, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service_migrations.configuration import FILE, TABLE
 from service_migrations.connection.connector import Connector
+from service_migrations.connection.relation import schemas
 from service_migrations.connection.version_tables import VERSION_TABLES
 from service_migrations.errors import AccessDeniedError, ConfigurationError
 from service_migrations.settings.siblings import version_tables_of_siblings
 
-__all__ = ["OtherTable", "other_tables", "refusal"]
+__all__ = ["Candidate", "OtherTable", "other_tables", "refusal"]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A table of the form of a version table.
+
+    Attributes:
+        name: its name.
+        schema: its schema.
+        quoted: both, as SQL has them.
+        filtered: whether policies filter its rows for our role.
+        readable: whether our role may read it.
+
+    """
+
+    name: str
+    schema: str
+    quoted: str
+    filtered: bool
+    readable: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +48,7 @@ class OtherTable:
         name: its name.
         schema: its schema.
         quoted: both, as SQL has them.
-        is_visible: whether its bare name means it.
+        is_visible: whether its schema is on the service's search path.
         revisions: those of the service's history that it holds.
 
     """
@@ -45,7 +65,7 @@ async def other_tables(
     connector: Connector,
     schema: str | None,
     ids: Collection[str],
-    version_tables: Sequence[Row[Any]] | None = None,
+    version_tables: Sequence[Candidate] | None = None,
 ) -> list[OtherTable]:
     """Return the tables beside a service's own one that hold revisions of its history; a transaction is open then.
 
@@ -54,9 +74,9 @@ async def other_tables(
     Args:
         connection: to the database.
         connector: of the service.
-        schema: that of its version table; None for the search_path.
+        schema: that of its version table, or where the table would be created.
         ids: the revisions of its history.
-        version_tables: the rows of ``VERSION_TABLES``, where they are read already.
+        version_tables: all tables of the form of a version table, where they are known already.
 
     Raises:
         ConfigurationError: policies filter the rows of such a table.
@@ -65,12 +85,9 @@ async def other_tables(
     """
     service, name = connector.service, connector.version_table
     if version_tables is None:
-        version_tables = (await connection.execute(text(VERSION_TABLES))).all()
-    rows = [
-        row
-        for row in version_tables
-        if not (row.name == name and (row.visible if schema is None else row.schema == schema))
-    ]
+        version_tables = [Candidate(*row) for row in await connection.execute(text(VERSION_TABLES))]
+    rows = [row for row in version_tables if (row.name, row.schema) != (name, schema)]
+    visible = schemas(connection, None)
     excluded = version_tables_of_siblings(service, name, connector.databases, connector.sources) if rows else ()
     tables = []
     for row in rows:
@@ -94,7 +111,7 @@ async def other_tables(
         )
         revisions = (await connection.scalars(query, {"ids": list(ids)})).all()
         if revisions:
-            tables.append(OtherTable(row.name, row.schema, row.quoted, row.visible, tuple(sorted(revisions))))
+            tables.append(OtherTable(row.name, row.schema, row.quoted, row.schema in visible, tuple(sorted(revisions))))
     return tables
 
 

@@ -21,7 +21,7 @@ from service_migrations.failures import sqlstate
 
 __all__ = ["is_foreign", "is_pooled", "pooler_failure", "require_session_mode"]
 
-_PID = "SELECT pg_backend_pid()"
+_PID = "SELECT pg_catalog.pg_backend_pid()"
 _FOREIGN_STATEMENT = ("26000", "42P05")
 """A prepared statement doesn't exist, or exists already: it is the server connection of another client."""
 
@@ -134,7 +134,10 @@ async def _notification_problem(driver: Driver, second: Driver) -> str | None:
     channel = f"migrations_{secrets.token_hex(8)}"
     await driver.listen(channel)
     try:
-        if not await driver.fetchval(f"SELECT '{channel}' IN (SELECT pg_listening_channels())"):
+        listening = "SELECT pg_catalog.pg_listening_channels()"
+        if not await driver.fetchval(
+            f"SELECT CAST('{channel}' AS pg_catalog.text) OPERATOR(pg_catalog.=) ANY (ARRAY({listening}))"
+        ):
             return "it gave us another server connection"
         await second.execute(f"NOTIFY {channel}")
         await driver.notified()

@@ -6,22 +6,14 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from service_migrations.connection.relation import first, named, schemas
 from service_migrations.connection.transactions import is_lost
 from service_migrations.monorepo import Service
+from service_migrations.sql.quoting import escaped
 
-__all__ = ["IS_TABLE", "recorded"]
+__all__ = ["recorded"]
 
 _COMMIT_CHARACTERS = 12
-
-IS_TABLE = text(
-    """
-    SELECT CAST(c.relkind AS pg_catalog.text) OPERATOR(pg_catalog.=) 'r' AND NOT pg_catalog.row_security_active(c.oid)
-    FROM pg_catalog.pg_class c
-    WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(CAST(:name AS pg_catalog.text))
-    """
-)
-"""Whether a ledger may be read: a view of that name, or a table with policies, could run a function of somebody else's
-with our rights."""
 
 
 async def recorded(
@@ -34,20 +26,18 @@ async def recorded(
     Args:
         connection: with no transaction open, then and afterwards.
         service: the service.
-        schema: that of the ledger; ``search_path`` decides where it is None.
+        schema: that of the ledger; the search path of the service decides where it is None.
         revisions: the revisions.
 
     """
-    quote = connection.dialect.identifier_preparer.quote
-    name = ".".join(quote(part) for part in (schema, service.ledger_table) if part)
-    newest = text(
-        f"SELECT direction, started, os_user, host, git_commit FROM {name} "  # noqa: S608 - a quoted name
-        "WHERE revision OPERATOR(pg_catalog.=) CAST(:revision AS pg_catalog.text) "
-        "AND direction OPERATOR(pg_catalog.<>) 'downgrade' ORDER BY id DESC LIMIT 1"
-    )
     sentences = []
     try:
-        if await connection.scalar(IS_TABLE, {"name": name}):
+        ledger = first(await named(connection, service.ledger_table), schemas(connection, schema))
+        if ledger and not ledger.problem:
+            newest = text(
+                f"SELECT direction, started, os_user, host, git_commit FROM {escaped(ledger.name)} "  # noqa: S608 - quoted
+                "WHERE revision = :revision AND direction <> 'downgrade' ORDER BY id DESC LIMIT 1"
+            )
             for revision in revisions:
                 for direction, started, user, host, commit in await connection.execute(newest, {"revision": revision}):
                     verb = {"stamp": "stamped", "accept": "accepted"}.get(direction, "applied")

@@ -1,8 +1,8 @@
 """A session: one connection to a service's database, over which Alembic runs."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from service_migrations.connection.connector import Connector
 from service_migrations.connection.engine import default_isolation
 from service_migrations.connection.recorded import recorded
 from service_migrations.connection.transactions import Transactions, is_lost
-from service_migrations.connection.version_table import applied
+from service_migrations.connection.version_table import Located, applied, located
 from service_migrations.errors import (
     AccessDeniedError,
     ConfigurationError,
@@ -59,6 +59,7 @@ class Session:
     isolation: Any = None
     running: bool = False
     transactions: Transactions = field(init=False)
+    _located: Located | None = None
 
     def __post_init__(self) -> None:
         self.transactions = Transactions(self.history.service, self.pid)
@@ -80,11 +81,11 @@ class Session:
 
         """
         known = {revision.revision for revision in self.history.revisions}
-        try:
-            revisions = await applied(self.connection, self.connector, self.schema, () if alone else known)
-        except (ConfigurationError, AccessDeniedError) as error:
-            message = f"{self.connector.target}: {error.message}"
-            raise type(error)(message, service=self.history.service, hint=error.hint) from None
+        with self._named():
+            self._located = await located(self.connection, self.connector, self.schema)
+            revisions = await applied(
+                self.connection, self.connector, self.schema, () if alone else known, self._located
+            )
         unknown = [revision for revision in revisions if revision not in known]
         if unknown:
             service = self.history.service
@@ -98,6 +99,33 @@ class Session:
                 f"`inv db.undo --service {service}` takes the database back where the ledger has the SQL for it.",
             )
         return revisions
+
+    async def version_table(self) -> dict[str, str | None]:
+        """Return the version table's name and schema, as attributes of Alembic's configuration.
+
+        Alembic runs with the search path of our own queries, by which it wouldn't find the table.
+
+        Raises:
+            ConfigurationError: as in ``version_table.located``.
+
+        """
+        return {"version_table": self.connector.version_table, "version_table_schema": await self.version_schema()}
+
+    async def version_schema(self) -> str | None:
+        """Return the schema of the version table, or that in which it would be created; errors as of ``located``."""
+        if self._located is None:
+            with self._named():
+                self._located = await located(self.connection, self.connector, self.schema)
+        return self._located.schema
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Name the service and its database in an error."""
+        try:
+            yield
+        except (ConfigurationError, AccessDeniedError) as error:
+            message = f"{self.connector.target}: {error.message}"
+            raise type(error)(message, service=self.history.service, hint=error.hint) from None
 
     async def run(
         self, function: Callable[[Config], Any], *, on_commit: Callable[[], None] | None = None, **attributes: Any
@@ -113,10 +141,11 @@ class Session:
             MigrationError: it failed; the message names the place.
 
         """
-        values: dict[str, Any] = {"version_table": self.connector.version_table, "metadata": self.metadata}
+        values: dict[str, Any] = {**await self.version_table(), "metadata": self.metadata}
         values["longest_id"] = self.history.longest_id
         values["on_version_apply"] = (*attributes.pop("on_version_apply", ()), self.transactions.mark_applied)
         values["wrap_revision"] = self.transactions.wrap_revision
+        values["before_hooks"] = self.transactions.set_service_path
 
         def run_alembic(connection: Connection) -> None:
             function(config(self.history.service, {**values, "connection": connection, **attributes}))

@@ -9,7 +9,10 @@ from typing import Any
 
 import asyncpg
 
-__all__ = ["Connection"]
+__all__ = ["SCRIPT", "Connection"]
+
+SCRIPT = "/* script */ "
+"""The start of several statements of ours, without parameters and rows."""
 
 _COMMANDS = "ALTER|ANALYZE|COMMENT|CREATE|DELETE|DROP|GRANT|INSERT|LOCK|REINDEX|REVOKE|SET|TRUNCATE|UPDATE|VACUUM"
 _SIMPLE = re.compile(rf"\s*(?:{_COMMANDS})\b(?!.*\bRETURNING\b)[^$;]*;?\s*", re.IGNORECASE | re.DOTALL)
@@ -21,7 +24,8 @@ class Connection(asyncpg.Connection):
 
     async def prepare(self, query: str, **options: Any) -> Any:
         """Return a statement, prepared only where it has to be."""
-        return _Simple(self, query) if _SIMPLE.fullmatch(query) else await super().prepare(query, **options)
+        is_simple = query.startswith(SCRIPT) or _SIMPLE.fullmatch(query)
+        return _Simple(self, query) if is_simple else await super().prepare(query, **options)
 
 
 class _Simple:

@@ -18,8 +18,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service_migrations._alembic import continue_in
 from service_migrations._sqlalchemy import restore_execution_options
+from service_migrations.catalog.search_path import OWN_PATH, search_path
 from service_migrations.connection.drivers import driver_of, run, run_script
 from service_migrations.connection.locks import HOLDS_LOCK
+from service_migrations.connection.simple_query import SCRIPT, Connection as SimpleConnection
 from service_migrations.errors import MigrationError, ResultError
 from service_migrations.failures import sqlstate
 from service_migrations.interruption import call_revision
@@ -79,7 +81,7 @@ class Transactions:
         self.first_error: tuple[BaseException, str] | None = None
         self._service = service
         self._pid = pid
-        self._script = "RESET ALL"
+        self._script = f"RESET ALL; SET search_path TO {OWN_PATH}"
         self._mark = ""
         self._connection: Connection | None = None
         self._revision_connection: Connection | None = None
@@ -139,7 +141,7 @@ class Transactions:
             options = connection.get_execution_options()
             level = options.get("isolation_level")
             self._mark = f"{self._pid}.{next(_marks)}"
-            connection.exec_driver_sql(f"SET {_MARK} = '{self._mark}'")
+            self._set_mark_and_path(connection)
             self._revision_connection = connection
             try:
                 call_revision(function, **keywords)
@@ -153,6 +155,11 @@ class Transactions:
             self._restore_session(context, connection)
 
         return run
+
+    def set_service_path(self, *, ctx: MigrationContext, **_: object) -> None:
+        """Set the search path of the service's SQL until the transaction ends, for the hooks of a team."""
+        if ctx.connection is not None:
+            ctx.connection.exec_driver_sql(f"SET LOCAL {search_path(ctx.connection).assignment}")
 
     def mark_applied(self, **_: object) -> None:
         """Note that a revision has run and is about to be committed (Alembic's ``on_version_apply``)."""
@@ -168,6 +175,18 @@ class Transactions:
             self.partly_committed = bool(await connection.scalar(_IS_MARKED, {"name": _MARK, "mark": self._mark}))
             await connection.rollback()
         return self.partly_committed
+
+    def _set_mark_and_path(self, connection: Connection) -> None:
+        """Set the mark, and the search path of the service's SQL; ``_restore_session`` leaves it again."""
+        mark, path = f"SET {_MARK} = '{self._mark}'", f"SET {search_path(connection).assignment}"
+        if connection.dialect.driver == "psycopg":
+            connection.exec_driver_sql(f"{mark}; {path}")
+        # isinstance() is true of any connection of asyncpg's
+        elif SimpleConnection in type(connection.connection.driver_connection).__mro__:
+            connection.exec_driver_sql(f"{SCRIPT}{mark}; {path}")
+        else:
+            connection.exec_driver_sql(mark)
+            connection.exec_driver_sql(path)
 
     def _restore_session(self, context: MigrationContext, connection: Connection) -> None:
         """Check and restore the session, before Alembic writes to the version table that the revision was run."""
@@ -210,17 +229,24 @@ class Transactions:
             self.partly_committed = True
         elif self._rolled_back_at is None:
             self._rolled_back_at = place
+            self._set_path_again(connection)
 
     def _place(self) -> str:
         """Return the current file and line in a revision's Python; empty where none is on the stack."""
         place = self._service.revision_place(walk_stack(currentframe()))
         return f"{place[0]}:{place[1]}" if place else ""
 
+    def _set_path_again(self, connection: Connection) -> None:
+        """Set the search path of the service's SQL, which a rollback in a revision has reset; it fails at its end."""
+        run_script(connection, f"SET {search_path(connection).assignment}")
+
     # The listeners. An engine of the caller's may have other connections too, such as that of the watcher.
 
     def _begin(self, connection: Connection) -> None:
         if connection is self._connection:
             self._report_commit()
+        if connection is self._revision_connection and self._rolled_back_at is not None:
+            self._set_path_again(connection)
 
     def _commit(self, connection: Connection) -> None:
         if connection is self._revision_connection:

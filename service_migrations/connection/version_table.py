@@ -1,41 +1,98 @@
 """The version table, from which the revisions of a database are read."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 from sqlalchemy import Column, MetaData, String, Table, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.schema import CreateSchema
 
 from service_migrations.connection.connector import Connector
-from service_migrations.connection.other_version_tables import other_tables, refusal
+from service_migrations.connection.other_version_tables import Candidate, other_tables, refusal
+from service_migrations.connection.relation import RELATIONS, Relation, first, schemas
 from service_migrations.connection.version_tables import VERSION_TABLES
 from service_migrations.errors import ConfigurationError
+from service_migrations.sql.quoting import quoted
 
-__all__ = ["applied", "ensure_schema", "id_width"]
+__all__ = ["Located", "applied", "ensure_schema", "id_width", "located"]
 
-_TABLES = text(  # the query that is put in is ours
+_OTHER_KINDS = ("r", "p", "v", "m", "f")
+_TABLES = text(
     f"""
-    SELECT false AS is_other, CAST(c.relname AS pg_catalog.text) AS name, CAST(n.nspname AS pg_catalog.text) AS schema,
-           pg_catalog.format('%I.%I', n.nspname, c.relname) AS quoted, false AS visible,
-           pg_catalog.row_security_active(c.oid) AS filtered, true AS readable,
-           CAST(c.relkind AS pg_catalog.text) OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p']) AS is_table,
-           coalesce(c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(CAST(:name AS pg_catalog.text)), false) AS used
-    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-    WHERE c.relname OPERATOR(pg_catalog.=) CAST(:table AS pg_catalog.name)
-      AND CAST(c.relkind AS pg_catalog.text) OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p', 'v', 'm', 'f'])
-      AND NOT pg_catalog.starts_with(CAST(n.nspname AS pg_catalog.text), 'pg_')
+    SELECT false AS is_candidate, '' AS bare, relations.* FROM ({RELATIONS}) AS relations
     UNION ALL
-    SELECT true, version_tables.*, true, false FROM ({VERSION_TABLES}) AS version_tables
-    ORDER BY 1, 4
-    """  # noqa: S608
+    SELECT true, name, schema, quoted, 'r', filtered, '', readable FROM ({VERSION_TABLES}) AS version_tables
+    ORDER BY 1, 3, 2
+    """  # noqa: S608 - constants
 )
-"""Every relation of that name, and which one is read; and all version tables, as another round trip would take longer.
-All names are qualified: until its kind and its policies are known, somebody may have created it so that a function of
-theirs runs with our rights."""
+"""Every relation of a name; and all version tables, as another round trip would take longer. Of these, the last column
+says whether the role may read them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Where a version table is.
+
+    Attributes:
+        schema: its schema, or where it doesn't exist the one in which it would be created.
+        relation: the table; None where it doesn't exist.
+        namesakes: the qualified and quoted names of relations of its name in other schemas.
+        candidates: all tables of the form of a version table.
+
+    """
+
+    schema: str | None
+    relation: Relation | None
+    namesakes: tuple[str, ...]
+    candidates: tuple[Candidate, ...]
+
+
+async def located(connection: AsyncConnection, connector: Connector, schema: str | None) -> Located:
+    """Locate a service's version table, whose rows may then be read; no transaction is open afterwards.
+
+    Args:
+        connection: made by the connector.
+        connector: of the service.
+        schema: that of the version table; the search path of the service decides where it is None.
+
+    Raises:
+        ConfigurationError: another schema has a table of that name too, so that the database may be at another
+            revision, unless a setting names the schema; or it is no table, has policies that filter its rows, or was
+            created by just anybody.
+
+    """
+    version_table, order = connector.version_table, schemas(connection, schema)
+    try:
+        rows = (await connection.execute(_TABLES, {"name": version_table})).all()
+    finally:
+        await connection.rollback()
+    relations = [Relation(*row[2:]) for row in rows if not row.is_candidate]
+    candidates = tuple(
+        Candidate(row.bare, row.schema, row.name, row.is_filtered, row.is_trusted) for row in rows if row.is_candidate
+    )
+    used = first(relations, order)
+    namesakes = tuple(relation.name for relation in relations if relation != used and relation.kind in _OTHER_KINDS)
+    if namesakes and connector.service.version_table_schema is None:
+        used_schema = quoted(used.schema) if used else schema or "another one, by search_path"
+        raise ConfigurationError(
+            f"the version table {version_table} is also in another schema than the one that is used "
+            f"({used_schema}): {', '.join(namesakes)}.",
+            hint="Set version_table_schema in pyproject.toml to the schema that counts; or correct "
+            "MIGRATIONS_SEARCH_PATH, or the schema of the models' MetaData; or drop the table that nothing uses; "
+            "or give the service another version_table.",
+        )
+    if used and used.problem:
+        problem, hint = used.problem
+        raise ConfigurationError(f"the version table {used.name} {problem}.", hint=hint)
+    return Located(used.schema if used else next(iter(order), None), used, namesakes, candidates)
 
 
 async def applied(
-    connection: AsyncConnection, connector: Connector, schema: str | None, ids: Collection[str] = ()
+    connection: AsyncConnection,
+    connector: Connector,
+    schema: str | None,
+    ids: Collection[str] = (),
+    table: Located | None = None,
 ) -> tuple[str, ...]:
     """Return the revisions in a service's version table, sorted; none where the table doesn't exist.
 
@@ -47,53 +104,30 @@ async def applied(
         schema: that of the version table; None for the search_path.
         ids: the revisions of the history: another table that holds one of them is refused where this one is empty.
             Without them, other tables aren't read.
+        table: where it is, if that is known.
 
     Raises:
-        ConfigurationError: another schema has a table of that name too, so that the database may be at another
-            revision, unless a setting names the schema and the other table holds no revision of this history; or
-            another version table says that the database was migrated; or it is no table, or has policies that filter
-            its rows.
+        ConfigurationError: as in ``located``; or another version table says that the database was migrated.
         AccessDeniedError: as in ``other_tables``.
 
     """
-    version_table, is_settled = connector.version_table, connector.service.version_table_schema is not None
-    table = Table(version_table, MetaData(), Column("version_num", String), schema=schema)
-    name = connection.dialect.identifier_preparer.format_table(table)
+    table = table or await located(connection, connector, schema)
     try:
-        rows = (await connection.execute(_TABLES, {"name": name, "table": version_table})).all()
-        relations = [row for row in rows if not row.is_other]
-        used = [relation for relation in relations if relation.used]
-        others = [relation.quoted for relation in relations if not relation.used]
-        if others and not is_settled:
-            used_schema = used[0].schema if used else schema or "another one, by search_path"
-            raise ConfigurationError(
-                f"the version table {version_table} is also in another schema than the one that is used "
-                f"({used_schema}): {', '.join(others)}.",
-                hint="Set version_table_schema in pyproject.toml to the schema that counts; or correct "
-                "MIGRATIONS_SEARCH_PATH, or the schema of the models' MetaData; or drop the table that nothing uses; "
-                "or give the service another version_table.",
-            )
-        if used and not used[0].is_table:
-            raise ConfigurationError(
-                f"{used[0].quoted} is no table, and the revisions of the database are read from it.",
-                hint="Find out who made it; drop it, and restore the version table.",
-            )
-        if used and used[0].filtered:
-            raise ConfigurationError(
-                f"{used[0].quoted} has row level security, so that its rows can't be trusted.",
-                hint=f"Its owner can run: ALTER TABLE {used[0].quoted} DISABLE ROW LEVEL SECURITY;",
-            )
-        revisions = (await connection.scalars(select(table.c.version_num))).all() if used else []
-        if ids and (others or not revisions):
-            version_tables = [row for row in rows if row.is_other]
-            holding = await other_tables(connection, connector, schema, ids, version_tables)
+        revisions = await _rows(connection, connector.version_table, table) if table.relation else ()
+        if ids and (table.namesakes or not revisions):
+            holding = await other_tables(connection, connector, table.schema, ids, table.candidates)
             # one of another name may be left from before, where this one has revisions
-            holding = [other for other in holding if not revisions or other.name == version_table]
+            holding = [other for other in holding if not revisions or other.name == connector.version_table]
             if holding:
-                raise refusal(connector, schema, used[0].quoted if used else None, holding)
+                raise refusal(connector, schema, table.relation.name if table.relation else None, holding)
     finally:
         await connection.rollback()
-    return tuple(sorted(revisions))
+    return revisions
+
+
+async def _rows(connection: AsyncConnection, version_table: str, located_table: Located) -> tuple[str, ...]:
+    table = Table(version_table, MetaData(), Column("version_num", String), schema=located_table.schema)
+    return tuple(sorted((await connection.scalars(select(table.c.version_num))).all()))
 
 
 _WIDTH = text(

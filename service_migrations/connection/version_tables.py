@@ -5,7 +5,6 @@ __all__ = ["VERSION_TABLES"]
 VERSION_TABLES = """
     SELECT CAST(c.relname AS pg_catalog.text) AS name, CAST(n.nspname AS pg_catalog.text) AS schema,
            pg_catalog.format('%I.%I', n.nspname, c.relname) AS quoted,
-           pg_catalog.pg_table_is_visible(c.oid) AS visible,
            pg_catalog.row_security_active(c.oid) AS filtered,
            pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT') AS readable
     FROM pg_catalog.pg_attribute a

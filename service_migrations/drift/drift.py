@@ -84,7 +84,7 @@ async def drift(
     async with open_session(history, connector) as session:
         revisions = await session.applied()
         live = await read(session.connection)
-        schema = await current_schema(session.connection)
+        schema = current_schema(session.connection)
         if await session.applied() != revisions:
             raise LockNotObtainedError(
                 f"{connector.target} was upgraded meanwhile.", service=history.service, hint="Run it again."

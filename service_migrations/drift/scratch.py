@@ -244,7 +244,7 @@ async def _drop(settings: Settings, creator: Dsn, name: str) -> None:
         async with asyncio.timeout(_DROP_TIMEOUT):
             connection = await connect(settings, creator)
             try:
-                await connection.execute(_TERMINATE, name)
+                await connection.fetch(_TERMINATE, name)
                 await connection.execute(f"DROP DATABASE IF EXISTS {quoted(name)}")
             finally:
                 connection.terminate()

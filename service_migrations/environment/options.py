@@ -69,6 +69,9 @@ def configure(connection: Connection | None = None, **options: Any) -> None:
         ResultError: a transaction is open on the connection.
 
     """
+    before_hooks = context.config.attributes.get("before_hooks")
+    if before_hooks and "on_version_apply" in options:
+        options["on_version_apply"] = _all_of((before_hooks,), options["on_version_apply"])
     shared = _combined(_options(context.config), options)
     if connection is not None:
         if connection.in_transaction():
@@ -117,11 +120,12 @@ def _dialect(config: Config) -> dict[str, Any]:
 def _options(config: Config) -> dict[str, Any]:
     """Return the library's own options.
 
-    The attributes of the configuration are ``service``; ``version_table`` and ``metadata`` where these are known
-    already; ``longest_id``, the length of the longest id; ``on_version_apply``, a tuple of callbacks;
-    ``wrap_revision``, which returns the function that is called instead of a revision's; ``read_only``, for a command
-    that writes nothing; and for a comparison ``ownership``, what the service may see of the database,
-    ``writes_revision``, whether a revision file is written, and ``renames``, the tables and columns that were renamed.
+    The attributes of the configuration are ``service``; ``version_table``, its ``version_table_schema`` and
+    ``metadata`` where these are known already; ``longest_id``, the length of the longest id; ``on_version_apply``, a
+    tuple of callbacks; ``before_hooks``, the callback before those of a team; ``wrap_revision``, which returns the
+    function that is called instead of a revision's; ``read_only``, for a command that writes nothing; and for a
+    comparison ``ownership``, what the service may see of the database, ``writes_revision``, whether a revision file is
+    written, and ``renames``, the tables and columns that were renamed.
     """
     attributes = config.attributes
     service: Service = attributes["service"]
@@ -130,7 +134,7 @@ def _options(config: Config) -> dict[str, Any]:
     options: dict[str, Any] = {
         "target_metadata": metadata,
         "version_table": attributes.get("version_table") or load_options(service, Sources()).version_table,
-        "version_table_schema": bookkeeping_schema(service, metadata),
+        "version_table_schema": attributes.get("version_table_schema") or bookkeeping_schema(service, metadata),
         "transaction_per_migration": True,
         "compare_type": True,
         "compare_server_default": True,

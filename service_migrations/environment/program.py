@@ -121,7 +121,7 @@ async def connect() -> AsyncIterator[AsyncConnection]:
         session = await stack.enter_async_context(open_session(read(service), connector(service)))
         if command.name != "stamp":
             await session.applied()
-        attributes: dict[str, Any] = {"metadata": session.metadata, "version_table": session.connector.version_table}
+        attributes: dict[str, Any] = {"metadata": session.metadata, **await session.version_table()}
         attributes["longest_id"] = session.history.longest_id
         if command.changes:
             progress = Progress()
@@ -129,6 +129,7 @@ async def connect() -> AsyncIterator[AsyncConnection]:
             connection = await stack.enter_async_context(session.for_alembic(progress.mark_committed))
             attributes["on_version_apply"] = (*callbacks, session.transactions.mark_applied)
             attributes["wrap_revision"] = session.transactions.wrap_revision
+            attributes["before_hooks"] = session.transactions.set_service_path
         else:
             await stack.enter_async_context(process_lock())
             attributes |= await command.attributes(session)

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from service_migrations.catalog.search_path import INFO, SHOWN, SearchPath
 from service_migrations.connection.connector import connector
 from service_migrations.connection.other_version_tables import other_tables
 from service_migrations.connection.session import Session, open_session
@@ -54,13 +55,13 @@ _EXTENSIONS = text(
     """
 )
 _INDEXES = text(
-    """
+    f"""
     SELECT i.indexrelid::regclass::text AS name, i.indrelid::regclass::text AS on
-    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+    FROM {SHOWN} JOIN pg_index i ON shown.path IS NOT NULL JOIN pg_class c ON c.oid = i.indexrelid
     WHERE NOT i.indisvalid AND c.relkind = 'i'
       AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid)
     ORDER BY 1
-    """
+    """  # noqa: S608 - a constant
 )
 _TRANSACTIONS = text(
     """
@@ -154,7 +155,7 @@ async def _other_version_tables(session: Session) -> list[Finding]:
     """Find tables that are left from before the service had its version table: a program may still read them."""
     ids, tables = [revision.revision for revision in session.history.revisions], []
     with suppress(MigrationError):  # one that can't be read is nobody's business while the own one has revisions
-        tables = await other_tables(session.connection, session.connector, session.schema, ids)
+        tables = await other_tables(session.connection, session.connector, await session.version_schema(), ids)
     await session.connection.rollback()
     return [
         Finding(
@@ -206,7 +207,8 @@ async def _extension_findings(session: Session, target: str, history: History) -
 
 
 async def _blocking_findings(session: Session, target: str, patience: float) -> AsyncIterator[Finding]:
-    for index in await _rows(session, _INDEXES):
+    path: SearchPath = session.connection.info[INFO]
+    for index in await _rows(session, _INDEXES, search_path=path.text):
         yield Finding(
             f"{target}: the index {index.name} of {index.on} is INVALID: its build was cut off, and no query uses it. "
             f"Drop it, and upgrade again: DROP INDEX CONCURRENTLY {index.name};",

@@ -101,12 +101,11 @@ def _writable(server: Row[Any]) -> str:
     return "A superuser can run: ALTER SYSTEM SET default_transaction_read_only = off; SELECT pg_reload_conf();"
 
 
-def schema_findings(target: str, server: Row[Any]) -> Iterable[Finding]:
+def schema_findings(target: str, server: Row[Any], search_path: str) -> Iterable[Finding]:
     """Yield the problems of the schemas in which a migration resolves names."""
     if server.schema is None:
         yield Finding(
-            f"{target}: none of the schemas of search_path ({server.search_path}) is there. "
-            f"Correct MIGRATIONS_SEARCH_PATH.",
+            f"{target}: none of the schemas of search_path ({search_path}) is there. Correct MIGRATIONS_SEARCH_PATH.",
             ConfigurationError,
         )
     if server.superuser:

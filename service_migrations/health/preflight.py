@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from sqlalchemy import text
 
+from service_migrations.catalog.search_path import INFO, SearchPath
+from service_migrations.connection.relation import schemas
 from service_migrations.connection.session import Session
 from service_migrations.errors import ResultError
 from service_migrations.health.findings import (
@@ -25,11 +27,7 @@ log = logging.getLogger(__name__)
 
 _SERVER = text(
     """
-    WITH target AS (
-        -- pg_temp is on the path too: what was created there would be gone with the connection
-        SELECT coalesce(CAST(:schema AS text),
-                        CASE WHEN current_schema() !~ '^pg_temp_' THEN current_schema() END) AS name
-    )
+    WITH target AS (SELECT CAST(:schema AS text) AS name)
     SELECT current_setting('server_version') AS version,
            current_setting('server_version_num')::int / 10000 AS major,
            pg_is_in_recovery() AS standby,
@@ -38,14 +36,13 @@ _SERVER = text(
            current_user AS role,
            r.rolsuper AS superuser,
            quote_ident(current_database()) AS database,
-           current_setting('search_path') AS search_path,
            quote_ident(target.name) AS schema,
            n.oid IS NOT NULL AS there,
            CASE WHEN n.oid IS NULL THEN has_database_privilege(current_database(), 'CREATE')
                 ELSE has_schema_privilege(n.oid, 'CREATE') END AS may_create,
            ARRAY(
                SELECT quote_ident(s.nspname) FROM pg_namespace s
-               WHERE s.nspname::text = ANY (current_schemas(false)::text[] || target.name)
+               WHERE s.nspname = ANY (CAST(:schemas AS text[]) || target.name)
                  AND EXISTS (SELECT FROM aclexplode(coalesce(s.nspacl, acldefault('n', s.nspowner))) a
                              WHERE a.grantee = 0 AND a.privilege_type = 'CREATE')
                ORDER BY 1
@@ -55,14 +52,21 @@ _SERVER = text(
 )
 _TABLES = text(
     """
-    SELECT c.relname AS name, c.oid::regclass::text AS shown, pg_get_userbyid(c.relowner) AS owner,
+    SELECT c.relname AS name, pg_get_userbyid(c.relowner) AS owner,
+           CASE WHEN n.nspname = ANY (CAST(:path AS text[])) THEN quote_ident(c.relname)
+                ELSE format('%I.%I', n.nspname, c.relname) END AS shown,
            quote_ident(r.rolname) AS role,
            c.relowner = r.oid OR CASE WHEN r.rolsuper THEN o.rolsuper
                                       ELSE pg_has_role(r.oid, c.relowner, 'MEMBER') END AS own,
            ARRAY(SELECT quote_ident(tgname) FROM pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal) AS triggers,
            ARRAY(SELECT quote_ident(rulename) FROM pg_rewrite WHERE ev_class = c.oid) AS rules
-    FROM pg_class c JOIN pg_roles r ON r.rolname = current_user LEFT JOIN pg_roles o ON o.oid = c.relowner
-    WHERE c.oid IN (to_regclass(:versions), to_regclass(:ledger))
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_roles r ON r.rolname = current_user LEFT JOIN pg_roles o ON o.oid = c.relowner
+    WHERE c.relname = ANY (CAST(:names AS text[])) AND n.nspname = ANY (CAST(:schemas AS text[])) AND NOT EXISTS (
+        SELECT FROM pg_class f JOIN pg_namespace m ON m.oid = f.relnamespace WHERE f.relname = c.relname
+            AND array_position(CAST(:schemas AS text[]), m.nspname::text)
+                < array_position(CAST(:schemas AS text[]), n.nspname::text))
+    ORDER BY c.relname = :ledger
     """
 )
 """A superuser is a member of every role, so for a superuser only the tables of superusers count as its own."""
@@ -80,20 +84,21 @@ async def preflight(session: Session, creating: Iterable[Revision] = ()) -> tupl
 
     """
     service, connection, schema = session.history.service, session.connection, session.schema
-    preparer = connection.dialect.identifier_preparer
-    prefix = f"{preparer.quote(schema)}." if schema else ""
-    names = {"versions": session.connector.version_table, "ledger": service.ledger_table}
+    path: SearchPath = connection.info[INFO]
+    version_table, ledger = session.connector.version_table, service.ledger_table
+    target_schema = {"schema": schema or path.default, "schemas": list(path.schemas)}
+    names = {"names": [version_table, ledger], "ledger": ledger, "path": list(path.schemas)}
     try:
-        server = (await connection.execute(_SERVER, {"schema": schema})).one()
-        qualified = {key: prefix + preparer.quote(name) for key, name in names.items()}
-        tables = (await connection.execute(_TABLES, qualified)).all()
+        server = (await connection.execute(_SERVER, target_schema)).one()
+        tables = (await connection.execute(_TABLES, names | {"schemas": list(schemas(connection, schema))})).all()
     finally:
         await connection.rollback()
     target = session.connector.target
-    findings = [*server_findings(target, server, oldest_version(service.root)), *schema_findings(target, server)]
+    findings = list(server_findings(target, server, oldest_version(service.root)))
+    findings += schema_findings(target, server, path.text)
     for table in tables:
-        findings += table_findings(target, table, version_table=names["versions"])
-    lacks_version_table = names["versions"] not in {table.name for table in tables}
+        findings += table_findings(target, table, version_table=version_table)
+    lacks_version_table = version_table not in {table.name for table in tables}
     if not server.may_create and (
         lacks_version_table or any(_creates_table(session, revision) for revision in creating)
     ):

@@ -20,16 +20,17 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_migrations.connection.connector import connector
-from service_migrations.connection.recorded import IS_TABLE
+from service_migrations.connection.relation import Relation, first, named, schemas
 from service_migrations.connection.session import Session, open_session
 from service_migrations.connection.transactions import is_lost
-from service_migrations.errors import AccessDeniedError, MigrationError
+from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError
 from service_migrations.failures import lost_failure, sqlstate
 from service_migrations.history.revisions import read
 from service_migrations.monorepo import Service, resolve
 from service_migrations.settings.model import Settings
+from service_migrations.sql.quoting import escaped
 
-__all__ = ["ADDED_COLUMNS", "Entry", "ledger_table", "log", "newest_first", "read_entries"]
+__all__ = ["ADDED_COLUMNS", "Entry", "ledger_table", "log", "newest_first", "read_entries", "readable"]
 
 ADDED_COLUMNS = ("checksum", "fingerprint", "downgrade_sql")
 """The columns that were added later, so that an older ledger doesn't have them; all are text and may be null."""
@@ -132,8 +133,35 @@ def newest_first(name: str, columns: Iterable[str], added: Iterable[str]) -> str
     nulls = ", ".join("CAST(NULL AS pg_catalog.text)" for _ in added)
     return (
         f"SELECT {ledgers} FROM (VALUES ({nulls})) AS absent ({absent}) "  # noqa: S608 - names of ours
-        f"CROSS JOIN LATERAL (SELECT id, {listed} FROM {name}) AS ledger ORDER BY ledger.id DESC"
+        f"CROSS JOIN LATERAL (SELECT id, {listed} FROM {escaped(name)}) AS ledger ORDER BY ledger.id DESC"
     )
+
+
+async def readable(session: Session) -> Relation | None:
+    """Return the ledger of a session, if its rows may be read; None where it doesn't exist.
+
+    No transaction is open afterwards.
+
+    Raises:
+        ConfigurationError: it is no table, has policies, or was created by just anybody.
+        UnreachableError: the connection was lost.
+
+    """
+    service, connection = session.history.service, session.connection
+    try:
+        ledger = first(await named(connection, service.ledger_table), schemas(connection, session.schema))
+    except SQLAlchemyError as error:
+        if is_lost(connection):
+            raise lost_failure(error, service) from error
+        raise
+    finally:
+        if not is_lost(connection):
+            await connection.rollback()
+    if ledger and ledger.problem:
+        problem, hint = ledger.problem
+        message = f"{session.connector.target}: the ledger {ledger.name} {problem}."
+        raise ConfigurationError(message, service=service, hint=hint)
+    return ledger
 
 
 async def read_entries(session: Session) -> tuple[Entry, ...]:
@@ -144,19 +172,19 @@ async def read_entries(session: Session) -> tuple[Entry, ...]:
 
     """
     service, connection = session.history.service, session.connection
-    table = ledger_table(service, session.schema)
-    name = connection.dialect.identifier_preparer.format_table(table)
+    ledger = await readable(session)
+    if ledger is None:
+        return ()
+    table, name = ledger_table(service, session.schema), ledger.name
     columns = [column.name for column in table.columns if column.name not in ("id", *ADDED_COLUMNS)]
     try:
-        is_table = await connection.scalar(IS_TABLE, {"name": name})
-        query = newest_first(name, columns, _READ_COLUMNS)
-        records = (await connection.execute(text(query))).all() if is_table else []
+        records = (await connection.execute(text(newest_first(name, columns, _READ_COLUMNS)))).all()
     except SQLAlchemyError as error:
         target = session.connector.target
         if sqlstate(error) == _DENIED:
-            grant = f'GRANT SELECT ON {name} TO "{session.connector.user}";'
+            grant = f'GRANT SELECT ON {table} TO "{session.connector.user}";'
             hint = f"Its owner can run: {grant}"
-            raise AccessDeniedError(f"{target}: {name} may not be read.", service=service, hint=hint) from error
+            raise AccessDeniedError(f"{target}: {table} may not be read.", service=service, hint=hint) from error
         if is_lost(connection):
             raise lost_failure(error, service) from error
         message = f"{target}: {name} can't be read: {type(error).__name__}."

@@ -21,6 +21,7 @@ from sqlalchemy.schema import CreateTable
 
 from service_migrations import git
 from service_migrations.connection.drivers import driver_of, run_script
+from service_migrations.connection.relation import schemas
 from service_migrations.connection.session import Session
 from service_migrations.failures import describe
 from service_migrations.history.fingerprint import Hashes, hashes
@@ -50,14 +51,14 @@ _logger = logging.getLogger(__name__)
 
 _TABLE = text(
     """
-    SELECT coalesce(n.nspname, CAST(:schema AS text), current_schema(), 'public')::text AS schema, (
-        SELECT count(*) FROM pg_attribute a
-        WHERE a.attrelid = ledger.oid AND a.attname = ANY(CAST(:added AS text[])::name[])
-    ) = cardinality(CAST(:added AS text[])) OR ledger.oid IS NULL AS is_complete, ledger.oid IS NOT NULL AS is_created
-    FROM (SELECT to_regclass(:name) AS oid) AS ledger
-    LEFT JOIN pg_class c ON c.oid = ledger.oid LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
+    SELECT n.nspname, (SELECT count(*) FROM pg_attribute a
+                       WHERE a.attrelid = c.oid AND a.attname = ANY (CAST(:added AS text[]))) AS columns
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relname = CAST(:name AS name) AND n.nspname = ANY (CAST(:schemas AS text[]))
+    ORDER BY array_position(CAST(:schemas AS text[]), n.nspname::text) LIMIT 1
     """
 )
+"""The schema of the ledger, and how many of the added columns it has."""
 
 
 @dataclass(slots=True)
@@ -103,13 +104,14 @@ class Ledger:
             writable: whether to write rows.
 
         """
-        service = session.history.service
-        name = session.connection.dialect.identifier_preparer.format_table(ledger_table(service, session.schema))
-        values = {"schema": session.schema, "name": name, "added": list(ADDED_COLUMNS)}
-        row = (await session.connection.execute(_TABLE, values)).one()
+        service, order = session.history.service, schemas(session.connection, session.schema)
+        values = {"schemas": list(order), "name": service.ledger_table, "added": list(ADDED_COLUMNS)}
+        row = (await session.connection.execute(_TABLE, values)).one_or_none()
         await session.connection.rollback()
+        schema = row.nspname if row else next(iter(order), "public")
+        is_complete = row is None or row.columns == len(ADDED_COLUMNS)
         commit, project_version = git.commit(service.root), version(service.root)
-        return cls(session.history, row.schema, row.is_complete, row.is_created, commit, project_version, writable)
+        return cls(session.history, schema, is_complete, row is not None, commit, project_version, writable)
 
     def write(self, *, ctx: Any, step: Any, **_: Any) -> None:
         """Write the row of a revision that has just run (Alembic's ``on_version_apply``).

@@ -72,7 +72,7 @@ async def _owners_of(group: Sequence[Settings], limit: asyncio.Semaphore) -> Own
         try:
             async with limit, connector.connect() as connection:
                 objects = await read(connection)
-                schema = await current_schema(connection)
+                schema = current_schema(connection)
         except MigrationError as error:
             errors.append(error)
             continue

@@ -7,6 +7,7 @@ that a clean check of one service among hundreds stays quick.
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from service_migrations.catalog.search_path import INFO, SearchPath
 from service_migrations.connection.session import Session
 from service_migrations.models.claims import Claims
 from service_migrations.models.metadata import models_file
@@ -73,14 +74,15 @@ async def survey(session: Session) -> Ownership:
     return Ownership(metadata, schema, schemas, claimant.models | names, siblings)
 
 
-async def current_schema(connection: AsyncConnection) -> str:
-    """Return the default schema of a connection; a transaction is open afterwards."""
-    return str(await connection.scalar(text("SELECT current_schema()")) or "public")
+def current_schema(connection: AsyncConnection) -> str:
+    """Return the schema of the service's names without one."""
+    path: SearchPath = connection.info[INFO]
+    return path.default or "public"
 
 
 async def _relations_and_types(connection: AsyncConnection) -> tuple[str, list[Candidate]]:
     """Return the default schema, and the tables, views and types of the database."""
-    schema = await current_schema(connection)
+    schema = current_schema(connection)
     rows = (await connection.execute(_TABLES_AND_TYPES)).all()
     # with a transaction open, Alembic would commit nothing
     await connection.rollback()

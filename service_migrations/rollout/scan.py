@@ -12,7 +12,9 @@ from typing import Any
 
 import asyncpg
 
+from service_migrations.catalog.search_path import OWN_PATH
 from service_migrations.connection.parameters import connect_arguments, session_settings
+from service_migrations.connection.trust import IS_TRUSTED
 from service_migrations.connection.version_tables import VERSION_TABLES
 from service_migrations.errors import MigrationError
 from service_migrations.failures import connect_failure
@@ -62,16 +64,17 @@ _AT_ONCE = 32
 _AT_ONCE_UNKNOWN = 8
 """Connections at once to one server, and to one whose free connections aren't known."""
 
-_TABLES = """
+_TABLES = f"""
     SELECT pg_backend_pid() AS pid, c.relname AS name, n.nspname AS schema, c.relkind AS kind,
-           row_security_active(c.oid) AS filtered, pg_table_is_visible(c.oid) AS visible,
+           row_security_active(c.oid) AS filtered, pg_table_is_visible(c.oid) AS visible, {IS_TRUSTED} AS trusted,
            quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS quoted,
            EXISTS (SELECT FROM pg_attribute a
                    WHERE a.attrelid = c.oid AND a.attname = 'checksum' AND NOT a.attisdropped) AS checksums
-    FROM (VALUES (1)) AS one (row)
+    FROM (SELECT set_config('search_path', $2, true) AS path OFFSET 0) AS shown
     LEFT JOIN (pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace)
-           ON c.relname = ANY ($1::text[]::name[]) AND c.relkind NOT IN ('i', 'I', 'c', 'S', 't')
-"""
+           ON shown.path IS NOT NULL
+          AND c.relname = ANY ($1::text[]::name[]) AND c.relkind NOT IN ('i', 'I', 'c', 'S', 't')
+"""  # noqa: S608 - a constant
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +177,9 @@ async def _read_state(
         return KnownState(chain, error=error)
     try:
         connection = await asyncpg.connect(
-            **arguments, server_settings=session_settings(settings), command_timeout=arguments["timeout"]
+            **arguments,
+            server_settings=session_settings(settings) | {"search_path": OWN_PATH},
+            command_timeout=arguments["timeout"],
         )
     except (TimeoutError, OSError) as error:
         # nothing answers: an ordinary upgrade would only report the same a second time
@@ -203,7 +208,7 @@ async def _close(connection: Any) -> None:
 
 async def _read_tables(connection: Any, settings: Settings, chain: Chain | None, schema: str | None) -> KnownState:
     names = [settings.version_table, settings.service.ledger_table]
-    rows = await connection.fetch(_TABLES, names)
+    rows = await connection.fetch(_TABLES, names, session_settings(settings)["search_path"])
     if rows[0]["pid"] != connection.get_server_pid():
         return _unknown(settings, chain, "a pooler")
     versions = [row for row in rows if row["name"] == names[0]]
@@ -211,6 +216,7 @@ async def _read_tables(connection: Any, settings: Settings, chain: Chain | None,
         row
         for row in rows
         if row["name"] == names[1] and row["checksums"] and row["kind"] == b"r" and not row["filtered"]
+        if row["trusted"]
     ]
     current: tuple[str, ...] = ()
     if versions:
@@ -221,6 +227,7 @@ async def _read_tables(connection: Any, settings: Settings, chain: Chain | None,
             or len(ledgers) > 1
             or table["kind"] not in (b"r", b"p")
             or table["filtered"]
+            or not table["trusted"]
             or schema == UNSURE
             or not is_in_schema
         ):

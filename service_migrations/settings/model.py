@@ -211,7 +211,7 @@ def databases(collected: Mapping[str, tuple[Setting, ...]]) -> frozenset[Databas
 def _options(service: Service, collected: Mapping[str, tuple[Setting, ...]]) -> Options:
     return Options(
         version_table=_version_table(service, collected),
-        search_path=_first(collected, "MIGRATIONS_SEARCH_PATH").value,
+        search_path=_search_path(collected),
         limits=_limits(collected),
         edited=_edited(collected),
     )
@@ -219,6 +219,19 @@ def _options(service: Service, collected: Mapping[str, tuple[Setting, ...]]) -> 
 
 def _first(collected: Mapping[str, tuple[Setting, ...]], key: str) -> Setting:
     return collected[key][0]
+
+
+def _search_path(collected: Mapping[str, tuple[Setting, ...]]) -> str:
+    setting = _first(collected, "MIGRATIONS_SEARCH_PATH")
+    _, *others = (name.strip().strip('"').lower() for name in setting.value.split(","))
+    if "pg_catalog" in others:
+        raise ConfigurationError(
+            f"{setting.name} names pg_catalog behind another schema, whose functions would be used instead of "
+            "PostgreSQL's own.",
+            path=setting.origin.path,
+            hint="Leave pg_catalog out: it comes first then.",
+        )
+    return setting.value
 
 
 def _limits(collected: Mapping[str, tuple[Setting, ...]]) -> Limits:

@@ -16,6 +16,7 @@ from urllib.parse import quote
 import asyncpg
 import pytest
 
+from service_migrations.catalog.search_path import OWN_PATH
 from service_migrations.monorepo import ENV_FILE, ENVIRONMENT, Service
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
@@ -117,8 +118,8 @@ class Databases:
             database: the database; empty for the administrator's own.
 
         """
-        admin = self.server.admin
-        connection = await asyncpg.connect(**replace(admin, database=database or admin.database).connect_args())
+        dsn = replace(self.server.admin, database=database or self.server.admin.database)
+        connection = await asyncpg.connect(**dsn.connect_args(), server_settings={"search_path": OWN_PATH})
         try:
             if lock:
                 function = "pg_advisory_lock_shared" if shared else "pg_advisory_lock"

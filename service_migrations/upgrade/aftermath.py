@@ -7,6 +7,7 @@ from contextlib import suppress
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from service_migrations.catalog.search_path import INFO, SHOWN, SearchPath
 from service_migrations.connection.connector import Connector
 from service_migrations.connection.version_table import applied
 
@@ -18,7 +19,10 @@ _PATIENCE = 1.5
 """Seconds for reading the state: a command that was stopped ends within two."""
 
 _TERMINATE = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = :pid AND usename = current_user")
-_INVALID = text("SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid ORDER BY 1")
+_INVALID = text(
+    f"SELECT indexrelid::regclass::text FROM {SHOWN} JOIN pg_index ON shown.path IS NOT NULL "  # noqa: S608 - a constant
+    "WHERE NOT indisvalid ORDER BY 1"
+)
 
 
 async def aftermath(
@@ -74,5 +78,6 @@ async def invalid_indexes(connector: Connector) -> str:
 
 
 async def _invalid_indexes(connection: AsyncConnection) -> str:
-    names = (await connection.scalars(_INVALID)).all()
+    path: SearchPath = connection.info[INFO]
+    names = (await connection.scalars(_INVALID, {"search_path": path.text})).all()
     return f" INVALID indexes: {', '.join(names)}." if names else ""

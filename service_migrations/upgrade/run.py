@@ -236,7 +236,8 @@ async def _refuse_long_ids(session: Session, operation: Operation, current: tupl
         written = {revision.revision for revision in pending(history, current, operation.upgrades_to)}
     else:
         written = {script.revision for script in history.directory.get_revisions(operation.stamps or ()) if script}
-    width = await id_width(session.connection, connector.version_table, session.schema) if written else None
+    schema = await session.version_schema()
+    width = await id_width(session.connection, connector.version_table, schema) if written else None
     for revision in history.revisions:
         if width is not None and revision.revision in written and len(revision.revision) > width:
             name = connector.version_table

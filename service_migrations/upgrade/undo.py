@@ -19,14 +19,14 @@ from service_migrations.connection.connector import Connector, connector
 from service_migrations.connection.locks import process_lock
 from service_migrations.connection.session import Session, open_session
 from service_migrations.connection.version_table import applied
-from service_migrations.errors import UsageError
+from service_migrations.errors import ConfigurationError, UsageError
 from service_migrations.failures import describe
 from service_migrations.health.preflight import preflight
 from service_migrations.history.offline import render, reverted
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, read
 from service_migrations.history.targets import migrate_to
-from service_migrations.ledger.entries import ledger_table, newest_first
+from service_migrations.ledger.entries import ledger_table, newest_first, readable
 from service_migrations.monorepo import Service, resolve
 from service_migrations.outcome import Outcome, Step
 from service_migrations.plan.guard import Guard, classes
@@ -168,11 +168,16 @@ async def _rows(session: Session) -> dict[str, tuple[str, str | None, str | None
     for finding in await preflight(session):
         if finding.about == service.ledger_table:
             raise UsageError(f"{finding.text} Its SQL isn't run.", service=service)
-    name = connection.dialect.identifier_preparer.format_table(ledger_table(service, session.schema))
+    name = str(ledger_table(service, session.schema))
     try:
-        exists, writers = (await connection.execute(_WRITERS, {"name": name})).one()
-        query = newest_first(name, ("revision", "direction", "from_revision"), ("downgrade_sql",))
-        rows = (await connection.execute(text(query))).all() if exists and not writers else []
+        ledger = await readable(session)
+    except ConfigurationError as error:
+        raise UsageError(f"{error.message} Its SQL isn't run.", service=service) from error
+    try:
+        writers = await connection.scalar(_WRITERS, {"name": ledger.name}) if ledger else None
+        columns = ("revision", "direction", "from_revision"), ("downgrade_sql",)
+        query = text(newest_first(ledger.name, *columns)) if ledger and not writers else None
+        rows = (await connection.execute(query)).all() if query is not None else []
     except SQLAlchemyError as error:
         message = f"{session.connector.target}: {name} can't be read: {describe(error)}."
         raise UsageError(message, service=service) from error
@@ -190,16 +195,13 @@ async def _rows(session: Session) -> dict[str, tuple[str, str | None, str | None
 
 _WRITERS = text(
     """
-    SELECT count(*) > 0 AND bool_and(c.relkind = 'r' AND NOT pg_catalog.row_security_active(c.oid)),
-           coalesce(array_agg(DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC'
-                                       ELSE CAST(pg_catalog.pg_get_userbyid(a.grantee) AS pg_catalog.text) END)
-                    FILTER (WHERE a.grantee <> c.relowner AND a.privilege_type IN ('INSERT', 'UPDATE', 'TRIGGER')),
-                    CAST(ARRAY[] AS pg_catalog.text[]))
-    FROM pg_catalog.pg_class c LEFT JOIN LATERAL pg_catalog.aclexplode(c.relacl) a ON true
-    WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(CAST(:name AS pg_catalog.text))
+    SELECT array_agg(DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee)::text END)
+    FROM pg_class c, aclexplode(c.relacl) a
+    WHERE c.oid = to_regclass(CAST(:name AS text))
+        AND a.grantee <> c.relowner AND a.privilege_type IN ('INSERT', 'UPDATE', 'TRIGGER')
     """
 )
-"""Whether the ledger is a table, and who may write to it beside its owner."""
+"""Who may write to the ledger beside its owner."""
 
 
 def _add(history: History, revision: str, parent: str | None, sql: str) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from service_migrations.catalog.search_path import INFO, SHOWN, SearchPath
 from service_migrations.connection.connector import Connector
 from service_migrations.connection.drivers import driver_of
 from service_migrations.errors import MigrationError
@@ -25,20 +26,21 @@ _HIDDEN = "<insufficient privilege>"
 """What the server shows of the query of another role's session."""
 
 _BLOCKERS = text(
-    """
-    SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = :pid), blocker.*
-    FROM (VALUES (1)) AS one (row) LEFT JOIN (
-        SELECT a.pid, coalesce(nullif(a.application_name, ''), 'no application_name'), a.usename, a.state,
-               extract(epoch FROM clock_timestamp() - a.xact_start),
-               l.mode, l.relation::regclass::text, a.query
+    f"""
+    SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = :pid), blocker.pid, blocker.application, blocker.usename,
+           blocker.state, blocker.age, blocker.mode, blocker.relation::text, blocker.query
+    FROM {SHOWN} LEFT JOIN (
+        SELECT a.pid, coalesce(nullif(a.application_name, ''), 'no application_name') AS application,
+               a.usename, a.state, extract(epoch FROM clock_timestamp() - a.xact_start) AS age,
+               l.mode, l.relation::regclass, a.query
         FROM unnest(pg_blocking_pids(:pid)) AS b (pid)
         JOIN pg_stat_activity a USING (pid)
         LEFT JOIN pg_locks w ON w.pid = :pid AND NOT w.granted
         LEFT JOIN pg_locks l ON l.pid = a.pid AND l.granted AND l.relation = w.relation
         ORDER BY a.xact_start
         LIMIT 3
-    ) AS blocker ON true
-    """
+    ) AS blocker ON shown.path IS NOT NULL
+    """  # noqa: S608 - a constant
 )
 """Whether the server process exists, and the sessions that block it: at least one row."""
 
@@ -121,12 +123,14 @@ async def _read_blockers(second: AsyncConnection, pid: int, patience: float, blo
     """
     # in autocommit each query is new: in a transaction the server keeps its first answer
     await second.execution_options(isolation_level="AUTOCOMMIT")
+    path: SearchPath = second.info[INFO]
+    values = {"pid": pid, "search_path": path.text}
     missing, loop = 0, asyncio.get_running_loop()
     while missing < 2:  # noqa: PLR2004 - the migrating connection may be about to notice the end itself
         # not by cancelling: SQLAlchemy would then send the server a message, and wait for that too
         timer = loop.call_later(patience, _close, second)
         try:
-            rows = (await second.execute(_BLOCKERS, {"pid": pid})).all()
+            rows = (await second.execute(_BLOCKERS, values)).all()
         except SQLAlchemyError as error:
             if loop.time() >= timer.when():
                 raise TimeoutError from error

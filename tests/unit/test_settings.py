@@ -475,3 +475,16 @@ def test_timeouts_in_the_options_of_a_dsn_do_not_hold_for_a_migration(billing: S
     options = "?options=-c%20lock_timeout%3D0%20-c%20statement_timeout%3D1%20-c%20work_mem%3D7MB"
     sent = session_settings(load(billing, Sources({"DATABASE_DSN": dsn("db") + options})))
     assert (sent["lock_timeout"], sent["statement_timeout"], sent["work_mem"]) == ("5000", "0", "7MB")
+
+
+@pytest.mark.parametrize("path", ["public, pg_catalog", 'app,"pg_catalog"', "$user, PG_CATALOG, public"])
+def test_a_search_path_with_other_functions_before_those_of_postgresql_is_refused(billing: Service, path: str) -> None:
+    assert "MIGRATIONS_SEARCH_PATH" in refused(
+        billing, BILLING_DATABASE_DSN=dsn("h"), BILLING_MIGRATIONS_SEARCH_PATH=path
+    )
+
+
+@pytest.mark.parametrize("path", ["pg_catalog, public", '"$user", public'])
+def test_another_search_path_is_accepted(billing: Service, path: str) -> None:
+    settings = load(billing, Sources({"BILLING_DATABASE_DSN": dsn("h"), "BILLING_MIGRATIONS_SEARCH_PATH": path}))
+    assert settings.search_path == path

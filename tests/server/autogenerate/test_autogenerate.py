@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 import service_migrations
-from service_migrations.errors import ConfigurationError, MigrationError, UsageError
+from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError, UsageError
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn
 from tests.support.autogenerate import models, remodel, written
@@ -527,6 +527,7 @@ def test_a_role_without_temporary_tables_is_told_and_compared_for_by_name(
     admin = Dsn(server.admin.user, dsn.database, server.admin.hosts, server.admin.password)
     query(admin, f'ALTER DATABASE "{dsn.database}" OWNER TO postgres')
     query(admin, f'REVOKE TEMPORARY ON DATABASE "{dsn.database}" FROM PUBLIC')
+    query(admin, "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
     service = monorepo.service("billing", models(kind=""), dsn)
     monorepo.revision(
         "billing", "r1", None, "op.execute('CREATE TABLE things (id serial PRIMARY KEY, number integer)')"
@@ -534,6 +535,10 @@ def test_a_role_without_temporary_tables_is_told_and_compared_for_by_name(
     wait(service_migrations.upgrade(service))
     assert wait(service_migrations.check(service)).differences == ()
     assert "GRANT TEMPORARY ON DATABASE" in caplog.text
+    # SQLAlchemy's queries qualify no operator
+    query(admin, "GRANT CREATE ON SCHEMA public TO PUBLIC")
+    with pytest.raises(AccessDeniedError, match="where everybody may create"):
+        wait(service_migrations.check(service))
 
 
 @pytest.mark.parametrize(
