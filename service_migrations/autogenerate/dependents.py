@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from alembic.operations.ops import (
     CreateIndexOp,
@@ -211,7 +212,7 @@ def _foreign_keys(comparison: Comparison) -> Iterator[Change]:
     keys = {oid: key for key, oid in comparison.oids.items()}
     dropped_columns = _dropped_columns(comparison)
     values = {"oids": sorted(keys), "search_path": comparison.surroundings.search_path}
-    rows = comparison.connection.execute(text(_FOREIGN_KEYS), values).all()
+    rows: Iterable[Any] = comparison.connection.execute(text(_FOREIGN_KEYS), values).all()
     set_path(comparison.connection, OWN_PATH)
     for row in rows:
         key = keys[row.oid]

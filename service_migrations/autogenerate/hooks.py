@@ -47,12 +47,17 @@ class Hooks:
         names: dict[str | None, list[str]] = {}
         for schema, name in keys:
             names.setdefault(schema, []).append(name)
-        metadata = MetaData()
+        metadata, default = MetaData(), self._connection.dialect.default_schema_name
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SAWarning)  # a type or an index that SQLAlchemy doesn't know
             for schema, tables in names.items():
-                metadata.reflect(self._connection, schema=schema, only=tables, resolve_fks=False)
-        self.reflected = {(table.schema, table.name): table for table in metadata.tables.values()}
+                # by our own search path nothing is found without its schema
+                metadata.reflect(self._connection, schema=schema or default, only=tables, resolve_fks=False)
+        as_models_name_it = MetaData()
+        for table in list(metadata.tables.values()):
+            schema = None if table.schema == default else table.schema
+            table.to_metadata(as_models_name_it, schema=schema)  # type: ignore[arg-type] # None is no schema
+        self.reflected = {(table.schema, table.name): table for table in as_models_name_it.tables.values()}
 
     @property
     def _sees_objects(self) -> bool:

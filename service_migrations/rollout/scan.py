@@ -73,7 +73,7 @@ _TABLES = f"""
     FROM (SELECT set_config('search_path', $2, true) AS path OFFSET 0) AS shown
     LEFT JOIN (pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace)
            ON shown.path IS NOT NULL
-          AND c.relname = ANY ($1::text[]::name[]) AND c.relkind NOT IN ('i', 'I', 'c', 'S', 't')
+          AND c.relname = ANY ($1::text[]::name[])
 """  # noqa: S608 - a constant
 
 
