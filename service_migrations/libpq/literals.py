@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 from psycopg.adapt import AdaptersMap, Dumper, RecursiveDumper
 from psycopg.types.range import Range, RangeDumper
-from psycopg.types.string import StrDumperUnknown, TextLoader
+from psycopg.types.string import BytesDumper, StrDumperUnknown, TextLoader
 
 __all__ = ["adapt", "constant"]
 
@@ -51,6 +51,13 @@ class _Tuple(_List):
         return b"(%s)" % self._joined(obj)
 
 
+class _Bytes(BytesDumper):
+    """Bytes in hexadecimal: libpq's own escapes depend on the connection that the process has used last."""
+
+    def quote(self, obj: Any) -> bytes:
+        return rb"'\x%s'" % bytes(obj).hex().encode()
+
+
 class _Range(RangeDumper):
     """A range without a type: PostgreSQL doesn't cast one of a type to another type of ranges."""
 
@@ -84,6 +91,8 @@ def adapt(adapters: AdaptersMap) -> AdaptersMap:
     adapters.register_dumper(list, _List)
     adapters.register_dumper(tuple, _Tuple)
     adapters.register_dumper(Range, _Range)
+    for of_bytes in (bytes, bytearray, memoryview):
+        adapters.register_dumper(of_bytes, _Bytes)
     for name in _OF_PSYCOPG2:
         adapters.register_dumper(name, _OfPsycopg2)
     for name in ("inet", "cidr"):

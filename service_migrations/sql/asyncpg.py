@@ -14,7 +14,7 @@ SETTING = 'set driver = "psycopg" for the service in pyproject.toml'
 _ONE_COMMAND = "Write one op.execute() for each"
 _CAST = "CAST(:name AS type), or a Python value of that type"
 
-_TYPES = ("22000", "42804", "42883", "42P18")
+_TYPES = ("22000", "42804", "42883", "42P08", "42P18")
 """SQLSTATEs of a parameter with a wrong type; the first one is asyncpg's own, before anything is sent."""
 
 _PLACEHOLDER = re.compile(r"%s|%\(\w+\)s")

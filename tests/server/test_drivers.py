@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 import service_migrations
-from service_migrations.errors import UsageError
+from service_migrations.errors import MigrationError, UsageError
+from service_migrations.health.doctor import examine
 from service_migrations.settings.dsn import Dsn
 from tests.support.database import query, run_script, wait
 from tests.support.monorepo import Monorepo
@@ -339,3 +340,78 @@ def test_where_nothing_is_to_do_psycopg_is_not_imported(monorepo: Monorepo) -> N
     for words in (("--list",), ("db.upgrade", "--service", "billing")):
         ran = monorepo.process(*words)
         assert ran.code == 0, ran.text
+
+
+@pytest.fixture
+def asyncpg_service(monorepo: Monorepo, database: Callable[..., Dsn]) -> Dsn:
+    """A service whose driver is asyncpg, with a first revision."""
+    dsn = database()
+    monorepo.service("billing", dsn=dsn)
+    commands = [command for command in SETUP.split(";") if command.strip()]
+    monorepo.revision("billing", "r001", None, "\n".join(f"op.execute({command!r})" for command in commands))
+    return dsn
+
+
+@pytest.mark.usefixtures("asyncpg_service")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "two_commands",
+        "two_commands_of_text",
+        "two_commands_of_the_driver",
+        "a_text_for_an_integer",
+        "json_build_object",
+        "a_text_for_an_id",
+        "an_integer_for_a_text",
+        "a_text_for_a_date",
+        "an_aware_moment_for_a_timestamp",
+        "a_tuple_in_in",
+        "parameters_of_the_driver",
+        "a_cursor",
+        "copy_from_and_to",
+    ],
+)
+def test_over_asyncpg_a_failure_of_this_kind_names_the_driver_and_the_setting(name: str, monorepo: Monorepo) -> None:
+    monorepo.revision("billing", "r002", "r001", dedent(HEAD) + dedent(STATEMENTS[name]))
+    with pytest.raises(MigrationError, match=r"^billing: migrations/versions/billing/r002\.py:\d+: ") as caught:
+        wait(service_migrations.upgrade(monorepo.find("billing")))
+    assert caught.value.exit_code == 1
+    assert "asyncpg" in caught.value.hint
+    assert 'set driver = "psycopg"' in caught.value.hint
+    assert "It was rolled back." in caught.value.hint
+
+
+@pytest.mark.usefixtures("asyncpg_service")
+def test_plan_and_doctor_name_what_asyncpg_wont_take(monorepo: Monorepo) -> None:
+    body = 'op.execute("SELECT 1; SELECT 2")\nop.execute(f"SELECT {1}; SELECT 2")\nop.execute("SELECT 1")'
+    monorepo.revision("billing", "r002", "r001", body)
+    service = monorepo.find("billing")
+    plan = wait(service_migrations.plan(service))
+    findings = [finding for revision in plan.revisions for finding in revision.findings if finding.rule == "driver"]
+    first, second = findings
+    assert second.line == (first.line or 0) + 1
+    assert first.path == second.path == "migrations/versions/billing/r002.py"
+    assert "asyncpg takes one command at a time" in second.message
+
+    found = [finding.text for finding in wait(examine(service)) if "asyncpg" in finding.text]
+    assert len(found) == 1
+    assert f"r002.py:{first.line}: asyncpg takes one command at a time" in found[0]
+
+
+@pytest.mark.parametrize("fixture", ["asyncpg_service", "psycopg_service"])
+@pytest.mark.parametrize("follows", ['op.execute("SELECT 1")', "pass"], ids=["a_statement", "nothing"])
+def test_after_a_swallowed_error_the_first_error_is_named_with_its_line(
+    fixture: str, follows: str, monorepo: Monorepo, request: pytest.FixtureRequest
+) -> None:
+    request.getfixturevalue(fixture)
+    body = 'try:\n    op.create_index("orders_pkey", "orders", ["amount"])\nexcept Exception:\n    print("there")\n'
+    path = monorepo.revision("billing", "r002", "r001", body + follows)
+    line = 1 + path.read_text(encoding="utf-8").splitlines().index(
+        '        op.create_index("orders_pkey", "orders", ["amount"])'
+    )
+    with pytest.raises(MigrationError) as caught:
+        wait(service_migrations.upgrade(monorepo.find("billing")))
+    text_ = str(caught.value)
+    assert '[25P02]. The first error was relation "orders_pkey" already exists [42P07]' in text_
+    assert f"migrations/versions/billing/r002.py:{line}" in text_
+    assert "begin_nested()" in text_

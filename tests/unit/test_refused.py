@@ -1,0 +1,85 @@
+"""What asyncpg refuses is found in a revision's file, and nothing else is."""
+
+from textwrap import dedent, indent
+
+import pytest
+
+from service_migrations.history.refused import refused
+from service_migrations.sql.asyncpg import advice, refusal
+from tests.support.monorepo import Monorepo
+
+REFUSED = {
+    "two_commands": ('op.execute("SELECT 1; SELECT 2")', "this text has 2"),
+    "of_text": ('op.execute(sa.text("SELECT 1; SELECT 2; SELECT 3"))', "this text has 3"),
+    "of_the_driver": ('bind.exec_driver_sql("SELECT 1; SELECT 2")', "this text has 2"),
+    "of_a_name": ('SQL = "SELECT 1; SELECT 2"\nop.execute(SQL)', "this text has 2"),
+    "bodies": ('op.execute("DO $$ BEGIN NULL; END $$; DO $a$ BEGIN NULL; END $a$")', "this text has 2"),
+    "placeholder": ('cursor.execute("SELECT %s", (0,))', "asyncpg knows no %s"),
+    "named_placeholder": ('bind.exec_driver_sql("SELECT %(n)s", {"n": 1})', "asyncpg knows no %(n)s"),
+    "in": ('bind.execute(sa.text("DELETE FROM t WHERE id IN :ids"), {"ids": (1,)})', "no list for IN :ids"),
+    "untyped": ("bind.execute(sa.text(\"SELECT json_build_object('k', :p)\"), {'p': 1})", "the type of :p"),
+    "copy": ('bind.connection.cursor().copy_expert("COPY t FROM STDIN", file)', "have no copy_expert()"),
+}
+TAKEN = (
+    'op.execute("SELECT 1;")',
+    "op.execute(\"SELECT ';'; -- the end; so\")",
+    'op.execute("DO $$ BEGIN NULL; NULL; END $$")',
+    'op.execute("CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT 2; END")',
+    "op.execute(\"SELECT '50%s'\")",
+    'bind.execute(sa.text("DELETE FROM t WHERE id IN :ids").bindparams(sa.bindparam("ids", expanding=True)))',
+    'bind.execute(sa.text("SELECT json_build_object(\'k\', CAST(:p AS text))"), {"p": 1})',
+    'op.execute(f"SELECT {x}; SELECT 2")',
+    'print("SELECT 1; SELECT 2")',
+)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_asyncpg_refuses_is_found_with_its_line(name: str, monorepo: Monorepo) -> None:
+    body, reason = REFUSED[name]
+    path = monorepo.revision("billing", "r001", None, body, "op.execute('SELECT 1; SELECT 2')")
+    service = monorepo.service("billing")
+    ((line, message),) = refused(service, service.relative(path))
+    assert path.read_text(encoding="utf-8").splitlines()[line - 1].strip() == body.splitlines()[-1]
+    assert reason in message
+    assert 'set driver = "psycopg"' in message
+
+
+@pytest.mark.parametrize("body", TAKEN)
+def test_what_asyncpg_takes_is_not_found(body: str, monorepo: Monorepo) -> None:
+    path = monorepo.revision("billing", "r001", None, body)
+    service = monorepo.service("billing")
+    assert list(refused(service, service.relative(path))) == []
+
+
+def test_over_psycopg_nothing_is_refused(monorepo: Monorepo) -> None:
+    configured = monorepo.root / "pyproject.toml"
+    text = configured.read_text(encoding="utf-8")
+    configured.write_text(text + '\n[tool.service-migrations.service.billing]\ndriver = "psycopg"\n', encoding="utf-8")
+    path = monorepo.revision("billing", "r001", None, "\n".join(body for body, _ in REFUSED.values()))
+    service = monorepo.service("billing")
+    assert list(refused(service, service.relative(path))) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "text", "has_parameters", "advised"),
+    [
+        ("42601", "cannot insert multiple commands into a prepared statement", False, "one command at a time"),
+        ("42601", 'syntax error at or near "%"', False, "knows no %s"),
+        ("42601", 'syntax error at or near "$1"', True, "expanding=True"),
+        ("42804", "column x is of type integer but expression is of type character varying", True, "CAST(:name"),
+        ("42P18", "could not determine data type of parameter $1", True, "CAST(:name"),
+        ("22000", "invalid input for query argument $1: 7 (expected str, got int)", True, "CAST(:name"),
+        (None, "AttributeError: 'AsyncAdapt_asyncpg_cursor' object has no attribute 'copy_from'", False, "no COPY"),
+        ("42804", "column x cannot be cast automatically to type integer", False, ""),
+        ("42601", 'syntax error at or near "FROMM"', True, ""),
+        ("23505", "duplicate key", True, ""),
+    ],
+)
+def test_a_refusal_is_told_from_other_failures(state: str, text: str, has_parameters: bool, advised: str) -> None:
+    given = advice(state, text, has_parameters=has_parameters)
+    assert advised in given
+    assert bool(given) == bool(advised)
+
+
+def test_a_text_with_one_command_is_taken() -> None:
+    assert refusal(indent(dedent("SELECT 1\n;\n-- SELECT 2;"), "  ")) is None
