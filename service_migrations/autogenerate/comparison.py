@@ -18,6 +18,7 @@ from service_migrations.autogenerate.temporary_table import Surroundings
 from service_migrations.catalog.search_path import SearchPath, set_path
 from service_migrations.catalog.tables import TableState, read, table_oids
 from service_migrations.models.copies import remove_conditional
+from service_migrations.sql.quoting import VERBATIM
 
 __all__ = ["Comparison", "Key"]
 
@@ -116,8 +117,10 @@ class Comparison:
         savepoint = self.connection.begin_nested()
         try:
             set_path(self.connection, self.surroundings.search_path)
-            self.connection.exec_driver_sql(f"CREATE TEMPORARY TABLE migrations_cast ({column})")
-            self.connection.exec_driver_sql(f"ALTER TABLE pg_temp.migrations_cast {action}")
+            self.connection.exec_driver_sql(
+                f"CREATE TEMPORARY TABLE migrations_cast ({column})", execution_options=VERBATIM
+            )
+            self.connection.exec_driver_sql(f"ALTER TABLE pg_temp.migrations_cast {action}", execution_options=VERBATIM)
         except DBAPIError:
             return False
         finally:

@@ -30,7 +30,7 @@ from service_migrations.autogenerate.enum_types import EnumType
 from service_migrations.autogenerate.matches import Matches
 from service_migrations.autogenerate.table_pair import NEITHER, Pair, converted_columns, recreated_columns
 from service_migrations.catalog.search_path import OWN_PATH, SHOWN, set_path
-from service_migrations.sql.quoting import quoted
+from service_migrations.sql.quoting import VERBATIM, quoted
 
 __all__ = ["refusals", "users_of_types"]
 
@@ -251,8 +251,12 @@ def _is_valid_reference(comparison: Comparison, near: str, far: str) -> bool:
     savepoint = comparison.connection.begin_nested()
     try:
         set_path(comparison.connection, comparison.surroundings.search_path)
-        comparison.connection.exec_driver_sql(f"CREATE TEMPORARY TABLE far (key {far} UNIQUE)")
-        comparison.connection.exec_driver_sql(f"CREATE TEMPORARY TABLE near (key {near} REFERENCES pg_temp.far (key))")
+        comparison.connection.exec_driver_sql(
+            f"CREATE TEMPORARY TABLE far (key {far} UNIQUE)", execution_options=VERBATIM
+        )
+        comparison.connection.exec_driver_sql(
+            f"CREATE TEMPORARY TABLE near (key {near} REFERENCES pg_temp.far (key))", execution_options=VERBATIM
+        )
     except DBAPIError:
         return False
     finally:

@@ -25,7 +25,7 @@ from service_migrations.catalog.search_path import OWN_PATH, set_path
 from service_migrations.catalog.tables import TableState, read
 from service_migrations.errors import ConfigurationError
 from service_migrations.failures import describe, sqlstate
-from service_migrations.sql.quoting import quoted
+from service_migrations.sql.quoting import VERBATIM, quoted
 
 __all__ = ["NoTemporaryTablesError", "all_normalised", "normalised"]
 
@@ -139,7 +139,7 @@ def _create_and_read(
     with _rolled_back(connection):
         set_path(connection, f"pg_temp, {surroundings.search_path}")
         for statement in statements if len(tables) == 1 else [do_block(statements)]:
-            connection.exec_driver_sql(statement)
+            connection.exec_driver_sql(statement, execution_options=VERBATIM)
         set_path(connection, OWN_PATH)
         rows = connection.execute(_TEMPORARY_TABLES, {"names": [table.name for table in tables]}).all()
         oids = {name: oid for _, name, oid in rows}

@@ -20,7 +20,7 @@ from service_migrations.catalog.search_path import SearchPath, service_path
 from service_migrations.catalog.tables import TableState
 from service_migrations.errors import UsageError
 from service_migrations.failures import describe, sqlstate
-from service_migrations.sql.quoting import quoted
+from service_migrations.sql.quoting import VERBATIM, quoted
 
 __all__ = ["PossibleRename", "Rename", "applied", "noted", "option", "possible_renames"]
 
@@ -122,7 +122,7 @@ def applied(connection: Connection, path: SearchPath, renames: Sequence[Rename])
 
 def _run(connection: Connection, rename: Rename) -> None:
     try:
-        connection.exec_driver_sql(rename.sql)
+        connection.exec_driver_sql(rename.sql, execution_options=VERBATIM)
     except DBAPIError as error:
         state = sqlstate(error) or ""
         if state == _DENIED or not state.startswith(_WRONG_STATEMENT):

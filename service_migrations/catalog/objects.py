@@ -145,7 +145,7 @@ async def read(connection: AsyncConnection) -> tuple[Object, ...]:
     """
     try:
         await connection.execute(text(_PINS))
-        rows = (await connection.exec_driver_sql(_QUERY, ("",))).all()
+        rows = (await connection.execute(text(_QUERY), {"search_path": ""})).all()
     finally:
         await connection.rollback()
     return tuple(_object(row) for row in rows)
@@ -156,7 +156,7 @@ def read_own(connection: Connection, path: str) -> tuple[Object, ...]:
     connection.exec_driver_sql("SAVEPOINT objects")
     try:
         connection.execute(text(_PINS))
-        rows = connection.exec_driver_sql(_QUERY, (path,)).all()
+        rows = connection.execute(text(_QUERY), {"search_path": path}).all()
     finally:
         connection.exec_driver_sql("ROLLBACK TO SAVEPOINT objects")
         connection.exec_driver_sql("RELEASE SAVEPOINT objects")

@@ -87,9 +87,7 @@ async def other_tables(
     if version_tables is None:
         version_tables = [Candidate(*row) for row in await connection.execute(text(VERSION_TABLES))]
     rows = [
-        row
-        for row in version_tables
-        if (row.name, row.schema) != (name, schema) and row.name != service.ledger_table
+        row for row in version_tables if (row.name, row.schema) != (name, schema) and row.name != service.ledger_table
     ]
     visible = schemas(connection, None)
     excluded = version_tables_of_siblings(service, name, connector.databases, connector.sources) if rows else ()

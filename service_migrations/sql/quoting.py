@@ -4,9 +4,12 @@ import re
 
 from sqlalchemy.dialects.postgresql import asyncpg
 
-__all__ = ["escaped", "literal", "one_line", "one_line_literal", "quoted"]
+__all__ = ["VERBATIM", "escaped", "literal", "one_line", "one_line_literal", "quoted"]
 
 _PREPARER = asyncpg.dialect().identifier_preparer  # type: ignore[no-untyped-call]
+VERBATIM = {"no_parameters": True}
+"""The execution options of a text that is sent as it is: psycopg would take a % in it for a parameter."""
+
 _BIND = re.compile(r"(?<![:\w\\]):(?=\w+(?![:\w]))|\\(?=:\w*(?![:\w]))")
 """What ``sqlalchemy.text`` would take for a parameter, or for the escape of one."""
 
