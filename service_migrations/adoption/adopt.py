@@ -9,7 +9,7 @@ from service_migrations.adoption.code import Code, assigned
 from service_migrations.adoption.dsn_source import EnvFiles, describe_dsn
 from service_migrations.adoption.env_file import Environment, options_reader, read_environment
 from service_migrations.adoption.expressions import Reader
-from service_migrations.adoption.folders import Files, import_folders, walk
+from service_migrations.adoption.folders import Files, import_folders, python_files, walk
 from service_migrations.adoption.found import BLOCKED, LEFT_ALONE, Found
 from service_migrations.adoption.ini import DEFAULT_SECTION, Options, read_options
 from service_migrations.adoption.models_module import find_models
@@ -211,7 +211,7 @@ def _of_flask(found: Found, environment: Environment, reader: Reader, code: Code
     if "current_app" not in environment.module.imports:
         return None
     name = "SQLALCHEMY_DATABASE_URI"
-    for path in sorted(found.path.rglob("*.py")):
+    for path in python_files(found.path):
         module = code.try_read(path) if name.encode() in path.read_bytes() else None
         for values in [module.values, *(assigned(item.body) for item in module.classes.values())] if module else ():
             for value in values.get(name, []):
@@ -244,7 +244,8 @@ def _judge_driver(found: Found, environment: Environment) -> None:
     found.driver = "psycopg"
     found.note_all("driver", places[:_SHOWN])
     if len(places) > _SHOWN:
-        found.note("driver", f"and {len(places) - _SHOWN} more places.")
+        more = len(places) - _SHOWN
+        found.note("driver", f"and {more} more {'place' if more == 1 else 'places'}.")
 
 
 def _name_all(services: list[Found]) -> None:

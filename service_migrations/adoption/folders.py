@@ -9,7 +9,7 @@ from pathlib import Path
 from service_migrations.adoption.code import Module, dotted
 from service_migrations.adoption.variables import constant
 
-__all__ = ["Files", "import_folders", "walk"]
+__all__ = ["Files", "import_folders", "python_files", "walk"]
 
 _SKIPPED = frozenset(("node_modules", "__pycache__", "site-packages", "venv"))
 
@@ -26,6 +26,23 @@ class Files:
 def walk(root: Path) -> Files:
     """Return the files below a top level, without hidden folders, virtual environments and installed packages."""
     files = Files()
+    for path in _paths(root):
+        if path.suffix == ".ini":
+            files.ini.append(path)
+        elif path.name == "pyproject.toml":
+            files.pyproject.append(path)
+        elif path.name == "env.py":
+            files.env.append(path)
+    files.ini.sort(key=lambda path: (path.parent, path.name != "alembic.ini", path.name))
+    return files
+
+
+def python_files(folder: Path) -> list[Path]:
+    """Return the Python files below a folder, without those that ``walk`` leaves out."""
+    return [path for path in _paths(folder) if path.suffix == ".py"]
+
+
+def _paths(root: Path) -> Iterator[Path]:
     for folder, folders, names in os.walk(root):
         here = Path(folder)
         folders[:] = sorted(
@@ -33,15 +50,7 @@ def walk(root: Path) -> Files:
             for name in folders
             if name[0] != "." and name not in _SKIPPED and not (here / name / "pyvenv.cfg").is_file()
         )
-        for name in sorted(names):
-            if name.endswith(".ini"):
-                files.ini.append(here / name)
-            elif name == "pyproject.toml":
-                files.pyproject.append(here / name)
-            elif name == "env.py":
-                files.env.append(here / name)
-    files.ini.sort(key=lambda path: (path.parent, path.name != "alembic.ini", path.name))
-    return files
+        yield from (here / name for name in sorted(names))
 
 
 def import_folders(

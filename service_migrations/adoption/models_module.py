@@ -6,6 +6,7 @@ from pathlib import Path
 
 from service_migrations.adoption.code import Code, Module, dotted, import_place
 from service_migrations.adoption.env_file import Environment
+from service_migrations.adoption.folders import python_files
 
 __all__ = ["Models", "find_models"]
 
@@ -135,9 +136,9 @@ def _parents(name: str) -> list[str]:
 def _searched(search: _Search, script_location: Path, directory: Path) -> list[str]:
     """Return the modules with tables below a directory, where env.py doesn't name one."""
     names: list[str] = []
-    for path in sorted(directory.rglob("*.py")):
+    for path in python_files(directory):
         parts = path.relative_to(directory).parts
-        if path.is_relative_to(script_location) or any(part[0] == "." or part in _NO_CODE for part in parts):
+        if path.is_relative_to(script_location) or any(part in _NO_CODE for part in parts):
             continue
         if _tables(search.code.try_read(path)):
             around = [folder for folder in search.folders if path.is_relative_to(folder)]

@@ -6,6 +6,7 @@ in a service's own folder goes on working.
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from textwrap import shorten
 
 from service_migrations.adoption.found import Found
 from service_migrations.adoption.table import table_text
@@ -21,6 +22,8 @@ __all__ = ["write"]
 _ENVIRONMENT = "migrations"
 _OTHER_ENVIRONMENT = "migrations_environment"
 """The folder of the shared env.py where a service has the usual one."""
+_WIDTH = 110
+"""Characters of a line on a hook; its file has the rest."""
 
 
 def write(root: Path, services: Sequence[Found]) -> tuple[Written, ...]:
@@ -53,7 +56,7 @@ def _write(root: Path, services: Sequence[Found]) -> Iterator[Written]:
         )
         yield append(root / FILE, text, names)
     hooks = [
-        f"{service.relative(hook.path)}:{hook.line}: {hook.text}"
+        shorten(f"{service.relative(hook.path)}:{hook.line}: {hook.text}", _WIDTH, placeholder=" …")
         for service in services
         if service.state in ("new", "adopted")
         for hook in service.hooks
