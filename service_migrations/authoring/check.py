@@ -18,6 +18,7 @@ from service_migrations.autogenerate.change import Change
 from service_migrations.connection.connector import connector
 from service_migrations.connection.locks import process_lock
 from service_migrations.connection.session import Session, open_session
+from service_migrations.environment.comparison import entry
 from service_migrations.errors import DifferenceError
 from service_migrations.history.baseline import digest, read_baseline
 from service_migrations.history.revisions import History, read
@@ -30,7 +31,7 @@ from service_migrations.settings.model import Settings
 
 __all__ = ["Check", "check", "comparing", "refuse_behind"]
 
-_TIME = re.compile(r" \([^()]*\d\d:\d\d[^()]*\)\Z")
+_TIME = re.compile(r" \([^()]*\d\d:\d\d[^()]*\)(?=\.?\Z)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,12 +181,8 @@ def _lines(operations: UpgradeOps, context: MigrationContext) -> list[tuple[str,
 
     An operation of Alembic is the code that a revision would have. The entry has a hash of what the database has.
     """
-    pairs = []
-    for op in operations.ops:
-        if isinstance(op, Change) and op.description:
-            # the SQL that would bring back what the database has
-            former = [step for step in op.backward if isinstance(step, str)]
-            pairs.append((op.description, f"{op.description} [{digest(former)}]"))
+    changes = [op for op in operations.ops if isinstance(op, Change) and op.description]
+    pairs = [(change.description, entry(change)) for change in changes]
     lines: list[str] = []
     others = UpgradeOps([op for op in operations.ops if not isinstance(op, Change)])
     code = "" if others.is_empty() else _code(others, context)

@@ -29,6 +29,7 @@ from service_migrations.connection.locks import process_lock
 from service_migrations.connection.session import open_session
 from service_migrations.errors import ConfigurationError, UsageError
 from service_migrations.history import head_file
+from service_migrations.history.baseline import read_baseline
 from service_migrations.history.graph import clashing_heads, resolved, topological
 from service_migrations.history.locations import refuse_unread
 from service_migrations.history.revision import Revision
@@ -51,7 +52,7 @@ async def revision(
     engine: AsyncEngine | None = None,
     settings: Settings | None = None,
 ) -> Revision | None:
-    """Write a new revision file, from the difference between models and database.
+    """Write a new revision file, from the difference between models and database, without what the baseline accepts.
 
     Args:
         service: its name.
@@ -113,7 +114,9 @@ async def revision(
             async with open_session(history, connector(history.service, engine, settings)) as session, process_lock():
                 await refuse_behind(session)
                 _make_folder(history.service, folder)
-                await session.run(write, ownership=await survey(session), writes_revision=True, renames=requests)
+                accepted = read_baseline(history.service).entries.get("check", frozenset())
+                ownership = await survey(session)
+                await session.run(write, ownership=ownership, writes_revision=True, renames=requests, accepted=accepted)
         if not written:
             return None
         return _finished(history, written[0])

@@ -1,12 +1,12 @@
 """The options of ``context.configure()`` for comparing models with a database; no upgrade imports this module."""
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
-from alembic.operations.ops import CreateTableOp, MigrateOperation, MigrationScript
+from alembic.operations.ops import CreateTableOp, MigrateOperation, MigrationScript, UpgradeOps
 from alembic.runtime.migration import MigrationContext
 
 from service_migrations.autogenerate.change import Change
@@ -15,9 +15,10 @@ from service_migrations.autogenerate.plugin import PLUGIN
 from service_migrations.autogenerate.rename_requests import Request
 from service_migrations.autogenerate.renames import possible_renames
 from service_migrations.errors import UsageError
+from service_migrations.history.baseline import digest
 from service_migrations.ownership.view import Ownership
 
-__all__ = ["comparison_options"]
+__all__ = ["comparison_options", "entry"]
 
 # before Alembic 1.19.2 it was part of alembic.autogenerate, and before 1.19 it didn't exist
 _BY_NAME = ("alembic.ext.checkconstraint_byname",) if find_spec("alembic.ext") else ()
@@ -26,7 +27,11 @@ _PLUGINS = ("alembic.autogenerate.*", *_BY_NAME, PLUGIN)
 
 
 def comparison_options(
-    ownership: Ownership, renames: Sequence[Request] = (), *, writes_revision: bool
+    ownership: Ownership,
+    renames: Sequence[Request] = (),
+    *,
+    writes_revision: bool,
+    accepted: Collection[str] = (),
 ) -> dict[str, Any]:
     """Return the options with which Alembic compares what a service may see of its database.
 
@@ -34,6 +39,7 @@ def comparison_options(
         ownership: what the service may see.
         renames: the tables and columns that were renamed.
         writes_revision: whether a revision file is written from the differences.
+        accepted: the entries of differences that the baseline accepts, which no revision is written for.
 
     """
     options: dict[str, Any] = {
@@ -43,6 +49,7 @@ def comparison_options(
         "autogenerate_plugins": _PLUGINS,
         "migrations_renames": renames,
         "render_item": render_item,
+        "migrations_accepted": accepted,
         # a comparison writes nothing, not even an empty version table
         "dont_mutate": True,
     }
@@ -55,23 +62,45 @@ _OF_ENUM_TYPES = "alembic_postgresql_enum"
 
 
 def _finish(writes_revision: bool, context: MigrationContext, _: Any, directives: list[MigrationScript]) -> None:
-    """Leave out what is compared twice, refuse what must be written by hand, and write no file without a change."""
-    groups = [group for script in directives for group in script.upgrade_ops_list]
-    for group in (*groups, *(group for script in directives for group in script.downgrade_ops_list)):
+    """Leave out what is compared twice, and make a revision file of the rest, if one is written."""
+    for group in (group for script in directives for group in (*script.upgrade_ops_list, *script.downgrade_ops_list)):
         group.ops = [each for each in group.ops if type(each).__module__.partition(".")[0] != _OF_ENUM_TYPES]
-    if not writes_revision:
-        return
+    if writes_revision:
+        _finish_revision(context, directives)
+
+
+def _finish_revision(context: MigrationContext, directives: list[MigrationScript]) -> None:
+    """Leave out what is accepted, refuse what must be written by hand, and write no file without a change."""
+    for script in directives:
+        for upgrade, downgrade in zip(script.upgrade_ops_list, script.downgrade_ops_list, strict=True):
+            if _leave_out(upgrade, context.opts["migrations_accepted"]):
+                upgrade.reverse_into(downgrade)
+    groups = [group for script in directives for group in script.upgrade_ops_list]
     operations = [operation for group in groups for operation in group.ops]
     for operation in operations:
         if isinstance(operation, Change) and operation.refusal:
             raise UsageError(
                 operation.refusal, service=context.opts["migrations_service"], hint=_rename_hint(operations)
             )
-    for operation in operations:
         if isinstance(operation, CreateTableOp):
             operation.info = {}  # objects of the models, which would be written into the file
     if all(group.is_empty() for group in groups):
         directives.clear()
+
+
+def entry(change: Change) -> str:
+    """Return the entry of a change for a baseline, with a hash of the SQL that would bring back what is there."""
+    return f"{change.description} [{digest([step for step in change.backward if isinstance(step, str)])}]"
+
+
+def _leave_out(operations: UpgradeOps, accepted: Collection[str]) -> bool:
+    """Remove the changes that a baseline accepts, and what only makes these possible; return whether there are any."""
+    kept = [op for op in operations.ops if not (isinstance(op, Change) and entry(op) in accepted)]
+    if len(kept) == len(operations.ops):
+        return False
+    is_needed = any(not isinstance(op, Change) or op.description for op in kept)
+    operations.ops[:] = kept if is_needed else []
+    return True
 
 
 def _rename_hint(operations: Iterable[MigrateOperation]) -> str:

@@ -120,12 +120,12 @@ def _dialect(config: Config) -> dict[str, Any]:
 def _options(config: Config) -> dict[str, Any]:
     """Return the library's own options.
 
-    The attributes of the configuration are ``service``; ``version_table``, its ``version_table_schema`` and
+        The attributes of the configuration are ``service``; ``version_table``, its ``version_table_schema`` and
     ``metadata`` where these are known already; ``longest_id``, the length of the longest id; ``on_version_apply``, a
     tuple of callbacks; ``before_hooks``, the callback before those of a team; ``wrap_revision``, which returns the
     function that is called instead of a revision's; ``read_only``, for a command that writes nothing; and for a
     comparison ``ownership``, what the service may see of the database, ``writes_revision``, whether a revision file is
-    written, and ``renames``, the tables and columns that were renamed.
+    written, ``renames``, the tables and columns that were renamed, and ``accepted``, what the baseline accepts.
     """
     attributes = config.attributes
     service: Service = attributes["service"]
@@ -148,7 +148,9 @@ def _options(config: Config) -> dict[str, Any]:
         from service_migrations.environment.comparison import comparison_options  # noqa: PLC0415 - no upgrade needs it
 
         writes_revision, renames = attributes.get("writes_revision", False), attributes.get("renames", ())
-        options |= comparison_options(ownership, renames, writes_revision=writes_revision)
+        options |= comparison_options(
+            ownership, renames, writes_revision=writes_revision, accepted=attributes.get("accepted", ())
+        )
     return options
 
 

@@ -19,9 +19,11 @@ from service_migrations.errors import MigrationError
 from service_migrations.history.baseline import read_baseline
 from service_migrations.history.offline import render
 from service_migrations.history.revisions import read as read_history
+from service_migrations.models.metadata import assemble, schema_of
 from service_migrations.monorepo import Monorepo, Service
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
+from service_migrations.sql.quoting import quoted
 from service_migrations.testing.databases import Databases, aimed, wait
 from service_migrations.testing.plugin import ROWS
 from service_migrations.testing.records import COMPARED, RECORDS, differences, leave, record
@@ -217,15 +219,23 @@ def test_the_server_is_of_the_version_that_was_asked_for(postgres_server: Server
 
 async def _database_with_needed_siblings(service: Service, make_database: MakeDatabase) -> ServiceDatabase:
     """Return an empty database, or one with siblings at head where the history fails without them."""
-    database = await make_database(service)
+    database = await _empty_database(service, make_database)
     if not siblings_of(service):
         return database
     _, errors = await upgrade_in_turns([service])
-    database = await make_database(service)
+    database = await _empty_database(service, make_database)
     if not errors:
         return database
     at_head, _ = await upgrade_in_turns(siblings_of(service))
     await _go_to_base(sibling for sibling in siblings_of(service) if sibling not in at_head)
+    return database
+
+
+async def _empty_database(service: Service, make_database: MakeDatabase) -> ServiceDatabase:
+    """Return a database with nothing but the schema of the models, which an upgrade creates and base keeps."""
+    database = await make_database(service)
+    if own_schema := schema_of(assemble(service)):
+        await database.execute(f"CREATE SCHEMA {quoted(own_schema)}")
     return database
 
 

@@ -161,7 +161,7 @@ def test_an_accepted_file_that_is_edited_is_no_longer_accepted(old, monorepo, se
     assert ran.code == 3
     assert "b2.py was edited after b2 was applied" in ran.out
     accept(monorepo)
-    assert monorepo.inv("db.check").code == 0
+    assert monorepo.inv("db.check", env={"TZ": "Asia/Tokyo"}).code == 0
     path.write_text(f"{path.read_text()}\nANOTHER = 1\n")
     assert monorepo.inv("db.check").code == 3
 
@@ -211,6 +211,20 @@ def test_a_database_that_is_behind_has_no_baseline(old, monorepo):
     assert ran.code == 3
     assert "is behind head by 1" in ran.err
     assert not (monorepo.root / "migrations/versions/old/baseline.toml").exists()
+
+
+def test_a_new_revision_leaves_out_what_is_accepted(old, monorepo):
+    accept(monorepo)
+    ran = monorepo.inv("db.revision", "--service", "old", "-m", "nothing")
+    assert (ran.code, ran.out) == (0, "old: nothing changed, so nothing was written\n"), ran.text
+    models = monorepo.root / "services/old/models.py"
+    models.write_text(models.read_text() + "    more: Mapped[str | None]\n")
+    ran = monorepo.inv("db.revision", "--service", "old", "-m", "add more")
+    text = (monorepo.root / ran.out.strip()).read_text()
+    assert text.count("op.") == 2, text
+    assert "more" in text
+    assert monorepo.inv("db.upgrade", "--service", "old").code == 0
+    assert monorepo.inv("db.check").code == 0
 
 
 def test_a_function_of_the_library_leaves_accepted_differences_out_too(old, monorepo):
