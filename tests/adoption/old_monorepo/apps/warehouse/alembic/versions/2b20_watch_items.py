@@ -14,7 +14,7 @@ def upgrade():
     op.execute(
         "CREATE TABLE warehouse.moves_2024 PARTITION OF warehouse.moves FOR VALUES FROM ('2024-01-01') TO ('2025-01-01')"
     )
-    op.execute("CREATE VIEW warehouse.done AS SELECT id, name FROM warehouse.items WHERE state = 'done'")
+    op.execute("CREATE VIEW warehouse.named AS SELECT id, name FROM warehouse.items WHERE name <> ''")
     op.execute(
         "CREATE FUNCTION warehouse.touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.name := trim(NEW.name); "
         "RETURN NEW; END $$"
@@ -29,5 +29,5 @@ def downgrade():
     op.execute("ALTER TABLE warehouse.items DISABLE ROW LEVEL SECURITY")
     op.execute("DROP TRIGGER touch ON warehouse.items")
     op.execute("DROP FUNCTION warehouse.touch()")
-    op.execute("DROP VIEW warehouse.done")
+    op.execute("DROP VIEW warehouse.named")
     op.execute("DROP TABLE warehouse.moves")
