@@ -158,7 +158,7 @@ async def _walk(steps: Steps, reasons: dict[str, str]) -> bool:
         if revision.revision in reasons:
             continue
         try:
-            await steps.down()
+            await steps.down(revision.revision)
         except MigrationError as error:
             reasons[revision.revision] = error.message
             return False

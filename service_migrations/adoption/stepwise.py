@@ -15,7 +15,7 @@ from service_migrations.drift.replay import advance
 from service_migrations.drift.scratch import given_scratch, scratch
 from service_migrations.errors import MigrationError
 from service_migrations.history.revisions import read as read_history
-from service_migrations.history.targets import migrate_to
+from service_migrations.history.targets import migrate_to, revert
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import Settings
 
@@ -44,14 +44,14 @@ class Steps:
         """
         await self.session.run(migrate_to(self.session.history, revision))
 
-    async def down(self) -> None:
-        """Downgrade by one revision.
+    async def down(self, revision: str) -> None:
+        """Revert the newest revision.
 
         Raises:
             MigrationError: the downgrade fails.
 
         """
-        await self.session.run(migrate_to(self.session.history, "-1", down=True))
+        await self.session.run(revert(self.session.history, revision))
 
     async def objects(self) -> list[Object]:
         """Return the objects that the history has created so far, without the library's own."""

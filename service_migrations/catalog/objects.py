@@ -17,10 +17,12 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service_migrations.catalog.search_path import OWN_PATH
+from service_migrations.sql.quoting import escaped
 
 __all__ = ["Catalog", "Grant", "Key", "Object", "read", "read_own"]
 
-_QUERY = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
+_TEXT = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
+_QUERY = text(escaped(_TEXT).replace("{search_path}", ":search_path"))
 
 _PINNED = {
     # these decide how constants inside expressions are printed
@@ -145,7 +147,7 @@ async def read(connection: AsyncConnection) -> tuple[Object, ...]:
     """
     try:
         await connection.execute(text(_PINS))
-        rows = (await connection.execute(text(_QUERY), {"search_path": ""})).all()
+        rows = (await connection.execute(_QUERY, {"search_path": ""})).all()
     finally:
         await connection.rollback()
     return tuple(_object(row) for row in rows)
@@ -156,7 +158,7 @@ def read_own(connection: Connection, path: str) -> tuple[Object, ...]:
     connection.exec_driver_sql("SAVEPOINT objects")
     try:
         connection.execute(text(_PINS))
-        rows = connection.execute(text(_QUERY), {"search_path": path}).all()
+        rows = connection.execute(_QUERY, {"search_path": path}).all()
     finally:
         connection.exec_driver_sql("ROLLBACK TO SAVEPOINT objects")
         connection.exec_driver_sql("RELEASE SAVEPOINT objects")

@@ -6,7 +6,7 @@
 -- by which names are shown is the parameter; it is set when the names of this query are resolved already.
 
 WITH shown AS MATERIALIZED (
-    SELECT set_config('search_path', :search_path, true) AS path
+    SELECT set_config('search_path', {search_path}, true) AS path
 ), own AS MATERIALIZED (
     SELECT n.* FROM shown JOIN pg_namespace n ON shown.path IS NOT NULL
     WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'

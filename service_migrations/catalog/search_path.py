@@ -13,12 +13,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
+from service_migrations.catalog.own_path import OWN_PATH
 from service_migrations.sql.quoting import quoted
 
 __all__ = ["INFO", "OWN_PATH", "SHOWN", "SearchPath", "search_path", "service_path", "set_path"]
-
-OWN_PATH = "pg_catalog, pg_temp"
-"""The path of the library's own queries. Where pg_temp isn't named, it comes first for tables and types."""
 
 INFO = "service_migrations.search_path"
 """The key of the service's path in ``Connection.info``."""

@@ -109,7 +109,9 @@ class Session:
             ConfigurationError: as in ``version_table.located``.
 
         """
-        return {"version_table": self.connector.version_table, "version_table_schema": await self.version_schema()}
+        # with a transaction open nothing is located: env.py refuses it
+        schema = self.schema if self.connection.in_transaction() else await self.version_schema()
+        return {"version_table": self.connector.version_table, "version_table_schema": schema}
 
     async def version_schema(self) -> str | None:
         """Return the schema of the version table, or that in which it would be created; errors as of ``located``."""

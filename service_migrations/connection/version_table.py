@@ -14,7 +14,10 @@ from service_migrations.connection.version_tables import VERSION_TABLES
 from service_migrations.errors import ConfigurationError
 from service_migrations.sql.quoting import quoted
 
-__all__ = ["Located", "applied", "ensure_schema", "id_width", "located"]
+__all__ = ["ALEMBICS_WIDTH", "Located", "applied", "ensure_schema", "id_width", "located"]
+
+ALEMBICS_WIDTH = 32
+"""Characters of an id that a version table of Alembic's holds."""
 
 _OTHER_KINDS = ("r", "p", "v", "m", "f")
 _TABLES = text(

@@ -12,7 +12,7 @@ from typing import Any
 
 import asyncpg
 
-from service_migrations.catalog.search_path import OWN_PATH
+from service_migrations.catalog.own_path import OWN_PATH
 from service_migrations.connection.parameters import connect_arguments, session_settings
 from service_migrations.connection.trust import IS_TRUSTED
 from service_migrations.connection.version_tables import VERSION_TABLES

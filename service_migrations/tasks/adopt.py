@@ -132,7 +132,7 @@ def _named(revisions: tuple[str, ...]) -> str:
     },
 )
 def baseline(_: Context, service: list[str], write: bool = False, prune: bool = False) -> None:
-    """Show what is accepted as it is; --write accepts what is there today."""
+    """Show what is accepted as it is, or accept what is there."""
     from service_migrations.history.baseline import read_baseline
     from service_migrations.history.revisions import read
 

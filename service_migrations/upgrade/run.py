@@ -11,7 +11,7 @@ from alembic.config import Config
 
 from service_migrations.connection.connector import Connector
 from service_migrations.connection.session import Session, open_session
-from service_migrations.connection.version_table import applied, id_width
+from service_migrations.connection.version_table import ALEMBICS_WIDTH, applied, id_width
 from service_migrations.errors import ContentionError, MigrationError, UnreachableError, UsageError
 from service_migrations.history.offline import pending
 from service_migrations.history.revision import Revision
@@ -236,8 +236,9 @@ async def _refuse_long_ids(session: Session, operation: Operation, current: tupl
         written = {revision.revision for revision in pending(history, current, operation.upgrades_to)}
     else:
         written = {script.revision for script in history.directory.get_revisions(operation.stamps or ()) if script}
-    schema = await session.version_schema()
-    width = await id_width(session.connection, connector.version_table, schema) if written else None
+    if all(len(revision) <= ALEMBICS_WIDTH for revision in written):
+        return
+    width = await id_width(session.connection, connector.version_table, await session.version_schema())
     for revision in history.revisions:
         if width is not None and revision.revision in written and len(revision.revision) > width:
             name = connector.version_table

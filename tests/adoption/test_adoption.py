@@ -1,7 +1,4 @@
-"""The monorepo of another team, with databases at its old heads, taken over in an afternoon.
-
-``WAITING`` names the services that need what isn't there yet; such a test has to fail until then.
-"""
+"""The monorepo of another team, with databases at its old heads, taken over in an afternoon."""
 
 import os
 import re
@@ -21,16 +18,6 @@ from tests.support.monorepo import ROOT, Monorepo, Ran, dsn_text
 from tests.support.pytest_runs import given, pytest_in
 
 SERVICES = ("catalogue", "ledger", "legacy", "orders", "warehouse")
-WAITING = {
-    "ledger": "a history with several statements in one text needs the driver psycopg",
-    "orders": "several heads on purpose are refused by status, check, revision and upgrade",
-}
-"""What keeps a service's day from being green; remove a line when it is there."""
-REPLAY_WAITING = {"ledger": WAITING["ledger"]}
-"""What keeps a history from being replayed."""
-SETTINGS_ARE_READ = False
-"""Whether the keys dsn and dsn_key of the table are honoured, so that the team's own .env is enough."""
-
 PAGE = ROOT / "docs" / "adopting.md"
 CREATE_ALL = """
 from sqlalchemy import create_engine
@@ -76,12 +63,7 @@ class Market:
 
     def inv(self, command: str) -> Ran:
         """Run a task at the top level, as the team does."""
-        settings = (
-            {}
-            if SETTINGS_ARE_READ
-            else {f"{name.upper()}_DATABASE_DSN": dsn_text(dsn) for name, dsn in self.dsns.items()}
-        )
-        return self.monorepo.inv(*shlex.split(command), env=settings)
+        return self.monorepo.inv(*shlex.split(command))
 
 
 def done(ran: Ran, code: int = 0) -> Ran:
@@ -132,13 +114,6 @@ def page_commands() -> list[tuple[str, int]]:
     return [(command.strip(), int(code) if code.strip().isdecimal() else 0) for command, code in pairs]
 
 
-def services(waiting: dict[str, str]) -> list[object]:
-    def mark(service: str) -> list[pytest.MarkDecorator]:
-        return [pytest.mark.xfail(strict=True, reason=waiting[service])] if service in waiting else []
-
-    return [pytest.param(service, marks=mark(service)) for service in SERVICES]
-
-
 def needs_its_library(service: str, market: Market) -> None:
     if service == "catalogue":
         pytest.importorskip("sqlmodel")
@@ -169,7 +144,7 @@ def test_plain_alembic_goes_on_working_in_a_services_own_folder(adopted: Market,
         done(adopted.plain(service, "-m", "alembic", "stamp", "1a40"))
 
 
-@pytest.mark.parametrize("service", services(REPLAY_WAITING))
+@pytest.mark.parametrize("service", SERVICES)
 def test_the_stamp_of_a_database_is_compared_with_its_catalog(adopted: Market, service: str) -> None:
     needs_its_library(service, adopted)
     ran = done(adopted.inv(f"db.adopt --verify --service {service}"), 3 if service == "legacy" else 0)
@@ -177,7 +152,7 @@ def test_the_stamp_of_a_database_is_compared_with_its_catalog(adopted: Market, s
         assert "Run: inv db.stamp --service legacy --revision 2b40" in ran.err
 
 
-@pytest.mark.parametrize("service", services(WAITING))
+@pytest.mark.parametrize("service", SERVICES)
 def test_a_days_work_after_the_adoption_is_green(adopted: Market, server: Server, service: str) -> None:
     needs_its_library(service, adopted)
     if service == "legacy":

@@ -7,10 +7,10 @@ import pytest
 import service_migrations
 from service_migrations.errors import ConfigurationError, MigrationError, UsageError
 from service_migrations.settings.dsn import Dsn
-from tests.server.test_plain_alembic import alembic
 from tests.support.database import query, wait
 from tests.support.environment import write_hooks
 from tests.support.monorepo import MODELS, Monorepo
+from tests.support.programs import alembic
 
 READS_X = """
 tenant = context.get_x_argument(as_dictionary=True).get("tenant", "none")

@@ -45,11 +45,12 @@ def test_the_python_axis_and_the_postgresql_axis_are_not_multiplied(listed):
     assert {session["name"] for session in listed} == SESSIONS
 
 
-def test_nox_alone_runs_lint_types_both_tests_the_matrix_and_the_faults():
+def test_nox_alone_runs_lint_types_both_tests_the_matrix_the_faults_and_an_adoption():
     selected = [line.split()[1] for line in nox("--list").stdout.splitlines() if line.startswith("* ")]
     here = f"tests-{sys.version_info.major}.{sys.version_info.minor}"
     by_version = [f"{name}(pg{version})" for name in ("migrations", "faults") for version in VERSIONS]
-    assert selected == ["lint", "types", here, "tests-lowest", *by_version]
+    adopt = [f"adopt(pg{version})" for version in (VERSIONS[0], VERSIONS[-1])]
+    assert selected == ["lint", "types", here, "tests-lowest", *by_version, *adopt]
 
 
 @pytest.mark.parametrize("name", ["migrations", "faults"])

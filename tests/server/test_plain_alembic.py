@@ -1,12 +1,8 @@
 """The program ``alembic`` itself, started at the top level of a monorepo."""
 
 import asyncio
-import os
-import subprocess
-import sys
 from argparse import Namespace
 from collections.abc import Callable
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -22,6 +18,7 @@ from service_migrations.history.revisions import config
 from service_migrations.settings.dsn import Dsn
 from tests.support.database import query, tables, wait
 from tests.support.monorepo import Monorepo, Ran, dsn_text
+from tests.support.programs import alembic
 
 MODELS = """
 from sqlalchemy import Index, String
@@ -41,8 +38,6 @@ class Billing(Base):
     name: Mapped[str] = mapped_column(String(50))
 """
 
-ALEMBIC = Path(sys.executable).with_name("alembic")
-
 
 @pytest.fixture
 def world(monorepo: Monorepo, database: Callable[..., Dsn]) -> tuple[Monorepo, Dsn]:
@@ -55,21 +50,6 @@ def world(monorepo: Monorepo, database: Callable[..., Dsn]) -> tuple[Monorepo, D
     monorepo.service("catalog")
     monorepo.table_revision("catalog", "c1", None)
     return monorepo, dsn
-
-
-def alembic(monorepo: Monorepo, *words: str, **environment: str) -> Ran:
-    """Run the program in a monorepo, as a person would."""
-    done = subprocess.run(
-        [ALEMBIC, *words],
-        cwd=monorepo.root,
-        env={**os.environ, **environment},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    return Ran(done.returncode, done.stdout, done.stderr)
 
 
 def of_billing(world: tuple[Monorepo, Dsn], *words: str, **environment: str) -> Ran:
@@ -163,8 +143,8 @@ def test_what_speaks_against_an_upgrade_speaks_against_this_one(world: tuple[Mon
 def test_a_result_that_is_not_what_was_logged_is_reported(world: tuple[Monorepo, Dsn]) -> None:
     monorepo, dsn = world
     path = monorepo.root / "migrations/env.py"
-    undo = "    if connection: connection.exec_driver_sql(\"UPDATE alembic_version_billing SET version_num = 'a1'\")\n"
-    undo += "    if connection: connection.commit()\n"
+    sql = "UPDATE public.alembic_version_billing SET version_num = 'a1'"
+    undo = f'    if connection: connection.exec_driver_sql("{sql}")\n    if connection: connection.commit()\n'
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace("        context.run_migrations()\n", f"        context.run_migrations()\n{undo}"))
     assert "is at a1, and the log says b2" in failed(of_billing(world, "upgrade", "head"), dsn)

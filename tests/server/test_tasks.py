@@ -72,8 +72,8 @@ def test_the_list_groups_the_tasks_and_gives_each_one_line(monorepo: Monorepo) -
     )
     lines = [line.split(None, 1) for line in ran.stdout.splitlines() if line.startswith("  ")]
     names = [line[0] for line in lines]
-    db = ("affected alembic check create current doctor downgrade drift drop env heads history init locks log merge"
-          " owners plan rebase revision services show stamp status undo upgrade wait")  # fmt: skip
+    db = ("adopt affected alembic baseline check create current doctor downgrade drift drop env heads history init"
+          " locks log merge owners plan rebase revision services show stamp status undo upgrade wait")  # fmt: skip
     pg = "fetch start status stop versions"
     assert names == ["down", "up", *(f"db.{one}" for one in db.split()), *(f"pg.{one}" for one in pg.split())]
     assert all(len(line) == 2 and line[1].endswith(".") for line in lines)
@@ -259,6 +259,7 @@ def test_json_of_status_holds_what_is_left_to_do(world: tuple[Monorepo, Dsn], tw
             "state": "behind",
             "error": None,
             "edited": [],
+            "heads": ["b2"],
             "failure": None,
         },
         {
@@ -269,6 +270,7 @@ def test_json_of_status_holds_what_is_left_to_do(world: tuple[Monorepo, Dsn], tw
             "state": "behind",
             "error": None,
             "edited": [],
+            "heads": ["c1"],
             "failure": None,
         },
     ]
@@ -296,6 +298,8 @@ def test_json_of_revisions_holds_their_ids_and_files(world: tuple[Monorepo, Dsn]
         "message": "a1.",
         "path": "migrations/versions/billing/a1.py",
         "is_head": False,
+        "branch_labels": [],
+        "depends_on": [],
     }
     assert as_json(monorepo, "current") == {"billing": [a1], "catalog": []}
     assert as_json(monorepo, "heads") == {"billing": ["b2"], "catalog": ["c1"]}

@@ -13,6 +13,7 @@ from service_migrations.settings.dsn import Dsn
 from service_migrations.testing.steps import go_step_by_step
 from tests.support.database import query, tables, wait
 from tests.support.monorepo import Monorepo, Ran
+from tests.support.programs import alembic
 
 World = tuple[Monorepo, Dsn]
 
@@ -280,8 +281,6 @@ def test_an_error_behind_a_link_has_its_file_and_line(
 def test_plain_alembic_reads_subfolders_and_several_folders_too(
     monorepo: Monorepo, database: Callable[..., Dsn]
 ) -> None:
-    from tests.server.test_plain_alembic import alembic  # noqa: PLC0415 - the helper of that file
-
     toml = monorepo.root / "pyproject.toml"
     extra = 'versions = ["migrations/versions/{name}", "legacy/{name}"]\n'
     toml.write_text(toml.read_text().replace("[tool.service-migrations]\n", f"[tool.service-migrations]\n{extra}"))
