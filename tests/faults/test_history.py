@@ -40,7 +40,7 @@ def test_a_version_table_that_does_not_hold_what_was_logged_is_told(world: World
     """Row 41: whatever undid it, the exit code is 70 and never 0."""
     world.history(2)
     env = world.monorepo.root / "migrations" / "env.py"
-    undo = "UPDATE alembic_version_billing SET version_num = 'r001'"
+    undo = "UPDATE public.alembic_version_billing SET version_num = 'r001'"
     later = f'context.config.attributes["connection"].exec_driver_sql("{undo}")\n'
     later += 'context.config.attributes["connection"].commit()\n'
     env.write_text(env.read_text(encoding="utf-8") + later, encoding="utf-8")
