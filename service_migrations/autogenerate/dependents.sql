@@ -78,6 +78,9 @@ WITH RECURSIVE parts AS (
     LEFT JOIN pg_attrdef f ON d.classid = 'pg_attrdef'::regclass AND f.oid = d.objid
     LEFT JOIN pg_index i ON d.classid = 'pg_class'::regclass AND i.indexrelid = d.objid
     WHERE d.deptype = 'n' AND c.contype IS DISTINCT FROM 'f'
+        -- the default that counts with a sequence of the column goes before it
+        AND (p.kind = 'sequence' AND f.adrelid = p.oid AND f.adnum = (SELECT a.attnum FROM pg_attribute a
+            WHERE a.attrelid = p.oid AND a.attname = p.name)) IS NOT TRUE
         AND NOT EXISTS (SELECT FROM dropped o WHERE o.classid = d.classid AND o.objid = d.objid
             AND o.objsubid IN (0, d.objsubid))
         -- the parts of our own tables that use a type are converted or recreated; of a partition, those of its parent

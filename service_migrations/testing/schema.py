@@ -62,7 +62,12 @@ async def execute(connection: AsyncConnection, sql: str) -> None:
 
 
 async def run_script(connection: AsyncConnection, script: str) -> None:
-    """Run a script statement by statement, as psql does."""
-    lines = script.splitlines()
+    """Run a script statement by statement, as psql does; those that share a line at once."""
+    lines, ranges = script.splitlines(), list[tuple[int, int]]()
     for statement in statements(script):
-        await execute(connection, "\n".join(lines[statement.line - 1 : statement.end]))
+        if ranges and statement.line <= ranges[-1][1]:
+            ranges[-1] = ranges[-1][0], statement.end
+        else:
+            ranges.append((statement.line, statement.end))
+    for first, last in ranges:
+        await execute(connection, "\n".join(lines[first - 1 : last]))
