@@ -166,13 +166,15 @@ def _dropped(comparison: Comparison, changes: Iterable[Change]) -> Iterator[_Par
 
 
 def _changed(comparison: Comparison) -> Iterator[_Part]:
-    """Yield the columns that get another type, those that lose their NOT NULL, and the tables that get a new column."""
+    """Yield the columns that change, apart from those that are dropped, and the tables that get a new one."""
     for key, pair in comparison.pairs.items():
         converted = converted_columns(pair, comparison.recreated_types)
         for live, target in pair.common:
             text = _describe(comparison, key, live.name)
             if converted.get(live.name, NEITHER).up:
                 yield _Part("changed", comparison.oids[key], live.name, text)
+            if live.generated and not target.generated:
+                yield _Part("plain", comparison.oids[key], live.name, text)
             if live.not_null and not target.not_null:
                 yield _Part("nullable", comparison.oids[key], live.name, text)
         yield from _filled(comparison, key, pair)

@@ -2,7 +2,7 @@
 --
 -- :parts is JSON, each with a number, a kind, the oid of its table or type, and perhaps a name:
 -- table, column, constraint, index, sequence (of a column) and type are dropped, the type of a "changed" column changes,
--- and a "nullable" column loses its NOT NULL. An "extended" table gets a column. It is "filled" where a column gets a
+-- a "nullable" column loses its NOT NULL, and a "plain" one its expression. An "extended" table gets a column. It is "filled" where a column gets a
 -- value in every row; where a type is named, only if that is a domain with constraints. A "new table", "new relation" or
 -- "new type" needs a name in a schema. :tables are the oids of all tables that the comparison has.
 WITH RECURSIVE parts AS (
@@ -78,9 +78,9 @@ WITH RECURSIVE parts AS (
     LEFT JOIN pg_attrdef f ON d.classid = 'pg_attrdef'::regclass AND f.oid = d.objid
     LEFT JOIN pg_index i ON d.classid = 'pg_class'::regclass AND i.indexrelid = d.objid
     WHERE d.deptype = 'n' AND c.contype IS DISTINCT FROM 'f'
-        -- the default that counts with a sequence of the column goes before it
-        AND (p.kind = 'sequence' AND f.adrelid = p.oid AND f.adnum = (SELECT a.attnum FROM pg_attribute a
-            WHERE a.attrelid = p.oid AND a.attname = p.name)) IS NOT TRUE
+        -- the default of a serial column, and the expression of one that isn't generated any more, go before
+        AND NOT EXISTS (SELECT FROM parts l JOIN pg_attribute a ON a.attrelid = l.oid AND a.attname = l.name
+            WHERE l.kind IN ('sequence', 'plain') AND f.adrelid = l.oid AND f.adnum = a.attnum)
         AND NOT EXISTS (SELECT FROM dropped o WHERE o.classid = d.classid AND o.objid = d.objid
             AND o.objsubid IN (0, d.objsubid))
         -- the parts of our own tables that use a type are converted or recreated; of a partition, those of its parent

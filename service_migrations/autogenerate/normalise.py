@@ -146,7 +146,7 @@ def _create_and_read(
         rename = _renaming(rows[0][0], tables[0].schema, aliases, surroundings)
         # where pg_temp isn't named it is the first, and a temporary table would hide a type of its name
         path = ", ".join(filter(None, (surroundings.search_path, "pg_temp")))
-        states = read(connection, list(oids.values()), surroundings.default_schema, path, rename)
+        states = read(connection, list(oids.values()), surroundings.default_schema, path, rename, restores=False)
     return [table.completed(states[oids[table.name]]) for table in tables]
 
 

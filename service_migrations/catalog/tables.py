@@ -188,6 +188,8 @@ def read(
     default_schema: str | None,
     path: str,
     rename: Callable[[str], str] = str,
+    *,
+    restores: bool = True,
 ) -> dict[int, TableState]:
     """Return the states of tables, by oid.
 
@@ -197,12 +199,14 @@ def read(
         default_schema: the one that a name without a schema means.
         path: the search path in whose words the texts are.
         rename: applied to the JSON of each table before it is parsed.
+        restores: whether to set the connection's search path again, which a rollback does as well.
 
     """
     if not oids:
         return {}
     rows = connection.execute(text(_STATES), {"oids": list(oids), "search_path": path}).all()
-    set_path(connection, OWN_PATH)
+    if restores:
+        set_path(connection, OWN_PATH)
     return {oid: _table(json.loads(rerunnable(rename(state))), default_schema) for oid, state in rows}
 
 
