@@ -133,6 +133,9 @@ def test_a_version_table_of_a_foreign_role_is_refused(service, dsn, database, se
     stranger = database(shared=dsn)
     query(inside, f'ALTER TABLE {VERSION_TABLE} OWNER TO "{stranger.user}"')
     query(inside, f'GRANT ALL ON {VERSION_TABLE} TO "{dsn.user}"')
+    # where everybody may create in the schema, as on 14, it isn't even read
+    query(inside, "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    query(inside, f'GRANT CREATE ON SCHEMA public TO "{dsn.user}"')
     message = refused(service, dsn)
     assert stranger.user in message
     mend(message, inside)
