@@ -52,10 +52,11 @@ class Connections:
             Exception: as asyncpg's, where it can't connect either; else psycopg's, or a TimeoutError.
 
         """
-        arguments = _arguments(self._dsn, self._timeout, self._server_settings)
+        password = await self._dsn.current_password()  # of a command, it may have expired
+        arguments = {**_arguments(self._dsn, self._timeout, self._server_settings), "password": password or ""}
         try:
             async with asyncio.timeout(self._timeout * len(self._dsn.hosts)):
-                connection = await psycopg.AsyncConnection.connect(**arguments)
+                connection = await _connect(arguments)
         except psycopg.errors.ConnectionTimeout as error:
             raise TimeoutError from error
         except psycopg.Error as error:
@@ -80,6 +81,21 @@ class Connections:
         connection.terminate()
 
 
+async def _connect(arguments: Mapping[str, Any]) -> "psycopg.AsyncConnection[Any]":
+    """Connect; where this is cancelled, close what psycopg was connecting, which it leaves to the garbage collector."""
+    connecting = asyncio.ensure_future(psycopg.AsyncConnection.connect(**arguments))
+    try:
+        return await asyncio.shield(connecting)
+    except asyncio.CancelledError:
+        connecting.add_done_callback(_close)
+        raise
+
+
+def _close(connecting: "asyncio.Future[psycopg.AsyncConnection[Any]]") -> None:
+    if not connecting.cancelled() and connecting.exception() is None:
+        connecting.result().pgconn.finish()
+
+
 def _arguments(dsn: Dsn, timeout: float, server_settings: Mapping[str, str]) -> dict[str, Any]:
     options = dict(server_settings)
     arguments: dict[str, Any] = {
@@ -101,7 +117,7 @@ def _arguments(dsn: Dsn, timeout: float, server_settings: Mapping[str, str]) -> 
         name, variable = option.keyword.decode(), (option.envvar or b"").decode()
         if variable in os.environ and name not in (*arguments, "service", "password"):
             arguments[name] = _NEUTRAL.get(name, (option.compiled or b"").decode())
-    return {**arguments, "password": dsn.password or ""}
+    return arguments
 
 
 def _escaped(value: str) -> str:
