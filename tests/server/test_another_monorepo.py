@@ -159,7 +159,7 @@ def test_another_team_works_with_the_wheel_alone(shop: Shop, tmp_path: Path) -> 
     assert rows[0]["from"] == dict.fromkeys(rows[0]["from"], "pyproject.toml")
 
     ran = done(shop.run("nox", "--non-interactive", "-s", "migrations(pg18)"))
-    assert "5 passed" in ran.text
+    assert "7 passed" in ran.text
     ran = done(shop.run("pytest", "-q", "tests"))
     assert "2 passed" in ran.out
 

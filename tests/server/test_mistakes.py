@@ -298,8 +298,16 @@ def a_database_that_is_missing(world: World) -> Mistake:
 def a_role_without_create(world: World) -> Mistake:
     role = stranger(world)
     world.dsn_in_env(role)
+    name_schema(world)
     says = ("billing: ", "schema public", f'GRANT CREATE ON SCHEMA public TO "{role.user}";')
     return Mistake(77, says, env={"MIGRATIONS_VERSION_TABLE": "of_nobody"})
+
+
+def name_schema(world: World) -> None:
+    """Name the schema of the version table: without it, a table that may not be read may be that of the service."""
+    table = '\n[tool.service-migrations.service.billing]\nversion_table_schema = "public"\n'
+    with (world.monorepo.root / "pyproject.toml").open("a", encoding="utf-8") as file:
+        file.write(table)
 
 
 @secretive
@@ -664,6 +672,7 @@ def stranger(world: World) -> Dsn:
 
 
 def test_the_grant_that_the_line_names_mends_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    name_schema(world)
     service = world.monorepo.find("billing")
     world.monorepo.revision("billing", "a1", None, 'op.execute("CREATE TABLE first (id int)")')
     world.dsn_in_env(stranger(world))
