@@ -21,6 +21,9 @@ _NO_FILE = f"{os.devnull}/none"
 _NEUTRAL = {"sslcertmode": "allow", "min_protocol_version": "3.0", "max_protocol_version": "3.0"}
 """The defaults of what can't be empty, for options that a variable of the environment sets."""
 
+_IF_GIVEN = ("load_balance_hosts", "ssl_max_protocol_version", "ssl_min_protocol_version")
+"""The parameters whose default is libpq's own; one from before 16 doesn't know the first."""
+
 
 class Connections:
     """The maker of connections to a database.
@@ -112,6 +115,7 @@ def _arguments(dsn: Dsn, timeout: float, server_settings: Mapping[str, str]) -> 
         "target_session_attrs": dsn.parameters.get("target_session_attrs", "any"),
         "gssencmode": "disable",
         **_tls(dsn.parameters),
+        **{name: dsn.parameters[name] for name in _IF_GIVEN if name in dsn.parameters},
     }
     for option in pq.Conninfo.get_defaults():
         name, variable = option.keyword.decode(), (option.envvar or b"").decode()
@@ -136,6 +140,6 @@ def _tls(parameters: Mapping[str, str]) -> dict[str, str]:
         "sslrootcert": root or _NO_FILE,
         "sslcert": parameters.get("sslcert", _NO_FILE),
         "sslkey": parameters.get("sslkey", _NO_FILE),
-        "sslcrl": _NO_FILE,
+        "sslcrl": parameters.get("sslcrl", _NO_FILE),
         "sslpassword": "",
     }

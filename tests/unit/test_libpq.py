@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from service_migrations.errors import ConfigurationError
+from service_migrations.libpq.conninfo import _arguments
 from service_migrations.settings.dsn import Dsn, parse
 from service_migrations.settings.libpq import HONOURED, PASSED_OVER, REFUSED
 
@@ -155,3 +156,24 @@ def test_a_socket_of_cloud_sql_is_a_host_in_each_form(text: str) -> None:
     ((host, port),) = parse(text, "here").hosts
     assert re.fullmatch(r"/cloudsql/shop:europe-west1:db-1(/\.s\.PGSQL\.5432)?", host)
     assert port == 5432
+
+
+ELSEWHERE = {"application_name", "connect_timeout", "host", "options", "port"}
+"""What becomes an address, a timeout or a startup parameter."""
+GIVEN = {
+    "load_balance_hosts": "random",
+    "ssl_max_protocol_version": "TLSv1.3",
+    "ssl_min_protocol_version": "TLSv1.2",
+    "sslcert": "/certificate",
+    "sslcrl": "/revoked",
+    "sslkey": "/key",
+    "sslmode": "require",
+    "sslrootcert": "/root",
+    "target_session_attrs": "primary",
+}
+
+
+@pytest.mark.parametrize("name", sorted(HONOURED.keys() - ELSEWHERE))
+def test_what_is_honoured_arrives_at_psycopg_too(name: str) -> None:
+    dsn = Dsn("app", "app", (("db", 5432),), parameters={name: GIVEN[name]})
+    assert _arguments(dsn, 10, {})[name] == GIVEN[name]
