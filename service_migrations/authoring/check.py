@@ -157,7 +157,7 @@ def _entry(history: History, problem: DifferenceError) -> str:
     """Return the entry of a problem for the baseline; the time of an edited file depends on the machine."""
     text = f"{problem.path}: {_TIME.sub('', problem.message)}"
     path = history.service.root / (problem.path or "")
-    if path.is_file() and path.is_relative_to(history.service.versions):
+    if path.is_file() and any(map(path.is_relative_to, history.service.version_locations)):
         text += f" [{digest(path.read_text(encoding='utf-8'))}]"
     return text
 

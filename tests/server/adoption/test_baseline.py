@@ -152,9 +152,15 @@ def test_a_revision_that_is_new_has_to_go_down_and_be_rendered_offline(old, mono
     assert code_of_tests(monorepo, server) == 1
 
 
-def test_an_accepted_file_that_is_edited_is_no_longer_accepted(old, monorepo, server):
+@pytest.mark.parametrize("folder", ["migrations/versions/old", "legacy/old"])
+def test_an_accepted_file_that_is_edited_is_no_longer_accepted(old, monorepo, server, folder):
+    toml = monorepo.root / "pyproject.toml"
+    locations = 'versions = ["migrations/versions/{name}", "legacy/{name}"]\n'
+    toml.write_text(toml.read_text().replace("[tool.service-migrations]\n", f"[tool.service-migrations]\n{locations}"))
+    path = monorepo.root / folder / "b2.py"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (monorepo.root / "migrations/versions/old/b2.py").rename(path)
     accept(monorepo)
-    path = monorepo.root / "migrations/versions/old/b2.py"
     path.write_text(f"{path.read_text()}\nOTHER = 1\n")
     assert code_of_tests(monorepo, server) == 1
     ran = monorepo.inv("db.check")
