@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from service_migrations._alembic import widen_version_table, wrap_revisions, write_statements
 from service_migrations._sqlalchemy import expect_standard_strings
 from service_migrations.connection.drivers import require_driver
+from service_migrations.connection.version_table import ALEMBICS_WIDTH
 from service_migrations.errors import ConfigurationError, ResultError
 from service_migrations.history.literals import statements
 from service_migrations.interruption import call_revision
@@ -48,9 +49,8 @@ _DECIDED = {
 }
 """Options that can't be given in env.py, and what decides them."""
 
-_ALEMBICS_WIDTH = 32
 _WIDTH = 255
-"""Characters of an id in a version table, as Alembic creates it, and where the history has longer ones."""
+"""Characters of an id in a version table that is created for a history with longer ones than Alembic expects."""
 
 _Hook = Callable[..., Any]
 
@@ -101,7 +101,7 @@ def configure(connection: Connection | None = None, **options: Any) -> None:
 
 def _widen(longest_id: int) -> None:
     """Let a new version table hold the ids of the history, where they are longer than Alembic expects."""
-    if longest_id > _ALEMBICS_WIDTH:
+    if longest_id > ALEMBICS_WIDTH:
         widen_version_table(context.get_context(), max(_WIDTH, longest_id))
 
 
