@@ -38,7 +38,9 @@ PARALLEL = (
 EVERY_POSTGRES = (  # the tests that depend on the server's version
     "tests/faults",
     "tests/server/autogenerate/test_autogenerate.py",
+    "tests/server/autogenerate/test_foreign_keys.py",
     "tests/server/autogenerate/test_generated.py",
+    "tests/server/autogenerate/test_random_models.py",
     "tests/server/drift",
     "tests/server/health",
     "tests/server/test_ledger.py",
@@ -48,10 +50,12 @@ EVERY_POSTGRES = (  # the tests that depend on the server's version
 BOTH_DRIVERS = (  # over psycopg too, on the newest PostgreSQL
     "tests/faults/test_contention.py",
     "tests/faults/test_crashes.py",
+    "tests/faults/test_hosts.py",
     "tests/faults/test_pooler.py",
     "tests/faults/test_secrets.py",
     "tests/faults/test_sessions.py",
     "tests/faults/test_signals.py",
+    "tests/faults/test_tls.py",
     "tests/server/test_owners.py",  # the library's own queries
 )
 ENDS = ("tests/server/autogenerate",)  # on the oldest and the newest; hundreds of small changes take minutes
