@@ -1,11 +1,14 @@
 """The interruption of a revision by a signal, also while it sleeps, computes or waits."""
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Coroutine
 from types import FrameType
 from typing import Any
 
-__all__ = ["RevisionStopped", "call_revision", "cancel_revision"]
+__all__ = ["RevisionStopped", "call_revision", "cancel_revision", "finish_even_if_cancelled"]
+
+log = logging.getLogger(__name__)
 
 _ROLLBACK = 2.0
 """Seconds that a stopped revision has for its rollback, and the run for reading the state of the database."""
@@ -60,8 +63,37 @@ def cancel_revision(frame: FrameType | None, loop: asyncio.AbstractEventLoop, ta
         RevisionStopped: the frame is inside a revision.
 
     """
+    loop.set_exception_handler(_left_behind)
     if not _is_in_revision(frame):
         loop.call_soon_threadsafe(task.cancel)  # this wakes a loop that waits
         return
     loop.call_soon_threadsafe(lambda: loop.call_later(_ROLLBACK, task.cancel))
     raise RevisionStopped
+
+
+def _left_behind(_: asyncio.AbstractEventLoop, what: dict[str, Any]) -> None:
+    """Log what a cancelled library left behind where nobody reads it; asyncio itself would print a traceback."""
+    log.debug("%s", what["message"], exc_info=what.get("exception"))
+
+
+async def finish_even_if_cancelled(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Finish a coroutine, also if this task is cancelled meanwhile; only then is it cancelled.
+
+    What tidies up isn't stopped half-way: SQLAlchemy, for one, logs a traceback where the closing of a connection is.
+
+    Raises:
+        CancelledError: the task was cancelled meanwhile.
+
+    """
+    task = asyncio.ensure_future(coroutine)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        if not task.cancelled():
+            task.exception()  # a cancellation comes first
+        raise cancelled
+    task.result()

@@ -23,6 +23,7 @@ from service_migrations.connection.retry import attempts
 from service_migrations.connection.simple_query import Connection
 from service_migrations.errors import UsageError
 from service_migrations.failures import connect_failure
+from service_migrations.interruption import finish_even_if_cancelled
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import Limits, Settings
@@ -90,7 +91,7 @@ async def open_connection(settings: Settings, *, patient: bool = True) -> AsyncI
             yield connection
         finally:
             with suppress(SQLAlchemyError, OSError):
-                await connection.close()
+                await finish_even_if_cancelled(connection.close())
     finally:
         await engine.dispose()
 
@@ -144,9 +145,7 @@ async def _over_connections_of(engine: AsyncEngine) -> AsyncIterator[AsyncEngine
     finally:
         await own.dispose()
         for connection in taken:
-            with suppress(SQLAlchemyError, OSError):
-                await connection.invalidate()
-                await connection.close()
+            await finish_even_if_cancelled(_discard(connection))
 
 
 @asynccontextmanager
@@ -172,9 +171,14 @@ async def _take_connection(
         await connection.commit()
         yield connection
     finally:
-        with suppress(SQLAlchemyError, OSError):
-            await connection.invalidate()
-            await connection.close()
+        await finish_even_if_cancelled(_discard(connection))
+
+
+async def _discard(connection: AsyncConnection) -> None:
+    """Close a connection for good, instead of returning it to a pool."""
+    with suppress(SQLAlchemyError, OSError):
+        await connection.invalidate()
+        await connection.close()
 
 
 def default_isolation(connection: AsyncConnection) -> Any:

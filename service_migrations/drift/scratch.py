@@ -7,10 +7,9 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
 
 import asyncpg
 
@@ -19,10 +18,11 @@ from service_migrations.connection import engine as connections
 from service_migrations.connection.admin import connect, quoted, within
 from service_migrations.drift.repair import keyword
 from service_migrations.errors import AccessDeniedError, ConfigurationError, LockNotObtainedError, MigrationError
+from service_migrations.interruption import finish_even_if_cancelled
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import Settings
 
-__all__ = ["PREFIX", "finish_even_if_cancelled", "given_scratch", "scratch"]
+__all__ = ["PREFIX", "given_scratch", "scratch"]
 
 log = logging.getLogger(__name__)
 
@@ -190,16 +190,6 @@ async def scratch(settings: Settings, admin: Dsn | None = None) -> AsyncIterator
         yield replace(settings, dsn=within(settings.dsn, name))
     finally:
         await finish_even_if_cancelled(_drop(settings, creator, name))
-
-
-async def finish_even_if_cancelled(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Finish a coroutine, also if this task is cancelled meanwhile."""
-    task = asyncio.ensure_future(coroutine)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await task
-        raise
 
 
 async def _properties(settings: Settings) -> tuple[str, bool]:
