@@ -22,6 +22,7 @@ __all__ = [
     "Configuration",
     "ServiceTable",
     "is_service_name",
+    "read_alembic_table",
     "read_configuration",
     "read_tools",
     "service_name",
@@ -127,6 +128,17 @@ def read_tools(root: Path) -> Mapping[str, Any]:
     except OSError:
         return {}
     return _parsed(path, status.st_mtime_ns, status.st_size)
+
+
+def read_alembic_table(root: Path) -> Mapping[str, Any]:
+    """Return ``[tool.alembic]``; nothing where it is missing, or no table, which Alembic's own reader refuses.
+
+    Raises:
+        ConfigurationError: pyproject.toml is not TOML, or can't be read.
+
+    """
+    table = read_tools(root).get("alembic")
+    return table if isinstance(table, dict) else {}
 
 
 def read_configuration(root: Path) -> Configuration:

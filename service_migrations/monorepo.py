@@ -19,6 +19,7 @@ from service_migrations.configuration import (
     TABLE,
     Configuration,
     ServiceTable,
+    read_alembic_table,
     read_configuration,
     read_tools,
     service_name,
@@ -216,8 +217,7 @@ class Monorepo:
         """Whether ``[tool.alembic]`` has the option, and our own table says nothing of it."""
         if table.recursive_version_locations is not None or "recursive_version_locations" in self.configuration.given:
             return False
-        alembic = read_tools(self.root).get("alembic", {})
-        return isinstance(alembic, dict) and alembic.get("recursive_version_locations") is True
+        return read_alembic_table(self.root).get("recursive_version_locations") is True
 
     def _service(self, name: str, path: Path) -> Service | None:
         """Return the service in a directory; None where the directory has no models.

@@ -15,7 +15,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from service_migrations.configuration import read_tools
+from service_migrations.configuration import read_alembic_table
 from service_migrations.history import graph
 from service_migrations.history.fingerprint import checksum
 from service_migrations.history.locations import revision_files, unread_revision
@@ -199,7 +199,7 @@ def read_chain(service: Service) -> Chain | None:
 
 def _has_compiled_revisions(root: Path) -> bool:
     """Whether ``[tool.alembic]`` lets Alembic read files without their source."""
-    return bool(read_tools(root).get("alembic", {}).get("sourceless"))
+    return bool(read_alembic_table(root).get("sourceless"))
 
 
 def _revision(source: bytes, path: str) -> Revision | None:
