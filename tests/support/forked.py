@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
@@ -172,7 +173,26 @@ def main() -> None:
     sys.path[0] = request["cwd"]
     for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
         del sys.modules[name]
-    invoke.main.program.run()
+    code: object = None
+    try:
+        invoke.main.program.run()
+    except SystemExit as ended:
+        code = ended.code
+    if code is None or isinstance(code, int):
+        end_at_once(code or 0)
+    raise SystemExit(code)
+
+
+def end_at_once(code: int) -> None:
+    """Do what the interpreter does at the end, without freeing each object: a third of a short task's time.
+
+    The pages of all imports are shared with the parent, and freeing would copy each of them.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":
