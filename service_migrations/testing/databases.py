@@ -20,9 +20,9 @@ from service_migrations.catalog.search_path import OWN_PATH
 from service_migrations.monorepo import ENV_FILE, ENVIRONMENT, Service
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
+from service_migrations.settings.sharing import user_of
 from service_migrations.settings.sources import KEYS
 from service_migrations.sql.quoting import literal, quoted
-from service_migrations.testing.sharing import user_of
 
 __all__ = ["PREFIX", "Databases", "aimed", "uri", "wait"]
 

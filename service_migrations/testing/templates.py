@@ -18,9 +18,9 @@ from service_migrations.errors import MigrationError
 from service_migrations.history.revisions import script_location
 from service_migrations.monorepo import Monorepo, Service
 from service_migrations.postgres import Server
+from service_migrations.settings.sharing import siblings_of, user_of
 from service_migrations.sql.quoting import quoted
 from service_migrations.testing.databases import PREFIX, Databases, aimed, uri, wait
-from service_migrations.testing.sharing import siblings_of, user_of
 from service_migrations.testing.turns import upgrade_in_turns
 
 if TYPE_CHECKING:

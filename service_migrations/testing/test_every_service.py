@@ -23,12 +23,12 @@ from service_migrations.models.metadata import assemble, schema_of
 from service_migrations.monorepo import Monorepo, Service
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
+from service_migrations.settings.sharing import siblings_of
 from service_migrations.sql.quoting import quoted
 from service_migrations.testing.databases import Databases, aimed, wait
 from service_migrations.testing.plugin import ROWS
 from service_migrations.testing.records import COMPARED, RECORDS, differences, leave, record
 from service_migrations.testing.schema import connected, execute, run_script, schema
-from service_migrations.testing.sharing import siblings_of
 from service_migrations.testing.steps import go_step_by_step
 from service_migrations.testing.turns import upgrade_in_turns
 
