@@ -1,0 +1,68 @@
+"""The code of another commit, in a worktree that is removed at the end."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from service_migrations.errors import UsageError
+from service_migrations.git import TEAM_BRANCHES, GitError, git, is_commit, try_git
+
+__all__ = ["Checkout", "checkout", "merge_base"]
+
+Checkout = tuple[str, Path]
+"""A commit, and the top level of the monorepo in it."""
+
+
+def merge_base(root: Path) -> str:
+    """Return where this branch left the team's.
+
+    Raises:
+        UsageError: git isn't installed, the folder is no checkout, or there is no such branch.
+
+    """
+    branch = next((name for name in TEAM_BRANCHES if is_commit(root, name)), None)
+    if branch is None:
+        _refuse_without_git(root)
+        raise UsageError(f"There is none of {', '.join(TEAM_BRANCHES)}.", hint="Name a commit with --base.")
+    return _git(root, "merge-base", branch, "HEAD")
+
+
+@contextmanager
+def checkout(root: Path, name: str) -> Iterator[Checkout]:
+    """Check a commit out beside this checkout, whose files and branches stay as they are.
+
+    Args:
+        root: the top level of the monorepo.
+        name: the commit, branch or tag.
+
+    Raises:
+        UsageError: git isn't installed, the folder is no checkout, or git doesn't have the commit.
+
+    """
+    _refuse_without_git(root)
+    if not is_commit(root, name):
+        is_shallow = (try_git(root, "rev-parse", "--is-shallow-repository") or "").strip() == "true"
+        fetch = "git fetch --unshallow --tags" if is_shallow else "git fetch --tags"
+        raise UsageError(f"git has no commit {name} here.", hint=f"Fetch it (`{fetch}`), or name another with --base.")
+    commit = _git(root, "rev-parse", "--verify", f"{name}^{{commit}}")
+    top_level = Path(_git(root, "rev-parse", "--show-toplevel"))
+    with tempfile.TemporaryDirectory(prefix="service-migrations-") as folder:
+        tree = Path(folder).resolve() / "code"
+        try:
+            _git(root, "worktree", "add", "--detach", "--quiet", str(tree), commit)
+            yield commit, tree / root.resolve().relative_to(top_level.resolve())
+        finally:
+            try_git(root, "worktree", "remove", "--force", str(tree))
+
+
+def _refuse_without_git(root: Path) -> None:
+    if try_git(root, "rev-parse", "--is-inside-work-tree") is None:
+        raise UsageError(f"{root} is no checkout of git, so there is no other code to compare with.")
+
+
+def _git(root: Path, *words: str) -> str:
+    try:
+        return git(root, *words).strip()
+    except GitError as error:
+        raise UsageError(f"git {words[0]}: {error}.") from None

@@ -1,0 +1,285 @@
+"""What breaks the code that runs is told by revision, table, column, statement and SQLSTATE; what doesn't, passes."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from service_migrations.compat.compat import Compat, compat
+from service_migrations.errors import UsageError
+from service_migrations.monorepo import Monorepo as Found
+from service_migrations.postgres import Server
+from service_migrations.settings.dsn import Dsn
+from tests.support.database import wait
+from tests.support.git import git
+from tests.support.monorepo import Monorepo
+
+MODELS = """
+import enum
+from decimal import Decimal
+from typing import Optional
+
+from sqlalchemy import CheckConstraint, Enum, ForeignKey, MetaData, Numeric, SmallInteger, String, Text, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+__all__ = ["Admin", "Base", "Order", "User"]
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class State(enum.Enum):
+    open = "open"
+    paid = "paid"
+    lost = "lost"
+
+
+class User(Base):
+    __tablename__ = "users"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    full_name: Mapped[str] = mapped_column(String(50))
+    nick: Mapped[Optional[str]] = mapped_column(String(50))
+    email: Mapped[str] = mapped_column(String(100), unique=True)
+    state: Mapped[State] = mapped_column(Enum(State, name="state", values_callable=lambda e: [m.value for m in e]))
+    age: Mapped[int] = mapped_column(SmallInteger)
+    note: Mapped[str] = mapped_column(Text, server_default=text("''"))
+    kind: Mapped[str]
+    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "plain"}
+    __table_args__ = (
+        CheckConstraint("age > 17", name="grown"),
+        CheckConstraint("kind IN ('plain', 'admin')", name="known"),
+    )
+
+
+class Admin(User):
+    __mapper_args__ = {"polymorphic_identity": "admin"}
+
+
+class Order(Base):
+    __tablename__ = "orders"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    code: Mapped[str] = mapped_column(String(20))
+    price: Mapped[Decimal] = mapped_column(Numeric(10, 2))
+"""
+
+FIRST = """
+op.execute("CREATE TYPE state AS ENUM ('open', 'paid', 'lost')")
+op.execute('''CREATE TABLE users (id serial PRIMARY KEY, full_name varchar(50) NOT NULL, nick varchar(50),
+    email varchar(100) NOT NULL UNIQUE, state state NOT NULL, age smallint NOT NULL CONSTRAINT grown CHECK (age > 17),
+    note text NOT NULL DEFAULT '', kind varchar NOT NULL CONSTRAINT known CHECK (kind IN ('plain', 'admin')))''')
+op.execute('''CREATE TABLE orders (id serial PRIMARY KEY, user_id int NOT NULL REFERENCES users,
+    code varchar(20) NOT NULL, price numeric(10, 2) NOT NULL)''')
+"""
+
+BREAKING = {
+    "a column that was dropped": ("ALTER TABLE users DROP COLUMN nick", "users", "nick", "42703"),
+    "a column that was renamed": ("ALTER TABLE users RENAME full_name TO name", "users", "full_name", "42703"),
+    "a table that was renamed": ("ALTER TABLE orders RENAME TO purchases", "orders", "", "42P01"),
+    "a new column without a default": ("ALTER TABLE users ADD tax int NOT NULL", "users", "tax", "23502"),
+    "a column that takes no NULL": ("ALTER TABLE users ALTER nick SET NOT NULL", "users", "nick", "23502"),
+    "a narrower type": ("ALTER TABLE orders ALTER code TYPE varchar(5)", "orders", "code", "22001"),
+    "a narrower number": ("ALTER TABLE orders ALTER price TYPE numeric(5, 2)", "orders", "price", "22003"),
+    "a label that was removed": (
+        (
+            "ALTER TABLE users ALTER state TYPE text; DROP TYPE state; CREATE TYPE state AS ENUM ('open', 'paid'); "
+            "ALTER TABLE users ALTER state TYPE state USING state::state"
+        ),
+        *("users", "state", "22P02"),
+    ),
+    "a new check": ("ALTER TABLE users ADD CONSTRAINT old CHECK (age > 20)", "users", "age", "23514"),
+    "a class that a check leaves out": (
+        "ALTER TABLE users DROP CONSTRAINT known, ADD CONSTRAINT known CHECK (kind = 'plain')",
+        *("users", "kind", "23514"),
+    ),
+    "a unique index": ("CREATE UNIQUE INDEX ux ON orders (code)", "orders", "", "23505"),
+    "a default that was removed": ("ALTER TABLE users ALTER note DROP DEFAULT", "users", "note", "23502"),
+    "a trigger that refuses": (
+        (
+            "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$; "
+            "CREATE TRIGGER no BEFORE DELETE ON orders FOR EACH ROW EXECUTE FUNCTION no()"
+        ),
+        *("orders", "", "P0001"),
+    ),
+}
+
+HARMLESS = {
+    "a new table": "CREATE TABLE tags (id int PRIMARY KEY)",
+    "a new column that takes NULL": "ALTER TABLE users ADD phone text",
+    "a new column with a default": "ALTER TABLE users ADD points int NOT NULL DEFAULT 0",
+    "an index": "CREATE INDEX ix ON orders (code)",
+    "a wider type": "ALTER TABLE orders ALTER code TYPE varchar(200)",
+    "a wider number": "ALTER TABLE users ALTER age TYPE bigint",
+    "a new label": "ALTER TYPE state ADD VALUE 'new'",
+    "NULL is taken": "ALTER TABLE users ALTER full_name DROP NOT NULL",
+    "a check that always held": "ALTER TABLE users ADD CONSTRAINT adult CHECK (age >= 18)",
+    "a default": "ALTER TABLE users ALTER nick SET DEFAULT 'x'",
+    "a unique index over a new column": "ALTER TABLE users ADD ref uuid UNIQUE",
+    "a foreign key that was dropped": "ALTER TABLE orders DROP CONSTRAINT orders_user_id_fkey",
+    "a comment": "COMMENT ON TABLE users IS 'people'",
+    "a view": "CREATE VIEW names AS SELECT email FROM users",
+}
+
+
+@pytest.fixture
+def running(monorepo: Monorepo, tmp_path: Path) -> Monorepo:
+    """The code that runs: a copy of the monorepo as it is before the new revisions."""
+    monorepo.service("shop", MODELS)
+    monorepo.revision("shop", "r0", None, FIRST)
+    shutil.copytree(monorepo.root, tmp_path / "running")
+    return Monorepo(tmp_path / "running")
+
+
+def tried(monorepo: Monorepo, running: Monorepo, server: Server) -> Compat:
+    service = Found.locate(monorepo.root).find("shop")
+    return wait(compat(service, ("0" * 40, running.root), server))
+
+
+def revisions(monorepo: Monorepo, *bodies: str) -> None:
+    for number, body in enumerate(bodies, start=1):
+        statements = "\n".join(f"op.execute({part.strip()!r})" for part in _split(body))
+        monorepo.revision("shop", f"r{number}", f"r{number - 1}", statements)
+
+
+def _split(body: str) -> list[str]:
+    return [body] if "$$" not in body and ";" not in body else _outside_dollars(body)
+
+
+def _outside_dollars(body: str) -> list[str]:
+    parts, inside = [""], False
+    for piece in body.replace("$$", "\0$$\0").replace(";", "\0;\0").split("\0"):
+        inside ^= piece == "$$"
+        if piece == ";" and not inside:
+            parts.append("")
+        else:
+            parts[-1] += piece
+    return [part for part in parts if part.strip()]
+
+
+@pytest.mark.parametrize(("body", "table", "column", "sqlstate"), BREAKING.values(), ids=list(BREAKING))
+def test_what_breaks_running_code_is_told(
+    monorepo: Monorepo, running: Monorepo, server: Server, body: str, table: str, column: str, sqlstate: str
+) -> None:
+    revisions(monorepo, "CREATE TABLE before (id int)", body)
+    found = tried(monorepo, running, server)
+    assert found.untried == {}
+    statements = [one for one in found.breaks if one.action != "upgrade"]
+    assert statements
+    assert {one.revision for one in found.breaks} == {"r2"}
+    assert {(one.table, one.sqlstate) for one in statements} == {(table, sqlstate)}
+    assert not column or column in {one.column for one in statements} or all(column in one.why for one in statements)
+    assert all(one.statement for one in statements)
+    assert all(str(one).startswith("migrations/versions/shop/r2.py: ") for one in found.breaks)
+
+
+def test_what_harms_nobody_passes(monorepo: Monorepo, running: Monorepo, server: Server) -> None:
+    revisions(monorepo, *HARMLESS.values())
+    found = tried(monorepo, running, server)
+    assert (found.breaks, dict(found.untried)) == ((), {})
+    assert found.revisions == tuple(f"r{number}" for number in range(1, len(HARMLESS) + 1))
+    assert found.tried > 40
+
+
+@pytest.fixture
+def repo(monorepo: Monorepo, database: Callable[..., Dsn]) -> Monorepo:
+    """A checkout whose branch drops a column that the code of main reads, with a hook of the team's."""
+    monorepo.service("shop", MODELS, dsn=database())
+    monorepo.revision("shop", "r0", None, FIRST)
+    (monorepo.root / ".gitignore").write_text(".env\n", encoding="utf-8")
+    for words in (("init", "-q", "-b", "main"), ("add", "."), ("commit", "-qm", "main"), ("switch", "-qc", "work")):
+        git(monorepo, *words)
+    monorepo.revision("shop", "r1", "r0", 'op.execute("ALTER TABLE users DROP COLUMN nick")')
+    hooks = monorepo.root / "tests" / "compat"
+    hooks.mkdir(parents=True)
+    hooks.joinpath("shop.py").write_text(
+        "from sqlalchemy import text\n\ndef nicks_are_counted(connection):\n"
+        "    connection.execute(text('SELECT count(nick) FROM users'))\n",
+        encoding="utf-8",
+    )
+    return monorepo
+
+
+def test_the_task_compares_with_the_branch_of_the_team(repo: Monorepo) -> None:
+    ran = repo.inv("db.compat")
+    assert ran.code == 3, ran.text
+    lines = ran.out.splitlines()
+    place = "shop: migrations/versions/shop/r1.py: "
+    assert lines[0].startswith(f"{place}users: the running code no longer reads it: column users.nick does not exist")
+    assert "[42703]. Statement: SELECT users.id, " in lines[0]
+    assert any(line.startswith(f"{place}nicks_are_counted: the team's own try fails: ") for line in lines)
+    assert git(repo, "worktree", "list").count("\n") <= 1
+
+
+def test_the_code_that_a_database_was_last_upgraded_with_is_asked_of_its_ledger(repo: Monorepo) -> None:
+    unknown = repo.inv("db.compat", "--deployed")
+    assert (unknown.code, "its ledger has no commit" in unknown.err) == (2, True), unknown.text
+    git(repo, "switch", "-q", "main")
+    (repo.root / "migrations/versions/shop/r1.py").rename(repo.root / "r1.py")
+    assert repo.inv("db.upgrade").code == 0
+    (repo.root / "r1.py").rename(repo.root / "migrations/versions/shop/r1.py")
+    ran = repo.inv("db.compat", "--deployed", "--json")
+    assert ran.code == 3, ran.text
+    (result,) = json.loads(ran.out)
+    assert result["commit"] == git(repo, "rev-parse", "main").strip()
+    assert {one["revision"] for one in result["breaks"]} == {"r1"}
+
+
+def test_code_that_knows_every_revision_has_nothing_to_fear(repo: Monorepo) -> None:
+    git(repo, "add", ".")
+    git(repo, "commit", "-qm", "work")
+    ran = repo.inv("db.compat", "--base", "work")
+    assert (ran.code, "knows every revision" in ran.out) == (0, True), ran.text
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--base", "nothing"), "git has no commit nothing here. Fetch it (`git fetch --tags`), or name another"),
+        (("--base", "--help"), "git has no commit --help here"),
+        (("--base", "main", "--deployed"), "both name the code that runs"),
+        (("--python", "/nowhere/python"), "/nowhere/python can't be run: No such file or directory"),
+        (("--postgres", "3"), "3"),
+    ],
+)
+def test_what_cant_be_tried_is_one_line(repo: Monorepo, words: tuple[str, ...], said: str) -> None:
+    ran = repo.inv("db.compat", *words)
+    assert (ran.code, ran.out, "Traceback" in ran.err) == (2, "", False), ran.text
+    assert said in ran.err
+
+
+def test_an_old_commit_whose_models_no_longer_import_is_named_with_its_own_error(repo: Monorepo) -> None:
+    git(repo, "stash", "-qu")
+    models = repo.root / "services" / "shop" / "models.py"
+    text = models.read_text(encoding="utf-8")
+    models.write_text(f"import gone_package\n{text}", encoding="utf-8")
+    git(repo, "commit", "-qam", "broken")
+    git(repo, "stash", "pop", "-q")
+    models.write_text(text, encoding="utf-8")
+    ran = repo.inv("db.compat", "--base", "work")
+    assert (ran.code, "Traceback" in ran.err) == (2, False), ran.text
+    assert "can't be imported: ModuleNotFoundError: No module named 'gone_package'" in ran.err
+
+
+def test_a_folder_that_is_no_checkout_and_a_branch_of_another_history_are_refused(
+    monorepo: Monorepo, running: Monorepo, server: Server
+) -> None:
+    ran = monorepo.inv("db.compat", "--service", "shop")
+    assert (ran.code, "is no checkout of git" in ran.err) == (2, True), ran.text
+    running.revision("shop", "other", "r0")
+    with pytest.raises(UsageError, match="has the revision other, and this history doesn't"):
+        tried(monorepo, running, server)
+
+
+def test_a_table_that_no_row_can_be_made_for_is_named(monorepo: Monorepo, tmp_path: Path, server: Server) -> None:
+    models = MODELS.replace('"age > 17"', '"age > 17 AND md5(email) = note"')
+    monorepo.service("shop", models)
+    monorepo.revision("shop", "r0", None, FIRST.replace("age > 17", "age > 17 AND md5(email) = note"))
+    shutil.copytree(monorepo.root, tmp_path / "running")
+    revisions(monorepo, "ALTER TABLE users DROP COLUMN nick")
+    found = tried(monorepo, Monorepo(tmp_path / "running"), server)
+    assert set(found.untried) == {"users"}
+    assert "grown" in found.untried["users"]
+    assert {(one.table, one.action, one.sqlstate) for one in found.breaks} == {("users", "read", "42703")}
