@@ -282,13 +282,18 @@ async def answer(url: dict[str, Any], work: Callable[[sa.Connection], Any]) -> A
 def main() -> None:
     """Answer one request after the other."""
     answers, sys.stdout = sys.stdout, sys.stderr  # models may print
+
+    def send(reply: dict[str, Any]) -> None:
+        answers.write(f"{json.dumps(reply)}\n")
+        answers.flush()
+
     request = json.loads(sys.stdin.readline())
     try:
         probe = load(request)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever models raise
-        print(json.dumps({"error": " ".join(f"{type(error).__name__}: {error}".split())}), file=answers, flush=True)
+        send({"error": " ".join(f"{type(error).__name__}: {error}".split())})
         return
-    print("{}", file=answers, flush=True)
+    send({})
     for line in sys.stdin:
         command, database = json.loads(line)
 
@@ -296,8 +301,7 @@ def main() -> None:
             probe.connection = connection
             return getattr(probe, command)()
 
-        url = {**request["url"], "database": database}
-        print(json.dumps(asyncio.run(answer(url, work))), file=answers, flush=True)
+        send(asyncio.run(answer({**request["url"], "database": database}, work)))
 
 
 if __name__ == "__main__":
