@@ -1,6 +1,6 @@
 """Sessions: lint, types, tests (for each Python), migrations and faults (for each PostgreSQL), adopt.
 
-On request: bench, mutants and soak.
+On request: evidence, bench, mutants and soak.
 
 ``tests-lowest`` runs the tests once more, with the oldest versions of the libraries that pyproject.toml allows.
 
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import nox
 
-from service_migrations.nox import VERSIONS, define_migrations, each_postgres, run_pytest
+from service_migrations.nox import VERSIONS, define_evidence, define_migrations, each_postgres, run_pytest
 
 # A terminated nox would leave pytest and its server running: like Ctrl-C, these signals end the child first.
 for number in (signal.SIGTERM, signal.SIGHUP):
@@ -143,6 +143,7 @@ def prepare_migrations(session: nox.Session) -> None:
 
 
 migrations = define_migrations(prepare_migrations, "--numprocesses=2")
+evidence = define_evidence(prepare_migrations)
 
 
 @nox.session

@@ -16,6 +16,9 @@ its own script dependencies. Where a project is installed in another way than ``
 
     migrations = define_migrations(install)
 
+``evidence``, or ``define_evidence(install)``, is a session that measures what each revision locks on each PostgreSQL;
+the words after ``--`` are options of `inv db.evidence`.
+
 ``each_postgres`` and ``run_pytest`` make a session of a team's own tests, on each PostgreSQL as well::
 
     @nox.session
@@ -26,7 +29,8 @@ its own script dependencies. Where a project is installed in another way than ``
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,9 +41,19 @@ from service_migrations.configuration import FILE, read_configuration
 from service_migrations.postgres import VERSIONS
 
 if TYPE_CHECKING:
+    evidence: Any
     migrations: Any
 
-__all__ = ["VERSIONS", "define_migrations", "each_postgres", "install", "migrations", "run_pytest"]
+__all__ = [
+    "VERSIONS",
+    "define_evidence",
+    "define_migrations",
+    "each_postgres",
+    "evidence",
+    "install",
+    "migrations",
+    "run_pytest",
+]
 
 _GROUPS = ("tests", "test", "dev")
 _PLAIN = ("--override-ini=addopts=", "--override-ini=python_files=test_*.py")
@@ -102,6 +116,27 @@ def define_migrations(install: Callable[[nox.Session], None] = install, *options
     return run
 
 
+def define_evidence(install: Callable[[nox.Session], None] = install, *options: str) -> Any:
+    """Define the session ``evidence``, which nox runs only where it is named.
+
+    Args:
+        install: as of ``define_migrations``.
+        options: options of `inv db.evidence`, before those after ``--``.
+
+    """
+
+    @nox.session(name="evidence", default=False)
+    @each_postgres
+    def run(session: nox.Session, postgres: str) -> None:
+        """Measure what every revision locks on a PostgreSQL of one version."""
+        install(session)
+        with _skipped_without(session, postgres):
+            command = ("service-migrations", "db.evidence", f"--postgres={postgres}")
+            session.run(*command, *options, *session.posargs)
+
+    return run
+
+
 def run_pytest(session: nox.Session, postgres: str, *options: str) -> None:
     """Run pytest against a PostgreSQL of one version, with the arguments after ``--`` at the end.
 
@@ -109,9 +144,16 @@ def run_pytest(session: nox.Session, postgres: str, *options: str) -> None:
     can't be provided, the session is skipped; where CI is set, it fails: nox exits with 0 for skipped sessions, and CI
     would pass.
     """
-    try:
+    with _skipped_without(session, postgres):
         environment = {"POSTGRES_VERSION": postgres}
         session.run("pytest", *options, f"--postgres={postgres}", *session.posargs, env=environment)
+
+
+@contextmanager
+def _skipped_without(session: nox.Session, postgres: str) -> Iterator[None]:
+    """Skip a session whose command can't have its PostgreSQL; where CI is set, let it fail."""
+    try:
+        yield
     except CommandFailed as error:
         if error.return_code != _UNREACHABLE:
             raise
@@ -121,8 +163,9 @@ def run_pytest(session: nox.Session, postgres: str, *options: str) -> None:
 
 
 def __getattr__(name: str) -> Any:
-    """Define the session ``migrations`` when a noxfile imports it: nox refuses two of one name."""
-    if name != "migrations":
+    """Define a session when a noxfile imports it: nox refuses two of one name."""
+    definitions = {"evidence": define_evidence, "migrations": define_migrations}
+    if name not in definitions:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    session = globals()[name] = define_migrations()
+    session = globals()[name] = definitions[name]()
     return session

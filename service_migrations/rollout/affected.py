@@ -24,6 +24,8 @@ _NO_MODULES = frozenset({"docs", "test", "tests"})
 """Folders whose Python no models import, unless by name."""
 _SHARED = ("migrations", "service_migrations")
 """Folders that every upgrade runs with, except for the histories in them."""
+_MEASURED = Path("migrations/evidence")
+"""The folder of the files that db.evidence writes: no upgrade reads them."""
 _LINK = "120000"
 """The mode of a symbolic link in git's index."""
 _LINKS = 4
@@ -146,7 +148,7 @@ def _through_links(paths: frozenset[Path], root: Path) -> frozenset[Path]:
 def _affects_all(path: Path, root: Path, all_services: Sequence[Service]) -> bool:
     if path.as_posix() in _ALL or path.name in _LOCKS or path.name.startswith("requirements"):
         return True
-    if _is_of_a_service(path, root, all_services):
+    if path.is_relative_to(_MEASURED) or _is_of_a_service(path, root, all_services):
         return False
     if path.parts[0] in _SHARED:
         return True

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from invoke.context import Context
 from invoke.exceptions import Exit
 
 from service_migrations.errors import DifferenceError, UsageError
+from service_migrations.monorepo import find
 from service_migrations.tasks import console
 from service_migrations.tasks.each import each, fail
 from service_migrations.tasks.task import SERVICES, selected, service_name, task
@@ -57,7 +58,7 @@ def plan(
     plans_by_service, errors = each(load_many(services), make_plan, service_name)
     plans: list[Plan] = list(plans_by_service.values())
     if json:
-        console.result_json([asdict(planned) for planned in plans])
+        console.result_json([_plain(planned) for planned in plans])
     else:
         for planned in plans:
             _show(planned, sql=sql)
@@ -79,7 +80,10 @@ def _show(plan: "Plan", *, sql: bool) -> None:
     rows = [
         [revision.revision, revision.message, ", ".join(revision.classes) or "unknown"] for revision in plan.revisions
     ]
-    console.table(["revision", "message", "classes"], rows)
+    columns, measured = ["revision", "message", "classes"], [_measured(plan, revision) for revision in plan.revisions]
+    if any(measured):
+        columns, rows = [*columns, "measured"], [[*row, cell] for row, cell in zip(rows, measured, strict=True)]
+    console.table(columns, rows)
     for finding in (*plan.findings, *(finding for revision in plan.revisions for finding in revision.findings)):
         console.result(_line(finding))
     if plan.down:
@@ -90,6 +94,42 @@ def _show(plan: "Plan", *, sql: bool) -> None:
             console.result(
                 f"\n-- {revision.revision}: {revision.message} ({revision.path})\n{revision.sql or '-- no SQL'}"
             )
+
+
+def _plain(plan: "Plan") -> dict[str, Any]:
+    """Return a plan as JSON has it, each revision with what was measured."""
+    revisions = [{**asdict(item), "measured": _committed(plan, item)} for item in plan.revisions]
+    return {**asdict(plan), "revisions": revisions}
+
+
+def _committed(plan: "Plan", revision: "PlannedRevision") -> "dict[str, Any] | None":
+    from service_migrations.evidence.files import read_committed
+
+    committed = read_committed(find(plan.service), revision.revision, revision.path)
+    worst = committed and committed.worst("downgrade" if plan.down else "upgrade")
+    if committed is None or not worst:
+        return None
+    return {
+        **{key: worst[1][key] for key in ("strongest", "rewrites", "readers_blocked", "writers_blocked", "error")},
+        "postgres": worst[0],
+        "rows": committed.rows,
+        "path": committed.path,
+        "is_current": committed.is_current,
+    }
+
+
+def _measured(plan: "Plan", revision: "PlannedRevision") -> str:
+    """Return what was measured of a revision, where a file of ``db.evidence`` has it."""
+    measured = _committed(plan, revision)
+    if measured is None:
+        return ""
+    lock = measured["strongest"]
+    parts = [f"{lock['mode']} on {lock['relation']} for {lock['seconds']:g} s" if lock else "no lock"]
+    parts += [f"rewrites {', '.join(measured['rewrites'])}"] if measured["rewrites"] else []
+    parts += [f"writers held up {measured['writers_blocked']:g} s"] if measured["writers_blocked"] else []
+    parts = ["failed"] if measured["error"] else parts
+    start = "" if measured["is_current"] else "outdated, the revision was edited since: "
+    return f"{start}{'; '.join(parts)} (PostgreSQL {measured['postgres']}, {measured['rows']} rows)"
 
 
 def reverted_lines(revisions: "Sequence[PlannedRevision]") -> list[str]:

@@ -90,8 +90,9 @@ def nox_sessions() -> dict[str, set[str]]:
     pythons = re.findall(r"Python :: (\d\.\d+)", (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     found = {}
     for function in noxfile.body:
-        if isinstance(function, ast.Assign) and ast.unparse(function.value).startswith("define_migrations("):
-            found["migrations"] = {"", *(f"(pg{version})" for version in VERSIONS)}
+        if isinstance(function, ast.Assign) and ast.unparse(function.value).startswith("define_"):
+            name = ast.unparse(function.value).partition("(")[0].removeprefix("define_")
+            found[name] = {"", *(f"(pg{version})" for version in VERSIONS)}
         if not isinstance(function, ast.FunctionDef):
             continue
         decorators = [ast.unparse(decorator) for decorator in function.decorator_list]

@@ -1,0 +1,1 @@
+"""Evidence: what each revision locks, rewrites and holds up, measured on throw-away servers with rows."""

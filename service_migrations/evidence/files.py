@@ -1,0 +1,132 @@
+"""The files of measurements, one for each revision, which are committed, and read by a review and by the plan."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from service_migrations.evidence.measurement import Measurement
+from service_migrations.history.fingerprint import hashes
+from service_migrations.history.revisions import script_location
+from service_migrations.monorepo import Service
+
+__all__ = ["Committed", "read_committed", "write"]
+
+_FOLDER = "evidence"
+_NOISE = 0.05
+"""Seconds below which two figures are the same."""
+_FACTOR = 2
+"""How many times one figure may be the other one without being news."""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The committed measurement of a revision.
+
+    Attributes:
+        path: its file.
+        rows: how many rows the tables had.
+        measured: by version and direction, what was measured.
+        is_current: whether the revision is still what was measured.
+
+    """
+
+    path: str
+    rows: int
+    measured: dict[str, dict[str, Any]]
+    is_current: bool
+
+    def worst(self, direction: str) -> tuple[str, dict[str, Any]] | None:
+        """Return the version with the longest time of a direction, and what was measured there; None without one."""
+        found = [(version, item[direction]) for version, item in self.measured.items() if direction in item]
+        return max(found, key=lambda item: _length(item[1]), default=None)
+
+
+def _length(measured: dict[str, Any]) -> tuple[float, float]:
+    return measured["writers_blocked"] + measured["readers_blocked"], measured["seconds"]
+
+
+def read_committed(service: Service, revision: str, path: str) -> Committed | None:
+    """Return the committed measurement of a revision; None where there is none that can be read.
+
+    Args:
+        service: the service.
+        revision: its id.
+        path: the file of the revision, relative to the top level.
+
+    """
+    file = _file(service, revision)
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        is_current = content["fingerprint"] == hashes(service.root / path).fingerprint
+        return Committed(service.relative(file), content["rows"], content["measured"], is_current)
+    except (OSError, ValueError, KeyError, TypeError, SyntaxError):
+        return None
+
+
+def write(service: Service, measured: Iterable[Measurement]) -> list[Path]:
+    """Write the file of each measured revision, and return those that have changed.
+
+    What a file has of other versions and directions stays, unless it is of another text of the revision or of another
+    number of rows. Figures that differ by no more than two runs do are left as they are.
+    """
+    by_revision: dict[str, list[Measurement]] = {}
+    for item in measured:
+        by_revision.setdefault(item.revision, []).append(item)
+    changed = []
+    for revision, items in by_revision.items():
+        file, first = _file(service, revision), items[0]
+        content: dict[str, Any] = {
+            "fingerprint": hashes(service.root / first.path).fingerprint,
+            "message": first.message,
+            "notes": list(dict.fromkeys(note for item in items for note in item.notes)),
+            "path": first.path,
+            "revision": revision,
+            "rows": first.rows,
+        }
+        former = _former(file)
+        is_same = all(former.get(key) == content[key] for key in ("fingerprint", "rows"))
+        content["measured"] = former.get("measured", {}) if is_same else {}
+        for item in items:
+            directions = content["measured"].setdefault(item.postgres, {})
+            figures = _figures(item)
+            if not _is_noise(directions.get(item.direction), figures):
+                directions[item.direction] = figures
+        text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        if not file.is_file() or file.read_text(encoding="utf-8") != text:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+            changed.append(file)
+    return changed
+
+
+def _file(service: Service, revision: str) -> Path:
+    return script_location(service.root) / _FOLDER / service.name / f"{revision}.json"
+
+
+def _former(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _figures(item: Measurement) -> dict[str, Any]:
+    figures = item.as_json()
+    for key in ("revision", "message", "path", "postgres", "direction", "rows", "notes"):
+        del figures[key]
+    return json.loads(json.dumps(figures))  # type: ignore[no-any-return] # lists as a file has them
+
+
+def _is_noise(former: Any, new: Any) -> bool:
+    """Whether two values have the same structure and texts, and figures that two runs may have."""
+    if isinstance(former, dict) and isinstance(new, dict):
+        return former.keys() == new.keys() and all(_is_noise(former[key], new[key]) for key in new)
+    if isinstance(former, list) and isinstance(new, list):
+        return len(former) == len(new) and all(map(_is_noise, former, new))
+    if isinstance(former, int | float) and isinstance(new, int | float):
+        low, high = sorted((abs(former), abs(new)))
+        return high <= _FACTOR * low + (_NOISE if isinstance(new, float) else 0)
+    return bool(former == new)

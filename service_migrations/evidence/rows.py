@@ -1,0 +1,93 @@
+"""The rows of a measurement: those of the team's own, and made ones up to the number that is wanted."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import asyncpg
+
+from service_migrations.configuration import FILE
+from service_migrations.errors import UsageError
+from service_migrations.evidence.making import fill, read_tables
+from service_migrations.evidence.monitors import SCHEMA
+from service_migrations.monorepo import Service
+from service_migrations.sql.quoting import quoted
+
+__all__ = ["Rows", "own_rows"]
+
+_FOLDER = "tests/matrix/rows"
+_SETTING = "service_migrations_rows"
+"""The setting of pytest for that folder, as of service_migrations.testing."""
+
+
+def own_rows(service: Service) -> Mapping[str, Sequence[str]]:
+    """Return the statements of a team's own rows, by the revision that they follow: those of the tests of the matrix.
+
+    Raises:
+        UsageError: the file is no TOML.
+
+    """
+    with (service.root / FILE).open("rb") as file:
+        options = tomllib.load(file).get("tool", {}).get("pytest", {})
+    settings = {**options, **options.get("ini_options", {})}
+    path = service.root / str(settings.get(_SETTING, _FOLDER)) / f"{service}.toml"
+    if not path.is_file():
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"no TOML: {error}.", service=service, path=service.relative(path)) from error
+
+
+@dataclass(slots=True)
+class Rows:
+    """The rows of one database, which grow with its tables.
+
+    Attributes:
+        connection: the database, as a superuser with the search path of the service.
+        count: how many rows a table gets.
+        own: the statements of the team's own rows, by revision.
+        ignored: tables of the library's own.
+        notes: what couldn't be filled, and why.
+
+    """
+
+    connection: "asyncpg.Connection[asyncpg.Record]"
+    count: int
+    own: Mapping[str, Sequence[str]]
+    ignored: list[str]
+    notes: list[str] = field(default_factory=list)
+    _filled: set[int] = field(default_factory=set)
+
+    async def add(self, revision: str) -> None:
+        """Add the rows that follow a revision, and fill the tables that are new.
+
+        A table is filled once: later revisions find the rows as they found them in production.
+        """
+        for statement in self.own.get(revision, ()):
+            try:
+                await self.connection.execute(statement)
+            except asyncpg.PostgresError as error:
+                self._note(f"the rows that follow {revision} aren't valid: {str(error).splitlines()[0]}")
+        tables = await read_tables(self.connection, SCHEMA, self.ignored)
+        waiting = {oid: table for oid, table in tables.items() if oid not in self._filled}
+        while waiting:
+            # what others refer to first; in a circle, any
+            ready = [
+                oid for oid, table in waiting.items() if not {key[1] for key in table.keys} & (waiting.keys() - {oid})
+            ]
+            for oid in ready or list(waiting)[:1]:
+                table = waiting.pop(oid)
+                if problem := await fill(self.connection, table, tables, self.count):
+                    self._note(problem)
+                self._filled.add(oid)
+                await self.connection.execute(f"ANALYZE {table.sql}")
+
+    async def remove(self, schema: str, table: str) -> None:
+        """Remove the rows of a table that don't fit to a revision, and note it."""
+        self._note(f"the made rows of {table} don't satisfy a later revision, and were removed before it")
+        await self.connection.execute(f"TRUNCATE {quoted(schema, table)} CASCADE")
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)

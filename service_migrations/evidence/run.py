@@ -1,0 +1,281 @@
+"""One run of a history in a new database, with rows: each revision up, and where asked down, observed."""
+
+import secrets
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import asyncpg
+from alembic.config import Config
+
+from service_migrations.connection.connector import connector_of
+from service_migrations.connection.locks import process_lock
+from service_migrations.connection.session import Session, open_session
+from service_migrations.connection.version_table import ensure_schema
+from service_migrations.errors import MigrationError, UnreachableError, UsageError
+from service_migrations.evidence.locks import Timeline
+from service_migrations.evidence.monitors import Blocked, connect, look_trigger, monitored, receive_look
+from service_migrations.evidence.observer import Look, Observed, Observer
+from service_migrations.evidence.rows import Rows, own_rows
+from service_migrations.history.revision import Revision
+from service_migrations.history.revisions import read
+from service_migrations.history.targets import migrate_to, revert
+from service_migrations.interruption import finish_even_if_cancelled
+from service_migrations.monorepo import Service
+from service_migrations.postgres import Server
+from service_migrations.settings.dsn import Dsn
+from service_migrations.settings.model import Settings, load_options
+from service_migrations.settings.sharing import siblings_of
+from service_migrations.settings.sources import Sources
+from service_migrations.sql.quoting import literal, quoted
+
+__all__ = ["ObservedRevision", "Run", "observe_history"]
+
+_INTEGRITY = "23"
+"""The class of SQLSTATEs of rows that violate a constraint."""
+
+
+@dataclass(slots=True)
+class ObservedRevision:
+    """One revision in one direction, with what was observed of it.
+
+    Attributes:
+        revision: the revision.
+        down: whether it is its downgrade.
+        start: what others saw before it.
+        end: what others saw after it.
+        statements: its statements.
+        error: why it failed; None where it didn't.
+
+    """
+
+    revision: Revision
+    down: bool
+    start: Look
+    end: Look
+    statements: list[Observed]
+    error: MigrationError | None = None
+
+
+@dataclass(slots=True)
+class Run:
+    """What was observed in one run: the revisions, the locks over time, and who was held up when."""
+
+    revisions: list[ObservedRevision] = field(default_factory=list)
+    timeline: Timeline = field(default_factory=Timeline)
+    blocked: Blocked = field(default_factory=Blocked)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Siblings:
+    """The services that share the database: each runs as far as it can, when a revision fails without it."""
+
+    waiting: list[Settings]
+
+    async def advance(self) -> bool:
+        """Upgrade them as far as each can be, and return whether there was any progress."""
+        has_progress = False
+        for settings in list(self.waiting):
+            history = read(settings.service)
+            async with open_session(history, connector_of(settings)) as session:
+                if session.schema:
+                    await ensure_schema(session.connection, session.schema)
+                applied = history.applied(await session.applied(alone=True))
+                for revision in [item for item in reversed(history.revisions) if item not in applied]:
+                    try:
+                        await session.run(migrate_to(history, revision.revision))
+                    except MigrationError as error:
+                        if isinstance(error, UnreachableError):
+                            raise
+                        break
+                    has_progress = True
+                else:
+                    self.waiting.remove(settings)
+        return has_progress
+
+
+async def observe_history(
+    service: Service,
+    server: Server,
+    rows: int,
+    chosen: Collection[str] | None = None,
+    *,
+    down: bool = False,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Run:
+    """Run a history in a new database of a throw-away server, and return what was observed.
+
+    A revision that fails ends the run, and is its last one.
+
+    Args:
+        service: the service.
+        server: the server; its role and database are dropped again.
+        rows: how many rows each table gets.
+        chosen: the revisions to observe; the others are run too, up to the last of these. None for all.
+        down: whether each is reverted and upgraded again.
+        progress: called with each revision that begins.
+
+    Raises:
+        MigrationError: the history can't be read, the models can't be imported, or the server is lost.
+
+    """
+    history, own, sources = read(service), own_rows(service), Sources()
+    if unknown := own.keys() - {revision.revision for revision in history.revisions}:
+        raise UsageError(
+            f"its rows follow {', '.join(sorted(unknown))}, which its history doesn't have.", service=service
+        )
+    observed = Run()
+    async with AsyncExitStack() as stack:
+        dsn = await stack.enter_async_context(_database(server, service))
+        admin = replace(server.admin, database=dsn.database)
+        settings = _settings(service, dsn, sources)
+        siblings = _Siblings([_settings(sibling, dsn, sources) for sibling in siblings_of(service)])
+        tables = _bookkeeping([settings, *siblings.waiting])
+        await stack.enter_async_context(process_lock())
+        session = await stack.enter_async_context(open_session(history, connector_of(settings)))
+        if session.schema:
+            await ensure_schema(session.connection, session.schema)
+        second, filling = await stack.enter_async_context(_connections(admin, settings))
+        filler = Rows(filling, rows, own, tables)
+        observer = Observer(service, second, observed.timeline, tables)
+        await _listen(session, observed)
+        last = None if chosen is None else [item for item in history.revisions if item.revision in chosen][:1]
+        observed.blocked = await stack.enter_async_context(monitored(admin, session.pid, observed.timeline, tables))
+        for revision in reversed(history.revisions):
+            is_chosen = chosen is None or revision.revision in chosen
+            up = migrate_to(history, revision.revision)
+            if is_chosen:
+                progress(f"{service}: {revision.revision} on PostgreSQL {server.version}, {rows} rows")
+            steps = [(False, up, is_chosen)]
+            steps += (
+                [(True, revert(history, revision.revision), True), (False, up, False)] if is_chosen and down else []
+            )
+            for is_down, function, is_observed in steps:
+                step = await _step(session, observer, revision, function, is_down, filler, siblings)
+                if is_observed or step.error:
+                    observed.revisions.append(step)
+                if step.error:
+                    break
+            if step.error and not (step.down and not session.transactions.partly_committed):
+                break  # a downgrade that was rolled back leaves the revision as it was
+            await filler.add(revision.revision)
+            if last and revision == last[0]:
+                break
+    observed.notes = tuple(filler.notes)
+    return observed
+
+
+async def _step(
+    session: Session,
+    observer: Observer,
+    revision: Revision,
+    function: Callable[[Config], None],
+    down: bool,
+    rows: Rows,
+    siblings: _Siblings,
+) -> ObservedRevision:
+    """Run one revision, again where siblings or made rows were in its way."""
+    removed: set[tuple[str, str]] = set()
+    while True:
+        connection = session.connection.sync_connection
+        if connection is None:
+            raise UnreachableError("the connection to the throw-away server was lost.", service=session.history.service)
+        start, error = await observer.look(), None
+        with observer.observed(connection) as statements:
+            try:
+                await session.run(function)
+            except UnreachableError:
+                raise
+            except MigrationError as failure:
+                error = failure
+        step = ObservedRevision(revision, down, start, await observer.look(), list(statements), error)
+        if error is None or session.transactions.partly_committed:
+            return step
+        table = _violated(error)
+        if table and table not in removed:
+            removed.add(table)
+            await rows.remove(*table)
+        elif down or not await siblings.advance():
+            return step
+
+
+def _violated(error: BaseException) -> tuple[str, str] | None:
+    """Return schema and name of the table whose rows violate a constraint that was added; None for another error."""
+    link: BaseException | None = error
+    while link is not None:
+        details: Any = getattr(link, "diag", link)
+        table, schema = getattr(details, "table_name", None), getattr(details, "schema_name", None)
+        if str(getattr(link, "sqlstate", "") or "").startswith(_INTEGRITY) and table and schema:
+            return schema, table
+        link = link.__cause__ or link.__context__
+    return None
+
+
+async def _listen(session: Session, observed: Run) -> None:
+    """Receive what the event trigger reports in the migrating session."""
+    raw_connection = await session.connection.get_raw_connection()
+    driver: Any = raw_connection.driver_connection
+
+    def receive(message: object) -> None:
+        receive_look(observed.timeline, observed.blocked, str(message))
+
+    if hasattr(driver, "add_log_listener"):
+        driver.add_log_listener(lambda _, message: receive(message.message))
+    else:
+        driver.add_notice_handler(lambda diagnostic: receive(diagnostic.message_primary))
+
+
+def _settings(service: Service, dsn: Dsn, sources: Sources) -> Settings:
+    options = load_options(service, sources)
+    return Settings(service, dsn, options.version_table, options.search_path, options.limits, sources=sources)
+
+
+def _bookkeeping(settings: list[Settings]) -> list[str]:
+    names = ((item.version_table, item.service.ledger_table) for item in settings)
+    return [name for pair in names for name in pair]
+
+
+@asynccontextmanager
+async def _connections(admin: Dsn, settings: Settings) -> AsyncIterator[tuple[Any, Any]]:
+    """Connect twice as the superuser: to see what others see, and to add rows as the service would."""
+    second = await connect(admin)
+    try:
+        filling = await connect(admin)
+        try:
+            await filling.execute(f"SET search_path TO {settings.search_path}")
+            yield second, filling
+        finally:
+            filling.terminate()
+    finally:
+        second.terminate()
+
+
+@asynccontextmanager
+async def _database(server: Server, service: Service) -> AsyncIterator[Dsn]:
+    """Create a database and a role that owns it and is no superuser, and drop both at the end."""
+    name, password = f"evidence_{service}"[:40] + f"_{secrets.token_hex(6)}", secrets.token_hex(16)
+    dsn = Dsn(name, name, server.admin.hosts, password, server.admin.parameters)
+    admin = await connect(server.admin)
+    try:
+        await admin.execute(f"CREATE ROLE {quoted(name)} LOGIN PASSWORD {literal(password)}")
+        try:
+            await admin.execute(f"CREATE DATABASE {quoted(name)} OWNER {quoted(name)}")
+            own = await connect(replace(server.admin, database=name))
+            try:
+                await own.execute(f"GRANT USAGE, CREATE ON SCHEMA public TO {quoted(name)}")
+                with suppress(asyncpg.InsufficientPrivilegeError):  # no superuser: short autocommit commands lack locks
+                    await own.execute(look_trigger())
+            finally:
+                await own.close()
+            yield dsn
+        finally:
+            await finish_even_if_cancelled(_drop(admin, name))
+    finally:
+        admin.terminate()
+
+
+async def _drop(admin: "asyncpg.Connection[asyncpg.Record]", name: str) -> None:
+    await admin.execute(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
+    await admin.execute(f"DROP ROLE IF EXISTS {quoted(name)}")
