@@ -42,6 +42,7 @@ EVERY_POSTGRES = (  # the tests that depend on the server's version
     "tests/server/autogenerate/test_generated.py",
     "tests/server/autogenerate/test_random_models.py",
     "tests/server/drift",
+    "tests/server/evidence/test_classes.py",
     "tests/server/health",
     "tests/server/test_ledger.py",
     "tests/server/test_safe.py",

@@ -313,9 +313,12 @@ async def _first(
     tried = (
         f"SELECT t.* FROM generate_series(1, 3) AS g "  # noqa: S608 - quoted
         f"CROSS JOIN (SELECT * FROM ({pattern or 'SELECT'}) AS r LIMIT 1) AS p, "
-        f"LATERAL (VALUES {values}) AS t (k, {', '.join(names)})"
+        f"LATERAL (VALUES {values}) AS t (combination_, {', '.join(names)})"
     )
-    query = f"SELECT k FROM ({tried}) AS t WHERE {where} GROUP BY k HAVING count(*) = 3 ORDER BY k LIMIT 1"  # noqa: S608
+    query = (
+        f"SELECT combination_ FROM ({tried}) AS t WHERE {where} "  # noqa: S608 - quoted
+        "GROUP BY combination_ HAVING count(*) = 3 ORDER BY combination_ LIMIT 1"
+    )
     index = await connection.fetchval(query)
     return None if index is None else combinations[index]
 

@@ -138,6 +138,9 @@ def _measurement(
     blocked: dict[str, dict[str, float]] = {}
     names = {**step.end.names, **step.start.names}
     for (oid, kind), seconds in run.blocked.seconds(step.start.time, step.end.time, run.timeline).items():
+        # the monitor notices the end of a lock a moment later
+        held = run.timeline.held(oid, Mode.ROW_SHARE, step.start.time, step.end.time, step.end.time)
+        seconds = min(seconds, held)  # noqa: PLW2901
         # a table that the revision itself has made is used by nobody yet
         if oid in step.start.names and _rounded(seconds):
             blocked.setdefault(_shown(names[oid]), {})["readers" if kind == "read" else "writers"] = _rounded(seconds)

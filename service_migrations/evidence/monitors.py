@@ -129,7 +129,9 @@ END $do$
 """
 
 _LAST_TURN = 0.02
-"""Seconds in which both loops surely notice the end of a run."""
+"""Seconds in which both loops notice the end of a run, unless the machine is busy."""
+_TURNS = 100
+"""How many times as long is waited for a busy machine."""
 
 
 @dataclass(slots=True)
@@ -149,6 +151,14 @@ class Blocked:
             elif began is not None and (length := timeline.length(max(began, start), min(time, end))):
                 seconds[oid, kind] = seconds.get((oid, kind), 0.0) + length
         return seconds
+
+    async def settle(self) -> None:
+        """Wait until the monitor has noticed that nobody is held up any more."""
+        await asyncio.sleep(_LAST_TURN)
+        for _ in range(_TURNS):
+            if not any({(oid, kind): is_blocked for _, oid, kind, is_blocked in self.changes}.values()):
+                break
+            await asyncio.sleep(_LAST_TURN)
 
     def _keys(self) -> Iterable[tuple[int, str]]:
         return {(oid, kind) for _, oid, kind, _ in self.changes}

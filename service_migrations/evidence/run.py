@@ -79,7 +79,7 @@ class _Siblings:
         has_progress = False
         for settings in list(self.waiting):
             history = read(settings.service)
-            async with open_session(history, connector_of(settings)) as session:
+            async with open_session(history, connector_of(settings), autocommit=True) as session:
                 if session.schema:
                     await ensure_schema(session.connection, session.schema)
                 applied = history.applied(await session.applied(alone=True))
@@ -107,14 +107,14 @@ async def observe_history(
 ) -> Run:
     """Run a history in a new database of a throw-away server, and return what was observed.
 
-    A revision that fails ends the run, and is its last one.
+    A revision that fails is the last one of its direction.
 
     Args:
         service: the service.
         server: the server; its role and database are dropped again.
         rows: how many rows each table gets.
         chosen: the revisions to observe; the others are run too, up to the last of these. None for all.
-        down: whether each is reverted and upgraded again.
+        down: whether each is reverted at the end, newest first.
         progress: called with each revision that begins.
 
     Raises:
@@ -134,7 +134,7 @@ async def observe_history(
         siblings = _Siblings([_settings(sibling, dsn, sources) for sibling in siblings_of(service)])
         tables = _bookkeeping([settings, *siblings.waiting])
         await stack.enter_async_context(process_lock())
-        session = await stack.enter_async_context(open_session(history, connector_of(settings)))
+        session = await stack.enter_async_context(open_session(history, connector_of(settings), autocommit=True))
         if session.schema:
             await ensure_schema(session.connection, session.schema)
         second, filling = await stack.enter_async_context(_connections(admin, settings))
@@ -143,62 +143,89 @@ async def observe_history(
         await _listen(session, observed)
         last = None if chosen is None else [item for item in history.revisions if item.revision in chosen][:1]
         observed.blocked = await stack.enter_async_context(monitored(admin, session.pid, observed.timeline, tables))
+        run = _Stepper(session, observer, filler, siblings, observed.blocked)
+        applied: list[Revision] = []
         for revision in reversed(history.revisions):
             is_chosen = chosen is None or revision.revision in chosen
-            up = migrate_to(history, revision.revision)
             if is_chosen:
                 progress(f"{service}: {revision.revision} on PostgreSQL {server.version}, {rows} rows")
-            steps = [(False, up, is_chosen)]
-            steps += (
-                [(True, revert(history, revision.revision), True), (False, up, False)] if is_chosen and down else []
-            )
-            for is_down, function, is_observed in steps:
-                step = await _step(session, observer, revision, function, is_down, filler, siblings)
-                if is_observed or step.error:
-                    observed.revisions.append(step)
-                if step.error:
-                    break
-            if step.error and not (step.down and not session.transactions.partly_committed):
-                break  # a downgrade that was rolled back leaves the revision as it was
+            step = await run.step(revision, migrate_to(history, revision.revision))
+            if is_chosen or step.error:
+                observed.revisions.append(step)
+            if step.error:
+                break
+            applied.append(revision)
             await filler.add(revision.revision)
             if last and revision == last[0]:
                 break
+        if down and not session.transactions.partly_committed:
+            observed.revisions += await _revert(run, applied, chosen)
     observed.notes = tuple(filler.notes)
     return observed
 
 
-async def _step(
-    session: Session,
-    observer: Observer,
-    revision: Revision,
-    function: Callable[[Config], None],
-    down: bool,
-    rows: Rows,
-    siblings: _Siblings,
-) -> ObservedRevision:
-    """Run one revision, again where siblings or made rows were in its way."""
-    removed: set[tuple[str, str]] = set()
-    while True:
-        connection = session.connection.sync_connection
+async def _revert(run: "_Stepper", applied: list[Revision], chosen: Collection[str] | None) -> list[ObservedRevision]:
+    """Revert revisions, newest first, down to the oldest that is to be observed.
+
+    That is done when all are applied, as a real way back: where a downgrade leaves something, the upgrade can't be run
+    again.
+    """
+    steps: list[ObservedRevision] = []
+    while _is_chosen_below(applied, chosen) and not (steps and steps[-1].error):
+        revision = applied.pop()
+        step = await run.step(revision, revert(run.session.history, revision.revision), down=True)
+        if chosen is None or revision.revision in chosen or step.error:
+            steps.append(step)
+    return steps
+
+
+def _is_chosen_below(applied: list[Revision], chosen: Collection[str] | None) -> bool:
+    """Whether a revision that is still applied is to be reverted."""
+    return any(chosen is None or revision.revision in chosen for revision in applied)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stepper:
+    """What runs one revision after the other over one connection."""
+
+    session: Session
+    observer: Observer
+    rows: Rows
+    siblings: _Siblings
+    blocked: Blocked
+
+    async def step(
+        self, revision: Revision, function: Callable[[Config], None], *, down: bool = False
+    ) -> ObservedRevision:
+        """Run one revision, again where siblings or made rows were in its way."""
+        removed: set[tuple[str, str]] = set()
+        while True:
+            step = await self._observe(revision, function, down=down)
+            if step.error is None or self.session.transactions.partly_committed:
+                return step
+            table = _violated(step.error)
+            if table and table not in removed:
+                removed.add(table)
+                await self.rows.remove(*table)
+            elif down or not await self.siblings.advance():
+                return step
+
+    async def _observe(self, revision: Revision, function: Callable[[Config], None], *, down: bool) -> ObservedRevision:
+        connection = self.session.connection.sync_connection
         if connection is None:
-            raise UnreachableError("the connection to the throw-away server was lost.", service=session.history.service)
-        start, error = await observer.look(), None
-        with observer.observed(connection) as statements:
+            service = self.session.history.service
+            raise UnreachableError("the connection to the throw-away server was lost.", service=service)
+        start, error = await self.observer.look(), None
+        with self.observer.observed(connection) as statements:
             try:
-                await session.run(function)
+                await self.session.run(function)
             except UnreachableError:
                 raise
             except MigrationError as failure:
                 error = failure
-        step = ObservedRevision(revision, down, start, await observer.look(), list(statements), error)
-        if error is None or session.transactions.partly_committed:
-            return step
-        table = _violated(error)
-        if table and table not in removed:
-            removed.add(table)
-            await rows.remove(*table)
-        elif down or not await siblings.advance():
-            return step
+        end = await self.observer.look()
+        await self.blocked.settle()
+        return ObservedRevision(revision, down, start, end, list(statements), error)
 
 
 def _violated(error: BaseException) -> tuple[str, str] | None:

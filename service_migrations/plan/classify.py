@@ -131,6 +131,10 @@ def _drop(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
 
 def _alter(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
     kind = statement[1].value if len(statement) > 1 else ""
+    if kind == "domain" and not scope.is_new(statement):
+        words = [token.value for token in statement[name_at(statement, 2)[1] :]]
+        if words == ["set", "not", "null"] or words[:1] == ["validate"]:
+            yield Class.LOCKS, "Each table with the domain is scanned, and writers are kept out meanwhile."
     if kind not in ("table", "type", "foreign", "materialized"):
         return
     for action in actions(statement[name_at(statement, 3 if kind in ("foreign", "materialized") else 2)[1] :]):

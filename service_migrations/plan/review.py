@@ -10,7 +10,7 @@ from service_migrations.history.revisions import History
 from service_migrations.monorepo import Service
 from service_migrations.plan.classify import Class, Reason, classify
 from service_migrations.plan.novelty import Scope
-from service_migrations.plan.squawk import SquawkWarning
+from service_migrations.plan.squawk import SquawkWarning, unfounded
 from service_migrations.sql.clauses import actions, has_own, name_at
 from service_migrations.sql.lexer import Statement, Token, statements
 
@@ -73,7 +73,7 @@ class _ReviewedStatement:
     reasons: tuple[Reason, ...]
     is_new: bool
     is_proved: bool
-    is_virtual: bool
+    unfounded: frozenset[str]
     drop: str
 
 
@@ -109,7 +109,7 @@ def reviews(history: History, rendered: list[Rendered]) -> Iterator[Review]:
                     tuple(dict.fromkeys(classify(tokens, scope))),
                     scope.is_new(tokens),
                     scope.is_proved(tokens),
-                    any(word == "virtual" for word in tokens),
+                    unfounded(tokens),
                     _text(piece, statement) if _is_drop(tokens) else "",
                 )
                 review.statements.append(reviewed)
@@ -216,7 +216,7 @@ def _applies(warning: SquawkWarning, statement: _ReviewedStatement) -> bool:
         return False
     if warning.rule == "adding-not-nullable-field" and statement.is_proved:
         return False
-    return not (warning.rule == "adding-field-with-default" and statement.is_virtual)
+    return warning.rule not in statement.unfounded
 
 
 def _text_findings(service: Service, rendered: Rendered, scope: Scope) -> Iterator[PlanFinding]:

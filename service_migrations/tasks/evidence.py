@@ -10,7 +10,7 @@ from service_migrations.monorepo import Monorepo, Service
 from service_migrations.tasks import console
 from service_migrations.tasks.affected import BASE, narrowed
 from service_migrations.tasks.each import each, fail
-from service_migrations.tasks.task import SERVICES, exactly_one, number, selected, task
+from service_migrations.tasks.task import SERVICES, number, selected, task
 
 if TYPE_CHECKING:
     from service_migrations.evidence.measurement import Measurement
@@ -55,7 +55,9 @@ def evidence(
     if revision and affected:
         raise UsageError("--revision names one revision, and --affected those that differ. Give one.")
     rules, count = [parse_rule(text) for text in fail_on], number(rows, "--rows")
-    services = (exactly_one(service, "evidence"),) if revision else tuple(selected(service))
+    services = tuple(selected(service))
+    if revision and len(services) > 1:
+        raise UsageError(f"--revision {revision} is of one service's history.", hint="Name that one with --service.")
     versions = _versions(postgres)
     chosen = _chosen(services, revision, affected=affected, base=base)
     services = tuple(item for item in services if chosen[item] is None or chosen[item])
