@@ -183,6 +183,11 @@ def test_what_keeps_nobody_out_has_no_class(statement: str) -> None:
         ("ALTER TABLE t DETACH PARTITION p CONCURRENTLY", {C}),
         ("ALTER TABLE t DETACH PARTITION p", set()),  # a lock, but not for long
         ("ALTER TABLE t ATTACH PARTITION p DEFAULT", {L}),
+        ("ALTER DOMAIN d SET NOT NULL", {L}),
+        ("ALTER DOMAIN a.d VALIDATE CONSTRAINT c", {L}),
+        ("ALTER DOMAIN d DROP NOT NULL", set()),
+        ("ALTER DOMAIN d SET DEFAULT 1", set()),
+        ("CREATE DOMAIN d AS int; ALTER DOMAIN d SET NOT NULL", set()),
     ],
 )
 def test_what_is_built_runs_beside_others_or_locks(statement: str, expected: set[Class]) -> None:
