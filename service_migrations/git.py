@@ -2,10 +2,12 @@
 
 import os
 import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-__all__ = ["TEAM_BRANCHES", "GitError", "commit", "git", "is_commit", "try_git"]
+__all__ = ["TEAM_BRANCHES", "File", "GitError", "blobs", "commit", "files", "git", "is_commit", "is_shallow", "try_git"]
 
 TEAM_BRANCHES = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
 """What the team's branch may be called; the first that exists is it."""
@@ -20,6 +22,14 @@ class GitError(Exception):
     """git couldn't be run, or failed; the text is git's own message."""
 
 
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file, a symbolic link or a submodule of a commit: its mode, and the name of its content."""
+
+    mode: str
+    oid: str
+
+
 def git(folder: Path, *words: str, timeout: float = _TIMEOUT) -> str:
     """Run a git command in a folder, and return its output, in which a path may have any byte.
 
@@ -32,14 +42,19 @@ def git(folder: Path, *words: str, timeout: float = _TIMEOUT) -> str:
         GitError: git isn't installed, takes too long or fails.
 
     """
+    return os.fsdecode(_output(folder, words, timeout))
+
+
+def _output(folder: Path, words: Iterable[str], timeout: float, lines: Iterable[str] = ()) -> bytes:
     command = ["git", "-C", str(folder), *words]
+    text = "".join(f"{line}\n" for line in lines).encode()
     try:
-        completed = subprocess.run(command, capture_output=True, timeout=timeout, check=False)
+        completed = subprocess.run(command, input=text, capture_output=True, timeout=timeout, check=False)
     except (OSError, subprocess.SubprocessError) as error:
         raise GitError(f"git can't be run ({type(error).__name__})") from None
     if completed.returncode:
         raise GitError(" ".join(os.fsdecode(completed.stderr).split()))
-    return os.fsdecode(completed.stdout)
+    return completed.stdout
 
 
 def try_git(folder: Path, *words: str, timeout: float = _TIMEOUT) -> str | None:
@@ -56,6 +71,48 @@ def is_commit(folder: Path, name: str) -> bool:
     return not name.startswith("-") and (
         try_git(folder, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}") is not None
     )
+
+
+def is_shallow(folder: Path) -> bool:
+    """Whether the clone has only the last commits of its branches."""
+    return (try_git(folder, "rev-parse", "--is-shallow-repository") or "").strip() == "true"
+
+
+def files(folder: Path, commit: str) -> dict[str, File]:
+    """Return the files of a commit below a folder, by their paths from there.
+
+    Raises:
+        GitError: as of ``git``.
+
+    """
+    found: dict[str, File] = {}
+    for line in git(folder, "ls-tree", "-r", "-z", commit).split("\0"):
+        facts, _, path = line.partition("\t")
+        if path:
+            mode, _, oid = facts.split(" ")
+            found[path] = File(mode, oid)
+    return found
+
+
+def blobs(folder: Path, oids: Iterable[str]) -> dict[str, bytes]:
+    """Return the contents of files by their names, all with one process; one that git doesn't have is left out.
+
+    Raises:
+        GitError: as of ``git``.
+
+    """
+    names = list(dict.fromkeys(oids))
+    output = _output(folder, ("cat-file", "--batch"), _TIMEOUT, names) if names else b""
+    contents: dict[str, bytes] = {}
+    start = 0
+    for name in names:
+        end = output.index(b"\n", start)
+        facts = output[start:end].split()
+        start = end + 1
+        if len(facts) == 3:  # noqa: PLR2004 - name, kind and size; or name and "missing"
+            contents[name] = output[start : start + int(facts[2])]
+            start += int(facts[2]) + 1
+    return contents
 
 
 @cache

@@ -11,7 +11,7 @@ from service_migrations.history.parsing import parse
 from service_migrations.history.revision import Revision, as_tuple
 from service_migrations.monorepo import Service
 
-__all__ = ["fault"]
+__all__ = ["fault", "likely_revision"]
 
 _END = "Nothing was run."
 _ILLEGAL = frozenset("@-+:")
@@ -19,7 +19,7 @@ _ILLEGAL = frozenset("@-+:")
 
 def fault(service: Service) -> UsageError | None:
     """Return the first fault of a history that Alembic can't read, with its files; None where it isn't found here."""
-    headers = [(service.relative(path), _assigned(path)) for path in revision_files(service)]
+    headers = [(service.relative(path), _assigned(_source(path))) for path in revision_files(service)]
     for path, values in headers:
         if "revision" in values and (problem := _problem(values)):
             return UsageError(f"{problem}. {_END}", service=service, path=path, hint="Correct the revision.")
@@ -30,18 +30,31 @@ def fault(service: Service) -> UsageError | None:
     return None
 
 
-def _assigned(path: Path) -> dict[str, object]:
+def likely_revision(source: bytes, path: str) -> Revision | None:
+    """Return a file's revision by the constants that it assigns, whatever else it does; None without an id."""
+    values = _assigned(source)
+    return _revision(path, values) if "down_revision" in values else None
+
+
+def _source(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def _assigned(source: bytes) -> dict[str, object]:
     """Return the constants that a file assigns by name."""
     values: dict[str, object] = {}
     try:
-        for statement in parse(path.read_bytes()).body:
+        for statement in parse(source).body:
             targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
             value = getattr(statement, "value", None)
             for target in targets:
                 if isinstance(target, ast.Name) and isinstance(value, ast.expr):
                     with suppress(ValueError):
                         values[target.id] = ast.literal_eval(value)
-    except (OSError, SyntaxError, ValueError):
+    except (SyntaxError, ValueError):
         return {}
     return values
 

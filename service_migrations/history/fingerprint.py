@@ -13,12 +13,15 @@ from pathlib import Path
 
 from service_migrations.history.parsing import parse
 
-__all__ = ["Hashes", "checksum", "fingerprint", "hashes"]
+__all__ = ["Hashes", "body_fingerprint", "checksum", "fingerprint", "hashes"]
 
 _SCOPES = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 _SKIPPED = frozenset({"annotation", "returns", "ctx", "kind", "simple", "type_comment", "type_ignores"})
 """Fields that don't change what a revision does, or that follow from the place of a node."""
+
+_HEADER = frozenset({"revision", "down_revision", "branch_labels", "depends_on"})
+"""What a file assigns for its place in the history."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +57,30 @@ def fingerprint(source: bytes) -> str:
         SyntaxError: the source isn't valid Python.
 
     """
+    return _hash(parse(source))
+
+
+def body_fingerprint(source: bytes) -> str:
+    """Return the fingerprint of a revision file without its place in the history: its id, its parents, its labels.
+
+    Raises:
+        SyntaxError: the source isn't valid Python.
+
+    """
+    module = parse(source)
+    module.body = [statement for statement in module.body if not _assigned(statement) & _HEADER]
+    return _hash(module)
+
+
+def _assigned(statement: ast.stmt) -> set[str]:
+    targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+    return {target.id for target in targets if isinstance(target, ast.Name)}
+
+
+def _hash(module: ast.Module) -> str:
     texts: list[str] = []
     # a stack instead of recursion: a chain of many + is a deep tree
-    stack: list[object] = [parse(source)]
+    stack: list[object] = [module]
     while stack:
         part = stack.pop()
         if isinstance(part, str):

@@ -9,12 +9,17 @@ from service_migrations.configuration import FILE, TABLE
 from service_migrations.errors import ConfigurationError
 from service_migrations.monorepo import Service
 
-__all__ = ["refuse_unread", "revision_files", "unread_revision"]
+__all__ = ["is_revision_file", "refuse_unread", "revision_files", "unread_revision"]
 
 _FILE = re.compile(r"(?!\.#|__init__).*\.py")
 """What Alembic takes for a revision file, by its name."""
 _REVISION = re.compile(rb"^revision[ \t]*(?::[^=\r\n]*)?=", re.MULTILINE)
 _COMPILED = "__pycache__"
+
+
+def is_revision_file(name: str) -> bool:
+    """Whether Alembic takes a file of this name for a revision."""
+    return _FILE.fullmatch(name) is not None
 
 
 def revision_files(service: Service) -> tuple[Path, ...]:

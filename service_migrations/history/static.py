@@ -23,7 +23,7 @@ from service_migrations.history.parsing import parse
 from service_migrations.history.revision import Revision, first_line, id_problem
 from service_migrations.monorepo import Service
 
-__all__ = ["Chain", "bindings", "read_chain"]
+__all__ = ["Chain", "bindings", "certain_revision", "read_chain"]
 
 _LIBRARIES = frozenset(("datetime", "decimal", "logging", "re", "sqlalchemy", "textwrap", "uuid"))
 """The libraries that a plain revision may call at its top: ``sa.table(…)``, ``UUID(…)``, ``logging.getLogger(…)``."""
@@ -186,7 +186,7 @@ def read_chain(service: Service) -> Chain | None:
             return None
         for path in revision_files(service):
             source = path.read_bytes()
-            revision = _revision(source, service.relative(path))
+            revision = certain_revision(source, service.relative(path))
             if revision is None:
                 return None
             revisions.append(revision)
@@ -202,7 +202,7 @@ def _has_compiled_revisions(root: Path) -> bool:
     return bool(read_alembic_table(root).get("sourceless"))
 
 
-def _revision(source: bytes, path: str) -> Revision | None:
+def certain_revision(source: bytes, path: str) -> Revision | None:
     """Return a file's revision by its header; None where the header isn't plain assignments."""
     constants = _constants(source)
     revision = constants.get("revision")

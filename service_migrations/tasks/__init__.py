@@ -33,6 +33,7 @@ from service_migrations.tasks import (
     observe,
     owners,
     plan,
+    released,
     revision,
     servers,
     show,
@@ -45,7 +46,7 @@ _DB = (
     *(upgrade.upgrade, affected.affected, downgrade.downgrade, downgrade.undo, downgrade.stamp, downgrade.alembic),
     *(revision.revision, revision.merge, revision.rebase),
     *(show.current, show.heads, show.history, show.show, show.status, check.check),
-    *(show.env, show.services, plan.plan, evidence.evidence, compat.compat, owners.owners, drift.drift),
+    *(show.env, show.services, plan.plan, evidence.evidence, compat.compat, owners.owners, drift.drift, released.released),
     *(observe.wait, observe.log, observe.locks, observe.doctor),
     *(databases.create, databases.drop, init.init, adopt.adopt, adopt.baseline),
 )

@@ -85,7 +85,7 @@ def test_the_functions_of_a_file_change_nothing(text):
 )
 def test_an_id_that_is_bound_again_below_a_function_is_seen(below):
     text = f"revision = 'a1'\ndown_revision = None\ndef upgrade():\n    pass\n{below}\n"
-    assert static._revision(text.encode(), "a1.py") is None
+    assert static.certain_revision(text.encode(), "a1.py") is None
 
 
 CLEVER = {
@@ -126,7 +126,7 @@ CLEVER = {
 @pytest.mark.parametrize("above", ["", "def upgrade() -> None:\n    pass\n"], ids=["in the head", "below a function"])
 def test_a_file_that_is_too_clever_is_left_to_alembic(above, clever):
     text = f"import re\nimport sys\nimport sqlalchemy as sa\nrevision = 'a1'\ndown_revision = None\n{above}{clever}\n"
-    assert static._revision(text.encode(), "a1.py") is None
+    assert static.certain_revision(text.encode(), "a1.py") is None
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,9 @@ def test_a_file_that_is_too_clever_is_left_to_alembic(above, clever):
 )
 def test_what_is_common_in_revisions_is_read(common):
     first = "" if "revision:" in common else "revision = 'a1'\n"
-    revision = static._revision(f"import sqlalchemy as sa\n{first}down_revision = None\n{common}\n".encode(), "a1.py")
+    revision = static.certain_revision(
+        f"import sqlalchemy as sa\n{first}down_revision = None\n{common}\n".encode(), "a1.py"
+    )
     assert revision is not None
     assert (revision.revision, revision.down_revision) == ("a1", ())
 

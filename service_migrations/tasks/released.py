@@ -1,0 +1,94 @@
+"""db.released: what was released against what is there now, for a pipeline."""
+
+from typing import TYPE_CHECKING
+
+from invoke.context import Context
+
+from service_migrations.errors import DifferenceError
+from service_migrations.monorepo import select
+from service_migrations.tasks import console
+from service_migrations.tasks.each import fail, report
+from service_migrations.tasks.task import SERVICES, selected, task
+
+if TYPE_CHECKING:
+    from service_migrations.review.released import Released, ReleasedHistory
+
+__all__ = ["released"]
+
+_FIX = (
+    "Undo it, and write a new revision; or give the reason in a commit, on a line of its own: "
+    "`Migration-Edit: <revision> <reason>`."
+)
+
+
+@task(
+    settings=False,
+    iterable=["service"],
+    help={
+        "service": SERVICES,
+        "since": "What was released: a tag, branch or commit (the newest tag below HEAD that --tags matches).",
+        "tags": "A pattern of tags (v*).",
+        "json": "Print JSON, for another program.",
+    },
+)
+def released(_: Context, service: list[str], since: str = "", tags: str = "v*", json: bool = False) -> None:
+    """Find released revisions that were changed; exit code 3."""
+    from service_migrations.review import released as review
+
+    services = selected(service)
+    since = since or review.newest_tag(services[0].root, tags) or ""
+    if not since:
+        console.note(f"No tag below HEAD matches {tags!r}. A clone in CI may need: git fetch --unshallow --tags")
+        console.result("[]" if json else "nothing to compare: nothing was released")
+        return
+    are_all = not service and (len(services) > 1 or services == select([]))  # else it is the service of this folder
+    result = review.released(services, since, are_all=are_all)
+    if json:
+        console.result_json([_plain(result, history) for history in result.histories])
+    else:
+        for history in result.histories:
+            _print(result.since, history)
+    errors = [
+        report(
+            DifferenceError(
+                f"{_count(len(history.faults), 'change')} of what was released.", service=history.service, hint=_FIX
+            )
+        )
+        for history in result.histories
+        if history.faults
+    ]
+    fail(errors, len(services))
+
+
+def _print(since: str, history: "ReleasedHistory") -> None:
+    for change in history.changes:
+        console.result(f"{history.service}: {change}")
+    if not history.revisions:
+        console.result(f"{history.service}: nothing to compare: {since} has no revision of it")
+    elif not history.changes:
+        console.result(f"{history.service}: {_count(history.revisions, 'revision')} as at {since}")
+
+
+def _plain(result: "Released", history: "ReleasedHistory") -> dict[str, object]:
+    return {
+        "service": history.service,
+        "since": result.since,
+        "commit": result.commit,
+        "revisions": history.revisions,
+        "changes": [
+            {
+                "kind": change.kind,
+                "revision": change.revision,
+                "path": change.path,
+                "text": change.text,
+                "is_fault": change.is_fault,
+                "reason": change.reason or None,
+                "reason_commit": change.commit or None,
+            }
+            for change in history.changes
+        ],
+    }
+
+
+def _count(number: int, noun: str) -> str:
+    return f"1 {noun}" if number == 1 else f"{number} {noun}s"
