@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import TextClause, text
@@ -16,7 +17,7 @@ from service_migrations.connection.connector import connector
 from service_migrations.connection.other_version_tables import other_tables
 from service_migrations.connection.session import Session, open_session
 from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError
-from service_migrations.health.findings import Finding
+from service_migrations.health.findings import Finding, version_findings
 from service_migrations.health.preflight import preflight
 from service_migrations.history.refused import refused
 from service_migrations.history.revisions import History, read
@@ -33,6 +34,7 @@ _SKEW = 5.0
 
 _EXTENSION = re.compile(r"CREATE\s+EXTENSION\s+(?:IF\s+NOT\s+EXISTS\s+)?\\?[\"']?([a-z_][\w-]*)", re.IGNORECASE)
 
+_MAJOR = text("SELECT current_setting('server_version_num')::int / 10000")
 _DATABASE = text(
     """
     SELECT current_database() AS name, pg_encoding_to_char(encoding) AS encoding,
@@ -145,7 +147,8 @@ async def _examine(session: Session, history: History, patience: float, clock: C
         for revision in pending
         for line, reason in refused(history.service, revision.path)
     ]
-    own_findings = [finding async for finding in _database_findings(session, target, clock)]
+    own_findings = [finding async for finding in _version_findings(session, target, clock)]
+    own_findings += [finding async for finding in _database_findings(session, target, clock)]
     own_findings += [finding async for finding in _extension_findings(session, target, history)]
     own_findings += [finding async for finding in _blocking_findings(session, target, patience)]
     return [*findings, *(replace(finding, service=history.service.name) for finding in own_findings)]
@@ -165,6 +168,13 @@ async def _other_version_tables(session: Session) -> list[Finding]:
         )
         for table in tables
     ]
+
+
+async def _version_findings(session: Session, target: str, clock: Callable[[], float]) -> AsyncIterator[Finding]:
+    ((major,),) = await _rows(session, _MAJOR)
+    today = datetime.fromtimestamp(clock(), UTC).date()
+    for finding in version_findings(target, major, session.history.service.root, today):
+        yield finding
 
 
 async def _database_findings(session: Session, target: str, clock: Callable[[], float]) -> AsyncIterator[Finding]:

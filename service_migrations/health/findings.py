@@ -3,16 +3,34 @@
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Row
 
-from service_migrations.configuration import read_configuration
+from service_migrations.configuration import FILE, TABLE, read_configuration
 from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError
 
-__all__ = ["Finding", "oldest_version", "role_finding", "schema_findings", "server_findings", "table_findings"]
+__all__ = [
+    "Finding",
+    "oldest_version",
+    "role_finding",
+    "schema_findings",
+    "server_findings",
+    "table_findings",
+    "version_findings",
+]
+
+_ENDS = {
+    14: date(2026, 11, 12),
+    15: date(2027, 11, 11),
+    16: date(2028, 11, 9),
+    17: date(2029, 11, 8),
+    18: date(2030, 11, 14),
+}
+"""The day of the last minor release of each major version (https://www.postgresql.org/support/versioning/)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +73,11 @@ class Finding:
 
 def oldest_version(root: Path) -> int:
     """Return the oldest major version that a monorepo accepts, of its table or of the packages."""
-    return min(map(int, read_configuration(root).postgres or _packaged()))
+    return min(_versions(root))
+
+
+def _versions(root: Path) -> tuple[int, ...]:
+    return tuple(map(int, read_configuration(root).postgres or _packaged()))
 
 
 @cache
@@ -83,6 +105,32 @@ def server_findings(target: str, server: Row[Any], oldest: int) -> Iterable[Find
         yield Finding(
             f"{target} is read-only. {_writable(server)}",
             ConfigurationError,
+        )
+
+
+def version_findings(target: str, major: int, root: Path, today: date) -> Iterable[Finding]:
+    """Yield notes of a server's major version, which never refuse it: it has ended, or no test has seen it.
+
+    Args:
+        target: the database.
+        major: the major version of its server.
+        root: the top level, whose table names the versions of the matrix.
+        today: this day.
+
+    """
+    end, newest = _ENDS.get(major), max(_versions(root))
+    if major < min(_ENDS) or (end and end < today):
+        when = f"on {end}" if end else f"before {min(_ENDS)}"
+        version = f" to {newest}" if newest > major else ""
+        yield Finding(
+            f"{target} is PostgreSQL {major}, which ended {when} and gets no more fixes. Upgrade the server{version}.",
+            about="end of life",
+        )
+    if major > newest:
+        yield Finding(
+            f"{target} is PostgreSQL {major}, and the newest that migrations are tested on is {newest}. Add it to "
+            f"postgres in [tool.{TABLE}] of {FILE}.",
+            about="version",
         )
 
 
