@@ -119,9 +119,18 @@ def _altered(since: str, before: RevisionFile, after: RevisionFile, is_backport:
 
 
 def _twin(before: RevisionFile, released: Collection[str], now: Mapping[str, RevisionFile]) -> RevisionFile | None:
-    """Return a new revision that does what a removed one did."""
-    candidates = (file for key, file in now.items() if key not in released and file.header)
-    return next((file for file in candidates if before.does_as(file)), None) if before.header else None
+    """Return a new revision that does what a removed one did, in its file or at its place in the history."""
+    return next(
+        (
+            file
+            for key, file in now.items()
+            if key not in released
+            and file.header
+            and (file.path == before.path or file.parents == before.parents)
+            and before.does_as(file)
+        ),
+        None,
+    )
 
 
 def _differing(before: RevisionFile, after: RevisionFile) -> list[str]:

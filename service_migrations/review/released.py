@@ -15,7 +15,7 @@ from service_migrations.review.revision_file import RevisionFile, by_key
 from service_migrations.review.snapshot import Contents, Snapshot, at_commit, in_working_tree
 from service_migrations.review.trailers import TRAILER, Trailer, trailers
 
-__all__ = ["Released", "ReleasedHistory", "newest_tag", "released"]
+__all__ = ["Released", "ReleasedHistory", "histories_at", "newest_tag", "released", "tags"]
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +62,29 @@ def newest_tag(root: Path, pattern: str) -> str | None:
     _refuse_no_checkout(root)
     tag = try_git(root, "describe", "--tags", "--abbrev=0", f"--match={pattern}")
     return tag.strip() if tag else None
+
+
+def tags(root: Path, pattern: str) -> tuple[str, ...]:
+    """Return the tags whose names match a pattern, the lowest version first.
+
+    Raises:
+        UsageError: the folder is no checkout of git.
+
+    """
+    _refuse_no_checkout(root)
+    names = try_git(root, "tag", "--list", "--sort=version:refname", "--", pattern)
+    return tuple((names or "").split())
+
+
+def histories_at(since: str, services: Sequence[Service]) -> dict[str, dict[str, bytes]]:
+    """Return the revision files of services at a commit: by service, each path with its text.
+
+    Raises:
+        UsageError: as of ``released``.
+
+    """
+    root = services[0].root
+    return _Comparison(root, since, _commit(root, since), discover(root)).histories(services)
 
 
 def released(services: Sequence[Service], since: str, *, are_all: bool = False) -> Released:
@@ -136,6 +159,11 @@ class _Comparison:
                 for name, history in then.removed.items()
             ]
         return Released(self._since, self._commit, tuple(sorted(histories, key=attrgetter("service"))))
+
+    def histories(self, services: Sequence[Service]) -> dict[str, dict[str, bytes]]:
+        found = {service.name: self._snapshot(self._commit).histories[service.name] for service in services}
+        self._contents.load(oid for history in found.values() for oid in history.values())
+        return {name: {path: self._contents[oid] for path, oid in history.items()} for name, history in found.items()}
 
     def _changes(self, name: str) -> Iterator[Change]:
         before, now = self._files(self._commit, name), self._files_of(self._today[name])

@@ -1,14 +1,16 @@
 """db.released: what was released against what is there now, for a pipeline."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from invoke.context import Context
 
 from service_migrations.errors import DifferenceError
-from service_migrations.monorepo import select
+from service_migrations.monorepo import Monorepo, Service, select
 from service_migrations.tasks import console
 from service_migrations.tasks.each import fail, report
-from service_migrations.tasks.task import SERVICES, selected, task
+from service_migrations.tasks.task import SERVICES, run, selected, task
 
 if TYPE_CHECKING:
     from service_migrations.review.released import Released, ReleasedHistory
@@ -20,6 +22,9 @@ _FIX = (
     "`Migration-Edit: <revision> <reason>`."
 )
 
+_ROWS = "tests/matrix/rows"
+"""The folder of <service>.toml, with rows for the tables of a service."""
+
 
 @task(
     settings=False,
@@ -28,14 +33,20 @@ _FIX = (
         "service": SERVICES,
         "since": "What was released: a tag, branch or commit (the newest tag below HEAD that --tags matches).",
         "tags": "A pattern of tags (v*).",
+        "upgrade": "Upgrade a database of each tag, and compare it with a fresh one, on a throw-away server.",
         "json": "Print JSON, for another program.",
     },
 )
-def released(_: Context, service: list[str], since: str = "", tags: str = "v*", json: bool = False) -> None:
+def released(
+    _: Context, service: list[str], since: str = "", tags: str = "v*", upgrade: bool = False, json: bool = False
+) -> None:
     """Find released revisions that were changed; exit code 3."""
     from service_migrations.review import released as review
 
     services = selected(service)
+    if upgrade:
+        _upgrade(services, (since,) if since else review.tags(services[0].root, tags), json=json)
+        return
     since = since or review.newest_tag(services[0].root, tags) or ""
     if not since:
         console.note(f"No tag below HEAD matches {tags!r}. A clone in CI may need: git fetch --unshallow --tags")
@@ -58,6 +69,37 @@ def released(_: Context, service: list[str], since: str = "", tags: str = "v*", 
         if history.faults
     ]
     fail(errors, len(services))
+
+
+def _upgrade(services: Sequence[Service], tags: Sequence[str], *, json: bool) -> None:
+    from service_migrations.postgres import VERSIONS, throwaway
+    from service_migrations.review.upgrades import Upgraded, read_rows, sharing, upgrades
+
+    results: list[Upgraded] = []
+    if tags:
+        version = max(Monorepo.locate().configuration.postgres or VERSIONS, key=int)
+        groups = sharing(services)
+        rows = read_rows([each for group in groups for each in group], _ROWS)
+        with console.progress() as progress, throwaway(version, progress) as server, console.quietly():
+            for group in groups:
+                results += run(upgrades(group, tags, server, rows))
+    if json:
+        console.result_json([asdict(result) for result in results])
+    elif not results:
+        console.result("nothing to upgrade: nothing was released")
+    for result in results:
+        names = ", ".join(result.services)
+        for problem in result.problems if not json else ():
+            console.result(f"{names}: {result.tag}: {problem}")
+        if not json and not result.problems:
+            count = _count(result.revisions, "revision")
+            console.result(f"{names}: {result.tag}: {count}, and an upgrade gives the catalog of a fresh database")
+    errors = [
+        report(DifferenceError(f"{', '.join(result.services)}: a database of {result.tag} doesn't become a fresh one."))
+        for result in results
+        if result.problems
+    ]
+    fail(errors, len(results))
 
 
 def _print(since: str, history: "ReleasedHistory") -> None:

@@ -371,6 +371,25 @@ def test_a_symbolic_link_is_followed_as_alembic_follows_it(repo, what):
     assert found(repo, "v2") == [("edited", "r2")]
 
 
+def test_an_empty_revision_is_not_another_empty_one_by_another_name(repo):
+    repo.revision("billing", "r4", "r3")
+    release(repo, "v2")
+    (repo.root / BILLING / "r4.py").unlink()
+    repo.revision("billing", "x", "r2")
+    assert found(repo, "v2") == [("removed", "r4")]
+    repo.revision("billing", "r9", "r3")
+    assert found(repo, "v2") == [("renamed", "r4")]
+
+
+def test_a_repository_may_name_its_contents_by_sha_256(repo):
+    (repo.root / ".git").rename(repo.root.parent / "unused")
+    git(repo, "init", "--quiet", "--initial-branch", "main", "--object-format=sha256")
+    release(repo, "v1")
+    assert found(repo) == []
+    billing(repo, "r2", *EDITS["r2"])
+    assert found(repo) == [("edited", "r2")]
+
+
 def test_a_monorepo_may_be_a_folder_of_its_repository(tmp_path, repo):
     outer = Monorepo(tmp_path / "outer")
     outer.root.mkdir()

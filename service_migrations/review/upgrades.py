@@ -1,0 +1,244 @@
+"""The upgrade of what was released: a database of each tag, with rows, against a fresh one.
+
+A database of a tag is made with the revision files of the tag, by the library, ``env.py`` and models of today. Then the
+files of today upgrade it. Where its catalog isn't that of a database which they made alone, the two ways have parted.
+"""
+
+import secrets
+import tempfile
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import quote
+
+import asyncpg
+
+from service_migrations.catalog.objects import Key, read
+from service_migrations.connection.admin import connect, create, drop, quoted
+from service_migrations.connection.engine import open_connection
+from service_migrations.errors import MigrationError, UsageError
+from service_migrations.history.revisions import read as read_history
+from service_migrations.monorepo import Service, discover
+from service_migrations.postgres.throwaway import Server
+from service_migrations.review.released import histories_at
+from service_migrations.settings.dsn import Dsn
+from service_migrations.settings.example import example
+from service_migrations.settings.model import Settings, load_unchecked
+from service_migrations.settings.sources import Sources
+from service_migrations.upgrade.commands import upgrade
+
+__all__ = ["Upgraded", "read_rows", "sharing", "upgrades"]
+
+_LONGEST = 63
+"""The longest name of a role."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upgraded:
+    """What became of the database of one tag.
+
+    Attributes:
+        tag: the tag, or several whose histories are equal.
+        services: the names of the services that share the database.
+        revisions: how many revisions the database had before.
+        problems: what differs from a fresh database, or why it couldn't be made or upgraded; empty where all is well.
+
+    """
+
+    tag: str
+    services: tuple[str, ...]
+    revisions: int
+    problems: tuple[str, ...]
+
+
+def sharing(services: Iterable[Service]) -> list[tuple[Service, ...]]:
+    """Return services in groups that share a database, by their ``.env.example``, with all that share it."""
+    selected = set(services)
+    groups: dict[str, list[Service]] = {}
+    for service in discover(next(iter(selected)).root):
+        try:
+            database = f"database {example(service).database}"
+        except MigrationError:
+            database = f"service {service}"
+        groups.setdefault(database, []).append(service)
+    return [tuple(group) for group in groups.values() if not selected.isdisjoint(group)]
+
+
+async def upgrades(
+    group: Sequence[Service], tags: Sequence[str], server: Server, rows: Mapping[str, Mapping[str, Sequence[str]]]
+) -> list[Upgraded]:
+    """Upgrade a database of each tag, and compare it with a fresh one.
+
+    Args:
+        group: the services that share a database.
+        tags: tags, oldest first; those with equal histories are tried once.
+        server: an empty server, whose administrator may create databases and roles.
+        rows: for each service the statements that fill its tables, by the revision that they follow.
+
+    Raises:
+        UsageError: git fails, or doesn't know a tag.
+        MigrationError: the histories of today fail on an empty database, or the server can't be reached.
+
+    """
+    by_history: dict[object, list[str]] = {}
+    released = {tag: histories_at(tag, group) for tag in tags}
+    for tag, histories in released.items():
+        by_history.setdefault(tuple(sorted(map(str, histories.items()))), []).append(tag)
+    databases = _Databases(group, server)
+    try:
+        fresh = await databases.settings()
+        await _upgrade(fresh, {})
+        expected, results = await _catalog(fresh[0]), []
+        for equal_tags in by_history.values():
+            histories, name = released[equal_tags[0]], ", ".join(equal_tags)
+            count = sum(map(len, histories.values()))
+            if count:
+                problems = await _problems(equal_tags[0], histories, databases, rows, expected)
+                results.append(Upgraded(name, tuple(map(str, group)), count, tuple(problems)))
+        return results
+    finally:
+        await databases.drop()
+
+
+async def _problems(
+    tag: str,
+    histories: Mapping[str, Mapping[str, bytes]],
+    databases: "_Databases",
+    rows: Mapping[str, Mapping[str, Sequence[str]]],
+    expected: Mapping[Key, str],
+) -> list[str]:
+    settings = await databases.settings()
+    with tempfile.TemporaryDirectory(prefix="released-") as folder:
+        try:
+            await _upgrade([_as_released(own, histories[own.service.name], folder) for own in settings], rows)
+        except MigrationError as error:
+            return [f"its database can't be made: {error}".replace(f"{folder}/", f"{tag}:")]
+    try:
+        await _upgrade(settings, {})
+    except MigrationError as error:
+        return [f"its database can't be upgraded: {error}"]
+    return _differences(await _catalog(settings[0]), expected)
+
+
+def _as_released(settings: Settings, history: Mapping[str, bytes], folder: str) -> Settings:
+    """Write the released files of a service into a folder, and return its settings with that history."""
+    location = Path(folder, settings.service.name)
+    location.mkdir()
+    for index, (path, source) in enumerate(history.items()):  # two folders may have files of one name
+        (location / f"{index:05}_{Path(path).name}").write_bytes(source)
+    service = replace(settings.service, version_locations=(location,), recursive_version_locations=False)
+    return replace(settings, service=service)
+
+
+async def _upgrade(group: Iterable[Settings], rows: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
+    """Upgrade services to their heads in turns: one may need the tables of another."""
+    waiting = []
+    for settings in group:
+        own_rows = rows.get(settings.service.name, {})
+        revisions = [revision.revision for revision in reversed(read_history(settings.service).revisions)]
+        waiting.append((settings, [*(revision for revision in revisions if revision in own_rows), "head"]))
+    while waiting:
+        errors: list[MigrationError] = []
+        done = 0
+        for settings, targets in waiting:
+            try:
+                while targets:
+                    await upgrade(settings.service, targets[0], settings=settings)
+                    await _run(settings, rows.get(settings.service.name, {}).get(targets.pop(0), ()))
+                    done += 1
+            except MigrationError as error:
+                errors.append(error)
+                if error.exit_code != MigrationError.exit_code:
+                    raise
+        waiting = [(settings, targets) for settings, targets in waiting if targets]
+        if waiting and not done:
+            raise errors[0]
+
+
+async def _run(settings: Settings, statements: Iterable[str]) -> None:
+    if not statements:
+        return
+    connection = await connect(settings, settings.dsn)
+    try:
+        await connection.execute("SELECT pg_catalog.set_config('search_path', $1, false)", settings.search_path)
+        for statement in statements:
+            await connection.execute(statement)
+    except asyncpg.PostgresError as error:
+        raise UsageError(f"the rows of the matrix can't be inserted: {error}.", service=settings.service) from error
+    finally:
+        await connection.close()
+
+
+async def _catalog(settings: Settings) -> dict[Key, str]:
+    async with open_connection(settings) as connection:
+        objects = await read(connection)
+    return {item.key: f"{dict(sorted(item.facts.items()))} {item.comment or ''}" for item in objects}
+
+
+def _differences(upgraded: Mapping[Key, str], fresh: Mapping[Key, str]) -> list[str]:
+    lines = []
+    for key in sorted(upgraded.keys() | fresh.keys(), key=str):
+        name = f"{key.kind} {'.'.join(part for part in (key.schema, key.table, key.name) if part)}"
+        if key not in fresh:
+            lines.append(f"{name} is there after the upgrade, and not in a fresh database")
+        elif key not in upgraded:
+            lines.append(f"{name} is in a fresh database, and not there after the upgrade")
+        elif upgraded[key] != fresh[key]:
+            lines.append(f"{name} is {upgraded[key]} after the upgrade, and {fresh[key]} in a fresh database")
+    return lines
+
+
+class _Databases:
+    """The databases of a group on a server, each with the same roles."""
+
+    def __init__(self, group: Sequence[Service], server: Server) -> None:
+        self._group, self._server = group, server
+        self._prefix, self._password = f"released_{secrets.token_hex(4)}", secrets.token_urlsafe(18)
+        self._created: list[Settings] = []
+
+    async def settings(self) -> list[Settings]:
+        """Create a database, and return the settings that lead each service to it."""
+        name, admin = f"{self._prefix}_{len(self._created)}", self._server.admin
+        all_settings = []
+        for service in self._group:
+            dsn = replace(admin, user=self._role(service), database=name, password=self._password)
+            # no password of a person's is read, and no variable of the environment leads elsewhere
+            sources = Sources({f"{service.env_prefix}DATABASE_DSN": _uri(dsn)})
+            settings = replace(load_unchecked(_plain(service), sources), dsn=dsn, edited="warn")
+            await create(settings, admin, set_password=True)
+            all_settings.append(settings)
+        self._created.append(all_settings[0])
+        return all_settings
+
+    async def drop(self) -> None:
+        """Drop the databases and their roles: the server may outlive this run."""
+        for settings in self._created:
+            await drop(settings, self._server.admin)
+        for settings in self._created[:1]:
+            connection = await connect(settings, self._server.admin)
+            try:
+                for role in map(self._role, self._group):
+                    await connection.execute(f"DROP ROLE IF EXISTS {quoted(role)}")
+            finally:
+                await connection.close()
+
+    def _role(self, service: Service) -> str:
+        return f"{self._prefix}_{service}"[:_LONGEST]
+
+
+def _plain(service: Service) -> Service:
+    """Return a service whose settings come from no file, template or function."""
+    nowhere = service.path / ".released.no-env"
+    return replace(service, env_file=nowhere, environment="", is_env_file_given=False,
+                   dsn=None, dsn_key=None, password=None)  # fmt: skip
+
+
+def _uri(dsn: Dsn) -> str:
+    return dsn.masked().replace(":***@", f":{quote(dsn.password or '', safe='')}@", 1)
+
+
+def read_rows(services: Iterable[Service], folder: str) -> dict[str, Mapping[str, Sequence[str]]]:
+    """Return the rows of the matrix of each service that has some, by the revision that they follow."""
+    paths = {service.name: service.root / folder / f"{service}.toml" for service in services}
+    return {name: tomllib.loads(path.read_text("utf-8")) for name, path in paths.items() if path.is_file()}
