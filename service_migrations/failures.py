@@ -23,7 +23,15 @@ from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.example import made_for
 from service_migrations.sql.asyncpg import advice
 
-__all__ = ["connect_failure", "describe", "is_busy", "lost_failure", "revision_failure", "sqlstate"]
+__all__ = [
+    "connect_failure",
+    "describe",
+    "is_busy",
+    "is_of_the_session",
+    "lost_failure",
+    "revision_failure",
+    "sqlstate",
+]
 
 _Hint = Callable[[Service, Dsn], str]
 _CHECK_ADDRESS = "Is the server up, and this its address?"
@@ -81,6 +89,9 @@ _CONTENTION = {
     "40P01": "it was in a deadlock",
     "40001": "it could not be serialised",
 }
+_CLASSES_OF_THE_SESSION = ("08", "40", "53", "57", "58")
+"""The classes of SQLSTATEs for connections, conflicts, resources, an operator's intervention and system errors."""
+
 _LIBRARIES = ("alembic", "asyncpg", "psycopg", "service_migrations", "sqlalchemy")
 """The packages whose messages say enough without the class of the error."""
 _CONCURRENT_UPDATE = ("simple_heap_update", "simple_heap_delete")
@@ -104,6 +115,12 @@ def _state_of_refusal(error: BaseException) -> str | None:
 def is_busy(error: BaseException) -> bool:
     """Whether the server is busy, so that another attempt may succeed."""
     return sqlstate(error) in _BUSY
+
+
+def is_of_the_session(error: BaseException) -> bool:
+    """Whether an error of the server is of the connection, the server or other sessions, and not of the statement."""
+    state = sqlstate(error)
+    return state is None or state == "55P03" or state[:2] in _CLASSES_OF_THE_SESSION
 
 
 def connect_failure(

@@ -1,6 +1,5 @@
 """The check of a service: how its models differ from its database, and what else is wrong."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,12 +14,13 @@ from alembic.runtime.migration import MigrationContext, RevisionStep
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_migrations.autogenerate.change import Change
+from service_migrations.autogenerate.uncompared import Uncompared, joined
 from service_migrations.connection.connector import connector
 from service_migrations.connection.locks import process_lock
 from service_migrations.connection.session import Session, open_session
 from service_migrations.environment.comparison import entry
-from service_migrations.errors import DifferenceError
-from service_migrations.history.baseline import digest, read_baseline
+from service_migrations.errors import DifferenceError, MigrationError
+from service_migrations.history.baseline import finding_entry, read_baseline
 from service_migrations.history.revisions import History, read
 from service_migrations.ledger.edited import edits
 from service_migrations.models import unnamed
@@ -30,8 +30,6 @@ from service_migrations.ownership.view import Ownership
 from service_migrations.settings.model import Settings
 
 __all__ = ["Check", "check", "comparing", "refuse_behind"]
-
-_TIME = re.compile(r" \([^()]*\d\d:\d\d[^()]*\)(?=\.?\Z)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +42,7 @@ class Check:
         differences: a line for each difference of models and database; empty where they agree.
         problems: what else is wrong, each with its file.
         accepted: the lines of differences and problems that the baseline accepts; the other two don't have them.
+        uncompared: an error for each table that can't be compared, where others differ.
         entries: the entry for the baseline of each of all these, by kind.
 
     """
@@ -54,6 +53,7 @@ class Check:
     problems: tuple[DifferenceError, ...] = ()
     accepted: tuple[str, ...] = ()
     entries: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False, compare=False)
+    uncompared: tuple[MigrationError, ...] = ()
 
     @property
     def findings(self) -> tuple[str, ...]:
@@ -76,25 +76,33 @@ async def check(
 
     Raises:
         DifferenceError: the database is behind head.
-        ConfigurationError: the models of this service, or of a sibling, can't be assembled.
+        ConfigurationError: the models of this service, or of a sibling, can't be assembled. Of one
+            table: nothing else is wrong, else it is in the result.
 
     """
     history = read(service)
     history.accepted_heads()
     baseline = read_baseline(history.service)
     differences: list[tuple[str, str]] = []
+    uncompared: list[MigrationError] = []
 
     def read_lines(operations: UpgradeOps, context: MigrationContext) -> None:
+        uncompared.extend(each.error for each in operations.ops if isinstance(each, Uncompared))
         differences.extend(_lines(operations, context))
 
-    async with open_session(history, connector(history.service, engine, settings)) as session, process_lock():
+    async with (
+        open_session(history, connector(history.service, engine, settings)) as session,
+        process_lock(),
+    ):
         await refuse_behind(session)
         ownership = await survey(session)
         await session.run(comparing(history, read_lines), ownership=ownership)
         await session.connection.rollback()
         problems = await _problems(session, ownership)
     new, accepted = baseline.split("check", differences, itemgetter(1))
-    new_problems, accepted_problems = baseline.split("findings", problems, partial(_entry, history))
+    new_problems, accepted_problems = baseline.split("findings", problems, partial(finding_entry, history.service))
+    if uncompared and not new and not new_problems:
+        raise joined(uncompared)  # who only asks for differences would pass it over
     return Check(
         str(history.service),
         session.connector.target,
@@ -103,8 +111,9 @@ async def check(
         (*(line for line, _ in accepted), *map(str, accepted_problems)),
         {
             "check": tuple(entry for _, entry in differences),
-            "findings": tuple(_entry(history, problem) for problem in problems),
+            "findings": tuple(finding_entry(history.service, problem) for problem in problems),
         },
+        tuple(uncompared),
     )
 
 
@@ -145,21 +154,9 @@ async def refuse_behind(session: Session) -> None:
 
 async def _problems(session: Session, ownership: Ownership) -> tuple[DifferenceError, ...]:
     """Return what is wrong apart from the models' differences; further checks add theirs to this list."""
-    hint = "Undo the edit, or downgrade below it and upgrade again."
-    problems = [
-        DifferenceError(f"{edit}.", path=edit.path, hint=hint) for edit in await edits(session, await session.applied())
-    ]
+    problems = [edit.finding for edit in await edits(session, await session.applied())]
     problems += unnamed.findings(session.history.service, ownership.metadata, ownership.default)
     return tuple(problems)
-
-
-def _entry(history: History, problem: DifferenceError) -> str:
-    """Return the entry of a problem for the baseline; the time of an edited file depends on the machine."""
-    text = f"{problem.path}: {_TIME.sub('', problem.message)}"
-    path = history.service.root / (problem.path or "")
-    if path.is_file() and any(map(path.is_relative_to, history.service.version_locations)):
-        text += f" [{digest(path.read_text(encoding='utf-8'))}]"
-    return text
 
 
 def _code(operations: UpgradeOps, context: MigrationContext) -> str:
@@ -184,7 +181,7 @@ def _lines(operations: UpgradeOps, context: MigrationContext) -> list[tuple[str,
     changes = [op for op in operations.ops if isinstance(op, Change) and op.description]
     pairs = [(change.description, entry(change)) for change in changes]
     lines: list[str] = []
-    others = UpgradeOps([op for op in operations.ops if not isinstance(op, Change)])
+    others = UpgradeOps([op for op in operations.ops if not isinstance(op, Change | Uncompared)])
     code = "" if others.is_empty() else _code(others, context)
     depth = 0
     for line in code.splitlines():

@@ -54,6 +54,8 @@ async def revision(
 ) -> Revision | None:
     """Write a new revision file, from the difference between models and database, without what the baseline accepts.
 
+    A table that can't be compared is left as it is, and named by a warning.
+
     Args:
         service: its name.
         message: what the revision does; it becomes the file's name.
@@ -72,7 +74,8 @@ async def revision(
         DifferenceError: the database is behind head; its pending changes would be written a second time.
         UsageError: the message is empty, there is no such rename; or the history has two heads, or branches of which
             *place* names none.
-        ConfigurationError: the folder of revisions can't be written.
+        ConfigurationError: the folder of revisions can't be written; or a table can't be compared, and no other
+            differs.
 
     """
     history, place = read(service), place or Place()

@@ -18,6 +18,7 @@ from service_migrations.autogenerate.temporary_table import Surroundings
 from service_migrations.catalog.search_path import SearchPath, set_path
 from service_migrations.catalog.tables import TableState, read, table_oids
 from service_migrations.models.copies import remove_conditional
+from service_migrations.models.types import enum_of
 from service_migrations.sql.quoting import VERBATIM
 
 __all__ = ["Comparison", "Key"]
@@ -35,21 +36,41 @@ class Comparison:
         metadata: MetaData,
         schemas: Iterable[str | None],
         path: SearchPath,
+        left_out: Collection[Key] = (),
+        only: Collection[Key] | None = None,
     ) -> None:
-        self.connection, self.metadata = connection, metadata
+        """Read both sides.
+
+        Args:
+            context: of Alembic.
+            connection: to the database.
+            metadata: of the models.
+            schemas: those that are compared; None is the default one.
+            path: the search path of the service's SQL.
+            left_out: tables that can't be compared; their types aren't either.
+            only: the tables that are compared; None for all others.
+
+        """
+        self.connection, self.metadata, self.path = connection, metadata, path
         self.created_schema: str | None = context.opts.get("version_table_schema")
-        remove_conditional(metadata, connection)
         self.default = connection.dialect.default_schema_name
         names = [schema or self.default or "public" for schema in schemas]
         sees_type = context.opts.get("migrations_sees_type", lambda _, __: True)
         self.hooks = Hooks(context, connection)
+        all_oids = {self.key(*name): oid for name, oid in table_oids(connection, names).items()}
+        self.existing = all_oids.keys()
         oids = {
             key: oid
-            for key, oid in ((self.key(*name), oid) for name, oid in table_oids(connection, names).items())
+            for key, oid in all_oids.items()
             if context.run_name_filters(key[1], "table", {"schema_name": key[0]})
         }
+        self.all_models = {self.key(table.schema, table.name): table for table in metadata.tables.values()}
+        self.candidates = {*oids, *self.all_models} - {*left_out}
+        chosen = self.candidates if only is None else self.candidates & {*only}
+        oids = {key: oid for key, oid in oids.items() if key in chosen}
+        models = {key: table for key, table in self.all_models.items() if key in chosen}
         self.hooks.reflect(oids)
-        models = {self.key(table.schema, table.name): table for table in metadata.tables.values()}
+        remove_conditional(models.values(), connection)
         included = {key for key in {*oids, *models} if self.hooks.includes_table(key, models.get(key))}
         self.oids = {key: oid for key, oid in oids.items() if key in included}
         self.models = {key: table for key, table in models.items() if key in included}
@@ -57,8 +78,16 @@ class Comparison:
         all_live_types = live_enums(
             connection, sorted({*names, *(schema for schema, _ in model_types if schema)}), self.default
         )
-        self.live_types = {key: enum_type for key, enum_type in all_live_types.items() if sees_type(*key)}
-        self.types = {key: enum_type for key, enum_type in model_types.items() if sees_type(*key)}
+        types_left_out = self._types_of(self.all_models[key] for key in left_out if key in self.all_models) | {
+            key
+            for key, enum_type in all_live_types.items()
+            if any(self.key(*user[1:3]) in left_out for user in enum_type.columns)
+        }
+        types_left_out &= all_live_types.keys()
+        self.live_types, self.types = (
+            {key: each for key, each in types.items() if sees_type(*key) and key not in types_left_out}
+            for types in (all_live_types, model_types)
+        )
         differing_types = [
             enum_type
             for key, enum_type in self.types.items()
@@ -101,7 +130,7 @@ class Comparison:
     @cached_property
     def copies(self) -> dict[str, Table]:
         """Copies of all models' tables for Alembic's renderer, by their key in the metadata."""
-        return copied(self.metadata, self.connection.dialect)
+        return copied(self.metadata, self.connection.dialect, {table.key for table in self.models.values()})
 
     @property
     def dropped_types(self) -> list[EnumType]:
@@ -126,6 +155,10 @@ class Comparison:
         finally:
             savepoint.rollback()
         return True
+
+    def _types_of(self, tables: Iterable[Table]) -> set[Key]:
+        enums = (enum_of(column.type) for table in tables for column in table.columns)
+        return {self.key(enum.schema, str(enum.name)) for enum in enums if enum is not None}
 
     def _leave_out(self, key: Key) -> None:
         """Leave out what the hooks of a team leave out of a table that both sides have."""

@@ -25,7 +25,7 @@ from service_migrations.failures import describe
 from service_migrations.models.metadata import place_of_table
 from service_migrations.models.stand_ins import is_stand_in
 
-__all__ = ["refuse_uncompilable"]
+__all__ = ["refuse_uncompilable", "uncompilable"]
 
 _KINDS: dict[type[Constraint], str] = {
     PrimaryKeyConstraint: "primary key",
@@ -44,16 +44,20 @@ def refuse_uncompilable(metadata: MetaData, dialect: Dialect, service: object) -
 
     """
     for table in metadata.tables.values():
-        for part, compiled in () if is_stand_in(table) else _parts(table, dialect):
-            try:
-                compiled()
-            except Exception as error:  # a type's own code may raise anything
-                raise ConfigurationError(
-                    f"table {table.fullname}{part and ', '}{part}: {describe(error)}.",
-                    service=service,
-                    path=place_of_table(table),
-                    hint="Correct the model.",
-                ) from error
+        if error := uncompilable(table, dialect, service):
+            raise error
+
+
+def uncompilable(table: Table, dialect: Dialect, service: object) -> ConfigurationError | None:
+    """Return the error of a table of which a part can't be written as SQL; None where each can."""
+    for part, compiled in () if is_stand_in(table) else _parts(table, dialect):
+        try:
+            compiled()
+        except Exception as error:  # noqa: BLE001 - a type's own code may raise anything
+            message = f"table {table.fullname}{part and ', '}{part}: {describe(error)}."
+            path = place_of_table(table)
+            return ConfigurationError(message, service=service, path=path, hint="Correct the model.")
+    return None
 
 
 def _parts(table: Table, dialect: Dialect) -> Iterator[tuple[str, Callable[[], object]]]:

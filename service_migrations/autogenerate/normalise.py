@@ -23,14 +23,16 @@ from service_migrations.autogenerate.temporary_table import (
 )
 from service_migrations.catalog.search_path import OWN_PATH, set_path
 from service_migrations.catalog.tables import TableState, read
-from service_migrations.errors import ConfigurationError
-from service_migrations.failures import describe, sqlstate
+from service_migrations.errors import AccessDeniedError, ConfigurationError
+from service_migrations.failures import describe, is_of_the_session, sqlstate
 from service_migrations.sql.quoting import VERBATIM, quoted
 
 __all__ = ["NoTemporaryTablesError", "all_normalised", "normalised"]
 
-_DENIED = ("42501", "25006")
-"""No privilege to create a temporary table; a read-only transaction or server."""
+_DENIED, _READ_ONLY = "42501", "25006"
+"""A missing privilege, of which only that to create temporary tables is the role's; a read-only server."""
+
+_MAY_CREATE = text("SELECT has_database_privilege(current_database(), 'TEMPORARY')")
 
 _AT_ONCE = 250
 """The number of relations that exist at the same time: each needs one of the 6400 locks that all sessions share."""
@@ -58,6 +60,7 @@ def normalised(
 
     Raises:
         ConfigurationError: the server can't create such a table.
+        AccessDeniedError: this role may not use what the table needs.
         NoTemporaryTablesError: this role may not create temporary tables.
 
     """
@@ -65,10 +68,16 @@ def normalised(
         temporary = full_table(table, surroundings, connection.dialect, live)
         state = _create_and_read(connection, [temporary], surroundings)[0]
     except DBAPIError as error:
-        if sqlstate(error) in _DENIED:
+        if is_of_the_session(error):
+            raise
+        code = sqlstate(error)
+        if code == _READ_ONLY or (code == _DENIED and not connection.scalar(_MAY_CREATE)):
             raise NoTemporaryTablesError from error
+        message = f"the models' table {table.fullname} can't be created on this server: {describe(error)}."
+        if code == _DENIED:
+            raise AccessDeniedError(message, hint="Grant it to this role, or run as the owner.") from error
         raise ConfigurationError(
-            f"the models' table {table.fullname} can't be created on this server: {describe(error)}.",
+            message,
             hint="Correct the model; or, if it needs a missing object, create that in a revision first (--empty).",
         ) from error
     return _completed(connection, table, state, surroundings)
@@ -98,7 +107,9 @@ def all_normalised(
     for batch in _batches(reduced):
         try:
             created = _create_and_read(connection, list(batch.values()), surroundings)
-        except DBAPIError:
+        except DBAPIError as error:
+            if is_of_the_session(error):
+                raise
             # alone, the table that fails is known
             states += [normalised(connection, table, surroundings, live[table]) for table in batch]
         else:

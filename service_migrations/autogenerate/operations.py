@@ -52,12 +52,14 @@ _INTEGERS = (BigInteger, SmallInteger, Integer)
 _KINDS = {"p": PrimaryKeyConstraint, "u": UniqueConstraint, "x": ExcludeConstraint, "f": ForeignKeyConstraint}
 
 
-def copied(metadata: MetaData, dialect: Dialect) -> dict[str, Table]:
-    """Return copies of all tables for Alembic's renderer, by key."""
+def copied(metadata: MetaData, dialect: Dialect, keys: Container[str]) -> dict[str, Table]:
+    """Return copies of all tables, by key, those of some keys for Alembic's renderer; foreign keys need the others."""
     # without the schema, a foreign key would refer to a table in the default one
     target = MetaData(schema=metadata.schema, naming_convention=metadata.naming_convention)
     for table in metadata.tables.values():
         copy = copy_table(table, target)
+        if table.key not in keys:
+            continue
         for original, column in zip(table.columns, copy.columns, strict=True):
             column.type = _plain(original.type)
             if original is table.autoincrement_column and not is_portable(column.type):

@@ -7,24 +7,27 @@ the same. They are still used, with names only, where the role may not create te
 import logging
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations.ops import UpgradeOps
 from alembic.runtime.plugins import Plugin
 from alembic.util import DispatchPriority, PriorityDispatchResult
-from sqlalchemy import Connection, MetaData, text
+from sqlalchemy import Connection, MetaData, Table, text
 from sqlalchemy.exc import DBAPIError
 
 from service_migrations.autogenerate import enums, renames, tables
 from service_migrations.autogenerate.change import Change, Phase
-from service_migrations.autogenerate.comparison import Comparison
-from service_migrations.autogenerate.compilation import refuse_uncompilable
+from service_migrations.autogenerate.comparison import Comparison, Key
+from service_migrations.autogenerate.compilation import refuse_uncompilable, uncompilable
 from service_migrations.autogenerate.dependents import refusals, users_of_types
 from service_migrations.autogenerate.normalise import NoTemporaryTablesError
-from service_migrations.autogenerate.rename_requests import renames_of
+from service_migrations.autogenerate.rename_requests import Request, renames_of
+from service_migrations.autogenerate.uncompared import Uncompared, failing, is_of_a_table, needing
 from service_migrations.catalog.search_path import OWN_PATH, SearchPath, search_path, set_path
 from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError, UsageError
+from service_migrations.models.faults import faults_of
 from service_migrations.sql.quoting import literal, quoted
 
 __all__ = ["PLUGIN"]
@@ -38,8 +41,10 @@ logger = logging.getLogger(__name__)
 def compare(context: AutogenContext, operations: UpgradeOps, schemas: Iterable[str | None]) -> PriorityDispatchResult:
     """Add all differences to ``operations`` in a valid order, instead of Alembic's comparators.
 
+    A table that can't be compared, and what needs it, is added as ``Uncompared``.
+
     Raises:
-        ConfigurationError: the models can't be written as SQL, or a table of theirs can't be created.
+        ConfigurationError: the models can't be written as SQL, for a reason that isn't one table's.
 
     """
     connection, metadata = context.connection, context.metadata
@@ -48,12 +53,10 @@ def compare(context: AutogenContext, operations: UpgradeOps, schemas: Iterable[s
     service, requests = context.opts.get("migrations_service"), context.opts.get("migrations_renames", ())
     path, schemas = search_path(connection), tuple(schemas)
     set_path(connection, OWN_PATH)
+    sides = partial(Comparison, context, connection, metadata, schemas, path)
+    uncompared = _faulty(metadata, connection, service)
     try:
-        comparison = Comparison(context, connection, metadata, schemas, path)
-        with renames.applied(connection, path, renames_of(requests, comparison)) as renaming:
-            if renaming:
-                comparison = Comparison(context, connection, metadata, schemas, path)
-            changes = [*renaming, *renames.noted(_changes(comparison), comparison, str(service))]
+        changes = _all_changes(connection, sides, uncompared, requests, service)
     except NoTemporaryTablesError:
         if requests:
             raise AccessDeniedError(
@@ -65,7 +68,11 @@ def compare(context: AutogenContext, operations: UpgradeOps, schemas: Iterable[s
             "CHECKs, defaults and expressions were compared by name only: this role may not create temporary tables. "
             "The owner of the database can run: GRANT TEMPORARY ON DATABASE … TO …;"
         )
-        refuse_uncompilable(metadata, connection.dialect, service)
+        for key, table in _models(metadata, connection).items():
+            if key not in uncompared and (error := uncompilable(table, connection.dialect, service)):
+                uncompared[key] = error
+        context.opts.get("migrations_left_out", set()).update(uncompared)
+        operations.ops.extend(map(Uncompared, uncompared.values()))
         _prepare_alembic(connection, path, service)
         return PriorityDispatchResult.CONTINUE
     except ConfigurationError as error:
@@ -80,9 +87,59 @@ def compare(context: AutogenContext, operations: UpgradeOps, schemas: Iterable[s
         refuse_uncompilable(metadata, connection.dialect, service)
         raise
     changes.sort(key=lambda change: change.phase)
+    operations.ops.extend(map(Uncompared, uncompared.values()))
     operations.ops.extend(change for change in changes if change.forward or change.backward)
     set_path(connection, path.text)  # for the comparators of other packages, which are the team's
     return PriorityDispatchResult.STOP
+
+
+def _models(metadata: MetaData, connection: Connection) -> dict[Key, Table]:
+    default = connection.dialect.default_schema_name
+    tables = metadata.tables.values()
+    return {(None if table.schema == default else table.schema, table.name): table for table in tables}
+
+
+def _faulty(metadata: MetaData, connection: Connection, service: str | None) -> dict[Key, MigrationError]:
+    """Return the errors of the tables of the models that are wrong without any database."""
+    default = connection.dialect.default_schema_name
+    errors: dict[Key, MigrationError] = {}
+    for (schema, name), error in faults_of(metadata).items():
+        copy = ConfigurationError(error.message, service=service, path=error.path, line=error.line, hint=error.hint)
+        errors[None if schema == default else schema, name] = copy
+    return errors
+
+
+def _all_changes(
+    connection: Connection,
+    sides: Callable[..., Comparison],
+    uncompared: dict[Key, MigrationError],
+    requests: Sequence[Request],
+    service: str | None,
+) -> list[Change]:
+    """Return all changes of the tables that can be compared; the others are added to *uncompared*."""
+
+    def attempt(only: Collection[Key]) -> Comparison:
+        with connection.begin_nested():
+            comparison = sides(uncompared, only)
+            _changes(comparison)
+            return comparison
+
+    while True:
+        try:
+            with connection.begin_nested():  # a query that fails mustn't end the transaction
+                comparison = sides(uncompared)
+                more = needing(comparison, uncompared, service)
+                if not more:
+                    with renames.applied(connection, comparison.path, renames_of(requests, comparison)) as renaming:
+                        comparison = sides(uncompared) if renaming else comparison
+                        return [*renaming, *renames.noted(_changes(comparison), comparison, str(service))]
+        except Exception as error:
+            if not is_of_a_table(error):
+                raise
+            more = failing(attempt, error, service)
+            if not more:
+                raise
+        uncompared |= more
 
 
 def _prepare_alembic(connection: Connection, path: SearchPath, service: str | None) -> None:

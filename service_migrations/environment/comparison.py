@@ -1,7 +1,8 @@
 """The options of ``context.configure()`` for comparing models with a database; no upgrade imports this module."""
 
+import logging
 import shlex
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
@@ -14,11 +15,14 @@ from service_migrations.autogenerate.operations import render_item
 from service_migrations.autogenerate.plugin import PLUGIN
 from service_migrations.autogenerate.rename_requests import Request
 from service_migrations.autogenerate.renames import possible_renames
-from service_migrations.errors import UsageError
+from service_migrations.autogenerate.uncompared import Uncompared, joined
+from service_migrations.errors import MigrationError, UsageError
 from service_migrations.history.baseline import digest
 from service_migrations.ownership.view import Ownership
 
 __all__ = ["comparison_options", "entry"]
+
+logger = logging.getLogger(__name__)
 
 # before Alembic 1.19.2 it was part of alembic.autogenerate, and before 1.19 it didn't exist
 _BY_NAME = ("alembic.ext.checkconstraint_byname",) if find_spec("alembic.ext") else ()
@@ -42,9 +46,21 @@ def comparison_options(
         accepted: the entries of differences that the baseline accepts, which no revision is written for.
 
     """
+    left_out: set[tuple[str | None, str]] = set()
+
+    def sees(name: str | None, kind: str, parents: Mapping[str, str | None]) -> bool:
+        is_left_out = kind == "table" and (parents.get("schema_name"), name) in left_out
+        return not is_left_out and ownership.sees(name, kind, parents)
+
+    def compares(item: Any, name: str | None, kind: str, reflected: bool, other: object) -> bool:
+        schema = getattr(item, "schema", None)
+        is_left_out = kind == "table" and (None if schema == ownership.default else schema, name) in left_out
+        return not is_left_out and ownership.compares(item, name, kind, reflected, other)
+
     options: dict[str, Any] = {
-        "include_name": ownership.sees,
-        "include_object": ownership.compares,
+        "include_name": sees,
+        "include_object": compares,
+        "migrations_left_out": left_out,
         "migrations_sees_type": ownership.sees_type,
         "autogenerate_plugins": _PLUGINS,
         "migrations_renames": renames,
@@ -70,7 +86,8 @@ def _finish(writes_revision: bool, context: MigrationContext, _: Any, directives
 
 
 def _finish_revision(context: MigrationContext, directives: list[MigrationScript]) -> None:
-    """Leave out what is accepted, refuse what must be written by hand, and write no file without a change."""
+    """Leave out what is accepted or can't be compared, refuse what must be written by hand, and write no empty file."""
+    uncompared = _without_uncompared(directives)
     for script in directives:
         for upgrade, downgrade in zip(script.upgrade_ops_list, script.downgrade_ops_list, strict=True):
             if _leave_out(upgrade, context.opts["migrations_accepted"]):
@@ -86,6 +103,20 @@ def _finish_revision(context: MigrationContext, directives: list[MigrationScript
             operation.info = {}  # objects of the models, which would be written into the file
     if all(group.is_empty() for group in groups):
         directives.clear()
+        if uncompared:
+            raise joined(uncompared)
+
+
+def _without_uncompared(directives: Iterable[MigrationScript]) -> list[MigrationError]:
+    """Leave out the tables that can't be compared; name and return them."""
+    errors: list[MigrationError] = []
+    for script in directives:
+        for group in (*script.upgrade_ops_list, *script.downgrade_ops_list):
+            errors += [each.error for each in group.ops if isinstance(each, Uncompared) and each.error not in errors]
+            group.ops = [each for each in group.ops if not isinstance(each, Uncompared)]
+    for error in errors:
+        logger.warning("This revision leaves a table as it is. %s", error)
+    return errors
 
 
 def entry(change: Change) -> str:

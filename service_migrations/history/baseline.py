@@ -5,6 +5,7 @@ the difference, and where the text doesn't say all, a hash of what it is about: 
 """
 
 import json
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,13 +14,22 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
 
-from service_migrations.errors import ConfigurationError
+from service_migrations.errors import ConfigurationError, MigrationError
 from service_migrations.history.fingerprint import checksum
 from service_migrations.history.head_file import replace_file
 from service_migrations.history.revisions import History
 from service_migrations.monorepo import Service
 
-__all__ = ["KINDS", "Baseline", "baseline_path", "digest", "read_baseline", "revision_entry", "write_baseline"]
+__all__ = [
+    "KINDS",
+    "Baseline",
+    "baseline_path",
+    "digest",
+    "finding_entry",
+    "read_baseline",
+    "revision_entry",
+    "write_baseline",
+]
 
 KINDS: Mapping[str, str] = {
     "check": "differences of the models and the database",
@@ -36,6 +46,8 @@ _HEADER = """\
 # What is accepted in this history as it is. Only what isn't here fails db.check, db.drift and the tests of the history.
 # `inv db.baseline` writes this file; `inv db.baseline --prune` shows what of it is no longer needed.
 """
+
+_TIME = re.compile(r" \([^()]*\d\d:\d\d[^()]*\)(?=\.?\Z)")
 
 _Item = TypeVar("_Item")
 
@@ -100,6 +112,15 @@ class Baseline:
                         path=self.service.relative(baseline_path(self.service)),
                         hint=f"Run: inv db.baseline --service {self.service} --prune --write",
                     )
+
+
+def finding_entry(service: Service, finding: MigrationError) -> str:
+    """Return the entry of a finding for the baseline; the time of an edited file depends on the machine."""
+    text = f"{finding.path}: {_TIME.sub('', finding.message)}"
+    path = service.root / (finding.path or "")
+    if path.is_file() and any(map(path.is_relative_to, service.version_locations)):
+        text += f" [{digest(path.read_text(encoding='utf-8'))}]"
+    return text
 
 
 def baseline_path(service: Service) -> Path:

@@ -36,6 +36,12 @@ class Edit:
         verb = _VERBS.get(self.entry.direction, "applied")
         return f"{self.path} was edited after {self.entry.revision} was {verb} ({_moment(self.entry.started)})"
 
+    @property
+    def finding(self) -> DifferenceError:
+        """It as a finding of a check."""
+        hint = "Undo the edit, or downgrade below it and upgrade again."
+        return DifferenceError(f"{self}.", path=self.path, hint=hint)
+
 
 async def edits(session: Session, current: tuple[str, ...]) -> tuple[Edit, ...]:
     """Return the edited files of the database's revisions, oldest revision first. Read-only.

@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.types import ARRAY, TypeEngine
 
 from service_migrations.errors import ConfigurationError
+from service_migrations.models.faults import faults_of
 from service_migrations.models.importing import import_models, where, where_defined
 from service_migrations.models.metadata import assemble, tables_of
 from service_migrations.models.types import postgres_type
@@ -45,7 +46,7 @@ class Claims:
         tables = metadata.tables.values()
         types = [column_type for column_type in _named_types(tables) if column_type.name]
         return cls(
-            frozenset((table.schema, table.name) for table in tables),
+            frozenset((table.schema, table.name) for table in tables) | faults_of(metadata).keys(),
             frozenset((enum.schema, str(enum.name)) for enum in types if isinstance(enum, Enum)),
             frozenset((domain.schema, str(domain.name)) for domain in types if isinstance(domain, DOMAIN)),
             frozenset(_sequences(tables)),

@@ -131,9 +131,9 @@ def _restore_links_by_name(table: Table, copy: Table) -> None:
                         element.link_to_name = True
 
 
-def remove_conditional(metadata: MetaData, connection: Connection) -> None:
+def remove_conditional(tables: Iterable[Table], connection: Connection) -> None:
     """Remove the constraints and indexes that ``create_all`` doesn't create here, by their ``ddl_if()``."""
-    for table in metadata.tables.values():
+    for table in tables:
         table.indexes.difference_update([index for index in table.indexes if not is_created(index, connection)])
         for constraint in [each for each in table.constraints if not is_created(each, connection)]:
             table.constraints.discard(constraint)

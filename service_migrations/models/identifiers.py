@@ -9,7 +9,7 @@ from sqlalchemy.schema import Constraint, Index
 
 from service_migrations.models.types import enum_of
 
-__all__ = ["LONGEST", "first_long_name"]
+__all__ = ["LONGEST", "long_names"]
 
 LONGEST = 63
 """Bytes of a name, in UTF-8: NAMEDATALEN - 1 (documentation, 4.1.1 Identifiers and Key Words). SQLAlchemy counts
@@ -18,8 +18,8 @@ characters, and only those of constraints and indexes."""
 _PREPARER = dialect().identifier_preparer  # type: ignore[no-untyped-call]
 
 
-def first_long_name(metadata: MetaData) -> tuple[Table, str] | None:
-    """Return the first name that PostgreSQL would cut, as messages name it, with its table; None where all fit.
+def long_names(metadata: MetaData) -> Iterator[tuple[Table, str]]:
+    """Yield each table with a name that PostgreSQL would cut, and the first of its names, as messages name it.
 
     A cut name would be another one in the database than in the models: each comparison would find a difference. The
     names that SQLAlchemy refuses are left to it.
@@ -27,8 +27,8 @@ def first_long_name(metadata: MetaData) -> tuple[Table, str] | None:
     for table in metadata.tables.values():
         for kind, name in _names(table):
             if len(name.encode()) > LONGEST:
-                return table, f"{kind} {name}"
-    return None
+                yield table, f"{kind} {name}"
+                break
 
 
 def _names(table: Table) -> Iterator[tuple[str, str]]:

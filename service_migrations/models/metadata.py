@@ -12,7 +12,8 @@ from service_migrations.configuration import FILE
 from service_migrations.errors import ConfigurationError
 from service_migrations.models.copies import copy_table
 from service_migrations.models.exported import tables_of_metadata
-from service_migrations.models.identifiers import LONGEST, first_long_name
+from service_migrations.models.faults import add_fault, collect_faults
+from service_migrations.models.identifiers import LONGEST, long_names
 from service_migrations.models.importing import import_models, modules_of, where, where_defined
 from service_migrations.models.views import add_views, is_view
 from service_migrations.monorepo import Service
@@ -29,17 +30,20 @@ def assemble(service: Service) -> MetaData:
     and association tables. A MetaData gives all of its tables, and so does a base that is only re-exported
     (exported.py). An enum, a mixin or a type gives none, nor does a view (views.py).
 
+    What is wrong with one table only is kept in the metadata (faults.py): a mapped class of the service that
+    ``__all__`` doesn't name, a name that is too long, a foreign key to a column that doesn't exist. A key to a table
+    that isn't exported is left as it is: the table may be a sibling's (stand_ins.py).
+
     Raises:
         ConfigurationError: the models can't be imported; ``__all__`` is missing, or has a name that the
-            module lacks; a mapped class of the service is not in it; a foreign key leads to a column that doesn't
-            exist. A key to a table that isn't exported is left as it is: the table may be a sibling's (stand_ins.py).
+            module lacks.
 
     """
     module = import_models(service)
     names = getattr(module, "__all__", None)
     place = where(service, module)
     if not isinstance(names, list | tuple):
-        raise ConfigurationError("__all__ is missing.", path=place, hint='List "Base" and every model in it.')
+        raise ConfigurationError("__all__ is missing.", path=place, hint=_proposed(service, module))
     tables: dict[Table, str] = {}
     views: dict[Table, None] = {}
     sources: dict[MetaData, None] = {}
@@ -60,26 +64,49 @@ def assemble(service: Service) -> MetaData:
             sources[source] = None
     exports = [getattr(module, name) for name in names]
     tables |= tables_of_metadata(service, exports, tables, place)
-    _refuse_unexported(service, module, tables, place)
-    _refuse_ignored(service, tables)
     target = MetaData(naming_convention=_common_convention(sources), schema=_common_schema(sources))
+    collect_faults(target)
+    _refuse_unexported(service, module, tables, place, target)
+    _refuse_ignored(service, tables, target)
     for table, table_place in tables.items():
         if table.key in target.tables:
-            raise ConfigurationError(
-                f"two exported models map the table {table.key}.", path=place, hint="Remove one from __all__."
-            )
+            message, hint = f"two exported models map the table {table.key}.", "Remove one from __all__."
+            add_fault(target, table, ConfigurationError(message, path=place, hint=hint))
+            continue
         copy = copy_table(table, target)
         target.info.setdefault(_PLACES, {})[copy.key] = table_place
         _hoist_checks(copy)
     add_views(target, *((view.schema, view.name) for view in views))
     _refuse_foreign_keys_to_no_column(target, place)
-    if long := first_long_name(target):
-        raise ConfigurationError(
-            f"table {long[0].key}: {long[1]} has more than the {LONGEST} bytes that PostgreSQL keeps of a name.",
-            path=place_of_table(long[0]) or place,
-            hint="Shorten it.",
-        )
+    _refuse_long_names(target, place)
     return target
+
+
+def _proposed(service: Service, module: ModuleType) -> str:
+    """Return the line that a module without ``__all__`` lacks: its metadata, bases, models and tables."""
+    package = f"{service.package}."
+    names = [
+        name
+        for name, value in vars(module).items()
+        if name[0] != "_"
+        and (
+            isinstance(value, MetaData | Table)
+            or (
+                isinstance(value, type)
+                and value.__module__.startswith(package)
+                and isinstance(getattr(value, "metadata", None), MetaData)
+            )
+        )
+    ]
+    quoted_names = ", ".join(f'"{name}"' for name in names)
+    return 'List "Base" and every model in it' + (f": __all__ = [{quoted_names}]" if names else ".")
+
+
+def _refuse_long_names(metadata: MetaData, place: str) -> None:
+    for table, name in long_names(metadata):
+        message = f"table {table.key}: {name} has more than the {LONGEST} bytes that PostgreSQL keeps of a name."
+        path = place_of_table(table) or place
+        add_fault(metadata, table, ConfigurationError(message, path=path, hint="Shorten it."))
 
 
 def _has_only_views(metadata: MetaData) -> bool:
@@ -144,7 +171,9 @@ def tables_of(exported: object, place: str) -> Iterator[Table]:
     yield from (relationship.secondary for relationship in relationships if isinstance(relationship.secondary, Table))
 
 
-def _refuse_unexported(service: Service, module: ModuleType, tables: Iterable[Table], place: str) -> None:
+def _refuse_unexported(
+    service: Service, module: ModuleType, tables: Iterable[Table], place: str, target: MetaData
+) -> None:
     """Refuse a model that the service maps and doesn't export.
 
     Its table would never be created, without an error.
@@ -162,24 +191,23 @@ def _refuse_unexported(service: Service, module: ModuleType, tables: Iterable[Ta
             else:
                 continue
             missing = [table for table in missing if table not in exported and not is_view(table)]
-            if missing:
-                raise ConfigurationError(
-                    f"{name} maps the table {missing[0].key}, but models.__all__ doesn't name it.",
-                    path=where(service, loaded),
-                    hint=f"Add it to __all__ in {place}.",
-                )
+            for table in missing:
+                message = f"{name} maps the table {table.key}, but models.__all__ doesn't name it."
+                hint = f"Add it to __all__ in {place}."
+                add_fault(target, table, ConfigurationError(message, path=where(service, loaded), hint=hint))
 
 
-def _refuse_ignored(service: Service, tables: Iterable[Table]) -> None:
+def _refuse_ignored(service: Service, tables: Iterable[Table], target: MetaData) -> None:
     for table in tables:
         if pattern := service.ignored_by(table.schema or "public", table.name):
-            raise ConfigurationError(
+            error = ConfigurationError(
                 f"ignore = {pattern!r} matches {table.fullname}, a table of the models, so that no difference of it "
                 "would be seen.",
                 service=service,
                 path=FILE,
                 hint="Write a narrower pattern.",
             )
+            add_fault(target, table, error)
 
 
 def _hoist_checks(table: Table) -> None:
@@ -200,4 +228,5 @@ def _refuse_foreign_keys_to_no_column(metadata: MetaData, place: str) -> None:
             except NoReferencedTableError:
                 continue
             except SQLAlchemyError as error:
-                raise ConfigurationError(f"{table.name}.{key.parent.name}: {error}", path=place) from error
+                message = f"{table.name}.{key.parent.name}: {error}"
+                add_fault(metadata, table, ConfigurationError(message, path=place))

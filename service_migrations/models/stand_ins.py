@@ -13,6 +13,7 @@ from sqlalchemy.exc import NoReferencedTableError, SQLAlchemyError
 
 from service_migrations.errors import ConfigurationError
 from service_migrations.models.claims import Claims
+from service_migrations.models.faults import add_fault
 from service_migrations.models.views import views_of
 from service_migrations.settings.siblings import Sibling
 
@@ -61,28 +62,22 @@ def complete(metadata: MetaData, place: str, default: str, claims: Mapping[Sibli
             reference = f"{table.name}.{key.parent.name} refers to {target}"
             schema = target.schema or metadata.schema
             if (schema or default, target.table) in views:
-                raise ConfigurationError(
-                    f"{reference}, which is a view: a foreign key needs a table.",
-                    path=place,
-                    hint="Remove the ForeignKey; a relationship can have a primaryjoin with foreign().",
-                )
+                hint = "Remove the ForeignKey; a relationship can have a primaryjoin with foreign()."
+                message = f"{reference}, which is a view: a foreign key needs a table."
+                add_fault(metadata, table, ConfigurationError(message, path=place, hint=hint))
+                continue
             if not _is_open(key):
                 continue
             if (schema or default, target.table) not in sibling_tables:
                 others = ", and no service that shares its database has it" if claims else ""
-                raise ConfigurationError(
-                    f"{reference}, which models.__all__ doesn't export{others}.",
-                    path=place,
-                    hint="Add the model to __all__.",
-                )
+                message = f"{reference}, which models.__all__ doesn't export{others}."
+                add_fault(metadata, table, ConfigurationError(message, path=place, hint="Add the model to __all__."))
+                continue
             sibling, original = sibling_tables[schema or default, target.table]
             _add_stand_in(metadata, schema, original, sibling)
             if _is_open(key, strict=False):
-                raise ConfigurationError(
-                    f"{reference}, a column that {sibling.service}'s model doesn't have.",
-                    path=place,
-                    hint="Correct the ForeignKey.",
-                )
+                message = f"{reference}, a column that {sibling.service}'s model doesn't have."
+                add_fault(metadata, table, ConfigurationError(message, path=place, hint="Correct the ForeignKey."))
 
 
 def is_stand_in(table: object) -> bool:

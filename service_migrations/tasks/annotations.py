@@ -29,7 +29,7 @@ def annotate(checks: "Iterable[Check]", errors: Iterable[MigrationError]) -> Non
         models = service.relative(service.models_file or service.path)
         for difference in checked.differences:
             _print(DifferenceError(difference, service=checked.service, path=models))
-        for problem in checked.problems:
+        for problem in (*checked.problems, *checked.uncompared):
             _print(problem)
     for error in errors:
         _print(error)

@@ -65,9 +65,10 @@ def check(_: Context, service: list[str], affected: bool = False, base: str = ""
         for name, checked in checks.items()
         if checked.findings
     ]
-    for error in different:
+    uncompared = [error for checked in checks.values() for error in checked.uncompared]
+    for error in (*uncompared, *different):
         console.print_error(error)
-    fail([*errors, *different], len(services))
+    fail([*errors, *uncompared, *different], len(services))
 
 
 def _plain(checked: "Check") -> dict[str, object]:
@@ -78,6 +79,7 @@ def _plain(checked: "Check") -> dict[str, object]:
         "findings": checked.findings,
         "problems": [problem.as_json() for problem in checked.problems],
         "accepted": checked.accepted,
+        "uncompared": [error.as_json() for error in checked.uncompared],
     }
 
 

@@ -80,9 +80,8 @@ def report(error: MigrationError) -> MigrationError:
 def fail(errors: Sequence[MigrationError], count: int) -> None:
     """Exit with the code of the most serious error, where there are errors; they have been printed before."""
     if errors:
+        failed = len({error.service or id(error) for error in errors})
         raise Exit(
-            ""
-            if count == 1
-            else f"{len(errors)} of {count} services {'has' if len(errors) == 1 else 'have'} a problem.",
+            "" if count == 1 else f"{failed} of {count} services {'has' if failed == 1 else 'have'} a problem.",
             code=worst_exit_code(list(errors)),
         )

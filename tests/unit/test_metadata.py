@@ -9,6 +9,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from service_migrations.errors import ConfigurationError
 from service_migrations.models.claims import Claims, load_claims
+from service_migrations.models.faults import faults_of
 from service_migrations.models.metadata import assemble, schema_of
 from service_migrations.monorepo import Service, discover
 from tests.support.monorepo import Monorepo
@@ -46,9 +47,11 @@ def names(service: Service) -> set[str]:
 
 
 def refused(service: Service) -> str:
-    with pytest.raises(ConfigurationError) as caught:
-        assemble(service)
-    message = str(caught.value)
+    try:
+        (error,) = faults_of(assemble(service)).values()
+    except ConfigurationError as raised:
+        error = raised
+    message = str(error)
     assert len(message.splitlines()) == 1
     return message
 
@@ -155,9 +158,13 @@ def test_a_table_that_is_shared_belongs_to_whoever_exports_it(monorepo: Monorepo
     assert (names(billing), names(catalog)) == ({"billing", "outbox"}, {"catalog"})
 
 
-def test_a_missing_all_is_told_with_its_file(monorepo: Monorepo) -> None:
-    assert refused(write(monorepo, model("One"))) == (
-        'services/billing/models.py: __all__ is missing. List "Base" and every model in it.'
+def test_a_missing_all_is_told_with_its_file_and_the_line_to_add(monorepo: Monorepo) -> None:
+    assert refused(write(monorepo, model("One"), 'loose = Table("loose", Base.metadata, Column("id", String))')) == (
+        'services/billing/models.py: __all__ is missing. List "Base" and every model in it: '
+        '__all__ = ["Base", "One", "loose"]'
+    )
+    assert refused(write(monorepo, "", name="catalog", head="")) == (
+        'services/catalog/models.py: __all__ is missing. List "Base" and every model in it.'
     )
 
 

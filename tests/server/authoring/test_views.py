@@ -5,7 +5,6 @@ from collections.abc import Callable
 import pytest
 
 import service_migrations
-from service_migrations.errors import ConfigurationError
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
 from tests.support.autogenerate import first_upgrade, remodel, written
@@ -112,9 +111,9 @@ def test_a_foreign_key_to_a_view_is_refused(monorepo: Monorepo, database: Databa
     refers += '    total: Mapped[int] = mapped_column(ForeignKey("totals.id"))\n'
     service = monorepo.service("shop", models(CLASSES["of the same base"], marked=marked, also=refers), dsn)
     query(dsn, "CREATE VIEW totals AS SELECT 1 AS id, 2 AS n")
-    with pytest.raises(ConfigurationError, match=r"lines\.total refers to totals\.id, which is a view") as refusal:
-        wait(service_migrations.check(service))
-    assert refusal.value.exit_code == 78
+    (refusal,) = wait(service_migrations.check(service)).uncompared
+    assert "lines.total refers to totals.id, which is a view" in str(refusal)
+    assert refusal.exit_code == 78
 
 
 @MARKED
