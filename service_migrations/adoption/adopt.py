@@ -48,7 +48,8 @@ def survey(root: Path) -> tuple[Found, ...]:
     adopted = _adopted(root)
     shared_folders = Counter(place[1].parent for place in places)
     packages = tuple(path.parent for path in files.pyproject if path.parent != root)
-    services = [_read(root, *place, code, shared_folders, packages) for place in places]
+    read = (_read(root, *place, code, shared_folders, packages) for place in places)
+    services = [service for service in read if _is_there(service)]
     for service in services:
         service.adopted = any(path.resolve() in adopted for path in service.version_locations)
         if service.adopted:
@@ -80,6 +81,12 @@ def _places(root: Path, files: Files, code: Code) -> list[tuple[Options | None, 
         if path.parent not in places and (path.parent / "versions").is_dir() and _is_environment(path, code):
             places[path.parent] = None
     return [(options, location) for location, options in places.items() if not _is_ours(location / "env.py")]
+
+
+def _is_there(service: Found) -> bool:
+    """Whether a configuration has an env.py or revisions, unlike one in the data of a package, such as a template."""
+    files = service.revisions
+    return bool(files.down or files.problems or files.below) or (service.script_location / "env.py").is_file()
 
 
 def _is_environment(path: Path, code: Code) -> bool:

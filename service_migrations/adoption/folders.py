@@ -24,7 +24,10 @@ class Files:
 
 
 def walk(root: Path) -> Files:
-    """Return the files below a top level, without hidden folders, virtual environments and installed packages."""
+    """Return the files below a top level, without hidden folders, virtual environments, packages and templates.
+
+    A folder of a template has a placeholder in its name, as of cookiecutter and copier.
+    """
     files = Files()
     for path in _paths(root):
         if path.suffix == ".ini":
@@ -48,7 +51,10 @@ def _paths(root: Path) -> Iterator[Path]:
         folders[:] = sorted(
             name
             for name in folders
-            if name[0] != "." and name not in _SKIPPED and not (here / name / "pyvenv.cfg").is_file()
+            if name[0] != "."
+            and name not in _SKIPPED
+            and "{{" not in name
+            and not (here / name / "pyvenv.cfg").is_file()
         )
         yield from (here / name for name in sorted(names))
 

@@ -511,6 +511,38 @@ MODULES = [
 
 
 @pytest.mark.parametrize(
+    "files",
+    [
+        {"pyproject.toml": '[tool.alembic]\nscript_location = "%(here)s/migrations"\n'},
+        {"alembic.ini": "[alembic]\nscript_location = migrations\n"},
+        {"alembic.ini": "[alembic]\nscript_location = .\n", "script.py.mako": ""},
+    ],
+    ids=["a table", "an ini file", "a template of revisions"],
+)
+def test_a_configuration_without_env_py_and_revisions_is_a_template_and_no_service(
+    tmp_path: Path, files: dict[str, str]
+) -> None:
+    service(tmp_path)
+    for name, text in files.items():
+        path = tmp_path / "library" / "templates" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert [found.name for found in survey(tmp_path)] == ["shop"]
+
+
+def test_a_folder_with_a_placeholder_in_its_name_is_a_template(tmp_path: Path) -> None:
+    service(tmp_path)
+    service(tmp_path, "templates/{{cookiecutter.name}}")
+    assert [found.name for found in survey(tmp_path)] == ["shop"]
+
+
+def test_this_repository_has_nothing_left_to_adopt() -> None:
+    root = Path(__file__).parents[3]
+    places = [found.path for found in survey(root) if not found.adopted]
+    assert [path for path in places if not path.is_relative_to(root / "tests")] == []
+
+
+@pytest.mark.parametrize(
     ("imports", "files", "expected"), [case[1:] for case in MODULES], ids=[case[0] for case in MODULES]
 )
 def test_the_models_are_the_module_that_brings_every_table_of_env_py(tmp_path, imports, files, expected):
