@@ -120,6 +120,8 @@ def is_busy(error: BaseException) -> bool:
 def is_of_the_session(error: BaseException) -> bool:
     """Whether an error of the server is of the connection, the server or other sessions, and not of the statement."""
     state = sqlstate(error)
+    if state == "58P01":  # a file that a statement names, such as that of an extension
+        return False
     return state is None or state == "55P03" or state[:2] in _CLASSES_OF_THE_SESSION
 
 

@@ -152,6 +152,7 @@ async def _walk(
     steps: Steps, order: tuple[str, ...], states: list[_State], live: tuple[Object, ...], visible: frozenset[Key]
 ) -> str | None:
     """Add the state after each revision; return the error that ended the walk."""
+    seen = visible - steps.initial  # no history creates what an administrator does in a new database
     for revision in order:
         try:
             await steps.up(revision)
@@ -160,7 +161,7 @@ async def _walk(
                 raise
             return str(error)
         objects = await steps.objects()
-        differences = compare(live, objects, lambda item: item.key in visible)
+        differences = compare(live, objects, lambda item: item.key in seen)
         states.append(_State(await steps.session.applied(), differences, frozenset(map(comparable, objects))))
     return None
 

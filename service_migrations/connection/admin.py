@@ -7,14 +7,15 @@ from typing import Any
 import asyncpg
 
 from service_migrations.catalog.search_path import OWN_PATH
+from service_migrations.connection.bootstrap import bootstrap, bootstrap_files
 from service_migrations.connection.retry import attempts
 from service_migrations.connection.scram import verifier
-from service_migrations.errors import AccessDeniedError, MigrationError, UsageError
+from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError, UsageError
 from service_migrations.failures import connect_failure, sqlstate
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import Settings
 
-__all__ = ["connect", "create", "drop", "quoted", "within"]
+__all__ = ["bootstrap_database", "connect", "create", "drop", "quoted", "within"]
 
 _MAINTENANCE_DATABASE = "postgres"
 
@@ -29,6 +30,8 @@ _EVERYBODY_MAY_CREATE = """
 
 async def create(settings: Settings, admin: Dsn | None = None, *, set_password: bool = False) -> tuple[str, ...]:
     """Create a service's database, and its role where an administrator connects. What exists is left as it is.
+
+    In a new database the administrator runs ``bootstrap.sql`` (bootstrap.py); where that fails, there is no database.
 
     Args:
         settings: the service's.
@@ -59,7 +62,50 @@ async def create(settings: Settings, admin: Dsn | None = None, *, set_password: 
         await connection.close()
     if creator.user != dsn.user:
         lines += await _ensure_grants(settings, within(creator, dsn.database), new=not exists)
+    if not exists:
+        lines += await _bootstrapped(settings, creator)
     return tuple(lines)
+
+
+async def _bootstrapped(settings: Settings, creator: Dsn) -> list[str]:
+    """Run ``bootstrap.sql`` in a new database, which is dropped where that fails; it would never run again."""
+    service, database = settings.service, settings.dsn.database
+    names = ", ".join(service.relative(path) for path in bootstrap_files([service]))
+    if not names:
+        return []
+    if creator.user == settings.dsn.user:
+        return [f"{names} didn't run: that takes an administrator (DATABASE_ADMIN_DSN)"]
+    try:
+        return await bootstrap_database(settings, within(creator, database))
+    except BaseException:
+        connection = await connect(settings, creator)
+        try:
+            await connection.execute(f"DROP DATABASE {quoted(database)}")
+        finally:
+            await connection.close()
+        raise
+
+
+async def bootstrap_database(settings: Settings, admin: Dsn) -> list[str]:
+    """Run ``bootstrap.sql`` in a database, of which the DSN is an administrator's; return a line for each file.
+
+    Raises:
+        ConfigurationError, AccessDeniedError: a statement fails; the error has its file and line.
+        MigrationError: the server can't be reached.
+
+    """
+    if not bootstrap_files([settings.service]):
+        return []
+    connection = await connect(settings, admin)
+    try:
+        return await bootstrap(connection, [settings.service])
+    except (ConfigurationError, AccessDeniedError) as error:
+        service, place = settings.service, (error.path, error.line)
+        raise type(error)(error.message, service=service, path=place[0], line=place[1], hint=error.hint) from error
+    except asyncpg.PostgresError as error:
+        raise _failure(settings, admin, "prepare the database", error) from error
+    finally:
+        await connection.close()
 
 
 async def drop(settings: Settings, admin: Dsn | None = None) -> bool:

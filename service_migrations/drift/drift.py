@@ -137,21 +137,22 @@ class _Replay:
     ) -> tuple[Difference, ...]:
         service, siblings_by_service = self.settings.service, sibling_settings(self.settings)
         try:
-            replayed = await self._replayed({service: self.revisions}, {})
+            replayed, initial = await self._replayed({service: self.revisions}, {})
         except MigrationError as error:
             # a foreign key to a sibling's table needs that table
             if error.exit_code != MigrationError.exit_code or not siblings_by_service:
                 raise
-            replayed = await self._replayed(
+            replayed, initial = await self._replayed(
                 {service: self.revisions, **await sibling_revisions(siblings_by_service)}, siblings_by_service
             )
-        return compare(live, self._own(replayed), lambda item: item.key in visible, grants=grants)
+        seen = visible - initial  # no history creates what an administrator does in a new database
+        return compare(live, self._own(replayed), lambda item: item.key in seen, grants=grants)
 
     async def _replayed(
         self, revisions: Mapping[Service, tuple[str, ...]], sibling_settings: Mapping[Service, Settings]
-    ) -> dict[Key, tuple[Service, Object]]:
+    ) -> tuple[dict[Key, tuple[Service, Object]], frozenset[Key]]:
         if not any(revisions.values()):
-            return {}
+            return {}, frozenset()
         settings = self.settings
         if settings.scratch is not None:
             database = given_scratch(settings, settings.scratch)

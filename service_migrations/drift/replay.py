@@ -24,8 +24,10 @@ _FAILED = MigrationError.exit_code
 
 async def replay(
     settings: Settings, revisions: Mapping[Service, tuple[str, ...]], siblings: Mapping[Service, Settings]
-) -> dict[Key, tuple[Service, Object]]:
+) -> tuple[dict[Key, tuple[Service, Object]], frozenset[Key]]:
     """Upgrade a scratch database, and return its objects, each with the service that created it.
+
+    The second value is the objects that it had before, such as those of ``bootstrap.sql``.
 
     Args:
         settings: the service's, with the DSN of the scratch database.
@@ -41,7 +43,7 @@ async def replay(
         *(replace(siblings[service], dsn=settings.dsn) for service in revisions if service != settings.service),
     ]
     created: dict[Key, tuple[Service, Object]] = {}
-    initial = {item.key for item in await _read(settings)}
+    initial = frozenset(item.key for item in await _read(settings))
     while waiting:
         failed: list[Settings] = []
         errors: dict[Service, MigrationError] = {}
@@ -72,7 +74,7 @@ async def replay(
                 log.warning("%s: left out of the replay: %s", sibling, cause)
             break
         waiting = failed
-    return created
+    return created, initial
 
 
 async def advance(settings: Settings, revisions: tuple[str, ...]) -> None:

@@ -15,7 +15,7 @@ import asyncpg
 
 from service_migrations.catalog.objects import Object, read
 from service_migrations.connection import engine as connections
-from service_migrations.connection.admin import connect, quoted, within
+from service_migrations.connection.admin import bootstrap_database, connect, quoted, within
 from service_migrations.drift.repair import keyword
 from service_migrations.errors import AccessDeniedError, ConfigurationError, LockNotObtainedError, MigrationError
 from service_migrations.interruption import finish_even_if_cancelled
@@ -165,8 +165,9 @@ async def _empty(connection: "asyncpg.Connection", objects: list[Object]) -> Non
 async def scratch(settings: Settings, admin: Dsn | None = None) -> AsyncIterator[Settings]:
     """Create a scratch database beside a service's own, and drop it at the end.
 
-    It has the same options and owner. It is dropped after an error, a cancellation or a lost connection too. Databases
-    that killed runs have left are dropped first.
+    It has the same options and owner, and an administrator runs ``bootstrap.sql`` in it, where there is one. It is
+    dropped after an error, a cancellation or a lost connection too. Databases that killed runs have left are dropped
+    first.
 
     Args:
         settings: the service's; its role creates the database if it has CREATEDB.
@@ -187,6 +188,8 @@ async def scratch(settings: Settings, admin: Dsn | None = None) -> AsyncIterator
     name = await _name(settings, creator)
     try:
         await _create(settings, creator, name, options)
+        if administrator := admin or settings.admin:
+            await bootstrap_database(settings, within(administrator, name))
         yield replace(settings, dsn=within(settings.dsn, name))
     finally:
         await finish_even_if_cancelled(_drop(settings, creator, name))

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from service_migrations.configuration import read_configuration
 from service_migrations.errors import ConfigurationError, MigrationError, UsageError
 from service_migrations.monorepo import Service
 from service_migrations.postgres.account import reachable_folder
@@ -57,7 +58,7 @@ def ensure_cluster(
         root: the top level.
         sources: the sources of the services' settings; those of a .env that is changed are forgotten.
         port: the port to listen on; the .env files that were made for the cluster get it, too.
-        version: the major version of a new cluster; the newest where it is None.
+        version: the major version of a new cluster; where it is None, the newest that the table names, or of all.
 
     Raises:
         ConfigurationError: its folder has data, and no ``cluster.json``.
@@ -77,7 +78,7 @@ def ensure_cluster(
     if port is not None and not port_is_free(port) and (moves or not existing):
         raise UsageError(f"--port {port} is taken by another program.", hint="Choose another.")
     if not existing:
-        binaries = provide(version or VERSIONS[-1], progress)
+        binaries = provide(version or _newest(root), progress)
         folder = home(root, binaries.version)
         progress(f"Making a PostgreSQL {binaries.version} cluster in {folder} ({binaries.source})")
         port = port or free_port([*_known_ports(services, sources), *_PORTS])
@@ -90,6 +91,11 @@ def ensure_cluster(
     progress(f"Starting PostgreSQL {existing.version} on 127.0.0.1:{existing.port}")
     existing.start()
     return existing, True
+
+
+def _newest(root: Path) -> str:
+    """Return the newest version that a team runs."""
+    return max(read_configuration(root).postgres or VERSIONS, key=int)
 
 
 def _known_ports(services: Sequence[Service], sources: Sources) -> Iterator[int]:

@@ -17,6 +17,7 @@ import asyncpg
 import pytest
 
 from service_migrations.catalog.search_path import OWN_PATH
+from service_migrations.connection.bootstrap import bootstrap
 from service_migrations.monorepo import ENV_FILE, ENVIRONMENT, Service
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
@@ -61,7 +62,10 @@ class Databases:
         return replace(self.server.admin, user=role, database=database, password=password)
 
     async def create(self, services: Sequence[Service], name: str = "") -> dict[Service, Dsn]:
-        """Create an empty database, which the first service's role owns, and return the DSN of each service."""
+        """Create a database, which the first service's role owns, and return the DSN of each service.
+
+        It has what ``bootstrap.sql`` makes, and nothing else.
+        """
         name = name or self.new_name()
         dsns = {service: self.dsn(service, name) for service in services}
         for dsn in dsns.values():
@@ -71,6 +75,7 @@ class Databases:
             for dsn in dsns.values():
                 await admin.execute(f"GRANT CREATE ON DATABASE {quoted(name)} TO {quoted(dsn.user)}")
                 await admin.execute(f"GRANT USAGE, CREATE ON SCHEMA public TO {quoted(dsn.user)}")
+            await bootstrap(admin, services)
         return dsns
 
     async def clone(self, template: str, name: str, owner: str) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
+from service_migrations.connection.bootstrap import bootstrap_files
 from service_migrations.errors import MigrationError
 from service_migrations.history.revisions import script_location
 from service_migrations.monorepo import Monorepo, Service
@@ -130,6 +131,8 @@ class Templates:
 
     def _template_name(self, group: tuple[Service, ...]) -> str:
         digest = hashlib.sha256(f"{version('service-migrations')} {self.databases.server.admin.password}".encode())
+        for path in bootstrap_files(group):
+            digest.update(path.read_bytes())
         for service in group:
             digest.update(
                 f"{service.name} {service.version_table} {service.version_table_schema} {user_of(service)} ".encode()

@@ -1,0 +1,70 @@
+"""The ``bootstrap.sql`` of a monorepo or a service: what an administrator does in a new database before its history.
+
+It is for what a service's role may not do itself: extensions that aren't trusted, further roles, privileges. Each file
+runs once in each database that is created, so it needs no care for what it has made before; only roles are of the
+whole server, and may be there already.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import asyncpg
+
+from service_migrations.errors import AccessDeniedError, ConfigurationError
+from service_migrations.failures import is_of_the_session, sqlstate
+from service_migrations.monorepo import Service
+
+__all__ = ["FILE", "bootstrap", "bootstrap_files"]
+
+FILE = "bootstrap.sql"
+
+_SEARCH_PATH = "SET search_path TO public"
+"""What a session has by itself: not the path of the library's own queries."""
+
+
+def bootstrap_files(services: Iterable[Service]) -> tuple[Path, ...]:
+    """Return the files for a database of some services: that of the top level, and those beside their models."""
+    folders = dict.fromkeys(folder for service in services for folder in (service.root, service.path))
+    ordered = sorted(folders, key=lambda folder: len(folder.parts))
+    return tuple(path for path in (folder / FILE for folder in ordered) if path.is_file())
+
+
+async def bootstrap(connection: "asyncpg.Connection", services: Iterable[Service]) -> list[str]:
+    """Run the files for a database of some services, over an administrator's connection to it.
+
+    Each file is one transaction, unless it has its own.
+
+    Returns:
+        What was done, a line each.
+
+    Raises:
+        ConfigurationError, AccessDeniedError: a statement fails; the error has its file and line.
+
+    """
+    services, lines = tuple(services), []
+    for path in bootstrap_files(services):
+        name = services[0].relative(path)
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"it can't be read: {error}.", path=name) from error
+        await connection.execute(_SEARCH_PATH)
+        try:
+            await connection.execute(text)
+        except asyncpg.PostgresError as error:
+            if is_of_the_session(error):
+                raise
+            raise _failure(name, text, error) from error
+        finally:
+            if not connection.is_closed():
+                await connection.reset()
+        lines.append(f"ran {name}")
+    return lines
+
+
+def _failure(name: str, text: str, error: asyncpg.PostgresError) -> ConfigurationError | AccessDeniedError:
+    kind = AccessDeniedError if sqlstate(error) == "42501" else ConfigurationError
+    position = getattr(error, "position", None)
+    line = text.count("\n", 0, int(position) - 1) + 1 if position else None
+    hint = "Correct it; the database isn't there, and is made again."
+    return kind(f"{' '.join(str(error).split())} [{error.sqlstate}].", path=name, line=line, hint=hint)

@@ -1,0 +1,147 @@
+"""``bootstrap.sql``: an administrator runs it once in each database that is created."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+import service_migrations
+from service_migrations.adoption.verify import verify
+from service_migrations.connection import admin
+from service_migrations.errors import AccessDeniedError, ConfigurationError
+from service_migrations.postgres import Server
+from service_migrations.settings.dsn import Dsn, parse
+from service_migrations.settings.model import load
+from service_migrations.testing.templates import Clones, Templates
+from tests.support.database import query, wait
+from tests.support.monorepo import Monorepo
+
+EXTENSION = "CREATE EXTENSION file_fdw;\nCREATE SCHEMA kept; -- a comment\n"
+"""Of an extension that isn't trusted, so that only a superuser may create it."""
+ROLE = """
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'bootstrap_reader') THEN CREATE ROLE bootstrap_reader; END IF;
+END $$;
+GRANT USAGE ON SCHEMA public TO bootstrap_reader;
+"""
+
+
+@pytest.fixture
+def target(server: Server, database: Callable[..., Dsn]) -> Dsn:
+    """A database that doesn't exist, of a role that does."""
+    dsn = database()
+    query(server.admin, f'DROP DATABASE "{dsn.database}" WITH (FORCE)')
+    return dsn
+
+
+def write(monorepo: Monorepo, top: str | None = ROLE, own: str | None = EXTENSION) -> None:
+    for folder, text in ((monorepo.root, top), (monorepo.root / "services" / "billing", own)):
+        if text is not None:
+            (folder / "bootstrap.sql").write_text(text, encoding="utf-8")
+
+
+def extensions(dsn: Dsn) -> list[str]:
+    return [row[0] for row in query(dsn, "SELECT extname FROM pg_extension WHERE extname <> 'plpgsql'")]
+
+
+def exists(server: Server, dsn: Dsn) -> bool:
+    return bool(query(server.admin, "SELECT 1 FROM pg_database WHERE datname = $1", dsn.database))
+
+
+def test_it_runs_in_a_new_database_and_not_again(monorepo: Monorepo, target: Dsn, server: Server) -> None:
+    service = monorepo.service("billing", dsn=target)
+    write(monorepo)
+    lines = wait(admin.create(load(service), server.admin))
+    assert lines[-2:] == ("ran bootstrap.sql", "ran services/billing/bootstrap.sql")
+    assert extensions(target) == ["file_fdw"]
+    assert wait(admin.create(load(service), server.admin)) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "place", "message"),
+    [
+        ("SELECT 1;\n\nCREATE EXTENSION absent;", ConfigurationError, "bootstrap.sql", "absent"),
+        ("SELECT 1;\n\nSELEC 2;", ConfigurationError, "bootstrap.sql:3", "syntax error"),
+        ("\\connect x", ConfigurationError, "bootstrap.sql:1", "syntax error"),
+    ],
+)
+def test_where_it_fails_there_is_no_database_and_its_line_is_named(
+    monorepo: Monorepo, target: Dsn, server: Server, text: str, error: type[Exception], place: str, message: str
+) -> None:
+    service = monorepo.service("billing", dsn=target)
+    write(monorepo, own=text)
+    with pytest.raises(error) as caught:
+        wait(admin.create(load(service), server.admin))
+    assert f"billing: services/billing/{place}: " in str(caught.value)
+    assert message in str(caught.value)
+    assert not exists(server, target)
+    write(monorepo)
+    wait(admin.create(load(service), server.admin))
+    assert extensions(target) == ["file_fdw"]
+
+
+def test_without_an_administrator_it_is_said_that_it_did_not_run(
+    monorepo: Monorepo, target: Dsn, server: Server
+) -> None:
+    service = monorepo.service("billing", dsn=target)
+    write(monorepo, top=None)
+    query(server.admin, f'ALTER ROLE "{target.user}" CREATEDB')
+    lines = wait(admin.create(load(service)))
+    assert lines[-1].startswith("services/billing/bootstrap.sql didn't run: that takes an administrator")
+    assert extensions(target) == []
+
+
+def test_an_administrator_who_may_not_is_told_what(
+    monorepo: Monorepo, target: Dsn, database: Callable[..., Dsn], server: Server
+) -> None:
+    service = monorepo.service("billing", dsn=target)
+    write(monorepo, top=None)
+    weak = replace(database(), database="postgres")
+    query(server.admin, f'ALTER ROLE "{weak.user}" CREATEDB CREATEROLE')
+    query(server.admin, f'GRANT "{target.user}" TO "{weak.user}"')
+    with pytest.raises(
+        AccessDeniedError, match=r"services/billing/bootstrap\.sql: permission denied to create extension"
+    ):
+        wait(admin.create(load(service), weak))
+
+
+def test_a_scratch_database_has_it_so_that_it_is_no_drift(monorepo: Monorepo, target: Dsn, server: Server) -> None:
+    service = monorepo.service("billing", dsn=target)
+    write(monorepo)
+    monorepo.revision(
+        "billing",
+        "a1",
+        None,
+        'op.execute("CREATE SERVER files FOREIGN DATA WRAPPER file_fdw")\n'
+        'op.execute("CREATE TABLE billing (id serial CONSTRAINT billing_pkey PRIMARY KEY, name varchar(50) NOT NULL)")',
+    )
+    wait(admin.create(load(service), server.admin))
+    query(
+        replace(server.admin, database=target.database),
+        f'GRANT USAGE ON FOREIGN DATA WRAPPER file_fdw TO "{target.user}"',
+    )
+    grant = EXTENSION + f'GRANT USAGE ON FOREIGN DATA WRAPPER file_fdw TO "{target.user}";'
+    write(monorepo, own=grant)
+    wait(service_migrations.upgrade(service))
+    assert wait(service_migrations.drift(service, admin=server.admin)).differences == ()
+    assert wait(verify(service, admin=server.admin)).differences == ()
+
+
+def test_a_database_of_the_tests_has_it(monorepo: Monorepo, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(monorepo.root)
+    monorepo.service("billing")
+    monorepo.table_revision("billing", "r001", None)
+    write(monorepo)
+    names = []
+    for text in (EXTENSION, f"{EXTENSION}CREATE SCHEMA more;"):
+        write(monorepo, own=text)
+        clones = Clones(Templates(server))
+        dsn = parse(clones.get("billing").dsn, "the clone")
+        assert extensions(dsn) == ["file_fdw"]
+        names.append(
+            {row[0] for row in query(dsn, "SELECT nspname FROM pg_namespace WHERE nspname IN ('kept', 'more')")}
+        )
+        clones.drop()
+    assert names == [{"kept"}, {"kept", "more"}]  # an edited file leads to another template
+    for (name,) in query(server.admin, "SELECT datname FROM pg_database WHERE datname LIKE 'service\\_migrations\\_%'"):
+        query(server.admin, f'DROP DATABASE "{name}"')
