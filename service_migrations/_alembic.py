@@ -21,6 +21,7 @@ from sqlalchemy.engine.mock import MockConnection
 from service_migrations.installation import require
 
 __all__ = [
+    "check_steps",
     "command_name",
     "continue_in",
     "is_inline",
@@ -64,6 +65,21 @@ def wrap_revisions(
             yield wrapped
 
     context._migrations_fn = wrapped_steps  # noqa: SLF001
+
+
+def check_steps(context: MigrationContext, check: Callable[[list[str]], None]) -> None:
+    """Let a context call a function with the ids that its steps will write, before the first of them.
+
+    Alembic selects the steps inside of ``run_migrations()``, and has no hook between the two.
+    """
+    select_steps: Any = context._migrations_fn  # noqa: SLF001
+
+    def checked_steps(*arguments: Any) -> list[Any]:
+        steps = list(select_steps(*arguments))
+        check([revision for step in steps for revision in step.to_revisions])
+        return steps
+
+    context._migrations_fn = checked_steps  # noqa: SLF001
 
 
 def widen_version_table(context: MigrationContext, characters: int) -> None:

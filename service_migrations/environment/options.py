@@ -9,7 +9,7 @@ from alembic import context
 from alembic.config import Config
 from sqlalchemy import Connection
 
-from service_migrations._alembic import widen_version_table, wrap_revisions, write_statements
+from service_migrations._alembic import check_steps, widen_version_table, wrap_revisions, write_statements
 from service_migrations._sqlalchemy import expect_standard_strings
 from service_migrations.connection.drivers import require_driver
 from service_migrations.connection.version_table import ALEMBICS_WIDTH
@@ -79,6 +79,8 @@ def configure(connection: Connection | None = None, **options: Any) -> None:
             raise ResultError("A statement ran on the connection before Alembic was configured. Nothing was run.")
         context.configure(connection=connection, **shared)
         _widen(context.config.attributes.get("longest_id", 0))
+        if check := context.config.attributes.get("check_ids"):
+            check_steps(context.get_context(), check)
         if wrap := context.config.attributes.get("wrap_revision"):
             wrap_revisions(context.get_context(), wrap)
         return
@@ -123,7 +125,8 @@ def _options(config: Config) -> dict[str, Any]:
         The attributes of the configuration are ``service``; ``version_table``, its ``version_table_schema`` and
     ``metadata`` where these are known already; ``longest_id``, the length of the longest id; ``on_version_apply``, a
     tuple of callbacks; ``before_hooks``, the callback before those of a team; ``wrap_revision``, which returns the
-    function that is called instead of a revision's; ``read_only``, for a command that writes nothing; and for a
+    function that is called instead of a revision's; ``check_ids``, which refuses ids before the first revision;
+    ``read_only``, for a command that writes nothing; and for a
     comparison ``ownership``, what the service may see of the database, ``writes_revision``, whether a revision file is
     written, ``renames``, the tables and columns that were renamed, and ``accepted``, what the baseline accepts.
     """

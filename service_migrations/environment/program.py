@@ -23,6 +23,7 @@ from service_migrations.history.locations import refuse_unread
 from service_migrations.history.revisions import read, template_folder
 from service_migrations.monorepo import Monorepo, Service
 from service_migrations.upgrade.change import Progress, changing
+from service_migrations.upgrade.long_ids import long_ids_refusal
 
 __all__ = ["connect", "needs_connection", "prepared", "selected_service"]
 
@@ -125,10 +126,12 @@ async def connect() -> AsyncIterator[AsyncConnection]:
         attributes["longest_id"] = session.history.longest_id
         if command.changes:
             progress = Progress()
+            refuse_long_ids = await long_ids_refusal(session)
             callbacks = await stack.enter_async_context(changing(session, progress, purges=command.purges))
             connection = await stack.enter_async_context(session.for_alembic(progress.mark_committed))
             attributes["on_version_apply"] = (*callbacks, session.transactions.mark_applied)
             attributes["wrap_revision"] = session.transactions.wrap_revision
+            attributes["check_ids"] = refuse_long_ids
             attributes["before_hooks"] = session.transactions.set_service_path
         else:
             await stack.enter_async_context(process_lock())

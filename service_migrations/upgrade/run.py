@@ -11,7 +11,7 @@ from alembic.config import Config
 
 from service_migrations.connection.connector import Connector
 from service_migrations.connection.session import Session, open_session
-from service_migrations.connection.version_table import ALEMBICS_WIDTH, applied, id_width
+from service_migrations.connection.version_table import applied
 from service_migrations.errors import ContentionError, MigrationError, UnreachableError, UsageError
 from service_migrations.history.offline import pending
 from service_migrations.history.revision import Revision
@@ -23,6 +23,7 @@ from service_migrations.outcome import Outcome, Step
 from service_migrations.plan.guard import Guard
 from service_migrations.upgrade.aftermath import aftermath, invalid_indexes
 from service_migrations.upgrade.change import Progress, applying, locked, open_ledger
+from service_migrations.upgrade.long_ids import long_ids_refusal
 from service_migrations.upgrade.retries import scaled_attempts
 
 __all__ = ["Begin", "Operation", "apply"]
@@ -231,24 +232,12 @@ async def _refuse_long_ids(session: Session, operation: Operation, current: tupl
         UsageError: an id is too long.
 
     """
-    history, connector = session.history, session.connector
+    history = session.history
     if operation.upgrades_to is not None:
         written = {revision.revision for revision in pending(history, current, operation.upgrades_to)}
     else:
         written = {script.revision for script in history.directory.get_revisions(operation.stamps or ()) if script}
-    if all(len(revision) <= ALEMBICS_WIDTH for revision in written):
-        return
-    width = await id_width(session.connection, connector.version_table, await session.version_schema())
-    for revision in history.revisions:
-        if width is not None and revision.revision in written and len(revision.revision) > width:
-            name = connector.version_table
-            raise UsageError(
-                f"the id {revision.revision!r} has {len(revision.revision)} characters, and {name} in "
-                f"{connector.target} holds {width}. Nothing was run.",
-                service=history.service,
-                path=revision.path,
-                hint=f"Shorten it, or run: ALTER TABLE {name} ALTER COLUMN version_num TYPE varchar(255);",
-            )
+    (await long_ids_refusal(session))(written)
 
 
 async def _edits(

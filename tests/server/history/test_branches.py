@@ -215,6 +215,23 @@ def test_a_teams_own_version_table_may_be_wider(long_id: World, kind: str) -> No
     assert at(long_id) == [LONG]
 
 
+@pytest.mark.parametrize("command", [("upgrade", "head"), ("stamp", "head")])
+def test_plain_alembic_refuses_a_long_id_before_the_first_revision(long_id: World, command: tuple[str, str]) -> None:
+    monorepo, dsn = long_id
+    query(dsn, "CREATE TABLE alembic_version_billing (version_num varchar(32) PRIMARY KEY)")
+    ran = alembic(monorepo, "-x", "service=billing", *command)
+    assert ran.code != 0
+    assert f"{LONG}.py: the id" in ran.err
+    assert "holds 32" in ran.err
+    assert at(long_id) == []
+    assert alembic(monorepo, "-x", "service=billing", command[0], "a1").code == 0
+    assert at(long_id) == ["a1"]
+    query(dsn, "ALTER TABLE alembic_version_billing ALTER COLUMN version_num TYPE varchar(255)")
+    assert alembic(monorepo, "-x", "service=billing", *command).code == 0
+    assert alembic(monorepo, "-x", "service=billing", "downgrade", "base").code == 0
+    assert at(long_id) == []
+
+
 def test_a_long_id_is_refused_with_its_file_only_where_it_has_no_room(long_id: World) -> None:
     query(long_id[1], "CREATE TABLE alembic_version_billing (version_num varchar(32) PRIMARY KEY)")
     ran = inv(long_id, "db.upgrade", code=2)
