@@ -35,7 +35,7 @@ class Status:
         pending: how many revisions an upgrade would run; None where that isn't known.
         state: ``at head``, ``behind`` or ``error``.
         error: why the rest isn't known.
-        edited: the files that were edited after they had been applied.
+        edited: the files that were edited after they had been applied, without those that the baseline accepts.
         heads: the newest revisions of its files, one for each branch.
 
     """
@@ -131,6 +131,7 @@ async def _status_of_session(
 ) -> Status:
     from service_migrations.connection.connector import connector_of  # noqa: PLC0415 - where the scan is sure, nobody pays for Alembic
     from service_migrations.connection.session import open_session  # noqa: PLC0415
+    from service_migrations.history.baseline import finding_entry, read_baseline  # noqa: PLC0415
     from service_migrations.history.revisions import read  # noqa: PLC0415
     from service_migrations.ledger.edited import known_edits  # noqa: PLC0415
 
@@ -144,7 +145,10 @@ async def _status_of_session(
             raise settings
         async with semaphore, open_session(history, connector_of(settings)) as session:
             current = await session.applied()
-            edited = tuple(edit.path for edit in await known_edits(session, current))
+            edits = await known_edits(session, current)
+            baseline = read_baseline(service)
+            new, _ = baseline.split("findings", edits, lambda edit: finding_entry(service, edit.finding))
+            edited = tuple(edit.path for edit in new)
     except MigrationError as error:
         return Status(service.name, target, (), _only(heads), None, "error", error, heads=heads)
     pending = len(history.pending(current))

@@ -152,6 +152,11 @@ def test_a_revision_that_is_new_has_to_go_down_and_be_rendered_offline(old, mono
     assert code_of_tests(monorepo, server) == 1
 
 
+def edited(monorepo):
+    (status,) = json.loads(monorepo.inv("db.status", "--json").out)
+    return status["edited"]
+
+
 @pytest.mark.parametrize("folder", ["migrations/versions/old", "legacy/old"])
 def test_an_accepted_file_that_is_edited_is_no_longer_accepted(old, monorepo, server, folder):
     toml = monorepo.root / "pyproject.toml"
@@ -166,8 +171,10 @@ def test_an_accepted_file_that_is_edited_is_no_longer_accepted(old, monorepo, se
     ran = monorepo.inv("db.check")
     assert ran.code == 3
     assert "b2.py was edited after b2 was applied" in ran.out
+    assert edited(monorepo) == [f"{folder}/b2.py"]
     accept(monorepo)
     assert monorepo.inv("db.check", env={"TZ": "Asia/Tokyo"}).code == 0
+    assert edited(monorepo) == []  # db.status agrees with db.check
     path.write_text(f"{path.read_text()}\nANOTHER = 1\n")
     assert monorepo.inv("db.check").code == 3
 
