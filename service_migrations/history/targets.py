@@ -46,14 +46,22 @@ def migrate_to(history: History, revision: str, *, down: bool = False) -> Callab
     return _run(history, choose, revision)
 
 
-def revert(history: History, revision: str) -> Callable[[Config], None]:
-    """Return what reverts one revision and nothing else, for ``Session.run``; no other may follow it."""
-    script = history.directory.get_revision(revision)
+def revert(history: History, *revisions: str) -> Callable[[Config], None]:
+    """Return what reverts some revisions and nothing else, for ``Session.run``; those that follow them come first.
 
-    def choose(*_: Any) -> list[RevisionStep]:
-        return [MigrationStep.downgrade_from_script(history.directory.revision_map, script)]
+    A later attempt reverts those that are left.
+    """
+    scripts = [history.directory.get_revision(revision) for revision in revisions]
 
-    return _run(history, choose, revision)
+    def choose(current: Any, _: Any) -> list[RevisionStep]:
+        applied = {revision.revision for revision in history.applied(tuple(current))}
+        return [
+            MigrationStep.downgrade_from_script(history.directory.revision_map, script)
+            for script in scripts
+            if script.revision in applied
+        ]
+
+    return _run(history, choose, ",".join(revisions))
 
 
 def _run(history: History, choose: Callable[[Any, Any], list[RevisionStep]], revision: str) -> Callable[[Config], None]:

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from service_migrations.connection.connector import Connector
 from service_migrations.errors import UsageError
 from service_migrations.history.offline import pending, render, reverted
+from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History
 from service_migrations.plan.classify import Class
 from service_migrations.plan.review import judge
@@ -22,12 +23,13 @@ class Guard:
     """The refusal of classes that aren't allowed.
 
     It is checked under the migration lock, so that the plan starts at the same revision as the run. ``down`` says that
-    the run is a downgrade.
+    the run is a downgrade. ``only`` are its revisions, where these aren't all up to a target.
     """
 
     revision: str
     allowed: frozenset[Class]
     down: bool = False
+    only: tuple[Revision, ...] = ()
 
     def check(self, history: History, connector: Connector, current: tuple[str, ...]) -> None:
         """Refuse a destructive plan. The caller holds the process lock.
@@ -39,7 +41,8 @@ class Guard:
         if Class.DESTRUCTIVE in self.allowed or connector.is_local:
             return
         revisions = reverted if self.down else pending
-        planned = judge(history, render(history, revisions(history, current, self.revision), down=self.down))
+        chosen = self.only or revisions(history, current, self.revision)
+        planned = judge(history, render(history, chosen, down=self.down))
         refused = [revision for revision in planned if Class.DESTRUCTIVE in revision.classes]
         if refused:
             service, ids = history.service, ", ".join(revision.revision for revision in refused)

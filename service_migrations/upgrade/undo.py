@@ -22,10 +22,10 @@ from service_migrations.connection.version_table import applied
 from service_migrations.errors import ConfigurationError, UsageError
 from service_migrations.failures import describe
 from service_migrations.health.preflight import preflight
-from service_migrations.history.offline import render, reverted
+from service_migrations.history.offline import render
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, read
-from service_migrations.history.targets import migrate_to
+from service_migrations.history.targets import revert
 from service_migrations.ledger.entries import ledger_table, newest_first, readable
 from service_migrations.monorepo import Service, resolve
 from service_migrations.outcome import Outcome, Step
@@ -44,7 +44,7 @@ class Undo:
     Attributes:
         history: the history, with the revisions that no file has.
         start: the revisions of the database.
-        target: the last revision on its way back that a file has, or ``base``.
+        target: the last revision on its way back that a file has, or ``base``; several of a history with branches.
         revisions: those that are reverted, newest first.
 
     """
@@ -78,9 +78,9 @@ async def plan_undo(
     history = read(resolve(service))
     async with open_session(history, connector(history.service, engine, settings, limits)) as session:
         start = await applied(session.connection, session.connector, session.schema) or await session.applied()
-        extended, target = await _extended(session, start)
+        extended, target, missing = await _extended(session, start)
     async with process_lock():
-        revisions = judge(extended, render(extended, reverted(extended, start, target), down=True))
+        revisions = judge(extended, render(extended, missing, down=True))
     return Undo(extended, start, target, tuple(revisions))
 
 
@@ -95,6 +95,8 @@ async def undo(
     settings: Settings | None = None,
 ) -> Outcome:
     """Downgrade one service's database to the last revision that a file has, without the files of those above it.
+
+    Of a history with branches, the revisions that a file has stay on each of them.
 
     Args:
         service: its name.
@@ -111,41 +113,60 @@ async def undo(
 
     """
     plan = plan or await plan_undo(service, engine=engine, limits=limits, settings=settings)
-    guard = None if allow is None else Guard(plan.target, classes(allow, edited=False), down=True)
-    operation = Operation(migrate_to(plan.history, plan.target, down=True), guard=guard, start=plan.start)
+    ids = [planned.revision for planned in plan.revisions]
+    only = tuple(revision for revision in plan.history.revisions if revision.revision in ids)
+    guard = None if allow is None else Guard(plan.target, classes(allow, edited=False), down=True, only=only)
+    operation = Operation(revert(plan.history, *ids), guard=guard, start=plan.start)
     target_connector: Connector = connector(plan.history.service, engine, settings, limits)
     return await apply(plan.history, target_connector, operation, step)
 
 
-async def _extended(session: Session, start: tuple[str, ...]) -> tuple[History, str]:
-    """Return the history with the revisions of the ledger, and the last revision below them that it has itself."""
+async def _extended(session: Session, start: tuple[str, ...]) -> tuple[History, str, tuple[Revision, ...]]:
+    """Return the history with the revisions of the ledger, where these lead back to, and these, the last run first."""
     history, service, place = session.history, session.history.service, session.connector.target
     known = {revision.revision for revision in history.revisions}
     if known.issuperset(start):
-        at = ", ".join(start) or "base"
-        hint = f"Run `inv db.downgrade --service {service} --revision -1`." if start else ""
-        raise UsageError(f"{place} is at {at}, of which no file is missing.", service=service, hint=hint)
+        raise _nothing_to_undo(history, start, place)
+    at = start[0] if len(start) == 1 else f"several revisions: {', '.join(start)}"
     hint = "Check out the code that the database was upgraded with."
-    if len(start) > 1:
-        raise UsageError(f"{place} is at several revisions: {', '.join(start)}.", service=service, hint=hint)
     rows = await _rows(session)
     chain: dict[str, tuple[str | None, str]] = {}
-    current: str | None = start[0]
-    while current is not None and current not in known:
-        direction, parent, sql = rows.get(current, ("", None, None))
-        if problem := "follows itself" if current in chain else _problem(direction, parent, sql):
-            raise UsageError(f"{place} is at {start[0]}, and {current} {problem}.", service=service, hint=hint)
-        chain[current] = parent, sql or ""
-        current = parent
-    for revision, (parent, sql) in reversed(chain.items()):
-        _add(history, revision, parent, sql)
+    ends = [revision for revision in start if revision in known]
+    for first in (revision for revision in start if revision not in known):
+        current: str | None = first
+        passed: set[str] = set()
+        while current is not None and current not in known and (current not in chain or current in passed):
+            direction, parent, sql = rows.get(current, ("", None, None))
+            if problem := "follows itself" if current in passed else _problem(direction, parent, sql):
+                raise UsageError(f"{place} is at {at}, and {current} {problem}.", service=service, hint=hint)
+            passed.add(current)
+            chain[current] = parent, sql or ""
+            current = parent
+        if current in known and current not in {revision.revision for revision in history.applied(tuple(ends))}:
+            ends.append(str(current))
+    ordered = [revision for revision in rows if revision in chain]
+    for revision in reversed(ordered):
+        _add(history, revision, *chain[revision])
     added = tuple(
         Revision(
-            revision, (parent,) if parent else (), "as the ledger keeps it", service.ledger_table, revision in start
+            revision,
+            (parent,) if parent else (),
+            "as the ledger keeps it",
+            service.ledger_table,
+            revision not in {other for other, _ in chain.values()},
         )
-        for revision, (parent, _) in chain.items()
+        for revision, (parent, _) in ((revision, chain[revision]) for revision in ordered)
     )
-    return replace(history, revisions=(*added, *history.revisions)), current or "base"
+    return replace(history, revisions=(*added, *history.revisions)), ", ".join(ends) or "base", added
+
+
+def _nothing_to_undo(history: History, start: tuple[str, ...], place: str) -> UsageError:
+    """Return the error for a database of which no file is missing, with the way back on each of its branches."""
+    service, at = history.service, ", ".join(start) or "base"
+    targets = [head.removesuffix("head") + "-1" for head in history.branch_heads] if len(start) > 1 else ["-1"]
+    commands = (f"`inv db.downgrade --service {service} --revision {target}`" for target in targets)
+    hint = f"Run {' or '.join(commands)}." if start else ""
+    return UsageError(f"{place} is at {at}, of which no file is missing.", service=service, hint=hint)
 
 
 def _problem(direction: str, parent: str | None, sql: str | None) -> str:

@@ -240,3 +240,64 @@ def test_a_ledger_of_an_older_version_gets_the_column_and_may_be_written_by_it(
     """)  # noqa: S608
     query(dsn, row)
     assert wait(service_migrations.log(monorepo.find("billing")))[0].os_user == "x"
+
+
+@pytest.fixture
+def branches(monorepo: Monorepo, database: Callable[..., Dsn]) -> tuple[Monorepo, Dsn]:
+    """A service with two branches on purpose, from one revision, each with one more revision of its own."""
+    dsn = database()
+    monorepo.service("billing", dsn=dsn)
+    monorepo.table_revision("billing", "a1", None)
+    for label, name in (("expand", "e1"), ("contract", "c1")):
+        path = monorepo.revision(
+            "billing", name, "a1", f'op.execute("CREATE TABLE {name} ()")', f'op.drop_table("{name}")'
+        )
+        path.write_text(path.read_text() + f"\nbranch_labels = ({label!r},)\n")
+    for name, down in (("e2", "e1"), ("c2", "c1")):
+        monorepo.revision("billing", name, down, f'op.execute("CREATE TABLE {name} ()")', f'op.drop_table("{name}")')
+    return monorepo, dsn
+
+
+@pytest.mark.parametrize(
+    ("missing", "left"),
+    [
+        (("e2",), ["c2", "e1"]),
+        (("c2",), ["c1", "e2"]),
+        (("e2", "c2"), ["c1", "e1"]),
+        (("e2", "e1"), ["c2"]),
+        (("e1", "e2", "c2"), ["c1"]),
+        (("e1", "e2", "c1", "c2"), ["a1"]),
+        (("a1", "e1", "e2", "c1", "c2"), []),
+    ],
+)
+def test_of_branches_the_revisions_without_a_file_are_taken_back_and_no_other(
+    branches: tuple[Monorepo, Dsn], missing: tuple[str, ...], left: list[str]
+) -> None:
+    monorepo, dsn = branches
+    upgraded(monorepo, *missing)
+    assert sorted(at(dsn)) == ["c2", "e2"]
+    ran = monorepo.inv(*UNDO, "--yes")
+    assert ran.code == 0, ran.text
+    assert sorted(at(dsn)) == left
+    assert {"e1", "e2", "c1", "c2"} - set(missing) == tables(dsn) & {"e1", "e2", "c1", "c2"}
+    assert f"({len(missing)} revision" in ran.out
+
+
+def test_of_branches_without_a_missing_file_the_way_back_on_each_is_named(branches: tuple[Monorepo, Dsn]) -> None:
+    monorepo, dsn = branches
+    upgraded(monorepo)
+    refused(
+        monorepo.inv(*UNDO, "--yes"),
+        "--revision contract@-1` or `inv db.downgrade --service billing --revision expand@-1`.",
+    )
+    assert sorted(at(dsn)) == ["c2", "e2"]
+    assert monorepo.inv("db.downgrade", "--service", "billing", "--revision", "expand@-1", "--yes").code == 0
+    assert sorted(at(dsn)) == ["c2", "e1"]
+
+
+def test_of_branches_nothing_is_taken_back_where_one_cant_be(branches: tuple[Monorepo, Dsn]) -> None:
+    monorepo, dsn = branches
+    upgraded(monorepo, "e2", "c2")
+    query(dsn, f"UPDATE {LEDGER} SET downgrade_sql = NULL WHERE revision = 'c2'")  # noqa: S608
+    refused(monorepo.inv(*UNDO, "--yes"), "c2 has no SQL of its downgrade in the ledger")
+    assert sorted(at(dsn)) == ["c2", "e2"]
