@@ -6,6 +6,7 @@ from service_migrations.catalog.objects import Catalog, Object
 from service_migrations.sql.quoting import one_line_literal
 
 __all__ = [
+    "SEQUENCE_OPTIONS",
     "column_definition",
     "column_settings",
     "options",
@@ -16,6 +17,9 @@ __all__ = [
     "using",
     "with_sequences",
 ]
+
+SEQUENCE_OPTIONS = ("increment", "minimum", "maximum", "start", "cache", "cycle")
+"""The facts of a sequence that ALTER SEQUENCE sets by one clause each."""
 
 _IN_LIST = ("'::character varying])::text[]", "'::character varying]::character varying[])::text[]")
 """The deparsed text of ``varchar IN (…)``, run again, gives another text; with one more cast it doesn't."""

@@ -7,7 +7,7 @@ the service's search_path, for texts that a revision has to contain.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -19,10 +19,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service_migrations.catalog.search_path import OWN_PATH
 from service_migrations.sql.quoting import escaped
 
-__all__ = ["Catalog", "Grant", "Key", "Object", "read", "read_own"]
+__all__ = ["Catalog", "Dependency", "Grant", "Key", "Object", "read", "read_own"]
 
 _TEXT = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
 _QUERY = text(escaped(_TEXT).replace("{search_path}", ":search_path"))
+_DEPENDENCIES = text(escaped(Path(__file__).with_name("dependencies.sql").read_text(encoding="utf-8")))
 
 _PINNED = {
     # these decide how constants inside expressions are printed
@@ -50,6 +51,18 @@ class Key(NamedTuple):
     name: str
 
 
+class Dependency(NamedTuple):
+    """What an object depends on.
+
+    ``automatic``: it is dropped with the other, without CASCADE. ``by_default``: it is a column, and only its default
+    depends on the other.
+    """
+
+    key: Key
+    automatic: bool
+    by_default: bool
+
+
 class Grant(NamedTuple):
     """One privilege; ``grantee`` is a quoted role, PUBLIC for everybody, and None for the owner."""
 
@@ -74,7 +87,8 @@ class Object:
     ``part_of`` is the object that it is created and dropped with: the table of a column, constraint, index, trigger,
     rule, policy or statistics object, the table of a sequence that a column owns, the parent of a partition.
     ``extension`` is the one that it is a member of, or that its table is. ``defaults`` are the grants that a table or
-    sequence of its owner gets in its schema, where nobody grants or revokes anything.
+    sequence of its owner gets in its schema, where nobody grants or revokes anything. ``uses`` is what it depends on;
+    only ``read`` reads it.
     """
 
     kind: str
@@ -90,6 +104,7 @@ class Object:
     grants: tuple[Grant, ...] = ()
     place: int = 0
     defaults: tuple[Grant, ...] = ()
+    uses: tuple[Dependency, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def key(self) -> Key:
@@ -148,9 +163,25 @@ async def read(connection: AsyncConnection) -> tuple[Object, ...]:
     try:
         await connection.execute(text(_PINS))
         rows = (await connection.execute(_QUERY, {"search_path": ""})).all()
+        dependencies = (await connection.execute(_DEPENDENCIES)).all()
     finally:
         await connection.rollback()
-    return tuple(_object(row) for row in rows)
+    uses = _uses(rows, dependencies)
+    return tuple(_object(row, tuple(uses.get(_key(row), ()))) for row in rows)
+
+
+def _uses(rows: Sequence[Any], dependencies: Sequence[Any]) -> dict[Key, list[Dependency]]:
+    """Return what each object depends on."""
+    keys = {(row.classid, row.oid, row.subid): _key(row) for row in rows}
+    uses: dict[Key, list[Dependency]] = {}
+    for row in dependencies:
+        key, used = (
+            keys.get((row.classid, row.oid, row.subid)),
+            keys.get((row.used_classid, row.used_oid, row.used_subid)),
+        )
+        if key is not None and used is not None and key != used:
+            uses.setdefault(key, []).append(Dependency(used, row.automatic, row.is_default))
+    return uses
 
 
 def read_own(connection: Connection, path: str) -> tuple[Object, ...]:
@@ -165,7 +196,11 @@ def read_own(connection: Connection, path: str) -> tuple[Object, ...]:
     return tuple(_object(row) for row in rows)
 
 
-def _object(row: Any) -> Object:
+def _key(row: Any) -> Key:
+    return Key(row.kind, row.schema, row.tbl, row.name)
+
+
+def _object(row: Any, uses: tuple[Dependency, ...] = ()) -> Object:
     return Object(
         kind=row.kind,
         schema=row.schema,
@@ -180,4 +215,5 @@ def _object(row: Any) -> Object:
         grants=tuple(Grant(*grant) for grant in json.loads(row.grants or "[]")),
         place=row.place,
         defaults=tuple(Grant(*grant) for grant in json.loads(row.defaults or "[]")),
+        uses=uses,
     )

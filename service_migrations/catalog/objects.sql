@@ -254,7 +254,8 @@ SELECT 'statistics', 'pg_statistic_ext'::regclass, s.oid, 0, n.nspname, r.relnam
 FROM pg_statistic_ext s JOIN own n ON n.oid = s.stxnamespace JOIN relation r ON r.oid = s.stxrelid
 )
 
-SELECT o.kind, o.schema, o.tbl, o.name, o.address, o.place, jsonb_strip_nulls(o.facts)::text AS facts,
+SELECT o.classid::bigint AS classid, o.oid::bigint AS oid, o.subid,
+    o.kind, o.schema, o.tbl, o.name, o.address, o.place, jsonb_strip_nulls(o.facts)::text AS facts,
     o.parent_kind, o.parent_schema, o.parent, e.extname AS extension, pg_get_userbyid(o.owner) AS owner,
     d.description AS comment,
     (SELECT jsonb_agg(jsonb_build_array(CASE a.grantee WHEN 0 THEN 'PUBLIC' WHEN o.owner THEN NULL

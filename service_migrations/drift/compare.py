@@ -6,10 +6,11 @@ don't count, and neither do partitions that only the database has: they are crea
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 
 from service_migrations.catalog.objects import Catalog, Object
 from service_migrations.connection.admin import quoted
+from service_migrations.drift.difference import Difference
+from service_migrations.drift.order import Step, ordered
 from service_migrations.drift.repair import Change, changes, create, drop, privilege_changes
 from service_migrations.history.baseline import digest
 
@@ -30,32 +31,6 @@ _VALUE_FIRST = "Rows need a value first."
 _LOSES = "This loses what is in it."
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One difference between the database and the history.
-
-    ``sql`` fixes it, with one or more statements in one line. It is None where no SQL can; then ``note`` describes what
-    to do. Else ``note`` is a warning about the SQL.
-    """
-
-    kind: str
-    name: str
-    text: str
-    sql: str | None
-    note: str | None = None
-    digest: str = field(default="", repr=False)
-    """A hash of the object, where ``sql`` doesn't have its definition."""
-
-    @property
-    def entry(self) -> str:
-        """The entry of the difference for a baseline; another one where the difference changes."""
-        return f"{self.kind} {self.name} {self.text} [{digest(self.sql, self.note, self.digest)}]"
-
-    def __str__(self) -> str:
-        fix = " -- ".join(part for part in (self.sql, self.note) if part)
-        return f"{self.kind} {self.name} {self.text}: {fix}"
-
-
 def compare(
     live: Iterable[Object], history: Iterable[Object], sees: Callable[[Object], bool], *, grants: bool = False
 ) -> tuple[Difference, ...]:
@@ -70,32 +45,37 @@ def compare(
     """
     live_catalog = Catalog(item for item in live if item.extension is None)
     expected_catalog = Catalog(item for item in history if item.extension is None)
-    found: list[tuple[tuple[int, int, int], Difference]] = []
+    steps: list[Step] = []
     for expected in expected_catalog.by_key.values():
         current = live_catalog.by_key.get(expected.key)
-        if current is None or _is_different_index(current, expected):
+        if current is None or _is_another(current, expected):
             if not _is_created_with_another(expected, expected_catalog, live_catalog):
-                found.append((_create_order(expected), _missing(expected, expected_catalog)))
+                steps.append(
+                    Step(_create_order(expected), expected.key, _missing(expected, expected_catalog, live_catalog))
+                )
             continue
-        found += [
-            (_change_order(expected), _changed(expected, change))
+        steps += [
+            Step(_change_order(expected), expected.key, _changed(expected, change), change=change)
             for change in changes(current, expected, live_catalog, expected_catalog)
         ]
         if grants:
-            found += [
-                ((99, 0, 0), _changed(expected, change))
+            steps += [
+                Step((99, 0, 0), expected.key, _changed(expected, change), change=change)
                 for change in privilege_changes(current, expected, expected_catalog)
             ]
     for current in live_catalog.by_key.values():
         counterpart = expected_catalog.by_key.get(current.key)
-        is_missing = counterpart is None or _is_different_index(current, counterpart)
+        is_missing = counterpart is None or _is_another(current, counterpart)
         if is_missing and _is_surplus(current, live_catalog, expected_catalog, sees):
-            found.append((_drop_order(current), _surplus(current, live_catalog, expected_catalog)))
-    return tuple(difference for _, difference in sorted(found, key=lambda item: (item[0], item[1].name)))
+            difference = _surplus(current, live_catalog, expected_catalog)
+            steps.append(Step(_drop_order(current), current.key, difference, removes=True))
+    return ordered(steps, live_catalog, expected_catalog)
 
 
-def _is_different_index(live: Object, expected: Object) -> bool:
-    """Whether only one of two indexes belongs to a constraint."""
+def _is_another(live: Object, expected: Object) -> bool:
+    """Whether two objects of one key are not the same: an index of a constraint, or what is part of a view."""
+    if live.part_of and expected.part_of and live.part_of[0] != expected.part_of[0]:
+        return True
     return live.kind == "index" and ("constraint" in live.facts) != ("constraint" in expected.facts)
 
 
@@ -145,8 +125,10 @@ def _has_owning_column(sequence: Object, own: Catalog, other: Catalog) -> bool:
     return any(f"{own.on(column)}.{column.address}" == owner and column.key in other.by_key for column in columns)
 
 
-def _missing(item: Object, expected_catalog: Catalog) -> Difference:
+def _missing(item: Object, expected_catalog: Catalog, live_catalog: Catalog) -> Difference:
     sql = create(item, expected_catalog)
+    if item.kind == "table" and (renamed := _renamed_partition(item, expected_catalog, live_catalog)):
+        sql = f"ALTER TABLE {renamed.address} RENAME TO {quoted(item.name)};"
     note = None
     if sql is None:
         note = "Create it as in the history."
@@ -189,6 +171,20 @@ def _rename_back(item: Object, live_catalog: Catalog, expected_catalog: Catalog)
         return None
     missing = [other for other in equal if other.key not in live_catalog.by_key]
     return f"{alter} TO {quoted(missing[0].name)};" if len(missing) == 1 else None
+
+
+def _renamed_partition(table: Object, expected_catalog: Catalog, live_catalog: Catalog) -> Object | None:
+    """Return the partition that only the database has, and whose bound is that of a missing one."""
+    parent = live_catalog.parent(table)
+    partitions = live_catalog.parts(parent, "table") if parent and "bound" in table.facts else []
+    return next(
+        (
+            other
+            for other in partitions
+            if other.facts["bound"] == table.facts["bound"] and other.key not in expected_catalog.by_key
+        ),
+        None,
+    )
 
 
 def _columns(table: Object, catalog: Catalog) -> list[tuple[str, object]]:

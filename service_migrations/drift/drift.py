@@ -159,7 +159,8 @@ class _Replay:
         else:
             database = scratch(settings, self.admin)
         async with database as scratch_settings:
-            return await replay(scratch_settings, revisions, sibling_settings)
+            alone = not siblings(settings.service, settings.databases, settings.sources)
+            return await replay(scratch_settings, revisions, sibling_settings, alone=alone)
 
     def _own(self, replayed: Mapping[Key, tuple[Service, Object]]) -> list[Object]:
         service = self.settings.service

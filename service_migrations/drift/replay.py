@@ -20,19 +20,25 @@ __all__ = ["advance", "replay"]
 log = logging.getLogger(__name__)
 
 _FAILED = MigrationError.exit_code
+_PUBLIC = Key("schema", "public", None, "public")
 
 
-async def replay(
-    settings: Settings, revisions: Mapping[Service, tuple[str, ...]], siblings: Mapping[Service, Settings]
+async def replay(  # noqa: C901 - one loop, with its end
+    settings: Settings,
+    revisions: Mapping[Service, tuple[str, ...]],
+    siblings: Mapping[Service, Settings],
+    *,
+    alone: bool = False,
 ) -> tuple[dict[Key, tuple[Service, Object]], frozenset[Key]]:
     """Upgrade a scratch database, and return its objects, each with the service that created it.
 
-    The second value is the objects that it had before, such as those of ``bootstrap.sql``.
+    The second value is what it had before and no history changed, such as the objects of ``bootstrap.sql``.
 
     Args:
         settings: the service's, with the DSN of the scratch database.
         revisions: those of each service's database; of siblings only where they are replayed too.
         siblings: the settings of those siblings.
+        alone: whether nobody else has the database, so that the schema public is the service's as it is.
 
     Raises:
         MigrationError: the service's history fails; the message has the revision.
@@ -43,7 +49,8 @@ async def replay(
         *(replace(siblings[service], dsn=settings.dsn) for service in revisions if service != settings.service),
     ]
     created: dict[Key, tuple[Service, Object]] = {}
-    initial = frozenset(item.key for item in await _read(settings))
+    # what the scratch database has before: its own, where no history changes it, such as the comment on public
+    initial = {item.key: item for item in await _read(settings)}
     while waiting:
         failed: list[Settings] = []
         errors: dict[Service, MigrationError] = {}
@@ -57,7 +64,7 @@ async def replay(
                 errors[current.service] = error
                 failed.append(current)
             for item in await _read(current):
-                if item.key not in initial:
+                if initial.get(item.key) != item:
                     creator = created[item.key][0] if item.key in created else current.service
                     created[item.key] = (creator, item)
         if len(failed) == len(waiting) and len(created) == before:
@@ -74,7 +81,9 @@ async def replay(
                 log.warning("%s: left out of the replay: %s", sibling, cause)
             break
         waiting = failed
-    return created, initial
+    if alone and _PUBLIC in initial:
+        created.setdefault(_PUBLIC, (settings.service, initial[_PUBLIC]))
+    return created, frozenset(initial.keys() - created.keys())
 
 
 async def advance(settings: Settings, revisions: tuple[str, ...]) -> None:

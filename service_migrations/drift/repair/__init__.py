@@ -6,7 +6,7 @@ from service_migrations.catalog.creation import keyword
 from service_migrations.catalog.objects import Catalog, Object
 from service_migrations.drift.repair.change import Change, Pair, shown
 from service_migrations.drift.repair.columns import column_changes
-from service_migrations.drift.repair.create import comment, create, drop
+from service_migrations.drift.repair.create import comment, create, create_with_parts, drop
 from service_migrations.drift.repair.others import (
     constraint_changes,
     extension_changes,
@@ -27,7 +27,7 @@ from service_migrations.drift.repair.tables_and_types import (
 )
 from service_migrations.sql.quoting import one_line_literal
 
-__all__ = ["Change", "changes", "create", "drop", "keyword", "privilege_changes"]
+__all__ = ["Change", "changes", "create", "create_with_parts", "drop", "keyword", "privilege_changes"]
 
 _CHANGES: Mapping[str, Callable[[Pair], Iterator[Change]]] = {
     "schema": lambda _: iter(()),
@@ -60,8 +60,16 @@ def changes(live: Object, expected: Object, live_catalog: Catalog, expected_cata
 
     """
     differences = list(_CHANGES[live.kind](Pair(live, expected, live_catalog, expected_catalog)))
-    if live.comment != expected.comment and live.kind not in ("extension", "schema"):
+    if live.comment != expected.comment and live.kind != "extension" and not _is_new_public(live, expected):
         old, new = (shown(each.comment and one_line_literal(each.comment)) for each in (live, expected))
         text = f"has the comment {old} in the database, {new} in the history"
         differences.append(Change(text, comment(expected, expected_catalog)))
     return differences
+
+
+def _is_new_public(*schemas: Object) -> bool:
+    """Whether no history and nobody by hand gave the schema public its comment; a restored database may have none."""
+    return all(
+        schema.kind == "schema" and schema.name == "public" and schema.comment in (None, "standard public schema")
+        for schema in schemas
+    )

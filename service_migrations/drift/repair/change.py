@@ -15,12 +15,17 @@ OTHER_DEFINITION = "has another definition in the database than in the history"
 class Change:
     """One difference of an object that both catalogs have.
 
-    ``sql`` is None where a person has to do what ``note`` describes.
+    ``sql`` is None where a person has to do what ``note`` describes. ``creation`` is what is left of it to run where
+    the object was dropped before. ``drops``: the SQL drops the object, and ``retypes``: it gives a column another type;
+    the server refuses both while others depend on it.
     """
 
     text: str
     sql: str | None
     note: str | None = None
+    creation: str | None = None
+    drops: bool = False
+    retypes: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,18 +2,28 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
 
-from service_migrations.catalog.definitions import column_definition, options
-from service_migrations.catalog.objects import Object
+from service_migrations.catalog.definitions import (
+    SEQUENCE_OPTIONS,
+    column_definition,
+    column_settings,
+    options,
+    sequence_options,
+    sequences_of,
+    with_sequences,
+)
+from service_migrations.catalog.objects import Catalog, Object
 from service_migrations.drift.repair.change import Change, Pair
 from service_migrations.drift.repair.create import comment, create
-from service_migrations.sql.quoting import one_line_literal
+from service_migrations.sql.quoting import one_line_literal, quoted
 
 __all__ = ["column_changes", "setval"]
 
 
 def column_changes(pair: Pair) -> Iterator[Change]:
-    """Yield the changes of a column."""
+    """Yield the changes of a column, in the order in which they can be run."""
     live, expected, table = pair.live.facts, pair.expected.facts, pair.expected_catalog.on(pair.expected)
     if "type" in live and "not_null" not in live:
         return  # a column of a view: its query differs
@@ -21,27 +31,35 @@ def column_changes(pair: Pair) -> Iterator[Change]:
     inherited = "inherited" in expected  # then type and expression are altered in the parent
     if pair.differ("generated") and not inherited:
         yield _generated(pair, table)
-        return
+        if "generated" in expected:
+            return  # it was created again with all that it has
+    if "identity" in live and "identity" not in expected:
+        yield _without_identity(pair, column)
     if not inherited and (pair.differ("type") or pair.differ("collation")):
-        collation = f" COLLATE {expected['collation']}" if "collation" in expected else ""
-        if "collation" in live and not collation:
-            collation = ' COLLATE pg_catalog."default"'
-        actions = [f"ALTER COLUMN {pair.expected.address} TYPE {expected['type']}{collation}{_using(pair)}"]
-        if "default" in live:
-            actions.insert(0, f"ALTER COLUMN {pair.expected.address} DROP DEFAULT")
-        if "default" in expected:
-            actions.append(f"ALTER COLUMN {pair.expected.address} SET DEFAULT {expected['default']}")
-        fact = "type" if pair.differ("type") else "collation"
-        noun = "" if fact == "type" else "the collation"
-        yield Change(pair.describe(fact, noun), f"ALTER TABLE {table} {', '.join(actions)};")
+        yield _type(pair, table)
     elif pair.differ("default") and "identity" not in expected:
         action = f"SET DEFAULT {expected['default']}" if "default" in expected else "DROP DEFAULT"
         yield Change(pair.describe("default", "the default"), f"{column} {action};")
     if pair.differ("not_null") and "identity" not in expected:
         yield _nullable(expected["not_null"], column)
-    if pair.differ("identity"):
-        yield _identity(pair, table, column)
+    if "identity" in expected:
+        yield from _identity(pair, table, column)
     yield from _settings(pair, column)
+
+
+def _type(pair: Pair, table: str) -> Change:
+    live, expected = pair.live.facts, pair.expected.facts
+    collation = f" COLLATE {expected['collation']}" if "collation" in expected else ""
+    if "collation" in live and not collation:
+        collation = ' COLLATE pg_catalog."default"'
+    actions = [f"ALTER COLUMN {pair.expected.address} TYPE {expected['type']}{collation}{_using(pair)}"]
+    if "default" in live:
+        actions.insert(0, f"ALTER COLUMN {pair.expected.address} DROP DEFAULT")
+    if "default" in expected:
+        actions.append(f"ALTER COLUMN {pair.expected.address} SET DEFAULT {expected['default']}")
+    fact = "type" if pair.differ("type") else "collation"
+    noun = "" if fact == "type" else "the collation"
+    return Change(pair.describe(fact, noun), f"ALTER TABLE {table} {', '.join(actions)};", retypes=True)
 
 
 def _settings(pair: Pair, column: str) -> Iterator[Change]:
@@ -72,6 +90,8 @@ def _nullable(not_null: bool, column: str) -> Change:
 
 def _using(pair: Pair) -> str:
     old, new = pair.live.facts["type"], pair.expected.facts["type"]
+    if "generated" in pair.live.facts:
+        return ""  # the expression is converted
     if re.sub(r"\(.*\)", "", old) == re.sub(r"\(.*\)", "", new):
         return ""
     if new.startswith("character") and (old.endswith("[]") or not new.endswith("[]")):
@@ -82,48 +102,85 @@ def _using(pair: Pair) -> str:
 
 
 def _generated(pair: Pair, table: str) -> Change:
-    """Recreate a generated column, which loses no data; before 17 no server alters an expression."""
-    expected = pair.expected.facts
+    """Create a generated column again, which loses no data: before 17 no server alters an expression.
+
+    A plain one keeps the values.
+    """
+    live, expected, address = pair.live.facts, pair.expected.facts, pair.expected.address
     text = pair.describe("generated", "the expression")
-    if "generated" not in expected:
-        sql = f"ALTER TABLE {table} ALTER COLUMN {pair.expected.address} DROP EXPRESSION;"
-        if pair.live.facts["generated"].endswith(" VIRTUAL"):
-            return Change(text, None, "A virtual column has to be dropped, added again and filled.")
-        default = expected.get("default")
-        sql += f" ALTER TABLE {table} ALTER COLUMN {pair.expected.address} SET DEFAULT {default};" if default else ""
-        return Change(text, sql)
-    recreate = (
-        f"DROP COLUMN {pair.expected.address}, ADD COLUMN {column_definition(pair.expected, pair.expected_catalog)}"
+    created = create(pair.expected, pair.expected_catalog) or ""
+    if "generated" in expected:
+        column = f"DROP COLUMN {address}, ADD COLUMN {created.removeprefix(f'ALTER TABLE {table} ADD COLUMN ')}"
+        return Change(text, f"ALTER TABLE {table} {column}", creation=created, drops=True)
+    if not live["generated"].endswith(" VIRTUAL"):
+        return Change(text, f"ALTER TABLE {table} ALTER COLUMN {address} DROP EXPRESSION;")
+    # its values are stored in a new column, as no server gives a virtual one values of its own
+    alter, new = f"ALTER TABLE {table}", _unused(pair)
+    copy = replace(
+        pair.live, address=new, facts={**live, "generated": live["generated"].replace(" VIRTUAL", " STORED")}
     )
-    parts = [f"ALTER TABLE {table} {recreate};"]
-    table_object = pair.expected_catalog.parent(pair.expected)
-    word = re.compile(rf"(?<!\w){re.escape(pair.expected.address)}(?!\w)")
-    for index in pair.expected_catalog.parts(table_object, "index") if table_object else ():
-        dropped_too = index.key in pair.live_catalog.by_key and "constraint" not in index.facts
-        if dropped_too and word.search(index.facts["definition"].partition(" ON ")[2]):
-            create_index = create(index, pair.expected_catalog) or ""
-            parts.append(
-                re.sub(r" INDEX (CONCURRENTLY )?", lambda match: f"{match[0]}IF NOT EXISTS ", create_index, count=1)
-            )
+    statements = [
+        f"{alter} ADD COLUMN {column_definition(copy, pair.live_catalog)}",
+        f"{alter} ALTER COLUMN {new} DROP EXPRESSION",
+        f"{alter} DROP COLUMN {address}",
+        f"{alter} RENAME COLUMN {new} TO {address}",
+        *column_settings(pair.expected, pair.expected_catalog),
+    ]
+    parts = [f"{statement};" for statement in statements]
     if pair.expected.comment is not None:
         parts.append(comment(pair.expected, pair.expected_catalog))
-    return Change(text, " ".join(parts))
+    return Change(text, " ".join(parts), creation=created, drops=True)
 
 
-def _identity(pair: Pair, table: str, column: str) -> Change:
+def _unused(pair: Pair) -> str:
+    """Return a name that no column of the table has."""
+    table = pair.live_catalog.parent(pair.live)
+    used = {column.name for column in pair.live_catalog.parts(table, "column")} if table else set()
+    return quoted(next(name for name in map("values_{}".format, count(1)) if name not in used))
+
+
+def _without_identity(pair: Pair, column: str) -> Change:
+    sql = [f"{column} DROP IDENTITY"]
+    # the sequence of a default, whose name that of the identity has
+    for sequence in sequences_of(pair.expected, pair.expected_catalog):
+        current = pair.live_catalog.by_key.get(sequence.key)
+        if current is not None and "identity" in current.facts:
+            sql += with_sequences("", [sequence])
+    return Change(pair.describe("identity", "the identity"), " ".join(f"{each};" for each in sql))
+
+
+def _identity(pair: Pair, table: str, column: str) -> Iterator[Change]:
     live, expected = pair.live.facts, pair.expected.facts
+    sequence = _sequence_of_identity(pair.expected, pair.expected_catalog)
     text = pair.describe("identity", "the identity")
-    if "identity" not in expected:
-        after = f" {column} SET DEFAULT {expected['default']};" if "default" in expected else ""
-        after += "" if expected["not_null"] else f" {column} DROP NOT NULL;"
-        return Change(text, f"{column} DROP IDENTITY;{after}")
     if "identity" in live:
-        return Change(text, f"{column} SET GENERATED {expected['identity']};")
+        if pair.differ("identity"):
+            yield Change(text, f"{column} SET GENERATED {expected['identity']};")
+        yield from _sequence(_sequence_of_identity(pair.live, pair.live_catalog), sequence)
+        return
     before = f"{column} DROP DEFAULT; " if "default" in live else ""
     before += "" if live["not_null"] else f"{column} SET NOT NULL; "
+    current = pair.live_catalog.by_key.get(sequence.key) if sequence else None
+    before += f"DROP SEQUENCE {current.address}; " if current else ""
     definition = column_definition(pair.expected, pair.expected_catalog)
     added = "GENERATED " + definition.partition(" GENERATED ")[2].removesuffix(" NOT NULL")
-    return Change(text, f"{before}{column} ADD {added}; {setval(table, pair.expected)}")
+    yield Change(text, f"{before}{column} ADD {added}; {setval(table, pair.expected)}")
+
+
+def _sequence(live: Object | None, expected: Object | None) -> Iterator[Change]:
+    """Yield the change of the sequence of an identity that has another name."""
+    if live is None or expected is None or live.key == expected.key:
+        return
+    names = [name for name in SEQUENCE_OPTIONS if live.facts[name] != expected.facts[name]]
+    sql = f"ALTER SEQUENCE {live.address} RENAME TO {quoted(expected.name)};"
+    sql += f" ALTER SEQUENCE {expected.address} {sequence_options(expected.facts, *names)};" if names else ""
+    yield Change(f"has the sequence {live.name} in the database, {expected.name} in the history", sql)
+
+
+def _sequence_of_identity(column: Object, catalog: Catalog) -> Object | None:
+    table = catalog.parent(column)
+    sequences = catalog.parts(table, "sequence") if table else []
+    return next((sequence for sequence in sequences if sequence.facts.get("identity") == column.name), None)
 
 
 def setval(table: str, column: Object) -> str:

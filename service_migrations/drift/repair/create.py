@@ -5,7 +5,7 @@ from service_migrations.catalog.creation import keyword
 from service_migrations.catalog.objects import Catalog, Object
 from service_migrations.sql.quoting import one_line
 
-__all__ = ["comment", "create", "drop"]
+__all__ = ["comment", "create", "create_with_parts", "drop"]
 
 _ON_TABLE = ("constraint", "trigger", "rule", "policy")
 
@@ -18,6 +18,20 @@ def create(item: Object, catalog: Catalog) -> str | None:
     if item.kind == "index":
         statements[0] = statements[0].replace(" INDEX ", f" INDEX {_concurrently(item, catalog)}", 1)
     return one_line(" ".join(f"{statement};" for statement in statements))
+
+
+def create_with_parts(item: Object, catalog: Catalog, live_catalog: Catalog) -> str:
+    """Return the SQL that creates an object again with what was dropped with it: the parts of a view.
+
+    A part that the database didn't have before has a difference of its own.
+    """
+    statements = [create(item, catalog) or ""]
+    if item.kind in ("view", "materialized view"):
+        parts = catalog.parts(item, "index", "trigger", "rule")
+        statements += [create(part, catalog) or "" for part in parts if part.key in live_catalog.by_key]
+        columns = catalog.parts(item, "column")
+        statements += [comment(column, catalog) for column in columns if column.comment is not None]
+    return " ".join(statements)
 
 
 def drop(item: Object, catalog: Catalog) -> str:

@@ -1,9 +1,12 @@
 """Changes of objects with one definition or a few options: constraints, indexes, triggers, functions, sequences."""
 
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from service_migrations.catalog.creation import SWITCHES
-from service_migrations.catalog.definitions import options, sequence_options
+from service_migrations.catalog.definitions import SEQUENCE_OPTIONS, options, sequence_options
+from service_migrations.catalog.objects import Object
 from service_migrations.drift.repair.change import OTHER_DEFINITION, Change, Pair
 from service_migrations.drift.repair.create import create, drop
 from service_migrations.sql.quoting import quoted
@@ -19,7 +22,6 @@ __all__ = [
 ]
 
 _STATES = {"O": "enabled", "D": "disabled", "R": "enabled on replicas only", "A": "enabled always"}
-_SEQUENCE_OPTIONS = ("increment", "minimum", "maximum", "start", "cache", "cycle")
 
 
 def constraint_changes(pair: Pair) -> Iterator[Change]:
@@ -30,19 +32,21 @@ def constraint_changes(pair: Pair) -> Iterator[Change]:
     if live == f"{expected} NOT VALID":
         sql = f"ALTER {kind} {on} VALIDATE CONSTRAINT {pair.expected.address};"
         yield Change("is NOT VALID in the database, and valid in the history", sql)
+    elif "inherited" in pair.live.facts and "inherited" in pair.expected.facts:
+        return  # that of the parent differs
     elif live != expected or pair.differ("enforced"):
         text = (
             pair.describe("definition")
             if live != expected
             else "is switched off in the database: its triggers are disabled"
         )
-        sql = _recreate(pair)
+        change = _recreated(pair, text)
         if kind == "TABLE":
-            sql = (
-                f"ALTER TABLE {on} DROP CONSTRAINT {pair.expected.address}, "
-                f"ADD CONSTRAINT {pair.expected.address} {expected};"
-            )  # fmt: skip
-        yield Change(text, sql)
+            add = f"ALTER TABLE {on} ADD CONSTRAINT"
+            drop_and_add = f"ALTER TABLE {on} DROP CONSTRAINT {pair.expected.address}, ADD CONSTRAINT"
+            creation = (change.creation or "").removeprefix(add)
+            change = replace(change, sql=f"{drop_and_add}{creation}")
+        yield change
 
 
 def index_changes(pair: Pair) -> Iterator[Change]:
@@ -62,9 +66,12 @@ def index_changes(pair: Pair) -> Iterator[Change]:
         targets = {**dict.fromkeys(live.get("statistics", {}), -1), **expected.get("statistics", {})}
         sql = [f"{alter} ALTER COLUMN {column} SET STATISTICS {target};" for column, target in targets.items()]
         yield Change(pair.describe("statistics", "the statistics targets"), " ".join(sql))
-    if live["definition"] != expected["definition"] or live["valid"] != expected["valid"]:
+    if "inherited" in live and "inherited" in expected:
+        if pair.differ("valid"):
+            yield Change("is INVALID in the database", None, "Create the index of its parent again.")
+    elif pair.differ("definition") or pair.differ("valid"):
         text = pair.describe("definition") if pair.differ("definition") else "is INVALID in the database"
-        yield Change(text, _recreate(pair))
+        yield _recreated(pair, text)
 
 
 def _clustered(pair: Pair) -> Change:
@@ -82,7 +89,7 @@ def _clustered(pair: Pair) -> Change:
 def switched_changes(pair: Pair) -> Iterator[Change]:
     """Yield the changes of a trigger or a rule."""
     if pair.differ("definition"):
-        yield Change(pair.describe("definition"), _recreate(pair))
+        yield _recreated(pair, pair.describe("definition"))
     elif pair.differ("enabled"):
         live, expected = (each.facts["enabled"] for each in (pair.live, pair.expected))
         action = f"{SWITCHES[expected]} {pair.expected.kind.upper()} {pair.expected.address}"
@@ -92,28 +99,37 @@ def switched_changes(pair: Pair) -> Iterator[Change]:
 
 def other_changes(pair: Pair) -> Iterator[Change]:
     """Yield the changes of an object that has only a definition."""
-    if pair.differ("definition"):
-        yield Change(OTHER_DEFINITION, _recreate(pair))
+    live, expected = (_in_one_order(each) for each in (pair.live, pair.expected))
+    if live != expected:
+        yield _recreated(pair, OTHER_DEFINITION)
     elif pair.differ("statistics"):
         target = pair.expected.facts.get("statistics", -1)
         sql = f"ALTER STATISTICS {pair.expected.address} SET STATISTICS {target};"
         yield Change(pair.describe("statistics", "the statistics target"), sql)
 
 
+def _in_one_order(item: Object) -> str:
+    """Return a definition without the order of columns, in which the server shows those of statistics."""
+    definition = str(item.facts["definition"])
+    match = re.search(r" ON ([^()]+) FROM ", definition) if item.kind == "statistics" else None
+    return definition.replace(match[1], ", ".join(sorted(match[1].split(", ")))) if match else definition
+
+
 def function_changes(pair: Pair) -> Iterator[Change]:
     """Yield the changes of a function."""
     if pair.differ("definition") or pair.differ("aggregate"):
-        create_function = create(pair.expected, pair.expected_catalog)
-        sql = f"{drop(pair.live, pair.live_catalog)} {create_function}" if pair.differ("result") else create_function
-        yield Change(OTHER_DEFINITION, sql)
+        change = _recreated(pair, OTHER_DEFINITION)
+        yield change if pair.differ("result") else replace(change, sql=change.creation, drops=False)
 
 
 def sequence_changes(pair: Pair) -> Iterator[Change]:
     """Yield the changes of a sequence."""
     live, expected, address = pair.live.facts, pair.expected.facts, pair.expected.address
+    if ("identity" in live) != ("identity" in expected):
+        return  # it is dropped and created with the identity of its column
     if pair.differ("type"):
         yield Change(pair.describe("type"), f"ALTER SEQUENCE {address} AS {expected['type']};")
-    names = [name for name in _SEQUENCE_OPTIONS if pair.differ(name)]
+    names = [name for name in SEQUENCE_OPTIONS if pair.differ(name)]
     if names:
         old, new = sequence_options(live, *names), sequence_options(expected, *names)
         yield Change(f"has {old} in the database, {new} in the history", f"ALTER SEQUENCE {address} {new};")
@@ -136,6 +152,7 @@ def extension_changes(pair: Pair) -> Iterator[Change]:
         )
 
 
-def _recreate(pair: Pair) -> str:
-    """Return the SQL that drops the object of the database and creates that of the history."""
-    return f"{drop(pair.live, pair.live_catalog)} {create(pair.expected, pair.expected_catalog)}"
+def _recreated(pair: Pair, text: str) -> Change:
+    """Return the change that drops the object of the database and creates that of the history."""
+    creation = create(pair.expected, pair.expected_catalog)
+    return Change(text, f"{drop(pair.live, pair.live_catalog)} {creation}", creation=creation, drops=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from service_migrations.catalog.definitions import options
 from service_migrations.drift.repair.change import OTHER_DEFINITION, Change, Pair
-from service_migrations.drift.repair.create import comment, create, drop
+from service_migrations.drift.repair.create import create, create_with_parts, drop
 from service_migrations.sql.quoting import one_line_literal
 
 __all__ = ["composite_changes", "domain_changes", "enum_changes", "table_changes", "type_changes", "view_changes"]
@@ -80,25 +80,15 @@ def view_changes(pair: Pair) -> Iterator[Change]:
         [(column.name, column.facts["type"]) for column in catalog.parts(view, "column")]
         for view, catalog in ((pair.live, pair.live_catalog), (pair.expected, pair.expected_catalog))
     )
-    create_view = create(pair.expected, pair.expected_catalog) or ""
+    creation = create_with_parts(pair.expected, pair.expected_catalog, pair.live_catalog)
     if keyword == "VIEW" and expected[: len(live)] == live:
         # columns may only be added at the end (documentation, CREATE VIEW)
-        yield Change(OTHER_DEFINITION, create_view.replace("CREATE VIEW", "CREATE OR REPLACE VIEW", 1))
+        create_view = create(pair.expected, pair.expected_catalog) or ""
+        replacing = create_view.replace("CREATE VIEW", "CREATE OR REPLACE VIEW", 1)
+        yield Change(OTHER_DEFINITION, replacing, creation=creation)
         return
-    # the parts that are dropped with the view; one that was missing before has its own line
-    parts = [
-        part
-        for part in pair.expected_catalog.parts(pair.expected, "index", "trigger", "rule")
-        if part.key in pair.live_catalog.by_key
-    ]
-    statements = [
-        drop(pair.live, pair.live_catalog),
-        create_view,
-        *(create(part, pair.expected_catalog) or "" for part in parts),
-    ]
-    columns = pair.expected_catalog.parts(pair.expected, "column")
-    statements += [comment(column, pair.expected_catalog) for column in columns if column.comment is not None]
-    yield Change(OTHER_DEFINITION, " ".join(statements), "What was granted on it has to be granted again.")
+    sql = f"{drop(pair.live, pair.live_catalog)} {creation}"
+    yield Change(OTHER_DEFINITION, sql, "What was granted on it has to be granted again.", creation, drops=True)
 
 
 def enum_changes(pair: Pair) -> Iterator[Change]:

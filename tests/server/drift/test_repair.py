@@ -503,6 +503,10 @@ CASES: dict[str, tuple[list[str], str]] = {
             "history: "
         ),
     ),
+    "a comment on a schema": (
+        ["COMMENT ON SCHEMA public IS 'ours'"],
+        "schema public has the comment 'ours' in the database, 'standard public schema' in the history: ",
+    ),
     "a comment that was removed": (
         ["COMMENT ON TABLE customers IS NULL"],
         (

@@ -1,0 +1,364 @@
+"""The order in which the SQL of all differences can be run, by what depends on what.
+
+What the server refuses to drop or to give another type while others depend on it is run without them: the SQL of the
+line drops those first. They are created again in their own line, where they differ too, else in the last line that
+changes anything of what they depend on.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from service_migrations.catalog.objects import Catalog, Key, Object
+from service_migrations.drift.difference import Difference
+from service_migrations.drift.repair import Change, create_with_parts, drop
+from service_migrations.sql.quoting import one_line
+
+__all__ = ["Step", "ordered"]
+
+_RELATIONS = ("table", "foreign table", "view", "materialized view", "sequence", "index",
+              "enum", "domain", "composite type", "range type", "base type")  # fmt: skip
+"""The kinds whose names are told apart within a schema."""
+
+_ROUTINES = ("function", "procedure", "aggregate")
+_REFUSE_ANOTHER_TYPE = ("view", "materialized view", "rule", "policy", "trigger", *_ROUTINES)
+_DEFAULT = "default"
+"""The kind in the key of a column's default, which is no object of a catalog."""
+
+_GRANTS_AGAIN = "What was granted on {} has to be granted again."
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """The SQL of one difference.
+
+    ``place`` sorts the steps that don't depend on each other. ``removes``: only the database has the object.
+    ``change`` is that of an object that both have.
+    """
+
+    place: tuple[int, int, int]
+    key: Key
+    difference: Difference
+    removes: bool = False
+    change: Change | None = None
+
+    @property
+    def is_of_privileges(self) -> bool:
+        """Whether it changes an owner or grants, after everything else."""
+        return self.place[0] > _LAST
+
+
+_LAST = 9
+
+
+def ordered(steps: Iterable[Step], live: Catalog, expected: Catalog) -> tuple[Difference, ...]:
+    """Return the differences of the steps in an order in which their SQL can be run."""
+    plan = _Plan(sorted(steps, key=lambda step: (step.place, step.difference.name)), live, expected)
+    return plan.differences()
+
+
+class _Plan:
+    """What was planned so far: the steps, and which objects of the database are gone."""
+
+    def __init__(self, steps: list[Step], live: Catalog, expected: Catalog) -> None:
+        self._steps, self._live, self._expected = steps, live, expected
+        self._removing = {step.key: step for step in steps if step.removes}
+        self._making: dict[Key, list[Step]] = {}
+        for step in steps:
+            if not step.removes and not step.is_of_privileges:
+                self._making.setdefault(step.key, []).append(step)
+        self._users: dict[Key, list[tuple[Key, bool]]] = {}
+        for item in live.by_key.values():
+            for used, automatic in _uses(item, live):
+                self._users.setdefault(used[0], []).append((used[1], automatic))
+        self._names: dict[tuple[str, str], list[Object]] = {}
+        for item in live.by_key.values():
+            self._names.setdefault(_name(item), []).append(item)
+        self._started: set[Step] = set()
+        self._planned: list[tuple[Step, list[str], list[str]]] = []
+        self._gone: set[Key] = set()
+        self._removed: set[Key] = set()
+        self._dropped_for: dict[Key, Step] = {}
+
+    def differences(self) -> tuple[Difference, ...]:
+        """Plan all steps, and return their differences with the SQL that was planned."""
+        for step in self._steps:
+            self._visit(step)
+        self._create_the_rest()
+        return tuple(_difference(step, sql, notes) for step, sql, notes in self._planned)
+
+    def _visit(self, step: Step) -> None:
+        """Plan a step, after the steps that have to run before it."""
+        if step in self._started:
+            return
+        self._started.add(step)
+        sql: list[str] = []
+        notes: list[str] = []
+        if step.difference.sql is not None and not step.is_of_privileges:
+            if not step.removes:
+                sql += self._prepare(step)
+            drops = step.removes or (step.change is not None and step.change.drops)
+            if step.key not in self._gone and (drops or (step.change is not None and step.change.retypes)):
+                dropped = self._free(step, drops=drops)
+                sql += [self._drop(key) for key in dropped]
+                notes += [_GRANTS_AGAIN.format(key.name) for key in dropped if self._has_grants(key)]
+            sql += self._sql(step)
+        self._planned.append((step, sql, notes))
+
+    def _sql(self, step: Step) -> list[str]:
+        """Return the SQL of a step itself, after what has to be dropped or created before."""
+        text, change = step.difference.sql or "", step.change
+        if step.removes:
+            self._gone.add(step.key)
+            self._removed.add(step.key)
+            return [text]
+        if change is None:
+            self._created(step.key)
+            return [text]
+        if step.key not in self._gone:
+            return [text]
+        self._created(step.key)
+        return [change.creation or self._create(step.key)]
+
+    def _prepare(self, step: Step) -> list[str]:
+        """Plan what an object needs before it is created or changed, and return the SQL that has to come first."""
+        sql = []
+        for key in self._needs(self._with_parts(step.key)):
+            sql += self._restore(key)
+        if step.change is None or step.key in self._gone:
+            sql += self._free_names(step)
+        return sql
+
+    def _restore(self, key: Key) -> list[str]:
+        """Plan the steps of an object, and return the SQL that creates it if it was dropped for another."""
+        whole = self._whole(key)
+        for each in (key, *([whole] if whole else [])):
+            for step in self._making.get(each, ()):
+                self._visit(step)
+        if key not in self._gone or key not in self._dropped_for:
+            return []
+        self._created(key)
+        sql = [part for used in self._needs([key]) for part in self._restore(used)]
+        return [*sql, self._create(key)]
+
+    def _create_the_rest(self) -> None:
+        """Create what was dropped for others, each after the last step of what it depends on."""
+        places = {step: number for number, (step, _, _) in enumerate(self._planned)}
+        at: dict[Key, int] = {}
+        for key in reversed(self._dropped_for):
+            if key not in self._gone:
+                continue
+            needed = self._needs([key])
+            steps = [step for each in needed for step in self._making.get(each, ())]
+            at[key] = max(
+                [places[step] for step in (self._dropped_for[key], *steps)] + [at.get(each, 0) for each in needed]
+            )
+            self._planned[at[key]][1].append(self._create(key))
+            self._created(key)
+
+    def _free(self, step: Step, *, drops: bool) -> list[Key]:
+        """Return what has to be dropped before an object is, or before it gets another type; note what goes with it."""
+        dropped = []
+        for key, automatic in list(self._dependents(step.key, drops=drops, seen={step.key})):
+            remover = self._remover(key)
+            if remover is not None:
+                self._visit(remover)
+            if key in self._gone:
+                continue
+            if not self._is_expected(key) and remover is None:
+                continue  # somebody else's
+            if not automatic and not self._is_part_of(key, step.key):
+                dropped.append(key)
+            self._gone.add(key)
+            if self._is_expected(key) and not self._is_implicit(key) and not self._is_made_later(key):
+                self._dropped_for[key] = step
+        return dropped
+
+    def _dependents(self, key: Key, *, drops: bool, seen: set[Key]) -> Iterator[tuple[Key, bool]]:
+        """Yield what depends on an object, the last first, and whether it is dropped with the object by itself."""
+        for user, automatic in self._users.get(key, ()):
+            if user in seen or user in self._gone or not self._still_uses(user, key):
+                continue
+            if not drops and not self._refuses_another_type(user):
+                continue
+            seen.add(user)
+            yield from self._dependents(user, drops=True, seen=seen)
+            yield user, automatic and drops
+
+    def _refuses_another_type(self, user: Key) -> bool:
+        if user.kind == "column":
+            return "generated" in self._live.by_key[user].facts
+        if user.kind in ("index", "constraint", "statistics"):
+            # an expression may not fit the other type, and it is created again anyway
+            return any(
+                step.change is not None and step.change.drops and step not in self._started
+                for step in self._making.get(user, ())
+            )
+        return user.kind in _REFUSE_ANOTHER_TYPE
+
+    def _still_uses(self, user: Key, key: Key) -> bool:
+        """Whether an object depends on another now: its steps may have run, and its dependencies are the history's."""
+        remover = self._remover(user)
+        if remover is not None and remover.key in self._removed:
+            return False
+        steps = self._making.get(_column(user), ())
+        if not steps or any(step not in self._started for step in steps) or not self._is_expected(user):
+            return True
+        return any(used == (key, user) for used, _ in _uses(self._expected.by_key[_column(user)], self._expected))
+
+    def _free_names(self, step: Step) -> list[str]:
+        """Plan the drops of what has a name that is needed now, and return the SQL for what has no drop of its own."""
+        sql = []
+        for key in self._with_parts(step.key):
+            item = self._expected.by_key[key]
+            for other in self._names.get(_name(item), ()):
+                if other.key in self._gone:
+                    continue
+                remover = self._remover(other.key)
+                if remover is not None:
+                    self._visit(remover)
+                elif other.key == key and other.kind == "sequence":
+                    sql += [self._drop(each) for each in self._free(replace(step, key=key), drops=True)]
+                    sql.append(self._drop(key))
+                    self._gone.add(key)
+        return sql
+
+    def _remover(self, key: Key) -> Step | None:
+        """Return the step that drops an object, or what it is part of."""
+        item: Object | None = self._live.by_key.get(_column(key))
+        while item is not None:
+            if item.key in self._removing:
+                return self._removing[item.key]
+            constraint = Key("constraint", item.schema, item.table, item.facts.get("constraint", ""))
+            if item.kind == "index" and constraint in self._removing:
+                return self._removing[constraint]
+            item = self._live.parent(item)
+        return None
+
+    def _needs(self, keys: Iterable[Key]) -> list[Key]:
+        """Return what objects of the history depend on, directly or not; what others depend on comes first."""
+        start, found = list(keys), dict[Key, None]()
+
+        def walk(key: Key) -> None:
+            item = self._expected.by_key.get(_column(key))
+            if item is None:
+                return
+            for (used, user), _ in _uses(item, self._expected):
+                if item.kind == "sequence" and used.kind == "column":
+                    continue  # that only owns it
+                if (user == key or key.kind != _DEFAULT) and used not in seen:
+                    seen.add(used)
+                    walk(used)
+                    found[used] = None
+
+        seen = set(start)
+        for key in start:
+            walk(key)
+        return list(found)
+
+    def _with_parts(self, key: Key) -> list[Key]:
+        """Return an object and the parts that are created with it."""
+        item = self._expected.by_key[key]
+        parts = []
+        if item.kind == "table":
+            parts = [
+                part.key
+                for part in self._expected.parts(item, "column", "sequence", "constraint", "index")
+                if "foreign_key" not in part.facts and (part.kind != "index" or "constraint" in part.facts)
+            ]
+        if item.kind in ("column", "constraint"):
+            table = self._expected.parent(item)
+            owner = f"{self._expected.on(item)}.{item.address}"
+            parts += [
+                part.key
+                for part in (self._expected.parts(table, "sequence", "index") if table else [])
+                if owner == part.facts.get("owned_by") or item.name == part.facts.get("constraint")
+            ]
+        replica = str(item.facts.get("replica_identity"))
+        if item.kind == "table" and replica.startswith("USING INDEX "):
+            parts += [part.key for part in self._expected.parts(item, "index") if "replica_identity" in part.facts]
+        return [key, *parts]
+
+    def _created(self, key: Key) -> None:
+        self._gone -= {key, *(self._with_parts(key) if key in self._expected.by_key else ())}
+        item = self._expected.by_key.get(key)
+        if item is not None and item.kind in ("view", "materialized view"):
+            self._gone -= {part.key for part in self._expected.all_parts(item)}
+
+    def _is_part_of(self, key: Key, whole: Key) -> bool:
+        item: Object | None = self._live.by_key[_column(key)]
+        while item is not None and item.key != whole:
+            item = self._live.parent(item)
+        return item is not None
+
+    def _is_made_later(self, key: Key) -> bool:
+        whole = self._whole(key)
+        creates = [step for step in self._making.get(whole, ()) if step.change is None] if whole else []
+        return any(step not in self._started for step in [*self._making.get(_column(key), ()), *creates])
+
+    def _is_expected(self, key: Key) -> bool:
+        item = self._expected.by_key.get(_column(key))
+        return item is not None and (key.kind != _DEFAULT or "default" in item.facts)
+
+    def _has_grants(self, key: Key) -> bool:
+        """Whether grants are lost of which no other line tells."""
+        return key.kind in ("view", "materialized view", *_ROUTINES) and key in self._dropped_for
+
+    def _is_implicit(self, key: Key) -> bool:
+        item = self._expected.by_key[_column(key)]
+        parent = self._expected.parent(item)
+        return bool(
+            item.facts.get("inherited")
+            or (item.kind == "index" and "constraint" in item.facts)
+            or (item.kind == "sequence" and "identity" in item.facts)
+            or (parent is not None and parent.kind in ("view", "materialized view"))
+        )
+
+    def _whole(self, key: Key) -> Key | None:
+        item = self._expected.by_key.get(_column(key))
+        parent = self._expected.parent(item) if item else None
+        return parent.key if parent else None
+
+    def _drop(self, key: Key) -> str:
+        item = self._live.by_key[_column(key)]
+        if key.kind == _DEFAULT:
+            return f"ALTER TABLE {self._live.on(item)} ALTER COLUMN {item.address} DROP DEFAULT;"
+        return drop(item, self._live)
+
+    def _create(self, key: Key) -> str:
+        item = self._expected.by_key[_column(key)]
+        if key.kind == _DEFAULT:
+            alter = f"ALTER TABLE {self._expected.on(item)} ALTER COLUMN {item.address}"
+            return one_line(f"{alter} SET DEFAULT {item.facts['default']};")
+        return create_with_parts(item, self._expected, self._live)
+
+
+def _uses(item: Object, catalog: Catalog) -> Iterator[tuple[tuple[Key, Key], bool]]:
+    """Yield what an object depends on, with the key of what depends on it, itself or its default, and how."""
+    parent = catalog.parent(item)
+    if parent is not None:
+        yield (parent.key, item.key), True
+    for used, automatic, by_default in item.uses:
+        key = item.key._replace(kind=_DEFAULT) if by_default else item.key
+        if used != _column(key):
+            yield (used, key), automatic
+
+
+def _column(key: Key) -> Key:
+    return key._replace(kind="column") if key.kind == _DEFAULT else key
+
+
+def _name(item: Object) -> tuple[str, str]:
+    """Return what has to be unique in a schema; of a routine without its arguments, whose names can't change."""
+    if item.kind in _RELATIONS:
+        return item.schema, item.name
+    if item.kind in _ROUTINES:
+        return item.schema, item.name.partition("(")[0] + "()"
+    return item.schema, repr(item.key)
+
+
+def _difference(step: Step, sql: list[str], notes: list[str]) -> Difference:
+    difference = step.difference
+    if difference.sql is None or not sql:
+        return difference
+    note = " ".join(part for part in (difference.note, *notes) if part) or None
+    return replace(difference, sql=" ".join(part for part in sql if part), note=note)
