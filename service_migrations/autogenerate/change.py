@@ -4,6 +4,7 @@ Alembic derives a downgrade from SQLAlchemy's reflection, which loses exclusion 
 CHECKs. A change has both directions from the start, and the former state as PostgreSQL deparses it.
 """
 
+import re
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
@@ -150,10 +151,21 @@ def _render(context: AutogenContext, change: Change) -> list[str]:
         else:
             operation = in_table(step) if context.opts.get("render_as_batch") else step
             rendered = renderers.dispatch(operation)(context, operation)
-            lines += [rendered] if isinstance(rendered, str) else rendered
+            rendered_lines = [rendered] if isinstance(rendered, str) else rendered
+            lines += [_with_whole_schema(line, operation, context) for line in rendered_lines]
     if change.commits and lines:
         return [f"with {prefix}get_context().autocommit_block():", *lines, ""]
     return lines
+
+
+def _with_whole_schema(line: str, operation: MigrateOperation, context: AutogenContext) -> str:
+    """Return a rendered operation whose schema, if it has a dot in its name, Alembic doesn't take for two names."""
+    schema = getattr(operation, "schema", None)
+    if not schema or "." not in schema:
+        return line
+    prefix = context.opts["sqlalchemy_module_prefix"] or ""
+    whole = f"schema={prefix}quoted_name({str(schema)!r}, quote=True)"
+    return re.sub(rf"(?<=[\s(])schema={re.escape(repr(str(schema)))}(?=[,)\n])", lambda _: whole, line)
 
 
 @renderers.dispatch_for(Comment)

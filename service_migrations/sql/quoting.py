@@ -7,6 +7,19 @@ from sqlalchemy.dialects.postgresql import asyncpg
 __all__ = ["VERBATIM", "escaped", "literal", "one_line", "one_line_literal", "quoted"]
 
 _PREPARER = asyncpg.dialect().identifier_preparer  # type: ignore[no-untyped-call]
+_PREPARER.legal_characters = re.compile(r"[a-z0-9_]+\Z")
+_WORDS = (
+    "authorization between bigint binary bit boolean char character coalesce collation concurrently cross "
+    "current_schema dec decimal exists extract float freeze full greatest grouping ilike inner inout int integer "
+    "interval is isnull join json json_array json_arrayagg json_exists json_object json_objectagg json_query "
+    "json_scalar json_serialize json_table json_value least left like merge_action national natural nchar none "
+    "normalize notnull nullif numeric out outer overlaps overlay position precision real right row setof similar "
+    "smallint substring tablesample time timestamp treat trim values varchar verbose xmlattributes xmlconcat "
+    "xmlelement xmlexists xmlforest xmlnamespaces xmlparse xmlpi xmlroot xmlserialize xmltable"
+)
+_PREPARER.reserved_words = _PREPARER.reserved_words | frozenset(_WORDS.split())
+"""Quoted is what quote_ident() of PostgreSQL quotes: our names are looked for in the server's texts."""
+
 VERBATIM = {"no_parameters": True}
 """The execution options of a text that is sent as it is: psycopg would take a % in it for a parameter."""
 
