@@ -207,6 +207,7 @@ def bench(session: nox.Session) -> None:
     if not session.posargs:
         session.run("python", "-m", "benchmarks.tables")
         session.run("python", "-m", "benchmarks.memory")
+        session.run("python", "-m", "benchmarks.histories", "--rounds=3")
 
 
 @nox.session(default=False)
