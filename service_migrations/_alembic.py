@@ -14,6 +14,7 @@ from typing import Any
 from alembic.ddl.postgresql import PostgresqlImpl
 from alembic.runtime.migration import MigrationContext, RevisionStep
 from alembic.script import ScriptDirectory
+from alembic.util import PriorityDispatcher
 from alembic.util.sqla_compat import _literal_bindparam
 from sqlalchemy import BindParameter, CursorResult, Executable, String, Transaction, text
 from sqlalchemy.engine.mock import MockConnection
@@ -24,6 +25,7 @@ __all__ = [
     "check_steps",
     "command_name",
     "continue_in",
+    "has_comparators",
     "is_inline",
     "version_locations",
     "widen_version_table",
@@ -98,6 +100,11 @@ def version_locations(directory: ScriptDirectory) -> list[Path]:
 def continue_in(context: MigrationContext, transaction: Transaction) -> None:
     """Let a context end another transaction than the one that it began, as ``autocommit_block()`` does."""
     context._transaction = transaction  # noqa: SLF001
+
+
+def has_comparators(registered: PriorityDispatcher, *targets: str) -> bool:
+    """Whether a comparator is registered for one of the targets, such as "table"."""
+    return any(functions and key[0] in targets for key, functions in registered._registry.items())  # noqa: SLF001
 
 
 Statements = Callable[..., Iterable[str]]

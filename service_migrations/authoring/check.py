@@ -6,7 +6,8 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from alembic.autogenerate import produce_migrations, render_python_code
+from alembic.autogenerate import produce_migrations, renderers
+from alembic.autogenerate.api import AutogenContext
 from alembic.config import Config
 from alembic.operations.ops import UpgradeOps
 from alembic.runtime.environment import EnvironmentContext
@@ -160,17 +161,10 @@ async def _problems(session: Session, ownership: Ownership) -> tuple[DifferenceE
 
 
 def _code(operations: UpgradeOps, context: MigrationContext) -> str:
-    """Return the code that a revision would have; Alembic's function refuses the context of an environment."""
-    names = (
-        "render_item",
-        "render_as_batch",
-        "sqlalchemy_module_prefix",
-        "alembic_module_prefix",
-        "user_module_prefix",
-    )
-    options = {name: context.opts[name] for name in names}
-    plain = MigrationContext.configure(dialect=context.dialect)
-    return render_python_code(operations, migration_context=plain, **options)
+    """Return the code that a revision would have; other packages render with the models and the connection."""
+    rendering = AutogenContext(context)
+    rendered = (renderers.dispatch(operation)(rendering, operation) for operation in operations.ops)
+    return "\n".join(line for each in rendered for line in ([each] if isinstance(each, str) else each))
 
 
 def _lines(operations: UpgradeOps, context: MigrationContext) -> list[tuple[str, str]]:

@@ -38,6 +38,8 @@ class Comparison:
         path: SearchPath,
         left_out: Collection[Key] = (),
         only: Collection[Key] | None = None,
+        *,
+        reflects: bool = False,
     ) -> None:
         """Read both sides.
 
@@ -49,6 +51,7 @@ class Comparison:
             path: the search path of the service's SQL.
             left_out: tables that can't be compared; their types aren't either.
             only: the tables that are compared; None for all others.
+            reflects: whether hooks and other comparators need reflected tables.
 
         """
         self.connection, self.metadata, self.path = connection, metadata, path
@@ -56,7 +59,7 @@ class Comparison:
         self.default = connection.dialect.default_schema_name
         names = [schema or self.default or "public" for schema in schemas]
         sees_type = context.opts.get("migrations_sees_type", lambda _, __: True)
-        self.hooks = Hooks(context, connection)
+        self.hooks = Hooks(context, connection, reflects=reflects)
         all_oids = {self.key(*name): oid for name, oid in table_oids(connection, names).items()}
         self.existing = all_oids.keys()
         oids = {

@@ -31,10 +31,10 @@ _Part = TypeVar("_Part", ColumnState, Constraint, Index)
 
 
 class Hooks:
-    """The hooks of one comparison."""
+    """The hooks of one comparison. With ``reflects``, something else needs the reflected tables, too."""
 
-    def __init__(self, context: AutogenContext, connection: Connection) -> None:
-        self._context, self._connection = context, connection
+    def __init__(self, context: AutogenContext, connection: Connection, *, reflects: bool = False) -> None:
+        self._context, self._connection, self._reflects = context, connection, reflects
         self._names: Collection[str] = context.opts.get(TEAM_HOOKS, ())
         self._compare_type: Any = context.opts.get("compare_type", True)
         self._compare_default: Any = context.opts.get("compare_server_default", True)
@@ -42,7 +42,8 @@ class Hooks:
 
     def reflect(self, keys: Iterable[Key]) -> None:
         """Read the tables of the database that hooks look at, as Alembic does; nothing where there is no such hook."""
-        if not self._sees_objects and not callable(self._compare_type) and not callable(self._compare_default):
+        looks = self._sees_objects or callable(self._compare_type) or callable(self._compare_default)
+        if not looks and not self._reflects:
             return
         names: dict[str | None, list[str]] = {}
         for schema, name in keys:

@@ -23,11 +23,13 @@ from service_migrations.autogenerate.comparison import Comparison, Key
 from service_migrations.autogenerate.compilation import refuse_uncompilable, uncompilable
 from service_migrations.autogenerate.dependents import refusals, users_of_types
 from service_migrations.autogenerate.normalise import NoTemporaryTablesError
+from service_migrations.autogenerate.other_comparators import OtherComparators
 from service_migrations.autogenerate.rename_requests import Request, renames_of
 from service_migrations.autogenerate.uncompared import Uncompared, failing, is_of_a_table, needing
 from service_migrations.catalog.search_path import OWN_PATH, SearchPath, search_path, set_path
 from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError, UsageError
 from service_migrations.models.faults import faults_of
+from service_migrations.models.info import differing_info
 from service_migrations.sql.quoting import literal, quoted
 
 __all__ = ["PLUGIN"]
@@ -51,12 +53,20 @@ def compare(context: AutogenContext, operations: UpgradeOps, schemas: Iterable[s
     if connection is None or not isinstance(metadata, MetaData):
         return PriorityDispatchResult.CONTINUE
     service, requests = context.opts.get("migrations_service"), context.opts.get("migrations_renames", ())
-    path, schemas = search_path(connection), tuple(schemas)
+    if differing := differing_info(metadata):
+        logger.warning(
+            "The exported MetaData of %s have different info[%s], so the comparators of other packages find none of "
+            "them. Give them one value.",
+            service,
+            ", ".join(map(repr, differing)),
+        )
+    path, schemas, others = search_path(connection), tuple(schemas), OtherComparators(context)
+    others.prepare(connection)
     set_path(connection, OWN_PATH)
-    sides = partial(Comparison, context, connection, metadata, schemas, path)
+    sides = partial(Comparison, context, connection, metadata, schemas, path, reflects=others.are_for_tables)
     uncompared = _faulty(metadata, connection, service)
     try:
-        changes = _all_changes(connection, sides, uncompared, requests, service)
+        comparison, changes = _all_changes(connection, sides, uncompared, requests, service)
     except NoTemporaryTablesError:
         if requests:
             raise AccessDeniedError(
@@ -90,6 +100,7 @@ def compare(context: AutogenContext, operations: UpgradeOps, schemas: Iterable[s
     operations.ops.extend(map(Uncompared, uncompared.values()))
     operations.ops.extend(change for change in changes if change.forward or change.backward)
     set_path(connection, path.text)  # for the comparators of other packages, which are the team's
+    others.compare(comparison, operations)
     return PriorityDispatchResult.STOP
 
 
@@ -115,8 +126,8 @@ def _all_changes(
     uncompared: dict[Key, MigrationError],
     requests: Sequence[Request],
     service: str | None,
-) -> list[Change]:
-    """Return all changes of the tables that can be compared; the others are added to *uncompared*."""
+) -> tuple[Comparison, list[Change]]:
+    """Return both sides and all changes of the tables that can be compared; the others are added to *uncompared*."""
 
     def attempt(only: Collection[Key]) -> Comparison:
         with connection.begin_nested():
@@ -132,7 +143,8 @@ def _all_changes(
                 if not more:
                     with renames.applied(connection, comparison.path, renames_of(requests, comparison)) as renaming:
                         comparison = sides(uncompared) if renaming else comparison
-                        return [*renaming, *renames.noted(_changes(comparison), comparison, str(service))]
+                        noted = renames.noted(_changes(comparison), comparison, str(service))
+                        return comparison, [*renaming, *noted]
         except Exception as error:
             if not is_of_a_table(error):
                 raise

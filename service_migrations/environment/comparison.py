@@ -16,6 +16,7 @@ from service_migrations.autogenerate.plugin import PLUGIN
 from service_migrations.autogenerate.rename_requests import Request
 from service_migrations.autogenerate.renames import possible_renames
 from service_migrations.autogenerate.uncompared import Uncompared, joined
+from service_migrations.environment.other_packages import leave_out_compared_twice, leave_out_protected
 from service_migrations.errors import MigrationError, UsageError
 from service_migrations.history.baseline import digest
 from service_migrations.ownership.view import Ownership
@@ -69,18 +70,20 @@ def comparison_options(
         # a comparison writes nothing, not even an empty version table
         "dont_mutate": True,
     }
-    options["process_revision_directives"] = partial(_finish, writes_revision)
+    options["process_revision_directives"] = partial(_finish, ownership, writes_revision)
     return options
 
 
-_OF_ENUM_TYPES = "alembic_postgresql_enum"
-"""The plugin whose operations are left out: enum types are compared here, with their owners."""
-
-
-def _finish(writes_revision: bool, context: MigrationContext, _: Any, directives: list[MigrationScript]) -> None:
-    """Leave out what is compared twice, and make a revision file of the rest, if one is written."""
-    for group in (group for script in directives for group in (*script.upgrade_ops_list, *script.downgrade_ops_list)):
-        group.ops = [each for each in group.ops if type(each).__module__.partition(".")[0] != _OF_ENUM_TYPES]
+def _finish(
+    ownership: Ownership,
+    writes_revision: bool,
+    context: MigrationContext,
+    _: Any,
+    directives: list[MigrationScript],
+) -> None:
+    """Leave out what other packages must not change, and make a revision file of the rest, if one is written."""
+    leave_out_compared_twice(directives)
+    leave_out_protected(context, directives, ownership)
     if writes_revision:
         _finish_revision(context, directives)
 

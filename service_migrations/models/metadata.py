@@ -15,6 +15,7 @@ from service_migrations.models.exported import tables_of_metadata
 from service_migrations.models.faults import add_fault, collect_faults
 from service_migrations.models.identifiers import LONGEST, long_names
 from service_migrations.models.importing import import_models, modules_of, where, where_defined
+from service_migrations.models.info import add_info
 from service_migrations.models.views import add_views, is_view
 from service_migrations.monorepo import Service
 
@@ -27,8 +28,9 @@ def assemble(service: Service) -> MetaData:
     """Return a fresh MetaData with copies of the tables that ``models.__all__`` names, and of nothing else.
 
     A mapped class or a Table gives its table, with the tables that it needs: the parents of joined inheritance
-    and association tables. A MetaData gives all of its tables, and so does a base that is only re-exported
-    (exported.py). An enum, a mixin or a type gives none, nor does a view (views.py).
+    and association tables. The ``info`` of their metadata is that of the new one too (info.py). A MetaData gives all of
+    its tables, and so does a base that is only re-exported (exported.py). An enum, a mixin or a type gives none, nor
+    does a view (views.py).
 
     What is wrong with one table only is kept in the metadata (faults.py): a mapped class of the service that
     ``__all__`` doesn't name, a name that is too long, a foreign key to a column that doesn't exist. A key to a table
@@ -65,6 +67,7 @@ def assemble(service: Service) -> MetaData:
     exports = [getattr(module, name) for name in names]
     tables |= tables_of_metadata(service, exports, tables, place)
     target = MetaData(naming_convention=_common_convention(sources), schema=_common_schema(sources))
+    add_info(target, sources)
     collect_faults(target)
     _refuse_unexported(service, module, tables, place, target)
     _refuse_ignored(service, tables, target)

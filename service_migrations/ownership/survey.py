@@ -71,7 +71,9 @@ async def survey(session: Session) -> Ownership:
     names -= claimant.views  # a table that the models take for a view is left alone
     schemas = claimant.schemas | {name.schema for name in names}
     siblings = tuple(each.service for each in claimants if each.service != service)
-    return Ownership(metadata, schema, schemas, claimant.models | names, siblings)
+    objects = claimant.models | names
+    hidden = frozenset(candidate.name for candidate in candidates) - objects
+    return Ownership(metadata, schema, schemas, objects, siblings, hidden, service)
 
 
 def current_schema(connection: AsyncConnection) -> str:

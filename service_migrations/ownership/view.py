@@ -5,7 +5,7 @@ a removed model is still dropped, and a sibling's tables, types and version tabl
 attribution.py decide the owner.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import MetaData
@@ -17,6 +17,7 @@ from service_migrations.ownership.candidates import Candidate
 from service_migrations.ownership.claimants import Claimant
 from service_migrations.ownership.past import words
 from service_migrations.sql.created import ObjectName
+from service_migrations.sql.destroyed import Destroyed
 
 __all__ = ["Ownership", "visible_objects"]
 
@@ -27,7 +28,8 @@ class Ownership:
 
     ``objects`` are the tables, types and sequences that its models claim, and the tables and types of the database that
     it sees. ``schemas`` are those that are compared. ``metadata`` is that of the models, ``default`` the schema of a
-    name without one. ``siblings`` are the other services that have, or may have, this database.
+    name without one. ``siblings`` are the other services that have, or may have, this database. ``hidden`` are the
+    tables and types of the database that it doesn't see, and ``service`` is the service itself.
     """
 
     metadata: MetaData
@@ -35,6 +37,8 @@ class Ownership:
     schemas: frozenset[str]
     objects: frozenset[ObjectName]
     siblings: tuple[Service, ...] = ()
+    hidden: frozenset[ObjectName] = frozenset()
+    service: Service | None = None
 
     def sees(self, name: str | None, kind: str, parents: Mapping[str, str | None]) -> bool:
         """Whether a reflected object is compared (Alembic's ``include_name``)."""
@@ -69,6 +73,27 @@ class Ownership:
         simple_name = name.partition("(")[0].replace('"', "").rpartition(".")[2]
         return not any(simple_name in words(sibling) for sibling in self.siblings)
 
+    def protected(self, objects: Iterable[Destroyed]) -> frozenset[Destroyed]:
+        """Return those of the objects that an operation of another package must not destroy.
+
+        These are a sibling's, by their tables or by the names in its revisions. What is no object of this database
+        alone, or may contain objects of other applications, is dropped only if this service's own revisions name it.
+        """
+        of_siblings = frozenset[str]().union(*map(words, self.siblings))
+        own = words(self.service) if self.service else frozenset[str]()
+        return frozenset(each for each in objects if self._is_protected(each, of_siblings, own))
+
+    def _is_protected(self, each: Destroyed, of_siblings: frozenset[str], own: frozenset[str]) -> bool:
+        if each.kind in _SHARED:
+            return each.name in of_siblings or each.name not in own
+        table = ObjectName("table", each.schema or self.default, each.name)
+        if each.kind == "table" and (table in self.objects or table in self.hidden):
+            return table in self.hidden
+        return each.name in of_siblings
+
+
+_SHARED = ("role", "database", "schema", "extension")
+"""The kinds of objects that aren't of one database alone, or that contain others."""
 
 _KINDS = frozenset(
     {

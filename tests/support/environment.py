@@ -1,5 +1,11 @@
 """A team's own code in env.py, and the revisions that it leads to."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from alembic.autogenerate import comparators
+
 import service_migrations
 from service_migrations.monorepo import Service
 from tests.support.database import wait
@@ -22,3 +28,14 @@ def written(monorepo: Monorepo, service: Service) -> str:
         return ""
     text = (monorepo.root / revision.path).read_text(encoding="utf-8")
     return text[text.index("from alembic import op") :]
+
+
+@contextmanager
+def comparators_of(*packages: str) -> Iterator[None]:
+    """Let a test have the comparators of the packages that its env.py imports, and no other test any."""
+    registry = {key: list(value) for key, value in comparators._registry.items()}
+    yield
+    comparators._registry.clear()
+    comparators._registry.update(registry)
+    for name in [name for name in sys.modules if name.partition(".")[0] in packages]:
+        del sys.modules[name]

@@ -16,6 +16,8 @@ from alembic.ddl.postgresql import PostgresqlImpl
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext, RevisionStep
 from alembic.script import ScriptDirectory
+from alembic.util import PriorityDispatcher
+from asyncpg.protocol.protocol import ConnectionSettings
 from sqlalchemy import (
     Boolean,
     CheckConstraint,
@@ -36,7 +38,7 @@ from sqlalchemy.exc import ResourceClosedError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.schema import AddConstraint, CreateTable
 
-from service_migrations import _alembic, _dotenv, _sqlalchemy
+from service_migrations import _alembic, _asyncpg, _dotenv, _sqlalchemy
 from tests.support.monorepo import ROOT
 
 PREPARER = asyncpg.dialect().identifier_preparer
@@ -224,6 +226,19 @@ def the_folders_of_a_directory_are_known() -> None:
     assert _alembic.version_locations(directory) == [Path("a").absolute(), Path("b").absolute()]
 
 
+def a_registered_comparator_is_known() -> None:
+    registered = PriorityDispatcher()
+    assert not _alembic.has_comparators(registered, "table", "column")
+    registered.dispatch_for("column", qualifier="postgresql")(print)
+    assert _alembic.has_comparators(registered, "table", "column")
+    assert not _alembic.has_comparators(registered, "table")
+
+
+def the_codec_of_char_can_be_replaced() -> None:
+    settings = ConnectionSettings(("127.0.0.1", 5432))
+    _asyncpg.read_char_as_text(SimpleNamespace(_protocol=SimpleNamespace(get_settings=lambda: settings)))
+
+
 def a_version_table_is_created_wider() -> None:
     output = StringIO()
     context = MigrationContext.configure(dialect_name="postgresql", opts={"as_sql": True, "output_buffer": output})
@@ -256,7 +271,9 @@ USES: dict[str, tuple[Callable[[], None], ...]] = {
         a_context_continues_in_another_transaction,
         the_folders_of_a_directory_are_known,
         a_version_table_is_created_wider,
+        a_registered_comparator_is_known,
     ),
+    "asyncpg": (the_codec_of_char_can_be_replaced,),
     "python-dotenv": (the_line_of_a_setting_is_told,),
 }
 
@@ -290,7 +307,7 @@ def foreign_private_names(path: Path) -> list[str]:
 
 
 def test_no_other_file_takes_a_private_name() -> None:
-    own = {LIBRARY / f"{name}.py" for name in ("_alembic", "_sqlalchemy", "_dotenv")}
+    own = {LIBRARY / f"{name}.py" for name in ("_alembic", "_asyncpg", "_sqlalchemy", "_dotenv")}
     found = {
         path.relative_to(LIBRARY).as_posix(): names
         for path in LIBRARY.rglob("*.py")
@@ -300,6 +317,6 @@ def test_no_other_file_takes_a_private_name() -> None:
 
 
 def test_each_file_names_the_version_that_it_was_checked_on() -> None:
-    for name in ("_alembic", "_sqlalchemy", "_dotenv"):
+    for name in ("_alembic", "_asyncpg", "_sqlalchemy", "_dotenv"):
         text = (LIBRARY / f"{name}.py").read_text(encoding="utf-8")
         assert re.search(r"checked on \d+\.\d+\.\d+", text.partition("\n")[0]), name

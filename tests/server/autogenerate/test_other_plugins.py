@@ -1,17 +1,15 @@
 """Comparators that other packages register with Alembic, beside the library's own."""
 
-import sys
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 
 import pytest
-from alembic.autogenerate import comparators
 
 import service_migrations
 from service_migrations.settings.dsn import Dsn
 from tests.support.autogenerate import remodel, written
 from tests.support.database import query, wait
-from tests.support.environment import write_hooks
+from tests.support.environment import comparators_of, write_hooks
 from tests.support.monorepo import MODELS as TABLE, Monorepo
 
 pytestmark = pytest.mark.skipif(
@@ -40,12 +38,8 @@ PLUGINS = ("alembic_utils", "alembic_postgresql_enum")
 @pytest.fixture(autouse=True)
 def registered() -> Iterator[None]:
     """Let each test have the comparators of the plugins that its env.py imports, and no other test any."""
-    registry = {key: list(value) for key, value in comparators._registry.items()}
-    yield
-    comparators._registry.clear()
-    comparators._registry.update(registry)
-    for name in [name for name in sys.modules if name.partition(".")[0] in PLUGINS]:
-        del sys.modules[name]
+    with comparators_of(*PLUGINS):
+        yield
 
 
 @pytest.fixture
