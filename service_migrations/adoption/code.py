@@ -63,10 +63,11 @@ class Module:
 
 
 class Code:
-    """The Python files of a monorepo, each parsed once."""
+    """The Python files of a monorepo, each parsed once, and its folders, each listed once."""
 
     def __init__(self) -> None:
         self._modules: dict[Path, Module | SyntaxError] = {}
+        self._names: dict[Path, frozenset[str]] = {}
 
     def read(self, path: Path) -> Module:
         """Return a file.
@@ -96,7 +97,18 @@ class Code:
 
     def find(self, name: str, folders: tuple[Path, ...]) -> Path | None:
         """Return the file of a module by its dotted name; None where no folder has it."""
-        return next((path for folder in folders if (path := _file(folder, name))), None)
+        top = name.partition(".")[0]
+        return next((path for folder in folders if self._has(folder, top) and (path := _file(folder, name))), None)
+
+    def _has(self, folder: Path, top: str) -> bool:
+        """Whether a folder may have a module; without it, each import of a service is looked for in every package."""
+        if folder not in self._names:
+            try:
+                names = [path.name for path in folder.iterdir()]
+            except OSError:
+                names = []
+            self._names[folder] = frozenset(name.removesuffix(".py") for name in names)
+        return not top or top in self._names[folder]
 
     def imported(self, module: Module, name: str, folders: tuple[Path, ...]) -> tuple[Path, str] | None:
         """Return the file that a dotted name comes from, with its name there; None where it is a library's.
