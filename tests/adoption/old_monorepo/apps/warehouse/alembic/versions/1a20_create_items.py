@@ -10,10 +10,11 @@ depends_on = None
 
 
 def upgrade():
+    op.execute("CREATE EXTENSION IF NOT EXISTS citext")
     op.execute("CREATE TYPE warehouse.items_state AS ENUM ('new', 'done')")
     op.execute(
         "CREATE TABLE warehouse.items (id serial CONSTRAINT pk_items PRIMARY KEY, name varchar(50) NOT NULL, "
-        "remark varchar(50), state warehouse.items_state NOT NULL)"
+        "code citext, remark varchar(50), state warehouse.items_state NOT NULL)"
     )
     op.create_index("ix_items_name", "items", ["name"], schema="warehouse")
 
@@ -21,3 +22,4 @@ def upgrade():
 def downgrade():
     op.drop_table("items", schema="warehouse")
     op.execute("DROP TYPE warehouse.items_state")
+    op.execute("DROP EXTENSION citext")
