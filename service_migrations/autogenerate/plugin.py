@@ -53,13 +53,7 @@ def compare(context: AutogenContext, operations: UpgradeOps, schemas: Iterable[s
     if connection is None or not isinstance(metadata, MetaData):
         return PriorityDispatchResult.CONTINUE
     service, requests = context.opts.get("migrations_service"), context.opts.get("migrations_renames", ())
-    if differing := differing_info(metadata):
-        logger.warning(
-            "The exported MetaData of %s have different info[%s], so the comparators of other packages find none of "
-            "them. Give them one value.",
-            service,
-            ", ".join(map(repr, differing)),
-        )
+    _warn_of_differing_info(metadata, service)
     path, schemas, others = search_path(connection), tuple(schemas), OtherComparators(context)
     others.prepare(connection)
     set_path(connection, OWN_PATH)
@@ -102,6 +96,16 @@ def compare(context: AutogenContext, operations: UpgradeOps, schemas: Iterable[s
     set_path(connection, path.text)  # for the comparators of other packages, which are the team's
     others.compare(comparison, operations)
     return PriorityDispatchResult.STOP
+
+
+def _warn_of_differing_info(metadata: MetaData, service: str | None) -> None:
+    if differing := differing_info(metadata):
+        logger.warning(
+            "The exported MetaData of %s have different info[%s], so the comparators of other packages find none of "
+            "them. Give them one value.",
+            service,
+            ", ".join(map(repr, differing)),
+        )
 
 
 def _models(metadata: MetaData, connection: Connection) -> dict[Key, Table]:

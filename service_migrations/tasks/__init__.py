@@ -46,7 +46,8 @@ _DB = (
     *(upgrade.upgrade, affected.affected, downgrade.downgrade, downgrade.undo, downgrade.stamp, downgrade.alembic),
     *(revision.revision, revision.merge, revision.rebase),
     *(show.current, show.heads, show.history, show.show, show.status, check.check),
-    *(show.env, show.services, plan.plan, evidence.evidence, compat.compat, owners.owners, drift.drift, released.released),
+    *(show.env, show.services, plan.plan, owners.owners, drift.drift),
+    *(evidence.evidence, compat.compat, released.released),
     *(observe.wait, observe.log, observe.locks, observe.doctor),
     *(databases.create, databases.drop, init.init, adopt.adopt, adopt.baseline),
 )
