@@ -10,24 +10,24 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from service_migrations.postgres import VERSIONS, Server, throwaway
+from service_migrations.postgres import Server, throwaway
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.sources import KEYS
 from tests.support.database import make_database, query
 from tests.support.monorepo import Monorepo
+from tests.support.version import VERSION
 
 # a busy machine takes its time, which says nothing of what is tested
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
 
 _seen = pytest.StashKey[str]()
-_VERSION = os.environ.get("POSTGRES_VERSION", VERSIONS[-1])
 
 
 @pytest.fixture(scope="session")
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A throw-away server of POSTGRES_VERSION, by default the newest; it is gone after the tests."""
-    with throwaway(_VERSION) as provided:
+    with throwaway(VERSION) as provided:
         version = query(provided.admin, "SHOW server_version")[0][0]
         assert version.split(".")[0] == provided.version
         _remember(request.config, f"server_version {version} ({provided.source})")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import asyncpg
 
+from service_migrations.catalog.search_path import OWN_PATH
 from service_migrations.compat.checkout import Checkout
 from service_migrations.compat.running_code import HOOKS, RunningCode, running_code
 from service_migrations.connection.connector import connector
@@ -198,7 +199,7 @@ async def _databases(
     """Create two databases in which a service is at some revisions, and those at head that share it."""
     name = f"compat_{secrets.token_hex(6)}"
     names = (name, f"{name}_copy")
-    connection = await asyncpg.connect(**server.admin.connect_args())
+    connection = await asyncpg.connect(**server.admin.connect_args(), server_settings={"search_path": OWN_PATH})
     try:
         await connection.execute(f"CREATE DATABASE {quoted(names[0])}")
         await _close_public(replace(server.admin, database=names[0]))
@@ -214,7 +215,7 @@ async def _databases(
 
 async def _close_public(dsn: Dsn) -> None:
     """Take from everybody what PostgreSQL 14 gives; a superuser who migrates would run what others put there."""
-    connection = await asyncpg.connect(**dsn.connect_args())
+    connection = await asyncpg.connect(**dsn.connect_args(), server_settings={"search_path": OWN_PATH})
     try:
         await connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
     finally:

@@ -10,7 +10,7 @@ from service_migrations.catalog.objects import Key, Object
 from service_migrations.drift.compare import Difference, compare
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
-from tests.server.drift.test_repair import CASES
+from tests.support.changes import CASES
 from tests.support.comparison import catalog, version
 from tests.support.database import make_database, query, run_script
 from tests.support.shop import split

@@ -14,9 +14,9 @@ from service_migrations.evidence.files import read_committed, write
 from service_migrations.evidence.measurement import Lock, Measurement
 from service_migrations.evidence.rules import parse_rule
 from service_migrations.postgres import VERSIONS
-from tests.conftest import _VERSION
 from tests.support.deadlines import until
 from tests.support.monorepo import Monorepo
+from tests.support.version import VERSION
 
 MODELS = """
 from sqlalchemy.orm import DeclarativeBase
@@ -86,7 +86,7 @@ def repository(tmp_path_factory) -> Monorepo:
 
 @pytest.fixture(scope="module")
 def ran(repository: Monorepo):
-    options = ("--postgres", _VERSION, "--rows", str(ROWS), "--down", "--json", "--write", "--fail-on", "rewrite")
+    options = ("--postgres", VERSION, "--rows", str(ROWS), "--down", "--json", "--write", "--fail-on", "rewrite")
     return repository.inv("db.evidence", "--service", "zoo", *options)
 
 
@@ -157,8 +157,8 @@ def test_a_revision_that_fails_is_the_last_result_and_no_crash(measured, ran) ->
     assert "missing_type" in measured["fails", "upgrade"]["error"]
     assert "Traceback" not in ran.text
     assert ran.code == 3
-    assert f"zoo: fails, upgrade on PostgreSQL {_VERSION}, failed: " in ran.err
-    assert f"zoo: rewrite, upgrade on PostgreSQL {_VERSION}: it rewrites pets (--fail-on 'rewrite')." in ran.err
+    assert f"zoo: fails, upgrade on PostgreSQL {VERSION}, failed: " in ran.err
+    assert f"zoo: rewrite, upgrade on PostgreSQL {VERSION}: it rewrites pets (--fail-on 'rewrite')." in ran.err
 
 
 @pytest.mark.usefixtures("ran")
@@ -168,7 +168,7 @@ def test_a_file_of_each_revision_is_written_and_the_plan_reads_it(repository: Mo
     repository.service("zoo", MODELS, database())
     planned = repository.inv("db.plan", "--service", "zoo")
     assert "rewrites pets; writers held up" in planned.out or "rewrites pets (" in planned.out
-    assert f"(PostgreSQL {_VERSION}, {ROWS} rows)" in planned.out
+    assert f"(PostgreSQL {VERSION}, {ROWS} rows)" in planned.out
     revision = repository.root / "migrations" / "versions" / "zoo" / "rewrite.py"
     text = revision.read_text(encoding="utf-8")
     revision.write_text(text.replace("code uuid", "code2 uuid"), encoding="utf-8")
