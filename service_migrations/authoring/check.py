@@ -92,7 +92,7 @@ async def check(
         differences.extend(_lines(operations, context))
 
     async with (
-        open_session(history, connector(history.service, engine, settings)) as session,
+        open_session(history, connector(history.service, engine, settings), compares=True) as session,
         process_lock(),
     ):
         await refuse_behind(session)

@@ -114,7 +114,8 @@ async def revision(
                 except CommandError as error:
                     raise UsageError(" ".join(str(error).split()), service=history.service) from error
         else:
-            async with open_session(history, connector(history.service, engine, settings)) as session, process_lock():
+            own = connector(history.service, engine, settings)
+            async with open_session(history, own, compares=True) as session, process_lock():
                 await refuse_behind(session)
                 _make_folder(history.service, folder)
                 accepted = read_baseline(history.service).entries.get("check", frozenset())
@@ -152,7 +153,8 @@ async def possible_renames(
     def receive(operations: UpgradeOps, _: MigrationContext) -> None:
         possible.extend(renames_in(operations.ops))
 
-    async with open_session(history, connector(history.service, None, settings)) as session, process_lock():
+    own = connector(history.service, None, settings)
+    async with open_session(history, own, compares=True) as session, process_lock():
         await refuse_behind(session)
         await session.run(comparing(history, receive), ownership=await survey(session), renames=requests)
     return possible

@@ -24,7 +24,7 @@ from alembic.operations.ops import (
 )
 
 from service_migrations.catalog.restoration import Restoration
-from service_migrations.sql.quoting import escaped
+from service_migrations.sql.quoting import escaped, quoted
 
 __all__ = ["Change", "Comment", "Note", "Phase", "Step", "in_table", "steps"]
 
@@ -159,9 +159,12 @@ def _render(context: AutogenContext, change: Change) -> list[str]:
 
 
 def _with_whole_schema(line: str, operation: MigrateOperation, context: AutogenContext) -> str:
-    """Return a rendered operation whose schema, if it has a dot in its name, Alembic doesn't take for two names."""
+    """Return a rendered operation with a schema that is always quoted, where that is needed.
+
+    Alembic takes a name with a dot for two, and SQLAlchemy leaves words such as ``time`` alone, which begin a type.
+    """
     schema = getattr(operation, "schema", None)
-    if not schema or "." not in schema:
+    if not schema or not ("." in schema or (re.fullmatch("[a-z_]+", schema) and quoted(schema) != schema)):
         return line
     prefix = context.opts["sqlalchemy_module_prefix"] or ""
     whole = f"schema={prefix}quoted_name({str(schema)!r}, quote=True)"

@@ -29,6 +29,7 @@ from service_migrations.errors import (
 )
 from service_migrations.failures import lost_failure, revision_failure
 from service_migrations.history.revisions import History, config
+from service_migrations.models.faults import faults_of
 from service_migrations.models.metadata import assemble, bookkeeping_schema
 
 __all__ = ["Session", "open_session"]
@@ -215,7 +216,12 @@ class Session:
 
 @asynccontextmanager
 async def open_session(
-    history: History, connector: Connector, lock_timeout: float | None = None, *, autocommit: bool = False
+    history: History,
+    connector: Connector,
+    lock_timeout: float | None = None,
+    *,
+    autocommit: bool = False,
+    compares: bool = False,
 ) -> AsyncIterator[Session]:
     """Connect to a service's database.
 
@@ -225,12 +231,16 @@ async def open_session(
         lock_timeout: as in ``Connector.connect``.
         autocommit: whether each statement outside of ``Session.run`` is a transaction of its own, which needs half
             as many messages.
+        compares: whether the models are compared, where what is wrong with one table stops only that one.
 
     Raises:
-        MigrationError: its models can't be imported, or it can't be connected to.
+        MigrationError: its models can't be imported or have a fault, or it can't be connected to.
 
     """
     metadata = assemble(history.service)
+    if not compares:
+        for fault in faults_of(metadata).values():
+            raise fault
     session: Session | None = None
     lost = False
     try:

@@ -12,7 +12,6 @@ from alembic.operations import Operations
 from alembic.operations.ops import MigrateOperation, MigrationScript
 from alembic.runtime.migration import MigrationContext
 
-from service_migrations.autogenerate.change import Change
 from service_migrations.ownership.view import Ownership
 from service_migrations.sql.destroyed import destroyed
 
@@ -52,7 +51,7 @@ def _package(operation: object) -> str:
 
 
 def _is_of_others(operation: object) -> bool:
-    return not isinstance(operation, Change) and _package(operation) != "alembic"
+    return _package(operation) not in ("alembic", "service_migrations")
 
 
 def _sql(context: MigrationContext, operation: MigrateOperation) -> str:

@@ -41,7 +41,7 @@ def compat(
     postgres: str = "",
     json: bool = False,
 ) -> None:
-    """Try the running code's statements before and after each new revision; 3 if one fails."""
+    """Try the running code on the new schema; 3 if it breaks."""
     from service_migrations.compat import compat as trying
     from service_migrations.compat.checkout import checkout, merge_base
     from service_migrations.postgres import VERSIONS

@@ -132,7 +132,7 @@ def test_a_foreign_key_to_a_table_that_no_service_of_the_database_has_is_told(mo
     with pytest.raises(ConfigurationError) as caught:
         wait(service_migrations.check(stock))
     assert str(caught.value) == (
-        "services/stock/models.py: levels.code refers to products.code, which models.__all__ doesn't export. "
+        "stock: services/stock/models.py: levels.code refers to products.code, which models.__all__ doesn't export. "
         "Add the model to __all__."
     )
 
@@ -144,8 +144,8 @@ def test_a_foreign_key_to_a_column_that_the_siblings_model_hasnt_is_told(monorep
     with pytest.raises(ConfigurationError) as caught:
         wait(service_migrations.revision(stock, "x"))
     assert str(caught.value) == (
-        "services/stock/models.py: levels.code refers to products.code, a column that catalog's model doesn't have. "
-        "Correct the ForeignKey."
+        "stock: services/stock/models.py: levels.code refers to products.code, a column that catalog's model doesn't "
+        "have. Correct the ForeignKey."
     )
 
 

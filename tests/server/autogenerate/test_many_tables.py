@@ -1,5 +1,6 @@
 """A comparison of many tables: what it asks of the server doesn't grow with them, and nothing is passed over for it."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -7,7 +8,6 @@ from sqlalchemy import Connection, event
 from sqlalchemy.engine import Engine
 
 import service_migrations
-from service_migrations.errors import ConfigurationError
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn
 from tests.support.database import query, run_script, wait
@@ -174,5 +174,5 @@ a = Table("a", metadata, Column("id", Integer, primary_key=True))
 b = Table("b", metadata, Column("id", Integer, primary_key=True),
     Column("number", Integer, server_default=text("nextval('a_id_seq')")))
 """
-    with pytest.raises(ConfigurationError, match=r'models\' table b can\'t be created .* "a_id_seq" does not exist'):
-        wait(service_migrations.check(monorepo.service("billing", models, dsn)))
+    (error,) = wait(service_migrations.check(monorepo.service("billing", models, dsn))).uncompared
+    assert re.search(r"models' table b can't be created .* \"a_id_seq\" does not exist", str(error))

@@ -49,25 +49,26 @@ def models(schema: str | None, name: str, parts: str = "", *labels: str) -> str:
     )
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("kind", ["schema", "all names"])
+# SQLAlchemy refuses a foreign key to a table with a dot in its name
+@pytest.mark.parametrize(
+    ("kind", "name"), [("schema", "a.b"), *(("all names", name) for name in NAMES if "." not in name)]
+)
 def test_a_name_that_has_to_be_quoted_works_in_every_command(
     kind: str, name: str, monorepo: Monorepo, database: Callable[..., Dsn]
 ) -> None:
-    schema = None if kind == "other names" else name
     inner = "plain" if kind == "schema" else name
     dsn = database(creates=True)
-    service = monorepo.service("billing", models(schema, inner), dsn)
+    service = monorepo.service("billing", models(name, inner), dsn)
     written(monorepo, service, "create")
     wait(service_migrations.upgrade(service))
     steps = [(AFTER, "old"), (LATER, "old", "older"), (LATER, "older"), ("",)]
     for number, (parts, *labels) in enumerate(steps):
-        remodel(monorepo, service, models(schema, inner, parts, *labels))
+        remodel(monorepo, service, models(name, inner, parts, *labels))
         written(monorepo, service, f"step {number}")
         wait(service_migrations.upgrade(service))
         assert wait(service_migrations.check(service)).differences == ()
     assert wait(drift(service)).differences == ()
-    place = schema or "public"
+    place = name
     tables = "SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = $1"
     assert {"alembic_version_billing", "migration_log_billing"} <= {row[0] for row in query(dsn, tables, place)}
     for _ in range(2):
