@@ -107,7 +107,7 @@ def test_what_the_pre_flight_refuses_is_found(service, dsn, monorepo):
     assert finding.severity == "error"
     ran = monorepo.inv("db.doctor", "--json")
     assert ran.code == 78
-    (found,) = json.loads(ran.out)
+    (found,) = (each for each in json.loads(ran.out) if each["about"] != "end of life")
     assert (found["service"], found["severity"], found["exit_code"]) == ("billing", "error", 78)
     query(dsn, statement(finding))
     assert wait(examine(service)) == ()
@@ -144,7 +144,8 @@ def test_with_several_services_it_is_the_most_serious_code(monorepo, dsn):
     query(dsn, "CREATE RULE trap AS ON UPDATE TO alembic_version_billing DO ALSO SELECT 1")
     ran = monorepo.inv("db.doctor")
     assert ran.code == 78
-    assert [line.partition(" ")[2].partition(":")[0] for line in ran.out.splitlines()] == ["billing", "catalog"]
+    lines = [line for line in ran.out.splitlines() if "gets no more fixes" not in line]
+    assert [line.partition(" ")[2].partition(":")[0] for line in lines] == ["billing", "catalog"]
 
 
 def test_a_revision_that_this_checkout_does_not_have_is_found(service, dsn):
