@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from service_migrations.errors import UsageError
-from service_migrations.git import TEAM_BRANCHES, GitError, git, is_commit, try_git
+from service_migrations.git import TEAM_BRANCHES, GitError, git, is_commit, is_shallow, try_git
 
 __all__ = ["Checkout", "checkout", "merge_base"]
 
@@ -42,8 +42,7 @@ def checkout(root: Path, name: str) -> Iterator[Checkout]:
     """
     _refuse_without_git(root)
     if not is_commit(root, name):
-        is_shallow = (try_git(root, "rev-parse", "--is-shallow-repository") or "").strip() == "true"
-        fetch = "git fetch --unshallow --tags" if is_shallow else "git fetch --tags"
+        fetch = "git fetch --unshallow --tags" if is_shallow(root) else "git fetch --tags"
         raise UsageError(f"git has no commit {name} here.", hint=f"Fetch it (`{fetch}`), or name another with --base.")
     commit = _git(root, "rev-parse", "--verify", f"{name}^{{commit}}")
     top_level = Path(_git(root, "rev-parse", "--show-toplevel"))

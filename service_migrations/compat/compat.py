@@ -1,19 +1,17 @@
 """The running code's statements, before and after each revision that it hasn't seen."""
 
-import secrets
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import asyncpg
-
-from service_migrations.catalog.search_path import OWN_PATH
 from service_migrations.compat.checkout import Checkout
 from service_migrations.compat.running_code import HOOKS, RunningCode, running_code
-from service_migrations.connection.connector import connector
+from service_migrations.connection.connector import connector_of
 from service_migrations.connection.locks import process_lock
 from service_migrations.connection.session import Session, open_session
+from service_migrations.connection.throwaway import ThrowawayDatabases
+from service_migrations.connection.version_table import ensure_schema
 from service_migrations.errors import MigrationError, UsageError
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, read
@@ -21,12 +19,9 @@ from service_migrations.history.static import read_chain
 from service_migrations.history.targets import migrate_to
 from service_migrations.monorepo import Monorepo, Service
 from service_migrations.postgres import Server
-from service_migrations.settings.dsn import Dsn
-from service_migrations.settings.model import Settings, load_options
+from service_migrations.settings.model import Settings
 from service_migrations.settings.sharing import siblings_of
-from service_migrations.settings.sources import Sources
-from service_migrations.sql.quoting import quoted
-from service_migrations.upgrade.commands import upgrade
+from service_migrations.upgrade.siblings import Siblings
 
 __all__ = ["Break", "Compat", "compat"]
 
@@ -124,24 +119,35 @@ async def compat(service: Service, code: Checkout, server: Server, *, python: st
     if not new:
         return Compat(service.name, commit, (), 0, (), {})
     hooks = service.root / HOOKS / f"{service.name}.py"
-    async with _databases(server, service, start) as (empty, filled):
-        with running_code(running, server.admin, python, hooks if hooks.is_file() else None) as tries:
+    async with ThrowawayDatabases(server, (service, *siblings_of(service)), "compat") as databases:
+        empty, *others = await databases.create()
+        await _start(history, start, empty, Siblings(others))
+        filled, *other_copies = await databases.copy(empty.dsn.database)
+        with running_code(running, empty.dsn, python, hooks if hooks.is_file() else None) as tries:
             recorded = tries.ask("record", empty.dsn.database)
             tries.ask("keep", filled.dsn.database)
-            breaks = [one async for one in _breaks(history, new, empty, tries)]
-            breaks += [one async for one in _refused_rows(history, new, filled)]
+            breaks = [one async for one in _breaks(history, new, empty, Siblings(others), tries)]
+        breaks += [one async for one in _refused_rows(history, new, filled, Siblings(other_copies))]
     ids = tuple(revision.revision for revision in new)
     return Compat(service.name, commit, ids, recorded["steps"], tuple(breaks), recorded["unfillable"])
 
 
+async def _start(history: History, revisions: tuple[str, ...], settings: Settings, siblings: Siblings) -> None:
+    async with _session(history, settings) as session:
+        if session.schema:
+            await ensure_schema(session.connection, session.schema)
+        for revision in revisions:
+            await _run(session, revision, siblings)
+
+
 async def _breaks(
-    history: History, new: Sequence[Revision], settings: Settings, tries: RunningCode
+    history: History, new: Sequence[Revision], settings: Settings, siblings: Siblings, tries: RunningCode
 ) -> AsyncIterator[Break]:
     """Upgrade one revision after the other, and yield what fails since then, each cause once."""
     found: list[Break] = []
     async with _session(history, settings) as session:
         for revision in new:
-            await session.run(migrate_to(history, revision.revision))
+            await _run(session, revision.revision, siblings)
             for failure in tries.ask("repeat", settings.dsn.database)["failures"]:
                 one = Break(revision.revision, revision.path, **failure)
                 if not any(one.is_same(each) for each in found):
@@ -149,12 +155,14 @@ async def _breaks(
                     yield one
 
 
-async def _refused_rows(history: History, new: Sequence[Revision], settings: Settings) -> AsyncIterator[Break]:
+async def _refused_rows(
+    history: History, new: Sequence[Revision], settings: Settings, siblings: Siblings
+) -> AsyncIterator[Break]:
     """Upgrade a database with the running code's rows, and yield the revision that fails on them."""
     async with _session(history, settings) as session:
         for revision in new:
             try:
-                await session.run(migrate_to(history, revision.revision))
+                await _run(session, revision.revision, siblings)
             except MigrationError as error:
                 if error.exit_code != MigrationError.exit_code:
                     raise
@@ -162,9 +170,20 @@ async def _refused_rows(history: History, new: Sequence[Revision], settings: Set
                 return
 
 
+async def _run(session: Session, revision: str, siblings: Siblings) -> None:
+    """Upgrade to a revision, again after the siblings whose tables it may need."""
+    while True:
+        try:
+            return await session.run(migrate_to(session.history, revision))
+        except MigrationError as error:
+            is_again = error.exit_code == MigrationError.exit_code and not session.transactions.partly_committed
+            if not is_again or not await siblings.advance():
+                raise
+
+
 @asynccontextmanager
 async def _session(history: History, settings: Settings) -> AsyncIterator[Session]:
-    async with process_lock(), open_session(history, connector(settings.service, settings=settings)) as session:
+    async with process_lock(), open_session(history, connector_of(settings), autocommit=True) as session:
         yield session
 
 
@@ -190,62 +209,3 @@ def _heads(running: Service, history: History, commit: str) -> tuple[str, ...]:
             hint="Merge or rebase onto that commit first.",
         )
     return heads
-
-
-@asynccontextmanager
-async def _databases(
-    server: Server, service: Service, revisions: tuple[str, ...]
-) -> AsyncIterator[tuple[Settings, Settings]]:
-    """Create two databases in which a service is at some revisions, and those at head that share it."""
-    name = f"compat_{secrets.token_hex(6)}"
-    names = (name, f"{name}_copy")
-    connection = await asyncpg.connect(**server.admin.connect_args(), server_settings={"search_path": OWN_PATH})
-    try:
-        await connection.execute(f"CREATE DATABASE {quoted(names[0])}")
-        await _close_public(replace(server.admin, database=names[0]))
-        first, second = (_settings(service, replace(server.admin, database=name)) for name in names)
-        await _upgrade_in_turns(first, revisions, [_settings(each, first.dsn) for each in siblings_of(service)])
-        await connection.execute(f"CREATE DATABASE {quoted(names[1])} TEMPLATE {quoted(names[0])}")
-        yield first, second
-    finally:
-        for name in names:
-            await connection.execute(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
-        await connection.close()
-
-
-async def _close_public(dsn: Dsn) -> None:
-    """Take from everybody what PostgreSQL 14 gives; a superuser who migrates would run what others put there."""
-    connection = await asyncpg.connect(**dsn.connect_args(), server_settings={"search_path": OWN_PATH})
-    try:
-        await connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
-    finally:
-        await connection.close()
-
-
-async def _upgrade_in_turns(own: Settings, revisions: tuple[str, ...], siblings: Iterable[Settings]) -> None:
-    """Upgrade a service and its siblings, each of which may need the tables of another.
-
-    Raises:
-        MigrationError: a revision fails, also after the others.
-
-    """
-    waiting = [(own, revision) for revision in revisions] + [(each, "head") for each in siblings]
-    while waiting:
-        failed: list[tuple[Settings, str]] = []
-        first_error: MigrationError | None = None
-        for settings, revision in waiting:
-            try:
-                await upgrade(settings.service, revision, settings=settings)
-            except MigrationError as error:
-                if error.exit_code != MigrationError.exit_code:
-                    raise
-                failed.append((settings, revision))
-                first_error = first_error or error
-        if first_error and len(failed) == len(waiting):
-            raise first_error
-        waiting = failed
-
-
-def _settings(service: Service, dsn: Dsn) -> Settings:
-    options = load_options(service, Sources())
-    return Settings(service, dsn, options.version_table, options.search_path, options.limits)

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -25,11 +26,11 @@ from sqlalchemy.ext.asyncio import create_async_engine
 if TYPE_CHECKING or __package__:
     from service_migrations.compat import rows
 else:
-    # this folder leaves the path before the models are imported, which may have modules of the same names
+    # these folders leave the path before the models are imported, which may have modules of the same names
+    sys.path.insert(1, str(Path(__file__).parents[1] / "sql"))
     import rows
 
-    sys.path.pop(0)
-    del sys.modules["rows"]
+    del sys.path[:2], sys.modules["rows"], sys.modules["patterns"]
 
 Function = Callable[[sa.Connection], object]
 Step = tuple[str, str, str, Callable[[], object]]
@@ -258,7 +259,8 @@ def find_tables(module: Any) -> tuple[dict[str, sa.Table], dict[Any, list[Any]]]
 
 
 def load(request: dict[str, Any]) -> Probe:
-    """Import the models, and the team's own tries: the functions of a file, which get a connection."""
+    """Import the driver, the models, and the team's own tries: the functions of a file, which get a connection."""
+    driver()
     sys.path[:0] = request["folders"]
     module = importlib.import_module(request["models"])
     for found in pkgutil.walk_packages(getattr(module, "__path__", []), f"{request['models']}."):
@@ -271,10 +273,22 @@ def load(request: dict[str, Any]) -> Probe:
     return Probe(*find_tables(module), hooks)
 
 
+def driver() -> str:
+    """Return the driver that this interpreter has.
+
+    Raises:
+        ImportError: it has none.
+
+    """
+    names = [name for name in ("asyncpg", "psycopg") if importlib.util.find_spec(name)]
+    if not names:
+        raise ImportError("there is neither asyncpg nor psycopg")
+    return names[0]
+
+
 async def answer(url: dict[str, Any], work: Callable[[sa.Connection], Any]) -> Any:
     """Run a function on a connection of the driver that this interpreter has."""
-    driver = next(name for name in ("asyncpg", "psycopg") if importlib.util.find_spec(name))
-    engine = create_async_engine(sa.URL.create(f"postgresql+{driver}", **url), poolclass=sa.pool.NullPool)
+    engine = create_async_engine(sa.URL.create(f"postgresql+{driver()}", **url), poolclass=sa.pool.NullPool)
     async with engine.connect() as connection:
         return await connection.run_sync(work)
 

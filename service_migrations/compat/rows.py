@@ -9,10 +9,15 @@ import itertools
 import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
+
+if TYPE_CHECKING or __package__:
+    from service_migrations.sql.patterns import matching
+else:
+    from patterns import matching
 
 __all__ = ["Rows", "Run", "UnfillableError", "is_named_in", "is_written"]
 
@@ -52,7 +57,11 @@ class Rows:
         if column in self._kinds:
             return self._kinds[column]
         number = next(self._numbers) if _is_unique(column) else 1
-        return [*_named_by_checks(column), *_values(column.type, number, is_unique=_is_unique(column))]
+        named = _named_by_checks(column)
+        if _is_unique(column):  # each row gets another text
+            texts = [each for each in named if isinstance(each, str)]
+            named = [*(each for text in texts for each in (f"{text}{number}", f"{number}{text}")), *named]
+        return [*named, *_values(column.type, number, is_unique=_is_unique(column))]
 
     def insert(
         self,
@@ -152,11 +161,14 @@ def _named_by_checks(column: "sa.Column[Any]") -> list[Any]:
             kind = int if isinstance(column.type, sa.Integer) else decimal.Decimal
             values += [kind(number + step) for number in numbers for step in (1, 0, -1)]
         elif isinstance(column.type, sa.String) and not isinstance(column.type, sa.Enum):
-            values += [
-                word for word in re.findall(r"'((?:[^']|'')*)'", text) if len(word) <= (column.type.length or _TEXT)
-            ]
+            words = [word.strip("%") for word in re.findall(r"'((?:[^']|'')*)'", text)]
+            values += [each for word in words for each in (word, matching(word)) if len(each) <= _longest(column.type)]
     most = next((limit for kind, limit in _INTEGERS if isinstance(column.type, kind)), None)
     return [value for value in values if most is None or abs(value) <= most]
+
+
+def _longest(kind: "sa.String") -> int:
+    return min(kind.length or _TEXT, _LONGEST)
 
 
 def _values(kind: Any, number: int, *, is_unique: bool) -> list[Any]:  # noqa: C901, PLR0911, PLR0912 - a case for each type
@@ -179,7 +191,7 @@ def _values(kind: Any, number: int, *, is_unique: bool) -> list[Any]:  # noqa: C
             most_decimal = decimal.Decimal(10**precision - 1).scaleb(-scale)
             return [decimal.Decimal(number), -most_decimal, most_decimal]
         case sa.String():
-            length = min(kind.length or _TEXT, _LONGEST)
+            length = _longest(kind)
             text = str(number)[-length:]
             return [text, text.rjust(length, "x")]
         case sa.Boolean():

@@ -57,6 +57,8 @@ ORDER BY c.oid
 """
 _PATTERNS = 1000
 """Rows that serve as patterns."""
+_FAR = 100_000
+"""The number of a late row: a value that grows with it leaves a range at some time."""
 _COMBINATIONS = 3000
 """Combinations of values that are tried for the CHECKs of one table."""
 
@@ -277,8 +279,12 @@ async def _satisfying(
         choices = []
         for number in ordered:
             column = by_number[number]
-            first = expressions.get(number) or ""
+            # a column with a default may need a value beside that of another one
+            made = value(column.kind, column.formatted, column.length, column.name, g)
+            first = expressions.get(number) or made or ""
             constants = list(candidates(column.kind, column.formatted, " ".join(conditions), g))
+            if made and column.kind in ("date", "timestamp", "timestamptz"):
+                constants += [f"({made} {sign} INTERVAL '1 day')::{column.formatted}" for sign in "+-"]
             if pattern:
                 constants.insert(0, f"p.{quoted(column.name)}")
                 if column.kind in ("text", "varchar", "citext"):
@@ -286,10 +292,10 @@ async def _satisfying(
                     constants[:0] = [f"({own} || {g})::{column.formatted}", f"({g} || {own})::{column.formatted}"]
             empty = [] if column.required else [f"NULL::{column.formatted}"]
             choices.append([*([first] if first else []), *constants, *empty])
-        best = await _first(
+        best = all(choices) and await _first(
             connection, [quoted(by_number[number].name) for number in ordered], choices, conditions, pattern
         )
-        if best is None:
+        if not best:
             raise _UnfillableError(f"no value is known for {' AND '.join(conditions)}")
         changed |= dict(zip(ordered, best, strict=True))
     return changed
@@ -302,7 +308,7 @@ async def _first(
     conditions: list[str],
     pattern: str,
 ) -> tuple[str, ...] | None:
-    """Return the first combination that satisfies the conditions for several rows."""
+    """Return the first combination that satisfies the conditions for several rows, the first ones and a late one."""
     # the sum of the positions decides, so that no column varies before all others are through
     widest = max((len(choice) for choice in choices), default=0)
     while len(choices) > 1 and widest > 1 and _size(choices, widest) > _COMBINATIONS:
@@ -311,7 +317,7 @@ async def _first(
     values = ", ".join(f"({index}, {', '.join(combination)})" for index, combination in enumerate(combinations))
     where = " AND ".join(f"({condition}) IS NOT FALSE" for condition in conditions)
     tried = (
-        f"SELECT t.* FROM generate_series(1, 3) AS g "  # noqa: S608 - quoted
+        f"SELECT t.* FROM unnest(ARRAY[1, 2, {_FAR}]) AS g "  # noqa: S608 - quoted
         f"CROSS JOIN (SELECT * FROM ({pattern or 'SELECT'}) AS r LIMIT 1) AS p, "
         f"LATERAL (VALUES {values}) AS t (combination_, {', '.join(names)})"
     )

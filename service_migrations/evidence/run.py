@@ -1,6 +1,5 @@
 """One run of a history in a new database, with rows: each revision up, and where asked down, observed."""
 
-import secrets
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -12,6 +11,7 @@ from alembic.config import Config
 from service_migrations.connection.connector import connector_of
 from service_migrations.connection.locks import process_lock
 from service_migrations.connection.session import Session, open_session
+from service_migrations.connection.throwaway import ThrowawayDatabases
 from service_migrations.connection.version_table import ensure_schema
 from service_migrations.errors import MigrationError, UnreachableError, UsageError
 from service_migrations.evidence.locks import Timeline
@@ -21,14 +21,12 @@ from service_migrations.evidence.rows import Rows, own_rows
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import read
 from service_migrations.history.targets import migrate_to, revert
-from service_migrations.interruption import finish_even_if_cancelled
 from service_migrations.monorepo import Service
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
-from service_migrations.settings.model import Settings, load_options
+from service_migrations.settings.model import Settings
 from service_migrations.settings.sharing import siblings_of
-from service_migrations.settings.sources import Sources
-from service_migrations.sql.quoting import literal, quoted
+from service_migrations.upgrade.siblings import Siblings
 
 __all__ = ["ObservedRevision", "Run", "observe_history"]
 
@@ -68,34 +66,6 @@ class Run:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
-class _Siblings:
-    """The services that share the database: each runs as far as it can, when a revision fails without it."""
-
-    waiting: list[Settings]
-
-    async def advance(self) -> bool:
-        """Upgrade them as far as each can be, and return whether there was any progress."""
-        has_progress = False
-        for settings in list(self.waiting):
-            history = read(settings.service)
-            async with open_session(history, connector_of(settings), autocommit=True) as session:
-                if session.schema:
-                    await ensure_schema(session.connection, session.schema)
-                applied = history.applied(await session.applied(alone=True))
-                for revision in [item for item in reversed(history.revisions) if item not in applied]:
-                    try:
-                        await session.run(migrate_to(history, revision.revision))
-                    except MigrationError as error:
-                        if isinstance(error, UnreachableError):
-                            raise
-                        break
-                    has_progress = True
-                else:
-                    self.waiting.remove(settings)
-        return has_progress
-
-
 async def observe_history(
     service: Service,
     server: Server,
@@ -121,18 +91,19 @@ async def observe_history(
         MigrationError: the history can't be read, the models can't be imported, or the server is lost.
 
     """
-    history, own, sources = read(service), own_rows(service), Sources()
+    history, own = read(service), own_rows(service)
     if unknown := own.keys() - {revision.revision for revision in history.revisions}:
         raise UsageError(
             f"its rows follow {', '.join(sorted(unknown))}, which its history doesn't have.", service=service
         )
     observed = Run()
     async with AsyncExitStack() as stack:
-        dsn = await stack.enter_async_context(_database(server, service))
-        admin = replace(server.admin, database=dsn.database)
-        settings = _settings(service, dsn, sources)
-        siblings = _Siblings([_settings(sibling, dsn, sources) for sibling in siblings_of(service)])
-        tables = _bookkeeping([settings, *siblings.waiting])
+        services = (service, *siblings_of(service))
+        databases = await stack.enter_async_context(ThrowawayDatabases(server, services, "evidence"))
+        settings, *others = await databases.create()
+        admin = replace(server.admin, database=settings.dsn.database)
+        await _report_looks(admin)
+        tables = _bookkeeping([settings, *others])
         await stack.enter_async_context(process_lock())
         session = await stack.enter_async_context(open_session(history, connector_of(settings), autocommit=True))
         if session.schema:
@@ -143,7 +114,7 @@ async def observe_history(
         await _listen(session, observed)
         last = None if chosen is None else [item for item in history.revisions if item.revision in chosen][:1]
         observed.blocked = await stack.enter_async_context(monitored(admin, session.pid, observed.timeline, tables))
-        run = _Stepper(session, observer, filler, siblings, observed.blocked)
+        run = _Stepper(session, observer, filler, Siblings(others), observed.blocked)
         applied: list[Revision] = []
         for revision in reversed(history.revisions):
             is_chosen = chosen is None or revision.revision in chosen
@@ -191,7 +162,7 @@ class _Stepper:
     session: Session
     observer: Observer
     rows: Rows
-    siblings: _Siblings
+    siblings: Siblings
     blocked: Blocked
 
     async def step(
@@ -254,11 +225,6 @@ async def _listen(session: Session, observed: Run) -> None:
         driver.add_notice_handler(lambda diagnostic: receive(diagnostic.message_primary))
 
 
-def _settings(service: Service, dsn: Dsn, sources: Sources) -> Settings:
-    options = load_options(service, sources)
-    return Settings(service, dsn, options.version_table, options.search_path, options.limits, sources=sources)
-
-
 def _bookkeeping(settings: list[Settings]) -> list[str]:
     names = ((item.version_table, item.service.ledger_table) for item in settings)
     return [name for pair in names for name in pair]
@@ -279,30 +245,11 @@ async def _connections(admin: Dsn, settings: Settings) -> AsyncIterator[tuple[An
         second.terminate()
 
 
-@asynccontextmanager
-async def _database(server: Server, service: Service) -> AsyncIterator[Dsn]:
-    """Create a database and a role that owns it and is no superuser, and drop both at the end."""
-    name, password = f"evidence_{service}"[:40] + f"_{secrets.token_hex(6)}", secrets.token_hex(16)
-    dsn = Dsn(name, name, server.admin.hosts, password, server.admin.parameters)
-    admin = await connect(server.admin)
+async def _report_looks(admin: Dsn) -> None:
+    """Add the event trigger to a database, where the administrator is a superuser."""
+    connection = await connect(admin)
     try:
-        await admin.execute(f"CREATE ROLE {quoted(name)} LOGIN PASSWORD {literal(password)}")
-        try:
-            await admin.execute(f"CREATE DATABASE {quoted(name)} OWNER {quoted(name)}")
-            own = await connect(replace(server.admin, database=name))
-            try:
-                await own.execute(f"GRANT USAGE, CREATE ON SCHEMA public TO {quoted(name)}")
-                with suppress(asyncpg.InsufficientPrivilegeError):  # no superuser: short autocommit commands lack locks
-                    await own.execute(look_trigger())
-            finally:
-                await own.close()
-            yield dsn
-        finally:
-            await finish_even_if_cancelled(_drop(admin, name))
+        with suppress(asyncpg.InsufficientPrivilegeError):  # no superuser: short autocommit commands lack locks
+            await connection.execute(look_trigger())
     finally:
-        admin.terminate()
-
-
-async def _drop(admin: "asyncpg.Connection[asyncpg.Record]", name: str) -> None:
-    await admin.execute(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
-    await admin.execute(f"DROP ROLE IF EXISTS {quoted(name)}")
+        await connection.close()

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 from service_migrations.sql.lexer import tokenize
+from service_migrations.sql.patterns import matching
 from service_migrations.sql.quoting import literal
 
 __all__ = ["candidates", "value"]
@@ -114,7 +115,7 @@ def candidates(kind: str, formatted: str, conditions: str, g: str) -> Iterator[s
         yield from (f"(enum_range(NULL::{formatted}))[{number}]" for number in range(1, 8))
     elif kind in _TEXTS:
         yield from (f"({pattern.format(g=g)})::{formatted}" for pattern in _DISTINCT)
-        texts = [sample for text in strings for sample in (_matching(text), text.strip("%"))]
+        texts = [sample for text in strings for sample in (matching(text), text.strip("%"))]
         yield from (f"{literal(text)}::{formatted}" for text in dict.fromkeys((*texts, *_SAMPLES)))
     elif kind in ("int2", "int4", "int8", "numeric", "float4", "float8", "money"):
         near = [text for number in numbers if re.fullmatch(r"\d{1,9}(\.\d+)?", number) for text in _near(number)]
@@ -131,23 +132,3 @@ def candidates(kind: str, formatted: str, conditions: str, g: str) -> Iterator[s
 
 def _near(number: str) -> tuple[str, ...]:
     return number, f"{number} + 1", f"{number} - 1"
-
-
-def _matching(pattern: str) -> str:
-    """Return a text that a simple regular expression matches: classes, groups, alternatives and repetitions."""
-    text, rest = "", pattern.removeprefix("^").removesuffix("$")
-    while rest:
-        if rest[0] == "(" and ")" in rest:
-            inner, rest = rest[1:].split(")", 1)
-            piece = _matching(inner.removeprefix("?:").split("|")[0])
-        elif rest[0] == "[" and "]" in rest[2:]:
-            inner, rest = rest[1 : rest.index("]", 2)], rest[rest.index("]", 2) + 1 :]
-            piece = "x" if inner[0] == "^" else "a" if inner.startswith("[:alnum") else inner[0]
-        elif rest[0] == "\\" and len(rest) > 1:
-            piece, rest = {"d": "1", "w": "a", "s": " "}.get(rest[1], rest[1]), rest[2:]
-        else:
-            piece, rest = "a" if rest[0] == "." else rest[0], rest[1:]
-        count = re.match(r"\{(\d+)[^}]*\}|[+*?]", rest)
-        text += piece * (int(count[1]) if count and count[1] else 1)
-        rest = rest[count.end() :] if count else rest
-    return text.split("|")[0]

@@ -4,34 +4,28 @@ A database of a tag is made with the revision files of the tag, by the library, 
 files of today upgrade it. Where its catalog isn't that of a database which they made alone, the two ways have parted.
 """
 
-import secrets
 import tempfile
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import quote
 
 import asyncpg
 
 from service_migrations.catalog.objects import Key, read
-from service_migrations.connection.admin import connect, create, drop, quoted
+from service_migrations.connection.admin import connect
 from service_migrations.connection.engine import open_connection
+from service_migrations.connection.throwaway import ThrowawayDatabases
 from service_migrations.errors import MigrationError, UsageError
 from service_migrations.history.revisions import read as read_history
 from service_migrations.monorepo import Service, discover
 from service_migrations.postgres.throwaway import Server
 from service_migrations.review.released import histories_at
-from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.example import example
-from service_migrations.settings.model import Settings, load_unchecked
-from service_migrations.settings.sources import Sources
+from service_migrations.settings.model import Settings
 from service_migrations.upgrade.commands import upgrade
 
 __all__ = ["Upgraded", "read_rows", "sharing", "upgrades"]
-
-_LONGEST = 63
-"""The longest name of a role."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +79,8 @@ async def upgrades(
     released = {tag: histories_at(tag, group) for tag in tags}
     for tag, histories in released.items():
         by_history.setdefault(tuple(sorted(map(str, histories.items()))), []).append(tag)
-    databases = _Databases(group, server)
-    try:
-        fresh = await databases.settings()
+    async with ThrowawayDatabases(server, group, "released") as databases:
+        fresh = await databases.create()
         await _upgrade(fresh, {})
         expected, results = await _catalog(fresh[0]), []
         for equal_tags in by_history.values():
@@ -97,18 +90,16 @@ async def upgrades(
                 problems = await _problems(equal_tags[0], histories, databases, rows, expected)
                 results.append(Upgraded(name, tuple(map(str, group)), count, tuple(problems)))
         return results
-    finally:
-        await databases.drop()
 
 
 async def _problems(
     tag: str,
     histories: Mapping[str, Mapping[str, bytes]],
-    databases: "_Databases",
+    databases: ThrowawayDatabases,
     rows: Mapping[str, Mapping[str, Sequence[str]]],
     expected: Mapping[Key, str],
 ) -> list[str]:
-    settings = await databases.settings()
+    settings = await databases.create()
     with tempfile.TemporaryDirectory(prefix="released-") as folder:
         try:
             await _upgrade([_as_released(own, histories[own.service.name], folder) for own in settings], rows)
@@ -187,55 +178,6 @@ def _differences(upgraded: Mapping[Key, str], fresh: Mapping[Key, str]) -> list[
         elif upgraded[key] != fresh[key]:
             lines.append(f"{name} is {upgraded[key]} after the upgrade, and {fresh[key]} in a fresh database")
     return lines
-
-
-class _Databases:
-    """The databases of a group on a server, each with the same roles."""
-
-    def __init__(self, group: Sequence[Service], server: Server) -> None:
-        self._group, self._server = group, server
-        self._prefix, self._password = f"released_{secrets.token_hex(4)}", secrets.token_urlsafe(18)
-        self._created: list[Settings] = []
-
-    async def settings(self) -> list[Settings]:
-        """Create a database, and return the settings that lead each service to it."""
-        name, admin = f"{self._prefix}_{len(self._created)}", self._server.admin
-        all_settings = []
-        for service in self._group:
-            dsn = replace(admin, user=self._role(service), database=name, password=self._password)
-            # no password of a person's is read, and no variable of the environment leads elsewhere
-            sources = Sources({f"{service.env_prefix}DATABASE_DSN": _uri(dsn)})
-            settings = replace(load_unchecked(_plain(service), sources), dsn=dsn, edited="warn")
-            await create(settings, admin, set_password=True)
-            all_settings.append(settings)
-        self._created.append(all_settings[0])
-        return all_settings
-
-    async def drop(self) -> None:
-        """Drop the databases and their roles: the server may outlive this run."""
-        for settings in self._created:
-            await drop(settings, self._server.admin)
-        for settings in self._created[:1]:
-            connection = await connect(settings, self._server.admin)
-            try:
-                for role in map(self._role, self._group):
-                    await connection.execute(f"DROP ROLE IF EXISTS {quoted(role)}")
-            finally:
-                await connection.close()
-
-    def _role(self, service: Service) -> str:
-        return f"{self._prefix}_{service}"[:_LONGEST]
-
-
-def _plain(service: Service) -> Service:
-    """Return a service whose settings come from no file, template or function."""
-    nowhere = service.path / ".released.no-env"
-    return replace(service, env_file=nowhere, environment="", is_env_file_given=False,
-                   dsn=None, dsn_key=None, password=None)  # fmt: skip
-
-
-def _uri(dsn: Dsn) -> str:
-    return dsn.masked().replace(":***@", f":{quote(dsn.password or '', safe='')}@", 1)
 
 
 def read_rows(services: Iterable[Service], folder: str) -> dict[str, Mapping[str, Sequence[str]]]:

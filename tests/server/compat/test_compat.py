@@ -12,7 +12,7 @@ from service_migrations.errors import UsageError
 from service_migrations.monorepo import Monorepo as Found
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
-from tests.support.database import wait
+from tests.support.database import query, wait
 from tests.support.git import git
 from tests.support.monorepo import Monorepo
 
@@ -50,6 +50,7 @@ class User(Base):
     __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "plain"}
     __table_args__ = (
         CheckConstraint("age > 17", name="grown"),
+        CheckConstraint("email ~ '^[^@]+@[a-z]+[.]org$'", name="mail"),
         CheckConstraint("kind IN ('plain', 'admin')", name="known"),
     )
 
@@ -69,7 +70,9 @@ class Order(Base):
 FIRST = """
 op.execute("CREATE TYPE state AS ENUM ('open', 'paid', 'lost')")
 op.execute('''CREATE TABLE users (id serial PRIMARY KEY, full_name varchar(50) NOT NULL, nick varchar(50),
-    email varchar(100) NOT NULL UNIQUE, state state NOT NULL, age smallint NOT NULL CONSTRAINT grown CHECK (age > 17),
+    email varchar(100) NOT NULL UNIQUE
+    CONSTRAINT mail CHECK (email ~ '^[^@]+@[a-z]+[.]org$'), state state NOT NULL,
+    age smallint NOT NULL CONSTRAINT grown CHECK (age > 17),
     note text NOT NULL DEFAULT '', kind varchar NOT NULL CONSTRAINT known CHECK (kind IN ('plain', 'admin')))''')
 op.execute('''CREATE TABLE orders (id serial PRIMARY KEY, user_id int NOT NULL REFERENCES users,
     code varchar(20) NOT NULL, price numeric(10, 2) NOT NULL)''')
@@ -181,6 +184,26 @@ def test_what_harms_nobody_passes(monorepo: Monorepo, running: Monorepo, server:
     assert (found.breaks, dict(found.untried)) == ((), {})
     assert found.revisions == tuple(f"r{number}" for number in range(1, len(HARMLESS) + 1))
     assert found.tried > 40
+
+
+def test_a_sibling_may_need_a_new_revision_and_a_new_revision_a_siblings_table(
+    monorepo: Monorepo, running: Monorepo, server: Server
+) -> None:
+    for folder in (monorepo, running):
+        folder.service("stock")
+        for name in ("shop", "stock"):
+            example = folder.root / "services" / name / ".env.example"
+            example.write_text(f"DATABASE_DSN=postgresql://{name}:x@localhost/together\n", encoding="utf-8")
+    revisions(
+        monorepo, "CREATE TABLE r1 (id int PRIMARY KEY)", "CREATE TABLE r2 (id int REFERENCES s1)",
+        "ALTER TABLE users DROP COLUMN nick",
+    )  # fmt: skip
+    monorepo.revision("stock", "s1", None, 'op.execute("CREATE TABLE s1 (id int PRIMARY KEY REFERENCES r1)")')
+    (monorepo.root / "bootstrap.sql").write_text("CREATE EXTENSION citext;\n", encoding="utf-8")
+    found = tried(monorepo, running, server)
+    assert {(one.revision, one.sqlstate) for one in found.breaks} == {("r3", "42703")}
+    roles = "SELECT rolname FROM pg_roles WHERE rolname LIKE 'compat%' UNION SELECT datname FROM pg_database "
+    assert query(server.admin, f"{roles} WHERE datname LIKE 'compat%'") == []
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ TABLES = {
     "slug": "s text UNIQUE CHECK (s ~ '^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$')",
     "currency": "c char(3) NOT NULL CHECK (c ~ '^[A-Z]{3}$')",
     "choice": "k text NOT NULL CHECK (k IN ('card', 'cash')), n int CHECK (n > 10 AND n < 20)",
+    "order beside a default": "a timestamptz NOT NULL DEFAULT now(), b timestamptz NOT NULL, CHECK (b > a)",
     "order": "a date, b date, CHECK (b >= a), c int, d int, CHECK (c < d)",
     "either": "a int, b int, CHECK ((a IS NULL) <> (b IS NULL))",
     "depends": "s mood NOT NULL, at timestamptz, CHECK (s <> 'sad' OR at IS NOT NULL)",
@@ -84,3 +85,10 @@ def test_a_table_that_cannot_be_filled_is_named_with_the_reason(dsn, columns: st
 def test_the_teams_own_rows_are_the_pattern_of_the_others(dsn) -> None:
     columns = "id int PRIMARY KEY, slug text UNIQUE CHECK (slug ~ '^[a-z0-9-]+$'), odd json CHECK (odd->>'k' = 'v')"
     assert filled(dsn, columns, """INSERT INTO x VALUES (1, 'acme', '{"k": "v"}')""") == (COUNT, [])
+
+
+def test_own_rows_that_multiply_the_made_ones_are_left_out_and_named(dsn) -> None:
+    count, notes = filled(
+        dsn, "a int", "INSERT INTO x SELECT 1 FROM generate_series(1, 100) g, generate_series(1, 100) h"
+    )
+    assert (count, notes) == (COUNT, ["rows that follow r are left out: beside the made rows they would be 10000"])
