@@ -1,46 +1,19 @@
 """The rows of a measurement: those of the team's own, and made ones up to the number that is wanted."""
 
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import asyncpg
 
-from service_migrations.configuration import FILE
-from service_migrations.errors import UsageError
 from service_migrations.evidence.making import fill, read_tables
 from service_migrations.evidence.monitors import SCHEMA
-from service_migrations.monorepo import Service
 from service_migrations.sql.quoting import quoted
 
-__all__ = ["Rows", "own_rows"]
-
-_FOLDER = "tests/matrix/rows"
-_SETTING = "service_migrations_rows"
-"""The setting of pytest for that folder, as of service_migrations.testing."""
+__all__ = ["Rows"]
 
 _MOST = 20
 """How many times as many rows as wanted a statement of the team's may insert; it was written for a few."""
-
-
-def own_rows(service: Service) -> Mapping[str, Sequence[str]]:
-    """Return the statements of a team's own rows, by the revision that they follow: those of the tests of the matrix.
-
-    Raises:
-        UsageError: the file is no TOML.
-
-    """
-    with (service.root / FILE).open("rb") as file:
-        options = tomllib.load(file).get("tool", {}).get("pytest", {})
-    settings = {**options, **options.get("ini_options", {})}
-    path = service.root / str(settings.get(_SETTING, _FOLDER)) / f"{service}.toml"
-    if not path.is_file():
-        return {}
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"no TOML: {error}.", service=service, path=service.relative(path)) from error
 
 
 @dataclass(slots=True)

@@ -17,13 +17,14 @@ from service_migrations.errors import MigrationError, UnreachableError, UsageErr
 from service_migrations.evidence.locks import Timeline
 from service_migrations.evidence.monitors import Blocked, connect, look_trigger, monitored, receive_look
 from service_migrations.evidence.observer import Look, Observed, Observer
-from service_migrations.evidence.rows import Rows, own_rows
+from service_migrations.evidence.rows import Rows
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import read
 from service_migrations.history.targets import migrate_to, revert
 from service_migrations.monorepo import Service
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
+from service_migrations.settings.matrix_rows import matrix_rows
 from service_migrations.settings.model import Settings
 from service_migrations.settings.sharing import siblings_of
 from service_migrations.upgrade.siblings import Siblings
@@ -91,7 +92,7 @@ async def observe_history(
         MigrationError: the history can't be read, the models can't be imported, or the server is lost.
 
     """
-    history, own = read(service), own_rows(service)
+    history, own = read(service), matrix_rows(service)
     if unknown := own.keys() - {revision.revision for revision in history.revisions}:
         raise UsageError(
             f"its rows follow {', '.join(sorted(unknown))}, which its history doesn't have.", service=service

@@ -5,7 +5,6 @@ files of today upgrade it. Where its catalog isn't that of a database which they
 """
 
 import tempfile
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,14 +17,14 @@ from service_migrations.connection.engine import open_connection
 from service_migrations.connection.throwaway import ThrowawayDatabases
 from service_migrations.errors import MigrationError, UsageError
 from service_migrations.history.revisions import read as read_history
-from service_migrations.monorepo import Service, discover
+from service_migrations.monorepo import Service
 from service_migrations.postgres.throwaway import Server
 from service_migrations.review.released import histories_at
-from service_migrations.settings.example import example
+from service_migrations.settings.matrix_rows import matrix_rows
 from service_migrations.settings.model import Settings
 from service_migrations.upgrade.commands import upgrade
 
-__all__ = ["Upgraded", "read_rows", "sharing", "upgrades"]
+__all__ = ["Upgraded", "upgrades"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,35 +45,20 @@ class Upgraded:
     problems: tuple[str, ...]
 
 
-def sharing(services: Iterable[Service]) -> list[tuple[Service, ...]]:
-    """Return services in groups that share a database, by their ``.env.example``, with all that share it."""
-    selected = set(services)
-    groups: dict[str, list[Service]] = {}
-    for service in discover(next(iter(selected)).root):
-        try:
-            database = f"database {example(service).database}"
-        except MigrationError:
-            database = f"service {service}"
-        groups.setdefault(database, []).append(service)
-    return [tuple(group) for group in groups.values() if not selected.isdisjoint(group)]
-
-
-async def upgrades(
-    group: Sequence[Service], tags: Sequence[str], server: Server, rows: Mapping[str, Mapping[str, Sequence[str]]]
-) -> list[Upgraded]:
+async def upgrades(group: Sequence[Service], tags: Sequence[str], server: Server) -> list[Upgraded]:
     """Upgrade a database of each tag, and compare it with a fresh one.
 
     Args:
         group: the services that share a database.
         tags: tags, oldest first; those with equal histories are tried once.
         server: an empty server, whose administrator may create databases and roles.
-        rows: for each service the statements that fill its tables, by the revision that they follow.
 
     Raises:
         UsageError: git fails, or doesn't know a tag.
         MigrationError: the histories of today fail on an empty database, or the server can't be reached.
 
     """
+    rows = {service.name: matrix_rows(service) for service in group}
     by_history: dict[object, list[str]] = {}
     released = {tag: histories_at(tag, group) for tag in tags}
     for tag, histories in released.items():
@@ -178,9 +162,3 @@ def _differences(upgraded: Mapping[Key, str], fresh: Mapping[Key, str]) -> list[
         elif upgraded[key] != fresh[key]:
             lines.append(f"{name} is {upgraded[key]} after the upgrade, and {fresh[key]} in a fresh database")
     return lines
-
-
-def read_rows(services: Iterable[Service], folder: str) -> dict[str, Mapping[str, Sequence[str]]]:
-    """Return the rows of the matrix of each service that has some, by the revision that they follow."""
-    paths = {service.name: service.root / folder / f"{service}.toml" for service in services}
-    return {name: tomllib.loads(path.read_text("utf-8")) for name, path in paths.items() if path.is_file()}

@@ -53,7 +53,7 @@ def compat(
     commits, errors = _deployed(services) if deployed else ({each.name: base for each in services}, [])
     results: dict[str, Compat] = {}
     default = "" if deployed or base else merge_base(monorepo.root)
-    version = postgres or (monorepo.configuration.postgres or VERSIONS)[0]
+    version = postgres or min(monorepo.configuration.postgres or VERSIONS, key=int)
     with console.progress() as progress, throwaway(version, progress) as server:
         for name in dict.fromkeys(commits.values()):
             there = [each for each in services if commits.get(each.name) == name]

@@ -22,9 +22,6 @@ _FIX = (
     "`Migration-Edit: <revision> <reason>`."
 )
 
-_ROWS = "tests/matrix/rows"
-"""The folder of <service>.toml, with rows for the tables of a service."""
-
 
 @task(
     settings=False,
@@ -73,16 +70,15 @@ def released(
 
 def _upgrade(services: Sequence[Service], tags: Sequence[str], *, json: bool) -> None:
     from service_migrations.postgres import VERSIONS, throwaway
-    from service_migrations.review.upgrades import Upgraded, read_rows, sharing, upgrades
+    from service_migrations.review.upgrades import Upgraded, upgrades
+    from service_migrations.settings.sharing import groups_of
 
     results: list[Upgraded] = []
     if tags:
         version = max(Monorepo.locate().configuration.postgres or VERSIONS, key=int)
-        groups = sharing(services)
-        rows = read_rows([each for group in groups for each in group], _ROWS)
         with console.progress() as progress, throwaway(version, progress) as server, console.quietly():
-            for group in groups:
-                results += run(upgrades(group, tags, server, rows))
+            for group in groups_of(services):
+                results += run(upgrades(group, tags, server))
     if json:
         console.result_json([asdict(result) for result in results])
     elif not results:

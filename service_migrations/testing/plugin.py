@@ -19,10 +19,8 @@ if TYPE_CHECKING:
     from service_migrations.postgres import Server
     from service_migrations.testing.templates import MigratedDatabase, Templates
 
-__all__ = ["ROWS", "migrated_database", "postgres_server", "postgres_version"]
+__all__ = ["migrated_database", "postgres_server", "postgres_version"]
 
-ROWS = "service_migrations_rows"
-"""The setting for the folder of ``<service>.toml``: rows for the tables, by the revision that they follow."""
 
 _UNREACHABLE = 69
 """The exit code where a PostgreSQL can't be provided, as of the tasks."""
@@ -45,7 +43,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "test, and pytest exits with 69 where it can't be provided. Without the option: POSTGRES_VERSION, or else the "
         "newest of [tool.service-migrations] postgres.",
     )
-    parser.addini(ROWS, "folder of <service>.toml, with rows for the tables of a service", default="tests/matrix/rows")
+    # as in settings/matrix_rows.py; nothing of the library is imported before the tests are
+    help_text = "folder of <service>.toml, with rows for the tables of a service"
+    parser.addini("service_migrations_rows", help_text, default="tests/matrix/rows")
 
 
 @pytest.hookimpl(trylast=True)

@@ -4,7 +4,6 @@ Each test has its own databases. Where a history needs the tables of siblings, w
 same database, the siblings are upgraded first.
 """
 
-import tomllib
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,10 +22,10 @@ from service_migrations.models.metadata import assemble, schema_of
 from service_migrations.monorepo import Monorepo, Service
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
+from service_migrations.settings.matrix_rows import ROWS, matrix_rows
 from service_migrations.settings.sharing import siblings_of
 from service_migrations.sql.quoting import quoted
 from service_migrations.testing.databases import Databases, aimed, wait
-from service_migrations.testing.plugin import ROWS
 from service_migrations.testing.records import COMPARED, RECORDS, differences, leave, record
 from service_migrations.testing.schema import connected, execute, run_script, schema
 from service_migrations.testing.steps import go_step_by_step
@@ -98,7 +97,7 @@ def test_every_step_goes_down_and_up_again_with_rows_in_the_tables(
     service: Service, make_database: MakeDatabase, pytestconfig: pytest.Config
 ) -> None:
     """The models and a replay of the history give the same schema."""
-    rows = _rows(service, str(pytestconfig.getini(ROWS)))
+    rows = matrix_rows(service, str(pytestconfig.getini(ROWS)))
 
     async def go() -> None:
         database = await _database_with_needed_siblings(service, make_database)
@@ -267,9 +266,3 @@ async def _refuse_more_than(accepted: frozenset[str], service: Service) -> None:
     assert [each.revision.path for each in rendered if each.error and each.revision.revision not in accepted] == [], (
         errors
     )
-
-
-def _rows(service: Service, folder: str) -> dict[str, list[str]]:
-    """Return the statements that fill a service's tables, by the revision that they follow."""
-    path = service.root / folder / f"{service}.toml"
-    return tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from service_migrations.postgres import VERSIONS, Server
+from service_migrations.settings.matrix_rows import FOLDER, ROWS
 from tests.support.monorepo import Monorepo
 from tests.support.pytest_runs import given, pytest_in
 
@@ -159,3 +160,7 @@ def until(condition, seconds: float = 60.0):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     return met
+
+
+def test_the_rows_of_the_matrix_are_in_one_folder_for_the_plugin_and_the_library(pytestconfig: pytest.Config) -> None:
+    assert pytestconfig.getini(ROWS) == FOLDER

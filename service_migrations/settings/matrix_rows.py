@@ -1,0 +1,42 @@
+"""The rows of a team's own for the tables of a service, which the tests of the matrix add between revisions."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+
+from service_migrations.configuration import read_tools
+from service_migrations.errors import UsageError
+from service_migrations.monorepo import Service
+
+__all__ = ["FOLDER", "ROWS", "matrix_rows"]
+
+ROWS = "service_migrations_rows"
+"""The setting of pytest for the folder of ``<service>.toml``."""
+FOLDER = "tests/matrix/rows"
+"""That folder, where nothing else is set."""
+
+
+def matrix_rows(service: Service, folder: str = "") -> Mapping[str, Sequence[str]]:
+    """Return the statements that fill a service's tables, by the revision that they follow.
+
+    Args:
+        service: the service.
+        folder: from the top level; empty for that of pytest's setting in pyproject.toml.
+
+    Raises:
+        UsageError: the file is no TOML.
+
+    """
+    path = service.root / (folder or _folder(service)) / f"{service}.toml"
+    if not path.is_file():
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"no TOML: {error}.", service=service, path=service.relative(path)) from error
+
+
+def _folder(service: Service) -> str:
+    table = read_tools(service.root).get("pytest")
+    settings = table if isinstance(table, dict) else {}
+    options = settings.get("ini_options")
+    return str((options if isinstance(options, dict) else settings).get(ROWS, FOLDER))
