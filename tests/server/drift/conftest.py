@@ -6,7 +6,7 @@ import pytest
 
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
-from tests.support.database import make_database
+from tests.support.database import make_database, query
 from tests.support.monorepo import Monorepo
 from tests.support.shop import Shop, inside, make_shop, may_create, scratches
 
@@ -19,6 +19,7 @@ def shop_at_head(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Ds
     make_shop(monorepo, dsn)
     ran = monorepo.inv("db.upgrade", "--service", "shop")
     assert ran.code == 0, ran.text
+    query(inside(server, dsn), "ALTER SCHEMA public OWNER TO pg_database_owner")  # as from PostgreSQL 15 on
     return dsn
 
 
