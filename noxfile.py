@@ -165,12 +165,11 @@ evidence = define_evidence(prepare_migrations)
 @nox.session
 @each_postgres
 def faults(session: nox.Session, postgres: str) -> None:
-    """Test every fault, every drift, and whatever else depends on the server, on a PostgreSQL of one version."""
+    """Test every fault, every drift, and whatever else depends on the server; versions between share the tests."""
     install(session, "tests")
     session.env.update(in_memory("faults"))
-    ends = ENDS if postgres in (VERSIONS[0], VERSIONS[-1]) else ()
     ignored = () if postgres == VERSIONS[-1] else tuple(f"--ignore={path}" for path in NEWEST)
-    run_pytest(session, postgres, *EVERY_POSTGRES, *ends, *ignored, *PARALLEL)
+    run_pytest(session, postgres, *EVERY_POSTGRES, *share(postgres), *ignored, *PARALLEL)
     if postgres == VERSIONS[-1]:
         session.env["MIGRATIONS_TEST_DRIVER"] = "psycopg"
         run_pytest(
@@ -185,6 +184,16 @@ def adopt(session: nox.Session, postgres: str) -> None:
     install(session, "adopt")
     session.env.update(in_memory("adopt"))
     run_pytest(session, postgres, "tests/adoption")
+
+
+def share(postgres: str) -> tuple[str, ...]:
+    """Return more tests for the oldest and the newest PostgreSQL, and the part of the tests for one between them.
+
+    So each test runs on three versions. What differs between these mostly differs at the ends too: whole, the versions
+    between would take as long as all other sessions.
+    """
+    between = VERSIONS[1:-1]
+    return (f"--part={between.index(postgres) + 1}/{len(between)}",) if postgres in between else ENDS
 
 
 def in_memory(session: str) -> dict[str, str]:

@@ -124,7 +124,7 @@ def test_what_looks_like_a_version_table_runs_nobodys_function(
     plant(server, dsn, database(shared=dsn), kind, "alembic_version_billing")
     if role == "superuser":
         world.service("billing", dsn=replace(server.admin, database=dsn.database))
-    for words in COMMANDS:
+    for words in COMMANDS if role == "owner" else COMMANDS[:4]:
         refused(world.inv(*words), "alembic_version_billing")
         assert not has_run(dsn), words
 
@@ -141,7 +141,8 @@ def test_what_looks_like_a_ledger_runs_nobodys_function(
         world.service("billing", dsn=replace(server.admin, database=dsn.database))
     else:
         refused(world.inv("db.log", *ONE_SERVICE), "migration_log_billing")
-    for words in [*COMMANDS[:5], ("db.downgrade", *ONE_SERVICE, "--revision", "base", "--yes"), COMMANDS[9]]:
+    back = ("db.downgrade", *ONE_SERVICE, "--revision", "base", "--yes")
+    for words in [*COMMANDS[:5], back, COMMANDS[9]] if role == "owner" else COMMANDS[1:3]:
         result = world.inv(*words)
         assert result.code == 0, result.text
         assert "Traceback" not in result.text

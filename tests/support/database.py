@@ -92,6 +92,11 @@ def tables(dsn: Dsn) -> set[str]:
     return {row[0] for row in rows}
 
 
+def _create(server: Server, name: str, owner: str, template: str = "template1") -> str:
+    strategy = "STRATEGY file_copy" if int(server.version) >= 15 else ""  # a third of the time without fsync
+    return f'CREATE DATABASE "{name}" OWNER "{owner}" TEMPLATE "{template}" {strategy}'
+
+
 def make_database(
     server: Server,
     *,
@@ -112,13 +117,13 @@ def make_database(
     """
     name = f"app{os.environ.get('PYTEST_XDIST_WORKER', '')}_{os.getpid()}_{next(_numbers)}"
     if copied:
-        query(server.admin, f'CREATE DATABASE "{name}" TEMPLATE "{copied.database}" OWNER "{copied.user}"')
+        query(server.admin, _create(server, name, copied.user, copied.database))
         return replace(copied, database=name)
     dsn = Dsn(name, shared.database if shared else name, server.admin.hosts, password)
     literal = "'" + password.replace("'", "''") + "'"
     if "\\" in password:
         literal = " E" + literal.replace("\\", "\\\\")
     role = f'CREATE ROLE "{name}" LOGIN {"CREATEDB" if creates else ""} PASSWORD {literal}'
-    run_script(server.admin, [role, *([] if shared else [f'CREATE DATABASE "{name}" OWNER "{name}"'])])
+    run_script(server.admin, [role, *([] if shared else [_create(server, name, name)])])
     query(replace(server.admin, database=dsn.database), f'GRANT USAGE, CREATE ON SCHEMA public TO "{name}"')
     return dsn

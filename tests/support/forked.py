@@ -1,4 +1,4 @@
-"""Invoke in a child that is forked from a process with all imports done: without the second that they take.
+"""Invoke or Alembic in a child that is forked from a process with all imports done: without the second that they take.
 
 The child is a process like any other, so nothing has to be put back after a task. For what start-up, the interpreter's
 options or the command line in a list of processes matter to, there are ``Monorepo.process`` and ``Monorepo.spawn``.
@@ -8,28 +8,36 @@ import atexit
 import gc
 import json
 import os
+import selectors
 import signal
 import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
+from typing import Any
 
+import alembic.config
 import invoke.main
 
 __all__ = ["Child"]
+
+ALEMBIC = Path(sys.executable).with_name("alembic")
 
 ROOT = Path(__file__).resolve().parents[2]
 
 OTHERS = ("asyncpg", "rich.live", "rich.status", "rich.table", "sqlalchemy.dialects.postgresql.asyncpg")
 """What the library imports late."""
 
-FRESH = ("tasks", "templates", "testing", "nox")
-"""Rooms that each child imports for itself, or never: the first does something when it is imported."""
+NEVER = ("templates", "testing", "nox")
+"""Rooms that no task imports."""
+
+PACKAGE = "service_migrations.tasks"
+"""What each child imports for itself: it does something when it is imported."""
 
 MESSAGE = 200_000
 """Bytes of a message at most: words and environment."""
@@ -39,7 +47,7 @@ TEARDOWN = 10.0
 
 
 class Child:
-    """Invoke, running with nobody at the keyboard.
+    """Invoke, or Alembic's own program, running with nobody at the keyboard.
 
     Args:
         words: its arguments.
@@ -48,13 +56,23 @@ class Child:
         out: the descriptor that becomes its stdout.
         err: the descriptor that becomes its stderr.
         session: start a session of its own, in which it can be interrupted also where the tests can't.
+        program: ``invoke`` or ``alembic``.
 
     """
 
     def __init__(
-        self, words: tuple[str, ...], cwd: Path, env: dict[str, str], out: int, err: int, *, session: bool = False
+        self,
+        words: tuple[str, ...],
+        cwd: Path,
+        env: dict[str, str],
+        out: int,
+        err: int,
+        *,
+        session: bool = False,
+        program: str = "invoke",
     ) -> None:
-        request = json.dumps({"words": words, "cwd": str(cwd), "env": env, "session": session}).encode()
+        wanted = {"words": words, "cwd": str(cwd), "env": env, "session": session, "program": program}
+        request = json.dumps(wanted).encode()
         self._status, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with its:
             socket.send_fds(_parent(), [request], [its.fileno(), out, err])
@@ -109,73 +127,93 @@ def import_all() -> None:
     """Import what tasks import when they are called."""
     for path in sorted(ROOT.glob("service_migrations/**/*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts
-        if parts[1] not in FRESH and not {"__init__", "__main__", "unselected"} & set(parts):
+        if parts[1] not in NEVER and not {"__init__", "__main__", "unselected"} & set(parts):
             import_module(".".join(parts))
     for name in OTHERS:
         import_module(name)
 
 
-def serve(channel: socket.socket) -> tuple[bytes, list[int]]:
-    """Return a request and its descriptors, in a process that is forked for it; end with the channel."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those
-    while True:
-        message, descriptors, _, _ = socket.recv_fds(channel, MESSAGE, 3)
-        if not message:
-            os._exit(0)
-        if not os.fork():
-            channel.close()
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            return message, descriptors
-        for descriptor in descriptors:
-            os.close(descriptor)
+def serve(channel: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """Return a request and its descriptors, in a child that is forked for it; end with the channel.
+
+    The child tells its number to the first of them, and this process how the child ended.
+    """
+    with selectors.DefaultSelector() as ready:
+        ready.register(channel, selectors.EVENT_READ)
+        while True:
+            for key, _ in ready.select():
+                if key.data:
+                    ready.unregister(key.fd)
+                    _tell_end(*key.data, ended=key.fd)
+                    continue
+                message, descriptors, _, _ = socket.recv_fds(channel, MESSAGE, 3)
+                if not message:
+                    os._exit(0)
+                status, *streams = descriptors
+                if not (child := os.fork()):
+                    for of_others in ready.get_map().values():
+                        if of_others.data:
+                            os.close(of_others.fd)
+                            os.close(of_others.data[1])
+                    channel.close()
+                    return json.loads(message), descriptors
+                for descriptor in streams:
+                    os.close(descriptor)
+                ready.register(os.pidfd_open(child), selectors.EVENT_READ, (child, status))
 
 
-def fork(status: int, *streams: int, session: bool) -> None:
-    """Return in a child with these streams, which has told its number to a socket; its parent tells its end there."""
-    child = os.fork()
-    if child:
-        _tell_end(status, child, streams)
-    if session:
-        os.setsid()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-    with socket.socket(fileno=status) as told:
-        told.send(str(os.getpid()).encode())
-    for number, descriptor in enumerate(streams, start=1):
-        os.dup2(descriptor, number)
-        os.close(descriptor)
-
-
-def _tell_end(status: int, child: int, streams: tuple[int, ...]) -> NoReturn:
-    for descriptor in streams:
-        os.close(descriptor)
+def _tell_end(child: int, status: int, *, ended: int) -> None:
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    with socket.socket(fileno=status) as told, suppress(BrokenPipeError):  # the test may have ended
-        told.send(str(code).encode())
-    os._exit(0)
+    with suppress(BrokenPipeError):  # the test may have ended
+        os.write(status, str(code).encode())
+    os.close(status)
+    os.close(ended)
+
+
+def start_session() -> None:
+    """Become the leader of a session, which signals end as they do by default."""
+    os.setsid()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
+PROGRAMS: dict[str, Callable[[str], tuple[Callable[[], object], str, str]]] = {
+    "invoke": lambda cwd: (
+        invoke.main.program.run,
+        str(invoke.main.__file__).replace("main.py", "__main__.py"),
+        cwd,
+    ),
+    "alembic": lambda _: (alembic.config.main, str(ALEMBIC), str(ALEMBIC.parent)),
+}
+"""What to call, with which ``sys.argv[0]`` and ``sys.path[0]``."""
 
 
 def main() -> None:
-    """Serve requests; in a child, become what ``python -m invoke`` is."""
+    """Serve requests; in a child, become what ``python -m invoke`` or ``alembic`` is."""
     channel = socket.socket(fileno=int(sys.argv[1]))
     channel.set_inheritable(False)
     import_all()
     gc.freeze()
     interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for pytest, which closes the channel
-    message, descriptors = serve(channel)
+    request, (status, *streams) = serve(channel)
     signal.signal(signal.SIGINT, interrupt)
-    request = json.loads(message)
-    fork(*descriptors, session=request["session"])
+    if request["session"]:
+        start_session()
+    os.write(status, str(os.getpid()).encode())
+    os.close(status)
+    for number, descriptor in enumerate(streams, start=1):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])
-    sys.argv = [str(invoke.main.__file__).replace("main.py", "__main__.py"), *request["words"]]
-    sys.path[0] = request["cwd"]
-    for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
+    program, sys.argv[0], sys.path[0] = PROGRAMS[request["program"]](request["cwd"])
+    sys.argv[1:] = request["words"]
+    for name in [name for name in sys.modules if name.partition(".")[0] == "tests" or name == PACKAGE]:
         del sys.modules[name]
     code: object = None
     try:
-        invoke.main.program.run()
+        program()
     except SystemExit as ended:
         code = ended.code
     if code is None or isinstance(code, int):

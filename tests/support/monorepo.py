@@ -114,10 +114,13 @@ class Monorepo:
             f'op.drop_table("{table}")',
         )
 
-    def inv(self, *words: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> "Ran":
-        """Run Invoke in this monorepo, as a person would, with nobody at the keyboard."""
+    def inv(
+        self, *words: str, env: dict[str, str] | None = None, cwd: Path | None = None, program: str = "invoke"
+    ) -> "Ran":
+        """Run Invoke, or another program, in this monorepo, as a person would, with nobody at the keyboard."""
         with TemporaryFile("w+", encoding="utf-8") as out, TemporaryFile("w+", encoding="utf-8") as err:
-            child = Child(words, cwd or self.root, {**os.environ, **(env or {})}, out.fileno(), err.fileno())
+            environment = {**os.environ, **(env or {})}
+            child = Child(words, cwd or self.root, environment, out.fileno(), err.fileno(), program=program)
             try:
                 code = child.wait(PATIENCE)
             finally:

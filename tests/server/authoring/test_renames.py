@@ -57,6 +57,7 @@ def rename(monorepo: Monorepo, database: Callable[..., Dsn], server: Server) -> 
         rows: tuple[str, ...] = (),
         result: str = "",
         values: list[str] | None = None,
+        replayed: bool = False,
     ) -> tuple[str, str]:
         service = monorepo.service("shop", before, dsn)
         written(monorepo, service, "before")
@@ -68,7 +69,7 @@ def rename(monorepo: Monorepo, database: Callable[..., Dsn], server: Server) -> 
         assert revision is not None
         assert catalog(dsn) == at_first
         wait(service_migrations.upgrade(service))
-        clean(service)
+        assert wait(service_migrations.check(service)).differences == ()
         at_last, kept = catalog(dsn), query(dsn, result) if result else None
         assert values is None or list(kept[0]) == values
         wait(service_migrations.downgrade(service, "-1"))
@@ -78,7 +79,9 @@ def rename(monorepo: Monorepo, database: Callable[..., Dsn], server: Server) -> 
         wait(service_migrations.upgrade(service))
         assert catalog(dsn) == at_last
         assert (query(dsn, result) if result else None) == kept
-        assert wait(service_migrations.drift(service, admin=server.admin)).differences == ()
+        if replayed:
+            assert wait(service_migrations.drift(service, admin=server.admin)).differences == ()
+            assert wait(service_migrations.revision(service, "nothing")) is None
         up, _, down = (monorepo.root / revision.path).read_text(encoding="utf-8").partition("def downgrade")
         return up[up.index("def upgrade") :].replace('"', "'"), down.replace('"', "'")
 
@@ -88,7 +91,6 @@ def rename(monorepo: Monorepo, database: Callable[..., Dsn], server: Server) -> 
 def clean(service: Service) -> None:
     """Check that models and database agree."""
     assert wait(service_migrations.check(service)).differences == ()
-    assert wait(service_migrations.revision(service, "nothing")) is None
 
 
 UNIQUE = 'Column("note", Text, unique=True)'
@@ -154,7 +156,10 @@ def test_a_renamed_table_takes_along_its_keys_sequences_indexes_and_what_refers_
         return models(table(name, *(part.format(name) for part in parts)), others)
 
     rows = (*ROW, "INSERT INTO others VALUES (1)")
-    up, down = rename(both("things"), both("items"), "things:items", rows=rows, result="SELECT note FROM items")
+    both_ways = rename(
+        both("things"), both("items"), "things:items", rows=rows, result="SELECT note FROM items", replayed=True
+    )
+    up, down = both_ways
     assert up.index("ALTER TABLE things RENAME TO items") < up.index("RENAME CONSTRAINT fk_things TO fk_items")
     assert down.index("RENAME CONSTRAINT fk_items TO fk_things") < down.index("ALTER TABLE items RENAME TO things")
     assert up.count("op.") == down.count("op.") == 2
@@ -531,7 +536,11 @@ def test_a_naming_convention_that_comes_later_only_renames(rename) -> None:
         "INSERT INTO others (thing, note) VALUES (1, 'kept')",
     )
     up, down = rename(
-        models(*tables), models(*tables, metadata=CONVENTION), rows=rows, result="SELECT note FROM others"
+        models(*tables),
+        models(*tables, metadata=CONVENTION),
+        rows=rows,
+        result="SELECT note FROM others",
+        replayed=True,
     )
     for code in (up, down):
         assert code.count("op.") == code.count("RENAME CONSTRAINT") == 6

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from service_migrations.catalog.objects import Object
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
+from tests.support.comparison import catalog
 from tests.support.database import make_database, query
 from tests.support.monorepo import Monorepo
 from tests.support.shop import Shop, inside, make_shop, may_create, scratches
@@ -21,6 +23,12 @@ def shop_at_head(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Ds
     assert ran.code == 0, ran.text
     query(inside(server, dsn), "ALTER SCHEMA public OWNER TO pg_database_owner")  # as from PostgreSQL 15 on
     return dsn
+
+
+@pytest.fixture(scope="session")
+def history_of_the_shop(shop_at_head: Dsn) -> tuple[Object, ...]:
+    """What its history creates: the catalog of the database that nobody has changed."""
+    return catalog(shop_at_head)
 
 
 @pytest.fixture

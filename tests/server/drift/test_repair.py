@@ -3,18 +3,41 @@
 import pytest
 from asyncpg import StringDataRightTruncationError
 
+from service_migrations.catalog.objects import Object
+from service_migrations.postgres import Server
+from service_migrations.settings.dsn import Dsn
 from tests.support.changes import CASES
-from tests.support.database import query
-from tests.support.shop import Shop
+from tests.support.comparison import differences_from
+from tests.support.database import make_database, query, run_script
+from tests.support.shop import Shop, split
+
+ROW = "INSERT INTO customers (email, name, score) VALUES ('a@b', 'A', 1)"
+ONE_OF_EACH = {line.split()[0]: (by_hand, line) for by_hand, line in CASES.values()}
+"""The last change of each kind of object, by the kind."""
 
 
 @pytest.mark.parametrize(("by_hand", "line"), CASES.values(), ids=list(CASES))
-def test_what_was_changed_by_hand_is_seen_and_mended(shop: Shop, by_hand: list[str], line: str) -> None:
-    shop.by_hand("INSERT INTO customers (email, name, score) VALUES ('a@b', 'A', 1)", *by_hand)
-    found = shop.drift().differences
+def test_what_was_changed_by_hand_is_seen_and_mended(
+    server: Server, shop_at_head: Dsn, history_of_the_shop: tuple[Object, ...], by_hand: list[str], line: str
+) -> None:
+    dsn = make_database(server, copied=shop_at_head)
+    run_script(dsn, [ROW, *by_hand])
+    found = differences_from(history_of_the_shop, dsn)
     lines = [str(one) for one in found]
     assert [one for one in lines if one.startswith(line)], "\n".join(lines)
     assert all("\n" not in one for one in lines)
+    run_script(dsn, [statement for each in found if each.sql for statement in split(each.sql)])
+    assert [str(one) for one in differences_from(history_of_the_shop, dsn)] == []
+    query(server.admin, f'DROP DATABASE "{dsn.database}" WITH (FORCE)')
+
+
+@pytest.mark.parametrize(("by_hand", "line"), ONE_OF_EACH.values(), ids=list(ONE_OF_EACH))
+def test_the_history_that_is_replayed_is_what_a_database_differs_from(
+    shop: Shop, by_hand: list[str], line: str
+) -> None:
+    shop.by_hand(ROW, *by_hand)
+    found = shop.drift().differences
+    assert [one for one in map(str, found) if one.startswith(line)], "\n".join(map(str, found))
     shop.fix(found)
     assert [str(one) for one in shop.drift().differences] == []
 

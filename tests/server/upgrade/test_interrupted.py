@@ -83,7 +83,7 @@ def test_it_may_be_anywhere(
         finally:
             await engine.dispose()
 
-    for at in range(1, 1000, 3 if from_engine else 1):  # each takes 0.2 s
+    for at in range(1, 1000, 5 if from_engine else 2):  # each takes 0.2 s
         run_script(dsn, EMPTY)
         caplog.clear()
         interrupted = Interrupted(at)
