@@ -14,7 +14,7 @@ CASES: dict[str, tuple[list[str], str]] = {
         [
             "DROP MATERIALIZED VIEW totals",
             "ALTER TABLE orders ALTER COLUMN total TYPE text",
-            "INSERT INTO orders (customer, total) VALUES (1, '5')",
+            "INSERT INTO orders (customer, state, total) VALUES (1, 'paid', '5')",
         ],
         "column orders.total is text in the database, numeric(10,2) in the history: ",
     ),

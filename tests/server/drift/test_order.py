@@ -1,6 +1,8 @@
 """The printed SQL runs in its order, for each change by hand and for pairs of them, and leaves no difference."""
 
 import random
+import re
+from collections.abc import Sequence
 from itertools import combinations
 
 import asyncpg
@@ -11,9 +13,10 @@ from service_migrations.drift.compare import Difference, compare
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
 from tests.support.changes import CASES
-from tests.support.comparison import catalog, version
+from tests.support.comparison import catalog
 from tests.support.database import make_database, query, run_script
-from tests.support.shop import split
+from tests.support.shop import FIRST, SECOND, split
+from tests.support.version import VERSION
 
 CHANGES: dict[str, list[str]] = {
     "a renamed column with a foreign key": ["ALTER TABLE orders RENAME customer TO client"],
@@ -72,8 +75,11 @@ CHANGES: dict[str, list[str]] = {
     ],
     "a type that a view shows": [
         "DROP VIEW open_orders",
+        "DROP MATERIALIZED VIEW totals",
         "ALTER TABLE orders ALTER customer TYPE bigint",
         "CREATE VIEW open_orders AS SELECT id, customer FROM orders WHERE state = 'open'",
+        "CREATE MATERIALIZED VIEW totals AS SELECT customer, sum(total) AS total FROM orders GROUP BY customer",
+        "CREATE UNIQUE INDEX ux_totals ON totals (customer)",
     ],
     "a type that a generated column uses": [
         "ALTER TABLE customers DROP doubled",
@@ -179,6 +185,8 @@ VIRTUAL: dict[str, list[str]] = {
 """Those of PostgreSQL 18."""
 
 ALL = {**{name: by_hand for name, (by_hand, _) in CASES.items()}, **CHANGES, **VIRTUAL}
+IMPOSSIBLE = frozenset(VIRTUAL if int(VERSION) < 18 else ())
+"""What no server of this version can do."""
 PUBLIC = Key("schema", "public", None, "public")
 ROW = "INSERT INTO customers (email, name, score) VALUES ('a@b', 'A', 1)"
 ORDER = "INSERT INTO orders (customer, total) SELECT id, 5 FROM customers"
@@ -209,14 +217,10 @@ def truncate(dsn: Dsn) -> None:
 def check(server: Server, shop_at_head: Dsn, history: tuple[Object, ...], *statements: str) -> None:
     dsn = make_database(server, copied=shop_at_head)
     try:
-        try:
-            run_script(dsn, [ROW, ORDER, *statements])
-        except asyncpg.PostgresError as error:
-            pytest.skip(f"can't be done by hand: {error}")
+        run_script(dsn, [ROW, ORDER, *statements])
         differences = found(dsn, history)
-        if any(each.sql is None for each in differences):
-            pytest.skip("no SQL can")
         assert differences
+        assert [str(each) for each in differences if each.sql is None] == []
         if any("Rows need" in (each.note or "") or each.kind == "table" for each in differences):
             truncate(dsn)
         lines = "\n".join(map(str, differences))
@@ -231,23 +235,38 @@ def check(server: Server, shop_at_head: Dsn, history: tuple[Object, ...], *state
         query(server.admin, f'DROP DATABASE "{dsn.database}" WITH (FORCE)')
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", [name for name in ALL if name not in IMPOSSIBLE])
 def test_the_sql_for_a_change_runs_in_its_order(
     server: Server, shop_at_head: Dsn, history: tuple[Object, ...], name: str
 ) -> None:
-    if name in VIRTUAL and version(shop_at_head) < 18:
-        pytest.skip("virtual columns come with 18")
     check(server, shop_at_head, history, *ALL[name])
+
+
+_CREATED = re.compile(r"\b(?:CREATE|ADD)(?: [A-Z]+)* ([a-z_]\w*)")
+_GONE = re.compile(r"\b(?:DROP|RENAME)(?: [A-Z]+)* ([a-z_]\w*)|\bALTER(?: [A-Z]+)* ([a-z_]\w*)(?:\(\w*\))? RENAME TO")
+
+
+def gone(statements: Sequence[str]) -> set[str]:
+    """Return the names that a change drops or renames, with those of what is on a table that it drops."""
+    text = "; ".join(statements)
+    names = {dropped or renamed for dropped, renamed in _GONE.findall(text)} - set(_CREATED.findall(text))
+    tables = names & set(re.findall(r"\bDROP TABLE (\w+)", text))
+    on_them = (each for each in (*FIRST, *SECOND) if tables & set(re.findall(r"\bON (\w+)", each)))
+    return names.union(*(_CREATED.findall(each)[:1] for each in on_them))
+
+
+def is_possible(pair: tuple[str, str]) -> bool:
+    """Whether the second change names nothing that is gone since the first."""
+    first, second = (ALL[name] for name in pair)
+    return not IMPOSSIBLE & set(pair) and not gone(first) & set(re.findall(r"\b[a-z_]\w*", "; ".join(second)))
 
 
 PAIRS = random.Random(7).sample(list(combinations(ALL, 2)), 40)  # noqa: S311 - a sample, no secret
 """Others can be tried by another seed and number: 300 ran when this was written."""
 
 
-@pytest.mark.parametrize("pair", PAIRS, ids=" + ".join)
+@pytest.mark.parametrize("pair", list(filter(is_possible, PAIRS)), ids=" + ".join)
 def test_the_sql_for_two_changes_runs_in_its_order(
     server: Server, shop_at_head: Dsn, history: tuple[Object, ...], pair: tuple[str, str]
 ) -> None:
-    if VIRTUAL.keys() & set(pair) and version(shop_at_head) < 18:
-        pytest.skip("virtual columns come with 18")
     check(server, shop_at_head, history, *ALL[pair[0]], *ALL[pair[1]])
