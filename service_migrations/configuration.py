@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from service_migrations.errors import ConfigurationError
+from service_migrations.files import read_text
 
 __all__ = [
     "DRIVERS",
@@ -168,7 +169,7 @@ def _parsed(path: Path, _mtime: int, _size: int) -> Mapping[str, Any]:
     import tomllib  # noqa: PLC0415 - `inv --list` reads no configuration
 
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(read_text(path))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{error}.", path=path, hint="Correct the file.") from None
     except OSError as error:

@@ -97,7 +97,7 @@ class Service:
     def env_example(self) -> Path:
         """The example of the ``.env``: the service's own where it has one, else the shared one."""
         own = self.path / ".env.example"
-        return own if own.is_file() else self.root / ".env.example"
+        return own if own.exists() else self.root / ".env.example"
 
     @property
     def shared_env_file(self) -> Path | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from service_migrations.adoption.variables import Text, Variable
+from service_migrations.files import read_text
 
 __all__ = ["DEFAULT_SECTION", "Options", "read_options"]
 
@@ -131,7 +132,7 @@ def read_options(path: Path, root: Path) -> Iterator[Options]:
         return
     parser = configparser.RawConfigParser(strict=False)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, encoding="utf-8-sig")
         parser.read_string(text)
     except (configparser.Error, UnicodeDecodeError, OSError):
         return
@@ -159,7 +160,7 @@ def _beside(path: Path) -> dict[str, str]:
 
 def _toml(path: Path) -> dict[str, str]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
         table = tomllib.loads(text).get("tool", {}).get("alembic", {}) if "[tool.alembic]" in text else {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, AttributeError):
         return {}

@@ -12,6 +12,7 @@ import asyncpg
 
 from service_migrations.errors import AccessDeniedError, ConfigurationError
 from service_migrations.failures import is_of_the_session, sqlstate
+from service_migrations.files import SOURCE, read_text
 from service_migrations.monorepo import Service
 
 __all__ = ["FILE", "bootstrap", "bootstrap_files"]
@@ -26,7 +27,7 @@ def bootstrap_files(services: Iterable[Service]) -> tuple[Path, ...]:
     """Return the files for a database of some services: that of the top level, and those beside their models."""
     folders = dict.fromkeys(folder for service in services for folder in (service.root, service.path))
     ordered = sorted(folders, key=lambda folder: len(folder.parts))
-    return tuple(path for path in (folder / FILE for folder in ordered) if path.is_file())
+    return tuple(path for path in (folder / FILE for folder in ordered) if path.exists())
 
 
 async def bootstrap(connection: "asyncpg.Connection", services: Iterable[Service]) -> list[str]:
@@ -45,9 +46,10 @@ async def bootstrap(connection: "asyncpg.Connection", services: Iterable[Service
     for path in bootstrap_files(services):
         name = services[0].relative(path)
         try:
-            text = path.read_text(encoding="utf-8-sig")
+            text = read_text(path, SOURCE, encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"it can't be read: {error}.", path=name) from error
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise ConfigurationError(f"it can't be read: {reason}.", path=name) from error
         await connection.execute(_SEARCH_PATH)
         try:
             await connection.execute(text)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from service_migrations.errors import ConfigurationError, MigrationError
+from service_migrations.files import read_text
 from service_migrations.history.fingerprint import checksum
 from service_migrations.history.head_file import replace_file
 from service_migrations.history.revisions import History
@@ -138,12 +139,13 @@ def read_baseline(service: Service) -> Baseline:
     path = baseline_path(service)
     shown_path = service.relative(path)
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(read_text(path))
     except FileNotFoundError:
         return Baseline(service)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         hint = "Correct the file, or write it again with db.baseline."
-        raise ConfigurationError(f"{error}.", service=service, path=shown_path, hint=hint) from None
+        reason = f"it can't be read: {error.strerror}" if isinstance(error, OSError) else error
+        raise ConfigurationError(f"{reason}.", service=service, path=shown_path, hint=hint) from None
     entries: dict[str, frozenset[str]] = {}
     for kind, values in document.items():
         if kind not in KINDS:

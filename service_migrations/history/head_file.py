@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from importlib.util import cache_from_source
 from pathlib import Path
 
+from service_migrations.errors import ConfigurationError
+from service_migrations.files import read_text
 from service_migrations.history import graph
 from service_migrations.history.revisions import History
 from service_migrations.monorepo import Service
@@ -85,6 +87,9 @@ def replace_file(path: Path, content: bytes) -> None:
 
 def _text(service: Service) -> str | None:
     try:
-        return service.head_file.read_text(encoding="utf-8", errors="replace")
+        return read_text(service.head_file, errors="replace")
     except FileNotFoundError:
         return None
+    except OSError as error:
+        path = service.relative(service.head_file)
+        raise ConfigurationError(f"{path} can't be read: {error.strerror}.", service=service, path=path) from None

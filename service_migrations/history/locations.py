@@ -37,7 +37,7 @@ def revision_files(service: Service) -> tuple[Path, ...]:
 
 
 def unread_revision(service: Service) -> Path | None:
-    """Return the first revision file below the folders of revisions that Alembic doesn't read; None without one.
+    """Return the first revision below the folders of revisions that Alembic can't or doesn't read; None without one.
 
     Subfolders are read with ``recursive_version_locations`` only, and never through a symbolic link.
     """
@@ -54,7 +54,10 @@ def _unread(folder: Path, visited: set[Path], service: Service, *, is_read: bool
     for entry in entries:
         path = Path(entry.path)
         if not entry.is_dir():
-            if not is_read and _FILE.fullmatch(entry.name) and _REVISION.search(path.read_bytes()):
+            if not _FILE.fullmatch(entry.name):
+                continue
+            is_file = entry.is_file()
+            if (is_read and not is_file) or (not is_read and is_file and _REVISION.search(path.read_bytes())):
                 yield path
         elif entry.name != _COMPILED and not entry.name.startswith("."):  # such as the history that an editor keeps
             real_path = path.resolve()
@@ -68,12 +71,19 @@ def refuse_unread(service: Service) -> None:
     """Refuse a history of which Alembic would miss revisions: the database would look as if it were at head.
 
     Raises:
-        ConfigurationError: a subfolder holds a revision, and isn't read.
+        ConfigurationError: a subfolder holds a revision, and isn't read; or a revision is no file.
 
     """
     path = unread_revision(service)
     if path is None:
         return
+    if not path.is_file():
+        raise ConfigurationError(
+            "it is no file: a pipe, a device, a socket, or a link that leads nowhere.",
+            service=service,
+            path=service.relative(path),
+            hint="Remove it.",
+        )
     raise ConfigurationError(
         "it is a revision in a subfolder, which Alembic doesn't read. Nothing was run.",
         service=service,

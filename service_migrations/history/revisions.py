@@ -14,6 +14,7 @@ from alembic.util import CommandError
 from service_migrations.configuration import FILE
 from service_migrations.errors import ConfigurationError, UsageError
 from service_migrations.failures import describe
+from service_migrations.files import refuse_irregular
 from service_migrations.history import graph
 from service_migrations.history.loading import load
 from service_migrations.history.locations import refuse_unread
@@ -165,9 +166,23 @@ def script_location(root: Path) -> Path:
 
 
 def template_folder(service: Service) -> Path | None:
-    """Return the folder of a service's own ``script.py.mako``, beside its revisions or above; None without one."""
-    folders = (service.versions, service.versions.parent)
-    return next((folder for folder in folders if (folder / _TEMPLATE).is_file()), None)
+    """Return the folder of a service's own ``script.py.mako``, beside its revisions or above; None without one.
+
+    Raises:
+        ConfigurationError: it, or else that of all services, is no file.
+
+    """
+    own = next(
+        (folder for folder in (service.versions, service.versions.parent) if (folder / _TEMPLATE).exists()), None
+    )
+    template = (own or script_location(service.root)) / _TEMPLATE
+    try:
+        if template.exists():
+            refuse_irregular(template)  # Mako would wait for a pipe
+    except OSError as error:
+        path = service.relative(template)
+        raise ConfigurationError(f"{path} can't be read: {error.strerror}.", service=service, path=path) from None
+    return own
 
 
 def _location(alembic: Config, root: Path) -> Path:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from service_migrations.errors import ConfigurationError
+from service_migrations.files import refuse_irregular
 from service_migrations.settings.libpq import parameters as read_parameters, server_options
 
 if TYPE_CHECKING:
@@ -33,8 +34,11 @@ def tls_context(parameters: Mapping[str, str]) -> Any:
     import ssl  # noqa: PLC0415 - most local databases never need it
 
     root_certificate = parameters.get("sslrootcert")
+    certificates = [parameters[key] for key in _FILES if key in parameters and parameters[key] != "system"]
     verify = mode in ("verify-ca", "verify-full") or bool(root_certificate)
     try:
+        for path in certificates:
+            refuse_irregular(path)
         context = ssl.create_default_context(cafile=None if root_certificate in (None, "system") else root_certificate)
         context.check_hostname = mode == "verify-full"
         context.verify_mode = ssl.CERT_REQUIRED if verify else ssl.CERT_NONE

@@ -1,10 +1,12 @@
 """A .env file: its assignments, each with its line."""
 
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 
 from service_migrations._dotenv import parse_stream
 from service_migrations.errors import ConfigurationError
+from service_migrations.files import read_text
 
 __all__ = ["Line", "read"]
 
@@ -31,12 +33,8 @@ def read(path: Path, shown_path: str) -> tuple[Line, ...]:
     """
     if not path.exists():
         return ()
-    if path.is_char_device() or path.is_block_device():  # it may have no end
-        text, hint = f"{shown_path} can't be read: it is a device.", "It must be a file of KEY=value lines."
-        raise ConfigurationError(text, path=shown_path, hint=hint)
     try:
-        with path.open(encoding="utf-8-sig") as stream:
-            bindings = list(parse_stream(stream))
+        bindings = list(parse_stream(StringIO(read_text(path, encoding="utf-8-sig"))))
     except UnicodeDecodeError as error:
         text, hint = f"byte {error.start} is not UTF-8.", "Save the file as UTF-8."
         raise ConfigurationError(text, path=shown_path, hint=hint) from None

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 from service_migrations.errors import ConfigurationError
+from service_migrations.files import read_text
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn, parse
 from service_migrations.settings.setting import SERVICE_FILE, Origin, Setting
@@ -87,7 +88,7 @@ def lines(service: Service) -> list[str]:
     """
     path = service.relative(service.env_example)
     try:
-        return service.env_example.read_text(encoding="utf-8").splitlines()
+        return read_text(service.env_example).splitlines()
     except UnicodeDecodeError as error:
         raise ConfigurationError(
             f"byte {error.start} is not UTF-8.", path=path, hint="Save the file as UTF-8."
@@ -113,7 +114,10 @@ def made_part(service: Service) -> str:
     path = service.env_file
     if not path.is_file():
         return ""
-    text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    try:
+        text = read_text(path, errors="surrogateescape")
+    except OSError:
+        return ""  # loading the settings reports it
     return text[text.index(MARK) :] if text.startswith(MARK) or f"\n{MARK}" in text else ""
 
 

@@ -4,7 +4,8 @@ import tomllib
 from collections.abc import Mapping, Sequence
 
 from service_migrations.configuration import read_tools
-from service_migrations.errors import UsageError
+from service_migrations.errors import ConfigurationError, UsageError
+from service_migrations.files import SOURCE, read_text
 from service_migrations.monorepo import Service
 
 __all__ = ["FOLDER", "ROWS", "matrix_rows"]
@@ -24,13 +25,17 @@ def matrix_rows(service: Service, folder: str = "") -> Mapping[str, Sequence[str
 
     Raises:
         UsageError: the file is no TOML.
+        ConfigurationError: it can't be read.
 
     """
     path = service.root / (folder or _folder(service)) / f"{service}.toml"
-    if not path.is_file():
+    if not path.exists():
         return {}
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_text(path, SOURCE))
+    except OSError as error:
+        text = f"it can't be read: {error.strerror}."
+        raise ConfigurationError(text, service=service, path=service.relative(path)) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"no TOML: {error}.", service=service, path=service.relative(path)) from error
 

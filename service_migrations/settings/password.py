@@ -17,6 +17,7 @@ from pathlib import Path
 
 from service_migrations.configuration import FILE
 from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError, UnreachableError
+from service_migrations.files import read_text
 from service_migrations.service import Service
 from service_migrations.settings.dsn import CONTROL, Dsn
 from service_migrations.settings.setting import Setting
@@ -104,7 +105,7 @@ def _constant(secret: Setting, service: Service) -> str:
     else:
         path = service.root / secret.value  # tasks can be started in any folder
         try:
-            password = path.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+            password = read_text(path).removesuffix("\n").removesuffix("\r")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
             text = f"{secret.name} can't be read: {reason}."

@@ -16,6 +16,7 @@ import asyncpg
 
 from service_migrations.connection.bootstrap import bootstrap_files
 from service_migrations.errors import MigrationError
+from service_migrations.files import SOURCE, read_bytes
 from service_migrations.history.revisions import script_location
 from service_migrations.monorepo import Monorepo, Service
 from service_migrations.postgres import Server
@@ -132,7 +133,7 @@ class Templates:
     def _template_name(self, group: tuple[Service, ...]) -> str:
         digest = hashlib.sha256(f"{version('service-migrations')} {self.databases.server.admin.password}".encode())
         for path in bootstrap_files(group):
-            digest.update(path.read_bytes())
+            digest.update(read_bytes(path, SOURCE))
         for service in group:
             digest.update(
                 f"{service.name} {service.version_table} {service.version_table_schema} {user_of(service)} ".encode()

@@ -118,19 +118,6 @@ def test_a_file_that_is_not_utf_8_is_told_with_its_place(billing: Service) -> No
     assert message == "services/billing/.env: byte 5 is not UTF-8. Save the file as UTF-8."
 
 
-def test_a_folder_is_no_env_file(billing: Service) -> None:
-    billing.env_file.unlink()
-    billing.env_file.mkdir()
-    assert refused(billing).startswith("services/billing/.env can't be read: Is a directory.")
-
-
-@pytest.mark.parametrize("device", ["/dev/zero", "/dev/null"])
-def test_a_device_is_no_env_file(billing: Service, device: str) -> None:
-    billing.env_file.unlink()
-    billing.env_file.symlink_to(device)
-    assert refused(billing).startswith("services/billing/.env can't be read: it is a device.")
-
-
 def test_a_link_to_nowhere_counts_as_no_file(billing: Service) -> None:
     billing.env_file.unlink()
     billing.env_file.symlink_to("nowhere")

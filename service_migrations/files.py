@@ -1,0 +1,73 @@
+"""The files that a person writes, read whole: never one without an end, and none that fills the memory.
+
+A pipe waits for somebody who writes, and a device such as /dev/zero has no end.
+"""
+
+import errno
+import io
+import os
+import stat
+from pathlib import Path
+
+__all__ = ["CONFIGURATION", "SOURCE", "read_bytes", "read_text", "refuse_irregular"]
+
+CONFIGURATION = 4 * 1024 * 1024
+"""The most bytes of a file of settings, of a password or of entries."""
+SOURCE = 64 * 1024 * 1024
+"""The most bytes of a file with Python or SQL, which may have rows in it."""
+
+_KINDS = {
+    stat.S_IFCHR: "it is a device",
+    stat.S_IFBLK: "it is a device",
+    stat.S_IFIFO: "it is a pipe",
+    stat.S_IFSOCK: "it is a socket",
+}
+
+
+def refuse_irregular(path: str | Path) -> None:
+    """Refuse what is no file with an end.
+
+    Raises:
+        OSError: it is a directory, a device, a pipe or a socket, or isn't there; ``strerror`` has the reason.
+
+    """
+    _refuse(Path(path).stat().st_mode, path)
+
+
+def read_bytes(path: Path, limit: int = CONFIGURATION) -> bytes:
+    """Return the content of a file.
+
+    Args:
+        path: the file.
+        limit: the most bytes that it may have.
+
+    Raises:
+        OSError: it can't be read, is no file with an end, or is larger; ``strerror`` has the reason.
+
+    """
+    refuse_irregular(path)  # a socket can't be opened at all
+    # it may have become a pipe since
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with open(descriptor, "rb") as file:  # noqa: PTH123 - of a descriptor
+        _refuse(os.fstat(descriptor).st_mode, path)
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, f"it has more than {limit // (1024 * 1024)} MB", str(path))
+    return content
+
+
+def read_text(path: Path, limit: int = CONFIGURATION, *, encoding: str = "utf-8", errors: str = "strict") -> str:
+    """Return the content of a text file, whose lines end with a newline; arguments and errors as of ``read_bytes``.
+
+    Raises:
+        UnicodeDecodeError: it has another encoding.
+
+    """
+    return io.TextIOWrapper(io.BytesIO(read_bytes(path, limit)), encoding=encoding, errors=errors).read()
+
+
+def _refuse(mode: int, path: str | Path) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, _KINDS.get(stat.S_IFMT(mode), "it is no file"), str(path))

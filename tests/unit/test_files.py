@@ -1,0 +1,120 @@
+"""A file that a person writes may be no file with an end, or fill the memory: it is refused in one line, at once."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service_migrations.configuration import read_configuration
+from service_migrations.connection.bootstrap import bootstrap
+from service_migrations.errors import ConfigurationError
+from service_migrations.history.baseline import baseline_path, read_baseline
+from service_migrations.history.head_file import write_heads
+from service_migrations.history.revisions import read, template_folder
+from service_migrations.history.static import read_chain
+from service_migrations.monorepo import Service
+from service_migrations.settings.dsn import parse
+from service_migrations.settings.example import lines
+from service_migrations.settings.matrix_rows import matrix_rows
+from service_migrations.settings.model import load
+from service_migrations.settings.sources import Sources
+from tests.support.monorepo import Monorepo
+
+DSN = "postgresql://app@localhost/billing"
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """End what waits for a pipe, or reads without end."""
+    monkeypatch.chdir(tmp_path)
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+
+
+@pytest.fixture
+def service(monorepo: Monorepo) -> Service:
+    billing = monorepo.service("billing")
+    monorepo.env("billing", DATABASE_DSN=DSN, DATABASE_PASSWORD_FILE="secret")
+    (monorepo.root / "secret").write_text("x")
+    return billing
+
+
+def of_socket(path: Path) -> None:
+    os.chdir(path.parent)  # its path may be longer than a socket's
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path.name)
+
+
+def huge(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 65 * 1024 * 1024)
+
+
+KINDS: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "a device without an end": (lambda path: path.symlink_to("/dev/zero"), "it is a device"),
+    "an empty device": (lambda path: path.symlink_to(os.devnull), "it is a device"),
+    "a pipe": (os.mkfifo, "it is a pipe"),
+    "a link to a pipe": (lambda path: (os.mkfifo(f"{path}.pipe"), path.symlink_to(f"{path}.pipe")), "it is a pipe"),
+    "a directory": (Path.mkdir, "Is a directory"),
+    "a socket": (of_socket, "it is a socket"),
+    "a huge file": (huge, "it has more than "),
+}
+
+FILES: dict[str, tuple[Callable[[Service], Path], Callable[[Service], Any]]] = {
+    ".env": (lambda service: service.env_file, lambda service: load(service, Sources({}))),
+    "the .env of all": (lambda service: service.root / ".env", lambda service: load(service, Sources({}))),
+    "pyproject.toml": (
+        lambda service: service.root / "pyproject.toml",
+        lambda service: read_configuration(service.root),
+    ),
+    "the file of a password": (lambda service: service.root / "secret", lambda service: load(service, Sources({}))),
+    ".env.example": (lambda service: service.env_example, lines),
+    "bootstrap.sql": (
+        lambda service: service.root / "bootstrap.sql",
+        lambda service: asyncio.run(bootstrap(None, [service])),  # type: ignore[arg-type] # it is read before
+    ),
+    "head.txt": (lambda service: service.head_file, lambda service: write_heads(service, ["r1"])),
+    "the baseline": (baseline_path, read_baseline),
+    "the rows": (lambda service: service.root / "tests/matrix/rows/billing.toml", matrix_rows),
+    "a certificate": (
+        lambda service: service.root / "root.crt",
+        lambda service: parse(f"{DSN}?sslmode=verify-full&sslrootcert={service.root}/root.crt", "x").connect_args(),
+    ),
+    "the template of a revision": (lambda service: service.versions / "script.py.mako", template_folder),
+    "the template of all": (lambda service: service.root / "migrations/script.py.mako", template_folder),
+}
+
+BY_OTHERS = ("a certificate", "the template of a revision", "the template of all")
+"""OpenSSL and Mako read them."""
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_what_is_no_file_with_an_end_is_refused_in_one_line(service: Service, file: str) -> None:
+    place, use = FILES[file]
+    path = place(service)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for kind, (make, reason) in KINDS.items():
+        if kind == "a huge file" and file in BY_OTHERS:
+            continue
+        path.unlink(missing_ok=True) if path.is_symlink() or not path.is_dir() else path.rmdir()
+        make(path)
+        with pytest.raises(ConfigurationError) as caught:
+            use(service)
+        assert reason in str(caught.value), kind
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("a directory", "a huge file")])
+def test_a_revision_that_is_no_file_is_refused_in_one_line(service: Service, kind: str) -> None:
+    service.versions.mkdir(parents=True, exist_ok=True)
+    KINDS[kind][0](service.versions / "r1.py")
+    assert read_chain(service) is None
+    with pytest.raises(ConfigurationError, match=r"versions/billing/r1\.py: it is no file: a pipe, a device"):
+        read(service)
