@@ -40,6 +40,7 @@ _SERVICE = re.compile(r"[a-z][a-z0-9_]*")
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 _FUNCTION = re.compile(rf"{_MODULE.pattern}:[^\W\d]\w*")
+_LONGEST_SCHEMA = 63
 _LONGEST_NAME = 59
 """Characters of a version table's name: the name of its key has four more, and PostgreSQL cuts a name after 63."""
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
@@ -265,9 +266,12 @@ def _template(key: str, value: str, prefix: str, name: str | None = None) -> str
     if key == "models" and not _MODULE.fullmatch(example):
         raise _error(f"{prefix} is {value!r}.", "Write a dotted module, such as payments.db.models.")
     if key in ("version_table", "version_table_schema") and not _IDENTIFIER.fullmatch(example):
-        raise _error(
-            f"{prefix} is {value!r}.", "Write letters, digits and underscores, without a schema and without quotes."
-        )
+        schema = ", without a schema and" if key == "version_table" else ""
+        raise _error(f"{prefix} is {value!r}.", f"Write letters, digits and underscores{schema} without quotes.")
+    if key == "version_table_schema" and (value.startswith("pg_") or value == "information_schema"):
+        raise _error(f"{prefix} is {value!r}.", "Name another: PostgreSQL keeps this name for itself.")
+    if key == "version_table_schema" and name is not None and len(value) > _LONGEST_SCHEMA:
+        raise _error(f"{prefix} has {len(value)} characters.", f"PostgreSQL has room for {_LONGEST_SCHEMA} of them.")
     if key == "version_table" and name is not None and len(value) > _LONGEST_NAME:
         raise _error(f"{prefix} has {len(value)} characters.", f"PostgreSQL has room for {_LONGEST_NAME} of them.")
     if key == "versions" and name is None and _NAME not in value and _PATH not in value:

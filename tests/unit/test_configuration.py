@@ -322,6 +322,23 @@ def test_a_version_table_is_an_identifier(tmp_path: Path, value: str) -> None:
                             f"and without quotes.")  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("value", "end"),
+    [
+        *(
+            (value, "Write letters, digits and underscores without quotes.")
+            for value in ("my.schema", "a-b", "", "a b")
+        ),
+        *((value, "PostgreSQL keeps this name for itself.") for value in ("pg_meta", "information_schema")),
+        ("x" * 64, "PostgreSQL has room for 63 of them."),
+    ],
+)
+def test_the_schema_of_a_version_table_is_an_identifier(tmp_path: Path, value: str, end: str) -> None:
+    message = refused(tmp_path, f'[tool.service-migrations.service.x]\nversion_table_schema = "{value}"\n')
+    assert message.endswith(end if value else "is empty. Write a string.")
+    assert "\n" not in message
+
+
 def test_a_version_table_fits_into_postgresql(tmp_path: Path) -> None:
     table = "[tool.service-migrations.service.x]\nversion_table = "
     assert read(tmp_path, f'{table}"{"v" * 59}"\n').service["x"].version_table == "v" * 59
