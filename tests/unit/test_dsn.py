@@ -5,13 +5,18 @@ import ssl
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote
 
+import asyncpg
 import pytest
 from hypothesis import given, settings, strategies as st
 from sqlalchemy import make_url
 
 from service_migrations.errors import ConfigurationError
+from service_migrations.failures import connect_failure
 from service_migrations.settings.dsn import Dsn, parse
+from service_migrations.settings.model import load
+from service_migrations.settings.sources import Sources
 from tests.support.database import PASSWORDS
+from tests.support.monorepo import Monorepo
 from tests.support.versions import SQLALCHEMY
 
 
@@ -123,6 +128,41 @@ def test_a_password_with_an_unescaped_at_is_refused_and_no_part_of_it_shown(user
 def test_an_unescaped_at_is_told_with_its_escape() -> None:
     message = refused("postgresql://app:first@second@localhost/billing")
     assert "holds an unescaped '@'. Write it as %40, or give the password apart as DATABASE_PASSWORD." in message
+
+
+@pytest.mark.parametrize("text", ["app@corp:hunter2@h/billing", "app:hunter2@h/billing?application_name=a@b"])
+def test_an_unescaped_at_anywhere_is_told_with_its_escape(text: str) -> None:
+    assert "Write it as %40" in refused(f"postgresql://{text}")
+
+
+UNESCAPED = ["100%", "%", "%zz", "a%2", "a/b", "/", "a//b", "a?b", "a#b", "a:b", "a[b", "]", "a b", "a+b", "a&b=c"]
+
+
+@pytest.mark.parametrize("password", UNESCAPED)
+def test_what_is_no_escape_is_taken_as_it_stands(password: str) -> None:
+    dsn = parse(f"postgresql://app:{password}@db.example:6543/billing", "here")
+    assert dsn == Dsn("app", "billing", (("db.example", 6543),), password)
+
+
+@pytest.mark.parametrize("password", ["100%", "a%41b", "a%40b", "plain", "a/b"])
+def test_a_refused_password_with_a_percent_is_told_with_the_escape_of_one(monorepo: Monorepo, password: str) -> None:
+    """A % of the password itself may have been taken for the begin of an escape: %41 is an A."""
+    service = monorepo.service("billing")
+    hint = "In a DSN, a % of the password itself is written %25."
+    error = asyncpg.InvalidPasswordError("password authentication failed")
+
+    def told(**environment: str) -> str:
+        dsn = load(service, Sources(environment)).dsn
+        message = str(connect_failure(error, service, dsn))
+        assert password not in message.replace(hint, "")
+        assert "\n" not in message
+        return message
+
+    text = f"postgresql://app:{password}@localhost/billing"
+    assert (hint in told(DATABASE_DSN=text)) == ("%" in password)
+    assert hint not in told(DATABASE_DSN="postgresql://app@localhost/billing", DATABASE_PASSWORD=password)
+    dsn = parse(text, "here")
+    assert hint not in str(connect_failure(asyncpg.InvalidCatalogNameError("no database"), service, dsn))
 
 
 @pytest.mark.parametrize("port", ["x", "5432x", "-1", "99999", "0"])
