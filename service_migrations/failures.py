@@ -17,6 +17,7 @@ from service_migrations.errors import (
     ContentionError,
     MigrationError,
     UnreachableError,
+    UsageError,
 )
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn
@@ -29,8 +30,10 @@ __all__ = [
     "is_busy",
     "is_of_the_session",
     "lost_failure",
+    "replay_failure",
     "revision_failure",
     "sqlstate",
+    "sqlstate_of_any",
 ]
 
 _Hint = Callable[[Service, Dsn], str]
@@ -92,6 +95,11 @@ _CONTENTION = {
 _CLASSES_OF_THE_SESSION = ("08", "40", "53", "57", "58")
 """The classes of SQLSTATEs for connections, conflicts, resources, an operator's intervention and system errors."""
 
+_COMPLETE = (
+    "A history has to create everything that it needs: correct the revision so that it runs in an empty database too. "
+    "What an administrator has to create stands in bootstrap.sql."
+)
+
 _LIBRARIES = ("alembic", "asyncpg", "psycopg", "service_migrations", "sqlalchemy")
 """The packages whose messages say enough without the class of the error."""
 _CONCURRENT_UPDATE = ("simple_heap_update", "simple_heap_delete")
@@ -103,6 +111,11 @@ def sqlstate(error: BaseException) -> str | None:
     original = _original(error)
     state = getattr(original, "sqlstate", None)
     return state if isinstance(state, str) else _state_of_refusal(original)
+
+
+def sqlstate_of_any(error: BaseException) -> str | None:
+    """Return the first SQLSTATE of an error and those that it was raised from or after."""
+    return next(filter(None, map(sqlstate, _chain(error))), None)
 
 
 def _state_of_refusal(error: BaseException) -> str | None:
@@ -278,6 +291,22 @@ def lost_failure(error: BaseException, service: Service) -> MigrationError:
     text = f"the connection was lost ({describe(reason)}{f' [{state}]' if state else ''})."
     place = next(filter(None, (_place(link, service) for link in reversed(_chain(error)))), None)
     return UnreachableError(text, service=service, path=place, hint="It is safe to run the command again.")
+
+
+def replay_failure(error: MigrationError) -> MigrationError:
+    """Return the error to raise where a history fails in a new database of ours.
+
+    It isn't that of a failed migration: no database of anybody's was changed. Other errors stay as they are.
+    """
+    if error.exit_code != MigrationError.exit_code:
+        return error
+    return UsageError(
+        f"{error.message} The history can't be replayed into a scratch database.",
+        service=error.service,
+        path=error.path,
+        line=error.line,
+        hint=f"{error.hint} {_COMPLETE}".strip(),
+    )
 
 
 def _chain(error: BaseException) -> list[BaseException]:

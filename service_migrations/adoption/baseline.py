@@ -7,6 +7,7 @@ from service_migrations.adoption.stepwise import Steps, empty_database, stepping
 from service_migrations.authoring.check import check
 from service_migrations.connection.locks import process_lock
 from service_migrations.drift.drift import drift, sibling_settings
+from service_migrations.drift.extensions import Extensions, MissingExtensionError, read_objects
 from service_migrations.errors import MigrationError
 from service_migrations.history.baseline import (
     KINDS,
@@ -126,15 +127,18 @@ async def _of_history(
         for each in rendered
         if each.irreversible and each.irreversible[0] in _CERTAIN
     }
+    extensions = Extensions(await read_objects(settings), settings.admin or admin)
     with_siblings = False
     while True:
-        async with empty_database(settings, admin, with_siblings=with_siblings) as scratch:
+        async with empty_database(settings, admin, extensions, with_siblings=with_siblings) as scratch:
             try:
-                async with stepping(scratch) as steps:
+                async with stepping(scratch, extensions) as steps:
                     is_whole = await _walk(steps, reasons)
+            except MissingExtensionError:
+                continue
             except MigrationError as error:
                 if error.exit_code != MigrationError.exit_code or with_siblings or not sibling_settings(settings):
-                    raise
+                    raise extensions.failure(error) from error
                 with_siblings = True
                 continue
             if is_whole:

@@ -11,8 +11,9 @@ from service_migrations.connection.locks import process_lock
 from service_migrations.connection.session import Session, open_session
 from service_migrations.connection.version_table import ensure_schema
 from service_migrations.drift.drift import bookkeeping, sibling_revisions, sibling_settings
+from service_migrations.drift.extensions import Extensions, MissingExtensionError
 from service_migrations.drift.replay import advance
-from service_migrations.drift.scratch import given_scratch, scratch
+from service_migrations.drift.scratch import scratch
 from service_migrations.errors import MigrationError
 from service_migrations.history.revisions import read as read_history
 from service_migrations.history.targets import migrate_to, revert
@@ -28,21 +29,34 @@ class Steps:
 
     Attributes:
         session: the session in that database.
-        initial: the objects that were there before the first step.
+        settings: the settings with the DSN of that database.
+        extensions: those of the service's database.
+        initial: the objects that no step has created.
 
     """
 
     session: Session
-    initial: frozenset[Key]
+    settings: Settings
+    extensions: Extensions
+    initial: dict[Key, Object]
 
     async def up(self, revision: str) -> None:
         """Upgrade to a revision.
 
         Raises:
+            MissingExtensionError: the revision fails, and may succeed in another scratch database.
             MigrationError: the revision fails.
 
         """
-        await self.session.run(migrate_to(self.session.history, revision))
+        applied = frozenset(await self.session.applied())
+        if applied in self.extensions.stops(self.settings.service):
+            self.initial.update(await self.extensions.create_missing(self.settings))
+        try:
+            await self.session.run(migrate_to(self.session.history, revision))
+        except MigrationError as error:
+            if await self.extensions.may_help(error, self.settings, applied):
+                raise MissingExtensionError from error
+            raise
 
     async def down(self, revision: str) -> None:
         """Revert the newest revision.
@@ -71,7 +85,9 @@ def comparable(item: Object) -> str:
 
 
 @asynccontextmanager
-async def empty_database(settings: Settings, admin: Dsn | None, *, with_siblings: bool) -> AsyncIterator[Settings]:
+async def empty_database(
+    settings: Settings, admin: Dsn | None, extensions: Extensions, *, with_siblings: bool
+) -> AsyncIterator[Settings]:
     """Provide a scratch database; with siblings as far as their histories go without the service's own tables.
 
     Yields:
@@ -81,28 +97,25 @@ async def empty_database(settings: Settings, admin: Dsn | None, *, with_siblings
         AccessDeniedError: no role may create it.
 
     """
-    if settings.scratch is not None:
-        database = given_scratch(settings, settings.scratch)
-    else:
-        database = scratch(settings, settings.admin or admin)
-    async with database as scratch_settings:
+    async with scratch(settings, settings.admin or admin) as scratch_settings:
         if with_siblings:
             siblings = sibling_settings(settings)
             for service, revisions in (await sibling_revisions(siblings)).items():
+                sibling = replace(siblings[service], dsn=scratch_settings.dsn)
                 try:
-                    await advance(replace(siblings[service], dsn=scratch_settings.dsn), revisions)
+                    await advance(sibling, revisions, extensions, {})
                 except MigrationError:
                     continue  # it may need the service's own tables
         yield scratch_settings
 
 
 @asynccontextmanager
-async def stepping(settings: Settings) -> AsyncIterator[Steps]:
+async def stepping(settings: Settings, extensions: Extensions) -> AsyncIterator[Steps]:
     """Open a session in a scratch database, for the steps of a service's history."""
     history = read_history(settings.service)
     async with process_lock(), open_session(history, connector_of(settings)) as session:
-        initial = frozenset(item.key for item in await read(session.connection))
+        initial = {item.key: item for item in await read(session.connection)}
         await session.connection.rollback()
         if session.schema:
             await ensure_schema(session.connection, session.schema)
-        yield Steps(session, initial)
+        yield Steps(session, settings, extensions, initial)

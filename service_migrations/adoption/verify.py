@@ -6,14 +6,16 @@ the catalog after each revision compared with the database; the revision with th
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 
 from service_migrations.adoption.stepwise import Steps, comparable, empty_database, stepping
 from service_migrations.catalog.objects import Key, Object, read
 from service_migrations.connection.connector import connector_of
 from service_migrations.connection.session import open_session
 from service_migrations.connection.version_table import applied
-from service_migrations.drift.compare import Difference, compare
+from service_migrations.drift.compare import Difference, compare, without_surplus_extensions
 from service_migrations.drift.drift import sibling_settings, visible_keys
+from service_migrations.drift.extensions import Extensions, MissingExtensionError
 from service_migrations.errors import DifferenceError, MigrationError
 from service_migrations.history.revisions import History, read as read_history
 from service_migrations.monorepo import Service
@@ -73,6 +75,7 @@ class _State:
     revisions: tuple[str, ...]
     differences: tuple[Difference, ...]
     objects: frozenset[str] = frozenset()
+    keys: frozenset[Key] = frozenset()
 
     def distance(self, live: frozenset[str]) -> int:
         """Return how many objects, columns and constraints differ, up to a constant for what no state has."""
@@ -104,7 +107,6 @@ async def verify(service: str | Service, *, settings: Settings | None = None, ad
         schema = current_schema(session.connection)
     visible = await visible_keys(connector, schema, live)
     known = () if unknown else stamped
-    states, problem = await _replayed(history, settings, admin, known, live, visible)
     texts = frozenset(map(comparable, live))
 
     def rank(pair: tuple[int, _State]) -> tuple[bool, int, bool, int]:
@@ -112,7 +114,17 @@ async def verify(service: str | Service, *, settings: Settings | None = None, ad
         # a table that is only in the database is one difference, with all its columns
         return bool(state.differences), state.distance(texts), state.revisions != known, -index
 
+    extensions = Extensions(live, settings.admin or admin)
+    states, problem = await _replayed(history, settings, admin, extensions, known, live, visible)
     best = min(enumerate(states), key=rank)[1]
+    others = without_surplus_extensions(best.differences)
+    if others and extensions.differ_from(best.keys):
+        # as in drift: a history may do without an extension that isn't there, or create it in another schema
+        extensions.stop_at_base(history.service)
+        with_extensions = await _replayed(history, settings, admin, extensions, known, live, visible)
+        nearer = min(enumerate(with_extensions[0]), key=rank)[1]
+        if len(without_surplus_extensions(nearer.differences)) < len(others):
+            (states, problem), best = with_extensions, nearer
     equal = tuple(
         state.revisions for state in states if state.revisions != best.revisions and state.objects == best.objects
     )
@@ -125,6 +137,7 @@ async def _replayed(
     history: History,
     settings: Settings,
     admin: Dsn | None,
+    extensions: Extensions,
     stamped: tuple[str, ...],
     live: tuple[Object, ...],
     visible: frozenset[Key],
@@ -133,13 +146,18 @@ async def _replayed(
     states = [_State((), compare(live, (), lambda item: item.key in visible))]
     problem: str | None = None
     for order in _orders(history, stamped):
-        for with_siblings in (False, True) if sibling_settings(settings) else (False,):
+        walks = [False, True] if sibling_settings(settings) else [False]
+        while walks:
             found: list[_State] = []
-            async with (
-                empty_database(settings, admin, with_siblings=with_siblings) as scratch,
-                stepping(scratch) as steps,
-            ):
-                problem = await _walk(steps, order, found, live, visible)
+            try:
+                async with (
+                    empty_database(settings, admin, extensions, with_siblings=walks[0]) as scratch,
+                    stepping(scratch, extensions) as steps,
+                ):
+                    problem = await _walk(steps, order, found, live, visible)
+            except MissingExtensionError:
+                continue
+            walks.pop(0)
             if problem is None:
                 break
         states += [state for state in found if state.revisions not in [each.revisions for each in states]]
@@ -152,18 +170,25 @@ async def _walk(
     steps: Steps, order: tuple[str, ...], states: list[_State], live: tuple[Object, ...], visible: frozenset[Key]
 ) -> str | None:
     """Add the state after each revision; return the error that ended the walk."""
-    seen = visible - steps.initial  # no history creates what an administrator does in a new database
     for revision in order:
         try:
             await steps.up(revision)
         except MigrationError as error:
-            if error.exit_code != MigrationError.exit_code:
+            failure = steps.extensions.failure(error)
+            if failure is error:
                 raise
-            return str(error)
+            return str(failure)
+        seen = visible - steps.initial.keys()  # no history creates what an administrator does in a new database
         objects = await steps.objects()
-        differences = compare(live, objects, lambda item: item.key in seen)
-        states.append(_State(await steps.session.applied(), differences, frozenset(map(comparable, objects))))
+        differences = compare(live, objects, partial(_sees, seen))
+        keys = frozenset(item.key for item in objects) | steps.initial.keys()
+        applied_now = await steps.session.applied()
+        states.append(_State(applied_now, differences, frozenset(map(comparable, objects)), keys))
     return None
+
+
+def _sees(keys: frozenset[Key], item: Object) -> bool:
+    return item.key in keys
 
 
 def _orders(history: History, stamped: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

@@ -13,6 +13,7 @@ from service_migrations.connection.session import Session, open_session
 from service_migrations.connection.throwaway import ThrowawayDatabases
 from service_migrations.connection.version_table import ensure_schema
 from service_migrations.errors import MigrationError, UsageError
+from service_migrations.failures import replay_failure
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, read
 from service_migrations.history.static import read_chain
@@ -107,8 +108,8 @@ async def compat(service: Service, code: Checkout, server: Server, *, python: st
 
     Raises:
         UsageError: the commit doesn't have the service or its models can't be imported; this history lacks a revision
-            of the commit's.
-        MigrationError: a revision fails on empty tables too.
+            of the commit's; or a revision fails on empty tables too.
+        MigrationError: the server can't be reached, or refuses.
 
     """
     commit, root = code
@@ -121,12 +122,15 @@ async def compat(service: Service, code: Checkout, server: Server, *, python: st
     hooks = service.root / HOOKS / f"{service.name}.py"
     async with ThrowawayDatabases(server, (service, *siblings_of(service)), "compat") as databases:
         empty, *others = await databases.create()
-        await _start(history, start, empty, Siblings(others))
-        filled, *other_copies = await databases.copy(empty.dsn.database)
-        with running_code(running, empty.dsn, python, hooks if hooks.is_file() else None) as tries:
-            recorded = tries.ask("record", empty.dsn.database)
-            tries.ask("keep", filled.dsn.database)
-            breaks = [one async for one in _breaks(history, new, empty, Siblings(others), tries)]
+        try:
+            await _start(history, start, empty, Siblings(others))
+            filled, *other_copies = await databases.copy(empty.dsn.database)
+            with running_code(running, empty.dsn, python, hooks if hooks.is_file() else None) as tries:
+                recorded = tries.ask("record", empty.dsn.database)
+                tries.ask("keep", filled.dsn.database)
+                breaks = [one async for one in _breaks(history, new, empty, Siblings(others), tries)]
+        except MigrationError as error:
+            raise replay_failure(error) from error
         breaks += [one async for one in _refused_rows(history, new, filled, Siblings(other_copies))]
     ids = tuple(revision.revision for revision in new)
     return Compat(service.name, commit, ids, recorded["steps"], tuple(breaks), recorded["unfillable"])

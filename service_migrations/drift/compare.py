@@ -14,7 +14,7 @@ from service_migrations.drift.order import Step, ordered
 from service_migrations.drift.repair import Change, changes, create, drop, privilege_changes
 from service_migrations.history.baseline import digest
 
-__all__ = ["Difference", "compare"]
+__all__ = ["Difference", "compare", "without_surplus_extensions"]
 
 _TYPES = ("enum", "domain", "composite type", "range type", "base type")
 _ROUTINES = ("function", "procedure", "aggregate")
@@ -27,6 +27,7 @@ _DROPPED_FIRST = ("policy", "trigger", "rule", *_VIEWS, "statistics", "index", "
 _CREATED = ("schema", "extension", "", "column", "changed", "constraint", "index", "view")
 """In this order, "" being types, sequences, functions and tables by age; all other kinds follow."""
 
+_SURPLUS = "is in the database but not in the history"
 _VALUE_FIRST = "Rows need a value first."
 _LOSES = "This loses what is in it."
 
@@ -70,6 +71,11 @@ def compare(
             difference = _surplus(current, live_catalog, expected_catalog)
             steps.append(Step(_drop_order(current), current.key, difference, removes=True))
     return ordered(steps, live_catalog, expected_catalog)
+
+
+def without_surplus_extensions(differences: Iterable[Difference]) -> list[Difference]:
+    """Return the differences without extensions that only the database has."""
+    return [each for each in differences if each.kind != "extension" or each.text != _SURPLUS]
 
 
 def _is_another(live: Object, expected: Object) -> bool:
@@ -144,8 +150,7 @@ def _surplus(item: Object, live_catalog: Catalog, expected_catalog: Catalog) -> 
     note = _LOSES if item.kind in ("table", "column", "sequence") else None
     if rename := _rename_back(item, live_catalog, expected_catalog):
         note = f"{_LOSES} If it was only renamed, run this instead: {rename}"
-    text = "is in the database but not in the history"
-    return Difference(item.kind, _name(item), text, drop(item, live_catalog), note, _digest(item, live_catalog))
+    return Difference(item.kind, _name(item), _SURPLUS, drop(item, live_catalog), note, _digest(item, live_catalog))
 
 
 def _digest(item: Object, catalog: Catalog) -> str:

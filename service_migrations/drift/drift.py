@@ -8,9 +8,10 @@ from service_migrations.catalog.objects import Key, Object, read
 from service_migrations.connection.connector import Connector, connector_of
 from service_migrations.connection.locks import process_lock
 from service_migrations.connection.session import open_session
-from service_migrations.drift.compare import Difference, compare
+from service_migrations.drift.compare import Difference, compare, without_surplus_extensions
+from service_migrations.drift.extensions import Extensions, MissingExtensionError
 from service_migrations.drift.replay import replay
-from service_migrations.drift.scratch import given_scratch, scratch
+from service_migrations.drift.scratch import scratch
 from service_migrations.errors import LockNotObtainedError, MigrationError, UsageError
 from service_migrations.history.baseline import read_baseline
 from service_migrations.history.revisions import read as read_history
@@ -36,9 +37,6 @@ __all__ = [
 ]
 
 _DEFAULT_SCHEMA = "public"
-_FIX = (
-    "A history has to create everything that it needs: correct the revision so that it runs in an empty database too."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +60,14 @@ async def drift(
 ) -> Drift:
     """Compare a service's database with its history, replayed into a scratch database up to the same revision.
 
-    The service's own database is only read. Objects that a sibling claims are invisible, as in `db.check`.
+    The service's own database is only read. Objects that a sibling claims are invisible, as in `db.check`. Extensions
+    that the history needs and doesn't create are those of the database.
 
     Args:
         service: the service or its name.
         grants: compare owners and privileges too, which most histories leave to an administrator.
         settings: the service's, if they were loaded already.
-        admin: an administrator who may create a scratch database, if the settings have none.
+        admin: an administrator who may create a scratch database and extensions, if the settings have none.
 
     Raises:
         AccessDeniedError: no role may create a scratch database; the hint describes how to name one.
@@ -90,15 +89,10 @@ async def drift(
                 f"{connector.target} was upgraded meanwhile.", service=history.service, hint="Run it again."
             )
     visible = await visible_keys(connector, schema, live)
-    try:
-        differences = await _Replay(settings, settings.admin or admin, revisions).compared(live, visible, grants=grants)
-    except MigrationError as error:
-        if error.exit_code != MigrationError.exit_code:
-            raise
-        # no migration of the database has failed, so it isn't the code of one
-        raise UsageError(
-            error.message, service=error.service, path=error.path, line=error.line, hint=f"{error.hint} {_FIX}".strip()
-        ) from error
+    admin = settings.admin or admin
+    differences = await _Replay(settings, admin, revisions, Extensions(live, admin)).compared(
+        live, visible, grants=grants
+    )
     new, accepted = read_baseline(history.service).split("drift", differences, attrgetter("entry"))
     return Drift(str(history.service), connector.target, revisions, len(history.pending(revisions)), new, accepted)
 
@@ -131,36 +125,63 @@ class _Replay:
     settings: Settings
     admin: Dsn | None
     revisions: tuple[str, ...]
+    extensions: Extensions
 
     async def compared(
         self, live: tuple[Object, ...], visible: frozenset[Key], *, grants: bool
     ) -> tuple[Difference, ...]:
+        differences, replayed = await self._compared_once(live, visible, grants=grants)
+        others = without_surplus_extensions(differences)
+        if not others or not self.extensions.differ_from(replayed):
+            return differences
+        # a history may do without an extension that isn't there, or create it in another schema
+        self.extensions.stop_at_base(self.settings.service)
+        try:
+            with_extensions, _ = await self._compared_once(live, visible, grants=grants)
+        except UsageError:
+            return differences
+        return with_extensions if len(without_surplus_extensions(with_extensions)) < len(others) else differences
+
+    async def _compared_once(
+        self, live: tuple[Object, ...], visible: frozenset[Key], *, grants: bool
+    ) -> tuple[tuple[Difference, ...], frozenset[Key]]:
+        """Return the differences, and the keys of all that the scratch database had."""
+        replayed, initial = await self._replayed()
+        seen = visible - initial  # no history creates what an administrator does in a new database
+        extensions = {key.name for key in initial if key.kind == "extension"}
+
+        def sees(item: Object) -> bool:
+            return item.key in seen and not (item.kind == "extension" and item.name in extensions)
+
+        return compare(live, self._own(replayed), sees, grants=grants), initial | replayed.keys()
+
+    async def _replayed(self) -> tuple[dict[Key, tuple[Service, Object]], frozenset[Key]]:
         service, siblings_by_service = self.settings.service, sibling_settings(self.settings)
         try:
-            replayed, initial = await self._replayed({service: self.revisions}, {})
+            try:
+                return await self._replayed_in_scratch({service: self.revisions}, {})
+            except MigrationError as error:
+                # a foreign key to a sibling's table needs that table
+                if error.exit_code != MigrationError.exit_code or not siblings_by_service:
+                    raise
+            revisions = {service: self.revisions, **await sibling_revisions(siblings_by_service)}
+            return await self._replayed_in_scratch(revisions, siblings_by_service)
         except MigrationError as error:
-            # a foreign key to a sibling's table needs that table
-            if error.exit_code != MigrationError.exit_code or not siblings_by_service:
-                raise
-            replayed, initial = await self._replayed(
-                {service: self.revisions, **await sibling_revisions(siblings_by_service)}, siblings_by_service
-            )
-        seen = visible - initial  # no history creates what an administrator does in a new database
-        return compare(live, self._own(replayed), lambda item: item.key in seen, grants=grants)
+            raise self.extensions.failure(error) from error
 
-    async def _replayed(
+    async def _replayed_in_scratch(
         self, revisions: Mapping[Service, tuple[str, ...]], sibling_settings: Mapping[Service, Settings]
     ) -> tuple[dict[Key, tuple[Service, Object]], frozenset[Key]]:
         if not any(revisions.values()):
             return {}, frozenset()
         settings = self.settings
-        if settings.scratch is not None:
-            database = given_scratch(settings, settings.scratch)
-        else:
-            database = scratch(settings, self.admin)
-        async with database as scratch_settings:
-            alone = not siblings(settings.service, settings.databases, settings.sources)
-            return await replay(scratch_settings, revisions, sibling_settings, alone=alone)
+        alone = not siblings(settings.service, settings.databases, settings.sources)
+        while True:
+            try:
+                async with scratch(settings, self.admin) as scratch_settings:
+                    return await replay(scratch_settings, revisions, sibling_settings, self.extensions, alone=alone)
+            except MissingExtensionError:
+                continue
 
     def _own(self, replayed: Mapping[Key, tuple[Service, Object]]) -> list[Object]:
         service = self.settings.service

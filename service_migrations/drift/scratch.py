@@ -4,25 +4,27 @@ The objects that a history creates are only known after it has run, and it must 
 """
 
 import asyncio
+import json
 import logging
 import secrets
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 
 import asyncpg
 
-from service_migrations.catalog.objects import Object, read
-from service_migrations.connection import engine as connections
+from service_migrations.catalog.objects import Object
 from service_migrations.connection.admin import bootstrap_database, connect, quoted, within
+from service_migrations.drift.extensions import read_objects
 from service_migrations.drift.repair import keyword
 from service_migrations.errors import AccessDeniedError, ConfigurationError, LockNotObtainedError, MigrationError
 from service_migrations.interruption import finish_even_if_cancelled
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import Settings
+from service_migrations.sql.quoting import literal
 
-__all__ = ["PREFIX", "given_scratch", "scratch"]
+__all__ = ["PREFIX", "scratch"]
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +63,11 @@ _OPTIONS = """
 """The options of CREATE DATABASE for a database like the service's; the columns depend on the version."""
 
 _MARKER_SCHEMA = "migrations_scratch"
-"""The schema that marks a scratch database as ours while it is in use."""
+"""The schema that marks a scratch database as ours while it is in use; its comment names what stays in it."""
+
+_MARKER = f"""
+    SELECT coalesce(obj_description(oid, 'pg_namespace'), '[]') FROM pg_namespace WHERE nspname = '{_MARKER_SCHEMA}'
+"""  # noqa: S608 - a constant
 
 _LOCK = "SELECT pg_try_advisory_lock(7306916068411)"
 """The lock of the run that uses the database; another run waits."""
@@ -73,15 +79,38 @@ _UNDEFINED = ("42P01", "42704", "42883", "3F000")
 """Undefined table, type or other object, function, schema: it was dropped with another object."""
 
 
+def scratch(settings: Settings, admin: Dsn | None = None) -> AbstractAsyncContextManager[Settings]:
+    """Provide an empty scratch database: that of DATABASE_SCRATCH_DSN, or else one that is created.
+
+    At the end it is emptied or dropped, also after an error or a cancellation.
+
+    Args:
+        settings: the service's.
+        admin: an administrator of its server, if there is one.
+
+    Returns:
+        A context manager, which yields the settings with the DSN of that database.
+
+    Raises:
+        AccessDeniedError: no role may create one; the hint describes how to name one.
+        ConfigurationError: that of DATABASE_SCRATCH_DSN isn't empty, or is the service's own.
+        LockNotObtainedError: another run uses it, for longer than MIGRATIONS_LOCK_WAIT.
+        MigrationError: the server can't be reached, or refuses.
+
+    """
+    return _created(settings, admin) if settings.scratch is None else _given(settings, settings.scratch, admin)
+
+
 @asynccontextmanager
-async def given_scratch(settings: Settings, dsn: Dsn) -> AsyncIterator[Settings]:
+async def _given(settings: Settings, dsn: Dsn, admin: Dsn | None) -> AsyncIterator[Settings]:
     """Provide the scratch database of DATABASE_SCRATCH_DSN, and empty it at the end.
 
-    It is emptied after an error or a cancellation too.
+    The extensions that it has are an administrator's, and stay.
 
     Args:
         settings: the service's.
         dsn: the scratch database.
+        admin: the administrator who drops an extension that the role may not drop.
 
     Yields:
         The settings with the DSN of that database.
@@ -99,34 +128,56 @@ async def given_scratch(settings: Settings, dsn: Dsn) -> AsyncIterator[Settings]
         )
     scratch_settings = replace(settings, dsn=dsn)
     connection = await connect(settings, dsn)
+    administrator = within(admin, dsn.database) if admin and admin.server == dsn.server else None
     try:
         await _lock(connection, settings, description)
-        objects = await _objects(scratch_settings)
-        marked = any(item.kind == "schema" and item.name == _MARKER_SCHEMA for item in objects)
-        if objects and not marked:
-            first = objects[0]
+        objects, marker = await _objects(scratch_settings), await connection.fetchval(_MARKER)
+        kept = _extensions(objects) if marker is None else [(kind, name) for kind, name in json.loads(marker)]
+        others = _without(objects, kept)
+        if others and marker is None:
+            first = others[0]
             raise ConfigurationError(
-                f"{description}, which isn't empty: it has {len(objects)} objects, such as the "
+                f"{description}, which isn't empty: it has {len(others)} objects, such as the "
                 f"{first.kind} {first.name}. Nothing was changed.",
                 service=settings.service,
                 hint="Name an empty database.",
             )
         try:
-            await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_MARKER_SCHEMA}")
-            await _empty(connection, objects)
+            if marker is None:
+                await _mark(connection, kept)
+            await _empty(connection, others, scratch_settings, administrator)
             yield scratch_settings
         except asyncpg.InsufficientPrivilegeError as error:
             grant = f"GRANT CREATE ON DATABASE {quoted(dsn.database)} TO {quoted(dsn.user)};"
             hint = f"Its owner can run: {grant}"
             raise AccessDeniedError(f"{description}: {error}.", service=settings.service, hint=hint) from error
         finally:
-            await finish_even_if_cancelled(_restore(connection, scratch_settings))
+            await finish_even_if_cancelled(_restore(connection, kept, scratch_settings, administrator))
     finally:
         connection.terminate()
 
 
-async def _restore(connection: "asyncpg.Connection", settings: Settings) -> None:
-    await _empty(connection, await _objects(settings))
+def _extensions(objects: list[Object]) -> list[tuple[str, str]]:
+    """Return kind and name of the extensions and their schemas."""
+    extensions = [item for item in objects if item.kind == "extension"]
+    schemas = dict.fromkeys(item.schema for item in extensions)
+    return [*(("extension", item.name) for item in extensions), *(("schema", schema) for schema in schemas)]
+
+
+def _without(objects: list[Object], kept: list[tuple[str, str]]) -> list[Object]:
+    return [item for item in objects if (item.kind, item.name) not in kept]
+
+
+async def _mark(connection: "asyncpg.Connection", kept: list[tuple[str, str]]) -> None:
+    async with connection.transaction():
+        await connection.execute(f"CREATE SCHEMA {_MARKER_SCHEMA}")
+        await connection.execute(f"COMMENT ON SCHEMA {_MARKER_SCHEMA} IS {literal(json.dumps(kept))}")
+
+
+async def _restore(
+    connection: "asyncpg.Connection", kept: list[tuple[str, str]], settings: Settings, administrator: Dsn | None
+) -> None:
+    await _empty(connection, _without(await _objects(settings), kept), settings, administrator)
     await connection.execute(f"DROP SCHEMA IF EXISTS {_MARKER_SCHEMA}")
 
 
@@ -144,25 +195,38 @@ async def _lock(connection: "asyncpg.Connection", settings: Settings, descriptio
 
 async def _objects(settings: Settings) -> list[Object]:
     """Return the objects of a database that are no part of another, without the schema public."""
-    async with connections.open_connection(settings) as connection:
-        objects = await read(connection)
+    objects = await read_objects(settings)
     independent = [item for item in objects if item.part_of is None and item.extension is None]
-    return [item for item in independent if item.kind != "schema" or item.name != "public"]
+    return [item for item in independent if item.kind != "schema" or item.name not in ("public", _MARKER_SCHEMA)]
 
 
-async def _empty(connection: "asyncpg.Connection", objects: list[Object]) -> None:
+async def _empty(
+    connection: "asyncpg.Connection", objects: list[Object], settings: Settings, administrator: Dsn | None
+) -> None:
     for item in objects:
-        if item.kind == "schema" and item.name == _MARKER_SCHEMA:
-            continue
+        statement = f"DROP {keyword(item)} IF EXISTS {item.address} CASCADE"
         try:
-            await connection.execute(f"DROP {keyword(item)} IF EXISTS {item.address} CASCADE")
+            try:
+                await connection.execute(statement)
+            except asyncpg.InsufficientPrivilegeError:
+                if administrator is None:
+                    raise
+                await _as_administrator(settings, administrator, statement)
         except asyncpg.PostgresError as error:
             if error.sqlstate not in _UNDEFINED:
                 raise MigrationError(f"The scratch database can't be emptied of {item.name}: {error}.") from error
 
 
+async def _as_administrator(settings: Settings, administrator: Dsn, statement: str) -> None:
+    connection = await connect(settings, administrator)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
 @asynccontextmanager
-async def scratch(settings: Settings, admin: Dsn | None = None) -> AsyncIterator[Settings]:
+async def _created(settings: Settings, admin: Dsn | None) -> AsyncIterator[Settings]:
     """Create a scratch database beside a service's own, and drop it at the end.
 
     It has the same options and owner, and an administrator runs ``bootstrap.sql`` in it, where there is one. It is

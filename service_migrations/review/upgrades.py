@@ -16,6 +16,7 @@ from service_migrations.connection.admin import connect
 from service_migrations.connection.engine import open_connection
 from service_migrations.connection.throwaway import ThrowawayDatabases
 from service_migrations.errors import MigrationError, UsageError
+from service_migrations.failures import replay_failure
 from service_migrations.history.revisions import read as read_history
 from service_migrations.monorepo import Service
 from service_migrations.postgres.throwaway import Server
@@ -54,8 +55,8 @@ async def upgrades(group: Sequence[Service], tags: Sequence[str], server: Server
         server: an empty server, whose administrator may create databases and roles.
 
     Raises:
-        UsageError: git fails, or doesn't know a tag.
-        MigrationError: the histories of today fail on an empty database, or the server can't be reached.
+        UsageError: git fails, or doesn't know a tag; or the histories of today fail on an empty database.
+        MigrationError: the server can't be reached.
 
     """
     rows = {service.name: matrix_rows(service) for service in group}
@@ -65,7 +66,10 @@ async def upgrades(group: Sequence[Service], tags: Sequence[str], server: Server
         by_history.setdefault(tuple(sorted(map(str, histories.items()))), []).append(tag)
     async with ThrowawayDatabases(server, group, "released") as databases:
         fresh = await databases.create()
-        await _upgrade(fresh, {})
+        try:
+            await _upgrade(fresh, {})
+        except MigrationError as error:
+            raise replay_failure(error) from error
         expected, results = await _catalog(fresh[0]), []
         for equal_tags in by_history.values():
             histories, name = released[equal_tags[0]], ", ".join(equal_tags)

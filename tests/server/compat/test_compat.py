@@ -178,6 +178,14 @@ def test_what_breaks_running_code_is_told(
     assert all(str(one).startswith("migrations/versions/shop/r2.py: ") for one in found.breaks)
 
 
+def test_a_history_that_fails_in_an_empty_database_is_no_failed_migration(
+    monorepo: Monorepo, running: Monorepo, server: Server
+) -> None:
+    revisions(monorepo, "ALTER TABLE nowhere ADD x int")
+    with pytest.raises(UsageError, match=r"shop/r1\.py:\d+: .* can't be replayed into a scratch database"):
+        tried(monorepo, running, server)
+
+
 def test_what_harms_nobody_passes(monorepo: Monorepo, running: Monorepo, server: Server) -> None:
     revisions(monorepo, *HARMLESS.values())
     found = tried(monorepo, running, server)

@@ -77,6 +77,14 @@ def test_a_revision_that_fails_on_the_rows_of_a_released_database_is_found(repo,
     assert text in problems(repo)
 
 
+def test_a_history_that_fails_in_an_empty_database_is_no_failed_migration(repo):
+    repo.revision("billing", "r3", "r2", "op.execute('ALTER TABLE nowhere ADD x int')")
+    ran = repo.inv("db.released", "--upgrade")
+    assert (ran.code, ran.out) == (2, ""), ran.text
+    assert "billing/r3.py:" in ran.err
+    assert "The history can't be replayed into a scratch database." in ran.err
+
+
 def test_a_released_revision_that_is_gone_is_found(repo):
     (repo.root / "migrations/versions/billing/r2.py").unlink()
     assert "its database can't be upgraded" in problems(repo)
