@@ -87,6 +87,12 @@ _BUSY = ("57P03", "53300", "57P01", "57P02")
 _TEMPORARY = (*_BUSY, "57P05")
 """Or the session was idle for too long."""
 
+_FIRST = (
+    "It has to be the revision's first statement. In the first revision of an empty database it can't be: "
+    "Alembic creates the version table before it, in one transaction."
+)
+"""The hint for SET TRANSACTION behind a query."""
+
 _CONTENTION = {
     "55P03": "a lock was not free in time",
     "40P01": "it was in a deadlock",
@@ -243,7 +249,8 @@ def revision_failure(
     if state == "42501":
         return failure(AccessDeniedError, f"{text}.", "Grant it, or run as the owner.")
     if state == "25006":
-        return failure(ConfigurationError, f"{text}.", "The server is read-only or a standby: name the primary.")
+        hint = "The server is read-only or a standby: name the primary. Or did the revision SET TRANSACTION READ ONLY?"
+        return failure(ConfigurationError, f"{text}.", hint)
     if state in _TEMPORARY or _is_lost(error, state):
         message = f"the connection was lost ({text})."
         return failure(UnreachableError, message, "It is safe to run the command again.")
@@ -253,6 +260,8 @@ def revision_failure(
 def _ending(text: str, *, partly_committed: bool | None, offline: bool) -> str:
     """Return the end of a failed revision's message: what became of the revision, or what would help."""
     sentences = []
+    if "must be called before any query" in text or "must be set before any query" in text:
+        sentences.append(_FIRST)
     if "A value is required for bind parameter" in text:
         sentences.append(r"A colon before a word is a parameter: write \: for a colon.")
     if partly_committed is not None:

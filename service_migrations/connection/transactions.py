@@ -87,6 +87,7 @@ class Transactions:
         self._revision_connection: Connection | None = None
         self._rolled_back_at: str | None = None
         self._applied = False
+        self._has_only_read = False
         self._on_commit: Callable[[], None] | None = None
 
     async def read_settings(self, connection: AsyncConnection) -> None:
@@ -111,7 +112,7 @@ class Transactions:
         the COMMIT, which may fail, since deferred constraints are checked then.
         """
         self._on_commit = on_commit
-        self._connection = connection
+        self._connection, self._has_only_read = connection, True
         listeners: dict[str, Callable[..., None]] = {
             "begin": self._begin,
             "commit": self._commit,
@@ -177,16 +178,23 @@ class Transactions:
         return self.partly_committed
 
     def _set_mark_and_path(self, connection: Connection) -> None:
-        """Set the mark, and the search path of the service's SQL; ``_restore_session`` leaves it again."""
-        mark, path = f"SET {_MARK} = '{self._mark}'", f"SET {search_path(connection).assignment}"
+        """Set the mark, and the search path of the service's SQL; ``_restore_session`` leaves it again.
+
+        Alembic has read the version table in the transaction of a run's first revision, which couldn't begin with
+        SET TRANSACTION then: so it gets one of its own, unless Alembic or env.py has changed something in it.
+        """
+        statements = [f"SET {_MARK} = '{self._mark}'", f"SET {search_path(connection).assignment}"]
+        if self._has_only_read and driver_of(connection).is_in_transaction():
+            statements.insert(0, "COMMIT AND CHAIN")
+        self._has_only_read = False
         if connection.dialect.driver == "psycopg":
-            connection.exec_driver_sql(f"{mark}; {path}")
+            connection.exec_driver_sql("; ".join(statements))
         # isinstance() is true of any connection of asyncpg's
         elif SimpleConnection in type(connection.connection.driver_connection).__mro__:
-            connection.exec_driver_sql(f"{SCRIPT}{mark}; {path}")
+            connection.exec_driver_sql(f"{SCRIPT}{'; '.join(statements)}")
         else:
-            connection.exec_driver_sql(mark)
-            connection.exec_driver_sql(path)
+            for statement in statements:
+                connection.exec_driver_sql(statement)
 
     def _restore_session(self, context: MigrationContext, connection: Connection) -> None:
         """Check and restore the session, before Alembic writes to the version table that the revision was run."""
@@ -260,7 +268,10 @@ class Transactions:
         if connection is self._revision_connection and options.get("isolation_level") == "AUTOCOMMIT":
             self.partly_committed = True
 
-    def _execute(self, connection: Connection, *_: Any) -> None:
+    def _execute(self, connection: Connection, *arguments: Any) -> None:
+        *_, context, _ = arguments
+        if connection is self._connection and not getattr(context.invoked_statement, "is_select", False):
+            self._has_only_read = False
         if (
             connection is self._revision_connection
             and not self.partly_committed

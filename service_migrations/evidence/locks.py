@@ -30,11 +30,15 @@ _BY_NAME = {f"{str(mode).title().replace(' ', '')}Lock": mode for mode in Mode}
 
 
 def parse_locks(text: str) -> Locks:
-    """Return the strongest lock of each relation in a text such as ``16384:ShareLock 16390:RowExclusiveLock``."""
+    """Return the strongest lock of each relation in a text such as ``16384:ShareLock 16390:RowExclusiveLock``.
+
+    A predicate lock of a serializable transaction (``SIReadLock``) is none of these: nobody waits for it.
+    """
     locks: dict[int, Mode] = {}
     for word in text.split():
         oid, _, name = word.partition(":")
-        locks[int(oid)] = max(locks.get(int(oid), Mode.ACCESS_SHARE), _BY_NAME[name])
+        if name in _BY_NAME:
+            locks[int(oid)] = max(locks.get(int(oid), Mode.ACCESS_SHARE), _BY_NAME[name])
     return locks
 
 

@@ -16,6 +16,7 @@ from service_migrations.evidence.locks import Locks, Timeline, parse_locks
 from service_migrations.evidence.monitors import SCHEMA
 from service_migrations.monorepo import Service
 from service_migrations.sql.quoting import literal, quoted
+from service_migrations.sql.snapshots import has_snapshot, needs_snapshot
 
 if TYPE_CHECKING:
     import asyncpg
@@ -27,6 +28,9 @@ SELECT pg_catalog.json_build_object(
     'time', extract(epoch FROM pg_catalog.clock_timestamp()),
     'wal', pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), '0/0'),
     'xid', pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_snapshot()),
+    'transaction', (
+        SELECT l.virtualxid FROM pg_catalog.pg_locks l
+        WHERE l.pid = {pid} AND l.locktype = 'virtualxid' AND l.mode = 'ExclusiveLock'),
     'locks', (
         SELECT pg_catalog.string_agg(l.relation || ':' || l.mode, ' ') FROM pg_catalog.pg_locks l
         WHERE l.pid = {pid} AND l.granted AND l.locktype = 'relation' AND l.relation >= 16384),
@@ -52,6 +56,7 @@ class Look:
         time: in seconds of the server's clock.
         wal: the position of the WAL, in bytes.
         xid: the next transaction.
+        transaction: the one that the migrating backend is in; None where it is in none.
         locks: those of the migrating backend.
         names: the schema and name of each table, by oid.
         files: the file node of each that has one.
@@ -63,6 +68,7 @@ class Look:
     time: float
     wal: int
     xid: int
+    transaction: str | None
     locks: Locks
     names: dict[int, tuple[str, str]]
     files: dict[int, int]
@@ -78,6 +84,7 @@ class Look:
             float(row["time"]),
             int(row["wal"]),
             int(row["xid"]),
+            row["transaction"],
             parse_locks(row["locks"] or ""),
             {oid: (schema, name) for oid, (schema, name, *_) in tables.items()},
             {oid: file for oid, (_, _, kind, file, *_) in tables.items() if file and kind in "rm"},
@@ -126,6 +133,8 @@ class Observer:
         self._pid: int | None = None
         self._statements: list[Observed] = []
         self._running: Observed | None = None
+        self._transaction: str | None = None
+        self._has_snapshot = False
 
     @contextmanager
     def observed(self, connection: Connection) -> Iterator[list[Observed]]:
@@ -151,17 +160,12 @@ class Observer:
     def _sql(self) -> str:
         return LOOK.format(pid=self._pid or 0, schema=SCHEMA, ignored=self._ignored)
 
-    def _look(self, connection: Connection, sql: str) -> Look | None:
-        """Return what the migrating session sees in its transaction; None outside of one.
-
-        A query before SET TRANSACTION would make it fail.
-        """
+    def _look(self, connection: Connection) -> Look | None:
+        """Return what the migrating session sees in its transaction; None outside of one."""
         driver = driver_of(connection)
-        if not driver.is_in_transaction() or sql.lstrip()[:3].upper() == "SET":
+        if not driver.is_in_transaction():
             return None
-        look = Look.parse(run(connection, driver.fetchval(self._sql)))
-        self._timeline.add(look.time, look.locks)
-        return look
+        return Look.parse(run(connection, driver.fetchval(self._sql)))
 
     def _before(self, connection: Connection, _: Any, sql: str, *__: Any) -> None:
         began = time.perf_counter()
@@ -169,7 +173,12 @@ class Observer:
         if place is None:
             return
         others = run(connection, self.look())
-        before = self._look(connection, sql) or others
+        if others.transaction != self._transaction:
+            self._has_snapshot = False
+        # a query of the observer's own must not be the first one of a transaction: SET TRANSACTION would fail after it
+        can_look = self._has_snapshot or needs_snapshot(sql)
+        before = (self._look(connection) if can_look else None) or others
+        self._timeline.add(before.time, before.locks)
         self._running = Observed(f"{place[0]}:{place[1]}", sql, others, before, time.perf_counter())
         self._statements.append(self._running)
         self._pause(began, before)
@@ -180,8 +189,11 @@ class Observer:
         if statement is None:
             return
         statement.seconds = time.perf_counter() - statement.began
-        own = self._look(connection, sql) if statement.before is not statement.others else None
+        self._has_snapshot = has_snapshot(sql, before=self._has_snapshot)
+        own = self._look(connection) if self._has_snapshot else None
         statement.after = after = own or run(connection, self.look())
+        self._transaction = after.transaction
+        self._timeline.add(after.time, after.locks)
         known = statement.others.files
         if sql.lstrip()[:8].upper() != "TRUNCATE":  # it gives a table an empty file
             files = (statement.before.files, after.files)

@@ -51,6 +51,15 @@ op.execute("SET LOCAL work_mem TO 4096")
 op.execute("ALTER TABLE pets ADD COLUMN kind text")
 op.get_bind().exec_driver_sql("SELECT pg_sleep(0.3)")
 """
+ISOLATED = """
+op.execute("LOCK TABLE pets IN SHARE ROW EXCLUSIVE MODE")
+op.execute("-- why\\nSET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
+op.execute("UPDATE pets SET age = 1")
+op.get_bind().exec_driver_sql("COMMIT AND CHAIN")
+op.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+op.get_bind().commit()
+op.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+"""
 HISTORY = {
     "tables": TABLES,
     "rewrite": 'op.execute("ALTER TABLE pets ADD COLUMN code uuid DEFAULT gen_random_uuid()")',
@@ -59,6 +68,7 @@ HISTORY = {
     "autocommit": AUTOCOMMIT,
     "held": HELD,
     "updated": 'op.execute("UPDATE pets SET note = NULL")\nop.execute("SELECT pg_sleep(0.2)")',
+    "isolated": ISOLATED,
     "unfit": 'op.execute("CREATE UNIQUE INDEX pets_owner ON pets (mood)")',
     "fails": 'op.execute("ALTER TABLE pets ADD COLUMN x missing_type")',
 }
@@ -143,6 +153,11 @@ def test_rows_that_were_changed_hold_up_writers_and_no_readers(measured) -> None
     item = measured["updated", "upgrade"]
     assert item["changed"] == ROWS
     assert (item["readers_blocked"], item["writers_blocked"] >= 0.15) == (0.0, True)
+
+
+def test_a_revision_may_set_its_isolation_level_before_its_first_query(measured) -> None:
+    item = measured["isolated", "upgrade"]
+    assert (item["error"], item["changed"], locks(item)["pets"]) == (None, ROWS, "SHARE ROW EXCLUSIVE")
 
 
 def test_what_cannot_be_filled_and_rows_that_do_not_fit_are_named_with_the_reason(measured) -> None:
