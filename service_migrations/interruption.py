@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-__all__ = ["RevisionStopped", "call_revision", "cancel_revision", "finish_even_if_cancelled"]
+__all__ = ["RevisionStopped", "abandon", "call_revision", "cancel_revision", "finish_even_if_cancelled", "unfinished"]
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,33 @@ def cancel_revision(frame: FrameType | None, loop: asyncio.AbstractEventLoop, ta
 def _left_behind(_: asyncio.AbstractEventLoop, what: dict[str, Any]) -> None:
     """Log what a cancelled library left behind where nobody reads it; asyncio itself would print a traceback."""
     log.debug("%s", what["message"], exc_info=what.get("exception"))
+
+
+_unfinished: list[tuple[str, Callable[[], object]]] = []
+
+
+@contextmanager
+def unfinished(text: str = "", remove: Callable[[], object] = bool) -> Iterator[None]:
+    """Note what the block leaves unfinished where the process ends before its end, without a word to the server.
+
+    Args:
+        text: what is to be known of it then, without a full stop; empty for nothing.
+        remove: removes what the block has made on this machine.
+
+    """
+    entry = text, remove
+    _unfinished.append(entry)
+    try:
+        yield
+    finally:
+        _unfinished.remove(entry)
+
+
+def abandon() -> str:
+    """Remove what unfinished blocks have made on this machine, and return what is to be known of them."""
+    for _, remove in reversed(_unfinished):
+        remove()
+    return ". ".join(dict.fromkeys(text for text, _ in _unfinished if text))
 
 
 async def finish_even_if_cancelled(coroutine: Coroutine[Any, Any, None]) -> None:

@@ -1,5 +1,6 @@
 """The code of another commit, in a worktree that is removed at the end."""
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +8,7 @@ from pathlib import Path
 
 from service_migrations.errors import UsageError
 from service_migrations.git import TEAM_BRANCHES, GitError, git, is_commit, is_shallow, try_git
+from service_migrations.interruption import unfinished
 
 __all__ = ["Checkout", "checkout", "merge_base"]
 
@@ -48,11 +50,17 @@ def checkout(root: Path, name: str) -> Iterator[Checkout]:
     top_level = Path(_git(root, "rev-parse", "--show-toplevel"))
     with tempfile.TemporaryDirectory(prefix="service-migrations-") as folder:
         tree = Path(folder).resolve() / "code"
-        try:
-            _git(root, "worktree", "add", "--detach", "--quiet", str(tree), commit)
-            yield commit, tree / root.resolve().relative_to(top_level.resolve())
-        finally:
+
+        def remove() -> None:
             try_git(root, "worktree", "remove", "--force", str(tree))
+            shutil.rmtree(folder, ignore_errors=True)
+
+        with unfinished(remove=remove):
+            try:
+                _git(root, "worktree", "add", "--detach", "--quiet", str(tree), commit)
+                yield commit, tree / root.resolve().relative_to(top_level.resolve())
+            finally:
+                try_git(root, "worktree", "remove", "--force", str(tree))
 
 
 def _refuse_without_git(root: Path) -> None:

@@ -1,7 +1,7 @@
 """The connector: makes connections to a service's database, by its own settings or from an engine of the caller's."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
@@ -9,6 +9,7 @@ from typing import Literal
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from service_migrations.connection.engine import open_connection, open_connection_from
+from service_migrations.interruption import unfinished
 from service_migrations.monorepo import Service
 from service_migrations.settings.database import Database
 from service_migrations.settings.dsn import Dsn
@@ -33,6 +34,7 @@ class Connector:
         is_local: whether the target is certainly this machine.
         has_callers_engine: whether the connections come from an engine of the caller's.
         sources: what the settings were read from.
+        is_temporary: as of the settings.
         patient: whether to try again while the server is busy, until the connect timeout is over.
 
     """
@@ -48,11 +50,17 @@ class Connector:
     has_callers_engine: bool
     sources: Sources = field(repr=False)
     _open: Callable[[Limits, bool], AbstractAsyncContextManager[AsyncConnection]] = field(repr=False)
+    is_temporary: bool = False
     patient: bool = True
 
     def at_once(self) -> "Connector":
         """Return a copy that tries only once, for callers that try again themselves or not at all."""
         return replace(self, patient=False)
+
+    def changing(self) -> AbstractContextManager[None]:
+        """Note that the database is being changed, for a command that ends before the server has answered."""
+        text = "the state is unknown. Run `inv db.current`"
+        return nullcontext() if self.is_temporary else unfinished(text)
 
     @asynccontextmanager
     async def connect(self, lock_timeout: float | None = None) -> AsyncIterator[AsyncConnection]:
@@ -89,7 +97,8 @@ def connector(
 
     """
     if engine is not None:
-        return connector_over(engine, service, settings.sources if settings else Sources(), limits)
+        made = connector_over(engine, service, settings.sources if settings else Sources(), limits)
+        return replace(made, is_temporary=settings is not None and settings.is_temporary)
     return connector_of(settings or load(service), limits)
 
 
@@ -111,6 +120,7 @@ def connector_of(settings: Settings, limits: Limits | None = None) -> Connector:
         has_callers_engine=False,
         sources=settings.sources,
         _open=open_own,
+        is_temporary=settings.is_temporary,
     )
 
 

@@ -5,12 +5,13 @@ Their settings come from no file and no variable, so they are the same on every 
 
 import secrets
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Self
 from urllib.parse import quote
 
 from service_migrations.connection.admin import connect, create, quoted
-from service_migrations.interruption import finish_even_if_cancelled
+from service_migrations.interruption import finish_even_if_cancelled, unfinished
 from service_migrations.monorepo import Service
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
@@ -33,14 +34,20 @@ class ThrowawayDatabases:
         role = f"{prefix}_{secrets.token_hex(6)}"
         self._dsn = replace(server.admin, user=role, database=role, password=secrets.token_urlsafe(18))
         self._names: list[str] = []
+        self._stack = ExitStack()
 
     async def __aenter__(self) -> Self:
         """Nothing is created yet."""
+        if self._server.data is None:  # a server of somebody else's is not removed with what is on it
+            server = self._server.source.removeprefix("environment ")
+            left = f"the role {self._dsn.user} and its databases are left on the server of {server}"
+            self._stack.enter_context(unfinished(left))
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Drop what was created."""
-        await finish_even_if_cancelled(self._drop())
+        with self._stack:
+            await finish_even_if_cancelled(self._drop())
 
     async def create(self) -> list[Settings]:
         """Create a database with what ``bootstrap.sql`` makes, and return the settings of each service for it.
@@ -93,4 +100,4 @@ def _settings(service: Service, dsn: Dsn) -> Settings:
     )
     uri = dsn.masked().replace(":***@", f":{quote(dsn.password or '', safe='')}@", 1)
     sources = Sources({f"{service.env_prefix}DATABASE_DSN": uri})
-    return replace(load_unchecked(plain, sources), service=service, dsn=dsn, edited="warn")
+    return replace(load_unchecked(plain, sources), service=service, dsn=dsn, edited="warn", is_temporary=True)

@@ -19,7 +19,7 @@ from service_migrations.connection.admin import bootstrap_database, connect, quo
 from service_migrations.drift.extensions import read_objects
 from service_migrations.drift.repair import keyword
 from service_migrations.errors import AccessDeniedError, ConfigurationError, LockNotObtainedError, MigrationError
-from service_migrations.interruption import finish_even_if_cancelled
+from service_migrations.interruption import finish_even_if_cancelled, unfinished
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import Settings
 from service_migrations.sql.quoting import literal
@@ -126,7 +126,7 @@ async def _given(settings: Settings, dsn: Dsn, admin: Dsn | None) -> AsyncIterat
         raise ConfigurationError(
             f"{description}, which is the service's own database.", service=settings.service, hint="Name an empty one."
         )
-    scratch_settings = replace(settings, dsn=dsn)
+    scratch_settings = replace(settings, dsn=dsn, is_temporary=True)
     connection = await connect(settings, dsn)
     administrator = within(admin, dsn.database) if admin and admin.server == dsn.server else None
     try:
@@ -146,7 +146,8 @@ async def _given(settings: Settings, dsn: Dsn, admin: Dsn | None) -> AsyncIterat
             if marker is None:
                 await _mark(connection, kept)
             await _empty(connection, others, scratch_settings, administrator)
-            yield scratch_settings
+            with unfinished(f"{dsn.target} isn't emptied, which the next run does"):
+                yield scratch_settings
         except asyncpg.InsufficientPrivilegeError as error:
             grant = f"GRANT CREATE ON DATABASE {quoted(dsn.database)} TO {quoted(dsn.user)};"
             hint = f"Its owner can run: {grant}"
@@ -254,7 +255,8 @@ async def _created(settings: Settings, admin: Dsn | None) -> AsyncIterator[Setti
         await _create(settings, creator, name, options)
         if administrator := admin or settings.admin:
             await bootstrap_database(settings, within(administrator, name))
-        yield replace(settings, dsn=within(settings.dsn, name))
+        with unfinished(f"the scratch database {name} is left, which a later run drops"):
+            yield replace(settings, dsn=within(settings.dsn, name), is_temporary=True)
     finally:
         await finish_even_if_cancelled(_drop(settings, creator, name))
 

@@ -119,7 +119,10 @@ async def connect() -> AsyncIterator[AsyncConnection]:
             "in config.attributes['connection'], or await service_migrations.upgrade() and the like."
         )
     async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(open_session(read(service), connector(service)))
+        target_connector = connector(service)
+        if command.changes:
+            stack.enter_context(target_connector.changing())
+        session = await stack.enter_async_context(open_session(read(service), target_connector))
         if command.name != "stamp":
             await session.applied()
         attributes: dict[str, Any] = {"metadata": session.metadata, **await session.version_table()}

@@ -4,9 +4,11 @@ A database of a tag is made with the revision files of the tag, by the library, 
 files of today upgrade it. Where its catalog isn't that of a database which they made alone, the two ways have parted.
 """
 
+import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -18,6 +20,7 @@ from service_migrations.connection.throwaway import ThrowawayDatabases
 from service_migrations.errors import MigrationError, UsageError
 from service_migrations.failures import replay_failure
 from service_migrations.history.revisions import read as read_history
+from service_migrations.interruption import unfinished
 from service_migrations.monorepo import Service
 from service_migrations.postgres.throwaway import Server
 from service_migrations.review.released import histories_at
@@ -88,7 +91,10 @@ async def _problems(
     expected: Mapping[Key, str],
 ) -> list[str]:
     settings = await databases.create()
-    with tempfile.TemporaryDirectory(prefix="released-") as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="released-") as folder,
+        unfinished(remove=partial(shutil.rmtree, folder, ignore_errors=True)),
+    ):
         try:
             await _upgrade([_as_released(own, histories[own.service.name], folder) for own in settings], rows)
         except MigrationError as error:

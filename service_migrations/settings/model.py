@@ -65,6 +65,7 @@ class Settings:
         scratch: the DSN of an empty database for replays, where one is set.
         databases: the databases that the service's DSNs lead to.
         sources: what the settings were read from; those of siblings are read from it too.
+        is_temporary: whether the database is dropped or emptied afterwards, so that its state is nobody's concern.
 
     """
 
@@ -78,6 +79,7 @@ class Settings:
     scratch: Dsn | None = None
     databases: frozenset[Database] = frozenset()
     sources: Sources = field(default_factory=Sources, repr=False, compare=False)
+    is_temporary: bool = False
 
     @property
     def target(self) -> str:

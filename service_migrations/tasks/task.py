@@ -20,7 +20,7 @@ from invoke.exceptions import Exit
 from invoke.tasks import Task, task as invoke_task
 
 from service_migrations.errors import ConfigurationError, MigrationError, UsageError
-from service_migrations.interruption import cancel_revision
+from service_migrations.interruption import abandon, cancel_revision
 from service_migrations.monorepo import Monorepo, Service, find, select
 from service_migrations.settings.duration import seconds
 from service_migrations.tasks import console
@@ -186,10 +186,8 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 
 def _end_at_once(number: int) -> NoReturn:
     """End the process without waiting; the server notices the closed connection, and rolls back."""
-    console.note(
-        f"Ended by {signal.Signals(number).name} before the server answered: the state is unknown. "
-        f"Run `inv db.current`."
-    )
+    text = abandon()
+    console.note(f"Ended at once by {signal.Signals(number).name}{': ' if text else ''}{text}.")
     sys.stderr.flush()
     os._exit(Stopped(number).exit_code)
 

@@ -149,7 +149,11 @@ async def apply(
         MigrationError: a revision failed.
 
     """
-    attempts = _Attempts(step, begin)
+    with connector.changing():
+        return await _apply(history, connector, operation, _Attempts(step, begin))
+
+
+async def _apply(history: History, connector: Connector, operation: Operation, attempts: _Attempts) -> Outcome:
     for attempt in scaled_attempts(connector.limits.lock_timeout):
         session: Session | None = None
         try:
@@ -158,7 +162,8 @@ async def apply(
         except UnreachableError as error:
             if session is None:
                 raise
-            raise error.with_hint(await _aftermath(session)) from error
+            state = await _aftermath(session)
+            raise error.with_hint("" if connector.is_temporary else state) from error
         except MigrationError as error:
             if session and session.transactions.partly_committed:
                 raise error.with_hint(await invalid_indexes(connector)) from error
@@ -169,9 +174,15 @@ async def apply(
             await asyncio.sleep(pause)
         except asyncio.CancelledError:
             if session is not None:
-                log.warning("%s: stopped. %s", history.service, await _aftermath(session))
+                state = await _aftermath(session)
+                log.log(_level(connector), "%s: stopped. %s", history.service, state)
             raise
     raise AssertionError("the last attempt returns or raises")
+
+
+def _level(connector: Connector) -> int:
+    """Return the level of what is logged of a database's state."""
+    return logging.DEBUG if connector.is_temporary else logging.WARNING
 
 
 async def _attempt(session: Session, operation: Operation, attempts: _Attempts) -> Outcome:

@@ -1,10 +1,13 @@
-"""A command that is interrupted, wherever it waits, closes its connections and says nothing of other libraries."""
+"""A command that is interrupted, wherever it waits, closes its connections and says what is true of its database."""
 
 import gc
 import logging
+import os
 import signal
+import time
 from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass
+from pathlib import Path
 from types import coroutine
 from typing import Any
 
@@ -13,10 +16,12 @@ from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import create_async_engine
 
 import service_migrations
+from service_migrations.interruption import abandon, unfinished
+from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
 from service_migrations.tasks.signals import Stopped
 from service_migrations.tasks.task import run
-from tests.support.database import query, run_script
+from tests.support.database import query, run_script, wait
 from tests.support.deadlines import until
 from tests.support.monorepo import Monorepo
 
@@ -100,3 +105,61 @@ def test_it_may_be_anywhere(
             break
     assert not interrupted.was_reached
     assert at > 20, "it waits for the server"
+
+
+PAUSED = """
+from pathlib import Path
+import time
+while Path("closed").exists():
+    Path("begun").touch()
+    try:
+        time.sleep(0.05)
+    except BaseException:
+        if not Path("deaf").exists():
+            raise
+"""
+
+
+@pytest.mark.parametrize("is_deaf", [False, True], ids=["once", "twice"])
+def test_of_a_replay_only_the_scratch_database_is_named(
+    monorepo: Monorepo, database: Callable[..., Dsn], server: Server, *, is_deaf: bool
+) -> None:
+    """The state of the service's own database is known: nothing was changed in it."""
+    dsn = database()
+    query(server.admin, f'ALTER ROLE "{dsn.user}" CREATEDB')
+    monorepo.service("billing", dsn=dsn)
+    monorepo.table_revision("billing", "r1", None)
+    monorepo.revision("billing", "r2", "r1", PAUSED)
+    wait(service_migrations.upgrade(monorepo.find("billing")))
+    for name in ("closed", "deaf") if is_deaf else ("closed",):
+        (monorepo.root / name).touch()
+    running = monorepo.start("db.drift", "--service", "billing")
+    until((monorepo.root / "begun").exists, "the replay has begun")
+    os.kill(running.child.pid, signal.SIGTERM)
+    if is_deaf:
+        time.sleep(0.5)
+        os.kill(running.child.pid, signal.SIGTERM)
+    assert running.child.wait(30) == 143
+    said = running.err.read()
+    running.out.close()
+    running.err.close()
+    owned = "SELECT datname FROM pg_database WHERE datdba = to_regrole($1) AND datname <> $2"
+    left = [row[0] for row in query(server.admin, owned, f'"{dsn.user}"', dsn.database)]
+    if is_deaf:
+        assert said == f"Ended at once by SIGTERM: the scratch database {left[0]} is left, which a later run drops.\n"
+        until(lambda: not query(dsn, SESSIONS, left[0])[0][0], "no session is left")
+        query(server.admin, f'DROP DATABASE "{left[0]}" WITH (FORCE)')
+    else:
+        assert (said, left) == ("Stopped by SIGTERM.\n", [])
+
+
+def test_at_an_end_at_once_what_is_unfinished_is_named_and_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "made"
+    folder.mkdir()
+    with unfinished("the first"), unfinished(remove=folder.rmdir):
+        with unfinished("the second"):
+            pass
+        with unfinished("the third"), unfinished("the first"):
+            assert abandon() == "the first. the third"
+    assert not folder.exists()
+    assert abandon() == ""
