@@ -144,18 +144,19 @@ class Claimants:
                 claim is not this service's in either case.
 
         Raises:
-            ConfigurationError: there are two; the message has both files.
+            ConfigurationError: there are two or more; the message has their names and files.
 
         """
         for name, claiming in sorted(self._by_model.items()):
             services = [claimant.service for claimant in claiming if claimant.certain]
             if len(services) > 1 and service in (None, *services):
-                first = service or services[0]
-                second = next(other for other in services if other != first)
-                places = " and ".join(sorted(place_of(owner, name) for owner in (first, second)))
+                places = " and ".join(sorted(place_of(owner, name) for owner in services))
+                all_of_them = "both" if len(services) == 2 else "all"  # noqa: PLR2004 - two are both
                 raise ConfigurationError(
-                    f"{places} both claim the {name.kind} {name.schema}.{name.name} of {target}.",
-                    hint="Remove it from one of them, or give one service another database or schema.",
+                    f"{places} {all_of_them} claim the {name.kind} {name.schema}.{name.name} of {target}.",
+                    service=service,
+                    hint=f"Keep it in the models of {' or '.join(map(str, services))} alone, or give each another "
+                    "database or schema.",
                 )
 
     def _index(self, keys: Callable[[Claimant], Iterable[_Key]]) -> dict[_Key, list[Claimant]]:

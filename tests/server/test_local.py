@@ -508,3 +508,34 @@ def test_a_port_is_refused_where_no_service_uses_the_projects_own_server(monorep
     for words in (("--port", "54400"), ("--postgres", VERSIONS[0])):
         ran = monorepo.inv("up", *words)
         assert (ran.code, "no service uses it" in ran.err) == (2, True), ran.text
+
+
+def test_up_runs_bootstrap_sql_as_an_administrator_and_only_once(machine: Monorepo) -> None:
+    """A fault in it is one line with its place, and leaves no database; the other services come up."""
+    billing, catalog = machine.service("billing"), machine.service("catalog")
+    machine.table_revision("billing", "r1", None)
+    machine.table_revision("catalog", "r1", None)
+    extension = "CREATE EXTENSION file_fdw;\nCREATE TABLE made_once (id int);\n"
+    role = (
+        "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'reader') THEN CREATE ROLE reader; END IF; "
+        "END $$;"
+    )
+    (machine.root / "bootstrap.sql").write_text(f"{role}\nGRANT USAGE ON SCHEMA public TO reader;\n", encoding="utf-8")
+    own = machine.root / "services" / "billing" / "bootstrap.sql"
+    own.write_text(f"{extension}CREATE EXTENSION absent;\nSELEC 1;\n", encoding="utf-8")
+    failed = machine.inv("up")
+    assert failed.code == 78, failed.text
+    assert failed.err.count("services/billing/bootstrap.sql:4: syntax error") == 1, failed.text
+    assert "Traceback" not in failed.text
+    assert tables(load(catalog, Sources({})).dsn) == {"catalog", "alembic_version_catalog"}
+    for text, place in ((f"{extension}CREATE EXTENSION absent;", "bootstrap.sql"), (extension, "")):
+        own.write_text(text, encoding="utf-8")
+        ran = machine.inv("up")
+        assert (ran.code, place in ran.err) == (78 if place else 0, True), ran.text
+    dsn = load(billing, Sources({})).dsn
+    assert query(
+        dsn, "SELECT extname, rolsuper FROM pg_extension JOIN pg_roles r ON r.oid = extowner WHERE extname ~ 'fdw'"
+    )
+    assert "made_once" in tables(dsn)
+    assert done(machine.inv("up")).out.endswith("Nothing to do: everything was up, and every service at head.\n")
+    assert query(dsn, "SELECT FROM pg_roles WHERE rolname = 'reader'")

@@ -169,6 +169,7 @@ def test_two_services_that_claim_one_table_are_refused_with_both_files(monorepo:
         service_migrations.check(billing),
         service_migrations.check(orders),
         service_migrations.revision(billing, "x"),
+        service_migrations.drift(orders),
     ):
         with pytest.raises(ConfigurationError) as caught:
             wait(run)
@@ -176,8 +177,17 @@ def test_two_services_that_claim_one_table_are_refused_with_both_files(monorepo:
             "services/billing/models.py and services/orders/models.py both claim the table public.billing of "
             in str(caught.value)
         )
+        assert caught.value.hint.startswith("Keep it in the models of billing or orders alone, or give each another ")
         assert caught.value.exit_code == 78
+        assert caught.value.service in ("billing", "orders")
     assert dsn.password not in str(caught.value)
+    for service in (billing, orders):  # a comparison alone needs to know whose it is
+        wait(service_migrations.downgrade(service, "base"))
+        assert wait(service_migrations.upgrade(service)).applied
+    third = monorepo.service("third", MODELS.format(table="billing"), dsn)
+    (error,) = wait(service_migrations.owners([third]))[0].errors
+    assert "and services/third/models.py all claim the table public.billing of " in str(error)
+    assert "in the models of billing or orders or third alone" in str(error)
 
 
 def test_two_services_may_have_a_table_of_one_name_in_different_databases(
