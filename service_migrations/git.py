@@ -7,7 +7,21 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-__all__ = ["TEAM_BRANCHES", "File", "GitError", "blobs", "commit", "files", "git", "is_commit", "is_shallow", "try_git"]
+from service_migrations.errors import UsageError
+
+__all__ = [
+    "TEAM_BRANCHES",
+    "File",
+    "GitError",
+    "blobs",
+    "commit",
+    "files",
+    "git",
+    "is_commit",
+    "is_shallow",
+    "refuse_no_checkout",
+    "try_git",
+]
 
 TEAM_BRANCHES = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
 """What the team's branch may be called; the first that exists is it."""
@@ -20,6 +34,10 @@ _COMMIT_TIMEOUT = 2.0
 
 class GitError(Exception):
     """git couldn't be run, or failed; the text is git's own message."""
+
+
+class NoGitError(GitError):
+    """git isn't installed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +68,8 @@ def _output(folder: Path, words: Iterable[str], timeout: float, lines: Iterable[
     text = "".join(f"{line}\n" for line in lines).encode()
     try:
         completed = subprocess.run(command, input=text, capture_output=True, timeout=timeout, check=False)
+    except FileNotFoundError:
+        raise NoGitError("git isn't installed, or not on the PATH") from None
     except (OSError, subprocess.SubprocessError) as error:
         raise GitError(f"git can't be run ({type(error).__name__})") from None
     if completed.returncode:
@@ -63,6 +83,21 @@ def try_git(folder: Path, *words: str, timeout: float = _TIMEOUT) -> str | None:
         return git(folder, *words, timeout=timeout)
     except GitError:
         return None
+
+
+def refuse_no_checkout(folder: Path) -> None:
+    """Refuse a folder that is in no checkout.
+
+    Raises:
+        UsageError: it isn't, or git isn't installed.
+
+    """
+    try:
+        git(folder, "rev-parse", "--show-toplevel")
+    except NoGitError as error:
+        raise UsageError(f"{error}.") from None
+    except GitError as error:
+        raise UsageError(f"{folder} is no checkout of git ({error}).") from None
 
 
 def is_commit(folder: Path, name: str) -> bool:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from service_migrations.errors import UsageError
-from service_migrations.git import TEAM_BRANCHES, GitError, git, is_commit, is_shallow, try_git
+from service_migrations.git import TEAM_BRANCHES, GitError, git, is_commit, is_shallow, refuse_no_checkout, try_git
 from service_migrations.interruption import unfinished
 
 __all__ = ["Checkout", "checkout", "merge_base"]
@@ -25,7 +25,7 @@ def merge_base(root: Path) -> str:
     """
     branch = next((name for name in TEAM_BRANCHES if is_commit(root, name)), None)
     if branch is None:
-        _refuse_without_git(root)
+        refuse_no_checkout(root)
         raise UsageError(f"There is none of {', '.join(TEAM_BRANCHES)}.", hint="Name a commit with --base.")
     return _git(root, "merge-base", branch, "HEAD")
 
@@ -42,7 +42,7 @@ def checkout(root: Path, name: str) -> Iterator[Checkout]:
         UsageError: git isn't installed, the folder is no checkout, or git doesn't have the commit.
 
     """
-    _refuse_without_git(root)
+    refuse_no_checkout(root)
     if not is_commit(root, name):
         fetch = "git fetch --unshallow --tags" if is_shallow(root) else "git fetch --tags"
         raise UsageError(f"git has no commit {name} here.", hint=f"Fetch it (`{fetch}`), or name another with --base.")
@@ -61,11 +61,6 @@ def checkout(root: Path, name: str) -> Iterator[Checkout]:
                 yield commit, tree / root.resolve().relative_to(top_level.resolve())
             finally:
                 try_git(root, "worktree", "remove", "--force", str(tree))
-
-
-def _refuse_without_git(root: Path) -> None:
-    if try_git(root, "rev-parse", "--is-inside-work-tree") is None:
-        raise UsageError(f"{root} is no checkout of git, so there is no other code to compare with.")
 
 
 def _git(root: Path, *words: str) -> str:

@@ -8,7 +8,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from service_migrations.errors import UsageError
-from service_migrations.git import GitError, git, is_shallow, try_git
+from service_migrations.git import is_shallow, refuse_no_checkout, try_git
 from service_migrations.monorepo import Service, discover
 from service_migrations.review.changes import Change, changes
 from service_migrations.review.revision_file import RevisionFile, by_key
@@ -59,7 +59,7 @@ def newest_tag(root: Path, pattern: str) -> str | None:
         UsageError: the folder is no checkout of git.
 
     """
-    _refuse_no_checkout(root)
+    refuse_no_checkout(root)
     tag = try_git(root, "describe", "--tags", "--abbrev=0", f"--match={pattern}")
     return tag.strip() if tag else None
 
@@ -71,7 +71,7 @@ def tags(root: Path, pattern: str) -> tuple[str, ...]:
         UsageError: the folder is no checkout of git.
 
     """
-    _refuse_no_checkout(root)
+    refuse_no_checkout(root)
     names = try_git(root, "tag", "--list", "--sort=version:refname", "--", pattern)
     return tuple((names or "").split())
 
@@ -104,15 +104,8 @@ def released(services: Sequence[Service], since: str, *, are_all: bool = False) 
     return _Comparison(root, since, commit, services if are_all else discover(root)).of(services, are_all=are_all)
 
 
-def _refuse_no_checkout(root: Path) -> None:
-    try:
-        git(root, "rev-parse", "--show-toplevel")
-    except GitError as error:
-        raise UsageError(f"{root} is no checkout of git ({error}).") from None
-
-
 def _commit(root: Path, name: str) -> str:
-    _refuse_no_checkout(root)
+    refuse_no_checkout(root)
     known = None if name.startswith("-") else try_git(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
     if not name or known is None:
         hint = _FETCH if is_shallow(root) else "Fetch it first: git fetch --tags"

@@ -38,15 +38,20 @@ def released(
     _: Context, service: list[str], since: str = "", tags: str = "v*", upgrade: bool = False, json: bool = False
 ) -> None:
     """Find released revisions that were changed; exit code 3."""
+    from service_migrations.git import is_shallow
     from service_migrations.review import released as review
 
     services = selected(service)
+    root = services[0].root
     if upgrade:
-        _upgrade(services, (since,) if since else review.tags(services[0].root, tags), json=json)
+        matching = (since,) if since else review.tags(root, tags)
+        if not since and (not matching or is_shallow(root)):
+            console.note(f"{len(matching) or 'No'} tags match {tags!r}. {_FETCH}")
+        _upgrade(services, matching, json=json)
         return
-    since = since or review.newest_tag(services[0].root, tags) or ""
+    since = since or review.newest_tag(root, tags) or ""
     if not since:
-        console.note(f"No tag below HEAD matches {tags!r}. A clone in CI may need: git fetch --unshallow --tags")
+        console.note(f"No tag below HEAD matches {tags!r}. {_FETCH}")
         console.result("[]" if json else "nothing to compare: nothing was released")
         return
     are_all = not service and (len(services) > 1 or services == select([]))  # else it is the service of this folder
@@ -66,6 +71,9 @@ def released(
         if history.faults
     ]
     fail(errors, len(services))
+
+
+_FETCH = "A clone in CI may need: git fetch --unshallow --tags"
 
 
 def _upgrade(services: Sequence[Service], tags: Sequence[str], *, json: bool) -> None:
@@ -95,7 +103,7 @@ def _upgrade(services: Sequence[Service], tags: Sequence[str], *, json: bool) ->
         for result in results
         if result.problems
     ]
-    fail(errors, len(results))
+    fail(errors, 1)  # each has been printed
 
 
 def _print(since: str, history: "ReleasedHistory") -> None:

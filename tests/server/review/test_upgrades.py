@@ -104,3 +104,38 @@ def test_services_that_share_a_database_are_upgraded_together(repo):
         0,
         "accounts, billing: v2: 3 revisions, and an upgrade gives the catalog of a fresh database\n",
     ), ran.text
+
+
+def test_a_released_revision_that_can_no_longer_be_imported_is_found_and_the_others_are_tried(repo):
+    repo.revision("billing", "r3", "r2", "from services.billing.models import Gone")
+    commit(repo)
+    git(repo, "tag", "v2")
+    edit(repo, "r3", "from services.billing.models import Gone", "pass")
+    ran = repo.inv("db.released", "--upgrade")
+    assert ran.code == 3
+    assert "billing: v2: its database can't be made: billing: v2:billing/00002_r3.py:" in ran.out
+    assert "cannot import name 'Gone'" in ran.out
+    assert "billing: v1, v1.1: 2 revisions, and an upgrade gives the catalog of a fresh database\n" in ran.out
+    assert ran.err == "billing: a database of v2 doesn't become a fresh one.\n"
+
+
+@pytest.mark.parametrize("is_below", [True, False], ids=["first", "last"])
+def test_a_backport_is_upgraded_by_what_the_release_branch_does_not_have(repo, is_below):
+    """Under another revision on main, a database of the release branch never runs that one."""
+    column = "op.add_column('billing', sa.Column({!r}, sa.Text))".format
+    git(repo, "checkout", "--quiet", "-b", "1.x")
+    repo.revision("billing", "fix", "r2", column("fix"))
+    commit(repo)
+    git(repo, "tag", "v1.2")
+    git(repo, "checkout", "--quiet", "main")
+    repo.revision("billing", "fix", "r2" if is_below else "more", column("fix"))
+    repo.revision("billing", "more", "fix" if is_below else "r2", column("more"))
+    commit(repo)
+    ran = repo.inv("db.released", "--upgrade", "--since", "v1.2")
+    if is_below:
+        assert (ran.code, "v1.2: 3 revisions, and an upgrade gives the catalog" in ran.out) == (0, True), ran.text
+    else:
+        line = "column public.billing.more is in a fresh database, and not there after the upgrade"
+        assert (ran.code, line in ran.out) == (3, True), ran.text
+    ran = repo.inv("db.released", "--since", "v1.2")
+    assert (ran.code, "fix is a backport" in ran.out) == (0, not is_below), ran.text

@@ -301,3 +301,20 @@ def test_of_branches_nothing_is_taken_back_where_one_cant_be(branches: tuple[Mon
     query(dsn, f"UPDATE {LEDGER} SET downgrade_sql = NULL WHERE revision = 'c2'")  # noqa: S608
     refused(monorepo.inv(*UNDO, "--yes"), "c2 has no SQL of its downgrade in the ledger")
     assert sorted(at(dsn)) == ["c2", "e2"]
+
+
+def test_a_merge_is_gone_back_to_and_not_over(world: tuple[Monorepo, Dsn]) -> None:
+    monorepo, dsn = world
+    for name in ("b1", "c1"):
+        monorepo.revision("billing", name, "a1", f'op.execute("CREATE TABLE {name} ()")', f'op.drop_table("{name}")')
+    merge = monorepo.revision("billing", "m1", "b1")
+    text = merge.read_text(encoding="utf-8")
+    merge.write_text(text.replace("down_revision = 'b1'", "down_revision = ('b1', 'c1')"), encoding="utf-8")
+    monorepo.revision("billing", "n1", "m1", 'op.execute("CREATE TABLE n1 ()")', 'op.drop_table("n1")')
+    upgraded(monorepo, "n1")
+    ran = monorepo.inv(*UNDO, "--yes")
+    assert (ran.code, "went from n1 to m1 (1 revision" in ran.out) == (0, True), ran.text
+    assert (at(dsn), "n1" in tables(dsn)) == (["m1"], False)
+    merge.unlink()
+    refused(monorepo.inv(*UNDO, "--yes"), "is at m1, and m1 joins several revisions. Check out the code")
+    assert (at(dsn), {"b1", "c1"} <= tables(dsn)) == (["m1"], True)

@@ -470,6 +470,14 @@ def test_without_git_it_is_a_wrong_use(monorepo):
         assert (ran.code, "is no checkout of git" in ran.err, len(ran.err.splitlines())) == (2, True, 1), ran.text
 
 
+@pytest.mark.parametrize(
+    "words", [("db.released",), ("db.released", "--upgrade"), ("db.compat",), ("db.compat", "--base", "v1")]
+)
+def test_where_git_is_not_installed_that_is_said_and_no_more(repo, words):
+    ran = repo.inv(*words, env={"PATH": "/nowhere"})
+    assert (ran.code, ran.err) == (2, "git isn't installed, or not on the PATH.\n"), ran.text
+
+
 def clone(repo: Monorepo, path: Path, *options: str) -> Monorepo:
     words = ["git", "clone", "--quiet", *options, f"file://{repo.root}", str(path)]
     subprocess.run(words, check=True, capture_output=True, timeout=60)
@@ -483,8 +491,12 @@ def test_a_shallow_clone_says_how_to_fetch(repo, tmp_path):
     shallow = clone(repo, tmp_path / "shallow", "--depth=1")
     ran = shallow.inv("db.released")
     assert (ran.code, "git fetch --unshallow --tags" in ran.err) == (0, True), ran.text
-    ran = shallow.inv("db.released", "--since", "v1")
-    assert (ran.code, "git fetch --unshallow --tags" in ran.err) == (2, True), ran.text
+    for words in (("--since", "v1"), ("--since", "v1", "--upgrade")):
+        ran = shallow.inv("db.released", *words)
+        assert (ran.code, "git fetch --unshallow --tags" in ran.err) == (2, True), ran.text
+    ran = shallow.inv("db.released", "--upgrade")
+    assert ran.err == "No tags match 'v*'. A clone in CI may need: git fetch --unshallow --tags\n"
+    assert (ran.code, ran.out) == (0, "nothing to upgrade: nothing was released\n")
     git(shallow, "fetch", "--quiet", "--depth=1", "origin", "tag", "v1")
     ran = shallow.inv("db.released", "--since", "v1")
     assert (ran.code, "git fetch --unshallow --tags" in ran.err) == (2, True), ran.text
