@@ -7,6 +7,8 @@ module has those that it doesn't know.
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 
+from service_migrations.plan.breaking import breaks
+from service_migrations.plan.columns import SERIAL
 from service_migrations.plan.novelty import LOSES, Scope
 from service_migrations.sql.clauses import actions, has_own, name_at, statement_inside
 from service_migrations.sql.lexer import Token, statements, tokenize
@@ -21,6 +23,7 @@ class Class(StrEnum):
     DATA = "data"
     CONCURRENT = "concurrent"
     LOCKS = "locks long or rewrites"
+    BREAKING = "breaking"
     DESTRUCTIVE = "destructive"
     IRREVERSIBLE = "irreversible"
 
@@ -29,9 +32,8 @@ Reason = tuple[Class, str]
 """A class, and why a statement has it."""
 
 _ROW_CHANGES = ("insert", "update", "delete", "merge")
-_NESTED_COMMANDS = (*_ROW_CHANGES, "truncate", "drop", "alter", "call")
+_NESTED_COMMANDS = (*_ROW_CHANGES, "truncate", "drop", "alter", "call", "create", "revoke")
 _STATEMENT_STARTS_AFTER = (";", "begin", "then", "else", "loop", "(", ")")
-_SERIAL = ("serial", "bigserial", "smallserial", "serial2", "serial4", "serial8")
 _REWRITES = ("tablespace", "logged", "unlogged", "access")
 _TAKES_COLUMNS = ("extension", "function", "procedure", "routine", "collation", "server", "operator")
 """What columns and tables can depend on, so that DROP … CASCADE takes them too."""
@@ -46,6 +48,7 @@ def classify(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
 
     """
     first = statement[0].value if statement and statement[0].kind == "word" else ""
+    yield from ((Class.BREAKING, message) for message in breaks(statement, scope))
     if first in _CLASSIFIERS:
         yield from _CLASSIFIERS[first](statement, scope)
     elif first == "call":
@@ -158,7 +161,7 @@ def _locks(words: list[str]) -> Iterator[Reason]:
         yield Class.LOCKS, f"SET {words[1].upper()} rewrites the table, and keeps readers and writers out."
     elif words[:2] == ["attach", "partition"]:
         yield Class.LOCKS, "ATTACH PARTITION scans the partition, unless a validated CHECK proves its bounds."
-    elif words[0] == "add" and words[1:2] != ["constraint"] and set(words) & set(_SERIAL):
+    elif words[0] == "add" and words[1:2] != ["constraint"] and set(words) & set(SERIAL):
         yield Class.LOCKS, "A serial column is filled row by row: the table is rewritten under its lock."
     elif words[0] == "add" and words[1:2] != ["constraint"] and "check" in words[2:]:
         yield Class.LOCKS, "A CHECK beside a new column is verified by a scan under the table's lock."

@@ -1,4 +1,4 @@
-"""The guard of an upgrade or a downgrade: it refuses to destroy data on a target that isn't local."""
+"""The guard of an upgrade or a downgrade: what it refuses on a target that isn't local."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -10,12 +10,14 @@ from service_migrations.history.offline import pending, render, reverted
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History
 from service_migrations.plan.classify import Class
-from service_migrations.plan.review import judge
+from service_migrations.plan.review import PlanFinding, PlannedRevision, judge
 
 __all__ = ["EDITED", "Guard", "classes"]
 
 EDITED = "edited"
 """The value of ``--allow`` for files that were edited after they had been applied; the others are classes."""
+
+_EFFECTS = {Class.DESTRUCTIVE: "destroy data", Class.BREAKING: "break the code that runs now"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,33 +34,49 @@ class Guard:
     only: tuple[Revision, ...] = ()
 
     def check(self, history: History, connector: Connector, current: tuple[str, ...]) -> None:
-        """Refuse a destructive plan. The caller holds the process lock.
+        """Refuse a destructive plan, and an upgrade that breaks running code. The caller holds the process lock.
+
+        A revision whose file has ``# allow breaking: <why>`` may break it. A downgrade isn't refused for that: its
+        schema is of code that was rolled back before.
 
         Raises:
-            UsageError: the plan destroys data, the target isn't local, and the class isn't allowed.
+            UsageError: the plan has such a class, the target isn't local, and the class isn't allowed.
 
         """
-        if Class.DESTRUCTIVE in self.allowed or connector.is_local:
+        guarded = [kind for kind in _EFFECTS if kind not in self.allowed and not (self.down and kind is Class.BREAKING)]
+        if not guarded or connector.is_local:
             return
         revisions = reverted if self.down else pending
         chosen = self.only or revisions(history, current, self.revision)
-        planned = judge(history, render(history, chosen, down=self.down))
-        refused = [revision for revision in planned if Class.DESTRUCTIVE in revision.classes]
+        refused = [
+            (revision, finding)
+            for revision in judge(history, render(history, chosen, down=self.down))
+            for finding in revision.findings
+            if finding.kind in guarded and not (finding.kind == Class.BREAKING and revision.allowed)
+        ]
         if refused:
-            service, ids = history.service, ", ".join(revision.revision for revision in refused)
-            first = next(finding for finding in refused[0].findings if finding.kind == Class.DESTRUCTIVE)
-            noun = "revision" if len(refused) == 1 else "revisions"
-            noun = f"the downgrade of {noun}" if self.down else noun
-            direction = f" --downgrade {self.revision}" if self.down else ""
-            reading = f"`inv db.plan --service {service}{direction} --sql`"
-            raise UsageError(
-                f"{connector.target} isn't local, and {noun} {ids} would destroy data: {first.message} "
-                "Nothing was changed.",
-                service=service,
-                path=first.path,
-                line=first.line if first.path and (service.root / first.path).is_file() else None,  # not in the ledger
-                hint=f"Read {reading}; --allow destructive runs it.",
-            )
+            raise self._refusal(history, connector, refused)
+
+    def _refusal(
+        self, history: History, connector: Connector, refused: list[tuple[PlannedRevision, PlanFinding]]
+    ) -> UsageError:
+        service = history.service
+        kinds = [kind for kind in _EFFECTS if any(finding.kind == kind for _, finding in refused)]
+        first = next(finding for _, finding in refused if finding.kind == kinds[0])
+        ids = dict.fromkeys(revision.revision for revision, _ in refused)
+        noun = "revision" if len(ids) == 1 else "revisions"
+        noun = f"the downgrade of {noun}" if self.down else noun
+        direction = f" --downgrade {self.revision}" if self.down else ""
+        allow = " ".join(f"--allow {kind}" for kind in kinds)
+        in_file = ", or a line `# allow breaking: <why>` in the file" if kinds == [Class.BREAKING] else ""
+        return UsageError(
+            f"{connector.target} isn't local, and {noun} {', '.join(ids)} would "
+            f"{' and '.join(_EFFECTS[kind] for kind in kinds)}: {first.message} Nothing was changed.",
+            service=service,
+            path=first.path,
+            line=first.line if first.path and (service.root / first.path).is_file() else None,  # not in the ledger
+            hint=f"Read `inv db.plan --service {service}{direction} --sql`; {allow}{in_file} runs it.",
+        )
 
 
 def _nearest(name: str, known: list[str]) -> str:

@@ -1,8 +1,10 @@
 """The scope of a plan: what its statements have created so far, which no other session uses yet."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from service_migrations.plan.columns import Columns
 from service_migrations.sql.clauses import actions, checked_column, index_table, name_at, names, not_nulls
 from service_migrations.sql.lexer import Token
 
@@ -10,6 +12,13 @@ __all__ = ["LOSES", "Scope"]
 
 LOSES = ("table", "type", "domain", "schema", "database")
 """The kinds of objects whose DROP loses what is in them."""
+
+_KINDS = {
+    **{kind: kind for kind in (*LOSES, "index", "view", "sequence", "function", "policy", "role")},
+    **dict.fromkeys(("procedure", "routine", "aggregate"), "function"),
+    **dict.fromkeys(("user", "group"), "role"),
+}
+"""The words for an object in CREATE, ALTER and DROP, and its kind: functions and procedures share their names."""
 
 
 @dataclass(slots=True)
@@ -21,6 +30,10 @@ class Scope:
         indexes: the table of each index.
         not_null_checks: the column of each CHECK (column IS NOT NULL), by (table, constraint).
         validated: the (table, constraint) of those that are validated.
+        former: (kind, name) of what was dropped or renamed and wasn't created by the plan; a view is a table here.
+        columns: the columns that were added or take NULL since.
+        later: (kind, name) of what later statements of the same revision create.
+        is_widening: whether the file of the revision shows that the statement's new type takes what the old one took.
 
     """
 
@@ -28,11 +41,25 @@ class Scope:
     indexes: dict[str, str] = field(default_factory=dict)
     not_null_checks: dict[tuple[str, str], str] = field(default_factory=dict)
     validated: set[tuple[str, str]] = field(default_factory=set)
+    former: set[tuple[str, str]] = field(default_factory=set)
+    columns: Columns = field(default_factory=Columns)
+    later: Counter[tuple[str, str]] = field(default_factory=Counter)
+    is_widening: bool = False
 
     def is_new(self, statement: Sequence[Token]) -> bool:
         """Whether this plan has created all objects that a statement changes."""
         objects = _objects(statement, self)
         return bool(objects) and self.created.issuperset(objects)
+
+    def is_unused(self, statement: Sequence[Token]) -> bool:
+        """Whether no code uses what a statement changes: it is new, and so is its name."""
+        objects = {_shared(kind, name) for kind, name in _objects(statement, self)}
+        return self.is_new(statement) and not self.former & objects
+
+    def are_recreated(self, statement: Sequence[Token]) -> bool:
+        """Whether a later statement of the same revision creates each object that a statement drops or renames."""
+        objects = {_shared(kind, name) for kind, name in _objects(statement, self)}
+        return bool(objects) and {_shared(*key) for key, count in self.later.items() if count > 0} >= objects
 
     def is_proved(self, statement: Sequence[Token]) -> bool:
         """Whether each column that a statement sets NOT NULL has a validated CHECK (column IS NOT NULL)."""
@@ -41,37 +68,50 @@ class Scope:
         columns = [name_at(action, 1 + (action[1] == "column"))[0] for action in not_nulls(statement)]
         return bool(columns) and proved_columns.issuperset(columns)
 
+    def look_ahead(self, revision: Iterable[Sequence[Token]]) -> None:
+        """Take the statements of the next revision."""
+        self.later = Counter(filter(None, map(_created_object, revision)))
+
     def record(self, statement: Sequence[Token]) -> None:
         """Record what a statement creates, drops, renames or validates."""
         first = statement[0] if statement else None
         if first == "create":
             self._record_create(statement)
         elif first == "drop" and len(statement) > 1:
-            self.created -= set(_objects(statement, self))
+            dropped = set(_objects(statement, self))
+            self.former |= {_shared(*key) for key in dropped - self.created}
+            self.created -= dropped
         elif first == "alter" and len(statement) > 2:  # noqa: PLR2004 - ALTER, kind, name
             self._record_alter(statement)
 
     def _record_create(self, statement: Sequence[Token]) -> None:
-        positions = [index for index, token in enumerate(statement[:5]) if token.value in (*LOSES, "index", "view")]
-        if not positions or any(word == "exists" for word in statement[: positions[0] + 4]):
+        found = _created_object(statement)
+        if found is None:
             return
-        kind = statement[positions[0]].value
+        self.later[found] -= 1
+        kind, name = found
+        words = [token.value for token in statement[:10] if token.kind == "word"]
+        if words[1] == "or" or {"if", "exists"} <= set(words):
+            return  # it may have existed before
         if kind == "index":
             table = index_table(statement)
-            name_tokens = [token for token in statement[positions[0] + 1 :] if token.value != "concurrently"]
-            if table and name_tokens and name_tokens[0].value != "on":
-                self.indexes[name_at(name_tokens, 0)[0]] = table
-        elif kind != "view" or any(word == "materialized" for word in statement[:4]):
-            self.created.add(("table" if kind == "view" else kind, name_at(statement, positions[0] + 1)[0]))
+            if table and name:
+                self.indexes[name] = table
+        else:
+            self.created.add(found)
 
     def _record_alter(self, statement: Sequence[Token]) -> None:
         kind = statement[1].value
         table, start = name_at(statement, 2)
         for action in actions(statement[start:]):
             words = [token.value for token in action]
+            if kind == "table":
+                self.columns.apply(table, action)
             if words[:2] == ["rename", "to"] and (kind, table) in self.created:
                 self.created.remove((kind, table))
                 self.created.add((kind, ".".join([*table.split(".")[:-1], name_at(action, 2)[0]])))
+            elif words[:2] == ["rename", "to"]:
+                self.former.add(_shared(_KINDS.get(kind, kind), table))
             elif words[:2] == ["add", "constraint"]:
                 for column in checked_column(action):
                     self.not_null_checks[table, words[2]] = column
@@ -81,6 +121,26 @@ class Scope:
                 self.validated.add((table, words[2]))
             elif words[:2] == ["drop", "constraint"]:
                 self.validated.discard((table, words[-1]))
+
+
+def _created_object(statement: Sequence[Token]) -> tuple[str, str] | None:
+    """Return (kind, name) of what a CREATE creates; a materialized view counts as a table. None for another one."""
+    if not statement or statement[0] != "create":
+        return None
+    positions = [index for index, token in enumerate(statement[:6]) if token.kind == "word" and token.value in _KINDS]
+    if not positions:
+        return None
+    kind = _KINDS[statement[positions[0]].value]
+    if kind == "view" and any(word == "materialized" for word in statement[:4]):
+        kind = "table"
+    tokens = statement[positions[0] + 1 :]
+    is_unnamed = kind == "index" and [token for token in tokens[:2] if token != "concurrently"][:1] == ["on"]
+    return kind, "" if is_unnamed else name_at(tokens, 0)[0]
+
+
+def _shared(kind: str, name: str) -> tuple[str, str]:
+    """Return the namespace and the name of an object: tables and views share theirs."""
+    return ("table" if kind == "view" else kind), name
 
 
 def _objects(statement: Sequence[Token], scope: Scope) -> list[tuple[str, str]]:
@@ -96,9 +156,7 @@ def _objects(statement: Sequence[Token], scope: Scope) -> list[tuple[str, str]]:
     if words[0] in ("delete", "refresh"):
         return [("table", name_at(statement, 2 + (words[0] == "refresh"))[0])]
     if words[0] in ("drop", "alter"):
-        is_view = words[1] == "materialized"
-        return [
-            ("table" if is_view else words[1], name)
-            for name in names(statement[2 + is_view :])[: None if words[0] == "drop" else 1]
-        ]
+        is_long = words[1] in ("materialized", "foreign")  # MATERIALIZED VIEW, FOREIGN TABLE
+        kind = "table" if is_long else _KINDS.get(words[1], words[1])
+        return [(kind, name) for name in names(statement[2 + is_long :])[: None if words[0] == "drop" else 1]]
     return []

@@ -1,15 +1,13 @@
 """The review of a revision: the classes of its statements, and the warnings of squawk that apply to it."""
 
-import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from service_migrations.history.offline import Piece, Rendered
 from service_migrations.history.revisions import History
-from service_migrations.monorepo import Service
 from service_migrations.plan.classify import Class, Reason, classify
 from service_migrations.plan.novelty import Scope
+from service_migrations.plan.revision_text import RevisionText, revision_text
 from service_migrations.plan.squawk import SquawkWarning, unfounded
 from service_migrations.sql.clauses import actions, has_own, name_at
 from service_migrations.sql.lexer import Statement, Token, statements
@@ -51,6 +49,7 @@ class PlannedRevision:
         classes: what it does, in the order of its danger.
         findings: what was found in it.
         drops: its statements that drop something or empty a table, each on one line.
+        allowed: why its file allows it to break running code; empty where it doesn't.
 
     """
 
@@ -61,6 +60,7 @@ class PlannedRevision:
     classes: tuple[str, ...]
     findings: tuple[PlanFinding, ...]
     drops: tuple[str, ...] = ()
+    allowed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +79,10 @@ class _ReviewedStatement:
 
 @dataclass(slots=True)
 class Review:
-    """One revision during its review: its statements, and the findings from its text."""
+    """One revision during its review: its file, its statements, and the findings from its text."""
 
     rendered: Rendered
+    text: RevisionText | None = None
     statements: list[_ReviewedStatement] = field(default_factory=list)
     text_findings: list[PlanFinding] = field(default_factory=list)
 
@@ -95,12 +96,13 @@ def reviews(history: History, rendered: list[Rendered]) -> Iterator[Review]:
     """Yield a review of each revision, which knows what the revisions before it have created."""
     scope = Scope()
     for revision in rendered:
-        review = Review(revision)
+        review = Review(revision, _read(history, revision))
+        pieces = [(piece, list(statements(piece.sql))) for piece in revision.pieces if not piece.is_transaction]
+        scope.look_ahead(statement.tokens for _, part in pieces for statement in part)
         offset = 0
-        for piece in revision.pieces:
-            if piece.is_transaction:
-                continue
-            for statement in statements(piece.sql):
+        for piece, part in pieces:
+            scope.is_widening = review.text is not None and piece.source in review.text.widenings
+            for statement in part:
                 tokens = statement.tokens
                 reviewed = _ReviewedStatement(
                     offset + statement.line,
@@ -115,9 +117,16 @@ def reviews(history: History, rendered: list[Rendered]) -> Iterator[Review]:
                 review.statements.append(reviewed)
                 scope.record(tokens)
             offset += _lines(piece) + 1
-        if revision.error is not None:
-            review.text_findings = list(_text_findings(history.service, revision, scope))
+        if revision.error is not None and review.text is not None:
+            review.text_findings = list(_text_findings(review.text, revision, scope))
         yield review
+
+
+def _read(history: History, rendered: Rendered) -> RevisionText | None:
+    """Return the file of a revision; None where a database has it, and no file."""
+    path = rendered.revision.path
+    file = history.service.root / path if history and path else None
+    return revision_text(file) if file is not None and file.is_file() else None
 
 
 def _is_drop(statement: Sequence[Token]) -> bool:
@@ -199,6 +208,7 @@ def planned(review: Review, warnings: list[SquawkWarning]) -> PlannedRevision:
         ),
         findings=tuple(dict.fromkeys(findings)),
         drops=tuple(statement.drop for statement in review.statements if statement.drop),
+        allowed=review.text.allowed if review.text and not rendered.down else "",
     )
 
 
@@ -212,6 +222,8 @@ def _ordered(kinds: set[str | None], *, additive: bool) -> tuple[str, ...]:
 
 def _applies(warning: SquawkWarning, statement: _ReviewedStatement) -> bool:
     """Whether a warning of squawk applies: squawk knows neither earlier revisions nor which tables are new."""
+    if warning.kind is Class.BREAKING and all(kind is not Class.BREAKING for kind, _ in statement.reasons):
+        return False
     if warning.kind is not None and statement.is_new:
         return False
     if warning.rule == "adding-not-nullable-field" and statement.is_proved:
@@ -219,29 +231,8 @@ def _applies(warning: SquawkWarning, statement: _ReviewedStatement) -> bool:
     return warning.rule not in statement.unfounded
 
 
-def _text_findings(service: Service, rendered: Rendered, scope: Scope) -> Iterator[PlanFinding]:
+def _text_findings(text: RevisionText, rendered: Rendered, scope: Scope) -> Iterator[PlanFinding]:
     """Yield findings from the text of a revision that can't be rendered: its SQL strings and Alembic's drops."""
-    path = rendered.revision.path
-    rendered_lines = {piece.source for piece in rendered.pieces}
-    tree = ast.parse((service.root / Path(path)).read_text(encoding="utf-8"))
-    other = "upgrade" if rendered.down else "downgrade"
-    for definition in tree.body:
-        if isinstance(definition, ast.FunctionDef) and definition.name == other:
-            continue
-        for node in ast.walk(definition):
-            reasons: list[Reason] = []
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                if node.func.attr in ("drop_table", "drop_column") and node.lineno not in rendered_lines:
-                    reasons = [(Class.DESTRUCTIVE, f"{node.func.attr}() loses what is in it.")]
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.lineno not in rendered_lines:
-                reasons = [
-                    reason
-                    for statement_tokens in _statement_tokens(node.value)
-                    for reason in classify(statement_tokens, scope)
-                ]
-            for kind, message in dict.fromkeys(reasons):
-                yield PlanFinding(kind, message, kind, path, getattr(node, "lineno", None))
-
-
-def _statement_tokens(sql: str) -> list[tuple[Token, ...]]:
-    return [statement.tokens for statement in statements(sql)]
+    skipped = "upgrade" if rendered.down else "downgrade"
+    for (kind, message), line in text.reasons(skipped, {piece.source for piece in rendered.pieces}, scope):
+        yield PlanFinding(kind, message, kind, rendered.revision.path, line)

@@ -50,6 +50,7 @@ _CLASSES = {
         ),
         Class.DESTRUCTIVE,
     ),
+    **dict.fromkeys(("renaming-column", "renaming-table"), Class.BREAKING),
 }
 """The class of a rule. All other rules are reported without a class."""
 

@@ -86,9 +86,8 @@ def _show(plan: "Plan", *, sql: bool) -> None:
     console.table(columns, rows)
     for finding in (*plan.findings, *(finding for revision in plan.revisions for finding in revision.findings)):
         console.result(_line(finding))
-    if plan.down:
-        for line in _drops(plan.revisions):
-            console.result(line)
+    for line in (*_allowed(plan.revisions), *(_drops(plan.revisions) if plan.down else [])):
+        console.result(line)
     if sql:
         for revision in plan.revisions:
             console.result(
@@ -140,6 +139,13 @@ def reverted_lines(revisions: "Sequence[PlannedRevision]") -> list[str]:
         lines += [f"    {drop}" for drop in revision.drops]
         lines += [f"    {_line(finding)}" for finding in revision.findings if not finding.sql_line]
     return lines
+
+
+def _allowed(revisions: "Sequence[PlannedRevision]") -> list[str]:
+    allowed = [revision for revision in revisions if revision.allowed and "breaking" in revision.classes]
+    return [
+        f"{revision.path}: it is allowed to break the code that runs now: {revision.allowed}" for revision in allowed
+    ]
 
 
 def _drops(revisions: "Sequence[PlannedRevision]") -> list[str]:

@@ -31,7 +31,7 @@ __all__ = ["roll_out", "upgrade"]
     iterable=["service", "allow"],
     help={
         "service": SERVICES,
-        "allow": "Allow destructive revisions where the target isn't local, or edited files; may be repeated.",
+        "allow": "Allow destructive or breaking revisions where the target isn't local, or edited files; repeatable.",
         "revision": "Where to: head, a revision's id or its beginning, or +1 for one step.",
         "sql": SQL,
         "jobs": "How many services at once at most; by default two for each core, up to 8.",

@@ -53,10 +53,10 @@ async def upgrade(
         limits: how long things may take, instead of the service's settings.
         step: called after each revision.
         begin: called before each revision of an upgrade to head, again where it is tried again.
-        allow: the classes that a plan may have on a target that isn't local. Without ``"destructive"``, a destructive
-            plan is refused. None allows all: an application can't be asked. With ``"edited"``, files that were edited
-            after they had been applied are accepted, and the ledger records it; otherwise, and for None, the setting
-            MIGRATIONS_EDITED refuses them or warns of them.
+        allow: the classes that a plan may have on a target that isn't local. Without ``"destructive"`` or
+            ``"breaking"``, such a plan is refused. None allows all: an application can't be asked. With ``"edited"``,
+            files that were edited after they had been applied are accepted, and the ledger records it; otherwise, and
+            for None, the setting MIGRATIONS_EDITED refuses them or warns of them.
         settings: the service's, where they are loaded already.
 
     Raises:

@@ -36,6 +36,7 @@ op.execute("CREATE PROCEDURE proc() LANGUAGE sql AS 'SELECT 1'")
 """
 
 A, D, C, L, X = "additive", "data", "concurrent", "locks long or rewrites", "destructive"
+B = "breaking"
 CASES = [
     ("CREATE TABLE v (id int)", {A}),
     ("CREATE TABLE v (id int); CREATE INDEX v_id ON v (id); ALTER TABLE v ADD CHECK (id > 0)", {A}),
@@ -44,7 +45,7 @@ CASES = [
     ("CREATE TABLE IF NOT EXISTS t (id int); ALTER TABLE t ALTER a TYPE bigint", {L}),
     ("ALTER TABLE t ADD COLUMN c text", {A}),
     ("ALTER TABLE t ADD COLUMN c text DEFAULT 'x' NOT NULL", {A}),
-    ("ALTER TABLE t ADD CONSTRAINT positive CHECK (a > 0) NOT VALID", {A}),
+    ("ALTER TABLE t ADD CONSTRAINT positive CHECK (a > 0) NOT VALID", {B}),
     ("ALTER TABLE t DROP CONSTRAINT t_pkey", {A}),
     ("ALTER TABLE t ALTER b DROP NOT NULL, ALTER b DROP DEFAULT", {A}),
     ("CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS $$ BEGIN DELETE FROM t; DROP TABLE t; END $$", {A}),
@@ -64,27 +65,27 @@ CASES = [
     ("CALL proc()", {D}),
     ("DELETE FROM t", {D, X}),
     ("DELETE FROM t USING (SELECT 1 WHERE true) AS one", {D, X}),
-    ("DO $$ BEGIN IF true THEN DROP TABLE t CASCADE; END IF; END $$", {X}),
+    ("DO $$ BEGIN IF true THEN DROP TABLE t CASCADE; END IF; END $$", {B, X}),
     ("WITH gone AS (DELETE FROM t RETURNING id) SELECT 1 FROM gone WHERE true", {D, X}),
     ("TRUNCATE t", {X}),
-    ("DROP TABLE u", {X}),
-    ("CREATE TABLE v (id int); DROP TABLE v, u", {X}),
-    ("drop /* really */ table public.u", {X}),
-    ("ALTER TABLE t DROP COLUMN b", {X}),
-    ("ALTER TABLE t ADD COLUMN c int, DROP b", {X}),
-    ("ALTER TYPE pair DROP ATTRIBUTE two", {X}),
-    ("DROP TYPE spare", {X}),
-    ("DROP SCHEMA attic", {X}),
+    ("DROP TABLE u", {B, X}),
+    ("CREATE TABLE v (id int); DROP TABLE v, u", {B, X}),
+    ("drop /* really */ table public.u", {B, X}),
+    ("ALTER TABLE t DROP COLUMN b", {B, X}),
+    ("ALTER TABLE t ADD COLUMN c int, DROP b", {B, X}),
+    ("ALTER TYPE pair DROP ATTRIBUTE two", {B, X}),
+    ("DROP TYPE spare", {B, X}),
+    ("DROP SCHEMA attic", {B, X}),
     ("@CREATE INDEX CONCURRENTLY t_b ON t (b)", {C}),
     ("@DROP INDEX CONCURRENTLY t_a", {C}),
     ("@REINDEX INDEX CONCURRENTLY t_a", {C}),
     ("REFRESH MATERIALIZED VIEW CONCURRENTLY seen", {C}),
     ("REFRESH MATERIALIZED VIEW seen", {L}),
     ("ALTER TABLE t ALTER a TYPE bigint", {L}),
-    ("ALTER TABLE t ALTER a SET NOT NULL", {L}),
-    ("ALTER TABLE t ADD CONSTRAINT positive CHECK (a > 0)", {L}),
-    ("ALTER TABLE t ADD FOREIGN KEY (a) REFERENCES u (id)", {L}),
-    ("ALTER TABLE t ADD UNIQUE (a)", {L}),
+    ("ALTER TABLE t ALTER a SET NOT NULL", {B, L}),
+    ("ALTER TABLE t ADD CONSTRAINT positive CHECK (a > 0)", {B, L}),
+    ("ALTER TABLE t ADD FOREIGN KEY (a) REFERENCES u (id)", {B, L}),
+    ("ALTER TABLE t ADD UNIQUE (a)", {B, L}),
     ("CREATE INDEX t_b ON t (b)", {L}),
     ("REINDEX TABLE t", {L}),
     ("ALTER TABLE t ADD COLUMN c uuid DEFAULT gen_random_uuid()", {L}),
@@ -93,7 +94,7 @@ CASES = [
     ("ALTER TABLE t SET UNLOGGED", {L}),
     ("ALTER TABLE parts ATTACH PARTITION loose FOR VALUES IN (2)", {L}),
     ("LOCK TABLE t", {L}),
-    ("ALTER TABLE t ADD CONSTRAINT k CHECK (a > 0) NOT VALID; ALTER TABLE t VALIDATE CONSTRAINT k", {L}),
+    ("ALTER TABLE t ADD CONSTRAINT k CHECK (a > 0) NOT VALID; ALTER TABLE t VALIDATE CONSTRAINT k", {B, L}),
 ]
 
 
@@ -154,13 +155,13 @@ def test_a_statement_has_its_classes_and_really_runs(world, server, statement, e
 def test_a_required_column_locks_and_dropping_a_database_destroys(world):
     monorepo, _ = world
     monorepo.revision("billing", "b2", "a1", 'op.execute("ALTER TABLE t ADD COLUMN c int NOT NULL")', "op.f('x')")
-    assert only(planned(monorepo)).classes == (L,)
+    assert only(planned(monorepo)).classes == (L, B)
     monorepo.revision("billing", "b2", "a1", 'op.execute("DROP DATABASE other")', "op.f('x')")
-    assert only(planned(monorepo)).classes == (X,)
+    assert only(planned(monorepo)).classes == (B, X)
 
 
 @pytest.mark.parametrize(
-    ("validate", "expected"), [("VALIDATE CONSTRAINT present", (A,)), ("ALTER a SET DEFAULT 1", (L,))]
+    ("validate", "expected"), [("VALIDATE CONSTRAINT present", (A,)), ("ALTER a SET DEFAULT 1", (L, B))]
 )
 def test_not_null_is_additive_where_an_earlier_revision_has_validated_it(world, validate, expected):
     monorepo, _ = world
@@ -170,7 +171,7 @@ def test_not_null_is_additive_where_an_earlier_revision_has_validated_it(world, 
     monorepo.revision("billing", "c3", "b2", f'op.execute("ALTER TABLE t {validate}")', back)
     monorepo.revision("billing", "d4", "c3", 'op.execute("ALTER TABLE t ALTER a SET NOT NULL")', back)
     plan = planned(monorepo)
-    assert [one.classes for one in plan.revisions] == [(A,), (A,), expected]
+    assert [one.classes for one in plan.revisions] == [(B,), (A,), expected]
 
 
 def test_an_index_on_a_table_of_an_earlier_pending_revision_locks_nothing(world):
@@ -180,7 +181,7 @@ def test_an_index_on_a_table_of_an_earlier_pending_revision_locks_nothing(world)
     monorepo.revision("billing", "c3", "b2", 'op.create_index("v_a", "v", ["a"])\nop.drop_column("v", "id")', back)
     assert [one.classes for one in planned(monorepo).revisions] == [(A,), (A,)]
     wait(service_migrations.upgrade(monorepo.find("billing"), "b2"))
-    assert [one.classes for one in planned(monorepo).revisions] == [(L, X)]
+    assert [one.classes for one in planned(monorepo).revisions] == [(L, B, X)]
 
 
 @pytest.mark.parametrize(
@@ -238,6 +239,7 @@ def test_a_finding_has_the_line_of_the_file_and_that_of_the_sql(world):
     expected = [
         ("concurrent", "CREATE INDEX CONCURRENTLY", "CREATE INDEX CONCURRENTLY"),
         ("ban-drop-column", "DROP COLUMN b", 'op.execute("""'),
+        ("breaking", "ALTER TABLE t", 'op.execute("""'),
         ("changing-column-type", "ALTER TABLE t ALTER COLUMN a TYPE BIGINT", "op.alter_column("),
         ("irreversible", None, "def downgrade"),
     ]
@@ -279,7 +281,7 @@ def test_a_revision_that_needs_a_connection_is_read_instead_of_rendered(world):
     """
     path = monorepo.revision("billing", "b2", "a1", up, 'op.execute("TRUNCATE t")')
     revision = only(planned(monorepo))
-    assert revision.classes == (D, X)
+    assert revision.classes == (D, B, X)
     assert revision.sql == "CREATE TABLE v (id int);\n\nSELECT id FROM t;"
     text = path.read_text(encoding="utf-8").splitlines()
     for rule, shown in (("offline", "get_bind"), ("data", "UPDATE"), ("destructive", "drop_column")):
@@ -290,14 +292,14 @@ def test_a_revision_that_needs_a_connection_is_read_instead_of_rendered(world):
 def test_without_squawk_a_plan_says_so_and_has_the_other_classes(world, tmp_path, monkeypatch, script):
     monorepo, _ = world
     monorepo.revision("billing", "b2", "a1", 'op.execute("ALTER TABLE t ALTER a TYPE bigint, DROP b")', "op.f('x')")
-    assert only(planned(monorepo)).classes == (L, X)
+    assert only(planned(monorepo)).classes == (L, B, X)
     if script is not None:
         (tmp_path / "squawk").write_text(script, encoding="utf-8")
         (tmp_path / "squawk").chmod(0o755)
     monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
     plan = planned(monorepo)
-    assert only(plan).classes == (X,)
+    assert only(plan).classes == (B, X)
     (trouble,) = plan.findings
     assert "squawk" in trouble.message
 
@@ -379,7 +381,8 @@ def test_a_contraction_is_destructive_where_the_table_was_there(name, at, contra
 def behind(world: tuple[Monorepo, Dsn]) -> tuple[Monorepo, Dsn]:
     """Add a destructive revision, which is pending."""
     monorepo, dsn = world
-    monorepo.revision("billing", "b2", "a1", 'op.drop_column("t", "b")', 'op.execute("SELECT 1")')
+    up = 'op.drop_column("t", "b")\n# allow breaking: no code reads it'
+    monorepo.revision("billing", "b2", "a1", up, 'op.execute("SELECT 1")')
     return monorepo, dsn
 
 
@@ -387,8 +390,10 @@ def test_db_plan_shows_revisions_findings_and_sql(behind):
     monorepo, _ = behind
     ran = monorepo.inv("db.plan", "--service", "billing")
     assert ran.code == 0, ran.text
-    assert [line.split() for line in ran.out.splitlines() if line.startswith("b2")] == [["b2", "b2.", X]]
+    assert [line.split() for line in ran.out.splitlines() if line.startswith("b2")] == [["b2", "b2.", f"{B},", X]]
     assert "migrations/versions/billing/b2.py:10: ban-drop-column: " in ran.out
+    assert "migrations/versions/billing/b2.py:10: breaking: Statements that name t.b fail: " in ran.out
+    assert "b2.py: it is allowed to break the code that runs now: no code reads it\n" in ran.out
     assert "ALTER TABLE t DROP COLUMN b;" not in ran.out
     assert "ALTER TABLE t DROP COLUMN b;" in monorepo.inv("db.plan", "--service", "billing", "--sql").out
     assert "Running upgrade" not in ran.err
@@ -403,7 +408,7 @@ def test_db_plan_prints_json(behind):
     assert (plan["service"], plan["target"], plan["current"]) == ("billing", dsn.target, ["a1"])
     (revision,) = plan["revisions"]
     assert revision["revision"] == "b2"
-    assert revision["classes"] == [X]
+    assert (revision["classes"], revision["allowed"]) == ([B, X], "no code reads it")
     assert revision["sql"] == "ALTER TABLE t DROP COLUMN b;"
     assert (revision["findings"][0]["line"], revision["findings"][0]["sql_line"]) == (10, 1)
 
@@ -469,11 +474,16 @@ def test_a_destructive_plan_is_refused_on_a_target_that_is_not_local(remote):
     assert (at(dsn), tables(dsn) & {"t", "v"}) == (["a1"], {"t"})
     assert monorepo.inv("db.upgrade", "--service", "billing", "--allow", "data").code == 2
     assert at(dsn) == ["a1"]
+    ran = monorepo.inv("db.upgrade", "--service", "billing", "--allow", "destructive")
+    assert (ran.code, "would break the code that runs now: Statements that name t.b fail" in ran.err) == (2, True), (
+        ran.text
+    )
+    assert at(dsn) == ["a1"]
 
 
 def test_allow_destructive_runs_it_and_may_be_repeated(remote):
     monorepo, dsn = remote
-    ran = monorepo.inv("db.upgrade", "--service", "billing", "--allow", "data", "--allow", "destructive")
+    ran = monorepo.inv("db.upgrade", "--service", "billing", "--allow", "breaking", "--allow", "destructive")
     assert ran.code == 0, ran.text
     assert at(dsn) == ["c3"]
 

@@ -14,6 +14,7 @@ from tests.support.monorepo import Monorepo
 
 FAR = "postgresql://app:x@db.example.com:5432/shop"
 LOCAL = "postgresql://app:x@localhost:5432/shop"
+BOTH = "destructive breaking"
 SOCKET = "postgresql://app:x@/shop?host=/run"
 
 
@@ -38,7 +39,7 @@ def connector(repo: Monorepo, dsn: str = FAR) -> Connector:
 
 def refusal(repo: Monorepo, at: str, revision: str, *, down: bool = False, dsn: str = FAR, allow: str = "") -> str:
     """Return what is said, or nothing where the run may go on."""
-    guard = Guard(revision, classes([allow] if allow else []), down)
+    guard = Guard(revision, classes(allow.split() if allow in ("", BOTH) else [allow]), down)
     try:
         guard.check(history(repo), connector(repo, dsn), (at,) if at else ())
     except UsageError as error:
@@ -50,8 +51,8 @@ def refusal(repo: Monorepo, at: str, revision: str, *, down: bool = False, dsn: 
 def test_an_upgrade_that_destroys_is_refused_with_its_place(repo: Monorepo, revision: str) -> None:
     assert refusal(repo, "a1", revision) == (
         "shop: migrations/versions/shop/c3.py:10: app@db.example.com:5432/shop isn't local, and revision c3 would "
-        "destroy data: DROP COLUMN loses what is in it. Nothing was changed. Read `inv db.plan --service shop --sql`; "
-        "--allow destructive runs it."
+        "destroy data and break the code that runs now: DROP COLUMN loses what is in it. Nothing was changed. "
+        "Read `inv db.plan --service shop --sql`; --allow destructive --allow breaking runs it."
     )
 
 
@@ -79,16 +80,51 @@ def test_a_downgrade_that_only_adds_may_run(repo: Monorepo, at: str, revision: s
 
 
 @pytest.mark.parametrize("down", [False, True])
-@pytest.mark.parametrize(
-    ("dsn", "allow"), [(LOCAL, ""), (FAR, "destructive"), ("postgresql://app:x@/shop?host=/run", "")]
-)
+@pytest.mark.parametrize(("dsn", "allow"), [(LOCAL, ""), (FAR, BOTH), ("postgresql://app:x@/shop?host=/run", "")])
 def test_a_local_target_and_an_allowed_class_may_run(repo: Monorepo, dsn: str, allow: str, down: bool) -> None:
     assert not refusal(repo, "b2", "base" if down else "head", down=down, dsn=dsn, allow=allow)
 
 
-@pytest.mark.parametrize("allow", [*sorted(set(Class) - {Class.DESTRUCTIVE}), EDITED])
-def test_another_class_allows_nothing(repo: Monorepo, allow: str) -> None:
+@pytest.mark.parametrize("allow", [*Class, EDITED])
+def test_one_class_allows_no_other(repo: Monorepo, allow: str) -> None:
     assert refusal(repo, "a1", "head", allow=allow)
+
+
+CONTRACTS = "# allow breaking: no code since v1.6 names t.b"
+
+
+@pytest.mark.parametrize(
+    ("statement", "comment", "allow", "refused"),
+    [
+        ("ALTER TABLE t RENAME b TO c", "", "", "break the code that runs now: Statements that name t.b fail"),
+        ("ALTER TABLE t RENAME b TO c", "", "destructive", "--allow breaking, or a line `# allow breaking: <why>` in"),
+        ("ALTER TABLE t RENAME b TO c", "", "breaking", ""),
+        ("ALTER TABLE t RENAME b TO c", CONTRACTS, "", ""),
+        ("ALTER TABLE t RENAME b TO c", "# allow breaking", "", "break the code"),
+        ("ALTER TABLE t RENAME b TO c", "# allow breaking:", "", "break the code"),
+        ("ALTER TABLE t RENAME b TO c", "'# allow breaking: in a string'", "", "break the code"),
+        ("ALTER TABLE t RENAME b TO c", "# allow destructive: no data", "", "break the code"),
+        ("ALTER TABLE t DROP b", CONTRACTS, "", "would destroy data: DROP COLUMN"),
+        ("ALTER TABLE t DROP b", CONTRACTS, "destructive", ""),
+        ("ALTER TABLE t DROP b", "", "destructive", "would break the code that runs now: Statements that name t.b"),
+        ("ALTER TABLE t DROP b", "", "breaking", "would destroy data: DROP COLUMN"),
+    ],
+)
+def test_what_breaks_running_code_is_allowed_by_the_command_or_by_the_file(
+    repo: Monorepo, statement: str, comment: str, allow: str, refused: str
+) -> None:
+    repo.revision("shop", "c3", "b2", f"op.execute({statement!r})\n{comment}")
+    said = refusal(repo, "a1", "head", allow=allow)
+    assert refused in said if refused else not said
+
+
+def test_a_new_database_has_no_code_that_runs(repo: Monorepo) -> None:
+    assert not refusal(repo, "", "head")
+
+
+def test_a_downgrade_is_for_code_that_was_rolled_back(repo: Monorepo) -> None:
+    repo.revision("shop", "d4", "c3", "pass", 'op.execute("ALTER TABLE t RENAME id TO number")')
+    assert not refusal(repo, "d4", "c3", down=True)
 
 
 @pytest.mark.parametrize("dsn", [f"{LOCAL[:-5]},db.example.com/shop", "postgresql://app:x@192.0.2.1/shop"])
@@ -120,7 +156,7 @@ def test_edited_is_no_class_and_only_an_upgrade_knows_it() -> None:
     [
         ("edit", "Did you mean edited?"),
         ("destructve", "Did you mean destructive?"),
-        ("", "Known: additive, data, concurrent, locks long or rewrites, destructive, irreversible, edited."),
+        ("", "Known: additive, data, concurrent, locks long or rewrites, breaking, destructive, irreversible, edited."),
     ],
 )
 def test_an_unknown_class_is_told_with_the_nearest_one(name: str, hint: str) -> None:

@@ -39,9 +39,9 @@ def test_the_question_shows_the_revisions_and_what_they_drop(world: tuple[Monore
         "These revisions are reverted, in this order:",
         "  c3 (additive): c3.",
         "    DROP INDEX by_name;",
-        "  b2 (destructive): b2.",
+        "  b2 (breaking, destructive): b2.",
         "    ALTER TABLE billing DROP COLUMN note;",
-        "  a1 (destructive): a1.",
+        "  a1 (breaking, destructive): a1.",
         "    DROP TABLE billing;",
     ]
     assert question.startswith(f"Downgrade billing -> {dsn.target} to base? What was added since is dropped.")
@@ -107,7 +107,7 @@ def test_a_downgrade_that_needs_a_connection_is_read_instead(world: tuple[Monore
     rows = 'for row in op.get_bind().execute(sa.text("SELECT 1")):\n    pass\nop.drop_table("billing")'
     monorepo.revision("billing", "c3", "b2", 'op.execute("SELECT 1")', rows)
     ran = answered(monorepo, "n", *DOWN, "b2")
-    assert "c3 (destructive): c3" in ran.err
+    assert "c3 (breaking, destructive): c3" in ran.err
     assert "drop_table() loses what is in it." in ran.err
 
 

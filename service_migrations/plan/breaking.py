@@ -1,0 +1,220 @@
+"""What breaks the code that runs now: the statements after which its own statements fail, or may fail.
+
+While pods are replaced, old code works on the new schema. ``inv db.compat`` measures that; these rules read it from the
+statement, which knows neither the code nor the types and constraints of before, so some are about what may be.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from service_migrations.plan.columns import Columns, added_column, outside, starts_constraint, words_of
+from service_migrations.plan.constraints import constraint, has_own_values, refuses_null
+from service_migrations.plan.novelty import Scope
+from service_migrations.sql.clauses import actions, index_table, name_at, names
+from service_migrations.sql.lexer import Token
+
+__all__ = ["breaks"]
+
+_USED = {
+    *("table", "foreign", "view", "materialized", "sequence", "function", "procedure", "routine", "aggregate"),
+    *("type", "domain", "schema", "database", "extension", "operator", "cast", "collation", "role", "user", "group"),
+    *("owned", "policy"),
+}
+"""The kinds of objects that statements use; not indexes, triggers or statistics."""
+
+_RECREATED = ("view", "materialized", "function", "procedure", "routine", "aggregate", "policy")
+"""The kinds that can only be changed by a new one, in the usual case: what is in it isn't seen."""
+
+_RENAMED = _USED - {"table", "type", "owned", "policy", "operator", "cast", "foreign", "materialized"}
+_WIDEST = {
+    *(("text",), ("varchar",), ("character", "varying"), ("bigint",), ("int8",), ("numeric",), ("decimal",)),
+    *(("double", "precision"), ("float8",)),
+}
+"""Types without a limit, to which PostgreSQL casts by itself from what is narrower."""
+
+_OF_OWNERS = {"create", "trigger", "references", "maintain"}
+"""The privileges that no statement of an application needs."""
+
+
+def breaks(statement: Sequence[Token], scope: Scope) -> Iterator[str]:
+    """Yield what of the running code fails, or may fail, after a statement; what the plan has created is no part of it.
+
+    Args:
+        statement: the statement's tokens.
+        scope: what the statements before it have created.
+
+    """
+    words = words_of(statement)
+    if len(words) < 3 or scope.is_unused(statement):  # noqa: PLR2004 - the shortest has a verb, a kind and a name
+        return
+    if words[0] == "drop" and words[1] in _USED:
+        yield from _drop(statement, scope)
+    elif words[0] == "revoke":
+        yield from _revoke(statement, scope)
+    elif words[0] == "create":
+        yield from _create(statement, scope)
+    elif words[:2] == ["alter", "table"] or words[:3] == ["alter", "foreign", "table"]:
+        yield from _table(statement, scope)
+    elif words[:2] in (["alter", "type"], ["alter", "domain"]):
+        yield from _type(statement)
+    elif words[0] == "alter" and words[1] in (*_RENAMED, "materialized"):
+        own = words_of(outside(statement[2:]))
+        if ("rename" in own and not scope.are_recreated(statement)) or own[-3:-1] == ["set", "schema"]:
+            yield f"Statements that use {words[1]} {_name(statement, words[1])} fail: its name is another one."
+
+
+def _name(statement: Sequence[Token], kind: str) -> str:
+    return name_at(statement, 3 if kind in ("materialized", "foreign") else 2)[0]
+
+
+def _drop(statement: Sequence[Token], scope: Scope) -> Iterator[str]:
+    kind = statement[1].value
+    if kind in _RECREATED and scope.are_recreated(statement):
+        return
+    if kind == "policy":
+        yield f"Rows that the policy {_name(statement, kind)} permits may be refused or left out."
+    elif kind == "owned":
+        yield "Statements that use what the role owns fail, and so do those that need its privileges."
+    else:
+        end = next((index for index, word in enumerate(statement) if word in ("cascade", "restrict")), len(statement))
+        start = 3 if kind in ("materialized", "foreign") else 2
+        found = ", ".join(filter(None, names(statement[start:end])))
+        yield f"Statements that use {f'{kind} {found}' if found else f'the {kind}'} fail."
+
+
+def _revoke(statement: Sequence[Token], scope: Scope) -> Iterator[str]:
+    words = words_of(statement)
+    if words[2:4] == ["option", "for"]:
+        return
+    on = words.index("on") if "on" in words else 0
+    if on:
+        privileges = {word for word in words_of(outside(statement[1:on])) if word}
+        end = words.index("from", on) if "from" in words[on:] else len(words)
+        kind = words[on + 1] if words[on + 1] in (*_USED, "table") and words[on + 2 : on + 3] != ["from"] else ""
+        start = on + 1 + bool(kind)
+        kind = {"procedure": "function", "routine": "function"}.get(kind, kind or "table")
+        objects = {(kind, name) for name in names(statement[start:end])}
+        views = {("view", name) for _, name in objects} if kind == "table" else objects
+        if privileges <= _OF_OWNERS or objects <= scope.created or views <= scope.created:
+            return
+    yield "Statements that need the revoked privilege fail."
+
+
+def _create(statement: Sequence[Token], scope: Scope) -> Iterator[str]:
+    words = words_of(statement)
+    if words[1:3] == ["unique", "index"]:
+        table = index_table(statement)
+        on = words.index("on") if "on" in words else 0
+        if table and not has_own_values(statement[name_at(statement, on + 1)[1] :], table, scope.columns):
+            yield f"A row of {table} with the values of another one is refused by the new unique index."
+    elif words[1] == "policy" and "restrictive" in words:
+        on = words.index("on")
+        table = name_at(statement, on + 1)[0]
+        if ("table", table) not in scope.created:
+            yield f"Rows of {table} that the new policy doesn't permit are refused or left out."
+
+
+def _table(statement: Sequence[Token], scope: Scope) -> Iterator[str]:
+    if scope.is_proved(statement):  # by a CHECK of this plan, which is what breaks
+        return
+    table, start = name_at(statement, 2 + (statement[1] == "foreign"))
+    columns = scope.columns.copy()
+    parts = list(actions(statement[start:]))
+    relaxed = {
+        name_at(action, 1 + (words_of(action)[1:2] == ["column"]))[0]
+        for action in parts
+        if words_of(action)[-3:] == ["drop", "not", "null"]
+    }
+    for action in parts:
+        words = words_of(action)
+        if words[0] == "add":
+            yield from (constraint if starts_constraint(action) else _added)(action, table, columns)
+        elif words[0] == "alter" and words[1:2] != ["constraint"]:
+            yield from _column(action, table, columns, relaxed, is_widening=scope.is_widening)
+        elif words[0] == "rename" and words[1:2] != ["constraint"]:
+            yield from _rename(action, table, columns, scope, statement)
+        else:
+            yield from _other(action, table, columns)
+        columns.apply(table, action)
+
+
+def _other(action: Sequence[Token], table: str, columns: Columns) -> Iterator[str]:
+    words = words_of(action)
+    if words[0] == "drop" and words[1:2] != ["constraint"]:
+        name = name_at(action, 1 + (words[1:2] == ["column"]))[0]
+        if (table, name) not in columns.new:
+            yield f"Statements that name {table}.{name} fail: the column is gone."
+    elif words[:2] == ["set", "schema"]:
+        yield f"Statements that use {table} fail: it is in another schema."
+    elif words[-3:] == ["row", "level", "security"] and words[0] in ("enable", "force"):
+        yield f"Rows of {table} that no policy permits are refused or left out."
+
+
+def _type(statement: Sequence[Token]) -> Iterator[str]:
+    kind = statement[1].value
+    name, start = name_at(statement, 2)
+    words = words_of(statement[start:])
+    if words[:1] == ["rename"] and words[1:2] not in (["constraint"], ["to"]):
+        part = "a label" if words[1] == "value" else "an attribute"
+        yield f"Statements that use {part} of {name} fail: its name is another one."
+    elif words[:2] == ["rename", "to"] or words[:2] == ["set", "schema"]:
+        yield f"Statements that use {kind} {name} fail: its name is another one."
+    elif any(action[1:2] and action[1] == "attribute" for action in actions(statement[start:])):
+        yield f"Statements with values of {name} fail: its attributes are others."
+    elif kind == "domain" and (words[:1] == ["add"] or words[:3] == ["set", "not", "null"]):
+        if words[-2:] != ["not", "enforced"]:
+            yield f"Values that the new constraint of {name} doesn't take are refused."
+    elif words[:2] == ["drop", "default"]:
+        yield f"An INSERT that leaves a column to the default of {name} writes NULL, or fails."
+
+
+def _rename(
+    action: Sequence[Token], table: str, columns: Columns, scope: Scope, statement: Sequence[Token]
+) -> Iterator[str]:
+    words = words_of(action)
+    if words[1:2] == ["to"]:
+        if not scope.are_recreated(statement):  # a view with the former name
+            yield f"Statements that use {table} fail: its name is another one."
+        return
+    name = name_at(action, 1 + (words[1:2] == ["column"]))[0]
+    if (table, name) not in columns.new:
+        yield f"Statements that name {table}.{name} fail: its name is another one."
+
+
+def _added(action: Sequence[Token], table: str, _: Columns) -> Iterator[str]:
+    """Yield how an INSERT that doesn't name a new column fails."""
+    name, column = added_column(action)
+    words = words_of(outside(action))
+    if column.default == "none" and (not column.takes_null or ("check" in words and refuses_null(action))):
+        yield f"An INSERT without {table}.{name} fails: the new column takes no NULL and has no default."
+    elif column.default == "constant" and ("unique" in words or "primary" in words):
+        yield f"An INSERT without {table}.{name} fails from the second row on: its default is UNIQUE."
+
+
+def _column(
+    action: Sequence[Token], table: str, columns: Columns, relaxed: set[str], *, is_widening: bool
+) -> Iterator[str]:
+    """Yield how statements fail after an ALTER COLUMN."""
+    name, end = name_at(action, 1 + (words_of(action)[1:2] == ["column"]))
+    words, column = words_of(action[end:]), columns.new.get((table, name))
+    place = f"{table}.{name}"
+    if words[:3] == ["set", "not", "null"]:
+        if column is None:
+            yield f"Statements that write NULL to {place} fail."
+        elif column.default == "none":
+            yield f"An INSERT without {place} fails: the new column takes no NULL and has no default."
+    elif words[:2] in (["drop", "default"], ["drop", "identity"], ["drop", "expression"]):
+        takes_null = column.takes_null if column else (table, name) in columns.nullable or name in relaxed
+        if not takes_null:
+            yield f"An INSERT without {place} fails if it takes no NULL: nothing fills it in any more."
+    elif column is not None:
+        return
+    elif words[:1] == ["type"] or words[:3] == ["set", "data", "type"]:
+        if not is_widening and not _is_widest(action[end + 1 + 2 * (words[0] == "set") :]):
+            yield f"A value that fits {place} now may not fit its new type."
+    elif words[-1:] and "generated" in words and "always" in words:
+        yield f"An INSERT that gives {place} a value fails: it is GENERATED ALWAYS."
+
+
+def _is_widest(tokens: Sequence[Token]) -> bool:
+    """Whether a type has no limit, and no USING says that the values become others."""
+    return tuple(token.value for token in tokens) in _WIDEST

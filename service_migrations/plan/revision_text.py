@@ -1,0 +1,149 @@
+"""What the text of a revision file shows that its SQL doesn't: what it allows, wider types, what can't be rendered."""
+
+import ast
+import re
+import tokenize
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+from service_migrations.history.parsing import parse
+from service_migrations.plan.classify import Class, Reason, classify
+from service_migrations.plan.novelty import Scope
+from service_migrations.sql.lexer import statements
+
+__all__ = ["RevisionText", "revision_text"]
+
+_ALLOWED = re.compile(r"#+\s*allow\s+breaking\s*:\s*(\S.*)")
+_DROPS = ("drop_table", "drop_column")
+_INTEGERS = ("SmallInteger", "SMALLINT", "Integer", "INTEGER", "INT", "BigInteger", "BIGINT")
+_TEXTS = ("String", "VARCHAR", "Unicode", "Text", "TEXT", "UnicodeText", "CHAR")
+_NUMBERS = ("Numeric", "NUMERIC", "DECIMAL")
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionText:
+    """A revision file.
+
+    Attributes:
+        tree: its syntax tree.
+        allowed: why it may break running code: the text after ``# allow breaking:``, a comment, so that it may be
+            written after the revision was applied somewhere; empty without it.
+        widenings: the lines of each ``alter_column()`` whose ``type_`` takes all that its ``existing_type`` took.
+
+    """
+
+    tree: ast.Module
+    allowed: str
+    widenings: frozenset[int]
+
+    def reasons(self, skipped: str, rendered: Collection[int], scope: Scope) -> Iterator[tuple[Reason, int | None]]:
+        """Yield the classes of SQL strings and of some operations, with their lines.
+
+        Args:
+            skipped: the function that isn't run.
+            rendered: the lines that are known as SQL.
+            scope: what was created before.
+
+        """
+        for definition in self.tree.body:
+            if isinstance(definition, ast.FunctionDef) and definition.name == skipped:
+                continue
+            for node in ast.walk(definition):
+                line = getattr(node, "lineno", None)
+                if line in rendered:
+                    continue
+                found: list[Reason] = []
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                    found = list(_reasons_of_call(node, node.func.attr))
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    found = [each for part in statements(node.value) for each in classify(part.tokens, scope)]
+                for reason in dict.fromkeys(found):
+                    yield reason, line
+
+
+def revision_text(path: Path) -> RevisionText:
+    """Read a revision file.
+
+    Raises:
+        OSError: it can't be read.
+        SyntaxError: it is no Python.
+
+    """
+    content = path.read_bytes()
+    tree = parse(content)
+    comments = (
+        token.string for token in tokenize.tokenize(BytesIO(content).readline) if token.type == tokenize.COMMENT
+    )
+    allowed = next((match[1].strip() for comment in comments if (match := _ALLOWED.fullmatch(comment.strip()))), "")
+    calls = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "alter_column"
+    ]
+    lines = {line for call in calls if _widens(call) for line in range(call.lineno, (call.end_lineno or 0) + 1)}
+    return RevisionText(tree, allowed, frozenset(lines))
+
+
+def _reasons_of_call(call: ast.Call, name: str) -> Iterator[Reason]:
+    """Yield the classes of an operation of Alembic that wasn't rendered."""
+    if name in _DROPS:
+        yield Class.BREAKING, f"Statements that use what {name}() drops fail."
+        yield Class.DESTRUCTIVE, f"{name}() loses what is in it."
+    elif name == "rename_table" or (name == "alter_column" and _keyword(call, "new_column_name")):
+        yield Class.BREAKING, f"Statements with the former name fail after {name}()."
+    elif name == "alter_column":
+        nullable, default = _keyword(call, "nullable"), _keyword(call, "server_default")
+        if isinstance(nullable, ast.Constant) and nullable.value is False:
+            yield Class.BREAKING, "Statements that write NULL to the column fail."
+        if isinstance(default, ast.Constant) and default.value is None:
+            yield Class.BREAKING, "An INSERT that leaves the column to its default writes NULL, or fails."
+        if _keyword(call, "type_") and not _widens(call):
+            yield Class.BREAKING, "A value that fits the column now may not fit its new type."
+
+
+def _keyword(call: ast.Call, name: str) -> ast.expr | None:
+    return next((keyword.value for keyword in call.keywords if keyword.arg == name), None)
+
+
+def _widens(call: ast.Call) -> bool:
+    """Whether the new type of an ``alter_column()`` takes all that the one of before took, without a USING."""
+    before, after = (_type(_keyword(call, name)) for name in ("existing_type", "type_"))
+    if before is None or after is None or _keyword(call, "postgresql_using"):
+        return False
+    (name, limits), (new_name, new_limits) = before, after
+    if name in _INTEGERS and new_name in _INTEGERS:
+        return _size(name) <= _size(new_name)
+    if name in _TEXTS and new_name in _TEXTS and new_name != "CHAR":
+        return not new_limits or (bool(limits) and limits[0] <= new_limits[0])
+    if name in _NUMBERS and new_name in _NUMBERS:
+        (precision, scale), (new_precision, new_scale) = ((*each, 0, 0)[:2] for each in (limits, new_limits))
+        digits, new_digits = precision - scale, new_precision - new_scale
+        return not new_limits or (bool(limits) and digits <= new_digits and scale <= new_scale)
+    return False
+
+
+def _size(name: str) -> int:
+    return next(size for size, word in enumerate(("small", "int", "big")) if name.lower().startswith(word))
+
+
+def _type(node: ast.expr | None) -> tuple[str, tuple[int, ...]] | None:
+    """Return the name of a type and its limits; None where they aren't written out."""
+    arguments: list[ast.expr] = []
+    if isinstance(node, ast.Call):
+        if [each.arg for each in node.keywords] not in (
+            [],
+            ["length"],
+            ["precision"],
+            ["precision", "scale"],
+            ["scale"],
+        ):
+            return None
+        arguments = [*node.args, *(each.value for each in node.keywords)]
+        node = node.func
+    if not isinstance(node, ast.Attribute | ast.Name):
+        return None
+    name = node.attr if isinstance(node, ast.Attribute) else node.id
+    limits = [each.value for each in arguments if isinstance(each, ast.Constant) and isinstance(each.value, int)]
+    return (name, tuple(limits)) if len(limits) == len(arguments) else None
