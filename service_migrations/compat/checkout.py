@@ -10,7 +10,11 @@ from service_migrations.errors import UsageError
 from service_migrations.git import TEAM_BRANCHES, GitError, git, is_commit, is_shallow, refuse_no_checkout, try_git
 from service_migrations.interruption import unfinished
 
-__all__ = ["Checkout", "checkout", "merge_base"]
+__all__ = ["Checkout", "checkout", "merge_base", "other_packages"]
+
+_LOCKS = ("uv.lock", "poetry.lock", "pdm.lock", "requirements*.txt")
+_DEPENDENCIES = ("pyproject.toml",)
+"""The file that matters where no package is locked."""
 
 Checkout = tuple[str, Path]
 """A commit, and the top level of the monorepo in it."""
@@ -61,6 +65,30 @@ def checkout(root: Path, name: str) -> Iterator[Checkout]:
                 yield commit, tree / root.resolve().relative_to(top_level.resolve())
             finally:
                 try_git(root, "worktree", "remove", "--force", str(tree))
+
+def other_packages(root: Path, code: Path, folder: Path) -> list[str]:
+    """Return the files with the packages of the code that are others than in a checkout of it.
+
+    Args:
+        root: the top level of the monorepo.
+        code: the same in the checkout.
+        folder: the service's, relative to it.
+
+    """
+    for patterns in (_LOCKS, _DEPENDENCIES):
+        places = dict.fromkeys((Path(), folder))
+        names = {path.relative_to(top) for top in (root, code) for place in places for pattern in patterns
+                 for path in (top / place).glob(pattern)}  # fmt: skip
+        if names:
+            return sorted(str(name) for name in names if _content(root / name) != _content(code / name))
+    return []
+
+
+def _content(file: Path) -> bytes | None:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return None
 
 
 def _git(root: Path, *words: str) -> str:

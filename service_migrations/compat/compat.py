@@ -1,11 +1,13 @@
-"""The running code's statements, before and after each revision that it hasn't seen."""
+"""The running code's statements, before and after each revision that it hasn't seen; or those of the new code."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
+from service_migrations.compat.breaks import Break, Compat
 from service_migrations.compat.checkout import Checkout
+from service_migrations.compat.command import Command
 from service_migrations.compat.running_code import HOOKS, RunningCode, running_code
 from service_migrations.connection.connector import connector_of
 from service_migrations.connection.locks import process_lock
@@ -24,80 +26,12 @@ from service_migrations.settings.model import Settings
 from service_migrations.settings.sharing import siblings_of
 from service_migrations.upgrade.siblings import Siblings
 
-__all__ = ["Break", "Compat", "compat"]
-
-_WORDS = {
-    "read": "the running code no longer reads it",
-    "insert": "the running code no longer inserts into it",
-    "change": "the running code no longer changes it",
-    "empty": "the running code no longer sets it to NULL",
-    "delete": "the running code no longer deletes from it",
-    "hook": "the team's own try fails",
-    "upgrade": "it fails on rows that the running code writes",
-}
+__all__ = ["compat", "compat_of_new_code"]
 
 
-@dataclass(frozen=True, slots=True)
-class Break:
-    """A statement of the running code that fails since a revision.
-
-    Attributes:
-        revision: the revision, by its id.
-        path: its file, from the top level.
-        table: the table; empty for a hook.
-        column: the column; empty where it is the whole row.
-        action: ``read``, ``insert``, ``change``, ``empty``, ``delete``, ``hook`` or ``upgrade``.
-        statement: the running code's statement, with placeholders.
-        sqlstate: PostgreSQL's code of the error; empty where it isn't the server's.
-        why: the server's message.
-
-    """
-
-    revision: str
-    path: str
-    table: str
-    column: str
-    action: str
-    statement: str
-    sqlstate: str
-    why: str
-
-    def is_same(self, other: "Break") -> bool:
-        """Whether the cause is the same: one error of one table, whatever statement meets it."""
-        mine, its = ((each.table, each.sqlstate, each.why) for each in (self, other))
-        return mine == its
-
-    def __str__(self) -> str:
-        place = ".".join(part for part in (self.table, self.column) if part)
-        place = f"{place}: " if place else ""
-        code = f" [{self.sqlstate}]" if self.sqlstate else ""
-        statement = f" Statement: {self.statement}" if self.statement else ""
-        return f"{self.path}: {place}{_WORDS[self.action]}: {self.why.removesuffix('.')}{code}.{statement}"
-
-
-@dataclass(frozen=True, slots=True)
-class Compat:
-    """What was tried for one service.
-
-    Attributes:
-        service: its name.
-        commit: that of the running code.
-        revisions: those that the running code hasn't seen, oldest first.
-        tried: how many statements its database takes before them.
-        breaks: those that fail after one of them.
-        untried: why no row could be made, by table.
-
-    """
-
-    service: str
-    commit: str
-    revisions: tuple[str, ...]
-    tried: int
-    breaks: tuple[Break, ...]
-    untried: Mapping[str, str]
-
-
-async def compat(service: Service, code: Checkout, server: Server, *, python: str = "") -> Compat:
+async def compat(
+    service: Service, code: Checkout, server: Server, *, python: str = "", command: Command | None = None
+) -> Compat:
     """Try the statements of a service's models at another commit on the schema of this one.
 
     Args:
@@ -105,10 +39,11 @@ async def compat(service: Service, code: Checkout, server: Server, *, python: st
         code: the running code's checkout.
         server: a throw-away server.
         python: an interpreter with the running code's packages; empty for this one.
+        command: the team's own, run in the checkout after the last revision.
 
     Raises:
         UsageError: the commit doesn't have the service or its models can't be imported; this history lacks a revision
-            of the commit's; or a revision fails on empty tables too.
+            of the commit's; a revision fails on empty tables too; or the command fails on the schema of before too.
         MigrationError: the server can't be reached, or refuses.
 
     """
@@ -125,6 +60,7 @@ async def compat(service: Service, code: Checkout, server: Server, *, python: st
         try:
             await _start(history, start, empty, Siblings(others))
             filled, *other_copies = await databases.copy(empty.dsn.database)
+            untouched = await databases.copy(empty.dsn.database) if command else ()
             with running_code(running, empty.dsn, python, hooks if hooks.is_file() else None) as tries:
                 recorded = tries.ask("record", empty.dsn.database)
                 tries.ask("keep", filled.dsn.database)
@@ -132,8 +68,76 @@ async def compat(service: Service, code: Checkout, server: Server, *, python: st
         except MigrationError as error:
             raise replay_failure(error) from error
         breaks += [one async for one in _refused_rows(history, new, filled, Siblings(other_copies))]
+        if command:
+            breaks += _failed(command, root, (empty, *others), untouched, new[-1])
     ids = tuple(revision.revision for revision in new)
     return Compat(service.name, commit, ids, recorded["steps"], tuple(breaks), recorded["unfillable"])
+
+
+async def compat_of_new_code(
+    service: Service, code: Checkout, server: Server, *, python: str = "", command: Command | None = None
+) -> Compat:
+    """Try the statements of this checkout's models on the schema of another commit, for code that is deployed first.
+
+    Args:
+        service: the service.
+        code: the running code's checkout.
+        server: a throw-away server.
+        python: an interpreter with the new code's packages; empty for this one.
+        command: the team's own, run in this checkout before the first revision.
+
+    Raises:
+        UsageError: as of ``compat``; the command fails after the last revision too.
+        MigrationError: the server can't be reached, or refuses.
+
+    """
+    commit, root = code
+    history = read(service)
+    start = _heads(_find(root, service, commit), history, commit)
+    new = history.pending(start)
+    if not new:
+        return Compat(service.name, commit, (), 0, (), {}, is_new_code=True)
+    hooks = service.root / HOOKS / f"{service.name}.py"
+    async with ThrowawayDatabases(server, (service, *siblings_of(service)), "compat") as databases:
+        old, *others = await databases.create()
+        try:
+            await _start(history, start, old, Siblings(others))
+            head, *other_copies = await databases.copy(old.dsn.database)
+            untouched = await databases.copy(old.dsn.database) if command else ()
+            async with _session(history, head) as session:
+                for revision in new:
+                    await _run(session, revision.revision, Siblings(other_copies))
+        except MigrationError as error:
+            raise replay_failure(error) from error
+        with running_code(service, head.dsn, python, hooks if hooks.is_file() else None) as tries:
+            recorded = tries.ask("record", head.dsn.database)
+            breaks = [one async for one in _missed(history, new, old, Siblings(others), tries)]
+        if command:
+            found = _failed(command, service.root, untouched, (head, *other_copies), new[0])
+            breaks += [replace(one, is_new_code=True) for one in found]
+    ids = tuple(revision.revision for revision in new)
+    return Compat(service.name, commit, ids, recorded["steps"], tuple(breaks), recorded["unfillable"], is_new_code=True)
+
+
+def _failed(
+    command: Command, folder: Path, databases: Sequence[Settings], others: Sequence[Settings], revision: Revision
+) -> Iterator[Break]:
+    """Yield that a command fails on some databases, where it doesn't on the others.
+
+    Raises:
+        UsageError: it fails on both.
+
+    """
+    code = command.run(folder, databases)
+    if not code:
+        return
+    if command.run(folder, others):
+        raise UsageError(
+            f"--command {command.text!r} fails on the schema of before and on the new one, so it shows nothing.",
+            service=databases[0].service,
+            hint="Its output is above.",
+        )
+    yield Break(revision.revision, revision.path, "", "", "command", command.text, "", f"it ended with {code}")
 
 
 async def _start(history: History, revisions: tuple[str, ...], settings: Settings, siblings: Siblings) -> None:
@@ -157,6 +161,26 @@ async def _breaks(
                 if not any(one.is_same(each) for each in found):
                     found.append(one)
                     yield one
+
+
+async def _missed(
+    history: History, new: Sequence[Revision], settings: Settings, siblings: Siblings, tries: RunningCode
+) -> AsyncIterator[Break]:
+    """Upgrade one revision after the other, and yield what failed before it and no longer does, each cause once."""
+    found: list[Break] = []
+    failures = tries.ask("repeat", settings.dsn.database)["failures"]
+    async with _session(history, settings) as session:
+        for revision in new:
+            await _run(session, revision.revision, siblings)
+            left = tries.ask("repeat", settings.dsn.database)["failures"] if revision is not new[-1] else []
+            still = {(each["action"], each["table"], each["statement"]) for each in left}
+            for failure in failures:
+                one = Break(revision.revision, revision.path, **failure, is_new_code=True)
+                is_fixed = (one.action, one.table, one.statement) not in still
+                if is_fixed and not any(one.is_same(each) for each in found):
+                    found.append(one)
+                    yield one
+            failures = left
 
 
 async def _refused_rows(

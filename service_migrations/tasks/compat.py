@@ -13,8 +13,10 @@ from service_migrations.tasks.task import SERVICES, selected, service_name, task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
-    from service_migrations.compat.compat import Compat
+    from service_migrations.compat.breaks import Compat
+    from service_migrations.compat.checkout import Checkout
     from service_migrations.errors import MigrationError
     from service_migrations.monorepo import Service
 
@@ -27,7 +29,9 @@ __all__ = ["compat"]
         "service": SERVICES,
         "base": "The commit, branch or tag of the code that runs (where this branch left the team's).",
         "deployed": "Take the commit from the ledger of the service's database.",
-        "python": "An interpreter that has the running code's packages.",
+        "new-code": "Try the code of this checkout on the old schema instead, for code that is deployed before it.",
+        "command": "The team's own tries of one service, such as 'pytest tests/billing', run in the code's checkout.",
+        "python": "An interpreter that has the packages of the code that is tried.",
         "postgres": "The version of the throw-away server (the oldest that pyproject.toml names).",
         "json": "Print JSON, for another program.",
     },
@@ -37,6 +41,8 @@ def compat(
     service: list[str],
     base: str = "",
     deployed: bool = False,
+    new_code: bool = False,
+    command: str = "",
     python: str = "",
     postgres: str = "",
     json: bool = False,
@@ -44,12 +50,17 @@ def compat(
     """Try the running code on the new schema; 3 if it breaks."""
     from service_migrations.compat import compat as trying
     from service_migrations.compat.checkout import checkout, merge_base
+    from service_migrations.compat.command import Command
     from service_migrations.postgres import VERSIONS
     from service_migrations.postgres.throwaway import throwaway
 
     if base and deployed:
         raise UsageError("--base and --deployed both name the code that runs.", hint="Leave one out.")
     monorepo, services = Monorepo.locate(), selected(service)
+    if command and len(services) > 1:
+        raise UsageError("--command is of one service.", hint="Name that one with --service.")
+    own = Command(command, python) if command else None
+    try_code = trying.compat_of_new_code if new_code else trying.compat
     commits, errors = _deployed(services) if deployed else ({each.name: base for each in services}, [])
     results: dict[str, Compat] = {}
     default = "" if deployed or base else merge_base(monorepo.root)
@@ -58,7 +69,9 @@ def compat(
         for name in dict.fromkeys(commits.values()):
             there = [each for each in services if commits.get(each.name) == name]
             with checkout(monorepo.root, name or default) as code, console.quietly():
-                found, failed = each_service(there, lambda one: trying.compat(one, code, server, python=python))
+                if not python and not new_code:
+                    _note_packages(monorepo.root, code, there)
+                found, failed = each_service(there, lambda one: try_code(one, code, server, python=python, command=own))
             results |= found
             errors += failed
     if json:
@@ -67,12 +80,31 @@ def compat(
         if not json:
             _print(result)
         if result.breaks:
-            count = f"{len(result.breaks)} break{'' if len(result.breaks) == 1 else 's'} the code that runs"
-            errors.append(report(DifferenceError(f"{count}. {_FIX}", service=result.service)))
+            count = f"{len(result.breaks)} break{'' if len(result.breaks) == 1 else 's'} the code that runs. {_FIX}"
+            if new_code:
+                count = f"the new code doesn't work before {result.revisions[-1]}. {_FIX_OF_NEW_CODE}"
+            errors.append(report(DifferenceError(count, service=result.service)))
     fail(errors, len(services))
 
 
 _FIX = "Split the change in two: what the running code needs goes after it is gone."
+_FIX_OF_NEW_CODE = "Upgrade the database before this code is deployed."
+
+
+def _note_packages(root: "Path", code: "Checkout", services: "Sequence[Service]") -> None:
+    """Tell that the running code had other packages than those it is tried with."""
+    from service_migrations.compat.checkout import other_packages
+
+    commit, checkout = code
+    files = dict.fromkeys(
+        file for one in services for file in other_packages(root, checkout, one.path.relative_to(one.root))
+    )
+    if files:
+        verb = "differs" if len(files) == 1 else "differ"
+        console.note(
+            f"{', '.join(files)} of {commit[:12]} {verb} from today's; its models are imported with today's packages. "
+            "Name an interpreter that has its own with --python."
+        )
 
 
 def _deployed(services: "Sequence[Service]") -> "tuple[dict[str, str], list[MigrationError]]":
@@ -106,4 +138,6 @@ def _print(result: "Compat") -> None:
     if not result.breaks:
         count = len(result.revisions)
         revisions = f"{count} new revision{'' if count == 1 else 's'}"
-        console.result(f"{name}: all {result.tried} statements of {commit} that were tried work after {revisions}")
+        code = f"the new code that were tried work before {revisions} too" if result.is_new_code else ""
+        code = code or f"{commit} that were tried work after {revisions}"
+        console.result(f"{name}: all {result.tried} statements of {code}")

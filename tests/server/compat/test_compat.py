@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from service_migrations.compat.compat import Compat, compat
+from service_migrations.compat.breaks import Compat
+from service_migrations.compat.compat import compat, compat_of_new_code
 from service_migrations.errors import UsageError
 from service_migrations.monorepo import Monorepo as Found
 from service_migrations.postgres import Server
@@ -244,6 +245,57 @@ def test_the_task_compares_with_the_branch_of_the_team(repo: Monorepo) -> None:
     assert git(repo, "worktree", "list").count("\n") <= 1
 
 
+QUERY = """
+import asyncio, asyncpg, os
+
+async def main():
+    connection = await asyncpg.connect(os.environ["SHOP_DATABASE_DSN"])
+    print("counted", await connection.fetchval("SELECT count(COLUMN) FROM users"), os.path.exists("tests/compat"))
+
+asyncio.run(main())
+"""
+
+
+def test_a_command_of_the_teams_is_run_in_the_code_that_is_tried(repo: Monorepo) -> None:
+    command = ("--service", "shop", "--command", f"python -c '{QUERY}'")
+    broken = repo.inv("db.compat", *(word.replace("COLUMN", "nick") for word in command), "--json")
+    assert broken.code == 3, broken.text
+    (result,) = json.loads(broken.out)
+    (one,) = (one for one in result["breaks"] if one["action"] == "command")
+    assert (one["revision"], one["why"]) == ("r1", "it ended with 1")
+    assert 'UndefinedColumnError: column "nick" does not exist' in broken.err
+    assert "counted 0 False" in broken.err  # in the checkout, on the schema of before
+    shows_nothing = repo.inv("db.compat", *(word.replace("COLUMN", "nonsense") for word in command))
+    assert (shows_nothing.code, "of before and on the new one, so it shows nothing" in shows_nothing.err) == (2, True)
+    new_code = repo.inv("db.compat", "--new-code", *(word.replace("COLUMN", "nick") for word in command))
+    assert (new_code.code, "counted 0 True" in new_code.err) == (0, True), new_code.text
+
+
+def test_what_the_new_code_needs_of_a_revision_is_told_with_that_revision(
+    monorepo: Monorepo, running: Monorepo, server: Server
+) -> None:
+    added = "    tax: Mapped[Optional[int]]\n    kind: Mapped[str]\n"
+    monorepo.service("shop", MODELS.replace("    kind: Mapped[str]\n", added).replace("    code:", "    label:"))
+    bodies = ("CREATE TABLE r1 (id int)", "ALTER TABLE users ADD tax int", "ALTER TABLE orders RENAME code TO label")
+    revisions(monorepo, *bodies, "ALTER TABLE users ALTER nick DROP NOT NULL")
+    service = Found.locate(monorepo.root).find("shop")
+    result = wait(compat_of_new_code(service, ("0" * 40, running.root), server))
+    found = {(one.revision, one.table, one.sqlstate) for one in result.breaks}
+    assert found == {("r2", "users", "42703"), ("r3", "orders", "42703")}
+    assert all("before it, the new code can't " in str(one) for one in result.breaks)
+    running_code = tried(monorepo, running, server)
+    assert {one.revision for one in running_code.breaks} == {"r3"}
+
+
+def test_other_packages_of_the_running_code_are_told(repo: Monorepo) -> None:
+    (repo.root / "uv.lock").write_text("version = 1\n", encoding="utf-8")
+    ran = repo.inv("db.compat")
+    commit = git(repo, "rev-parse", "main")[:12]
+    assert f"uv.lock of {commit} differs from today's; its models are imported with today's packages." in ran.err, (
+        ran.text
+    )
+
+
 def test_the_code_that_a_database_was_last_upgraded_with_is_asked_of_its_ledger(repo: Monorepo) -> None:
     unknown = repo.inv("db.compat", "--deployed")
     assert (unknown.code, "its ledger has no commit" in unknown.err) == (2, True), unknown.text
@@ -273,6 +325,9 @@ def test_code_that_knows_every_revision_has_nothing_to_fear(repo: Monorepo) -> N
         (("--base", "main", "--deployed"), "both name the code that runs"),
         (("--python", "/nowhere/python"), "/nowhere/python can't be run: No such file or directory"),
         (("--postgres", "3"), "3"),
+        (("--service", "shop", "--command", "pytest 'tests"), '--command "pytest \'tests": no closing quotation.'),
+        (("--service", "shop", "--command", " "), "--command is empty."),
+        (("--service", "shop", "--command", "no-such-program x"), "no-such-program can't be run: No such file"),
     ],
 )
 def test_what_cant_be_tried_is_one_line(repo: Monorepo, words: tuple[str, ...], said: str) -> None:

@@ -1,0 +1,74 @@
+"""The team's own command, such as its tests, run in a checkout with the settings of a throw-away database."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from service_migrations.errors import UsageError
+from service_migrations.settings.model import Settings
+from service_migrations.settings.password import PASSWORD_KEYS
+
+__all__ = ["Command"]
+
+_KEYS = ("DATABASE_DSN", "DATABASE_DIRECT_DSN", *PASSWORD_KEYS)
+_ROOT = "MIGRATIONS_ROOT"
+
+
+class Command:
+    """A command; its output is on stderr, and its exit code says whether the code works."""
+
+    def __init__(self, text: str, python: str = "") -> None:
+        """Take the command as a shell has it, and the interpreter whose programs come first.
+
+        Raises:
+            UsageError: a quote isn't closed, or there is no word.
+
+        """
+        try:
+            self._words = shlex.split(text)
+        except ValueError as error:
+            raise UsageError(f"--command {text!r}: {str(error).lower()}.") from None
+        if not self._words:
+            raise UsageError("--command is empty.")
+        self.text = text
+        found = shutil.which(python) if python else sys.executable
+        self._programs = str(Path(found).absolute().parent) if found else None
+
+    def run(self, folder: Path, databases: Sequence[Settings]) -> int:
+        """Run the command in a folder, and return its exit code.
+
+        Args:
+            folder: the top level of the code.
+            databases: the settings of the service, and of those that share its database.
+
+        Raises:
+            UsageError: there is no such program.
+
+        """
+        try:
+            command = subprocess.run(
+                self._words,
+                cwd=folder,
+                env=self._environment(databases),
+                stdin=subprocess.DEVNULL,
+                stdout=2,
+                check=False,
+            )
+        except OSError as error:
+            raise UsageError(f"--command: {self._words[0]} can't be run: {error.strerror}.") from None
+        return command.returncode
+
+    def _environment(self, databases: Sequence[Settings]) -> dict[str, str]:
+        """Return the environment, in which no setting leads to another database."""
+        variables = {name: value for name, value in os.environ.items() if name != _ROOT and not name.endswith(_KEYS)}
+        variables["PATH"] = os.pathsep.join(filter(None, (self._programs, variables.get("PATH"))))
+        for settings in reversed(databases):
+            service = settings.service
+            keys = (f"{service.env_prefix}DATABASE_DSN", service.dsn_key, "DATABASE_DSN")
+            url = settings.dsn.url.set(drivername="postgresql", password=settings.dsn.password)
+            variables |= {key: url.render_as_string(hide_password=False) for key in keys if key}
+        return variables
