@@ -23,9 +23,9 @@ _PROJECTS = ("pyproject.toml", "setup.py", "setup.cfg")
 _NO_MODULES = frozenset({"docs", "test", "tests"})
 """Folders whose Python no models import, unless by name."""
 _SHARED = ("migrations", "service_migrations")
-"""Folders that every upgrade runs with, except for the histories in them."""
-_MEASURED = Path("migrations/evidence")
-"""The folder of the files that db.evidence writes: no upgrade reads them."""
+"""Folders that every upgrade runs with, as that of env.py, except for the histories in them."""
+_MEASURED = "evidence"
+"""The folder beside env.py of the files that db.evidence writes: no upgrade reads them."""
 _LINK = "120000"
 """The mode of a symbolic link in git's index."""
 _LINKS = 4
@@ -53,9 +53,9 @@ def affected(services: Sequence[Service], base: str) -> tuple[Service, ...]:
         return ()
     root = services[0].root
     paths = changed(root, base)
-    all_services = discover(root)
+    all_services, environment = discover(root), _environment(root) if paths else root
     for path in sorted(paths):
-        if _affects_all(path, root, all_services):
+        if _affects_all(path, root, environment, all_services):
             log.info("all services are affected, by %s", path.as_posix())
             return tuple(services)
     paths = _through_links(paths, root)
@@ -145,12 +145,21 @@ def _through_links(paths: frozenset[Path], root: Path) -> frozenset[Path]:
     return frozenset(all_paths)
 
 
-def _affects_all(path: Path, root: Path, all_services: Sequence[Service]) -> bool:
+def _environment(root: Path) -> Path:
+    """Return the folder of env.py."""
+    from service_migrations.history.revisions import script_location  # noqa: PLC0415 - it imports Alembic
+
+    return Path(os.path.normpath(script_location(root)))
+
+
+def _affects_all(path: Path, root: Path, environment: Path, all_services: Sequence[Service]) -> bool:
     if path.as_posix() in _ALL or path.name in _LOCKS or path.name.startswith("requirements"):
         return True
-    if path.is_relative_to(_MEASURED) or _is_of_a_service(path, root, all_services):
+    place = root / path
+    if place.is_relative_to(environment / _MEASURED) or _is_of_a_service(path, root, all_services):
         return False
-    if path.parts[0] in _SHARED:
+    is_beside = place.parent == environment or (environment != root and place.is_relative_to(environment))
+    if is_beside or path.parts[0] in _SHARED:
         return True
     return path.parts[0] != "services" and path.suffix == ".py" and not (root / path).exists()
 

@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from service_migrations.errors import UsageError
 from service_migrations.monorepo import discover
+from service_migrations.rollout import affected as module
 from service_migrations.rollout.affected import affected, changed
 from tests.support.git import NAMES, append, commit, git, three_services
 from tests.support.monorepo import Monorepo
@@ -111,10 +113,36 @@ def test_where_only_a_run_shows_what_is_imported_every_module_counts(repo, text)
         git(repo, "stash", "--include-untracked")
 
 
-@pytest.mark.parametrize("path", ["uv.lock", "apps/poetry.lock"])
-def test_a_lock_file_affects_all(repo, path):
-    append(repo, path)
+def test_files_that_every_upgrade_runs_with_affect_all(repo):
+    for path in (*module._ALL, *module._LOCKS, *(f"apps/{name}" for name in module._LOCKS), "requirements/base.txt"):
+        append(repo, path)
+        assert (path, names(repo)) == (path, [] if path.startswith("requirements/") else NAMES)
+        git(repo, "stash", "--include-untracked")
+    append(repo, "apps/requirements-dev.txt")
     assert names(repo) == NAMES
+
+
+def test_the_environment_of_plain_alembic_is_shared_wherever_it_is(repo):
+    pyproject = repo.root / "pyproject.toml"
+    table = '[tool.alembic]\nscript_location = "%(here)s/db/../db/environment"\n'
+    text = re.sub(r"(?ms)^\[tool\.alembic\]$.*?(?=^\[|\Z)", "", pyproject.read_text(encoding="utf-8"))
+    pyproject.write_text(f"{text}\n{table}", encoding="utf-8")
+    append(repo, "db/environment/env.py")
+    on_main(repo)
+    for path, expected in (
+        ("db/environment/env.py", NAMES),
+        ("db/environment/hooks/filters.sql", NAMES),
+        ("db/environment/evidence/alpha/r1.json", []),
+        ("db/other.sql", []),
+    ):
+        append(repo, path)
+        assert (path, names(repo)) == (path, expected)
+        git(repo, "stash", "--include-untracked")
+
+
+def test_what_is_measured_affects_nobody(repo):
+    append(repo, "migrations/evidence/alpha/r1.json")
+    assert names(repo) == []
 
 
 def test_what_main_has_done_meanwhile_affects_nobody(repo):
