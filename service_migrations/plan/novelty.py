@@ -77,7 +77,7 @@ class Scope:
         first = statement[0] if statement else None
         if first == "create":
             self._record_create(statement)
-        elif first == "drop" and len(statement) > 1:
+        elif first == "drop":
             dropped = set(_objects(statement, self))
             self.former |= {_shared(*key) for key in dropped - self.created}
             self.created -= dropped
@@ -117,8 +117,8 @@ class Scope:
                     self.not_null_checks[table, words[2]] = column
                     if words[-2:] != ["not", "valid"]:
                         self.validated.add((table, words[2]))
-            elif words[:2] == ["validate", "constraint"] and (table, words[2]) in self.not_null_checks:
-                self.validated.add((table, words[2]))
+            elif words[:2] == ["validate", "constraint"] and (table, words[-1]) in self.not_null_checks:
+                self.validated.add((table, words[-1]))
             elif words[:2] == ["drop", "constraint"]:
                 self.validated.discard((table, words[-1]))
 

@@ -14,17 +14,18 @@ __all__ = ["dsn_missing", "similar_key", "variables_missing"]
 
 _TYPO = 0.8
 _URL = re.compile(r"postgres(ql)?(\+\w+)?://")
-_PART = re.compile(
-    r"(?P<prefix>(?:\w*_)?(?:POSTGRES(?:QL)?|PG|DB|DATABASE|SQL)_?)"
-    r"(?P<part>HOST(?:NAME)?|SERVER|PORT|USER(?:NAME)?|PASS(?:WORD)?|DB|DBNAME|NAME|DATABASE)"
-)
 _PARTS = {
-    "host": ("HOST", "HOSTNAME", "SERVER"),
-    "port": ("PORT",),
-    "user": ("USER", "USERNAME"),
-    "password": ("PASSWORD", "PASS"),
-    "database": ("DB", "DBNAME", "NAME", "DATABASE"),
+    **dict.fromkeys(("HOST", "HOSTNAME", "SERVER"), "host"),
+    "PORT": "port",
+    **dict.fromkeys(("USER", "USERNAME"), "user"),
+    **dict.fromkeys(("PASSWORD", "PASS"), "password"),
+    **dict.fromkeys(("DB", "DBNAME", "DB_NAME", "NAME", "DATABASE"), "database"),
 }
+"""The part of a DSN by the word for it at the end of a variable's name."""
+_PART = re.compile(
+    # the shortest prefix: that of POSTGRES_DBNAME is POSTGRES_
+    rf"(?P<prefix>(?:\w*?_)??(?:POSTGRES(?:QL)?|PG|DB|DATABASE|SQL)_?)(?P<part>{'|'.join(_PARTS)})"
+)
 
 
 def dsn_missing(service: Service, lines: Sequence[Line]) -> ConfigurationError:
@@ -53,7 +54,9 @@ def dsn_missing(service: Service, lines: Sequence[Line]) -> ConfigurationError:
 def similar_key(service: Service, lines: Sequence[Line]) -> str | None:
     """Return the key that is nearly the one of the DSN, which was probably meant; None where there is none."""
     key = service.dsn_key or "DATABASE_DSN"
-    return next(iter(get_close_matches(key, [line.key for line in lines], n=1, cutoff=_TYPO)), None)
+    # DATABASE_USER and so on are a part each, however near they are
+    keys = [line.key for line in lines if not _PART.fullmatch(line.key)]
+    return next(iter(get_close_matches(key, keys, cutoff=_TYPO)), None)
 
 
 def variables_missing(service: Service, variables: Iterable[Variable], place: str) -> ConfigurationError:
@@ -82,8 +85,7 @@ def _proposal(lines: Sequence[Line]) -> str | None:
     by_prefix: dict[str, dict[str, str]] = {}
     for line in lines:
         if match := _PART.fullmatch(line.key):
-            part = next(name for name, endings in _PARTS.items() if match["part"] in endings)
-            by_prefix.setdefault(match["prefix"], {}).setdefault(part, line.key)
+            by_prefix.setdefault(match["prefix"], {}).setdefault(_PARTS[match["part"]], line.key)
     known = [parts for parts in by_prefix.values() if len(parts) > 1 and parts.keys() & {"user", "password"}]
     return f'dsn = "{_template(max(known, key=len))}"' if known else None
 

@@ -138,9 +138,10 @@ def load_many(services: Sequence[Service], sources: Sources | None = None) -> li
 
 def _refuse_one_dsn_for_many(services: Sequence[Service], sources: Sources) -> None:
     """Refuse a DSN without a service's prefix, of the environment or of --env-file, for several services."""
-    for key in dict.fromkeys(("DATABASE_DSN", "DATABASE_DIRECT_DSN", *(service.dsn_key for service in services))):
+    dsn_keys = filter(None, (service.dsn_key for service in services))
+    for key in dict.fromkeys(("DATABASE_DSN", "DATABASE_DIRECT_DSN", *dsn_keys)):
         users = [service for service in services if key in ("DATABASE_DSN", "DATABASE_DIRECT_DSN", service.dsn_key)]
-        if key and len(users) > 1 and (place := sources.bare(users[0], key)):
+        if len(users) > 1 and (place := sources.bare(users[0], key)):
             raise UsageError(
                 f"{place}: it would aim all {len(users)} services at one database.",
                 hint=f"Name one with --service, or set {users[0].env_prefix}{key} and so on.",

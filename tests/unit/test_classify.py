@@ -260,3 +260,33 @@ def test_a_reason_names_the_statement() -> None:
         (Class.BREAKING, "Statements that use table t fail."),
         (X, "DROP TABLE loses what is in it."),
     ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(way.format(statement) for way in RUN.values() for statement in INNER if "SELECT" not in statement),
+        "COPY (DELETE FROM t RETURNING a) TO STDOUT",
+        "PREPARE p (int) AS DELETE FROM t",
+        "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS i ON ONLY t (a)",
+        "CREATE MATERIALIZED VIEW IF NOT EXISTS m AS WITH d AS (DELETE FROM t RETURNING a) SELECT a FROM d",
+        "DROP INDEX CONCURRENTLY IF EXISTS i, j",
+        "DROP MATERIALIZED VIEW IF EXISTS m CASCADE",
+        "REFRESH MATERIALIZED VIEW CONCURRENTLY m WITH DATA",
+        "REINDEX (VERBOSE) TABLE CONCURRENTLY t",
+        "ALTER DOMAIN a.d SET NOT NULL",
+        "ALTER MATERIALIZED VIEW m SET TABLESPACE x",
+        "ALTER TABLE t ADD CONSTRAINT k CHECK (a IS NOT NULL) NOT VALID, ALTER COLUMN a SET NOT NULL",
+        "ALTER TABLE t VALIDATE CONSTRAINT k, DROP CONSTRAINT IF EXISTS l",
+        "ALTER TABLE t RENAME TO u",
+        "DO LANGUAGE plpgsql $$ BEGIN EXECUTE 'DROP TABLE t'; END $$",
+    ],
+)
+def test_a_statement_that_ends_too_early_is_left_to_the_server(text: str) -> None:
+    (statement,) = statements(text)
+    for end in range(len(statement.tokens)):
+        scope = Scope(created={("table", "t")})
+        assert {kind for kind, _ in classify(statement.tokens[:end], scope)} <= set(Class)
+        scope.is_new(statement.tokens[:end])
+        scope.is_proved(statement.tokens[:end])
+        scope.record(statement.tokens[:end])

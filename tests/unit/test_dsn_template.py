@@ -4,6 +4,7 @@ import pytest
 
 from service_migrations.errors import ConfigurationError, MigrationError, UsageError
 from service_migrations.monorepo import Service
+from service_migrations.settings import missing
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import Settings, load, load_many
 from service_migrations.settings.sources import Sources
@@ -113,6 +114,24 @@ def test_a_host_may_be_an_address_a_socket_or_several(repo: Monorepo, host: str,
     assert of(repo, {"service": variables(HOST=host, PORT=port)}).hosts == hosts
 
 
+def test_a_port_may_be_a_parameter_of_the_template(monorepo: Monorepo) -> None:
+    monorepo.service("billing")
+    set_keys(monorepo, 'dsn = "postgresql://{U}:{P}@h/x?application_name=y&port={PORT}"')
+    values = {"U": "app", "P": "pw", "PORT": "6543"}
+    found = of(monorepo, {"service": values})
+    assert (found.hosts, found.password) == ((("h", 6543),), "pw")
+    assert of(monorepo, {"service": values, "bare": {"PORT": "1"}}).password is None, "it leads to the server too"
+
+
+def test_a_password_of_several_variables_is_used_whole_or_not_at_all(monorepo: Monorepo) -> None:
+    monorepo.service("billing")
+    set_keys(monorepo, 'dsn = "postgresql://app:{FIRST}{SECOND}@h/x"')
+    assert of(monorepo, {"service": {"FIRST": "a", "SECOND": "b"}}).password == "ab"
+    assert of(monorepo, {"service": {"FIRST": "a", "SECOND": ""}}).password is None
+    apart = of(monorepo, {"service": {"FIRST": "a", "DATABASE_PASSWORD": "apart"}})
+    assert apart.password == "apart"
+
+
 def test_a_socket_may_be_a_parameter_of_the_template(monorepo: Monorepo) -> None:
     monorepo.service("billing")
     set_keys(monorepo, 'dsn = "postgresql://{U}:{P}@/{name}?host={SOCKET}&application_name={name}"')
@@ -124,13 +143,13 @@ def test_a_socket_may_be_a_parameter_of_the_template(monorepo: Monorepo) -> None
     assert elsewhere.password is None, "a parameter leads to the server too"
 
 
-@pytest.mark.parametrize("missing", VALUES)
-def test_a_variable_that_is_not_set_is_named_with_its_file_and_the_template(repo: Monorepo, missing: str) -> None:
+@pytest.mark.parametrize("key", VALUES)
+def test_a_variable_that_is_not_set_is_named_with_its_file_and_the_template(repo: Monorepo, key: str) -> None:
     values = variables()
-    del values[f"POSTGRES_{missing}"]
+    del values[f"POSTGRES_{key}"]
     assert refused(repo, {"service": values}) == (
-        f"services/billing/.env: POSTGRES_{missing} is missing, which [tool.service-migrations] dsn of pyproject.toml "
-        f"names. Add it, or set BILLING_POSTGRES_{missing}."
+        f"services/billing/.env: POSTGRES_{key} is missing, which [tool.service-migrations] dsn of pyproject.toml "
+        f"names. Add it, or set BILLING_POSTGRES_{key}."
     )
 
 
@@ -158,8 +177,10 @@ def test_a_default_holds_where_the_variable_is_in_no_layer(monorepo: Monorepo) -
         ("postgresql://app:a{P}hunter2@{H}/x", "dsn holds a password, and the file is committed."),
         ("postgresql://app:{P:-hunter2}@{H}/x", "dsn holds a password, and the file is committed."),
         ("{DATABASE_URL}", 'dsn is no URL with variables in its parts. Write dsn_key = "DATABASE_URL".'),
-        ("{SCHEME}://app@h/x", "dsn is no URL with variables in its parts."),
-        ("app@{H}/x", "dsn is no URL with variables in its parts."),
+        *(
+            (text, "dsn is no URL with variables in its parts. Write it as postgresql://{USER}:{PASSWORD}@{HOST}/")
+            for text in ("{SCHEME}://app@h/x", "app@{H}/x", "x", "{A}{B}")
+        ),
         ("postgresql://{}@h/x", "dsn has braces that name no variable."),
         ("postgresql://{U@h/x", "dsn has braces that name no variable."),
         ("postgresql://${U}@h/x", "is missing"),
@@ -266,9 +287,24 @@ def test_a_value_that_cant_be_is_no_error_where_another_dsn_wins(repo: Monorepo)
 
 def test_a_host_of_the_environment_is_never_passed_over_for_a_dsn_of_a_file(repo: Monorepo) -> None:
     given = {"service": {"DATABASE_DSN": dsn("of-dsn"), "POSTGRES_PASSWORD": "pw"}, "bare": {"POSTGRES_HOST": "h"}}
-    assert "POSTGRES_USER and POSTGRES_PORT and POSTGRES_DB are missing" in refused(repo, given)
+    assert refused(repo, given) == (
+        "services/billing/.env: POSTGRES_USER and POSTGRES_PORT and POSTGRES_DB are missing, which "
+        "[tool.service-migrations] dsn of pyproject.toml names. Add them, or set BILLING_POSTGRES_USER and "
+        "BILLING_POSTGRES_PORT and BILLING_POSTGRES_DB."
+    )
     del given["bare"]
     assert of(repo, given).hosts[0][0] == "of-dsn", "a password alone leads nowhere"
+
+
+@pytest.mark.parametrize("key", ["P", "APPLICATION"])
+def test_what_leads_nowhere_never_makes_a_template_win(monorepo: Monorepo, key: str) -> None:
+    monorepo.service("billing")
+    set_keys(monorepo, 'dsn = "postgresql://{U}:{P}@{H}/{name}?application_name={APPLICATION}"')
+    values = {"U": "app", "P": "pw", "H": "h", "APPLICATION": "a"}
+    given = {"service": {**values, "DATABASE_DSN": dsn("of-dsn")}, "bare": {key: "other"}}
+    assert of(monorepo, given).hosts[0][0] == "of-dsn"
+    given["bare"]["U"] = "app"
+    assert of(monorepo, given).hosts[0][0] == "h"
 
 
 @pytest.mark.parametrize("layer", LAYERS)
@@ -435,6 +471,12 @@ def test_bare_variables_are_for_the_selected_service_and_not_for_its_siblings(re
             'dsn = "postgresql://{POSTGRES_USER}:{POSTGRES_PASSWORD}@localhost/{POSTGRES_DB}"',
         ),
         ({"PGUSER": "u", "PGPASSWORD": "hunter2"}, 'dsn = "postgresql://{PGUSER}:{PGPASSWORD}@localhost/{name}"'),
+        ({"PGHOST": "h", "PGPASSWORD": "hunter2"}, 'dsn = "postgresql://{name}:{PGPASSWORD}@{PGHOST}/{name}"'),
+        # of several prefixes the one with the most parts, of several variables for one part the first
+        (
+            {"A_DB_USER": "a", "A_DB_HOST": "a", "DB_USER": "u", "DB_HOST": "h", "DB_NAME": "d", "DB_DATABASE": "e"},
+            'dsn = "postgresql://{DB_USER}@{DB_HOST}/{DB_NAME}"',
+        ),
     ],
 )
 @pytest.mark.parametrize("of_file", ["service", "root"])
@@ -451,10 +493,73 @@ def test_a_missing_dsn_names_the_line_that_would_use_what_is_there(
     assert of(monorepo, {of_file: lines}).hosts[0][0] in ("h", "localhost"), "the line that is named works"
 
 
-@pytest.mark.parametrize("lines", [{"SECRET_KEY": "x"}, {"POSTGRES_PASSWORD": "x"}, {"MYSQL_URL": "mysql://h/x"}])
+@pytest.mark.parametrize("word", missing._PARTS)
+def test_every_word_for_a_part_is_proposed_with_what_has_the_same_prefix(monorepo: Monorepo, word: str) -> None:
+    monorepo.service("billing")
+    for prefix in ("POSTGRES_", "PG", "POSTGRESQL_", "DB_", "DATABASE_", "SQL_", "SHOP_DB_"):
+        other = "PASSWORD" if missing._PARTS[word] == "user" else "USER"
+        message = refused(monorepo, {"service": {f"{prefix}{word}": "1", f"{prefix}{other}": "x"}})
+        assert f"{{{prefix}{word}}}" in message
+        assert f"{{{prefix}{other}}}" in message
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        *({}, {"SECRET_KEY": "x"}, {"POSTGRES_PASSWORD": "x"}, {"MYSQL_URL": "mysql://h/x"}),
+        {"POSTGRES_HOST": "h", "POSTGRES_PORT": "1", "POSTGRES_DB": "d"},
+    ],
+)
 def test_what_is_no_dsn_is_not_proposed(monorepo: Monorepo, lines: dict[str, str]) -> None:
     monorepo.service("billing")
-    assert refused(monorepo, {"service": lines}).endswith("See .env.example, or set BILLING_DATABASE_DSN.")
+    message = refused(monorepo, {"service": lines})
+    assert message == ("services/billing/.env: DATABASE_DSN is missing. See .env.example, or set BILLING_DATABASE_DSN.")
+
+
+def test_a_line_without_a_value_is_no_dsn(monorepo: Monorepo) -> None:
+    monorepo.service("billing").env_file.write_text("FLAG\n", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"DATABASE_DSN is missing\. See \.env\.example"):
+        load(monorepo.find("billing"), Sources({}))
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("DATABASE_DNS=x", "DATABASE_DSN is missing (is DATABASE_DNS a typo?). See .env.example, or set BILLING_"),
+        (f"URL={dsn('h')}", 'DATABASE_DSN is missing. Write dsn_key = "URL" into [tool.service-migrations] of '),
+        ("SECRET=x", "DATABASE_DSN is missing. See .env.example, or set BILLING_DATABASE_DSN."),
+    ],
+)
+def test_lines_of_the_root_count_where_the_service_has_no_file(monorepo: Monorepo, line: str, says: str) -> None:
+    monorepo.service("billing")
+    (monorepo.root / ".env").write_text(f"{line}\n", encoding="utf-8")
+    with pytest.raises(ConfigurationError) as caught:
+        load(monorepo.find("billing"), Sources({}))
+    assert str(caught.value).startswith(f"services/billing/.env: {says}")
+
+
+@pytest.mark.parametrize("template", ["", "postgresql://app@{H}/x"])
+def test_the_first_steps_of_a_named_environment_are_to_set_the_variable(
+    monorepo: Monorepo, monkeypatch: pytest.MonkeyPatch, template: str
+) -> None:
+    monorepo.service("billing")
+    if template:
+        set_keys(monorepo, f'dsn = "{template}"')
+    (monorepo.root / ".env.staging").write_text("", encoding="utf-8")
+    monkeypatch.setenv("MIGRATIONS_ENV", "staging")
+    with pytest.raises(ConfigurationError) as caught:
+        load(monorepo.find("billing"), Sources({}))
+    key, names = (
+        ("H", ", which [tool.service-migrations] dsn of pyproject.toml names")
+        if template
+        else (
+            "DATABASE_DSN",
+            "",
+        )
+    )
+    assert str(caught.value) == (
+        f"services/billing/.env.staging does not exist, so {key} is missing{names}. Set BILLING_{key}."
+    )
 
 
 def test_a_sibling_with_a_broken_template_stops_nothing(repo: Monorepo) -> None:
