@@ -17,7 +17,7 @@ __all__ = ["Hashes", "body_fingerprint", "checksum", "fingerprint", "hashes"]
 
 _SCOPES = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
-_SKIPPED = frozenset({"annotation", "returns", "ctx", "kind", "simple", "type_comment", "type_ignores"})
+_SKIPPED = frozenset({"annotation", "returns", "ctx", "simple"})
 """Fields that don't change what a revision does, or that follow from the place of a node."""
 
 _HEADER = frozenset({"revision", "down_revision", "branch_labels", "depends_on"})

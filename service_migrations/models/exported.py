@@ -62,10 +62,10 @@ def tables_of_metadata(
     explicit = {exported for exported in exports if isinstance(exported, MetaData)}
     bases = {metadata for metadata in map(metadata_of_base, exports) if metadata is not None} - explicit
     reach = _Reach(service)
-    if bases and (any(map(reach.is_own_class, exports)) or any(map(reach.is_own, named))):
-        bases = set()  # with models of its own, the packages around are building blocks
     if not explicit and not bases:
         return {}
+    if any(map(reach.is_own_class, exports)) or any(map(reach.is_own, named)):
+        bases = set()  # with models of its own, the packages around are building blocks
     brought: dict[Table, str] = {}
     for metadata in explicit:
         brought |= reach.every(metadata, place)

@@ -85,12 +85,12 @@ def with_password(dsn: Dsn, secret: Setting, service: Service, file: Path | None
 
 
 def with_function(dsn: Dsn, service: Service) -> Dsn:
-    """Return a DSN with the password of the function that the table of pyproject.toml names."""
+    """Return a DSN without a password with that of the function that the table of pyproject.toml names."""
 
     async def read() -> str:
         return await _call(service, dsn)
 
-    return replace(dsn, password=None, has_escapes=False, password_source=_ExpiringPassword(read))
+    return replace(dsn, password_source=_ExpiringPassword(read))
 
 
 def _server(dsn: Dsn) -> dict[str, str | int]:

@@ -107,9 +107,8 @@ class Template:
             return Filled(self._setting(self._text_without_password, values))
         lowest = min(given, key=lambda setting: setting.origin.layer)
         servers = [chosen[item.key] for item in self.variables if item.role in SERVER and item.key in chosen]
-        highest = max(servers, key=lambda setting: setting.origin.layer, default=lowest)
-        layer = lowest.origin.layer
-        if layer < highest.origin.layer and self.server(values) != self.server(values, layer):
+        if self.server(values) != self.server(values, lowest.origin.layer):
+            highest = max(servers, key=lambda setting: setting.origin.layer)
             return Filled(self._setting(self._text_without_password, values), lowest, highest)
         return Filled(self._setting(self._text, values))
 
@@ -184,7 +183,7 @@ def _parsed(text: str, name: str, place: str) -> Template:
     if literal or any(item.role == "password" and item.default for item in variables):
         raise _error(f"{place} holds a password, and the file is committed.", "Write a variable in its place.")
     start, end = match.span("password")
-    without = marked if start < 0 else marked[: start - 1] + marked[end:]
+    without = marked if match["password"] is None else marked[: start - 1] + marked[end:]
     return Template(place, variables, marked, without)
 
 
@@ -194,7 +193,7 @@ def _role_at(text: str, index: int, match: re.Match[str]) -> Role | None:
     for group, role in _GROUPS.items():
         start, end = match.span(group)
         if start <= position < end:
-            return "port" if role == "host" and position > start and text[position - 1] == ":" else role
+            return "port" if role == "host" and text[position - 1] == ":" else role
     start, end = match.span("query")
     if not start <= position < end:
         return None
