@@ -1,13 +1,16 @@
 """The rules of ownership by themselves, without a database: their order, and what follows from it for each service."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from hypothesis import given, strategies as st
 
+from service_migrations.catalog.objects import Object
 from service_migrations.monorepo import Service
-from service_migrations.ownership.attribution import Attribution
+from service_migrations.ownership.attribution import Attribution, Owned, attribute
 from service_migrations.ownership.candidates import Candidate
 from service_migrations.ownership.claimants import Claimant, Claimants
 from service_migrations.ownership.past import HistoryClaims
@@ -249,3 +252,34 @@ def test_no_history_is_asked_for_what_a_model_claims_or_for_what_another_applica
         visible_objects(
             Attribution(Claimants([asking, lazy]), [table(far._replace(schema="public", name="new"))]), asking.service
         )
+
+
+def test_each_object_is_listed_with_its_owner_and_nobodys_last() -> None:
+    def found(name: str, kind: str = "table", **facts: object) -> Object:
+        return Object(kind, "public", None, name, f"public.{name}", MappingProxyType(facts))
+
+    a, b = (
+        claimant("a", TABLE, ObjectName("table", "public", "both")),
+        claimant("b", ObjectName("table", "public", "both")),
+    )
+    ignoring = replace(b, service=replace(b.service, ignore=("*_archive",)))
+    part = replace(found("part"), part_of=("table", "public", "old_archive"))
+    objects = [*map(found, ("zoo", "both", "things", "old_archive", "app")), part, found("mood", "enum")]
+    assert attribute(objects, Claimants([a, ignoring])) == (
+        Owned("table", "public", "both", "a, b", "models"),
+        Owned("table", "public", "things", "a", "models"),
+        Owned("enum", "public", "mood", None, ""),
+        Owned("table", "public", "app", None, ""),
+        Owned("table", "public", "zoo", None, ""),
+    )
+    assert [owned.is_nobodys for owned in attribute(objects, Claimants([a, ignoring]))] == [False] * 2 + [True] * 3
+    assert "old_archive" in [owned.name for owned in attribute(objects, Claimants([a, b]))]
+
+
+def test_only_the_owner_of_an_object_can_ignore_it() -> None:
+    a, b = claimant("a", TABLE), claimant("b")
+    ignoring = replace(b, service=replace(b.service, ignore=("things", "archive")))
+    things = Object("table", "public", None, "things", "public.things", MappingProxyType({}))
+    schema = Object("schema", "", None, "archive", "archive", MappingProxyType({}))
+    assert [owned.name for owned in attribute([things, schema], Claimants([a, ignoring]))] == ["things", "archive"]
+    assert attribute([things], Claimants([replace(a, service=ignoring.service)])) == ()

@@ -12,7 +12,7 @@ from sqlalchemy import make_url
 
 from service_migrations.errors import ConfigurationError
 from service_migrations.failures import connect_failure
-from service_migrations.settings.dsn import Dsn, parse
+from service_migrations.settings.dsn import Dsn, parse, tls_context
 from service_migrations.settings.model import load
 from service_migrations.settings.sources import Sources
 from tests.support.database import PASSWORDS
@@ -410,3 +410,35 @@ def test_a_missing_password_is_empty_rather_than_looked_for() -> None:
 def test_a_masked_dsn_keeps_everything_but_the_password() -> None:
     text = "postgresql://app:hunter2@one:1,two:2/billing?sslmode=require&application_name=me%20too"
     assert parse(text, "here").masked() == text.replace("hunter2", "***")
+
+
+def test_what_asyncpg_would_read_from_the_environment_is_always_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGSSLNEGOTIATION", "direct")
+    monkeypatch.setenv("PGTARGETSESSIONATTRS", "standby")
+    given = parse("postgresql://app@localhost/billing", "here").connect_args()
+    assert (given["direct_tls"], given["target_session_attrs"]) == (False, "any")
+
+
+@pytest.mark.parametrize(("userinfo", "expected"), [("app:a%40b", True), ("app:ab", False), ("a%40pp:x", False)])
+def test_a_password_that_was_written_with_escapes_is_known_as_such(userinfo: str, expected: bool) -> None:
+    assert parse(f"postgresql://{userinfo}@localhost/billing", "here").has_escapes is expected
+    assert not Dsn("app", "billing", (("localhost", 5432),), "a%40b").has_escapes
+
+
+@pytest.mark.parametrize(
+    ("mode", "authority", "verified", "checks_name"),
+    [
+        ("require", None, False, False),
+        ("require", "system", True, False),
+        ("verify-ca", None, True, False),
+        ("verify-ca", "system", True, False),
+        ("verify-full", "system", True, True),
+    ],
+)
+def test_a_root_certificate_is_verified_in_every_mode_that_requires_tls(
+    mode: str, authority: str | None, verified: bool, checks_name: bool
+) -> None:
+    context = tls_context({"sslmode": mode, **({"sslrootcert": authority} if authority else {})})
+    assert isinstance(context, ssl.SSLContext)
+    assert (context.verify_mode is ssl.CERT_REQUIRED, context.check_hostname) == (verified, checks_name)
+    assert not context.verify_flags & ssl.VERIFY_X509_STRICT

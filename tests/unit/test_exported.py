@@ -90,6 +90,25 @@ def test_an_exported_metadata_is_enough(library: Library, metadata: str) -> None
     assert library.names("billing") == {"order", "lines"}
 
 
+def test_an_exported_metadata_brings_all_also_where_the_base_and_one_class_are_exported(library: Library) -> None:
+    library.write("__init__", BASE + "metadata = Base.metadata\n" + model("Order") + model("Invoice"))
+    library.service("billing", "from LIB import *", '__all__ = ["Base", "metadata", "Order"]')
+    assert library.names("billing") == {"order", "invoice"}
+
+
+def test_a_table_in_no_modules_globals_is_the_services_unless_others_have_its_metadata(library: Library) -> None:
+    hidden = f"def _():\n    {core('hidden')}_()\n"
+    library.write("__init__", BASE + hidden)
+    exported = ("from LIB import Base", "everything = Base.metadata", '__all__ = ["everything"]')
+    library.service("billing", *exported)
+    assert library.names("billing") == {"hidden"}
+    library.service("catalog", "from LIB import Base", '__all__ = ["Base"]')
+    del sys.modules["services.billing.models"]
+    assert library.refused("billing").startswith(
+        "services/billing/models.py: the table hidden is in the exported MetaData, which other services have too"
+    )
+
+
 def test_an_exported_metadata_of_the_services_own_is_enough(library: Library) -> None:
     library.service(
         "billing", HEAD, "metadata = MetaData(schema='own')", core("lines", "metadata"), '__all__ = ["metadata"]'
@@ -131,10 +150,16 @@ def test_a_class_that_no_service_names_is_forgotten_by_all(library: Library) -> 
         assert "Refund maps the table refund" in library.refused(name)
 
 
-def test_beside_models_of_its_own_a_library_has_building_blocks(library: Library) -> None:
-    library.write("__init__", BASE + model("Outbox"))
-    library.service("billing", "from LIB import *", HEAD, model("Invoice"), '__all__ = ["Base", "Invoice"]')
-    assert library.names("billing") == {"invoice"}
+SPECIAL = "class Invoice(Outbox):\n    pass\n"
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"), [(model("Invoice"), {"invoice"}), (core("Invoice"), {"Invoice"}), (SPECIAL, {"outbox"})]
+)
+def test_beside_models_of_its_own_a_library_has_building_blocks(library: Library, own: str, expected: set[str]) -> None:
+    library.write("__init__", BASE + model("Outbox") + model("Inbox"))
+    library.service("billing", "from LIB import *", HEAD, own, '__all__ = ["Base", "Invoice"]')
+    assert library.names("billing") == expected
 
 
 def test_what_only_a_type_checker_imports_is_no_model(library: Library) -> None:

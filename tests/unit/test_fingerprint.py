@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service_migrations.history.fingerprint import checksum, fingerprint
+from service_migrations.history.fingerprint import _HEADER, body_fingerprint, checksum, fingerprint
 from tests.support.monorepo import ROOT
 
 REVISIONS = sorted(ROOT.glob("migrations/versions/*/*.py"))
@@ -95,6 +95,13 @@ def test_what_means_the_same_has_the_same_fingerprint(one: str, other: str) -> N
         ("a < b", "a <= b"),
         ("f('x', 'y')", "f('x' 'y')"),
         ("x = f'{a!r}'", "x = f'{a!s}'"),
+        ("x = f'b{a}'", "x = f'c{a}'"),
+        ("x = f'{a}{b}'", "x = f'{a} {b}'"),
+        ("del a, b", "del b, a"),
+        ("from .. import a", "from . import a"),
+        ("x: int = 1", "y: int = 1"),
+        ("def f():\n    1", "def f(): pass"),
+        ("def f(a, *, b): pass", "def f(a, b): pass"),
     ],
 )
 def test_what_means_something_else_has_another_fingerprint(one: str, other: str) -> None:
@@ -107,3 +114,44 @@ def test_a_long_chain_of_operators_is_no_recursion() -> None:
 
 def test_the_checksum_is_of_the_text_whatever_its_line_ends() -> None:
     assert checksum(b"a\r\nb\rc\n") == checksum(b"a\nb\nc\n") != checksum(b"a\nb\nc")
+
+
+PLAIN = """
+import sqlalchemy as sa
+
+revision = "a1"
+(first, *rest), values[0].name, [x, y] = sa.f(*a, **b)
+count: int = 3
+(count): int = 3
+values[1:2, ...] += first.second[x](y)
+for a.b in rest:
+    a.b[0] = not a
+"""
+
+
+def test_the_fingerprint_in_a_ledger_stays_what_it_is() -> None:
+    """Another one for the same file would be an edit of every history that was applied."""
+    assert of(PLAIN) == "842d9adacf8412a6734b85574182d909976dabdfc051b8ffa4486b04b1a432c9"
+
+
+HEADER = {"revision": "'a1'", "down_revision": "None", "branch_labels": "('a',)", "depends_on": "'b2'"}
+UPGRADE = "def upgrade():\n    op.execute('SELECT 1')\n"
+
+
+def header(annotation: str = "", **values: str) -> str:
+    return "".join(f"{name}{annotation} = {value}\n" for name, value in {**HEADER, **values}.items())
+
+
+@pytest.mark.parametrize("key", sorted({*_HEADER, *HEADER}))
+@pytest.mark.parametrize("annotation", ["", ": str | None"])
+def test_the_body_is_the_same_at_every_place_of_the_history(key: str, annotation: str) -> None:
+    body = body_fingerprint((header() + UPGRADE).encode())
+    assert body_fingerprint((header(annotation, **{key: "'other'"}) + UPGRADE).encode()) == body
+    assert of(header() + UPGRADE) != of(header(**{key: "'other'"}) + UPGRADE)
+
+
+@pytest.mark.parametrize("more", ["name = 'a1'\n", "import os\n", "revision()\n", "x.revision = 'a1'\n"])
+def test_everything_else_is_of_the_body(more: str) -> None:
+    body = body_fingerprint((header() + UPGRADE).encode())
+    assert body_fingerprint((header() + more + UPGRADE).encode()) != body
+    assert body_fingerprint((header() + UPGRADE.replace("1", "2")).encode()) != body

@@ -11,6 +11,7 @@ from service_migrations.monorepo import Service
 from service_migrations.settings import password
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import load
+from service_migrations.settings.password import PASSWORD_KEYS
 from service_migrations.settings.sources import Sources
 from tests.support.monorepo import Monorepo
 from tests.support.table import set_keys
@@ -223,3 +224,27 @@ def test_a_template_needs_no_password_where_a_function_returns_it(monorepo: Mono
     set_keys(monorepo, f'password = "{functions}:token"', 'dsn = "postgresql://{U}:{P}@{H}:1/x"')
     monorepo.env("billing", U="app", H="h")
     assert current(load(monorepo.find("billing"), Sources({})).dsn) == "app@h:1#1"
+
+
+@pytest.mark.parametrize("key", PASSWORD_KEYS)
+def test_a_password_apart_has_no_escapes(monorepo: Monorepo, billing: Service, key: str) -> None:
+    (monorepo.root / "secret").write_text("apart", encoding="utf-8")
+    value = {"DATABASE_PASSWORD": "apart", "DATABASE_PASSWORD_FILE": "secret"}.get(key, "cat secret")
+    dsn = load(billing, Sources({"DATABASE_DSN": "postgresql://app:a%40b@h/x", key: value})).dsn
+    assert (current(dsn), dsn.has_escapes) == ("apart", False)
+
+
+def test_of_several_hosts_the_first_one_is_what_a_token_is_made_for(monorepo: Monorepo, functions: str) -> None:
+    set_keys(monorepo, f'password = "{functions}:token"')
+    dsn = load(monorepo.find("billing"), Sources({"DATABASE_DSN": "postgresql://app@one:1,two:2/x"})).dsn
+    assert current(dsn) == "app@one:1#1"
+
+
+def test_a_function_of_the_repository_comes_before_a_module_of_its_name_elsewhere(
+    monorepo: Monorepo, functions: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / f"{functions}.py").write_text("raise SystemError", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path / "elsewhere"))
+    set_keys(monorepo, f'password = "{functions}:later"')
+    assert current(load(monorepo.find("billing"), Sources({})).dsn) == "later"

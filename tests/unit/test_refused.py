@@ -4,8 +4,9 @@ from textwrap import dedent, indent
 
 import pytest
 
+from service_migrations.history import refused as module
 from service_migrations.history.refused import refused
-from service_migrations.sql.asyncpg import advice, refusal
+from service_migrations.sql.asyncpg import _TYPES, SETTING, advice, refusal
 from tests.support.monorepo import Monorepo
 
 REFUSED = {
@@ -18,6 +19,8 @@ REFUSED = {
     "named_placeholder": ('bind.exec_driver_sql("SELECT %(n)s", {"n": 1})', "asyncpg knows no %(n)s"),
     "in": ('bind.execute(sa.text("DELETE FROM t WHERE id IN :ids"), {"ids": (1,)})', "no list for IN :ids"),
     "untyped": ("bind.execute(sa.text(\"SELECT json_build_object('k', :p)\"), {'p': 1})", "the type of :p"),
+    **{f"text_of_{name}": (f'bind.{name}("SELECT 1; SELECT 2")', "this text has 2") for name in module._EXECUTES},
+    **{f"psycopg2s_{name}": (f"cursor.{name}(file)", f"have no {name}()") for name in module._OF_PSYCOPG2},
     "copy": ('bind.connection.cursor().copy_expert("COPY t FROM STDIN", file)', "have no copy_expert()"),
 }
 TAKEN = (
@@ -30,6 +33,14 @@ TAKEN = (
     'bind.execute(sa.text("SELECT json_build_object(\'k\', CAST(:p AS text))"), {"p": 1})',
     'op.execute(f"SELECT {x}; SELECT 2")',
     'print("SELECT 1; SELECT 2")',
+    "op.execute()",
+    "op.execute(SQL)",
+    "copy_from(file)",
+    "op.execute(b'SELECT 1; SELECT 2')",
+    'if op.get_context().as_sql:\n    SQL = "SELECT 1"\nelse:\n    SQL = "SELECT 1; SELECT 2"\nop.execute(SQL)',
+    'SQL = "SELECT 1; SELECT 2"\nSQL = build(SQL)\nop.execute(SQL)',
+    'SQL = OTHER = "SELECT 1; SELECT 2"\nop.execute(SQL)',
+    'SQL = build()\nif SQL:\n    SQL = "SELECT 1; SELECT 2"\nop.execute(SQL)',
 )
 
 
@@ -51,6 +62,31 @@ def test_what_asyncpg_takes_is_not_found(body: str, monorepo: Monorepo) -> None:
     assert list(refused(service, service.relative(path))) == []
 
 
+@pytest.mark.parametrize("down", [False, True])
+def test_only_what_runs_is_looked_at(monorepo: Monorepo, down: bool) -> None:
+    path = monorepo.revision("billing", "r001", None, "op.execute('SELECT 1; SELECT 2')", "op.execute('SELECT 1')")
+    service = monorepo.service("billing")
+    assert len(list(refused(service, service.relative(path), down=down))) == (0 if down else 1)
+
+
+def test_each_line_is_named_once_in_their_order(monorepo: Monorepo) -> None:
+    body = "def later():\n    op.execute('SELECT 1; SELECT 2')\nop.execute(sa.text('SELECT 3; SELECT 4'))\nlater()"
+    path = monorepo.revision("billing", "r001", None, body)
+    service = monorepo.service("billing")
+    lines = [line for line, _ in refused(service, service.relative(path))]
+    assert len(lines) == 2
+    assert lines == sorted(lines)
+
+
+@pytest.mark.parametrize("text", ["def upgrade(:", "\0"])
+def test_what_is_no_python_is_reported_where_it_is_imported(monorepo: Monorepo, text: str) -> None:
+    path = monorepo.revision("billing", "r001", None)
+    service = monorepo.service("billing")
+    path.write_text(text, encoding="utf-8")
+    assert list(refused(service, service.relative(path))) == []
+    assert list(refused(service, "migrations/versions/billing/none.py")) == []
+
+
 def test_over_psycopg_nothing_is_refused(monorepo: Monorepo) -> None:
     configured = monorepo.root / "pyproject.toml"
     text = configured.read_text(encoding="utf-8")
@@ -70,6 +106,11 @@ def test_over_psycopg_nothing_is_refused(monorepo: Monorepo) -> None:
         ("42P18", "could not determine data type of parameter $1", True, "CAST(:name"),
         ("22000", "invalid input for query argument $1: 7 (expected str, got int)", True, "CAST(:name"),
         (None, "AttributeError: 'AsyncAdapt_asyncpg_cursor' object has no attribute 'copy_from'", False, "no COPY"),
+        *((state, "a parameter", True, "CAST(:name") for state in _TYPES),
+        *((state, "no parameter", False, "") for state in _TYPES),
+        ("P0001", 'at or near "%"', False, ""),
+        ("P0001", 'at or near "$1"', True, ""),
+        ("42601", 'at or near "$1"', False, ""),
         ("42804", "column x cannot be cast automatically to type integer", False, ""),
         ("42601", 'syntax error at or near "FROMM"', True, ""),
         ("23505", "duplicate key", True, ""),
@@ -83,3 +124,24 @@ def test_a_refusal_is_told_from_other_failures(state: str, text: str, has_parame
 
 def test_a_text_with_one_command_is_taken() -> None:
     assert refusal(indent(dedent("SELECT 1\n;\n-- SELECT 2;"), "  ")) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "has_parameters", "expected"),
+    [
+        (
+            "SELECT 1; SELECT 2",
+            False,
+            "takes one command at a time, and this text has 2. Write one op.execute() for each",
+        ),
+        ("SELECT %s", True, "knows no %s. Write op.execute(sa.text(…).bindparams(…))"),
+        ("1 in :ids", False, "takes no list for IN :ids. Write sa.bindparam('ids', expanding=True), or = ANY(:ids)"),
+        ("jsonb_build_array(1, :x)", False, "needs the type of :x in jsonb_build_array(). Write CAST(:x AS text)"),
+        ("SELECT '%s'", False, None),
+    ],
+)
+def test_a_refusal_says_what_to_write(text: str, has_parameters: bool, expected: str | None) -> None:
+    message = expected and f"asyncpg {expected}, or {SETTING}."
+    assert refusal(text, has_parameters=has_parameters) == message
+    expanded = refusal(text, has_parameters=has_parameters, is_expanded=True)
+    assert expanded == (None if ":ids" in text else message)

@@ -358,6 +358,28 @@ def test_a_duration_without_sense_is_told_with_its_place(billing: Service, key: 
     assert re.search(r"which is no duration\. Write 500ms, 5s(, 2m or 0| or 2m)\.$", message)
 
 
+@pytest.mark.parametrize("key", [key for key in KEYS if key.endswith(("_TIMEOUT", "_WAIT"))])
+def test_no_limit_is_a_limit_only_where_nobody_else_has_to_wait(billing: Service, key: str) -> None:
+    """Without a limit, a connection or an ALTER TABLE would wait for ever, and others behind it."""
+    for text in ("0", "0s"):
+        if key in ("MIGRATIONS_CONNECT_TIMEOUT", "MIGRATIONS_LOCK_TIMEOUT"):
+            message = refused(billing, **{key: text})
+            assert message.startswith(f"environment {key}: {key} is ")
+            assert "Write 500ms, 5s or 2m" in message
+        else:
+            limits = load(billing, Sources({key: text})).limits
+            assert getattr(limits, key.removeprefix("MIGRATIONS_").lower()) == 0
+
+
+def test_a_file_that_was_edited_is_refused_or_warned_of(billing: Service) -> None:
+    assert [load(billing, Sources({"MIGRATIONS_EDITED": value})).edited for value in ("refuse", "warn", "")] == [
+        *("refuse", "warn", "refuse")
+    ]
+    assert refused(billing, MIGRATIONS_EDITED="ignore") == (
+        "environment MIGRATIONS_EDITED: MIGRATIONS_EDITED is 'ignore'. Write refuse or warn."
+    )
+
+
 @pytest.mark.parametrize("text", ["9999999h", "597h", "2147483648ms", "9" * 400 + "s", "0.5ms", "0.0001s"])
 def test_a_duration_is_one_that_postgresql_can_hold(text: str) -> None:
     with pytest.raises(

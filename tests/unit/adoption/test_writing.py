@@ -76,6 +76,18 @@ def test_a_second_run_changes_nothing(tmp_path):
     assert adopt(tmp_path) == []
     assert texts(tmp_path) == before
     assert [(each.name, each.state) for each in survey(tmp_path)] == [("billing", "adopted"), ("orders", "adopted")]
+    lost = ["apps/orders/alembic/versions/head.txt", "tasks.py"]
+    for path in lost:
+        (tmp_path / path).unlink()
+    assert sorted(adopt(tmp_path)) == lost
+    assert texts(tmp_path) == before
+
+
+def test_where_there_is_nothing_to_adopt_nothing_is_written(tmp_path):
+    write(tmp_path, {"pyproject.toml": '[project]\nname = "shop"\n', "apps/orders/models.py": MODELS})
+    before = texts(tmp_path)
+    assert write_files(tmp_path, survey(tmp_path)) == ()
+    assert texts(tmp_path) == before
 
 
 def test_a_service_that_comes_later_gets_a_table_of_its_own_below_the_one_that_is_there(tmp_path):

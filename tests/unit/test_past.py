@@ -1,0 +1,83 @@
+"""The claims of a history, replayed without a database, and read again where a file has changed."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from service_migrations.ownership import past
+from service_migrations.ownership.past import HistoryClaims, history_claims, words
+from service_migrations.sql.created import ObjectName
+from tests.support.monorepo import Monorepo
+
+
+def table(name: str, schema: str = "public") -> ObjectName:
+    return ObjectName("table", schema, name)
+
+
+def claims(monorepo: Monorepo, schema: str = "public") -> HistoryClaims:
+    return history_claims(monorepo.find("billing"), schema)
+
+
+@pytest.fixture
+def repo(monorepo: Monorepo) -> Monorepo:
+    monorepo.service("billing")
+    monorepo.revision("billing", "a1", None, "op.execute('CREATE TABLE kept (); CREATE TABLE gone ()')")
+    monorepo.revision("billing", "b2", "a1", "op.execute('DROP TABLE gone')")
+    return monorepo
+
+
+def test_a_history_claims_what_it_creates_and_remembers_what_it_drops(repo: Monorepo) -> None:
+    found = claims(repo)
+    assert (found.created, found.former, found.words) == ({table("kept")}, {table("gone")}, frozenset())
+    assert [found.has_created(table(name)) for name in ("kept", "gone", "other")] == [True, False, False]
+    assert [found.has_removed(table(name)) for name in ("kept", "gone", "other")] == [False, True, False]
+
+
+def test_names_without_a_schema_are_in_the_given_one_for_every_revision(repo: Monorepo) -> None:
+    repo.revision("billing", "c3", "b2", "op.execute('SET search_path = far'); op.execute('CREATE TABLE there ()')")
+    repo.revision("billing", "d4", "c3", "op.execute('CREATE TABLE back ()')")
+    expected = {table("kept", "app"), table("there", "far"), table("back", "app")}
+    assert claims(repo, "app").created == expected
+    assert table("kept") in claims(repo).created
+
+
+def test_a_revision_that_cant_be_replayed_may_have_created_each_of_its_words(repo: Monorepo) -> None:
+    body = "name = 'maybe'\nop.get_bind().execute(sa.text('SELECT 1')).scalar_one() + 1"
+    repo.revision("billing", "c3", "b2", body)
+    found = claims(repo)
+    assert {table("kept")} <= found.created
+    assert [found.may_have_created(table(name)) for name in ("maybe", "kept", "may")] == [True, False, False]
+
+
+@pytest.mark.parametrize(("down", "body"), [("nowhere", "pass"), ("b2", "nowhere")])
+def test_of_a_history_that_cant_be_read_or_run_every_word_counts(repo: Monorepo, down: str, body: str) -> None:
+    repo.revision("billing", "c3", down, body)
+    found = claims(repo)
+    assert (found.created, found.former) == (frozenset(), frozenset())
+    assert found.may_have_created(table("kept"))
+    assert found.words == words(repo.find("billing"))
+
+
+def test_a_history_is_replayed_once_and_again_where_its_files_or_the_schema_differ(
+    repo: Monorepo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replayed: list[str] = []
+    replay = past._replay
+    monkeypatch.setattr(past, "_replay", lambda *words: (replayed.append("once"), replay(*words))[1])
+    first = claims(repo)
+    assert claims(repo) is first
+    assert len(replayed) == 1
+    path = repo.revision("billing", "c3", "b2", "op.execute('CREATE TABLE more ()')")
+    assert claims(repo).has_created(table("more"))
+    _edit(path, "more", "less")
+    assert claims(repo).has_created(table("less"))
+    assert claims(repo, "app").has_created(table("less", "app"))
+    assert len(replayed) == 4
+
+
+def _edit(path: Path, old: str, new: str) -> None:
+    """Write a text of the same length, at another time."""
+    before = path.stat().st_mtime_ns
+    path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+    os.utime(path, ns=(before, before + 1_000_000_000))

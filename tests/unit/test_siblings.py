@@ -1,0 +1,148 @@
+"""Siblings: which services share a database, by settings, examples and names of tables. Nothing is connected to."""
+
+import pytest
+
+from service_migrations.monorepo import Service
+from service_migrations.settings.database import Database
+from service_migrations.settings.dsn import parse
+from service_migrations.settings.siblings import Sibling, default_schema, siblings, version_tables_of_siblings
+from service_migrations.settings.sources import Sources
+from tests.support.monorepo import Monorepo
+from tests.support.table import set_keys
+
+HERE = "postgresql://app:x@h/shop"
+ELSEWHERE = "postgresql://app:x@h/else"
+OWN = frozenset({Database.of(parse(HERE, "here"))})
+
+
+@pytest.fixture
+def billing(monorepo: Monorepo) -> Service:
+    (monorepo.root / ".env.example").write_text("NOTHING=1\n", encoding="utf-8")
+    return monorepo.service("billing", dsn=HERE)
+
+
+def of(service: Service, *tables: str) -> tuple[Sibling, ...]:
+    return siblings(service, OWN, Sources({}), tables)
+
+
+def certain(service: Service, *tables: str) -> dict[str, bool]:
+    return {sibling.service.name: sibling.certain for sibling in of(service, *tables)}
+
+
+def example(service: Service, dsn: str) -> None:
+    (service.path / ".env.example").write_text(f"DATABASE_DSN={dsn}\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("dsn", "expected"),
+    [
+        (HERE, True),
+        (HERE.replace("app:x", "other:y"), True),
+        (HERE.replace("@h", "@H"), True),
+        (ELSEWHERE, None),
+        (HERE.replace("@h", "@g"), None),
+        (HERE.replace("@h", "@h:1"), None),
+    ],
+)
+@pytest.mark.parametrize("key", ["DATABASE_DSN", "DATABASE_DIRECT_DSN"])
+def test_settings_that_lead_to_the_database_make_a_sibling(
+    monorepo: Monorepo, billing: Service, key: str, dsn: str, expected: bool | None
+) -> None:
+    monorepo.service("orders")
+    monorepo.env("orders", **{"DATABASE_DSN": ELSEWHERE, key: dsn})
+    assert certain(billing).get("orders") == expected
+    settings = [sibling.settings for sibling in of(billing)]
+    assert [found.service.name for found in settings if found] == (["orders"] if expected else [])
+
+
+@pytest.mark.parametrize(
+    ("settings", "own_example", "other_example", "expected"),
+    [
+        # without settings the example decides
+        (None, None, None, False),
+        (None, None, "nonsense", False),
+        (None, None, HERE, True),
+        (None, None, HERE.replace("@h", "@g"), True),  # its name is all that an example shows
+        (None, None, ELSEWHERE, None),
+        (None, ELSEWHERE, ELSEWHERE, True),
+        (None, HERE, ELSEWHERE, None),
+        (None, HERE, None, False),
+        # two examples that agree outweigh settings that lead elsewhere, which are this machine's
+        (ELSEWHERE, HERE, HERE, False),
+        (ELSEWHERE, ELSEWHERE, HERE, None),
+        (ELSEWHERE, None, HERE, None),
+        (ELSEWHERE, None, None, None),
+        (HERE, HERE, ELSEWHERE, True),
+    ],
+)
+def test_an_example_counts_where_settings_are_missing_or_both_examples_agree(
+    monorepo: Monorepo,
+    billing: Service,
+    settings: str | None,
+    own_example: str | None,
+    other_example: str | None,
+    expected: bool | None,
+) -> None:
+    orders = monorepo.service("orders", dsn=settings)
+    for service, text in ((billing, own_example), (orders, other_example)):
+        if text:
+            example(service, text)
+    assert certain(billing).get("orders") == expected
+
+
+@pytest.mark.parametrize("table", ["alembic_version_orders", "migration_log_orders"])
+def test_a_service_whose_table_is_in_the_database_is_a_sibling_that_is_not_certain(
+    monorepo: Monorepo, billing: Service, table: str
+) -> None:
+    monorepo.service("orders", dsn=ELSEWHERE)
+    assert certain(billing, "other") == {}
+    assert certain(billing, table) == {"orders": False}
+    assert [sibling.settings for sibling in of(billing, table)] == [None]
+
+
+@pytest.mark.usefixtures("billing")
+def test_a_name_that_several_version_tables_have_shows_nothing(monorepo: Monorepo) -> None:
+    set_keys(monorepo, 'version_table = "alembic_version"')
+    for name in ("orders", "stock"):
+        monorepo.service(name, dsn=ELSEWHERE)
+    assert certain(monorepo.find("billing"), "alembic_version") == {}
+    set_keys(monorepo, 'version_table = "versions"', service="stock")
+    assert certain(monorepo.find("billing"), "alembic_version", "versions") == {"stock": False}
+
+
+def test_a_sibling_has_the_names_of_its_settings_and_is_a_key(monorepo: Monorepo, billing: Service) -> None:
+    own = {"MIGRATIONS_VERSION_TABLE": "mine", "MIGRATIONS_SEARCH_PATH": '\'"$user", "app", public\''}
+    monorepo.service("orders", dsn=HERE, **own)
+    monorepo.service("stock")
+    assert {sibling: sibling.schema for sibling in of(billing)}[of(billing)[0]] == "app"
+    assert [(each.service.name, each.version_table, each.schema) for each in of(billing)] == [
+        ("orders", "mine", "app"),
+        ("stock", "alembic_version_stock", "public"),
+    ]
+
+
+@pytest.mark.usefixtures("billing")
+def test_a_version_table_is_a_siblings_by_its_own_name_or_where_that_surely_has_the_database(
+    monorepo: Monorepo,
+) -> None:
+    billing = monorepo.find("billing")
+    monorepo.service("orders", dsn=HERE, MIGRATIONS_VERSION_TABLE="mine")
+    monorepo.service("stock", dsn=ELSEWHERE, MIGRATIONS_VERSION_TABLE="elsewhere")
+    found = version_tables_of_siblings(billing, "alembic_version_billing", OWN, Sources({}))
+    assert found == {"alembic_version_orders", "alembic_version_stock", "mine"}
+    assert "mine" not in version_tables_of_siblings(billing, "mine", OWN, Sources({}))
+    set_keys(monorepo, 'version_table = "alembic_version"')
+    found = version_tables_of_siblings(monorepo.find("billing"), "alembic_version", OWN, Sources({}))
+    assert found == {"mine"}
+
+
+@pytest.mark.parametrize(
+    ("path", "schema"),
+    [("app, public", "app"), ('"$user", app', "app"), ("$user", "public"), (" , app", "app"), ('"a b"', "a b")],
+)
+def test_the_schema_of_a_service_is_the_first_of_its_search_path(
+    monorepo: Monorepo, billing: Service, path: str, schema: str
+) -> None:
+    assert default_schema(billing, Sources({"BILLING_MIGRATIONS_SEARCH_PATH": path})) == schema
+    monorepo.env("billing", DATABASE_DSN="")
+    assert default_schema(billing, Sources({"BILLING_MIGRATIONS_SEARCH_PATH": path})) == "public"
