@@ -66,6 +66,7 @@ def checkout(root: Path, name: str) -> Iterator[Checkout]:
             finally:
                 try_git(root, "worktree", "remove", "--force", str(tree))
 
+
 def other_packages(root: Path, code: Path, folder: Path) -> list[str]:
     """Return the files with the packages of the code that are others than in a checkout of it.
 
