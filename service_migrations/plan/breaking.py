@@ -17,7 +17,7 @@ __all__ = ["breaks"]
 _USED = {
     *("table", "foreign", "view", "materialized", "sequence", "function", "procedure", "routine", "aggregate"),
     *("type", "domain", "schema", "database", "extension", "operator", "cast", "collation", "role", "user", "group"),
-    *("owned", "policy"),
+    *("owned", "policy", "server"),
 }
 """The kinds of objects that statements use; not indexes, triggers or statistics."""
 
@@ -46,7 +46,7 @@ def breaks(statement: Sequence[Token], scope: Scope) -> Iterator[str]:
     words = words_of(statement)
     if len(words) < 3 or scope.is_unused(statement):  # noqa: PLR2004 - the shortest has a verb, a kind and a name
         return
-    if words[0] == "drop" and words[1] in _USED:
+    if words[0] == "drop" and words[1] in _USED and words[1:3] != ["foreign", "data"]:
         yield from _drop(statement, scope)
     elif words[0] == "revoke":
         yield from _revoke(statement, scope)
@@ -78,7 +78,8 @@ def _drop(statement: Sequence[Token], scope: Scope) -> Iterator[str]:
         end = next((index for index, word in enumerate(statement) if word in ("cascade", "restrict")), len(statement))
         start = 3 if kind in ("materialized", "foreign") else 2
         found = ", ".join(filter(None, names(statement[start:end])))
-        yield f"Statements that use {f'{kind} {found}' if found else f'the {kind}'} fail."
+        label = {"foreign": "foreign table", "materialized": "materialized view"}.get(kind, kind)
+        yield f"Statements that use {f'{label} {found}' if found else f'the {label}'} fail."
 
 
 def _revoke(statement: Sequence[Token], scope: Scope) -> Iterator[str]:

@@ -57,9 +57,12 @@ class Scope:
         return self.is_new(statement) and not self.former & objects
 
     def are_recreated(self, statement: Sequence[Token]) -> bool:
-        """Whether a later statement of the same revision creates each object that a statement drops or renames."""
-        objects = {_shared(kind, name) for kind, name in _objects(statement, self)}
-        return bool(objects) and {_shared(*key) for key, count in self.later.items() if count > 0} >= objects
+        """Whether later statements of the revision create what one drops, or a view in place of what it renames."""
+        is_renamed = statement[0] == "alter"
+        objects = [
+            ("view" if is_renamed and kind == "table" else kind, name) for kind, name in _objects(statement, self)
+        ]
+        return bool(objects) and all(self.later[key] > 0 for key in objects)
 
     def is_proved(self, statement: Sequence[Token]) -> bool:
         """Whether each column that a statement sets NOT NULL has a validated CHECK (column IS NOT NULL)."""
@@ -107,11 +110,8 @@ class Scope:
             words = [token.value for token in action]
             if kind == "table":
                 self.columns.apply(table, action)
-            if words[:2] == ["rename", "to"] and (kind, table) in self.created:
-                self.created.remove((kind, table))
-                self.created.add((kind, ".".join([*table.split(".")[:-1], name_at(action, 2)[0]])))
-            elif words[:2] == ["rename", "to"]:
-                self.former.add(_shared(_KINDS.get(kind, kind), table))
+            if words[:2] in (["rename", "to"], ["set", "schema"]):
+                self._record_name(kind, table, action)
             elif words[:2] == ["add", "constraint"]:
                 for column in checked_column(action):
                     self.not_null_checks[table, words[2]] = column
@@ -121,6 +121,17 @@ class Scope:
                 self.validated.add((table, words[-1]))
             elif words[:2] == ["drop", "constraint"]:
                 self.validated.discard((table, words[-1]))
+
+    def _record_name(self, kind: str, name: str, action: Sequence[Token]) -> None:
+        """Record RENAME TO or SET SCHEMA."""
+        if (kind, name) not in self.created:
+            self.former.add(_shared(_KINDS.get(kind, kind), name))
+            return
+        *schema, last = name.split(".")
+        given = name_at(action, 2)[0]
+        parts = [*schema, given] if action[0] == "rename" else [given, last]
+        self.created.remove((kind, name))
+        self.created.add((kind, ".".join(filter(None, parts)).removeprefix("public.")))
 
 
 def _created_object(statement: Sequence[Token]) -> tuple[str, str] | None:

@@ -6,7 +6,7 @@ from service_migrations.plan.classify import Class, classify
 from service_migrations.plan.novelty import Scope
 from service_migrations.plan.revision_text import revision_text
 from service_migrations.sql.lexer import statements
-from tests.server.compat.test_compat import BREAKING, HARMLESS
+from tests.support.running_code import BREAKING, HARMLESS
 
 
 def breaking(text: str) -> list[str]:
@@ -89,6 +89,9 @@ BREAKS = [
     "CREATE OR REPLACE VIEW v AS SELECT 1; DROP VIEW v",
     "CREATE TABLE IF NOT EXISTS t (a int); ALTER TABLE t DROP a",
     "DROP TYPE d; CREATE TYPE d AS ENUM ('a')",
+    "DROP VIEW v; CREATE TABLE v (a int)",
+    "ALTER TABLE t RENAME TO u; CREATE TABLE t (a int)",
+    "CREATE TABLE v (a int); ALTER TABLE t RENAME TO u; ALTER TABLE v RENAME TO t",
     "ALTER TABLE t RENAME TO u; CREATE VIEW t AS SELECT 1; ALTER TABLE u DROP a",
 ]
 BREAKS_AFTER = {
@@ -103,6 +106,7 @@ PASSES = [
     "CREATE TABLE v (a int); CREATE UNIQUE INDEX ON v (a); ALTER TABLE v ADD b int NOT NULL, ALTER a SET NOT NULL",
     *("CREATE TABLE v (a int); ALTER TABLE v RENAME TO w; ALTER TABLE w DROP a; DROP TABLE w",),
     *(
+        "CREATE TABLE s.t (a int); ALTER TABLE s.t SET SCHEMA u; ALTER TABLE u.t DROP a",
         "CREATE VIEW v AS SELECT 1; DROP VIEW v",
         "CREATE SEQUENCE s; DROP SEQUENCE s",
         "CREATE TYPE d AS (a int); DROP TYPE d",
