@@ -13,7 +13,7 @@ from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
 from tests.support.database import query, run_script, wait
 from tests.support.monorepo import Monorepo, dsn_text
-from tests.support.shop import inside, scratches
+from tests.support.shop import inside, may_create, scratches
 
 MODELS = """
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -197,3 +197,24 @@ def test_a_given_scratch_database_may_have_extensions_and_is_left_as_it_was(
     run_script(given, ["CREATE SCHEMA migrations_scratch", mark, "CREATE TABLE things ()", "CREATE EXTENSION hstore"])
     assert wait(drift(service)).differences == ()
     assert remaining(given) == ["bloom", "citext", "ext", "public"]
+
+
+def test_a_sibling_whose_tables_are_needed_may_need_one_too(
+    monorepo: Monorepo, server: Server, database: Callable[..., Dsn]
+) -> None:
+    dsn = database(creates=True)
+    shop = monorepo.service("shop", MODELS, dsn)
+    depot = monorepo.service("depot", MODELS.replace("things", "depot"), may_create(server, database(shared=dsn)))
+    query(inside(server, dsn), "CREATE EXTENSION citext")
+    tables = {
+        "depot": ["CREATE TABLE depot (id citext PRIMARY KEY)", f'GRANT REFERENCES ON depot TO "{dsn.user}"'],
+        "shop": ["CREATE TABLE first (id integer)", "CREATE TABLE things (id citext REFERENCES depot)"],
+    }
+    for name, statements in tables.items():
+        for number, statement in enumerate(statements):
+            previous = f"{name}{number - 1}" if number else None
+            monorepo.revision(name, f"{name}{number}", previous, f"op.execute({statement!r})")
+        wait(service_migrations.upgrade(monorepo.find(name)))
+    for service in (shop, depot):
+        assert wait(drift(service)).differences == ()
+    assert scratches(server) == []
