@@ -69,7 +69,7 @@ def _output(folder: Path, words: Iterable[str], timeout: float, lines: Iterable[
     try:
         completed = subprocess.run(command, input=text, capture_output=True, timeout=timeout, check=False)
     except FileNotFoundError:
-        raise NoGitError("git isn't installed, or not on the PATH") from None
+        raise NoGitError("git can't be run: it isn't installed, or not on the PATH") from None
     except (OSError, subprocess.SubprocessError) as error:
         raise GitError(f"git can't be run ({type(error).__name__})") from None
     if completed.returncode:

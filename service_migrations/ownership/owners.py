@@ -1,13 +1,14 @@
 """The owners of the objects of each database, and the reason for each."""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from service_migrations.catalog.objects import Object, read
 from service_migrations.connection.connector import Connector, connector_of
 from service_migrations.connection.locks import process_lock
 from service_migrations.errors import MigrationError, UsageError
+from service_migrations.history.baseline import read_baseline
 from service_migrations.monorepo import Service, resolve
 from service_migrations.ownership.attribution import Owned, attribute
 from service_migrations.ownership.candidates import from_catalog
@@ -90,9 +91,25 @@ def _owned(connector: Connector, schema: str, objects: Sequence[Object]) -> tupl
     """Return the objects with their owners. The caller holds the process lock.
 
     Raises:
-        ConfigurationError: the models of a service can't be assembled, or two services claim one object.
+        ConfigurationError: the models of a service can't be assembled, or two services claim one object; a baseline
+            can't be read.
 
     """
     claimants = load_claimants(connector, schema, from_catalog(objects).values())
     claimants.refuse_two_for_one_object(connector.target)
-    return attribute(objects, claimants)
+    owned = attribute(objects, claimants)
+    if not any(item.is_nobodys for item in owned):
+        return owned
+    services = [claimant.service for claimant in claimants if claimant.certain]
+    entries = {service.name: read_baseline(service).entries.get("drift", frozenset()) for service in services}
+    return tuple(_with_acceptance(item, entries) if item.is_nobodys else item for item in owned)
+
+
+def _with_acceptance(item: Owned, entries: Mapping[str, frozenset[str]]) -> Owned:
+    """Return an object that nobody claims, with the services whose baseline accepts it beside their history."""
+    name = (
+        item.name if item.kind in ("schema", "extension") or item.schema == "public" else f"{item.schema}.{item.name}"
+    )
+    start = f"{item.kind} {name} is in the database but not in the history "
+    accepting = [service for service, own in entries.items() if any(entry.startswith(start) for entry in own)]
+    return replace(item, why=f"accepted in the baseline of {', '.join(accepting)}") if accepting else item

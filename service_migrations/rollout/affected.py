@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from service_migrations.errors import UsageError
-from service_migrations.git import TEAM_BRANCHES, GitError, git, is_commit, try_git
+from service_migrations.git import TEAM_BRANCHES, GitError, git, is_commit, refuse_no_checkout, try_git
 from service_migrations.imports import Imports
 from service_migrations.monorepo import Service, discover
 
@@ -109,7 +109,7 @@ def changed(root: Path, base: str) -> frozenset[Path]:
     """
     if not base or base.startswith("-"):
         raise UsageError(f"--base {base!r} is no commit, branch or tag.")
-    _git(root, "rev-parse", "--show-toplevel", problem="this is no checkout of git")
+    refuse_no_checkout(root)
     unknown = f"git doesn't know --base {base!r}. Fetch it first"
     _git(root, "rev-parse", "--verify", "--quiet", f"{base}^{{commit}}", problem=unknown)
     unrelated = f"--base {base!r} and HEAD have no commit in common here. Fetch the whole history"

@@ -170,3 +170,21 @@ def test_it_is_a_function_of_the_library_too(monorepo: Monorepo, database: Datab
         wait(service_migrations.owners([service], database="other"))
     (failed,) = wait(service_migrations.owners([monorepo.service("lost")]))
     assert isinstance(failed.errors[0], ConfigurationError)
+
+
+def test_what_a_baseline_accepts_is_shown_so_and_is_no_failure(monorepo: Monorepo, database: Databases, server) -> None:
+    dsn = database()
+    query(server.admin, f'ALTER ROLE "{dsn.user}" CREATEDB')
+    monorepo.service("billing", dsn=dsn)
+    monorepo.table_revision("billing", "b1", None)
+    wait(service_migrations.upgrade(monorepo.find("billing")))
+    for statement in ("CREATE TABLE legacy (id int)", "CREATE VIEW old AS SELECT 1 AS one"):
+        query(dsn, statement)
+    ran = monorepo.inv("db.baseline", "--service", "billing", "--write")
+    assert ran.code == 0, ran.text
+    query(dsn, "CREATE TABLE leg (id int)")
+    ran = monorepo.inv("db.owners", "--json")
+    assert ran.code == 0, ran.text
+    why = {item["name"]: (item["owner"], item["why"]) for item in json.loads(ran.out)[0]["objects"]}
+    accepted = (None, "accepted in the baseline of billing")
+    assert (why["legacy"], why["old"], why["leg"]) == (accepted, accepted, (None, ""))

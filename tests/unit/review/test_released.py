@@ -475,7 +475,7 @@ def test_without_git_it_is_a_wrong_use(monorepo):
 )
 def test_where_git_is_not_installed_that_is_said_and_no_more(repo, words):
     ran = repo.inv(*words, env={"PATH": "/nowhere"})
-    assert (ran.code, ran.err) == (2, "git isn't installed, or not on the PATH.\n"), ran.text
+    assert (ran.code, ran.err) == (2, "git can't be run: it isn't installed, or not on the PATH.\n"), ran.text
 
 
 def clone(repo: Monorepo, path: Path, *options: str) -> Monorepo:
