@@ -13,10 +13,10 @@ from service_migrations.errors import UsageError
 from service_migrations.monorepo import Monorepo as Found
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
-from tests.support.running_code import BREAKING, HARMLESS
 from tests.support.database import query, wait
 from tests.support.git import git
 from tests.support.monorepo import Monorepo
+from tests.support.running_code import BREAKING, HARMLESS
 
 MODELS = """
 import enum
