@@ -13,6 +13,7 @@ from service_migrations.rollout import affected as module
 from service_migrations.rollout.affected import affected, changed
 from tests.support.git import NAMES, append, commit, git, three_services
 from tests.support.monorepo import Monorepo
+from tests.support.table import set_keys
 
 
 @pytest.fixture
@@ -110,6 +111,18 @@ def test_where_only_a_run_shows_what_is_imported_every_module_counts(repo, text)
     for path, expected in (("libs/x/y.py", ["alpha"]), ("libs/x/tests/test_y.py", []), ("docs/conf.py", [])):
         append(repo, path)
         assert names(repo) == expected
+        git(repo, "stash", "--include-untracked")
+
+
+def test_every_module_of_a_models_package_counts_wherever_the_package_is(repo):
+    for path in ("alpha/__init__.py", "alpha/deep/late.py", "beta.py", "other.py"):
+        append(repo, f"models_of_us/{path}")
+    for name in ("alpha", "beta"):
+        set_keys(repo, f'models = "models_of_us.{name}"', service=name)
+    on_main(repo)
+    for path, expected in (("alpha/deep/late.py", ["alpha"]), ("beta.py", ["beta"]), ("other.py", [])):
+        append(repo, f"models_of_us/{path}")
+        assert (path, names(repo)) == (path, expected)
         git(repo, "stash", "--include-untracked")
 
 
