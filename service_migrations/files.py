@@ -1,12 +1,15 @@
 """The files that a person writes, read whole: never one without an end, and none that fills the memory.
 
-A pipe waits for somebody who writes, and a device such as /dev/zero has no end.
+A pipe waits for somebody who writes, and a device such as /dev/zero has no end. Settings and passwords may come from a
+pipe, as password managers and ``<(…)`` of a shell give them.
 """
 
 import errno
 import io
 import os
+import select
 import stat
+import time
 from pathlib import Path
 
 __all__ = ["CONFIGURATION", "SOURCE", "read_bytes", "read_text", "refuse_irregular"]
@@ -15,6 +18,9 @@ CONFIGURATION = 4 * 1024 * 1024
 """The most bytes of a file of settings, of a password or of entries."""
 SOURCE = 64 * 1024 * 1024
 """The most bytes of a file with Python or SQL, which may have rows in it."""
+
+_PATIENCE = 2.0
+"""Seconds until somebody has opened a pipe to write to it."""
 
 _KINDS = {
     stat.S_IFCHR: "it is a device",
@@ -34,36 +40,74 @@ def refuse_irregular(path: str | Path) -> None:
     _refuse(Path(path).stat().st_mode, path)
 
 
-def read_bytes(path: Path, limit: int = CONFIGURATION) -> bytes:
+def read_bytes(path: Path, limit: int = CONFIGURATION, *, pipe: bool = False) -> bytes:
     """Return the content of a file.
 
     Args:
         path: the file.
         limit: the most bytes that it may have.
+        pipe: whether it may be a pipe.
 
     Raises:
         OSError: it can't be read, is no file with an end, or is larger; ``strerror`` has the reason.
 
     """
-    refuse_irregular(path)  # a socket can't be opened at all
+    if not (pipe and path.is_fifo()):
+        refuse_irregular(path)  # a socket can't be opened at all
     # it may have become a pipe since
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with open(descriptor, "rb") as file:  # noqa: PTH123 - of a descriptor
-        _refuse(os.fstat(descriptor).st_mode, path)
-        content = file.read(limit + 1)
+        mode = os.fstat(descriptor).st_mode
+        if pipe and stat.S_ISFIFO(mode):
+            content = _read_pipe(descriptor, limit + 1)
+        else:
+            _refuse(mode, path)
+            content = file.read(limit + 1)
     if len(content) > limit:
         raise OSError(errno.EFBIG, f"it has more than {limit // (1024 * 1024)} MB", str(path))
     return content
 
 
-def read_text(path: Path, limit: int = CONFIGURATION, *, encoding: str = "utf-8", errors: str = "strict") -> str:
+def _read_pipe(pipe: int, most: int) -> bytes:
+    """Return what is written to a pipe that was opened without waiting for who writes.
+
+    Raises:
+        OSError: nobody writes.
+
+    """
+    content = b""
+    deadline = time.monotonic() + _PATIENCE
+    while len(content) < most:
+        try:
+            piece = os.read(pipe, most - len(content))
+        except BlockingIOError:
+            select.select([pipe], [], [])  # somebody has opened it, and may still ask for a person's consent
+            continue
+        content += piece
+        if content and not piece:
+            break
+        if not content:
+            if time.monotonic() >= deadline:
+                raise OSError(errno.ENODATA, "it is a pipe that nobody writes to")
+            time.sleep(0.01)
+    return content
+
+
+def read_text(
+    path: Path,
+    limit: int = CONFIGURATION,
+    *,
+    encoding: str = "utf-8",
+    errors: str = "strict",
+    pipe: bool = False,
+) -> str:
     """Return the content of a text file, whose lines end with a newline; arguments and errors as of ``read_bytes``.
 
     Raises:
         UnicodeDecodeError: it has another encoding.
 
     """
-    return io.TextIOWrapper(io.BytesIO(read_bytes(path, limit)), encoding=encoding, errors=errors).read()
+    return io.TextIOWrapper(io.BytesIO(read_bytes(path, limit, pipe=pipe)), encoding=encoding, errors=errors).read()
 
 
 def _refuse(mode: int, path: str | Path) -> None:

@@ -34,7 +34,7 @@ def read(path: Path, shown_path: str) -> tuple[Line, ...]:
     if not path.exists():
         return ()
     try:
-        bindings = list(parse_stream(StringIO(read_text(path, encoding="utf-8-sig"))))
+        bindings = list(parse_stream(StringIO(read_text(path, encoding="utf-8-sig", pipe=True))))
     except UnicodeDecodeError as error:
         text, hint = f"byte {error.start} is not UTF-8.", "Save the file as UTF-8."
         raise ConfigurationError(text, path=shown_path, hint=hint) from None

@@ -4,7 +4,9 @@ import asyncio
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -118,3 +120,27 @@ def test_a_revision_that_is_no_file_is_refused_in_one_line(service: Service, kin
     assert read_chain(service) is None
     with pytest.raises(ConfigurationError, match=r"versions/billing/r1\.py: it is no file: a pipe, a device"):
         read(service)
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [[f"DATABASE_DSN={DSN}\n".encode()], [b"DATABASE_DSN=", DSN.encode(), b"\n"]],
+    ids=["in one piece", "in several"],
+)
+@pytest.mark.parametrize("late", [0.0, 0.3, 1.5])
+def test_settings_come_from_a_pipe_that_somebody_writes_to(service: Service, pieces: list[bytes], late: float) -> None:
+    """A password manager or a shell: <(...)."""
+    service.env_file.unlink()
+    os.mkfifo(service.env_file, 0o600)
+
+    def write() -> None:
+        time.sleep(late)
+        with service.env_file.open("wb", buffering=0) as file:
+            for piece in pieces:
+                file.write(piece)
+                time.sleep(late)
+
+    with ThreadPoolExecutor() as threads:
+        writing = threads.submit(write)
+        assert load(service, Sources({})).dsn.database == "billing"
+        writing.result()
