@@ -25,6 +25,7 @@ def write(history: History) -> None:
 
     Raises:
         UsageError: as of ``History.accepted_heads``.
+        ConfigurationError: as of ``write_heads``.
 
     """
     history.accepted_heads()
@@ -32,7 +33,12 @@ def write(history: History) -> None:
 
 
 def write_heads(service: Service, heads: Iterable[str]) -> None:
-    """Write heads into the file of a service, or remove the file where there is none."""
+    """Write heads into the file of a service, or remove the file where there is none.
+
+    Raises:
+        ConfigurationError: the file that is there can't be read.
+
+    """
     text = "".join(f"{head}\n" for head in heads)
     if not text:
         service.head_file.unlink(missing_ok=True)

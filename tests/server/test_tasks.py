@@ -13,6 +13,7 @@ import asyncpg
 import pytest
 
 import service_migrations
+from service_migrations.errors import ConfigurationError
 from service_migrations.monorepo import discover
 from service_migrations.postgres import VERSIONS, Server
 from service_migrations.settings.dsn import Dsn
@@ -164,10 +165,10 @@ def test_a_revision_that_cant_be_finished_leaves_no_file(monorepo: Monorepo) -> 
     service = monorepo.service("billing")
     kept = {monorepo.revision("billing", "a1", None), service.head_file}
     service.head_file.mkdir()
-    with pytest.raises(OSError, match=r"head\.txt"):
+    with pytest.raises(ConfigurationError, match=r"head\.txt can't be read: Is a directory\."):
         wait(service_migrations.revision(service, "x", empty=True))
     kept.add(monorepo.revision("billing", "b1", None))
-    with pytest.raises(OSError, match=r"head\.txt"):
+    with pytest.raises(ConfigurationError, match=r"head\.txt can't be read: Is a directory\."):
         wait(service_migrations.merge(service, "x"))
     assert {path for path in service.versions.iterdir() if path.name != "__pycache__"} == kept
 
