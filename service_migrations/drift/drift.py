@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from service_migrations.catalog.objects import Key, Object, read
+from service_migrations.connection.bootstrap import bootstrap_files
 from service_migrations.connection.connector import Connector, connector_of
 from service_migrations.connection.locks import process_lock
 from service_migrations.connection.session import open_session
@@ -172,9 +173,9 @@ class _Replay:
     async def _replayed_in_scratch(
         self, revisions: Mapping[Service, tuple[str, ...]], sibling_settings: Mapping[Service, Settings]
     ) -> tuple[dict[Key, tuple[Service, Object]], frozenset[Key]]:
-        if not any(revisions.values()):
-            return {}, frozenset()
         settings = self.settings
+        if not any(revisions.values()) and not bootstrap_files(revisions):
+            return {}, frozenset()
         alone = not siblings(settings.service, settings.databases, settings.sources)
         while True:
             try:

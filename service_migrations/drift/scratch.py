@@ -24,7 +24,7 @@ from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import Settings
 from service_migrations.sql.quoting import literal
 
-__all__ = ["PREFIX", "scratch"]
+__all__ = ["PREFIX", "keep_objects", "scratch"]
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +99,23 @@ def scratch(settings: Settings, admin: Dsn | None = None) -> AbstractAsyncContex
 
     """
     return _created(settings, admin) if settings.scratch is None else _given(settings, settings.scratch, admin)
+
+
+async def keep_objects(settings: Settings) -> None:
+    """Let what the database of DATABASE_SCRATCH_DSN has now, such as what ``bootstrap.sql`` makes, stay in it.
+
+    Raises:
+        MigrationError: the server can't be reached, or refuses.
+
+    """
+    if settings.scratch is None:
+        return
+    objects = await _objects(replace(settings, dsn=settings.scratch))
+    connection = await connect(settings, settings.scratch)
+    try:
+        await _mark(connection, [("schema", _MARKER_SCHEMA), *((item.kind, item.name) for item in objects)])
+    finally:
+        await connection.close()
 
 
 @asynccontextmanager
@@ -179,7 +196,8 @@ async def _restore(
     connection: "asyncpg.Connection", kept: list[tuple[str, str]], settings: Settings, administrator: Dsn | None
 ) -> None:
     await _empty(connection, _without(await _objects(settings), kept), settings, administrator)
-    await connection.execute(f"DROP SCHEMA IF EXISTS {_MARKER_SCHEMA}")
+    if ("schema", _MARKER_SCHEMA) not in kept:
+        await connection.execute(f"DROP SCHEMA IF EXISTS {_MARKER_SCHEMA}")
 
 
 async def _lock(connection: "asyncpg.Connection", settings: Settings, description: str) -> None:

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 import service_migrations
+from service_migrations.connection.bootstrap import bootstrap_files
 from service_migrations.connection.locks import process_lock
+from service_migrations.drift.scratch import keep_objects
 from service_migrations.errors import MigrationError
 from service_migrations.history.baseline import read_baseline
 from service_migrations.history.offline import render
@@ -23,6 +25,7 @@ from service_migrations.monorepo import Monorepo, Service
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.matrix_rows import ROWS, matrix_rows
+from service_migrations.settings.model import load
 from service_migrations.settings.sharing import siblings_of
 from service_migrations.sql.quoting import quoted
 from service_migrations.testing.databases import Databases, aimed, wait
@@ -81,6 +84,8 @@ def make_database(postgres_server: Server) -> Iterator[MakeDatabase]:
             dsns = await databases.create(group, names[-2])
             scratch = await databases.create((service,), names[-1])
             stack.enter_context(aimed(dsns, scratch))
+            if bootstrap_files(group):
+                await keep_objects(load(service))
             return ServiceDatabase(service, dsns)
 
         yield make_one

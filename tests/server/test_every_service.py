@@ -46,6 +46,10 @@ def test_each_test_finds_the_mistake_that_it_is_for(monorepo: Monorepo, server: 
     monorepo.service("differs", MODELS.format(table="differs") + "    more: Mapped[str]\n")
     monorepo.table_revision("differs", "differs1", None)
     refer(monorepo)
+    (monorepo.root / "bootstrap.sql").write_text(
+        "CREATE SCHEMA kept;\nCREATE EXTENSION citext SCHEMA kept;\n"
+        "CREATE FUNCTION kept.one() RETURNS integer LANGUAGE sql AS 'SELECT 1';\n"
+    )
     rows = monorepo.root / "rows"
     rows.mkdir()
     (rows / "filled.toml").write_text("filled1 = [\"INSERT INTO filled (name) VALUES ('one')\"]\n")
