@@ -49,7 +49,8 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(scope="session")
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A throw-away server of POSTGRES_VERSION, by default the newest; it is gone after the tests."""
-    with throwaway(VERSION) as provided:
+    # autovacuum would start some workers each second, as there are hundreds of databases
+    with throwaway(VERSION, settings={"autovacuum": "off"}) as provided:
         version = query(provided.admin, "SHOW server_version")[0][0]
         assert version.split(".")[0] == provided.version
         _remember(request.config, f"server_version {version} ({provided.source})")

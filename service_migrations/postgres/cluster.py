@@ -20,13 +20,7 @@ __all__ = ["SUPERUSER", "Cluster"]
 
 SUPERUSER = "postgres"
 
-_THROWAWAY = {
-    "fsync": "off",
-    "synchronous_commit": "off",
-    "full_page_writes": "off",
-    "max_wal_size": "4GB",
-    "autovacuum": "off",  # with hundreds of databases, it starts some workers each second
-}
+_THROWAWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_wal_size": "4GB"}
 
 
 @dataclass(frozen=True, slots=True)
