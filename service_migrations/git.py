@@ -18,6 +18,7 @@ __all__ = [
     "files",
     "git",
     "is_commit",
+    "is_ignored",
     "is_shallow",
     "refuse_no_checkout",
     "try_git",
@@ -98,6 +99,11 @@ def refuse_no_checkout(folder: Path) -> None:
         raise UsageError(f"{error}.") from None
     except GitError as error:
         raise UsageError(f"{folder} is no checkout of git ({error}).") from None
+
+
+def is_ignored(folder: Path, path: Path) -> bool:
+    """Whether a path below a folder is left out by ``.gitignore``."""
+    return try_git(folder, "check-ignore", "--", path.as_posix()) is not None
 
 
 def is_commit(folder: Path, name: str) -> bool:

@@ -7,7 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from service_migrations.errors import UsageError
-from service_migrations.git import TEAM_BRANCHES, GitError, git, is_commit, is_shallow, refuse_no_checkout, try_git
+from service_migrations.git import (
+    TEAM_BRANCHES,
+    GitError,
+    git,
+    is_commit,
+    is_ignored,
+    is_shallow,
+    refuse_no_checkout,
+    try_git,
+)
 from service_migrations.interruption import unfinished
 
 __all__ = ["Checkout", "checkout", "merge_base", "other_packages"]
@@ -52,23 +61,23 @@ def checkout(root: Path, name: str) -> Iterator[Checkout]:
         raise UsageError(f"git has no commit {name} here.", hint=f"Fetch it (`{fetch}`), or name another with --base.")
     commit = _git(root, "rev-parse", "--verify", f"{name}^{{commit}}")
     top_level = Path(_git(root, "rev-parse", "--show-toplevel"))
-    with tempfile.TemporaryDirectory(prefix="service-migrations-") as folder:
-        tree = Path(folder).resolve() / "code"
+    folder = Path(tempfile.mkdtemp(prefix="service-migrations-")).resolve()
+    tree = folder / "code"
 
-        def remove() -> None:
-            try_git(root, "worktree", "remove", "--force", str(tree))
-            shutil.rmtree(folder, ignore_errors=True)
+    def remove() -> None:
+        try_git(root, "worktree", "remove", "--force", str(tree))
+        shutil.rmtree(folder, ignore_errors=True)
 
-        with unfinished(remove=remove):
-            try:
-                _git(root, "worktree", "add", "--detach", "--quiet", str(tree), commit)
-                yield commit, tree / root.resolve().relative_to(top_level.resolve())
-            finally:
-                try_git(root, "worktree", "remove", "--force", str(tree))
+    with unfinished(remove=remove):
+        try:
+            _git(root, "worktree", "add", "--detach", "--quiet", str(tree), commit)
+            yield commit, tree / root.resolve().relative_to(top_level.resolve())
+        finally:
+            remove()
 
 
 def other_packages(root: Path, code: Path, folder: Path) -> list[str]:
-    """Return the files with the packages of the code that are others than in a checkout of it.
+    """Return the files with the packages of the code that are others than in a checkout of it, but for ignored ones.
 
     Args:
         root: the top level of the monorepo.
@@ -81,7 +90,8 @@ def other_packages(root: Path, code: Path, folder: Path) -> list[str]:
         names = {path.relative_to(top) for top in (root, code) for place in places for pattern in patterns
                  for path in (top / place).glob(pattern)}  # fmt: skip
         if names:
-            return sorted(str(name) for name in names if _content(root / name) != _content(code / name))
+            others = [name for name in names if _content(root / name) != _content(code / name)]
+            return sorted(str(name) for name in others if not is_ignored(root, name))
     return []
 
 

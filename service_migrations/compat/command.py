@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from service_migrations.errors import UsageError
+from service_migrations.settings.isolation import leads_to_a_database
 from service_migrations.settings.model import Settings
-from service_migrations.settings.password import PASSWORD_KEYS
 
 __all__ = ["Command"]
 
-_KEYS = ("DATABASE_DSN", "DATABASE_DIRECT_DSN", *PASSWORD_KEYS)
 _ROOT = "MIGRATIONS_ROOT"
 
 
@@ -64,7 +63,8 @@ class Command:
 
     def _environment(self, databases: Sequence[Settings]) -> dict[str, str]:
         """Return the environment, in which no setting leads to another database."""
-        variables = {name: value for name, value in os.environ.items() if name != _ROOT and not name.endswith(_KEYS)}
+        kept = (name for name in os.environ if name != _ROOT and not leads_to_a_database(name))
+        variables = {name: os.environ[name] for name in kept}
         variables["PATH"] = os.pathsep.join(filter(None, (self._programs, variables.get("PATH"))))
         for settings in reversed(databases):
             service = settings.service

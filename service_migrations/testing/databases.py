@@ -18,11 +18,11 @@ import pytest
 
 from service_migrations.catalog.search_path import OWN_PATH
 from service_migrations.connection.bootstrap import bootstrap
-from service_migrations.monorepo import ENV_FILE, ENVIRONMENT, Service
+from service_migrations.monorepo import Service
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
+from service_migrations.settings.isolation import leads_to_a_database
 from service_migrations.settings.sharing import user_of
-from service_migrations.settings.sources import KEYS
 from service_migrations.sql.quoting import literal, quoted
 
 __all__ = ["PREFIX", "Databases", "aimed", "uri", "wait"]
@@ -145,7 +145,7 @@ def aimed(databases: Mapping[Service, Dsn], scratch: Mapping[Service, Dsn] | Non
     """
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
-            if name.startswith("PG") or name.endswith(_DATABASE_KEYS) or name in (ENVIRONMENT, ENV_FILE):
+            if leads_to_a_database(name):
                 patch.delenv(name)
         for service, dsn in databases.items():
             patch.setenv(f"{service.env_prefix}DATABASE_DSN", uri(dsn))
@@ -153,9 +153,6 @@ def aimed(databases: Mapping[Service, Dsn], scratch: Mapping[Service, Dsn] | Non
         for service, dsn in (scratch or {}).items():
             patch.setenv(f"{service.env_prefix}DATABASE_SCRATCH_DSN", uri(dsn))
         yield
-
-
-_DATABASE_KEYS = tuple(key for key in KEYS if key.startswith("DATABASE_"))
 
 
 def uri(dsn: Dsn) -> str:
