@@ -1,9 +1,11 @@
 """The running code's statements, before and after each revision that it hasn't seen; or those of the new code."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from service_migrations.compat.breaks import Break, Compat
 from service_migrations.compat.checkout import Checkout
@@ -47,31 +49,18 @@ async def compat(
         MigrationError: the server can't be reached, or refuses.
 
     """
-    commit, root = code
-    running = _find(root, service, commit)
-    history = read(service)
-    start = _heads(running, history, commit)
-    new = history.pending(start)
-    if not new:
-        return Compat(service.name, commit, (), 0, (), {})
-    hooks = service.root / HOOKS / f"{service.name}.py"
-    async with ThrowawayDatabases(server, (service, *siblings_of(service)), "compat") as databases:
-        empty, *others = await databases.create()
-        try:
-            await _start(history, start, empty, Siblings(others))
-            filled, *other_copies = await databases.copy(empty.dsn.database)
-            untouched = await databases.copy(empty.dsn.database) if command else ()
-            with running_code(running, empty.dsn, python, hooks if hooks.is_file() else None) as tries:
-                recorded = tries.ask("record", empty.dsn.database)
-                tries.ask("keep", filled.dsn.database)
-                breaks = [one async for one in _breaks(history, new, empty, Siblings(others), tries)]
-        except MigrationError as error:
-            raise replay_failure(error) from error
-        breaks += [one async for one in _refused_rows(history, new, filled, Siblings(other_copies))]
+    span = _Span.of(service, code)
+    if not span.new:
+        return span.result()
+    async with span.databases(server, 3 if command else 2) as (upgraded, filled, *spare):
+        with running_code(span.running, upgraded[0].dsn, python, _hooks(service)) as tries:
+            recorded = tries.ask("record", upgraded[0].dsn.database)
+            tries.ask("keep", filled[0].dsn.database)
+            breaks = [one async for one in _breaks(span, upgraded, tries)]
+        breaks += [one async for one in _refused_rows(span, filled)]
         if command:
-            breaks += _failed(command, root, (empty, *others), untouched, new[-1])
-    ids = tuple(revision.revision for revision in new)
-    return Compat(service.name, commit, ids, recorded["steps"], tuple(breaks), recorded["unfillable"])
+            breaks += _failed(command, code[1], upgraded, spare[0], span.new[-1])
+    return span.result(recorded, breaks)
 
 
 async def compat_of_new_code(
@@ -91,32 +80,86 @@ async def compat_of_new_code(
         MigrationError: the server can't be reached, or refuses.
 
     """
-    commit, root = code
-    history = read(service)
-    start = _heads(_find(root, service, commit), history, commit)
-    new = history.pending(start)
-    if not new:
-        return Compat(service.name, commit, (), 0, (), {}, is_new_code=True)
-    hooks = service.root / HOOKS / f"{service.name}.py"
-    async with ThrowawayDatabases(server, (service, *siblings_of(service)), "compat") as databases:
-        old, *others = await databases.create()
-        try:
-            await _start(history, start, old, Siblings(others))
-            head, *other_copies = await databases.copy(old.dsn.database)
-            untouched = await databases.copy(old.dsn.database) if command else ()
-            async with _session(history, head) as session:
-                for revision in new:
-                    await _run(session, revision.revision, Siblings(other_copies))
-        except MigrationError as error:
-            raise replay_failure(error) from error
-        with running_code(service, head.dsn, python, hooks if hooks.is_file() else None) as tries:
-            recorded = tries.ask("record", head.dsn.database)
-            breaks = [one async for one in _missed(history, new, old, Siblings(others), tries)]
+    span = _Span.of(service, code, is_new_code=True)
+    if not span.new:
+        return span.result()
+    async with span.databases(server, 3 if command else 2) as (old, upgraded, *spare):
+        async with span.session(upgraded) as run:
+            for revision in span.new:
+                await run(revision.revision)
+        with running_code(service, upgraded[0].dsn, python, _hooks(service)) as tries:
+            recorded = tries.ask("record", upgraded[0].dsn.database)
+            breaks = [one async for one in _missed(span, old, tries)]
         if command:
-            found = _failed(command, service.root, untouched, (head, *other_copies), new[0])
+            found = _failed(command, service.root, spare[0], upgraded, span.new[0])
             breaks += [replace(one, is_new_code=True) for one in found]
-    ids = tuple(revision.revision for revision in new)
-    return Compat(service.name, commit, ids, recorded["steps"], tuple(breaks), recorded["unfillable"], is_new_code=True)
+    return span.result(recorded, breaks)
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """What is between the running code and this checkout: the revisions of a history that its commit hasn't."""
+
+    commit: str
+    running: Service
+    history: History
+    start: tuple[str, ...]
+    new: Sequence[Revision]
+    is_new_code: bool
+
+    @classmethod
+    def of(cls, service: Service, code: Checkout, *, is_new_code: bool = False) -> "_Span":
+        """Return that of a service, and whether it is the new code that is tried.
+
+        Raises:
+            UsageError: the commit doesn't have the service, or this history lacks a revision of the commit's.
+
+        """
+        commit, root = code
+        running, history = _find(root, service, commit), read(service)
+        start = _heads(running, history, commit)
+        return cls(commit, running, history, start, history.pending(start), is_new_code)
+
+    @asynccontextmanager
+    async def databases(self, server: Server, count: int) -> AsyncIterator[Sequence[Sequence[Settings]]]:
+        """Provide databases at the commit's revisions: of each, the settings of the service and of its siblings.
+
+        Raises:
+            UsageError: a revision fails in one of them.
+
+        """
+        service = self.history.service
+        async with ThrowawayDatabases(server, (service, *siblings_of(service)), "compat") as made:
+            first = await made.create()
+            try:
+                async with self.session(first) as run:
+                    for revision in self.start:
+                        await run(revision)
+                yield [first, *[await made.copy(first[0].dsn.database) for _ in range(count - 1)]]
+            except MigrationError as error:
+                raise replay_failure(error) from error
+
+    @asynccontextmanager
+    async def session(self, database: Sequence[Settings]) -> AsyncIterator[Callable[[str], Awaitable[None]]]:
+        """Open a session in a database, and yield what upgrades it to a revision."""
+        siblings = Siblings(list(database[1:]))
+        connector = connector_of(database[0])
+        async with process_lock(), open_session(self.history, connector, autocommit=True) as session:
+            if session.schema:
+                await ensure_schema(session.connection, session.schema)
+            yield partial(_run, session, siblings=siblings)
+
+    def result(self, recorded: Mapping[str, Any] | None = None, breaks: Sequence[Break] = ()) -> Compat:
+        """Return the result; without what was recorded, nothing had to be tried."""
+        ids = tuple(revision.revision for revision in self.new)
+        tried, untried = (recorded["steps"], recorded["unfillable"]) if recorded else (0, {})
+        service = self.history.service.name
+        return Compat(service, self.commit, ids, tried, tuple(breaks), untried, is_new_code=self.is_new_code)
+
+
+def _hooks(service: Service) -> Path | None:
+    path = service.root / HOOKS / f"{service.name}.py"
+    return path if path.is_file() else None
 
 
 def _failed(
@@ -140,39 +183,28 @@ def _failed(
     yield Break(revision.revision, revision.path, "", "", "command", command.text, "", f"it ended with {code}")
 
 
-async def _start(history: History, revisions: tuple[str, ...], settings: Settings, siblings: Siblings) -> None:
-    async with _session(history, settings) as session:
-        if session.schema:
-            await ensure_schema(session.connection, session.schema)
-        for revision in revisions:
-            await _run(session, revision, siblings)
-
-
-async def _breaks(
-    history: History, new: Sequence[Revision], settings: Settings, siblings: Siblings, tries: RunningCode
-) -> AsyncIterator[Break]:
+async def _breaks(span: _Span, database: Sequence[Settings], tries: RunningCode) -> AsyncIterator[Break]:
     """Upgrade one revision after the other, and yield what fails since then, each cause once."""
     found: list[Break] = []
-    async with _session(history, settings) as session:
-        for revision in new:
-            await _run(session, revision.revision, siblings)
-            for failure in tries.ask("repeat", settings.dsn.database)["failures"]:
+    async with span.session(database) as run:
+        for revision in span.new:
+            await run(revision.revision)
+            for failure in tries.ask("repeat", database[0].dsn.database)["failures"]:
                 one = Break(revision.revision, revision.path, **failure)
                 if not any(one.is_same(each) for each in found):
                     found.append(one)
                     yield one
 
 
-async def _missed(
-    history: History, new: Sequence[Revision], settings: Settings, siblings: Siblings, tries: RunningCode
-) -> AsyncIterator[Break]:
+async def _missed(span: _Span, database: Sequence[Settings], tries: RunningCode) -> AsyncIterator[Break]:
     """Upgrade one revision after the other, and yield what failed before it and no longer does, each cause once."""
     found: list[Break] = []
-    failures = tries.ask("repeat", settings.dsn.database)["failures"]
-    async with _session(history, settings) as session:
-        for revision in new:
-            await _run(session, revision.revision, siblings)
-            left = tries.ask("repeat", settings.dsn.database)["failures"] if revision is not new[-1] else []
+    name = database[0].dsn.database
+    failures = tries.ask("repeat", name)["failures"]
+    async with span.session(database) as run:
+        for revision in span.new:
+            await run(revision.revision)
+            left = tries.ask("repeat", name)["failures"] if revision is not span.new[-1] else []
             still = {(each["action"], each["table"], each["statement"]) for each in left}
             for failure in failures:
                 one = Break(revision.revision, revision.path, **failure, is_new_code=True)
@@ -183,14 +215,12 @@ async def _missed(
             failures = left
 
 
-async def _refused_rows(
-    history: History, new: Sequence[Revision], settings: Settings, siblings: Siblings
-) -> AsyncIterator[Break]:
+async def _refused_rows(span: _Span, database: Sequence[Settings]) -> AsyncIterator[Break]:
     """Upgrade a database with the running code's rows, and yield the revision that fails on them."""
-    async with _session(history, settings) as session:
-        for revision in new:
+    async with span.session(database) as run:
+        for revision in span.new:
             try:
-                await _run(session, revision.revision, siblings)
+                await run(revision.revision)
             except MigrationError as error:
                 if error.exit_code != MigrationError.exit_code:
                     raise
@@ -198,7 +228,7 @@ async def _refused_rows(
                 return
 
 
-async def _run(session: Session, revision: str, siblings: Siblings) -> None:
+async def _run(session: Session, revision: str, *, siblings: Siblings) -> None:
     """Upgrade to a revision, again after the siblings whose tables it may need."""
     while True:
         try:
@@ -207,12 +237,6 @@ async def _run(session: Session, revision: str, siblings: Siblings) -> None:
             is_again = error.exit_code == MigrationError.exit_code and not session.transactions.partly_committed
             if not is_again or not await siblings.advance():
                 raise
-
-
-@asynccontextmanager
-async def _session(history: History, settings: Settings) -> AsyncIterator[Session]:
-    async with process_lock(), open_session(history, connector_of(settings), autocommit=True) as session:
-        yield session
 
 
 def _find(root: Path, service: Service, commit: str) -> Service:
