@@ -73,17 +73,22 @@ def revision_text(path: Path) -> RevisionText:
     """
     content = path.read_bytes()
     tree = parse(content)
-    comments = (
-        token.string for token in tokenize.tokenize(BytesIO(content).readline) if token.type == tokenize.COMMENT
-    )
-    allowed = next((match[1].strip() for comment in comments if (match := _ALLOWED.fullmatch(comment.strip()))), "")
-    calls = [
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "alter_column"
-    ]
-    lines = {line for call in calls if _widens(call) for line in range(call.lineno, (call.end_lineno or 0) + 1)}
-    return RevisionText(tree, allowed, frozenset(lines))
+    # a plan may have hundreds of files, and reading the tokens of one takes milliseconds
+    allowed = _allowed(content) if b"breaking" in content else ""
+    widenings = frozenset(_widenings(tree)) if b"alter_column" in content else frozenset[int]()
+    return RevisionText(tree, allowed, widenings)
+
+
+def _allowed(content: bytes) -> str:
+    tokens = tokenize.tokenize(BytesIO(content).readline)
+    comments = (token.string.strip() for token in tokens if token.type == tokenize.COMMENT)
+    return next((match[1].strip() for comment in comments if (match := _ALLOWED.fullmatch(comment))), "")
+
+
+def _widenings(tree: ast.Module) -> Iterator[int]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "alter_column":
+            yield from range(node.lineno, (node.end_lineno or 0) + 1) if _widens(node) else ()
 
 
 def _reasons_of_call(call: ast.Call, name: str) -> Iterator[Reason]:
