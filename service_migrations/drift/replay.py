@@ -20,7 +20,7 @@ from service_migrations.monorepo import Service
 from service_migrations.settings.model import Settings
 from service_migrations.upgrade.commands import upgrade
 
-__all__ = ["advance", "raise_failure", "replay"]
+__all__ = ["advance", "replay"]
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ async def replay(  # noqa: C901 - one loop, with its end
                     created[item.key] = (creator, item)
         if len(failed) == len(waiting) and len(created) == before:
             if settings.service in errors:
-                await raise_failure(errors[settings.service], settings, extensions)
+                await _raise_failure(errors[settings.service], settings, extensions)
             for sibling, cause in errors.items():
                 log.warning("%s: left out of the replay: %s", sibling, cause)
             break
@@ -87,7 +87,7 @@ async def replay(  # noqa: C901 - one loop, with its end
     return created, frozenset(initial.keys() - created.keys())
 
 
-async def raise_failure(error: MigrationError, settings: Settings, extensions: Extensions) -> NoReturn:
+async def _raise_failure(error: MigrationError, settings: Settings, extensions: Extensions) -> NoReturn:
     """Raise the error of a history's replay that stands still.
 
     Raises:
