@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from service_migrations.catalog.search_path import INFO, OWN_PATH, SearchPath
+from service_migrations.connection.dialect import NAME
 from service_migrations.connection.drivers import driver_of, require_driver
 from service_migrations.connection.parameters import (
     APPLICATION,
@@ -18,8 +18,9 @@ from service_migrations.connection.parameters import (
     session_settings,
     timeouts,
 )
-from service_migrations.connection.pooler import is_foreign, is_pooled, pooler_failure, require_session_mode
+from service_migrations.connection.pooler import answering_pid, is_foreign, pooler_failure, require_session_mode
 from service_migrations.connection.retry import attempts
+from service_migrations.connection.server_process import ServerProcess, known_process
 from service_migrations.connection.simple_query import Connection
 from service_migrations.errors import UsageError
 from service_migrations.failures import connect_failure
@@ -30,15 +31,8 @@ from service_migrations.settings.model import Limits, Settings
 
 __all__ = ["APPLICATION", "create_engine", "default_isolation", "open_connection", "open_connection_from"]
 
-_TRANSACTION_TIMEOUT_SINCE = 17
 _SET = text("SELECT pg_catalog.set_config(:key, :value, false)")
 _CURRENT = text("SELECT pg_catalog.current_setting(:key)")
-_SET_OWN_PATH = """
-    SELECT before.*, pg_catalog.set_config('search_path', :path, false)
-    FROM (SELECT pg_catalog.current_setting('search_path'),
-                 CAST(pg_catalog.current_schemas(false) AS pg_catalog.text[]) OFFSET 0) AS before
-"""
-_NO_TRANSACTION_TIMEOUT = "SELECT own.*, pg_catalog.set_config('transaction_timeout', '0', false) FROM ({}) AS own"
 
 
 def create_engine(settings: Settings, *, bare: bool = False) -> AsyncEngine:
@@ -55,10 +49,10 @@ def create_engine(settings: Settings, *, bare: bool = False) -> AsyncEngine:
     if settings.service.driver == "psycopg":
         require_driver(settings.service)
         from service_migrations.libpq.conninfo import Connections  # noqa: PLC0415 - only services with that driver need it
-        from service_migrations.libpq.dialect import NAME  # noqa: PLC0415
+        from service_migrations.libpq.dialect import NAME as LIBPQ  # noqa: PLC0415
 
         connections = Connections(settings.dsn, connect_timeout(settings), server_settings)
-        url, connect = settings.dsn.url.set(drivername=NAME), connections.connect
+        url, connect = settings.dsn.url.set(drivername=LIBPQ), connections.connect
         engine = create_async_engine(url, poolclass=NullPool, hide_parameters=True, async_creator=connect)
         event.listen(engine.sync_engine, "engine_disposed", connections.close)
         return engine
@@ -67,7 +61,8 @@ def create_engine(settings: Settings, *, bare: bool = False) -> AsyncEngine:
     # is run again after an ALTER TABLE would fail, since its plan is of the table before.
     arguments |= {"prepared_statement_cache_size": 0, "prepared_statement_name_func": str}
     arguments["connection_class"] = Connection
-    return create_async_engine(settings.dsn.url, poolclass=NullPool, hide_parameters=True, connect_args=arguments)
+    url = settings.dsn.url.set(drivername=NAME)
+    return create_async_engine(url, poolclass=NullPool, hide_parameters=True, connect_args=arguments)
 
 
 @asynccontextmanager
@@ -163,11 +158,14 @@ async def _take_connection(
         raise connect_failure(error, service, dsn, patience, engine=True) from None
     try:
         await connection.execution_options(isolation_level="READ COMMITTED")
-        if await is_pooled(connection):
+        process = known_process(connection)  # of an engine of ours
+        pid = process.pid if process else await answering_pid(connection)
+        if pid != (await connection.run_sync(driver_of)).pid():
+            process = None
             await require_session_mode(connection, engine, prefix, limits.connect_timeout)
         for key, value in timeouts(limits).items():
             await connection.execute(_SET, {"key": key, "value": value})
-        await _set_own_path(connection, _SET_OWN_PATH)
+        (process or await ServerProcess.prepare_through(connection)).note(connection)
         await connection.commit()
         yield connection
     finally:
@@ -191,24 +189,17 @@ async def _prepare(connection: AsyncConnection, engine: AsyncEngine, settings: S
 
     The connection is in autocommit.
     """
-    if await is_pooled(connection):
+    driver = await connection.run_sync(driver_of)
+    process = known_process(connection) or await ServerProcess.prepare_through(connection, driver.pid())
+    if process.pid != driver.pid():
         # nothing is set before the proof: in transaction mode it would reach the sessions of other clients
         await require_session_mode(
             connection, engine, f"{settings.service}: {settings.target}", connect_timeout(settings)
         )
         await _set_session(connection, settings)
-    query = _SET_OWN_PATH
-    if (await connection.run_sync(driver_of)).major_version() >= _TRANSACTION_TIMEOUT_SINCE:
-        # a startup parameter of that name is fatal on older servers
-        query = _NO_TRANSACTION_TIMEOUT.format(query)
-    await _set_own_path(connection, query)
+        process = await ServerProcess.prepare_through(connection)
     await connection.rollback()
-
-
-async def _set_own_path(connection: AsyncConnection, query: str) -> None:
-    """Leave the search path of the service's SQL, which is kept in ``info``, for that of our own queries."""
-    value, schemas, *_ = (await connection.execute(text(query), {"path": OWN_PATH})).one()
-    connection.info[INFO] = SearchPath.of(value, schemas)
+    process.note(connection)
 
 
 async def _open(settings: Settings, *, patient: bool) -> tuple[AsyncEngine, AsyncConnection]:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service_migrations.connection.engine import APPLICATION
+from service_migrations.connection.rows import rows
 from service_migrations.errors import LockNotObtainedError, ResultError
 
 __all__ = ["HOLDS_LOCK", "LOCK_KEY", "Runner", "migration_lock", "process_lock", "runners"]
@@ -157,9 +158,9 @@ async def migration_lock(connection: AsyncConnection, service: str, wait: float)
 
 
 async def _call(connection: AsyncConnection, function: str, key: int = LOCK_KEY) -> bool:
-    result = (await connection.execute(text(f"SELECT {function}(:key)"), {"key": key})).scalar_one()
+    (row,) = await rows(connection, f"SELECT {function}({key}) AS is_done")
     await connection.commit()
-    return bool(result)
+    return bool(row.is_done)
 
 
 async def _holder(connection: AsyncConnection) -> str:

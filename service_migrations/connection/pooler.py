@@ -19,7 +19,7 @@ from service_migrations.connection.drivers import Driver, driver_of
 from service_migrations.errors import ConfigurationError
 from service_migrations.failures import sqlstate
 
-__all__ = ["is_foreign", "is_pooled", "pooler_failure", "require_session_mode"]
+__all__ = ["answering_pid", "is_foreign", "pooler_failure", "require_session_mode"]
 
 _PID = "SELECT pg_catalog.pg_backend_pid()"
 _FOREIGN_STATEMENT = ("26000", "42P05")
@@ -41,16 +41,19 @@ def pooler_failure(
     )
 
 
-async def is_pooled(connection: AsyncConnection) -> bool:
-    """Whether a pooler is between: the process that answers isn't the one that the driver connected to."""
+async def answering_pid(connection: AsyncConnection) -> int | None:
+    """Return the server process that answers, which isn't the one that the driver knows where a pooler is between.
+
+    None where the pooler used the server connection of another client.
+    """
     try:
         pid = await connection.scalar(text(_PID))
         await connection.commit()
     except DBAPIError as error:
         if is_foreign(error):
-            return True
+            return None
         raise
-    return bool((await connection.run_sync(driver_of)).pid() != pid)
+    return int(pid or 0)
 
 
 async def require_session_mode(connection: AsyncConnection, engine: AsyncEngine, prefix: str, patience: float) -> None:

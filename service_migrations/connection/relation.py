@@ -8,10 +8,10 @@ with rows of theirs.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service_migrations.catalog.search_path import INFO, SearchPath
+from service_migrations.connection.rows import rows
 from service_migrations.connection.trust import IS_TRUSTED
 from service_migrations.sql.quoting import quoted
 
@@ -68,8 +68,7 @@ class Relation:
 
 async def named(connection: AsyncConnection, name: str) -> tuple[Relation, ...]:
     """Return every relation of a name, apart from the system's and temporary ones. Read-only."""
-    rows = await connection.execute(text(f"{RELATIONS} ORDER BY 1"), {"name": name})
-    return tuple(Relation(*row) for row in rows)
+    return tuple(Relation(**vars(row)) for row in await rows(connection, f"{RELATIONS} ORDER BY 1", name=name))
 
 
 def first(relations: Sequence[Relation], order: Sequence[str]) -> Relation | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import Connection, MetaData, text
+from sqlalchemy import Connection, MetaData
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,6 +16,7 @@ from service_migrations._sqlalchemy import never_reconnect
 from service_migrations.connection.connector import Connector
 from service_migrations.connection.engine import default_isolation
 from service_migrations.connection.recorded import recorded
+from service_migrations.connection.server_process import PID
 from service_migrations.connection.transactions import Transactions, is_lost
 from service_migrations.connection.version_table import Located, applied, located
 from service_migrations.errors import (
@@ -252,9 +253,7 @@ async def open_session(
                 await connection.execution_options(isolation_level="AUTOCOMMIT")
             if connection.sync_connection is not None:
                 never_reconnect(connection.sync_connection)
-            pid = await connection.scalar(text("SELECT pg_catalog.pg_backend_pid()"))
-            await connection.rollback()
-            session = Session(history, connector, connection, metadata, int(pid or 0), isolation)
+            session = Session(history, connector, connection, metadata, connection.info[PID], isolation)
             try:
                 yield session
             except (SQLAlchemyError, OSError):

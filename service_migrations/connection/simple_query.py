@@ -5,9 +5,14 @@ migration have no parameters and return no rows, and for those one message of th
 """
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
+
+from service_migrations.connection.single_message import ROWS, copy_rows
+
+if TYPE_CHECKING:
+    from service_migrations.connection.server_process import ServerProcess
 
 __all__ = ["SCRIPT", "Connection"]
 
@@ -20,10 +25,19 @@ _SIMPLE = re.compile(rf"\s*(?:{_COMMANDS})\b(?!.*\bRETURNING\b)[^$;]*;?\s*", re.
 
 
 class Connection(asyncpg.Connection):
-    """A connection that prepares a statement only where it has to: asyncpg's ``connection_class``."""
+    """A connection that prepares a statement only where it has to: asyncpg's ``connection_class``.
+
+    Attributes:
+        server_process: that of the connection, where it was read when the connection was made.
+
+    """
+
+    server_process: "ServerProcess | None" = None
 
     async def prepare(self, query: str, **options: Any) -> Any:
         """Return a statement, prepared only where it has to be."""
+        if query.startswith(ROWS):
+            return _Rows(self, query)
         is_simple = query.startswith(SCRIPT) or _SIMPLE.fullmatch(query)
         return _Simple(self, query) if is_simple else await super().prepare(query, **options)
 
@@ -47,3 +61,23 @@ class _Simple:
 
     def get_statusmsg(self) -> str:
         return self._status
+
+
+class _Rows:
+    """A query whose rows are copied: as ``_Simple``, with one column, which is text."""
+
+    _ATTRIBUTES = (asyncpg.Attribute("row", asyncpg.Type(25, "text", "scalar", "pg_catalog")),)
+
+    def __init__(self, connection: Connection, query: str) -> None:
+        self._connection, self._query, self._count = connection, query, 0
+
+    def get_attributes(self) -> tuple[asyncpg.Attribute, ...]:
+        return self._ATTRIBUTES
+
+    async def fetch(self, *_: Any) -> list[tuple[str]]:
+        texts = await copy_rows(self._connection, self._query)
+        self._count = len(texts)
+        return [(text,) for text in texts]
+
+    def get_statusmsg(self) -> str:
+        return f"SELECT {self._count}"

@@ -21,6 +21,7 @@ from service_migrations._sqlalchemy import restore_execution_options
 from service_migrations.catalog.search_path import OWN_PATH, search_path
 from service_migrations.connection.drivers import driver_of, run, run_script
 from service_migrations.connection.locks import HOLDS_LOCK
+from service_migrations.connection.rows import rows
 from service_migrations.connection.simple_query import SCRIPT, Connection as SimpleConnection
 from service_migrations.errors import MigrationError, ResultError
 from service_migrations.failures import sqlstate
@@ -42,16 +43,14 @@ _REFUSED = "25P02"
 
 _IS_MARKED = text("SELECT pg_catalog.current_setting(:name, true) OPERATOR(pg_catalog.=) :mark")
 
-_SESSION = text(
-    """
+_SESSION = """
     SELECT pg_catalog.current_setting('role') AS role, ARRAY(
         SELECT ARRAY[s.name, s.setting] FROM pg_catalog.pg_settings s
         WHERE s.source OPERATOR(pg_catalog.=) 'session' AND s.context OPERATOR(pg_catalog.<>) 'internal'
           AND s.name OPERATOR(pg_catalog.<>) ALL (
               ARRAY['transaction_isolation', 'transaction_read_only', 'transaction_deferrable'])
     ) AS settings
-    """
-)
+"""
 """The settings of a session, apart from its startup parameters, which RESET restores, and from those of a
 transaction."""
 
@@ -95,7 +94,7 @@ class Transactions:
 
         The caller holds the migration lock.
         """
-        row = (await connection.execute(_SESSION)).one()
+        (row,) = await rows(connection, _SESSION)
         await connection.rollback()
         script = ["RESET ALL", "SET SESSION AUTHORIZATION DEFAULT"]
         script.append("SET ROLE NONE" if row.role == "none" else f"SET ROLE {quoted(row.role)}")

@@ -3,13 +3,14 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import Column, MetaData, String, Table, select, text
+from sqlalchemy import MetaData, Table, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.schema import CreateSchema
 
 from service_migrations.connection.connector import Connector
 from service_migrations.connection.other_version_tables import Candidate, other_tables, refusal
 from service_migrations.connection.relation import RELATIONS, Relation, first, schemas
+from service_migrations.connection.rows import rows
 from service_migrations.connection.version_tables import VERSION_TABLES
 from service_migrations.errors import ConfigurationError
 from service_migrations.sql.quoting import quoted
@@ -20,14 +21,12 @@ ALEMBICS_WIDTH = 32
 """Characters of an id that a version table of Alembic's holds."""
 
 _OTHER_KINDS = ("r", "p", "v", "m", "f")
-_TABLES = text(
-    f"""
+_TABLES = f"""
     SELECT false AS is_candidate, '' AS bare, relations.* FROM ({RELATIONS}) AS relations
     UNION ALL
     SELECT true, name, schema, quoted, 'r', filtered, '', readable FROM ({VERSION_TABLES}) AS version_tables
     ORDER BY 1, 3, 2
-    """  # noqa: S608 - constants
-)
+"""  # noqa: S608 - constants
 """Every relation of a name; and all version tables, as another round trip would take longer. Of these, the last column
 says whether the role may read them."""
 
@@ -66,12 +65,16 @@ async def located(connection: AsyncConnection, connector: Connector, schema: str
     """
     version_table, order = connector.version_table, schemas(connection, schema)
     try:
-        rows = (await connection.execute(_TABLES, {"name": version_table})).all()
+        found = await rows(connection, _TABLES, name=version_table)
     finally:
         await connection.rollback()
-    relations = [Relation(*row[2:]) for row in rows if not row.is_candidate]
+    relations = [
+        Relation(row.schema, row.name, row.kind, row.is_filtered, row.owner, row.is_trusted)
+        for row in found
+        if not row.is_candidate
+    ]
     candidates = tuple(
-        Candidate(row.bare, row.schema, row.name, row.is_filtered, row.is_trusted) for row in rows if row.is_candidate
+        Candidate(row.bare, row.schema, row.name, row.is_filtered, row.is_trusted) for row in found if row.is_candidate
     )
     used = first(relations, order)
     namesakes = tuple(relation.name for relation in relations if relation != used and relation.kind in _OTHER_KINDS)
@@ -129,8 +132,9 @@ async def applied(
 
 
 async def _rows(connection: AsyncConnection, version_table: str, located_table: Located) -> tuple[str, ...]:
-    table = Table(version_table, MetaData(), Column("version_num", String), schema=located_table.schema)
-    return tuple(sorted((await connection.scalars(select(table.c.version_num))).all()))
+    name = quoted(located_table.schema, version_table)
+    query = f"SELECT CAST(version_num AS text) AS revision FROM {name}"  # noqa: S608 - quoted
+    return tuple(sorted(row.revision for row in await rows(connection, query)))
 
 
 _WIDTH = text(

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-from sqlalchemy import Row
 
 from service_migrations.configuration import FILE, TABLE, read_configuration
+from service_migrations.connection.single_message import Row
 from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError
 
 __all__ = [
@@ -87,7 +85,7 @@ def _packaged() -> tuple[str, ...]:
     return tuple(tomllib.loads(packages.read_text(encoding="utf-8")))
 
 
-def server_findings(target: str, server: Row[Any], oldest: int) -> Iterable[Finding]:
+def server_findings(target: str, server: Row, oldest: int) -> Iterable[Finding]:
     """Yield why a server can't be migrated."""
     if server.major < oldest:
         yield Finding(
@@ -134,7 +132,7 @@ def version_findings(target: str, major: int, root: Path, today: date) -> Iterab
         )
 
 
-def _writable(server: Row[Any]) -> str:
+def _writable(server: Row) -> str:
     """Return how to reset default_transaction_read_only where it was set."""
     role = f'ROLE "{server.role}"'
     owner = {
@@ -149,7 +147,7 @@ def _writable(server: Row[Any]) -> str:
     return "A superuser can run: ALTER SYSTEM SET default_transaction_read_only = off; SELECT pg_reload_conf();"
 
 
-def schema_findings(target: str, server: Row[Any], search_path: str) -> Iterable[Finding]:
+def schema_findings(target: str, server: Row, search_path: str) -> Iterable[Finding]:
     """Yield the problems of the schemas in which a migration resolves names."""
     if server.schema is None:
         yield Finding(
@@ -167,7 +165,7 @@ def schema_findings(target: str, server: Row[Any], search_path: str) -> Iterable
             )
 
 
-def table_findings(target: str, table: Row[Any], version_table: str) -> Iterable[Finding]:
+def table_findings(target: str, table: Row, version_table: str) -> Iterable[Finding]:
     """Yield why it is unsafe to write a table; for the ledger these are warnings, and it isn't written."""
     error = ConfigurationError if table.name == version_table else None
     suffix = "" if error else " Until then nothing is written to it."
@@ -189,7 +187,7 @@ def table_findings(target: str, table: Row[Any], version_table: str) -> Iterable
         )
 
 
-def role_finding(target: str, server: Row[Any]) -> Finding:
+def role_finding(target: str, server: Row) -> Finding:
     """Return the finding about a role that may not create a table or a schema."""
     kind, name = ("SCHEMA", server.schema) if server.there else ("DATABASE", server.database)
     return Finding(

@@ -4,11 +4,11 @@ import inspect
 import logging
 from collections.abc import Iterable
 from dataclasses import replace
-
-from sqlalchemy import text
+from typing import Any
 
 from service_migrations.catalog.search_path import INFO, SearchPath
 from service_migrations.connection.relation import schemas
+from service_migrations.connection.rows import rows
 from service_migrations.connection.session import Session
 from service_migrations.errors import ResultError
 from service_migrations.health.findings import (
@@ -25,8 +25,7 @@ __all__ = ["preflight", "require_clean"]
 
 log = logging.getLogger(__name__)
 
-_SERVER = text(
-    """
+_SERVER = """
     WITH target AS (SELECT CAST(:schema AS text) AS name)
     SELECT current_setting('server_version') AS version,
            current_setting('server_version_num')::int / 10000 AS major,
@@ -48,10 +47,8 @@ _SERVER = text(
                ORDER BY 1
            ) AS open
     FROM target JOIN pg_roles r ON r.rolname = current_user LEFT JOIN pg_namespace n ON n.nspname = target.name
-    """
-)
-_TABLES = text(
-    """
+"""
+_TABLES = """
     SELECT c.relname AS name, pg_get_userbyid(c.relowner) AS owner,
            CASE WHEN n.nspname = ANY (CAST(:path AS text[])) THEN quote_ident(c.relname)
                 ELSE format('%I.%I', n.nspname, c.relname) END AS shown,
@@ -67,8 +64,7 @@ _TABLES = text(
             AND array_position(CAST(:schemas AS text[]), m.nspname::text)
                 < array_position(CAST(:schemas AS text[]), n.nspname::text))
     ORDER BY c.relname = :ledger
-    """
-)
+"""
 """A superuser is a member of every role, so for a superuser only the tables of superusers count as its own."""
 
 
@@ -86,11 +82,11 @@ async def preflight(session: Session, creating: Iterable[Revision] = ()) -> tupl
     service, connection, schema = session.history.service, session.connection, session.schema
     path: SearchPath = connection.info[INFO]
     version_table, ledger = session.connector.version_table, service.ledger_table
-    target_schema = {"schema": schema or path.default, "schemas": list(path.schemas)}
-    names = {"names": [version_table, ledger], "ledger": ledger, "path": list(path.schemas)}
+    target_schema: dict[str, Any] = {"schema": schema or path.default, "schemas": list(path.schemas)}
+    names: dict[str, Any] = {"names": [version_table, ledger], "ledger": ledger, "path": list(path.schemas)}
     try:
-        server = (await connection.execute(_SERVER, target_schema)).one()
-        tables = (await connection.execute(_TABLES, names | {"schemas": list(schemas(connection, schema))})).all()
+        (server,) = await rows(connection, _SERVER, **target_schema)
+        tables = await rows(connection, _TABLES, **names, schemas=schemas(connection, schema))
     finally:
         await connection.rollback()
     target = session.connector.target

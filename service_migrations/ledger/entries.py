@@ -14,21 +14,21 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
-    text,
 )
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_migrations.connection.connector import connector
 from service_migrations.connection.relation import Relation, first, named, schemas
+from service_migrations.connection.rows import rows
 from service_migrations.connection.session import Session, open_session
+from service_migrations.connection.single_message import Row
 from service_migrations.connection.transactions import is_lost
 from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError
 from service_migrations.failures import lost_failure, sqlstate
 from service_migrations.history.revisions import read
 from service_migrations.monorepo import Service, resolve
 from service_migrations.settings.model import Settings
-from service_migrations.sql.quoting import escaped
 
 __all__ = ["ADDED_COLUMNS", "Entry", "ledger_table", "log", "newest_first", "read_entries", "readable"]
 
@@ -133,7 +133,7 @@ def newest_first(name: str, columns: Iterable[str], added: Iterable[str]) -> str
     nulls = ", ".join("CAST(NULL AS pg_catalog.text)" for _ in added)
     return (
         f"SELECT {ledgers} FROM (VALUES ({nulls})) AS absent ({absent}) "  # noqa: S608 - names of ours
-        f"CROSS JOIN LATERAL (SELECT id, {listed} FROM {escaped(name)}) AS ledger ORDER BY ledger.id DESC"
+        f"CROSS JOIN LATERAL (SELECT id, {listed} FROM {name}) AS ledger ORDER BY ledger.id DESC"
     )
 
 
@@ -178,7 +178,7 @@ async def read_entries(session: Session) -> tuple[Entry, ...]:
     table, name = ledger_table(service, session.schema), ledger.name
     columns = [column.name for column in table.columns if column.name not in ("id", *ADDED_COLUMNS)]
     try:
-        records = (await connection.execute(text(newest_first(name, columns, _READ_COLUMNS)))).all()
+        records = await rows(connection, newest_first(name, columns, _READ_COLUMNS))
     except SQLAlchemyError as error:
         target = session.connector.target
         if sqlstate(error) == _DENIED:
@@ -192,4 +192,16 @@ async def read_entries(session: Session) -> tuple[Entry, ...]:
     finally:
         if not is_lost(connection):
             await connection.rollback()
-    return tuple(Entry(*record) for record in records)
+    return tuple(_entry(record) for record in records)
+
+
+def _entry(record: Row) -> Entry:
+    return Entry(**vars(record) | {"started": _moment(record.started)})
+
+
+def _moment(text: str | None) -> datetime | None:
+    """Return a moment; None where Python has none, such as infinity."""
+    try:
+        return datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return None

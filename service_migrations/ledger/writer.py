@@ -16,12 +16,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Table, Text, text
+from sqlalchemy import Connection, Table, Text
 from sqlalchemy.schema import CreateTable
 
 from service_migrations import git
 from service_migrations.connection.drivers import driver_of, run_script
 from service_migrations.connection.relation import schemas
+from service_migrations.connection.rows import rows
 from service_migrations.connection.session import Session
 from service_migrations.failures import describe
 from service_migrations.history.fingerprint import Hashes, hashes
@@ -49,15 +50,13 @@ def version(root: Path) -> str:
 
 _logger = logging.getLogger(__name__)
 
-_TABLE = text(
-    """
+_TABLE = """
     SELECT n.nspname, (SELECT count(*) FROM pg_attribute a
                        WHERE a.attrelid = c.oid AND a.attname = ANY (CAST(:added AS text[]))) AS columns
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relname = CAST(:name AS name) AND n.nspname = ANY (CAST(:schemas AS text[]))
     ORDER BY array_position(CAST(:schemas AS text[]), n.nspname::text) LIMIT 1
-    """
-)
+"""
 """The schema of the ledger, and how many of the added columns it has."""
 
 
@@ -105,8 +104,8 @@ class Ledger:
 
         """
         service, order = session.history.service, schemas(session.connection, session.schema)
-        values = {"schemas": list(order), "name": service.ledger_table, "added": list(ADDED_COLUMNS)}
-        row = (await session.connection.execute(_TABLE, values)).one_or_none()
+        found = await rows(session.connection, _TABLE, schemas=order, name=service.ledger_table, added=ADDED_COLUMNS)
+        row = next(iter(found), None)
         await session.connection.rollback()
         schema = row.nspname if row else next(iter(order), "public")
         is_complete = row is None or row.columns == len(ADDED_COLUMNS)

@@ -14,6 +14,7 @@ import asyncpg
 
 from service_migrations.catalog.own_path import OWN_PATH
 from service_migrations.connection.parameters import connect_arguments, session_settings
+from service_migrations.connection.single_message import fetch
 from service_migrations.connection.trust import IS_TRUSTED
 from service_migrations.connection.version_tables import VERSION_TABLES
 from service_migrations.errors import MigrationError
@@ -30,14 +31,15 @@ __all__ = ["Capacity", "KnownState", "Scan", "outcome_at_head", "scan"]
 _FREE_CONNECTIONS = """
     SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
            - coalesce(current_setting('reserved_connections', true)::int, 0)
-           - (SELECT count(*)::int FROM pg_stat_activity WHERE datid IS NOT NULL AND usesysid IS NOT NULL) + 1
+           - (SELECT count(*)::int FROM pg_stat_activity WHERE datid IS NOT NULL AND usesysid IS NOT NULL) + 1 AS free,
+           (SELECT json_object_agg(r.rolname,
+                       r.rolconnlimit - (SELECT count(*)::int FROM pg_stat_activity a WHERE a.usesysid = r.oid)
+                       + (r.rolname = current_user)::int)
+            FROM pg_roles r
+            WHERE r.rolname = ANY (CAST(CAST(:roles AS text[]) AS name[])) AND r.rolconnlimit >= 0 AND NOT r.rolsuper
+           ) AS roles
 """
-_FREE_OF_ROLES = """
-    SELECT r.rolname, r.rolconnlimit - (SELECT count(*)::int FROM pg_stat_activity a WHERE a.usesysid = r.oid)
-           + (r.rolname = current_user)::int
-    FROM pg_roles r WHERE r.rolname = ANY ($1::text[]::name[]) AND r.rolconnlimit >= 0 AND NOT r.rolsuper
-"""
-"""Both queries leave out their own connection, which is going to be closed."""
+"""The query leaves out its own connection, which is going to be closed."""
 
 
 @dataclass(slots=True)
@@ -54,8 +56,8 @@ class Capacity:
 
     async def query(self, connection: Any, roles: Iterable[str]) -> None:
         """Query the server over a connection that is going to be closed, and so isn't counted."""
-        self.free = await connection.fetchval(_FREE_CONNECTIONS)
-        self.roles = dict(await connection.fetch(_FREE_OF_ROLES, list(roles)))
+        (row,) = await fetch(connection, _FREE_CONNECTIONS, roles=list(roles))
+        self.free, self.roles = row.free, row.roles or {}
 
 
 log = logging.getLogger(__name__)
@@ -70,10 +72,10 @@ _TABLES = f"""
            quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS quoted,
            EXISTS (SELECT FROM pg_attribute a
                    WHERE a.attrelid = c.oid AND a.attname = 'checksum' AND NOT a.attisdropped) AS checksums
-    FROM (SELECT set_config('search_path', $2, true) AS path OFFSET 0) AS shown
+    FROM (SELECT set_config('search_path', :search_path, true) AS path OFFSET 0) AS shown
     LEFT JOIN (pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace)
            ON shown.path IS NOT NULL
-          AND c.relname = ANY ($1::text[]::name[])
+          AND c.relname = ANY (CAST(CAST(:names AS text[]) AS name[]))
 """  # noqa: S608 - a constant
 
 
@@ -208,37 +210,36 @@ async def _close(connection: Any) -> None:
 
 async def _read_tables(connection: Any, settings: Settings, chain: Chain | None, schema: str | None) -> KnownState:
     names = [settings.version_table, settings.service.ledger_table]
-    rows = await connection.fetch(_TABLES, names, session_settings(settings)["search_path"])
-    if rows[0]["pid"] != connection.get_server_pid():
+    rows = await fetch(connection, _TABLES, names=names, search_path=session_settings(settings)["search_path"])
+    if rows[0].pid != connection.get_server_pid():
         return _unknown(settings, chain, "a pooler")
-    versions = [row for row in rows if row["name"] == names[0]]
+    versions = [row for row in rows if row.name == names[0]]
     ledgers = [
         row
         for row in rows
-        if row["name"] == names[1] and row["checksums"] and row["kind"] == b"r" and not row["filtered"]
-        if row["trusted"]
+        if row.name == names[1] and row.checksums and row.kind == "r" and not row.filtered and row.trusted
     ]
     current: tuple[str, ...] = ()
+    logged: dict[str, str] = {}
     if versions:
         table = versions[0]
-        is_in_schema = table["visible"] if schema is None else table["schema"] == schema
+        is_in_schema = table.visible if schema is None else table.schema == schema
         if (
             len(versions) > 1
             or len(ledgers) > 1
-            or table["kind"] not in (b"r", b"p")
-            or table["filtered"]
-            or not table["trusted"]
+            or table.kind not in ("r", "p")
+            or table.filtered
+            or not table.trusted
             or schema == UNSURE
             or not is_in_schema
         ):
             return _unknown(settings, chain, "which version table is it?")
-        # the server has quoted the name
-        current = tuple(sorted(row[0] for row in await connection.fetch(f"SELECT version_num FROM {table['quoted']}")))  # noqa: S608
+        current, logged = await _read_revisions(connection, table.quoted, ledgers[0].quoted if ledgers else None)
     if not current:
         if await _has_another_version_table(connection, settings):
             return _unknown(settings, chain, "was it migrated with another version table?")
         return KnownState(chain, ())
-    edited = chain is not None and bool(ledgers) and await _is_edited(connection, ledgers[0]["quoted"], chain)
+    edited = chain is not None and _is_edited(logged, chain)
     state = KnownState(chain, current, edited=edited)
     if chain is None or not state.at_head:
         return state
@@ -249,7 +250,7 @@ async def _read_tables(connection: Any, settings: Settings, chain: Chain | None,
 
 async def _has_another_version_table(connection: Any, settings: Settings) -> bool:
     """Whether there is a version table that isn't a sibling's; what it holds is for an ordinary upgrade to read."""
-    names = {row["name"] for row in await connection.fetch(VERSION_TABLES)} - {settings.version_table}
+    names = {row.name for row in await fetch(connection, VERSION_TABLES)} - {settings.version_table}
     if not names:
         return False
     databases = settings.databases | {settings.database}
@@ -258,11 +259,25 @@ async def _has_another_version_table(connection: Any, settings: Settings) -> boo
     )
 
 
-async def _is_edited(connection: Any, ledger: str, chain: Chain) -> bool:
+async def _read_revisions(connection: Any, table: str, ledger: str | None) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return the revisions of a version table, and the checksums in a ledger by revision.
+
+    Args:
+        connection: of asyncpg's.
+        table: the version table's name, which the server has quoted.
+        ledger: as *table*; None where there is none.
+
+    """
+    newest = f"SELECT DISTINCT ON (revision) revision, checksum FROM {ledger} ORDER BY revision, id DESC"  # noqa: S608
+    checksums = f"(SELECT json_object_agg(revision, checksum) FROM ({newest}) AS newest)" if ledger else "NULL"  # noqa: S608
+    query = f"SELECT ARRAY(SELECT CAST(version_num AS text) FROM {table}) AS current, {checksums} AS logged"  # noqa: S608
+    (row,) = await fetch(connection, query)
+    return tuple(sorted(row.current)), row.logged or {}
+
+
+def _is_edited(logged: dict[str, str], chain: Chain) -> bool:
     """Whether a file differs, byte for byte, from the one that was run; the change may have no meaning."""
-    query = f"SELECT DISTINCT ON (revision) revision, checksum FROM {ledger} ORDER BY revision, id DESC"  # noqa: S608
-    rows = await connection.fetch(query)
-    return any(logged and chain.checksums.get(revision, logged) != logged for revision, logged in rows)
+    return any(known and chain.checksums.get(revision, known) != known for revision, known in logged.items())
 
 
 def _unknown(settings: Settings, chain: Chain | None, reason: str) -> KnownState:

@@ -32,6 +32,7 @@ from service_migrations.outcome import Outcome, Step
 from service_migrations.plan.guard import Guard, classes
 from service_migrations.plan.review import PlannedRevision, judge
 from service_migrations.settings.model import Limits, Settings
+from service_migrations.sql.quoting import escaped
 from service_migrations.upgrade.run import Operation, apply
 
 __all__ = ["Undo", "plan_undo", "undo"]
@@ -197,7 +198,7 @@ async def _rows(session: Session) -> dict[str, tuple[str, str | None, str | None
     try:
         writers = await connection.scalar(_WRITERS, {"name": ledger.name}) if ledger else None
         columns = ("revision", "direction", "from_revision"), ("downgrade_sql",)
-        query = text(newest_first(ledger.name, *columns)) if ledger and not writers else None
+        query = text(escaped(newest_first(ledger.name, *columns))) if ledger and not writers else None
         rows = (await connection.execute(query)).all() if query is not None else []
     except SQLAlchemyError as error:
         message = f"{session.connector.target}: {name} can't be read: {describe(error)}."

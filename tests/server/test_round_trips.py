@@ -14,7 +14,7 @@ from tests.support.proxy import proxy
 A_REVISION = 7
 """BEGIN; the mark of the transaction; its statement; the look at session and lock, with what is put back; the version
 table; the ledger; COMMIT."""
-A_SERVICE = 49
+A_SERVICE = 23
 """All that comes before the first revision and after the last one, from the handshake to the farewell."""
 
 

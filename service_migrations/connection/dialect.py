@@ -1,0 +1,46 @@
+"""SQLAlchemy's dialect for asyncpg, which learns in one message what SQLAlchemy asks for in ten."""
+
+from typing import Any
+
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
+
+from service_migrations.connection.server_process import ServerProcess
+
+__all__ = ["NAME", "Dialect"]
+
+NAME = "postgresql+single_message"
+"""The name of the dialect in a URL of SQLAlchemy's."""
+
+registry.register(NAME.replace("+", "."), __name__, "Dialect")
+
+
+class Dialect(PGDialect_asyncpg):
+    """asyncpg; the first connection is asked once about its server.
+
+    Each connection of a migration has an engine of its own, so that each is a first one.
+    """
+
+    supports_statement_cache = True
+
+    def _get_server_version_info(self, connection: Any) -> tuple[int, ...]:
+        version = _driver_connection(connection).get_server_version()
+        return version.major, version.micro
+
+    def _get_default_schema_name(self, connection: Any) -> Any:
+        dbapi_connection = connection.connection.dbapi_connection
+        process: ServerProcess = dbapi_connection.run_async(ServerProcess.prepare)
+        _driver_connection(connection).server_process = process
+        return process.default_schema
+
+    def get_default_isolation_level(self, dbapi_conn: Any) -> Any:
+        """Return the level that the server has answered with the default schema, which SQLAlchemy asks for before."""
+        return dbapi_conn.driver_connection.server_process.isolation_level
+
+    def _set_backslash_escapes(self, connection: Any) -> None:
+        # the server reports this setting by itself
+        self._backslash_escapes = _driver_connection(connection).get_settings().standard_conforming_strings == "off"
+
+
+def _driver_connection(connection: Any) -> Any:
+    return connection.connection.dbapi_connection.driver_connection
