@@ -48,9 +48,9 @@ def command_name(options: Namespace) -> str | None:
 
 
 def wrap_revisions(
-    context: MigrationContext, wrap: Callable[[MigrationContext, Callable[..., Any]], Callable[..., None]]
+    context: MigrationContext, wrap: Callable[[MigrationContext, RevisionStep], Callable[..., None]]
 ) -> None:
-    """Let a context call, instead of each revision's function, the one that *wrap* returns for it.
+    """Let a context call, instead of each revision's function, the one that *wrap* returns for its step.
 
     Alembic has a hook after each revision, and none around its function.
     """
@@ -63,7 +63,7 @@ def wrap_revisions(
                 yield step
                 continue
             wrapped = copy(step)  # the same steps may be selected again
-            wrapped.migration_fn = wraps(step.migration_fn)(wrap(context, step.migration_fn))  # its name is logged
+            wrapped.migration_fn = wraps(step.migration_fn)(wrap(context, step))  # its name is logged
             yield wrapped
 
     context._migrations_fn = wrapped_steps  # noqa: SLF001

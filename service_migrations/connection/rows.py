@@ -5,10 +5,10 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service_migrations.connection.single_message import Row, parse, statement
+from service_migrations.connection.single_message import Row, as_list, parse, statement
 from service_migrations.sql.quoting import VERBATIM
 
-__all__ = ["fetch_rows", "rows"]
+__all__ = ["fetch_rows", "rows", "together"]
 
 
 async def rows(connection: AsyncConnection, query: str, /, **values: Any) -> list[Row]:
@@ -17,6 +17,16 @@ async def rows(connection: AsyncConnection, query: str, /, **values: Any) -> lis
     A transaction is open afterwards, unless the connection is in autocommit.
     """
     return await connection.run_sync(fetch_rows, query, **values)
+
+
+async def together(connection: AsyncConnection, *queries: tuple[str, dict[str, Any]]) -> list[list[Row]]:
+    """Return the rows of each of several queries, which are sent together; each comes with its parameters.
+
+    They read one snapshot, so none sees what another one has changed.
+    """
+    listed = ", ".join(f"({as_list(query, values)}) AS list_{number}" for number, (query, values) in enumerate(queries))
+    (row,) = await rows(connection, f"SELECT {listed}")
+    return [[Row(**values) for values in found] for found in vars(row).values()]
 
 
 def fetch_rows(connection: Connection, query: str, /, **values: Any) -> list[Row]:

@@ -5,6 +5,8 @@ migration have no parameters and return no rows, and for those one message of th
 """
 
 import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -14,7 +16,7 @@ from service_migrations.connection.single_message import ROWS, copy_rows
 if TYPE_CHECKING:
     from service_migrations.connection.server_process import ServerProcess
 
-__all__ = ["SCRIPT", "Connection"]
+__all__ = ["SCRIPT", "Connection", "Held"]
 
 SCRIPT = "/* script */ "
 """The start of several statements of ours, without parameters and rows."""
@@ -24,22 +26,71 @@ _SIMPLE = re.compile(rf"\s*(?:{_COMMANDS})\b(?!.*\bRETURNING\b)[^$;]*;?\s*", re.
 """One statement that certainly has no parameters and returns no rows; none with ``;`` or ``$``, also in a literal."""
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Commands that wait for the next statement, to be sent in one message with it.
+
+    Attributes:
+        script: the commands.
+        recover: called with an error of that message; whether the statement is to be executed again, without them. It
+            may raise another error.
+
+    """
+
+    script: str
+    recover: Callable[[Exception], Awaitable[bool]] | None = None
+
+
 class Connection(asyncpg.Connection):
     """A connection that prepares a statement only where it has to: asyncpg's ``connection_class``.
 
+    What is held was asked for by us, and goes with the next statement, whatever that is: no text is looked at but a
+    ROLLBACK, which makes it needless. So it may be held only while nobody but SQLAlchemy uses the connection.
+
     Attributes:
         server_process: that of the connection, where it was read when the connection was made.
+        held: what is sent with the next statement.
+        holds_next: whether the next command, which is a BEGIN, is held.
 
     """
 
     server_process: "ServerProcess | None" = None
+    held: Held | None = None
+    holds_next: bool = False
 
     async def prepare(self, query: str, **options: Any) -> Any:
         """Return a statement, prepared only where it has to be."""
-        if query.startswith(ROWS):
-            return _Rows(self, query)
-        is_simple = query.startswith(SCRIPT) or _SIMPLE.fullmatch(query)
-        return _Simple(self, query) if is_simple else await super().prepare(query, **options)
+        if query.startswith(SCRIPT) or _SIMPLE.fullmatch(query):
+            return _Simple(self, query)
+        await self.release()
+        return _Rows(self, query) if query.startswith(ROWS) else await super().prepare(query, **options)
+
+    async def execute(self, query: str, *arguments: Any, timeout: float | None = None) -> str:  # noqa: ASYNC109 - asyncpg's
+        """Execute commands, with those that are held."""
+        if self.holds_next:
+            self.held, self.holds_next = Held(query), False
+            return ""
+        held, self.held = self.held, None
+        if held is None or query.startswith("ROLLBACK"):
+            return await super().execute(query, *arguments, timeout=timeout)
+        if arguments:
+            await self._execute_held(held)
+            return await super().execute(query, *arguments, timeout=timeout)
+        return await self._execute_held(held, query)
+
+    async def release(self) -> None:
+        """Execute what is held."""
+        held, self.held, self.holds_next = self.held, None, False
+        if held is not None:
+            await self._execute_held(held)
+
+    async def _execute_held(self, held: Held, query: str = "") -> str:
+        try:
+            return await super().execute(f"{held.script.rstrip(';')};\n{query}" if query else held.script)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            if held.recover is None or not await held.recover(error):
+                raise
+        return await super().execute(query) if query else ""
 
 
 class _Simple:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
 
-__all__ = ["ROWS", "Row", "constant", "copy_rows", "fetch", "parse", "statement"]
+__all__ = ["ROWS", "Row", "as_list", "constant", "copy_rows", "fetch", "parse", "statement"]
 
 ROWS = "/* rows */ "
 """The start of a query that returns each row as one JSON object."""
@@ -29,9 +29,19 @@ def statement(query: str, values: dict[str, Any]) -> str:
         values: what its parameters (``:name``) are: texts, numbers, booleans, lists of texts, None.
 
     """
-    # a name in a query without parameters may have a colon
-    sql = _PARAMETER.sub(lambda match: constant(values[match[1]]), query) if values else query
+    sql = _bound(query, values)
     return f"{ROWS}SELECT CAST(pg_catalog.row_to_json(own_row) AS pg_catalog.text) AS row FROM ({sql}) AS own_row"  # noqa: S608 - ours
+
+
+def as_list(query: str, values: dict[str, Any]) -> str:
+    """Return a query of one JSON value, a list with an object for each row; arguments as of ``statement``."""
+    listed = "coalesce(pg_catalog.json_agg(pg_catalog.row_to_json(own_row)), '[]')"
+    return f"SELECT {listed} FROM ({_bound(query, values)}) AS own_row"  # noqa: S608 - ours
+
+
+def _bound(query: str, values: dict[str, Any]) -> str:
+    # a name in a query without parameters may have a colon
+    return _PARAMETER.sub(lambda match: constant(values[match[1]]), query) if values else query
 
 
 def constant(value: Any) -> str:

@@ -5,14 +5,14 @@ driver, and it can change the session in which the next revision runs. The text 
 so this module asks the server, or the driver, which gets the state of the transaction with every answer.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from inspect import currentframe
 from itertools import count
 from traceback import walk_stack
-from typing import Any
+from typing import Any, Protocol
 
-from alembic.runtime.migration import MigrationContext
+from alembic.runtime.migration import MigrationContext, MigrationInfo, RevisionStep
 from sqlalchemy import Connection, ExceptionContext, event, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -22,14 +22,14 @@ from service_migrations.catalog.search_path import OWN_PATH, search_path
 from service_migrations.connection.drivers import driver_of, run, run_script
 from service_migrations.connection.locks import HOLDS_LOCK
 from service_migrations.connection.rows import rows
-from service_migrations.connection.simple_query import SCRIPT, Connection as SimpleConnection
+from service_migrations.connection.simple_query import SCRIPT, Connection as SimpleConnection, Held
 from service_migrations.errors import MigrationError, ResultError
 from service_migrations.failures import sqlstate
 from service_migrations.interruption import call_revision
 from service_migrations.monorepo import Service
 from service_migrations.sql.quoting import literal, quoted
 
-__all__ = ["Transactions", "is_lost"]
+__all__ = ["SAVEPOINT", "Recorder", "Transactions", "is_lost", "protected"]
 
 _MARK = "service_migrations.revision"
 """A parameter that a revision's transaction sets for the session: it has the value afterwards if and only if that
@@ -63,6 +63,20 @@ _ASSERTION = f"""
 statement can report when it is sent together with others."""
 
 
+SAVEPOINT = "migration_log"
+"""The savepoint that protects a revision's transaction from what records the revision."""
+
+
+class Recorder(Protocol):
+    """What records each revision in its own transaction, and never stops a run."""
+
+    def statements(self, connection: Connection, step: MigrationInfo) -> list[str]:
+        """Return the statements that record a revision; none where nothing is recorded."""
+
+    def mark_failed(self, error: BaseException) -> None:
+        """Note that the statements failed."""
+
+
 class Transactions:
     """The transactions of the revisions that Alembic runs over one connection.
 
@@ -71,6 +85,7 @@ class Transactions:
             isn't rolled back with it, so it must not be run again.
         first_error: the error of a statement after which the server refuses what follows, and the file and line; None
             where there was none.
+        recorder: records the revisions; None where nobody does.
 
     """
 
@@ -78,6 +93,7 @@ class Transactions:
         """Observe the revisions of a service, in the server process that holds the lock."""
         self.partly_committed = False
         self.first_error: tuple[BaseException, str] | None = None
+        self.recorder: Recorder | None = None
         self._service = service
         self._pid = pid
         self._script = f"RESET ALL; SET search_path TO {OWN_PATH}"
@@ -129,13 +145,13 @@ class Transactions:
             for name, listener in listeners.items():
                 event.remove(connection.engine, name, listener)
 
-    def wrap_revision(self, context: MigrationContext, function: Callable[..., Any]) -> Callable[..., None]:
+    def wrap_revision(self, context: MigrationContext, step: RevisionStep) -> Callable[..., None]:
         """Return a revision's function with checks of the transaction and the session around it."""
 
         def run(**keywords: Any) -> None:
             connection = context.connection
             if connection is None or context.as_sql:
-                function(**keywords)
+                step.migration_fn(**keywords)
                 return
             self.partly_committed, self._rolled_back_at, self.first_error = False, None, None
             options = connection.get_execution_options()
@@ -144,7 +160,7 @@ class Transactions:
             self._set_mark_and_path(connection)
             self._revision_connection = connection
             try:
-                call_revision(function, **keywords)
+                call_revision(step.migration_fn, **keywords)
             finally:
                 self._revision_connection = None
                 level_changed = connection.get_execution_options().get("isolation_level") != level
@@ -152,7 +168,7 @@ class Transactions:
             if self.partly_committed and level_changed:
                 connection.commit()
                 connection.execution_options(isolation_level=level or connection.default_isolation_level)
-            self._restore_session(context, connection)
+            self._restore_session(context, connection, step.info)
 
         return run
 
@@ -186,17 +202,24 @@ class Transactions:
         if self._has_only_read and driver_of(connection).is_in_transaction():
             statements.insert(0, "COMMIT AND CHAIN")
         self._has_only_read = False
+        simple = _simple_connection(connection)
         if connection.dialect.driver == "psycopg":
             connection.exec_driver_sql("; ".join(statements))
-        # isinstance() is true of any connection of asyncpg's
-        elif SimpleConnection in type(connection.connection.driver_connection).__mro__:
-            connection.exec_driver_sql(f"{SCRIPT}{'; '.join(statements)}")
+        elif simple is not None:
+            simple.holds_next = not simple.is_in_transaction()  # SQLAlchemy begins one with this statement
+            try:
+                connection.exec_driver_sql(f"{SCRIPT}{'; '.join(statements)}")
+            finally:
+                simple.holds_next = False
         else:
             for statement in statements:
                 connection.exec_driver_sql(statement)
 
-    def _restore_session(self, context: MigrationContext, connection: Connection) -> None:
-        """Check and restore the session, before Alembic writes to the version table that the revision was run."""
+    def _restore_session(self, context: MigrationContext, connection: Connection, step: MigrationInfo) -> None:
+        """Check and restore the session, before Alembic writes to the version table that the revision was run.
+
+        The revision is recorded too. Where it can be, all of it is sent with Alembic's statement.
+        """
         is_open = self.partly_committed or driver_of(connection).is_in_transaction()
         if self._rolled_back_at is None and not is_open:
             self._note_end_by_statement(connection)
@@ -209,16 +232,40 @@ class Transactions:
             )
         if self.partly_committed:
             self._begin_again(context, connection)
+        record = self.recorder.statements(connection, step) if self.recorder else []
+        recover = self._recovery(connection, is_recorded=bool(record))
+        held = Held(";\n".join([self._script, *(protected(record) if record else [])]), recover)
+        simple, driver = _simple_connection(connection), driver_of(connection)
+        if simple is not None:
+            simple.held = held
+            return
         try:
-            run_script(connection, self._script)
-        except driver_of(connection).errors as error:
-            if _ASSERTION_PREFIX not in str(error):
+            run_script(connection, held.script)
+        except driver.errors as error:
+            if not run(connection, recover(error)):
                 raise
-            raise ResultError(
-                "the migration lock was lost in this revision.",
-                service=self._service,
-                hint="Look at the database before you run anything else.",
-            ) from error
+
+    def _recovery(self, connection: Connection, *, is_recorded: bool) -> Callable[[Exception], Awaitable[bool]]:
+        """Return a function for an error of what restores the session: whether only the record has failed."""
+        driver = driver_of(connection)
+
+        async def recover(error: Exception) -> bool:
+            if _ASSERTION_PREFIX in str(error):
+                raise ResultError(
+                    "the migration lock was lost in this revision.",
+                    service=self._service,
+                    hint="Look at the database before you run anything else.",
+                ) from error
+            if not is_recorded or self.recorder is None or driver.is_closed():
+                return False
+            try:
+                await driver.execute(f"ROLLBACK TO SAVEPOINT {SAVEPOINT}")
+            except driver.errors:  # it isn't there yet, or not any more: something else has failed
+                return False
+            self.recorder.mark_failed(error)
+            return True
+
+        return recover
 
     def _begin_again(self, context: MigrationContext, connection: Connection) -> None:
         """Begin a transaction for the version table, after a revision that has ended its own."""
@@ -288,6 +335,18 @@ class Transactions:
             self._applied = self.partly_committed = False
             if self._on_commit:
                 self._on_commit()
+
+
+def protected(statements: list[str]) -> list[str]:
+    """Return statements with a savepoint around them."""
+    return [f"SAVEPOINT {SAVEPOINT}", *statements, f"RELEASE SAVEPOINT {SAVEPOINT}"]
+
+
+def _simple_connection(connection: Connection) -> SimpleConnection | None:
+    """Return the driver's connection, where it is ours."""
+    driver_connection: Any = connection.connection.driver_connection
+    # isinstance() is true of any connection of asyncpg's
+    return driver_connection if SimpleConnection in type(driver_connection).__mro__ else None
 
 
 def is_lost(connection: AsyncConnection) -> bool:

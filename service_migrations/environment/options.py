@@ -89,7 +89,7 @@ def configure(connection: Connection | None = None, **options: Any) -> None:
     output = None if offline else StringIO()
     context.configure(**_dialect(context.config), literal_binds=True, as_sql=True, output_buffer=output, **shared)
     if offline:
-        wrap_revisions(context.get_context(), lambda _, function: partial(call_revision, function))
+        wrap_revisions(context.get_context(), lambda _, step: partial(call_revision, step.migration_fn))
         write_statements(context.get_context(), statements)
         _widen(max((len(script.revision) for script in context.script.walk_revisions()), default=0))
         dialect = context.get_context().dialect

@@ -8,7 +8,7 @@ from typing import Any
 
 from service_migrations.catalog.search_path import INFO, SearchPath
 from service_migrations.connection.relation import schemas
-from service_migrations.connection.rows import rows
+from service_migrations.connection.rows import together
 from service_migrations.connection.session import Session
 from service_migrations.errors import ResultError
 from service_migrations.health.findings import (
@@ -59,17 +59,17 @@ _TABLES = """
            ARRAY(SELECT quote_ident(rulename) FROM pg_rewrite WHERE ev_class = c.oid) AS rules
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_roles r ON r.rolname = current_user LEFT JOIN pg_roles o ON o.oid = c.relowner
-    WHERE c.relname = ANY (CAST(:names AS text[])) AND n.nspname = ANY (CAST(:schemas AS text[])) AND NOT EXISTS (
+    WHERE c.relname = ANY (CAST(:names AS text[])) AND n.nspname = ANY (CAST(:table_schemas AS text[])) AND NOT EXISTS (
         SELECT FROM pg_class f JOIN pg_namespace m ON m.oid = f.relnamespace WHERE f.relname = c.relname
-            AND array_position(CAST(:schemas AS text[]), m.nspname::text)
-                < array_position(CAST(:schemas AS text[]), n.nspname::text))
+            AND array_position(CAST(:table_schemas AS text[]), m.nspname::text)
+                < array_position(CAST(:table_schemas AS text[]), n.nspname::text))
     ORDER BY c.relname = :ledger
 """
 """A superuser is a member of every role, so for a superuser only the tables of superusers count as its own."""
 
 
 async def preflight(session: Session, creating: Iterable[Revision] = ()) -> tuple[Finding, ...]:
-    """Check server, role, schema and version table, in two queries; nothing is changed.
+    """Check server, role, schema and version table, in one message; nothing is changed.
 
     Args:
         session: a session without an open transaction; none is open afterwards either.
@@ -85,20 +85,20 @@ async def preflight(session: Session, creating: Iterable[Revision] = ()) -> tupl
     target_schema: dict[str, Any] = {"schema": schema or path.default, "schemas": list(path.schemas)}
     names: dict[str, Any] = {"names": [version_table, ledger], "ledger": ledger, "path": list(path.schemas)}
     try:
-        (server,) = await rows(connection, _SERVER, **target_schema)
-        tables = await rows(connection, _TABLES, **names, schemas=schemas(connection, schema))
+        values = names | {"table_schemas": schemas(connection, schema)}
+        server, tables = await together(connection, (_SERVER, target_schema), (_TABLES, values))
     finally:
         await connection.rollback()
     target = session.connector.target
-    findings = list(server_findings(target, server, oldest_version(service.root)))
-    findings += schema_findings(target, server, path.text)
+    findings = list(server_findings(target, server[0], oldest_version(service.root)))
+    findings += schema_findings(target, server[0], path.text)
     for table in tables:
         findings += table_findings(target, table, version_table=version_table)
     lacks_version_table = version_table not in {table.name for table in tables}
-    if not server.may_create and (
+    if not server[0].may_create and (
         lacks_version_table or any(_creates_table(session, revision) for revision in creating)
     ):
-        findings.append(role_finding(target, server))
+        findings.append(role_finding(target, server[0]))
     return tuple(replace(finding, service=service.name) for finding in findings)
 
 

@@ -24,6 +24,7 @@ from service_migrations.connection.drivers import driver_of, run_script
 from service_migrations.connection.relation import schemas
 from service_migrations.connection.rows import rows
 from service_migrations.connection.session import Session
+from service_migrations.connection.transactions import SAVEPOINT, protected
 from service_migrations.failures import describe
 from service_migrations.history.fingerprint import Hashes, hashes
 from service_migrations.history.revisions import History
@@ -113,14 +114,21 @@ class Ledger:
         return cls(session.history, schema, is_complete, row is not None, commit, project_version, writable)
 
     def write(self, *, ctx: Any, step: Any, **_: Any) -> None:
-        """Write the row of a revision that has just run (Alembic's ``on_version_apply``).
+        """Write the row of a stamp, for which nothing is run (Alembic's ``on_version_apply``).
 
-        A savepoint protects the revision's transaction from any error.
+        A savepoint protects the transaction from any error.
+        """
+        if step.is_stamp:
+            self._insert(ctx.connection, self.statements(ctx.connection, step))
+
+    def statements(self, connection: Connection, step: Any) -> list[str]:
+        """Return the statements that write the row of a revision, or a stamp, which has just run; none to write none.
+
+        They are executed in its transaction, and protected by a savepoint.
         """
         started, self.last_written = self.last_written, time.monotonic()
         if not self.writable:
-            return
-        connection: Connection = ctx.connection
+            return []
         seconds = self.last_written - started
         source = ", ".join(step.source_revision_ids or self.purged) or None
         self.purged = ()
@@ -130,8 +138,8 @@ class Ledger:
         # from Alembic's map: a history of thousands isn't searched for each of its revisions
         path = Path(step.up_revision.path) if step.is_upgrade and step.up_revision else None
         sql = self.downgrades.get(revision) if direction == "upgrade" else None
-        self._insert(connection, path, seconds, revision=revision, direction=direction,
-                     from_revision=source, to_revision=destination, downgrade_sql=sql)  # fmt: skip
+        return self._script(connection, path, seconds, revision=revision, direction=direction,
+                            from_revision=source, to_revision=destination, downgrade_sql=sql)  # fmt: skip
 
     def accept(self, connection: Connection, revision: str) -> None:
         """Record that a revision's file is accepted, although it isn't the one that was run.
@@ -140,15 +148,41 @@ class Ledger:
         """
         if self.writable:
             values = dict.fromkeys(("revision", "from_revision", "to_revision"), revision)
-            self._insert(connection, self.history.path(revision), 0.0, direction="accept", **values)
+            path = self.history.path(revision)
+            self._insert(connection, self._script(connection, path, 0.0, direction="accept", **values))
 
     def write_purge(self, connection: Connection) -> None:
         """Record that a stamp has emptied the version table, where it has written nothing to it afterwards."""
         purged, self.purged = ", ".join(self.purged), ()
         if self.writable:
-            self._insert(connection, None, 0.0, direction="stamp", revision=purged, from_revision=purged)
+            row = {"revision": purged, "from_revision": purged}
+            self._insert(connection, self._script(connection, None, 0.0, direction="stamp", **row))
 
-    def _insert(self, connection: Connection, path: Path | None, seconds: float, **values: str | None) -> None:
+    def mark_failed(self, error: BaseException) -> None:
+        """Warn that rows can't be written, and write no more."""
+        self.writable = False
+        service = self.history.service
+        _logger.warning(
+            "%s: nothing is written to %s (%s); the migration goes on", service, self.table, describe(error)
+        )
+
+    def _insert(self, connection: Connection, script: list[str]) -> None:
+        if not script:
+            return
+        driver = driver_of(connection)
+        errors: tuple[type[Exception], ...] = (*driver.errors, OSError)
+        is_in_transaction = driver.is_in_transaction()
+        if is_in_transaction:
+            script = protected(script)
+        try:
+            run_script(connection, ";\n".join(script))
+        except errors as error:
+            # where the connection is lost, this statement fails as any other one would
+            connection.exec_driver_sql(f"ROLLBACK TO SAVEPOINT {SAVEPOINT}" if is_in_transaction else "SELECT")
+            self.mark_failed(error)
+
+    def _script(self, connection: Connection, path: Path | None, seconds: float, **values: str | None) -> list[str]:
+        """Return the statements that write a row, and create or complete the table where they have to."""
         file_hashes = _hashes(path) if path else None
         texts: dict[str, str | None] = {
             **values,
@@ -159,26 +193,6 @@ class Ledger:
             "checksum": file_hashes.checksum if file_hashes else None,
             "fingerprint": file_hashes.fingerprint if file_hashes else None,
         }
-        driver = driver_of(connection)
-        errors: tuple[type[Exception], ...] = (*driver.errors, OSError)
-        is_in_transaction = driver.is_in_transaction()
-        script = self._script(connection, texts, seconds)
-        if is_in_transaction:
-            script = ["SAVEPOINT migration_log", *script, "RELEASE SAVEPOINT migration_log"]
-        try:
-            run_script(connection, ";\n".join(script))
-            self.is_created = self.is_complete = True
-        except errors as error:
-            # where the connection is lost, this statement fails as any other one would
-            connection.exec_driver_sql("ROLLBACK TO SAVEPOINT migration_log" if is_in_transaction else "SELECT")
-            self.writable = False
-            service = self.history.service
-            _logger.warning(
-                "%s: nothing is written to %s (%s); the migration goes on", service, self.table, describe(error)
-            )
-
-    def _script(self, connection: Connection, texts: Mapping[str, str | None], seconds: float) -> list[str]:
-        """Return the statements that write a row, and create or complete the table where they have to."""
         dialect = connection.dialect
         name = dialect.identifier_preparer.format_table(self.table)
         quote = Text().literal_processor(dialect)  # type: ignore[no-untyped-call]
@@ -191,6 +205,7 @@ class Ledger:
         row = {column: quote(value) for column, value in texts.items() if quote and value is not None}
         row |= {"seconds": f"{seconds:.3f}", "started": f"clock_timestamp() - interval '{seconds:.6f} s'"}
         statements.append(f"INSERT INTO {name} ({', '.join(row)}) VALUES ({', '.join(row.values())})")  # noqa: S608
+        self.is_created = self.is_complete = True  # or the statements fail, and no more are written
         return statements
 
 

@@ -114,6 +114,7 @@ async def applying(session: Session, ledger: Ledger, progress: Progress) -> Asyn
     if session.schema:
         await ensure_schema(session.connection, session.schema)
     await session.transactions.read_settings(session.connection)
+    session.transactions.recorder = ledger
     async with watched(session.connection, session.pid, session.connector) as blockers:
         try:
             yield ledger.write, progress.mark_applied, blockers.mark_progress

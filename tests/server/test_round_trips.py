@@ -11,10 +11,12 @@ from tests.support.database import query, wait
 from tests.support.monorepo import Monorepo
 from tests.support.proxy import proxy
 
-A_REVISION = 7
-"""BEGIN; the mark of the transaction; its statement; the look at session and lock, with what is put back; the version
-table; the ledger; COMMIT."""
-A_SERVICE = 23
+A_REVISION = 4
+"""BEGIN with the mark of the transaction; its statement; the look at session and lock, with what is put back, and the
+ledger and the version table; COMMIT."""
+AUTHENTICATION, FAREWELL = 4, 1
+"""The request for TLS, the startup message and two of SCRAM; Terminate, which nobody answers."""
+A_SERVICE = 24
 """All that comes before the first revision and after the last one, from the handshake to the farewell."""
 
 
@@ -57,3 +59,15 @@ def test_a_table_is_read_before_and_after_a_revision_changes_it(
     )
     wait(service_migrations.upgrade(monorepo.service("billing", dsn=dsn)))
     assert query(dsn, "SELECT more FROM billing") == []
+
+
+def test_a_database_at_head_is_asked_twice(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
+    """The look at the tables, and what they hold; before, the connection and its authentication, and a farewell."""
+    dsn = database()
+    with proxy(dsn) as (between, through):
+        service = monorepo.service("billing", dsn=through)
+        monorepo.table_revision("billing", "r001", None)
+        wait(service_migrations.upgrade(service))
+        before = between.asked
+        assert monorepo.inv("db.upgrade", "--service", "billing").code == 0
+        assert between.asked - before == AUTHENTICATION + 2 + FAREWELL
