@@ -255,7 +255,7 @@ async def _edits(
     session: Session, operation: Operation, current: tuple[str, ...], attempts: _Attempts
 ) -> tuple[Edit, ...]:
     """Return the edited files that are to be accepted; a warning of the others is logged only once."""
-    if operation.edited is None or attempts.edits_are_handled:
+    if operation.edited is None or attempts.edits_are_handled or not current:
         return ()
     edits = await check_edits(session, current, operation.edited)
     attempts.edits_are_handled = not edits
