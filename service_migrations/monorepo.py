@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
@@ -27,7 +28,18 @@ from service_migrations.configuration import (
 from service_migrations.errors import ConfigurationError, UsageError
 from service_migrations.service import Service, refuse_shared, service_problem, with_foreign_locations
 
-__all__ = ["ENVIRONMENT", "ENV_FILE", "Monorepo", "Service", "discover", "env_files", "find", "resolve", "select"]
+__all__ = [
+    "ENVIRONMENT",
+    "ENV_FILE",
+    "Monorepo",
+    "Service",
+    "discover",
+    "discovering_once",
+    "env_files",
+    "find",
+    "resolve",
+    "select",
+]
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +51,9 @@ ENVIRONMENT, ENV_FILE = "MIGRATIONS_ENV", "MIGRATIONS_ENV_FILE"
 
 _options: dict[str, str] = {}
 """What the options of the running command say instead of both variables; forked workers have it too."""
+
+_discovered: ContextVar[list[tuple["Monorepo", tuple[Service, ...]]] | None] = ContextVar("discovered", default=None)
+"""The services of each monorepo, while a block of ``discovering_once`` runs."""
 
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _WILDCARD = re.compile(r"[*?\[]")
@@ -111,6 +126,16 @@ class Monorepo:
                 glob of the table matches nothing, or a service of the table has no directory.
 
         """
+        known = _discovered.get()
+        for monorepo, services in known or ():
+            if monorepo == self:
+                return services
+        services = self._services()
+        if known is not None:
+            known.append((self, services))
+        return services
+
+    def _services(self) -> tuple[Service, ...]:
         services_by_name: dict[str, Service] = {}
         for name, path in self._directories():
             service = self._service(name, path)
@@ -284,6 +309,19 @@ class Monorepo:
 def discover(root: Path | None = None) -> tuple[Service, ...]:
     """Return all services of a monorepo; arguments and errors are those of ``Monorepo.locate`` and ``services``."""
     return Monorepo.locate(root).services()
+
+
+@contextmanager
+def discovering_once() -> Iterator[None]:
+    """Let the folders of a monorepo be read once while the block runs, which adds and removes no service.
+
+    A command asks who shares its database and its models several times, and there may be hundreds of services.
+    """
+    token = _discovered.set([])
+    try:
+        yield
+    finally:
+        _discovered.reset(token)
 
 
 def find(name: str, root: Path | None = None) -> Service:

@@ -21,7 +21,7 @@ from invoke.tasks import Task, task as invoke_task
 
 from service_migrations.errors import ConfigurationError, MigrationError, UsageError
 from service_migrations.interruption import abandon, cancel_revision
-from service_migrations.monorepo import Monorepo, Service, find, select
+from service_migrations.monorepo import Monorepo, Service, discovering_once, find, select
 from service_migrations.settings.duration import seconds
 from service_migrations.tasks import console
 from service_migrations.tasks.console import make_lasting
@@ -88,7 +88,7 @@ def task(
             try:
                 with handling(stop_at_once), console.results_only():
                     refuse_ignored(context, options.get("iterable", ()), remainder=remainder)
-                    with chosen_environment(env, env_file):
+                    with chosen_environment(env, env_file), discovering_once():
                         if runs_environment:
                             _with_x_arguments(body, keywords.pop("x"))(context, **keywords)
                         else:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from service_migrations.errors import ConfigurationError, UsageError
-from service_migrations.monorepo import discover, find, select
-from tests.support.monorepo import ROOT
+from service_migrations.monorepo import discover, discovering_once, find, select
+from tests.support.monorepo import ROOT, Monorepo
 
 
 @pytest.fixture
@@ -166,3 +166,16 @@ def test_a_path_is_told_as_it_is_typed_at_the_top(root: Path) -> None:
     service = find("billing", root)
     assert service.relative(service.env_file) == "services/billing/.env"
     assert service.relative(Path("/etc/passwd")) == "/etc/passwd"
+
+
+def test_a_command_reads_the_folders_of_all_services_once(monorepo: Monorepo) -> None:
+    monorepo.service("billing")
+    path = monorepo.root / "pyproject.toml"
+    with discovering_once():
+        assert [service.name for service in discover(monorepo.root)] == ["billing"]
+        make(monorepo.root, "orders")
+        assert [service.name for service in discover(monorepo.root)] == ["billing"]
+        text = path.read_text(encoding="utf-8").replace("postgres = [", 'version_table = "v_{name}"\npostgres = [')
+        path.write_text(text, encoding="utf-8")
+        assert [service.version_table for service in discover(monorepo.root)] == ["v_billing", "v_orders"]
+    assert [service.name for service in discover(monorepo.root)] == ["billing", "orders"]
