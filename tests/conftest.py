@@ -15,8 +15,9 @@ from hypothesis import HealthCheck, settings
 from service_migrations.postgres import Server, throwaway
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.sources import KEYS
+from tests.support import forked
 from tests.support.database import make_database, query
-from tests.support.monorepo import Monorepo
+from tests.support.monorepo import Monorepo, dsn_text
 from tests.support.version import VERSION
 
 # a busy machine takes its time, which says nothing of what is tested
@@ -54,6 +55,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
         version = query(provided.admin, "SHOW server_version")[0][0]
         assert version.split(".")[0] == provided.version
         _remember(request.config, f"server_version {version} ({provided.source})")
+        forked.start(dsn_text(make_database(provided, creates=True)))
         yield provided
 
 

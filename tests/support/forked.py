@@ -1,12 +1,14 @@
 """Invoke or Alembic in a child that is forked from a process with all imports done: without the second that they take.
 
-The child is a process like any other, so nothing has to be put back after a task. For what start-up, the interpreter's
-options or the command line in a list of processes matter to, there are ``Monorepo.process`` and ``Monorepo.spawn``.
+The parent has run some tasks itself, so that a child finds what is compiled or read only once. The child is a process
+like any other, so nothing has to be put back after a task. For what start-up, the interpreter's options or the command
+line in a list of processes matter to, there are ``Monorepo.process`` and ``Monorepo.spawn``.
 """
 
 import atexit
 import gc
 import json
+import logging
 import os
 import selectors
 import signal
@@ -19,12 +21,13 @@ from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import alembic.config
 import invoke.main
 
-__all__ = ["Child"]
+__all__ = ["Child", "start"]
 
 ALEMBIC = Path(sys.executable).with_name("alembic")
 
@@ -44,6 +47,11 @@ MESSAGE = 200_000
 
 TEARDOWN = 10.0
 """Seconds for the process that forks to end."""
+
+WARMING = ("db.upgrade", "db.upgrade --service warm", "db.current", "db.status", "db.plan", "db.check", "db.drift")
+"""The tasks that it runs itself."""
+
+_dsn: list[str] = []
 
 
 class Child:
@@ -106,11 +114,17 @@ class Child:
             self.wait()
 
 
+def start(dsn: str) -> None:
+    """Start the process that forks, which runs some tasks on a database first."""
+    _dsn.append(dsn)
+    _parent()
+
+
 @cache
 def _parent() -> socket.socket:
     """Start the process that forks, once for each process of pytest, and return the channel to it."""
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    command = [sys.executable, "-m", "tests.support.forked", str(its.fileno())]
+    command = [sys.executable, "-m", "tests.support.forked", str(its.fileno()), *_dsn]
     with its:
         parent = subprocess.Popen(command, cwd=ROOT, pass_fds=[its.fileno()], stdin=subprocess.DEVNULL)
     atexit.register(_end, parent, ours)
@@ -131,6 +145,51 @@ def import_all() -> None:
             import_module(".".join(parts))
     for name in OTHERS:
         import_module(name)
+
+
+def warm_up(dsn: str) -> None:
+    """Run tasks in this process, and put back what a child would notice of it."""
+    from tests.support.monorepo import Monorepo  # noqa: PLC0415 - it imports this module, for the tests
+
+    before, environment, arguments, search_path = Path.cwd(), dict(os.environ), list(sys.argv), list(sys.path)
+    threshold = gc.get_threshold()
+    levels = {name: logging.getLogger(name).level for name in list(logging.root.manager.loggerDict)}
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    streams = [(number, os.dup(number)) for number in (1, 2)]
+    with TemporaryDirectory() as folder:
+        monorepo = Monorepo.make(Path(folder) / "repo")
+        monorepo.service("warm", dsn=dsn)
+        monorepo.table_revision("warm", "r1", None)
+        monorepo.revision("warm", "r2", "r1", 'op.execute("SELECT 1")')
+        os.chdir(monorepo.root)
+        for number, _ in streams:
+            os.dup2(nowhere, number)
+        codes = []
+        for words in WARMING:
+            sys.argv[1:], sys.path[0] = words.split(), str(monorepo.root)
+            try:
+                invoke.main.program.run()
+            except SystemExit as ended:
+                codes.append(ended.code)
+            sys.stdout.flush()
+            sys.stderr.flush()
+        for number, copy in streams:
+            os.dup2(copy, number)
+            os.close(copy)
+        os.close(nowhere)
+        os.chdir(before)
+    gc.set_threshold(*threshold)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv[:], sys.path[:] = arguments, search_path
+    logging.basicConfig(handlers=[], level=logging.WARNING, force=True)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+    own = ("services", "shared_models", "tasks", "tests")
+    for name in [name for name in sys.modules if name.partition(".")[0] in own]:
+        del sys.modules[name]
+    if any(codes):
+        raise RuntimeError(f"{dict(zip(WARMING, codes, strict=True))}")
 
 
 def serve(channel: socket.socket) -> tuple[dict[str, Any], list[int]]:
@@ -193,6 +252,9 @@ def main() -> None:
     channel = socket.socket(fileno=int(sys.argv[1]))
     channel.set_inheritable(False)
     import_all()
+    for dsn in sys.argv[2:]:
+        warm_up(dsn)
+    gc.collect()
     gc.freeze()
     interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for pytest, which closes the channel
     request, (status, *streams) = serve(channel)
