@@ -5,13 +5,11 @@ import inspect
 import re
 import shlex
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from invoke.parser import ParseError, Parser
-from invoke.program import Program
+from invoke.parser import ParseError
 
 import service_migrations
 from service_migrations import errors
@@ -21,17 +19,13 @@ from service_migrations.postgres import VERSIONS
 from service_migrations.postgres.throwaway import _variable
 from service_migrations.settings.sources import KEYS
 from tasks import namespace
-from tests.support.invocation import contexts
+from tests.support.command_lines import commands, invoke_tasks, nox_problem
 from tests.support.monorepo import ROOT
 
 PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")] + sorted(ROOT.glob("docs/*.md"))
 EXAMPLE = "shipping"
 """The service that docs/a-new-service.md makes; it is not on disk."""
 
-NOX_FLAGS = {"--list", "--json"}
-NOX_SESSION = {"-s", "--session"}
-NOX_VALUES = {"-j"}
-SEPARATORS = {"&&", "||", "|", ";", ">"}
 SIGNALS = {129, 130, 143}
 
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\n(?P<body>.*?)^(?P=indent)```$", re.DOTALL | re.MULTILINE)
@@ -49,22 +43,6 @@ def shell_lines(text: str) -> list[str]:
     return lines + [code for code in inline if re.match(r"(uv run )?(inv|nox)( |$)", code)]
 
 
-def commands(line: str) -> Iterator[list[str]]:
-    """Split a line of a shell into commands, without variables before them and without ``uv run``."""
-    command: list[str] = []
-    for word in [*shlex.split(line, comments=True), ";"]:
-        if word in SEPARATORS:
-            while command and re.match(r"[A-Z_0-9]+=", command[0]):
-                command = command[1:]
-            if command[:2] == ["uv", "run"]:
-                command = command[2:]
-            if command:
-                yield command
-            command = []
-        else:
-            command.append(word)
-
-
 def named(program: str) -> list[tuple[str, list[str]]]:
     """Return page and words of each command of a program that the pages name."""
     return [
@@ -74,53 +52,6 @@ def named(program: str) -> list[tuple[str, list[str]]]:
         for command in commands(line)
         if command[0] == program
     ]
-
-
-def invoke_tasks(words: list[str]) -> list[str]:
-    """Parse a command line as Invoke does, and return the tasks that it names."""
-    core = Parser(initial=Program().initial_context, ignore_unknown=True).parse_argv(words)
-    asked = core[0].args["help"].value
-    parsed = Parser(contexts=contexts()).parse_argv(core.unparsed)
-    return [str(context.name) for context in parsed] + ([asked] if isinstance(asked, str) else [])
-
-
-def nox_sessions() -> dict[str, set[str]]:
-    """Return the sessions of noxfile.py, each with what may stand behind its name."""
-    noxfile = ast.parse((ROOT / "noxfile.py").read_text(encoding="utf-8"))
-    pythons = re.findall(r"Python :: (\d\.\d+)", (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    found = {}
-    for function in noxfile.body:
-        if isinstance(function, ast.Assign) and ast.unparse(function.value).startswith("define_"):
-            name = ast.unparse(function.value).partition("(")[0].removeprefix("define_")
-            found[name] = {"", *(f"(pg{version})" for version in VERSIONS)}
-        if not isinstance(function, ast.FunctionDef):
-            continue
-        decorators = [ast.unparse(decorator) for decorator in function.decorator_list]
-        session = next((decorator for decorator in decorators if decorator.startswith("nox.session")), None)
-        if session:
-            other = re.search(r"name='([^']+)'", session)
-            suffixes = {""}
-            suffixes |= {f"-{python}" for python in pythons} if re.search(r"python=PYTHONS\b(?!\[)", session) else set()
-            suffixes |= {f"(pg{version})" for version in VERSIONS} if "each_postgres" in decorators else set()
-            found[other[1] if other else function.name] = suffixes
-    return found
-
-
-def nox_problem(words: list[str]) -> str | None:
-    """Return what is wrong with a command line of nox's; what stands behind ``--`` is pytest's."""
-    own = words[: words.index("--")] if "--" in words else words
-    sessions = {name + suffix for name, suffixes in nox_sessions().items() for suffix in suffixes}
-    rest = iter(own)
-    for word in rest:
-        if word in NOX_SESSION:
-            name = next(rest, "")
-            if name not in sessions:
-                return f"there is no session {name!r}"
-        elif word in NOX_VALUES:
-            next(rest, None)
-        elif word not in NOX_FLAGS:
-            return f"{word!r} is no option that is known here"
-    return None
 
 
 def settings_in(text: str) -> set[str]:
