@@ -79,6 +79,7 @@ class Compat:
         breaks: those that fail after one of them.
         untried: why no row could be made, by table.
         is_new_code: whether the new code was tried on the schema of the running code.
+        is_new_service: whether the running code doesn't have the service, so that nothing can break.
 
     """
 
@@ -89,3 +90,4 @@ class Compat:
     breaks: tuple[Break, ...]
     untried: Mapping[str, str]
     is_new_code: bool = False
+    is_new_service: bool = False

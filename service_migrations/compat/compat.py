@@ -49,6 +49,8 @@ async def compat(
         MigrationError: the server can't be reached, or refuses.
 
     """
+    if _is_new(service, code):
+        return Compat(service.name, code[0], (), 0, (), {}, is_new_service=True)
     span = _Span.of(service, code)
     if not span.new:
         return span.result()
@@ -80,6 +82,8 @@ async def compat_of_new_code(
         MigrationError: the server can't be reached, or refuses.
 
     """
+    if _is_new(service, code):
+        return Compat(service.name, code[0], (), 0, (), {}, is_new_service=True)
     span = _Span.of(service, code, is_new_code=True)
     if not span.new:
         return span.result()
@@ -237,6 +241,16 @@ async def _run(session: Session, revision: str, *, siblings: Siblings) -> None:
             is_again = error.exit_code == MigrationError.exit_code and not session.transactions.partly_committed
             if not is_again or not await siblings.advance():
                 raise
+
+
+def _is_new(service: Service, code: Checkout) -> bool:
+    """Whether another checkout has neither the service nor a revision of it, also not under another name."""
+    root = code[1]
+    folders = (service.path, *service.version_locations)
+    if any((root / folder.relative_to(service.root)).exists() for folder in folders):
+        return False
+    names = {path.name for folder in service.version_locations for path in folder.rglob("*.py")}
+    return not any(path.name in names for path in root.rglob("*.py"))
 
 
 def _find(root: Path, service: Service, commit: str) -> Service:

@@ -128,6 +128,9 @@ def _deployed(services: "Sequence[Service]") -> "tuple[dict[str, str], list[Migr
 
 def _print(result: "Compat") -> None:
     name, commit = result.service, result.commit[:12]
+    if result.is_new_service:
+        console.result(f"{name}: {commit} has no such service, so nothing of it can break")
+        return
     if not result.revisions:
         console.result(f"{name}: the code of {commit} knows every revision")
         return

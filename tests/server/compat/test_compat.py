@@ -270,6 +270,27 @@ def test_code_that_knows_every_revision_has_nothing_to_fear(repo: Monorepo) -> N
     assert (ran.code, "knows every revision" in ran.out) == (0, True), ran.text
 
 
+def test_of_a_service_that_the_running_code_doesnt_have_nothing_can_break(repo: Monorepo) -> None:
+    repo.service("parcels", MODELS)
+    repo.revision("parcels", "p0", None, FIRST)
+    for words in ((), ("--new-code",)):
+        ran = repo.inv("db.compat", "--service", "parcels", *words)
+        assert (ran.code, ran.out) == (
+            0,
+            f"parcels: {git(repo, 'rev-parse', 'main')[:12]} has no such service, so nothing of it can break\n",
+        )
+
+
+def test_a_service_under_another_name_isnt_taken_for_a_new_one(repo: Monorepo) -> None:
+    for folder in ("services", "migrations/versions"):
+        (repo.root / folder / "shop").rename(repo.root / folder / "store")
+    models = repo.root / "services" / "store" / "models.py"
+    assert models.is_file()
+    ran = repo.inv("db.compat", "--service", "store")
+    assert ran.code == 2, ran.text
+    assert "has no such service" in ran.text
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
