@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from alembic.config import Config
 from alembic.ddl.postgresql import PostgresqlImpl
 from alembic.runtime.migration import MigrationContext, RevisionStep
 from alembic.script import ScriptDirectory
@@ -25,6 +26,7 @@ __all__ = [
     "check_steps",
     "command_name",
     "continue_in",
+    "give_toml_table",
     "has_comparators",
     "is_inline",
     "version_locations",
@@ -45,6 +47,12 @@ def command_name(options: Namespace) -> str | None:
     """
     function, *_ = getattr(options, "cmd", (None,))
     return getattr(function, "__name__", None)
+
+
+def give_toml_table(config: Config, table: Mapping[str, Any]) -> None:
+    """Give a configuration its ``[tool.alembic]``; each would read it from pyproject.toml again."""
+    config.toml_args["here"] = Path(str(config.toml_file_name)).absolute().parent.as_posix()
+    vars(config)["toml_alembic_config"] = table
 
 
 def wrap_revisions(

@@ -25,6 +25,7 @@ __all__ = [
     "is_service_name",
     "read_alembic_table",
     "read_configuration",
+    "read_project",
     "read_tools",
     "service_name",
 ]
@@ -124,12 +125,27 @@ def read_tools(root: Path) -> Mapping[str, Any]:
         ConfigurationError: the file is not TOML, or can't be read.
 
     """
+    return _table(root, "tool")
+
+
+def read_project(root: Path) -> Mapping[str, Any]:
+    """Return the ``[project]`` table of a folder's pyproject.toml; nothing where it has none.
+
+    Raises:
+        ConfigurationError: the file is not TOML, or can't be read.
+
+    """
+    return _table(root, "project")
+
+
+def _table(root: Path, name: str) -> Mapping[str, Any]:
     path = root / FILE
     try:
         status = path.stat()
     except OSError:
         return {}
-    return _parsed(path, status.st_mtime_ns, status.st_size)
+    table = _parsed(path, status.st_mtime_ns, status.st_size).get(name)
+    return table if isinstance(table, dict) else {}
 
 
 def read_alembic_table(root: Path) -> Mapping[str, Any]:
@@ -170,13 +186,11 @@ def _parsed(path: Path, _mtime: int, _size: int) -> Mapping[str, Any]:
     import tomllib  # noqa: PLC0415 - `inv --list` reads no configuration
 
     try:
-        document = tomllib.loads(read_text(path))
+        return tomllib.loads(read_text(path))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{error}.", path=path, hint="Correct the file.") from None
     except OSError as error:
         raise ConfigurationError(f"{path} can't be read: {error.strerror}.", path=path) from None
-    tools = document.get("tool", {})
-    return tools if isinstance(tools, dict) else {}
 
 
 def _services(value: object) -> dict[str, ServiceTable]:

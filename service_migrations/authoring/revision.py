@@ -28,6 +28,7 @@ from service_migrations.connection.connector import connector
 from service_migrations.connection.locks import process_lock
 from service_migrations.connection.session import open_session
 from service_migrations.errors import ConfigurationError, UsageError
+from service_migrations.failures import describe
 from service_migrations.history import head_file
 from service_migrations.history.baseline import read_baseline
 from service_migrations.history.graph import clashing_heads, resolved, topological
@@ -217,10 +218,13 @@ def _new_revision_id(history: History) -> Iterator[str]:
     before = {path for location in locations for path in location.rglob("*.py")}
     try:
         yield revision_id
-    except BaseException:
+    except BaseException as error:
         for path in {path for location in locations for path in location.rglob("*.py")} - before:
             if revision_id in path.name or revision_id in path.read_text(encoding="utf-8", errors="replace"):
                 path.unlink()
+        if type(error).__module__ == "mako.exceptions":  # loaded only where it is raised
+            text = f"the template of revisions has an error: {describe(error)}."
+            raise ConfigurationError(text, service=history.service, hint="Correct script.py.mako.") from error
         raise
 
 

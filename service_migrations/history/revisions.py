@@ -11,7 +11,8 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
-from service_migrations.configuration import FILE
+from service_migrations._alembic import give_toml_table
+from service_migrations.configuration import FILE, read_tools
 from service_migrations.errors import ConfigurationError, UsageError
 from service_migrations.failures import describe
 from service_migrations.files import refuse_irregular
@@ -137,11 +138,8 @@ def config(
 
     """
     service = find(service) if isinstance(service, str) else service
-    alembic = Config(
-        toml_file=service.root / FILE,
-        attributes={"service": service, **(attributes or {})},
-        **options,
-    )
+    attributes = {"service": service, **(attributes or {})}
+    alembic = _with_table(Config(toml_file=service.root / FILE, attributes=attributes, **options), service.root)
     # the library prints nothing: no results, and no "Generating …"
     alembic.stdout = alembic.output_buffer = output or StringIO()
     if "cmd_opts" not in options:
@@ -162,7 +160,7 @@ def config(
 
 def script_location(root: Path) -> Path:
     """Return the folder of env.py, which ``[tool.alembic]`` may name; the default is ``migrations``."""
-    return _location(Config(toml_file=root / FILE), root)
+    return _location(_with_table(Config(toml_file=root / FILE), root), root)
 
 
 def template_folder(service: Service) -> Path | None:
@@ -187,6 +185,13 @@ def template_folder(service: Service) -> Path | None:
 
 def _location(alembic: Config, root: Path) -> Path:
     return root / str(_option(alembic, "script_location") or _ENVIRONMENT)
+
+
+def _with_table(alembic: Config, root: Path) -> Config:
+    table = read_tools(root).get("alembic", {})
+    if isinstance(table, dict):  # anything else Alembic refuses itself
+        give_toml_table(alembic, table)
+    return alembic
 
 
 def _option(alembic: Config, name: str) -> object:

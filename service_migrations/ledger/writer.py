@@ -9,7 +9,6 @@ import logging
 import os
 import socket
 import time
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -20,6 +19,7 @@ from sqlalchemy import Connection, Table, Text
 from sqlalchemy.schema import CreateTable
 
 from service_migrations import git
+from service_migrations.configuration import read_project
 from service_migrations.connection.drivers import driver_of, run_script
 from service_migrations.connection.relation import schemas
 from service_migrations.connection.rows import rows
@@ -45,8 +45,7 @@ def os_user() -> str:
 @cache
 def version(root: Path) -> str:
     """Return the version that pyproject.toml gives the project."""
-    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8")).get("project", {})
-    return str(project.get("version", "unknown"))
+    return str(read_project(root).get("version", "unknown"))
 
 
 _logger = logging.getLogger(__name__)

@@ -177,9 +177,17 @@ def _loaded(root: Path) -> Iterator[tuple[str, ModuleType]]:
     """Yield the loaded modules of a repository, with their paths in it."""
     within = f"{root}{os.sep}"  # there are thousands of modules, and a Path of each would take a tenth of a second
     for module in all_modules():
-        file = str(getattr(module, "__file__", None))
+        file = _file(module)
         if file.startswith(within):
             yield Path(file).relative_to(root).as_posix(), module
+
+
+def _file(module: ModuleType) -> str:
+    """Return the file of a module; ``getattr`` would load one that is loaded only when something of it is used."""
+    try:
+        return str(object.__getattribute__(module, "__dict__").get("__file__"))
+    except AttributeError:  # anything may be in sys.modules
+        return ""
 
 
 def _defined(module: ModuleType, path: str) -> Iterator[tuple[Table, _Definition]]:

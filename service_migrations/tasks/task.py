@@ -26,6 +26,7 @@ from service_migrations.settings.duration import seconds
 from service_migrations.tasks import console
 from service_migrations.tasks.console import make_lasting
 from service_migrations.tasks.flags import TaskWithFlags, TaskWithSettings, chosen_environment, refuse_ignored
+from service_migrations.tasks.lazy_import import load_when_used
 from service_migrations.tasks.signals import Stopped, handling, stop_at_once
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ SERVICE = "The service's name. Where it is missing, the service of this folder."
 
 _OBJECTS = 100_000
 """The garbage collector's threshold of new objects, in this process and in its forked workers."""
+_SELDOM_USED = ("mako.exceptions",)
+"""What Alembic imports for errors in templates. It imports pygments, for error pages in HTML: a tenth of an upgrade."""
 _GRACE = 8.0
 """Seconds in which a stopped command may cancel its statement; a server that is hanging must not hold a pod."""
 
@@ -83,6 +86,7 @@ def task(
             gc.set_threshold(_OBJECTS)
             # a last collection at the end would be useless: the system frees all memory
             atexit.register(gc.freeze)
+            load_when_used(*_SELDOM_USED)
             debug = logging.getLogger().level == logging.DEBUG  # Invoke's own --debug has set it
             console.configure_logging(debug=debug, alembic=logs)
             try:

@@ -1,5 +1,6 @@
 """Start-up: what shows the list, a help text or a completion imports nothing but Invoke and our own small modules."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -70,3 +71,115 @@ def test_an_upgrade_with_nothing_to_do_imports_neither_alembic_nor_sqlalchemy(
         monorepo.service(name, dsn=database())
     assert "alembic" in imported(monorepo.root, "db.upgrade")
     assert not {"alembic", "sqlalchemy"} & imported(monorepo.root, "db.upgrade")
+
+
+UNNEEDED = (
+    "alembic.testing",
+    "dbm",
+    "http",
+    "hypothesis",
+    "mako.ext",  # what mako.exceptions imports, which Alembic imports for errors in templates
+    "nox",
+    "packaging",
+    "psycopg",
+    "psycopg2",
+    "pydantic",
+    "pygments",  # as mako.ext
+    "pytest",
+    "rich",
+    "service_migrations.adoption",
+    "service_migrations.autogenerate.plugin",
+    "service_migrations.compat",
+    "service_migrations.drift",
+    "service_migrations.evidence",
+    "service_migrations.libpq",
+    "service_migrations.postgres",
+    "service_migrations.review",
+    "sqlalchemy.ext.declarative",
+    "sqlalchemy.testing",
+    "squawk",
+    "urllib.request",
+    "xml",
+)
+"""Packages and modules that an upgrade has no use for, with all below them."""
+
+
+@pytest.mark.parametrize("words", [(), ("--service", "billing")], ids=["all services", "one service"])
+def test_an_upgrade_with_revisions_to_run_imports_nothing_that_it_has_no_use_for(
+    monorepo: Monorepo, database: Callable[..., Dsn], words: tuple[str, ...]
+) -> None:
+    for name in ("billing", "orders"):
+        monorepo.table_revision(name, "r001", None)
+        monorepo.service(name, dsn=database())
+    found = imported(monorepo.root, "db.upgrade", *words)
+    assert {"alembic", "mako.template", "service_migrations.ledger.writer", "sqlalchemy"} <= found
+    assert {one for one in found if any(f"{one}.".startswith(f"{name}.") for name in UNNEEDED)} == set()
+
+
+def test_the_error_of_a_template_is_shown_although_what_shows_it_is_loaded_late(
+    monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    monorepo.service("billing", dsn=database())
+    template = monorepo.root / "migrations" / "script.py.mako"
+    template.write_text("${no_such_name[0]}", encoding="utf-8")
+    words = ("db.revision", "--service", "billing", "-m", "Something.")
+    ran = monorepo.inv(*words, "--empty", env={"TMPDIR": str(monorepo.root)})
+    shown = re.fullmatch(
+        r"billing: Template rendering failed; see (\S+) for a template-oriented traceback\.\n", ran.err
+    )
+    assert shown, ran.text
+    text = Path(shown[1]).read_text(encoding="utf-8")
+    assert text.rstrip().endswith("    ${no_such_name[0]}\nTypeError: 'Undefined' object is not subscriptable")
+    template.write_text("${", encoding="utf-8")
+    for options, code in (((), 1), (("--empty",), 78)):
+        ran = monorepo.inv(*words, *options)
+        assert (ran.code, "Traceback" in ran.text) == (code, False), ran.text
+        assert "SyntaxException: Expected: " in ran.text
+        assert "script.py.mako' at line: 1 char: 1" in ran.text
+
+
+COUNTED = """
+import os, sys, tomllib
+
+out = os.open(sys.argv.pop(1), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+loads = tomllib.loads
+
+def counted(text, **options):
+    if "[tool.alembic]" in text:
+        os.write(out, b"parsed\\n")
+    return loads(text, **options)
+
+def opened(event, arguments):
+    if event == "open" and str(arguments[0]).endswith("pyproject.toml"):
+        os.write(out, b"opened\\n")
+
+tomllib.loads = tomllib._parser.loads = counted
+sys.addaudithook(opened)
+from invoke.main import program
+
+program.run()
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(("db.upgrade", *service) for service in ((), ("--service", "billing"))),
+        ("db.upgrade", "--service", "billing", "--sql"),
+        *((f"db.{name}",) for name in ("status", "heads", "history", "plan", "check")),
+        ("db.revision", "--service", "billing", "--empty", "-m", "Something."),
+    ],
+    ids=" ".join,
+)
+def test_a_command_reads_and_parses_pyproject_once(
+    monorepo: Monorepo, database: Callable[..., Dsn], words: tuple[str, ...]
+) -> None:
+    for name in ("billing", "orders"):
+        monorepo.table_revision(name, "r001", None)
+        monorepo.service(name, dsn=database())
+    if words[0] in {"db.check", "db.revision"}:
+        assert monorepo.inv("db.upgrade").code == 0
+    program, seen = monorepo.root / "counted.py", monorepo.root / "seen"
+    program.write_text(COUNTED, encoding="utf-8")
+    subprocess.run([sys.executable, program, seen, *words], cwd=monorepo.root, check=True, capture_output=True)
+    assert seen.read_text(encoding="utf-8").split() == ["opened", "parsed"]

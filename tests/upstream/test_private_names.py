@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from alembic.config import CommandLine
+from alembic.config import CommandLine, Config
 from alembic.ddl.postgresql import PostgresqlImpl
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext, RevisionStep
@@ -305,6 +305,17 @@ def foreign_private_names(path: Path) -> list[str]:
         elif isinstance(node, ast.keyword) and node.arg:
             found.append(f"=.{node.arg}")
     return [name for name in found if re.match(r"_[a-z]", name.rpartition(".")[2])]
+
+
+def test_a_table_that_was_read_before_is_what_alembic_would_read(tmp_path: Path) -> None:
+    file = tmp_path / "pyproject.toml"
+    file.write_text('[tool.alembic]\nscript_location = "%(here)s/m"\n', encoding="utf-8")
+    read, given = Config(toml_file=file), Config(toml_file=file)
+    assert read.get_alembic_option("script_location") == f"{tmp_path}/m"
+    file.write_text("no TOML", encoding="utf-8")
+    _alembic.give_toml_table(given, {"script_location": "%(here)s/m"})
+    assert given.get_alembic_option("script_location") == f"{tmp_path}/m"
+    assert given.toml_args == read.toml_args
 
 
 def test_no_other_file_takes_a_private_name() -> None:
