@@ -12,7 +12,7 @@ from pathlib import Path
 from service_migrations.errors import ConfigurationError
 from service_migrations.files import read_text
 from service_migrations.history import graph
-from service_migrations.history.revisions import History
+from service_migrations.history.history import History
 from service_migrations.monorepo import Service
 
 __all__ = ["problem", "replace_file", "write", "write_heads"]
