@@ -244,6 +244,7 @@ def bench(session: nox.Session) -> None:
         session.run("python", "-m", "benchmarks.memory")
         session.run("python", "-m", "benchmarks.histories", "--rounds=3")
         session.run("python", "-m", "benchmarks.round_trips", "--rounds=3", *options[:2], *options[4:])
+        session.run("python", "-m", "benchmarks.long_histories", "--rounds=3")
 
 
 @nox.session(default=False)

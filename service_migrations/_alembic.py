@@ -11,10 +11,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from alembic.autogenerate import RevisionContext
 from alembic.config import Config
 from alembic.ddl.postgresql import PostgresqlImpl
 from alembic.runtime.migration import MigrationContext, RevisionStep
-from alembic.script import ScriptDirectory
+from alembic.script import Script, ScriptDirectory
+from alembic.script.revision import Revision, RevisionMap
 from alembic.util import PriorityDispatcher
 from alembic.util.sqla_compat import _literal_bindparam
 from sqlalchemy import BindParameter, CursorResult, Executable, String, Transaction, text
@@ -32,6 +34,7 @@ __all__ = [
     "version_locations",
     "widen_version_table",
     "wrap_revisions",
+    "write_empty",
     "write_statements",
 ]
 
@@ -47,6 +50,25 @@ def command_name(options: Namespace) -> str | None:
     """
     function, *_ = getattr(options, "cmd", (None,))
     return getattr(function, "__name__", None)
+
+
+def write_empty(config: Config, followed: str, **arguments: Any) -> Script | None:
+    """Write a revision file as ``alembic revision`` does, without reading the others.
+
+    Args:
+        config: Alembic's configuration.
+        followed: the id of the revision that it follows, which is the only head.
+        arguments: the other arguments of ``alembic.command.revision``.
+
+    Raises:
+        CommandError: as of ``alembic.command.revision``.
+
+    """
+    directory = ScriptDirectory.from_config(config)
+    directory.revision_map = RevisionMap(lambda: [Revision(followed, None)])
+    arguments = {"autogenerate": False, "sql": False, "head": "head", "splice": False, **arguments}
+    context = RevisionContext(config, directory, {"branch_label": None, "depends_on": None, **arguments})
+    return next(iter(context.generate_scripts()))
 
 
 def give_toml_table(config: Config, table: Mapping[str, Any]) -> None:

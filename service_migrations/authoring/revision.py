@@ -20,6 +20,7 @@ from alembic.script import Script
 from alembic.util import CommandError, rev_id
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from service_migrations._alembic import write_empty
 from service_migrations.authoring.check import comparing, refuse_behind
 from service_migrations.authoring.place import Place
 from service_migrations.autogenerate.rename_requests import Request
@@ -32,11 +33,12 @@ from service_migrations.failures import describe
 from service_migrations.history import head_file
 from service_migrations.history.baseline import read_baseline
 from service_migrations.history.graph import clashing_heads, resolved, topological
+from service_migrations.history.listing import listed
 from service_migrations.history.locations import refuse_unread
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, config, read, template_folder
 from service_migrations.history.x_arguments import current_x_arguments
-from service_migrations.monorepo import Service
+from service_migrations.monorepo import Service, resolve
 from service_migrations.ownership.survey import survey
 from service_migrations.settings.model import Settings
 
@@ -79,7 +81,8 @@ async def revision(
             differs.
 
     """
-    history, place = read(service), place or Place()
+    place = place or Place()
+    history = listed(resolve(service)) if empty else read(service)
     head = place.head_of(history)
     folder = place.folder_of(history, head)
     if not message.strip():
@@ -88,6 +91,15 @@ async def revision(
     if requests and empty:
         raise UsageError("--rename doesn't go with --empty, which compares nothing.", service=history.service)
     written: list[Script] = []
+
+    def write_on_head(alembic: Config) -> None:
+        alembic.cmd_opts = Namespace(autogenerate=False, x=current_x_arguments())
+        with redirect_stdout(sys.stderr):  # a hook of [tool.alembic] prints
+            script = write_empty(
+                alembic, history.heads[0], message=message, rev_id=revision_id, version_path=str(folder)
+            )
+        if script:
+            written.append(script)
 
     def write(alembic: Config) -> None:
         alembic.cmd_opts = Namespace(autogenerate=not empty, x=current_x_arguments())
@@ -111,7 +123,8 @@ async def revision(
             _make_folder(history.service, folder)
             async with process_lock():
                 try:
-                    write(_without_environment(history.service))
+                    follows_head = len(history.heads) == 1 and place == Place(version_path=place.version_path)
+                    (write_on_head if follows_head else write)(_without_environment(history.service))
                 except CommandError as error:
                     raise UsageError(" ".join(str(error).split()), service=history.service) from error
         else:

@@ -1,6 +1,7 @@
 """The history of one service, as a value: its revisions, newest first."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +18,28 @@ __all__ = ["History"]
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The revisions of a service, newest first."""
+    """The revisions of a service, newest first.
+
+    Attributes:
+        service: the service.
+        revisions: its revisions.
+        load: returns Alembic's directory of them; it may import the files only then.
+
+    """
 
     service: Service
     revisions: tuple[Revision, ...]
-    directory: "ScriptDirectory"
+    load: Callable[[], "ScriptDirectory"] = field(repr=False, compare=False)
+
+    @property
+    def directory(self) -> "ScriptDirectory":
+        """Alembic's directory of the revisions.
+
+        Raises:
+            UsageError, ConfigurationError: as of ``revisions.read``, where the files haven't been imported yet.
+
+        """
+        return self.load()
 
     @property
     def heads(self) -> tuple[str, ...]:

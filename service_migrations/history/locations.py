@@ -52,14 +52,17 @@ def _unread(folder: Path, visited: set[Path], service: Service, *, is_read: bool
     except OSError:  # it doesn't exist, or can't be read, which Alembic reports
         return
     for entry in entries:
-        path = Path(entry.path)
         if not entry.is_dir():
             if not _FILE.fullmatch(entry.name):
                 continue
             is_file = entry.is_file()
-            if (is_read and not is_file) or (not is_read and is_file and _REVISION.search(path.read_bytes())):
+            if is_read and is_file:  # nearly all: a Path of each would take a tenth of the time for thousands
+                continue
+            path = Path(entry.path)
+            if is_read or (is_file and _REVISION.search(path.read_bytes())):
                 yield path
         elif entry.name != _COMPILED and not entry.name.startswith("."):  # such as the history that an editor keeps
+            path = Path(entry.path)
             real_path = path.resolve()
             if real_path not in visited:
                 visited.add(real_path)

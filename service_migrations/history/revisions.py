@@ -142,10 +142,11 @@ def read(service: str | Service) -> History:
         )
     refuse_unread(service)
     if not any(location.is_dir() for location in service.version_locations):
-        return History(service, (), ScriptDirectory.from_config(alembic))
+        empty = ScriptDirectory.from_config(alembic)
+        return History(service, (), lambda: empty)
     directory, scripts = load(service, alembic)
     revisions = graph.resolved([Revision.of(script, service) for script in scripts])
     for revision in revisions:
         if problem := id_problem(revision.revision):
             raise UsageError(f"the id {revision.revision!r} {problem}.", service=service, path=revision.path)
-    return History(service, revisions, directory)
+    return History(service, revisions, lambda: directory)

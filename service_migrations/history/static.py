@@ -239,6 +239,8 @@ def _constants(source: bytes) -> dict[str, object]:
     if pairs is None:
         return {}
     for name, value in pairs:
+        if name == "__doc__":
+            return {}
         if name in _NAMES:
             parts = value.elts if isinstance(value, ast.Tuple | ast.List) else [value]
             values = [part.value for part in parts if isinstance(part, ast.Constant)]

@@ -26,7 +26,7 @@ from service_migrations.connection.single_message import Row
 from service_migrations.connection.transactions import is_lost
 from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError
 from service_migrations.failures import lost_failure, sqlstate
-from service_migrations.history.revisions import read
+from service_migrations.history.listing import listed
 from service_migrations.monorepo import Service, resolve
 from service_migrations.settings.model import Settings
 
@@ -115,7 +115,7 @@ async def log(
 
     """
     resolved = resolve(service)
-    async with open_session(read(resolved), connector(resolved, engine, settings)) as session:
+    async with open_session(listed(resolved), connector(resolved, engine, settings)) as session:
         return await read_entries(session)
 
 

@@ -1,7 +1,7 @@
 """The plan of an upgrade or a downgrade: its revisions, and what they do to a database that is in use."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -15,34 +15,13 @@ from service_migrations.history.revisions import read
 from service_migrations.history.targets import check_target
 from service_migrations.ledger.edited import known_edits
 from service_migrations.monorepo import Service
+from service_migrations.plan.result import Plan
 from service_migrations.plan.review import PlanFinding, PlannedRevision, Review, for_squawk, planned, reviews
 from service_migrations.plan.squawk import SquawkError, SquawkWarning, squawk
 from service_migrations.settings.model import Settings
 from service_migrations.sql.asyncpg import refusal
 
 __all__ = ["Plan", "plan"]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What an upgrade or a downgrade of one service would do.
-
-    Attributes:
-        service: its name.
-        target: its database, without the password.
-        current: the revisions of the database.
-        revisions: those that would be run or reverted, in this order.
-        findings: about the plan as a whole.
-        down: whether it is of a downgrade.
-
-    """
-
-    service: str
-    target: str
-    current: tuple[str, ...]
-    revisions: tuple[PlannedRevision, ...]
-    findings: tuple[PlanFinding, ...]
-    down: bool = False
 
 
 async def plan(

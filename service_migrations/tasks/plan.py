@@ -14,7 +14,7 @@ from service_migrations.tasks.each import each, fail
 from service_migrations.tasks.task import SERVICES, selected, service_name, task
 
 if TYPE_CHECKING:
-    from service_migrations.plan.plan import Plan
+    from service_migrations.plan.result import Plan
     from service_migrations.plan.review import PlanFinding, PlannedRevision
 
 __all__ = ["plan", "reverted_lines"]
@@ -42,7 +42,8 @@ def plan(
     sql: bool = False,
 ) -> None:
     """Show what an upgrade or a downgrade would do."""
-    from service_migrations.plan import plan as planning
+    from service_migrations.plan.result import Plan
+    from service_migrations.rollout.scan import outcome_at_head
     from service_migrations.settings.model import Settings, load_many
 
     services = selected(service)
@@ -52,7 +53,11 @@ def plan(
         option = f"--downgrade {downgrade}" if downgrade else f"--revision {revision}"
         raise UsageError(f"{option} is of one service's history.", hint="Name that one with --service.")
 
-    async def make_plan(settings: Settings) -> "Plan":
+    async def make_plan(settings: Settings) -> Plan:
+        if not downgrade and revision == "head" and (outcome := await outcome_at_head(settings)):
+            return Plan(outcome.service, outcome.target, outcome.after, (), ())
+        from service_migrations.plan import plan as planning
+
         return await planning.plan(settings.service, downgrade or revision, down=bool(downgrade), settings=settings)
 
     plans_by_service, errors = each(load_many(services), make_plan, service_name)

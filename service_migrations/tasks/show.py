@@ -15,8 +15,8 @@ from service_migrations.tasks.each import each, fail, print_each
 from service_migrations.tasks.task import SERVICE, SERVICES, exactly_one, run, selected, task
 
 if TYPE_CHECKING:
+    from service_migrations.history.history import History
     from service_migrations.history.revision import Revision
-    from service_migrations.history.revisions import History
     from service_migrations.monorepo import Service
 
 __all__ = ["current", "env", "heads", "history", "services", "show", "status"]
@@ -58,10 +58,15 @@ def current(_: Context, service: list[str], json: bool = False) -> None:
 def heads(_: Context, service: list[str], check: bool = False, write: bool = False, json: bool = False) -> None:
     """Show the newest revision of each service's files."""
     from service_migrations.history import head_file
-    from service_migrations.upgrade import commands
+    from service_migrations.history.listing import listed
 
     async def read_history(checked: "Service") -> "History":
-        history = await commands.history(checked)
+        if check:
+            from service_migrations.upgrade import commands
+
+            history = await commands.history(checked)  # a gate also finds a file that can't be imported
+        else:
+            history = listed(checked)
         if write:
             head_file.write(history)
         problem = head_file.problem(history) if check else None
@@ -86,7 +91,10 @@ def heads(_: Context, service: list[str], check: bool = False, write: bool = Fal
 @task(iterable=["service"], help={"service": SERVICES, "json": _JSON})
 def history(_: Context, service: list[str], json: bool = False) -> None:
     """List each service's revisions, newest first."""
-    from service_migrations.upgrade import commands
+    from service_migrations.history.listing import listed
+
+    async def read_history(listed_service: "Service") -> "History":
+        return listed(listed_service)
 
     selected_services = selected(service)
 
@@ -99,7 +107,7 @@ def history(_: Context, service: list[str], json: bool = False) -> None:
 
     print_each(
         selected_services,
-        commands.history,
+        read_history,
         json=json,
         as_json=lambda history: [_plain(revision) for revision in history.revisions],
         print_text=print_revisions,
@@ -110,10 +118,10 @@ def history(_: Context, service: list[str], json: bool = False) -> None:
 def show(_: Context, service: list[str], revision: str = "head") -> None:
     """Show one revision: its place and the text of its file."""
     from service_migrations.history.graph import own_labels
-    from service_migrations.upgrade import commands
+    from service_migrations.history.listing import listed
 
     target_service = exactly_one(service, "show")
-    history = run(commands.history(target_service))
+    history = listed(target_service)
     labels = own_labels(history.revisions)
     matches = [
         candidate

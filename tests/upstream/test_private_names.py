@@ -307,6 +307,19 @@ def foreign_private_names(path: Path) -> list[str]:
     return [name for name in found if re.match(r"_[a-z]", name.rpartition(".")[2])]
 
 
+def test_a_blank_revision_is_written_without_the_files_of_the_others(tmp_path: Path) -> None:
+    versions = tmp_path / "versions"
+    versions.mkdir()
+    (versions / "broken.py").write_text("no Python", encoding="utf-8")
+    (tmp_path / "script.py.mako").write_text('revision = "${up_revision}"\ndown_revision = ${repr(down_revision)}\n')
+    config = Config()
+    config.set_main_option("script_location", str(tmp_path))
+    script = _alembic.write_empty(config, "a1", message="x", rev_id="b2", version_path=str(versions))
+    assert script
+    assert (script.revision, script.down_revision, script.is_head) == ("b2", "a1", True)
+    assert Path(script.path).read_text(encoding="utf-8") == "revision = \"b2\"\ndown_revision = 'a1'\n"
+
+
 def test_a_table_that_was_read_before_is_what_alembic_would_read(tmp_path: Path) -> None:
     file = tmp_path / "pyproject.toml"
     file.write_text('[tool.alembic]\nscript_location = "%(here)s/m"\n', encoding="utf-8")
