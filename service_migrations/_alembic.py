@@ -52,12 +52,12 @@ def command_name(options: Namespace) -> str | None:
     return getattr(function, "__name__", None)
 
 
-def write_empty(config: Config, followed: str, **arguments: Any) -> Script | None:
-    """Write a revision file as ``alembic revision`` does, without reading the others.
+def write_empty(config: Config, followed: str | None, **arguments: Any) -> Script | None:
+    """Write a revision file as ``alembic revision`` does.
 
     Args:
         config: Alembic's configuration.
-        followed: the id of the revision that it follows, which is the only head.
+        followed: the id of the revision that it follows, which is the only head: then the other files aren't read.
         arguments: the other arguments of ``alembic.command.revision``.
 
     Raises:
@@ -65,7 +65,8 @@ def write_empty(config: Config, followed: str, **arguments: Any) -> Script | Non
 
     """
     directory = ScriptDirectory.from_config(config)
-    directory.revision_map = RevisionMap(lambda: [Revision(followed, None)])
+    if followed is not None:
+        directory.revision_map = RevisionMap(lambda: [Revision(followed, None)])
     arguments = {"autogenerate": False, "sql": False, "head": "head", "splice": False, **arguments}
     context = RevisionContext(config, directory, {"branch_label": None, "depends_on": None, **arguments})
     return next(iter(context.generate_scripts()))

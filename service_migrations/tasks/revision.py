@@ -10,8 +10,13 @@ from service_migrations.tasks import console
 from service_migrations.tasks.task import SERVICE, exactly_one, run, task
 
 if TYPE_CHECKING:
-    from service_migrations.authoring.revision import Place
+    from collections.abc import Coroutine
+    from typing import Any
+
+    from service_migrations.authoring.place import Place
     from service_migrations.autogenerate.renames import Rename
+    from service_migrations.history.revision import Revision
+    from service_migrations.monorepo import Service
     from service_migrations.settings.model import Settings
 
 __all__ = ["merge", "rebase", "revision"]
@@ -45,24 +50,37 @@ def revision(
     version_path: str = "",
 ) -> None:
     """Write a revision: the difference of models and database."""
-    from service_migrations.authoring import revision as authoring
-    from service_migrations.settings.model import load
+    from service_migrations.authoring.place import Place
 
     target_service = exactly_one(service, "revision")
     if not message:
         raise UsageError(f'db.revision needs -m: inv db.revision --service {target_service} -m "add invoices".')
-    place = authoring.Place(head or None, splice, branch_label or None, tuple(depends_on), version_path or None)
-    settings = None
-    if not empty and sys.stdin.isatty():
-        settings = load(target_service)
-        rename = [*rename, *_asked_renames(settings, rename, place)]
-    writing = authoring.revision(target_service, message, empty=empty, renames=rename, place=place, settings=settings)
-    written = run(writing)
+    place = Place(head or None, splice, branch_label or None, tuple(depends_on), version_path or None)
+    if empty and not rename:
+        from service_migrations.authoring.blank import blank
+
+        written = run(blank(target_service, message, place=place))
+    else:
+        written = run(_compared(target_service, message, rename, place, empty=empty))
     if written is None:
         console.result(f"{target_service}: nothing changed, so nothing was written")
         return
     console.result(written.path)
     console.note(f"Read it before you commit it, then run: inv db.upgrade --service {target_service}")
+
+
+def _compared(
+    service: "Service", message: str, renames: list[str], place: "Place", *, empty: bool
+) -> "Coroutine[Any, Any, Revision | None]":
+    """Return the writing of a revision by a comparison, after a question for each possible rename."""
+    from service_migrations.authoring import revision as authoring
+    from service_migrations.settings.model import load
+
+    settings = None
+    if not empty and sys.stdin.isatty():
+        settings = load(service)
+        renames = [*renames, *_asked_renames(settings, renames, place)]
+    return authoring.revision(service, message, empty=empty, renames=renames, place=place, settings=settings)
 
 
 def _asked_renames(settings: "Settings", known: list[str], place: "Place") -> list[str]:
