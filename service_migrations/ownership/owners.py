@@ -17,7 +17,7 @@ from service_migrations.ownership.survey import current_schema
 from service_migrations.settings.database import grouped
 from service_migrations.settings.model import Settings, load_many
 
-__all__ = ["Owned", "Owners", "owners"]
+__all__ = ["Owned", "Owners", "owners", "owners_of"]
 
 _AT_ONCE = 8
 """The number of connections that are open at the same time."""
@@ -62,11 +62,18 @@ async def owners(services: Sequence[str | Service], *, database: str | None = No
         known = ", ".join(sorted({group[0].dsn.database for group in groups})) or "none"
         raise UsageError(f"--database {database!r}: no service that was asked has it.", hint=f"Known: {known}.")
     limit = asyncio.Semaphore(_AT_ONCE)
-    return [*await asyncio.gather(*(_owners_of(group, limit) for group in selected)), *failed]
+    found = await asyncio.gather(*(owners_of(group, limit) for group in selected))
+    return [*(answer for answer, _ in found), *failed]
 
 
-async def _owners_of(group: Sequence[Settings], limit: asyncio.Semaphore) -> Owners:
-    """Return the owners of one database, over the first of its services that can connect."""
+async def owners_of(group: Sequence[Settings], limit: asyncio.Semaphore) -> tuple[Owners, tuple[Object, ...]]:
+    """Return the owners of one database with its objects, over the first of its services that can connect.
+
+    Args:
+        group: the settings of services that have one database.
+        limit: of the connections at once.
+
+    """
     database, services = group[0].dsn.database, tuple(settings.service.name for settings in group)
     errors: list[MigrationError] = []
     for connector in map(connector_of, group):
@@ -83,8 +90,8 @@ async def _owners_of(group: Sequence[Settings], limit: asyncio.Semaphore) -> Own
                 owned = _owned(connector, schema, objects)
         except MigrationError as error:
             errors.append(error)
-        return Owners(database, services, connector.target, owned, tuple(errors))
-    return Owners(database, services, None, errors=tuple(errors))
+        return Owners(database, services, connector.target, owned, tuple(errors)), objects
+    return Owners(database, services, None, errors=tuple(errors)), ()
 
 
 def _owned(connector: Connector, schema: str, objects: Sequence[Object]) -> tuple[Owned, ...]:

@@ -11,7 +11,8 @@ from service_migrations.connection.locks import process_lock
 from service_migrations.connection.session import open_session
 from service_migrations.history.offline import pending, render, reverted
 from service_migrations.history.refused import refused
-from service_migrations.history.revisions import read
+from service_migrations.history.revision import Revision
+from service_migrations.history.revisions import History, read
 from service_migrations.history.targets import check_target
 from service_migrations.ledger.edited import known_edits
 from service_migrations.monorepo import Service
@@ -21,7 +22,7 @@ from service_migrations.plan.squawk import SquawkError, SquawkWarning, squawk
 from service_migrations.settings.model import Settings
 from service_migrations.sql.asyncpg import refusal
 
-__all__ = ["Plan", "plan"]
+__all__ = ["Plan", "plan", "review_revisions"]
 
 
 async def plan(
@@ -59,10 +60,30 @@ async def plan(
         edited = () if down else await known_edits(session, current)
         target = session.connector.target
     revisions = (reverted if down else pending)(history, current, revision)
+    planned_revisions, findings = await review_revisions(history, revisions, version, down=down)
+    plan_findings = (*(PlanFinding("edited", f"{edit}.", path=edit.path) for edit in edited), *findings)
+    return Plan(history.service.name, target, current, planned_revisions, plan_findings, down)
+
+
+async def review_revisions(
+    history: History, revisions: tuple[Revision, ...], version: str, *, down: bool = False
+) -> tuple[tuple[PlannedRevision, ...], tuple[PlanFinding, ...]]:
+    """Return what revisions do, one after the other, and findings about all of them; no database is needed.
+
+    Args:
+        history: that of the service.
+        revisions: the revisions in the order in which they run.
+        version: that of the server, such as 14.2.
+        down: whether they are reverted.
+
+    Raises:
+        MigrationError: a revision would surely fail, or the models can't be imported.
+
+    """
     async with process_lock():
         rendered = render(history, revisions, down=down)
     planned_revisions: list[PlannedRevision] = []
-    plan_findings = [PlanFinding("edited", f"{edit}.", path=edit.path) for edit in edited]
+    findings: list[PlanFinding] = []
     has_squawk = True
     for review in reviews(history, rendered):
         warnings: list[SquawkWarning] = []
@@ -70,11 +91,11 @@ async def plan(
             warnings = await squawk(*for_squawk(review.rendered, version)) if has_squawk else []
         except SquawkError as error:
             has_squawk = False
-            plan_findings.append(PlanFinding("squawk", f"Not all long locks are known: {error}."))
+            findings.append(PlanFinding("squawk", f"Not all long locks are known: {error}."))
         planned_revision = planned(review, warnings)
         refusals = _refusals(history.service, review)
         planned_revisions.append(replace(planned_revision, findings=(*planned_revision.findings, *refusals)))
-    return Plan(history.service.name, target, current, tuple(planned_revisions), tuple(plan_findings), down)
+    return tuple(planned_revisions), tuple(findings)
 
 
 def _refusals(service: Service, review: Review) -> Iterator[PlanFinding]:

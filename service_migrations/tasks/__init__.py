@@ -34,6 +34,7 @@ from service_migrations.tasks import (
     owners,
     plan,
     released,
+    report,
     revision,
     servers,
     show,
@@ -47,7 +48,7 @@ _DB = (
     *(revision.revision, revision.merge, revision.rebase),
     *(show.current, show.heads, show.history, show.show, show.status, check.check),
     *(show.env, show.services, plan.plan, owners.owners, drift.drift),
-    *(evidence.evidence, compat.compat, released.released),
+    *(evidence.evidence, compat.compat, released.released, report.report),
     *(observe.wait, observe.log, observe.locks, observe.doctor),
     *(databases.create, databases.drop, init.init, adopt.adopt, adopt.baseline),
 )

@@ -74,8 +74,8 @@ def test_the_list_groups_the_tasks_and_gives_each_one_line(monorepo: Monorepo) -
     lines = [line.split(None, 1) for line in ran.stdout.splitlines() if line.startswith("  ")]
     names = [line[0] for line in lines]
     db = ("adopt affected alembic baseline check compat create current doctor downgrade drift drop env evidence heads"
-          " history init locks log merge owners plan rebase released revision services show stamp status undo upgrade"
-          " wait")  # fmt: skip
+          " history init locks log merge owners plan rebase released report revision services show stamp status undo"
+          " upgrade wait")  # fmt: skip
     pg = "fetch start status stop versions"
     assert names == ["down", "up", *(f"db.{one}" for one in db.split()), *(f"pg.{one}" for one in pg.split())]
     assert all(len(line) == 2 and line[1].endswith(".") for line in lines)

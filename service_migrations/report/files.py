@@ -1,0 +1,41 @@
+"""The writing of a report's file: the whole of it or nothing, so that nobody opens half a page."""
+
+import os
+import stat
+from pathlib import Path
+
+from service_migrations.errors import UsageError
+
+__all__ = ["write_whole"]
+
+_MODE = 0o666
+"""What the umask is taken from, as for any new file."""
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file by way of another one beside it, which then takes its name. A link is followed.
+
+    Raises:
+        UsageError: it can't be written; the message says why.
+
+    """
+    try:
+        target = path.resolve()
+        if target.exists() and not target.is_file():
+            problem = "it is a directory" if target.is_dir() else "it is no ordinary file"
+            raise UsageError(f"{path} can't be written: {problem}.", hint="Name a file.")
+        mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
+        beside = target.with_name(f".{target.name}.{os.getpid()}")
+        try:
+            descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
+            with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - of a descriptor
+                file.write(text)
+            if mode is not None:
+                beside.chmod(mode)
+            beside.replace(target)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+    except (OSError, RuntimeError) as error:  # the latter before Python 3.13, for a circle of links
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"{path} can't be written: {reason}.", hint="Name a file in a folder that exists.") from None

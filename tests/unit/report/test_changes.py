@@ -1,0 +1,95 @@
+"""What revisions change in tables, read from their SQL."""
+
+import pytest
+
+from service_migrations.report.changes import Changes, ReferenceChange
+
+
+def changed(*sql: str) -> dict[str, tuple[str, dict[str, tuple[str, str]]]]:
+    tables = Changes().apply(sql).tables
+    return {
+        name: (table.change, {column: (change.type, change.change) for column, change in table.columns.items()})
+        for name, table in tables.items()
+    }
+
+
+def test_a_new_table_has_its_columns_keys_and_references() -> None:
+    sql = (
+        "CREATE TABLE public.lines (\n id UUID NOT NULL, \n price NUMERIC(12, 2) DEFAULT '0' NOT NULL, "
+        "at TIMESTAMP WITH TIME ZONE, owner int REFERENCES owners (id), \n CONSTRAINT pk PRIMARY KEY (id), "
+        "CONSTRAINT fk FOREIGN KEY(id, price) REFERENCES shop.invoices (a, b) ON DELETE CASCADE, CHECK (price > 0)\n)"
+    )
+    found = Changes().apply([sql]).tables["lines"]
+    assert found.change == "new"
+    assert {name: change.type for name, change in found.columns.items()} == {
+        "id": "uuid",
+        "price": "numeric(12, 2)",
+        "at": "timestamp with time zone",
+        "owner": "int",
+    }
+    assert [name for name, change in found.columns.items() if change.is_key] == ["id"]
+    assert found.references == [
+        ReferenceChange(("owner",), "owners"),
+        ReferenceChange(("id", "price"), "shop.invoices"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sql", "column", "change"),
+    [
+        ("ALTER TABLE pets ADD COLUMN age int NOT NULL", "age", ("int", "added")),
+        ("ALTER TABLE pets ADD COLUMN IF NOT EXISTS age int", "age", ("int", "added")),
+        ('ALTER TABLE pets ADD "Größe" text[]', "Größe", ("text[]", "added")),
+        ("ALTER TABLE IF EXISTS ONLY pets DROP COLUMN IF EXISTS age CASCADE", "age", ("", "dropped")),
+        ("ALTER TABLE pets ALTER age TYPE bigint USING age::bigint", "age", ("bigint", "another type")),
+        ("ALTER TABLE pets ALTER COLUMN age SET DATA TYPE bigint", "age", ("bigint", "another type")),
+        ("ALTER TABLE pets ALTER COLUMN age SET NOT NULL", "age", ("", "NOT NULL")),
+        ("ALTER TABLE pets ALTER COLUMN age DROP NOT NULL", "age", ("", "no longer NOT NULL")),
+        ("ALTER TABLE pets ALTER COLUMN age SET DEFAULT 3", "age", ("", "another default")),
+        ("ALTER TABLE pets ALTER COLUMN age DROP DEFAULT", "age", ("", "no default")),
+        ("ALTER TABLE pets RENAME COLUMN old TO age", "age", ("", "renamed from old")),
+        ("ALTER TABLE pets RENAME old TO age", "age", ("", "renamed from old")),
+    ],
+)
+def test_a_changed_column_says_what_changed(sql: str, column: str, change: tuple[str, str]) -> None:
+    assert changed(sql) == {"pets": ("changed", {column: change})}
+
+
+def test_what_is_undone_leaves_no_change() -> None:
+    assert changed("CREATE TABLE pets (id int); DROP TABLE pets") == {}
+    assert changed("ALTER TABLE pets ADD age int", "ALTER TABLE pets DROP age") == {"pets": ("changed", {})}
+
+
+def test_a_dropped_table_is_named_as_the_database_has_it() -> None:
+    assert changed("ALTER TABLE cats RENAME TO pets; DROP TABLE pets, zoo.dogs CASCADE") == {
+        "cats": ("dropped", {}),
+        "zoo.dogs": ("dropped", {}),
+    }
+
+
+def test_a_renamed_table_keeps_what_it_was_called() -> None:
+    tables = Changes().apply(["ALTER TABLE cats ADD age int; ALTER TABLE cats RENAME TO pets"]).tables
+    assert {name: table.former for name, table in tables.items()} == {"pets": "cats"}
+    assert tables["pets"].columns["age"].change == "added"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE TEMPORARY TABLE pets (id int)",
+        "CREATE TABLE pets AS SELECT 1",
+        "SELECT 'DROP TABLE pets'",
+        "CREATE INDEX ON pets (id)",
+        "ALTER TABLE pets DROP CONSTRAINT fk",
+        "ALTER TABLE pets RENAME CONSTRAINT a TO b",
+    ],
+)
+def test_what_changes_no_column_is_no_change(sql: str) -> None:
+    assert changed(sql) == {}
+
+
+def test_an_added_foreign_key_is_a_reference_of_a_table_that_stays() -> None:
+    table = (
+        Changes().apply(['ALTER TABLE a ADD CONSTRAINT k FOREIGN KEY ("B c") REFERENCES b (id) NOT VALID']).tables["a"]
+    )
+    assert (table.change, table.columns, table.references) == ("changed", {}, [ReferenceChange(("B c",), "b")])
