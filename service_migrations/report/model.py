@@ -128,5 +128,9 @@ class Report:
 
     @property
     def errors(self) -> list[MigrationError]:
-        """Why services have no status."""
-        return [service.status.error for service in self.services if service.status.error]
+        """Why services have no status, or couldn't be compared."""
+        found = (
+            service.status.error or (service.drift if isinstance(service.drift, MigrationError) else None)
+            for service in self.services
+        )
+        return [error for error in found if error]

@@ -2,9 +2,7 @@
 
 import base64
 import hashlib
-import json
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +10,11 @@ from mako.lookup import TemplateLookup
 
 from service_migrations.drift.drift import Drift
 from service_migrations.errors import MigrationError
+from service_migrations.report.data import moment_text, service_data
 from service_migrations.report.diagram import Diagram, diagram
-from service_migrations.report.lanes import lanes
 from service_migrations.report.layout import EXTRA, is_installed
 from service_migrations.report.model import Report, ReportedDatabase, ReportedService
-from service_migrations.report.severity import LEVELS, level, seconds_text, worst
+from service_migrations.report.severity import LEVELS, seconds_text, worst
 from service_migrations.report.timeline import WIDTH, timeline
 
 __all__ = ["page"]
@@ -24,7 +22,6 @@ __all__ = ["page"]
 _FOLDER = Path(__file__).parent / "page"
 _COLOURS = 8
 """The number of colours of owners in page.css."""
-_FIGURES = ("rewrites", "readers_blocked", "writers_blocked", "seconds", "at_ten_million", "error")
 
 
 def page(report: Report) -> str:
@@ -47,9 +44,9 @@ def page(report: Report) -> str:
         policy=f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'",
         counts=_counts(report.services),
         colour={name: number % _COLOURS for number, name in enumerate(names)},
-        data=_data,
+        data=service_data,
         drift=_drift,
-        moment=_moment,
+        moment=moment_text,
         owners=_owners,
         strip=_strip,
         described=_described,
@@ -64,10 +61,6 @@ def page(report: Report) -> str:
 def _hash(text: str) -> str:
     """Return what a Content-Security-Policy allows a text by."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-def _moment(moment: datetime | None) -> str:
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M") if moment else ""
 
 
 def _counts(services: Sequence[ReportedService]) -> list[tuple[str, int, str]]:
@@ -134,71 +127,3 @@ def _cell(service: ReportedService, version: str) -> tuple[int, str] | None:
 
 def _waited(measured: dict[str, Any]) -> float:
     return max(measured.get("readers_blocked") or 0.0, measured.get("writers_blocked") or 0.0)
-
-
-def _data(service: ReportedService) -> str:
-    """Return what the script shows of a service when it is opened, as JSON that no tag can end."""
-    revisions = service.revisions[::-1]
-    drawn = lanes(revisions)
-    content: dict[str, Any] = {
-        "revisions": [
-            [each.revision, each.message, each.path, each.down_revision, each.depends_on, each.branch_labels]
-            for each in revisions
-        ],
-        "heads": [each.revision for each in revisions if each.is_head],
-        "current": service.status.current,
-        "pending": None
-        if service.pending is None
-        else [each.revision for each in revisions if each.revision in service.pending],
-        "edited": service.status.edited,
-        "problem": service.problem,
-        "error": str(service.status.error or ""),
-        "runs": [
-            [
-                *(run.revision, run.direction, run.from_revision, run.to_revision, _moment(run.started)),
-                *(round(run.seconds, 3), f"{run.os_user}@{run.host}", (run.git_commit or "")[:12], run.version),
-            ]
-            for run in service.runs
-        ],
-        "versions": service.versions,
-        "evidence": {
-            revision: _measured(item.measured, item.rows, is_current=item.is_current)
-            for revision, item in (service.evidence or {}).items()
-        },
-    }
-    if drawn is not None and not _is_chain(drawn.lines, drawn.count):
-        content["lanes"] = [
-            drawn.count,
-            drawn.rows,
-            [[each.start, each.end, each.waits, each.bends] for each in drawn.lines],
-        ]
-    elif drawn is None:
-        content["lanes"] = None
-    if isinstance(service.drift, Drift):
-        content["drift"] = [str(difference) for difference in service.drift.differences]
-    elif service.drift is not None:
-        content["drift"] = str(service.drift)
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c")
-
-
-def _is_chain(lines: Sequence[Any], count: int) -> bool:
-    return count == 1 and all(line.end == line.start + 1 and not line.waits for line in lines)
-
-
-def _measured(measured: dict[str, dict[str, Any]], rows: int, *, is_current: bool) -> dict[str, Any]:
-    return {
-        "rows": rows,
-        "current": is_current,
-        "measured": {
-            version: {
-                direction: {
-                    **{key: figures.get(key) for key in _FIGURES},
-                    "strongest": figures.get("strongest"),
-                    "level": level(figures),
-                }
-                for direction, figures in directions.items()
-            }
-            for version, directions in measured.items()
-        },
-    }

@@ -49,17 +49,17 @@ def figures(waited: float = 0.0, error: str | None = None) -> dict[str, Any]:
     }
 
 
-def reported(name: str = "billing", count: int = 3, pending: int = 1, **options: Any) -> ReportedService:
+def reported(name: str = "billing", count: int = 3, behind: int = 1, **options: Any) -> ReportedService:
     """Make a service with a chain of revisions, of which the newest are pending."""
     revisions = options.pop("revisions", chain(count))
     ids = [each.revision for each in revisions]
-    current = tuple(ids[len(ids) - pending - 1 : len(ids) - pending])
+    current = tuple(ids[max(len(ids) - behind - 1, 0) : len(ids) - behind])
     status = options.pop("status", None) or Status(
-        *(name, f"{name}@localhost:5432/{name}", current, ids[-1] if ids else None, pending),
-        "behind" if pending else "at head",
+        *(name, f"{name}@localhost:5432/{name}", current, ids[-1] if ids else None, behind),
+        "behind" if behind else "at head",
         heads=tuple(ids[-1:]),
     )
-    values = {"pending": frozenset(ids[len(ids) - pending :]), "runs": tuple(entry(each) for each in reversed(ids))}
+    values = {"pending": frozenset(ids[len(ids) - behind :]), "runs": tuple(entry(each) for each in reversed(ids))}
     return ReportedService(status, name, revisions, **{**values, **options})
 
 
@@ -92,7 +92,7 @@ def fleet(services: int, revisions: int) -> Report:
             each: Committed("", 10_000, {"18": {"upgrade": figures(index % 4 / 10)}}, is_current=True)
             for index, each in enumerate(ids)
         }
-        found.append(reported(name, pending=number % 3, revisions=history, runs=runs, evidence=evidence))
+        found.append(reported(name, behind=number % 3, revisions=history, runs=runs, evidence=evidence))
         columns = tuple(Attribute(f"column{at}", "text") for at in range(8))
         tables = [Entity(f"table{each}", name, columns) for each in range(8)]
         keys = tuple(Reference(f"table{each}", ("column1",), f"table{each // 2}", ("column0",)) for each in range(1, 8))

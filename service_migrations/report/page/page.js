@@ -78,23 +78,23 @@
     const pending = new Set(data.pending ?? []);
     const known = data.pending !== null;
     const ran = new Map();
-    for (const run of data.runs) if (run[1] === "upgrade" && !ran.has(run[0])) ran.set(run[0], run);
-    const cell = graph(data, (row) => known && !pending.has(data.revisions[row][0]));
-    const isGraph = data.lanes !== undefined;
-    const columns = [...(cell ? ["Graph"] : []), "Revision", "Message", ...(isGraph ? ["Follows", "Waits for"] : []), "Ran"];
-    const rows = data.revisions.map(([id, message, path, down, waits, labels], row) => () => {
-      const run = ran.get(id);
-      const tag = (text, kind) => element("span", {class: `tag ${kind}`}, text);
-      const tags = [data.heads.includes(id) ? tag("head", "head") : null, data.current.includes(id) ? tag("database", "current") : null,
-        pending.has(id) ? tag("pending", "pending") : null, data.edited.includes(path) ? tag("edited", "edited") : null,
-        ...labels.map((label) => tag(label, "label"))];
+    for (const run of data.runs) if (data.texts[run[1]] === "upgrade" && !ran.has(run[0])) ran.set(run[0], run);
+    const cell = graph(data, (row) => known && !pending.has(row));
+    const columns = [...(cell ? ["Graph"] : []), "Revision", "Message", ...(data.links ? ["Follows", "Waits for"] : []), "Ran"];
+    const tag = (text, kind, isShown = true) => isShown ? element("span", {class: `tag ${kind}`}, text) : null;
+    const rows = data.revisions.map(([id, message, file], row) => () => {
+      const run = ran.get(row);
       return element("tr", {},
         ...(cell ? [cell(row)] : []),
-        element("th", {scope: "row"}, element("code", {class: "nowrap"}, id), " ", ...tags),
-        element("td", {class: "message"}, message || "–", element("span", {class: "sub"}, path.split("/").pop())),
-        ...(isGraph ? [element("td", {}, element("code", {}, down.join(", ") || "base")), element("td", {}, element("code", {}, waits.join(", ") || "–"))] : []),
-        element("td", {}, run ? run[4] : known && !pending.has(id) ? "applied" : "–",
-          run ? element("span", {class: "sub"}, `${time(run[5])}, ${run[6]}`) : null));
+        element("th", {scope: "row"}, element("code", {class: "nowrap"}, id), " ",
+          tag("head", "head", data.heads.includes(row)), tag("database", "current", data.current.includes(row)),
+          tag("pending", "pending", pending.has(row)), tag("edited", "edited", data.edited.includes(row)),
+          ...(data.labels[row] ?? []).map((label) => tag(label, "label"))),
+        element("td", {class: "message"}, message || "–", element("span", {class: "sub"}, file)),
+        ...(data.links ? [element("td", {}, element("code", {}, data.links[row][0].join(", ") || "base")),
+          element("td", {}, element("code", {}, data.links[row][1].join(", ") || "–"))] : []),
+        element("td", {}, run ? run[4] : known && !pending.has(row) ? "applied" : "–",
+          run ? element("span", {class: "sub"}, `${time(run[5])}, ${data.texts[run[6]]}`) : null));
     });
     return [element("h4", {}, "History"),
       ...(data.lanes === null ? [element("p", {class: "note"}, "The lines of this history are left out: their layout needs igraph.")] : []),
@@ -102,39 +102,33 @@
   };
 
   const evidence = (name, data) => {
-    const measured = data.revisions.filter(([id]) => data.evidence[id]);
-    if (!measured.length) return [];
-    const directions = data.versions.flatMap((version) => ["upgrade", "downgrade"]
-      .filter((direction) => measured.some(([id]) => data.evidence[id].measured[version]?.[direction]))
-      .map((direction) => [version, direction]));
-    const rows = measured.map(([id, message]) => () => {
-      const item = data.evidence[id];
-      return element("tr", {},
-        element("th", {scope: "row"}, element("code", {}, id), element("span", {class: "sub"}, message),
-          item.current ? null : element("span", {class: "tag edited"}, "outdated: edited since")),
-        ...directions.map(([version, direction]) => {
-          const found = item.measured[version]?.[direction];
-          if (!found) return element("td", {class: "quiet"}, "–");
-          if (found.error) return element("td", {class: "level-4"}, "failed", element("span", {class: "sub"}, found.error));
-          const lock = found.strongest;
-          const waits = Math.max(found.readers_blocked, found.writers_blocked);
-          return element("td", {class: `level-${found.level}`},
-            lock ? `${lock.mode} on ${lock.relation}, ${time(lock.seconds)}` : "no lock",
-            element("span", {class: "sub"}, [waits ? `others wait ${time(waits)}` : "nobody waits",
-              found.rewrites.length ? `rewrites ${found.rewrites.join(", ")}` : "",
-              found.at_ten_million ? `10M rows: ${time(found.at_ten_million)}` : ""].filter(Boolean).join("; ")));
-        }));
-    });
+    if (!data.evidence.length) return [];
+    const directions = data.versions.flatMap((version, number) => [0, 1]
+      .filter((down) => data.evidence.some(([, , found]) => found.some((each) => each[0] === number && each[1] === down)))
+      .map((down) => [number, down, `${version} ${down ? "downgrade" : "upgrade"}`]));
+    const measured = (found) => {
+      if (!found) return element("td", {class: "quiet"}, "–");
+      const [, , level, lock, waits, rewrites, later, error] = found;
+      if (error) return element("td", {class: `level-${level}`}, "failed", element("span", {class: "sub"}, error));
+      return element("td", {class: `level-${level}`},
+        lock ? `${data.texts[lock[0]]} on ${data.texts[lock[1]]}, ${time(lock[2])}` : "no lock",
+        element("span", {class: "sub"}, [waits ? `others wait ${time(waits)}` : "nobody waits",
+          rewrites ? `rewrites ${rewrites}` : "", later ? `10M rows: ${time(later)}` : ""].filter(Boolean).join("; ")));
+    };
+    const rows = [...data.evidence].sort((one, other) => one[0] - other[0]).map(([row, isCurrent, found]) => () => element("tr", {},
+      element("th", {scope: "row"}, element("code", {}, data.revisions[row][0]), element("span", {class: "sub"}, data.revisions[row][1]),
+        isCurrent ? null : element("span", {class: "tag edited"}, "outdated: edited since")),
+      ...directions.map(([number, down]) => measured(found.find((each) => each[0] === number && each[1] === down)))));
     return [element("h4", {}, "Evidence"), ...table(`Measured locks of ${name}, the newest revision first`,
-      ["Revision", ...directions.map(([version, direction]) => `${version} ${direction}`)], rows)];
+      ["Revision", ...directions.map(([, , label]) => label)], rows)];
   };
 
   const ledger = (name, data) => {
+    const id = (value) => element("code", {}, typeof value === "number" ? data.revisions[value][0] : value || "base");
     const rows = data.runs.map(([, direction, from, to, started, seconds, by, commit, version]) => () => element("tr", {},
-      element("td", {class: "nowrap"}, started || "–"), element("td", {}, direction),
-      element("td", {}, element("code", {}, from || "base")), element("td", {}, element("code", {}, to || "base")),
-      element("td", {class: "nowrap"}, time(seconds)), element("td", {}, by), element("td", {}, element("code", {}, commit || "–")),
-      element("td", {}, version)));
+      element("td", {class: "nowrap"}, started || "–"), element("td", {}, data.texts[direction]), element("td", {}, id(from)),
+      element("td", {}, id(to)), element("td", {class: "nowrap"}, time(seconds)), element("td", {}, data.texts[by]),
+      element("td", {}, element("code", {}, data.texts[commit] || "–")), element("td", {}, data.texts[version])));
     if (!rows.length) return data.problem ? [element("h4", {}, "Ledger"), element("p", {class: "problem"}, data.problem)] : [];
     return [element("h4", {}, "Ledger"), ...table(`What was run on the database of ${name}, the newest first`,
       ["Started", "Direction", "From", "To", "Took", "By", "Commit", "Version"], rows)];
