@@ -20,7 +20,7 @@ from playwright.sync_api import sync_playwright
 from tests.support.browser import ARGUMENTS, chromium
 
 ROOT = Path(__file__).resolve().parent.parent
-WIDTH, HEIGHT = 1200, 1500
+WIDTH, HEIGHT, SCALE = 1440, 900, 0.7
 FILE = re.compile(r"(\d{8}_\d{4})_(\w{12})_")
 SERVICES = ("billing", "catalog", "identity", "inventory")
 
@@ -59,11 +59,13 @@ def shoot(page: Path, target: Path) -> None:
     """Write the picture: the page with one database open."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=list(ARGUMENTS))
-        view = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light")
+        view = browser.new_page(
+            viewport={"width": WIDTH, "height": HEIGHT}, device_scale_factor=SCALE, color_scheme="light"
+        )
         view.goto(page.as_uri())
         view.evaluate("for (const each of document.querySelectorAll('details.database')) "
                       "each.open = each.dataset.services.includes('catalog')")  # fmt: skip
-        view.screenshot(path=str(target))
+        view.screenshot(path=str(target), full_page=True)
         browser.close()
 
 

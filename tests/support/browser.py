@@ -1,5 +1,6 @@
 """A real Chromium: Debian's package, without a window."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,8 +20,8 @@ ARGUMENTS = (
 
 
 def chromium() -> str:
-    """Return the path of Chromium; skip the test where it isn't installed, and fail it in CI."""
-    return program("chromium")
+    """Return the path of Chromium, or of Chrome; skip the test where neither is installed, and fail it in CI."""
+    return shutil.which("chromium") or shutil.which("google-chrome") or program("chromium")
 
 
 @contextmanager
