@@ -20,7 +20,7 @@ from playwright.sync_api import sync_playwright
 from tests.support.browser import ARGUMENTS, chromium
 
 ROOT = Path(__file__).resolve().parent.parent
-WIDTH, HEIGHT, SCALE = 1440, 900, 0.7
+WIDTH, HEIGHT, SCALE = 1440, 900, 0.66
 FILE = re.compile(r"(\d{8}_\d{4})_(\w{12})_")
 SERVICES = ("billing", "catalog", "identity", "inventory")
 
@@ -65,7 +65,9 @@ def shoot(page: Path, target: Path) -> None:
         view.goto(page.as_uri())
         view.evaluate("for (const each of document.querySelectorAll('details.database')) "
                       "each.open = each.dataset.services.includes('catalog')")  # fmt: skip
-        view.screenshot(path=str(target), full_page=True)
+        # a picture that is taken in parts has lines where they meet
+        view.set_viewport_size({"width": WIDTH, "height": view.evaluate("document.documentElement.scrollHeight")})
+        view.screenshot(path=str(target))
         browser.close()
 
 

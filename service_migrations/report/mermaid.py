@@ -14,6 +14,8 @@ _MOST = 30
 """The columns of one table that are shown."""
 _LONGEST = 80
 """The characters of a text in quotes."""
+_KEYS = ("PK", "FK", "UK")
+"""Words that mark a key, and so can't be the name of a column."""
 _UNSAFE_IN_QUOTES = re.compile(r"[^\w .,:()/+=-]")
 _UNSAFE_IN_WORDS = re.compile(r"[^A-Za-z0-9_()\[\]-]")
 
@@ -74,7 +76,7 @@ def _quoted(text: str) -> str:
 def _word(text: str) -> str:
     """Return a text as a word of the grammar, which begins with a letter."""
     safe = _UNSAFE_IN_WORDS.sub("_", text)
-    return safe if re.match(r"[A-Za-z_]", safe) else f"_{safe}"
+    return safe if re.match(r"[A-Za-z_]", safe) and safe.upper() not in _KEYS else f"_{safe}"
 
 
 def _plain_type(text: str) -> str:

@@ -33,7 +33,7 @@ __all__ = ["report"]
 def report(
     _: Context, service: list[str], html: str = "", markdown: str = "", base: str = "", drift: bool = False
 ) -> None:
-    """Write a page about all services, or Markdown about what is upcoming."""
+    """Report on services, as a page or as Markdown."""
     if not html and not markdown:
         raise UsageError("db.report needs --html FILE, or --markdown.")
     if base and not markdown:

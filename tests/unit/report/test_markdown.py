@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -80,9 +81,10 @@ def test_no_name_can_be_anything_but_text() -> None:
 
 def test_a_comment_always_has_room() -> None:
     long = [PlanFinding("rule", "x" * 400)] * 40
-    columns = ", ".join(f"column_{number} text" for number in range(200))
+    columns = ", ".join(f"column_{number} text" for number in range(40))
     many = [planned(f"r{number}", "m" * 400, f"CREATE TABLE t{number} ({columns})", long) for number in range(30)]
-    found = [of(f"service{number}", *many) for number in range(40)]
+    first = of("first", *many)
+    found = [replace(first, service=f"service{number}") for number in range(40)]
     found += [Upcoming(f"down{number}", "", problem=UnreachableError("e" * 900)) for number in range(300)]
     found += [Upcoming(f"quiet{number}", "") for number in range(300)]
     text = markdown(found)
@@ -98,6 +100,16 @@ def test_a_service_that_is_not_known_has_its_reason() -> None:
     assert "**Not known:** 1 of 2 services" in text
     assert "- <code>billing</code>: it is down" in text
     assert "Nothing is upcoming for <code>orders</code>." in text
+
+
+def test_a_column_whose_name_is_no_word_of_mermaid_has_its_name_in_the_text() -> None:
+    sql = 'ALTER TABLE t ADD "PK" int, ADD "1a" int, ADD "\u00fc" int, ADD "end" numeric(3, 1)'
+    assert entity_changes(Changes().apply([sql])).splitlines()[2:6] == [
+        '    int _PK "PK added"',
+        '    int _1a "1a added"',
+        '    int _ "\u00fc added"',
+        '    numeric end "added"',
+    ]
 
 
 def test_no_diagram_is_drawn_where_no_table_changes() -> None:
