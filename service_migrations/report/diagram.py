@@ -25,8 +25,10 @@ _SHOWN = 24
 """The columns of a table that are shown; the table below the picture has all."""
 _MARGIN = 16
 _ROUNDS = 8
+_LOOP = 36
+"""The width of the line from a key to its own table."""
 _APART = 44
-"""The space between groups of tables that no key connects; a loop to its own table takes a part of it."""
+"""The space between groups of tables that no key connects."""
 _ROOM = 1290
 """The width that groups side by side may have: that of the page."""
 
@@ -101,7 +103,7 @@ def diagram(database: ReportedDatabase) -> Diagram | None:
     boxes = {entity.name: _box(entity) for entity in database.entities}
     known = [each for each in database.references if {each.table, each.target} <= boxes.keys()]
     between = [reference for reference in known if reference.table != reference.target]
-    groups = [_group(names, boxes, between) for names in _connected(boxes, between)]
+    groups = [_group(names, boxes, known) for names in _connected(boxes, between)]
     _pack(groups)
     paths = []
     for group in groups:
@@ -142,10 +144,11 @@ def _connected(boxes: dict[str, Box], references: Sequence[Reference]) -> list[l
 
 def _group(names: Sequence[str], boxes: dict[str, Box], references: Sequence[Reference]) -> _Group:
     chosen = [boxes[name] for name in names]
-    own = [reference for reference in references if reference.table in names]
+    own = [each for each in references if each.table in names and each.table != each.target]
     bends = _place(chosen, own) if own else []
     bottom = max([*(box.y + box.height for box in chosen), *(y + _BEND / 2 for points in bends for _, _, y in points)])
-    right = max(box.x + box.width for box in chosen)
+    looped = {reference.table for reference in references if reference.table == reference.target}
+    right = max(box.x + box.width + _LOOP * (box.entity.name in looped) for box in chosen)
     return _Group(chosen, list(zip(own, bends, strict=True)), right, bottom)
 
 
@@ -308,4 +311,4 @@ def _line(table: Box, target: Box, reference: Reference, bends: Sequence[tuple[f
 def _loop(box: Box, reference: Reference) -> str:
     """Return the path from a key to its own table."""
     x, start, end = box.x + box.width, box.middle(reference.columns), box.middle(reference.target_columns)
-    return f"M{x:g} {start:g}C{x + 36:g} {start:g} {x + 36:g} {end:g} {x:g} {end:g}"
+    return f"M{x:g} {start:g}C{x + _LOOP:g} {start:g} {x + _LOOP:g} {end:g} {x:g} {end:g}"

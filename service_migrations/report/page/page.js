@@ -105,7 +105,7 @@
     if (!data.evidence.length) return [];
     const directions = data.versions.flatMap((version, number) => [0, 1]
       .filter((down) => data.evidence.some(([, , found]) => found.some((each) => each[0] === number && each[1] === down)))
-      .map((down) => [number, down, `${version} ${down ? "downgrade" : "upgrade"}`]));
+      .map((down) => [number, down, `PostgreSQL ${version}, ${down ? "downgrade" : "upgrade"}`]));
     const measured = (found) => {
       if (!found) return element("td", {class: "quiet"}, "–");
       const [, , level, lock, waits, rewrites, later, error] = found;

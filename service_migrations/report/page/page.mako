@@ -24,8 +24,11 @@
 </ul>
 </nav>
 <form class="filter" role="search" aria-label="Filter" hidden>
+<div>
 <label for="filter">Filter by service</label>
 <input id="filter" type="search" autocomplete="off" spellcheck="false" placeholder="billing, catalog …">
+</div>
+<div>
 <label for="state">State</label>
 <select id="state">
 <option value="">all</option>
@@ -33,6 +36,7 @@
 <option>${state}</option>
 % endfor
 </select>
+</div>
 <output id="shown" for="filter state"></output>
 </form>
 </div>
@@ -172,23 +176,16 @@
 <div class="scroll" tabindex="0" role="region" aria-labelledby="evidence-title">
 <table class="matrix">
 <caption>The longest wait of each service's revisions, by version of PostgreSQL</caption>
-<thead><tr><th scope="col">Service</th><th scope="col">Revisions</th>
+<thead><tr><th scope="col">Service</th>
 % for version in versions:
-<th scope="col">${version}</th>
+<th scope="col">PostgreSQL ${version}</th>
 % endfor
-</tr></thead>
+<th scope="col">Revisions</th></tr></thead>
 <tbody>
 % for service in services:
 % if service.evidence:
 <% squares = strip(service) %>\
 <tr data-services="${service.name}" data-state="${service.status.state}"><th scope="row">${service.name}</th>
-<td><svg class="strip" width="${15 * len(squares)}" height="13" role="img" aria-label="${len(squares)} revisions: ${", ".join(f"{squares.count(number)} {text}" for number, text in enumerate(levels) if number in squares)}">
-% for kind in (*range(len(levels)), None):
-% if kind in squares:
-<path class="level-${"none" if kind is None else kind}" d="${"".join(f"M{15 * place} 0h13v13h-13z" for place, square in enumerate(squares) if square == kind)}"/>
-% endif
-% endfor
-</svg></td>
 % for version in versions:
 <% found = cell(service, version) %>\
 % if found:
@@ -197,6 +194,13 @@
 <td class="quiet">–</td>
 % endif
 % endfor
+<td><svg class="strip" width="${min(15 * len(squares), 600)}" height="13" viewBox="0 0 ${15 * len(squares)} 13" preserveAspectRatio="none" role="img" aria-label="${len(squares)} revisions: ${", ".join(f"{squares.count(number)} {text}" for number, text in enumerate(levels) if number in squares)}">
+% for kind in (*range(len(levels)), None):
+% if kind in squares:
+<path class="level-${"none" if kind is None else kind}" d="${"".join(f"M{15 * place} 0h13v13h-13z" for place, square in enumerate(squares) if square == kind)}"/>
+% endif
+% endfor
+</svg></td>
 </tr>
 % endif
 % endfor
