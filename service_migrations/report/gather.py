@@ -5,16 +5,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from alembic.script import ScriptDirectory
+
+from service_migrations.connection.connector import connector_of
 from service_migrations.connection.locks import process_lock
+from service_migrations.connection.session import open_session
 from service_migrations.drift.drift import Drift, drift
 from service_migrations.errors import MigrationError
 from service_migrations.evidence.files import Committed, read_committed
 from service_migrations.git import commit
 from service_migrations.history import graph
 from service_migrations.history.revision import Revision
-from service_migrations.history.revisions import read
+from service_migrations.history.revisions import History, config, read
 from service_migrations.history.static import read_chain
-from service_migrations.ledger.entries import Entry, log
+from service_migrations.ledger.entries import Entry, read_entries
 from service_migrations.models.metadata import assemble
 from service_migrations.monorepo import Service, resolve
 from service_migrations.ownership.owners import owners_of
@@ -79,7 +83,7 @@ async def _service(
     if settings is not None and known.error is None:
         async with limit:
             try:
-                runs = await log(service, settings=settings)
+                runs = await _runs(service, revisions, settings)
             except MigrationError as error:
                 problem = str(error)
     return ReportedService(
@@ -91,6 +95,13 @@ async def _service(
         evidence=evidence_of(service, revisions),
         problem=problem,
     )
+
+
+async def _runs(service: Service, revisions: Sequence[Revision], settings: Settings) -> tuple[Entry, ...]:
+    """Return the ledger. The revisions are known: to import the files of hundreds of histories would take minutes."""
+    history = History(service, tuple(reversed(revisions)), ScriptDirectory.from_config(config(service)))
+    async with open_session(history, connector_of(settings)) as session:
+        return await read_entries(session)
 
 
 def revisions_of(service: Service) -> tuple[Revision, ...]:

@@ -122,7 +122,7 @@ def test_without_any_settings_the_page_has_histories_and_models(monorepo: Monore
     assert [each["heads"] for each in data] == [[0], [0, 1]]
 
 
-def test_models_that_fail_are_told_on_the_page(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
+def test_models_that_fail_are_named_on_the_page(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
     upgraded(monorepo, database())
     (monorepo.root / "services" / "alpha" / "models.py").write_text("raise RuntimeError('broken')\n", encoding="utf-8")
     ran = monorepo.inv("db.report", "--html", "report.html")
