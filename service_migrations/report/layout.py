@@ -69,10 +69,7 @@ def layered(count: int, edges: Sequence[tuple[int, int]], layers: Sequence[int] 
         nodes = list(range(len(known), len(known) + len(between)))
         known += between
         bends.append(nodes)
-        chain = [start, *nodes, end]
-        # down the layers only: a cycle is not to move a node
-        pairs = pairwise(chain)
-        extended += [(first, second) if step > 0 else (second, first) for first, second in pairs]
+        extended += pairwise([start, *nodes, end])
     drawn = Graph(n=len(known), edges=extended, directed=True).layout_sugiyama(layers=known)
     places = [float(drawn[node][0]) for node in range(len(known))]
     return Layered(

@@ -207,6 +207,8 @@ def test_it_fits_every_screen_and_can_be_read(tmp_path: Path, chrome: Browser, w
         for button in shown.page.locator("button.name").all():
             button.click()
         assert shown.page.evaluate("document.documentElement.scrollWidth") <= width
+        heads = [head.bounding_box() for head in shown.page.locator("tr.detail thead").all()]
+        assert all(head and (head["height"] > 1) is (width > 1000) for head in heads), "a narrow row names its cells"
         assert shown.page.evaluate(CONTRAST) == []
         assert set(shown.page.evaluate(ACCESSIBILITY).values()) == {0}, shown.page.evaluate(ACCESSIBILITY)
         dark = shown.page.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -263,6 +265,16 @@ def test_a_long_history_begins_with_its_newest_and_has_a_button_for_all(tmp_path
         shown.page.get_by_role("button", name="Show all 120").first.click()
         assert rows.count() == 120
         assert rows.last.locator("line").count() == 1, "nothing is below the first revision"
+
+
+def test_what_ran_is_not_claimed_where_the_database_is_not_known(tmp_path: Path, chrome: Browser) -> None:
+    status = Status("lost", None, (), "r002", None, "error", UnreachableError("nobody answers"), heads=("r002",))
+    text = page(report_of(reported("lost", 3, status=status, pending=None, runs=())))
+    with opened(chrome, write(tmp_path, text)) as shown:
+        rows = shown.page.locator("table.history tbody tr")
+        assert [row.locator("td").last.inner_text() for row in rows.all()] == [NONE] * 3
+        assert rows.locator("circle.applied").count() == 0
+        assert shown.page.locator(".tag").all_inner_texts() == ["head"]
 
 
 def test_a_history_with_branches_shows_what_follows_and_what_waits(tmp_path: Path, chrome: Browser) -> None:

@@ -96,6 +96,14 @@ def test_no_table_covers_another_and_every_key_has_its_line(keys: tuple[tuple[in
         assert all(0 <= number <= max(found.width, found.height) for number in numbers)
 
 
+def test_the_line_of_a_key_to_its_own_table_has_room() -> None:
+    found = drawn(2, (0, 0), (1, 1))
+    first, second = sorted(found.boxes, key=lambda box: box.x)
+    ends = [max(float(x) for x in re.findall(r"([\d.]+) [\d.]+", path.text)) for path in found.paths]
+    assert first.x + first.width < min(ends) < second.x
+    assert second.x + second.width < max(ends) < found.width
+
+
 def test_a_line_over_a_layer_passes_between_its_tables() -> None:
     found = drawn(6, (1, 0), (2, 1), (2, 0), (3, 1), (4, 1), (5, 1))
     boxes = {box.entity.name: box for box in found.boxes}
