@@ -130,6 +130,10 @@ def test_models_that_fail_are_named_on_the_page(monorepo: Monorepo, database: Ca
     text = (monorepo.root / "report.html").read_text(encoding="utf-8")
     assert re.search(r'<p class="problem">[^<]*broken', text)
     assert rows(monorepo.root / "report.html")["alpha"][1] == "at head"
+    (monorepo.root / "services" / "alpha" / ".env").unlink()
+    monorepo.inv("db.report", "--html", "report.html")
+    text = (monorepo.root / "report.html").read_text(encoding="utf-8")
+    assert re.search(r'<p class="problem">[^<]*broken', text)
 
 
 def test_a_file_is_replaced_as_a_whole_and_a_link_is_followed(monorepo: Monorepo) -> None:
