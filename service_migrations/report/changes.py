@@ -9,21 +9,12 @@ from service_migrations.sql.lexer import Token, statements
 
 __all__ = ["Changes", "ColumnChange", "ReferenceChange", "TableChange"]
 
-_END_OF_TYPE = frozenset(
-    (
-        "not",
-        "null",
-        "default",
-        "primary",
-        "references",
-        "unique",
-        "check",
-        "generated",
-        "collate",
-        "constraint",
-        "using",
-    )
+_END_OF_TYPE = (
+    *("not", "null", "default", "primary", "references", "unique"),
+    *("check", "generated", "collate", "constraint", "using"),
 )
+"""What may follow the type of a column."""
+_SHORT_LIVED = ("temporary", "temp")
 
 
 @dataclass(slots=True)
@@ -68,12 +59,7 @@ class Changes:
 
     def _apply(self, tokens: Sequence[Token]) -> None:
         words = [token.value if token.kind == "word" else "" for token in tokens]
-        if (
-            words[:1] == ["create"]
-            and "table" in words[1:4]
-            and "temporary" not in words[:4]
-            and "temp" not in words[:4]
-        ):
+        if words[:1] == ["create"] and "table" in words[1:4] and not set(words[:4]).intersection(_SHORT_LIVED):
             self._create(tokens, words.index("table") + 1)
         elif words[:2] == ["drop", "table"]:
             for name in names(_without(tokens[2:], ("cascade", "restrict"))):
