@@ -4,7 +4,7 @@
   const FIRST = 50;
   const all = (selector, root = document) => Array.from(root.querySelectorAll(selector));
 
-  // Every text is set as text: nothing of the data is ever read as HTML.
+  // Every text is set as text: nothing of the JSON is ever read as HTML.
   const element = (name, attributes = {}, ...children) => {
     const made = name === "svg" || name === "line" || name === "circle" || name === "title"
       ? document.createElementNS("http://www.w3.org/2000/svg", name) : document.createElement(name);
@@ -170,6 +170,15 @@
     span.replaceWith(button);
     toggles.set(row, {button, toggle, update: () => { if (detail) toggle(button.getAttribute("aria-expanded") === "true"); }});
   }
+
+  // A picture that is held as text is the page's own markup, in which every name is escaped.
+  for (const database of all("details.database")) database.addEventListener("toggle", () => {
+    const held = database.querySelector("script.held");
+    if (!held) return;
+    const template = document.createElement("template");
+    template.innerHTML = held.textContent;
+    held.replaceWith(template.content);
+  });
 
   const input = document.getElementById("filter");
   const state = document.getElementById("state");

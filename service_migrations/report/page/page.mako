@@ -92,12 +92,15 @@
 <p class="note">The pictures are left out: their layout needs igraph. Install <code>${extra}</code>.</p>
 % endif
 % for number, (database, shape) in enumerate(databases):
-<details class="database" data-services="${" ".join(database.services)}"${" open" if len(databases) < 5 else ""}>
+<details class="database" data-services="${" ".join(database.services)}"${"" if is_held else " open"}>
 <summary><h3>${database.name}</h3> <span class="quiet">${database.target or "from the models: the database wasn't read"} · ${len(database.entities)} ${"table" if len(database.entities) == 1 else "tables"}</span></summary>
 % for problem in database.problems:
 <p class="problem">${problem}</p>
 % endfor
 % if shape:
+% if is_held:
+<script type="text/plain" class="held">
+% endif
 <figure>
 <div class="scroll" tabindex="0" role="region" aria-label="Entity diagram of ${database.name}">
 <svg class="diagram" width="${shape.width}" height="${shape.height}" viewBox="0 0 ${shape.width} ${shape.height}" role="img" aria-labelledby="diagram-${number}-title diagram-${number}-text">
@@ -138,6 +141,9 @@
 <span class="quiet">A type with a question mark may be null.</span>
 </figcaption>
 </figure>
+% if is_held:
+</script>
+% endif
 % endif
 % if database.entities:
 <details class="text"${"" if shape else " open"}>

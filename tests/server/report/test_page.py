@@ -342,6 +342,22 @@ def test_no_name_or_comment_becomes_a_part_of_the_page(tmp_path: Path, chrome: B
         assert (shown.requests, shown.complaints) == ([path.as_uri()], [])
 
 
+def test_the_pictures_of_many_databases_are_drawn_when_they_are_opened(tmp_path: Path, chrome: Browser) -> None:
+    table = Entity(HOSTILE, "billing", (Attribute("id", "uuid"),), HOSTILE)
+    databases = tuple(ReportedDatabase(f"d{number}", "", ("billing",), (table,)) for number in range(9))
+    path = write(tmp_path, page(report_of(reported(), databases=databases)))
+    with opened(chrome, path) as shown:
+        assert shown.page.locator("details.database[open], svg.diagram").count() == 0
+        shown.page.locator("details.database > summary").nth(3).click()
+        shown.page.locator("svg.diagram").wait_for()
+        assert shown.page.locator("svg.diagram").count() == 1
+        title = shown.page.locator("svg.diagram text.title").text_content()
+        assert title
+        assert title.startswith("</script><script>window.broken")
+        assert shown.page.evaluate("window.broken") is None
+        assert (shown.requests, shown.complaints) == ([path.as_uri()], [])
+
+
 def test_the_page_may_run_its_own_script_only(tmp_path: Path, chrome: Browser) -> None:
     text = many().replace("</main>", "<script>window.broken = 1</script><img src='https://example.org/x.png'></main>")
     with opened(chrome, write(tmp_path, text)) as shown:
