@@ -99,7 +99,7 @@ async def _service(
 
 async def _runs(service: Service, revisions: Sequence[Revision], settings: Settings) -> tuple[Entry, ...]:
     """Return the ledger. The revisions are known: to import the files of hundreds of histories would take minutes."""
-    history = History(service, tuple(reversed(revisions)), ScriptDirectory.from_config(config(service)))
+    history = History(service, tuple(reversed(revisions)), lambda: ScriptDirectory.from_config(config(service)))
     async with open_session(history, connector_of(settings)) as session:
         return await read_entries(session)
 
