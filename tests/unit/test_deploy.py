@@ -98,7 +98,7 @@ def test_no_command_of_a_file_is_overlooked(path):
 @pytest.mark.parametrize("path", REVIEWS, ids=lambda path: path.parent.name)
 def test_a_review_answers_the_five_questions_for_what_is_affected(path):
     page = (ROOT / "docs" / "reviewing.md").read_text(encoding="utf-8")
-    asked = {f"db.{name}" for name in ("heads", "released", "plan", "check", "evidence", "compat")}
+    asked = {f"db.{name}" for name in ("heads", "released", "plan", "check", "evidence", "compat", "report")}
     assert asked == set(re.findall(r"^inv (db\.\w+)", page, re.MULTILINE))
     assert tasks(path) == {*asked, "db.affected", "up", "migrations"}
 
