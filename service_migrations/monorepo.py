@@ -25,32 +25,16 @@ from service_migrations.configuration import (
     read_tools,
     service_name,
 )
+from service_migrations.env_files import chosen_env_file
 from service_migrations.errors import ConfigurationError, UsageError
 from service_migrations.service import Service, refuse_shared, service_problem, with_foreign_locations
 
-__all__ = [
-    "ENVIRONMENT",
-    "ENV_FILE",
-    "Monorepo",
-    "Service",
-    "discover",
-    "discovering_once",
-    "env_files",
-    "find",
-    "resolve",
-    "select",
-]
+__all__ = ["Monorepo", "Service", "discover", "discovering_once", "find", "resolve", "select"]
 
 log = logging.getLogger(__name__)
 
 _ROOT = "MIGRATIONS_ROOT"
 """The variable that names the top level, for a process that runs elsewhere."""
-
-ENVIRONMENT, ENV_FILE = "MIGRATIONS_ENV", "MIGRATIONS_ENV_FILE"
-"""The variables that name an environment, such as ``staging`` for ``.env.staging``, or a file instead of every .env."""
-
-_options: dict[str, str] = {}
-"""What the options of the running command say instead of both variables; forked workers have it too."""
 
 _discovered: ContextVar[list[tuple["Monorepo", tuple[Service, ...]]] | None] = ContextVar("discovered", default=None)
 """The services of each monorepo, while a block of ``discovering_once`` runs."""
@@ -302,7 +286,7 @@ class Monorepo:
             ignore=value("ignore"),
             configured=frozenset(own_keys | (shared_keys & set(ServiceTable.__slots__))),
             own_keys=frozenset(own_keys),
-            **_chosen_env_file(own_env_file, self.root),
+            **chosen_env_file(own_env_file, self.root),
         )
 
 
@@ -337,44 +321,6 @@ def resolve(service: str | Service) -> Service:
 def select(names: Iterable[str], root: Path | None = None) -> tuple[Service, ...]:
     """Return the named services or all; arguments and errors are those of ``Monorepo.locate`` and ``select``."""
     return Monorepo.locate(root).select(names)
-
-
-@contextmanager
-def env_files(**options: str) -> Iterator[None]:
-    """Let services found in the block have another .env, as MIGRATIONS_ENV or MIGRATIONS_ENV_FILE name one.
-
-    Args:
-        options: one of the two variables, which replaces both of the process.
-
-    """
-    _options.update(options)
-    try:
-        yield
-    finally:
-        _options.clear()
-
-
-def _chosen_env_file(env_file: Path, root: Path) -> dict[str, Any]:
-    """Return the fields of a service that say which file its settings are read from.
-
-    Raises:
-        ConfigurationError: MIGRATIONS_ENV is no name of an environment, or MIGRATIONS_ENV_FILE is set too.
-
-    """
-    chosen = _options or os.environ
-    name, path = chosen.get(ENVIRONMENT, ""), chosen.get(ENV_FILE, "")
-    if name and path:
-        raise ConfigurationError(f"environment {ENVIRONMENT} and {ENV_FILE} are both set.", hint="Unset one of them.")
-    if path:
-        return {"env_file": root / path, "is_env_file_given": True}
-    if not name:
-        return {"env_file": env_file}
-    if not _ENVIRONMENT_NAME.fullmatch(name) or name == "example":
-        raise ConfigurationError(
-            f"--env or {ENVIRONMENT} is {name!r}, which names no environment.",
-            hint="Write a name such as staging, whose settings are in .env.staging.",
-        )
-    return {"env_file": env_file.with_name(f"{env_file.name}.{name}"), "environment": name}
 
 
 def _is_root(folder: Path) -> bool:

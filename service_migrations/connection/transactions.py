@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from inspect import currentframe
 from itertools import count
 from traceback import walk_stack
-from typing import Any, Protocol
+from typing import Any
 
 from alembic.runtime.migration import MigrationContext, MigrationInfo, RevisionStep
 from sqlalchemy import Connection, ExceptionContext, event, text
@@ -21,6 +21,7 @@ from service_migrations._sqlalchemy import restore_execution_options
 from service_migrations.catalog.search_path import OWN_PATH, search_path
 from service_migrations.connection.drivers import driver_of, run, run_script
 from service_migrations.connection.locks import HOLDS_LOCK
+from service_migrations.connection.recorder import SAVEPOINT, Recorder, protected
 from service_migrations.connection.rows import rows
 from service_migrations.connection.simple_query import SCRIPT, Connection as SimpleConnection, Held
 from service_migrations.errors import MigrationError, ResultError
@@ -29,7 +30,7 @@ from service_migrations.interruption import call_revision
 from service_migrations.monorepo import Service
 from service_migrations.sql.quoting import literal, quoted
 
-__all__ = ["SAVEPOINT", "Recorder", "Transactions", "is_lost", "protected"]
+__all__ = ["Transactions", "is_lost"]
 
 _MARK = "service_migrations.revision"
 """A parameter that a revision's transaction sets for the session: it has the value afterwards if and only if that
@@ -61,20 +62,6 @@ _ASSERTION = f"""
 """
 """A query that fails where the session isn't the one that holds the migration lock. An error is the only result that a
 statement can report when it is sent together with others."""
-
-
-SAVEPOINT = "migration_log"
-"""The savepoint that protects a revision's transaction from what records the revision."""
-
-
-class Recorder(Protocol):
-    """What records each revision in its own transaction, and never stops a run."""
-
-    def statements(self, connection: Connection, step: MigrationInfo) -> list[str]:
-        """Return the statements that record a revision; none where nothing is recorded."""
-
-    def mark_failed(self, error: BaseException) -> None:
-        """Note that the statements failed."""
 
 
 class Transactions:
@@ -211,6 +198,7 @@ class Transactions:
                 connection.exec_driver_sql(f"{SCRIPT}{'; '.join(statements)}")
             finally:
                 simple.holds_next = False
+            run(connection, simple.release())  # where nothing was begun, as in autocommit, the script itself was held
         else:
             for statement in statements:
                 connection.exec_driver_sql(statement)
@@ -335,11 +323,6 @@ class Transactions:
             self._applied = self.partly_committed = False
             if self._on_commit:
                 self._on_commit()
-
-
-def protected(statements: list[str]) -> list[str]:
-    """Return statements with a savepoint around them."""
-    return [f"SAVEPOINT {SAVEPOINT}", *statements, f"RELEASE SAVEPOINT {SAVEPOINT}"]
 
 
 def _simple_connection(connection: Connection) -> SimpleConnection | None:

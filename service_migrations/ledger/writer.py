@@ -21,10 +21,10 @@ from sqlalchemy.schema import CreateTable
 from service_migrations import git
 from service_migrations.configuration import read_project
 from service_migrations.connection.drivers import driver_of, run_script
+from service_migrations.connection.recorder import SAVEPOINT, protected
 from service_migrations.connection.relation import schemas
 from service_migrations.connection.rows import rows
 from service_migrations.connection.session import Session
-from service_migrations.connection.transactions import SAVEPOINT, protected
 from service_migrations.failures import describe
 from service_migrations.history.fingerprint import Hashes, hashes
 from service_migrations.history.revisions import History

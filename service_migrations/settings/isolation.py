@@ -1,6 +1,6 @@
 """The variables of an environment that lead to a database: left out where only a throw-away one may be reached."""
 
-from service_migrations.monorepo import ENV_FILE, ENVIRONMENT
+from service_migrations.env_files import ENV_FILE, ENVIRONMENT
 from service_migrations.settings.sources import KEYS
 
 __all__ = ["leads_to_a_database"]

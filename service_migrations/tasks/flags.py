@@ -11,8 +11,8 @@ from invoke.context import Context
 from invoke.parser.argument import Argument
 from invoke.tasks import Task
 
+from service_migrations.env_files import ENV_FILE, ENVIRONMENT, env_files
 from service_migrations.errors import UsageError
-from service_migrations.monorepo import ENV_FILE, ENVIRONMENT, env_files
 
 __all__ = [
     "SHORT_FLAGS",

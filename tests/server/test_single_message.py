@@ -8,11 +8,13 @@ import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+import service_migrations
 from service_migrations.connection.rows import rows, together
 from service_migrations.connection.simple_query import Connection, Held
 from service_migrations.connection.single_message import fetch
 from service_migrations.settings.dsn import Dsn
 from tests.support.database import query, wait
+from tests.support.monorepo import Monorepo
 from tests.support.proxy import proxy
 
 TEXTS = [
@@ -149,3 +151,30 @@ def test_a_begin_that_is_held_begins_the_transaction_of_the_next_statement(datab
         return level, await connection.fetchval("SELECT to_regclass('begun')")
 
     assert over(database(), run) == ("serializable", None)
+
+
+def test_a_listener_may_use_the_drivers_connection_while_something_is_held(
+    monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    """Such as that of a tracing library: it runs between a revision and Alembic's statement for the version table."""
+    dsn = database()
+    listen = """
+    def before(connection, cursor, statement, *_):
+        if "alembic_version" in statement:
+            for query in ("fetchval", "execute"):
+                connection.connection.run_async(lambda driver: getattr(driver, query)("SELECT 1"))
+
+    sa.event.listen(op.get_bind().engine, "before_cursor_execute", before)
+    op.execute("SET ROLE NONE")
+    op.execute("CREATE TABLE listened (id int)")
+    """
+    monorepo.table_revision("billing", "r1", None)
+    monorepo.revision("billing", "r2", "r1", listen)
+    monorepo.revision("billing", "r3", "r2", 'op.execute("DROP TABLE listened")')
+    wait(service_migrations.upgrade(monorepo.service("billing", dsn=dsn)))
+    assert query(dsn, "SELECT version_num FROM alembic_version_billing") == [("r3",)]
+    assert [row[0] for row in query(dsn, "SELECT revision FROM migration_log_billing ORDER BY id")] == [
+        "r1",
+        "r2",
+        "r3",
+    ]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from service_migrations.env_files import ENV_FILE, ENVIRONMENT
 from service_migrations.errors import ConfigurationError, MigrationError, UsageError
-from service_migrations.monorepo import ENV_FILE, ENVIRONMENT
 from service_migrations.settings.model import Settings, load, load_many
 from service_migrations.settings.sources import Sources
 from service_migrations.tasks.flags import chosen_environment
