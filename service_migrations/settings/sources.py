@@ -135,7 +135,8 @@ class Sources:
         for path, file_settings in self._of_files(service, kinds, template):
             for setting in file_settings:
                 layers[setting.key].append(setting)
-            if path not in _warned and _is_exposed(path, file_settings):
+            # of a sibling, which is only compared with, nobody wants to read here: there may be hundreds
+            if self._has_bare and path not in _warned and _is_exposed(path, file_settings):
                 _warned.add(path)
                 log.warning("%s", _exposure(service, path))
         for key, default in KEYS.items():

@@ -444,6 +444,19 @@ def test_a_password_in_a_file_that_others_can_use_is_told(
     assert caplog.messages == [line]
 
 
+def test_the_files_of_services_that_are_only_compared_with_are_no_matter_of_a_command(
+    monorepo: Monorepo, billing: Service, caplog: pytest.LogCaptureFixture, warned: set[object]
+) -> None:
+    assert not warned
+    others = [monorepo.service(name, dsn=f"postgresql://app:x@h/{name}") for name in ("catalog", "orders")]
+    for service in (billing, *others):
+        service.env_file.chmod(0o644)
+    load(billing, Sources({}))
+    assert [message.partition(" ")[0] for message in caplog.messages] == ["services/billing/.env"]
+    load(others[0], Sources({}))
+    assert [message.partition(" ")[0] for message in caplog.messages[1:]] == ["services/catalog/.env"]
+
+
 @pytest.mark.parametrize("key", SECRET_VALUES)
 def test_every_key_that_may_hold_a_password_is_looked_at(billing: Service, key: str) -> None:
     billing.env_file.write_text(f"{key}={SECRET_VALUES[key]}\n", encoding="utf-8")
