@@ -34,6 +34,7 @@ OWN_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 PARALLEL = (
     "--numprocesses=4",  # also on two cores: tests mostly wait for servers and processes
     "--dist=worksteal",  # the tests of a file stay together, with the servers that they share
+    "--durations=15",  # what a session's time is spent on
 )
 EVERY_POSTGRES = (  # the tests that depend on the server's version
     "tests/faults",
@@ -243,6 +244,7 @@ def bench(session: nox.Session) -> None:
         session.run("python", "-m", "benchmarks.tables")
         session.run("python", "-m", "benchmarks.memory")
         session.run("python", "-m", "benchmarks.histories", "--rounds=3")
+        session.run("python", "-m", "benchmarks.clones")
         session.run("python", "-m", "benchmarks.round_trips", "--rounds=3", *options[:2], *options[4:])
         session.run("python", "-m", "benchmarks.long_histories", "--rounds=3")
 

@@ -35,6 +35,8 @@ PREFIX = "service_migrations_"
 _LONGEST_NAME = 63
 """The longest name: PostgreSQL would cut the rest."""
 
+_STRATEGY_SINCE = 15
+
 _LEFT_BEHIND = r"""
     SELECT datname FROM pg_database d
     WHERE datname LIKE 'service\_migrations\_t%'
@@ -70,7 +72,8 @@ class Databases:
         dsns = {service: self.dsn(service, name) for service in services}
         for dsn in dsns.values():
             await self._ensure_role(dsn)
-        await self.clone("template1", name, dsns[services[0]].user)
+        async with self.connected() as admin:
+            await self.clone(admin, "template1", name, dsns[services[0]].user)
         async with self.connected(database=name) as admin:
             for dsn in dsns.values():
                 await admin.execute(f"GRANT CREATE ON DATABASE {quoted(name)} TO {quoted(dsn.user)}")
@@ -78,10 +81,13 @@ class Databases:
             await bootstrap(admin, services)
         return dsns
 
-    async def clone(self, template: str, name: str, owner: str) -> None:
+    async def clone(self, admin: "asyncpg.Connection[asyncpg.Record]", template: str, name: str, owner: str) -> None:
         """Create a database as a copy of another one, which nobody is connected to."""
-        async with self.connected() as admin:
-            await admin.execute(f"CREATE DATABASE {quoted(name)} OWNER {quoted(owner)} TEMPLATE {quoted(template)}")
+        # a server of ours writes nothing to disk, so that files are copied in a third of the time of a copy by the WAL
+        is_ours, since = self.server.data is not None, int(self.server.version) >= _STRATEGY_SINCE
+        strategy = " STRATEGY file_copy" if is_ours and since else ""
+        names = f"{quoted(name)} OWNER {quoted(owner)} TEMPLATE {quoted(template)}"
+        await admin.execute(f"CREATE DATABASE {names}{strategy}")
 
     async def _ensure_role(self, dsn: Dsn) -> None:
         if dsn.user in self._roles:

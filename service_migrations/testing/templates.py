@@ -17,8 +17,9 @@ import asyncpg
 from service_migrations.connection.bootstrap import bootstrap_files
 from service_migrations.errors import MigrationError
 from service_migrations.files import SOURCE, read_bytes
+from service_migrations.history.fingerprint import checksum, fingerprint
 from service_migrations.history.revisions import script_location
-from service_migrations.monorepo import Monorepo, Service
+from service_migrations.monorepo import Monorepo, Service, discovering_once
 from service_migrations.postgres import Server
 from service_migrations.settings.sharing import siblings_of, user_of
 from service_migrations.sql.quoting import quoted
@@ -66,10 +67,11 @@ class Clones:
             MigrationError: its upgrade fails.
 
         """
-        service = Monorepo.locate().find(name)
-        if service not in self._names:
-            group = tuple(sorted((service, *siblings_of(service))))
-            self._names |= dict.fromkeys(group, wait(lambda: self._templates.clone(group)))
+        with discovering_once():
+            service = Monorepo.locate().find(name)
+            if service not in self._names:
+                group = tuple(sorted((service, *siblings_of(service))))
+                self._names |= dict.fromkeys(group, wait(lambda: self._templates.clone(group)))
         return MigratedDatabase(service.name, uri(self._templates.databases.dsn(service, self._names[service])))
 
     def drop(self) -> None:
@@ -88,6 +90,7 @@ class Templates:
     def __init__(self, server: Server) -> None:
         self.databases = Databases(server)
         self._errors: dict[str, MigrationError] = {}
+        self._fingerprints: dict[tuple[Path, int, int], str] = {}
 
     async def clone(self, group: tuple[Service, ...]) -> str:
         """Create a database in which these services are at head, and return its name.
@@ -105,7 +108,7 @@ class Templates:
                     with suppress(
                         asyncpg.InvalidCatalogNameError
                     ):  # another run has dropped the template, which was a day old
-                        await self.databases.clone(template, name, owner)
+                        await self.databases.clone(admin, template, name, owner)
                         return name
             async with self.databases.connected(template) as admin:
                 if not await admin.fetchval(_EXISTS, template):
@@ -139,8 +142,20 @@ class Templates:
                 f"{service.name} {service.version_table} {service.version_table_schema} {user_of(service)} ".encode()
             )
             for path in _files(service):
-                digest.update(f"{path.name} ".encode() + hashlib.sha256(path.read_bytes()).digest())
+                digest.update(f"{path.name} {self._fingerprint(path)}".encode())
         return f"{PREFIX}template_{digest.hexdigest()[:16]}"
+
+    def _fingerprint(self, path: Path) -> str:
+        """Return what stays the same where a file is only formatted or commented on; it is kept, as each test asks."""
+        state = path.stat()
+        key = path, state.st_mtime_ns, state.st_size
+        if key not in self._fingerprints:
+            source = path.read_bytes()
+            try:
+                self._fingerprints[key] = fingerprint(source) if path.suffix == ".py" else checksum(source)
+            except (SyntaxError, ValueError):  # the upgrade names it
+                self._fingerprints[key] = checksum(source)
+        return self._fingerprints[key]
 
 
 def _files(service: Service) -> Iterator[Path]:

@@ -91,6 +91,20 @@ def test_an_edited_history_has_another_template(clones: Clones, monorepo: Monore
     other.drop()
 
 
+@pytest.mark.parametrize(("added", "templates"), [("# a comment\n", 1), ("\n\nx = 1\n", 2)])
+def test_a_comment_makes_no_new_template(
+    clones: Clones, monorepo: Monorepo, server: Server, added: str, templates: int
+) -> None:
+    monorepo.service("billing")
+    path = monorepo.table_revision("billing", "r001", None)
+    clones.get("billing")
+    path.write_text(path.read_text(encoding="utf-8") + added, encoding="utf-8")
+    other = Clones(Templates(server))
+    assert "billing" in tables(dsn(other.get("billing")))
+    assert sum("_template_" in name for name, _ in query(server.admin, OURS)) == templates
+    other.drop()
+
+
 def test_services_that_share_a_database_have_one_in_a_test_too(clones: Clones, monorepo: Monorepo) -> None:
     """Also where the history of the first one in the alphabet needs a table of the other."""
     refer(monorepo)
