@@ -9,7 +9,7 @@ from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from service_migrations.configuration import read_alembic_table
+from service_migrations.configuration import read_tools
 from service_migrations.history.history import History
 from service_migrations.history.static import Chain, read_chain
 from service_migrations.monorepo import Service
@@ -60,8 +60,9 @@ def _is_line(chain: Chain) -> bool:
 
 def _has_environment(service: Service) -> bool:
     """Whether env.py surely exists, without which Alembic runs nothing."""
-    location = read_alembic_table(service.root).get("script_location", _ENVIRONMENT)
+    table = read_tools(service.root).get("alembic", {})
+    location = table.get("script_location", _ENVIRONMENT) if isinstance(table, dict) else None
     if not isinstance(location, str):
-        return False
+        return False  # which Alembic's own reader refuses
     folder = location.replace("%(here)s", str(service.root))
     return "%" not in location.replace("%(here)s", "") and (service.root / folder / "env.py").is_file()
