@@ -19,7 +19,7 @@ from service_migrations.monorepo import Service
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["Driver", "driver_of", "require_driver", "run", "run_script"]
+__all__ = ["Driver", "driver_connection_of", "driver_of", "require_driver", "run", "run_script"]
 
 _Result = TypeVar("_Result")
 
@@ -65,9 +65,15 @@ class Driver(Protocol):
         """Receive no more notifications of a channel."""
 
 
+def driver_connection_of(connection: Connection) -> Any:
+    """Return the driver's own connection, also where it was detached from its pool."""
+    adapted: Any = connection.connection.dbapi_connection
+    return adapted.driver_connection
+
+
 def driver_of(connection: Connection) -> Driver:
     """Return what is asked of the driver of a connection."""
-    driver_connection: Any = connection.connection.driver_connection
+    driver_connection: Any = driver_connection_of(connection)
     return (_Psycopg if connection.dialect.driver == "psycopg" else _Asyncpg)(driver_connection)
 
 

@@ -1,20 +1,21 @@
 """What records a revision in its own transaction, and the savepoint that protects the transaction from it."""
 
+import secrets
 from typing import Protocol
 
 from alembic.runtime.migration import MigrationInfo
-from sqlalchemy import Connection
 
 __all__ = ["SAVEPOINT", "Recorder", "protected"]
 
-SAVEPOINT = "migration_log"
-"""The savepoint that protects a revision's transaction from what records the revision."""
+SAVEPOINT = f"service_migrations_{secrets.token_hex(8)}"
+"""The savepoint that protects a revision's transaction from what records the revision; no revision has one of its name,
+which would be rolled back to instead."""
 
 
 class Recorder(Protocol):
     """What records each revision in its own transaction, and never stops a run."""
 
-    def statements(self, connection: Connection, step: MigrationInfo) -> list[str]:
+    def statements(self, step: MigrationInfo) -> list[str]:
         """Return the statements that record a revision; none where nothing is recorded."""
 
     def mark_failed(self, error: BaseException) -> None:

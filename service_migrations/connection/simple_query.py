@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCRIPT", "Connection", "Held"]
 
-SCRIPT = "/* script */ "
+SCRIPT = "/* service_migrations: script */ "
 """The start of several statements of ours, without parameters and rows."""
 
 _COMMANDS = "ALTER|ANALYZE|COMMENT|CREATE|DELETE|DROP|GRANT|INSERT|LOCK|REINDEX|REVOKE|SET|TRUNCATE|UPDATE|VACUUM"
@@ -60,10 +60,10 @@ class Connection(asyncpg.Connection):
 
     async def prepare(self, query: str, **options: Any) -> Any:
         """Return a statement, prepared only where it has to be."""
-        if query.startswith(SCRIPT) or _SIMPLE.fullmatch(query):
+        if SCRIPT in query or _SIMPLE.fullmatch(query):  # a listener may have put a comment before it
             return _Simple(self, query)
         await self.release()
-        return _Rows(self, query) if query.startswith(ROWS) else await super().prepare(query, **options)
+        return _Rows(self, query) if ROWS in query else await super().prepare(query, **options)
 
     async def execute(self, query: str, *arguments: Any, timeout: float | None = None) -> str:  # noqa: ASYNC109 - asyncpg's
         """Execute commands, with those that are held."""

@@ -12,7 +12,7 @@ from typing import Any
 
 __all__ = ["ROWS", "Row", "as_list", "constant", "copy_rows", "fetch", "parse", "statement"]
 
-ROWS = "/* rows */ "
+ROWS = "/* service_migrations: rows */ "
 """The start of a query that returns each row as one JSON object."""
 
 Row = SimpleNamespace
@@ -68,7 +68,7 @@ async def copy_rows(connection: Any, sql: str) -> list[str]:
     async def receive(data: bytes) -> None:
         received.extend(data)
 
-    await connection.copy_from_query(sql, output=receive)
+    await connection.copy_from_query(f"{sql}\n", output=receive)  # a listener may have put a comment behind it
     # JSON has no control character, so that COPY has changed nothing but the backslash
     return [line.replace(r"\\", "\\") for line in received.decode().split("\n")[:-1]]
 

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from inspect import currentframe
 from itertools import count
+from pathlib import Path
 from traceback import walk_stack
 from typing import Any
 
@@ -19,23 +20,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service_migrations._alembic import continue_in
 from service_migrations._sqlalchemy import restore_execution_options
 from service_migrations.catalog.search_path import OWN_PATH, search_path
-from service_migrations.connection.drivers import driver_of, run, run_script
-from service_migrations.connection.locks import HOLDS_LOCK
+from service_migrations.connection.assertions import HAS_MARK, IS_OURS, MARK, NO_LOCK, NO_MARK, RESETS
+from service_migrations.connection.drivers import driver_connection_of, driver_of, run, run_script
 from service_migrations.connection.recorder import SAVEPOINT, Recorder, protected
 from service_migrations.connection.rows import rows
 from service_migrations.connection.simple_query import SCRIPT, Connection as SimpleConnection, Held
+from service_migrations.connection.single_message import constant
 from service_migrations.errors import MigrationError, ResultError
 from service_migrations.failures import sqlstate
 from service_migrations.interruption import call_revision
 from service_migrations.monorepo import Service
-from service_migrations.sql.quoting import literal, quoted
+from service_migrations.sql.quoting import VERBATIM, literal, quoted
 
 __all__ = ["Transactions", "is_lost"]
-
-_MARK = "service_migrations.revision"
-"""A parameter that a revision's transaction sets for the session: it has the value afterwards if and only if that
-transaction was committed (PostgreSQL documentation, SET). No SELECT sets it, so that a revision can still begin with
-SET TRANSACTION ISOLATION LEVEL."""
 
 _marks = count(1)
 
@@ -54,14 +51,6 @@ _SESSION = """
 """
 """The settings of a session, apart from its startup parameters, which RESET restores, and from those of a
 transaction."""
-
-_ASSERTION_PREFIX = "service_migrations: "
-_ASSERTION = f"""
-    SELECT CASE WHEN pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.<>) {{pid}} OR NOT {HOLDS_LOCK}
-                THEN CAST(pg_catalog.concat('{_ASSERTION_PREFIX}', pg_catalog.pg_backend_pid()) AS pg_catalog.int4) END
-"""
-"""A query that fails where the session isn't the one that holds the migration lock. An error is the only result that a
-statement can report when it is sent together with others."""
 
 
 class Transactions:
@@ -84,12 +73,12 @@ class Transactions:
         self._service = service
         self._pid = pid
         self._script = f"RESET ALL; SET search_path TO {OWN_PATH}"
-        self._mark = ""
+        self._mark = self._file = ""
         self._connection: Connection | None = None
         self._revision_connection: Connection | None = None
         self._rolled_back_at: str | None = None
         self._applied = False
-        self._has_only_read = False
+        self._has_only_read = self._has_reset = False
         self._on_commit: Callable[[], None] | None = None
 
     async def read_settings(self, connection: AsyncConnection) -> None:
@@ -102,9 +91,9 @@ class Transactions:
         script = ["RESET ALL", "SET SESSION AUTHORIZATION DEFAULT"]
         script.append("SET ROLE NONE" if row.role == "none" else f"SET ROLE {quoted(row.role)}")
         for name, value in row.settings:
-            if name != _MARK:
-                script.append(f"SELECT pg_catalog.set_config({literal(name)}, {literal(value)}, false)")
-        self._script = "; ".join([_ASSERTION.format(pid=self._pid), *script])
+            if name != MARK:
+                script.append(f"SELECT pg_catalog.set_config({constant(name)}, {constant(value)}, false)")
+        self._script = "; ".join([IS_OURS.format(pid=self._pid), *script])
 
     @contextmanager
     def observed(self, connection: Connection, on_commit: Callable[[], None] | None = None) -> Iterator[None]:
@@ -141,6 +130,7 @@ class Transactions:
                 step.migration_fn(**keywords)
                 return
             self.partly_committed, self._rolled_back_at, self.first_error = False, None, None
+            self._has_reset, self._file = False, self._service.relative(Path(step.revision.path))
             options = connection.get_execution_options()
             level = options.get("isolation_level")
             self._mark = f"{self._pid}.{next(_marks)}"
@@ -162,7 +152,8 @@ class Transactions:
     def set_service_path(self, *, ctx: MigrationContext, **_: object) -> None:
         """Set the search path of the service's SQL until the transaction ends, for the hooks of a team."""
         if ctx.connection is not None:
-            ctx.connection.exec_driver_sql(f"SET LOCAL {search_path(ctx.connection).assignment}")
+            statement = f"SET LOCAL {search_path(ctx.connection).assignment}"
+            ctx.connection.exec_driver_sql(statement, execution_options=VERBATIM)
 
     def mark_applied(self, **_: object) -> None:
         """Note that a revision has run and is about to be committed (Alembic's ``on_version_apply``)."""
@@ -175,7 +166,7 @@ class Transactions:
         """
         if self._mark and not self.partly_committed and not is_lost(connection):
             await connection.rollback()
-            self.partly_committed = bool(await connection.scalar(_IS_MARKED, {"name": _MARK, "mark": self._mark}))
+            self.partly_committed = bool(await connection.scalar(_IS_MARKED, {"name": MARK, "mark": self._mark}))
             await connection.rollback()
         return self.partly_committed
 
@@ -185,13 +176,13 @@ class Transactions:
         Alembic has read the version table in the transaction of a run's first revision, which couldn't begin with
         SET TRANSACTION then: so it gets one of its own, unless Alembic or env.py has changed something in it.
         """
-        statements = [f"SET {_MARK} = '{self._mark}'", f"SET {search_path(connection).assignment}"]
+        statements = [f"SET {MARK} = '{self._mark}'", f"SET {search_path(connection).assignment}"]
         if self._has_only_read and driver_of(connection).is_in_transaction():
             statements.insert(0, "COMMIT AND CHAIN")
         self._has_only_read = False
         simple = _simple_connection(connection)
         if connection.dialect.driver == "psycopg":
-            connection.exec_driver_sql("; ".join(statements))
+            connection.exec_driver_sql("; ".join(statements), execution_options=VERBATIM)
         elif simple is not None:
             simple.holds_next = not simple.is_in_transaction()  # SQLAlchemy begins one with this statement
             try:
@@ -208,21 +199,20 @@ class Transactions:
 
         The revision is recorded too. Where it can be, all of it is sent with Alembic's statement.
         """
+        if connection.connection.is_detached:
+            message = "it detached its connection, which a run needs to the end."
+            raise MigrationError(message, service=self._service, path=self._file, hint="Remove detach().")
         is_open = self.partly_committed or driver_of(connection).is_in_transaction()
         if self._rolled_back_at is None and not is_open:
             self._note_end_by_statement(connection)
         if self._rolled_back_at is not None:
-            raise MigrationError(
-                "it rolled back its own transaction, so what it did before is lost.",
-                service=self._service,
-                path=self._rolled_back_at or None,
-                hint="Remove the rollback: a revision that fails is rolled back as a whole.",
-            )
+            raise self._rollback_error()
         if self.partly_committed:
             self._begin_again(context, connection)
-        record = self.recorder.statements(connection, step) if self.recorder else []
+        record = self.recorder.statements(step) if self.recorder else []
         recover = self._recovery(connection, is_recorded=bool(record))
-        held = Held(";\n".join([self._script, *(protected(record) if record else [])]), recover)
+        checks = [] if self.partly_committed or self._has_reset else [HAS_MARK.format(mark=self._mark)]
+        held = Held(";\n".join([*checks, self._script, *(protected(record) if record else [])]), recover)
         simple, driver = _simple_connection(connection), driver_of(connection)
         if simple is not None:
             simple.held = held
@@ -233,12 +223,22 @@ class Transactions:
             if not run(connection, recover(error)):
                 raise
 
+    def _rollback_error(self) -> MigrationError:
+        return MigrationError(
+            "it rolled back its own transaction, so what it did before is lost.",
+            service=self._service,
+            path=self._rolled_back_at or self._file,
+            hint="Remove the rollback: a revision that fails is rolled back as a whole.",
+        )
+
     def _recovery(self, connection: Connection, *, is_recorded: bool) -> Callable[[Exception], Awaitable[bool]]:
         """Return a function for an error of what restores the session: whether only the record has failed."""
         driver = driver_of(connection)
 
         async def recover(error: Exception) -> bool:
-            if _ASSERTION_PREFIX in str(error):
+            if NO_MARK in str(error):
+                raise self._rollback_error() from error
+            if NO_LOCK in str(error):
                 raise ResultError(
                     "the migration lock was lost in this revision.",
                     service=self._service,
@@ -266,7 +266,7 @@ class Transactions:
     def _note_end_by_statement(self, connection: Connection) -> None:
         """Note that a statement has ended the transaction, and whether it was committed."""
         place = self._place()
-        query = f"SELECT pg_catalog.current_setting({literal(_MARK)}, true)"
+        query = f"SELECT pg_catalog.current_setting({literal(MARK)}, true)"
         if run(connection, driver_of(connection).fetchval(query)) == self._mark:
             self.partly_committed = True
         elif self._rolled_back_at is None:
@@ -299,13 +299,16 @@ class Transactions:
             self._rolled_back_at = self._place()
 
     def _change_options(self, connection: Connection, options: Mapping[str, Any]) -> None:
-        if connection is self._revision_connection and options.get("isolation_level") == "AUTOCOMMIT":
+        is_autocommit = options.get("isolation_level") == "AUTOCOMMIT"
+        # with a transaction open SQLAlchemy refuses it
+        if connection is self._revision_connection and is_autocommit and not connection.in_transaction():
             self.partly_committed = True
 
     def _execute(self, connection: Connection, *arguments: Any) -> None:
         *_, context, _ = arguments
         if connection is self._connection and not getattr(context.invoked_statement, "is_select", False):
             self._has_only_read = False
+            self._has_reset = self._has_reset or bool(RESETS.search(context.statement or ""))
         if (
             connection is self._revision_connection
             and not self.partly_committed
@@ -327,7 +330,7 @@ class Transactions:
 
 def _simple_connection(connection: Connection) -> SimpleConnection | None:
     """Return the driver's connection, where it is ours."""
-    driver_connection: Any = connection.connection.driver_connection
+    driver_connection: Any = driver_connection_of(connection)
     # isinstance() is true of any connection of asyncpg's
     return driver_connection if SimpleConnection in type(driver_connection).__mro__ else None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from service_migrations.errors import UsageError
 from service_migrations.history.locations import revision_files
 from service_migrations.history.parsing import parse
-from service_migrations.history.revision import Revision, as_tuple
+from service_migrations.history.revision import Revision, as_tuple, id_problem
 from service_migrations.monorepo import Service
 
 __all__ = ["fault", "likely_revision"]
@@ -66,6 +66,8 @@ def _problem(values: Mapping[str, object]) -> str | None:
         return f"its id {revision!r} is no text"
     if illegal := sorted(_ILLEGAL & set(revision)):
         return f"its id {revision!r} has {' '.join(illegal)}, which Alembic doesn't allow"
+    if problem := id_problem(revision):
+        return f"its id {revision!r} {problem}"
     return "it assigns no down_revision" if "down_revision" not in values else None
 
 

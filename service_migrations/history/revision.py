@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from service_migrations.errors import UsageError
 from service_migrations.monorepo import Service
 
 if TYPE_CHECKING:
@@ -38,20 +39,39 @@ class Revision:
 
     @classmethod
     def of(cls, script: "Script", service: Service) -> "Revision":
-        """Return the revision of one of Alembic's scripts; ``depends_on`` may still have branch labels."""
+        """Return the revision of one of Alembic's scripts; ``depends_on`` may still have branch labels.
+
+        Raises:
+            UsageError: its branch labels are something else than texts.
+
+        """
+        path, labels = service.relative(Path(script.path)), getattr(script.module, "branch_labels", None)
+        try:
+            branch_labels = as_tuple(labels)
+        except TypeError:
+            message = f"its branch_labels are {labels!r}, and not a text, a list of texts or None."
+            raise UsageError(message, service=service, path=path, hint="Correct the revision.") from None
         return cls(
             script.revision,
             as_tuple(script.down_revision),
             first_line(script.doc),
-            service.relative(Path(script.path)),
+            path,
             script.is_head,
-            as_tuple(getattr(script.module, "branch_labels", None)),
+            branch_labels,
             as_tuple(script.dependencies),
         )
 
 
+_RESERVED = ("base", "head", "heads")
+
+
 def as_tuple(value: str | Iterable[str] | None) -> tuple[str, ...]:
-    """Return the ids or labels of an assignment in a revision file, which may be one, several or None."""
+    """Return the ids or labels of an assignment in a revision file, which may be one, several or None.
+
+    Raises:
+        TypeError: it is something else.
+
+    """
     return (value,) if isinstance(value, str) else tuple(value or ())
 
 
@@ -67,4 +87,6 @@ def id_problem(revision: str) -> str | None:
     """
     if "'" in revision:
         return "has a quote, which Alembic can't write into the version table"
+    if revision in _RESERVED:
+        return "is a word of Alembic's own for a place in the history"
     return None if revision and revision.isprintable() else "has characters that can't be printed"

@@ -196,7 +196,8 @@ async def read_entries(session: Session) -> tuple[Entry, ...]:
 
 
 def _entry(record: Row) -> Entry:
-    return Entry(**vars(record) | {"started": _moment(record.started)})
+    # JSON has no NaN, which is a text then
+    return Entry(**vars(record) | {"started": _moment(record.started), "seconds": float(record.seconds or 0.0)})
 
 
 def _moment(text: str | None) -> datetime | None:

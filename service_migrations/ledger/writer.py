@@ -15,7 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Table, Text
+from sqlalchemy import Connection, Table
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
 from service_migrations import git
@@ -25,10 +26,12 @@ from service_migrations.connection.recorder import SAVEPOINT, protected
 from service_migrations.connection.relation import schemas
 from service_migrations.connection.rows import rows
 from service_migrations.connection.session import Session
-from service_migrations.failures import describe
+from service_migrations.connection.single_message import constant
+from service_migrations.failures import describe, sqlstate
 from service_migrations.history.fingerprint import Hashes, hashes
 from service_migrations.history.revisions import History
 from service_migrations.ledger.entries import ADDED_COLUMNS, ledger_table
+from service_migrations.sql.quoting import quoted
 
 __all__ = ["Ledger", "os_user", "version"]
 
@@ -47,6 +50,8 @@ def version(root: Path) -> str:
     """Return the version that pyproject.toml gives the project."""
     return str(read_project(root).get("version", "unknown"))
 
+
+_LOCK_NOT_AVAILABLE = "55P03"
 
 _logger = logging.getLogger(__name__)
 
@@ -90,6 +95,7 @@ class Ledger:
     purged: tuple[str, ...] = ()
     last_written: float = field(default_factory=time.monotonic)
     table: Table = field(init=False)
+    _before: tuple[bool, bool] = (False, False)
 
     def __post_init__(self) -> None:
         self.table = ledger_table(self.history.service, self.schema)
@@ -118,9 +124,9 @@ class Ledger:
         A savepoint protects the transaction from any error.
         """
         if step.is_stamp:
-            self._insert(ctx.connection, self.statements(ctx.connection, step))
+            self._insert(ctx.connection, self.statements(step))
 
-    def statements(self, connection: Connection, step: Any) -> list[str]:
+    def statements(self, step: Any) -> list[str]:
         """Return the statements that write the row of a revision, or a stamp, which has just run; none to write none.
 
         They are executed in its transaction, and protected by a savepoint.
@@ -137,7 +143,7 @@ class Ledger:
         # from Alembic's map: a history of thousands isn't searched for each of its revisions
         path = Path(step.up_revision.path) if step.is_upgrade and step.up_revision else None
         sql = self.downgrades.get(revision) if direction == "upgrade" else None
-        return self._script(connection, path, seconds, revision=revision, direction=direction,
+        return self._script(path, seconds, revision=revision, direction=direction,
                             from_revision=source, to_revision=destination, downgrade_sql=sql)  # fmt: skip
 
     def accept(self, connection: Connection, revision: str) -> None:
@@ -148,18 +154,19 @@ class Ledger:
         if self.writable:
             values = dict.fromkeys(("revision", "from_revision", "to_revision"), revision)
             path = self.history.path(revision)
-            self._insert(connection, self._script(connection, path, 0.0, direction="accept", **values))
+            self._insert(connection, self._script(path, 0.0, direction="accept", **values))
 
     def write_purge(self, connection: Connection) -> None:
         """Record that a stamp has emptied the version table, where it has written nothing to it afterwards."""
         purged, self.purged = ", ".join(self.purged), ()
         if self.writable:
             row = {"revision": purged, "from_revision": purged}
-            self._insert(connection, self._script(connection, None, 0.0, direction="stamp", **row))
+            self._insert(connection, self._script(None, 0.0, direction="stamp", **row))
 
     def mark_failed(self, error: BaseException) -> None:
-        """Warn that rows can't be written, and write no more."""
-        self.writable = False
+        """Warn that a row can't be written; no more are, unless somebody had only locked the table."""
+        self.writable = sqlstate(error) == _LOCK_NOT_AVAILABLE  # the next revision may find it free
+        self.is_created, self.is_complete = self._before
         service = self.history.service
         _logger.warning(
             "%s: nothing is written to %s (%s); the migration goes on", service, self.table, describe(error)
@@ -180,7 +187,7 @@ class Ledger:
             connection.exec_driver_sql(f"ROLLBACK TO SAVEPOINT {SAVEPOINT}" if is_in_transaction else "SELECT")
             self.mark_failed(error)
 
-    def _script(self, connection: Connection, path: Path | None, seconds: float, **values: str | None) -> list[str]:
+    def _script(self, path: Path | None, seconds: float, **values: str | None) -> list[str]:
         """Return the statements that write a row, and create or complete the table where they have to."""
         file_hashes = _hashes(path) if path else None
         texts: dict[str, str | None] = {
@@ -192,19 +199,20 @@ class Ledger:
             "checksum": file_hashes.checksum if file_hashes else None,
             "fingerprint": file_hashes.fingerprint if file_hashes else None,
         }
-        dialect = connection.dialect
-        name = dialect.identifier_preparer.format_table(self.table)
-        quote = Text().literal_processor(dialect)  # type: ignore[no-untyped-call]
+        name = quoted(self.schema, self.history.service.ledger_table)
         statements = []
         if not self.is_created:
-            statements.append(str(CreateTable(self.table, if_not_exists=True).compile(dialect=dialect)))
+            # no parameter is sent with it, so that no driver's way of writing a % is meant
+            ddl = CreateTable(self.table, if_not_exists=True)
+            statements.append(str(ddl.compile(dialect=postgresql.dialect(paramstyle="named"))))  # type: ignore[no-untyped-call]
         if not self.is_complete:
             columns = ", ".join(f"ADD COLUMN IF NOT EXISTS {column} text" for column in ADDED_COLUMNS)
             statements.append(f"ALTER TABLE {name} {columns}")
-        row = {column: quote(value) for column, value in texts.items() if quote and value is not None}
+        row = {column: constant(value) for column, value in texts.items() if value is not None}
         row |= {"seconds": f"{seconds:.3f}", "started": f"clock_timestamp() - interval '{seconds:.6f} s'"}
         statements.append(f"INSERT INTO {name} ({', '.join(row)}) VALUES ({', '.join(row.values())})")  # noqa: S608
-        self.is_created = self.is_complete = True  # or the statements fail, and no more are written
+        self._before = self.is_created, self.is_complete
+        self.is_created = self.is_complete = True
         return statements
 
 

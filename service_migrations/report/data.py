@@ -6,7 +6,7 @@ newest first, and a text that occurs often is the number of its place in ``texts
 
 import json
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from service_migrations.drift.drift import Drift
@@ -18,8 +18,8 @@ __all__ = ["moment_text", "service_data"]
 
 
 def moment_text(moment: datetime | None) -> str:
-    """Return a moment as a person reads it, in the time of this machine."""
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M") if moment else ""
+    """Return a moment as a person reads it, in UTC: the page is read in more than one place."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M") if moment else ""
 
 
 def service_data(service: ReportedService) -> str:

@@ -11,7 +11,7 @@ from service_migrations.connection.connector import connector_of
 from service_migrations.connection.locks import process_lock
 from service_migrations.connection.session import open_session
 from service_migrations.drift.drift import Drift, drift
-from service_migrations.errors import MigrationError
+from service_migrations.errors import DifferenceError, MigrationError, UsageError
 from service_migrations.evidence.files import Committed, read_committed
 from service_migrations.git import commit
 from service_migrations.history import graph
@@ -80,7 +80,7 @@ async def _service(
     revisions = revisions_of(service)
     runs: tuple[Entry, ...] = ()
     problem = ""
-    if settings is not None and known.error is None:
+    if settings is not None and _is_reachable(known):
         async with limit:
             try:
                 runs = await _runs(service, revisions, settings)
@@ -95,6 +95,11 @@ async def _service(
         evidence=evidence_of(service, revisions),
         problem=problem,
     )
+
+
+def _is_reachable(known: Status) -> bool:
+    """Whether a database could be read; its history may have a fault, or lack the database's revision."""
+    return known.error is None or isinstance(known.error, DifferenceError | UsageError)
 
 
 async def _runs(service: Service, revisions: Sequence[Revision], settings: Settings) -> tuple[Entry, ...]:
@@ -152,7 +157,7 @@ async def _databases(
     """Return the entities of each database; where it can't be read, those of the models."""
     groups = grouped(loaded.values(), lambda settings: settings.database)
     by_name = {service.name: service for service in services}
-    reachable = [group for group in groups if any(statuses[each.service.name].error is None for each in group)]
+    reachable = [group for group in groups if any(_is_reachable(statuses[each.service.name]) for each in group)]
     unread = [[each.service for each in group] for group in groups if group not in reachable]
     unread += [[service] for name, service in by_name.items() if name not in loaded]
     answers = await asyncio.gather(*(owners_of(group, limit) for group in reachable))

@@ -32,7 +32,7 @@ def is_installed() -> bool:
     """Whether a layout can be computed."""
     try:
         import igraph  # noqa: F401, PLC0415 - an extra
-    except ImportError:
+    except Exception:  # noqa: BLE001 - such as a library of the system that is missing
         return False
     return True
 

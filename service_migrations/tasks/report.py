@@ -31,15 +31,10 @@ __all__ = ["report"]
     },
 )
 def report(
-    _: Context, service: list[str], html: str = "", markdown: str = "", base: str = "", drift: bool = False
+    _: Context, service: list[str], html: str = "", markdown: str = "", base: str | None = None, drift: bool = False
 ) -> None:
     """Report on services, as a page or as Markdown."""
-    if not html and not markdown:
-        raise UsageError("db.report needs --html FILE, or --markdown.")
-    if base and not markdown:
-        raise UsageError("--base says what --markdown is of.", hint="Add --markdown.")
-    if drift and not html:
-        raise UsageError("--drift is shown by the page.", hint="Add --html FILE.")
+    _check_options(html, markdown, base, drift=drift)
     from service_migrations.report.gather import gather
     from service_migrations.report.upcoming import pending, since
 
@@ -63,6 +58,19 @@ def report(
     for error in errors:
         console.print_error(error)
     fail(errors, len(services))
+
+
+def _check_options(html: str, markdown: str, base: str | None, *, drift: bool) -> None:
+    if not html and not markdown:
+        raise UsageError("db.report needs --html FILE, or --markdown.")
+    if html and html == markdown:
+        raise UsageError(f"--html and --markdown are both {html}.", hint="Name two files.")
+    if base == "":
+        raise UsageError("--base is empty.", hint="Name a commit or a branch, or leave the option out.")
+    if base and not markdown:
+        raise UsageError("--base says what --markdown is of.", hint="Add --markdown.")
+    if drift and not html:
+        raise UsageError("--drift is shown by the page.", hint="Add --html FILE.")
 
 
 def _write_page(path: Path, known: "Report") -> None:

@@ -187,6 +187,65 @@ def test_a_revision_that_rolls_itself_back_is_refused_and_not_written_down(witne
     assert witness.at() == "r001"
 
 
+CHAINED = {
+    "a statement": 'op.execute("ROLLBACK AND CHAIN")',
+    "the driver": "op.get_bind().connection.run_async(lambda driver: driver.execute('ROLLBACK; BEGIN'))",
+}
+
+
+@pytest.mark.parametrize("rollback", CHAINED.values(), ids=CHAINED)
+def test_a_rollback_that_begins_again_at_once_is_noticed_too(witness: World, rollback: str) -> None:
+    """Row 25: a transaction is open then as before, and it is another one."""
+    witness.history(2, r002=f"{WITNESS.format(number=2)}\n{rollback}")
+    said = failed(witness, witness.inv(), 1)
+    assert "migrations/versions/billing/r002.py" in said
+    assert "it rolled back its own transaction" in said
+    assert rows(witness) == []
+    assert witness.at() == "r001"
+
+
+@pytest.mark.parametrize("statement", ["RESET ALL", "reset  all"])
+def test_a_revision_may_reset_its_session(witness: World, statement: str) -> None:
+    witness.history(2, r002=f'{WITNESS.format(number=2)}\nop.execute("{statement}")')
+    assert (ran := witness.inv()).code == 0, ran.text
+    assert rows(witness) == [(2, True)]
+    assert witness.at() == "r002"
+
+
+def test_a_savepoint_of_a_revision_is_never_taken_for_ours(witness: World) -> None:
+    """Row 25: what came after it would be lost, and the revision recorded as applied."""
+    refuse = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''no''; END'"
+    trigger = "CREATE TRIGGER t BEFORE UPDATE ON alembic_version_billing EXECUTE FUNCTION refuse()"
+    statements = ("SAVEPOINT migration_log", "INSERT INTO witness VALUES (2, true)", refuse, trigger)
+    witness.history(2, r002="\n".join(f"op.execute({statement!r})" for statement in statements))
+    failed(witness, witness.inv(), 1)
+    assert rows(witness) == []
+    assert witness.at() == "r001"
+
+
+REFUSED_BY_SQLALCHEMY = {
+    "autocommit": 'op.get_bind().execution_options(isolation_level="AUTOCOMMIT")',
+    "another transaction": "op.get_bind().begin()",
+}
+
+
+@pytest.mark.parametrize("body", REFUSED_BY_SQLALCHEMY.values(), ids=REFUSED_BY_SQLALCHEMY)
+def test_what_sqlalchemy_refuses_has_committed_nothing(witness: World, body: str) -> None:
+    witness.history(2, r002=f"{WITNESS.format(number=2)}\n{body}")
+    said = failed(witness, witness.inv(), 1)
+    assert "It was rolled back." in said
+    assert rows(witness) == []
+    assert witness.at() == "r001"
+
+
+def test_a_revision_that_detaches_its_connection_is_refused_and_rolled_back(witness: World) -> None:
+    witness.history(2, r002=f"{WITNESS.format(number=2)}\nop.get_bind().detach()")
+    said = failed(witness, witness.inv(), 1)
+    assert "migrations/versions/billing/r002.py: it detached its connection" in said
+    assert rows(witness) == []
+    assert witness.at() == "r001"
+
+
 SETTINGS = {
     "SET lock_timeout = 0": "lock_timeout",
     "SET statement_timeout = '1min'": "statement_timeout",

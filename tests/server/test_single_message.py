@@ -5,6 +5,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from sqlalchemy import Engine, event
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -178,3 +179,20 @@ def test_a_listener_may_use_the_drivers_connection_while_something_is_held(
         "r2",
         "r3",
     ]
+
+
+@pytest.mark.parametrize("comment", ["{} -- traced", "/* traced */ {}", "{} /* traced */"])
+def test_a_listener_may_comment_each_statement(monorepo: Monorepo, database: Callable[..., Dsn], comment: str) -> None:
+    dsn = database()
+    monorepo.table_revision("billing", "r1", None)
+    monorepo.revision("billing", "r2", "r1", 'op.execute("CREATE TABLE commented (id int)")')
+
+    def add(_: object, __: object, statement: str, parameters: object, *___: object) -> tuple[str, object]:
+        return comment.format(statement), parameters
+
+    event.listen(Engine, "before_cursor_execute", add, retval=True)
+    try:
+        wait(service_migrations.upgrade(monorepo.service("billing", dsn=dsn)))
+    finally:
+        event.remove(Engine, "before_cursor_execute", add)
+    assert query(dsn, "SELECT revision FROM migration_log_billing ORDER BY id") == [("r1",), ("r2",)]

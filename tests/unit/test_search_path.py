@@ -50,7 +50,9 @@ SYNTAX = {"array", "cast", "coalesce", "exists", "operator", "substring", "all",
 """What stands before a parenthesis and is no function that is looked up by its name."""
 
 
-@pytest.mark.parametrize("module", ["safe.py", "connection/transactions.py"])
+@pytest.mark.parametrize(
+    "module", ["safe.py", *(f"connection/{name}.py" for name in ("assertions", "server_process", "transactions"))]
+)
 def test_a_query_in_the_session_of_a_revision_qualifies_each_name(module: str) -> None:
     tree = ast.parse((PACKAGE / module).read_text(encoding="utf-8"))
     constants = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]

@@ -14,7 +14,7 @@
 <header>
 <div class="bar">
 <h1>Migrations of ${report.title}</h1>
-<p class="made">Made ${moment(report.made)}${f" from commit {report.commit[:12]}" if report.commit else ""}</p>
+<p class="made">Made ${moment(report.made)} UTC, as are all times${f" from commit {report.commit[:12]}" if report.commit else ""}</p>
 <nav aria-label="Sections">
 <ul>
 <li><a href="#services">Services</a></li>

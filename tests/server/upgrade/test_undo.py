@@ -318,3 +318,23 @@ def test_a_merge_is_gone_back_to_and_not_over(world: tuple[Monorepo, Dsn]) -> No
     merge.unlink()
     refused(monorepo.inv(*UNDO, "--yes"), "is at m1, and m1 joins several revisions. Check out the code")
     assert (at(dsn), {"b1", "c1"} <= tables(dsn)) == (["m1"], True)
+
+
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+@pytest.mark.parametrize("setting", ["on", "off"])
+def test_the_sql_of_the_ledger_is_what_it_was(world: tuple[Monorepo, Dsn], driver: str, setting: str) -> None:
+    """A driver takes a % for a parameter, and a server may take a backslash for an escape."""
+    monorepo, dsn = world
+    query(dsn, f"ALTER ROLE {dsn.user} SET standard_conforming_strings = {setting}")
+    path = monorepo.root / "pyproject.toml"
+    table = "[tool.service-migrations]\n"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace(table, f'{table}driver = "{driver}"\n'), encoding="utf-8")
+    query(dsn, 'CREATE TABLE "T1" (n int, t text)')
+    back = """INSERT INTO "T1" VALUES (100 % 7, 'p%q "x" \\n')"""
+    monorepo.revision("billing", "b2", "a1", back=f"op.execute({back!r})")
+    upgraded(monorepo, "b2")
+    assert json.loads(kept(dsn)["b2"] or "")[-1].rstrip(";") == back
+    ran = monorepo.inv(*UNDO, "--yes")
+    assert ran.code == 0, ran.text
+    assert query(dsn, 'SELECT n, t FROM "T1"') == [(2, 'p%q "x" \\n' if setting == "on" else 'p%q "x" \n')]
