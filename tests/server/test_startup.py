@@ -39,6 +39,7 @@ def test_nothing_is_imported_that_an_empty_collection_would_not_import(tmp_path:
     assert {one for one in library if not one.startswith("service_migrations.tasks")} <= {
         "service_migrations.configuration",
         "service_migrations.errors",
+        "service_migrations.env_files",
         "service_migrations.files",
         "service_migrations.interruption",
         "service_migrations.monorepo",
