@@ -7,19 +7,17 @@ so that its time line has something to show; one table is changed by hand, and o
 
 import asyncio
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import asyncpg
 from playwright.sync_api import sync_playwright
 
+from benchmarks.shop import ROOT, shop
 from tests.support.browser import ARGUMENTS, chromium
 
-ROOT = Path(__file__).resolve().parent.parent
 WIDTH, HEIGHT, SCALE = 1440, 900, 0.66
 FILE = re.compile(r"(\d{8}_\d{4})_(\w{12})_")
 SERVICES = ("billing", "catalog", "identity", "inventory")
@@ -73,13 +71,7 @@ def shoot(page: Path, target: Path) -> None:
 
 def main() -> None:
     """Make the picture."""
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary) / "shop"
-        ignore = shutil.ignore_patterns(".*", "__pycache__", "tests", "benchmarks", "docs")
-        shutil.copytree(ROOT, folder, ignore=ignore)
-        shutil.copy(ROOT / ".env.example", folder)
-        for example in (ROOT / "services").glob("*/.env.example"):
-            shutil.copy(example, folder / example.relative_to(ROOT))
+    with shop() as folder:
         try:
             inv(folder, "up")
             inv(folder, "db.evidence", "--write", "--postgres", "14,18")

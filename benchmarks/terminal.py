@@ -8,16 +8,15 @@ import os
 import pty
 import re
 import select
-import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
-ROOT = Path(__file__).resolve().parent.parent
+from benchmarks.shop import ROOT, shop
+
 WIDTH, HEIGHT = 112, 30
 FORMAT = """\
 <svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg" role="img">
@@ -90,13 +89,7 @@ def settled(output: str) -> list[str]:
 def main() -> None:
     """Make the picture."""
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary) / "shop"
-        ignore = shutil.ignore_patterns(".*", "__pycache__", "tests", "benchmarks", "docs")
-        shutil.copytree(ROOT, folder, ignore=ignore)
-        shutil.copy(ROOT / ".env.example", folder)
-        for example in (ROOT / "services").glob("*/.env.example"):
-            shutil.copy(example, folder / example.relative_to(ROOT))
+    with shop() as folder:
         try:
             for number, words in enumerate(COMMANDS):
                 shown = " ".join(f'"{word}"' if " " in word else word for word in words)
