@@ -52,6 +52,8 @@ def version(root: Path) -> str:
 
 
 _LOCK_NOT_AVAILABLE = "55P03"
+_MOST_MISSED = 3
+"""How often a run waits for a locked ledger in vain."""
 
 _logger = logging.getLogger(__name__)
 
@@ -80,6 +82,7 @@ class Ledger:
         downgrades: the SQL of the downgrades that is kept, by revision.
         purged: the revisions that a stamp removes from the version table before its first row.
         last_written: when the last row was written, or the ledger opened, by the monotonic clock.
+        missed: how often the table was locked by somebody in this run.
         table: the table.
 
     """
@@ -94,8 +97,9 @@ class Ledger:
     downgrades: Mapping[str, str] = field(default_factory=dict)
     purged: tuple[str, ...] = ()
     last_written: float = field(default_factory=time.monotonic)
+    missed: int = field(default=0, init=False)
     table: Table = field(init=False)
-    _before: tuple[bool, bool] = (False, False)
+    _before: tuple[bool, bool] = field(default=(False, False), init=False)
 
     def __post_init__(self) -> None:
         self.table = ledger_table(self.history.service, self.schema)
@@ -164,8 +168,12 @@ class Ledger:
             self._insert(connection, self._script(None, 0.0, direction="stamp", **row))
 
     def mark_failed(self, error: BaseException) -> None:
-        """Warn that a row can't be written; no more are, unless somebody had only locked the table."""
-        self.writable = sqlstate(error) == _LOCK_NOT_AVAILABLE  # the next revision may find it free
+        """Warn that a row can't be written; no more are, unless somebody has locked the table for a while.
+
+        While a revision waits for the ledger, others wait for the tables that it has locked: so not for each of many.
+        """
+        self.missed += 1
+        self.writable = sqlstate(error) == _LOCK_NOT_AVAILABLE and self.missed < _MOST_MISSED
         self.is_created, self.is_complete = self._before
         service = self.history.service
         _logger.warning(

@@ -17,7 +17,8 @@ from service_migrations.errors import AccessDeniedError, MigrationError
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn
 from tests.support.database import query, wait
-from tests.support.monorepo import Monorepo
+from tests.support.monorepo import Monorepo, dsn_text
+from tests.support.sessions import hold
 
 LEDGER = "migration_log_billing"
 
@@ -254,3 +255,60 @@ def test_no_name_of_a_service_makes_a_ledger_whose_name_is_cut(monorepo):
     longest = monorepo.service("x" * 43)
     assert len(f"{longest.version_table}_pkc") == 63
     assert len(f"{longest.ledger_table}_pkey") <= 63
+
+
+def blocked(dsn: Dsn, monorepo: Monorepo, releases: str) -> list[str | None]:
+    """Upgrade while somebody has locked the ledger, and return the revisions of which it has a row."""
+    wait(service_migrations.upgrade(monorepo.find("billing")))
+    parent = "b2"
+    for revision in ("c3", "d4", "e5", "f6", "g7"):
+        release = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE mode = 'ShareLock' AND relation IS NOT NULL"
+        monorepo.revision("billing", revision, parent, f'op.execute("{release}")' if revision == releases else "pass")
+        parent = revision
+    monorepo.env("billing", DATABASE_DSN=dsn_text(dsn), MIGRATIONS_LOCK_TIMEOUT="200ms")
+    with hold(dsn, f"LOCK TABLE {LEDGER} IN SHARE MODE"):
+        wait(service_migrations.upgrade(monorepo.find("billing")))
+    assert query(dsn, "SELECT version_num FROM alembic_version_billing") == [("g7",)]
+    return [revision for _, revision, _, _ in entries(dsn)]
+
+
+@pytest.mark.usefixtures("service")
+def test_a_locked_ledger_costs_the_rows_of_that_while_alone(dsn: Dsn, monorepo: Monorepo) -> None:
+    assert blocked(dsn, monorepo, "e5") == ["a1", "b2", "e5", "f6", "g7"]
+
+
+@pytest.mark.usefixtures("service")
+def test_a_run_waits_for_a_locked_ledger_three_times_at_most(
+    dsn: Dsn, monorepo: Monorepo, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While it waits, the tables of its revision are locked."""
+    assert blocked(dsn, monorepo, "g7") == ["a1", "b2"]
+    assert sum("the migration goes on" in message for message in caplog.messages) == 3
+
+
+@pytest.mark.parametrize("seconds", ["NaN", "Infinity"])
+def test_seconds_that_are_no_number_of_json_are_read(
+    dsn: Dsn, service: Service, monorepo: Monorepo, seconds: str
+) -> None:
+    wait(service_migrations.upgrade(service))
+    query(dsn, f"UPDATE {LEDGER} SET seconds = '{seconds}', started = 'infinity'")  # noqa: S608
+    for words in (("db.log",), ("db.log", "--json"), ("db.report", "--html", "report.html")):
+        ran = monorepo.inv(*words)
+        assert ran.code == 0, ran.text
+
+
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+def test_a_search_path_and_a_schema_may_have_a_percent_sign(monorepo: Monorepo, dsn: Dsn, driver: str) -> None:
+    query(dsn, f'CREATE SCHEMA "p%q" AUTHORIZATION {dsn.user}')
+    path = monorepo.root / "pyproject.toml"
+    table = "[tool.service-migrations]\n"
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines(True) if not line.startswith("driver = ")]
+    path.write_text("".join(lines).replace(table, f'{table}driver = "{driver}"\n'), encoding="utf-8")
+    monorepo.table_revision("billing", "a1", None)
+    monorepo.table_revision("billing", "b2", "a1", "more")
+    monorepo.service("billing", dsn=dsn, MIGRATIONS_SEARCH_PATH="""'"p%q", public'""")
+    ran = monorepo.inv("db.upgrade", "--service", "billing")
+    assert ran.code == 0, ran.text
+    recorded = query(dsn, f'SELECT revision FROM "p%q".{LEDGER} ORDER BY id')  # noqa: S608
+    assert recorded == [("a1",), ("b2",)]
+    assert query(dsn, "SELECT schemaname FROM pg_tables WHERE tablename = 'more'") == [("p%q",)]
