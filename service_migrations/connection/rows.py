@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service_migrations.connection.single_message import Row, as_list, parse, statement
 from service_migrations.sql.quoting import VERBATIM
 
-__all__ = ["fetch_rows", "rows", "together"]
+__all__ = ["rows", "together"]
 
 
 async def rows(connection: AsyncConnection, query: str, /, **values: Any) -> list[Row]:
@@ -16,7 +16,7 @@ async def rows(connection: AsyncConnection, query: str, /, **values: Any) -> lis
 
     A transaction is open afterwards, unless the connection is in autocommit.
     """
-    return await connection.run_sync(fetch_rows, query, **values)
+    return await connection.run_sync(_fetch, query, **values)
 
 
 async def together(connection: AsyncConnection, *queries: tuple[str, dict[str, Any]]) -> list[list[Row]]:
@@ -29,7 +29,6 @@ async def together(connection: AsyncConnection, *queries: tuple[str, dict[str, A
     return [[Row(**values) for values in found] for found in vars(row).values()]
 
 
-def fetch_rows(connection: Connection, query: str, /, **values: Any) -> list[Row]:
-    """Return the rows of a query, as ``rows`` does."""
+def _fetch(connection: Connection, query: str, /, **values: Any) -> list[Row]:
     result = connection.exec_driver_sql(statement(query, values), execution_options=VERBATIM)
     return parse(result.scalars())

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from alembic.script import ScriptDirectory
-
 from service_migrations.connection.connector import connector_of
 from service_migrations.connection.locks import process_lock
 from service_migrations.connection.session import open_session
@@ -16,7 +14,7 @@ from service_migrations.evidence.files import Committed, read_committed
 from service_migrations.git import commit
 from service_migrations.history import graph
 from service_migrations.history.revision import Revision
-from service_migrations.history.revisions import History, config, read
+from service_migrations.history.revisions import History, read
 from service_migrations.history.static import read_chain
 from service_migrations.ledger.entries import Entry, read_entries
 from service_migrations.models.metadata import assemble
@@ -104,7 +102,7 @@ def _is_reachable(known: Status) -> bool:
 
 async def _runs(service: Service, revisions: Sequence[Revision], settings: Settings) -> tuple[Entry, ...]:
     """Return the ledger. The revisions are known: to import the files of hundreds of histories would take minutes."""
-    history = History(service, tuple(reversed(revisions)), lambda: ScriptDirectory.from_config(config(service)))
+    history = History(service, tuple(reversed(revisions)), lambda: read(service).directory)
     async with open_session(history, connector_of(settings)) as session:
         return await read_entries(session)
 

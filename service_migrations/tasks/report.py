@@ -63,7 +63,8 @@ def report(
 def _check_options(html: str, markdown: str, base: str | None, *, drift: bool) -> None:
     if not html and not markdown:
         raise UsageError("db.report needs --html FILE, or --markdown.")
-    if html and html == markdown:
+    # with --markdown alone, Invoke passes True
+    if html and isinstance(markdown, str) and markdown and Path(html).resolve() == Path(markdown).resolve():
         raise UsageError(f"--html and --markdown are both {html}.", hint="Name two files.")
     if base == "":
         raise UsageError("--base is empty.", hint="Name a commit or a branch, or leave the option out.")

@@ -168,3 +168,26 @@ def test_wrong_use_is_one_line(monorepo: Monorepo, words: tuple[str, ...], text:
     assert (ran.code, ran.out) == (2, ""), ran.text
     assert text in ran.err
     assert len(ran.err.splitlines()) == 1
+
+
+def test_a_database_ahead_of_the_code_is_shown_with_its_ledger_and_tables(
+    monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    upgraded(monorepo, database())
+    ahead = monorepo.revision("alpha", "r2", "r1", 'op.execute("CREATE TABLE only_ahead (id int)")')
+    assert monorepo.inv("db.upgrade").code == 0
+    ahead.unlink()
+    ran = monorepo.inv("db.report", "--html", "report.html")
+    assert ran.code == 3, ran.text
+    page = (monorepo.root / "report.html").read_text(encoding="utf-8")
+    assert "only_ahead" in page
+    assert "the database wasn't read" not in page
+    assert any("@" in cell for cell in rows(monorepo.root / "report.html")["alpha"])  # by whom it was run
+
+
+def test_the_page_and_the_markdown_are_never_one_file(monorepo: Monorepo) -> None:
+    monorepo.service("alpha")
+    for base in ((), ("--base", "")):
+        ran = monorepo.inv("db.report", "--html", "r", "--markdown", "./r" if not base else "m", *base)
+        assert (ran.code, len(ran.err.splitlines())) == (2, 1), ran.text
+    assert not (monorepo.root / "r").exists()
