@@ -24,7 +24,13 @@ OURS = "SELECT datname, oid FROM pg_database WHERE datname LIKE 'service\\_migra
 @pytest.fixture(autouse=True)
 def _working_directory(server: Server, monorepo: Monorepo, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(monorepo.root)
+    # a run of pytest that another module's test gave this server has left its template, maybe of the same history
+    _drop_ours(server)
     yield
+    _drop_ours(server)
+
+
+def _drop_ours(server: Server) -> None:
     for name, _ in query(server.admin, OURS):
         query(server.admin, f'DROP DATABASE "{name}"')
 
