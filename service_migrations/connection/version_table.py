@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import MetaData, Table, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.schema import CreateSchema
 
@@ -150,9 +150,8 @@ _WIDTH = text(
 
 async def id_width(connection: AsyncConnection, version_table: str, schema: str | None) -> int | None:
     """Return how many characters of an id a version table holds; None where it has no limit, or doesn't exist."""
-    table = Table(version_table, MetaData(), schema=schema)
     try:
-        width = await connection.scalar(_WIDTH, {"name": connection.dialect.identifier_preparer.format_table(table)})
+        width = await connection.scalar(_WIDTH, {"name": quoted(schema, version_table)})
     finally:
         await connection.rollback()
     return None if width is None else int(width)

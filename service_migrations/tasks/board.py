@@ -1,5 +1,6 @@
 """The board: the progress of many services, as live lines on a terminal and as plain lines elsewhere."""
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -98,7 +99,8 @@ def _live() -> Any:
 def _text(lines: Sequence[tuple[str, str]]) -> Any:
     from rich.text import Text
 
-    return Text("\n", no_wrap=True, overflow="ellipsis").join(Text(line, style) for line, style in lines)
+    texts = (Text(console.printable(line, sys.stderr), style) for line, style in lines)
+    return Text("\n", no_wrap=True, overflow="ellipsis").join(texts)
 
 
 def _rank(state: str) -> int:

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,7 @@ __all__ = [
     "make_lasting",
     "note",
     "print_error",
+    "printable",
     "progress",
     "quietly",
     "result",
@@ -133,7 +135,7 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
         if self._debug or record.levelno > logging.INFO or message not in self._logged:
-            print(self.format(record), file=sys.stderr)
+            print(printable(self.format(record), sys.stderr), file=sys.stderr)
         self._logged.add(message)
 
 
@@ -171,19 +173,33 @@ def quietly() -> Iterator[None]:
             logger.setLevel(level)
 
 
+_CONTROL = re.compile(r"(?!\r\n)[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""The characters that a terminal obeys, apart from tabs and ends of lines."""
+
+
+def printable(text: str, stream: TextIO) -> str:
+    """Return a text for a stream: a terminal gets no control characters.
+
+    They come from what others wrote, such as a docstring, a name in a database or a message of a server, and could
+    change what was printed before, or the terminal itself. A file or a pipe gets a text as it is.
+    """
+    return _CONTROL.sub(lambda match: f"\\x{ord(match.group()):02x}", text) if stream.isatty() else text
+
+
 def result(text: str) -> None:
     """Print a result."""
-    print(text, file=_result_stream())
+    stream = _result_stream()
+    print(printable(text, stream), file=stream)
 
 
 def result_json(value: Any) -> None:
     """Print a result for another program."""
-    print(json.dumps(value, indent=2, ensure_ascii=False), file=_result_stream())
+    result(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def note(text: str) -> None:
     """Print a line for a person, which is no part of the result."""
-    print(text, file=sys.stderr)
+    print(printable(text, sys.stderr), file=sys.stderr)
 
 
 def print_error(error: MigrationError) -> None:
@@ -204,10 +220,10 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    stream = _result_stream()
     rich_table = Table(*columns, box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for row in rows:
-        rich_table.add_row(*(Text(cell, _STYLES.get(cell, ""), overflow="fold") for cell in row))
-    stream = _result_stream()
+        rich_table.add_row(*(Text(printable(cell, stream), _STYLES.get(cell, ""), overflow="fold") for cell in row))
     Console(file=stream, width=None if stream.isatty() else _WIDE).print(rich_table)
 
 
@@ -226,7 +242,7 @@ def progress() -> Iterator[Callable[[str], None]]:
     from rich.text import Text
 
     with Console(stderr=True).status(Text("")) as live:
-        yield lambda text: live.update(Text(text))
+        yield lambda text: live.update(Text(printable(text, sys.stderr)))
 
 
 def confirm(question: str, *, yes: bool) -> None:
@@ -246,7 +262,7 @@ def confirm(question: str, *, yes: bool) -> None:
 
 def ask(question: str) -> bool:
     """Ask on the terminal; the answer is no unless it is yes."""
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    print(printable(f"{question} [y/N] ", sys.stderr), end="", file=sys.stderr, flush=True)
     try:
         answer = input()
     except EOFError:  # Ctrl-D, which doesn't end the line

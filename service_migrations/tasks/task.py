@@ -140,13 +140,14 @@ def _described(error: Exception) -> Exit | None:
     if not isinstance(error, MigrationError) and (problem := installation_problem(error)):
         error = problem
     if isinstance(error, MigrationError):
-        return Exit(str(error), code=error.exit_code)
+        return Exit(console.printable(str(error), sys.stderr), code=error.exit_code)
     if not isinstance(error, OSError) or not isinstance(error.filename, str):
         return None
     path = Path(error.filename)
     root = Monorepo.locate().root
     shown_path = path.relative_to(root) if path.is_relative_to(root) else path
-    return Exit(f"{shown_path}: {error.strerror}.", code=ConfigurationError.exit_code)
+    message = console.printable(f"{shown_path}: {error.strerror}.", sys.stderr)
+    return Exit(message, code=ConfigurationError.exit_code)
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:

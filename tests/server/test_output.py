@@ -12,6 +12,7 @@ import pytest
 from service_migrations.settings.dsn import Dsn
 from tests.support.database import query
 from tests.support.monorepo import Monorepo, Ran, dsn_text
+from tests.support.terminal import sent
 
 BUFFERED = pytest.mark.parametrize("env", [{}, {"PYTHONUNBUFFERED": "1"}], ids=["buffered", "unbuffered"])
 
@@ -152,3 +153,41 @@ def test_a_result_that_the_disk_has_no_room_for_is_an_error(
             check=False,
         )
     assert (ran.returncode, ran.stderr) == (78, "stdout: No space left on device.\n")
+
+
+TITLE = "\x1b]0;owned\x07 \x9b31m"
+"""What sets the title and the colour of a terminal that obeys it."""
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["db.history", "db.show --revision r1 -s billing", "db.plan", "db.upgrade", "db.heads", "db.history --json"],
+)
+def test_a_terminal_gets_no_control_characters_of_a_docstring(
+    words: str, monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    monorepo.service("billing", dsn=database())
+    path = monorepo.table_revision("billing", "r1", None)
+    path.write_text(path.read_text(encoding="utf-8").replace('"""r1."""', f'"""A {TITLE} title."""'), encoding="utf-8")
+    text = sent(monorepo, *words.split())
+    assert "r1" in text
+    assert "\x1b]" not in text
+    assert not {"\x07", "\x9b"} & set(text)
+
+
+def test_a_terminal_gets_no_control_characters_of_a_servers_message(
+    monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    monorepo.service("billing", dsn=database())
+    block = ascii(f"DO $$ BEGIN RAISE 'No {TITLE}'; END $$")
+    monorepo.revision("billing", "r1", None, f"op.execute({block})")
+    text = sent(monorepo, "db.upgrade")
+    assert "No \\x1b]0;owned\\x07 \\x9b31m" in text
+    assert TITLE not in text
+
+
+def test_a_pipe_gets_a_text_as_it_is(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
+    monorepo.service("billing", dsn=database())
+    statement = ascii(f"SELECT '{TITLE}'")
+    monorepo.revision("billing", "r1", None, f"op.execute({statement})")
+    assert TITLE in monorepo.inv("db.upgrade", "--sql", "-s", "billing").out

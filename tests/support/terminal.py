@@ -1,13 +1,14 @@
-"""A person at the keyboard, who answers a question."""
+"""A terminal: a person at its keyboard who answers a question, and what it is sent."""
 
 import os
 import pty
 import subprocess
 import sys
+from contextlib import suppress
 
 from tests.support.monorepo import PATIENCE, Monorepo, Ran
 
-__all__ = ["answered"]
+__all__ = ["answered", "sent"]
 
 
 def answered(monorepo: Monorepo, answer: str, *words: str) -> Ran:
@@ -28,3 +29,25 @@ def answered(monorepo: Monorepo, answer: str, *words: str) -> Ran:
         os.close(ours)
         os.close(theirs)
     return Ran(ran.returncode, ran.stdout, ran.stderr)
+
+
+def sent(monorepo: Monorepo, *words: str) -> str:
+    """Run Invoke in a monorepo with a terminal as both of its outputs, and return all that the terminal was sent."""
+    ours, theirs = pty.openpty()
+    try:
+        running = subprocess.Popen(
+            [sys.executable, "-m", "invoke", *words],
+            cwd=monorepo.root,
+            env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "200"},
+            stdin=subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=theirs,
+        )
+    finally:
+        os.close(theirs)
+    received = b""
+    with running, suppress(OSError):  # EIO, where nobody has the other end open any more
+        while piece := os.read(ours, 65536):
+            received += piece
+    os.close(ours)
+    return received.decode()
