@@ -261,6 +261,7 @@ def bench(session: nox.Session) -> None:
     if not session.posargs:
         session.run("python", "-m", "benchmarks.tables")
         session.run("python", "-m", "benchmarks.memory")
+        session.run("python", "-m", "benchmarks.growth")
         session.run("python", "-m", "benchmarks.histories", "--rounds=3")
         session.run("python", "-m", "benchmarks.clones")
         session.run("python", "-m", "benchmarks.round_trips", "--rounds=3", *options[:2], *options[4:])

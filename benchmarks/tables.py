@@ -1,31 +1,39 @@
-"""How long a comparison of many tables takes, for us and for Alembic's own, as whole processes that alternate.
+"""How long comparisons take, for us and for others, as whole processes that alternate: of models, and of schemas.
 
-Both compare the same models with a database that the same revisions made, and find no difference. What counts is the
-ratio of one run, not the seconds.
+``inv db.check`` and ``alembic check`` compare the same models with a database that the same revisions made, and find no
+difference. ``inv db.drift`` replays the history and compares catalogs; by hand that is a new database, ``alembic
+upgrade head``, two times ``pg_dump`` and ``diff``, where a pg_dump is found that is no older than the server. Services
+are compared in one command of ours, and in a loop of others'. What counts is the ratio of one run, not the seconds.
 """
 
 import argparse
 import asyncio
 import compileall
+import re
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import asyncpg
 
-from benchmarks.fleet import copy_ours
+from benchmarks.fleet import copy_ours, services
 from service_migrations.postgres import VERSIONS, throwaway
 from service_migrations.settings.dsn import Dsn
 
 __all__ = ["Wide", "main"]
 
-_NAME = "wide"
+_ROLE = "wide"
+_FEW = 20
+"""The most services that are measured in every round: Alembic takes minutes for hundreds."""
 _EACH = 100
 """Tables in one revision, and in one module of models."""
+_INVOKE = (sys.executable, "-m", "invoke")
+_ALEMBIC = (sys.executable, "-m", "alembic")
 
 _BASE = """
 import enum
@@ -152,49 +160,95 @@ asyncio.run(main())
 
 
 class Wide:
-    """A service of many tables, once as one of ours and once as Alembic's own environment, each with a database."""
+    """Services of many tables, each once as one of ours and once as Alembic's own environment, with two databases."""
 
-    def __init__(self, root: Path, admin: Dsn, tables: int) -> None:
-        self.root, self.admin, self.tables = root, admin, tables
+    def __init__(self, root: Path, admin: Dsn, count: int, tables: int) -> None:
+        self.root, self.admin, self.names, self.tables = root, admin, services(count), tables
         self.ours, self.alembic = root / "ours", root / "alembic"
         copy_ours(self.ours)
-        service = self.ours / "services" / _NAME
-        self._models(service / "models", f"services.{_NAME}.models")
-        self._models(self.alembic / "models", "models")
-        (service / ".env").write_text(f"DATABASE_DSN={self._dsn('ours')}\n", encoding="utf-8")
-        (service / ".env").chmod(0o600)
-        (self.alembic / "alembic.ini").write_text(
-            _INI.format(url=self._dsn("alembic", "postgresql+asyncpg")), encoding="utf-8"
-        )
-        (self.alembic / "env.py").write_text(_ENV, encoding="utf-8")
-        for folder in (self.ours / "migrations" / "versions" / _NAME, self.alembic / "versions"):
-            self._revisions(folder)
+        for name in self.names:
+            self._service(name)
         compileall.compile_dir(root, quiet=2)  # Invoke writes no bytecode; elsewhere a first run has done so
 
-    def commands(self) -> dict[str, tuple[list[str], Path]]:
-        """Return the words of each comparison, and the folder in which it runs."""
-        return {
-            "alembic check": ([sys.executable, "-m", "alembic", "check"], self.alembic),
-            "inv db.check, ours": ([sys.executable, "-m", "invoke", "db.check", "--service", _NAME], self.ours),
-        }
+    def check(self) -> float:
+        """Compare models and databases with our command, and return the seconds."""
+        return run([*_INVOKE, "db.check", *self._selected()], self.ours)
+
+    def alembic_check(self) -> float:
+        """Compare models and databases with Alembic's command, one service after the other."""
+        return sum(run([*_ALEMBIC, "check"], self.alembic / name) for name in self.names)
+
+    def drift(self) -> float:
+        """Compare databases with replays of the histories."""
+        return run([*_INVOKE, "db.drift", *self._selected()], self.ours)
+
+    def dump_and_diff(self) -> float:
+        """Do so by hand, one service after the other."""
+        started = time.perf_counter()
+        for name in self.names:
+            asyncio.run(self._administer(f"CREATE DATABASE {self._scratch(name)} OWNER {_ROLE}"))
+            folder, dumps = self.alembic / name, []
+            run([*_ALEMBIC, "-c", "scratch.ini", "upgrade", "head"], folder)
+            for database in (self._database("alembic", name), self._scratch(name)):
+                dumps.append(folder / f"{database}.sql")
+                options = ["--schema-only", "--no-owner", "--restrict-key=bench", f"--file={dumps[-1]}"]
+                if not _knows_restrict_key():
+                    options.remove("--restrict-key=bench")
+                run(["pg_dump", *options, self._dsn(database)], folder)
+            run(["diff", *map(str, dumps)], folder)
+            asyncio.run(self._administer(f"DROP DATABASE {self._scratch(name)}"))
+        return time.perf_counter() - started
 
     def migrate(self) -> None:
-        """Make both databases, and upgrade each with the tool that it belongs to."""
+        """Make all databases, and upgrade each with the tool that it belongs to."""
         asyncio.run(self._databases())
-        run([sys.executable, "-m", "invoke", "db.upgrade", "--service", _NAME], self.ours)
-        run([sys.executable, "-m", "alembic", "upgrade", "head"], self.alembic)
+        run([*_INVOKE, "db.upgrade", *self._selected()], self.ours)
+        for name in self.names:
+            run([*_ALEMBIC, "upgrade", "head"], self.alembic / name)
 
-    def _dsn(self, whose: str, scheme: str = "postgresql") -> str:
+    def _selected(self) -> list[str]:
+        return ["--service", *self.names] if len(self.names) == 1 else []
+
+    def _database(self, whose: str, name: str) -> str:
+        return f"{whose}_{name}_{len(self.names)}x{self.tables}"
+
+    def _scratch(self, name: str) -> str:
+        return self._database("scratch", name)
+
+    def _dsn(self, database: str, scheme: str = "postgresql") -> str:
         host, port = self.admin.hosts[0]
-        return f"{scheme}://{_NAME}:{_NAME}@{host}:{port}/{whose}_{self.tables}"
+        return f"{scheme}://{_ROLE}:{_ROLE}@{host}:{port}/{database}"
 
     async def _databases(self) -> None:
+        there = "SELECT FROM pg_roles WHERE rolname ="
+        await self._administer(
+            f"DO $$ BEGIN IF NOT EXISTS ({there} '{_ROLE}') THEN "
+            f"CREATE ROLE {_ROLE} LOGIN CREATEDB PASSWORD '{_ROLE}'; END IF; END $$",
+            *(
+                f"CREATE DATABASE {self._database(whose, name)} OWNER {_ROLE}"
+                for whose in ("ours", "alembic")
+                for name in self.names
+            ),
+        )
+
+    async def _administer(self, *statements: str) -> None:
         connection = await asyncpg.connect(**self.admin.connect_args())
-        if not await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", _NAME):
-            await connection.execute(f"CREATE ROLE {_NAME} LOGIN PASSWORD '{_NAME}'")
-        for whose in ("ours", "alembic"):
-            await connection.execute(f"CREATE DATABASE {whose}_{self.tables} OWNER {_NAME}")
+        for statement in statements:
+            await connection.execute(statement)
         await connection.close()
+
+    def _service(self, name: str) -> None:
+        service, alembic = self.ours / "services" / name, self.alembic / name
+        self._models(service / "models", f"services.{name}.models")
+        self._models(alembic / "models", "models")
+        (service / ".env").write_text(f"DATABASE_DSN={self._dsn(self._database('ours', name))}\n", encoding="utf-8")
+        (service / ".env").chmod(0o600)
+        for file, database in (("alembic.ini", self._database("alembic", name)), ("scratch.ini", self._scratch(name))):
+            url = self._dsn(database, "postgresql+asyncpg")
+            (alembic / file).write_text(_INI.format(url=url), encoding="utf-8")
+        (alembic / "env.py").write_text(_ENV, encoding="utf-8")
+        for folder in (self.ours / "migrations" / "versions" / name, alembic / "versions"):
+            self._revisions(folder, name)
 
     def _models(self, folder: Path, package: str) -> None:
         folder.mkdir(parents=True)
@@ -209,15 +263,15 @@ class Wide:
         lines.append(f"__all__ = {['Base', *(f'Table{one}' for one in range(1, self.tables + 1))]!r}")
         (folder / "__init__.py").write_text("\n".join(lines), encoding="utf-8")
 
-    def _revisions(self, folder: Path) -> None:
+    def _revisions(self, folder: Path, name: str) -> None:
         folder.mkdir(parents=True)
         for part, numbers in enumerate(self._parts()):
             sql = [] if part else ["CREATE TYPE state AS ENUM ('new', 'paid', 'sent')"]
             for one in numbers:
                 sql += [text.strip().format(number=one, parent=(one + 1) // 2) for text in (_TABLE, *_INDEXES)]
-            down = f"r{part - 1}" if part else None
-            text = _REVISION.format(revision=f"r{part}", down=down, statements=sql)
-            (folder / f"r{part}.py").write_text(text, encoding="utf-8")
+            down = f"{name}_{part - 1}" if part else None
+            text = _REVISION.format(revision=f"{name}_{part}", down=down, statements=sql)
+            (folder / f"{name}_{part}.py").write_text(text, encoding="utf-8")
 
     def _parts(self) -> list[range]:
         return [range(one, min(one + _EACH, self.tables + 1)) for one in range(1, self.tables + 1, _EACH)]
@@ -235,28 +289,52 @@ def run(words: list[str], folder: Path) -> float:
     return took
 
 
+def _pg_dump() -> int:
+    """Return the major version of the pg_dump of this machine; 0 where there is none."""
+    if not shutil.which("pg_dump"):
+        return 0
+    said = subprocess.run(["pg_dump", "--version"], capture_output=True, text=True, check=True).stdout
+    (version,) = re.findall(r" (\d+)", said)[:1]
+    return int(version)
+
+
+def _knows_restrict_key() -> bool:
+    """Whether pg_dump writes a random key, which would be a difference, unless it is given."""
+    return "--restrict-key" in subprocess.run(["pg_dump", "--help"], capture_output=True, text=True, check=True).stdout
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", default="100,1000", help="numbers of tables (100,1000)")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each is run")
+    sizes = "1x100,1x1000,4x20,300x10"
+    parser.add_argument("--sizes", default=sizes, help=f"numbers of services x tables of each ({sizes})")
+    parser.add_argument("--rounds", type=int, default=5, help=f"how often each is run, of up to {_FEW} services")
     parser.add_argument("--postgres", default=VERSIONS[-1], choices=VERSIONS)
     asked = parser.parse_args()
-    print("Comparison of many tables: seconds (median), and the ratio to Alembic's own")
+    print("Comparisons: seconds (median), and the ratio to what others do")
+    can_dump = _pg_dump() >= int(asked.postgres)
+    if not can_dump:
+        print(f"  no pg_dump of version {asked.postgres} or later: db.drift is measured alone")
     with throwaway(asked.postgres) as server, tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        for tables in map(int, asked.sizes.split(",")):
-            wide = Wide(Path(folder) / str(tables), server.admin, tables)
+        for size in asked.sizes.split(","):
+            count, tables = map(int, size.split("x"))
+            wide = Wide(Path(folder) / size, server.admin, count, tables)
             wide.migrate()
-            seconds: dict[str, list[float]] = {name: [] for name in wide.commands()}
-            for _ in range(asked.rounds):
-                for name, (words, where) in wide.commands().items():
-                    seconds[name].append(run(words, where))
-            medians = {name: statistics.median(found) for name, found in seconds.items()}
-            for name, found in medians.items():
-                print(
-                    f"  {tables:>6} tables  {name:<24}{found:8.2f} ({found / medians['alembic check']:.2f}x)",
-                    flush=True,
-                )
+            rounds = asked.rounds if count <= _FEW else 1
+            _measure(f"{size} tables", rounds, {"alembic check": wide.alembic_check, "inv db.check, ours": wide.check})
+            others: dict[str, Callable[[], float]] = {"pg_dump and diff": wide.dump_and_diff} if can_dump else {}
+            _measure(f"{size} tables", rounds, {**others, "inv db.drift, ours": wide.drift})
             shutil.rmtree(wide.root)
+
+
+def _measure(title: str, rounds: int, ways: dict[str, Callable[[], float]]) -> None:
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            seconds[name].append(way())
+    medians = {name: statistics.median(found) for name, found in seconds.items()}
+    first = next(iter(medians.values()))
+    for name, found in medians.items():
+        print(f"  {title:<20}{name:<24}{found:8.2f} ({found / first:.2f}x)", flush=True)
 
 
 if __name__ == "__main__":
