@@ -186,6 +186,22 @@ def test_a_terminal_gets_no_control_characters_of_a_servers_message(
     assert TITLE not in text
 
 
+@pytest.mark.parametrize("words", [("db.upgrade",), ("db.upgrade", "--jobs", "1"), ("up",)])
+def test_a_terminal_gets_no_control_characters_while_lines_are_live(
+    words: tuple[str, ...], monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    block = ascii(f"DO $$ BEGIN RAISE 'No {TITLE}'; END $$")
+    for name in ("billing", "catalog"):
+        monorepo.service(name, dsn=database())
+        path = monorepo.revision(name, f"{name}1", None, f"print('printed {TITLE}')\nop.execute({block})")
+        text = path.read_text(encoding="utf-8").replace(f'"""{name}1."""', f'"""A {TITLE} title."""')
+        path.write_text(text, encoding="utf-8")
+    text = sent(monorepo, *words)
+    assert "\\x1b]0;owned" in text
+    assert "\x1b]" not in text
+    assert not {"\x07", "\x9b"} & set(text)
+
+
 def test_a_pipe_gets_a_text_as_it_is(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
     monorepo.service("billing", dsn=database())
     statement = ascii(f"SELECT '{TITLE}'")
