@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from service_migrations.configuration import read_configuration
 from service_migrations.errors import MigrationError
 from service_migrations.evidence.files import Committed
+from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import read
 from service_migrations.monorepo import Service
 from service_migrations.plan.plan import plan, review_revisions
@@ -14,7 +15,7 @@ from service_migrations.postgres import VERSIONS
 from service_migrations.report.changes import Changes
 from service_migrations.report.gather import evidence_of, revisions_of
 from service_migrations.report.model import Report, ReportedService
-from service_migrations.rollout.affected import changed
+from service_migrations.rollout.new_revisions import new_revisions
 
 __all__ = ["Upcoming", "pending", "since"]
 
@@ -61,12 +62,15 @@ async def since(services: Sequence[Service], base: str) -> list[Upcoming]:
         UsageError: git isn't installed, the folder is no checkout, or git doesn't know the base.
 
     """
-    paths = frozenset(path.as_posix() for path in changed(services[0].root, base)) if services else frozenset()
-    return [await _since(service, f"since {base}", paths) for service in services]
+    if not services:
+        return []
+    known = {service: revisions_of(service) for service in services}
+    listed = [revision.path for revisions in known.values() for revision in revisions]
+    paths = new_revisions(services[0].root, base, listed)
+    return [await _since(service, f"since {base}", paths, known[service]) for service in services]
 
 
-async def _since(service: Service, where: str, paths: frozenset[str]) -> Upcoming:
-    known = revisions_of(service)
+async def _since(service: Service, where: str, paths: frozenset[str], known: Sequence[Revision]) -> Upcoming:
     if known and not any(revision.path in paths for revision in known):
         return Upcoming(service.name, where)
     try:

@@ -10,7 +10,7 @@ from service_migrations.git import TEAM_BRANCHES, GitError, git, is_commit, refu
 from service_migrations.imports import Imports
 from service_migrations.monorepo import Service, discover
 
-__all__ = ["affected", "changed", "default_base"]
+__all__ = ["affected", "changed", "default_base", "merge_base"]
 
 log = logging.getLogger(__name__)
 
@@ -107,17 +107,27 @@ def changed(root: Path, base: str) -> frozenset[Path]:
         UsageError: as of ``affected``.
 
     """
+    parted_at = merge_base(root, base)
+    options = ("--name-only", "--no-renames", "--relative", "--ignore-submodules=none", "-z")
+    paths = _git(root, "diff", *options, parted_at, "--")
+    paths += _git(root, "ls-files", "--others", "--exclude-standard", "-z")
+    return frozenset(Path(path) for path in paths.split("\0") if path)
+
+
+def merge_base(root: Path, base: str) -> str:
+    """Return the commit at which this branch left *base*.
+
+    Raises:
+        UsageError: as of ``affected``.
+
+    """
     if not base or base.startswith("-"):
         raise UsageError(f"--base {base!r} is no commit, branch or tag.")
     refuse_no_checkout(root)
     unknown = f"git doesn't know --base {base!r}. Fetch it first"
     _git(root, "rev-parse", "--verify", "--quiet", f"{base}^{{commit}}", problem=unknown)
     unrelated = f"--base {base!r} and HEAD have no commit in common here. Fetch the whole history"
-    merge_base = _git(root, "merge-base", base, "HEAD", problem=unrelated)
-    options = ("--name-only", "--no-renames", "--relative", "--ignore-submodules=none", "-z")
-    paths = _git(root, "diff", *options, merge_base.strip(), "--")
-    paths += _git(root, "ls-files", "--others", "--exclude-standard", "-z")
-    return frozenset(Path(path) for path in paths.split("\0") if path)
+    return _git(root, "merge-base", base, "HEAD", problem=unrelated).strip()
 
 
 def _git(root: Path, *words: str, problem: str = "git failed") -> str:

@@ -131,14 +131,18 @@ def _chosen(services: Sequence[Service], revision: str, *, affected: bool, base:
         narrowed(services, base=base)  # refuses --base alone
         return dict.fromkeys(services)
     from service_migrations.history.revisions import read
-    from service_migrations.rollout.affected import changed, default_base
+    from service_migrations.rollout.affected import default_base
+    from service_migrations.rollout.new_revisions import new_revisions
 
     root = services[0].root
     if not base:
         base = default_base(root)
         console.note(f"Compared with {base}; --base names another.")
-    paths = {path.as_posix() for path in changed(root, base)}
-    return {item: {known.revision for known in read(item).revisions if known.path in paths} for item in services}
+    histories = {item: read(item).revisions for item in services}
+    paths = new_revisions(root, base, [known.path for revisions in histories.values() for known in revisions])
+    return {
+        item: {known.revision for known in revisions if known.path in paths} for item, revisions in histories.items()
+    }
 
 
 def _findings(service: str, measured: "Sequence[Measurement]", rules: "Sequence[Rule]") -> list[MigrationError]:

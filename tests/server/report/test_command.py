@@ -103,6 +103,26 @@ def test_new_revisions_of_a_branch_need_no_database(monorepo: Monorepo) -> None:
     assert "Nothing is upcoming." in repo.inv("db.report", "--markdown", "--base", "main").out
 
 
+def test_a_revision_that_was_only_moved_or_formatted_is_not_upcoming(monorepo: Monorepo) -> None:
+    repo = three_services(monorepo)
+    folder = repo.root / "migrations" / "versions" / "alpha"
+    (folder / "r1.py").rename(folder / "2026_r1.py")
+    path = folder.parent / "beta" / "r1.py"
+    path.write_text(path.read_text(encoding="utf-8").replace("    op.", "    # more\n    op."), encoding="utf-8")
+    for is_committed in (False, True):
+        if is_committed:
+            commit(repo)
+        assert "Nothing is upcoming." in repo.inv("db.report", "--markdown", "--base", "main").out
+        measured = repo.inv("db.evidence", "--affected", "--base", "main")
+        assert measured.out == "nothing to measure: no revision is affected\n", measured.text
+    path.write_text(path.read_text(encoding="utf-8").replace("50", "60"), encoding="utf-8")
+    text = repo.inv("db.report", "--markdown", "--base", "main").out
+    assert "since main, 1 upcoming." in text
+    assert "Nothing is upcoming for <code>alpha</code>, <code>gamma</code>." in text
+    path.write_text("def broken(:\n", encoding="utf-8")
+    assert "**Not known:**" in repo.inv("db.report", "--markdown", "--base", "main").out
+
+
 def test_without_any_settings_the_page_has_histories_and_models(monorepo: Monorepo) -> None:
     for name in ("alpha", "beta"):
         monorepo.service(name)
