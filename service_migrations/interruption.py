@@ -7,7 +7,15 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-__all__ = ["RevisionStopped", "abandon", "call_revision", "cancel_revision", "finish_even_if_cancelled", "unfinished"]
+__all__ = [
+    "RevisionStopped",
+    "abandon",
+    "call_revision",
+    "cancel_and_wait",
+    "cancel_revision",
+    "finish_even_if_cancelled",
+    "unfinished",
+]
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +110,25 @@ def abandon() -> str:
     for _, remove in reversed(_unfinished):
         remove()
     return ". ".join(dict.fromkeys(text for text, _ in _unfinished if text))
+
+
+async def cancel_and_wait(*tasks: "asyncio.Task[Any]") -> None:
+    """Cancel other tasks, once, and wait for their ends, whatever these are.
+
+    Awaiting a cancelled task would take a cancellation of this one for its end, and would cancel it twice, which leaves
+    its connection in an unknown state.
+
+    Raises:
+        CancelledError: this task was cancelled meanwhile.
+
+    """
+    for task in tasks:
+        task.cancel()
+
+    async def ended() -> None:
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    await finish_even_if_cancelled(ended())
 
 
 async def finish_even_if_cancelled(coroutine: Coroutine[Any, Any, None]) -> None:

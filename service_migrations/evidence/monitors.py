@@ -9,13 +9,14 @@ transaction of its own, for which CREATE INDEX CONCURRENTLY waits no longer than
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import asyncpg
 
 from service_migrations.catalog.search_path import OWN_PATH
 from service_migrations.evidence.locks import Timeline, parse_locks
+from service_migrations.interruption import cancel_and_wait, finish_even_if_cancelled
 from service_migrations.settings.dsn import Dsn
 from service_migrations.sql.quoting import literal
 
@@ -226,7 +227,9 @@ async def _running(
     try:
         yield
     finally:
-        loop.cancel()
-        with suppress(asyncio.CancelledError):
-            await loop
-        await connection.close()
+        try:
+            await cancel_and_wait(loop)
+        finally:
+            await finish_even_if_cancelled(connection.close())
+    if not loop.cancelled():
+        loop.result()

@@ -134,6 +134,6 @@ async def _until(scanning: Any, stop: Callable[[], int]) -> Scan:
     """Run the scan until it is done or is stopped; it only reads."""
     task: asyncio.Task[Scan] = asyncio.ensure_future(scanning)
     while not (await asyncio.wait([task], timeout=0.1))[0]:
-        if stop():
+        if stop() and not task.cancelling():  # a second time would interrupt the cancellation of a query
             task.cancel()
     return await task

@@ -13,6 +13,7 @@ from service_migrations.catalog.search_path import INFO, SHOWN, SearchPath
 from service_migrations.connection.connector import Connector
 from service_migrations.connection.drivers import driver_of
 from service_migrations.errors import MigrationError
+from service_migrations.interruption import cancel_and_wait
 
 __all__ = ["Blockers", "watched"]
 
@@ -90,10 +91,7 @@ async def watched(connection: AsyncConnection, pid: int, connector: Connector) -
     try:
         yield blockers
     finally:
-        for watcher in watchers:
-            watcher.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await watcher
+        await cancel_and_wait(*watchers)
 
 
 async def _watch(connection: AsyncConnection, pid: int, connector: Connector, blockers: Blockers) -> None:

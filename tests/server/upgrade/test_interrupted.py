@@ -34,21 +34,23 @@ class Interrupted:
     """Interrupt this process as soon as a coroutine waits for the ``at``-th time."""
 
     at: int
-    was_reached: bool = False
+    waits: int = 0
+
+    @property
+    def was_reached(self) -> bool:
+        return self.waits >= self.at
 
     @coroutine
     def __call__(self, awaited: Coroutine[Any, Any, object]) -> Generator[Any, Any, None]:
         step: Callable[[Any], Any] = awaited.send
         value: Any = None
-        waits = 0
         while True:
             try:
                 waited_for = step(value)
             except StopIteration:
                 return
-            waits += 1
-            if waits == self.at:
-                self.was_reached = True
+            self.waits += 1
+            if self.waits == self.at:
                 signal.raise_signal(signal.SIGINT)
             try:
                 step, value = awaited.send, (yield waited_for)
@@ -66,10 +68,7 @@ def test_it_may_be_anywhere(
     *,
     from_engine: bool,
 ) -> None:
-    if driver == "psycopg":
-        table = '[tool.service-migrations.service.billing]\ndriver = "psycopg"\n\n'
-        pyproject = monorepo.root / "pyproject.toml"
-        pyproject.write_text(table + pyproject.read_text(encoding="utf-8"), encoding="utf-8")
+    choose_driver(monorepo, driver)
     dsn = database()
     (host, port), *_ = dsn.hosts
     url = URL.create(f"postgresql+{driver}", dsn.user, dsn.password, host, port, dsn.database)
@@ -89,22 +88,61 @@ def test_it_may_be_anywhere(
             await engine.dispose()
 
     for at in range(1, 1000, 5 if from_engine else 2):  # each takes 0.2 s
-        run_script(dsn, EMPTY)
-        caplog.clear()
         interrupted = Interrupted(at)
-        with caplog.at_level(logging.WARNING):
-            try:
-                run(change(interrupted))
-            except Stopped:
-                assert interrupted.was_reached
-        gc.collect()
-        said = [record for record in caplog.records if record.getMessage().partition(" ")[0] != "billing:"]
-        assert not said, (at, caplog.text)
-        until(lambda: query(dsn, SESSIONS, dsn.database)[0][0] == 0, f"no session is left after {at}")
+        interrupt(change, interrupted, dsn, caplog)
         if not interrupted.was_reached:
             break
     assert not interrupted.was_reached
     assert at > 20, "it waits for the server"
+
+
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+def test_it_may_be_while_a_second_connection_ends(
+    monorepo: Monorepo, database: Callable[..., Dsn], caplog: pytest.LogCaptureFixture, driver: str
+) -> None:
+    """A revision that takes longer than a moment is watched over one, whose end is waited for."""
+    choose_driver(monorepo, driver)
+    dsn = database()
+    monorepo.service("billing", dsn=dsn)
+    monorepo.revision("billing", "a1", None, 'op.execute("SELECT pg_sleep(0.3)")')
+    service = monorepo.find("billing")
+
+    async def change(interrupted: Interrupted) -> None:
+        await interrupted(service_migrations.upgrade(service))
+
+    whole = Interrupted(1000)
+    interrupt(change, whole, dsn, caplog)
+    for at in range(whole.waits, whole.waits - 10, -1):
+        interrupt(change, Interrupted(at), dsn, caplog)
+
+
+def choose_driver(monorepo: Monorepo, driver: str) -> None:
+    if driver == "psycopg":
+        table = '[tool.service-migrations.service.billing]\ndriver = "psycopg"\n\n'
+        pyproject = monorepo.root / "pyproject.toml"
+        pyproject.write_text(table + pyproject.read_text(encoding="utf-8"), encoding="utf-8")
+
+
+def interrupt(
+    change: Callable[[Interrupted], Coroutine[Any, Any, None]],
+    interrupted: Interrupted,
+    dsn: Dsn,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Change an empty database with an interruption, which is never passed over, and leaves no session."""
+    run_script(dsn, EMPTY)
+    caplog.clear()
+    was_stopped = False
+    with caplog.at_level(logging.WARNING):
+        try:
+            run(change(interrupted))
+        except Stopped:
+            was_stopped = True
+    assert was_stopped == interrupted.was_reached, interrupted
+    gc.collect()
+    said = [record for record in caplog.records if record.getMessage().partition(" ")[0] != "billing:"]
+    assert not said, (interrupted, caplog.text)
+    until(lambda: query(dsn, SESSIONS, dsn.database)[0][0] == 0, f"no session is left after {interrupted}")
 
 
 PAUSED = """
