@@ -16,8 +16,10 @@ from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import create_async_engine
 
 import service_migrations
+from service_migrations.health.doctor import examine
 from service_migrations.interruption import abandon, unfinished
 from service_migrations.postgres import Server
+from service_migrations.service import Service
 from service_migrations.settings.dsn import Dsn
 from service_migrations.tasks.signals import Stopped
 from service_migrations.tasks.task import run
@@ -88,6 +90,7 @@ def test_it_may_be_anywhere(
             await engine.dispose()
 
     for at in range(1, 1000, 5 if from_engine else 2):  # each takes 0.2 s
+        run_script(dsn, EMPTY)
         interrupted = Interrupted(at)
         interrupt(change, interrupted, dsn, caplog)
         if not interrupted.was_reached:
@@ -111,9 +114,45 @@ def test_it_may_be_while_a_second_connection_ends(
         await interrupted(service_migrations.upgrade(service))
 
     whole = Interrupted(1000)
+    run_script(dsn, EMPTY)
     interrupt(change, whole, dsn, caplog)
     for at in range(whole.waits, whole.waits - 10, -1):
+        run_script(dsn, EMPTY)
         interrupt(change, Interrupted(at), dsn, caplog)
+
+
+COMMANDS: dict[str, Callable[[Service], Coroutine[Any, Any, object]]] = {
+    "check": service_migrations.check,
+    "doctor": examine,
+    "downgrade": lambda service: service_migrations.downgrade(service, "base"),
+    "drift": service_migrations.drift,
+    "revision": lambda service: service_migrations.revision(service, "more"),
+    "stamp": lambda service: service_migrations.stamp(service, "base"),
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_it_may_be_in_another_command(
+    monorepo: Monorepo, database: Callable[..., Dsn], caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    choose_driver(monorepo, "psycopg" if name in ("check", "downgrade", "revision") else "asyncpg")
+    dsn = database(creates=True)
+    monorepo.service("billing", dsn=dsn)
+    monorepo.table_revision("billing", "a1", None)
+    service = monorepo.find("billing")
+
+    async def change(interrupted: Interrupted) -> None:
+        await interrupted(COMMANDS[name](service))
+
+    for at in range(1, 1000, 6):
+        run_script(dsn, EMPTY)
+        run(service_migrations.upgrade(service))
+        interrupted = Interrupted(at)
+        interrupt(change, interrupted, dsn, caplog)
+        if not interrupted.was_reached:
+            break
+    assert not interrupted.was_reached
+    assert at > 10, "it waits for the server"
 
 
 def choose_driver(monorepo: Monorepo, driver: str) -> None:
@@ -129,8 +168,7 @@ def interrupt(
     dsn: Dsn,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Change an empty database with an interruption, which is never passed over, and leaves no session."""
-    run_script(dsn, EMPTY)
+    """Run a command with an interruption, which is never passed over, and leaves no session."""
     caplog.clear()
     was_stopped = False
     with caplog.at_level(logging.WARNING):
