@@ -183,7 +183,8 @@ def printable(text: str, stream: TextIO) -> str:
     They come from what others wrote, such as a docstring, a name in a database or a message of a server, and could
     change what was printed before, or the terminal itself. A file or a pipe gets a text as it is.
     """
-    return _CONTROL.sub(lambda match: f"\\x{ord(match.group()):02x}", text) if stream.isatty() else text
+    real_stream = getattr(stream, "rich_proxied_file", stream)  # beside live lines: an older rich's is no terminal
+    return _CONTROL.sub(lambda match: f"\\x{ord(match.group()):02x}", text) if real_stream.isatty() else text
 
 
 def result(text: str) -> None:
