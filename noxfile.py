@@ -259,7 +259,7 @@ def bench(session: nox.Session) -> None:
         options += ["--psql", psql]
     session.run("python", "-m", "benchmarks.bench", *options, *session.posargs)
     if not session.posargs:
-        session.run("python", "-m", "benchmarks.tables")
+        session.run("python", "-m", "benchmarks.comparison")
         session.run("python", "-m", "benchmarks.memory")
         session.run("python", "-m", "benchmarks.growth")
         session.run("python", "-m", "benchmarks.histories", "--rounds=3")

@@ -184,18 +184,16 @@ class Wide:
 
     def dump_and_diff(self) -> float:
         """Do so by hand, one service after the other."""
+        options = ["--schema-only", "--no-owner", *_same_key()]
         started = time.perf_counter()
         for name in self.names:
             asyncio.run(self._administer(f"CREATE DATABASE {self._scratch(name)} OWNER {_ROLE}"))
-            folder, dumps = self.alembic / name, []
+            folder = self.alembic / name
             run([*_ALEMBIC, "-c", "scratch.ini", "upgrade", "head"], folder)
-            for database in (self._database("alembic", name), self._scratch(name)):
-                dumps.append(folder / f"{database}.sql")
-                options = ["--schema-only", "--no-owner", "--restrict-key=bench", f"--file={dumps[-1]}"]
-                if not _knows_restrict_key():
-                    options.remove("--restrict-key=bench")
-                run(["pg_dump", *options, self._dsn(database)], folder)
-            run(["diff", *map(str, dumps)], folder)
+            databases = self._database("alembic", name), self._scratch(name)
+            for database in databases:
+                run(["pg_dump", *options, f"--file={database}.sql", self._dsn(database)], folder)
+            run(["diff", *(f"{database}.sql" for database in databases)], folder)
             asyncio.run(self._administer(f"DROP DATABASE {self._scratch(name)}"))
         return time.perf_counter() - started
 
@@ -298,9 +296,10 @@ def _pg_dump() -> int:
     return int(version)
 
 
-def _knows_restrict_key() -> bool:
-    """Whether pg_dump writes a random key, which would be a difference, unless it is given."""
-    return "--restrict-key" in subprocess.run(["pg_dump", "--help"], capture_output=True, text=True, check=True).stdout
+def _same_key() -> list[str]:
+    """Return the option of pg_dump for a key that it would choose at random, which would be a difference."""
+    known = subprocess.run(["pg_dump", "--help"], capture_output=True, text=True, check=True).stdout
+    return ["--restrict-key=bench"] if "--restrict-key" in known else []
 
 
 def main() -> None:
