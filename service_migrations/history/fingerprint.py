@@ -13,7 +13,7 @@ from pathlib import Path
 
 from service_migrations.history.parsing import parse
 
-__all__ = ["Hashes", "body_fingerprint", "checksum", "fingerprint", "hashes"]
+__all__ = ["Hashes", "body_fingerprint", "checksum", "fingerprint", "fingerprint_or_checksum", "hashes"]
 
 _SCOPES = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -58,6 +58,14 @@ def fingerprint(source: bytes) -> str:
 
     """
     return _hash(parse(source))
+
+
+def fingerprint_or_checksum(source: bytes) -> str:
+    """Return the fingerprint of a source text, or the checksum of one that isn't Python: what imports it names it."""
+    try:
+        return fingerprint(source)
+    except (SyntaxError, ValueError):
+        return checksum(source)
 
 
 def body_fingerprint(source: bytes) -> str:

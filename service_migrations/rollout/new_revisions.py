@@ -6,7 +6,7 @@ from pathlib import Path
 from service_migrations.errors import UsageError
 from service_migrations.files import SOURCE, read_bytes
 from service_migrations.git import GitError, blobs, files
-from service_migrations.history.fingerprint import checksum, fingerprint
+from service_migrations.history.fingerprint import fingerprint_or_checksum
 from service_migrations.rollout.affected import changed, merge_base
 
 __all__ = ["new_revisions"]
@@ -31,14 +31,8 @@ def new_revisions(root: Path, base: str, paths: Iterable[str]) -> frozenset[str]
     try:
         before = files(root, merge_base(root, base))
         oids = [before[path].oid for path in all_changed if path.endswith(".py") and path in before]
-        known = {_meaning(source) for source in blobs(root, oids).values()}
+        known = {fingerprint_or_checksum(source) for source in blobs(root, oids).values()}
     except GitError as error:
         raise UsageError(f"git failed ({error}).") from None
-    return frozenset(path for path in candidates if _meaning(read_bytes(root / path, SOURCE)) not in known)
-
-
-def _meaning(source: bytes) -> str:
-    try:
-        return fingerprint(source)
-    except (SyntaxError, ValueError):  # what imports it names the place
-        return checksum(source)
+    sources = ((path, read_bytes(root / path, SOURCE)) for path in candidates)
+    return frozenset(path for path, source in sources if fingerprint_or_checksum(source) not in known)

@@ -17,7 +17,7 @@ import asyncpg
 from service_migrations.connection.bootstrap import bootstrap_files
 from service_migrations.errors import MigrationError
 from service_migrations.files import SOURCE, read_bytes
-from service_migrations.history.fingerprint import checksum, fingerprint
+from service_migrations.history.fingerprint import checksum, fingerprint_or_checksum
 from service_migrations.history.revisions import script_location
 from service_migrations.monorepo import Monorepo, Service, discovering_once
 from service_migrations.postgres import Server
@@ -151,10 +151,8 @@ class Templates:
         key = path, state.st_mtime_ns, state.st_size
         if key not in self._fingerprints:
             source = path.read_bytes()
-            try:
-                self._fingerprints[key] = fingerprint(source) if path.suffix == ".py" else checksum(source)
-            except (SyntaxError, ValueError):  # the upgrade names it
-                self._fingerprints[key] = checksum(source)
+            digest = fingerprint_or_checksum if path.suffix == ".py" else checksum
+            self._fingerprints[key] = digest(source)
         return self._fingerprints[key]
 
 
