@@ -89,14 +89,8 @@ def test_it_may_be_anywhere(
         finally:
             await engine.dispose()
 
-    for at in range(1, 1000, 5 if from_engine else 2):  # each takes 0.2 s
-        run_script(dsn, EMPTY)
-        interrupted = Interrupted(at)
-        interrupt(change, interrupted, dsn, caplog)
-        if not interrupted.was_reached:
-            break
-    assert not interrupted.was_reached
-    assert at > 20, "it waits for the server"
+    waits = interrupt_each(change, lambda: run_script(dsn, EMPTY), dsn, caplog, step=5 if from_engine else 2)
+    assert waits > 20, "it waits for the server"
 
 
 @pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
@@ -144,15 +138,11 @@ def test_it_may_be_in_another_command(
     async def change(interrupted: Interrupted) -> None:
         await interrupted(COMMANDS[name](service))
 
-    for at in range(1, 1000, 6):
+    def prepare() -> None:
         run_script(dsn, EMPTY)
         run(service_migrations.upgrade(service))
-        interrupted = Interrupted(at)
-        interrupt(change, interrupted, dsn, caplog)
-        if not interrupted.was_reached:
-            break
-    assert not interrupted.was_reached
-    assert at > 10, "it waits for the server"
+
+    assert interrupt_each(change, prepare, dsn, caplog, step=6) > 10, "it waits for the server"
 
 
 def choose_driver(monorepo: Monorepo, driver: str) -> None:
@@ -160,6 +150,24 @@ def choose_driver(monorepo: Monorepo, driver: str) -> None:
         table = '[tool.service-migrations.service.billing]\ndriver = "psycopg"\n\n'
         pyproject = monorepo.root / "pyproject.toml"
         pyproject.write_text(table + pyproject.read_text(encoding="utf-8"), encoding="utf-8")
+
+
+def interrupt_each(
+    change: Callable[[Interrupted], Coroutine[Any, Any, None]],
+    prepare: Callable[[], None],
+    dsn: Dsn,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    step: int,
+) -> int:
+    """Interrupt a command at its first wait and at each *step*-th after that, and return how often it waits."""
+    for at in range(1, 1000, step):  # each takes 0.2 s
+        prepare()
+        interrupted = Interrupted(at)
+        interrupt(change, interrupted, dsn, caplog)
+        if not interrupted.was_reached:
+            return interrupted.waits
+    raise AssertionError("it never ends")
 
 
 def interrupt(
