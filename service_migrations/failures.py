@@ -177,7 +177,7 @@ def connect_failure(
     text, name, advice = describe(error), type(error).__name__, ""
     if isinstance(error, OSError):
         advice = _START_OWN if not engine and _is_own_server(service, dsn) else _CHECK_ADDRESS
-    elif not text.startswith(name):
+    elif not text.startswith(name) and not _is_lost(_original(error), state or None):
         text = f"{name}: {text}"
     return failure(UnreachableError, f"{text}.", advice)
 
@@ -286,19 +286,21 @@ def _field(error: BaseException, of_asyncpg: str, of_psycopg: str) -> str | None
     return value if isinstance(value, str) else None
 
 
-def lost_failure(error: BaseException, service: Service) -> MigrationError:
+def lost_failure(error: BaseException, service: Service, first: BaseException | None = None) -> MigrationError:
     """Return the error to raise where a connection was lost.
 
     Args:
         error: the last error; the first error in its chain has the reason.
         service: the service of the revision.
+        first: an error that was raised before, where that chain doesn't have it.
 
     """
-    reasons = [link for link in _chain(error) if _is_lost(link, sqlstate(link)) or sqlstate(link) in _TEMPORARY]
+    chain = [*_chain(error), *(_chain(first) if first else ())]
+    reasons = [link for link in chain if _is_lost(link, sqlstate(link)) or sqlstate(link) in _TEMPORARY]
     reason = next((link for link in reversed(reasons) if sqlstate(link)), reasons[-1] if reasons else error)
     state = sqlstate(reason)
     text = f"the connection was lost ({describe(reason)}{f' [{state}]' if state else ''})."
-    place = next(filter(None, (_place(link, service) for link in reversed(_chain(error)))), None)
+    place = next(filter(None, (_place(link, service) for link in reversed(chain))), None)
     return UnreachableError(text, service=service, path=place, hint="It is safe to run the command again.")
 
 
@@ -331,10 +333,15 @@ def _chain(error: BaseException) -> list[BaseException]:
 def _is_lost(error: BaseException, state: str | None) -> bool:
     if state is not None:
         return state.startswith("08")
-    if isinstance(error, ConnectionError) or getattr(error, "connection_invalidated", False):
+    if isinstance(error, ConnectionError) or getattr(error, "connection_invalidated", False) or _is_of_ended(error):
         return True
     # psycopg's own, not of the server
     return type(error).__name__ == "OperationalError" and type(error).__module__.startswith("psycopg")
+
+
+def _is_of_ended(error: BaseException) -> bool:
+    """Whether asyncpg refuses a statement since the server has ended the session: it says so in terms of its own."""
+    return type(error).__name__ == "InternalClientError" and type(error).__module__.startswith("asyncpg")
 
 
 def describe(error: BaseException) -> str:
@@ -343,6 +350,8 @@ def describe(error: BaseException) -> str:
     Errors of Python itself and of other packages have the class: their messages may say nothing, such as ``'amount'``.
     """
     original = _original(error)
+    if _is_of_ended(original):
+        return "the server has ended the session"
     text = str(original).splitlines()[0] if str(original) else type(original).__name__
     if text.startswith("<class "):
         text = text.partition(">: ")[2] or text

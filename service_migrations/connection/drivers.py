@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import asyncpg
 from sqlalchemy import Connection
 
+from service_migrations.connection.ended_sessions import raised_as_lost
 from service_migrations.errors import ConfigurationError
 from service_migrations.monorepo import Service
 
@@ -138,19 +139,23 @@ class _Asyncpg:
         self._connection.terminate()
 
     async def execute(self, script: str) -> None:
-        await self._connection.execute(script)
+        with raised_as_lost():
+            await self._connection.execute(script)
 
     async def fetchval(self, query: str) -> Any:
-        return await self._connection.fetchval(query)
+        with raised_as_lost():
+            return await self._connection.fetchval(query)
 
     async def listen(self, channel: str) -> None:
-        await self._connection.add_listener(channel, self._receive)
+        with raised_as_lost():
+            await self._connection.add_listener(channel, self._receive)
 
     async def notified(self) -> None:
         await self._received.wait()
 
     async def unlisten(self, channel: str) -> None:
-        await self._connection.remove_listener(channel, self._receive)
+        with raised_as_lost():
+            await self._connection.remove_listener(channel, self._receive)
 
     def _receive(self, *_: object) -> None:
         self._received.set()

@@ -11,6 +11,7 @@ from sqlalchemy.pool import NullPool
 
 from service_migrations.connection.dialect import NAME
 from service_migrations.connection.drivers import driver_of, require_driver
+from service_migrations.connection.ended_sessions import observed_ends
 from service_migrations.connection.parameters import (
     APPLICATION,
     connect_arguments,
@@ -79,14 +80,15 @@ async def open_connection(settings: Settings, *, patient: bool = True) -> AsyncI
     """
     engine, connection = await _open(settings, patient=patient)
     try:
-        try:
-            await connection.execution_options(isolation_level="AUTOCOMMIT")
-            await _prepare(connection, engine, settings)
-            await connection.execution_options(isolation_level=default_isolation(connection))
-            yield connection
-        finally:
-            with suppress(SQLAlchemyError, OSError):
-                await finish_even_if_cancelled(connection.close())
+        with observed_ends(engine):
+            try:
+                await connection.execution_options(isolation_level="AUTOCOMMIT")
+                await _prepare(connection, engine, settings)
+                await connection.execution_options(isolation_level=default_isolation(connection))
+                yield connection
+            finally:
+                with suppress(SQLAlchemyError, OSError):
+                    await finish_even_if_cancelled(connection.close())
     finally:
         await engine.dispose()
 
@@ -156,20 +158,21 @@ async def _take_connection(
         if is_foreign(error):
             raise pooler_failure(prefix) from None
         raise connect_failure(error, service, dsn, patience, engine=True) from None
-    try:
-        await connection.execution_options(isolation_level="READ COMMITTED")
-        process = known_process(connection)  # of an engine of ours
-        pid = process.pid if process else await answering_pid(connection)
-        if pid != (await connection.run_sync(driver_of)).pid():
-            process = None
-            await require_session_mode(connection, engine, prefix, limits.connect_timeout)
-        for key, value in timeouts(limits).items():
-            await connection.execute(_SET, {"key": key, "value": value})
-        (process or await ServerProcess.prepare_through(connection)).note(connection)
-        await connection.commit()
-        yield connection
-    finally:
-        await finish_even_if_cancelled(_discard(connection))
+    with observed_ends(engine):
+        try:
+            await connection.execution_options(isolation_level="READ COMMITTED")
+            process = known_process(connection)  # of an engine of ours
+            pid = process.pid if process else await answering_pid(connection)
+            if pid != (await connection.run_sync(driver_of)).pid():
+                process = None
+                await require_session_mode(connection, engine, prefix, limits.connect_timeout)
+            for key, value in timeouts(limits).items():
+                await connection.execute(_SET, {"key": key, "value": value})
+            (process or await ServerProcess.prepare_through(connection)).note(connection)
+            await connection.commit()
+            yield connection
+        finally:
+            await finish_even_if_cancelled(_discard(connection))
 
 
 async def _discard(connection: AsyncConnection) -> None:

@@ -193,14 +193,14 @@ class Session:
 
     async def _failure(self, error: BaseException, *, compares: bool) -> MigrationError:
         """Return the error to raise for a failure, after a rollback."""
-        service = self.history.service
+        service, first = self.history.service, self.transactions.first_error
         if is_lost(self.connection):
             # a later error, such as one at the end of an autocommit block, hides the first
-            return error if isinstance(error, UnreachableError) else lost_failure(error, service)
+            return error if isinstance(error, UnreachableError) else lost_failure(error, service, first and first[0])
         try:
             partly_committed: bool | None = await self.transactions.roll_back(self.connection)
         except (SQLAlchemyError, OSError) as rollback_error:
-            return lost_failure(rollback_error, service)
+            return lost_failure(rollback_error, service, first[0] if first else error)
         if isinstance(error, MigrationError):
             return error
         if isinstance(error, CommandError):
@@ -211,7 +211,7 @@ class Session:
             service,
             self.connector.user,
             partly_committed=partly_committed,
-            first=self.transactions.first_error,
+            first=first,
         )
 
 

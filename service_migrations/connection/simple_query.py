@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
+from service_migrations.connection.ended_sessions import raised_as_lost
 from service_migrations.connection.single_message import ROWS, copy_rows
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ class Connection(asyncpg.Connection):
         """Execute what is held."""
         held, self.held, self.holds_next = self.held, None, False
         if held is not None:
-            await self._execute_held(held)
+            with raised_as_lost():
+                await self._execute_held(held)
 
     async def _execute_held(self, held: Held, query: str = "") -> str:
         try:

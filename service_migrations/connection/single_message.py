@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
 
+from service_migrations.connection.ended_sessions import raised_as_lost
+
 __all__ = ["ROWS", "Row", "as_list", "constant", "copy_rows", "fetch", "parse", "statement"]
 
 ROWS = "/* service_migrations: rows */ "
@@ -68,7 +70,8 @@ async def copy_rows(connection: Any, sql: str) -> list[str]:
     async def receive(data: bytes) -> None:
         received.extend(data)
 
-    await connection.copy_from_query(f"{sql}\n", output=receive)  # a listener may have put a comment behind it
+    with raised_as_lost():
+        await connection.copy_from_query(f"{sql}\n", output=receive)  # a listener may have put a comment behind it
     # JSON has no control character, so that COPY has changed nothing but the backslash
     return [line.replace(r"\\", "\\") for line in received.decode().split("\n")[:-1]]
 

@@ -129,25 +129,36 @@ class Transactions:
             if connection is None or context.as_sql:
                 step.migration_fn(**keywords)
                 return
-            self.partly_committed, self._rolled_back_at, self.first_error = False, None, None
-            self._has_reset, self._file = False, self._service.relative(Path(step.revision.path))
-            options = connection.get_execution_options()
-            level = options.get("isolation_level")
-            self._mark = f"{self._pid}.{next(_marks)}"
-            self._set_mark_and_path(connection)
-            self._revision_connection = connection
             try:
-                call_revision(step.migration_fn, **keywords)
-            finally:
-                self._revision_connection = None
-                level_changed = connection.get_execution_options().get("isolation_level") != level
-                restore_execution_options(connection, options)
-            if self.partly_committed and level_changed:
-                connection.commit()
-                connection.execution_options(isolation_level=level or connection.default_isolation_level)
-            self._restore_session(context, connection, step.info)
+                self._run_revision(context, step, connection, keywords)
+            except Exception as error:
+                # over a lost connection the end of Alembic's transaction fails too, and hides why
+                if self.first_error is None and sqlstate(error) != _REFUSED:
+                    self.first_error = error, ""
+                raise
 
         return run
+
+    def _run_revision(
+        self, context: MigrationContext, step: RevisionStep, connection: Connection, keywords: dict[str, Any]
+    ) -> None:
+        self.partly_committed, self._rolled_back_at, self.first_error = False, None, None
+        self._has_reset, self._file = False, self._service.relative(Path(step.revision.path))
+        options = connection.get_execution_options()
+        level = options.get("isolation_level")
+        self._mark = f"{self._pid}.{next(_marks)}"
+        self._set_mark_and_path(connection)
+        self._revision_connection = connection
+        try:
+            call_revision(step.migration_fn, **keywords)
+        finally:
+            self._revision_connection = None
+            level_changed = connection.get_execution_options().get("isolation_level") != level
+            restore_execution_options(connection, options)
+        if self.partly_committed and level_changed:
+            connection.commit()
+            connection.execution_options(isolation_level=level or connection.default_isolation_level)
+        self._restore_session(context, connection, step.info)
 
     def set_service_path(self, *, ctx: MigrationContext, **_: object) -> None:
         """Set the search path of the service's SQL until the transaction ends, for the hooks of a team."""

@@ -105,7 +105,7 @@ async def _watch(connection: AsyncConnection, pid: int, connector: Connector, bl
             async with connector.at_once().connect() as second:
                 await _read_blockers(second, pid, connector.limits.connect_timeout, blockers)
             break
-        except (MigrationError, OSError) as error:
+        except (MigrationError, SQLAlchemyError, OSError) as error:
             if not isinstance(error if isinstance(error, OSError) else error.__context__, TimeoutError):
                 blockers.answers += 1  # a refusal is an answer
                 await asyncio.sleep(1)

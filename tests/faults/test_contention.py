@@ -67,6 +67,22 @@ def test_a_blocker_of_another_role_is_described_by_what_the_server_shows(at_r001
     assert "None" not in said
 
 
+def test_who_is_in_the_way_is_told_though_the_second_connection_was_ended(at_r001: World) -> None:
+    """The one that watches may be lost like any other: another one is made."""
+    at_r001.aim(MIGRATIONS_LOCK_TIMEOUT="60s")
+    watcher = (
+        "SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE '%pg_blocking_pids(%'"
+    )
+    with hold(at_r001.dsn, "SELECT * FROM billing_r001") as idle:
+        run = at_r001.start()
+        pids = {until(lambda: query(at_r001.admin, watcher), f"watcher {number}")[0][0] for number in range(2)}
+        assert len(pids) == 2
+        assert AGAIN not in "".join(run.err)
+        idle.run("COMMIT")
+        assert run.end().code == 0
+
+
 def test_an_engine_of_the_applications_is_tried_again_too(at_r001: World) -> None:
     """Row 23: the connection that watches comes from the same engine, and its ways are no autocommit block of ours."""
     service = at_r001.monorepo.find("billing")

@@ -1,8 +1,10 @@
 """A run is one server process with one lock; what a revision commits, or sets, by itself is known from the server."""
 
 import pytest
+from sqlalchemy.ext.asyncio import create_async_engine
 
-from tests.support.database import query
+import service_migrations
+from tests.support.database import SECRET, query, wait
 from tests.support.proxy import proxy
 from tests.support.sessions import hold
 from tests.support.world import World, failed, nothing_left
@@ -109,6 +111,71 @@ def test_a_connection_that_is_lost_anywhere_in_a_revision_is_69(witness: World, 
     assert "the connection was lost" in said
     assert f"{witness.dsn.target} is at r001." in said
     assert "Can't reconnect" not in said
+
+
+ENDED = ("the connection was lost", "the server has ended the session", "server closed the connection unexpectedly")
+
+
+def test_a_session_that_the_server_ends_between_any_two_statements_is_69(world: World) -> None:
+    """What the server says of it comes before the end of the connection: the next statement may be between the two."""
+    world.history(3)
+    codes: list[int] = []
+    while True:
+        with proxy(world.dsn) as (between, through):
+            between.end_session_after(len(codes) + 1, world.admin)
+            world.aim(through)
+            ran = world.inv()
+            if not between.cuts:
+                break
+        codes.append(ran.code)
+        if ran.code:
+            said = failed(world, ran, 69)
+            assert any(text in said for text in ENDED), said
+            assert "cannot switch" not in said
+            assert "Error" not in said
+        at = world.at()
+        assert ran.code or at == "r003"
+        for (table,) in query(world.dsn, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"):
+            query(world.dsn, f"DROP TABLE {table}")
+    assert codes.count(69) > 10
+
+
+ENDING = """
+import asyncio
+import asyncpg
+bind = op.get_bind()
+async def end(driver):
+    other = await asyncpg.connect("{dsn}", password={password!r})
+    await other.execute(f"SELECT pg_terminate_backend({{driver.get_server_pid()}})")
+    await other.close()
+    await asyncio.sleep(0.05)
+async def fetch(driver):
+    await driver.fetch("SELECT 1")
+bind.connection.run_async(end)
+{then}
+"""
+
+
+@pytest.mark.parametrize("then", ["pass", "op.execute('SELECT 1')", "bind.connection.run_async(fetch)"])
+def test_so_it_is_over_an_engine_of_the_callers(world: World, then: str) -> None:
+    """Whose connections are not of a class of ours."""
+    (host, port), user = world.dsn.hosts[0], world.dsn.user
+    dsn = f"postgresql://{user}@{host}:{port}/{world.dsn.database}"
+    world.history(3, r002=ENDING.format(dsn=dsn, password=SECRET, then=then))
+
+    async def run() -> None:
+        with proxy(world.dsn) as (between, through):
+            between.end_late()
+            engine = create_async_engine(through.url, connect_args=through.connect_args())
+            try:
+                await service_migrations.upgrade(world.monorepo.find("billing"), engine=engine)
+            finally:
+                await engine.dispose()
+
+    with pytest.raises(service_migrations.UnreachableError) as raised:
+        wait(run())
+    assert "the connection was lost (the server has ended the session" in str(raised.value)
+    assert f"{world.dsn.database} is at r001." in str(raised.value)
 
 
 COMMITS = {

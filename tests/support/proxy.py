@@ -2,13 +2,18 @@
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
 from service_migrations.settings.dsn import Dsn
+from tests.support.database import query
 from tests.support.deadlines import DEADLINE
+
+_LATER = 0.15
+"""Seconds by which the end of a connection reaches the client after the server's last words."""
 
 
 class Proxy:
@@ -28,6 +33,8 @@ class Proxy:
         self._cut: tuple[bytes, bool] | None = None
         self._cut_sent: bytes | None = None
         self._cut_at: int | None = None
+        self._ends_after: tuple[int, Dsn] | None = None
+        self._ends_late = False
         self.cuts = self.asked = 0
         self._thread(self._accept)
 
@@ -61,6 +68,18 @@ class Proxy:
     def cut_at_message(self, number: int) -> None:
         """Cut the connection over which the clients' message of a number is sent, before the server hears of it."""
         self._cut_at = number
+
+    def end_session_after(self, number: int, admin: Dsn) -> None:
+        """Let an administrator end the session in which the clients' message of a number was answered.
+
+        What the server says of it reaches the client with that answer, and so between two statements.
+        """
+        self._ends_after = (number, admin)
+        self.end_late()
+
+    def end_late(self) -> None:
+        """Let the end of a connection reach the client later than the server's last words, as over a network."""
+        self._ends_late = True
 
     def close(self) -> None:
         for one in self._sockets:
@@ -98,22 +117,44 @@ class Proxy:
             while data := source.recv(65536):
                 if swallowed():
                     continue
-                if not back:
-                    self.asked += 1
-                    carried += data
-                    if not self.cuts and (self.asked == self._cut_at or (self._cut_sent and self._cut_sent in data)):
-                        self.cuts += 1
-                        break
-                elif self._cut and self._cut[0] in carried and b"COMMIT\0" in data:
-                    if self._cut[1]:
-                        sink.sendall(data)
+                if self._is_cut_before(data, carried, sink) if back else self._is_cut_after(data, carried):
                     self.cuts += 1
                     break
+                if back and self._ends_after and self.asked >= self._ends_after[0] and self._end(source):
+                    while more := source.recv(65536):
+                        data += more
                 sink.sendall(data)
+        if back and self._ends_late:
+            time.sleep(_LATER)
         if not swallowed():
             for one in (source, sink):
                 with suppress(OSError):
                     one.shutdown(socket.SHUT_RDWR)
+
+    def _is_cut_after(self, sent: bytes, carried: bytearray) -> bool:
+        """Whether the connection is cut where the client has sent something."""
+        self.asked += 1
+        carried += sent
+        return not self.cuts and (self.asked == self._cut_at or bool(self._cut_sent and self._cut_sent in sent))
+
+    def _is_cut_before(self, answer: bytes, carried: bytearray, client: socket.socket) -> bool:
+        """Whether the connection is cut where the server has answered."""
+        if not (self._cut and self._cut[0] in carried and b"COMMIT\0" in answer):
+            return False
+        if self._cut[1]:
+            client.sendall(answer)
+        return True
+
+    def _end(self, server: socket.socket) -> bool:
+        """Let the administrator end a session, and return whether there was one: not before it is authenticated."""
+        if self._ends_after is None:
+            return False
+        ending = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE client_port = $1 AND usename IS NOT NULL"
+        if not query(self._ends_after[1], ending, server.getsockname()[1]):
+            return False
+        self._ends_after = None
+        self.cuts += 1
+        return True
 
 
 @contextmanager
