@@ -109,3 +109,10 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.endswith(tuple(KEYS)) or name.startswith("PG"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="module")
+def preparing(server: Server) -> Iterator[Server]:
+    """A server that knows prepared transactions."""
+    with throwaway(server.version, settings={"max_prepared_transactions": "2"}) as own:
+        yield own

@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service_migrations.catalog.search_path import INFO, OWN_PATH, SearchPath
 from service_migrations.connection.drivers import driver_of
+from service_migrations.connection.marks import BEFORE, MARK
 from service_migrations.connection.rows import rows
 from service_migrations.connection.single_message import Row, fetch
 
@@ -80,12 +81,12 @@ def known_process(connection: AsyncConnection) -> ServerProcess | None:
 
 def _query(major_version: int, pid: int | None) -> str:
     """Return the query that reads a process, and leaves the service's search path for ours where it is that one."""
-    settings = {"search_path": OWN_PATH}
+    settings = {"search_path": OWN_PATH, MARK: BEFORE}
     if major_version >= _TRANSACTION_TIMEOUT_SINCE:
         settings["transaction_timeout"] = "0"  # a startup parameter of that name is fatal on older servers
     condition = "true" if pid is None else f"before.pid OPERATOR(pg_catalog.=) {pid}"
     calls = "".join(
-        f", CASE WHEN {condition} THEN pg_catalog.set_config('{name}', '{value}', false) END AS set_{name}"
-        for name, value in settings.items()
+        f", CASE WHEN {condition} THEN pg_catalog.set_config('{name}', '{value}', false) END AS set_{number}"
+        for number, (name, value) in enumerate(settings.items())
     )
     return f"SELECT before.*{calls} FROM ({_BEFORE}) AS before"  # noqa: S608 - names of ours

@@ -8,7 +8,6 @@ so this module asks the server, or the driver, which gets the state of the trans
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from inspect import currentframe
-from itertools import count
 from pathlib import Path
 from traceback import walk_stack
 from typing import Any
@@ -20,8 +19,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service_migrations._alembic import continue_in
 from service_migrations._sqlalchemy import restore_execution_options
 from service_migrations.catalog.search_path import OWN_PATH, search_path
-from service_migrations.connection.assertions import HAS_MARK, IS_OURS, MARK, NO_LOCK, NO_MARK, RESETS
+from service_migrations.connection.assertions import IS_OURS, NO_LOCK
 from service_migrations.connection.drivers import driver_connection_of, driver_of, run, run_script
+from service_migrations.connection.marks import IS_COMMITTED, MARK, NO_MARK, SET_BEFORE, Marks
 from service_migrations.connection.recorder import SAVEPOINT, Recorder, protected
 from service_migrations.connection.rows import rows
 from service_migrations.connection.simple_query import SCRIPT, Connection as SimpleConnection, Held
@@ -34,12 +34,8 @@ from service_migrations.sql.quoting import VERBATIM, literal, quoted
 
 __all__ = ["Transactions", "is_lost"]
 
-_marks = count(1)
-
 _REFUSED = "25P02"
 """The server refuses every statement of a transaction in which one has failed."""
-
-_IS_MARKED = text("SELECT pg_catalog.current_setting(:name, true) OPERATOR(pg_catalog.=) :mark")
 
 _SESSION = """
     SELECT pg_catalog.current_setting('role') AS role, ARRAY(
@@ -57,8 +53,6 @@ class Transactions:
     """The transactions of the revisions that Alembic runs over one connection.
 
     Attributes:
-        partly_committed: whether the revision that runs, or has failed, committed something before its end: that
-            isn't rolled back with it, so it must not be run again.
         first_error: the error of a statement after which the server refuses what follows, and the file and line; None
             where there was none.
         recorder: records the revisions; None where nobody does.
@@ -67,19 +61,28 @@ class Transactions:
 
     def __init__(self, service: Service, pid: int) -> None:
         """Observe the revisions of a service, in the server process that holds the lock."""
-        self.partly_committed = False
         self.first_error: tuple[BaseException, str] | None = None
         self.recorder: Recorder | None = None
         self._service = service
         self._pid = pid
-        self._script = f"RESET ALL; SET search_path TO {OWN_PATH}"
-        self._mark = self._file = ""
+        self._script = f"RESET ALL; SET search_path TO {OWN_PATH}; {SET_BEFORE}"
+        self._file = ""
+        self._marks = Marks(pid)
+        self._has_run = False
         self._connection: Connection | None = None
         self._revision_connection: Connection | None = None
         self._rolled_back_at: str | None = None
         self._applied = False
-        self._has_only_read = self._has_reset = False
+        self._has_only_read = False
         self._on_commit: Callable[[], None] | None = None
+
+    @property
+    def partly_committed(self) -> bool:
+        """Whether the revision that runs, or has failed, committed something before its end.
+
+        That isn't rolled back with it, so it must not be run again.
+        """
+        return self._marks.partly_committed
 
     async def read_settings(self, connection: AsyncConnection) -> None:
         """Read the settings of the session: from now on they are restored after each revision, and the lock is checked.
@@ -88,7 +91,7 @@ class Transactions:
         """
         (row,) = await rows(connection, _SESSION)
         await connection.rollback()
-        script = ["RESET ALL", "SET SESSION AUTHORIZATION DEFAULT"]
+        script = ["RESET ALL", SET_BEFORE, "SET SESSION AUTHORIZATION DEFAULT"]
         script.append("SET ROLE NONE" if row.role == "none" else f"SET ROLE {quoted(row.role)}")
         for name, value in row.settings:
             if name != MARK:
@@ -142,11 +145,10 @@ class Transactions:
     def _run_revision(
         self, context: MigrationContext, step: RevisionStep, connection: Connection, keywords: dict[str, Any]
     ) -> None:
-        self.partly_committed, self._rolled_back_at, self.first_error = False, None, None
-        self._has_reset, self._file = False, self._service.relative(Path(step.revision.path))
+        self._has_run, self._rolled_back_at, self.first_error = True, None, None
+        self._file = self._service.relative(Path(step.revision.path))
         options = connection.get_execution_options()
         level = options.get("isolation_level")
-        self._mark = f"{self._pid}.{next(_marks)}"
         self._set_mark_and_path(connection)
         self._revision_connection = connection
         try:
@@ -175,9 +177,9 @@ class Transactions:
 
         Where the connection is lost, only what was observed before is known.
         """
-        if self._mark and not self.partly_committed and not is_lost(connection):
+        if self._has_run and not self.partly_committed and not is_lost(connection):
             await connection.rollback()
-            self.partly_committed = bool(await connection.scalar(_IS_MARKED, {"name": MARK, "mark": self._mark}))
+            self._marks.partly_committed = bool(await connection.scalar(text(IS_COMMITTED)))
             await connection.rollback()
         return self.partly_committed
 
@@ -187,7 +189,7 @@ class Transactions:
         Alembic has read the version table in the transaction of a run's first revision, which couldn't begin with
         SET TRANSACTION then: so it gets one of its own, unless Alembic or env.py has changed something in it.
         """
-        statements = [f"SET {MARK} = '{self._mark}'", f"SET {search_path(connection).assignment}"]
+        statements = [self._marks.begin(), f"SET {search_path(connection).assignment}"]
         if self._has_only_read and driver_of(connection).is_in_transaction():
             statements.insert(0, "COMMIT AND CHAIN")
         self._has_only_read = False
@@ -213,17 +215,22 @@ class Transactions:
         if connection.connection.is_detached:
             message = "it detached its connection, which a run needs to the end."
             raise MigrationError(message, service=self._service, path=self._file, hint="Remove detach().")
-        is_open = self.partly_committed or driver_of(connection).is_in_transaction()
-        if self._rolled_back_at is None and not is_open:
-            self._note_end_by_statement(connection)
+        if self._marks.has_mark and not driver_of(connection).is_in_transaction():
+            self._note_rollback(connection, rolled_back=self._marks.note_end(connection))
         if self._rolled_back_at is not None:
             raise self._rollback_error()
+        if name := self._marks.left_prepared(connection):
+            raise MigrationError(
+                f"it left a prepared transaction, {name}, so what it did isn't committed.",
+                service=self._service,
+                path=self._file,
+                hint=f"Run ROLLBACK PREPARED {literal(name)}, and remove PREPARE TRANSACTION from the revision.",
+            )
         if self.partly_committed:
             self._begin_again(context, connection)
         record = self.recorder.statements(step) if self.recorder else []
         recover = self._recovery(connection, is_recorded=bool(record))
-        checks = [] if self.partly_committed or self._has_reset else [HAS_MARK.format(mark=self._mark)]
-        held = Held(";\n".join([*checks, self._script, *(protected(record) if record else [])]), recover)
+        held = Held(";\n".join([*self._marks.check(), self._script, *(protected(record) if record else [])]), recover)
         simple, driver = _simple_connection(connection), driver_of(connection)
         if simple is not None:
             simple.held = held
@@ -235,8 +242,9 @@ class Transactions:
                 raise
 
     def _rollback_error(self) -> MigrationError:
+        lost = "what it did since its last commit" if self.partly_committed else "what it did before"
         return MigrationError(
-            "it rolled back its own transaction, so what it did before is lost.",
+            f"it rolled back its own transaction, so {lost} is lost.",
             service=self._service,
             path=self._rolled_back_at or self._file,
             hint="Remove the rollback: a revision that fails is rolled back as a whole.",
@@ -274,14 +282,10 @@ class Transactions:
             # a statement has ended it, which SQLAlchemy doesn't know
             run_script(connection, "BEGIN")
 
-    def _note_end_by_statement(self, connection: Connection) -> None:
-        """Note that a statement has ended the transaction, and whether it was committed."""
-        place = self._place()
-        query = f"SELECT pg_catalog.current_setting({literal(MARK)}, true)"
-        if run(connection, driver_of(connection).fetchval(query)) == self._mark:
-            self.partly_committed = True
-        elif self._rolled_back_at is None:
-            self._rolled_back_at = place
+    def _note_rollback(self, connection: Connection, *, rolled_back: bool) -> None:
+        """Note where a statement has rolled back the transaction, if it has."""
+        if rolled_back and self._rolled_back_at is None:
+            self._rolled_back_at = self._place()
             self._set_path_again(connection)
 
     def _place(self) -> str:
@@ -303,7 +307,7 @@ class Transactions:
 
     def _commit(self, connection: Connection) -> None:
         if connection is self._revision_connection:
-            self.partly_committed = True
+            self._marks.note_commit()
 
     def _rollback(self, connection: Connection) -> None:
         if connection is self._revision_connection and self._rolled_back_at is None:
@@ -313,19 +317,15 @@ class Transactions:
         is_autocommit = options.get("isolation_level") == "AUTOCOMMIT"
         # with a transaction open SQLAlchemy refuses it
         if connection is self._revision_connection and is_autocommit and not connection.in_transaction():
-            self.partly_committed = True
+            self._marks.partly_committed = True
 
     def _execute(self, connection: Connection, *arguments: Any) -> None:
         *_, context, _ = arguments
         if connection is self._connection and not getattr(context.invoked_statement, "is_select", False):
             self._has_only_read = False
-            self._has_reset = self._has_reset or bool(RESETS.search(context.statement or ""))
-        if (
-            connection is self._revision_connection
-            and not self.partly_committed
-            and not driver_of(connection).is_in_transaction()
-        ):
-            self._note_end_by_statement(connection)
+        if connection is self._revision_connection:
+            rolled_back = self._marks.note(connection, context.statement or "")
+            self._note_rollback(connection, rolled_back=rolled_back)
 
     def _handle_error(self, context: ExceptionContext) -> None:
         error = context.original_exception
@@ -334,7 +334,7 @@ class Transactions:
 
     def _report_commit(self) -> None:
         if self._applied:
-            self._applied = self.partly_committed = False
+            self._applied = self._marks.partly_committed = False
             if self._on_commit:
                 self._on_commit()
 

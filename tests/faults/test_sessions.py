@@ -1,10 +1,14 @@
 """A run is one server process with one lock; what a revision commits, or sets, by itself is known from the server."""
 
+import re
+
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
 import service_migrations
-from tests.support.database import SECRET, query, wait
+from service_migrations.postgres import Server
+from tests.support.database import SECRET, make_database, query, wait
+from tests.support.monorepo import Monorepo
 from tests.support.proxy import proxy
 from tests.support.sessions import hold
 from tests.support.world import World, failed, nothing_left
@@ -271,7 +275,69 @@ def test_a_rollback_that_begins_again_at_once_is_noticed_too(witness: World, rol
     assert witness.at() == "r001"
 
 
-@pytest.mark.parametrize("statement", ["RESET ALL", "reset  all"])
+BEHIND = ROLLBACKS | {f"{name} AND CHAIN": body for name, body in CHAINED.items()}
+
+
+@pytest.mark.parametrize("rollback", BEHIND.values(), ids=BEHIND)
+@pytest.mark.parametrize("commit", [COMMITS["the connection"], COMMITS["a statement with a comment"]])
+def test_a_rollback_behind_a_commit_of_its_own_is_noticed_too(witness: World, commit: str, rollback: str) -> None:
+    """What came in between is lost, and the revision would be written down as run."""
+    body = COMMITTING.format(commit=commit, last="INSERT INTO witness VALUES (3, true)")
+    witness.history(2, r002=f"{body}\n{rollback}")
+    said = failed(witness, witness.inv(), 1)
+    assert "it rolled back its own transaction, so what it did since its last commit is lost" in said
+    assert rows(witness) == [(2, True)]
+    assert query(witness.dsn, "SELECT version_num FROM alembic_version_billing")[0][0] == "r001"
+
+
+SAVEPOINTS = {
+    "in the first transaction": "",
+    "as the first statement behind a commit": "bind.commit()",
+    "later behind a commit": "bind.commit(); op.execute('INSERT INTO witness VALUES (2, true)')",
+    "in a chained transaction": 'op.execute("COMMIT AND CHAIN")',
+}
+SAVED = """
+bind = op.get_bind()
+{commit}
+savepoint = bind.begin_nested()
+op.execute("INSERT INTO witness VALUES (1, true)")
+{again}
+savepoint.rollback()
+op.execute("INSERT INTO witness VALUES (2, true)")
+"""
+
+
+@pytest.mark.parametrize("again", ["", "op.execute('DO $$ BEGIN PERFORM 1; END $$')"], ids=["alone", "with a block"])
+@pytest.mark.parametrize("commit", SAVEPOINTS.values(), ids=SAVEPOINTS)
+def test_what_is_rolled_back_to_a_savepoint_is_no_rollback_of_the_revision(
+    witness: World, commit: str, again: str
+) -> None:
+    witness.history(3, r002=SAVED.format(commit=commit, again=again), r003=WITNESS.format(number=3))
+    assert (ran := witness.inv()).code == 0, ran.text
+    assert {revision for revision, _ in rows(witness)} == {2, 3}
+    assert witness.at() == "r003"
+
+
+@pytest.mark.parametrize("then", ["", "COMMIT PREPARED 'mine'"], ids=["and left", "and committed"])
+def test_a_prepared_transaction_is_not_taken_for_a_committed_one(
+    monorepo: Monorepo, preparing: Server, then: str
+) -> None:
+    """Row 25: the server keeps what is set in it for the session, as if it were committed."""
+    world = World(monorepo, preparing, make_database(preparing))
+    monorepo.service("billing", dsn=world.dsn)
+    world.history(2, r002=f"""op.execute("PREPARE TRANSACTION 'mine'")\n{then and f'op.execute("{then}")'}""")
+    ran = world.inv()
+    if then:
+        assert ran.code == 0, ran.text
+        assert world.at() == "r002"
+    else:
+        said = failed(world, ran, 1)
+        assert "r002.py: it left a prepared transaction, mine, so what it did isn't committed." in said
+        assert world.at() == "r001"
+        query(world.dsn, re.search(r"ROLLBACK PREPARED '\w+'", said)[0])
+
+
+@pytest.mark.parametrize("statement", ["RESET ALL", "reset  all", "DO $$ BEGIN EXECUTE 'RESET' || ' ALL'; END $$"])
 def test_a_revision_may_reset_its_session(witness: World, statement: str) -> None:
     witness.history(2, r002=f'{WITNESS.format(number=2)}\nop.execute("{statement}")')
     assert (ran := witness.inv()).code == 0, ran.text

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -40,13 +41,13 @@ BODIES: dict[str, tuple[str, ...]] = {
 """What a revision does: SQL, or Python behind a "!". One that isn't an index makes a table of its name, and leaves a
 row in the witness, in one transaction; an index is built outside of one, so that it may be there already."""
 
-DONE, LOST, KILLED = 0, 69, -signal.SIGKILL
+DONE, LOST, INTERRUPTED, KILLED = 0, 69, 130, -signal.SIGKILL
 CODES: dict[str, set[int]] = {
     "nothing": {DONE},
     "two at once": {DONE},
     "killed": {DONE, KILLED},
     "SIGTERM": {DONE, 143, -signal.SIGTERM},
-    "SIGINT": {DONE, 130},
+    "SIGINT": {DONE, INTERRUPTED},
     "SIGHUP": {DONE, 129, -signal.SIGHUP},
     "two signals": {DONE, 143, -signal.SIGTERM},
     "stopped for a while": {DONE, LOST},
@@ -134,6 +135,9 @@ class Round:
         with run.out, run.err:
             said = run.out.read() + run.err.read()
             self.codes.append(run.child.wait(60))
+        if self.fault == "SIGINT" and _is_of_others(said):
+            self.codes[-1] = INTERRUPTED
+            return
         assert "Traceback" not in said, said
         if self.codes[-1] not in CODES[self.fault]:
             print(said)
@@ -166,6 +170,11 @@ class Round:
         return [row[0] for row in query(dsn, f"SELECT {column} FROM {table}")] if is_there else []  # noqa: S608
 
 
+def _is_of_others(said: str) -> bool:
+    """Whether Python or Invoke was interrupted before anything of ours began, with its own code and text."""
+    return not said or (said.rstrip().endswith("KeyboardInterrupt") and "service_migrations" not in said)
+
+
 def _nothing(one: Round) -> None:
     one.end(one.start())
 
@@ -176,13 +185,18 @@ def _two_at_once(one: Round) -> None:
         one.end(run)
 
 
+def _send(run: Running, number: signal.Signals) -> None:
+    if run.child.poll() is None:
+        with suppress(ProcessLookupError):  # it has ended in just this moment
+            os.kill(run.child.pid, number)
+
+
 def _signal(*numbers: signal.Signals) -> Callable[[Round], None]:
     def send(one: Round) -> None:
         run = one.start()
         for number in numbers:
             one.moment()
-            if run.child.poll() is None:
-                os.kill(run.child.pid, number)
+            _send(run, number)
         one.end(run)
 
     return send
@@ -191,10 +205,9 @@ def _signal(*numbers: signal.Signals) -> Callable[[Round], None]:
 def _stopped(one: Round) -> None:
     run = one.start()
     one.moment()
-    if run.child.poll() is None:
-        os.kill(run.child.pid, signal.SIGSTOP)
-        one.moment(4.0)
-        os.kill(run.child.pid, signal.SIGCONT)
+    _send(run, signal.SIGSTOP)
+    one.moment(4.0)
+    _send(run, signal.SIGCONT)
     one.end(run)
 
 

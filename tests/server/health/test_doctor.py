@@ -5,7 +5,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import asyncpg
@@ -16,7 +16,7 @@ from service_migrations.connection.locks import LOCK_KEY
 from service_migrations.health import doctor
 from service_migrations.health.findings import Finding
 from service_migrations.monorepo import Service
-from service_migrations.postgres import Server, throwaway
+from service_migrations.postgres import throwaway
 from service_migrations.settings.dsn import Dsn
 from tests.support.database import query, wait
 from tests.support.monorepo import Monorepo
@@ -40,13 +40,6 @@ def service(monorepo: Monorepo, dsn: Dsn) -> Service:
     found = monorepo.service("billing", dsn=dsn)
     wait(service_migrations.upgrade(found))
     return found
-
-
-@pytest.fixture(scope="module")
-def preparing(server: Server) -> Iterator[Server]:
-    """A server that knows prepared transactions."""
-    with throwaway(server.version, settings={"max_prepared_transactions": "2"}) as own:
-        yield own
 
 
 def only(service: Service, **options: object) -> Finding:

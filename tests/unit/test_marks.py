@@ -1,0 +1,39 @@
+"""Which texts end a transaction, so that the server is asked how."""
+
+import pytest
+
+from service_migrations.connection.marks import end_in
+
+ENDS = {
+    "COMMIT": "commit",
+    "commit work and chain": "commit",
+    "/* done */ END": "end",
+    "-- so far\nROLLBACK AND CHAIN": "rollback",
+    "ABORT TRANSACTION": "abort",
+    "PREPARE TRANSACTION 'a'": "prepare",
+    "INSERT INTO t VALUES ('COMMIT'); COMMIT; BEGIN": "commit",
+}
+NO_ENDS = [
+    "SELECT 'COMMIT'",
+    "DO $$ BEGIN PERFORM 1; END $$",
+    "SELECT CASE WHEN a THEN b END FROM t",
+    "COMMENT ON TABLE t IS 'ROLLBACK'",
+    "ROLLBACK TO a",
+    "ROLLBACK WORK TO SAVEPOINT a",
+    "ABORT TRANSACTION TO b",
+    "PREPARE one AS SELECT 1",
+    "COMMIT PREPARED 'a'",
+    "ROLLBACK PREPARED 'a'",
+    "CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT 1; END",
+    'SELECT "commit" FROM "end"',
+]
+
+
+@pytest.mark.parametrize(("text", "command"), ENDS.items(), ids=ENDS)
+def test_a_command_that_ends_a_transaction_is_found(text: str, command: str) -> None:
+    assert end_in(text) == command
+
+
+@pytest.mark.parametrize("text", NO_ENDS)
+def test_a_word_that_ends_none_is_not(text: str) -> None:
+    assert end_in(text) == ""
