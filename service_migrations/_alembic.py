@@ -25,6 +25,7 @@ from sqlalchemy.engine.mock import MockConnection
 from service_migrations.installation import require
 
 __all__ = [
+    "answers_to_any_name",
     "check_steps",
     "command_name",
     "continue_in",
@@ -41,6 +42,11 @@ __all__ = [
 require("alembic")
 
 _NO_PARAMETERS: Mapping[str, Any] = MappingProxyType({})
+
+
+def answers_to_any_name(script: Script) -> bool:
+    """Whether a revision's module has a name that Alembic asks for and no file assigns: by a ``__getattr__``."""
+    return hasattr(script.module, "_alembic_source_encoding")
 
 
 def command_name(options: Namespace) -> str | None:

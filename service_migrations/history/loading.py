@@ -14,6 +14,7 @@ from alembic.script import Script, ScriptDirectory
 from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 
+from service_migrations._alembic import answers_to_any_name
 from service_migrations.errors import UsageError
 from service_migrations.history.faults import fault
 from service_migrations.history.parsing import FILTERS
@@ -60,6 +61,7 @@ def load(service: Service, config: Config) -> tuple[ScriptDirectory, list[Script
             warnings.showwarning = receive
             directory = ScriptDirectory.from_config(config)
             scripts = list(directory.walk_revisions())
+            unclear = next(filter(answers_to_any_name, scripts), None)
     except SyntaxError as error:
         path = service.relative(Path(error.filename or service.versions))
         hint = "Correct the revision; nothing was run."
@@ -75,6 +77,13 @@ def load(service: Service, config: Config) -> tuple[ScriptDirectory, list[Script
         raise UsageError(text, service=service, path=path, line=number) from error
     if problems:
         raise _no_history(service, problems[0])
+    if unclear is not None:
+        raise UsageError(
+            "its __getattr__ answers to any name, and so to those that Alembic looks for. Nothing was run.",
+            service=service,
+            path=service.relative(Path(unclear.path)),
+            hint="Let it raise AttributeError for a name that it doesn't know.",
+        )
     return directory, scripts
 
 

@@ -412,6 +412,7 @@ def test_what_is_no_history_is_refused_with_its_files(
         ("revision = 5\ndown_revision = None\n", "id 5 is no text", None),
         ("revision = 'base'\ndown_revision = None\n", "word of Alembic's own", None),
         ("revision = 'a1'\ndown_revision = None\nbranch_labels = 5\n", "branch_labels are 5, and not a text", None),
+        ("revision = 'a1'\ndown_revision = None\ndef __getattr__(_): return None\n", "answers to any name", None),
     ],
 )
 @pytest.mark.parametrize("linked", [False, True])

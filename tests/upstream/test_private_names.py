@@ -7,7 +7,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from alembic.config import CommandLine, Config
 from alembic.ddl.postgresql import PostgresqlImpl
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext, RevisionStep
-from alembic.script import ScriptDirectory
+from alembic.script import Script, ScriptDirectory
 from alembic.util import PriorityDispatcher
 from asyncpg.protocol.protocol import ConnectionSettings
 from sqlalchemy import (
@@ -227,6 +227,18 @@ def the_folders_of_a_directory_are_known() -> None:
     assert _alembic.version_locations(directory) == [Path("a").absolute(), Path("b").absolute()]
 
 
+def a_module_that_answers_to_any_name_is_known() -> None:
+    modules = ModuleType("plain", "Text."), ModuleType("any", "Text.")
+    modules[0].__dict__["down_revision"] = None
+    modules[1].__dict__["__getattr__"] = lambda _: None
+    plain, unclear = (Script(module, "a1", "a1.py") for module in modules)
+    assert not _alembic.answers_to_any_name(plain)
+    assert plain.doc == "Text."
+    assert _alembic.answers_to_any_name(unclear)
+    with pytest.raises(AttributeError):
+        assert unclear.doc
+
+
 def a_registered_comparator_is_known() -> None:
     registered = PriorityDispatcher()
     assert not _alembic.has_comparators(registered, "table", "column")
@@ -273,6 +285,7 @@ USES: dict[str, tuple[Callable[[], None], ...]] = {
         the_folders_of_a_directory_are_known,
         a_version_table_is_created_wider,
         a_registered_comparator_is_known,
+        a_module_that_answers_to_any_name_is_known,
     ),
     "asyncpg": (the_codec_of_char_can_be_replaced,),
     "python-dotenv": (the_line_of_a_setting_is_told,),
