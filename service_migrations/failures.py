@@ -28,6 +28,7 @@ __all__ = [
     "connect_failure",
     "describe",
     "is_busy",
+    "is_lost_connection",
     "is_of_the_session",
     "lost_failure",
     "replay_failure",
@@ -134,6 +135,12 @@ def _state_of_refusal(error: BaseException) -> str | None:
 def is_busy(error: BaseException) -> bool:
     """Whether the server is busy, so that another attempt may succeed."""
     return sqlstate(error) in _BUSY
+
+
+def is_lost_connection(error: BaseException) -> bool:
+    """Whether an error is of a connection that was lost, or that the server has ended."""
+    state = sqlstate(error)
+    return state in _TEMPORARY or _is_lost(_original(error), state)
 
 
 def is_of_the_session(error: BaseException) -> bool:

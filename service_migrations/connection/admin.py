@@ -1,5 +1,7 @@
 """The creation of a service's database and role, and the drop of the database."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -8,16 +10,20 @@ import asyncpg
 
 from service_migrations.catalog.search_path import OWN_PATH
 from service_migrations.connection.bootstrap import bootstrap, bootstrap_files
+from service_migrations.connection.ended_sessions import LosableConnection
 from service_migrations.connection.retry import attempts
 from service_migrations.connection.scram import verifier
 from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError, UsageError
-from service_migrations.failures import connect_failure, sqlstate
+from service_migrations.failures import connect_failure, is_lost_connection, lost_failure, sqlstate
+from service_migrations.interruption import finish_even_if_cancelled
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import Settings
 
-__all__ = ["bootstrap_database", "connect", "create", "drop", "quoted", "within"]
+__all__ = ["bootstrap_database", "connected", "create", "drop", "quoted", "within"]
 
 _MAINTENANCE_DATABASE = "postgres"
+_FAREWELL = 2.0
+"""Seconds for the end of a connection."""
 
 _EVERYBODY_MAY_CREATE = """
     SELECT EXISTS (
@@ -47,19 +53,17 @@ async def create(settings: Settings, admin: Dsn | None = None, *, set_password: 
     """
     creator = admin or settings.admin or _maintenance(settings.dsn)
     dsn, lines = settings.dsn, []
-    connection = await connect(settings, creator)
     try:
-        if creator.user != dsn.user:
-            lines += await _ensure_role(connection, dsn, set_password=set_password)
-        exists = await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", dsn.database)
-        if not exists:
-            owner = f" OWNER {quoted(dsn.user)}" if creator.user != dsn.user else ""
-            await connection.execute(f"CREATE DATABASE {quoted(dsn.database)}{owner}")
-            lines.append(f"created database {dsn.database}")
+        async with connected(settings, creator) as connection:
+            if creator.user != dsn.user:
+                lines += await _ensure_role(connection, dsn, set_password=set_password)
+            exists = await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", dsn.database)
+            if not exists:
+                owner = f" OWNER {quoted(dsn.user)}" if creator.user != dsn.user else ""
+                await connection.execute(f"CREATE DATABASE {quoted(dsn.database)}{owner}")
+                lines.append(f"created database {dsn.database}")
     except asyncpg.PostgresError as error:
         raise _failure(settings, creator, "create the database", error) from error
-    finally:
-        await connection.close()
     if creator.user != dsn.user:
         lines += await _ensure_grants(settings, within(creator, dsn.database), new=not exists)
     if not exists:
@@ -78,11 +82,8 @@ async def _bootstrapped(settings: Settings, creator: Dsn) -> list[str]:
     try:
         return await bootstrap_database(settings, within(creator, database))
     except BaseException:
-        connection = await connect(settings, creator)
-        try:
+        async with connected(settings, creator) as connection:
             await connection.execute(f"DROP DATABASE {quoted(database)}")
-        finally:
-            await connection.close()
         raise
 
 
@@ -96,16 +97,14 @@ async def bootstrap_database(settings: Settings, admin: Dsn) -> list[str]:
     """
     if not bootstrap_files([settings.service]):
         return []
-    connection = await connect(settings, admin)
     try:
-        return await bootstrap(connection, [settings.service])
+        async with connected(settings, admin) as connection:
+            return await bootstrap(connection, [settings.service])
     except (ConfigurationError, AccessDeniedError) as error:
         service, place = settings.service, (error.path, error.line)
         raise type(error)(error.message, service=service, path=place[0], line=place[1], hint=error.hint) from error
     except asyncpg.PostgresError as error:
         raise _failure(settings, admin, "prepare the database", error) from error
-    finally:
-        await connection.close()
 
 
 async def drop(settings: Settings, admin: Dsn | None = None) -> bool:
@@ -116,28 +115,43 @@ async def drop(settings: Settings, admin: Dsn | None = None) -> bool:
 
     """
     remover = admin or settings.admin or _maintenance(settings.dsn)
-    connection = await connect(settings, remover)
     try:
-        exists = await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", settings.dsn.database)
-        if exists:
-            await connection.execute(f"DROP DATABASE {quoted(settings.dsn.database)}")
+        async with connected(settings, remover) as connection:
+            exists = await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", settings.dsn.database)
+            if exists:
+                await connection.execute(f"DROP DATABASE {quoted(settings.dsn.database)}")
     except asyncpg.PostgresError as error:
         raise _failure(settings, remover, "drop the database", error) from error
-    finally:
-        await connection.close()
     return bool(exists)
 
 
-async def connect(settings: Settings, dsn: Dsn) -> "asyncpg.Connection":
-    """Connect by a DSN for a statement that is no migration.
+@asynccontextmanager
+async def connected(settings: Settings, dsn: Dsn) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
+    """Connect by a DSN for statements that are no migration, and disconnect at the end.
 
     Raises:
         MigrationError: it can't be connected to; the message has the reason.
+        UnreachableError: the connection was lost.
 
     """
+    connection = await _connect(settings, dsn)
+    try:
+        yield connection
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        if is_lost_connection(error) or connection.is_closed():
+            raise lost_failure(error, settings.service) from error
+        raise
+    finally:
+        try:
+            await finish_even_if_cancelled(connection.close(timeout=_FAREWELL))
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
+            connection.terminate()
+
+
+async def _connect(settings: Settings, dsn: Dsn) -> "asyncpg.Connection[asyncpg.Record]":
     arguments, patience = dsn.connect_args(), settings.limits.connect_timeout
     own_path = {"server_settings": {"search_path": OWN_PATH}}
-    open_connection = partial(asyncpg.connect, **arguments, timeout=patience)
+    open_connection = partial(asyncpg.connect, **arguments, timeout=patience, connection_class=LosableConnection)
     await dsn.current_password()  # a command for it may take longer than a connection
     try:
         try:
@@ -151,7 +165,7 @@ async def connect(settings: Settings, dsn: Dsn) -> "asyncpg.Connection":
         raise connect_failure(error, settings.service, dsn, patience) from None
 
 
-class _PooledConnection(asyncpg.Connection):
+class _PooledConnection(LosableConnection):
     """A connection through a pooler that passes no startup parameter on: each query sets our own search path.
 
     In a transaction mode of the pooler, a SET would reach the sessions of other clients.
@@ -200,19 +214,17 @@ async def _ensure_grants(settings: Settings, admin: Dsn, *, new: bool) -> list[s
     need it: there `db.upgrade` and `db.doctor` report it.
     """
     role, lines = quoted(settings.dsn.user), []
-    connection = await connect(settings, admin)
     try:
-        if new and await connection.fetchval(_EVERYBODY_MAY_CREATE):
-            await connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
-            lines.append("revoked CREATE on schema public from PUBLIC")
-        if not await connection.fetchval("SELECT has_schema_privilege($1, 'public', 'CREATE')", settings.dsn.user):
-            await connection.execute(f"GRANT CONNECT ON DATABASE {quoted(settings.dsn.database)} TO {role}")
-            await connection.execute(f"GRANT USAGE, CREATE ON SCHEMA public TO {role}")
-            lines.append(f"granted CREATE on schema public to {settings.dsn.user}")
+        async with connected(settings, admin) as connection:
+            if new and await connection.fetchval(_EVERYBODY_MAY_CREATE):
+                await connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+                lines.append("revoked CREATE on schema public from PUBLIC")
+            if not await connection.fetchval("SELECT has_schema_privilege($1, 'public', 'CREATE')", settings.dsn.user):
+                await connection.execute(f"GRANT CONNECT ON DATABASE {quoted(settings.dsn.database)} TO {role}")
+                await connection.execute(f"GRANT USAGE, CREATE ON SCHEMA public TO {role}")
+                lines.append(f"granted CREATE on schema public to {settings.dsn.user}")
     except asyncpg.PostgresError as error:
         raise _failure(settings, admin, "grant CREATE on schema public", error) from error
-    finally:
-        await connection.close()
     return lines
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import asyncpg
 from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service_migrations.connection.ended_sessions import raised_as_lost
 from service_migrations.errors import ConfigurationError
@@ -20,7 +21,7 @@ from service_migrations.monorepo import Service
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["Driver", "driver_connection_of", "driver_of", "require_driver", "run", "run_script"]
+__all__ = ["Driver", "driver_connection_of", "driver_of", "is_lost", "require_driver", "run", "run_script"]
 
 _Result = TypeVar("_Result")
 
@@ -76,6 +77,12 @@ def driver_of(connection: Connection) -> Driver:
     """Return what is asked of the driver of a connection."""
     driver_connection: Any = driver_connection_of(connection)
     return (_Psycopg if connection.dialect.driver == "psycopg" else _Asyncpg)(driver_connection)
+
+
+def is_lost(connection: AsyncConnection) -> bool:
+    """Whether a connection has ended, on either side."""
+    sync = connection.sync_connection
+    return sync is None or sync.closed or sync.invalidated or driver_of(sync).is_closed()
 
 
 def run_script(connection: Connection, script: str) -> None:
@@ -139,22 +146,22 @@ class _Asyncpg:
         self._connection.terminate()
 
     async def execute(self, script: str) -> None:
-        with raised_as_lost():
+        with raised_as_lost(self._connection):
             await self._connection.execute(script)
 
     async def fetchval(self, query: str) -> Any:
-        with raised_as_lost():
+        with raised_as_lost(self._connection):
             return await self._connection.fetchval(query)
 
     async def listen(self, channel: str) -> None:
-        with raised_as_lost():
+        with raised_as_lost(self._connection):
             await self._connection.add_listener(channel, self._receive)
 
     async def notified(self) -> None:
         await self._received.wait()
 
     async def unlisten(self, channel: str) -> None:
-        with raised_as_lost():
+        with raised_as_lost(self._connection):
             await self._connection.remove_listener(channel, self._receive)
 
     def _receive(self, *_: object) -> None:

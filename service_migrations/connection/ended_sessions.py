@@ -5,9 +5,12 @@ with an InternalClientError about states of its own: which is no error of a driv
 anybody.
 """
 
-from collections.abc import Iterator
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
@@ -16,14 +19,16 @@ if TYPE_CHECKING:
     from sqlalchemy.exc import OperationalError
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-__all__ = ["observed_ends", "raised_as_lost"]
+__all__ = ["LosableConnection", "observed_ends", "raised_as_lost"]
+
+log = logging.getLogger(__name__)
 
 _ENDED = "the server has ended the session"
 
 
 @contextmanager
-def raised_as_lost() -> Iterator[None]:
-    """Raise asyncpg's error of a lost connection where the session was ended before a statement of the block.
+def raised_as_lost(connection: "asyncpg.Connection[asyncpg.Record]") -> Iterator[None]:
+    """Raise asyncpg's error of a lost connection where its session was ended before a statement of the block.
 
     Raises:
         asyncpg.ConnectionDoesNotExistError: it was.
@@ -32,7 +37,73 @@ def raised_as_lost() -> Iterator[None]:
     try:
         yield
     except asyncpg.InternalClientError as error:
+        _Unread.handle(asyncio.get_running_loop())
+        connection.terminate()  # it can't be used for anything: asyncpg would wait for an answer to that statement
         raise asyncpg.ConnectionDoesNotExistError(_ENDED) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Unread:
+    """A handler of what nobody reads: the future that asyncpg leaves behind where it refuses a COPY.
+
+    asyncio would print a traceback of it.
+    """
+
+    earlier: "Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object] | None"
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, what: dict[str, Any]) -> None:
+        if isinstance(what.get("exception"), asyncpg.ConnectionDoesNotExistError):
+            log.debug("%s", what["message"])
+        elif self.earlier:
+            self.earlier(loop, what)
+        else:
+            loop.default_exception_handler(what)
+
+    @classmethod
+    def handle(cls, loop: asyncio.AbstractEventLoop) -> None:
+        """Let an event loop handle it."""
+        earlier = loop.get_exception_handler()
+        if not isinstance(earlier, cls):
+            loop.set_exception_handler(cls(earlier))
+
+
+class LosableConnection(asyncpg.Connection):
+    """A connection whose statements fail as over a lost connection where the server has ended the session."""
+
+    async def copy_from_query(self, query: str, *arguments: Any, **options: Any) -> str:
+        """Copy the rows of a query."""
+        with raised_as_lost(self):
+            return await super().copy_from_query(query, *arguments, **options)
+
+    async def execute(self, query: str, *arguments: Any, **options: Any) -> str:
+        """Execute commands."""
+        with raised_as_lost(self):
+            return await super().execute(query, *arguments, **options)
+
+    async def executemany(self, command: str, args: Any, **options: Any) -> None:
+        """Execute a command for each list of arguments."""
+        with raised_as_lost(self):
+            await super().executemany(command, args, **options)
+
+    async def fetch(self, query: str, *arguments: Any, **options: Any) -> Any:
+        """Return the rows of a query."""
+        with raised_as_lost(self):
+            return await super().fetch(query, *arguments, **options)
+
+    async def fetchrow(self, query: str, *arguments: Any, **options: Any) -> Any:
+        """Return the first row of a query."""
+        with raised_as_lost(self):
+            return await super().fetchrow(query, *arguments, **options)
+
+    async def fetchval(self, query: str, *arguments: Any, **options: Any) -> Any:
+        """Return the first value of a query."""
+        with raised_as_lost(self):
+            return await super().fetchval(query, *arguments, **options)
+
+    async def prepare(self, query: str, **options: Any) -> Any:
+        """Prepare a statement."""
+        with raised_as_lost(self):
+            return await super().prepare(query, **options)
 
 
 @contextmanager

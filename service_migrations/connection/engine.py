@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import NullPool
 
 from service_migrations.connection.dialect import NAME
-from service_migrations.connection.drivers import driver_of, require_driver
+from service_migrations.connection.drivers import driver_of, is_lost, require_driver
 from service_migrations.connection.ended_sessions import observed_ends
 from service_migrations.connection.parameters import (
     APPLICATION,
@@ -23,8 +23,8 @@ from service_migrations.connection.pooler import answering_pid, is_foreign, pool
 from service_migrations.connection.retry import attempts
 from service_migrations.connection.server_process import ServerProcess, known_process
 from service_migrations.connection.simple_query import Connection
-from service_migrations.errors import UsageError
-from service_migrations.failures import connect_failure
+from service_migrations.errors import MigrationError, UsageError
+from service_migrations.failures import connect_failure, is_lost_connection, lost_failure
 from service_migrations.interruption import finish_even_if_cancelled
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn
@@ -86,6 +86,9 @@ async def open_connection(settings: Settings, *, patient: bool = True) -> AsyncI
                 await _prepare(connection, engine, settings)
                 await connection.execution_options(isolation_level=default_isolation(connection))
                 yield connection
+            except Exception as error:
+                _raise_if_lost(error, connection, settings.service)
+                raise
             finally:
                 with suppress(SQLAlchemyError, OSError):
                     await finish_even_if_cancelled(connection.close())
@@ -171,8 +174,22 @@ async def _take_connection(
             (process or await ServerProcess.prepare_through(connection)).note(connection)
             await connection.commit()
             yield connection
+        except Exception as error:
+            _raise_if_lost(error, connection, service)
+            raise
         finally:
             await finish_even_if_cancelled(_discard(connection))
+
+
+def _raise_if_lost(error: Exception, connection: AsyncConnection, service: Service) -> None:
+    """Raise the error of a lost connection where this one is lost, whatever its loss has raised.
+
+    Raises:
+        UnreachableError: it is.
+
+    """
+    if not isinstance(error, MigrationError) and (is_lost(connection) or is_lost_connection(error)):
+        raise lost_failure(error, service) from error
 
 
 async def _discard(connection: AsyncConnection) -> None:

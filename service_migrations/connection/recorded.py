@@ -6,8 +6,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from service_migrations.connection.drivers import is_lost
 from service_migrations.connection.relation import first, named, schemas
-from service_migrations.connection.transactions import is_lost
 from service_migrations.monorepo import Service
 from service_migrations.sql.quoting import escaped
 

@@ -14,10 +14,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service_migrations._sqlalchemy import never_reconnect
 from service_migrations.connection.connector import Connector
+from service_migrations.connection.drivers import is_lost
 from service_migrations.connection.engine import default_isolation
 from service_migrations.connection.recorded import recorded
 from service_migrations.connection.server_process import PID
-from service_migrations.connection.transactions import Transactions, is_lost
+from service_migrations.connection.transactions import Transactions
 from service_migrations.connection.version_table import Located, applied, located
 from service_migrations.errors import (
     AccessDeniedError,
@@ -243,7 +244,6 @@ async def open_session(
         for fault in faults_of(metadata).values():
             raise fault
     session: Session | None = None
-    lost = False
     try:
         async with connector.connect(lock_timeout) as connection:
             isolation = None
@@ -254,14 +254,8 @@ async def open_session(
             if connection.sync_connection is not None:
                 never_reconnect(connection.sync_connection)
             session = Session(history, connector, connection, metadata, connection.info[PID], isolation)
-            try:
-                yield session
-            except (SQLAlchemyError, OSError):
-                lost = is_lost(connection)  # later, it is closed in any case
-                raise
+            yield session
     except (SQLAlchemyError, OSError) as error:
         # from a query of the library itself: the lock, the version table, the ledger
-        if lost:
-            raise lost_failure(error, history.service) from error
         partly_committed = session is not None and session.transactions.partly_committed
         raise revision_failure(error, history.service, connector.user, partly_committed=partly_committed) from error

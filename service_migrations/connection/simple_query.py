@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from service_migrations.connection.ended_sessions import raised_as_lost
+from service_migrations.connection.ended_sessions import LosableConnection
 from service_migrations.connection.single_message import ROWS, copy_rows
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Held:
     recover: Callable[[Exception], Awaitable[bool]] | None = None
 
 
-class Connection(asyncpg.Connection):
+class Connection(LosableConnection):
     """A connection that prepares a statement only where it has to: asyncpg's ``connection_class``.
 
     What is held was asked for by us, and goes with the next statement, whatever that is: no text is looked at but a
@@ -83,8 +83,7 @@ class Connection(asyncpg.Connection):
         """Execute what is held."""
         held, self.held, self.holds_next = self.held, None, False
         if held is not None:
-            with raised_as_lost():
-                await self._execute_held(held)
+            await self._execute_held(held)
 
     async def _execute_held(self, held: Held, query: str = "") -> str:
         try:
@@ -110,7 +109,7 @@ class _Simple:
 
     async def cursor(self, *_: Any) -> Any:
         # only with SQLAlchemy's stream_results, which asks for a cursor whatever the statement is
-        return await (await asyncpg.Connection.prepare(self._connection, self._query)).cursor()
+        return await (await LosableConnection.prepare(self._connection, self._query)).cursor()
 
     def get_statusmsg(self) -> str:
         return self._status

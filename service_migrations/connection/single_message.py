@@ -70,7 +70,7 @@ async def copy_rows(connection: Any, sql: str) -> list[str]:
     async def receive(data: bytes) -> None:
         received.extend(data)
 
-    with raised_as_lost():
+    with raised_as_lost(connection):
         await connection.copy_from_query(f"{sql}\n", output=receive)  # a listener may have put a comment behind it
     # JSON has no control character, so that COPY has changed nothing but the backslash
     return [line.replace(r"\\", "\\") for line in received.decode().split("\n")[:-1]]

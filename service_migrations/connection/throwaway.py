@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Self
 from urllib.parse import quote
 
-from service_migrations.connection.admin import connect, create, quoted
+from service_migrations.connection.admin import connected, create, quoted
 from service_migrations.interruption import finish_even_if_cancelled, unfinished
 from service_migrations.monorepo import Service
 from service_migrations.postgres import Server
@@ -68,12 +68,9 @@ class ThrowawayDatabases:
 
         """
         settings = self._settings()
-        connection = await connect(settings[0], self._server.admin)
-        try:
+        async with connected(settings[0], self._server.admin) as connection:
             name, owner = quoted(settings[0].dsn.database), quoted(self._dsn.user)
             await connection.execute(f"CREATE DATABASE {name} OWNER {owner} TEMPLATE {quoted(template)}")
-        finally:
-            await connection.close()
         return settings
 
     def _settings(self) -> list[Settings]:
@@ -84,13 +81,10 @@ class ThrowawayDatabases:
     async def _drop(self) -> None:
         if not self._names:
             return
-        connection = await connect(_settings(self._services[0], self._dsn), self._server.admin)
-        try:
+        async with connected(_settings(self._services[0], self._dsn), self._server.admin) as connection:
             for name in self._names:
                 await connection.execute(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
             await connection.execute(f"DROP ROLE IF EXISTS {quoted(self._dsn.user)}")
-        finally:
-            await connection.close()
 
 
 def _settings(service: Service, dsn: Dsn) -> Settings:

@@ -20,7 +20,7 @@ from service_migrations._alembic import continue_in
 from service_migrations._sqlalchemy import restore_execution_options
 from service_migrations.catalog.search_path import OWN_PATH, search_path
 from service_migrations.connection.assertions import IS_OURS, NO_LOCK
-from service_migrations.connection.drivers import driver_connection_of, driver_of, run, run_script
+from service_migrations.connection.drivers import driver_connection_of, driver_of, is_lost, run, run_script
 from service_migrations.connection.marks import IS_COMMITTED, MARK, NO_MARK, SET_BEFORE, Marks
 from service_migrations.connection.recorder import SAVEPOINT, Recorder, protected
 from service_migrations.connection.rows import rows
@@ -32,7 +32,7 @@ from service_migrations.interruption import call_revision
 from service_migrations.monorepo import Service
 from service_migrations.sql.quoting import VERBATIM, literal, quoted
 
-__all__ = ["Transactions", "is_lost"]
+__all__ = ["Transactions"]
 
 _REFUSED = "25P02"
 """The server refuses every statement of a transaction in which one has failed."""
@@ -344,9 +344,3 @@ def _simple_connection(connection: Connection) -> SimpleConnection | None:
     driver_connection: Any = driver_connection_of(connection)
     # isinstance() is true of any connection of asyncpg's
     return driver_connection if SimpleConnection in type(driver_connection).__mro__ else None
-
-
-def is_lost(connection: AsyncConnection) -> bool:
-    """Whether a connection has ended, on either side."""
-    sync = connection.sync_connection
-    return sync is None or sync.closed or sync.invalidated or driver_of(sync).is_closed()

@@ -11,7 +11,7 @@ import asyncpg
 
 from service_migrations.catalog.objects import Key, Object, read
 from service_migrations.connection import engine as connections
-from service_migrations.connection.admin import connect, quoted, within
+from service_migrations.connection.admin import connected, quoted, within
 from service_migrations.errors import AccessDeniedError, MigrationError, UsageError
 from service_migrations.failures import describe, is_of_the_session, lost_failure, replay_failure, sqlstate_of_any
 from service_migrations.monorepo import Service
@@ -135,9 +135,8 @@ class Extensions:
         if self._admin and (scratch.scratch is None or self._admin.server == scratch.dsn.server):
             dsns.append(within(self._admin, scratch.dsn.database))
         for dsn in dsns:
-            connection = await connect(scratch, dsn)
             try:
-                async with connection.transaction():
+                async with connected(scratch, dsn) as connection, connection.transaction():
                     await _create(connection, extension)
             except asyncpg.PostgresError as error:
                 if is_of_the_session(error):
@@ -146,8 +145,6 @@ class Extensions:
             else:
                 self._refused.pop(extension.name, None)
                 return
-            finally:
-                await connection.close()
 
 
 async def read_objects(settings: Settings) -> tuple[Object, ...]:

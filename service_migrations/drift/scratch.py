@@ -15,7 +15,7 @@ from dataclasses import replace
 import asyncpg
 
 from service_migrations.catalog.objects import Object
-from service_migrations.connection.admin import bootstrap_database, connect, quoted, within
+from service_migrations.connection.admin import bootstrap_database, connected, quoted, within
 from service_migrations.drift.extensions import read_objects
 from service_migrations.drift.repair import keyword
 from service_migrations.errors import AccessDeniedError, ConfigurationError, LockNotObtainedError, MigrationError
@@ -111,11 +111,8 @@ async def keep_objects(settings: Settings) -> None:
     if settings.scratch is None:
         return
     objects = await _objects(replace(settings, dsn=settings.scratch))
-    connection = await connect(settings, settings.scratch)
-    try:
+    async with connected(settings, settings.scratch) as connection:
         await _mark(connection, [("schema", _MARKER_SCHEMA), *((item.kind, item.name) for item in objects)])
-    finally:
-        await connection.close()
 
 
 @asynccontextmanager
@@ -144,9 +141,8 @@ async def _given(settings: Settings, dsn: Dsn, admin: Dsn | None) -> AsyncIterat
             f"{description}, which is the service's own database.", service=settings.service, hint="Name an empty one."
         )
     scratch_settings = replace(settings, dsn=dsn, is_temporary=True)
-    connection = await connect(settings, dsn)
     administrator = within(admin, dsn.database) if admin and admin.server == dsn.server else None
-    try:
+    async with connected(settings, dsn) as connection:
         await _lock(connection, settings, description)
         objects, marker = await _objects(scratch_settings), await connection.fetchval(_MARKER)
         kept = _extensions(objects) if marker is None else [(kind, name) for kind, name in json.loads(marker)]
@@ -171,8 +167,6 @@ async def _given(settings: Settings, dsn: Dsn, admin: Dsn | None) -> AsyncIterat
             raise AccessDeniedError(f"{description}: {error}.", service=settings.service, hint=hint) from error
         finally:
             await finish_even_if_cancelled(_restore(connection, kept, scratch_settings, administrator))
-    finally:
-        connection.terminate()
 
 
 def _extensions(objects: list[Object]) -> list[tuple[str, str]]:
@@ -237,11 +231,8 @@ async def _empty(
 
 
 async def _as_administrator(settings: Settings, administrator: Dsn, statement: str) -> None:
-    connection = await connect(settings, administrator)
-    try:
+    async with connected(settings, administrator) as connection:
         await connection.execute(statement)
-    finally:
-        await connection.close()
 
 
 @asynccontextmanager
@@ -281,50 +272,38 @@ async def _created(settings: Settings, admin: Dsn | None) -> AsyncIterator[Setti
 
 async def _properties(settings: Settings) -> tuple[str, bool]:
     """Return the options of a service's database, and whether its role has CREATEDB."""
-    connection = await connect(settings, settings.dsn)
-    try:
+    async with connected(settings, settings.dsn) as connection:
         return str(await connection.fetchval(_OPTIONS)), bool(await connection.fetchval(_MAY_CREATE))
-    finally:
-        await connection.close()
 
 
 async def _name(settings: Settings, creator: Dsn) -> str:
     """Drop databases that killed runs have left, and return a new name with the server's time."""
-    connection = await connect(settings, creator)
-    try:
+    async with connected(settings, creator) as connection:
         for row in await connection.fetch(_LEFTOVER, _PATTERN, len(PREFIX) + 1):
             try:
                 await connection.execute(f"DROP DATABASE IF EXISTS {quoted(row['datname'])}")
             except asyncpg.PostgresError as error:  # another run has dropped it, or a session has connected
                 log.debug("%s: %s", row["datname"], error)
         return str(await connection.fetchval(_NAME, PREFIX, secrets.token_hex(4)))
-    finally:
-        await connection.close()
 
 
 async def _create(settings: Settings, creator: Dsn, name: str, options: str) -> None:
-    connection = await connect(settings, creator)
     owner = f" OWNER {quoted(settings.dsn.user)}" if creator.user != settings.dsn.user else ""
     try:
-        await connection.execute(f"CREATE DATABASE {quoted(name)} TEMPLATE template0{owner} {options}")
+        async with connected(settings, creator) as connection:
+            await connection.execute(f"CREATE DATABASE {quoted(name)} TEMPLATE template0{owner} {options}")
     except asyncpg.InsufficientPrivilegeError:
         raise _denied(settings, creator.user) from None
     except asyncpg.PostgresError as error:
         raise MigrationError(f"{creator.user} could not create {name}: {error}.", service=settings.service) from error
-    finally:
-        await connection.close()
 
 
 async def _drop(settings: Settings, creator: Dsn, name: str) -> None:
     """Drop a scratch database and its connections; a failure is logged, and hides no other error."""
     try:
-        async with asyncio.timeout(_DROP_TIMEOUT):
-            connection = await connect(settings, creator)
-            try:
-                await connection.fetch(_TERMINATE, name)
-                await connection.execute(f"DROP DATABASE IF EXISTS {quoted(name)}")
-            finally:
-                connection.terminate()
+        async with asyncio.timeout(_DROP_TIMEOUT), connected(settings, creator) as connection:
+            await connection.fetch(_TERMINATE, name)
+            await connection.execute(f"DROP DATABASE IF EXISTS {quoted(name)}")
     except (MigrationError, asyncpg.PostgresError, OSError) as error:
         reason = str(error) or "no answer in time"
         log.warning("%s: the scratch database %s is left behind (%s). Drop it.", settings.service, name, reason)

@@ -19,11 +19,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_migrations.connection.connector import connector
+from service_migrations.connection.drivers import is_lost
 from service_migrations.connection.relation import Relation, first, named, schemas
 from service_migrations.connection.rows import rows
 from service_migrations.connection.session import Session, open_session
 from service_migrations.connection.single_message import Row
-from service_migrations.connection.transactions import is_lost
 from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError
 from service_migrations.failures import lost_failure, sqlstate
 from service_migrations.history.listing import listed

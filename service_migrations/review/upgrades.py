@@ -14,7 +14,7 @@ from pathlib import Path
 import asyncpg
 
 from service_migrations.catalog.objects import Key, read
-from service_migrations.connection.admin import connect
+from service_migrations.connection.admin import connected
 from service_migrations.connection.engine import open_connection
 from service_migrations.connection.throwaway import ThrowawayDatabases
 from service_migrations.errors import MigrationError, UsageError
@@ -144,15 +144,13 @@ async def _upgrade(group: Iterable[Settings], rows: Mapping[str, Mapping[str, Se
 async def _run(settings: Settings, statements: Iterable[str]) -> None:
     if not statements:
         return
-    connection = await connect(settings, settings.dsn)
     try:
-        await connection.execute("SELECT pg_catalog.set_config('search_path', $1, false)", settings.search_path)
-        for statement in statements:
-            await connection.execute(statement)
+        async with connected(settings, settings.dsn) as connection:
+            await connection.execute("SELECT pg_catalog.set_config('search_path', $1, false)", settings.search_path)
+            for statement in statements:
+                await connection.execute(statement)
     except asyncpg.PostgresError as error:
         raise UsageError(f"the rows of the matrix can't be inserted: {error}.", service=settings.service) from error
-    finally:
-        await connection.close()
 
 
 async def _catalog(settings: Settings) -> dict[Key, str]:
