@@ -109,10 +109,10 @@ def _conversion(
     name = quoted(before.name)
     if before.type == after.type and before.collation != after.collation:
         return (f"{alter} TYPE {after.type} COLLATE {after.collation or _DEFAULT_COLLATION}",)
-    note = conversions.warning(name, before.type, after.type)
+    note = conversions.warning(name, before.stored, after.stored)
     notes = (Note(note),) if note else ()
-    if conversions.can_change_values(before.type, after.type):
-        action = f"TYPE {after.kind} USING {conversions.checked(name, before.type, after.type)}"
+    if conversions.can_change_values(before.stored, after.stored):
+        action = f"TYPE {after.kind} USING {conversions.checked(name, before.stored, after.stored, after.type)}"
         if castable(f"{name} {before.type}", f"ALTER COLUMN {name} {action}"):
             return (*notes, f"{alter} {action}")
     cast_type = _LENGTH.sub(lambda match: f"{match[1]} varying" if match[1] else "bpchar", after.type)

@@ -11,6 +11,21 @@ _FLOATS = {"real": 3, "double precision": 6}
 """With the size in bytes of the integers that they certainly hold."""
 _MICROSECONDS = 6
 """The digits of a second that PostgreSQL keeps where a type names none."""
+_TEXTS = ("text", "character varying", "character")
+_WHOLE = {
+    "numeric": "numeric",
+    "real": "numeric",
+    "double precision": "numeric",
+    "smallint": "numeric",
+    "integer": "numeric",
+    "bigint": "numeric",
+    "date": "timestamp with time zone",
+    "timestamp": "timestamp with time zone",
+    "time": "time with time zone",
+    "interval": "interval",
+    "bit": "bit varying",
+}
+"""The type of each kind that takes whatever a text or a JSON value says, without rounding or cutting it."""
 
 _TYPE = re.compile(
     r"(?P<base>numeric|timestamp|time|interval|[a-z ]+?)(?P<fields> (?:year|month|day|hour|minute|second)[a-z ]*)?"
@@ -51,46 +66,94 @@ class _Type:
 def can_change_values(before: str, after: str) -> bool:
     """Whether a cast between two types may change a value, where it neither fails nor keeps it.
 
-    Only numbers, dates and times are known here. A longer text is no case of it: an assignment of it fails.
+    A longer text is no case of it: an assignment of it fails.
     """
     old, new = _Type.of(before), _Type.of(after)
     if old is None or new is None:
         return False
-    return _numbers(old, new) or _times(old, new)
+    return _numbers(old, new) or _times(old, new) or _others(old, new) or _is_read(old, new)
 
 
-def checked(name: str, before: str, after: str) -> str:
+def checked(name: str, before: str, after: str, kind: str) -> str:
     """Return an expression for USING that fails on a value which the cast would change; the error has the value.
 
     Args:
         name: the column's name, quoted.
-        before: its type.
-        after: its new type.
+        before: its type, that under a domain.
+        after: its new type, that under a domain.
+        kind: its new type as it is named.
 
     """
-    return (
-        f"CASE WHEN {name}::{after}::{before} IS NOT DISTINCT FROM {name} THEN {name}::{after} "
-        f"ELSE concat({name}, ' would change')::{after} END"
-    )
+    changed = f"concat({name}, ' would change')"
+    if after.startswith("bit(") and not after.endswith("[]"):
+        # its own error has only the first digit that is none
+        changed += "::integer"
+    return f"CASE WHEN {_kept(name, before, after)} THEN {name}::{kind} ELSE {changed}::{kind} END"
 
 
 def warning(name: str, before: str, after: str) -> str | None:
     """Return what a person has to know of a conversion; None where no value changes."""
     old, new = _Type.of(before), _Type.of(after)
-    if (before.rstrip("[]"), after.rstrip("[]")) == ("json", "jsonb"):
-        return "WARNING: jsonb keeps the last of several equal keys, and neither their order nor white space."
+    if old is None or new is None:
+        return None
     lines = []
+    if new.base == "jsonb" and old.base in ("json", *_TEXTS):
+        lines.append("WARNING: jsonb keeps the last of several equal keys, and neither their order nor white space.")
     if can_change_values(before, after):
         lines.append(
             f"WARNING: this fails on a row that {after} can't hold as it is.\n"
             f"To round or cut such values, write: USING {name}::{after}"
         )
-    if old and new and {old.base, new.base} <= {"timestamp", "date"} and old.zone != new.zone:
+    if {old.base, new.base} <= {"timestamp", "date"} and old.zone != new.zone:
         lines.append(
             "WARNING: the result depends on the TimeZone of the session.\n"
             f"To name one, write: USING {name} AT TIME ZONE 'UTC'"
         )
+    if old.base in _TEXTS and new.base == "timestamp" and new.zone:
+        lines.append("WARNING: a text that names no time zone is read in the TimeZone of the session.")
+    if old.base in _TEXTS and new.base == "bytea":
+        lines.append(
+            f"WARNING: \\ in a text is read as an escape. To take it as it is, write: USING convert_to({name}, 'UTF8')"
+        )
+    if old.base == "bytea" and new.base in _TEXTS:
+        lines.append(
+            f"WARNING: the text is in hexadecimal digits. To decode it, write: USING convert_from({name}, 'UTF8')"
+        )
     return "\n".join(lines) or None
+
+
+def _kept(name: str, before: str, after: str) -> str:
+    """Return the condition on which a value is the same afterwards."""
+    old, new = _Type.of(before), _Type.of(after)
+    if old is None or new is None or not _is_read(old, new):
+        return f"{name}::{after}::{before} IS NOT DISTINCT FROM {name}"
+    array = after[len(after.rstrip("[]")) :]
+    # a float's text has all of its digits, its cast to numeric only the certain ones
+    shown = f"::text{array}" if new.base in _FLOATS else ""
+    whole = f"{_WHOLE[new.base]}{array}"
+    return f"{name}::{after}{shown}::{whole} IS NOT DISTINCT FROM {name}::{whole}"
+
+
+def _is_read(old: _Type, new: _Type) -> bool:
+    """Whether the values are written in a text or in JSON, and the new type reads less than they may say."""
+    if old.base == "jsonb":
+        return new.base in (*_INTEGERS, *_FLOATS) or (new.base == "numeric" and new.scale is not None)
+    if old.base not in _TEXTS:
+        return False
+    if new.base in ("timestamp", "time"):
+        return not new.zone or new.precision < _MICROSECONDS
+    if new.base == "interval":
+        return bool(new.fields) or new.precision < _MICROSECONDS
+    return new.base in ("date", "bit", *_FLOATS) or (new.base == "numeric" and new.scale is not None)
+
+
+def _others(old: _Type, new: _Type) -> bool:
+    """Whether a host in a network, a fraction of a sum of money or a bit may be lost."""
+    if new.base == "money":
+        return old.base == "numeric"
+    if old.base == "money":
+        return new.base == "numeric" and new.scale is not None
+    return (old.base, new.base) == ("inet", "cidr") or (old.base in _INTEGERS and new.base == "bit")
 
 
 def _numbers(old: _Type, new: _Type) -> bool:

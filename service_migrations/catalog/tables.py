@@ -36,11 +36,13 @@ _STATES = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8").replace
 class ColumnState:
     """A column. ``base`` is the oid of its type, or of the elements of its array.
 
+    ``stored`` is the type that its values have: where its type is a domain, the one under it.
     ``settings`` are the statements for its storage and statistics, which a virtual generated column has none of.
     """
 
     name: str
     type: str
+    stored: str
     base: int
     collation: str | None
     not_null: bool

@@ -5,6 +5,14 @@ SELECT c.oid::bigint, json_build_object('schema', n.nspname, 'name', c.relname,
     'comment', obj_description(c.oid, 'pg_class'),
     'columns', (
         SELECT coalesce(json_agg(json_build_object('name', a.attname, 'type', format_type(a.atttypid, a.atttypmod),
+            'stored', CASE t.typtype WHEN 'd' THEN (
+                WITH RECURSIVE under (type, modifier, depth) AS (
+                    SELECT t.typbasetype, t.typtypmod, 1
+                    UNION ALL
+                    SELECT u.typbasetype, u.typtypmod, b.depth + 1 FROM under b JOIN pg_type u ON u.oid = b.type
+                    WHERE u.typtype = 'd')
+                SELECT format_type(type, modifier) FROM under ORDER BY depth DESC LIMIT 1)
+                ELSE format_type(a.atttypid, a.atttypmod) END,
             'base', coalesce(CASE WHEN t.typcategory = 'A' THEN nullif(t.typelem, 0) END, t.oid)::bigint,
             'collation', CASE WHEN a.attcollation <> t.typcollation THEN a.attcollation::regcollation::text END,
             'not_null', a.attnotnull, 'default', pg_get_expr(d.adbin, d.adrelid),
