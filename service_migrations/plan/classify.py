@@ -6,6 +6,7 @@ module has those that it doesn't know.
 
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
+from itertools import pairwise
 
 from service_migrations.plan.breaking import breaks
 from service_migrations.plan.columns import SERIAL
@@ -34,6 +35,8 @@ Reason = tuple[Class, str]
 _ROW_CHANGES = ("insert", "update", "delete", "merge")
 _NESTED_COMMANDS = (*_ROW_CHANGES, "truncate", "drop", "alter", "call", "create", "revoke")
 _STATEMENT_STARTS_AFTER = (";", "begin", "then", "else", "loop", "(", ")")
+_COMPARISON = 3
+"""How many tokens two values and what is between them have."""
 _REWRITES = ("tablespace", "logged", "unlogged", "access")
 _TAKES_COLUMNS = ("extension", "function", "procedure", "routine", "collation", "server", "operator")
 """What columns and tables can depend on, so that DROP … CASCADE takes them too."""
@@ -53,7 +56,7 @@ def classify(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
         yield from _CLASSIFIERS[first](statement, scope)
     elif first == "call":
         yield Class.DATA, "What the procedure does can't be seen here."
-    elif first in ("lock", "cluster") or (first == "vacuum" and any(word == "full" for word in statement)):
+    elif first in ("lock", "cluster") or (first == "vacuum" and "full" in _options(statement)[0]):
         yield Class.LOCKS, f"{first.upper()} keeps readers and writers out of the table."
 
 
@@ -61,17 +64,23 @@ def _with(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
     yield from _nested(statement, scope)
 
 
-def _explain(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
-    """Yield the classes of the statement that EXPLAIN runs, if it runs it."""
-    options, start = [token.value for token in statement[1:3] if token.kind == "word"], 1
+def _options(statement: Sequence[Token]) -> tuple[set[str], int]:
+    """Return the options behind a command that are on, in parentheses or as words, and where parentheses end."""
     if len(statement) > 1 and statement[1] == "(":
         inside = statement_inside(statement[2:])
-        start = len(inside) + 3
         on = [action for action in actions(inside) if action[-1].value not in ("false", "off", "0")]
-        options = [action[0].value for action in on]
+        return {action[0].value for action in on}, len(inside) + 3
+    return {token.value for token in statement[1:5] if token.kind == "word"}, 1
+
+
+def _explain(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
+    """Yield the classes of the statement that EXPLAIN runs, if it runs it."""
+    options, start = _options(statement)
+    if start == 1:
+        options = {token.value for token in statement[1:3] if token.kind == "word"}
     while start < len(statement) and statement[start].value in ("analyze", "analyse", "verbose"):
         start += 1
-    if {"analyze", "analyse"} & set(options):
+    if {"analyze", "analyse"} & options:
         yield from classify(statement[start:], scope)
 
 
@@ -95,10 +104,25 @@ def _do(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
 def _change(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
     first = statement[0].value
     yield Class.DATA, f"{first.upper()} changes rows."
-    if first == "delete" and not has_own(statement, "where"):
+    if first == "delete" and _takes_all(statement):
         yield from _loss(statement, scope, "DELETE without WHERE empties the table.")
     if first != "merge":  # its DELETE is only of the rows that match
         yield from _nested(statement, scope)
+
+
+def _takes_all(statement: Sequence[Token]) -> bool:
+    """Whether a DELETE has no condition, or one that is always true, which people write to get past a linter."""
+    if not has_own(statement, "where"):
+        return True
+    end = [index for index, token in enumerate(statement) if token == "returning"]
+    own = statement[: end[0] if end and not has_own(statement[end[0] :], "where") else None]
+    start = next(index for index in range(len(own)) if own[index] == "where" and not has_own(own[index + 1 :], "where"))
+    condition = [token for token in own[start + 1 :] if token not in ("(", ")", ";")]
+    if [token.value for token in condition] in (["true"], ["not", "false"]):
+        return True
+    if len(condition) != _COMPARISON or condition[1] != "=":
+        return False
+    return condition[0].kind in ("number", "string") and condition[0].value == condition[2].value
 
 
 def _truncate(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
@@ -138,6 +162,9 @@ def _alter(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
         words = [token.value for token in statement[name_at(statement, 2)[1] :]]
         if words == ["set", "not", "null"] or words[:1] == ["validate"]:
             yield Class.LOCKS, "Each table with the domain is scanned, and writers are kept out meanwhile."
+    pairs = set(pairwise(token.value if token.kind == "word" else "" for token in statement))
+    if ("set", "tablespace") in pairs and (kind == "index" or ("in", "tablespace") in pairs):
+        yield Class.LOCKS, "SET TABLESPACE copies the files, and keeps readers and writers out."
     if kind not in ("table", "type", "foreign", "materialized"):
         return
     for action in actions(statement[name_at(statement, 3 if kind in ("foreign", "materialized") else 2)[1] :]):
@@ -161,6 +188,8 @@ def _locks(words: list[str]) -> Iterator[Reason]:
         yield Class.LOCKS, f"SET {words[1].upper()} rewrites the table, and keeps readers and writers out."
     elif words[:2] == ["attach", "partition"]:
         yield Class.LOCKS, "ATTACH PARTITION scans the partition, unless a validated CHECK proves its bounds."
+    elif words[0] == "alter" and ("set", "expression") in pairwise(words):
+        yield Class.LOCKS, "SET EXPRESSION computes a stored column again: the table is rewritten under its lock."
     elif words[0] == "add" and words[1:2] != ["constraint"] and set(words) & set(SERIAL):
         yield Class.LOCKS, "A serial column is filled row by row: the table is rewritten under its lock."
     elif words[0] == "add" and words[1:2] != ["constraint"] and "check" in words[2:]:
@@ -170,7 +199,8 @@ def _locks(words: list[str]) -> Iterator[Reason]:
 def _build(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
     """Yield the classes of CREATE INDEX, REINDEX and REFRESH."""
     words = [token.value for token in statement if token.kind == "word"]
-    concurrently = "concurrently" in words[:5]
+    options, start = _options(statement)
+    concurrently = "concurrently" in options or any(word == "concurrently" for word in statement[start : start + 3])
     if words[0] == "create" and "index" not in words[:3]:
         if "table" in words[:4]:
             yield from _nested(statement, scope)  # CREATE TABLE … AS WITH

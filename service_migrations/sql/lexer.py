@@ -4,6 +4,7 @@ Only as much of PostgreSQL's lexer as that needs. Source: documentation, 4.1 Lex
 """
 
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -23,6 +24,12 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+
+_ESCAPE = re.compile(
+    r"\\(?:(?P<octal>[0-7]{1,3})|x(?P<hex>[0-9a-fA-F]{1,2})|u(?P<short>[0-9a-fA-F]{4})|U(?P<long>[0-9a-fA-F]{8})|(?P<one>.))",
+    re.DOTALL,
+)
+_CONTROLS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +128,7 @@ def _placed(text: str) -> Iterator[tuple[Token, int, int]]:
             yield body, position, end
         elif match["escaped"] or match["string"]:
             string = value[value.index("'") + 1 :].removesuffix("'").replace("''", "'")
+            string = _ESCAPE.sub(_unescaped, string) if match["escaped"] else string
             yield Token("string", string, line), position, end
         elif match["quoted"]:
             quoted = value[value.index('"') + 1 :].removesuffix('"').replace('""', '"')
@@ -129,6 +137,15 @@ def _placed(text: str) -> Iterator[tuple[Token, int, int]]:
             yield Token(kind, value.lower() if kind == "word" else value, line), position, end
         line += text.count("\n", position, end)
         position = end
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    if match["one"]:
+        return _CONTROLS.get(match["one"], match["one"])
+    if match["octal"]:
+        return chr(int(match["octal"], 8) % 256)
+    code = int(match["hex"] or match["short"] or match["long"], 16)
+    return chr(code) if code <= sys.maxunicode else match[0]
 
 
 def statements(text: str) -> Iterator[Statement]:

@@ -49,6 +49,8 @@ BLOCKS = {
     "of an exception": "DO $$ BEGIN NULL; EXCEPTION WHEN others THEN {}; END $$",
     "with a language": "DO LANGUAGE plpgsql $do$ BEGIN {}; END $do$",
     "quoted": "DO 'BEGIN {}; END'",
+    "quoted with escapes": r"DO E'BEGIN\n {};\tEND'",
+    "EXECUTE with escapes": r"DO $$ BEGIN EXECUTE E'\n{}'; END $$",
     "EXECUTE": "DO $$ BEGIN EXECUTE '{}'; END $$",
 }
 RUN = {
@@ -112,6 +114,51 @@ def test_what_is_prepared_has_its_classes(statement: str) -> None:
 )
 def test_what_is_inside_another_statement_has_its_classes(way: str, statement: str) -> None:
     assert classes(way.format(statement)) == INNER[statement]
+
+
+@pytest.mark.parametrize("end", ["", " RETURNING a", " RETURNING (SELECT 1 FROM u WHERE b)"])
+@pytest.mark.parametrize("condition", ["true", "(true)", "TRUE", "NOT false", "1 = 1", "(1 = 1)", "'a' = 'a'"])
+def test_a_delete_on_a_condition_that_is_always_true_empties_the_table(condition: str, end: str) -> None:
+    assert classes(f"DELETE FROM t WHERE {condition}{end}") == {D, X}  # noqa: S608
+
+
+@pytest.mark.parametrize(
+    "condition", ["a", "a = 1", "a = a", "1 = 2", "true AND a", "false", "a = (SELECT b FROM u WHERE true)"]
+)
+def test_a_delete_on_any_other_condition_only_changes_rows(condition: str) -> None:
+    assert classes(f"DELETE FROM t WHERE {condition} RETURNING a") == {D}  # noqa: S608
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ALTER INDEX i SET TABLESPACE x",
+        "ALTER INDEX IF EXISTS a.i SET TABLESPACE x",
+        "ALTER INDEX ALL IN TABLESPACE a SET TABLESPACE b",
+        "ALTER TABLE ALL IN TABLESPACE a OWNED BY app SET TABLESPACE b NOWAIT",
+        "ALTER MATERIALIZED VIEW ALL IN TABLESPACE a SET TABLESPACE b",
+        "ALTER TABLE t ALTER COLUMN a SET EXPRESSION AS (b + 1)",
+        "ALTER TABLE t ALTER a SET EXPRESSION AS (b + 1)",
+        "VACUUM (ANALYZE, FULL) t",
+        "VACUUM (FULL true) t",
+        "VACUUM FULL VERBOSE t",
+    ],
+)
+def test_what_copies_a_table_or_an_index_locks(statement: str) -> None:
+    assert classes(statement) == {L}
+
+
+@pytest.mark.parametrize(
+    "statement", ["VACUUM (FULL off) t", "VACUUM (FULL false, ANALYZE) t", "ALTER INDEX i RENAME TO tablespace"]
+)
+def test_an_option_that_is_off_has_no_class(statement: str) -> None:
+    assert classes(statement) == set()
+
+
+def test_a_reindex_is_concurrent_where_its_option_is_on() -> None:
+    assert classes("REINDEX (VERBOSE, CONCURRENTLY) TABLE t") == {C}
+    assert classes("REINDEX (CONCURRENTLY true) TABLE t") == {C}
+    assert classes("REINDEX (CONCURRENTLY off) TABLE t") == set()
 
 
 # Lists, member by member
