@@ -21,6 +21,7 @@ from service_migrations.health.findings import Finding, version_findings
 from service_migrations.health.preflight import preflight
 from service_migrations.history.refused import refused
 from service_migrations.history.revisions import History, read
+from service_migrations.ledger.edited import check_edits
 from service_migrations.monorepo import Service, resolve
 from service_migrations.settings.model import Settings
 from service_migrations.settings.sources import Sources
@@ -138,6 +139,7 @@ async def _examine(session: Session, history: History, patience: float, clock: C
         pending = history.pending(current)
         if current:
             findings += await _other_version_tables(session)
+        await check_edits(session, current, "refuse")
     except MigrationError as error:
         findings.append(Finding.of(error, session.connector.version_table))
     findings += await preflight(session, pending)

@@ -148,6 +148,20 @@ def test_a_revision_that_this_checkout_does_not_have_is_found(service, dsn):
     assert finding.error.exit_code == 3
 
 
+def test_a_revision_that_was_edited_after_it_was_applied_is_found_as_the_upgrade_refuses_it(service, monorepo):
+    file = monorepo.root / "migrations" / "versions" / "billing" / "a1.py"
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace("sa.String(50)", "sa.String(60)"), encoding="utf-8")
+    finding = only(service)
+    assert finding.error
+    assert finding.error.exit_code == 3
+    refusal = monorepo.inv("db.upgrade", "--service", "billing")
+    assert (refusal.code, finding.text in refusal.err) == (3, True)
+    assert monorepo.inv("db.doctor").code == 3
+    file.write_text(text.replace('"""a1."""', '"""A comment is no edit."""'), encoding="utf-8")
+    assert wait(examine(service)) == ()
+
+
 def test_an_extension_that_the_server_does_not_have_is_found(service, monorepo):
     monorepo.revision("billing", "b2", "a1", "op.execute('CREATE EXTENSION IF NOT EXISTS \"no-such_thing\"')")
     finding = only(service)
