@@ -19,6 +19,15 @@ __all__ = ["as_usage_error", "check_target", "migrate_to", "refuse_ambiguous", "
 _RELATIVE = re.compile(r"(?:(?P<branch>.+?)@)?(?P<revision>\w+)?[+-]\d+")
 """A target that is counted from another one, or from the database's revision, as Alembic reads it."""
 
+_REASONS = {
+    "Ambiguous walk": "leads to several revisions, since the history branches on the way",
+    "Walked too far": "leads to no revision",
+    "didn't produce": "leads to no revision",
+    "Nothing to drop": "is no revision that the database has, so a downgrade doesn't lead there",
+    "Not a valid downgrade target": "is no revision that the database has, so a downgrade doesn't lead there",
+}
+"""What parts of Alembic's messages mean for the target."""
+
 
 def migrate_to(history: History, revision: str, *, down: bool = False) -> Callable[[Config], None]:
     """Return what migrates a database to a target, for ``Session.run``.
@@ -96,8 +105,15 @@ def as_usage_error(history: History, revision: str) -> Iterator[None]:
     try:
         yield
     except (CommandError, RevisionError, AssertionError) as error:  # AssertionError for an empty target and for head+1
-        message = " ".join(str(error).split()).rstrip(".") or f"{revision!r} leads to no revision"
-        raise UsageError(f"{message}.", service=history.service, hint=_hint(history)) from error
+        raise UsageError(f"{_reason(str(error), revision)}.", service=history.service, hint=_hint(history)) from error
+
+
+def _reason(message: str, target: str) -> str:
+    """Return why a target can't be reached: Alembic says some of it without the target, or with words of its own."""
+    for part, reason in _REASONS.items():
+        if part in message:
+            return f"{target!r} {reason}"
+    return " ".join(message.split()).rstrip(".") or f"{target!r} leads to no revision"
 
 
 def refuse_ambiguous(history: History, revision: str, current: tuple[str, ...]) -> None:
