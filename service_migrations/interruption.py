@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -28,9 +28,14 @@ class RevisionStopped(asyncio.CancelledError):
 
 
 def call_revision(function: Callable[..., Any], **keywords: Any) -> None:
-    """Call upgrade() or downgrade() of a revision; while it runs Python, this function is on the stack."""
+    """Call upgrade() or downgrade() of a revision; while it runs Python, this function is on the stack.
+
+    Raises:
+        TypeError: what it returned has to be awaited or iterated, so that nothing of it was run.
+
+    """
     try:
-        function(**keywords)
+        _refuse_unrun(function(**keywords))
     except (Exception, KeyboardInterrupt, SystemExit, RevisionStopped):
         raise
     except BaseException as error:
@@ -38,6 +43,19 @@ def call_revision(function: Callable[..., Any], **keywords: Any) -> None:
             raise
         # raised by the revision itself: nobody has stopped the run
         raise RuntimeError(f"{type(error).__name__}: {error}".removesuffix(": ")) from error
+
+
+def _refuse_unrun(returned: object) -> None:
+    """Refuse a coroutine or a generator, also that of a context manager; the error has the line of its function."""
+    unrun = getattr(returned, "gen", returned)
+    error = TypeError(
+        "nothing of it was run, since it has to be awaited or iterated. Write upgrade() and downgrade() with a plain "
+        "def, without async and without yield"
+    )
+    if isinstance(unrun, Coroutine | Generator):
+        unrun.throw(error)  # nothing of it has begun, so it is raised where its function is defined
+    if isinstance(unrun, Awaitable | AsyncGenerator):
+        raise error
 
 
 def _is_cancelled() -> bool:

@@ -204,6 +204,14 @@ class Session:
             return lost_failure(rollback_error, service, first[0] if first else error)
         if isinstance(error, MigrationError):
             return error
+        if isinstance(error, CommandError) and "Online migration expected" in str(error):
+            kept = "What it had committed before is kept." if partly_committed else "It was rolled back."
+            return MigrationError(
+                "it changed the version table, which says where the database is.",
+                service=service,
+                path=self.transactions.file,
+                hint=f"Remove that: `inv db.stamp` is for it. {kept}",
+            )
         if isinstance(error, CommandError):
             return UsageError(" ".join(str(error).split()), service=service)
         partly_committed = None if compares else partly_committed

@@ -56,6 +56,7 @@ class Transactions:
         first_error: the error of a statement after which the server refuses what follows, and the file and line; None
             where there was none.
         recorder: records the revisions; None where nobody does.
+        file: the file of the revision that runs, or that ran last, from the top level; empty before the first.
 
     """
 
@@ -66,7 +67,7 @@ class Transactions:
         self._service = service
         self._pid = pid
         self._script = f"RESET ALL; SET search_path TO {OWN_PATH}; {SET_BEFORE}"
-        self._file = ""
+        self.file = ""
         self._marks = Marks(pid)
         self._has_run = False
         self._connection: Connection | None = None
@@ -146,7 +147,7 @@ class Transactions:
         self, context: MigrationContext, step: RevisionStep, connection: Connection, keywords: dict[str, Any]
     ) -> None:
         self._has_run, self._rolled_back_at, self.first_error = True, None, None
-        self._file = self._service.relative(Path(step.revision.path))
+        self.file = self._service.relative(Path(step.revision.path))
         options = connection.get_execution_options()
         level = options.get("isolation_level")
         self._set_mark_and_path(connection)
@@ -214,7 +215,7 @@ class Transactions:
         """
         if connection.connection.is_detached:
             message = "it detached its connection, which a run needs to the end."
-            raise MigrationError(message, service=self._service, path=self._file, hint="Remove detach().")
+            raise MigrationError(message, service=self._service, path=self.file, hint="Remove detach().")
         if self._marks.has_mark and not driver_of(connection).is_in_transaction():
             self._note_rollback(connection, rolled_back=self._marks.note_end(connection))
         if self._rolled_back_at is not None:
@@ -223,7 +224,7 @@ class Transactions:
             raise MigrationError(
                 f"it left a prepared transaction, {name}, so what it did isn't committed.",
                 service=self._service,
-                path=self._file,
+                path=self.file,
                 hint=f"Run ROLLBACK PREPARED {literal(name)}, and remove PREPARE TRANSACTION from the revision.",
             )
         if self.partly_committed:
@@ -246,7 +247,7 @@ class Transactions:
         return MigrationError(
             f"it rolled back its own transaction, so {lost} is lost.",
             service=self._service,
-            path=self._rolled_back_at or self._file,
+            path=self._rolled_back_at or self.file,
             hint="Remove the rollback: a revision that fails is rolled back as a whole.",
         )
 

@@ -12,7 +12,7 @@ from tests.support.database import SECRET, make_database, query, wait
 from tests.support.monorepo import Monorepo
 from tests.support.proxy import proxy
 from tests.support.sessions import hold
-from tests.support.world import World, failed, nothing_left
+from tests.support.world import UPGRADE, World, failed, nothing_left
 
 LOCKED = (
     "EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND pid = pg_backend_pid())"
@@ -525,6 +525,39 @@ def test_whatever_a_revision_raises_offline_is_one_line_and_1(world: World, rais
     said = failed(world, world.inv("db.upgrade", "--service", "billing", "--sql"), 1)
     assert "migrations/versions/billing/r002.py:" in said
     assert "rolled back" not in said
+
+
+UNRUN = {
+    "a coroutine": ("async def", "op.execute('CREATE TABLE n (id int)')"),
+    "a generator": ("def", "op.execute('CREATE TABLE n (id int)')\nyield"),
+    "an asynchronous generator": ("async def", "op.execute('CREATE TABLE n (id int)')\nyield"),
+    "a coroutine of another function": ("def", "async def other():\n    pass\nreturn other()"),
+    "a context": ("def", "from contextlib import contextmanager\n@contextmanager\ndef c():\n    yield\nreturn c()"),
+}
+
+
+@pytest.mark.parametrize(("definition", "body"), UNRUN.values(), ids=UNRUN)
+def test_a_revision_of_which_nothing_is_run_is_not_written_down(world: World, definition: str, body: str) -> None:
+    world.history(2, r002_alone=body)
+    path = world.monorepo.root / "migrations" / "versions" / "billing" / "r002.py"
+    text = path.read_text(encoding="utf-8").replace("def upgrade", f"{definition} upgrade")
+    path.write_text(text, encoding="utf-8")
+    for words in (("db.plan", "--service", "billing"), ("db.upgrade", "--service", "billing", "--sql"), UPGRADE):
+        said = failed(world, world.inv(*words), 1)
+        assert "nothing of it was run" in said
+        assert "never awaited" not in said
+        assert "r002.py:" in said or (definition == "async def" and body.endswith("yield"))
+    assert world.at() == "r001"
+
+
+@pytest.mark.parametrize("statement", ["DELETE FROM", "UPDATE"])
+def test_a_revision_that_changes_the_version_table_is_refused_with_its_file(world: World, statement: str) -> None:
+    rest = " SET version_num = 'x'" if statement == "UPDATE" else ""
+    world.history(2, r002=f'op.execute("{statement} alembic_version_billing{rest}")')
+    said = failed(world, world.inv(), 1)
+    assert "migrations/versions/billing/r002.py: it changed the version table" in said
+    assert "It was rolled back." in said
+    assert world.at() == "r001"
 
 
 @pytest.mark.parametrize("raised", ["import asyncio; raise asyncio.CancelledError", "raise GeneratorExit"])
