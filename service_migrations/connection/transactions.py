@@ -30,7 +30,7 @@ from service_migrations.errors import MigrationError, ResultError
 from service_migrations.failures import sqlstate
 from service_migrations.interruption import call_revision
 from service_migrations.monorepo import Service
-from service_migrations.sql.quoting import VERBATIM, literal, quoted
+from service_migrations.sql.quoting import VERBATIM, check_characters, literal, quoted
 
 __all__ = ["Transactions"]
 
@@ -113,6 +113,7 @@ class Transactions:
             "commit": self._commit,
             "rollback": self._rollback,
             "set_connection_execution_options": self._change_options,
+            "before_cursor_execute": self._check_characters,
             "after_cursor_execute": self._execute,
             "handle_error": self._handle_error,
         }
@@ -319,6 +320,10 @@ class Transactions:
         # with a transaction open SQLAlchemy refuses it
         if connection is self._revision_connection and is_autocommit and not connection.in_transaction():
             self._marks.partly_committed = True
+
+    def _check_characters(self, connection: Connection, *arguments: Any) -> None:
+        if connection is self._connection:
+            check_characters(arguments[1])
 
     def _execute(self, connection: Connection, *arguments: Any) -> None:
         *_, context, _ = arguments

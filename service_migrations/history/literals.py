@@ -30,7 +30,7 @@ from service_migrations._alembic import is_inline
 from service_migrations._sqlalchemy import collected_parameters, undecorated
 from service_migrations.history.constants import constant
 from service_migrations.sql.lexer import stray_parameter
-from service_migrations.sql.quoting import literal
+from service_migrations.sql.quoting import check_characters, literal
 
 __all__ = ["StatementError", "statements"]
 
@@ -74,6 +74,7 @@ def statements(
 
 
 def _checked(sql: str) -> str:
+    check_characters(sql)
     if (name := stray_parameter(sql)) is not None:
         raise StatementError(
             f"{name} is no parameter: a name right before another colon isn't taken for one, and the server has none. "
@@ -110,6 +111,7 @@ class _Compiler(_Base):  # type: ignore[misc, valid-type]
 
     def visit_textclause(self, textclause: TextClause, *arguments: Any, **options: Any) -> str:
         r"""Render ``text()``, whose escapes ``\:`` are replaced in the result, with its constants."""
+        check_characters(textclause.text)
         previous, self._is_in_text = self._is_in_text, True
         try:
             return str(super().visit_textclause(textclause, *arguments, **options)).replace(_BACKSLASH, "\\")
@@ -145,6 +147,7 @@ class _Compiler(_Base):  # type: ignore[misc, valid-type]
 
     def _cast(self, type_: TypeEngine[Any], plain_type: TypeEngine[Any], sql: str) -> str:
         """Return a constant with the cast that a parameter of its type has."""
+        check_characters(sql)
         sql = sql.replace("\\", _BACKSLASH) if self._is_in_text else sql
         return str(self.render_bind_cast(type_, plain_type, sql)) if plain_type.render_bind_cast else sql
 

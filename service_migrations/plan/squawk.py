@@ -103,7 +103,7 @@ async def squawk(sql: str, server_version: str) -> list[SquawkWarning]:
     except OSError as error:
         raise SquawkError(f"squawk doesn't start: {error.strerror}") from error
     try:
-        out, err = await asyncio.wait_for(process.communicate(sql.encode()), _TIMEOUT)
+        out, err = await asyncio.wait_for(process.communicate(sql.encode(errors="replace")), _TIMEOUT)
         warnings = json.loads(out)
         # its reporter counts lines from 0
         return [

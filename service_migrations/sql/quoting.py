@@ -4,7 +4,7 @@ import re
 
 from sqlalchemy.dialects.postgresql import asyncpg
 
-__all__ = ["VERBATIM", "escaped", "literal", "one_line", "one_line_literal", "quoted"]
+__all__ = ["VERBATIM", "check_characters", "escaped", "literal", "one_line", "one_line_literal", "quoted"]
 
 _PREPARER = asyncpg.dialect().identifier_preparer  # type: ignore[no-untyped-call]
 _PREPARER.legal_characters = re.compile(r"[a-z0-9_]+\Z")
@@ -31,6 +31,23 @@ _TOKEN = re.compile(
     r"""|(?P<text>'(?:[^']|'')*')|(?P<name>"(?:[^"]|"")*")|(?P<space>\s+)""",
     re.DOTALL,
 )
+
+
+def check_characters(sql: str) -> None:
+    """Refuse a statement with characters that no server can be sent: the driver would take its connection for lost.
+
+    Raises:
+        TypeError: it has a NUL, or a half of a surrogate pair.
+
+    """
+    odd = "\0" if "\0" in sql else None
+    if odd is None and not sql.isascii():
+        odd = next((character for character in sql if "\ud800" <= character <= "\udfff"), None)
+    if odd is not None:
+        line = sql.count("\n", 0, sql.index(odd)) + 1
+        raise TypeError(
+            f"line {line} of the statement has the character U+{ord(odd):04X}, which PostgreSQL doesn't take"
+        )
 
 
 def quoted(*names: str | None) -> str:

@@ -550,6 +550,21 @@ def test_a_revision_of_which_nothing_is_run_is_not_written_down(world: World, de
     assert world.at() == "r001"
 
 
+@pytest.mark.parametrize("execute", ["op.execute", "op.get_bind().exec_driver_sql"])
+@pytest.mark.parametrize(("character", "name"), [("\\0", "U+0000"), ("\\udcff", "U+DCFF")])
+def test_a_character_that_cannot_be_sent_is_no_lost_connection(
+    world: World, execute: str, character: str, name: str
+) -> None:
+    world.history(2, r002_alone=f"{execute}(\"SELECT 'é',\\n'{character}'\")")
+    offline = [("db.plan", "--service", "billing"), ("db.upgrade", "--service", "billing", "--sql")]
+    for words in (*(offline if execute == "op.execute" else ()), UPGRADE):
+        said = failed(world, world.inv(*words), 1)
+        assert "migrations/versions/billing/r002.py:" in said
+        assert f"line 2 of the statement has the character {name}" in said
+    assert "It was rolled back." in said
+    assert world.at() == "r001"
+
+
 @pytest.mark.parametrize("statement", ["DELETE FROM", "UPDATE"])
 def test_a_revision_that_changes_the_version_table_is_refused_with_its_file(world: World, statement: str) -> None:
     rest = " SET version_num = 'x'" if statement == "UPDATE" else ""
