@@ -1,4 +1,4 @@
-"""The error of a DSN that is missing, which names what is there instead."""
+"""What stands in the .env files instead of a key that is missing."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,9 +10,10 @@ from service_migrations.service import Service
 from service_migrations.settings.env_file import Line
 from service_migrations.settings.template import Variable
 
-__all__ = ["dsn_missing", "similar_key", "variables_missing"]
+__all__ = ["dsn_missing", "meant_key", "similar_key", "variables_missing"]
 
-_TYPO = 0.8
+_TYPO, _NEAR = 0.8, 0.9
+_OURS = "MIGRATION"
 _URL = re.compile(r"postgres(ql)?(\+\w+)?://")
 _PARTS = {
     **dict.fromkeys(("HOST", "HOSTNAME", "SERVER"), "host"),
@@ -57,6 +58,11 @@ def similar_key(service: Service, lines: Sequence[Line]) -> str | None:
     # DATABASE_USER and so on are a part each, however near they are
     keys = [line.key for line in lines if not _PART.fullmatch(line.key)]
     return next(iter(get_close_matches(key, keys, cutoff=_TYPO)), None)
+
+
+def meant_key(key: str, keys: Iterable[str]) -> str | None:
+    """Return which of *keys* another one is nearly, where it can't be a team's own; None for none."""
+    return next(iter(get_close_matches(key, keys, cutoff=_NEAR)), None) if key.startswith(_OURS) else None
 
 
 def variables_missing(service: Service, variables: Iterable[Variable], place: str) -> ConfigurationError:

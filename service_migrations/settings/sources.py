@@ -4,10 +4,8 @@
 nothing to ``os.environ``, and reads a .env with python-dotenv's own parser, without interpolation.
 """
 
-import logging
 import os
-import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,7 +14,8 @@ from service_migrations.errors import ConfigurationError, MigrationError
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn, parse
 from service_migrations.settings.env_file import Line, read
-from service_migrations.settings.missing import dsn_missing, similar_key, variables_missing
+from service_migrations.settings.missing import dsn_missing, meant_key, similar_key, variables_missing
+from service_migrations.settings.notices import exposures, warn_of_exposure, warn_of_misspelt_key, warn_of_withheld
 from service_migrations.settings.password import PASSWORD_KEYS, with_function, with_password
 from service_migrations.settings.setting import (
     BARE,
@@ -31,8 +30,6 @@ from service_migrations.settings.setting import (
 from service_migrations.settings.template import Role, Template, Variable, template_of
 
 __all__ = ["KEYS", "Origin", "Setting", "Sources", "given_dsns", "other_dsn"]
-
-log = logging.getLogger(__name__)
 
 KEYS: Mapping[str, str | None] = {
     "DATABASE_DSN": None,
@@ -53,10 +50,6 @@ KEYS: Mapping[str, str | None] = {
 }
 """Every key, with its default. ``.env.example`` explains each."""
 
-
-_SHARED = stat.S_IRGRP | stat.S_IROTH
-_warned: set[object] = set()
-"""Files and keys with a logged warning: a process reads them many times, and one warning is enough."""
 
 _DEFAULT = Origin(DEFAULT, "default")
 _KINDS: Mapping[str, Kind] = {
@@ -136,9 +129,8 @@ class Sources:
             for setting in file_settings:
                 layers[setting.key].append(setting)
             # of a sibling, which is only compared with, nobody wants to read here: there may be hundreds
-            if self._has_bare and path not in _warned and _is_exposed(path, file_settings):
-                _warned.add(path)
-                log.warning("%s", _exposure(service, path))
+            if self._has_bare:
+                warn_of_exposure(service, path, file_settings)
         for key, default in KEYS.items():
             if default is not None:
                 layers[key].append(Setting(key, default, _DEFAULT))
@@ -164,7 +156,7 @@ class Sources:
             filled = template.fill(layers)
             layers["DATABASE_DSN"].append(filled.setting)
             if filled.withheld and filled.server:
-                _warn_withheld(service, filled.withheld, filled.server.origin)
+                warn_of_withheld(service, filled.withheld, filled.server.origin)
         layers["DATABASE_DSN"].sort(key=lambda setting: -setting.origin.layer)
 
     def merging_variable(self, first: Service, second: Service) -> str | None:
@@ -206,7 +198,7 @@ class Sources:
         """
         template = template_of(service)
         files = self._of_files(service, _kinds(service, template), template)
-        return tuple(_exposure(service, path) for path, settings in files if _is_exposed(path, settings))
+        return exposures(service, files)
 
     def service_dsn(self, service: Service, collected: Mapping[str, tuple[Setting, ...]]) -> Dsn:
         """Return the DSN of a service by its collected settings; the highest layer decides.
@@ -242,7 +234,7 @@ class Sources:
             if dsn.password is not None:
                 return dsn
             if not _names_server(collected, secret.origin.layer, dsn, template):
-                _warn_withheld(service, secret, first_dsn.origin)
+                warn_of_withheld(service, secret, first_dsn.origin)
                 return dsn
         file = {SERVICE_FILE: service.env_file, ROOT_FILE: service.shared_env_file or service.env_file}
         return with_password(dsn, secret, service, file.get(secret.origin.layer))
@@ -271,6 +263,8 @@ class Sources:
             settings: dict[str, Setting] = {}
             for line in self._lines(path, shown_path):
                 key = line.key.removeprefix(prefix)
+                if self._has_bare and key not in kinds and (meant := meant_key(key, kinds)):
+                    warn_of_misspelt_key(shown_path, line.number, key, meant)
                 if key not in kinds or not line.key.startswith(prefix):
                     continue
                 if not line.value and key not in optional:
@@ -344,34 +338,6 @@ def _missing(service: Service, template: Template, values: Mapping[str, Sequence
     """Return the variables that a template lacks; a password may come from elsewhere."""
     has_password = service.password or any(values[key] for key in PASSWORD_KEYS)
     return tuple(item for item in template.missing(values) if item.role != "password" or not has_password)
-
-
-def _warn_withheld(service: Service, secret: Setting, place: Origin) -> None:
-    if (service.env_file, secret.key) not in _warned:
-        _warned.add((service.env_file, secret.key))
-        log.warning(
-            *("%s: %s of %s is for another server, and isn't sent to that of %s.", service, secret.key),
-            *(secret.origin, place),
-        )
-
-
-def _exposure(service: Service, path: Path) -> str:
-    shown_path = service.relative(path)
-    return f"{shown_path} holds a password, and others than its owner can read it. Run: chmod 600 {shown_path}"
-
-
-def _is_exposed(path: Path, settings: Iterable[Setting]) -> bool:
-    # outside POSIX the mode bits don't show who can read the file
-    return os.name == "posix" and any(map(_holds_password, settings)) and bool(path.stat().st_mode & _SHARED)
-
-
-def _holds_password(setting: Setting) -> bool:
-    if setting.kind != "dsn":
-        return setting.kind == "password" and bool(setting.value)
-    try:
-        return parse(setting.value, setting.key).password is not None
-    except MigrationError:
-        return False  # an invalid DSN is refused anyway
 
 
 def _names_server(

@@ -53,7 +53,7 @@ def repo(monorepo: Monorepo) -> Monorepo:
 
 @pytest.fixture(autouse=True)
 def _fresh_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service_migrations.settings.sources._warned", set())
+    monkeypatch.setattr("service_migrations.settings.notices._logged", set())
 
 
 @pytest.mark.parametrize("layer", LAYERS)

@@ -233,7 +233,7 @@ def test_a_password_of_the_roots_file_goes_only_to_the_server_that_it_names(mono
 def warned(monkeypatch: pytest.MonkeyPatch) -> set[object]:
     """Forget what was warned of: another test may have had the same folder."""
     fresh: set[object] = set()
-    monkeypatch.setattr("service_migrations.settings.sources._warned", fresh)
+    monkeypatch.setattr("service_migrations.settings.notices._logged", fresh)
     return fresh
 
 
@@ -249,6 +249,27 @@ def test_a_password_that_is_not_sent_is_told_once(
         "billing: DATABASE_PASSWORD of services/billing/.env:2 is for another server, and isn't sent to that of "
         "environment BILLING_DATABASE_DSN."
     )
+
+
+@pytest.mark.parametrize("key", ["MIGRATION_LOCK_TIMEOUT", "MIGRATIONS_LOCK_TIME_OUT", "MIGRATIONS_LOCK_TIMEOUTS"])
+def test_a_setting_that_is_misspelt_is_told_once(
+    monorepo: Monorepo, billing: Service, caplog: pytest.LogCaptureFixture, warned: set[object], key: str
+) -> None:
+    assert not warned
+    monorepo.env("billing", DATABASE_DSN=dsn("h"), **{key: "1s"})
+    for _ in range(2):
+        load(billing, Sources({}))
+    assert caplog.messages == [f"services/billing/.env:2: {key} isn't read. Is MIGRATIONS_LOCK_TIMEOUT meant?"]
+
+
+@pytest.mark.parametrize("key", ["MIGRATIONS_PATH", "LOCK_TIMEOUT", "MIGRATIONS_ENV", "MIGRATE", "BILLING_TIMEOUT"])
+def test_a_variable_of_a_teams_own_is_not(
+    monorepo: Monorepo, billing: Service, caplog: pytest.LogCaptureFixture, warned: set[object], key: str
+) -> None:
+    assert not warned
+    monorepo.env("billing", DATABASE_DSN=dsn("h"), **{key: "1s"})
+    load(billing, Sources({}))
+    assert caplog.messages == []
 
 
 SECRETS = ("DATABASE_PASSWORD", "DATABASE_PASSWORD_FILE", "DATABASE_PASSWORD_COMMAND")
