@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from service_migrations.errors import MigrationError
+from service_migrations.errors import DifferenceError, MigrationError
 from service_migrations.history.revision import Revision
 from service_migrations.monorepo import Service, resolve
 from service_migrations.rollout.scan import KnownState, scan
@@ -131,12 +131,14 @@ async def _status_of_session(
 ) -> Status:
     from service_migrations.connection.connector import connector_of  # noqa: PLC0415 - where the scan is sure, nobody pays for Alembic
     from service_migrations.connection.session import open_session  # noqa: PLC0415
+    from service_migrations.connection.version_table import applied  # noqa: PLC0415
     from service_migrations.history.baseline import finding_entry, read_baseline  # noqa: PLC0415
     from service_migrations.history.revisions import read  # noqa: PLC0415
     from service_migrations.ledger.edited import known_edits  # noqa: PLC0415
 
     target = None if isinstance(settings, MigrationError) else settings.target
     heads: tuple[str, ...] = ()
+    current: tuple[str, ...] = ()
     try:
         history = read(service)
         history.accepted_heads()
@@ -144,13 +146,17 @@ async def _status_of_session(
         if isinstance(settings, MigrationError):
             raise settings
         async with semaphore, open_session(history, connector_of(settings)) as session:
-            current = await session.applied()
+            try:
+                current = await session.applied()
+            except DifferenceError:
+                current = await applied(session.connection, session.connector, session.schema)
+                raise
             edits = await known_edits(session, current)
             baseline = read_baseline(service)
             new, _ = baseline.split("findings", edits, lambda edit: finding_entry(service, edit.finding))
             edited = tuple(edit.path for edit in new)
     except MigrationError as error:
-        return Status(service.name, target, (), _only(heads), None, "error", error, heads=heads)
+        return Status(service.name, target, current, _only(heads), None, "error", error, heads=heads)
     pending = len(history.pending(current))
     state = "behind" if pending else "at head"
     return Status(service.name, target, current, _only(heads), pending, state, edited=edited, heads=heads)

@@ -291,6 +291,17 @@ def test_json_of_status_holds_a_services_error(world: tuple[Monorepo, Dsn], two:
     assert failure["text"] == catalog["error"]
 
 
+def test_status_shows_a_revision_that_no_file_has(world: tuple[Monorepo, Dsn], two: dict[str, Dsn]) -> None:
+    monorepo, dsn = world
+    query(dsn, "UPDATE alembic_version_billing SET version_num = 'z9'")
+    billing, _ = as_json(monorepo, "status", code=3)  # type: ignore[misc]
+    assert (billing["current"], billing["pending"], billing["state"]) == (["z9"], None, "error")
+    assert f"{two['billing'].target} is at z9" in billing["error"]
+    assert [line.split()[2] for line in monorepo.inv("db.status").out.splitlines() if line.startswith("billing ")] == [
+        "z9"
+    ]
+
+
 @pytest.mark.usefixtures("two")
 def test_json_of_revisions_holds_their_ids_and_files(world: tuple[Monorepo, Dsn]) -> None:
     monorepo, _ = world
