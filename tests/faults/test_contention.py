@@ -68,7 +68,7 @@ def test_a_blocker_of_another_role_is_described_by_what_the_server_shows(at_r001
 
 
 def test_who_is_in_the_way_is_told_though_the_second_connection_was_ended(at_r001: World) -> None:
-    """The one that watches may be lost like any other: another one is made."""
+    """Row 14: the one that watches may be lost like any other, and another one is made."""
     at_r001.aim(MIGRATIONS_LOCK_TIMEOUT="60s")
     watcher = (
         "SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity "

@@ -122,7 +122,7 @@ ENDED = ("the connection was lost", "the server has ended the session", "server 
 
 
 def test_a_session_that_the_server_ends_between_any_two_statements_is_69(world: World) -> None:
-    """What the server says of it comes before the end of the connection: the next statement may be between the two."""
+    """Row 14: the server's last words come before the end of the connection; the next statement may be between."""
     world.history(3)
     codes: list[int] = []
     for number in count(1, 2):
@@ -313,7 +313,7 @@ BEHIND = ROLLBACKS | {f"{name} AND CHAIN": body for name, body in CHAINED.items(
 @pytest.mark.parametrize("rollback", BEHIND.values(), ids=BEHIND)
 @pytest.mark.parametrize("commit", [COMMITS["the connection"], COMMITS["a statement with a comment"]])
 def test_a_rollback_behind_a_commit_of_its_own_is_noticed_too(witness: World, commit: str, rollback: str) -> None:
-    """What came in between is lost, and the revision would be written down as run."""
+    """Row 25: what came in between is lost, and the revision would be written down as run."""
     body = COMMITTING.format(commit=commit, last="INSERT INTO witness VALUES (3, true)")
     witness.history(2, r002=f"{body}\n{rollback}")
     said = failed(witness, witness.inv(), 1)
