@@ -12,6 +12,7 @@ from service_migrations.settings.dsn import Dsn
 from tests.support import typed_values
 from tests.support.database import make_database, query, run_script
 from tests.support.monorepo import Monorepo
+from tests.support.once import once
 
 ELSEWHERE = {"TZ": "America/New_York"}
 """The driver takes a time without a zone for one of the machine's, which isn't the server's."""
@@ -34,7 +35,10 @@ def test_every_type_has_values() -> None:
 @pytest.fixture(scope="module")
 def stored(server: Server, tmp_path_factory: pytest.TempPathFactory) -> tuple[Rows, Rows]:
     """The rows of all tables, by the name of the table: online, and by the script."""
-    root = tmp_path_factory.mktemp("literals") / "repo"
+    return once(tmp_path_factory, "literals", lambda: _stored(server, tmp_path_factory.mktemp("literals") / "repo"))
+
+
+def _stored(server: Server, root: Path) -> tuple[Rows, Rows]:
     monorepo = Monorepo.make(root)
     source = Path(typed_values.__file__).read_text(encoding="utf-8")
     (root / "typed_values.py").write_text(source, encoding="utf-8")
