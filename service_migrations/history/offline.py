@@ -14,7 +14,7 @@ from typing import Any
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import Script
 
-from service_migrations.errors import MigrationError
+from service_migrations.errors import MigrationError, UsageError
 from service_migrations.failures import revision_failure
 from service_migrations.history.literals import StatementError
 from service_migrations.history.parsing import parse
@@ -106,6 +106,24 @@ def pending(history: History, current: tuple[str, ...], revision: str = "head") 
     with as_usage_error(history, revision):
         scripts = list(history.directory.iterate_revisions(revision, current or None, implicit_base=True))
     return tuple(by_id[script.revision] for script in reversed(scripts))
+
+
+def require_functions(history: History, revisions: tuple[Revision, ...]) -> None:
+    """Refuse to upgrade over a revision that has nothing to run: Alembic's error names no file.
+
+    Raises:
+        UsageError: one has no function ``upgrade``.
+
+    """
+    for revision in revisions:
+        script = history.directory.get_revision(revision.revision)
+        if script is not None and not callable(getattr(script.module, "upgrade", None)):
+            raise UsageError(
+                "it has no function upgrade(). Nothing was run.",
+                service=history.service,
+                path=revision.path,
+                hint="Write one; where there is nothing to do, with `pass`.",
+            )
 
 
 def reverted(history: History, current: tuple[str, ...], revision: str) -> tuple[Revision, ...]:

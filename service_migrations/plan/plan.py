@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from service_migrations.connection.connector import connector
 from service_migrations.connection.locks import process_lock
 from service_migrations.connection.session import open_session
-from service_migrations.history.offline import pending, render, reverted
+from service_migrations.history.offline import pending, render, require_functions, reverted
 from service_migrations.history.refused import refused
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, read
@@ -60,6 +60,8 @@ async def plan(
         edited = () if down else await known_edits(session, current)
         target = session.connector.target
     revisions = (reverted if down else pending)(history, current, revision)
+    if not down:
+        require_functions(history, revisions)
     planned_revisions, findings = await review_revisions(history, revisions, version, down=down)
     plan_findings = (*(PlanFinding("edited", f"{edit}.", path=edit.path) for edit in edited), *findings)
     return Plan(history.service.name, target, current, planned_revisions, plan_findings, down)

@@ -13,7 +13,7 @@ from service_migrations.connection.connector import Connector
 from service_migrations.connection.session import Session, open_session
 from service_migrations.connection.version_table import applied
 from service_migrations.errors import ContentionError, MigrationError, UnreachableError, UsageError
-from service_migrations.history.offline import pending
+from service_migrations.history.offline import pending, require_functions
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History
 from service_migrations.ledger.downgrades import rendered_downgrades
@@ -205,7 +205,7 @@ async def _attempt(session: Session, operation: Operation, attempts: _Attempts) 
             )
         if operation.guard is not None and not attempts.ended_at(current) and current != operation.goal:
             operation.guard.check(session.history, session.connector, current)
-        await _refuse_long_ids(session, operation, current)
+        await _refuse_what_would_fail(session, operation, current)
         remaining = () if operation.is_stamp else session.history.pending(current)
         attempts.queue = remaining
         attempts.pending = len(remaining) + len(attempts.progress.done)
@@ -236,16 +236,18 @@ async def _applied(session: Session, operation: Operation, attempts: _Attempts) 
     return current
 
 
-async def _refuse_long_ids(session: Session, operation: Operation, current: tuple[str, ...]) -> None:
-    """Refuse ids that the version table has no room for: the server would, in the middle of the run.
+async def _refuse_what_would_fail(session: Session, operation: Operation, current: tuple[str, ...]) -> None:
+    """Refuse what would surely fail in the middle of the run: an id that the version table has no room for.
 
     Raises:
-        UsageError: an id is too long.
+        UsageError: an id is too long, or a revision has no function to run.
 
     """
     history = session.history
     if operation.upgrades_to is not None:
-        written = {revision.revision for revision in pending(history, current, operation.upgrades_to)}
+        revisions = pending(history, current, operation.upgrades_to)
+        require_functions(history, revisions)
+        written = {revision.revision for revision in revisions}
     else:
         written = {script.revision for script in history.directory.get_revisions(operation.stamps or ()) if script}
     (await long_ids_refusal(session))(written)

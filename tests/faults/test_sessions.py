@@ -496,6 +496,20 @@ def test_a_revision_can_begin_with_an_isolation_level_of_its_own(world: World) -
     assert (ran := world.inv()).code == 0, ran.text
 
 
+@pytest.mark.parametrize("instead", ["", "upgrade = None", "upgrade = 'later'"], ids=["none", "None", "a text"])
+@pytest.mark.parametrize("command", ["db.upgrade", "db.plan"])
+def test_a_file_without_a_function_to_run_is_refused_by_name(world: World, command: str, instead: str) -> None:
+    world.history(1)
+    assert world.inv().code == 0
+    world.history(3)
+    path = world.monorepo.root / "migrations" / "versions" / "billing" / "r003.py"
+    head, _ = path.read_text(encoding="utf-8").split("def upgrade", 1)
+    path.write_text(f"{head}{instead}\n\n\ndef downgrade():\n    pass\n", encoding="utf-8")
+    said = failed(world, world.inv(command, "--service", "billing"), 2)
+    assert "billing: migrations/versions/billing/r003.py: it has no function upgrade(). Nothing was run." in said
+    assert world.at() == "r001"
+
+
 RAISED = [
     "import asyncio; raise asyncio.CancelledError",
     "raise GeneratorExit",
