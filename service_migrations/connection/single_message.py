@@ -10,8 +10,6 @@ from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
 
-from service_migrations.connection.ended_sessions import raised_as_lost
-
 __all__ = ["ROWS", "Row", "as_list", "constant", "copy_rows", "fetch", "parse", "statement"]
 
 ROWS = "/* service_migrations: rows */ "
@@ -70,8 +68,7 @@ async def copy_rows(connection: Any, sql: str) -> list[str]:
     async def receive(data: bytes) -> None:
         received.extend(data)
 
-    with raised_as_lost(connection):
-        await connection.copy_from_query(f"{sql}\n", output=receive)  # a listener may have put a comment behind it
+    await connection.copy_from_query(f"{sql}\n", output=receive)  # a listener may have put a comment behind it
     # JSON has no control character, so that COPY has changed nothing but the backslash
     return [line.replace(r"\\", "\\") for line in received.decode().split("\n")[:-1]]
 

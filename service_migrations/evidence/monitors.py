@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import asyncpg
 
 from service_migrations.catalog.search_path import OWN_PATH
+from service_migrations.connection.ended_sessions import LosableConnection
 from service_migrations.evidence.locks import Timeline, parse_locks
 from service_migrations.interruption import cancel_and_wait, finish_even_if_cancelled
 from service_migrations.settings.dsn import Dsn
@@ -169,6 +170,7 @@ async def connect(dsn: Dsn, **server_settings: str) -> "asyncpg.Connection[async
     """Connect with the search path of the library's own queries."""
     return await asyncpg.connect(
         **dsn.connect_args(),
+        connection_class=LosableConnection,
         server_settings={"search_path": OWN_PATH, "application_name": "migrations evidence", **server_settings},
     )
 

@@ -150,10 +150,6 @@ async def readable(session: Session) -> Relation | None:
     service, connection = session.history.service, session.connection
     try:
         ledger = first(await named(connection, service.ledger_table), schemas(connection, session.schema))
-    except SQLAlchemyError as error:
-        if is_lost(connection):
-            raise lost_failure(error, service) from error
-        raise
     finally:
         if not is_lost(connection):
             await connection.rollback()

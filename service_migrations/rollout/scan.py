@@ -13,6 +13,7 @@ from typing import Any
 import asyncpg
 
 from service_migrations.catalog.own_path import OWN_PATH
+from service_migrations.connection.ended_sessions import LosableConnection
 from service_migrations.connection.parameters import connect_arguments, session_settings
 from service_migrations.connection.single_message import fetch
 from service_migrations.connection.trust import IS_TRUSTED
@@ -182,6 +183,7 @@ async def _read_state(
             **arguments,
             server_settings=session_settings(settings) | {"search_path": OWN_PATH},
             command_timeout=arguments["timeout"],
+            connection_class=LosableConnection,
         )
     except (TimeoutError, OSError) as error:
         # nothing answers: an ordinary upgrade would only report the same a second time

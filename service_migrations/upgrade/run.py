@@ -237,7 +237,7 @@ async def _applied(session: Session, operation: Operation, attempts: _Attempts) 
 
 
 async def _refuse_what_would_fail(session: Session, operation: Operation, current: tuple[str, ...]) -> None:
-    """Refuse what would surely fail in the middle of the run: an id that the version table has no room for.
+    """Refuse what would surely fail in the middle of the run: an id without room, a file without a function.
 
     Raises:
         UsageError: an id is too long, or a revision has no function to run.
