@@ -48,6 +48,9 @@ class Driver(Protocol):
     def is_closed(self) -> bool:
         """Whether the connection has ended, on either side."""
 
+    def is_closed_here(self) -> bool:
+        """Whether the connection was closed on this side, as far as that is known, and not by ``terminate``."""
+
     def terminate(self) -> None:
         """End the connection without a message to the server: what waits for an answer fails."""
 
@@ -142,8 +145,11 @@ class _Asyncpg:
     def is_closed(self) -> bool:
         return self._connection.is_closed()
 
+    def is_closed_here(self) -> bool:
+        return bool(getattr(self._connection, "is_closed_here", False))  # one of the caller's may not be ours
+
     def terminate(self) -> None:
-        self._connection.terminate()
+        asyncpg.Connection.terminate(self._connection)
 
     async def execute(self, script: str) -> None:
         with raised_as_lost(self._connection):
@@ -188,6 +194,9 @@ class _Psycopg:
 
     def is_closed(self) -> bool:
         return self._connection.closed
+
+    def is_closed_here(self) -> bool:
+        return self._connection.closed and not self._connection.broken
 
     def terminate(self) -> None:
         # closing the descriptor would leave what waits for it without an event

@@ -38,7 +38,9 @@ def raised_as_lost(connection: "asyncpg.Connection[asyncpg.Record]") -> Iterator
         yield
     except asyncpg.InternalClientError as error:
         _Unread.handle(asyncio.get_running_loop())
-        connection.terminate()  # it can't be used for anything: asyncpg would wait for an answer to that statement
+        asyncpg.Connection.terminate(
+            connection
+        )  # it can't be used for anything: asyncpg would wait for an answer to that statement
         raise asyncpg.ConnectionDoesNotExistError(_ENDED) from error
 
 
@@ -68,7 +70,24 @@ class _Unread:
 
 
 class LosableConnection(asyncpg.Connection):
-    """A connection whose statements fail as over a lost connection where the server has ended the session."""
+    """A connection whose statements fail as over a lost connection where the server has ended the session.
+
+    Attributes:
+        is_closed_here: whether it was closed while it worked: by SQLAlchemy, or by what has got hold of it.
+
+    """
+
+    is_closed_here = False
+
+    async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - asyncpg's
+        """Close the connection."""
+        self.is_closed_here = self.is_closed_here or not self.is_closed()
+        await super().close(timeout=timeout)
+
+    def terminate(self) -> None:
+        """Close the connection without a message to the server."""
+        self.is_closed_here = self.is_closed_here or not self.is_closed()
+        super().terminate()
 
     async def copy_from_query(self, query: str, *arguments: Any, **options: Any) -> str:
         """Copy the rows of a query."""

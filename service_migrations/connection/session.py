@@ -89,6 +89,7 @@ class Session:
             revisions = await applied(
                 self.connection, self.connector, self.schema, () if alone else known, self._located
             )
+        self.transactions.heads = revisions
         unknown = [revision for revision in revisions if revision not in known]
         if unknown:
             service = self.history.service
@@ -195,6 +196,8 @@ class Session:
     async def _failure(self, error: BaseException, *, compares: bool) -> MigrationError:
         """Return the error to raise for a failure, after a rollback."""
         service, first = self.history.service, self.transactions.first_error
+        if closing := self.transactions.closing_error:
+            return closing
         if is_lost(self.connection):
             # a later error, such as one at the end of an autocommit block, hides the first
             return error if isinstance(error, UnreachableError) else lost_failure(error, service, first and first[0])
@@ -204,14 +207,6 @@ class Session:
             return lost_failure(rollback_error, service, first[0] if first else error)
         if isinstance(error, MigrationError):
             return error
-        if isinstance(error, CommandError) and "Online migration expected" in str(error):
-            kept = "What it had committed before is kept." if partly_committed else "It was rolled back."
-            return MigrationError(
-                "it changed the version table, which says where the database is.",
-                service=service,
-                path=self.transactions.file,
-                hint=f"Remove that: `inv db.stamp` is for it. {kept}",
-            )
         if isinstance(error, CommandError):
             return UsageError(" ".join(str(error).split()), service=service)
         partly_committed = None if compares else partly_committed

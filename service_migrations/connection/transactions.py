@@ -5,8 +5,8 @@ driver, and it can change the session in which the next revision runs. The text 
 so this module asks the server, or the driver, which gets the state of the transaction with every answer.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from inspect import currentframe
 from pathlib import Path
 from traceback import walk_stack
@@ -19,34 +19,34 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service_migrations._alembic import continue_in
 from service_migrations._sqlalchemy import restore_execution_options
 from service_migrations.catalog.search_path import OWN_PATH, search_path
-from service_migrations.connection.assertions import IS_OURS, NO_LOCK
+from service_migrations.connection.assertions import IS_OURS, NO_LOCK, NOT_AT, is_at
+from service_migrations.connection.closings import Closings
 from service_migrations.connection.drivers import driver_connection_of, driver_of, is_lost, run, run_script
-from service_migrations.connection.marks import IS_COMMITTED, MARK, NO_MARK, SET_BEFORE, Marks
+from service_migrations.connection.marks import IS_COMMITTED, NO_MARK, SET_BEFORE, Marks
+from service_migrations.connection.misused import (
+    changed_versions,
+    closed,
+    detached,
+    left_prepared,
+    lost_lock,
+    rolled_back,
+)
 from service_migrations.connection.recorder import SAVEPOINT, Recorder, protected
-from service_migrations.connection.rows import rows
+from service_migrations.connection.session_settings import restoring
 from service_migrations.connection.simple_query import SCRIPT, Connection as SimpleConnection, Held
-from service_migrations.connection.single_message import constant
-from service_migrations.errors import MigrationError, ResultError
+from service_migrations.errors import MigrationError
 from service_migrations.failures import sqlstate
 from service_migrations.interruption import call_revision
 from service_migrations.monorepo import Service
-from service_migrations.sql.quoting import VERBATIM, check_characters, literal, quoted
+from service_migrations.sql.quoting import VERBATIM, check_characters, quoted
 
 __all__ = ["Transactions"]
 
 _REFUSED = "25P02"
 """The server refuses every statement of a transaction in which one has failed."""
 
-_SESSION = """
-    SELECT pg_catalog.current_setting('role') AS role, ARRAY(
-        SELECT ARRAY[s.name, s.setting] FROM pg_catalog.pg_settings s
-        WHERE s.source OPERATOR(pg_catalog.=) 'session' AND s.context OPERATOR(pg_catalog.<>) 'internal'
-          AND s.name OPERATOR(pg_catalog.<>) ALL (
-              ARRAY['transaction_isolation', 'transaction_read_only', 'transaction_deferrable'])
-    ) AS settings
-"""
-"""The settings of a session, apart from its startup parameters, which RESET restores, and from those of a
-transaction."""
+_NO_VERSION_TABLE = ("42P01", "42703")
+"""The states of the query of the version table where that, or its column, is gone."""
 
 
 class Transactions:
@@ -56,6 +56,7 @@ class Transactions:
         first_error: the error of a statement after which the server refuses what follows, and the file and line; None
             where there was none.
         recorder: records the revisions; None where nobody does.
+        heads: the revisions in the version table; None where they aren't known.
         file: the file of the revision that runs, or that ran last, from the top level; empty before the first.
 
     """
@@ -64,6 +65,7 @@ class Transactions:
         """Observe the revisions of a service, in the server process that holds the lock."""
         self.first_error: tuple[BaseException, str] | None = None
         self.recorder: Recorder | None = None
+        self.heads: Collection[str] | None = None
         self._service = service
         self._pid = pid
         self._script = f"RESET ALL; SET search_path TO {OWN_PATH}; {SET_BEFORE}"
@@ -73,6 +75,7 @@ class Transactions:
         self._connection: Connection | None = None
         self._revision_connection: Connection | None = None
         self._rolled_back_at: str | None = None
+        self._closings = Closings(lambda: self._place() if self._revision_connection is not None else None)
         self._applied = False
         self._has_only_read = False
         self._on_commit: Callable[[], None] | None = None
@@ -85,19 +88,18 @@ class Transactions:
         """
         return self._marks.partly_committed
 
+    @property
+    def closing_error(self) -> MigrationError | None:
+        """The error of the revision that has closed the connection itself, if one has: it wasn't lost."""
+        place = self._closings.place
+        return None if place is None else closed(self._service, place or self.file)
+
     async def read_settings(self, connection: AsyncConnection) -> None:
         """Read the settings of the session: from now on they are restored after each revision, and the lock is checked.
 
         The caller holds the migration lock.
         """
-        (row,) = await rows(connection, _SESSION)
-        await connection.rollback()
-        script = ["RESET ALL", SET_BEFORE, "SET SESSION AUTHORIZATION DEFAULT"]
-        script.append("SET ROLE NONE" if row.role == "none" else f"SET ROLE {quoted(row.role)}")
-        for name, value in row.settings:
-            if name != MARK:
-                script.append(f"SELECT pg_catalog.set_config({constant(name)}, {constant(value)}, false)")
-        self._script = "; ".join([IS_OURS.format(pid=self._pid), *script])
+        self._script = "; ".join([IS_OURS.format(pid=self._pid), *await restoring(connection)])
 
     @contextmanager
     def observed(self, connection: Connection, on_commit: Callable[[], None] | None = None) -> Iterator[None]:
@@ -120,7 +122,8 @@ class Transactions:
         for name, listener in listeners.items():
             event.listen(connection.engine, name, listener)
         try:
-            yield
+            with self._closings.observed(connection):
+                yield
             self._report_commit()
         finally:
             for name, listener in listeners.items():
@@ -170,9 +173,9 @@ class Transactions:
             statement = f"SET LOCAL {search_path(ctx.connection).assignment}"
             ctx.connection.exec_driver_sql(statement, execution_options=VERBATIM)
 
-    def mark_applied(self, **_: object) -> None:
+    def mark_applied(self, *, heads: set[str], **_: object) -> None:
         """Note that a revision has run and is about to be committed (Alembic's ``on_version_apply``)."""
-        self._applied = True
+        self._applied, self.heads = True, heads
 
     async def roll_back(self, connection: AsyncConnection) -> bool:
         """Roll back the transaction of a failed revision, and return whether it committed something before.
@@ -215,24 +218,19 @@ class Transactions:
         The revision is recorded too. Where it can be, all of it is sent with Alembic's statement.
         """
         if connection.connection.is_detached:
-            message = "it detached its connection, which a run needs to the end."
-            raise MigrationError(message, service=self._service, path=self.file, hint="Remove detach().")
+            raise detached(self._service, self.file)
         if self._marks.has_mark and not driver_of(connection).is_in_transaction():
             self._note_rollback(connection, rolled_back=self._marks.note_end(connection))
         if self._rolled_back_at is not None:
-            raise self._rollback_error()
+            raise self._rolled_back()
         if name := self._marks.left_prepared(connection):
-            raise MigrationError(
-                f"it left a prepared transaction, {name}, so what it did isn't committed.",
-                service=self._service,
-                path=self.file,
-                hint=f"Run ROLLBACK PREPARED {literal(name)}, and remove PREPARE TRANSACTION from the revision.",
-            )
+            raise left_prepared(self._service, self.file, name)
         if self.partly_committed:
             self._begin_again(context, connection)
         record = self.recorder.statements(step) if self.recorder else []
         recover = self._recovery(connection, is_recorded=bool(record))
-        held = Held(";\n".join([*self._marks.check(), self._script, *(protected(record) if record else [])]), recover)
+        script = [*self._marks.check(), self._script, *self._check_of_versions(context)]
+        held = Held(";\n".join([*script, *(protected(record) if record else [])]), recover)
         simple, driver = _simple_connection(connection), driver_of(connection)
         if simple is not None:
             simple.held = held
@@ -243,13 +241,15 @@ class Transactions:
             if not run(connection, recover(error)):
                 raise
 
-    def _rollback_error(self) -> MigrationError:
-        lost = "what it did since its last commit" if self.partly_committed else "what it did before"
-        return MigrationError(
-            f"it rolled back its own transaction, so {lost} is lost.",
-            service=self._service,
-            path=self._rolled_back_at or self.file,
-            hint="Remove the rollback: a revision that fails is rolled back as a whole.",
+    def _rolled_back(self) -> MigrationError:
+        place = self._rolled_back_at or self.file
+        return rolled_back(self._service, place, partly_committed=self.partly_committed)
+
+    def _check_of_versions(self, context: MigrationContext) -> list[str]:
+        """Return the query that fails where the revision has changed the version table."""
+        schema = context.version_table_schema
+        return (
+            [] if schema is None or self.heads is None else [is_at(quoted(schema, context.version_table), self.heads)]
         )
 
     def _recovery(self, connection: Connection, *, is_recorded: bool) -> Callable[[Exception], Awaitable[bool]]:
@@ -258,21 +258,20 @@ class Transactions:
 
         async def recover(error: Exception) -> bool:
             if NO_MARK in str(error):
-                raise self._rollback_error() from error
+                raise self._rolled_back() from error
             if NO_LOCK in str(error):
-                raise ResultError(
-                    "the migration lock was lost in this revision.",
-                    service=self._service,
-                    hint="Look at the database before you run anything else.",
-                ) from error
-            if not is_recorded or self.recorder is None or driver.is_closed():
-                return False
-            try:
-                await driver.execute(f"ROLLBACK TO SAVEPOINT {SAVEPOINT}")
-            except driver.errors:  # it isn't there yet, or not any more: something else has failed
-                return False
-            self.recorder.mark_failed(error)
-            return True
+                raise lost_lock(self._service, self.file) from error
+            if NOT_AT in str(error):
+                raise changed_versions(self._service, self.file, partly_committed=self.partly_committed) from error
+            if is_recorded and self.recorder is not None and not driver.is_closed():
+                # where the savepoint isn't there yet, or not any more, something else has failed
+                with suppress(*driver.errors):
+                    await driver.execute(f"ROLLBACK TO SAVEPOINT {SAVEPOINT}")
+                    self.recorder.mark_failed(error)
+                    return True
+            if sqlstate(error) in _NO_VERSION_TABLE:
+                raise changed_versions(self._service, self.file, partly_committed=self.partly_committed) from error
+            return False
 
         return recover
 

@@ -165,6 +165,8 @@ async def _apply(history: History, connector: Connector, operation: Operation, a
             state = await _aftermath(session)
             raise error.with_hint("" if connector.is_temporary else state) from error
         except MigrationError as error:
+            if session and session.transactions.closing_error:
+                raise error.with_hint(await _aftermath(session)) from error
             if session and session.transactions.partly_committed:
                 raise error.with_hint(await invalid_indexes(connector)) from error
             if attempt.pause is None or not isinstance(error, ContentionError):

@@ -411,6 +411,34 @@ def test_a_revision_that_detaches_its_connection_is_refused_and_rolled_back(witn
     assert witness.at() == "r001"
 
 
+CLOSINGS = [
+    "op.get_bind().close()",
+    "op.get_bind().invalidate()",
+    "op.get_bind().connection.close()",
+    "op.get_bind().connection.invalidate()",
+    "op.get_bind().invalidate()\nop.execute('SELECT 1')",
+    "op.get_bind().connection.run_async(lambda driver: driver.close())",
+    "op.get_bind().connection.run_async(lambda driver: driver.close())\nop.execute('SELECT 1')",
+    "op.get_bind().commit()\nop.get_bind().close()\nop.execute('SELECT 1')",
+    "with op.get_bind() as bind:\n    bind.execute(sa.text('SELECT 1'))",
+    "with op.get_context().autocommit_block():\n    op.get_bind().close()",
+    "try:\n    op.get_bind().close()\n    op.execute('SELECT 1')\nexcept Exception:\n    pass",
+]
+
+
+@pytest.mark.parametrize("closing", CLOSINGS)
+def test_a_revision_that_closes_its_connection_has_not_lost_it(witness: World, closing: str) -> None:
+    witness.history(3, r002=f"{WITNESS.format(number=2)}\n{closing}", r003=WITNESS.format(number=3))
+    said = failed(witness, witness.inv(), 1)
+    assert re.search(r"migrations/versions/billing/r002\.py(:\d+)?: it closed its own connection", said)
+    kept = "commit" in closing
+    assert rows(witness) == [(2, True)] * kept
+    after = (
+        "What the revision that ran had committed before is kept." if kept else "What ran after that was rolled back."
+    )
+    assert f"{witness.dsn.target} is at r001. {after}" in said
+
+
 SETTINGS = {
     "SET lock_timeout = 0": "lock_timeout",
     "SET statement_timeout = '1min'": "statement_timeout",
@@ -457,7 +485,7 @@ def test_a_run_ends_with_the_revision_that_loses_its_lock(witness: World, body: 
     """Row 25: without the lock another run may be at work."""
     witness.history(3, r002=body, r003=WITNESS.format(number=3))
     said = failed(witness, witness.inv(), 70)
-    assert "the migration lock was lost in this revision" in said
+    assert "migrations/versions/billing/r002.py: the migration lock was lost in this revision" in said
     assert rows(witness) == []
     assert query(witness.dsn, "SELECT version_num FROM alembic_version_billing")[0][0] == "r001"
 
@@ -579,14 +607,46 @@ def test_a_character_that_cannot_be_sent_is_no_lost_connection(
     assert world.at() == "r001"
 
 
-@pytest.mark.parametrize("statement", ["DELETE FROM", "UPDATE"])
+OF_VERSIONS = [
+    "DELETE FROM {table}",
+    "UPDATE {table} SET version_num = 'x'",
+    "INSERT INTO {table} VALUES ('x')",
+    "TRUNCATE {table}",
+    "DROP TABLE {table}",
+    "DROP OWNED BY CURRENT_USER",
+    "ALTER TABLE {table} RENAME TO another",
+    "ALTER TABLE {table} RENAME version_num TO version",
+    "CREATE SCHEMA apart; ALTER TABLE {table} SET SCHEMA apart",
+    "DO $$ BEGIN EXECUTE 'INSERT INTO {table} VALUES (''y'')'; END $$",
+]
+
+
+@pytest.mark.parametrize("statement", OF_VERSIONS)
 def test_a_revision_that_changes_the_version_table_is_refused_with_its_file(world: World, statement: str) -> None:
-    rest = " SET version_num = 'x'" if statement == "UPDATE" else ""
-    world.history(2, r002=f'op.execute("{statement} alembic_version_billing{rest}")')
+    world.history(1)
+    assert world.inv().code == 0
+    texts = statement.format(table="alembic_version_billing").split("; ") if "DO" not in statement else [statement]
+    texts = [text.format(table="alembic_version_billing") for text in texts]
+    world.history(3, r002="\n".join(f"op.execute({text!r})" for text in texts))
     said = failed(world, world.inv(), 1)
     assert "migrations/versions/billing/r002.py: it changed the version table" in said
     assert "It was rolled back." in said
     assert world.at() == "r001"
+
+
+def test_a_revision_may_widen_the_version_table(world: World) -> None:
+    world.history(3, r002='op.execute("ALTER TABLE alembic_version_billing ALTER version_num TYPE varchar(99)")')
+    assert world.inv().code == 0
+    assert world.at() == "r003"
+
+
+def test_what_a_revision_has_committed_before_it_changed_the_version_table_is_kept(witness: World) -> None:
+    change = "op.get_bind().commit()\nop.execute(\"INSERT INTO alembic_version_billing VALUES ('x')\")"
+    witness.history(3, r002=f"{WITNESS.format(number=2)}\n{change}")
+    said = failed(witness, witness.inv(), 1)
+    assert "it changed the version table" in said
+    assert "What it had committed before is kept." in said
+    assert rows(witness) == [(2, True)]
 
 
 @pytest.mark.parametrize("raised", ["import asyncio; raise asyncio.CancelledError", "raise GeneratorExit"])

@@ -52,7 +52,7 @@ SYNTAX = {"array", "cast", "coalesce", "exists", "operator", "substring", "all",
 
 @pytest.mark.parametrize(
     "module",
-    ["safe.py", *(f"connection/{name}.py" for name in ("assertions", "marks", "server_process", "transactions"))],
+    ["safe.py", *(f"connection/{name}.py" for name in ("assertions", "marks", "server_process", "session_settings"))],
 )
 def test_a_query_in_the_session_of_a_revision_qualifies_each_name(module: str) -> None:
     tree = ast.parse((PACKAGE / module).read_text(encoding="utf-8"))

@@ -1,0 +1,33 @@
+"""The settings of the session in which a run began: they are restored after each revision."""
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service_migrations.connection.marks import MARK, SET_BEFORE
+from service_migrations.connection.rows import rows
+from service_migrations.connection.single_message import constant
+from service_migrations.sql.quoting import quoted
+
+__all__ = ["restoring"]
+
+_SESSION = """
+    SELECT pg_catalog.current_setting('role') AS role, ARRAY(
+        SELECT ARRAY[s.name, s.setting] FROM pg_catalog.pg_settings s
+        WHERE s.source OPERATOR(pg_catalog.=) 'session' AND s.context OPERATOR(pg_catalog.<>) 'internal'
+          AND s.name OPERATOR(pg_catalog.<>) ALL (
+              ARRAY['transaction_isolation', 'transaction_read_only', 'transaction_deferrable'])
+    ) AS settings
+"""
+"""The settings of a session, apart from its startup parameters, which RESET restores, and from those of a
+transaction."""
+
+
+async def restoring(connection: AsyncConnection) -> list[str]:
+    """Read the settings and the role of a session, and return the statements that restore them."""
+    (row,) = await rows(connection, _SESSION)
+    await connection.rollback()
+    statements = ["RESET ALL", SET_BEFORE, "SET SESSION AUTHORIZATION DEFAULT"]
+    statements.append("SET ROLE NONE" if row.role == "none" else f"SET ROLE {quoted(row.role)}")
+    for name, value in row.settings:
+        if name != MARK:
+            statements.append(f"SELECT pg_catalog.set_config({constant(name)}, {constant(value)}, false)")
+    return statements
