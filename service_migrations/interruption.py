@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -14,6 +15,7 @@ __all__ = [
     "cancel_and_wait",
     "cancel_revision",
     "finish_even_if_cancelled",
+    "stops",
     "unfinished",
 ]
 
@@ -36,10 +38,10 @@ def call_revision(function: Callable[..., Any], **keywords: Any) -> None:
     """
     try:
         _refuse_unrun(function(**keywords))
-    except (Exception, KeyboardInterrupt, SystemExit, RevisionStopped):
+    except (Exception, SystemExit):
         raise
     except BaseException as error:
-        if _is_cancelled():
+        if stops(error):
             raise
         # raised by the revision itself: nobody has stopped the run
         raise RuntimeError(f"{type(error).__name__}: {error}".removesuffix(": ")) from error
@@ -58,12 +60,31 @@ def _refuse_unrun(returned: object) -> None:
         raise error
 
 
+def stops(error: BaseException) -> bool:
+    """Whether an error stops the run, as a signal or a cancelled task does; else the code that ran has raised it."""
+    if isinstance(error, Exception | SystemExit):
+        return False
+    if isinstance(error, KeyboardInterrupt):
+        return _interrupts()
+    return _is_ours(error.__class__) or _is_cancelled()
+
+
+def _is_ours(thing: object) -> bool:
+    return str(getattr(thing, "__module__", "")).partition(".")[0] == __name__.partition(".")[0]
+
+
 def _is_cancelled() -> bool:
     try:
         task = asyncio.current_task()
     except RuntimeError:  # offline, no event loop has to run
         return False
     return task is not None and task.cancelling() > 0
+
+
+def _interrupts() -> bool:
+    """Whether Ctrl-C raises KeyboardInterrupt: neither the handlers of the tasks nor those of their processes do."""
+    handler = signal.getsignal(signal.SIGINT)
+    return not _is_ours(handler) and handler is not signal.SIG_IGN
 
 
 def _is_in_revision(frame: FrameType | None) -> bool:

@@ -3,7 +3,6 @@
 import logging
 import traceback
 import warnings
-from asyncio import CancelledError
 from inspect import currentframe
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from service_migrations._alembic import answers_to_any_name
 from service_migrations.errors import UsageError
 from service_migrations.history.faults import fault
 from service_migrations.history.parsing import FILTERS
+from service_migrations.interruption import stops
 from service_migrations.models.attachments import tables_kept
 from service_migrations.monorepo import Service
 
@@ -68,13 +68,10 @@ def load(service: Service, config: Config) -> tuple[ScriptDirectory, list[Script
         raise UsageError(f"{error.msg}.", service=service, path=path, line=error.lineno, hint=hint) from error
     except (CommandError, RevisionError, KeyError) as error:
         raise _no_history(service, problems[0] if problems else str(error)) from error
-    except (Exception, SystemExit, GeneratorExit, CancelledError) as error:  # nothing can be cancelled while it runs
-        place = service.revision_place(reversed(list(traceback.walk_tb(error.__traceback__))))
-        if place is None and (problem := fault(service)):
-            raise problem from error
-        path, number = place or (service.shown_locations, None)
-        text = f"it can't be imported: {type(error).__name__}: {error}. Nothing was run."
-        raise UsageError(text, service=service, path=path, line=number) from error
+    except BaseException as error:
+        if stops(error):
+            raise
+        raise _not_importable(service, error) from error
     if problems:
         raise _no_history(service, problems[0])
     if unclear is not None:
@@ -85,6 +82,15 @@ def load(service: Service, config: Config) -> tuple[ScriptDirectory, list[Script
             hint="Let it raise AttributeError for a name that it doesn't know.",
         )
     return directory, scripts
+
+
+def _not_importable(service: Service, error: BaseException) -> UsageError:
+    place = service.revision_place(reversed(list(traceback.walk_tb(error.__traceback__))))
+    if place is None and (problem := fault(service)):
+        return problem
+    path, number = place or (service.shown_locations, None)
+    text = f"it can't be imported: {type(error).__name__}: {error}. Nothing was run."
+    return UsageError(text, service=service, path=path, line=number)
 
 
 def _no_history(service: Service, text: str) -> UsageError:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 from service_migrations.errors import ConfigurationError
+from service_migrations.interruption import stops
 from service_migrations.monorepo import Service, discover
 
 __all__ = ["all_modules", "import_models", "modules_of", "where", "where_defined"]
@@ -41,7 +42,9 @@ def import_models(service: Service) -> ModuleType:
                 importlib.import_module(name)
     except ConfigurationError:
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if stops(error):
+            raise
         path, line = _place(service, error)
         place = f"{path}:{line}: " if path else ""
         text = f"{name} can't be imported: {place}{' '.join(f'{type(error).__name__}: {error}'.split())}"

@@ -541,6 +541,7 @@ def test_a_file_without_a_function_to_run_is_refused_by_name(world: World, comma
 RAISED = [
     "import asyncio; raise asyncio.CancelledError",
     "raise GeneratorExit",
+    "raise KeyboardInterrupt",
     "raise BaseException('no')",
     "raise SystemExit(0)",
     "raise SystemExit",
@@ -649,7 +650,11 @@ def test_what_a_revision_has_committed_before_it_changed_the_version_table_is_ke
     assert rows(witness) == [(2, True)]
 
 
-@pytest.mark.parametrize("raised", ["import asyncio; raise asyncio.CancelledError", "raise GeneratorExit"])
+STOPPING = ["import asyncio; raise asyncio.CancelledError", "raise GeneratorExit", "raise KeyboardInterrupt"]
+"""What a program is usually stopped with."""
+
+
+@pytest.mark.parametrize("raised", STOPPING)
 def test_whatever_a_file_raises_when_it_is_imported_is_one_line_and_2(world: World, raised: str) -> None:
     world.history(1)
     path = world.monorepo.root / "migrations" / "versions" / "billing" / "r001.py"
@@ -659,7 +664,7 @@ def test_whatever_a_file_raises_when_it_is_imported_is_one_line_and_2(world: Wor
     assert "it can't be imported" in said
 
 
-@pytest.mark.parametrize("raised", ["import asyncio; raise asyncio.CancelledError", "raise GeneratorExit"])
+@pytest.mark.parametrize("raised", STOPPING)
 def test_in_a_fleet_too(world: World, raised: str) -> None:
     world.history(2, r002=raised)
     world.monorepo.service("catalog", dsn=world.dsn)

@@ -220,6 +220,8 @@ def test_a_relationship_that_leads_nowhere_is_told(monorepo: Monorepo) -> None:
         ("1 / 0", "ZeroDivisionError: division by zero"),
         ("x = (", "SyntaxError: '(' was never closed"),
         ("raise SystemExit(0)", "SystemExit: 0"),
+        ("raise GeneratorExit", "GeneratorExit"),
+        ("import asyncio; raise asyncio.CancelledError", "CancelledError"),
         ('raise ValueError("first\\nsecond")', "ValueError: first second"),
     ],
 )
