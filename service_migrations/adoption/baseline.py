@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from service_migrations.adoption.stepwise import Steps, empty_database, stepping
 from service_migrations.authoring.check import check
-from service_migrations.connection.locks import process_lock
 from service_migrations.drift.drift import drift, sibling_settings
 from service_migrations.drift.extensions import Extensions, MissingExtensionError, read_objects
 from service_migrations.errors import MigrationError
@@ -21,6 +20,7 @@ from service_migrations.history.baseline import (
 from service_migrations.history.offline import render
 from service_migrations.history.revisions import History, read as read_history
 from service_migrations.monorepo import Service
+from service_migrations.session.locks import process_lock
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import Settings, load
 from service_migrations.upgrade.commands import upgrade

@@ -7,9 +7,6 @@ from dataclasses import dataclass, replace
 
 from service_migrations.catalog.objects import Key, Object, read
 from service_migrations.connection.connector import connector_of
-from service_migrations.connection.locks import process_lock
-from service_migrations.connection.session import Session, open_session
-from service_migrations.connection.version_table import ensure_schema
 from service_migrations.drift.drift import bookkeeping, sibling_revisions, sibling_settings
 from service_migrations.drift.extensions import Extensions, MissingExtensionError
 from service_migrations.drift.replay import advance
@@ -17,6 +14,9 @@ from service_migrations.drift.scratch import scratch
 from service_migrations.errors import MigrationError
 from service_migrations.history.revisions import read as read_history
 from service_migrations.history.targets import migrate_to, revert
+from service_migrations.session.locks import process_lock
+from service_migrations.session.session import Session, open_session
+from service_migrations.session.version_table import ensure_schema
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import Settings
 

@@ -11,8 +11,6 @@ from functools import partial
 from service_migrations.adoption.stepwise import Steps, comparable, empty_database, stepping
 from service_migrations.catalog.objects import Key, Object, read
 from service_migrations.connection.connector import connector_of
-from service_migrations.connection.session import open_session
-from service_migrations.connection.version_table import applied
 from service_migrations.drift.compare import Difference, compare, without_surplus_extensions
 from service_migrations.drift.drift import sibling_settings, visible_keys
 from service_migrations.drift.extensions import Extensions, MissingExtensionError
@@ -20,6 +18,8 @@ from service_migrations.errors import DifferenceError, MigrationError
 from service_migrations.history.revisions import History, read as read_history
 from service_migrations.monorepo import Service
 from service_migrations.ownership.survey import current_schema
+from service_migrations.session.session import open_session
+from service_migrations.session.version_table import applied
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import Settings, load
 

@@ -17,8 +17,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from service_migrations.autogenerate.change import Change
 from service_migrations.autogenerate.uncompared import Uncompared, joined
 from service_migrations.connection.connector import connector
-from service_migrations.connection.locks import process_lock
-from service_migrations.connection.session import Session, open_session
 from service_migrations.environment.comparison import entry
 from service_migrations.errors import DifferenceError, MigrationError
 from service_migrations.history.baseline import finding_entry, read_baseline
@@ -28,6 +26,8 @@ from service_migrations.models import unnamed
 from service_migrations.monorepo import Service
 from service_migrations.ownership.survey import survey
 from service_migrations.ownership.view import Ownership
+from service_migrations.session.locks import process_lock
+from service_migrations.session.session import Session, open_session
 from service_migrations.settings.model import Settings
 
 __all__ = ["Check", "check", "comparing", "refuse_behind"]

@@ -12,14 +12,14 @@ from itertools import accumulate
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_migrations.connection.connector import connector
-from service_migrations.connection.session import open_session
 from service_migrations.errors import MigrationError, UsageError
-from service_migrations.history import head_file
 from service_migrations.history.branches import Branch, branch_with, branches, revisions_in_base
+from service_migrations.history.files import head_file
 from service_migrations.history.graph import clashing_heads
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, read
 from service_migrations.monorepo import Service
+from service_migrations.session.session import open_session
 from service_migrations.settings.model import Settings
 
 __all__ = ["Rebased", "exchange", "rebase"]

@@ -17,11 +17,9 @@ from service_migrations.authoring.blank import blank
 from service_migrations.authoring.check import comparing, refuse_behind
 from service_migrations.authoring.place import Place
 from service_migrations.authoring.writing import finished, make_folder, new_revision_id, without_environment
-from service_migrations.autogenerate.rename_requests import Request
-from service_migrations.autogenerate.renames import Rename, possible_renames as renames_in
+from service_migrations.autogenerate.changes.rename_requests import Request
+from service_migrations.autogenerate.changes.renames import Rename, possible_renames as renames_in
 from service_migrations.connection.connector import connector
-from service_migrations.connection.locks import process_lock
-from service_migrations.connection.session import open_session
 from service_migrations.errors import UsageError
 from service_migrations.history.baseline import read_baseline
 from service_migrations.history.graph import clashing_heads
@@ -30,6 +28,8 @@ from service_migrations.history.revisions import read
 from service_migrations.history.x_arguments import current_x_arguments
 from service_migrations.monorepo import Service, resolve
 from service_migrations.ownership.survey import survey
+from service_migrations.session.locks import process_lock
+from service_migrations.session.session import open_session
 from service_migrations.settings.model import Settings
 
 __all__ = ["Place", "merge", "possible_renames", "revision"]

@@ -16,11 +16,11 @@ from alembic.script import Script
 from alembic.util import rev_id
 
 from service_migrations.errors import ConfigurationError
-from service_migrations.failures import describe
-from service_migrations.history import head_file
+from service_migrations.failures.driver_errors import describe
+from service_migrations.history.files import head_file
+from service_migrations.history.files.locations import refuse_unread
 from service_migrations.history.graph import resolved, topological
 from service_migrations.history.history import History
-from service_migrations.history.locations import refuse_unread
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import config, template_folder
 from service_migrations.monorepo import Service

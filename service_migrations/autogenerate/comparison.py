@@ -7,7 +7,7 @@ from alembic.autogenerate.api import AutogenContext
 from sqlalchemy import Connection, MetaData, Table, text
 from sqlalchemy.exc import DBAPIError
 
-from service_migrations.autogenerate import enums
+from service_migrations.autogenerate.changes import enums
 from service_migrations.autogenerate.enum_types import EnumType, enums_of, live_enums
 from service_migrations.autogenerate.former import Former
 from service_migrations.autogenerate.hooks import Hooks, Key

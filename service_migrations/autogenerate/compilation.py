@@ -21,7 +21,7 @@ from sqlalchemy.dialects.postgresql import ExcludeConstraint
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from service_migrations.errors import ConfigurationError
-from service_migrations.failures import describe
+from service_migrations.failures.driver_errors import describe
 from service_migrations.models.metadata import place_of_table
 from service_migrations.models.stand_ins import is_stand_in
 

@@ -24,7 +24,7 @@ from service_migrations.autogenerate.temporary_table import (
 from service_migrations.catalog.search_path import OWN_PATH, set_path
 from service_migrations.catalog.tables import TableState, read
 from service_migrations.errors import AccessDeniedError, ConfigurationError
-from service_migrations.failures import describe, is_of_the_session, sqlstate
+from service_migrations.failures.driver_errors import describe, is_of_the_session, sqlstate
 from service_migrations.sql.quoting import VERBATIM, quoted
 
 __all__ = ["NoTemporaryTablesError", "all_normalised", "normalised"]

@@ -17,14 +17,14 @@ from alembic.util import DispatchPriority, PriorityDispatchResult
 from sqlalchemy import Connection, MetaData, Table, text
 from sqlalchemy.exc import DBAPIError
 
-from service_migrations.autogenerate import enums, renames, tables
 from service_migrations.autogenerate.change import Change, Phase
+from service_migrations.autogenerate.changes import enums, renames, tables
+from service_migrations.autogenerate.changes.dependents import refusals, users_of_types
+from service_migrations.autogenerate.changes.rename_requests import Request, renames_of
 from service_migrations.autogenerate.comparison import Comparison, Key
 from service_migrations.autogenerate.compilation import refuse_uncompilable, uncompilable
-from service_migrations.autogenerate.dependents import refusals, users_of_types
 from service_migrations.autogenerate.normalise import NoTemporaryTablesError
 from service_migrations.autogenerate.other_comparators import OtherComparators
-from service_migrations.autogenerate.rename_requests import Request, renames_of
 from service_migrations.autogenerate.uncompared import Uncompared, failing, is_of_a_table, needing
 from service_migrations.catalog.search_path import OWN_PATH, SearchPath, search_path, set_path
 from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError, UsageError

@@ -10,7 +10,7 @@ from service_migrations.autogenerate.comparison import Comparison, Key
 from service_migrations.autogenerate.compilation import uncompilable
 from service_migrations.autogenerate.normalise import NoTemporaryTablesError
 from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError, worst_exit_code
-from service_migrations.failures import describe, is_of_the_session
+from service_migrations.failures.driver_errors import describe, is_of_the_session
 from service_migrations.models.metadata import place_of_table
 from service_migrations.sql.quoting import quoted
 

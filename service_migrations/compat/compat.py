@@ -12,18 +12,18 @@ from service_migrations.compat.checkout import Checkout
 from service_migrations.compat.command import Command
 from service_migrations.compat.running_code import HOOKS, RunningCode, running_code
 from service_migrations.connection.connector import connector_of
-from service_migrations.connection.locks import process_lock
-from service_migrations.connection.session import Session, open_session
-from service_migrations.connection.throwaway import ThrowawayDatabases
-from service_migrations.connection.version_table import ensure_schema
+from service_migrations.databases.throwaway import ThrowawayDatabases
 from service_migrations.errors import MigrationError, UsageError
-from service_migrations.failures import replay_failure
+from service_migrations.failures.revisions import replay_failure
+from service_migrations.history.files.static import read_chain
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, read
-from service_migrations.history.static import read_chain
 from service_migrations.history.targets import migrate_to
 from service_migrations.monorepo import Monorepo, Service
 from service_migrations.postgres import Server
+from service_migrations.session.locks import process_lock
+from service_migrations.session.session import Session, open_session
+from service_migrations.session.version_table import ensure_schema
 from service_migrations.settings.model import Settings
 from service_migrations.settings.sharing import siblings_of
 from service_migrations.upgrade.siblings import Siblings

@@ -1,1 +1,1 @@
-"""The connection that migrates: its parameters, its lock, its transactions, and the version table."""
+"""The connection that migrates: its engine, its parameters, the drivers, poolers, and queries of the library's own."""

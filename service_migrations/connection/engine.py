@@ -24,7 +24,9 @@ from service_migrations.connection.retry import attempts
 from service_migrations.connection.server_process import ServerProcess, known_process
 from service_migrations.connection.simple_query import Connection
 from service_migrations.errors import MigrationError, UsageError
-from service_migrations.failures import connect_failure, is_lost_connection, lost_failure
+from service_migrations.failures.connections import connect_failure
+from service_migrations.failures.driver_errors import is_lost_connection
+from service_migrations.failures.revisions import lost_failure
 from service_migrations.interruption import finish_even_if_cancelled
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn

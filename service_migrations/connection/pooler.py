@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from service_migrations.connection.drivers import Driver, driver_of
 from service_migrations.errors import ConfigurationError
-from service_migrations.failures import sqlstate
+from service_migrations.failures.driver_errors import sqlstate
 
 __all__ = ["answering_pid", "is_foreign", "pooler_failure", "require_session_mode"]
 

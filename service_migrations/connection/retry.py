@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from service_migrations.failures import describe, is_busy
+from service_migrations.failures.driver_errors import describe, is_busy
 
 __all__ = ["attempts"]
 

@@ -7,14 +7,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service_migrations.catalog.search_path import INFO, OWN_PATH, SearchPath
 from service_migrations.connection.drivers import driver_of
-from service_migrations.connection.marks import BEFORE, MARK
 from service_migrations.connection.rows import rows
 from service_migrations.connection.single_message import Row, fetch
 
-__all__ = ["PID", "ServerProcess", "known_process"]
+__all__ = ["BEFORE", "MARK", "PID", "ServerProcess", "known_process"]
 
 PID = "service_migrations.pid"
 """The key of the number of the server process in ``Connection.info``."""
+
+MARK = "service_migrations.revision"
+"""The setting by which the server tells how each transaction of a revision has ended."""
+BEFORE = "before"
+"""Its value until a revision's transaction is committed. RESET ALL, which a revision may run, leaves an empty one."""
 
 _TRANSACTION_TIMEOUT_SINCE = 17
 _BEFORE = """

@@ -8,7 +8,7 @@ don't count, and neither do partitions that only the database has: they are crea
 from collections.abc import Callable, Iterable
 
 from service_migrations.catalog.objects import Catalog, Object
-from service_migrations.connection.admin import quoted
+from service_migrations.databases.admin import quoted
 from service_migrations.drift.difference import Difference
 from service_migrations.drift.order import Step, ordered
 from service_migrations.drift.repair import Change, changes, create, drop, privilege_changes

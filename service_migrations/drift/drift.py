@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from service_migrations.catalog.objects import Key, Object, read
-from service_migrations.connection.bootstrap import bootstrap_files
 from service_migrations.connection.connector import Connector, connector_of
-from service_migrations.connection.locks import process_lock
-from service_migrations.connection.session import open_session
+from service_migrations.databases.bootstrap import bootstrap_files
 from service_migrations.drift.compare import Difference, compare, without_surplus_extensions
 from service_migrations.drift.extensions import Extensions, MissingExtensionError
 from service_migrations.drift.replay import replay
@@ -23,6 +21,8 @@ from service_migrations.ownership.candidates import from_catalog
 from service_migrations.ownership.claimants import load_claimants
 from service_migrations.ownership.survey import current_schema
 from service_migrations.ownership.view import visible_objects
+from service_migrations.session.locks import process_lock
+from service_migrations.session.session import open_session
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import Settings, load
 from service_migrations.settings.siblings import siblings

@@ -11,9 +11,10 @@ import asyncpg
 
 from service_migrations.catalog.objects import Key, Object, read
 from service_migrations.connection import engine as connections
-from service_migrations.connection.admin import connected, quoted, within
+from service_migrations.databases.admin import connected, quoted, within
 from service_migrations.errors import AccessDeniedError, MigrationError, UsageError
-from service_migrations.failures import describe, is_of_the_session, lost_failure, replay_failure, sqlstate_of_any
+from service_migrations.failures.driver_errors import describe, is_of_the_session, sqlstate_of_any
+from service_migrations.failures.revisions import lost_failure, replay_failure
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import Settings

@@ -12,11 +12,11 @@ from typing import NoReturn
 from service_migrations.catalog.objects import Key, Object
 from service_migrations.connection import engine as connections
 from service_migrations.connection.connector import connector_of
-from service_migrations.connection.session import open_session
 from service_migrations.drift.extensions import REVISION_FAILED, Extensions, MissingExtensionError, read_objects
 from service_migrations.errors import MigrationError
 from service_migrations.history.revisions import read as read_history
 from service_migrations.monorepo import Service
+from service_migrations.session.session import open_session
 from service_migrations.settings.model import Settings
 from service_migrations.upgrade.commands import upgrade
 

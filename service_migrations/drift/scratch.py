@@ -15,7 +15,7 @@ from dataclasses import replace
 import asyncpg
 
 from service_migrations.catalog.objects import Object
-from service_migrations.connection.admin import bootstrap_database, connected, quoted, within
+from service_migrations.databases.admin import bootstrap_database, connected, quoted, within
 from service_migrations.drift.extensions import read_objects
 from service_migrations.drift.repair import keyword
 from service_migrations.errors import AccessDeniedError, ConfigurationError, LockNotObtainedError, MigrationError

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from service_migrations._alembic import command_name
-from service_migrations.connection.session import Session
+from service_migrations.session.session import Session
 
 __all__ = ["Command"]
 

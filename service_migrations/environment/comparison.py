@@ -11,10 +11,10 @@ from alembic.operations.ops import CreateTableOp, MigrateOperation, MigrationScr
 from alembic.runtime.migration import MigrationContext
 
 from service_migrations.autogenerate.change import Change
+from service_migrations.autogenerate.changes.rename_requests import Request
+from service_migrations.autogenerate.changes.renames import possible_renames
 from service_migrations.autogenerate.operations import render_item
 from service_migrations.autogenerate.plugin import PLUGIN
-from service_migrations.autogenerate.rename_requests import Request
-from service_migrations.autogenerate.renames import possible_renames
 from service_migrations.autogenerate.uncompared import Uncompared, joined
 from service_migrations.environment.other_packages import leave_out_compared_twice, leave_out_protected
 from service_migrations.errors import MigrationError, UsageError

@@ -14,14 +14,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from service_migrations._alembic import version_locations
 from service_migrations.connection.connector import connector
-from service_migrations.connection.locks import process_lock
-from service_migrations.connection.session import open_session
 from service_migrations.environment.command import Command
 from service_migrations.errors import MigrationError, UsageError
-from service_migrations.failures import revision_failure
-from service_migrations.history.locations import refuse_unread
+from service_migrations.failures.revisions import revision_failure
+from service_migrations.history.files.locations import refuse_unread
 from service_migrations.history.revisions import read, template_folder
 from service_migrations.monorepo import Monorepo, Service
+from service_migrations.session.locks import process_lock
+from service_migrations.session.session import open_session
 from service_migrations.upgrade.change import Progress, changing
 from service_migrations.upgrade.long_ids import long_ids_refusal
 

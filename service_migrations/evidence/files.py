@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from service_migrations.evidence.measurement import Measurement
-from service_migrations.history.fingerprint import hashes
+from service_migrations.history.files.fingerprint import hashes
 from service_migrations.history.revisions import script_location
 from service_migrations.monorepo import Service
 

@@ -9,10 +9,7 @@ import asyncpg
 from alembic.config import Config
 
 from service_migrations.connection.connector import connector_of
-from service_migrations.connection.locks import process_lock
-from service_migrations.connection.session import Session, open_session
-from service_migrations.connection.throwaway import ThrowawayDatabases
-from service_migrations.connection.version_table import ensure_schema
+from service_migrations.databases.throwaway import ThrowawayDatabases
 from service_migrations.errors import MigrationError, UnreachableError, UsageError
 from service_migrations.evidence.locks import Timeline
 from service_migrations.evidence.monitors import Blocked, connect, look_trigger, monitored, receive_look
@@ -23,6 +20,9 @@ from service_migrations.history.revisions import read
 from service_migrations.history.targets import migrate_to, revert
 from service_migrations.monorepo import Service
 from service_migrations.postgres import Server
+from service_migrations.session.locks import process_lock
+from service_migrations.session.session import Session, open_session
+from service_migrations.session.version_table import ensure_schema
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.matrix_rows import matrix_rows
 from service_migrations.settings.model import Settings

@@ -14,8 +14,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_migrations.catalog.search_path import INFO, SHOWN, SearchPath
 from service_migrations.connection.connector import connector
-from service_migrations.connection.other_version_tables import other_tables
-from service_migrations.connection.session import Session, open_session
 from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError
 from service_migrations.health.findings import Finding, version_findings
 from service_migrations.health.preflight import preflight
@@ -23,6 +21,8 @@ from service_migrations.history.refused import refused
 from service_migrations.history.revisions import History, read
 from service_migrations.ledger.edited import check_edits
 from service_migrations.monorepo import Service, resolve
+from service_migrations.session.other_version_tables import other_tables
+from service_migrations.session.session import Session, open_session
 from service_migrations.settings.model import Settings
 from service_migrations.settings.sources import Sources
 

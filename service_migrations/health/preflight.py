@@ -7,9 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from service_migrations.catalog.search_path import INFO, SearchPath
-from service_migrations.connection.relation import schemas
 from service_migrations.connection.rows import together
-from service_migrations.connection.session import Session
 from service_migrations.errors import ResultError
 from service_migrations.health.findings import (
     Finding,
@@ -20,6 +18,8 @@ from service_migrations.health.findings import (
     table_findings,
 )
 from service_migrations.history.revision import Revision
+from service_migrations.session.relation import schemas
+from service_migrations.session.session import Session
 
 __all__ = ["preflight", "require_clean"]
 

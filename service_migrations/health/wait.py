@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_migrations.connection.connector import Connector, connector
-from service_migrations.connection.session import open_session
 from service_migrations.errors import AccessDeniedError, NotReadyError, UnreachableError, UsageError
-from service_migrations.failures import sqlstate
+from service_migrations.failures.driver_errors import sqlstate
 from service_migrations.history.revisions import History, read
 from service_migrations.monorepo import Service
+from service_migrations.session.session import open_session
 from service_migrations.settings.model import Settings
 
 __all__ = ["Answer", "wait"]

@@ -16,8 +16,8 @@ from typing import TypeVar
 
 from service_migrations.errors import ConfigurationError, MigrationError
 from service_migrations.files import read_text
-from service_migrations.history.fingerprint import checksum
-from service_migrations.history.head_file import replace_file
+from service_migrations.history.files.fingerprint import checksum
+from service_migrations.history.files.head_file import replace_file
 from service_migrations.history.revisions import History
 from service_migrations.monorepo import Service
 

@@ -10,8 +10,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from service_migrations.configuration import read_tools
+from service_migrations.history.files.static import Chain, read_chain
 from service_migrations.history.history import History
-from service_migrations.history.static import Chain, read_chain
 from service_migrations.monorepo import Service
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.script import Script
 
 from service_migrations.errors import MigrationError, UsageError
-from service_migrations.failures import revision_failure
+from service_migrations.failures.revisions import revision_failure
+from service_migrations.history.files.parsing import parse
 from service_migrations.history.literals import StatementError
-from service_migrations.history.parsing import parse
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, config
 from service_migrations.history.targets import as_usage_error, refuse_ambiguous, resolve_target

@@ -13,12 +13,12 @@ from alembic.util import CommandError
 from service_migrations._alembic import give_toml_table
 from service_migrations.configuration import FILE, read_tools
 from service_migrations.errors import ConfigurationError, UsageError
-from service_migrations.failures import describe
+from service_migrations.failures.driver_errors import describe
 from service_migrations.files import refuse_irregular
 from service_migrations.history import graph
+from service_migrations.history.files.loading import load
+from service_migrations.history.files.locations import refuse_unread
 from service_migrations.history.history import History
-from service_migrations.history.loading import load
-from service_migrations.history.locations import refuse_unread
 from service_migrations.history.revision import Revision, id_problem
 from service_migrations.history.x_arguments import current_x_arguments
 from service_migrations.monorepo import Service, find

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from service_migrations.connection.session import Session
 from service_migrations.errors import DifferenceError, MigrationError, UnreachableError
-from service_migrations.history.fingerprint import checksum, fingerprint
+from service_migrations.history.files.fingerprint import checksum, fingerprint
 from service_migrations.history.revision import Revision
 from service_migrations.ledger.entries import Entry, read_entries
+from service_migrations.session.session import Session
 
 __all__ = ["Edit", "Policy", "check_edits", "edits", "known_edits"]
 

@@ -20,14 +20,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_migrations.connection.connector import connector
 from service_migrations.connection.drivers import is_lost
-from service_migrations.connection.relation import Relation, first, named, schemas
 from service_migrations.connection.rows import rows
-from service_migrations.connection.session import Session, open_session
 from service_migrations.connection.single_message import Row
 from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError
-from service_migrations.failures import lost_failure, sqlstate
+from service_migrations.failures.driver_errors import sqlstate
+from service_migrations.failures.revisions import lost_failure
 from service_migrations.history.listing import listed
 from service_migrations.monorepo import Service, resolve
+from service_migrations.session.relation import Relation, first, named, schemas
+from service_migrations.session.session import Session, open_session
 from service_migrations.settings.model import Settings
 
 __all__ = ["ADDED_COLUMNS", "Entry", "ledger_table", "log", "newest_first", "read_entries", "readable"]

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 from service_migrations.catalog.objects import Object, read
 from service_migrations.connection.connector import Connector, connector_of
-from service_migrations.connection.locks import process_lock
 from service_migrations.errors import MigrationError, UsageError
 from service_migrations.history.baseline import read_baseline
 from service_migrations.monorepo import Service, resolve
@@ -14,6 +13,7 @@ from service_migrations.ownership.attribution import Owned, attribute
 from service_migrations.ownership.candidates import from_catalog
 from service_migrations.ownership.claimants import load_claimants
 from service_migrations.ownership.survey import current_schema
+from service_migrations.session.locks import process_lock
 from service_migrations.settings.database import grouped
 from service_migrations.settings.model import Settings, load_many
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service_migrations.errors import MigrationError
-from service_migrations.history.locations import revision_files
+from service_migrations.history.files.locations import revision_files
 from service_migrations.history.offline import render
 from service_migrations.history.revisions import read
 from service_migrations.monorepo import Service

@@ -8,7 +8,6 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service_migrations.catalog.search_path import INFO, SearchPath
-from service_migrations.connection.session import Session
 from service_migrations.models.claims import Claims
 from service_migrations.models.metadata import models_file
 from service_migrations.models.stand_ins import complete
@@ -17,6 +16,7 @@ from service_migrations.ownership.attribution import Attribution
 from service_migrations.ownership.candidates import Candidate
 from service_migrations.ownership.claimants import Claimants, sibling_claims, views_among
 from service_migrations.ownership.view import Ownership, visible_objects
+from service_migrations.session.session import Session
 from service_migrations.sql.created import ObjectName
 
 __all__ = ["current_schema", "survey"]

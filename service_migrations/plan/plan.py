@@ -7,8 +7,6 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_migrations.connection.connector import connector
-from service_migrations.connection.locks import process_lock
-from service_migrations.connection.session import open_session
 from service_migrations.history.offline import pending, render, require_functions, reverted
 from service_migrations.history.refused import refused
 from service_migrations.history.revision import Revision
@@ -19,6 +17,8 @@ from service_migrations.monorepo import Service
 from service_migrations.plan.result import Plan
 from service_migrations.plan.review import PlanFinding, PlannedRevision, Review, for_squawk, planned, reviews
 from service_migrations.plan.squawk import SquawkError, SquawkWarning, squawk
+from service_migrations.session.locks import process_lock
+from service_migrations.session.session import open_session
 from service_migrations.settings.model import Settings
 from service_migrations.sql.asyncpg import refusal
 

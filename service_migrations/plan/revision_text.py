@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
-from service_migrations.history.parsing import parse
+from service_migrations.history.files.parsing import parse
 from service_migrations.plan.classify import Class, Reason, classify
 from service_migrations.plan.novelty import Scope
 from service_migrations.sql.lexer import statements

@@ -6,16 +6,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from service_migrations.connection.connector import connector_of
-from service_migrations.connection.locks import process_lock
-from service_migrations.connection.session import open_session
 from service_migrations.drift.drift import Drift, drift
 from service_migrations.errors import DifferenceError, MigrationError, UsageError
 from service_migrations.evidence.files import Committed, read_committed
 from service_migrations.git import commit
 from service_migrations.history import graph
+from service_migrations.history.files.static import read_chain
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, read
-from service_migrations.history.static import read_chain
 from service_migrations.ledger.entries import Entry, read_entries
 from service_migrations.models.metadata import assemble
 from service_migrations.monorepo import Service, resolve
@@ -24,6 +22,8 @@ from service_migrations.postgres.local import admin_for
 from service_migrations.report.entities import from_catalog, from_models
 from service_migrations.report.model import Report, ReportedDatabase, ReportedService
 from service_migrations.rollout.status import Status, status
+from service_migrations.session.locks import process_lock
+from service_migrations.session.session import open_session
 from service_migrations.settings.database import grouped
 from service_migrations.settings.model import Settings, load_many
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from service_migrations.history.faults import likely_revision
-from service_migrations.history.fingerprint import body_fingerprint, checksum, fingerprint
+from service_migrations.history.files.faults import likely_revision
+from service_migrations.history.files.fingerprint import body_fingerprint, checksum, fingerprint
+from service_migrations.history.files.static import certain_revision
 from service_migrations.history.revision import Revision
-from service_migrations.history.static import certain_revision
 
 __all__ = ["RevisionFile", "by_key"]
 

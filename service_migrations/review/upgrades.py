@@ -14,11 +14,11 @@ from pathlib import Path
 import asyncpg
 
 from service_migrations.catalog.objects import Key, read
-from service_migrations.connection.admin import connected
 from service_migrations.connection.engine import open_connection
-from service_migrations.connection.throwaway import ThrowawayDatabases
+from service_migrations.databases.admin import connected
+from service_migrations.databases.throwaway import ThrowawayDatabases
 from service_migrations.errors import MigrationError, UsageError
-from service_migrations.failures import replay_failure
+from service_migrations.failures.revisions import replay_failure
 from service_migrations.history.revisions import read as read_history
 from service_migrations.interruption import unfinished
 from service_migrations.monorepo import Service

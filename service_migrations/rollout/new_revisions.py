@@ -6,7 +6,7 @@ from pathlib import Path
 from service_migrations.errors import UsageError
 from service_migrations.files import SOURCE, read_bytes
 from service_migrations.git import GitError, blobs, files
-from service_migrations.history.fingerprint import fingerprint_or_checksum
+from service_migrations.history.files.fingerprint import fingerprint_or_checksum
 from service_migrations.rollout.affected import changed, merge_base
 
 __all__ = ["new_revisions"]

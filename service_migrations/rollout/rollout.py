@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from service_migrations.errors import MigrationError, UsageError
-from service_migrations.failures import describe
+from service_migrations.failures.driver_errors import describe
 from service_migrations.installation import installation_problem
 from service_migrations.monorepo import Service, resolve
 from service_migrations.outcome import Outcome

@@ -16,14 +16,14 @@ from service_migrations.catalog.own_path import OWN_PATH
 from service_migrations.connection.ended_sessions import LosableConnection
 from service_migrations.connection.parameters import connect_arguments, session_settings
 from service_migrations.connection.single_message import fetch
-from service_migrations.connection.trust import IS_TRUSTED
-from service_migrations.connection.version_tables import VERSION_TABLES
 from service_migrations.errors import MigrationError
-from service_migrations.failures import connect_failure
-from service_migrations.history.static import Chain, read_chain
+from service_migrations.failures.connections import connect_failure
+from service_migrations.history.files.static import Chain, read_chain
 from service_migrations.monorepo import Service
 from service_migrations.outcome import Outcome
 from service_migrations.rollout.schemas import UNSURE, Schemas
+from service_migrations.session.trust import IS_TRUSTED
+from service_migrations.session.version_tables import VERSION_TABLES
 from service_migrations.settings.model import Settings
 from service_migrations.settings.siblings import version_tables_of_siblings
 

@@ -130,11 +130,11 @@ async def _status_of_session(
     service: Service, settings: Settings | MigrationError, semaphore: asyncio.Semaphore
 ) -> Status:
     from service_migrations.connection.connector import connector_of  # noqa: PLC0415 - where the scan is sure, nobody pays for Alembic
-    from service_migrations.connection.session import open_session  # noqa: PLC0415
-    from service_migrations.connection.version_table import applied  # noqa: PLC0415
     from service_migrations.history.baseline import finding_entry, read_baseline  # noqa: PLC0415
     from service_migrations.history.revisions import read  # noqa: PLC0415
     from service_migrations.ledger.edited import known_edits  # noqa: PLC0415
+    from service_migrations.session.session import open_session  # noqa: PLC0415
+    from service_migrations.session.version_table import applied  # noqa: PLC0415
 
     target = None if isinstance(settings, MigrationError) else settings.target
     heads: tuple[str, ...] = ()

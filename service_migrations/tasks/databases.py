@@ -19,7 +19,7 @@ __all__ = ["create", "drop"]
 @task(iterable=["service"], help={"service": SERVICES})
 def create(_: Context, service: list[str]) -> None:
     """Create databases, with roles if DATABASE_ADMIN_DSN is set."""
-    from service_migrations.connection import admin
+    from service_migrations.databases import admin
     from service_migrations.postgres import local
     from service_migrations.settings.model import Settings, load_many
 
@@ -34,7 +34,7 @@ def create(_: Context, service: list[str]) -> None:
 @task(iterable=["service"], help={"service": SERVICE, "yes": "Don't ask."})
 def drop(_: Context, service: list[str], yes: bool = False) -> None:
     """Drop one service's database; asks first."""
-    from service_migrations.connection import admin
+    from service_migrations.databases import admin
     from service_migrations.postgres import local
     from service_migrations.settings.model import load
 

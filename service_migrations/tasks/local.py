@@ -101,7 +101,7 @@ def _cluster_options(port: str, version: str, *, uses_cluster: bool) -> dict[str
 
 def _create(settings: "Settings") -> "Sequence[str]":
     """Create a service's role and database where the server is the project's own; return what was created."""
-    from service_migrations.connection import admin as database
+    from service_migrations.databases import admin as database
     from service_migrations.postgres import local
 
     admin = local.admin_for(settings.dsn, settings.service.root)

@@ -112,7 +112,7 @@ def doctor(_: Context, service: list[str], json: bool = False) -> None:
 def locks(_: Context, service: list[str], json: bool = False) -> None:
     """Show holder and waiters of each database's migration lock."""
     from service_migrations.connection.connector import connector_of
-    from service_migrations.connection.locks import Runner, runners
+    from service_migrations.session.locks import Runner, runners
     from service_migrations.settings.database import grouped
     from service_migrations.settings.model import Settings, load_many
 

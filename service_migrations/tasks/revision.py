@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from service_migrations.authoring.place import Place
-    from service_migrations.autogenerate.renames import Rename
+    from service_migrations.autogenerate.changes.renames import Rename
     from service_migrations.history.revision import Revision
     from service_migrations.monorepo import Service
     from service_migrations.settings.model import Settings

@@ -57,7 +57,7 @@ def current(_: Context, service: list[str], json: bool = False) -> None:
 )
 def heads(_: Context, service: list[str], check: bool = False, write: bool = False, json: bool = False) -> None:
     """Show the newest revision of each service's files."""
-    from service_migrations.history import head_file
+    from service_migrations.history.files import head_file
     from service_migrations.history.listing import listed
 
     async def read_history(checked: "Service") -> "History":

@@ -17,7 +17,7 @@ import asyncpg
 import pytest
 
 from service_migrations.catalog.search_path import OWN_PATH
-from service_migrations.connection.bootstrap import bootstrap
+from service_migrations.databases.bootstrap import bootstrap
 from service_migrations.monorepo import Service
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn

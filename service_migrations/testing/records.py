@@ -8,12 +8,12 @@ from pathlib import Path
 
 from service_migrations.catalog.objects import read as read_objects
 from service_migrations.connection.connector import connector
-from service_migrations.connection.locks import process_lock
-from service_migrations.connection.session import open_session
-from service_migrations.connection.version_table import ensure_schema
 from service_migrations.history.revisions import History, read
 from service_migrations.history.targets import migrate_to
 from service_migrations.monorepo import Service
+from service_migrations.session.locks import process_lock
+from service_migrations.session.session import open_session
+from service_migrations.session.version_table import ensure_schema
 from service_migrations.settings.dsn import Dsn
 from service_migrations.testing.portable import portable
 from service_migrations.testing.schema import connected, without_bookkeeping

@@ -3,12 +3,12 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from service_migrations.connection.connector import connector
-from service_migrations.connection.locks import process_lock
-from service_migrations.connection.session import open_session
-from service_migrations.connection.version_table import ensure_schema
 from service_migrations.history.revisions import read
 from service_migrations.history.targets import migrate_to, revert
 from service_migrations.monorepo import Service
+from service_migrations.session.locks import process_lock
+from service_migrations.session.session import open_session
+from service_migrations.session.version_table import ensure_schema
 from service_migrations.settings.dsn import Dsn
 from service_migrations.testing.schema import connected, execute, schema
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from service_migrations.connection.bootstrap import bootstrap_files
+from service_migrations.databases.bootstrap import bootstrap_files
 from service_migrations.errors import MigrationError
 from service_migrations.files import SOURCE, read_bytes
-from service_migrations.history.fingerprint import checksum, fingerprint_or_checksum
+from service_migrations.history.files.fingerprint import checksum, fingerprint_or_checksum
 from service_migrations.history.revisions import script_location
 from service_migrations.monorepo import Monorepo, Service, discovering_once
 from service_migrations.postgres import Server

@@ -6,13 +6,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from service_migrations.connection.locks import migration_lock, process_lock
-from service_migrations.connection.session import Session
-from service_migrations.connection.version_table import applied, ensure_schema
 from service_migrations.errors import ContentionError, ResultError
 from service_migrations.health.preflight import require_clean
 from service_migrations.history.revision import Revision
 from service_migrations.ledger.writer import Ledger
+from service_migrations.session.locks import migration_lock, process_lock
+from service_migrations.session.session import Session
+from service_migrations.session.version_table import applied, ensure_schema
 from service_migrations.upgrade.watcher import watched
 
 __all__ = ["Callbacks", "Progress", "applying", "changing", "locked", "open_ledger"]

@@ -13,10 +13,8 @@ from alembic.util import CommandError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_migrations.connection.connector import connector
-from service_migrations.connection.locks import process_lock
-from service_migrations.connection.session import open_session
 from service_migrations.errors import MigrationError, UsageError
-from service_migrations.failures import revision_failure
+from service_migrations.failures.revisions import revision_failure
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, config, read
 from service_migrations.history.targets import check_target, migrate_to, resolve_target
@@ -24,6 +22,8 @@ from service_migrations.ledger.edited import Policy
 from service_migrations.monorepo import Service
 from service_migrations.outcome import Outcome, Step
 from service_migrations.plan.guard import EDITED, Guard, classes
+from service_migrations.session.locks import process_lock
+from service_migrations.session.session import open_session
 from service_migrations.settings.model import Limits, Settings, load_options
 from service_migrations.settings.sources import Sources
 from service_migrations.upgrade.run import Begin, Operation, apply

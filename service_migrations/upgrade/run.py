@@ -10,8 +10,6 @@ from typing import Any
 from alembic.config import Config
 
 from service_migrations.connection.connector import Connector
-from service_migrations.connection.session import Session, open_session
-from service_migrations.connection.version_table import applied
 from service_migrations.errors import ContentionError, MigrationError, UnreachableError, UsageError
 from service_migrations.history.offline import pending, require_functions
 from service_migrations.history.revision import Revision
@@ -21,6 +19,8 @@ from service_migrations.ledger.edited import Edit, Policy, check_edits
 from service_migrations.ledger.writer import Ledger
 from service_migrations.outcome import Outcome, Step
 from service_migrations.plan.guard import Guard
+from service_migrations.session.session import Session, open_session
+from service_migrations.session.version_table import applied
 from service_migrations.upgrade.aftermath import aftermath, invalid_indexes
 from service_migrations.upgrade.change import Progress, applying, locked, open_ledger
 from service_migrations.upgrade.long_ids import long_ids_refusal

@@ -1,11 +1,11 @@
 """The services that share a database with another one, whose history may need their tables."""
 
 from service_migrations.connection.connector import connector_of
-from service_migrations.connection.session import open_session
-from service_migrations.connection.version_table import ensure_schema
 from service_migrations.errors import MigrationError, UnreachableError
 from service_migrations.history.revisions import read
 from service_migrations.history.targets import migrate_to
+from service_migrations.session.session import open_session
+from service_migrations.session.version_table import ensure_schema
 from service_migrations.settings.model import Settings
 
 __all__ = ["Siblings"]

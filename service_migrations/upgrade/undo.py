@@ -16,11 +16,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_migrations.connection.connector import Connector, connector
-from service_migrations.connection.locks import process_lock
-from service_migrations.connection.session import Session, open_session
-from service_migrations.connection.version_table import applied
 from service_migrations.errors import ConfigurationError, UsageError
-from service_migrations.failures import describe
+from service_migrations.failures.driver_errors import describe
 from service_migrations.health.preflight import preflight
 from service_migrations.history.offline import render
 from service_migrations.history.revision import Revision
@@ -31,6 +28,9 @@ from service_migrations.monorepo import Service, resolve
 from service_migrations.outcome import Outcome, Step
 from service_migrations.plan.guard import Guard, classes
 from service_migrations.plan.review import PlannedRevision, judge
+from service_migrations.session.locks import process_lock
+from service_migrations.session.session import Session, open_session
+from service_migrations.session.version_table import applied
 from service_migrations.settings.model import Limits, Settings
 from service_migrations.sql.quoting import escaped
 from service_migrations.upgrade.run import Operation, apply

@@ -10,8 +10,8 @@ from sqlalchemy.pool import NullPool
 
 import service_migrations
 from service_migrations.connection import pooler
-from service_migrations.connection.locks import LOCK_KEY
 from service_migrations.errors import ConfigurationError, LockNotObtainedError
+from service_migrations.session.locks import LOCK_KEY
 from service_migrations.settings.dsn import Dsn
 from tests.support.database import query, tables, wait
 from tests.support.monorepo import Monorepo, dsn_text

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import service_migrations
-from service_migrations.connection.admin import create
+from service_migrations.databases.admin import create
 from service_migrations.errors import AccessDeniedError
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn

@@ -7,7 +7,7 @@ import pytest
 
 import service_migrations
 from service_migrations.adoption.verify import verify
-from service_migrations.connection import admin
+from service_migrations.databases import admin
 from service_migrations.errors import AccessDeniedError, ConfigurationError
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn, parse

@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
 import service_migrations
-from service_migrations.connection.locks import LOCK_KEY
 from service_migrations.errors import ConfigurationError, DifferenceError, UsageError
 from service_migrations.monorepo import Service
+from service_migrations.session.locks import LOCK_KEY
 from service_migrations.settings.dsn import Dsn
 from tests.support.database import query, tables, wait
 from tests.support.monorepo import Monorepo

@@ -18,7 +18,6 @@ import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
 import service_migrations
-from service_migrations.connection.locks import LOCK_KEY
 from service_migrations.errors import (
     AccessDeniedError,
     ConfigurationError,
@@ -27,6 +26,7 @@ from service_migrations.errors import (
     UsageError,
 )
 from service_migrations.postgres import Server
+from service_migrations.session.locks import LOCK_KEY
 from service_migrations.settings.dsn import Dsn
 from tests.support.database import query, tables, wait
 from tests.support.monorepo import MODELS, Monorepo, Ran, dsn_text

@@ -13,8 +13,8 @@ from sqlalchemy import URL, create_engine
 from sqlalchemy.ext.asyncio import create_async_engine
 
 import service_migrations
-from service_migrations.connection.locks import LOCK_KEY
 from service_migrations.history.revisions import config
+from service_migrations.session.locks import LOCK_KEY
 from service_migrations.settings.dsn import Dsn
 from tests.support.database import query, tables, wait
 from tests.support.monorepo import Monorepo, Ran, dsn_text

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 import service_migrations
-from service_migrations.history.static import read_chain
+from service_migrations.history.files.static import read_chain
 from service_migrations.monorepo import discover
 from service_migrations.rollout.scan import KnownState, scan
 from service_migrations.rollout.schemas import UNSURE, Schemas

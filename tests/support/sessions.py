@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import asyncpg
 
-from service_migrations.connection.locks import LOCK_KEY
+from service_migrations.session.locks import LOCK_KEY
 from service_migrations.settings.dsn import Dsn
 from tests.support.deadlines import DEADLINE
 

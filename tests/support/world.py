@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from textwrap import dedent
 from typing import Any
 
-from service_migrations.connection.locks import LOCK_KEY
 from service_migrations.postgres import Server
+from service_migrations.session.locks import LOCK_KEY
 from service_migrations.settings.dsn import Dsn
 from tests.support.database import query
 from tests.support.deadlines import DEADLINE, until

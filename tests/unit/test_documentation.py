@@ -13,10 +13,10 @@ from invoke.parser import ParseError
 
 import service_migrations
 from service_migrations import errors
-from service_migrations.connection import locks
 from service_migrations.monorepo import discover
 from service_migrations.postgres import VERSIONS
 from service_migrations.postgres.throwaway import _variable
+from service_migrations.session import locks
 from service_migrations.settings.sources import KEYS
 from tasks import namespace
 from tests.support.command_lines import commands, invoke_tasks, nox_problem

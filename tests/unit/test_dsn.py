@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 from sqlalchemy import make_url
 
 from service_migrations.errors import ConfigurationError
-from service_migrations.failures import connect_failure
+from service_migrations.failures.connections import connect_failure
 from service_migrations.settings.dsn import Dsn, parse, tls_context
 from service_migrations.settings.model import load
 from service_migrations.settings.sources import Sources

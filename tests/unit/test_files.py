@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from service_migrations.configuration import read_configuration
-from service_migrations.connection.bootstrap import bootstrap
+from service_migrations.databases.bootstrap import bootstrap
 from service_migrations.errors import ConfigurationError
 from service_migrations.history.baseline import baseline_path, read_baseline
-from service_migrations.history.head_file import write_heads
+from service_migrations.history.files.head_file import write_heads
+from service_migrations.history.files.static import read_chain
 from service_migrations.history.revisions import read, template_folder
-from service_migrations.history.static import read_chain
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import parse
 from service_migrations.settings.example import lines

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service_migrations.history.fingerprint import _HEADER, body_fingerprint, checksum, fingerprint
+from service_migrations.history.files.fingerprint import _HEADER, body_fingerprint, checksum, fingerprint
 from tests.support.monorepo import ROOT
 
 REVISIONS = sorted(ROOT.glob("migrations/versions/*/*.py"))

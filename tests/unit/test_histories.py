@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from service_migrations.errors import ConfigurationError, UsageError
-from service_migrations.history import head_file
+from service_migrations.history.files import head_file
+from service_migrations.history.files.static import read_chain
 from service_migrations.history.revisions import History, read
-from service_migrations.history.static import read_chain
 from service_migrations.monorepo import Service, find
 from tests.support.monorepo import Monorepo
 

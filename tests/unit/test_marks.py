@@ -2,7 +2,7 @@
 
 import pytest
 
-from service_migrations.connection.marks import end_in
+from service_migrations.session.marks import end_in
 
 ENDS = {
     "COMMIT": "commit",

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from service_migrations.errors import MigrationError, UnreachableError
-from service_migrations.history.static import read_chain
+from service_migrations.history.files.static import read_chain
 from service_migrations.monorepo import Service
 from service_migrations.outcome import Outcome
 from service_migrations.rollout.scan import Capacity, KnownState, Scan

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service_migrations.catalog.search_path import SearchPath
-from service_migrations.connection.locks import HOLDS_LOCK
+from service_migrations.session.locks import HOLDS_LOCK
 from service_migrations.sql.lexer import tokenize
 
 PACKAGE = Path(__file__).resolve().parents[2] / "service_migrations"
@@ -43,7 +43,7 @@ def test_every_connection_of_the_library_gets_its_own_search_path() -> None:
     # these make a copy of an engine for a proof of its own, the connections of engine.py, and those for SQL of a team
     without = {"compat/probe.py", "connection/pooler.py", "libpq/conninfo.py", "testing/schema.py"}
     assert {name for name, source in modules.items() if not re.search("OWN_PATH|ServerProcess", source)} <= without
-    assert {"connection/engine.py", "connection/admin.py", "rollout/scan.py", "testing/databases.py"} <= modules.keys()
+    assert {"connection/engine.py", "databases/admin.py", "rollout/scan.py", "testing/databases.py"} <= modules.keys()
 
 
 SYNTAX = {"array", "cast", "coalesce", "exists", "operator", "substring", "all", "any", "in", "settings", "absent"}
@@ -52,7 +52,11 @@ SYNTAX = {"array", "cast", "coalesce", "exists", "operator", "substring", "all",
 
 @pytest.mark.parametrize(
     "module",
-    ["safe.py", *(f"connection/{name}.py" for name in ("assertions", "marks", "server_process", "session_settings"))],
+    [
+        "safe.py",
+        "connection/server_process.py",
+        *(f"session/{name}.py" for name in ("assertions", "marks", "settings")),
+    ],
 )
 def test_a_query_in_the_session_of_a_revision_qualifies_each_name(module: str) -> None:
     tree = ast.parse((PACKAGE / module).read_text(encoding="utf-8"))

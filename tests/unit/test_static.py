@@ -7,7 +7,7 @@ from unittest.mock import patch
 import pytest
 from hypothesis import given, strategies as st
 
-from service_migrations.history import static
+from service_migrations.history.files import static
 from tests.support.monorepo import Monorepo
 
 LINES = (

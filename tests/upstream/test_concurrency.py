@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 import service_migrations
-from service_migrations.connection.locks import LOCK_KEY
 from service_migrations.errors import ConfigurationError, LockNotObtainedError, MigrationError
+from service_migrations.session.locks import LOCK_KEY
 from service_migrations.settings.dsn import Dsn
 from tests.support.database import query, tables, wait
 from tests.support.monorepo import Monorepo, Ran, dsn_text

@@ -18,11 +18,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 import service_migrations
 from service_migrations.connection.connector import connector
-from service_migrations.connection.locks import process_lock
-from service_migrations.connection.session import open_session
 from service_migrations.errors import MigrationError, ResultError, UsageError
 from service_migrations.history.revisions import read
 from service_migrations.monorepo import Service
+from service_migrations.session.locks import process_lock
+from service_migrations.session.session import open_session
 from service_migrations.settings.dsn import Dsn
 from tests.support.database import query, tables, wait
 from tests.support.monorepo import Monorepo, dsn_text

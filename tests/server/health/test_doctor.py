@@ -12,11 +12,11 @@ import asyncpg
 import pytest
 
 import service_migrations
-from service_migrations.connection.locks import LOCK_KEY
 from service_migrations.health import doctor
 from service_migrations.health.findings import Finding
 from service_migrations.monorepo import Service
 from service_migrations.postgres import throwaway
+from service_migrations.session.locks import LOCK_KEY
 from service_migrations.settings.dsn import Dsn
 from tests.support.database import query, wait
 from tests.support.monorepo import Monorepo

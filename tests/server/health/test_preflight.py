@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import service_migrations
-from service_migrations.connection.admin import create
+from service_migrations.databases.admin import create
 from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError
 from service_migrations.health.findings import oldest_version
 from service_migrations.monorepo import Service

@@ -11,7 +11,6 @@ import asyncpg
 import pytest
 
 import service_migrations
-from service_migrations.connection.locks import LOCK_KEY
 from service_migrations.errors import (
     AccessDeniedError,
     ConfigurationError,
@@ -21,6 +20,7 @@ from service_migrations.errors import (
     UsageError,
 )
 from service_migrations.monorepo import Service
+from service_migrations.session.locks import LOCK_KEY
 from service_migrations.settings.dsn import Dsn
 from tests.support.database import query, tables, wait
 from tests.support.monorepo import Monorepo

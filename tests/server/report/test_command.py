@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from service_migrations.history.fingerprint import hashes
+from service_migrations.history.files.fingerprint import hashes
 from service_migrations.report.markdown import MARKER
 from service_migrations.settings.dsn import Dsn
 from tests.support.git import commit, git, three_services

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import service_migrations
-from service_migrations.connection.locks import LOCK_KEY
+from service_migrations.session.locks import LOCK_KEY
 from service_migrations.settings.dsn import Dsn
 from tests.support.database import query, wait
 from tests.support.monorepo import Monorepo

@@ -11,7 +11,7 @@ import pytest
 from service_migrations.adoption.adopt import survey
 from service_migrations.adoption.writing import write as write_files
 from service_migrations.errors import ConfigurationError
-from service_migrations.history.head_file import problem
+from service_migrations.history.files.head_file import problem
 from service_migrations.history.revisions import read
 from service_migrations.monorepo import Monorepo
 from tests.support.monorepo import MODELS as OWN_MODELS

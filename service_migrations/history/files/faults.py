@@ -6,8 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from service_migrations.errors import UsageError
-from service_migrations.history.locations import revision_files
-from service_migrations.history.parsing import parse
+from service_migrations.history.files.locations import revision_files
+from service_migrations.history.files.parsing import parse
 from service_migrations.history.revision import Revision, as_tuple, id_problem
 from service_migrations.monorepo import Service
 

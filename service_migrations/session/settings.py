@@ -2,9 +2,10 @@
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service_migrations.connection.marks import MARK, SET_BEFORE
 from service_migrations.connection.rows import rows
+from service_migrations.connection.server_process import MARK
 from service_migrations.connection.single_message import constant
+from service_migrations.session.marks import SET_BEFORE
 from service_migrations.sql.quoting import quoted
 
 __all__ = ["restoring"]

@@ -16,10 +16,7 @@ from service_migrations._sqlalchemy import never_reconnect
 from service_migrations.connection.connector import Connector
 from service_migrations.connection.drivers import is_lost
 from service_migrations.connection.engine import default_isolation
-from service_migrations.connection.recorded import recorded
 from service_migrations.connection.server_process import PID
-from service_migrations.connection.transactions import Transactions
-from service_migrations.connection.version_table import Located, applied, located
 from service_migrations.errors import (
     AccessDeniedError,
     ConfigurationError,
@@ -29,10 +26,13 @@ from service_migrations.errors import (
     UnreachableError,
     UsageError,
 )
-from service_migrations.failures import lost_failure, revision_failure
+from service_migrations.failures.revisions import lost_failure, revision_failure
 from service_migrations.history.revisions import History, config
 from service_migrations.models.faults import faults_of
 from service_migrations.models.metadata import assemble, bookkeeping_schema
+from service_migrations.session.recorded import recorded
+from service_migrations.session.transactions import Transactions
+from service_migrations.session.version_table import Located, applied, located
 
 __all__ = ["Session", "open_session"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import asyncpg
 
 from service_migrations.errors import AccessDeniedError, ConfigurationError
-from service_migrations.failures import is_of_the_session, sqlstate
+from service_migrations.failures.driver_errors import is_of_the_session, sqlstate
 from service_migrations.files import SOURCE, read_text
 from service_migrations.monorepo import Service
 

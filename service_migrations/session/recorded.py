@@ -7,8 +7,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service_migrations.connection.drivers import is_lost
-from service_migrations.connection.relation import first, named, schemas
 from service_migrations.monorepo import Service
+from service_migrations.session.relation import first, named, schemas
 from service_migrations.sql.quoting import escaped
 
 __all__ = ["recorded"]

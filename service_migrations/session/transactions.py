@@ -19,11 +19,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service_migrations._alembic import continue_in
 from service_migrations._sqlalchemy import restore_execution_options
 from service_migrations.catalog.search_path import OWN_PATH, search_path
-from service_migrations.connection.assertions import IS_OURS, NO_LOCK, NOT_AT, is_at
-from service_migrations.connection.closings import Closings
 from service_migrations.connection.drivers import driver_connection_of, driver_of, is_lost, run, run_script
-from service_migrations.connection.marks import IS_COMMITTED, NO_MARK, SET_BEFORE, Marks
-from service_migrations.connection.misused import (
+from service_migrations.connection.simple_query import SCRIPT, Connection as SimpleConnection, Held
+from service_migrations.errors import MigrationError
+from service_migrations.failures.driver_errors import sqlstate
+from service_migrations.interruption import call_revision
+from service_migrations.monorepo import Service
+from service_migrations.session.assertions import IS_OURS, NO_LOCK, NOT_AT, is_at
+from service_migrations.session.closings import Closings
+from service_migrations.session.marks import IS_COMMITTED, NO_MARK, SET_BEFORE, Marks
+from service_migrations.session.misuse import (
     changed_versions,
     closed,
     detached,
@@ -31,13 +36,8 @@ from service_migrations.connection.misused import (
     lost_lock,
     rolled_back,
 )
-from service_migrations.connection.recorder import SAVEPOINT, Recorder, protected
-from service_migrations.connection.session_settings import restoring
-from service_migrations.connection.simple_query import SCRIPT, Connection as SimpleConnection, Held
-from service_migrations.errors import MigrationError
-from service_migrations.failures import sqlstate
-from service_migrations.interruption import call_revision
-from service_migrations.monorepo import Service
+from service_migrations.session.recorder import SAVEPOINT, Recorder, protected
+from service_migrations.session.settings import restoring
 from service_migrations.sql.quoting import VERBATIM, check_characters, quoted
 
 __all__ = ["Transactions"]

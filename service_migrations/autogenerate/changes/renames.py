@@ -19,7 +19,7 @@ from service_migrations.autogenerate.comparison import Comparison
 from service_migrations.catalog.search_path import SearchPath, service_path
 from service_migrations.catalog.tables import TableState
 from service_migrations.errors import UsageError
-from service_migrations.failures import describe, sqlstate
+from service_migrations.failures.driver_errors import describe, sqlstate
 from service_migrations.sql.quoting import VERBATIM, quoted
 
 __all__ = ["PossibleRename", "Rename", "applied", "noted", "option", "possible_renames"]

@@ -12,16 +12,13 @@ from itertools import count
 from sqlalchemy import Connection
 
 from service_migrations.connection.drivers import driver_of, run, run_script
+from service_migrations.connection.server_process import BEFORE, MARK
 from service_migrations.sql.lexer import statements
 from service_migrations.sql.quoting import literal
 
-__all__ = ["BEFORE", "IS_COMMITTED", "MARK", "NO_MARK", "SET_BEFORE", "Marks", "end_in"]
+__all__ = ["IS_COMMITTED", "NO_MARK", "SET_BEFORE", "Marks", "end_in"]
 
 _numbers = count(1)
-
-MARK = "service_migrations.revision"
-BEFORE = "before"
-"""Its value until a revision's transaction is committed. RESET ALL, which a revision may run, leaves an empty one."""
 
 SET_BEFORE = f"SET {MARK} = '{BEFORE}'"
 _SHOW = f"SHOW {MARK}"

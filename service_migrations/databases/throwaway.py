@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Self
 from urllib.parse import quote
 
-from service_migrations.connection.admin import connected, create, quoted
+from service_migrations.databases.admin import connected, create, quoted
 from service_migrations.interruption import finish_even_if_cancelled, unfinished
 from service_migrations.monorepo import Service
 from service_migrations.postgres import Server

@@ -4,8 +4,8 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from service_migrations.autogenerate.changes.renames import Rename, option
 from service_migrations.autogenerate.comparison import Comparison, Key
-from service_migrations.autogenerate.renames import Rename, option
 from service_migrations.errors import UsageError
 
 __all__ = ["Request", "renames_of"]

@@ -15,8 +15,8 @@ from alembic.util import CommandError
 
 from service_migrations._alembic import answers_to_any_name
 from service_migrations.errors import UsageError
-from service_migrations.history.faults import fault
-from service_migrations.history.parsing import FILTERS
+from service_migrations.history.files.faults import fault
+from service_migrations.history.files.parsing import FILTERS
 from service_migrations.interruption import stops
 from service_migrations.models.attachments import tables_kept
 from service_migrations.monorepo import Service

@@ -5,8 +5,8 @@ An error is the only result that a statement can report when it is sent together
 
 from collections.abc import Iterable
 
-from service_migrations.connection.locks import HOLDS_LOCK
 from service_migrations.connection.single_message import constant
+from service_migrations.session.locks import HOLDS_LOCK
 
 __all__ = ["IS_OURS", "NOT_AT", "NO_LOCK", "is_at"]
 

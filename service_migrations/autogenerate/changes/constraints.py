@@ -7,7 +7,7 @@ from alembic.operations.ops import DropConstraintOp, DropIndexOp
 from sqlalchemy.sql.elements import conv
 
 from service_migrations.autogenerate.change import Change, Phase, Step, steps
-from service_migrations.autogenerate.matches import Matches, NewNames, rename
+from service_migrations.autogenerate.changes.matches import Matches, NewNames, rename
 from service_migrations.autogenerate.table_pair import (
     BOTH,
     NEITHER,

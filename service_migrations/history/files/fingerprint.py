@@ -11,7 +11,7 @@ from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
-from service_migrations.history.parsing import parse
+from service_migrations.history.files.parsing import parse
 
 __all__ = ["Hashes", "body_fingerprint", "checksum", "fingerprint", "fingerprint_or_checksum", "hashes"]
 

@@ -7,10 +7,10 @@ from types import MappingProxyType
 from alembic.operations.ops import DropColumnOp, DropTableOp
 from sqlalchemy import ForeignKeyConstraint
 
-from service_migrations.autogenerate import columns, constraints, generated
 from service_migrations.autogenerate.change import Change, Note, Phase, Step
+from service_migrations.autogenerate.changes import columns, constraints, generated
+from service_migrations.autogenerate.changes.matches import new_names
 from service_migrations.autogenerate.comparison import Comparison, Key
-from service_migrations.autogenerate.matches import new_names
 from service_migrations.autogenerate.operations import added_column, created_table, remove_exclusions
 from service_migrations.autogenerate.table_pair import BOTH, Directions, Pair, recreated_columns
 from service_migrations.catalog.tables import ColumnState, TableState

@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from service_migrations.autogenerate import conversions, generated
 from service_migrations.autogenerate.change import Change, Note, Phase, Step
+from service_migrations.autogenerate.changes import conversions, generated
 from service_migrations.autogenerate.table_pair import (
     NEITHER,
     Directions,

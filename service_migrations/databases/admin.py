@@ -9,12 +9,14 @@ from typing import Any
 import asyncpg
 
 from service_migrations.catalog.search_path import OWN_PATH
-from service_migrations.connection.bootstrap import bootstrap, bootstrap_files
 from service_migrations.connection.ended_sessions import LosableConnection
 from service_migrations.connection.retry import attempts
-from service_migrations.connection.scram import verifier
+from service_migrations.databases.bootstrap import bootstrap, bootstrap_files
+from service_migrations.databases.scram import verifier
 from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError, UsageError
-from service_migrations.failures import connect_failure, is_lost_connection, lost_failure, sqlstate
+from service_migrations.failures.connections import connect_failure
+from service_migrations.failures.driver_errors import is_lost_connection, sqlstate
+from service_migrations.failures.revisions import lost_failure
 from service_migrations.interruption import finish_even_if_cancelled
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import Settings

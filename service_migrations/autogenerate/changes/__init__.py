@@ -1,0 +1,1 @@
+"""The changes that lead from a database to the models, and back."""

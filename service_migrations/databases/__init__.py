@@ -1,0 +1,1 @@
+"""Databases and their roles: how they are created, prepared and dropped."""

@@ -1,0 +1,179 @@
+"""The error of a revision that failed, or that lost its connection: with its place and what became of it."""
+
+import sys
+from pathlib import Path
+from traceback import walk_tb
+
+from service_migrations.errors import (
+    AccessDeniedError,
+    ConfigurationError,
+    ContentionError,
+    MigrationError,
+    UnreachableError,
+    UsageError,
+)
+from service_migrations.failures.driver_errors import (
+    describe,
+    error_chain,
+    field,
+    is_lost,
+    is_plain,
+    is_temporary,
+    original_of,
+    sqlstate,
+)
+from service_migrations.monorepo import Service
+from service_migrations.sql.asyncpg import advice
+
+__all__ = ["lost_failure", "replay_failure", "revision_failure"]
+
+_FIRST = (
+    "It has to be the revision's first statement. In the first revision of an empty database it can't be: "
+    "Alembic creates the version table before it, in one transaction."
+)
+"""The hint for SET TRANSACTION behind a query."""
+_CONTENTION = {
+    "55P03": "a lock was not free in time",
+    "40P01": "it was in a deadlock",
+    "40001": "it could not be serialised",
+}
+_COMPLETE = (
+    "A history has to create everything that it needs: correct the revision so that it runs in an empty database too. "
+    "What an administrator has to create stands in bootstrap.sql."
+)
+_CONCURRENT_UPDATE = ("simple_heap_update", "simple_heap_delete")
+"""The functions of the server that fail with an internal error (XX000) if two sessions change one catalog row."""
+
+
+def revision_failure(
+    error: BaseException,
+    service: Service,
+    user: str,
+    *,
+    partly_committed: bool | None,
+    offline: bool = False,
+    first: tuple[BaseException, str] | None = None,
+) -> MigrationError:
+    """Return the error to raise where Alembic failed, with the line of the revision and the SQLSTATE.
+
+    Args:
+        error: the error that was raised inside Alembic.
+        service: the service of the revision.
+        user: the role that ran it, for the GRANT in the hint.
+        partly_committed: whether the revision had committed something before; None where nothing ran, as offline.
+        offline: whether it was rendered in offline mode.
+        first: the error that made the server refuse what follows, and the file and line of its statement.
+
+    """
+    state = sqlstate(error)
+    place = next(filter(None, (_place(link, service) for link in error_chain(error))), None)
+    text = f"{describe(error)}{f' [{state}]' if state else ''}"
+    end = _ending(text, partly_committed=partly_committed, offline=offline)
+    if place is None and is_plain(original_of(error)):
+        text += _origin(error, service)
+    if state == "25P02" and first is not None:
+        first_state = sqlstate(first[0])
+        text += f". The first error was {describe(first[0])}{f' [{first_state}]' if first_state else ''}"
+        text += f" ({first[1]})" if first[1] and first[1] != place else ""
+        place = place or first[1] or None
+        end = f"After an error, only a savepoint goes on: with op.get_bind().begin_nested(). {end}".rstrip()
+    elif service.driver == "asyncpg":
+        has_parameters = bool(getattr(error, "params", None))
+        end = f"{advice(state, text, has_parameters=has_parameters)} {end}".strip()
+
+    def failure(kind: type[MigrationError], message: str, hint: str) -> MigrationError:
+        return kind(message, service=service, path=place, hint=hint)
+
+    if state in _CONTENTION or _is_catalog_race(error, state):
+        reason = _CONTENTION.get(state or "", "another session changed the same row of the catalog")
+        return failure(ContentionError, f"{reason} [{state}].", end)
+    if state == "42501" and "schema" in text:
+        schema = text.partition("schema ")[2].split(" ")[0]
+        grant = f'Its owner can run: GRANT CREATE ON SCHEMA {schema} TO "{user}";'
+        return failure(AccessDeniedError, f"{text}.", grant)
+    if state == "42501":
+        return failure(AccessDeniedError, f"{text}.", "Grant it, or run as the owner.")
+    if state == "25006":
+        hint = "The server is read-only or a standby: name the primary. Or did the revision SET TRANSACTION READ ONLY?"
+        return failure(ConfigurationError, f"{text}.", hint)
+    if is_temporary(state) or is_lost(error, state):
+        message = f"the connection was lost ({text})."
+        return failure(UnreachableError, message, "It is safe to run the command again.")
+    return failure(MigrationError, f"{text}.", end)
+
+
+def _ending(text: str, *, partly_committed: bool | None, offline: bool) -> str:
+    """Return the end of a failed revision's message: what became of the revision, or what would help."""
+    sentences = []
+    if "must be called before any query" in text or "must be set before any query" in text:
+        sentences.append(_FIRST)
+    if "A value is required for bind parameter" in text:
+        sentences.append(r"A colon before a word is a parameter: write \: for a colon.")
+    if partly_committed is not None:
+        sentences.append("What it had committed before is kept." if partly_committed else "It was rolled back.")
+    elif offline and "NoneType" in text:
+        sentences.append("Offline there are no rows, and a query returns None: run it online.")
+    return " ".join(sentences)
+
+
+def _is_catalog_race(error: BaseException, state: str | None) -> bool:
+    """Whether two sessions wrote one row of a system catalog, such as that of a role."""
+    original = original_of(error)
+    driver = original.__cause__ or original
+    if state == "XX000":
+        return field(driver, "server_source_function", "source_function") in _CONCURRENT_UPDATE
+    return state == "23505" and field(driver, "schema_name", "schema_name") == "pg_catalog"
+
+
+def lost_failure(error: BaseException, service: Service, first: BaseException | None = None) -> MigrationError:
+    """Return the error to raise where a connection was lost.
+
+    Args:
+        error: the last error; the first error in its chain has the reason.
+        service: the service of the revision.
+        first: an error that was raised before, where that chain doesn't have it.
+
+    """
+    chain = [*error_chain(error), *(error_chain(first) if first else ())]
+    reasons = [link for link in chain if is_lost(link, sqlstate(link)) or is_temporary(sqlstate(link))]
+    reason = next((link for link in reversed(reasons) if sqlstate(link)), reasons[-1] if reasons else error)
+    state = sqlstate(reason)
+    text = f"the connection was lost ({describe(reason)}{f' [{state}]' if state else ''})."
+    place = next(filter(None, (_place(link, service) for link in reversed(chain))), None)
+    return UnreachableError(text, service=service, path=place, hint="It is safe to run the command again.")
+
+
+def replay_failure(error: MigrationError) -> MigrationError:
+    """Return the error to raise where a history fails in a new database of ours.
+
+    It isn't that of a failed migration: no database of anybody's was changed. Other errors stay as they are.
+    """
+    if error.exit_code != MigrationError.exit_code:
+        return error
+    return UsageError(
+        f"{error.message} The history can't be replayed into a scratch database.",
+        service=error.service,
+        path=error.path,
+        line=error.line,
+        hint=f"{error.hint} {_COMPLETE}".strip(),
+    )
+
+
+def _origin(error: BaseException, service: Service) -> str:
+    """Return where an error was raised: the file, relative to the top level or to the installed packages, and line."""
+    frames = list(walk_tb(error.__traceback__))
+    if not frames:
+        return ""
+    frame, line = frames[-1]
+    path = Path(frame.f_code.co_filename)
+    for folder in (*(Path(entry) for entry in sys.path if entry.endswith("-packages")), service.root):
+        if path.is_relative_to(folder):
+            path = path.relative_to(folder)
+            break
+    return f" (in {path.as_posix()}, line {line})"
+
+
+def _place(error: BaseException, service: Service) -> str | None:
+    """Return the file and the line of the service's revision in an error's traceback."""
+    place = service.revision_place(reversed(list(walk_tb(error.__traceback__))))
+    return f"{place[0]}:{place[1]}" if place else None
