@@ -77,6 +77,20 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "autogenerate/changes/constraints.py": (AUTOGENERATE, ("tests/server/autogenerate",)),
     "autogenerate/changes/dependents.py": (("tests/server/autogenerate/test_dependents.py",), AUTOGENERATE),
     "drift/compare.py": (("tests/server/drift/test_drift.py",), ("tests/server/drift",)),
+    "drift/order.py": (("tests/server/drift/test_order.py",), ("tests/server/drift",)),
+    "drift/extensions.py": (("tests/server/drift/test_extensions.py",), ("tests/server/drift",)),
+    "drift/repair/columns.py": (("tests/server/drift/test_repair.py",), ("tests/server/drift",)),
+    "session/transactions.py": (("tests/faults/test_sessions.py",), ("tests/faults", "tests/server/test_ledger.py")),
+    "session/marks.py": (("tests/unit/test_marks.py", "tests/faults/test_sessions.py"), ("tests/faults",)),
+    "session/closings.py": (("tests/faults/test_sessions.py",), ()),
+    "session/locks.py": (("tests/faults/test_concurrency.py",), ("tests/faults",)),
+    "session/version_table.py": (
+        ("tests/server/test_version_table.py",),
+        ("tests/server/test_other_version_tables.py",),
+    ),
+    "ledger/writer.py": (("tests/server/test_ledger.py",), ("tests/server/test_edited.py",)),
+    "ledger/downgrades.py": (("tests/server/upgrade/test_undo.py",), ("tests/server/upgrade",)),
+    "upgrade/undo.py": (("tests/server/upgrade/test_undo.py",), ("tests/server/upgrade",)),
 }
 """The modules, each with the tests near it and the wider ones."""
 

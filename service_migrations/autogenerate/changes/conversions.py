@@ -33,6 +33,9 @@ _TYPE = re.compile(
 )
 
 
+_VARYING = re.compile(r"character varying\((\d+)\)")
+
+
 @dataclass(frozen=True, slots=True)
 class _Type:
     """A type as ``format_type`` writes it, in its parts."""
@@ -66,12 +69,13 @@ class _Type:
 def can_change_values(before: str, after: str) -> bool:
     """Whether a cast between two types may change a value, where it neither fails nor keeps it.
 
-    A longer text is no case of it: an assignment of it fails.
+    A text that is too long fails, but not if only blanks are too many: those are cut (PostgreSQL documentation,
+    Character Types).
     """
     old, new = _Type.of(before), _Type.of(after)
     if old is None or new is None:
         return False
-    return _numbers(old, new) or _times(old, new) or _others(old, new) or _is_read(old, new)
+    return _numbers(old, new) or _times(old, new) or _blanks(old, new) or _others(old, new) or _is_read(old, new)
 
 
 def checked(name: str, before: str, after: str, kind: str) -> str:
@@ -85,8 +89,11 @@ def checked(name: str, before: str, after: str, kind: str) -> str:
 
     """
     changed = f"concat({name}, ' would change')"
-    if after.startswith("bit(") and not after.endswith("[]"):
-        # its own error has only the first digit that is none
+    if (length := _VARYING.fullmatch(after)) is not None:
+        # no cast, which would cut it: this is assigned, and too long
+        return f"CASE WHEN length({name}) > {length[1]} THEN {changed} ELSE {name} END"
+    if after.startswith(("bit(", "character(")) and not after.endswith("[]"):
+        # the error of bits has only the first digit that is none, and a text would be cut
         changed += "::integer"
     return f"CASE WHEN {_kept(name, before, after)} THEN {name}::{kind} ELSE {changed}::{kind} END"
 
@@ -145,6 +152,14 @@ def _is_read(old: _Type, new: _Type) -> bool:
     if new.base == "interval":
         return bool(new.fields) or new.precision < _MICROSECONDS
     return new.base in ("date", "bit", *_FLOATS) or (new.base == "numeric" and new.scale is not None)
+
+
+def _blanks(old: _Type, new: _Type) -> bool:
+    """Whether blanks at the end of a text may be lost."""
+    if old.base not in ("text", "character varying"):
+        return False
+    shorter = new.first is not None and (old.first is None or new.first < old.first)
+    return new.base == "character" or (new.base == "character varying" and shorter)
 
 
 def _others(old: _Type, new: _Type) -> bool:

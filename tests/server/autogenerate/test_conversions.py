@@ -46,6 +46,11 @@ LOSSY = {
     "text with a zone to timestamp": ("String(40)", "TIMESTAMP", "'2026-01-02 23:30+05'", "'2026-01-02 23:30:00'"),
     "text with a zone to time": ("Text", "TIME", "'10:00+05'", "'10:00:00'"),
     "text to fields of an interval": ("Text", "INTERVAL(fields='DAY')", "'1 day 05:06:07'", "'3 days'"),
+    "blanks at the end of a text": ("Text", "CHAR(9)", "'ab '", "'ab'"),
+    "blanks at the end of a longer text": ("String(8)", "String(3)", "'abc '", "'abc'"),
+    "blanks at the end of any text": ("Text", "String(3)", "'abc  '", "'abc'"),
+    "a text that is too long": ("String(8)", "CHAR(3)", "'abcd'", "'ab'"),
+    "an array of texts": ("ARRAY(Text)", "ARRAY(String(3))", """'{"abc ",d}'""", "'{abc,NULL}'"),
     "text to real": ("Text", "REAL", "'0.123456789012'", "'0.1234567'"),
     "text to double": ("Text", "Float(53)", "'0.12345678901234568999'", "'0.1'"),
     "text to bits": ("Text", "BIT(3)", "'10111'", "'101'"),
@@ -73,7 +78,7 @@ def test_a_value_that_the_new_type_cannot_hold_stops_the_revision(
     remodel(monorepo, service, MODELS.format(kind=after))
     code = written(monorepo, service)
     assert "WARNING: this fails on a row that" in code
-    with pytest.raises(MigrationError, match="would change"):
+    with pytest.raises(MigrationError, match=r"would change|value too long for type character varying\(3\)"):
         wait(service_migrations.upgrade(service))
     assert query(dsn, "SELECT * FROM things ORDER BY id") == rows
     query(dsn, "DELETE FROM things WHERE id = 3")
@@ -124,6 +129,8 @@ WIDER = [
     ("Text", "Interval"),
     ("JSONB", "Numeric"),
     ("CIDR", "INET"),
+    ("String(5)", "String(9)"),
+    ("String(5)", "Text"),
     ("MONEY", "Numeric"),
     ("Integer", "MONEY"),
 ]
