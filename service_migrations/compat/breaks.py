@@ -59,12 +59,17 @@ class Break:
         return mine == its
 
     def __str__(self) -> str:
+        return f"{self.path}: {self.text}"
+
+    @property
+    def text(self) -> str:
+        """What breaks, without the file of the revision."""
         place = ".".join(part for part in (self.table, self.column) if part)
         place = f"{place}: " if place else ""
         code = f" [{self.sqlstate}]" if self.sqlstate else ""
         statement = f" Statement: {self.statement}" if self.statement else ""
         words = (_WORDS_OF_NEW_CODE if self.is_new_code else _WORDS)[self.action]
-        return f"{self.path}: {place}{words}: {self.why.removesuffix('.')}{code}.{statement}"
+        return f"{place}{words}: {self.why.removesuffix('.')}{code}.{statement}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from service_migrations.plan.classify import Class, Reason, classify
 from service_migrations.plan.novelty import Scope
 from service_migrations.plan.revision_text import RevisionText, revision_text
 from service_migrations.plan.squawk import SquawkWarning, unfounded
+from service_migrations.plan.tried import read_breaks
 from service_migrations.sql.clauses import actions, has_own, name_at
 from service_migrations.sql.lexer import Statement, Token, statements
 
@@ -79,12 +80,13 @@ class _ReviewedStatement:
 
 @dataclass(slots=True)
 class Review:
-    """One revision during its review: its file, its statements, and the findings from its text."""
+    """One revision during its review: its file, its statements, the findings from its text, and what was tried."""
 
     rendered: Rendered
     text: RevisionText | None = None
     statements: list[_ReviewedStatement] = field(default_factory=list)
     text_findings: list[PlanFinding] = field(default_factory=list)
+    breaks: tuple[str, ...] = ()
 
 
 def judge(history: History, rendered: list[Rendered]) -> list[PlannedRevision]:
@@ -117,6 +119,8 @@ def reviews(history: History, rendered: list[Rendered]) -> Iterator[Review]:
                 review.statements.append(reviewed)
                 scope.record(tokens)
             offset += _lines(piece) + 1
+        if not revision.down:
+            review.breaks = read_breaks(history.service, revision.revision.revision, revision.revision.path)
         if revision.error is not None and review.text is not None:
             review.text_findings = list(_text_findings(review.text, revision, scope))
         yield review
@@ -194,6 +198,7 @@ def planned(review: Review, warnings: list[SquawkWarning]) -> PlannedRevision:
         message = f"It can't be rendered without a connection ({rendered.error}); what follows is read from its text."
         findings.append(PlanFinding("offline", message, None, path, rendered.error_line))
     findings += review.text_findings
+    findings += [PlanFinding(Class.BREAKING, one, Class.BREAKING, path) for one in review.breaks]
     if rendered.irreversible is not None:
         message, line = rendered.irreversible
         findings.append(PlanFinding(Class.IRREVERSIBLE, message, Class.IRREVERSIBLE, path, line))

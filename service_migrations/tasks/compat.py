@@ -12,7 +12,7 @@ from service_migrations.tasks.each import each as each_service, fail, report
 from service_migrations.tasks.task import SERVICES, selected, service_name, task
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from service_migrations.compat.breaks import Compat
@@ -33,6 +33,7 @@ __all__ = ["compat"]
         "command": "The team's own tries of one service, such as 'pytest tests/billing', run in the code's checkout.",
         "python": "An interpreter that has the packages of the code that is tried.",
         "postgres": "The version of the throw-away server (the oldest that pyproject.toml names).",
+        "write": "Write what breaks beside the measurements, for the plan and for the upgrade to refuse it.",
         "json": "Print JSON, for another program.",
     },
 )
@@ -45,6 +46,7 @@ def compat(
     command: str = "",
     python: str = "",
     postgres: str = "",
+    write: bool = False,
     json: bool = False,
 ) -> None:
     """Try the running code on the new schema; 3 if it breaks."""
@@ -54,9 +56,9 @@ def compat(
     from service_migrations.postgres import VERSIONS
     from service_migrations.postgres.throwaway import throwaway
 
-    if base and deployed:
-        raise UsageError("--base and --deployed both name the code that runs.", hint="Leave one out.")
     monorepo, services = Monorepo.locate(), selected(service)
+    _refuse_both({"--base": base, "--deployed": deployed}, "both name the code that runs")
+    _refuse_both({"--write": write, "--new-code": new_code}, "don't go together: the new code doesn't run yet")
     if command and len(services) > 1:
         raise UsageError("--command is of one service.", hint="Name that one with --service.")
     own = Command(command, python) if command else None
@@ -79,6 +81,8 @@ def compat(
     for result in results.values():
         if not json:
             _print(result)
+        if write:
+            _write(monorepo, result)
         if result.breaks:
             count = f"{len(result.breaks)} break{'' if len(result.breaks) == 1 else 's'} the code that runs. {_FIX}"
             if new_code:
@@ -89,6 +93,31 @@ def compat(
 
 _FIX = "Split the change in two: what the running code needs goes after it is gone."
 _FIX_OF_NEW_CODE = "Upgrade the database before this code is deployed."
+
+
+def _refuse_both(options: "Mapping[str, object]", why: str) -> None:
+    """Refuse two options together.
+
+    Raises:
+        UsageError: both are given.
+
+    """
+    if all(options.values()):
+        raise UsageError(f"{' and '.join(options)} {why}.", hint="Leave one out.")
+
+
+def _write(monorepo: Monorepo, result: "Compat") -> None:
+    """Write the file of each new revision that breaks something, and remove those of the others."""
+    from service_migrations.history.revisions import read
+    from service_migrations.plan.tried import write_breaks
+
+    service = monorepo.find(result.service)
+    history = read(service)
+    for revision in result.revisions:
+        path = service.relative(history.path(revision) or service.root)
+        breaks = [one.text for one in result.breaks if one.revision == revision]
+        if file := write_breaks(service, revision, path, result.commit, breaks):
+            console.note(f"{'wrote' if breaks else 'removed'} {service.relative(file)}")
 
 
 def _note_packages(root: "Path", code: "Checkout", services: "Sequence[Service]") -> None:

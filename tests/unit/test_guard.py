@@ -8,6 +8,7 @@ from service_migrations.errors import UsageError
 from service_migrations.history.revisions import History, read
 from service_migrations.plan.classify import Class
 from service_migrations.plan.guard import EDITED, Guard, classes
+from service_migrations.plan.tried import write_breaks
 from service_migrations.settings.model import load
 from service_migrations.settings.sources import Sources
 from tests.support.monorepo import Monorepo
@@ -59,6 +60,30 @@ def test_an_upgrade_that_destroys_is_refused_with_its_place(repo: Monorepo, revi
 @pytest.mark.parametrize(("at", "revision"), [("a1", "b2"), ("a1", "+1"), ("c3", "head"), ("d4", "head"), ("b2", "b2")])
 def test_what_is_not_pending_or_not_asked_for_counts_for_nothing(repo: Monorepo, at: str, revision: str) -> None:
     assert not refusal(repo, at, revision)
+
+
+def test_what_was_tried_and_broke_is_refused_until_the_revision_is_another(repo: Monorepo) -> None:
+    service, path = repo.find("shop"), "migrations/versions/shop/b2.py"
+    breaks = ["v.a: the running code no longer reads it: column v.a does not exist [42703]."]
+    assert write_breaks(service, "b2", path, "0123456789abcdef", breaks) is not None
+    assert write_breaks(service, "b2", path, "0123456789abcdef", breaks) is None
+    refused = (
+        f"shop: {path}: app@db.example.com:5432/shop isn't local, and revision b2 would break the code that runs now: "
+        f"{breaks[0][:-1]} (tried with 0123456789ab). Nothing was changed. Read `inv db.plan --service shop --sql`; "
+        "--allow breaking, or a line `# allow breaking: <why>` in the file runs it."
+    )
+    assert refusal(repo, "a1", "b2") == refused
+    assert not refusal(repo, "a1", "b2", allow=Class.BREAKING)
+    assert "(tried with" not in refusal(repo, "b2", "a1", down=True)
+    file = repo.root / path
+    text = file.read_text(encoding="utf-8")
+    file.write_text(f"{text}# reviewed\n", encoding="utf-8")
+    assert refusal(repo, "a1", "b2") == refused
+    file.write_text(text.replace("CREATE TABLE v (id int)", "CREATE TABLE v (a int)"), encoding="utf-8")
+    assert not refusal(repo, "a1", "b2")
+    assert write_breaks(service, "b2", path, "0123456789abcdef", []) is not None
+    file.write_text(text, encoding="utf-8")
+    assert not refusal(repo, "a1", "b2")
 
 
 @pytest.mark.parametrize("revision", ["-1", "a1", "-2", "base"])

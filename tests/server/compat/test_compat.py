@@ -198,6 +198,29 @@ def test_the_task_compares_with_the_branch_of_the_team(repo: Monorepo) -> None:
     assert git(repo, "worktree", "list").count("\n") <= 1
 
 
+UNSEEN = "DO $$ BEGIN EXECUTE 'ALTER TA' || 'BLE users DR' || 'OP COLUMN nick'; END $$"
+"""What no text shows."""
+
+
+def test_what_was_tried_and_breaks_is_written_for_the_plan(repo: Monorepo) -> None:
+    shutil.rmtree(repo.root / "tests")
+    repo.revision("shop", "r1", "r0", f'op.execute("{UNSEEN}")')
+    plan = ("db.plan", "--service", "shop")
+    assert "breaking" not in repo.inv(*plan).out
+    ran = repo.inv("db.compat", "--write")
+    assert ran.code == 3, ran.text
+    assert "wrote migrations/evidence/shop/r1.compat.json" in ran.err
+    assert "wrote" not in repo.inv("db.compat", "--write").err
+    planned = repo.inv(*plan)
+    tried = "users: the running code no longer reads it: column users.nick does not exist"
+    assert "breaking" in planned.out
+    assert tried in planned.out
+    repo.revision("shop", "r1", "r0", 'op.execute("SELECT 1")')  # edited, so it says nothing of this one
+    assert tried not in repo.inv(*plan).out
+    again = repo.inv("db.compat", "--write")
+    assert (again.code, "removed migrations/evidence/shop/r1.compat.json" in again.err) == (0, True), again.text
+
+
 QUERY = """
 import asyncio, asyncpg, os
 
@@ -297,6 +320,7 @@ def test_a_service_under_another_name_isnt_taken_for_a_new_one(repo: Monorepo) -
         (("--base", "nothing"), "git has no commit nothing here. Fetch it (`git fetch --tags`), or name another"),
         (("--base", "--help"), "git has no commit --help here"),
         (("--base", "main", "--deployed"), "both name the code that runs"),
+        (("--write", "--new-code"), "don't go together"),
         (("--python", "/nowhere/python"), "/nowhere/python can't be run: No such file or directory"),
         (("--postgres", "3"), "3"),
         (("--service", "shop", "--command", "pytest 'tests"), '--command "pytest \'tests": no closing quotation.'),
