@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 from service_migrations.installation import require
 
 __all__ = [
+    "as_written",
     "collected_parameters",
     "copy_condition",
     "copy_prefixes",
@@ -135,6 +136,13 @@ def without_variants(column_type: "TypeEngine[Any]") -> "TypeEngine[Any]":
     bare = copy(column_type)
     bare._variant_mapping = type(column_type)._variant_mapping  # noqa: SLF001 - the empty one of the class
     return bare
+
+
+def as_written(column_type: "TypeEngine[Any]") -> "TypeEngine[Any]":
+    """Return a type for a driver without the argument that SQLAlchemy has added, which ``repr`` would show."""
+    if column_type.__visit_name__ == "boolean":
+        column_type._create_events = True  # type: ignore[attr-defined]  # noqa: SLF001
+    return column_type
 
 
 def final_name(preparer: "IdentifierPreparer", name: str) -> str:

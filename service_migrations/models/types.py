@@ -5,11 +5,13 @@ from contextlib import suppress
 from copy import copy
 from typing import Any
 
+import sqlalchemy
 from sqlalchemy import ARRAY, Enum
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import DOMAIN, asyncpg
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from service_migrations._sqlalchemy import type_variants, without_variants
+from service_migrations._sqlalchemy import as_written, type_variants, without_variants
 
 __all__ = ["enum_of", "is_portable", "named_type_of", "postgres_type", "without_own_index"]
 
@@ -28,18 +30,23 @@ def postgres_type(column_type: TypeEngine[Any]) -> TypeEngine[Any]:
 
 
 def _standard(column_type: TypeEngine[Any]) -> TypeEngine[Any]:
-    """Return a type of a derived class as one of SQLAlchemy's own class, where that has the same SQL."""
-    if not _is_of_sqlalchemy(type(column_type)):
-        base = next(filter(_is_of_sqlalchemy, type(column_type).__mro__))
-        with suppress(Exception):  # of an abstract class, or of the code of the derived one
-            standard: TypeEngine[Any] = column_type.adapt(base)
-            if _sql(standard) == _sql(column_type):
-                return standard
+    """Return a type of a derived class as one of SQLAlchemy's public classes, where that has the same SQL.
+
+    A class may be derived by the models, or by SQLAlchemy for a driver: a decorator whose ``load_dialect_impl`` calls
+    ``type_descriptor`` has an ``AsyncpgDateTime``, which no other module can name.
+    """
+    if not _is_public(type(column_type)):
+        for base in filter(_is_public, type(column_type).__mro__):
+            with suppress(Exception):  # of an abstract class, or of the code of the derived one
+                standard: TypeEngine[Any] = as_written(column_type.adapt(base))
+                if _sql(standard) == _sql(column_type):
+                    return standard
     return column_type
 
 
-def _is_of_sqlalchemy(kind: type) -> bool:
-    return kind.__module__.startswith("sqlalchemy.")
+def _is_public(kind: type) -> bool:
+    """Whether a class of SQLAlchemy's can be named as ``sa.…`` or ``postgresql.…``."""
+    return any(getattr(module, kind.__name__, None) is kind for module in (sqlalchemy, postgresql))
 
 
 def _sql(column_type: TypeEngine[Any]) -> str:
@@ -65,7 +72,7 @@ def is_portable(column_type: TypeEngine[Any]) -> bool:
 
     A class of the models may be renamed, and a revision has to mean the same for ever. A domain would be created again.
     """
-    if not _is_of_sqlalchemy(type(column_type)) or isinstance(column_type, TypeDecorator | DOMAIN):
+    if not _is_public(type(column_type)) or isinstance(column_type, TypeDecorator | DOMAIN):
         return False
     parts = (part for part in vars(column_type).values() if isinstance(part, TypeEngine))
     return _is_expression(repr(column_type)) and all(map(is_portable, parts))

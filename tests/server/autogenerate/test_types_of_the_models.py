@@ -57,6 +57,15 @@ class Chosen{name}(TypeDecorator):
     def load_dialect_impl(self, dialect):
         return dialect.type_descriptor(ENUM("x", "y", name="chosen"))
 
+class Adapted{name}(TypeDecorator):
+    impl = Text
+    cache_ok = True
+    def __init__(self, chosen):
+        super().__init__()
+        self.chosen = chosen
+    def load_dialect_impl(self, dialect):
+        return dialect.type_descriptor(self.chosen)
+
 class Derived{name}(String):
     pass
 
@@ -117,6 +126,18 @@ COLUMNS = {
     "array of a decorated type": ("'a', ARRAY(Decorated{name}())", "SQLType('varchar(7)[]')"),
     "enum that a decorator chooses": ("'a', Chosen{name}()", "postgresql.ENUM('x', 'y', name='chosen'"),
     "array of such an enum": ("'a', ARRAY(Chosen{name}())", "postgresql.ARRAY(postgresql.ENUM('x', 'y', name='chosen'"),
+    "types that decorators adapt to the driver": (
+        "'a', Adapted{name}(DateTime(timezone=True))), "
+        + ", ".join(
+            f"Column('{letter}', Adapted{{name}}({kind}))"
+            for letter, kind in zip(
+                "bcdefghi",
+                ("UUID()", "ARRAY(Text)", "INTERVAL", "TSRANGE", "JSONPATH", "Boolean", "Numeric(5, 2)", "BIT(4)"),
+                strict=True,
+            )
+        ).removesuffix(")"),
+        "sa.DateTime(timezone=True)",
+    ),
     "derived type": ("'a', Derived{name}(9)", "sa.String(length=9)"),
     "compiled type": ("'a', Compiled{name}()", "SQLType('timestamp(3) with time zone')"),
     "derived array": ("'a', Several{name}(Integer)", "postgresql.ARRAY(sa.Integer())"),
