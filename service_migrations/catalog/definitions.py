@@ -11,6 +11,7 @@ __all__ = [
     "column_settings",
     "options",
     "rerunnable",
+    "restart",
     "sequence_options",
     "sequences_of",
     "settings",
@@ -75,6 +76,17 @@ def sequence_options(facts: Mapping[str, object], *names: str) -> str:
         "cycle": "CYCLE" if facts.get("cycle") else "NO CYCLE",
     }
     return " ".join(clause for name, clause in clauses.items() if not names or name in names)
+
+
+def restart(before: Mapping[str, object], after: Mapping[str, object]) -> str:
+    """Return the clause with which a sequence begins anew, where no number of the former range is in the new one.
+
+    PostgreSQL refuses limits that the sequence's last number isn't within. Where the ranges overlap, only the server
+    knows that number.
+    """
+    minimum, maximum = int(str(after["minimum"])), int(str(after["maximum"]))
+    is_apart = minimum > int(str(before["maximum"])) or maximum < int(str(before["minimum"]))
+    return " RESTART" if is_apart else ""
 
 
 def sequences_of(column: Object, catalog: Catalog) -> list[Object]:

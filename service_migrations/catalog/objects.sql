@@ -96,6 +96,8 @@ SELECT 'column', 'pg_class'::regclass, r.oid, a.attnum, r.nspname, r.relname, a.
         'identity', CASE a.attidentity WHEN 'a' THEN 'ALWAYS' WHEN 'd' THEN 'BY DEFAULT' END,
         'storage', CASE WHEN a.attstorage <> t.typstorage THEN CASE a.attstorage
             WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' WHEN 'm' THEN 'MAIN' ELSE 'EXTENDED' END END,
+        'storage_of_type', CASE WHEN a.attstorage <> t.typstorage THEN CASE t.typstorage
+            WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' WHEN 'm' THEN 'MAIN' ELSE 'EXTENDED' END END,
         'compression', CASE a.attcompression WHEN 'p' THEN 'pglz' WHEN 'l' THEN 'lz4' END,
         'statistics', CASE WHEN a.attstattarget >= 0 THEN a.attstattarget END,
         'options', (SELECT jsonb_object_agg(o.option_name, o.option_value) FROM pg_options_to_table(a.attoptions) o),
@@ -200,6 +202,7 @@ SELECT CASE p.prokind WHEN 'p' THEN 'procedure' WHEN 'a' THEN 'aggregate' ELSE '
         '(', pg_get_function_identity_arguments(p.oid), ')'), p.oid::bigint, jsonb_build_object(
         'definition', CASE WHEN p.prokind <> 'a' THEN pg_get_functiondef(p.oid) END,
         'result', CASE WHEN p.prokind = 'f' THEN pg_get_function_result(p.oid) END,
+        'defaults', nullif(p.pronargdefaults, 0),
         'aggregate', (SELECT jsonb_build_object('SFUNC', g.aggtransfn::text, 'STYPE', format_type(g.aggtranstype, NULL),
                 'FINALFUNC', nullif(g.aggfinalfn::text, '-'), 'COMBINEFUNC', nullif(g.aggcombinefn::text, '-'),
                 'SERIALFUNC', nullif(g.aggserialfn::text, '-'), 'DESERIALFUNC', nullif(g.aggdeserialfn::text, '-'),

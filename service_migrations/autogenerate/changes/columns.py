@@ -74,8 +74,8 @@ def _alter(
         forward, backward = _conversion(alter, live, target, castable), _conversion(alter, target, live, castable)
         if live.identity and target.identity:
             # in both directions after the type, which sets the limits of the sequence
-            forward += _renumber(alter, live, target)
-            backward += _renumber(alter, target, live)
+            forward += _renumber(table, live, target)
+            backward += _renumber(table, target, live)
         yield Change(
             Phase.ALTER_COLUMNS, forward if conversion.up else (), backward if conversion.down else (), description
         )
@@ -92,7 +92,7 @@ def _alter(
         )
         yield Change(Phase.ALTER_COLUMNS, *steps, f"{prefix} identity")
     elif target.identity and live.identity_clause != target.identity_clause and not any(conversion):
-        forward, backward = _renumber(alter, live, target), _renumber(alter, target, live)
+        forward, backward = _renumber(table, live, target), _renumber(table, target, live)
         yield Change(
             Phase.ALTER_COLUMNS, forward, backward, f"{prefix} {live.identity_clause} -> {target.identity_clause}"
         )
@@ -152,13 +152,22 @@ def _default(
     )
 
 
-def _renumber(alter: str, before: ColumnState, after: ColumnState) -> tuple[Step, ...]:
-    actions = []
+def _renumber(table: str, before: ColumnState, after: ColumnState) -> tuple[Step, ...]:
+    alter, actions = f"ALTER TABLE {table} ALTER COLUMN {quoted(after.name)}", []
     if before.identity != after.identity:
         actions.append(f"SET GENERATED {'ALWAYS' if after.identity == 'a' else 'BY DEFAULT'}")
     former_options = before.sequence_options
     actions += [f"SET {option}" for key, option in after.sequence_options.items() if option != former_options[key]]
-    return (f"{alter} {' '.join(actions)}",) if actions else ()
+    if not actions or not _is_apart(before, after):
+        return (f"{alter} {' '.join(actions)}",) if actions else ()
+    # PostgreSQL refuses limits that the last number isn't within
+    return f"{alter} {' '.join(actions)} RESTART", _continue_sequence(table, after)
+
+
+def _is_apart(before: ColumnState, after: ColumnState) -> bool:
+    """Whether no number of an identity's former range is in the new one."""
+    former, new = before.sequence or {}, after.sequence or {}
+    return bool(new["minvalue"] > former["maxvalue"] or new["maxvalue"] < former["minvalue"])
 
 
 def _sequence(table: str, live: ColumnState, target: ColumnState) -> Iterator[Change]:

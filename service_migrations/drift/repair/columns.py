@@ -10,6 +10,7 @@ from service_migrations.catalog.definitions import (
     column_definition,
     column_settings,
     options,
+    restart,
     sequence_options,
     sequences_of,
     with_sequences,
@@ -65,12 +66,10 @@ def _type(pair: Pair, table: str) -> Change:
 def _settings(pair: Pair, column: str) -> Iterator[Change]:
     """Yield the changes of storage, compression, statistics target and options."""
     expected = pair.expected.facts
-    for fact, default in (("storage", "DEFAULT"), ("compression", "DEFAULT"), ("statistics", "-1")):
+    storage = pair.live.facts.get("storage_of_type")  # DEFAULT is known from 16 on
+    for fact, default in (("storage", storage), ("compression", "DEFAULT"), ("statistics", "-1")):
         if pair.differ(fact):
             action = f"SET {fact.upper()} {expected.get(fact, default)}"
-            if fact == "storage" and fact not in expected:  # DEFAULT is known from 16 on
-                yield Change(pair.describe(fact, "the storage"), None, "Set it to that of its type.")
-                continue
             noun = {"statistics": "the statistics target"}.get(fact, f"the {fact}")
             yield Change(pair.describe(fact, noun), f"{column} {action};")
     if pair.differ("options"):
@@ -173,7 +172,8 @@ def _sequence(live: Object | None, expected: Object | None) -> Iterator[Change]:
         return
     names = [name for name in SEQUENCE_OPTIONS if live.facts[name] != expected.facts[name]]
     sql = f"ALTER SEQUENCE {live.address} RENAME TO {quoted(expected.name)};"
-    sql += f" ALTER SEQUENCE {expected.address} {sequence_options(expected.facts, *names)};" if names else ""
+    sql += f" ALTER SEQUENCE {expected.address} {sequence_options(expected.facts, *names)}" if names else ""
+    sql += f"{restart(live.facts, expected.facts)};" if names else ""
     yield Change(f"has the sequence {live.name} in the database, {expected.name} in the history", sql)
 
 

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from service_migrations.catalog.creation import SWITCHES
-from service_migrations.catalog.definitions import SEQUENCE_OPTIONS, options, sequence_options
+from service_migrations.catalog.definitions import SEQUENCE_OPTIONS, options, restart, sequence_options
 from service_migrations.catalog.objects import Object
 from service_migrations.drift.repair.change import OTHER_DEFINITION, Change, Pair
 from service_migrations.drift.repair.create import create, drop
-from service_migrations.sql.quoting import quoted
+from service_migrations.sql.quoting import one_line_literal, quoted
 
 __all__ = [
     "constraint_changes",
@@ -119,7 +119,10 @@ def function_changes(pair: Pair) -> Iterator[Change]:
     """Yield the changes of a function."""
     if pair.differ("definition") or pair.differ("aggregate"):
         change = _recreated(pair, OTHER_DEFINITION)
-        yield change if pair.differ("result") else replace(change, sql=change.creation, drops=False)
+        has_more_defaults = pair.live.facts.get("defaults", 0) > pair.expected.facts.get("defaults", 0)
+        # PostgreSQL replaces no function with another result, or with one default less
+        is_dropped = pair.differ("result") or has_more_defaults
+        yield change if is_dropped else replace(change, sql=change.creation, drops=False)
 
 
 def sequence_changes(pair: Pair) -> Iterator[Change]:
@@ -132,7 +135,8 @@ def sequence_changes(pair: Pair) -> Iterator[Change]:
     names = [name for name in SEQUENCE_OPTIONS if pair.differ(name)]
     if names:
         old, new = sequence_options(live, *names), sequence_options(expected, *names)
-        yield Change(f"has {old} in the database, {new} in the history", f"ALTER SEQUENCE {address} {new};")
+        sql = f"ALTER SEQUENCE {address} {new}{restart(live, expected)};"
+        yield Change(f"has {old} in the database, {new} in the history", sql + _continued(pair))
     if pair.differ("owned_by") and "identity" not in expected and "identity" not in live:
         sql = f"ALTER SEQUENCE {address} OWNED BY {expected.get('owned_by', 'NONE')};"
         yield Change(pair.describe("owned_by", "the owner"), sql)
@@ -140,6 +144,20 @@ def sequence_changes(pair: Pair) -> Iterator[Change]:
         yield Change(
             pair.describe("persistence"), f"ALTER SEQUENCE {address} SET {expected.get('persistence', 'LOGGED')};"
         )
+
+
+def _continued(pair: Pair) -> str:
+    """Return the SQL that sets a sequence to the last value in its column, where it was begun anew."""
+    expected = pair.expected.facts
+    table = pair.expected_catalog.parent(pair.expected)
+    if table is None or not restart(pair.live.facts, expected):
+        return ""
+    column = str(expected.get("owned_by", "")).removeprefix(f"{table.address}.")
+    column = quoted(str(expected["identity"])) if "identity" in expected else column
+    function, since = ("max", ">=") if int(str(expected["increment"])) > 0 else ("min", "<=")
+    name = one_line_literal(pair.expected.address)
+    condition = f"{column} {since} {expected['start']}"
+    return f" SELECT setval({name}, {function}({column})) FROM {table.address} WHERE {condition};"  # noqa: S608 - names that the server quoted
 
 
 def extension_changes(pair: Pair) -> Iterator[Change]:

@@ -283,6 +283,10 @@ CHANGES = {
     "not computed": ("Column('a', Integer, Computed('number + 1', persisted=True))", "Column('a', Integer)"),
     "becomes computed": ("Column('a', Integer)", "Column('a', Integer, Computed('number + 1', persisted=True))"),
     "identity": ("Column('a', Integer, Identity())", "Column('a', Integer, Identity(always=True, start=9, cache=5))"),
+    "identity of another range": (
+        "Column('a', Integer, Identity(start=-5, increment=-1, minvalue=-9, maxvalue=-1))",
+        "Column('a', Integer, Identity(start=100, increment=2))",
+    ),
     "becomes identity": ("Column('a', Integer, nullable=False)", "Column('a', Integer, Identity())"),
     "column comment": ("Column('a', Text)", "Column('a', Text, comment='it\\'s 100% :sure')"),
     "table comment": ("comment='one'", "comment='two'"),

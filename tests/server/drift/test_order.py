@@ -38,6 +38,19 @@ CHANGES: dict[str, list[str]] = {
     "a renamed index of a partitioned table": ["ALTER INDEX ix_events RENAME TO ix"],
     "a renamed sequence that a default uses": ["ALTER SEQUENCE orders_id_seq RENAME TO counter"],
     "a renamed sequence of an identity": ["ALTER SEQUENCE customers_id_seq RENAME TO counter"],
+    "another range of a sequence": [
+        "ALTER SEQUENCE numbers INCREMENT -1 MINVALUE -9 MAXVALUE -1 START -5 RESTART CYCLE",
+    ],
+    "another range of an identity": [
+        "INSERT INTO customers (id, email) VALUES (7, 'c@d')",
+        "ALTER TABLE customers ALTER id SET INCREMENT -2 SET MINVALUE -9 SET MAXVALUE -1 SET START -1 RESTART",
+    ],
+    "another range of a serial": ["ALTER SEQUENCE orders_id_seq INCREMENT -1 MINVALUE -9 MAXVALUE -1 RESTART -1"],
+    "a default of an argument": [
+        "CREATE OR REPLACE FUNCTION twice(n integer DEFAULT 3) RETURNS integer LANGUAGE sql AS 'SELECT 2 * n'",
+        "ALTER TABLE customers ALTER score SET DEFAULT twice()",
+    ],
+    "another storage": ["ALTER TABLE customers ALTER email SET STORAGE EXTERNAL"],
     "a renamed sequence": ["ALTER SEQUENCE numbers RENAME TO counter"],
     "a renamed view": ["ALTER VIEW open_orders RENAME TO opened"],
     "a renamed materialized view": ["ALTER MATERIALIZED VIEW totals RENAME TO sums"],
