@@ -5,6 +5,7 @@ import os
 import socket
 from typing import Any
 
+from service_migrations.errors import ConfigurationError
 from service_migrations.settings.duration import milliseconds
 from service_migrations.settings.model import Limits, Settings
 
@@ -15,8 +16,16 @@ APPLICATION = "migrations"
 
 
 def connect_arguments(settings: Settings) -> dict[str, Any]:
-    """Return the arguments of asyncpg's ``connect()``, without session settings."""
-    return {**settings.dsn.connect_args(), "timeout": connect_timeout(settings)}
+    """Return the arguments of asyncpg's ``connect()``, without session settings.
+
+    Raises:
+        ConfigurationError: the DSN's certificates can't be read.
+
+    """
+    try:
+        return {**settings.dsn.connect_args(), "timeout": connect_timeout(settings)}
+    except ConfigurationError as error:
+        raise ConfigurationError(error.message, service=settings.service, hint=error.hint) from error
 
 
 def connect_timeout(settings: Settings) -> float:

@@ -173,8 +173,8 @@ async def _read_state(
     has_head = bool(chain and chain.revisions)
     if not has_head and capacity is None:
         return KnownState(chain)  # errors in the files are reported before a connection is opened
-    arguments = connect_arguments(settings)
     try:
+        arguments = connect_arguments(settings)
         await settings.dsn.current_password()  # a command for it may take longer than a connection
     except MigrationError as error:
         return KnownState(chain, error=error)

@@ -20,11 +20,14 @@ __all__ = ["ALEMBICS_WIDTH", "Located", "applied", "ensure_schema", "id_width", 
 ALEMBICS_WIDTH = 32
 """Characters of an id that a version table of Alembic's holds."""
 
+_ANOTHER = "Correct MIGRATIONS_VERSION_TABLE, or version_table in pyproject.toml; or drop that table."
 _OTHER_KINDS = ("r", "p", "v", "m", "f")
 _TABLES = f"""
-    SELECT false AS is_candidate, '' AS bare, relations.* FROM ({RELATIONS}) AS relations
+    SELECT false AS is_candidate, '' AS bare, relations.*, EXISTS (
+        SELECT FROM pg_attribute WHERE attrelid = to_regclass(name) AND attname = 'version_num' AND NOT attisdropped
+    ) AS has_versions FROM ({RELATIONS}) AS relations
     UNION ALL
-    SELECT true, name, schema, quoted, 'r', filtered, '', readable FROM ({VERSION_TABLES}) AS version_tables
+    SELECT true, name, schema, quoted, 'r', filtered, '', readable, true FROM ({VERSION_TABLES}) AS version_tables
     ORDER BY 1, 3, 2
 """  # noqa: S608 - constants
 """Every relation of a name; and all version tables, as another round trip would take longer. Of these, the last column
@@ -87,8 +90,9 @@ async def located(connection: AsyncConnection, connector: Connector, schema: str
             "MIGRATIONS_SEARCH_PATH, or the schema of the models' MetaData; or drop the table that nothing uses; "
             "or give the service another version_table.",
         )
-    if used and used.problem:
-        problem, hint = used.problem
+    has_versions = {row.name for row in found if row.has_versions}
+    if used and (used.problem or used.name not in has_versions):
+        problem, hint = used.problem or ("has no column version_num: it is a table of something else", _ANOTHER)
         raise ConfigurationError(f"the version table {used.name} {problem}.", hint=hint)
     return Located(used.schema if used else next(iter(order), None), used, namesakes, candidates)
 

@@ -127,7 +127,10 @@ def roll_out(
 
 
 def _canary(name: str, services: Sequence["Service"]) -> "Service | None":
-    canary = find(name) if name else None
+    try:
+        canary = find(name) if name else None
+    except UsageError as error:
+        raise UsageError(error.message.replace("--service", "--canary", 1), hint=error.hint) from None
     if canary is not None and canary not in services:
         raise UsageError(f"--canary {canary} isn't one of the services to upgrade.")
     return canary

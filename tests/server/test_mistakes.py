@@ -758,6 +758,26 @@ def test_one_services_mistake_does_not_stop_the_list_of_the_others(world: World)
     assert [one["service"] for one in json.loads(ran.out)] == ["catalog"]
 
 
+def test_certificates_of_one_service_that_cannot_be_read_stop_neither_the_list_nor_the_others(world: World) -> None:
+    also(world)
+    dsn = f"{world.dsn.url.render_as_string(hide_password=False)}?sslmode=verify-full&sslrootcert=/"
+    env = {"CATALOG_DATABASE_DSN": dsn.replace("+asyncpg", "")}
+    line = "catalog: The certificate files of the DSN can't be read (sslrootcert=/): [Errno 21] Is a directory: '/'."
+    for command, done in (("db.status", "billing"), ("db.upgrade", "went from a1 to a2")):
+        ran = world.monorepo.inv(command, env=env)
+        assert ran.code == 78, ran.text
+        assert line in ran.err
+        assert done in ran.out
+
+
+def test_a_canary_that_is_no_service_is_refused_by_its_own_option(world: World) -> None:
+    ran = world.monorepo.inv("db.upgrade", "--canary", "biling")
+    assert (ran.code, ran.err) == (
+        2,
+        "--canary 'biling': there is no such service in services/*. Did you mean billing?\n",
+    )
+
+
 def test_a_service_is_named_in_either_way(world: World) -> None:
     also(world)
     for words in (("--service=billing",), ("--service", "billing"), ("--fail-fast", "--service=billing")):

@@ -151,6 +151,16 @@ def test_what_looks_like_a_ledger_runs_nobodys_function(
     assert not has_run(dsn)
 
 
+@pytest.mark.parametrize("command", ["db.status", "db.current", "db.upgrade", "db.plan"])
+def test_a_table_of_something_else_is_refused_as_version_table(world: Monorepo, dsn: Dsn, command: str) -> None:
+    query(dsn, "CREATE TABLE things (id int)")
+    ran = world.inv(command, "--service", "billing", env={"BILLING_MIGRATIONS_VERSION_TABLE": "things"})
+    assert ran.code == 78, ran.text
+    assert "the version table public.things has no column version_num" in ran.err
+    assert "Correct MIGRATIONS_VERSION_TABLE" in ran.err
+    assert "rolled back" not in ran.text
+
+
 @pytest.mark.parametrize(
     "owner", ["itself", "a role that it is a member of", "the owner of the database", "a superuser"]
 )
