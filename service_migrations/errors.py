@@ -17,8 +17,12 @@ __all__ = [
     "ResultError",
     "UnreachableError",
     "UsageError",
+    "text_of",
     "worst_exit_code",
 ]
+
+_LONGEST = 1000
+"""Characters of an error's text that are shown: one of other people's code may hold a whole file."""
 
 
 class MigrationError(Exception):
@@ -163,3 +167,21 @@ def worst_exit_code(errors: list[MigrationError]) -> int:
     """
     codes = {error.exit_code for error in errors}
     return next((code for code in _WORST_FIRST if code in codes), 0)
+
+
+def text_of(error: BaseException, *, first_line: bool = False) -> str:
+    """Return the text of an error of other people's code in one line; empty where it has none.
+
+    Its ``__str__`` may itself raise an error, which would hide the first one behind a traceback.
+
+    Args:
+        error: the error.
+        first_line: whether only the first line is wanted, and not all of them in one.
+
+    """
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - whatever it raises
+        return ""
+    text = next(iter(text.splitlines()), "") if first_line else " ".join(text[: 2 * _LONGEST].split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

@@ -3,10 +3,14 @@
 import asyncio
 import logging
 import signal
+import sys
+import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
+
+from service_migrations.errors import text_of
 
 __all__ = [
     "RevisionStopped",
@@ -25,6 +29,10 @@ _ROLLBACK = 2.0
 """Seconds that a stopped revision has for its rollback, and the run for reading the state of the database."""
 
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""The signals that end a run."""
+
+
 class RevisionStopped(asyncio.CancelledError):
     """A signal arrived while a revision ran Python."""
 
@@ -32,19 +40,50 @@ class RevisionStopped(asyncio.CancelledError):
 def call_revision(function: Callable[..., Any], **keywords: Any) -> None:
     """Call upgrade() or downgrade() of a revision; while it runs Python, this function is on the stack.
 
+    The handlers of signals that it sets end with it: the run has to hear a signal while the next one runs. So does what
+    it puts in the place of an operation of Alembic's, with which the next one might do nothing, and be written down.
+
     Raises:
         TypeError: what it returned has to be awaited or iterated, so that nothing of it was run.
 
     """
     try:
-        _refuse_unrun(function(**keywords))
+        with _signal_handlers_kept(), _operations_kept():
+            _refuse_unrun(function(**keywords))
     except (Exception, SystemExit):
         raise
     except BaseException as error:
         if stops(error):
             raise
         # raised by the revision itself: nobody has stopped the run
-        raise RuntimeError(f"{type(error).__name__}: {error}".removesuffix(": ")) from error
+        raise RuntimeError(f"{type(error).__name__}: {text_of(error)}".removesuffix(": ")) from error
+
+
+@contextmanager
+def _signal_handlers_kept() -> Iterator[None]:
+    """Restore the handlers of the signals that end a run."""
+    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():
+                if handler is not None and signal.getsignal(number) != handler:
+                    signal.signal(number, handler)
+
+
+@contextmanager
+def _operations_kept() -> Iterator[None]:
+    """Restore the functions of ``alembic.op``; this module never imports it."""
+    module = sys.modules.get("alembic.op")
+    attributes = vars(module) if module else {}
+    operations = {name: value for name, value in attributes.items() if not name.startswith("_")}
+    try:
+        yield
+    finally:
+        for name, operation in operations.items():
+            if getattr(module, name, None) is not operation:
+                setattr(module, name, operation)
 
 
 def _refuse_unrun(returned: object) -> None:

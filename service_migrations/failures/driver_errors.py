@@ -5,6 +5,8 @@ SQLSTATE is reliable (PostgreSQL documentation, Appendix A). The errors of psyco
 under other names.
 """
 
+from service_migrations.errors import text_of
+
 __all__ = [
     "describe",
     "error_chain",
@@ -54,7 +56,7 @@ def _state_of_refusal(error: BaseException) -> str | None:
     """Return the SQLSTATE of a connection that psycopg couldn't make: libpq has only the text of the answer."""
     if type(error).__name__ != "OperationalError" or not type(error).__module__.startswith("psycopg"):
         return None
-    return next((state for part, state in _REFUSALS.items() if part in str(error)), None)
+    return next((state for part, state in _REFUSALS.items() if part in text_of(error)), None)
 
 
 def is_busy(error: BaseException) -> bool:
@@ -89,14 +91,15 @@ def describe(error: BaseException) -> str:
     original = original_of(error)
     if _is_of_ended(original):
         return "the server has ended the session"
-    text = str(original).splitlines()[0] if str(original) else type(original).__name__
+    message = text_of(original, first_line=True)
+    text = message or type(original).__name__
     if text.startswith("<class "):
         text = text.partition(">: ")[2] or text
     if isinstance(original, OSError) and ("Multiple exceptions" in text or "Connect call failed" in text):
         text = "connection refused"
     if isinstance(original, SystemExit):
         text = f"SystemExit: {original.code!r}"
-    elif is_plain(original) and str(original):
+    elif is_plain(original) and message:
         text = f"{type(original).__name__}: {text}"
     details = (field(link, "detail", "message_detail") for link in (original.__cause__, original) if link)
     detail = next(filter(None, details), None)

@@ -1,5 +1,6 @@
 """The error of a revision that failed, or that lost its connection: with its place and what became of it."""
 
+import re
 import sys
 from pathlib import Path
 from traceback import walk_tb
@@ -41,6 +42,7 @@ _COMPLETE = (
     "A history has to create everything that it needs: correct the revision so that it runs in an empty database too. "
     "What an administrator has to create stands in bootstrap.sql."
 )
+_DENIED_SCHEMA = re.compile(r"permission denied for schema (.+) \[42501\]")
 _CONCURRENT_UPDATE = ("simple_heap_update", "simple_heap_delete")
 """The functions of the server that fail with an internal error (XX000) if two sessions change one catalog row."""
 
@@ -53,6 +55,8 @@ def revision_failure(
     partly_committed: bool | None,
     offline: bool = False,
     first: tuple[BaseException, str] | None = None,
+    file: str = "",
+    is_connected: bool = False,
 ) -> MigrationError:
     """Return the error to raise where Alembic failed, with the line of the revision and the SQLSTATE.
 
@@ -63,6 +67,8 @@ def revision_failure(
         partly_committed: whether the revision had committed something before; None where nothing ran, as offline.
         offline: whether it was rendered in offline mode.
         first: the error that made the server refuse what follows, and the file and line of its statement.
+        file: the file of the revision that ran last, where the error itself has no place in one, as at its COMMIT.
+        is_connected: whether the connection is known to work still, whatever the error says.
 
     """
     state = sqlstate(error)
@@ -81,25 +87,38 @@ def revision_failure(
         has_parameters = bool(getattr(error, "params", None))
         end = f"{advice(state, text, has_parameters=has_parameters)} {end}".strip()
 
+    place = place or file or None
+
     def failure(kind: type[MigrationError], message: str, hint: str) -> MigrationError:
         return kind(message, service=service, path=place, hint=hint)
 
     if state in _CONTENTION or _is_catalog_race(error, state):
         reason = _CONTENTION.get(state or "", "another session changed the same row of the catalog")
         return failure(ContentionError, f"{reason} [{state}].", end)
-    if state == "42501" and "schema" in text:
-        schema = text.partition("schema ")[2].split(" ")[0]
-        grant = f'Its owner can run: GRANT CREATE ON SCHEMA {schema} TO "{user}";'
+    if state == "42501" and (match := _DENIED_SCHEMA.match(text)):
+        grant = f'Its owner can run: GRANT CREATE ON SCHEMA {_quoted(match[1])} TO "{user}";'
         return failure(AccessDeniedError, f"{text}.", grant)
     if state == "42501":
         return failure(AccessDeniedError, f"{text}.", "Grant it, or run as the owner.")
     if state == "25006":
         hint = "The server is read-only or a standby: name the primary. Or did the revision SET TRANSACTION READ ONLY?"
         return failure(ConfigurationError, f"{text}.", hint)
-    if is_temporary(state) or is_lost(error, state):
+    if not (is_connected or offline) and (is_temporary(state) or is_lost(error, state)):
         message = f"the connection was lost ({text})."
         return failure(UnreachableError, message, "It is safe to run the command again.")
-    return failure(MigrationError, f"{text}.", end)
+    return failure(MigrationError, f"{_with_class(error, text)}.", end)
+
+
+def _with_class(error: BaseException, text: str) -> str:
+    """Return a text with the class of an error that isn't of the system, though its class is: it has no number."""
+    name = type(error).__name__
+    is_unnumbered = isinstance(error, OSError) and error.errno is None and text != name
+    return f"{name}: {text}" if is_unnumbered else text
+
+
+def _quoted(name: str) -> str:
+    """Return a name as SQL, without SQLAlchemy's list of reserved words: PostgreSQL takes a quoted one anywhere."""
+    return name if name.isidentifier() and name.islower() else '"' + name.replace('"', '""') + '"'
 
 
 def _ending(text: str, *, partly_committed: bool | None, offline: bool) -> str:
@@ -166,6 +185,8 @@ def _origin(error: BaseException, service: Service) -> str:
         return ""
     frame, line = frames[-1]
     path = Path(frame.f_code.co_filename)
+    if path.is_relative_to(Path(__file__).parents[1]):  # nobody's but ours, such as a call without an argument
+        return ""
     for folder in (*(Path(entry) for entry in sys.path if entry.endswith("-packages")), service.root):
         if path.is_relative_to(folder):
             path = path.relative_to(folder)

@@ -28,9 +28,10 @@ from sqlalchemy.types import TypeEngine
 
 from service_migrations._alembic import is_inline
 from service_migrations._sqlalchemy import collected_parameters, undecorated
+from service_migrations.errors import text_of
 from service_migrations.history.constants import constant
 from service_migrations.sql.lexer import stray_parameter
-from service_migrations.sql.quoting import check_characters, literal
+from service_migrations.sql.quoting import check_sendable, literal
 
 __all__ = ["StatementError", "statements"]
 
@@ -74,7 +75,7 @@ def statements(
 
 
 def _checked(sql: str) -> str:
-    check_characters(sql)
+    check_sendable(sql)
     if (name := stray_parameter(sql)) is not None:
         raise StatementError(
             f"{name} is no parameter: a name right before another colon isn't taken for one, and the server has none. "
@@ -97,8 +98,8 @@ def _value_of(column: Column[Any], default: Any) -> Any:
         return default.arg(None)
     except Exception as error:
         raise CompileError(
-            f"The default of {column.table.name}.{column.name} needs a connection ({type(error).__name__}: {error}): "
-            "give the value, or run it online"
+            f"The default of {column.table.name}.{column.name} needs a connection "
+            f"({type(error).__name__}: {text_of(error)}): give the value, or run it online"
         ) from error
 
 
@@ -111,7 +112,7 @@ class _Compiler(_Base):  # type: ignore[misc, valid-type]
 
     def visit_textclause(self, textclause: TextClause, *arguments: Any, **options: Any) -> str:
         r"""Render ``text()``, whose escapes ``\:`` are replaced in the result, with its constants."""
-        check_characters(textclause.text)
+        check_sendable(textclause.text)
         previous, self._is_in_text = self._is_in_text, True
         try:
             return str(super().visit_textclause(textclause, *arguments, **options)).replace(_BACKSLASH, "\\")
@@ -140,14 +141,14 @@ class _Compiler(_Base):  # type: ignore[misc, valid-type]
                 return self._cast(type_, plain_type, self._sent_by_psycopg(sent))
             text = None if sent is None else constant(sent, plain_type, self.dialect)
         except Exception as error:  # a type's own code may raise anything, online too
-            raise StatementError(f"A parameter of the type {type_!r} can't be {value!r}: {error}") from error
+            raise StatementError(f"A parameter of the type {type_!r} can't be {value!r}: {text_of(error)}") from error
         if text is not None and _has_its_type(text, plain_type):
             return text
         return self._cast(type_, plain_type, literal(text))
 
     def _cast(self, type_: TypeEngine[Any], plain_type: TypeEngine[Any], sql: str) -> str:
         """Return a constant with the cast that a parameter of its type has."""
-        check_characters(sql)
+        check_sendable(sql)
         sql = sql.replace("\\", _BACKSLASH) if self._is_in_text else sql
         return str(self.render_bind_cast(type_, plain_type, sql)) if plain_type.render_bind_cast else sql
 

@@ -14,7 +14,7 @@ from typing import Any
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import Script
 
-from service_migrations.errors import MigrationError, UsageError
+from service_migrations.errors import MigrationError, UsageError, text_of
 from service_migrations.failures.revisions import revision_failure
 from service_migrations.history.files.parsing import parse
 from service_migrations.history.literals import StatementError
@@ -187,7 +187,7 @@ def _render(script: Script, rendered: Rendered, recorder: _Recorder, service: Se
         # an author's code may raise anything without a database, but some errors it would raise with one too
         if service and _is_certain(error):
             raise revision_failure(error, service, "", partly_committed=None, offline=True) from error
-        rendered.error = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        rendered.error = f"{type(error).__name__}: {text_of(error)}"
         traceback = error.__traceback__
         while traceback is not None:
             if traceback.tb_frame.f_code.co_filename == script.path:
@@ -204,7 +204,7 @@ def _render(script: Script, rendered: Rendered, recorder: _Recorder, service: Se
 def _is_certain(error: BaseException) -> bool:
     """Whether a revision would fail with a database too: what returns None without one is not to blame."""
     if isinstance(error, TypeError):
-        return "NoneType" not in str(error)
+        return "NoneType" not in text_of(error)
     return isinstance(error, NameError | ImportError | StatementError)
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from service_migrations.errors import ConfigurationError
+from service_migrations.errors import ConfigurationError, text_of
 from service_migrations.interruption import stops
 from service_migrations.monorepo import Service, discover
 
@@ -47,7 +47,7 @@ def import_models(service: Service) -> ModuleType:
             raise
         path, line = _place(service, error)
         place = f"{path}:{line}: " if path else ""
-        text = f"{name} can't be imported: {place}{' '.join(f'{type(error).__name__}: {error}'.split())}"
+        text = f"{name} can't be imported: {place}{type(error).__name__}: {text_of(error)}"
         raise ConfigurationError(text, service=service, path=path, line=line) from error
     return module
 

@@ -33,6 +33,7 @@ _WAITING = LOCK_KEY + 1
 HOLDS_LOCK = f"""EXISTS (
     SELECT FROM pg_catalog.pg_locks l
     WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.granted AND l.objsubid OPERATOR(pg_catalog.=) 1
+      AND l.mode OPERATOR(pg_catalog.=) 'ExclusiveLock'
       AND l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()
       AND l.classid OPERATOR(pg_catalog.=) pg_catalog.oid '{LOCK_KEY >> 32}'
       AND l.objid OPERATOR(pg_catalog.=) pg_catalog.oid '{LOCK_KEY & 0xFFFFFFFF}'

@@ -8,7 +8,7 @@ from typing import Any
 
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import Connection, MetaData
+from sqlalchemy import Connection, MetaData, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -26,6 +26,7 @@ from service_migrations.errors import (
     UnreachableError,
     UsageError,
 )
+from service_migrations.failures.driver_errors import is_lost_connection
 from service_migrations.failures.revisions import lost_failure, revision_failure
 from service_migrations.history.revisions import History, config
 from service_migrations.models.faults import faults_of
@@ -201,8 +202,14 @@ class Session:
         if is_lost(self.connection):
             # a later error, such as one at the end of an autocommit block, hides the first
             return error if isinstance(error, UnreachableError) else lost_failure(error, service, first and first[0])
+        is_connected = False
         try:
             partly_committed: bool | None = await self.transactions.roll_back(self.connection)
+            if is_lost_connection(error):
+                # it may be of another connection, such as one to a web server, or be raised by the revision's own SQL
+                await self.connection.scalar(text("SELECT 1"))
+                await self.connection.rollback()
+                is_connected = True
         except (SQLAlchemyError, OSError) as rollback_error:
             return lost_failure(rollback_error, service, first[0] if first else error)
         if isinstance(error, MigrationError):
@@ -216,6 +223,8 @@ class Session:
             self.connector.user,
             partly_committed=partly_committed,
             first=first,
+            file=self.transactions.file,
+            is_connected=is_connected,
         )
 
 

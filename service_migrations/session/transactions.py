@@ -38,7 +38,7 @@ from service_migrations.session.misuse import (
 )
 from service_migrations.session.recorder import SAVEPOINT, Recorder, protected
 from service_migrations.session.settings import restoring
-from service_migrations.sql.quoting import VERBATIM, check_characters, quoted
+from service_migrations.sql.quoting import VERBATIM, check_sendable, quoted
 
 __all__ = ["Transactions"]
 
@@ -115,7 +115,7 @@ class Transactions:
             "commit": self._commit,
             "rollback": self._rollback,
             "set_connection_execution_options": self._change_options,
-            "before_cursor_execute": self._check_characters,
+            "before_cursor_execute": self._check_sendable,
             "after_cursor_execute": self._execute,
             "handle_error": self._handle_error,
         }
@@ -320,9 +320,9 @@ class Transactions:
         if connection is self._revision_connection and is_autocommit and not connection.in_transaction():
             self._marks.partly_committed = True
 
-    def _check_characters(self, connection: Connection, *arguments: Any) -> None:
+    def _check_sendable(self, connection: Connection, *arguments: Any) -> None:
         if connection is self._connection:
-            check_characters(arguments[1])
+            check_sendable(arguments[1])
 
     def _execute(self, connection: Connection, *arguments: Any) -> None:
         *_, context, _ = arguments

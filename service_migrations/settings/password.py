@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from service_migrations.configuration import FILE
-from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError, UnreachableError
+from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError, UnreachableError, text_of
 from service_migrations.files import read_text
 from service_migrations.service import Service
 from service_migrations.settings.dsn import CONTROL, Dsn
@@ -211,4 +211,4 @@ async def _call(service: Service, dsn: Dsn) -> str:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(".")
+    return f"{type(error).__name__}: {text_of(error)}".removesuffix(".")

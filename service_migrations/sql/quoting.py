@@ -1,10 +1,13 @@
 """Quoting: names, constants and statements as SQL text."""
 
 import re
+from itertools import pairwise
 
 from sqlalchemy.dialects.postgresql import asyncpg
 
-__all__ = ["VERBATIM", "check_characters", "escaped", "literal", "one_line", "one_line_literal", "quoted"]
+from service_migrations.sql.lexer import Statement, statements
+
+__all__ = ["VERBATIM", "check_sendable", "escaped", "literal", "one_line", "one_line_literal", "quoted"]
 
 _PREPARER = asyncpg.dialect().identifier_preparer  # type: ignore[no-untyped-call]
 _PREPARER.legal_characters = re.compile(r"[a-z0-9_]+\Z")
@@ -23,6 +26,8 @@ _PREPARER.reserved_words = _PREPARER.reserved_words | frozenset(_WORDS.split())
 VERBATIM = {"no_parameters": True}
 """The execution options of a text that is sent as it is: psycopg would take a % in it for a parameter."""
 
+_STDIN = re.compile(r"\bSTDIN\b", re.IGNORECASE)
+
 _BIND = re.compile(r"(?<![:\w\\]):(?=\w+(?![:\w]))|\\(?=:\w*(?![:\w]))")
 """What ``sqlalchemy.text`` would take for a parameter, or for the escape of one."""
 
@@ -33,13 +38,17 @@ _TOKEN = re.compile(
 )
 
 
-def check_characters(sql: str) -> None:
-    """Refuse a statement with characters that no server can be sent: the driver would take its connection for lost.
+def check_sendable(sql: str) -> None:
+    """Refuse a statement that a driver can't send: it would take its connection for lost, or wait for ever.
 
     Raises:
-        TypeError: it has a NUL, or a half of a surrogate pair.
+        TypeError: it has a NUL, or a half of a surrogate pair, or waits for rows, as COPY … FROM STDIN does.
 
     """
+    if _STDIN.search(sql) and any(_takes_rows(statement) for statement in statements(sql)):
+        raise TypeError(
+            "COPY FROM STDIN waits for rows, and nobody sends them. Write op.bulk_insert(…), or INSERT … VALUES"
+        )
     odd = "\0" if "\0" in sql else None
     if odd is None and not sql.isascii():
         odd = next((character for character in sql if "\ud800" <= character <= "\udfff"), None)
@@ -48,6 +57,16 @@ def check_characters(sql: str) -> None:
         raise TypeError(
             f"line {line} of the statement has the character U+{ord(odd):04X}, which PostgreSQL doesn't take"
         )
+
+
+def _takes_rows(statement: Statement) -> bool:
+    """Whether a statement is a COPY from the client; what stands in parentheses is a query, or columns."""
+    depth, words = 0, []
+    for token in statement.tokens:
+        depth += (token == "(") - (token == ")")
+        if not depth:
+            words.append(token)
+    return words[0] == "copy" and any(pair == ("from", "stdin") for pair in pairwise(token.value for token in words))
 
 
 def quoted(*names: str | None) -> str:

@@ -1,6 +1,7 @@
 """A run is one server process with one lock; what a revision commits, or sets, by itself is known from the server."""
 
 import re
+import signal
 from itertools import count
 
 import pytest
@@ -12,7 +13,7 @@ from tests.support.database import SECRET, make_database, query, wait
 from tests.support.monorepo import Monorepo
 from tests.support.proxy import proxy
 from tests.support.sessions import hold
-from tests.support.world import UPGRADE, World, failed, nothing_left
+from tests.support.world import PAUSED, UPGRADE, World, failed, nothing_left
 
 LOCKED = (
     "EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND pid = pg_backend_pid())"
@@ -478,8 +479,12 @@ def test_the_role_that_a_revision_sets_does_not_run_the_next_one(world: World) -
     [
         'op.execute("SELECT pg_advisory_unlock_all()")',
         'with op.get_context().autocommit_block():\n    op.execute("DISCARD ALL")',
+        (
+            "for function in ('unlock_all()', 'lock_shared(7020658014912148577)'):\n    "
+            'op.execute(f"SELECT pg_advisory_{function}")'
+        ),
     ],
-    ids=["unlock", "discard"],
+    ids=["unlock", "discard", "shared"],
 )
 def test_a_run_ends_with_the_revision_that_loses_its_lock(witness: World, body: str) -> None:
     """Row 25: without the lock another run may be at work."""
@@ -560,6 +565,76 @@ def test_whatever_a_revision_raises_is_one_line_and_1(world: World, raised: str)
     assert "It was rolled back." in said
     assert "stopped" not in said
     assert world.at() == "r001"
+
+
+LOOKS_LOST = {
+    "raise KeyboardInterrupt": "RuntimeError: KeyboardInterrupt",
+    "raise ConnectionResetError('of a web server')": "ConnectionResetError: of a web server",
+    "raise TimeoutError('of a web server')": "TimeoutError: of a web server",
+    "op.execute(\"DO $$ BEGIN RAISE 'like a shutdown' USING ERRCODE = '57P01'; END $$\")": "like a shutdown [57P01]",
+    "op.execute(\"DO $$ BEGIN RAISE 'schema of mine' USING ERRCODE = '08006'; END $$\")": "schema of mine [08006]",
+    "class Own(Exception):\n    def __str__(self): raise ValueError\nraise Own": "Own",
+    "class Own(Exception):\n    def __str__(self): return None\nraise Own('no')": "Own",
+    "raise ValueError('x' * 100_000)": f"ValueError: {'x' * 1000}…",
+    "op.execute('COPY billing_r001 (id) FROM STDIN')": "TypeError: COPY FROM STDIN waits for rows",
+}
+"""What a revision raises that isn't the end of its connection or its run, and what is said of it."""
+
+
+def test_what_only_looks_like_a_lost_connection_or_has_no_text_is_one_line_and_1(world: World) -> None:
+    for raised, text in LOOKS_LOST.items():
+        world.history(2, r002=raised)
+        said = failed(world, world.inv(), 1)
+        assert re.search(r"billing: migrations/versions/billing/r002.py:\d+: ", said), said
+        assert f": {text}" in said
+        assert "It was rolled back." in said
+        assert len(said) < 3000
+        assert world.at() == "r001"
+    for raised in ("op.execute('COPY billing_r001 (id) FROM STDIN')", "raise ConnectionResetError('of a web server')"):
+        world.history(2, r002=raised)
+        said = failed(world, world.inv("db.upgrade", "--service", "billing", "--sql"), 1)
+        assert "r002.py:" in said
+        assert "lost" not in said
+
+
+AT_ITS_END = {
+    "a deferred key": (
+        (
+            "op.execute('CREATE TABLE p (i int UNIQUE, r int DEFAULT 2 REFERENCES p (i) INITIALLY DEFERRED)'); "
+            "op.execute('INSERT INTO p VALUES (1)')"
+        ),
+        1,
+        "violates foreign key constraint",
+    ),
+    "read only": ("op.execute('SET TRANSACTION READ ONLY')", 78, "Or did the revision SET TRANSACTION READ ONLY?"),
+    "no right": ("op.execute('REVOKE ALL ON alembic_version_billing FROM CURRENT_USER')", 77, "permission denied"),
+}
+
+
+def test_what_fails_behind_a_revision_has_its_file(world: World) -> None:
+    for body, code, text in AT_ITS_END.values():
+        world.history(2, r002_alone=body)
+        said = failed(world, world.inv(), code)
+        assert "billing: migrations/versions/billing/r002.py: " in said
+        assert text in said
+        assert world.at() == "r001"
+
+
+def test_the_handlers_of_signals_that_a_revision_sets_end_with_it(world: World) -> None:
+    deaf = "import signal; [signal.signal(number, signal.SIG_IGN) for number in (1, 2, 15)]"
+    world.history(2, r001=deaf, r002=PAUSED)
+    world.close_barrier()
+    run = world.start()
+    world.paused(run)
+    run.signal(signal.SIGTERM)
+    failed(world, run.end(), 143)
+    assert world.at() == "r001"
+
+
+def test_an_operation_of_alembics_that_a_revision_replaces_is_back_in_the_next_one(world: World) -> None:
+    world.history(2, r001="from alembic import op as module\nmodule.execute = lambda *_, **__: None")
+    assert (ran := world.inv()).code == 0, ran.text
+    assert world.at() == "r002"  # with its table
 
 
 @pytest.mark.parametrize("raised", RAISED)
@@ -662,6 +737,14 @@ def test_whatever_a_file_raises_when_it_is_imported_is_one_line_and_2(world: Wor
     said = failed(world, world.inv(), 2)
     assert "migrations/versions/billing/r001.py:" in said
     assert "it can't be imported" in said
+
+
+def test_a_file_with_a_nul_is_named(world: World) -> None:
+    world.history(2)
+    path = world.monorepo.root / "migrations" / "versions" / "billing" / "r002.py"
+    path.write_text(path.read_text(encoding="utf-8"), encoding="utf-16")
+    said = failed(world, world.inv(), 2)
+    assert "billing: migrations/versions/billing/r002.py: it has a NUL, as a text in UTF-16 has" in said
 
 
 @pytest.mark.parametrize("raised", STOPPING)

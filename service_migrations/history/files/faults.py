@@ -19,7 +19,12 @@ _ILLEGAL = frozenset("@-+:")
 
 def fault(service: Service) -> UsageError | None:
     """Return the first fault of a history that Alembic can't read, with its files; None where it isn't found here."""
-    headers = [(service.relative(path), _assigned(_source(path))) for path in revision_files(service)]
+    sources = [(service.relative(path), _source(path)) for path in revision_files(service)]
+    for path, source in sources:
+        if b"\0" in source:
+            text = f"it has a NUL, as a text in UTF-16 has, and so is no Python. {_END}"
+            return UsageError(text, service=service, path=path, hint="Save it as UTF-8.")
+    headers = [(path, _assigned(source)) for path, source in sources]
     for path, values in headers:
         if "revision" in values and (problem := _problem(values)):
             return UsageError(f"{problem}. {_END}", service=service, path=path, hint="Correct the revision.")

@@ -14,7 +14,7 @@ from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 
 from service_migrations._alembic import answers_to_any_name
-from service_migrations.errors import UsageError
+from service_migrations.errors import UsageError, text_of
 from service_migrations.history.files.faults import fault
 from service_migrations.history.files.parsing import FILTERS
 from service_migrations.interruption import stops
@@ -63,9 +63,7 @@ def load(service: Service, config: Config) -> tuple[ScriptDirectory, list[Script
             scripts = list(directory.walk_revisions())
             unclear = next(filter(answers_to_any_name, scripts), None)
     except SyntaxError as error:
-        path = service.relative(Path(error.filename or service.versions))
-        hint = "Correct the revision; nothing was run."
-        raise UsageError(f"{error.msg}.", service=service, path=path, line=error.lineno, hint=hint) from error
+        raise _syntax_failure(service, error) from error
     except (CommandError, RevisionError, KeyError) as error:
         raise _no_history(service, problems[0] if problems else str(error)) from error
     except BaseException as error:
@@ -84,12 +82,20 @@ def load(service: Service, config: Config) -> tuple[ScriptDirectory, list[Script
     return directory, scripts
 
 
+def _syntax_failure(service: Service, error: SyntaxError) -> UsageError:
+    if error.filename is None and (problem := fault(service)):  # Python names no file that has a NUL
+        return problem
+    path = service.relative(Path(error.filename or service.versions))
+    hint = "Correct the revision; nothing was run."
+    return UsageError(f"{error.msg}.", service=service, path=path, line=error.lineno, hint=hint)
+
+
 def _not_importable(service: Service, error: BaseException) -> UsageError:
     place = service.revision_place(reversed(list(traceback.walk_tb(error.__traceback__))))
     if place is None and (problem := fault(service)):
         return problem
     path, number = place or (service.shown_locations, None)
-    text = f"it can't be imported: {type(error).__name__}: {error}. Nothing was run."
+    text = f"it can't be imported: {type(error).__name__}: {text_of(error)}. Nothing was run."
     return UsageError(text, service=service, path=path, line=number)
 
 
