@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from sqlalchemy import Enum
 from sqlalchemy.dialects import registry
-from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncPgEnum, PGDialect_asyncpg
 
 from service_migrations.connection.server_process import ServerProcess
 
@@ -15,6 +16,19 @@ NAME = "postgresql+single_message"
 registry.register(NAME.replace("+", "."), __name__, "Dialect")
 
 
+class _Enum(AsyncPgEnum):
+    """An enum whose values are cast to its type only where that has a name.
+
+    A revision may have ``sa.column("state", sa.Enum)`` in a table of its own, for an INSERT. psycopg2 sends the text;
+    with SQLAlchemy's cast, the statement couldn't be written. Without one, the server takes the type of the column.
+    """
+
+    @property
+    def render_bind_cast(self) -> bool:  # type: ignore[override]
+        """Whether a cast is written."""
+        return bool(self.name)
+
+
 class Dialect(PGDialect_asyncpg):
     """asyncpg; the first connection is asked once about its server.
 
@@ -22,6 +36,7 @@ class Dialect(PGDialect_asyncpg):
     """
 
     supports_statement_cache = True
+    colspecs = {**PGDialect_asyncpg.colspecs, Enum: _Enum}  # noqa: RUF012 - SQLAlchemy declares it so
 
     def _get_server_version_info(self, connection: Any) -> tuple[int, ...]:
         version = _driver_connection(connection).get_server_version()
