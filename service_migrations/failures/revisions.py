@@ -83,6 +83,8 @@ def revision_failure(
         text += f" ({first[1]})" if first[1] and first[1] != place else ""
         place = place or first[1] or None
         end = f"After an error, only a savepoint goes on: with op.get_bind().begin_nested(). {end}".rstrip()
+    elif "are allowed as placeholders" in text:  # psycopg's own, before anything is sent
+        end = f"A % in exec_driver_sql() is the beginning of a parameter, except over asyncpg: write %%. {end}"
     elif service.driver == "asyncpg":
         has_parameters = bool(getattr(error, "params", None))
         end = f"{advice(state, text, has_parameters=has_parameters)} {end}".strip()
@@ -132,6 +134,8 @@ def _ending(text: str, *, partly_committed: bool | None, offline: bool) -> str:
         sentences.append("What it had committed before is kept." if partly_committed else "It was rolled back.")
     elif offline and "NoneType" in text:
         sentences.append("Offline there are no rows, and a query returns None: run it online.")
+    elif offline and "MockConnection" in text:
+        sentences.append("Offline there is no connection to ask: run it online.")
     return " ".join(sentences)
 
 

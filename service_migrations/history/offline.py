@@ -108,18 +108,19 @@ def pending(history: History, current: tuple[str, ...], revision: str = "head") 
     return tuple(by_id[script.revision] for script in reversed(scripts))
 
 
-def require_functions(history: History, revisions: tuple[Revision, ...]) -> None:
-    """Refuse to upgrade over a revision that has nothing to run: Alembic's error names no file.
+def require_functions(history: History, revisions: tuple[Revision, ...], *, down: bool = False) -> None:
+    """Refuse to run over a revision that has nothing to run: Alembic's error names no file.
 
     Raises:
-        UsageError: one has no function ``upgrade``.
+        UsageError: one has no function ``upgrade``, or with *down* no ``downgrade``.
 
     """
+    name = "downgrade" if down else "upgrade"
     for revision in revisions:
         script = history.directory.get_revision(revision.revision)
-        if script is not None and not callable(getattr(script.module, "upgrade", None)):
+        if script is not None and not callable(getattr(script.module, name, None)):
             raise UsageError(
-                "it has no function upgrade(). Nothing was run.",
+                f"it has no function {name}(). Nothing was run.",
                 service=history.service,
                 path=revision.path,
                 hint="Write one; where there is nothing to do, with `pass`.",

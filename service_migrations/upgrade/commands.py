@@ -94,7 +94,8 @@ async def downgrade(
     service_history = read(service)
     check_target(service_history, revision)
     guard = None if allow is None else Guard(revision, classes(allow, edited=False), down=True)
-    operation = Operation(migrate_to(service_history, revision, down=True), guard=guard, start=start)
+    run = migrate_to(service_history, revision, down=True)
+    operation = Operation(run, guard=guard, start=start, downgrades_to=revision)
     target_connector = connector(service_history.service, engine, settings, limits)
     return await apply(service_history, target_connector, operation, step)
 

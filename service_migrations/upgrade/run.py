@@ -11,7 +11,7 @@ from alembic.config import Config
 
 from service_migrations.connection.connector import Connector
 from service_migrations.errors import ContentionError, MigrationError, UnreachableError, UsageError
-from service_migrations.history.offline import pending, require_functions
+from service_migrations.history.offline import pending, require_functions, reverted
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History
 from service_migrations.ledger.downgrades import rendered_downgrades
@@ -48,6 +48,7 @@ class Operation:
         edited: what to do if applied files were edited; None doesn't check them.
         start: the revisions that the database has to be at; None for any.
         upgrades_to: the target of an upgrade, whose downgrades the ledger keeps; None for any other operation.
+        downgrades_to: the target of a downgrade; None for any other operation.
         stamps: the target of a stamp; None for any other operation.
 
     """
@@ -59,6 +60,7 @@ class Operation:
     edited: Policy | None = None
     start: tuple[str, ...] | None = None
     upgrades_to: str | None = None
+    downgrades_to: str | None = None
     stamps: str | None = None
 
     @property
@@ -246,6 +248,8 @@ async def _refuse_what_would_fail(session: Session, operation: Operation, curren
 
     """
     history = session.history
+    if operation.downgrades_to is not None:
+        require_functions(history, reverted(history, current, operation.downgrades_to), down=True)
     if operation.upgrades_to is not None:
         revisions = pending(history, current, operation.upgrades_to)
         require_functions(history, revisions)

@@ -543,6 +543,18 @@ def test_a_file_without_a_function_to_run_is_refused_by_name(world: World, comma
     assert world.at() == "r001"
 
 
+@pytest.mark.parametrize("revision", ["-2", "base", "r001"])
+def test_a_file_without_a_downgrade_is_named_before_anything_is_reverted(world: World, revision: str) -> None:
+    world.history(3)
+    path = world.monorepo.root / "migrations" / "versions" / "billing" / "r002.py"
+    head, _ = path.read_text(encoding="utf-8").split("def downgrade", 1)
+    path.write_text(head, encoding="utf-8")
+    assert world.inv().code == 0
+    said = failed(world, world.inv("db.downgrade", "--service", "billing", "--revision", revision, "--yes"), 2)
+    assert "billing: migrations/versions/billing/r002.py: it has no function downgrade(). Nothing was run." in said
+    assert world.at() == "r003"
+
+
 RAISED = [
     "import asyncio; raise asyncio.CancelledError",
     "raise GeneratorExit",

@@ -381,6 +381,31 @@ def test_over_asyncpg_a_failure_of_this_kind_names_the_driver_and_the_setting(na
     assert "It was rolled back." in caught.value.hint
 
 
+def test_over_asyncpg_the_values_of_an_enum_without_a_name_have_the_type_of_the_column(
+    monorepo: Monorepo, asyncpg_service: Dsn
+) -> None:
+    body = """
+        table = sa.table("orders", sa.column("id", sa.Integer), sa.column("note", sa.Enum), sa.column("state", sa.Enum))
+        rows = [{"id": number, "note": "n", "state": "open"} for number in (7, 8)]
+        op.bulk_insert(table, rows)
+        op.execute(table.update().where(table.c.state == "open", table.c.note == "n").values(state="paid"))
+    """
+    monorepo.revision("billing", "r002", "r001", dedent(body))
+    wait(service_migrations.upgrade(monorepo.find("billing")))
+    rows = query(asyncpg_service, "SELECT id, note, state::text FROM orders WHERE state = 'paid' ORDER BY id")
+    assert [tuple(row) for row in rows] == [(7, "n", "paid"), (8, "n", "paid")]
+
+
+@pytest.mark.usefixtures("psycopg_service")
+def test_over_psycopg_a_percent_that_asyncpg_sends_as_it_is_is_named(monorepo: Monorepo) -> None:
+    body = """op.get_bind().exec_driver_sql("SELECT format('%I', 'a')")"""
+    monorepo.revision("billing", "r002", "r001", body)
+    with pytest.raises(
+        MigrationError, match=r"r002\.py:\d+: only .* got '%I'\. A % in exec_driver_sql\(\) .* write %%\."
+    ):
+        wait(service_migrations.upgrade(monorepo.find("billing")))
+
+
 @pytest.mark.usefixtures("asyncpg_service")
 def test_plan_and_doctor_name_what_asyncpg_wont_take(monorepo: Monorepo) -> None:
     body = 'op.execute("SELECT 1; SELECT 2")\nop.execute(f"SELECT {1}; SELECT 2")\nop.execute("SELECT 1")'

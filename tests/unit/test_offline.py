@@ -158,3 +158,11 @@ def test_a_query_without_rows_is_no_bug_of_the_revision(monorepo: Monorepo) -> N
     assert "NoneType" in str(rendered.error)
     with pytest.raises(MigrationError, match=r"Offline there are no rows, and a query returns None: run it online\.$"):
         wait(service_migrations.sql(service, "head"))
+
+
+@pytest.mark.parametrize("question", ["op.get_bind().engine.url", "sa.inspect(op.get_bind())"])
+def test_offline_a_question_to_the_connection_is_answered_with_what_to_do(question: str, monorepo: Monorepo) -> None:
+    service = monorepo.service("billing")
+    monorepo.revision("billing", "a1", None, question)
+    with pytest.raises(MigrationError, match=r"Offline there is no connection to ask: run it online\.$"):
+        wait(service_migrations.sql(service, "head"))
