@@ -111,7 +111,9 @@ def _dialect(config: Config) -> dict[str, Any]:
     """Return the options for the dialect of the service's driver, where there is no connection."""
     service: Service = config.attributes["service"]
     if service.driver != "psycopg":
-        return {"dialect_name": "postgresql+asyncpg"}
+        from service_migrations.connection.dialect import NAME as ASYNCPG  # noqa: PLC0415 - only offline mode needs it
+
+        return {"dialect_name": ASYNCPG}
     require_driver(service)
     from service_migrations.libpq.dialect import NAME  # noqa: PLC0415 - only services with that driver need it
 

@@ -160,6 +160,13 @@ def test_a_query_without_rows_is_no_bug_of_the_revision(monorepo: Monorepo) -> N
         wait(service_migrations.sql(service, "head"))
 
 
+def test_the_value_of_an_enum_without_a_name_is_rendered_as_its_text(monorepo: Monorepo) -> None:
+    service = monorepo.service("billing")
+    table = 'sa.table("orders", sa.column("state", sa.Enum))'
+    monorepo.revision("billing", "a1", None, f"op.execute({table}.insert().values(state='open'))")
+    assert "INSERT INTO orders (state) VALUES ('open')" in wait(service_migrations.sql(service, "head"))
+
+
 @pytest.mark.parametrize("question", ["op.get_bind().engine.url", "sa.inspect(op.get_bind())"])
 def test_offline_a_question_to_the_connection_is_answered_with_what_to_do(question: str, monorepo: Monorepo) -> None:
     service = monorepo.service("billing")
