@@ -97,11 +97,8 @@ def revision_failure(
     if state in _CONTENTION or _is_catalog_race(error, state):
         reason = _CONTENTION.get(state or "", "another session changed the same row of the catalog")
         return failure(ContentionError, f"{reason} [{state}].", end)
-    if state == "42501" and (match := _DENIED_SCHEMA.match(text)):
-        grant = f'Its owner can run: GRANT CREATE ON SCHEMA {_quoted(match[1])} TO "{user}";'
-        return failure(AccessDeniedError, f"{text}.", grant)
     if state == "42501":
-        return failure(AccessDeniedError, f"{text}.", "Grant it, or run as the owner.")
+        return failure(AccessDeniedError, f"{text}.", _grant(text, user))
     if state == "25006":
         hint = "The server is read-only or a standby: name the primary. Or did the revision SET TRANSACTION READ ONLY?"
         return failure(ConfigurationError, f"{text}.", hint)
@@ -109,6 +106,14 @@ def revision_failure(
         message = f"the connection was lost ({text})."
         return failure(UnreachableError, message, "It is safe to run the command again.")
     return failure(MigrationError, f"{_with_class(error, text)}.", end)
+
+
+def _grant(text: str, user: str) -> str:
+    """Return what would give a role the right that it lacks, by the server's message."""
+    match = _DENIED_SCHEMA.match(text)
+    if match is None:
+        return "Grant it, or run as the owner."
+    return f'Its owner can run: GRANT CREATE ON SCHEMA {_quoted(match[1])} TO "{user}";'
 
 
 def _with_class(error: BaseException, text: str) -> str:
