@@ -57,6 +57,11 @@ class Verified:
         return self.stamped == self.revisions
 
     @property
+    def is_found(self) -> bool:
+        """Whether the revision is known: after a replay in part, the nearest one may be far behind the right one."""
+        return self.problem is None or not self.differences
+
+    @property
     def command(self) -> str:
         """The command that writes the right revision into the version table."""
         purge = " --purge" if self.unknown else ""
@@ -67,7 +72,11 @@ class Verified:
 
     def as_json(self) -> dict[str, object]:
         """Return the fields for another program."""
-        return {**asdict(self), "is_right": self.is_right, "command": None if self.is_right else self.command}
+        return {
+            **asdict(self),
+            "is_right": self.is_right,
+            "command": self.command if self.is_found and not self.is_right else None,
+        }
 
 
 @dataclass(frozen=True, slots=True)

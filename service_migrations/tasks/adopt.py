@@ -92,7 +92,11 @@ def _verify(services: "tuple[Service, ...]", *, json: bool) -> None:
     if json:
         console.result_json([verified.as_json() for verified in results.values()])
     for verified in results.values():
-        if not verified.is_right:
+        if not verified.is_found:
+            text = f"the revision of {verified.target} isn't found: the history was replayed only in part."
+            hint = "Correct the revision that can't be replayed. Until then, leave the version table as it is."
+            errors.append(report(DifferenceError(text, service=verified.service, hint=hint)))
+        elif not verified.is_right:
             text = f"the version table of {verified.target} is wrong."
             errors.append(report(DifferenceError(text, service=verified.service, hint=f"Run: {verified.command}")))
         elif verified.differences:
@@ -107,9 +111,8 @@ def _print_verified(verified: "Verified") -> None:
     name = verified.service
     stamp = ", ".join(verified.stamped) or "nothing"
     gone = ", which no file has" if verified.unknown else ""
-    console.result(
-        f"{name}: {verified.target} is at {_named(verified.revisions)}; its version table says {stamp}{gone}"
-    )
+    place = f"is {'at' if verified.is_found else 'nearest to'} {_named(verified.revisions)}"
+    console.result(f"{name}: {verified.target} {place}; its version table says {stamp}{gone}")
     if verified.equal:
         others = " and ".join(map(_named, verified.equal))
         console.result(f"{name}: at {others} the schema is the same: look at the rows that these revisions change")

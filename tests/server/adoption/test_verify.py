@@ -136,6 +136,24 @@ def test_a_history_that_can_be_replayed_in_part_is_compared_as_far_as_it_goes(sh
     assert "division by zero" in verified.problem
 
 
+@pytest.mark.parametrize("stamp", ["e5", "g7"])
+def test_where_no_replayed_revision_has_the_catalog_no_stamp_is_proposed(shop, monorepo, stamp):
+    service, dsn = shop
+    monorepo.revision("shop", "f6", "e5", 'op.execute("SELECT 1/0")')
+    monorepo.revision("shop", "g7", "f6", 'op.execute("ALTER TABLE orders ADD price int")')
+    by_hand(dsn, "e5", stamp)
+    run_script(dsn, ["ALTER TABLE orders ADD price int"])
+    verified = found(service)
+    assert not verified.is_found
+    assert verified.as_json()["command"] is None
+    ran = monorepo.process("db.adopt", "--verify", "--service", "shop")
+    assert ran.code == 3, ran.text
+    assert "is nearest to e5; its version table says" in ran.text
+    assert "isn't found: the history was replayed only in part" in ran.text
+    assert "division by zero" in ran.text
+    assert "db.stamp" not in ran.text
+
+
 def test_the_database_is_only_read(shop):
     by_hand(shop[1], "d4", "a1")
     tables = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1"
