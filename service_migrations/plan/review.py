@@ -119,7 +119,7 @@ def reviews(history: History, rendered: list[Rendered]) -> Iterator[Review]:
                 review.statements.append(reviewed)
                 scope.record(tokens)
             offset += _lines(piece) + 1
-        if not revision.down:
+        if review.text is not None and not revision.down:
             review.breaks = read_breaks(history.service, revision.revision.revision, revision.revision.path)
         if revision.error is not None and review.text is not None:
             review.text_findings = list(_text_findings(review.text, revision, scope))

@@ -62,7 +62,7 @@ SHORTER = {
 def test_a_value_that_is_too_long_for_the_new_type_stops_the_upgrade(longer, shorter, row, service) -> None:
     made, dsn = service(models(longer), models(shorter), row)
     before = query(dsn, ROWS)
-    with pytest.raises(MigrationError, match="value too long for type"):
+    with pytest.raises(MigrationError, match=r"value too long for type|would change"):
         wait(service_migrations.upgrade(made))
     assert query(dsn, ROWS) == before
 
@@ -73,7 +73,7 @@ def test_a_value_that_is_too_long_for_the_former_type_stops_the_downgrade(longer
     wait(service_migrations.upgrade(made))
     query(dsn, row)
     before = query(dsn, ROWS)
-    with pytest.raises(MigrationError, match="value too long for type"):
+    with pytest.raises(MigrationError, match=r"value too long for type|would change"):
         wait(service_migrations.downgrade(made, "-1"))
     assert query(dsn, ROWS) == before
 

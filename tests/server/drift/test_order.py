@@ -45,7 +45,7 @@ CHANGES: dict[str, list[str]] = {
         "INSERT INTO customers (id, email) VALUES (7, 'c@d')",
         "ALTER TABLE customers ALTER id SET INCREMENT -2 SET MINVALUE -9 SET MAXVALUE -1 SET START -1 RESTART",
     ],
-    "another range of a serial": ["ALTER SEQUENCE orders_id_seq INCREMENT -1 MINVALUE -9 MAXVALUE -1 RESTART -1"],
+    "another range of a serial": ["ALTER SEQUENCE orders_id_seq INCREMENT -1 MINVALUE -9 MAXVALUE -1 START -1 RESTART"],
     "a default of an argument": [
         "CREATE OR REPLACE FUNCTION twice(n integer DEFAULT 3) RETURNS integer LANGUAGE sql AS 'SELECT 2 * n'",
         "ALTER TABLE customers ALTER score SET DEFAULT twice()",
