@@ -25,6 +25,7 @@ from service_migrations.failures.driver_errors import (
 )
 from service_migrations.monorepo import Service
 from service_migrations.sql.asyncpg import advice
+from service_migrations.sql.quoting import quoted
 
 __all__ = ["lost_failure", "replay_failure", "revision_failure"]
 
@@ -113,7 +114,7 @@ def _grant(text: str, user: str) -> str:
     match = _DENIED_SCHEMA.match(text)
     if match is None:
         return "Grant it, or run as the owner."
-    return f'Its owner can run: GRANT CREATE ON SCHEMA {_quoted(match[1])} TO "{user}";'
+    return f'Its owner can run: GRANT CREATE ON SCHEMA {quoted(match[1])} TO "{user}";'
 
 
 def _with_class(error: BaseException, text: str) -> str:
@@ -121,11 +122,6 @@ def _with_class(error: BaseException, text: str) -> str:
     name = type(error).__name__
     is_unnumbered = isinstance(error, OSError) and error.errno is None and text != name
     return f"{name}: {text}" if is_unnumbered else text
-
-
-def _quoted(name: str) -> str:
-    """Return a name as SQL, without SQLAlchemy's list of reserved words: PostgreSQL takes a quoted one anywhere."""
-    return name if name.isidentifier() and name.islower() else '"' + name.replace('"', '""') + '"'
 
 
 def _ending(text: str, *, partly_committed: bool | None, offline: bool) -> str:
