@@ -13,6 +13,7 @@ from typing import Any
 from service_migrations.errors import text_of
 
 __all__ = [
+    "SIGNALS",
     "RevisionStopped",
     "abandon",
     "call_revision",
@@ -28,8 +29,7 @@ log = logging.getLogger(__name__)
 _ROLLBACK = 2.0
 """Seconds that a stopped revision has for its rollback, and the run for reading the state of the database."""
 
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """The signals that end a run."""
 
 
@@ -62,7 +62,7 @@ def call_revision(function: Callable[..., Any], **keywords: Any) -> None:
 @contextmanager
 def _signal_handlers_kept() -> Iterator[None]:
     """Restore the handlers of the signals that end a run."""
-    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         yield
     finally:

@@ -38,9 +38,8 @@ def raised_as_lost(connection: "asyncpg.Connection[asyncpg.Record]") -> Iterator
         yield
     except asyncpg.InternalClientError as error:
         _Unread.handle(asyncio.get_running_loop())
-        asyncpg.Connection.terminate(
-            connection
-        )  # it can't be used for anything: asyncpg would wait for an answer to that statement
+        # it can't be used for anything: asyncpg would wait for an answer to that statement
+        asyncpg.Connection.terminate(connection)
         raise asyncpg.ConnectionDoesNotExistError(_ENDED) from error
 
 

@@ -25,7 +25,7 @@ _NO_MODULES = frozenset({"docs", "test", "tests"})
 _SHARED = ("migrations", "service_migrations")
 """Folders that every upgrade runs with, as that of env.py, except for the histories in them."""
 _MEASURED = "evidence"
-"""The folder beside env.py of the files that db.evidence writes: no upgrade reads them."""
+"""The folder beside env.py of the files that db.evidence and db.compat write: nothing is run from them."""
 _LINK = "120000"
 """The mode of a symbolic link in git's index."""
 _LINKS = 4

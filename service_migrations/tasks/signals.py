@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
+from service_migrations.interruption import SIGNALS
+
 __all__ = ["Stopped", "handling", "stop_at_once"]
 
-_NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SHELL = 128
 """The exit code of a command that a signal ended is this plus the number of the signal, as in a shell."""
 
@@ -30,7 +31,7 @@ def stop_at_once(number: int, _: FrameType | None = None) -> NoReturn:
 @contextmanager
 def handling(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
     """Call a handler with the number of each signal while the block runs, and with the frame that it interrupts."""
-    former_handlers = {number: signal.signal(number, handler) for number in _NUMBERS}
+    former_handlers = {number: signal.signal(number, handler) for number in SIGNALS}
     try:
         yield
     finally:
