@@ -14,9 +14,9 @@ from service_migrations._sqlalchemy import expect_standard_strings
 from service_migrations.connection.drivers import require_driver
 from service_migrations.errors import ConfigurationError, ResultError
 from service_migrations.history.literals import statements
-from service_migrations.interruption import call_revision
 from service_migrations.models.metadata import assemble, bookkeeping_schema
 from service_migrations.monorepo import Service
+from service_migrations.revision_call import call_revision
 from service_migrations.session.version_table import ALEMBICS_WIDTH
 from service_migrations.settings.model import load_options
 from service_migrations.settings.sources import Sources

@@ -23,8 +23,8 @@ from service_migrations.connection.drivers import driver_connection_of, driver_o
 from service_migrations.connection.simple_query import SCRIPT, Connection as SimpleConnection, Held
 from service_migrations.errors import MigrationError
 from service_migrations.failures.driver_errors import sqlstate
-from service_migrations.interruption import call_revision
 from service_migrations.monorepo import Service
+from service_migrations.revision_call import call_revision
 from service_migrations.session.assertions import IS_OURS, NO_LOCK, NOT_AT, is_at
 from service_migrations.session.closings import Closings
 from service_migrations.session.marks import IS_COMMITTED, NO_MARK, SET_BEFORE, Marks

@@ -6,11 +6,11 @@ import functools
 import gc
 import inspect
 import logging
-import os
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Coroutine
+from os import _exit as end_process  # while a revision runs, that of the module refuses
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -20,8 +20,9 @@ from invoke.exceptions import Exit
 from invoke.tasks import Task, task as invoke_task
 
 from service_migrations.errors import ConfigurationError, MigrationError, UsageError
-from service_migrations.interruption import abandon, cancel_revision
+from service_migrations.interruption import abandon
 from service_migrations.monorepo import Monorepo, Service, discovering_once, find, select
+from service_migrations.revision_call import cancel_revision
 from service_migrations.settings.duration import seconds
 from service_migrations.tasks import console
 from service_migrations.tasks.console import make_lasting
@@ -194,7 +195,7 @@ def _end_at_once(number: int) -> NoReturn:
     text = abandon()
     console.note(f"Ended at once by {signal.Signals(number).name}{': ' if text else ''}{text}.")
     sys.stderr.flush()
-    os._exit(Stopped(number).exit_code)
+    end_process(Stopped(number).exit_code)
 
 
 def duration(text: str, option: str, *, zero: bool = True) -> float:

@@ -1,0 +1,159 @@
+"""The call of a revision's function: a signal ends it also while it runs Python, and the process is as it was."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, NoReturn
+
+from service_migrations.errors import text_of
+from service_migrations.interruption import SIGNALS, stops
+
+__all__ = ["RevisionStopped", "call_revision", "cancel_revision"]
+
+log = logging.getLogger(__name__)
+
+_ROLLBACK = 2.0
+"""Seconds that a stopped revision has for its rollback, and the run for reading the state of the database."""
+
+
+class RevisionStopped(asyncio.CancelledError):
+    """A signal arrived while a revision ran Python."""
+
+
+def call_revision(function: Callable[..., Any], **keywords: Any) -> None:
+    """Call upgrade() or downgrade() of a revision; while it runs Python, this function is on the stack.
+
+    The handlers of signals that it sets end with it: the run has to hear a signal while the next one runs. So does what
+    it puts in the place of an operation of Alembic's, with which the next one might do nothing, and be written down. A
+    process that it forks ends with it too: it has the same connection, and would go on with the next revision.
+
+    Raises:
+        RuntimeError: it called ``os._exit()``, or raised what isn't an Exception.
+        TypeError: what it returned has to be awaited or iterated, so that nothing of it was run.
+
+    """
+    try:
+        with _one_process_kept(), _signal_handlers_kept(), _operations_kept():
+            _refuse_unrun(function(**keywords))
+    except (Exception, SystemExit):
+        raise
+    except BaseException as error:
+        if stops(error):
+            raise
+        # raised by the revision itself: nobody has stopped the run
+        raise RuntimeError(f"{type(error).__name__}: {text_of(error)}".removesuffix(": ")) from error
+
+
+@contextmanager
+def _one_process_kept() -> Iterator[None]:
+    """Refuse to end this process without a word, and end one that was forked from it where the block ends."""
+    pid, end = os.getpid(), os._exit
+
+    def refuse(status: int) -> NoReturn:
+        if os.getpid() == pid:
+            text = f"os._exit({status}) would end the run without a word. Raise an error instead."
+            raise RuntimeError(text)
+        end(status)
+
+    os._exit = refuse
+    try:
+        yield
+    except BaseException as error:
+        if os.getpid() != pid:
+            _end_forked(error, end)
+        raise
+    finally:
+        os._exit = end
+        if os.getpid() != pid:
+            end(0)
+
+
+def _end_forked(error: BaseException, end: Callable[[int], NoReturn]) -> NoReturn:
+    """End a forked process with the code that Python would end it with, and print an error."""
+    if isinstance(error, SystemExit) and (error.code is None or isinstance(error.code, int)):
+        end(error.code or 0)
+    sys.excepthook(type(error), error, error.__traceback__)
+    end(1)
+
+
+@contextmanager
+def _signal_handlers_kept() -> Iterator[None]:
+    """Restore the handlers of the signals that end a run."""
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():
+                if handler is not None and signal.getsignal(number) != handler:
+                    signal.signal(number, handler)
+
+
+@contextmanager
+def _operations_kept() -> Iterator[None]:
+    """Restore the functions of ``alembic.op``; this module never imports it."""
+    module = sys.modules.get("alembic.op")
+    attributes = vars(module) if module else {}
+    operations = {name: value for name, value in attributes.items() if not name.startswith("_")}
+    try:
+        yield
+    finally:
+        for name, operation in operations.items():
+            if getattr(module, name, None) is not operation:
+                setattr(module, name, operation)
+
+
+def _refuse_unrun(returned: object) -> None:
+    """Refuse a coroutine or a generator, also that of a context manager; the error has the line of its function."""
+    unrun = getattr(returned, "gen", returned)
+    error = TypeError(
+        "nothing of it was run, since it has to be awaited or iterated. Write upgrade() and downgrade() with a plain "
+        "def, without async and without yield"
+    )
+    if isinstance(unrun, Coroutine | Generator):
+        unrun.throw(error)  # nothing of it has begun, so it is raised where its function is defined
+    if isinstance(unrun, Awaitable | AsyncGenerator):
+        raise error
+
+
+def _is_in_revision(frame: FrameType | None) -> bool:
+    """Whether a frame is inside a revision's own Python, as opposed to an event loop that waits for its server."""
+    while frame is not None:
+        if frame.f_code is call_revision.__code__:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def cancel_revision(frame: FrameType | None, loop: asyncio.AbstractEventLoop, task: "asyncio.Task[Any]") -> None:
+    """Cancel the task that runs a revision, from the handler of a signal.
+
+    Cancelling needs a turn of the event loop, and there is none while a revision sleeps, computes or waits for a
+    thread. So an exception is raised in its Python, and the task is cancelled too if that doesn't end it.
+
+    Args:
+        frame: the frame that the signal interrupted.
+        loop: the event loop of the task.
+        task: the task.
+
+    Raises:
+        RevisionStopped: the frame is inside a revision.
+
+    """
+    loop.set_exception_handler(_left_behind)
+    if not _is_in_revision(frame):
+        loop.call_soon_threadsafe(task.cancel)  # this wakes a loop that waits
+        return
+    loop.call_soon_threadsafe(lambda: loop.call_later(_ROLLBACK, task.cancel))
+    raise RevisionStopped
+
+
+def _left_behind(_: asyncio.AbstractEventLoop, what: dict[str, Any]) -> None:
+    """Log what a cancelled library left behind where nobody reads it; asyncio itself would print a traceback."""
+    log.debug("%s", what["message"], exc_info=what.get("exception"))
