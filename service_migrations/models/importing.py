@@ -12,6 +12,7 @@ from types import ModuleType
 from service_migrations.errors import ConfigurationError, text_of
 from service_migrations.interruption import stops
 from service_migrations.monorepo import Service, discover
+from service_migrations.process_state import process_state_of
 
 __all__ = ["all_modules", "import_models", "modules_of", "where", "where_defined"]
 
@@ -24,6 +25,7 @@ def import_models(service: Service) -> ModuleType:
 
     A module that nothing else imports may have a model that was forgotten. Where the sources of two services have a
     package of one name, such as ``app``, the one that was imported first stays in ``sys.modules``, and both are used.
+    What they do to the environment is seen by this service only.
 
     Raises:
         ConfigurationError: they can't be imported, or were imported from another folder than the service's.
@@ -34,7 +36,7 @@ def import_models(service: Service) -> ModuleType:
             sys.path.insert(0, folder)
     name = service.models
     try:
-        with _isolated(service):
+        with process_state_of(service.path), _isolated(service):
             module = importlib.import_module(name)
             _refuse_elsewhere(service, module)
             for submodule in pkgutil.walk_packages(getattr(module, "__path__", []), f"{name}."):

@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from service_migrations.interruption import cancel_revision
+from service_migrations.process_state import process_state_of
+from service_migrations.revision_call import cancel_revision
 
 __all__ = ["GRACE", "STOPPED", "Finished", "JobFunction", "Output", "Progress", "decoded", "run_jobs", "run_worker"]
 
@@ -161,7 +163,8 @@ def run_worker(
     with asyncio.Runner() as runner, suppress(EOFError, OSError):
         while True:
             job = relay.job = pipe.recv()
-            result = STOPPED if stop.asked else runner.run(_run_cancellable(job, pipe, run_job, stop))
+            with process_state_of(Path(job)):  # what a revision sets is not for the next service
+                result = STOPPED if stop.asked else runner.run(_run_cancellable(job, pipe, run_job, stop))
             lines.end()
             relay.job = ""
             pipe.send(Finished(job, _with_traceback(result)))

@@ -78,7 +78,7 @@ def test_the_library_never_prints_configures_logging_or_exits(name: str) -> None
     assert not {"addHandler", "setLevel", "captureWarnings"} & {call for call, _ in calls(root)}
 
 
-@pytest.mark.parametrize("name", EVERY, ids=lambda name: name or "__init__")
+@pytest.mark.parametrize("name", [one for one in EVERY if one != "process_state"], ids=lambda name: name or "__init__")
 def test_no_module_writes_to_the_environment_of_the_process(name: str) -> None:
     for node in ast.walk(tree(files()[name])):
         text = ast.unparse(node) if isinstance(node, ast.Call | ast.Assign | ast.Delete | ast.AugAssign) else ""
