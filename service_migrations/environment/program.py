@@ -19,6 +19,7 @@ from service_migrations.errors import MigrationError, UsageError
 from service_migrations.failures.revisions import revision_failure
 from service_migrations.history.files.locations import refuse_unread
 from service_migrations.history.revisions import read, template_folder
+from service_migrations.models.modules import code_of
 from service_migrations.monorepo import Monorepo, Service
 from service_migrations.session.locks import process_lock
 from service_migrations.session.session import open_session
@@ -159,7 +160,8 @@ def _service_selected() -> Iterator[None]:
     service: Service | None = None
     try:
         service = attributes["service"] = _selected(context.config)
-        yield
+        with code_of(service, learns=False):
+            yield
     except CommandError:
         raise
     except MigrationError as error:

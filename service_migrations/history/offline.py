@@ -21,8 +21,8 @@ from service_migrations.history.literals import StatementError
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, config
 from service_migrations.history.targets import as_usage_error, refuse_ambiguous, resolve_target
+from service_migrations.models.modules import code_of
 from service_migrations.monorepo import Service
-from service_migrations.process_state import process_state_of
 from service_migrations.revision_call import call_revision
 
 __all__ = ["Piece", "Rendered", "pending", "render"]
@@ -169,7 +169,7 @@ def render(
         return []
     alembic = config(service, {"version_table": service.version_table}, recorder)
     try:
-        with process_state_of(service.path), EnvironmentContext(alembic, history.directory, fn=run, as_sql=True):
+        with code_of(service), EnvironmentContext(alembic, history.directory, fn=run, as_sql=True):
             history.directory.run_env()
     except MigrationError:
         raise

@@ -31,7 +31,7 @@ from service_migrations.failures.revisions import lost_failure, revision_failure
 from service_migrations.history.revisions import History, config
 from service_migrations.models.faults import faults_of
 from service_migrations.models.metadata import assemble, bookkeeping_schema
-from service_migrations.process_state import process_state_of
+from service_migrations.models.modules import code_of
 from service_migrations.session.recorded import recorded
 from service_migrations.session.transactions import Transactions
 from service_migrations.session.version_table import Located, applied, located
@@ -156,7 +156,7 @@ class Session:
         values["before_hooks"] = self.transactions.set_service_path
 
         def run_alembic(connection: Connection) -> None:
-            with process_state_of(self.history.service.path, learns=False):
+            with code_of(self.history.service, learns=False):
                 function(config(self.history.service, {**values, "connection": connection, **attributes}))
 
         async with self.for_alembic(on_commit, compares="ownership" in attributes) as connection:

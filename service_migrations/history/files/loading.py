@@ -19,8 +19,8 @@ from service_migrations.history.files.faults import fault
 from service_migrations.history.files.parsing import FILTERS
 from service_migrations.interruption import stops
 from service_migrations.models.attachments import tables_kept
+from service_migrations.models.modules import code_of
 from service_migrations.monorepo import Service
-from service_migrations.process_state import process_state_of
 
 __all__ = ["load"]
 
@@ -57,7 +57,7 @@ def load(service: Service, config: Config) -> tuple[ScriptDirectory, list[Script
 
     locations = [str(path) for location in service.version_locations for path in {location, location.resolve()}]
     try:
-        with process_state_of(service.path), FILTERS, warnings.catch_warnings(), tables_kept(locations):
+        with code_of(service), FILTERS, warnings.catch_warnings(), tables_kept(locations):
             warnings.simplefilter("always")
             warnings.showwarning = receive
             directory = ScriptDirectory.from_config(config)
