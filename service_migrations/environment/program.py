@@ -21,6 +21,7 @@ from service_migrations.history.files.locations import refuse_unread
 from service_migrations.history.revisions import read, template_folder
 from service_migrations.models.modules import code_of
 from service_migrations.monorepo import Monorepo, Service
+from service_migrations.own_logging import restore_logging
 from service_migrations.session.locks import process_lock
 from service_migrations.session.session import open_session
 from service_migrations.upgrade.change import Progress, changing
@@ -40,6 +41,7 @@ def prepared() -> Iterator[Connection | None]:
         CommandError: the program was started without a service, or its command failed.
 
     """
+    restore_logging()  # env.py may have read the section [loggers] of an ini file
     connectable = context.config.attributes.get("connection")
     if isinstance(connectable, Engine):
         with connectable.connect() as connection, _service_selected():

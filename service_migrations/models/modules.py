@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 from service_migrations.monorepo import Service, discover
+from service_migrations.own_logging import logging_kept
 from service_migrations.process_state import process_state_of
 
 __all__ = ["all_modules", "code_of", "modules_of"]
@@ -34,6 +35,7 @@ def code_of(service: Service, *, learns: bool = True) -> Iterator[None]:
     """
     with ExitStack() as stack:
         stack.enter_context(process_state_of(service.path, learns=learns))
+        stack.enter_context(logging_kept())
         for folder in dict.fromkeys((str(service.root), str(service.source))):
             if folder not in sys.path:
                 sys.path.insert(0, folder)
