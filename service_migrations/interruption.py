@@ -11,6 +11,7 @@ __all__ = [
     "abandon",
     "cancel_and_wait",
     "finish_even_if_cancelled",
+    "is_ours",
     "stops",
     "unfinished",
 ]
@@ -25,10 +26,11 @@ def stops(error: BaseException) -> bool:
         return False
     if isinstance(error, KeyboardInterrupt):
         return _interrupts()
-    return _is_ours(error.__class__) or _is_cancelled()
+    return is_ours(error.__class__) or _is_cancelled()
 
 
-def _is_ours(thing: object) -> bool:
+def is_ours(thing: object) -> bool:
+    """Whether a class, a function or an object of a class belongs to this library."""
     return str(getattr(thing, "__module__", "")).partition(".")[0] == __name__.partition(".")[0]
 
 
@@ -43,7 +45,7 @@ def _is_cancelled() -> bool:
 def _interrupts() -> bool:
     """Whether Ctrl-C raises KeyboardInterrupt: neither the handlers of the tasks nor those of their processes do."""
     handler = signal.getsignal(signal.SIGINT)
-    return not _is_ours(handler) and handler is not signal.SIG_IGN
+    return not is_ours(handler) and handler is not signal.SIG_IGN
 
 
 _unfinished: list[tuple[str, Callable[[], object]]] = []

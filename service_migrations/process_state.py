@@ -1,14 +1,18 @@
-"""The environment variables and the working directory that the code of one service sees, apart from any other's.
+"""The environment variables, working directory and handlers of signals, which the code of one service may change.
 
 Models, revisions and what they import may call ``load_dotenv()``, set a variable or change the working directory. A
-variable that outlived them would be a setting of the next service, which would migrate the wrong database.
+variable that outlived them would be a setting of the next service, which would migrate the wrong database. Where they
+set the handler of a signal, the run would no longer end.
 """
 
 import os
+import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
+
+from service_migrations.interruption import SIGNALS, is_ours
 
 __all__ = ["process_state_of"]
 
@@ -37,6 +41,7 @@ def process_state_of(owner: Path, *, learns: bool = True) -> Iterator[None]:
 
     """
     folder = _folder()
+    handlers = {number: handler for number in SIGNALS if is_ours(handler := signal.getsignal(number))}
     if any(entered.owner == owner for entered in _entered[-1:]):
         base, outer = _entered[-1].base, None
     else:
@@ -58,6 +63,9 @@ def process_state_of(owner: Path, *, learns: bool = True) -> Iterator[None]:
         if folder and folder != _folder():
             with suppress(OSError):  # removed meanwhile
                 os.chdir(folder)
+        for number, handler in handlers.items():
+            if signal.getsignal(number) != handler:
+                signal.signal(number, handler)
 
 
 def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str | None]:

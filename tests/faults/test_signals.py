@@ -237,6 +237,27 @@ def test_a_signal_ends_a_revision_that_runs_python(world: World, body: str, numb
     assert f"{world.dsn.target} is at r002." in said
 
 
+@pytest.mark.parametrize("place", ["models", "revision"])
+@pytest.mark.parametrize("fleet", [False, True], ids=["alone", "fleet"])
+def test_a_signal_is_heard_though_imported_code_ignores_it(world: World, place: str, *, fleet: bool) -> None:
+    world.history(r003=PAUSED)
+    root = world.monorepo.root
+    path = root / ("services/billing/models.py" if place == "models" else "migrations/versions/billing/r001.py")
+    ignores = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+    path.write_text(f"{path.read_text(encoding='utf-8')}\n{ignores}", encoding="utf-8")
+    if fleet:
+        world.monorepo.service("catalog", dsn=world.dsn)
+    world.close_barrier()
+    run = world.start("db.upgrade", *(() if fleet else ("--service", "billing")))
+    world.paused(run)
+    run.signal(signal.SIGTERM)
+    sent = time.monotonic()
+    ran = run.end()
+    assert time.monotonic() - sent < PROMPT
+    failed(world, ran, 143)
+    assert world.at() == "r002"
+
+
 @pytest.mark.parametrize("words", [("db.plan",), ("db.upgrade", "--sql")], ids=["plan", "sql"])
 def test_a_signal_ends_a_revision_that_runs_python_offline(world: World, words: tuple[str, ...]) -> None:
     world.history(r003=PYTHON["sleeps"])
