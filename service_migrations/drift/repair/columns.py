@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
 
+from service_migrations.autogenerate.changes.conversions import can_change_values, checked
 from service_migrations.catalog.definitions import (
     SEQUENCE_OPTIONS,
     column_definition,
@@ -60,7 +61,10 @@ def _type(pair: Pair, table: str) -> Change:
         actions.append(f"ALTER COLUMN {pair.expected.address} SET DEFAULT {expected['default']}")
     fact = "type" if pair.differ("type") else "collation"
     noun = "" if fact == "type" else "the collation"
-    return Change(pair.describe(fact, noun), f"ALTER TABLE {table} {', '.join(actions)};", retypes=True)
+    note = None
+    if "generated" not in live and can_change_values(live["type"], expected["type"]):
+        note = f"It fails on a row that {expected['type']} can't hold as it is."
+    return Change(pair.describe(fact, noun), f"ALTER TABLE {table} {', '.join(actions)};", note, retypes=True)
 
 
 def _settings(pair: Pair, column: str) -> Iterator[Change]:
@@ -91,6 +95,8 @@ def _using(pair: Pair) -> str:
     old, new = pair.live.facts["type"], pair.expected.facts["type"]
     if "generated" in pair.live.facts:
         return ""  # the expression is converted
+    if can_change_values(old, new):
+        return f" USING {checked(pair.expected.address, old, new, new)}"
     if re.sub(r"\(.*\)", "", old) == re.sub(r"\(.*\)", "", new):
         return ""
     if new.startswith("character") and (old.endswith("[]") or not new.endswith("[]")):

@@ -1,7 +1,7 @@
 """Every kind of change by hand: seen in a line that names the object, and fixed by the SQL of that line."""
 
 import pytest
-from asyncpg import StringDataRightTruncationError
+from asyncpg import PostgresError, StringDataRightTruncationError
 
 from service_migrations.catalog.objects import Object
 from service_migrations.postgres import Server
@@ -53,3 +53,37 @@ def test_the_sql_for_another_type_cuts_no_value(shop: Shop, kind: str) -> None:
     with pytest.raises(StringDataRightTruncationError):
         shop.fix(found)
     assert query(shop.dsn, "SELECT length(email) FROM customers") == [(400,)]
+
+
+@pytest.mark.parametrize(
+    ("column", "kind", "kept", "lost"),
+    [
+        ("orders.total", "numeric", "1.25", "1.255"),
+        ("orders.total", "numeric(12, 4)", "1.25", "1.255"),
+        ("orders.total", "double precision", "1.25", "1.255"),
+        ("orders.total", "text", "1.25", "1.255"),
+        ("customers.since", "timestamp", "2026-01-02", "2026-01-02 03:04:05"),
+        ("customers.email", "text", "a@b ", f"a@b{' ' * 400}"),
+    ],
+    ids=["scale", "fewer digits", "float", "text", "date", "blanks"],
+)
+def test_the_sql_for_another_type_changes_no_value(shop: Shop, column: str, kind: str, kept: str, lost: str) -> None:
+    table, _, name = column.partition(".")
+    order = "INSERT INTO orders (customer) VALUES (1)"
+    alter = f"ALTER TABLE {table} ALTER COLUMN {name}"
+    setting = f"UPDATE {table} SET {name} = "  # noqa: S608 - of the names above
+    values = f"SELECT DISTINCT {name}::text FROM {table}"  # noqa: S608 - of the names above
+    depends = [order, "DROP MATERIALIZED VIEW totals CASCADE"] if table == "orders" else []
+    shop.by_hand(ROW, *depends, f"{alter} DROP DEFAULT, ALTER COLUMN {name} TYPE {kind}")
+    shop.by_hand(f"{setting} '{lost}'")
+    before = query(shop.dsn, values)
+    found = shop.drift().differences
+    [told] = [str(one) for one in found if one.name == column]
+    assert "It fails on a row that " in told
+    with pytest.raises(PostgresError):
+        shop.fix(found)
+    assert query(shop.dsn, values) == before
+    shop.by_hand(f"{setting} '{kept}'")
+    shop.fix(found)
+    assert shop.drift().differences == ()
+    assert query(shop.dsn, values) == [(kept,)]
