@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from service_migrations.adoption.variables import Text, Variable
 from service_migrations.errors import ConfigurationError
@@ -16,6 +15,7 @@ _OWN = "DATABASE_DSN"
 _POSTGRESQL = re.compile(r"(?:postgresql|postgres|pgsql)(?:\+(\w+))?\Z")
 _SCHEME = re.compile(r"\A([\w.]+(?:\+\w+)?):")
 _PLACEHOLDER = "driver://"
+_PLACEHOLDERS = re.compile(r"\$\{\w+\}|\{\{.+?\}\}")
 _SECRET = re.compile(r"pass|pwd|secret|token", re.IGNORECASE)
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 _EXAMPLES = (".env", ".env.example", ".env.sample", ".env.template", ".env.dist", "example.env", ".env.local")
@@ -31,6 +31,7 @@ class DsnSource:
         dsn: the template that it is made of.
         env_file: the .env with the variables, where it is in neither the service's directory nor the top level.
         dialect: another database's, such as sqlite; None for PostgreSQL's.
+        unset: the variable whose default has that dialect, where no .env sets it.
         driver: the driver that the URL names.
         todo: what a person has to do, where nothing can be written.
         identity: host and database, where the team's .env has all that they are made of.
@@ -45,6 +46,7 @@ class DsnSource:
     driver: str | None = None
     todo: str | None = None
     identity: str | None = None
+    unset: str | None = None
 
 
 class EnvFiles:
@@ -101,10 +103,15 @@ def describe_dsn(  # noqa: PLR0911 - one for each kind of source
     filled = _filled(text, files)
     scheme = _scheme(filled)
     if scheme and not _POSTGRESQL.match(scheme) and scheme != "driver":
-        return DsnSource(f"{scheme} ({place})", dialect=scheme.partition("+")[0])
+        first = text[0]
+        unset = first.name if isinstance(first, Variable) and files.value(first.name) is None else None
+        return DsnSource(f"{scheme} ({place})", dialect=scheme.partition("+")[0], unset=unset)
     match = _POSTGRESQL.match(scheme or "")
     driver = match[1] if match else None
     if not names:
+        if placeholder := _PLACEHOLDERS.search(filled or ""):
+            todo = f"{place} has {placeholder[0]}, which something else fills in. Set {_OWN} in {own_file}, or dsn_key."
+            return DsnSource("unknown", driver=driver, todo=todo)
         if (filled or "").startswith(_PLACEHOLDER):
             return DsnSource("unknown", todo=f"{place} has no DSN. Set {_OWN} in {own_file}.")
         todo = f"{place} has the DSN itself. Write it into {own_file} as {_OWN}; a password has no place in the table."
@@ -155,17 +162,18 @@ def _identity(filled: str | None) -> str | None:
 
 def _template(text: Text, files: EnvFiles) -> str | None:
     """Return the template; None where it would hold a password, or a variable that is more than a part of a DSN."""
-    parts: list[str] = []
-    for part in text:
-        if isinstance(part, str):
-            parts.append(part)
-        elif not part.default or files.knows(part.name) or _SECRET.search(part.name):
-            parts.append(f"{{{part.name}}}")
-        else:
-            parts.append(quote(part.default, safe=""))
-    template = re.sub(r"\A(?:[\w+]+|\{\w+\}):/", "postgresql:/", "".join(parts))
+    whole = "".join(part if isinstance(part, str) else f"{{{part.name}}}" for part in text)
+    template = re.sub(r"\A(?:[\w+]+|\{\w+\}):/", "postgresql:/", whole)
     match = re.match(r"postgresql://(?:(?P<user>[^:@/]*)(?::(?P<password>[^@]*))?@)?[^@/]*/", template)
     if match is None or re.search(r"\{(?!\w+\})|(?<!\w)\}", template):
         return None
     password = match["password"]
-    return template if not password or re.fullmatch(r"\{\w+\}", password) else None
+    if password and not re.fullmatch(r"\{\w+\}", password):
+        return None
+    for part in text:
+        if isinstance(part, Variable) and part.default and not files.knows(part.name):
+            is_secret = _SECRET.search(part.name) or password == f"{{{part.name}}}"
+            if not is_secret and not re.search(r"[{}]", part.default):
+                # the variable as it may be set elsewhere, not the constant of the place where this file is written
+                template = template.replace(f"{{{part.name}}}", f"{{{part.name}:-{part.default}}}")
+    return template

@@ -132,6 +132,9 @@ class Reader:
             values = dict(zip(keys, node.values, strict=True))
             pieces = re.split(r"%\((\w+)\)s", template)
             return self._filled(pieces, [values.get(name) for name in pieces[1::2]], scope)
+        if "%(" in template:
+            pieces = re.split(r"%\((\w+)\)s", template)
+            return self._filled(pieces, [_item(node, name) for name in pieces[1::2]], scope)
         arguments = node.elts if isinstance(node, ast.Tuple) else [node]
         texts = re.split(r"%[sd]", template)
         if len(texts) != len(arguments) + 1:
@@ -168,7 +171,7 @@ class Reader:
         return self._text(node, _Scope(module, depth=scope.depth))
 
     def _subscript(self, node: ast.Subscript, scope: _Scope) -> Text | None:
-        key, name = constant(node.slice), dotted(node.value)
+        key, name = literal(self._text(node.slice, scope)), dotted(node.value)
         if key is None or name is None:
             return None
         if is_environ(scope.module, name):
@@ -205,8 +208,9 @@ class Reader:
         if name is None:
             return None
         for values in (*scope.values, scope.module.values):
-            for value in reversed(values.get(name, [])):
-                if found := self._class_of(value, scope):
+            key = (id(values), f"class of {name}")  # of settings = settings.database, the earlier settings
+            for index in range(scope.seen.get(key, len(values.get(name, ()))) - 1, -1, -1):
+                if found := self._class_of(values[name][index], replace(scope, seen={**scope.seen, key: index})):
                     return found
         if name in scope.module.classes:
             return scope.module.classes[name], scope
@@ -258,7 +262,8 @@ class Reader:
                 return (self._variable(owner, name, node.value, scope),)
         values = scope.values[0].get(name)
         if values:
-            return self._text(values[-1], replace(scope, values=()))
+            seen = {**scope.seen, (id(scope.values[0]), name): len(values) - 1}
+            return self._text(values[-1], replace(scope, seen=seen))
         for base in owner.bases:
             found = self._class_named(dotted(base) or "", scope)
             if found and (text := self._field(found[0], name, replace(found[1], depth=scope.depth + 1))) is not None:
@@ -297,10 +302,12 @@ class Reader:
         texts = (self._text(value, inner) for value in returned)
         return next((text for text in texts if text is not None), None)
 
-    def _call(self, node: ast.Call, scope: _Scope) -> Text | None:  # noqa: C901, PLR0911 - a case for each function
+    def _call(  # noqa: C901, PLR0911, PLR0912 - a case for each function
+        self, node: ast.Call, scope: _Scope
+    ) -> Text | None:
         name = dotted(node.func) or ""
         last = name.rpartition(".")[2] or getattr(node.func, "attr", "")
-        first = constant(node.args[0]) if node.args else None
+        first = literal(self._text(node.args[0], scope)) if node.args else None
         default = keyword(node, "default") or (node.args[1] if len(node.args) > 1 else None)
         if first is not None and (is_getenv(scope.module, name) or self._is_library(node.func, scope)):
             return (Variable(first, literal(self._text(default, scope))),)
@@ -313,7 +320,7 @@ class Reader:
         if last in ("create_engine", "create_async_engine", "SQLAlchemy", "Database"):
             return self._text(keyword(node, "url") or next(iter(node.args), None), scope)
         if isinstance(node.func, ast.Attribute):
-            if last == "replace" and len(node.args) == 2:  # noqa: PLR2004 - what is replaced, and by what
+            if last == "replace" and len(node.args) in (2, 3):  # what is replaced, by what, and how often
                 return self._replaced(node, scope)
             if last == "format":
                 return self._formatted(node, scope)
@@ -322,30 +329,47 @@ class Reader:
         if last in _SAME_TEXT and node.args:
             return self._text(node.args[-1], scope)
         if function := scope.module.functions.get(name):
-            return self._returned(function, _Scope(scope.module, depth=scope.depth))
+            return self._returned(
+                function, _Scope(scope.module, arguments=self._given(node, function, scope), depth=scope.depth)
+            )
         if scope.owner and name.partition(".")[0] in ("self", "cls"):
             return self._field(scope.owner, last, scope)
-        return self._called_elsewhere(name, scope)
+        if isinstance(node.func, ast.Attribute) and (owner := self._class_of(node.func.value, scope)):
+            return self._field(owner[0], last, replace(owner[1], depth=scope.depth))
+        return self._called_elsewhere(node, name, scope)
 
-    def _called_elsewhere(self, name: str, scope: _Scope) -> Text | None:
+    def _called_elsewhere(self, node: ast.Call, name: str, scope: _Scope) -> Text | None:
         found = self._code.imported(scope.module, name, self._folders) if name else None
         module = self._code.try_read(found[0]) if found else None
         function = module.functions.get(found[1]) if found and module else None
-        return self._returned(function, _Scope(module, depth=scope.depth)) if module and function else None
+        if module is None or function is None:
+            return None
+        return self._returned(function, _Scope(module, arguments=self._given(node, function, scope), depth=scope.depth))
 
-    def _is_library(self, function: ast.expr, scope: _Scope) -> bool:
+    def _given(
+        self, node: ast.Call, function: ast.FunctionDef | ast.AsyncFunctionDef, scope: _Scope
+    ) -> Mapping[str, Text]:
+        """Return the arguments that a call gives to a function, and the defaults of the others."""
+        names = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)]
+        values = dict(zip(reversed(names), reversed(function.args.defaults), strict=False))
+        values |= dict(zip(names, node.args, strict=False))
+        values |= {item.arg: item.value for item in node.keywords if item.arg}
+        texts = {name: self._text(value, scope) for name, value in values.items()}
+        return {name: text for name, text in texts.items() if text is not None}
+
+    def _is_library(self, function: ast.expr, scope: _Scope, seen: frozenset[str] = frozenset()) -> bool:
         name = dotted(function)
-        if name is None:
+        root = (name or "").partition(".")[0]
+        if name is None or root in seen:  # url = url.replace(…)
             return False
-        root = name.partition(".")[0]
         for value in scope.module.values.get(root, []):
-            if isinstance(value, ast.Call) and self._is_library(value.func, replace(scope, module=scope.module)):
+            if isinstance(value, ast.Call) and self._is_library(value.func, scope, seen | {root}):
                 return True
         origin = scope.module.origin(root)
         return origin is not None and origin[0] in _LIBRARIES
 
     def _replaced(self, node: ast.Call, scope: _Scope) -> Text | None:
-        before, after = (literal(self._text(argument, scope)) for argument in node.args)
+        before, after = (literal(self._text(argument, scope)) for argument in node.args[:2])
         text = self._text(node.func.value if isinstance(node.func, ast.Attribute) else None, scope)
         if text is None or before is None or after is None:
             return text
@@ -356,12 +380,13 @@ class Reader:
         if template is None:
             return None
         pieces = re.split(r"\{(\w*)[^{}]*\}", template)
-        named = {item.arg: item.value for item in node.keywords}
+        named = {item.arg: item.value for item in node.keywords if item.arg}
+        unpacked = next((item.value for item in node.keywords if item.arg is None), None)
         arguments: list[ast.expr | None] = []
         positional: list[ast.expr | None] = [*node.args]
         for count, name in enumerate(pieces[1::2]):
             if name and not name.isdecimal():
-                arguments.append(named.get(name))
+                arguments.append(named.get(name) or _item(unpacked, name))
             else:
                 index = int(name or count)
                 arguments += positional[index : index + 1] or [None]
@@ -383,3 +408,8 @@ class Reader:
         result += ["@", *(texts["host"] or ())] if texts["user"] else [*(texts["host"] or ())]
         result += [":", *(texts["port"] or ())] if texts["port"] else []
         return tuple(part for part in (*result, "/", *database) if part != "")
+
+
+def _item(owner: ast.expr | None, name: str) -> ast.expr | None:
+    """Return the expression of an item of a mapping: ``os.environ["NAME"]`` of ``**os.environ``."""
+    return None if owner is None else ast.Subscript(owner, ast.Constant(name), ast.Load())

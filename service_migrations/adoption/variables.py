@@ -34,7 +34,8 @@ def is_environ(module: Module, name: str) -> bool:
     """Whether a dotted name is ``os.environ``."""
     if name == "os.environ":
         return True
-    return module.imports.get(name) == ("os", "environ")
+    values = module.values.get(name)
+    return module.imports.get(name) == ("os", "environ") or (values is not None and dotted(values[-1]) == "os.environ")
 
 
 def is_getenv(module: Module, name: str) -> bool:

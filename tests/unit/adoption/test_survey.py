@@ -56,7 +56,7 @@ configuration = config.get_section(config.config_ini_section)
 configuration["sqlalchemy.url"] = get_url()
 """,
         None,
-        "postgresql://postgres:{POSTGRES_PASSWORD}@db/app",
+        "postgresql://{POSTGRES_USER:-postgres}:{POSTGRES_PASSWORD}@{POSTGRES_SERVER:-db}/{POSTGRES_DB:-app}",
     ),
     (
         "percent",
@@ -106,6 +106,67 @@ config.set_main_option("sqlalchemy.url", url.render_as_string(hide_password=Fals
         'from environs import Env\nsettings = Env()\nconfig.set_main_option("sqlalchemy.url", settings.str("DATABASE_URL"))',
         "DATABASE_URL",
         None,
+    ),
+    (
+        "another scheme, once",
+        "config.set_main_option('sqlalchemy.url', os.environ['DATABASE_URL'].replace('postgres:', 'postgresql:', 1))",
+        "DATABASE_URL",
+        None,
+    ),
+    (
+        "another scheme of the same name",
+        """
+url = os.environ["DATABASE_URL"]
+if url.startswith("postgres:"):
+    url = url.replace("postgres:", "postgresql:", 1)
+config.set_main_option("sqlalchemy.url", url)
+""",
+        "DATABASE_URL",
+        None,
+    ),
+    (
+        "another name for the environment",
+        'env = os.environ\nKEY = "DATABASE_URL"\nconfig.set_main_option("sqlalchemy.url", env[KEY])',
+        "DATABASE_URL",
+        None,
+    ),
+    (
+        "a function of the team's, with a name",
+        """
+def must(name, default=None):
+    value = os.getenv(name, default)
+    if not value:
+        raise RuntimeError(name)
+    return value
+
+config.set_main_option("sqlalchemy.url", f"postgresql://{must('U')}:{must(name='P')}@{must('H', 'db')}/app")
+""",
+        None,
+        "postgresql://{U}:{P}@{H:-db}/app",
+    ),
+    (
+        "format of the environment",
+        "config.set_main_option('sqlalchemy.url', 'postgresql://{U}:{P}@{H}/app'.format(**os.environ))",
+        None,
+        "postgresql://{U}:{P}@{H}/app",
+    ),
+    (
+        "percent of the environment",
+        "config.set_main_option('sqlalchemy.url', 'postgresql://%(U)s:%(P)s@%(H)s/app' % os.environ)",
+        None,
+        "postgresql://{U}:{P}@{H}/app",
+    ),
+    (
+        "a password with a default",
+        "config.set_main_option('sqlalchemy.url', f\"postgresql://u:{os.getenv('KEY', 'hunter2')}@h/app\")",
+        None,
+        "postgresql://u:{KEY}@h/app",
+    ),
+    (
+        "a default with braces, and one with other marks",
+        "config.set_main_option('sqlalchemy.url', f\"postgresql://{os.getenv('U', 'a@b c')}@{os.getenv('H', '{h}')}/d\")",
+        None,
+        "postgresql://{U:-a@b c}@{H}/d",
     ),
 ]
 
@@ -164,7 +225,10 @@ class Settings(BaseSettings):
 settings = Settings()
 """,
         "str(settings.URI)",
-        (None, "postgresql://{POSTGRES_USER}:{POSTGRES_PASSWORD}@{POSTGRES_SERVER}:5432/{POSTGRES_DB}"),
+        (
+            None,
+            "postgresql://{POSTGRES_USER}:{POSTGRES_PASSWORD}@{POSTGRES_SERVER}:{POSTGRES_PORT:-5432}/{POSTGRES_DB}",
+        ),
     ),
     (
         "a validator",
@@ -194,6 +258,20 @@ settings = Settings()
         "class Db(BaseSettings):\n    model_config = {'env_prefix': 'DB_'}\n    url: str\n\n"
         "class Settings(BaseSettings):\n    db: Db = Db()\n\nsettings = Settings()",
         "settings.db.url",
+        ("DB_URL", None),
+    ),
+    (
+        "a class with parts",
+        "class settings:\n    USER = os.getenv('DB_USER')\n    HOST = os.getenv('DB_HOST', 'db')\n"
+        "    URL = f'postgresql://{USER}@{HOST}/shop'",
+        "settings.URL",
+        (None, "postgresql://{DB_USER}@{DB_HOST:-db}/shop"),
+    ),
+    (
+        "a method",
+        "class Settings(BaseSettings):\n    db_url: str\n\n    def url(self):\n        return self.db_url\n\n"
+        "settings = Settings()",
+        "settings.url()",
         ("DB_URL", None),
     ),
     ("a plain class", "class settings:\n    URL = os.environ['DATABASE_URL']", "settings.URL", ("DATABASE_URL", None)),
@@ -227,7 +305,7 @@ def test_the_names_in_an_ini_are_variables_where_the_file_has_no_value_for_them(
     assert found.dsn.dsn == template
 
 
-def test_a_default_is_kept_where_no_env_file_has_the_variable_and_the_variable_where_one_has(tmp_path):
+def test_a_variable_keeps_its_default_where_no_env_file_has_it(tmp_path):
     before = """import os
 host, port = "h", "p"
 port = os.getenv("PG_PORT", "5432")
@@ -235,7 +313,7 @@ config.set_main_option("sqlalchemy.url", f"postgresql://{os.environ['U']}@{os.ge
 """
     service(tmp_path, **{"alembic/env.py": env(before=before), ".env.example": "PG_PORT=1\nU=x\n"})
     found = only(tmp_path)
-    assert found.dsn.dsn == "postgresql://{U}@db:{PG_PORT}/app"
+    assert found.dsn.dsn == "postgresql://{U}@{PG_HOST:-db}:{PG_PORT}/app"
 
 
 @pytest.mark.parametrize(
@@ -250,6 +328,37 @@ def test_another_database_is_left_alone_by_name(tmp_path, url, expected):
     found = only(tmp_path)
     assert found.state == "left alone"
     assert notes(found) == [expected]
+
+
+def test_a_variable_whose_default_is_another_database_is_named(tmp_path):
+    before = "import os\nconfig.set_main_option('sqlalchemy.url', os.getenv('DATABASE_URL', 'sqlite:///shop.db'))"
+    service(tmp_path, **{"alembic/env.py": env(before=before)})
+    found = only(tmp_path)
+    assert found.state == "left alone"
+    assert notes(found) == [
+        "left alone: where DATABASE_URL isn't set, its database is sqlite, and this library is for PostgreSQL. If "
+        "DATABASE_URL is of PostgreSQL, set it in apps/shop/.env."
+    ]
+    service(tmp_path, **{"alembic/env.py": env(before=before), ".env": "DATABASE_URL=postgresql://u@h/d\n"})
+    assert only(tmp_path).dsn.dsn_key == "DATABASE_URL"
+
+
+def test_names_that_are_made_of_themselves_are_no_dsn_and_take_no_time(tmp_path):
+    before = "".join(f"options = options.part_{number}\n" for number in range(6))
+    before += "config.set_main_option('sqlalchemy.url', options.url)"
+    service(tmp_path, **{"alembic/env.py": env(before=before)})
+    started = time.monotonic()
+    found = only(tmp_path)
+    assert time.monotonic() - started < 5
+    assert found.dsn.description == "unknown"
+
+
+def test_a_placeholder_of_another_tool_is_no_dsn(tmp_path):
+    service(tmp_path, **{"alembic.ini": INI.replace("%(DATABASE_URL)s", "${DATABASE_URL}")})
+    assert notes(only(tmp_path)) == [
+        "to do: apps/shop/alembic.ini:5 has ${DATABASE_URL}, which something else fills in. Set DATABASE_DSN in "
+        "apps/shop/.env, or dsn_key."
+    ]
 
 
 def test_a_dsn_that_nothing_names_is_for_a_person(tmp_path):
