@@ -144,10 +144,10 @@ def _circle(down: dict[str, tuple[str, ...]]) -> list[str]:
 
 def _for_psycopg(module: Module) -> Iterator[Place]:
     """Yield what asyncpg won't take, or takes for something else than psycopg2 does."""
-    for imported, _ in module.imports.values():
-        if imported.partition(".")[0] in _OLD_DRIVERS:
-            yield Place(module.path, None, f"it imports {imported}")
-    for node in ast.walk(module.tree):
+    for node in ast.walk(module.tree):  # also the imports inside upgrade()
+        for imported in _imported(node):
+            if imported.partition(".")[0] in _OLD_DRIVERS:
+                yield Place(module.path, getattr(node, "lineno", None), f"it imports {imported}")
         if not isinstance(node, ast.Call):
             continue
         last = node.func.attr if isinstance(node.func, ast.Attribute) else (dotted(node.func) or "")
@@ -157,6 +157,12 @@ def _for_psycopg(module: Module) -> Iterator[Place]:
             yield Place(module.path, node.lineno, "it inserts a text into a column of dates")
         elif last in _EXECUTE and node.args and (text := _sql(node.args[0], module)) is not None:
             yield from _problems(module, node, last, text)
+
+
+def _imported(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
 
 
 def _problems(module: Module, node: ast.Call, function: str, text: str) -> Iterator[Place]:

@@ -18,6 +18,7 @@ from sqlalchemy import AdaptedConnection
 from sqlalchemy.util import await_only
 
 from service_migrations.libpq.literals import adapt
+from service_migrations.libpq.of_psycopg2 import as_caught, composed, row_factory
 
 __all__ = ["DBAPI", "Connection"]
 
@@ -65,7 +66,10 @@ class Connection(AdaptedConnection):
 
     def run(self, awaitable: Awaitable[_Result]) -> _Result:
         """Wait for the driver."""
-        return self.run_async(lambda _: awaitable)
+        try:
+            return self.run_async(lambda _: awaitable)
+        except psycopg.Error as error:
+            raise as_caught(error).with_traceback(error.__traceback__) from error.__cause__
 
     @property
     def info(self) -> Any:
@@ -128,19 +132,29 @@ class Connection(AdaptedConnection):
         """Close the connection, without waiting for the server."""
         self.driver_connection.pgconn.finish()
 
-    def cursor(self, name: str | None = None, *, scrollable: bool | None = None, withhold: bool = False) -> "Cursor":
+    def cursor(
+        self,
+        name: str | None = None,
+        cursor_factory: Any = None,
+        *,
+        scrollable: bool | None = None,
+        withhold: bool = False,
+    ) -> "Cursor":
         """Return a cursor; one of the server's where it has a name."""
-        return _ServerCursor(self, name, scrollable=scrollable, withhold=withhold) if name else Cursor(self)
+        make_rows = row_factory(cursor_factory)
+        if name:
+            return _ServerCursor(self, name, make_rows, scrollable=scrollable, withhold=withhold)
+        return Cursor(self, make_rows)
 
 
 class Cursor:
     """A cursor with the methods of psycopg2's: of several commands in one text, the last one's result is read."""
 
-    def __init__(self, connection: Connection) -> None:
-        """Make a cursor."""
+    def __init__(self, connection: Connection, make_rows: Any) -> None:
+        """Make a cursor with psycopg's function that makes rows."""
         self.connection = connection
         self.arraysize = 1
-        self._cursor: Any = connection.driver_connection.cursor()
+        self._cursor: Any = connection.driver_connection.cursor(row_factory=make_rows)
         self._rows: deque[Any] = deque()
         self._rowcount: int | None = None
 
@@ -161,14 +175,14 @@ class Cursor:
 
     def mogrify(self, query: str | bytes, parameters: _Parameters = None) -> bytes:
         """Return the text that is sent."""
-        text = psycopg.AsyncClientCursor(self.connection.driver_connection).mogrify(query, parameters)
+        text = psycopg.AsyncClientCursor(self.connection.driver_connection).mogrify(composed(query), parameters)
         return text.encode()
 
     def execute(self, query: str | bytes, parameters: _Parameters = None) -> None:
         """Execute a text of one or several commands, with the parameters written into it."""
         self.connection.begin()
         self._rowcount = None
-        self.connection.run(self._cursor.execute(query, parameters))
+        self.connection.run(self._cursor.execute(composed(query), parameters))
         while self._cursor.nextset():
             pass
         self._rows = deque(self.connection.run(self._cursor.fetchall()) if self.description else ())
@@ -230,7 +244,7 @@ class Cursor:
     def copy(self, query: str, parameters: _Parameters = None) -> Iterator["_Copy"]:
         """Copy data piece by piece, as psycopg 3 does it."""
         self.connection.begin()
-        manager = self._cursor.copy(query, parameters)
+        manager = self._cursor.copy(composed(query), parameters)
         copy = _Copy(self.connection, self.connection.run(manager.__aenter__()))
         try:
             yield copy
@@ -261,10 +275,12 @@ class _ServerCursor(Cursor):
     """A cursor of the server's, whose rows are read in portions; only a query has one."""
 
     def __init__(
-        self, connection: Connection, name: str | None, *, scrollable: bool | None = None, withhold: bool = False
+        self, connection: Connection, name: str, make_rows: Any, *, scrollable: bool | None, withhold: bool
     ) -> None:
-        super().__init__(connection)
-        self._declared: Any = connection.driver_connection.cursor(name, scrollable=scrollable, withhold=withhold)
+        super().__init__(connection, make_rows)
+        self._declared: Any = connection.driver_connection.cursor(
+            name, row_factory=make_rows, scrollable=scrollable, withhold=withhold
+        )
 
     def execute(self, query: str | bytes, parameters: _Parameters = None) -> None:
         """Declare the cursor, or execute what is no query."""

@@ -95,7 +95,7 @@ def adapt(adapters: AdaptersMap) -> AdaptersMap:
         adapters.register_dumper(of_bytes, _Bytes)
     for name in _OF_PSYCOPG2:
         adapters.register_dumper(name, _OfPsycopg2)
-    for name in ("inet", "cidr"):
+    for name in ("inet", "cidr", "record"):
         adapters.register_loader(name, TextLoader)
     return adapters
 

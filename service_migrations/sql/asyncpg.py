@@ -59,7 +59,7 @@ def advice(state: str | None, text: str, *, has_parameters: bool) -> str:
         reason = f"asyncpg takes one command at a time. {_ONE_COMMAND}"
     elif state == "42601" and 'at or near "%"' in text:
         reason = "asyncpg knows no %s. Write op.execute(sa.text(…).bindparams(…))"
-    elif "AsyncAdapt_asyncpg" in text:
+    elif "AsyncAdapt_asyncpg" in text and "has no attribute" in text:
         reason = "A cursor of asyncpg's has no COPY and no mogrify(). Write it as SQL"
     elif has_parameters and state == "42601" and 'at or near "$' in text:
         reason = "asyncpg takes no list there. Write sa.bindparam(…, expanding=True), or = ANY(:name)"

@@ -133,6 +133,33 @@ CURSORS = {
         execute_values(cursor, "INSERT INTO orders (id, note) VALUES %s", [(5, "five"), (6, "six")])
         cursor.execute("UPDATE orders SET jb = %s", (Json({"a": 1}),))
     """,
+    "composed_sql": """
+        from psycopg2 import sql
+        cursor = bind.connection.cursor()
+        update = sql.SQL("UPDATE {table} SET {column} = {value} WHERE id = %s").format(
+            table=sql.Identifier("public", "orders"), column=sql.Identifier("note"), value=sql.Literal("it's"))
+        cursor.execute(update, (1,))
+        values = sql.SQL(", ").join([sql.Placeholder("a"), sql.Placeholder("b")])
+        cursor.execute(sql.SQL("INSERT INTO orders (id, note) VALUES ({})").format(values), {"a": 3, "b": "c"})
+    """,
+    "rows_with_names": """
+        from psycopg2.extras import DictCursor, NamedTupleCursor, RealDictCursor
+        query = "SELECT id, note FROM orders ORDER BY id"
+        with bind.connection.cursor(cursor_factory=RealDictCursor) as cursor:
+            cursor.execute(query)
+            notes = [row["note"] for row in cursor]
+        with bind.connection.cursor(cursor_factory=DictCursor) as cursor:
+            cursor.execute(query)
+            notes += [row["note"] + str(row[0]) + ",".join(row.keys()) for row in cursor.fetchall()]
+        with bind.connection.cursor("named", cursor_factory=NamedTupleCursor) as cursor:
+            cursor.execute(query)
+            notes += [row.note for row in cursor]
+        op.execute(f"UPDATE orders SET tags = ARRAY{notes}")
+    """,
+    "a_row_as_a_value": """
+        found = bind.execute(sa.text("SELECT ROW(id, note) FROM orders ORDER BY id LIMIT 1")).scalar()
+        bind.execute(sa.text("UPDATE orders SET note = :n"), {"n": found})
+    """,
     "copy_from_and_to": """
         cursor = bind.connection.cursor()
         cursor.copy_from(io.StringIO("7\\tseven\\n8\\t\\\\N\\n"), "orders", columns=("id", "note"))
@@ -162,6 +189,34 @@ ENDS = {
                 bind.execute(sa.text("SELECT CAST('x' AS int)"))
         except sa.exc.DataError:
             op.execute("UPDATE orders SET note = 'no number'")
+    """,
+    "the_code_and_the_text_of_an_error": """
+        for id, query in enumerate(("SELECT 1 / 0", "SELECT * FROM nowhere", "INSERT INTO orders VALUES (1)"), 10):
+            try:
+                with bind.begin_nested():
+                    bind.execute(sa.text(query))
+            except sa.exc.DBAPIError as error:
+                note = f"{error.orig.pgcode} {error.orig.diag.message_primary} {type(error.orig).__name__}"
+                note += error.orig.pgerror.splitlines()[0]
+                bind.execute(sa.text("INSERT INTO orders (id, note) VALUES (:i, :n)"), {"i": id, "n": note})
+    """,
+    "an_error_that_is_caught_as_one_of_psycopg2": """
+        import psycopg2
+        from psycopg2.errors import UniqueViolation
+        cursor = bind.connection.cursor()
+        cursor.execute("SAVEPOINT a")
+        try:
+            cursor.execute("SELECT * FROM nowhere")
+        except psycopg2.errors.UndefinedTable as error:
+            cursor.execute("ROLLBACK TO SAVEPOINT a")
+            cursor.execute("UPDATE orders SET note = %s", (f"{error.pgcode} {error.diag.severity}",))
+        try:
+            with bind.begin_nested():
+                op.execute("INSERT INTO orders (id) VALUES (1)")
+        except sa.exc.IntegrityError as error:
+            assert isinstance(error.orig, UniqueViolation)
+            assert isinstance(error.orig, psycopg2.IntegrityError)
+            op.execute("UPDATE orders SET amount = 7")
     """,
     "a_commit_by_statement": """
         op.execute("COMMIT")

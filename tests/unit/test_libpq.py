@@ -2,12 +2,15 @@
 
 import re
 import ssl
+import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from service_migrations.errors import ConfigurationError
 from service_migrations.libpq.conninfo import _arguments
+from service_migrations.libpq.of_psycopg2 import as_caught, row_factory
 from service_migrations.settings.dsn import Dsn, parse
 from service_migrations.settings.libpq import HONOURED, PASSED_OVER, REFUSED
 
@@ -177,3 +180,19 @@ GIVEN = {
 def test_what_is_honoured_arrives_at_psycopg_too(name: str) -> None:
     dsn = Dsn("app", "app", (("db", 5432),), parameters={name: GIVEN[name]})
     assert _arguments(dsn, 10, {})[name] == GIVEN[name]
+
+
+def test_an_error_has_its_code_also_without_psycopg2(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "psycopg2", raising=False)
+    error = psycopg.errors.UndefinedTable("no such table")
+    found = as_caught(error)
+    assert found is error
+    assert (vars(found)["pgcode"], vars(found)["pgerror"]) == ("42P01", None)
+
+
+def test_a_class_of_cursors_that_does_more_than_rows_is_refused_by_name() -> None:
+    class LoggingCursor:
+        pass
+
+    with pytest.raises(psycopg.NotSupportedError, match="a cursor can't be of the class LoggingCursor: leave it out"):
+        row_factory(LoggingCursor)

@@ -558,6 +558,7 @@ PSYCOPG = [
     ("op.get_bind().connection.cursor().execute('SELECT 1')", "it calls cursor()"),
     ('op.get_bind().execute(sa.text("UPDATE a SET b = :b"), {"b": "1"})', "parameters in a text"),
     ('op.get_bind().execute(sa.text("UPDATE a SET b = :b").bindparams(b="1"))', "parameters in a text"),
+    ("from psycopg2 import errors\nop.drop_table('a')", "it imports psycopg2"),
     ("op.bulk_insert(sa.table('a', sa.column('d', sa.Date)), [{'d': '2024-01-01'}])", "a text into a column of dates"),
 ]
 
