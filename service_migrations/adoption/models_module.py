@@ -1,6 +1,7 @@
 """The module of a service's models: the one whose import brings every table that the old env.py knows."""
 
 import ast
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -111,7 +112,7 @@ def find_models(environment: Environment, code: Code, folders: tuple[Path, ...],
         return None
     missing = all_tables - _reach(search, best)
     others = tuple(name for name in with_tables if _reach(search, name) & missing)
-    return Models(best, place[0], place[1], _export(search, place[1], base), others)
+    return Models(best, place[0], place[1], _export(search, place[1], environment), others)
 
 
 def _reach(search: _Search, name: str) -> frozenset[Path]:
@@ -177,26 +178,40 @@ def _is_mapped(definition: ast.ClassDef) -> bool:
     return "__tablename__" in targets or "__table__" in targets
 
 
-def _export(search: _Search, path: Path, base: str | None) -> str | None:
-    """Return the ``__all__`` that a file lacks; None where it has one."""
+def _export(search: _Search, path: Path, environment: Environment) -> str | None:
+    """Return the line that a file lacks; None where it has an ``__all__``.
+
+    A base alone isn't enough where the service's own package has the classes: each is named, or the metadata is.
+    """
     module = search.code.try_read(path)
     if module is None or "__all__" in module.values or _adds_to_all(module):
         return None
+    base = environment.metadata or ""
     known = {*module.classes, *module.values, *module.imports}
-    name = (base or "").split(".")
-    owners = [part for part in name if part in known and not _is_library(module, part, search)]
-    if owners:
-        return f'__all__ = ["{owners[-1]}"]'
+    parts = [part for part in base.split(".") if part in known]
+    owners = [part for part in parts if not _is_library(module, part, search)]
     bases = [item for item, definition in module.classes.items() if _is_base(definition)]
-    metadata = [item for item, values in module.values.items() if _is_metadata(values[-1])]
-    tables = sorted(
-        {*_tables(module), *(item for item in module.imports if item[0].isupper() and "." not in item)} & known
-    )
-    chosen = bases[:1] or metadata[:1] or [item for item in tables if not _is_library(module, item, search)]
-    if not chosen or len(chosen) > _FEW:
+    makers = [item for item, values in module.values.items() if _is_metadata(values[-1])]
+    owner = next(iter([*owners[-1:], *bases, *makers]), None)
+    tables = _tables(module)
+    if owner and (owner == base.rpartition(".")[2] or _function(module.values.get(owner)) == "MetaData"):
+        return _all([owner])
+    if owner and search.reach(path) == {path} and len(tables) < _FEW:
+        return _all([owner, *tables])
+    if owner or (parts and len(tables) > _FEW):
+        return f"metadata = {owner or parts[0]}.metadata; {_all(['metadata'])}"
+    origin = environment.module.origin(base)
+    if origin and origin[1] and origin[2] and not tables and search.locate(origin[0]):
+        name = f"{origin[1]}.{origin[2]}"
+        return f"from {origin[0]} import {origin[1]}; metadata = {name}; {_all(['metadata'])}"
+    imported = [item for item in module.imports if item[0].isupper() and not _is_library(module, item, search)]
+    return _all(sorted({*tables, *imported} & known))
+
+
+def _all(names: list[str]) -> str:
+    if not names or len(names) > _FEW:
         return "__all__ = [...], with the name of every model"
-    names = ", ".join(f'"{item}"' for item in chosen)
-    return f"__all__ = [{names}]"
+    return f"__all__ = [{', '.join(json.dumps(name) for name in names)}]"
 
 
 def _adds_to_all(module: Module) -> bool:
@@ -214,5 +229,10 @@ def _is_base(definition: ast.ClassDef) -> bool:
 
 
 def _is_metadata(value: ast.expr) -> bool:
-    name = (dotted(value.func) or "").rpartition(".")[2] if isinstance(value, ast.Call) else ""
-    return name in ("MetaData", "declarative_base", "registry")
+    return _function([value]) in ("MetaData", "declarative_base", "registry")
+
+
+def _function(values: list[ast.expr] | None) -> str:
+    """Return the name of the function whose result a name has last."""
+    value = values[-1] if values else None
+    return (dotted(value.func) or "").rpartition(".")[2] if isinstance(value, ast.Call) else ""

@@ -691,7 +691,7 @@ def test_a_folder_that_env_py_puts_on_sys_path_is_the_source(tmp_path, line):
 
 
 EXPORTS = [
-    (MODELS.replace('__all__ = ["Base", "Order"]', ""), "from shop.models import Base", '__all__ = ["Base"]'),
+    (MODELS.replace('__all__ = ["Base", "Order"]', ""), "from shop.models import Base", '__all__ = ["Base", "Order"]'),
     (
         "from sqlmodel import Field, SQLModel\nclass User(SQLModel, table=True):\n    id: int = Field(primary_key=True)\n"
         "class UserPublic(SQLModel):\n    id: int\n",
