@@ -1,20 +1,21 @@
 """The services of plain Alembic in a monorepo, found by reading its files."""
 
+import ast
 import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from service_migrations.adoption.code import Code, assigned
+from service_migrations.adoption.code import Code, Module, assigned
 from service_migrations.adoption.dsn_source import EnvFiles, describe_dsn
-from service_migrations.adoption.env_file import Environment, options_reader, read_environment
+from service_migrations.adoption.env_file import Environment, function_around, options_reader, read_environment
 from service_migrations.adoption.expressions import Reader
 from service_migrations.adoption.folders import Files, import_folders, python_files, walk
 from service_migrations.adoption.found import BLOCKED, LEFT_ALONE, Found
-from service_migrations.adoption.ini import DEFAULT_SECTION, Options, read_options
+from service_migrations.adoption.ini import DEFAULT_SECTION, Options, read_options, unreadable
 from service_migrations.adoption.models_module import find_models
 from service_migrations.adoption.revision_files import read_revisions
-from service_migrations.adoption.variables import Text
+from service_migrations.adoption.variables import Text, constant
 from service_migrations.configuration import FILE, is_service_name, read_tools
 from service_migrations.monorepo import Monorepo
 
@@ -28,6 +29,7 @@ _GENERIC = frozenset(
 )
 """Folders that name no service; the one above does."""
 _ASYNC = ("async_engine_from_config", "create_async_engine")
+_FLASK_URL = "SQLALCHEMY_DATABASE_URI"
 _OWN_ENVIRONMENT = b"service_migrations"
 _SHOWN = 3
 """Places that are named of those that need psycopg; the rest is counted."""
@@ -70,17 +72,21 @@ def _adopted(root: Path) -> dict[Path, str]:
 
 
 def _places(root: Path, files: Files, code: Code) -> list[tuple[Options | None, Path]]:
-    """Return the options and the folder of each env.py of plain Alembic."""
-    places: dict[Path, Options | None] = {}
+    """Return the options and the folder of each env.py of plain Alembic; several sections may share one."""
+    places: list[tuple[Options | None, Path]] = []
+    taken: dict[Path, set[Path]] = {}
     for path in (*files.ini, *files.pyproject):
         for options in read_options(path, root):
             location = options.script_location
             if location and location.is_relative_to(root):
-                places.setdefault(location, options)
+                folders, known = set(options.version_locations(location)), taken.setdefault(location, set())
+                if not folders & known:
+                    places.append((options, location))
+                known |= folders
     for path in files.env:
-        if path.parent not in places and (path.parent / "versions").is_dir() and _is_environment(path, code):
-            places[path.parent] = None
-    return [(options, location) for location, options in places.items() if not _is_ours(location / "env.py")]
+        has_own = path.parent not in taken and (path.parent / "versions").is_dir() and _is_environment(path, code)
+        places += [(None, path.parent)] if has_own else []
+    return [(options, location) for options, location in places if not _is_ours(location / "env.py")]
 
 
 def _is_there(service: Found) -> bool:
@@ -128,8 +134,16 @@ def _read(
     found.version_locations = options.version_locations(location) if options else (location / "versions",)
     found.recursive = bool(options and options.recursive)
     _read_history(found, code)
+    if options is None:
+        for path in (location / "alembic.ini", location.parent / "alembic.ini"):
+            if path.is_file() and (reason := unreadable(path)):
+                found.note("to do", f"its options aren't known, as it can't be read: {reason}.", path)
     if environment is None:
         return found
+    if "upgrade_token" in environment.configure:
+        text = "it runs each revision for several databases, and a service has one"
+        line = environment.configure["upgrade_token"].lineno
+        found.note(BLOCKED, f"{text}; leave it to Alembic, or split the history.", environment.path, line)
     if environment.version_table:
         found.version_table = environment.version_table
     found.version_table_schema = environment.version_table_schema
@@ -221,14 +235,24 @@ def _of_flask(found: Found, environment: Environment, reader: Reader, code: Code
     """Return the DSN of a Flask application, whose configuration has SQLALCHEMY_DATABASE_URI."""
     if "current_app" not in environment.module.imports:
         return None
-    name = "SQLALCHEMY_DATABASE_URI"
     for path in python_files(found.path):
-        module = code.try_read(path) if name.encode() in path.read_bytes() else None
-        for values in [module.values, *(assigned(item.body) for item in module.classes.values())] if module else ():
-            for value in values.get(name, []):
-                if module and (text := reader.text(value, module)) is not None:
-                    return text
+        module = code.try_read(path) if _FLASK_URL.encode() in path.read_bytes() else None
+        for value in _flask_urls(module) if module else ():
+            if module and (text := reader.text(value, module, function_around(module, value))) is not None:
+                return text
     return None
+
+
+def _flask_urls(module: Module) -> Iterator[ast.expr]:
+    """Yield the values of a name or key of Flask's configuration: of a module, class, assignment or call."""
+    for values in (module.values, *(assigned(item.body) for item in module.classes.values())):
+        yield from values.get(_FLASK_URL, [])
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.keyword) and node.arg == _FLASK_URL:
+            yield node.value
+        elif isinstance(node, ast.Assign):
+            keys = [constant(target.slice) for target in node.targets if isinstance(target, ast.Subscript)]
+            yield from [node.value] if _FLASK_URL in keys else []
 
 
 def _judge_models(found: Found, environment: Environment) -> None:
@@ -279,7 +303,7 @@ def _name_all(services: list[Found]) -> None:
 
 def _names(service: Found) -> Iterator[str]:
     if service.section != DEFAULT_SECTION:
-        yield _valid(service.section)
+        yield _valid(service.section.removeprefix(f"{DEFAULT_SECTION}:"))
     parts = list(service.path.relative_to(service.root).parts)
     yield from (_valid(part) for part in reversed(parts) if part.lower() not in _GENERIC)
     project = read_project(service.root)

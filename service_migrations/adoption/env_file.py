@@ -10,13 +10,14 @@ from service_migrations.adoption.expressions import Reader
 from service_migrations.adoption.ini import Options
 from service_migrations.adoption.variables import Text, constant, literal
 
-__all__ = ["Environment", "Hook", "options_reader", "read_environment"]
+__all__ = ["Environment", "Hook", "function_around", "options_reader", "read_environment"]
 
 _OURS = frozenset(
     (
         *("connection", "url", "target_metadata", "literal_binds", "dialect_opts", "dialect_name", "version_table"),
         *("version_table_schema", "compare_type", "compare_server_default", "include_schemas", "output_buffer"),
         *("transaction_per_migration", "render_as_batch", "as_sql", "starting_rev", "tag", "transactional_ddl"),
+        *("upgrade_token", "downgrade_token"),
     )
 )
 """Options of ``configure()`` that the shared env.py decides, or that mean nothing with PostgreSQL."""
@@ -107,7 +108,7 @@ def read_environment(path: Path, options: Options | None, code: Code, folders: t
     environment.urls = list(_urls(module, calls))
     if not environment.urls and "url" in environment.configure:
         url = environment.configure["url"]
-        environment.urls = [(url, _function_of(module, url))]
+        environment.urls = [(url, function_around(module, url))]
     environment.reads_ini = all("get_main_option" in ast.unparse(url) for url, _ in environment.urls)
     reader = Reader(code, folders, options_reader(environment, options))
     for call, function in calls:
@@ -117,7 +118,7 @@ def read_environment(path: Path, options: Options | None, code: Code, folders: t
                 environment.ini[name] = text
     for key in ("version_table", "version_table_schema"):
         if (value := environment.configure.get(key)) is not None and not _is_none(value):
-            name = literal(reader.text(value, module, _function_of(module, value)))
+            name = literal(reader.text(value, module, function_around(module, value)))
             if name is None:
                 environment.unread.append((key, value.lineno))
             else:
@@ -160,7 +161,11 @@ def _read_call(environment: Environment, call: ast.Call, function: ast.AST | Non
             if item.arg:
                 environment.configure.setdefault(item.arg, item.value)
             else:
-                environment.configure.update(_unpacked(environment.module, item.value, function))
+                options = _unpacked(environment.module, item.value, function)
+                environment.configure.update(options)
+                if not options and not isinstance(item.value, ast.Dict):
+                    text = f"options of configure() can't be read from it: **{ast.unparse(item.value)}"
+                    environment.hooks.append(Hook("options", environment.path, item.value.lineno, text))
 
 
 _URL = "sqlalchemy.url"
@@ -188,10 +193,10 @@ def _assigned_urls(module: Module) -> list[tuple[ast.expr, ast.AST | None]]:
         if isinstance(node, ast.Assign):
             for target in node.targets:
                 is_url = isinstance(target, ast.Subscript) and constant(target.slice) == _URL
-                urls += [(node.value, _function_of(module, node.value))] if is_url else []
+                urls += [(node.value, function_around(module, node.value))] if is_url else []
         elif isinstance(node, ast.Dict):
             pairs = zip(node.keys, node.values, strict=True)
-            urls += [(value, _function_of(module, value)) for key, value in pairs if constant(key) == _URL]
+            urls += [(value, function_around(module, value)) for key, value in pairs if constant(key) == _URL]
     return urls
 
 
@@ -219,7 +224,7 @@ def _unpacked(module: Module, node: ast.expr, function: ast.AST | None) -> Mappi
     return options
 
 
-def _function_of(module: Module, node: ast.expr) -> ast.AST | None:
+def function_around(module: Module, node: ast.expr) -> ast.AST | None:
     """Return the function that an expression is in."""
     functions = [item for item in ast.walk(module.tree) if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef)]
     around = [item for item in functions if item.lineno <= node.lineno <= (item.end_lineno or item.lineno)]

@@ -11,7 +11,7 @@ from pathlib import Path
 from service_migrations.adoption.variables import Text, Variable
 from service_migrations.files import read_text
 
-__all__ = ["DEFAULT_SECTION", "Options", "read_options"]
+__all__ = ["DEFAULT_SECTION", "Options", "read_options", "unreadable"]
 
 DEFAULT_SECTION = "alembic"
 
@@ -128,29 +128,51 @@ class Options:
 def read_options(path: Path, root: Path) -> Iterator[Options]:
     """Yield the environments that an ini file or a pyproject.toml has; a file that isn't one has none."""
     if path.suffix == ".toml":
-        yield from _of_toml(path, root)
+        if values := _toml(path):
+            yield Options(path, root, values=values)
         return
-    parser = configparser.RawConfigParser(strict=False)
     try:
-        text = read_text(path, encoding="utf-8-sig")
-        parser.read_string(text)
+        text, parser = _parsed(path)
     except (configparser.Error, UnicodeDecodeError, OSError):
         return
-    lines = {
-        match[1].lower(): number
-        for number, line in enumerate(text.splitlines(), 1)
-        if (match := re.match(r"([\w.]+)\s*[=:]", line))
-    }
+    beside = _beside(path)
     for section in parser.sections():
-        values = dict(parser.items(section))
-        if "script_location" in values or (section == DEFAULT_SECTION and (path.parent / "env.py").is_file()):
-            yield Options(path, root, section, {**_beside(path), **values}, lines)
+        own = dict(parser.items(section))
+        is_default = section == DEFAULT_SECTION and ("script_location" in beside or (path.parent / "env.py").is_file())
+        if "script_location" in own or is_default:
+            yield Options(path, root, section, {**beside, **own}, _lines(text, section))
 
 
-def _of_toml(path: Path, root: Path) -> Iterator[Options]:
-    values = _toml(path)
-    if values and not (path.parent / "alembic.ini").is_file():
-        yield Options(path, root, values=values)
+def unreadable(path: Path) -> str | None:
+    """Return why an ini file can't be read; None where it can."""
+    try:
+        _parsed(path)
+    except UnicodeDecodeError:
+        return "it isn't UTF-8"
+    except configparser.Error as error:
+        return str(error).splitlines()[0].rstrip(".")
+    except OSError as error:
+        return error.strerror or "unknown"
+    return None
+
+
+def _parsed(path: Path) -> tuple[str, configparser.RawConfigParser]:
+    parser = configparser.RawConfigParser(strict=False)
+    text = read_text(path, encoding="utf-8-sig")
+    parser.read_string(text)
+    return text, parser
+
+
+def _lines(text: str, section: str) -> dict[str, int]:
+    """Return the line of each option of a section."""
+    lines: dict[str, int] = {}
+    current = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if match := re.match(r"\[([^\]]+)\]", line):
+            current = match[1]
+        elif current in (section, "DEFAULT") and (match := re.match(r"([\w.]+)\s*[=:]", line)):
+            lines[match[1].lower()] = number
+    return lines
 
 
 def _beside(path: Path) -> dict[str, str]:

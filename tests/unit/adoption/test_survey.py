@@ -361,6 +361,84 @@ def test_a_placeholder_of_another_tool_is_no_dsn(tmp_path):
     ]
 
 
+def test_the_options_of_a_pyproject_toml_go_with_those_of_the_ini_beside_it(tmp_path):
+    url = "postgresql+psycopg2://%(DB_USER)s@db/shop"
+    table = '[tool.alembic]\nscript_location = "%(here)s/alembic"\nprepend_sys_path = ["."]\n'
+    service(tmp_path, **{"alembic.ini": f"[alembic]\nsqlalchemy.url = {url}\n", "pyproject.toml": table})
+    assert only(tmp_path).dsn.dsn == "postgresql://{DB_USER}@db/shop"
+    service(tmp_path, **{"alembic.ini": "[loggers]\nkeys = root\n", "pyproject.toml": table})
+    assert only(tmp_path).config == tmp_path / "apps/shop/pyproject.toml"
+
+
+def test_sections_that_share_an_env_py_are_services_of_their_own(tmp_path):
+    names = ("orders", "users")
+    sections = [
+        f"[alembic:{name}]\nscript_location = migrations\nversion_locations = migrations/versions/{name}\n"
+        f"sqlalchemy.url = postgresql://u@h/{name}\n"
+        for name in names
+    ]
+    files = {f"migrations/versions/{name}/1.py": revision(f"1{name}", None) for name in names}
+    write(tmp_path, {"alembic.ini": "".join(sections), "migrations/env.py": env(), "shop/models.py": MODELS, **files})
+    found = survey(tmp_path)
+    assert [(each.name, each.revisions.heads) for each in found] == [
+        ("orders", ("1orders",)),
+        ("users", ("1users",)),
+    ]
+    assert [str(note).split()[2] for each in found for note in each.notes if "the DSN itself" in str(note)] == [
+        "alembic.ini:4",
+        "alembic.ini:8",
+    ]
+
+
+def test_a_history_of_several_databases_is_blocked(tmp_path):
+    ini = "[alembic]\nscript_location = alembic\ndatabases = one, two\n[one]\nsqlalchemy.url = postgresql://u@h/a\n"
+    options = ', upgrade_token="%s_upgrades" % name, downgrade_token="%s_downgrades" % name'
+    service(tmp_path, **{"alembic.ini": ini, "alembic/env.py": env(options=options)})
+    found = only(tmp_path)
+    assert found.state == "blocked"
+    (note,) = notes(found, "blocked")
+    assert note.endswith(
+        "it runs each revision for several databases, and a service has one; leave it to Alembic, or split the history."
+    )
+    assert notes(found, "hook") == []
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"script_location = alembic\n", "File contains no section headers"), (b"[alembic]\n# \xe9\n", "it isn't UTF-8")],
+)
+def test_an_ini_that_cant_be_read_is_named(tmp_path, content, reason):
+    service(tmp_path)
+    (tmp_path / "apps/shop/alembic.ini").write_bytes(content)
+    text = f"to do: apps/shop/alembic.ini: its options aren't known, as it can't be read: {reason}."
+    assert text in notes(only(tmp_path))
+
+
+def test_options_of_configure_that_nobody_can_read_are_a_hook(tmp_path):
+    service(tmp_path, **{"alembic/env.py": env(options=", **config.get_section('more')")})
+    (note,) = notes(only(tmp_path), "hook")
+    assert note.endswith(": options of configure() can't be read from it: **config.get_section('more').")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    ["app.config['SQLALCHEMY_DATABASE_URI'] = url", "app.config.from_mapping(SQLALCHEMY_DATABASE_URI=url)"],
+)
+def test_the_dsn_of_a_flask_application_is_found_where_it_is_made(tmp_path, lines):
+    application = f"import os\ndef create():\n    url = os.environ['DATABASE_URL']\n    {lines}\n"
+    imports = "from flask import current_app\nfrom shop.models import Base"
+    before = "config.set_main_option('sqlalchemy.url', str(current_app.extensions['migrate'].db.engine.url))"
+    service(
+        tmp_path,
+        **{
+            "alembic.ini": None,
+            "alembic/env.py": env(imports=imports, before=before),
+            "shop/application.py": application,
+        },
+    )
+    assert only(tmp_path).dsn.dsn_key == "DATABASE_URL"
+
+
 def test_a_dsn_that_nothing_names_is_for_a_person(tmp_path):
     url = "driver://user:pass@localhost/dbname"
     service(tmp_path, **{"alembic.ini": INI.replace("%(DATABASE_URL)s", url)})
