@@ -30,6 +30,7 @@ _VARIABLE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^{}]*))?\}")
 _MARKS = 0xE000
 """The first private character of Unicode: each variable is one of these while the text is taken apart."""
 _GROUPS: Mapping[str, Role] = {"user": "user", "password": "password", "hosts": "host", "database": "database"}
+_WITH_PORT = re.compile(r"[^:/@\s]+:\d+")
 _UNFILLED = re.compile(r"<\w+>|\$\{\w+\}")
 """A placeholder of an example, or a variable that nobody replaces."""
 
@@ -207,6 +208,12 @@ def _check(setting: Setting, variable: Variable) -> None:
     if unfilled:
         hint = "Fill it in; nothing is interpolated."
         raise ConfigurationError(f"{setting.name} still holds {unfilled[0]}.", path=setting.origin.path, hint=hint)
+    if variable.role == "host" and _WITH_PORT.fullmatch(setting.value):
+        raise ConfigurationError(
+            f"{setting.name} holds a port too, {setting.value!r}, and stands for the host alone.",
+            path=setting.origin.path,
+            hint=f"Give the port a place of its own in the template: {{{variable.key}}}:{{PORT}}.",
+        )
     if CONTROL.search(setting.value):
         raise ConfigurationError(
             f"{setting.name} holds a control character, such as a line end.",

@@ -219,6 +219,14 @@ def test_a_port_that_is_none_names_the_template(repo: Monorepo) -> None:
     assert message.startswith("pyproject.toml: [tool.service-migrations] dsn names a host or a port that can't be")
 
 
+def test_a_host_with_a_port_names_its_variable(repo: Monorepo) -> None:
+    message = refused(repo, {"bare": variables(HOST="db.internal:6432")})
+    assert message == (
+        "environment POSTGRES_HOST: POSTGRES_HOST holds a port too, 'db.internal:6432', and stands for the host "
+        "alone. Give the port a place of its own in the template: {POSTGRES_HOST}:{PORT}."
+    )
+
+
 def test_an_empty_password_is_none(repo: Monorepo) -> None:
     assert of(repo, {"service": variables(PASSWORD="")}).password is None
 
