@@ -29,6 +29,9 @@ _LEVELS = {1: "READ COMMITTED", 2: "REPEATABLE READ", 3: "SERIALIZABLE", 4: "REA
 """psycopg2's numbers of the isolation levels; 0 is autocommit."""
 
 
+_NOTICES = 50
+"""How many notices psycopg2 keeps."""
+
 _QUERY = re.compile(rb"\s*(?:SELECT|VALUES|TABLE|WITH|\()", re.IGNORECASE)
 """What a cursor of the server's can be declared for."""
 
@@ -60,6 +63,8 @@ class Connection(AdaptedConnection):
         self.isolation_level: str | None = None
         self.read_only: bool | None = None
         self.deferrable: bool | None = None
+        self.notices: list[str] = []
+        connection.add_notice_handler(self._note)
         adapt(connection.adapters)
         connection.cursor_factory = psycopg.AsyncClientCursor
         self.run(connection.set_autocommit(True))
@@ -75,6 +80,23 @@ class Connection(AdaptedConnection):
     def info(self) -> Any:
         """Psycopg's description of the connection."""
         return self.driver_connection.info
+
+    @property
+    def server_version(self) -> int:
+        """The version of the server as a number, such as 180004."""
+        return int(self.info.server_version)
+
+    def get_backend_pid(self) -> int:
+        """Return the number of the server's process."""
+        return int(self.info.backend_pid)
+
+    def get_parameter_status(self, name: str) -> str | None:
+        """Return a setting that the server reports."""
+        return self.info.parameter_status(name)  # type: ignore[no-any-return]
+
+    def _note(self, notice: Any) -> None:
+        """Keep the last notices of the server, as psycopg2 writes them."""
+        self.notices = [*self.notices, f"{notice.severity}:  {notice.message_primary}\n"][-_NOTICES:]
 
     @property
     def adapters(self) -> Any:
@@ -154,6 +176,8 @@ class Cursor:
         """Make a cursor with psycopg's function that makes rows."""
         self.connection = connection
         self.arraysize = 1
+        self.closed = False
+        self._sent: tuple[Any, _Parameters] | None = None
         self._cursor: Any = connection.driver_connection.cursor(row_factory=make_rows)
         self._rows: deque[Any] = deque()
         self._rowcount: int | None = None
@@ -173,6 +197,17 @@ class Cursor:
         """The server's word on the last command, such as ``INSERT 0 1``."""
         return self._cursor.statusmessage  # type: ignore[no-any-return]
 
+    @property
+    def query(self) -> bytes | None:
+        """The text that was sent last."""
+        return self.mogrify(*self._sent) if self._sent else None
+
+    def callproc(self, name: str, parameters: Sequence[Any] = ()) -> Sequence[Any]:
+        """Call a function of the server; its result is read as rows."""
+        marks = ",".join("%s" for _ in parameters)
+        self.execute(f"SELECT * FROM {name}({marks})", tuple(parameters))  # noqa: S608 - the name is the revision's own
+        return parameters
+
     def mogrify(self, query: str | bytes, parameters: _Parameters = None) -> bytes:
         """Return the text that is sent."""
         text = psycopg.AsyncClientCursor(self.connection.driver_connection).mogrify(composed(query), parameters)
@@ -182,6 +217,7 @@ class Cursor:
         """Execute a text of one or several commands, with the parameters written into it."""
         self.connection.begin()
         self._rowcount = None
+        self._sent = query, parameters
         self.connection.run(self._cursor.execute(composed(query), parameters))
         while self._cursor.nextset():
             pass
@@ -255,6 +291,7 @@ class Cursor:
 
     def close(self) -> None:
         """Forget the rows."""
+        self.closed = True
         self._rows.clear()
 
     async def _async_soft_close(self) -> None:

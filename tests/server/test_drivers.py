@@ -156,6 +156,19 @@ CURSORS = {
             notes += [row.note for row in cursor]
         op.execute(f"UPDATE orders SET tags = ARRAY{notes}")
     """,
+    "attributes_of_a_connection_and_a_cursor": """
+        connection = bind.connection
+        cursor = connection.cursor()
+        cursor.execute("DO $x$ BEGIN RAISE NOTICE 'it is %', 5; END $x$")
+        cursor.callproc("generate_series", [1, 3])
+        found = [cursor.fetchall(), cursor.query, cursor.closed, connection.notices[-1:]]
+        cursor.execute("UPDATE orders SET note = %s", ("x",))
+        found += [cursor.query, connection.server_version >= 140000, connection.get_backend_pid() > 0]
+        found += [connection.get_parameter_status("server_encoding")]
+        cursor.close()
+        found += [cursor.closed]
+        bind.execute(sa.text("UPDATE orders SET note = :n"), {"n": repr(found)})
+    """,
     "a_row_as_a_value": """
         found = bind.execute(sa.text("SELECT ROW(id, note) FROM orders ORDER BY id LIMIT 1")).scalar()
         bind.execute(sa.text("UPDATE orders SET note = :n"), {"n": found})
