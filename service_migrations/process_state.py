@@ -7,7 +7,7 @@ set the handler of a signal, the run would no longer end.
 
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -31,13 +31,13 @@ _entered: list[_Entered] = []
 
 
 @contextmanager
-def process_state_of(owner: Path, *, learns: bool = True) -> Iterator[None]:
+def process_state_of(owner: Path, is_own: Callable[[str], bool] = bool) -> Iterator[None]:
     """Run code of an owner, which finds the variables that it has set before, and put the process back after it.
 
     Args:
         owner: the folder of a service, or whatever tells its code from that of others.
-        learns: whether all that is changed meanwhile is changed by this code. While the block awaits something, an
-            application may set variables of its own: then only the known ones are put back.
+        is_own: whether a variable that is changed meanwhile is changed by this code; by default each is. While the
+            block awaits something, an application may set variables too, which have to stay.
 
     """
     folder = _folder()
@@ -55,8 +55,7 @@ def process_state_of(owner: Path, *, learns: bool = True) -> Iterator[None]:
     finally:
         _entered.remove(entered)
         own = _own.setdefault(owner, {})
-        if learns:
-            own.update(_changes(base, os.environ))
+        own.update({name: value for name, value in _changes(base, os.environ).items() if is_own(name)})
         if outer is not None:
             foreign = _changes(base, outer)
             _write({name: outer.get(name) for name in own.keys() | foreign.keys()})

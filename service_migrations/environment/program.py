@@ -162,7 +162,7 @@ def _service_selected() -> Iterator[None]:
     service: Service | None = None
     try:
         service = attributes["service"] = _selected(context.config)
-        with code_of(service, learns=False):
+        with code_of(service, awaits=True):
             yield
     except CommandError:
         raise

@@ -3,13 +3,14 @@
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 
 from service_migrations.monorepo import Service, discover
 from service_migrations.own_logging import logging_kept
 from service_migrations.process_state import process_state_of
+from service_migrations.settings.isolation import leads_to_a_database
 
 __all__ = ["all_modules", "code_of", "modules_of"]
 
@@ -21,7 +22,7 @@ _added: set[str] = set()
 
 
 @contextmanager
-def code_of(service: Service, *, learns: bool = True) -> Iterator[None]:
+def code_of(service: Service, *, awaits: bool = False) -> Iterator[None]:
     """Run code of a service, such as its models or revisions, as if no other service were there.
 
     Its source and the top level come first on ``sys.path``, and stay there. The sources of other services, and the
@@ -30,11 +31,12 @@ def code_of(service: Service, *, learns: bool = True) -> Iterator[None]:
 
     Args:
         service: the service.
-        learns: as of ``process_state_of``.
+        awaits: whether the block awaits something. Then an application may set variables meanwhile, and of those that
+            are changed only the settings of databases are taken back.
 
     """
     with ExitStack() as stack:
-        stack.enter_context(process_state_of(service.path, learns=learns))
+        stack.enter_context(process_state_of(service.path, partial(_is_setting, service) if awaits else bool))
         stack.enter_context(logging_kept())
         for folder in dict.fromkeys((str(service.root), str(service.source))):
             if folder not in sys.path:
@@ -45,6 +47,10 @@ def code_of(service: Service, *, learns: bool = True) -> Iterator[None]:
         if foreign or displaced:
             stack.enter_context(_hidden(service, foreign, displaced))
         yield
+
+
+def _is_setting(service: Service, variable: str) -> bool:
+    return leads_to_a_database(variable) or variable == service.dsn_key or f"{{{variable}" in (service.dsn or "")
 
 
 def modules_of(service: Service) -> Mapping[str, ModuleType]:

@@ -156,7 +156,7 @@ class Session:
         values["before_hooks"] = self.transactions.set_service_path
 
         def run_alembic(connection: Connection) -> None:
-            with code_of(self.history.service, learns=False):
+            with code_of(self.history.service, awaits=True):
                 function(config(self.history.service, {**values, "connection": connection, **attributes}))
 
         async with self.for_alembic(on_commit, compares="ownership" in attributes) as connection:

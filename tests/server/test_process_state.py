@@ -72,6 +72,20 @@ def test_nor_is_one_that_a_revision_file_loads(pair: dict[str, Dsn], monorepo: M
     expect_apart(pair)
 
 
+def test_nor_is_one_that_a_revision_loads_when_it_is_run(pair: dict[str, Dsn], monorepo: Monorepo) -> None:
+    for name in pair:
+        env = monorepo.root / "services" / name / ".env"
+        body = f"import os\nfrom dotenv import load_dotenv\nload_dotenv({str(env)!r})\nos.environ['KEPT'] = '1'"
+        monorepo.revision(name, f"{name}2", f"{name}1", body)
+    try:
+        for name in pair:
+            wait(service_migrations.upgrade(name))
+        expect_apart(pair)
+        assert os.environ["KEPT"] == "1"  # an application may have set it meanwhile
+    finally:
+        del os.environ["KEPT"]
+
+
 def test_nor_of_the_next_task_of_a_command_line(pair: dict[str, Dsn], monorepo: Monorepo) -> None:
     assert monorepo.inv("db.upgrade", "--service", "alpha", "db.check", "--service", "alpha").code == 0
     ran = monorepo.inv("db.check", "--service", "alpha", "db.upgrade", "--service", "beta")
@@ -110,7 +124,7 @@ def test_what_code_sets_and_removes_comes_back_for_its_owner_only(
         del os.environ["GIVEN"]
         os.chdir(tmp_path)
     assert (dict(os.environ), Path.cwd()) == (before, folder)
-    with process_state_of(tmp_path / "a", learns=False):
+    with process_state_of(tmp_path / "a", lambda name: name != "OF_THE_APPLICATION"):
         assert (os.environ["MADE"], os.environ.get("GIVEN")) == ("a", None)
         with process_state_of(tmp_path / "b"):
             assert (os.environ.get("MADE"), os.environ["GIVEN"]) == (None, "1")
