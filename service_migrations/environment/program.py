@@ -19,7 +19,7 @@ from service_migrations.errors import MigrationError, UsageError
 from service_migrations.failures.revisions import revision_failure
 from service_migrations.history.files.locations import refuse_unread
 from service_migrations.history.revisions import read, template_folder
-from service_migrations.models.modules import code_of
+from service_migrations.models.service_code import code_of
 from service_migrations.monorepo import Monorepo, Service
 from service_migrations.own_logging import restore_logging
 from service_migrations.session.locks import process_lock

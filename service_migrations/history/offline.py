@@ -21,7 +21,7 @@ from service_migrations.history.literals import StatementError
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, config
 from service_migrations.history.targets import as_usage_error, refuse_ambiguous, resolve_target
-from service_migrations.models.modules import code_of
+from service_migrations.models.service_code import code_of
 from service_migrations.monorepo import Service
 from service_migrations.revision_call import call_revision
 

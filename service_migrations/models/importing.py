@@ -8,7 +8,7 @@ from types import ModuleType
 
 from service_migrations.errors import ConfigurationError, text_of
 from service_migrations.interruption import stops
-from service_migrations.models.modules import code_of, modules_of
+from service_migrations.models.service_code import code_of, modules_of
 from service_migrations.monorepo import Service
 
 __all__ = ["import_models", "where", "where_defined"]

@@ -16,7 +16,7 @@ from service_migrations.models.faults import add_fault, collect_faults
 from service_migrations.models.identifiers import LONGEST, long_names
 from service_migrations.models.importing import import_models, where, where_defined
 from service_migrations.models.info import add_info
-from service_migrations.models.modules import modules_of
+from service_migrations.models.service_code import modules_of
 from service_migrations.models.views import add_views, is_view
 from service_migrations.monorepo import Service
 

@@ -31,7 +31,7 @@ from service_migrations.failures.revisions import lost_failure, revision_failure
 from service_migrations.history.revisions import History, config
 from service_migrations.models.faults import faults_of
 from service_migrations.models.metadata import assemble, bookkeeping_schema
-from service_migrations.models.modules import code_of
+from service_migrations.models.service_code import code_of
 from service_migrations.session.recorded import recorded
 from service_migrations.session.transactions import Transactions
 from service_migrations.session.version_table import Located, applied, located

@@ -7,7 +7,7 @@ from itertools import count
 import pytest
 
 from service_migrations.errors import ConfigurationError
-from service_migrations.models import modules
+from service_migrations.models import service_code
 from service_migrations.models.claims import load_claims
 from service_migrations.models.faults import faults_of
 from service_migrations.models.metadata import assemble, place_of_table
@@ -193,7 +193,7 @@ def _forgotten_modules() -> Iterator[None]:
     yield
     for name in [name for name in sys.modules if name.startswith("app_of_all")]:
         del sys.modules[name]
-    modules._apart.clear()  # a folder may be that of an earlier test
+    service_code._apart.clear()  # a folder may be that of an earlier test
 
 
 @pytest.mark.usefixtures("_forgotten_modules")

@@ -19,7 +19,7 @@ from service_migrations.history.files.faults import fault
 from service_migrations.history.files.parsing import FILTERS
 from service_migrations.interruption import stops
 from service_migrations.models.attachments import tables_kept
-from service_migrations.models.modules import code_of
+from service_migrations.models.service_code import code_of
 from service_migrations.monorepo import Service
 
 __all__ = ["load"]
