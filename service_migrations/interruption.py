@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,7 @@ __all__ = [
     "abandon",
     "cancel_and_wait",
     "finish_even_if_cancelled",
+    "handlers_kept",
     "is_ours",
     "stops",
     "unfinished",
@@ -32,6 +34,24 @@ def stops(error: BaseException) -> bool:
 def is_ours(thing: object) -> bool:
     """Whether a class, a function or an object of a class belongs to this library."""
     return str(getattr(thing, "__module__", "")).partition(".")[0] == __name__.partition(".")[0]
+
+
+@contextmanager
+def handlers_kept(is_kept: Callable[[object], bool] = lambda _: True) -> Iterator[None]:
+    """Restore the handlers of the signals that end a run, where a block may set others.
+
+    Args:
+        is_kept: whether a handler is restored; by default each is.
+
+    """
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():
+                if handler is not None and is_kept(handler) and signal.getsignal(number) != handler:
+                    signal.signal(number, handler)
 
 
 def _is_cancelled() -> bool:

@@ -1,18 +1,14 @@
-"""The environment variables, working directory and handlers of signals, which the code of one service may change.
+"""The environment variables and the working directory, which the code of one service may change.
 
 Models, revisions and what they import may call ``load_dotenv()``, set a variable or change the working directory. A
-variable that outlived them would be a setting of the next service, which would migrate the wrong database. Where they
-set the handler of a signal, the run would no longer end.
+variable that outlived them would be a setting of the next service, which would migrate the wrong database.
 """
 
 import os
-import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
-
-from service_migrations.interruption import SIGNALS, is_ours
 
 __all__ = ["process_state_of"]
 
@@ -41,7 +37,6 @@ def process_state_of(owner: Path, is_own: Callable[[str], bool] = bool) -> Itera
 
     """
     folder = _folder()
-    handlers = {number: handler for number in SIGNALS if is_ours(handler := signal.getsignal(number))}
     if any(entered.owner == owner for entered in _entered[-1:]):
         base, outer = _entered[-1].base, None
     else:
@@ -62,9 +57,6 @@ def process_state_of(owner: Path, is_own: Callable[[str], bool] = bool) -> Itera
         if folder and folder != _folder():
             with suppress(OSError):  # removed meanwhile
                 os.chdir(folder)
-        for number, handler in handlers.items():
-            if signal.getsignal(number) != handler:
-                signal.signal(number, handler)
 
 
 def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str | None]:

@@ -3,16 +3,14 @@
 import asyncio
 import logging
 import os
-import signal
 import sys
-import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
 from service_migrations.errors import text_of
-from service_migrations.interruption import SIGNALS, stops
+from service_migrations.interruption import handlers_kept, stops
 
 __all__ = ["RevisionStopped", "call_revision", "cancel_revision"]
 
@@ -39,7 +37,7 @@ def call_revision(function: Callable[..., Any], **keywords: Any) -> None:
 
     """
     try:
-        with _one_process_kept(), _signal_handlers_kept(), _operations_kept():
+        with _one_process_kept(), handlers_kept(), _operations_kept():
             _refuse_unrun(function(**keywords))
     except (Exception, SystemExit):
         raise
@@ -80,19 +78,6 @@ def _end_forked(error: BaseException, end: Callable[[int], NoReturn]) -> NoRetur
         end(error.code or 0)
     sys.excepthook(type(error), error, error.__traceback__)
     end(1)
-
-
-@contextmanager
-def _signal_handlers_kept() -> Iterator[None]:
-    """Restore the handlers of the signals that end a run."""
-    handlers = {number: signal.getsignal(number) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in handlers.items():
-                if handler is not None and signal.getsignal(number) != handler:
-                    signal.signal(number, handler)
 
 
 @contextmanager

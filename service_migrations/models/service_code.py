@@ -2,11 +2,12 @@
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 
+from service_migrations.interruption import handlers_kept, is_ours
 from service_migrations.monorepo import Service, discover
 from service_migrations.own_logging import logging_kept
 from service_migrations.process_state import process_state_of
@@ -38,6 +39,7 @@ def code_of(service: Service, *, awaits: bool = False) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(process_state_of(service.path, partial(_is_setting, service) if awaits else bool))
         stack.enter_context(logging_kept())
+        stack.enter_context(handlers_kept(is_ours))  # else a signal would no longer end the run
         for folder in dict.fromkeys((str(service.root), str(service.source))):
             if folder not in sys.path:
                 sys.path.insert(0, folder)
@@ -98,7 +100,8 @@ def _hidden(service: Service, folders: set[str], names: set[str]) -> Iterator[No
     try:
         yield
     finally:
-        sys.path.remove(str(service.source))
+        with suppress(ValueError):  # the code may have removed it, or given sys.path another list
+            sys.path.remove(str(service.source))
         sys.path[:0] = [folder for folder in hidden if folder not in sys.path]
         for name, modules in displaced.items():
             if own := _taken(name):

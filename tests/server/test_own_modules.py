@@ -164,6 +164,16 @@ def test_a_module_that_cannot_be_imported_leaves_all_others(apps: dict[str, Dsn]
     expect_own(apps)
 
 
+def test_code_that_makes_a_path_of_its_own_stops_nothing(apps: dict[str, Dsn], monorepo: Monorepo) -> None:
+    models = monorepo.root / "apps" / "beta" / "app" / "models.py"
+    own = "import sys\nsys.path = [one for one in sys.path if not one.endswith('beta')]\n"
+    models.write_text(f"{models.read_text(encoding='utf-8')}\n{own}", encoding="utf-8")
+    for name in apps:
+        wait(service_migrations.upgrade(name))
+        assert not wait(service_migrations.check(name)).differences
+    expect_own(apps)
+
+
 def test_the_path_has_each_source_once_afterwards(apps: dict[str, Dsn], monorepo: Monorepo) -> None:
     for _ in range(2):
         for name in apps:
