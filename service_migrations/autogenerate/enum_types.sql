@@ -23,5 +23,5 @@ SELECT t.oid::bigint AS oid, t.typarray::bigint AS array, n.nspname AS schema, t
         WHERE a.atttypid IN (t.oid, t.typarray) AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
             AND NOT c.relispartition)::text AS users
 FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace JOIN pg_roles me ON me.rolname = current_user
-WHERE t.typtype = 'e' AND n.nspname = ANY(:schemas) AND NOT EXISTS (
+WHERE t.typtype = 'e' AND n.nspname = ANY(CAST(CAST(:schemas AS text[]) AS name[])) AND NOT EXISTS (
     SELECT FROM pg_depend d WHERE d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e')

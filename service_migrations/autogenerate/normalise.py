@@ -39,7 +39,7 @@ _AT_ONCE = 250
 
 _TEMPORARY_TABLES = text(
     "SELECT n.nspname, c.relname, c.oid::bigint FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-    "WHERE n.oid = pg_my_temp_schema() AND c.relname = ANY(:names)"
+    "WHERE n.oid = pg_my_temp_schema() AND c.relname = ANY(CAST(CAST(:names AS text[]) AS name[]))"
 )
 
 

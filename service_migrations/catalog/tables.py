@@ -24,7 +24,9 @@ _SERIALS = {"smallint": "smallserial", "integer": "serial", "bigint": "bigserial
 
 _TABLES = """
 SELECT c.oid::bigint, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND n.nspname = ANY(:schemas) AND NOT EXISTS (
+WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
+  -- asyncpg would ask the server what name[] is
+  AND n.nspname = ANY(CAST(CAST(:schemas AS text[]) AS name[])) AND NOT EXISTS (
     SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 ORDER BY n.nspname, c.relname
 """

@@ -113,13 +113,17 @@ class _Reach:
         return path is not None and any(path.is_relative_to(folder) for folder in folders)
 
     @cached_property
+    def _loaded(self) -> list[tuple[str, ModuleType]]:
+        return _loaded(self._service.root)
+
+    @cached_property
     def definitions(self) -> Mapping[Table, _Definition]:
         """The tables that are defined in a module that the service reaches, and that isn't another service's own."""
         reached = self._imports.of(self._service)
         others = [other.path for other in discover(self._service.root) if other != self._service]
         root = self._service.root
         definitions: dict[Table, _Definition] = {}
-        for path, module in _loaded(root):
+        for path, module in self._loaded:
             if path in reached and not any((root / path).is_relative_to(other) for other in others):
                 for table, definition in _defined(module, path):
                     definitions.setdefault(table, definition)
@@ -146,7 +150,7 @@ class _Reach:
 
         """
         tables = [table for table in metadata.tables.values() if not is_view(table)]
-        elsewhere = {table for path, module in _loaded(self._service.root) for table, _ in _defined(module, path)}
+        elsewhere = {table for path, module in self._loaded for table, _ in _defined(module, path)}
         brought = {}
         for table in tables:
             if table in self.definitions:
@@ -169,17 +173,15 @@ class _Reach:
         return any(word.search(text) for other in others for text in _texts(other))
 
     def _is_shared(self, metadata: MetaData) -> bool:
-        homes = {path for path, module in _loaded(self._service.root) if _has(module, metadata)}
+        homes = {path for path, module in self._loaded if _has(module, metadata)}
         return bool(homes & self.shared)
 
 
-def _loaded(root: Path) -> Iterator[tuple[str, ModuleType]]:
-    """Yield the loaded modules of a repository, with their paths in it."""
+def _loaded(root: Path) -> list[tuple[str, ModuleType]]:
+    """Return the loaded modules of a repository, with their paths in it."""
     within = f"{root}{os.sep}"  # there are thousands of modules, and a Path of each would take a tenth of a second
-    for module in all_modules():
-        file = _file(module)
-        if file.startswith(within):
-            yield Path(file).relative_to(root).as_posix(), module
+    files = ((_file(module), module) for module in all_modules())
+    return [(Path(file).relative_to(root).as_posix(), module) for file, module in files if file.startswith(within)]
 
 
 def _file(module: ModuleType) -> str:

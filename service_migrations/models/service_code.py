@@ -82,7 +82,9 @@ def _colliding(service: Service) -> set[str]:
 
 def _of(folders: set[str]) -> set[str]:
     """Return the names of the packages and modules that were imported from folders."""
-    homes = {_resolved(folder) for folder in folders}
+    if not folders:
+        return set()  # there are thousands of modules
+    homes = {Path(folder).resolve() for folder in folders}
     return {name for name, module in list(sys.modules.items()) if "." not in name and _home(module) in homes}
 
 
@@ -120,13 +122,13 @@ def _home(module: ModuleType | None) -> Path | None:
     except Exception:  # noqa: BLE001 - anything may be in sys.modules
         return None
     if len(folders) == 1:
-        return _resolved(str(folders[0])).parent
-    return _resolved(file).parent if isinstance(file, str) and not folders else None
+        return _parent(str(folders[0]))
+    return _parent(file) if isinstance(file, str) and not folders else None
 
 
 @cache
-def _resolved(path: str) -> Path:
-    return Path(path).resolve()
+def _parent(path: str) -> Path:
+    return Path(path).resolve().parent
 
 
 def _taken(package: str) -> dict[str, ModuleType]:
