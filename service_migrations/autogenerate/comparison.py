@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from functools import cached_property
 
 from alembic.autogenerate.api import AutogenContext
-from sqlalchemy import Connection, MetaData, Table, text
+from sqlalchemy import Connection, MetaData, Table
 from sqlalchemy.exc import DBAPIError
 
 from service_migrations.autogenerate.changes import enums
@@ -98,7 +98,7 @@ class Comparison:
         ]
         self.surroundings = Surroundings.of(path, differing_types, all_live_types.keys() | model_types.keys())
         # the planner overestimates these queries, and compiling them takes longer than running them
-        connection.execute(text("SELECT set_config('jit', 'off', true)"))
+        connection.exec_driver_sql("SET LOCAL jit TO off")
         live = read(connection, list(self.oids.values()), self.default, path.text)
         self.live: dict[Key, TableState] = {key: live[oid] for key, oid in self.oids.items()}
         self.targets = self._targets()

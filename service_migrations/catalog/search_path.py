@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, text
 
 from service_migrations.catalog.own_path import OWN_PATH
-from service_migrations.sql.quoting import quoted
+from service_migrations.sql.quoting import VERBATIM, quoted
 
 __all__ = ["INFO", "OWN_PATH", "SHOWN", "SearchPath", "search_path", "service_path", "set_path"]
 
@@ -71,7 +71,8 @@ def search_path(connection: Connection) -> SearchPath:
 
 def set_path(connection: Connection, path: str) -> None:
     """Set the search path until the transaction, or the savepoint, is rolled back or ends."""
-    connection.execute(text("SELECT pg_catalog.set_config('search_path', :path, true)"), {"path": path})
+    # SET is sent in one message, set_config() with a parameter in two
+    connection.exec_driver_sql(f"SET LOCAL {SearchPath(path, ()).assignment}", execution_options=VERBATIM)
 
 
 @contextmanager

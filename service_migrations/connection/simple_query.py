@@ -22,7 +22,10 @@ __all__ = ["SCRIPT", "Connection", "Held"]
 SCRIPT = "/* service_migrations: script */ "
 """The start of several statements of ours, without parameters and rows."""
 
-_COMMANDS = "ALTER|ANALYZE|COMMENT|CREATE|DELETE|DROP|GRANT|INSERT|LOCK|REINDEX|REVOKE|SET|TRUNCATE|UPDATE|VACUUM"
+_COMMANDS = (
+    "ALTER|ANALYZE|COMMENT|CREATE|DELETE|DROP|GRANT|INSERT|LOCK|REINDEX|RELEASE|REVOKE|ROLLBACK TO|SAVEPOINT|SET|"
+    "TRUNCATE|UPDATE|VACUUM"
+)
 _SIMPLE = re.compile(rf"\s*(?:{_COMMANDS})\b(?!.*\bRETURNING\b)[^$;]*;?\s*", re.IGNORECASE | re.DOTALL)
 """One statement that certainly has no parameters and returns no rows; none with ``;`` or ``$``, also in a literal."""
 
@@ -72,7 +75,7 @@ class Connection(LosableConnection):
             self.held, self.holds_next = Held(query), False
             return ""
         held, self.held = self.held, None
-        if held is None or query.startswith("ROLLBACK"):
+        if held is None or query.startswith("ROLLBACK;"):
             return await super().execute(query, *arguments, timeout=timeout)
         if arguments:
             await self._execute_held(held)

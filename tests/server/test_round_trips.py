@@ -19,6 +19,9 @@ AUTHENTICATION, FAREWELL = 4, 1
 A_SERVICE = 23
 """All that comes before the first revision and after the last one, from the handshake to the farewell."""
 
+A_CHECK = 58
+"""All of a comparison of one table; a type that asyncpg has to ask for takes six."""
+
 
 def asked(monorepo: Monorepo, name: str, dsn: Dsn, revisions: int) -> int:
     """Return how often an upgrade of a new service has waited for its server."""
@@ -71,3 +74,14 @@ def test_a_database_at_head_is_asked_twice(monorepo: Monorepo, database: Callabl
         before = between.asked
         assert monorepo.inv("db.upgrade", "--service", "billing").code == 0
         assert between.asked - before == AUTHENTICATION + 2 + FAREWELL
+
+
+def test_a_check_waits_for_its_server_as_seldom_as_it_did(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
+    dsn = database()
+    with proxy(dsn) as (between, through):
+        service = monorepo.service("billing", dsn=through)
+        monorepo.table_revision("billing", "r001", None)
+        wait(service_migrations.upgrade(service))
+        before = between.asked
+        wait(service_migrations.check(service))
+        assert between.asked - before <= A_CHECK
