@@ -13,7 +13,8 @@ import asyncpg
 
 from service_migrations.monorepo import find
 from service_migrations.postgres import VERSIONS, throwaway
-from service_migrations.testing.databases import Databases, aimed, wait
+from service_migrations.testing.databases import Databases, aimed
+from service_migrations.testing.event_loop import wait
 from service_migrations.testing.templates import Clones, Templates
 from service_migrations.testing.turns import upgrade_in_turns
 
@@ -38,6 +39,7 @@ def main() -> None:
                     started = time.perf_counter()
                     make()
                     seconds[name].append(time.perf_counter() - started)
+            templates.close()
         ours = statistics.median(seconds["a clone by the fixture"])
         print(f"a database at head and its removal, PostgreSQL {version}: milliseconds, ratio")
         for name, values in seconds.items():

@@ -1,16 +1,12 @@
 """Databases for single tests, each with a role for every service that has tables in it."""
 
-import asyncio
 import hashlib
 import hmac
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
-from functools import partial
-from typing import Any, TypeVar
 from urllib.parse import quote
 
 import asyncpg
@@ -25,9 +21,7 @@ from service_migrations.settings.isolation import leads_to_a_database
 from service_migrations.settings.sharing import user_of
 from service_migrations.sql.quoting import literal, quoted
 
-__all__ = ["PREFIX", "Databases", "aimed", "uri", "wait"]
-
-T = TypeVar("T")
+__all__ = ["PREFIX", "Databases", "aimed", "uri"]
 
 PREFIX = "service_migrations_"
 """The prefix of every role and database that is created for tests."""
@@ -53,13 +47,32 @@ class Databases:
     password is derived from the administrator's, so that all processes of a run can compute it, and nobody else can.
     """
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, *, keeps_connection: bool = False) -> None:
+        """Create and remove nothing yet.
+
+        Args:
+            server: the server.
+            keeps_connection: whether the administrator's connection is kept for the next time, until ``close``. Then
+                all calls have to run in one event loop.
+
+        """
         self.server = server
+        self._users: dict[Service, str] = {}
         self._roles: set[str] = set()
+        self._keeps_connection = keeps_connection
+        self._idle: asyncpg.Connection[asyncpg.Record] | None = None
+
+    async def close(self) -> None:
+        """Close the connection that is kept."""
+        idle, self._idle = self._idle, None
+        if idle is not None:
+            await idle.close()
 
     def dsn(self, service: Service, database: str) -> Dsn:
         """Return the DSN of a service for a database."""
-        role, secret = f"{PREFIX}{user_of(service)}"[:_LONGEST_NAME], (self.server.admin.password or "").encode()
+        if service not in self._users:
+            self._users[service] = f"{PREFIX}{user_of(service)}"[:_LONGEST_NAME]
+        role, secret = self._users[service], (self.server.admin.password or "").encode()
         password = hmac.new(secret, role.encode(), hashlib.sha256).hexdigest()
         return replace(self.server.admin, user=role, database=database, password=password)
 
@@ -124,20 +137,38 @@ class Databases:
         """Connect as the administrator.
 
         Args:
-            lock: the name of an advisory lock to hold until the end of the connection.
+            lock: the name of an advisory lock to hold while the block runs.
             shared: whether others may hold the lock shared at the same time.
             database: the database; empty for the administrator's own.
 
         """
-        dsn = replace(self.server.admin, database=database or self.server.admin.database)
-        connection = await asyncpg.connect(**dsn.connect_args(), server_settings={"search_path": OWN_PATH})
+        connection = None if database else await self._take_idle()
+        if connection is None:
+            dsn = replace(self.server.admin, database=database or self.server.admin.database)
+            connection = await asyncpg.connect(**dsn.connect_args(), server_settings={"search_path": OWN_PATH})
         try:
             if lock:
                 function = "pg_advisory_lock_shared" if shared else "pg_advisory_lock"
                 await connection.execute(f"SELECT {function}(hashtextextended({literal(PREFIX + lock)}, 0))")
             yield connection
-        finally:
+            if lock:
+                await connection.execute("SELECT pg_advisory_unlock_all()")
+        except BaseException:
             await connection.close()
+            raise
+        if self._keeps_connection and not database and self._idle is None:
+            self._idle = connection
+        else:
+            await connection.close()
+
+    async def _take_idle(self) -> "asyncpg.Connection[asyncpg.Record] | None":
+        """Return the connection that is kept, which nobody else has then; None where it was lost."""
+        idle, self._idle = self._idle, None
+        if idle is not None:
+            with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                await idle.execute("SELECT 1")
+                return idle
+        return None
 
 
 @contextmanager
@@ -164,9 +195,3 @@ def aimed(databases: Mapping[Service, Dsn], scratch: Mapping[Service, Dsn] | Non
 def uri(dsn: Dsn) -> str:
     """Return a DSN with its password, as for libpq, drivers and .env files."""
     return dsn.masked().replace(":***@", f":{quote(dsn.password or '', safe='')}@", 1)
-
-
-def wait(coroutine_function: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run a coroutine function to its end, also in a thread with a running event loop."""
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(partial(asyncio.run, coroutine_function())).result()

@@ -112,10 +112,12 @@ def postgres_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.Tem
 
 
 @pytest.fixture(scope="session")
-def _templates(postgres_server: "Server") -> "Templates":
+def _templates(postgres_server: "Server") -> Iterator["Templates"]:
     from service_migrations.testing.templates import Templates
 
-    return Templates(postgres_server)
+    templates = Templates(postgres_server)
+    yield templates
+    templates.close()
 
 
 @pytest.fixture

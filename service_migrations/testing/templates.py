@@ -5,12 +5,12 @@ next run, and an edited revision leads to a new one.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
 
@@ -23,13 +23,16 @@ from service_migrations.monorepo import Monorepo, Service, discovering_once
 from service_migrations.postgres import Server
 from service_migrations.settings.sharing import siblings_of, user_of
 from service_migrations.sql.quoting import quoted
-from service_migrations.testing.databases import PREFIX, Databases, aimed, uri, wait
+from service_migrations.testing.databases import PREFIX, Databases, aimed, uri
+from service_migrations.testing.event_loop import EventLoop
 from service_migrations.testing.turns import upgrade_in_turns
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
 __all__ = ["Clones", "MigratedDatabase", "Templates"]
+
+T = TypeVar("T")
 
 _EXISTS = "SELECT 1 FROM pg_database WHERE datname = $1"
 
@@ -67,11 +70,9 @@ class Clones:
             MigrationError: its upgrade fails.
 
         """
-        with discovering_once():
-            service = Monorepo.locate().find(name)
-            if service not in self._names:
-                group = tuple(sorted((service, *siblings_of(service))))
-                self._names |= dict.fromkeys(group, wait(lambda: self._templates.clone(group)))
+        service, group = self._templates.find(name)
+        if service not in self._names:
+            self._names |= dict.fromkeys(group, self._templates.wait(lambda: self._templates.clone(group)))
         return MigratedDatabase(service.name, uri(self._templates.databases.dsn(service, self._names[service])))
 
     def drop(self) -> None:
@@ -81,16 +82,41 @@ class Clones:
             for name in dict.fromkeys(self._names.values()):
                 await self._templates.databases.drop(name)
 
-        wait(drop_all)
+        self._templates.wait(drop_all)
 
 
 class Templates:
     """The templates of one server."""
 
     def __init__(self, server: Server) -> None:
-        self.databases = Databases(server)
+        self.databases = Databases(server, keeps_connection=True)
+        self._loop = EventLoop()
         self._errors: dict[str, MigrationError] = {}
         self._fingerprints: dict[tuple[Path, int, int], str] = {}
+        self._found: dict[tuple[Path, str], tuple[Service, tuple[Service, ...]]] = {}
+
+    def find(self, name: str) -> tuple[Service, tuple[Service, ...]]:
+        """Return a service and all that share its database; a run looks for each once, as each test asks.
+
+        Raises:
+            UsageError: the service doesn't exist.
+
+        """
+        monorepo = Monorepo.locate()
+        if (monorepo.root, name) not in self._found:
+            with discovering_once():
+                service = monorepo.find(name)
+                self._found[monorepo.root, name] = service, tuple(sorted((service, *siblings_of(service))))
+        return self._found[monorepo.root, name]
+
+    def wait(self, coroutine_function: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run a coroutine function of these templates or databases to its end."""
+        return self._loop.wait(coroutine_function)
+
+    def close(self) -> None:
+        """Close the connection to the server; the templates stay."""
+        self.wait(self.databases.close)
+        self._loop.close()
 
     async def clone(self, group: tuple[Service, ...]) -> str:
         """Create a database in which these services are at head, and return its name.

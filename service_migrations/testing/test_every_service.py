@@ -28,7 +28,8 @@ from service_migrations.settings.matrix_rows import ROWS, matrix_rows
 from service_migrations.settings.model import load
 from service_migrations.settings.sharing import siblings_of
 from service_migrations.sql.quoting import quoted
-from service_migrations.testing.databases import Databases, aimed, wait
+from service_migrations.testing.databases import Databases, aimed
+from service_migrations.testing.event_loop import wait
 from service_migrations.testing.records import COMPARED, RECORDS, differences, leave, record
 from service_migrations.testing.schema import connected, execute, run_script, schema
 from service_migrations.testing.steps import go_step_by_step

@@ -132,16 +132,17 @@ def test_a_database_of_the_tests_has_it(monorepo: Monorepo, server: Server, monk
     monorepo.service("billing")
     monorepo.table_revision("billing", "r001", None)
     write(monorepo)
-    names = []
+    names, templates = [], Templates(server)
     for text in (EXTENSION, f"{EXTENSION}CREATE SCHEMA more;"):
         write(monorepo, own=text)
-        clones = Clones(Templates(server))
+        clones = Clones(templates)
         dsn = parse(clones.get("billing").dsn, "the clone")
         assert extensions(dsn) == ["file_fdw"]
         names.append(
             {row[0] for row in query(dsn, "SELECT nspname FROM pg_namespace WHERE nspname IN ('kept', 'more')")}
         )
         clones.drop()
+    templates.close()
     assert names == [{"kept"}, {"kept", "more"}]  # an edited file leads to another template
     for (name,) in query(server.admin, "SELECT datname FROM pg_database WHERE datname LIKE 'service\\_migrations\\_%'"):
         query(server.admin, f'DROP DATABASE "{name}"')

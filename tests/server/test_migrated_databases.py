@@ -3,15 +3,17 @@
 import asyncio
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 
 from service_migrations.errors import MigrationError, UsageError
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn, parse
-from service_migrations.testing.databases import Databases, wait
+from service_migrations.testing.databases import Databases
+from service_migrations.testing.event_loop import wait
 from service_migrations.testing.templates import Clones, MigratedDatabase, Templates
 from tests.support.database import query, tables
 from tests.support.deadlines import until
@@ -36,10 +38,23 @@ def _drop_ours(server: Server) -> None:
 
 
 @pytest.fixture
-def clones(server: Server) -> Iterator[Clones]:
-    made = Clones(Templates(server))
-    yield made
-    made.drop()
+def another(server: Server) -> Iterator[Callable[[], Clones]]:
+    """Make the databases of another test, whose process knows no template yet."""
+    with ExitStack() as stack:
+
+        def make() -> Clones:
+            templates = Templates(server)
+            stack.callback(templates.close)
+            made = Clones(templates)
+            stack.callback(made.drop)
+            return made
+
+        yield make
+
+
+@pytest.fixture
+def clones(another: Callable[[], Clones]) -> Clones:
+    return another()
 
 
 def dsn(found: MigratedDatabase) -> Dsn:
@@ -59,11 +74,13 @@ def test_a_database_is_at_head_and_its_role_is_no_superuser(clones: Clones, mono
     )
 
 
-def test_each_test_has_its_own_and_only_the_template_is_left(monorepo: Monorepo, server: Server) -> None:
+def test_each_test_has_its_own_and_only_the_template_is_left(
+    another: Callable[[], Clones], monorepo: Monorepo, server: Server
+) -> None:
     monorepo.service("billing")
     monorepo.table_revision("billing", "r001", None)
     for _ in range(2):
-        other = Clones(Templates(server))
+        other = another()
         found = dsn(other.get("billing"))
         assert query(found, "SELECT count(*) FROM billing") == [(0,)]
         query(found, "INSERT INTO billing (name) VALUES ('one')")
@@ -72,43 +89,39 @@ def test_each_test_has_its_own_and_only_the_template_is_left(monorepo: Monorepo,
     assert left.startswith("service_migrations_template_")
 
 
-def test_of_many_that_need_it_at_once_one_makes_the_template(monorepo: Monorepo, server: Server) -> None:
+def test_of_many_that_need_it_at_once_one_makes_the_template(another: Callable[[], Clones], monorepo: Monorepo) -> None:
     """When the first revision ran stands in the ledger, which is cloned too."""
     monorepo.service("billing")
     monorepo.table_revision("billing", "r001", None)
-    others = [Clones(Templates(server)) for _ in range(4)]
+    others = [another() for _ in range(4)]
     with ThreadPoolExecutor(4) as threads:
         found = list(threads.map(lambda one: dsn(one.get("billing")), others))
     assert len({one.database for one in found}) == 4
     assert len({str(query(one, "SELECT * FROM migration_log_billing")) for one in found}) == 1
-    for one in others:
-        one.drop()
 
 
-def test_an_edited_history_has_another_template(clones: Clones, monorepo: Monorepo, server: Server) -> None:
+def test_an_edited_history_has_another_template(
+    clones: Clones, another: Callable[[], Clones], monorepo: Monorepo, server: Server
+) -> None:
     monorepo.service("billing")
     monorepo.table_revision("billing", "r001", None)
     clones.get("billing")
     before = len(query(server.admin, OURS))
     monorepo.revision("billing", "r002", "r001", 'op.execute("CREATE TABLE more (id integer)")')
-    other = Clones(Templates(server))
-    assert "more" in tables(dsn(other.get("billing")))
+    assert "more" in tables(dsn(another().get("billing")))
     assert len(query(server.admin, OURS)) == before + 2
-    other.drop()
 
 
 @pytest.mark.parametrize(("added", "templates"), [("# a comment\n", 1), ("\n\nx = 1\n", 2)])
 def test_a_comment_makes_no_new_template(
-    clones: Clones, monorepo: Monorepo, server: Server, added: str, templates: int
+    clones: Clones, another: Callable[[], Clones], monorepo: Monorepo, server: Server, added: str, templates: int
 ) -> None:
     monorepo.service("billing")
     path = monorepo.table_revision("billing", "r001", None)
     clones.get("billing")
     path.write_text(path.read_text(encoding="utf-8") + added, encoding="utf-8")
-    other = Clones(Templates(server))
-    assert "billing" in tables(dsn(other.get("billing")))
+    assert "billing" in tables(dsn(another().get("billing")))
     assert sum("_template_" in name for name, _ in query(server.admin, OURS)) == templates
-    other.drop()
 
 
 def test_services_that_share_a_database_have_one_in_a_test_too(clones: Clones, monorepo: Monorepo) -> None:
@@ -117,6 +130,19 @@ def test_services_that_share_a_database_have_one_in_a_test_too(clones: Clones, m
     items, owners = dsn(clones.get("items")), dsn(clones.get("owners"))
     assert items.database == owners.database
     assert {"items", "owners", "alembic_version_items", "alembic_version_owners"} <= tables(items)
+
+
+def test_a_connection_that_was_lost_between_two_tests_is_made_again(monorepo: Monorepo, server: Server) -> None:
+    monorepo.service("billing")
+    monorepo.table_revision("billing", "r001", None)
+    templates = Templates(server)
+    for _ in range(2):
+        clones = Clones(templates)
+        assert "billing" in tables(dsn(clones.get("billing")))
+        clones.drop()
+        kept = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'DROP DATABASE%'"
+        assert query(server.admin, kept) == [(True,)]
+    templates.close()
 
 
 def test_a_service_of_another_database_has_another_one_and_another_role(clones: Clones, monorepo: Monorepo) -> None:

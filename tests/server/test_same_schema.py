@@ -10,7 +10,8 @@ import pytest
 from service_migrations.catalog.objects import Object, read
 from service_migrations.postgres import VERSIONS, Server
 from service_migrations.testing import portable as rules
-from service_migrations.testing.databases import Databases, wait
+from service_migrations.testing.databases import Databases
+from service_migrations.testing.event_loop import wait
 from service_migrations.testing.portable import portable
 from service_migrations.testing.schema import connected, execute
 from service_migrations.testing.server import shared_server
