@@ -6,16 +6,16 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from service_migrations.adoption.code import Code, Module, assigned
-from service_migrations.adoption.dsn_source import EnvFiles, describe_dsn
-from service_migrations.adoption.env_file import Environment, function_around, options_reader, read_environment
-from service_migrations.adoption.expressions import Reader
+from service_migrations.adoption.code.dsn_source import EnvFiles, describe_dsn
+from service_migrations.adoption.code.env_file import Environment, function_around, options_reader, read_environment
+from service_migrations.adoption.code.expressions import Reader
+from service_migrations.adoption.code.models_module import find_models
+from service_migrations.adoption.code.modules import Code, Module, assigned
+from service_migrations.adoption.code.revision_files import read_revisions
+from service_migrations.adoption.code.variables import Text, constant
 from service_migrations.adoption.folders import Files, import_folders, python_files, walk
 from service_migrations.adoption.found import BLOCKED, LEFT_ALONE, Found
 from service_migrations.adoption.ini import DEFAULT_SECTION, Options, read_options, unreadable
-from service_migrations.adoption.models_module import find_models
-from service_migrations.adoption.revision_files import read_revisions
-from service_migrations.adoption.variables import Text, constant
 from service_migrations.configuration import FILE, is_service_name, read_tools
 from service_migrations.monorepo import Monorepo
 

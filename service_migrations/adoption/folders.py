@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from service_migrations.adoption.code import Module, dotted
-from service_migrations.adoption.variables import constant
+from service_migrations.adoption.code.modules import Module, dotted
+from service_migrations.adoption.code.variables import constant
 
 __all__ = ["Files", "import_folders", "python_files", "walk"]
 

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from service_migrations.adoption.dsn_source import DsnSource
-from service_migrations.adoption.env_file import Hook
-from service_migrations.adoption.models_module import Models
-from service_migrations.adoption.revision_files import Place, RevisionFiles
+from service_migrations.adoption.code.dsn_source import DsnSource
+from service_migrations.adoption.code.env_file import Hook
+from service_migrations.adoption.code.models_module import Models
+from service_migrations.adoption.code.revision_files import Place, RevisionFiles
 
 __all__ = ["BLOCKED", "LEFT_ALONE", "Found", "Note"]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from service_migrations.adoption.variables import Text, Variable
+from service_migrations.adoption.code.variables import Text, Variable
 from service_migrations.files import read_text
 
 __all__ = ["DEFAULT_SECTION", "Options", "read_options", "unreadable"]

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from service_migrations.adoption.code import Code, Module, dotted, keyword, statements
-from service_migrations.adoption.expressions import Reader
+from service_migrations.adoption.code.expressions import Reader
+from service_migrations.adoption.code.modules import Code, Module, dotted, keyword, statements
+from service_migrations.adoption.code.variables import Text, constant, literal
 from service_migrations.adoption.ini import Options
-from service_migrations.adoption.variables import Text, constant, literal
 
 __all__ = ["Environment", "Hook", "function_around", "options_reader", "read_environment"]
 

@@ -3,7 +3,7 @@
 import ast
 from dataclasses import dataclass
 
-from service_migrations.adoption.code import Module, dotted
+from service_migrations.adoption.code.modules import Module, dotted
 
 __all__ = ["Text", "Variable", "constant", "env_prefix", "is_environ", "is_getenv", "literal", "validates"]
 

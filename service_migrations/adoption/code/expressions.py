@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from service_migrations.adoption.code import Code, Module, assigned, dotted, keyword
-from service_migrations.adoption.variables import (
+from service_migrations.adoption.code.modules import Code, Module, assigned, dotted, keyword
+from service_migrations.adoption.code.variables import (
     Text,
     Variable,
     constant,

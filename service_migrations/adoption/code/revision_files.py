@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import dedent
 
-from service_migrations.adoption.code import Code, Module, dotted
-from service_migrations.adoption.variables import constant
+from service_migrations.adoption.code.modules import Code, Module, dotted
+from service_migrations.adoption.code.variables import constant
 from service_migrations.sql.lexer import statements, tokenize
 
 __all__ = ["Place", "RevisionFiles", "read_revisions"]

@@ -5,8 +5,8 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from service_migrations.adoption.code import Code, Module, dotted, import_place
-from service_migrations.adoption.env_file import Environment
+from service_migrations.adoption.code.env_file import Environment
+from service_migrations.adoption.code.modules import Code, Module, dotted, import_place
 from service_migrations.adoption.folders import python_files
 
 __all__ = ["Models", "find_models"]

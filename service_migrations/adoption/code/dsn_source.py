@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from service_migrations.adoption.variables import Text, Variable
+from service_migrations.adoption.code.variables import Text, Variable
 from service_migrations.errors import ConfigurationError
 from service_migrations.settings.env_file import read
 
