@@ -5,11 +5,12 @@ certainty has no text.
 """
 
 import ast
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
+from service_migrations.adoption.code.formatting import built, formatted, joined, percent, replaced
 from service_migrations.adoption.code.modules import Code, Module, assigned, dotted, keyword
 from service_migrations.adoption.code.variables import (
     Text,
@@ -37,15 +38,6 @@ _SAME_OBJECT = (
     *("encode", "decode", "set", "lower", "geturl"),
 )
 """Methods whose result has the text of the object."""
-
-_PARTS: Mapping[str, tuple[str, ...]] = {
-    "user": ("username", "user"),
-    "password": ("password",),
-    "host": ("host", "hostname"),
-    "port": ("port",),
-    "database": ("database", "path"),
-}
-"""The arguments of ``URL.create`` of SQLAlchemy and yarl, and of ``build`` of pydantic's URLs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +75,16 @@ class Reader:
         scope = replace(scope, depth=scope.depth + 1)
         if node is None or scope.depth > _DEEPEST:
             return None
+        read = partial(self._text, scope=scope)
         match node:
             case ast.Constant(value=str() | int() as value):
                 return (str(value),)
             case ast.JoinedStr(values=parts):
-                return self._joined(
-                    [part.value if isinstance(part, ast.FormattedValue) else part for part in parts], scope
-                )
+                return joined([part.value if isinstance(part, ast.FormattedValue) else part for part in parts], read)
             case ast.BinOp(left=left, op=ast.Add(), right=right):
-                return self._joined([left, right], scope)
+                return joined([left, right], read)
             case ast.BinOp(left=left, op=ast.Mod(), right=right):
-                return self._percent(literal(self._text(left, scope)), right, scope)
+                return percent(literal(read(left)), right, read)
             case ast.BoolOp(op=ast.Or(), values=values):
                 return self._first(values, scope)
             case ast.IfExp(body=body, orelse=orelse):
@@ -110,10 +101,6 @@ class Reader:
                 return self._call(node, scope)
         return None
 
-    def _joined(self, nodes: list[ast.expr], scope: _Scope) -> Text | None:
-        texts = [self._text(node, scope) for node in nodes]
-        return None if None in texts else tuple(part for text in texts if text for part in text)
-
     def _first(self, nodes: list[ast.expr], scope: _Scope) -> Text | None:
         """Return the first text; of a variable, the next one is the default."""
         texts = [text for node in nodes if (text := self._text(node, scope)) is not None]
@@ -123,32 +110,6 @@ class Reader:
         if len(texts) > 1 and len(first) == 1 and isinstance(first[0], Variable) and first[0].default is None:
             return (replace(first[0], default=literal(texts[1])),)
         return first
-
-    def _percent(self, template: str | None, node: ast.expr, scope: _Scope) -> Text | None:
-        if template is None:
-            return None
-        if isinstance(node, ast.Dict):
-            keys = [constant(key) for key in node.keys]
-            values = dict(zip(keys, node.values, strict=True))
-            pieces = re.split(r"%\((\w+)\)s", template)
-            return self._filled(pieces, [values.get(name) for name in pieces[1::2]], scope)
-        if "%(" in template:
-            pieces = re.split(r"%\((\w+)\)s", template)
-            return self._filled(pieces, [_item(node, name) for name in pieces[1::2]], scope)
-        arguments = node.elts if isinstance(node, ast.Tuple) else [node]
-        texts = re.split(r"%[sd]", template)
-        if len(texts) != len(arguments) + 1:
-            return None
-        return self._filled([piece for text in texts for piece in (text, "")][:-1], list(arguments), scope)
-
-    def _filled(self, pieces: list[str], arguments: list[ast.expr | None], scope: _Scope) -> Text | None:
-        texts = [self._text(argument, scope) for argument in arguments]
-        if None in texts:
-            return None
-        result: list[str | Variable] = []
-        for index, piece in enumerate(pieces):
-            result += (texts[index // 2] or ()) if index % 2 else [piece]
-        return tuple(part for part in result if part != "")
 
     def _name(self, name: str, scope: _Scope) -> Text | None:
         if name in scope.arguments:
@@ -316,14 +277,14 @@ class Reader:
         if first is not None and name.partition(".")[0] == "values" and last == "get" and scope.owner:
             return self._field(scope.owner, first, scope)
         if last in ("create", "build"):
-            return self._built(node, scope)
+            return built(node, partial(self._text, scope=scope))
         if last in ("create_engine", "create_async_engine", "SQLAlchemy", "Database"):
             return self._text(keyword(node, "url") or next(iter(node.args), None), scope)
         if isinstance(node.func, ast.Attribute):
             if last == "replace" and len(node.args) in (2, 3):  # what is replaced, by what, and how often
-                return self._replaced(node, scope)
+                return replaced(node, partial(self._text, scope=scope))
             if last == "format":
-                return self._formatted(node, scope)
+                return formatted(node, partial(self._text, scope=scope))
             if last in _SAME_OBJECT:
                 return self._text(node.func.value, scope)
         if last in _SAME_TEXT and node.args:
@@ -367,49 +328,3 @@ class Reader:
                 return True
         origin = scope.module.origin(root)
         return origin is not None and origin[0] in _LIBRARIES
-
-    def _replaced(self, node: ast.Call, scope: _Scope) -> Text | None:
-        before, after = (literal(self._text(argument, scope)) for argument in node.args[:2])
-        text = self._text(node.func.value if isinstance(node.func, ast.Attribute) else None, scope)
-        if text is None or before is None or after is None:
-            return text
-        return tuple(part.replace(before, after) if isinstance(part, str) else part for part in text)
-
-    def _formatted(self, node: ast.Call, scope: _Scope) -> Text | None:
-        template = literal(self._text(node.func.value if isinstance(node.func, ast.Attribute) else None, scope))
-        if template is None:
-            return None
-        pieces = re.split(r"\{(\w*)[^{}]*\}", template)
-        named = {item.arg: item.value for item in node.keywords if item.arg}
-        unpacked = next((item.value for item in node.keywords if item.arg is None), None)
-        arguments: list[ast.expr | None] = []
-        positional: list[ast.expr | None] = [*node.args]
-        for count, name in enumerate(pieces[1::2]):
-            if name and not name.isdecimal():
-                arguments.append(named.get(name) or _item(unpacked, name))
-            else:
-                index = int(name or count)
-                arguments += positional[index : index + 1] or [None]
-        return self._filled(pieces, arguments, scope)
-
-    def _built(self, node: ast.Call, scope: _Scope) -> Text | None:
-        """Return the URL of ``URL.create(…)`` or ``PostgresDsn.build(…)``."""
-        scheme = keyword(node, "drivername", "scheme") or next(iter(node.args), None)
-        texts = {part: self._text(keyword(node, *names), scope) for part, names in _PARTS.items()}
-        given = [part for part, names in _PARTS.items() if keyword(node, *names) is not None]
-        scheme_text = self._text(scheme, scope)
-        if scheme_text is None or any(texts[part] is None for part in given) or "host" not in given:
-            return None
-        database = texts["database"] or ()
-        if database and isinstance(database[0], str):
-            database = (database[0].removeprefix("/"), *database[1:])
-        result: list[str | Variable] = [*scheme_text, "://", *(texts["user"] or ())]
-        result += [":", *(texts["password"] or ())] if texts["password"] else []
-        result += ["@", *(texts["host"] or ())] if texts["user"] else [*(texts["host"] or ())]
-        result += [":", *(texts["port"] or ())] if texts["port"] else []
-        return tuple(part for part in (*result, "/", *database) if part != "")
-
-
-def _item(owner: ast.expr | None, name: str) -> ast.expr | None:
-    """Return the expression of an item of a mapping: ``os.environ["NAME"]`` of ``**os.environ``."""
-    return None if owner is None else ast.Subscript(owner, ast.Constant(name), ast.Load())
