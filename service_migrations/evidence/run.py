@@ -15,6 +15,7 @@ from service_migrations.evidence.locks import Timeline
 from service_migrations.evidence.monitors import Blocked, connect, look_trigger, monitored, receive_look
 from service_migrations.evidence.observer import Look, Observed, Observer
 from service_migrations.evidence.rows import Rows
+from service_migrations.history.matrix_rows import matrix_rows
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import read
 from service_migrations.history.targets import migrate_to, revert
@@ -24,7 +25,6 @@ from service_migrations.session.locks import process_lock
 from service_migrations.session.session import Session, open_session
 from service_migrations.session.version_table import ensure_schema
 from service_migrations.settings.dsn import Dsn
-from service_migrations.settings.matrix_rows import matrix_rows
 from service_migrations.settings.model import Settings
 from service_migrations.settings.sharing import siblings_of
 from service_migrations.upgrade.siblings import Siblings

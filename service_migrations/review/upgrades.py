@@ -19,12 +19,12 @@ from service_migrations.databases.admin import connected
 from service_migrations.databases.throwaway import ThrowawayDatabases
 from service_migrations.errors import MigrationError, UsageError
 from service_migrations.failures.revisions import replay_failure
+from service_migrations.history.matrix_rows import matrix_rows
 from service_migrations.history.revisions import read as read_history
 from service_migrations.interruption import unfinished
 from service_migrations.monorepo import Service
 from service_migrations.postgres.throwaway import Server
 from service_migrations.review.released import histories_at
-from service_migrations.settings.matrix_rows import matrix_rows
 from service_migrations.settings.model import Settings
 from service_migrations.upgrade.commands import upgrade
 

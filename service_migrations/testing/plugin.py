@@ -43,7 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "test, and pytest exits with 69 where it can't be provided. Without the option: POSTGRES_VERSION, or else the "
         "newest of [tool.service-migrations] postgres.",
     )
-    # as in settings/matrix_rows.py; nothing of the library is imported before the tests are
+    # as in history/matrix_rows.py; nothing of the library is imported before the tests are
     help_text = "folder of <service>.toml, with rows for the tables of a service"
     parser.addini("service_migrations_rows", help_text, default="tests/matrix/rows")
 

@@ -17,6 +17,7 @@ from service_migrations.databases.bootstrap import bootstrap_files
 from service_migrations.drift.scratch import keep_objects
 from service_migrations.errors import MigrationError
 from service_migrations.history.baseline import read_baseline
+from service_migrations.history.matrix_rows import ROWS, matrix_rows
 from service_migrations.history.offline import render
 from service_migrations.history.revisions import read as read_history
 from service_migrations.models.metadata import assemble, schema_of
@@ -24,7 +25,6 @@ from service_migrations.monorepo import Monorepo, Service
 from service_migrations.postgres import Server
 from service_migrations.session.locks import process_lock
 from service_migrations.settings.dsn import Dsn
-from service_migrations.settings.matrix_rows import ROWS, matrix_rows
 from service_migrations.settings.model import load
 from service_migrations.settings.sharing import siblings_of
 from service_migrations.sql.quoting import quoted

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from service_migrations.history.matrix_rows import FOLDER, ROWS
 from service_migrations.postgres import VERSIONS, Server
-from service_migrations.settings.matrix_rows import FOLDER, ROWS
 from tests.support.monorepo import Monorepo
 from tests.support.pytest_runs import given, pytest_in
 

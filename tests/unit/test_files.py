@@ -18,11 +18,11 @@ from service_migrations.errors import ConfigurationError
 from service_migrations.history.baseline import baseline_path, read_baseline
 from service_migrations.history.files.head_file import write_heads
 from service_migrations.history.files.static import read_chain
+from service_migrations.history.matrix_rows import matrix_rows
 from service_migrations.history.revisions import read, template_folder
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import parse
 from service_migrations.settings.example import lines
-from service_migrations.settings.matrix_rows import matrix_rows
 from service_migrations.settings.model import load
 from service_migrations.settings.sources import Sources
 from tests.support.monorepo import Monorepo
