@@ -128,6 +128,12 @@ def test_another_team_works_with_the_wheel_alone(shop: Shop, tmp_path: Path) -> 
     line = "migrations/env.py is missing, which Alembic runs. `service-migrations db.init` writes it, and overwrites "
     assert line in ran.err
     assert "Traceback" not in ran.text
+    for words in (("db.upgrad",), ("db.upgrade", "--servce", "billing")):
+        ran = shop.run("service-migrations", *words)
+        assert (ran.code, ran.out) == (2, "")
+        assert ran.err.splitlines() == [
+            f"No idea what '{words[1 % len(words)]}' is! `service-migrations --list` lists the tasks."
+        ]
     before = {path: path.read_bytes() for path in shop.root.rglob("*") if path.is_file()}
     out = done(shop.run("service-migrations", "db.init")).out
     assert out.splitlines() == [
