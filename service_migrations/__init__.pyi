@@ -36,7 +36,8 @@ from service_migrations.service import Service as Service
 from service_migrations.settings.database import Database as Database
 from service_migrations.settings.dsn import Dsn as Dsn
 from service_migrations.settings.model import Limits as Limits, Settings as Settings
-from service_migrations.settings.sources import Origin as Origin, Setting as Setting, Sources as Sources
+from service_migrations.settings.setting import Origin as Origin, Setting as Setting
+from service_migrations.settings.sources import Sources as Sources
 from service_migrations.upgrade.commands import (
     current as current,
     downgrade as downgrade,

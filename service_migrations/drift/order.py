@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from service_migrations.catalog.objects import Catalog, Key, Object
 from service_migrations.drift.difference import Difference
-from service_migrations.drift.repair import Change, create_with_parts, drop
+from service_migrations.drift.repair import Change, create_with_parts, drop, with_parts
 from service_migrations.sql.quoting import one_line
 
 __all__ = ["Step", "ordered"]
@@ -122,7 +122,7 @@ class _Plan:
     def _prepare(self, step: Step) -> list[str]:
         """Plan what an object needs before it is created or changed, and return the SQL that has to come first."""
         sql = []
-        for key in self._needs(self._with_parts(step.key)):
+        for key in self._needs(with_parts(step.key, self._expected)):
             sql += self._restore(key)
         if step.change is None or step.key in self._gone:
             sql += self._free_names(step)
@@ -208,7 +208,7 @@ class _Plan:
     def _free_names(self, step: Step) -> list[str]:
         """Plan the drops of what has a name that is needed now, and return the SQL for what has no drop of its own."""
         sql = []
-        for key in self._with_parts(step.key):
+        for key in with_parts(step.key, self._expected):
             item = self._expected.by_key[key]
             for other in self._names.get(_name(item), ()):
                 if other.key in self._gone:
@@ -255,31 +255,8 @@ class _Plan:
             walk(key)
         return list(found)
 
-    def _with_parts(self, key: Key) -> list[Key]:
-        """Return an object and the parts that are created with it."""
-        item = self._expected.by_key[key]
-        parts = []
-        if item.kind == "table":
-            parts = [
-                part.key
-                for part in self._expected.parts(item, "column", "sequence", "constraint", "index")
-                if "foreign_key" not in part.facts and (part.kind != "index" or "constraint" in part.facts)
-            ]
-        if item.kind in ("column", "constraint"):
-            table = self._expected.parent(item)
-            owner = f"{self._expected.on(item)}.{item.address}"
-            parts += [
-                part.key
-                for part in (self._expected.parts(table, "sequence", "index") if table else [])
-                if owner == part.facts.get("owned_by") or item.name == part.facts.get("constraint")
-            ]
-        replica = str(item.facts.get("replica_identity"))
-        if item.kind == "table" and replica.startswith("USING INDEX "):
-            parts += [part.key for part in self._expected.parts(item, "index") if "replica_identity" in part.facts]
-        return [key, *parts]
-
     def _created(self, key: Key) -> None:
-        self._gone -= {key, *(self._with_parts(key) if key in self._expected.by_key else ())}
+        self._gone -= {key, *(with_parts(key, self._expected) if key in self._expected.by_key else ())}
         item = self._expected.by_key.get(key)
         if item is not None and item.kind in ("view", "materialized view"):
             self._gone -= {part.key for part in self._expected.all_parts(item)}

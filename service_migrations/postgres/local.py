@@ -19,7 +19,8 @@ from service_migrations.postgres.ports import free_port, port_is_free
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.example import MARK, assignments, lines, made_here, made_part, with_values
 from service_migrations.settings.model import load_unchecked
-from service_migrations.settings.sources import Sources, given_dsns
+from service_migrations.settings.setting import given_dsns
+from service_migrations.settings.sources import Sources
 from service_migrations.settings.template import SERVER, template_of
 
 __all__ = ["admin_for", "alone", "cluster", "ensure_cluster", "home", "lacks_dsn", "made_here", "write_env"]

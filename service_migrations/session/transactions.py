@@ -28,14 +28,7 @@ from service_migrations.revision_call import call_revision
 from service_migrations.session.assertions import IS_OURS, NO_LOCK, NOT_AT, is_at
 from service_migrations.session.closings import Closings
 from service_migrations.session.marks import IS_COMMITTED, NO_MARK, SET_BEFORE, Marks
-from service_migrations.session.misuse import (
-    changed_versions,
-    closed,
-    detached,
-    left_prepared,
-    lost_lock,
-    rolled_back,
-)
+from service_migrations.session.misuse import changed_versions, closed, detached, left_prepared, lost_lock, rolled_back
 from service_migrations.session.recorder import SAVEPOINT, Recorder, protected
 from service_migrations.session.settings import restoring
 from service_migrations.sql.quoting import VERBATIM, check_sendable, quoted

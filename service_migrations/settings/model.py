@@ -12,7 +12,8 @@ from service_migrations.monorepo import Service, discover
 from service_migrations.settings.database import Database, grouped
 from service_migrations.settings.dsn import Dsn, parse
 from service_migrations.settings.duration import seconds
-from service_migrations.settings.sources import Setting, Sources, given_dsns, other_dsn
+from service_migrations.settings.setting import Setting, given_dsns, other_dsn
+from service_migrations.settings.sources import Sources
 
 __all__ = ["Limits", "Options", "Settings", "databases", "load", "load_many", "load_options", "load_unchecked"]
 

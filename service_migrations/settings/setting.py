@@ -1,12 +1,25 @@
 """A setting: a key with its value, and the origin of the value."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from service_migrations.errors import MigrationError
-from service_migrations.settings.dsn import parse
+from service_migrations.configuration import FILE
+from service_migrations.errors import ConfigurationError, MigrationError
+from service_migrations.settings.dsn import Dsn, parse
 
-__all__ = ["BARE", "DEFAULT", "PREFIXED", "ROOT_FILE", "SERVICE_FILE", "Kind", "Origin", "Setting"]
+__all__ = [
+    "BARE",
+    "DEFAULT",
+    "PREFIXED",
+    "ROOT_FILE",
+    "SERVICE_FILE",
+    "Kind",
+    "Origin",
+    "Setting",
+    "given_dsns",
+    "other_dsn",
+]
 
 DEFAULT, ROOT_FILE, SERVICE_FILE, BARE, PREFIXED = range(5)
 """The layers, from the lowest on."""
@@ -52,6 +65,20 @@ class Setting:
         return self.key if self.origin.path else f"{self.origin}: {self.key}"
 
     @property
+    def dsn(self) -> Dsn:
+        """The DSN that the value is.
+
+        Raises:
+            ConfigurationError: it is none.
+
+        """
+        try:
+            return parse(self.value, self.name)
+        except ConfigurationError as error:
+            # a new error: the frames of the old one hold the text, and pytest prints the arguments of frames
+            raise error.at(FILE if self.origin.is_table else self.origin.path) from None
+
+    @property
     def shown(self) -> str:
         """The value with its password masked."""
         if self.kind == "password":
@@ -65,3 +92,16 @@ class Setting:
             except MigrationError:
                 return "*** (no valid DSN)"
         return self.value
+
+
+def given_dsns(collected: Mapping[str, tuple[Setting, ...]]) -> list[Setting]:
+    """Return the direct DSN and the service's own, of the highest layer that has one of them."""
+    candidates = [*collected["DATABASE_DIRECT_DSN"][:1], *collected["DATABASE_DSN"][:1]]
+    highest = max((setting.origin.layer for setting in candidates), default=0)
+    return [setting for setting in candidates if setting.origin.layer == highest]
+
+
+def other_dsn(collected: Mapping[str, tuple[Setting, ...]], key: str) -> Dsn | None:
+    """Return the DSN of a database that isn't the service's own; None where it isn't set."""
+    settings = collected[key]
+    return settings[0].dsn if settings else None

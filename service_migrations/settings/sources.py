@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from service_migrations.configuration import FILE
 from service_migrations.errors import ConfigurationError, MigrationError
 from service_migrations.monorepo import Service
-from service_migrations.settings.dsn import Dsn, parse
+from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.env_file import Line, read
 from service_migrations.settings.missing import dsn_missing, meant_key, similar_key, variables_missing
 from service_migrations.settings.notices import exposures, warn_of_exposure, warn_of_misspelt_key, warn_of_withheld
@@ -26,10 +25,11 @@ from service_migrations.settings.setting import (
     Kind,
     Origin,
     Setting,
+    given_dsns,
 )
 from service_migrations.settings.template import Role, Template, Variable, template_of
 
-__all__ = ["KEYS", "Origin", "Setting", "Sources", "given_dsns", "other_dsn"]
+__all__ = ["KEYS", "Sources"]
 
 KEYS: Mapping[str, str | None] = {
     "DATABASE_DSN": None,
@@ -186,7 +186,7 @@ class Sources:
     def server_and_database(self, service: Service) -> object:
         """Return a value that is equal for two services with one database; None where it isn't known."""
         with suppress(MigrationError):
-            return next((_parsed(setting).identity for setting in given_dsns(self.collect(service))), None)
+            return next((setting.dsn.identity for setting in given_dsns(self.collect(service))), None)
         return None
 
     def exposed(self, service: Service) -> tuple[str, ...]:
@@ -218,7 +218,7 @@ class Sources:
                 raise variables_missing(service, missing, template.place)
         if first_dsn is None:
             raise dsn_missing(service, self._all_lines(service))
-        dsn = _parsed(first_dsn)
+        dsn = first_dsn.dsn
         secrets = [setting for key in PASSWORD_KEYS for setting in collected[key]]
         if not secrets:
             return with_function(dsn, service) if service.password and dsn.password is None else dsn
@@ -314,13 +314,6 @@ class Sources:
         return lines
 
 
-def given_dsns(collected: Mapping[str, tuple[Setting, ...]]) -> list[Setting]:
-    """Return the direct DSN and the service's own, of the highest layer that has one of them."""
-    candidates = [*collected["DATABASE_DIRECT_DSN"][:1], *collected["DATABASE_DSN"][:1]]
-    highest = max((setting.origin.layer for setting in candidates), default=0)
-    return [setting for setting in candidates if setting.origin.layer == highest]
-
-
 def _kinds(service: Service, template: Template | None) -> dict[str, Kind]:
     """Return the kind of each key of a service: the library's own, and those that the table names."""
     kinds: dict[str, Kind] = {key: _KINDS.get(key, "value") for key in KEYS}
@@ -346,20 +339,6 @@ def _names_server(
     """Whether a DSN of a layer, or the template without the layers above it, leads to the server of another DSN."""
     settings = (*collected["DATABASE_DIRECT_DSN"], *collected["DATABASE_DSN"])
     of_layer = (setting for setting in settings if setting.origin.layer == layer and not setting.origin.is_table)
-    if any(_parsed(setting).server == dsn.server for setting in of_layer):
+    if any(setting.dsn.server == dsn.server for setting in of_layer):
         return True
     return template is not None and template.server(collected, layer) == dsn.server
-
-
-def other_dsn(collected: Mapping[str, tuple[Setting, ...]], key: str) -> Dsn | None:
-    """Return the DSN of a database that isn't the service's own; None where it isn't set."""
-    settings = collected[key]
-    return _parsed(settings[0]) if settings else None
-
-
-def _parsed(setting: Setting) -> Dsn:
-    try:
-        return parse(setting.value, setting.name)
-    except ConfigurationError as error:
-        # a new error: the frames of the old one hold the text, and pytest prints the arguments of frames
-        raise error.at(FILE if setting.origin.is_table else setting.origin.path) from None

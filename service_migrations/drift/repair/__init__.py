@@ -6,7 +6,7 @@ from service_migrations.catalog.creation import keyword
 from service_migrations.catalog.objects import Catalog, Object
 from service_migrations.drift.repair.change import Change, Pair, shown
 from service_migrations.drift.repair.columns import column_changes
-from service_migrations.drift.repair.create import comment, create, create_with_parts, drop
+from service_migrations.drift.repair.create import comment, create, create_with_parts, drop, with_parts
 from service_migrations.drift.repair.others import (
     constraint_changes,
     extension_changes,
@@ -27,7 +27,7 @@ from service_migrations.drift.repair.tables_and_types import (
 )
 from service_migrations.sql.quoting import one_line_literal
 
-__all__ = ["Change", "changes", "create", "create_with_parts", "drop", "keyword", "privilege_changes"]
+__all__ = ["Change", "changes", "create", "create_with_parts", "drop", "keyword", "privilege_changes", "with_parts"]
 
 _CHANGES: Mapping[str, Callable[[Pair], Iterator[Change]]] = {
     "schema": lambda _: iter(()),

@@ -2,10 +2,10 @@
 
 from service_migrations.catalog import creation
 from service_migrations.catalog.creation import keyword
-from service_migrations.catalog.objects import Catalog, Object
+from service_migrations.catalog.objects import Catalog, Key, Object
 from service_migrations.sql.quoting import one_line
 
-__all__ = ["comment", "create", "create_with_parts", "drop"]
+__all__ = ["comment", "create", "create_with_parts", "drop", "with_parts"]
 
 _ON_TABLE = ("constraint", "trigger", "rule", "policy")
 
@@ -32,6 +32,30 @@ def create_with_parts(item: Object, catalog: Catalog, live_catalog: Catalog) -> 
         columns = catalog.parts(item, "column")
         statements += [comment(column, catalog) for column in columns if column.comment is not None]
     return " ".join(statements)
+
+
+def with_parts(key: Key, catalog: Catalog) -> list[Key]:
+    """Return an object and the parts that its creation creates too, such as the columns of a table."""
+    item = catalog.by_key[key]
+    parts = []
+    if item.kind == "table":
+        parts = [
+            part.key
+            for part in catalog.parts(item, "column", "sequence", "constraint", "index")
+            if "foreign_key" not in part.facts and (part.kind != "index" or "constraint" in part.facts)
+        ]
+    if item.kind in ("column", "constraint"):
+        table = catalog.parent(item)
+        owner = f"{catalog.on(item)}.{item.address}"
+        parts += [
+            part.key
+            for part in (catalog.parts(table, "sequence", "index") if table else [])
+            if owner == part.facts.get("owned_by") or item.name == part.facts.get("constraint")
+        ]
+    replica = str(item.facts.get("replica_identity"))
+    if item.kind == "table" and replica.startswith("USING INDEX "):
+        parts += [part.key for part in catalog.parts(item, "index") if "replica_identity" in part.facts]
+    return [key, *parts]
 
 
 def drop(item: Object, catalog: Catalog) -> str:
