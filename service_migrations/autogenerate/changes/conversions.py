@@ -118,6 +118,8 @@ def warning(name: str, before: str, after: str) -> str | None:
         )
     if old.base in _TEXTS and new.base == "timestamp" and new.zone:
         lines.append("WARNING: a text that names no time zone is read in the TimeZone of the session.")
+    if old.base in _TEXTS and new.base in (*_INTEGERS, "numeric"):
+        lines.append("WARNING: zeros before a number are lost, as those of a postcode.")
     if old.base in _TEXTS and new.base == "bytea":
         lines.append(
             f"WARNING: \\ in a text is read as an escape. To take it as it is, write: USING convert_to({name}, 'UTF8')"
@@ -132,6 +134,8 @@ def warning(name: str, before: str, after: str) -> str | None:
 def _kept(name: str, before: str, after: str) -> str:
     """Return the condition on which a value is the same afterwards."""
     old, new = _Type.of(before), _Type.of(after)
+    if old is not None and new is not None and (old.base, new.base) == ("timestamp", "time"):
+        return f"{name} IS NULL"  # no cast leads back to a date
     if old is None or new is None or not _is_read(old, new):
         return f"{name}::{after}::{before} IS NOT DISTINCT FROM {name}"
     array = after[len(after.rstrip("[]")) :]
@@ -163,12 +167,14 @@ def _blanks(old: _Type, new: _Type) -> bool:
 
 
 def _others(old: _Type, new: _Type) -> bool:
-    """Whether a host in a network, a fraction of a sum of money or a bit may be lost."""
+    """Whether a host in a network, a fraction of a sum of money, a bit or which number it was may be lost."""
     if new.base == "money":
         return old.base == "numeric"
     if old.base == "money":
         return new.base == "numeric" and new.scale is not None
-    return (old.base, new.base) == ("inet", "cidr") or (old.base in _INTEGERS and new.base == "bit")
+    return (old.base, new.base) in (("inet", "cidr"), ("integer", "boolean")) or (
+        old.base in _INTEGERS and new.base == "bit"
+    )
 
 
 def _numbers(old: _Type, new: _Type) -> bool:
