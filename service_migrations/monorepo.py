@@ -229,7 +229,7 @@ class Monorepo:
         return read_alembic_table(self.root).get("recursive_version_locations") is True
 
     def _service(self, name: str, path: Path) -> Service | None:
-        """Return the service in a directory; None where the directory has no models.
+        """Return the service in a directory; None where the directory has neither models nor revisions.
 
         The name is that of Python, with underscores for dashes. Where models are only there under the directory's own
         name, which Python can't import, the service has that one.
@@ -243,13 +243,13 @@ class Monorepo:
         service = next((candidate for candidate in candidates if candidate.models_file is not None), None)
         if service is None and any(getattr(table, key) is not None for key in ServiceTable.__slots__):
             missing = candidates[0]
-            place = "at the top level" if missing.source == self.root else f"in {missing.relative(missing.source)}"
             raise ConfigurationError(
-                f"[tool.{TABLE}.service.{missing}]: there is no module {missing.models} {place}.",
+                f"[tool.{TABLE}.service.{missing}]: there is no module {missing.models} {missing.source_place}.",
                 path=FILE,
                 hint="Correct source or models.",
             )
-        return service
+        # a history whose models are gone or misnamed must not be left out of an upgrade without a word
+        return service or next((candidate for candidate in candidates if _has_revisions(candidate)), None)
 
     def _filled(self, name: str, path: Path, table: ServiceTable) -> Service:
         """Return the service of a name in a directory, by its table, the shared one and convention."""
@@ -321,6 +321,10 @@ def resolve(service: str | Service) -> Service:
 def select(names: Iterable[str], root: Path | None = None) -> tuple[Service, ...]:
     """Return the named services or all; arguments and errors are those of ``Monorepo.locate`` and ``select``."""
     return Monorepo.locate(root).select(names)
+
+
+def _has_revisions(service: Service) -> bool:
+    return any(True for location in service.version_locations for _ in location.glob("*.py"))
 
 
 def _is_root(folder: Path) -> bool:

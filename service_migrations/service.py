@@ -94,6 +94,11 @@ class Service:
         return next((path for path in (module.with_suffix(".py"), module / "__init__.py") if path.is_file()), None)
 
     @property
+    def source_place(self) -> str:
+        """Where the models are imported from, for a message."""
+        return "at the top level" if self.source == self.root else f"in {self.relative(self.source)}"
+
+    @property
     def env_example(self) -> Path:
         """The example of the ``.env``: the service's own where it has one, else the shared one."""
         own = self.path / ".env.example"
@@ -233,7 +238,7 @@ def refuse_shared(services: Iterable[Service]) -> None:
 
 
 def service_problem(service: Service) -> MigrationError | None:
-    """Return the error of a directory that has models and can't be a service; None where it can."""
+    """Return the error of a directory that has models or revisions and can't be a service; None where it can."""
     name, path = service.name, service.relative(service.path)
     if not is_service_name(name):
         valid_name = re.sub(r"\W", "_", name.lower())
@@ -252,4 +257,11 @@ def service_problem(service: Service) -> MigrationError | None:
                 path=path,
                 hint=f"Rename it to {len(name) - excess} characters or fewer.",
             )
+    if service.models_file is None:
+        return ConfigurationError(
+            f"{path} has revisions in {service.shown_locations}, and there is no module {service.models} "
+            f"{service.source_place}.",
+            path=path,
+            hint="Correct models or source, or remove what is left.",
+        )
     return None

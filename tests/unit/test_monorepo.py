@@ -134,6 +134,24 @@ def test_a_folder_that_cant_be_a_service_is_noted_once_and_doesnt_stop_the_other
     assert note.endswith("Rename it to services/billing_api. It is skipped.")
 
 
+@pytest.mark.parametrize("versions", ["{path}/alembic", "migrations/versions/{name}"])
+def test_a_history_whose_models_are_gone_is_noted_and_doesnt_stop_the_others(
+    root: Path, caplog: pytest.LogCaptureFixture, versions: str
+) -> None:
+    (root / "pyproject.toml").write_text(f'[tool.service-migrations]\nversions = "{versions}"\n')
+    (root / "services/renamed").mkdir()
+    (root / "services/nothing").mkdir()
+    folder = root / versions.format(path="services/renamed", name="renamed")
+    folder.mkdir(parents=True)
+    (folder / "a1.py").touch()
+    assert names(root) == ["billing", "catalog", "order_items"]
+    (note,) = [record.getMessage() for record in caplog.records]
+    assert note.startswith("services/renamed has revisions in ")
+    assert note.endswith("It is skipped.")
+    with pytest.raises(ConfigurationError, match=r"there is no module services\.renamed\.models at the top level"):
+        find("renamed", root)
+
+
 def test_a_name_too_long_for_postgresql_is_refused_with_the_length_that_fits(root: Path) -> None:
     make(root, "a" * 43)
     assert len(f"{find('a' * 43, root).version_table}_pkc") == 63
