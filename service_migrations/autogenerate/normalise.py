@@ -23,7 +23,7 @@ from service_migrations.autogenerate.temporary_table import (
 )
 from service_migrations.catalog.search_path import OWN_PATH, set_path
 from service_migrations.catalog.tables import TableState, read
-from service_migrations.errors import AccessDeniedError, ConfigurationError
+from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError
 from service_migrations.failures.driver_errors import describe, is_of_the_session, sqlstate
 from service_migrations.sql.quoting import VERBATIM, quoted
 
@@ -44,7 +44,25 @@ _TEMPORARY_TABLES = text(
 
 
 class NoTemporaryTablesError(Exception):
-    """The role may not create temporary tables in this database."""
+    """No temporary table can be created: the role may not, or the database is read-only for it.
+
+    Attributes:
+        kind: the class of the error, where a comparison can't do without them.
+        reason: a clause that says why.
+        hint: what gives it back.
+
+    """
+
+    def __init__(self, *, is_read_only: bool) -> None:
+        """Describe the error."""
+        self.kind: type[MigrationError]
+        if is_read_only:
+            self.kind, self.reason = ConfigurationError, "the database is read-only here"
+            self.hint = "Name the primary, or take back what makes it read-only: `inv db.doctor` says what does."
+        else:
+            self.kind, self.reason = AccessDeniedError, "this role may not create temporary tables"
+            self.hint = "The owner of the database can run: GRANT TEMPORARY ON DATABASE … TO …;"
+        super().__init__(self.reason)
 
 
 def normalised(
@@ -61,7 +79,7 @@ def normalised(
     Raises:
         ConfigurationError: the server can't create such a table.
         AccessDeniedError: this role may not use what the table needs.
-        NoTemporaryTablesError: this role may not create temporary tables.
+        NoTemporaryTablesError: no temporary table can be created.
 
     """
     try:
@@ -72,7 +90,7 @@ def normalised(
             raise
         code = sqlstate(error)
         if code == _READ_ONLY or (code == _DENIED and not connection.scalar(_MAY_CREATE)):
-            raise NoTemporaryTablesError from error
+            raise NoTemporaryTablesError(is_read_only=code == _READ_ONLY) from error
         message = f"the models' table {table.fullname} can't be created on this server: {describe(error)}."
         if code == _DENIED:
             raise AccessDeniedError(message, hint="Grant it to this role, or run as the owner.") from error

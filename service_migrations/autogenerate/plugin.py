@@ -27,7 +27,7 @@ from service_migrations.autogenerate.normalise import NoTemporaryTablesError
 from service_migrations.autogenerate.other_comparators import OtherComparators
 from service_migrations.autogenerate.uncompared import Uncompared, failing, is_of_a_table, needing
 from service_migrations.catalog.search_path import OWN_PATH, SearchPath, search_path, set_path
-from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError, UsageError
+from service_migrations.errors import ConfigurationError, MigrationError, UsageError
 from service_migrations.models.faults import faults_of
 from service_migrations.models.info import differing_info
 from service_migrations.sql.quoting import literal, quoted
@@ -61,23 +61,17 @@ def compare(context: AutogenContext, operations: UpgradeOps, schemas: Iterable[s
     uncompared = _faulty(metadata, connection, service)
     try:
         comparison, changes = _all_changes(connection, sides, uncompared, requests, service)
-    except NoTemporaryTablesError:
+    except NoTemporaryTablesError as error:
         if requests:
-            raise AccessDeniedError(
-                "--rename needs a comparison by the server, and this role may not create temporary tables.",
-                service=service,
-                hint="The owner of the database can run: GRANT TEMPORARY ON DATABASE … TO …;",
-            ) from None
-        logger.warning(
-            "CHECKs, defaults and expressions were compared by name only: this role may not create temporary tables. "
-            "The owner of the database can run: GRANT TEMPORARY ON DATABASE … TO …;"
-        )
+            message = f"--rename needs a comparison by the server, and {error.reason}."
+            raise error.kind(message, service=service, hint=error.hint) from None
+        logger.warning("CHECKs, defaults and expressions were compared by name only: %s. %s", error.reason, error.hint)
         for key, table in _models(metadata, connection).items():
-            if key not in uncompared and (error := uncompilable(table, connection.dialect, service)):
-                uncompared[key] = error
+            if key not in uncompared and (fault := uncompilable(table, connection.dialect, service)):
+                uncompared[key] = fault
         context.opts.get("migrations_left_out", set()).update(uncompared)
         operations.ops.extend(map(Uncompared, uncompared.values()))
-        _prepare_alembic(connection, path, service)
+        _prepare_alembic(connection, path, service, error)
         return PriorityDispatchResult.CONTINUE
     except ConfigurationError as error:
         raise ConfigurationError(
@@ -158,21 +152,22 @@ def _all_changes(
         uncompared |= more
 
 
-def _prepare_alembic(connection: Connection, path: SearchPath, service: str | None) -> None:
+def _prepare_alembic(
+    connection: Connection, path: SearchPath, service: str | None, reason: NoTemporaryTablesError
+) -> None:
     """Set the service's search path, by which Alembic's comparators find the tables.
 
     Raises:
-        AccessDeniedError: everybody may create in one of its schemas. SQLAlchemy's reflection qualifies no operator.
+        MigrationError: everybody may create in one of its schemas. SQLAlchemy's reflection qualifies no operator.
 
     """
     if open_schemas := connection.scalars(_OPEN, {"schemas": list(path.schemas)}).all():
         names = ", ".join(map(quoted, open_schemas))
-        raise AccessDeniedError(
-            "this role may not create temporary tables, and a comparison by name isn't safe where everybody may create "
-            f"functions and operators ({names}).",
+        raise reason.kind(
+            f"{reason.reason}, and a comparison by name isn't safe where everybody may create functions and operators "
+            f"({names}).",
             service=service,
-            hint=f"The owner of the database can run: GRANT TEMPORARY ON DATABASE … TO …; or: "
-            f"REVOKE CREATE ON SCHEMA {names} FROM PUBLIC;",
+            hint=f"{reason.hint} Or its owner can run: REVOKE CREATE ON SCHEMA {names} FROM PUBLIC;",
         )
     set_path(connection, path.text)
 

@@ -44,6 +44,7 @@ _COMPLETE = (
     "What an administrator has to create stands in bootstrap.sql."
 )
 _DENIED_SCHEMA = re.compile(r"permission denied for schema (.+) \[42501\]")
+_NOT_OWNED = re.compile(r"must be owner of (materialized view|[a-z]+) \S.* \[42501\]")
 _CONCURRENT_UPDATE = ("simple_heap_update", "simple_heap_delete")
 """The functions of the server that fail with an internal error (XX000) if two sessions change one catalog row."""
 
@@ -112,6 +113,9 @@ def revision_failure(
 def _grant(text: str, user: str) -> str:
     """Return what would give a role the right that it lacks, by the server's message."""
     match = _DENIED_SCHEMA.match(text)
+    if owned := _NOT_OWNED.match(text):
+        kind = owned[1].upper()
+        return f'Migrate as its owner, or let an administrator run: ALTER {kind} … OWNER TO "{user}";'
     if match is None:
         return "Grant it, or run as the owner."
     return f'Its owner can run: GRANT CREATE ON SCHEMA {quoted(match[1])} TO "{user}";'

@@ -39,8 +39,8 @@ def import_models(service: Service) -> ModuleType:
             raise
         path, line = _place(service, error)
         place = f"{path}:{line}: " if path else ""
-        text = f"{name} can't be imported: {place}{type(error).__name__}: {text_of(error)}"
-        raise ConfigurationError(text, service=service, path=path, line=line) from error
+        text = f"{name} can't be imported: {place}{type(error).__name__}: {text_of(error)}".rstrip(" :.")
+        raise ConfigurationError(f"{text}.", service=service, path=path, line=line) from error
     return module
 
 

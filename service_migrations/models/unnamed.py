@@ -48,7 +48,7 @@ def findings(service: Service, metadata: MetaData, default: str) -> tuple[Differ
                 DifferenceError(
                     f"{table.name} has {part} without a name, so PostgreSQL chooses one that the models don't have.",
                     path=place,
-                    hint="Give it a name=, or the metadata a naming convention (shared_models.NAMING_CONVENTION).",
+                    hint="Give it a name=, or the metadata a naming_convention=.",
                 )
                 for part in unnamed
             ]

@@ -38,4 +38,6 @@ def write_whole(path: Path, text: str) -> None:
             raise
     except (OSError, RuntimeError) as error:  # the latter before Python 3.13, for a circle of links
         reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"{path} can't be written: {reason}.", hint="Name a file in a folder that exists.") from None
+        raise UsageError(
+            f"{path} can't be written: {reason}.", hint="Name a file in a folder that can be written."
+        ) from None

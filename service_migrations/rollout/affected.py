@@ -82,11 +82,12 @@ def default_base(root: Path) -> str:
     """Return the team's branch, which a branch of one's own is compared with.
 
     Raises:
-        UsageError: there is none, or HEAD is in it already: nothing would seem to be affected.
+        UsageError: there is none, or HEAD is in it already: nothing would seem to be affected. Or as of ``affected``.
 
     """
     base = next((name for name in TEAM_BRANCHES if is_commit(root, name)), None)
     if base is None:
+        refuse_no_checkout(root)
         problem = f"git knows none of {', '.join(TEAM_BRANCHES)}"
     elif try_git(root, "merge-base", "--is-ancestor", "HEAD", base) is not None:
         problem = f"HEAD is in {base} already"

@@ -64,7 +64,7 @@ def up(_: Context, port: str = "", postgres: str = "") -> None:
             for service, loaded_settings in zip(services, load_many(services, sources), strict=True):
                 settings.setdefault(service, loaded_settings)
                 if not isinstance(loaded_settings, MigrationError) and loaded_settings.dsn.is_local:
-                    progress(f"Making the database of {service}")
+                    progress(f"Looking for the database of {service}")
                     try:
                         changes += _create(loaded_settings)
                     except MigrationError as error:

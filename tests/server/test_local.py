@@ -118,6 +118,7 @@ def test_up_brings_everything_up_and_down_ends_it(machine: Monorepo, database: C
     assert second.out.splitlines()[-1] == "Nothing to do: everything was up, and every service at head." + alone
     assert [row[2] for name, row in rows(second).items() if name != "remote"] == ["at head"] * 3
     assert "Running upgrade" not in second.err
+    assert "Making" not in second.err
     assert {name: read(machine, name) for name in files} == files
     assert query(load(billing, Sources({})).dsn, "SELECT pg_postmaster_start_time()") == started
 

@@ -704,6 +704,25 @@ def test_a_revision_without_the_right_to_create_gets_its_place_and_the_grant(
     assert "[42501]" in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", ["TABLE", "VIEW", "MATERIALIZED VIEW", "SEQUENCE", "TYPE", "FUNCTION", "SCHEMA"])
+def test_a_revision_that_changes_what_is_somebody_elses_gets_its_place_and_the_new_owner(
+    world: World, kind: str
+) -> None:
+    made = {
+        "TABLE": "(id int)",
+        "VIEW": "AS SELECT 1",
+        "MATERIALIZED VIEW": "AS SELECT 1",
+        "TYPE": "AS ENUM ('a')",
+        "FUNCTION": "() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    }
+    inside = replace(world.server.admin, database=world.dsn.database)
+    query(inside, f"CREATE {kind} of_another {made.get(kind, '')}")
+    world.monorepo.revision("billing", "a2", "a1", f'op.execute("ALTER {kind} of_another RENAME TO mine")')
+    with pytest.raises(AccessDeniedError, match=r"a2\.py:\d+: must be owner of .*of_another") as caught:
+        wait(service_migrations.upgrade(world.monorepo.find("billing")))
+    assert str(caught.value).endswith(f'let an administrator run: ALTER {kind} … OWNER TO "{world.dsn.user}";')
+
+
 def test_creating_the_database_that_is_missing_mends_it(world: World) -> None:
     made = a_database_that_is_missing(world)
     ran = world.monorepo.inv(*made.words)

@@ -751,6 +751,6 @@ def test_a_check_tells_of_what_nobody_named_and_exits_with_3(monorepo: Monorepo,
     assert ran.out == (
         "billing: services/billing/models.py: billing has a UNIQUE (name) without a name, so PostgreSQL chooses one "
         "that the models don't have. "
-        "Give it a name=, or the metadata a naming convention (shared_models.NAMING_CONVENTION).\n"
+        "Give it a name=, or the metadata a naming_convention=.\n"
     )
     assert wait(service_migrations.check(service)).differences == ()

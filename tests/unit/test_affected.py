@@ -395,12 +395,13 @@ def test_a_commit_of_the_teams_branch_is_not_compared_with_that_branch(repo):
 
 def test_without_a_checkout_or_git_it_is_wrong_use(monorepo, tmp_path):
     monorepo.service("alpha")
-    ran = monorepo.inv("db.affected", "--base", "main", env={"GIT_CEILING_DIRECTORIES": str(tmp_path)})
-    assert ran.code == 2
-    assert "no checkout of git" in ran.err
-    ran = monorepo.inv("db.affected", "--base", "main", env={"PATH": str(tmp_path)})
-    assert ran.code == 2
-    assert "git can't be run" in ran.err
+    for words in (("db.affected", "--base", "main"), ("db.affected",), ("db.upgrade", "--affected")):
+        ran = monorepo.inv(*words, env={"GIT_CEILING_DIRECTORIES": str(tmp_path)})
+        assert ran.code == 2
+        assert "no checkout of git" in ran.err
+        ran = monorepo.inv(*words, env={"PATH": str(tmp_path)})
+        assert ran.code == 2
+        assert "git can't be run" in ran.err
 
 
 def test_a_check_of_what_changed_asks_no_database_where_nothing_did(repo):

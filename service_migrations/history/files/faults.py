@@ -1,6 +1,7 @@
 """What is wrong with a history, by the headers of its files: Alembic's own messages name ids, and no file."""
 
 import ast
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from service_migrations.monorepo import Service
 __all__ = ["fault", "likely_revision"]
 
 _END = "Nothing was run."
+_NAMED = re.compile(rb"\brevision\b")
 _ILLEGAL = frozenset("@-+:")
 
 
@@ -32,7 +34,13 @@ def fault(service: Service) -> UsageError | None:
     for find in (_same_id, _same_label, _missing, _cycle):
         for error in find(service, revisions):
             return error
-    return None
+    nameless = (_no_revision(service, path, source) for path, source in sources if not _NAMED.search(source))
+    return next(nameless, None)
+
+
+def _no_revision(service: Service, path: str, source: bytes) -> UsageError:
+    text = "it assigns no revision" if source.strip() else "it is empty"
+    return UsageError(f"{text}. {_END}", service=service, path=path, hint="Restore the file, or move it elsewhere.")
 
 
 def likely_revision(source: bytes, path: str) -> Revision | None:

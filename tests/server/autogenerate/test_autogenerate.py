@@ -545,6 +545,22 @@ def test_a_role_without_temporary_tables_is_told_and_compared_for_by_name(
         wait(service_migrations.check(service))
 
 
+def test_a_read_only_database_is_told_as_such_and_compared_for_by_name(
+    monorepo: Monorepo, database: Callable[..., Dsn], server, caplog
+) -> None:
+    dsn = database()
+    admin = Dsn(server.admin.user, dsn.database, server.admin.hosts, server.admin.password)
+    query(admin, "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    service = monorepo.service("billing", models(kind=""), dsn)
+    query(dsn, "CREATE TABLE things (id serial PRIMARY KEY, number integer)")
+    query(admin, f'ALTER DATABASE "{dsn.database}" SET default_transaction_read_only = on')
+    wait(service_migrations.check(service))
+    assert "the database is read-only here" in caplog.text
+    with pytest.raises(ConfigurationError, match="the database is read-only here"):
+        wait(service_migrations.revision(service, "Rename it.", renames=["number:amount"]))
+    assert "GRANT TEMPORARY" not in caplog.text
+
+
 @pytest.mark.parametrize(
     "unseen", ["CREATE VIEW v AS SELECT 1", "CREATE SEQUENCE s", "ALTER TABLE things SET (fillfactor = 50)"]
 )
