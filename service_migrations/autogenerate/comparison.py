@@ -13,6 +13,7 @@ from service_migrations.autogenerate.former import Former
 from service_migrations.autogenerate.hooks import Hooks, Key
 from service_migrations.autogenerate.normalise import all_normalised, normalised
 from service_migrations.autogenerate.operations import copied
+from service_migrations.autogenerate.sequences import numbered_alike
 from service_migrations.autogenerate.table_pair import Pair, RecreatedTypes
 from service_migrations.autogenerate.temporary_table import Surroundings
 from service_migrations.catalog.search_path import SearchPath, set_path
@@ -164,7 +165,8 @@ class Comparison:
         return {self.key(enum.schema, str(enum.name)) for enum in enums if enum is not None}
 
     def _leave_out(self, key: Key) -> None:
-        """Leave out what the hooks of a team leave out of a table that both sides have."""
+        """Leave out what is no difference of a table that both sides have, and what the hooks of a team leave out."""
+        self.targets[key] = numbered_alike(self.live[key], self.targets[key], self.models[key])
         self.live[key], self.targets[key] = self.hooks.agreed(self.live[key], self.targets[key], self.models[key])
 
     def _pair(self, key: Key, target: TableState) -> Pair:

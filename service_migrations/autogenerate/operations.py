@@ -36,6 +36,7 @@ from sqlalchemy.sql.elements import conv
 from sqlalchemy.types import ARRAY, TypeEngine
 
 from service_migrations._sqlalchemy import creation_order, final_name, is_of_a_type
+from service_migrations.autogenerate.sequences import sequence_of
 from service_migrations.catalog.tables import Constraint, TableState
 from service_migrations.models.copies import copy_table
 from service_migrations.models.texts import plain
@@ -65,6 +66,8 @@ def copied(metadata: MetaData, dialect: Dialect, keys: Container[str]) -> dict[s
             if original is table.autoincrement_column and not is_portable(column.type):
                 # SQLAlchemy makes it a SERIAL, whatever SQL its type has
                 column.type = next(kind() for kind in _INTEGERS if isinstance(column.type, kind))
+            if sequence_of(original) is not None:
+                column.autoincrement = False  # else Alembic's would be a SERIAL, with a sequence of its own
             default = column.server_default
             if isinstance(default, DefaultClause):
                 sql = dialect.ddl_compiler(dialect, None).get_column_default_string(original)  # type: ignore[arg-type]

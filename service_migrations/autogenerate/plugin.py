@@ -25,6 +25,7 @@ from service_migrations.autogenerate.comparison import Comparison, Key
 from service_migrations.autogenerate.compilation import refuse_uncompilable, uncompilable
 from service_migrations.autogenerate.normalise import NoTemporaryTablesError
 from service_migrations.autogenerate.other_comparators import OtherComparators
+from service_migrations.autogenerate.sequences import created
 from service_migrations.autogenerate.uncompared import Uncompared, failing, is_of_a_table, needing
 from service_migrations.catalog.search_path import OWN_PATH, SearchPath, search_path, set_path
 from service_migrations.errors import ConfigurationError, MigrationError, UsageError
@@ -189,7 +190,8 @@ def _changes(comparison: Comparison) -> list[Change]:
         comparison.normalise_again(altered)
         altered = tables.altered(comparison)
     altering = (change for table_changes in altered.values() for change in table_changes)
-    changes = [*_types(comparison), *tables.dropped(comparison), *altering]
+    sequences_created = created(comparison.connection, comparison.models.values(), comparison.default)
+    changes = [*_types(comparison), *sequences_created, *tables.dropped(comparison), *altering]
     changes += tables.created(comparison, set(altered))
     later_sql = "\n".join(str(step) for change in changes for step in change.forward if isinstance(step, str))
     later_sql += "\n".join(

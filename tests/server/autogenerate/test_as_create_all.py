@@ -42,6 +42,12 @@ TABLES = {
     "unique options": """Column("a", Integer), Column("b", Integer),
         UniqueConstraint("a", name="u", deferrable=True, initially="DEFERRED"),
         UniqueConstraint("b", name="v", postgresql_include=["a"])""",
+    "key of a sequence": """
+        Column("a", Integer, Sequence("things_numbers", start=1000, metadata=metadata), primary_key=True)""",
+    "column of a sequence": """Column("a", Integer, primary_key=True),
+        Column("b", BigInteger, Sequence("Odd numbers", cycle=True))""",
+    "key of a sequence that PostgreSQL can do without": """
+        Column("a", Integer, Sequence("unused", optional=True), primary_key=True)""",
     "fillfactor": """Column("a", Integer, primary_key=True), postgresql_with={"fillfactor": 70}""",
 }
 
@@ -107,3 +113,20 @@ def test_what_postgresql_makes_for_a_partition_is_no_difference(
     differences = wait(service_migrations.check(service)).differences
     assert [line for line in differences if "events_" not in line.split()[1]] == []
     assert not any("refs" in line or "drop_constraint" in line for line in differences), differences
+
+
+def test_a_serial_whose_sequence_the_model_names_is_no_difference(
+    monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    """Alembic creates it, and the application takes the same numbers from it."""
+    dsn = database()
+    column = 'Column("a", Integer, Sequence("{}"), primary_key=True)'
+    models = HEAD.format(names="'things'") + "things = Table('things', metadata, {})\n"
+    service = monorepo.service("shop", models.format(column.format("things_a_seq")), dsn)
+    create = 'op.create_table("{}", sa.Column("{}", sa.Integer(), primary_key=True))'
+    monorepo.revision("shop", "r001", None, "\n".join([create.format("things", "a"), create.format("kk", "real_id")]))
+    wait(service_migrations.upgrade(service))
+    assert not [line for line in wait(service_migrations.check(service)).differences if "things.a" in line]
+    remodel(monorepo, service, models.format(column.format("another_seq")))
+    differences = [line for line in wait(service_migrations.check(service)).differences if "pk_" not in line]
+    assert differences == ["alter_column things.a: serial -> server_default None", "create_sequence another_seq"]
