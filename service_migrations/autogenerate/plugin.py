@@ -190,7 +190,7 @@ def _changes(comparison: Comparison) -> list[Change]:
         comparison.normalise_again(altered)
         altered = tables.altered(comparison)
     altering = (change for table_changes in altered.values() for change in table_changes)
-    sequences_created = created(comparison.connection, comparison.models.values(), comparison.default)
+    sequences_created = created(comparison.connection, comparison.models, comparison.live, comparison.default)
     changes = [*_types(comparison), *sequences_created, *tables.dropped(comparison), *altering]
     changes += tables.created(comparison, set(altered))
     later_sql = "\n".join(str(step) for change in changes for step in change.forward if isinstance(step, str))

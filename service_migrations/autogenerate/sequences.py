@@ -3,16 +3,16 @@
 SQLAlchemy asks such a sequence for each new number, and gives the column no default. ``create_all`` creates it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Column, Connection, Sequence, Table, text
 from sqlalchemy.schema import CreateSequence, DropSequence
 
-from service_migrations.autogenerate.change import Change, Phase
+from service_migrations.autogenerate.change import Change, Note, Phase
 from service_migrations.catalog.tables import TableState
-from service_migrations.sql.quoting import quoted
+from service_migrations.sql.quoting import literal, quoted
 
 __all__ = ["created", "numbered_alike", "sequence_of"]
 
@@ -27,23 +27,37 @@ def sequence_of(column: Column[Any]) -> Sequence | None:
     return default if isinstance(default, Sequence) and not default.optional else None
 
 
-def created(connection: Connection, tables: Iterable[Table], default_schema: str | None) -> Iterator[Change]:
-    """Yield the changes that create the sequences which the database lacks; one that no model names is kept."""
+def created(
+    connection: Connection, tables: Mapping[Any, Table], live: Collection[Any], default_schema: str | None
+) -> Iterator[Change]:
+    """Yield the changes that create the sequences which the database lacks; one that no model names is kept.
+
+    Args:
+        connection: to the database.
+        tables: those of the models, by their keys.
+        live: the keys of the tables that the database has, perhaps with rows.
+        default_schema: that of a sequence without one.
+
+    """
     named = {
-        (sequence.schema or default_schema or "public", sequence.name): sequence
-        for table in tables
+        (sequence.schema or default_schema or "public", sequence.name): (sequence, column, key in live)
+        for key, table in tables.items()
         for column in table.columns
         if (sequence := sequence_of(column)) is not None
     }
     existing = {(schema, name) for schema, name in connection.execute(_EXISTING)} if named else set()
-    for place, sequence in sorted(named.items(), key=lambda item: item[0]):
+    for place, (sequence, column, may_have_rows) in sorted(named.items(), key=lambda item: item[0]):
         if place not in existing:
             create, drop = (
                 str(construct.compile(dialect=connection.dialect))
                 for construct in (CreateSequence(sequence), DropSequence(sequence))
             )
-            description = f"create_sequence {quoted(sequence.schema, sequence.name)}"
-            yield Change(Phase.CREATE_TYPES, (create,), (drop,), description)
+            name = quoted(sequence.schema, sequence.name)
+            table_name = quoted(column.table.schema, column.table.name)
+            behind = f"SELECT setval({literal(name)}, max({quoted(column.name)})) FROM {table_name}"  # noqa: S608 - quoted
+            note = Note(f"WARNING: the sequence begins at its start. To go on behind the rows, run: {behind}")
+            notes = (note,) if may_have_rows else ()
+            yield Change(Phase.CREATE_TYPES, (*notes, create), (drop,), f"create_sequence {name}")
 
 
 def numbered_alike(live: TableState, target: TableState, table: Table) -> TableState:

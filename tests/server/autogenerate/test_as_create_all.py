@@ -130,3 +130,5 @@ def test_a_serial_whose_sequence_the_model_names_is_no_difference(
     remodel(monorepo, service, models.format(column.format("another_seq")))
     differences = [line for line in wait(service_migrations.check(service)).differences if "pk_" not in line]
     assert differences == ["alter_column things.a: serial -> server_default None", "create_sequence another_seq"]
+    file = written(monorepo, service, "another")
+    assert "behind the rows, run: SELECT setval('another_seq', max(a)) FROM things" in file
