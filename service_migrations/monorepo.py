@@ -41,8 +41,8 @@ _discovered: ContextVar[list[tuple["Monorepo", tuple[Service, ...]]] | None] = C
 
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _WILDCARD = re.compile(r"[*?\[]")
-_logged: set[Path] = set()
-"""Directories whose skipping was logged: once in a process is enough."""
+_logged: set[tuple[Path, str]] = set()
+"""Directories whose skipping was logged, and why: once in a process is enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +127,8 @@ class Monorepo:
                 continue
             name = service.name  # noqa: PLW2901 - with underscores where the directory has dashes
             if problem := service_problem(service):
-                if path not in _logged:
-                    _logged.add(path)
+                if (path, str(problem)) not in _logged:
+                    _logged.add((path, str(problem)))
                     log.warning("%s It is skipped.", problem)
                 continue
             other = services_by_name.setdefault(name, service)

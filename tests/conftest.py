@@ -1,6 +1,7 @@
 """Fixtures: a real server, databases of a test's own on it, and a small monorepo."""
 
 import gc
+import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("busy")
 
 _seen = pytest.StashKey[str]()
+_numbers = itertools.count()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -45,6 +47,18 @@ def pytest_collection_finish() -> None:
     """Leave what is there before the first test, such as thousands of tests, out of each garbage collection."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def tmp_path(tmp_path: Path) -> Path:
+    """A directory whose path no earlier test of this process had.
+
+    pytest removes the directory of a test that passed, and gives its name to the next test with the same beginning; the
+    library remembers by its path what it has loaded, and of what it has warned.
+    """
+    path = tmp_path / str(next(_numbers))
+    path.mkdir()
+    return path
 
 
 @pytest.fixture(scope="session")
