@@ -19,7 +19,7 @@ from service_migrations.git import (
 )
 from service_migrations.interruption import unfinished
 
-__all__ = ["Checkout", "checkout", "merge_base", "other_packages"]
+__all__ = ["Checkout", "checkout", "find_commit", "merge_base", "other_packages"]
 
 _LOCKS = ("uv.lock", "poetry.lock", "pdm.lock", "requirements*.txt")
 _DEPENDENCIES = ("pyproject.toml",)
@@ -43,13 +43,8 @@ def merge_base(root: Path) -> str:
     return _git(root, "merge-base", branch, "HEAD")
 
 
-@contextmanager
-def checkout(root: Path, name: str) -> Iterator[Checkout]:
-    """Check a commit out beside this checkout, whose files and branches stay as they are.
-
-    Args:
-        root: the top level of the monorepo.
-        name: the commit, branch or tag.
+def find_commit(root: Path, name: str) -> str:
+    """Return the commit of a branch, tag or commit.
 
     Raises:
         UsageError: git isn't installed, the folder is no checkout, or git doesn't have the commit.
@@ -59,7 +54,22 @@ def checkout(root: Path, name: str) -> Iterator[Checkout]:
     if not is_commit(root, name):
         fetch = "git fetch --unshallow --tags" if is_shallow(root) else "git fetch --tags"
         raise UsageError(f"git has no commit {name} here.", hint=f"Fetch it (`{fetch}`), or name another with --base.")
-    commit = _git(root, "rev-parse", "--verify", f"{name}^{{commit}}")
+    return _git(root, "rev-parse", "--verify", f"{name}^{{commit}}")
+
+
+@contextmanager
+def checkout(root: Path, name: str) -> Iterator[Checkout]:
+    """Check a commit out beside this checkout, whose files and branches stay as they are.
+
+    Args:
+        root: the top level of the monorepo.
+        name: the commit, branch or tag.
+
+    Raises:
+        UsageError: as of ``find_commit``.
+
+    """
+    commit = find_commit(root, name)
     top_level = Path(_git(root, "rev-parse", "--show-toplevel"))
     folder = Path(tempfile.mkdtemp(prefix="service-migrations-")).resolve()
     tree = folder / "code"

@@ -51,7 +51,7 @@ def compat(
 ) -> None:
     """Try the running code on the new schema; 3 if it breaks."""
     from service_migrations.compat import compat as trying
-    from service_migrations.compat.checkout import checkout, merge_base
+    from service_migrations.compat.checkout import checkout
     from service_migrations.compat.command import Command
     from service_migrations.postgres import VERSIONS
     from service_migrations.postgres.throwaway import throwaway
@@ -63,14 +63,13 @@ def compat(
         raise UsageError("--command is of one service.", hint="Name that one with --service.")
     own = Command(command, python) if command else None
     try_code = trying.compat_of_new_code if new_code else trying.compat
-    commits, errors = _deployed(services) if deployed else ({each.name: base for each in services}, [])
+    commits, errors = _deployed(services) if deployed else (_given(monorepo.root, services, base), [])
     results: dict[str, Compat] = {}
-    default = "" if deployed or base else merge_base(monorepo.root)
     version = postgres or min(monorepo.configuration.postgres or VERSIONS, key=int)
     with console.progress() as progress, throwaway(version, progress) as server:
-        for name in dict.fromkeys(commits.values()):
-            there = [each for each in services if commits.get(each.name) == name]
-            with checkout(monorepo.root, name or default) as code, console.quietly():
+        for running in dict.fromkeys(commits.values()):
+            there = [each for each in services if commits.get(each.name) == running]
+            with checkout(monorepo.root, running) as code, console.quietly():
                 if not python and not new_code:
                     _note_packages(monorepo.root, code, there)
                 found, failed = each_service(there, lambda one: try_code(one, code, server, python=python, command=own))
@@ -136,8 +135,16 @@ def _note_packages(root: "Path", code: "Checkout", services: "Sequence[Service]"
         )
 
 
+def _given(root: "Path", services: "Sequence[Service]", base: str) -> dict[str, str]:
+    """Return the commit of *base* for each service; by default, where this branch left the team's."""
+    from service_migrations.compat.checkout import find_commit, merge_base
+
+    return dict.fromkeys((each.name for each in services), find_commit(root, base or merge_base(root)))
+
+
 def _deployed(services: "Sequence[Service]") -> "tuple[dict[str, str], list[MigrationError]]":
     """Return the commit of the last run on each service's database, and the errors of the others."""
+    from service_migrations.compat.checkout import find_commit
     from service_migrations.ledger import entries as ledger
     from service_migrations.settings.model import Settings, load_many
 
@@ -150,7 +157,7 @@ def _deployed(services: "Sequence[Service]") -> "tuple[dict[str, str], list[Migr
                 service=settings.service,
                 hint="Name it with --base.",
             )
-        return commit
+        return find_commit(settings.service.root, commit)
 
     return each_service(load_many(services), commit, service_name)
 

@@ -473,8 +473,8 @@ def test_without_git_it_is_a_wrong_use(monorepo):
 @pytest.mark.parametrize(
     "words", [("db.released",), ("db.released", "--upgrade"), ("db.compat",), ("db.compat", "--base", "v1")]
 )
-def test_where_git_is_not_installed_that_is_said_and_no_more(repo, words):
-    ran = repo.inv(*words, env={"PATH": "/nowhere"})
+def test_where_git_is_not_installed_that_is_said_and_no_more(repo, words, tmp_path):
+    ran = repo.inv(*words, env={"PATH": "/nowhere", "XDG_CACHE_HOME": str(tmp_path)})  # no server is there yet
     assert (ran.code, ran.err) == (2, "git can't be run: it isn't installed, or not on the PATH.\n"), ran.text
 
 
