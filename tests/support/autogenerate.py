@@ -49,7 +49,7 @@ class Base(DeclarativeBase):
 
 MODELS = """
 from sqlalchemy import (
-    BigInteger, CheckConstraint, Column, Computed, Enum, ForeignKey, ForeignKeyConstraint, Identity, Index, Integer,
+    BigInteger, SmallInteger, CheckConstraint, Column, Computed, Enum, ForeignKey, ForeignKeyConstraint, Identity, Index, Integer,
     MetaData, Numeric, String, Table, Text, TypeDecorator, UniqueConstraint, column, text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, ExcludeConstraint

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from service_migrations.autogenerate.change import Change, Note, Phase, Step
 from service_migrations.autogenerate.changes import conversions, generated
+from service_migrations.autogenerate.changes.widenings import widening
 from service_migrations.autogenerate.table_pair import (
     NEITHER,
     Directions,
@@ -44,7 +45,7 @@ def changes(pair: Pair, recreated_types: RecreatedTypes, castable: Callable[[str
             # a column that is added as a generated one has everything at once
             new = Directions(directions.up and bool(target.generated), directions.down and bool(live.generated))
         conversion = converted.get(live.name, NEITHER)
-        for change in _alter(pair.live.sql, live, target, conversion, recreated_types, castable):
+        for change in _alter(pair, live, target, conversion, recreated_types, castable):
             yield replace(
                 change,
                 forward=() if new.up else change.forward,
@@ -53,13 +54,14 @@ def changes(pair: Pair, recreated_types: RecreatedTypes, castable: Callable[[str
 
 
 def _alter(
-    table: str,
+    pair: Pair,
     live: ColumnState,
     target: ColumnState,
     conversion: Directions,
     recreated_types: RecreatedTypes,
     castable: Callable[[str, str], bool],
 ) -> Iterator[Change]:
+    table = pair.live.sql
     alter = f"ALTER TABLE {table} ALTER COLUMN {quoted(live.name)}"
     prefix = f"alter_column {table}.{live.name}:"
     steps: tuple[tuple[Step, ...], tuple[Step, ...]]
@@ -71,7 +73,8 @@ def _alter(
     yield from _default(alter, live, target, either(conversion, recreated_types.includes(*live.types)), prefix)
     if any(conversion):
         description = f"{prefix} type {live.kind} -> {target.kind}" if live.kind != target.kind else ""
-        forward, backward = _conversion(alter, live, target, castable), _conversion(alter, target, live, castable)
+        widened, backward = widening(pair.live, live, target), _conversion(alter, target, live, castable)
+        forward = (widened,) if widened else _conversion(alter, live, target, castable)
         if live.identity and target.identity:
             # in both directions after the type, which sets the limits of the sequence
             forward += _renumber(table, live, target)

@@ -8,6 +8,7 @@ import pytest
 import service_migrations
 from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError, UsageError
 from service_migrations.monorepo import Service
+from service_migrations.plan.revision_text import revision_text
 from service_migrations.settings.dsn import Dsn
 from tests.support.autogenerate import models, remodel, written
 from tests.support.catalog import catalog, statements
@@ -321,6 +322,39 @@ def test_a_change_in_a_schema_of_ones_own_is_seen_and_written_in_both_directions
     up, down = change(*(models(one).replace("MetaData()", "MetaData(schema='Odd Sch')") for one in (before, after)))
     assert "op." in up
     assert "op." in down
+
+
+WIDER = {
+    "varchar": ("String(5)", "String(9)"),
+    "text": ("String(5)", "Text"),
+    "no length": ("String(5)", "String"),
+    "integer": ("SmallInteger", "Integer"),
+    "bigint": ("Integer", "BigInteger"),
+    "digits": ("Numeric(10, 2)", "Numeric(12, 3)"),
+    "any digits": ("Numeric(10, 2)", "Numeric"),
+}
+NO_WIDER = {
+    "narrower": ("String(9)", "String(5)"),
+    "fewer digits before the point": ("Numeric(10, 2)", "Numeric(11, 4)"),
+    "integer to numeric": ("Integer", "Numeric(4)"),
+    "another collation": ("String(5)", "String(9, collation='C')"),
+}
+
+
+@pytest.mark.parametrize("schema", ["", "schema='own'"])
+@pytest.mark.parametrize(("before", "after"), WIDER.values(), ids=WIDER)
+def test_a_wider_type_breaks_nothing_in_the_plan_of_its_revision(before, after, schema, change, tmp_path) -> None:
+    pair = (models(f"Column('a', {each})").replace("MetaData()", f"MetaData({schema})") for each in (before, after))
+    up, down = change(*pair)
+    (tmp_path / "r.py").write_text(up, encoding="utf-8")
+    assert revision_text(tmp_path / "r.py").widenings
+    assert "op.alter_column" not in down
+
+
+@pytest.mark.parametrize(("before", "after"), NO_WIDER.values(), ids=NO_WIDER)
+def test_another_type_isnt_written_as_a_wider_one(before, after, change) -> None:
+    up, _ = change(*(models(f"Column('a', {each})") for each in (before, after)))
+    assert "op.alter_column" not in up
 
 
 @pytest.mark.parametrize(("before", "after"), [(key, other) for key in COUNTED for other in COUNTED if key != other])
