@@ -20,6 +20,15 @@ _ROLLBACK = 2.0
 """Seconds that a stopped revision has for its rollback, and the run for reading the state of the database."""
 
 
+_REPLACES = "os.exec puts another program in the place of the run. Use subprocess.run() instead."
+_ENDS = {
+    "_exit": "os._exit({0}) would end the run without a word. Raise an error instead.",
+    "execv": _REPLACES,  # all other functions of os.exec call one of these two
+    "execve": _REPLACES,
+}
+"""The functions of os that end a process at once, and why a revision may not call them."""
+
+
 class RevisionStopped(asyncio.CancelledError):
     """A signal arrived while a revision ran Python."""
 
@@ -32,12 +41,12 @@ def call_revision(function: Callable[..., Any], **keywords: Any) -> None:
     process that it forks ends with it too: it has the same connection, and would go on with the next revision.
 
     Raises:
-        RuntimeError: it called ``os._exit()``, or raised what isn't an Exception.
+        RuntimeError: it called ``os._exit()`` or an ``os.exec`` function, or raised what isn't an Exception.
         TypeError: what it returned has to be awaited or iterated, so that nothing of it was run.
 
     """
     try:
-        with _one_process_kept(), handlers_kept(), _operations_kept():
+        with _one_process_kept(getattr(function, "__globals__", {})), handlers_kept(), _operations_kept():
             _refuse_unrun(function(**keywords))
     except (Exception, SystemExit):
         raise
@@ -49,17 +58,20 @@ def call_revision(function: Callable[..., Any], **keywords: Any) -> None:
 
 
 @contextmanager
-def _one_process_kept() -> Iterator[None]:
-    """Refuse to end this process without a word, and end one that was forked from it where the block ends."""
+def _one_process_kept(module: dict[str, Any]) -> Iterator[None]:
+    """Refuse to end or replace this process without a word, and end one that was forked from it where the block ends.
+
+    Args:
+        module: the names in the revision's file, which may have imported these functions.
+
+    """
     pid, end = os.getpid(), os._exit
-
-    def refuse(status: int) -> NoReturn:
-        if os.getpid() == pid:
-            text = f"os._exit({status}) would end the run without a word. Raise an error instead."
-            raise RuntimeError(text)
-        end(status)
-
-    os._exit = refuse
+    functions = {name: vars(os)[name] for name in _ENDS}
+    names = {id(function): name for name, function in functions.items()}
+    places = [(vars(os), name, name) for name in _ENDS]
+    places += [(module, key, names[id(value)]) for key, value in module.items() if id(value) in names]
+    for place, key, name in places:
+        place[key] = _refusing(name, functions[name], pid)
     try:
         yield
     except BaseException as error:
@@ -67,9 +79,21 @@ def _one_process_kept() -> Iterator[None]:
             _end_forked(error, end)
         raise
     finally:
-        os._exit = end
+        for place, key, name in places:
+            place[key] = functions[name]
         if os.getpid() != pid:
             end(0)
+
+
+def _refusing(name: str, function: Callable[..., NoReturn], pid: int) -> Callable[..., NoReturn]:
+    """Return a function of os that fails in this process; a forked one may call it."""
+
+    def refuse(*arguments: Any, **keywords: Any) -> NoReturn:
+        if os.getpid() == pid:
+            raise RuntimeError(_ENDS[name].format(*arguments, *keywords.values()))
+        function(*arguments, **keywords)
+
+    return refuse
 
 
 def _end_forked(error: BaseException, end: Callable[[int], NoReturn]) -> NoReturn:

@@ -1,5 +1,7 @@
 """A revision that ends or doubles the process that runs it."""
 
+import re
+
 import pytest
 
 from tests.support.database import query
@@ -22,6 +24,8 @@ CHILDREN = {
     "exits with a text": ("sys.exit('enough')", 1),
     "raises": ("raise ValueError('of the child')", 1),
     "ends at once": ("os._exit(4)", 4),
+    "is replaced": ("os.execv('/bin/false', ['false'])", 1),
+    "is replaced by another of the path": ("os.execlp('sh', 'sh', '-c', 'exit 6')", 6),
 }
 
 
@@ -36,12 +40,33 @@ def command(fleet: bool) -> tuple[str, ...]:
     return ("db.upgrade",) if fleet else ("db.upgrade", "--service", "billing")
 
 
-@pytest.mark.parametrize("status", [0, 5])
-def test_a_revision_that_would_end_the_process_fails_instead(world: World, fleet: bool, status: int) -> None:
-    world.history(r003=f"import os\nos._exit({status})")
-    said = failed(world, world.inv(*command(fleet)), 1)
-    assert "r003.py:" in said
-    assert f"os._exit({status}) would end the run without a word." in said
+EXITS = {
+    "exit": ("import os\nos._exit(0)", r"os\._exit\(0\) would end the run without a word"),
+    "exit with a code": ("import os\nos._exit(status=5)", r"os\._exit\(5\) would end the run without a word"),
+    "exit by name": ("leave(0)", r"os\._exit\(0\) would end the run without a word"),
+    **{
+        f"exec{how}": (f"import os\nos.exec{how}({arguments})", "os.exec puts another program in the place of the run")
+        for how, arguments in {
+            "v": "'/bin/true', ['true']",
+            "ve": "'/bin/true', ['true'], {}",
+            "vp": "'true', ['true']",
+            "lp": "'true', 'true'",
+            "le": "'/bin/true', 'true', {}",
+        }.items()
+    },
+    "exec by name": ("execv('/bin/true', ['true'])", "os.exec puts another program in the place of the run"),
+}
+
+
+@pytest.mark.parametrize(("body", "said"), EXITS.values(), ids=EXITS)
+def test_a_revision_that_would_end_the_process_fails_instead(world: World, fleet: bool, body: str, said: str) -> None:
+    world.history(r003=body)
+    file = world.monorepo.root / "migrations/versions/billing/r003.py"
+    imports = "from os import _exit as leave, execv\n" if "import os" not in body else ""
+    file.write_text(imports + file.read_text(encoding="utf-8"), encoding="utf-8")
+    text = failed(world, world.inv(*command(fleet)), 1)
+    assert "r003.py:" in text
+    assert re.search(said, text)
     assert world.at() == "r002"
 
 

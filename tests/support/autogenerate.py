@@ -49,8 +49,8 @@ class Base(DeclarativeBase):
 
 MODELS = """
 from sqlalchemy import (
-    BigInteger, SmallInteger, CheckConstraint, Column, Computed, Enum, ForeignKey, ForeignKeyConstraint, Identity, Index, Integer,
-    MetaData, Numeric, String, Table, Text, TypeDecorator, UniqueConstraint, column, text,
+    BigInteger, CheckConstraint, Column, Computed, Enum, ForeignKey, ForeignKeyConstraint, Identity, Index, Integer,
+    MetaData, Numeric, SmallInteger, String, Table, Text, TypeDecorator, UniqueConstraint, column, text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, ExcludeConstraint
 
