@@ -213,7 +213,7 @@ def adopt(session: nox.Session, postgres: str) -> None:
     """Take over the monorepo of another team, with its databases, on the oldest and the newest PostgreSQL."""
     install(session, "adopt")
     session.env.update(in_memory("adopt"))
-    run_pytest(session, postgres, "tests/adoption")
+    run_pytest(session, postgres, "tests/adoption", "--numprocesses=2", "--dist=worksteal")
 
 
 def share(postgres: str) -> tuple[str, ...]:
