@@ -25,7 +25,7 @@ from service_migrations.autogenerate.comparison import Comparison, Key
 from service_migrations.autogenerate.compilation import refuse_uncompilable, uncompilable
 from service_migrations.autogenerate.normalise import NoTemporaryTablesError
 from service_migrations.autogenerate.other_comparators import OtherComparators
-from service_migrations.autogenerate.sequences import created
+from service_migrations.autogenerate.sequences import created, needed_schemas
 from service_migrations.autogenerate.uncompared import Uncompared, failing, is_of_a_table, needing
 from service_migrations.catalog.search_path import OWN_PATH, SearchPath, search_path, set_path
 from service_migrations.errors import ConfigurationError, MigrationError, UsageError
@@ -221,7 +221,7 @@ def _types(comparison: Comparison) -> Iterator[Change]:
 
 
 def _schemas(comparison: Comparison) -> Iterator[Change]:
-    """Yield the changes that create the missing schemas of new tables and types.
+    """Yield the changes that create the missing schemas of new tables, types and sequences.
 
     The schema of the version table is created before the first revision. The downgrade keeps a schema: it may have
     existed before, or may contain other objects.
@@ -229,7 +229,8 @@ def _schemas(comparison: Comparison) -> Iterator[Change]:
     new = (comparison.targets.keys() - comparison.live.keys()) | (
         comparison.types.keys() - comparison.live_types.keys()
     )
-    needed = {schema for schema, _ in new if schema} - {comparison.created_schema}
+    needed = {schema for schema, _ in new if schema} | needed_schemas(comparison.models.values())
+    needed -= {comparison.created_schema}
     if needed:
         existing = set(comparison.connection.scalars(text("SELECT nspname::text FROM pg_namespace")))
         for name in sorted(needed - existing):

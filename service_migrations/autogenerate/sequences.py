@@ -1,20 +1,22 @@
 """Sequences that models name for their columns: ``Column(Integer, Sequence("orders_seq"))``.
 
-SQLAlchemy asks such a sequence for each new number, and gives the column no default. ``create_all`` creates it.
+SQLAlchemy asks such a sequence for each new number, and gives the column no default, unless the model does so with
+``server_default=orders_seq.next_value()``. ``create_all`` creates it.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Column, Connection, Sequence, Table, text
-from sqlalchemy.schema import CreateSequence, DropSequence
+from sqlalchemy.schema import CreateSequence, DefaultClause, DropSequence
+from sqlalchemy.sql.functions import next_value
 
 from service_migrations.autogenerate.change import Change, Note, Phase
 from service_migrations.catalog.tables import TableState
 from service_migrations.sql.quoting import literal, quoted
 
-__all__ = ["created", "numbered_alike", "sequence_of"]
+__all__ = ["created", "creations", "default_sequence", "needed_schemas", "numbered_alike", "sequence_of"]
 
 _EXISTING = text(
     "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'S'"
@@ -25,6 +27,40 @@ def sequence_of(column: Column[Any]) -> Sequence | None:
     """Return the sequence that a model names for a column; None where another database than PostgreSQL needs it."""
     default = column.default
     return default if isinstance(default, Sequence) and not default.optional else None
+
+
+def default_sequence(column: Column[Any]) -> Sequence | None:
+    """Return the sequence whose next number a model makes the default of a column in the database."""
+    default = column.server_default
+    return default.arg.sequence if isinstance(default, DefaultClause) and isinstance(default.arg, next_value) else None
+
+
+def creations(table: Table) -> list[str]:
+    """Return the statements that create what the defaults of a table take numbers from, where it isn't there.
+
+    A sequence without a schema is a temporary one, which needs no privilege in a schema.
+    """
+    statements = []
+    for sequence in filter(None, map(default_sequence, table.columns)):
+        name, kind = quoted(sequence.schema, sequence.name), "SEQUENCE" if sequence.schema else "TEMPORARY SEQUENCE"
+        creation = f"IF pg_catalog.to_regclass({literal(name)}) IS NULL THEN CREATE {kind} {name}; END IF;"
+        if schema := sequence.schema and quoted(sequence.schema):
+            missing = f"pg_catalog.to_regnamespace({literal(schema)}) IS NULL"
+            creation = f"IF {missing} THEN CREATE SCHEMA {schema}; END IF; {creation}"
+        statements.append(f"DO {literal(f'BEGIN {creation} END')}")
+    return statements
+
+
+def needed_schemas(tables: Iterable[Table]) -> set[str]:
+    """Return the schemas of the sequences that models name."""
+    return {sequence.schema for _, _, sequence in _named(tables) if sequence.schema}
+
+
+def _named(tables: Iterable[Table]) -> Iterator[tuple[Table, Column[Any], Sequence]]:
+    for table in tables:
+        for column in table.columns:
+            for sequence in filter(None, (default_sequence(column), sequence_of(column))):
+                yield table, column, sequence
 
 
 def created(
@@ -39,11 +75,10 @@ def created(
         default_schema: that of a sequence without one.
 
     """
+    keys = {table: key for key, table in tables.items()}
     named = {
-        (sequence.schema or default_schema or "public", sequence.name): (sequence, column, key in live)
-        for key, table in tables.items()
-        for column in table.columns
-        if (sequence := sequence_of(column)) is not None
+        (sequence.schema or default_schema or "public", sequence.name): (sequence, column, keys[table] in live)
+        for table, column, sequence in _named(tables.values())
     }
     existing = {(schema, name) for schema, name in connection.execute(_EXISTING)} if named else set()
     for place, (sequence, column, may_have_rows) in sorted(named.items(), key=lambda item: item[0]):
@@ -57,7 +92,9 @@ def created(
             behind = f"SELECT setval({literal(name)}, max({quoted(column.name)})) FROM {table_name}"  # noqa: S608 - quoted
             note = Note(f"WARNING: the sequence begins at its start. To go on behind the rows, run: {behind}")
             notes = (note,) if may_have_rows else ()
-            yield Change(Phase.CREATE_TYPES, (*notes, create), (drop,), f"create_sequence {name}")
+            yield Change(Phase.CREATE_TYPES, (*notes, create), (), f"create_sequence {name}")
+            # on the way back, behind the defaults that took its place, and before a table that had its name
+            yield Change(Phase.DROP_CONSTRAINTS, (), (drop,))
 
 
 def numbered_alike(live: TableState, target: TableState, table: Table) -> TableState:

@@ -22,6 +22,7 @@ from sqlalchemy.types import ARRAY, TypeEngine
 
 from service_migrations._sqlalchemy import has_prefixes, is_conditional, set_creation_order
 from service_migrations.autogenerate.enum_types import EnumType
+from service_migrations.autogenerate.sequences import creations
 from service_migrations.catalog import tables
 from service_migrations.catalog.search_path import SearchPath
 from service_migrations.catalog.tables import TableState
@@ -141,7 +142,10 @@ def full_table(
         if differing := surroundings.differing_types.get((schema, str(enum.name))):
             types[differing] = surroundings.temporary_name(differing, table.name)
             column.type = _renamed(original.type, "pg_temp", types[differing])
-    statements = [str(CreateTable(copy, include_foreign_key_constraints=[]).compile(dialect=dialect))]
+    statements = [
+        *creations(table),
+        str(CreateTable(copy, include_foreign_key_constraints=[]).compile(dialect=dialect)),
+    ]
     compiler = dialect.ddl_compiler(dialect, None)  # type: ignore[arg-type]
     statements += [f"ALTER TABLE {quoted(copy.name)} ADD {compiler.process(key)}" for key in separate]
     for index in sorted(copy.indexes, key=lambda index: str(index.name)):

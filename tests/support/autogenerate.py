@@ -50,7 +50,7 @@ class Base(DeclarativeBase):
 MODELS = """
 from sqlalchemy import (
     BigInteger, CheckConstraint, Column, Computed, Enum, ForeignKey, ForeignKeyConstraint, Identity, Index, Integer,
-    MetaData, Numeric, SmallInteger, String, Table, Text, TypeDecorator, UniqueConstraint, column, text,
+    MetaData, Numeric, Sequence, SmallInteger, String, Table, Text, TypeDecorator, UniqueConstraint, column, text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, ExcludeConstraint
 

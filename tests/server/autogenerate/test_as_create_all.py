@@ -46,6 +46,11 @@ TABLES = {
         Column("a", Integer, Sequence("things_numbers", start=1000, metadata=metadata), primary_key=True)""",
     "column of a sequence": """Column("a", Integer, primary_key=True),
         Column("b", BigInteger, Sequence("Odd numbers", cycle=True))""",
+    "default from a sequence": """Column("a", Integer, primary_key=True),
+        Column("b", BigInteger,
+        server_default=Sequence("Odd numbers", start=1000, metadata=metadata).next_value())""",
+    "key with a default from its sequence": """Column("a", Integer, numbers := Sequence("numbers", metadata=metadata),
+        server_default=numbers.next_value(), primary_key=True)""",
     "key of a sequence that PostgreSQL can do without": """
         Column("a", Integer, Sequence("unused", optional=True), primary_key=True)""",
     "fillfactor": """Column("a", Integer, primary_key=True), postgresql_with={"fillfactor": 70}""",

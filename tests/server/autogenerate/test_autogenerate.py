@@ -304,6 +304,13 @@ CHANGES = {
     "no cast": ("Column('a', Integer, server_default=text('1'))",
                 "Column('a', ARRAY(Text), server_default=text(\"'{}'\"))"),
     "type decorator": ("Column('a', String(5))", "Column('a', Shout)"),
+    "sequence": ("Column('a', Integer)", "Column('a', Integer, Sequence('s', schema='s'))"),
+    "default from a sequence": ("Column('a', Integer)",
+                                "Column('a', Integer, server_default=Sequence('Odd s').next_value())"),
+    "default from a sequence of a schema": (
+        "Column('a', Integer)", "Column('a', Integer, server_default=Sequence('s', schema='Odd s').next_value())"),
+    "default from another sequence": ("Column('a', Integer, server_default=Sequence('s').next_value())",
+                                      "Column('a', Integer, server_default=Sequence('s2').next_value())"),
     "foreign key rule": (f"Column('a', Integer), ForeignKeyConstraint({KEY})",
                          f"Column('a', Integer), ForeignKeyConstraint({KEY}, ondelete='CASCADE')"),
 }  # fmt: skip
