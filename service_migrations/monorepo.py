@@ -194,6 +194,8 @@ class Monorepo:
 
     def service_at(self, folder: Path) -> Service | None:
         """Return the service that a folder belongs to, by its directory or its revisions; None where there is none."""
+        if folder == self.root:
+            return None  # without resolving the folders of all services
         own_folders = [
             (own, service) for service in self.services() for own in (service.path, *service.version_locations)
         ]
