@@ -11,7 +11,7 @@ from service_migrations.catalog.objects import Catalog, Object
 from service_migrations.databases.admin import quoted
 from service_migrations.drift.difference import Difference
 from service_migrations.drift.order import Step, ordered
-from service_migrations.drift.repair import Change, changes, create, drop, privilege_changes
+from service_migrations.drift.repair import Change, changes, continued, create, drop, privilege_changes
 from service_migrations.history.baseline import digest
 
 __all__ = ["Difference", "compare", "without_surplus_extensions"]
@@ -135,6 +135,8 @@ def _missing(item: Object, expected_catalog: Catalog, live_catalog: Catalog) -> 
     sql = create(item, expected_catalog)
     if item.kind == "table" and (renamed := _renamed_partition(item, expected_catalog, live_catalog)):
         sql = f"ALTER TABLE {renamed.address} RENAME TO {quoted(item.name)};"
+    if item.kind == "sequence" and sql:
+        sql = f"{sql} {continued(item, expected_catalog, live_catalog)}".strip()
     note = None
     if sql is None:
         note = "Create it as in the history."

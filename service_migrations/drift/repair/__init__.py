@@ -17,6 +17,7 @@ from service_migrations.drift.repair.others import (
     switched_changes,
 )
 from service_migrations.drift.repair.privileges import privilege_changes
+from service_migrations.drift.repair.sequences import continued
 from service_migrations.drift.repair.tables_and_types import (
     composite_changes,
     domain_changes,
@@ -27,7 +28,17 @@ from service_migrations.drift.repair.tables_and_types import (
 )
 from service_migrations.sql.quoting import one_line_literal
 
-__all__ = ["Change", "changes", "create", "create_with_parts", "drop", "keyword", "privilege_changes", "with_parts"]
+__all__ = [
+    "Change",
+    "changes",
+    "continued",
+    "create",
+    "create_with_parts",
+    "drop",
+    "keyword",
+    "privilege_changes",
+    "with_parts",
+]
 
 _CHANGES: Mapping[str, Callable[[Pair], Iterator[Change]]] = {
     "schema": lambda _: iter(()),

@@ -19,6 +19,7 @@ from service_migrations.catalog.definitions import (
 from service_migrations.catalog.objects import Catalog, Object
 from service_migrations.drift.repair.change import Change, Pair
 from service_migrations.drift.repair.create import comment, create
+from service_migrations.drift.repair.sequences import continued
 from service_migrations.sql.quoting import one_line_literal, quoted
 
 __all__ = ["column_changes", "setval"]
@@ -145,13 +146,14 @@ def _unused(pair: Pair) -> str:
 
 
 def _without_identity(pair: Pair, column: str) -> Change:
-    sql = [f"{column} DROP IDENTITY"]
+    sql = [f"{column} DROP IDENTITY;"]
     # the sequence of a default, whose name that of the identity has
     for sequence in sequences_of(pair.expected, pair.expected_catalog):
         current = pair.live_catalog.by_key.get(sequence.key)
         if current is not None and "identity" in current.facts:
-            sql += with_sequences("", [sequence])
-    return Change(pair.describe("identity", "the identity"), " ".join(f"{each};" for each in sql))
+            sql += [f"{statement};" for statement in with_sequences("", [sequence])]
+            sql += filter(None, [continued(sequence, pair.expected_catalog, pair.live_catalog)])
+    return Change(pair.describe("identity", "the identity"), " ".join(sql))
 
 
 def _identity(pair: Pair, table: str, column: str) -> Iterator[Change]:

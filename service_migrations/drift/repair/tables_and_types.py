@@ -146,12 +146,25 @@ def composite_changes(pair: Pair) -> Iterator[Change]:
     added = [name for name in expected if name not in live]
     text = pair.describe("attributes", "the attributes")
     if [*kept, *added] != list(expected):
-        yield Change(text, None, f"An attribute can be added at the end only. {_BY_HAND}")
+        by_hand = f"An attribute can be added at the end only. {_BY_HAND}{_renamed_attribute(pair)}"
+        yield Change(text, None, by_hand)
         return
     actions = [f"DROP ATTRIBUTE {name}" for name in live if name not in expected]
+    note = f"This loses what is in it.{_renamed_attribute(pair)}" if actions else None
     actions += [f"ALTER ATTRIBUTE {name} TYPE {expected[name]}" for name in kept if live[name] != expected[name]]
     actions += [f"ADD ATTRIBUTE {name} {expected[name]}" for name in added]
-    yield Change(text, f"ALTER TYPE {pair.expected.address} {', '.join(actions)};")
+    yield Change(text, f"ALTER TYPE {pair.expected.address} {', '.join(actions)};", note)
+
+
+def _renamed_attribute(pair: Pair) -> str:
+    """Return a sentence with the SQL that gives an attribute its former name, where only one name differs."""
+    live, expected = (list(each.facts.get("attributes", ())) for each in (pair.live, pair.expected))
+    differing = [(old, new) for old, new in zip(live, expected, strict=False) if old != new]
+    if len(live) != len(expected) or len(differing) != 1 or differing[0][0][1] != differing[0][1][1]:
+        return ""
+    (old, _), (new, _) = differing[0]
+    rename = f"ALTER TYPE {pair.expected.address} RENAME ATTRIBUTE {old} TO {new};"
+    return f" If it was only renamed, run this instead: {rename}"
 
 
 def type_changes(pair: Pair) -> Iterator[Change]:

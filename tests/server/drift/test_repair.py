@@ -87,3 +87,41 @@ def test_the_sql_for_another_type_changes_no_value(shop: Shop, column: str, kind
     shop.fix(found)
     assert shop.drift().differences == ()
     assert query(shop.dsn, values) == [(kept,)]
+
+
+NUMBERED = {
+    "renamed": ["ALTER SEQUENCE orders_id_seq RENAME TO numbers_of_orders"],
+    "dropped": ["DROP SEQUENCE orders_id_seq CASCADE"],
+    "replaced by an identity": [
+        "ALTER TABLE orders ALTER id DROP DEFAULT",
+        "DROP SEQUENCE orders_id_seq",
+        "ALTER TABLE orders ALTER id ADD GENERATED ALWAYS AS IDENTITY (START WITH 100)",
+    ],
+    "no longer owned": ["ALTER SEQUENCE orders_id_seq OWNED BY NONE", "ALTER SEQUENCE orders_id_seq RENAME TO n"],
+}
+
+
+@pytest.mark.parametrize("by_hand", NUMBERED.values(), ids=NUMBERED)
+def test_a_sequence_that_is_created_again_goes_on_behind_the_rows(shop: Shop, by_hand: list[str]) -> None:
+    order = "INSERT INTO orders (customer, state) VALUES (1, 'paid') RETURNING id"
+    shop.by_hand(ROW, order, order, *by_hand)
+    shop.fix(shop.drift().differences)
+    assert shop.drift().differences == ()
+    assert query(shop.dsn, order) == [(3,)]
+
+
+def test_an_attribute_that_has_another_name_is_lost_by_no_sql_that_does_not_say_so(shop: Shop) -> None:
+    shop.by_hand(ROW, "UPDATE customers SET home = ROW('a', 'b')", "ALTER TYPE place RENAME ATTRIBUTE town TO city")
+    [line] = map(str, shop.drift().differences)
+    assert "-- This loses what is in it. If it was only renamed, run this instead: " in line
+    shop.by_hand(line.rpartition(": ")[2])
+    assert shop.drift().differences == ()
+    assert query(shop.dsn, "SELECT (home).town FROM customers") == [("b",)]
+
+
+def test_the_name_of_an_attribute_in_the_middle_is_given_back(shop: Shop) -> None:
+    shop.by_hand(ROW, "UPDATE customers SET home = ROW('a', 'b')", "ALTER TYPE place RENAME ATTRIBUTE street TO road")
+    [line] = map(str, shop.drift().differences)
+    shop.by_hand(line.rpartition("instead: ")[2])
+    assert shop.drift().differences == ()
+    assert query(shop.dsn, "SELECT (home).street FROM customers") == [("a",)]
