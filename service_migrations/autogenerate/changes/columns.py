@@ -128,6 +128,7 @@ def _conversion(
     if before.type == after.type:
         return (step,)
     return (
+        *notes,
         Note(f"PostgreSQL has no cast from {before.type} to {after.type}: write in USING how to convert the rows."),
         step,
     )

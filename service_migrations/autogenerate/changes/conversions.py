@@ -1,6 +1,7 @@
 """Conversions between two types of a column in which a value can change: it is rounded, cut, or read in a time zone."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 __all__ = ["can_change_values", "checked", "warning"]
@@ -27,8 +28,22 @@ _WHOLE = {
 }
 """The type of each kind that takes whatever a text or a JSON value says, without rounding or cutting it."""
 
+_RANGES = {
+    f"{name}{kind}": bound
+    for kind in ("range", "multirange")
+    for name, bound in {
+        "int4": "integer",
+        "int8": "bigint",
+        "num": "numeric",
+        "ts": "timestamp without time zone",
+        "tstz": "timestamp with time zone",
+        "date": "date",
+    }.items()
+}
+"""With the types of their bounds. Two of them have no cast: one is read from the other's text."""
+
 _TYPE = re.compile(
-    r"(?P<base>numeric|timestamp|time|interval|[a-z ]+?)(?P<fields> (?:year|month|day|hour|minute|second)[a-z ]*)?"
+    r"(?P<base>numeric|timestamp|time|interval|[a-z0-9 ]+?)(?P<fields> (?:year|month|day|hour|minute|second)[a-z ]*)?"
     r"(?:\((?P<first>\d+)(?:,(?P<second>-?\d+))?\))?(?P<zone> with(?:out)? time zone)?(?P<array>(?:\[\])*)"
 )
 
@@ -75,6 +90,8 @@ def can_change_values(before: str, after: str) -> bool:
     old, new = _Type.of(before), _Type.of(after)
     if old is None or new is None:
         return False
+    if _are_ranges(old, new):
+        return can_change_values(_RANGES[old.base], _RANGES[new.base])
     return _numbers(old, new) or _times(old, new) or _blanks(old, new) or _others(old, new) or _is_read(old, new)
 
 
@@ -95,6 +112,12 @@ def checked(name: str, before: str, after: str, kind: str) -> str:
     if after.startswith(("bit(", "character(")) and not after.endswith("[]"):
         # the error of bits has only the first digit that is none, and a text would be cut
         changed += "::integer"
+    old, new = _Type.of(before), _Type.of(after)
+    if old is not None and new is not None and _are_ranges(old, new):
+        text = f"text{_dimensions(after)}"
+        # equal texts of one type are equal values, also where the type is in an array
+        kept = f"{name}::{text}::{after}::{text}::{before}::text IS NOT DISTINCT FROM {name}::text"
+        return f"CASE WHEN {kept} THEN {name}::{text}::{kind} ELSE {changed}::{kind} END"
     return f"CASE WHEN {_kept(name, before, after)} THEN {name}::{kind} ELSE {changed}::{kind} END"
 
 
@@ -108,27 +131,55 @@ def warning(name: str, before: str, after: str) -> str | None:
         lines.append("WARNING: jsonb keeps the last of several equal keys, and neither their order nor white space.")
     if can_change_values(before, after):
         lines.append(
-            f"WARNING: this fails on a row that {after} can't hold as it is.\n"
-            f"To round or cut such values, write: USING {name}::{after}"
+            f"WARNING: this fails on a row that {after} can't hold as it is."
+            + ("" if _are_ranges(old, new) else f"\nTo round or cut such values, write: USING {name}::{after}")
         )
     if {old.base, new.base} <= {"timestamp", "date"} and old.zone != new.zone:
         lines.append(
             "WARNING: the result depends on the TimeZone of the session.\n"
             f"To name one, write: USING {name} AT TIME ZONE 'UTC'"
         )
-    if old.base in _TEXTS and new.base == "timestamp" and new.zone:
-        lines.append("WARNING: a text that names no time zone is read in the TimeZone of the session.")
-    if old.base in _TEXTS and new.base in (*_INTEGERS, "numeric"):
-        lines.append("WARNING: zeros before a number are lost, as those of a postcode.")
-    if old.base in _TEXTS and new.base == "bytea":
-        lines.append(
-            f"WARNING: \\ in a text is read as an escape. To take it as it is, write: USING convert_to({name}, 'UTF8')"
-        )
+    if _are_ranges(old, new) and _has_zone(old) != _has_zone(new):
+        lines.append("WARNING: the result depends on the TimeZone of the session.")
+    if old.base in _TEXTS:
+        lines += _warnings_of_text(name, new)
     if old.base == "bytea" and new.base in _TEXTS:
         lines.append(
             f"WARNING: the text is in hexadecimal digits. To decode it, write: USING convert_from({name}, 'UTF8')"
         )
     return "\n".join(lines) or None
+
+
+def _warnings_of_text(name: str, new: _Type) -> Iterator[str]:
+    """Yield what a person has to know where a text becomes another type."""
+    if new.base == "timestamp" and new.zone:
+        yield "WARNING: a text that names no time zone is read in the TimeZone of the session."
+    if new.base in (*_INTEGERS, "numeric"):
+        yield "WARNING: zeros before a number are lost, as those of a postcode."
+    if new.base == "bytea":
+        yield (
+            f"WARNING: \\ in a text is read as an escape. To take it as it is, write: USING convert_to({name}, 'UTF8')"
+        )
+    if _RANGES.get(new.base, "integer") not in (*_INTEGERS, "numeric"):
+        yield f"WARNING: what {new.base} doesn't have, such as a time or its zone, is cut off the bounds in a text."
+    if new.base == "tsvector":
+        yield (
+            "WARNING: the words of a text are taken as they are, without their order and repetitions.\n"
+            f"To parse it, write: USING to_tsvector('english', {name})"
+        )
+
+
+def _are_ranges(old: _Type, new: _Type) -> bool:
+    return old.base in _RANGES and new.base in _RANGES
+
+
+def _has_zone(kind: _Type) -> bool:
+    return _RANGES[kind.base].endswith(" with time zone")
+
+
+def _dimensions(kind: str) -> str:
+    """Return the brackets of an array type."""
+    return kind[len(kind.rstrip("[]")) :]
 
 
 def _kept(name: str, before: str, after: str) -> str:
@@ -138,7 +189,7 @@ def _kept(name: str, before: str, after: str) -> str:
         return f"{name} IS NULL"  # no cast leads back to a date
     if old is None or new is None or not _is_read(old, new):
         return f"{name}::{after}::{before} IS NOT DISTINCT FROM {name}"
-    array = after[len(after.rstrip("[]")) :]
+    array = _dimensions(after)
     # a float's text has all of its digits, its cast to numeric only the certain ones
     shown = f"::text{array}" if new.base in _FLOATS else ""
     whole = f"{_WHOLE[new.base]}{array}"

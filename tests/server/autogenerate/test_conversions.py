@@ -63,6 +63,31 @@ LOSSY = {
     "integer to boolean": ("Integer", "Boolean", "2", "1"),
     "numeric to money": ("Numeric(8, 4)", "MONEY", "12.3456", "12.34"),
     "a host in a network": ("INET", "CIDR", "'10.0.0.1/8'", "'10.0.0.0/8'"),
+    "times in a range": (
+        "TSRANGE",
+        "DATERANGE",
+        "'[2026-01-02 23:30, 2026-01-04)'",
+        "'[2026-01-02, 2026-01-04)'",
+    ),
+    "times in a range with a zone": (
+        "TSTZRANGE",
+        "DATERANGE",
+        "'[2026-01-02 23:30+00, 2026-01-04)'",
+        "'[2026-01-02, 2026-01-04)'",
+    ),
+    "times in ranges": (
+        "TSMULTIRANGE",
+        "DATEMULTIRANGE",
+        "'{[2026-01-02, 2026-01-04 00:01)}'",
+        "'{[2026-01-02, 2026-01-04)}'",
+    ),
+    "an array of ranges": (
+        "ARRAY(TSRANGE)",
+        "ARRAY(DATERANGE)",
+        """'{"[2026-01-02, 2026-01-04 00:01)"}'""",
+        """'{"[2026-01-02, 2026-01-04)"}'""",
+    ),
+    "numbers in a range": ("NUMRANGE", "INT8RANGE", "'[1, 3]'", "'[1, 3)'"),
     "array": ("ARRAY(Numeric(6, 3))", "ARRAY(Numeric(6, 1))", "'{1.234}'", "'{1.5,NULL}'"),
 }
 
@@ -149,6 +174,9 @@ WIDER = [
     ("String(5)", "Text"),
     ("MONEY", "Numeric"),
     ("Integer", "MONEY"),
+    ("INT4RANGE", "INT8RANGE"),
+    ("INT4RANGE", "NUMRANGE"),
+    ("DATERANGE", "TSRANGE"),
 ]
 
 
@@ -176,6 +204,10 @@ def test_a_wider_type_needs_no_check(monorepo: Monorepo, database: Callable[...,
         ("String(5)", "Numeric", "zeros before a number"),
         ("Text", "LargeBinary", "in a text is read as an escape"),
         ("LargeBinary", "Text", "is in hexadecimal digits"),
+        ("TSTZRANGE", "TSRANGE", "depends on the TimeZone of the session"),
+        ("DATERANGE", "TSTZRANGE", "depends on the TimeZone of the session"),
+        ("Text", "DATERANGE", "is cut off the bounds in a text"),
+        ("Text", "TSVECTOR", "without their order and repetitions"),
     ],
 )
 def test_what_cannot_be_seen_in_a_value_is_said_in_the_file(
