@@ -1,5 +1,7 @@
 """The files that a person writes, read whole: never one without an end, and none that fills the memory.
 
+And files that are written here, whole or not at all, since a disk may be full.
+
 A pipe waits for somebody who writes, and a device such as /dev/zero has no end. Settings and passwords may come from a
 pipe, as password managers and ``<(…)`` of a shell give them.
 """
@@ -10,9 +12,23 @@ import os
 import select
 import stat
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeGuard
 
-__all__ = ["CONFIGURATION", "SOURCE", "read_bytes", "read_text", "refuse_irregular"]
+__all__ = [
+    "CONFIGURATION",
+    "SOURCE",
+    "append",
+    "create",
+    "is_full",
+    "read_bytes",
+    "read_text",
+    "refuse_irregular",
+    "replace",
+    "writing",
+]
 
 CONFIGURATION = 4 * 1024 * 1024
 """The most bytes of a file of settings, of a password or of entries."""
@@ -21,6 +37,11 @@ SOURCE = 64 * 1024 * 1024
 
 _PATIENCE = 2.0
 """Seconds until somebody has opened a pipe to write to it."""
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""A disk that is full, and the limits of an account and of a process."""
+_MODE = 0o666
+"""What the umask is taken from, as for any new file."""
 
 _KINDS = {
     stat.S_IFCHR: "it is a device",
@@ -108,6 +129,81 @@ def read_text(
 
     """
     return io.TextIOWrapper(io.BytesIO(read_bytes(path, limit, pipe=pipe)), encoding=encoding, errors=errors).read()
+
+
+def is_full(error: BaseException) -> TypeGuard[OSError]:
+    """Whether a file could not be written since there was no room for it."""
+    return isinstance(error, OSError) and error.errno in _FULL
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Name the file that the block writes in its OSError: the error of a full disk names none."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def create(path: Path, content: bytes, mode: int = _MODE) -> None:
+    """Write a new file, whole or not at all: half of one would be taken for what somebody has written.
+
+    Raises:
+        FileExistsError: it is there.
+        OSError: it can't be written; ``filename`` has its name.
+
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        _write(descriptor, content, path)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def append(path: Path, content: bytes) -> None:
+    """Append to a file, which may be missing: all of it or nothing.
+
+    Raises:
+        OSError: it can't be written; ``filename`` has its name.
+
+    """
+    if not path.exists():
+        create(path, content)
+        return
+    size = path.stat().st_size
+    try:
+        _write(os.open(path, os.O_WRONLY | os.O_APPEND), content, path)
+    except BaseException:
+        os.truncate(path, size)
+        raise
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file in one step, so that a reader sees either the old content or the new one; its mode stays.
+
+    Raises:
+        OSError: it can't be written; ``filename`` has its name.
+
+    """
+    # its name doesn't end with .py: Alembic would take it for a revision
+    temporary = path.with_name(f".{path.name}.new")
+    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _MODE if mode is None else mode)
+        _write(descriptor, content, path)
+        if mode is not None:
+            temporary.chmod(mode)  # despite the umask
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write(descriptor: int, content: bytes, path: Path) -> None:
+    with writing(path), open(descriptor, "wb") as file:
+        file.write(content)
 
 
 def _refuse(mode: int, path: str | Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from service_migrations import files
 from service_migrations.configuration import FILE, TABLE, read_tools
 from service_migrations.errors import ConfigurationError
 from service_migrations.history.revisions import script_location
@@ -83,8 +84,7 @@ def _write(root: Path, path: Path, template: str, hint: str = "", hooks: Sequenc
         text = f"{before}{line}\n{comment}\n{rest}"
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
+        files.create(path, text.encode())
     except FileExistsError:
         uses_library = "service_migrations" in path.read_text(encoding="utf-8", errors="replace")
         return Written(relative_path, hint="" if uses_library else hint)
@@ -131,8 +131,7 @@ def append(path: Path, text: str, names: tuple[str, ...]) -> Written:
             path=path.name,
             hint="Add the tables by hand.",
         ) from None
-    with path.open("ab") as file:
-        file.write(addition.encode())
+    files.append(path, addition.encode())
     return Written(path.name, created=not source, tables=names)
 
 

@@ -16,7 +16,8 @@ from alembic.script import Script
 from alembic.util import rev_id
 
 from service_migrations.errors import ConfigurationError
-from service_migrations.failures.driver_errors import describe
+from service_migrations.failures.driver_errors import describe, error_chain
+from service_migrations.files import is_full
 from service_migrations.history.files import head_file
 from service_migrations.history.files.locations import refuse_unread
 from service_migrations.history.graph import resolved, topological
@@ -50,6 +51,10 @@ def new_revision_id(history: History) -> Iterator[str]:
         for path in map(Path, _files(service) - before):
             if revision_id in path.name or revision_id in path.read_text(encoding="utf-8", errors="replace"):
                 path.unlink()
+        if full := next(filter(is_full, error_chain(error)), None):
+            folder = service.shown_locations
+            text = f"{folder} can't be written: {full.strerror}."
+            raise ConfigurationError(text, service=service, path=folder) from error
         if type(error).__module__ == "mako.exceptions":  # loaded only where it is raised
             text = f"the template of revisions has an error: {describe(error)}."
             raise ConfigurationError(text, service=service, hint="Correct script.py.mako.") from error

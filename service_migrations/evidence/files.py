@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from service_migrations.evidence.measurement import Measurement
+from service_migrations.files import replace
 from service_migrations.history.files.fingerprint import hashes
 from service_migrations.history.revisions import script_location
 from service_migrations.monorepo import Service
@@ -96,7 +97,7 @@ def write(service: Service, measured: Iterable[Measurement]) -> list[Path]:
         text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
         if not file.is_file() or file.read_text(encoding="utf-8") != text:
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text, encoding="utf-8")
+            replace(file, text.encode())
             changed.append(file)
     return changed
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from service_migrations.files import replace
 from service_migrations.history.files.fingerprint import hashes
 from service_migrations.history.revisions import script_location
 from service_migrations.monorepo import Service
@@ -56,7 +57,7 @@ def write_breaks(service: Service, revision: str, path: str, commit: str, breaks
     if file.is_file() and file.read_text(encoding="utf-8") == text:
         return None
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
+    replace(file, text.encode())
     return file
 
 

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from service_migrations.errors import UnreachableError, UsageError
+from service_migrations.errors import ConfigurationError, UnreachableError, UsageError
+from service_migrations.files import writing
 from service_migrations.postgres.account import reachable_folder
 from service_migrations.postgres.filelock import locked
 
@@ -153,7 +154,8 @@ def _fetch(version: str, folder: Path) -> None:
         with tarfile.open(tarball) as archive:
             # Python 3.11.2 (Debian 12) has no filters yet; the tarball has the pinned sha512
             archive.extraction_filter = getattr(tarfile, "data_filter", None)
-            archive.extractall(scratch)  # noqa: S202 - as above
+            with writing(folder):
+                archive.extractall(scratch)  # noqa: S202 - as above
         package = Path(scratch) / "package"
         _finish(package)
         package.rename(folder)
@@ -195,6 +197,10 @@ def _npm_pack(name: str, folder: Path) -> None:
         error_lines = (
             [line for line in lines if "error" in line.lower()] or lines[-1:] or [f"exit code {completed.returncode}"]
         )
+        if "ENOSPC" in completed.stderr:
+            raise ConfigurationError(
+                f"{name}: {folder.parent} has no room for it.", hint="XDG_CACHE_HOME names another folder."
+            )
         raise UnreachableError(
             f"{name}: npm could not fetch it: {error_lines[0]}.", hint="Is the npm registry reachable?"
         )

@@ -1,7 +1,9 @@
 """A database cluster on disk, which can be created, started, stopped and removed."""
 
+import errno
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -11,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from service_migrations.errors import ConfigurationError, UnreachableError
+from service_migrations.files import append, replace as replace_file, writing
 from service_migrations.postgres.account import give, identity, make_folder
 from service_migrations.postgres.binaries import Binaries, provide
 from service_migrations.postgres.ports import port_is_free
@@ -20,6 +23,7 @@ __all__ = ["SUPERUSER", "Cluster"]
 
 SUPERUSER = "postgres"
 
+_REASON = re.compile(r"\b(?:could not|FATAL|error):?\s")
 _THROWAWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_wal_size": "4GB"}
 
 
@@ -80,7 +84,7 @@ class Cluster:
             state = scratch / "cluster.json"
             state.touch(mode=0o600)
             values = {key: value for key, value in asdict(cluster).items() if key != "home"}
-            state.write_text(json.dumps(values), encoding="utf-8")
+            replace_file(state, json.dumps(values).encode())
             scratch.rename(home)
         except BaseException:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -90,7 +94,8 @@ class Cluster:
     def _initdb(self, binaries: Binaries, *, throwaway: bool) -> None:
         password_file = self.home / "password"
         password_file.touch(mode=0o600)
-        password_file.write_text(self.password, encoding="utf-8")
+        with writing(password_file):
+            password_file.write_text(self.password, encoding="utf-8")
         give(password_file)
         command = [str(binaries.bin / "initdb"), "-D", str(self.data), "-U", SUPERUSER, f"--pwfile={password_file}"]
         command += [
@@ -102,8 +107,13 @@ class Cluster:
         completed = self._run(command)
         password_file.unlink()
         if completed.returncode:
-            reason = (completed.stderr.strip() or completed.stdout.strip()).splitlines()[-1:]
-            raise UnreachableError(f"initdb of PostgreSQL {self.version} failed: {' '.join(reason)}")
+            lines = (completed.stderr.strip() or completed.stdout.strip()).splitlines()
+            # the last line says what initdb removes, and the first of these why
+            reason = next((line for line in lines if _REASON.search(line)), "".join(lines[-1:]))
+            text = f"initdb of PostgreSQL {self.version} failed: {reason}"
+            if os.strerror(errno.ENOSPC) in completed.stderr:
+                raise ConfigurationError(f"{self.home.parent} has no room for a server: {text}")
+            raise UnreachableError(text)
         settings = {
             "listen_addresses": "'127.0.0.1'",
             "port": str(self.port),
@@ -112,8 +122,8 @@ class Cluster:
             "log_timezone": "'UTC'",
             **(_THROWAWAY if throwaway else {}),
         }
-        with (self.data / "postgresql.conf").open("a", encoding="utf-8") as file:
-            file.writelines(f"{key} = {value}\n" for key, value in settings.items())
+        conf = "".join(f"{key} = {value}\n" for key, value in settings.items())
+        append(self.data / "postgresql.conf", conf.encode())
 
     def start(self) -> None:
         """Start the server and wait until it accepts connections; do nothing where it runs.
@@ -136,9 +146,8 @@ class Cluster:
         """Return the cluster with another port, which its files name from now on. It must not run."""
         state = self.home / "cluster.json"
         values = json.loads(state.read_text(encoding="utf-8"))
-        with (self.data / "postgresql.conf").open("a", encoding="utf-8") as file:
-            file.write(f"port = {port}\n")  # the last line of a key counts
-        state.write_text(json.dumps({**values, "port": port}), encoding="utf-8")
+        append(self.data / "postgresql.conf", f"port = {port}\n".encode())  # the last line of a key counts
+        replace_file(state, json.dumps({**values, "port": port}).encode())
         return replace(self, port=port)
 
     def stop(self) -> None:

@@ -1,7 +1,6 @@
 """The project's own PostgreSQL on a developer's machine, and a .env for each service."""
 
 import hashlib
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from service_migrations.configuration import read_configuration
 from service_migrations.errors import ConfigurationError, MigrationError, UsageError
+from service_migrations.files import append, create
 from service_migrations.monorepo import Service
 from service_migrations.postgres.account import reachable_folder
 from service_migrations.postgres.binaries import VERSIONS, provide
@@ -169,9 +169,8 @@ def write_env(service: Service, server: Cluster, sources: Sources | None = None)
             collected = sources.collect(service)
             _append(service.env_file, {key: value for key, value in values.items() if not collected.get(key)})
             return
-        descriptor = os.open(service.env_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write("\n".join([MARK, *with_values(lines(service), values)]) + "\n")
+        text = "\n".join([MARK, *with_values(lines(service), values)]) + "\n"
+        create(service.env_file, text.encode(), 0o600)
     except OSError as error:
         path = service.relative(service.env_file)
         raise ConfigurationError(f"{path} can't be written: {error.strerror}.") from None
@@ -181,8 +180,7 @@ def _append(path: Path, values: Mapping[str, str]) -> None:
     """Append variables to a .env, whose other lines stay as they are."""
     text = path.read_bytes()
     separator = "" if not text or text.endswith(b"\n") else "\n"
-    with path.open("a", encoding="utf-8") as file:
-        file.write(separator + "\n".join(["", MARK, *with_values([], values)]) + "\n")
+    append(path, (separator + "\n".join(["", MARK, *with_values([], values)]) + "\n").encode())
 
 
 def admin_for(dsn: Dsn, root: Path) -> Dsn | None:

@@ -20,6 +20,7 @@ from invoke.exceptions import Exit
 from invoke.tasks import Task, task as invoke_task
 
 from service_migrations.errors import ConfigurationError, MigrationError, UsageError
+from service_migrations.files import is_full
 from service_migrations.interruption import abandon
 from service_migrations.monorepo import Monorepo, Service, discovering_once, find, select
 from service_migrations.revision_call import cancel_revision
@@ -143,7 +144,10 @@ def _described(error: Exception) -> Exit | None:
     if isinstance(error, MigrationError):
         return Exit(console.printable(str(error), sys.stderr), code=error.exit_code)
     if not isinstance(error, OSError) or not isinstance(error.filename, str):
-        return None
+        if not is_full(error):
+            return None
+        text = f"A file can't be written: {error.strerror}. TMPDIR names the folder of temporary files."
+        return Exit(text, code=ConfigurationError.exit_code)
     path = Path(error.filename)
     root = Monorepo.locate().root
     shown_path = path.relative_to(root) if path.is_relative_to(root) else path

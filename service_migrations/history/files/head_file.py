@@ -4,13 +4,12 @@ It makes git report a conflict when two branches both add a revision. Without it
 the second head is noticed only when somebody upgrades.
 """
 
-import shutil
 from collections.abc import Iterable
 from importlib.util import cache_from_source
 from pathlib import Path
 
 from service_migrations.errors import ConfigurationError
-from service_migrations.files import read_text
+from service_migrations.files import read_text, replace
 from service_migrations.history import graph
 from service_migrations.history.history import History
 from service_migrations.monorepo import Service
@@ -77,15 +76,7 @@ def _ordered_heads(history: History) -> list[str]:
 
 def replace_file(path: Path, content: bytes) -> None:
     """Write a file in one step, so that a reader sees either the old text or the new one."""
-    # its name doesn't end with .py: Alembic would take it for a revision
-    temporary = path.with_name(f".{path.name}.new")
-    try:
-        temporary.write_bytes(content)
-        if path.exists():
-            shutil.copymode(path, temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    replace(path, content)
     if path.suffix == ".py":
         # Python compares time in seconds and size, and another id has the same size
         Path(cache_from_source(str(path))).unlink(missing_ok=True)
