@@ -163,8 +163,13 @@ async def _connect(settings: Settings, dsn: Dsn) -> "asyncpg.Connection[asyncpg.
                 raise
             return await partial(open_connection, connection_class=_PooledConnection)()
     except Exception as error:  # noqa: BLE001 - whatever a driver raises is explained
+        failure = connect_failure(error, settings.service, dsn, patience)
+        if sqlstate(error) == "3D000" and dsn.database != settings.dsn.database:
+            # not the service's own database, which is all that `inv db.create` creates
+            hint = f"An administrator can run: CREATE DATABASE {quoted(dsn.database)} OWNER {quoted(dsn.user)};"
+            failure = ConfigurationError(failure.message, service=settings.service, hint=hint)
         # without its cause: asyncpg's frames hold the password
-        raise connect_failure(error, settings.service, dsn, patience) from None
+        raise failure from None
 
 
 class _PooledConnection(LosableConnection):
@@ -239,6 +244,9 @@ def _failure(settings: Settings, dsn: Dsn, action: str, error: asyncpg.PostgresE
     if sqlstate(error) == "42501":
         hint = "Name an administrator in DATABASE_ADMIN_DSN."
         return AccessDeniedError(f"{message}: {error}.", service=service, hint=hint)
+    if sqlstate(error) == "25006":
+        hint = "It is a standby, or read-only: name the primary, or see `inv db.doctor`."
+        return ConfigurationError(f"{message}: {dsn.target} takes no writes.", service=service, hint=hint)
     if sqlstate(error) == "55006":
         hint = "Stop the service, and run the command again."
         return UsageError(f"{message}: somebody is connected to it.", service=service, hint=hint)

@@ -93,7 +93,8 @@ def scratch(settings: Settings, admin: Dsn | None = None) -> AbstractAsyncContex
 
     Raises:
         AccessDeniedError: no role may create one; the hint describes how to name one.
-        ConfigurationError: that of DATABASE_SCRATCH_DSN isn't empty, or is the service's own.
+        ConfigurationError: that of DATABASE_SCRATCH_DSN isn't empty, or is the service's own; or none can be created,
+            since the server takes no writes.
         LockNotObtainedError: another run uses it, for longer than MIGRATIONS_LOCK_WAIT.
         MigrationError: the server can't be reached, or refuses.
 
@@ -255,7 +256,9 @@ async def _created(settings: Settings, admin: Dsn | None) -> AsyncIterator[Setti
         MigrationError: the server can't be reached, or refuses.
 
     """
-    options, may_create = await _properties(settings)
+    options, may_create, is_standby = await _properties(settings)
+    if is_standby:
+        raise _read_only(settings, f"{settings.target} is a standby.")
     creator = within(settings.dsn, settings.dsn.database) if may_create else admin
     if creator is None:
         raise _denied(settings)
@@ -270,10 +273,11 @@ async def _created(settings: Settings, admin: Dsn | None) -> AsyncIterator[Setti
         await finish_even_if_cancelled(_drop(settings, creator, name))
 
 
-async def _properties(settings: Settings) -> tuple[str, bool]:
-    """Return the options of a service's database, and whether its role has CREATEDB."""
+async def _properties(settings: Settings) -> tuple[str, bool, bool]:
+    """Return the options of a service's database, whether its role has CREATEDB, and whether it is of a standby."""
     async with connected(settings, settings.dsn) as connection:
-        return str(await connection.fetchval(_OPTIONS)), bool(await connection.fetchval(_MAY_CREATE))
+        options, may_create = await connection.fetchval(_OPTIONS), await connection.fetchval(_MAY_CREATE)
+        return str(options), bool(may_create), bool(await connection.fetchval("SELECT pg_is_in_recovery()"))
 
 
 async def _name(settings: Settings, creator: Dsn) -> str:
@@ -294,6 +298,8 @@ async def _create(settings: Settings, creator: Dsn, name: str, options: str) -> 
             await connection.execute(f"CREATE DATABASE {quoted(name)} TEMPLATE template0{owner} {options}")
     except asyncpg.InsufficientPrivilegeError:
         raise _denied(settings, creator.user) from None
+    except asyncpg.ReadOnlySQLTransactionError as error:
+        raise _read_only(settings, f"{creator.target} is read-only.") from error
     except asyncpg.PostgresError as error:
         raise MigrationError(f"{creator.user} could not create {name}: {error}.", service=settings.service) from error
 
@@ -304,6 +310,8 @@ async def _drop(settings: Settings, creator: Dsn, name: str) -> None:
         async with asyncio.timeout(_DROP_TIMEOUT), connected(settings, creator) as connection:
             await connection.fetch(_TERMINATE, name)
             await connection.execute(f"DROP DATABASE IF EXISTS {quoted(name)}")
+    except asyncpg.ReadOnlySQLTransactionError as error:
+        log.debug("%s: %s", name, error)  # then it wasn't created either
     except (MigrationError, asyncpg.PostgresError, OSError) as error:
         reason = str(error) or "no answer in time"
         log.warning("%s: the scratch database %s is left behind (%s). Drop it.", settings.service, name, reason)
@@ -316,4 +324,12 @@ def _denied(settings: Settings, user: str | None = None) -> AccessDeniedError:
         service=settings.service,
         hint=f"An administrator can run: ALTER ROLE {quoted(role)} CREATEDB; or name an empty "
         "database in DATABASE_SCRATCH_DSN, or an administrator in DATABASE_ADMIN_DSN.",
+    )
+
+
+def _read_only(settings: Settings, reason: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"a scratch database can't be created beside {settings.target}: {reason}",
+        service=settings.service,
+        hint="Name an empty database of a server that takes writes in DATABASE_SCRATCH_DSN.",
     )

@@ -20,7 +20,11 @@ __all__ = ["connect_failure"]
 
 _Hint = Callable[[Service, Dsn], str]
 _CHECK_ADDRESS = "Is the server up, and this its address?"
-_START_OWN = "It is the address of the project's own PostgreSQL: `inv pg.start` starts it."
+_START_OWN = (
+    "`inv up` made the .env for the project's own PostgreSQL: `inv pg.start` starts it, and "
+    "`inv pg.status` has its address."
+)
+"""Not that this is its address, which somebody may have edited."""
 _ESCAPE = "In a DSN, a % of the password itself is written %25."
 _CONNECT: dict[str, tuple[type[MigrationError], _Hint]] = {
     "28P01": (
@@ -89,6 +93,9 @@ def connect_failure(
     text, name, advice = describe(error), type(error).__name__, ""
     if isinstance(error, OSError):
         advice = _START_OWN if not engine and _is_own_server(service, dsn) else _CHECK_ADDRESS
+        wanted = dsn.parameters.get("target_session_attrs", "any")
+        if len(dsn.hosts) > 1 and wanted != "any":
+            advice += f" A host that answers and isn't {wanted} was passed over."
     elif not text.startswith(name) and not is_lost(original_of(error), state or None):
         text = f"{name}: {text}"
     return failure(UnreachableError, f"{text}.", advice)

@@ -145,3 +145,66 @@ def test_a_socket_is_as_good_as_a_host(socket: tuple[Dsn, Path], monorepo: Monor
         "\n", ""
     )
     query(dsn, "DROP TABLE line, alembic_version_billing, migration_log_billing")
+
+
+@pytest.mark.parametrize("creates", [False, True])
+def test_a_standby_where_no_database_can_be_created_or_dropped_is_78(
+    hosts: Hosts, monorepo: Monorepo, creates: bool
+) -> None:
+    dsn = hosts.make(f"app_databases_{creates}".lower())
+    monorepo.revision("billing", "r001", None)
+    monorepo.service("billing", "__all__ = []", dsn=dsn)
+    done = monorepo.inv("db.upgrade", "--service", "billing")
+    assert done.code == 0, done.text
+    if creates:
+        query(hosts.primary, f'ALTER ROLE "{dsn.user}" CREATEDB')
+    caught_up(hosts.primary, hosts.standby)
+    admin = dsn_text(hosts.standby)
+    there, missing = replace(dsn, hosts=hosts.standby.hosts), replace(dsn, hosts=hosts.standby.hosts, database="none")
+    for words, target, administrator in [
+        (["db.drift"], there, ""),
+        (["db.drift"], there, admin),
+        (["db.adopt", "--verify"], there, ""),
+        (["db.create"], missing, ""),
+        (["db.create"], missing, admin),
+        (["db.drop", "--yes"], there, admin),
+    ]:
+        variables = {"BILLING_DATABASE_DSN": dsn_text(target), "BILLING_DATABASE_ADMIN_DSN": administrator}
+        ran = monorepo.inv(*words, "--service", "billing", env=variables)
+        assert ran.code == 78, (words, ran.text)
+        assert "takes no writes" in ran.err or "is a standby" in ran.err
+        assert "left behind" not in ran.err
+        assert "CREATEDB" not in ran.err
+    assert query(hosts.primary, "SELECT count(*) FROM pg_database WHERE datname LIKE 'migrations_scratch%'") == [(0,)]
+
+
+def test_a_scratch_database_on_another_server_serves_a_standby(hosts: Hosts, monorepo: Monorepo) -> None:
+    dsn, empty = hosts.make("app_compared"), hosts.make("app_empty")
+    monorepo.revision("billing", "r001", None)
+    monorepo.service("billing", "__all__ = []", dsn=replace(dsn, hosts=hosts.standby.hosts))
+    ran = monorepo.inv("db.drift", "--service", "billing", env={"BILLING_DATABASE_SCRATCH_DSN": dsn_text(empty)})
+    assert ran.code == 0, ran.text
+
+
+def test_a_scratch_database_that_is_not_there_is_told_with_the_sql_for_it(hosts: Hosts, monorepo: Monorepo) -> None:
+    dsn = hosts.make("app_scratchless")
+    monorepo.revision("billing", "r001", None)
+    monorepo.service("billing", "__all__ = []", dsn=dsn)
+    done = monorepo.inv("db.upgrade", "--service", "billing")
+    assert done.code == 0, done.text
+    scratch = dsn_text(replace(dsn, database="nowhere"))
+    ran = monorepo.inv("db.drift", "--service", "billing", env={"BILLING_DATABASE_SCRATCH_DSN": scratch})
+    assert ran.code == 78, ran.text
+    assert f'CREATE DATABASE "nowhere" OWNER "{dsn.user}";' in ran.err
+    assert "db.create" not in ran.err
+
+
+def test_a_host_that_answers_and_is_passed_over_is_not_taken_for_one_that_is_down(
+    hosts: Hosts, monorepo: Monorepo
+) -> None:
+    dsn, down = hosts.make("app_passed_over"), ("127.0.0.1", free_port())
+    monorepo.revision("billing", "r001", None)
+    monorepo.service("billing", dsn=hosts.text(dsn, *hosts.standby.hosts, down, attrs="read-write"))
+    ran = monorepo.inv("db.upgrade", "--service", "billing")
+    assert ran.code == 69, ran.text
+    assert "A host that answers and isn't read-write was passed over." in ran.err

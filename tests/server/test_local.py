@@ -471,6 +471,12 @@ def test_another_port_is_taken_by_the_server_and_by_its_env_files(machine: Monor
     for words in (("db.status",), ("db.current", "-s", "billing")):
         down = machine.inv(*words)
         assert (down.code, "`inv pg.start` starts it" in down.err) == (69, True), down.text
+    env_file, edited = machine.find("billing").env_file, free_port()
+    env_file.write_text(env_file.read_text().replace(f":{another}/", f":{edited}/"))
+    down = machine.inv("db.current", "-s", "billing")
+    assert (down.code, f"127.0.0.1:{edited}/billing: connection refused" in down.err) == (69, True), down.text
+    assert "is the address" not in down.err
+    assert "`inv pg.status` has its address" in down.err
     address = {"BILLING_DATABASE_DSN": f"postgresql://billing:x@127.0.0.1:{free_port()}/billing"}
     elsewhere = machine.inv("db.current", "-s", "billing", env=address)
     assert (elsewhere.code, "Is the server up" in elsewhere.err) == (69, True), elsewhere.text
