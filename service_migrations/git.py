@@ -15,6 +15,7 @@ __all__ = [
     "GitError",
     "blobs",
     "commit",
+    "fetch_command",
     "files",
     "git",
     "is_commit",
@@ -117,6 +118,11 @@ def is_commit(folder: Path, name: str) -> bool:
 def is_shallow(folder: Path) -> bool:
     """Whether the clone has only the last commits of its branches."""
     return (try_git(folder, "rev-parse", "--is-shallow-repository") or "").strip() == "true"
+
+
+def fetch_command(folder: Path) -> str:
+    """Return the command that brings commits which a clone doesn't have: all of them, where it has only the last."""
+    return f"git fetch {'--unshallow ' if is_shallow(folder) else ''}--tags"
 
 
 def files(folder: Path, commit: str) -> dict[str, File]:

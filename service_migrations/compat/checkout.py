@@ -1,19 +1,21 @@
 """The code of another commit, in a worktree that is removed at the end."""
 
+import errno
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from service_migrations.errors import UsageError
+from service_migrations.errors import ConfigurationError, UsageError
 from service_migrations.git import (
     TEAM_BRANCHES,
     GitError,
+    fetch_command,
     git,
     is_commit,
     is_ignored,
-    is_shallow,
     refuse_no_checkout,
     try_git,
 )
@@ -24,6 +26,8 @@ __all__ = ["Checkout", "checkout", "find_commit", "merge_base", "other_packages"
 _LOCKS = ("uv.lock", "poetry.lock", "pdm.lock", "requirements*.txt")
 _DEPENDENCIES = ("pyproject.toml",)
 """The file that matters where no package is locked."""
+
+_UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT)
 
 Checkout = tuple[str, Path]
 """A commit, and the top level of the monorepo in it."""
@@ -52,8 +56,8 @@ def find_commit(root: Path, name: str) -> str:
     """
     refuse_no_checkout(root)
     if not is_commit(root, name):
-        fetch = "git fetch --unshallow --tags" if is_shallow(root) else "git fetch --tags"
-        raise UsageError(f"git has no commit {name} here.", hint=f"Fetch it (`{fetch}`), or name another with --base.")
+        hint = f"Fetch it (`{fetch_command(root)}`), or name another with --base."
+        raise UsageError(f"git has no commit {name} here.", hint=hint)
     return _git(root, "rev-parse", "--verify", f"{name}^{{commit}}")
 
 
@@ -67,6 +71,7 @@ def checkout(root: Path, name: str) -> Iterator[Checkout]:
 
     Raises:
         UsageError: as of ``find_commit``.
+        ConfigurationError: this checkout or the folder of temporary files can't be written.
 
     """
     commit = find_commit(root, name)
@@ -80,10 +85,28 @@ def checkout(root: Path, name: str) -> Iterator[Checkout]:
 
     with unfinished(remove=remove):
         try:
-            _git(root, "worktree", "add", "--detach", "--quiet", str(tree), commit)
+            _add_worktree(root, tree, commit)
             yield commit, tree / root.resolve().relative_to(top_level.resolve())
         finally:
             remove()
+
+
+def _add_worktree(root: Path, tree: Path, commit: str) -> None:
+    """Add a worktree of a commit.
+
+    Raises:
+        ConfigurationError: it can't be written.
+        UsageError: git fails for another reason.
+
+    """
+    try:
+        git(root, "worktree", "add", "--detach", "--quiet", str(tree), commit)
+    except GitError as error:
+        text = f"git worktree: {error}."
+        if any(os.strerror(number) in text for number in _UNWRITABLE):
+            hint = "It has to write to .git/worktrees and to TMPDIR."
+            raise ConfigurationError(text, hint=hint) from None
+        raise UsageError(text) from None
 
 
 def other_packages(root: Path, code: Path, folder: Path) -> list[str]:

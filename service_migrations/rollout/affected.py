@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from service_migrations.errors import UsageError
-from service_migrations.git import TEAM_BRANCHES, GitError, git, is_commit, refuse_no_checkout, try_git
+from service_migrations.git import TEAM_BRANCHES, GitError, fetch_command, git, is_commit, refuse_no_checkout, try_git
 from service_migrations.imports import Imports
 from service_migrations.monorepo import Service, discover
 
@@ -125,9 +125,9 @@ def merge_base(root: Path, base: str) -> str:
     if not base or base.startswith("-"):
         raise UsageError(f"--base {base!r} is no commit, branch or tag.")
     refuse_no_checkout(root)
-    unknown = f"git doesn't know --base {base!r}. Fetch it first"
+    unknown = f"git doesn't know --base {base!r}. Fetch it first: {fetch_command(root)}"
     _git(root, "rev-parse", "--verify", "--quiet", f"{base}^{{commit}}", problem=unknown)
-    unrelated = f"--base {base!r} and HEAD have no commit in common here. Fetch the whole history"
+    unrelated = f"--base {base!r} and HEAD have no commit in common here. Fetch all: {fetch_command(root)}"
     return _git(root, "merge-base", base, "HEAD", problem=unrelated).strip()
 
 

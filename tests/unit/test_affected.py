@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -408,3 +409,13 @@ def test_a_check_of_what_changed_asks_no_database_where_nothing_did(repo):
     ran = repo.inv("db.check", "--affected", "--base", "HEAD")
     assert (ran.code, ran.out) == (0, "nothing to check: no service is affected\n")
     assert repo.inv("db.check", "--affected", "--base", "HEAD", "--json").out == "[]\n"
+
+
+def test_a_shallow_clone_says_how_to_fetch(repo, tmp_path):
+    shallow = tmp_path / "shallow"
+    words = ["git", "clone", "--quiet", "--depth=1", f"file://{repo.root}", str(shallow)]
+    subprocess.run(words, check=True, capture_output=True, timeout=60)
+    for task in ("db.affected", "db.check --affected"):
+        ran = Monorepo(shallow).inv(*task.split(), "--base", "HEAD~1")
+        assert ran.code == 2, ran.text
+        assert "git doesn't know --base 'HEAD~1'. Fetch it first: git fetch --unshallow --tags" in ran.err

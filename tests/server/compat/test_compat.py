@@ -367,3 +367,11 @@ def test_a_table_that_no_row_can_be_made_for_is_named(monorepo: Monorepo, tmp_pa
     assert set(found.untried) == {"users"}
     assert "grown" in found.untried["users"]
     assert {(one.table, one.action, one.sqlstate) for one in found.breaks} == {("users", "read", "42703")}
+
+
+def test_a_checkout_that_cannot_be_written_is_78(repo: Monorepo) -> None:
+    worktrees = repo.root / ".git" / "worktrees"
+    worktrees.symlink_to("/sys")  # where not even root may make a folder
+    ran = repo.inv("db.compat")
+    assert (ran.code, ran.out, "Traceback" in ran.err) == (78, "", False), ran.text
+    assert "It has to write to .git/worktrees" in ran.err
