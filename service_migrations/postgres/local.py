@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from service_migrations.configuration import read_configuration
-from service_migrations.errors import ConfigurationError, MigrationError, UsageError
+from service_migrations.errors import ConfigurationError, MigrationError, UnreachableError, UsageError
 from service_migrations.files import append, create
 from service_migrations.monorepo import Service
 from service_migrations.postgres.account import reachable_folder
@@ -26,6 +26,8 @@ from service_migrations.settings.template import SERVER, template_of
 __all__ = ["admin_for", "alone", "cluster", "ensure_cluster", "home", "lacks_dsn", "made_here", "write_env"]
 
 _PORTS = range(54318, 54399)
+_ATTEMPTS = 5
+"""Ports that a new cluster tries."""
 
 
 def home(root: Path, version: str = VERSIONS[-1]) -> Path:
@@ -82,16 +84,40 @@ def ensure_cluster(
         binaries = provide(version or _newest(root), progress)
         folder = home(root, binaries.version)
         progress(f"Making a PostgreSQL {binaries.version} cluster in {folder} ({binaries.source})")
-        port = port or free_port([*_known_ports(services, sources), *_PORTS])
-        existing = Cluster.create(folder, binaries, port)
-        _change_ports(services, r"\d+", existing.port, sources)
-    elif moves and port is not None:
+        created = Cluster.create(folder, binaries, port or free_port([*_known_ports(services, sources), *_PORTS]))
+        _change_ports(services, r"\d+", created.port, sources)
+        return _started(created, services, progress, sources, attempts=1 if port else _ATTEMPTS), True
+    if moves and port is not None:
         existing.stop()
-        _change_ports(services, str(existing.port), port, sources)
-        existing = existing.moved(port)
-    progress(f"Starting PostgreSQL {existing.version} on 127.0.0.1:{existing.port}")
-    existing.start()
-    return existing, True
+        existing = _moved(existing, port, services, sources)
+    return _started(existing, services, progress, sources), True
+
+
+def _started(
+    stopped: Cluster,
+    services: Sequence[Service],
+    progress: Callable[[str], None],
+    sources: Sources,
+    *,
+    attempts: int = 1,
+) -> Cluster:
+    """Return a cluster that was started; with several attempts on another port where its own is taken meanwhile."""
+    progress(f"Starting PostgreSQL {stopped.version} on 127.0.0.1:{stopped.port}")
+    try:
+        stopped.start()
+    except UnreachableError:
+        if attempts == 1 or port_is_free(stopped.port):
+            raise
+        # another checkout's first run has taken the same one: initdb takes a second
+        moved = _moved(stopped, free_port(_PORTS), services, sources)
+        return _started(moved, services, progress, sources, attempts=attempts - 1)
+    return stopped
+
+
+def _moved(stopped: Cluster, port: int, services: Sequence[Service], sources: Sources) -> Cluster:
+    """Return a cluster with another port, which the .env files that were made for it get too."""
+    _change_ports(services, str(stopped.port), port, sources)
+    return stopped.moved(port)
 
 
 def _newest(root: Path) -> str:

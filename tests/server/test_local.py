@@ -30,22 +30,31 @@ from tests.support.table import set_keys
 
 
 @pytest.fixture
-def machine(monorepo: Monorepo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monorepo]:
-    """A monorepo whose cluster is stopped and removed at the end, whatever happened.
+def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The ports of clusters for one test at a time, of all workers: some expect that one is free again."""
+    with locked(tmp_path_factory.getbasetemp().parent / "ports.lock"):
+        yield
 
-    One at a time, of all workers: a port is chosen a second before the server listens on it.
-    """
-    with locked(tmp_path_factory.getbasetemp().parent / "machine.lock"):
-        try:
-            yield monorepo
-        finally:
-            found = local.cluster(monorepo.root)
-            if found:
-                found.remove()
-                assert not found.home.exists()
-                assert not found.is_running()
-            for path in local.home(monorepo.root).parent.glob(f"{local.home(monorepo.root).name}.*"):
-                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
+
+@pytest.fixture
+def machine(monorepo: Monorepo, ports: None) -> Iterator[Monorepo]:  # noqa: ARG001 - held
+    """A monorepo whose cluster is stopped and removed at the end, whatever happened."""
+    with cleaned(monorepo):
+        yield monorepo
+
+
+@contextlib.contextmanager
+def cleaned(monorepo: Monorepo) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        found = local.cluster(monorepo.root)
+        if found:
+            found.remove()
+            assert not found.home.exists()
+            assert not found.is_running()
+        for path in local.home(monorepo.root).parent.glob(f"{local.home(monorepo.root).name}.*"):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
 
 def done(ran: Ran) -> Ran:
@@ -369,6 +378,22 @@ def test_two_first_runs_at_once_make_one_cluster(machine: Monorepo) -> None:
     assert sum("Making a PostgreSQL" in end.err for end in ends) == 1
     assert sum("Waiting for another `inv up` to end" in end.err for end in ends) == 1
     running(machine.root)
+
+
+@pytest.mark.usefixtures("ports")
+def test_the_first_runs_of_several_checkouts_at_once_have_ports_of_their_own(tmp_path: Path) -> None:
+    checkouts = [Monorepo.make(tmp_path / f"checkout_{number}") for number in range(3)]
+    with contextlib.ExitStack() as stack:
+        for checkout in checkouts:
+            checkout.service("alpha")
+            stack.enter_context(cleaned(checkout))
+        runs = [checkout.spawn("up") for checkout in checkouts]
+        for run in runs:
+            out, err = run.communicate(timeout=120)
+            done(Ran(run.returncode, out, err))
+        listening = {running(checkout.root).port for checkout in checkouts}
+        assert {load(checkout.find("alpha")).dsn.hosts[0][1] for checkout in checkouts} == listening
+        assert len(listening) == 3
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
