@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from sqlalchemy import Connection, Table, text
+from sqlalchemy import CheckConstraint, Connection, Dialect, Table, text
 from sqlalchemy.exc import DBAPIError
 
+from service_migrations._sqlalchemy import final_name
 from service_migrations.autogenerate.enum_types import EnumType
 from service_migrations.autogenerate.foreign_keys import foreign_keys_of
 from service_migrations.autogenerate.temporary_table import (
@@ -22,7 +23,7 @@ from service_migrations.autogenerate.temporary_table import (
     reduced_table,
 )
 from service_migrations.catalog.search_path import OWN_PATH, set_path
-from service_migrations.catalog.tables import TableState, read
+from service_migrations.catalog.tables import NOT_VALID, Constraint, TableState, read
 from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError
 from service_migrations.failures.driver_errors import describe, is_of_the_session, sqlstate
 from service_migrations.sql.quoting import VERBATIM, quoted
@@ -208,8 +209,9 @@ def _renaming(
 
 
 def _completed(connection: Connection, table: Table, state: TableState, surroundings: Surroundings) -> TableState:
-    """Return a state with the foreign keys and comments of a model, which the temporary table lacks."""
+    """Return a state with what the temporary table of a model lacks: foreign keys, comments and NOT VALID."""
     keys = foreign_keys_of(table, connection.dialect, surroundings.default_schema)
+    keys += _unvalidated_checks(table, connection.dialect, state)
     comments = {column.name: column.comment or None for column in table.columns}  # without inherited columns
     return replace(
         state,
@@ -217,6 +219,17 @@ def _completed(connection: Connection, table: Table, state: TableState, surround
         columns={name: replace(column, comment=comments.get(name)) for name, column in state.columns.items()},
         constraints=state.constraints | {key.name: key for key in keys},
     )
+
+
+def _unvalidated_checks(table: Table, dialect: Dialect, state: TableState) -> Iterator[Constraint]:
+    """Yield the CHECKs of a model that are NOT VALID: those of a new table are valid at once."""
+    for check in (each for each in table.constraints if isinstance(each, CheckConstraint)):
+        if not check.dialect_options["postgresql"].get("not_valid") or not isinstance(check.name, str):
+            continue
+        name = final_name(dialect.identifier_preparer, check.name)
+        if name in state.constraints:
+            constraint = state.constraints[name]
+            yield replace(constraint, definition=f"{constraint.definition}{NOT_VALID}", valid=False)
 
 
 def _prefix(schema: str | None, surroundings: Surroundings) -> str:

@@ -18,7 +18,10 @@ from service_migrations.catalog.restoration import NOTHING, Restoration
 from service_migrations.catalog.search_path import OWN_PATH, SHOWN, set_path
 from service_migrations.sql.quoting import literal, quoted
 
-__all__ = ["ColumnState", "Constraint", "Index", "TableState", "read", "table_oids"]
+__all__ = ["NOT_VALID", "ColumnState", "Constraint", "Index", "TableState", "read", "table_oids"]
+
+NOT_VALID = " NOT VALID"
+"""The end of the text of a constraint that the server hasn't checked for the rows from before."""
 
 _SERIALS = {"smallint": "smallserial", "integer": "serial", "bigint": "bigserial"}
 
@@ -39,6 +42,7 @@ class ColumnState:
     """A column. ``base`` is the oid of its type, or of the elements of its array.
 
     ``stored`` is the type that its values have: where its type is a domain, the one under it.
+    ``unvalidated`` is the name of a NOT NULL that is NOT VALID: rows may have NULL, so ``not_null`` is false.
     ``settings`` are the statements for its storage and statistics, which a virtual generated column has none of.
     """
 
@@ -55,6 +59,7 @@ class ColumnState:
     uses: frozenset[str]
     types: frozenset[int]
     comment: str | None
+    unvalidated: str | None = None
     settings: tuple[str, ...] = ()
     rest: Restoration = NOTHING
 

@@ -15,7 +15,7 @@ SELECT c.oid::bigint, json_build_object('schema', n.nspname, 'name', c.relname,
                 ELSE format_type(a.atttypid, a.atttypmod) END,
             'base', coalesce(CASE WHEN t.typcategory = 'A' THEN nullif(t.typelem, 0) END, t.oid)::bigint,
             'collation', CASE WHEN a.attcollation <> t.typcollation THEN a.attcollation::regcollation::text END,
-            'not_null', a.attnotnull, 'default', pg_get_expr(d.adbin, d.adrelid),
+            'not_null', a.attnotnull AND v.name IS NULL, 'unvalidated', v.name, 'default', pg_get_expr(d.adbin, d.adrelid),
             'generated', a.attgenerated::text, 'identity', a.attidentity::text,
             'sequence', CASE WHEN a.atthasdef OR a.attidentity <> '' THEN (SELECT json_build_object('start', s.seqstart, 'increment', s.seqincrement,
                     'minvalue', s.seqmin, 'maxvalue', s.seqmax, 'cache', s.seqcache, 'cycle', s.seqcycle,
@@ -37,6 +37,9 @@ SELECT c.oid::bigint, json_build_object('schema', n.nspname, 'name', c.relname,
             'comment', col_description(c.oid, a.attnum)) ORDER BY a.attnum), '[]')
         FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
         LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+        -- from 18 on a NOT NULL may be NOT VALID
+        LEFT JOIN LATERAL (SELECT k.conname AS name FROM pg_constraint k WHERE a.attnotnull AND k.conrelid = c.oid
+            AND k.contype = 'n' AND NOT k.convalidated AND k.conkey[1] = a.attnum) v ON true
         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
     'constraints', (
         SELECT coalesce(json_agg(json_build_object('name', k.conname, 'kind', k.contype::text,

@@ -82,12 +82,7 @@ def _alter(
         yield Change(
             Phase.ALTER_COLUMNS, forward if conversion.up else (), backward if conversion.down else (), description
         )
-    if live.not_null != target.not_null:
-        note = Note(f"Rows with NULL in {live.name} make this fail: fill them first.")
-        forbid: tuple[Step, ...] = (note, f"{alter} SET NOT NULL")
-        allow: tuple[Step, ...] = (f"{alter} DROP NOT NULL",)
-        steps = (forbid, allow) if target.not_null else (allow, forbid)
-        yield Change(Phase.ALTER_COLUMNS, *steps, f"{prefix} nullable {not live.not_null} -> {not target.not_null}")
+    yield from _nullable(table, live, target, prefix)
     if target.identity and not live.identity:
         steps = (
             (f"{alter} ADD {target.identity_clause}", _continue_sequence(table, target)),
@@ -103,6 +98,23 @@ def _alter(
         comment = f"COMMENT ON COLUMN {table}.{quoted(live.name)} IS"
         steps = ((f"{comment} {literal(target.comment)}",), (f"{comment} {literal(live.comment)}",))
         yield Change(Phase.COMMENT, *steps, f"{prefix} comment {live.comment!r} -> {target.comment!r}")
+
+
+def _nullable(table: str, live: ColumnState, target: ColumnState, prefix: str) -> Iterator[Change]:
+    """Yield the change of NOT NULL, which may be NOT VALID in the database."""
+    if live.not_null == target.not_null and not live.unvalidated:
+        return
+    alter = f"ALTER TABLE {table} ALTER COLUMN {quoted(live.name)}"
+    note = Note(f"Rows with NULL in {live.name} make this fail: fill them first.")
+    forbid: tuple[Step, ...] = (note, f"{alter} SET NOT NULL")
+    allow: tuple[Step, ...] = (f"{alter} DROP NOT NULL",)
+    description = f"{prefix} nullable {not live.not_null} -> {not target.not_null}"
+    forward, backward = (forbid, allow) if target.not_null else (allow, forbid)
+    if live.unvalidated:
+        add = f"ALTER TABLE {table} ADD CONSTRAINT {quoted(live.unvalidated)} NOT NULL {quoted(live.name)} NOT VALID"
+        backward = (*allow, add) if target.not_null else (add,)
+        description = f"{prefix} NOT NULL (NOT VALID) -> {'NOT NULL' if target.not_null else 'NULL'}"
+    yield Change(Phase.ALTER_COLUMNS, forward, backward, description)
 
 
 def _conversion(

@@ -9,7 +9,7 @@ from itertools import count
 
 from service_migrations.autogenerate.change import Change, Phase
 from service_migrations.autogenerate.table_pair import Directions, Pair
-from service_migrations.catalog.tables import Constraint, Index, TableState
+from service_migrations.catalog.tables import NOT_VALID, Constraint, Index, TableState
 from service_migrations.sql.quoting import quoted
 
 __all__ = ["Matches", "NewNames", "new_names", "rename"]
@@ -164,10 +164,15 @@ def _added(pair: Pair, matches: Mapping[str, Constraint]) -> Iterator[Constraint
 
 
 def _equal(live: Constraint, target: Constraint) -> bool:
-    """Whether two constraints are equal; a NOT VALID key of the models is valid after CREATE TABLE."""
-    if live.kind != "f" or target.kind != "f":
-        return (live.kind, live.definition) == (target.kind, target.definition)
-    return _reference(live) == _reference(target) and (live.valid or not target.valid)
+    """Whether two constraints are equal; one of the models that is NOT VALID is valid after CREATE TABLE."""
+    if not live.valid and target.valid:
+        return False
+    if live.kind == target.kind == "f":
+        return _reference(live) == _reference(target)
+    return (live.kind, live.definition.removesuffix(NOT_VALID)) == (
+        target.kind,
+        target.definition.removesuffix(NOT_VALID),
+    )
 
 
 def _reference(key: Constraint) -> tuple[object, ...]:
