@@ -155,8 +155,13 @@ def noted(changes: Sequence[Change], comparison: Comparison, service: str) -> li
     noted_changes = []
     for change in changes:
         renames = [rename for step in change.forward for rename in possible.get(_dropped(step), ())]
-        forward = (_comment(renames, service), *change.forward) if renames else change.forward
-        noted_changes.append(replace(change, forward=forward))
+        notes: list[Note] = [_comment(renames, service)] if renames else []
+        notes += [
+            _moved(*move, comparison.default)
+            for move in _moves(comparison)
+            if _place(move[0]) in map(_dropped, change.forward)
+        ]
+        noted_changes.append(replace(change, forward=(*notes, *change.forward)))
     return noted_changes
 
 
@@ -181,6 +186,26 @@ def _possible(comparison: Comparison) -> Iterator[Rename]:
             for new_name in [each for each in target if each not in live]:
                 if live[name] == target[new_name]:
                     yield Rename(pair.live.schema, pair.live.name, name, new_name)
+
+
+def _moves(comparison: Comparison) -> Iterator[tuple[TableState, TableState]]:
+    """Yield each dropped table with a new one of its name and columns in another schema."""
+    new = [table for key, table in comparison.targets.items() if key not in comparison.live]
+    for table in (table for key, table in comparison.live.items() if key not in comparison.targets):
+        same = (other for other in new if (other.name, [*other.columns]) == (table.name, [*table.columns]))
+        yield from ((table, other) for other in same)
+
+
+def _moved(table: TableState, other: TableState, default: str | None) -> Note:
+    return Note(
+        f"WARNING: what is in {table.sql} is lost. If it was moved to {other.sql}, delete this file and write by hand\n"
+        f"(--empty), after CREATE SCHEMA: ALTER TABLE {table.sql} SET SCHEMA {quoted(other.schema or default or '')}\n"
+        "Its types are moved likewise, by ALTER TYPE."
+    )
+
+
+def _place(table: TableState) -> tuple[str | None, str | None, str]:
+    return table.schema, None, table.name
 
 
 def _columns(table: TableState) -> dict[str, tuple[object, ...]]:

@@ -639,3 +639,35 @@ def test_a_renamed_part_is_recreated_where_its_enum_type_is(labels, rename) -> N
     parts = ('Column("kind", state)', "CheckConstraint(\"kind <> 'old'\", name='{}')", 'Index("{}_i", "kind")')
     before, after = (models(table("things", *(part.format(name) for part in parts))) for name in ("x", "y"))
     rename(before, after.replace('Enum("new", "old"', f"Enum({', '.join(map(repr, labels))}{',' * (len(labels) < 1)}"))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "move"),
+    [
+        ("None", "'audit'", "ALTER TABLE note SET SCHEMA audit"),
+        ("'audit'", "None", "ALTER TABLE audit.note SET SCHEMA public"),
+    ],
+)
+def test_a_file_says_how_to_move_the_table_that_it_drops(
+    before: str, after: str, move: str, monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    def both(schema: str) -> str:
+        return models(table("note", 'Column("text", Text)', f"schema={schema}"), table("other"))
+
+    dsn = database()
+    service = monorepo.service("shop", both(before), dsn)
+    first_upgrade(monorepo, service)
+    query(dsn, f"INSERT INTO {move.split()[2]} VALUES (7, 'kept')")  # noqa: S608 - a name of the test
+    remodel(monorepo, service, both(after))
+    code = written(monorepo, service, "after")
+    assert f"after CREATE SCHEMA: {move}" in code.replace("\n    # ", " ")
+    (path,) = service.versions.glob("*_after.py")
+    down = query(dsn, "SELECT version_num FROM alembic_version_shop")[0][0]
+    path.unlink()
+    up = ["CREATE SCHEMA IF NOT EXISTS audit", move]
+    monorepo.revision("shop", "moved", down, "\n".join(f"op.execute({each!r})" for each in up))
+    (service.versions / "head.txt").write_text("moved\n")
+    wait(service_migrations.upgrade(service))
+    assert wait(service_migrations.check(service)).differences == ()
+    rows = "SELECT id, text FROM note" if after == "None" else "SELECT id, text FROM audit.note"
+    assert query(dsn, rows) == [(7, "kept")]
