@@ -73,10 +73,24 @@ def refusals(comparison: Comparison, changes: Iterable[Change]) -> Iterator[Chan
 
 
 def users_of_types(comparison: Comparison, types: Iterable[EnumType]) -> dict[EnumType, list[str]]:
-    """Return what uses each of these types and isn't recreated with it, such as ``function public.rank(state)``."""
-    types = list(types)
-    users = _query(comparison, [_type(enum_type) for enum_type in types])
-    return {enum_type: users.get(number, []) for number, enum_type in enumerate(types)}
+    """Return what uses each of these types, or a column of it, and isn't recreated with it.
+
+    Such as ``function public.rank(state)``, or the partition key of a table.
+    """
+    owners, parts = [], []
+    for enum_type in types:
+        columns = [(comparison.key(*user[1:3]), user[3]) for user in enum_type.columns]
+        changed = [
+            _Part("changed", comparison.oids[key], name, f"{quoted(*key)}.{name}")
+            for key, name in columns
+            if key in comparison.oids
+        ]
+        parts += [_type(enum_type), *changed]
+        owners += [enum_type] * (1 + len(changed))
+    users: dict[EnumType, list[str]] = {enum_type: [] for enum_type in owners}
+    for number, names in _query(comparison, parts).items():
+        users[owners[number]] += [name for name in names if name not in users[owners[number]]]
+    return users
 
 
 def _types(comparison: Comparison) -> Iterator[Change]:

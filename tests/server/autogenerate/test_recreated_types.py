@@ -97,6 +97,43 @@ def test_a_downgrade_names_what_is_in_its_way(monorepo: Monorepo, dsn: Dsn) -> N
     wait(service_migrations.upgrade(service))
 
 
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("CREATE VIEW v AS SELECT state FROM things", "view public.v"),
+        ("CREATE POLICY p ON things USING (state IS NOT NULL)", "policy p on public.things"),
+    ],
+    ids=["view", "policy"],
+)
+def test_a_downgrade_names_what_is_in_the_way_of_a_column(
+    statement: str, said: str, monorepo: Monorepo, dsn: Dsn
+) -> None:
+    service = monorepo.service("billing", models(), dsn)
+    written(monorepo, service, "before")
+    wait(service_migrations.upgrade(service))
+    run_script(dsn, [statement])
+    remodel(monorepo, service, models(labels=("new", "old", "last")))
+    code = written(monorepo, service, "after")
+    assert code.count(f"The {said} uses the type: drop it before") == 1
+    wait(service_migrations.upgrade(service))
+
+
+def test_a_downgrade_names_the_partition_key_that_is_in_its_way(monorepo: Monorepo, dsn: Dsn) -> None:
+    def partitioned(*labels: str) -> str:
+        return models(
+            "postgresql_partition_by='LIST (state)'", labels=labels, key="Integer, primary_key=False"
+        ).replace(", primary_key=False, primary_key=True", "")
+
+    service = monorepo.service("billing", partitioned("new", "old"), dsn)
+    written(monorepo, service, "before")
+    wait(service_migrations.upgrade(service))
+    remodel(monorepo, service, partitioned("new", "old", "last"))
+    code = written(monorepo, service, "after")
+    assert "The partition key public.things uses the type: drop it before" in code
+    wait(service_migrations.upgrade(service))
+    assert wait(service_migrations.check(service)).differences == ()
+
+
 PROPERTIES = (
     "SELECT obj_description(t.oid, 'pg_type'), pg_get_userbyid(typowner), ARRAY(SELECT concat(grantee::regrole, "
     "is_grantable) FROM aclexplode(coalesce(typacl, acldefault('T', typowner))) ORDER BY 1) "
