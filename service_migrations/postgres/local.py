@@ -9,7 +9,7 @@ from pathlib import Path
 
 from service_migrations.configuration import read_configuration
 from service_migrations.errors import ConfigurationError, MigrationError, UnreachableError, UsageError
-from service_migrations.files import append, create
+from service_migrations.files import append, create, replace as replace_file
 from service_migrations.monorepo import Service
 from service_migrations.postgres.account import reachable_folder
 from service_migrations.postgres.binaries import VERSIONS, provide
@@ -146,7 +146,7 @@ def _change_ports(services: Sequence[Service], former: str, port: int, sources: 
             changed = re.sub(rf"^({key}=){former}$", rf"\g<1>{port}", changed, flags=re.MULTILINE)
         if changed != made:
             text = service.env_file.read_text(encoding="utf-8", errors="surrogateescape").removesuffix(made) + changed
-            service.env_file.write_text(text, encoding="utf-8", errors="surrogateescape")  # it keeps its mode
+            replace_file(service.env_file.resolve(), text.encode(errors="surrogateescape"))  # it keeps its mode
             sources.forget(service.env_file)
 
 
@@ -177,19 +177,22 @@ def lacks_dsn(service: Service, sources: Sources) -> bool:
     return not any(collected[item.key] for item in template.variables if item.role in SERVER) if template else True
 
 
-def write_env(service: Service, server: Cluster, sources: Sources | None = None) -> None:
+def write_env(
+    service: Service, server: Cluster, sources: Sources | None = None, others: Sequence[Service] = ()
+) -> None:
     """Write a DSN into a service's .env; a new file is made from .env.example, and readable by its owner only.
 
     Args:
         service: the service.
         server: the cluster that the DSN leads to.
         sources: the sources of its settings; an existing .env gets only the variables that are set nowhere.
+        others: the services that may share its role, whose password they have then.
 
     Raises:
         ConfigurationError: the example has no valid DSN, or the .env can't be written.
 
     """
-    values = assignments(service, "127.0.0.1", server.port)
+    values = assignments(service, "127.0.0.1", server.port, _passwords(others, server, sources) if sources else {})
     try:
         if sources and service.env_file.exists():
             collected = sources.collect(service)
@@ -200,6 +203,17 @@ def write_env(service: Service, server: Cluster, sources: Sources | None = None)
     except OSError as error:
         path = service.relative(service.env_file)
         raise ConfigurationError(f"{path} can't be written: {error.strerror}.") from None
+
+
+def _passwords(services: Sequence[Service], server: Cluster, sources: Sources) -> dict[str, str]:
+    """Return the passwords of the roles that services have on a server: another one would lock them out."""
+    passwords: dict[str, str] = {}
+    for service in services:
+        with suppress(MigrationError):  # it has no .env yet, or the upgrade reports it
+            dsn = load_unchecked(service, sources).dsn
+            if dsn.is_local and dsn.hosts[0][1] == server.port and dsn.password:
+                passwords.setdefault(dsn.user, dsn.password)
+    return passwords
 
 
 def _append(path: Path, values: Mapping[str, str]) -> None:

@@ -3,6 +3,7 @@
 import re
 import secrets
 from collections.abc import Mapping
+from types import MappingProxyType
 from urllib.parse import quote
 
 from service_migrations.errors import ConfigurationError
@@ -42,8 +43,16 @@ def example(service: Service) -> Dsn:
     return _of_key(service)[1]
 
 
-def assignments(service: Service, host: str, port: int) -> dict[str, str]:
+def assignments(
+    service: Service, host: str, port: int, passwords: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, str]:
     """Return the variables of a .env that lead a service to a server, made from its .env.example.
+
+    Args:
+        service: the service.
+        host: the server's.
+        port: the server's.
+        passwords: those of roles that other services have on the server; a role has one.
 
     Raises:
         ConfigurationError: the example can't be read or has no valid DSN, or the template leads to another server.
@@ -52,6 +61,8 @@ def assignments(service: Service, host: str, port: int) -> dict[str, str]:
     if template := template_of(service):
         values = _completed(service, template, _filled_in(service), host, port)
         dsn = _of_template(service, template, values)
+        if password := passwords.get(dsn.user):
+            values |= {item.key: password for item in template.variables if item.role == "password"}
         if dsn.hosts[0][1] != port or not dsn.is_local:
             raise ConfigurationError(
                 f"{template.place} leads to {dsn.target}, and never to {host}:{port}.",
@@ -60,7 +71,8 @@ def assignments(service: Service, host: str, port: int) -> dict[str, str]:
             )
         return values
     scheme, dsn = _of_key(service)
-    user, password = quote(dsn.user, safe=""), quote(dsn.password or secrets.token_urlsafe(18), safe="")
+    user = quote(dsn.user, safe="")
+    password = quote(passwords.get(dsn.user) or dsn.password or secrets.token_urlsafe(18), safe="")
     return {service.dsn_key or _DSN: f"{scheme}://{user}:{password}@{host}:{port}/{quote(dsn.database, safe='')}"}
 
 

@@ -56,7 +56,7 @@ def up(_: Context, port: str = "", postgres: str = "") -> None:
                 for service in without_dsn:
                     progress(f"Writing {service.relative(service.env_file)}")
                     try:
-                        local.write_env(service, cluster, sources)
+                        local.write_env(service, cluster, sources, services)
                         changes.append(str(service.env_file))
                         sources.forget(service.env_file)
                     except MigrationError as error:

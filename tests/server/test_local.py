@@ -571,3 +571,21 @@ def test_up_runs_bootstrap_sql_as_an_administrator_and_only_once(machine: Monore
     assert "made_once" in tables(dsn)
     assert done(machine.inv("up")).out.endswith("Nothing to do: everything was up, and every service at head.\n")
     assert query(dsn, "SELECT FROM pg_roles WHERE rolname = 'reader'")
+
+
+@pytest.mark.parametrize("dsn", ["", "postgresql://{APP_USER}:{APP_PASSWORD}@{APP_HOST}:{APP_PORT}/{APP_DB}"])
+def test_services_that_share_a_role_get_one_password(machine: Monorepo, dsn: str) -> None:
+    """Each had a password of its own, and the last one locked the others out."""
+    if dsn:
+        set_keys(machine, f'dsn = "{dsn}"')
+    for name in ("billing", "catalog", "orders"):
+        folder = machine.service(name, "__all__ = []").path
+        lines = ["APP_USER=shared", "APP_PASSWORD=<password>", "APP_DB=shared"]
+        text = "\n".join(lines) if dsn else "DATABASE_DSN=postgresql://shared:<password>@localhost:5432/shared"
+        (folder / ".env.example").write_text(f"{text}\n")
+        machine.revision(name, f"{name}_1", None)
+    assert done(machine.inv("up")).out.splitlines()[-1] == "Everything is up."
+    # one that comes later, too
+    machine.find("orders").env_file.unlink()
+    done(machine.inv("up"))
+    assert done(machine.inv("db.status")).out.count("at head") == 3
