@@ -29,6 +29,7 @@ the words after ``--`` are options of `inv db.evidence`.
 """
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -131,6 +132,7 @@ def define_evidence(install: Callable[[nox.Session], None] = install, *options: 
         """Measure what every revision locks on a PostgreSQL of one version."""
         install(session)
         with _skipped_without(session, postgres):
+            _refuse_foreign(session, "service-migrations")
             command = ("service-migrations", "db.evidence", f"--postgres={postgres}")
             session.run(*command, *options, *session.posargs)
 
@@ -145,8 +147,16 @@ def run_pytest(session: nox.Session, postgres: str, *options: str) -> None:
     would pass.
     """
     with _skipped_without(session, postgres):
+        _refuse_foreign(session, "pytest")
         environment = {"POSTGRES_VERSION": postgres}
         session.run("pytest", *options, f"--postgres={postgres}", *session.posargs, env=environment)
+
+
+def _refuse_foreign(session: nox.Session, program: str) -> None:
+    """Fail where the session's environment lacks a program: nox would run the machine's, with other libraries."""
+    paths = os.pathsep.join(session.bin_paths or ())
+    if session.virtualenv.is_sandboxed and not shutil.which(program, path=paths):
+        session.error(f"{program} isn't in the session's environment: let the function that installs bring it.")
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """What ``service_migrations.nox`` installs, and for which PostgreSQL versions there is a session."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -74,3 +76,14 @@ def test_a_table_that_is_wrong_is_an_error(repository):
 def test_the_module_has_no_other_names():
     with pytest.raises(AttributeError, match="no attribute 'migration'"):
         sessions.migration  # noqa: B018
+
+
+@pytest.mark.parametrize(("name", "program"), [("migrations", "pytest"), ("evidence", "service-migrations")])
+def test_a_program_that_an_install_forgets_is_not_taken_from_the_machine(repository, name, program):
+    repository.write_text('[tool.service-migrations]\npostgres = ["18"]\n')
+    noxfile = repository.with_name("noxfile.py")
+    noxfile.write_text(f"from service_migrations import nox\n{name} = nox.define_{name}(lambda session: None)\n")
+    words = [sys.executable, "-m", "nox", "--session", f"{name}(pg18)", "--default-venv-backend", "virtualenv"]
+    ran = subprocess.run(words, cwd=repository.parent, capture_output=True, text=True, timeout=120, check=False)
+    assert ran.returncode == 1, ran.stderr
+    assert f"{program} isn't in the session's environment: let the function that installs bring it." in ran.stderr
