@@ -19,6 +19,7 @@ from typing import TypeGuard
 
 __all__ = [
     "CONFIGURATION",
+    "FULL",
     "SOURCE",
     "append",
     "create",
@@ -38,7 +39,7 @@ SOURCE = 64 * 1024 * 1024
 _PATIENCE = 2.0
 """Seconds until somebody has opened a pipe to write to it."""
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """A disk that is full, and the limits of an account and of a process."""
 _MODE = 0o666
 """What the umask is taken from, as for any new file."""
@@ -133,7 +134,7 @@ def read_text(
 
 def is_full(error: BaseException) -> TypeGuard[OSError]:
     """Whether a file could not be written since there was no room for it."""
-    return isinstance(error, OSError) and error.errno in _FULL
+    return isinstance(error, OSError) and error.errno in FULL
 
 
 @contextmanager

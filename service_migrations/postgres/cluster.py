@@ -1,6 +1,5 @@
 """A database cluster on disk, which can be created, started, stopped and removed."""
 
-import errno
 import json
 import os
 import re
@@ -13,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from service_migrations.errors import ConfigurationError, UnreachableError
-from service_migrations.files import append, replace as replace_file, writing
+from service_migrations.files import FULL, append, replace as replace_file, writing
 from service_migrations.postgres.account import give, identity, make_folder
 from service_migrations.postgres.binaries import Binaries, provide
 from service_migrations.postgres.ports import port_is_free
@@ -111,7 +110,7 @@ class Cluster:
             # the last line says what initdb removes, and the first of these why
             reason = next((line for line in lines if _REASON.search(line)), "".join(lines[-1:]))
             text = f"initdb of PostgreSQL {self.version} failed: {reason}"
-            if os.strerror(errno.ENOSPC) in completed.stderr:
+            if any(os.strerror(number) in reason for number in FULL):
                 raise ConfigurationError(f"{self.home.parent} has no room for a server: {text}")
             raise UnreachableError(text)
         settings = {

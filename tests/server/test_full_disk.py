@@ -11,10 +11,10 @@ from service_migrations.settings.dsn import Dsn
 from tests.support.monorepo import Monorepo, Ran
 
 
-def without_room(monorepo: Monorepo, *words: str) -> Ran:
-    """Run a task that can write pipes and sockets, and no byte into a file."""
+def without_room(monorepo: Monorepo, *words: str, blocks: int = 0) -> Ran:
+    """Run a task that can write pipes and sockets, and no byte into a file, or some blocks."""
     ran = subprocess.run(
-        ["/bin/sh", "-c", 'ulimit -f 0; exec "$0" -m invoke "$@"', sys.executable, *words],
+        ["/bin/sh", "-c", f'ulimit -f {blocks}; exec "$0" -m invoke "$@"', sys.executable, *words],
         cwd=monorepo.root,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -58,3 +58,10 @@ def test_a_full_disk_is_told_with_the_file_and_leaves_none_half_written(
     [line] = [line for line in ran.err.splitlines() if "File too large" in line]
     assert place in line
     assert written(monorepo.root) == before
+
+
+def test_a_disk_that_gets_full_while_a_server_is_made_is_told_with_the_reason(monorepo: Monorepo) -> None:
+    ran = without_room(monorepo, "pg.start", blocks=200)
+    assert ran.code == 78, ran.text
+    [line] = [line for line in ran.err.splitlines() if "File too large" in line]
+    assert "has no room for a server: initdb of PostgreSQL" in line
