@@ -186,7 +186,8 @@ PARTS = re.compile(
 """The syntax of SQLAlchemy's ``make_url``, with several hosts as in libpq (documentation, 34.1.1.2)."""
 
 
-_VARIABLE = re.compile(r"\$\{\w+\}")
+_VARIABLE = re.compile(r"\$\{\w+(?::?[-?+=][^}]*)?\}")
+_BARE_VARIABLE = re.compile(r"\$[A-Z_][A-Z0-9_]*")
 
 
 def parse(text: str, prefix: str) -> Dsn:
@@ -247,7 +248,11 @@ def parse(text: str, prefix: str) -> Dsn:
 def _refuse_variables(match: re.Match[str], prefix: str) -> None:
     """Refuse what a shell or Compose would have replaced; in a password, only where it is all of it."""
     parts = " ".join(filter(None, match.group("user", "hosts", "database", "query")))
-    variable = _VARIABLE.search(parts) or _VARIABLE.fullmatch(match["password"] or "")
+    variable = (
+        _VARIABLE.search(parts)
+        or _VARIABLE.fullmatch(match["password"] or "")
+        or _BARE_VARIABLE.search(match["hosts"] or "")  # no host has a dollar; a name may
+    )
     if variable:
         raise ConfigurationError(
             f"{prefix} holds {variable[0]}, and nothing is interpolated.",

@@ -328,16 +328,26 @@ def test_the_folder_of_a_socket_may_have_colons(text: str, port: int) -> None:
         "postgresql://app:x@h/${DATABASE}",
         "postgresql://app:x@h/billing?sslmode=${MODE}",
         "postgresql://app:${PASSWORD}@h/billing",
+        "postgresql://app:x@h:${PORT:-5432}/billing",
+        "postgresql://app:x@$HOST/billing",
+        "postgresql://app:x@$HOST:5432/billing",
+        "postgresql://app:x@h:$PORT/billing",
     ],
 )
 def test_a_variable_that_nobody_replaces_is_refused_by_its_name(text: str) -> None:
     said = refused(text)
     assert "nothing is interpolated" in said
-    assert re.search(r"\$\{[A-Z]+\}", said)
+    assert re.search(r"\$(\{[A-Z]+|[A-Z]+)", said)
 
 
 def test_a_password_may_hold_what_looks_like_a_variable() -> None:
     assert parse("postgresql://app:a${X}b@h/billing", "here").password == "a${X}b"
+    assert parse("postgresql://app:$X@h/billing", "here").password == "$X"
+
+
+def test_a_name_may_have_a_dollar() -> None:
+    dsn = parse("postgresql://$APP:x@h/$billing", "here")
+    assert (dsn.user, dsn.database) == ("$APP", "$billing")
 
 
 def test_a_socket_is_a_host() -> None:
