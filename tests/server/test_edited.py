@@ -16,7 +16,7 @@ from service_migrations.monorepo import Service
 from service_migrations.session.locks import LOCK_KEY
 from service_migrations.settings.dsn import Dsn
 from tests.support.database import query, tables, wait
-from tests.support.monorepo import Monorepo
+from tests.support.monorepo import Monorepo, dsn_text
 
 LEDGER = "migration_log_billing"
 UP = 'op.execute("CREATE TABLE b2 (id int)")'
@@ -351,3 +351,34 @@ def test_a_word_that_nothing_is_called_is_refused_before_connecting(monorepo, se
     assert "edited" in ran.err
     with pytest.raises(UsageError):
         wait(service_migrations.upgrade(service, allow=["edited", "all"]))
+
+
+def test_one_revision_takes_the_place_of_many_where_every_database_is_at_the_end(monorepo, database):
+    """As "One revision in place of many" of writing-migrations.md."""
+    at_head, between = database(creates=True), database()
+    monorepo.service("billing", "__all__ = []", dsn=at_head)
+    files = [monorepo.revision("billing", "r1", None, 'op.execute("CREATE TABLE one (id int)")', "pass")]
+    files += [monorepo.revision("billing", "r2", "r1", 'op.execute("CREATE TABLE two (id int)")', "pass")]
+    files += [monorepo.revision("billing", "r3", "r2", 'op.execute("ALTER TABLE two ADD name text")', "pass")]
+    assert monorepo.inv("db.upgrade", "--service", "billing").code == 0
+    elsewhere = {"BILLING_DATABASE_DSN": dsn_text(between)}
+    assert monorepo.inv("db.upgrade", "--service", "billing", "--revision", "r2", env=elsewhere).code == 0
+
+    for file in files:
+        file.unlink()
+    both = 'op.execute("CREATE TABLE one (id int)")\nop.execute("CREATE TABLE two (id int, name text)")'
+    monorepo.revision("billing", "r3", None, both, "pass")
+
+    assert monorepo.inv("db.upgrade", "--service", "billing").code == 3
+    accepted = monorepo.inv("db.upgrade", "--service", "billing", "--allow", "edited")
+    assert accepted.code == 0, accepted.text
+    assert monorepo.inv("db.upgrade", "--service", "billing").code == 0
+    for words in (("db.upgrade",), ("db.upgrade", "--allow", "edited")):
+        refused = monorepo.inv(*words, "--service", "billing", env=elsewhere)
+        assert refused.code == 3, refused.text
+        assert "is at r2, which" in refused.err
+    assert tables(between) >= {"one", "two"}
+    drift = monorepo.inv("db.drift", "--service", "billing")
+    assert drift.code == 0, drift.text
+    new = {"BILLING_DATABASE_DSN": dsn_text(database())}
+    assert monorepo.inv("db.upgrade", "--service", "billing", env=new).code == 0
