@@ -60,7 +60,8 @@ class Phase(IntEnum):
     ADD_CONSTRAINTS = 20
     CREATE_INDEXES = 21
     ADD_FOREIGN_KEYS = 22
-    COMMENT = 23
+    VALIDATE = 23
+    COMMENT = 24
 
 
 @dataclass(frozen=True, slots=True)

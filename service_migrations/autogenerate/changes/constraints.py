@@ -53,7 +53,7 @@ def changes(pair: Pair, recreated_types: RecreatedTypes, named: frozenset[str], 
             yield drop(pair.live, constraint, BOTH, described=True)
         else:
             directions = _recreation(pair, recreated_types, constraint)
-            yield from _kept(pair.live, constraint, matches.renamed.get(name, name), directions, names)
+            yield from _kept(pair.live, constraint, matches, directions, names)
     for constraint in matches.added:
         if constraint.kind != "f":
             yield add(pair.target, constraint, BOTH, described=True)
@@ -61,14 +61,22 @@ def changes(pair: Pair, recreated_types: RecreatedTypes, named: frozenset[str], 
 
 
 def _kept(
-    table: TableState, constraint: Constraint, name: str, directions: Directions, names: NewNames
+    table: TableState, constraint: Constraint, matches: Matches, directions: Directions, names: NewNames
 ) -> Iterator[Change]:
-    """Yield the changes of a constraint that both sides have: it is recreated in some directions, or renamed."""
+    """Yield the changes of a constraint that both sides have: it is recreated, renamed or validated."""
+    name = matches.renamed.get(constraint.name, constraint.name)
+    kept = replace(constraint, name=name)
     if any(directions):
         yield drop(table, constraint, directions)
-        yield add(table, replace(constraint, name=name), directions)
+        yield add(table, kept, directions)
     if name != constraint.name:
         yield from rename(table, constraint, name, directions, names)
+    if matches.constraints[constraint.name].valid and not constraint.valid:
+        # reads and writes go on meanwhile, as they don't while one is added
+        validate = f"ALTER TABLE {table.sql} VALIDATE CONSTRAINT {quoted(name)}"
+        backward = (_drop_operation(table, kept), *_add_steps(table, kept))
+        description = f"validate_constraint {name} on {table.sql}: {constraint.definition}"
+        yield Change(Phase.VALIDATE, (validate,), backward, description)
 
 
 def _index_changes(pair: Pair, matches: Matches, recreated_types: RecreatedTypes, names: NewNames) -> Iterator[Change]:
@@ -139,7 +147,7 @@ def foreign_keys(
             *(foreign.columns.get(column, NEITHER) for column in key.foreign_columns),
             foreign.indexes.get(key.index or "", NEITHER),
         )
-        yield from _kept(pair.live, key, matches.renamed.get(name, name), directions, names)
+        yield from _kept(pair.live, key, matches, directions, names)
     for key in matches.added:
         if key.kind == "f":
             yield add(pair.target, key, BOTH, described=True)

@@ -29,7 +29,8 @@ class Matches:
     """The parts of a table that both sides have.
 
     Attributes:
-        constraints: for each constraint of the database the equal one of the models, which may have another name.
+        constraints: for each constraint of the database the equal one of the models, which may have another name, or be
+            valid where that of the database is NOT VALID.
         renamed: the new names of those that get one, by their present name.
         added: the constraints that only the models have.
         indexes: as ``constraints``; an index is renamed if its names differ.
@@ -164,9 +165,12 @@ def _added(pair: Pair, matches: Mapping[str, Constraint]) -> Iterator[Constraint
 
 
 def _equal(live: Constraint, target: Constraint) -> bool:
-    """Whether two constraints are equal; one of the models that is NOT VALID is valid after CREATE TABLE."""
-    if not live.valid and target.valid:
-        return False
+    """Whether two constraints are equal, but that one may be NOT VALID.
+
+    One of the models is valid after CREATE TABLE, and one of the database can be validated.
+    """
+    if not live.valid and target.valid and not live.definition.endswith(NOT_VALID):
+        return False  # it is NOT ENFORCED
     if live.kind == target.kind == "f":
         return _reference(live) == _reference(target)
     return (live.kind, live.definition.removesuffix(NOT_VALID)) == (

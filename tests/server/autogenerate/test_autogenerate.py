@@ -10,6 +10,7 @@ from service_migrations.errors import AccessDeniedError, ConfigurationError, Mig
 from service_migrations.monorepo import Service
 from service_migrations.plan.revision_text import revision_text
 from service_migrations.settings.dsn import Dsn
+from service_migrations.settings.model import load
 from tests.support.autogenerate import models, remodel, written
 from tests.support.catalog import catalog, statements
 from tests.support.database import query, run_script, wait
@@ -442,7 +443,14 @@ def test_a_foreign_key_that_need_not_be_valid_may_be(change, monorepo: Monorepo,
     assert "REFERENCES things (id) NOT VALID" in up
     service = monorepo.find("billing")
     remodel(monorepo, service, plain)
-    assert "drop_constraint" in written(monorepo, service, "valid")
+    up, _, down = written(monorepo, service, "valid").partition("def downgrade")
+    assert "VALIDATE CONSTRAINT f" in up
+    assert "drop_constraint" not in up
+    assert "NOT VALID" in down
+    wait(service_migrations.upgrade(service))
+    _clean(service)
+    wait(service_migrations.downgrade(service, "-1"))
+    assert query(load(service).dsn, "SELECT convalidated FROM pg_constraint WHERE conname = 'f'") == [(False,)]
 
 
 UNNAMED = """

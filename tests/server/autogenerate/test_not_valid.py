@@ -99,7 +99,17 @@ def test_a_check_of_the_models_that_is_not_valid_may_be_valid_in_the_database(
 
 def test_a_check_that_the_models_have_as_valid_is_made_so(upgraded: Callable[..., Service], monorepo: Monorepo) -> None:
     service = upgraded(NULLABLE, VALID, "ALTER TABLE things ADD CONSTRAINT positive CHECK (number > 0) NOT VALID")
-    written(monorepo, service)
+    up, _, _ = written(monorepo, service).partition("def downgrade")
+    assert "VALIDATE CONSTRAINT positive" in up
+    assert "CHECK" not in up  # another one is added under a lock that stops reads
+    there_and_back(service)
+
+
+def test_a_renamed_check_is_made_valid_too(upgraded: Callable[..., Service], monorepo: Monorepo) -> None:
+    service = upgraded(NULLABLE, VALID, "ALTER TABLE things ADD CONSTRAINT former CHECK (number > 0) NOT VALID")
+    up, _, _ = written(monorepo, service).partition("def downgrade")
+    assert "RENAME CONSTRAINT former TO positive" in up
+    assert "VALIDATE CONSTRAINT positive" in up
     there_and_back(service)
 
 
