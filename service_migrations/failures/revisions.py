@@ -43,7 +43,9 @@ _COMPLETE = (
     "A history has to create everything that it needs: correct the revision so that it runs in an empty database too. "
     "What an administrator has to create stands in bootstrap.sql."
 )
-_DENIED_SCHEMA = re.compile(r"permission denied for schema (.+) \[42501\]")
+_DENIED = re.compile(r"permission denied for (table|view|sequence|function|type|schema) (.+) \[42501\]")
+_OTHER_PRIVILEGES = {"sequence": "USAGE", "function": "EXECUTE", "type": "USAGE"}
+_VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE")
 _NOT_OWNED = re.compile(r"must be owner of (materialized view|[a-z]+) \S.* \[42501\]")
 _CONCURRENT_UPDATE = ("simple_heap_update", "simple_heap_delete")
 """The functions of the server that fail with an internal error (XX000) if two sessions change one catalog row."""
@@ -100,7 +102,8 @@ def revision_failure(
         reason = _CONTENTION.get(state or "", "another session changed the same row of the catalog")
         return failure(ContentionError, f"{reason} [{state}].", end)
     if state == "42501":
-        return failure(AccessDeniedError, f"{text}.", _grant(text, user))
+        statement = next(filter(None, (getattr(link, "statement", None) for link in error_chain(error))), "")
+        return failure(AccessDeniedError, f"{text}.", _grant(text, user, statement))
     if state == "25006":
         hint = "The server is read-only or a standby: name the primary. Or did the revision SET TRANSACTION READ ONLY?"
         return failure(ConfigurationError, f"{text}.", hint)
@@ -110,15 +113,39 @@ def revision_failure(
     return failure(MigrationError, f"{_with_class(error, text)}.", end)
 
 
-def _grant(text: str, user: str) -> str:
-    """Return what would give a role the right that it lacks, by the server's message."""
-    match = _DENIED_SCHEMA.match(text)
+def _grant(text: str, user: str, statement: str) -> str:
+    """Return what would give a role the right that it lacks, by the server's message and the statement."""
     if owned := _NOT_OWNED.match(text):
         kind = owned[1].upper()
         return f'Migrate as its owner, or let an administrator run: ALTER {kind} … OWNER TO "{user}";'
-    if match is None:
+    denied = _DENIED.match(text)
+    privilege = _privilege(denied[1], denied[2], statement) if denied else ""
+    if denied is None or not privilege:
         return "Grant it, or run as the owner."
-    return f'Its owner can run: GRANT CREATE ON SCHEMA {quoted(match[1])} TO "{user}";'
+    kind = "" if denied[1] in ("table", "view") else f"{denied[1].upper()} "
+    qualified = re.search(rf'(?:"[^"]+"|\w+)\."?{re.escape(denied[2])}\b"?', statement)
+    name = qualified[0] if qualified else quoted(denied[2])
+    return f'Its owner can run: GRANT {privilege} ON {kind}{name} TO "{user}";'
+
+
+def _privilege(kind: str, name: str, statement: str) -> str:
+    """Return the privilege that a statement needs on an object; empty where it isn't known."""
+    verb = next(iter(statement.split()), "CREATE").upper()
+    if kind == "schema":
+        return "CREATE" if verb == "CREATE" else "USAGE"
+    if kind in _OTHER_PRIVILEGES:
+        return _OTHER_PRIVILEGES[kind]
+    if verb in ("CREATE", "ALTER"):
+        return (
+            "REFERENCES" if re.search(rf"\bREFERENCES\b[^,(]*\b{re.escape(name)}\b", statement, re.IGNORECASE) else ""
+        )
+    if verb not in _VERBS:
+        return ""
+    # of an UPDATE or a DELETE with a WHERE, the columns are read
+    is_target = re.match(
+        rf"\w+\s+(?:INTO\s+|FROM\s+|ONLY\s+|TABLE\s+)*\S*\b{re.escape(name)}\b", statement, re.IGNORECASE
+    )
+    return f"SELECT, {verb}" if is_target and verb in ("UPDATE", "DELETE") else verb if is_target else "SELECT"
 
 
 def _with_class(error: BaseException, text: str) -> str:

@@ -229,6 +229,51 @@ def test_a_role_that_may_not_create_tables_gets_the_grant(monorepo, database, se
     upgraded(service)
 
 
+DENIED = {
+    "foreign key": "ALTER TABLE billing ADD CONSTRAINT f FOREIGN KEY (id) REFERENCES theirs (id)",
+    "foreign key of a new table": "CREATE TABLE new (id int REFERENCES public.theirs)",
+    "another schema": "ALTER TABLE billing ADD CONSTRAINT f FOREIGN KEY (id) REFERENCES open.others",
+    "select": "SELECT id FROM theirs",
+    "insert": "INSERT INTO theirs VALUES (1)",
+    "insert from it": "INSERT INTO billing (id) SELECT id FROM theirs",
+    "update": "UPDATE theirs SET id = 2 WHERE id = 1",
+    "delete": "DELETE FROM public.theirs WHERE id = 1",
+    "truncate": "TRUNCATE TABLE theirs",
+    "sequence": "SELECT nextval('numbers')",
+    "function": "SELECT ours()",
+    "type": "ALTER TABLE billing ADD COLUMN m mood",
+    "schema": "SELECT 1 FROM closed.anything",
+}
+
+
+@pytest.mark.parametrize("statement", DENIED.values(), ids=DENIED)
+def test_a_revision_that_lacks_a_privilege_gets_the_grant(monorepo, database, server, statement):
+    owner = database()
+    dsn = database(shared=owner)
+    inside = replace(server.admin, database=owner.database)
+    run_script(
+        inside,
+        [
+            "CREATE TABLE theirs (id int PRIMARY KEY)",
+            "CREATE SEQUENCE numbers",
+            "CREATE FUNCTION ours() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+            "REVOKE ALL ON FUNCTION ours() FROM PUBLIC",
+            "CREATE TYPE mood AS ENUM ('fine')",
+            "REVOKE ALL ON TYPE mood FROM PUBLIC",
+            "CREATE SCHEMA open CREATE TABLE others (id int PRIMARY KEY)",
+            "GRANT USAGE ON SCHEMA open TO PUBLIC",
+            "CREATE SCHEMA closed CREATE TABLE anything (id int)",
+            "GRANT ALL ON closed.anything TO PUBLIC",
+        ],
+    )
+    service = monorepo.service("billing", dsn=dsn)
+    monorepo.table_revision("billing", "a1", None)
+    wait(service_migrations.upgrade(service))
+    monorepo.revision("billing", "a2", "a1", f'op.execute("{statement}")')
+    mend(refused(service, dsn, AccessDeniedError), inside)
+    assert wait(service_migrations.upgrade(service)).after == ("a2",)
+
+
 def test_a_role_that_may_not_create_the_schema_of_the_service_gets_the_grant(monorepo, database, server):
     owner = database()
     dsn = database(shared=owner)
