@@ -1,5 +1,6 @@
 """Start-up: what shows the list, a help text or a completion imports nothing but Invoke and our own small modules."""
 
+import os
 import re
 import subprocess
 import sys
@@ -185,3 +186,23 @@ def test_a_command_reads_and_parses_pyproject_once(
     program.write_text(COUNTED, encoding="utf-8")
     subprocess.run([sys.executable, program, seen, *words], cwd=monorepo.root, check=True, capture_output=True)
     assert seen.read_text(encoding="utf-8").split() == ["opened", "parsed"]
+
+
+def test_ctrl_c_while_the_tasks_are_imported_prints_nothing(tmp_path: Path) -> None:
+    (tmp_path / "invoke.py").write_text("raise KeyboardInterrupt\n", encoding="utf-8")  # imported before a task begins
+    done = subprocess.run(
+        [sys.executable, "-m", "service_migrations", "--list"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_the_module_runs_the_tasks_as_the_console_script_does() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "service_migrations", "--list"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "db.upgrade" in done.stdout

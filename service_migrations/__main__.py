@@ -1,0 +1,22 @@
+"""``python -m service_migrations``, and the console script: the tasks where there is no tasks.py."""
+
+import sys
+
+__all__ = ["main"]
+
+_STOPPED = 130
+"""The exit code after SIGINT, as that of a task."""
+
+
+def main() -> None:
+    """Run the tasks that the command line names, and exit as they do, also at Ctrl-C before there is one."""
+    try:
+        from service_migrations.tasks import program
+
+        program.main()
+    except KeyboardInterrupt:
+        sys.exit(_STOPPED)
+
+
+if __name__ == "__main__":
+    main()
