@@ -1,4 +1,4 @@
-"""The names of a metadata, which PostgreSQL would cut if they were too long."""
+"""The names of a metadata that PostgreSQL would change: it cuts a long one, and folds one that isn't quoted."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from sqlalchemy.schema import Constraint, Index
 
 from service_migrations.models.types import enum_of
 
-__all__ = ["LONGEST", "long_names"]
+__all__ = ["LONGEST", "folded_names", "long_names"]
 
 LONGEST = 63
 """Bytes of a name, in UTF-8: NAMEDATALEN - 1 (documentation, 4.1.1 Identifiers and Key Words). SQLAlchemy counts
@@ -27,6 +27,15 @@ def long_names(metadata: MetaData) -> Iterator[tuple[Table, str]]:
     for table in metadata.tables.values():
         for kind, name in _names(table):
             if len(name.encode()) > LONGEST:
+                yield table, f"{kind} {name}"
+                break
+
+
+def folded_names(metadata: MetaData) -> Iterator[tuple[Table, str]]:
+    """Yield each table with a name in capitals and ``quote=False``, which PostgreSQL has in small letters."""
+    for table in metadata.tables.values():
+        for kind, name in _names(table):
+            if getattr(name, "quote", None) is False and name != name.lower():
                 yield table, f"{kind} {name}"
                 break
 

@@ -13,7 +13,7 @@ from service_migrations.errors import ConfigurationError
 from service_migrations.models.copies import copy_table
 from service_migrations.models.exported import tables_of_metadata
 from service_migrations.models.faults import add_fault, collect_faults
-from service_migrations.models.identifiers import LONGEST, long_names
+from service_migrations.models.identifiers import LONGEST, folded_names, long_names
 from service_migrations.models.importing import import_models, where, where_defined
 from service_migrations.models.info import add_info
 from service_migrations.models.service_code import modules_of
@@ -82,7 +82,7 @@ def assemble(service: Service) -> MetaData:
         _hoist_checks(copy)
     add_views(target, *((view.schema, view.name) for view in views))
     _refuse_foreign_keys_to_no_column(target, place)
-    _refuse_long_names(target, place)
+    _refuse_changed_names(target, place)
     return target
 
 
@@ -106,11 +106,17 @@ def _proposed(service: Service, module: ModuleType) -> str:
     return 'List "Base" and every model in it' + (f": __all__ = [{quoted_names}]" if names else ".")
 
 
-def _refuse_long_names(metadata: MetaData, place: str) -> None:
+def _refuse_changed_names(metadata: MetaData, place: str) -> None:
+    """Refuse the tables with a name that the database would have otherwise: each comparison would differ."""
     for table, name in long_names(metadata):
         message = f"table {table.key}: {name} has more than the {LONGEST} bytes that PostgreSQL keeps of a name."
         path = place_of_table(table) or place
         add_fault(metadata, table, ConfigurationError(message, path=path, hint="Shorten it."))
+    for table, name in folded_names(metadata):
+        message = f"table {table.key}: {name} isn't quoted, so PostgreSQL has it in small letters."
+        path = place_of_table(table) or place
+        hint = "Leave quote=False out, or write the name in small letters."
+        add_fault(metadata, table, ConfigurationError(message, path=path, hint=hint))
 
 
 def _has_only_views(metadata: MetaData) -> bool:

@@ -355,3 +355,25 @@ def test_a_name_that_postgresql_would_cut_is_refused(monorepo: Monorepo, line: s
     )
     assert assemble(write(monorepo, '__all__ = ["t"]', "m = MetaData()", f"t = {line.replace('ü', 'u')}", name="short",
                           head=head))  # fmt: skip
+
+
+FOLDED = {
+    "a table": ('Table("{}", m, Column("c", Integer), quote=False)', "Things", "table {0}: table {0}"),
+    "a schema": (
+        'Table("t", m, Column("c", Integer), schema="{}", quote_schema=False)',
+        "App",
+        "table {0}.t: schema {0}",
+    ),
+    "a column": ('Table("t", m, Column("{}", Integer, quote=False))', "createdAt", "table t: column {0}"),
+}
+
+
+@pytest.mark.parametrize(("line", "name", "said"), FOLDED.values(), ids=FOLDED)
+def test_a_name_that_postgresql_would_fold_is_refused(monorepo: Monorepo, line: str, name: str, said: str) -> None:
+    head = "from sqlalchemy import *\n"
+    lines = '__all__ = ["t"]', "m = MetaData()"
+    assert refused(write(monorepo, *lines, f"t = {line.format(name)}", head=head)) == (
+        f"services/billing/models.py: {said.format(name)} isn't quoted, so PostgreSQL has it in small letters. "
+        "Leave quote=False out, or write the name in small letters."
+    )
+    assert assemble(write(monorepo, *lines, f"t = {line.format(name.lower())}", name="small", head=head))
