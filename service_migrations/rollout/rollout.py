@@ -14,7 +14,8 @@ from service_migrations.monorepo import Service, resolve
 from service_migrations.outcome import Outcome
 from service_migrations.rollout.scan import Scan, scan
 from service_migrations.rollout.schedule import News, Result, Schedule
-from service_migrations.rollout.workers import JobFunction, run_jobs
+from service_migrations.rollout.worker import JobFunction
+from service_migrations.rollout.workers import run_jobs
 from service_migrations.settings.model import Settings, load_many
 
 __all__ = ["News", "Result", "default_jobs", "upgrade_all"]

@@ -8,7 +8,7 @@ from service_migrations.errors import MigrationError, UnreachableError
 from service_migrations.monorepo import Service
 from service_migrations.outcome import Outcome
 from service_migrations.rollout.scan import Capacity, Scan
-from service_migrations.rollout.workers import STOPPED, Finished, Output, Progress
+from service_migrations.rollout.worker import STOPPED, Finished, Output, Progress
 from service_migrations.settings.model import Settings
 
 __all__ = ["News", "Result", "Schedule"]

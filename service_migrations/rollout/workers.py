@@ -1,203 +1,21 @@
-"""Worker processes, which are forked, run one job after the other and report to their parent."""
+"""The workers of a run: they are forked, get one job after the other, and report to this process."""
 
-import asyncio
 import gc
-import io
 import logging
 import multiprocessing
 import os
 import signal
-import sys
 import time
-import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from pathlib import Path
-from types import FrameType
 from typing import Any
 
-from service_migrations.process_state import process_state_of
-from service_migrations.revision_call import cancel_revision
+from service_migrations.rollout.worker import GRACE, Finished, JobFunction, Output, Progress, decoded, run_worker
 
-__all__ = ["GRACE", "STOPPED", "Finished", "JobFunction", "Output", "Progress", "decoded", "run_jobs", "run_worker"]
-
-GRACE = 8.0
-"""Seconds in which stopped workers may cancel their statements; a server that is hanging must not hold a pod."""
-
-STOPPED = "stopped"
-"""The result of a job that was cancelled or never begun because the workers were stopped."""
-
-JobFunction = Callable[[str, Callable[[Any], None]], Coroutine[Any, Any, Any]]
-"""A coroutine function that runs a job, by its name; its second argument sends a ``Progress`` to the parent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """A value that a job sent while it ran."""
-
-    job: str
-    value: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """A line that a job printed."""
-
-    job: str
-    line: str
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """The end of a job: its result, which may be ``STOPPED``, or the exit code of a worker that died."""
-
-    job: str
-    result: Any = None
-    exit_code: int | None = None
-
-
-class _Relay(QueueHandler):
-    """A log handler that sends records to the parent, with the job's name in front where their text lacks it."""
-
-    def __init__(self, pipe: "Connection[Any, Any]") -> None:
-        super().__init__(pipe)  # type: ignore[arg-type]
-        self.job = ""
-
-    def enqueue(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
-        if self.job and not text.startswith((f"{self.job}:", f"{self.job} ")):
-            record.msg = record.message = f"{self.job}: {text}"
-        with suppress(OSError):
-            self.queue.send(record)  # type: ignore[attr-defined]
-
-
-class _Lines(io.RawIOBase):
-    """The standard output of a worker: it sends whole lines to the parent, so that two jobs never share a line.
-
-    Programs that a job starts write to the descriptor instead, whose other end the parent reads.
-    """
-
-    def __init__(self, pipe: "Connection[Any, Any]", relay: _Relay) -> None:
-        self._pipe, self._relay, self._rest = pipe, relay, b""
-
-    def writable(self) -> bool:
-        """Return True, as a stream that can be written to."""
-        return True
-
-    def fileno(self) -> int:
-        """Return the standard output's descriptor."""
-        return 1
-
-    def write(self, text: Any) -> int:
-        """Send the complete lines."""
-        *lines, self._rest = (self._rest + bytes(text)).split(b"\n")
-        with suppress(OSError):
-            for line in lines:
-                self._pipe.send(Output(self._relay.job, decoded(line)))
-        return len(text)
-
-    def end(self) -> None:
-        """Send the last line, which has no line end."""
-        if self._rest:
-            self.write(b"\n")
-
-
-class _Stop:
-    """The cancellation of the running job, at SIGTERM or at the end of the parent."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        self._cancel: Callable[[FrameType | None], object] = lambda _: None
-
-    def __call__(self, _: int = 0, frame: FrameType | None = None) -> None:
-        if not self.asked:
-            self.asked = True
-            self._cancel(frame)
-
-    def arm(self, loop: asyncio.AbstractEventLoop, task: "asyncio.Task[Any]") -> None:
-        """Set the task to cancel; a signal handler may run between any two instructions."""
-        self._cancel = lambda frame: cancel_revision(frame, loop, task)
-
-
-def decoded(line: bytes) -> str:
-    """Return a printed line as text; bytes that aren't UTF-8 are escaped."""
-    return line.decode(errors="backslashreplace").removesuffix("\r")
-
-
-def run_worker(
-    pipe: "Connection[Any, Any]",
-    output: "Connection[Any, Any]",
-    inherited: "list[Connection[Any, Any]]",
-    run_job: JobFunction,
-) -> None:
-    """Run as a worker: run the jobs that arrive in the pipe until it is closed.
-
-    Args:
-        pipe: receives jobs, and sends messages to the parent.
-        output: the standard output of programs that a job starts.
-        inherited: the parent's ends of the pipes, and those of other workers, to be closed.
-        run_job: runs a job.
-
-    """
-    stop = _Stop()
-    # the terminal sends Ctrl-C to all of its processes, and only the parent decides
-    for number, handler in ((signal.SIGINT, signal.SIG_IGN), (signal.SIGHUP, signal.SIG_IGN), (signal.SIGTERM, stop)):
-        signal.signal(number, handler)
-    for other in inherited:
-        other.close()
-    for descriptor in {1, 2} - {pipe.fileno()}:  # the pipe may have one of these numbers
-        os.dup2(output.fileno(), descriptor)
-    if output.fileno() not in (1, 2):
-        output.close()
-    relay = _Relay(pipe)
-    for logger in logging.root.manager.loggerDict.values():
-        if isinstance(logger, logging.Logger):
-            logger.handlers, logger.propagate = [], True
-    logging.root.handlers = [relay]
-    lines = _Lines(pipe, relay)
-    sys.stdout = sys.stderr = io.TextIOWrapper(lines, "utf-8", "backslashreplace", "\n", write_through=True)
-    with asyncio.Runner() as runner, suppress(EOFError, OSError):
-        while True:
-            job = relay.job = pipe.recv()
-            with process_state_of(Path(job)):  # what a revision sets is not for the next service
-                result = STOPPED if stop.asked else runner.run(_run_cancellable(job, pipe, run_job, stop))
-            lines.end()
-            relay.job = ""
-            pipe.send(Finished(job, _with_traceback(result)))
-
-
-def _with_traceback(result: Any) -> Any:
-    """Return a result that is sent; an error has its traceback and that of its causes in a note, which pickle keeps."""
-    if isinstance(result, BaseException):
-        result.add_note("".join(traceback.format_exception(result)).rstrip())
-    return result
-
-
-async def _run_cancellable(job: str, pipe: "Connection[Any, Any]", run_job: JobFunction, stop: _Stop) -> Any:
-    loop = asyncio.get_running_loop()
-    task = asyncio.ensure_future(run_job(job, lambda value: pipe.send(Progress(job, value))))
-    stop.arm(loop, task)
-    if stop.asked:
-        task.cancel()
-
-    def orphaned() -> None:
-        loop.remove_reader(pipe.fileno())
-        stop()
-        loop.call_later(GRACE, os.kill, os.getpid(), signal.SIGKILL)
-
-    # the parent sends nothing while a job runs, so the pipe becomes readable only when the parent ends
-    loop.add_reader(pipe.fileno(), orphaned)
-    try:
-        return await task
-    except asyncio.CancelledError:
-        return STOPPED
-    finally:
-        loop.remove_reader(pipe.fileno())
-
+__all__ = ["run_jobs"]
 
 _INTERVAL = 0.1
 """Seconds between two calls of ``stop``, in which the caller may also draw its progress."""

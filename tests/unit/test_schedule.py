@@ -11,7 +11,7 @@ from service_migrations.monorepo import Service
 from service_migrations.outcome import Outcome
 from service_migrations.rollout.scan import Capacity, KnownState, Scan
 from service_migrations.rollout.schedule import News, Result, Schedule
-from service_migrations.rollout.workers import STOPPED, Finished, Output, Progress
+from service_migrations.rollout.worker import STOPPED, Finished, Output, Progress
 from service_migrations.settings.model import Settings, load
 from service_migrations.settings.sources import Sources
 from tests.support.monorepo import Monorepo
