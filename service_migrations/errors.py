@@ -17,6 +17,7 @@ __all__ = [
     "ResultError",
     "UnreachableError",
     "UsageError",
+    "cancelled_inside",
     "text_of",
     "worst_exit_code",
 ]
@@ -167,6 +168,15 @@ def worst_exit_code(errors: list[MigrationError]) -> int:
     """
     codes = {error.exit_code for error in errors}
     return next((code for code in _WORST_FIRST if code in codes), 0)
+
+
+def cancelled_inside(service: object = None) -> MigrationError:
+    """Return the error of a task that was cancelled though nobody has stopped the run."""
+    return MigrationError(
+        "it was cancelled from inside, by its revision or by what that imports.",
+        service=service,
+        hint="Nobody has stopped the run, so it isn't done.",
+    )
 
 
 def text_of(error: BaseException, *, first_line: bool = False) -> str:

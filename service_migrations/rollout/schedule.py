@@ -4,11 +4,11 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from service_migrations.errors import MigrationError, UnreachableError
+from service_migrations.errors import MigrationError, UnreachableError, cancelled_inside
 from service_migrations.monorepo import Service
 from service_migrations.outcome import Outcome
 from service_migrations.rollout.scan import Capacity, Scan
-from service_migrations.rollout.worker import STOPPED, Finished, Output, Progress
+from service_migrations.rollout.worker import CANCELLED, STOPPED, Finished, Output, Progress
 from service_migrations.settings.model import Settings
 
 __all__ = ["News", "Result", "Schedule"]
@@ -173,8 +173,17 @@ def _result(finished: Finished) -> Result:
             hint=f"The server rolls back what ran; run `inv db.current --service {name}`, then run the command again.",
         )
         return Result(name, "failed", error=failure)
+    if finished.is_foreign:
+        failure = UnreachableError(
+            "its worker process was stopped by a SIGTERM, and the run wasn't.",
+            service=name,
+            hint=f"What ran was rolled back; run `inv db.current --service {name}`, then run the command again.",
+        )
+        return Result(name, "failed", error=failure)
     if finished.result == STOPPED:
         return Result(name, "stopped")
+    if finished.result == CANCELLED:
+        return Result(name, "failed", error=cancelled_inside(name))
     if isinstance(finished.result, MigrationError):
         return Result(name, "failed", error=finished.result)
     return Result(name, "done", finished.result)

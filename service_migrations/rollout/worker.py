@@ -19,13 +19,16 @@ from typing import Any
 from service_migrations.process_state import process_state_of
 from service_migrations.revision_call import cancel_revision
 
-__all__ = ["GRACE", "STOPPED", "Finished", "JobFunction", "Output", "Progress", "decoded", "run_worker"]
+__all__ = ["CANCELLED", "GRACE", "STOPPED", "Finished", "JobFunction", "Output", "Progress", "decoded", "run_worker"]
 
 GRACE = 8.0
 """Seconds in which stopped workers may cancel their statements; a server that is hanging must not hold a pod."""
 
 STOPPED = "stopped"
-"""The result of a job that was cancelled or never begun because the workers were stopped."""
+"""The result of a job that was cancelled or never begun because its worker was stopped."""
+
+CANCELLED = "cancelled"
+"""The result of a job that was cancelled though nobody has stopped its worker: by what ran in it."""
 
 JobFunction = Callable[[str, Callable[[Any], None]], Coroutine[Any, Any, Any]]
 """A coroutine function that runs a job, by its name; its second argument sends a ``Progress`` to the parent."""
@@ -49,11 +52,20 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The end of a job: its result, which may be ``STOPPED``, or the exit code of a worker that died."""
+    """The end of a job.
+
+    Attributes:
+        job: its name.
+        result: its result, which may be ``STOPPED`` or ``CANCELLED``.
+        exit_code: that of a worker that died; None where it has reported a result.
+        is_foreign: whether the worker was stopped by another process, and the workers weren't asked to stop.
+
+    """
 
     job: str
     result: Any = None
     exit_code: int | None = None
+    is_foreign: bool = False
 
 
 class _Relay(QueueHandler):
@@ -160,7 +172,10 @@ def run_worker(
         while True:
             job = relay.job = pipe.recv()
             with process_state_of(Path(job)):  # what a revision sets is not for the next service
-                result = STOPPED if stop.asked else runner.run(_run_cancellable(job, pipe, run_job, stop))
+                try:
+                    result = STOPPED if stop.asked else runner.run(_run_cancellable(job, pipe, run_job, stop))
+                except SystemExit:  # of something in the event loop, such as a task that a revision has left
+                    result = CANCELLED
             lines.end()
             relay.job = ""
             pipe.send(Finished(job, _with_traceback(result)))
@@ -190,6 +205,6 @@ async def _run_cancellable(job: str, pipe: "Connection[Any, Any]", run_job: JobF
     try:
         return await task
     except asyncio.CancelledError:
-        return STOPPED
+        return STOPPED if stop.asked else CANCELLED
     finally:
         loop.remove_reader(pipe.fileno())

@@ -8,12 +8,22 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from service_migrations.rollout.worker import GRACE, Finished, JobFunction, Output, Progress, decoded, run_worker
+from service_migrations.rollout.worker import (
+    CANCELLED,
+    GRACE,
+    STOPPED,
+    Finished,
+    JobFunction,
+    Output,
+    Progress,
+    decoded,
+    run_worker,
+)
 
 __all__ = ["run_jobs"]
 
@@ -105,7 +115,7 @@ def run_jobs(
                 if worker.output in ready:
                     _forward(worker.read(), on_message)
                 if worker.pipe in ready:
-                    _receive(worker, workers, on_message)
+                    _receive(worker, workers, on_message, stop)
     finally:
         gc.unfreeze()
         _end_all(workers)
@@ -147,7 +157,10 @@ def _forward(lines: list[Output], on_message: Callable[[Progress | Output | Fini
 
 
 def _receive(
-    worker: _Worker, workers: list[_Worker], on_message: Callable[[Progress | Output | Finished], None]
+    worker: _Worker,
+    workers: list[_Worker],
+    on_message: Callable[[Progress | Output | Finished], None],
+    stop: Callable[[], int],
 ) -> None:
     try:
         message = worker.pipe.recv()
@@ -165,7 +178,9 @@ def _receive(
     if isinstance(message, Finished):
         _forward(worker.read(is_end=True), on_message)
         worker.job = None
-        if worker.jobs >= _JOBS_PER_WORKER:
+        message = replace(message, is_foreign=message.result == STOPPED and not stop())
+        # one that was stopped would stop its next jobs too
+        if worker.jobs >= _JOBS_PER_WORKER or message.result in (STOPPED, CANCELLED):
             workers.remove(worker)
             worker.close()
             worker.process.join()

@@ -19,7 +19,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import Task, task as invoke_task
 
-from service_migrations.errors import ConfigurationError, MigrationError, UsageError
+from service_migrations.errors import ConfigurationError, MigrationError, UsageError, cancelled_inside
 from service_migrations.files import is_full
 from service_migrations.interruption import abandon
 from service_migrations.monorepo import Monorepo, Service, discovering_once, find, select
@@ -163,6 +163,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 
     Raises:
         Stopped: a signal ended it.
+        MigrationError: it was cancelled by what ran in it.
 
     """
     received: list[int] = []
@@ -188,10 +189,15 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 
     try:
         return asyncio.run(until_stopped())
-    except (asyncio.CancelledError, MigrationError):
+    except (asyncio.CancelledError, MigrationError) as error:
         if received:
             raise Stopped(received[0]) from None
-        raise
+        if isinstance(error, MigrationError):
+            raise
+        raise cancelled_inside() from error
+    except SystemExit as error:
+        # of something in the event loop, such as a task that a revision has left: its code may be 0
+        raise cancelled_inside() from error
 
 
 def _end_at_once(number: int) -> NoReturn:

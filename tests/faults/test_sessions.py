@@ -768,3 +768,25 @@ def test_in_a_fleet_too(world: World, raised: str) -> None:
     assert ran.code == 1, ran.text
     assert "billing: failed" in ran.text
     assert "catalog: failed" not in ran.text
+
+
+CANCELLING = {
+    "own": "asyncio.current_task().cancel()",
+    "all": "[task.cancel() for task in asyncio.all_tasks()]",
+    "later": "asyncio.get_running_loop().call_later(0.01, asyncio.current_task().cancel)\n"
+    'op.execute("SELECT pg_sleep(0.5)")',
+    "exit": 'asyncio.get_running_loop().call_later(0.01, sys.exit)\nop.execute("SELECT pg_sleep(0.5)")',
+}
+"""How a revision cancels the task that runs it, which nobody has stopped."""
+
+
+@pytest.mark.parametrize("fleet", [False, True], ids=["alone", "fleet"])
+@pytest.mark.parametrize("body", CANCELLING.values(), ids=CANCELLING)
+def test_a_revision_that_cancels_its_own_run_has_failed(world: World, body: str, fleet: bool) -> None:
+    world.history(2, r002=f"import asyncio, sys\n{body}")
+    world.monorepo.service("catalog", dsn=world.dsn)
+    world.history(1, service="catalog")
+    said = failed(world, world.inv("db.upgrade") if fleet else world.inv(), 1)
+    assert "it was cancelled from inside" in said
+    assert world.at() == "r001"
+    assert not fleet or world.at("catalog") == "r001"

@@ -110,6 +110,26 @@ def test_a_killed_worker_is_told_and_the_others_go_on(world: World, other: Dsn) 
     assert world.at() == "r005"
 
 
+def test_a_worker_that_another_process_stops_is_a_failure_and_the_others_go_on(
+    world: World, other: Dsn, database: Callable[..., Dsn]
+) -> None:
+    """Whoever sends SIGTERM to one worker has not stopped the run: nothing may say that all is well."""
+    world.monorepo.service("orders", dsn=database(password=SECRET))
+    world.history(1, "orders")
+    run, workers = both_paused(world, other)
+    os.kill(workers[0], signal.SIGTERM)
+    run.says("was stopped by a SIGTERM, and the run wasn't")
+    for dsn in (world.dsn, other):
+        query(dsn, "UPDATE barrier SET closed = false")
+    ran = run.end()
+    assert ran.code == 69, ran.text
+    assert "1 of 3 services failed." in ran.err
+    assert sorted([version(world.dsn, "billing"), version(other, "catalog")]) == ["r002", "r005"]
+    assert "orders: failed" not in ran.text
+    assert "orders: stopped" not in ran.text
+    assert world.inv("db.upgrade").code == 0
+
+
 def test_no_worker_outlives_a_killed_parent(world: World, other: Dsn) -> None:
     """Row 12: of several services, a worker that nobody waits for any more ends, and its statement with it."""
     run, workers = both_paused(world, other)
