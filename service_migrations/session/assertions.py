@@ -23,10 +23,28 @@ _IS_AT = f"""
                     SELECT CAST(version_num AS pg_catalog.text) FROM {{table}}
                     ORDER BY CAST(version_num AS pg_catalog.text) COLLATE pg_catalog."C"
                 ) OPERATOR(pg_catalog.<>) CAST({{ids}} AS pg_catalog.text[])
+                OR NOT EXISTS (
+                    SELECT FROM pg_catalog.pg_class c
+                    WHERE c.oid OPERATOR(pg_catalog.=) CAST(pg_catalog.to_regclass({{name}}) AS pg_catalog.oid)
+                      AND CAST(c.relkind AS pg_catalog.text) OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p'])
+                      AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t
+                                      WHERE t.tgrelid OPERATOR(pg_catalog.=) c.oid AND NOT t.tgisinternal)
+                      AND NOT EXISTS (SELECT FROM pg_catalog.pg_rewrite r
+                                      WHERE r.ev_class OPERATOR(pg_catalog.=) c.oid)
+                )
                 THEN CAST(pg_catalog.concat('{NOT_AT}', pg_catalog.pg_backend_pid()) AS pg_catalog.int4) END
 """  # noqa: S608 - quoted
 
 
 def is_at(table: str, ids: Iterable[str]) -> str:
-    """Return a query that fails where a version table, of a quoted name, hasn't exactly the given revisions."""
-    return _IS_AT.format(table=table, ids=f"ARRAY[{', '.join(constant(identifier) for identifier in sorted(ids))}]")
+    """Return a query that fails where a version table hasn't exactly the given revisions, or isn't a plain table.
+
+    By a trigger or a rule, and through a view, another revision might be written than the one that was run.
+
+    Args:
+        table: its quoted name.
+        ids: the revisions.
+
+    """
+    values = f"ARRAY[{', '.join(constant(identifier) for identifier in sorted(ids))}]"
+    return _IS_AT.format(table=table, name=constant(table), ids=values)

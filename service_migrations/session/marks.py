@@ -57,7 +57,7 @@ class Marks:
         self.partly_committed = self.has_mark = False
         self._pid = pid
         self._mark = self._prepared = ""
-        self._can_be_marked = False
+        self._can_be_marked = self._was_partly_committed = False
 
     def begin(self) -> str:
         """Begin with a revision, and return the statement that sets the mark of its first transaction."""
@@ -91,8 +91,13 @@ class Marks:
         return False
 
     def note_commit(self) -> None:
-        """Note that the transaction was committed."""
+        """Note that the transaction was committed, or is about to be."""
+        self._was_partly_committed = self.partly_committed
         self.partly_committed, self.has_mark, self._can_be_marked = True, False, True
+
+    def note_failed_commit(self) -> None:
+        """Note that the COMMIT of which ``note_commit`` was told has failed, so that the transaction is rolled back."""
+        self.partly_committed = self._was_partly_committed
 
     def check(self) -> list[str]:
         """Return the query that fails where the open transaction isn't the one with the mark; none without one."""

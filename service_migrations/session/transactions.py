@@ -38,6 +38,9 @@ __all__ = ["Transactions"]
 _REFUSED = "25P02"
 """The server refuses every statement of a transaction in which one has failed."""
 
+_RUN_DEFERRED = "SET CONSTRAINTS ALL IMMEDIATE"
+"""The statement that checks deferred constraints, and fires deferred triggers, which COMMIT would do otherwise."""
+
 _NO_VERSION_TABLE = ("42P01", "42703")
 """The states of the query of the version table where that, or its column, is gone."""
 
@@ -70,6 +73,7 @@ class Transactions:
         self._rolled_back_at: str | None = None
         self._closings = Closings(lambda: self._place() if self._revision_connection is not None else None)
         self._applied = False
+        self._is_committing = False
         self._has_only_read = False
         self._on_commit: Callable[[], None] | None = None
 
@@ -222,7 +226,8 @@ class Transactions:
             self._begin_again(context, connection)
         record = self.recorder.statements(step) if self.recorder else []
         recover = self._recovery(connection, is_recorded=bool(record))
-        script = [*self._marks.check(), self._script, *self._check_of_versions(context)]
+        # what is deferred runs while the settings are still the revision's own; what it does then is checked too
+        script = [*self._marks.check(), _RUN_DEFERRED, self._script, *self._check_of_versions(context)]
         held = Held(";\n".join([*script, *(protected(record) if record else [])]), recover)
         simple, driver = _simple_connection(connection), driver_of(connection)
         if simple is not None:
@@ -295,13 +300,15 @@ class Transactions:
 
     def _begin(self, connection: Connection) -> None:
         if connection is self._connection:
+            self._is_committing = False
             self._report_commit()
         if connection is self._revision_connection and self._rolled_back_at is not None:
             self._set_path_again(connection)
 
     def _commit(self, connection: Connection) -> None:
         if connection is self._revision_connection:
-            self._marks.note_commit()
+            self._marks.note_commit()  # before the COMMIT is sent, which may fail
+            self._is_committing = True
 
     def _rollback(self, connection: Connection) -> None:
         if connection is self._revision_connection and self._rolled_back_at is None:
@@ -319,6 +326,7 @@ class Transactions:
 
     def _execute(self, connection: Connection, *arguments: Any) -> None:
         *_, context, _ = arguments
+        self._is_committing = self._is_committing and connection is not self._connection
         if connection is self._connection and not getattr(context.invoked_statement, "is_select", False):
             self._has_only_read = False
         if connection is self._revision_connection:
@@ -329,6 +337,10 @@ class Transactions:
         error = context.original_exception
         if context.connection is self._revision_connection and error and sqlstate(error) != _REFUSED:
             self.first_error = error, self._place()
+            if self._is_committing and context.statement is None and not context.is_disconnect:
+                self._is_committing = False
+                self._marks.note_failed_commit()
+                self._rolled_back_at = self._rolled_back_at or self._place()
 
     def _report_commit(self) -> None:
         if self._applied:

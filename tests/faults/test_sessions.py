@@ -3,6 +3,7 @@
 import re
 import signal
 from itertools import count
+from textwrap import indent
 
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -790,3 +791,107 @@ def test_a_revision_that_cancels_its_own_run_has_failed(world: World, body: str,
     assert "it was cancelled from inside" in said
     assert world.at() == "r001"
     assert not fleet or world.at("catalog") == "r001"
+
+
+DEFERRED = """
+for statement in (
+    "CREATE FUNCTION deferred() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN {does}; RETURN NULL; END$$",
+    "CREATE CONSTRAINT TRIGGER late AFTER INSERT ON billing_r002 DEFERRABLE INITIALLY DEFERRED "
+    "FOR EACH ROW EXECUTE FUNCTION deferred()",
+    "INSERT INTO billing_r002 VALUES (1)",
+):
+    op.execute(statement)
+"""
+"""The body of a revision whose trigger does something behind its last statement."""
+
+
+def test_a_deferred_trigger_of_a_revision_finds_what_is_on_the_services_search_path(world: World) -> None:
+    world.history(3, r002=DEFERRED.format(does="INSERT INTO billing_r001 VALUES (7)"))
+    ran = world.inv()
+    assert ran.code == 0, ran.text
+    assert query(world.dsn, "SELECT id FROM billing_r001")[0][0] == 7
+
+
+def test_what_a_deferred_trigger_sets_does_not_hold_for_the_next_revision(world: World) -> None:
+    shown = "op.execute(\"CREATE TABLE shown AS SELECT current_setting('lock_timeout') AS value\")"
+    world.history(3, r002=DEFERRED.format(does="PERFORM set_config('lock_timeout', '0', false)"), r003=shown)
+    ran = world.inv()
+    assert ran.code == 0, ran.text
+    assert query(world.dsn, "SELECT value FROM shown")[0][0] != "0"
+
+
+@pytest.mark.parametrize(
+    ("does", "code", "said"),
+    [
+        ("UPDATE alembic_version_billing SET version_num = 'r002'", 1, "it changed the version table"),
+        ("PERFORM pg_advisory_unlock_all()", 70, "the migration lock was lost in this revision"),
+        ("RAISE EXCEPTION 'too late'", 1, "too late [P0001]. It was rolled back."),
+    ],
+    ids=["versions", "lock", "error"],
+)
+def test_what_a_deferred_trigger_does_is_told_with_its_own_revision(
+    world: World, does: str, code: int, said: str
+) -> None:
+    world.history(3, r002=DEFERRED.format(does=does))
+    text = failed(world, world.inv(), code)
+    assert "migrations/versions/billing/r002.py: " in text
+    assert said in text
+    assert world.at() == "r001"
+
+
+REWRITING = [
+    [
+        "CREATE FUNCTION stays() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN NEW.version_num = 'r1'; RETURN NEW; END$$",
+        "CREATE TRIGGER stays BEFORE UPDATE ON alembic_version_billing FOR EACH ROW EXECUTE FUNCTION stays()",
+    ],
+    ["CREATE RULE stays AS ON UPDATE TO alembic_version_billing DO INSTEAD NOTHING"],
+    ["CREATE RULE gone AS ON UPDATE TO alembic_version_billing DO ALSO DELETE FROM alembic_version_billing"],
+    [
+        "ALTER TABLE alembic_version_billing RENAME TO versions",
+        "CREATE VIEW alembic_version_billing AS TABLE versions",
+    ],
+]
+"""What a revision can put between a run and the version table."""
+
+
+@pytest.mark.parametrize("texts", REWRITING, ids=["trigger", "rule", "rule-also", "view"])
+def test_a_revision_that_makes_the_version_table_write_something_else_is_refused_with_its_file(
+    world: World, texts: list[str]
+) -> None:
+    world.history(3, r002="\n".join(f"op.execute({text!r})" for text in texts))
+    said = failed(world, world.inv(), 1)
+    assert "migrations/versions/billing/r002.py: it changed the version table" in said
+    assert world.at() == "r001"
+
+
+VIOLATED = """
+op.execute("CREATE TABLE parents (id int PRIMARY KEY)")
+op.execute("CREATE TABLE children (id int REFERENCES parents DEFERRABLE INITIALLY DEFERRED)")
+op.execute("INSERT INTO children VALUES (1)")
+"""
+FAILING_COMMITS = {
+    "block": "with op.get_context().autocommit_block():\n    pass",
+    "bind": "op.get_bind().commit()",
+    "statement": 'op.execute("COMMIT")',
+}
+
+
+@pytest.mark.parametrize("caught", [False, True], ids=["raised", "caught"])
+@pytest.mark.parametrize("commit", FAILING_COMMITS.values(), ids=FAILING_COMMITS)
+def test_a_commit_in_a_revision_that_fails_has_kept_nothing(world: World, commit: str, caught: bool) -> None:
+    caught_commit = f"try:\n{indent(commit, '    ')}\nexcept Exception:\n    pass"
+    world.history(2, r002=f"{VIOLATED}\n{caught_commit if caught else commit}")
+    said = failed(world, world.inv(), 1)
+    assert "migrations/versions/billing/r002.py" in said
+    assert "is kept" not in said
+    assert ("it rolled back its own transaction" if caught else "It was rolled back.") in said
+    assert "reconnect" not in said
+    assert world.at() == "r001"
+
+
+def test_what_was_committed_before_a_commit_that_fails_is_kept(witness: World) -> None:
+    bind = "op.get_bind().commit()\n"
+    witness.history(2, r002=f"{WITNESS.format(number=2)}\n{bind}{VIOLATED}{bind}")
+    said = failed(witness, witness.inv(), 1)
+    assert "What it had committed before is kept." in said
+    assert rows(witness) == [(2, True)]
