@@ -2,9 +2,9 @@
 
 from service_migrations.errors import MigrationError, ResultError
 from service_migrations.monorepo import Service
-from service_migrations.sql.quoting import literal
+from service_migrations.sql.quoting import literal, quoted
 
-__all__ = ["changed_versions", "closed", "detached", "left_prepared", "lost_lock", "rolled_back"]
+__all__ = ["changed_versions", "closed", "detached", "left_invalid", "left_prepared", "lost_lock", "rolled_back"]
 
 
 def rolled_back(service: Service, place: str, *, partly_committed: bool) -> MigrationError:
@@ -25,6 +25,17 @@ def left_prepared(service: Service, file: str, name: str) -> MigrationError:
         service=service,
         path=file,
         hint=f"Run ROLLBACK PREPARED {literal(name)}, and remove PREPARE TRANSACTION from the revision.",
+    )
+
+
+def left_invalid(service: Service, file: str, index: str) -> MigrationError:
+    """Return the error of a revision that has left an INVALID index of a name."""
+    return MigrationError(
+        f"it was to build the index {index}, which is INVALID: its build has failed, now or before.",
+        service=service,
+        path=file,
+        hint=f"Run DROP INDEX CONCURRENTLY {quoted(index)}, and then the upgrade again; or build it with "
+        "concurrent_index() of service_migrations.safe, which does that. What it had committed before is kept.",
     )
 
 

@@ -27,8 +27,17 @@ from service_migrations.monorepo import Service
 from service_migrations.revision_call import call_revision
 from service_migrations.session.assertions import IS_OURS, NO_LOCK, NOT_AT, is_at
 from service_migrations.session.closings import Closings
+from service_migrations.session.concurrent_builds import ConcurrentBuilds
 from service_migrations.session.marks import IS_COMMITTED, NO_MARK, SET_BEFORE, Marks
-from service_migrations.session.misuse import changed_versions, closed, detached, left_prepared, lost_lock, rolled_back
+from service_migrations.session.misuse import (
+    changed_versions,
+    closed,
+    detached,
+    left_invalid,
+    left_prepared,
+    lost_lock,
+    rolled_back,
+)
 from service_migrations.session.recorder import SAVEPOINT, Recorder, protected
 from service_migrations.session.settings import restoring
 from service_migrations.sql.quoting import VERBATIM, check_sendable, quoted
@@ -67,6 +76,7 @@ class Transactions:
         self._script = f"RESET ALL; SET search_path TO {OWN_PATH}; {SET_BEFORE}"
         self.file = ""
         self._marks = Marks(pid)
+        self._builds = ConcurrentBuilds()
         self._has_run = False
         self._connection: Connection | None = None
         self._revision_connection: Connection | None = None
@@ -149,6 +159,7 @@ class Transactions:
     ) -> None:
         self._has_run, self._rolled_back_at, self.first_error = True, None, None
         self.file = self._service.relative(Path(step.revision.path))
+        self._builds.begin()
         options = connection.get_execution_options()
         level = options.get("isolation_level")
         self._set_mark_and_path(connection)
@@ -224,6 +235,8 @@ class Transactions:
             raise left_prepared(self._service, self.file, name)
         if self.partly_committed:
             self._begin_again(context, connection)
+            if index := self._builds.invalid(connection):
+                raise left_invalid(self._service, self.file, index)
         record = self.recorder.statements(step) if self.recorder else []
         recover = self._recovery(connection, is_recorded=bool(record))
         # what is deferred runs while the settings are still the revision's own; what it does then is checked too
@@ -323,6 +336,7 @@ class Transactions:
     def _check_sendable(self, connection: Connection, *arguments: Any) -> None:
         if connection is self._connection:
             check_sendable(arguments[1])
+            self._builds.note(arguments[1])
 
     def _execute(self, connection: Connection, *arguments: Any) -> None:
         *_, context, _ = arguments

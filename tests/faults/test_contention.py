@@ -382,3 +382,35 @@ def test_two_that_write_one_row_of_a_shared_catalog_are_no_failure(
         ran = run.end()
     assert ran.code == 0, ran.text
     assert world.at() == "r002"
+
+
+BUILDS = {
+    "statement": 'op.execute("CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS ix ON billing_r001 (id)")',
+    "operation": 'op.create_index("ix", "billing_r001", ["id"], unique=True, if_not_exists=True, '
+    "postgresql_concurrently=True)",
+}
+
+
+@pytest.mark.parametrize("build", BUILDS.values(), ids=BUILDS)
+def test_an_index_that_a_failed_build_has_left_is_not_taken_for_the_index(world: World, build: str) -> None:
+    """Row 27: with IF NOT EXISTS a second run does nothing, and must not say that the index is there."""
+    world.history(3, r002_alone=f"with op.get_context().autocommit_block():\n    {build}")
+    assert world.inv("db.upgrade", "--service", "billing", "--revision", "r001").code == 0
+    query(world.dsn, "INSERT INTO billing_r001 VALUES (1), (1)")
+    failed(world, world.inv(), 1)
+    query(world.dsn, "DELETE FROM billing_r001")
+    said = failed(world, world.inv(), 1)
+    assert "migrations/versions/billing/r002.py: it was to build the index ix, which is INVALID" in said
+    assert world.at() == "r001"
+    query(world.dsn, "DROP INDEX CONCURRENTLY ix")
+    assert world.inv().code == 0
+    assert world.valid("ix") is True
+
+
+def test_a_failed_build_that_a_revision_catches_is_a_failure(world: World) -> None:
+    caught = f"try:\n        {BUILDS['statement']}\n    except Exception:\n        pass"
+    world.history(2, r002_alone=f"with op.get_context().autocommit_block():\n    {caught}")
+    assert world.inv("db.upgrade", "--service", "billing", "--revision", "r001").code == 0
+    query(world.dsn, "INSERT INTO billing_r001 VALUES (1), (1)")
+    assert "the index ix, which is INVALID" in failed(world, world.inv(), 1)
+    assert world.at() == "r001"
