@@ -3,14 +3,16 @@
 import asyncio
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
 from service_migrations.errors import text_of
-from service_migrations.interruption import handlers_kept, stops
+from service_migrations.interruption import handlers_kept, is_ours, stops
 
 __all__ = ["RevisionStopped", "call_revision", "cancel_revision"]
 
@@ -36,7 +38,8 @@ class RevisionStopped(asyncio.CancelledError):
 def call_revision(function: Callable[..., Any], **keywords: Any) -> None:
     """Call upgrade() or downgrade() of a revision; while it runs Python, this function is on the stack.
 
-    The handlers of signals that it sets end with it: the run has to hear a signal while the next one runs. So does what
+    The handlers of signals that it sets end with it: the run has to hear a signal while the next one runs. So does an
+    alarm that it has set and left, as a time limit of its own: it would end the run in the next one. So does what
     it puts in the place of an operation of Alembic's, with which the next one might do nothing, and be written down. A
     process that it forks ends with it too: it has the same connection, and would go on with the next revision.
 
@@ -46,7 +49,12 @@ def call_revision(function: Callable[..., Any], **keywords: Any) -> None:
 
     """
     try:
-        with _one_process_kept(getattr(function, "__globals__", {})), handlers_kept(), _operations_kept():
+        with (
+            _one_process_kept(getattr(function, "__globals__", {})),
+            handlers_kept(),
+            _alarm_kept(),
+            _operations_kept(),
+        ):
             _refuse_unrun(function(**keywords))
     except (Exception, SystemExit):
         raise
@@ -102,6 +110,24 @@ def _end_forked(error: BaseException, end: Callable[[int], NoReturn]) -> NoRetur
         end(error.code or 0)
     sys.excepthook(type(error), error, error.__traceback__)
     end(1)
+
+
+@contextmanager
+def _alarm_kept() -> Iterator[None]:
+    """Restore the handler of SIGALRM, and stop an alarm that the block has set: by default it kills the process."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler, (seconds, _) = signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)
+    try:
+        yield
+    finally:
+        current = signal.getsignal(signal.SIGALRM)
+        if not is_ours(current):  # ours is that of a run that was stopped meanwhile, and has to end
+            if not seconds:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            if handler is not None and current != handler:
+                signal.signal(signal.SIGALRM, handler)
 
 
 @contextmanager

@@ -644,6 +644,15 @@ def test_the_handlers_of_signals_that_a_revision_sets_end_with_it(world: World) 
     assert world.at() == "r001"
 
 
+@pytest.mark.parametrize("handler", ["", "signal.signal(signal.SIGALRM, lambda *_: 1 / 0)"], ids=["default", "own"])
+def test_an_alarm_that_a_revision_leaves_ends_with_it(world: World, handler: str) -> None:
+    alarm = f"import signal\n{handler}\nsignal.setitimer(signal.ITIMER_REAL, 0.3)"
+    world.history(3, r002=alarm, r003='op.execute("SELECT pg_sleep(1)")')
+    ran = world.inv()
+    assert ran.code == 0, ran.text
+    assert world.at() == "r003"
+
+
 def test_an_operation_of_alembics_that_a_revision_replaces_is_back_in_the_next_one(world: World) -> None:
     world.history(2, r001="from alembic import op as module\nmodule.execute = lambda *_, **__: None")
     assert (ran := world.inv()).code == 0, ran.text
