@@ -28,7 +28,9 @@ _IS_AT = f"""
                     WHERE c.oid OPERATOR(pg_catalog.=) CAST(pg_catalog.to_regclass({{name}}) AS pg_catalog.oid)
                       AND CAST(c.relkind AS pg_catalog.text) OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p'])
                       AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t
-                                      WHERE t.tgrelid OPERATOR(pg_catalog.=) c.oid AND NOT t.tgisinternal)
+                                      WHERE t.tgrelid OPERATOR(pg_catalog.=) c.oid AND NOT t.tgisinternal
+                                        AND (t.tgtype OPERATOR(pg_catalog.&) CAST(2 AS pg_catalog.int2))
+                                            OPERATOR(pg_catalog.=) CAST(2 AS pg_catalog.int2))
                       AND NOT EXISTS (SELECT FROM pg_catalog.pg_rewrite r
                                       WHERE r.ev_class OPERATOR(pg_catalog.=) c.oid)
                 )
@@ -39,7 +41,8 @@ _IS_AT = f"""
 def is_at(table: str, ids: Iterable[str]) -> str:
     """Return a query that fails where a version table hasn't exactly the given revisions, or isn't a plain table.
 
-    By a trigger or a rule, and through a view, another revision might be written than the one that was run.
+    By a trigger that fires before, by a rule, and through a view, another revision might be written than the one that
+    was run. A trigger that fires after, as for an audit, changes no row that is written.
 
     Args:
         table: its quoted name.

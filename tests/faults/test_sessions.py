@@ -873,6 +873,17 @@ def test_a_revision_that_makes_the_version_table_write_something_else_is_refused
     assert world.at() == "r001"
 
 
+def test_a_trigger_that_records_changes_of_the_version_table_is_left_alone(world: World) -> None:
+    insert = "INSERT INTO public.audit VALUES (NEW.version_num)"
+    function = f"CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN {insert}; RETURN NEW; END$$"
+    trigger = "CREATE TRIGGER note AFTER UPDATE ON alembic_version_billing FOR EACH ROW EXECUTE FUNCTION note()"
+    audit = ("CREATE TABLE audit (version text)", function, trigger)
+    world.history(3, r002="\n".join(f"op.execute({text!r})" for text in audit))
+    ran = world.inv()
+    assert ran.code == 0, ran.text
+    assert query(world.dsn, "SELECT version FROM audit ORDER BY 1") == [("r002",), ("r003",)]
+
+
 VIOLATED = """
 op.execute("CREATE TABLE parents (id int PRIMARY KEY)")
 op.execute("CREATE TABLE children (id int REFERENCES parents DEFERRABLE INITIALLY DEFERRED)")
