@@ -26,7 +26,7 @@ _PREPARER.reserved_words = _PREPARER.reserved_words | frozenset(_WORDS.split())
 VERBATIM = {"no_parameters": True}
 """The execution options of a text that is sent as it is: psycopg would take a % in it for a parameter."""
 
-_STDIN = re.compile(r"\bSTDIN\b", re.IGNORECASE)
+_STREAM = re.compile(r"\bSTD(?:IN|OUT)\b", re.IGNORECASE)
 
 _BIND = re.compile(r"(?<![:\w\\]):(?=\w+(?![:\w]))|\\(?=:\w*(?![:\w]))")
 """What ``sqlalchemy.text`` would take for a parameter, or for the escape of one."""
@@ -42,13 +42,17 @@ def check_sendable(sql: str) -> None:
     """Refuse a statement that a driver can't send: it would take its connection for lost, or wait for ever.
 
     Raises:
-        TypeError: it has a NUL, or a half of a surrogate pair, or waits for rows, as COPY … FROM STDIN does.
+        TypeError: it has a NUL, or a half of a surrogate pair, or is a COPY from or to the client, which waits.
 
     """
-    if _STDIN.search(sql) and any(_takes_rows(statement) for statement in statements(sql)):
-        raise TypeError(
-            "COPY FROM STDIN waits for rows, and nobody sends them. Write op.bulk_insert(…), or INSERT … VALUES"
-        )
+    if _STREAM.search(sql):
+        for statement in statements(sql):
+            if _is_copy(statement, "from", "stdin"):
+                raise TypeError(
+                    "COPY FROM STDIN waits for rows, and nobody sends them. Write op.bulk_insert(…), or INSERT … VALUES"
+                )
+            if _is_copy(statement, "to", "stdout"):
+                raise TypeError("COPY TO STDOUT sends rows, and nobody reads them. Write a SELECT, and read its rows")
     odd = "\0" if "\0" in sql else None
     if odd is None and not sql.isascii():
         odd = next((character for character in sql if "\ud800" <= character <= "\udfff"), None)
@@ -59,14 +63,14 @@ def check_sendable(sql: str) -> None:
         )
 
 
-def _takes_rows(statement: Statement) -> bool:
-    """Whether a statement is a COPY from the client; what stands in parentheses is a query, or columns."""
+def _is_copy(statement: Statement, *direction: str) -> bool:
+    """Whether a statement is a COPY of a direction; what stands in parentheses is a query, or columns."""
     depth, words = 0, []
     for token in statement.tokens:
         depth += (token == "(") - (token == ")")
         if not depth:
             words.append(token)
-    return words[0] == "copy" and any(pair == ("from", "stdin") for pair in pairwise(token.value for token in words))
+    return words[0] == "copy" and any(pair == direction for pair in pairwise(token.value for token in words))
 
 
 def quoted(*names: str | None) -> str:

@@ -590,6 +590,7 @@ LOOKS_LOST = {
     "class Own(Exception):\n    def __str__(self): return None\nraise Own('no')": "Own",
     "raise ValueError('x' * 100_000)": f"ValueError: {'x' * 1000}…",
     "op.execute('COPY billing_r001 (id) FROM STDIN')": "TypeError: COPY FROM STDIN waits for rows",
+    "op.execute('COPY (SELECT 1) TO STDOUT')": "TypeError: COPY TO STDOUT sends rows, and nobody reads them",
 }
 """What a revision raises that isn't the end of its connection or its run, and what is said of it."""
 
