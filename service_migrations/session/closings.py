@@ -34,6 +34,7 @@ class Closings:
         self._pooled = connection.connection.dbapi_connection
         listeners: list[tuple[object, str, Callable[..., None]]] = [
             (connection.engine, "handle_error", self._handle_error),
+            (connection.engine, "engine_disposed", self._dispose),
             (connection.engine.pool, "invalidate", self._invalidate),
             (connection.engine.pool, "checkin", self._check_in),
         ]
@@ -51,6 +52,11 @@ class Closings:
             if self.place is None and self._driver is not None and self._driver.is_closed_here():
                 self.place = self._current() or ""
             self._is_lost = True
+
+    def _dispose(self, _: object) -> None:
+        # over psycopg, our own engine closes its connections then
+        if self._driver is not None and self._driver.is_closed() and not self._is_lost and self.place is None:
+            self.place = self._current()
 
     def _invalidate(self, pooled: object, _: object, error: BaseException | None) -> None:
         if error is None:

@@ -428,6 +428,15 @@ CLOSINGS = [
 ]
 
 
+def test_a_revision_that_disposes_of_its_engine_has_not_lost_its_connection(world: World) -> None:
+    world.history(2, r002="op.get_bind().engine.dispose()")
+    ran = world.inv()
+    if ran.code:  # over psycopg, that closes the connection
+        said = failed(world, ran, 1)
+        assert re.search(r"r002\.py:\d+: it closed its own connection", said)
+    assert world.at() == ("r001" if ran.code else "r002")
+
+
 @pytest.mark.parametrize("closing", CLOSINGS)
 def test_a_revision_that_closes_its_connection_has_not_lost_it(witness: World, closing: str) -> None:
     witness.history(3, r002=f"{WITNESS.format(number=2)}\n{closing}", r003=WITNESS.format(number=3))
