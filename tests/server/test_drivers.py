@@ -173,6 +173,16 @@ CURSORS = {
         found = bind.execute(sa.text("SELECT ROW(id, note) FROM orders ORDER BY id LIMIT 1")).scalar()
         bind.execute(sa.text("UPDATE orders SET note = :n"), {"n": found})
     """,
+    "the_drivers_own_connection": """
+        for connection in (bind.connection.driver_connection, bind.connection.dbapi_connection):
+            with connection.cursor() as cursor:
+                cursor.execute("UPDATE orders SET note = coalesce(note, '') || %s", ("x",))
+            with connection.cursor(name="portions") as cursor:
+                cursor.itersize = 1
+                cursor.execute("SELECT id FROM orders")
+                total = sum(row[0] for row in cursor)
+            op.execute(f"UPDATE orders SET amount = coalesce(amount, 0) + {total}")
+    """,
     "copy_from_and_to": """
         cursor = bind.connection.cursor()
         cursor.copy_from(io.StringIO("7\\tseven\\n8\\t\\\\N\\n"), "orders", columns=("id", "note"))
