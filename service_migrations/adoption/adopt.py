@@ -140,10 +140,7 @@ def _read(
                 found.note("to do", f"its options aren't known, as it can't be read: {reason}.", path)
     if environment is None:
         return found
-    if "upgrade_token" in environment.configure:
-        text = "it runs each revision for several databases, and a service has one"
-        line = environment.configure["upgrade_token"].lineno
-        found.note(BLOCKED, f"{text}; leave it to Alembic, or split the history.", environment.path, line)
+    _judge_repeats(found, environment)
     if environment.version_table:
         found.version_table = environment.version_table
     found.version_table_schema = environment.version_table_schema
@@ -158,6 +155,18 @@ def _read(
         _judge_models(found, environment)
         _judge_driver(found, environment)
     return found
+
+
+def _judge_repeats(found: Found, environment: Environment) -> None:
+    """Block what is run more than once: here it would be run once, in a schema or a database that isn't meant."""
+    if "upgrade_token" in environment.configure:
+        text = "it runs each revision for several databases, and a service has one"
+        line = environment.configure["upgrade_token"].lineno
+        found.note(BLOCKED, f"{text}; leave it to Alembic, or split the history.", environment.path, line)
+    elif environment.repeats:
+        over, line = environment.repeats
+        text = f"it runs the history for each of {ast.unparse(over)}, and a service has one database and one schema"
+        found.note(BLOCKED, f"{text}; leave it to Alembic, or make a service of each.", environment.path, line)
 
 
 def _directory(options: Options | None, location: Path, shared_folders: Counter[Path], root: Path) -> Path:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from service_migrations.adoption.code.dsn_source import DsnSource
-from service_migrations.adoption.code.env_file import Hook
+from service_migrations.adoption.code.hooks import Hook
 from service_migrations.adoption.code.models_module import Models
 from service_migrations.adoption.code.revision_files import Place, RevisionFiles
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from service_migrations.adoption.code.expressions import Reader
+from service_migrations.adoption.code.hooks import Hook, other_work, repetition
 from service_migrations.adoption.code.modules import Code, Module, dotted, keyword, statements
 from service_migrations.adoption.code.variables import Text, constant, literal
 from service_migrations.adoption.ini import Options
 
-__all__ = ["Environment", "Hook", "function_around", "options_reader", "read_environment"]
+__all__ = ["Environment", "function_around", "options_reader", "read_environment"]
 
 _OURS = frozenset(
     (
@@ -33,16 +34,6 @@ _HARMLESS_LAST = (
 _EXECUTES = ("execute", "exec_driver_sql", "scalar")
 
 
-@dataclass(frozen=True, slots=True)
-class Hook:
-    """Something in an env.py that the shared one has to have too: its name, and where it is."""
-
-    name: str
-    path: Path
-    line: int
-    text: str
-
-
 @dataclass(slots=True)
 class Environment:
     """An env.py.
@@ -57,6 +48,7 @@ class Environment:
         version_table: the version table that it names.
         version_table_schema: the schema of that.
         unread: options that it computes, each with its line.
+        repeats: over what it runs the history again and again, and the line.
         reads_ini: whether the DSN is that of the ini file.
 
     """
@@ -70,6 +62,7 @@ class Environment:
     version_table: str | None = None
     version_table_schema: str | None = None
     unread: list[tuple[str, int]] = field(default_factory=list)
+    repeats: tuple[ast.expr, int] | None = None
     reads_ini: bool = True
 
     @property
@@ -124,6 +117,7 @@ def read_environment(path: Path, options: Options | None, code: Code, folders: t
             else:
                 setattr(environment, key, name)
     environment.hooks += _hooks(environment, calls)
+    environment.repeats = repetition(module)
     return environment
 
 
@@ -254,6 +248,7 @@ def _hooks(environment: Environment, calls: list[tuple[ast.Call, ast.AST | None]
             yield Hook("SQL", path, call.lineno, f"it runs SQL of its own: {' '.join(ast.unparse(call).split())}")
         elif last == "listens_for" or name.startswith("event."):
             yield Hook("event", path, call.lineno, f"it listens to events: {' '.join(ast.unparse(call).split())}")
+    yield from other_work(module)
     for node in statements(module.tree.body):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and not _is_harmless(module, node.value):
             text = " ".join(ast.unparse(node.value).split())

@@ -563,6 +563,101 @@ def test_what_env_py_does_beside_migrating_is_named_and_not_done(tmp_path, befor
     assert hook.endswith(expected)
 
 
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        (
+            "target_metadata.naming_convention = {'pk': 'PK_%(table_name)s'}",
+            "it sets what others read: target_metadata.naming_convention.",
+        ),
+        ("Base.metadata.schema = 'sales'", "it sets what others read: Base.metadata.schema."),
+        ("import os\nos.environ['REGION'] = 'eu'", "it sets what others read: os.environ['REGION']."),
+        ("import os\nos.environ.setdefault('REGION', 'eu')", "it sets what others read: os.environ.setdefault."),
+        ("import shop.state\nshop.state.N = 8", "it sets what others read: shop.state.N."),
+        ("config.attributes['n'] = 7", "it sets what others read: config.attributes['n']."),
+        (
+            "def f(connection):\n    connection.dialect.default_schema_name = 'a'",
+            "it sets what others read: connection.dialect.default_schema_name.",
+        ),
+        (
+            "from sqlalchemy import MetaData\nmetadata = MetaData(naming_convention={'pk': 'PK'})",
+            "MetaData() gets naming_convention.",
+        ),
+        (
+            "from sqlalchemy import create_engine\ndef f(url):\n"
+            "    return create_engine(url, connect_args={'options': '-csearch_path=acme'})",
+            "create_engine() gets connect_args.",
+        ),
+        (
+            "def f(connection):\n    return connection.execution_options(schema_translate_map={None: 'acme'})",
+            "execution_options() gets schema_translate_map.",
+        ),
+        (
+            "from sqlalchemy.ext.compiler import compiles\nfrom sqlalchemy.schema import CreateTable\n"
+            "@compiles(CreateTable, 'postgresql')\ndef f(*a, **k): return ''",
+            "it registers something: compiles(CreateTable, 'postgresql').",
+        ),
+        (
+            "from alembic.operations import Operations\n@Operations.register_operation('create_seq')\nclass A: pass",
+            "it registers something: Operations.register_operation('create_seq').",
+        ),
+        (
+            "from alembic.ddl.postgresql import PostgresqlImpl\nclass Ours(PostgresqlImpl): pass",
+            "it has an implementation of its own: class Ours.",
+        ),
+        (
+            "def f():\n    context.run_migrations(tenant='a')",
+            "it gives arguments to upgrade(): context.run_migrations(tenant='a').",
+        ),
+    ],
+)
+def test_what_env_py_changes_for_the_revisions_is_named(tmp_path, before, expected):
+    service(tmp_path, **{"alembic/env.py": env(before=before)})
+    (hook,) = notes(only(tmp_path), "hook")
+    assert hook.endswith(expected)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "url = config.get_main_option('x')\nurl = url.replace('a', 'b')",
+        "configuration = config.get_section('x') or {}\nconfiguration['sqlalchemy.url'] = 'postgresql://app@db/shop'",
+        "import logging\nlogging.raiseExceptions = False",
+        "def empty(c, r, directives):\n    directives[:] = []",
+        "import sys\nsys.path[0] = '.'",
+        "def f(connection):\n    connection.execution_options(stream_results=True)",
+    ],
+)
+def test_what_env_py_sets_for_itself_needs_none(tmp_path, before):
+    service(tmp_path, **{"alembic/env.py": env(before=before)})
+    assert notes(only(tmp_path), "hook") == []
+
+
+LOOP = """
+def run_one(schema):
+    context.configure(url="x", target_metadata=target_metadata)
+    context.run_migrations()
+def again(schemas):
+    for schema in {over}:
+        run_one(schema)
+        {end}
+"""
+
+
+@pytest.mark.parametrize("over", ["schemas", "get_tenants()", "['a', 'b']"])
+def test_an_env_py_that_runs_its_history_for_several_schemas_is_blocked(tmp_path, over):
+    service(tmp_path, **{"alembic/env.py": env(before=LOOP.format(over=over, end="pass"))})
+    (text,) = notes(only(tmp_path), "blocked")
+    assert text.startswith("blocked: apps/shop/alembic/env.py:")
+    assert f"it runs the history for each of {over}, and a service has one database and one schema" in text
+
+
+@pytest.mark.parametrize(("over", "end"), [("range(5)", "pass"), ("schemas", "break"), ("schemas", "return")])
+def test_an_env_py_that_tries_again_is_not(tmp_path, over, end):
+    service(tmp_path, **{"alembic/env.py": env(before=LOOP.format(over=over, end=end))})
+    assert notes(only(tmp_path), "blocked") == []
+
+
 def test_an_env_py_that_cant_be_parsed_is_named_and_the_others_are_read(tmp_path):
     service(tmp_path, "apps/broken", **{"alembic/env.py": "import os\nprint 'x'\n"})
     service(tmp_path)

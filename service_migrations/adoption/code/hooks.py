@@ -1,0 +1,111 @@
+"""What an env.py of plain Alembic does beside ``configure()``, and what a revision would miss without it."""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from service_migrations.adoption.code.modules import Module, dotted, keyword
+
+__all__ = ["Hook", "other_work", "repetition"]
+
+_ENGINES = ("create_engine", "create_async_engine", "engine_from_config", "async_engine_from_config")
+_ENGINE_OPTIONS = ("connect_args", "execution_options", "isolation_level")
+"""Options of an engine with which a revision does something else."""
+_CONNECTION_OPTIONS = ("schema_translate_map", "isolation_level")
+_REGISTERS = ("compiles", "register_operation", "implementation_for", "dispatch_for")
+_SETS = (
+    "os.putenv",
+    *(f"{owner}.{name}" for owner in ("os.environ", "config.attributes") for name in ("setdefault", "update")),
+)
+_RUNS = "run_migrations"
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """Something in an env.py that the shared one has to have too: its name, and where it is."""
+
+    name: str
+    path: Path
+    line: int
+    text: str
+
+
+def other_work(module: Module) -> Iterator[Hook]:
+    """Yield what an env.py sets, registers and gives to its engine: without it the same revisions do something else."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            # without the value, which may be a password
+            for target in targets:
+                if _is_seen_by_revisions(module, target):
+                    yield _hook("set", module, target, "it sets what others read")
+        elif isinstance(node, ast.ClassDef):
+            if any((dotted(base) or "").endswith("Impl") for base in node.bases):
+                yield Hook("impl", module.path, node.lineno, f"it has an implementation of its own: class {node.name}")
+        elif isinstance(node, ast.Call):
+            yield from _of_call(module, node)
+
+
+def _of_call(module: Module, call: ast.Call) -> Iterator[Hook]:
+    name = dotted(call.func) or ast.unparse(call.func)
+    last = name.rpartition(".")[2]
+    if name in _SETS:
+        yield _hook("set", module, call.func, "it sets what others read")
+    options = {
+        **dict.fromkeys(_ENGINES, _ENGINE_OPTIONS),
+        "execution_options": _CONNECTION_OPTIONS,
+        "MetaData": ("naming_convention", "schema"),
+    }.get(last, ())
+    for option in options:
+        if (value := keyword(call, option)) is not None:
+            yield Hook(option, module.path, value.lineno, f"{last}() gets {option}")
+    if last in _REGISTERS:
+        yield _hook("register", module, call, "it registers something")
+    elif last == _RUNS and call.keywords:
+        yield _hook("arguments", module, call, "it gives arguments to upgrade()")
+
+
+def _hook(name: str, module: Module, node: ast.AST, text: str) -> Hook:
+    return Hook(name, module.path, getattr(node, "lineno", 1), f"{text}: {' '.join(ast.unparse(node).split())}")
+
+
+def _is_seen_by_revisions(module: Module, target: ast.expr) -> bool:
+    """Whether a target is an attribute or item of what is imported, or of a connection's dialect."""
+    if not isinstance(target, ast.Attribute | ast.Subscript):
+        return False
+    owner: ast.expr = target
+    while isinstance(owner, ast.Subscript):
+        owner = owner.value
+    name = dotted(owner)
+    if name is None:
+        return False
+    if name.startswith("config.attributes") or ".dialect." in name:
+        return True
+    # a name of the file may be one of an import, such as target_metadata
+    names = [name, *(dotted(value) or "" for value in module.values.get(name.partition(".")[0], []))]
+    origins = [origin for name in names if (origin := module.origin(name))]
+    return any(origin[0] not in ("alembic", "logging", "sys", "warnings") for origin in origins)
+
+
+def repetition(module: Module) -> tuple[ast.expr, int] | None:
+    """Return over what an env.py runs its history again and again, such as schemas, and where; None where it doesn't.
+
+    A loop that ends early tries again, and runs it once.
+    """
+    runs = {_RUNS}
+    for _ in module.functions:  # a function that runs it by way of others
+        runs |= {name for name, function in module.functions.items() if runs & _names(function)}
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.For | ast.AsyncFor) and runs & _names(node):
+            ends = any(isinstance(item, ast.Break | ast.Return) for item in ast.walk(node))
+            counts = isinstance(node.iter, ast.Call) and dotted(node.iter.func) == "range"
+            if not ends and not counts:
+                return node.iter, node.lineno
+    return None
+
+
+def _names(node: ast.AST) -> set[str]:
+    """Return the functions that a node calls or passes on, each without what it belongs to."""
+    names = {item.attr for item in ast.walk(node) if isinstance(item, ast.Attribute)}
+    return names | {item.id for item in ast.walk(node) if isinstance(item, ast.Name)}
