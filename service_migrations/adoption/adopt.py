@@ -149,6 +149,8 @@ def _read(
     found.hooks = tuple(environment.hooks)
     for hook in environment.hooks:
         found.note("hook", f"{hook.text}.", hook.path, hook.line)
+    if environment.loads_dotenv:
+        found.note_all("to do", found.revisions.environment)
     found.models = find_models(environment, code, folders, found.path)
     _read_dsn(found, environment, options, Reader(code, folders, options_reader(environment, options)), code)
     if found.state != LEFT_ALONE:
@@ -205,6 +207,7 @@ def _read_history(found: Found, code: Code) -> None:
             found.note("to do", f"{text}. recursive_version_locations = true reads them.", files.below[0].parent)
     found.revisions = files
     found.note_all(BLOCKED, files.problems)
+    found.note_all("to do", files.kept)
     if len(files.heads) > 1 and not files.labels and not files.problems:
         found.note("to do", f"{len(files.heads)} heads: {', '.join(files.heads)}.", found.version_locations[0])
 

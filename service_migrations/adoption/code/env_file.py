@@ -49,6 +49,7 @@ class Environment:
         version_table_schema: the schema of that.
         unread: options that it computes, each with its line.
         repeats: over what it runs the history again and again, and the line.
+        loads_dotenv: whether it puts a .env into the environment.
         reads_ini: whether the DSN is that of the ini file.
 
     """
@@ -63,6 +64,7 @@ class Environment:
     version_table_schema: str | None = None
     unread: list[tuple[str, int]] = field(default_factory=list)
     repeats: tuple[ast.expr, int] | None = None
+    loads_dotenv: bool = False
     reads_ini: bool = True
 
     @property
@@ -117,6 +119,7 @@ def read_environment(path: Path, options: Options | None, code: Code, folders: t
             else:
                 setattr(environment, key, name)
     environment.hooks += _hooks(environment, calls)
+    environment.loads_dotenv = any((dotted(call.func) or "").endswith("load_dotenv") for call, _ in calls)
     environment.repeats = repetition(module)
     return environment
 

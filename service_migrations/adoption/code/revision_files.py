@@ -16,6 +16,13 @@ __all__ = ["Place", "RevisionFiles", "read_revisions"]
 _EXECUTE = ("execute", "exec_driver_sql", "scalar", "scalars")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _DATES = ("Date", "DateTime", "TIMESTAMP", "Time", "DATE", "TIME")
+_INI = ("get_main_option", "get_section", "get_section_option", "get_alembic_option")
+_SETTING = re.compile(
+    r"(?:^|;)\s*(?P<verb>SET|RESET)\s+(?:SESSION\s+(?!AUTHORIZATION))?"
+    r"(?P<name>search_path|time\s*zone|role|session\s+authorization|datestyle|intervalstyle)\b\s*(?:TO\b|=)?\s*(?P<value>\w*)",
+    re.IGNORECASE,
+)
+"""A setting with which the same SQL does something else, for the rest of the session."""
 _OLD_DRIVERS = ("psycopg2", "psycopg", "pg8000")
 
 
@@ -39,6 +46,9 @@ class RevisionFiles:
         labels: the branch labels.
         problems: why Alembic can't read the history, or can't follow it.
         for_psycopg: what only a driver with psycopg2's habits runs.
+        kept: what a revision leaves to later ones, or finds in the ini file, only under plain Alembic.
+        sets: the settings that each revision leaves to the session.
+        environment: where a revision reads a variable of the environment.
         below: revision files in folders below, which are read only recursively.
 
     """
@@ -49,7 +59,10 @@ class RevisionFiles:
     labels: list[str] = field(default_factory=list)
     problems: list[Place] = field(default_factory=list)
     for_psycopg: list[Place] = field(default_factory=list)
+    kept: list[Place] = field(default_factory=list)
+    environment: list[Place] = field(default_factory=list)
     below: list[Path] = field(default_factory=list)
+    sets: dict[str, dict[str, Place]] = field(default_factory=dict)
 
     @property
     def heads(self) -> tuple[str, ...]:
@@ -74,6 +87,7 @@ def read_revisions(folders: Iterable[Path], code: Code, *, recursive: bool) -> R
             for down in (*downs, *files.needed[revision])
             if down not in files.down and down not in files.labels
         ]
+    files.kept += _lasting(files)
     if circle := _circle(files.down):
         files.problems.append(Place(files.paths[circle[0]], None, f"the history is a circle: {' -> '.join(circle)}"))
     return files
@@ -111,6 +125,9 @@ def _read_file(files: RevisionFiles, path: Path, code: Code) -> None:
     files.needed[revision] = _ids(module, "depends_on") or ()
     files.labels += _ids(module, "branch_labels") or ()
     files.for_psycopg += _for_psycopg(module)
+    files.kept += _from_the_ini_file(module)
+    files.environment += _variables(module)
+    files.sets[revision] = _session_settings(module)
 
 
 def _ids(module: Module, name: str) -> tuple[str, ...] | None:
@@ -140,6 +157,58 @@ def _circle(down: dict[str, tuple[str, ...]]) -> list[str]:
                 stack.append((following, iter(down[following])))
                 path.append(following)
     return []
+
+
+def _lasting(files: RevisionFiles) -> Iterator[Place]:
+    """Yield the session's settings with which a later revision runs under plain Alembic; here each has a fresh one."""
+    for revision, downs in files.down.items():
+        for down in downs:
+            for name, place in files.sets.get(down, {}).items():
+                if name not in files.sets[revision] and place not in files.kept:
+                    yield place
+
+
+def _session_settings(module: Module) -> dict[str, Place]:
+    """Return the settings that an upgrade leaves to the session, or takes back, by name.
+
+    One that is taken back in the end isn't returned.
+    """
+    left: dict[str, Place] = {}
+    calls = [node for node in ast.walk(module.functions.get("upgrade", ast.Pass())) if isinstance(node, ast.Call)]
+    for node in sorted(calls, key=lambda call: call.lineno):
+        if not node.args:
+            continue
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+        if name not in _EXECUTE or (text := _sql(node.args[0], module)) is None:
+            continue
+        for match in _SETTING.finditer(text):
+            setting = " ".join(match["name"].lower().split()).replace("time zone", "timezone")
+            if match["verb"].lower() == "reset" or match["value"].lower() in ("default", "none"):
+                left.pop(setting, None)
+            else:
+                what = f"it sets {setting} for the session, which doesn't last for the revisions after it here"
+                left[setting] = Place(module.path, node.lineno, f"{what}; set it in each that needs it")
+    return left
+
+
+def _from_the_ini_file(module: Module) -> Iterator[Place]:
+    """Yield what is read of the ini file, or of what env.py keeps beside it: here there is neither."""
+    for node in ast.walk(module.tree):
+        function = node.func if isinstance(node, ast.Call) else None
+        if isinstance(function, ast.Attribute) and function.attr in _INI:
+            yield Place(
+                module.path, function.lineno, f"it reads the ini file, which isn't read here: {ast.unparse(node)}"
+            )
+        elif isinstance(node, ast.Attribute) and ast.unparse(node).endswith("config.attributes"):
+            yield Place(module.path, node.lineno, f"it reads {ast.unparse(node)}, which is another one here")
+
+
+def _variables(module: Module) -> Iterator[Place]:
+    """Yield what reads ``os.environ``."""
+    text = "it reads the environment, into which env.py loads a .env"
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Attribute | ast.Name) and (dotted(node) or "") in ("os.environ", "os.getenv", "getenv"):
+            yield Place(module.path, node.lineno, f"{text}; load it in the models, or set the variable")
 
 
 def _for_psycopg(module: Module) -> Iterator[Place]:

@@ -633,6 +633,59 @@ def test_what_env_py_sets_for_itself_needs_none(tmp_path, before):
     assert notes(only(tmp_path), "hook") == []
 
 
+SETS = "it sets {} for the session, which doesn't last for the revisions after it here; set it in each that needs it."
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "expected"),
+    [
+        ("op.execute('SET search_path TO sales, public')", "pass", [SETS.format("search_path")]),
+        ("op.execute(sa.text(' set session Time Zone \\'Asia/Tokyo\\''))", "pass", [SETS.format("timezone")]),
+        ("op.get_bind().exec_driver_sql('SET ROLE owner')", "pass", [SETS.format("role")]),
+        ("op.execute('SET search_path = a')", "op.execute('SET search_path = b')", []),
+        ("op.execute('SET search_path = a')\nop.execute('RESET search_path')", "pass", []),
+        ("op.execute('SET ROLE owner')\nop.execute('SET ROLE NONE')", "pass", []),
+        ("op.execute('SET LOCAL search_path = a')", "pass", []),
+        ("op.execute('UPDATE t SET role = 1')", "pass", []),
+        ("pass", "op.execute('SET search_path = a')", []),
+        (
+            "op.execute(op.get_context().config.get_main_option('first_id'))",
+            "pass",
+            ["it reads the ini file, which isn't read here: op.get_context().config.get_main_option('first_id')."],
+        ),
+        (
+            "from alembic import context\ncontext.config.get_section('x')",
+            "pass",
+            ["it reads the ini file, which isn't read here: context.config.get_section('x')."],
+        ),
+        (
+            "from alembic import context\ncontext.config.attributes['n']",
+            "pass",
+            ["it reads context.config.attributes, which is another one here."],
+        ),
+    ],
+)
+def test_what_a_revision_leaves_or_finds_only_under_plain_alembic_is_named(tmp_path, first, then, expected):
+    files = {
+        "alembic/versions/0001_first.py": revision("0001", None, first),
+        "alembic/versions/0002_then.py": revision("0002", "0001", then),
+    }
+    service(tmp_path, **files)
+    found = [note for note in notes(only(tmp_path), "to do") if "versions/" in note]
+    assert [note.split(": ", 2)[2] for note in found] == expected
+    assert all(note.startswith("to do: apps/shop/alembic/versions/0001_first.py:") for note in found)
+
+
+@pytest.mark.parametrize("loads", [True, False])
+def test_a_revision_that_reads_what_env_py_has_loaded_is_named(tmp_path, loads):
+    files = {"alembic/versions/0001_first.py": revision("0001", None, "import os\nos.environ.get('REGION', 'eu')")}
+    before = "from dotenv import load_dotenv\nload_dotenv()" if loads else ""
+    service(tmp_path, **files, **{"alembic/env.py": env(before=before)})
+    text = "it reads the environment, into which env.py loads a .env; load it in the models, or set the variable."
+    found = [note for note in notes(only(tmp_path), "to do") if text in note]
+    assert len(found) == int(loads)
+
+
 LOOP = """
 def run_one(schema):
     context.configure(url="x", target_metadata=target_metadata)
