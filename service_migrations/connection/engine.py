@@ -137,7 +137,8 @@ async def _over_connections_of(engine: AsyncEngine) -> AsyncIterator[AsyncEngine
     async def take() -> Any:
         connection = await engine.connect()
         taken.append(connection)
-        return (await connection.get_raw_connection()).driver_connection
+        # of an engine of this dialect, its own driver_connection is that of psycopg2's habits
+        return (await connection.get_raw_connection()).dbapi_connection.driver_connection  # type: ignore[union-attr]
 
     own = create_async_engine(
         engine.url.set(drivername=NAME), poolclass=NullPool, hide_parameters=True, async_creator=take
