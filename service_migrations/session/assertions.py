@@ -29,7 +29,7 @@ _IS_AT = f"""
                       AND CAST(c.relkind AS pg_catalog.text) OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p'])
                       AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t
                                       WHERE t.tgrelid OPERATOR(pg_catalog.=) c.oid AND NOT t.tgisinternal
-                                        AND (t.tgtype OPERATOR(pg_catalog.&) CAST(2 AS pg_catalog.int2))
+                                        AND pg_catalog.int2and(t.tgtype, CAST(2 AS pg_catalog.int2))
                                             OPERATOR(pg_catalog.=) CAST(2 AS pg_catalog.int2))
                       AND NOT EXISTS (SELECT FROM pg_catalog.pg_rewrite r
                                       WHERE r.ev_class OPERATOR(pg_catalog.=) c.oid)

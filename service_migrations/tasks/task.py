@@ -167,9 +167,11 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 
     """
     received: list[int] = []
+    tasks: list[asyncio.Future[T]] = []
 
     async def until_stopped() -> T:
         main_task = asyncio.ensure_future(coroutine)
+        tasks.append(main_task)
         loop = asyncio.get_running_loop()
 
         def stop(number: int, frame: FrameType | None) -> None:
@@ -196,7 +198,9 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
             raise
         raise cancelled_inside() from error
     except SystemExit as error:
-        # of something in the event loop, such as a task that a revision has left: its code may be 0
+        if any(not task.cancelled() and task.exception() is error for task in tasks if task.done()):
+            raise  # of the coroutine itself, as of Alembic's own command line
+        # of something else in the event loop, such as a task that a revision has left: its code may be 0
         raise cancelled_inside() from error
 
 
