@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from service_migrations.errors import ConfigurationError, UsageError
+from service_migrations.files import FULL
 from service_migrations.git import (
     TEAM_BRANCHES,
     GitError,
@@ -27,7 +28,7 @@ _LOCKS = ("uv.lock", "poetry.lock", "pdm.lock", "requirements*.txt")
 _DEPENDENCIES = ("pyproject.toml",)
 """The file that matters where no package is locked."""
 
-_UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT)
+_UNWRITABLE = (*FULL, errno.EROFS, errno.EACCES, errno.EPERM)
 
 Checkout = tuple[str, Path]
 """A commit, and the top level of the monorepo in it."""
@@ -62,19 +63,18 @@ def find_commit(root: Path, name: str) -> str:
 
 
 @contextmanager
-def checkout(root: Path, name: str) -> Iterator[Checkout]:
+def checkout(root: Path, commit: str) -> Iterator[Checkout]:
     """Check a commit out beside this checkout, whose files and branches stay as they are.
 
     Args:
         root: the top level of the monorepo.
-        name: the commit, branch or tag.
+        commit: that of ``find_commit``.
 
     Raises:
-        UsageError: as of ``find_commit``.
         ConfigurationError: this checkout or the folder of temporary files can't be written.
+        UsageError: git fails for another reason.
 
     """
-    commit = find_commit(root, name)
     top_level = Path(_git(root, "rev-parse", "--show-toplevel"))
     folder = Path(tempfile.mkdtemp(prefix="service-migrations-")).resolve()
     tree = folder / "code"
