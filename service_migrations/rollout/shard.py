@@ -6,15 +6,17 @@ else decides: adding or removing a service moves no other service.
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from service_migrations.errors import MigrationError, UsageError
 from service_migrations.monorepo import Service
-from service_migrations.settings.model import Settings, load_many
-from service_migrations.settings.sources import Sources
+from service_migrations.settings.model import Settings
 
-__all__ = ["Shard", "parse_shard"]
+__all__ = ["Loaded", "Shard", "parse_shard"]
+
+Loaded = tuple[Service, Settings | MigrationError]
+"""A service, and its settings or their error."""
 
 INDEX = "JOB_COMPLETION_INDEX"
 """The variable with the index of a pod, from 0, that an indexed Job of Kubernetes sets."""
@@ -30,18 +32,13 @@ class Shard:
     number: int
     count: int
 
-    def part(self, services: Sequence[Service], sources: Sources | None = None) -> tuple[Service, ...]:
-        """Return the services of this shard, in their order.
-
-        Args:
-            services: the services of all shards.
-            sources: what their settings are read from.
-
-        """
-        loaded = zip(services, load_many(services, sources), strict=True)
-        return tuple(
-            service for service, settings in loaded if _index(service, settings, self.count) == self.number - 1
-        )
+    def part(self, loaded: Iterable[Loaded]) -> list[Loaded]:
+        """Return the services of this shard, in their order, of those of all shards."""
+        return [
+            (service, settings)
+            for service, settings in loaded
+            if _index(service, settings, self.count) == self.number - 1
+        ]
 
 
 def parse_shard(text: str, environment: Mapping[str, str]) -> Shard:

@@ -1,7 +1,6 @@
 """db.affected, and the options of other tasks that select a part of the services."""
 
 import json as json_module
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,6 @@ from service_migrations.tasks.task import SERVICES, selected, task
 
 if TYPE_CHECKING:
     from service_migrations.monorepo import Service
-    from service_migrations.settings.sources import Sources
 
 __all__ = ["BASE", "affected", "narrowed"]
 
@@ -39,10 +37,8 @@ def narrowed(
     *,
     base: str = "",
     only_affected: bool = False,
-    shard: str = "",
-    sources: "Sources | None" = None,
 ) -> "tuple[Service, ...]":
-    """Return the services that are affected and in this machine's shard; there may be none."""
+    """Return the services that are affected; there may be none."""
     if base and not only_affected:
         raise UsageError("--base says what --affected compares with.", hint="Add --affected.")
     narrowed_services = tuple(services)
@@ -53,8 +49,4 @@ def narrowed(
             base = default_base(services[0].root)
             console.note(f"Compared with {base}; --base names another.")
         narrowed_services = affected_by(narrowed_services, base)
-    if shard:
-        from service_migrations.rollout.shard import parse_shard
-
-        narrowed_services = parse_shard(shard, os.environ).part(narrowed_services, sources)
     return narrowed_services

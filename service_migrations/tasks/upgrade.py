@@ -1,6 +1,7 @@
 """db.upgrade: the upgrade of one service in this process, or of many in worker processes."""
 
 import logging
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,13 @@ def upgrade(
     job_count = number(jobs, "--jobs") if jobs else None
     sources, candidates = Sources(), selected(service)
     first = _canary(canary, candidates)
-    services = narrowed(candidates, base=base, only_affected=affected, shard=shard, sources=sources)
+    services = narrowed(candidates, base=base, only_affected=affected)
+    loaded_settings = None
+    if shard:
+        from service_migrations.rollout.shard import parse_shard
+
+        part = parse_shard(shard, os.environ).part(zip(services, load_many(services, sources), strict=True))
+        services, loaded_settings = tuple(one for one, _ in part), [settings for _, settings in part]
     if not services:
         console.result("nothing to do: no service is left to upgrade")
         return
@@ -84,7 +91,8 @@ def upgrade(
         return
     if revision != "head" and len(services) > 1:
         raise UsageError(f"--revision {revision} is of one service's history.", hint="Name that one with --service.")
-    loaded_settings = load_many(services, sources)
+    if loaded_settings is None:
+        loaded_settings = load_many(services, sources)
     if len(services) == 1:
         if isinstance(loaded_settings[0], MigrationError):
             raise loaded_settings[0]

@@ -9,6 +9,7 @@ import pytest
 from service_migrations.monorepo import discover
 from service_migrations.rollout.shard import Shard
 from service_migrations.settings.dsn import Dsn
+from service_migrations.settings.model import load_many
 from tests.support.database import query
 from tests.support.git import NAMES, append, git, three_services
 from tests.support.monorepo import MODELS, Monorepo, dsn_text
@@ -52,7 +53,9 @@ def test_a_canary_that_another_machine_upgrades_keeps_nobody_waiting(
     for name in NAMES:
         monorepo.service(name, dsn=database())
         monorepo.table_revision(name, "r1", None)
-    parts = {number: [one.name for one in Shard(number, 50).part(discover(monorepo.root))] for number in range(1, 51)}
+    services = discover(monorepo.root)
+    loaded = list(zip(services, load_many(services), strict=True))
+    parts = {number: [one.name for one, _ in Shard(number, 50).part(loaded)] for number in range(1, 51)}
     shards = {names[0]: number for number, names in parts.items() if names}
     ran = monorepo.inv("db.upgrade", "--shard", f"{shards['alpha']}/50", "--canary", "alpha")
     assert (ran.code, "not one of these" in ran.err) == (0, False), ran.text
