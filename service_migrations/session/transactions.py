@@ -19,8 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service_migrations._alembic import continue_in
 from service_migrations._sqlalchemy import restore_execution_options
 from service_migrations.catalog.search_path import OWN_PATH, search_path
-from service_migrations.connection.drivers import driver_connection_of, driver_of, is_lost, run, run_script
-from service_migrations.connection.simple_query import SCRIPT, Connection as SimpleConnection, Held
+from service_migrations.connection.drivers import driver_of, is_lost, run_script
+from service_migrations.connection.scripts import begin_with, send_with_next
 from service_migrations.errors import MigrationError
 from service_migrations.failures.driver_errors import sqlstate
 from service_migrations.monorepo import Service
@@ -206,19 +206,7 @@ class Transactions:
         if self._has_only_read and driver_of(connection).is_in_transaction():
             statements.insert(0, "COMMIT AND CHAIN")
         self._has_only_read = False
-        simple = _simple_connection(connection)
-        if connection.dialect.driver == "psycopg":
-            connection.exec_driver_sql("; ".join(statements), execution_options=VERBATIM)
-        elif simple is not None:
-            simple.holds_next = not simple.is_in_transaction()  # SQLAlchemy begins one with this statement
-            try:
-                connection.exec_driver_sql(f"{SCRIPT}{'; '.join(statements)}")
-            finally:
-                simple.holds_next = False
-            run(connection, simple.release())  # where nothing was begun, as in autocommit, the script itself was held
-        else:
-            for statement in statements:
-                connection.exec_driver_sql(statement)
+        begin_with(connection, statements)
 
     def _restore_session(self, context: MigrationContext, connection: Connection, step: MigrationInfo) -> None:
         """Check and restore the session, before Alembic writes to the version table that the revision was run.
@@ -241,16 +229,7 @@ class Transactions:
         recover = self._recovery(connection, is_recorded=bool(record))
         # what is deferred runs while the settings are still the revision's own; what it does then is checked too
         script = [*self._marks.check(), _RUN_DEFERRED, self._script, *self._check_of_versions(context)]
-        held = Held(";\n".join([*script, *(protected(record) if record else [])]), recover)
-        simple, driver = _simple_connection(connection), driver_of(connection)
-        if simple is not None:
-            simple.held = held
-            return
-        try:
-            run_script(connection, held.script)
-        except driver.errors as error:
-            if not run(connection, recover(error)):
-                raise
+        send_with_next(connection, [*script, *(protected(record) if record else [])], recover)
 
     def _rolled_back(self) -> MigrationError:
         place = self._rolled_back_at or self.file
@@ -361,10 +340,3 @@ class Transactions:
             self._applied = self._marks.partly_committed = False
             if self._on_commit:
                 self._on_commit()
-
-
-def _simple_connection(connection: Connection) -> SimpleConnection | None:
-    """Return the driver's connection, where it is ours."""
-    driver_connection: Any = driver_connection_of(connection)
-    # isinstance() is true of any connection of asyncpg's
-    return driver_connection if SimpleConnection in type(driver_connection).__mro__ else None
