@@ -334,7 +334,7 @@ def test_a_connection_in_a_black_hole_ends_on_both_sides(world: World) -> None:
         swallowed = time.monotonic()
         world.open_barrier()
         gone = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1)"
-        until(lambda: query(world.admin, gone, backend)[0][0], "the server has given up", 5)
+        until(lambda: query(world.admin, gone, backend)[0][0], "the server has given up", 10)
         ran = run.end()
         assert time.monotonic() - swallowed < 15
     said = failed(world, ran, 69)
