@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from invoke.context import Context
 
-from service_migrations.errors import UsageError
+from service_migrations.errors import MigrationError, UsageError
 from service_migrations.monorepo import Monorepo
 from service_migrations.tasks import console
 from service_migrations.tasks.task import task
@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from service_migrations.authoring.init import Written
 
 __all__ = ["init", "print_written", "root_or_folder"]
+
+_NEXT = """\
+Next: a service is a folder such as services/billing, with a models.py whose __all__ names its tables. `inv up`
+gives it a server, a .env and a database, `inv db.revision --service billing -m first` its first revision.
+Where services have histories of Alembic already, `inv db.adopt` shows what each needs."""
+"""What to do in a repository without services."""
 
 
 @task(settings=False)
@@ -25,6 +31,15 @@ def init(_: Context) -> None:
     console.note(f"The monorepo is {root}")
     for file in write_missing(root):
         print_written(file)
+    if not _has_services(root):
+        console.note(_NEXT)
+
+
+def _has_services(root: Path) -> bool:
+    try:
+        return bool(Monorepo.locate(root).services())
+    except MigrationError:
+        return True  # the next command says what is wrong with them
 
 
 def print_written(file: "Written") -> None:

@@ -754,3 +754,11 @@ def test_a_check_tells_of_what_nobody_named_and_exits_with_3(monorepo: Monorepo,
         "Give it a name=, or the metadata a naming_convention=.\n"
     )
     assert wait(service_migrations.check(service)).differences == ()
+
+
+def test_a_repository_without_services_hears_what_comes_next(monorepo: Monorepo) -> None:
+    ran = monorepo.inv("db.init")
+    assert (ran.code, "inv db.revision --service billing -m first" in ran.err) == (0, True), ran.text
+    monorepo.service("billing")
+    ran = monorepo.inv("db.init")
+    assert (ran.code, "Next" in ran.text) == (0, False), ran.text
