@@ -2,13 +2,12 @@
     def quoted(value):
         return repr(value).replace("'", '"')
 
-    def sentence(message):
+    def one_line(message):
         # on one line, since the history shows the first paragraph, and so that a docstring holds it unchanged
         text = " ".join(line.strip() for line in message.splitlines() if line.strip())
-        text = text.replace("\\", r"\\").replace('"' * 3, r'\"' * 3)  # Mako takes three quotes for its own
-        return text if text.endswith(".") else f"{text}."
+        return text.replace("\\", r"\\").replace('"' * 3, r'\"' * 3)  # Mako takes three quotes for its own
 %>\
-"""${sentence(message)}
+"""${one_line(message)}
 
 Revision ID: ${up_revision}
 Revises: ${down_revision | comma,n}
