@@ -122,8 +122,6 @@ def full_table(
     """
     metadata = MetaData(naming_convention=table.metadata.naming_convention)
     copy = copy_table(table, metadata, temporary=True)
-    _keep_names(table.indexes, copy.indexes)
-    _keep_names(table.constraints, copy.constraints)
     existing = live.constraints if live else {}
     # copies have no fixed order, and PostgreSQL creates the first of equal ones
     order = sorted(copy.constraints, key=lambda each: (each.name not in existing, *_sort_key(each, dialect)))
@@ -181,16 +179,6 @@ def _renamed(column_type: TypeEngine[Any], schema: str | None, name: str) -> Typ
     enum: Enum = column_type.copy()  # type: ignore[no-untyped-call]
     enum.schema, enum.name = schema, name
     return enum
-
-
-def _keep_names(originals: Iterable[Constraint | Index], copies: Iterable[Constraint | Index]) -> None:
-    """Restore the names of parts from ``unique=True`` and ``index=True``: a convention may include the schema."""
-    original_names, copied_names = {part.name for part in originals}, {part.name for part in copies}
-    renamed = [part for part in originals if part.name not in copied_names]
-    for copy in [part for part in copies if part.name not in original_names]:
-        for original in renamed:
-            if type(original) is type(copy) and _column_names(original) == _column_names(copy):
-                copy.name = original.name
 
 
 def _separate_keys(copy: Table, live: TableState) -> list[UniqueConstraint]:

@@ -45,6 +45,8 @@ def copy_table(table: Table, metadata: MetaData, *, temporary: bool = False) -> 
         copy = table.to_metadata(metadata)
         copy_prefixes(table, copy)
     _keep_one_of_each_index(copy)
+    _restore_names(table.indexes, copy.indexes)
+    _restore_names(table.constraints, copy.constraints)
     _discard_doubles(table.indexes, copy.indexes)
     _discard_doubles(table.constraints, copy.constraints)
     _restore_schemas_of_types(table, copy)
@@ -54,6 +56,16 @@ def copy_table(table: Table, metadata: MetaData, *, temporary: bool = False) -> 
     _restore_links_by_name(table, copy)
     use_plain_texts(copy)
     return copy
+
+
+def _restore_names(originals: Iterable[_Part], copies: Iterable[_Part]) -> None:
+    """Restore the names of parts from ``unique=True`` and ``index=True``: a convention may include the schema."""
+    original_names, copied_names = {part.name for part in originals}, {part.name for part in copies}
+    renamed = [part for part in originals if part.name not in copied_names]
+    for copy in [part for part in copies if part.name not in original_names]:
+        for original in renamed:
+            if type(original) is type(copy) and _column_names(original) == _column_names(copy):
+                copy.name = original.name
 
 
 def _discard_doubles(originals: Iterable[_Part], copies: set[_Part]) -> None:
@@ -82,8 +94,11 @@ def _restore_conditions(originals: Iterable[_Part], copies: Iterable[_Part]) -> 
 
 
 def _likeness(part: _Part) -> tuple[Any, ...]:
-    columns = [column.name for column in getattr(part, "columns", None) or ()]
-    return type(part), part.name if isinstance(part.name, str) else None, columns
+    return type(part), part.name if isinstance(part.name, str) else None, _column_names(part)
+
+
+def _column_names(part: _Part) -> list[str]:
+    return [column.name for column in getattr(part, "columns", None) or ()]
 
 
 def _keep_one_of_each_index(copy: Table) -> None:

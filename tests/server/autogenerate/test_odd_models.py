@@ -176,3 +176,44 @@ def test_what_a_revision_makes_of_a_models_columns_when_it_is_imported_is_no_par
     wait(service_migrations.upgrade(service))
     result = wait(service_migrations.check(service))
     assert (result.differences, result.problems) == ((), ())
+
+
+@pytest.mark.parametrize(
+    "convention",
+    [
+        "{}",
+        "None",
+        '{"ix": "ix_%(column_0_label)s", "uq": "uq_%(column_0_label)s", "pk": "pk_%(table_name)s"}',
+        CONVENTION,
+    ],
+    ids=["none", "default", "label", "table"],
+)
+@pytest.mark.parametrize(
+    "part",
+    [
+        'Index("odd", "ref", unique=True, postgresql_include=["note"])',
+        'Index("odd", text("lower(ref)"))',
+        'UniqueConstraint("ref", "note", name="odd", deferrable=True)',
+        'UniqueConstraint("ref", name="odd_1"), UniqueConstraint("ref", name="odd_2")',
+        'ExcludeConstraint((column("ref"), "="), using="btree", name="odd")',
+        'Column("kind", Enum("a", "b", name="kind", schema="own"), index=True)',
+        'Column("flag", Boolean(create_constraint=True, name="is_flag"), index=True)',
+        'postgresql_with={"fillfactor": 90}',
+        'prefixes=["UNLOGGED"]',
+    ],
+)
+def test_a_name_that_a_convention_makes_of_the_schema_is_kept(
+    monorepo: Monorepo, dsn: Dsn, part: str, convention: str
+) -> None:
+    """An index or a key without a name of its own, in a table that has something unusual too."""
+    query(dsn, "CREATE SCHEMA own")
+    columns = (
+        'Column("id", Integer, primary_key=True), Column("ref", Text, index=True), Column("note", Text, unique=True),'
+        'Column("both", Integer, index=True, unique=True), Column("number", Integer), Index(None, "number", "ref")'
+    )
+    own = part if convention == CONVENTION else part.replace('name="is_flag"', 'name="ck_orders_is_flag"')
+    service = monorepo.service("shop", models(f'{columns}, {own}, schema="own"', convention), dsn)
+    written(monorepo, service)
+    wait(service_migrations.upgrade(service))
+    assert wait(service_migrations.check(service)).differences == ()
+    assert wait(service_migrations.revision(service, "nothing")) is None
