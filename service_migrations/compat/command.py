@@ -20,8 +20,8 @@ _ROOT = "MIGRATIONS_ROOT"
 class Command:
     """A command; its output is on stderr, and its exit code says whether the code works."""
 
-    def __init__(self, text: str, python: str = "") -> None:
-        """Take the command as a shell has it, and the interpreter whose programs come first.
+    def __init__(self, text: str) -> None:
+        """Take the command as a shell has it.
 
         Raises:
             UsageError: a quote isn't closed, or there is no word.
@@ -34,15 +34,14 @@ class Command:
         if not self._words:
             raise UsageError("--command is empty.")
         self.text = text
-        found = shutil.which(python) if python else sys.executable
-        self._programs = str(Path(found).absolute().parent) if found else None
 
-    def run(self, folder: Path, databases: Sequence[Settings]) -> int:
+    def run(self, folder: Path, databases: Sequence[Settings], python: str = "") -> int:
         """Run the command in a folder, and return its exit code.
 
         Args:
             folder: the top level of the code.
             databases: the settings of the service, and of those that share its database.
+            python: the interpreter whose programs come first; empty for this one.
 
         Raises:
             UsageError: there is no such program.
@@ -52,7 +51,7 @@ class Command:
             command = subprocess.run(
                 self._words,
                 cwd=folder,
-                env=self._environment(databases),
+                env=_environment(databases, python),
                 stdin=subprocess.DEVNULL,
                 stdout=2,
                 check=False,
@@ -61,14 +60,17 @@ class Command:
             raise UsageError(f"--command: {self._words[0]} can't be run: {error.strerror}.") from None
         return command.returncode
 
-    def _environment(self, databases: Sequence[Settings]) -> dict[str, str]:
-        """Return the environment, in which no setting leads to another database."""
-        kept = (name for name in os.environ if name != _ROOT and not leads_to_a_database(name))
-        variables = {name: os.environ[name] for name in kept}
-        variables["PATH"] = os.pathsep.join(filter(None, (self._programs, variables.get("PATH"))))
-        for settings in reversed(databases):
-            service = settings.service
-            keys = (f"{service.env_prefix}DATABASE_DSN", service.dsn_key, "DATABASE_DSN")
-            url = settings.dsn.url.set(drivername="postgresql", password=settings.dsn.password)
-            variables |= {key: url.render_as_string(hide_password=False) for key in keys if key}
-        return variables
+
+def _environment(databases: Sequence[Settings], python: str) -> dict[str, str]:
+    """Return the environment, in which no setting leads to another database."""
+    found = shutil.which(python) if python else sys.executable
+    programs = str(Path(found).absolute().parent) if found else None
+    kept = (name for name in os.environ if name != _ROOT and not leads_to_a_database(name))
+    variables = {name: os.environ[name] for name in kept}
+    variables["PATH"] = os.pathsep.join(filter(None, (programs, variables.get("PATH"))))
+    for settings in reversed(databases):
+        service = settings.service
+        keys = (f"{service.env_prefix}DATABASE_DSN", service.dsn_key, "DATABASE_DSN")
+        url = settings.dsn.url.set(drivername="postgresql", password=settings.dsn.password)
+        variables |= {key: url.render_as_string(hide_password=False) for key in keys if key}
+    return variables

@@ -32,7 +32,12 @@ __all__ = ["compat", "compat_of_new_code"]
 
 
 async def compat(
-    service: Service, code: Checkout, server: Server, *, python: str = "", command: Command | None = None
+    service: Service,
+    code: Checkout,
+    server: Server,
+    *,
+    python: Callable[[Service], str] = lambda _: "",
+    command: Command | None = None,
 ) -> Compat:
     """Try the statements of a service's models at another commit on the schema of this one.
 
@@ -40,7 +45,7 @@ async def compat(
         service: the service.
         code: the running code's checkout.
         server: a throw-away server.
-        python: an interpreter with the running code's packages; empty for this one.
+        python: returns an interpreter with the running code's packages; empty for this one.
         command: the team's own, run in the checkout after the last revision.
 
     Raises:
@@ -54,19 +59,25 @@ async def compat(
     span = _Span.of(service, code)
     if not span.new:
         return span.result()
+    interpreter = python(service)
     async with span.databases(server, 3 if command else 2) as (upgraded, filled, *spare):
-        with running_code(span.running, upgraded[0].dsn, python, _hooks(service)) as tries:
+        with running_code(span.running, upgraded[0].dsn, interpreter, _hooks(service)) as tries:
             recorded = tries.ask("record", upgraded[0].dsn.database)
             tries.ask("keep", filled[0].dsn.database)
             breaks = [one async for one in _breaks(span, upgraded, tries)]
         breaks += [one async for one in _refused_rows(span, filled)]
         if command:
-            breaks += _failed(command, code[1], upgraded, spare[0], span.new[-1])
+            breaks += _failed(command, interpreter, code[1], (upgraded, spare[0]), span.new[-1])
     return span.result(recorded, breaks)
 
 
 async def compat_of_new_code(
-    service: Service, code: Checkout, server: Server, *, python: str = "", command: Command | None = None
+    service: Service,
+    code: Checkout,
+    server: Server,
+    *,
+    python: Callable[[Service], str] = lambda _: "",
+    command: Command | None = None,
 ) -> Compat:
     """Try the statements of this checkout's models on the schema of another commit, for code that is deployed first.
 
@@ -74,7 +85,7 @@ async def compat_of_new_code(
         service: the service.
         code: the running code's checkout.
         server: a throw-away server.
-        python: an interpreter with the new code's packages; empty for this one.
+        python: returns an interpreter with the new code's packages; empty for this one.
         command: the team's own, run in this checkout before the first revision.
 
     Raises:
@@ -87,15 +98,16 @@ async def compat_of_new_code(
     span = _Span.of(service, code, is_new_code=True)
     if not span.new:
         return span.result()
+    interpreter = python(service)
     async with span.databases(server, 3 if command else 2) as (old, upgraded, *spare):
         async with span.session(upgraded) as run:
             for revision in span.new:
                 await run(revision.revision)
-        with running_code(service, upgraded[0].dsn, python, _hooks(service)) as tries:
+        with running_code(service, upgraded[0].dsn, interpreter, _hooks(service)) as tries:
             recorded = tries.ask("record", upgraded[0].dsn.database)
             breaks = [one async for one in _missed(span, old, tries)]
         if command:
-            found = _failed(command, service.root, spare[0], upgraded, span.new[0])
+            found = _failed(command, interpreter, service.root, (spare[0], upgraded), span.new[0])
             breaks += [replace(one, is_new_code=True) for one in found]
     return span.result(recorded, breaks)
 
@@ -167,21 +179,26 @@ def _hooks(service: Service) -> Path | None:
 
 
 def _failed(
-    command: Command, folder: Path, databases: Sequence[Settings], others: Sequence[Settings], revision: Revision
+    command: Command,
+    python: str,
+    folder: Path,
+    databases: tuple[Sequence[Settings], Sequence[Settings]],
+    revision: Revision,
 ) -> Iterator[Break]:
-    """Yield that a command fails on some databases, where it doesn't on the others.
+    """Yield that a command fails on the first databases, where it doesn't on the second ones.
 
     Raises:
         UsageError: it fails on both.
 
     """
-    code = command.run(folder, databases)
+    tried, others = databases
+    code = command.run(folder, tried, python)
     if not code:
         return
-    if command.run(folder, others):
+    if command.run(folder, others, python):
         raise UsageError(
             f"--command {command.text!r} fails on the schema of before and on the new one, so it shows nothing.",
-            service=databases[0].service,
+            service=tried[0].service,
             hint="Its output is above.",
         )
     yield Break(revision.revision, revision.path, "", "", "command", command.text, "", f"it ended with {code}")

@@ -1,6 +1,7 @@
 """db.compat: whether the code that runs now survives the new revisions."""
 
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING
 
 from invoke.context import Context
@@ -12,7 +13,7 @@ from service_migrations.tasks.each import each as each_service, fail, report
 from service_migrations.tasks.task import SERVICES, selected, service_name, task
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from service_migrations.compat.breaks import Compat
@@ -61,7 +62,7 @@ def compat(
     _refuse_both({"--write": write, "--new-code": new_code}, "don't go together: the new code doesn't run yet")
     if command and len(services) > 1:
         raise UsageError("--command is of one service.", hint="Name that one with --service.")
-    own = Command(command, python) if command else None
+    own = Command(command) if command else None
     try_code = trying.compat_of_new_code if new_code else trying.compat
     commits, errors = _deployed(services) if deployed else (_given(monorepo.root, services, base), [])
     results: dict[str, Compat] = {}
@@ -70,9 +71,10 @@ def compat(
         for running in dict.fromkeys(commits.values()):
             there = [each for each in services if commits.get(each.name) == running]
             with checkout(monorepo.root, running) as code, console.quietly():
-                if not python and not new_code:
-                    _note_packages(monorepo.root, code, there)
-                found, failed = each_service(there, lambda one: try_code(one, code, server, python=python, command=own))
+                interpreter = _interpreter(monorepo.root, code, python, new_code=new_code)
+                found, failed = each_service(
+                    there, partial(try_code, code=code, server=server, python=interpreter, command=own)
+                )
             results |= found
             errors += failed
     if json:
@@ -119,20 +121,11 @@ def _write(monorepo: Monorepo, result: "Compat") -> None:
             console.note(f"{'wrote' if breaks else 'removed'} {service.relative(file)}")
 
 
-def _note_packages(root: "Path", code: "Checkout", services: "Sequence[Service]") -> None:
-    """Tell that the running code had other packages than those it is tried with."""
-    from service_migrations.compat.checkout import other_packages
+def _interpreter(root: "Path", code: "Checkout", python: str, *, new_code: bool) -> "Callable[[Service], str]":
+    """Return what returns the interpreter of a service: the given one, or one with the packages of the code."""
+    from service_migrations.compat.environments import Environments
 
-    commit, checkout = code
-    files = dict.fromkeys(
-        file for one in services for file in other_packages(root, checkout, one.path.relative_to(one.root))
-    )
-    if files:
-        verb = "differs" if len(files) == 1 else "differ"
-        console.note(
-            f"{', '.join(files)} of {commit[:12]} {verb} from today's; its models are imported with today's packages. "
-            "Name an interpreter that has its own with --python."
-        )
+    return (lambda _: python) if python or new_code else Environments(root, code, console.note).python
 
 
 def _given(root: "Path", services: "Sequence[Service]", base: str) -> dict[str, str]:

@@ -1,12 +1,15 @@
 """What breaks the code that runs is told by revision, table, column, statement and SQLSTATE; what doesn't, passes."""
 
 import json
+import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import service_migrations
 from service_migrations.compat.breaks import Compat
 from service_migrations.compat.compat import compat, compat_of_new_code
 from service_migrations.errors import UsageError
@@ -264,12 +267,75 @@ def test_what_the_new_code_needs_of_a_revision_is_told_with_that_revision(
 
 
 def test_other_packages_of_the_running_code_are_told(repo: Monorepo) -> None:
+    """Where it has no uv.lock, of which an environment could be made."""
     (repo.root / "uv.lock").write_text("version = 1\n", encoding="utf-8")
     ran = repo.inv("db.compat")
     commit = git(repo, "rev-parse", "main")[:12]
     assert f"uv.lock of {commit} differs from today's; its models are imported with today's packages." in ran.err, (
         ran.text
     )
+
+
+PROJECT = """
+[project]
+name = "shop"
+version = "1"
+requires-python = ">=3.11"
+dependencies = ["sqlalchemy", "asyncpg", "greenlet"{}]
+
+[tool.uv]
+package = false
+{}"""
+LIBRARY = """
+[project]
+name = "colours"
+version = "1"
+requires-python = ">=3.11"
+
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+"""
+
+
+def test_the_running_code_is_tried_with_the_packages_of_its_own_lock(repo: Monorepo, tmp_path: Path) -> None:
+    def lock(*parts: str) -> None:
+        pyproject.write_text(configuration + PROJECT.format(*parts), encoding="utf-8")
+        subprocess.run([str(shutil.which("uv")), "lock", "--quiet"], cwd=repo.root, check=True)
+
+    pyproject = repo.root / "pyproject.toml"
+    configuration = (Path(service_migrations.__file__).parent / "templates" / "pyproject.toml").read_text("utf-8")
+    git(repo, "stash", "-q", "--include-untracked")
+    git(repo, "switch", "-q", "main")
+    library = tmp_path / "colours"
+    (library / "src" / "colours").mkdir(parents=True)
+    (library / "pyproject.toml").write_text(LIBRARY, encoding="utf-8")
+    (library / "src" / "colours" / "__init__.py").write_text("", encoding="utf-8")
+    lock(', "colours"', f'[tool.uv.sources]\ncolours = {{ path = "{library}" }}\n')
+    models = repo.root / "services" / "shop" / "models.py"
+    models.write_text("import colours\n" + models.read_text(encoding="utf-8"), encoding="utf-8")
+    git(repo, "add", ".")
+    git(repo, "commit", "-qm", "needs colours")
+    commit = git(repo, "rev-parse", "main")[:12]
+    git(repo, "switch", "-qC", "work")
+    git(repo, "stash", "pop", "-q")
+    models.write_text(MODELS, encoding="utf-8")
+    lock("", "")
+
+    without_uv = {**os.environ, "PATH": str(tmp_path / "bin")}
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "git").symlink_to(str(shutil.which("git")))
+    ran = repo.inv("db.compat", env=without_uv)
+    assert (ran.code, "No module named 'colours'" in ran.err) == (2, True), ran.text
+    assert "today's packages (uv isn't installed). Name an interpreter" in ran.err
+    ran = repo.inv("db.compat", "--command", "python -c 'import colours'")
+    assert (ran.code, f"Installing the packages of uv.lock at {commit}" in ran.err) == (3, True), ran.text
+    assert "it ended with 1" not in ran.out
+    assert "column users.nick does not exist" in ran.out
+    assert not (repo.root / ".venv").exists()
+    shutil.rmtree(library)
+    ran = repo.inv("db.compat")
+    assert (ran.code, "today's packages (uv sync failed: " in ran.err) == (2, True), ran.text
 
 
 def test_the_code_that_a_database_was_last_upgraded_with_is_asked_of_its_ledger(repo: Monorepo) -> None:
