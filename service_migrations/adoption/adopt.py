@@ -28,7 +28,6 @@ _GENERIC = frozenset(
     )
 )
 """Folders that name no service; the one above does."""
-_ASYNC = ("async_engine_from_config", "create_async_engine")
 _FLASK_URL = "SQLALCHEMY_DATABASE_URI"
 _OWN_ENVIRONMENT = b"service_migrations"
 _SHOWN = 3
@@ -133,7 +132,7 @@ def _read(
     )
     found.version_locations = options.version_locations(location) if options else (location / "versions",)
     found.recursive = bool(options and options.recursive)
-    _read_history(found, code)
+    _read_history(found, code, folders)
     if options is None:
         for path in (location / "alembic.ini", location.parent / "alembic.ini"):
             if path.is_file() and (reason := unreadable(path)):
@@ -195,11 +194,11 @@ def _environment(found: Found, options: Options | None, code: Code, packages: tu
     return None
 
 
-def _read_history(found: Found, code: Code) -> None:
-    files = read_revisions(found.version_locations, code, recursive=found.recursive)
+def _read_history(found: Found, code: Code, folders: tuple[Path, ...]) -> None:
+    files = read_revisions(found.version_locations, code, recursive=found.recursive, import_folders=folders)
     if files.below and not found.recursive:
         # Alembic itself doesn't read these; a history that isn't whole without them was read in another way
-        whole = read_revisions(found.version_locations, code, recursive=True)
+        whole = read_revisions(found.version_locations, code, recursive=True, import_folders=folders)
         if files.problems or not files.down:
             files, found.recursive = whole, True
         else:
@@ -281,11 +280,13 @@ def _judge_models(found: Found, environment: Environment) -> None:
 
 
 def _judge_driver(found: Found, environment: Environment) -> None:
-    """Propose psycopg where a history of another driver has what asyncpg won't run."""
-    is_async = any(name in environment.module.imports for name in _ASYNC)
-    if found.dsn.driver == "asyncpg" or (is_async and found.dsn.driver is None):
+    """Propose psycopg where a history of another driver has what asyncpg won't run, or would run with other values.
+
+    An env.py that doesn't await never ran over asyncpg, whatever the DSN says: it replaces the driver's name.
+    """
+    if environment.is_async and found.dsn.driver in (None, "asyncpg"):
         return
-    places = found.revisions.for_psycopg
+    places = [*found.revisions.for_psycopg, *found.revisions.reads]
     if not places:
         return
     found.driver = "psycopg"

@@ -22,6 +22,7 @@ _OURS = frozenset(
     )
 )
 """Options of ``configure()`` that the shared env.py decides, or that mean nothing with PostgreSQL."""
+_ASYNC = ("async_engine_from_config", "create_async_engine")
 _FUNCTIONS = ("compare_type", "compare_server_default")
 """Those that are a hook where their value is a function."""
 
@@ -66,6 +67,12 @@ class Environment:
     repeats: tuple[ast.expr, int] | None = None
     loads_dotenv: bool = False
     reads_ini: bool = True
+
+    @property
+    def is_async(self) -> bool:
+        """Whether it awaits its engine, as only asyncpg and psycopg 3 can be used; the engine may be imported."""
+        imports = any(name in self.module.imports for name in _ASYNC)
+        return imports or any(isinstance(node, ast.Await | ast.AsyncWith) for node in ast.walk(self.module.tree))
 
     @property
     def metadata(self) -> str | None:

@@ -5,9 +5,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["Code", "Module", "assigned", "dotted", "import_place", "keyword", "statements"]
+__all__ = ["Code", "Module", "Place", "assigned", "dotted", "import_place", "keyword", "statements"]
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A line of a file, and what is to be said of it."""
+
+    path: Path
+    line: int | None
+    text: str
 
 
 @dataclass(slots=True)

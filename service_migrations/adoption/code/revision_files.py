@@ -1,21 +1,18 @@
-"""The revisions of a history by their syntax trees: how they follow each other, and what asyncpg won't run."""
+"""The revisions of a history by their syntax trees: how they follow each other, and what they need."""
 
 import ast
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from textwrap import dedent
 
-from service_migrations.adoption.code.modules import Code, Module, dotted
+from service_migrations.adoption.code.driver_needs import for_psycopg, helpers, reads_rows
+from service_migrations.adoption.code.modules import Code, Module, Place, dotted
+from service_migrations.adoption.code.sql_texts import EXECUTES, sql_text
 from service_migrations.adoption.code.variables import constant
-from service_migrations.sql.lexer import statements, tokenize
 
-__all__ = ["Place", "RevisionFiles", "read_revisions"]
+__all__ = ["RevisionFiles", "read_revisions"]
 
-_EXECUTE = ("execute", "exec_driver_sql", "scalar", "scalars")
-_DATE = re.compile(r"\d{4}-\d\d-\d\d")
-_DATES = ("Date", "DateTime", "TIMESTAMP", "Time", "DATE", "TIME")
 _INI = ("get_main_option", "get_section", "get_section_option", "get_alembic_option")
 _SETTING = re.compile(
     r"(?:^|;)\s*(?P<verb>SET|RESET)\s+(?:SESSION\s+(?!AUTHORIZATION))?"
@@ -23,16 +20,6 @@ _SETTING = re.compile(
     re.IGNORECASE,
 )
 """A setting with which the same SQL does something else, for the rest of the session."""
-_OLD_DRIVERS = ("psycopg2", "psycopg", "pg8000")
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A line of a file, and what is to be said of it."""
-
-    path: Path
-    line: int | None
-    text: str
 
 
 @dataclass(slots=True)
@@ -46,6 +33,7 @@ class RevisionFiles:
         labels: the branch labels.
         problems: why Alembic can't read the history, or can't follow it.
         for_psycopg: what only a driver with psycopg2's habits runs.
+        reads: where a revision reads rows, whose values are other ones over another driver.
         kept: what a revision leaves to later ones, or finds in the ini file, only under plain Alembic.
         sets: the settings that each revision leaves to the session.
         environment: where a revision reads a variable of the environment.
@@ -59,6 +47,7 @@ class RevisionFiles:
     labels: list[str] = field(default_factory=list)
     problems: list[Place] = field(default_factory=list)
     for_psycopg: list[Place] = field(default_factory=list)
+    reads: list[Place] = field(default_factory=list)
     kept: list[Place] = field(default_factory=list)
     environment: list[Place] = field(default_factory=list)
     below: list[Path] = field(default_factory=list)
@@ -71,8 +60,18 @@ class RevisionFiles:
         return tuple(sorted(revision for revision in self.down if revision not in followed))
 
 
-def read_revisions(folders: Iterable[Path], code: Code, *, recursive: bool) -> RevisionFiles:
-    """Read the revisions of some folders."""
+def read_revisions(
+    folders: Iterable[Path], code: Code, *, recursive: bool, import_folders: tuple[Path, ...] = ()
+) -> RevisionFiles:
+    """Read the revisions of some folders, and of what they import what works with Alembic's operations.
+
+    Args:
+        folders: those of the revisions.
+        code: the files that were read already.
+        recursive: whether revisions in folders below count.
+        import_folders: those on ``sys.path``.
+
+    """
     folders = tuple(folders)
     files = RevisionFiles()
     for folder in folders:
@@ -81,6 +80,10 @@ def read_revisions(folders: Iterable[Path], code: Code, *, recursive: bool) -> R
                 _read_file(files, path, code)
             elif _is_revision(code.try_read(path)):
                 files.below.append(path)
+    modules = [module for path in files.paths.values() if (module := code.try_read(path))]
+    for module in helpers(modules, code, import_folders):
+        files.for_psycopg += for_psycopg(module)
+        files.reads += reads_rows(module)
     for revision, downs in files.down.items():
         files.problems += [
             Place(files.paths[revision], None, f"{revision} follows {down}, which no file has")
@@ -124,7 +127,8 @@ def _read_file(files: RevisionFiles, path: Path, code: Code) -> None:
     files.down[revision], files.paths[revision] = down, path
     files.needed[revision] = _ids(module, "depends_on") or ()
     files.labels += _ids(module, "branch_labels") or ()
-    files.for_psycopg += _for_psycopg(module)
+    files.for_psycopg += for_psycopg(module)
+    files.reads += reads_rows(module)
     files.kept += _from_the_ini_file(module)
     files.environment += _variables(module)
     files.sets[revision] = _session_settings(module)
@@ -179,7 +183,7 @@ def _session_settings(module: Module) -> dict[str, Place]:
         if not node.args:
             continue
         name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
-        if name not in _EXECUTE or (text := _sql(node.args[0], module)) is None:
+        if name not in EXECUTES or (text := sql_text(node.args[0], module)) is None:
             continue
         for match in _SETTING.finditer(text):
             setting = " ".join(match["name"].lower().split()).replace("time zone", "timezone")
@@ -209,72 +213,3 @@ def _variables(module: Module) -> Iterator[Place]:
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Attribute | ast.Name) and (dotted(node) or "") in ("os.environ", "os.getenv", "getenv"):
             yield Place(module.path, node.lineno, f"{text}; load it in the models, or set the variable")
-
-
-def _for_psycopg(module: Module) -> Iterator[Place]:
-    """Yield what asyncpg won't take, or takes for something else than psycopg2 does."""
-    for node in ast.walk(module.tree):  # also the imports inside upgrade()
-        for imported in _imported(node):
-            if imported.partition(".")[0] in _OLD_DRIVERS:
-                yield Place(module.path, getattr(node, "lineno", None), f"it imports {imported}")
-        if not isinstance(node, ast.Call):
-            continue
-        last = node.func.attr if isinstance(node.func, ast.Attribute) else (dotted(node.func) or "")
-        if last in ("cursor", "copy_expert", "copy_from", "execute_values", "execute_batch"):
-            yield Place(module.path, node.lineno, f"it calls {last}() of the driver's own connection")
-        elif last == "bulk_insert" and _has_text_dates(module, node):
-            yield Place(module.path, node.lineno, "it inserts a text into a column of dates")
-        elif last in _EXECUTE and node.args and (text := _sql(node.args[0], module)) is not None:
-            yield from _problems(module, node, last, text)
-
-
-def _imported(node: ast.AST) -> list[str]:
-    if isinstance(node, ast.Import):
-        return [alias.name for alias in node.names]
-    return [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
-
-
-def _problems(module: Module, node: ast.Call, function: str, text: str) -> Iterator[Place]:
-    count = sum(1 for _ in statements(text))
-    if count > 1:
-        yield Place(module.path, node.lineno, f"{count} statements in one text, and asyncpg takes one")
-    first = next(tokenize(text), None)
-    if first is not None and first == "copy":
-        yield Place(module.path, node.lineno, "COPY, which asyncpg has a method of its own for")
-    if function == "exec_driver_sql" and re.search(r"%\(?\w*\)?s", text):
-        yield Place(module.path, node.lineno, "%s for a parameter, where asyncpg has $1")
-    elif len(node.args) > 1 or node.keywords or "bindparams" in ast.unparse(node.args[0]):
-        yield Place(module.path, node.lineno, "parameters in a text, whose types PostgreSQL infers under asyncpg")
-
-
-def _sql(node: ast.expr, module: Module) -> str | None:  # noqa: PLR0911 - one for each kind of expression
-    """Return the SQL of an expression, with a word for what isn't constant; None where it is no text."""
-    match node:
-        case ast.Constant(value=str() as value):
-            return value
-        case ast.JoinedStr(values=parts):
-            return "".join(str(part.value) if isinstance(part, ast.Constant) else "x" for part in parts)
-        case ast.BinOp(left=left, op=ast.Mod()):
-            return _sql(left, module)
-        case ast.BinOp(left=left, op=ast.Add(), right=right):
-            texts = (_sql(left, module), _sql(right, module))
-            return None if texts == (None, None) else "".join("x" if text is None else text for text in texts)
-        case ast.Name(id=name) if name in module.values:
-            assigned = module.values[name][-1]
-            return _sql(assigned, module) if not isinstance(assigned, ast.Name) else None
-        case ast.Call(func=ast.Attribute(value=owner, attr="format" | "strip" | "bindparams" | "execution_options")):
-            return _sql(owner, module)
-        case ast.Call(func=function, args=[argument, *_]) if (dotted(function) or "").endswith(
-            ("text", "dedent", "DDL")
-        ):
-            text = _sql(argument, module)
-            return dedent(text) if text else text
-    return None
-
-
-def _has_text_dates(module: Module, call: ast.Call) -> bool:
-    texts = (node.value for node in ast.walk(call) if isinstance(node, ast.Constant) and isinstance(node.value, str))
-    if not any(_DATE.match(text) for text in texts):
-        return False
-    attributes = (node.attr for node in ast.walk(module.tree) if isinstance(node, ast.Attribute))
-    return any(name in _DATES for name in attributes)

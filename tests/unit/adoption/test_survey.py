@@ -799,6 +799,102 @@ def test_a_history_that_asyncpg_wont_run_gets_the_driver_psycopg_with_file_and_l
     assert notes(found, "driver")[0].startswith("driver: apps/shop/alembic/versions/0001_first.py:")
 
 
+ELSEWHERE = [
+    ('sql = """CREATE TABLE a (x int); CREATE TABLE b (x int)"""\nop.execute(sql)', "7: 2 statements in one text"),
+    ("for text in ['SELECT 1', 'SELECT 1; SELECT 2']:\n    op.execute(text)", "6: 2 statements in one text"),
+    ("run('CREATE TABLE a (x int); CREATE TABLE b (x int)')", "6: 2 statements in one text"),
+    ("op.execute((Path(__file__).parent / 'a.sql').read_text())", "6: it executes the text of a file"),
+    ("sql = open('a.sql').read()\nop.execute(sa.text(sql))", "7: it executes the text of a file"),
+]
+
+
+@pytest.mark.parametrize(("body", "expected"), ELSEWHERE, ids=range(len(ELSEWHERE)))
+def test_several_statements_are_seen_where_a_name_a_loop_or_a_file_brings_them(tmp_path, body, expected):
+    text = revision("0001", None, body)
+    service(tmp_path, **{"alembic/versions/0001_first.py": text})
+    line, _, reason = expected.partition(": ")
+    (note,) = notes(only(tmp_path), "driver")
+    assert f"0001_first.py:{line}: {reason}" in note
+
+
+def test_a_helper_of_the_revisions_is_read_for_the_driver_and_the_applications_code_is_not(tmp_path):
+    helper = "from alembic import op\ndef run():\n    op.execute('CREATE TABLE a (x int); SELECT 1')\n"
+    files = {
+        "shop/ops.py": helper,
+        "shop/jobs.py": "import psycopg2\ndef run(connection):\n    connection.cursor().execute('SELECT 1')\n",
+        "alembic/versions/0001_first.py": "import shop.ops\nimport shop.jobs\n" + revision("0001", None),
+        "alembic/versions/0002_next.py": "from shop.ops import run\n" + revision("0002", "0001"),
+    }
+    service(tmp_path, **files)
+    assert notes(only(tmp_path), "driver") == [
+        "driver: apps/shop/shop/ops.py:3: 2 statements in one text, and asyncpg takes one."
+    ]
+
+
+READS = [
+    "for ip, in op.get_bind().execute(sa.text('SELECT ip FROM hosts')):\n    print(ip)",
+    "rows = op.get_bind().execute(sa.text('SELECT ip FROM hosts'))\nfor row in rows:\n    print(row)",
+    "op.get_bind().execute(sa.text('SELECT ip FROM hosts')).fetchall()",
+    "ip = op.get_bind().scalar(sa.select(sa.column('ip')))",
+    "result = op.get_bind().execute(sa.text('SELECT ip FROM hosts'))\nip = result.first()[0]",
+    "ips = {ip for ip, in op.get_bind().execute(sa.text('SELECT ip FROM hosts'))}",
+    "ips = dict(op.get_bind().execute(sa.text('SELECT id, ip FROM hosts')))",
+    "for host in sa.orm.Session(op.get_bind()).query(Host).filter(Host.ip == None).all():\n    host.ip = 'x'",
+    "if op.get_bind().execute(sa.text('SELECT ip FROM hosts')).scalar() == '10.0.0.1':\n    pass",
+]
+
+
+@pytest.mark.parametrize("body", READS, ids=range(len(READS)))
+def test_a_history_of_psycopg2_that_reads_rows_gets_psycopg_whose_values_are_the_same(tmp_path, body):
+    text = revision("0001", None, body)
+    service(tmp_path, **{"alembic/versions/0001_first.py": text})
+    found = only(tmp_path)
+    (note,) = notes(found, "driver")
+    assert found.driver == "psycopg"
+    assert "it reads rows, and asyncpg has other values for some types: " in note
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "if op.get_bind().execute(sa.text('SELECT 1 FROM hosts')).scalar():\n    pass",
+        "if not (op.get_bind().scalar(sa.text('SELECT count(*) FROM hosts')) > 0):\n    pass",
+        "if op.get_bind().execute(sa.text('SELECT 1 FROM hosts')).first() is None and True:\n    pass",
+        "for column in sa.inspect(op.get_bind()).get_columns('hosts'):\n    pass",
+        "for name in ('a', 'b'):\n    op.drop_table(name)",
+    ],
+)
+def test_a_history_that_only_asks_whether_there_is_something_keeps_asyncpg(tmp_path, body):
+    service(tmp_path, **{"alembic/versions/0001_first.py": revision("0001", None, body)})
+    assert (only(tmp_path).driver, notes(only(tmp_path), "driver")) == (None, [])
+
+
+@pytest.mark.parametrize(
+    ("before", "url", "expected"),
+    [
+        ("", "postgresql+asyncpg://localhost/shop", "psycopg"),  # a sync env.py replaces the driver
+        ("", "postgresql://localhost/shop", "psycopg"),
+        ("async def run():\n    async with engine.connect() as c:\n        await c.run_sync(do)", "", None),
+        (
+            "async def run():\n    async with engine.connect() as c:\n        await c.run_sync(do)",
+            "postgresql+psycopg://localhost/shop",
+            "psycopg",
+        ),
+    ],
+)
+def test_the_driver_of_a_history_is_the_one_that_env_py_can_run(tmp_path, before, url, expected):
+    body = "op.get_bind().execute(sa.text('SELECT 1')).fetchall()"
+    files = {"alembic/env.py": env(before=before), "alembic/versions/0001_first.py": revision("0001", None, body)}
+    service(tmp_path, **files, **({".env": f"DATABASE_URL={url}\n"} if url else {}))
+    assert only(tmp_path).driver == expected
+
+
+def test_sql_that_is_made_of_itself_is_no_circle(tmp_path):
+    text = "SQL = 'ALTER TABLE a'\nSQL = SQL + ' ADD b int'\n" + revision("0001", None, "op.execute(SQL)")
+    service(tmp_path, **{"alembic/versions/0001_first.py": text})
+    assert only(tmp_path).driver is None
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -1,0 +1,157 @@
+"""What a revision needs of its driver: what asyncpg won't run, and the rows whose values are other ones over it."""
+
+import ast
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from textwrap import shorten
+
+from service_migrations.adoption.code.modules import Code, Module, Place, assigned, dotted
+from service_migrations.adoption.code.sql_texts import EXECUTES, is_of_a_file, sql_constants, sql_text
+from service_migrations.sql.lexer import statements, tokenize
+
+__all__ = ["for_psycopg", "helpers", "reads_rows"]
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_DATES = ("Date", "DateTime", "TIMESTAMP", "Time", "DATE", "TIME")
+_OLD_DRIVERS = ("psycopg2", "psycopg", "pg8000")
+_FETCHES = ("fetchall", "fetchone", "fetchmany", "scalar", "scalars", "scalar_one", "scalar_one_or_none", "mappings")
+_COLLECTIONS = ("dict", "list", "set", "sorted", "tuple")
+_WIDTH = 70
+"""Characters of an expression that is shown."""
+_RESULTS = ("all", "first", "one", "one_or_none", "partitions", "yield_per", "unique")
+"""Methods of a result, which other objects have too."""
+_QUERIES = ("execute", "exec_driver_sql", "query", *_FETCHES)
+
+
+def helpers(revisions: Iterable[Module], code: Code, folders: tuple[Path, ...]) -> list[Module]:
+    """Return the files that revisions import and that work with Alembic's operations, such as an ``ops.py``."""
+    found: dict[Path, Module] = {}
+    waiting = list(revisions)
+    known = {module.path for module in waiting}
+    while waiting:
+        module = waiting.pop()
+        for name in module.imports:
+            place = code.imported(module, name, folders)
+            imported = code.try_read(place[0]) if place and place[0] not in known else None
+            if imported is None:
+                continue
+            known.add(imported.path)
+            if any(origin.partition(".")[0] == "alembic" for origin, _ in imported.imports.values()):
+                found[imported.path] = imported
+                waiting.append(imported)
+    return [found[path] for path in sorted(found)]
+
+
+def for_psycopg(module: Module) -> Iterator[Place]:
+    """Yield what asyncpg won't take, or takes for something else than psycopg2 does."""
+    known: set[str] = set()
+    for node in ast.walk(module.tree):  # also the imports inside upgrade()
+        for imported in _imported(node):
+            if imported.partition(".")[0] in _OLD_DRIVERS:
+                yield Place(module.path, getattr(node, "lineno", None), f"it imports {imported}")
+        if isinstance(node, ast.Call):
+            yield from _of_call(module, node, known)
+    for text, line in sql_constants(module):  # a loop or a function may execute it
+        if (count := sum(1 for _ in statements(text))) > 1 and "".join(text.split()) not in known:
+            yield Place(module.path, line, f"{count} statements in one text, and asyncpg takes one")
+
+
+def _of_call(module: Module, node: ast.Call, known: set[str]) -> Iterator[Place]:
+    """Yield what a call needs, and add the SQL that it executes to what is known."""
+    last = node.func.attr if isinstance(node.func, ast.Attribute) else (dotted(node.func) or "")
+    if last in ("cursor", "copy_expert", "copy_from", "execute_values", "execute_batch"):
+        yield Place(module.path, node.lineno, f"it calls {last}() of the driver's own connection")
+    elif last == "bulk_insert" and _has_text_dates(module, node):
+        yield Place(module.path, node.lineno, "it inserts a text into a column of dates")
+    elif last in EXECUTES and node.args and (text := sql_text(node.args[0], module)) is not None:
+        known.add("".join(text.split()))
+        yield from _problems(module, node, last, text)
+    elif last in EXECUTES and node.args and is_of_a_file(node.args[0], module):
+        yield Place(module.path, node.lineno, "it executes the text of a file, which may have several statements")
+
+
+def reads_rows(module: Module) -> Iterator[Place]:
+    """Yield where a revision first reads rows; to ask whether there is one gives the same over each driver."""
+    reading = {
+        name
+        for function in ast.walk(module.tree)
+        if isinstance(function, ast.FunctionDef)
+        for name, values in assigned(function.body).items()
+        if any(_is_query(value) for value in values)
+    }
+    asked = {id(node) for test in _tests(module.tree) for node in _asked(test)}
+    for node in ast.walk(module.tree):
+        read: ast.expr | None = None
+        if isinstance(node, ast.For | ast.comprehension):
+            read = node.iter
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            last = node.func.attr
+            read = node if last in _FETCHES else node.func.value if last in _RESULTS else None
+        elif isinstance(node, ast.Call) and node.args and dotted(node.func) in _COLLECTIONS:
+            read = node.args[0]
+        if read is None or id(node) in asked:
+            continue
+        is_result = isinstance(read, ast.Name) and read.id in reading
+        if is_result or _is_query(read) or read is node:
+            text = "it reads rows, and asyncpg has other values for some types"
+            yield Place(module.path, read.lineno, f"{text}: {shorten(ast.unparse(read), _WIDTH, placeholder=' …')}")
+            return
+
+
+def _is_query(node: ast.expr) -> bool:
+    """Whether an expression is a result of the database: a chain of calls in which something is executed."""
+    while isinstance(node, ast.Call | ast.Attribute | ast.Subscript | ast.Await):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _QUERIES:
+            return True
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return False
+
+
+def _tests(tree: ast.Module) -> Iterator[ast.expr]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If | ast.IfExp | ast.While | ast.Assert):
+            yield node.test
+
+
+def _asked(test: ast.expr) -> Iterator[ast.expr]:
+    """Yield what a condition only asks to be true, to be None, or for a number."""
+    match test:
+        case ast.BoolOp(values=values):
+            for value in values:
+                yield from _asked(value)
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            yield from _asked(operand)
+        case ast.Compare(left=left, comparators=comparators) if all(
+            isinstance(item, ast.Constant) and not isinstance(item.value, str | bytes) for item in comparators
+        ):
+            yield left
+        case _:
+            yield test
+
+
+def _imported(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+
+
+def _problems(module: Module, node: ast.Call, function: str, text: str) -> Iterator[Place]:
+    count = sum(1 for _ in statements(text))
+    if count > 1:
+        yield Place(module.path, node.lineno, f"{count} statements in one text, and asyncpg takes one")
+    first = next(tokenize(text), None)
+    if first is not None and first == "copy":
+        yield Place(module.path, node.lineno, "COPY, which asyncpg has a method of its own for")
+    if function == "exec_driver_sql" and re.search(r"%\(?\w*\)?s", text):
+        yield Place(module.path, node.lineno, "%s for a parameter, where asyncpg has $1")
+    elif len(node.args) > 1 or node.keywords or "bindparams" in ast.unparse(node.args[0]):
+        yield Place(module.path, node.lineno, "parameters in a text, whose types PostgreSQL infers under asyncpg")
+
+
+def _has_text_dates(module: Module, call: ast.Call) -> bool:
+    texts = (node.value for node in ast.walk(call) if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    if not any(_DATE.match(text) for text in texts):
+        return False
+    attributes = (node.attr for node in ast.walk(module.tree) if isinstance(node, ast.Attribute))
+    return any(name in _DATES for name in attributes)
