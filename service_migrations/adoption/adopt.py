@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from service_migrations.adoption.code.dsn_source import EnvFiles, describe_dsn
-from service_migrations.adoption.code.env_file import Environment, function_around, options_reader, read_environment
+from service_migrations.adoption.code.env_file import Environment, options_reader, read_environment
 from service_migrations.adoption.code.expressions import Reader
 from service_migrations.adoption.code.models_module import find_models
-from service_migrations.adoption.code.modules import Code, Module, assigned
+from service_migrations.adoption.code.modules import Code
 from service_migrations.adoption.code.revision_files import read_revisions
-from service_migrations.adoption.code.variables import Text, constant
-from service_migrations.adoption.folders import Files, import_folders, python_files, walk
+from service_migrations.adoption.code.variables import Text
+from service_migrations.adoption.flask import flask_dsn, read_migrate
+from service_migrations.adoption.folders import Files, import_folders, prepended, walk
 from service_migrations.adoption.found import BLOCKED, LEFT_ALONE, Found
 from service_migrations.adoption.ini import DEFAULT_SECTION, Options, read_options, unreadable
 from service_migrations.configuration import FILE, is_service_name, read_tools
@@ -28,7 +29,6 @@ _GENERIC = frozenset(
     )
 )
 """Folders that name no service; the one above does."""
-_FLASK_URL = "SQLALCHEMY_DATABASE_URI"
 _OWN_ENVIRONMENT = b"service_migrations"
 _SHOWN = 3
 """Places that are named of those that need psycopg; the rest is counted."""
@@ -145,16 +145,19 @@ def _read(
     found.version_table_schema = environment.version_table_schema
     for key, line in environment.unread:
         found.note("to do", f"{key} can't be read from it; set {key} in the table.", environment.path, line)
+    reader = Reader(code, folders, options_reader(environment, options))
+    read_migrate(found, environment, reader, code)
     found.hooks = tuple(environment.hooks)
     for hook in environment.hooks:
         found.note("hook", f"{hook.text}.", hook.path, hook.line)
     if environment.loads_dotenv:
         found.note_all("to do", found.revisions.environment)
     found.models = find_models(environment, code, folders, found.path)
-    _read_dsn(found, environment, options, Reader(code, folders, options_reader(environment, options)), code)
+    _read_dsn(found, environment, options, reader, code)
     if found.state != LEFT_ALONE:
         _judge_models(found, environment)
         _judge_driver(found, environment)
+        _judge_imports(found, code, prepended(environment.module, options.import_folders if options else ()))
     return found
 
 
@@ -224,7 +227,7 @@ def _read_dsn(found: Found, environment: Environment, options: Options | None, r
     if options and of_file and (text == of_file or not environment.urls or (text is None and environment.reads_ini)):
         text, place = of_file, f"{found.relative(options.path)}:{options.lines.get('sqlalchemy.url', 1)}"
     if text is None:
-        text = _of_flask(found, environment, reader, code)
+        text = flask_dsn(found, environment, reader, code)
     files = EnvFiles(found.path, found.root)
     found.dsn = describe_dsn(text, place, files, found.path, found.root)
     if found.dsn.dialect:
@@ -240,30 +243,6 @@ def _read_dsn(found: Found, environment: Environment, options: Options | None, r
 def _is_placeholder(text: Text) -> bool:
     """Whether a DSN is that of Alembic's own template."""
     return bool(text) and isinstance(text[0], str) and text[0].startswith("driver://")
-
-
-def _of_flask(found: Found, environment: Environment, reader: Reader, code: Code) -> Text | None:
-    """Return the DSN of a Flask application, whose configuration has SQLALCHEMY_DATABASE_URI."""
-    if "current_app" not in environment.module.imports:
-        return None
-    for path in python_files(found.path):
-        module = code.try_read(path) if _FLASK_URL.encode() in path.read_bytes() else None
-        for value in _flask_urls(module) if module else ():
-            if module and (text := reader.text(value, module, function_around(module, value))) is not None:
-                return text
-    return None
-
-
-def _flask_urls(module: Module) -> Iterator[ast.expr]:
-    """Yield the values of a name or key of Flask's configuration: of a module, class, assignment or call."""
-    for values in (module.values, *(assigned(item.body) for item in module.classes.values())):
-        yield from values.get(_FLASK_URL, [])
-    for node in ast.walk(module.tree):
-        if isinstance(node, ast.keyword) and node.arg == _FLASK_URL:
-            yield node.value
-        elif isinstance(node, ast.Assign):
-            keys = [constant(target.slice) for target in node.targets if isinstance(target, ast.Subscript)]
-            yield from [node.value] if _FLASK_URL in keys else []
 
 
 def _judge_models(found: Found, environment: Environment) -> None:
@@ -294,6 +273,26 @@ def _judge_driver(found: Found, environment: Environment) -> None:
     if len(places) > _SHOWN:
         more = len(places) - _SHOWN
         found.note("driver", f"and {more} more {'place' if more == 1 else 'places'}.")
+
+
+def _judge_imports(found: Found, code: Code, folders: tuple[Path, ...]) -> None:
+    """Note what revisions import from folders of ``prepend_sys_path`` or of env.py: here only the source is there."""
+    if found.models is None:
+        return
+    here = (found.models.source, found.root)
+    named: set[str] = set()
+    for path in found.revisions.paths.values():
+        module = code.try_read(path)
+        for imported in module.imports.values() if module else ():
+            name = imported[0]
+            top = name.partition(".")[0]
+            if not top or top in named or code.find(top, here) or code.find(name, here):
+                continue
+            file = code.find(name, folders) or code.find(top, folders)
+            if file is not None:
+                named.add(top)
+                text = f"it imports {name} of {found.relative(file)}, and only {found.relative(here[0])} is on sys.path"
+                found.note("to do", f"{text} here; install that folder as a package.", path)
 
 
 def _name_all(services: list[Found]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from service_migrations.adoption.code.modules import Module, dotted
 from service_migrations.adoption.code.variables import constant
 
-__all__ = ["Files", "import_folders", "python_files", "walk"]
+__all__ = ["Files", "import_folders", "prepended", "python_files", "walk"]
 
 _SKIPPED = frozenset(("node_modules", "__pycache__", "site-packages", "venv"))
 
@@ -80,6 +80,11 @@ def import_folders(
         *(base for path in packages for base in (path / "src", path)),
     ]
     return tuple(dict.fromkeys(path for path in candidates if path.is_dir() and path.is_relative_to(root)))
+
+
+def prepended(module: Module, folders: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Return the folders of ``prepend_sys_path`` with those that env.py itself puts on ``sys.path``."""
+    return tuple(path for path in dict.fromkeys((*folders, *_added(module))) if path.is_dir())
 
 
 def _added(module: Module) -> Iterator[Path]:

@@ -11,7 +11,7 @@ from service_migrations.adoption.code.modules import Code, Module, dotted, keywo
 from service_migrations.adoption.code.variables import Text, constant, literal
 from service_migrations.adoption.ini import Options
 
-__all__ = ["Environment", "function_around", "options_reader", "read_environment"]
+__all__ = ["Environment", "function_around", "needs_hook", "options_reader", "read_environment"]
 
 _OURS = frozenset(
     (
@@ -239,12 +239,17 @@ def _is_none(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value is None
 
 
+def needs_hook(name: str, value: ast.expr) -> bool:
+    """Whether the shared env.py needs an option of ``configure()``."""
+    is_function = not isinstance(value, ast.Constant)
+    return not _is_none(value) and (name not in _OURS or (name in _FUNCTIONS and is_function))
+
+
 def _hooks(environment: Environment, calls: list[tuple[ast.Call, ast.AST | None]]) -> Iterator[Hook]:
     """Yield what the shared env.py lacks: options of ``configure()``, -x arguments, SQL, and other work."""
     module, path = environment.module, environment.path
     for name, value in environment.configure.items():
-        is_function = not isinstance(value, ast.Constant)
-        if (name in _OURS and not (name in _FUNCTIONS and is_function)) or _is_none(value):
+        if not needs_hook(name, value):
             continue
         definition = module.functions.get(dotted(value) or "")
         line = definition.lineno if definition else value.lineno

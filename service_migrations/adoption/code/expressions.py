@@ -19,6 +19,7 @@ from service_migrations.adoption.code.variables import (
     env_prefix,
     is_environ,
     is_getenv,
+    library_prefix,
     literal,
     validates,
 )
@@ -271,7 +272,8 @@ class Reader:
         first = literal(self._text(node.args[0], scope)) if node.args else None
         default = keyword(node, "default") or (node.args[1] if len(node.args) > 1 else None)
         if first is not None and (is_getenv(scope.module, name) or self._is_library(node.func, scope)):
-            return (Variable(first, literal(self._text(default, scope))),)
+            prefix = "" if is_getenv(scope.module, name) else library_prefix(node, scope.module)
+            return None if prefix is None else (Variable(f"{prefix}{first}", literal(self._text(default, scope))),)
         if last in ("get_main_option", "get_section_option", "get_alembic_option"):
             return self._options(constant(node.args[-1 if last == "get_section_option" else 0]) or "")
         if first is not None and name.partition(".")[0] == "values" and last == "get" and scope.owner:

@@ -77,7 +77,7 @@ def read_revisions(
     for folder in folders:
         for path in _files(folder):
             if path.parent == folder or recursive:
-                _read_file(files, path, code)
+                _read_file(files, path, code, import_folders)
             elif _is_revision(code.try_read(path)):
                 files.below.append(path)
     modules = [module for path in files.paths.values() if (module := code.try_read(path))]
@@ -105,7 +105,7 @@ def _is_revision(module: Module | None) -> bool:
     return module is not None and "revision" in module.values and "down_revision" in module.values
 
 
-def _read_file(files: RevisionFiles, path: Path, code: Code) -> None:
+def _read_file(files: RevisionFiles, path: Path, code: Code, import_folders: tuple[Path, ...]) -> None:
     try:
         module = code.read(path)
     except SyntaxError as error:
@@ -115,7 +115,13 @@ def _read_file(files: RevisionFiles, path: Path, code: Code) -> None:
         files.problems.append(Place(path, None, f"it can't be read: {error.strerror}"))
         return
     if "revision" not in module.values:
-        return
+        imported = _imported(module, code, import_folders)
+        if imported is None:
+            files.kept.append(
+                Place(path, None, "no revision is found in it; if it is computed, this file isn't counted")
+            )
+            return
+        module = imported
     node = module.values["revision"][-1]
     revision = constant(node)
     down = _ids(module, "down_revision")
@@ -132,6 +138,16 @@ def _read_file(files: RevisionFiles, path: Path, code: Code) -> None:
     files.kept += _from_the_ini_file(module)
     files.environment += _variables(module)
     files.sets[revision] = _session_settings(module)
+
+
+def _imported(module: Module, code: Code, folders: tuple[Path, ...]) -> Module | None:
+    """Return the file that has the revision which a file of the history imports, perhaps with a star."""
+    for name, (_, attribute) in module.imports.items():
+        if attribute in ("*", "revision") and (place := code.imported(module, name, folders)):
+            found = code.try_read(place[0])
+            if found and "revision" in found.values:
+                return found
+    return None
 
 
 def _ids(module: Module, name: str) -> tuple[str, ...] | None:
@@ -205,6 +221,9 @@ def _from_the_ini_file(module: Module) -> Iterator[Place]:
             )
         elif isinstance(node, ast.Attribute) and ast.unparse(node).endswith("config.attributes"):
             yield Place(module.path, node.lineno, f"it reads {ast.unparse(node)}, which is another one here")
+        elif isinstance(node, ast.Attribute) and ast.unparse(node).endswith("dialect.driver"):
+            text = f"it reads {ast.unparse(node)}, and the name of the driver is asyncpg or psycopg here"
+            yield Place(module.path, node.lineno, text)
 
 
 def _variables(module: Module) -> Iterator[Place]:

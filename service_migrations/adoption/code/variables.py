@@ -3,9 +3,19 @@
 import ast
 from dataclasses import dataclass
 
-from service_migrations.adoption.code.modules import Module, dotted
+from service_migrations.adoption.code.modules import Module, dotted, keyword
 
-__all__ = ["Text", "Variable", "constant", "env_prefix", "is_environ", "is_getenv", "literal", "validates"]
+__all__ = [
+    "Text",
+    "Variable",
+    "constant",
+    "env_prefix",
+    "is_environ",
+    "is_getenv",
+    "library_prefix",
+    "literal",
+    "validates",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +78,23 @@ def env_prefix(owner: ast.ClassDef) -> str:
         if isinstance(node, ast.Assign) and [dotted(target) for target in node.targets] == ["env_prefix"]:
             return constant(node.value) or ""
     return ""
+
+
+def library_prefix(call: ast.Call, module: Module) -> str | None:
+    """Return what stands before the name of a variable that environs or starlette reads; None where it is computed.
+
+    It is an argument of the object, as in ``Config(env_prefix="A_")``, or of a block: ``with env.prefixed("A_")``.
+    """
+    root = (dotted(call.func) or "").partition(".")[0]
+    made = [value for value in module.values.get(root, []) if isinstance(value, ast.Call)]
+    parts = [keyword(value, "env_prefix", "prefix") for value in made[-1:]]
+    for block in ast.walk(module.tree):
+        if isinstance(block, ast.With) and any(node is call for node in ast.walk(block)):
+            parts += [
+                next(iter(item.context_expr.args), None)
+                for item in block.items
+                if isinstance(item.context_expr, ast.Call)
+                and (dotted(item.context_expr.func) or "").endswith(".prefixed")
+            ]
+    texts = [constant(part) for part in parts if part is not None]
+    return None if None in texts else "".join(text for text in texts if text)

@@ -1281,3 +1281,96 @@ def test_a_hundred_services_are_read_in_seconds(tmp_path):
     started = time.process_time()
     assert len(survey(tmp_path)) == 100
     assert time.process_time() - started < 10
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (
+            "from environs import Env\nenv = Env()\nwith env.prefixed('SHOP_'):\n    URL = env.str('DB_URL')",
+            "SHOP_DB_URL",
+        ),
+        (
+            "from environs import env\nwith env.prefixed('A_'), env.prefixed('B_'):\n    URL = env('DB_URL')",
+            "A_B_DB_URL",
+        ),
+        ("from environs import Env\nenv = Env(prefix='SHOP_')\nURL = env('DB_URL')", "SHOP_DB_URL"),
+        (
+            "from starlette.config import Config\nconfig = Config('.env', env_prefix='SHOP_')\nURL = config('DB_URL')",
+            "SHOP_DB_URL",
+        ),
+        ("from starlette.config import Config\nconfig = Config('.env', env_prefix=NAME)\nURL = config('DB_URL')", None),
+        (
+            "from environs import Env\nenv = Env()\nwith env.prefixed('SHOP_'):\n    A = 1\nURL = env.str('DB_URL')",
+            "DB_URL",
+        ),
+    ],
+)
+def test_what_stands_before_the_name_of_a_variable_is_part_of_it(tmp_path, settings, expected):
+    before = 'config.set_main_option("sqlalchemy.url", URL)'
+    text = env(imports="from shop.models import Base\nfrom shop.settings import URL", before=before)
+    service(
+        tmp_path,
+        **{
+            "alembic.ini": "[alembic]\nscript_location = alembic\n",
+            "alembic/env.py": text,
+            "shop/settings.py": settings,
+        },
+    )
+    assert only(tmp_path).dsn.dsn_key == expected
+
+
+@pytest.mark.parametrize("call", ["Migrate(app, db, {})", "migrate.init_app(app, db, {})"])
+def test_the_options_that_flask_migrate_is_given_are_those_of_configure(tmp_path, call):
+    given = call.format("directory='migrations', compare_type=False, version_table='shop_version', include_object=only")
+    files = {
+        "alembic.ini": None,
+        "alembic/env.py": None,
+        "alembic/versions/0001_first.py": None,
+        "migrations/alembic.ini": "[alembic]\n",
+        "migrations/env.py": FLASK,
+        "migrations/versions/0001.py": revision("0001", None),
+        "shop/models.py": "from shop import db\nclass Order(db.Model):\n    id = db.Column(db.Integer)\n",
+        "shop/extensions.py": "from flask_migrate import Migrate\nmigrate = Migrate()\n",
+        "shop/__init__.py": f"from flask_migrate import Migrate\nfrom shop.extensions import migrate\n{given}\n",
+    }
+    service(tmp_path, **files)
+    found = only(tmp_path)
+    assert found.version_table == "shop_version"
+    assert notes(found, "hook") == ["hook: apps/shop/shop/__init__.py:3: include_object=only."]
+
+
+def test_a_revision_that_a_file_imports_counts_and_a_file_without_one_is_named(tmp_path):
+    files = {
+        "shop/revisions.py": revision("0001", None),
+        "alembic/versions/0001_first.py": "from shop.revisions import *\n",
+        "alembic/versions/helper.py": "NUMBER = 5\n",
+    }
+    service(tmp_path, **files)
+    found = only(tmp_path)
+    assert found.revisions.heads == ("0001",)
+    assert notes(found) == [
+        "to do: apps/shop/alembic/versions/helper.py: no revision is found in it; if it is computed, this file isn't counted."
+    ]
+
+
+def test_what_a_revision_imports_from_another_folder_of_sys_path_is_named(tmp_path):
+    files = {
+        "alembic.ini": INI.replace("prepend_sys_path = .", "prepend_sys_path = .:lib\npath_separator = os"),
+        "lib/shop_sql/views.py": "",
+        "shop/own.py": "",
+        "alembic/versions/0001_first.py": "import os\nimport shop.own\nfrom shop_sql.views import *\n"
+        + revision("0001", None),
+    }
+    service(tmp_path, **files)
+    (note,) = notes(only(tmp_path))
+    assert (
+        "0001_first.py: it imports shop_sql.views of apps/shop/lib/shop_sql/views.py, and only apps/shop is on" in note
+    )
+
+
+def test_a_revision_that_asks_for_the_driver_is_named(tmp_path):
+    body = "if op.get_bind().dialect.driver == 'psycopg2':\n    pass"
+    service(tmp_path, **{"alembic/versions/0001_first.py": revision("0001", None, body)})
+    (note,) = notes(only(tmp_path), "to do")
+    assert "it reads op.get_bind().dialect.driver, and the name of the driver is asyncpg or psycopg here" in note

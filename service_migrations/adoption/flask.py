@@ -1,0 +1,84 @@
+"""What a service with Flask-Migrate has in its application instead of its env.py: the DSN, and options."""
+
+import ast
+from collections.abc import Iterator
+
+from service_migrations.adoption.code.env_file import Environment, function_around, needs_hook
+from service_migrations.adoption.code.expressions import Reader
+from service_migrations.adoption.code.hooks import Hook
+from service_migrations.adoption.code.modules import Code, Module, assigned, dotted
+from service_migrations.adoption.code.variables import Text, constant, literal
+from service_migrations.adoption.folders import python_files
+from service_migrations.adoption.found import Found
+
+__all__ = ["flask_dsn", "read_migrate"]
+
+_URL = "SQLALCHEMY_DATABASE_URI"
+_ARGUMENTS = ("app", "db", "directory", "command")
+"""Arguments of ``Migrate`` that aren't options of ``configure()``."""
+
+
+def read_migrate(found: Found, environment: Environment, reader: Reader, code: Code) -> None:
+    """Read the options of ``configure()`` that ``Migrate(app, db, …)`` and ``migrate.init_app(…)`` are given."""
+    if "current_app" not in environment.module.imports:
+        return
+    modules = [module for path in python_files(found.path) if (module := code.try_read(path))]
+    calls = list(_migrate_calls(modules))
+    if calls and all(item.arg for _, call in calls for item in call.keywords):
+        environment.hooks[:] = [hook for hook in environment.hooks if hook.name != "options"]
+    for module, call in calls:
+        for item in call.keywords:
+            if item.arg in ("version_table", "version_table_schema"):
+                name = literal(reader.text(item.value, module, function_around(module, item.value)))
+                if name is None:
+                    text = f"{item.arg} can't be read from it; set {item.arg} in the table."
+                    found.note("to do", text, module.path, item.value.lineno)
+                else:
+                    setattr(found, item.arg, name)
+            elif item.arg and item.arg not in _ARGUMENTS and needs_hook(item.arg, item.value):
+                text = f"{item.arg}={ast.unparse(item.value)}"
+                environment.hooks.append(Hook(item.arg, module.path, item.value.lineno, text))
+
+
+def _migrate_calls(modules: list[Module]) -> Iterator[tuple[Module, ast.Call]]:
+    names: set[str] = set()
+    for module in modules:
+        for name, values in module.values.items():
+            if any(isinstance(value, ast.Call) and _is_migrate(module, value) for value in values):
+                names.add(name)
+    for module in modules:
+        for node in ast.walk(module.tree):
+            if not isinstance(node, ast.Call):
+                continue
+            owner, _, method = (dotted(node.func) or "").rpartition(".")
+            if _is_migrate(module, node) or (method == "init_app" and owner.rpartition(".")[2] in names):
+                yield module, node
+
+
+def _is_migrate(module: Module, call: ast.Call) -> bool:
+    origin = module.origin(dotted(call.func) or "")
+    return origin is not None and origin[0] == "flask_migrate" and "Migrate" in (origin[1], origin[2])
+
+
+def flask_dsn(found: Found, environment: Environment, reader: Reader, code: Code) -> Text | None:
+    """Return the DSN of a Flask application, whose configuration has SQLALCHEMY_DATABASE_URI."""
+    if "current_app" not in environment.module.imports:
+        return None
+    for path in python_files(found.path):
+        module = code.try_read(path) if _URL.encode() in path.read_bytes() else None
+        for value in _flask_urls(module) if module else ():
+            if module and (text := reader.text(value, module, function_around(module, value))) is not None:
+                return text
+    return None
+
+
+def _flask_urls(module: Module) -> Iterator[ast.expr]:
+    """Yield the values of a name or key of Flask's configuration: of a module, class, assignment or call."""
+    for values in (module.values, *(assigned(item.body) for item in module.classes.values())):
+        yield from values.get(_URL, [])
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.keyword) and node.arg == _URL:
+            yield node.value
+        elif isinstance(node, ast.Assign):
+            keys = [constant(target.slice) for target in node.targets if isinstance(target, ast.Subscript)]
+            yield from [node.value] if _URL in keys else []
