@@ -11,8 +11,9 @@ from typing import Any
 import psycopg
 from psycopg import sql
 from psycopg.adapt import AdaptersMap, Dumper, RecursiveDumper
-from psycopg.types.range import Range, RangeDumper
-from psycopg.types.string import BytesDumper, StrDumperUnknown, TextLoader
+from psycopg.types.multirange import MultirangeInfo
+from psycopg.types.range import Range, RangeDumper, RangeInfo
+from psycopg.types.string import ByteaLoader, BytesDumper, StrDumperUnknown, TextLoader
 
 __all__ = ["adapt", "constant"]
 
@@ -27,6 +28,19 @@ _OF_PSYCOPG2 = (
     "psycopg2.extensions.Binary",
 )
 """The classes with which a revision may have wrapped a value; psycopg2 doesn't have to be installed."""
+
+_LISTS = (
+    *("bool", "bytea", '"char"', "name", "int2", "int4", "int8", "oid", "float4", "float8", "numeric", "text"),
+    *("bpchar", "varchar", "date", "time", "timetz", "timestamp", "timestamptz", "interval", "inet", "cidr"),
+    *("macaddr", "uuid", "json", "jsonb"),
+)
+"""The types of which psycopg2 reads an array as a list, as do SQLAlchemy's dialect and the ranges."""
+
+_TEXT_ARRAYS = tuple(
+    info.array_oid
+    for info in psycopg.adapters.types
+    if info.array_oid and info.name not in _LISTS and not isinstance(info, RangeInfo | MultirangeInfo)
+)
 
 
 class _List(RecursiveDumper):
@@ -78,6 +92,21 @@ class _OfPsycopg2(Dumper):
         return bytes(adapted())
 
 
+class _Binary(bytes):
+    """Bytes that were read; psycopg2 has a memoryview."""
+
+    def tobytes(self) -> bytes:
+        """Return the bytes, as a memoryview does."""
+        return bytes(self)
+
+
+class _BinaryLoader(ByteaLoader):
+    """A value of bytea."""
+
+    def load(self, data: Any) -> _Binary:
+        return _Binary(super().load(bytes(data)))
+
+
 def psycopg2_adapted(value: Any) -> Any:
     """Return the adapter that psycopg2 has for a value of a class of its own."""
     from psycopg2.extensions import adapt as adapted  # type: ignore[import-untyped]  # noqa: PLC0415 - it may be absent
@@ -97,6 +126,9 @@ def adapt(adapters: AdaptersMap) -> AdaptersMap:
         adapters.register_dumper(name, _OfPsycopg2)
     for name in ("inet", "cidr", "record"):
         adapters.register_loader(name, TextLoader)
+    for oid in _TEXT_ARRAYS:
+        adapters.register_loader(oid, TextLoader)
+    adapters.register_loader("bytea", _BinaryLoader)
     return adapters
 
 

@@ -173,6 +173,22 @@ CURSORS = {
         found = bind.execute(sa.text("SELECT ROW(id, note) FROM orders ORDER BY id LIMIT 1")).scalar()
         bind.execute(sa.text("UPDATE orders SET note = :n"), {"n": found})
     """,
+    "bytes_that_are_read": """
+        bind.execute(sa.text("UPDATE orders SET raw = :b"), {"b": b"a\\x00b"})
+        found = bind.execute(sa.text("SELECT raw FROM orders ORDER BY id LIMIT 1")).scalar()
+        bind.execute(sa.text("UPDATE orders SET raw = :b || 'c', note = :n"),
+                     {"b": found, "n": f"{found.tobytes()} {bytes(found)} {len(found)}"})
+    """,
+    "arrays_of_every_type": """
+        query = sa.text(
+            "SELECT format_type(typelem, NULL), typname FROM pg_type WHERE typcategory = 'A' AND typelem > 0 AND "
+            "typnamespace = CAST('pg_catalog' AS regnamespace) AND typname !~ '(range|vector)$' ORDER BY 2")
+        found = []
+        for element, name in bind.execute(query).all():
+            value = bind.execute(sa.text(f"SELECT CAST('{{NULL}}' AS pg_catalog.{name})")).scalar()
+            found.append(f"{element} {value!r}")
+        bind.execute(sa.text("UPDATE orders SET note = :n"), {"n": "; ".join(found)})
+    """,
     "the_drivers_own_connection": """
         for connection in (bind.connection.driver_connection, bind.connection.dbapi_connection):
             with connection.cursor() as cursor:
