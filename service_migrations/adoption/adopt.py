@@ -29,6 +29,7 @@ _GENERIC = frozenset(
     )
 )
 """Folders that name no service; the one above does."""
+_OF_NEW_REVISIONS = ("file_template", "timezone", "truncate_slug_length")
 _OWN_ENVIRONMENT = b"service_migrations"
 _SHOWN = 3
 """Places that are named of those that need psycopg; the rest is counted."""
@@ -137,6 +138,7 @@ def _read(
         for path in (location / "alembic.ini", location.parent / "alembic.ini"):
             if path.is_file() and (reason := unreadable(path)):
                 found.note("to do", f"its options aren't known, as it can't be read: {reason}.", path)
+    _judge_options(found, options)
     if environment is None:
         return found
     _judge_repeats(found, environment)
@@ -273,6 +275,17 @@ def _judge_driver(found: Found, environment: Environment) -> None:
     if len(places) > _SHOWN:
         more = len(places) - _SHOWN
         found.note("driver", f"and {more} more {'place' if more == 1 else 'places'}.")
+
+
+def _judge_options(found: Found, options: Options | None) -> None:
+    """Note the options of new revisions: they are those of ``[tool.alembic]`` at the top level for all services."""
+    given = [name for name in _OF_NEW_REVISIONS if options and options.values.get(name)]
+    table = read_tools(found.root).get("alembic", {}) if given else {}
+    differing = [name for name in given if options and table.get(name) != options.values[name]]
+    if options and differing and options.folder != found.root:
+        text = f"a new revision gets its name without {' and '.join(differing)} of this file"
+        line = options.lines.get(differing[0])
+        found.note("to do", f"{text}; [tool.alembic] at the top level has these options for all.", options.path, line)
 
 
 def _judge_imports(found: Found, code: Code, folders: tuple[Path, ...]) -> None:

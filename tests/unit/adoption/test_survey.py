@@ -1374,3 +1374,15 @@ def test_a_revision_that_asks_for_the_driver_is_named(tmp_path):
     service(tmp_path, **{"alembic/versions/0001_first.py": revision("0001", None, body)})
     (note,) = notes(only(tmp_path), "to do")
     assert "it reads op.get_bind().dialect.driver, and the name of the driver is asyncpg or psycopg here" in note
+
+
+def test_the_names_of_new_revisions_are_those_of_the_top_level(tmp_path):
+    given = INI + "file_template = %%(year)d/%%(rev)s\ntimezone = Europe/Berlin\n"
+    service(tmp_path, **{"alembic.ini": given})
+    assert notes(only(tmp_path)) == [
+        "to do: apps/shop/alembic.ini:6: a new revision gets its name without file_template and timezone of this file; "
+        "[tool.alembic] at the top level has these options for all."
+    ]
+    options = "file_template = '%%(year)d/%%(rev)s'\ntimezone = 'Europe/Berlin'\n"
+    write(tmp_path, {"pyproject.toml": f"[tool.alembic]\nscript_location = 'none'\n{options}"})
+    assert notes(only(tmp_path)) == []
