@@ -211,7 +211,7 @@ def _read_history(found: Found, code: Code, folders: tuple[Path, ...]) -> None:
             found.note("to do", f"{text}. recursive_version_locations = true reads them.", files.below[0].parent)
     found.revisions = files
     found.note_all(BLOCKED, files.problems)
-    found.note_all("to do", files.kept)
+    found.note_all("to do", [*files.computed, *files.kept])
     if len(files.heads) > 1 and not files.labels and not files.problems:
         found.note("to do", f"{len(files.heads)} heads: {', '.join(files.heads)}.", found.version_locations[0])
 

@@ -99,7 +99,7 @@ class Found:
 
     def summary(self) -> str:
         """Return the line of the service, without its name."""
-        heads = ", ".join(self.revisions.heads) or "none"
+        heads = ", ".join(self.revisions.heads) or ("not known" if self.revisions.computed else "none")
         table = ".".join(part for part in (self.version_table_schema, self.version_table) if part)
         parts = [
             self.relative(self.path),

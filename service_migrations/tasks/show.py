@@ -292,7 +292,8 @@ def _chosen(service: "Service") -> dict[str, Any]:
 
 def _line(revision: "Revision") -> str:
     labels = f" ({', '.join(revision.branch_labels)})" if revision.branch_labels else ""
-    return f"{revision.revision}{labels}{' (head)' if revision.is_head else ''}, {revision.message}"
+    message = f", {revision.message}" if revision.message else ""
+    return f"{revision.revision}{labels}{' (head)' if revision.is_head else ''}{message}"
 
 
 def _plain(revision: "Revision") -> dict[str, Any]:

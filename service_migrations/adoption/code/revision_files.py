@@ -21,6 +21,11 @@ _SETTING = re.compile(
 )
 """A setting with which the same SQL does something else, for the rest of the session."""
 
+_COMPUTED = (
+    "its revision or down_revision is computed, so it isn't counted here, and the heads aren't known. "
+    "`inv db.heads --write` writes head.txt"
+)
+
 
 @dataclass(slots=True)
 class RevisionFiles:
@@ -32,6 +37,7 @@ class RevisionFiles:
         needed: what each revision depends on without following it.
         labels: the branch labels.
         problems: why Alembic can't read the history, or can't follow it.
+        computed: where a revision computes its id or the one that it follows, which is known when it is imported.
         for_psycopg: what only a driver with psycopg2's habits runs.
         reads: where a revision reads rows, whose values are other ones over another driver.
         kept: what a revision leaves to later ones, or finds in the ini file, only under plain Alembic.
@@ -46,6 +52,7 @@ class RevisionFiles:
     needed: dict[str, tuple[str, ...]] = field(default_factory=dict)
     labels: list[str] = field(default_factory=list)
     problems: list[Place] = field(default_factory=list)
+    computed: list[Place] = field(default_factory=list)
     for_psycopg: list[Place] = field(default_factory=list)
     reads: list[Place] = field(default_factory=list)
     kept: list[Place] = field(default_factory=list)
@@ -55,7 +62,9 @@ class RevisionFiles:
 
     @property
     def heads(self) -> tuple[str, ...]:
-        """The revisions that no other follows or, as Alembic has it, needs."""
+        """The revisions that no other follows or, as Alembic has it, needs; none where they aren't known."""
+        if self.computed:
+            return ()
         followed = {revision for down in self.down.values() for revision in down}
         return tuple(sorted(revision for revision in self.down if revision not in followed))
 
@@ -84,7 +93,7 @@ def read_revisions(
     for module in helpers(modules, code, import_folders):
         files.for_psycopg += for_psycopg(module)
         files.reads += reads_rows(module)
-    for revision, downs in files.down.items():
+    for revision, downs in ({} if files.computed else files.down).items():
         files.problems += [
             Place(files.paths[revision], None, f"{revision} follows {down}, which no file has")
             for down in (*downs, *files.needed[revision])
@@ -125,18 +134,18 @@ def _read_file(files: RevisionFiles, path: Path, code: Code, import_folders: tup
     node = module.values["revision"][-1]
     revision = constant(node)
     down = _ids(module, "down_revision")
+    files.for_psycopg += for_psycopg(module)
+    files.reads += reads_rows(module)
+    files.kept += _from_the_ini_file(module)
+    files.environment += _variables(module)
     if revision is None or down is None:
-        files.problems.append(Place(path, node.lineno, "its revision or down_revision is no constant"))
+        files.computed.append(Place(path, node.lineno, _COMPUTED))
         return
     if revision in files.down:
         files.problems.append(Place(path, node.lineno, f"{revision} is also in {files.paths[revision].name}"))
     files.down[revision], files.paths[revision] = down, path
     files.needed[revision] = _ids(module, "depends_on") or ()
     files.labels += _ids(module, "branch_labels") or ()
-    files.for_psycopg += for_psycopg(module)
-    files.reads += reads_rows(module)
-    files.kept += _from_the_ini_file(module)
-    files.environment += _variables(module)
     files.sets[revision] = _session_settings(module)
 
 

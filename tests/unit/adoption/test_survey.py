@@ -745,6 +745,26 @@ def test_a_history_that_is_not_whole_is_named_by_its_file(tmp_path, revisions, e
     assert notes(only(tmp_path)) == [expected]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("down_revision = '0001'", 'down_revision = f"{int(revision) - 1:04}"'),
+        ("revision = '0002'", 'revision = "00" + "02"[:2]'),
+    ],
+)
+def test_ids_that_are_computed_block_nothing(tmp_path, change):
+    """Plain Alembic runs such a history, and so does this library, which imports it."""
+    second = revision("0002", "0001", 'op.execute("SELECT 1; SELECT 2")').replace(*change)
+    service(tmp_path, **{"alembic/versions/0002.py": second})
+    found = only(tmp_path)
+    assert (found.state, found.revisions.heads, found.driver) == ("new", (), "psycopg")
+    assert "head not known" in found.summary()
+    (text,) = notes(found, "to do")
+    assert text.startswith("to do: apps/shop/alembic/versions/0002.py:")
+    assert "is computed" in text
+    assert "`inv db.heads --write`" in text
+
+
 def test_labelled_branches_are_several_heads_on_purpose(tmp_path):
     files = {
         "alembic/versions/e.py": revision("e", "0001", branch_labels=("expand",)),
