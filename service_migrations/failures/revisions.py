@@ -47,6 +47,7 @@ _DENIED = re.compile(r"permission denied for (table|view|sequence|function|type|
 _OTHER_PRIVILEGES = {"sequence": "USAGE", "function": "EXECUTE", "type": "USAGE"}
 _VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE")
 _NOT_OWNED = re.compile(r"must be owner of (materialized view|[a-z]+) \S.* \[42501\]")
+_EXIST_ALREADY = ("42P07", "42710", "42P06", "42723")
 _CONCURRENT_UPDATE = ("simple_heap_update", "simple_heap_delete")
 """The functions of the server that fail with an internal error (XX000) if two sessions change one catalog row."""
 
@@ -61,6 +62,7 @@ def revision_failure(
     first: tuple[BaseException, str] | None = None,
     file: str = "",
     is_connected: bool = False,
+    is_at_base: bool = False,
 ) -> MigrationError:
     """Return the error to raise where Alembic failed, with the line of the revision and the SQLSTATE.
 
@@ -73,12 +75,14 @@ def revision_failure(
         first: the error that made the server refuse what follows, and the file and line of its statement.
         file: the file of the revision that ran last, where the error itself has no place in one, as at its COMMIT.
         is_connected: whether the connection is known to work still, whatever the error says.
+        is_at_base: whether a database, which is no temporary one, has no revision at all.
 
     """
     state = sqlstate(error)
     place = next(filter(None, (_place(link, service) for link in error_chain(error))), None)
     text = f"{describe(error)}{f' [{state}]' if state else ''}"
-    end = _ending(text, partly_committed=partly_committed, offline=offline)
+    older = service if is_at_base and state in _EXIST_ALREADY else None
+    end = _ending(text, partly_committed=partly_committed, offline=offline, older=older)
     if place is None and is_plain(original_of(error)):
         text += _origin(error, service)
     if state == "25P02" and first is not None:
@@ -155,7 +159,7 @@ def _with_class(error: BaseException, text: str) -> str:
     return f"{name}: {text}" if is_unnumbered else text
 
 
-def _ending(text: str, *, partly_committed: bool | None, offline: bool) -> str:
+def _ending(text: str, *, partly_committed: bool | None, offline: bool, older: Service | None) -> str:
     """Return the end of a failed revision's message: what became of the revision, or what would help."""
     sentences = []
     if "must be called before any query" in text or "must be set before any query" in text:
@@ -168,6 +172,10 @@ def _ending(text: str, *, partly_committed: bool | None, offline: bool) -> str:
         sentences.append("Offline there are no rows, and a query returns None: run it online.")
     elif offline and "MockConnection" in text:
         sentences.append("Offline there is no connection to ask: run it online.")
+    if older is not None:
+        sentences.append(
+            f"Is the database older than its history? `inv db.adopt --verify --service {older}` finds its revision."
+        )
     return " ".join(sentences)
 
 

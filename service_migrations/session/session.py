@@ -227,6 +227,7 @@ class Session:
             first=first,
             file=self.transactions.file,
             is_connected=is_connected,
+            is_at_base=not (self.transactions.heads or self.transactions.heads is None or self.connector.is_temporary),
         )
 
 

@@ -106,6 +106,9 @@ def test_of_two_equal_revisions_without_a_stamp_the_later_is_proposed_and_the_ot
 def test_tables_of_create_all_are_at_head_with_the_differences_that_remain(shop, monorepo):
     _, dsn = shop
     run_script(dsn, ["CREATE TABLE orders (id serial PRIMARY KEY, name varchar(40) NOT NULL, note varchar(50))"])
+    ran = monorepo.inv("db.upgrade", "--service", "shop")
+    hint = "Is the database older than its history? `inv db.adopt --verify --service shop` finds its revision."
+    assert (ran.code, "already exists [42P07]" in ran.err, hint in ran.err) == (1, True, True), ran.text
     ran = monorepo.inv("db.adopt", "--verify", "--service", "shop")
     assert ran.code == 3
     lines = ran.out.splitlines()
@@ -119,6 +122,14 @@ def test_tables_of_create_all_are_at_head_with_the_differences_that_remain(shop,
     assert (
         "1 difference from its history. Run the SQL, or accept them: inv db.baseline --service shop --write" in ran.err
     )
+
+
+def test_a_later_revision_that_creates_a_table_twice_is_only_a_failed_one(monorepo, database):
+    monorepo.service("twice", dsn=database())
+    monorepo.revision("twice", "a1", None, 'op.execute("CREATE TABLE a1 ()")')
+    monorepo.revision("twice", "b2", "a1", 'op.execute("CREATE TABLE a1 ()")')
+    ran = monorepo.inv("db.upgrade", "--service", "twice")
+    assert (ran.code, "already exists [42P07]" in ran.err, "db.adopt" in ran.err) == (1, True, False), ran.text
 
 
 def test_an_empty_database_is_at_base(shop):
