@@ -9,28 +9,22 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from service_migrations.errors import ConfigurationError
-from service_migrations.files import read_text
+from service_migrations.pyproject import FILE, read_tools
 
 __all__ = [
     "DRIVERS",
-    "FILE",
     "TABLE",
     "Configuration",
     "ServiceTable",
     "is_service_name",
-    "read_alembic_table",
     "read_configuration",
-    "read_project",
-    "read_tools",
     "service_name",
 ]
 
-FILE = "pyproject.toml"
 TABLE = "service-migrations"
 
 DRIVERS = ("asyncpg", "psycopg")
@@ -118,47 +112,6 @@ def is_service_name(name: str) -> bool:
     return _SERVICE.fullmatch(name) is not None and not keyword.iskeyword(name)
 
 
-def read_tools(root: Path) -> Mapping[str, Any]:
-    """Return the ``[tool]`` tables of a folder's pyproject.toml; none where the folder has no such file.
-
-    Raises:
-        ConfigurationError: the file is not TOML, or can't be read.
-
-    """
-    return _table(root, "tool")
-
-
-def read_project(root: Path) -> Mapping[str, Any]:
-    """Return the ``[project]`` table of a folder's pyproject.toml; nothing where it has none.
-
-    Raises:
-        ConfigurationError: the file is not TOML, or can't be read.
-
-    """
-    return _table(root, "project")
-
-
-def _table(root: Path, name: str) -> Mapping[str, Any]:
-    path = root / FILE
-    try:
-        status = path.stat()
-    except OSError:
-        return {}
-    table = _parsed(path, status.st_mtime_ns, status.st_size).get(name)
-    return table if isinstance(table, dict) else {}
-
-
-def read_alembic_table(root: Path) -> Mapping[str, Any]:
-    """Return ``[tool.alembic]``; nothing where it is missing, or no table, which Alembic's own reader refuses.
-
-    Raises:
-        ConfigurationError: pyproject.toml is not TOML, or can't be read.
-
-    """
-    table = read_tools(root).get("alembic")
-    return table if isinstance(table, dict) else {}
-
-
 def read_configuration(root: Path) -> Configuration:
     """Return the configuration of the monorepo at a top level.
 
@@ -179,18 +132,6 @@ def read_configuration(root: Path) -> Configuration:
         else:
             values[key] = _value(key, value, key_name)
     return Configuration(**values)
-
-
-@lru_cache(maxsize=16)
-def _parsed(path: Path, _mtime: int, _size: int) -> Mapping[str, Any]:
-    import tomllib  # noqa: PLC0415 - `inv --list` reads no configuration
-
-    try:
-        return tomllib.loads(read_text(path))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{error}.", path=path, hint="Correct the file.") from None
-    except OSError as error:
-        raise ConfigurationError(f"{path} can't be read: {error.strerror}.", path=path) from None
 
 
 def _services(value: object) -> dict[str, ServiceTable]:

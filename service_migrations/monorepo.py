@@ -15,18 +15,10 @@ from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from service_migrations.configuration import (
-    FILE,
-    TABLE,
-    Configuration,
-    ServiceTable,
-    read_alembic_table,
-    read_configuration,
-    read_tools,
-    service_name,
-)
+from service_migrations.configuration import TABLE, Configuration, ServiceTable, read_configuration, service_name
 from service_migrations.env_files import chosen_env_file
 from service_migrations.errors import ConfigurationError, UsageError
+from service_migrations.pyproject import FILE, read_alembic_table, read_tools
 from service_migrations.service import Service, refuse_shared, service_problem, with_foreign_locations
 
 __all__ = ["Monorepo", "Service", "discover", "discovering_once", "find", "resolve", "select"]

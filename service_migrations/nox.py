@@ -38,8 +38,9 @@ from typing import TYPE_CHECKING, Any
 import nox
 from nox.command import CommandFailed
 
-from service_migrations.configuration import FILE, read_configuration
+from service_migrations.configuration import read_configuration
 from service_migrations.postgres import VERSIONS
+from service_migrations.pyproject import FILE
 
 if TYPE_CHECKING:
     evidence: Any

@@ -9,8 +9,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from types import FrameType
 
-from service_migrations.configuration import FILE, TABLE, is_service_name
+from service_migrations.configuration import TABLE, is_service_name
 from service_migrations.errors import ConfigurationError, MigrationError, UsageError
+from service_migrations.pyproject import FILE
 
 __all__ = ["Service", "refuse_shared", "service_problem", "with_foreign_locations"]
 

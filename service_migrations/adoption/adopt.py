@@ -17,8 +17,9 @@ from service_migrations.adoption.flask import flask_dsn, read_migrate
 from service_migrations.adoption.folders import Files, import_folders, prepended, walk
 from service_migrations.adoption.found import BLOCKED, LEFT_ALONE, Found
 from service_migrations.adoption.ini import DEFAULT_SECTION, Options, read_options, unreadable
-from service_migrations.configuration import FILE, is_service_name, read_tools
+from service_migrations.configuration import is_service_name
 from service_migrations.monorepo import Monorepo
+from service_migrations.pyproject import FILE, read_tools
 
 __all__ = ["survey"]
 

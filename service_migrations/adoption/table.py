@@ -8,15 +8,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from service_migrations.adoption.found import Found
-from service_migrations.configuration import (
-    FILE,
-    TABLE,
-    Configuration,
-    is_service_name,
-    read_configuration,
-)
+from service_migrations.configuration import TABLE, Configuration, is_service_name, read_configuration
 from service_migrations.errors import ConfigurationError
 from service_migrations.monorepo import Monorepo, Service
+from service_migrations.pyproject import FILE
 
 __all__ = ["table_text"]
 

@@ -11,11 +11,12 @@ from textwrap import shorten
 from service_migrations.adoption.found import Found
 from service_migrations.adoption.table import table_text
 from service_migrations.authoring.init import Written, append, write_missing
-from service_migrations.configuration import FILE, TABLE, read_configuration, read_tools
+from service_migrations.configuration import TABLE, read_configuration
 from service_migrations.errors import ConfigurationError
 from service_migrations.history.files import head_file
 from service_migrations.history.revisions import script_location
 from service_migrations.monorepo import Monorepo
+from service_migrations.pyproject import FILE, read_tools
 
 __all__ = ["write"]
 

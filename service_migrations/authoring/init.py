@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service_migrations import files
-from service_migrations.configuration import FILE, TABLE, read_tools
+from service_migrations.configuration import TABLE
 from service_migrations.errors import ConfigurationError
 from service_migrations.history.revisions import script_location
+from service_migrations.pyproject import FILE, read_tools
 
 __all__ = ["Written", "append", "write_missing"]
 

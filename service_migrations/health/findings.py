@@ -7,9 +7,10 @@ from datetime import date
 from functools import cache
 from pathlib import Path
 
-from service_migrations.configuration import FILE, TABLE, read_configuration
+from service_migrations.configuration import TABLE, read_configuration
 from service_migrations.connection.single_message import Row
 from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError
+from service_migrations.pyproject import FILE
 
 __all__ = [
     "Finding",

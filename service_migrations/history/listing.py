@@ -9,10 +9,10 @@ from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from service_migrations.configuration import read_tools
 from service_migrations.history.files.static import Chain, read_chain
 from service_migrations.history.history import History
 from service_migrations.monorepo import Service
+from service_migrations.pyproject import read_tools
 
 if TYPE_CHECKING:
     from alembic.script import ScriptDirectory

@@ -3,10 +3,10 @@
 import tomllib
 from collections.abc import Mapping, Sequence
 
-from service_migrations.configuration import read_tools
 from service_migrations.errors import ConfigurationError, UsageError
 from service_migrations.files import SOURCE, read_text
 from service_migrations.monorepo import Service
+from service_migrations.pyproject import read_tools
 
 __all__ = ["FOLDER", "ROWS", "matrix_rows"]
 

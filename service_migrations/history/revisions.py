@@ -11,7 +11,6 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
 from service_migrations._alembic import give_toml_table
-from service_migrations.configuration import FILE, read_tools
 from service_migrations.errors import ConfigurationError, UsageError
 from service_migrations.failures.driver_errors import describe
 from service_migrations.files import refuse_irregular
@@ -22,6 +21,7 @@ from service_migrations.history.history import History
 from service_migrations.history.revision import Revision, id_problem
 from service_migrations.history.x_arguments import current_x_arguments
 from service_migrations.monorepo import Service, find
+from service_migrations.pyproject import FILE, read_tools
 
 __all__ = ["History", "Revision", "config", "read", "script_location", "template_folder"]
 

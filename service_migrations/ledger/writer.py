@@ -20,7 +20,6 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
 from service_migrations import git
-from service_migrations.configuration import read_project
 from service_migrations.connection.drivers import driver_of, run_script
 from service_migrations.connection.rows import rows
 from service_migrations.connection.single_message import constant
@@ -28,6 +27,7 @@ from service_migrations.failures.driver_errors import describe, sqlstate
 from service_migrations.history.files.fingerprint import Hashes, hashes
 from service_migrations.history.revisions import History
 from service_migrations.ledger.entries import ADDED_COLUMNS, ledger_table
+from service_migrations.pyproject import read_project
 from service_migrations.session.recorder import SAVEPOINT, protected
 from service_migrations.session.relation import schemas
 from service_migrations.session.session import Session

@@ -8,7 +8,6 @@ from sqlalchemy import CheckConstraint, MetaData, Table, inspect as sa_inspect
 from sqlalchemy.exc import NoReferencedTableError, SQLAlchemyError
 from sqlalchemy.orm import Mapper
 
-from service_migrations.configuration import FILE
 from service_migrations.errors import ConfigurationError
 from service_migrations.models.copies import copy_table
 from service_migrations.models.exported import tables_of_metadata
@@ -19,6 +18,7 @@ from service_migrations.models.info import add_info
 from service_migrations.models.service_code import modules_of
 from service_migrations.models.views import add_views, is_view
 from service_migrations.monorepo import Service
+from service_migrations.pyproject import FILE
 
 __all__ = ["assemble", "bookkeeping_schema", "models_file", "place_of_table", "schema_of", "tables_of"]
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
-from service_migrations.configuration import FILE, Configuration
+from service_migrations.configuration import Configuration
 from service_migrations.errors import ConfigurationError
 from service_migrations.monorepo import Monorepo, Service
+from service_migrations.pyproject import FILE
 
 __all__ = ["Locations", "locations_at", "locations_of"]
 

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from service_migrations.configuration import FILE
 from service_migrations.errors import UsageError
 from service_migrations.git import File, GitError, blobs, files
 from service_migrations.history.files.locations import is_revision_file, revision_files
 from service_migrations.monorepo import Service
+from service_migrations.pyproject import FILE
 from service_migrations.review.layout import Locations, locations_at, locations_of
 
 __all__ = ["Contents", "Snapshot", "at_commit", "in_working_tree"]

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service_migrations.configuration import FILE, TABLE
+from service_migrations.configuration import TABLE
 from service_migrations.connection.connector import Connector
 from service_migrations.errors import AccessDeniedError, ConfigurationError
+from service_migrations.pyproject import FILE
 from service_migrations.session.relation import schemas
 from service_migrations.session.version_tables import VERSION_TABLES
 from service_migrations.settings.siblings import version_tables_of_siblings

@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
-from service_migrations.configuration import FILE, TABLE
+from service_migrations.configuration import TABLE
 from service_migrations.errors import ConfigurationError
+from service_migrations.pyproject import FILE
 from service_migrations.service import Service
 from service_migrations.settings.env_file import Line
 from service_migrations.settings.template import Variable

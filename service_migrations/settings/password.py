@@ -15,9 +15,9 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from service_migrations.configuration import FILE
 from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError, UnreachableError, text_of
 from service_migrations.files import read_text
+from service_migrations.pyproject import FILE
 from service_migrations.service import Service
 from service_migrations.settings.dsn import CONTROL, Dsn
 from service_migrations.settings.setting import Setting

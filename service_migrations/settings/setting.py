@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from service_migrations.configuration import FILE
 from service_migrations.errors import ConfigurationError, MigrationError
+from service_migrations.pyproject import FILE
 from service_migrations.settings.dsn import Dsn, parse
 
 __all__ = [

@@ -11,8 +11,8 @@ from functools import lru_cache
 from typing import Literal
 from urllib.parse import quote
 
-from service_migrations.configuration import FILE
 from service_migrations.errors import ConfigurationError, MigrationError
+from service_migrations.pyproject import FILE
 from service_migrations.service import Service
 from service_migrations.settings.dsn import CONTROL, PARTS, parse
 from service_migrations.settings.setting import DEFAULT, Origin, Setting

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from invoke.context import Context
 
-from service_migrations.configuration import FILE
 from service_migrations.env_files import ENV_FILE, ENVIRONMENT
 from service_migrations.errors import DifferenceError, MigrationError, UsageError
+from service_migrations.pyproject import FILE
 from service_migrations.tasks import console
 from service_migrations.tasks.each import each, fail, print_each
 from service_migrations.tasks.task import SERVICE, SERVICES, exactly_one, run, selected, task

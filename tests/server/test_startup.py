@@ -44,6 +44,7 @@ def test_nothing_is_imported_that_an_empty_collection_would_not_import(tmp_path:
         "service_migrations.files",
         "service_migrations.interruption",
         "service_migrations.monorepo",
+        "service_migrations.pyproject",
         "service_migrations.revision_call",
         "service_migrations.service",
         "service_migrations.settings",

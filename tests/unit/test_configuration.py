@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from service_migrations.configuration import Configuration, ServiceTable, read_configuration, read_tools
+from service_migrations.configuration import Configuration, ServiceTable, read_configuration
 from service_migrations.errors import ConfigurationError
+from service_migrations.pyproject import read_tools
 
 EVERYTHING = """
 [tool.service-migrations]

@@ -5,9 +5,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from service_migrations.configuration import FILE, TABLE
+from service_migrations.configuration import TABLE
 from service_migrations.errors import ConfigurationError
 from service_migrations.monorepo import Service
+from service_migrations.pyproject import FILE
 
 __all__ = ["is_revision_file", "refuse_unread", "revision_files", "unread_revision"]
 

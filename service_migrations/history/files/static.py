@@ -15,13 +15,13 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from service_migrations.configuration import read_alembic_table
 from service_migrations.history import graph
 from service_migrations.history.files.fingerprint import checksum
 from service_migrations.history.files.locations import revision_files, unread_revision
 from service_migrations.history.files.parsing import parse
 from service_migrations.history.revision import Revision, first_line, id_problem
 from service_migrations.monorepo import Service
+from service_migrations.pyproject import read_alembic_table
 
 __all__ = ["Chain", "bindings", "certain_revision", "read_chain"]
 
