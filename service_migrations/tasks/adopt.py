@@ -42,8 +42,8 @@ def adopt(_: Context, service: list[str], verify: bool = False, write: bool = Fa
 
 
 def _survey(*, write: bool, json: bool) -> None:
-    from service_migrations.adoption.adopt import survey
     from service_migrations.adoption.found import BLOCKED
+    from service_migrations.adoption.survey import survey
 
     root = root_or_folder()
     console.note(f"The monorepo is {root}")

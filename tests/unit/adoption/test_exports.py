@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service_migrations.adoption.adopt import survey
+from service_migrations.adoption.survey import survey
 from service_migrations.adoption.table import table_text
 from tests.support.plain_alembic import env, service, write
 

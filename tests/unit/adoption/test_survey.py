@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from service_migrations.adoption.adopt import survey
 from service_migrations.adoption.found import Found
+from service_migrations.adoption.survey import survey
 from tests.support.plain_alembic import INI, MODELS, env, revision, service, write
 
 

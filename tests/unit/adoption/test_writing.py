@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from service_migrations.adoption.adopt import survey
+from service_migrations.adoption.survey import survey
 from service_migrations.adoption.writing import write as write_files
 from service_migrations.errors import ConfigurationError
 from service_migrations.history.files.head_file import problem

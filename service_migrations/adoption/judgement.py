@@ -1,0 +1,112 @@
+"""What was read of a service, judged: notes of what blocks it, and of what a person has to do."""
+
+import ast
+from pathlib import Path
+
+from service_migrations.adoption.code.env_file import Environment
+from service_migrations.adoption.code.modules import Code
+from service_migrations.adoption.found import BLOCKED, LEFT_ALONE, Found
+from service_migrations.adoption.ini import Options
+from service_migrations.pyproject import read_tools
+
+__all__ = ["compare", "judge_driver", "judge_imports", "judge_models", "judge_options", "judge_repeats"]
+
+_OF_NEW_REVISIONS = ("file_template", "timezone", "truncate_slug_length")
+_SHOWN = 3
+"""Places that are named of those that need psycopg; the rest is counted."""
+
+
+def judge_repeats(found: Found, environment: Environment) -> None:
+    """Block what is run more than once: here it would be run once, in a schema or a database that isn't meant."""
+    if "upgrade_token" in environment.configure:
+        text = "it runs each revision for several databases, and a service has one"
+        line = environment.configure["upgrade_token"].lineno
+        found.note(BLOCKED, f"{text}; leave it to Alembic, or split the history.", environment.path, line)
+    elif environment.repeats:
+        over, line = environment.repeats
+        text = f"it runs the history for each of {ast.unparse(over)}, and a service has one database and one schema"
+        found.note(BLOCKED, f"{text}; leave it to Alembic, or make a service of each.", environment.path, line)
+
+
+def judge_models(found: Found, environment: Environment) -> None:
+    """Block a service without models, and note what has to be added to them."""
+    models = found.models
+    if models is None:
+        name = environment.metadata or "target_metadata"
+        found.note(BLOCKED, f"no module with tables is found for {name}; set models and source.", environment.path)
+        return
+    if models.export:
+        found.note("to do", f"it has no __all__. Add: {models.export}", models.file)
+    if models.others:
+        text = f"{', '.join(models.others)} has tables that {models.name} doesn't import"
+        found.note("to do", f"{text}; import them there.", models.file)
+
+
+def judge_driver(found: Found, environment: Environment) -> None:
+    """Propose psycopg where a history of another driver has what asyncpg won't run, or would run with other values.
+
+    An env.py that doesn't await never ran over asyncpg, whatever the DSN says: it replaces the driver's name.
+    """
+    if environment.is_async and found.dsn.driver in (None, "asyncpg"):
+        return
+    places = [*found.revisions.for_psycopg, *found.revisions.reads]
+    if not places:
+        return
+    found.driver = "psycopg"
+    found.note_all("driver", places[:_SHOWN])
+    if len(places) > _SHOWN:
+        more = len(places) - _SHOWN
+        found.note("driver", f"and {more} more {'place' if more == 1 else 'places'}.")
+
+
+def judge_options(found: Found, options: Options | None) -> None:
+    """Note the options of new revisions: they are those of ``[tool.alembic]`` at the top level for all services."""
+    given = [name for name in _OF_NEW_REVISIONS if options and options.values.get(name)]
+    table = read_tools(found.root).get("alembic", {}) if given else {}
+    differing = [name for name in given if options and table.get(name) != options.values[name]]
+    if options and differing and options.folder != found.root:
+        text = f"a new revision gets its name without {' and '.join(differing)} of this file"
+        line = options.lines.get(differing[0])
+        found.note("to do", f"{text}; [tool.alembic] at the top level has these options for all.", options.path, line)
+
+
+def judge_imports(found: Found, code: Code, folders: tuple[Path, ...]) -> None:
+    """Note what revisions import from folders of ``prepend_sys_path`` or of env.py: here only the source is there."""
+    if found.models is None:
+        return
+    here = (found.models.source, found.root)
+    named: set[str] = set()
+    for path in found.revisions.paths.values():
+        module = code.try_read(path)
+        for imported in module.imports.values() if module else ():
+            name = imported[0]
+            top = name.partition(".")[0]
+            if not top or top in named or code.find(top, here) or code.find(name, here):
+                continue
+            file = code.find(name, folders) or code.find(top, folders)
+            if file is not None:
+                named.add(top)
+                text = f"it imports {name} of {found.relative(file)}, and only {found.relative(here[0])} is on sys.path"
+                found.note("to do", f"{text} here; install that folder as a package.", path)
+
+
+def compare(services: list[Found]) -> None:
+    """Note what two services can't both have: one version table of one database, or one name of a package."""
+    by_table: dict[tuple[str, str | None, str], Found] = {}
+    by_package: dict[str, Found] = {}
+    for service in services:
+        if service.state == LEFT_ALONE:
+            continue
+        if service.dsn.identity:
+            key = (service.dsn.identity, service.version_table_schema, service.version_table)
+            other = by_table.setdefault(key, service)
+            if other is not service:
+                for one, another in ((service, other), (other, service)):
+                    text = f"{another.name} has the version table {one.version_table} of the same database"
+                    one.note(BLOCKED, f"{text}; give one of them another version_table, or another database.")
+        if service.models:
+            package = service.models.name.partition(".")[0]
+            other = by_package.setdefault(package, service)
+            if other is not service and other.models and other.models.source != service.models.source:
+                text = f"{other.name} has a package {package} too, and one process can import one of them"
+                service.note("to do", f"{text}: name one service in a command, or rename a package.")
