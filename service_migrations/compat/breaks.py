@@ -7,7 +7,9 @@ __all__ = ["Break", "Compat"]
 
 _WORDS = {
     "read": "the running code no longer reads it",
+    "find": "the running code no longer finds rows by it",
     "insert": "the running code no longer inserts into it",
+    "keep": "the running code no longer reads what it wrote",
     "change": "the running code no longer changes it",
     "empty": "the running code no longer sets it to NULL",
     "delete": "the running code no longer deletes from it",
@@ -17,7 +19,9 @@ _WORDS = {
 }
 _WORDS_OF_NEW_CODE = {
     "read": "before it, the new code can't read it",
+    "find": "before it, the new code can't find rows by it",
     "insert": "before it, the new code can't insert into it",
+    "keep": "before it, the new code can't read what it wrote",
     "change": "before it, the new code can't change it",
     "empty": "before it, the new code can't set it to NULL",
     "delete": "before it, the new code can't delete from it",
@@ -35,7 +39,8 @@ class Break:
         path: its file, from the top level.
         table: the table; empty for a hook.
         column: the column; empty where it is the whole row.
-        action: ``read``, ``insert``, ``change``, ``empty``, ``delete``, ``hook``, ``command`` or ``upgrade``.
+        action: ``read``, ``find``, ``insert``, ``keep``, ``change``, ``empty``, ``delete``, ``hook``, ``command`` or
+            ``upgrade``.
         statement: the code's statement, with placeholders.
         sqlstate: PostgreSQL's code of the error; empty where it isn't the server's.
         why: the server's message.

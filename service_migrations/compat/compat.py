@@ -62,8 +62,8 @@ async def compat(
     interpreter = python(service)
     async with span.databases(server, 3 if command else 2) as (upgraded, filled, *spare):
         with running_code(span.running, upgraded[0].dsn, interpreter, _hooks(service)) as tries:
-            recorded = tries.ask("record", upgraded[0].dsn.database)
-            tries.ask("keep", filled[0].dsn.database)
+            recorded = tries.try_on("record", upgraded[0].dsn.database)
+            tries.try_on("keep", filled[0].dsn.database)
             breaks = [one async for one in _breaks(span, upgraded, tries)]
         breaks += [one async for one in _refused_rows(span, filled)]
         if command:
@@ -104,7 +104,7 @@ async def compat_of_new_code(
             for revision in span.new:
                 await run(revision.revision)
         with running_code(service, upgraded[0].dsn, interpreter, _hooks(service)) as tries:
-            recorded = tries.ask("record", upgraded[0].dsn.database)
+            recorded = tries.try_on("record", upgraded[0].dsn.database)
             breaks = [one async for one in _missed(span, old, tries)]
         if command:
             found = _failed(command, interpreter, service.root, (spare[0], upgraded), span.new[0])
@@ -210,7 +210,7 @@ async def _breaks(span: _Span, database: Sequence[Settings], tries: RunningCode)
     async with span.session(database) as run:
         for revision in span.new:
             await run(revision.revision)
-            for failure in tries.ask("repeat", database[0].dsn.database)["failures"]:
+            for failure in tries.try_on("repeat", database[0].dsn.database)["failures"]:
                 one = Break(revision.revision, revision.path, **failure)
                 if not any(one.is_same(each) for each in found):
                     found.append(one)
@@ -221,11 +221,11 @@ async def _missed(span: _Span, database: Sequence[Settings], tries: RunningCode)
     """Upgrade one revision after the other, and yield what failed before it and no longer does, each cause once."""
     found: list[Break] = []
     name = database[0].dsn.database
-    failures = tries.ask("repeat", name)["failures"]
+    failures = tries.try_on("repeat", name)["failures"]
     async with span.session(database) as run:
         for revision in span.new:
             await run(revision.revision)
-            left = tries.ask("repeat", name)["failures"] if revision is not span.new[-1] else []
+            left = tries.try_on("repeat", name)["failures"] if revision is not span.new[-1] else []
             still = {(each["action"], each["table"], each["statement"]) for each in left}
             for failure in failures:
                 one = Break(revision.revision, revision.path, **failure, is_new_code=True)

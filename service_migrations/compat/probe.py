@@ -25,73 +25,51 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 if TYPE_CHECKING or __package__:
     from service_migrations.compat import rows
+    from service_migrations.compat.fitting import fit
+    from service_migrations.compat.statements import FailedError, Statements, is_row
 else:
     # these folders leave the path before the models are imported, which may have modules of the same names
     sys.path.insert(1, str(Path(__file__).parents[1] / "sql"))
     import rows
+    from fitting import fit
+    from statements import FailedError, Statements, is_row
 
-    del sys.path[:2], sys.modules["rows"], sys.modules["patterns"]
+    del sys.path[:2]
+    for name in ("rows", "patterns", "statements", "fitting"):
+        del sys.modules[name]
 
 Function = Callable[[sa.Connection], object]
 Step = tuple[str, str, str, Callable[[], object]]
 """A name, the keys of a table and a column, and what is done."""
 
-_TRIES = 200
-"""How many rows are tried until the checks of a table hold."""
-_CHECK_VIOLATION = "23514"
-_CONSTRAINED = """
-    SELECT attname FROM pg_attribute JOIN (
-        SELECT conrelid, conkey FROM pg_constraint WHERE conname = :constraint
-        UNION
-        SELECT indrelid, indkey::int2[] FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
-        WHERE relname = :constraint
-    ) AS constrained (relation, columns) ON attrelid = relation AND attnum = ANY (columns)
-    WHERE relation = to_regclass(:table) ORDER BY attnum
-"""
-"""The columns of a constraint, or of a unique index."""
-
-
-class FailedError(Exception):
-    """A statement failed."""
-
-    def __init__(self, table: str, column: str, statement: str, error: Exception) -> None:
-        """Take what was tried, and the driver's error."""
-        super().__init__(str(error))
-        server: Any = getattr(error, "orig", None) or error
-        server = server.__cause__ or server
-        shown = getattr(server, "diag", server)
-        said = getattr(shown, "message_primary", None) or getattr(server, "message", None) or server
-        self.table = table
-        self.constraint = getattr(shown, "constraint_name", None)
-        self.sqlstate = getattr(server, "sqlstate", None) or ""
-        self.why = " ".join(str(said).split())
-        self.described = {
-            "table": table,
-            "column": getattr(shown, "column_name", None) or column,
-            "statement": " ".join(statement.split()),
-            "sqlstate": self.sqlstate,
-            "why": self.why,
-        }
+_SHOWN = 60
+"""How many characters of a value are shown."""
 
 
 class Probe:
     """What the models do, tried on a connection and rolled back."""
 
-    connection: sa.Connection
-
     def __init__(self, tables: dict[str, sa.Table], kinds: dict[Any, list[Any]], hooks: dict[str, Function]) -> None:
         """Take the tables, the values of the columns that tell classes apart, and the team's own tries."""
-        self._rows, self._hooks = rows.Rows(tables, kinds), hooks
+        self._rows, self._hooks, self._statements = rows.Rows(tables, kinds), hooks, Statements()
         self._known: set[tuple[str, str, str]] = set()
+        self._types: dict[tuple[str, str], Any] = {}
+        self._is_recorded = False
+
+    def use(self, connection: sa.Connection) -> None:
+        """Take the connection on which the next things are tried."""
+        self._statements.connection = connection
 
     def record(self) -> dict[str, Any]:
         """Remember what the database takes, and tell why no row could be made, by table."""
         unfillable: dict[str, str] = {}
+        self._is_recorded = False
         for table in self._written():
-            self._choose(table)
+            unfillable |= fit(self._statements, self._rows, table)
+            self._types |= {(table.key, column.name): self._statements.type_of(column) for column in table.columns}
         for name, table_key, column, step in self._steps():
             try:
-                failed = self._attempt(step)
+                failed = self._statements.attempt(step)
             except rows.UnfillableError as error:
                 unfillable[table_key] = str(error)
                 continue
@@ -99,6 +77,7 @@ class Probe:
                 self._known.add((name, table_key, column))
             elif name in ("insert", "insert all", "hook"):
                 unfillable.setdefault(failed.table or column, f"{failed.why} [{failed.sqlstate}]")
+        self._is_recorded = True
         return {"steps": len(self._known), "unfillable": unfillable}
 
     def repeat(self) -> dict[str, Any]:
@@ -107,9 +86,9 @@ class Probe:
         for name, table_key, column, step in self._steps():
             if (name, table_key, column) in self._known:
                 with suppress(rows.UnfillableError):
-                    failed = self._attempt(step)
+                    failed = self._statements.attempt(step)
                     if failed is not None:
-                        failed.described["column"] = failed.described["column"] or self._columns_of(failed)
+                        failed.described["column"] = failed.described["column"] or self._statements.columns_of(failed)
                         failures.append({"action": name.split()[0], **failed.described})
         return {"failures": failures}
 
@@ -117,14 +96,15 @@ class Probe:
         """Leave rows in each table, two of them alike, as the running code has left its own."""
         for table in self._written():
             for only_needed in (True, False, False):
-                savepoint = self.connection.begin_nested()
+                savepoint = self._statements.connection.begin_nested()
                 try:
-                    self._rows.insert(self._run, table, only_needed=only_needed)
+                    self._rows.insert(self._statements.run, table, only_needed=only_needed)
+                    self._statements.check_deferred()
                 except (FailedError, rows.UnfillableError):
                     savepoint.rollback()
                 else:
                     savepoint.commit()
-        self.connection.commit()
+        self._statements.connection.commit()
         return {}
 
     def _written(self) -> list[sa.Table]:
@@ -132,36 +112,77 @@ class Probe:
 
     def _steps(self) -> Iterator[Step]:
         for table in self._rows.tables.values():
-            yield "read", table.key, "", partial(self._run, sa.select(*table.columns).limit(1), table)
+            yield "read", table.key, "", partial(self._statements.run, sa.select(*table.columns).limit(1), table)
         for table in self._written():
             yield "insert", table.key, "", partial(self._insert, table, only_needed=True)
             yield "insert all", table.key, "", partial(self._insert, table)
             yield "insert twice", table.key, "", partial(self._insert_twice, table)
+            if rows.known_keys(table):
+                yield "insert siblings", table.key, "", partial(self._insert_siblings, table)
             for column in table.columns:
                 if rows.is_written(column) and not column.foreign_keys:
                     yield from self._steps_of(table, column)
             yield "delete", table.key, "", partial(self._delete, table)
+            for key in rows.known_keys(table):
+                if all(rows.is_written(column) for column in key.columns):
+                    columns = ", ".join(sorted(key.column_keys))
+                    yield "delete parent", table.key, columns, partial(self._delete_parent, table, key)
+                    if key.onupdate:
+                        yield "change parent", table.key, columns, partial(self._change_parent, table, key)
         for name, function in self._hooks.items():
             yield "hook", "", name, partial(self._call, name, function)
 
     def _steps_of(self, table: sa.Table, column: "sa.Column[Any]") -> Iterator[Step]:
         for number in range(len(self._rows.candidates(column))):
             yield f"insert {number}", table.key, column.name, partial(self._insert_other, table, column, number)
+            yield f"keep {number}", table.key, column.name, partial(self._read_back, table, column, number)
+        yield "find", table.key, column.name, partial(self._find, table, column)
         if not column.primary_key:
             yield "change", table.key, column.name, partial(self._change, table, column)
         if column.nullable:
             yield "empty", table.key, column.name, partial(self._change, table, column, None)
 
     def _insert(self, table: sa.Table, **options: Any) -> dict[str, Any]:
-        return self._rows.insert(self._run, table, **options)
+        return self._rows.insert(self._statements.run, table, **options)
 
     def _insert_twice(self, table: sa.Table) -> None:
         self._insert(table)
         self._insert(table)
 
-    def _insert_other(self, table: sa.Table, column: "sa.Column[Any]", number: int) -> None:
+    def _insert_siblings(self, table: sa.Table) -> None:
+        """Insert two rows with the same parents."""
+        parents: dict[str, Any] = {}
+        for key in rows.known_keys(table):
+            if key.referred_table is not table and all(rows.is_written(column) for column in key.columns):
+                parents |= self._parent(key)[1]
+        self._insert(table, given=parents)
+        self._insert(table, given=parents)
+
+    def _parent(self, key: sa.ForeignKeyConstraint) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Insert a row that a foreign key refers to, and return it with the values of the key's columns."""
+        parent = self._insert(key.referred_table)
+        return parent, {element.parent.name: parent[element.column.name] for element in key.elements}
+
+    def _delete_parent(self, table: sa.Table, key: sa.ForeignKeyConstraint) -> None:
+        """Delete a row that others refer to: what the database does with these is a part of the foreign key."""
+        parent, given = self._parent(key)
+        self._insert(table, given=given)
+        self._statements.run_on_row(sa.delete(key.referred_table), key.referred_table, parent)
+
+    def _change_parent(self, table: sa.Table, key: sa.ForeignKeyConstraint) -> None:
+        parent, given = self._parent(key)
+        self._insert(table, given=given)
+        referred = key.elements[0].column
+        values = {referred.name: self._rows.candidates(referred)[0]}
+        self._statements.run_on_row(
+            sa.update(key.referred_table).values(values), key.referred_table, parent, referred.name
+        )
+
+    def _insert_other(self, table: sa.Table, column: "sa.Column[Any]", number: int) -> tuple[dict[str, Any], Any]:
+        """Insert a row with one of the values of a column, and return both."""
+        value = self._rows.candidates(column)[number]
         try:
-            self._insert(table, given={column.name: self._rows.candidates(column)[number]})
+            return self._insert(table, given={column.name: value}), value
         except FailedError as failed:
             failed.described["column"] = failed.described["column"] or column.name
             raise
@@ -169,72 +190,44 @@ class Probe:
     def _change(self, table: sa.Table, column: "sa.Column[Any]", *values: Any) -> None:
         row = self._insert(table)
         for value in values or self._rows.candidates(column)[-1:]:
-            change = sa.update(table).where(_is_row(table, row)).values({column.name: value})
-            self._run(change, table, column.name)
+            self._statements.run_on_row(sa.update(table).values({column.name: value}), table, row, column.name)
 
     def _delete(self, table: sa.Table) -> None:
-        self._run(sa.delete(table).where(_is_row(table, self._insert(table))), table)
+        self._statements.run_on_row(sa.delete(table), table, self._insert(table))
+
+    def _read_back(self, table: sa.Table, column: "sa.Column[Any]", number: int) -> None:
+        """Read a value that was written: another type of the column may take it and round it, or return another one.
+
+        Raises:
+            FailedError: it is another one, and so is the column's type; a trigger may set a column.
+
+        """
+        row, value = self._insert_other(table, column, number)
+        query = sa.select(column).where(is_row(table, row))
+        found = self._statements.run(query, table, column.name)
+        if isinstance(value, sa.ClauseElement) or [row[column.name] for row in found] == [value]:
+            return
+        former = self._types.get((table.key, column.name))
+        if not self._is_recorded or self._statements.type_of(column) != former:
+            read = _shown(found[0][column.name]) if found else "no row"
+            why = f"{column.name} was written as {_shown(value)} and is read as {read}"
+            raise FailedError(table.key, column.name, str(query), ValueError(why))
+
+    def _find(self, table: sa.Table, column: "sa.Column[Any]") -> None:
+        """Find rows by a value: another type of the column may take it, and have no comparison with it."""
+        for value in self._rows.candidates(column)[:1]:
+            self._statements.run(sa.select(column).where(column == value).limit(1), table, column.name)
 
     def _call(self, name: str, function: Function) -> None:
         try:
-            function(self.connection)
+            function(self._statements.connection)
         except Exception as error:
             raise FailedError("", name, f"{name}()", error) from error
 
-    def _run(self, statement: Any, table: sa.Table, column: str = "") -> "sa.CursorResult[Any]":
-        try:
-            return self.connection.execute(statement)
-        except sa.exc.StatementError as error:
-            raise FailedError(table.key, column, str(error.statement or statement), error) from None
 
-    def _attempt(self, step: Callable[[], object]) -> FailedError | None:
-        """Return why a step fails; nothing of it stays."""
-        savepoint = self.connection.begin_nested()
-        try:
-            step()
-        except FailedError as failed:
-            return failed
-        finally:
-            with suppress(sa.exc.SQLAlchemyError):
-                savepoint.rollback()
-        return None
-
-    def _columns_of(self, failed: FailedError) -> str:
-        """Return the columns of the constraint or the index that a row violates."""
-        names = {"constraint": failed.constraint, "table": failed.table}
-        return ", ".join(self.connection.scalars(sa.text(_CONSTRAINED), names)) if failed.constraint else ""
-
-    def _choose(self, table: sa.Table) -> None:
-        """Choose the values of a plain row so that the checks of the table hold together."""
-        chosen = self._rows.chosen.setdefault(table.key, {})
-        for _ in range(_TRIES):
-            try:
-                failed = self._attempt(lambda: self._insert(table))
-            except rows.UnfillableError:
-                return
-            if failed is None or failed.sqlstate != _CHECK_VIOLATION or failed.table != table.key:
-                return
-            for column in _columns_of_check(table, failed.why):  # counts up, digit by digit
-                chosen[column.name] = chosen.get(column.name, 0) + 1
-                if chosen[column.name] < len(self._rows.candidates(column)):
-                    break
-                chosen[column.name] = 0
-            else:
-                return
-
-
-def _is_row(table: sa.Table, row: dict[str, Any]) -> "sa.ColumnElement[bool]":
-    keys = [column for column in table.primary_key.columns if column.name in row] or list(table.columns)
-    return sa.and_(*(column == row[column.name] for column in keys))
-
-
-def _columns_of_check(table: sa.Table, message: str) -> "list[sa.Column[Any]]":
-    columns = [column for column in table.columns if rows.is_written(column) and not column.foreign_keys]
-    checks = [
-        each for each in table.constraints if isinstance(each, sa.CheckConstraint) and f'"{each.name}"' in message
-    ]
-    text = " ".join(str(check.sqltext) for check in checks)
-    return [column for column in columns if rows.is_named_in(column, text)] or columns
+def _shown(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def find_tables(module: Any) -> tuple[dict[str, sa.Table], dict[Any, list[Any]]]:
@@ -312,10 +305,13 @@ def main() -> None:
         command, database = json.loads(line)
 
         def work(connection: sa.Connection, command: str = command) -> Any:
-            probe.connection = connection
+            probe.use(connection)
             return getattr(probe, command)()
 
-        send(asyncio.run(answer({**request["url"], "database": database}, work)))
+        try:
+            send(asyncio.run(answer({**request["url"], "database": database}, work)))
+        except Exception as error:  # noqa: BLE001 - whatever types and defaults of models raise
+            send({"error": " ".join(f"{type(error).__name__}: {error}".split())})
 
 
 if __name__ == "__main__":

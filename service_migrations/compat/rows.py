@@ -19,10 +19,10 @@ if TYPE_CHECKING or __package__:
 else:
     from patterns import matching
 
-__all__ = ["Rows", "Run", "UnfillableError", "is_named_in", "is_written"]
+__all__ = ["Rows", "Run", "UnfillableError", "is_named_in", "is_written", "known_keys"]
 
-Run = Callable[[Any, "sa.Table"], "sa.CursorResult[Any]"]
-"""Runs a statement on a table."""
+Run = Callable[[Any, "sa.Table"], "list[sa.RowMapping]"]
+"""Runs a statement on a table, and returns its rows."""
 
 _TEXT = 400
 """The characters of a long text without a limit."""
@@ -51,6 +51,8 @@ class Rows:
         self._numbers = itertools.count(1)
         self.chosen: dict[str, dict[str, int]] = {}
         """Which candidate a plain row has, by table and column; the first where there is none."""
+        self.left_out: set[tuple[str, str]] = set()
+        """The columns, by table and name, that no row gets a value of, as the database takes none of those known."""
 
     def candidates(self, column: "sa.Column[Any]") -> list[Any]:
         """Return the values to try in a column; there is none where its type is unknown."""
@@ -88,7 +90,7 @@ class Rows:
         values = dict(given or {})
         for column in table.columns:
             if column.name not in values and not column.foreign_keys and self._is_filled(column, only_needed):
-                value = self._plain(column)
+                value = self.plain(column)
                 if value is not None:
                     values[column.name] = value
                 elif _is_needed(column):
@@ -97,16 +99,32 @@ class Rows:
             needed = any(_is_needed(column) for column in key.columns)
             if all(column.name in values for column in key.columns) or (only_needed and not needed):
                 continue
-            if key.referred_table.key in (*below, table.key) or len(below) > _PARENTS:
+            if why := self._unfollowed(key, below):
                 if needed:
-                    raise UnfillableError(f"the foreign keys of {table.key} form a circle")
+                    raise UnfillableError(why)
                 continue
             parent = self.insert(run, key.referred_table, below=(*below, table.key))
             values |= {element.parent.name: parent[element.column.name] for element in key.elements}
         returned = [sa.literal_column(_quoted(each.name), each.type).label(each.name) for each in self._leading(table)]
-        return dict(run(sa.insert(table).values(values).returning(*returned), table).mappings().one())
+        (inserted,) = run(sa.insert(table).values(values).returning(*returned), table)
+        return dict(inserted)
 
-    def _plain(self, column: "sa.Column[Any]") -> Any:
+    @staticmethod
+    def _unfollowed(key: "sa.ForeignKeyConstraint", below: tuple[str, ...]) -> str:
+        """Return why a foreign key has no row to refer to; empty where one can be made."""
+        if not _is_known(key):
+            return f"{key.table.key} refers to {_target(key)}, which these models don't have"
+        if key.referred_table.key in (*below, key.table.key) or len(below) > _PARENTS:
+            return f"the foreign keys of {key.table.key} form a circle"
+        return ""
+
+    def optional(self, table: sa.Table) -> "list[sa.Column[Any]]":
+        """Return the columns that a plain row has a value of, and that the database doesn't need."""
+        columns = [column for column in table.columns if not column.foreign_keys and self.plain(column) is not None]
+        return [column for column in columns if self._is_filled(column, False) and not _is_needed(column)]
+
+    def plain(self, column: "sa.Column[Any]") -> Any:
+        """Return the value of a column in a plain row; None where none is known."""
         candidates = self.candidates(column) or [None]
         number = self.chosen.get(column.table.key, {}).get(column.name, 0)
         return candidates[number if number < len(candidates) else 0]
@@ -114,12 +132,15 @@ class Rows:
     def _is_filled(self, column: "sa.Column[Any]", only_needed: bool) -> bool:
         if only_needed:
             return _is_needed(column)
+        if (column.table.key, column.name) in self.left_out:
+            return False
         # what Python or a sequence fills in is left to them
         return is_written(column) and column.default is None and column is not column.table.autoincrement_column
 
     def _leading(self, table: sa.Table) -> "Iterable[sa.Column[Any]]":
         """Return the columns that identify a row, and those that other tables refer to."""
-        keys = {key for each in self.tables.values() for key in each.foreign_keys if key.column.table is table}
+        known = (key for each in self.tables.values() for key in known_keys(each))
+        keys = {element for key in known for element in key.elements if element.column.table is table}
         names = [column.name for column in table.primary_key.columns] + sorted(key.column.name for key in keys)
         return [table.columns[name] for name in dict.fromkeys(names)] or list(table.columns)
 
@@ -127,6 +148,22 @@ class Rows:
 def is_written(column: "sa.Column[Any]") -> bool:
     """Whether an INSERT may name a column."""
     return column.computed is None and not (column.identity is not None and column.identity.always)
+
+
+def known_keys(table: "sa.Table") -> "list[sa.ForeignKeyConstraint]":
+    """Return the foreign keys of a table whose other table these models have: a sibling's is a mere name."""
+    return [key for key in table.foreign_key_constraints if _is_known(key)]
+
+
+def _is_known(key: "sa.ForeignKeyConstraint") -> bool:
+    try:
+        return all(element.column is not None for element in key.elements)
+    except sa.exc.NoReferenceError:
+        return False
+
+
+def _target(key: "sa.ForeignKeyConstraint") -> str:
+    return ", ".join(element.target_fullname for element in key.elements)
 
 
 def is_named_in(column: "sa.Column[Any]", text: str) -> bool:
@@ -173,6 +210,8 @@ def _longest(kind: "sa.String") -> int:
 
 def _values(kind: Any, number: int, *, is_unique: bool) -> list[Any]:  # noqa: C901, PLR0911, PLR0912 - a case for each type
     """Return an ordinary value of a type, then extreme ones."""
+    if isinstance(kind, sa.Interval):  # a TypeDecorator over a date, for the databases that have no intervals
+        return [dt.timedelta(number, 2, 3)]
     if isinstance(kind, sa.types.TypeDecorator):
         inner = kind.impl_instance
         return [sa.type_coerce(value, inner) for value in _values(inner, number, is_unique=is_unique)]
@@ -185,11 +224,12 @@ def _values(kind: Any, number: int, *, is_unique: bool) -> list[Any]:  # noqa: C
         case sa.Enum():
             return list(kind.enum_class or kind.enums)
         case sa.Float():
-            return [number + 0.5, -1.5]
+            return [number + 0.5, -1.5, 0.1]
         case sa.Numeric():
             precision, scale = min(kind.precision or 12, 28), kind.scale or 0
             most_decimal = decimal.Decimal(10**precision - 1).scaleb(-scale)
-            return [decimal.Decimal(number), -most_decimal, most_decimal]
+            fractions = [] if kind.precision else [decimal.Decimal("0.5")]
+            return [decimal.Decimal(number), -most_decimal, most_decimal, *fractions]
         case sa.String():
             length = _longest(kind)
             text = str(number)[-length:]
@@ -203,8 +243,8 @@ def _values(kind: Any, number: int, *, is_unique: bool) -> list[Any]:  # noqa: C
             return [_MOMENT.date() + dt.timedelta(number)]
         case sa.Time():
             return [_MOMENT.timetz() if kind.timezone else _MOMENT.time()]
-        case sa.Interval() | pg.INTERVAL():
-            return [dt.timedelta(number, 2)]
+        case pg.INTERVAL():
+            return [dt.timedelta(number, 2, 3)]
         case sa.Uuid():
             return [uuid.UUID(int=number) if kind.as_uuid else str(uuid.UUID(int=number))]
         case sa.LargeBinary():

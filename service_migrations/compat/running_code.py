@@ -45,6 +45,19 @@ class RunningCode:
             raise MigrationError("The process with the running code's models has ended.", service=self._service)
         return json.loads(answer)  # type: ignore[no-any-return]
 
+    def try_on(self, command: str, database: str) -> dict[str, Any]:
+        """Run a command of the process on a database, and return the answer.
+
+        Raises:
+            UsageError: the models raise an error that is no statement's.
+            MigrationError: the process ended; what it printed is on stderr.
+
+        """
+        answer = self.ask(command, database)
+        if "error" in answer:
+            raise UsageError(f"The statements of the models can't be tried: {answer['error']}.", service=self._service)
+        return answer
+
 
 @contextmanager
 def running_code(service: Service, server: Dsn, python: str, hooks: Path | None = None) -> Iterator[RunningCode]:
