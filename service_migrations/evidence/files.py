@@ -8,7 +8,7 @@ from typing import Any
 
 from service_migrations.evidence.measurement import Measurement
 from service_migrations.files import replace
-from service_migrations.history.files.fingerprint import hashes
+from service_migrations.history.files.fingerprint import hashes, is_fingerprint
 from service_migrations.history.revisions import script_location
 from service_migrations.monorepo import Service
 
@@ -60,7 +60,7 @@ def read_committed(service: Service, revision: str, path: str) -> Committed | No
     file = _file(service, revision)
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        is_current = content["fingerprint"] == hashes(service.root / path).fingerprint
+        is_current = is_fingerprint(content["fingerprint"], (service.root / path).read_bytes())
         return Committed(service.relative(file), content["rows"], content["measured"], is_current)
     except (OSError, ValueError, KeyError, TypeError, SyntaxError):
         return None
@@ -87,7 +87,9 @@ def write(service: Service, measured: Iterable[Measurement]) -> list[Path]:
             "rows": first.rows,
         }
         former = _former(file)
-        is_same = all(former.get(key) == content[key] for key in ("fingerprint", "rows"))
+        is_same = former.get("rows") == first.rows and is_fingerprint(
+            former.get("fingerprint"), (service.root / first.path).read_bytes()
+        )
         content["measured"] = former.get("measured", {}) if is_same else {}
         for item in items:
             directions = content["measured"].setdefault(item.postgres, {})

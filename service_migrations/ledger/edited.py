@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Literal
 
 from service_migrations.errors import DifferenceError, MigrationError, UnreachableError
-from service_migrations.history.files.fingerprint import checksum, fingerprint
+from service_migrations.history.files.fingerprint import checksum, is_fingerprint
 from service_migrations.history.revision import Revision
 from service_migrations.ledger.entries import Entry, read_entries
 from service_migrations.session.session import Session
@@ -111,7 +111,9 @@ async def check_edits(session: Session, current: tuple[str, ...], policy: Policy
 def _differs(session: Session, revision: Revision, entry: Entry) -> bool:
     source = (session.history.service.root / revision.path).read_bytes()
     # most files are unchanged, and those aren't parsed
-    return entry.checksum not in (None, checksum(source)) and entry.fingerprint not in (None, fingerprint(source))
+    if entry.checksum in (None, checksum(source)) or entry.fingerprint is None:
+        return False
+    return not is_fingerprint(entry.fingerprint, source)
 
 
 def _moment(started: datetime | None) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from service_migrations.files import replace
-from service_migrations.history.files.fingerprint import hashes
+from service_migrations.history.files.fingerprint import hashes, is_fingerprint
 from service_migrations.history.revisions import script_location
 from service_migrations.monorepo import Service
 
@@ -25,7 +25,7 @@ def read_breaks(service: Service, revision: str, path: str) -> tuple[str, ...]:
     """
     try:
         content = json.loads(_file(service, revision).read_text(encoding="utf-8"))
-        is_current = content["fingerprint"] == hashes(service.root / path).fingerprint
+        is_current = is_fingerprint(content["fingerprint"], (service.root / path).read_bytes())
         tried = f"(tried with {content['commit'][:12]})."
         return tuple(f"{one.removesuffix('.')} {tried}" for one in content["breaks"]) if is_current else ()
     except (OSError, ValueError, KeyError, TypeError, SyntaxError):

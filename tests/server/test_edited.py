@@ -106,6 +106,7 @@ def test_several_edited_files_are_told_of_in_one_line_the_oldest_first(service, 
         (UP, "op.execute(\n        'CREATE TABLE '\n        'b2 (id int)',\n    )"),
         ("down_revision = 'a1'", 'down_revision: str | None = "a1"'),
         ("\n", "\r\n"),
+        ("from alembic import op\n", "import typing\n\nimport sqlalchemy as sa\nfrom alembic import op\n"),
     ],
 )
 def test_what_changes_nothing_that_was_run_is_no_edit(service, file, old, new):

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from service_migrations.history.files.fingerprint import _HEADER, body_fingerprint, checksum, fingerprint
+from service_migrations.history.files.fingerprint import (
+    _HEADER,
+    body_fingerprint,
+    checksum,
+    fingerprint,
+    former_fingerprint,
+    is_fingerprint,
+)
 from tests.support.monorepo import ROOT
 
 REVISIONS = sorted(ROOT.glob("migrations/versions/*/*.py"))
@@ -40,7 +47,46 @@ def of(text: str) -> str:
 
 def test_every_python_has_the_same_fingerprint_for_the_same_file() -> None:
     """The tests run on several Pythons: this value was seen on 3.11, 3.12 and 3.13."""
-    assert of(ODD) == "a0eba072845b0da946404f7ae54f81d9b081fceb4c65cff2725adc5dcb7fe201"
+    assert of(ODD) == "4b7bd20d26effe8f33e8418fb7727c5e65283c83d3a63096147506f1422f5922"
+
+
+def test_what_a_ledger_has_from_before_imports_were_sorted_is_still_known() -> None:
+    former = "a0eba072845b0da946404f7ae54f81d9b081fceb4c65cff2725adc5dcb7fe201"
+    assert former_fingerprint(ODD.encode()) == former
+    assert is_fingerprint(former, ODD.encode())
+    assert is_fingerprint(of(ODD), ODD.encode())
+    assert not is_fingerprint(former, ODD.replace("k=k", "k=l").replace("k := k", "k := l").encode())
+
+
+TEMPLATE = """
+from typing import Sequence, Union
+
+from alembic import op
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+revision: str = "a1"
+down_revision: Union[str, Sequence[str], None] = None
+
+
+def upgrade() -> None:
+    import services.billing.models, json
+    op.execute("SELECT 1")
+"""
+"""A revision as the template of Alembic writes it."""
+
+
+def test_what_a_linter_does_to_imports_is_no_edit(tmp_path: Path) -> None:
+    path = tmp_path / "a1.py"
+    path.write_text(TEMPLATE, encoding="utf-8")
+    ruff = ("ruff", "check", "--isolated", "--fix", "--unsafe-fixes", "--select=I,UP,F401,FA,TC,E401", "--quiet")
+    options = ("--config", "lint.isort.required-imports=['from __future__ import annotations']")
+    subprocess.run([sys.executable, "-m", *ruff, *options, str(path)], check=False, cwd=tmp_path)
+    text = path.read_text(encoding="utf-8")
+    assert "sqlalchemy" not in text
+    assert "Union" not in text
+    assert "from __future__" in text
+    assert of(text.replace("    op.", "    import services.billing.models, json\n    op.")) == of(TEMPLATE)
 
 
 @pytest.mark.parametrize("path", REVISIONS, ids=lambda path: path.stem)
@@ -66,6 +112,15 @@ def test_a_formatter_of_another_taste_changes_nothing(path: Path, tmp_path: Path
         ('x = "ab"', "x = 'a' 'b'"),
         ('x = f"{a:}"', 'x = f"{a}"'),
         ("x = 0xFF", "x = 255"),
+        ("import b\nimport a\na, b", "import a\nimport b\na, b"),
+        ("import a, b\na, b", "import a\nimport b\na, b"),
+        ("from m import b, a\na, b", "from m import a\nfrom m import b\na, b"),
+        ("import a as a\na", "import a\na"),
+        ("from typing import Union\nx: Union[int, str] = 1", "x: int | str = 1"),
+        ("from __future__ import annotations\nx = 1", "x = 1"),
+        ("import sqlalchemy as sa\nx = 1", "x = 1"),
+        ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import a\nx: a.b = 1", "x = 1"),
+        ("def f():\n    import b\n    import a", "def f():\n    import a\n    import b"),
         ("x = 1\r\n", "x = 1\n"),
         ("\ufeffx = 1", "x = 1"),
     ],
@@ -99,6 +154,16 @@ def test_what_means_the_same_has_the_same_fingerprint(one: str, other: str) -> N
         ("x = f'{a}{b}'", "x = f'{a} {b}'"),
         ("del a, b", "del b, a"),
         ("from .. import a", "from . import a"),
+        ("import a", "import b"),
+        ("import services.models\nx = 1", "x = 1"),
+        ("from m import a\na", "from n import a\na"),
+        ("from m import a\nfrom n import a\na", "from n import a\nfrom m import a\na"),
+        ("from m import *\nfrom n import *", "from n import *\nfrom m import *"),
+        ("from m import a as b\nb", "from m import b\nb"),
+        ("import a.b\na", "import a\na"),
+        ("import a.b as a\na", "import a.b\na"),
+        ("import a\nf()\nimport b\na, b", "import a\nimport b\nf()\na, b"),
+        ("import sqlalchemy as sa\nsa.f()", "sa.f()"),
         ("x: int = 1", "y: int = 1"),
         ("def f():\n    1", "def f(): pass"),
         ("def f(a, *, b): pass", "def f(a, b): pass"),

@@ -1,8 +1,8 @@
 """Two hashes of a revision file: a checksum of its text, and a fingerprint of its meaning.
 
-They show whether a file is still the one that was run. A comment, another quote or a docstring changes nothing that was
-run, and a formatter must not look like an edit of history. So the fingerprint is of the syntax tree, without the parts
-that have no meaning.
+They show whether a file is still the one that was run. A comment, another quote, a docstring or the order of imports
+changes nothing that was run, and a formatter must not look like an edit of history. So the fingerprint is of the syntax
+tree, without the parts that have no meaning.
 """
 
 import ast
@@ -11,9 +11,19 @@ from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
+from service_migrations.history.files.import_order import normalise_imports
 from service_migrations.history.files.parsing import parse
 
-__all__ = ["Hashes", "body_fingerprint", "checksum", "fingerprint", "fingerprint_or_checksum", "hashes"]
+__all__ = [
+    "Hashes",
+    "body_fingerprint",
+    "checksum",
+    "fingerprint",
+    "fingerprint_or_checksum",
+    "former_fingerprint",
+    "hashes",
+    "is_fingerprint",
+]
 
 _SCOPES = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -57,7 +67,29 @@ def fingerprint(source: bytes) -> str:
         SyntaxError: the source isn't valid Python.
 
     """
+    module = parse(source)
+    normalise_imports(module)
+    return _hash(module)
+
+
+def former_fingerprint(source: bytes) -> str:
+    """Return the fingerprint that ledgers and committed files have from before, in which imports have their order.
+
+    Raises:
+        SyntaxError: the source isn't valid Python.
+
+    """
     return _hash(parse(source))
+
+
+def is_fingerprint(stored: object, source: bytes) -> bool:
+    """Whether a fingerprint that was stored, perhaps long ago, is that of a source text.
+
+    Raises:
+        SyntaxError: the source isn't valid Python.
+
+    """
+    return stored == fingerprint(source) or stored == former_fingerprint(source)
 
 
 def fingerprint_or_checksum(source: bytes) -> str:
@@ -76,6 +108,7 @@ def body_fingerprint(source: bytes) -> str:
 
     """
     module = parse(source)
+    normalise_imports(module)
     module.body = [statement for statement in module.body if not _assigned(statement) & _HEADER]
     return _hash(module)
 

@@ -68,6 +68,7 @@ HARMLESS: dict[str, Callable[[Monorepo], None]] = {
     "line ends": lambda repo: billing(repo, "r2", "\n", "\r\n"),
     "type hints": lambda repo: billing(repo, "r2", "def upgrade():", "def upgrade() -> None:"),
     "a type of the header": lambda repo: billing(repo, "r2", "down_revision =", "down_revision: str | None ="),
+    "imports": lambda repo: billing(repo, "r2", "from alembic import op\n", "import typing\nfrom alembic import op\n"),
     "another file name": lambda repo: rename(repo, f"{BILLING}/r2.py", f"{BILLING}/2024_r2.py"),
     "a new head": lambda repo: repo.revision("billing", "r4", "r3"),
     "a new branch": lambda repo: repo.revision("billing", "r4", "r2"),
