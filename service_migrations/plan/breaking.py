@@ -56,6 +56,8 @@ def breaks(statement: Sequence[Token], scope: Scope) -> Iterator[str]:
         yield from _table(statement, scope)
     elif words[:2] in (["alter", "type"], ["alter", "domain"]):
         yield from _type(statement)
+    elif words[:2] == ["alter", "policy"] and ("using" in words or "check" in words):
+        yield f"Rows that the policy {_name(statement, 'policy')} doesn't permit any more are refused or left out."
     elif words[0] == "alter" and words[1] in (*_RENAMED, "materialized"):
         own = words_of(outside(statement[2:]))
         if ("rename" in own and not scope.are_recreated(statement)) or own[-3:-1] == ["set", "schema"]:
@@ -107,6 +109,10 @@ def _create(statement: Sequence[Token], scope: Scope) -> Iterator[str]:
         on = words.index("on") if "on" in words else 0
         if table and not has_own_values(statement[name_at(statement, on + 1)[1] :], table, scope.columns):
             yield f"A row of {table} with the values of another one is refused by the new unique index."
+    elif (words[1] == "rule" or words[1:4] == ["or", "replace", "rule"]) and "instead" in words and "to" in words:
+        table = name_at(statement, words.index("to") + 1)[0]
+        if {("table", table), ("view", table)}.isdisjoint(scope.created) and words[words.index("to") - 1] != "select":
+            yield f"Statements that change {table} do what the new rule says instead."
     elif words[1] == "policy" and "restrictive" in words:
         on = words.index("on")
         table = name_at(statement, on + 1)[0]
@@ -144,6 +150,8 @@ def _other(action: Sequence[Token], table: str, columns: Columns) -> Iterator[st
         name = name_at(action, 1 + (words[1:2] == ["column"]))[0]
         if (table, name) not in columns.new:
             yield f"Statements that name {table}.{name} fail: the column is gone."
+    elif words[:2] == ["alter", "constraint"] and words[-1:] == ["enforced"] and words[-2] != "not":
+        yield f"Rows of {table} that the constraint doesn't take are refused, now that it is enforced."
     elif words[:2] == ["set", "schema"]:
         yield f"Statements that use {table} fail: it is in another schema."
     elif words[-3:] == ["row", "level", "security"] and words[0] in ("enable", "force"):

@@ -4,6 +4,7 @@ They are read from the statement's tokens. squawk knows most of the statements t
 module has those that it doesn't know.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from itertools import pairwise
@@ -37,6 +38,9 @@ _NESTED_COMMANDS = (*_ROW_CHANGES, "truncate", "drop", "alter", "call", "create"
 _STATEMENT_STARTS_AFTER = (";", "begin", "then", "else", "loop", "(", ")")
 _COMPARISON = 3
 """How many tokens two values and what is between them have."""
+_PLACE = re.compile(r"%(?:\d+\$)?-?(?:\d+|\*)?[ILs]")
+"""Where ``format`` fills something in."""
+_UNKNOWN = "something"
 _REWRITES = ("tablespace", "logged", "unlogged", "access")
 _TAKES_COLUMNS = ("extension", "function", "procedure", "routine", "collation", "server", "operator")
 """What columns and tables can depend on, so that DROP … CASCADE takes them too."""
@@ -138,12 +142,25 @@ def _nested(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
         if token.value == "merge":  # its THEN DELETE is no statement
             end_of_merge = index + len(statement_inside(statement[index:]))
         if token.value == "execute":
-            for argument in statement_inside(statement[index:]):
-                if argument.kind == "string":
-                    for dynamic_statement in statements(argument.value):
-                        yield from classify(dynamic_statement.tokens, scope)
+            for text in _dynamic(statement_inside(statement[index + 1 :])):
+                for dynamic_statement in statements(text):
+                    yield from classify(dynamic_statement.tokens, scope)
         elif token.value in _NESTED_COMMANDS:
             yield from classify(statement_inside(statement[index:]), scope)
+
+
+def _dynamic(expression: Sequence[Token]) -> Iterator[str]:
+    """Yield the texts that an EXECUTE may run; what ``format`` or ``||`` fills in has a name that isn't known."""
+    if "||" not in "".join(token.value for token in expression if token.kind == "symbol"):
+        yield from (_PLACE.sub(_UNKNOWN, token.value) for token in expression if token.kind == "string")
+        return
+    parts: list[str] = []
+    for token in expression:
+        if token.kind == "string":
+            parts.append(_PLACE.sub(_UNKNOWN, token.value))
+        elif token.kind != "symbol" and parts[-1:] != [_UNKNOWN]:
+            parts.append(_UNKNOWN)
+    yield "".join(parts)
 
 
 def _drop(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
@@ -188,6 +205,8 @@ def _locks(words: list[str]) -> Iterator[Reason]:
         yield Class.LOCKS, f"SET {words[1].upper()} rewrites the table, and keeps readers and writers out."
     elif words[:2] == ["attach", "partition"]:
         yield Class.LOCKS, "ATTACH PARTITION scans the partition, unless a validated CHECK proves its bounds."
+    elif words[:2] == ["alter", "constraint"] and words[-1:] == ["enforced"] and words[-2] != "not":
+        yield Class.LOCKS, "ENFORCED verifies the constraint by a scan under the table's lock."
     elif words[0] == "alter" and ("set", "expression") in pairwise(words):
         yield Class.LOCKS, "SET EXPRESSION computes a stored column again: the table is rewritten under its lock."
     elif words[0] == "add" and words[1:2] != ["constraint"] and set(words) & set(SERIAL):

@@ -337,3 +337,26 @@ def test_a_statement_that_ends_too_early_is_left_to_the_server(text: str) -> Non
         scope.is_new(statement.tokens[:end])
         scope.is_proved(statement.tokens[:end])
         scope.record(statement.tokens[:end])
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("format('ALTER TABLE %I DROP COLUMN a', t)", {X}),
+        ("format('DROP TABLE %1$I.%2$I', 's', 't')", {X}),
+        ("format('UPDATE %s SET a = %L', t, 'TRUNCATE t')", {Class.DATA, Class.DESTRUCTIVE}),
+        ("'ALTER TABLE ' || quote_ident(r.t) || ' DROP COLUMN a'", {X}),
+        ("'DR' || 'OP TABLE t'", {X}),
+        ("'TRUNCATE ' || t", {Class.DESTRUCTIVE}),
+        ("format('ALTER TABLE %I ADD COLUMN a int', t)", set()),
+        ("'CREATE INDEX ON ' || t || ' (drop_me)'", set()),
+        ("a_variable", set()),
+    ],
+)
+def test_what_a_block_puts_together_has_its_classes(expression: str, expected: set[Class]) -> None:
+    assert classes(f"DO $$ BEGIN EXECUTE {expression}; END $$") == expected
+
+
+def test_a_constraint_that_is_enforced_locks() -> None:
+    assert Class.LOCKS in classes("ALTER TABLE t ALTER CONSTRAINT k ENFORCED")
+    assert classes("ALTER TABLE t ALTER CONSTRAINT k NOT ENFORCED") == set()

@@ -201,7 +201,7 @@ def test_the_task_compares_with_the_branch_of_the_team(repo: Monorepo) -> None:
     assert git(repo, "worktree", "list").count("\n") <= 1
 
 
-UNSEEN = "DO $$ BEGIN EXECUTE 'ALTER TA' || 'BLE users DR' || 'OP COLUMN nick'; END $$"
+UNSEEN = "DO $$ BEGIN EXECUTE reverse('kcin NMULOC PORD sresu ELBAT RETLA'); END $$"
 """What no text shows."""
 
 
