@@ -178,12 +178,13 @@ def _statement(
     run: Run, step: ObservedRevision, statement: Observed, growth: tuple[str | None, float | None]
 ) -> Statement:
     start, end = statement.before.time, statement.after.time if statement.after else step.end.time
-    known = statement.others.names
+    known, sequences = statement.others.names, statement.others.sequences
     taken = run.timeline.taken(statement.before.locks, start, end)
     locks = sorted(
         (mode, _shown(known[oid]), run.timeline.held(oid, mode, start, end, step.end.time))
         for oid, mode in taken.items()
-        if oid in known
+        # each INSERT has the weaker lock on a sequence, and holds up nobody with it
+        if oid in known and not (oid in sequences and mode <= Mode.ROW_EXCLUSIVE)
     )
     sql = one_line(statement.sql)
     return Statement(

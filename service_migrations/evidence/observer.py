@@ -41,7 +41,7 @@ SELECT pg_catalog.json_build_object(
                 + pg_catalog.pg_stat_get_xact_tuples_deleted(c.oid),
             pg_catalog.pg_stat_get_xact_tuples_returned(c.oid) + pg_catalog.pg_stat_get_xact_tuples_fetched(c.oid)))
         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-        WHERE c.relkind IN ('r', 'p', 'm', 'v', 'f') AND c.oid >= 16384 AND n.nspname <> 'pg_toast'
+        WHERE c.relkind IN ('r', 'p', 'm', 'v', 'f', 'S') AND c.oid >= 16384 AND n.nspname <> 'pg_toast'
           AND n.nspname <> '{schema}' AND c.relname <> ALL ({ignored})))::text
 """
 """What a session sees: the time, the position of the WAL, the next transaction, the locks of a backend, and the tables
@@ -62,6 +62,7 @@ class Look:
         files: the file node of each that has one.
         changed: the rows that the session's transaction has changed.
         read: the rows that it has read.
+        sequences: the oids of those of ``names`` that are sequences.
 
     """
 
@@ -74,6 +75,7 @@ class Look:
     files: dict[int, int]
     changed: dict[int, int]
     read: dict[int, int]
+    sequences: frozenset[int] = frozenset()
 
     @classmethod
     def parse(cls, text: str) -> "Look":
@@ -90,6 +92,7 @@ class Look:
             {oid: file for oid, (_, _, kind, file, *_) in tables.items() if file and kind in "rm"},
             {oid: changed or 0 for oid, (*_, changed, _) in tables.items()},
             {oid: read or 0 for oid, (*_, read) in tables.items()},
+            frozenset(oid for oid, (_, _, kind, *_) in tables.items() if kind == "S"),
         )
 
 

@@ -35,6 +35,7 @@ op.execute("""CREATE TABLE pets (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY 
     age int, twice int GENERATED ALWAYS AS (age * 2) STORED)""")
 op.execute("CREATE TABLE impossible (a int NOT NULL CHECK (a <> a))")
 op.execute("CREATE TABLE own (k text PRIMARY KEY, v int)")
+op.execute("CREATE SEQUENCE spare")
 '''
 BATCHES = """
 with op.get_context().autocommit_block():
@@ -60,6 +61,10 @@ op.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 op.get_bind().commit()
 op.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 """
+SEQUENCE = """
+op.execute("ALTER SEQUENCE pets_id_seq RESTART WITH 100000")
+op.execute("SELECT nextval('spare')")
+"""
 HISTORY = {
     "tables": TABLES,
     "rewrite": 'op.execute("ALTER TABLE pets ADD COLUMN code uuid DEFAULT gen_random_uuid()")',
@@ -69,6 +74,7 @@ HISTORY = {
     "held": HELD,
     "updated": 'op.execute("UPDATE pets SET note = NULL")\nop.execute("SELECT pg_sleep(0.2)")',
     "isolated": ISOLATED,
+    "sequence": SEQUENCE,
     "unfit": 'op.execute("CREATE UNIQUE INDEX pets_owner ON pets (mood)")',
     "fails": 'op.execute("ALTER TABLE pets ADD COLUMN x missing_type")',
 }
@@ -153,6 +159,10 @@ def test_rows_that_were_changed_hold_up_writers_and_no_readers(measured) -> None
     item = measured["updated", "upgrade"]
     assert item["changed"] == ROWS
     assert (item["readers_blocked"], item["writers_blocked"] >= 0.15) == (0.0, True)
+
+
+def test_the_lock_of_a_sequence_is_one_that_inserts_wait_for(measured) -> None:
+    assert locks(measured["sequence", "upgrade"]) == {"pets_id_seq": "SHARE ROW EXCLUSIVE"}
 
 
 def test_a_revision_may_set_its_isolation_level_before_its_first_query(measured) -> None:
