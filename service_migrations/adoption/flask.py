@@ -47,7 +47,7 @@ def _migrate_calls(modules: list[Module]) -> Iterator[tuple[Module, ast.Call]]:
             if any(isinstance(value, ast.Call) and _is_migrate(module, value) for value in values):
                 names.add(name)
     for module in modules:
-        for node in ast.walk(module.tree):
+        for node in module.nodes:
             if not isinstance(node, ast.Call):
                 continue
             owner, _, method = (dotted(node.func) or "").rpartition(".")
@@ -76,7 +76,7 @@ def _flask_urls(module: Module) -> Iterator[ast.expr]:
     """Yield the values of a name or key of Flask's configuration: of a module, class, assignment or call."""
     for values in (module.values, *(assigned(item.body) for item in module.classes.values())):
         yield from values.get(_URL, [])
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.keyword) and node.arg == _URL:
             yield node.value
         elif isinstance(node, ast.Assign):

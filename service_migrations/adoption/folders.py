@@ -89,7 +89,7 @@ def prepended(module: Module, folders: tuple[Path, ...]) -> tuple[Path, ...]:
 
 def _added(module: Module) -> Iterator[Path]:
     """Yield the folders that a file adds to ``sys.path``."""
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Call) and dotted(node.func) in ("sys.path.insert", "sys.path.append") and node.args:
             path = _path(node.args[-1], module, 0)
             if path is not None:

@@ -76,12 +76,16 @@ def judge_imports(found: Found, code: Code, folders: tuple[Path, ...]) -> None:
         return
     here = (found.models.source, found.root)
     named: set[str] = set()
+    looked: set[str] = set()
     for path in found.revisions.paths.values():
         module = code.try_read(path)
         for imported in module.imports.values() if module else ():
             name = imported[0]
             top = name.partition(".")[0]
-            if not top or top in named or code.find(top, here) or code.find(name, here):
+            if not top or name in looked or top in named:
+                continue
+            looked.add(name)
+            if code.find(top, here) or code.find(name, here):
                 continue
             file = code.find(name, folders) or code.find(top, folders)
             if file is not None:

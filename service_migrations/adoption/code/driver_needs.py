@@ -29,9 +29,14 @@ def helpers(revisions: Iterable[Module], code: Code, folders: tuple[Path, ...]) 
     found: dict[Path, Module] = {}
     waiting = list(revisions)
     known = {module.path for module in waiting}
+    seen: set[tuple[str, str | None]] = set()
     while waiting:
         module = waiting.pop()
-        for name in module.imports:
+        for name, origin in module.imports.items():
+            if origin in seen:
+                continue
+            if not origin[0].startswith("."):  # each file of a history imports the same
+                seen.add(origin)
             place = code.imported(module, name, folders)
             imported = code.try_read(place[0]) if place and place[0] not in known else None
             if imported is None:
@@ -46,7 +51,7 @@ def helpers(revisions: Iterable[Module], code: Code, folders: tuple[Path, ...]) 
 def for_psycopg(module: Module) -> Iterator[Place]:
     """Yield what asyncpg won't take, or takes for something else than psycopg2 does."""
     known: set[str] = set()
-    for node in ast.walk(module.tree):  # also the imports inside upgrade()
+    for node in module.nodes:  # also the imports inside upgrade()
         for imported in _imported(node):
             if imported.partition(".")[0] in _OLD_DRIVERS:
                 yield Place(module.path, getattr(node, "lineno", None), f"it imports {imported}")
@@ -75,13 +80,13 @@ def reads_rows(module: Module) -> Iterator[Place]:
     """Yield where a revision first reads rows; to ask whether there is one gives the same over each driver."""
     reading = {
         name
-        for function in ast.walk(module.tree)
+        for function in module.nodes
         if isinstance(function, ast.FunctionDef)
         for name, values in assigned(function.body).items()
         if any(_is_query(value) for value in values)
     }
-    asked = {id(node) for test in _tests(module.tree) for node in _asked(test)}
-    for node in ast.walk(module.tree):
+    asked = {id(node) for test in _tests(module) for node in _asked(test)}
+    for node in module.nodes:
         read: ast.expr | None = None
         if isinstance(node, ast.For | ast.comprehension):
             read = node.iter
@@ -108,8 +113,8 @@ def _is_query(node: ast.expr) -> bool:
     return False
 
 
-def _tests(tree: ast.Module) -> Iterator[ast.expr]:
-    for node in ast.walk(tree):
+def _tests(module: Module) -> Iterator[ast.expr]:
+    for node in module.nodes:
         if isinstance(node, ast.If | ast.IfExp | ast.While | ast.Assert):
             yield node.test
 
@@ -153,5 +158,5 @@ def _has_text_dates(module: Module, call: ast.Call) -> bool:
     texts = (node.value for node in ast.walk(call) if isinstance(node, ast.Constant) and isinstance(node.value, str))
     if not any(_DATE.match(text) for text in texts):
         return False
-    attributes = (node.attr for node in ast.walk(module.tree) if isinstance(node, ast.Attribute))
+    attributes = (node.attr for node in module.nodes if isinstance(node, ast.Attribute))
     return any(name in _DATES for name in attributes)

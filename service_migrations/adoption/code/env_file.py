@@ -193,7 +193,7 @@ def _urls(module: Module, calls: list[tuple[ast.Call, ast.AST | None]]) -> Itera
 def _assigned_urls(module: Module) -> list[tuple[ast.expr, ast.AST | None]]:
     """Return the values of ``configuration["sqlalchemy.url"] = …`` and of a dict with that key."""
     urls: list[tuple[ast.expr, ast.AST | None]] = []
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Assign):
             for target in node.targets:
                 is_url = isinstance(target, ast.Subscript) and constant(target.slice) == _URL
@@ -230,7 +230,7 @@ def _unpacked(module: Module, node: ast.expr, function: ast.AST | None) -> Mappi
 
 def function_around(module: Module, node: ast.expr) -> ast.AST | None:
     """Return the function that an expression is in."""
-    functions = [item for item in ast.walk(module.tree) if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef)]
+    functions = [item for item in module.nodes if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef)]
     around = [item for item in functions if item.lineno <= node.lineno <= (item.end_lineno or item.lineno)]
     return max(around, key=lambda item: item.lineno, default=None)
 

@@ -33,7 +33,7 @@ class Hook:
 
 def other_work(module: Module) -> Iterator[Hook]:
     """Yield what an env.py sets, registers and gives to its engine: without it the same revisions do something else."""
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             # without the value, which may be a password
@@ -96,7 +96,7 @@ def repetition(module: Module) -> tuple[ast.expr, int] | None:
     runs = {_RUNS}
     for _ in module.functions:  # a function that runs it by way of others
         runs |= {name for name, function in module.functions.items() if runs & _names(function)}
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.For | ast.AsyncFor) and runs & _names(node):
             ends = any(isinstance(item, ast.Break | ast.Return) for item in ast.walk(node))
             counts = isinstance(node.iter, ast.Call) and dotted(node.iter.func) == "range"

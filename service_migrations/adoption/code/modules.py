@@ -26,6 +26,7 @@ class Module:
     Attributes:
         path: the file.
         tree: its syntax tree.
+        nodes: all nodes of the tree.
         imports: each imported name, with its module, and what it is called there; None for the module itself.
         values: each name outside of functions and classes, with the values that it is given, in order.
         functions: the functions outside of classes, by name.
@@ -35,12 +36,14 @@ class Module:
 
     path: Path
     tree: ast.Module
+    nodes: tuple[ast.AST, ...] = ()
     imports: dict[str, tuple[str, str | None]] = field(default_factory=dict)
     values: dict[str, list[ast.expr]] = field(default_factory=dict)
     functions: dict[str, ast.FunctionDef | ast.AsyncFunctionDef] = field(default_factory=dict)
     classes: dict[str, ast.ClassDef] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.nodes = tuple(ast.walk(self.tree))
         for node in statements(self.tree.body):
             if isinstance(node, ast.Import):
                 for alias in node.names:

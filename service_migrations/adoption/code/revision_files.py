@@ -222,7 +222,7 @@ def _session_settings(module: Module) -> dict[str, Place]:
 
 def _from_the_ini_file(module: Module) -> Iterator[Place]:
     """Yield what is read of the ini file, or of what env.py keeps beside it: here there is neither."""
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         function = node.func if isinstance(node, ast.Call) else None
         if isinstance(function, ast.Attribute) and function.attr in _INI:
             yield Place(
@@ -238,6 +238,6 @@ def _from_the_ini_file(module: Module) -> Iterator[Place]:
 def _variables(module: Module) -> Iterator[Place]:
     """Yield what reads ``os.environ``."""
     text = "it reads the environment, into which env.py loads a .env"
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Attribute | ast.Name) and (dotted(node) or "") in ("os.environ", "os.getenv", "getenv"):
             yield Place(module.path, node.lineno, f"{text}; load it in the models, or set the variable")

@@ -65,9 +65,9 @@ def sql_constants(module: Module) -> Iterator[tuple[str, int]]:
 
     A docstring isn't one, nor a part of an f-string.
     """
-    parts = {id(part) for node in ast.walk(module.tree) if isinstance(node, ast.JoinedStr) for part in node.values}
-    parts |= {id(node.value) for node in ast.walk(module.tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(module.tree):
+    parts = {id(part) for node in module.nodes if isinstance(node, ast.JoinedStr) for part in node.values}
+    parts |= {id(node.value) for node in module.nodes if isinstance(node, ast.Expr)}
+    for node in module.nodes:
         if isinstance(node, ast.Constant | ast.JoinedStr) and id(node) not in parts:
             text = _text(node, {}, frozenset())
             if text and next(tokenize(text), None) in _COMMANDS:

@@ -88,7 +88,7 @@ def library_prefix(call: ast.Call, module: Module) -> str | None:
     root = (dotted(call.func) or "").partition(".")[0]
     made = [value for value in module.values.get(root, []) if isinstance(value, ast.Call)]
     parts = [keyword(value, "env_prefix", "prefix") for value in made[-1:]]
-    for block in ast.walk(module.tree):
+    for block in module.nodes:
         if isinstance(block, ast.With) and any(node is call for node in ast.walk(block)):
             parts += [
                 next(iter(item.context_expr.args), None)
