@@ -80,13 +80,14 @@ def chosen_environment(env: str | None, env_file: str | None) -> Iterator[None]:
 _END = "--"
 
 
-def refuse_ignored(context: Context, lists: Iterable[str], *, remainder: bool) -> None:
-    """Refuse ``--dry``, words after the two dashes, and a repeatable option without a value.
+def refuse_ignored(context: Context, lists: Iterable[str], texts: Iterable[str], *, remainder: bool) -> None:
+    """Refuse ``--dry``, words after the two dashes, a repeatable option without a value, and an empty text.
 
     Args:
         context: the task's.
         lists: the options that may be repeated. Invoke accepts them without a value, so ``--service $UNSET`` would
             mean all services.
+        texts: the other options with a value. An empty one is the same as none, so ``--shard "$UNSET"`` would too.
         remainder: whether the task takes words after the two dashes.
 
     Raises:
@@ -104,12 +105,19 @@ def refuse_ignored(context: Context, lists: Iterable[str], *, remainder: bool) -
     typed = sys.argv[1 : sys.argv.index(_END)] if _END in sys.argv else sys.argv[1:]
     pairs = [*pairwise([*typed, _END]), *(token.split("=", 1) for token in typed if "=" in token)]
     pairs += [(token[:2], token[2:]) for token in typed if len(token) > len("-s")]
-    flags = {f"-{name}" if len(name) == 1 else f"--{name}" for name in lists} | {
-        f"-{SHORT_FLAGS[name]}" for name in lists if name in SHORT_FLAGS
-    }
+    repeatable, single = _flags(lists), _flags(texts)
     for option, value in pairs:
-        if option in flags and value.startswith("-"):
+        if option in repeatable and value.startswith("-"):
             raise UsageError(f"{option} needs a name behind it.", hint="Is a variable empty?")
+        if option in single and not value.strip():
+            raise UsageError(f"{option} needs a value behind it.", hint="Is a variable empty?")
+
+
+def _flags(names: Iterable[str]) -> set[str]:
+    """Return the flags of options."""
+    names = [name.replace("_", "-") for name in names]
+    short = {f"-{SHORT_FLAGS[name]}" for name in names if name in SHORT_FLAGS}
+    return {f"-{name}" if len(name) == 1 else f"--{name}" for name in names} | short
 
 
 def remainder_words() -> list[str]:

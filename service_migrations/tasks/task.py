@@ -60,6 +60,9 @@ _SELDOM_USED = ("mako.exceptions",)
 _GRACE = 8.0
 """Seconds in which a stopped command may cancel its statement; a server that is hanging must not hold a pod."""
 
+_MAY_BE_EMPTY = ("message",)
+"""The options with a value that says something when it is empty too."""
+
 
 def task(
     *,
@@ -81,6 +84,12 @@ def task(
     """
 
     def declare(body: Callable[..., None]) -> Task[Any]:
+        texts = [
+            parameter.name
+            for parameter in inspect.signature(body).parameters.values()
+            if (parameter.default is None or isinstance(parameter.default, str)) and parameter.name not in _MAY_BE_EMPTY
+        ]
+
         @functools.wraps(body)
         def run_body(context: Context, *, env: str | None = None, env_file: str | None = None, **keywords: Any) -> None:
             make_lasting()
@@ -93,7 +102,7 @@ def task(
             console.configure_logging(debug=debug, alembic=logs)
             try:
                 with handling(stop_at_once), console.results_only():
-                    refuse_ignored(context, options.get("iterable", ()), remainder=remainder)
+                    refuse_ignored(context, options.get("iterable", ()), texts, remainder=remainder)
                     with chosen_environment(env, env_file), discovering_once():
                         if runs_environment:
                             _with_x_arguments(body, keywords.pop("x"))(context, **keywords)

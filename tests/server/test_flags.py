@@ -43,6 +43,24 @@ def test_a_flag_without_a_name_is_refused(repo: Monorepo, words: list[str]) -> N
     assert (ran.code, ran.out) == (2, ""), ran.text
 
 
+def texts(name: str) -> list[str]:
+    """Return the options of a task that take one value."""
+    arguments = TASKS[name].get_arguments()
+    return [f"--{each.names[0]}" for each in arguments if each.takes_value and each.kind is str and each.name != "message"]
+
+
+@pytest.mark.parametrize(
+    ("name", "option"), [(name, option) for name in TASKS for option in texts(name) if name != "db.completion"]
+)
+def test_an_option_with_an_empty_value_is_refused(repo: Monorepo, name: str, option: str) -> None:
+    """An empty variable of a pipeline would mean that the option isn't there: all services, or no canary."""
+    for words in ((option, ""), (f"{option}=",)):
+        ran = repo.inv(name, *words)
+        assert (ran.code, ran.out) == (2, ""), ran.text
+        assert f"{option} needs a " in ran.err
+        assert "behind it. Is a variable empty?" in ran.err
+
+
 @pytest.mark.parametrize("flag", ["-m", "--message"])
 def test_a_message_is_given_by_either_flag(repo: Monorepo, flag: str) -> None:
     ran = repo.inv("db.revision", "-s", "billing", "--empty", flag, "add notes")

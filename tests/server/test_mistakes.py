@@ -418,7 +418,7 @@ def an_unknown_revision(_: World) -> Mistake:
 @mistake
 def an_empty_revision(_: World) -> Mistake:
     words = ("db.upgrade", "--service", "billing", "--revision", "")
-    return Mistake(2, ("billing: '' leads to no revision", "inv db.history --service billing"), words)
+    return Mistake(2, ("--revision needs a value behind it", "Is a variable empty?"), words)
 
 
 @mistake
@@ -430,13 +430,13 @@ def a_revision_behind_head(_: World) -> Mistake:
 @mistake
 def an_empty_range(_: World) -> Mistake:
     words = ("db.upgrade", "--service", "billing", "--sql", "--revision", ":")
-    return Mistake(2, ("billing: '' leads to no revision",), words)
+    return Mistake(2, ("billing: '' leads to no revision", "inv db.history --service billing"), words)
 
 
 @mistake
 def an_empty_revision_of_a_plan(_: World) -> Mistake:
     words = ("db.plan", "--service", "billing", "--revision", "")
-    return Mistake(2, ("billing: '' leads to no revision",), words)
+    return Mistake(2, ("--revision needs a value behind it",), words)
 
 
 @mistake
@@ -482,11 +482,6 @@ def a_revision_for_all_services(world: World) -> Mistake:
 def a_duration_that_postgresql_cant_hold(_: World) -> Mistake:
     words = ("db.upgrade", "--service", "billing", "--lock-timeout", "9999999h")
     return Mistake(2, ("--lock-timeout is '9999999h', which PostgreSQL can't hold. Write 1ms to 596h.",), words)
-
-
-@mistake
-def a_plan_to_a_revision_without_a_name(_: World) -> Mistake:
-    return Mistake(2, ("billing: ''", "inv db.history"), ("db.plan", "--service", "billing", "--revision", ""))
 
 
 @mistake
