@@ -390,7 +390,7 @@ def test_a_service_under_another_name_isnt_taken_for_a_new_one(repo: Monorepo) -
         (("--python", "/nowhere/python"), "/nowhere/python can't be run: No such file or directory"),
         (("--postgres", "3"), "3"),
         (("--service", "shop", "--command", "pytest 'tests"), '--command "pytest \'tests": no closing quotation.'),
-        (("--service", "shop", "--command", " "), "--command is empty."),
+        (("--service", "shop", "--command", " "), "--command needs a value behind it. Is a variable empty?"),
         (("--service", "shop", "--command", "no-such-program x"), "no-such-program can't be run: No such file"),
     ],
 )
