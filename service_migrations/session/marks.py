@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from service_migrations.connection.drivers import driver_of, run, run_script
 from service_migrations.connection.server_process import BEFORE, MARK
-from service_migrations.sql.lexer import statements
+from service_migrations.sql.lexer import statements, tokenize
 from service_migrations.sql.quoting import literal
 
 __all__ = ["IS_COMMITTED", "NO_MARK", "SET_BEFORE", "Marks", "end_in"]
@@ -123,7 +123,8 @@ def end_in(text: str) -> str:
     server knows: a COMMIT of a failed transaction is a rollback.
     """
     found = ""
-    if _WORDS.search(text):
+    # the one statement of a long text, such as SQLAlchemy's reflection has (CASE … END), is known by its first word
+    if _WORDS.search(text) and (";" in text or next(tokenize(text), None) in _COMMANDS):
         for statement in statements(text):
             words = [token.value for token in statement.tokens if token.kind == "word"]
             # TO: of a savepoint. PREPARE name, COMMIT PREPARED and ROLLBACK PREPARED are of something else

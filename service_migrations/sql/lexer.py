@@ -154,20 +154,20 @@ def statements(text: str) -> Iterator[Statement]:
     The body of a function stays whole, also one that isn't a string (BEGIN ATOMIC).
     """
     statement: list[Token] = []
-    depth = 0
+    depth, is_atomic = 0, False
     for token in tokenize(text):
         if token == ";" and not depth:
             if statement:
                 yield Statement(tuple(statement), statement[0].line, token.line)
-            statement = []
+            statement, is_atomic = [], False
             continue
         if token == "(":
             depth += 1
         elif token == ")":
             depth = max(0, depth - 1)
         elif token == "atomic" and statement and statement[-1] == "begin":
-            depth += 1
-        elif any(previous == "atomic" for previous in statement):
+            depth, is_atomic = depth + 1, True
+        elif is_atomic:
             depth += (token == "case") - (token == "end")
         statement.append(token)
     if statement:
