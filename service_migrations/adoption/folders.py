@@ -73,6 +73,8 @@ def import_folders(
 
     """
     around = [base for base in (folder, *folder.parents) if base.is_relative_to(root)]
+    # a folder inside of a package is on sys.path only where somebody says so: its modules would hide those of libraries
+    around.sort(key=lambda base: (base / "__init__.py").is_file())
     candidates = [
         *(_added(module) if module else ()),
         *(base for path in prepended for base in (path, path / "src")),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from service_migrations.adoption.code.env_file import Environment
-from service_migrations.adoption.code.modules import Code, Module, dotted, import_place
+from service_migrations.adoption.code.modules import Code, Module, dotted, import_place, is_library
 from service_migrations.adoption.folders import python_files
 
 __all__ = ["Models", "find_models"]
@@ -69,6 +69,8 @@ class _Search:
         module = self.code.try_read(path)
         found: list[Path] = []
         for name, attribute in module.imports.values() if module else ():
+            if is_library(name):
+                continue
             own_folders, module_name = import_place(module, name) if module else ((), name)
             folders = own_folders or self.folders
             names = [module_name, *([f"{module_name}.{attribute}"] if attribute else [])]
@@ -124,6 +126,8 @@ def _imported_modules(module: Module, search: _Search) -> list[str]:
     """Return the dotted names of the team's modules that a file imports."""
     names = []
     for name, attribute in module.imports.values():
+        if is_library(name):
+            continue
         submodule = f"{name}.{attribute}"
         names.append(submodule if attribute and search.locate(submodule) else name)
     return [name for name in dict.fromkeys(names) if search.locate(name)]
@@ -152,8 +156,8 @@ def _searched(search: _Search, script_location: Path, directory: Path) -> list[s
 
 
 def _tables(module: Module | None) -> list[str]:
-    """Return the names in a file that are mapped classes or tables."""
-    if module is None:
+    """Return the names in a file that are mapped classes or tables; those of a revision are its own."""
+    if module is None or ("revision" in module.values and "down_revision" in module.values):
         return []
     names = [name for name, definition in module.classes.items() if _is_mapped(definition)]
     for name, values in module.values.items():

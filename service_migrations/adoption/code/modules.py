@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["Code", "Module", "Place", "assigned", "dotted", "import_place", "keyword", "statements"]
+__all__ = ["Code", "Module", "Place", "assigned", "dotted", "import_place", "is_library", "keyword", "statements"]
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_NEVER_THE_TEAMS = ("alembic", "sqlalchemy")
+"""What every env.py imports: a folder of that name, such as ``shop/db/sqlalchemy``, isn't what is imported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ class Code:
         The name is empty where the name is a module.
         """
         origin = module.origin(name)
-        if origin is None:
+        if origin is None or is_library(origin[0]):
             return None
         module_name, attribute, rest = origin
         folders, module_name = _relative(module.path, module_name, folders)
@@ -140,6 +142,11 @@ class Code:
         name_there = ".".join(part for part in (attribute, rest) if part)
         # import shop.models; shop.models.Base: the longest module is known already
         return path, name_there
+
+
+def is_library(name: str) -> bool:
+    """Whether an absolute import of this name is that of Alembic or SQLAlchemy, whatever folders there are."""
+    return name.partition(".")[0] in _NEVER_THE_TEAMS
 
 
 def import_place(module: Module, name: str) -> tuple[tuple[Path, ...], str]:

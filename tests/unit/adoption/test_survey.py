@@ -1005,6 +1005,43 @@ def test_the_models_are_the_module_that_brings_every_table_of_env_py(tmp_path, i
     assert notes(found) == []
 
 
+def _inside_a_package(tmp_path, **files):
+    """Write a service whose env.py is deep in its package, with modules that have the names of libraries beside it."""
+    packages = ("shop", "shop/db", "shop/db/sqlalchemy", "shop/db/alembic")
+    service(
+        tmp_path,
+        **{
+            "alembic.ini": None,
+            "alembic/env.py": None,
+            "shop/models.py": MODELS,
+            **{f"{folder}/__init__.py": "" for folder in packages},
+            "shop/db/sqlalchemy/base.py": "from sqlalchemy.orm import DeclarativeBase as Base\n",
+            "shop/db/sqlalchemy/models.py": MODELS.replace("orders", "parcels"),
+            "shop/db/alembic/script.py.mako": "",
+            "shop/db/alembic/versions/1.py": "from shop.db.sqlalchemy import models\n" + revision("1", None),
+        },
+        **files,
+    )
+    return only(tmp_path)
+
+
+def test_a_folder_with_the_name_of_a_library_is_not_what_env_py_imports(tmp_path):
+    found = _inside_a_package(tmp_path, **{"shop/db/alembic/env.py": env()})
+    assert found.models
+    assert (found.models.name, found.relative(found.models.source)) == ("shop.models", "apps/shop")
+    found = _inside_a_package(tmp_path, **{"shop/db/alembic/env.py": env("from shop.db.sqlalchemy.base import Base")})
+    assert found.models
+    assert (found.models.name, found.relative(found.models.source)) == ("shop.db.sqlalchemy.models", "apps/shop")
+
+
+def test_a_revision_with_tables_of_its_own_is_not_the_models(tmp_path):
+    tables = "import sqlalchemy as sa\nlatest = sa.Table('latest', sa.MetaData())\n"
+    service(tmp_path, **{"shop/models.py": None, "shop/versions/1.py": tables + revision("1", None)})
+    assert notes(only(tmp_path)) == [
+        "blocked: apps/shop/alembic/env.py: no module with tables is found for Base.metadata; set models and source."
+    ]
+
+
 def test_a_src_layout_has_its_source_there(tmp_path):
     service(tmp_path, **{"shop/models.py": None, "src/shop/models.py": MODELS})
     found = only(tmp_path)
