@@ -32,7 +32,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import INTERVAL, ExcludeConstraint, asyncpg
 from sqlalchemy.schema import Constraint as SchemaConstraint, DefaultClause
-from sqlalchemy.sql.elements import conv
+from sqlalchemy.sql.elements import ColumnClause, conv
+from sqlalchemy.sql.visitors import replacement_traverse
 from sqlalchemy.types import ARRAY, TypeEngine
 
 from service_migrations._sqlalchemy import creation_order, final_name, is_of_a_type
@@ -78,6 +79,7 @@ def copied(metadata: MetaData, dialect: Dialect, keys: Container[str]) -> dict[s
             column.type = without_own_index(column.type)
         copy.info.clear()  # Alembic would write it into create_table
         _escape(copy, dialect)
+        _use_column_names(copy)
     return dict(target.tables)
 
 
@@ -226,6 +228,35 @@ def _free_name(name: str, taken: Container[str]) -> str:
     while free in taken:
         free = f"{name[: _NAME_LENGTH - 2]}{next(numbers)}"
     return free
+
+
+def _use_column_names(copy: Table) -> None:
+    """Name the columns in options and expressions by their names: a revision doesn't know their ``key=``.
+
+    Alembic takes the keys into the options, and fails to copy two expressions over one column with a key.
+    """
+    names = {column.key: column.name for column in copy.columns}
+    parts: list[Any] = [*copy.indexes, *copy.constraints]
+    for part in parts:
+        options = part.dialect_options["postgresql"]
+        if options.get("include"):
+            keys = [getattr(included, "key", included) for included in options["include"]]
+            options["include"] = [str(names.get(key, key)) for key in keys]
+    for index in copy.indexes:
+        # the label of an expression may be the key of a column
+        own = {each.key: str(each.name) for each in index.expressions if isinstance(each, Column)}
+        options = index.dialect_options["postgresql"]
+        options["ops"] = {own.get(key, key): operator_class for key, operator_class in options["ops"].items()}
+        index.expressions = [
+            each if isinstance(each, Column | str) else replacement_traverse(each, {}, _without_key)
+            for each in index.expressions
+        ]
+
+
+def _without_key(element: Any, **_: object) -> Any:
+    """Return a column for one of a table that has a key; None leaves anything else as it is."""
+    has_key = isinstance(element, Column) and element.key != element.name
+    return ColumnClause(element.name, element.type) if has_key else None
 
 
 def _escape(copy: Table, dialect: Dialect) -> None:

@@ -53,6 +53,23 @@ TABLES = {
         server_default=numbers.next_value(), primary_key=True)""",
     "key of a sequence that PostgreSQL can do without": """
         Column("a", Integer, Sequence("unused", optional=True), primary_key=True)""",
+    "include of columns with a key": """Column("real a", Integer, key="a"), Column("real b", Integer, key="b"),
+        Column("real c", Text, key="c"), Index("ix", "c", postgresql_include=["b"]),
+        UniqueConstraint("b", name="u", postgresql_include=["c"]),
+        PrimaryKeyConstraint("a", postgresql_include=["c"])""",
+    "operator classes of columns with a key": """Column("real", Text, key="a"), Column("doc", JSONB, key="b"),
+        Index("ix", "a", postgresql_ops={"a": "text_pattern_ops"}),
+        Index("iy", "b", postgresql_using="gin", postgresql_ops={"b": "jsonb_path_ops"})""",
+    "operator class of a label that is a key": """a := Column("real", Text, key="a"),
+        Index("ix", func.lower(a).label("a"), postgresql_ops={"a": "text_pattern_ops"})""",
+    "include of columns": """a := Column("real", Text, key="a"), b := Column("b", Text),
+        Index("ix", a, postgresql_include=[b]), Index("iy", b, postgresql_include=[a])""",
+    "two expressions over a column with a key": """a := Column("real", Text, key="a"), Column("b", Text),
+        Index("ix", func.lower(a), a + "x", postgresql_where=a != "y")""",
+    "swapped keys": """Column("a", Integer, key="b"), Column("b", Text, key="a"),
+        Index("ix", "a", postgresql_include=["b"]),
+        Index("iy", "a", postgresql_ops={"a": "text_pattern_ops"}), UniqueConstraint("b", name="u"),
+        ForeignKeyConstraint(["b"], ["kk.id"])""",
     "fillfactor": """Column("a", Integer, primary_key=True), postgresql_with={"fillfactor": 70}""",
 }
 
