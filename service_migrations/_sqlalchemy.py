@@ -24,6 +24,7 @@ __all__ = [
     "exclusion_parts",
     "expect_standard_strings",
     "final_name",
+    "generated_name",
     "has_prefixes",
     "is_conditional",
     "is_created",
@@ -149,6 +150,12 @@ def final_name(preparer: "IdentifierPreparer", name: str) -> str:
     """Return the name of a constraint, shortened as in CREATE TABLE, without quotes."""
     final: Any = preparer.truncate_and_render_constraint_name(name, _alembic_quote=False)
     return str(final)
+
+
+def generated_name(preparer: "IdentifierPreparer", part: "Constraint | Index") -> str | None:
+    """Return the name of a constraint or an index after its naming convention, as ``final_name`` does."""
+    name: Any = preparer.format_constraint(part, _alembic_quote=False)
+    return None if name is None else str(name)
 
 
 def undecorated(column_type: "TypeEngine[Any]", dialect: "Dialect") -> "TypeEngine[Any]":

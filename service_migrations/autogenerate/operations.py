@@ -246,7 +246,8 @@ def _use_column_names(copy: Table) -> None:
         # the label of an expression may be the key of a column
         own = {each.key: str(each.name) for each in index.expressions if isinstance(each, Column)}
         options = index.dialect_options["postgresql"]
-        options["ops"] = {own.get(key, key): operator_class for key, operator_class in options["ops"].items()}
+        if options["ops"]:
+            options["ops"] = {own.get(key, key): operator_class for key, operator_class in options["ops"].items()}
         index.expressions = [
             each if isinstance(each, Column | str) else replacement_traverse(each, {}, _without_key)
             for each in index.expressions

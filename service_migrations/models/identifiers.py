@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 
 from sqlalchemy import MetaData, Sequence, Table
-from sqlalchemy.dialects.postgresql import DOMAIN, dialect
+from sqlalchemy.dialects.postgresql import DOMAIN, asyncpg
 from sqlalchemy.exc import IdentifierError
 from sqlalchemy.schema import Constraint, Index
 
+from service_migrations._sqlalchemy import generated_name
 from service_migrations.models.types import enum_of
 
 __all__ = ["LONGEST", "folded_names", "long_names"]
@@ -15,7 +16,7 @@ LONGEST = 63
 """Bytes of a name, in UTF-8: NAMEDATALEN - 1 (documentation, 4.1.1 Identifiers and Key Words). SQLAlchemy counts
 characters, and only those of constraints and indexes."""
 
-_PREPARER = dialect().identifier_preparer  # type: ignore[no-untyped-call]
+_PREPARER = asyncpg.dialect().identifier_preparer  # type: ignore[no-untyped-call]
 
 
 def long_names(metadata: MetaData) -> Iterator[tuple[Table, str]]:
@@ -64,7 +65,6 @@ def _generated_name(part: Constraint | Index) -> str:
     if part.name is None:
         return ""
     try:
-        name = _PREPARER.format_index(part) if isinstance(part, Index) else _PREPARER.format_constraint(part)
+        return generated_name(_PREPARER, part) or ""
     except IdentifierError:
         return ""
-    return name.strip('"') if name else ""

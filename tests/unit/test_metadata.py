@@ -357,6 +357,21 @@ def test_a_name_that_postgresql_would_cut_is_refused(monorepo: Monorepo, line: s
                           head=head))  # fmt: skip
 
 
+@pytest.mark.parametrize("character", ["%", '"', "'", ":"])
+@pytest.mark.parametrize("place", ["{0}{1}", "{1}{0}"], ids=["last", "first"])
+def test_a_name_is_as_long_as_it_is_in_the_database(monorepo: Monorepo, character: str, place: str) -> None:
+    """Without what SQL and drivers double in it, and with the quotes that are its own."""
+
+    def service(name: str) -> Service:
+        parts = f"Index({name!r}, 'c'), UniqueConstraint('c', name={'u' + name[1:]!r})"
+        return write(monorepo, '__all__ = ["t"]', "m = MetaData()", f"t = Table('t', m, Column('c', Integer), {parts})",
+                     name=f"of_{len(name.encode())}", head="from sqlalchemy import *\n")  # fmt: skip
+
+    assert not faults_of(assemble(service(place.format("u" * 62, character))))
+    name = place.format("ü" * 31 + "u", character)
+    assert "has more than the 63 bytes" in refused(service(name))
+
+
 FOLDED = {
     "a table": ('Table("{}", m, Column("c", Integer), quote=False)', "Things", "table {0}: table {0}"),
     "a schema": (

@@ -110,6 +110,7 @@ def prefixes_of_a_table_are_known() -> None:
 
 def a_final_name_has_no_quotes() -> None:
     assert _sqlalchemy.final_name(PREPARER, "Needs quotes") == "Needs quotes"
+    assert _sqlalchemy.generated_name(PREPARER, Index("Needs quotes", Column("a"))) == "Needs quotes"
 
 
 def a_command_is_known_by_its_name() -> None:

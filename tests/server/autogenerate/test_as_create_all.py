@@ -81,7 +81,7 @@ def test_the_first_revision_makes_what_create_all_makes(
     expected, dsn = database(), database()
     models = HEAD.format(names="'things'") + f"things = Table('things', metadata, {table})\n"
     service = monorepo.service("shop", models, dsn)
-    written(monorepo, service, "create")
+    assert "={}" not in written(monorepo, service, "create")
     wait(service_migrations.upgrade(service))
     create_all(import_models(service).metadata, expected)
     persistence = "SELECT relname, relpersistence::text FROM pg_class WHERE relname IN ('things', 'kk') ORDER BY 1"
