@@ -5,6 +5,7 @@ tests/upstream/test_private_names.py fails with the version where one of these n
 
 from collections.abc import Mapping
 from copy import copy
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ __all__ = [
     "set_creation_order",
     "type_variants",
     "undecorated",
+    "verbatim_dialect",
     "without_variants",
 ]
 
@@ -156,6 +158,22 @@ def generated_name(preparer: "IdentifierPreparer", part: "Constraint | Index") -
     """Return the name of a constraint or an index after its naming convention, as ``final_name`` does."""
     name: Any = preparer.format_constraint(part, _alembic_quote=False)
     return None if name is None else str(name)
+
+
+@lru_cache(maxsize=8)
+def verbatim_dialect(dialect: "Dialect") -> "Dialect":
+    """Return a dialect that writes SQL as it is, for a file or to be sent without parameters.
+
+    That of a driver with ``%s`` for a parameter, such as psycopg, writes two percent signs for one.
+    """
+    if dialect.paramstyle not in ("format", "pyformat"):
+        return dialect
+    plain: Any = copy(dialect)
+    plain.paramstyle, plain.positional = "named", False
+    plain.__dict__.pop("_type_memos", None)  # the processors of literals, which double the sign too
+    plain.identifier_preparer = plain.preparer(plain)
+    plain.type_compiler_instance = plain.type_compiler = type(dialect.type_compiler_instance)(plain)
+    return plain  # type: ignore[no-any-return]
 
 
 def undecorated(column_type: "TypeEngine[Any]", dialect: "Dialect") -> "TypeEngine[Any]":

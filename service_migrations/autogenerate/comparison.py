@@ -7,6 +7,7 @@ from alembic.autogenerate.api import AutogenContext
 from sqlalchemy import Connection, MetaData, Table
 from sqlalchemy.exc import DBAPIError
 
+from service_migrations._sqlalchemy import verbatim_dialect
 from service_migrations.autogenerate.changes import enums
 from service_migrations.autogenerate.enum_types import EnumType, enums_of, live_enums
 from service_migrations.autogenerate.former import Former
@@ -134,7 +135,9 @@ class Comparison:
     @cached_property
     def copies(self) -> dict[str, Table]:
         """Copies of all models' tables for Alembic's renderer, by their key in the metadata."""
-        return copied(self.metadata, self.connection.dialect, {table.key for table in self.models.values()})
+        return copied(
+            self.metadata, verbatim_dialect(self.connection.dialect), {table.key for table in self.models.values()}
+        )
 
     @property
     def dropped_types(self) -> list[EnumType]:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from sqlalchemy import CheckConstraint, Connection, Dialect, Table, text
 from sqlalchemy.exc import DBAPIError
 
-from service_migrations._sqlalchemy import final_name
+from service_migrations._sqlalchemy import final_name, verbatim_dialect
 from service_migrations.autogenerate.enum_types import EnumType
 from service_migrations.autogenerate.foreign_keys import foreign_keys_of
 from service_migrations.autogenerate.temporary_table import (
@@ -84,7 +84,7 @@ def normalised(
 
     """
     try:
-        temporary = full_table(table, surroundings, connection.dialect, live)
+        temporary = full_table(table, surroundings, verbatim_dialect(connection.dialect), live)
         state = _create_and_read(connection, [temporary], surroundings)[0]
     except DBAPIError as error:
         if is_of_the_session(error):
@@ -122,7 +122,10 @@ def all_normalised(
     """
     states: list[TableState] = []
     live = dict(pairs)
-    reduced = ((table, reduced_table(table, state, surroundings, connection.dialect)) for table, state in pairs)
+    reduced = (
+        (table, reduced_table(table, state, surroundings, verbatim_dialect(connection.dialect)))
+        for table, state in pairs
+    )
     for batch in _batches(reduced):
         try:
             created = _create_and_read(connection, list(batch.values()), surroundings)
@@ -210,8 +213,9 @@ def _renaming(
 
 def _completed(connection: Connection, table: Table, state: TableState, surroundings: Surroundings) -> TableState:
     """Return a state with what the temporary table of a model lacks: foreign keys, comments and NOT VALID."""
-    keys = foreign_keys_of(table, connection.dialect, surroundings.default_schema)
-    keys += _unvalidated_checks(table, connection.dialect, state)
+    dialect = verbatim_dialect(connection.dialect)
+    keys = foreign_keys_of(table, dialect, surroundings.default_schema)
+    keys += _unvalidated_checks(table, dialect, state)
     comments = {column.name: column.comment or None for column in table.columns}  # without inherited columns
     return replace(
         state,

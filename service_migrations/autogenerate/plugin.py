@@ -17,6 +17,7 @@ from alembic.util import DispatchPriority, PriorityDispatchResult
 from sqlalchemy import Connection, MetaData, Table, text
 from sqlalchemy.exc import DBAPIError
 
+from service_migrations._sqlalchemy import verbatim_dialect
 from service_migrations.autogenerate.change import Change, Phase
 from service_migrations.autogenerate.changes import enums, renames, tables
 from service_migrations.autogenerate.changes.dependents import refusals, users_of_types
@@ -53,6 +54,7 @@ def compare(context: AutogenContext, operations: UpgradeOps, schemas: Iterable[s
     connection, metadata = context.connection, context.metadata
     if connection is None or not isinstance(metadata, MetaData):
         return PriorityDispatchResult.CONTINUE
+    _write_verbatim(context)
     service, requests = context.opts.get("migrations_service"), context.opts.get("migrations_renames", ())
     _warn_of_differing_info(metadata, service)
     path, schemas, others = search_path(connection), tuple(schemas), OtherComparators(context)
@@ -68,7 +70,7 @@ def compare(context: AutogenContext, operations: UpgradeOps, schemas: Iterable[s
             raise error.kind(message, service=service, hint=error.hint) from None
         logger.warning("CHECKs, defaults and expressions were compared by name only: %s. %s", error.reason, error.hint)
         for key, table in _models(metadata, connection).items():
-            if key not in uncompared and (fault := uncompilable(table, connection.dialect, service)):
+            if key not in uncompared and (fault := uncompilable(table, context.dialect, service)):
                 uncompared[key] = fault
         context.opts.get("migrations_left_out", set()).update(uncompared)
         operations.ops.extend(map(Uncompared, uncompared.values()))
@@ -83,7 +85,7 @@ def compare(context: AutogenContext, operations: UpgradeOps, schemas: Iterable[s
     except (DBAPIError, MigrationError):
         raise
     except Exception:
-        refuse_uncompilable(metadata, connection.dialect, service)
+        refuse_uncompilable(metadata, context.dialect, service)
         raise
     changes.sort(key=lambda change: change.phase)
     operations.ops.extend(map(Uncompared, uncompared.values()))
@@ -91,6 +93,12 @@ def compare(context: AutogenContext, operations: UpgradeOps, schemas: Iterable[s
     set_path(connection, path.text)  # for the comparators of other packages, which are the team's
     others.compare(comparison, operations)
     return PriorityDispatchResult.STOP
+
+
+def _write_verbatim(context: AutogenContext) -> None:
+    """Let Alembic write into the file what it compiles as it is: a revision's SQL has no driver's ``%%``."""
+    migration = context.migration_context
+    context.dialect = migration.dialect = migration.impl.dialect = verbatim_dialect(migration.dialect)
 
 
 def _warn_of_differing_info(metadata: MetaData, service: str | None) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import Column, Connection, Sequence, Table, text
 from sqlalchemy.schema import CreateSequence, DefaultClause, DropSequence
 from sqlalchemy.sql.functions import next_value
 
+from service_migrations._sqlalchemy import verbatim_dialect
 from service_migrations.autogenerate.change import Change, Note, Phase
 from service_migrations.catalog.tables import TableState
 from service_migrations.sql.quoting import literal, quoted
@@ -84,7 +85,7 @@ def created(
     for place, (sequence, column, may_have_rows) in sorted(named.items(), key=lambda item: item[0]):
         if place not in existing:
             create, drop = (
-                str(construct.compile(dialect=connection.dialect))
+                str(construct.compile(dialect=verbatim_dialect(connection.dialect)))
                 for construct in (CreateSequence(sequence), DropSequence(sequence))
             )
             name = quoted(sequence.schema, sequence.name)

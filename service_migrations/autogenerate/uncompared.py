@@ -6,6 +6,7 @@ from alembic.operations.ops import MigrateOperation
 from sqlalchemy import Dialect, Table
 from sqlalchemy.exc import DBAPIError
 
+from service_migrations._sqlalchemy import verbatim_dialect
 from service_migrations.autogenerate.comparison import Comparison, Key
 from service_migrations.autogenerate.compilation import uncompilable
 from service_migrations.autogenerate.normalise import NoTemporaryTablesError
@@ -86,7 +87,7 @@ def failing(
     add(keys)
     if len(keys) > 1 and not good and len({str(failure) for failure in failed.values()}) == 1:
         raise error
-    dialect, models = empty.connection.dialect, empty.all_models
+    dialect, models = verbatim_dialect(empty.connection.dialect), empty.all_models
     return {key: _described(key, failure, models.get(key), dialect, service) for key, failure in failed.items()}
 
 

@@ -164,7 +164,7 @@ def test_what_revision_writes_is_read(monorepo: Monorepo):
         assert ran.code == 0, ran.text
     chain = static.read_chain(service)
     assert chain is not None
-    assert [revision.message for revision in chain.revisions] == ["first.", "second."]
+    assert [revision.message for revision in chain.revisions] == ["first", "second"]
 
 
 def test_a_docstring_that_looks_like_a_function_is_a_docstring():

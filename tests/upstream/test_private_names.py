@@ -27,13 +27,16 @@ from sqlalchemy import (
     Integer,
     MetaData,
     PickleType,
+    String,
     Table,
     UniqueConstraint,
     bindparam,
+    column,
+    literal,
     select,
     text,
 )
-from sqlalchemy.dialects.postgresql import asyncpg
+from sqlalchemy.dialects.postgresql import asyncpg, psycopg
 from sqlalchemy.exc import ResourceClosedError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.schema import AddConstraint, CreateTable
@@ -360,3 +363,18 @@ def test_each_file_names_the_version_that_it_was_checked_on() -> None:
     for name in ("_alembic", "_asyncpg", "_sqlalchemy", "_dotenv"):
         text = (LIBRARY / f"{name}.py").read_text(encoding="utf-8")
         assert re.search(r"checked on \d+\.\d+\.\d+", text.partition("\n")[0]), name
+
+
+def test_a_dialect_writes_percent_signs_as_they_are() -> None:
+    dialect = psycopg.dialect()
+    doubled = str(literal("5%").compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
+    plain = _sqlalchemy.verbatim_dialect(dialect)
+    written = [
+        str(literal("5%").compile(dialect=plain, compile_kwargs={"literal_binds": True})),
+        plain.identifier_preparer.quote("5%"),
+        plain.type_compiler_instance.process(String(collation="5%")),
+        str((column("a") % 2).compile(dialect=plain, compile_kwargs={"literal_binds": True})),
+    ]
+    assert doubled == "'5%%'"
+    assert written == ["'5%'", '"5%"', 'VARCHAR COLLATE "5%"', "a % 2"]
+    assert _sqlalchemy.verbatim_dialect(PREPARER.dialect) is PREPARER.dialect

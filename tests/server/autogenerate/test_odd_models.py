@@ -6,7 +6,8 @@ import pytest
 
 import service_migrations
 from service_migrations.settings.dsn import Dsn
-from tests.support.autogenerate import written
+from tests.support.autogenerate import first_upgrade, remodel, written
+from tests.support.catalog import catalog
 from tests.support.database import query, wait
 from tests.support.monorepo import Monorepo
 
@@ -217,3 +218,60 @@ def test_a_name_that_a_convention_makes_of_the_schema_is_kept(
     wait(service_migrations.upgrade(service))
     assert wait(service_migrations.check(service)).differences == ()
     assert wait(service_migrations.revision(service, "nothing")) is None
+
+
+PERCENT = """
+from sqlalchemy import *
+from sqlalchemy.dialects.postgresql import *
+
+__all__ = ["metadata"]
+metadata = MetaData(schema={schema!r})
+others = Table("50% others", metadata, Column("id%s", Integer, primary_key=True), comment="100% {word}")
+things = Table("things", metadata,
+    Column("id", Integer, Identity(), primary_key=True),
+    Column("%d", Integer, server_default=text("7 % 4"), comment="%(a)s {word}"),
+    Column("share", String(20), server_default="50%"),
+    Column("kind", Enum("10%", "20%%", "{word}%s", name="kinds%"), server_default="10%"),
+    Column("twice", Integer, Computed("id % 3", persisted=True)),
+    Column("words", ARRAY(Text), server_default=text("ARRAY['5%','%s']")),
+    Column("code", String(8, collation="C"), server_default=text("'a%{word}'")),
+    Column("other", Integer, ForeignKey(others.c["id%s"], name="fk%s")),
+    CheckConstraint("id % 2 = 0", name="even%"),
+    CheckConstraint("share LIKE '%\\\\%'", name="percent"),
+    UniqueConstraint("share", "%d", name="uq%d"),
+    Index("ix%s", "%d", postgresql_where=text("share LIKE '5%'")),
+    Index("ix_expression", text("(id % 7)")),
+    ExcludeConstraint((text("(id % 5)"), "="), using="btree", name="ex%", where=text("share LIKE '6%'")),
+    comment="5 % of {word}",
+)
+"""
+
+
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+@pytest.mark.parametrize("schema", [None, "own%"])
+def test_a_percent_sign_is_one_over_each_driver(
+    monorepo: Monorepo, database: Callable[..., Dsn], driver: str, schema: str | None
+) -> None:
+    """Over psycopg, SQLAlchemy's dialect writes two for one, since its driver takes one for a parameter."""
+    configured = monorepo.root / "pyproject.toml"
+    text = configured.read_text(encoding="utf-8").replace('driver = "psycopg"\n', "")
+    table = "[tool.service-migrations]\n"
+    configured.write_text(text.replace(table, f'{table}driver = "{driver}"\n'), encoding="utf-8")
+    dsn = database(creates=True)
+    if schema:
+        query(dsn, f'CREATE SCHEMA "{schema}"')
+    service = monorepo.service("shop", PERCENT.format(schema=schema, word="one"), dsn)
+    first_upgrade(monorepo, service)
+    assert wait(service_migrations.check(service)).differences == ()
+    assert wait(service_migrations.revision(service, "nothing")) is None
+    before = catalog(dsn)
+    remodel(monorepo, service, PERCENT.format(schema=schema, word="two").replace("% 2", "% 4").replace("5%'", "7%'"))
+    text = written(monorepo, service)
+    assert "%%" not in text.replace("20%%", "")
+    wait(service_migrations.upgrade(service))
+    assert wait(service_migrations.check(service)).differences == ()
+    wait(service_migrations.downgrade(service, "-1"))
+    assert catalog(dsn) == before
+    wait(service_migrations.upgrade(service))
+    if not schema:  # no revision makes it, so none can be replayed
+        assert wait(service_migrations.drift(service)).differences == ()
