@@ -13,6 +13,7 @@ from sqlalchemy.types import UserDefinedType
 
 from service_migrations.errors import MigrationError
 from service_migrations.settings.duration import milliseconds, seconds
+from service_migrations.sql.quoting import escaped, quoted
 
 __all__ = ["SQLType", "concurrent_index", "drop_concurrent_index", "timeouts"]
 
@@ -146,9 +147,7 @@ def _parameters_set(command: str, values: dict[str, int]) -> Iterator[None]:
 
 
 def _state(connection: Connection, name: str, schema: str | None) -> tuple[Any, ...] | None:
-    quote = connection.dialect.identifier_preparer.quote
-    qualified = f"{quote(schema)}.{quote(name)}" if schema else quote(name)
-    row = connection.execute(_STATE, {"name": qualified}).first()
+    row = connection.execute(_STATE, {"name": quoted(schema, name)}).first()
     return tuple(row) if row else None
 
 
@@ -161,9 +160,8 @@ def _expected_state(
     options: dict[str, Any],
 ) -> tuple[Any, ...]:
     """Return the server's description of the wanted index, by building it on an empty copy of the table."""
-    quote = connection.dialect.identifier_preparer.quote
-    source = f"{quote(schema)}.{quote(table)}" if schema else quote(table)
-    connection.execute(text(f"CREATE TEMP TABLE wanted_index (LIKE {source} INCLUDING GENERATED)"))
+    copy = f"CREATE TEMP TABLE wanted_index (LIKE {quoted(schema, table)} INCLUDING GENERATED)"
+    connection.execute(text(escaped(copy)))
     try:
         index = Index("wanted_index_key", *columns, unique=unique, **options)
         names: list[Column[Any]] = [Column(column) for column in columns if isinstance(column, str)]

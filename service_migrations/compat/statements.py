@@ -108,7 +108,10 @@ class Statements:
 
     def type_of(self, column: "sa.Column[Any]") -> Any:
         """Return the type that a column has in the database; None where there is no such column."""
-        name = self.connection.dialect.identifier_preparer.format_table(column.table)
+        dialect = self.connection.dialect
+        name = dialect.identifier_preparer.format_table(column.table)
+        if dialect.paramstyle in ("format", "pyformat"):
+            name = name.replace("%%", "%")  # the name is a parameter here
         return self.connection.scalar(sa.text(_TYPE), {"table": name, "column": column.name})
 
     def columns_of(self, failed: FailedError) -> str:
