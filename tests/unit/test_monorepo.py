@@ -197,3 +197,9 @@ def test_a_command_reads_the_folders_of_all_services_once(monorepo: Monorepo) ->
         path.write_text(text, encoding="utf-8")
         assert [service.version_table for service in discover(monorepo.root)] == ["v_billing", "v_orders"]
     assert [service.name for service in discover(monorepo.root)] == ["billing", "orders"]
+
+
+def test_a_string_is_the_name_of_one_service_and_never_of_all(root: Path) -> None:
+    assert [service.name for service in select("billing", root)] == ["billing"]
+    with pytest.raises(UsageError, match="there is no such service"):
+        select("", root)
