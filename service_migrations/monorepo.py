@@ -21,7 +21,17 @@ from service_migrations.errors import ConfigurationError, UsageError
 from service_migrations.pyproject import FILE, read_alembic_table, read_tools
 from service_migrations.service import Service, refuse_shared, service_problem, with_foreign_locations
 
-__all__ = ["Monorepo", "Service", "discover", "discovering_once", "find", "resolve", "select"]
+__all__ = [
+    "Monorepo",
+    "NoSuchServiceError",
+    "Service",
+    "discover",
+    "discovering_once",
+    "find",
+    "resolve",
+    "resolve_all",
+    "select",
+]
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +45,10 @@ _ENVIRONMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _WILDCARD = re.compile(r"[*?\[]")
 _logged: set[tuple[Path, str]] = set()
 """Directories whose skipping was logged, and why: once in a process is enough."""
+
+
+class NoSuchServiceError(UsageError):
+    """No service has a name; the message begins with it, so that a task can put its option before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +161,7 @@ class Monorepo:
         The name is checked before anything is imported or opened: it may come from a URL of a chat-ops bot.
 
         Raises:
-            UsageError: no service has this name; the message suggests the nearest one.
+            NoSuchServiceError: no service has this name; the message suggests the nearest one.
             ConfigurationError: the directory of that name can't be a service; the message gives the reason.
 
         """
@@ -164,7 +178,7 @@ class Monorepo:
         near = get_close_matches(normalised, known, n=1, cutoff=0.6)
         patterns = " or ".join(self.configuration.services)
         hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(known) or f'none, {patterns} is empty'}."
-        raise UsageError(f"--service {name!r}: there is no such service in {patterns}.", hint=hint)
+        raise NoSuchServiceError(f"{name!r}: there is no such service in {patterns}.", hint=hint)
 
     def select(self, names: Iterable[str]) -> tuple[Service, ...]:
         """Return the named services, each once, or all services where no name is given.
@@ -176,8 +190,8 @@ class Monorepo:
             ConfigurationError: as of ``find``.
 
         """
-        names = (names,) if isinstance(names, str) else names
-        selected = tuple(dict.fromkeys(map(self.find, names))) or self.services()
+        wanted = (names,) if isinstance(names, str) else names
+        selected = tuple(dict.fromkeys(map(self.find, wanted))) or self.services()
         if not selected:
             raise UsageError(
                 f"{' or '.join(self.configuration.services)} holds no service.",
@@ -313,6 +327,11 @@ def find(name: str, root: Path | None = None) -> Service:
 def resolve(service: str | Service) -> Service:
     """Return the service with a name, or the service itself: every public function takes both."""
     return find(service) if isinstance(service, str) else service
+
+
+def resolve_all(services: str | Service | Iterable[str | Service]) -> list[Service]:
+    """Return several services, by name or as they are; a lone one is one, as a string isn't a list of letters."""
+    return [resolve(service) for service in ([services] if isinstance(services, str | Service) else services)]
 
 
 def select(names: Iterable[str], root: Path | None = None) -> tuple[Service, ...]:

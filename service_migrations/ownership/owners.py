@@ -8,7 +8,7 @@ from service_migrations.catalog.objects import Object, read
 from service_migrations.connection.connector import Connector, connector_of
 from service_migrations.errors import MigrationError, UsageError
 from service_migrations.history.baseline import read_baseline
-from service_migrations.monorepo import Service, resolve
+from service_migrations.monorepo import Service, resolve_all
 from service_migrations.ownership.attribution import Owned, attribute
 from service_migrations.ownership.candidates import from_catalog
 from service_migrations.ownership.claimants import load_claimants
@@ -34,7 +34,7 @@ class Owners:
     errors: tuple[MigrationError, ...] = ()
 
 
-async def owners(services: Sequence[str | Service], *, database: str | None = None) -> list[Owners]:
+async def owners(services: str | Service | Sequence[str | Service], *, database: str | None = None) -> list[Owners]:
     """Return the owners of the objects of each database that the services have. Read-only.
 
     All services that share a database count, also those that weren't named. An error doesn't stop the others: a service
@@ -48,7 +48,7 @@ async def owners(services: Sequence[str | Service], *, database: str | None = No
         UsageError: no service has a database of that name.
 
     """
-    chosen = [resolve(service) for service in services]
+    chosen = resolve_all(services)
     loaded: list[Settings] = []
     failed: list[Owners] = []
     for service, settings in zip(chosen, load_many(chosen), strict=True):

@@ -16,7 +16,7 @@ from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, read
 from service_migrations.ledger.entries import Entry, read_entries
 from service_migrations.models.metadata import assemble
-from service_migrations.monorepo import Service, resolve
+from service_migrations.monorepo import Service, resolve_all
 from service_migrations.ownership.owners import owners_of
 from service_migrations.postgres.local import admin_for
 from service_migrations.report.entities import from_catalog, from_models
@@ -45,7 +45,7 @@ async def gather(services: Sequence[str | Service], *, compare: bool = False, wh
         UsageError, ConfigurationError: the settings of the services contradict each other.
 
     """
-    chosen = [resolve(service) for service in services]
+    chosen = resolve_all(services)
     statuses = {found.service: found for found in await status(chosen)}
     loaded = {
         service.name: settings

@@ -10,7 +10,7 @@ from typing import Any
 from service_migrations.errors import MigrationError, UsageError
 from service_migrations.failures.driver_errors import describe
 from service_migrations.installation import installation_problem
-from service_migrations.monorepo import Service, resolve
+from service_migrations.monorepo import Service, resolve, resolve_all
 from service_migrations.outcome import Outcome
 from service_migrations.rollout.scan import Scan, scan
 from service_migrations.rollout.schedule import News, Result, Schedule
@@ -32,7 +32,7 @@ def default_jobs() -> int:
 
 
 def upgrade_all(
-    services: Sequence[str | Service],
+    services: str | Service | Sequence[str | Service],
     *,
     jobs: int | None = None,
     settings: Sequence[Settings | MigrationError] | None = None,
@@ -48,7 +48,7 @@ def upgrade_all(
     Worker processes are forked, so the caller must have no running event loop and no other threads.
 
     Args:
-        services: services or their names, in the order in which they start.
+        services: services or their names, in the order in which they start; a lone one is one.
         jobs: the largest number of upgrades at once; None for ``default_jobs()``. A server with few free connections
             gets fewer.
         settings: the settings of each service, or their error, where they are loaded already.
@@ -66,7 +66,7 @@ def upgrade_all(
         UsageError, ConfigurationError: the settings of the services contradict each other.
 
     """
-    resolved_services = [resolve(service) for service in services]
+    resolved_services = resolve_all(services)
     canary = resolve(canary) if canary is not None else None
     schedule = Schedule(resolved_services, jobs if jobs is not None else default_jobs(), fail_fast, tell)
     _refuse_impossible(schedule, canary)

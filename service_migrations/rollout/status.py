@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from service_migrations.errors import DifferenceError, MigrationError
 from service_migrations.history.revision import Revision
-from service_migrations.monorepo import Service, resolve
+from service_migrations.monorepo import Service, resolve_all
 from service_migrations.rollout.scan import KnownState, scan
 from service_migrations.settings.model import Settings, load_many
 
@@ -51,14 +51,14 @@ class Status:
     heads: tuple[str, ...] = ()
 
 
-async def status(services: Sequence[str | Service]) -> list[Status]:
+async def status(services: str | Service | Sequence[str | Service]) -> list[Status]:
     """Return the status of each service, in their order. Read-only; one that fails doesn't stop the others.
 
     Raises:
         UsageError, ConfigurationError: the settings of the services contradict each other.
 
     """
-    resolved_services = [resolve(service) for service in services]
+    resolved_services = resolve_all(services)
     settings_by_service = dict(zip(resolved_services, load_many(resolved_services), strict=True))
     states = (
         await scan([settings for settings in settings_by_service.values() if isinstance(settings, Settings)])

@@ -9,7 +9,8 @@ import logging
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from os import _exit as end_process  # while a revision runs, that of the module refuses
 from pathlib import Path
 from types import FrameType
@@ -22,7 +23,7 @@ from invoke.tasks import Task, task as invoke_task
 from service_migrations.errors import ConfigurationError, MigrationError, UsageError, cancelled_inside
 from service_migrations.files import is_full
 from service_migrations.interruption import abandon
-from service_migrations.monorepo import Monorepo, Service, discovering_once, find, select
+from service_migrations.monorepo import Monorepo, NoSuchServiceError, Service, discovering_once, find, select
 from service_migrations.revision_call import cancel_revision
 from service_migrations.settings.duration import seconds
 from service_migrations.tasks import console
@@ -255,7 +256,17 @@ def selected(names: list[str], *, of_folder: bool = True) -> tuple[Service, ...]
 
     """
     own_service = _service_of_folder() if of_folder and not names else None
-    return (own_service,) if own_service else select(names)
+    with naming_option("--service"):
+        return (own_service,) if own_service else select(names)
+
+
+@contextmanager
+def naming_option(option: str) -> Iterator[None]:
+    """Name the option in the error of a service that doesn't exist."""
+    try:
+        yield
+    except NoSuchServiceError as error:
+        raise UsageError(f"{option} {error.message}", hint=error.hint) from None
 
 
 def service_name(settings: "Settings") -> str:
@@ -266,7 +277,8 @@ def service_name(settings: "Settings") -> str:
 def exactly_one(names: list[str], command: str) -> Service:
     """Return the one service that a command needs; where none is named, that of the working directory."""
     if len(names) == 1:
-        return find(names[0])
+        with naming_option("--service"):
+            return find(names[0])
     own_service = None if names else _service_of_folder()
     if own_service:
         return own_service

@@ -15,7 +15,7 @@ from service_migrations.tasks.affected import BASE, narrowed
 from service_migrations.tasks.board import Board
 from service_migrations.tasks.options import LIMITS, SQL, asked_limits, describe, refuse_beside_sql, with_limits
 from service_migrations.tasks.signals import Stopped, handling
-from service_migrations.tasks.task import SERVICES, number, run, selected, task
+from service_migrations.tasks.task import SERVICES, naming_option, number, run, selected, task
 
 if TYPE_CHECKING:
     from service_migrations.monorepo import Service
@@ -135,10 +135,8 @@ def roll_out(
 
 
 def _canary(name: str, services: Sequence["Service"]) -> "Service | None":
-    try:
+    with naming_option("--canary"):
         canary = find(name) if name else None
-    except UsageError as error:
-        raise UsageError(error.message.replace("--service", "--canary", 1), hint=error.hint) from None
     if canary is not None and canary not in services:
         raise UsageError(f"--canary {canary} isn't one of the services to upgrade.")
     return canary

@@ -7,7 +7,7 @@ next run, and an edited revision leads to a new one.
 import hashlib
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -42,7 +42,7 @@ class MigratedDatabase:
     """A database at head, with the DSN of one service, whose role is no superuser."""
 
     service: str
-    dsn: str
+    dsn: str = field(repr=False)
     """A DSN such as ``postgresql://user:password@127.0.0.1:54321/name``, for asyncpg, psycopg or a .env."""
 
     @property
@@ -70,9 +70,13 @@ class Clones:
             MigrationError: its upgrade fails.
 
         """
-        service, group = self._templates.find(name)
-        if service not in self._names:
-            self._names |= dict.fromkeys(group, self._templates.wait(lambda: self._templates.clone(group)))
+        __tracebackhide__ = True  # of a mistake, pytest shows the line of the test and the message
+        try:
+            service, group = self._templates.find(name)
+            if service not in self._names:
+                self._names |= dict.fromkeys(group, self._templates.wait(lambda: self._templates.clone(group)))
+        except MigrationError as error:
+            raise error.with_traceback(None) from None
         return MigratedDatabase(service.name, uri(self._templates.databases.dsn(service, self._names[service])))
 
     def drop(self) -> None:

@@ -179,6 +179,17 @@ def test_a_history_that_fails_is_tried_once_and_leaves_nothing(
     assert query(server.admin, OURS) == []
 
 
+def test_a_database_shows_no_password(clones: Clones, monorepo: Monorepo) -> None:
+    """pytest prints the values of a failed test."""
+    monorepo.service("billing")
+    monorepo.table_revision("billing", "r001", None)
+    found = clones.get("billing")
+    password = found.url.password
+    assert password
+    assert password not in f"{found!r} {found} {found.url!r}"
+    assert password in found.dsn
+
+
 def test_a_service_that_is_not_there_is_named(clones: Clones, monorepo: Monorepo) -> None:
     monorepo.service("billing")
     with pytest.raises(UsageError, match="Did you mean billing"):

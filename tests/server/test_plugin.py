@@ -154,6 +154,26 @@ def test_it(migrated_database, number):
     assert ran.code == 0, ran.text
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("biling", "'biling': there is no such service in services/*. Did you mean billing?"),
+        ("billing", "billing: migrations/versions/billing/r001.py:10: division by zero [22012]. It was rolled back."),
+    ],
+)
+def test_a_mistake_is_the_line_of_the_test_and_a_message(
+    monorepo: Monorepo, server: Server, name: str, message: str
+) -> None:
+    monorepo.service("billing")
+    monorepo.revision("billing", "r001", None, 'op.execute("SELECT 1/0")')
+    write(monorepo.root, f"def test_it(migrated_database):\n    migrated_database({name!r})\n")
+    ran = pytest_in(monorepo.root, "test_it.py", **given(server))
+    assert (ran.code, message in ran.out) == (1, True), ran.text
+    assert "test_it.py:2: " in ran.out
+    assert "templates.py" not in ran.out
+    assert "direct cause" not in ran.out
+
+
 def until(condition, seconds: float = 60.0):
     deadline = time.monotonic() + seconds
     while not (met := condition()):

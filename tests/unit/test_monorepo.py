@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+import service_migrations
 from service_migrations.errors import ConfigurationError, UsageError
 from service_migrations.monorepo import discover, discovering_once, find, select
+from tests.support.database import wait
 from tests.support.monorepo import ROOT, Monorepo
 
 
@@ -203,3 +205,20 @@ def test_a_string_is_the_name_of_one_service_and_never_of_all(root: Path) -> Non
     assert [service.name for service in select("billing", root)] == ["billing"]
     with pytest.raises(UsageError, match="there is no such service"):
         select("", root)
+
+
+@pytest.mark.parametrize("name", ["billing", ""])
+def test_each_function_of_several_services_takes_a_lone_one(monorepo: Monorepo, name: str) -> None:
+    """A string is a sequence of letters: the name of a variable that isn't set would be no service at all."""
+    service = monorepo.service("billing", dsn="postgresql://a:b@127.0.0.1:1/nowhere")
+    functions = (service_migrations.status, service_migrations.owners)
+    if name:
+        for services in ("billing", service, ["billing"]):
+            states, owners = (wait(function(services)) for function in functions)
+            assert [states[0].service, *owners[0].services] == ["billing", "billing"]
+    else:
+        for function in functions:
+            with pytest.raises(UsageError, match=r"^'': there is no such service"):
+                wait(function(""))
+        with pytest.raises(UsageError, match=r"^'': there is no such service"):
+            service_migrations.upgrade_all("")
