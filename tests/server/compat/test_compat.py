@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -281,7 +282,7 @@ PROJECT = """
 name = "shop"
 version = "1"
 requires-python = ">=3.11"
-dependencies = ["sqlalchemy", "asyncpg", "greenlet"{}]
+dependencies = [{}]
 
 [tool.uv]
 package = false
@@ -299,8 +300,11 @@ build-backend = "hatchling.build"
 
 
 def test_the_running_code_is_tried_with_the_packages_of_its_own_lock(repo: Monorepo, tmp_path: Path) -> None:
-    def lock(*parts: str) -> None:
-        pyproject.write_text(configuration + PROJECT.format(*parts), encoding="utf-8")
+    installed = [f"{name}=={version(name)}" for name in ("sqlalchemy", "asyncpg", "greenlet")]
+
+    def lock(packages: list[str], sources: str = "") -> None:
+        dependencies = ", ".join(f'"{name}"' for name in packages)
+        pyproject.write_text(configuration + PROJECT.format(dependencies, sources), encoding="utf-8")
         subprocess.run([str(shutil.which("uv")), "lock", "--quiet"], cwd=repo.root, check=True)
 
     pyproject = repo.root / "pyproject.toml"
@@ -311,7 +315,7 @@ def test_the_running_code_is_tried_with_the_packages_of_its_own_lock(repo: Monor
     (library / "src" / "colours").mkdir(parents=True)
     (library / "pyproject.toml").write_text(LIBRARY, encoding="utf-8")
     (library / "src" / "colours" / "__init__.py").write_text("", encoding="utf-8")
-    lock(', "colours"', f'[tool.uv.sources]\ncolours = {{ path = "{library}" }}\n')
+    lock([*installed, "colours"], f'[tool.uv.sources]\ncolours = {{ path = "{library}" }}\n')
     models = repo.root / "services" / "shop" / "models.py"
     models.write_text("import colours\n" + models.read_text(encoding="utf-8"), encoding="utf-8")
     git(repo, "add", ".")
@@ -320,7 +324,7 @@ def test_the_running_code_is_tried_with_the_packages_of_its_own_lock(repo: Monor
     git(repo, "switch", "-qC", "work")
     git(repo, "stash", "pop", "-q")
     models.write_text(MODELS, encoding="utf-8")
-    lock("", "")
+    lock(installed)
 
     without_uv = {**os.environ, "PATH": str(tmp_path / "bin")}
     (tmp_path / "bin").mkdir()
