@@ -89,7 +89,8 @@ def read_revisions(
                 _read_file(files, path, code, import_folders)
             elif _is_revision(code.try_read(path)):
                 files.below.append(path)
-    modules = [module for path in files.paths.values() if (module := code.try_read(path))]
+    paths = [*files.paths.values(), *(place.path for place in files.computed)]
+    modules = [module for path in paths if (module := code.try_read(path))]
     for module in helpers(modules, code, import_folders):
         files.for_psycopg += for_psycopg(module)
         files.reads += reads_rows(module)
