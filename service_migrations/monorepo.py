@@ -183,15 +183,12 @@ class Monorepo:
     def select(self, names: Iterable[str]) -> tuple[Service, ...]:
         """Return the named services, each once, or all services where no name is given.
 
-        A string is one name: as an iterable, ``"billing"`` would be a service ``b``, and ``""`` every service.
-
         Raises:
             UsageError: a name is unknown, or the monorepo has no services.
             ConfigurationError: as of ``find``.
 
         """
-        wanted = (names,) if isinstance(names, str) else names
-        selected = tuple(dict.fromkeys(map(self.find, wanted))) or self.services()
+        selected = tuple(dict.fromkeys(map(self.find, names))) or self.services()
         if not selected:
             raise UsageError(
                 f"{' or '.join(self.configuration.services)} holds no service.",

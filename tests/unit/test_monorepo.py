@@ -201,12 +201,6 @@ def test_a_command_reads_the_folders_of_all_services_once(monorepo: Monorepo) ->
     assert [service.name for service in discover(monorepo.root)] == ["billing", "orders"]
 
 
-def test_a_string_is_the_name_of_one_service_and_never_of_all(root: Path) -> None:
-    assert [service.name for service in select("billing", root)] == ["billing"]
-    with pytest.raises(UsageError, match="there is no such service"):
-        select("", root)
-
-
 @pytest.mark.parametrize("name", ["billing", ""])
 def test_each_function_of_several_services_takes_a_lone_one(monorepo: Monorepo, name: str) -> None:
     """A string is a sequence of letters: the name of a variable that isn't set would be no service at all."""
