@@ -61,9 +61,6 @@ _SELDOM_USED = ("mako.exceptions",)
 _GRACE = 8.0
 """Seconds in which a stopped command may cancel its statement; a server that is hanging must not hold a pod."""
 
-_MAY_BE_EMPTY = ("message",)
-"""The options with a value that says something when it is empty too."""
-
 
 def task(
     *,
@@ -88,7 +85,7 @@ def task(
         texts = [
             parameter.name
             for parameter in inspect.signature(body).parameters.values()
-            if (parameter.default is None or isinstance(parameter.default, str)) and parameter.name not in _MAY_BE_EMPTY
+            if parameter.default is None or isinstance(parameter.default, str)
         ]
 
         @functools.wraps(body)

@@ -46,9 +46,7 @@ def test_a_flag_without_a_name_is_refused(repo: Monorepo, words: list[str]) -> N
 def texts(name: str) -> list[str]:
     """Return the options of a task that take one value."""
     arguments = TASKS[name].get_arguments()
-    return [
-        f"--{each.names[0]}" for each in arguments if each.takes_value and each.kind is str and each.name != "message"
-    ]
+    return [f"--{each.names[0]}" for each in arguments if each.takes_value and each.kind is str]
 
 
 @pytest.mark.parametrize(
