@@ -196,6 +196,12 @@ class Session:
                 raise asyncio.CancelledError from error
             raise await self._failure(error, compares=compares) from error
 
+    @property
+    def _is_at_base(self) -> bool:
+        """Whether the database, which is no temporary one, is known to have no revision."""
+        heads = self.transactions.heads
+        return heads is not None and not heads and not self.connector.is_temporary
+
     async def _failure(self, error: BaseException, *, compares: bool) -> MigrationError:
         """Return the error to raise for a failure, after a rollback."""
         service, first = self.history.service, self.transactions.first_error
@@ -227,7 +233,7 @@ class Session:
             first=first,
             file=self.transactions.file,
             is_connected=is_connected,
-            is_at_base=not (self.transactions.heads or self.transactions.heads is None or self.connector.is_temporary),
+            is_at_base=self._is_at_base,
         )
 
 
