@@ -182,8 +182,9 @@ def _is_needed(column: "sa.Column[Any]") -> bool:
 def _is_unique(column: "sa.Column[Any]") -> bool:
     table = column.table
     keys = [each.columns for each in table.constraints if isinstance(each, sa.UniqueConstraint | pg.ExcludeConstraint)]
-    indexes = [each.columns for each in table.indexes if each.unique]
-    return column.primary_key or any(column.name in columns for columns in (*keys, *indexes))
+    expressions = [str(each) for index in table.indexes if index.unique for each in index.expressions]
+    in_index = any(is_named_in(column, text) for text in expressions)  # such as lower(email), which has no column
+    return column.primary_key or in_index or any(column.name in columns for columns in keys)
 
 
 def _named_by_checks(column: "sa.Column[Any]") -> list[Any]:

@@ -210,3 +210,48 @@ def test_a_column_that_takes_no_known_value_is_left_out_and_named(
     found = tried(monorepo, running, server)
     assert set(found.untried) == {"accounts.at"}
     assert {(one.table, one.action) for one in found.breaks} >= {("accounts", "read"), ("accounts", "insert")}
+
+
+UNIQUE = """
+from sqlalchemy import ForeignKey, Index, String, func, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+__all__ = ["Base", "Friend", "Person"]
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Person(Base):
+    __tablename__ = "people"
+    __table_args__ = (Index("uq_email", {expression}, unique=True),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    email: Mapped[str] = mapped_column(String(50))
+
+
+class Friend(Base):
+    __tablename__ = "friends"
+    one_id: Mapped[int] = mapped_column(ForeignKey("people.id"), primary_key=True)
+    other_id: Mapped[int] = mapped_column(ForeignKey("people.id"), primary_key=True)
+"""
+
+
+@pytest.mark.parametrize("expression", ['"email"', 'func.lower(text("email"))', 'text("lower(email)")'])
+def test_two_rows_of_a_table_with_a_unique_expression_are_made(
+    monorepo: Monorepo, tmp_path: Path, server: Server, expression: str
+) -> None:
+    """A friend has two people, whose values must not be equal."""
+    monorepo.service("shop", UNIQUE.format(expression=expression))
+    tables = (
+        "CREATE TABLE people (id serial PRIMARY KEY, email varchar(50) NOT NULL)",
+        "CREATE UNIQUE INDEX uq_email ON people (lower(email))",
+        "CREATE TABLE friends (one_id int REFERENCES people, other_id int REFERENCES people)",
+        "ALTER TABLE friends ADD PRIMARY KEY (one_id, other_id)",
+    )
+    monorepo.revision("shop", "r0", None, "\n".join(f"op.execute({sql!r})" for sql in tables))
+    shutil.copytree(monorepo.root, tmp_path / "running")
+    monorepo.revision("shop", "r1", "r0", 'op.execute("CREATE TABLE other (id int)")')
+    service = Found.locate(monorepo.root).find("shop")
+    found: Compat = wait(compat(service, ("0" * 40, tmp_path / "running"), server))
+    assert (found.breaks, dict(found.untried)) == ((), {})
