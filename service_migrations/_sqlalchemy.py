@@ -31,6 +31,7 @@ __all__ = [
     "is_created",
     "is_of_a_column",
     "is_of_a_type",
+    "is_unlogged",
     "never_reconnect",
     "restore_execution_options",
     "set_creation_order",
@@ -113,6 +114,12 @@ def is_of_a_column(index: "Index") -> bool:
 def has_prefixes(table: "Table") -> bool:
     """Whether a table has prefixes, which are words between CREATE and TABLE, such as UNLOGGED."""
     return bool(table._prefixes)  # noqa: SLF001
+
+
+def is_unlogged(table: "Table") -> bool:
+    """Whether a table has the prefix UNLOGGED."""
+    words: list[str] = [str(prefix).upper() for prefix in table._prefixes]  # noqa: SLF001
+    return any("UNLOGGED" in word.split() for word in words)
 
 
 def never_reconnect(connection: "Connection") -> None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from sqlalchemy import CheckConstraint, Connection, Dialect, Table, text
 from sqlalchemy.exc import DBAPIError
 
-from service_migrations._sqlalchemy import final_name, verbatim_dialect
+from service_migrations._sqlalchemy import final_name, is_unlogged, verbatim_dialect
 from service_migrations.autogenerate.enum_types import EnumType
 from service_migrations.autogenerate.foreign_keys import foreign_keys_of
 from service_migrations.autogenerate.temporary_table import (
@@ -212,7 +212,7 @@ def _renaming(
 
 
 def _completed(connection: Connection, table: Table, state: TableState, surroundings: Surroundings) -> TableState:
-    """Return a state with what the temporary table of a model lacks: foreign keys, comments and NOT VALID."""
+    """Return a state with what the temporary table of a model lacks: foreign keys, comments, NOT VALID, UNLOGGED."""
     dialect = verbatim_dialect(connection.dialect)
     keys = foreign_keys_of(table, dialect, surroundings.default_schema)
     keys += _unvalidated_checks(table, dialect, state)
@@ -220,6 +220,7 @@ def _completed(connection: Connection, table: Table, state: TableState, surround
     return replace(
         state,
         comment=table.comment or None,
+        unlogged=is_unlogged(table),
         columns={name: replace(column, comment=comments.get(name)) for name, column in state.columns.items()},
         constraints=state.constraints | {key.name: key for key in keys},
     )

@@ -200,6 +200,7 @@ def _changes(comparison: Comparison) -> list[Change]:
     altering = (change for table_changes in altered.values() for change in table_changes)
     sequences_created = created(comparison.connection, comparison.models, comparison.live, comparison.default)
     changes = [*_types(comparison), *sequences_created, *tables.dropped(comparison), *altering]
+    changes += tables.persistence(comparison)
     changes += tables.created(comparison, set(altered))
     later_sql = "\n".join(str(step) for change in changes for step in change.forward if isinstance(step, str))
     later_sql += "\n".join(

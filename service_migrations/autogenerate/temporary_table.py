@@ -109,6 +109,7 @@ class TemporaryTable:
             columns={name: column for name, column in state.columns.items() if name != self.extra},
             constraints=state.constraints | kept_constraints,
             indexes=state.indexes | kept_indexes,
+            partition_key=None if self.extra else state.partition_key,
         )
 
 

@@ -159,6 +159,8 @@ class TableState:
     columns: dict[str, ColumnState]
     constraints: dict[str, Constraint]
     indexes: dict[str, Index]
+    unlogged: bool = False
+    partition_key: str | None = None
 
     @property
     def sql(self) -> str:
@@ -248,4 +250,6 @@ def _table(row: dict[str, Any], default_schema: str | None) -> TableState:
         {column.name: column for column in columns},
         {constraint.name: constraint for constraint in constraints},
         {index.name: index for index in indexes},
+        row["unlogged"],
+        row["partition_key"],
     )

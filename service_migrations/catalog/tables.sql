@@ -3,6 +3,7 @@
 SELECT c.oid::bigint, json_build_object('schema', n.nspname, 'name', c.relname,
     'place', format('%I.%I', n.nspname, c.relname),
     'comment', obj_description(c.oid, 'pg_class'),
+    'unlogged', c.relpersistence = 'u', 'partition_key', pg_get_partkeydef(c.oid),
     'columns', (
         SELECT coalesce(json_agg(json_build_object('name', a.attname, 'type', format_type(a.atttypid, a.atttypmod),
             'stored', CASE t.typtype WHEN 'd' THEN (

@@ -191,6 +191,8 @@ def _changed(comparison: Comparison) -> Iterator[_Part]:
                 yield _Part("plain", comparison.oids[key], live.name, text)
             if live.not_null and not target.not_null:
                 yield _Part("nullable", comparison.oids[key], live.name, text)
+        if pair.target.unlogged and not pair.live.unlogged:
+            yield _Part("unlogged", comparison.oids[key], None, f"{_describe(comparison, key)}, which becomes UNLOGGED")
         yield from _filled(comparison, key, pair)
 
 
@@ -237,6 +239,8 @@ def _foreign_keys(comparison: Comparison) -> Iterator[Change]:
             reason = f"needs {_describe(comparison, key)}, which this would drop"
         elif (row.oid, row.part) in dropped_columns:
             reason = f"needs {column}, which this would drop"
+        elif pair.target.unlogged and not pair.live.unlogged:
+            reason = f"needs {_describe(comparison, key)} as a logged table"
         elif keys_of(pair, comparison.recreated_types, comparison.named[key]).indexes.get(row.index, NEITHER).up:
             reason = f"needs {row.index} of {_describe(comparison, key)}, which this would drop"
         else:

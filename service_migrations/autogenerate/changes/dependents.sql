@@ -2,9 +2,10 @@
 --
 -- :parts is JSON, each with a number, a kind, the oid of its table or type, and perhaps a name:
 -- table, column, constraint, index, sequence (of a column) and type are dropped, the type of a "changed" column changes,
--- a "nullable" column loses its NOT NULL, and a "plain" one its expression. An "extended" table gets a column. It is "filled" where a column gets a
--- value in every row; where a type is named, only if that is a domain with constraints. A "new table", "new relation" or
--- "new type" needs a name in a schema. :tables are the oids of all tables that the comparison has.
+-- a "nullable" column loses its NOT NULL, and a "plain" one its expression. An "extended" table gets a column, an
+-- "unlogged" one ceases to be logged. It is "filled" where a column gets a value in every row; where a type is named,
+-- only if that is a domain with constraints. A "new table", "new relation" or "new type" needs a name in a schema.
+-- :tables are the oids of all tables that the comparison has.
 WITH RECURSIVE parts AS (
     SELECT p.number, p.kind, p.oid::oid AS oid, p.name, coalesce(p.schema, CAST(:default AS text)) AS schema
     FROM json_to_recordset(:parts) AS p (number int, kind text, oid bigint, name text, schema text, type bigint)
@@ -134,6 +135,9 @@ WITH RECURSIVE parts AS (
     FROM columns c JOIN pg_index i ON i.indrelid = c.relid AND i.indisreplident AND c.attnum = ANY(i.indkey)
     WHERE c.kind = 'nullable' AND NOT EXISTS (
         SELECT FROM dropped o WHERE o.classid = 'pg_class'::regclass AND o.objid = i.indexrelid)
+    UNION
+    SELECT p.number, 'pg_publication'::regclass, r.prpubid, 0, NULL
+    FROM parts p JOIN pg_publication_rel r ON r.prrelid = p.oid WHERE p.kind = 'unlogged'
     UNION
     -- a name of a relation is one of a type too, apart from indexes and sequences; the type of an array makes way
     SELECT p.number, h.classid, h.objid, 0, NULL

@@ -10,13 +10,14 @@ from sqlalchemy import ForeignKeyConstraint
 from service_migrations.autogenerate.change import Change, Note, Phase, Step
 from service_migrations.autogenerate.changes import columns, constraints, generated
 from service_migrations.autogenerate.changes.matches import new_names
+from service_migrations.autogenerate.changes.table_options import TableOptions, changed_persistence, new_comments
 from service_migrations.autogenerate.comparison import Comparison, Key
 from service_migrations.autogenerate.operations import added_column, created_table, remove_exclusions
 from service_migrations.autogenerate.table_pair import BOTH, Directions, Pair, recreated_columns
 from service_migrations.catalog.tables import ColumnState, TableState
 from service_migrations.sql.quoting import literal
 
-__all__ = ["altered", "created", "dropped"]
+__all__ = ["altered", "created", "dropped", "persistence"]
 
 
 def dropped(comparison: Comparison) -> Iterator[Change]:
@@ -72,6 +73,8 @@ def created(comparison: Comparison, altered: set[Key]) -> Iterator[Change]:
         steps = created_table(copy, table, taken_names, later)
         drop = DropTableOp(table.name, schema=table.schema)
         yield Change(Phase.CREATE_TABLES, tuple(steps), (drop,), f"create_table {table.sql}")
+        if comments := tuple(new_comments(comparison, comparison.models[key], table)):
+            yield Change(Phase.COMMENT, comments, ())
 
 
 def altered(comparison: Comparison) -> dict[Key, list[Change]]:
@@ -81,6 +84,7 @@ def altered(comparison: Comparison) -> dict[Key, list[Change]]:
         for key, pair in comparison.pairs.items()
     }
     names = new_names((pair, comparison.named[key]) for key, pair in comparison.pairs.items())
+    options = TableOptions(comparison)
     changes = {}
     for key, pair in comparison.pairs.items():
         table_changes = [
@@ -89,10 +93,18 @@ def altered(comparison: Comparison) -> dict[Key, list[Change]]:
             *columns.changes(pair, comparison.recreated_types, comparison.castable),
             *constraints.changes(pair, comparison.recreated_types, comparison.named[key], names),
             *constraints.foreign_keys(pair, comparison.named[key], keys, comparison.default, names),
+            *options.changes(key, pair),
             *_comment(pair),
         ]
         changes[key] = [change for change in table_changes if change.forward or change.backward]
     return {key: table_changes for key, table_changes in changes.items() if table_changes}
+
+
+def persistence(comparison: Comparison) -> list[Change]:
+    """Return the changes of the tables that become UNLOGGED or LOGGED, in their order."""
+    changing = {key: pair for key, pair in comparison.pairs.items() if pair.live.unlogged != pair.target.unlogged}
+    order, _ = _ordered({key: pair.live for key, pair in changing.items()}, comparison.default)
+    return list(changed_persistence([changing[key] for key in order]))
 
 
 def _comment(pair: Pair) -> Iterator[Change]:

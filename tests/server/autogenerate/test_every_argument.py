@@ -40,6 +40,7 @@ FOREIGN: dict[str, str] = CONSTRAINTS | {
     "onupdate": 'onupdate="CASCADE"',
     "ondelete": 'ondelete="SET NULL"',
     "match": 'match="FULL"',
+    "comment": 'comment="it\'s 100% \\\\ "',
     "postgresql_not_valid": "postgresql_not_valid=True",
 }
 
@@ -190,7 +191,7 @@ OPAQUE = {
 }
 """The arguments of those that take ``**kw``, by their documentation."""
 
-PYTHON, NOT_SEEN = "of Python alone", "in the documents' list of what isn't seen"
+PYTHON = "of Python alone"
 NO_DDL: dict[Any, dict[str, str]] = {
     sqlalchemy.Table: {
         **dict.fromkeys(("name", "metadata", "info", "listeners", "implicit_returning"), PYTHON),
@@ -214,11 +215,10 @@ NO_DDL: dict[Any, dict[str, str]] = {
         "table": "another way to put it into a table",
         **dict.fromkeys(("deferrable", "initially"), "PostgreSQL refuses both for a CHECK"),
     },
-    sqlalchemy.ForeignKey: {"info": PYTHON, "comment": NOT_SEEN},
+    sqlalchemy.ForeignKey: {"info": PYTHON},
     sqlalchemy.ForeignKeyConstraint: {
         "info": PYTHON,
         "table": "another way to put it into a table",
-        "comment": NOT_SEEN,
     },
     sqlalchemy.Index: {
         "info": PYTHON,
@@ -243,6 +243,9 @@ EXTRA = {
     "what pg_class has beside": """
         SELECT relname, relpersistence::text, reloptions::text, relispartition, pg_get_partkeydef(oid)
         FROM pg_class WHERE relname ~ 'things|others'""",
+    "comments on constraints": """
+        SELECT conname, description FROM pg_constraint k JOIN pg_description d ON d.objoid = k.oid
+        WHERE d.classoid = 'pg_constraint'::regclass""",
     "parents": "SELECT inhrelid::regclass::text, inhparent::regclass::text FROM pg_inherits",
 }
 """What ``catalog`` doesn't compare."""
