@@ -3,6 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
+from service_migrations.adoption.advanced_alchemy import alchemy_dsn, read_alchemy
 from service_migrations.adoption.code.dsn_source import EnvFiles, describe_dsn
 from service_migrations.adoption.code.env_file import Environment, options_reader, read_environment
 from service_migrations.adoption.code.expressions import Reader
@@ -141,9 +142,10 @@ def _read(
     if environment.version_table:
         found.version_table = environment.version_table
     found.version_table_schema = environment.version_table_schema
+    reader = Reader(code, folders, options_reader(environment, options))
+    read_alchemy(found, environment, reader, code)
     for key, line in environment.unread:
         found.note("to do", f"{key} can't be read from it; set {key} in the table.", environment.path, line)
-    reader = Reader(code, folders, options_reader(environment, options))
     read_migrate(found, environment, reader, code)
     found.hooks = tuple(environment.hooks)
     for hook in environment.hooks:
@@ -214,6 +216,8 @@ def _read_dsn(found: Found, environment: Environment, options: Options | None, r
         text, place = of_file, f"{found.relative(options.path)}:{options.lines.get('sqlalchemy.url', 1)}"
     if text is None:
         text = flask_dsn(found, environment, reader, code)
+    if text is None:
+        text, place = alchemy_dsn(found, environment, reader, code) or (None, place)
     files = EnvFiles(found.path, found.root)
     found.dsn = describe_dsn(text, place, files, found.path, found.root)
     if found.dsn.dialect:

@@ -141,17 +141,36 @@ def _parents(name: str) -> list[str]:
 def _searched(search: _Search, script_location: Path, directory: Path) -> list[str]:
     """Return the modules with tables below a directory, where env.py doesn't name one."""
     names: list[str] = []
-    for path in python_files(directory):
+    paths = list(python_files(directory))
+    used = _imported_names(search, paths)
+    for path in paths:
         parts = path.relative_to(directory).parts
         if path.is_relative_to(script_location) or any(part in _NO_CODE for part in parts):
             continue
         if _tables(search.code.try_read(path)):
-            around = [folder for folder in search.folders if path.is_relative_to(folder)]
-            # the deepest folder on sys.path that isn't itself a package
-            folder = max(around, key=lambda each: (not (each / "__init__.py").exists(), len(each.parts)), default=None)
-            if folder is not None:
-                relative = path.relative_to(folder).with_suffix("")
-                names.append(".".join(relative.parts[:-1] if path.name == "__init__.py" else relative.parts))
+            around = {folder: _module_name(path, folder) for folder in search.folders if path.is_relative_to(folder)}
+            # the deepest folder on sys.path that isn't itself a package; a package need not have an __init__.py
+            folder = max(
+                around,
+                key=lambda each: (around[each] in used, not (each / "__init__.py").exists(), len(each.parts)),
+                default=None,
+            )
+            names += [around[folder]] if folder is not None else []
+    return names
+
+
+def _module_name(path: Path, folder: Path) -> str:
+    relative = path.relative_to(folder).with_suffix("")
+    return ".".join(relative.parts[:-1] if path.name == "__init__.py" else relative.parts)
+
+
+def _imported_names(search: _Search, paths: list[Path]) -> set[str]:
+    """Return the dotted names that files import, as modules and as what a module may have."""
+    names: set[str] = set()
+    for path in paths:
+        module = search.code.try_read(path)
+        for name, attribute in module.imports.values() if module else ():
+            names |= {name, f"{name}.{attribute}"}
     return names
 
 
