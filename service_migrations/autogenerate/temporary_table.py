@@ -20,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable, PrimaryKeyConstraint, UniqueConstraint
 from sqlalchemy.types import ARRAY, TypeEngine
 
-from service_migrations._sqlalchemy import has_prefixes, is_conditional, set_creation_order
+from service_migrations._sqlalchemy import creation_order, has_prefixes, is_conditional, set_creation_order
 from service_migrations.autogenerate.enum_types import EnumType
 from service_migrations.autogenerate.sequences import creations
 from service_migrations.catalog import tables
@@ -124,8 +124,11 @@ def full_table(
     metadata = MetaData(naming_convention=table.metadata.naming_convention)
     copy = copy_table(table, metadata, temporary=True)
     existing = live.constraints if live else {}
-    # copies have no fixed order, and PostgreSQL creates the first of equal ones
-    order = sorted(copy.constraints, key=lambda each: (each.name not in existing, *_sort_key(each, dialect)))
+    # PostgreSQL creates the first of equal ones, which a type's own CHECKs have no order for
+    order = sorted(
+        copy.constraints,
+        key=lambda each: (each.name not in existing, creation_order(each), *_sort_key(each, dialect)),
+    )
     for number, constraint in enumerate(order):
         set_creation_order(constraint, number)
     separate = _separate_keys(copy, live) if live else []

@@ -11,9 +11,11 @@ from sqlalchemy.schema import CreateIndex
 from service_migrations._sqlalchemy import (
     copy_condition,
     copy_prefixes,
+    creation_order,
     exclusion_parts,
     is_created,
     is_of_a_column,
+    set_creation_order,
 )
 from service_migrations.models.texts import use_plain_texts
 from service_migrations.models.types import named_type_of
@@ -29,9 +31,9 @@ def copy_table(table: Table, metadata: MetaData, *, temporary: bool = False) -> 
     """Return a copy of a table in another MetaData.
 
     ``to_metadata`` (SQLAlchemy 2.1.9) loses the words between CREATE and TABLE, the operator classes of an exclusion
-    constraint, the conditions of ``ddl_if()``, and that a foreign key names a column by its name instead of its key. It
-    copies what the type of a column has added to the table, though the type adds it to the copy again, and moves types
-    to another schema.
+    constraint, the conditions of ``ddl_if()``, the order of the constraints, and that a foreign key names a column by
+    its name instead of its key. It copies what the type of a column has added to the table, though the type adds it to
+    the copy again, and moves types to another schema.
 
     Args:
         table: the table.
@@ -49,6 +51,7 @@ def copy_table(table: Table, metadata: MetaData, *, temporary: bool = False) -> 
     _restore_names(table.constraints, copy.constraints)
     _discard_doubles(table.indexes, copy.indexes)
     _discard_doubles(table.constraints, copy.constraints)
+    _restore_order(table, copy)
     _restore_schemas_of_types(table, copy)
     _restore_conditions(table.indexes, copy.indexes)
     _restore_conditions(table.constraints, copy.constraints)
@@ -75,6 +78,16 @@ def _discard_doubles(originals: Iterable[_Part], copies: set[_Part]) -> None:
         left[part.name] -= 1
         if isinstance(part.name, str) and left[part.name] < 0:
             copies.discard(part)
+
+
+def _restore_order(table: Table, copy: Table) -> None:
+    """Restore the order in which CREATE TABLE has the constraints: of two equal keys PostgreSQL creates the first."""
+    copies = sorted(copy.constraints, key=creation_order)
+    for number, original in enumerate(sorted(table.constraints, key=creation_order)):
+        alike = [part for part in copies if _likeness(part) == _likeness(original)]
+        if alike:
+            set_creation_order(alike[0], number)
+            copies.remove(alike[0])
 
 
 def _restore_schemas_of_types(table: Table, copy: Table) -> None:

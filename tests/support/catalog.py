@@ -13,7 +13,9 @@ WITH own AS (
 ), relation AS (
     SELECT c.*, n.nspname || '.' || c.relname AS name FROM pg_class c JOIN own n ON n.oid = c.relnamespace
 )
-SELECT 'relation', name, relkind::text FROM relation
+SELECT 'relation', name,
+    concat_ws(' ', relkind::text, CASE WHEN relpersistence = 'u' AND relkind <> 'S' THEN 'unlogged' END)
+FROM relation
 UNION ALL
 SELECT 'column', r.name || '.' || a.attname, concat_ws(' ', format_type(a.atttypid, a.atttypmod),
     CASE WHEN a.attcollation > 0 THEN a.attcollation::regcollation END,
@@ -30,6 +32,10 @@ UNION ALL
 SELECT 'constraint', r.name || '.' || k.conname,
     pg_get_constraintdef(k.oid) || CASE WHEN k.convalidated THEN '' ELSE ' (not validated)' END
 FROM pg_constraint k JOIN relation r ON r.oid = k.conrelid WHERE k.contype <> 'n'
+UNION ALL
+SELECT 'comment', r.name || '.' || k.conname, d.description
+FROM pg_description d JOIN pg_constraint k ON k.oid = d.objoid AND d.classoid = 'pg_constraint'::regclass
+JOIN relation r ON r.oid = k.conrelid
 UNION ALL
 SELECT 'index', r.name, pg_get_indexdef(i.indexrelid) || CASE WHEN i.indisvalid THEN '' ELSE ' (invalid)' END
 FROM pg_index i JOIN relation r ON r.oid = i.indexrelid

@@ -95,8 +95,12 @@ COUNTING = (
     "", "", "autoincrement=False", "Identity()", "Identity(always=True)", "Identity(start=5, increment=2)",
     "Identity(always=True, cache=3, cycle=True, maxvalue=1000)",
 )  # fmt: skip
+NAMES = ("one", "two", "Three", "order", "five", "six%", "seven")
+KEYED = {"seven": "seventh", "six%": "sixth"}
+"""The columns that have another key than their name, by which the parts of a table name them."""
+
 RULES = ("", ", ondelete='CASCADE'", ", ondelete='SET NULL'", ", onupdate='RESTRICT'", ", deferrable=True",
-         ", deferrable=True, initially='DEFERRED'", ", match='FULL'")  # fmt: skip
+         ", deferrable=True, initially='DEFERRED'", ", match='FULL'", ", comment='100% :its'")  # fmt: skip
 
 
 def enum_kinds(name: str, labels: tuple[str, ...], schema: str) -> list[Kind]:
@@ -124,6 +128,10 @@ def modules(draw: Draw, version: int) -> str:
     """Return the text of a module of models for a PostgreSQL version."""
     convention = draw(st.booleans())
     schema = draw(st.sampled_from(("", "", "", "", "extra")))
+    places = {"beta": schema, "gamma": draw(st.sampled_from(("", "", "", "Other 1%")))}
+    prefixes = draw(
+        st.sampled_from(("", "", "", "", "prefixes=['UNLOGGED']"))
+    )  # one that is logged can't refer to them
     lines = [HEAD.format(metadata="naming_convention=NAMING_CONVENTION" if convention else "")]
     kinds = list(KINDS)
     for name, place in (("mood", schema), ("state", "")):
@@ -134,7 +142,7 @@ def modules(draw: Draw, version: int) -> str:
     names: list[str] = []
     keys: list[str] = []
     for name in draw(st.lists(st.sampled_from(("alpha", "beta", "gamma", "User")), max_size=3, unique=True)):
-        place = schema if name == "beta" else ""
+        place = places.get(name, "")
         columns = draw(_columns(kinds))
         parts = [draw(_key()), *(one.sql for one in columns)]
         found = {one.name: one.kind for one in columns}
@@ -144,11 +152,14 @@ def modules(draw: Draw, version: int) -> str:
         full = f"{place}.{name}" if place else name
         keys.append(f"{full}.id")
         parts += draw(_foreign_keys(name, found, keys))
-        unique = [one for one in found if any(part.startswith(f"UniqueConstraint('{one}', name") for part in parts)]
-        keys += [f"{full}.{one}" for one in unique if found[one].family == "number"]
+        unique = [
+            one for one in found if any(part.startswith(f"UniqueConstraint({key_of(one)!r}, name") for part in parts)
+        ]
+        keys += [f"{full}.{key_of(one)}" for one in unique if found[one].family == "number"]
         comment = draw(st.sampled_from(COMMENTS))
         parts += [f"comment='''{comment}'''"] if comment else []
         parts += [f"schema={place!r}"] if place else []
+        parts += [prefixes] if prefixes else []
         lines += [f"{name} = Table({name!r}, metadata,", *(f"    {part}," for part in parts), ")"]
         names.append(name)
     lines.append(f"__all__ = {[*names, 'metadata']!r}")
@@ -183,7 +194,7 @@ def _key(draw: Draw) -> str:
 @st.composite
 def _columns(draw: Draw, kinds: list[Kind]) -> list[Made]:
     found: list[Made] = []
-    for name in draw(st.lists(st.sampled_from(("one", "two", "Three", "order", "five")), max_size=5, unique=True)):
+    for name in draw(st.lists(st.sampled_from(NAMES), max_size=5, unique=True)):
         kind = draw(st.sampled_from(kinds))
         options = []
         numbers = [one.name for one in found if one.kind.family == "number"]
@@ -198,6 +209,7 @@ def _columns(draw: Draw, kinds: list[Kind]) -> list[Made]:
         options += [f"comment='''{comment}'''"] if comment else []
         if kind.sorts:
             options += [f"{word}=True" for word in ("unique", "index") if draw(st.integers(0, 7)) == 0]
+        options += [f"key={KEYED[name]!r}"] if name in KEYED else []
         found.append(Made(name, kind, f"Column({name!r}, {kind.sql}, {', '.join(options)})"))
     return found
 
@@ -209,7 +221,8 @@ def _foreign_keys(draw: Draw, table: str, columns: dict[str, Kind], keys: list[s
     for key in keys:
         if numbers and draw(st.integers(0, 2)) == 0:
             name = draw(st.sampled_from((f", name='fk_{table}_{'_'.join(key.split('.')[-2:])}'", "")))
-            local, rule = draw(st.sampled_from(numbers)), draw(st.sampled_from(RULES))
+            local, rule = key_of(draw(st.sampled_from(numbers))), draw(st.sampled_from(RULES))
+            rule = rule if name or "comment" not in rule else ""  # SQLAlchemy can't say on which constraint it is
             found.append(f"ForeignKeyConstraint([{local!r}], [{key!r}]{name}{rule})")
     return found
 
@@ -217,7 +230,7 @@ def _foreign_keys(draw: Draw, table: str, columns: dict[str, Kind], keys: list[s
 @st.composite
 def _part(draw: Draw, name: str, columns: dict[str, Kind], version: int, *, unnamed: bool) -> str:
     column, other = draw(st.sampled_from(sorted(columns))), draw(st.sampled_from(sorted(columns)))
-    kind, quoted = columns[column], quote(column)
+    kind, quoted, key, other_key = columns[column], quote(column), key_of(column), key_of(other)
     conditions = [check.format(c=quoted) for check in kind.checks]
     found = [f"CheckConstraint({sql(one)}, name='ck{name}')" for one in (f"{quoted} IS NOT NULL", *conditions)]
     if unnamed:
@@ -226,13 +239,13 @@ def _part(draw: Draw, name: str, columns: dict[str, Kind], version: int, *, unna
     if kind.sorts:
         found += _of_a_column_that_sorts(name, column, conditions, version)
         if column != other and columns[other].sorts:
-            found += [f"UniqueConstraint({column!r}, {other!r}{given})" for given in (f", name='uq{name}'", "")]
-            found += [f"Index('ix{name}', {column!r}, {other!r}, postgresql_include=[{column!r}])"]
+            found += [f"UniqueConstraint({key!r}, {other_key!r}{given})" for given in (f", name='uq{name}'", "")]
+            found += [f"Index('ix{name}', {key!r}, {other_key!r}, postgresql_include=[{key!r}])"]
     if kind.family == "gin":
-        found.append(f"Index('ix{name}', {column!r}, postgresql_using='gin')")
+        found.append(f"Index('ix{name}', {key!r}, postgresql_using='gin')")
     if kind.sql == "JSONB()":
-        ops = f"postgresql_ops={{{column!r}: 'jsonb_path_ops'}}"
-        found.append(f"Index('ix{name}', {column!r}, postgresql_using='gin', {ops})")
+        ops = f"postgresql_ops={{{key!r}: 'jsonb_path_ops'}}"
+        found.append(f"Index('ix{name}', {key!r}, postgresql_using='gin', {ops})")
     if kind.family == "range":
         found.append(f"ExcludeConstraint((column({column!r}), '&&'), using='gist', name='ex{name}')")
     return draw(st.sampled_from(found))
@@ -240,19 +253,24 @@ def _part(draw: Draw, name: str, columns: dict[str, Kind], version: int, *, unna
 
 def _of_a_column_that_sorts(name: str, column: str, conditions: list[str], version: int) -> list[str]:
     given = sql(f"{quote(column)} IS NOT NULL")
+    key = key_of(column)
     distinct = ["", ", postgresql_nulls_not_distinct=True"] if version >= 15 else [""]
     return [
-        *(f"UniqueConstraint({column!r}, name='uq{name}'{option})" for option in distinct),
-        *(f"Index('ix{name}', {column!r}, unique=True{option})" for option in distinct),
-        f"UniqueConstraint({column!r}, name='uq{name}', deferrable=True, initially='DEFERRED')",
-        f"Index('ix{name}', {column!r})",
+        *(f"UniqueConstraint({key!r}, name='uq{name}'{option})" for option in distinct),
+        *(f"Index('ix{name}', {key!r}, unique=True{option})" for option in distinct),
+        f"UniqueConstraint({key!r}, name='uq{name}', deferrable=True, initially='DEFERRED')",
+        f"Index('ix{name}', {key!r})",
         f"Index('ix{name}', text({sql(f'{quote(column)} DESC NULLS LAST')}))",
-        *(f"Index('ix{name}', {column!r}, postgresql_where=text({sql(one)}))" for one in conditions),
-        f"Index('ix{name}', {column!r}, postgresql_where=text({given}))",
+        *(f"Index('ix{name}', {key!r}, postgresql_where=text({sql(one)}))" for one in conditions),
+        f"Index('ix{name}', {key!r}, postgresql_where=text({given}))",
         f"ExcludeConstraint((column({column!r}), '='), using='btree', name='ex{name}')",
         f"ExcludeConstraint((column({column!r}), '='), using='btree', name='ex{name}', where=text({given}))",
     ]
 
 
 def quote(name: str) -> str:
-    return f'"{name}"' if name in ("Three", "order") else name
+    return f'"{name}"' if name in ("Three", "order", "six%") else name
+
+
+def key_of(name: str) -> str:
+    return KEYED.get(name, name)

@@ -53,6 +53,10 @@ TABLES = {
         server_default=numbers.next_value(), primary_key=True)""",
     "key of a sequence that PostgreSQL can do without": """
         Column("a", Integer, Sequence("unused", optional=True), primary_key=True)""",
+    "equal keys": """Column("a", Integer), UniqueConstraint("a", name="z own"), UniqueConstraint("a", name="own")""",
+    "equal keys, one by unique=True": """Column("a", Integer, unique=True), UniqueConstraint("a", name="own")""",
+    "equal keys, one by the convention": """Column("a", Integer), UniqueConstraint("a", name="z own"),
+        UniqueConstraint("a")""",
     "include of columns with a key": """Column("real a", Integer, key="a"), Column("real b", Integer, key="b"),
         Column("real c", Text, key="c"), Index("ix", "c", postgresql_include=["b"]),
         UniqueConstraint("b", name="u", postgresql_include=["c"]),

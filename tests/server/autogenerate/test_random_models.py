@@ -1,6 +1,7 @@
 """Autogenerate between two random sets of models, in a database that is shared with another service."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 
@@ -8,12 +9,13 @@ import pytest
 from hypothesis import HealthCheck, Phase, assume, given, note, seed, settings, strategies as st
 
 import service_migrations
+from service_migrations.models.importing import import_models
 from service_migrations.monorepo import Service
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
-from tests.support.autogenerate import STATEFUL, first_upgrade, remodel
+from tests.support.autogenerate import STATEFUL, create_all, first_upgrade, remodel
 from tests.support.catalog import catalog
-from tests.support.database import query, wait
+from tests.support.database import query, run_script, wait
 from tests.support.monorepo import Monorepo, dsn_text
 from tests.support.random_models import modules
 
@@ -28,7 +30,7 @@ EACH = 2
 def test_what_is_generated_leads_from_any_models_to_any_others_and_back(part, world, server):
     """From nothing to A, from A to B, then back to A and to nothing; ``check`` is clean, the sibling untouched.
 
-    No two parts or versions try the same pairs.
+    A and B are in the catalog as ``create_all`` makes them. No two parts or versions try the same pairs.
     """
     fresh, monorepo = world
 
@@ -44,23 +46,40 @@ def test_what_is_generated_leads_from_any_models_to_any_others_and_back(part, wo
     def there_and_back(data):
         before, after = (data.draw(modules(int(server.version)), label=label) for label in ("A", "B"))
         assume(before != after)  # the first pair that is drawn is of no tables and no tables
+        created = []
+        for models in (before, after):
+            dsn, service = fresh()
+            created.append(_created(monorepo, service, dsn, models))
         dsn, service = fresh()
-        _there_and_back(monorepo, service, dsn, before, after)
+        _there_and_back(monorepo, service, dsn, (before, after), created)
 
     (there_and_back if EXAMPLES > 20 else seed(f"{server.version}/{part}")(there_and_back))()
 
 
-def _there_and_back(monorepo: Monorepo, service: Service, dsn: Dsn, before: str, after: str) -> None:
+def _created(monorepo: Monorepo, service: Service, dsn: Dsn, models: str) -> list[str]:
+    """Return the catalog after ``create_all``."""
+    remodel(monorepo, service, models)
+    create_all(import_models(service).metadata, dsn)
+    return _but_versions(catalog(dsn))
+
+
+def _there_and_back(
+    monorepo: Monorepo, service: Service, dsn: Dsn, models: tuple[str, str], created: list[list[str]]
+) -> None:
+    before, after = models
     siblings = _of_the_sibling(dsn)
     assert siblings
 
     remodel(monorepo, service, before)
     first = _generate_and_apply(monorepo, service, "a")
     at_first = catalog(dsn)
+    assert _but_versions(at_first) == created[0]
     remodel(monorepo, service, after)
     second = _generate_and_apply(monorepo, service, "b")
     assert _of_the_sibling(dsn) == siblings
-    if "schema='extra'" not in before + after:  # no history makes that schema, so none can be replayed
+    # of parts without a name, PostgreSQL chose the names when others were there
+    assert _nameless(_but_versions(catalog(dsn))) == _nameless(created[1])
+    if "schema=" not in before + after:  # no history makes that schema, so none can be replayed
         assert wait(service_migrations.drift(service)).differences == ()
 
     if second:
@@ -92,7 +111,7 @@ def world(monorepo: Monorepo, database: Callable[..., Dsn], server: Server):
     theirs = database(shared=template)
     sibling = monorepo.service("sibling", STATEFUL.format(name="sibling"), theirs)
     first_upgrade(monorepo, sibling)
-    query(template, "CREATE SCHEMA extra")
+    run_script(template, ["CREATE SCHEMA extra", 'CREATE SCHEMA "Other 1%"'])
     made = []
 
     def fresh():
@@ -117,3 +136,10 @@ def _of_the_sibling(dsn: Dsn) -> list[str]:
 
 def _but_versions(lines: list[str]) -> list[str]:
     return [line for line in lines if "alembic_version_" not in line]
+
+
+def _nameless(lines: list[str]) -> list[str]:
+    """Return the lines of a catalog, those of constraints and indexes without their names."""
+    index, constraint = r"^(index) \S+ (CREATE (UNIQUE )?INDEX) \S+ ON", r"^(constraint) (.+?) (?=[A-Z]+ (KEY )?[(U])"
+    lines = [line for line in lines if not re.match(r"relation .* i( unlogged)?$", line)]
+    return sorted(re.sub(constraint, r"\1 ", re.sub(index, r"\1 \2 ON", line)) for line in lines)
