@@ -3,13 +3,15 @@
 tests/upstream/test_private_names.py fails with the version where one of these names is gone.
 """
 
+import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from copy import copy
 from functools import wraps
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 from alembic.autogenerate import RevisionContext
 from alembic.config import Config
@@ -25,6 +27,7 @@ from sqlalchemy.engine.mock import MockConnection
 from service_migrations.installation import require
 
 __all__ = [
+    "ServiceConfig",
     "answers_to_any_name",
     "check_steps",
     "command_name",
@@ -76,6 +79,27 @@ def write_empty(config: Config, followed: str | None, **arguments: Any) -> Scrip
     arguments = {"autogenerate": False, "sql": False, "head": "head", "splice": False, **arguments}
     context = RevisionContext(config, directory, {"branch_label": None, "depends_on": None, **arguments})
     return next(iter(context.generate_scripts()))
+
+
+class ServiceConfig(Config):
+    """A configuration whose folders of ``prepend_sys_path`` are on ``sys.path`` once, however many histories are read.
+
+    Alembic puts them in front whenever it reads a history: in an application that asks again and again, the path would
+    grow for as long as it runs.
+    """
+
+    _prepended: ClassVar[set[str]] = set()
+
+    def get_prepend_sys_paths_list(self) -> list[str] | None:
+        """Put the folders in front, from where they were put before, and leave nothing to Alembic."""
+        folders = super().get_prepend_sys_paths_list() or []
+        others = list(sys.path)
+        for folder in self._prepended.intersection(folders):
+            with suppress(ValueError):  # other code has removed it
+                others.remove(folder)
+        self._prepended.update(folders)
+        sys.path[:] = [*folders, *others]  # at once: another thread may import something
+        return None
 
 
 def give_toml_table(config: Config, table: Mapping[str, Any]) -> None:

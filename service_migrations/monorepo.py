@@ -322,8 +322,17 @@ def find(name: str, root: Path | None = None) -> Service:
 
 
 def resolve(service: str | Service) -> Service:
-    """Return the service with a name, or the service itself: every public function takes both."""
-    return find(service) if isinstance(service, str) else service
+    """Return the service with a name, or the service itself: every public function takes both.
+
+    Raises:
+        TypeError: it is neither, for example a list.
+
+    """
+    if isinstance(service, Service):
+        return service
+    if isinstance(service, str):
+        return find(service)
+    raise TypeError(f"a service is its name or a Service, not {type(service).__name__}")
 
 
 def resolve_all(services: str | Service | Iterable[str | Service]) -> list[Service]:

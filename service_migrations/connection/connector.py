@@ -94,9 +94,12 @@ def connector(
 
     Raises:
         MigrationError: the settings are missing or wrong.
+        TypeError: the engine is none of ``create_async_engine()``.
 
     """
     if engine is not None:
+        if not isinstance(engine, AsyncEngine):
+            raise TypeError(f"an engine is one of create_async_engine(), not {type(engine).__name__}")
         made = connector_over(engine, service, settings.sources if settings else Sources(), limits)
         return replace(made, is_temporary=settings is not None and settings.is_temporary)
     return connector_of(settings or load(service), limits)

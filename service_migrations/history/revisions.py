@@ -10,7 +10,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
-from service_migrations._alembic import give_toml_table
+from service_migrations._alembic import ServiceConfig, give_toml_table
 from service_migrations.errors import ConfigurationError, UsageError
 from service_migrations.failures.driver_errors import describe
 from service_migrations.files import refuse_irregular
@@ -20,7 +20,7 @@ from service_migrations.history.files.locations import refuse_unread
 from service_migrations.history.history import History
 from service_migrations.history.revision import Revision, id_problem
 from service_migrations.history.x_arguments import current_x_arguments
-from service_migrations.monorepo import Service, find
+from service_migrations.monorepo import Service, resolve
 from service_migrations.pyproject import FILE, read_tools
 
 __all__ = ["History", "Revision", "config", "read", "script_location", "template_folder"]
@@ -50,9 +50,9 @@ def config(
         UsageError: the service doesn't exist.
 
     """
-    service = find(service) if isinstance(service, str) else service
+    service = resolve(service)
     attributes = {"service": service, **(attributes or {})}
-    alembic = _with_table(Config(toml_file=service.root / FILE, attributes=attributes, **options), service.root)
+    alembic = _with_table(ServiceConfig(toml_file=service.root / FILE, attributes=attributes, **options), service.root)
     # the library prints nothing: no results, and no "Generating …"
     alembic.stdout = alembic.output_buffer = output or StringIO()
     if "cmd_opts" not in options:
@@ -131,7 +131,7 @@ def read(service: str | Service) -> History:
             has a quote; a file follows a revision that doesn't exist; the history is a cycle.
 
     """
-    service = find(service) if isinstance(service, str) else service
+    service = resolve(service)
     alembic = config(service)
     environment = _location(alembic, service.root) / "env.py"
     if not environment.is_file():

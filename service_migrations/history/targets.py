@@ -14,7 +14,15 @@ from alembic.util import CommandError
 from service_migrations.errors import UsageError
 from service_migrations.history.revisions import History
 
-__all__ = ["as_usage_error", "check_target", "migrate_to", "refuse_ambiguous", "resolve_target", "revert"]
+__all__ = [
+    "as_usage_error",
+    "check_target",
+    "migrate_to",
+    "refuse_ambiguous",
+    "refuse_relative",
+    "resolve_target",
+    "revert",
+]
 
 _RELATIVE = re.compile(r"(?:(?P<branch>.+?)@)?(?P<revision>\w+)?[+-]\d+")
 """A target that is counted from another one, or from the database's revision, as Alembic reads it."""
@@ -147,12 +155,30 @@ def resolve_target(history: History, revision: str) -> str:
 
     Raises:
         UsageError: the target is the head, and the history has several that aren't meant.
+        TypeError: it is no string.
 
     """
+    if not isinstance(revision, str):
+        raise TypeError(f"a revision is its id, not {type(revision).__name__}")
     if revision not in ("head", "heads"):
         return revision
     history.accepted_heads()
     return "heads" if history.has_branches else revision
+
+
+def refuse_relative(history: History, revision: str) -> None:
+    """Refuse a target of a stamp that is counted from another one: Alembic would look for a revision of that name.
+
+    Raises:
+        UsageError: it is.
+
+    """
+    if _RELATIVE.fullmatch(revision):
+        raise UsageError(
+            f"{revision!r} is counted from another revision, and a stamp takes one by its id.",
+            service=history.service,
+            hint=_hint(history),
+        )
 
 
 def _remaining(history: History, chosen_steps: list[RevisionStep], current: tuple[str, ...]) -> list[RevisionStep]:

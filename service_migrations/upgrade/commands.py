@@ -17,7 +17,7 @@ from service_migrations.errors import MigrationError, UsageError
 from service_migrations.failures.revisions import revision_failure
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, config, read
-from service_migrations.history.targets import check_target, migrate_to, resolve_target
+from service_migrations.history.targets import check_target, migrate_to, refuse_relative, resolve_target
 from service_migrations.ledger.edited import Policy
 from service_migrations.monorepo import Service
 from service_migrations.outcome import Outcome, Step
@@ -116,6 +116,7 @@ async def stamp(
     service_history = read(service)
     revision = resolve_target(service_history, revision)
     check_target(service_history, revision)
+    refuse_relative(service_history, revision)
     operation = Operation(lambda alembic: command.stamp(alembic, revision, purge=purge), purges=purge, stamps=revision)
     return await apply(service_history, connector(service_history.service, engine, settings, limits), operation)
 

@@ -2,18 +2,19 @@
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import asyncpg
 import pytest
 from alembic import command
-from sqlalchemy import URL, text
+from sqlalchemy import URL, create_engine, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 import service_migrations
@@ -422,3 +423,68 @@ def test_an_id_of_32_characters_can_be_applied(monorepo: Monorepo, database: Cal
     monorepo.table_revision("billing", "r" * 32, None)
     outcome = wait(service_migrations.upgrade(monorepo.service("billing", dsn=database())))
     assert outcome.after == ("r" * 32,)
+
+
+# Calls of an application that goes on
+
+
+def test_the_path_of_an_application_does_not_grow_with_each_history_that_it_reads(
+    monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    assert "prepend_sys_path" in (monorepo.root / "pyproject.toml").read_text(encoding="utf-8")
+    for name in ("billing", "orders"):
+        monorepo.service(name, dsn=database())
+        monorepo.table_revision(name, "r001", None)
+
+    async def ask() -> list[str]:
+        for name in ("billing", "orders"):
+            await service_migrations.upgrade(monorepo.find(name))
+            await service_migrations.stamp(monorepo.find(name), "r001")
+            await service_migrations.current(monorepo.find(name))
+        return list(sys.path)
+
+    assert wait(ask()) == wait(ask()) == wait(ask())
+
+
+@pytest.mark.parametrize("relative", ["+1", "-1", "head-1", "r001+1"])
+def test_a_stamp_of_a_relative_revision_is_refused_before_anything_is_written(
+    relative: str, monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    dsn = database()
+    service = monorepo.service("billing", dsn=dsn)
+    monorepo.table_revision("billing", "r001", None)
+    monorepo.table_revision("billing", "r002", "r001", "more")
+
+    with pytest.raises(UsageError, match=re.escape(f"billing: '{relative}' is counted from another revision")):
+        wait(service_migrations.stamp(service, relative))
+
+    assert tables(dsn) == set()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda _: service_migrations.upgrade(None), "a service is its name or a Service, not NoneType"),
+        (lambda _: service_migrations.check(["billing"]), "a service is its name or a Service, not list"),
+        (lambda _: service_migrations.status([5]), "a service is its name or a Service, not int"),
+        (lambda _: service_migrations.owners(b"billing"), "a service is its name or a Service, not int"),
+        (lambda service: service_migrations.plan(service, None), "a revision is its id, not NoneType"),
+        (lambda service: service_migrations.upgrade(service, 5), "a revision is its id, not int"),
+        (
+            lambda service: service_migrations.current(service, engine="postgresql://"),
+            "an engine is one of create_async_engine(), not str",
+        ),
+        (
+            lambda service: service_migrations.upgrade(service, engine=create_engine("postgresql+asyncpg://")),
+            "an engine is one of create_async_engine(), not Engine",
+        ),
+    ],
+)
+def test_an_argument_of_another_type_is_named(
+    call: Callable[[Service], Coroutine[Any, Any, Any]], message: str, monorepo: Monorepo
+) -> None:
+    service = monorepo.service("billing", dsn=NOBODY_LISTENS)
+    monorepo.table_revision("billing", "r001", None)
+
+    with pytest.raises(TypeError, match=re.escape(message)):
+        wait(call(service))
