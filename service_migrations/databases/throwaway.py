@@ -11,6 +11,7 @@ from typing import Self
 from urllib.parse import quote
 
 from service_migrations.databases.admin import connected, create, quoted
+from service_migrations.databases.copying import copy_properties
 from service_migrations.interruption import finish_even_if_cancelled, unfinished
 from service_migrations.monorepo import Service
 from service_migrations.postgres import Server
@@ -71,6 +72,7 @@ class ThrowawayDatabases:
         async with connected(settings[0], self._server.admin) as connection:
             name, owner = quoted(settings[0].dsn.database), quoted(self._dsn.user)
             await connection.execute(f"CREATE DATABASE {name} OWNER {owner} TEMPLATE {quoted(template)}")
+            await copy_properties(connection, template, settings[0].dsn.database)
         return settings
 
     def _settings(self) -> list[Settings]:

@@ -14,6 +14,8 @@ import pytest
 
 from service_migrations.catalog.search_path import OWN_PATH
 from service_migrations.databases.bootstrap import bootstrap
+from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError, UnreachableError
+from service_migrations.failures.driver_errors import describe, is_lost_connection, sqlstate
 from service_migrations.monorepo import Service
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
@@ -30,6 +32,14 @@ _LONGEST_NAME = 63
 """The longest name: PostgreSQL would cut the rest."""
 
 _STRATEGY_SINCE = 15
+
+_FAREWELL = 2.0
+"""Seconds for the end of a connection."""
+
+_DENIED = "42501"
+
+_OF_THE_DSN = ("28P01", "28000", "3D000")
+"""A wrong password, a role that may not log in, a database that doesn't exist."""
 
 _LEFT_BEHIND = r"""
     SELECT datname FROM pg_database d
@@ -66,7 +76,7 @@ class Databases:
         """Close the connection that is kept."""
         idle, self._idle = self._idle, None
         if idle is not None:
-            await idle.close()
+            await _close(idle)
 
     def dsn(self, service: Service, database: str) -> Dsn:
         """Return the DSN of a service for a database."""
@@ -113,9 +123,20 @@ class Databases:
         self._roles.add(dsn.user)
 
     async def drop(self, name: str) -> None:
-        """Drop a database and close its connections; do nothing where it doesn't exist."""
+        """Drop a database, and end its connections and prepared transactions; do nothing where it doesn't exist."""
+        statement = f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)"
         async with self.connected() as admin:
-            await admin.execute(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
+            try:
+                await admin.execute(statement)
+            except asyncpg.ObjectInUseError:  # FORCE leaves prepared transactions alone
+                await self._roll_back_prepared(name)
+                await admin.execute(statement)
+
+    async def _roll_back_prepared(self, name: str) -> None:
+        async with self.connected(database=name) as admin:
+            rows = await admin.fetch("SELECT gid FROM pg_prepared_xacts WHERE database = current_database()")
+            for row in rows:
+                await admin.execute(f"ROLLBACK PREPARED {literal(row['gid'])}")
 
     async def drop_left_behind(self) -> None:
         """Drop databases of killed runs that are a day old, where this administrator may."""
@@ -141,11 +162,13 @@ class Databases:
             shared: whether others may hold the lock shared at the same time.
             database: the database; empty for the administrator's own.
 
+        Raises:
+            MigrationError: the server can't be reached, or refuses.
+
         """
         connection = None if database else await self._take_idle()
         if connection is None:
-            dsn = replace(self.server.admin, database=database or self.server.admin.database)
-            connection = await asyncpg.connect(**dsn.connect_args(), server_settings={"search_path": OWN_PATH})
+            connection = await self._connect(database)
         try:
             if lock:
                 function = "pg_advisory_lock_shared" if shared else "pg_advisory_lock"
@@ -153,13 +176,38 @@ class Databases:
             yield connection
             if lock:
                 await connection.execute("SELECT pg_advisory_unlock_all()")
-        except BaseException:
-            await connection.close()
+        except BaseException as error:
+            is_of_it = isinstance(error, asyncpg.PostgresError) or connection.is_closed() or is_lost_connection(error)
+            await _close(connection)
+            if is_of_it and isinstance(error, Exception) and not isinstance(error, MigrationError):
+                raise self._failure(error) from None
             raise
         if self._keeps_connection and not database and self._idle is None:
             self._idle = connection
         else:
-            await connection.close()
+            await _close(connection)
+
+    async def _connect(self, database: str) -> "asyncpg.Connection[asyncpg.Record]":
+        dsn = replace(self.server.admin, database=database or self.server.admin.database)
+        try:
+            return await asyncpg.connect(**dsn.connect_args(), server_settings={"search_path": OWN_PATH})
+        except Exception as error:  # noqa: BLE001 - whatever a driver raises is explained
+            # without its cause: pytest would print asyncpg's frames, which hold the password
+            raise self._failure(error) from None
+
+    def _failure(self, error: Exception) -> MigrationError:
+        """Return the error to raise for one of the server: the line of a test and a message are enough."""
+        is_ours, state = self.server.data is not None, sqlstate(error) or ""
+        source = f"PostgreSQL {self.server.version} of this run" if is_ours else self.server.source
+        message = f"{source}: {self.server.admin.target}: {describe(error)}."
+        if state == _DENIED:
+            return AccessDeniedError(message, hint="It has to name a superuser.")
+        if is_lost_connection(error) or not state:
+            hint = "Has a test stopped it?" if is_ours else "Is the server up, and this its address?"
+            return UnreachableError(message, hint=hint)
+        if state in _OF_THE_DSN and not is_ours:
+            return ConfigurationError(message, hint="Correct it.")
+        return MigrationError(message)
 
     async def _take_idle(self) -> "asyncpg.Connection[asyncpg.Record] | None":
         """Return the connection that is kept, which nobody else has then; None where it was lost."""
@@ -169,6 +217,14 @@ class Databases:
                 await idle.execute("SELECT 1")
                 return idle
         return None
+
+
+async def _close(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Close a connection, which may be lost."""
+    try:
+        await connection.close(timeout=_FAREWELL)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
+        connection.terminate()
 
 
 @contextmanager

@@ -126,11 +126,15 @@ def migrated_database(_templates: "Templates") -> Iterator[Callable[[str], "Migr
 
     Services that share a database, by their ``.env.example``, share one in a test too, each with its own role.
     """
+    from service_migrations.errors import MigrationError
     from service_migrations.testing.templates import Clones
 
     clones = Clones(_templates)
     yield clones.get
-    clones.drop()
+    try:
+        clones.drop()
+    except MigrationError as error:
+        pytest.fail(str(error), pytrace=False)
 
 
 @pytest.hookimpl(optionalhook=True)

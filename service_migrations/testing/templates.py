@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import asyncpg
 
 from service_migrations.databases.bootstrap import bootstrap_files
+from service_migrations.databases.copying import copy_properties
 from service_migrations.errors import MigrationError
 from service_migrations.files import SOURCE, read_bytes
 from service_migrations.history.files.fingerprint import checksum, fingerprint_or_checksum
@@ -139,6 +140,11 @@ class Templates:
                         asyncpg.InvalidCatalogNameError
                     ):  # another run has dropped the template, which was a day old
                         await self.databases.clone(admin, template, name, owner)
+                        try:
+                            await copy_properties(admin, template, name)
+                        except BaseException:
+                            await self.databases.drop(name)
+                            raise
                         return name
             async with self.databases.connected(template) as admin:
                 if not await admin.fetchval(_EXISTS, template):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
+import asyncpg
 import pytest
 
 from service_migrations.errors import MigrationError, UsageError
@@ -188,6 +189,66 @@ def test_a_database_shows_no_password(clones: Clones, monorepo: Monorepo) -> Non
     assert password
     assert password not in f"{found!r} {found} {found.url!r}"
     assert password in found.dsn
+
+
+ON_THE_DATABASE = '''
+op.execute("""
+    DO $$ BEGIN
+        EXECUTE format('ALTER DATABASE %I SET search_path TO "my app", public, %L', current_database(), '');
+        EXECUTE format('ALTER DATABASE %I SET "DateStyle" TO %L', current_database(), 'German, DMY');
+        EXECUTE format('ALTER ROLE CURRENT_USER IN DATABASE %I SET work_mem TO %L', current_database(), '5MB');
+        EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
+    END $$
+""")
+'''
+OF_THE_DATABASE = """
+    SELECT setrole, setconfig, datacl::text FROM pg_database d LEFT JOIN pg_db_role_setting ON setdatabase = d.oid
+    WHERE datname = $1 ORDER BY setrole
+"""
+
+
+def test_what_a_history_sets_on_the_database_itself_is_there_too(
+    clones: Clones, monorepo: Monorepo, server: Server
+) -> None:
+    """CREATE DATABASE leaves it out of a copy."""
+    monorepo.service("billing")
+    monorepo.revision("billing", "r001", None, ON_THE_DATABASE)
+
+    found = clones.get("billing")
+
+    ((template, _),) = [row for row in query(server.admin, OURS) if "template" in row[0]]
+    expected = query(server.admin, OF_THE_DATABASE, template)
+    assert len(expected) == 2
+    assert query(server.admin, OF_THE_DATABASE, dsn(found).database) == expected
+    (clone,) = query(dsn(found), "SELECT current_setting('search_path'), current_setting('DateStyle')")
+    assert tuple(clone) == ('"my app", public, ""', "German, DMY")
+
+
+def test_services_that_share_a_database_may_create_schemas_in_a_copy(clones: Clones, monorepo: Monorepo) -> None:
+    refer(monorepo)
+
+    for name in ("items", "owners"):
+        query(dsn(clones.get(name)), f"CREATE SCHEMA of_{name}")
+
+
+def test_what_a_test_leaves_prepared_is_rolled_back(monorepo: Monorepo, preparing: Server) -> None:
+    monorepo.service("billing")
+    monorepo.table_revision("billing", "r001", None)
+    templates = Templates(preparing)
+    made = Clones(templates)
+    found = dsn(made.get("billing"))
+
+    async def prepare() -> None:
+        connection = await asyncpg.connect(**found.connect_args())
+        await connection.execute("BEGIN; INSERT INTO billing (name) VALUES ('one'); PREPARE TRANSACTION 'it''s'")
+        await connection.close()
+
+    asyncio.run(prepare())
+    made.drop()
+    templates.close()
+
+    assert query(preparing.admin, "SELECT gid FROM pg_prepared_xacts") == []
+    assert found.database not in {name for name, _ in query(preparing.admin, OURS)}
 
 
 def test_a_service_that_is_not_there_is_named(clones: Clones, monorepo: Monorepo) -> None:

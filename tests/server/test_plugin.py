@@ -2,18 +2,23 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from service_migrations.history.matrix_rows import FOLDER, ROWS
 from service_migrations.postgres import VERSIONS, Server
+from tests.support.database import query
 from tests.support.monorepo import Monorepo
 from tests.support.pytest_runs import given, pytest_in
+from tests.support.version import VERSION
 
 LIGHT = """
 import sys
@@ -172,6 +177,65 @@ def test_a_mistake_is_the_line_of_the_test_and_a_message(
     assert "test_it.py:2: " in ran.out
     assert "templates.py" not in ran.out
     assert "direct cause" not in ran.out
+
+
+@pytest.mark.parametrize(
+    ("admin", "message"),
+    [
+        ({"password": "hunter2"}, "password authentication failed for user"),
+        ({"database": "nowhere"}, 'database "nowhere" does not exist. Correct it.'),
+        ({"hosts": (("127.0.0.1", 1),)}, "connection refused. Is the server up, and this its address?"),
+        ({"user": "weak", "password": "hunter2"}, "permission denied to "),
+    ],
+)
+def test_a_server_that_cannot_be_used_is_the_line_of_the_test_and_a_message_without_its_password(
+    monorepo: Monorepo, server: Server, admin: dict[str, Any], message: str
+) -> None:
+    monorepo.service("billing")
+    monorepo.table_revision("billing", "r001", None)
+    write(monorepo.root, "def test_it(migrated_database):\n    migrated_database('billing')\n")
+    query(server.admin, "CREATE ROLE weak LOGIN PASSWORD 'hunter2'")
+    try:
+        ran = pytest_in(monorepo.root, "test_it.py", **given(replace(server, admin=replace(server.admin, **admin))))
+    finally:
+        query(server.admin, "DROP ROLE weak")
+    assert ran.code == 1, ran.text
+    assert f"environment POSTGRES_{server.version}_DSN: " in ran.out
+    assert message in ran.out
+    assert ("It has to name a superuser." in ran.out) is ("user" in admin)
+    assert "test_it.py:2: " in ran.out
+    assert not {"connect_utils.py", "databases.py", "event_loop.py"} & set(re.split(r"[\s/:]+", ran.out))
+    assert not any(secret in ran.text for secret in ("hunter2", server.admin.password or "") if secret)
+
+
+def test_a_server_that_a_test_has_stopped_is_a_line_for_each_of_the_others(monorepo: Monorepo) -> None:
+    monorepo.service("billing")
+    monorepo.table_revision("billing", "r001", None)
+    write(
+        monorepo.root,
+        """
+import os
+import signal
+import time
+
+def test_it(migrated_database, postgres_server):
+    migrated_database("billing")
+    pid_file = postgres_server.data / "postmaster.pid"
+    os.kill(int(pid_file.read_text().splitlines()[0]), signal.SIGQUIT)
+    while pid_file.exists():
+        time.sleep(0.05)
+
+def test_next(migrated_database):
+    migrated_database("billing")
+""",
+    )
+    ran = pytest_in(monorepo.root, "test_it.py", POSTGRES_VERSION=VERSION, POSTGRES_SOURCES="installed,npm")
+    assert ran.code == 1, ran.text
+    assert "1 failed, 1 passed, 1 error" in ran.out
+    line = f"PostgreSQL {VERSION} of this run: postgres@127.0.0.1:"
+    assert ran.out.count("connection refused. Has a test stopped it?") >= 2
+    assert line in ran.out
+    assert len(ran.out.splitlines()) < 40, ran.text
 
 
 def until(condition, seconds: float = 60.0):
