@@ -51,6 +51,7 @@ class Imports:
         self._direct: dict[str, frozenset[str]] = {}
         self._folders: dict[str, set[str]] = {}
         self._sources: set[str] = set()
+        self._bases: dict[str, str] = {}
         self._parents: dict[str, set[str]] | None = None
         self._doubtful: set[str] = set()
         for path in removed:
@@ -67,8 +68,21 @@ class Imports:
         base = "".join(f"{part}/" for part in service.source.relative_to(service.root).parts)
         self._sources.add(base)
         package_files = (path.relative_to(self._root).as_posix() for path in (package.rglob("*.py") if package else ()))
+        return self._reached([*self._paths_below(base, service.models.split(".")), *package_files])
+
+    def of_files(self, service: Service, files: Iterable[Path]) -> frozenset[str]:
+        """Return files outside of a service's source, such as its revisions, with what they import of the repository.
+
+        Files that are outside of the repository are left out.
+        """
+        base = "".join(f"{part}/" for part in service.source.relative_to(service.root).parts)
+        self._sources.add(base)
+        paths = [path.relative_to(self._root).as_posix() for path in files if path.is_relative_to(self._root)]
+        self._bases |= dict.fromkeys(paths, base)
+        return self._reached(paths)
+
+    def _reached(self, unvisited: list[str]) -> frozenset[str]:
         visited: set[str] = set()
-        unvisited = [*self._paths_below(base, service.models.split(".")), *package_files]
         while unvisited:
             path = unvisited.pop()
             if path not in visited:
@@ -115,7 +129,8 @@ class Imports:
 
     def _places(self, path: str, name: str) -> Sequence[str]:
         """Return the folders that a file imports a top-level module from."""
-        own = [source for source in {*self._sources, ""} if path.startswith(source) and self._has(source, name)]
+        sources = {*(source for source in self._sources if path.startswith(source)), self._bases.get(path, ""), ""}
+        own = [source for source in sources if self._has(source, name)]
         if own or name in sys.stdlib_module_names:
             return own
         if self._parents is None:

@@ -20,6 +20,7 @@ from service_migrations.errors import MigrationError
 from service_migrations.files import SOURCE, read_bytes
 from service_migrations.history.files.fingerprint import checksum, fingerprint_or_checksum
 from service_migrations.history.revisions import script_location
+from service_migrations.imports import Imports
 from service_migrations.monorepo import Monorepo, Service, discovering_once
 from service_migrations.postgres import Server
 from service_migrations.settings.sharing import siblings_of, user_of
@@ -97,6 +98,7 @@ class Templates:
         self.databases = Databases(server, keeps_connection=True)
         self._loop = EventLoop()
         self._errors: dict[str, MigrationError] = {}
+        self._imports: dict[str, tuple[Path, ...]] = {}
         self._fingerprints: dict[tuple[Path, int, int], str] = {}
         self._found: dict[tuple[Path, str], tuple[Service, tuple[Service, ...]]] = {}
 
@@ -179,7 +181,20 @@ class Templates:
             )
             for path in _files(service):
                 digest.update(f"{path.name} {self._fingerprint(path)}".encode())
+        # a server that outlives its tests has the templates of earlier runs
+        for path in self._imported(group, digest.hexdigest()):
+            digest.update(f"{path} {self._fingerprint(path)}".encode())
         return f"{PREFIX}template_{digest.hexdigest()[:16]}"
+
+    def _imported(self, group: tuple[Service, ...], own_digest: str) -> tuple[Path, ...]:
+        """Return the files of the repository that revisions and env.py import; they are kept, as each test asks."""
+        if own_digest not in self._imports:
+            root = group[0].root
+            imports, own_files = Imports(root), {service: set(_files(service)) for service in group}
+            paths = {root / path for service in group for path in imports.of_files(service, own_files[service])}
+            others = sorted(paths.difference(*own_files.values()))
+            self._imports[own_digest] = tuple(path for path in others if path.is_file())
+        return self._imports[own_digest]
 
     def _fingerprint(self, path: Path) -> str:
         """Return what stays the same where a file is only formatted or commented on; it is kept, as each test asks."""

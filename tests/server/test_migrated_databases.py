@@ -113,6 +113,34 @@ def test_an_edited_history_has_another_template(
     assert len(query(server.admin, OURS)) == before + 2
 
 
+@pytest.mark.parametrize("source", [".", "apps"])
+def test_so_has_one_whose_revision_imports_an_edited_module(
+    another: Callable[[], Clones], monorepo: Monorepo, server: Server, source: str
+) -> None:
+    """A server that outlives its tests would go on with the former template, and the tests would pass or fail on it."""
+    service = monorepo.service("billing")
+    table = f'\n[tool.service-migrations.service.billing]\nsource = "{source}"\n'
+    if source != ".":
+        models = monorepo.root / source / "services" / "billing"
+        models.mkdir(parents=True)
+        (service.path / "models.py").rename(models / "models.py")
+        with (monorepo.root / "pyproject.toml").open("a", encoding="utf-8") as file:
+            file.write(f'{table}path = "services/billing"\n')
+    helper = monorepo.root / source / "billing_helpers.py"
+    helper.write_text("from billing_names import NAME\n\ndef create(op, sa):\n    op.create_table(NAME)\n")
+    names = helper.with_name("billing_names.py")
+    names.write_text('NAME = "first"\n')
+    monorepo.revision("billing", "r001", None, "import billing_helpers\nbilling_helpers.create(op, sa)")
+    assert "first" in tables(dsn(another().get("billing")))
+    another().get("billing")
+    assert len(query(server.admin, OURS)) == 1 + 2
+
+    names.write_text('NAME = "second"\n')
+    another().get("billing")
+
+    assert len(query(server.admin, OURS)) == 2 + 3
+
+
 @pytest.mark.parametrize(("added", "templates"), [("# a comment\n", 1), ("\n\nx = 1\n", 2)])
 def test_a_comment_makes_no_new_template(
     clones: Clones, another: Callable[[], Clones], monorepo: Monorepo, server: Server, added: str, templates: int
