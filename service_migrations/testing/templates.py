@@ -209,6 +209,8 @@ class Templates:
 
 def _files(service: Service) -> Iterator[Path]:
     """Yield the files of a history: all in its folders of revisions, and the env.py that runs them."""
-    yield script_location(service.root) / "env.py"
+    environment = script_location(service.root) / "env.py"
+    if environment.is_file():  # else the upgrade says so
+        yield environment
     for location in service.version_locations:
         yield from sorted(path for path in location.rglob("*") if path.is_file() and path.suffix != ".pyc")

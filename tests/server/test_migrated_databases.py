@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import asyncpg
 import pytest
 
-from service_migrations.errors import MigrationError, UsageError
+from service_migrations.errors import ConfigurationError, MigrationError, UsageError
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn, parse
 from service_migrations.testing.databases import Databases
@@ -277,6 +277,14 @@ def test_what_a_test_leaves_prepared_is_rolled_back(monorepo: Monorepo, preparin
 
     assert query(preparing.admin, "SELECT gid FROM pg_prepared_xacts") == []
     assert found.database not in {name for name, _ in query(preparing.admin, OURS)}
+
+
+def test_a_missing_env_py_is_named(clones: Clones, monorepo: Monorepo) -> None:
+    monorepo.service("billing")
+    monorepo.table_revision("billing", "r001", None)
+    (monorepo.root / "migrations" / "env.py").unlink()
+    with pytest.raises(ConfigurationError, match=r"migrations/env\.py is missing"):
+        clones.get("billing")
 
 
 def test_a_service_that_is_not_there_is_named(clones: Clones, monorepo: Monorepo) -> None:
