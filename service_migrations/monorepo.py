@@ -318,6 +318,8 @@ def discovering_once() -> Iterator[None]:
 
 def find(name: str, root: Path | None = None) -> Service:
     """Return one service of a monorepo; arguments and errors are those of ``Monorepo.locate`` and ``find``."""
+    if not isinstance(name, str):
+        raise TypeError(f"a service's name is a str, not {type(name).__name__}")
     return Monorepo.locate(root).find(name)
 
 

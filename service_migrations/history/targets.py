@@ -150,6 +150,17 @@ def _on_branches(history: History, target: str) -> list[str]:
     return [head.removesuffix("head") + target for head in history.branch_heads]
 
 
+def check_type(revision: str) -> None:
+    """Refuse what is no string: Alembic's errors of it are about something else.
+
+    Raises:
+        TypeError: it is none.
+
+    """
+    if not isinstance(revision, str):
+        raise TypeError(f"a revision is its id, not {type(revision).__name__}")
+
+
 def resolve_target(history: History, revision: str) -> str:
     """Return a target, with ``heads`` for ``head`` where the history has branches.
 
@@ -158,8 +169,7 @@ def resolve_target(history: History, revision: str) -> str:
         TypeError: it is no string.
 
     """
-    if not isinstance(revision, str):
-        raise TypeError(f"a revision is its id, not {type(revision).__name__}")
+    check_type(revision)
     if revision not in ("head", "heads"):
         return revision
     history.accepted_heads()
@@ -211,6 +221,7 @@ def check_target(history: History, revision: str) -> None:
         UsageError: no revision has this id, or there is no such branch.
 
     """
+    check_type(revision)
     service = history.service
     if re.fullmatch(r"|@.*|heads?\+.*", revision):  # these raise an AssertionError in Alembic
         raise UsageError(f"{revision!r} leads to no revision.", service=service, hint=_hint(history))

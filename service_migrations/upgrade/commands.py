@@ -17,7 +17,7 @@ from service_migrations.errors import MigrationError, UsageError
 from service_migrations.failures.revisions import revision_failure
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, config, read
-from service_migrations.history.targets import check_target, migrate_to, refuse_relative, resolve_target
+from service_migrations.history.targets import check_target, check_type, migrate_to, refuse_relative, resolve_target
 from service_migrations.ledger.edited import Policy
 from service_migrations.monorepo import Service
 from service_migrations.outcome import Outcome, Step
@@ -172,6 +172,7 @@ async def sql(service: str | Service, revision: str, *, down: bool = False, sett
 
     """
     service_history = read(service)
+    check_type(revision)
     start, colon, target = revision.rpartition(":")
     if not down:
         target = resolve_target(service_history, target)

@@ -470,6 +470,8 @@ def test_a_stamp_of_a_relative_revision_is_refused_before_anything_is_written(
         (lambda _: service_migrations.owners(b"billing"), "a service is its name or a Service, not int"),
         (lambda service: service_migrations.plan(service, None), "a revision is its id, not NoneType"),
         (lambda service: service_migrations.upgrade(service, 5), "a revision is its id, not int"),
+        (lambda service: service_migrations.downgrade(service, None), "a revision is its id, not NoneType"),
+        (lambda service: service_migrations.sql(service, ["head"]), "a revision is its id, not list"),
         (
             lambda service: service_migrations.current(service, engine="postgresql://"),
             "an engine is one of create_async_engine(), not str",
@@ -488,3 +490,9 @@ def test_an_argument_of_another_type_is_named(
 
     with pytest.raises(TypeError, match=re.escape(message)):
         wait(call(service))
+
+
+@pytest.mark.parametrize("name", [None, 5, ["billing"]])
+def test_a_service_is_found_by_a_string_only(name: Any) -> None:
+    with pytest.raises(TypeError, match=f"a service's name is a str, not {type(name).__name__}"):
+        service_migrations.find(name)
