@@ -106,6 +106,9 @@ WITH RECURSIVE parts AS (
         OR (f.adnum <> c.attnum) OR (d.classid = 'pg_class'::regclass AND d.objid = c.relid AND d.objsubid > 0))
         AND NOT EXISTS (SELECT FROM start o WHERE o.classid = 'pg_class'::regclass
             AND o.objid = coalesce(f.adrelid, d.objid) AND o.objsubid = coalesce(f.adnum, d.objsubid))
+        -- nor one whose expression goes before
+        AND NOT EXISTS (SELECT FROM parts l JOIN pg_attribute a ON a.attrelid = l.oid AND a.attname = l.name
+            WHERE l.kind = 'plain' AND l.oid = coalesce(f.adrelid, d.objid) AND a.attnum = coalesce(f.adnum, d.objsubid))
     UNION
     SELECT c.number, 'pg_class'::regclass, c.relid, 0, 'partition key'
     FROM columns c JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.relid AND d.objsubid = c.attnum

@@ -57,6 +57,12 @@ for word, generated in {"stored": stored, "virtual": virtual}.items():
             ["6", "8"],
         ),
         f"{word} to plain with indexes": ((generated(), *CHECKED), (column(), *INDEXED), ["6", "8"], ["6", "8"]),
+        f"{word} to plain, and its source gets another type": (
+            (generated("other * 2"), "Column('other', Integer, server_default='3')"),
+            (column(), "Column('other', String(9), server_default='3')"),
+            ["6", "6"],
+            ["6", "6"],
+        ),
         f"{word} to plain, and its source is dropped": (
             (generated("number * gone"), "Column('gone', Integer, server_default='2')"),
             (column(),),
