@@ -1,5 +1,6 @@
 """``python -m service_migrations``, and the console script: the tasks where there is no tasks.py."""
 
+import os
 import sys
 
 __all__ = ["main"]
@@ -16,6 +17,8 @@ def main() -> None:
         program.main()
     except KeyboardInterrupt:
         sys.exit(_STOPPED)
+    except BrokenPipeError:  # of a list that `head` has read enough of; what a task prints is its own matter
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would try again at its end
 
 
 if __name__ == "__main__":

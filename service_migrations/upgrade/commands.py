@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from service_migrations.connection.connector import connector
 from service_migrations.errors import MigrationError, UsageError
 from service_migrations.failures.revisions import revision_failure
+from service_migrations.history.offline import pending
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, config, read
 from service_migrations.history.targets import check_target, check_type, migrate_to, refuse_relative, resolve_target
@@ -156,6 +157,22 @@ async def history(service: str | Service) -> History:
     return read(service)
 
 
+def _refuse_to_lead_back(service_history: History, start: str, target: str) -> None:
+    """Refuse an upgrade as SQL to a target that is no revision, or that is behind its start: it would be empty."""
+    if pending(service_history, () if start == "base" else (start,), target):
+        return
+    starts, targets = (
+        {script.revision for script in service_history.directory.get_revisions(part) if script}
+        for part in (start, target)
+    )
+    if starts != targets:
+        raise UsageError(
+            f"{target} isn't ahead of {start}.",
+            service=service_history.service,
+            hint=f"`inv db.downgrade --sql --revision {start}:{target}` leads back.",
+        )
+
+
 async def sql(service: str | Service, revision: str, *, down: bool = False, settings: Settings | None = None) -> str:
     """Return the SQL of an upgrade, or with *down* of a downgrade, for a person or another tool to run.
 
@@ -179,6 +196,8 @@ async def sql(service: str | Service, revision: str, *, down: bool = False, sett
         revision = f"{start}{colon}{target}"
     for part in (start or "base", target):
         check_target(service_history, part)
+    if not down:
+        _refuse_to_lead_back(service_history, start or "base", target)
     if down and ":" not in revision:
         raise UsageError(
             "a downgrade as SQL needs the revision that it starts at.",

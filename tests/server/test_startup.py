@@ -207,3 +207,18 @@ def test_the_module_runs_the_tasks_as_the_console_script_does() -> None:
         [sys.executable, "-m", "service_migrations", "--list"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert "db.upgrade" in done.stdout
+
+
+def test_a_list_that_nobody_reads_to_its_end_is_no_fault() -> None:
+    """As in ``service-migrations --list | head -2``."""
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "service_migrations", "--list"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
