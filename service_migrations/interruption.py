@@ -5,15 +5,21 @@ import signal
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from traceback import walk_tb
 from typing import Any
+
+from service_migrations.errors import MigrationError, text_of
 
 __all__ = [
     "SIGNALS",
     "abandon",
     "cancel_and_wait",
+    "ended_inside",
     "finish_even_if_cancelled",
     "handlers_kept",
     "is_ours",
+    "is_raised_by",
     "stops",
     "unfinished",
 ]
@@ -66,6 +72,32 @@ def _interrupts() -> bool:
     """Whether Ctrl-C raises KeyboardInterrupt: neither the handlers of the tasks nor those of their processes do."""
     handler = signal.getsignal(signal.SIGINT)
     return not is_ours(handler) and handler is not signal.SIG_IGN
+
+
+def is_raised_by(task: "asyncio.Future[Any] | None", error: BaseException) -> bool:
+    """Whether a task has raised an error, which its event loop raises too, and not something else in that loop."""
+    return task is not None and task.done() and not task.cancelled() and task.exception() is error
+
+
+def ended_inside(error: BaseException, service: object = None) -> MigrationError:
+    """Return the error of a run whose event loop was ended by what a revision has left in it.
+
+    Args:
+        error: what the event loop has raised, which is no error of the run itself.
+        service: the service that ran.
+
+    """
+    text = f"{type(error).__name__}: {text_of(error)}".removesuffix(": ").rstrip(".")
+    frames = list(walk_tb(error.__traceback__))
+    path = Path(frames[-1][0].f_code.co_filename) if frames else Path(asyncio.__file__)
+    if not path.is_relative_to(Path(asyncio.__file__).parent):
+        shown_path = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+        text += f" (in {shown_path.as_posix()}, line {frames[-1][1]})"
+    return MigrationError(
+        f"its event loop was ended by what a revision or an import has left in it, such as an alarm: {text}.",
+        service=service,
+        hint="Nobody has stopped the run, so it isn't done.",
+    )
 
 
 _unfinished: list[tuple[str, Callable[[], object]]] = []

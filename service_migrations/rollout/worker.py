@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from service_migrations.interruption import cancel_and_wait, ended_inside, is_raised_by
 from service_migrations.process_state import process_state_of
 from service_migrations.revision_call import cancel_revision
 
@@ -119,6 +120,7 @@ class _Stop:
 
     def __init__(self) -> None:
         self.asked = False
+        self.task: asyncio.Task[Any] | None = None
         self._cancel: Callable[[FrameType | None], object] = lambda _: None
 
     def __call__(self, _: int = 0, frame: FrameType | None = None) -> None:
@@ -128,6 +130,7 @@ class _Stop:
 
     def arm(self, loop: asyncio.AbstractEventLoop, task: "asyncio.Task[Any]") -> None:
         """Set the task to cancel; a signal handler may run between any two instructions."""
+        self.task = task
         self._cancel = lambda frame: cancel_revision(frame, loop, task)
 
 
@@ -172,10 +175,7 @@ def run_worker(
         while True:
             job = relay.job = pipe.recv()
             with process_state_of(Path(job)):  # what a revision sets is not for the next service
-                try:
-                    result = STOPPED if stop.asked else runner.run(_run_cancellable(job, pipe, run_job, stop))
-                except SystemExit:  # of something in the event loop, such as a task that a revision has left
-                    result = CANCELLED
+                result = STOPPED if stop.asked else _run(runner, job, pipe, run_job, stop)
             lines.end()
             relay.job = ""
             pipe.send(Finished(job, _with_traceback(result)))
@@ -186,6 +186,21 @@ def _with_traceback(result: Any) -> Any:
     if isinstance(result, BaseException):
         result.add_note("".join(traceback.format_exception(result)).rstrip())
     return result
+
+
+def _run(runner: asyncio.Runner, job: str, pipe: "Connection[Any, Any]", run_job: JobFunction, stop: "_Stop") -> Any:
+    """Run a job, and return its result, also where something else in the event loop has ended that."""
+    try:
+        return runner.run(_run_cancellable(job, pipe, run_job, stop))
+    except (Exception, SystemExit) as error:
+        if not is_raised_by(stop.task, error) and stop.task is not None:
+            runner.run(cancel_and_wait(stop.task))  # its connection is closed before the next job
+        elif isinstance(error, Exception):
+            raise
+        if stop.asked:
+            return STOPPED
+        # of something in the event loop, such as a task that a revision has left
+        return CANCELLED if isinstance(error, SystemExit) else ended_inside(error, job)
 
 
 async def _run_cancellable(job: str, pipe: "Connection[Any, Any]", run_job: JobFunction, stop: _Stop) -> Any:

@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -27,10 +27,14 @@ from service_migrations.rollout.worker import (
 
 __all__ = ["run_jobs"]
 
+log = logging.getLogger(__name__)
+
 _INTERVAL = 0.1
 """Seconds between two calls of ``stop``, in which the caller may also draw its progress."""
 _JOBS_PER_WORKER = 8
 """How many jobs a worker runs before it is replaced: each leaves half a MiB of imports for 50 revisions."""
+_PATIENCE = 2.0
+"""Seconds after which a line says why a worker that has nothing to do doesn't end."""
 _READ_BYTES = 1 << 20
 """Bytes of one read: sixteen times the default capacity of a pipe on Linux."""
 
@@ -41,7 +45,7 @@ class _Worker:
     pipe: "Connection[Any, Any]"
     output: "Connection[Any, Any]"
     job: str | None = None
-    jobs: int = 0
+    jobs: list[str] = field(default_factory=list)
     last: str = ""
     rest: bytes = b""
 
@@ -91,6 +95,7 @@ def run_jobs(
     """
     context = multiprocessing.get_context("fork")
     workers: list[_Worker] = []
+    ending: list[_Worker] = []
     deadline: float | None = None
     gc.freeze()  # a garbage collection in a worker would copy all memory pages of this process
     try:
@@ -116,9 +121,10 @@ def run_jobs(
                     _forward(worker.read(), on_message)
                 if worker.pipe in ready:
                     _receive(worker, workers, on_message, stop)
+                    ending += [worker] if worker not in workers else []
     finally:
         gc.unfreeze()
-        _end_all(workers)
+        _end_all([*ending, *workers], stop)
 
 
 def _start_job(job: str, workers: list[_Worker], context: Any, run_job: JobFunction) -> None:
@@ -136,17 +142,36 @@ def _start_job(job: str, workers: list[_Worker], context: Any, run_job: JobFunct
         writer.close()
         worker = _Worker(process, ours, reader)
         workers.append(worker)
-    worker.job, worker.jobs, worker.last = job, worker.jobs + 1, job
+    worker.job = worker.last = job
+    worker.jobs.append(job)
     with suppress(OSError):  # it has died meanwhile, which its pipe shows
         worker.pipe.send(job)
 
 
-def _end_all(workers: list[_Worker]) -> None:
-    """End all workers: an idle one ends with its pipe, and a busy one is killed."""
+def _end_all(workers: list[_Worker], stop: Callable[[], int]) -> None:
+    """End all workers: an idle one ends with its pipe, and a busy one is killed.
+
+    An idle one that doesn't end has a thread that a revision has left. Like Python at its own end, this waits for it,
+    but no longer than until somebody stops the run.
+    """
     for worker in workers:
         if worker.job is not None:
             worker.process.kill()
         worker.close()
+    began, is_reported = time.monotonic(), False
+    while left := [worker for worker in workers if worker.process.is_alive()]:
+        if stop():
+            for worker in left:
+                worker.process.kill()
+        if not is_reported and time.monotonic() > began + _PATIENCE:
+            is_reported = True
+            for worker in left:
+                log.warning(
+                    "%s: done, but their process waits for a thread that a revision or an import has left running. "
+                    "Ctrl-C ends it.",
+                    ", ".join(worker.jobs),
+                )
+        wait([worker.process.sentinel for worker in left], _INTERVAL)
     for worker in workers:
         worker.process.join()
 
@@ -180,8 +205,7 @@ def _receive(
         worker.job = None
         message = replace(message, is_foreign=message.result == STOPPED and not stop())
         # one that was stopped would stop its next jobs too
-        if worker.jobs >= _JOBS_PER_WORKER or message.result in (STOPPED, CANCELLED):
+        if len(worker.jobs) >= _JOBS_PER_WORKER or message.result in (STOPPED, CANCELLED):
             workers.remove(worker)
-            worker.close()
-            worker.process.join()
+            worker.close()  # it ends now, unless a thread of a revision is left
     on_message(message)

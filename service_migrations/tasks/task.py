@@ -11,7 +11,6 @@ import sys
 import traceback
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from os import _exit as end_process  # while a revision runs, that of the module refuses
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -22,12 +21,13 @@ from invoke.tasks import Task, task as invoke_task
 
 from service_migrations.errors import ConfigurationError, MigrationError, UsageError, cancelled_inside
 from service_migrations.files import is_full
-from service_migrations.interruption import abandon
+from service_migrations.interruption import abandon, ended_inside, is_raised_by
 from service_migrations.monorepo import Monorepo, NoSuchServiceError, Service, discovering_once, find, select
 from service_migrations.revision_call import cancel_revision
 from service_migrations.settings.duration import seconds
 from service_migrations.tasks import console
 from service_migrations.tasks.console import make_lasting
+from service_migrations.tasks.ending import end_process, exit_kept
 from service_migrations.tasks.flags import TaskWithFlags, TaskWithSettings, chosen_environment, refuse_ignored
 from service_migrations.tasks.lazy_import import load_when_used
 from service_migrations.tasks.signals import Stopped, handling, stop_at_once
@@ -89,6 +89,7 @@ def task(
         ]
 
         @functools.wraps(body)
+        @exit_kept()
         def run_body(context: Context, *, env: str | None = None, env_file: str | None = None, **keywords: Any) -> None:
             make_lasting()
             # the objects of imports live to the end, and collecting among them takes a fifth of a second
@@ -174,11 +175,11 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 
     """
     received: list[int] = []
-    tasks: list[asyncio.Future[T]] = []
+    started: list[asyncio.Future[T]] = []
 
     async def until_stopped() -> T:
         main_task = asyncio.ensure_future(coroutine)
-        tasks.append(main_task)
+        started.append(main_task)
         loop = asyncio.get_running_loop()
 
         def stop(number: int, frame: FrameType | None) -> None:
@@ -204,11 +205,13 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
         if isinstance(error, MigrationError):
             raise
         raise cancelled_inside() from error
-    except SystemExit as error:
-        if any(not task.cancelled() and task.exception() is error for task in tasks if task.done()):
+    except (Exception, SystemExit) as error:
+        if any(is_raised_by(main_task, error) for main_task in started):
             raise  # of the coroutine itself, as of Alembic's own command line
+        if received:
+            raise Stopped(received[0]) from None
         # of something else in the event loop, such as a task that a revision has left: its code may be 0
-        raise cancelled_inside() from error
+        raise (cancelled_inside() if isinstance(error, SystemExit) else ended_inside(error)) from error
 
 
 def _end_at_once(number: int) -> NoReturn:

@@ -1,11 +1,21 @@
-"""A revision that ends or doubles the process that runs it."""
+"""A revision that ends or doubles the process that runs it, or leaves something behind in it."""
 
+import os
 import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from tests.support.database import query
-from tests.support.world import World, failed
+from tests.support.deadlines import DEADLINE, until
+from tests.support.world import UPGRADE, World, failed
+
+PROMPT = 4.0
+"""Seconds in which a command that is stopped ends: two, and what a busy machine needs."""
 
 FORKS = """
 import os, sys
@@ -79,3 +89,83 @@ def test_a_process_that_a_revision_forks_ends_with_it(world: World, fleet: bool,
     assert query(world.admin, "SELECT to_regclass($1)::text", f"child_{status}") == [(f"child_{status}",)]
     assert ran.text.count("Running upgrade r003 -> r004") + ran.text.count("billing: 4 of 4, r004") == 1
     assert ("of the child" in ran.text) is ("of the child" in body)
+
+
+ENDED = {
+    "an alarm that raises": "import signal\ndef late(*_):\n    raise ValueError('too late')\n"
+    "signal.signal(signal.SIGALRM, late)\nsignal.setitimer(signal.ITIMER_REAL, 0.2)\nop.execute('SELECT pg_sleep(5)')",
+    "a stop": "import asyncio\nasyncio.get_running_loop().stop()\nop.execute('SELECT 1')",
+}
+
+
+@pytest.mark.parametrize("body", ENDED.values(), ids=ENDED)
+def test_a_revision_that_ends_its_event_loop_has_failed_in_one_line(world: World, fleet: bool, body: str) -> None:
+    world.history(r003=body)
+    text = failed(world, world.inv(*command(fleet)), 1)
+    assert "its event loop was ended by what a revision or an import has left in it" in text
+    assert ("r003.py, line 13)" in text) is ("signal" in body)
+    assert f"{world.dsn.target} is at r002." in text
+    assert world.at() == "r002"
+
+
+@contextmanager
+def spawned(world: World, *words: str) -> "Iterator[subprocess.Popen[str]]":
+    """Run a command from the start of the interpreter to its real end."""
+    process = world.monorepo.spawn(*words)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+THREAD = "import threading, time\nthread = threading.Thread(target=time.sleep, args=(600,))\nthread.start()\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_command_that_waits_for_a_thread_of_a_revision_says_so_and_hears_a_signal(
+    world: World, fleet: bool, number: signal.Signals
+) -> None:
+    world.history(3, r002=THREAD)
+    with spawned(world, *command(fleet)) as process:
+        assert process.stderr is not None
+        assert any("a revision or an import has left running" in line for line in process.stderr)
+        assert world.at() == "r003"
+        sent = time.monotonic()
+        os.kill(process.pid, number)
+        assert process.wait(DEADLINE) in (-number, 128 + number)
+        assert time.monotonic() - sent < PROMPT
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_thread_of_a_revision_does_not_delay_the_end_of_a_run_that_is_stopped(
+    world: World, fleet: bool, number: signal.Signals
+) -> None:
+    world.history(3, r002=f"{THREAD}thread.join()")
+    with spawned(world, *command(fleet)) as process:
+        sql = (
+            "SELECT FROM pg_stat_activity WHERE datname = $1 AND state LIKE 'idle in%' AND query LIKE '%billing_r002%'"
+        )
+        until(lambda: query(world.admin, sql, world.dsn.database), "the revision waits for its thread")
+        sent = time.monotonic()
+        os.kill(process.pid, number)
+        assert process.wait(DEADLINE) == 128 + number
+        assert time.monotonic() - sent < PROMPT
+    assert world.at() == "r001"
+
+
+HANDLERS = ["os._exit, 0", "lambda: os._exit(0)"]
+
+
+@pytest.mark.parametrize("handler", HANDLERS)
+@pytest.mark.parametrize("where", ["models", "revision"])
+def test_an_exit_handler_does_not_hide_a_failure(world: World, handler: str, where: str) -> None:
+    register = f"import atexit, os\natexit.register({handler})\n"
+    world.history(3, r003="raise ValueError('no')", r002=register if where == "revision" else "pass")
+    if where == "models":
+        path = world.monorepo.root / "services/billing/models.py"
+        path.write_text(register + path.read_text(encoding="utf-8"), encoding="utf-8")
+    ran = world.monorepo.process(*UPGRADE)
+    assert ran.code == 1, ran.text
+    assert "r003.py:11: ValueError: no. It was rolled back." in ran.text
+    assert world.at() == "r002"
