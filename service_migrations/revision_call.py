@@ -3,11 +3,15 @@
 import asyncio
 import logging
 import os
+import re
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
+from inspect import currentframe
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -18,6 +22,7 @@ __all__ = ["RevisionStopped", "call_revision", "cancel_revision"]
 
 log = logging.getLogger(__name__)
 
+_NEVER_AWAITED = "coroutine .* was never awaited"
 _ROLLBACK = 2.0
 """Seconds that a stopped revision has for its rollback, and the run for reading the state of the database."""
 
@@ -44,7 +49,8 @@ def call_revision(function: Callable[..., Any], **keywords: Any) -> None:
     process that it forks ends with it too: it has the same connection, and would go on with the next revision.
 
     Raises:
-        RuntimeError: it called ``os._exit()`` or an ``os.exec`` function, or raised what isn't an Exception.
+        RuntimeError: it called ``os._exit()`` or an ``os.exec`` function, raised what isn't an Exception, or has made a
+            coroutine that it never awaited.
         TypeError: what it returned has to be awaited or iterated, so that nothing of it was run.
 
     """
@@ -54,6 +60,7 @@ def call_revision(function: Callable[..., Any], **keywords: Any) -> None:
             handlers_kept(),
             _alarm_kept(),
             _operations_kept(),
+            _awaited(getattr(getattr(function, "__code__", None), "co_filename", "")),
         ):
             _refuse_unrun(function(**keywords))
     except (Exception, SystemExit):
@@ -142,6 +149,50 @@ def _operations_kept() -> Iterator[None]:
         for name, operation in operations.items():
             if getattr(module, name, None) is not operation:
                 setattr(module, name, operation)
+
+
+@contextmanager
+def _awaited(file: str) -> Iterator[None]:
+    """Refuse a coroutine that a revision makes and never awaits: Python only warns that nothing of it was run.
+
+    Args:
+        file: the revision's file, whose coroutines are refused as tasks too where these aren't done.
+
+    Raises:
+        RuntimeError: there was one, and no other error.
+
+    """
+    never_awaited: list[str] = []
+    former_tasks = _tasks()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", _NEVER_AWAITED, RuntimeWarning)
+        show = warnings.showwarning
+
+        def note(message: Warning | str, category: type[Warning], filename: str, lineno: int, *others: Any) -> None:
+            # while a statement runs, the event loop may run other tasks of an application
+            if re.match(_NEVER_AWAITED, str(message)) and _is_in_revision(currentframe()):
+                place = "" if filename == __file__ else f" ({Path(filename).name}, line {lineno})"
+                never_awaited.append(f"{message}{place}")
+            else:
+                show(message, category, filename, lineno, *others)
+
+        warnings.showwarning = note  # type: ignore[assignment]
+        yield
+    for task in _tasks() - former_tasks:
+        code = getattr(task.get_coro(), "cr_code", None)
+        if code is not None and code.co_filename == file:
+            task.cancel()
+            never_awaited.append(f"the task of {code.co_name}() was never awaited")
+    if never_awaited:
+        raise RuntimeError(f"{never_awaited[0]}, so nothing of it was run. A revision can't await anything")
+
+
+def _tasks() -> "set[asyncio.Task[Any]]":
+    """Return the tasks of this event loop that aren't done; none offline, where there may be no loop."""
+    try:
+        return asyncio.all_tasks()
+    except RuntimeError:
+        return set()
 
 
 def _refuse_unrun(returned: object) -> None:

@@ -108,6 +108,33 @@ def test_a_revision_that_ends_its_event_loop_has_failed_in_one_line(world: World
     assert world.at() == "r002"
 
 
+UNAWAITED = {
+    "called": "work()",
+    "kept": "unused = work()",
+    "of a library": "import asyncio\nasyncio.sleep(1)",
+    "task": "import asyncio\nasyncio.get_running_loop().create_task(work())",
+}
+
+
+@pytest.mark.parametrize("body", UNAWAITED.values(), ids=UNAWAITED)
+def test_a_coroutine_that_is_never_awaited_is_an_error(world: World, fleet: bool, body: str) -> None:
+    """Nothing of it is run, and Python only warns."""
+    insert = "op.execute('INSERT INTO billing_r001 VALUES (7)')"
+    world.history(r003=f"async def work():\n    {insert}\n{body}")
+    text = failed(world, world.inv(*command(fleet)), 1)
+    assert re.search(r"r003\.py: RuntimeError: .*was never awaited.*, so nothing of it was run\.", text)
+    assert ("(r003.py, line" in text) is (body.endswith("sleep(1)") or body == "work()")
+    assert world.at() == "r002"
+
+
+def test_other_warnings_of_a_revision_are_shown(world: World) -> None:
+    world.history(3, r003="import warnings\nwarnings.warn('mind this')")
+    ran = world.inv()
+    assert ran.code == 0, ran.text
+    assert "UserWarning: mind this" in ran.err
+    assert world.at() == "r003"
+
+
 @contextmanager
 def spawned(world: World, *words: str) -> "Iterator[subprocess.Popen[str]]":
     """Run a command from the start of the interpreter to its real end."""
