@@ -4,7 +4,16 @@ from service_migrations.errors import MigrationError, ResultError
 from service_migrations.monorepo import Service
 from service_migrations.sql.quoting import literal, quoted
 
-__all__ = ["changed_versions", "closed", "detached", "left_invalid", "left_prepared", "lost_lock", "rolled_back"]
+__all__ = [
+    "changed_versions",
+    "closed",
+    "detached",
+    "left_invalid",
+    "left_open",
+    "left_prepared",
+    "lost_lock",
+    "rolled_back",
+]
 
 
 def rolled_back(service: Service, place: str, *, partly_committed: bool) -> MigrationError:
@@ -36,6 +45,16 @@ def left_invalid(service: Service, file: str, index: str) -> MigrationError:
         path=file,
         hint=f"Run DROP INDEX CONCURRENTLY {quoted(index)}, and then the upgrade again; or build it with "
         "concurrent_index() of service_migrations.safe, which does that. What it had committed before is kept.",
+    )
+
+
+def left_open(service: Service, place: str) -> MigrationError:
+    """Return the error of a revision that has left a transaction open in an autocommit block."""
+    return MigrationError(
+        "it began a transaction in an autocommit block, and didn't end it there, so that was rolled back.",
+        service=service,
+        path=place,
+        hint="Add the COMMIT, or remove the BEGIN. What it had committed before is kept.",
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.database import query
 from tests.support.deadlines import DEADLINE, until
+from tests.support.monorepo import DRIVER
 from tests.support.world import UPGRADE, World, failed
 
 PROMPT = 4.0
@@ -196,3 +197,28 @@ def test_an_exit_handler_does_not_hide_a_failure(world: World, handler: str, whe
     assert ran.code == 1, ran.text
     assert "r003.py:11: ValueError: no. It was rolled back." in ran.text
     assert world.at() == "r002"
+
+
+OPEN = {
+    "block": "with op.get_context().autocommit_block():\n    {begin}",
+    "raised in": "try:\n    raise ValueError\nexcept ValueError:\n    with op.get_context().autocommit_block():\n"
+    "        {begin}",
+    "raising": "try:\n    with op.get_context().autocommit_block():\n        {begin}\n        raise ValueError\n"
+    "except ValueError:\n    pass",
+}
+
+
+@pytest.mark.parametrize("body", OPEN.values(), ids=OPEN)
+def test_a_transaction_that_is_left_open_in_an_autocommit_block(world: World, body: str) -> None:
+    """As over psycopg2, psycopg commits it at the end of the block; asyncpg would lose it."""
+    begin = "op.execute('BEGIN'); op.execute('INSERT INTO billing_r001 VALUES (7)')"
+    world.history(3, r003_alone=body.format(begin=begin))
+    if DRIVER == "psycopg":
+        ran = world.inv()
+        assert ran.code == 0, ran.text
+        assert query(world.dsn, "SELECT id FROM billing_r001") == [(7,)]
+    else:
+        text = failed(world, world.inv(), 1)
+        assert re.search(r"r003\.py:\d+: it began a transaction in an autocommit block, and didn't end it", text)
+        assert query(world.dsn, "SELECT id FROM billing_r001") == []
+        assert world.at() == "r002"
