@@ -28,6 +28,7 @@ from service_migrations.history.files.fingerprint import Hashes, hashes
 from service_migrations.history.revisions import History
 from service_migrations.ledger.entries import ADDED_COLUMNS, ledger_table
 from service_migrations.pyproject import read_project
+from service_migrations.session.assertions import NOT_PLAIN, is_plain
 from service_migrations.session.recorder import SAVEPOINT, protected
 from service_migrations.session.relation import schemas
 from service_migrations.session.session import Session
@@ -176,9 +177,8 @@ class Ledger:
         self.writable = sqlstate(error) == _LOCK_NOT_AVAILABLE and self.missed < _MOST_MISSED
         self.is_created, self.is_complete = self._before
         service = self.history.service
-        _logger.warning(
-            "%s: nothing is written to %s (%s); the migration goes on", service, self.table, describe(error)
-        )
+        reason = "it has a trigger or a rule" if NOT_PLAIN in str(error) else describe(error)
+        _logger.warning("%s: nothing is written to %s (%s); the migration goes on", service, self.table, reason)
 
     def _insert(self, connection: Connection, script: list[str]) -> None:
         if not script:
@@ -216,6 +216,8 @@ class Ledger:
         if not self.is_complete:
             columns = ", ".join(f"ADD COLUMN IF NOT EXISTS {column} text" for column in ADDED_COLUMNS)
             statements.append(f"ALTER TABLE {name} {columns}")
+        # a revision of this run may have created one: the preflight check has looked before
+        statements.append(is_plain(name))
         row = {column: constant(value) for column, value in texts.items() if value is not None}
         row |= {"seconds": f"{seconds:.3f}", "started": f"clock_timestamp() - interval '{seconds:.6f} s'"}
         statements.append(f"INSERT INTO {name} ({', '.join(row)}) VALUES ({', '.join(row.values())})")  # noqa: S608

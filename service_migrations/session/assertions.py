@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from service_migrations.connection.single_message import constant
 from service_migrations.session.locks import HOLDS_LOCK
 
-__all__ = ["IS_OURS", "NOT_AT", "NO_LOCK", "is_at"]
+__all__ = ["IS_OURS", "NOT_AT", "NOT_PLAIN", "NO_LOCK", "is_at", "is_plain"]
 
 NO_LOCK = "service_migrations: "
 IS_OURS = f"""
@@ -51,3 +51,23 @@ def is_at(table: str, ids: Iterable[str]) -> str:
     """
     values = f"ARRAY[{', '.join(constant(identifier) for identifier in sorted(ids))}]"
     return _IS_AT.format(table=table, name=constant(table), ids=values)
+
+
+NOT_PLAIN = "service_migrations, ledger: "
+_IS_PLAIN = f"""
+    SELECT CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_trigger t
+                             WHERE t.tgrelid OPERATOR(pg_catalog.=) c.oid AND NOT t.tgisinternal)
+                  OR EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class OPERATOR(pg_catalog.=) c.oid)
+                THEN CAST(pg_catalog.concat('{NOT_PLAIN}', pg_catalog.pg_backend_pid()) AS pg_catalog.int4) END
+    FROM (SELECT CAST(pg_catalog.to_regclass({{name}}) AS pg_catalog.oid) AS oid) c
+"""  # noqa: S608 - quoted
+
+
+def is_plain(table: str) -> str:
+    """Return a query that fails where a table has a trigger or a rule, by which another row might be written, or none.
+
+    Args:
+        table: its quoted name.
+
+    """
+    return _IS_PLAIN.format(name=constant(table))

@@ -155,6 +155,25 @@ def test_a_ledger_with_a_trigger_is_left_alone(service, dsn, caplog):
     assert "sprung" not in caplog.text
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"CREATE TRIGGER mute BEFORE INSERT ON {LEDGER} FOR EACH ROW EXECUTE FUNCTION mute()",
+        f"CREATE TRIGGER mute AFTER INSERT ON {LEDGER} FOR EACH STATEMENT EXECUTE FUNCTION mute()",
+        f"CREATE RULE mute AS ON INSERT TO {LEDGER} DO INSTEAD NOTHING",
+    ],
+    ids=["before", "after", "rule"],
+)
+def test_a_row_that_a_revision_of_the_same_run_would_change_is_warned_of(service, dsn, monorepo, caplog, statement):
+    function = "CREATE FUNCTION mute() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
+    body = f"op.execute({function!r})\nop.execute({statement!r})"
+    monorepo.revision(str(service), "c3", "b2", body)
+    monorepo.revision(str(service), "d4", "c3", "pass")
+    assert wait(service_migrations.upgrade(service)).after == ("d4",)
+    assert [row[1] for row in entries(dsn)] == ["a1", "b2"]
+    assert caplog.text.count("(it has a trigger or a rule)") == 1
+
+
 def test_a_comparison_sees_neither_ones_own_ledger_nor_a_siblings_nor_one_that_is_left_over(
     monorepo, service, dsn, database
 ):
