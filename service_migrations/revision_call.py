@@ -36,6 +36,10 @@ _ENDS = {
 """The functions of os that end a process at once, and why a revision may not call them."""
 
 
+_stops: list[bool] = []
+"""An entry for each signal that has stopped the revision that runs."""
+
+
 class RevisionStopped(asyncio.CancelledError):
     """A signal arrived while a revision ran Python."""
 
@@ -62,7 +66,9 @@ def call_revision(function: Callable[..., Any], **keywords: Any) -> None:
             _operations_kept(),
             _awaited(getattr(getattr(function, "__code__", None), "co_filename", "")),
         ):
+            _stops.clear()
             _refuse_unrun(function(**keywords))
+            _stop_again()
     except (Exception, SystemExit):
         raise
     except BaseException as error:
@@ -70,6 +76,12 @@ def call_revision(function: Callable[..., Any], **keywords: Any) -> None:
             raise
         # raised by the revision itself: nobody has stopped the run
         raise RuntimeError(f"{type(error).__name__}: {text_of(error)}".removesuffix(": ")) from error
+
+
+def _stop_again() -> None:
+    """Stop a revision that a signal has stopped, and whose ``except:`` has caught that."""
+    if _stops:
+        raise RevisionStopped
 
 
 @contextmanager
@@ -237,6 +249,7 @@ def cancel_revision(frame: FrameType | None, loop: asyncio.AbstractEventLoop, ta
         loop.call_soon_threadsafe(task.cancel)  # this wakes a loop that waits
         return
     loop.call_soon_threadsafe(lambda: loop.call_later(_ROLLBACK, task.cancel))
+    _stops.append(True)
     raise RevisionStopped
 
 

@@ -182,6 +182,21 @@ def test_a_thread_of_a_revision_does_not_delay_the_end_of_a_run_that_is_stopped(
     assert world.at() == "r001"
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_signal_stops_a_run_also_where_its_revision_catches_everything(
+    world: World, fleet: bool, number: signal.Signals
+) -> None:
+    """Without this the revision is committed, and the next one begins."""
+    world.history(4, r003="import time\ntry:\n    time.sleep(600)\nexcept:\n    pass")
+    run = world.start(*command(fleet))
+    sql = "SELECT FROM pg_stat_activity WHERE datname = $1 AND state LIKE 'idle in%' AND query LIKE '%billing_r003%'"
+    until(lambda: query(world.admin, sql, world.dsn.database), "the revision sleeps")
+    run.signal(number)
+    text = failed(world, run.end(), 128 + number)
+    assert f"{world.dsn.target} is at r002. What ran after that was rolled back." in text
+    assert world.at() == "r002"
+
+
 HANDLERS = ["os._exit, 0", "lambda: os._exit(0)"]
 
 
