@@ -319,22 +319,13 @@ def discovering_once() -> Iterator[None]:
 def find(name: str, root: Path | None = None) -> Service:
     """Return one service of a monorepo; arguments and errors are those of ``Monorepo.locate`` and ``find``."""
     if not isinstance(name, str):
-        raise TypeError(f"a service's name is a str, not {type(name).__name__}")
+        raise TypeError(f"a service is its name or a Service, not {type(name).__name__}")
     return Monorepo.locate(root).find(name)
 
 
 def resolve(service: str | Service) -> Service:
-    """Return the service with a name, or the service itself: every public function takes both.
-
-    Raises:
-        TypeError: it is neither, for example a list.
-
-    """
-    if isinstance(service, Service):
-        return service
-    if isinstance(service, str):
-        return find(service)
-    raise TypeError(f"a service is its name or a Service, not {type(service).__name__}")
+    """Return the service with a name, or the service itself: every public function takes both."""
+    return service if isinstance(service, Service) else find(service)
 
 
 def resolve_all(services: str | Service | Iterable[str | Service]) -> list[Service]:

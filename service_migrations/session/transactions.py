@@ -5,7 +5,6 @@ driver, and it can change the session in which the next revision runs. The text 
 so this module asks the server, or the driver, which gets the state of the transaction with every answer.
 """
 
-import sys
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from inspect import currentframe
@@ -35,11 +34,11 @@ from service_migrations.session.misuse import (
     closed,
     detached,
     left_invalid,
-    left_open,
     left_prepared,
     lost_lock,
     rolled_back,
 )
+from service_migrations.session.open_blocks import OpenBlocks
 from service_migrations.session.recorder import SAVEPOINT, Recorder, protected
 from service_migrations.session.settings import restoring
 from service_migrations.sql.quoting import VERBATIM, check_sendable, quoted
@@ -83,7 +82,7 @@ class Transactions:
         self._connection: Connection | None = None
         self._revision_connection: Connection | None = None
         self._rolled_back_at: str | None = None
-        self._left_open_at: str | None = None
+        self._open_blocks = OpenBlocks(service, self._place)
         self._closings = Closings(lambda: self._place() if self._revision_connection is not None else None)
         self._applied = False
         self._is_committing = False
@@ -160,16 +159,17 @@ class Transactions:
     def _run_revision(
         self, context: MigrationContext, step: RevisionStep, connection: Connection, keywords: dict[str, Any]
     ) -> None:
-        self._has_run, self._rolled_back_at, self._left_open_at, self.first_error = True, None, None, None
+        self._has_run, self._rolled_back_at, self.first_error = True, None, None
         self.file = self._service.relative(Path(step.revision.path))
         self._builds.begin()
+        self._open_blocks.begin(self.file)
         options = connection.get_execution_options()
         level = options.get("isolation_level")
         self._set_mark_and_path(connection)
         self._revision_connection = connection
         try:
             call_revision(step.migration_fn, **keywords)
-            self._refuse_open_block(connection)
+            self._open_blocks.refuse(connection)
         finally:
             self._revision_connection = None
             level_changed = connection.get_execution_options().get("isolation_level") != level
@@ -219,10 +219,9 @@ class Transactions:
         """
         if connection.connection.is_detached:
             raise detached(self._service, self.file)
-        if self._left_open_at is None and self._marks.has_mark and not driver_of(connection).is_in_transaction():
+        if self._open_blocks.place is None and self._marks.has_mark and not driver_of(connection).is_in_transaction():
             self._note_rollback(connection, rolled_back=self._marks.note_end(connection))
-        if self._left_open_at is not None:
-            raise self._left_open()
+        self._open_blocks.refuse_at_end()
         if self._rolled_back_at is not None:
             raise self._rolled_back()
         if name := self._marks.left_prepared(connection):
@@ -240,9 +239,6 @@ class Transactions:
     def _rolled_back(self) -> MigrationError:
         place = self._rolled_back_at or self.file
         return rolled_back(self._service, place, partly_committed=self.partly_committed)
-
-    def _left_open(self) -> MigrationError:
-        return left_open(self._service, self._left_open_at or self.file)
 
     def _check_of_versions(self, context: MigrationContext) -> list[str]:
         """Return the query that fails where the revision has changed the version table."""
@@ -321,21 +317,7 @@ class Transactions:
         if connection is self._revision_connection and is_autocommit and not connection.in_transaction():
             self._marks.partly_committed = True
         elif connection is self._revision_connection and "isolation_level" in options:
-            self._refuse_open_block(connection)
-
-    def _refuse_open_block(self, connection: Connection) -> None:
-        """Refuse a transaction that the revision has begun in an autocommit block, and not ended.
-
-        asyncpg loses it. Over psycopg, as over psycopg2, it is committed at the end of the block.
-        """
-        if not _is_autocommit(connection) or connection.closed or connection.invalidated:
-            return
-        driver = driver_of(connection)
-        if driver.is_in_transaction() and not driver.is_closed():
-            self._left_open_at = self._place()
-            run_script(connection, "ROLLBACK")
-            if sys.exc_info()[0] is None:  # else it may be an error that ends the block
-                raise self._left_open()
+            self._open_blocks.refuse(connection)
 
     def _check_sendable(self, connection: Connection, *arguments: Any) -> None:
         if connection is self._connection:
@@ -365,8 +347,3 @@ class Transactions:
             self._applied = self._marks.partly_committed = False
             if self._on_commit:
                 self._on_commit()
-
-
-def _is_autocommit(connection: Connection) -> bool:
-    """Whether each statement is a transaction of its own."""
-    return connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"

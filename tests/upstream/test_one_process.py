@@ -494,5 +494,5 @@ def test_an_argument_of_another_type_is_named(
 
 @pytest.mark.parametrize("name", [None, 5, ["billing"]])
 def test_a_service_is_found_by_a_string_only(name: Any) -> None:
-    with pytest.raises(TypeError, match=f"a service's name is a str, not {type(name).__name__}"):
+    with pytest.raises(TypeError, match=f"a service is its name or a Service, not {type(name).__name__}"):
         service_migrations.find(name)
