@@ -7,6 +7,7 @@ here: a fact that is read and isn't created would be a difference that nothing f
 from collections.abc import Iterator
 
 from service_migrations.catalog.definitions import (
+    add_not_null,
     column_definition,
     column_settings,
     options,
@@ -19,7 +20,7 @@ from service_migrations.catalog.definitions import (
 from service_migrations.catalog.objects import Catalog, Object
 from service_migrations.sql.quoting import one_line_literal, quoted
 
-__all__ = ["SWITCHES", "comment", "index_of", "keyword", "of_index", "statements"]
+__all__ = ["SWITCHES", "attribute_comment", "comment", "index_of", "keyword", "of_index", "statements"]
 
 SWITCHES = {"O": "ENABLE", "D": "DISABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWAYS"}
 """The words of ALTER TABLE for the state of a trigger or a rule."""
@@ -50,7 +51,8 @@ def _created(item: Object, catalog: Catalog) -> list[str] | None:  # noqa: C901,
             return _table(item, catalog)
         case "view" | "materialized view":
             query = facts["definition"].strip().removesuffix(";")
-            return [f"CREATE {item.kind.upper()} {item.address}{using(facts)}{options(facts)} AS {query}"]
+            create = f"CREATE {item.kind.upper()} {item.address}{using(facts)}{options(facts)} AS {query}"
+            return [create, *_of_columns(item, catalog)]
         case "column":
             add = f"ALTER TABLE {on} ADD COLUMN {column_definition(item, catalog)}"
             return [*with_sequences(add, sequences_of(item, catalog)), *column_settings(item, catalog)]
@@ -69,9 +71,9 @@ def _created(item: Object, catalog: Catalog) -> list[str] | None:  # noqa: C901,
         case "domain":
             return [_domain(item, catalog)]
         case "composite type":
-            return [
-                f"CREATE TYPE {item.address} AS ({', '.join(' '.join(pair) for pair in facts.get('attributes', ()))})"
-            ]
+            attributes = ", ".join(" ".join(pair) for pair in facts.get("attributes", ()))
+            comments = [attribute_comment(item, *pair) for pair in facts.get("comments", {}).items()]
+            return [f"CREATE TYPE {item.address} AS ({attributes})", *comments]
         case "range type":
             return [f"CREATE TYPE {item.address} AS RANGE ({settings(facts['range'])})"]
         case "aggregate":
@@ -102,6 +104,11 @@ def comment(item: Object, catalog: Catalog) -> str:
     else:
         target = f"{keyword(item)} {item.address}"
     return f"COMMENT ON {target} IS {text}"
+
+
+def attribute_comment(item: Object, attribute: str, text: str | None) -> str:
+    """Return the statement that sets or removes the comment of an attribute of a composite type."""
+    return f"COMMENT ON COLUMN {item.address}.{attribute} IS {'NULL' if text is None else one_line_literal(text)}"
 
 
 def keyword(item: Object) -> str:
@@ -170,9 +177,8 @@ def _table(table: Object, catalog: Catalog) -> list[str]:
     for key in keys:
         created += of_index(index_of(key, catalog), catalog)
         created += [comment(key, catalog)] if key.comment is not None else []
-    for column in columns:
-        created += column_settings(column, catalog)
-        created += [comment(column, catalog)] if column.comment is not None else []
+    created += _of_columns(table, catalog)
+    created += [f"{alter} OF {facts['of_type']}"] if "of_type" in facts else []
     if facts["row_security"]:
         created.append(f"{alter} ENABLE ROW LEVEL SECURITY")
     if facts["force_row_security"]:
@@ -180,6 +186,14 @@ def _table(table: Object, catalog: Catalog) -> list[str]:
     if facts["replica_identity"] in ("FULL", "NOTHING"):
         created.append(f"{alter} REPLICA IDENTITY {facts['replica_identity']}")
     return created
+
+
+def _of_columns(table: Object, catalog: Catalog) -> Iterator[str]:
+    """Yield the statements for what the columns of a table or view have apart from their definition."""
+    for column in catalog.parts(table, "column"):
+        yield from column_settings(column, catalog)
+        if column.comment is not None:
+            yield comment(column, catalog)
 
 
 def _own_columns(partition: Object, parent: Object, catalog: Catalog) -> Iterator[str]:
@@ -192,7 +206,7 @@ def _own_columns(partition: Object, parent: Object, catalog: Catalog) -> Iterato
             default = rerunnable(facts.get("default", ""))
             yield f"{alter} SET DEFAULT {default}" if default else f"{alter} DROP DEFAULT"
         if facts["not_null"] and not others["not_null"]:
-            yield f"{alter} SET NOT NULL"
+            yield f"ALTER TABLE {partition.address} {add_not_null(column)}"
 
 
 def _domain(domain: Object, catalog: Catalog) -> str:

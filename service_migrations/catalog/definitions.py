@@ -3,10 +3,14 @@
 from collections.abc import Iterable, Mapping
 
 from service_migrations.catalog.objects import Catalog, Object
-from service_migrations.sql.quoting import one_line_literal
+from service_migrations.sql.quoting import one_line_literal, quoted
 
 __all__ = [
     "SEQUENCE_OPTIONS",
+    "VIEWS",
+    "add_not_null",
+    "alter_table",
+    "changed_options",
     "column_definition",
     "column_settings",
     "options",
@@ -21,6 +25,8 @@ __all__ = [
 
 SEQUENCE_OPTIONS = ("increment", "minimum", "maximum", "start", "cache", "cycle")
 """The facts of a sequence that ALTER SEQUENCE sets by one clause each."""
+
+VIEWS = ("view", "materialized view")
 
 _IN_LIST = ("'::character varying])::text[]", "'::character varying]::character varying[])::text[]")
 """The deparsed text of ``varchar IN (…)``, run again, gives another text; with one more cast it doesn't."""
@@ -44,17 +50,36 @@ def column_definition(column: Object, catalog: Catalog) -> str:
     if "identity" in facts:
         parts.append(f"GENERATED {facts['identity']} AS IDENTITY{_identity_options(column, catalog)}")
     if facts["not_null"]:
-        parts.append("NOT NULL")
+        parts.append(_not_null(column.facts, "NOT NULL"))
     return " ".join(parts)
 
 
+def add_not_null(column: Object) -> str:
+    """Return the action of ALTER TABLE that adds the NOT NULL of a column."""
+    if {"not_null_name", "not_null_no_inherit"} & column.facts.keys():  # before 18 it is no constraint
+        return f"ADD {_not_null(column.facts, f'NOT NULL {column.address}')}"
+    return f"ALTER COLUMN {column.address} SET NOT NULL"
+
+
+def _not_null(facts: Mapping[str, str], clause: str) -> str:
+    name = f"CONSTRAINT {facts['not_null_name']} " if "not_null_name" in facts else ""
+    return f"{name}{clause}{' NO INHERIT' if 'not_null_no_inherit' in facts else ''}"
+
+
 def column_settings(column: Object, catalog: Catalog) -> list[str]:
-    """Return the statements for what no definition of a column has on every version."""
-    facts = column.facts
-    actions = [f"SET {key.upper()} {facts[key]}" for key in ("storage", "compression", "statistics") if key in facts]
+    """Return the statements for what no definition of a column has on every version; a view's has no default either."""
+    facts, table = column.facts, catalog.parent(column)
+    is_of_view = table is not None and table.kind in VIEWS
+    actions = [f"SET DEFAULT {rerunnable(facts['default'])}"] if is_of_view and "default" in facts else []
+    actions += [f"SET {key.upper()} {facts[key]}" for key in ("storage", "compression", "statistics") if key in facts]
     actions += [f"SET{options(facts).removeprefix(' WITH')}"] if "options" in facts else []
-    alter = f"ALTER TABLE {catalog.on(column)}"
+    alter = alter_table(table) if table else ""
     return [f"{alter} {', '.join(f'ALTER COLUMN {column.address} {action}' for action in actions)}"] if actions else []
+
+
+def alter_table(table: Object) -> str:
+    """Return the beginning of a statement that alters a column of a table or view."""
+    return f"ALTER {table.kind.upper() if table.kind in VIEWS else 'TABLE'} {table.address}"
 
 
 def _identity_options(column: Object, catalog: Catalog) -> str:
@@ -121,6 +146,15 @@ def options(facts: Mapping[str, Mapping[str, str]]) -> str:
         if parameters
         else ""
     )
+
+
+def changed_options(live: Mapping[str, str], expected: Mapping[str, str]) -> str:
+    """Return the clause that changes the options of a foreign table or its column."""
+    actions = [f"DROP {quoted(name)}" for name in live if name not in expected]
+    for name, value in expected.items():
+        if live.get(name) != value:
+            actions.append(f"{'SET' if name in live else 'ADD'} {quoted(name)} {one_line_literal(value)}")
+    return f"OPTIONS ({', '.join(actions)})"
 
 
 def using(facts: Mapping[str, str]) -> str:

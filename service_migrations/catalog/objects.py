@@ -88,7 +88,8 @@ class Object:
     rule, policy or statistics object, the table of a sequence that a column owns, the parent of a partition.
     ``extension`` is the one that it is a member of, or that its table is. ``defaults`` are the grants that a table or
     sequence of its owner gets in its schema, where nobody grants or revokes anything. ``uses`` is what it depends on;
-    only ``read`` reads it.
+    only ``read`` reads it. ``not_null`` is the quoted name of a column's NOT NULL, which is a constraint from
+    PostgreSQL 18 on.
     """
 
     kind: str
@@ -105,6 +106,7 @@ class Object:
     place: int = 0
     defaults: tuple[Grant, ...] = ()
     uses: tuple[Dependency, ...] = field(default=(), compare=False, repr=False)
+    not_null: str | None = field(default=None, compare=False)
 
     @property
     def key(self) -> Key:
@@ -201,13 +203,15 @@ def _key(row: Any) -> Key:
 
 
 def _object(row: Any, uses: tuple[Dependency, ...] = ()) -> Object:
+    facts = json.loads(row.facts)
+    not_null = facts.pop("not_null_constraint", None)  # where the server chose it, a restored one may have another
     return Object(
         kind=row.kind,
         schema=row.schema,
         table=row.tbl,
         name=row.name,
         address=row.address,
-        facts=MappingProxyType(json.loads(row.facts)),
+        facts=MappingProxyType(facts),
         part_of=(row.parent_kind, row.parent_schema, row.parent) if row.parent else None,
         extension=row.extension,
         owner=row.owner,
@@ -216,4 +220,5 @@ def _object(row: Any, uses: tuple[Dependency, ...] = ()) -> Object:
         place=row.place,
         defaults=tuple(Grant(*grant) for grant in json.loads(row.defaults or "[]")),
         uses=uses,
+        not_null=not_null,
     )

@@ -21,13 +21,22 @@ WITH shown AS MATERIALIZED (
         CASE t.typtype WHEN 'e' THEN 'enum' WHEN 'd' THEN 'domain' WHEN 'r' THEN 'range type'
             WHEN 'c' THEN 'composite type' WHEN 'b' THEN 'base type' END AS kind
     FROM pg_type t JOIN own n ON n.oid = t.typnamespace
-    WHERE t.typtype IN ('e', 'd', 'r', 'b') AND t.typcategory <> 'A'
+    WHERE t.typtype IN ('e', 'd', 'r', 'b')
+        -- no array of another type; a domain over an array has its category
+        AND NOT (t.typtype = 'b' AND EXISTS (SELECT FROM pg_type e WHERE e.typarray = t.oid))
         OR t.typtype = 'c' AND EXISTS (SELECT FROM relation r WHERE r.oid = t.typrelid AND r.relkind = 'c')
 ), owned_by AS (
     SELECT d.objid, d.refobjid, d.deptype, a.attname FROM pg_depend d
     JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
     WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0
         AND d.deptype IN ('a', 'i')
+), switched_off AS MATERIALIZED (
+    -- the constraints of which a trigger is disabled, and those that they are the partitions' part of
+    WITH RECURSIVE off AS (
+        SELECT t.tgconstraint AS oid FROM pg_trigger t WHERE t.tgconstraint <> 0 AND t.tgenabled <> 'O'
+        UNION
+        SELECT k.conparentid FROM off JOIN pg_constraint k ON k.oid = off.oid WHERE k.conparentid <> 0
+    ) SELECT oid FROM off
 ), object AS (
 
 -- schemas and extensions
@@ -60,18 +69,21 @@ SELECT r.kind, 'pg_class'::regclass, r.oid, 0, r.nspname, NULL, r.relname, r.add
         'bound', pg_get_expr(r.relpartbound, r.oid),
         'inherits', (SELECT jsonb_agg(p.address ORDER BY i.inhseqno) FROM pg_inherits i
             JOIN relation p ON p.oid = i.inhparent WHERE i.inhrelid = r.oid),
+        'detach_pending', CASE WHEN EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = r.oid AND i.inhdetachpending)
+            THEN true END,
+        'of_type', CASE WHEN r.reloftype <> 0 THEN format_type(r.reloftype, NULL) END,
         'replica_identity', CASE WHEN r.relkind IN ('r', 'p') THEN CASE r.relreplident
             WHEN 'd' THEN 'DEFAULT' WHEN 'f' THEN 'FULL' WHEN 'n' THEN 'NOTHING' ELSE 'USING INDEX ' ||
             (SELECT quote_ident(c.relname) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
              WHERE i.indrelid = r.oid AND i.indisreplident) END END,
-        'server', (SELECT jsonb_build_object('name', s.srvname, 'options', f.ftoptions) FROM pg_foreign_table f
+        'server', (SELECT jsonb_build_object('name', s.srvname, 'options',
+                (SELECT jsonb_object_agg(o.option_name, o.option_value) FROM pg_options_to_table(f.ftoptions) o)) FROM pg_foreign_table f
             JOIN pg_foreign_server s ON s.oid = f.ftserver WHERE f.ftrelid = r.oid),
         -- what is no part of a history: others decide it for each database
         'outside', (SELECT jsonb_agg(o.text ORDER BY o.text) FROM (
             SELECT format('tablespace %I', t.spcname) FROM pg_tablespace t WHERE t.oid = r.reltablespace
             UNION ALL SELECT format('publication %I', u.pubname)
             FROM pg_publication_rel e JOIN pg_publication u ON u.oid = e.prpubid WHERE e.prrelid = r.oid
-            UNION ALL SELECT format('type %s (OF)', r.reloftype::regtype) WHERE r.reloftype <> 0
             UNION ALL SELECT format('security label by %s', l.provider) FROM pg_seclabel l
             WHERE l.classoid = 'pg_class'::regclass AND l.objoid = r.oid) o (text))),
     p.kind, p.nspname, p.relname, 'pg_class'::regclass, r.oid, r.relowner,
@@ -81,15 +93,20 @@ LEFT JOIN pg_inherits i ON r.relispartition AND i.inhrelid = r.oid LEFT JOIN rel
 WHERE r.relkind IN ('r', 'p', 'f', 'v', 'm')
 UNION ALL
 
--- columns, and those of views for their comments and grants. From 18 on NOT NULL is a constraint too, with a name
--- that nobody chose: what counts is the column, as before, except where it is NOT VALID (see constraints)
+-- columns, also those of views. From 18 on NOT NULL is a constraint too: what counts is the column, as before, except
+-- where it is NOT VALID (see constraints), is not inherited by children, or has a name that somebody chose
 SELECT 'column', 'pg_class'::regclass, r.oid, a.attnum, r.nspname, r.relname, a.attname, format('%I', a.attname),
-    a.attnum, CASE WHEN r.relkind IN ('v', 'm') THEN
-        jsonb_build_object('type', format_type(a.atttypid, a.atttypmod)) ELSE jsonb_build_object(
+    a.attnum, CASE WHEN r.relkind = 'v' THEN jsonb_build_object(
+        'type', format_type(a.atttypid, a.atttypmod), 'default', pg_get_expr(d.adbin, d.adrelid)
+    ) ELSE jsonb_build_object(
         'type', format_type(a.atttypid, a.atttypmod),
-        'collation', CASE WHEN a.attcollation <> t.typcollation THEN concat(quote_ident(nullif(cn.nspname, current_schema())) || '.', quote_ident(co.collname)) END,
-        'not_null', a.attnotnull AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = r.oid
-            AND k.contype = 'n' AND NOT k.convalidated AND k.conkey[1] = a.attnum),
+        'collation', CASE WHEN r.relkind <> 'm' AND a.attcollation <> t.typcollation THEN concat(quote_ident(nullif(cn.nspname, current_schema())) || '.', quote_ident(co.collname)) END,
+        'not_null', CASE WHEN r.relkind <> 'm' THEN a.attnotnull AND nn.convalidated IS NOT FALSE END,
+        -- of one that no parent has; the name isn't compared where the server chose it
+        'not_null_constraint', CASE WHEN nn.convalidated AND nn.coninhcount = 0 THEN quote_ident(nn.conname) END,
+        'not_null_name', CASE WHEN nn.convalidated AND nn.coninhcount = 0 AND nn.conname !~ '_not_null[0-9]*$'
+            THEN quote_ident(nn.conname) END,
+        'not_null_no_inherit', CASE WHEN nn.convalidated AND nn.connoinherit THEN true END,
         'default', CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END,
         'generated', CASE WHEN a.attgenerated <> '' THEN pg_get_expr(d.adbin, d.adrelid) ||
             CASE a.attgenerated WHEN 's' THEN ' STORED' ELSE ' VIRTUAL' END END,
@@ -101,12 +118,15 @@ SELECT 'column', 'pg_class'::regclass, r.oid, a.attnum, r.nspname, r.relname, a.
         'compression', CASE a.attcompression WHEN 'p' THEN 'pglz' WHEN 'l' THEN 'lz4' END,
         'statistics', CASE WHEN a.attstattarget >= 0 THEN a.attstattarget END,
         'options', (SELECT jsonb_object_agg(o.option_name, o.option_value) FROM pg_options_to_table(a.attoptions) o),
+        'foreign_options', (SELECT jsonb_object_agg(o.option_name, o.option_value)
+            FROM pg_options_to_table(a.attfdwoptions) o),
         'inherited', CASE WHEN a.attinhcount > 0 THEN true END) END,
     r.kind, r.nspname, r.relname, 'pg_class'::regclass, r.oid, r.relowner,
     coalesce(a.attacl, acldefault('c', r.relowner))
 FROM relation r JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
 JOIN pg_type t ON t.oid = a.atttypid
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+LEFT JOIN pg_constraint nn ON nn.conrelid = r.oid AND nn.contype = 'n' AND nn.conkey[1] = a.attnum
 LEFT JOIN pg_collation co ON co.oid = a.attcollation LEFT JOIN pg_namespace cn ON cn.oid = co.collnamespace
 WHERE r.relkind IN ('r', 'p', 'f', 'v', 'm')
 UNION ALL
@@ -119,8 +139,10 @@ SELECT CASE WHEN k.conrelid = 0 THEN 'domain constraint' ELSE 'constraint' END, 
         'definition', pg_get_constraintdef(k.oid),
         'foreign_key', (SELECT f.address FROM relation f WHERE f.oid = k.confrelid AND k.contype = 'f'),
         -- ALTER TABLE … DISABLE TRIGGER ALL disables the triggers that enforce a foreign key
-        'enforced', CASE WHEN EXISTS (SELECT FROM pg_trigger t WHERE t.tgconstraint = k.oid AND t.tgenabled <> 'O')
-            THEN false END,
+        'enforced', CASE WHEN k.oid IN (SELECT s.oid FROM switched_off s) THEN false END,
+        -- that of a partitioned table, as long as a partition has no such key
+        'valid_index', (SELECT false FROM pg_index i WHERE i.indexrelid = k.conindid AND k.contype IN ('p', 'u', 'x')
+            AND NOT i.indisvalid),
         'inherited', CASE WHEN k.coninhcount > 0 OR k.conparentid <> 0 THEN true END),
     coalesce(r.kind, y.kind), coalesce(r.nspname, y.nspname), coalesce(r.relname, y.typname),
     CASE WHEN k.conrelid = 0 THEN 'pg_type'::regclass ELSE 'pg_class'::regclass END, coalesce(r.oid, y.oid),
@@ -181,6 +203,18 @@ SELECT y.kind, 'pg_type'::regclass, y.oid, 0, y.nspname, NULL, y.typname, y.addr
             FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_collation c ON c.oid = a.attcollation
             LEFT JOIN pg_namespace n ON n.oid = c.collnamespace
             WHERE y.typtype = 'c' AND a.attrelid = y.typrelid AND a.attnum > 0 AND NOT a.attisdropped),
+        'comments', (SELECT jsonb_object_agg(quote_ident(a.attname), c.description)
+            FROM pg_attribute a JOIN pg_description c ON c.classoid = 'pg_class'::regclass AND c.objoid = a.attrelid
+                AND c.objsubid = a.attnum
+            WHERE y.typtype = 'c' AND a.attrelid = y.typrelid AND a.attnum > 0 AND NOT a.attisdropped),
+        'base', CASE WHEN y.typtype = 'b' THEN jsonb_build_object('INPUT', y.typinput::text, 'OUTPUT', y.typoutput::text,
+            'RECEIVE', nullif(y.typreceive::text, '-'), 'SEND', nullif(y.typsend::text, '-'),
+            'TYPMOD_IN', nullif(y.typmodin::text, '-'), 'TYPMOD_OUT', nullif(y.typmodout::text, '-'),
+            'ANALYZE', nullif(y.typanalyze::text, '-'), 'SUBSCRIPT', nullif(y.typsubscript::text, '-'),
+            'INTERNALLENGTH', y.typlen, 'PASSEDBYVALUE', y.typbyval, 'ALIGNMENT', y.typalign,
+            'STORAGE', y.typstorage, 'CATEGORY', y.typcategory, 'PREFERRED', y.typispreferred,
+            'DEFAULT', y.typdefault, 'ELEMENT', CASE WHEN y.typelem <> 0 THEN format_type(y.typelem, NULL) END,
+            'DELIMITER', y.typdelim, 'COLLATABLE', y.typcollation <> 0) END,
         'range', (SELECT jsonb_build_object('subtype', format_type(g.rngsubtype, NULL),
                 'subtype_opclass', format('%I.%I', n.nspname, o.opcname),
                 'collation', (SELECT format('%I.%I', m.nspname, c.collname) FROM pg_collation c
@@ -201,7 +235,7 @@ SELECT CASE p.prokind WHEN 'p' THEN 'procedure' WHEN 'a' THEN 'aggregate' ELSE '
     concat(quote_ident(nullif(n.nspname, current_schema())) || '.', quote_ident(p.proname),
         '(', pg_get_function_identity_arguments(p.oid), ')'), p.oid::bigint, jsonb_build_object(
         'definition', CASE WHEN p.prokind <> 'a' THEN pg_get_functiondef(p.oid) END,
-        'result', CASE WHEN p.prokind = 'f' THEN pg_get_function_result(p.oid) END,
+        'result', CASE WHEN p.prokind IN ('f', 'a') THEN pg_get_function_result(p.oid) END,
         'defaults', nullif(p.pronargdefaults, 0),
         'aggregate', (SELECT jsonb_build_object('SFUNC', g.aggtransfn::text, 'STYPE', format_type(g.aggtranstype, NULL),
                 'FINALFUNC', nullif(g.aggfinalfn::text, '-'), 'COMBINEFUNC', nullif(g.aggcombinefn::text, '-'),
@@ -210,7 +244,16 @@ SELECT CASE p.prokind WHEN 'p' THEN 'procedure' WHEN 'a' THEN 'aggregate' ELSE '
                 'MINVFUNC', nullif(g.aggminvtransfn::text, '-'), 'MFINALFUNC', nullif(g.aggmfinalfn::text, '-'),
                 'MSTYPE', CASE WHEN g.aggmtranstype <> 0 THEN format_type(g.aggmtranstype, NULL) END,
                 'MINITCOND', quote_literal(g.aggminitval), 'PARALLEL', CASE p.proparallel
-                    WHEN 's' THEN 'SAFE' WHEN 'r' THEN 'RESTRICTED' ELSE 'UNSAFE' END)
+                    WHEN 's' THEN 'SAFE' WHEN 'r' THEN 'RESTRICTED' ELSE 'UNSAFE' END,
+                'SSPACE', nullif(g.aggtransspace, 0), 'MSSPACE', nullif(g.aggmtransspace, 0),
+                'FINALFUNC_EXTRA', nullif(g.aggfinalextra, false), 'MFINALFUNC_EXTRA', nullif(g.aggmfinalextra, false),
+                'FINALFUNC_MODIFY', CASE WHEN g.aggfinalmodify <> CASE g.aggkind WHEN 'n' THEN 'r'::"char" ELSE 'w' END
+                    THEN CASE g.aggfinalmodify WHEN 'r' THEN 'READ_ONLY' WHEN 's' THEN 'SHAREABLE' ELSE 'READ_WRITE' END END,
+                'MFINALFUNC_MODIFY', CASE WHEN g.aggmfinalmodify <> CASE g.aggkind WHEN 'n' THEN 'r'::"char" ELSE 'w' END
+                    THEN CASE g.aggmfinalmodify WHEN 'r' THEN 'READ_ONLY' WHEN 's' THEN 'SHAREABLE' ELSE 'READ_WRITE' END END,
+                'SORTOP', (SELECT format('OPERATOR(%I.%s)', n.nspname, o.oprname)
+                    FROM pg_operator o JOIN pg_namespace n ON n.oid = o.oprnamespace WHERE o.oid = g.aggsortop),
+                'HYPOTHETICAL', CASE WHEN g.aggkind = 'h' THEN true END)
             FROM pg_aggregate g WHERE g.aggfnoid = p.oid AND p.prokind = 'a')),
     NULL, NULL, NULL, 'pg_proc'::regclass, p.oid, p.proowner, coalesce(p.proacl, acldefault('f', p.proowner))
 FROM pg_proc p JOIN own n ON n.oid = p.pronamespace

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from service_migrations.catalog.objects import Catalog, Object
 from service_migrations.databases.admin import quoted
 from service_migrations.drift.difference import Difference
+from service_migrations.drift.moves import is_equal, moved_back
 from service_migrations.drift.order import Step, ordered
 from service_migrations.drift.repair import Change, changes, continued, create, drop, privilege_changes
 from service_migrations.history.baseline import digest
@@ -33,7 +34,12 @@ _LOSES = "This loses what is in it."
 
 
 def compare(
-    live: Iterable[Object], history: Iterable[Object], sees: Callable[[Object], bool], *, grants: bool = False
+    live: Iterable[Object],
+    history: Iterable[Object],
+    sees: Callable[[Object], bool],
+    *,
+    grants: bool = False,
+    alone: bool = False,
 ) -> tuple[Difference, ...]:
     """Return the differences in an order in which their SQL can be run.
 
@@ -42,10 +48,12 @@ def compare(
         history: the catalog that the replayed history leaves, without objects of siblings.
         sees: whether an object of the database counts that is no part of another and isn't in the history.
         grants: compare owners and privileges too.
+        alone: whether no other service has the database.
 
     """
     live_catalog = Catalog(item for item in live if item.extension is None)
     expected_catalog = Catalog(item for item in history if item.extension is None)
+    live_catalog, moves = moved_back(live_catalog, expected_catalog, sees, alone=alone)
     steps: list[Step] = []
     for expected in expected_catalog.by_key.values():
         current = live_catalog.by_key.get(expected.key)
@@ -70,7 +78,8 @@ def compare(
         if is_missing and _is_surplus(current, live_catalog, expected_catalog, sees):
             difference = _surplus(current, live_catalog, expected_catalog)
             steps.append(Step(_drop_order(current), current.key, difference, removes=True))
-    return ordered(steps, live_catalog, expected_catalog)
+    moved = [Difference(move.expected.kind, _name(move.expected), move.text, move.sql) for move in moves]
+    return *moved, *ordered(steps, live_catalog, expected_catalog)
 
 
 def without_surplus_extensions(differences: Iterable[Difference]) -> list[Difference]:
@@ -135,6 +144,10 @@ def _missing(item: Object, expected_catalog: Catalog, live_catalog: Catalog) -> 
     sql = create(item, expected_catalog)
     if item.kind == "table" and (renamed := _renamed_partition(item, expected_catalog, live_catalog)):
         sql = f"ALTER TABLE {renamed.address} RENAME TO {quoted(item.name)};"
+        if renamed.schema != item.schema:
+            # one of its old name may be in that schema, and one of its new name in this one
+            address = f"{quoted(renamed.schema)}.{quoted(item.name)}"
+            sql += f" ALTER TABLE {address} SET SCHEMA {quoted(item.schema)};"
     if item.kind == "sequence" and sql:
         sql = f"{sql} {continued(item, expected_catalog, live_catalog)}".strip()
     note = None
@@ -144,6 +157,9 @@ def _missing(item: Object, expected_catalog: Catalog, live_catalog: Catalog) -> 
         item.kind == "column" and item.facts["not_null"] and not {"default", "identity", "generated"} & set(item.facts)
     ):
         note = _VALUE_FIRST
+    elif elsewhere := _elsewhere(item, expected_catalog, live_catalog):
+        move = f"ALTER TABLE {elsewhere.address} SET SCHEMA {quoted(item.schema)};"
+        note = f"An equal one is in the schema {elsewhere.schema}. If it was moved, run this instead: {move}"
     text = "is in the history but not in the database"
     return Difference(item.kind, _name(item), text, sql, note, _digest(item, expected_catalog))
 
@@ -178,6 +194,18 @@ def _rename_back(item: Object, live_catalog: Catalog, expected_catalog: Catalog)
         return None
     missing = [other for other in equal if other.key not in live_catalog.by_key]
     return f"{alter} TO {quoted(missing[0].name)};" if len(missing) == 1 else None
+
+
+def _elsewhere(table: Object, expected_catalog: Catalog, live_catalog: Catalog) -> Object | None:
+    """Return the one table of the same name, owner and columns in another schema."""
+    equal = [
+        other
+        for other in live_catalog.by_key.values()
+        if other.name == table.name
+        and other.key not in expected_catalog.by_key
+        and is_equal(other, table, live_catalog, expected_catalog)
+    ]
+    return equal[0] if len(equal) == 1 else None
 
 
 def _renamed_partition(table: Object, expected_catalog: Catalog, live_catalog: Catalog) -> Object | None:

@@ -154,7 +154,8 @@ class _Replay:
         def sees(item: Object) -> bool:
             return item.key in seen and not (item.kind == "extension" and item.name in extensions)
 
-        return compare(live, self._own(replayed), sees, grants=grants), initial | replayed.keys()
+        differences = compare(live, self._own(replayed), sees, grants=grants, alone=self._is_alone)
+        return differences, initial | replayed.keys()
 
     async def _replayed(self) -> tuple[dict[Key, tuple[Service, Object]], frozenset[Key]]:
         service, siblings_by_service = self.settings.service, sibling_settings(self.settings)
@@ -176,13 +177,18 @@ class _Replay:
         settings = self.settings
         if not any(revisions.values()) and not bootstrap_files(revisions):
             return {}, frozenset()
-        alone = not siblings(settings.service, settings.databases, settings.sources)
         while True:
             try:
                 async with scratch(settings, self.admin) as scratch_settings:
-                    return await replay(scratch_settings, revisions, sibling_settings, self.extensions, alone=alone)
+                    return await replay(
+                        scratch_settings, revisions, sibling_settings, self.extensions, alone=self._is_alone
+                    )
             except MissingExtensionError:
                 continue
+
+    @property
+    def _is_alone(self) -> bool:
+        return not siblings(self.settings.service, self.settings.databases, self.settings.sources)
 
     def _own(self, replayed: Mapping[Key, tuple[Service, Object]]) -> list[Object]:
         service = self.settings.service

@@ -8,6 +8,10 @@ from itertools import count
 from service_migrations.autogenerate.changes.conversions import can_change_values, checked
 from service_migrations.catalog.definitions import (
     SEQUENCE_OPTIONS,
+    VIEWS,
+    add_not_null,
+    alter_table,
+    changed_options,
     column_definition,
     column_settings,
     options,
@@ -28,8 +32,12 @@ __all__ = ["column_changes", "setval"]
 def column_changes(pair: Pair) -> Iterator[Change]:
     """Yield the changes of a column, in the order in which they can be run."""
     live, expected, table = pair.live.facts, pair.expected.facts, pair.expected_catalog.on(pair.expected)
-    if "type" in live and "not_null" not in live:
-        return  # a column of a view: its query differs
+    whole = pair.expected_catalog.parent(pair.expected)
+    if whole is not None and whole.kind in VIEWS:  # where its type differs, the query does
+        column = f"{alter_table(whole)} ALTER COLUMN {pair.expected.address}"
+        yield from _default(pair, column)
+        yield from _settings(pair, column)
+        return
     column = f"ALTER TABLE {table} ALTER COLUMN {pair.expected.address}"
     inherited = "inherited" in expected  # then type and expression are altered in the parent
     if pair.differ("generated") and not inherited:
@@ -40,14 +48,22 @@ def column_changes(pair: Pair) -> Iterator[Change]:
         yield _without_identity(pair, column)
     if not inherited and (pair.differ("type") or pair.differ("collation")):
         yield _type(pair, table)
-    elif pair.differ("default") and "identity" not in expected:
-        action = f"SET DEFAULT {expected['default']}" if "default" in expected else "DROP DEFAULT"
-        yield Change(pair.describe("default", "the default"), f"{column} {action};")
+    elif "identity" not in expected:
+        yield from _default(pair, column)
     if pair.differ("not_null") and "identity" not in expected:
-        yield _nullable(expected["not_null"], column)
+        yield _nullable(pair.expected, table)
+    elif expected["not_null"] and live["not_null"]:
+        yield from _not_null(pair, table)
     if "identity" in expected:
         yield from _identity(pair, table, column)
     yield from _settings(pair, column)
+
+
+def _default(pair: Pair, column: str) -> Iterator[Change]:
+    if pair.differ("default"):
+        default = pair.expected.facts.get("default")
+        action = "DROP DEFAULT" if default is None else f"SET DEFAULT {default}"
+        yield Change(pair.describe("default", "the default"), f"{column} {action};")
 
 
 def _type(pair: Pair, table: str) -> Change:
@@ -63,7 +79,7 @@ def _type(pair: Pair, table: str) -> Change:
     fact = "type" if pair.differ("type") else "collation"
     noun = "" if fact == "type" else "the collation"
     note = None
-    if "generated" not in live and can_change_values(live["type"], expected["type"]):
+    if _using(pair) and can_change_values(live["type"], expected["type"]):
         note = f"It fails on a row that {expected['type']} can't hold as it is."
     return Change(pair.describe(fact, noun), f"ALTER TABLE {table} {', '.join(actions)};", note, retypes=True)
 
@@ -82,20 +98,40 @@ def _settings(pair: Pair, column: str) -> Iterator[Change]:
         sql = [f"{column} RESET ({', '.join(removed)});"] if removed else []
         sql += [f"{column} SET{options(expected).removeprefix(' WITH')};"] if "options" in expected else []
         yield Change(pair.describe("options", "the options"), " ".join(sql))
+    if pair.differ("foreign_options"):
+        action = changed_options(*(each.facts.get("foreign_options", {}) for each in (pair.live, pair.expected)))
+        yield Change(pair.describe("foreign_options", "the options"), f"{column} {action};")
 
 
-def _nullable(not_null: bool, column: str) -> Change:
-    if not_null:
-        return Change(
-            "takes NULL in the database but not in the history", f"{column} SET NOT NULL;", "Fill what is NULL first."
-        )
-    return Change("is NOT NULL in the database, and takes NULL in the history", f"{column} DROP NOT NULL;")
+def _nullable(column: Object, table: str) -> Change:
+    if column.facts["not_null"]:
+        text = "takes NULL in the database but not in the history"
+        return Change(text, f"ALTER TABLE {table} {add_not_null(column)};", "Fill what is NULL first.")
+    text = "is NOT NULL in the database, and takes NULL in the history"
+    return Change(text, f"ALTER TABLE {table} ALTER COLUMN {column.address} DROP NOT NULL;")
+
+
+def _not_null(pair: Pair, table: str) -> Iterator[Change]:
+    """Yield the change of a NOT NULL that both have: whether children inherit it, or its name."""
+    if pair.differ("not_null_no_inherit"):
+        where = "history" if "not_null_no_inherit" in pair.expected.facts else "database"
+        added = add_not_null(pair.expected)
+        actions = [f"ALTER COLUMN {pair.expected.address} DROP NOT NULL", added]
+        if not added.startswith("ADD "):
+            actions[1:] = [f"ADD NOT NULL {pair.expected.address}"]
+        text = f"has a NOT NULL that no child inherits in the {where} only"
+        yield Change(text, f"ALTER TABLE {table} {', '.join(actions)};")
+    elif pair.differ("not_null_name") and pair.live.not_null and pair.expected.not_null:
+        text = f"has the NOT NULL {pair.live.not_null} in the database, {pair.expected.not_null} in the history"
+        sql = f"ALTER TABLE {table} RENAME CONSTRAINT {pair.live.not_null} TO {pair.expected.not_null};"
+        yield Change(text, sql)
 
 
 def _using(pair: Pair) -> str:
     old, new = pair.live.facts["type"], pair.expected.facts["type"]
-    if "generated" in pair.live.facts:
-        return ""  # the expression is converted
+    table = pair.expected_catalog.parent(pair.expected)
+    if "generated" in pair.live.facts or (table is not None and table.kind == "foreign table"):
+        return ""  # the expression is converted, or there are no rows
     if can_change_values(old, new):
         return f" USING {checked(pair.expected.address, old, new, new)}"
     if re.sub(r"\(.*\)", "", old) == re.sub(r"\(.*\)", "", new):

@@ -29,8 +29,6 @@ def create_with_parts(item: Object, catalog: Catalog, live_catalog: Catalog) -> 
     if item.kind in ("view", "materialized view"):
         parts = catalog.parts(item, "index", "trigger", "rule")
         statements += [create(part, catalog) or "" for part in parts if part.key in live_catalog.by_key]
-        columns = catalog.parts(item, "column")
-        statements += [comment(column, catalog) for column in columns if column.comment is not None]
     return " ".join(statements)
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "switched_changes",
 ]
 
+_TRIGGERS = "A superuser can disable its triggers, which checks no row: write a revision that enables them instead."
 _STATES = {"O": "enabled", "D": "disabled", "R": "enabled on replicas only", "A": "enabled always"}
 
 
@@ -34,12 +35,15 @@ def constraint_changes(pair: Pair) -> Iterator[Change]:
         yield Change("is NOT VALID in the database, and valid in the history", sql)
     elif "inherited" in pair.live.facts and "inherited" in pair.expected.facts:
         return  # that of the parent differs
-    elif live != expected or pair.differ("enforced"):
-        text = (
-            pair.describe("definition")
-            if live != expected
-            else "is switched off in the database: its triggers are disabled"
-        )
+    elif live != expected or pair.differ("enforced") or "valid_index" in pair.live.facts.keys() - pair.expected.facts:
+        text = "is switched off in the database: its triggers are disabled"
+        if live != expected:
+            text = pair.describe("definition")
+        elif "enforced" in pair.expected.facts:
+            yield Change("is enforced in the database, and switched off in the history", None, _TRIGGERS)
+            return
+        elif not pair.differ("enforced"):
+            text = "has an INVALID index in the database"
         change = _recreated(pair, text)
         if kind == "TABLE":
             add = f"ALTER TABLE {on} ADD CONSTRAINT"
@@ -71,6 +75,9 @@ def index_changes(pair: Pair) -> Iterator[Change]:
             yield Change("is INVALID in the database", None, "Create the index of its parent again.")
     elif pair.differ("definition") or pair.differ("valid"):
         text = pair.describe("definition") if pair.differ("definition") else "is INVALID in the database"
+        if not pair.differ("definition") and not expected["valid"]:
+            yield Change("is valid in the database, INVALID in the history", None, "Write a revision that repairs it.")
+            return
         yield _recreated(pair, text)
 
 

@@ -8,6 +8,9 @@ from service_migrations.drift.repair.change import Change
 
 __all__ = ["privilege_changes"]
 
+_OF_ANY_OWNER = ("table", "foreign table", "statistics")
+"""The kinds whose owner needn't be that of what they are part of, such as of a partitioned table."""
+
 _TYPES = ("enum", "composite type", "range type", "base type")
 
 
@@ -15,7 +18,7 @@ def privilege_changes(live: Object, expected: Object, catalog: Catalog) -> Itera
     """Yield the changes of owner and grants; those of the schema public are the server's and no history's."""
     if live.kind in ("extension", "index") or (live.kind == "schema" and live.name == "public"):
         return
-    if live.part_of is None and live.owner != expected.owner:
+    if (live.part_of is None or live.kind in _OF_ANY_OWNER) and live.owner != expected.owner:
         text = f"belongs to {live.owner} in the database, to {expected.owner} in the history"
         keyword = "TYPE" if live.kind in _TYPES else live.kind.upper()
         yield Change(text, f'ALTER {keyword} {expected.address} OWNER TO "{expected.owner}";')

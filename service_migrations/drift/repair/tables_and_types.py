@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from service_migrations.catalog.definitions import options
-from service_migrations.drift.repair.change import OTHER_DEFINITION, Change, Pair
+from service_migrations.catalog.creation import attribute_comment
+from service_migrations.catalog.definitions import changed_options, options
+from service_migrations.drift.repair.change import OTHER_DEFINITION, Change, Pair, shown
 from service_migrations.drift.repair.create import create, create_with_parts, drop
 from service_migrations.sql.quoting import one_line_literal
 
@@ -39,18 +40,36 @@ def table_changes(pair: Pair) -> Iterator[Change]:
     if pair.differ("partition_key"):
         yield Change(pair.describe("partition_key", "the partition key"), None, _COPY)
     if pair.differ("server"):
-        yield Change(pair.describe("server", "the server"), None, "Drop it, and create it again as in the history.")
+        yield _server(pair)
+    if pair.differ("of_type"):
+        action = f"OF {expected['of_type']}" if "of_type" in expected else "NOT OF"
+        yield Change(pair.describe("of_type", "the type"), f"{table} {action};")
     yield from _inheritance(pair, table)
+
+
+def _server(pair: Pair) -> Change:
+    live, expected = (each.facts.get("server", {}) for each in (pair.live, pair.expected))
+    text = pair.describe("server", "the server")
+    if live.get("name") != expected.get("name"):
+        return Change(text, None, "Drop it, and create it again as in the history.")
+    options_clause = changed_options(live.get("options", {}), expected.get("options", {}))
+    return Change(text, f"ALTER FOREIGN TABLE {pair.expected.address} {options_clause};")
 
 
 def _inheritance(pair: Pair, table: str) -> Iterator[Change]:
     live, expected, address = pair.live.facts, pair.expected.facts, pair.expected.address
-    if pair.differ("bound") or ("bound" in expected and pair.differ("inherits")):
-        detach = f"ALTER TABLE {live['inherits'][0]} DETACH PARTITION {address}; " if "bound" in live else ""
-        attach = f"ALTER TABLE {expected['inherits'][0]} ATTACH PARTITION {address} {expected['bound']};"
-        yield Change(
-            pair.describe("bound", "the partition bound"), f"{detach}{attach if 'bound' in expected else ''}".strip()
-        )
+    pending = pair.differ("detach_pending")
+    if pair.differ("bound") or pending or ("bound" in expected and pair.differ("inherits")):
+        statements = []
+        if "bound" in live:
+            finalize = " FINALIZE" if "detach_pending" in live else ""
+            statements.append(f"ALTER TABLE {live['inherits'][0]} DETACH PARTITION {address}{finalize};")
+        if "bound" in expected:
+            parent, bound = expected["inherits"][0], expected["bound"]
+            statements.append(f"ALTER TABLE {parent} ATTACH PARTITION {address} {bound};")
+        is_half = pending and not pair.differ("bound")
+        text = "is half detached in the database" if is_half else pair.describe("bound", "the partition bound")
+        yield Change(text, " ".join(statements))
     elif pair.differ("inherits"):
         old, new = live.get("inherits", []), expected.get("inherits", [])
         actions = [f"NO INHERIT {parent}" for parent in old if parent not in new]
@@ -73,9 +92,11 @@ def _options(pair: Pair, alter: str) -> Iterator[Change]:
 def view_changes(pair: Pair) -> Iterator[Change]:
     """Yield the changes of a view, materialized or not."""
     keyword = pair.expected.kind.upper()
-    if not pair.differ("definition"):
+    if not pair.differ("definition") and not pair.differ("access_method"):
         yield from _options(pair, f"ALTER {keyword} {pair.expected.address}")
         return
+    is_other = pair.differ("definition")
+    text = OTHER_DEFINITION if is_other else pair.describe("access_method", "the access method")
     live, expected = (
         [(column.name, column.facts["type"]) for column in catalog.parts(view, "column")]
         for view, catalog in ((pair.live, pair.live_catalog), (pair.expected, pair.expected_catalog))
@@ -85,10 +106,10 @@ def view_changes(pair: Pair) -> Iterator[Change]:
         # columns may only be added at the end (documentation, CREATE VIEW)
         create_view = create(pair.expected, pair.expected_catalog) or ""
         replacing = create_view.replace("CREATE VIEW", "CREATE OR REPLACE VIEW", 1)
-        yield Change(OTHER_DEFINITION, replacing, creation=creation)
+        yield Change(text, replacing, creation=creation)
         return
     sql = f"{drop(pair.live, pair.live_catalog)} {creation}"
-    yield Change(OTHER_DEFINITION, sql, "What was granted on it has to be granted again.", creation, drops=True)
+    yield Change(text, sql, "What was granted on it has to be granted again.", creation, drops=True)
 
 
 def enum_changes(pair: Pair) -> Iterator[Change]:
@@ -139,21 +160,29 @@ def domain_changes(pair: Pair) -> Iterator[Change]:
 
 def composite_changes(pair: Pair) -> Iterator[Change]:
     """Yield the changes of a composite type."""
+    if pair.differ("attributes"):
+        yield _attributes(pair)
+    live, expected = (each.facts.get("comments", {}) for each in (pair.live, pair.expected))
+    for name, _ in pair.expected.facts.get("attributes", ()):
+        if live.get(name) != expected.get(name):
+            old, new = (shown(each.get(name) and one_line_literal(each[name])) for each in (live, expected))
+            sql = f"{attribute_comment(pair.expected, name, expected.get(name))};"
+            yield Change(f"has the comment {old} on {name} in the database, {new} in the history", sql)
+
+
+def _attributes(pair: Pair) -> Change:
     live, expected = (dict(each.facts.get("attributes", ())) for each in (pair.live, pair.expected))
-    if not pair.differ("attributes"):
-        return
     kept = [name for name in live if name in expected]
     added = [name for name in expected if name not in live]
     text = pair.describe("attributes", "the attributes")
     if [*kept, *added] != list(expected):
         by_hand = f"An attribute can be added at the end only. {_BY_HAND}{_renamed_attribute(pair)}"
-        yield Change(text, None, by_hand)
-        return
+        return Change(text, None, by_hand)
     actions = [f"DROP ATTRIBUTE {name}" for name in live if name not in expected]
     note = f"This loses what is in it.{_renamed_attribute(pair)}" if actions else None
     actions += [f"ALTER ATTRIBUTE {name} TYPE {expected[name]}" for name in kept if live[name] != expected[name]]
     actions += [f"ADD ATTRIBUTE {name} {expected[name]}" for name in added]
-    yield Change(text, f"ALTER TYPE {pair.expected.address} {', '.join(actions)};", note)
+    return Change(text, f"ALTER TYPE {pair.expected.address} {', '.join(actions)};", note)
 
 
 def _renamed_attribute(pair: Pair) -> str:

@@ -7,7 +7,7 @@ from service_migrations.catalog.objects import Object
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
 from tests.support.changes import CASES
-from tests.support.comparison import differences_from
+from tests.support.comparison import catalog, differences_from
 from tests.support.database import make_database, query, run_script
 from tests.support.shop import Shop, split
 
@@ -125,3 +125,62 @@ def test_the_name_of_an_attribute_in_the_middle_is_given_back(shop: Shop) -> Non
     shop.by_hand(line.rpartition("instead: ")[2])
     assert shop.drift().differences == ()
     assert query(shop.dsn, "SELECT (home).street FROM customers") == [("a",)]
+
+
+MOVED = {
+    "a table": ["ALTER TABLE orders SET SCHEMA archive"],
+    "a table that others refer to": ["ALTER TABLE customers SET SCHEMA archive"],
+    "a partition": ["ALTER TABLE events_2020 SET SCHEMA archive"],
+    "a partition with another name": [
+        "ALTER TABLE events_2020 RENAME TO old",
+        "ALTER TABLE old SET SCHEMA archive",
+    ],
+    "a table that was changed": [
+        "ALTER TABLE orders SET SCHEMA archive",
+        "ALTER TABLE archive.orders DROP CONSTRAINT fk_customer",
+        "ALTER TABLE archive.orders SET (fillfactor = 50)",
+        "DROP INDEX archive.ix_orders_customer",
+    ],
+}
+
+
+@pytest.mark.parametrize("by_hand", MOVED.values(), ids=MOVED)
+def test_a_table_that_was_moved_to_another_schema_is_moved_back_with_its_rows(shop: Shop, by_hand: list[str]) -> None:
+    shop.by_hand(
+        ROW,
+        "INSERT INTO orders (customer) VALUES (1)",
+        "INSERT INTO events (at) VALUES ('2020-05-05')",
+        "CREATE SCHEMA archive",
+        *by_hand,
+    )
+    found = shop.drift().differences
+    assert not [one for one in map(str, found) if " DROP TABLE " in one or " CREATE TABLE " in one]
+    assert " SET SCHEMA " in str(found[0])
+    shop.fix(found)
+    assert [str(one) for one in shop.drift().differences] == []
+    counts = "SELECT (SELECT count(*) FROM customers), (SELECT count(*) FROM orders), (SELECT count(*) FROM events)"
+    assert query(shop.dsn, counts) == [(1, 1, 1)]
+
+
+def test_the_table_of_another_is_not_moved(shop: Shop) -> None:
+    shop.by_hand("CREATE SCHEMA archive", "CREATE TABLE archive.orders (id integer)", "DROP TABLE orders CASCADE")
+    found = shop.drift().differences
+    assert not [one for one in map(str, found) if "SET SCHEMA" in one]
+    shop.fix(found)
+    assert shop.drift().differences == ()
+    assert query(shop.dsn, "SELECT count(*) FROM archive.orders") == [(0,)]
+
+
+def test_what_a_views_columns_have_comes_back_with_the_view(server: Server, shop_at_head: Dsn) -> None:
+    dsn, other = (make_database(server, copied=shop_at_head) for _ in range(2))
+    view = "CREATE VIEW open_orders AS SELECT id, customer FROM orders WHERE state = 'open'"
+    settings = ["ALTER VIEW open_orders ALTER id SET DEFAULT 7", "COMMENT ON COLUMN open_orders.id IS 'number'"]
+    run_script(dsn, settings)
+    dropped = ["DROP VIEW open_orders", "DROP MATERIALIZED VIEW totals"]
+    run_script(other, [*dropped, "ALTER TABLE orders ALTER customer TYPE bigint", view, *settings])
+    wanted = [catalog(dsn), catalog(other)]
+    run_script(dsn, ["DROP VIEW open_orders"])
+    for history in [*wanted, wanted[0]]:
+        found = differences_from(history, dsn)
+        run_script(dsn, [statement for each in found if each.sql for statement in split(each.sql)])
+        assert [str(one) for one in differences_from(history, dsn)] == []
