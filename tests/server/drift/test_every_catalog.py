@@ -3,7 +3,10 @@
 A new column of a new PostgreSQL fails here until somebody has decided about it.
 """
 
+import os
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -150,3 +153,28 @@ def test_a_change_of_each_column_is_seen_and_fixed(
                 query(server.admin, f'DROP DATABASE "{dsn.database}" WITH (FORCE)')
                 dsn = None
     assert not faults, "\n\n".join(faults)
+
+
+def test_a_copy_that_pg_dump_makes_is_no_difference(server: Server, world: Dsn, history: tuple[Object, ...]) -> None:
+    dump, restore = shutil.which("pg_dump"), shutil.which("psql")
+    if not dump or not restore or _version(dump) < int(server.version):
+        pytest.skip("there is no pg_dump that is as new as the server")
+    restored = make_database(server)
+    query(inside(server, restored), "DROP SCHEMA public")
+    query(inside(server, restored), "CREATE SCHEMA public")
+    sql = _run([dump], inside(server, world))
+    _run([restore, "--quiet"], inside(server, restored), sql)
+    assert [str(one) for one in differences(inside(server, restored), history)] == []
+
+
+def _version(program: str) -> int:
+    text = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+    return int(re.findall(r" (\d+)", text)[0])
+
+
+def _run(words: list[str], dsn: Dsn, text: str = "") -> str:
+    [(host, port)] = dsn.hosts
+    words += ["--no-password", f"--host={host}", f"--port={port}", f"--username={dsn.user}", f"--dbname={dsn.database}"]
+    environment = os.environ | {"PGPASSWORD": dsn.password or ""}
+    ran = subprocess.run(words, input=text, capture_output=True, text=True, env=environment, timeout=60, check=True)
+    return ran.stdout
