@@ -244,7 +244,14 @@ def test_every_fact_of_a_table_and_its_parts_is_planted(planted) -> None:
     facts = set(re.findall(r"^\s+'([a-z_]+)', |jsonb_build_object\('([a-z_]+)', ", sections, re.MULTILINE))
     names = {name for pair in facts for name in pair if name}
     seen = {fact for each in catalog(dsn) if each.kind in PARTS for fact in each.facts}
-    assert names - seen == {"outside", "enforced", "access_method", "server", "schema", "name"}
+    unplanted = {"outside", "enforced", "access_method", "server", "schema", "name", "foreign_options"}
+    unplanted |= {"detach_pending", "valid_index", "not_null_constraint"}  # no state of a history, or no fact
+    unplanted |= {
+        "of_type",
+        "not_null_name",
+        "not_null_no_inherit",
+    }  # tests/server/drift/test_every_catalog.py has them
+    assert names - seen == unplanted
 
 
 @pytest.mark.parametrize("name", OUTSIDE)
