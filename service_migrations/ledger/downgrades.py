@@ -4,17 +4,15 @@ It is rendered in offline mode before an upgrade runs. A downgrade that can't be
 left out, and never stops the upgrade.
 """
 
-import ast
 import json
 import logging
 import os
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import unquote
 
 from service_migrations.history.offline import Rendered, pending, render
 from service_migrations.history.revisions import History
+from service_migrations.ledger.plain_code import is_plain
 from service_migrations.settings.sources import Sources
 
 __all__ = ["rendered_downgrades"]
@@ -35,10 +33,6 @@ _SECRET_STATEMENT = re.compile(
 )
 """Statements that may hold a password: those on roles, user mappings, servers and subscriptions, and any URL."""
 
-_TRUSTED = ("alembic", "sqlalchemy", "service_migrations")
-_PURE = ("bool", "dict", "enumerate", "float", "int", "len", "list", "max", "min", "range", "repr", "set", "sorted",
-         "str", "sum", "tuple", "zip")  # fmt: skip
-
 
 def rendered_downgrades(history: History, current: tuple[str, ...], target: str, sources: Sources) -> dict[str, str]:
     """Return the SQL of downgrades by revision, as JSON with one text for each statement.
@@ -56,7 +50,7 @@ def rendered_downgrades(history: History, current: tuple[str, ...], target: str,
     try:
         root = history.service.root
         newest = pending(history, current, target)[-_MOST:]
-        plain = tuple(revision for revision in newest if _is_plain(root / revision.path))
+        plain = tuple(revision for revision in newest if is_plain(root / revision.path))
         if not plain:
             return {}
         rendered = render(history, plain, down=True, strict=False)
@@ -91,48 +85,3 @@ def _secrets(history: History, sources: Sources) -> frozenset[str]:
     found |= {setting.value for layers in collected.values() for setting in layers if setting.kind == "password"}
     found |= {unquote(password) for value in found for password in _URL_PASSWORD.findall(value)}
     return frozenset(value for value in found if len(value) >= _SHORTEST_SECRET)
-
-
-def _is_plain(path: Path) -> bool:
-    """Whether the downgrade of a file certainly does nothing else than to emit SQL.
-
-    It calls functions of Alembic, SQLAlchemy and this library, and those of Python that have no effect.
-    """
-    try:
-        tree = ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError):
-        return False
-    trusted: set[str] = set(_PURE)
-    others: set[str] = set()
-    for node in tree.body:
-        names = trusted if _is_trusted_import(node) else others
-        names.update(_bound(node))
-    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "downgrade"]
-    return len(functions) == 1 and all(_is_plain_node(node, trusted, others) for node in ast.walk(functions[0]))
-
-
-def _is_trusted_import(node: ast.stmt) -> bool:
-    if isinstance(node, ast.Import):
-        return all(alias.name.partition(".")[0] in _TRUSTED for alias in node.names)
-    return isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in _TRUSTED
-
-
-def _bound(node: ast.stmt) -> Iterator[str]:
-    """Yield the names that a statement at the top of a module gives to modules, functions and classes."""
-    if isinstance(node, ast.Import | ast.ImportFrom):
-        yield from ((alias.asname or alias.name).partition(".")[0] for alias in node.names)
-    elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        yield node.name
-
-
-def _is_plain_node(node: ast.AST, trusted: set[str], others: set[str]) -> bool:
-    if isinstance(node, ast.Import | ast.ImportFrom | ast.While | ast.Await | ast.Yield | ast.YieldFrom | ast.Lambda):
-        return False
-    if not isinstance(node, ast.Call):
-        return True
-    function: ast.expr = node.func
-    if isinstance(function, ast.Name):
-        return function.id in trusted
-    while isinstance(function, ast.Attribute | ast.Call | ast.Subscript):
-        function = function.func if isinstance(function, ast.Call) else function.value
-    return not isinstance(function, ast.Name) or function.id not in others

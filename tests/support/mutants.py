@@ -88,7 +88,11 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("tests/server/test_version_table.py",),
         ("tests/server/test_other_version_tables.py",),
     ),
-    "ledger/writer.py": (("tests/server/test_ledger.py",), ("tests/server/test_edited.py",)),
+    "ledger/plain_code.py": (("tests/unit/test_plain_code.py",), ()),
+    "ledger/writer.py": (
+        ("tests/server/test_ledger.py",),
+        ("tests/server/test_edited.py", "tests/server/upgrade/test_summaries.py"),
+    ),
     "ledger/downgrades.py": (("tests/server/upgrade/test_undo.py",), ("tests/server/upgrade",)),
     "upgrade/undo.py": (("tests/server/upgrade/test_undo.py",), ("tests/server/upgrade",)),
 }
