@@ -38,28 +38,27 @@ def is_plain(path: Path) -> bool:
     if len(functions) != 1:
         return False
     known = set(_PURE)
-    bound: set[str] = set()
     for node in tree.body:
         names = set(_bound(node))
-        known -= names
-        if not names & bound and _gives_plain_values(node, known):
-            known |= names
-        bound |= names
+        known = known | names if _gives_plain_values(node, known) else known - names
     nodes = list(ast.walk(functions[0]))
     local = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     local |= {node.arg for node in nodes if isinstance(node, ast.arg)}
-    local |= {node.name for node in nodes if isinstance(node, ast.FunctionDef) and node is not functions[0]}
+    local |= {node.name for node in nodes[1:] if isinstance(node, ast.FunctionDef)}
     return _are_plain(nodes, known | local)
 
 
 def _bound(node: ast.stmt) -> Iterator[str]:
-    """Yield the names that a statement at the top of a module binds, also inside of an ``if``."""
+    """Yield the names of the module that a statement at its top binds, also inside of an ``if`` or by ``global``."""
+    is_definition = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
     for item in ast.walk(node):
-        if isinstance(item, ast.Import | ast.ImportFrom):
-            yield from ((alias.asname or alias.name).partition(".")[0] for alias in item.names)
+        if isinstance(item, ast.Global):
+            yield from item.names
         elif isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield item.name
-        elif isinstance(item, ast.Name) and isinstance(item.ctx, ast.Store | ast.Del):
+        elif not is_definition and isinstance(item, ast.Import | ast.ImportFrom):
+            yield from ((alias.asname or alias.name).partition(".")[0] for alias in item.names)
+        elif not is_definition and isinstance(item, ast.Name) and not isinstance(item.ctx, ast.Load):
             yield item.id
 
 
@@ -68,13 +67,13 @@ def _gives_plain_values(node: ast.stmt, known: Iterable[str]) -> bool:
     if isinstance(node, ast.Import):
         return all(_is_sqlalchemy(alias.name) or alias.name == "alembic.op" for alias in node.names)
     if isinstance(node, ast.ImportFrom):
-        trusted = _TRUSTED.get(node.module or "", ())
+        package = "" if node.level else node.module or ""
+        trusted = _TRUSTED.get(package, ())
         return all(
-            alias.name in trusted or (_is_sqlalchemy(node.module or "") and not _may_connect(alias.name))
-            for alias in node.names
+            alias.name in trusted or (_is_sqlalchemy(package) and not _may_connect(alias.name)) for alias in node.names
         )
     if isinstance(node, ast.Assign | ast.AnnAssign):
-        return node.value is None or _are_plain(ast.walk(node.value), {*known})
+        return node.value is not None and _are_plain(ast.walk(node.value), known)
     return False
 
 

@@ -5,6 +5,7 @@ from textwrap import indent
 
 import pytest
 
+from service_migrations.ledger import plain_code
 from service_migrations.ledger.plain_code import is_plain
 
 HEAD = """
@@ -35,6 +36,10 @@ PLAIN = {
         "t = sa.table('t', sa.column('event_id'))",
         "op.execute(t.delete().where(t.c.event_id > 1))",
     ),
+    "a name that a function has too": ("a = 'x'\ndef upgrade():\n    a = CLIENT", "op.drop_table(a)"),
+    "Alembic's module": ("import alembic.op", "alembic.op.drop_table('a')"),
+    "an error that is caught": ("", "try:\n    op.drop_table('a')\nexcept Exception:\n    pass"),
+    "a name of sqlalchemy's modules": ("import sqlalchemy.dialects", "op.execute(sqlalchemy.text('a'))"),
     "schemas": ("", "op.drop_table('a', schema='b')\nop.execute(sa.schema.DropSchema('b'))"),
 }
 OTHERS = {
@@ -48,6 +53,16 @@ OTHERS = {
     "a function of the file under another name": ("def more():\n    helper()\nother = more", "other()"),
     "a name that is given twice": ("a = 'x'\na = CLIENT", "op.execute(a)"),
     "a name that is given in an if": ("a = 'x'\nif True:\n    a = CLIENT", "op.execute(a)"),
+    "a name that a class has": ("a = 'x'\nclass a:\n    pass", "a()"),
+    "a name that a coroutine has": ("a = str\nasync def a():\n    pass", "a()"),
+    "a name that another function sets": ("a = 'x'\ndef upgrade():\n    global a\n    a = CLIENT", "op.execute(a)"),
+    "a name that a loop sets": ("a = 'x'\nfor a in [CLIENT]:\n    pass", "op.execute(a)"),
+    "a name that is deleted": ("a = 'x'\ndel a", "op.execute(a)"),
+    "a name without a value": ("a: str", "op.execute(a)"),
+    "itself": ("", "downgrade()"),
+    "an import in a try": ("try:\n    import other as sa\nexcept ImportError:\n    pass", "sa.text('x')"),
+    "a module of the team's": ("from .sqlalchemy import text", "text('x')"),
+    "a module beside": ("from . import op", "op.drop_table('a')"),
     "a builtin of the file": ("len = helper", "len('a')"),
     "os": ("", "os.remove('a')"),
     "open": ("", "open('a', 'w').write('x')"),
@@ -98,3 +113,39 @@ def test_a_file_without_one_downgrade_is_not(tmp_path: Path) -> None:
     assert not is_plain(path)
     path.write_text("def downgrade():\n    pass\n" * 2, encoding="utf-8")
     assert not is_plain(path)
+
+
+@pytest.mark.parametrize("name", sorted(plain_code._PURE))
+def test_a_builtin_without_an_effect_is_plain(tmp_path: Path, name: str) -> None:
+    assert is_plain(made(tmp_path, "", f"op.execute({name})"))
+
+
+@pytest.mark.parametrize("name", [*plain_code._CONNECTING, *plain_code._CONNECTING_PARTS])
+def test_a_name_that_connects_is_not(tmp_path: Path, name: str) -> None:
+    if name != "*":
+        assert not is_plain(made(tmp_path, "", f"sa.orm.{name}(1)"))
+    assert not is_plain(
+        made(tmp_path, f"from sqlalchemy.orm import {name}", f"op.execute({name.strip('*') or 'text'})")
+    )
+
+
+NEVER = {
+    "Import": "import sqlalchemy",
+    "ImportFrom": "from sqlalchemy import text",
+    "While": "while op.drop_table('a'):\n    pass",
+    "Lambda": "x = lambda: 1",
+    "Global": "global x",
+    "Nonlocal": "def f():\n    x = 1\n    def g():\n        nonlocal x",
+    "ClassDef": "class X:\n    pass",
+    "AsyncFunctionDef": "async def f():\n    pass",
+    "AsyncFor": "async def f():\n    async for x in op:\n        pass",
+    "AsyncWith": "async def f():\n    async with op:\n        pass",
+    "Await": "async def f():\n    await op",
+    "Yield": "yield 1",
+    "YieldFrom": "yield from [1]",
+}
+
+
+@pytest.mark.parametrize("kind", plain_code._NEVER)
+def test_such_a_statement_is_never_plain(tmp_path: Path, kind: type) -> None:
+    assert not is_plain(made(tmp_path, "", NEVER[kind.__name__]))
