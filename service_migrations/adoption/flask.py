@@ -67,14 +67,17 @@ def flask_dsn(found: Found, environment: Environment, reader: Reader, code: Code
     for path in python_files(found.path):
         module = code.try_read(path) if _URL.encode() in path.read_bytes() else None
         for value in _flask_urls(module) if module else ():
-            if module and (text := reader.text(value, module, function_around(module, value))) is not None:
+            text = reader.text(value, module, function_around(module, value)) if module else None
+            if text and text != (_URL,):  # an enum of the keys has the name itself
                 return text
     return None
 
 
 def _flask_urls(module: Module) -> Iterator[ast.expr]:
     """Yield the values of a name or key of Flask's configuration: of a module, class, assignment or call."""
-    for values in (module.values, *(assigned(item.body) for item in module.classes.values())):
+    # of a class for each environment, that of production
+    classes = sorted(module.classes.values(), key=lambda item: "prod" not in item.name.lower())
+    for values in (module.values, *(assigned(item.body) for item in classes)):
         yield from values.get(_URL, [])
     for node in module.nodes:
         if isinstance(node, ast.keyword) and node.arg == _URL:

@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import filterfalse
 from pathlib import Path
 
 from service_migrations.adoption.code.variables import Text, Variable
@@ -17,6 +18,8 @@ DEFAULT_SECTION = "alembic"
 
 _SEPARATORS = {"space": " ", "newline": "\n", "os": os.pathsep, ":": ":", ";": ";"}
 _INTERPOLATED = re.compile(r"%\((\w+)\)s|%%")
+_OF_ANOTHER_KIND = re.compile(r"post_write_hooks|loggers|handlers|formatters|(?:logger|handler|formatter)_.+")
+"""Sections of Alembic's and of logging, which have the options of [DEFAULT] too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +139,7 @@ def read_options(path: Path, root: Path) -> Iterator[Options]:
     except (configparser.Error, UnicodeDecodeError, OSError):
         return
     beside = _beside(path)
-    for section in parser.sections():
+    for section in filterfalse(_OF_ANOTHER_KIND.fullmatch, parser.sections()):
         own = dict(parser.items(section))
         is_default = section == DEFAULT_SECTION and ("script_location" in beside or (path.parent / "env.py").is_file())
         if "script_location" in own or is_default:

@@ -33,7 +33,10 @@ def judge_models(found: Found, environment: Environment) -> None:
     models = found.models
     if models is None:
         name = environment.metadata or "target_metadata"
-        found.note(BLOCKED, f"no module with tables is found for {name}; set models and source.", environment.path)
+        text = f"no module with tables is found for {name}"
+        if not environment.has_metadata:
+            text = "it has no target_metadata, and a service has models, if only a module with __all__ = []"
+        found.note(BLOCKED, f"{text}; set models and source.", environment.path)
         return
     if models.export:
         found.note("to do", f"it has no __all__. Add: {models.export}", models.file)

@@ -1,13 +1,14 @@
 """The services of plain Alembic in a monorepo, found by reading its files."""
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from service_migrations.adoption.advanced_alchemy import alchemy_dsn, read_alchemy
-from service_migrations.adoption.code.dsn_source import EnvFiles, describe_dsn
+from service_migrations.adoption.code.dsn_source import DsnSource, EnvFiles, describe_dsn
 from service_migrations.adoption.code.env_file import Environment, options_reader, read_environment
 from service_migrations.adoption.code.expressions import Reader
-from service_migrations.adoption.code.models_module import find_models
+from service_migrations.adoption.code.models_module import Models, find_models
 from service_migrations.adoption.code.modules import Code
 from service_migrations.adoption.code.revision_files import read_revisions
 from service_migrations.adoption.code.variables import Text
@@ -26,6 +27,7 @@ from service_migrations.adoption.judgement import (
 from service_migrations.adoption.naming import name_all
 from service_migrations.monorepo import Monorepo
 from service_migrations.pyproject import read_tools
+from service_migrations.service import Service
 
 __all__ = ["survey"]
 
@@ -47,25 +49,19 @@ def survey(root: Path) -> tuple[Found, ...]:
     adopted = _adopted(root)
     shared_folders = Counter(place[1].parent for place in places)
     packages = tuple(path.parent for path in files.pyproject if path.parent != root)
-    read = (_read(root, *place, code, shared_folders, packages) for place in places)
+    read = (_read(root, *place, code, shared_folders, packages, adopted) for place in places)
     services = [service for service in read if _is_there(service)]
-    for service in services:
-        service.adopted = any(path.resolve() in adopted for path in service.version_locations)
-        if service.adopted:
-            service.name = adopted[
-                next(path for path in map(Path.resolve, service.version_locations) if path in adopted)
-            ]
     name_all(services)
     compare(services)
     return tuple(sorted(services, key=lambda service: service.name))
 
 
-def _adopted(root: Path) -> dict[Path, str]:
-    """Return the folders of revisions of the services that the table has, each with the name of its service."""
+def _adopted(root: Path) -> dict[Path, Service]:
+    """Return the folders of revisions of the services that the table has, each with its service."""
     if "service-migrations" not in read_tools(root):
         return {}
     services = Monorepo.at(root).services()
-    return {folder.resolve(): service.name for service in services for folder in service.version_locations}
+    return {folder.resolve(): service for service in services for folder in service.version_locations}
 
 
 def _places(root: Path, files: Files, code: Code) -> list[tuple[Options | None, Path]]:
@@ -112,6 +108,7 @@ def _read(
     code: Code,
     shared_folders: Counter[Path],
     packages: tuple[Path, ...],
+    adopted: Mapping[Path, Service],
 ) -> Found:
     found = Found(
         root,
@@ -130,6 +127,7 @@ def _read(
     )
     found.version_locations = options.version_locations(location) if options else (location / "versions",)
     found.recursive = bool(options and options.recursive)
+    ours = _name_adopted(found, adopted)
     _read_history(found, code, folders)
     if options is None:
         for path in (location / "alembic.ini", location.parent / "alembic.ini"):
@@ -144,8 +142,7 @@ def _read(
     found.version_table_schema = environment.version_table_schema
     reader = Reader(code, folders, options_reader(environment, options))
     read_alchemy(found, environment, reader, code)
-    for key, line in environment.unread:
-        found.note("to do", f"{key} can't be read from it; set {key} in the table.", environment.path, line)
+    _note_unread(found, environment, ours)
     read_migrate(found, environment, reader, code)
     found.hooks = tuple(environment.hooks)
     for hook in environment.hooks:
@@ -153,7 +150,8 @@ def _read(
     if environment.loads_dotenv:
         found.note_all("to do", found.revisions.environment)
     found.models = find_models(environment, code, folders, found.path)
-    _read_dsn(found, environment, options, reader, code)
+    _read_dsn(found, environment, options, reader, code, ours)
+    _take_table(found, ours)
     if found.state != LEFT_ALONE:
         judge_models(found, environment)
         judge_driver(found, environment)
@@ -202,7 +200,44 @@ def _read_history(found: Found, code: Code, folders: tuple[Path, ...]) -> None:
         found.note("to do", f"{len(files.heads)} heads: {', '.join(files.heads)}.", found.version_locations[0])
 
 
-def _read_dsn(found: Found, environment: Environment, options: Options | None, reader: Reader, code: Code) -> None:
+def _name_adopted(found: Found, adopted: Mapping[Path, Service]) -> Service | None:
+    """Return the service of the table that has these revisions, and take its name."""
+    ours = next((adopted[path] for path in map(Path.resolve, found.version_locations) if path in adopted), None)
+    if ours:
+        found.adopted, found.name = True, ours.name
+        found.recursive |= ours.recursive_version_locations
+    return ours
+
+
+def _note_unread(found: Found, environment: Environment, ours: Service | None) -> None:
+    for key, line in environment.unread:
+        if ours is None or key not in ours.configured:
+            found.note("to do", f"{key} can't be read from it; set {key} in the table.", environment.path, line)
+
+
+def _take_table(found: Found, ours: Service | None) -> None:
+    """Take what the table says of an adopted service: a person may have written what can't be read of its env.py."""
+    if ours is None:
+        return
+    if "version_table" in ours.configured:
+        found.version_table = ours.version_table
+    if "version_table_schema" in ours.configured:
+        found.version_table_schema = ours.version_table_schema
+    if ours.models_file and (found.models is None or found.models.name != ours.models):
+        found.models = Models(ours.models, ours.source, ours.models_file, None)
+
+
+def _read_dsn(
+    found: Found,
+    environment: Environment,
+    options: Options | None,
+    reader: Reader,
+    code: Code,
+    ours: Service | None,
+) -> None:
+    if ours and (ours.dsn or ours.dsn_key):
+        found.dsn = DsnSource("the table in pyproject.toml", dsn_key=ours.dsn_key, dsn=ours.dsn)
+        return
     place, text = found.relative(environment.path), None
     for node, function in environment.urls:
         text, place = (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from service_migrations.adoption.code.expressions import Reader
 from service_migrations.adoption.code.hooks import Hook, other_work, repetition
-from service_migrations.adoption.code.modules import Code, Module, dotted, keyword, statements
+from service_migrations.adoption.code.modules import Code, Module, assigned, dotted, keyword, statements
 from service_migrations.adoption.code.variables import Text, constant, literal
 from service_migrations.adoption.ini import Options
 
@@ -82,10 +82,21 @@ class Environment:
             if isinstance(node, ast.List | ast.Tuple | ast.Set) and node.elts:
                 node = node.elts[0]
             name = dotted(node)
-            if name is None or name not in self.module.values:
+            function = function_around(self.module, node) if node is not None else None
+            values = {**self.module.values, **assigned(getattr(function, "body", []))}
+            if name is None or name not in values:
                 return name
-            node = self.module.values[name][-1]
+            node = values[name][-1]
         return dotted(node)
+
+    @property
+    def has_metadata(self) -> bool:
+        """Whether ``target_metadata`` is more than ``None``, with which autogenerate isn't used."""
+        node = self.configure.get("target_metadata")
+        if isinstance(node, ast.Name):
+            values = {**self.module.values, **assigned(getattr(function_around(self.module, node), "body", []))}
+            node = values.get(node.id, [node])[-1]
+        return node is not None and not _is_none(node)
 
 
 def read_environment(path: Path, options: Options | None, code: Code, folders: tuple[Path, ...]) -> Environment:

@@ -1450,3 +1450,127 @@ def test_the_names_of_new_revisions_are_those_of_the_top_level(tmp_path):
     options = "file_template = '%%(year)d/%%(rev)s'\ntimezone = 'Europe/Berlin'\n"
     write(tmp_path, {"pyproject.toml": f"[tool.alembic]\nscript_location = 'none'\n{options}"})
     assert notes(only(tmp_path)) == []
+
+
+def test_sections_of_logging_and_of_hooks_are_no_services_where_default_has_the_options(tmp_path):
+    ini = """
+[DEFAULT]
+script_location = %(here)s/alembic
+
+[orders]
+version_locations = %(here)s/alembic/orders
+sqlalchemy.url = postgresql://localhost/orders
+
+[post_write_hooks]
+hooks = ruff
+
+[loggers]
+keys = root
+
+[logger_root]
+level = WARNING
+"""
+    service(
+        tmp_path,
+        **{"alembic.ini": ini, "alembic/versions/0001_first.py": None, "alembic/orders/01.py": revision("01", None)},
+    )
+    assert [found.name for found in survey(tmp_path)] == ["orders"]
+
+
+@pytest.mark.parametrize(
+    ("line", "option", "table"),
+    [
+        ("'version_table', 'alembic_version'", "version_table = orders_version", "orders_version"),
+        ("'version_table', 'fallback_version'", "", "fallback_version"),
+        ("'version_table', default='fallback_version'", "", "fallback_version"),
+        ("'version_table'", "version_table = orders_version", "orders_version"),
+    ],
+)
+def test_a_version_table_of_the_ini_file_is_read_with_its_default(tmp_path, line, option, table):
+    before = f"table = config.get_section_option(config.config_ini_section, {line})\n"
+    service(
+        tmp_path,
+        **{"alembic.ini": f"{INI}{option}\n", "alembic/env.py": env(before=before, options=", version_table=table")},
+    )
+    found = only(tmp_path)
+    assert (found.version_table, [text for text in notes(found) if "version_table" in text]) == (table, [])
+
+
+def test_metadata_that_a_function_of_env_py_names_is_that_of_the_models(tmp_path):
+    text = env(imports="from shop import storage\nfrom shop import models as tables").replace(
+        "target_metadata = Base.metadata\n", ""
+    )
+    text = text.replace(
+        "    with connectable.connect()", "    target_metadata = tables.Base.metadata\n    with connectable.connect()"
+    )
+    storage = "from shop import models\n"
+    service(
+        tmp_path,
+        **{
+            "alembic/env.py": text.replace("url=url, target_metadata=target_metadata", "url=url"),
+            "shop/storage.py": storage,
+        },
+    )
+    found = only(tmp_path)
+    assert found.models
+    assert found.models.name == "shop.models"
+
+
+def test_the_name_of_a_key_of_flask_is_no_dsn_and_of_several_configurations_that_of_production_counts(tmp_path):
+    settings = """
+import os
+from enum import StrEnum
+
+class Key(StrEnum):
+    SQLALCHEMY_DATABASE_URI = "SQLALCHEMY_DATABASE_URI"
+
+class DevelopmentConfig:
+    SQLALCHEMY_DATABASE_URI = os.environ.get("DEV_DATABASE_URL")
+
+class ProductionConfig:
+    SQLALCHEMY_DATABASE_URI = os.environ.get("DATABASE_URL")
+"""
+    files = {
+        "alembic.ini": None,
+        "alembic/env.py": None,
+        "alembic/versions/0001_first.py": None,
+        "migrations/alembic.ini": "[alembic]\n",
+        "migrations/env.py": FLASK,
+        "migrations/versions/0001.py": revision("0001", None),
+        "shop/config.py": settings,
+    }
+    service(tmp_path, **files)
+    assert only(tmp_path).dsn.dsn_key == "DATABASE_URL"
+
+
+def test_a_history_without_metadata_is_told_what_its_models_can_be(tmp_path):
+    files = {"shop/models.py": None, "alembic/env.py": env(imports="").replace("Base.metadata", "None")}
+    service(tmp_path, **files)
+    found = only(tmp_path)
+    assert found.state == "blocked"
+    assert any("it has no target_metadata" in text and "__all__ = []" in text for text in notes(found, "blocked"))
+
+
+def test_what_a_person_has_written_into_the_table_is_no_longer_to_do(tmp_path):
+    text = env(imports="", before="table = str(object())\n", options=", version_table=table").replace(
+        "Base.metadata", "None"
+    )
+    service(
+        tmp_path, **{"shop/models.py": None, "alembic.ini": INI.replace("sqlalchemy.url", "x"), "alembic/env.py": text}
+    )
+    before = only(tmp_path)
+    assert {note.kind for note in before.notes} >= {"blocked", "to do"}
+    table = """
+[tool.service-migrations.service.shop]
+path = "apps/shop"
+source = "stubs"
+models = "nothing"
+versions = "apps/shop/alembic/versions"
+version_table = "shop_version"
+dsn_key = "SHOP_URL"
+"""
+    write(tmp_path, {"stubs/nothing/__init__.py": "__all__ = []\n", "pyproject.toml": table})
+    found = only(tmp_path)
+    assert (found.state, notes(found)) == ("adopted", [])
+    assert (found.version_table, found.models and found.models.name) == ("shop_version", "nothing")
+    assert found.dsn.dsn_key == "SHOP_URL"
