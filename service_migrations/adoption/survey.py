@@ -256,10 +256,12 @@ def _read_dsn(
     files = EnvFiles(found.path, found.root)
     found.dsn = describe_dsn(text, place, files, found.path, found.root)
     if found.dsn.dialect:
+        own_file = found.relative(found.path / ".env")
         reason = f"its database is {found.dsn.dialect}, and this library is for PostgreSQL."
         if name := found.dsn.unset:
-            own_file = found.relative(found.path / ".env")
             reason = f"where {name} isn't set, {reason} If {name} is of PostgreSQL, set it in {own_file}."
+        else:
+            reason += f" If that is a placeholder, set DATABASE_DSN in {own_file}."
         found.note(LEFT_ALONE, reason)
     elif found.dsn.todo:
         found.note("to do", found.dsn.todo)

@@ -323,11 +323,14 @@ config.set_main_option("sqlalchemy.url", f"postgresql://{os.environ['U']}@{os.ge
         ("mysql+pymysql://u:p@h/db", "left alone: its database is mysql, and this library is for PostgreSQL."),
     ],
 )
-def test_another_database_is_left_alone_by_name(tmp_path, url, expected):
-    service(tmp_path, **{"alembic.ini": INI.replace("%(DATABASE_URL)s", url)})
+def test_another_database_is_left_alone_by_name_unless_its_dsn_is_a_placeholder(tmp_path, url, expected):
+    ini = INI.replace("%(DATABASE_URL)s", url)
+    service(tmp_path, **{"alembic.ini": ini})
     found = only(tmp_path)
     assert found.state == "left alone"
-    assert notes(found) == [expected]
+    assert notes(found) == [f"{expected} If that is a placeholder, set DATABASE_DSN in apps/shop/.env."]
+    service(tmp_path, **{"alembic.ini": ini, ".env": "DATABASE_DSN=postgresql://u@h/d\n"})
+    assert only(tmp_path).state == "new"
 
 
 def test_a_variable_whose_default_is_another_database_is_named(tmp_path):
