@@ -176,8 +176,13 @@ def resolve_target(history: History, revision: str) -> str:
     return "heads" if history.has_branches else revision
 
 
-def refuse_relative(history: History, revision: str) -> None:
-    """Refuse a target of a stamp that is counted from another one: Alembic would look for a revision of that name.
+def refuse_relative(history: History, revision: str, taker: str = "a stamp") -> None:
+    """Refuse what is counted from another revision where Alembic would look for a revision of that name.
+
+    Args:
+        history: the history of the service.
+        revision: what is given.
+        taker: what takes no such revision: a stamp, or the start of a range.
 
     Raises:
         UsageError: it is.
@@ -185,7 +190,7 @@ def refuse_relative(history: History, revision: str) -> None:
     """
     if _RELATIVE.fullmatch(revision):
         raise UsageError(
-            f"{revision!r} is counted from another revision, and a stamp takes one by its id.",
+            f"{revision!r} is counted from another revision, and {taker} takes one by its id.",
             service=history.service,
             hint=_hint(history),
         )

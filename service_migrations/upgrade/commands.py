@@ -194,8 +194,9 @@ async def sql(service: str | Service, revision: str, *, down: bool = False, sett
     if not down:
         target = resolve_target(service_history, target)
         revision = f"{start}{colon}{target}"
-    for part in (start or "base", target):
+    for part in (start if colon else "base", target):
         check_target(service_history, part)
+    refuse_relative(service_history, start, "the start of a range")
     if not down:
         _refuse_to_lead_back(service_history, start or "base", target)
     if down and ":" not in revision:

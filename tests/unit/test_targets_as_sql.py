@@ -15,7 +15,14 @@ TARGETS = {
     "head+1": "'head\\+1' leads to no revision",
     "one:base": "base isn't ahead of one",
     "head:base": "base isn't ahead of head",
+    ":head": "'' leads to no revision",  # an empty variable of a pipeline before the colon
+    "one:": "'' leads to no revision",
+    "-1:head": "'-1' is counted from another revision, and the start of a range takes one by its id",
+    "+1:head": r"'\+1' is counted from another revision",
+    "one+1:head": r"'one\+1' is counted from another revision",
 }
+
+DOWNGRADES = {key: value for key, value in TARGETS.items() if ":" in key and key.endswith(("head", ":"))}
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -24,6 +31,14 @@ def test_a_target_that_leads_nowhere_is_wrong_use(monorepo: Monorepo, target: st
     service = monorepo.service("billing")
     with pytest.raises(UsageError, match=TARGETS[target]):
         wait(service_migrations.sql(service, target))
+
+
+@pytest.mark.parametrize("target", DOWNGRADES)
+def test_a_downgrade_from_nowhere_is_wrong_use(monorepo: Monorepo, target: str) -> None:
+    monorepo.revision("billing", "one", None, 'op.execute("SELECT 1")')
+    service = monorepo.service("billing")
+    with pytest.raises(UsageError, match=DOWNGRADES[target]):
+        wait(service_migrations.sql(service, target, down=True))
 
 
 @pytest.mark.parametrize("target", ["head:head", "one:head", "base:base"])
