@@ -85,6 +85,7 @@ def ensure_cluster(
         folder = home(root, binaries.version)
         progress(f"Making a PostgreSQL {binaries.version} cluster in {folder} ({binaries.source})")
         created = Cluster.create(folder, binaries, port or free_port([*_known_ports(services, sources), *_PORTS]))
+        _hide_from_git(folder.parent)
         _change_ports(services, r"\d+", created.port, sources)
         return _started(created, services, progress, sources, attempts=1 if port else _ATTEMPTS), True
     if moves and port is not None:
@@ -118,6 +119,14 @@ def _moved(stopped: Cluster, port: int, services: Sequence[Service], sources: So
     """Return a cluster with another port, which the .env files that were made for it get too."""
     _change_ports(services, str(stopped.port), port, sources)
     return stopped.moved(port)
+
+
+def _hide_from_git(folder: Path) -> None:
+    """Keep the clusters out of the commits of a repository whose .gitignore doesn't know them: they have a password."""
+    ignored = folder / ".gitignore"
+    if not ignored.exists():
+        with suppress(OSError):
+            create(ignored, b"*\n")
 
 
 def _newest(root: Path) -> str:

@@ -25,6 +25,7 @@ from service_migrations.settings.model import load
 from service_migrations.settings.sources import Sources
 from tests.support.database import query, tables
 from tests.support.deadlines import until
+from tests.support.git import git
 from tests.support.monorepo import Monorepo, Ran, dsn_text
 from tests.support.table import set_keys
 
@@ -378,6 +379,15 @@ def test_two_first_runs_at_once_make_one_cluster(machine: Monorepo) -> None:
     assert sum("Making a PostgreSQL" in end.err for end in ends) == 1
     assert sum("Waiting for another `inv up` to end" in end.err for end in ends) == 1
     running(machine.root)
+
+
+def test_git_sees_nothing_of_the_cluster_where_no_gitignore_names_it(machine: Monorepo) -> None:
+    git(machine, "init", "--quiet")
+    machine.service("billing")
+    done(machine.inv("up"))
+    folder = running(machine.root).home.parent  # outside of the repository where the server's account can't enter it
+    assert (folder / ".gitignore").read_text(encoding="utf-8") == "*\n"
+    assert ".postgres" not in git(machine, "status", "--porcelain", "--untracked-files=all")
 
 
 @pytest.mark.usefixtures("ports")
