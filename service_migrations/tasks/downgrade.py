@@ -135,6 +135,7 @@ def stamp(_: Context, service: list[str], revision: str = "", purge: bool = Fals
     if not revision:
         raise UsageError("db.stamp needs --revision.", hint=f"`inv db.history --service {target_service}` lists them.")
     settings = load(target_service)
+    commands.stamped(target_service, revision)  # nobody is asked about what is refused then
     console.confirm(f"Stamp {target_service} -> {settings.target} with {revision}? Nothing is run.", yes=yes)
     console.result(describe(run(commands.stamp(target_service, revision, purge=purge, settings=settings))))
 

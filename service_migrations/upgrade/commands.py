@@ -114,12 +114,23 @@ async def stamp(
 
     The other arguments and the errors are those of ``upgrade``.
     """
+    service_history, revision = stamped(service, revision)
+    operation = Operation(lambda alembic: command.stamp(alembic, revision, purge=purge), purges=purge, stamps=revision)
+    return await apply(service_history, connector(service_history.service, engine, settings, limits), operation)
+
+
+def stamped(service: str | Service, revision: str) -> tuple[History, str]:
+    """Return a service's history, and the revision that a stamp writes, as Alembic takes it.
+
+    Raises:
+        UsageError: there is no such revision, or it is counted from another one.
+
+    """
     service_history = read(service)
     revision = resolve_target(service_history, revision)
     check_target(service_history, revision)
     refuse_relative(service_history, revision)
-    operation = Operation(lambda alembic: command.stamp(alembic, revision, purge=purge), purges=purge, stamps=revision)
-    return await apply(service_history, connector(service_history.service, engine, settings, limits), operation)
+    return service_history, revision
 
 
 async def current(

@@ -455,6 +455,15 @@ def test_a_stamp_writes_the_revision_and_runs_nothing(world: tuple[Monorepo, Dsn
     assert (at(dsn), tables(dsn)) == (["a1"], {"alembic_version_billing"})
 
 
+@pytest.mark.parametrize("revision", ["-1", "a1+1", "gone", "head+1"])
+def test_a_stamp_that_is_refused_asks_nothing(world: tuple[Monorepo, Dsn], revision: str) -> None:
+    monorepo, dsn = world
+    ran = answered(monorepo, "y", "db.stamp", "--service", "billing", "--revision", revision)
+    assert (ran.code, tables(dsn)) == (2, set())
+    assert "[y/N]" not in ran.text
+    assert "`inv db.history --service billing` lists the revisions." in ran.err
+
+
 def test_a_stamp_that_purges_mends_a_revision_that_is_gone(world: tuple[Monorepo, Dsn]) -> None:
     monorepo, dsn = world
     upgraded(monorepo)
