@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, TextIO
 
 from service_migrations.errors import MigrationError, UsageError
@@ -27,6 +28,7 @@ __all__ = [
     "result",
     "result_json",
     "results_only",
+    "runnable",
     "table",
 ]
 
@@ -135,7 +137,7 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
         if self._debug or record.levelno > logging.INFO or message not in self._logged:
-            print(printable(self.format(record), sys.stderr), file=sys.stderr)
+            print(printable(runnable(self.format(record)), sys.stderr), file=sys.stderr)
         self._logged.add(message)
 
 
@@ -187,6 +189,27 @@ def printable(text: str, stream: TextIO) -> str:
     return _CONTROL.sub(lambda match: f"\\x{ord(match.group()):02x}", text) if real_stream.isatty() else text
 
 
+_COMMAND = re.compile(r"\binv (?=(?:db|pg)\.[a-z]|(?:up|down)\b)")
+"""How the messages of the library begin a command, as where a tasks.py has nothing else than our tasks."""
+_PREFIXED = re.compile(r"(.+\.)(?:(?:db|pg)\.[a-z]+|up|down)")
+"""A task's name on the command line where a tasks.py has ours under a name."""
+_SCRIPT = "service-migrations"
+
+
+def runnable(text: str) -> str:
+    """Return a message whose commands run here: with the name that ours have in tasks.py, or of the console script."""
+    matches = (_PREFIXED.fullmatch(word) for word in sys.argv[1:])
+    prefix = next((match[1] for match in matches if match), "")
+    program = _SCRIPT if Path(sys.argv[0]).name == _SCRIPT and not _has_tasks() else "inv"
+    return _COMMAND.sub(lambda _: f"{program} {prefix}", text)
+
+
+def _has_tasks() -> bool:
+    """Whether Invoke finds a tasks.py here: in this folder or in one above."""
+    folder = Path.cwd()
+    return any((parent / "tasks.py").exists() for parent in (folder, *folder.parents))
+
+
 def result(text: str) -> None:
     """Print a result."""
     stream = _result_stream()
@@ -200,7 +223,7 @@ def result_json(value: Any) -> None:
 
 def note(text: str) -> None:
     """Print a line for a person, which is no part of the result."""
-    print(printable(text, sys.stderr), file=sys.stderr)
+    print(printable(runnable(text), sys.stderr), file=sys.stderr)
 
 
 def print_error(error: MigrationError) -> None:

@@ -150,7 +150,7 @@ def _described(error: Exception) -> Exit | None:
     if not isinstance(error, MigrationError) and (problem := installation_problem(error)):
         error = problem
     if isinstance(error, MigrationError):
-        return Exit(console.printable(str(error), sys.stderr), code=error.exit_code)
+        return Exit(console.printable(console.runnable(str(error)), sys.stderr), code=error.exit_code)
     if not isinstance(error, OSError) or not isinstance(error.filename, str):
         if not is_full(error):
             return None
