@@ -24,6 +24,7 @@ from service_migrations.service import Service, refuse_shared, service_problem, 
 __all__ = [
     "Monorepo",
     "NoSuchServiceError",
+    "NoTableError",
     "Service",
     "discover",
     "discovering_once",
@@ -31,6 +32,7 @@ __all__ = [
     "resolve",
     "resolve_all",
     "select",
+    "without_table",
 ]
 
 log = logging.getLogger(__name__)
@@ -49,6 +51,10 @@ _logged: set[tuple[Path, str]] = set()
 
 class NoSuchServiceError(UsageError):
     """No service has a name; the message begins with it, so that a task can put its option before."""
+
+
+class NoTableError(ConfigurationError):
+    """A top level has an environment of Alembic's, and a pyproject.toml without a table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +100,12 @@ class Monorepo:
         for folder in (working_directory, *working_directory.parents):
             if _is_root(folder):
                 return cls.at(folder)
-        for folder in (working_directory, *working_directory.parents):
-            if (folder / FILE).is_file() and (folder / "migrations" / "env.py").is_file():
-                raise ConfigurationError(
-                    f"{folder / FILE} has neither [tool.{TABLE}] nor [tool.alembic], beside migrations/env.py.",
-                    hint="Add one of them; `service-migrations db.init` shows what a repository needs.",
-                )
+        if untabled := without_table():
+            raise NoTableError(
+                f"{untabled / FILE} has neither [tool.{TABLE}] nor [tool.alembic], beside migrations/env.py.",
+                hint="Add one of them: `service-migrations db.init` does, or `service-migrations db.adopt --write` "
+                "where there are revisions of plain Alembic.",
+            )
         raise UsageError(
             f"There is no monorepo here: neither {working_directory} nor a folder above it has a {FILE} with "
             f"[tool.{TABLE}] or [tool.alembic].",
@@ -344,3 +350,15 @@ def _has_revisions(service: Service) -> bool:
 
 def _is_root(folder: Path) -> bool:
     return bool({TABLE, "alembic"} & read_tools(folder).keys())
+
+
+def without_table() -> Path | None:
+    """Return the folder around the working directory with migrations/env.py and a pyproject.toml without a table.
+
+    So Flask-Migrate and Advanced Alchemy leave it in a repository of one service.
+    """
+    working_directory = Path.cwd()
+    for folder in (working_directory, *working_directory.parents):
+        if (folder / FILE).is_file() and (folder / "migrations" / "env.py").is_file():
+            return folder
+    return None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from invoke.context import Context
 
 from service_migrations.errors import MigrationError, UsageError
-from service_migrations.monorepo import Monorepo
+from service_migrations.monorepo import Monorepo, NoTableError, without_table
 from service_migrations.tasks import console
 from service_migrations.tasks.task import task
 
@@ -56,8 +56,10 @@ def print_written(file: "Written") -> None:
 
 
 def root_or_folder() -> Path:
-    """Return the top level around the working directory, else that directory itself."""
+    """Return the top level around the working directory, also where it lacks the table, else that directory itself."""
     try:
         return Monorepo.locate().root
+    except NoTableError:
+        return without_table() or Path.cwd()
     except UsageError:
         return Path.cwd()

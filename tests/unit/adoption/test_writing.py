@@ -35,6 +35,22 @@ def shop(root: Path, name: str, folder: str | None = None, **files: str | None) 
     service(root, f"apps/{name}" if folder is None else folder, **{f"src/{name}/models.py": MODELS, **files})
 
 
+@pytest.mark.parametrize("word", ["db.adopt", "db.init"])
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_repository_of_one_service_may_have_its_environment_at_the_top(tmp_path, word, inside):
+    """As Flask-Migrate and Advanced Alchemy make it: migrations/env.py beside a pyproject.toml without a table."""
+    write(tmp_path, {"pyproject.toml": '[project]\nname = "shop"\n', "shop/models.py": MODELS})
+    write(tmp_path, {"migrations/env.py": env("from shop.models import Base")})
+    write(tmp_path, {"migrations/versions/a1.py": revision("a1", None)})
+    call = [sys.executable, "-m", "service_migrations", word, *(["--write"] if word == "db.adopt" else [])]
+    ran = subprocess.run(
+        call, cwd=tmp_path / "shop" if inside else tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stderr.splitlines()[0]) == (0, f"The monorepo is {tmp_path}"), ran.stderr
+    assert "[tool.service-migrations]" in (tmp_path / "pyproject.toml").read_text(encoding="utf-8")
+    assert (tmp_path / "migrations/env.py").read_text(encoding="utf-8") == env("from shop.models import Base")
+
+
 def test_what_services_have_in_common_is_written_once(tmp_path):
     write(tmp_path, {"pyproject.toml": '[project]\nname = "shop"  # ours\n'})
     for name in ("orders", "billing", "stock"):
