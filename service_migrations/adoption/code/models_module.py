@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -186,6 +187,10 @@ def _tables(module: Module | None) -> list[str]:
     return names
 
 
+_NAMES_TABLES = re.compile(r"(?:UUID(?:v6|v7)?|BigInt|NanoID|Identity|Default)(?:Audit)?Base")
+"""The bases of Advanced Alchemy's that name the table by the class."""
+
+
 def _is_mapped(definition: ast.ClassDef) -> bool:
     table = next((item.value for item in definition.keywords if item.arg == "table"), None)
     if isinstance(table, ast.Constant) and table.value is True:
@@ -198,7 +203,10 @@ def _is_mapped(definition: ast.ClassDef) -> bool:
         if isinstance(node, ast.Assign | ast.AnnAssign)
         for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
     ]
-    return "__tablename__" in targets or "__table__" in targets
+    if "__tablename__" in targets or "__table__" in targets:
+        return True
+    bases = [(dotted(base) or "").rpartition(".")[2] for base in definition.bases]
+    return "__abstract__" not in targets and any(map(_NAMES_TABLES.fullmatch, bases))
 
 
 def _export(search: _Search, path: Path, environment: Environment) -> str | None:

@@ -106,6 +106,20 @@ def test_version_table_and_dsn_are_those_of_its_configuration(tmp_path, case, pl
     assert [str(note) for note in found.notes] == []
 
 
+@pytest.mark.parametrize("base", ["BigIntBase", "UUIDAuditBase", "UUIDv7Base", "base.NanoIDBase"])
+def test_a_model_whose_table_has_the_name_of_its_class_is_found(tmp_path, base):
+    given = files(CASES["its defaults"][0])
+    given["shop/models.py"] = (
+        f"from advanced_alchemy import base\n__all__ = ['Order']\nclass Order({base}):\n    note: str\n"
+    )
+    given["shop/base.py"] = f"class Ours({base}):\n    __abstract__ = True\n"
+    service(tmp_path, **given)
+    [found] = survey(tmp_path)
+    assert found.models
+    assert found.models.name == "shop.models"
+    assert [str(note) for note in found.notes] == []
+
+
 def test_what_a_team_has_put_into_its_env_py_is_a_hook(tmp_path):
     more = "@writer.rewrites(object)\ndef changed(context, revision, op):\n    return op\n"
     service(tmp_path, **files(CASES["its defaults"][0], more))
