@@ -108,17 +108,17 @@ def _finish_revision(context: MigrationContext, directives: list[MigrationScript
         directives.clear()
         if uncompared:
             raise joined(uncompared)
+    for error in uncompared:
+        logger.warning("This revision leaves a table as it is. %s", error)
 
 
 def _without_uncompared(directives: Iterable[MigrationScript]) -> list[MigrationError]:
-    """Leave out the tables that can't be compared; name and return them."""
+    """Leave out the tables that can't be compared, and return what is wrong with them."""
     errors: list[MigrationError] = []
     for script in directives:
         for group in (*script.upgrade_ops_list, *script.downgrade_ops_list):
             errors += [each.error for each in group.ops if isinstance(each, Uncompared) and each.error not in errors]
             group.ops = [each for each in group.ops if not isinstance(each, Uncompared)]
-    for error in errors:
-        logger.warning("This revision leaves a table as it is. %s", error)
     return errors
 
 
