@@ -5,7 +5,6 @@ A service is a directory with models. All its names and folders follow from its 
 """
 
 import logging
-import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,13 +17,13 @@ from typing import Any
 from service_migrations.configuration import TABLE, Configuration, ServiceTable, read_configuration, service_name
 from service_migrations.env_files import chosen_env_file
 from service_migrations.errors import ConfigurationError, UsageError
-from service_migrations.pyproject import FILE, read_alembic_table, read_tools
+from service_migrations.pyproject import FILE, read_alembic_table
 from service_migrations.service import Service, refuse_shared, service_problem, with_foreign_locations
+from service_migrations.top_level import locate
 
 __all__ = [
     "Monorepo",
     "NoSuchServiceError",
-    "NoTableError",
     "Service",
     "discover",
     "discovering_once",
@@ -32,13 +31,9 @@ __all__ = [
     "resolve",
     "resolve_all",
     "select",
-    "without_table",
 ]
 
 log = logging.getLogger(__name__)
-
-_ROOT = "MIGRATIONS_ROOT"
-"""The variable that names the top level, for a process that runs elsewhere."""
 
 _discovered: ContextVar[list[tuple["Monorepo", tuple[Service, ...]]] | None] = ContextVar("discovered", default=None)
 """The services of each monorepo, while a block of ``discovering_once`` runs."""
@@ -51,10 +46,6 @@ _logged: set[tuple[Path, str]] = set()
 
 class NoSuchServiceError(UsageError):
     """No service has a name; the message begins with it, so that a task can put its option before."""
-
-
-class NoTableError(ConfigurationError):
-    """A top level has an environment of Alembic's, and a pyproject.toml without a table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,31 +77,7 @@ class Monorepo:
             ConfigurationError: MIGRATIONS_ROOT isn't a top level, or a pyproject.toml is invalid or has no table.
 
         """
-        if root is not None:
-            return cls.at(root.absolute())
-        if configured_root := os.environ.get(_ROOT):
-            root = Path(configured_root).resolve()
-            if not _is_root(root):
-                raise ConfigurationError(
-                    f"environment {_ROOT}: {configured_root} has no {FILE} with [tool.{TABLE}] or [tool.alembic].",
-                    hint="Name a monorepo's top level, or unset it.",
-                )
-            return cls.at(root)
-        working_directory = Path.cwd()
-        for folder in (working_directory, *working_directory.parents):
-            if _is_root(folder):
-                return cls.at(folder)
-        if untabled := without_table():
-            raise NoTableError(
-                f"{untabled / FILE} has neither [tool.{TABLE}] nor [tool.alembic], beside migrations/env.py.",
-                hint="Add one of them: `service-migrations db.init` does, or `service-migrations db.adopt --write` "
-                "where there are revisions of plain Alembic.",
-            )
-        raise UsageError(
-            f"There is no monorepo here: neither {working_directory} nor a folder above it has a {FILE} with "
-            f"[tool.{TABLE}] or [tool.alembic].",
-            hint=f"Change to one, set {_ROOT}, or run `service-migrations db.init` to begin one.",
-        )
+        return cls.at(locate(root))
 
     def services(self) -> tuple[Service, ...]:
         """Return all services, in alphabetical order.
@@ -346,19 +313,3 @@ def select(names: Iterable[str], root: Path | None = None) -> tuple[Service, ...
 
 def _has_revisions(service: Service) -> bool:
     return any(True for location in service.version_locations for _ in location.glob("*.py"))
-
-
-def _is_root(folder: Path) -> bool:
-    return bool({TABLE, "alembic"} & read_tools(folder).keys())
-
-
-def without_table() -> Path | None:
-    """Return the folder around the working directory with migrations/env.py and a pyproject.toml without a table.
-
-    So Flask-Migrate and Advanced Alchemy leave it in a repository of one service.
-    """
-    working_directory = Path.cwd()
-    for folder in (working_directory, *working_directory.parents):
-        if (folder / FILE).is_file() and (folder / "migrations" / "env.py").is_file():
-            return folder
-    return None

@@ -49,6 +49,7 @@ def test_nothing_is_imported_that_an_empty_collection_would_not_import(tmp_path:
         "service_migrations.service",
         "service_migrations.settings",
         "service_migrations.settings.duration",
+        "service_migrations.top_level",
     }
 
 

@@ -48,6 +48,7 @@ PREPARER = asyncpg.dialect().identifier_preparer
 LIBRARY = ROOT / "service_migrations"
 ELSEWHERE = {
     "connection/connector.py": ["=._open", "=._open"],
+    "drift/moves.py": ["key._replace", "used._replace"],
     "drift/order.py": ["key._replace", "item.key._replace"],
     "history/offline.py": ["sys._getframe"],
     "models/attachments.py": ["sys._getframe", "sys._getframe"],
