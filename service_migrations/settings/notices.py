@@ -32,11 +32,11 @@ def exposures(service: Service, files: Iterable[tuple[Path, Iterable[Setting]]])
     return tuple(_exposure(service, path) for path, settings in files if _is_exposed(path, settings))
 
 
-def warn_of_misspelt_key(path: str, line: int, key: str, meant: str) -> None:
+def warn_of_misspelt_key(place: str, key: str, meant: str) -> None:
     """Warn of a key that isn't read: a timeout would have its default, without a word."""
-    if (path, line, key) not in _logged:
-        _logged.add((path, line, key))
-        log.warning("%s:%d: %s isn't read. Is %s meant?", path, line, key, meant)
+    if (place, key) not in _logged:
+        _logged.add((place, key))
+        log.warning("%s: %s isn't read. Is %s meant?", place, key, meant)
 
 
 def warn_of_withheld(service: Service, secret: Setting, place: Origin) -> None:

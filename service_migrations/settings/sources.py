@@ -124,6 +124,10 @@ class Sources:
         template = template_of(service)
         kinds = _kinds(service, template)
         layers = {key: self._of_environment(service, key, kind) for key, kind in kinds.items()}
+        for name in self._environment if self._has_bare else ():
+            key = name.removeprefix(service.env_prefix)
+            if key not in kinds and (meant := meant_key(key, kinds)):
+                warn_of_misspelt_key("environment", name, name.removesuffix(key) + meant)
         self._refuse_absent(service)
         for path, file_settings in self._of_files(service, kinds, template):
             for setting in file_settings:
@@ -264,7 +268,7 @@ class Sources:
             for line in self._lines(path, shown_path):
                 key = line.key.removeprefix(prefix)
                 if self._has_bare and key not in kinds and (meant := meant_key(key, kinds)):
-                    warn_of_misspelt_key(shown_path, line.number, key, meant)
+                    warn_of_misspelt_key(f"{shown_path}:{line.number}", key, meant)
                 if key not in kinds or not line.key.startswith(prefix):
                     continue
                 if not line.value and key not in optional:

@@ -403,6 +403,8 @@ def test_what_is_no_history_is_refused_with_its_files(
     ("source", "text", "number"),
     [
         ("revision = 'a1'\ndown_revision = None\ndef upgrade(:\n", "invalid syntax", 3),
+        ("<<<<<<< HEAD\nrevision = 'a1'\n=======\nrevision = 'a2'\n>>>>>>> b\n", "a mark of a merge conflict", 1),
+        ("revision = 'a1'\ndown_revision = None\n=======\n>>>>>>> b\n", "a mark of a merge conflict", 3),
         ("revision = 'a1'\ndown_revision = None\nimport nothing_of_this_name\n", "ModuleNotFoundError", 3),
         ("revision = 'a1'\n", "down_revision", None),
         ("down_revision = None\n", "it assigns no revision", None),

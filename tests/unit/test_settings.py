@@ -262,6 +262,35 @@ def test_a_setting_that_is_misspelt_is_told_once(
     assert caplog.messages == [f"services/billing/.env:2: {key} isn't read. Is MIGRATIONS_LOCK_TIMEOUT meant?"]
 
 
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("MIGRATIONS_LOCK_WIAT", "MIGRATIONS_LOCK_WAIT"),
+        ("BILLING_MIGRATIONS_LOCK_TIMEOUTS", "BILLING_MIGRATIONS_LOCK_TIMEOUT"),
+    ],
+)
+def test_a_variable_that_is_misspelt_is_told_once(
+    monorepo: Monorepo, billing: Service, caplog: pytest.LogCaptureFixture, warned: set[object], key: str, meant: str
+) -> None:
+    assert not warned
+    monorepo.env("billing", DATABASE_DSN=dsn("h"))
+    for _ in range(2):
+        load(billing, Sources({key: "1s"}))
+    assert caplog.messages == [f"environment: {key} isn't read. Is {meant} meant?"]
+
+
+@pytest.mark.parametrize(
+    "key", ["MIGRATIONS_ROOT", "MIGRATIONS_ENV", "MIGRATIONS_ENV_FILE", "ORDERS_MIGRATIONS_LOCK_WIAT"]
+)
+def test_a_variable_of_another_meaning_is_not(
+    monorepo: Monorepo, billing: Service, caplog: pytest.LogCaptureFixture, warned: set[object], key: str
+) -> None:
+    assert not warned
+    monorepo.env("billing", DATABASE_DSN=dsn("h"))
+    load(billing, Sources({key: "1s"}))
+    assert caplog.messages == []
+
+
 @pytest.mark.parametrize("key", ["MIGRATIONS_PATH", "LOCK_TIMEOUT", "MIGRATIONS_ENV", "MIGRATE", "BILLING_TIMEOUT"])
 def test_a_variable_of_a_teams_own_is_not(
     monorepo: Monorepo, billing: Service, caplog: pytest.LogCaptureFixture, warned: set[object], key: str

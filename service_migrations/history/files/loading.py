@@ -30,6 +30,9 @@ _ALEMBIC = Path(alembic.script.__file__).parent
 _HARMLESS = "loaded twice! ignoring"
 """Alembic's warning of a file that it finds in two ways, such as through a link; it counts once."""
 
+_CONFLICT = ("<<<<<<< ", "=======", ">>>>>>> ")
+"""How git marks what it can't merge."""
+
 _logged: set[tuple[Path, str, str]] = set()
 
 
@@ -87,8 +90,10 @@ def _syntax_failure(service: Service, error: SyntaxError) -> UsageError:
     if error.filename is None and (problem := fault(service)):  # Python names no file that has a NUL
         return problem
     path = service.relative(Path(error.filename or service.versions))
-    hint = "Correct the revision; nothing was run."
-    return UsageError(f"{error.msg}.", service=service, path=path, line=error.lineno, hint=hint)
+    text, hint = error.msg, "Correct the revision; nothing was run."
+    if (error.text or "").startswith(_CONFLICT):
+        text, hint = "this is a mark of a merge conflict", "Resolve it; nothing was run."
+    return UsageError(f"{text}.", service=service, path=path, line=error.lineno, hint=hint)
 
 
 def _not_importable(service: Service, error: BaseException) -> UsageError:
