@@ -143,7 +143,8 @@ def _is_drop(statement: Sequence[Token]) -> bool:
 
 def _text(piece: Piece, statement: Statement) -> str:
     lines = piece.sql.split("\n")[statement.line - 1 : statement.end]
-    return " ".join(" ".join(lines).split())
+    text = " ".join(" ".join(lines).split())
+    return f"{text.rstrip('; ')};" if text.endswith(";") else text  # Alembic adds one to that of the revision
 
 
 def _lines(piece: Piece) -> int:

@@ -50,13 +50,14 @@ def refused(ran: Ran, said: str) -> None:
 
 def test_the_question_shows_what_is_dropped_and_the_answer_takes_it_back(world: tuple[Monorepo, Dsn]) -> None:
     monorepo, dsn = world
-    monorepo.revision("billing", "b2", "a1", 'op.execute("CREATE TABLE b2 ()")', 'op.drop_table("b2")')
+    monorepo.revision("billing", "b2", "a1", 'op.execute("CREATE TABLE b2 ()")', 'op.execute("DROP TABLE b2 ;")')
     index = 'op.create_index("by_name", "billing", ["name"])'
     monorepo.revision("billing", "c3", "b2", index, 'op.drop_index("by_name")')
     upgraded(monorepo, "b2", "c3")
     asked = answered(monorepo, "n", *UNDO)
     assert asked.code == 2
-    assert "    DROP INDEX by_name;" in asked.err
+    assert "    DROP INDEX by_name;\n" in asked.err.replace("\r", "")
+    assert "    DROP TABLE b2;\n" in asked.err.replace("\r", "")
     assert f"Downgrade billing -> {dsn.target} to a1?" in asked.err
     assert at(dsn) == ["c3"]
     ran = monorepo.inv(*UNDO, "--yes")
