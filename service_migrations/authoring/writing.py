@@ -1,6 +1,7 @@
 """The file of a new revision: its id, its folder, its format, and the heads that it changes."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from alembic.config import Config
 from alembic.script import Script
 from alembic.util import rev_id
 
-from service_migrations.errors import ConfigurationError
+from service_migrations.errors import ConfigurationError, UsageError
 from service_migrations.failures.driver_errors import describe, error_chain
 from service_migrations.files import is_full
 from service_migrations.history.files import head_file
@@ -71,7 +72,8 @@ def finished(history: History, script: Script) -> Revision:
     """Format a new revision, write the heads into their file, and return the revision.
 
     Raises:
-        UsageError: with it, the history has two heads that have no branch label of their own.
+        UsageError: with it, the history has two heads that have no branch label of their own; or another process has
+            written one behind the same revision meanwhile.
         ConfigurationError: it is in a subfolder that Alembic doesn't read.
 
     """
@@ -79,9 +81,29 @@ def finished(history: History, script: Script) -> Revision:
     _format(script, service)
     refuse_unread(service)
     revision = Revision.of(script, service)
+    _refuse_beside_another(history, revision)
     revisions = topological(resolved((*history.revisions, revision)))
     head_file.write(replace(history, revisions=tuple(reversed(revisions))))
     return revision
+
+
+def _refuse_beside_another(history: History, revision: Revision) -> None:
+    """Refuse a revision beside one of another process, which the history that was read doesn't have.
+
+    Both processes look after they have written, so that at least one of them sees the other's file.
+    """
+    service = history.service
+    known = {str(service.root / each.path) for each in (*history.revisions, revision) if each.path}
+    parents = rf".*(?:{'|'.join(map(re.escape, revision.down_revision))})" if revision.down_revision else r"\s*None\b"
+    pattern = re.compile(rf"^down_revision\b[^=]*={parents}", re.MULTILINE)
+    for path in sorted(_files(service) - known):
+        if pattern.search(Path(path).read_text(encoding="utf-8", errors="replace")):
+            raise UsageError(
+                "another process has written it meanwhile, behind the same revision.",
+                service=service,
+                path=service.relative(Path(path)),
+                hint="Upgrade, and run the command again.",
+            )
 
 
 def make_folder(service: Service, path: Path) -> None:
