@@ -110,7 +110,9 @@ def compare(services: list[Found]) -> None:
             if other is not service:
                 for one, another in ((service, other), (other, service)):
                     text = f"{another.name} has the version table {one.version_table} of the same database"
-                    one.note(BLOCKED, f"{text}; give one of them another version_table, or another database.")
+                    own_file = one.relative(one.path / ".env")
+                    way = f"another version_table, or another database by DATABASE_DSN in {own_file}"
+                    one.note(BLOCKED, f"{text}; give one of them {way}.")
         if service.models:
             package = service.models.name.partition(".")[0]
             other = by_package.setdefault(package, service)

@@ -1301,7 +1301,7 @@ def test_two_services_with_one_version_table_of_one_database_are_both_named(tmp_
     assert (billing.state, orders.state, stock.state) == ("blocked", "blocked", "new")
     assert notes(billing) == [
         "blocked: orders has the version table alembic_version of the same database; give one of them another "
-        "version_table, or another database."
+        "version_table, or another database by DATABASE_DSN in apps/billing/.env."
     ]
 
 
