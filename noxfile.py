@@ -73,7 +73,6 @@ NEWEST = (  # of these, on the newest only: what other packages and the models d
     "tests/server/autogenerate/test_other_plugins.py",
     "tests/server/autogenerate/test_table_comparators.py",
     "tests/server/autogenerate/test_uncompared.py",
-    "tests/server/drift/test_every_catalog.py",
     "tests/server/evidence/test_evidence.py",
     "tests/server/evidence/test_rows.py",
 )

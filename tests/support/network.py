@@ -53,12 +53,18 @@ async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
         await asyncio.sleep(0.02)
 
 
-def program(name: str) -> str:
-    """Return the path of a program; skip the test where it isn't installed, and fail it in CI."""
+def program(name: str, package: str | None = None) -> str:
+    """Return the path of a program; skip the test where it isn't installed, and fail it in CI.
+
+    Args:
+        name: the program's.
+        package: Debian's package of it, where that has another name.
+
+    """
     found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
     if found:
         return found
-    message = f"{name} is not installed (Debian: apt-get install {name})"
+    message = f"{name} is not installed (Debian: apt-get install {package or name})"
     if os.environ.get("CI"):
         pytest.fail(message)
     pytest.skip(message)

@@ -5,7 +5,6 @@ A new column of a new PostgreSQL fails here until somebody has decided about it.
 
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,6 +19,7 @@ from service_migrations.settings.dsn import Dsn
 from tests.support.comparison import PUBLIC, catalog, version
 from tests.support.database import make_database, query, run_script
 from tests.support.every_catalog import DECISIONS, IDENTITIES, WORLD, ByHand, Decision, Listed
+from tests.support.network import program
 from tests.support.shop import inside, split
 
 COLUMNS = (
@@ -156,9 +156,9 @@ def test_a_change_of_each_column_is_seen_and_fixed(
 
 
 def test_a_copy_that_pg_dump_makes_is_no_difference(server: Server, world: Dsn, history: tuple[Object, ...]) -> None:
-    dump, restore = shutil.which("pg_dump"), shutil.which("psql")
-    if not dump or not restore or _version(dump) < int(server.version):
-        pytest.skip("there is no pg_dump that is as new as the server")
+    dump, restore = program("pg_dump", "postgresql-client"), program("psql", "postgresql-client")
+    if (known := _version(dump)) < int(server.version):
+        pytest.skip(f"pg_dump {known} refuses a newer server")
     restored = make_database(server)
     query(inside(server, restored), "DROP SCHEMA public")
     query(inside(server, restored), "CREATE SCHEMA public")
@@ -167,8 +167,8 @@ def test_a_copy_that_pg_dump_makes_is_no_difference(server: Server, world: Dsn, 
     assert [str(one) for one in differences(inside(server, restored), history)] == []
 
 
-def _version(program: str) -> int:
-    text = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+def _version(path: str) -> int:
+    text = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
     return int(re.findall(r" (\d+)", text)[0])
 
 
