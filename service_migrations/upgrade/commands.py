@@ -168,10 +168,15 @@ async def history(service: str | Service) -> History:
     return read(service)
 
 
-def _refuse_to_lead_back(service_history: History, start: str, target: str) -> None:
-    """Refuse an upgrade as SQL to a target that is no revision, or that is behind its start: it would be empty."""
+def _leads_ahead(service_history: History, start: str, target: str) -> bool:
+    """Whether an upgrade as SQL runs a revision; False where its start is its target.
+
+    Raises:
+        UsageError: the target is no revision, or it is behind the start.
+
+    """
     if pending(service_history, () if start == "base" else (start,), target):
-        return
+        return True
     starts, targets = (
         {script.revision for script in service_history.directory.get_revisions(part) if script}
         for part in (start, target)
@@ -182,6 +187,7 @@ def _refuse_to_lead_back(service_history: History, start: str, target: str) -> N
             service=service_history.service,
             hint=f"`inv db.downgrade --sql --revision {start}:{target}` leads back.",
         )
+    return False
 
 
 async def sql(service: str | Service, revision: str, *, down: bool = False, settings: Settings | None = None) -> str:
@@ -208,8 +214,8 @@ async def sql(service: str | Service, revision: str, *, down: bool = False, sett
     for part in (start if colon else "base", target):
         check_target(service_history, part)
     refuse_relative(service_history, start, "the start of a range")
-    if not down:
-        _refuse_to_lead_back(service_history, start or "base", target)
+    if not down and not _leads_ahead(service_history, start or "base", target):
+        return ""  # an older Alembic would drop the version table at base
     if down and ":" not in revision:
         raise UsageError(
             "a downgrade as SQL needs the revision that it starts at.",
