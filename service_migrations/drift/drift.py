@@ -91,7 +91,8 @@ async def drift(
             )
     visible = await visible_keys(connector, schema, live)
     admin = settings.admin or admin
-    differences = await _Replay(settings, admin, revisions, Extensions(live, admin)).compared(
+    is_alone = not siblings(settings.service, settings.databases, settings.sources)
+    differences = await _Replay(settings, admin, revisions, Extensions(live, admin), is_alone).compared(
         live, visible, grants=grants
     )
     new, accepted = read_baseline(history.service).split("drift", differences, attrgetter("entry"))
@@ -127,6 +128,7 @@ class _Replay:
     admin: Dsn | None
     revisions: tuple[str, ...]
     extensions: Extensions
+    is_alone: bool
 
     async def compared(
         self, live: tuple[Object, ...], visible: frozenset[Key], *, grants: bool
@@ -154,7 +156,7 @@ class _Replay:
         def sees(item: Object) -> bool:
             return item.key in seen and not (item.kind == "extension" and item.name in extensions)
 
-        differences = compare(live, self._own(replayed), sees, grants=grants, alone=self._is_alone)
+        differences = compare(live, self._own(replayed), sees, grants=grants, alone=self.is_alone)
         return differences, initial | replayed.keys()
 
     async def _replayed(self) -> tuple[dict[Key, tuple[Service, Object]], frozenset[Key]]:
@@ -181,14 +183,10 @@ class _Replay:
             try:
                 async with scratch(settings, self.admin) as scratch_settings:
                     return await replay(
-                        scratch_settings, revisions, sibling_settings, self.extensions, alone=self._is_alone
+                        scratch_settings, revisions, sibling_settings, self.extensions, alone=self.is_alone
                     )
             except MissingExtensionError:
                 continue
-
-    @property
-    def _is_alone(self) -> bool:
-        return not siblings(self.settings.service, self.settings.databases, self.settings.sources)
 
     def _own(self, replayed: Mapping[Key, tuple[Service, Object]]) -> list[Object]:
         service = self.settings.service

@@ -123,7 +123,6 @@ def _has_room(item: Object, expected: Object, live: Catalog) -> bool:
     return not any(
         other.schema == expected.schema and other.kind in kinds and other.name in names
         for other in live.by_key.values()
-        if other.kind in kinds
     )
 
 
