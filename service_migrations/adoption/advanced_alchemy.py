@@ -40,7 +40,7 @@ def read_alchemy(found: Found, environment: Environment, reader: Reader, code: C
             continue
         text = literal(reader.text(value, module, function_around(module, value)))
         if text is None:
-            found.note("to do", f"{name} can't be read from it; set {key} in the table.", module.path, value.lineno)
+            environment.unread.append((key, module.path, value.lineno))
         else:
             setattr(found, key, text)
 

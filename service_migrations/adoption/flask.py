@@ -31,8 +31,7 @@ def read_migrate(found: Found, environment: Environment, reader: Reader, code: C
             if item.arg in ("version_table", "version_table_schema"):
                 name = literal(reader.text(item.value, module, function_around(module, item.value)))
                 if name is None:
-                    text = f"{item.arg} can't be read from it; set {item.arg} in the table."
-                    found.note("to do", text, module.path, item.value.lineno)
+                    environment.unread.append((item.arg, module.path, item.value.lineno))
                 else:
                     setattr(found, item.arg, name)
             elif item.arg and item.arg not in _ARGUMENTS and needs_hook(item.arg, item.value):

@@ -142,8 +142,8 @@ def _read(
     found.version_table_schema = environment.version_table_schema
     reader = Reader(code, folders, options_reader(environment, options))
     read_alchemy(found, environment, reader, code)
-    _note_unread(found, environment, ours)
     read_migrate(found, environment, reader, code)
+    _note_unread(found, environment, ours)
     found.hooks = tuple(environment.hooks)
     for hook in environment.hooks:
         found.note("hook", f"{hook.text}.", hook.path, hook.line)
@@ -210,9 +210,9 @@ def _name_adopted(found: Found, adopted: Mapping[Path, Service]) -> Service | No
 
 
 def _note_unread(found: Found, environment: Environment, ours: Service | None) -> None:
-    for key, line in environment.unread:
+    for key, path, line in environment.unread:
         if ours is None or key not in ours.configured:
-            found.note("to do", f"{key} can't be read from it; set {key} in the table.", environment.path, line)
+            found.note("to do", f"{key} can't be read from it; set {key} in the table.", path, line)
 
 
 def _take_table(found: Found, ours: Service | None) -> None:

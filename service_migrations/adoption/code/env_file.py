@@ -48,7 +48,7 @@ class Environment:
         ini: what it sets by ``set_section_option``.
         version_table: the version table that it names.
         version_table_schema: the schema of that.
-        unread: options that it computes, each with its line.
+        unread: options that it, or the configuration that it takes them from, computes, each with its place.
         repeats: over what it runs the history again and again, and the line.
         loads_dotenv: whether it puts a .env into the environment.
         reads_ini: whether the DSN is that of the ini file.
@@ -63,7 +63,7 @@ class Environment:
     ini: dict[str, Text] = field(default_factory=dict)
     version_table: str | None = None
     version_table_schema: str | None = None
-    unread: list[tuple[str, int]] = field(default_factory=list)
+    unread: list[tuple[str, Path, int]] = field(default_factory=list)
     repeats: tuple[ast.expr, int] | None = None
     loads_dotenv: bool = False
     reads_ini: bool = True
@@ -133,7 +133,7 @@ def read_environment(path: Path, options: Options | None, code: Code, folders: t
         if (value := environment.configure.get(key)) is not None and not _is_none(value):
             name = literal(reader.text(value, module, function_around(module, value)))
             if name is None:
-                environment.unread.append((key, value.lineno))
+                environment.unread.append((key, path, value.lineno))
             else:
                 setattr(environment, key, name)
     environment.hooks += _hooks(environment, calls)

@@ -132,7 +132,7 @@ def test_a_version_table_that_is_computed_is_to_be_said(tmp_path):
     service(tmp_path, **files(config))
     [found] = survey(tmp_path)
     texts = [str(note) for note in found.notes]
-    assert "version_table_name can't be read from it; set version_table in the table." in texts[0]
+    assert "version_table can't be read from it; set version_table in the table." in texts[0]
     assert "apps/shop/shop/config.py:4" in texts[0]
 
 
