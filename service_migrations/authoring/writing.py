@@ -94,7 +94,11 @@ def _refuse_beside_another(history: History, revision: Revision) -> None:
     """
     service = history.service
     known = {str(service.root / each.path) for each in (*history.revisions, revision) if each.path}
-    parents = rf".*(?:{'|'.join(map(re.escape, revision.down_revision))})" if revision.down_revision else r"\s*None\b"
+    parents = (
+        rf".*['\"](?:{'|'.join(map(re.escape, revision.down_revision))})['\"]"
+        if revision.down_revision
+        else r"\s*None\b"
+    )
     pattern = re.compile(rf"^down_revision\b[^=]*={parents}", re.MULTILINE)
     for path in sorted(_files(service) - known):
         if pattern.search(Path(path).read_text(encoding="utf-8", errors="replace")):

@@ -17,6 +17,7 @@ from service_migrations.history.revisions import History
 __all__ = [
     "as_usage_error",
     "check_target",
+    "check_type",
     "migrate_to",
     "refuse_ambiguous",
     "refuse_relative",

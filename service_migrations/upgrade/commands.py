@@ -182,10 +182,11 @@ def _leads_ahead(service_history: History, start: str, target: str) -> bool:
         for part in (start, target)
     )
     if starts != targets:
+        service = service_history.service
         raise UsageError(
             f"{target} isn't ahead of {start}.",
-            service=service_history.service,
-            hint=f"`inv db.downgrade --sql --revision {start}:{target}` leads back.",
+            service=service,
+            hint=f"`inv db.downgrade --service {service} --sql --revision {start}:{target}` leads back.",
         )
     return False
 

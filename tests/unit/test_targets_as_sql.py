@@ -13,7 +13,7 @@ TARGETS = {
     "+9": "leads to no revision",
     "head-1": "'head-1' leads to no revision",
     "head+1": "'head\\+1' leads to no revision",
-    "one:base": "base isn't ahead of one",
+    "one:base": "base isn't ahead of one. `inv db.downgrade --service billing --sql --revision one:base` leads back",
     "head:base": "base isn't ahead of head",
     ":head": "'' leads to no revision",  # an empty variable of a pipeline before the colon
     "one:": "'' leads to no revision",

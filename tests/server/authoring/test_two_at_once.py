@@ -49,16 +49,19 @@ def test_the_one_that_sees_the_others_file_takes_its_own_back(
     assert files(service.versions) == before | {"other.py": text}
 
 
-@pytest.mark.parametrize("text", ["NUMBER = 5\n", OTHER.format('"elsewhere"'), OTHER.format("None")])
+@pytest.mark.parametrize(
+    "text", ["NUMBER = 5\n", OTHER.format('"elsewhere"'), OTHER.format('"x{head}"'), OTHER.format("None")]
+)
 def test_what_is_no_revision_behind_the_same_one_is_nobodys(
     monorepo: Monorepo, database: Callable[..., Dsn], monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     service = monorepo.service("shop", models(), database())
     first_upgrade(monorepo, service)
+    (head,) = wait(service_migrations.history(service)).heads
     write = writing._format
 
     def meanwhile(script: object, of: object) -> None:
-        (service.versions / "other.py").write_text(text, encoding="utf-8")
+        (service.versions / "other.py").write_text(text.replace("{head}", head), encoding="utf-8")
         write(script, of)  # type: ignore[arg-type]
 
     monkeypatch.setattr(writing, "_format", meanwhile)
