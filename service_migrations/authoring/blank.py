@@ -8,6 +8,7 @@ from alembic.util import CommandError
 
 from service_migrations._alembic import write_empty
 from service_migrations.authoring.place import Place
+from service_migrations.authoring.sole_writer import sole_writer
 from service_migrations.authoring.writing import finished, make_folder, new_revision_id, without_environment
 from service_migrations.errors import UsageError
 from service_migrations.history.listing import listed
@@ -35,8 +36,14 @@ async def blank(service: str | Service, message: str, *, place: Place | None = N
         ConfigurationError: the folder of revisions can't be written, or the template has an error.
 
     """
-    history, place = listed(resolve(service)), place or Place()
-    service, head = history.service, place.head_of(history)
+    service = resolve(service)
+    async with sole_writer(service):
+        return await _written(service, message, place or Place())
+
+
+async def _written(service: Service, message: str, place: Place) -> Revision | None:
+    history = listed(service)
+    head = place.head_of(history)
     folder = place.folder_of(history, head)
     if not message.strip():
         raise UsageError("-m is empty.", service=service, hint='Say what the revision does: -m "add invoices".')

@@ -11,6 +11,7 @@ from itertools import accumulate
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from service_migrations.authoring.sole_writer import sole_writer
 from service_migrations.connection.connector import connector
 from service_migrations.errors import MigrationError, UsageError
 from service_migrations.history.branches import Branch, branch_with, branches, revisions_in_base
@@ -18,7 +19,7 @@ from service_migrations.history.files import head_file
 from service_migrations.history.graph import clashing_heads
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, read
-from service_migrations.monorepo import Service
+from service_migrations.monorepo import Service, resolve
 from service_migrations.session.session import open_session
 from service_migrations.settings.model import Settings
 
@@ -138,8 +139,21 @@ async def rebase(
             them already; nothing was changed.
 
     """
+    service = resolve(service)
+    async with sole_writer(service):
+        return await _rebased(service, base, onto, revision, engine, settings)
+
+
+async def _rebased(
+    service: Service,
+    base: str | None,
+    onto: str | None,
+    revision: str | None,
+    engine: AsyncEngine | None,
+    settings: Settings | None,
+) -> Rebased:
+    """Rebase as the only writer; arguments and errors as of ``rebase``."""
     history = read(service)
-    service = history.service
     if not clashing_heads(history.revisions):
         # after a merge by hand, head.txt may still name another head
         head_file.write(history)

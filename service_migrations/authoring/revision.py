@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from service_migrations.authoring.blank import blank
 from service_migrations.authoring.check import comparing, refuse_behind
 from service_migrations.authoring.place import Place
+from service_migrations.authoring.sole_writer import sole_writer
 from service_migrations.authoring.writing import finished, make_folder, new_revision_id, without_environment
 from service_migrations.autogenerate.changes.rename_requests import Request
 from service_migrations.autogenerate.changes.renames import Rename, possible_renames as renames_in
@@ -72,11 +73,25 @@ async def revision(
 
     """
     requests = tuple(map(Request.parse, dict.fromkeys(renames)))
+    service = resolve(service)
     if empty:
         if requests:
-            raise UsageError("--rename doesn't go with --empty, which compares nothing.", service=resolve(service))
+            raise UsageError("--rename doesn't go with --empty, which compares nothing.", service=service)
         return await blank(service, message, place=place)
-    history, place = read(service), place or Place()
+    async with sole_writer(service):
+        return await _compared(service, message, requests, place or Place(), engine, settings)
+
+
+async def _compared(
+    service: Service,
+    message: str,
+    requests: tuple[Request, ...],
+    place: Place,
+    engine: AsyncEngine | None,
+    settings: Settings | None,
+) -> Revision | None:
+    """Write a revision from the difference between models and database; arguments and errors as of ``revision``."""
+    history = read(service)
     head = place.head_of(history)
     folder = place.folder_of(history, head)
     if not message.strip():
@@ -154,8 +169,14 @@ async def merge(service: str | Service, message: str) -> Revision:
         UsageError: the history has no two such heads.
 
     """
+    service = resolve(service)
+    async with sole_writer(service):
+        return await _merged(service, message)
+
+
+async def _merged(service: Service, message: str) -> Revision:
     history = read(service)
-    service, heads = history.service, clashing_heads(history.revisions)
+    heads = clashing_heads(history.revisions)
     if history.has_branches:
         raise UsageError(
             "each head has a branch label of its own, so there is nothing to merge.",

@@ -21,7 +21,7 @@ from service_migrations.failures.driver_errors import describe, error_chain
 from service_migrations.files import is_full
 from service_migrations.history.files import head_file
 from service_migrations.history.files.locations import refuse_unread
-from service_migrations.history.graph import resolved, topological
+from service_migrations.history.graph import GraphError, resolved, topological
 from service_migrations.history.history import History
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import config, template_folder
@@ -50,7 +50,7 @@ def new_revision_id(history: History) -> Iterator[str]:
         yield revision_id
     except BaseException as error:
         for path in map(Path, _files(service) - before):
-            if revision_id in path.name or revision_id in path.read_text(encoding="utf-8", errors="replace"):
+            if revision_id in path.name or revision_id in _text(path):
                 path.unlink()
         if full := next(filter(is_full, error_chain(error)), None):
             folder = service.shown_locations
@@ -68,6 +68,14 @@ def _files(service: Service) -> set[str]:
     return {f"{folder}/{name}" for folder, _, names in walked for name in names if name.endswith(".py")}
 
 
+def _text(path: Path) -> str:
+    """Return the text of a file that was listed; it is empty where another process has removed it since."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
+
+
 def finished(history: History, script: Script) -> Revision:
     """Format a new revision, write the heads into their file, and return the revision.
 
@@ -82,15 +90,23 @@ def finished(history: History, script: Script) -> Revision:
     refuse_unread(service)
     revision = Revision.of(script, service)
     _refuse_beside_another(history, revision)
-    revisions = topological(resolved((*history.revisions, revision)))
+    try:
+        revisions = topological(resolved((*history.revisions, revision)))
+    except GraphError:  # its parent came after the history was read
+        raise UsageError(
+            "the files of revisions have changed while it was written.",
+            service=service,
+            path=service.shown_locations,
+            hint="Run the command again.",
+        ) from None
     head_file.write(replace(history, revisions=tuple(reversed(revisions))))
     return revision
 
 
 def _refuse_beside_another(history: History, revision: Revision) -> None:
-    """Refuse a revision beside one of another process, which the history that was read doesn't have.
+    """Refuse a revision beside one that has come since the history was read, as from git or where no lock is.
 
-    Both processes look after they have written, so that at least one of them sees the other's file.
+    Who writes looks afterwards, so that of two at least one sees the other's file.
     """
     service = history.service
     known = {str(service.root / each.path) for each in (*history.revisions, revision) if each.path}
@@ -100,12 +116,12 @@ def _refuse_beside_another(history: History, revision: Revision) -> None:
         else r"\s*None\b"
     )
     pattern = re.compile(rf"^down_revision\b[^=]*={parents}", re.MULTILINE)
-    for path in sorted(_files(service) - known):
-        if pattern.search(Path(path).read_text(encoding="utf-8", errors="replace")):
+    for path in map(Path, sorted(_files(service) - known)):
+        if pattern.search(_text(path)):
             raise UsageError(
                 "another process has written it meanwhile, behind the same revision.",
                 service=service,
-                path=service.relative(Path(path)),
+                path=service.relative(path),
                 hint="Upgrade, and run the command again.",
             )
 

@@ -1,6 +1,6 @@
 """db.current, db.heads, db.history, db.show, db.status, db.env and db.services, which only read."""
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,10 +57,15 @@ def current(_: Context, service: list[str], json: bool = False) -> None:
 )
 def heads(_: Context, service: list[str], check: bool = False, write: bool = False, json: bool = False) -> None:
     """Show the newest revision of each service's files."""
+    from service_migrations.authoring.sole_writer import sole_writer
     from service_migrations.history.files import head_file
     from service_migrations.history.listing import listed
 
     async def read_history(checked: "Service") -> "History":
+        async with sole_writer(checked) if write else nullcontext():
+            return await read_and_write(checked)
+
+    async def read_and_write(checked: "Service") -> "History":
         if check:
             from service_migrations.upgrade import commands
 

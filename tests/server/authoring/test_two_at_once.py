@@ -1,14 +1,20 @@
-"""Two processes that write a revision behind the same one: at most one of them may, or the history has two heads."""
+"""Two processes that write a revision of one service: one after the other, or the history has two heads."""
 
+import asyncio
+import errno
+import fcntl
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import service_migrations
-from service_migrations.authoring import writing
+from service_migrations.authoring import sole_writer, writing
 from service_migrations.errors import UsageError
+from service_migrations.history.revision import Revision
 from service_migrations.settings.dsn import Dsn
 from tests.support.autogenerate import first_upgrade, models, remodel
 from tests.support.database import wait
@@ -68,14 +74,79 @@ def test_what_is_no_revision_behind_the_same_one_is_nobodys(
     assert wait(service_migrations.revision(service, "mine", empty=True))
 
 
-def test_of_two_processes_at_most_one_writes(monorepo: Monorepo) -> None:
+@pytest.mark.parametrize("round_", range(3))
+def test_of_several_processes_each_writes_behind_the_one_before(monorepo: Monorepo, round_: int) -> None:
     service = monorepo.service("shop")
-    words = ("db.revision", "--service", "shop", "--empty", "-m", "mine")
-    with ThreadPoolExecutor(2) as threads:
-        runs = list(threads.map(lambda _: monorepo.inv(*words), range(2)))
-    assert {run.code for run in runs} <= {0, 2}
-    codes = sorted(run.code for run in runs)
-    written = len(list(service.versions.glob("*.py")))
-    assert (codes.count(0), len(wait(service_migrations.history(service)).revisions)) == (written, written), runs
+    words = ("db.revision", "--service", "shop", "--empty", "-m", f"round {round_}")
+    with ThreadPoolExecutor(3) as threads:
+        runs = list(threads.map(lambda _: monorepo.inv(*words), range(3)))
+    assert [run.code for run in runs] == [0, 0, 0], runs
+    assert len(wait(service_migrations.history(service)).revisions) == len(runs)
     heads = monorepo.inv("db.heads", "--check")
     assert heads.code == 0, heads.text
+
+
+def test_of_two_comparisons_one_is_written(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
+    service = monorepo.service("shop", models(), database())
+    words = ("db.revision", "--service", "shop", "-m", "mine")
+    with ThreadPoolExecutor(2) as threads:
+        runs = list(threads.map(lambda _: monorepo.inv(*words), range(2)))
+    assert sorted(run.code for run in runs) == [0, 3], runs
+    assert len(files(service.versions)) == len(["revision", "head.txt"])
+
+
+def test_two_in_one_event_loop_write_one_after_the_other(monorepo: Monorepo) -> None:
+    service = monorepo.service("shop")
+
+    async def both() -> None:
+        await asyncio.gather(*(service_migrations.revision(service, "mine", empty=True) for _ in range(2)))
+
+    wait(both())
+    assert len(wait(service_migrations.history(service)).heads) == 1
+
+
+@pytest.mark.parametrize("command", ["revision", "merge", "rebase"])
+def test_who_waits_too_long_is_told_and_writes_nothing(
+    monorepo: Monorepo, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setattr(sole_writer, "_PATIENCE", 0.1)
+    service = monorepo.service("shop")
+    wait(service_migrations.revision(service, "first", empty=True))
+    before = files(service.versions)
+    calls = {
+        "revision": lambda: service_migrations.revision(service, "mine", empty=True),
+        "merge": lambda: service_migrations.merge(service, "mine"),
+        "rebase": lambda: service_migrations.rebase(service),
+    }
+    descriptor = os.open(service.path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with pytest.raises(UsageError, match="another process is writing a revision"):
+            wait(calls[command]())
+    finally:
+        os.close(descriptor)
+    assert files(service.versions) == before
+
+
+def test_a_file_system_without_locks_has_the_look_afterwards(
+    monorepo: Monorepo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: int, __: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(sole_writer, "flock", refuse)
+    service = monorepo.service("shop")
+    assert wait(service_migrations.revision(service, "mine", empty=True))
+
+
+def test_a_parent_that_came_after_the_history_was_read_is_told(
+    monorepo: Monorepo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = monorepo.service("shop")
+    wait(service_migrations.revision(service, "first", empty=True))
+    read = Revision.of
+    monkeypatch.setattr(writing.Revision, "of", lambda script, of: replace(read(script, of), down_revision=("0ther",)))
+    before = files(service.versions)
+    with pytest.raises(UsageError, match="have changed while it was written"):
+        wait(service_migrations.revision(service, "mine", empty=True))
+    assert files(service.versions) == before
