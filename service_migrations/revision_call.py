@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from service_migrations.errors import text_of
 from service_migrations.interruption import handlers_kept, is_ours, stops
 
-__all__ = ["RevisionStopped", "call_revision", "cancel_revision"]
+__all__ = ["RevisionStopped", "call_revision", "cancel_revision", "reminding"]
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +26,9 @@ _NEVER_AWAITED = "coroutine .* was never awaited"
 _ROLLBACK = 2.0
 """Seconds that a stopped revision has for its rollback, and the run for reading the state of the database."""
 
+
+_REMINDER = 0.5
+"""Seconds after which a revision that a signal has stopped is stopped again, and between two such times."""
 
 _REPLACES = "os.exec puts another program in the place of the run. Use subprocess.run() instead."
 _ENDS = {
@@ -251,6 +254,32 @@ def cancel_revision(frame: FrameType | None, loop: asyncio.AbstractEventLoop, ta
     loop.call_soon_threadsafe(lambda: loop.call_later(_ROLLBACK, task.cancel))
     _stops.append(True)
     raise RevisionStopped
+
+
+@contextmanager
+def reminding(also: Callable[[], object] = bool) -> Iterator[Callable[[], None]]:
+    """Yield a function that reminds a revision, again and again until the block ends, that a signal has stopped it.
+
+    Code that has caught the first exception may wait on, as a pool of threads does that is left by ``with``.
+
+    Args:
+        also: called each time first.
+
+    """
+
+    def remind(_: int, frame: FrameType | None) -> None:
+        also()
+        if _is_in_revision(frame):
+            raise RevisionStopped
+
+    def start() -> None:
+        signal.signal(signal.SIGALRM, remind)
+        signal.setitimer(signal.ITIMER_REAL, _REMINDER, _REMINDER)
+
+    try:
+        yield start
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _left_behind(_: asyncio.AbstractEventLoop, what: dict[str, Any]) -> None:

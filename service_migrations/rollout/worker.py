@@ -18,7 +18,7 @@ from typing import Any
 
 from service_migrations.interruption import cancel_and_wait, ended_inside, is_raised_by
 from service_migrations.process_state import process_state_of
-from service_migrations.revision_call import cancel_revision
+from service_migrations.revision_call import cancel_revision, reminding
 
 __all__ = ["CANCELLED", "GRACE", "STOPPED", "Finished", "JobFunction", "Output", "Progress", "decoded", "run_worker"]
 
@@ -122,15 +122,17 @@ class _Stop:
         self.asked = False
         self.task: asyncio.Task[Any] | None = None
         self._cancel: Callable[[FrameType | None], object] = lambda _: None
+        self._remind: Callable[[], None] = lambda: None
 
     def __call__(self, _: int = 0, frame: FrameType | None = None) -> None:
         if not self.asked:
             self.asked = True
+            self._remind()
             self._cancel(frame)
 
-    def arm(self, loop: asyncio.AbstractEventLoop, task: "asyncio.Task[Any]") -> None:
+    def arm(self, loop: asyncio.AbstractEventLoop, task: "asyncio.Task[Any]", remind: Callable[[], None]) -> None:
         """Set the task to cancel; a signal handler may run between any two instructions."""
-        self.task = task
+        self.task, self._remind = task, remind
         self._cancel = lambda frame: cancel_revision(frame, loop, task)
 
 
@@ -206,9 +208,15 @@ def _run(runner: asyncio.Runner, job: str, pipe: "Connection[Any, Any]", run_job
 async def _run_cancellable(job: str, pipe: "Connection[Any, Any]", run_job: JobFunction, stop: _Stop) -> Any:
     loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(run_job(job, lambda value: pipe.send(Progress(job, value))))
-    stop.arm(loop, task)
-    if stop.asked:
-        task.cancel()
+    with reminding() as remind:
+        stop.arm(loop, task, remind)
+        if stop.asked:
+            task.cancel()
+        return await _finished(task, pipe, stop)
+
+
+async def _finished(task: "asyncio.Task[Any]", pipe: "Connection[Any, Any]", stop: _Stop) -> Any:
+    loop = asyncio.get_running_loop()
 
     def orphaned() -> None:
         loop.remove_reader(pipe.fileno())

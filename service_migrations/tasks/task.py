@@ -8,6 +8,7 @@ import inspect
 import logging
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from service_migrations.errors import ConfigurationError, MigrationError, UsageE
 from service_migrations.files import is_full
 from service_migrations.interruption import abandon, ended_inside, is_raised_by
 from service_migrations.monorepo import Monorepo, NoSuchServiceError, Service, discovering_once, find, select
-from service_migrations.revision_call import cancel_revision
+from service_migrations.revision_call import cancel_revision, reminding
 from service_migrations.settings.duration import seconds
 from service_migrations.tasks import console
 from service_migrations.tasks.console import make_lasting
@@ -176,29 +177,8 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     """
     received: list[int] = []
     started: list[asyncio.Future[T]] = []
-
-    async def until_stopped() -> T:
-        main_task = asyncio.ensure_future(coroutine)
-        started.append(main_task)
-        loop = asyncio.get_running_loop()
-
-        def stop(number: int, frame: FrameType | None) -> None:
-            if received:
-                _end_at_once(number)
-            received.append(number)
-            # not by the loop, which a revision may hold up
-            signal.signal(signal.SIGALRM, lambda *_: _end_at_once(number))
-            signal.setitimer(signal.ITIMER_REAL, _GRACE)
-            cancel_revision(frame, loop, main_task)
-
-        try:
-            with handling(stop):
-                return await main_task
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-
     try:
-        return asyncio.run(until_stopped())
+        return asyncio.run(_until_stopped(coroutine, received, started))
     except (asyncio.CancelledError, MigrationError) as error:
         if received:
             raise Stopped(received[0]) from None
@@ -212,6 +192,39 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
             raise Stopped(received[0]) from None
         # of something else in the event loop, such as a task that a revision has left: its code may be 0
         raise (cancelled_inside() if isinstance(error, SystemExit) else ended_inside(error)) from error
+
+
+async def _until_stopped(
+    coroutine: Coroutine[Any, Any, T], received: list[int], started: "list[asyncio.Future[T]]"
+) -> T:
+    """Run a coroutine as a task, which the first signal cancels.
+
+    Args:
+        coroutine: the coroutine.
+        received: takes the number of that signal.
+        started: takes the task.
+
+    """
+    main_task = asyncio.ensure_future(coroutine)
+    started.append(main_task)
+    loop = asyncio.get_running_loop()
+    deadlines: list[float] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if received:
+            _end_at_once(number)
+        received.append(number)
+        deadlines.append(time.monotonic() + _GRACE)
+        remind()
+        cancel_revision(frame, loop, main_task)
+
+    def end_in_time() -> None:
+        if time.monotonic() > deadlines[0]:
+            _end_at_once(received[0])
+
+    # by a timer of the process, since a revision may hold up the loop
+    with reminding(end_in_time) as remind, handling(stop):
+        return await main_task
 
 
 def _end_at_once(number: int) -> NoReturn:

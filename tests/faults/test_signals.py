@@ -207,6 +207,12 @@ PYTHON = {
     "waits for a program": PROGRAM,
     "waits for an event": BEGUN + "import threading; threading.Event().wait(60)",
     "catches what it can": BEGUN + "import time\ntry:\n    time.sleep(60)\nexcept Exception:\n    time.sleep(60)",
+    "catches the first": BEGUN + "import time\ntry:\n    time.sleep(60)\nexcept BaseException:\n    time.sleep(60)",
+    "waits for a pool of threads": BEGUN
+    + (
+        "import time\nfrom concurrent.futures import ThreadPoolExecutor\n"
+        "with ThreadPoolExecutor() as pool:\n    pool.submit(time.sleep, 30).result()"
+    ),
     "computes behind a commit": BEGUN + "op.get_bind().commit()\nwhile True: pass",
 }
 DEAF = """
@@ -270,7 +276,7 @@ def test_a_signal_ends_a_revision_that_runs_python_offline(world: World, words: 
     assert failed(world, ran, 130).endswith("Stopped by SIGINT.\n")
 
 
-@pytest.mark.parametrize("body", [PYTHON["sleeps"], PYTHON["computes"]], ids=["sleeps", "computes"])
+@pytest.mark.parametrize("body", [body for body in PYTHON.values() if "commit" not in body])
 def test_a_signal_ends_a_revision_of_a_fleet_that_runs_python(world: World, body: str) -> None:
     world.history(r003=body)
     world.monorepo.service("catalog", dsn=world.dsn)
