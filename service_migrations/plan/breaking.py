@@ -17,14 +17,17 @@ __all__ = ["breaks"]
 _USED = {
     *("table", "foreign", "view", "materialized", "sequence", "function", "procedure", "routine", "aggregate"),
     *("type", "domain", "schema", "database", "extension", "operator", "cast", "collation", "role", "user", "group"),
-    *("owned", "policy", "server"),
+    *("owned", "policy", "server", "text"),
 }
 """The kinds of objects that statements use; not indexes, triggers or statistics."""
 
 _RECREATED = ("view", "materialized", "function", "procedure", "routine", "aggregate", "policy")
 """The kinds that can only be changed by a new one, in the usual case: what is in it isn't seen."""
 
-_RENAMED = _USED - {"table", "type", "owned", "policy", "operator", "cast", "foreign", "materialized"}
+_LONG = {"foreign": 2, "materialized": 2, "text": 3}
+"""How many words name a kind that begins with one: FOREIGN TABLE, MATERIALIZED VIEW, TEXT SEARCH DICTIONARY."""
+
+_RENAMED = _USED - {"table", "type", "owned", "policy", "operator", "cast", "foreign"}
 _WIDEST = {
     *(("text",), ("varchar",), ("character", "varying"), ("bigint",), ("int8",), ("numeric",), ("decimal",)),
     *(("double", "precision"), ("float8",)),
@@ -58,14 +61,19 @@ def breaks(statement: Sequence[Token], scope: Scope) -> Iterator[str]:
         yield from _type(statement)
     elif words[:2] == ["alter", "policy"] and ("using" in words or "check" in words):
         yield f"Rows that the policy {_name(statement, 'policy')} doesn't permit any more are refused or left out."
-    elif words[0] == "alter" and words[1] in (*_RENAMED, "materialized"):
+    elif words[0] == "alter" and words[1] in _RENAMED:
         own = words_of(outside(statement[2:]))
         if ("rename" in own and not scope.are_recreated(statement)) or own[-3:-1] == ["set", "schema"]:
-            yield f"Statements that use {words[1]} {_name(statement, words[1])} fail: its name is another one."
+            yield f"Statements that use {_label(words)} {_name(statement, words[1])} fail: its name is another one."
 
 
 def _name(statement: Sequence[Token], kind: str) -> str:
-    return name_at(statement, 3 if kind in ("materialized", "foreign") else 2)[0]
+    return name_at(statement, 1 + _LONG.get(kind, 1))[0]
+
+
+def _label(words: Sequence[str]) -> str:
+    """Return the kind of the object of a DROP or ALTER."""
+    return " ".join(words[1 : 1 + _LONG.get(words[1], 1)])
 
 
 def _drop(statement: Sequence[Token], scope: Scope) -> Iterator[str]:
@@ -78,9 +86,8 @@ def _drop(statement: Sequence[Token], scope: Scope) -> Iterator[str]:
         yield "Statements that use what the role owns fail, and so do those that need its privileges."
     else:
         end = next((index for index, word in enumerate(statement) if word in ("cascade", "restrict")), len(statement))
-        start = 3 if kind in ("materialized", "foreign") else 2
-        found = ", ".join(filter(None, names(statement[start:end])))
-        label = {"foreign": "foreign table", "materialized": "materialized view"}.get(kind, kind)
+        found = ", ".join(filter(None, names(statement[1 + _LONG.get(kind, 1) : end])))
+        label = _label(words_of(statement))
         yield f"Statements that use {f'{label} {found}' if found else f'the {label}'} fail."
 
 

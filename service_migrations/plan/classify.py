@@ -41,7 +41,12 @@ _COMPARISON = 3
 _PLACE = re.compile(r"%(?:\d+\$)?-?(?:\d+|\*)?[ILs]")
 """Where ``format`` fills something in."""
 _UNKNOWN = "something"
-_REWRITES = ("tablespace", "logged", "unlogged", "access")
+_UNSEEN = "What {} can't be seen here."
+_READABLE = ("plpgsql", "sql")
+"""The languages of blocks that are read."""
+_STRONGEST = ["access", "exclusive"]
+_SHARED_WITH_WRITERS = (["access", "share"], ["row", "share"], ["row", "exclusive"], ["share", "update", "exclusive"])
+_REWRITES = {"tablespace": "TABLESPACE", "logged": "LOGGED", "unlogged": "UNLOGGED", "access": "ACCESS METHOD"}
 _TAKES_COLUMNS = ("extension", "function", "procedure", "routine", "collation", "server", "operator")
 """What columns and tables can depend on, so that DROP … CASCADE takes them too."""
 
@@ -59,9 +64,21 @@ def classify(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
     if first in _CLASSIFIERS:
         yield from _CLASSIFIERS[first](statement, scope)
     elif first == "call":
-        yield Class.DATA, "What the procedure does can't be seen here."
-    elif first in ("lock", "cluster") or (first == "vacuum" and "full" in _options(statement)[0]):
+        yield Class.DATA, _UNSEEN.format("the procedure does")
+    elif first == "lock":
+        yield from _lock(statement)
+    elif first == "cluster" or (first == "vacuum" and "full" in _options(statement)[0]):
         yield Class.LOCKS, f"{first.upper()} keeps readers and writers out of the table."
+
+
+def _lock(statement: Sequence[Token]) -> Iterator[Reason]:
+    """Yield the class of LOCK by its mode (PostgreSQL documentation, 13.3.1 Table-Level Locks)."""
+    words = [token.value for token in statement if token.kind == "word"]
+    mode = words[words.index("in") + 1 : words.index("mode")] if {"in", "mode"} <= set(words) else _STRONGEST
+    if mode == _STRONGEST:
+        yield Class.LOCKS, "LOCK keeps readers and writers out of the table."
+    elif mode not in _SHARED_WITH_WRITERS:
+        yield Class.LOCKS, "LOCK keeps writers out of the table."
 
 
 def _with(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
@@ -100,6 +117,10 @@ def _copy(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
 
 
 def _do(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
+    language = next((after.value for word, after in pairwise(statement) if word == "language"), _READABLE[0])
+    if language not in _READABLE:
+        yield Class.DATA, _UNSEEN.format(f"a block in {language} does")
+        return
     for token in statement:
         if token.kind == "string":
             yield from _nested([Token("symbol", ";", 1), *tokenize(token.value)], scope)
@@ -142,11 +163,21 @@ def _nested(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
         if token.value == "merge":  # its THEN DELETE is no statement
             end_of_merge = index + len(statement_inside(statement[index:]))
         if token.value == "execute":
-            for text in _dynamic(statement_inside(statement[index + 1 :])):
-                for dynamic_statement in statements(text):
-                    yield from classify(dynamic_statement.tokens, scope)
+            yield from _executed(statement_inside(statement[index + 1 :]), scope)
         elif token.value in _NESTED_COMMANDS:
             yield from classify(statement_inside(statement[index:]), scope)
+
+
+def _executed(expression: Sequence[Token], scope: Scope) -> Iterator[Reason]:
+    """Yield the classes of what a block's EXECUTE runs; that of a trigger names a function."""
+    if expression[:1] and expression[0] in ("function", "procedure"):
+        return
+    texts = list(_dynamic(expression))
+    if not texts or any(text.startswith(_UNKNOWN) for text in texts):
+        yield Class.DATA, _UNSEEN.format("EXECUTE runs")
+    for text in texts:
+        for statement in statements(text):
+            yield from classify(statement.tokens, scope)
 
 
 def _dynamic(expression: Sequence[Token]) -> Iterator[str]:
@@ -202,7 +233,7 @@ def _is_column(kind: str, words: list[str]) -> bool:
 def _locks(words: list[str]) -> Iterator[Reason]:
     """Yield the long locks of an action on a table with rows that squawk doesn't know."""
     if words[0] == "set" and words[1:2] and words[1] in _REWRITES:
-        yield Class.LOCKS, f"SET {words[1].upper()} rewrites the table, and keeps readers and writers out."
+        yield Class.LOCKS, f"SET {_REWRITES[words[1]]} rewrites the table, and keeps readers and writers out."
     elif words[:2] == ["attach", "partition"]:
         yield Class.LOCKS, "ATTACH PARTITION scans the partition, unless a validated CHECK proves its bounds."
     elif words[:2] == ["alter", "constraint"] and words[-1:] == ["enforced"] and words[-2] != "not":

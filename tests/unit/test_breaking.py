@@ -20,11 +20,19 @@ def breaking(text: str) -> list[str]:
     return found
 
 
+@pytest.mark.parametrize("verb", ["DROP {}", "ALTER {} RENAME TO x"])
+@pytest.mark.parametrize("kind", ["view", "materialized view", "sequence", "text search parser"])
+def test_the_whole_kind_of_what_is_gone_is_named(verb: str, kind: str) -> None:
+    (message,) = breaking(verb.format(f"{kind.upper()} a.n"))
+    assert message.startswith(f"Statements that use {kind} a.n fail")
+
+
 BREAKS = [
     *("DROP TABLE t", "DROP TABLE IF EXISTS a.t CASCADE", "DROP VIEW v", "DROP MATERIALIZED VIEW v", "DROP SEQUENCE s"),
     *("DROP FOREIGN TABLE t", "DROP FUNCTION f(int)", "DROP PROCEDURE p", "DROP AGGREGATE g(int)", "DROP ROUTINE f"),
     *("DROP TYPE d", "DROP DOMAIN d", "DROP SCHEMA s", "DROP EXTENSION e", "DROP ROLE r", "DROP USER r"),
     *("DROP OPERATOR + (int, int)", "DROP CAST (a AS b)", "DROP COLLATION c", "DROP POLICY p ON t"),
+    *("DROP TEXT SEARCH CONFIGURATION c", "ALTER TEXT SEARCH DICTIONARY e RENAME TO w"),
     *("DROP OWNED BY r", "DROP DATABASE d", "CREATE TABLE v (a int); DROP TABLE v, t"),
     *(
         "ALTER TABLE t DROP a",

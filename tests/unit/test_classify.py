@@ -206,7 +206,22 @@ def test_a_new_column_with_a_check_locks_and_a_constraint_is_for_squawk() -> Non
     assert classes("ALTER TABLE t ADD COLUMN c int") == set()
 
 
-@pytest.mark.parametrize("statement", ["LOCK TABLE t", "CLUSTER t", "VACUUM FULL t", "VACUUM (FULL) t"])
+@pytest.mark.parametrize("mode", ["ACCESS SHARE", "ROW SHARE", "ROW EXCLUSIVE", "SHARE UPDATE EXCLUSIVE"])
+def test_a_lock_that_writers_share_has_no_class(mode: str) -> None:
+    assert classes(f"LOCK TABLE t IN {mode} MODE") == set()
+    assert classes(f"LOCK t, u IN {mode} MODE NOWAIT") == set()
+
+
+@pytest.mark.parametrize("mode", ["SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE"])
+def test_a_lock_that_readers_share_keeps_writers_out(mode: str) -> None:
+    (statement,) = statements(f"LOCK TABLE t IN {mode} MODE")
+    assert list(classify(statement.tokens, Scope())) == [(L, "LOCK keeps writers out of the table.")]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["LOCK TABLE t IN ACCESS EXCLUSIVE MODE", "LOCK TABLE t", "CLUSTER t", "VACUUM FULL t", "VACUUM (FULL) t"],
+)
 def test_what_keeps_others_out_locks(statement: str) -> None:
     assert classes(statement) == {L}
 
@@ -350,11 +365,25 @@ def test_a_statement_that_ends_too_early_is_left_to_the_server(text: str) -> Non
         ("'TRUNCATE ' || t", {Class.DESTRUCTIVE}),
         ("format('ALTER TABLE %I ADD COLUMN a int', t)", set()),
         ("'CREATE INDEX ON ' || t || ' (drop_me)'", set()),
-        ("a_variable", set()),
+        ("a_variable", {D}),
+        ("a_variable || ' TO x'", {D}),
+        ("a_variable USING b", {D}),
     ],
 )
 def test_what_a_block_puts_together_has_its_classes(expression: str, expected: set[Class]) -> None:
     assert classes(f"DO $$ BEGIN EXECUTE {expression}; END $$") == expected
+
+
+@pytest.mark.parametrize("text", ["plpy.execute('DROP TABLE t')", "drop = 1"])
+def test_what_a_block_in_another_language_does_cannot_be_seen(text: str) -> None:
+    assert classes(f"DO LANGUAGE plpython3u $$ {text} $$") == {D}
+    assert classes(f"DO $$ {text} $$ LANGUAGE 'plperl'") == {D}
+
+
+def test_the_execute_of_a_trigger_names_a_function() -> None:
+    trigger = "CREATE TRIGGER g BEFORE INSERT ON t FOR EACH ROW WHEN (NEW.a) EXECUTE {} f()"
+    for word in ("FUNCTION", "PROCEDURE"):
+        assert classes(f"DO $$ BEGIN {trigger.format(word)}; END $$") == set()
 
 
 def test_a_constraint_that_is_enforced_locks() -> None:
