@@ -104,6 +104,21 @@ class Databases:
             await bootstrap(admin, services)
         return dsns
 
+    async def refuse_another_version(self) -> None:
+        """Refuse a server of another version than the one that it is named for.
+
+        Raises:
+            MigrationError: it is of another version; or it can't be reached, or refuses.
+
+        """
+        async with self.connected() as admin:
+            found = str(admin.get_server_version().major)
+        if found != self.server.version:
+            raise ConfigurationError(
+                f"{self.server.source}: {self.server.admin.target} is PostgreSQL {found}.",
+                hint=f"Name one of PostgreSQL {self.server.version}.",
+            )
+
     async def clone(self, admin: "asyncpg.Connection[asyncpg.Record]", template: str, name: str, owner: str) -> None:
         """Create a database as a copy of another one, which nobody is connected to."""
         # a server of ours writes nothing to disk, so that files are copied in a third of the time of a copy by the WAL

@@ -91,6 +91,8 @@ def postgres_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.Tem
     change roles, settings or the server itself, since all other tests would see that.
     """
     from service_migrations.errors import MigrationError
+    from service_migrations.testing.databases import Databases
+    from service_migrations.testing.event_loop import wait
     from service_migrations.testing.server import shared_server
 
     config, base_folder = request.config, tmp_path_factory.getbasetemp()
@@ -99,8 +101,10 @@ def postgres_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.Tem
             version = postgres_version(config)
             folder = (base_folder.parent if hasattr(config, "workerinput") else base_folder) / f"postgres-{version}"
             server = exit_stack.enter_context(shared_server(version, folder))
+            if server.data is None:  # somebody's own
+                wait(Databases(server).refuse_another_version)
         except MigrationError as error:
-            pytest.fail(str(error), pytrace=False)
+            raise pytest.fail.Exception(str(error), pytrace=False) from None  # or pytest would show both
         output = {
             "postgres_server": f"PostgreSQL {server.version} ({server.source})",
             "postgres_data": str(server.data or ""),
@@ -134,7 +138,7 @@ def migrated_database(_templates: "Templates") -> Iterator[Callable[[str], "Migr
     try:
         clones.drop()
     except MigrationError as error:
-        pytest.fail(str(error), pytrace=False)
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -179,33 +179,57 @@ def test_a_mistake_is_the_line_of_the_test_and_a_message(
     assert "direct cause" not in ran.out
 
 
+@pytest.mark.parametrize("words", [("test_it.py",), ("--pyargs", "service_migrations.testing")], ids=["own", "ours"])
 @pytest.mark.parametrize(
     ("admin", "message"),
     [
         ({"password": "hunter2"}, "password authentication failed for user"),
         ({"database": "nowhere"}, 'database "nowhere" does not exist. Correct it.'),
         ({"hosts": (("127.0.0.1", 1),)}, "connection refused. Is the server up, and this its address?"),
-        ({"user": "weak", "password": "hunter2"}, "permission denied"),
     ],
+    ids=["password", "database", "address"],
 )
-def test_a_server_that_cannot_be_used_is_the_line_of_the_test_and_a_message_without_its_password(
-    monorepo: Monorepo, server: Server, admin: dict[str, Any], message: str
+def test_a_server_that_cannot_be_used_is_one_line_for_each_test_without_its_password(
+    monorepo: Monorepo, server: Server, admin: dict[str, Any], message: str, words: tuple[str, ...]
 ) -> None:
     monorepo.service("billing")
     monorepo.table_revision("billing", "r001", None)
     write(monorepo.root, "def test_it(migrated_database):\n    migrated_database('billing')\n")
+    ran = pytest_in(monorepo.root, *words, **given(replace(server, admin=replace(server.admin, **admin))))
+    assert ran.code == 1, ran.text
+    lines = [line for line in ran.out.splitlines() if message in line]
+    assert len(lines) == len(re.findall("^ERROR ", ran.out, re.MULTILINE)), ran.out
+    assert all(line.startswith(f"environment POSTGRES_{server.version}_DSN: ") for line in lines)
+    assert not re.search(r"^\S+\.py:\d+: ", ran.out, re.MULTILINE), ran.out
+    assert "Traceback" not in ran.text
+    assert not any(secret in ran.text for secret in ("hunter2", server.admin.password or "") if secret)
+
+
+def test_a_server_of_another_version_than_it_is_named_for_is_refused(monorepo: Monorepo, server: Server) -> None:
+    monorepo.service("billing")
+    monorepo.table_revision("billing", "r001", None)
+    write(monorepo.root, "def test_it(migrated_database):\n    migrated_database('billing')\n")
+    ran = pytest_in(monorepo.root, "test_it.py", **given(replace(server, version="16")))
+    assert ran.code == 1, ran.text
+    assert f"environment POSTGRES_16_DSN: {server.admin.target} is PostgreSQL {server.version}. Name one of " in ran.out
+
+
+def test_a_role_that_may_not_create_databases_is_the_line_of_the_test(monorepo: Monorepo, server: Server) -> None:
+    monorepo.service("billing")
+    monorepo.table_revision("billing", "r001", None)
+    write(monorepo.root, "def test_it(migrated_database):\n    migrated_database('billing')\n")
     query(server.admin, "CREATE ROLE weak LOGIN PASSWORD 'hunter2'")
+    weak = replace(server.admin, user="weak", password="hunter2")
     try:
-        ran = pytest_in(monorepo.root, "test_it.py", **given(replace(server, admin=replace(server.admin, **admin))))
+        ran = pytest_in(monorepo.root, "test_it.py", **given(replace(server, admin=weak)))
     finally:
         query(server.admin, "DROP ROLE weak")
     assert ran.code == 1, ran.text
-    assert f"environment POSTGRES_{server.version}_DSN: " in ran.out
-    assert message in ran.out
-    assert ("It has to name a superuser." in ran.out) is ("user" in admin)
+    assert "permission denied" in ran.out
+    assert "It has to name a superuser." in ran.out
     assert "test_it.py:2: " in ran.out
     assert not {"connect_utils.py", "databases.py", "event_loop.py"} & set(re.split(r"[\s/:]+", ran.out))
-    assert not any(secret in ran.text for secret in ("hunter2", server.admin.password or "") if secret)
+    assert "hunter2" not in ran.text
 
 
 def test_a_server_that_a_test_has_stopped_is_a_line_for_each_of_the_others(monorepo: Monorepo) -> None:
