@@ -60,6 +60,9 @@ def judge_driver(found: Found, environment: Environment) -> None:
     if len(places) > _SHOWN:
         more = len(places) - _SHOWN
         found.note("driver", f"and {more} more {'place' if more == 1 else 'places'}.")
+    if found.dsn.driver == "psycopg" and found.revisions.reads:
+        text = "its DSN is for psycopg 3, and rows are read as by psycopg2: inet, cidr, a row and an array of these"
+        found.note("driver", f"{text} are texts.")
 
 
 def judge_options(found: Found, options: Options | None) -> None:

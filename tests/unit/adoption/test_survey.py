@@ -919,6 +919,20 @@ def test_the_driver_of_a_history_is_the_one_that_env_py_can_run(tmp_path, before
     assert only(tmp_path).driver == expected
 
 
+@pytest.mark.parametrize("driver", ["psycopg2", "psycopg"])
+@pytest.mark.parametrize("body", ["op.get_bind().execute(sa.text('SELECT 1')).fetchall()", "op.execute('A; B')"])
+def test_a_history_of_psycopg_3_that_reads_rows_is_told_whose_values_it_gets(tmp_path, driver, body):
+    service(
+        tmp_path,
+        **{
+            ".env": f"DATABASE_URL=postgresql+{driver}://localhost/shop\n",
+            "alembic/versions/0001_first.py": revision("0001", None, body),
+        },
+    )
+    is_told = any("its DSN is for psycopg 3" in note for note in notes(only(tmp_path), "driver"))
+    assert is_told is (driver == "psycopg" and "fetchall" in body)
+
+
 def test_sql_that_is_made_of_itself_is_no_circle(tmp_path):
     text = "SQL = 'ALTER TABLE a'\nSQL = SQL + ' ADD b int'\n" + revision("0001", None, "op.execute(SQL)")
     service(tmp_path, **{"alembic/versions/0001_first.py": text})
