@@ -17,6 +17,7 @@ from service_migrations.autogenerate.operations import copied
 from service_migrations.autogenerate.sequences import numbered_alike
 from service_migrations.autogenerate.table_pair import Pair, RecreatedTypes
 from service_migrations.autogenerate.temporary_table import Surroundings
+from service_migrations.autogenerate.unnamable import with_unnamable
 from service_migrations.catalog.search_path import SearchPath, set_path
 from service_migrations.catalog.tables import TableState, read, table_oids
 from service_migrations.models.copies import remove_conditional
@@ -169,7 +170,8 @@ class Comparison:
 
     def _leave_out(self, key: Key) -> None:
         """Leave out what is no difference of a table that both sides have, and what the hooks of a team leave out."""
-        self.targets[key] = numbered_alike(self.live[key], self.targets[key], self.models[key])
+        numbered = numbered_alike(self.live[key], self.targets[key], self.models[key])
+        self.targets[key] = with_unnamable(self.live[key], numbered)
         self.live[key], self.targets[key] = self.hooks.agreed(self.live[key], self.targets[key], self.models[key])
 
     def _pair(self, key: Key, target: TableState) -> Pair:
