@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -69,10 +70,28 @@ class Finished:
     is_foreign: bool = False
 
 
+class _Pipe:
+    """The pipe to the parent, into which threads of a revision write too: one whole message after the other."""
+
+    def __init__(self, pipe: "Connection[Any, Any]") -> None:
+        self._pipe, self._lock = pipe, threading.RLock()
+        self.recv, self.fileno = pipe.recv, pipe.fileno
+
+    def send(self, message: Any) -> None:
+        """Send a message; after a part of one, the parent would take the rest of the stream for something else."""
+        with self._lock:
+            # a signal raises an exception in a revision, also in the middle of what it prints
+            former = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGALRM))
+            try:
+                self._pipe.send(message)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, former)
+
+
 class _Relay(QueueHandler):
     """A log handler that sends records to the parent, with the job's name in front where their text lacks it."""
 
-    def __init__(self, pipe: "Connection[Any, Any]") -> None:
+    def __init__(self, pipe: _Pipe) -> None:
         super().__init__(pipe)  # type: ignore[arg-type]
         self.job = ""
 
@@ -90,7 +109,7 @@ class _Lines(io.RawIOBase):
     Programs that a job starts write to the descriptor instead, whose other end the parent reads.
     """
 
-    def __init__(self, pipe: "Connection[Any, Any]", relay: _Relay) -> None:
+    def __init__(self, pipe: _Pipe, relay: _Relay) -> None:
         self._pipe, self._relay, self._rest = pipe, relay, b""
 
     def writable(self) -> bool:
@@ -142,7 +161,7 @@ def decoded(line: bytes) -> str:
 
 
 def run_worker(
-    pipe: "Connection[Any, Any]",
+    connection: "Connection[Any, Any]",
     output: "Connection[Any, Any]",
     inherited: "list[Connection[Any, Any]]",
     run_job: JobFunction,
@@ -150,13 +169,13 @@ def run_worker(
     """Run as a worker: run the jobs that arrive in the pipe until it is closed.
 
     Args:
-        pipe: receives jobs, and sends messages to the parent.
+        connection: the pipe, which receives jobs, and sends messages to the parent.
         output: the standard output of programs that a job starts.
         inherited: the parent's ends of the pipes, and those of other workers, to be closed.
         run_job: runs a job.
 
     """
-    stop = _Stop()
+    stop, pipe = _Stop(), _Pipe(connection)
     # the terminal sends Ctrl-C to all of its processes, and only the parent decides
     for number, handler in ((signal.SIGINT, signal.SIG_IGN), (signal.SIGHUP, signal.SIG_IGN), (signal.SIGTERM, stop)):
         signal.signal(number, handler)
@@ -190,7 +209,7 @@ def _with_traceback(result: Any) -> Any:
     return result
 
 
-def _run(runner: asyncio.Runner, job: str, pipe: "Connection[Any, Any]", run_job: JobFunction, stop: "_Stop") -> Any:
+def _run(runner: asyncio.Runner, job: str, pipe: _Pipe, run_job: JobFunction, stop: "_Stop") -> Any:
     """Run a job, and return its result, also where something else in the event loop has ended that."""
     try:
         return runner.run(_run_cancellable(job, pipe, run_job, stop))
@@ -205,7 +224,7 @@ def _run(runner: asyncio.Runner, job: str, pipe: "Connection[Any, Any]", run_job
         return CANCELLED if isinstance(error, SystemExit) else ended_inside(error, job)
 
 
-async def _run_cancellable(job: str, pipe: "Connection[Any, Any]", run_job: JobFunction, stop: _Stop) -> Any:
+async def _run_cancellable(job: str, pipe: _Pipe, run_job: JobFunction, stop: _Stop) -> Any:
     loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(run_job(job, lambda value: pipe.send(Progress(job, value))))
     with reminding() as remind:
@@ -215,7 +234,7 @@ async def _run_cancellable(job: str, pipe: "Connection[Any, Any]", run_job: JobF
         return await _finished(task, pipe, stop)
 
 
-async def _finished(task: "asyncio.Task[Any]", pipe: "Connection[Any, Any]", stop: _Stop) -> Any:
+async def _finished(task: "asyncio.Task[Any]", pipe: _Pipe, stop: _Stop) -> Any:
     loop = asyncio.get_running_loop()
 
     def orphaned() -> None:

@@ -226,6 +226,30 @@ def test_what_a_worker_prints_before_it_dies_is_not_lost(monorepo):
     assert "killed by signal 9" in ran.err
 
 
+THREADS = """
+import logging, threading
+def report():
+    for _ in range(30):
+        logging.getLogger("mine").warning("x" * 200_000)
+threads = [threading.Thread(target=report) for _ in range(2)]
+for thread in threads:
+    thread.start()
+for _ in range(30):
+    print("y" * 200_000)
+for thread in threads:
+    thread.join()
+"""
+
+
+@pytest.mark.usefixtures("fleet")
+def test_threads_of_a_revision_that_log_and_print_at_once_write_whole_lines(monorepo):
+    monorepo.revision("alpha", "r2", "r1", THREADS)
+    ran = monorepo.inv("db.upgrade")
+    assert ran.code == 0, ran.text[-1000:]
+    assert ran.err.splitlines().count(f"alpha: {'y' * 200_000}") == 30
+    assert len(re.findall(rf" - mine - WARNING - alpha: {'x' * 200_000}$", ran.err, re.MULTILINE)) == 60
+
+
 def test_workers_need_no_output_of_the_process_that_started_them(monorepo, fleet):
     command = f"{sys.executable} -m invoke db.upgrade >&-"
     subprocess.run(["/bin/sh", "-c", command], cwd=monorepo.root, check=False, capture_output=True, timeout=60)
