@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 import logging
 import os
 import signal
@@ -99,8 +100,19 @@ class _Relay(QueueHandler):
         text = record.getMessage()
         if self.job and not text.startswith((f"{self.job}:", f"{self.job} ")):
             record.msg = record.message = f"{self.job}: {text}"
+        plain = logging.makeLogRecord({name: _plain(value) for name, value in vars(record).items()})
         with suppress(OSError):
-            self.queue.send(record)  # type: ignore[attr-defined]
+            self.queue.send(plain)  # type: ignore[attr-defined]
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of a log record as one of JSON: the parent never imports a class of a service's code."""
+    if value is None or type(value) in (str, int, float, bool):
+        return value
+    try:
+        return json.loads(json.dumps(value))
+    except (TypeError, ValueError, RecursionError):
+        return str(value)
 
 
 class _Lines(io.RawIOBase):

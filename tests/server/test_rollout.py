@@ -250,6 +250,28 @@ def test_threads_of_a_revision_that_log_and_print_at_once_write_whole_lines(mono
     assert len(re.findall(rf" - mine - WARNING - alpha: {'x' * 200_000}$", ran.err, re.MULTILINE)) == 60
 
 
+OBJECT = """
+import logging
+class Unit:
+    def __str__(self):
+        return "a unit"
+{}
+logging.getLogger("mine").warning("beware", extra={{"unit": Unit(), "parts": ("a", 1)}})
+"""
+
+
+@pytest.mark.usefixtures("fleet")
+@pytest.mark.parametrize(
+    "reduce", ["", "    def __reduce__(self):\n        return int, ('imported in the first process',)"]
+)
+def test_a_log_record_with_an_object_of_a_services_code_arrives(monorepo, reduce):
+    monorepo.revision("alpha", "r2", "r1", OBJECT.format(reduce))
+    ran = monorepo.inv("db.upgrade")
+    assert ran.code == 0, ran.text
+    assert re.search(r" - mine - WARNING - alpha: beware$", ran.err, re.MULTILINE), ran.text
+    assert "Traceback" not in ran.text
+
+
 def test_workers_need_no_output_of_the_process_that_started_them(monorepo, fleet):
     command = f"{sys.executable} -m invoke db.upgrade >&-"
     subprocess.run(["/bin/sh", "-c", command], cwd=monorepo.root, check=False, capture_output=True, timeout=60)
