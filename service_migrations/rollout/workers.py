@@ -119,7 +119,7 @@ def run_jobs(
                 # the output of programs first: a job that has ended now may have started them
                 if worker.output in ready:
                     _forward(worker.read(), on_message)
-                if worker.pipe in ready:
+                if worker.pipe in ready or worker.process.exitcode is not None:
                     _receive(worker, workers, on_message, stop)
                     ending += [worker] if worker not in workers else []
     finally:
@@ -187,9 +187,11 @@ def _receive(
     on_message: Callable[[Progress | Output | Finished], None],
     stop: Callable[[], int],
 ) -> None:
-    try:
-        message = worker.pipe.recv()
-    except (EOFError, OSError):
+    message = None
+    with suppress(EOFError, OSError):
+        # the pipe of a worker that has died has no end while a process that it has forked holds it
+        message = worker.pipe.recv() if worker.pipe.poll() else None
+    if message is None:
         _forward(worker.read(is_end=True), on_message)
         workers.remove(worker)
         worker.close()

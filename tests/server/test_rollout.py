@@ -226,6 +226,17 @@ def test_what_a_worker_prints_before_it_dies_is_not_lost(monorepo):
     assert "killed by signal 9" in ran.err
 
 
+FORKED = """
+import os, pathlib, time
+pid = os.fork()
+if not pid:
+    os.closerange(0, 3)
+    time.sleep(60)
+    os._exit(0)
+pathlib.Path("forked").write_text(str(pid))
+os.kill(os.getpid(), 9)
+"""
+
 THREADS = """
 import logging, threading
 def report():
@@ -270,6 +281,16 @@ def test_a_log_record_with_an_object_of_a_services_code_arrives(monorepo, reduce
     assert ran.code == 0, ran.text
     assert re.search(r" - mine - WARNING - alpha: beware$", ran.err, re.MULTILINE), ran.text
     assert "Traceback" not in ran.text
+
+
+@pytest.mark.usefixtures("fleet")
+def test_a_worker_that_dies_is_reported_at_once_where_a_process_that_it_forked_lives_on(monorepo):
+    monorepo.revision("alpha", "r2", "r1", FORKED)
+    ran = monorepo.inv("db.upgrade")
+    os.kill(int((monorepo.root / "forked").read_text(encoding="utf-8")), 9)  # it is still there
+    assert ran.code == 69, ran.text
+    assert "alpha: its worker process was killed by signal 9" in ran.err
+    assert {"beta", "gamma"} <= {name for name, state in states(ran.out).items() if state != "failed"}
 
 
 def test_workers_need_no_output_of_the_process_that_started_them(monorepo, fleet):
