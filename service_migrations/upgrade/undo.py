@@ -218,12 +218,14 @@ async def _rows(session: Session) -> dict[str, tuple[str, str | None, str | None
 _WRITERS = text(
     """
     SELECT array_agg(DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee)::text END)
-    FROM pg_class c, aclexplode(c.relacl) a
+    FROM pg_class c, LATERAL (
+        SELECT c.relacl UNION ALL SELECT attacl FROM pg_attribute WHERE attrelid = c.oid AND NOT attisdropped
+    ) AS own (acl), aclexplode(own.acl) a
     WHERE c.oid = to_regclass(CAST(:name AS text))
         AND a.grantee <> c.relowner AND a.privilege_type IN ('INSERT', 'UPDATE', 'TRIGGER')
     """
 )
-"""Who may write to the ledger beside its owner."""
+"""Who may write to the ledger, or to columns of it, beside its owner."""
 
 
 def _add(history: History, revision: str, parent: str | None, sql: str) -> None:

@@ -182,6 +182,7 @@ def test_where_the_file_is_there_a_downgrade_is_the_way(world: tuple[Monorepo, D
         (f"ALTER TABLE {LEDGER} DROP COLUMN downgrade_sql", "a1 has no SQL of its downgrade in the ledger"),
         ("INSERT INTO alembic_version_billing VALUES ('zz')", "is at several revisions: a1, zz"),
         (f"GRANT INSERT ON {LEDGER} TO PUBLIC", "can be written by PUBLIC. Its SQL isn't run."),
+        (f"GRANT UPDATE (downgrade_sql) ON {LEDGER} TO PUBLIC", "can be written by PUBLIC. Its SQL isn't run."),
         (f"REVOKE SELECT ON {LEDGER} FROM CURRENT_USER", f"{LEDGER} can't be read: permission denied"),  # noqa: S608
     ],
 )
