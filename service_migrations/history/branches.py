@@ -87,13 +87,13 @@ def revisions_in_base(service: Service, base: str | None) -> tuple[str, frozense
 
 
 def branch_with(both: Collection[Branch], prefix: str, option: str, service: Service) -> Branch:
-    """Return the branch that has a revision whose id begins with *prefix*.
+    """Return the branch that has a revision whose id is *prefix*, or begins with it.
 
     Raises:
         UsageError: neither branch has one, or both have.
 
     """
-    matches = [
+    matches = [branch for branch in both if prefix in branch.ids] or [
         branch for branch in both if prefix and any(revision_id.startswith(prefix) for revision_id in branch.ids)
     ]
     if len(matches) != 1:

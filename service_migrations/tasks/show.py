@@ -134,6 +134,8 @@ def show(_: Context, service: list[str], revision: str = "head") -> None:
         if candidate.revision.startswith(revision)
         or (candidate.is_head and revision in ("head", *(f"{label}@head" for label in labels[candidate.revision])))
     ]
+    # as for Alembic, a whole id is meant also where others begin with it
+    matches = [exact for exact in matches if exact.revision == revision] or matches
     if len(matches) != 1:
         problem = "is not in this history" if not matches else "is the beginning of several"
         raise UsageError(

@@ -188,6 +188,13 @@ def test_whose_is_whose_can_be_said_where_git_can_not_tell(diverged, words):
     assert chain(diverged) == ["a1", "t2", "m2", "m3"]
 
 
+def test_a_whole_id_is_mine_where_one_of_theirs_begins_with_it(diverged):
+    git(diverged, "merge", "main", fails=True)
+    write(diverged, "m30", "t2")
+    done(diverged.inv("db.rebase", "--service", "billing", "--revision", "m3"))
+    assert chain(diverged) == ["a1", "t2", "m30", "m2", "m3"]
+
+
 def test_my_first_revision_may_be_the_first_of_all(repo):
     write(repo, "m1", None)
     wait(service_migrations.rebase(service(repo)))

@@ -502,6 +502,13 @@ def test_show_prints_the_file_and_tells_its_place_beside_it(
     assert ran.out == (monorepo.root / path).read_text(encoding="utf-8").rstrip() + "\n"
 
 
+def test_show_takes_a_whole_id_with_which_others_begin(world: tuple[Monorepo, Dsn]) -> None:
+    monorepo, _ = world
+    monorepo.revision("billing", "b20", "b2")
+    ran = done(monorepo.inv("db.show", "--service", "billing", "--revision", "b2"))
+    assert ran.err == "migrations/versions/billing/b2.py\n"
+
+
 def test_a_database_is_made_and_dropped_with_its_role(monorepo: Monorepo, server: Server) -> None:
     name = f"made_{os.getpid()}"
     dsn = Dsn(name, name, server.admin.hosts, "hunter2 '%@\\")
