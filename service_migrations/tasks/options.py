@@ -42,7 +42,7 @@ def refuse_beside_sql(**options: object) -> None:
 
     """
     for name, value in options.items():
-        if value:
+        if value or isinstance(value, float):  # 0 is a limit too
             raise UsageError(
                 f"--{name.replace('_', '-')} doesn't go with --sql, which runs nothing.", hint="Leave one of them out."
             )

@@ -168,6 +168,12 @@ def a_limit_for_sql_that_is_not_run(_: World) -> Mistake:
     return Mistake(2, ("--lock-timeout doesn't go with --sql",), words)
 
 
+@mistake
+def no_limit_for_sql_that_is_not_run(_: World) -> Mistake:
+    words = ("db.upgrade", "--service", "billing", "--sql", "--lock-wait", "0")
+    return Mistake(2, ("--lock-wait doesn't go with --sql",), words)
+
+
 # Settings
 
 
