@@ -53,6 +53,11 @@ class Command:
             writes_revision=connects and autogenerate,
         )
 
+    @property
+    def writes_file(self) -> bool:
+        """Whether it writes a revision file, from the comparison or not."""
+        return self.name in ("revision", "merge")
+
     async def attributes(self, session: Session) -> dict[str, Any]:
         """Return the attributes of the configuration for a command that only reads the database."""
         if not self.compares:

@@ -94,7 +94,7 @@ def selected_service() -> Service:
 def _use_own_template() -> None:
     """Let a command that writes a revision use the service's own template, where it has one."""
     attributes, command = context.config.attributes, Command.of(context.config.cmd_opts)
-    if attributes.get("writes_revision") or (command is not None and command.name in ("revision", "merge")):
+    if attributes.get("writes_revision") or (command is not None and command.writes_file):
         context.script.dir = str(template_folder(attributes["service"]) or context.script.dir)
 
 

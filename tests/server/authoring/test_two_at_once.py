@@ -4,6 +4,7 @@ import asyncio
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -93,6 +94,32 @@ def test_of_two_comparisons_one_is_written(monorepo: Monorepo, database: Callabl
         runs = list(threads.map(lambda _: monorepo.inv(*words), range(2)))
     assert sorted(run.code for run in runs) == [0, 3], runs
     assert len(files(service.versions)) == len(["revision", "head.txt"])
+
+
+def test_of_two_comparisons_of_alembics_own_command_one_is_written(
+    monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    service = monorepo.service("shop", models(), database())
+    words = ("db.alembic", "--service", "shop", "--", "revision", "--autogenerate", "-m", "mine")
+    with ThreadPoolExecutor(2) as threads:
+        runs = list(threads.map(lambda _: monorepo.inv(*words), range(2)))
+    assert sorted(run.code for run in runs) == [0, 2], runs
+    assert len(wait(service_migrations.history(service)).heads) == 1
+
+
+def test_a_command_of_alembic_that_only_reads_waits_for_nobody(monorepo: Monorepo) -> None:
+    service = monorepo.service("shop")
+    wait(service_migrations.revision(service, "first", empty=True))
+    descriptor = os.open(service.path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        began = time.monotonic()
+        for words in (("heads",), ("history",), ("show", "head"), ("branches",)):
+            run = monorepo.inv("db.alembic", "--service", "shop", "--", *words)
+            assert run.code == 0, run.text
+        assert time.monotonic() - began < sole_writer._PATIENCE
+    finally:
+        os.close(descriptor)
 
 
 def test_two_in_one_event_loop_write_one_after_the_other(monorepo: Monorepo) -> None:
