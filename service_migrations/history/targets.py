@@ -18,6 +18,7 @@ __all__ = [
     "as_usage_error",
     "check_target",
     "check_type",
+    "is_relative",
     "migrate_to",
     "refuse_ambiguous",
     "refuse_relative",
@@ -54,7 +55,7 @@ def migrate_to(history: History, revision: str, *, down: bool = False) -> Callab
 
     def choose(current: Any, _: Any) -> list[RevisionStep]:
         nonlocal chosen_steps
-        if chosen_steps is None or not _is_relative(revision):
+        if chosen_steps is None or not is_relative(revision):
             chosen_steps = steps(history, revision, current)
             return chosen_steps
         # a later attempt: counted from the current revision, a relative target would be further than the requested one
@@ -216,7 +217,8 @@ def _remaining(history: History, chosen_steps: list[RevisionStep], current: tupl
     return remaining
 
 
-def _is_relative(revision: str) -> bool:
+def is_relative(revision: str) -> bool:
+    """Whether a target is counted from another revision, or from the database's."""
     return _RELATIVE.fullmatch(revision) is not None
 
 

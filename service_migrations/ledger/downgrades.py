@@ -8,9 +8,11 @@ import json
 import logging
 import os
 import re
+from collections.abc import Sequence
 from urllib.parse import unquote
 
-from service_migrations.history.offline import Rendered, pending, render
+from service_migrations.history.offline import Rendered, render
+from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History
 from service_migrations.ledger.plain_code import is_plain
 from service_migrations.settings.sources import Sources
@@ -34,7 +36,7 @@ _SECRET_STATEMENT = re.compile(
 """Statements that may hold a password: those on roles, user mappings, servers and subscriptions, and any URL."""
 
 
-def rendered_downgrades(history: History, current: tuple[str, ...], target: str, sources: Sources) -> dict[str, str]:
+def rendered_downgrades(history: History, revisions: Sequence[Revision], sources: Sources) -> dict[str, str]:
     """Return the SQL of downgrades by revision, as JSON with one text for each statement.
 
     The functions are run without a database, so only those are rendered that certainly do nothing else than to emit
@@ -42,15 +44,13 @@ def rendered_downgrades(history: History, current: tuple[str, ...], target: str,
 
     Args:
         history: the history.
-        current: the revisions of the database.
-        target: that of the upgrade.
+        revisions: those that the upgrade runs, oldest first.
         sources: the settings, whose passwords aren't kept.
 
     """
     try:
         root = history.service.root
-        newest = pending(history, current, target)[-_MOST:]
-        plain = tuple(revision for revision in newest if is_plain(root / revision.path))
+        plain = tuple(revision for revision in revisions[-_MOST:] if is_plain(root / revision.path))
         if not plain:
             return {}
         rendered = render(history, plain, down=True, strict=False)

@@ -14,6 +14,7 @@ from service_migrations.errors import ContentionError, MigrationError, Unreachab
 from service_migrations.history.offline import pending, require_functions, reverted
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History
+from service_migrations.history.targets import is_relative
 from service_migrations.ledger.downgrades import rendered_downgrades
 from service_migrations.ledger.edited import Edit, Policy, check_edits
 from service_migrations.ledger.writer import Ledger
@@ -49,6 +50,7 @@ class Operation:
         start: the revisions that the database has to be at; None for any.
         upgrades_to: the target of an upgrade, whose downgrades the ledger keeps; None for any other operation.
         downgrades_to: the target of a downgrade; None for any other operation.
+        reverts: the revisions that an undo reverts, in this order; none for any other operation.
         stamps: the target of a stamp; None for any other operation.
 
     """
@@ -61,6 +63,7 @@ class Operation:
     start: tuple[str, ...] | None = None
     upgrades_to: str | None = None
     downgrades_to: str | None = None
+    reverts: tuple[Revision, ...] = ()
     stamps: str | None = None
 
     @property
@@ -79,6 +82,7 @@ class _Attempts:
         started: when the run began, by the monotonic clock.
         waited: seconds in which another run had the lock.
         before: the revisions that the database had first.
+        chosen: those that lead to the target, where it has one, by the last attempt that has counted them.
         latest: the revisions that it had when it was last read, or after the last revision that was committed.
         is_shared: whether another run has changed them in between.
         pending: how many revisions there are to run.
@@ -93,6 +97,7 @@ class _Attempts:
     started: float = field(default_factory=time.monotonic)
     waited: float = 0.0
     before: tuple[str, ...] | None = None
+    chosen: tuple[Revision, ...] | None = None
     latest: frozenset[str] = frozenset()
     is_shared: bool = False
     pending: int = 0
@@ -209,8 +214,8 @@ async def _attempt(session: Session, operation: Operation, attempts: _Attempts) 
             )
         if operation.guard is not None and not attempts.ended_at(current) and current != operation.goal:
             operation.guard.check(session.history, session.connector, current)
-        await _refuse_what_would_fail(session, operation, current)
-        remaining = () if operation.is_stamp else session.history.pending(current)
+        remaining = _remaining(session.history, operation, current, attempts)
+        await _refuse_what_would_fail(session, operation, remaining)
         attempts.queue = remaining
         attempts.pending = len(remaining) + len(attempts.progress.done)
         log.info("%s -> %s", session.history.service, session.connector.target)
@@ -221,9 +226,7 @@ async def _attempt(session: Session, operation: Operation, attempts: _Attempts) 
             return _outcome(session, operation, attempts, current)
         ledger.purged = current if operation.purges else ()
         if operation.upgrades_to is not None and ledger.writable:
-            ledger.downgrades = rendered_downgrades(
-                session.history, current, operation.upgrades_to, session.connector.sources
-            )
+            ledger.downgrades = rendered_downgrades(session.history, remaining, session.connector.sources)
         async with applying(session, ledger, attempts.progress) as callbacks:
             attempts.report_begin()
             await session.run(operation.run, on_commit=attempts.commit, on_version_apply=callbacks)
@@ -240,7 +243,28 @@ async def _applied(session: Session, operation: Operation, attempts: _Attempts) 
     return current
 
 
-async def _refuse_what_would_fail(session: Session, operation: Operation, current: tuple[str, ...]) -> None:
+def _remaining(
+    history: History, operation: Operation, current: tuple[str, ...], attempts: _Attempts
+) -> tuple[Revision, ...]:
+    """Return the revisions that are left to run, in their order; none for a stamp.
+
+    A relative target is counted once: on a later attempt, it would be further than the requested one.
+
+    Raises:
+        UsageError: the target can't be reached from the database's revisions.
+
+    """
+    is_down, target = operation.upgrades_to is None, operation.upgrades_to or operation.downgrades_to
+    if operation.reverts or (target and is_relative(target) and attempts.chosen is not None):
+        applied = {revision.revision for revision in history.applied(current)}
+        chosen = operation.reverts or attempts.chosen or ()
+        return tuple(revision for revision in chosen if (revision.revision in applied) is is_down)
+    if target:
+        attempts.chosen = (reverted if is_down else pending)(history, current, target)
+    return attempts.chosen or ()
+
+
+async def _refuse_what_would_fail(session: Session, operation: Operation, remaining: tuple[Revision, ...]) -> None:
     """Refuse what would surely fail in the middle of the run: an id without room, a file without a function.
 
     Raises:
@@ -249,11 +273,10 @@ async def _refuse_what_would_fail(session: Session, operation: Operation, curren
     """
     history = session.history
     if operation.downgrades_to is not None:
-        require_functions(history, reverted(history, current, operation.downgrades_to), down=True)
+        require_functions(history, remaining, down=True)
     if operation.upgrades_to is not None:
-        revisions = pending(history, current, operation.upgrades_to)
-        require_functions(history, revisions)
-        written = {revision.revision for revision in revisions}
+        require_functions(history, remaining)
+        written = {revision.revision for revision in remaining}
     else:
         written = {script.revision for script in history.directory.get_revisions(operation.stamps or ()) if script}
     (await long_ids_refusal(session))(written)

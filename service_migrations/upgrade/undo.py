@@ -117,7 +117,7 @@ async def undo(
     ids = [planned.revision for planned in plan.revisions]
     only = tuple(revision for revision in plan.history.revisions if revision.revision in ids)
     guard = None if allow is None else Guard(plan.target, classes(allow, edited=False), down=True, only=only)
-    operation = Operation(revert(plan.history, *ids), guard=guard, start=plan.start)
+    operation = Operation(revert(plan.history, *ids), guard=guard, start=plan.start, reverts=only)
     target_connector: Connector = connector(plan.history.service, engine, settings, limits)
     return await apply(plan.history, target_connector, operation, step)
 

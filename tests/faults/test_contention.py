@@ -258,6 +258,30 @@ def test_a_relative_target_counts_from_where_the_first_try_began(
     assert world.at() == "r003"
 
 
+@pytest.mark.parametrize(
+    ("busy", "start", "words", "end"),
+    [
+        ("r003", "r001", ("db.upgrade", "--revision", "+2"), ["r003"]),
+        ("r002_back", "r003", ("db.downgrade", "--yes", "--revision=-3"), []),
+    ],
+    ids=["up", "down"],
+)
+def test_a_relative_target_at_the_end_of_the_history_is_reached_by_a_second_try(
+    world: World, busy: str, start: str, words: tuple[str, ...], end: list[str]
+) -> None:
+    """Counted from where the second try begins, the target would be behind the end."""
+    world.history(3, **{busy: ALTER})
+    assert world.inv("db.upgrade", "--service", "billing", "--revision", start).code == 0
+    world.aim(MIGRATIONS_LOCK_TIMEOUT="2s")
+    with hold(world.dsn, "SELECT * FROM billing_r001") as idle:
+        run = world.start(words[0], "--service", "billing", *words[1:])
+        run.says(AGAIN)
+        idle.run("COMMIT")
+        ran = run.end()
+    assert ran.code == 0, ran.err
+    assert [row[0] for row in query(world.dsn, "SELECT version_num FROM alembic_version_billing")] == end
+
+
 def test_a_relative_target_is_given_up_where_another_run_was_between(world: World) -> None:
     """What it counted from is gone: better nothing than a step that nobody asked for."""
     world.history(r004=ALTER)

@@ -106,3 +106,24 @@ def test_a_run_that_waited_says_what_another_run_did(
     assert ran.code == 0, ran.text
     assert re.fullmatch(f"billing: {expected.format(target=re.escape(dsn.target))}\n", ran.out), ran.out
     assert at(dsn) == ["c3"]
+
+
+def test_each_step_has_its_number_and_the_count_of_all_that_are_run(world: tuple[Monorepo, Dsn]) -> None:
+    monorepo, _ = world
+    service = monorepo.find("billing")
+    steps: list[tuple[object, ...]] = []
+
+    def step(*values: object) -> None:
+        steps.append(values)
+
+    wait(service_migrations.upgrade(service, "+1", step=step))
+    assert steps == [("b2", 1, 1)]
+    wait(service_migrations.upgrade(service, step=step))
+    assert steps[1:] == [("c3", 1, 1)]
+    wait(service_migrations.downgrade(service, "a1", step=step))
+    assert steps[2:] == [("c3", 1, 2), ("b2", 2, 2)]
+    wait(service_migrations.upgrade(service))
+    for name in ("c3", "b2"):
+        (monorepo.root / "migrations" / "versions" / "billing" / f"{name}.py").unlink()
+    wait(service_migrations.undo(service, step=step))
+    assert steps[4:] == [("c3", 1, 2), ("b2", 2, 2)]
