@@ -1,19 +1,21 @@
 """Who ran a revision, as the ledger has it, for a message about a revision that no file has."""
 
 from collections.abc import Iterable
+from datetime import datetime
 
-from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service_migrations.connection.drivers import is_lost
+from service_migrations.connection.rows import rows
+from service_migrations.connection.single_message import constant
 from service_migrations.monorepo import Service
 from service_migrations.session.relation import first, named, schemas
-from service_migrations.sql.quoting import escaped
 
 __all__ = ["recorded"]
 
 _COMMIT_CHARACTERS = 12
+_TEXTS = ("direction", "os_user", "host", "git_commit")
 
 
 async def recorded(
@@ -34,19 +36,29 @@ async def recorded(
     try:
         ledger = first(await named(connection, service.ledger_table), schemas(connection, schema))
         if ledger and not ledger.problem:
-            newest = text(
-                f"SELECT direction, started, os_user, host, git_commit FROM {escaped(ledger.name)} "  # noqa: S608 - quoted
-                "WHERE revision = :revision AND direction <> 'downgrade' ORDER BY id DESC LIMIT 1"
-            )
+            texts = ", ".join(f"CAST({name} AS pg_catalog.text)" for name in _TEXTS)
             for revision in revisions:
-                for direction, started, user, host, commit in await connection.execute(newest, {"revision": revision}):
-                    verb = {"stamp": "stamped", "accept": "accepted"}.get(direction, "applied")
-                    moment = "at an unknown time" if started is None else started.astimezone().isoformat(" ", "minutes")
-                    code = f"commit {commit[:_COMMIT_CHARACTERS]}" if commit else "no checkout"
-                    sentences.append(f"{revision} was {verb} by {user}@{host} from {code} ({moment}).")
+                newest = (
+                    f"SELECT {texts}, started FROM {ledger.name} "  # noqa: S608 - quoted
+                    f"WHERE revision = {constant(revision)} AND direction <> 'downgrade' ORDER BY id DESC LIMIT 1"
+                )
+                for row in await rows(connection, newest):
+                    verb = {"stamp": "stamped", "accept": "accepted"}.get(row.direction, "applied")
+                    code = f"commit {row.git_commit[:_COMMIT_CHARACTERS]}" if row.git_commit else "no checkout"
+                    sentences.append(
+                        f"{revision} was {verb} by {row.os_user}@{row.host} from {code} ({_moment(row.started)})."
+                    )
     except SQLAlchemyError:
         return ()
     finally:
         if not is_lost(connection):
             await connection.rollback()
     return tuple(sentences)
+
+
+def _moment(started: object) -> str:
+    """Return a moment of the server's in the time of this machine; Python has none such as infinity."""
+    try:
+        return datetime.fromisoformat(str(started)).astimezone().isoformat(" ", "minutes")
+    except (ValueError, OverflowError):
+        return "at an unknown time"

@@ -98,6 +98,9 @@ def test_a_revision_that_no_file_has_is_told_with_who_applied_it(
          "(it ends at a1). Check out"),
         ("UPDATE migration_log_billing SET git_commit = NULL", "from no checkout (20"),
         ("UPDATE migration_log_billing SET direction = 'stamp'", "b2 was stamped by "),
+        ("UPDATE migration_log_billing SET started = 'infinity'", "(at an unknown time)"),
+        ("ALTER TABLE migration_log_billing ALTER started TYPE text USING 'then'", "(at an unknown time)"),
+        ("ALTER TABLE migration_log_billing ALTER git_commit TYPE int USING 5", "from commit 5 (20"),
     ],
 )  # fmt: skip
 def test_without_a_row_the_message_is_as_before(world: tuple[Monorepo, Dsn, str], ledger: str, said: str) -> None:
