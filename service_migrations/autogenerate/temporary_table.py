@@ -180,7 +180,8 @@ def _renamed(column_type: TypeEngine[Any], schema: str | None, name: str) -> Typ
         return ARRAY(_renamed(column_type.item_type, schema, name), dimensions=column_type.dimensions)
     if not isinstance(column_type, Enum):
         return column_type
-    enum: Enum = column_type.copy()  # type: ignore[no-untyped-call]
+    # of an array it is the model's own, in whose MetaData ``create_all`` would find the copy
+    enum: Enum = column_type.copy(_to_metadata=MetaData())  # type: ignore[no-untyped-call]
     enum.schema, enum.name = schema, name
     return enum
 
