@@ -67,6 +67,8 @@ def copied(metadata: MetaData, dialect: Dialect, keys: Container[str]) -> dict[s
             if original is table.autoincrement_column and not is_portable(column.type):
                 # SQLAlchemy makes it a SERIAL, whatever SQL its type has
                 column.type = next(kind() for kind in _INTEGERS if isinstance(column.type, kind))
+            if column.autoincrement == "ignore_fk":  # which Alembic writes without quotes
+                column.autoincrement = original is table.autoincrement_column
             if sequence_of(original) is not None:
                 column.autoincrement = False  # else Alembic's would be a SERIAL, with a sequence of its own
             default = column.server_default
@@ -96,11 +98,15 @@ def created_table(
 
     """
     _set_names(copy, state, taken)
+    numbered = copy.autoincrement_column
     for key in [each for each in copy.constraints if isinstance(each, ForeignKeyConstraint)]:
         if tuple(element.parent.name for element in key.elements) in later:
             copy.constraints.discard(key)
             for element in key.elements:
                 element.parent.foreign_keys.discard(element)
+                column = element.parent
+                if column.primary_key and column is not numbered and column.identity is None:
+                    column.autoincrement = False  # else it would be a SERIAL, without its foreign key
     indexes = sorted(copy.indexes, key=lambda index: str(index.name))
     return [CreateTableOp.from_table(copy), *(CreateIndexOp.from_index(index) for index in indexes)]
 
