@@ -22,6 +22,7 @@ __all__ = [
     "copy_condition",
     "copy_prefixes",
     "creation_order",
+    "exclusion_expressions",
     "exclusion_parts",
     "expect_standard_strings",
     "final_name",
@@ -70,6 +71,11 @@ def exclusion_parts(constraint: "ExcludeConstraint") -> list[tuple[str | None, s
         (getattr(expression, "name", None), operator)
         for expression, _, operator in constraint._render_exprs  # noqa: SLF001
     ]
+
+
+def exclusion_expressions(constraint: "ExcludeConstraint") -> list[Any]:
+    """Return the elements of an exclusion constraint: columns, expressions and texts."""
+    return [expression for expression, _, _ in constraint._render_exprs]  # noqa: SLF001
 
 
 def expect_standard_strings(dialect: "Dialect") -> None:

@@ -15,6 +15,7 @@ from service_migrations.models.faults import add_fault, collect_faults
 from service_migrations.models.identifiers import LONGEST, folded_names, long_names
 from service_migrations.models.importing import import_models, where, where_defined
 from service_migrations.models.info import add_info
+from service_migrations.models.parameters import open_parameters
 from service_migrations.models.service_code import modules_of
 from service_migrations.models.views import add_views, is_view
 from service_migrations.monorepo import Service
@@ -34,8 +35,8 @@ def assemble(service: Service) -> MetaData:
     does a view (views.py).
 
     What is wrong with one table only is kept in the metadata (faults.py): a mapped class of the service that
-    ``__all__`` doesn't name, a name that is too long, a foreign key to a column that doesn't exist. A key to a table
-    that isn't exported is left as it is: the table may be a sibling's (stand_ins.py).
+    ``__all__`` doesn't name, a name that is too long, a parameter without a value, a foreign key to a column that
+    doesn't exist. A key to a table that isn't exported is left as it is: the table may be a sibling's (stand_ins.py).
 
     Raises:
         ConfigurationError: the models can't be imported; ``__all__`` is missing, or has a name that the
@@ -83,6 +84,7 @@ def assemble(service: Service) -> MetaData:
     add_views(target, *((view.schema, view.name) for view in views))
     _refuse_foreign_keys_to_no_column(target, place)
     _refuse_changed_names(target, place)
+    _refuse_open_parameters(target, place)
     return target
 
 
@@ -116,6 +118,15 @@ def _refuse_changed_names(metadata: MetaData, place: str) -> None:
         message = f"table {table.key}: {name} isn't quoted, so PostgreSQL has it in small letters."
         path = place_of_table(table) or place
         hint = "Leave quote=False out, or write the name in small letters."
+        add_fault(metadata, table, ConfigurationError(message, path=path, hint=hint))
+
+
+def _refuse_open_parameters(metadata: MetaData, place: str) -> None:
+    """Refuse the tables whose SQL has a parameter without a value: NULL would stand in its place."""
+    for table, part, name in open_parameters(metadata):
+        message = f"table {table.key}: {part} has :{name}, a parameter without a value."
+        path = place_of_table(table) or place
+        hint = rf"Write \\:{name} for a colon; SQLAlchemy would write NULL."
         add_fault(metadata, table, ConfigurationError(message, path=path, hint=hint))
 
 

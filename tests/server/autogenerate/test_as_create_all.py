@@ -35,7 +35,7 @@ TABLES = {
     "deferrable exclusion": """Column("a", Integer),
         ExcludeConstraint(("a", "="), name="apart", using="btree", deferrable=True, initially="DEFERRED")""",
     "exclusion with a condition": """Column("a", Integer), Column("b", Text),
-        ExcludeConstraint(("a", "="), name="apart", using="btree", where=text("b <> ':no'"))""",
+        ExcludeConstraint(("a", "="), name="apart", using="btree", where=text(r"b <> '\\:no'"))""",
     "foreign key to a column by its name": """Column("a", Integer, ForeignKey("kk.real_id", link_to_name=True))""",
     "foreign key by the name, of the table": """Column("a", Integer),
         ForeignKeyConstraint(["a"], ["kk.real_id"], link_to_name=True, ondelete="CASCADE", deferrable=True)""",
