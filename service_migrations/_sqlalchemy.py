@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Constraint, Dialect, Index, Table
+    from sqlalchemy import Connection, Constraint, Dialect, Enum, Index, MetaData, Table
     from sqlalchemy.dialects.postgresql import ExcludeConstraint
     from sqlalchemy.sql.compiler import IdentifierPreparer, SQLCompiler
     from sqlalchemy.types import TypeEngine
@@ -20,6 +20,7 @@ __all__ = [
     "as_written",
     "collected_parameters",
     "copy_condition",
+    "copy_enum",
     "copy_prefixes",
     "creation_order",
     "exclusion_expressions",
@@ -71,6 +72,14 @@ def exclusion_parts(constraint: "ExcludeConstraint") -> list[tuple[str | None, s
         (getattr(expression, "name", None), operator)
         for expression, _, operator in constraint._render_exprs  # noqa: SLF001
     ]
+
+
+def copy_enum(enum: "Enum", metadata: "MetaData") -> "Enum":
+    """Return a copy of an enum that belongs to a MetaData; by default it belongs to that of the original.
+
+    With its table, SQLAlchemy copies the enum of a column, and not that of an array.
+    """
+    return enum.copy(_to_metadata=metadata)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def exclusion_expressions(constraint: "ExcludeConstraint") -> list[Any]:

@@ -20,7 +20,13 @@ from sqlalchemy import (
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable, PrimaryKeyConstraint, UniqueConstraint
 from sqlalchemy.types import ARRAY, TypeEngine
 
-from service_migrations._sqlalchemy import creation_order, has_prefixes, is_conditional, set_creation_order
+from service_migrations._sqlalchemy import (
+    copy_enum,
+    creation_order,
+    has_prefixes,
+    is_conditional,
+    set_creation_order,
+)
 from service_migrations.autogenerate.enum_types import EnumType
 from service_migrations.autogenerate.sequences import creations
 from service_migrations.catalog import tables
@@ -181,7 +187,7 @@ def _renamed(column_type: TypeEngine[Any], schema: str | None, name: str) -> Typ
     if not isinstance(column_type, Enum):
         return column_type
     # of an array it is the model's own, in whose MetaData ``create_all`` would find the copy
-    enum: Enum = column_type.copy(_to_metadata=MetaData())  # type: ignore[no-untyped-call]
+    enum = copy_enum(column_type, MetaData())
     enum.schema, enum.name = schema, name
     return enum
 

@@ -23,6 +23,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Connection,
+    Enum,
     Index,
     Integer,
     MetaData,
@@ -110,6 +111,14 @@ def an_index_of_a_column_is_known() -> None:
 def prefixes_of_a_table_are_known() -> None:
     assert _sqlalchemy.has_prefixes(table(prefixes=["UNLOGGED"]))
     assert not _sqlalchemy.has_prefixes(table())
+
+
+def an_enum_is_copied_into_another_metadata() -> None:
+    own, other = MetaData(), MetaData()
+    enum = Enum("a", name="e", metadata=own)
+    copy = _sqlalchemy.copy_enum(enum, other)
+    assert (copy.name, copy.enums, copy.metadata) == ("e", ["a"], other)
+    assert enum.metadata is own
 
 
 def a_final_name_has_no_quotes() -> None:
@@ -274,6 +283,7 @@ USES: dict[str, tuple[Callable[[], None], ...]] = {
         a_condition_is_known_and_copied,
         an_index_of_a_column_is_known,
         prefixes_of_a_table_are_known,
+        an_enum_is_copied_into_another_metadata,
         a_final_name_has_no_quotes,
         a_connection_that_never_reconnects_stays_closed,
         execution_options_are_restored,
