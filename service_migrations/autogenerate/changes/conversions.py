@@ -141,6 +141,8 @@ def warning(name: str, before: str, after: str) -> str | None:
         )
     if _are_ranges(old, new) and _has_zone(old) != _has_zone(new):
         lines.append("WARNING: the result depends on the TimeZone of the session.")
+    if old.base == "character" and new.base in ("text", "character varying"):
+        lines.append("WARNING: the blanks that fill a value up to its length are cut off, and with them its own.")
     if old.base in _TEXTS:
         lines += _warnings_of_text(name, new)
     if old.base == "bytea" and new.base in _TEXTS:
