@@ -35,7 +35,8 @@ Reason = tuple[Class, str]
 
 _ROW_CHANGES = ("insert", "update", "delete", "merge")
 _NESTED_COMMANDS = (*_ROW_CHANGES, "truncate", "drop", "alter", "call", "create", "revoke")
-_STATEMENT_STARTS_AFTER = (";", "begin", "then", "else", "loop", "(", ")")
+_STATEMENT_STARTS_AFTER = (";", "begin", "then", "else", "loop", "(", ")", "in")
+"""IN is that of FOR … IN DELETE … RETURNING … LOOP, and of FOR … IN EXECUTE."""
 _COMPARISON = 3
 """How many tokens two values and what is between them have."""
 _PLACE = re.compile(r"%(?:\d+\$)?-?(?:\d+|\*)?[ILs]")
@@ -158,14 +159,19 @@ def _nested(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
     """Yield the classes of nested statements, in a CTE or in the body of a DO block."""
     end_of_merge = 0
     for index, token in enumerate(statement[1:], 1):
-        if token.kind != "word" or statement[index - 1] not in _STATEMENT_STARTS_AFTER or index < end_of_merge:
+        before = statement[index - 1]
+        starts = before in _STATEMENT_STARTS_AFTER or (before == "for" and token == "execute")  # OPEN … FOR EXECUTE
+        if token.kind != "word" or not starts or index < end_of_merge:
             continue
+        own = statement_inside(statement[index:])
+        if before == "in":  # the loop's own statements follow
+            own = own[: next((end for end, each in enumerate(own) if each == "loop"), len(own))]
         if token.value == "merge":  # its THEN DELETE is no statement
-            end_of_merge = index + len(statement_inside(statement[index:]))
+            end_of_merge = index + len(own)
         if token.value == "execute":
-            yield from _executed(statement_inside(statement[index + 1 :]), scope)
+            yield from _executed(own[1:], scope)
         elif token.value in _NESTED_COMMANDS:
-            yield from classify(statement_inside(statement[index:]), scope)
+            yield from classify(own, scope)
 
 
 def _executed(expression: Sequence[Token], scope: Scope) -> Iterator[Reason]:

@@ -21,6 +21,10 @@ _KINDS = {
 """The words for an object in CREATE, ALTER and DROP, and its kind: functions and procedures share their names."""
 
 
+_LONG = ("materialized", "foreign")
+"""The first words of MATERIALIZED VIEW and FOREIGN TABLE, which count as tables."""
+
+
 @dataclass(slots=True)
 class Scope:
     """What earlier statements have created or validated.
@@ -33,6 +37,7 @@ class Scope:
         former: (kind, name) of what was dropped or renamed and wasn't created by the plan; a view is a table here.
         columns: the columns that were added or take NULL since.
         later: (kind, name) of what later statements of the same revision create.
+        temporary: those of ``created`` that end with the session, and hide a lasting one of their name.
         is_widening: whether the file of the revision shows that the statement's new type takes what the old one took.
 
     """
@@ -44,12 +49,13 @@ class Scope:
     former: set[tuple[str, str]] = field(default_factory=set)
     columns: Columns = field(default_factory=Columns)
     later: Counter[tuple[str, str]] = field(default_factory=Counter)
+    temporary: set[tuple[str, str]] = field(default_factory=set)
     is_widening: bool = False
 
     def is_new(self, statement: Sequence[Token]) -> bool:
         """Whether this plan has created all objects that a statement changes."""
         objects = _objects(statement, self)
-        return bool(objects) and self.created.issuperset(objects)
+        return bool(objects) and self.created.issuperset(objects) and not self._names_hidden(statement, objects)
 
     def is_unused(self, statement: Sequence[Token]) -> bool:
         """Whether no code uses what a statement changes: it is new, and so is its name."""
@@ -71,8 +77,16 @@ class Scope:
         columns = [name_at(action, 1 + (action[1] == "column"))[0] for action in not_nulls(statement)]
         return bool(columns) and proved_columns.issuperset(columns)
 
+    def _names_hidden(self, statement: Sequence[Token], objects: Iterable[tuple[str, str]]) -> bool:
+        """Whether a statement names what a temporary object hides, by its schema."""
+        hidden = {name for kind, name in objects if (kind, name) in self.temporary}
+        qualified = zip(statement, statement[1:], statement[2:], strict=False)
+        return any(dot == "." and last.value in hidden and first != "pg_temp" for first, dot, last in qualified)
+
     def look_ahead(self, revision: Iterable[Sequence[Token]]) -> None:
-        """Take the statements of the next revision."""
+        """Take the statements of the next revision; a temporary table of an earlier one may be gone."""
+        self.created -= self.temporary
+        self.temporary.clear()
         self.later = Counter(filter(None, map(_created_object, revision)))
 
     def record(self, statement: Sequence[Token]) -> None:
@@ -84,6 +98,7 @@ class Scope:
             dropped = set(_objects(statement, self))
             self.former |= {_shared(*key) for key in dropped - self.created}
             self.created -= dropped
+            self.temporary -= dropped
         elif first == "alter" and len(statement) > 2:  # noqa: PLR2004 - ALTER, kind, name
             self._record_alter(statement)
 
@@ -102,14 +117,21 @@ class Scope:
                 self.indexes[name] = table
         else:
             self.created.add(found)
+            if {"temp", "temporary"} & set(words[1:3]):
+                self.temporary.add(found)
 
     def _record_alter(self, statement: Sequence[Token]) -> None:
         kind = statement[1].value
-        table, start = name_at(statement, 2)
+        is_long = kind in _LONG
+        kind = "table" if is_long else kind
+        table, start = name_at(statement, 2 + is_long)
         for action in actions(statement[start:]):
             words = [token.value for token in action]
             if kind == "table":
                 self.columns.apply(table, action)
+                self._record_child(table, action)
+            if words[-3:-1] == ["set", "schema"] and (_KINDS.get(kind, kind), table) not in self.created:
+                self.created.discard(("schema", words[-1]))  # it has what was there before
             if words[:2] in (["rename", "to"], ["set", "schema"]):
                 self._record_name(kind, table, action)
             elif words[:2] == ["add", "constraint"]:
@@ -121,6 +143,17 @@ class Scope:
                 self.validated.add((table, words[-1]))
             elif words[:2] == ["drop", "constraint"]:
                 self.validated.discard((table, words[-1]))
+
+    def _record_child(self, table: str, action: Sequence[Token]) -> None:
+        """Record ATTACH PARTITION or INHERIT of what was there before: it is dropped with its new parent."""
+        words = [token.value for token in action]
+        child, parent = table, ""
+        if words[:2] == ["attach", "partition"]:
+            child, parent = name_at(action, 2)[0], table
+        elif words[:1] == ["inherit"]:
+            parent = name_at(action, 1)[0]
+        if ("table", child) not in self.created:
+            self.created.discard(("table", parent))
 
     def _record_name(self, kind: str, name: str, action: Sequence[Token]) -> None:
         """Record RENAME TO or SET SCHEMA."""
@@ -167,7 +200,7 @@ def _objects(statement: Sequence[Token], scope: Scope) -> list[tuple[str, str]]:
     if words[0] in ("delete", "refresh"):
         return [("table", name_at(statement, 2 + (words[0] == "refresh"))[0])]
     if words[0] in ("drop", "alter"):
-        is_long = words[1] in ("materialized", "foreign")  # MATERIALIZED VIEW, FOREIGN TABLE
+        is_long = words[1] in _LONG
         kind = "table" if is_long else _KINDS.get(words[1], words[1])
         return [(kind, name) for name in names(statement[2 + is_long :])[: None if words[0] == "drop" else 1]]
     return []
