@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 from service_migrations.sql.clauses import actions, parts_at
@@ -40,6 +41,8 @@ _RELATIONS = ("table", "view", "sequence")
 """The kinds that ALTER TABLE may rename (documentation, ALTER TABLE)."""
 
 _MODIFIERS = ("or", "replace", "unlogged", "global", "recursive", "constraint")
+_TEMPORARY = ("temp", "temporary", "local", "global")
+_INTO = ("unlogged", "table")
 _BLOCK_SEPARATORS = (";", "begin", "then", "else", "loop")
 
 
@@ -52,8 +55,13 @@ class Created:
     """
 
     default_schema: str
+    own_schema: str = field(init=False, repr=False)
     objects: set[ObjectName] = field(default_factory=set)
     former: set[ObjectName] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        """Remember the schema of names without one, for a search_path that is set back to its default."""
+        self.own_schema = self.default_schema
 
     def apply(self, sql: str) -> None:
         """Apply the statements of a text: what they create, rename, move and drop."""
@@ -68,14 +76,45 @@ class Created:
             self._drop(tokens, words)
         elif words[:1] == ["alter"]:
             self._alter(tokens, words)
-        elif words[:1] == ["set"] and "search_path" in words[:3]:
-            names = [token.value for token in tokens[words.index("search_path") + 2 :] if token.kind != "symbol"]
-            self.default_schema = names[0] if names else self.default_schema
+        elif words[:1] in (["set"], ["reset"]):
+            self._set(tokens, words)
+        elif words[:1] in (["select"], ["with"]) and certain:  # in a block, INTO assigns to a variable
+            self._select(tokens)
         elif words[:1] == ["do"]:
             # what a block drops depends on its conditions; what it creates is claimed even if the condition was false
             for body in (token for token in tokens if token.kind == "string"):
                 for statement in _block_statements(list(tokenize(body.value))):
                     self._apply(statement, certain=False)
+
+    def _set(self, tokens: Sequence[Token], words: list[str]) -> None:
+        if words[0] == "set" and "search_path" in words[:3]:
+            self._set_path(tokens[words.index("search_path") + 2 :])
+        elif words[:2] == ["set", "schema"]:
+            self._set_path(tokens[2:])
+        elif words in (["reset", "search_path"], ["reset", "all"]):
+            self._set_path(())
+
+    def _set_path(self, values: Sequence[Token]) -> None:
+        """Make the first schema of a path that of new objects, where it isn't that of the role."""
+        names = [token for token in values if token.kind != "symbol" and token.value != "$user"]
+        self.default_schema = self.own_schema if not names or names[0] == "default" else names[0].value
+
+    def _select(self, tokens: Sequence[Token]) -> None:
+        """Apply ``SELECT … INTO`` a new table, and ``set_config`` of the search_path."""
+        depth, is_query = 0, True
+        for index, token in enumerate(tokens):
+            depth += (token == "(") - (token == ")")
+            if not depth and token in ("insert", "merge"):
+                is_query = False
+            elif not depth and is_query and token == "into":
+                rest = [each for each in tokens[index + 1 : index + 3] if each in _INTO]
+                name, _ = self._name(tokens, index + 1 + len(rest))
+                if name is not None and not any(each in _TEMPORARY for each in tokens[index + 1 : index + 3]):
+                    self.objects.add(ObjectName("table", *name))
+            elif token == "set_config":
+                setting, value = (tokens[place : place + 1] for place in (index + 2, index + 4))
+                if [each.value for each in setting] == ["search_path"] and value and value[0].kind == "string":
+                    self._set_path(list(tokenize(value[0].value)))
 
     def _create(self, tokens: Sequence[Token], words: list[str]) -> None:
         index = 1
@@ -88,10 +127,24 @@ class Created:
         name, _ = self._name(tokens, index)
         if name is None:
             return
-        if kind in ("schema", "extension"):
+        if kind == "schema":
+            self._create_schema(name[1], tokens, words)
+            return
+        if kind == "extension":
             self.objects.add(ObjectName(kind, name[1], name[1]))
             return
         self.objects.add(ObjectName(kind, *name))
+
+    def _create_schema(self, name: str, tokens: Sequence[Token], words: list[str]) -> None:
+        """Apply CREATE SCHEMA, which may name a role alone, and create objects in it."""
+        if name == "authorization" and name in words[:-1]:
+            name = tokens[words.index(name) + 1].value
+        self.objects.add(ObjectName("schema", name, name))
+        starts = [index for index, word in enumerate(words) if word in ("create", "grant")]
+        before, self.default_schema = self.default_schema, name
+        for start, end in pairwise([*starts, len(words)][1:]):
+            self._apply(tokens[start:end])
+        self.default_schema = before
 
     def _drop(self, tokens: Sequence[Token], words: list[str]) -> None:
         if len(words) < 2 or words[1] not in KINDS:  # noqa: PLR2004 - DROP, kind
