@@ -16,7 +16,7 @@ from service_migrations.history.revisions import read
 from service_migrations.monorepo import Service
 from service_migrations.sql.created import Created, ObjectName
 
-__all__ = ["HistoryClaims", "history_claims", "words"]
+__all__ = ["HistoryClaims", "history_claims", "is_named", "words"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,8 @@ class HistoryClaims:
         return name in self.former
 
     def may_have_created(self, name: ObjectName) -> bool:
-        """Whether a revision that can't be replayed has the object's name as a word."""
-        return name.name in self.words
+        """Whether revisions that can't be replayed have the object's name as a word, or each word of it."""
+        return is_named(name.name, self.words)
 
 
 _cache: dict[Service, tuple[object, HistoryClaims]] = {}
@@ -83,6 +83,12 @@ def _replay(service: Service, schema: str, files: Iterable[Path]) -> HistoryClai
     return HistoryClaims(frozenset(created.objects), _words(unreplayable), frozenset(created.former))
 
 
+def is_named(name: str, words: frozenset[str]) -> bool:
+    """Whether a name is among words; of one that is no word, such as ``odd-name``, each of its words is."""
+    own = _words_of(name)
+    return bool(own) and own <= words
+
+
 def words(service: Service) -> frozenset[str]:
     """Return the words of all revisions of a service, without a replay."""
     return _words(revision_files(service))
@@ -90,4 +96,8 @@ def words(service: Service) -> frozenset[str]:
 
 def _words(files: Iterable[Path]) -> frozenset[str]:
     texts = (path.read_text(encoding="utf-8", errors="replace") for path in files)
-    return frozenset(word for text in texts for word in re.findall(r"\w+", text))
+    return frozenset().union(*map(_words_of, texts))
+
+
+def _words_of(text: str) -> frozenset[str]:
+    return frozenset(re.findall(r"\w+", text))

@@ -15,7 +15,7 @@ from service_migrations.monorepo import Service
 from service_migrations.ownership.attribution import Attribution, is_ignored
 from service_migrations.ownership.candidates import Candidate
 from service_migrations.ownership.claimants import Claimant
-from service_migrations.ownership.past import words
+from service_migrations.ownership.past import is_named, words
 from service_migrations.sql.created import ObjectName
 from service_migrations.sql.destroyed import Destroyed
 
@@ -71,7 +71,7 @@ class Ownership:
             schema, _, table_name = table.replace('"', "").rpartition(".")
             return ObjectName("table", schema or self.default, table_name) in self.objects
         simple_name = name.partition("(")[0].replace('"', "").rpartition(".")[2]
-        return not any(simple_name in words(sibling) for sibling in self.siblings)
+        return not any(is_named(simple_name, words(sibling)) for sibling in self.siblings)
 
     def protected(self, objects: Iterable[Destroyed]) -> frozenset[Destroyed]:
         """Return those of the objects that an operation of another package must not destroy.
@@ -85,11 +85,11 @@ class Ownership:
 
     def _is_protected(self, each: Destroyed, of_siblings: frozenset[str], own: frozenset[str]) -> bool:
         if each.kind in _SHARED:
-            return each.name in of_siblings or each.name not in own
+            return is_named(each.name, of_siblings) or each.name not in own
         table = ObjectName("table", each.schema or self.default, each.name)
         if each.kind == "table" and (table in self.objects or table in self.hidden):
             return table in self.hidden
-        return each.name in of_siblings
+        return is_named(each.name, of_siblings)
 
 
 _SHARED = ("role", "database", "schema", "extension")

@@ -50,6 +50,13 @@ def test_a_revision_that_cant_be_replayed_may_have_created_each_of_its_words(rep
     assert [found.may_have_created(table(name)) for name in ("maybe", "kept", "may")] == [True, False, False]
 
 
+@pytest.mark.parametrize("name", ["odd-name", "two words", "a.b", "100%", "naïve$"])
+def test_a_name_that_is_no_word_is_claimed_by_its_words(repo: Monorepo, name: str) -> None:
+    repo.revision("billing", "c3", "b2", f"op.get_bind().scalar_one(); op.execute('CREATE TABLE \"{name}\" ()')")
+    found = claims(repo)
+    assert [found.may_have_created(table(each)) for each in (name, f"{name}-x9")] == [True, False]
+
+
 @pytest.mark.parametrize(("down", "body"), [("nowhere", "pass"), ("b2", "nowhere")])
 def test_of_a_history_that_cant_be_read_or_run_every_word_counts(repo: Monorepo, down: str, body: str) -> None:
     repo.revision("billing", "c3", down, body)
