@@ -5,6 +5,7 @@ too. So a replay begins without them. Where a revision fails, it begins again, s
 committed, and they are created before the revision.
 """
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 
 import asyncpg
@@ -127,7 +128,12 @@ class Extensions:
         """Return the extension, or the schema of one, that the history creates after it was created for it."""
         kind = _KIND_CREATED_TWICE.get(sqlstate_of_any(error) or "")
         names = {item.name if kind == "extension" else item.schema for item in self._extensions}
-        created = ((kind, name) for name in names if kind and name in error.message)
+        # the name of one may begin that of another, as ext and extra
+        created = (
+            (kind, name)
+            for name in names
+            if kind and re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", error.message)
+        )
         return next((item for item in created if item not in self._created_by_history), None)
 
     async def _create(self, extension: Object, scratch: Settings) -> None:

@@ -34,7 +34,8 @@ IN_AUTOCOMMIT = """\
 with op.get_context().autocommit_block():
     op.execute("CREATE INDEX CONCURRENTLY ix_things_name ON things USING gin (name gin_trgm_ops)")
 """
-SCHEMA = "CREATE SCHEMA ext; GRANT USAGE ON SCHEMA ext TO PUBLIC; CREATE EXTENSION citext SCHEMA ext"
+IN_SCHEMA = "CREATE SCHEMA {0}; GRANT USAGE ON SCHEMA {0} TO PUBLIC; CREATE EXTENSION {1} SCHEMA {0}"
+SCHEMA = IN_SCHEMA.format("ext", "citext")
 
 CASES: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "types, functions and operator classes": (
@@ -55,6 +56,18 @@ CASES: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "a schema that the history creates": (
         ["", "CREATE EXTENSION citext SCHEMA app"],
         ["CREATE SCHEMA app", "CREATE TABLE app.things (name app.citext)"],
+    ),
+    "a schema that the history creates, whose name others begin": (
+        [
+            "",
+            "; ".join(IN_SCHEMA.format(*each) for each in (("e", "citext"), ("ex", "pg_trgm"), ("ext", "hstore"))),
+            "CREATE EXTENSION fuzzystrmatch SCHEMA extra",
+        ],
+        [
+            "CREATE TABLE zero (id integer)",
+            "CREATE TABLE things (a e.citext, b ext.hstore, CHECK (ex.similarity('a', 'a') = 1))\nCREATE SCHEMA extra",
+            "CREATE VIEW heard AS SELECT extra.soundex('a')",
+        ],
     ),
     "another that the history creates before": (
         ["CREATE EXTENSION hstore"],
