@@ -1,6 +1,26 @@
-"""The search path of the library's own queries, apart from what needs SQLAlchemy."""
+"""Search paths, apart from what needs SQLAlchemy: that of the library's own queries, and the names of any."""
 
-__all__ = ["OWN_PATH"]
+import re
+from collections.abc import Iterator
+
+__all__ = ["OWN_PATH", "default_of", "names_of"]
 
 OWN_PATH = "pg_catalog, pg_temp"
 """Nothing but pg_catalog. Where pg_temp isn't named, it comes first for tables and types."""
+
+_PUBLIC = "public"
+_NAME = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^\s,"]+))\s*(?:,|$)')
+_SMALL = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
+"""PostgreSQL folds these letters alone in a database in UTF-8."""
+
+
+def names_of(path: str) -> Iterator[str]:
+    """Yield the names of a search_path as PostgreSQL reads them: one that isn't quoted is in small letters."""
+    for quoted, word in _NAME.findall(path):
+        if name := quoted.replace('""', '"') or word.translate(_SMALL):
+            yield name
+
+
+def default_of(path: str) -> str:
+    """Return the first schema of a search_path that isn't the role's own."""
+    return next((name for name in names_of(path) if name != "$user"), _PUBLIC)

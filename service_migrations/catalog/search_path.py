@@ -6,14 +6,13 @@ the service runs: a revision, or the DDL of its models. A query that has to show
 the service's path while it runs, when its own names are resolved already.
 """
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
-from service_migrations.catalog.own_path import OWN_PATH
+from service_migrations.catalog.own_path import OWN_PATH, names_of
 from service_migrations.sql.quoting import VERBATIM, quoted
 
 __all__ = ["INFO", "OWN_PATH", "SHOWN", "SearchPath", "search_path", "service_path", "set_path"]
@@ -26,8 +25,6 @@ SHOWN = "(SELECT pg_catalog.set_config('search_path', :search_path, true) AS pat
 
 The query has to depend on ``shown.path IS NOT NULL``.
 """
-
-_NAME = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^\s,"]+))\s*(?:,|$)')
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +53,7 @@ class SearchPath:
     @property
     def assignment(self) -> str:
         """The path in SQL, after ``SET``; a SELECT would come before a revision's SET TRANSACTION."""
-        names = [name.replace('""', '"') or word.lower() for name, word in _NAME.findall(self.text)]
-        return "search_path TO " + (", ".join(quoted(name) for name in names if name) or "''")
+        return "search_path TO " + (", ".join(map(quoted, names_of(self.text))) or "''")
 
 
 def search_path(connection: Connection) -> SearchPath:

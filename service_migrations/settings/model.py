@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
 
+from service_migrations.catalog.own_path import default_of, names_of
 from service_migrations.errors import ConfigurationError, MigrationError, UsageError
 from service_migrations.monorepo import Service, discover
 from service_migrations.settings.database import Database, grouped
@@ -227,8 +228,7 @@ def _first(collected: Mapping[str, tuple[Setting, ...]], key: str) -> Setting:
 
 def _search_path(collected: Mapping[str, tuple[Setting, ...]]) -> str:
     setting = _first(collected, "MIGRATIONS_SEARCH_PATH")
-    _, *others = (name.strip().strip('"').lower() for name in setting.value.split(","))
-    if "pg_catalog" in others:
+    if "pg_catalog" in [*names_of(setting.value)][1:]:
         raise ConfigurationError(
             f"{setting.name} names pg_catalog behind another schema, whose functions would be used instead of "
             "PostgreSQL's own.",
@@ -309,5 +309,4 @@ def _schemas(settings: Settings) -> tuple[str, ...]:
 
     It is the first of the search_path, or that of the models' MetaData; the empty name stands for the latter.
     """
-    names = (name.strip().strip('"') for name in settings.search_path.split(","))
-    return ("", next((name for name in names if name and name != "$user"), "public"))
+    return ("", default_of(settings.search_path))

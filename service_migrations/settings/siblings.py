@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
+from service_migrations.catalog.own_path import default_of
 from service_migrations.errors import MigrationError
 from service_migrations.monorepo import Service, discover
 from service_migrations.settings.database import Database
@@ -149,6 +150,5 @@ def _read(service: Service, sources: Sources) -> _Known:
     settings = None
     with suppress(MigrationError):
         settings = load_unchecked(service, sources)
-    names = (name.strip().strip('"') for name in collected["MIGRATIONS_SEARCH_PATH"][0].value.split(","))
-    schema = next((name for name in names if name and name != "$user"), _PUBLIC)
+    schema = default_of(collected["MIGRATIONS_SEARCH_PATH"][0].value)
     return _Known(databases(collected), schema, settings, declared)

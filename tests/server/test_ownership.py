@@ -12,11 +12,14 @@ import service_migrations
 from service_migrations.connection.connector import Connector, connector
 from service_migrations.errors import ConfigurationError
 from service_migrations.monorepo import Service
+from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import load
 from service_migrations.settings.siblings import Sibling, siblings
-from tests.support.database import query, wait
+from service_migrations.sql.quoting import quoted
+from tests.support.database import query, run_script, wait
 from tests.support.monorepo import MODELS, Monorepo
+from tests.support.shop import inside
 
 EMPTY = """
 from sqlalchemy.orm import DeclarativeBase
@@ -312,6 +315,31 @@ def test_a_siblings_history_that_cannot_be_read_claims_the_names_in_its_files(
     query(dsn, "CREATE TABLE leaflets (id int)")
     query(dsn, "CREATE TABLE nobodys (id int)")
     assert differences(billing) == ("drop_table nobodys",)
+
+
+PATHS = {
+    "App": "app",
+    "'\"Odd, name\"'": "Odd, name",
+    '\'"say ""x""", public\'': 'say "x"',
+    "'\"$user\", Ä'": "Ä",
+}
+"""Values of MIGRATIONS_SEARCH_PATH, and the schema of new tables."""
+
+
+@pytest.mark.parametrize(("path", "schema"), PATHS.items(), ids=PATHS.values())
+def test_siblings_in_one_schema_see_nothing_of_each_other_however_it_is_written(
+    path: str, schema: str, monorepo: Monorepo, database: Databases, server: Server
+) -> None:
+    dsn = database()
+    run_script(inside(server, dsn), [f"CREATE SCHEMA {quoted(schema)}; GRANT ALL ON SCHEMA {quoted(schema)} TO PUBLIC"])
+    billing = monorepo.service("billing", dsn=dsn, MIGRATIONS_SEARCH_PATH=path)
+    orders = monorepo.service("orders", dsn=database(shared=dsn), MIGRATIONS_SEARCH_PATH=path)
+    for service in (billing, orders):
+        monorepo.table_revision(service.name, f"{service.name}1", None)
+        wait(service_migrations.upgrade(service))
+    made = query(dsn, "SELECT DISTINCT schemaname FROM pg_tables WHERE tablename IN ('billing', 'orders')")
+    assert [row["schemaname"] for row in made] == [schema]
+    assert [differences(service) for service in (billing, orders)] == [(), ()]
 
 
 def test_what_nobody_claims_is_seen(monorepo: Monorepo, database: Databases) -> None:
