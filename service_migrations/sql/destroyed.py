@@ -30,12 +30,13 @@ class Destroyed(NamedTuple):
 def destroyed(sql: str) -> list[Destroyed]:
     """Return what the statements of a text destroy, and what they grant and revoke privileges on."""
     gone: dict[Destroyed, None] = {}
-    created: set[str] = set()
+    created: dict[str, set[str]] = {}
     for statement in statements(sql):
         tokens = statement.tokens
         words = [token.value if token.kind == "word" else "" for token in tokens]
         if words[:1] == ["create"]:
-            created.add(_created(tokens, words))
+            schema, name = _created(tokens, words)
+            created.setdefault(name, set()).add(schema)
         elif words[:1] == ["drop"]:
             gone |= dict.fromkeys(_dropped(tokens, words))
         elif words[:2] in (["delete", "from"], ["truncate", "table"]):
@@ -44,16 +45,21 @@ def destroyed(sql: str) -> list[Destroyed]:
             gone |= dict.fromkeys(_named("table", tokens[1:]))
         elif words[:1] in (["grant"], ["revoke"]) or ("revoke" in words and words[:1] == ["alter"]):
             gone |= dict.fromkeys(_privileges(tokens, words))
-    return [each for each in gone if each.name not in created]
+    return [each for each in gone if not _is_created(each, created.get(each.name, set()))]
 
 
-def _created(tokens: Sequence[Token], words: Sequence[str]) -> str:
-    """Return the name of what a statement creates; of a trigger, policy or rule, its table."""
+def _is_created(each: Destroyed, schemas: set[str]) -> bool:
+    """Whether a name is created in one of some schemas; one without a schema may be in any."""
+    return bool(schemas) and (not each.schema or not schemas.isdisjoint({"", each.schema}))
+
+
+def _created(tokens: Sequence[Token], words: Sequence[str]) -> tuple[str, str]:
+    """Return schema and name of what a statement creates; of a trigger, policy or rule, its table's."""
     index = _kind_at(words)
     if index < len(words) and words[index] in _OF_TABLES and "on" in words:
         index = words.index("on")
     parts, _ = parts_at(tokens, index + 1)
-    return parts[-1] if parts else ""
+    return (parts[-2] if len(parts) > 1 else "", parts[-1] if parts else "")
 
 
 def _kind_at(words: Sequence[str]) -> int:
