@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Enum, MetaData, Sequence, Table
+from sqlalchemy import Enum, MetaData, Table
 from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.types import ARRAY, TypeEngine
 
@@ -15,7 +15,7 @@ from service_migrations.errors import ConfigurationError
 from service_migrations.models.faults import faults_of
 from service_migrations.models.importing import import_models, where, where_defined
 from service_migrations.models.metadata import assemble, tables_of
-from service_migrations.models.types import postgres_type
+from service_migrations.models.types import postgres_type, sequences_of
 from service_migrations.models.views import Name, views_of
 from service_migrations.monorepo import Service
 from service_migrations.sql.created import ObjectName
@@ -126,5 +126,5 @@ def _named_types(tables: Iterable[Table]) -> Iterator[Enum | DOMAIN]:
 def _sequences(tables: Iterable[Table]) -> Iterator[tuple[str | None, str]]:
     for table in tables:
         for column in table.columns:
-            if isinstance(column.default, Sequence):
-                yield (column.default.schema, column.default.name)
+            for sequence in sequences_of(column):
+                yield (sequence.schema, sequence.name)

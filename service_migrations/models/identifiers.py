@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from sqlalchemy import MetaData, Sequence, Table
+from sqlalchemy import MetaData, Table
 from sqlalchemy.dialects.postgresql import DOMAIN, asyncpg
 from sqlalchemy.exc import IdentifierError
 from sqlalchemy.schema import Constraint, Index
 
 from service_migrations._sqlalchemy import generated_name
-from service_migrations.models.types import enum_of
+from service_migrations.models.types import enum_of, sequences_of
 
 __all__ = ["LONGEST", "folded_names", "long_names"]
 
@@ -52,8 +52,8 @@ def _names(table: Table) -> Iterator[tuple[str, str]]:
             yield "enum", str(enum.name)
         if isinstance(column.type, DOMAIN):
             yield "domain", str(column.type.name)
-        if isinstance(column.default, Sequence):
-            yield "sequence", column.default.name
+        for sequence in sequences_of(column):
+            yield "sequence", sequence.name
     parts: tuple[Constraint | Index, ...] = (*table.constraints, *table.indexes)
     for part in parts:
         if name := _generated_name(part):

@@ -1,19 +1,21 @@
 """The types of columns as PostgreSQL gets them: without variants for other databases and without decorators."""
 
 import ast
+from collections.abc import Iterator
 from contextlib import suppress
 from copy import copy
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import ARRAY, Enum
+from sqlalchemy import ARRAY, Column, DefaultClause, Enum, Sequence
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import DOMAIN, asyncpg
+from sqlalchemy.sql.functions import next_value
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from service_migrations._sqlalchemy import as_written, type_variants, without_variants
 
-__all__ = ["enum_of", "is_portable", "named_type_of", "postgres_type", "without_own_index"]
+__all__ = ["enum_of", "is_portable", "named_type_of", "postgres_type", "sequences_of", "without_own_index"]
 
 _DIALECT = asyncpg.dialect()  # type: ignore[no-untyped-call]
 
@@ -84,6 +86,15 @@ def _is_expression(text: str) -> bool:
     except SyntaxError:
         return False
     return True
+
+
+def sequences_of(column: Column[Any]) -> Iterator[Sequence]:
+    """Yield the sequences that number a column: in Python, or as its default in the database."""
+    if isinstance(column.default, Sequence):
+        yield column.default
+    default = column.server_default
+    if isinstance(default, DefaultClause) and isinstance(default.arg, next_value):
+        yield default.arg.sequence
 
 
 def without_own_index(column_type: TypeEngine[Any]) -> TypeEngine[Any]:

@@ -193,6 +193,30 @@ def test_two_services_that_claim_one_table_are_refused_with_both_files(monorepo:
     assert "in the models of billing or orders or third alone" in str(error)
 
 
+NUMBERED = """
+from sqlalchemy import Column, Integer, MetaData, Sequence, Table
+
+__all__ = ["numbered"]
+
+numbered = Table({table!r}, MetaData(), Column("id", Integer, primary_key=True), Column("number", Integer, {numbers}))
+"""
+
+
+@pytest.mark.parametrize("numbers", ["Sequence({!r})", "server_default=Sequence({!r}).next_value()"])
+def test_a_sequence_is_of_one_service_and_has_a_name_that_fits(
+    numbers: str, monorepo: Monorepo, database: Databases
+) -> None:
+    dsn = database()
+    models = {name: NUMBERED.format(table=name, numbers=numbers.format("numbers")) for name in ("billing", "orders")}
+    billing = monorepo.service("billing", models["billing"], dsn)
+    monorepo.service("orders", models["orders"], database(shared=dsn))
+    with pytest.raises(ConfigurationError, match=r"claim the sequence public\.numbers of "):
+        wait(service_migrations.check(billing))
+    far = monorepo.service("far", NUMBERED.format(table="far", numbers=numbers.format("n" * 64)), database())
+    with pytest.raises(ConfigurationError, match=r"sequence n{64}"):
+        wait(service_migrations.check(far))
+
+
 def test_two_services_may_have_a_table_of_one_name_in_different_databases(
     monorepo: Monorepo, database: Databases
 ) -> None:
