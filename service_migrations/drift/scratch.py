@@ -9,7 +9,7 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import replace
 
 import asyncpg
@@ -146,7 +146,10 @@ async def _given(settings: Settings, dsn: Dsn, admin: Dsn | None) -> AsyncIterat
     async with connected(settings, dsn) as connection:
         await _lock(connection, settings, description)
         objects, marker = await _objects(scratch_settings), await connection.fetchval(_MARKER)
-        kept = _extensions(objects) if marker is None else [(kind, name) for kind, name in json.loads(marker)]
+        kept = _extensions(objects) if marker is None else _kept(marker)
+        if kept is None:
+            altered = f"{description}, where somebody altered the comment on the schema {_MARKER_SCHEMA}."
+            raise ConfigurationError(altered, service=settings.service, hint="Name an empty database.")
         others = _without(objects, kept)
         if others and marker is None:
             first = others[0]
@@ -168,6 +171,15 @@ async def _given(settings: Settings, dsn: Dsn, admin: Dsn | None) -> AsyncIterat
             raise AccessDeniedError(f"{description}: {error}.", service=settings.service, hint=hint) from error
         finally:
             await finish_even_if_cancelled(_restore(connection, kept, scratch_settings, administrator))
+
+
+def _kept(marker: str) -> list[tuple[str, str]] | None:
+    """Return kind and name of what stays; None where the text is another one."""
+    with suppress(ValueError):
+        value = json.loads(marker)
+        if isinstance(value, list) and {type(each) for each in value} <= {list}:
+            return [(str(kind), str(name)) for kind, name in value]
+    return None
 
 
 def _extensions(objects: list[Object]) -> list[tuple[str, str]]:

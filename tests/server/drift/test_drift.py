@@ -226,6 +226,15 @@ def test_what_a_killed_run_left_in_a_named_scratch_database_is_cleared_away(shop
     assert nothing_in(named)
 
 
+@pytest.mark.parametrize("text", ["ours", "[1]", '{"ab": 1}', '[["table"]]', '[["a", "b", "c"]]'])
+def test_a_named_scratch_database_whose_mark_was_altered_is_not_touched(shop, named, text):
+    mark = f"COMMENT ON SCHEMA migrations_scratch IS '{text}'"
+    run_script(named, ["CREATE SCHEMA migrations_scratch", mark, "CREATE TABLE precious (id integer)"])
+    with pytest.raises(ConfigurationError, match="somebody altered the comment on the schema migrations_scratch"):
+        shop.drift()
+    assert query(named, "SELECT count(*) FROM precious")[0][0] == 0
+
+
 def test_the_services_own_database_is_no_scratch_database(shop):
     shop.monorepo.env("shop", DATABASE_DSN=dsn_text(shop.dsn), DATABASE_SCRATCH_DSN=dsn_text(shop.dsn))
     with pytest.raises(ConfigurationError, match="which is the service's own database"):
