@@ -179,7 +179,8 @@ def _executed(expression: Sequence[Token], scope: Scope) -> Iterator[Reason]:
     if expression[:1] and expression[0] in ("function", "procedure"):
         return
     texts = list(_dynamic(expression))
-    if not texts or any(text.startswith(_UNKNOWN) for text in texts):
+    is_read = expression[:1] and (expression[0].kind in ("string", "symbol") or expression[0] == "format")
+    if not is_read or not texts or any(text.startswith(_UNKNOWN) for text in texts):
         yield Class.DATA, _UNSEEN.format("EXECUTE runs")
     for text in texts:
         for statement in statements(text):

@@ -368,6 +368,8 @@ def test_a_statement_that_ends_too_early_is_left_to_the_server(text: str) -> Non
         ("a_variable", {D}),
         ("a_variable || ' TO x'", {D}),
         ("a_variable USING b", {D}),
+        ("concat_ws(' ', 'DROP', 'TABLE', 't')", {D}),
+        ("replace('DR-P TABLE t', '-', 'O')", {D}),
     ],
 )
 def test_what_a_block_puts_together_has_its_classes(expression: str, expected: set[Class]) -> None:
