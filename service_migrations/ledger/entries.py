@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import MAXYEAR, MINYEAR, datetime
 from functools import lru_cache
+from math import nan
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -38,6 +40,8 @@ ADDED_COLUMNS = ("checksum", "fingerprint", "downgrade_sql")
 
 _READ_COLUMNS = ADDED_COLUMNS[:2]
 """Those of an entry: the SQL may be long, and only db.undo needs it."""
+
+_NEVER_NULL = ("revision", "direction", "os_user", "host", "version")
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,13 +197,29 @@ async def read_entries(session: Session) -> tuple[Entry, ...]:
 
 
 def _entry(record: Row) -> Entry:
+    """Return an entry whatever somebody has made of the table's types: no upgrade ends with that."""
+    values: dict[str, Any] = {name: _text(value) for name, value in vars(record).items()}
+    values |= {name: values[name] or "" for name in _NEVER_NULL}
     # JSON has no NaN, which is a text then
-    return Entry(**vars(record) | {"started": _moment(record.started), "seconds": float(record.seconds or 0.0)})
+    return Entry(**values | {"started": _moment(values["started"]), "seconds": _seconds(values["seconds"])})
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _seconds(text: str | None) -> float:
+    """Return a number; NaN for what is none."""
+    try:
+        return float(text or 0.0)
+    except ValueError:
+        return nan
 
 
 def _moment(text: str | None) -> datetime | None:
-    """Return a moment; None where Python has none, such as infinity."""
+    """Return a moment; None where Python has none, such as infinity, or none in each time zone: it ends with 9999."""
     try:
-        return datetime.fromisoformat(text) if text else None
+        moment = datetime.fromisoformat(text) if text else None
     except ValueError:
         return None
+    return moment if moment and MINYEAR < moment.year < MAXYEAR else None

@@ -98,8 +98,9 @@ def _ticks(first: datetime, last: datetime) -> list[tuple[datetime, str]]:
     found = []
     number = first.year * _YEAR + first.month
     number += -number % step_of_months
-    while (moment := datetime(number // _YEAR, number % _YEAR + 1, 1, tzinfo=UTC)) <= last:
-        if moment >= first:
+    while number // _YEAR <= last.year:
+        moment = datetime(number // _YEAR, number % _YEAR + 1, 1, tzinfo=UTC)
+        if first <= moment <= last:
             label = moment.strftime("%Y") if not step_of_months % _YEAR else moment.strftime("%b %Y")
             found.append((moment, label))
         number += step_of_months

@@ -316,6 +316,38 @@ def test_seconds_that_are_no_number_of_json_are_read(
         assert ran.code == 0, ran.text
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER git_commit TYPE int USING 5",
+        "ALTER seconds TYPE text USING 'long'",
+        "ALTER started TYPE int USING 5",
+        "ALTER started TYPE timestamptz USING '0001-01-01 00:00:00+00'",
+        "ALTER started TYPE timestamptz USING '9999-12-31 23:59:59+00'",
+        "ALTER started TYPE timestamptz USING CASE id WHEN 1 THEN timestamptz '9998-12-31' ELSE '2026-01-01' END",
+        "ALTER version TYPE json USING '{}'",
+        "ALTER os_user DROP NOT NULL, ALTER os_user TYPE text USING NULL",
+        "ALTER direction TYPE boolean USING true",
+        "ALTER checksum TYPE int USING 5, ALTER fingerprint TYPE int USING 5",
+    ],
+)
+def test_a_ledger_whose_types_somebody_has_changed_is_read(
+    dsn: Dsn, service: Service, monorepo: Monorepo, change: str
+) -> None:
+    wait(service_migrations.upgrade(service))
+    query(dsn, f"ALTER TABLE {LEDGER} {change}")
+    monorepo.revision("billing", "c3", "b2", "pass")
+    for words in (
+        ("db.log",),
+        ("db.log", "--json"),
+        ("db.report", "--html", "report.html"),
+        ("db.upgrade", "--allow", "edited"),
+    ):
+        for zone in ("Pacific/Kiritimati", "Pacific/Pago_Pago"):
+            ran = monorepo.inv(*words, env={"TZ": zone})
+            assert (ran.code, "Traceback" in ran.text) == (0, False), ran.text
+
+
 @pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
 def test_a_search_path_and_a_schema_may_have_a_percent_sign(monorepo: Monorepo, dsn: Dsn, driver: str) -> None:
     query(dsn, f'CREATE SCHEMA "p%q" AUTHORIZATION {dsn.user}')
