@@ -8,11 +8,11 @@ from alembic.util import CommandError
 
 from service_migrations._alembic import write_empty
 from service_migrations.authoring.place import Place
-from service_migrations.authoring.sole_writer import sole_writer
 from service_migrations.authoring.writing import finished, make_folder, new_revision_id, without_environment
 from service_migrations.errors import UsageError
 from service_migrations.history.listing import listed
 from service_migrations.history.revision import Revision
+from service_migrations.history.sole_writer import sole_writer
 from service_migrations.history.x_arguments import current_x_arguments
 from service_migrations.monorepo import Service, resolve
 from service_migrations.session.locks import process_lock

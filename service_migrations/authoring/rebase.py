@@ -11,7 +11,6 @@ from itertools import accumulate
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from service_migrations.authoring.sole_writer import sole_writer
 from service_migrations.connection.connector import connector
 from service_migrations.errors import MigrationError, UsageError
 from service_migrations.history.branches import Branch, branch_with, branches, revisions_in_base
@@ -19,6 +18,7 @@ from service_migrations.history.files import head_file
 from service_migrations.history.graph import clashing_heads
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, read
+from service_migrations.history.sole_writer import sole_writer
 from service_migrations.monorepo import Service, resolve
 from service_migrations.session.session import open_session
 from service_migrations.settings.model import Settings

@@ -16,7 +16,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from service_migrations.authoring.blank import blank
 from service_migrations.authoring.check import comparing, refuse_behind
 from service_migrations.authoring.place import Place
-from service_migrations.authoring.sole_writer import sole_writer
 from service_migrations.authoring.writing import finished, make_folder, new_revision_id, without_environment
 from service_migrations.autogenerate.changes.rename_requests import Request
 from service_migrations.autogenerate.changes.renames import Rename, possible_renames as renames_in
@@ -26,6 +25,7 @@ from service_migrations.history.baseline import read_baseline
 from service_migrations.history.graph import clashing_heads
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import read
+from service_migrations.history.sole_writer import sole_writer
 from service_migrations.history.x_arguments import current_x_arguments
 from service_migrations.monorepo import Service, resolve
 from service_migrations.ownership.survey import survey

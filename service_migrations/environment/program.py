@@ -19,6 +19,7 @@ from service_migrations.errors import MigrationError, UsageError
 from service_migrations.failures.revisions import revision_failure
 from service_migrations.history.files.locations import refuse_unread
 from service_migrations.history.revisions import read, template_folder
+from service_migrations.history.sole_writer import hold_writers_lock
 from service_migrations.models.service_code import code_of
 from service_migrations.monorepo import Monorepo, Service
 from service_migrations.own_logging import restore_logging
@@ -162,6 +163,9 @@ def _service_selected() -> Iterator[None]:
     service: Service | None = None
     try:
         service = attributes["service"] = _selected(context.config)
+        command = Command.of(context.config.cmd_opts)
+        if command is not None and command.writes_file:
+            hold_writers_lock(service, context.config)
         with code_of(service, awaits=True):
             yield
     except CommandError:

@@ -57,9 +57,9 @@ def current(_: Context, service: list[str], json: bool = False) -> None:
 )
 def heads(_: Context, service: list[str], check: bool = False, write: bool = False, json: bool = False) -> None:
     """Show the newest revision of each service's files."""
-    from service_migrations.authoring.sole_writer import sole_writer
     from service_migrations.history.files import head_file
     from service_migrations.history.listing import listed
+    from service_migrations.history.sole_writer import sole_writer
 
     async def read_history(checked: "Service") -> "History":
         async with sole_writer(checked) if write else nullcontext():

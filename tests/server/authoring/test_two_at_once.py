@@ -13,13 +13,15 @@ from pathlib import Path
 import pytest
 
 import service_migrations
-from service_migrations.authoring import sole_writer, writing
+from service_migrations.authoring import writing
 from service_migrations.errors import UsageError
+from service_migrations.history import sole_writer
 from service_migrations.history.revision import Revision
 from service_migrations.settings.dsn import Dsn
 from tests.support.autogenerate import first_upgrade, models, remodel
 from tests.support.database import wait
 from tests.support.monorepo import Monorepo
+from tests.support.programs import alembic
 
 OTHER = 'revision: str = "0ther"\ndown_revision: str | None = {}\n\n\ndef upgrade():\n    pass\n'
 
@@ -105,6 +107,39 @@ def test_of_two_comparisons_of_alembics_own_command_one_is_written(
         runs = list(threads.map(lambda _: monorepo.inv(*words), range(2)))
     assert sorted(run.code for run in runs) == [0, 2], runs
     assert len(wait(service_migrations.history(service)).heads) == 1
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_of_two_programs_of_alembic_one_writes_behind_the_other(
+    monorepo: Monorepo, database: Callable[..., Dsn], empty: bool
+) -> None:
+    service = monorepo.service("shop", models(), database())
+    words = ("-x", "service=shop", "revision", *(() if empty else ("--autogenerate",)), "-m", "mine")
+    with ThreadPoolExecutor(3) as threads:
+        runs = list(threads.map(lambda _: alembic(monorepo, *words), range(3)))
+    # a comparison of one that waited finds the database behind
+    assert sorted(run.code for run in runs) == ([0, 0, 0] if empty else [0, 255, 255]), runs
+    assert all("Traceback" not in run.text for run in runs)
+    assert len(wait(service_migrations.history(service)).heads) == 1
+
+
+def test_the_program_alembic_waits_for_a_writer(monorepo: Monorepo) -> None:
+    service = monorepo.service("shop")
+    wait(service_migrations.revision(service, "first", empty=True))
+    descriptor = os.open(service.path, os.O_RDONLY)
+    with ThreadPoolExecutor(1) as threads:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            assert alembic(monorepo, "-x", "service=shop", "history").code == 0
+            before = files(service.versions)
+            running = threads.submit(alembic, monorepo, "-x", "service=shop", "revision", "-m", "mine")
+            time.sleep(2.0)
+            assert files(service.versions) == before
+        finally:
+            os.close(descriptor)
+        ran = running.result()
+    assert ran.code == 0, ran.text
+    assert len(wait(service_migrations.history(service)).revisions) == len(["first", "mine"])
 
 
 def test_a_command_of_alembic_that_only_reads_waits_for_nobody(monorepo: Monorepo) -> None:
