@@ -3,9 +3,11 @@
 import re
 import secrets
 from collections.abc import Mapping
+from io import StringIO
 from types import MappingProxyType
 from urllib.parse import quote
 
+from service_migrations._dotenv import parse_stream
 from service_migrations.errors import ConfigurationError
 from service_migrations.files import read_text
 from service_migrations.monorepo import Service
@@ -20,7 +22,9 @@ _DSN = "DATABASE_DSN"
 MARK = "# Made by `inv up` for the project's own PostgreSQL."
 """The first line of a .env that was made for the developer's cluster, or of the part of one that was added for it."""
 
-_LINE = re.compile(r"(?:export\s+)?(\w+)\s*=\s*(.*)")
+_LINE = re.compile(r"\s*(?:export\s+)?(\w+)\s*=\s*(.*)")
+_BOM = "\ufeff"
+"""What an editor of Windows may put at the beginning of a file."""
 _PLAIN = re.compile(r"[\w./:@%+,?=&-]*")
 
 
@@ -100,7 +104,7 @@ def lines(service: Service) -> list[str]:
     """
     path = service.relative(service.env_example)
     try:
-        return read_text(service.env_example).splitlines()
+        return read_text(service.env_example, encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise ConfigurationError(
             f"byte {error.start} is not UTF-8.", path=path, hint="Save the file as UTF-8."
@@ -130,7 +134,7 @@ def made_part(service: Service) -> str:
         text = read_text(path, errors="surrogateescape")
     except OSError:
         return ""  # loading the settings reports it
-    return text[text.index(MARK) :] if text.startswith(MARK) or f"\n{MARK}" in text else ""
+    return text[text.index(MARK) :] if text.removeprefix(_BOM).startswith(MARK) or f"\n{MARK}" in text else ""
 
 
 def _of_key(service: Service) -> tuple[str, Dsn]:
@@ -146,10 +150,10 @@ def _filled_in(service: Service) -> dict[str, str]:
     """Return the assignments of a service's .env.example without placeholders."""
     password = secrets.token_urlsafe(18)
     values = {}
-    for line in lines(service):
-        if match := _LINE.match(line):
-            text = match[2].strip().strip("'\"").replace("<service>", service.name)
-            values[match[1]] = text.replace("<password>", password)
+    # as a .env is read: what stands behind a value may be a comment
+    for binding in parse_stream(StringIO("\n".join(lines(service)))):
+        if binding.key is not None and binding.value is not None:
+            values[binding.key] = binding.value.replace("<service>", service.name).replace("<password>", password)
     return values
 
 

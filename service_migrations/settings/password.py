@@ -105,7 +105,7 @@ def _constant(secret: Setting, service: Service) -> str:
     else:
         path = service.root / secret.value  # tasks can be started in any folder
         try:
-            password = read_text(path, pipe=True).removesuffix("\n").removesuffix("\r")
+            password = read_text(path, encoding="utf-8-sig", pipe=True).removesuffix("\n").removesuffix("\r")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
             text = f"{secret.name} can't be read: {reason}."

@@ -226,6 +226,15 @@ def test_a_template_needs_no_password_where_a_function_returns_it(monorepo: Mono
     assert current(load(monorepo.find("billing"), Sources({})).dsn) == "app@h:1#1"
 
 
+@pytest.mark.parametrize("content", [b"\xef\xbb\xbfapart", b"apart\r\n", b"\xef\xbb\xbfapart\r\n"])
+def test_a_file_of_an_editor_of_windows_holds_the_password_alone(
+    monorepo: Monorepo, billing: Service, content: bytes
+) -> None:
+    (monorepo.root / "secret").write_bytes(content)
+    values = {"DATABASE_DSN": "postgresql://app@h/x", "DATABASE_PASSWORD_FILE": "secret"}
+    assert load(billing, Sources(values)).dsn.password == "apart"
+
+
 @pytest.mark.parametrize("key", PASSWORD_KEYS)
 def test_a_password_apart_has_no_escapes(monorepo: Monorepo, billing: Service, key: str) -> None:
     (monorepo.root / "secret").write_text("apart", encoding="utf-8")

@@ -3,8 +3,12 @@
 import pytest
 
 from service_migrations.monorepo import Service
+from service_migrations.postgres.cluster import Cluster
+from service_migrations.postgres.local import write_env
 from service_migrations.settings.database import Database
 from service_migrations.settings.dsn import parse
+from service_migrations.settings.example import made_here
+from service_migrations.settings.model import load
 from service_migrations.settings.siblings import Sibling, default_schema, siblings, version_tables_of_siblings
 from service_migrations.settings.sources import Sources
 from tests.support.monorepo import Monorepo
@@ -31,6 +35,35 @@ def certain(service: Service, *tables: str) -> dict[str, bool]:
 
 def example(service: Service, dsn: str) -> None:
     (service.path / ".env.example").write_text(f"DATABASE_DSN={dsn}\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "DATABASE_DSN={} # the database of several services\n",
+        'DATABASE_DSN="{}"  # the database of several services\n',
+        "  DATABASE_DSN={}\n",
+        "\ufeffDATABASE_DSN={}\n",
+        "DATABASE_DSN={}\r\n",
+        "'DATABASE_DSN'='{}'\n",
+    ],
+)
+def test_an_example_is_read_as_a_env_is(monorepo: Monorepo, billing: Service, text: str) -> None:
+    """What the comment is taken for would be another database, and the sibling's tables would be nobody's."""
+    orders = monorepo.service("orders")
+    example(billing, HERE)
+    (orders.path / ".env.example").write_bytes(text.format(HERE).encode())
+    assert certain(billing) == {"orders": True}
+    write_env(orders, Cluster(monorepo.root, "18", 54321, "secret"))
+    assert load(orders, Sources({})).dsn.target == "app@127.0.0.1:54321/shop"
+
+
+def test_a_env_that_an_editor_has_given_a_mark_of_its_encoding_was_made_here_all_the_same(monorepo: Monorepo) -> None:
+    service = monorepo.service("orders")
+    example(service, HERE)
+    write_env(service, Cluster(monorepo.root, "18", 54321, "secret"))
+    service.env_file.write_bytes(b"\xef\xbb\xbf" + service.env_file.read_bytes().replace(b"\n", b"\r\n"))
+    assert made_here(service)
 
 
 @pytest.mark.parametrize(
