@@ -17,6 +17,7 @@ from service_migrations.connection.connector import connector
 from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError
 from service_migrations.health.findings import Finding, version_findings
 from service_migrations.health.preflight import preflight
+from service_migrations.history.files.parsing import source_text
 from service_migrations.history.refused import refused
 from service_migrations.history.revisions import History, read
 from service_migrations.ledger.edited import check_edits
@@ -258,5 +259,5 @@ async def _rows(session: Session, statement: TextClause, **values: Any) -> Itera
 
 def _wanted_extensions(history: History) -> list[str]:
     service = history.service
-    sources = [(service.root / revision.path).read_text(encoding="utf-8") for revision in history.revisions]
+    sources = [source_text((service.root / revision.path).read_bytes()) for revision in history.revisions]
     return sorted({name.lower() for source in sources for name in _EXTENSION.findall(source)})

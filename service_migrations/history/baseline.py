@@ -120,7 +120,7 @@ def finding_entry(service: Service, finding: MigrationError) -> str:
     text = f"{finding.path}: {_TIME.sub('', finding.message)}"
     path = service.root / (finding.path or "")
     if path.is_file() and any(map(path.is_relative_to, service.version_locations)):
-        text += f" [{digest(path.read_text(encoding='utf-8'))}]"
+        text += f" [{digest(path.read_text(encoding='utf-8', errors='surrogateescape'))}]"
     return text
 
 

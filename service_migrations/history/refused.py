@@ -4,6 +4,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from service_migrations.history.files.parsing import parse
 from service_migrations.monorepo import Service
 from service_migrations.sql.asyncpg import SETTING, refusal
 
@@ -25,7 +26,7 @@ def refused(service: Service, path: str, *, down: bool = False) -> Iterator[tupl
     if service.driver != "asyncpg":
         return
     try:
-        tree = ast.parse((service.root / Path(path)).read_text(encoding="utf-8"))
+        tree = parse((service.root / Path(path)).read_bytes())
     except (OSError, SyntaxError, ValueError):  # reported where it is imported
         return
     constants = _constants(tree)

@@ -122,6 +122,7 @@ def history(_: Context, service: list[str], json: bool = False) -> None:
 @task(iterable=["service"], help={"service": SERVICE, "revision": "A revision's id or its beginning, or head."})
 def show(_: Context, service: list[str], revision: str = "head") -> None:
     """Show one revision: its place and the text of its file."""
+    from service_migrations.history.files.parsing import source_text
     from service_migrations.history.graph import own_labels
     from service_migrations.history.listing import listed
 
@@ -144,7 +145,7 @@ def show(_: Context, service: list[str], revision: str = "head") -> None:
             hint=f"`inv db.history --service {target_service}` lists them.",
         )
     console.note(matches[0].path)
-    console.result((target_service.root / Path(matches[0].path)).read_text(encoding="utf-8").rstrip())
+    console.result(source_text((target_service.root / Path(matches[0].path)).read_bytes()).rstrip())
 
 
 @task(iterable=["service"], help={"service": SERVICES, "json": _JSON})
