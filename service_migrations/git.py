@@ -33,6 +33,9 @@ _TIMEOUT = 60.0
 _COMMIT_TIMEOUT = 2.0
 """Seconds for reading the commit for the ledger, which an upgrade doesn't need."""
 
+_OF_ANOTHER = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_PREFIX"})
+"""What git sets for its hooks and aliases, and what wins over the folder: it may be of another repository."""
+
 
 class GitError(Exception):
     """git couldn't be run, or failed; the text is git's own message."""
@@ -68,8 +71,13 @@ def git(folder: Path, *words: str, timeout: float = _TIMEOUT) -> str:
 def _output(folder: Path, words: Iterable[str], timeout: float, lines: Iterable[str] = ()) -> bytes:
     command = ["git", "-C", str(folder), *words]
     text = "".join(f"{line}\n" for line in lines).encode()
+    # of a worktree that is added, the index is another one
+    foreign = {*_OF_ANOTHER, *(["GIT_INDEX_FILE"] if "worktree" in words else [])}
+    environment = {name: value for name, value in os.environ.items() if name not in foreign}
     try:
-        completed = subprocess.run(command, input=text, capture_output=True, timeout=timeout, check=False)
+        completed = subprocess.run(
+            command, env=environment, input=text, capture_output=True, timeout=timeout, check=False
+        )
     except FileNotFoundError:
         raise NoGitError("git can't be run: it isn't installed, or not on the PATH") from None
     except (OSError, subprocess.SubprocessError) as error:

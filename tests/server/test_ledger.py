@@ -86,6 +86,21 @@ def test_the_commit_of_a_checkout_is_written_down(service, monorepo):
     assert {one.git_commit for one in wait(service_migrations.log(service))} == {head}
 
 
+def test_the_commit_is_that_of_the_folder_also_in_a_hook_of_another_repository(service, monorepo, tmp_path):
+    heads = []
+    for folder in (monorepo.root, tmp_path / "other"):
+        git = ("git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@b")
+        folder.mkdir(exist_ok=True)
+        for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", folder.name]):
+            subprocess.run([*git, *words], check=True)
+        ran = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
+        heads.append(ran.stdout.strip())
+    of_the_hook = {"GIT_DIR": str(tmp_path / "other" / ".git"), "GIT_WORK_TREE": str(tmp_path / "other")}
+    ran = monorepo.inv("db.upgrade", env=of_the_hook)
+    assert ran.code == 0, ran.text
+    assert {one.git_commit for one in wait(service_migrations.log(service))} == {heads[0]}
+
+
 def test_a_revision_that_fails_has_no_row(service, dsn, monorepo):
     monorepo.revision("billing", "c3", "b2", 'op.execute("CREATE TABLE c3 (id int)")\nop.execute("SELECT 1/0")')
     with pytest.raises(MigrationError, match="division by zero"):
