@@ -1,7 +1,7 @@
 """The creation of a service's database and role, and the drop of the database."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -39,7 +39,8 @@ _EVERYBODY_MAY_CREATE = """
 async def create(settings: Settings, admin: Dsn | None = None, *, set_password: bool = False) -> tuple[str, ...]:
     """Create a service's database, and its role where an administrator connects. What exists is left as it is.
 
-    In a new database the administrator runs ``bootstrap.sql`` (bootstrap.py); where that fails, there is no database.
+    In a new database the administrator grants rights and runs ``bootstrap.sql`` (bootstrap.py); where that fails, there
+    is no database.
 
     Args:
         settings: the service's.
@@ -66,27 +67,28 @@ async def create(settings: Settings, admin: Dsn | None = None, *, set_password: 
                 lines.append(f"created database {dsn.database}")
     except asyncpg.PostgresError as error:
         raise _failure(settings, creator, "create the database", error) from error
-    if creator.user != dsn.user:
-        lines += await _ensure_grants(settings, within(creator, dsn.database), new=not exists)
-    if not exists:
-        lines += await _bootstrapped(settings, creator)
+    try:
+        if creator.user != dsn.user:
+            lines += await _ensure_grants(settings, within(creator, dsn.database), new=not exists)
+        if not exists:
+            lines += await _bootstrapped(settings, creator)
+    except BaseException:
+        if not exists:  # the next time it would be there, and what is missing in it would never be made
+            with suppress(MigrationError):
+                await drop(settings, creator)
+        raise
     return tuple(lines)
 
 
 async def _bootstrapped(settings: Settings, creator: Dsn) -> list[str]:
-    """Run ``bootstrap.sql`` in a new database, which is dropped where that fails; it would never run again."""
+    """Run ``bootstrap.sql`` in a new database."""
     service, database = settings.service, settings.dsn.database
     names = ", ".join(service.relative(path) for path in bootstrap_files([service]))
     if not names:
         return []
     if creator.user == settings.dsn.user:
         return [f"{names} didn't run: that takes an administrator (DATABASE_ADMIN_DSN)"]
-    try:
-        return await bootstrap_database(settings, within(creator, database))
-    except BaseException:
-        async with connected(settings, creator) as connection:
-            await connection.execute(f"DROP DATABASE {quoted(database)}")
-        raise
+    return await bootstrap_database(settings, within(creator, database))
 
 
 async def bootstrap_database(settings: Settings, admin: Dsn) -> list[str]:

@@ -8,8 +8,8 @@ import pytest
 import service_migrations
 from service_migrations.adoption.verify import verify
 from service_migrations.databases import admin
-from service_migrations.errors import AccessDeniedError, ConfigurationError
-from service_migrations.postgres import Server
+from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError
+from service_migrations.postgres import Server, throwaway
 from service_migrations.settings.dsn import Dsn, parse
 from service_migrations.settings.model import load
 from service_migrations.testing.templates import Clones, Templates
@@ -78,6 +78,21 @@ def test_where_it_fails_there_is_no_database_and_its_line_is_named(
     write(monorepo)
     wait(admin.create(load(service), server.admin))
     assert extensions(target) == ["file_fdw"]
+
+
+def test_where_no_rights_can_be_granted_there_is_no_database_either(monorepo: Monorepo, server: Server) -> None:
+    """A database that is there is taken for one that has had its ``bootstrap.sql``."""
+    with throwaway(server.version) as own:
+        template = replace(own.admin, database="template1")
+        query(template, "ALTER SCHEMA public RENAME TO elsewhere")
+        target = replace(own.admin, user="billing", database="billing", password="secret")
+        service = monorepo.service("billing", dsn=target)
+        write(monorepo)
+        with pytest.raises(MigrationError, match='schema "public" does not exist'):
+            wait(admin.create(load(service), own.admin))
+        assert not exists(own, target)
+        query(template, "ALTER SCHEMA elsewhere RENAME TO public")
+        assert "ran bootstrap.sql" in wait(admin.create(load(service), own.admin))
 
 
 def test_without_an_administrator_it_is_said_that_it_did_not_run(
