@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from service_migrations.errors import UnreachableError
+from service_migrations.postgres.ports import port_is_free
 
 __all__ = ["START_TIMEOUT", "last_line", "postmaster_is_ready", "wait_until_ready"]
 
@@ -14,7 +15,11 @@ START_TIMEOUT = 60.0
 
 
 def postmaster_is_ready(data: Path) -> bool:
-    """Whether the postmaster of a data folder runs and accepts connections (line 8 of postmaster.pid)."""
+    """Whether the postmaster of a data folder runs and accepts connections (lines 1, 4 and 8 of postmaster.pid).
+
+    After a crash of the machine the file is there, and another program may have the number of the process: nobody
+    listens on the port then.
+    """
     try:
         lines = (data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
         os.kill(int(lines[0]), 0)
@@ -22,7 +27,8 @@ def postmaster_is_ready(data: Path) -> bool:
         pass  # it runs, under another account
     except (OSError, ValueError, IndexError):
         return False
-    return len(lines) > 7 and lines[7].strip() == "ready"  # noqa: PLR2004 - LOCK_FILE_LINE_PM_STATUS
+    is_ready = len(lines) > 7 and lines[7].strip() == "ready"  # noqa: PLR2004 - LOCK_FILE_LINE_PM_STATUS
+    return is_ready and not port_is_free(int(lines[3]))  # LOCK_FILE_LINE_PORT
 
 
 def wait_until_ready(data: Path, is_alive: Callable[[], bool], log: Path) -> None:

@@ -117,6 +117,22 @@ def test_every_version_is_pinned_by_a_hash_for_the_platforms_it_exists_for():
         assert all(pin.startswith("sha512-") and len(pin) == 95 for pin in pins.values())
 
 
+def test_a_process_that_has_the_number_of_a_crashed_server_is_not_the_server(tmp_path):
+    """And `inv down` would interrupt it."""
+    cluster = Cluster(tmp_path, VERSIONS[-1], free_port(), "secret")
+    cluster.data.mkdir()
+    with subprocess.Popen(["sleep", "60"]) as other:
+        try:
+            lines = [other.pid, cluster.data, 0, cluster.port, "", "127.0.0.1", "  1 2", "ready   "]
+            (cluster.data / "postmaster.pid").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+            assert not cluster.is_running()
+            cluster.stop()
+            time.sleep(0.2)
+            assert other.poll() is None
+        finally:
+            other.kill()
+
+
 def test_a_cluster_keeps_its_data_over_a_restart(tmp_path):
     home = reachable_folder(tmp_path, Path("/var/tmp"))  # noqa: S108 / f"cluster-{os.getpid()}"
     cluster = Cluster.create(home, binaries.provide(VERSIONS[-1]), free_port())
