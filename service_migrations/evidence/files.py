@@ -61,9 +61,39 @@ def read_committed(service: Service, revision: str, path: str) -> Committed | No
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         is_current = is_fingerprint(content["fingerprint"], (service.root / path).read_bytes())
-        return Committed(service.relative(file), content["rows"], content["measured"], is_current)
+        measured = content["measured"]
+        if not isinstance(content["rows"], int) or not _is_measured(measured):
+            return None
+        return Committed(service.relative(file), content["rows"], measured, is_current)
     except (OSError, ValueError, KeyError, TypeError, SyntaxError):
         return None
+
+
+def _is_measured(value: object) -> bool:
+    """Whether a value has the structure of what is measured: a person may have merged or edited the file."""
+    return isinstance(value, dict) and all(
+        isinstance(directions, dict) and all(map(_is_figures, directions.values())) for directions in value.values()
+    )
+
+
+def _is_figures(value: object) -> bool:
+    if not isinstance(value, dict):
+        return False
+    lock, rewrites = value.get("strongest"), value.get("rewrites")
+    return (
+        all(isinstance(value.get(key), int | float) for key in ("seconds", "readers_blocked", "writers_blocked"))
+        and isinstance(value.get("at_ten_million"), int | float | None)
+        and isinstance(value.get("error"), str | None)
+        and isinstance(rewrites, list)
+        and all(isinstance(table, str) for table in rewrites)
+        and (lock is None or (isinstance(lock, dict) and _is_lock(lock)))
+    )
+
+
+def _is_lock(lock: dict[str, Any]) -> bool:
+    return all(isinstance(lock.get(key), str) for key in ("relation", "mode")) and isinstance(
+        lock.get("seconds"), int | float
+    )
 
 
 def write(service: Service, measured: Iterable[Measurement]) -> list[Path]:
@@ -90,14 +120,14 @@ def write(service: Service, measured: Iterable[Measurement]) -> list[Path]:
         is_same = former.get("rows") == first.rows and is_fingerprint(
             former.get("fingerprint"), (service.root / first.path).read_bytes()
         )
-        content["measured"] = former.get("measured", {}) if is_same else {}
+        content["measured"] = former["measured"] if is_same and _is_measured(former.get("measured")) else {}
         for item in items:
             directions = content["measured"].setdefault(item.postgres, {})
             figures = _figures(item)
             if not _is_noise(directions.get(item.direction), figures):
                 directions[item.direction] = figures
         text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-        if not file.is_file() or file.read_text(encoding="utf-8") != text:
+        if not file.is_file() or file.read_text(encoding="utf-8", errors="replace") != text:
             file.parent.mkdir(parents=True, exist_ok=True)
             replace(file, text.encode())
             changed.append(file)

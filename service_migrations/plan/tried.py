@@ -28,7 +28,7 @@ def read_breaks(service: Service, revision: str, path: str) -> tuple[str, ...]:
         is_current = is_fingerprint(content["fingerprint"], (service.root / path).read_bytes())
         tried = f"(tried with {content['commit'][:12]})."
         return tuple(f"{one.removesuffix('.')} {tried}" for one in content["breaks"]) if is_current else ()
-    except (OSError, ValueError, KeyError, TypeError, SyntaxError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SyntaxError):
         return ()
 
 
@@ -54,7 +54,7 @@ def write_breaks(service: Service, revision: str, path: str, commit: str, breaks
     fingerprint = hashes(service.root / path).fingerprint
     content = {"breaks": list(breaks), "commit": commit, "fingerprint": fingerprint, "path": path, "revision": revision}
     text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    if file.is_file() and file.read_text(encoding="utf-8") == text:
+    if file.is_file() and file.read_text(encoding="utf-8", errors="replace") == text:
         return None
     file.parent.mkdir(parents=True, exist_ok=True)
     replace(file, text.encode())

@@ -84,6 +84,34 @@ def test_pending_revisions_are_printed_with_classes_locks_and_tables(
     assert "**Not known:** 1 of 1 services" in ran.out
 
 
+@pytest.mark.parametrize(
+    "measured",
+    [
+        None,
+        [],
+        {"18": []},
+        {"18": {"upgrade": {}}},
+        {"18": {"upgrade": {**figures(0.25), "strongest": 1}}},
+        {"18": {"upgrade": {**figures(0.25), "strongest": {"mode": "SHARE"}}}},
+        {"18": {"upgrade": {**figures(0.25), "seconds": "0.25"}}},
+        {"18": {"upgrade": {**figures(0.25), "rewrites": None}}},
+    ],
+)
+def test_a_measurement_that_somebody_has_edited_is_none(
+    monorepo: Monorepo, database: Callable[..., Dsn], measured: object
+) -> None:
+    upgraded(monorepo, database())
+    revision = monorepo.revision("alpha", "r2", "r1", ADDED, DROPPED)
+    evidence(monorepo, revision)
+    (path,) = (monorepo.root / "migrations" / "evidence" / "alpha").iterdir()
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"measured": measured}), encoding="utf-8")
+    breaks = {"fingerprint": hashes(revision).fingerprint, "commit": "5eed", "breaks": [5]}
+    path.with_suffix(".compat.json").write_text(json.dumps(breaks), encoding="utf-8")
+    for words in (("db.report", "--markdown"), ("db.report", "--html", "report.html"), ("db.plan",)):
+        ran = monorepo.inv(*words)
+        assert (ran.code, "Traceback" in ran.text) == (0, False), ran.text
+
+
 def test_new_revisions_of_a_branch_need_no_database(monorepo: Monorepo) -> None:
     repo = three_services(monorepo)
     repo.revision("alpha", "r2", "r1", ADDED, DROPPED)
