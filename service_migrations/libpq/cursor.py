@@ -91,7 +91,8 @@ class Cursor:
 
     def fetchmany(self, size: int | None = None) -> list[Any]:
         """Return the next rows."""
-        return [self._rows.popleft() for _ in range(min(size or self.arraysize, len(self._rows)))]
+        size = self.arraysize if size is None else size
+        return [self._rows.popleft() for _ in range(min(size, len(self._rows)))]
 
     def fetchall(self) -> list[Any]:
         """Return the rows that are left."""
@@ -191,7 +192,9 @@ class ServerCursor(Cursor):
         """Return the next rows."""
         if not self._is_declared:
             return super().fetchmany(size)
-        return list(self.connection.run(self._cursor.fetchmany(size or self.arraysize)))
+        size = self.arraysize if size is None else size
+        # for psycopg, 0 is its own arraysize
+        return list(self.connection.run(self._cursor.fetchmany(size))) if size > 0 else []
 
     def fetchall(self) -> list[Any]:
         """Return the rows that are left."""

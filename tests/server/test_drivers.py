@@ -112,6 +112,19 @@ PARAMETERS = {
 }
 
 CURSORS = {
+    "no_rows_of_a_cursor": """
+        cursor = bind.connection.cursor()
+        cursor.execute("SELECT id FROM orders ORDER BY id")
+        none, rest = cursor.fetchmany(0), cursor.fetchall()
+        cursor.execute(f"UPDATE orders SET amount = {len(none) * 10 + len(rest)}")
+    """,
+    "no_rows_of_a_cursor_of_the_servers": """
+        cursor = bind.connection.cursor("named")
+        cursor.execute("SELECT id FROM orders ORDER BY id")
+        none, rest = cursor.fetchmany(0), cursor.fetchall()
+        cursor.close()
+        op.execute(f"UPDATE orders SET amount = {len(none) * 10 + len(rest)}")
+    """,
     "a_cursor": """
         cursor = bind.connection.cursor()
         cursor.execute("SELECT id FROM orders WHERE id > %s ORDER BY id", (0,))
