@@ -200,7 +200,10 @@ def server_options(text: str) -> list[tuple[str, str]]:
 
     """
     options = []
-    words = iter(shlex.split(text))
+    lexer = shlex.shlex(text, posix=True, punctuation_chars=False)
+    # for the server a double quote is a part of the value: search_path="Sales" is another schema without it
+    lexer.whitespace_split, lexer.commenters, lexer.quotes, lexer.escapedquotes = True, "", "'", ""
+    words = iter(list(lexer))
     for word in words:
         if word == "-c":
             setting = next(words, "")

@@ -12,7 +12,7 @@ from service_migrations.errors import ConfigurationError
 from service_migrations.libpq.conninfo import _arguments
 from service_migrations.libpq.of_psycopg2 import as_caught, row_factory
 from service_migrations.settings.dsn import Dsn, parse
-from service_migrations.settings.libpq import HONOURED, PASSED_OVER, REFUSED
+from service_migrations.settings.libpq import HONOURED, PASSED_OVER, REFUSED, server_options
 
 LIBPQ = (
     *("host", "hostaddr", "port", "dbname", "user", "password", "passfile", "require_auth", "channel_binding"),
@@ -113,6 +113,20 @@ def test_what_cant_be_honoured_is_refused_by_name_with_what_to_do(key: str) -> N
     assert refused(f"{key}=hunter2") == (
         f"here has the parameter {key!r}, which can't be honoured here. {REFUSED[key]}."
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "path"),
+    [
+        ('-c search_path="Sales"', '"Sales"'),
+        ("-c search_path=a\\ b", "a b"),
+        ("--search-path='a b'", "a b"),
+        ("-csearch_path=#a", "#a"),
+    ],
+)
+def test_a_double_quote_of_the_options_is_a_part_of_the_value(options: str, path: str) -> None:
+    """Without it, another schema would be the first."""
+    assert server_options(options) == [("search_path", path)]
 
 
 def test_asyncpgs_name_of_sslmode_means_the_same() -> None:
