@@ -171,7 +171,17 @@ def test_a_version_table_is_a_siblings_by_its_own_name_or_where_that_surely_has_
 
 @pytest.mark.parametrize(
     ("path", "schema"),
-    [("app, public", "app"), ('"$user", app', "app"), ("$user", "public"), (" , app", "app"), ('"a b"', "a b")],
+    [
+        ("app, public", "app"),
+        ('"$user", app', "app"),
+        ("$user", "public"),
+        (" , app", "app"),
+        ('"a b"', "a b"),
+        ("Sales", "sales"),
+        ('"Sales", public', "Sales"),
+        ('"a,b", public', "a,b"),
+        ('"a""b"', 'a"b'),
+    ],
 )
 def test_the_schema_of_a_service_is_the_first_of_its_search_path(
     monorepo: Monorepo, billing: Service, path: str, schema: str
