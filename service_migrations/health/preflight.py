@@ -127,7 +127,10 @@ def _creates_table(session: Session, revision: Revision) -> bool:
     if script is None:
         message = f"the revision {revision.revision} is gone. Nothing was run."
         raise ResultError(message, service=session.history.service)
-    source, schema = inspect.getsource(script.module.upgrade), session.metadata.schema
+    try:
+        source, schema = inspect.getsource(script.module.upgrade), session.metadata.schema
+    except (OSError, TypeError):  # such as functools.partial()
+        return False
     if schema != session.schema:
         return False  # the version table has a schema of its own
     return "create_table(" in source and (schema is not None or "schema=" not in source)

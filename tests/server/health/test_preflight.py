@@ -229,6 +229,20 @@ def test_a_role_that_may_not_create_tables_gets_the_grant(monorepo, database, se
     upgraded(service)
 
 
+def test_of_an_upgrade_without_a_source_the_server_decides(monorepo, database, server):
+    """Such as one that a function has made."""
+    owner = database()
+    dsn = database(shared=owner)
+    service = monorepo.service("billing", dsn=dsn)
+    monorepo.table_revision("billing", "a1", None)
+    wait(service_migrations.upgrade(service))
+    query(replace(server.admin, database=owner.database), f'REVOKE CREATE ON SCHEMA public FROM "{dsn.user}", PUBLIC')
+    path = monorepo.revision("billing", "a2", "a1", 'op.execute("ALTER TABLE billing ADD COLUMN a2 int")')
+    made = "\n\nfrom functools import partial\n\nupgrade = partial(upgrade)\n"
+    path.write_text(path.read_text(encoding="utf-8") + made, encoding="utf-8")
+    assert wait(service_migrations.upgrade(service)).after == ("a2",)
+
+
 DENIED = {
     "foreign key": "ALTER TABLE billing ADD CONSTRAINT f FOREIGN KEY (id) REFERENCES theirs (id)",
     "foreign key of a new table": "CREATE TABLE new (id int REFERENCES public.theirs)",
