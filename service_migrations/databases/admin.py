@@ -204,8 +204,8 @@ def quoted(identifier: str) -> str:
 
 async def _ensure_role(connection: "asyncpg.Connection", dsn: Dsn, *, set_password: bool) -> list[str]:
     exists = await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", dsn.user)
-    if exists and not set_password:
-        return []
+    if exists and not (set_password and dsn.password):
+        return []  # without one here, as with a command for it, that of the role would be removed
     verb = "ALTER" if exists else "CREATE"
     # never the password itself: the server may log a statement with its arguments
     secret = verifier(dsn.password) if dsn.password else None

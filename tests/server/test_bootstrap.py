@@ -161,3 +161,13 @@ def test_a_database_of_the_tests_has_it(monorepo: Monorepo, server: Server, monk
     assert names == [{"kept"}, {"kept", "more"}]  # an edited file leads to another template
     for (name,) in query(server.admin, "SELECT datname FROM pg_database WHERE datname LIKE 'service\\_migrations\\_%'"):
         query(server.admin, f'DROP DATABASE "{name}"')
+
+
+def test_without_a_password_here_that_of_a_role_stays(monorepo: Monorepo, target: Dsn, server: Server) -> None:
+    """As where a command prints it."""
+    settings = load(monorepo.service("billing", dsn=target))
+    wait(admin.create(settings, server.admin, set_password=True))
+    for password in (None, ""):
+        bare = replace(settings, dsn=replace(target, password=password))
+        assert wait(admin.create(bare, server.admin, set_password=True)) == ()
+        assert query(target, "SELECT 1")
