@@ -24,7 +24,7 @@ def matrix_rows(service: Service, folder: str = "") -> Mapping[str, Sequence[str
         folder: from the top level; empty for that of pytest's setting in pyproject.toml.
 
     Raises:
-        UsageError: the file is no TOML.
+        UsageError: the file is no TOML, or has something else than lists of statements.
         ConfigurationError: it can't be read.
 
     """
@@ -32,12 +32,21 @@ def matrix_rows(service: Service, folder: str = "") -> Mapping[str, Sequence[str
     if not path.exists():
         return {}
     try:
-        return tomllib.loads(read_text(path, SOURCE))
+        rows = tomllib.loads(read_text(path, SOURCE))
     except OSError as error:
         text = f"it can't be read: {error.strerror}."
         raise ConfigurationError(text, service=service, path=service.relative(path)) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"no TOML: {error}.", service=service, path=service.relative(path)) from error
+    for revision, statements in rows.items():
+        if not isinstance(statements, list) or not all(isinstance(statement, str) for statement in statements):
+            raise UsageError(
+                f"{revision} is no list of statements.",
+                service=service,
+                path=service.relative(path),
+                hint=f'Write {revision} = ["INSERT INTO …"].',
+            )
+    return rows
 
 
 def _folder(service: Service) -> str:
