@@ -11,14 +11,12 @@ from sqlalchemy import Connection, RowMapping, Table, text
 from service_migrations.errors import ConfigurationError
 from service_migrations.models.texts import plain
 from service_migrations.models.types import enum_of
+from service_migrations.sql.identifiers import LONGEST, cut
 from service_migrations.sql.quoting import literal, quoted
 
 __all__ = ["EnumType", "enums_of", "live_enums"]
 
 _LIVE = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
-
-_NAME_LENGTH = 63
-"""The maximum length of a name in PostgreSQL, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +54,7 @@ class EnumType:
     def former_name(self) -> str:
         """The name of the old type while the new one is created."""
         suffixes = ("__former", *(f"__former{number}" for number in range(len(self.former_names))))
-        names = (_shortened(self.name, _NAME_LENGTH - len(suffix)) + suffix for suffix in suffixes)
+        names = (cut(self.name, LONGEST - len(suffix)) + suffix for suffix in suffixes)
         return next(name for name in names if name not in self.former_names)
 
 
@@ -118,8 +116,3 @@ def _properties(type_name: str, row: RowMapping) -> Iterator[str]:
         if role in grants:
             option = " WITH GRANT OPTION" if grants[role] and role else ""
             yield f"GRANT USAGE ON TYPE {type_name} TO {role or owner}{option}"
-
-
-def _shortened(name: str, length: int) -> str:
-    """Return a name within a number of bytes."""
-    return name.encode()[:length].decode(errors="ignore")

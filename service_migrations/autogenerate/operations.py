@@ -42,12 +42,10 @@ from service_migrations.catalog.tables import Constraint, TableState
 from service_migrations.models.copies import copy_table
 from service_migrations.models.texts import plain
 from service_migrations.models.types import is_portable, postgres_type, without_own_index
+from service_migrations.sql.identifiers import LONGEST, cut
 from service_migrations.sql.quoting import escaped
 
 __all__ = ["added_column", "copied", "created_table", "remove_exclusions", "render_item"]
-
-_NAME_LENGTH = 63
-"""The maximum length of a name in PostgreSQL, in bytes."""
 
 _PREPARER = asyncpg.dialect().identifier_preparer  # type: ignore[no-untyped-call]
 _INTEGERS = (BigInteger, SmallInteger, Integer)
@@ -232,7 +230,7 @@ def _free_name(name: str, taken: Container[str]) -> str:
     """Return a name that PostgreSQL has chosen, with a number where an index of another table has it."""
     free, numbers = name, count(1)
     while free in taken:
-        free = f"{name[: _NAME_LENGTH - 2]}{next(numbers)}"
+        free = f"{cut(name, LONGEST - 2)}{next(numbers)}"
     return free
 
 

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterator
 
+from service_migrations.sql.identifiers import cut, folded
+
 __all__ = ["OWN_PATH", "default_of", "names_of"]
 
 OWN_PATH = "pg_catalog, pg_temp"
@@ -10,15 +12,13 @@ OWN_PATH = "pg_catalog, pg_temp"
 
 _PUBLIC = "public"
 _NAME = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^\s,"]+))\s*(?:,|$)')
-_SMALL = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
-"""PostgreSQL folds these letters alone in a database in UTF-8."""
 
 
 def names_of(path: str) -> Iterator[str]:
     """Yield the names of a search_path as PostgreSQL reads them: one that isn't quoted is in small letters."""
     for quoted, word in _NAME.findall(path):
-        if name := quoted.replace('""', '"') or word.translate(_SMALL):
-            yield name
+        if name := quoted.replace('""', '"') or folded(word):
+            yield cut(name)
 
 
 def default_of(path: str) -> str:

@@ -9,12 +9,9 @@ from sqlalchemy.schema import Constraint, Index
 
 from service_migrations._sqlalchemy import generated_name
 from service_migrations.models.types import enum_of, sequences_of
+from service_migrations.sql.identifiers import LONGEST
 
-__all__ = ["LONGEST", "folded_names", "long_names"]
-
-LONGEST = 63
-"""Bytes of a name, in UTF-8: NAMEDATALEN - 1 (documentation, 4.1.1 Identifiers and Key Words). SQLAlchemy counts
-characters, and only those of constraints and indexes."""
+__all__ = ["folded_names", "long_names"]
 
 _PREPARER = asyncpg.dialect().identifier_preparer  # type: ignore[no-untyped-call]
 
@@ -23,7 +20,7 @@ def long_names(metadata: MetaData) -> Iterator[tuple[Table, str]]:
     """Yield each table with a name that PostgreSQL would cut, and the first of its names, as messages name it.
 
     A cut name would be another one in the database than in the models: each comparison would find a difference. The
-    names that SQLAlchemy refuses are left to it.
+    names that SQLAlchemy refuses are left to it; it counts characters, and only those of constraints and indexes.
     """
     for table in metadata.tables.values():
         for kind, name in _names(table):

@@ -12,7 +12,7 @@ from service_migrations.errors import ConfigurationError
 from service_migrations.models.copies import copy_table
 from service_migrations.models.exported import tables_of_metadata
 from service_migrations.models.faults import add_fault, collect_faults
-from service_migrations.models.identifiers import LONGEST, folded_names, long_names
+from service_migrations.models.identifiers import folded_names, long_names
 from service_migrations.models.importing import import_models, where, where_defined
 from service_migrations.models.info import add_info
 from service_migrations.models.parameters import open_parameters
@@ -20,6 +20,7 @@ from service_migrations.models.service_code import modules_of
 from service_migrations.models.views import add_views, is_view
 from service_migrations.monorepo import Service
 from service_migrations.pyproject import FILE
+from service_migrations.sql.identifiers import LONGEST
 
 __all__ = ["assemble", "bookkeeping_schema", "models_file", "place_of_table", "schema_of", "tables_of"]
 

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from service_migrations.sql.identifiers import cut, folded
+
 __all__ = ["Statement", "Token", "requalified", "statements", "stray_parameter", "tokenize"]
 
 _TOKEN = re.compile(
@@ -29,10 +31,6 @@ _ESCAPE = re.compile(
     r"\\(?:(?P<octal>[0-7]{1,3})|x(?P<hex>[0-9a-fA-F]{1,2})|u(?P<short>[0-9a-fA-F]{4})|U(?P<long>[0-9a-fA-F]{8})|(?P<one>.))",
     re.DOTALL,
 )
-_LONGEST = 63
-"""Bytes of a name, behind which PostgreSQL cuts it."""
-_SMALL = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
-"""The letters that PostgreSQL folds in a database in UTF-8; an Ä stays."""
 _CONTROLS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 
@@ -136,15 +134,11 @@ def _placed(text: str) -> Iterator[tuple[Token, int, int]]:
             yield Token("string", string, line), position, end
         elif match["quoted"]:
             quoted = value[value.index('"') + 1 :].removesuffix('"').replace('""', '"')
-            yield Token("name", _cut(quoted), line), position, end
+            yield Token("name", cut(quoted), line), position, end
         elif not match["space"]:
-            yield Token(kind, _cut(value.translate(_SMALL)) if kind == "word" else value, line), position, end
+            yield Token(kind, cut(folded(value)) if kind == "word" else value, line), position, end
         line += text.count("\n", position, end)
         position = end
-
-
-def _cut(name: str) -> str:
-    return name if len(name) * 4 <= _LONGEST else name.encode(errors="replace")[:_LONGEST].decode(errors="ignore")
 
 
 def _unescaped(match: re.Match[str]) -> str:

@@ -21,15 +21,13 @@ from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.isolation import leads_to_a_database
 from service_migrations.settings.sharing import user_of
+from service_migrations.sql.identifiers import cut
 from service_migrations.sql.quoting import literal, quoted
 
 __all__ = ["PREFIX", "Databases", "aimed", "uri"]
 
 PREFIX = "service_migrations_"
 """The prefix of every role and database that is created for tests."""
-
-_LONGEST_NAME = 63
-"""The longest name: PostgreSQL would cut the rest."""
 
 _STRATEGY_SINCE = 15
 
@@ -81,7 +79,7 @@ class Databases:
     def dsn(self, service: Service, database: str) -> Dsn:
         """Return the DSN of a service for a database."""
         if service not in self._users:
-            self._users[service] = f"{PREFIX}{user_of(service)}"[:_LONGEST_NAME]
+            self._users[service] = cut(f"{PREFIX}{user_of(service)}")
         role, secret = self._users[service], (self.server.admin.password or "").encode()
         password = hmac.new(secret, role.encode(), hashlib.sha256).hexdigest()
         return replace(self.server.admin, user=role, database=database, password=password)
