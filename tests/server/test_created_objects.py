@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 
-import asyncpg
 import pytest
 
 from service_migrations.settings.dsn import Dsn
 from service_migrations.sql.created import Created
-from tests.support.database import query, wait
+from tests.support.database import query, run_script
 
 SCRIPTS = [
     "SELECT 1 AS a INTO kept",
@@ -39,8 +38,8 @@ SCRIPTS = [
 def test_what_a_script_creates_is_what_the_server_has(script: str, database: Callable[[], Dsn]) -> None:
     dsn = database()
     script = script.replace("{role}", '"' + dsn.user.replace('"', '""') + '"')
-    wait(_run(dsn, "CREATE SCHEMA s; CREATE TABLE old (a int)"))
-    wait(_run(dsn, script))
+    run_script(dsn, ["CREATE SCHEMA s; CREATE TABLE old (a int)"])
+    run_script(dsn, [script])
     rows = query(
         dsn,
         "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
@@ -50,11 +49,3 @@ def test_what_a_script_creates_is_what_the_server_has(script: str, database: Cal
     created.apply(script)
     tables = {(schema, name) for kind, schema, name in created.objects if kind == "table"}
     assert tables == {(row["nspname"], row["relname"]) for row in rows}
-
-
-async def _run(dsn: Dsn, script: str) -> None:
-    connection = await asyncpg.connect(**dsn.connect_args())
-    try:
-        await connection.execute(script)
-    finally:
-        await connection.close()

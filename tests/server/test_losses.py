@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 
-import asyncpg
 import pytest
 
 from service_migrations.plan.classify import Class, classify
 from service_migrations.plan.novelty import Scope
 from service_migrations.settings.dsn import Dsn
 from service_migrations.sql.lexer import statements
-from tests.support.database import query, wait
+from tests.support.database import query, run_script
 
 LOSSES = {
     "a loop over what it deletes": "DO $$ DECLARE r record; BEGIN FOR r IN DELETE FROM t RETURNING id LOOP "
@@ -32,10 +31,10 @@ LOSSES = {
 @pytest.mark.parametrize("way", LOSSES)
 def test_a_loss_of_what_was_there_before_is_seen(way: str, database: Callable[[], Dsn]) -> None:
     dsn, scope, found = database(), Scope(), set()
-    wait(_run(dsn, "CREATE TABLE t (id int)", "CREATE TABLE u (id int)", "INSERT INTO t VALUES (1), (2)"))
-    wait(_run(dsn, "CREATE MATERIALIZED VIEW v AS SELECT 1 AS id"))
+    run_script(dsn, ["CREATE TABLE t (id int)", "CREATE TABLE u (id int)", "INSERT INTO t VALUES (1), (2)"])
+    run_script(dsn, ["CREATE MATERIALIZED VIEW v AS SELECT 1 AS id"])
     texts = LOSSES[way].split("; ") if "$$" not in LOSSES[way] else [LOSSES[way]]
-    wait(_run(dsn, *texts))
+    run_script(dsn, texts)
     is_there = query(dsn, "SELECT to_regclass('t') IS NOT NULL AND to_regclass('v') IS NOT NULL")[0][0]
     assert not is_there or query(dsn, "SELECT count(*) FROM t")[0][0] == 0
     for statement in statements("; ".join(texts)):
@@ -44,12 +43,3 @@ def test_a_loss_of_what_was_there_before_is_seen(way: str, database: Callable[[]
         found |= {kind for kind, _ in classify(statement.tokens, scope)}
         scope.record(statement.tokens)
     assert Class.DESTRUCTIVE in found
-
-
-async def _run(dsn: Dsn, *statements_of_one_session: str) -> None:
-    connection = await asyncpg.connect(**dsn.connect_args())
-    try:
-        for statement in statements_of_one_session:
-            await connection.execute(statement)
-    finally:
-        await connection.close()
