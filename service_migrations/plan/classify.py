@@ -4,16 +4,16 @@ They are read from the statement's tokens. squawk knows most of the statements t
 module has those that it doesn't know.
 """
 
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
 from itertools import pairwise
 
 from service_migrations.plan.breaking import breaks
 from service_migrations.plan.columns import SERIAL
+from service_migrations.plan.nested import ROW_CHANGES, Unseen, nested_statements, statements_of_block
 from service_migrations.plan.novelty import LOSES, Scope
 from service_migrations.sql.clauses import actions, has_own, name_at, statement_inside
-from service_migrations.sql.lexer import Token, statements, tokenize
+from service_migrations.sql.lexer import Token
 
 __all__ = ["Class", "Reason", "classify"]
 
@@ -33,18 +33,9 @@ class Class(StrEnum):
 Reason = tuple[Class, str]
 """A class, and why a statement has it."""
 
-_ROW_CHANGES = ("insert", "update", "delete", "merge")
-_NESTED_COMMANDS = (*_ROW_CHANGES, "truncate", "drop", "alter", "call", "create", "revoke")
-_STATEMENT_STARTS_AFTER = (";", "begin", "then", "else", "loop", "(", ")", "in")
-"""IN is that of FOR … IN DELETE … RETURNING … LOOP, and of FOR … IN EXECUTE."""
 _COMPARISON = 3
 """How many tokens two values and what is between them have."""
-_PLACE = re.compile(r"%(?:\d+\$)?-?(?:\d+|\*)?[ILs]")
-"""Where ``format`` fills something in."""
-_UNKNOWN = "something"
 _UNSEEN = "What {} can't be seen here."
-_READABLE = ("plpgsql", "sql")
-"""The languages of blocks that are read."""
 _STRONGEST = ["access", "exclusive"]
 _SHARED_WITH_WRITERS = (["access", "share"], ["row", "share"], ["row", "exclusive"], ["share", "update", "exclusive"])
 _REWRITES = {"tablespace": "TABLESPACE", "logged": "LOGGED", "unlogged": "UNLOGGED", "access": "ACCESS METHOD"}
@@ -54,6 +45,8 @@ _TAKES_COLUMNS = ("extension", "function", "procedure", "routine", "collation", 
 
 def classify(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
     """Yield the classes of one statement with their reasons; a statement that only adds has none.
+
+    What a block or a procedure may do to earlier objects of the plan is taken from the scope at once.
 
     Args:
         statement: the statement's tokens.
@@ -65,6 +58,7 @@ def classify(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
     if first in _CLASSIFIERS:
         yield from _CLASSIFIERS[first](statement, scope)
     elif first == "call":
+        scope.doubt(statement)
         yield Class.DATA, _UNSEEN.format("the procedure does")
     elif first == "lock":
         yield from _lock(statement)
@@ -118,13 +112,8 @@ def _copy(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
 
 
 def _do(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
-    language = next((after.value for word, after in pairwise(statement) if word == "language"), _READABLE[0])
-    if language not in _READABLE:
-        yield Class.DATA, _UNSEEN.format(f"a block in {language} does")
-        return
-    for token in statement:
-        if token.kind == "string":
-            yield from _nested([Token("symbol", ";", 1), *tokenize(token.value)], scope)
+    scope.doubt(statement)  # its statements run in any order, and some of them more than once
+    yield from _classes_of(statements_of_block(statement), scope)
 
 
 def _change(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
@@ -156,49 +145,16 @@ def _truncate(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
 
 
 def _nested(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
-    """Yield the classes of nested statements, in a CTE or in the body of a DO block."""
-    end_of_merge = 0
-    for index, token in enumerate(statement[1:], 1):
-        before = statement[index - 1]
-        starts = before in _STATEMENT_STARTS_AFTER or (before == "for" and token == "execute")  # OPEN … FOR EXECUTE
-        if token.kind != "word" or not starts or index < end_of_merge:
-            continue
-        own = statement_inside(statement[index:])
-        if before == "in":  # the loop's own statements follow
-            own = own[: next((end for end, each in enumerate(own) if each == "loop"), len(own))]
-        if token.value == "merge":  # its THEN DELETE is no statement
-            end_of_merge = index + len(own)
-        if token.value == "execute":
-            yield from _executed(own[1:], scope)
-        elif token.value in _NESTED_COMMANDS:
-            yield from classify(own, scope)
+    """Yield the classes of the statements in a CTE."""
+    yield from _classes_of(nested_statements(statement), scope)
 
 
-def _executed(expression: Sequence[Token], scope: Scope) -> Iterator[Reason]:
-    """Yield the classes of what a block's EXECUTE runs; that of a trigger names a function."""
-    if expression[:1] and expression[0] in ("function", "procedure"):
-        return
-    texts = list(_dynamic(expression))
-    is_read = expression[:1] and (expression[0].kind in ("string", "symbol") or expression[0] == "format")
-    if not is_read or not texts or any(text.startswith(_UNKNOWN) for text in texts):
-        yield Class.DATA, _UNSEEN.format("EXECUTE runs")
-    for text in texts:
-        for statement in statements(text):
-            yield from classify(statement.tokens, scope)
-
-
-def _dynamic(expression: Sequence[Token]) -> Iterator[str]:
-    """Yield the texts that an EXECUTE may run; what ``format`` or ``||`` fills in has a name that isn't known."""
-    if "||" not in "".join(token.value for token in expression if token.kind == "symbol"):
-        yield from (_PLACE.sub(_UNKNOWN, token.value) for token in expression if token.kind == "string")
-        return
-    parts: list[str] = []
-    for token in expression:
-        if token.kind == "string":
-            parts.append(_PLACE.sub(_UNKNOWN, token.value))
-        elif token.kind != "symbol" and parts[-1:] != [_UNKNOWN]:
-            parts.append(_UNKNOWN)
-    yield "".join(parts)
+def _classes_of(found: Iterable[Sequence[Token] | Unseen], scope: Scope) -> Iterator[Reason]:
+    for each in found:
+        if isinstance(each, Unseen):
+            yield Class.DATA, _UNSEEN.format(each.what)
+        else:
+            yield from classify(each, scope)
 
 
 def _drop(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
@@ -278,7 +234,7 @@ _CLASSIFIERS: dict[str, Callable[[Sequence[Token], Scope], Iterator[Reason]]] = 
     "explain": _explain,
     "prepare": _prepare,
     "copy": _copy,
-    **dict.fromkeys(_ROW_CHANGES, _change),
+    **dict.fromkeys(ROW_CHANGES, _change),
     **dict.fromkeys(("create", "reindex", "refresh"), _build),
     "do": _do,
     "truncate": _truncate,

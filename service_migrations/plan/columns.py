@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from service_migrations.sql.clauses import name_at
+from service_migrations.sql.clauses import name_at, split_name
 from service_migrations.sql.lexer import Token
 
 __all__ = ["SERIAL", "Column", "Columns", "added_column", "outside", "starts_constraint", "words_of"]
@@ -60,7 +60,7 @@ class Columns:
             name, end = name_at(action, 1 + (words[1:2] == ["column"]))
             self._alter((table, name), words[0], words[end:], action[end:])
         elif words[:2] == ["rename", "to"]:
-            to = ".".join([*table.split(".")[:-1], name_at(action, 2)[0]])
+            to = ".".join(filter(None, [split_name(table)[0], name_at(action, 2)[0]]))
             self.new = {(to if key[0] == table else key[0], key[1]): column for key, column in self.new.items()}
         elif words[0] == "rename" and words[1:2] != ["constraint"]:
             name, end = name_at(action, 1 + (words[1:2] == ["column"]))

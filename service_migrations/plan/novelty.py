@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from service_migrations.plan.columns import Columns
-from service_migrations.sql.clauses import actions, checked_column, index_table, name_at, names, not_nulls
+from service_migrations.plan.columns import Columns, words_of
+from service_migrations.plan.nested import UNKNOWN, Unseen, statements_of_block
+from service_migrations.sql.clauses import actions, checked_column, index_table, name_at, names, not_nulls, split_name
 from service_migrations.sql.lexer import Token
 
 __all__ = ["LOSES", "Scope"]
@@ -102,6 +103,40 @@ class Scope:
         elif first == "alter" and len(statement) > 2:  # noqa: PLR2004 - ALTER, kind, name
             self._record_alter(statement)
 
+    def doubt(self, statement: Sequence[Token]) -> None:
+        """Count nothing as created that a DO block, or a procedure, may have put earlier objects into, or replaced.
+
+        What a block creates isn't counted: it may do so in some databases only.
+        """
+        unseen = Unseen("the procedure does")
+        for each in statements_of_block(statement) if statement[0] == "do" else [unseen]:
+            if isinstance(each, Unseen):
+                self.created = {key for key in self.created if key[0] != "schema"}
+            elif each[0] == "alter" and len(each) > 2:  # noqa: PLR2004 - ALTER, kind, name
+                self._doubt_altered(each)
+            elif each[0] == "drop":
+                self._doubt_names(_objects(each, self))
+
+    def _doubt_altered(self, statement: Sequence[Token]) -> None:
+        """Count neither what an ALTER may have renamed as created, nor the schema or the parent that it names."""
+        kind, table, start = _altered(statement)
+        for action in actions(statement[start:]):
+            words = words_of(action)
+            if words[-3:-1] == ["set", "schema"] or words[:2] == ["set", "schema"]:
+                self._doubt_names([("schema", action[-1].value), (kind, table)])
+            elif words[:2] == ["rename", "to"]:
+                self._doubt_names([(kind, table)])
+            elif child := _child(table, action):
+                self._doubt_names([("table", child[1])])
+            elif words[:2] == ["drop", "constraint"]:
+                self.validated.discard((table, action[-1].value))
+
+    def _doubt_names(self, objects: Iterable[tuple[str, str]]) -> None:
+        """Count these as not created; all of the kind where a name isn't known."""
+        for kind, name in objects:
+            is_known = UNKNOWN not in name
+            self.created = {key for key in self.created if key[0] != kind or (is_known and key[1] != name)}
+
     def _record_create(self, statement: Sequence[Token]) -> None:
         found = _created_object(statement)
         if found is None:
@@ -121,50 +156,59 @@ class Scope:
                 self.temporary.add(found)
 
     def _record_alter(self, statement: Sequence[Token]) -> None:
-        kind = statement[1].value
-        is_long = kind in _LONG
-        kind = "table" if is_long else kind
-        table, start = name_at(statement, 2 + is_long)
+        kind, table, start = _altered(statement)
         for action in actions(statement[start:]):
-            words = [token.value for token in action]
+            words = words_of(action)
             if kind == "table":
                 self.columns.apply(table, action)
-                self._record_child(table, action)
-            if words[-3:-1] == ["set", "schema"] and (_KINDS.get(kind, kind), table) not in self.created:
-                self.created.discard(("schema", words[-1]))  # it has what was there before
+                child = _child(table, action)
+                if child and ("table", child[0]) not in self.created:  # it is dropped with its new parent
+                    self.created.discard(("table", child[1]))
+            is_moved = words[-3:-1] == ["set", "schema"] or words[:2] == ["set", "schema"]
+            if is_moved and (_KINDS.get(kind, kind), table) not in self.created:
+                self.created.discard(("schema", action[-1].value))  # it has what was there before
             if words[:2] in (["rename", "to"], ["set", "schema"]):
                 self._record_name(kind, table, action)
-            elif words[:2] == ["add", "constraint"]:
-                for column in checked_column(action):
-                    self.not_null_checks[table, words[2]] = column
-                    if words[-2:] != ["not", "valid"]:
-                        self.validated.add((table, words[2]))
-            elif words[:2] == ["validate", "constraint"] and (table, words[-1]) in self.not_null_checks:
-                self.validated.add((table, words[-1]))
-            elif words[:2] == ["drop", "constraint"]:
-                self.validated.discard((table, words[-1]))
+            elif words[1:2] == ["constraint"] and len(action) > 2:  # noqa: PLR2004 - a verb, CONSTRAINT, a name
+                self._record_constraint(table, words, action)
 
-    def _record_child(self, table: str, action: Sequence[Token]) -> None:
-        """Record ATTACH PARTITION or INHERIT of what was there before: it is dropped with its new parent."""
-        words = [token.value for token in action]
-        child, parent = table, ""
-        if words[:2] == ["attach", "partition"]:
-            child, parent = name_at(action, 2)[0], table
-        elif words[:1] == ["inherit"]:
-            parent = name_at(action, 1)[0]
-        if ("table", child) not in self.created:
-            self.created.discard(("table", parent))
+    def _record_constraint(self, table: str, words: Sequence[str], action: Sequence[Token]) -> None:
+        """Record ADD, VALIDATE or DROP CONSTRAINT."""
+        if words[0] == "add":
+            for column in checked_column(action):
+                self.not_null_checks[table, action[2].value] = column
+                if words[-2:] != ["not", "valid"]:
+                    self.validated.add((table, action[2].value))
+        elif words[0] == "validate" and (table, action[-1].value) in self.not_null_checks:
+            self.validated.add((table, action[-1].value))
+        elif words[0] == "drop":
+            self.validated.discard((table, action[-1].value))
 
     def _record_name(self, kind: str, name: str, action: Sequence[Token]) -> None:
         """Record RENAME TO or SET SCHEMA."""
         if (kind, name) not in self.created:
             self.former.add(_shared(_KINDS.get(kind, kind), name))
             return
-        *schema, last = name.split(".")
+        schema, last = split_name(name)
         given = name_at(action, 2)[0]
-        parts = [*schema, given] if action[0] == "rename" else [given, last]
+        parts = [schema, given] if action[0] == "rename" else [given, last]
         self.created.remove((kind, name))
         self.created.add((kind, ".".join(filter(None, parts)).removeprefix("public.")))
+
+
+def _altered(statement: Sequence[Token]) -> tuple[str, str, int]:
+    """Return the kind and the name of what an ALTER changes, and where its actions start."""
+    is_long = statement[1].value in _LONG
+    name, start = name_at(statement, 2 + is_long)
+    return "table" if is_long else statement[1].value, name, start
+
+
+def _child(table: str, action: Sequence[Token]) -> tuple[str, str] | None:
+    """Return the child and the parent of ATTACH PARTITION or INHERIT; None for another action."""
+    words = words_of(action)
+    if words[:2] == ["attach", "partition"]:
+        return name_at(action, 2)[0], table
+    return (table, name_at(action, 1)[0]) if words[:1] == ["inherit"] else None
 
 
 def _created_object(statement: Sequence[Token]) -> tuple[str, str] | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from service_migrations.history.offline import Piece, Rendered
 from service_migrations.history.revisions import History
 from service_migrations.plan.classify import Class, Reason, classify
+from service_migrations.plan.nested import Unseen, nested_statements, statements_of_block
 from service_migrations.plan.novelty import Scope
 from service_migrations.plan.revision_text import RevisionText, revision_text
 from service_migrations.plan.squawk import SquawkWarning, unfounded
@@ -134,10 +135,14 @@ def _read(history: History, rendered: Rendered) -> RevisionText | None:
 
 
 def _is_drop(statement: Sequence[Token]) -> bool:
-    """Whether a statement drops something or empties a table."""
+    """Whether a statement drops something or empties a table, itself or what is in a block or a CTE of it."""
     first = statement[0].value if statement[0].kind == "word" else ""
+    if first in ("do", "with"):
+        inside = statements_of_block(statement) if first == "do" else nested_statements(statement)
+        return any(not isinstance(each, Unseen) and _is_drop(each) for each in inside)
     if first == "alter" and len(statement) > 2:  # noqa: PLR2004 - ALTER, kind, name
-        return any(action and action[0] == "drop" for action in actions(statement[name_at(statement, 2)[1] :]))
+        start = 3 if statement[1] in ("foreign", "materialized") else 2
+        return any(action and action[0] == "drop" for action in actions(statement[name_at(statement, start)[1] :]))
     return first in ("drop", "truncate") or (first == "delete" and not has_own(statement, "where"))
 
 

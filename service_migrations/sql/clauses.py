@@ -13,6 +13,7 @@ __all__ = [
     "names",
     "not_nulls",
     "parts_at",
+    "split_name",
     "statement_inside",
 ]
 
@@ -37,9 +38,19 @@ def parts_at(tokens: Sequence[Token], index: int) -> tuple[list[str], int]:
 
 
 def name_at(tokens: Sequence[Token], index: int) -> tuple[str, int]:
-    """Return the qualified name at an index, without ``public.``, and the index after it."""
+    """Return the qualified name at an index, without ``public.``, and the index after it.
+
+    A part with a dot of its own is in quotes, so that ``"a.b"`` isn't table ``b`` of schema ``a``.
+    """
     parts, index = parts_at(tokens, index)
-    return ".".join(parts).removeprefix("public."), index + (index < len(tokens) and tokens[index] == "*")
+    name = ".".join(f'"{part}"' if "." in part else part for part in parts)
+    return name.removeprefix("public."), index + (index < len(tokens) and tokens[index] == "*")
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Return the schema and the last part of a name as ``name_at`` has it; the schema is empty without one."""
+    start = name.rfind('"', 0, -1) if name.endswith('"') else name.rfind(".") + 1
+    return name[: max(start, 0)].removesuffix("."), name[max(start, 0) :]
 
 
 def names(tokens: Sequence[Token]) -> list[str]:

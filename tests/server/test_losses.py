@@ -24,6 +24,27 @@ LOSSES = {
     "a table that got a partition": "CREATE TABLE p (id int) PARTITION BY LIST (id); "
     "ALTER TABLE p ATTACH PARTITION t DEFAULT; DROP TABLE p",
     "a table that got a child": "CREATE TABLE p (id int); ALTER TABLE t INHERIT p; DELETE FROM p",
+    "a schema that got a table in a block": "CREATE SCHEMA s;\nDO $$ BEGIN ALTER TABLE t SET SCHEMA s; END $$;\n"
+    "DROP SCHEMA s CASCADE",
+    "a schema that got and lost a table in one block": "CREATE SCHEMA s;\n"
+    "DO $$ BEGIN ALTER TABLE t SET SCHEMA s; DROP SCHEMA s CASCADE; END $$",
+    "a schema that got a table from a text": "CREATE SCHEMA s;\nDO $$ BEGIN "
+    "EXECUTE format('ALTER TABLE %I SET SCHEMA %I', 't', 's'); END $$;\nDROP SCHEMA s CASCADE",
+    "a schema that got a table from a variable": "CREATE SCHEMA s;\nDO $$ DECLARE way text := "
+    "'ALTER TABLE t SET SCHEMA s'; BEGIN EXECUTE way; END $$;\nDROP SCHEMA s CASCADE",
+    "a schema that got a table from a procedure": "CREATE SCHEMA s;\nCREATE PROCEDURE p() LANGUAGE sql AS "
+    "$$ALTER TABLE t SET SCHEMA s$$;\nCALL p();\nDROP SCHEMA s CASCADE",
+    "a table that got a partition in a block": "CREATE TABLE p (id int) PARTITION BY LIST (id);\n"
+    "DO $$ BEGIN ALTER TABLE p ATTACH PARTITION t DEFAULT; END $$;\nDROP TABLE p",
+    "a table that got any partition from a text": "CREATE TABLE p (id int) PARTITION BY LIST (id);\n"
+    "DO $$ BEGIN EXECUTE format('ALTER TABLE %I ATTACH PARTITION t DEFAULT', 'p'); END $$;\nDROP TABLE p",
+    "a table whose name a block gave to another": "CREATE TABLE p (id int);\n"
+    "DO $$ BEGIN ALTER TABLE p RENAME TO q; ALTER TABLE t RENAME TO p; END $$;\nDROP TABLE p",
+    "a table whose new namesake a block dropped": "CREATE TABLE p (id int);\n"
+    "DO $$ BEGIN DROP TABLE p; ALTER TABLE t RENAME TO p; END $$;\nDROP TABLE p",
+    "a table with a dot in the name of a new one": 'CREATE TABLE "public.t" (id int); DROP TABLE public.t',
+    "a table in a schema with the name of a new one": "CREATE SCHEMA s; ALTER TABLE t SET SCHEMA s; "
+    'CREATE TABLE "s.t" (id int); DROP TABLE s.t',
     "a table dropped with its new child": "CREATE TABLE p (id int); ALTER TABLE t INHERIT p; DROP TABLE p CASCADE",
 }
 
@@ -33,11 +54,11 @@ def test_a_loss_of_what_was_there_before_is_seen(way: str, database: Callable[[]
     dsn, scope, found = database(), Scope(), set()
     run_script(dsn, ["CREATE TABLE t (id int)", "CREATE TABLE u (id int)", "INSERT INTO t VALUES (1), (2)"])
     run_script(dsn, ["CREATE MATERIALIZED VIEW v AS SELECT 1 AS id"])
-    texts = LOSSES[way].split("; ") if "$$" not in LOSSES[way] else [LOSSES[way]]
+    texts = LOSSES[way].split(";\n" if "$$" in LOSSES[way] else "; ")
     run_script(dsn, texts)
     is_there = query(dsn, "SELECT to_regclass('t') IS NOT NULL AND to_regclass('v') IS NOT NULL")[0][0]
     assert not is_there or query(dsn, "SELECT count(*) FROM t")[0][0] == 0
-    for statement in statements("; ".join(texts)):
+    for statement in statements(";\n".join(texts)):
         if "former" in way:  # each is of a revision of its own
             scope.look_ahead([])
         found |= {kind for kind, _ in classify(statement.tokens, scope)}

@@ -48,6 +48,28 @@ def test_the_question_shows_the_revisions_and_what_they_drop(world: tuple[Monore
     assert "billing" in tables(dsn)
 
 
+@pytest.mark.parametrize(
+    ("sql", "is_drop"),
+    [
+        ("ALTER FOREIGN TABLE IF EXISTS f DROP COLUMN a", True),
+        ("ALTER FOREIGN TABLE IF EXISTS f ADD COLUMN a int", False),
+        ("ALTER TABLE IF EXISTS f ADD COLUMN a int, DROP b", True),
+        ("DO $$ BEGIN DROP TABLE IF EXISTS f; END $$", True),
+        ("DO $$ BEGIN EXECUTE 'TRUNCATE billing'; END $$", True),
+        ("DO $$ BEGIN PERFORM 'DROP TABLE f'; END $$", False),
+        ("WITH gone AS (DELETE FROM billing RETURNING id) SELECT count(*) FROM gone", True),
+        ("WITH gone AS (DELETE FROM billing WHERE id = 0 RETURNING id) SELECT count(*) FROM gone", False),
+        ("DELETE FROM billing", True),
+        ("DELETE FROM billing WHERE id = 0", False),
+    ],
+)
+def test_a_statement_is_shown_where_it_drops_or_empties(world: tuple[Monorepo, Dsn], sql: str, is_drop: bool) -> None:
+    monorepo, _ = world
+    monorepo.revision("billing", "c3", "b2", 'op.execute("SELECT 1")', f"op.execute({sql!r})")
+    (revision,) = wait(plan(monorepo.find("billing"), "b2", down=True)).revisions
+    assert revision.drops == ((f"{sql};",) if is_drop else ())
+
+
 def test_nobody_is_asked_where_nothing_is_reverted(world: tuple[Monorepo, Dsn]) -> None:
     monorepo, dsn = world
     ran = monorepo.inv(*DOWN, "c3")

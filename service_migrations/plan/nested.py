@@ -1,0 +1,87 @@
+"""The statements inside of a statement: in a CTE, in the body of a DO block, in the text that its EXECUTE runs."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from service_migrations.sql.clauses import statement_inside
+from service_migrations.sql.lexer import Token, statements, tokenize
+
+__all__ = ["ROW_CHANGES", "UNKNOWN", "Unseen", "nested_statements", "statements_of_block"]
+
+ROW_CHANGES = ("insert", "update", "delete", "merge")
+"""The commands that change rows."""
+UNKNOWN = "something"
+"""What stands for a name that ``format`` or ``||`` fills in."""
+
+_NESTED_COMMANDS = (*ROW_CHANGES, "truncate", "drop", "alter", "call", "create", "revoke")
+_STATEMENT_STARTS_AFTER = (";", "begin", "then", "else", "loop", "(", ")", "in")
+"""IN is that of FOR … IN DELETE … RETURNING … LOOP, and of FOR … IN EXECUTE."""
+_PLACE = re.compile(r"%(?:\d+\$)?-?(?:\d+|\*)?[ILs]")
+"""Where ``format`` fills something in."""
+_READABLE = ("plpgsql", "sql")
+"""The languages of blocks that are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """Code inside of a statement that isn't there to be read: ``what`` it is, before "can't be seen"."""
+
+    what: str
+
+
+def statements_of_block(block: Sequence[Token]) -> Iterator[Sequence[Token] | Unseen]:
+    """Yield the statements in the body of a DO block."""
+    language = next((after.value for word, after in pairwise(block) if word == "language"), _READABLE[0])
+    if language not in _READABLE:
+        yield Unseen(f"a block in {language} does")
+        return
+    for token in block:
+        if token.kind == "string":
+            yield from nested_statements([Token("symbol", ";", 1), *tokenize(token.value)])
+
+
+def nested_statements(statement: Sequence[Token]) -> Iterator[Sequence[Token] | Unseen]:
+    """Yield the statements in a CTE, or in the body of a block."""
+    end_of_merge = 0
+    for index, token in enumerate(statement[1:], 1):
+        before = statement[index - 1]
+        starts = before in _STATEMENT_STARTS_AFTER or (before == "for" and token == "execute")  # OPEN … FOR EXECUTE
+        if token.kind != "word" or not starts or index < end_of_merge:
+            continue
+        own = statement_inside(statement[index:])
+        if before == "in":  # the loop's own statements follow
+            own = own[: next((end for end, each in enumerate(own) if each == "loop"), len(own))]
+        if token.value == "merge":  # its THEN DELETE is no statement
+            end_of_merge = index + len(own)
+        if token.value == "execute":
+            yield from _executed(own[1:])
+        elif token.value in _NESTED_COMMANDS:
+            yield own
+
+
+def _executed(expression: Sequence[Token]) -> Iterator[Sequence[Token] | Unseen]:
+    """Yield what a block's EXECUTE runs; that of a trigger names a function."""
+    if expression[:1] and expression[0] in ("function", "procedure"):
+        return
+    texts = list(_dynamic(expression))
+    is_read = expression[:1] and (expression[0].kind in ("string", "symbol") or expression[0] == "format")
+    if not is_read or not texts or any(text.startswith(UNKNOWN) for text in texts):
+        yield Unseen("EXECUTE runs")
+    for text in texts:
+        yield from (statement.tokens for statement in statements(text))
+
+
+def _dynamic(expression: Sequence[Token]) -> Iterator[str]:
+    """Yield the texts that an EXECUTE may run; what ``format`` or ``||`` fills in has a name that isn't known."""
+    if "||" not in "".join(token.value for token in expression if token.kind == "symbol"):
+        yield from (_PLACE.sub(UNKNOWN, token.value) for token in expression if token.kind == "string")
+        return
+    parts: list[str] = []
+    for token in expression:
+        if token.kind == "string":
+            parts.append(_PLACE.sub(UNKNOWN, token.value))
+        elif token.kind != "symbol" and parts[-1:] != [UNKNOWN]:
+            parts.append(UNKNOWN)
+    yield "".join(parts)
