@@ -322,7 +322,7 @@ class Transactions:
     def _check_sendable(self, connection: Connection, *arguments: Any) -> None:
         if connection is self._connection:
             check_sendable(arguments[1])
-            self._builds.note(arguments[1])
+            self._builds.note(connection, arguments[1])
 
     def _execute(self, connection: Connection, *arguments: Any) -> None:
         *_, context, _ = arguments

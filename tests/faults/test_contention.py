@@ -2,7 +2,9 @@
 
 import asyncio
 import re
+from contextlib import suppress
 
+import asyncpg
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -431,10 +433,72 @@ def test_an_index_that_a_failed_build_has_left_is_not_taken_for_the_index(world:
     assert world.valid("ix") is True
 
 
-def test_a_failed_build_that_a_revision_catches_is_a_failure(world: World) -> None:
-    caught = f"try:\n        {BUILDS['statement']}\n    except Exception:\n        pass"
+LONG = "ix_" + "long" * 20
+CAUGHT = {
+    "named": ("CREATE UNIQUE INDEX CONCURRENTLY ix ON billing_r001 (id)", "ix"),
+    "unnamed": ("CREATE UNIQUE INDEX CONCURRENTLY ON billing_r001 (id)", "billing_r001_id_idx"),
+    "long": (f"CREATE UNIQUE INDEX CONCURRENTLY {LONG} ON ONLY public.billing_r001 (id)", LONG[:63]),
+    "in quotes": ('CREATE UNIQUE INDEX CONCURRENTLY "I""x" ON billing_r001 (id)', 'I"x'),
+    "with a comment": ("CREATE /* c */ UNIQUE INDEX -- it is\nCONCURRENTLY ix ON billing_r001 (id)", "ix"),
+}
+
+
+@pytest.mark.parametrize(("build", "name"), CAUGHT.values(), ids=CAUGHT)
+def test_a_failed_build_that_a_revision_catches_is_a_failure(world: World, build: str, name: str) -> None:
+    caught = f"try:\n        op.execute({build!r})\n    except Exception:\n        pass"
     world.history(2, r002_alone=f"with op.get_context().autocommit_block():\n    {caught}")
     assert world.inv("db.upgrade", "--service", "billing", "--revision", "r001").code == 0
     query(world.dsn, "INSERT INTO billing_r001 VALUES (1), (1)")
-    assert "the index ix, which is INVALID" in failed(world, world.inv(), 1)
+    assert f"the index {name}, which is INVALID" in failed(world, world.inv(), 1)
     assert world.at() == "r001"
+
+
+@pytest.mark.parametrize("what", ["INDEX CONCURRENTLY ix", "(CONCURRENTLY) TABLE billing_r001"])
+def test_a_failed_rebuild_that_a_revision_catches_is_a_failure(world: World, what: str) -> None:
+    caught = f"try:\n        op.execute('REINDEX {what}')\n    except Exception:\n        pass"
+    world.history(2, r002_alone=f"with op.get_context().autocommit_block():\n    {caught}")
+    assert world.inv("db.upgrade", "--service", "billing", "--revision", "r001").code == 0
+    query(world.admin, "CREATE FUNCTION f(i int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN 1 / i; END'")
+    query(world.dsn, "INSERT INTO billing_r001 VALUES (1)")
+    query(world.dsn, "CREATE INDEX ix ON billing_r001 (f(id))")
+    query(
+        world.admin,
+        "CREATE OR REPLACE FUNCTION f(i int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN 1 / 0; END'",
+    )
+    assert "the index ix_ccnew, which is INVALID" in failed(world, world.inv(), 1)
+    assert world.at() == "r001"
+
+
+def test_an_index_that_was_invalid_before_or_is_somebody_elses_is_no_failure(world: World) -> None:
+    world.history(2, r002_alone="with op.get_context().autocommit_block():\n"
+                  "    op.execute('CREATE INDEX CONCURRENTLY ON billing_r001 (id)')")  # fmt: skip
+    assert world.inv("db.upgrade", "--service", "billing", "--revision", "r001").code == 0
+    query(world.dsn, "INSERT INTO billing_r001 VALUES (1), (1)")
+    with suppress(asyncpg.UniqueViolationError):
+        query(world.dsn, "CREATE UNIQUE INDEX CONCURRENTLY former ON billing_r001 (id)")
+    assert world.valid("former") is False
+    assert world.inv().code == 0
+    assert world.at() == "r002"
+
+
+def test_an_index_that_somebody_else_builds_meanwhile_is_no_failure(world: World) -> None:
+    build = "op.execute('CREATE INDEX CONCURRENTLY ON billing_r001 (id)')"
+    world.history(2, r002_alone=f"with op.get_context().autocommit_block():\n    {build}\n    {PAUSED}")
+    assert world.inv("db.upgrade", "--service", "billing", "--revision", "r001").code == 0
+    query(world.dsn, "CREATE TABLE other (id int)")
+    world.close_barrier()
+    somebody = Session(world.dsn)
+    try:
+        run = world.start()
+        world.paused(run)
+        with hold(world.admin, "SELECT pg_current_xact_id()", "LOCK TABLE other IN ROW EXCLUSIVE MODE"):
+            built = somebody.start("CREATE INDEX CONCURRENTLY theirs ON other (id)")
+            until(lambda: world.valid("theirs") is False, "the other index is built")
+            world.open_barrier()
+            ran = run.end()
+            assert world.valid("theirs") is False
+        built.result(10)
+    finally:
+        somebody.close()
+    assert ran.code == 0, ran.text
+    assert world.at() == "r002"
