@@ -20,6 +20,7 @@ from service_migrations.revision_call import call_revision
 from service_migrations.session.version_table import ALEMBICS_WIDTH
 from service_migrations.settings.model import load_options
 from service_migrations.settings.sources import Sources
+from service_migrations.side_effects import side_effects_refused
 from service_migrations.sql.quoting import quoted
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def configure(connection: Connection | None = None, **options: Any) -> None:
     output = None if offline else StringIO()
     context.configure(**_dialect(context.config), literal_binds=True, as_sql=True, output_buffer=output, **shared)
     if offline:
-        wrap_revisions(context.get_context(), lambda _, step: partial(call_revision, step.migration_fn))
+        wrap_revisions(context.get_context(), lambda _, step: partial(_run_offline, step.migration_fn))
         write_statements(context.get_context(), statements)
         _widen(max((len(script.revision) for script in context.script.walk_revisions()), default=0))
         dialect = context.get_context().dialect
@@ -99,6 +100,12 @@ def configure(connection: Connection | None = None, **options: Any) -> None:
         # public is in every database, and IF NOT EXISTS needs the right to create it all the same
         if schema not in (None, "public") and context.get_starting_revision_argument() is None:
             context.static_output(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)};")
+
+
+def _run_offline(function: Callable[..., Any], **keywords: Any) -> None:
+    """Call a revision for its SQL: whatever else it does would be done now, and not where the script is run."""
+    with side_effects_refused():
+        call_revision(function, **keywords)
 
 
 def _widen(longest_id: int) -> None:

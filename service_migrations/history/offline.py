@@ -5,14 +5,16 @@ Alembic's bookkeeping is left out: the version table, and BEGIN and COMMIT, whic
 
 import ast
 import sys
+import warnings
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import Script
+from alembic.util import load_python_file
 
 from service_migrations.errors import MigrationError, UsageError, text_of
 from service_migrations.failures.revisions import revision_failure
@@ -21,9 +23,11 @@ from service_migrations.history.literals import StatementError
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, config
 from service_migrations.history.targets import as_usage_error, refuse_ambiguous, resolve_target
+from service_migrations.models.attachments import tables_kept
 from service_migrations.models.service_code import code_of
 from service_migrations.monorepo import Service
 from service_migrations.revision_call import call_revision
+from service_migrations.side_effects import SideEffectError, side_effects_refused
 
 __all__ = ["Piece", "Rendered", "pending", "render"]
 
@@ -184,12 +188,15 @@ def _render(script: Script, rendered: Rendered, recorder: _Recorder, service: Se
         return
     recorder.path, recorder.rendered = script.path, rendered
     try:
-        call_revision(getattr(script.module, rendered.function))
+        function = getattr(_module(script), rendered.function)
+        with side_effects_refused():
+            call_revision(function)
     except (Exception, SystemExit) as error:
         # an author's code may raise anything without a database, but some errors it would raise with one too
         if service and _is_certain(error):
             raise revision_failure(error, service, "", partly_committed=None, offline=True) from error
-        rendered.error = f"{type(error).__name__}: {text_of(error)}"
+        is_plain = isinstance(error, SideEffectError)
+        rendered.error = text_of(error) if is_plain else f"{type(error).__name__}: {text_of(error)}"
         traceback = error.__traceback__
         while traceback is not None:
             if traceback.tb_frame.f_code.co_filename == script.path:
@@ -201,6 +208,22 @@ def _render(script: Script, rendered: Rendered, recorder: _Recorder, service: Se
         _judge_downgrade(script, rendered)
     elif rendered.error is not None or any(not piece.is_transaction for piece in rendered.pieces):
         rendered.irreversible = _irreversible(script)
+
+
+def _module(script: Script) -> ModuleType:
+    """Return the module of a revision, imported anew: what this run uses up, such as an iterator, an upgrade needs.
+
+    Where that can't be done twice, as with a table of a MetaData elsewhere, it is the one that Alembic has imported.
+    """
+    file = Path(script.path)
+    if getattr(script.module, "__file__", None) != script.path:  # it is from the ledger
+        return script.module
+    try:
+        with warnings.catch_warnings(), tables_kept([str(file.parent)]), side_effects_refused():
+            warnings.simplefilter("ignore")  # they were shown by the first import
+            return load_python_file(str(file.parent), file.name)
+    except Exception:  # noqa: BLE001 - an author's code may raise anything
+        return script.module
 
 
 def _is_certain(error: BaseException) -> bool:

@@ -201,7 +201,7 @@ def planned(review: Review, warnings: list[SquawkWarning]) -> PlannedRevision:
         if warning.line not in lines
     ]
     if rendered.error is not None:
-        message = f"It can't be rendered without a connection ({rendered.error}); what follows is read from its text."
+        message = f"It can't be rendered offline ({rendered.error}); what follows is read from its text."
         findings.append(PlanFinding("offline", message, None, path, rendered.error_line))
     findings += review.text_findings
     findings += [PlanFinding(Class.BREAKING, one, Class.BREAKING, path) for one in review.breaks]

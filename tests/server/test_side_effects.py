@@ -1,0 +1,198 @@
+"""A revision that is run for its SQL alone does nothing else: for a plan, for the guard of an upgrade, for --sql."""
+
+import gc
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import URL
+
+import service_migrations
+from service_migrations.plan.plan import plan
+from service_migrations.settings.dsn import Dsn
+from service_migrations.side_effects import _OTHERS, SideEffectError, side_effects_refused
+from tests.support.database import query, tables, wait
+from tests.support.monorepo import Monorepo
+
+FOLDER = "os.environ['EFFECTS']"
+ENGINES = {
+    "an engine": "import sqlalchemy as s\ns.create_engine(URL.replace('asyncpg', 'psycopg')).connect()",
+    "a session": "import sqlalchemy as s, sqlalchemy.orm as o\n"
+    "o.Session(s.create_engine(URL.replace('asyncpg', 'psycopg'))).execute(s.text('CREATE TABLE seen (id int)'))",
+    "an async engine": "import threading, asyncio\nfrom sqlalchemy.ext.asyncio import create_async_engine\n"
+    "async def run():\n    async with create_async_engine(URL).connect() as c:\n        await c.run_sync(print)\n"
+    "def main():\n    asyncio.run(run())\nt = threading.Thread(target=main)\nt.start()\nt.join()",
+    "psycopg": "import psycopg\npsycopg.connect(URL.replace('+asyncpg', ''))",
+    "psycopg2": "import psycopg2\npsycopg2.connect(URL.replace('+asyncpg', ''))",
+    "a socket": "import socket\nsocket.create_connection(('127.0.0.1', PORT))",
+    "a datagram": "import socket\nwith socket.socket(type=socket.SOCK_DGRAM) as s:\n"
+    "    s.sendto(b'x', ('127.0.0.1', PORT))",
+    "http": "import urllib.request\nurllib.request.urlopen(f'http://127.0.0.1:{PORT}/')",
+    "sqlite": f"import sqlite3\nsqlite3.connect({FOLDER} + '/seen')",
+}
+PROGRAMS = {
+    "subprocess": f"import subprocess\nsubprocess.run(['touch', {FOLDER} + '/seen'])",
+    "os.system": f"os.system('touch ' + {FOLDER} + '/seen')",
+    "os.popen": f"os.popen('touch ' + {FOLDER} + '/seen').read()",
+    "os.spawnlp": f"os.spawnlp(os.P_WAIT, 'touch', 'touch', {FOLDER} + '/seen')",
+    "os.posix_spawnp": f"os.waitpid(os.posix_spawnp('touch', ['touch', {FOLDER} + '/seen'], os.environ), 0)",
+    "os.fork": "os.fork()",
+    "os.kill": "os.kill(os.getpid(), 0)",
+    "a pool": f"from concurrent.futures import ThreadPoolExecutor\n"
+    f"with ThreadPoolExecutor() as pool:\n    pool.submit(open, {FOLDER} + '/seen', 'w')",
+}
+FILES = {
+    "open": f"open({FOLDER} + '/seen', 'a').close()",
+    "pathlib": f"import pathlib\npathlib.Path({FOLDER}, 'seen').write_text('x')",
+    "os.open": f"os.open({FOLDER} + '/seen', os.O_CREAT | os.O_RDWR)",
+    "a temporary file": f"import tempfile\ntempfile.NamedTemporaryFile(dir={FOLDER}, delete=False)",
+    "mkdir": f"os.mkdir({FOLDER} + '/seen')",
+    "remove": f"os.remove({FOLDER} + '/kept')",
+    "rmtree": f"import shutil\nshutil.rmtree({FOLDER})",
+    "rename": f"os.rename({FOLDER} + '/kept', {FOLDER} + '/seen')",
+    "replace": f"os.replace({FOLDER} + '/kept', {FOLDER} + '/seen')",
+    "link": f"os.link({FOLDER} + '/kept', {FOLDER} + '/seen')",
+    "symlink": f"os.symlink('kept', {FOLDER} + '/seen')",
+    "truncate": f"os.truncate({FOLDER} + '/kept', 0)",
+    "chmod": f"os.chmod({FOLDER} + '/kept', 0)",
+}
+EFFECTS = {**ENGINES, **PROGRAMS, **FILES}
+NONE = {
+    "reading": f"with open({FOLDER} + '/kept') as file:\n    assert file.read() == 'kept'",
+    "importing": "import colorsys",
+    "nowhere": "with open(os.devnull, 'w') as file:\n    print('x', file=file)",
+    "a variable": "os.environ['OF_A_REVISION'] = 'x'",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "effects"
+    folder.mkdir()
+    (folder / "kept").write_text("kept", encoding="utf-8")
+    monkeypatch.setenv("EFFECTS", str(folder))
+    return folder
+
+
+def untouched(folder: Path, dsn: Dsn) -> bool:
+    """Whether nothing was done."""
+    (kept,) = folder.iterdir()
+    mode = kept.stat().st_mode & 0o777
+    return kept.read_text(encoding="utf-8") == "kept" and mode != 0 and "seen" not in tables(dsn)
+
+
+@pytest.fixture
+def world(monorepo: Monorepo, database: Callable[..., Dsn]) -> tuple[Monorepo, Dsn]:
+    dsn = database()
+    monorepo.service("billing", dsn=dsn)
+    monorepo.table_revision("billing", "a1", None)
+    return monorepo, dsn
+
+
+def body(effect: str, dsn: Dsn) -> str:
+    """Return a revision's body with an effect before its SQL."""
+    port = dsn.hosts[0][1]
+    url = URL.create("postgresql+asyncpg", dsn.user, dsn.password, "127.0.0.1", port, dsn.database)
+    text = url.render_as_string(hide_password=False)
+    return f'import os\nURL, PORT = {text!r}, {port}\n{effect}\nop.execute("SELECT 1")'
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # what a library has made for the refused call
+@pytest.mark.parametrize("effect", EFFECTS.values(), ids=EFFECTS)
+def test_a_plan_does_nothing_that_a_revision_does_beside_its_sql(
+    effect: str, world: tuple[Monorepo, Dsn], folder: Path
+) -> None:
+    pytest.importorskip("psycopg2") if "psycopg2" in effect else None
+    monorepo, dsn = world
+    path = monorepo.revision("billing", "b2", "a1", body(effect, dsn))
+    planned = wait(plan(monorepo.find("billing"))).revisions[-1]
+    gc.collect()
+    assert untouched(folder, dsn)
+    (finding,) = (finding for finding in planned.findings if finding.rule == "offline")
+    assert "beside its SQL" in finding.message
+    assert finding.line is not None
+    assert finding.line >= path.read_text(encoding="utf-8").splitlines().index("    import os") + 1
+    assert "additive" not in planned.classes
+
+
+@pytest.mark.parametrize("effect", NONE.values(), ids=NONE)
+def test_what_changes_nothing_is_no_side_effect(effect: str, world: tuple[Monorepo, Dsn], folder: Path) -> None:
+    monorepo, dsn = world
+    monorepo.revision("billing", "b2", "a1", body(effect, dsn))
+    planned = wait(plan(monorepo.find("billing"))).revisions[-1]
+    assert planned.sql == "SELECT 1;"
+    assert untouched(folder, dsn)
+
+
+CAUGHT = f"try:\n    {FILES['open']}\nexcept Exception:\n    pass"
+
+
+@pytest.mark.parametrize("effect", [FILES["open"], CAUGHT], ids=["raised", "caught"])
+def test_a_script_that_would_lack_a_side_effect_is_refused(
+    effect: str, world: tuple[Monorepo, Dsn], folder: Path
+) -> None:
+    monorepo, dsn = world
+    path = monorepo.revision("billing", "b2", "a1", body(effect, dsn))
+    ran = monorepo.inv("db.upgrade", "--service", "billing", "--sql")
+    assert ran.code == 1, ran.text
+    line = ran.err.splitlines()[-1]
+    assert f"it writes {folder}/seen, beside its SQL" in line
+    assert path.name in line
+    assert untouched(folder, dsn)
+
+
+def test_a_plan_has_a_finding_where_a_revision_catches_the_refusal(world: tuple[Monorepo, Dsn], folder: Path) -> None:
+    monorepo, dsn = world
+    monorepo.revision("billing", "b2", "a1", body(CAUGHT, dsn))
+    planned = wait(plan(monorepo.find("billing"))).revisions[-1]
+    assert planned.findings[0].rule == "offline"
+    assert untouched(folder, dsn)
+
+
+def test_the_guard_takes_nothing_away_from_the_upgrade_after_it(
+    world: tuple[Monorepo, Dsn], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs the revision for its SQL: what that uses up, and what it does once, belongs to the upgrade."""
+    monorepo, dsn = world
+    rows = (
+        'op.bulk_insert(sa.table("billing", sa.column("id"), sa.column("name")), [{"id": i, "name": ""} for i in ROWS])'
+    )
+    path = monorepo.revision("billing", "b2", "a1", rows)
+    text = path.read_text(encoding="utf-8").replace("def upgrade", "ROWS = iter([1, 2, 3])\n\n\ndef upgrade")
+    path.write_text(text, encoding="utf-8")
+    effect = f"with open({FOLDER} + '/seen', 'a') as file:\n    file.write('x')"
+    monorepo.revision("billing", "c3", "b2", body(effect, dsn))
+    monkeypatch.setattr(Dsn, "is_local", False)  # on a target that is local, nothing is guarded
+    wait(service_migrations.upgrade(monorepo.find("billing"), allow=()))
+    assert [row[0] for row in query(dsn, "SELECT id FROM billing ORDER BY id")] == [1, 2, 3]
+    assert (folder / "seen").read_text(encoding="utf-8") == "x"
+
+
+def test_a_refusal_is_of_its_thread_and_of_its_block(folder: Path) -> None:
+    """An application that plans has other threads, which go on with what they do."""
+
+    def write() -> None:
+        (folder / "seen").write_text("x", encoding="utf-8")
+
+    thread = threading.Thread(target=write)
+    begun = threading.Event()
+    waiting = threading.Thread(target=lambda: (begun.wait(10), write()))
+    waiting.start()
+    with side_effects_refused():
+        begun.set()
+        waiting.join()
+    assert (folder / "seen").read_text(encoding="utf-8") == "x"
+    thread.start()
+    thread.join()
+    with pytest.raises(SideEffectError, match="writes"), side_effects_refused():
+        write()
+    write()
+
+
+def test_each_event_that_is_refused_is_one_of_pythons() -> None:
+    """A word that is no audit event would refuse nothing: each of them is raised by hand."""
+    for name in _OTHERS:
+        with pytest.raises(SideEffectError, match=_OTHERS[name]), side_effects_refused():
+            sys.audit(name)
