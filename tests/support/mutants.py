@@ -60,6 +60,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "plan/classify.py": (("tests/unit/test_classify.py",), ("tests/server/test_plan.py",)),
     "plan/novelty.py": (("tests/unit/test_novelty.py", "tests/unit/test_classify.py"), ("tests/server/test_plan.py",)),
     "plan/nested.py": (("tests/unit/test_classify.py", "tests/server/test_losses.py"), ("tests/server/test_plan.py",)),
+    "side_effects.py": (("tests/server/test_side_effects.py",), ()),
     "plan/guard.py": (("tests/unit/test_guard.py",), ("tests/server/test_plan.py",)),
     "ownership/attribution.py": (("tests/unit/test_attribution.py",), OWNERSHIP),
     "ownership/survey.py": (OWNERSHIP[:1], OWNERSHIP[1:]),

@@ -38,6 +38,8 @@ INNER = {
     "ALTER TABLE t SET UNLOGGED": {L},
     "CALL p()": {D},
     "SELECT 1": set(),
+    "SELECT 1 FROM t FOR UPDATE": set(),
+    "GRANT EXECUTE ON FUNCTION f TO u": set(),
 }
 BLOCKS = {
     "block": "DO $$ BEGIN {}; END $$",

@@ -9,6 +9,8 @@ from service_migrations.sql.lexer import statements
 def after(text: str) -> Scope:
     scope = Scope()
     for statement in statements(text):
+        if statement.tokens[0] in ("do", "call"):
+            scope.doubt(statement.tokens)
         scope.record(statement.tokens)
     return scope
 
@@ -78,6 +80,68 @@ def test_a_renamed_table_keeps_its_schema() -> None:
     assert not is_new("CREATE TABLE s.t (a int); ALTER TABLE s.t RENAME TO u", "DROP TABLE u")
     assert not is_new("ALTER TABLE t RENAME TO u", "DROP TABLE u")
     assert is_new(f"{CREATE}; ALTER TABLE t RENAME COLUMN a TO b", "DROP TABLE t")
+
+
+SCHEMA = "CREATE SCHEMA s"
+STAYS_NEW = {
+    "a new table moves in": f"{SCHEMA}; {CREATE}; ALTER TABLE t SET SCHEMA s",
+    "a new view moves in": f"{SCHEMA}; CREATE MATERIALIZED VIEW v AS SELECT 1; ALTER MATERIALIZED VIEW v SET SCHEMA s",
+    "a new foreign table moves in": f"{SCHEMA}; CREATE FOREIGN TABLE f () SERVER x; ALTER FOREIGN TABLE f SET SCHEMA s",
+    "another name": f"{SCHEMA}; ALTER TABLE t OWNER TO s",
+    "a namesake": f"{SCHEMA}; ALTER TABLE t RENAME COLUMN a TO s",
+    "another schema": f"{SCHEMA}; ALTER TABLE t SET SCHEMA r",
+    "another schema in a block": f"{SCHEMA}; DO $$ BEGIN ALTER TABLE t SET SCHEMA r; END $$",
+    "a namesake in a block": f"{SCHEMA}; DO $$ BEGIN ALTER TABLE s RENAME TO r; DROP TABLE s; END $$",
+    "a block without ALTER": f"{SCHEMA}; DO $$ BEGIN PERFORM 'ALTER TABLE t SET SCHEMA s'; END $$",
+}
+NO_MORE = {
+    "a table moves in": f"{SCHEMA}; ALTER TABLE t SET SCHEMA s",
+    "a foreign table moves in": f"{SCHEMA}; ALTER FOREIGN TABLE f SET SCHEMA s",
+    "a function moves in": f"{SCHEMA}; ALTER FUNCTION f(int) SET SCHEMA s",
+    "a type moves in": f"{SCHEMA}; ALTER TYPE f SET SCHEMA s",
+    "it moves in in a block": f"{SCHEMA}; DO $$ BEGIN ALTER TABLE t SET SCHEMA s; END $$",
+    "a function moves in in a block": f"{SCHEMA}; DO $$ BEGIN ALTER FUNCTION f(int) SET SCHEMA s; END $$",
+    "a block renames it": f"{SCHEMA}; DO $$ BEGIN ALTER SCHEMA s RENAME TO r; END $$",
+    "a block drops it": f"{SCHEMA}; DO $$ BEGIN DROP SCHEMA s; END $$",
+    "a block runs what isn't there": f"{SCHEMA}; DO $$ BEGIN EXECUTE way; END $$",
+    "a block of another language": f"{SCHEMA}; DO LANGUAGE plpython3u $$plpy.execute(way)$$",
+    "a procedure": f"{SCHEMA}; CALL p()",
+    "any schema in a block": f"{SCHEMA}; DO $$ BEGIN EXECUTE format('ALTER TABLE t SET SCHEMA %I', x); END $$",
+}
+
+
+@pytest.mark.parametrize("before", STAYS_NEW.values(), ids=STAYS_NEW)
+def test_a_schema_stays_new(before: str) -> None:
+    assert is_new(before, "DROP SCHEMA s")
+
+
+@pytest.mark.parametrize("before", NO_MORE.values(), ids=NO_MORE)
+def test_a_schema_that_may_have_something_old_is_new_no_more(before: str) -> None:
+    assert not is_new(before, "DROP SCHEMA s")
+    assert is_new(f"{before}; {SCHEMA}", "DROP SCHEMA s")
+
+
+@pytest.mark.parametrize("word", ["function", "procedure", "routine", "aggregate"])
+def test_functions_and_procedures_share_their_names(word: str) -> None:
+    for other in ("function", "procedure", "routine", "aggregate"):
+        assert is_new(f"CREATE {word} f", f"DROP {other} f")
+
+
+def test_what_moves_out_of_a_new_schema_leaves_its_own_name() -> None:
+    assert is_new("CREATE TABLE s.t (a int); ALTER TABLE s.t SET SCHEMA r", "DROP TABLE r.t")
+    assert not is_new("CREATE TABLE s.t (a int); ALTER TABLE s.t SET SCHEMA r", "DROP TABLE s.t")
+    assert is_new('CREATE TABLE "s.t" (a int); ALTER TABLE "s.t" SET SCHEMA r', 'DROP TABLE r."s.t"')
+    assert not is_new('CREATE TABLE "s.t" (a int)', "DROP TABLE s.t")
+
+
+def test_what_a_block_may_have_dropped_proves_nothing() -> None:
+    for drop in ("ALTER TABLE t DROP CONSTRAINT k", "ALTER TABLE t DROP CONSTRAINT IF EXISTS k"):
+        assert not is_proved(f"{ADD}; DO $$ BEGIN {drop}; END $$")
+    assert is_proved(f"{ADD}; DO $$ BEGIN ALTER TABLE t DROP CONSTRAINT other; END $$")
+
+
+def test_a_name_in_quotes_is_no_word() -> None:
+    assert is_new(f'{CREATE}; ALTER TABLE t RENAME "to" TO b', "DROP TABLE t")
 
 
 @pytest.mark.parametrize("change", ["DROP TABLE t, u", "TRUNCATE t, u"])
