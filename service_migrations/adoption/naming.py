@@ -2,7 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from service_migrations.adoption.found import Found
 from service_migrations.adoption.ini import DEFAULT_SECTION
@@ -20,20 +21,29 @@ _GENERIC = frozenset(
 """Folders that name no service; the one above does."""
 
 
-def name_all(services: list[Found]) -> None:
-    """Name each service after its folder; two of one name get that of the folder above too."""
+def name_all(services: list[Found], known: Mapping[str, Path]) -> None:
+    """Name each service after its folder; two of one name get that of the folder above too.
+
+    Args:
+        services: those that were found.
+        known: the services of the table with their directories; none of their names is taken by another directory.
+
+    """
     for service in services:
         if not service.adopted:
             service.name = next(iter(_names(service)))
     used: Counter[str] = Counter(service.name for service in services)
     for service in services:
-        if used[service.name] > 1 and not service.adopted:
+        is_taken = used[service.name] > 1 or known.get(service.name, service.path) != service.path
+        if is_taken and not service.adopted:
             parts = [_valid(part) for part in service.path.relative_to(service.root).parts]
             service.name = _valid("_".join(parts)) if parts else service.name
-    seen: set[str] = set()
+    seen = {service.name for service in services if service.adopted}
     for service in services:
+        if service.adopted:
+            continue
         number, name = 2, service.name
-        while service.name in seen:
+        while service.name in seen or known.get(service.name, service.path) != service.path:
             service.name, number = f"{name}_{number}", number + 1
         seen.add(service.name)
 

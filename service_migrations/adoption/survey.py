@@ -1,5 +1,6 @@
 """The services of plain Alembic in a monorepo, found by reading its files."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,7 +32,8 @@ from service_migrations.service import Service
 
 __all__ = ["survey"]
 
-_OWN_ENVIRONMENT = b"service_migrations"
+_OWN_PACKAGE = "service_migrations"
+_OWN_IMPORT = re.compile(rb"^\s*(?:from|import)\s+service_migrations\b", re.MULTILINE)
 
 
 def survey(root: Path) -> tuple[Found, ...]:
@@ -46,22 +48,15 @@ def survey(root: Path) -> tuple[Found, ...]:
     """
     files, code = walk(root), Code()
     places = _places(root, files, code)
-    adopted = _adopted(root)
+    known = Monorepo.at(root).services() if "service-migrations" in read_tools(root) else ()
+    adopted = {folder.resolve(): service for service in known for folder in service.version_locations}
     shared_folders = Counter(place[1].parent for place in places)
     packages = tuple(path.parent for path in files.pyproject if path.parent != root)
     read = (_read(root, *place, code, shared_folders, packages, adopted) for place in places)
     services = [service for service in read if _is_there(service)]
-    name_all(services)
+    name_all(services, {service.name: service.path for service in known})
     compare(services)
     return tuple(sorted(services, key=lambda service: service.name))
-
-
-def _adopted(root: Path) -> dict[Path, Service]:
-    """Return the folders of revisions of the services that the table has, each with its service."""
-    if "service-migrations" not in read_tools(root):
-        return {}
-    services = Monorepo.at(root).services()
-    return {folder.resolve(): service for service in services for folder in service.version_locations}
 
 
 def _places(root: Path, files: Files, code: Code) -> list[tuple[Options | None, Path]]:
@@ -79,7 +74,7 @@ def _places(root: Path, files: Files, code: Code) -> list[tuple[Options | None, 
     for path in files.env:
         has_own = path.parent not in taken and (path.parent / "versions").is_dir() and _is_environment(path, code)
         places += [(None, path.parent)] if has_own else []
-    return [(options, location) for options, location in places if not _is_ours(location / "env.py")]
+    return [(options, location) for options, location in places if not _is_ours(location / "env.py", code)]
 
 
 def _is_there(service: Found) -> bool:
@@ -96,9 +91,14 @@ def _is_environment(path: Path, code: Code) -> bool:
     return any(module.partition(".")[0] == "alembic" for module, _ in imports)
 
 
-def _is_ours(path: Path) -> bool:
-    """Whether an env.py is the shared one, which `db.init` writes."""
-    return path.is_file() and _OWN_ENVIRONMENT in path.read_bytes()
+def _is_ours(path: Path, code: Code) -> bool:
+    """Whether an env.py is the shared one, which `db.init` writes: a version table may have the library's name too."""
+    if not path.is_file():
+        return False
+    module = code.try_read(path)
+    if module is None:
+        return _OWN_IMPORT.search(path.read_bytes()) is not None
+    return any(name.partition(".")[0] == _OWN_PACKAGE for name, _ in module.imports.values())
 
 
 def _read(

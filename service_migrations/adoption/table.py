@@ -206,7 +206,15 @@ def _verify(root: Path, services: Sequence[Found], text: str) -> None:
         source = root / FILE
         before = source.read_text(encoding="utf-8") if source.is_file() else ""
         path.write_text(f"{before}\n\n{text}", encoding="utf-8")
-        read = {service.name: service for service in Monorepo(root, read_configuration(path.parent)).services()}
+        try:
+            read = {service.name: service for service in Monorepo(root, read_configuration(path.parent)).services()}
+        except ConfigurationError as error:
+            names = ", ".join(service.name for service in services)
+            raise ConfigurationError(
+                f"the table for {names} can't be appended: {error.message}",
+                path=FILE,
+                hint=error.hint if error.path is None else f"Write [tool.{TABLE}.service.{services[0].name}] by hand.",
+            ) from None
     for service in services:
         as_read = read.get(service.name)
         if as_read is None or _of_service(as_read) != _wanted(service):

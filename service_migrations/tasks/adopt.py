@@ -59,10 +59,7 @@ def _survey(*, write: bool, json: bool) -> None:
         from service_migrations.adoption.writing import write as write_files
 
         for file in write_files(root, services):
-            if json:
-                console.note(f"{file.path}: written" if file.created else f"{file.path}: {', '.join(file.tables)}")
-            else:
-                print_written(file)
+            print_written(file, show=console.note if json else console.result)
     blocked = [found.name for found in services if found.state == BLOCKED]
     if blocked:
         text = f"{len(blocked)} of {len(services)} can't be adopted as they are: {', '.join(blocked)}."

@@ -1,5 +1,6 @@
 """db.init: the creation of the files that a repository needs."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,15 +44,15 @@ def _has_services(root: Path) -> bool:
         return True  # the next command says what is wrong with them
 
 
-def print_written(file: "Written") -> None:
-    """Print what was done to a file."""
+def print_written(file: "Written", *, show: Callable[[str], None] = console.result) -> None:
+    """Print what was done to a file: as a result, or beside the results of another kind."""
     if file.created:
         action = "written"
     elif file.tables:
         action = f"added {' and '.join(file.tables)}"
     else:
         action = "was there already"
-    console.result(f"{file.path}: {action}")
+    show(f"{file.path}: {action}")
     if file.hint:
         console.note(f"{file.path} is left as it is. {file.hint}")
 

@@ -284,3 +284,35 @@ def test_several_environments_of_one_ini_become_services_and_the_ini_is_still_al
         words = [sys.executable, "-m", "alembic", "-n", name, "heads"]
         done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout.split()[0]) == (0, "a"), done.stderr
+
+
+@pytest.mark.parametrize("own_table", ["", "[tool.service-migrations.service.shop]\nmodels = 'services.shop.models'\n"])
+def test_a_name_of_the_table_is_not_given_to_another_service(tmp_path, own_table):
+    before = f"[tool.service-migrations]\nservices = ['services/*']\n{own_table}"
+    write(tmp_path, {"pyproject.toml": before, "services/shop/models.py": OWN_MODELS})
+    write(tmp_path, {"migrations/env.py": "import service_migrations\n"})
+    service(tmp_path, "legacy/shop")
+    adopt(tmp_path)
+    assert {item.name: item.path.relative_to(tmp_path).as_posix() for item in Monorepo.at(tmp_path).services()} == {
+        "shop": "services/shop",
+        "legacy_shop": "legacy/shop",
+    }
+
+
+def test_a_table_that_is_there_is_named_by_its_file(tmp_path):
+    own = "[tool.service-migrations.service.shop]\nmodels = 'shop.models'\nsource = '{path}'\n"
+    before = f"[tool.service-migrations]\nservices = ['apps/*']\n{own}"
+    write(tmp_path, {"pyproject.toml": before})
+    service(tmp_path, "apps/shop")
+    with pytest.raises(ConfigurationError, match=r"^pyproject.toml: the table for shop can't be appended: .*twice"):
+        write_files(tmp_path, survey(tmp_path))
+    assert (tmp_path / "pyproject.toml").read_text(encoding="utf-8") == before
+
+
+def test_what_is_written_is_said_beside_json_too(tmp_path):
+    shop(tmp_path, "orders")
+    write(tmp_path, {"pyproject.toml": "[project]\nname = 'x'\n", "tasks.py": "# of the team\n"})
+    call = [sys.executable, "-m", "service_migrations", "db.adopt", "--write"]
+    ran = subprocess.run([*call, "--json"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "tasks.py: was there already\ntasks.py is left as it is. `Collection" in ran.stderr
+    assert ran.stdout.startswith("[\n")
