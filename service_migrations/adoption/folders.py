@@ -95,7 +95,8 @@ def _added(module: Module) -> Iterator[Path]:
         if isinstance(node, ast.Call) and dotted(node.func) in ("sys.path.insert", "sys.path.append") and node.args:
             path = _path(node.args[-1], module, 0)
             if path is not None:
-                yield Path(os.path.normpath(path))
+                # a relative one is below the folder in which alembic is run
+                yield Path(os.path.normpath(module.path.parent.parent / path))
 
 
 def _path(node: ast.expr, module: Module, depth: int) -> Path | None:  # noqa: PLR0911 - a case for each kind of expression

@@ -17,7 +17,9 @@ __all__ = ["DEFAULT_SECTION", "Options", "read_options", "unreadable"]
 DEFAULT_SECTION = "alembic"
 
 _SEPARATORS = {"space": " ", "newline": "\n", "os": os.pathsep, ":": ":", ";": ";"}
-_INTERPOLATED = re.compile(r"%\((\w+)\)s|%%")
+_INTERPOLATED = re.compile(r"%\(([^)]+)\)s|%%")
+_DEEPEST = 10
+"""Options that are filled into another; configparser has the same limit."""
 _OF_ANOTHER_KIND = re.compile(r"post_write_hooks|loggers|handlers|formatters|(?:logger|handler|formatter)_.+")
 """Sections of Alembic's and of logging, which have the options of [DEFAULT] too."""
 
@@ -76,12 +78,19 @@ class Options:
         text = self.values.get(name)
         if text is None:
             return None
-        return _INTERPOLATED.sub(lambda match: "%" if match[0] == "%%" else self._named(match), text).strip()
+        return self._filled(text, 0).strip()
 
-    def _named(self, match: re.Match[str]) -> str:
-        if match[1] == "here":
-            return str(self.folder)
-        return self.values.get(match[1].lower(), match[0])
+    def _filled(self, text: str, depth: int) -> str:
+        def fill(match: re.Match[str]) -> str:
+            named = None if depth > _DEEPEST else self._named(match[1])
+            return "%" if match[0] == "%%" else match[0] if named is None else self._filled(named, depth + 1)
+
+        return _INTERPOLATED.sub(fill, text)
+
+    def _named(self, name: str | None) -> str | None:
+        if name == "here":
+            return str(self.folder).replace("%", "%%")
+        return self.values.get(name.lower()) if name else None
 
     def text(self, name: str, given: Mapping[str, Text]) -> Text | None:
         """Return an option as a text in which names that the file doesn't have are variables.
@@ -92,22 +101,22 @@ class Options:
 
         """
         value = self.values.get(name)
-        if value is None:
-            return None
-        result: list[str | Variable] = []
+        return None if value is None else tuple(part for part in self._parts(value, given, 0) if part != "")
+
+    def _parts(self, value: str, given: Mapping[str, Text], depth: int) -> Iterator[str | Variable]:
         position = 0
         for match in _INTERPOLATED.finditer(value):
-            result.append(value[position : match.start()])
+            yield value[position : match.start()]
             key, position = match[1], match.end()
             if match[0] == "%%":
-                result.append("%")
+                yield "%"
             elif key in given or key.lower() in given:
-                result += given.get(key) or given[key.lower()]
+                yield from given.get(key) or given[key.lower()]
+            elif depth > _DEEPEST or (named := self._named(key)) is None:
+                yield Variable(key)
             else:
-                text = self._named(match)
-                result.append(Variable(key) if text == match[0] else text)
-        result.append(value[position:])
-        return tuple(part for part in result if part != "")
+                yield from self._parts(named, given, depth + 1)
+        yield value[position:]
 
     def resolved(self, location: str) -> Path:
         """Return the folder of an option: a path, or ``package:folder``."""
@@ -186,7 +195,7 @@ def _beside(path: Path) -> dict[str, str]:
 def _toml(path: Path) -> dict[str, str]:
     try:
         text = read_text(path)
-        table = tomllib.loads(text).get("tool", {}).get("alembic", {}) if "[tool.alembic]" in text else {}
+        table = tomllib.loads(text).get("tool", {}).get("alembic", {}) if "alembic" in text else {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, AttributeError):
         return {}
     if not isinstance(table, dict):

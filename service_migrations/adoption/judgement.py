@@ -69,7 +69,8 @@ def judge_options(found: Found, options: Options | None) -> None:
     """Note the options of new revisions: they are those of ``[tool.alembic]`` at the top level for all services."""
     given = [name for name in _OF_NEW_REVISIONS if options and options.values.get(name)]
     table = read_tools(found.root).get("alembic", {}) if given else {}
-    differing = [name for name in given if options and table.get(name) != options.values[name]]
+    # TOML has numbers, and an ini file has texts
+    differing = [name for name in given if options and str(table.get(name)) != options.values[name]]
     if options and differing and options.folder != found.root:
         text = f"a new revision gets its name without {' and '.join(differing)} of this file"
         line = options.lines.get(differing[0])

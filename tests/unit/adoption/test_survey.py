@@ -1591,3 +1591,68 @@ dsn_key = "SHOP_URL"
     assert (found.state, notes(found)) == ("adopted", [])
     assert (found.version_table, found.models and found.models.name) == ("shop_version", "nothing")
     assert found.dsn.dsn_key == "SHOP_URL"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"options": ", version_table='shop_service_migrations'"},
+        {"before": "# as service_migrations does it"},
+        {"imports": "from shop.models import Base\nfrom our_service_migrations import x"},
+    ],
+)
+def test_the_name_of_the_library_in_a_text_makes_no_environment_of_its(tmp_path, more):
+    service(tmp_path, **{"alembic/env.py": env(**more)})
+    assert only(tmp_path).state == "new"
+
+
+@pytest.mark.parametrize(
+    "text", ["[ tool.alembic ]\nscript_location = 'alembic'\n", "[tool]\nalembic = {script_location = 'alembic'}\n"]
+)
+def test_the_table_of_alembic_is_found_however_it_is_written(tmp_path, text):
+    service(tmp_path, "apps/shop", **{"alembic.ini": None, "pyproject.toml": text})
+    assert only(tmp_path).config == tmp_path / "apps/shop/pyproject.toml"
+
+
+def test_an_option_that_names_another_is_filled_in_to_the_end(tmp_path):
+    ini = """
+    [DEFAULT]
+    base = %(here)s/db
+    [alembic]
+    script_location = %(base)s/migrations
+    prepend_sys_path = .
+    host = %(DB_HOST)s
+    a.url = postgresql://%(host)s/shop
+    sqlalchemy.url = %(a.url)s
+    """
+    files = {"alembic/env.py": None, "alembic/versions/0001_first.py": None, "alembic.ini": ini}
+    files |= {"db/migrations/env.py": env(), "db/migrations/versions/a.py": revision("a", None)}
+    service(tmp_path, **files)
+    found = only(tmp_path)
+    assert (found.config.name, found.path, found.dsn.dsn) == (
+        "alembic.ini",
+        tmp_path / "apps/shop",
+        "postgresql://{DB_HOST}/shop",
+    )
+
+
+def test_an_option_that_names_itself_ends(tmp_path):
+    ini = INI.replace("%(DATABASE_URL)s", "%(sqlalchemy.url)s").replace("= .", "= %(prepend_sys_path)s")
+    service(tmp_path, **{"alembic.ini": ini})
+    assert only(tmp_path).state == "new"
+
+
+def test_a_relative_folder_of_sys_path_is_where_alembic_is_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    imports = "import sys\nsys.path.append('lib')\nfrom shop.models import Base"
+    files = {"shop/models.py": None, "lib/shop/models.py": MODELS, "alembic/env.py": env(imports)}
+    service(tmp_path, **files, **{"alembic.ini": INI.replace("prepend_sys_path = .\n", "")})
+    found = only(tmp_path)
+    assert found.models
+    assert (found.models.name, found.models.source) == ("shop.models", tmp_path / "apps/shop/lib")
+
+
+def test_a_number_of_toml_is_the_option_of_an_ini_file(tmp_path):
+    write(tmp_path, {"pyproject.toml": "[tool.alembic]\nscript_location = 'm'\ntruncate_slug_length = 40\n"})
+    service(tmp_path, **{"alembic.ini": f"{INI}truncate_slug_length = 40\n"})
+    assert notes(only(tmp_path), "to do") == []
