@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from service_migrations.adoption.code.choices import joined_branches
 from service_migrations.adoption.code.expressions import Reader
 from service_migrations.adoption.code.hooks import Hook, other_work, repetition
 from service_migrations.adoption.code.modules import Code, Module, assigned, dotted, keyword, statements
@@ -131,7 +132,9 @@ def read_environment(path: Path, options: Options | None, code: Code, folders: t
                 environment.ini[name] = text
     for key in ("version_table", "version_table_schema"):
         if (value := environment.configure.get(key)) is not None and not _is_none(value):
-            name = literal(reader.text(value, module, function_around(module, value)))
+            others = [item.value for call, _ in calls if _configures(call) for item in call.keywords if item.arg == key]
+            texts = {reader.text(each, module, function_around(module, each)) for each in (value, *others)}
+            name = literal(texts.pop()) if len(texts) == 1 else None
             if name is None:
                 environment.unread.append((key, path, value.lineno))
             else:
@@ -168,10 +171,13 @@ def _calls(tree: ast.Module) -> Iterator[tuple[ast.Call, ast.AST | None]]:
     yield from visit(tree, None)
 
 
-def _read_call(environment: Environment, call: ast.Call, function: ast.AST | None) -> None:
+def _configures(call: ast.Call) -> bool:
     name = dotted(call.func) or ""
-    last = name.rpartition(".")[2]
-    if last == "configure" and name.partition(".")[0] in ("context", "alembic", "configure"):
+    return name.rpartition(".")[2] == "configure" and name.partition(".")[0] in ("context", "alembic", "configure")
+
+
+def _read_call(environment: Environment, call: ast.Call, function: ast.AST | None) -> None:
+    if _configures(call):
         for item in call.keywords:
             if item.arg:
                 environment.configure.setdefault(item.arg, item.value)
@@ -188,12 +194,14 @@ _URL = "sqlalchemy.url"
 
 def _urls(module: Module, calls: list[tuple[ast.Call, ast.AST | None]]) -> Iterator[tuple[ast.expr, ast.AST | None]]:
     """Yield the expressions of the DSN: what the ini file gets, and what an engine is made of."""
-    for call, function in calls:
+    given: list[ast.expr] = []
+    for call, _ in calls:
         last = (dotted(call.func) or "").rpartition(".")[2]
         keys = [constant(argument) for argument in call.args[:-1]]
         if (last == "set_main_option" and keys == [_URL]) or (last == "set_section_option" and keys[1:] == [_URL]):
-            yield call.args[-1], function
-    yield from _assigned_urls(module)
+            given.append(call.args[-1])
+    for value in joined_branches(module.nodes, given + _assigned_urls(module)):
+        yield value, function_around(module, value)
     for call, function in calls:
         if (dotted(call.func) or "").rpartition(".")[2] in ("create_engine", "create_async_engine"):
             url = keyword(call, "url") or next(iter(call.args), None)
@@ -201,17 +209,16 @@ def _urls(module: Module, calls: list[tuple[ast.Call, ast.AST | None]]) -> Itera
                 yield url, function
 
 
-def _assigned_urls(module: Module) -> list[tuple[ast.expr, ast.AST | None]]:
+def _assigned_urls(module: Module) -> list[ast.expr]:
     """Return the values of ``configuration["sqlalchemy.url"] = …`` and of a dict with that key."""
-    urls: list[tuple[ast.expr, ast.AST | None]] = []
+    urls: list[ast.expr] = []
     for node in module.nodes:
         if isinstance(node, ast.Assign):
-            for target in node.targets:
-                is_url = isinstance(target, ast.Subscript) and constant(target.slice) == _URL
-                urls += [(node.value, function_around(module, node.value))] if is_url else []
+            keys = [constant(target.slice) for target in node.targets if isinstance(target, ast.Subscript)]
+            urls += [node.value] if _URL in keys else []
         elif isinstance(node, ast.Dict):
             pairs = zip(node.keys, node.values, strict=True)
-            urls += [(value, function_around(module, value)) for key, value in pairs if constant(key) == _URL]
+            urls += [value for key, value in pairs if constant(key) == _URL]
     return urls
 
 

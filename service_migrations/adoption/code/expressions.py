@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from service_migrations.adoption.code.choices import chosen, conditional, returned
 from service_migrations.adoption.code.formatting import built, formatted, joined, percent, replaced
 from service_migrations.adoption.code.modules import Code, Module, assigned, dotted, keyword
 from service_migrations.adoption.code.variables import (
@@ -64,6 +65,7 @@ class Reader:
     ) -> None:
         """Take the files, the folders on ``sys.path``, and what returns an option of the ini file."""
         self._code, self._folders, self._options = code, folders, options
+        self._conditional: dict[Path, Mapping[int, ast.expr]] = {}
 
     def text(self, node: ast.expr, module: Module, function: ast.AST | None = None) -> Text | None:
         """Return the text of an expression, outside or inside a function; None where it isn't certain."""
@@ -88,8 +90,8 @@ class Reader:
                 return percent(literal(read(left)), right, read)
             case ast.BoolOp(op=ast.Or(), values=values):
                 return self._first(values, scope)
-            case ast.IfExp(body=body, orelse=orelse):
-                return self._first([body, orelse], scope)
+            case ast.IfExp():
+                return chosen(node, read)
             case ast.Await(value=value) | ast.NamedExpr(value=value):
                 return self._text(value, scope)
             case ast.Subscript():
@@ -120,9 +122,18 @@ class Reader:
             end = scope.seen.get((id(values), name), len(values.get(name, ())))
             for index in range(end - 1, -1, -1):
                 inner = replace(scope, seen={**scope.seen, (id(values), name): index})
-                if (text := self._text(values[name][index], inner)) is not None:
+                node = values[name][index]
+                choice = self._choices(scope.module).get(id(node))
+                if choice is not None:
+                    return self._text(choice, inner)
+                if (text := self._text(node, inner)) is not None:
                     return text
         return self._imported(name, scope)
+
+    def _choices(self, module: Module) -> Mapping[int, ast.expr]:
+        if module.path not in self._conditional:
+            self._conditional[module.path] = conditional(module.nodes)
+        return self._conditional[module.path]
 
     def _imported(self, name: str, scope: _Scope) -> Text | None:
         found = self._code.imported(scope.module, name, self._folders)
@@ -259,10 +270,7 @@ class Reader:
         return False
 
     def _returned(self, function: ast.FunctionDef | ast.AsyncFunctionDef, scope: _Scope) -> Text | None:
-        inner = scope.inside(function)
-        returned = [node.value for node in ast.walk(function) if isinstance(node, ast.Return)]
-        texts = (self._text(value, inner) for value in returned)
-        return next((text for text in texts if text is not None), None)
+        return returned(function, partial(self._text, scope=scope.inside(function)))
 
     def _call(  # noqa: C901, PLR0911, PLR0912 - a case for each function
         self, node: ast.Call, scope: _Scope

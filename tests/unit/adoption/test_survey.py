@@ -1656,3 +1656,74 @@ def test_a_number_of_toml_is_the_option_of_an_ini_file(tmp_path):
     write(tmp_path, {"pyproject.toml": "[tool.alembic]\nscript_location = 'm'\ntruncate_slug_length = 40\n"})
     service(tmp_path, **{"alembic.ini": f"{INI}truncate_slug_length = 40\n"})
     assert notes(only(tmp_path), "to do") == []
+
+
+UNCERTAIN = {
+    "expression": 'url = os.environ["TEST_URL"] if os.getenv("TESTING") else os.environ["DB_URL"]',
+    "branches": 'if os.getenv("PROD"):\n    url = os.environ["DB_URL"]\nelse:\n    url = os.environ["TEST_URL"]',
+    "three branches": """
+if MODE == "a":
+    url = os.environ["A_URL"]
+elif MODE == "b":
+    url = os.environ["B_URL"]
+else:
+    url = os.environ["DB_URL"]
+""",
+    "returns": """
+def get_url():
+    if os.getenv("TESTING"):
+        return "sqlite://"
+    return os.environ["DB_URL"]
+url = get_url()
+""",
+}
+SET_URL = 'config.set_main_option("sqlalchemy.url", url)'
+
+
+@pytest.mark.parametrize("text", UNCERTAIN.values(), ids=UNCERTAIN)
+def test_a_dsn_that_a_condition_chooses_is_not_taken(tmp_path, text):
+    service(tmp_path, **{"alembic/env.py": env(before=f"{text}\n{SET_URL}")})
+    found = only(tmp_path)
+    assert (found.state, found.dsn.dsn_key) == ("new", None)
+    assert "doesn't say where the DSN is from" in "".join(notes(found, "to do"))
+
+
+def test_a_dsn_that_is_set_in_both_branches_is_not_taken(tmp_path):
+    sets = [f"    {SET_URL.replace('url)', f'os.environ[{name!r}])')}" for name in ("TEST_URL", "DB_URL")]
+    service(tmp_path, **{"alembic/env.py": env(before="\n".join(["if TESTING:", sets[0], "else:", sets[1]]))})
+    assert only(tmp_path).dsn.dsn_key is None
+
+
+ASKED = {
+    "expression": 'url = os.environ["DB_URL"] if "DB_URL" in os.environ else "postgresql://localhost/x"',
+    "not": 'given = os.getenv("DB_URL")\nurl = "postgresql://localhost/x" if not given else given',
+    "branches": 'if "DB_URL" in os.environ:\n    url = os.environ["DB_URL"]\nelse:\n    url = "postgresql://localhost/x"',
+    "returns": """
+def get_url():
+    url = os.getenv("DB_URL")
+    if url:
+        return url
+    return f"postgresql://{os.environ['HOST']}/x"
+url = get_url()
+""",
+    "the same": 'if os.getenv("TESTING"):\n    url = os.environ["DB_URL"]\nelse:\n    url = os.environ["DB_URL"]',
+}
+
+
+@pytest.mark.parametrize("text", ASKED.values(), ids=ASKED)
+def test_a_condition_that_asks_for_a_variable_gives_its_default(tmp_path, text):
+    service(tmp_path, **{"alembic/env.py": env(before=f"{text}\n{SET_URL}")})
+    assert only(tmp_path).dsn.dsn_key == "DB_URL"
+
+
+@pytest.mark.parametrize(
+    ("before", "option"),
+    [
+        ("", "'shop_test' if os.getenv('TESTING') else 'shop_versions'"),
+        ("if TESTING:\n    name = 'shop_test'\nelse:\n    name = 'shop_versions'", "name"),
+        ("context.configure(version_table='shop_test')", "'shop_versions'"),
+    ],
+)
+def test_a_version_table_that_may_be_another_is_not_taken(tmp_path, before, option):
+    service(tmp_path, **{"alembic/env.py": env(before=before, options=f", version_table={option}")})
+    assert "version_table can't be read from it" in "".join(notes(only(tmp_path), "to do"))
