@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import inspect
 import json
+import os
 import pkgutil
 import runpy
 import sys
@@ -288,20 +289,29 @@ async def answer(url: dict[str, Any], work: Callable[[sa.Connection], Any]) -> A
 
 def main() -> None:
     """Answer one request after the other."""
-    answers, sys.stdout = sys.stdout, sys.stderr  # models may print
+    # models may print, and so may a program that they start, which may also read
+    requests, answers = os.fdopen(os.dup(0), encoding="utf-8"), os.fdopen(os.dup(1), "w", encoding="utf-8")
+    null_device = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null_device, 0)
+    try:
+        os.dup2(2, 1)
+    except OSError:  # nobody reads stderr
+        os.dup2(null_device, 1)
+    os.close(null_device)
+    sys.stdout = sys.stderr
 
     def send(reply: dict[str, Any]) -> None:
         answers.write(f"{json.dumps(reply)}\n")
         answers.flush()
 
-    request = json.loads(sys.stdin.readline())
+    request = json.loads(requests.readline())
     try:
         probe = load(request)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever models raise
         send({"error": " ".join(f"{type(error).__name__}: {error}".split())})
         return
     send({})
-    for line in sys.stdin:
+    for line in requests:
         command, database = json.loads(line)
 
         def work(connection: sa.Connection, command: str = command) -> Any:

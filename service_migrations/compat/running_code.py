@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from service_migrations.errors import MigrationError, UsageError
+from service_migrations.errors import UsageError
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn
 
@@ -32,7 +32,7 @@ class RunningCode:
         """Send a command and a database, or what the process begins with, and return the answer.
 
         Raises:
-            MigrationError: the process ended; what it printed is on stderr.
+            UsageError: the process ended; what it printed is on stderr.
 
         """
         answer = ""
@@ -42,15 +42,19 @@ class RunningCode:
                 pipe.flush()
                 answer = answers.readline()
         if not answer:
-            raise MigrationError("The process with the running code's models has ended.", service=self._service)
+            # no error of a revision, which the caller would take it for
+            raise UsageError(
+                "The process with the running code's models has ended.",
+                service=self._service,
+                hint="What it printed is above; --python names another interpreter.",
+            )
         return json.loads(answer)  # type: ignore[no-any-return]
 
     def try_on(self, command: str, database: str) -> dict[str, Any]:
         """Run a command of the process on a database, and return the answer.
 
         Raises:
-            UsageError: the models raise an error that is no statement's.
-            MigrationError: the process ended; what it printed is on stderr.
+            UsageError: the models raise an error that is no statement's, or the process ended.
 
         """
         answer = self.ask(command, database)

@@ -1,5 +1,6 @@
 """db.compat: whether the code that runs now survives the new revisions."""
 
+import os
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
@@ -63,6 +64,8 @@ def compat(
     if command and len(services) > 1:
         raise UsageError("--command is of one service.", hint="Name that one with --service.")
     own = Command(command) if command else None
+    # the code that is tried has a folder of its own, where a path of this one leads nowhere
+    python = os.path.abspath(python) if os.sep in python else python  # noqa: PTH100 - a link is the interpreter of an environment
     try_code = trying.compat_of_new_code if new_code else trying.compat
     commits, errors = _deployed(services) if deployed else (_given(monorepo.root, services, base), [])
     results: dict[str, Compat] = {}

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -402,6 +403,36 @@ def test_what_cant_be_tried_is_one_line(repo: Monorepo, words: tuple[str, ...], 
     ran = repo.inv("db.compat", *words)
     assert (ran.code, ran.out, "Traceback" in ran.err) == (2, "", False), ran.text
     assert said in ran.err
+
+
+def test_a_program_that_models_start_takes_no_part_in_the_answers(repo: Monorepo) -> None:
+    git(repo, "stash", "-qu")
+    models = repo.root / "services" / "shop" / "models.py"
+    text = models.read_text(encoding="utf-8")
+    programs = "subprocess.run(['cat'])\nsubprocess.run(['echo', 'the version of a program'])\nos.write(1, b'{}')"
+    models.write_text(f"import os, subprocess\n{programs}\n{text}", encoding="utf-8")
+    git(repo, "commit", "-qam", "programs")
+    git(repo, "stash", "pop", "-q")
+    ran = repo.inv("db.compat", "--base", "work")
+    assert (ran.code, "column users.nick does not exist" in ran.out) == (3, True), ran.text
+    assert "the version of a program" not in ran.out
+
+
+def test_an_interpreter_may_be_named_from_this_folder_on(repo: Monorepo) -> None:
+    (repo.root / "other").mkdir()
+    python = repo.root / "other" / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n', encoding="utf-8")
+    python.chmod(0o755)
+    ran = repo.inv("db.compat", "--python", "other/python")
+    assert "can't be run" not in ran.err
+    assert ran.code == 3, ran.text
+    python.write_text("#!/bin/sh\necho nothing is installed >&2\n", encoding="utf-8")
+    ran = repo.inv("db.compat", "--python", "other/python")
+    assert (ran.code, ran.err.splitlines()[-2]) == (2, "nothing is installed"), ran.text
+    assert ran.err.splitlines()[-1] == (
+        "shop: The process with the running code's models has ended. What it printed is above; --python names another "
+        "interpreter."
+    )
 
 
 def test_an_old_commit_whose_models_no_longer_import_is_named_with_its_own_error(repo: Monorepo) -> None:
