@@ -1,9 +1,10 @@
 """The examination of a service's database, server and settings for problems of upgrades; it only reads."""
 
+import ast
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -34,7 +35,7 @@ log = logging.getLogger(__name__)
 _SKEW = 5.0
 """Seconds between two clocks from which on log lines of both machines can't be put in order."""
 
-_EXTENSION = re.compile(r"CREATE\s+EXTENSION\s+(?:IF\s+NOT\s+EXISTS\s+)?\\?[\"']?([a-z_][\w-]*)", re.IGNORECASE)
+_EXTENSION = re.compile(r"CREATE\s+EXTENSION\s+(?:IF\s+NOT\s+EXISTS\s+)?[\"']?([a-z_][\w-]*)", re.IGNORECASE)
 
 _MAJOR = text("SELECT current_setting('server_version_num')::int / 10000")
 _DATABASE = text(
@@ -260,4 +261,17 @@ async def _rows(session: Session, statement: TextClause, **values: Any) -> Itera
 def _wanted_extensions(history: History) -> list[str]:
     service = history.service
     sources = [source_text((service.root / revision.path).read_bytes()) for revision in history.revisions]
-    return sorted({name.lower() for source in sources for name in _EXTENSION.findall(source)})
+    texts = (text for source in sources if "extension" in source.lower() for text in _constants(source))
+    return sorted({name.lower() for text in texts for name in _EXTENSION.findall(text)})
+
+
+def _constants(source: str) -> Iterator[str]:
+    """Yield the texts in a file, without its comments and docstrings, which only speak of what it does."""
+    try:
+        nodes = list(ast.walk(ast.parse(source)))
+    except (SyntaxError, ValueError):
+        return  # reported where the history is read
+    spoken = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    for node in nodes:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in spoken:
+            yield node.value

@@ -184,6 +184,12 @@ def test_an_extension_that_is_trusted_is_no_finding(service, monorepo):
     assert wait(examine(service)) == ()
 
 
+@pytest.mark.parametrize("text", ['"""Create extension for the search."""', "# CREATE EXTENSION no_such_thing"])
+def test_an_extension_that_is_only_spoken_of_is_no_finding(service, monorepo, text):
+    monorepo.revision("billing", "b2", "a1", f"{text}\nop.execute('SELECT 1')")
+    assert wait(examine(service)) == ()
+
+
 def test_another_encoding_than_utf8_is_found(monorepo, server, database):
     dsn = database()
     query(server.admin, f'DROP DATABASE "{dsn.database}"')
