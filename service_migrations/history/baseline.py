@@ -139,7 +139,7 @@ def read_baseline(service: Service) -> Baseline:
     path = baseline_path(service)
     shown_path = service.relative(path)
     try:
-        document = tomllib.loads(read_text(path))
+        document = tomllib.loads(read_text(path, encoding="utf-8-sig"))
     except FileNotFoundError:
         return Baseline(service)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:

@@ -32,7 +32,7 @@ def matrix_rows(service: Service, folder: str = "") -> Mapping[str, Sequence[str
     if not path.exists():
         return {}
     try:
-        rows = tomllib.loads(read_text(path, SOURCE))
+        rows = tomllib.loads(read_text(path, SOURCE, encoding="utf-8-sig"))
     except OSError as error:
         text = f"it can't be read: {error.strerror}."
         raise ConfigurationError(text, service=service, path=service.relative(path)) from None

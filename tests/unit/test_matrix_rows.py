@@ -17,3 +17,11 @@ def test_what_is_no_list_of_statements_is_told_with_its_file(monorepo: Monorepo,
         matrix_rows(service)
     (folder / "billing.toml").write_text("a1 = ['INSERT INTO billing VALUES (1)']\n", encoding="utf-8")
     assert matrix_rows(service) == {"a1": ["INSERT INTO billing VALUES (1)"]}
+
+
+def test_a_byte_order_mark_is_no_mistake(monorepo: Monorepo) -> None:
+    service = monorepo.service("billing")
+    folder = monorepo.root / FOLDER
+    folder.mkdir(parents=True)
+    (folder / "billing.toml").write_text("\ufeffa1 = ['SELECT 1']\n", encoding="utf-8")
+    assert matrix_rows(service) == {"a1": ["SELECT 1"]}

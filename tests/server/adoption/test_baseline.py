@@ -218,6 +218,13 @@ def test_a_baseline_that_names_what_doesnt_exist_is_named(old, monorepo, text, m
         assert [monorepo.inv(command).code for command in ("db.check", "db.drift")] == [78, 78]
 
 
+def test_a_baseline_may_begin_with_a_byte_order_mark(old, monorepo):
+    path = monorepo.root / "migrations/versions/old/baseline.toml"
+    path.write_text('\ufeffcheck = ["x"]\n', encoding="utf-8")
+    ran = monorepo.inv("db.baseline", "--service", "old")
+    assert (ran.code, ran.out.splitlines()[0]) == (0, "old: check: x"), ran.text
+
+
 def test_a_database_that_is_behind_has_no_baseline(old, monorepo):
     monorepo.revision("old", "d4", "c3", 'op.execute("CREATE SEQUENCE last")')
     ran = monorepo.inv("db.baseline", "--service", "old", "--write")
