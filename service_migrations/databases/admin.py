@@ -213,7 +213,7 @@ async def _ensure_role(connection: "asyncpg.Connection", dsn: Dsn, *, set_passwo
         f"SELECT format('{verb} ROLE %I LOGIN PASSWORD %L', $1::text, $2::text)", dsn.user, secret
     )
     await connection.execute(statement)
-    return [] if exists else [f"created role {dsn.user}"]
+    return [] if exists else [f"created role {dsn.user}{'' if secret else ' without a password'}"]
 
 
 async def _ensure_grants(settings: Settings, admin: Dsn, *, new: bool) -> list[str]:

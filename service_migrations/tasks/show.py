@@ -139,6 +139,8 @@ def show(_: Context, service: list[str], revision: str = "head") -> None:
     matches = [exact for exact in matches if exact.revision == revision] or matches
     if len(matches) != 1:
         problem = "is not in this history" if not matches else "is the beginning of several"
+        if matches and all(match.is_head for match in matches) and revision == "head":
+            problem = f"isn't one: the history has {len(matches)}, {', '.join(match.revision for match in matches)}"
         raise UsageError(
             f"revision {revision!r} {problem}.",
             service=target_service,

@@ -509,6 +509,25 @@ def test_show_takes_a_whole_id_with_which_others_begin(world: tuple[Monorepo, Ds
     assert ran.err == "migrations/versions/billing/b2.py\n"
 
 
+def test_show_names_the_heads_where_there_are_two(world: tuple[Monorepo, Dsn]) -> None:
+    monorepo, _ = world
+    monorepo.revision("billing", "b3", "a1")
+    ran = monorepo.inv("db.show", "--service", "billing")
+    assert ran.code == 2
+    assert "billing: revision 'head' isn't one: the history has 2, b" in ran.err, ran.text
+
+
+def test_a_role_that_is_made_without_a_password_is_told(monorepo: Monorepo, server: Server) -> None:
+    name = f"bare_{os.getpid()}"
+    monorepo.service("billing", dsn=Dsn(name, name, server.admin.hosts), DATABASE_ADMIN_DSN=dsn_text(server.admin))
+    try:
+        made = monorepo.inv("db.create", "--service", "billing")
+        assert made.out.startswith(f"billing: created role {name} without a password, created database"), made.text
+    finally:
+        query(server.admin, f"DROP DATABASE IF EXISTS {name}")
+        query(server.admin, f"DROP ROLE IF EXISTS {name}")
+
+
 def test_a_database_is_made_and_dropped_with_its_role(monorepo: Monorepo, server: Server) -> None:
     name = f"made_{os.getpid()}"
     dsn = Dsn(name, name, server.admin.hosts, "hunter2 '%@\\")
