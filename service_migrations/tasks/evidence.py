@@ -125,10 +125,11 @@ def _chosen(services: Sequence[Service], revision: str, *, affected: bool, base:
     """Return the revisions of each service that are measured; None for all."""
     from service_migrations.evidence.evidence import chosen_revision
 
+    if not affected:
+        narrowed(services, base=base)  # refuses --base alone
     if revision:
         return {item: {chosen_revision(item, revision)} for item in services}
     if not affected:
-        narrowed(services, base=base)  # refuses --base alone
         return dict.fromkeys(services)
     from service_migrations.history.revisions import read
     from service_migrations.rollout.affected import default_base

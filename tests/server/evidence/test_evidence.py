@@ -234,6 +234,7 @@ def test_a_version_that_cannot_be_provided_and_wrong_words_are_refused(repositor
         (("--fail-on", "lock>1s"), "there is no such rule"),
         (("--rows", "0"), "a whole number is needed"),
         (("--base", "HEAD"), "--affected"),
+        (("--base", "HEAD", "--revision", "nothing"), "Add --affected"),
         (("--postgres", "9"), "9"),
     ):
         refused = repository.inv("db.evidence", "--service", "zoo", *words)
