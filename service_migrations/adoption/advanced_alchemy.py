@@ -118,7 +118,7 @@ def _calls(found: Found, code: Code, names: tuple[str, ...]) -> Iterator[tuple[M
 
 def _modules(folder: Path, code: Code) -> Iterator[Module]:
     for path in python_files(folder):
-        module = code.try_read(path) if _PACKAGE.encode() in path.read_bytes() else None
+        module = code.read_with(path, _PACKAGE)
         if module:
             yield module
 

@@ -86,7 +86,9 @@ def _is_there(service: Found) -> bool:
 def _is_environment(path: Path, code: Code) -> bool:
     try:
         imports = code.read(path).imports.values()
-    except (SyntaxError, OSError):
+    except OSError:
+        return False  # such as a link to a file that is gone
+    except SyntaxError:
         return b"alembic" in path.read_bytes()
     return any(module.partition(".")[0] == "alembic" for module, _ in imports)
 

@@ -95,8 +95,9 @@ class Code:
                 self._modules[path] = Module(path, ast.parse(path.read_bytes(), str(path)))
             except SyntaxError as error:
                 self._modules[path] = error
-            except ValueError as error:  # a null byte, before Python 3.12
-                self._modules[path] = SyntaxError(str(error))
+            except (ValueError, RecursionError, MemoryError) as error:
+                # a null byte, before Python 3.12; generated code of thousands of operators
+                self._modules[path] = SyntaxError(str(error) or "it is too complex")
         module = self._modules[path]
         if isinstance(module, SyntaxError):
             raise module
@@ -108,6 +109,14 @@ class Code:
             return self.read(path) if path else None
         except (SyntaxError, OSError):
             return None
+
+    def read_with(self, path: Path, word: str) -> Module | None:
+        """Return a file that has a word; None where it hasn't, or can't be parsed or read."""
+        try:
+            has_word = word.encode() in path.read_bytes()
+        except OSError:
+            return None
+        return self.try_read(path) if has_word else None
 
     def find(self, name: str, folders: tuple[Path, ...]) -> Path | None:
         """Return the file of a module by its dotted name; None where no folder has it."""

@@ -1727,3 +1727,24 @@ def test_a_condition_that_asks_for_a_variable_gives_its_default(tmp_path, text):
 def test_a_version_table_that_may_be_another_is_not_taken(tmp_path, before, option):
     service(tmp_path, **{"alembic/env.py": env(before=before, options=f", version_table={option}")})
     assert "version_table can't be read from it" in "".join(notes(only(tmp_path), "to do"))
+
+
+def test_a_link_to_what_is_gone_is_no_file_of_a_service(tmp_path):
+    """As editors leave them: a lock of Emacs is such a link."""
+    files = {"alembic/env.py": env("from flask import current_app\nfrom shop.models import Base"), "app.py": "x = 1\n"}
+    service(tmp_path, **files, **{"alembic.ini": INI.replace("sqlalchemy.url = %(DATABASE_URL)s\n", "")})
+    (tmp_path / "apps/versions").mkdir()
+    for name in ("env.py", "shop/.#app.py", "shop/shop/.#models.py", "shop/alembic/versions/.#0001_first.py"):
+        (tmp_path / "apps" / name).symlink_to("nowhere")
+    assert only(tmp_path).state == "new"
+
+
+@pytest.mark.parametrize("name", ["shop/generated.py", "alembic/versions/0002_second.py"])
+def test_a_file_that_is_too_deep_for_the_parser_is_told(tmp_path, name):
+    imports = "from shop.models import Base\nimport shop.generated"
+    service(tmp_path, **{"alembic/env.py": env(imports), name: f"x = {'-' * 20_000}1\n"})
+    found = only(tmp_path)
+    assert found.models
+    assert [note.path for note in found.notes if note.kind == "blocked"] == (
+        [f"apps/shop/{name}"] if "versions" in name else []
+    )
