@@ -145,17 +145,19 @@ def _known_ports(services: Sequence[Service], sources: Sources) -> Iterator[int]
 def _change_ports(services: Sequence[Service], former: str, port: int, sources: Sources) -> None:
     """Let each .env that was made for the cluster name another port than the former, which is a pattern."""
     for service in services:
-        made = made_part(service)
-        if not made:
+        if not made_part(service):
             continue
+        # as bytes: the lines of a team may end in another way
+        text = service.env_file.read_bytes().decode(errors="surrogateescape")
+        made = text[text.index(MARK) :]
         template = template_of(service)
         ports = [item.key for item in template.variables if item.role == "port"] if template else []
         changed = re.sub(rf"^(\w+=\S*@127\.0\.0\.1:){former}/", rf"\g<1>{port}/", made, flags=re.MULTILINE)
         for key in ports:
-            changed = re.sub(rf"^({key}=){former}$", rf"\g<1>{port}", changed, flags=re.MULTILINE)
+            changed = re.sub(rf"^({key}=){former}(?=\r?$)", rf"\g<1>{port}", changed, flags=re.MULTILINE)
         if changed != made:
-            text = service.env_file.read_text(encoding="utf-8", errors="surrogateescape").removesuffix(made) + changed
-            replace_file(service.env_file.resolve(), text.encode(errors="surrogateescape"))  # it keeps its mode
+            written = (text.removesuffix(made) + changed).encode(errors="surrogateescape")
+            replace_file(service.env_file.resolve(), written)  # it keeps its mode
             sources.forget(service.env_file)
 
 

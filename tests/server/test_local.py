@@ -481,6 +481,8 @@ def test_another_port_is_taken_by_the_server_and_by_its_env_files(machine: Monor
     done(machine.inv("up"))
     first = running(machine.root)
     first.stop()
+    mixed = machine.find("billing").env_file
+    mixed.write_bytes(b"# ours, of Windows\r\n\n" + mixed.read_bytes())
     with socket.create_server(("127.0.0.1", first.port)):
         refused = machine.inv("up")
         assert (refused.code, f"Port {first.port} of this machine is taken" in refused.err) == (69, True), refused.text
@@ -494,6 +496,7 @@ def test_another_port_is_taken_by_the_server_and_by_its_env_files(machine: Monor
         for service in machine.find("billing"), machine.find("catalog"):
             assert load(service, Sources({})).dsn.hosts == (("127.0.0.1", port),)
             assert stat.S_IMODE(service.env_file.stat().st_mode) == 0o600
+        assert mixed.read_bytes().startswith(b"# ours, of Windows\r\n\n")
         assert done(machine.inv("db.status")).out.count("at head") == 2
         # while it runs, it is moved too, and stays there
         another = free_port()
