@@ -11,7 +11,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -158,9 +158,9 @@ def _described(error: Exception) -> Exit | None:
         text = f"A file can't be written: {error.strerror}. TMPDIR names the folder of temporary files."
         return Exit(text, code=ConfigurationError.exit_code)
     path = Path(error.filename)
-    root = Monorepo.locate().root
-    shown_path = path.relative_to(root) if path.is_relative_to(root) else path
-    message = console.printable(f"{shown_path}: {error.strerror}.", sys.stderr)
+    with suppress(MigrationError):  # a repository that has no table yet
+        path = path.relative_to(root) if path.is_relative_to(root := Monorepo.locate().root) else path
+    message = console.printable(f"{path}: {error.strerror}.", sys.stderr)
     return Exit(message, code=ConfigurationError.exit_code)
 
 

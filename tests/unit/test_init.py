@@ -1,6 +1,8 @@
 """``db.init`` and the templates: what is missing is written, and nothing is overwritten."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -148,3 +150,12 @@ def test_the_tasks_have_a_place_beside_tasks_of_a_teams_own():
     inside = Collection()
     inside.add_collection(Collection.from_module(tasks, name="migrations"))
     assert set(inside.task_names) == {f"migrations.{name}" for name in tasks.namespace.task_names}
+
+
+def test_a_file_that_cannot_be_read_is_one_line_also_where_there_is_no_table_yet(tmp_path: Path) -> None:
+    root = tmp_path / "repository"
+    root.mkdir()
+    (root / "pyproject.toml").symlink_to(root / "pyproject.toml")
+    command = [sys.executable, "-m", "service_migrations", "db.init"]
+    ran = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr.splitlines()[1:]) == (78, [f"{root}/pyproject.toml: File exists."])
