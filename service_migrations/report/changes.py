@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from service_migrations.plan.columns import starts_constraint
-from service_migrations.sql.clauses import actions, name_at, names, statement_inside
+from service_migrations.sql.clauses import actions, name_at, names, split_name, statement_inside
 from service_migrations.sql.lexer import Token, statements
 
 __all__ = ["Changes", "ColumnChange", "ReferenceChange", "TableChange"]
@@ -15,6 +15,7 @@ _END_OF_TYPE = (
 )
 """What may follow the type of a column."""
 _SHORT_LIVED = ("temporary", "temp")
+_DROPPED, _RENAMED = "dropped", "renamed from "
 
 
 @dataclass(slots=True)
@@ -72,7 +73,10 @@ class Changes:
         name, end = name_at(tokens, index)
         if not name or end >= len(tokens) or tokens[end] != "(":
             return
-        table = TableChange("new")
+        known = self.tables.get(name)
+        if known and known.change != _DROPPED:  # as with IF NOT EXISTS
+            return
+        table = TableChange(_after(known, "new"))
         self.tables[name] = table
         for action in actions(statement_inside(tokens[end + 1 :])):
             self._add(table, action, "")
@@ -80,7 +84,7 @@ class Changes:
     def _drop(self, name: str) -> None:
         known = self.tables.pop(name, None)
         if known is None or known.change != "new":
-            self.tables[known.former if known and known.former else name] = TableChange("dropped")
+            self.tables[known.former if known and known.former else name] = TableChange(_DROPPED)
 
     def _table(self, name: str) -> TableChange:
         return self.tables.setdefault(name, TableChange("changed"))
@@ -90,9 +94,11 @@ class Changes:
             words = [token.value if token.kind == "word" else "" for token in action]
             if words[:2] == ["rename", "to"] and action[2:]:
                 table = self.tables.pop(name, TableChange("changed"))
+                former, schema = table.former or name, split_name(name)[0]
+                name = ".".join(part for part in (schema, name_at(action, 2)[0]) if part)
                 if table.change != "new":
-                    table.former = table.former or name
-                name = action[2].value
+                    table.former = former if former != name else ""
+                table.change = _after(self.tables.get(name), table.change)
                 self.tables[name] = table
             elif words[:1] == ["rename"] and words[1:2] != ["constraint"]:
                 old, end = name_at(action, 1 + (words[1:2] == ["column"]))
@@ -118,6 +124,7 @@ class Changes:
         elif action and action[0].kind in ("word", "name") and words[:1] != ["like"]:
             listed = (action[0].value,)
             type_ = _type(action[1:])
+            change = _after(table.columns.get(action[0].value), change)
             table.columns[action[0].value] = ColumnChange(type_, change, "primary" in words)
         else:
             return
@@ -129,11 +136,13 @@ class Changes:
         known = table.columns.pop(column, None)
         table.references = [each for each in table.references if column not in each.columns]
         if known is None or (known.change and known.change != "added"):
-            table.columns[column] = ColumnChange("", "dropped")
+            _, _, former = (known.change if known else "").partition(_RENAMED)
+            table.columns[former or column] = ColumnChange("", _DROPPED)
 
     def _rename(self, table: TableChange, old: str, new: str) -> None:
         known = table.columns.pop(old, None)
-        change = known.change if known and known.change in ("", "added") else f"renamed from {old}"
+        change = known.change if known and known.change in ("", "added") else f"{_RENAMED}{old}"
+        change = _after(table.columns.get(new), change)
         table.columns[new] = ColumnChange(known.type if known else "", change, bool(known and known.is_key))
         table.references = [
             ReferenceChange(tuple(new if column == old else column for column in each.columns), each.target)
@@ -155,6 +164,11 @@ class Changes:
             text = "changed"
         if not is_known and text not in known.change:
             known.change = f"{known.change}, {text}" if known.change else text
+
+
+def _after(known: TableChange | ColumnChange | None, change: str) -> str:
+    """Return the change of what has the name of something that was dropped: what was in that is lost all the same."""
+    return f"{_DROPPED}, and {change}" if known and known.change == _DROPPED else change
 
 
 def _type(tokens: Sequence[Token]) -> str:

@@ -60,6 +60,43 @@ def test_what_is_undone_leaves_no_change() -> None:
     assert changed("ALTER TABLE pets ADD age int", "ALTER TABLE pets DROP age") == {"pets": ("changed", {})}
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DROP TABLE pets; CREATE TABLE pets (id int)",
+        "CREATE TABLE others (id int); DROP TABLE pets; ALTER TABLE others RENAME TO pets",
+    ],
+)
+def test_a_table_that_is_made_again_is_dropped_all_the_same(sql: str) -> None:
+    assert changed(sql) == {"pets": ("dropped, and new", {"id": ("int", "")})}
+    assert changed(sql, "DROP TABLE pets") == {"pets": ("dropped", {})}
+
+
+@pytest.mark.parametrize(
+    "sql", ["DROP age, ADD age text", "ADD other text; ALTER TABLE pets DROP age; ALTER TABLE pets RENAME other TO age"]
+)
+def test_a_column_that_is_made_again_is_dropped_all_the_same(sql: str) -> None:
+    assert changed(f"ALTER TABLE pets {sql}") == {"pets": ("changed", {"age": ("text", "dropped, and added")})}
+
+
+def test_a_column_that_is_renamed_and_dropped_is_named_as_the_database_has_it() -> None:
+    assert changed("ALTER TABLE pets RENAME age TO years; ALTER TABLE pets DROP years") == {
+        "pets": ("changed", {"age": ("", "dropped")})
+    }
+
+
+def test_a_table_of_a_schema_that_is_renamed_stays_there() -> None:
+    tables = Changes().apply(["ALTER TABLE zoo.cats RENAME TO pets; ALTER TABLE zoo.pets ADD age int"]).tables
+    assert {name: table.former for name, table in tables.items()} == {"zoo.pets": "zoo.cats"}
+    tables = Changes().apply(["ALTER TABLE zoo.pets RENAME TO cats; ALTER TABLE zoo.cats RENAME TO pets"]).tables
+    assert {name: table.former for name, table in tables.items()} == {"zoo.pets": ""}
+
+
+def test_a_table_that_is_there_is_not_made_by_if_not_exists() -> None:
+    sql = "ALTER TABLE pets ADD age int; CREATE TABLE IF NOT EXISTS pets (id int, name text)"
+    assert changed(sql) == {"pets": ("changed", {"age": ("int", "added")})}
+
+
 def test_a_dropped_table_is_named_as_the_database_has_it() -> None:
     assert changed("ALTER TABLE cats RENAME TO pets; DROP TABLE pets, zoo.dogs CASCADE") == {
         "cats": ("dropped", {}),
