@@ -206,6 +206,13 @@ def parse(text: str, prefix: str) -> Dsn:
     text = text.strip()
     if CONTROL.search(unquote(text)):
         raise ConfigurationError(f"{prefix} holds a control character, such as a line end or %00.", hint="Remove it.")
+    try:
+        unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise ConfigurationError(
+            f"{prefix} holds an escape that is no UTF-8, such as %E9 for é.",
+            hint="Write é as %C3%A9, and a % itself as %25.",
+        ) from None
     scheme, separator, rest = text.partition("://")
     if not separator or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
         raise ConfigurationError(f"{prefix} is no URL.", hint=f"Write it as {_SHAPE}.")

@@ -48,6 +48,14 @@ def test_a_password_stands_in_nothing_that_can_be_printed(password: str) -> None
     assert dsn.masked() == "postgresql://app:***@localhost:5432/billing"
 
 
+@pytest.mark.parametrize("text", ["b%E9b:x@localhost/billing", "bob:x%E9@localhost/billing", "bob:x@localhost/b%e9"])
+def test_an_escape_of_another_encoding_than_utf8_is_no_other_character(text: str) -> None:
+    message = refused(f"postgresql://{text}")
+    assert message.endswith(
+        "holds an escape that is no UTF-8, such as %E9 for é. Write é as %C3%A9, and a % itself as %25."
+    )
+
+
 @pytest.mark.parametrize(
     "scheme", ["postgres", "postgresql", "postgresql+asyncpg", "postgresql+psycopg", "postgresql+psycopg2"]
 )
