@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from invoke.context import Context
 
-from service_migrations.errors import DifferenceError
+from service_migrations.errors import DifferenceError, UsageError
 from service_migrations.monorepo import Monorepo, Service, select
 from service_migrations.tasks import console
 from service_migrations.tasks.each import fail, report
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["released"]
 
+_TAGS = "v*"
 _FIX = (
     "Undo it, and write a new revision; or give the reason in a commit, on a line of its own: "
     "`Migration-Edit: <revision> <reason>`."
@@ -29,18 +30,20 @@ _FIX = (
     help={
         "service": SERVICES,
         "since": "What was released: a tag, branch or commit (the newest tag below HEAD that --tags matches).",
-        "tags": "A pattern of tags (v*).",
+        "tags": f"A pattern of tags ({_TAGS}).",
         "upgrade": "Upgrade a database of each tag, and compare it with a fresh one, on a throw-away server.",
         "json": "Print JSON, for another program.",
     },
 )
 def released(
-    _: Context, service: list[str], since: str = "", tags: str = "v*", upgrade: bool = False, json: bool = False
+    _: Context, service: list[str], since: str = "", tags: str = _TAGS, upgrade: bool = False, json: bool = False
 ) -> None:
     """Find released revisions that were changed; exit code 3."""
     from service_migrations.git import is_shallow
     from service_migrations.review import released as review
 
+    if since and tags != _TAGS:
+        raise UsageError("--since and --tags both say what was released.", hint="Leave one out.")
     services = selected(service)
     root = services[0].root
     if upgrade:

@@ -153,6 +153,12 @@ def test_a_revision_that_is_not_released_may_be_edited(repo):
     assert found(repo, "HEAD") == [("edited", "r4")]
 
 
+def test_a_pattern_of_tags_beside_a_commit_is_refused(repo: Monorepo) -> None:
+    ran = repo.inv("db.released", "--since", "v1", "--tags", "w*")
+    assert (ran.code, ran.out) == (2, ""), ran.text
+    assert "--since and --tags both say what was released. Leave one out." in ran.err
+
+
 def test_the_newest_tag_below_head_is_the_default(repo):
     assert newest_tag(repo.root, "v*") == "v1"
     repo.revision("billing", "r4", "r3")
