@@ -118,8 +118,7 @@ def _calls(found: Found, code: Code, names: tuple[str, ...]) -> Iterator[tuple[M
 
 def _modules(folder: Path, code: Code) -> Iterator[Module]:
     for path in python_files(folder):
-        module = code.read_with(path, _PACKAGE)
-        if module:
+        if module := code.with_word(path, _PACKAGE):
             yield module
 
 

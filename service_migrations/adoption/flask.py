@@ -64,7 +64,7 @@ def flask_dsn(found: Found, environment: Environment, reader: Reader, code: Code
     if "current_app" not in environment.module.imports:
         return None
     for path in python_files(found.path):
-        module = code.read_with(path, _URL)
+        module = code.with_word(path, _URL)
         for value in _flask_urls(module) if module else ():
             text = reader.text(value, module, function_around(module, value)) if module else None
             if text and text != (_URL,):  # an enum of the keys has the name itself

@@ -18,8 +18,7 @@ DEFAULT_SECTION = "alembic"
 
 _SEPARATORS = {"space": " ", "newline": "\n", "os": os.pathsep, ":": ":", ";": ";"}
 _INTERPOLATED = re.compile(r"%\(([^)]+)\)s|%%")
-_DEEPEST = 10
-"""Options that are filled into another; configparser has the same limit."""
+_DEEPEST = configparser.MAX_INTERPOLATION_DEPTH
 _OF_ANOTHER_KIND = re.compile(r"post_write_hooks|loggers|handlers|formatters|(?:logger|handler|formatter)_.+")
 """Sections of Alembic's and of logging, which have the options of [DEFAULT] too."""
 
@@ -78,19 +77,28 @@ class Options:
         text = self.values.get(name)
         if text is None:
             return None
-        return self._filled(text, 0).strip()
+        return "".join(f"%({part.name})s" if isinstance(part, Variable) else part for part in self._parts(text)).strip()
 
-    def _filled(self, text: str, depth: int) -> str:
-        def fill(match: re.Match[str]) -> str:
-            named = None if depth > _DEEPEST else self._named(match[1])
-            return "%" if match[0] == "%%" else match[0] if named is None else self._filled(named, depth + 1)
-
-        return _INTERPOLATED.sub(fill, text)
-
-    def _named(self, name: str | None) -> str | None:
-        if name == "here":
-            return str(self.folder).replace("%", "%%")
-        return self.values.get(name.lower()) if name else None
+    def _parts(self, text: str, given: Mapping[str, Text] | None = None, depth: int = 1) -> Text:
+        """Return a text with the options that it names filled in, and those that these name; others are variables."""
+        given = given or {}
+        result: list[str | Variable] = []
+        position = 0
+        for match in _INTERPOLATED.finditer(text):
+            result.append(text[position : match.start()])
+            key, position = match[1], match.end()
+            own = self.values.get(key.lower()) if key else None
+            if match[0] == "%%":
+                result.append("%")
+            elif key in given or key.lower() in given:
+                result += given[key if key in given else key.lower()]
+            elif key == "here":
+                result.append(str(self.folder))
+            elif own is None or depth >= _DEEPEST:  # a circle of options
+                result.append(Variable(key))
+            else:
+                result += self._parts(own, given, depth + 1)
+        return tuple(part for part in (*result, text[position:]) if part != "")
 
     def text(self, name: str, given: Mapping[str, Text]) -> Text | None:
         """Return an option as a text in which names that the file doesn't have are variables.
@@ -101,22 +109,9 @@ class Options:
 
         """
         value = self.values.get(name)
-        return None if value is None else tuple(part for part in self._parts(value, given, 0) if part != "")
-
-    def _parts(self, value: str, given: Mapping[str, Text], depth: int) -> Iterator[str | Variable]:
-        position = 0
-        for match in _INTERPOLATED.finditer(value):
-            yield value[position : match.start()]
-            key, position = match[1], match.end()
-            if match[0] == "%%":
-                yield "%"
-            elif key in given or key.lower() in given:
-                yield from given.get(key) or given[key.lower()]
-            elif depth > _DEEPEST or (named := self._named(key)) is None:
-                yield Variable(key)
-            else:
-                yield from self._parts(named, given, depth + 1)
-        yield value[position:]
+        if value is None:
+            return None
+        return self._parts(value, given)
 
     def resolved(self, location: str) -> Path:
         """Return the folder of an option: a path, or ``package:folder``."""

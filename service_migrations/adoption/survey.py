@@ -10,7 +10,7 @@ from service_migrations.adoption.code.dsn_source import DsnSource, EnvFiles, des
 from service_migrations.adoption.code.env_file import Environment, options_reader, read_environment
 from service_migrations.adoption.code.expressions import Reader
 from service_migrations.adoption.code.models_module import Models, find_models
-from service_migrations.adoption.code.modules import Code
+from service_migrations.adoption.code.modules import Code, has_word
 from service_migrations.adoption.code.revision_files import read_revisions
 from service_migrations.adoption.code.variables import Text
 from service_migrations.adoption.flask import flask_dsn, read_migrate
@@ -86,10 +86,8 @@ def _is_there(service: Found) -> bool:
 def _is_environment(path: Path, code: Code) -> bool:
     try:
         imports = code.read(path).imports.values()
-    except OSError:
-        return False  # such as a link to a file that is gone
-    except SyntaxError:
-        return b"alembic" in path.read_bytes()
+    except (SyntaxError, OSError):  # such as a link to a file that is gone
+        return has_word(path, "alembic")
     return any(module.partition(".")[0] == "alembic" for module, _ in imports)
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from service_migrations.adoption.code.variables import Text, Variable
@@ -80,9 +80,7 @@ class EnvFiles:
         return next(values, None)
 
 
-def describe_dsn(  # noqa: PLR0911 - one for each kind of source
-    text: Text | None, place: str, files: EnvFiles, directory: Path, root: Path
-) -> DsnSource:
+def describe_dsn(text: Text | None, place: str, files: EnvFiles, directory: Path, root: Path) -> DsnSource:
     """Describe the source of a DSN.
 
     Args:
@@ -94,8 +92,37 @@ def describe_dsn(  # noqa: PLR0911 - one for each kind of source
 
     """
     own_file = (directory / ".env").relative_to(root).as_posix()
-    if files.file_of([_OWN]):
-        return DsnSource(f"{_OWN}")
+    given_in = files.file_of([_OWN])
+    if given_in and (given_in.parent == directory or not text or _is_unfilled(text, files)):
+        other_file = given_in if given_in.parent not in (directory, root) else None
+        return DsnSource(_OWN, env_file=other_file)
+    source = _described(text, place, files, directory, root)
+    if text and given_in and given_in.parent == root and not source.dialect and not source.todo:
+        names = [part.name for part in text if isinstance(part, Variable)]
+        own = files.file_of(names)
+        is_same = source.identity is not None and source.identity == _identity(files.value(_OWN))
+        if (own is None or own.parent != directory) and not is_same:
+            rest = f"which counts here unless the environment has {', '.join(names)}. Set {_OWN} in {own_file}."
+            return replace(source, todo=f"{given_in.name} of the top level has {_OWN}, {rest}")
+    return source
+
+
+def _is_unfilled(text: Text, files: EnvFiles) -> bool:
+    """Whether a DSN is left to DATABASE_DSN: it is that variable or its database, or a placeholder."""
+    names = [part.name for part in text if isinstance(part, Variable)]
+    if names:
+        return _OWN in names
+    filled = "".join(map(str, text))
+    if filled.startswith(_PLACEHOLDER) or _PLACEHOLDERS.search(filled):
+        return True
+    identity = _identity(filled)
+    return identity is not None and identity == _identity(files.value(_OWN))
+
+
+def _described(  # noqa: PLR0911 - one for each kind of source
+    text: Text | None, place: str, files: EnvFiles, directory: Path, root: Path
+) -> DsnSource:
+    own_file = (directory / ".env").relative_to(root).as_posix()
     if text is None or not text:
         unknown = f"Set {_OWN} in {own_file}, or dsn or dsn_key in the table."
         return DsnSource("unknown", todo=f"{place} doesn't say where the DSN is from. {unknown}")
@@ -155,9 +182,9 @@ def _scheme(filled: str | None) -> str | None:
 
 
 def _identity(filled: str | None) -> str | None:
-    """Return host and database of a whole DSN, without role, password and parameters."""
-    match = re.match(r"[\w+]+://(?:.*@)?([^/]+/[^?#]+)", filled or "")
-    return match[1].lower() if match else None
+    """Return host and database of a whole DSN, without role, password and parameters; case counts in the latter."""
+    match = re.match(r"[\w+]+://(?:.*@)?([^/]+)(/[^?#]+)", filled or "")
+    return f"{match[1].lower().removesuffix(':5432')}{match[2]}" if match else None
 
 
 def _template(text: Text, files: EnvFiles) -> str | None:

@@ -44,6 +44,7 @@ class Environment:
         path: the file.
         module: its syntax tree.
         configure: the options of ``context.configure()``, each with its value.
+        is_configured: whether it calls that itself, and not by way of another file.
         urls: the expressions that lead to the database, the most certain one first.
         hooks: what the shared env.py needs of it.
         ini: what it sets by ``set_section_option``.
@@ -59,6 +60,7 @@ class Environment:
     path: Path
     module: Module
     configure: dict[str, ast.expr] = field(default_factory=dict)
+    is_configured: bool = False
     urls: list[tuple[ast.expr, ast.AST | None]] = field(default_factory=list)
     hooks: list[Hook] = field(default_factory=list)
     ini: dict[str, Text] = field(default_factory=dict)
@@ -130,9 +132,19 @@ def read_environment(path: Path, options: Options | None, code: Code, folders: t
             name, text = constant(call.args[1]), reader.text(call.args[2], module, function)
             if name and text is not None:
                 environment.ini[name] = text
+    if not environment.is_configured:
+        unknown = "it doesn't call context.configure() itself, so the options aren't known"
+        environment.hooks.append(Hook("options", path, 1, unknown))
+        environment.unread.append(("version_table", path, 1))
     for key in ("version_table", "version_table_schema"):
         if (value := environment.configure.get(key)) is not None and not _is_none(value):
-            others = [item.value for call, _ in calls if _configures(call) for item in call.keywords if item.arg == key]
+            others = [
+                item.value
+                for call, _ in calls
+                if _configures(module, call)
+                for item in call.keywords
+                if item.arg == key
+            ]
             texts = {reader.text(each, module, function_around(module, each)) for each in (value, *others)}
             name = literal(texts.pop()) if len(texts) == 1 else None
             if name is None:
@@ -171,13 +183,13 @@ def _calls(tree: ast.Module) -> Iterator[tuple[ast.Call, ast.AST | None]]:
     yield from visit(tree, None)
 
 
-def _configures(call: ast.Call) -> bool:
-    name = dotted(call.func) or ""
-    return name.rpartition(".")[2] == "configure" and name.partition(".")[0] in ("context", "alembic", "configure")
+def _configures(module: Module, call: ast.Call) -> bool:
+    return _is_configure(module, dotted(call.func) or "")
 
 
 def _read_call(environment: Environment, call: ast.Call, function: ast.AST | None) -> None:
-    if _configures(call):
+    if _configures(environment.module, call):
+        environment.is_configured = True
         for item in call.keywords:
             if item.arg:
                 environment.configure.setdefault(item.arg, item.value)
@@ -187,6 +199,13 @@ def _read_call(environment: Environment, call: ast.Call, function: ast.AST | Non
                 if not options and not isinstance(item.value, ast.Dict):
                     text = f"options of configure() can't be read from it: **{ast.unparse(item.value)}"
                     environment.hooks.append(Hook("options", environment.path, item.value.lineno, text))
+
+
+def _is_configure(module: Module, name: str) -> bool:
+    """Whether a dotted name is Alembic's ``context.configure``, which may be imported under another name."""
+    if name.rpartition(".")[2] == "configure" and name.partition(".")[0] in ("context", "alembic", "configure"):
+        return True
+    return ".".join(filter(None, module.origin(name) or ())) == "alembic.context.configure"
 
 
 _URL = "sqlalchemy.url"
@@ -292,8 +311,8 @@ def _is_harmless(module: Module, call: ast.Call) -> bool:
     name = dotted(call.func) or ""
     first, _, _ = name.partition(".")
     last = name.rpartition(".")[2]
-    if last in (*_EXECUTES, "listens_for") or first == "event":
-        return True  # named already
+    if last in (*_EXECUTES, "listens_for") or first == "event" or (module.origin(name) or ("",))[0] == "alembic":
+        return True  # named already, or Alembic's own
     if name in ("os.system", "os.remove", "sys.exit", "os.makedirs", "asyncio.create_task"):
         return False
     return first in _HARMLESS or last in _HARMLESS_LAST or first in module.functions

@@ -5,7 +5,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["Code", "Module", "Place", "assigned", "dotted", "import_place", "is_library", "keyword", "statements"]
+__all__ = [
+    "Code",
+    "Module",
+    "Place",
+    "assigned",
+    "dotted",
+    "has_word",
+    "import_place",
+    "is_library",
+    "keyword",
+    "statements",
+]
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _NEVER_THE_TEAMS = ("alembic", "sqlalchemy")
@@ -110,13 +121,9 @@ class Code:
         except (SyntaxError, OSError):
             return None
 
-    def read_with(self, path: Path, word: str) -> Module | None:
-        """Return a file that has a word; None where it hasn't, or can't be parsed or read."""
-        try:
-            has_word = word.encode() in path.read_bytes()
-        except OSError:
-            return None
-        return self.try_read(path) if has_word else None
+    def with_word(self, path: Path, word: str) -> Module | None:
+        """Return a file that has a word; None where it hasn't, or can't be parsed or read, as an editor's lock file."""
+        return self.try_read(path) if has_word(path, word) else None
 
     def find(self, name: str, folders: tuple[Path, ...]) -> Path | None:
         """Return the file of a module by its dotted name; None where no folder has it."""
@@ -151,6 +158,14 @@ class Code:
         name_there = ".".join(part for part in (attribute, rest) if part)
         # import shop.models; shop.models.Base: the longest module is known already
         return path, name_there
+
+
+def has_word(path: Path, word: str) -> bool:
+    """Whether a file can be read and has a word."""
+    try:
+        return word.encode() in path.read_bytes()
+    except OSError:
+        return False
 
 
 def is_library(name: str) -> bool:
