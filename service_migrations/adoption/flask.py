@@ -14,6 +14,7 @@ from service_migrations.adoption.found import Found
 __all__ = ["flask_dsn", "read_migrate"]
 
 _URL = "SQLALCHEMY_DATABASE_URI"
+_WRITER = "process_revision_directives"
 _ARGUMENTS = ("app", "db", "directory", "command")
 """Arguments of ``Migrate`` that aren't options of ``configure()``."""
 
@@ -22,6 +23,8 @@ def read_migrate(found: Found, environment: Environment, reader: Reader, code: C
     """Read the options of ``configure()`` that ``Migrate(app, db, …)`` and ``migrate.init_app(…)`` are given."""
     if "current_app" not in environment.module.imports:
         return
+    if _leaves_empty_revisions_out(environment.module):
+        environment.hooks[:] = [hook for hook in environment.hooks if hook.name != _WRITER]
     modules = [module for path in python_files(found.path) if (module := code.try_read(path))]
     calls = list(_migrate_calls(modules))
     if calls and all(item.arg for _, call in calls for item in call.keywords):
@@ -37,6 +40,14 @@ def read_migrate(found: Found, environment: Environment, reader: Reader, code: C
             elif item.arg and item.arg not in _ARGUMENTS and needs_hook(item.arg, item.value):
                 text = f"{item.arg}={ast.unparse(item.value)}"
                 environment.hooks.append(Hook(item.arg, module.path, item.value.lineno, text))
+
+
+def _leaves_empty_revisions_out(module: Module) -> bool:
+    """Whether the hook for new revisions is that of the template, which does what `inv db.revision` does anyway."""
+    functions = [node for node in module.nodes if isinstance(node, ast.FunctionDef) and node.name == _WRITER]
+    calls = [node for function in functions for node in ast.walk(function) if isinstance(node, ast.Call)]
+    names = {(dotted(call.func) or "").rpartition(".")[2] for call in calls}
+    return "is_empty" in names and names <= {"getattr", "is_empty", "info"}
 
 
 def _migrate_calls(modules: list[Module]) -> Iterator[tuple[Module, ast.Call]]:

@@ -1,7 +1,7 @@
 """An env.py of plain Alembic by its syntax tree: what it passes on to Alembic, and what else it does."""
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from service_migrations.adoption.code.choices import joined_branches
 from service_migrations.adoption.code.expressions import Reader
 from service_migrations.adoption.code.hooks import Hook, other_work, repetition
 from service_migrations.adoption.code.modules import Code, Module, assigned, dotted, keyword, statements
+from service_migrations.adoption.code.unpacked import unpacked
 from service_migrations.adoption.code.variables import Text, constant, literal
 from service_migrations.adoption.ini import Options
 
@@ -24,6 +25,8 @@ _OURS = frozenset(
 )
 """Options of ``configure()`` that the shared env.py decides, or that mean nothing with PostgreSQL."""
 _ASYNC = ("async_engine_from_config", "create_async_engine")
+_DEEPEST = 20
+"""Names that stand for another; a longer chain is a circle."""
 _FUNCTIONS = ("compare_type", "compare_server_default")
 """Those that are a hook where their value is a function."""
 
@@ -44,6 +47,7 @@ class Environment:
         path: the file.
         module: its syntax tree.
         configure: the options of ``context.configure()``, each with its value.
+        given: the same of each call, of which there may be several.
         is_configured: whether it calls that itself, and not by way of another file.
         urls: the expressions that lead to the database, the most certain one first.
         hooks: what the shared env.py needs of it.
@@ -60,6 +64,7 @@ class Environment:
     path: Path
     module: Module
     configure: dict[str, ast.expr] = field(default_factory=dict)
+    given: list[tuple[str, ast.expr]] = field(default_factory=list)
     is_configured: bool = False
     urls: list[tuple[ast.expr, ast.AST | None]] = field(default_factory=list)
     hooks: list[Hook] = field(default_factory=list)
@@ -138,15 +143,9 @@ def read_environment(path: Path, options: Options | None, code: Code, folders: t
         environment.unread.append(("version_table", path, 1))
     for key in ("version_table", "version_table_schema"):
         if (value := environment.configure.get(key)) is not None and not _is_none(value):
-            others = [
-                item.value
-                for call, _ in calls
-                if _configures(module, call)
-                for item in call.keywords
-                if item.arg == key
-            ]
-            texts = {reader.text(each, module, function_around(module, each)) for each in (value, *others)}
-            name = literal(texts.pop()) if len(texts) == 1 else None
+            values = [each for name, each in environment.given if name == key]
+            texts = {text for each in values for text in _texts(reader, module, each)}
+            name = next(iter(texts)) if len(texts) == 1 else None
             if name is None:
                 environment.unread.append((key, path, value.lineno))
             else:
@@ -183,20 +182,18 @@ def _calls(tree: ast.Module) -> Iterator[tuple[ast.Call, ast.AST | None]]:
     yield from visit(tree, None)
 
 
-def _configures(module: Module, call: ast.Call) -> bool:
-    return _is_configure(module, dotted(call.func) or "")
-
-
 def _read_call(environment: Environment, call: ast.Call, function: ast.AST | None) -> None:
-    if _configures(environment.module, call):
+    if _is_configure(environment.module, dotted(call.func) or ""):
         environment.is_configured = True
         for item in call.keywords:
             if item.arg:
                 environment.configure.setdefault(item.arg, item.value)
+                environment.given.append((item.arg, item.value))
             else:
-                options = _unpacked(environment.module, item.value, function)
+                options, is_whole = unpacked(environment.module, item.value, function)
                 environment.configure.update(options)
-                if not options and not isinstance(item.value, ast.Dict):
+                environment.given += options.items()
+                if not is_whole:
                     text = f"options of configure() can't be read from it: **{ast.unparse(item.value)}"
                     environment.hooks.append(Hook("options", environment.path, item.value.lineno, text))
 
@@ -241,28 +238,17 @@ def _assigned_urls(module: Module) -> list[ast.expr]:
     return urls
 
 
-def _unpacked(module: Module, node: ast.expr, function: ast.AST | None) -> Mapping[str, ast.expr]:
-    """Return the options of ``**options``, where these are written in the file."""
-    name = dotted(node)
-    values: list[ast.expr] = [node]
-    if name is not None:
-        places = [*getattr(function, "body", []), *module.tree.body]
-        values = [
-            statement.value
-            for statement in statements(places)
-            if isinstance(statement, ast.Assign | ast.AnnAssign)
-            and statement.value is not None
-            and name in map(dotted, getattr(statement, "targets", None) or [getattr(statement, "target", None)])
-        ]
-    options: dict[str, ast.expr] = {}
-    for value in values:
-        if isinstance(value, ast.Dict):
-            options |= {
-                key: item for node, item in zip(value.keys, value.values, strict=True) if (key := constant(node))
-            }
-        elif isinstance(value, ast.Call) and dotted(value.func) == "dict":
-            options |= {item.arg: item.value for item in value.keywords if item.arg}
-    return options
+def _texts(reader: Reader, module: Module, node: ast.expr, depth: int = 0) -> set[str | None]:
+    """Return the texts that an expression may have, by conditions and branches; None is one that can't be read."""
+    if isinstance(node, ast.IfExp):
+        return _texts(reader, module, node.body, depth) | _texts(reader, module, node.orelse, depth)
+    function = function_around(module, node)
+    values: list[ast.expr] = []
+    if isinstance(node, ast.Name) and depth < _DEEPEST:
+        values = assigned(getattr(function, "body", [])).get(node.id) or module.values.get(node.id, [])
+    if values:
+        return {text for value in values for text in _texts(reader, module, value, depth + 1)}
+    return {literal(reader.text(node, module, function))}
 
 
 def function_around(module: Module, node: ast.expr) -> ast.AST | None:

@@ -206,15 +206,23 @@ def assigned(body: list[ast.stmt]) -> dict[str, list[ast.expr]]:
     """Return each name that a body assigns, with its values in order."""
     values: dict[str, list[ast.expr]] = {}
     for node in statements(body):
-        targets: list[ast.expr] = []
+        pairs: list[tuple[ast.expr, ast.expr]] = []
         if isinstance(node, ast.Assign):
-            targets, value = node.targets, node.value
+            pairs = [pair for target in node.targets for pair in _pairs(target, node.value)]
         elif isinstance(node, ast.AnnAssign) and node.value is not None:
-            targets, value = [node.target], node.value
-        for target in targets:
+            pairs = [(node.target, node.value)]
+        for target, value in pairs:
             if isinstance(target, ast.Name):
                 values.setdefault(target.id, []).append(value)
     return values
+
+
+def _pairs(target: ast.expr, value: ast.expr) -> list[tuple[ast.expr, ast.expr]]:
+    """Return each target with its value, also of ``revision, down_revision = "b", "a"``."""
+    if not isinstance(target, ast.Tuple | ast.List) or not isinstance(value, ast.Tuple | ast.List):
+        return [(target, value)]
+    has_star = any(isinstance(item, ast.Starred) for item in (*target.elts, *value.elts))
+    return [] if has_star or len(target.elts) != len(value.elts) else [*zip(target.elts, value.elts, strict=True)]
 
 
 def dotted(node: ast.AST | None) -> str | None:

@@ -61,6 +61,66 @@ def test_an_environment_that_leaves_configure_to_another_file_says_that_its_vers
     assert "it doesn't call context.configure() itself, so the options aren't known." in notes(found, "hook")
 
 
+CONFIGURED = """
+import os
+from alembic import context
+from shop.models import Base
+TABLE = "of_the_file"
+OPTIONS = dict(target_metadata=Base.metadata)
+{before}
+def run():
+    {inside}
+    context.configure(url=os.environ["DATABASE_URL"], target_metadata=Base.metadata, {options})
+run()
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "inside", "options"),
+    [
+        ('OPTIONS["version_table"] = "orders_version"', "pass", "**OPTIONS"),
+        ('OPTIONS.update(version_table="orders_version")', "pass", "**OPTIONS"),
+        ('OPTIONS |= {"version_table": "orders_version"}', "pass", "**OPTIONS"),
+        ("", 'OPTIONS["version_table"] = "orders_version"', "**OPTIONS"),
+        ('MORE = {**OPTIONS, "version_table": "orders_version"}', "pass", "**MORE"),
+        ('MORE = OPTIONS | {"version_table": "orders_version"}', "pass", "**MORE"),
+        ('MORE = dict(OPTIONS, version_table="orders_version")', "pass", "**MORE"),
+        ('OTHER, NAME = 1, "orders_version"', "pass", "version_table=NAME"),
+        ("", 'TABLE = "orders_version"', "version_table=TABLE"),
+    ],
+)
+def test_options_that_are_put_together_are_read(tmp_path: Path, before: str, inside: str, options: str) -> None:
+    service(tmp_path, **{"alembic/env.py": CONFIGURED.format(before=before, inside=inside, options=options)})
+    found = only(tmp_path)
+    assert found.version_table == "orders_version"
+    assert not any("can't be read" in note.text for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("before", "options"),
+    [
+        ('if os.environ.get("OTHER"):\n    TABLE = "of_another"', "version_table=TABLE"),
+        ("", 'version_table="one" if os.environ.get("OTHER") else "two"'),
+        ("", 'version_table="one")\n    context.configure(version_table="two"'),
+    ],
+    ids=["a branch", "a condition", "two calls"],
+)
+def test_a_version_table_that_depends_on_something_is_not_guessed(tmp_path: Path, before: str, options: str) -> None:
+    service(tmp_path, **{"alembic/env.py": CONFIGURED.format(before=before, inside="pass", options=options)})
+    assert "version_table can't be read from it; set version_table in the table." in notes(only(tmp_path), "to do")
+
+
+def test_options_that_are_only_partly_in_the_file_say_so(tmp_path: Path) -> None:
+    text = CONFIGURED.format(before="OPTIONS.update(os.environ)", inside="pass", options="**OPTIONS")
+    service(tmp_path, **{"alembic/env.py": text})
+    assert "options of configure() can't be read from it: **OPTIONS." in notes(only(tmp_path), "hook")
+
+
+def test_ids_of_one_assignment_are_read(tmp_path: Path) -> None:
+    service(tmp_path, **{"alembic/versions/0002_second.py": 'revision, down_revision = "0002", "0001"\n'})
+    assert only(tmp_path).revisions.heads == ("0002",)
+
+
 def test_an_option_that_names_options_which_name_others_is_filled_in(tmp_path: Path) -> None:
     """Names have dots too, and a circle ends."""
     ini = """
