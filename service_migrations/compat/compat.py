@@ -267,7 +267,9 @@ def _is_new(service: Service, code: Checkout) -> bool:
     if any((root / folder.relative_to(service.root)).exists() for folder in folders):
         return False
     names = {path.name for folder in service.version_locations for path in folder.rglob("*.py")}
-    return not any(path.name in names for path in root.rglob("*.py"))
+    found = (path for path in root.rglob("*.py") if path.name in names)
+    # a file that is where it was is of another service, such as its __init__.py or 0001_initial.py
+    return all((service.root / path.relative_to(root)).exists() for path in found)
 
 
 def _find(root: Path, service: Service, commit: str) -> Service:

@@ -375,6 +375,19 @@ def test_of_a_service_that_the_running_code_doesnt_have_nothing_can_break(repo: 
         )
 
 
+def test_a_new_service_may_have_files_of_the_names_that_others_have(repo: Monorepo) -> None:
+    git(repo, "stash", "-qu")
+    for name in ("__init__", "0001_initial"):
+        (repo.root / f"migrations/versions/shop/{name}.py").write_text("", encoding="utf-8")
+    git(repo, "add", ".")
+    git(repo, "commit", "-qm", "more")
+    repo.service("parcels", MODELS)
+    repo.revision("parcels", "0001_initial", None, FIRST)
+    (repo.root / "migrations/versions/parcels/__init__.py").touch()
+    ran = repo.inv("db.compat", "--base", "work", "--service", "parcels")
+    assert (ran.code, "has no such service, so nothing of it can break" in ran.out) == (0, True), ran.text
+
+
 def test_a_service_under_another_name_isnt_taken_for_a_new_one(repo: Monorepo) -> None:
     for folder in ("services", "migrations/versions"):
         (repo.root / folder / "shop").rename(repo.root / folder / "store")
