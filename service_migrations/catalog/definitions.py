@@ -13,6 +13,7 @@ __all__ = [
     "changed_options",
     "column_definition",
     "column_settings",
+    "identity_clause",
     "options",
     "rerunnable",
     "restart",
@@ -48,7 +49,7 @@ def column_definition(column: Object, catalog: Catalog) -> str:
         expression, _, stored = facts["generated"].rpartition(" ")
         parts.append(f"GENERATED ALWAYS AS ({rerunnable(expression)}) {stored}")
     if "identity" in facts:
-        parts.append(f"GENERATED {facts['identity']} AS IDENTITY{_identity_options(column, catalog)}")
+        parts.append(identity_clause(column, catalog))
     if facts["not_null"]:
         parts.append(_not_null(column.facts, "NOT NULL"))
     return " ".join(parts)
@@ -80,6 +81,11 @@ def column_settings(column: Object, catalog: Catalog) -> list[str]:
 def alter_table(table: Object) -> str:
     """Return the beginning of a statement that alters a column of a table or view."""
     return f"ALTER {table.kind.upper() if table.kind in VIEWS else 'TABLE'} {table.address}"
+
+
+def identity_clause(column: Object, catalog: Catalog) -> str:
+    """Return the clause of an identity column, with the name and the options of its sequence."""
+    return f"GENERATED {column.facts['identity']} AS IDENTITY{_identity_options(column, catalog)}"
 
 
 def _identity_options(column: Object, catalog: Catalog) -> str:

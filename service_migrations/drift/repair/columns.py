@@ -14,6 +14,7 @@ from service_migrations.catalog.definitions import (
     changed_options,
     column_definition,
     column_settings,
+    identity_clause,
     options,
     restart,
     sequence_options,
@@ -23,10 +24,10 @@ from service_migrations.catalog.definitions import (
 from service_migrations.catalog.objects import Catalog, Object
 from service_migrations.drift.repair.change import Change, Pair
 from service_migrations.drift.repair.create import comment, create
-from service_migrations.drift.repair.sequences import continued
-from service_migrations.sql.quoting import one_line_literal, quoted
+from service_migrations.drift.repair.sequences import continued, last_of
+from service_migrations.sql.quoting import quoted
 
-__all__ = ["column_changes", "setval"]
+__all__ = ["column_changes"]
 
 
 def column_changes(pair: Pair) -> Iterator[Change]:
@@ -202,12 +203,13 @@ def _identity(pair: Pair, table: str, column: str) -> Iterator[Change]:
         yield from _sequence(_sequence_of_identity(pair.live, pair.live_catalog), sequence)
         return
     before = f"{column} DROP DEFAULT; " if "default" in live else ""
-    before += "" if live["not_null"] else f"{column} SET NOT NULL; "
+    before += "" if live["not_null"] else f"ALTER TABLE {table} {add_not_null(pair.expected)}; "
     current = pair.live_catalog.by_key.get(sequence.key) if sequence else None
     before += f"DROP SEQUENCE {current.address}; " if current else ""
-    definition = column_definition(pair.expected, pair.expected_catalog)
-    added = "GENERATED " + definition.partition(" GENERATED ")[2].removesuffix(" NOT NULL")
-    yield Change(text, f"{before}{column} ADD {added}; {setval(table, pair.expected)}")
+    added = identity_clause(pair.expected, pair.expected_catalog)
+    # its values have the type that was given before
+    going_on = f" {last_of(sequence, [(table, pair.expected.address)])}" if sequence else ""
+    yield Change(text, f"{before}{column} ADD {added};{going_on}")
 
 
 def _sequence(live: Object | None, expected: Object | None) -> Iterator[Change]:
@@ -225,9 +227,3 @@ def _sequence_of_identity(column: Object, catalog: Catalog) -> Object | None:
     table = catalog.parent(column)
     sequences = catalog.parts(table, "sequence") if table else []
     return next((sequence for sequence in sequences if sequence.facts.get("identity") == column.name), None)
-
-
-def setval(table: str, column: Object) -> str:
-    """Return the SQL that sets a column's sequence to the value after the last one in the table."""
-    owner = f"pg_get_serial_sequence({one_line_literal(table)}, {one_line_literal(column.name)})"
-    return f"SELECT setval({owner}, coalesce(max({column.address}), 0) + 1, false) FROM {table};"  # noqa: S608 - names that the server quoted
