@@ -137,13 +137,19 @@ def sequence_changes(pair: Pair) -> Iterator[Change]:
     live, expected, address = pair.live.facts, pair.expected.facts, pair.expected.address
     if ("identity" in live) != ("identity" in expected):
         return  # it is dropped and created with the identity of its column
-    if pair.differ("type"):
-        yield Change(pair.describe("type"), f"ALTER SEQUENCE {address} AS {expected['type']};")
     names = [name for name in SEQUENCE_OPTIONS if pair.differ(name)]
+    texts, clauses = [], []
+    if pair.differ("type"):
+        texts.append(pair.describe("type"))
+        clauses.append(f"AS {expected['type']}")
     if names:
         old, new = sequence_options(live, *names), sequence_options(expected, *names)
-        sql = f"ALTER SEQUENCE {address} {new}{restart(live, expected)};"
-        yield Change(f"has {old} in the database, {new} in the history", sql + _continued(pair))
+        texts.append(f"has {old} in the database, {new} in the history")
+        clauses.append(f"{new}{restart(live, expected)}")
+    if clauses:
+        # in one statement: no type takes the limits of a larger one
+        sql = f"ALTER SEQUENCE {address} {' '.join(clauses)};"
+        yield Change(", and ".join(texts), sql + (_continued(pair) if names else ""))
     if pair.differ("owned_by") and "identity" not in expected and "identity" not in live:
         sql = f"ALTER SEQUENCE {address} OWNED BY {expected.get('owned_by', 'NONE')};"
         yield Change(pair.describe("owned_by", "the owner"), sql)
