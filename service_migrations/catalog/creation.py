@@ -5,6 +5,7 @@ here: a fact that is read and isn't created would be a difference that nothing f
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from service_migrations.catalog.definitions import (
     add_not_null,
@@ -69,7 +70,7 @@ def _created(item: Object, catalog: Catalog) -> list[str] | None:  # noqa: C901,
         case "enum":
             return [f"CREATE TYPE {item.address} AS ENUM ({', '.join(map(one_line_literal, facts['labels']))})"]
         case "domain":
-            return [_domain(item, catalog)]
+            return _domain(item, catalog)
         case "composite type":
             attributes = ", ".join(" ".join(pair) for pair in facts.get("attributes", ()))
             comments = [attribute_comment(item, *pair) for pair in facts.get("comments", {}).items()]
@@ -165,7 +166,8 @@ def _table(table: Object, catalog: Catalog) -> list[str]:
         head = f"{table.address} PARTITION OF {parent.address}" + (f" ({', '.join(parts)})" if parts else "")
         head += f" {facts['bound']}"
     else:
-        definitions = [column_definition(column, catalog) for column in columns]
+        inherited = _inherited_expressions(table, catalog)
+        definitions = [column_definition(_without(inherited, column), catalog) for column in columns]
         head = f"{table.address} ({', '.join([*definitions, *parts])})"
         head += f" INHERITS ({', '.join(facts['inherits'])})" if "inherits" in facts else ""
     if "partition_key" in facts:
@@ -186,6 +188,21 @@ def _table(table: Object, catalog: Catalog) -> list[str]:
     if facts["replica_identity"] in ("FULL", "NOTHING"):
         created.append(f"{alter} REPLICA IDENTITY {facts['replica_identity']}")
     return created
+
+
+def _inherited_expressions(table: Object, catalog: Catalog) -> set[tuple[str, object]]:
+    """Return the names and expressions of the generated columns of a table's parents."""
+    addresses = table.facts.get("inherits", ())
+    parents = (item for item in catalog.by_key.values() if item.kind == "table" and item.address in addresses)
+    columns = (column for parent in parents for column in catalog.parts(parent, "column"))
+    return {(column.name, column.facts["generated"]) for column in columns if "generated" in column.facts}
+
+
+def _without(inherited: set[tuple[str, object]], column: Object) -> Object:
+    """Return a column without an expression that it inherits: before 16 a child's definition may not have it."""
+    if (column.name, column.facts.get("generated")) not in inherited:
+        return column
+    return replace(column, facts={key: value for key, value in column.facts.items() if key != "generated"})
 
 
 def _of_columns(table: Object, catalog: Catalog) -> Iterator[str]:
@@ -209,10 +226,16 @@ def _own_columns(partition: Object, parent: Object, catalog: Catalog) -> Iterato
             yield f"ALTER TABLE {partition.address} {add_not_null(column)}"
 
 
-def _domain(domain: Object, catalog: Catalog) -> str:
+def _domain(domain: Object, catalog: Catalog) -> list[str]:
     facts, parts = domain.facts, [f"CREATE DOMAIN {domain.address} AS {domain.facts['type']}"]
     parts += [f"COLLATE {facts['collation']}"] if "collation" in facts else []
     parts += [f"DEFAULT {facts['default']}"] if "default" in facts else []
     parts += ["NOT NULL"] if facts["not_null"] else []
     checks = catalog.parts(domain, "domain constraint")
-    return " ".join([*parts, *(f"CONSTRAINT {check.address} {check.facts['definition']}" for check in checks)])
+    # in CREATE DOMAIN a constraint is valid at once
+    later = [check for check in checks if check.facts["definition"].endswith(" NOT VALID")]
+    parts += [f"CONSTRAINT {check.address} {check.facts['definition']}" for check in checks if check not in later]
+    created = [" ".join(parts)]
+    alter = f"ALTER DOMAIN {domain.address} ADD CONSTRAINT"
+    created += [f"{alter} {check.address} {check.facts['definition']}" for check in later]
+    return [*created, *(comment(check, catalog) for check in checks if check.comment is not None)]
