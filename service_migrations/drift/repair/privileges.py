@@ -21,16 +21,18 @@ def privilege_changes(live: Object, expected: Object, catalog: Catalog) -> Itera
     if (live.part_of is None or live.kind in _OF_ANY_OWNER) and live.owner != expected.owner:
         text = f"belongs to {live.owner} in the database, to {expected.owner} in the history"
         keyword = "TYPE" if live.kind in _TYPES else live.kind.upper()
-        yield Change(text, f'ALTER {keyword} {expected.address} OWNER TO "{expected.owner}";')
+        owner = expected.owner.replace('"', '""')
+        yield Change(text, f'ALTER {keyword} {expected.address} OWNER TO "{owner}";')
+    # the owner is changed before, and the grants of the former one are then the new one's
     for grant in live.grants:
         if grant not in expected.grants:
             yield Change(
                 f"grants {_description(grant)} in the database only",
-                f"{privileges.revoke(grant, expected, catalog, live.owner)};",
+                f"{privileges.revoke(grant, expected, catalog, expected.owner)};",
             )
     for grant in expected.grants:
         if grant not in live.grants:
-            sql = f"{privileges.grant(grant, expected, catalog, live.owner)};"
+            sql = f"{privileges.grant(grant, expected, catalog, expected.owner)};"
             yield Change(f"grants {_description(grant)} in the history only", sql)
 
 
