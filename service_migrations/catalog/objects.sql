@@ -97,7 +97,8 @@ UNION ALL
 -- where it is NOT VALID (see constraints), is not inherited by children, or has a name that somebody chose
 SELECT 'column', 'pg_class'::regclass, r.oid, a.attnum, r.nspname, r.relname, a.attname, format('%I', a.attname),
     a.attnum, CASE WHEN r.relkind = 'v' THEN jsonb_build_object(
-        'type', format_type(a.atttypid, a.atttypmod), 'default', pg_get_expr(d.adbin, d.adrelid)
+        'type', format_type(a.atttypid, a.atttypmod), 'default', pg_get_expr(d.adbin, d.adrelid),
+        'collation', CASE WHEN a.attcollation <> t.typcollation THEN a.attcollation::regcollation::text END
     ) ELSE jsonb_build_object(
         'type', format_type(a.atttypid, a.atttypmod),
         'collation', CASE WHEN r.relkind <> 'm' AND a.attcollation <> t.typcollation THEN concat(quote_ident(nullif(cn.nspname, current_schema())) || '.', quote_ident(co.collname)) END,

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from service_migrations.catalog.creation import attribute_comment
 from service_migrations.catalog.definitions import changed_options, options
+from service_migrations.catalog.objects import Catalog, Key, Object
 from service_migrations.drift.repair.change import OTHER_DEFINITION, Change, Pair, shown
 from service_migrations.drift.repair.create import create, create_with_parts, drop
 from service_migrations.sql.quoting import one_line_literal
@@ -30,7 +31,7 @@ def table_changes(pair: Pair) -> Iterator[Change]:
         old, new = (_switch(facts["force_row_security"]) for facts in (live, expected))
         text = f"has row level security for its owner {old} in the database, {new} in the history"
         yield Change(text, f"{table} {action} ROW LEVEL SECURITY;")
-    if pair.differ("replica_identity"):
+    if pair.differ("replica_identity") and not _comes_with_its_index(pair):
         yield Change(
             pair.describe("replica_identity", "the replica identity"),
             f"{table} REPLICA IDENTITY {expected['replica_identity']};",
@@ -45,6 +46,21 @@ def table_changes(pair: Pair) -> Iterator[Change]:
         action = f"OF {expected['of_type']}" if "of_type" in expected else "NOT OF"
         yield Change(pair.describe("of_type", "the type"), f"{table} {action};")
     yield from _inheritance(pair, table)
+
+
+def _comes_with_its_index(pair: Pair) -> bool:
+    """Whether the SQL for another difference creates the index of the replica identity, and sets this with it."""
+    indexes = pair.expected_catalog.parts(pair.expected, "index")
+    index = next((each for each in indexes if "replica_identity" in each.facts), None)
+    if index is None or "inherited" in index.facts:
+        return False
+    keys = [index.key, Key("constraint", index.schema, index.table, index.facts.get("constraint", ""))]
+    both = [(pair.live_catalog.by_key.get(key), pair.expected_catalog.by_key.get(key)) for key in keys]
+    facts = ("definition", "valid", "constraint")
+    return any(
+        part is not None and (live is None or any(live.facts.get(name) != part.facts.get(name) for name in facts))
+        for live, part in both
+    )
 
 
 def _server(pair: Pair) -> Change:
@@ -98,12 +114,12 @@ def view_changes(pair: Pair) -> Iterator[Change]:
     is_other = pair.differ("definition")
     text = OTHER_DEFINITION if is_other else pair.describe("access_method", "the access method")
     live, expected = (
-        [(column.name, column.facts["type"]) for column in catalog.parts(view, "column")]
+        [(column.name, column.facts["type"], column.facts.get("collation")) for column in catalog.parts(view, "column")]
         for view, catalog in ((pair.live, pair.live_catalog), (pair.expected, pair.expected_catalog))
     )
     creation = create_with_parts(pair.expected, pair.expected_catalog, pair.live_catalog)
     if keyword == "VIEW" and expected[: len(live)] == live:
-        # columns may only be added at the end (documentation, CREATE VIEW)
+        # columns may only be added at the end, and keep type and collation (documentation, CREATE VIEW)
         create_view = create(pair.expected, pair.expected_catalog) or ""
         replacing = create_view.replace("CREATE VIEW", "CREATE OR REPLACE VIEW", 1)
         yield Change(text, replacing, creation=creation)
@@ -178,11 +194,34 @@ def _attributes(pair: Pair) -> Change:
     if [*kept, *added] != list(expected):
         by_hand = f"An attribute can be added at the end only. {_BY_HAND}{_renamed_attribute(pair)}"
         return Change(text, None, by_hand)
+    if any(live[name] != expected[name] for name in kept) and _is_stored(pair.live, pair.live_catalog):
+        return Change(text, None, f"PostgreSQL alters no attribute of a type that a column has. {_BY_HAND}")
     actions = [f"DROP ATTRIBUTE {name}" for name in live if name not in expected]
     note = f"This loses what is in it.{_renamed_attribute(pair)}" if actions else None
     actions += [f"ALTER ATTRIBUTE {name} TYPE {expected[name]}" for name in kept if live[name] != expected[name]]
     actions += [f"ADD ATTRIBUTE {name} {expected[name]}" for name in added]
     return Change(text, f"ALTER TYPE {pair.expected.address} {', '.join(actions)};", note)
+
+
+def _is_stored(composite: Object, catalog: Catalog) -> bool:
+    """Whether a table has a column of a type, of an array of it, or of a type that is made of it."""
+    names, number = {composite.address}, 0
+    while len(names) > number:
+        number = len(names)
+        for item in catalog.by_key.values():
+            types = [item.facts.get("type"), *(kind for _, kind in item.facts.get("attributes", ()))]
+            if item.kind in ("domain", "composite type") and any(_element(kind) in names for kind in types):
+                names.add(item.address)
+    columns = (
+        item for item in catalog.by_key.values() if item.kind == "column" and _element(item.facts["type"]) in names
+    )
+    return any(
+        table is not None and table.kind in ("table", "materialized view") for table in map(catalog.parent, columns)
+    )
+
+
+def _element(kind: object) -> str:
+    return str(kind).removesuffix("[]")
 
 
 def _renamed_attribute(pair: Pair) -> str:
