@@ -23,6 +23,7 @@ __all__ = ["SUPERUSER", "Cluster"]
 SUPERUSER = "postgres"
 
 _REASON = re.compile(r"\b(?:could not|FATAL|error):?\s")
+_PORTS = range(1, 65536)
 _THROWAWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_wal_size": "4GB"}
 
 
@@ -56,7 +57,7 @@ class Cluster:
             return None
         try:
             values = json.loads(state.read_text(encoding="utf-8"))
-            return cls(home, values["version"], values["port"], values["password"])
+            return cls(home, *_checked(values["version"], values["port"], values["password"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigurationError(f"{state} is damaged ({error!r}). {_lost_state_hint(home)}") from error
 
@@ -193,6 +194,15 @@ class Cluster:
                 raise
             output.seek(0)
             return subprocess.CompletedProcess(command, process.returncode, output.read(), "")
+
+
+def _checked(version: object, port: object, password: object) -> tuple[str, int, str]:
+    """Return the values of a ``cluster.json``, which somebody may have edited."""
+    if not isinstance(version, str) or not isinstance(port, int) or not isinstance(password, str):
+        raise TypeError(f"a value of another type: {version!r}, {port!r}")
+    if port not in _PORTS:
+        raise ValueError(f"no port: {port}")
+    return version, port, password
 
 
 def _lost_state_hint(home: Path) -> str:

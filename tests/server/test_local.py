@@ -338,7 +338,16 @@ def test_only_the_projects_own_server_is_administered(monorepo: Monorepo) -> Non
     assert local.cluster(monorepo.root) is None
 
 
-@pytest.mark.parametrize("text", ["{", "{}", "[]", "null", "1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("{", "{}", "[]", "null", "1"),
+        '{"version": "18", "port": "5432", "password": "x"}',
+        '{"version": "18", "port": 99999, "password": "x"}',
+        '{"version": 18, "port": 5432, "password": "x"}',
+        '{"version": "18", "port": 5432, "password": null}',
+    ],
+)
 def test_a_damaged_state_file_is_told_with_its_mend(tmp_path: Path, text: str) -> None:
     (tmp_path / "cluster.json").write_text(text, encoding="utf-8")
     with pytest.raises(ConfigurationError, match=r"cluster\.json is damaged .*restore it\. Or move the folder .* away"):
