@@ -267,7 +267,9 @@ SELECT 'trigger', 'pg_trigger'::regclass, t.oid, 0, r.nspname, r.relname, t.tgna
             format(' ON %s ', r.address)), 'enabled', t.tgenabled,
         'inherited', CASE WHEN t.tgparentid <> 0 THEN true END),
     r.kind, r.nspname, r.relname, 'pg_class'::regclass, r.oid, r.relowner, NULL
-FROM pg_trigger t JOIN relation r ON r.oid = t.tgrelid WHERE NOT t.tgisinternal
+FROM pg_trigger t JOIN relation r ON r.oid = t.tgrelid
+-- before 15 that which a partition has of its parent is internal
+WHERE NOT t.tgisinternal OR (t.tgparentid <> 0 AND t.tgconstraint = 0)
 UNION ALL
 SELECT 'rule', 'pg_rewrite'::regclass, w.oid, 0, r.nspname, r.relname, w.rulename, format('%I', w.rulename), 0,
     jsonb_build_object('definition', replace(pg_get_ruledef(w.oid), format(' TO %I.%I ', r.nspname, r.relname),

@@ -61,6 +61,15 @@ HISTORIES: dict[str, tuple[list[str], list[str]]] = {
         ["CREATE TABLE parent (a integer, g integer GENERATED ALWAYS AS (a * 2) STORED)", CHILD],
         ["DROP TABLE child"],
     ),
+    "a partition's trigger that is disabled": (
+        [
+            "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+            "CREATE TABLE t (id integer) PARTITION BY RANGE (id)",
+            "CREATE TABLE t_1 PARTITION OF t DEFAULT",
+            "CREATE TRIGGER g AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()",
+        ],
+        ["ALTER TABLE t_1 DISABLE TRIGGER g"],
+    ),
     "an attribute of a type that no column has": ([COMPOSITE], ["ALTER TYPE c ALTER ATTRIBUTE a TYPE bigint"]),
 }
 
