@@ -222,6 +222,9 @@ def _own_columns(partition: Object, parent: Object, catalog: Catalog) -> Iterato
         if facts.get("default") != others.get("default"):
             default = rerunnable(facts.get("default", ""))
             yield f"{alter} SET DEFAULT {default}" if default else f"{alter} DROP DEFAULT"
+        for setting, usual in (("storage", others.get("storage_of_type")), ("compression", "DEFAULT")):
+            if setting in others and setting not in facts:
+                yield f"{alter} SET {setting.upper()} {usual}"
         if facts["not_null"] and not others["not_null"]:
             yield f"ALTER TABLE {partition.address} {add_not_null(column)}"
 

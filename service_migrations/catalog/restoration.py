@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from service_migrations.catalog import creation
 from service_migrations.catalog.creation import SWITCHES, comment, index_of, of_index
-from service_migrations.catalog.definitions import sequences_of
+from service_migrations.catalog.definitions import sequence_options, sequences_of
 from service_migrations.catalog.objects import Catalog, Object
 from service_migrations.catalog.privileges import privileges
 
@@ -19,6 +19,8 @@ __all__ = [
     "constraint_rest",
     "foreign_keys",
     "index_rest",
+    "numbering",
+    "sequence_rest",
     "table",
 ]
 
@@ -52,8 +54,9 @@ def table(item: Object, catalog: Catalog, role: str) -> Restoration:
             statements += creation.statements(part, catalog) or []
         elif part.kind == "trigger" and part.facts["enabled"] != _state_of_parent(part, catalog):
             statements.append(f"ALTER TABLE {item.address} {SWITCHES[part.facts['enabled']]} TRIGGER {part.address}")
+        lost += _lost_comment(part) if part.kind != "index" else ()
     for part in catalog.parts(item, "index", "constraint"):
-        lost += _lost(part)
+        lost += (*_lost(part), *_lost_comment(part))
     for sequence in catalog.parts(item, "sequence"):
         statements += _of_sequence(sequence, catalog)
     for owned in (item, *catalog.parts(item, "column")):
@@ -97,6 +100,21 @@ def index_rest(item: Object, catalog: Catalog) -> Restoration:
     return Restoration(tuple(of_index(item, catalog)), tuple(_lost(item)))
 
 
+def numbering(sequence: Object, kind: str) -> tuple[str, ...]:
+    """Return the statement for the options that a sequence has otherwise than that of a new serial of a type."""
+    bits = {"smallint": 15, "integer": 31}.get(kind, 63)
+    usual = {"increment": 1, "minimum": 1, "maximum": 2**bits - 1, "start": 1, "cache": 1, "cycle": False}
+    facts = sequence.facts
+    if facts["type"] == kind and all(facts[name] == value for name, value in usual.items()):
+        return ()
+    return (f"ALTER SEQUENCE {sequence.address} AS {facts['type']} {sequence_options(facts)} RESTART",)
+
+
+def sequence_rest(sequence: Object, catalog: Catalog) -> Restoration:
+    """Return what a sequence has apart from its definition."""
+    return Restoration(tuple(_of_sequence(sequence, catalog)))
+
+
 def _of_sequence(sequence: Object, catalog: Catalog) -> list[str]:
     comments = [comment(sequence, catalog)] if sequence.comment is not None else []
     return [*comments, *privileges(sequence, catalog)]
@@ -112,6 +130,12 @@ def _state_of_parent(trigger: Object, catalog: Catalog) -> str:
     parent = catalog.parent(partition) if partition else None
     triggers = catalog.parts(parent, "trigger") if parent else []
     return next((str(each.facts["enabled"]) for each in triggers if each.name == trigger.name), "O")
+
+
+def _lost_comment(part: Object) -> Iterator[str]:
+    """Yield the comment on a part of a partition that comes with its parent's, under a name that the server chooses."""
+    if part.comment is not None and "inherited" in part.facts:
+        yield f"the comment on the {part.kind} {part.address} of {part.table}"
 
 
 def _lost(item: Object) -> Iterator[str]:

@@ -44,6 +44,9 @@ class ColumnState:
     ``stored`` is the type that its values have: where its type is a domain, the one under it.
     ``unvalidated`` is the name of a NOT NULL that is NOT VALID: rows may have NULL, so ``not_null`` is false.
     ``settings`` are the statements for its storage and statistics, which a virtual generated column has none of.
+    ``forbids_null`` is the action that adds its NOT NULL again, where that has a name or no child inherits it.
+    ``numbering`` are the statements for the options of a serial's sequence that no serial has by itself, and
+    ``sequence_rest`` is what a sequence has besides.
     """
 
     name: str
@@ -62,6 +65,9 @@ class ColumnState:
     unvalidated: str | None = None
     settings: tuple[str, ...] = ()
     rest: Restoration = NOTHING
+    forbids_null: str = ""
+    numbering: tuple[str, ...] = ()
+    sequence_rest: Restoration = NOTHING
 
     @property
     def serial(self) -> bool:
@@ -86,6 +92,13 @@ class ColumnState:
             return ""
         always = "ALWAYS" if self.identity == "a" else "BY DEFAULT"
         return f"GENERATED {always} AS IDENTITY ({' '.join(self.sequence_options.values())})"
+
+    def named_identity_clause(self, table: str) -> str:
+        """Return the clause of an identity column with the name of its sequence, where that isn't the usual one."""
+        sequence = self.sequence or {}
+        is_usual = sequence.get("relation") == f"{table}_{self.name}_seq"
+        name = "" if is_usual else f"SEQUENCE NAME {sequence.get('name')} "
+        return self.identity_clause.replace("(", f"({name}", 1)
 
     @property
     def sequence_options(self) -> dict[str, str]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from service_migrations.autogenerate.change import Change, Note, Phase, Step
+from service_migrations.autogenerate.change import Change, Note, Phase, Step, steps as restored
 from service_migrations.autogenerate.changes import conversions, generated
 from service_migrations.autogenerate.changes.widenings import widening
 from service_migrations.autogenerate.table_pair import (
@@ -68,7 +68,9 @@ def _alter(
     if live.serial != target.serial or (live.serial and live.type != target.type):
         yield from _sequence(table, live, target)
     if live.identity and not target.identity:
-        steps = (f"{alter} DROP IDENTITY",), (f"{alter} ADD {live.identity_clause}", _continue_sequence(table, live))
+        add = f"{alter} ADD {live.named_identity_clause(pair.live.name)}"
+        rest = restored(live.sequence_rest)
+        steps = (f"{alter} DROP IDENTITY",), (add, _continue_sequence(table, live), *rest)
         yield Change(Phase.DROP_DEFAULTS, *steps, f"{prefix} no identity")
     yield from _default(alter, live, target, either(conversion, recreated_types.includes(*live.types)), prefix)
     if any(conversion):
@@ -110,6 +112,8 @@ def _nullable(table: str, live: ColumnState, target: ColumnState, prefix: str) -
     allow: tuple[Step, ...] = (f"{alter} DROP NOT NULL",)
     description = f"{prefix} nullable {not live.not_null} -> {not target.not_null}"
     forward, backward = (forbid, allow) if target.not_null else (allow, forbid)
+    if live.forbids_null and not target.not_null:
+        backward = (note, f"ALTER TABLE {table} {live.forbids_null}")
     if live.unvalidated:
         add = f"ALTER TABLE {table} ADD CONSTRAINT {quoted(live.unvalidated)} NOT NULL {quoted(live.name)} NOT VALID"
         backward = (*allow, add) if target.not_null else (add,)
@@ -199,7 +203,9 @@ def _sequence(table: str, live: ColumnState, target: ColumnState) -> Iterator[Ch
     create = (
         f"CREATE SEQUENCE {name} AS {owner.type} OWNED BY {table}.{quoted(live.name)}",
         f"{alter} SET DEFAULT nextval({literal(name)}::regclass)",
+        *owner.numbering,
         _continue_sequence(table, owner),
+        *restored(owner.sequence_rest),
     )
     drop = (f"{alter} DROP DEFAULT", f"DROP SEQUENCE {name}")
     if live.serial:
@@ -213,7 +219,7 @@ def _continue_sequence(table: str, column: ColumnState) -> str:
 
     Without a row in its range the sequence stays at its start: ``max`` of no rows is NULL, and ``setval`` ignores that.
     """
-    name, options = quoted(column.name), column.sequence if column.identity else None
+    name, options = quoted(column.name), column.sequence if column.identity or column.numbering else None
     last, counted = f"max({name})", f"{name} >= 1"
     if options and options["increment"] > 0:
         counted = f"{name} BETWEEN {options['start']} AND {options['maxvalue']}"

@@ -35,6 +35,12 @@ PLANTS: dict[str, list[str]] = {
         "ALTER TABLE {t}_default DISABLE TRIGGER g",
         "COMMENT ON TABLE {t}_default IS 'the rest'",
     ],
+    "partition_settings": [
+        PARTITIONED + "RANGE (id)",
+        "ALTER TABLE {t} ALTER kind SET STORAGE EXTERNAL, ALTER kind SET COMPRESSION pglz",
+        "CREATE TABLE {t}_1 PARTITION OF {t} DEFAULT",
+        "ALTER TABLE {t}_1 ALTER kind SET STORAGE EXTENDED, ALTER kind SET COMPRESSION DEFAULT",
+    ],
     "partition_foreign_key": [
         "CREATE TABLE {t}_far (id integer PRIMARY KEY)",
         PARTITIONED + "RANGE (id)",
