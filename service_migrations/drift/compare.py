@@ -64,7 +64,7 @@ def compare(
                 )
             continue
         steps += [
-            Step(_change_order(expected), expected.key, _changed(expected, change), change=change)
+            Step(_change_order(expected, change), expected.key, _changed(expected, change), change=change)
             for change in changes(current, expected, live_catalog, expected_catalog)
         ]
         if grants:
@@ -252,7 +252,9 @@ def _create_order(item: Object) -> tuple[int, int, int]:
     return 1, _CREATED.index(kind) if kind in _CREATED else len(_CREATED), item.place
 
 
-def _change_order(item: Object) -> tuple[int, int, int]:
+def _change_order(item: Object, change: Change) -> tuple[int, int, int]:
+    if change.after_keys:
+        return 1, _CREATED.index("index"), 0
     # a label before the default that names it; a view after the columns that it shows
     if item.kind in (*_TYPES, *_VIEWS, "constraint", "index"):
         return _create_order(item)

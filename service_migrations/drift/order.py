@@ -116,6 +116,9 @@ class _Plan:
             return [text]
         if step.key not in self._gone:
             return [text]
+        whole = self._whole(step.key)
+        if step.key.kind == "column" and whole and whole.kind in ("view", "materialized view"):
+            return []  # it is created with its view, which has what the column has
         self._created(step.key)
         return [change.creation or self._create(step.key)]
 

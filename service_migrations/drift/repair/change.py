@@ -17,7 +17,8 @@ class Change:
 
     ``sql`` is None where a person has to do what ``note`` describes. ``creation`` is what is left of it to run where
     the object was dropped before. ``drops``: the SQL drops the object, and ``retypes``: it gives a column another type;
-    the server refuses both while others depend on it.
+    the server refuses both while others depend on it. ``after_keys``: a key of before, which is changed too, needs what
+    it takes away.
     """
 
     text: str
@@ -26,6 +27,7 @@ class Change:
     creation: str | None = None
     drops: bool = False
     retypes: bool = False
+    after_keys: bool = False
 
 
 @dataclass(frozen=True, slots=True)

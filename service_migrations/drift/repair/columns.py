@@ -109,7 +109,8 @@ def _nullable(column: Object, table: str) -> Change:
         text = "takes NULL in the database but not in the history"
         return Change(text, f"ALTER TABLE {table} {add_not_null(column)};", "Fill what is NULL first.")
     text = "is NOT NULL in the database, and takes NULL in the history"
-    return Change(text, f"ALTER TABLE {table} ALTER COLUMN {column.address} DROP NOT NULL;")
+    # a primary key of more columns needs it
+    return Change(text, f"ALTER TABLE {table} ALTER COLUMN {column.address} DROP NOT NULL;", after_keys=True)
 
 
 def _not_null(pair: Pair, table: str) -> Iterator[Change]:

@@ -61,6 +61,19 @@ HISTORIES: dict[str, tuple[list[str], list[str]]] = {
         ["CREATE TABLE parent (a integer, g integer GENERATED ALWAYS AS (a * 2) STORED)", CHILD],
         ["DROP TABLE child"],
     ),
+    "a key of more columns, which take NULL in the history": (
+        ["CREATE TABLE t (x integer, y integer, z integer, CONSTRAINT k PRIMARY KEY (x))"],
+        ["ALTER TABLE t DROP CONSTRAINT k", "ALTER TABLE t ADD CONSTRAINT k PRIMARY KEY (x, y, z)"],
+    ),
+    "the settings of a materialized view's column, and its query": (
+        [
+            TABLE,
+            "CREATE MATERIALIZED VIEW m AS SELECT id, x FROM t",
+            "CREATE STATISTICS s ON id, x FROM m",
+            "ALTER MATERIALIZED VIEW m ALTER x SET STATISTICS 9",
+        ],
+        ["DROP MATERIALIZED VIEW m", "CREATE MATERIALIZED VIEW m AS SELECT x, id FROM t"],
+    ),
     "a partition's trigger that is disabled": (
         [
             "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
