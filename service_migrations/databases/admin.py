@@ -1,6 +1,6 @@
 """The creation of a service's database and role, and the drop of the database."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -18,6 +18,7 @@ from service_migrations.failures.connections import connect_failure
 from service_migrations.failures.driver_errors import is_lost_connection, sqlstate
 from service_migrations.failures.revisions import lost_failure
 from service_migrations.interruption import finish_even_if_cancelled
+from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import Settings
 
@@ -36,16 +37,19 @@ _EVERYBODY_MAY_CREATE = """
 """Whether everybody may create tables, as in a new database up to PostgreSQL 14."""
 
 
-async def create(settings: Settings, admin: Dsn | None = None, *, set_password: bool = False) -> tuple[str, ...]:
+async def create(
+    settings: Settings, admin: Dsn | None = None, *, set_password: bool = False, others: Sequence[Settings] = ()
+) -> tuple[str, ...]:
     """Create a service's database, and its role where an administrator connects. What exists is left as it is.
 
-    In a new database the administrator grants rights and runs ``bootstrap.sql`` (bootstrap.py); where that fails, there
-    is no database.
+    In a new database the administrator grants rights and runs ``bootstrap.sql`` (bootstrap.py), also those of the other
+    services of this database, whose roles are made before; where that fails, there is no database.
 
     Args:
         settings: the service's.
         admin: the role that creates; where it is None, that of DATABASE_ADMIN_DSN, or else the service's own.
         set_password: whether to give an existing role the password of the settings.
+        others: the settings of the services that share the database.
 
     Returns:
         What was done, a line each; empty where everything existed.
@@ -62,6 +66,8 @@ async def create(settings: Settings, admin: Dsn | None = None, *, set_password: 
                 lines += await _ensure_role(connection, dsn, set_password=set_password)
             exists = await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", dsn.database)
             if not exists:
+                for other in others if creator.user != dsn.user else ():
+                    lines += await _ensure_role(connection, other.dsn, set_password=False)
                 owner = f" OWNER {quoted(dsn.user)}" if creator.user != dsn.user else ""
                 await connection.execute(f"CREATE DATABASE {quoted(dsn.database)}{owner}")
                 lines.append(f"created database {dsn.database}")
@@ -69,9 +75,10 @@ async def create(settings: Settings, admin: Dsn | None = None, *, set_password: 
         raise _failure(settings, creator, "create the database", error) from error
     try:
         if creator.user != dsn.user:
-            lines += await _ensure_grants(settings, within(creator, dsn.database), new=not exists)
+            for each in (settings, *(others if not exists else ())):
+                lines += await _ensure_grants(each, within(creator, dsn.database), new=not exists and each is settings)
         if not exists:
-            lines += await _bootstrapped(settings, creator)
+            lines += await _bootstrapped(settings, creator, [other.service for other in others])
     except BaseException:
         if not exists:  # the next time it would be there, and what is missing in it would never be made
             with suppress(MigrationError):
@@ -80,30 +87,36 @@ async def create(settings: Settings, admin: Dsn | None = None, *, set_password: 
     return tuple(lines)
 
 
-async def _bootstrapped(settings: Settings, creator: Dsn) -> list[str]:
-    """Run ``bootstrap.sql`` in a new database."""
+async def _bootstrapped(settings: Settings, creator: Dsn, others: Sequence[Service]) -> list[str]:
+    """Run ``bootstrap.sql`` in a new database, also those of other services."""
     service, database = settings.service, settings.dsn.database
-    names = ", ".join(service.relative(path) for path in bootstrap_files([service]))
+    names = ", ".join(service.relative(path) for path in bootstrap_files([service, *others]))
     if not names:
         return []
     if creator.user == settings.dsn.user:
         return [f"{names} didn't run: that takes an administrator (DATABASE_ADMIN_DSN)"]
-    return await bootstrap_database(settings, within(creator, database))
+    return await bootstrap_database(settings, within(creator, database), others)
 
 
-async def bootstrap_database(settings: Settings, admin: Dsn) -> list[str]:
+async def bootstrap_database(settings: Settings, admin: Dsn, others: Sequence[Service] = ()) -> list[str]:
     """Run ``bootstrap.sql`` in a database, of which the DSN is an administrator's; return a line for each file.
+
+    Args:
+        settings: those of its service.
+        admin: the administrator's DSN.
+        others: the services that share the database.
 
     Raises:
         ConfigurationError, AccessDeniedError: a statement fails; the error has its file and line.
         MigrationError: the server can't be reached.
 
     """
-    if not bootstrap_files([settings.service]):
+    services = [settings.service, *others]
+    if not bootstrap_files(services):
         return []
     try:
         async with connected(settings, admin) as connection:
-            return await bootstrap(connection, [settings.service])
+            return await bootstrap(connection, services)
     except (ConfigurationError, AccessDeniedError) as error:
         service, place = settings.service, (error.path, error.line)
         raise type(error)(error.message, service=service, path=place[0], line=place[1], hint=error.hint) from error

@@ -58,7 +58,7 @@ class ThrowawayDatabases:
 
         """
         settings = self._settings()
-        await create(settings[0], self._server.admin, set_password=True)
+        await create(settings[0], self._server.admin, set_password=True, others=settings[1:])
         return settings
 
     async def copy(self, template: str) -> list[Settings]:

@@ -22,6 +22,7 @@ from service_migrations.errors import AccessDeniedError, ConfigurationError, Loc
 from service_migrations.interruption import finish_even_if_cancelled, unfinished
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import Settings
+from service_migrations.settings.siblings import sharing
 from service_migrations.sql.quoting import literal
 
 __all__ = ["PREFIX", "keep_objects", "scratch"]
@@ -278,7 +279,8 @@ async def _created(settings: Settings, admin: Dsn | None) -> AsyncIterator[Setti
     try:
         await _create(settings, creator, name, options)
         if administrator := admin or settings.admin:
-            await bootstrap_database(settings, within(administrator, name))
+            others = [other.service for other in sharing(settings)]
+            await bootstrap_database(settings, within(administrator, name), others)
         with unfinished(f"the scratch database {name} is left, which a later run drops"):
             yield replace(settings, dsn=within(settings.dsn, name), is_temporary=True)
     finally:

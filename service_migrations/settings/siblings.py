@@ -17,7 +17,7 @@ from service_migrations.settings.example import example
 from service_migrations.settings.model import Settings, databases, load_unchecked
 from service_migrations.settings.sources import Sources
 
-__all__ = ["Sibling", "default_schema", "siblings", "version_tables_of_siblings"]
+__all__ = ["Sibling", "default_schema", "sharing", "siblings", "version_tables_of_siblings"]
 
 _PUBLIC = "public"
 
@@ -99,6 +99,12 @@ def siblings(
             version_table = known.settings.version_table if known.settings else other.version_table
             result.append(Sibling(other, is_certain, known.schema, version_table, settings))
     return tuple(result)
+
+
+def sharing(settings: Settings) -> tuple[Settings, ...]:
+    """Return the settings of the services that surely share a service's database; nothing is connected to."""
+    others = siblings(settings.service, settings.databases, settings.sources)
+    return tuple(other.settings for other in others if other.certain and other.settings is not None)
 
 
 def version_tables_of_siblings(

@@ -22,9 +22,11 @@ def create(_: Context, service: list[str]) -> None:
     from service_migrations.databases import admin
     from service_migrations.postgres import local
     from service_migrations.settings.model import Settings, load_many
+    from service_migrations.settings.siblings import sharing
 
     async def create_one(settings: Settings) -> None:
-        changes = await admin.create(settings, settings.admin or local.admin_for(settings.dsn, settings.service.root))
+        creator = settings.admin or local.admin_for(settings.dsn, settings.service.root)
+        changes = await admin.create(settings, creator, others=sharing(settings))
         console.result(f"{settings.service}: {', '.join(changes) or f'nothing to do, {settings.target} is there'}")
 
     services = selected(service)

@@ -103,11 +103,13 @@ def _create(settings: "Settings") -> "Sequence[str]":
     """Create a service's role and database where the server is the project's own; return what was created."""
     from service_migrations.databases import admin as database
     from service_migrations.postgres import local
+    from service_migrations.settings.siblings import sharing
 
     admin = local.admin_for(settings.dsn, settings.service.root)
     if admin is None:
         return ()
-    return run(database.create(settings, admin, set_password=local.made_here(settings.service)))
+    is_made_here = local.made_here(settings.service)
+    return run(database.create(settings, admin, set_password=is_made_here, others=sharing(settings)))
 
 
 def _is_remote(settings: "Settings | MigrationError") -> bool:

@@ -14,7 +14,7 @@ from service_migrations.settings.dsn import Dsn, parse
 from service_migrations.settings.model import load
 from service_migrations.testing.templates import Clones, Templates
 from tests.support.database import query, wait
-from tests.support.monorepo import Monorepo
+from tests.support.monorepo import Monorepo, dsn_text
 
 EXTENSION = "CREATE EXTENSION file_fdw;\nCREATE SCHEMA kept; -- a comment\n"
 """Of an extension that isn't trusted, so that only a superuser may create it."""
@@ -55,6 +55,28 @@ def test_it_runs_in_a_new_database_and_not_again(monorepo: Monorepo, target: Dsn
     assert lines[-2:] == ("ran bootstrap.sql", "ran services/billing/bootstrap.sql")
     assert extensions(target) == ["file_fdw"]
     assert wait(admin.create(load(service), server.admin)) == ()
+
+
+def test_the_files_of_all_services_of_a_database_run_in_it(monorepo: Monorepo, target: Dsn, server: Server) -> None:
+    """Whichever creates it: the next one finds a database that is there."""
+    other = replace(target, user=f"{target.user}_orders")
+    monorepo.service("billing", dsn=target, DATABASE_ADMIN_DSN=dsn_text(server.admin))
+    monorepo.service("orders", dsn=other, DATABASE_ADMIN_DSN=dsn_text(server.admin))
+    write(monorepo, own=None)
+    grant = f'CREATE SCHEMA of_orders; GRANT USAGE ON SCHEMA of_orders TO "{other.user}", "{target.user}";'
+    (monorepo.root / "services/orders/bootstrap.sql").write_text(grant, encoding="utf-8")
+    for words in (("--service", "billing"), ()):
+        ran = monorepo.inv("db.create", *words)
+        assert ran.code == 0, ran.text
+        assert ("ran services/orders/bootstrap.sql" in ran.out) is bool(words)
+        rights = "SELECT has_schema_privilege($1, 'of_orders', 'USAGE'), has_schema_privilege($1, 'public', 'CREATE')"
+        for user in (target.user, other.user):
+            assert query(replace(server.admin, database=target.database), rights, user) == [(True, True)]
+    for name in ("billing", "orders"):
+        monorepo.table_revision(name, f"{name}_1", None)
+        assert monorepo.inv("db.upgrade", "--service", name).code == 0
+        drift = monorepo.inv("db.drift", "--service", name)
+        assert drift.code == 0, drift.text
 
 
 @pytest.mark.parametrize(
