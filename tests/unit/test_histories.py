@@ -467,6 +467,33 @@ def test_a_warning_of_a_file_is_logged_once_with_its_line(
     assert "beware" in record.getMessage()
 
 
+@pytest.mark.parametrize(
+    ("category", "is_logged"),
+    [
+        *[("DeprecationWarning", False), ("PendingDeprecationWarning", False), ("ImportWarning", False)],
+        *[("ResourceWarning", False), ("UserWarning", True), ("FutureWarning", True), ("RuntimeWarning", True)],
+    ],
+)
+def test_what_a_package_tells_its_authors_is_told_nobody_else(
+    monorepo: Monorepo,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    category: str,
+    is_logged: bool,
+) -> None:
+    """As Python itself does; a revision that calls what is deprecated is named by the warning's stacklevel."""
+    name = f"package_of_{category.lower()}"
+    packages = monorepo.root / ".venv/lib/site-packages"
+    packages.mkdir(parents=True)
+    (packages / f"{name}.py").write_text(f"import warnings\nwarnings.warn('beware', {category})\n")
+    monkeypatch.syspath_prepend(packages)
+    file = write(monorepo, f"{V}/a.py", "a1")
+    file.write_text(f"import {name}\n{file.read_text()}")
+    with caplog.at_level(logging.WARNING, "service_migrations"):
+        read(billing(monorepo))
+    assert [f"{V}/a.py:1: {category}: beware" in each.getMessage() for each in caplog.records] == [True] * is_logged
+
+
 def test_a_syntax_warning_is_logged_with_its_line(monorepo: Monorepo, caplog: pytest.LogCaptureFixture) -> None:
     file = write(monorepo, f"{V}/a.py", "a1")
     file.write_text(file.read_text() + "x = 1 is 1\n")

@@ -3,6 +3,7 @@
 import logging
 import traceback
 import warnings
+from collections.abc import Callable
 from inspect import currentframe
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,12 @@ _HARMLESS = "loaded twice! ignoring"
 _CONFLICT = ("<<<<<<< ", "=======", ">>>>>>> ")
 """How git marks what it can't merge."""
 
+_FOR_AUTHORS = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)
+"""What Python shows to the authors of code, and to nobody else: of an installed package, who migrates is neither."""
+
+_IMPORT = "<frozen importlib"
+_PACKAGES = {"site-packages", "dist-packages"}
+
 _logged: set[tuple[Path, str, str]] = set()
 
 
@@ -48,21 +55,11 @@ def load(service: Service, config: Config) -> tuple[ScriptDirectory, list[Script
     """
     problems: list[str] = []  # Alembic only warns of an id that is used twice
 
-    def receive(
-        message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any, **__: Any
-    ) -> None:
-        if category is UserWarning and Path(filename).parent == _ALEMBIC:
-            if _HARMLESS not in str(message):
-                problems.append(str(message))
-            return
-        frames = [(frame, number) for frame, number in traceback.walk_stack(currentframe())]
-        _log(service, f"{category.__name__}: {message}", _place(service, filename, lineno, frames))
-
     locations = [str(path) for location in service.version_locations for path in {location, location.resolve()}]
     try:
         with code_of(service), FILTERS, warnings.catch_warnings(), tables_kept(locations):
             warnings.simplefilter("always")
-            warnings.showwarning = receive
+            warnings.showwarning = _receiver(service, problems)
             directory = ScriptDirectory.from_config(config)
             scripts = list(directory.walk_revisions())
             unclear = next(filter(answers_to_any_name, scripts), None)
@@ -84,6 +81,23 @@ def load(service: Service, config: Config) -> tuple[ScriptDirectory, list[Script
             hint="Let it raise AttributeError for a name that it doesn't know.",
         )
     return directory, scripts
+
+
+def _receiver(service: Service, problems: list[str]) -> Callable[..., None]:
+    """Return what takes the warnings of an import: Alembic's of a history go to *problems*, others to the log."""
+
+    def receive(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any, **__: Any
+    ) -> None:
+        if category is UserWarning and Path(filename).parent == _ALEMBIC:
+            if _HARMLESS not in str(message):
+                problems.append(str(message))
+            return
+        frames = [(frame, number) for frame, number in traceback.walk_stack(currentframe())]
+        if not (issubclass(category, _FOR_AUTHORS) and _is_at_an_import(service, frames)):
+            _log(service, f"{category.__name__}: {message}", _place(service, filename, lineno, frames))
+
+    return receive
 
 
 def _syntax_failure(service: Service, error: SyntaxError) -> UsageError:
@@ -116,6 +130,17 @@ def _place(service: Service, filename: str, line: int, frames: list[Any]) -> str
     if not any(Path(filename).is_relative_to(location) for location in locations):
         filename, line = service.revision_place(frames) or (filename, line)
     return f"{service.relative(Path(filename))}:{line}"
+
+
+def _is_at_an_import(service: Service, frames: list[Any]) -> bool:
+    """Whether a warning comes while a package is imported, and not from what a file of the repository calls."""
+    for frame, _ in frames[1:]:
+        file = frame.f_code.co_filename
+        if file.startswith(_IMPORT):
+            return True
+        if Path(file).is_relative_to(service.root) and not _PACKAGES & {*Path(file).parts}:
+            return False
+    return False
 
 
 def _log(service: Service, text: str, place: str) -> None:
