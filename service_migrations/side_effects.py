@@ -9,8 +9,10 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import wraps
+from importlib import import_module
 from typing import Any
 
 from sqlalchemy import event
@@ -34,20 +36,40 @@ _OTHERS = {
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _DRIVERS = ("psycopg2", "psycopg")
 """What opens a connection also without SQLAlchemy, by a library that Python doesn't audit."""
+_importing: set[str] = set()
+"""Those of them that are being imported, to be guarded."""
 
 
 class SideEffectError(RuntimeError):
     """A revision did something else than to emit SQL, while it ran for its SQL alone; it wasn't done."""
 
 
-class _Refused(threading.local):
-    """What was refused in the blocks of this thread that are open, the innermost last."""
+@dataclass(slots=True)
+class _Block:
+    """An open block: what it has refused, and the functions that are replaced until its end, with their owners."""
+
+    refused: list[SideEffectError] = field(default_factory=list)
+    former: list[tuple[Any, str, Any]] = field(default_factory=list)
+
+    def guard(self, owner: Any, name: str, what: str) -> None:
+        """Let a function of an owner refuse until the block ends."""
+        self.former.append((owner, name, getattr(owner, name)))
+        setattr(owner, name, _guarding(getattr(owner, name), what))
+
+    def end(self) -> None:
+        """Put the functions back."""
+        for owner, name, function in reversed(self.former):
+            setattr(owner, name, function)
+
+
+class _Blocks(threading.local):
+    """The blocks of this thread that are open, the innermost last."""
 
     def __init__(self) -> None:
-        self.blocks: list[list[SideEffectError]] = []
+        self.opened: list[_Block] = []
 
 
-_refused = _Refused()
+_blocks = _Blocks()
 _hooked: list[bool] = []
 """Whether the audit hook is there, which can't be removed; without a block it does nothing."""
 
@@ -63,42 +85,52 @@ def side_effects_refused() -> Iterator[None]:
     if not _hooked:
         sys.addaudithook(_audit)
         _hooked.append(True)
+    block = _Block()
     event.listen(Engine, "do_connect", _connect)
     event.listen(Pool, "checkout", _connect)
-    guarded: list[tuple[Any, str, str]] = [(threading.Thread, "start", "starts a thread")]
-    guarded += [(sys.modules[name], "connect", _CONNECTS) for name in _DRIVERS if name in sys.modules]
-    former = [(owner, name, getattr(owner, name)) for owner, name, _ in guarded]
-    for owner, name, what in guarded:
-        setattr(owner, name, _guarding(getattr(owner, name), what))
+    block.guard(threading.Thread, "start", "starts a thread")
+    for name in _DRIVERS:
+        if name in sys.modules:
+            block.guard(sys.modules[name], "connect", _CONNECTS)
     writes_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # of what the block imports
-    own: list[SideEffectError] = []
-    _refused.blocks.append(own)
+    _blocks.opened.append(block)
     try:
         yield
     finally:
-        _refused.blocks.remove(own)
+        _blocks.opened.remove(block)
         sys.dont_write_bytecode = writes_bytecode
-        for owner, name, function in former:
-            setattr(owner, name, function)
+        block.end()
         event.remove(Pool, "checkout", _connect)
         event.remove(Engine, "do_connect", _connect)
-    if own:
-        raise own[0]
+    if block.refused:
+        raise block.refused[0]
 
 
 def _audit(name: str, arguments: tuple[Any, ...]) -> None:
-    if not _refused.blocks:
+    if not _blocks.opened:
         return
     what = _OTHERS.get(name)
     if name == "open":
         path, _, flags = arguments
         what = f"writes {path}" if isinstance(flags, int) and flags & _WRITES and path != os.devnull else None
+    elif name == "import" and arguments[0] in _DRIVERS and arguments[0] not in _importing:
+        _import_guarded(arguments[0])
     if what:
         _refuse(what)
 
 
+def _import_guarded(driver: str) -> None:
+    """Import a driver before the block does, and guard it; where it isn't installed, the block meets that itself."""
+    _importing.add(driver)
+    try:
+        with suppress(ImportError):
+            _blocks.opened[-1].guard(import_module(driver), "connect", _CONNECTS)
+    finally:
+        _importing.discard(driver)
+
+
 def _connect(*_: Any) -> None:
-    if _refused.blocks:
+    if _blocks.opened:
         _refuse(_CONNECTS)
 
 
@@ -107,7 +139,7 @@ def _guarding(function: Callable[..., Any], what: str) -> Callable[..., Any]:
 
     @wraps(function)
     def call(*arguments: Any, **keywords: Any) -> Any:
-        if _refused.blocks:
+        if _blocks.opened:
             _refuse(what)
         return function(*arguments, **keywords)
 
@@ -116,5 +148,5 @@ def _guarding(function: Callable[..., Any], what: str) -> Callable[..., Any]:
 
 def _refuse(what: str) -> None:
     error = SideEffectError(f"it {what}, beside its SQL, which is all that it is run for here")
-    _refused.blocks[-1].append(error)
+    _blocks.opened[-1].refused.append(error)
     raise error

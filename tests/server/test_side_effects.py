@@ -2,6 +2,7 @@
 
 import gc
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -116,6 +117,37 @@ def test_a_plan_does_nothing_that_a_revision_does_beside_its_sql(
     assert finding.line is not None
     assert finding.line >= path.read_text(encoding="utf-8").splitlines().index("    import os") + 1
     assert "additive" not in planned.classes
+
+
+FIRST = """
+from service_migrations.side_effects import SideEffectError, side_effects_refused
+import sys
+assert not {"psycopg", "psycopg2"} & {*sys.modules}
+try:
+    with side_effects_refused():
+        DRIVER_IMPORT
+        connect("host=127.0.0.1 port=1 connect_timeout=1")
+except SideEffectError as error:
+    print(error)
+import DRIVER
+assert DRIVER.connect.__module__.startswith("psycopg"), DRIVER.connect
+try:
+    DRIVER.connect("host=127.0.0.1 port=1 connect_timeout=1")
+except DRIVER.OperationalError:
+    print("tried")
+"""
+
+
+@pytest.mark.parametrize("way", ["from DRIVER import connect", "import DRIVER; connect = DRIVER.connect"])
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+def test_a_driver_that_a_revision_imports_first_is_refused_too(driver: str, way: str) -> None:
+    pytest.importorskip(driver)
+    code = FIRST.replace("DRIVER_IMPORT", way).replace("DRIVER", driver)
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert ran.stdout.split("\n")[:2] == [
+        "it opens a connection of its own, beside its SQL, which is all that it is run for here",
+        "tried",
+    ], ran.stderr
 
 
 @pytest.mark.parametrize("effect", NONE.values(), ids=NONE)
