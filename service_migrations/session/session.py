@@ -32,9 +32,11 @@ from service_migrations.history.revisions import History, config
 from service_migrations.models.faults import faults_of
 from service_migrations.models.metadata import assemble, bookkeeping_schema
 from service_migrations.models.service_code import code_of
+from service_migrations.revision_call import call_revision
 from service_migrations.session.recorded import recorded
 from service_migrations.session.transactions import Transactions
 from service_migrations.session.version_table import Located, applied, located
+from service_migrations.side_effects import connections_refused
 
 __all__ = ["Session", "open_session"]
 
@@ -67,7 +69,14 @@ class Session:
     _located: Located | None = None
 
     def __post_init__(self) -> None:
-        self.transactions = Transactions(self.history.service, self.pid)
+        call = self._call_replayed if self.connector.is_temporary else call_revision
+        self.transactions = Transactions(self.history.service, self.pid, call)
+
+    @staticmethod
+    def _call_replayed(function: Callable[..., Any], **keywords: Any) -> None:
+        """Call a revision for a replay: an engine of the application's leads to the database that is in use."""
+        with connections_refused():
+            call_revision(function, **keywords)
 
     @property
     def schema(self) -> str | None:

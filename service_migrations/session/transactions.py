@@ -67,13 +67,13 @@ class Transactions:
 
     """
 
-    def __init__(self, service: Service, pid: int) -> None:
-        """Observe the revisions of a service, in the server process that holds the lock."""
+    def __init__(self, service: Service, pid: int, call: Callable[..., None] = call_revision) -> None:
+        """Observe the revisions of a service, which *call* calls, in the server process that holds the lock."""
         self.first_error: tuple[BaseException, str] | None = None
         self.recorder: Recorder | None = None
         self.heads: Collection[str] | None = None
         self._service = service
-        self._pid = pid
+        self._pid, self._call = pid, call
         self._script = f"RESET ALL; SET search_path TO {OWN_PATH}; {SET_BEFORE}"
         self.file = ""
         self._marks = Marks(pid)
@@ -168,7 +168,7 @@ class Transactions:
         self._set_mark_and_path(connection)
         self._revision_connection = connection
         try:
-            call_revision(step.migration_fn, **keywords)
+            self._call(step.migration_fn, **keywords)
             self._open_blocks.refuse(connection)
         finally:
             self._revision_connection = None

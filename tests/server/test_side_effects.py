@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import URL
 
 import service_migrations
+from service_migrations.errors import MigrationError
 from service_migrations.plan.plan import plan
 from service_migrations.settings.dsn import Dsn
 from service_migrations.side_effects import _OTHERS, SideEffectError, side_effects_refused
@@ -201,6 +202,68 @@ def test_the_guard_takes_nothing_away_from_the_upgrade_after_it(
     wait(service_migrations.upgrade(monorepo.find("billing"), allow=()))
     assert [row[0] for row in query(dsn, "SELECT id FROM billing ORDER BY id")] == [1, 2, 3]
     assert (folder / "seen").read_text(encoding="utf-8") == "x"
+
+
+REPLAYED = {
+    "an engine": "sa.create_engine(URL.replace('asyncpg', 'psycopg')).connect()",
+    "a raw connection": "sa.create_engine(URL.replace('asyncpg', 'psycopg')).raw_connection()",
+    "a session": "import sqlalchemy.orm as o\n"
+    "o.Session(sa.create_engine(URL.replace('asyncpg', 'psycopg'))).execute(sa.text('INSERT INTO seen VALUES (1)'))",
+    "an engine with a creator": "import psycopg\ncreate = lambda: psycopg.connect(URL.replace('+asyncpg', ''))\n"
+    "sa.create_engine('postgresql+psycopg://', creator=create).connect()",
+    "in a thread": "from concurrent.futures import ThreadPoolExecutor\nwith ThreadPoolExecutor() as pool:\n"
+    "    pool.submit(lambda: sa.create_engine(URL.replace('asyncpg', 'psycopg')).connect()).result()",
+    "an async engine in a thread": "import asyncio, threading\n"
+    "from sqlalchemy.ext.asyncio import create_async_engine\nasync def main():\n"
+    "    async with create_async_engine(URL).begin() as c:\n"
+    "        await c.execute(sa.text('INSERT INTO seen VALUES (1)'))\n"
+    "t = threading.Thread(target=lambda: asyncio.run(main()))\nt.start()\nt.join()",
+    "psycopg2": "import psycopg2\npsycopg2.connect(URL.replace('+asyncpg', ''))",
+    "caught": "try:\n    sa.create_engine(URL.replace('asyncpg', 'psycopg')).connect()\nexcept Exception:\n    pass",
+}
+OWN = "with op.get_bind().engine.connect() as c:\n    c.execute(sa.text('SELECT 1'))"
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning", "ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("effect", REPLAYED.values(), ids=REPLAYED)
+def test_a_replay_connects_to_no_database_but_its_own(
+    effect: str, monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    dsn = database(creates=True)
+    service = monorepo.service("billing", dsn=dsn)
+    monorepo.revision("billing", "a1", None, 'op.execute("CREATE TABLE seen (id int)")')
+    path = monorepo.revision("billing", "b2", "a1", body(effect, dsn))
+    wait(service_migrations.upgrade(service, "a1"))
+    wait(service_migrations.stamp(service, "head"))
+    with pytest.raises(MigrationError) as raised:
+        wait(service_migrations.drift(service))
+    gc.collect()
+    assert "it opens a connection of its own, beside its SQL, and this is a replay" in str(raised.value)
+    assert path.name in str(raised.value)
+    assert query(dsn, "SELECT count(*) FROM seen")[0][0] == 0
+    assert query(dsn, "SELECT count(*) FROM pg_stat_activity WHERE usename = current_user")[0][0] == 1
+
+
+def test_a_replay_runs_what_connects_by_the_engine_of_its_own(
+    monorepo: Monorepo, database: Callable[..., Dsn], folder: Path
+) -> None:
+    """Whatever else it does is what it does in a database that is new; only its SQL has to be the same."""
+    dsn = database(creates=True)
+    service = monorepo.service("billing", dsn=dsn)
+    monorepo.revision("billing", "a1", None, f"{OWN}\n{body(FILES['open'], dsn)}")
+    wait(service_migrations.upgrade(service))
+    assert wait(service_migrations.drift(service)).differences == ()
+    assert (folder / "seen").exists()
+
+
+def test_an_upgrade_may_open_connections(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
+    dsn = database()
+    service = monorepo.service("billing", dsn=dsn)
+    effect = "engine = sa.create_engine(URL.replace('asyncpg', 'psycopg'))\nwith engine.begin() as c:\n"
+    effect += "    c.execute(sa.text('CREATE TABLE seen (id int)'))\nengine.dispose()"
+    monorepo.revision("billing", "a1", None, body(effect, dsn))
+    wait(service_migrations.upgrade(service))
+    assert "seen" in tables(dsn)
 
 
 def test_a_refusal_is_of_its_thread_and_of_its_block(folder: Path) -> None:
