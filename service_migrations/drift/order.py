@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from service_migrations.catalog.objects import Catalog, Key, Object
 from service_migrations.drift.difference import Difference
-from service_migrations.drift.repair import Change, create_with_parts, drop, with_parts
+from service_migrations.drift.repair import Change, create_with_parts, detach, drop, in_the_way, with_parts
 from service_migrations.sql.quoting import one_line
 
 __all__ = ["Step", "ordered"]
@@ -25,6 +25,7 @@ _DEFAULT = "default"
 """The kind in the key of a column's default, which is no object of a catalog."""
 
 _GRANTS_AGAIN = "What was granted on {} has to be granted again."
+_ROWS_AGAIN = "The rows of {} are no longer in the table: insert them again where they belong."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,6 +79,7 @@ class _Plan:
         self._gone: set[Key] = set()
         self._removed: set[Key] = set()
         self._dropped_for: dict[Key, Step] = {}
+        self._detached: set[Key] = set()
 
     def differences(self) -> tuple[Difference, ...]:
         """Plan all steps, and return their differences with the SQL that was planned."""
@@ -96,6 +98,9 @@ class _Plan:
         if step.difference.sql is not None and not step.is_of_privileges:
             if not step.removes:
                 sql += self._prepare(step)
+                for partition in self._free_bounds(step):
+                    sql.append(detach(partition))
+                    notes += [_ROWS_AGAIN.format(partition.name)] if partition.key not in self._expected.by_key else []
             drops = step.removes or (step.change is not None and step.change.drops)
             if step.key not in self._gone and (drops or (step.change is not None and step.change.retypes)):
                 dropped = self._free(step, drops=drops)
@@ -115,7 +120,7 @@ class _Plan:
             self._created(step.key)
             return [text]
         if step.key not in self._gone:
-            return [text]
+            return [text.removeprefix(change.detaches).strip() if step.key in self._detached else text]
         whole = self._whole(step.key)
         if step.key.kind == "column" and whole and whole.kind in ("view", "materialized view"):
             return []  # it is created with its view, which has what the column has
@@ -224,6 +229,30 @@ class _Plan:
                     sql.append(self._drop(key))
                     self._gone.add(key)
         return sql
+
+    def _free_bounds(self, step: Step) -> list[Object]:
+        """Return what has to be detached before a partition is created or attached: two may have exchanged bounds."""
+        item = self._expected.by_key[step.key]
+        parent = self._expected.parent(item)
+        if "bound" not in item.facts or parent is None or not (step.change is None or step.change.attaches):
+            return []
+        found = in_the_way(item, self._expected, self._live)
+        if step.change is None and any(other.facts["bound"] == item.facts["bound"] for other in found):
+            return []  # that one is given the name
+        for other in (each for steps in self._making.values() for each in steps):
+            live = self._live.by_key.get(other.key)
+            if other is step or live is None or other.change is None or not other.change.detaches:
+                continue
+            whole = self._live.parent(live)
+            if whole is None or whole.key != parent.key or other in self._started:
+                continue
+            if other.change.attaches:
+                found.append(live)
+            else:
+                self._visit(other)
+        found = [other for other in found if other.key not in self._detached]
+        self._detached.update(other.key for other in found)
+        return found
 
     def _remover(self, key: Key) -> Step | None:
         """Return the step that drops an object, or what it is part of."""

@@ -6,7 +6,7 @@ from service_migrations.catalog.creation import keyword
 from service_migrations.catalog.objects import Catalog, Object
 from service_migrations.drift.repair.change import Change, Pair, shown
 from service_migrations.drift.repair.columns import column_changes
-from service_migrations.drift.repair.create import comment, create, create_with_parts, drop, with_parts
+from service_migrations.drift.repair.create import comment, create, create_with_parts, detach, drop, with_parts
 from service_migrations.drift.repair.others import (
     constraint_changes,
     extension_changes,
@@ -16,6 +16,7 @@ from service_migrations.drift.repair.others import (
     sequence_changes,
     switched_changes,
 )
+from service_migrations.drift.repair.partitions import in_the_way
 from service_migrations.drift.repair.privileges import privilege_changes
 from service_migrations.drift.repair.sequences import continued
 from service_migrations.drift.repair.tables_and_types import (
@@ -34,7 +35,9 @@ __all__ = [
     "continued",
     "create",
     "create_with_parts",
+    "detach",
     "drop",
+    "in_the_way",
     "keyword",
     "privilege_changes",
     "with_parts",

@@ -18,7 +18,8 @@ class Change:
     ``sql`` is None where a person has to do what ``note`` describes. ``creation`` is what is left of it to run where
     the object was dropped before. ``drops``: the SQL drops the object, and ``retypes``: it gives a column another type;
     the server refuses both while others depend on it. ``after_keys``: a key of before, which is changed too, needs what
-    it takes away.
+    it takes away. ``detaches``: the first statement of the SQL, which frees the bound of a partition, and
+    ``attaches``: the SQL needs a bound.
     """
 
     text: str
@@ -28,6 +29,8 @@ class Change:
     drops: bool = False
     retypes: bool = False
     after_keys: bool = False
+    detaches: str = ""
+    attaches: bool = False
 
 
 @dataclass(frozen=True, slots=True)

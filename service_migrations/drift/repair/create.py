@@ -5,7 +5,7 @@ from service_migrations.catalog.creation import keyword
 from service_migrations.catalog.objects import Catalog, Key, Object
 from service_migrations.sql.quoting import one_line
 
-__all__ = ["comment", "create", "create_with_parts", "drop", "with_parts"]
+__all__ = ["comment", "create", "create_with_parts", "detach", "drop", "with_parts"]
 
 _ON_TABLE = ("constraint", "trigger", "rule", "policy")
 
@@ -69,6 +69,12 @@ def drop(item: Object, catalog: Catalog) -> str:
     if item.kind == "index":
         return f"DROP INDEX {_concurrently(item, catalog)}{item.address};"
     return f"DROP {keyword(item)} {item.address};"
+
+
+def detach(partition: Object) -> str:
+    """Return the SQL that makes a partition a table of its own, with its rows."""
+    parent, end = partition.facts["inherits"][0], " FINALIZE" if "detach_pending" in partition.facts else ""
+    return f"ALTER TABLE {parent} DETACH PARTITION {partition.address}{end};"
 
 
 def comment(item: Object, catalog: Catalog) -> str:

@@ -6,7 +6,7 @@ from service_migrations.catalog.creation import attribute_comment
 from service_migrations.catalog.definitions import changed_options, options
 from service_migrations.catalog.objects import Catalog, Key, Object
 from service_migrations.drift.repair.change import OTHER_DEFINITION, Change, Pair, shown
-from service_migrations.drift.repair.create import create, create_with_parts, drop
+from service_migrations.drift.repair.create import create, create_with_parts, detach, drop
 from service_migrations.sql.quoting import one_line_literal
 
 __all__ = ["composite_changes", "domain_changes", "enum_changes", "table_changes", "type_changes", "view_changes"]
@@ -76,16 +76,15 @@ def _inheritance(pair: Pair, table: str) -> Iterator[Change]:
     live, expected, address = pair.live.facts, pair.expected.facts, pair.expected.address
     pending = pair.differ("detach_pending")
     if pair.differ("bound") or pending or ("bound" in expected and pair.differ("inherits")):
-        statements = []
-        if "bound" in live:
-            finalize = " FINALIZE" if "detach_pending" in live else ""
-            statements.append(f"ALTER TABLE {live['inherits'][0]} DETACH PARTITION {address}{finalize};")
+        statements, detaches = [], detach(pair.live) if "bound" in live else ""
+        if detaches:
+            statements.append(detaches)
         if "bound" in expected:
             parent, bound = expected["inherits"][0], expected["bound"]
             statements.append(f"ALTER TABLE {parent} ATTACH PARTITION {address} {bound};")
         is_half = pending and not pair.differ("bound")
         text = "is half detached in the database" if is_half else pair.describe("bound", "the partition bound")
-        yield Change(text, " ".join(statements))
+        yield Change(text, " ".join(statements), detaches=detaches, attaches="bound" in expected)
     elif pair.differ("inherits"):
         old, new = live.get("inherits", []), expected.get("inherits", [])
         actions = [f"NO INHERIT {parent}" for parent in old if parent not in new]

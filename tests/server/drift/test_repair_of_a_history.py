@@ -16,6 +16,27 @@ KEY = [TABLE, "ALTER TABLE t ADD CONSTRAINT u UNIQUE (id)", "ALTER TABLE t REPLI
 VIEW = 'CREATE VIEW v AS SELECT x COLLATE "{}" AS x FROM t'
 CHILD = "CREATE TABLE child (x integer) INHERITS (parent)"
 COMPOSITE = "CREATE TYPE c AS (a integer, b text)"
+TYPED = [COMPOSITE, "CREATE TABLE t OF c", "CREATE TABLE u OF c (PRIMARY KEY (a))"]
+PARTITIONED = "CREATE TABLE t (id {0}, x integer) PARTITION BY {1} (id)"
+LIST = [
+    PARTITIONED.format("integer", "LIST"),
+    "CREATE TABLE t_1 PARTITION OF t FOR VALUES IN (1)",
+    "CREATE TABLE t_2 PARTITION OF t FOR VALUES IN (2)",
+    "CREATE TABLE t_3 PARTITION OF t FOR VALUES IN (3, NULL)",
+    "CREATE INDEX ix ON t (x)",
+]
+RANGE = [
+    PARTITIONED.format("bigint", "RANGE"),
+    "CREATE TABLE t_1 PARTITION OF t FOR VALUES FROM (MINVALUE) TO (9)",
+    "CREATE TABLE t_2 PARTITION OF t FOR VALUES FROM (9) TO (20)",
+]
+
+
+def bounds(**partitions: str) -> list[str]:
+    """Give partitions of t other bounds, all at once."""
+    detach = [f"ALTER TABLE t DETACH PARTITION {name}" for name in partitions]
+    return [*detach, *(f"ALTER TABLE t ATTACH PARTITION {name} {bound}" for name, bound in partitions.items())]
+
 
 HISTORIES: dict[str, tuple[list[str], list[str]]] = {
     "an identity whose NOT NULL has a name": ([IDENTITY.format("CONSTRAINT must NOT NULL ", "")], [NO_IDENTITY]),
@@ -83,6 +104,50 @@ HISTORIES: dict[str, tuple[list[str], list[str]]] = {
         ],
         ["ALTER TABLE t_1 DISABLE TRIGGER g"],
     ),
+    "the bounds of two partitions, exchanged": (
+        LIST,
+        bounds(t_1="FOR VALUES IN (2)", t_2="FOR VALUES IN (1)"),
+    ),
+    "the bounds of three partitions, in a circle": (
+        LIST,
+        bounds(t_1="FOR VALUES IN (2)", t_2="FOR VALUES IN (3, NULL)", t_3="FOR VALUES IN (1)"),
+    ),
+    "the bound of a partition that another one has, which is no partition in the history": (
+        [*LIST[:2], "CREATE TABLE t_2 (id integer, x integer)"],
+        ["ALTER TABLE t DETACH PARTITION t_1", "ALTER TABLE t ATTACH PARTITION t_2 FOR VALUES IN (1)"],
+    ),
+    "a dropped partition whose bound another one has": (
+        LIST,
+        ["DROP TABLE t_1", *bounds(t_2="FOR VALUES IN (1)")],
+    ),
+    "an attribute that the type of tables has got": (TYPED, ["ALTER TYPE c ADD ATTRIBUTE d integer CASCADE"]),
+    "an attribute that the type of tables has got, with all that uses it": (
+        TYPED,
+        [
+            "ALTER TYPE c ADD ATTRIBUTE d integer CASCADE",
+            "CREATE INDEX ix ON t (d)",
+            "CREATE VIEW v AS SELECT d FROM t",
+            "ALTER TABLE u ADD CHECK (d > 0)",
+        ],
+    ),
+    "an attribute that the type of tables has lost": (TYPED, ["ALTER TYPE c DROP ATTRIBUTE b CASCADE"]),
+    "an attribute that the type of tables has lost, with all that the column had": (
+        [
+            COMPOSITE,
+            "CREATE TABLE t OF c (b WITH OPTIONS NOT NULL DEFAULT 'x', CONSTRAINT k CHECK (b <> ''), UNIQUE (b))",
+            "COMMENT ON COLUMN t.b IS 'words'",
+            "ALTER TABLE t ALTER b SET STORAGE PLAIN, ALTER b SET STATISTICS 9",
+        ],
+        ["ALTER TYPE c DROP ATTRIBUTE b CASCADE"],
+    ),
+    "another type of an attribute of the type of tables": (
+        TYPED,
+        ["ALTER TYPE c ALTER ATTRIBUTE a TYPE bigint CASCADE"],
+    ),
+    "an attribute that was dropped from the type of tables, and one that was added": (
+        TYPED,
+        ["ALTER TYPE c DROP ATTRIBUTE b CASCADE", "ALTER TYPE c ADD ATTRIBUTE d date CASCADE"],
+    ),
     "an attribute of a type that no column has": ([COMPOSITE], ["ALTER TYPE c ALTER ATTRIBUTE a TYPE bigint"]),
 }
 
@@ -103,6 +168,73 @@ def mended(history: list[str], by_hand: list[str], server: Server) -> tuple[Dsn,
 @pytest.mark.parametrize(("history", "by_hand"), HISTORIES.values(), ids=list(HISTORIES))
 def test_what_a_history_makes_is_mended(history: list[str], by_hand: list[str], server: Server) -> None:
     assert mended(history, by_hand, server)[1] == []
+
+
+IN_THE_WAY: dict[str, tuple[list[str], list[str]]] = {
+    "a value of the one that was detached": (
+        LIST,
+        ["ALTER TABLE t DETACH PARTITION t_3", "CREATE TABLE t_4 PARTITION OF t FOR VALUES IN (NULL, 4)"],
+    ),
+    "the bound of another one": (
+        LIST,
+        [*bounds(t_1="FOR VALUES IN (7)"), "CREATE TABLE t_4 PARTITION OF t FOR VALUES IN (1)"],
+    ),
+    "a part of the range of one that was dropped": (
+        RANGE,
+        ["DROP TABLE t_2", "CREATE TABLE t_4 PARTITION OF t FOR VALUES FROM (10) TO (100)"],
+    ),
+    "a part of the range of another one": (
+        RANGE,
+        [
+            *bounds(t_1="FOR VALUES FROM (MINVALUE) TO (-5)"),
+            "CREATE TABLE t_4 PARTITION OF t FOR VALUES FROM (-5) TO (-4)",
+        ],
+    ),
+    "the default": (
+        [PARTITIONED.format("integer", "LIST"), "CREATE TABLE t_1 PARTITION OF t DEFAULT"],
+        [*bounds(t_1="FOR VALUES IN (7)"), "CREATE TABLE t_4 PARTITION OF t DEFAULT"],
+    ),
+    "another modulus": (
+        [
+            PARTITIONED.format("integer", "HASH"),
+            "CREATE TABLE t_1 PARTITION OF t FOR VALUES WITH (MODULUS 2, REMAINDER 1)",
+        ],
+        ["DROP TABLE t_1", "CREATE TABLE t_4 PARTITION OF t FOR VALUES WITH (MODULUS 4, REMAINDER 3)"],
+    ),
+}
+"""A partition t_4, which only the database has, and whose bound overlaps that of one of the history."""
+
+
+@pytest.mark.parametrize(("history", "by_hand"), IN_THE_WAY.values(), ids=list(IN_THE_WAY))
+def test_a_partition_that_is_in_the_way_of_one_of_the_history_is_detached_and_kept(
+    history: list[str], by_hand: list[str], server: Server
+) -> None:
+    [left] = mended(history, by_hand, server)[1]
+    assert left.startswith("table t_4 is in the database but not in the history")
+
+
+BESIDE = {
+    "text": ("text", "RANGE", "FROM ('a') TO ('b')", "FROM ('B') TO ('C')"),
+    "numbers": ("bigint", "RANGE", "FROM (9) TO (20)", "FROM (100) TO (MAXVALUE)"),
+    "numbers below": ("numeric", "RANGE", "FROM (9) TO (MAXVALUE)", "FROM (-1.5) TO (9)"),
+    "times": ("timestamptz", "RANGE", "FROM ('2020-01-01') TO ('2021-01-01')", "FROM ('2021-01-01') TO ('infinity')"),
+    "several columns": ("integer, x", "RANGE", "FROM (1, 2) TO (1, 9)", "FROM (1, 9) TO (2, MINVALUE)"),
+    "a list": ("text", "LIST", "IN ('a, b')", "IN ('a', 'b', 'null')"),
+    "remainders": ("integer", "HASH", "WITH (MODULUS 4, REMAINDER 1)", "WITH (MODULUS 2, REMAINDER 0)"),
+}
+
+
+@pytest.mark.parametrize(("key", "method", "bound", "other"), BESIDE.values(), ids=list(BESIDE))
+def test_a_partition_beside_one_of_the_history_is_no_difference(
+    key: str, method: str, bound: str, other: str, server: Server
+) -> None:
+    kind, _, more = key.partition(",")
+    table = f"CREATE TABLE t (id {kind}, x integer) PARTITION BY {method} (id{',' if more else ''}{more})"
+    history = [table, f"CREATE TABLE t_1 PARTITION OF t FOR VALUES {bound}"]
+    by_hand = ["ALTER TABLE t DETACH PARTITION t_1", f"CREATE TABLE t_4 PARTITION OF t FOR VALUES {other}"]
+    dsn, left = mended(history, by_hand, server)
+    assert left == []
+    assert query(dsn, "SELECT relispartition FROM pg_class WHERE relname = 't_4'") == [(True,)]
 
 
 @pytest.mark.parametrize(("options", "rows", "number"), [("(START 1000)", "", 1000), ("(START 1000)", "1005", 1006)])
