@@ -182,7 +182,7 @@ def _rename_back(item: Object, live_catalog: Catalog, expected_catalog: Catalog)
     if item.kind == "column":
         alter = f"ALTER TABLE {live_catalog.on(item)} RENAME COLUMN {item.address}"
         table = live_catalog.parent(item)
-        columns = expected_catalog.parts(table, "column") if table else []
+        columns = expected_catalog.parts(table, "column") if table and "of_type" not in table.facts else []
         equal = [column for column in columns if column.facts == item.facts]
     elif item.kind == "table":
         alter = f"ALTER TABLE {item.address} RENAME"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from service_migrations.catalog.objects import Catalog, Key, Object
 from service_migrations.drift.difference import Difference
-from service_migrations.drift.repair import Change, create_with_parts, detach, drop, in_the_way, with_parts
+from service_migrations.drift.repair import Change, create_with_parts, detach, drop, in_the_way, tables_of, with_parts
 from service_migrations.sql.quoting import one_line
 
 __all__ = ["Step", "ordered"]
@@ -26,6 +26,7 @@ _DEFAULT = "default"
 
 _GRANTS_AGAIN = "What was granted on {} has to be granted again."
 _ROWS_AGAIN = "The rows of {} are no longer in the table: insert them again where they belong."
+_TYPE_FIRST = "Alter the type of its table first."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,22 +81,35 @@ class _Plan:
         self._removed: set[Key] = set()
         self._dropped_for: dict[Key, Step] = {}
         self._detached: set[Key] = set()
+        self._waiting: set[Step] = set()
+        self._untyped: list[tuple[Object, Step]] = []
 
     def differences(self) -> tuple[Difference, ...]:
         """Plan all steps, and return their differences with the SQL that was planned."""
         for step in self._steps:
             self._visit(step)
         self._create_the_rest()
-        return tuple(_difference(step, sql, notes) for step, sql, notes in self._planned)
+        self._type_again()
+        return tuple(
+            replace(step.difference, sql=None, note=_TYPE_FIRST)
+            if step in self._waiting
+            else _difference(step, sql, notes)
+            for step, sql, notes in self._planned
+        )
 
     def _visit(self, step: Step) -> None:
         """Plan a step, after the steps that have to run before it."""
         if step in self._started:
             return
         self._started.add(step)
+        before = self._before_columns(step)
+        for first in before:
+            self._visit(first)
+        if any(first.difference.sql is None for first in before):
+            self._waiting.add(step)
         sql: list[str] = []
         notes: list[str] = []
-        if step.difference.sql is not None and not step.is_of_privileges:
+        if step.difference.sql is not None and step not in self._waiting and not step.is_of_privileges:
             if not step.removes:
                 sql += self._prepare(step)
                 for partition in self._free_bounds(step):
@@ -106,6 +120,8 @@ class _Plan:
                 dropped = self._free(step, drops=drops)
                 sql += [self._drop(key) for key in dropped]
                 notes += [_GRANTS_AGAIN.format(key.name) for key in dropped if self._has_grants(key)]
+            if step.change is not None and step.change.reshapes:
+                sql += self._untype(step)
             sql += self._sql(step)
         self._planned.append((step, sql, notes))
 
@@ -119,6 +135,10 @@ class _Plan:
         if change is None:
             self._created(step.key)
             return [text]
+        if change.types:
+            table = self._live.by_key[step.key]
+            self._untyped.append((table, step))
+            return [f"ALTER TABLE {table.address} NOT OF;" if "of_type" in table.facts else text]
         if step.key not in self._gone:
             return [text.removeprefix(change.detaches).strip() if step.key in self._detached else text]
         whole = self._whole(step.key)
@@ -253,6 +273,59 @@ class _Plan:
         found = [other for other in found if other.key not in self._detached]
         self._detached.update(other.key for other in found)
         return found
+
+    def _before_columns(self, step: Step) -> list[Step]:
+        """Return the steps after which a column's table is no longer OF a type: the server alters none of such a table.
+
+        They are those of its type, and of the type itself.
+        """
+        item = self._live.by_key.get(step.key) or self._expected.by_key.get(step.key)
+        table = self._live.parent(item) if item is not None and item.kind == "column" else None
+        return self._typing(table) if table is not None and "of_type" in table.facts else []
+
+    def _typing(self, table: Object) -> list[Step]:
+        """Return the steps of what a table is OF, and of both types themselves."""
+        expected = self._expected.by_key.get(table.key)
+        types = {each.facts.get("of_type") for each in (table, expected) if each is not None}
+        found = [step for step in self._making.get(table.key, ()) if step.change is not None and step.change.types]
+        for key, steps in self._making.items():
+            if key.kind == "composite type" and self._expected.by_key[key].address in types:
+                found += [step for step in steps if step.change is not None and step.change.reshapes]
+        return found
+
+    def _untype(self, step: Step) -> list[str]:
+        """Return the SQL after which no table is OF a type; they are again after the last of their columns.
+
+        With CASCADE instead, what uses an attribute would be dropped, whoever has it.
+        """
+        sql = []
+        for table in tables_of(self._live.by_key[step.key], self._live):
+            typed = [each for each in self._typing(table) if each.change is not None and each.change.types]
+            for each in typed:
+                self._visit(each)
+            if not typed and (self._is_expected(table.key) or table.key in self._removing):
+                sql.append(f"ALTER TABLE {table.address} NOT OF;")
+                self._untyped.append((table, step))
+        return sql
+
+    def _type_again(self) -> None:
+        """Let the tables be OF their types after the last step of their columns and of their types."""
+        for table, step in self._untyped:
+            expected = self._expected.by_key.get(table.key)
+            if expected is None or "of_type" not in expected.facts:
+                continue
+            steps = {step, *self._typing(table)}
+            last = max(
+                number
+                for number, (planned, _, _) in enumerate(self._planned)
+                if planned in steps or planned.key[:3] == ("column", table.schema, table.name)
+            )
+            if "of_type" in table.facts:
+                self._planned[last][1].append(f"ALTER TABLE {table.address} OF {expected.facts['of_type']};")
+            else:
+                entry = next(entry for entry in self._planned if entry[0] is step)
+                self._planned.insert(last + 1, entry)
+                self._planned.remove(entry)
 
     def _remover(self, key: Key) -> Step | None:
         """Return the step that drops an object, or what it is part of."""

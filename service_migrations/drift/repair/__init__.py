@@ -24,6 +24,7 @@ from service_migrations.drift.repair.tables_and_types import (
     domain_changes,
     enum_changes,
     table_changes,
+    tables_of,
     type_changes,
     view_changes,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "in_the_way",
     "keyword",
     "privilege_changes",
+    "tables_of",
     "with_parts",
 ]
 

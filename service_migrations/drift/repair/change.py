@@ -19,7 +19,8 @@ class Change:
     the object was dropped before. ``drops``: the SQL drops the object, and ``retypes``: it gives a column another type;
     the server refuses both while others depend on it. ``after_keys``: a key of before, which is changed too, needs what
     it takes away. ``detaches``: the first statement of the SQL, which frees the bound of a partition, and
-    ``attaches``: the SQL needs a bound.
+    ``attaches``: the SQL needs a bound. ``reshapes``: it is refused while a table is OF the type,
+    and ``types``: a table is OF another type, or of none.
     """
 
     text: str
@@ -31,6 +32,8 @@ class Change:
     after_keys: bool = False
     detaches: str = ""
     attaches: bool = False
+    reshapes: bool = False
+    types: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
 """Bounds of partitions: whether the server refuses to attach one beside another."""
 
 import re
-from collections.abc import Sequence
 from decimal import Decimal
 from math import gcd, inf
+from typing import Any
 
 from service_migrations.catalog.objects import Catalog, Object
 
@@ -17,7 +17,7 @@ _TIMES = ("date", "timestamp")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d(?: \d\d:\d\d:\d\d(?:\.\d+)?)?(?:\+00)?")
 """One that is sorted as its text is, in the format that the catalog is read with."""
 
-_Bound = Sequence[tuple[float, Decimal | str]]
+_Limit = list[tuple[float, Any]]
 
 
 def in_the_way(partition: Object, catalog: Catalog, live_catalog: Catalog) -> list[Object]:
@@ -68,9 +68,9 @@ def _values(bound: str, head: str) -> set[str]:
     return set(_VALUE.findall(bound.removeprefix(head)))
 
 
-def _limit(text: str, types: list[str]) -> _Bound | None:
+def _limit(text: str, types: list[str]) -> _Limit | None:
     """Return a limit of a range, to be compared with another; None where only the server can."""
-    limit: list[tuple[float, Decimal | str]] = []
+    limit: _Limit = []
     for value, kind in zip(_VALUE.findall(text), types, strict=False):
         plain = value.strip("'")
         if plain in ("MINVALUE", "MAXVALUE"):

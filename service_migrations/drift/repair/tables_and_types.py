@@ -9,7 +9,15 @@ from service_migrations.drift.repair.change import OTHER_DEFINITION, Change, Pai
 from service_migrations.drift.repair.create import create, create_with_parts, detach, drop
 from service_migrations.sql.quoting import one_line_literal
 
-__all__ = ["composite_changes", "domain_changes", "enum_changes", "table_changes", "type_changes", "view_changes"]
+__all__ = [
+    "composite_changes",
+    "domain_changes",
+    "enum_changes",
+    "table_changes",
+    "tables_of",
+    "type_changes",
+    "view_changes",
+]
 
 _BY_HAND = "Create a new type as in the history, alter the columns of the old one to it, and drop the old one."
 _COPY = "Create a table as in the history, and copy the rows."
@@ -44,7 +52,7 @@ def table_changes(pair: Pair) -> Iterator[Change]:
         yield _server(pair)
     if pair.differ("of_type"):
         action = f"OF {expected['of_type']}" if "of_type" in expected else "NOT OF"
-        yield Change(pair.describe("of_type", "the type"), f"{table} {action};")
+        yield Change(pair.describe("of_type", "the type"), f"{table} {action};", types=True)
     yield from _inheritance(pair, table)
 
 
@@ -192,14 +200,16 @@ def _attributes(pair: Pair) -> Change:
     text = pair.describe("attributes", "the attributes")
     if [*kept, *added] != list(expected):
         by_hand = f"An attribute can be added at the end only. {_BY_HAND}{_renamed_attribute(pair)}"
-        return Change(text, None, by_hand)
+        return Change(text, None, by_hand, reshapes=True)
     if any(live[name] != expected[name] for name in kept) and _is_stored(pair.live, pair.live_catalog):
-        return Change(text, None, f"PostgreSQL alters no attribute of a type that a column has. {_BY_HAND}")
+        return Change(
+            text, None, f"PostgreSQL alters no attribute of a type that a column has. {_BY_HAND}", reshapes=True
+        )
     actions = [f"DROP ATTRIBUTE {name}" for name in live if name not in expected]
     note = f"This loses what is in it.{_renamed_attribute(pair)}" if actions else None
     actions += [f"ALTER ATTRIBUTE {name} TYPE {expected[name]}" for name in kept if live[name] != expected[name]]
     actions += [f"ADD ATTRIBUTE {name} {expected[name]}" for name in added]
-    return Change(text, f"ALTER TYPE {pair.expected.address} {', '.join(actions)};", note)
+    return Change(text, f"ALTER TYPE {pair.expected.address} {', '.join(actions)};", note, reshapes=True)
 
 
 def _is_stored(composite: Object, catalog: Catalog) -> bool:
@@ -219,6 +229,11 @@ def _is_stored(composite: Object, catalog: Catalog) -> bool:
     )
 
 
+def tables_of(composite: Object, catalog: Catalog) -> Iterator[Object]:
+    """Yield the tables that are OF a type, whose columns are its attributes."""
+    return (item for item in catalog.by_key.values() if item.facts.get("of_type") == composite.address)
+
+
 def _element(kind: object) -> str:
     return str(kind).removesuffix("[]")
 
@@ -230,7 +245,8 @@ def _renamed_attribute(pair: Pair) -> str:
     if len(live) != len(expected) or len(differing) != 1 or differing[0][0][1] != differing[0][1][1]:
         return ""
     (old, _), (new, _) = differing[0]
-    rename = f"ALTER TYPE {pair.expected.address} RENAME ATTRIBUTE {old} TO {new};"
+    cascade = " CASCADE" if any(tables_of(pair.live, pair.live_catalog)) else ""
+    rename = f"ALTER TYPE {pair.expected.address} RENAME ATTRIBUTE {old} TO {new}{cascade};"
     return f" If it was only renamed, run this instead: {rename}"
 
 

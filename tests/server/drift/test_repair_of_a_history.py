@@ -148,6 +148,23 @@ HISTORIES: dict[str, tuple[list[str], list[str]]] = {
         TYPED,
         ["ALTER TYPE c DROP ATTRIBUTE b CASCADE", "ALTER TYPE c ADD ATTRIBUTE d date CASCADE"],
     ),
+    "an attribute of the type of tables, renamed": (TYPED, ["ALTER TYPE c RENAME ATTRIBUTE b TO d CASCADE"]),
+    "a table that is no longer of its type, with a column of another type": (
+        TYPED,
+        ["ALTER TABLE t NOT OF", "ALTER TABLE t ALTER a TYPE bigint"],
+    ),
+    "a table that has become one of a type, without a column": (
+        [COMPOSITE, "CREATE TABLE t (a integer, b text, d integer)"],
+        ["ALTER TABLE t DROP COLUMN d", "ALTER TABLE t OF c"],
+    ),
+    "a table that has become one of a type, which has got an attribute": (
+        [COMPOSITE, "CREATE TABLE t (a integer, b text)"],
+        ["ALTER TABLE t OF c", "ALTER TYPE c ADD ATTRIBUTE d integer CASCADE"],
+    ),
+    "a table that is of another type, which has got an attribute": (
+        [*TYPED, COMPOSITE.replace(" c ", " d ")],
+        ["ALTER TABLE t OF d", "ALTER TYPE d ADD ATTRIBUTE d integer CASCADE"],
+    ),
     "an attribute of a type that no column has": ([COMPOSITE], ["ALTER TYPE c ALTER ATTRIBUTE a TYPE bigint"]),
 }
 
@@ -260,6 +277,26 @@ def test_an_attribute_of_a_type_that_a_column_has_is_for_a_person(users: list[st
     by_hand += [COMPOSITE.replace("integer", "bigint"), *users]
     [left] = mended([COMPOSITE, *users], by_hand, server)[1]
     assert "PostgreSQL alters no attribute of a type that a column has." in left
+
+
+def test_an_attribute_of_the_type_of_tables_is_renamed_by_the_sql_of_its_note(server: Server) -> None:
+    wanted, dsn = make_database(server), make_database(server)
+    for each in (wanted, dsn):
+        run_script(each, TYPED)
+    run_script(dsn, ["ALTER TYPE c RENAME ATTRIBUTE b TO d CASCADE"])
+    found = [str(one) for one in differences_from(catalog(wanted), dsn)]
+    [rename] = [one.rpartition("run this instead: ")[2] for one in found if "run this instead" in one]
+    run_script(dsn, [rename])
+    assert differences_from(catalog(wanted), dsn) == ()
+
+
+def test_columns_of_a_type_that_a_person_has_to_alter_are_left_to_that_person(server: Server) -> None:
+    wanted, dsn = make_database(server), make_database(server)
+    for each in (wanted, dsn):
+        run_script(each, TYPED)
+    run_script(dsn, ["ALTER TYPE c DROP ATTRIBUTE a CASCADE"])
+    found = {(one.kind, one.name): one.sql for one in differences_from(catalog(wanted), dsn)}
+    assert all(found[key] is None for key in [("composite type", "c"), ("column", "t.a"), ("column", "u.a")])
 
 
 def test_what_the_former_owner_may_not_do_the_new_one_may_not_either(server: Server) -> None:
