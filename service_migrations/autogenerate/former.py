@@ -1,6 +1,6 @@
 """The former state of what a revision drops, for the way back: all that the catalog has of it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 from sqlalchemy import Connection, text
@@ -32,21 +32,49 @@ class Former:
         """Return the steps that create a table with all its parts, but for the foreign keys."""
         return steps(restoration.table(self._table(table), self._catalog, self._role))
 
-    def foreign_keys(self, table: TableState) -> tuple[Step, ...]:
-        """Return the steps that add the foreign keys that only partitions of a table have."""
-        keys = restoration.foreign_keys(self._table(table), self._catalog)
-        return tuple(statement for key in keys for statement in creation.statements(key, self._catalog) or ())
+    def foreign_keys(
+        self, table: TableState, to: Collection[TableState] | None = None
+    ) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+        """Return the steps that drop the foreign keys that only partitions of a table have, and those that add them.
 
-    def needed(self, tables: Mapping[KeyOfTable, TableState]) -> dict[KeyOfTable, set[KeyOfTable]]:
-        """Return for each of some tables those that it inherits from, or that a partition of it refers to."""
+        Args:
+            table: of the database.
+            to: the tables to which the keys lead, or to a partition of them; None for all.
+
+        """
+        keys = list(restoration.foreign_keys(self._table(table), self._catalog))
+        if to is not None:
+            addresses = {part.address for each in to for part in self._with_partitions(self._table(each))}
+            keys = [key for key in keys if key.facts["foreign_key"] in addresses]
+        drops = (f"ALTER TABLE {self._catalog.on(key)} DROP CONSTRAINT {key.address}" for key in keys)
+        adds = (statement for key in keys for statement in creation.statements(key, self._catalog) or ())
+        return tuple(drops), tuple(adds)
+
+    def parents(self, tables: Mapping[KeyOfTable, TableState]) -> dict[KeyOfTable, set[KeyOfTable]]:
+        """Return for each of some tables those that it inherits from."""
         items = {key: self._table(table) for key, table in tables.items()}
         keys = {item.address: key for key, item in items.items()}
-        needed = {}
+        return {
+            key: {keys[address] for address in item.facts.get("inherits", ()) if address in keys}
+            for key, item in items.items()
+        }
+
+    def references(self, tables: Mapping[KeyOfTable, TableState]) -> dict[KeyOfTable, set[KeyOfTable]]:
+        """Return for each of some tables the others that it or a partition refers to, themselves or a partition."""
+        items = {key: self._table(table) for key, table in tables.items()}
+        keys = {part.address: key for key, item in items.items() for part in self._with_partitions(item)}
+        references = {}
         for key, item in items.items():
-            foreign = (each.facts["foreign_key"] for each in restoration.foreign_keys(item, self._catalog))
-            addresses = {*item.facts.get("inherits", ()), *foreign}
-            needed[key] = {keys[address] for address in addresses if address in keys} - {key}
-        return needed
+            own = (each for each in self._catalog.parts(item, "constraint") if "foreign_key" in each.facts)
+            foreign = (*own, *restoration.foreign_keys(item, self._catalog))
+            addresses = {each.facts["foreign_key"] for each in foreign}
+            references[key] = {keys[address] for address in addresses if address in keys} - {key}
+        return references
+
+    def _with_partitions(self, item: Object) -> Iterator[Object]:
+        yield item
+        for partition in self._catalog.parts(item, "table"):
+            yield from self._with_partitions(partition)
 
     def column(self, table: TableState, name: str) -> tuple[Step, ...]:
         """Return the steps that add a column with all that it has."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
-from types import MappingProxyType
 
 from alembic.operations.ops import DropColumnOp, DropTableOp
 from sqlalchemy import ForeignKeyConstraint
@@ -23,7 +22,9 @@ __all__ = ["altered", "created", "dropped", "persistence"]
 def dropped(comparison: Comparison) -> Iterator[Change]:
     """Yield the changes that drop the tables which the models no longer have."""
     tables = {key: table for key, table in sorted(comparison.live.items(), key=str) if key not in comparison.targets}
-    order, circular = _ordered(tables, comparison.default, comparison.former.needed(tables) if tables else {})
+    order, circular = (
+        _sorted(comparison.former.references(tables), comparison.former.parents(tables)) if tables else ([], False)
+    )
     for key in reversed(order):
         table = tables[key]
         for constraint in comparison.former.completed(table).constraints.values():
@@ -31,8 +32,13 @@ def dropped(comparison: Comparison) -> Iterator[Change]:
                 yield constraints.drop(table, constraint, Directions(circular, down=True))
         operation: Step = DropTableOp(table.name, schema=table.schema)
         yield Change(Phase.DROP_TABLES, (operation,), comparison.former.creation(table), f"drop_table {table.sql}")
-        if keys := comparison.former.foreign_keys(table):
-            yield Change(Phase.DROP_FOREIGN_KEYS, (), keys)
+        drops, adds = comparison.former.foreign_keys(table)
+        if adds:
+            yield Change(Phase.DROP_FOREIGN_KEYS, drops if circular else (), adds)
+    for pair in comparison.pairs.values() if tables else ():
+        if pair.live.partition_key:
+            drops, adds = comparison.former.foreign_keys(pair.live, tables.values())
+            yield from [Change(Phase.DROP_FOREIGN_KEYS, drops, adds)] if adds else []
 
 
 def created(comparison: Comparison, altered: set[Key]) -> Iterator[Change]:
@@ -162,10 +168,8 @@ def _statistics(comparison: Comparison, pair: Pair) -> list[Change]:
     return comparison.former.statistics(pair.live, gone, virtual) if gone else []
 
 
-def _ordered(
-    tables: dict[Key, TableState], default: str | None, needed: Mapping[Key, set[Key]] = MappingProxyType({})
-) -> tuple[list[Key], bool]:
-    """Return tables after those that they need or refer to, and whether references are circular."""
+def _ordered(tables: dict[Key, TableState], default: str | None) -> tuple[list[Key], bool]:
+    """Return tables after those that they refer to, and whether references are circular."""
     graph = {
         key: {
             (
@@ -178,11 +182,16 @@ def _ordered(
         & (tables.keys() - {key})
         for key, table in tables.items()
     }
-    both = {key: references | needed.get(key, set()) for key, references in graph.items()}
+    return _sorted(graph, {})
+
+
+def _sorted(references: Mapping[Key, set[Key]], parents: Mapping[Key, set[Key]]) -> tuple[list[Key], bool]:
+    """Return tables after their parents and what they refer to, and whether references are circular."""
+    both = {key: others | parents.get(key, set()) for key, others in references.items()}
     try:
         return list(TopologicalSorter(both).static_order()), False
     except CycleError:
-        return list(TopologicalSorter({key: needed.get(key, set()) for key in graph}).static_order()), True
+        return list(TopologicalSorter({key: parents.get(key, set()) for key in references}).static_order()), True
 
 
 def _missing_value_note(column: ColumnState) -> tuple[Step, ...]:
