@@ -10,7 +10,7 @@ from service_migrations.catalog.objects import read as read_objects
 from service_migrations.connection.connector import connector
 from service_migrations.history.revisions import History, read
 from service_migrations.history.targets import migrate_to
-from service_migrations.monorepo import Service
+from service_migrations.monorepo import Service, discovering_once
 from service_migrations.session.locks import process_lock
 from service_migrations.session.session import open_session
 from service_migrations.session.version_table import ensure_schema
@@ -59,20 +59,21 @@ async def record(service: Service, dsn: Dsn, postgres: str) -> Record:
     """
     history = read(service)
     changes: dict[str, dict[str, str | None]] = {}
-    async with connected(dsn) as connection, process_lock(), open_session(history, connector(service)) as session:
-        if session.schema:
-            await ensure_schema(session.connection, session.schema)
+    with discovering_once():
+        async with connected(dsn) as connection, process_lock(), open_session(history, connector(service)) as session:
+            if session.schema:
+                await ensure_schema(session.connection, session.schema)
 
-        async def described() -> dict[str, str]:
-            return portable(without_bookkeeping(await read_objects(connection), [service]))
+            async def described() -> dict[str, str]:
+                return portable(without_bookkeeping(await read_objects(connection), [service]))
 
-        after = await described()
-        for revision in reversed(history.revisions):
-            before = after
-            await session.run(migrate_to(history, revision.revision))
             after = await described()
-            names = sorted(name for name in before | after if before.get(name) != after.get(name))
-            changes[revision.revision] = {name: after.get(name) for name in names}
+            for revision in reversed(history.revisions):
+                before = after
+                await session.run(migrate_to(history, revision.revision))
+                after = await described()
+                names = sorted(name for name in before | after if before.get(name) != after.get(name))
+                changes[revision.revision] = {name: after.get(name) for name in names}
     return Record(postgres, changes, _digest(history))
 
 

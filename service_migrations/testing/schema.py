@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from service_migrations.catalog.objects import Object, read
-from service_migrations.monorepo import Service
+from service_migrations.monorepo import Service, discover
 from service_migrations.settings.dsn import Dsn
 from service_migrations.sql.lexer import statements
 
@@ -27,23 +27,22 @@ async def connected(dsn: Dsn) -> AsyncIterator[AsyncConnection]:
 
 
 async def schema(connection: AsyncConnection, *ignored: Service) -> list[str]:
-    """Return a line for each object of a database, except the version tables and ledgers of some services.
+    """Return a line for each object of a database, except the version tables of some services and all ledgers.
 
-    The ledgers of other services are left out too: one may not have been written yet.
+    The ledger of another service may not have been written yet.
     """
     return sorted(map(_line, without_bookkeeping(await read(connection), ignored)))
 
 
 def without_bookkeeping(objects: Iterable[Object], services: Iterable[Service]) -> list[Object]:
-    """Return the objects without ledgers, version tables of some services, and the parts of both."""
-    tables = {service.version_table for service in services}
+    """Return the objects without the ledgers of all services, version tables of some, and the parts of both."""
+    services = list(services)
+    every = discover(services[0].root if services else None)
+    tables = {service.version_table for service in services} | {service.ledger_table for service in every}
     return [
         database_object
         for database_object in objects
-        if not any(
-            name in tables or name.startswith("migration_log_")
-            for name in (database_object.table or "", database_object.name)
-        )
+        if not tables & {database_object.table or database_object.name, (database_object.part_of or ("",) * 3)[2]}
     ]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from service_migrations.connection.connector import connector
 from service_migrations.history.revisions import read
 from service_migrations.history.targets import migrate_to, revert
-from service_migrations.monorepo import Service
+from service_migrations.monorepo import Service, discovering_once
 from service_migrations.session.locks import process_lock
 from service_migrations.session.session import open_session
 from service_migrations.session.version_table import ensure_schema
@@ -34,21 +34,22 @@ async def go_step_by_step(
 
     """
     history = read(service)
-    async with connected(dsn) as connection, process_lock(), open_session(history, connector(service)) as session:
-        if session.schema:
-            await ensure_schema(session.connection, session.schema)
-        after = await schema(connection, service)
-        for revision in reversed(history.revisions):
-            before, start = after, await session.applied()
-            await session.run(migrate_to(history, revision.revision))
+    with discovering_once():
+        async with connected(dsn) as connection, process_lock(), open_session(history, connector(service)) as session:
+            if session.schema:
+                await ensure_schema(session.connection, session.schema)
             after = await schema(connection, service)
-            assert revision.revision in await session.applied(), f"{revision.path}: up leads elsewhere"
-            if revision.revision not in irreversible:
-                await session.run(revert(history, revision.revision))
-                assert await session.applied() == start, f"{revision.path}: down leads elsewhere"
-                assert await schema(connection, service) == before, f"{revision.path}: down is not the way back"
+            for revision in reversed(history.revisions):
+                before, start = after, await session.applied()
                 await session.run(migrate_to(history, revision.revision))
-                again = await schema(connection, service)
-                assert again == after, f"{revision.path}: up makes something else than before"
-            for statement in rows.get(revision.revision, ()):
-                await execute(connection, statement)
+                after = await schema(connection, service)
+                assert revision.revision in await session.applied(), f"{revision.path}: up leads elsewhere"
+                if revision.revision not in irreversible:
+                    await session.run(revert(history, revision.revision))
+                    assert await session.applied() == start, f"{revision.path}: down leads elsewhere"
+                    assert await schema(connection, service) == before, f"{revision.path}: down is not the way back"
+                    await session.run(migrate_to(history, revision.revision))
+                    again = await schema(connection, service)
+                    assert again == after, f"{revision.path}: up makes something else than before"
+                for statement in rows.get(revision.revision, ()):
+                    await execute(connection, statement)
