@@ -10,11 +10,11 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import asyncpg
 
-from service_migrations.catalog.objects import Object
 from service_migrations.databases.admin import bootstrap_database, connected, quoted, within
 from service_migrations.drift.extensions import read_objects
 from service_migrations.drift.repair import keyword
@@ -70,6 +70,31 @@ _MARKER = f"""
     SELECT coalesce(obj_description(oid, 'pg_namespace'), '[]') FROM pg_namespace WHERE nspname = '{_MARKER_SCHEMA}'
 """  # noqa: S608 - a constant
 
+_OTHERS = """
+    WITH own AS (
+        SELECT 'pg_event_trigger'::regclass AS classid, oid, evtowner AS owner FROM pg_event_trigger
+        UNION ALL SELECT 'pg_publication'::regclass, oid, pubowner FROM pg_publication
+        UNION ALL SELECT 'pg_foreign_server'::regclass, oid, srvowner FROM pg_foreign_server
+        UNION ALL SELECT 'pg_foreign_data_wrapper'::regclass, oid, fdwowner FROM pg_foreign_data_wrapper
+        UNION ALL SELECT 'pg_ts_config'::regclass, oid, cfgowner FROM pg_ts_config
+        UNION ALL SELECT 'pg_ts_dict'::regclass, oid, dictowner FROM pg_ts_dict
+        UNION ALL SELECT 'pg_opfamily'::regclass, oid, opfowner FROM pg_opfamily
+        UNION ALL SELECT 'pg_opclass'::regclass, oid, opcowner FROM pg_opclass
+        UNION ALL SELECT 'pg_operator'::regclass, oid, oprowner FROM pg_operator
+        UNION ALL SELECT 'pg_conversion'::regclass, oid, conowner FROM pg_conversion
+        UNION ALL SELECT 'pg_collation'::regclass, oid, collowner FROM pg_collation
+        UNION ALL SELECT 'pg_largeobject'::regclass, oid, lomowner FROM pg_largeobject_metadata
+    )
+    SELECT o.type, coalesce(o.schema, '') AS schema, o.identity, CASE o.type
+        WHEN 'large object' THEN format('SELECT lo_unlink(%s)', own.oid)
+        ELSE format('DROP %s IF EXISTS %s CASCADE', upper(replace(o.type, '-', ' ')), o.identity) END AS statement
+    FROM own CROSS JOIN pg_identify_object(own.classid, own.oid, 0) o
+    WHERE own.oid >= 16384 AND pg_has_role(own.owner, 'MEMBER')
+        AND coalesce(o.schema, '') NOT IN ('pg_catalog', 'information_schema')
+        AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = own.classid AND e.objid = own.oid AND e.deptype = 'e')
+"""
+"""What the catalog of objects doesn't have, of the role itself: what an administrator has made stays."""
+
 _LOCK = "SELECT pg_try_advisory_lock(7306916068411)"
 """The lock of the run that uses the database; another run waits."""
 
@@ -78,6 +103,50 @@ _POLL_INTERVAL = 0.1
 
 _UNDEFINED = ("42P01", "42704", "42883", "3F000")
 """Undefined table, type or other object, function, schema: it was dropped with another object."""
+
+
+_MARKED = ("schema", _MARKER_SCHEMA, _MARKER_SCHEMA)
+"""What stays where the mark does."""
+
+
+class _Item(NamedTuple):
+    """An object of a scratch database, and the statement that drops it.
+
+    ``is_in_catalog``: whether it was emptied of such objects from the beginning.
+    """
+
+    kind: str
+    schema: str
+    name: str
+    statement: str
+    is_in_catalog: bool = True
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        return self.kind, self.schema, self.name
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What stays in a scratch database: kind, schema and name of each object.
+
+    ``former`` are those of a mark of an older version of this library: kind and name. Nothing is known of the kinds
+    that it didn't see, so these stay too.
+    """
+
+    identities: list[tuple[str, ...]]
+    former: list[tuple[str, ...]] = field(default_factory=list)
+
+    @property
+    def marker(self) -> bool:
+        """Whether the mark stays."""
+        return _MARKED in self.identities or _MARKED[:2] in self.former
+
+    def has(self, item: _Item) -> bool:
+        """Whether an object stays."""
+        if self.former and not item.is_in_catalog:
+            return True
+        return item.identity in self.identities or (item.kind, item.name) in self.former
 
 
 def scratch(settings: Settings, admin: Dsn | None = None) -> AbstractAsyncContextManager[Settings]:
@@ -112,9 +181,9 @@ async def keep_objects(settings: Settings) -> None:
     """
     if settings.scratch is None:
         return
-    objects = await _objects(replace(settings, dsn=settings.scratch))
     async with connected(settings, settings.scratch) as connection:
-        await _mark(connection, [("schema", _MARKER_SCHEMA), *((item.kind, item.name) for item in objects)])
+        objects = await _objects(replace(settings, dsn=settings.scratch), connection)
+        await _mark(connection, _Kept([_MARKED, *(item.identity for item in objects)]))
 
 
 @asynccontextmanager
@@ -146,7 +215,7 @@ async def _given(settings: Settings, dsn: Dsn, admin: Dsn | None) -> AsyncIterat
     administrator = within(admin, dsn.database) if admin and admin.server == dsn.server else None
     async with connected(settings, dsn) as connection:
         await _lock(connection, settings, description)
-        objects, marker = await _objects(scratch_settings), await connection.fetchval(_MARKER)
+        objects, marker = await _objects(scratch_settings, connection), await connection.fetchval(_MARKER)
         kept = _extensions(objects) if marker is None else _kept(marker)
         if kept is None:
             altered = f"{description}, where somebody altered the comment on the schema {_MARKER_SCHEMA}."
@@ -174,37 +243,40 @@ async def _given(settings: Settings, dsn: Dsn, admin: Dsn | None) -> AsyncIterat
             await finish_even_if_cancelled(_restore(connection, kept, scratch_settings, administrator))
 
 
-def _kept(marker: str) -> list[tuple[str, str]] | None:
-    """Return kind and name of what stays; None where the text is another one."""
-    with suppress(ValueError):
+def _kept(marker: str) -> _Kept | None:
+    """Return what stays; None where the text is another one."""
+    with suppress(ValueError, TypeError):
         value = json.loads(marker)
         if isinstance(value, list) and {type(each) for each in value} <= {list}:
-            return [(str(kind), str(name)) for kind, name in value]
+            names = [tuple(map(str, each)) for each in value]
+            identities, former = ([each for each in names if len(each) == length] for length in (3, 2))
+            if len(identities) + len(former) == len(names):
+                return _Kept(identities, former)
     return None
 
 
-def _extensions(objects: list[Object]) -> list[tuple[str, str]]:
-    """Return kind and name of the extensions and their schemas."""
+def _extensions(objects: list[_Item]) -> _Kept:
+    """Return the extensions and their schemas."""
     extensions = [item for item in objects if item.kind == "extension"]
     schemas = dict.fromkeys(item.schema for item in extensions)
-    return [*(("extension", item.name) for item in extensions), *(("schema", schema) for schema in schemas)]
+    return _Kept([*(item.identity for item in extensions), *(("schema", schema, schema) for schema in schemas)])
 
 
-def _without(objects: list[Object], kept: list[tuple[str, str]]) -> list[Object]:
-    return [item for item in objects if (item.kind, item.name) not in kept]
+def _without(objects: list[_Item], kept: _Kept) -> list[_Item]:
+    return [item for item in objects if not kept.has(item)]
 
 
-async def _mark(connection: "asyncpg.Connection", kept: list[tuple[str, str]]) -> None:
+async def _mark(connection: "asyncpg.Connection", kept: _Kept) -> None:
     async with connection.transaction():
         await connection.execute(f"CREATE SCHEMA {_MARKER_SCHEMA}")
-        await connection.execute(f"COMMENT ON SCHEMA {_MARKER_SCHEMA} IS {literal(json.dumps(kept))}")
+        await connection.execute(f"COMMENT ON SCHEMA {_MARKER_SCHEMA} IS {literal(json.dumps(kept.identities))}")
 
 
 async def _restore(
-    connection: "asyncpg.Connection", kept: list[tuple[str, str]], settings: Settings, administrator: Dsn | None
+    connection: "asyncpg.Connection", kept: _Kept, settings: Settings, administrator: Dsn | None
 ) -> None:
-    await _empty(connection, _without(await _objects(settings), kept), settings, administrator)
-    if ("schema", _MARKER_SCHEMA) not in kept:
+    await _empty(connection, _without(await _objects(settings, connection), kept), settings, administrator)
+    if not kept.marker:
         await connection.execute(f"DROP SCHEMA IF EXISTS {_MARKER_SCHEMA}")
 
 
@@ -220,25 +292,35 @@ async def _lock(connection: "asyncpg.Connection", settings: Settings, descriptio
         await asyncio.sleep(_POLL_INTERVAL)
 
 
-async def _objects(settings: Settings) -> list[Object]:
+async def _objects(settings: Settings, connection: "asyncpg.Connection") -> list[_Item]:
     """Return the objects of a database that are no part of another, without the schema public."""
     objects = await read_objects(settings)
     independent = [item for item in objects if item.part_of is None and item.extension is None]
-    return [item for item in independent if item.kind != "schema" or item.name not in ("public", _MARKER_SCHEMA)]
+    others = [
+        _Item(kind, schema, name, sql, is_in_catalog=False)
+        for kind, schema, name, sql in await connection.fetch(_OTHERS)
+    ]
+    return [
+        *others,
+        *(
+            _Item(item.kind, item.schema, item.name, f"DROP {keyword(item)} IF EXISTS {item.address} CASCADE")
+            for item in independent
+            if item.kind != "schema" or item.name not in ("public", _MARKER_SCHEMA)
+        ),
+    ]
 
 
 async def _empty(
-    connection: "asyncpg.Connection", objects: list[Object], settings: Settings, administrator: Dsn | None
+    connection: "asyncpg.Connection", objects: list[_Item], settings: Settings, administrator: Dsn | None
 ) -> None:
     for item in objects:
-        statement = f"DROP {keyword(item)} IF EXISTS {item.address} CASCADE"
         try:
             try:
-                await connection.execute(statement)
+                await connection.execute(item.statement)
             except asyncpg.InsufficientPrivilegeError:
                 if administrator is None:
                     raise
-                await _as_administrator(settings, administrator, statement)
+                await _as_administrator(settings, administrator, item.statement)
         except asyncpg.PostgresError as error:
             if error.sqlstate not in _UNDEFINED:
                 raise MigrationError(f"The scratch database can't be emptied of {item.name}: {error}.") from error

@@ -226,13 +226,69 @@ def test_what_a_killed_run_left_in_a_named_scratch_database_is_cleared_away(shop
     assert nothing_in(named)
 
 
-@pytest.mark.parametrize("text", ["ours", "[1]", '{"ab": 1}', '[["table"]]', '[["a", "b", "c"]]'])
+@pytest.mark.parametrize("text", ["ours", "[1]", '{"ab": 1}', '[["table"]]', '[["a", "b", "c", "d"]]'])
 def test_a_named_scratch_database_whose_mark_was_altered_is_not_touched(shop, named, text):
     mark = f"COMMENT ON SCHEMA migrations_scratch IS '{text}'"
     run_script(named, ["CREATE SCHEMA migrations_scratch", mark, "CREATE TABLE precious (id integer)"])
     with pytest.raises(ConfigurationError, match="somebody altered the comment on the schema migrations_scratch"):
         shop.drift()
     assert query(named, "SELECT count(*) FROM precious")[0][0] == 0
+
+
+OTHER_KINDS = [
+    "CREATE COLLATION germanic (locale = 'C')",
+    "CREATE FUNCTION alike(customers, customers) RETURNS boolean LANGUAGE sql AS 'SELECT true'",
+    "CREATE OPERATOR === (LEFTARG = customers, RIGHTARG = customers, FUNCTION = alike)",
+    "CREATE PUBLICATION news",
+    "CREATE TEXT SEARCH DICTIONARY words (TEMPLATE = simple)",
+    "CREATE TEXT SEARCH CONFIGURATION prose (PARSER = default)",
+    "CREATE CONVERSION latin FOR 'LATIN1' TO 'UTF8' FROM iso8859_1_to_utf8",
+    "SELECT lo_create(0)",
+]
+"""One of each kind that is compared by nothing, made after the table customers."""
+
+LEFT = """
+    SELECT 'collation ' || collname FROM pg_collation WHERE oid >= 16384
+    UNION ALL SELECT 'operator ' || oprname FROM pg_operator WHERE oid >= 16384
+    UNION ALL SELECT 'publication ' || pubname FROM pg_publication
+    UNION ALL SELECT 'dictionary ' || dictname FROM pg_ts_dict WHERE oid >= 16384
+    UNION ALL SELECT 'configuration ' || cfgname FROM pg_ts_config WHERE oid >= 16384
+    UNION ALL SELECT 'conversion ' || conname FROM pg_conversion WHERE oid >= 16384
+    UNION ALL SELECT 'large object' FROM pg_largeobject_metadata
+    UNION ALL SELECT 'table ' || oid::regclass FROM pg_class WHERE relkind = 'r' AND relname = 'customers'
+"""
+
+
+def test_a_named_scratch_database_is_emptied_of_what_nothing_compares(shop, named):
+
+    write_history(shop.monorepo, "shop", [*FIRST, *OTHER_KINDS], SECOND)
+    for _ in range(2):
+        assert [each.kind for each in shop.drift().differences] == ["function"]
+        assert query(named, LEFT) == []
+
+
+def test_a_named_scratch_database_that_holds_what_nothing_compares_is_refused_too(shop, named):
+    query(named, OTHER_KINDS[0])
+    with pytest.raises(ConfigurationError, match="has 1 objects, such as the collation public"):
+        shop.drift()
+    assert query(named, LEFT) == [("collation germanic",)]
+
+
+def test_what_stays_in_a_named_scratch_database_is_known_by_its_schema(shop, named):
+    kept = json.dumps([["schema", "other", "other"], ["table", "other", "customers"]])
+    mark = f"COMMENT ON SCHEMA migrations_scratch IS '{kept}'"
+    made = ["CREATE SCHEMA other", "CREATE TABLE other.customers ()", "CREATE TABLE customers ()"]
+    run_script(named, ["CREATE SCHEMA migrations_scratch", mark, *made])
+    assert shop.drift().differences == ()
+    assert query(named, LEFT) == [("table other.customers",)]
+
+
+def test_the_mark_of_an_older_version_says_nothing_of_kinds_that_it_did_not_see(shop, named):
+    kept = json.dumps([["schema", "other"]])
+    mark = f"COMMENT ON SCHEMA migrations_scratch IS '{kept}'"
+    run_script(named, ["CREATE SCHEMA migrations_scratch", mark, "CREATE SCHEMA other", OTHER_KINDS[0]])
+    assert shop.drift().differences == ()
+    assert query(named, LEFT) == [("collation germanic",)]
 
 
 def test_the_services_own_database_is_no_scratch_database(shop):
