@@ -20,6 +20,7 @@ SELECT c.oid::bigint, json_build_object('schema', n.nspname, 'name', c.relname,
             'generated', a.attgenerated::text, 'identity', a.attidentity::text,
             'sequence', CASE WHEN a.atthasdef OR a.attidentity <> '' THEN (SELECT json_build_object('start', s.seqstart, 'increment', s.seqincrement,
                     'minvalue', s.seqmin, 'maxvalue', s.seqmax, 'cache', s.seqcache, 'cycle', s.seqcycle,
+                    'type', format_type(s.seqtypid, NULL),
                     'name', (SELECT q.relname FROM pg_class q WHERE q.oid = s.seqrelid), 'serial', o.deptype = 'a')
                 FROM pg_depend o JOIN pg_sequence s ON s.seqrelid = o.objid
                 WHERE o.classid = 'pg_class'::regclass AND o.refclassid = 'pg_class'::regclass

@@ -195,8 +195,10 @@ def _sequence(table: str, live: ColumnState, target: ColumnState) -> Iterator[Ch
     prefix = f"alter_column {table}.{live.name}: serial"
     name = ((live if live.serial else target).sequence or {})["name"]
     if live.serial and target.serial:
-        steps = ((f"ALTER SEQUENCE {name} AS {target.type}",), (f"ALTER SEQUENCE {name} AS {live.type}",))
-        yield Change(Phase.ALTER_COLUMNS, *steps)
+        former = (live.sequence or {})["type"]  # of one that was made by hand, not that of the column
+        if former != target.type:
+            steps = ((f"ALTER SEQUENCE {name} AS {target.type}",), (f"ALTER SEQUENCE {name} AS {former}",))
+            yield Change(Phase.ALTER_COLUMNS, *steps)
         return
     owner = live if live.serial else target
     alter = f"ALTER TABLE {table} ALTER COLUMN {quoted(live.name)}"

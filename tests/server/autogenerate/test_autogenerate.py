@@ -547,6 +547,14 @@ def test_a_serial_key_becomes_an_identity_and_widens(change) -> None:
     change(models(key="Integer"), models(key="BigInteger, Identity(always=True)"))
 
 
+@pytest.mark.parametrize(("kind", "widens"), [("bigint", False), ("smallint", True)])
+def test_a_sequence_that_was_made_by_hand_has_its_own_type_again(change, kind, widens) -> None:
+    up, down = change(models(), models(key="BigInteger"), f"ALTER SEQUENCE things_id_seq AS {kind}")
+    assert ("ALTER SEQUENCE things_id_seq AS bigint" in up) == widens
+    assert (f"ALTER SEQUENCE things_id_seq AS {kind}" in down) == widens
+    assert "AS integer" not in down
+
+
 def test_a_serial_key_is_widened_with_its_sequence(change) -> None:
     up, _ = change(models(key="Integer"), models(key="BigInteger"))
     assert "ALTER SEQUENCE things_id_seq AS bigint" in up
