@@ -119,7 +119,7 @@ class _Plan:
             if step.key not in self._gone and (drops or (step.change is not None and step.change.retypes)):
                 dropped = self._free(step, drops=drops)
                 sql += [self._drop(key) for key in dropped]
-                notes += [_GRANTS_AGAIN.format(key.name) for key in dropped if self._has_grants(key)]
+                notes += [_GRANTS_AGAIN.format(_column_name(key)) for key in dropped if self._has_grants(key)]
             if step.change is not None and step.change.reshapes:
                 sql += self._untype(step)
             sql += self._sql(step)
@@ -383,7 +383,8 @@ class _Plan:
 
     def _has_grants(self, key: Key) -> bool:
         """Whether grants are lost of which no other line tells."""
-        return key.kind in ("view", "materialized view", *_ROUTINES) and key in self._dropped_for
+        has_some = key.kind != "column" or bool(self._live.by_key[key].grants)
+        return has_some and key.kind in ("column", "view", "materialized view", *_ROUTINES) and key in self._dropped_for
 
     def _is_implicit(self, key: Key) -> bool:
         item = self._expected.by_key[_column(key)]
@@ -427,6 +428,10 @@ def _uses(item: Object, catalog: Catalog) -> Iterator[tuple[tuple[Key, Key], boo
 
 def _column(key: Key) -> Key:
     return key._replace(kind="column") if key.kind == _DEFAULT else key
+
+
+def _column_name(key: Key) -> str:
+    return f"{key.table}.{key.name}" if key.kind == "column" else key.name
 
 
 def _name(item: Object) -> tuple[str, str]:

@@ -152,10 +152,11 @@ def _generated(pair: Pair, table: str) -> Change:
     """
     live, expected, address = pair.live.facts, pair.expected.facts, pair.expected.address
     text = pair.describe("generated", "the expression")
+    note = "What was granted on it has to be granted again." if pair.live.grants else None
     created = create(pair.expected, pair.expected_catalog) or ""
     if "generated" in expected:
         column = f"DROP COLUMN {address}, ADD COLUMN {created.removeprefix(f'ALTER TABLE {table} ADD COLUMN ')}"
-        return Change(text, f"ALTER TABLE {table} {column}", creation=created, drops=True)
+        return Change(text, f"ALTER TABLE {table} {column}", note, creation=created, drops=True)
     if not live["generated"].endswith(" VIRTUAL"):
         return Change(text, f"ALTER TABLE {table} ALTER COLUMN {address} DROP EXPRESSION;")
     # its values are stored in a new column, as no server gives a virtual one values of its own
@@ -173,7 +174,7 @@ def _generated(pair: Pair, table: str) -> Change:
     parts = [f"{statement};" for statement in statements]
     if pair.expected.comment is not None:
         parts.append(comment(pair.expected, pair.expected_catalog))
-    return Change(text, " ".join(parts), creation=created, drops=True)
+    return Change(text, " ".join(parts), note, creation=created, drops=True)
 
 
 def _unused(pair: Pair) -> str:

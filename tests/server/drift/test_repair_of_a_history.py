@@ -264,6 +264,30 @@ def test_an_identity_that_is_created_again_begins_where_it_would(
     assert query(dsn, "INSERT INTO t (x) VALUES (1) RETURNING id") == [(number,)]
 
 
+GENERATED = "CREATE TABLE t (x {0}, y integer GENERATED ALWAYS AS ({1}) STORED)"
+EXPRESSIONS = {
+    "another expression": [GENERATED.format("integer", "x + 2")],
+    "no expression": ["CREATE TABLE t (x integer, y integer)"],
+    "another type of what it is made of": [GENERATED.format("bigint", "x + 1")],
+}
+
+
+@pytest.mark.parametrize("granted", [True, False])
+@pytest.mark.parametrize("by_hand", EXPRESSIONS.values(), ids=list(EXPRESSIONS))
+def test_a_note_tells_of_the_grants_that_a_generated_column_loses(
+    by_hand: list[str], granted: bool, server: Server
+) -> None:
+    wanted, dsn = make_database(server), make_database(server)
+    grant = ["GRANT SELECT (y) ON t TO PUBLIC"] if granted else []
+    run_script(wanted, [GENERATED.format("integer", "x + 1"), *grant])
+    run_script(dsn, [*by_hand, *grant])
+    found = differences_from(catalog(wanted), dsn)
+    run_script(dsn, [statement for each in found if each.sql for statement in split(each.sql)])
+    assert [str(each) for each in differences_from(catalog(wanted), dsn)] == []
+    assert query(dsn, "SELECT attacl IS NULL FROM pg_attribute WHERE attname = 'y'") == [(True,)]
+    assert any("has to be granted again." in (each.note or "") for each in found) == granted
+
+
 STORED = {
     "of it": ["CREATE TABLE t (x c)"],
     "of its array": ["CREATE TABLE t (x c[])"],
