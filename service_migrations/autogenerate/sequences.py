@@ -42,7 +42,9 @@ def creations(table: Table) -> list[str]:
     A sequence without a schema is a temporary one, which needs no privilege in a schema.
     """
     statements = []
-    for sequence in filter(None, map(default_sequence, table.columns)):
+    for _, column, sequence in _named([table]):
+        if column.server_default is None:
+            continue  # SQLAlchemy asks it for each number, and the table can do without
         name, kind = quoted(sequence.schema, sequence.name), "SEQUENCE" if sequence.schema else "TEMPORARY SEQUENCE"
         creation = f"IF pg_catalog.to_regclass({literal(name)}) IS NULL THEN CREATE {kind} {name}; END IF;"
         if schema := sequence.schema and quoted(sequence.schema):

@@ -51,6 +51,8 @@ TABLES = {
         server_default=Sequence("Odd numbers", start=1000, metadata=metadata).next_value())""",
     "key with a default from its sequence": """Column("a", Integer, numbers := Sequence("numbers", metadata=metadata),
         server_default=numbers.next_value(), primary_key=True)""",
+    "default whose text names its sequence": """Column("a", Integer, Sequence("Numbers", start=1000, metadata=metadata),
+        server_default=text("nextval('\\"Numbers\\"')"), primary_key=True)""",
     "key of a sequence that PostgreSQL can do without": """
         Column("a", Integer, Sequence("unused", optional=True), primary_key=True)""",
     "equal keys": """Column("a", Integer), UniqueConstraint("a", name="z own"), UniqueConstraint("a", name="own")""",
