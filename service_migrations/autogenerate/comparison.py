@@ -142,11 +142,16 @@ class Comparison:
 
     @property
     def dropped_types(self) -> list[EnumType]:
-        """The enum types that the models no longer have, and that no other service's table has."""
+        """The enum types that the models no longer have, and that no other service's table has.
+
+        One that no table has, and something else needs, isn't the models': they can't name a function or a domain.
+        """
         return [
             live
             for key, live in sorted(self.live_types.items(), key=str)
-            if key not in self.types and {self.key(*user[1:3]) for user in live.columns} <= self.oids.keys()
+            if key not in self.types
+            and {self.key(*user[1:3]) for user in live.columns} <= self.oids.keys()
+            and (live.columns or not live.needed)
         ]
 
     def castable(self, column: str, action: str) -> bool:

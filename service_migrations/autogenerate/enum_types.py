@@ -24,7 +24,8 @@ class EnumType:
     """An enum type. ``oids`` are its own and its array's; ``users`` is (kind, schema, relation, column, array).
 
     ``properties`` are the statements that give a new type the comment, the owner and the privileges of this one, and
-    ``former_names`` the names that are no longer free for the old type.
+    ``former_names`` the names that are no longer free for the old type. It is ``needed`` where something that isn't
+    part of a table uses it, such as a function or a domain.
     """
 
     schema: str | None
@@ -34,6 +35,7 @@ class EnumType:
     users: tuple[tuple[Any, ...], ...] = ()
     properties: tuple[str, ...] = ()
     former_names: frozenset[str] = frozenset()
+    needed: bool = False
 
     @property
     def sql(self) -> str:
@@ -96,7 +98,7 @@ def live_enums(
         labels, oids = tuple(row["labels"] or ()), frozenset((row["oid"], row["array"]))
         properties = tuple(_properties(quoted(schema, row["name"]), row))
         types[schema, row["name"]] = EnumType(
-            schema, row["name"], labels, oids, users, properties, frozenset(row["former_names"])
+            schema, row["name"], labels, oids, users, properties, frozenset(row["former_names"]), row["needed"]
         )
     return types
 

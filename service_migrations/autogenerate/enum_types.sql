@@ -21,7 +21,13 @@ SELECT t.oid::bigint AS oid, t.typarray::bigint AS array, n.nspname AS schema, t
             CASE a.atttypid WHEN t.typarray THEN 'array' ELSE '' END))
         FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace cn ON cn.oid = c.relnamespace
         WHERE a.atttypid IN (t.oid, t.typarray) AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-            AND NOT c.relispartition)::text AS users
+            AND NOT c.relispartition)::text AS users,
+    -- not the parts of tables, which come and go with the models
+    EXISTS (SELECT FROM pg_depend d LEFT JOIN pg_class c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
+        LEFT JOIN pg_constraint k ON d.classid = 'pg_constraint'::regclass AND k.oid = d.objid
+        WHERE d.refclassid = 'pg_type'::regclass AND d.refobjid IN (t.oid, t.typarray) AND d.deptype = 'n'
+            AND d.classid <> 'pg_attrdef'::regclass AND coalesce(c.relkind IN ('c', 'v', 'm'), true)
+            AND coalesce(k.conrelid = 0, true)) AS needed
 FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace JOIN pg_roles me ON me.rolname = current_user
 WHERE t.typtype = 'e' AND n.nspname = ANY(CAST(CAST(:schemas AS text[]) AS name[])) AND NOT EXISTS (
     SELECT FROM pg_depend d WHERE d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e')

@@ -76,6 +76,30 @@ def test_what_uses_a_type_stops_the_revision(
     assert len(list(service.versions.glob("*.py"))) == 1
 
 
+@pytest.mark.parametrize(
+    "statements",
+    [
+        statements
+        for each, (statements, _) in USERS.items()
+        if "another service" not in each and "FOREIGN" not in str(statements)
+    ],
+)
+def test_a_type_that_only_something_else_needs_is_not_dropped(
+    statements: list[str], monorepo: Monorepo, dsn: Dsn
+) -> None:
+    service = monorepo.service("billing", models(kind=""), dsn)
+    created = [f"op.execute({one!r})" for one in ("CREATE TYPE state AS ENUM ('new', 'old')", *statements)]
+    written(monorepo, service, "before")
+    parent = next(service.versions.glob("*before.py")).name.split("_")[2]
+    monorepo.revision("billing", "made", parent, "\n".join(created))
+    wait(service_migrations.upgrade(service))
+    assert wait(service_migrations.check(service)).differences == ()
+    remodel(monorepo, service, models("Column('note', Text)", kind=""))
+    assert "DROP TYPE" not in written(monorepo, service, "after")
+    wait(service_migrations.upgrade(service))
+    assert wait(service_migrations.check(service)).differences == ()
+
+
 def test_all_that_uses_a_type_is_named(monorepo: Monorepo, dsn: Dsn) -> None:
     service = monorepo.service("billing", models(), dsn)
     written(monorepo, service, "before")
