@@ -140,9 +140,18 @@ def _conversion(
         if before.type != after.type and castable(f"{name} {before.type}", f"ALTER COLUMN {name} {action}"):
             return (*notes, f"{alter} {action}")
     text = "text[]" if before.type.endswith("[]") and after.type.endswith("[]") else "text"
-    step = f"{alter} TYPE {after.kind} USING {name}::{text}::{cast_type}"
+    value = f"{name}::{text}"
+    step = f"{alter} TYPE {after.kind} USING {value}::{cast_type}"
     if before.type == after.type:
         return (step,)
+    if not conversions.are_ranges(before.stored, after.stored):
+        # what holds for any text holds for the text of a value
+        note = conversions.warning(value, text, after.stored)
+        notes = (Note(note),) if note else ()
+        if conversions.can_change_values(text, after.stored):
+            action = f"TYPE {after.kind} USING {conversions.checked(value, text, after.stored, after.type)}"
+            if castable(f"{name} {before.type}", f"ALTER COLUMN {name} {action}"):
+                step = f"{alter} {action}"
     return (
         *notes,
         Note(f"PostgreSQL has no cast from {before.type} to {after.type}: write in USING how to convert the rows."),

@@ -4,15 +4,17 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["can_change_values", "checked", "warning"]
+__all__ = ["are_ranges", "can_change_values", "checked", "warning"]
 
 _INTEGERS = {"smallint": 2, "integer": 4, "bigint": 8}
 """With their sizes in bytes."""
 _FLOATS = {"real": 3, "double precision": 6}
 """With the size in bytes of the integers that they certainly hold."""
+_SIGNS = (("oid", "integer"), ("integer", "oid"))
+"""Types of the same bits, of which one has a sign."""
 _MICROSECONDS = 6
 """The digits of a second that PostgreSQL keeps where a type names none."""
-_TEXTS = ("text", "character varying", "character")
+_TEXTS = ("text", "character varying", "character", "citext")
 _WHOLE = {
     "numeric": "numeric",
     "real": "numeric",
@@ -95,6 +97,12 @@ def can_change_values(before: str, after: str) -> bool:
     return _numbers(old, new) or _times(old, new) or _blanks(old, new) or _others(old, new) or _is_read(old, new)
 
 
+def are_ranges(before: str, after: str) -> bool:
+    """Whether both types are ranges, of which one is read from the other's text."""
+    old, new = _Type.of(before), _Type.of(after)
+    return old is not None and new is not None and _are_ranges(old, new)
+
+
 def checked(name: str, before: str, after: str, kind: str) -> str:
     """Return an expression for USING that fails on a value which the cast would change; the error has the value.
 
@@ -134,6 +142,8 @@ def warning(name: str, before: str, after: str) -> str | None:
             f"WARNING: this fails on a row that {after} can't hold as it is."
             + ("" if _are_ranges(old, new) else f"\nTo round or cut such values, write: USING {name}::{after}")
         )
+    if (old.base, new.base, new.zone) == ("time", "time", True) and not old.zone:
+        lines.append("WARNING: each time gets the zone of the session's TimeZone.")
     if {old.base, new.base} <= {"timestamp", "date"} and old.zone != new.zone:
         lines.append(
             "WARNING: the result depends on the TimeZone of the session.\n"
@@ -154,10 +164,12 @@ def warning(name: str, before: str, after: str) -> str | None:
 
 def _warnings_of_text(name: str, new: _Type) -> Iterator[str]:
     """Yield what a person has to know where a text becomes another type."""
-    if new.base == "timestamp" and new.zone:
+    if new.base in ("timestamp", "time") and new.zone:
         yield "WARNING: a text that names no time zone is read in the TimeZone of the session."
     if new.base in (*_INTEGERS, "numeric"):
         yield "WARNING: zeros before a number are lost, as those of a postcode."
+    if new.base == "money":
+        yield "WARNING: what is less than the smallest unit of money is rounded."
     if new.base == "bytea":
         yield (
             f"WARNING: \\ in a text is read as an escape. To take it as it is, write: USING convert_to({name}, 'UTF8')"
@@ -189,6 +201,9 @@ def _kept(name: str, before: str, after: str) -> str:
     old, new = _Type.of(before), _Type.of(after)
     if old is not None and new is not None and (old.base, new.base) == ("timestamp", "time"):
         return f"{name} IS NULL"  # no cast leads back to a date
+    if old is not None and new is not None and (old.base, new.base) in _SIGNS:
+        whole = f"bigint{_dimensions(after)}"
+        return f"{name}::{after}::{whole} IS NOT DISTINCT FROM {name}::{whole}"
     if old is None or new is None or not _is_read(old, new):
         return f"{name}::{after}::{before} IS NOT DISTINCT FROM {name}"
     array = _dimensions(after)
@@ -213,7 +228,7 @@ def _is_read(old: _Type, new: _Type) -> bool:
 
 def _blanks(old: _Type, new: _Type) -> bool:
     """Whether blanks at the end of a text may be lost."""
-    if old.base not in ("text", "character varying"):
+    if old.base not in ("text", "character varying", "citext"):
         return False
     shorter = new.first is not None and (old.first is None or new.first < old.first)
     return new.base == "character" or (new.base == "character varying" and shorter)
@@ -225,7 +240,7 @@ def _others(old: _Type, new: _Type) -> bool:
         return old.base == "numeric"
     if old.base == "money":
         return new.base == "numeric" and new.scale is not None
-    return (old.base, new.base) in (("inet", "cidr"), ("integer", "boolean")) or (
+    return (old.base, new.base) in (("inet", "cidr"), ("integer", "boolean"), *_SIGNS) or (
         old.base in _INTEGERS and new.base == "bit"
     )
 
