@@ -4,26 +4,33 @@ The objects that a history creates are only known after it has run, and it must 
 """
 
 import asyncio
-import json
 import logging
 import secrets
 import time
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 
 import asyncpg
 
 from service_migrations.databases.admin import bootstrap_database, connected, quoted, within
-from service_migrations.drift.extensions import read_objects
-from service_migrations.drift.repair import keyword
+from service_migrations.drift.contents import (
+    MARK_SCHEMA,
+    MARKED,
+    READ_MARK,
+    Kept,
+    empty,
+    extensions_of,
+    kept_by,
+    mark,
+    objects_of,
+    without,
+)
 from service_migrations.errors import AccessDeniedError, ConfigurationError, LockNotObtainedError, MigrationError
 from service_migrations.interruption import finish_even_if_cancelled, unfinished
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import Settings
 from service_migrations.settings.siblings import sharing
-from service_migrations.sql.quoting import literal
 
 __all__ = ["PREFIX", "keep_objects", "scratch"]
 
@@ -63,90 +70,11 @@ _OPTIONS = """
 """
 """The options of CREATE DATABASE for a database like the service's; the columns depend on the version."""
 
-_MARKER_SCHEMA = "migrations_scratch"
-"""The schema that marks a scratch database as ours while it is in use; its comment names what stays in it."""
-
-_MARKER = f"""
-    SELECT coalesce(obj_description(oid, 'pg_namespace'), '[]') FROM pg_namespace WHERE nspname = '{_MARKER_SCHEMA}'
-"""  # noqa: S608 - a constant
-
-_OTHERS = """
-    WITH own AS (
-        SELECT 'pg_event_trigger'::regclass AS classid, oid, evtowner AS owner FROM pg_event_trigger
-        UNION ALL SELECT 'pg_publication'::regclass, oid, pubowner FROM pg_publication
-        UNION ALL SELECT 'pg_foreign_server'::regclass, oid, srvowner FROM pg_foreign_server
-        UNION ALL SELECT 'pg_foreign_data_wrapper'::regclass, oid, fdwowner FROM pg_foreign_data_wrapper
-        UNION ALL SELECT 'pg_ts_config'::regclass, oid, cfgowner FROM pg_ts_config
-        UNION ALL SELECT 'pg_ts_dict'::regclass, oid, dictowner FROM pg_ts_dict
-        UNION ALL SELECT 'pg_opfamily'::regclass, oid, opfowner FROM pg_opfamily
-        UNION ALL SELECT 'pg_opclass'::regclass, oid, opcowner FROM pg_opclass
-        UNION ALL SELECT 'pg_operator'::regclass, oid, oprowner FROM pg_operator
-        UNION ALL SELECT 'pg_conversion'::regclass, oid, conowner FROM pg_conversion
-        UNION ALL SELECT 'pg_collation'::regclass, oid, collowner FROM pg_collation
-        UNION ALL SELECT 'pg_largeobject'::regclass, oid, lomowner FROM pg_largeobject_metadata
-    )
-    SELECT o.type, coalesce(o.schema, '') AS schema, o.identity, CASE o.type
-        WHEN 'large object' THEN format('SELECT lo_unlink(%s)', own.oid)
-        ELSE format('DROP %s IF EXISTS %s CASCADE', upper(replace(o.type, '-', ' ')), o.identity) END AS statement
-    FROM own CROSS JOIN pg_identify_object(own.classid, own.oid, 0) o
-    WHERE own.oid >= 16384 AND pg_has_role(own.owner, 'MEMBER')
-        AND coalesce(o.schema, '') NOT IN ('pg_catalog', 'information_schema')
-        AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = own.classid AND e.objid = own.oid AND e.deptype = 'e')
-"""
-"""What the catalog of objects doesn't have, of the role itself: what an administrator has made stays."""
-
 _LOCK = "SELECT pg_try_advisory_lock(7306916068411)"
 """The lock of the run that uses the database; another run waits."""
 
 _POLL_INTERVAL = 0.1
 """Seconds between two attempts to get the lock."""
-
-_UNDEFINED = ("42P01", "42704", "42883", "3F000")
-"""Undefined table, type or other object, function, schema: it was dropped with another object."""
-
-
-_MARKED = ("schema", _MARKER_SCHEMA, _MARKER_SCHEMA)
-"""What stays where the mark does."""
-
-
-class _Item(NamedTuple):
-    """An object of a scratch database, and the statement that drops it.
-
-    ``is_in_catalog``: whether it was emptied of such objects from the beginning.
-    """
-
-    kind: str
-    schema: str
-    name: str
-    statement: str
-    is_in_catalog: bool = True
-
-    @property
-    def identity(self) -> tuple[str, ...]:
-        return self.kind, self.schema, self.name
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """What stays in a scratch database: kind, schema and name of each object.
-
-    ``former`` are those of a mark of an older version of this library: kind and name. Nothing is known of the kinds
-    that it didn't see, so these stay too.
-    """
-
-    identities: list[tuple[str, ...]]
-    former: list[tuple[str, ...]] = field(default_factory=list)
-
-    @property
-    def marker(self) -> bool:
-        """Whether the mark stays."""
-        return _MARKED in self.identities or _MARKED[:2] in self.former
-
-    def has(self, item: _Item) -> bool:
-        """Whether an object stays."""
-        if self.former and not item.is_in_catalog:
-            return True
-        return item.identity in self.identities or (item.kind, item.name) in self.former
 
 
 def scratch(settings: Settings, admin: Dsn | None = None) -> AbstractAsyncContextManager[Settings]:
@@ -182,8 +110,8 @@ async def keep_objects(settings: Settings) -> None:
     if settings.scratch is None:
         return
     async with connected(settings, settings.scratch) as connection:
-        objects = await _objects(replace(settings, dsn=settings.scratch), connection)
-        await _mark(connection, _Kept([_MARKED, *(item.identity for item in objects)]))
+        objects = await objects_of(replace(settings, dsn=settings.scratch), connection)
+        await mark(connection, Kept([MARKED, *(item.identity for item in objects)]))
 
 
 @asynccontextmanager
@@ -215,12 +143,12 @@ async def _given(settings: Settings, dsn: Dsn, admin: Dsn | None) -> AsyncIterat
     administrator = within(admin, dsn.database) if admin and admin.server == dsn.server else None
     async with connected(settings, dsn) as connection:
         await _lock(connection, settings, description)
-        objects, marker = await _objects(scratch_settings, connection), await connection.fetchval(_MARKER)
-        kept = _extensions(objects) if marker is None else _kept(marker)
+        objects, marker = await objects_of(scratch_settings, connection), await connection.fetchval(READ_MARK)
+        kept = extensions_of(objects) if marker is None else kept_by(marker)
         if kept is None:
-            altered = f"{description}, where somebody altered the comment on the schema {_MARKER_SCHEMA}."
+            altered = f"{description}, where somebody altered the comment on the schema {MARK_SCHEMA}."
             raise ConfigurationError(altered, service=settings.service, hint="Name an empty database.")
-        others = _without(objects, kept)
+        others = without(objects, kept)
         if others and marker is None:
             first = others[0]
             raise ConfigurationError(
@@ -231,8 +159,8 @@ async def _given(settings: Settings, dsn: Dsn, admin: Dsn | None) -> AsyncIterat
             )
         try:
             if marker is None:
-                await _mark(connection, kept)
-            await _empty(connection, others, scratch_settings, administrator)
+                await mark(connection, kept)
+            await empty(connection, others, scratch_settings, administrator)
             with unfinished(f"{dsn.target} isn't emptied, which the next run does"):
                 yield scratch_settings
         except asyncpg.InsufficientPrivilegeError as error:
@@ -243,41 +171,10 @@ async def _given(settings: Settings, dsn: Dsn, admin: Dsn | None) -> AsyncIterat
             await finish_even_if_cancelled(_restore(connection, kept, scratch_settings, administrator))
 
 
-def _kept(marker: str) -> _Kept | None:
-    """Return what stays; None where the text is another one."""
-    with suppress(ValueError, TypeError):
-        value = json.loads(marker)
-        if isinstance(value, list) and {type(each) for each in value} <= {list}:
-            names = [tuple(map(str, each)) for each in value]
-            identities, former = ([each for each in names if len(each) == length] for length in (3, 2))
-            if len(identities) + len(former) == len(names):
-                return _Kept(identities, former)
-    return None
-
-
-def _extensions(objects: list[_Item]) -> _Kept:
-    """Return the extensions and their schemas."""
-    extensions = [item for item in objects if item.kind == "extension"]
-    schemas = dict.fromkeys(item.schema for item in extensions)
-    return _Kept([*(item.identity for item in extensions), *(("schema", schema, schema) for schema in schemas)])
-
-
-def _without(objects: list[_Item], kept: _Kept) -> list[_Item]:
-    return [item for item in objects if not kept.has(item)]
-
-
-async def _mark(connection: "asyncpg.Connection", kept: _Kept) -> None:
-    async with connection.transaction():
-        await connection.execute(f"CREATE SCHEMA {_MARKER_SCHEMA}")
-        await connection.execute(f"COMMENT ON SCHEMA {_MARKER_SCHEMA} IS {literal(json.dumps(kept.identities))}")
-
-
-async def _restore(
-    connection: "asyncpg.Connection", kept: _Kept, settings: Settings, administrator: Dsn | None
-) -> None:
-    await _empty(connection, _without(await _objects(settings, connection), kept), settings, administrator)
+async def _restore(connection: "asyncpg.Connection", kept: Kept, settings: Settings, administrator: Dsn | None) -> None:
+    await empty(connection, without(await objects_of(settings, connection), kept), settings, administrator)
     if not kept.marker:
-        await connection.execute(f"DROP SCHEMA IF EXISTS {_MARKER_SCHEMA}")
+        await connection.execute(f"DROP SCHEMA IF EXISTS {MARK_SCHEMA}")
 
 
 async def _lock(connection: "asyncpg.Connection", settings: Settings, description: str) -> None:
@@ -290,45 +187,6 @@ async def _lock(connection: "asyncpg.Connection", settings: Settings, descriptio
                 hint="Run the command again when it has ended.",
             )
         await asyncio.sleep(_POLL_INTERVAL)
-
-
-async def _objects(settings: Settings, connection: "asyncpg.Connection") -> list[_Item]:
-    """Return the objects of a database that are no part of another, without the schema public."""
-    objects = await read_objects(settings)
-    independent = [item for item in objects if item.part_of is None and item.extension is None]
-    others = [
-        _Item(kind, schema, name, sql, is_in_catalog=False)
-        for kind, schema, name, sql in await connection.fetch(_OTHERS)
-    ]
-    return [
-        *others,
-        *(
-            _Item(item.kind, item.schema, item.name, f"DROP {keyword(item)} IF EXISTS {item.address} CASCADE")
-            for item in independent
-            if item.kind != "schema" or item.name not in ("public", _MARKER_SCHEMA)
-        ),
-    ]
-
-
-async def _empty(
-    connection: "asyncpg.Connection", objects: list[_Item], settings: Settings, administrator: Dsn | None
-) -> None:
-    for item in objects:
-        try:
-            try:
-                await connection.execute(item.statement)
-            except asyncpg.InsufficientPrivilegeError:
-                if administrator is None:
-                    raise
-                await _as_administrator(settings, administrator, item.statement)
-        except asyncpg.PostgresError as error:
-            if error.sqlstate not in _UNDEFINED:
-                raise MigrationError(f"The scratch database can't be emptied of {item.name}: {error}.") from error
-
-
-async def _as_administrator(settings: Settings, administrator: Dsn, statement: str) -> None:
-    async with connected(settings, administrator) as connection:
-        await connection.execute(statement)
 
 
 @asynccontextmanager
