@@ -26,9 +26,12 @@ from alembic.operations.ops import (
 from service_migrations.catalog.restoration import Restoration
 from service_migrations.sql.quoting import escaped, quoted
 
-__all__ = ["Change", "Comment", "Note", "Phase", "Step", "in_table", "steps"]
+__all__ = ["Change", "Comment", "Note", "Phase", "Step", "in_table", "steps", "with_version"]
 
 _WIDTH = 96
+_CONSTRAINT_OF_NOT_NULL = re.compile(
+    r'\bADD (?:CONSTRAINT (?:"(?:[^"]|"")+"|\S+) )?NOT NULL\b|\bNOT NULL NO INHERIT\b',
+)
 
 
 class Phase(IntEnum):
@@ -138,7 +141,16 @@ class Change(MigrateOperation):
 def steps(restoration: Restoration) -> tuple[Step, ...]:
     """Return the steps that bring something back, and a warning of what doesn't come back."""
     lost = "".join(f"\n- {each}" for each in restoration.lost)
-    return (*((Note(f"WARNING: this doesn't bring back{lost}"),) if lost else ()), *restoration.statements)
+    return (
+        *((Note(f"WARNING: this doesn't bring back{lost}"),) if lost else ()),
+        *(step for statement in restoration.statements for step in with_version(statement)),
+    )
+
+
+def with_version(statement: str) -> tuple[Step, ...]:
+    """Return a statement, with a note where an older server rejects it: the database may be the newest of several."""
+    note = (Note("PostgreSQL 14 to 17 reject this: there NOT NULL is no constraint."),)
+    return (*(note if _CONSTRAINT_OF_NOT_NULL.search(statement) else ()), statement)
 
 
 @renderers.dispatch_for(Change)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from service_migrations.autogenerate.change import Change, Note, Phase, Step, steps as restored
+from service_migrations.autogenerate.change import Change, Note, Phase, Step, steps as restored, with_version
 from service_migrations.autogenerate.changes import conversions, generated
 from service_migrations.autogenerate.changes.widenings import widening
 from service_migrations.autogenerate.table_pair import (
@@ -113,10 +113,10 @@ def _nullable(table: str, live: ColumnState, target: ColumnState, prefix: str) -
     description = f"{prefix} nullable {not live.not_null} -> {not target.not_null}"
     forward, backward = (forbid, allow) if target.not_null else (allow, forbid)
     if live.forbids_null and not target.not_null:
-        backward = (note, f"ALTER TABLE {table} {live.forbids_null}")
+        backward = (note, *with_version(f"ALTER TABLE {table} {live.forbids_null}"))
     if live.unvalidated:
         add = f"ALTER TABLE {table} ADD CONSTRAINT {quoted(live.unvalidated)} NOT NULL {quoted(live.name)} NOT VALID"
-        backward = (*allow, add) if target.not_null else (add,)
+        backward = (*(allow if target.not_null else ()), *with_version(add))
         description = f"{prefix} NOT NULL (NOT VALID) -> {'NOT NULL' if target.not_null else 'NULL'}"
     yield Change(Phase.ALTER_COLUMNS, forward, backward, description)
 

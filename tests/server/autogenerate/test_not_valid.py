@@ -75,6 +75,33 @@ def test_a_not_null_that_is_not_valid_is_a_difference_of_a_column_with_null(
     there_and_back(service)
 
 
+@NOT_NULLS
+@pytest.mark.parametrize(
+    ("after", "constraint"),
+    [
+        (NULLABLE, 'CONSTRAINT "it is" NOT NULL number'),
+        (NULLABLE, "NOT NULL number NO INHERIT"),
+        (NOT_NULL, "CONSTRAINT n NOT NULL number NOT VALID"),
+    ],
+    ids=["named", "without children", "NOT VALID"],
+)
+def test_the_file_says_which_servers_reject_a_constraint_of_not_null(
+    after: str, constraint: str, upgraded: Callable[..., Service], monorepo: Monorepo
+) -> None:
+    service = upgraded(NULLABLE, after, f"ALTER TABLE things ADD {constraint}")
+    up, _, down = written(monorepo, service).partition("def downgrade")
+    assert "# PostgreSQL 14 to 17 reject this" in down
+    assert "reject this" not in up
+    there_and_back(service)
+
+
+def test_the_file_says_nothing_of_servers_where_each_takes_it(
+    upgraded: Callable[..., Service], monorepo: Monorepo
+) -> None:
+    service = upgraded(NOT_NULL, NULLABLE)
+    assert "reject this" not in written(monorepo, service)
+
+
 CHECK = "CheckConstraint('number > 0', name='positive'{})"
 NOT_VALID = models(CHECK.format(", postgresql_not_valid=True"), kind="")
 VALID = models(CHECK.format(""), kind="")
