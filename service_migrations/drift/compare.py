@@ -11,8 +11,9 @@ from service_migrations.catalog.objects import Catalog, Object
 from service_migrations.databases.admin import quoted
 from service_migrations.drift.difference import Difference
 from service_migrations.drift.moves import is_equal, moved_back
-from service_migrations.drift.order import Step, ordered
+from service_migrations.drift.order import ordered
 from service_migrations.drift.repair import Change, changes, continued, create, drop, privilege_changes
+from service_migrations.drift.step import Step
 from service_migrations.history.baseline import digest
 
 __all__ = ["Difference", "compare", "without_surplus_extensions"]

@@ -6,50 +6,24 @@ changes anything of what they depend on.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from service_migrations.catalog.objects import Catalog, Key, Object
+from service_migrations.drift.dependencies import ROUTINES, Catalogs, column_of, uses_of
 from service_migrations.drift.difference import Difference
-from service_migrations.drift.repair import Change, create_with_parts, detach, drop, in_the_way, tables_of, with_parts
-from service_migrations.sql.quoting import one_line
+from service_migrations.drift.repair import detach, in_the_way, tables_of, with_parts
+from service_migrations.drift.step import Step
 
-__all__ = ["Step", "ordered"]
+__all__ = ["ordered"]
 
 _RELATIONS = ("table", "foreign table", "view", "materialized view", "sequence", "index",
               "enum", "domain", "composite type", "range type", "base type")  # fmt: skip
 """The kinds whose names are told apart within a schema."""
 
-_ROUTINES = ("function", "procedure", "aggregate")
-_REFUSE_ANOTHER_TYPE = ("view", "materialized view", "rule", "policy", "trigger", *_ROUTINES)
-_DEFAULT = "default"
-"""The kind in the key of a column's default, which is no object of a catalog."""
-
+_REFUSE_ANOTHER_TYPE = ("view", "materialized view", "rule", "policy", "trigger", *ROUTINES)
 _GRANTS_AGAIN = "What was granted on {} has to be granted again."
 _ROWS_AGAIN = "The rows of {} are no longer in the table: insert them again where they belong."
 _TYPE_FIRST = "Alter the type of its table first."
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Step:
-    """The SQL of one difference.
-
-    ``place`` sorts the steps that don't depend on each other. ``removes``: only the database has the object.
-    ``change`` is that of an object that both have.
-    """
-
-    place: tuple[int, int, int]
-    key: Key
-    difference: Difference
-    removes: bool = False
-    change: Change | None = None
-
-    @property
-    def is_of_privileges(self) -> bool:
-        """Whether it changes an owner or grants, after everything else."""
-        return self.place[0] > _LAST
-
-
-_LAST = 9
 
 
 def ordered(steps: Iterable[Step], live: Catalog, expected: Catalog) -> tuple[Difference, ...]:
@@ -63,6 +37,7 @@ class _Plan:
 
     def __init__(self, steps: list[Step], live: Catalog, expected: Catalog) -> None:
         self._steps, self._live, self._expected = steps, live, expected
+        self._catalogs = Catalogs(live, expected)
         self._removing = {step.key: step for step in steps if step.removes}
         self._making: dict[Key, list[Step]] = {}
         for step in steps:
@@ -70,7 +45,7 @@ class _Plan:
                 self._making.setdefault(step.key, []).append(step)
         self._users: dict[Key, list[tuple[Key, bool]]] = {}
         for item in live.by_key.values():
-            for used, automatic in _uses(item, live):
+            for used, automatic in uses_of(item, live):
                 self._users.setdefault(used[0], []).append((used[1], automatic))
         self._names: dict[tuple[str, str], list[Object]] = {}
         for item in live.by_key.values():
@@ -91,9 +66,7 @@ class _Plan:
         self._create_the_rest()
         self._type_again()
         return tuple(
-            replace(step.difference, sql=None, note=_TYPE_FIRST)
-            if step in self._waiting
-            else _difference(step, sql, notes)
+            replace(step.difference, sql=None, note=_TYPE_FIRST) if step in self._waiting else step.with_sql(sql, notes)
             for step, sql, notes in self._planned
         )
 
@@ -118,7 +91,7 @@ class _Plan:
             drops = step.removes or (step.change is not None and step.change.drops)
             if step.key not in self._gone and (drops or (step.change is not None and step.change.retypes)):
                 dropped = self._free(step, drops=drops)
-                sql += [self._drop(key) for key in dropped]
+                sql += [self._catalogs.drop(key) for key in dropped]
                 notes += [_GRANTS_AGAIN.format(_column_name(key)) for key in dropped if self._has_grants(key)]
             if step.change is not None and step.change.reshapes:
                 sql += self._untype(step)
@@ -141,16 +114,16 @@ class _Plan:
             return [f"ALTER TABLE {table.address} NOT OF;" if "of_type" in table.facts else text]
         if step.key not in self._gone:
             return [text.removeprefix(change.detaches).strip() if step.key in self._detached else text]
-        whole = self._whole(step.key)
+        whole = self._catalogs.whole(step.key)
         if step.key.kind == "column" and whole and whole.kind in ("view", "materialized view"):
             return []  # it is created with its view, which has what the column has
         self._created(step.key)
-        return [change.creation or self._create(step.key)]
+        return [change.creation or self._catalogs.create(step.key)]
 
     def _prepare(self, step: Step) -> list[str]:
         """Plan what an object needs before it is created or changed, and return the SQL that has to come first."""
         sql = []
-        for key in self._needs(with_parts(step.key, self._expected)):
+        for key in self._catalogs.needs(with_parts(step.key, self._expected)):
             sql += self._restore(key)
         if step.change is None or step.key in self._gone:
             sql += self._free_names(step)
@@ -158,15 +131,15 @@ class _Plan:
 
     def _restore(self, key: Key) -> list[str]:
         """Plan the steps of an object, and return the SQL that creates it if it was dropped for another."""
-        whole = self._whole(key)
+        whole = self._catalogs.whole(key)
         for each in (key, *([whole] if whole else [])):
             for step in self._making.get(each, ()):
                 self._visit(step)
         if key not in self._gone or key not in self._dropped_for:
             return []
         self._created(key)
-        sql = [part for used in self._needs([key]) for part in self._restore(used)]
-        return [*sql, self._create(key)]
+        sql = [part for used in self._catalogs.needs([key]) for part in self._restore(used)]
+        return [*sql, self._catalogs.create(key)]
 
     def _create_the_rest(self) -> None:
         """Create what was dropped for others, each after the last step of what it depends on."""
@@ -175,12 +148,12 @@ class _Plan:
         for key in reversed(self._dropped_for):
             if key not in self._gone:
                 continue
-            needed = self._needs([key])
+            needed = self._catalogs.needs([key])
             steps = [step for each in needed for step in self._making.get(each, ())]
             at[key] = max(
                 [places[step] for step in (self._dropped_for[key], *steps)] + [at.get(each, 0) for each in needed]
             )
-            self._planned[at[key]][1].append(self._create(key))
+            self._planned[at[key]][1].append(self._catalogs.create(key))
             self._created(key)
 
     def _free(self, step: Step, *, drops: bool) -> list[Key]:
@@ -192,12 +165,12 @@ class _Plan:
                 self._visit(remover)
             if key in self._gone:
                 continue
-            if not self._is_expected(key) and remover is None:
+            if not self._catalogs.is_expected(key) and remover is None:
                 continue  # somebody else's
-            if not automatic and not self._is_part_of(key, step.key):
+            if not automatic and not self._catalogs.is_part_of(key, step.key):
                 dropped.append(key)
             self._gone.add(key)
-            if self._is_expected(key) and not self._is_implicit(key) and not self._is_made_later(key):
+            if self._catalogs.is_expected(key) and not self._catalogs.is_implicit(key) and not self._is_made_later(key):
                 self._dropped_for[key] = step
         return dropped
 
@@ -228,10 +201,10 @@ class _Plan:
         remover = self._remover(user)
         if remover is not None and remover.key in self._removed:
             return False
-        steps = self._making.get(_column(user), ())
-        if not steps or any(step not in self._started for step in steps) or not self._is_expected(user):
+        steps = self._making.get(column_of(user), ())
+        if not steps or any(step not in self._started for step in steps) or not self._catalogs.is_expected(user):
             return True
-        return any(used == (key, user) for used, _ in _uses(self._expected.by_key[_column(user)], self._expected))
+        return any(used == (key, user) for used, _ in uses_of(self._expected.by_key[column_of(user)], self._expected))
 
     def _free_names(self, step: Step) -> list[str]:
         """Plan the drops of what has a name that is needed now, and return the SQL for what has no drop of its own."""
@@ -245,8 +218,8 @@ class _Plan:
                 if remover is not None:
                     self._visit(remover)
                 elif other.key == key and other.kind == "sequence":
-                    sql += [self._drop(each) for each in self._free(replace(step, key=key), drops=True)]
-                    sql.append(self._drop(key))
+                    sql += [self._catalogs.drop(each) for each in self._free(replace(step, key=key), drops=True)]
+                    sql.append(self._catalogs.drop(key))
                     self._gone.add(key)
         return sql
 
@@ -303,7 +276,7 @@ class _Plan:
             typed = [each for each in self._typing(table) if each.change is not None and each.change.types]
             for each in typed:
                 self._visit(each)
-            if not typed and (self._is_expected(table.key) or table.key in self._removing):
+            if not typed and (self._catalogs.is_expected(table.key) or table.key in self._removing):
                 sql.append(f"ALTER TABLE {table.address} NOT OF;")
                 self._untyped.append((table, step))
         return sql
@@ -329,7 +302,7 @@ class _Plan:
 
     def _remover(self, key: Key) -> Step | None:
         """Return the step that drops an object, or what it is part of."""
-        item: Object | None = self._live.by_key.get(_column(key))
+        item: Object | None = self._live.by_key.get(column_of(key))
         while item is not None:
             if item.key in self._removing:
                 return self._removing[item.key]
@@ -339,95 +312,21 @@ class _Plan:
             item = self._live.parent(item)
         return None
 
-    def _needs(self, keys: Iterable[Key]) -> list[Key]:
-        """Return what objects of the history depend on, directly or not; what others depend on comes first."""
-        start, found = list(keys), dict[Key, None]()
-
-        def walk(key: Key) -> None:
-            item = self._expected.by_key.get(_column(key))
-            if item is None:
-                return
-            for (used, user), _ in _uses(item, self._expected):
-                if item.kind == "sequence" and used.kind == "column":
-                    continue  # that only owns it
-                if (user == key or key.kind != _DEFAULT) and used not in seen:
-                    seen.add(used)
-                    walk(used)
-                    found[used] = None
-
-        seen = set(start)
-        for key in start:
-            walk(key)
-        return list(found)
-
     def _created(self, key: Key) -> None:
         self._gone -= {key, *(with_parts(key, self._expected) if key in self._expected.by_key else ())}
         item = self._expected.by_key.get(key)
         if item is not None and item.kind in ("view", "materialized view"):
             self._gone -= {part.key for part in self._expected.all_parts(item)}
 
-    def _is_part_of(self, key: Key, whole: Key) -> bool:
-        item: Object | None = self._live.by_key[_column(key)]
-        while item is not None and item.key != whole:
-            item = self._live.parent(item)
-        return item is not None
-
     def _is_made_later(self, key: Key) -> bool:
-        whole = self._whole(key)
+        whole = self._catalogs.whole(key)
         creates = [step for step in self._making.get(whole, ()) if step.change is None] if whole else []
-        return any(step not in self._started for step in [*self._making.get(_column(key), ()), *creates])
-
-    def _is_expected(self, key: Key) -> bool:
-        item = self._expected.by_key.get(_column(key))
-        return item is not None and (key.kind != _DEFAULT or "default" in item.facts)
+        return any(step not in self._started for step in [*self._making.get(column_of(key), ()), *creates])
 
     def _has_grants(self, key: Key) -> bool:
         """Whether grants are lost of which no other line tells."""
         has_some = key.kind != "column" or bool(self._live.by_key[key].grants)
-        return has_some and key.kind in ("column", "view", "materialized view", *_ROUTINES) and key in self._dropped_for
-
-    def _is_implicit(self, key: Key) -> bool:
-        item = self._expected.by_key[_column(key)]
-        parent = self._expected.parent(item)
-        return bool(
-            item.facts.get("inherited")
-            or (item.kind == "index" and "constraint" in item.facts)
-            or (item.kind == "sequence" and "identity" in item.facts)
-            or (parent is not None and parent.kind in ("view", "materialized view"))
-        )
-
-    def _whole(self, key: Key) -> Key | None:
-        item = self._expected.by_key.get(_column(key))
-        parent = self._expected.parent(item) if item else None
-        return parent.key if parent else None
-
-    def _drop(self, key: Key) -> str:
-        item = self._live.by_key[_column(key)]
-        if key.kind == _DEFAULT:
-            return f"ALTER TABLE {self._live.on(item)} ALTER COLUMN {item.address} DROP DEFAULT;"
-        return drop(item, self._live)
-
-    def _create(self, key: Key) -> str:
-        item = self._expected.by_key[_column(key)]
-        if key.kind == _DEFAULT:
-            alter = f"ALTER TABLE {self._expected.on(item)} ALTER COLUMN {item.address}"
-            return one_line(f"{alter} SET DEFAULT {item.facts['default']};")
-        return create_with_parts(item, self._expected, self._live)
-
-
-def _uses(item: Object, catalog: Catalog) -> Iterator[tuple[tuple[Key, Key], bool]]:
-    """Yield what an object depends on, with the key of what depends on it, itself or its default, and how."""
-    parent = catalog.parent(item)
-    if parent is not None:
-        yield (parent.key, item.key), True
-    for used, automatic, by_default in item.uses:
-        key = item.key._replace(kind=_DEFAULT) if by_default else item.key
-        if used != _column(key):
-            yield (used, key), automatic
-
-
-def _column(key: Key) -> Key:
-    return key._replace(kind="column") if key.kind == _DEFAULT else key
+        return has_some and key.kind in ("column", "view", "materialized view", *ROUTINES) and key in self._dropped_for
 
 
 def _column_name(key: Key) -> str:
@@ -438,14 +337,6 @@ def _name(item: Object) -> tuple[str, str]:
     """Return what has to be unique in a schema; of a routine without its arguments, whose names can't change."""
     if item.kind in _RELATIONS:
         return item.schema, item.name
-    if item.kind in _ROUTINES:
+    if item.kind in ROUTINES:
         return item.schema, item.name.partition("(")[0] + "()"
     return item.schema, repr(item.key)
-
-
-def _difference(step: Step, sql: list[str], notes: list[str]) -> Difference:
-    difference = step.difference
-    if difference.sql is None or not sql:
-        return difference
-    note = " ".join(part for part in (difference.note, *notes) if part) or None
-    return replace(difference, sql=" ".join(part for part in sql if part), note=note)
