@@ -105,7 +105,8 @@ def running_code(service: Service, server: Dsn, python: str, hooks: Path | None 
         yield code
     finally:
         if process.stdin:
-            process.stdin.close()
+            with suppress(BrokenPipeError):  # what an ended process didn't read is sent once more
+                process.stdin.close()
         try:
             process.wait(_END)
         except subprocess.TimeoutExpired:

@@ -8,12 +8,14 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import service_migrations
 from service_migrations.compat.breaks import Compat
 from service_migrations.compat.compat import compat, compat_of_new_code
+from service_migrations.compat.running_code import running_code
 from service_migrations.errors import UsageError
 from service_migrations.monorepo import Monorepo as Found
 from service_migrations.postgres import Server
@@ -446,6 +448,26 @@ def test_an_interpreter_may_be_named_from_this_folder_on(repo: Monorepo) -> None
         "shop: The process with the running code's models has ended. What it printed is above; --python names another "
         "interpreter."
     )
+
+
+def test_an_interpreter_that_ends_before_it_is_asked_is_one_line(
+    monorepo: Monorepo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ended(subprocess.Popen[str]):
+        def __init__(self, *arguments: Any, **keywords: Any) -> None:
+            super().__init__(*arguments, **keywords)
+            self.wait(10)
+
+    monkeypatch.setattr(subprocess, "Popen", Ended)
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\n", encoding="utf-8")
+    python.chmod(0o755)
+    server = Dsn("app", "app", (("127.0.0.1", 1),))
+    with (
+        pytest.raises(UsageError, match="has ended"),
+        running_code(monorepo.service("shop"), server, str(python)),
+    ):
+        pass
 
 
 def test_an_old_commit_whose_models_no_longer_import_is_named_with_its_own_error(repo: Monorepo) -> None:
