@@ -4,7 +4,7 @@ But where the condition only asks whether a variable is set, the other text is i
 """
 
 import ast
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from service_migrations.adoption.code.modules import assigned
@@ -41,16 +41,36 @@ def chosen(node: ast.IfExp, read: _Read) -> Text | None:
 
 
 def conditional(nodes: Sequence[ast.AST]) -> dict[int, ast.expr]:
-    """Return what stands for the last value of a name that both branches of an ``if`` assign, by the value's ``id``."""
+    """Return what stands for the last value of a name that an ``if`` assigns, by the value's ``id``.
+
+    The other value is that of the other branch, or without one that which the name had before.
+    """
     found: dict[int, ast.expr] = {}
     for node in reversed(nodes):  # those inside of others first
         if isinstance(node, ast.If) and node.orelse:
-            first, second = assigned(node.body), assigned(node.orelse)
-            for name in first.keys() & second.keys():
-                body, orelse = (found.get(id(values[name][-1]), values[name][-1]) for values in (first, second))
-                choice = ast.IfExp(node.test, body, orelse)
-                found[id(second[name][-1])] = ast.copy_location(choice, orelse)
+            _note(found, node.test, assigned(node.body), assigned(node.orelse))
+        before: dict[str, list[ast.expr]] = {}
+        for statement in getattr(node, "body", None) or () if isinstance(node, ast.stmt | ast.mod) else ():
+            values = assigned([statement])
+            if isinstance(statement, ast.If) and not statement.orelse:
+                _note(found, statement.test, before, values, is_second=True)
+            before |= values
     return found
+
+
+def _note(
+    found: dict[int, ast.expr],
+    test: ast.expr,
+    first: Mapping[str, list[ast.expr]],
+    second: Mapping[str, list[ast.expr]],
+    *,
+    is_second: bool = False,
+) -> None:
+    """Note the choice between the last values of names; the second is taken where the test is true, if *is_second*."""
+    for name in first.keys() & second.keys():
+        one, other = (found.get(id(values[name][-1]), values[name][-1]) for values in (first, second))
+        choice = ast.IfExp(test, other, one) if is_second else ast.IfExp(test, one, other)
+        found[id(second[name][-1])] = ast.copy_location(choice, other)
 
 
 def joined_branches(nodes: Sequence[ast.AST], given: Sequence[ast.expr]) -> list[ast.expr]:

@@ -1673,6 +1673,22 @@ elif MODE == "b":
 else:
     url = os.environ["DB_URL"]
 """,
+    "no other branch": 'url = os.environ["DB_URL"]\nif os.getenv("TESTING"):\n    url = os.environ["TEST_URL"]',
+    "no other branch, in a function": """
+def get_url():
+    url = os.environ["DB_URL"]
+    if os.getenv("TESTING"):
+        url = os.environ["TEST_URL"]
+    return url
+url = get_url()
+""",
+    "one after the other": """
+url = os.environ["DB_URL"]
+if MODE == "a":
+    url = os.environ["A_URL"]
+if MODE == "b":
+    url = os.environ["B_URL"]
+""",
     "returns": """
 def get_url():
     if os.getenv("TESTING"):
@@ -1710,6 +1726,15 @@ def get_url():
     return f"postgresql://{os.environ['HOST']}/x"
 url = get_url()
 """,
+    "no other branch": 'url = "postgresql://localhost/x"\nif os.getenv("DB_URL"):\n    url = os.environ["DB_URL"]',
+    "what is missing": 'url = os.getenv("DB_URL")\nif not url:\n    url = "postgresql://localhost/x"',
+    "another scheme": """
+url = os.environ["DB_URL"]
+if url.startswith("postgres://"):
+    url = url.replace("postgres://", "postgresql://", 1)
+""",
+    "an error": 'url = os.getenv("DB_URL")\nif url is None:\n    raise SystemExit("DB_URL")',
+    "another name": 'url = os.environ["DB_URL"]\nif os.getenv("TESTING"):\n    echo = True',
     "the same": 'if os.getenv("TESTING"):\n    url = os.environ["DB_URL"]\nelse:\n    url = os.environ["DB_URL"]',
 }
 
