@@ -50,7 +50,7 @@ LIBRARY = ROOT / "service_migrations"
 ELSEWHERE = {
     "connection/connector.py": ["=._open", "=._open"],
     "drift/moves.py": ["key._replace", "used._replace"],
-    "drift/order.py": ["key._replace", "item.key._replace"],
+    "drift/dependencies.py": ["key._replace", "item.key._replace"],
     "history/offline.py": ["sys._getframe"],
     "models/attachments.py": ["sys._getframe", "sys._getframe"],
     "ownership/claimants.py": ["name._replace"],
