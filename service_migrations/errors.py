@@ -83,6 +83,10 @@ class MigrationError(Exception):
         """Return a copy of the error with another file, given as to the constructor."""
         return type(self)(self.message, service=self.service, path=path, hint=self.hint)
 
+    def of(self, service: object) -> Self:
+        """Return a copy of the error with the service that it is of."""
+        return type(self)(self.message, service=service, path=self.path, line=self.line, hint=self.hint)
+
     def as_json(self) -> dict[str, object]:
         """Return the fields for another program: numbers and texts, null where a field is empty."""
         return {

@@ -4,19 +4,23 @@ import asyncio
 import signal
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import wraps
 from pathlib import Path
 from traceback import walk_tb
+from types import FrameType
 from typing import Any
 
 from service_migrations.errors import MigrationError, text_of
 
 __all__ = [
     "SIGNALS",
+    "EventLoopEndedError",
     "abandon",
     "cancel_and_wait",
     "ended_inside",
     "finish_even_if_cancelled",
+    "handlers_contained",
     "handlers_kept",
     "is_ours",
     "is_raised_by",
@@ -26,6 +30,10 @@ __all__ = [
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """The signals that end a run."""
+
+
+class EventLoopEndedError(MigrationError):
+    """What a revision has left, such as an alarm, has raised an error in the event loop, outside its own Python."""
 
 
 def stops(error: BaseException) -> bool:
@@ -60,11 +68,82 @@ def handlers_kept(is_kept: Callable[[object], bool] = lambda _: True) -> Iterato
                     signal.signal(number, handler)
 
 
-def _is_cancelled() -> bool:
+@contextmanager
+def handlers_contained(module: dict[str, Any], is_inside: Callable[[FrameType | None], bool]) -> Iterator[None]:
+    """Let the handler of a signal that the block sets end the block by its error, also while that waits for the server.
+
+    Python calls a handler wherever its main thread is. In the event loop, the error would be raised in whatever runs
+    there, as in what watches for locks, or in a part of asyncio that only logs it; and the block would go on.
+
+    Args:
+        module: the names in the revision's file, which may have imported ``signal()``.
+        is_inside: whether a frame is in the block's own Python, where a handler may raise its error.
+
+    Raises:
+        EventLoopEndedError: there was such an error.
+
+    """
+    task = _current_task()
+    if task is None:  # offline, where it waits for nothing
+        yield
+        return
+    errors: list[BaseException] = []
+    once = [task.cancel]
+
+    def end(error: BaseException) -> None:
+        errors.append(error)
+        with suppress(IndexError):  # a handler may interrupt itself, and be called again
+            task.get_loop().call_soon_threadsafe(once.pop())  # this wakes a loop that waits
+
+    set_handler = signal.signal
+    places = [(vars(signal), "signal")]
+    places += [(module, name) for name, value in module.items() if value is set_handler]
+    for place, name in places:
+        place[name] = lambda number, handler: set_handler(number, _contained(handler, is_inside, end))
     try:
-        task = asyncio.current_task()
-    except RuntimeError:  # offline, no event loop has to run
-        return False
+        yield
+    except BaseException as error:
+        if not errors:
+            raise
+        task.uncancel()
+        raise ended_inside(errors[0]) from error
+    else:
+        if errors:
+            raise ended_inside(errors[0])
+    finally:
+        for place, name in places:
+            place[name] = set_handler
+
+
+def _contained(
+    handler: Any, is_inside: Callable[[FrameType | None], bool], end: Callable[[BaseException], None]
+) -> Any:
+    """Return a handler of a signal whose errors are raised inside of a block only, and else given to a function."""
+    if not callable(handler) or isinstance(handler, signal.Handlers):
+        return handler
+
+    @wraps(handler)
+    def handle(number: int, frame: FrameType | None) -> None:
+        try:
+            handler(number, frame)
+        except BaseException as error:
+            if is_inside(frame):
+                raise
+            end(error)
+
+    return handle
+
+
+def _current_task() -> "asyncio.Task[Any] | None":
+    """Return the task that runs; None where no event loop does."""
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
+
+
+def _is_cancelled() -> bool:
+    task = _current_task()
     return task is not None and task.cancelling() > 0
 
 
@@ -79,7 +158,7 @@ def is_raised_by(task: "asyncio.Future[Any] | None", error: BaseException) -> bo
     return task is not None and task.done() and not task.cancelled() and task.exception() is error
 
 
-def ended_inside(error: BaseException, service: object = None) -> MigrationError:
+def ended_inside(error: BaseException, service: object = None) -> EventLoopEndedError:
     """Return the error of a run whose event loop was ended by what a revision has left in it.
 
     Args:
@@ -93,7 +172,7 @@ def ended_inside(error: BaseException, service: object = None) -> MigrationError
     if not path.is_relative_to(Path(asyncio.__file__).parent):
         shown_path = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
         text += f" (in {shown_path.as_posix()}, line {frames[-1][1]})"
-    return MigrationError(
+    return EventLoopEndedError(
         f"its event loop was ended by what a revision or an import has left in it, such as an alarm: {text}.",
         service=service,
         hint="Nobody has stopped the run, so it isn't done.",

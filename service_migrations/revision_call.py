@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from service_migrations.errors import text_of
-from service_migrations.interruption import handlers_kept, is_ours, stops
+from service_migrations.interruption import handlers_contained, handlers_kept, is_ours, stops
 
 __all__ = ["RevisionStopped", "call_revision", "cancel_revision", "reminding"]
 
@@ -56,6 +56,7 @@ def call_revision(function: Callable[..., Any], **keywords: Any) -> None:
     process that it forks ends with it too: it has the same connection, and would go on with the next revision.
 
     Raises:
+        EventLoopEndedError: the handler of a signal that it has set has raised an error while it waited for the server.
         RuntimeError: it called ``os._exit()`` or an ``os.exec`` function, raised what isn't an Exception, or has made a
             coroutine that it never awaited.
         TypeError: what it returned has to be awaited or iterated, so that nothing of it was run.
@@ -66,6 +67,7 @@ def call_revision(function: Callable[..., Any], **keywords: Any) -> None:
             _one_process_kept(getattr(function, "__globals__", {})),
             handlers_kept(),
             _alarm_kept(),
+            handlers_contained(getattr(function, "__globals__", {}), _is_in_revision),
             _operations_kept(),
             _awaited(getattr(getattr(function, "__code__", None), "co_filename", "")),
         ):

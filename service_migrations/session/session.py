@@ -29,6 +29,7 @@ from service_migrations.errors import (
 from service_migrations.failures.driver_errors import is_lost_connection
 from service_migrations.failures.revisions import lost_failure, revision_failure
 from service_migrations.history.revisions import History, config
+from service_migrations.interruption import EventLoopEndedError
 from service_migrations.models.faults import faults_of
 from service_migrations.models.metadata import assemble, bookkeeping_schema
 from service_migrations.models.service_code import code_of
@@ -214,7 +215,9 @@ class Session:
     async def _failure(self, error: BaseException, *, compares: bool) -> MigrationError:
         """Return the error to raise for a failure, after a rollback."""
         service, first = self.history.service, self.transactions.first_error
-        if closing := self.transactions.closing_error:
+        # of a statement that was cancelled, the connection is closed
+        ended = error.of(service) if isinstance(error, EventLoopEndedError) else None
+        if closing := self.transactions.closing_error or ended:
             return closing
         if is_lost(self.connection):
             # a later error, such as one at the end of an autocommit block, hides the first

@@ -15,6 +15,7 @@ from service_migrations.history.offline import pending, require_functions, rever
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History
 from service_migrations.history.targets import is_relative
+from service_migrations.interruption import EventLoopEndedError
 from service_migrations.ledger.downgrades import rendered_downgrades
 from service_migrations.ledger.edited import Edit, Policy, check_edits
 from service_migrations.ledger.writer import Ledger
@@ -166,7 +167,7 @@ async def _apply(history: History, connector: Connector, operation: Operation, a
         try:
             async with open_session(history, connector, attempt.lock_timeout, autocommit=True) as session:
                 return await _attempt(session, operation, attempts)
-        except UnreachableError as error:
+        except (UnreachableError, EventLoopEndedError) as error:
             if session is None:
                 raise
             state = await _aftermath(session)
