@@ -24,14 +24,17 @@ _ANOTHER = "Correct MIGRATIONS_VERSION_TABLE, or version_table in pyproject.toml
 _OTHER_KINDS = ("r", "p", "v", "m", "f")
 _TABLES = f"""
     SELECT false AS is_candidate, '' AS bare, relations.*, EXISTS (
-        SELECT FROM pg_attribute WHERE attrelid = to_regclass(name) AND attname = 'version_num' AND NOT attisdropped
+        SELECT FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = relations.schema AND c.relname = CAST(:name AS name)
+          AND a.attname = 'version_num' AND NOT a.attisdropped
     ) AS has_versions FROM ({RELATIONS}) AS relations
     UNION ALL
     SELECT true, name, schema, quoted, 'r', filtered, '', readable, true FROM ({VERSION_TABLES}) AS version_tables
     ORDER BY 1, 3, 2
 """  # noqa: S608 - constants
 """Every relation of a name; and all version tables, as another round trip would take longer. Of these, the last column
-says whether the role may read them."""
+says whether the role may read them. None is looked up by its qualified name: without USAGE on its schema, as where each
+of two services has one that the other may not see, ``to_regclass`` is an error."""
 
 
 @dataclass(frozen=True, slots=True)

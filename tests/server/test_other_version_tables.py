@@ -330,6 +330,19 @@ def test_a_namesake_in_another_schema_is_refused_where_it_holds_this_history(
         assert ("app.alembic_version holds a1" in ran.text) == held
 
 
+def test_a_namesake_in_a_schema_that_the_role_may_not_use_stops_nothing(
+    sales: Monorepo, database: Callable[..., Dsn], dsn: Dsn
+) -> None:
+    """As where two services share a database, each with a role and a schema that the other one doesn't see."""
+    table(sales, version_table="alembic_version", version_table_schema="public")
+    other = database(shared=dsn)
+    query(dsn, f'GRANT CREATE ON DATABASE "{dsn.database}" TO "{other.user}"')
+    plain(other, "private.alembic_version", "a1")
+    for words in (("db.status",), ("db.upgrade",), *READING[1:-1]):
+        ran = sales.inv(*words)
+        assert ran.code == 0, ran.text
+
+
 def test_services_with_databases_of_their_own_may_all_have_one_name(
     monorepo: Monorepo, database: Callable[..., Dsn]
 ) -> None:
