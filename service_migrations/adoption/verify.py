@@ -64,7 +64,7 @@ class Verified:
     @property
     def command(self) -> str:
         """The command that writes the right revision into the version table."""
-        purge = " --purge" if self.unknown else ""
+        purge = " --purge" if self.unknown or len(self.stamped) > 1 else ""  # one of several may imply another
         if len(self.revisions) > 1:
             return f"inv db.alembic --service {self.service} -- stamp{purge} {' '.join(self.revisions)}"
         revision = self.revisions[0] if self.revisions else "base"
@@ -111,7 +111,8 @@ async def verify(service: str | Service, *, settings: Settings | None = None, ad
         try:
             stamped, unknown = await session.applied(), False
         except DifferenceError:
-            stamped, unknown = await applied(session.connection, connector, session.schema), True
+            stamped = await applied(session.connection, connector, session.schema)
+            unknown = not {revision.revision for revision in history.revisions}.issuperset(stamped)
         live = await read(session.connection)
         schema = current_schema(session.connection)
     visible = await visible_keys(connector, schema, live)

@@ -16,6 +16,7 @@ __all__ = [
     "effective_heads",
     "heads",
     "implied",
+    "overlapping",
     "own_labels",
     "resolved",
     "topological",
@@ -57,6 +58,24 @@ def implied(revisions: Mapping[str, Revision], current: Iterable[str], *, depend
             applied.add(revision_id)
             unvisited += (*revision.down_revision, *revision.depends_on) if dependencies else revision.down_revision
     return applied
+
+
+def overlapping(revisions: Mapping[str, Revision], current: Iterable[str]) -> tuple[str, str] | None:
+    """Return two of a database's revisions of which the second implies the first; None where there are no such two.
+
+    Alembic writes only the upper one into the version table. With both, nobody knows which of them the database has.
+
+    Raises:
+        KeyError: one of the ids isn't in the history.
+
+    """
+    current = tuple(current)
+    for upper in current if len(current) > 1 else ():
+        below = implied(revisions, (upper,)) - {upper}
+        for lower in current:
+            if lower in below:
+                return lower, upper
+    return None
 
 
 def own_labels(revisions: Iterable[Revision]) -> dict[str, tuple[str, ...]]:

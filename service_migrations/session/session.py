@@ -28,6 +28,8 @@ from service_migrations.errors import (
 )
 from service_migrations.failures.driver_errors import is_lost_connection
 from service_migrations.failures.revisions import lost_failure, revision_failure
+from service_migrations.history.graph import overlapping
+from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, config
 from service_migrations.interruption import EventLoopEndedError
 from service_migrations.models.faults import faults_of
@@ -91,15 +93,16 @@ class Session:
             alone: whether no other version table is looked at, as by a stamp, which fills this one.
 
         Raises:
-            DifferenceError: one of them isn't in this history, so its relation to the others is unknown.
+            DifferenceError: one of them isn't in this history, so its relation to the others is unknown; or one
+                implies another, so that nobody knows which of them the database has.
             ConfigurationError, AccessDeniedError: as in ``version_table.applied``.
 
         """
-        known = {revision.revision for revision in self.history.revisions}
+        known = {revision.revision: revision for revision in self.history.revisions}
         with self._named():
             self._located = await located(self.connection, self.connector, self.schema)
             revisions = await applied(
-                self.connection, self.connector, self.schema, () if alone else known, self._located
+                self.connection, self.connector, self.schema, () if alone else tuple(known), self._located
             )
         self.transactions.heads = revisions
         unknown = [revision for revision in revisions if revision not in known]
@@ -114,7 +117,22 @@ class Session:
                 hint="Check out the code that the database was upgraded with. Without it, "
                 f"`inv db.undo --service {service}` takes the database back where the ledger has the SQL for it.",
             )
+        self._refuse_overlapping(known, revisions)
         return revisions
+
+    def _refuse_overlapping(self, known: dict[str, Revision], revisions: tuple[str, ...]) -> None:
+        """Refuse a row of the version table that another one implies: a hand, or a dump, has added one of them."""
+        pair = overlapping(known, revisions)
+        if pair is None:
+            return
+        service, (lower, upper) = self.history.service, pair
+        raise DifferenceError(
+            f"{self.connector.target} is at {', '.join(revisions)}, and {upper} is above {lower}: the version table "
+            f"{self.connector.version_table} has a row too many.",
+            service=service,
+            hint=f"`inv db.adopt --verify --service {service}` finds the revision that its tables are at. Then run: "
+            f"inv db.stamp --service {service} --revision <revision> --purge",
+        )
 
     async def version_table(self) -> dict[str, str | None]:
         """Return the version table's name and schema, as attributes of Alembic's configuration.

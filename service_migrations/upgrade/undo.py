@@ -164,7 +164,9 @@ async def _extended(session: Session, start: tuple[str, ...]) -> tuple[History, 
 def _nothing_to_undo(history: History, start: tuple[str, ...], place: str) -> UsageError:
     """Return the error for a database of which no file is missing, with the way back on each of its branches."""
     service, at = history.service, ", ".join(start) or "base"
-    targets = [head.removesuffix("head") + "-1" for head in history.branch_heads] if len(start) > 1 else ["-1"]
+    # without branches, a database is at several revisions below one that joins them
+    targets = [f"{branch.removesuffix('head')}-1" for branch in history.branch_heads] or [f"{id_}-1" for id_ in start]
+    targets = targets if len(start) > 1 else ["-1"]
     commands = (f"`inv db.downgrade --service {service} --revision {target}`" for target in targets)
     hint = f"Run {' or '.join(commands)}." if start else ""
     return UsageError(f"{place} is at {at}, of which no file is missing.", service=service, hint=hint)

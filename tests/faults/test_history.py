@@ -100,3 +100,56 @@ def test_one_of_three_services_that_fails_leaves_the_others_alone(world: World, 
     assert world.at() == "r001"
     for name, dsn in others.items():
         assert {f"{name}_r001", f"{name}_r002"} <= tables(dsn)
+
+
+COMMANDS = [
+    ("db.status",),
+    ("db.upgrade",),
+    ("db.upgrade", "--service", "billing"),
+    ("db.downgrade", "--service", "billing", "--revision", "base", "--yes"),
+    ("db.stamp", "--service", "billing", "--revision", "head", "--yes"),
+    ("db.plan", "--service", "billing"),
+    ("db.check", "--service", "billing"),
+    ("db.doctor", "--service", "billing"),
+    ("db.wait", "--service", "billing", "--head", "--timeout", "20s"),
+]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_a_row_of_the_version_table_that_another_one_implies_is_told(
+    monorepo: Monorepo, database: Callable[..., Dsn], words: tuple[str, ...]
+) -> None:
+    """A hand or a second dump has added it; nobody knows which of the two holds, so that nothing is run."""
+    dsn = database(creates=True)
+    monorepo.service("billing", dsn=dsn)
+    monorepo.table_revision("billing", "a1", None)
+    monorepo.revision(
+        "billing", "a2", "a1", 'op.execute("CREATE TABLE more (id int)")', 'op.execute("DROP TABLE more")'
+    )
+    assert monorepo.inv("db.upgrade").code == 0
+    query(dsn, "INSERT INTO alembic_version_billing VALUES ('a1')")
+    ran = monorepo.inv(*words)
+    assert ran.code == 3, ran.text
+    assert f"{dsn.target} is at a1, a2, and a2 is above a1" in ran.text
+    assert len(query(dsn, "SELECT FROM alembic_version_billing")) == 2
+
+
+def test_a_row_too_many_is_found_by_the_tables_and_taken_away(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
+    dsn = database(creates=True)
+    monorepo.service("billing", dsn=dsn)
+    monorepo.table_revision("billing", "a1", None)
+    monorepo.revision(
+        "billing", "a2", "a1", 'op.execute("CREATE TABLE more (id int)")', 'op.execute("DROP TABLE more")'
+    )
+    assert monorepo.inv("db.upgrade").code == 0
+    query(dsn, "INSERT INTO alembic_version_billing VALUES ('a1')")
+    ran = monorepo.inv("db.adopt", "--verify", "--service", "billing")
+    assert ran.code == 3, ran.text
+    command = "db.stamp --service billing --revision a2 --purge"
+    assert f"inv {command}" in ran.text
+    assert "no file" not in ran.text
+    ran = monorepo.inv("db.undo", "--service", "billing", "--yes")
+    assert (ran.code, "inv db.downgrade --service billing" in ran.text) == (2, True), ran.text
+    assert monorepo.inv(*command.split(), "--yes").code == 0
+    ran = monorepo.inv("db.upgrade")
+    assert (ran.code, "is at a2" in ran.text) == (0, True), ran.text

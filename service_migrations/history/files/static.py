@@ -170,9 +170,15 @@ class Chain:
         return tuple(sorted(graph.heads(self.revisions)))
 
     def pending(self, current: tuple[str, ...]) -> int | None:
-        """Return how many revisions an upgrade to the heads runs; None where one of the current ones is unknown."""
+        """Return how many revisions an upgrade to the heads runs; None where the current ones can't be right.
+
+        That is where one of them isn't in the history, or one implies another.
+        """
+        by_id = {each.revision: each for each in self.revisions}
         try:
-            return len(self.revisions) - len(graph.implied({each.revision: each for each in self.revisions}, current))
+            if graph.overlapping(by_id, current):
+                return None
+            return len(self.revisions) - len(graph.implied(by_id, current))
         except KeyError:
             return None
 
