@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 from service_migrations.adoption.code.env_file import Environment
-from service_migrations.adoption.code.modules import Code
+from service_migrations.adoption.code.modules import Code, import_place, is_library
 from service_migrations.adoption.found import BLOCKED, LEFT_ALONE, Found
 from service_migrations.adoption.ini import Options
 from service_migrations.pyproject import read_tools
@@ -78,13 +78,16 @@ def judge_options(found: Found, options: Options | None) -> None:
 
 
 def judge_imports(found: Found, code: Code, folders: tuple[Path, ...]) -> None:
-    """Note what revisions import from folders of ``prepend_sys_path`` or of env.py: here only the source is there."""
+    """Note what models and revisions import from folders of ``prepend_sys_path`` or of env.py.
+
+    Here only the source of the models is on ``sys.path``.
+    """
     if found.models is None:
         return
     here = (found.models.source, found.root)
     named: set[str] = set()
     looked: set[str] = set()
-    for path in found.revisions.paths.values():
+    for path in (*found.revisions.paths.values(), *_files_below(found.models.file, code, here)):
         module = code.try_read(path)
         for imported in module.imports.values() if module else ():
             name = imported[0]
@@ -99,6 +102,20 @@ def judge_imports(found: Found, code: Code, folders: tuple[Path, ...]) -> None:
                 named.add(top)
                 text = f"it imports {name} of {found.relative(file)}, and only {found.relative(here[0])} is on sys.path"
                 found.note("to do", f"{text} here; install that folder as a package.", path)
+
+
+def _files_below(start: Path, code: Code, folders: tuple[Path, ...]) -> list[Path]:
+    """Return a file and those that importing it brings from some folders."""
+    files = [start]
+    for path in files:  # it grows
+        module = code.try_read(path)
+        for name, attribute in module.imports.values() if module else ():
+            own_folders, module_name = import_place(module, name) if module else ((), name)
+            for each in (module_name, f"{module_name}.{attribute}" if attribute else module_name):
+                file = None if is_library(name) else code.find(each, own_folders or folders)
+                if file is not None and file not in files:
+                    files.append(file)
+    return files
 
 
 def compare(services: list[Found]) -> None:
