@@ -1,6 +1,7 @@
 """What was read of a service, judged: notes of what blocks it, and of what a person has to do."""
 
 import ast
+from importlib.util import find_spec
 from pathlib import Path
 
 from service_migrations.adoption.code.env_file import Environment
@@ -98,10 +99,20 @@ def judge_imports(found: Found, code: Code, folders: tuple[Path, ...]) -> None:
             if code.find(top, here) or code.find(name, here):
                 continue
             file = code.find(name, folders) or code.find(top, folders)
-            if file is not None:
+            if file is not None and not _is_installed(top, file):
                 named.add(top)
                 text = f"it imports {name} of {found.relative(file)}, and only {found.relative(here[0])} is on sys.path"
                 found.note("to do", f"{text} here; install that folder as a package.", path)
+
+
+def _is_installed(package: str, file: Path) -> bool:
+    """Whether a package is found where this runs, and is the one of a file, as in an editable install."""
+    try:
+        spec = find_spec(package)  # of a package's own name: nothing is imported
+    except (ImportError, ValueError):
+        return False
+    places = [*(spec.submodule_search_locations or ()), *([spec.origin] if spec.origin else ())] if spec else []
+    return any(file.resolve().is_relative_to(Path(place).resolve()) for place in places)
 
 
 def _files_below(start: Path, code: Code, folders: tuple[Path, ...]) -> list[Path]:
