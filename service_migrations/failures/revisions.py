@@ -45,6 +45,7 @@ _COMPLETE = (
 )
 _DENIED = re.compile(r"permission denied for (table|view|sequence|function|type|schema) (.+) \[42501\]")
 _OTHER_PRIVILEGES = {"sequence": "USAGE", "function": "EXECUTE", "type": "USAGE"}
+_COMMENTS = re.compile(r"\A(?:\s|--[^\n]*(?:\n|\Z)|/\*.*?\*/)+", re.DOTALL)
 _VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE")
 _NOT_OWNED = re.compile(r"must be owner of (materialized view|[a-z]+) \S.* \[42501\]")
 _EXIST_ALREADY = ("42P07", "42710", "42P06", "42723")
@@ -134,7 +135,13 @@ def _grant(text: str, user: str, statement: str) -> str:
 
 def _privilege(kind: str, name: str, statement: str) -> str:
     """Return the privilege that a statement needs on an object; empty where it isn't known."""
+    statement = _COMMENTS.sub("", statement)
     verb = next(iter(statement.split()), "CREATE").upper()
+    if verb == "WITH":
+        inside = rf"\b(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM|MERGE\s+INTO)\s+(?:ONLY\s+)?\S*\b{re.escape(name)}\b.*"
+        changes = re.search(inside, statement, re.IGNORECASE | re.DOTALL)
+        statement = changes[0] if changes else "SELECT"
+        verb = statement.split()[0].upper()
     if kind == "schema":
         return "CREATE" if verb == "CREATE" else "USAGE"
     if kind in _OTHER_PRIVILEGES:

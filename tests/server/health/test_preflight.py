@@ -248,6 +248,9 @@ DENIED = {
     "foreign key of a new table": "CREATE TABLE new (id int REFERENCES public.theirs)",
     "another schema": "ALTER TABLE billing ADD CONSTRAINT f FOREIGN KEY (id) REFERENCES open.others",
     "select": "SELECT id FROM theirs",
+    "select behind comments": "/* why */ -- because\\n SELECT id FROM theirs",
+    "select of a WITH": "WITH w AS (SELECT id FROM theirs) SELECT id FROM w",
+    "delete of a WITH": "WITH gone AS (DELETE FROM theirs RETURNING id) INSERT INTO billing (id) SELECT id FROM gone",
     "insert": "INSERT INTO theirs VALUES (1)",
     "insert from it": "INSERT INTO billing (id) SELECT id FROM theirs",
     "update": "UPDATE theirs SET id = 2 WHERE id = 1",
@@ -286,6 +289,21 @@ def test_a_revision_that_lacks_a_privilege_gets_the_grant(monorepo, database, se
     monorepo.revision("billing", "a2", "a1", f'op.execute("{statement}")')
     mend(refused(service, dsn, AccessDeniedError), inside)
     assert wait(service_migrations.upgrade(service)).after == ("a2",)
+
+
+@pytest.mark.parametrize("words", ["db.status", "db.current", "db.upgrade", "db.plan", "db.check", "db.doctor"])
+def test_a_role_that_may_not_read_the_version_table_gets_the_grant(monorepo, database, server, words):
+    """By each command that reads it."""
+    owner = database()
+    dsn = database(shared=owner)
+    inside = replace(server.admin, database=owner.database)
+    service = monorepo.service("billing", dsn=dsn)
+    monorepo.table_revision("billing", "a1", None)
+    wait(service_migrations.upgrade(service))
+    query(inside, f'REVOKE ALL ON alembic_version_billing FROM "{dsn.user}"')
+    ran = monorepo.inv(words)
+    assert ran.code == 77, ran.text
+    assert f'GRANT SELECT ON public.alembic_version_billing TO "{dsn.user}";' in ran.text
 
 
 def test_a_role_that_may_not_create_the_schema_of_the_service_gets_the_grant(monorepo, database, server):
