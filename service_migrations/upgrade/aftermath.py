@@ -20,8 +20,8 @@ _PATIENCE = 1.5
 
 _TERMINATE = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = :pid AND usename = current_user")
 _INVALID = text(
-    f"SELECT indexrelid::regclass::text FROM {SHOWN} JOIN pg_index ON shown.path IS NOT NULL "  # noqa: S608 - a constant
-    "WHERE NOT indisvalid ORDER BY 1"
+    f"SELECT indexrelid::regclass::text, relname::text FROM {SHOWN} "  # noqa: S608 - a constant
+    "JOIN pg_index ON shown.path IS NOT NULL JOIN pg_class ON pg_class.oid = indexrelid WHERE NOT indisvalid ORDER BY 1"
 )
 
 
@@ -69,15 +69,20 @@ async def _describe(
         return state + await _invalid_indexes(connection)
 
 
-async def invalid_indexes(connector: Connector) -> str:
-    """Name the INVALID indexes, which a failed CREATE INDEX CONCURRENTLY leaves; empty where there is none."""
+async def invalid_indexes(connector: Connector, error: BaseException) -> str:
+    """Name the INVALID indexes, which a failed CREATE INDEX CONCURRENTLY leaves; empty where there is none.
+
+    Where one of them is in the way of the next build, as the error says, what removes it is named too.
+    """
     with suppress(Exception):
         async with asyncio.timeout(_PATIENCE), connector.at_once().connect() as connection:
-            return await _invalid_indexes(connection)
+            return await _invalid_indexes(connection, str(error))
     return ""
 
 
-async def _invalid_indexes(connection: AsyncConnection) -> str:
+async def _invalid_indexes(connection: AsyncConnection, error: str = "") -> str:
     path: SearchPath = connection.info[INFO]
-    names = (await connection.scalars(_INVALID, {"search_path": path.text})).all()
-    return f" INVALID indexes: {', '.join(names)}." if names else ""
+    found = (await connection.execute(_INVALID, {"search_path": path.text})).all()
+    in_the_way = [qualified for qualified, name in found if f'relation "{name}" already exists' in error]
+    drops = "".join(f" Drop it, and upgrade again: DROP INDEX CONCURRENTLY {index};" for index in in_the_way)
+    return f" INVALID indexes: {', '.join(qualified for qualified, _ in found)}.{drops}" if found else ""

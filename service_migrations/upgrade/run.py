@@ -176,7 +176,7 @@ async def _apply(history: History, connector: Connector, operation: Operation, a
             if session and session.transactions.closing_error:
                 raise error.with_hint(await _aftermath(session)) from error
             if session and session.transactions.partly_committed:
-                raise error.with_hint(await invalid_indexes(connector)) from error
+                raise error.with_hint(await invalid_indexes(connector, error)) from error
             if attempt.pause is None or not isinstance(error, ContentionError):
                 raise
             pause = attempt.jittered_pause()

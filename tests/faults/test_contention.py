@@ -196,6 +196,25 @@ def test_a_unique_index_over_duplicates_is_a_failure_and_named_as_invalid(world:
     assert world.valid("ix") is False
 
 
+@pytest.mark.parametrize("name", ["ix", "Ix of 2"])
+def test_an_invalid_index_that_is_in_the_way_of_its_build_is_named_with_its_drop(world: World, name: str) -> None:
+    """A build in plain SQL, which was ended by force, doesn't build it again."""
+    build = f'CREATE UNIQUE INDEX CONCURRENTLY "{name}" ON billing_r001 (id)'
+    body = f"with op.get_context().autocommit_block():\n    op.execute('{build}')"
+    world.history(2, r002_alone=body)
+    assert world.inv("db.upgrade", "--service", "billing", "--revision", "r001").code == 0
+    query(world.dsn, "INSERT INTO billing_r001 VALUES (1), (1)")
+    failed(world, world.inv(), 1)
+    query(world.dsn, "DELETE FROM billing_r001")
+    said = failed(world, world.inv(), 1)
+    assert "[42P07]" in said
+    drop = re.search(r"Drop it, and upgrade again: (DROP INDEX CONCURRENTLY .+?;)", said)
+    assert drop, said
+    query(world.dsn, drop[1])
+    assert world.inv().code == 0
+    assert world.at() == "r002"
+
+
 SPOIL = """
 CREATE FUNCTION spoil() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER
 AS 'BEGIN UPDATE pg_index SET indisvalid = false WHERE indexrelid = to_regclass(''public.ix''); END'
