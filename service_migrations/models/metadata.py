@@ -213,6 +213,7 @@ def _refuse_unexported(
             else:
                 continue
             missing = [table for table in missing if table not in exported and not is_view(table)]
+            missing = [table for table in missing if not service.ignored_by(table.schema or "public", table.name)]
             for table in missing:
                 message = f"{name} maps the table {table.key}, but models.__all__ doesn't name it."
                 hint = f"Add it to __all__ in {place}."
@@ -227,7 +228,7 @@ def _refuse_ignored(service: Service, tables: Iterable[Table], target: MetaData)
                 "would be seen.",
                 service=service,
                 path=FILE,
-                hint="Write a narrower pattern.",
+                hint="Write a narrower pattern; a model of another program's table, take out of __all__.",
             )
             add_fault(target, table, error)
 

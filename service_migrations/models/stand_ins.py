@@ -1,15 +1,16 @@
-"""Stand-ins for the tables of siblings that foreign keys refer to.
+"""Stand-ins for the tables of siblings, and of other programs, that foreign keys refer to.
 
 A service never imports another one, so its foreign key is a name, ``ForeignKey("catalog_products.id")``. Alembic and
 SQLAlchemy need a table of that name. They get one with only the referenced columns, which is neither compared nor
-created nor claimed.
+created nor claimed. So does a table that ``ignore`` leaves out, such as Django's ``auth_user``.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from sqlalchemy import BLANK_SCHEMA, Column, ForeignKey, ForeignKeyConstraint, MetaData, Table
 from sqlalchemy.exc import NoReferencedTableError, SQLAlchemyError
+from sqlalchemy.types import NullType
 
 from service_migrations.errors import ConfigurationError
 from service_migrations.models.claims import Claims
@@ -33,17 +34,25 @@ class _Target(NamedTuple):
         return ".".join(part for part in self if part is not None)
 
 
-def complete(metadata: MetaData, place: str, default: str, claims: Mapping[Sibling, Claims]) -> None:
-    """Add a stand-in for each table of a sibling that a foreign key refers to.
+def complete(
+    metadata: MetaData,
+    place: str,
+    default: str,
+    claims: Mapping[Sibling, Claims],
+    ignored_by: Callable[[str, str], str | None] = lambda *_: None,
+) -> None:
+    """Add a stand-in for each table of a sibling, or of another program, that a foreign key refers to.
 
     Args:
         metadata: the service's own, fresh from ``assemble``; it is changed.
         place: the file of the service's models.
         default: the schema of the service's names without one.
         claims: of the siblings that share the database.
+        ignored_by: returns the pattern of ``ignore`` that leaves out a table of a schema and a name, or None.
 
     Raises:
-        ConfigurationError: no sibling has that table, or its model lacks that column; or it is a view.
+        ConfigurationError: no sibling has that table, or its model lacks that column; or it is a view; or it is left
+            out, and the referring column has no type.
 
     """
     sibling_tables = {
@@ -69,9 +78,17 @@ def complete(metadata: MetaData, place: str, default: str, claims: Mapping[Sibli
             if not _is_open(key):
                 continue
             if (schema or default, target.table) not in sibling_tables:
+                if pattern := ignored_by(schema or default, target.table):
+                    _add_ignored(metadata, schema, target.table)
+                    if isinstance(key.parent.type, NullType):
+                        message = f"{reference}, which ignore = {pattern!r} leaves out, so its type isn't known."
+                        hint = f"Write the type of {key.parent.name} in the model."
+                        add_fault(metadata, table, ConfigurationError(message, path=place, hint=hint))
+                    continue
                 others = ", and no service that shares its database has it" if claims else ""
                 message = f"{reference}, which models.__all__ doesn't export{others}."
-                add_fault(metadata, table, ConfigurationError(message, path=place, hint="Add the model to __all__."))
+                hint = "Add the model to __all__; a table that another program makes, add to ignore in pyproject.toml."
+                add_fault(metadata, table, ConfigurationError(message, path=place, hint=hint))
                 continue
             sibling, original = sibling_tables[schema or default, target.table]
             _add_stand_in(metadata, schema, original, sibling)
@@ -81,7 +98,7 @@ def complete(metadata: MetaData, place: str, default: str, claims: Mapping[Sibli
 
 
 def is_stand_in(table: object) -> bool:
-    """Whether a table is a stand-in for a sibling's."""
+    """Whether a table is a stand-in for a sibling's, or another program's."""
     return isinstance(table, Table) and _MARK in table.info
 
 
@@ -146,6 +163,19 @@ def _add_stand_in(metadata: MetaData, schema: str | None, original: Table, sibli
         schema=schema or BLANK_SCHEMA,
         info={_MARK: sibling.service.name},
     )
+
+
+def _add_ignored(metadata: MetaData, schema: str | None, name: str) -> None:
+    """Add a table with the columns that foreign keys refer to, which have the types of the referring ones."""
+    columns: dict[str, Column[Any]] = {}
+    for table in list(metadata.tables.values()):
+        for key in table.foreign_keys:
+            target = _target(key)
+            if (target.schema or metadata.schema, target.table) == (schema, name):
+                column = target.column or key.parent.key
+                if column not in columns or isinstance(columns[column].type, NullType):
+                    columns[column] = Column(column, key.parent.type)
+    Table(name, metadata, *columns.values(), schema=schema or BLANK_SCHEMA, info={_MARK: name})
 
 
 def _referenced_columns(metadata: MetaData, schema: str | None, name: str) -> Iterator[str]:

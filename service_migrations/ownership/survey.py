@@ -65,7 +65,7 @@ async def survey(session: Session) -> Ownership:
     candidates = [candidate for candidate in relations_and_types if not candidate.is_view]
     claimants = Claimants.of(connector, schema, Claims.of(metadata), claims_of_siblings)
     claimants.refuse_two_for_one_object(connector.target, service)
-    complete(metadata, models_file(service), schema, claims_of_siblings)
+    complete(metadata, models_file(service), schema, claims_of_siblings, service.ignored_by)
     names = {candidate.name for candidate in visible_objects(Attribution(claimants, candidates), service)}
     claimant = claimants[service]
     names -= claimant.views  # a table that the models take for a view is left alone

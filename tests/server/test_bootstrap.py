@@ -193,3 +193,60 @@ def test_without_a_password_here_that_of_a_role_stays(monorepo: Monorepo, target
         bare = replace(settings, dsn=replace(target, password=password))
         assert wait(admin.create(bare, server.admin, set_password=True)) == ()
         assert query(target, "SELECT 1")
+
+
+STUB = """
+class User(Base):
+    __tablename__ = 'auth_user'
+    id = Column(Integer, primary_key=True)
+    email = Column(Text)
+"""
+"""A model of Django's table, which isn't exported."""
+NOTE = """
+from sqlalchemy import Column, ForeignKey, Integer, Text
+from sqlalchemy.orm import declarative_base
+__all__ = ['Note']
+Base = declarative_base()
+{stub}
+class Note(Base):
+    __tablename__ = 'note'
+    id = Column(Integer, primary_key=True)
+    user_id = Column({type}ForeignKey('auth_user.id', name='note_user'))
+"""
+
+
+@pytest.mark.parametrize(("stub", "type_"), [("", "Integer, "), (STUB, "Integer, "), (STUB, "")])
+def test_a_table_of_another_program_that_a_foreign_key_refers_to_is_left_to_it(
+    monorepo: Monorepo, target: Dsn, server: Server, stub: str, type_: str
+) -> None:
+    """Such as Django's: a replay makes a table of that name by the file, and the one in use is the real one."""
+    monorepo.service("billing", NOTE.format(stub=stub, type=type_), target, DATABASE_ADMIN_DSN=dsn_text(server.admin))
+    made = "CREATE TABLE auth_user (id int PRIMARY KEY, email text);\nGRANT REFERENCES ON auth_user TO PUBLIC;\n"
+    write(monorepo, top=None, own=made)
+    (monorepo.root / "pyproject.toml").write_text('[tool.service-migrations]\nignore = ["auth_*"]\n', encoding="utf-8")
+    for words in (
+        ("db.create",),
+        ("db.revision", "--service", "billing", "--message", "notes"),
+        ("db.upgrade",),
+        ("db.check",),
+        ("db.drift",),
+        ("db.downgrade", "--service", "billing", "--revision", "base", "--yes"),
+        ("db.upgrade",),
+        ("db.check",),
+    ):
+        ran = monorepo.inv(*words)
+        assert ran.code == 0, ran.text
+    inside = replace(server.admin, database=target.database)
+    keys = "SELECT conname::text FROM pg_constraint WHERE contype = 'f' AND confrelid = 'auth_user'::regclass"
+    assert query(inside, keys) == [("note_user",)]
+
+
+def test_a_column_that_refers_to_a_table_of_another_program_has_a_type(
+    monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    monorepo.service("billing", NOTE.format(stub="", type=""), database())
+    (monorepo.root / "pyproject.toml").write_text('[tool.service-migrations]\nignore = ["auth_*"]\n', encoding="utf-8")
+    ran = monorepo.inv("db.revision", "--service", "billing", "--message", "notes")
+    assert ran.code == 78, ran.text
+    assert "note.user_id refers to auth_user.id, which ignore = 'auth_*' leaves out" in ran.text
+    assert "Write the type of user_id" in ran.text
