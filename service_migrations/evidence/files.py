@@ -77,9 +77,9 @@ def _is_measured(value: object) -> bool:
 
 
 def _is_figures(value: object) -> bool:
-    if not isinstance(value, dict):
+    if not (isinstance(value, dict) and {"at_ten_million", "error", "strongest"} <= value.keys()):
         return False
-    lock, rewrites = value.get("strongest"), value.get("rewrites")
+    lock, rewrites = value["strongest"], value.get("rewrites")
     return (
         all(isinstance(value.get(key), int | float) for key in ("seconds", "readers_blocked", "writers_blocked"))
         and isinstance(value.get("at_ten_million"), int | float | None)

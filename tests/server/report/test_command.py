@@ -84,6 +84,9 @@ def test_pending_revisions_are_printed_with_classes_locks_and_tables(
     assert "**Not known:** 1 of 1 services" in ran.out
 
 
+FIGURES = ("error", "strongest", "at_ten_million")
+
+
 @pytest.mark.parametrize(
     "measured",
     [
@@ -95,6 +98,7 @@ def test_pending_revisions_are_printed_with_classes_locks_and_tables(
         {"18": {"upgrade": {**figures(0.25), "strongest": {"mode": "SHARE"}}}},
         {"18": {"upgrade": {**figures(0.25), "seconds": "0.25"}}},
         {"18": {"upgrade": {**figures(0.25), "rewrites": None}}},
+        *({"18": {"upgrade": {key: figures(0.25)[key] for key in figures(0.25) if key != left}}} for left in FIGURES),
     ],
 )
 def test_a_measurement_that_somebody_has_edited_is_none(
