@@ -41,11 +41,11 @@ _OF_THE_DSN = ("28P01", "28000", "3D000")
 
 _LEFT_BEHIND = r"""
     SELECT datname FROM pg_database d
-    WHERE datname LIKE 'service\_migrations\_t%'
+    WHERE datname ~ '^service_migrations_(test_[0-9a-f]{12}|template_[0-9a-f]{16}(_unready)?)$'
       AND (pg_stat_file('base/' || oid || '/PG_VERSION', true)).modification < now() - interval '1 day'
       AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid)
 """
-"""Templates that killed runs and older histories have left on a server that outlives its tests."""
+"""What killed runs and older histories have left on a server that outlives its tests, by names that only we give."""
 
 
 class Databases:
