@@ -8,13 +8,15 @@ from pathlib import Path
 
 from service_migrations.catalog.objects import read as read_objects
 from service_migrations.connection.connector import connector
-from service_migrations.history.revisions import History, read
+from service_migrations.history.files.fingerprint import checksum
+from service_migrations.history.revisions import read
 from service_migrations.history.targets import migrate_to
 from service_migrations.monorepo import Service, discovering_once
 from service_migrations.session.locks import process_lock
 from service_migrations.session.session import open_session
 from service_migrations.session.version_table import ensure_schema
 from service_migrations.settings.dsn import Dsn
+from service_migrations.testing.history_files import imported_files, own_files
 from service_migrations.testing.portable import portable
 from service_migrations.testing.schema import connected, without_bookkeeping
 
@@ -26,7 +28,7 @@ RECORDS = "service-migrations-schemas"
 COMPARED = "schemas compared with"
 """The property of a test's report that names the version of a record."""
 
-_FORMAT = b"1"
+_FORMAT = b"2"
 """What changes where the descriptions do, so that older records don't count."""
 _ABSENT = "isn't there"
 
@@ -39,7 +41,7 @@ class Record:
         postgres: the major version.
         changes: for each revision, oldest first, the description of each object that it changes; None for one that
             is gone.
-        history: a digest of the revision files.
+        history: a digest of the files of the history, and of those that they import.
 
     """
 
@@ -74,7 +76,7 @@ async def record(service: Service, dsn: Dsn, postgres: str) -> Record:
                 after = await described()
                 names = sorted(name for name in before | after if before.get(name) != after.get(name))
                 changes[revision.revision] = {name: after.get(name) for name in names}
-    return Record(postgres, changes, _digest(history))
+    return Record(postgres, changes, _digest(service))
 
 
 def leave(current: Record, folder: Path, service: Service) -> list[Record]:
@@ -117,9 +119,8 @@ def _load(path: Path) -> Record | None:
         return None  # a run that was killed while it wrote, or an older version of this library
 
 
-def _digest(history: History) -> str:
+def _digest(service: Service) -> str:
     digest = sha256(_FORMAT)
-    for revision in history.revisions:
-        path = history.path(revision.revision)
-        digest.update(path.read_bytes() if path else b"")
+    for path in (*own_files(service), *imported_files((service,))):
+        digest.update(f"{path.name} {checksum(path.read_bytes())}".encode())
     return digest.hexdigest()

@@ -5,7 +5,7 @@ next run, and an edited revision leads to a new one.
 """
 
 import hashlib
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -19,14 +19,15 @@ from service_migrations.databases.copying import copy_properties
 from service_migrations.errors import MigrationError
 from service_migrations.files import SOURCE, read_bytes
 from service_migrations.history.files.fingerprint import checksum, fingerprint_or_checksum
-from service_migrations.history.revisions import script_location
-from service_migrations.imports import Imports
 from service_migrations.monorepo import Monorepo, Service, discovering_once
 from service_migrations.postgres import Server
+from service_migrations.settings.model import load_options
 from service_migrations.settings.sharing import siblings_of, user_of
+from service_migrations.settings.sources import Sources
 from service_migrations.sql.quoting import quoted
 from service_migrations.testing.databases import PREFIX, Databases, aimed, uri
 from service_migrations.testing.event_loop import EventLoop
+from service_migrations.testing.history_files import imported_files, own_files
 from service_migrations.testing.turns import upgrade_in_turns
 
 if TYPE_CHECKING:
@@ -176,10 +177,10 @@ class Templates:
         for path in bootstrap_files(group):
             digest.update(read_bytes(path, SOURCE))
         for service in group:
-            digest.update(
-                f"{service.name} {service.version_table} {service.version_table_schema} {user_of(service)} ".encode()
-            )
-            for path in _files(service):
+            search_path = load_options(service, Sources()).search_path
+            names = service.name, service.version_table, service.version_table_schema, user_of(service)
+            digest.update(f"{names} {service.driver} {search_path} ".encode())
+            for path in own_files(service):
                 digest.update(f"{path.name} {self._fingerprint(path)}".encode())
         # a server that outlives its tests has the templates of earlier runs
         for path in self._imported(group, digest.hexdigest()):
@@ -189,11 +190,7 @@ class Templates:
     def _imported(self, group: tuple[Service, ...], own_digest: str) -> tuple[Path, ...]:
         """Return the files of the repository that revisions and env.py import; they are kept, as each test asks."""
         if own_digest not in self._imports:
-            root = group[0].root
-            imports, own_files = Imports(root), {service: set(_files(service)) for service in group}
-            paths = {root / path for service in group for path in imports.of_files(service, own_files[service])}
-            others = sorted(paths.difference(*own_files.values()))
-            self._imports[own_digest] = tuple(path for path in others if path.is_file())
+            self._imports[own_digest] = imported_files(group)
         return self._imports[own_digest]
 
     def _fingerprint(self, path: Path) -> str:
@@ -205,12 +202,3 @@ class Templates:
             digest = fingerprint_or_checksum if path.suffix == ".py" else checksum
             self._fingerprints[key] = digest(source)
         return self._fingerprints[key]
-
-
-def _files(service: Service) -> Iterator[Path]:
-    """Yield the files of a history: all in its folders of revisions, and the env.py that runs them."""
-    environment = script_location(service.root) / "env.py"
-    if environment.is_file():  # else the upgrade says so
-        yield environment
-    for location in service.version_locations:
-        yield from sorted(path for path in location.rglob("*") if path.is_file() and path.suffix != ".pyc")

@@ -141,6 +141,17 @@ def test_so_has_one_whose_revision_imports_an_edited_module(
     assert len(query(server.admin, OURS)) == 2 + 3
 
 
+def test_so_has_one_that_runs_with_another_search_path(
+    another: Callable[[], Clones], monorepo: Monorepo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monorepo.service("billing")
+    monorepo.revision("billing", "r001", None, "op.execute('CREATE SCHEMA own')\nop.execute('CREATE TABLE more ()')")
+    another().get("billing")
+    monkeypatch.setenv("BILLING_MIGRATIONS_SEARCH_PATH", "own, public")
+    found = dsn(another().get("billing"))
+    assert query(found, "SELECT relnamespace::regnamespace::text FROM pg_class WHERE relname = 'more'") == [("own",)]
+
+
 @pytest.mark.parametrize(("added", "templates"), [("# a comment\n", 1), ("\n\nx = 1\n", 2)])
 def test_a_comment_makes_no_new_template(
     clones: Clones, another: Callable[[], Clones], monorepo: Monorepo, server: Server, added: str, templates: int
@@ -302,15 +313,17 @@ def test_what_killed_runs_left_is_dropped_once_it_is_a_day_old(
     monorepo.table_revision("billing", "r001", None)
     databases = Databases(server)
     old, young = databases.new_name(), databases.new_name()
-    for name in (old, young):
+    teams_own = ["service_migrations_tenants", "service_migrations_test", f"{old}_copy"]
+    for name in (old, young, *teams_own):
         wait(lambda name=name: databases.create((monorepo.find("billing"),), name))
-    (oid,) = [oid for name, oid in query(server.admin, OURS) if name == old]
     # whoever has left may still be seen for a moment, and a database in use is nobody's to drop
-    session = "SELECT FROM pg_stat_activity WHERE datname = $1"
-    until(lambda: not query(server.admin, session, old), "nobody is connected to the old database")
+    session = "SELECT FROM pg_stat_activity WHERE datname = ANY ($1)"
+    aged = [old, *teams_own]
+    until(lambda: not query(server.admin, session, aged), "nobody is connected to the old databases")
     yesterday = time.time() - 25 * 3600
-    os.utime(server.data / "base" / str(oid) / "PG_VERSION", (yesterday, yesterday))
+    for _, oid in [pair for pair in query(server.admin, OURS) if pair[0] in aged]:
+        os.utime(server.data / "base" / str(oid) / "PG_VERSION", (yesterday, yesterday))
     clones.get("billing")
     names = [name for name, _ in query(server.admin, OURS)]
     assert old not in names
-    assert young in names
+    assert {young, *teams_own} <= {*names}

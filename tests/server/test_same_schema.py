@@ -177,6 +177,23 @@ def test_records_of_another_history_do_not_count(monorepo: Monorepo, servers: di
     assert run(monorepo, servers["18"]).code == 0
 
 
+def test_nor_do_those_of_before_an_edit_of_what_a_revision_uses(monorepo: Monorepo, servers: dict[str, Server]) -> None:
+    """The test would fail on a difference of the two texts, and name the versions of PostgreSQL for it."""
+    monorepo.service("billing")
+    helper = monorepo.root / "billing_names.py"
+    up = "import billing_names, pathlib\nop.create_table(billing_names.NAME)\n"
+    up += "op.execute(pathlib.Path(__file__).with_name('more.sql').read_text())"
+    script = monorepo.revision("billing", "r001", None, up).with_name("more.sql")
+    for number, (path, text) in enumerate([(helper, "NAME = '{}'\n"), (script, "CREATE TABLE {} (id int)")]):
+        helper.write_text(f"NAME = 'name{number}'\n", encoding="utf-8")
+        script.write_text(f"CREATE TABLE more{number} (id int)", encoding="utf-8")
+        assert run(monorepo, servers["14"]).code == 0
+        path.write_text(text.format("another"), encoding="utf-8")
+        ran = run(monorepo, servers["18"])
+        assert ran.code == 0, ran.text
+        assert "schemas compared with those of PostgreSQL: none\n" in ran.out
+
+
 def test_without_a_cache_nothing_is_compared(monorepo: Monorepo, servers: dict[str, Server]) -> None:
     monorepo.service("billing")
     monorepo.table_revision("billing", "r001", None)
