@@ -62,7 +62,8 @@ async def execute(connection: AsyncConnection, sql: str) -> None:
 
 async def run_script(connection: AsyncConnection, script: str) -> None:
     """Run a script statement by statement, as psql does; those that share a line at once."""
-    lines, ranges = script.splitlines(), list[tuple[int, int]]()
+    # as the lexer counts them: other characters that end a line may be in a name or a text
+    lines, ranges = script.split("\n"), list[tuple[int, int]]()
     for statement in statements(script):
         if ranges and statement.line <= ranges[-1][1]:
             ranges[-1] = ranges[-1][0], statement.end

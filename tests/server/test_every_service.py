@@ -77,6 +77,23 @@ def test_each_test_finds_the_mistake_that_it_is_for(monorepo: Monorepo, server: 
     assert not query(server.admin, "SELECT datname FROM pg_database WHERE datname LIKE 'service\\_migrations\\_test%'")
 
 
+ODD_NAME = """
+from sqlalchemy import Column, Integer, MetaData, Table
+
+__all__ = ["things"]
+things = Table("a\\u2028b\\x0cc", MetaData(), Column("id", Integer, primary_key=True))
+"""
+
+
+def test_a_name_may_have_any_character_that_ends_a_line(monorepo: Monorepo, server: Server) -> None:
+    monorepo.service("billing", ODD_NAME)
+    name = '"a\\u2028b\\x0cc"'
+    create, drop = f"CREATE TABLE {name} (id serial PRIMARY KEY)", f"DROP TABLE {name}"
+    monorepo.revision("billing", "r001", None, f"op.execute('{create}')", f"op.execute('{drop}')")
+    ran = pytest_in(monorepo.root, "--pyargs", "service_migrations.testing", "-k", BOTH, **given(server))
+    assert ran.code == 0, ran.text
+
+
 def test_no_setting_of_this_machine_leads_a_test_to_another_database(monorepo: Monorepo, server: Server) -> None:
     """A developer's own database would be downgraded to base."""
     elsewhere = "postgresql://billing:secret@127.0.0.1:1/billing"
