@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,8 @@ import pytest
 from service_migrations.history.matrix_rows import FOLDER, ROWS
 from service_migrations.postgres import VERSIONS, Server
 from tests.support.database import query
-from tests.support.monorepo import Monorepo
+from tests.support.deadlines import until
+from tests.support.monorepo import Monorepo, default_signals
 from tests.support.pytest_runs import given, pytest_in
 from tests.support.version import VERSION
 
@@ -86,13 +86,55 @@ def test_a_run_that_is_killed_leaves_no_server_behind(tmp_path: Path) -> None:
     env = {**os.environ, "SEEN": str(folder / "seen"), "PAUSE": "120"}
     run = subprocess.Popen([sys.executable, *words], cwd=folder, env=env, start_new_session=True)
     try:
-        files = until(lambda: [path for path in (folder / "seen").iterdir() if path.stat().st_size])
+        files = until(lambda: [path for path in (folder / "seen").iterdir() if path.stat().st_size], "the tests run")
         data = Path(json.loads(files[0].read_text())[0])
         assert data.exists()
     finally:
         os.killpg(run.pid, signal.SIGKILL)
         run.wait()
-    until(lambda: not data.parent.exists())
+    until(lambda: not data.parent.exists(), "the server is gone")
+
+
+SLOW = """
+def test_it(migrated_database):
+    migrated_database("billing")
+"""
+
+
+def test_ctrl_c_ends_a_run_that_waits_for_a_revision(monorepo: Monorepo, server: Server) -> None:
+    """It waited for the revision, and Ctrl-C had to be pressed three times."""
+    monorepo.service("billing")
+    monorepo.revision("billing", "r001", None, "op.execute('SELECT 40, pg_sleep(40)')")
+    (monorepo.root / "test_slow.py").write_text(SLOW, encoding="utf-8")
+    outside = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
+    with subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "no:cacheprovider",
+            f"--basetemp={monorepo.root.parent / 'bt'}",
+            "test_slow.py",
+        ],
+        cwd=monorepo.root,
+        env={**outside, **given(server)},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=default_signals,  # noqa: PLW1509 - no threads here
+    ) as process:
+        sleeping = "SELECT FROM pg_stat_activity WHERE query LIKE 'SELECT 40%' AND state = 'active'"
+        try:
+            until(lambda: query(server.admin, sleeping), "the revision runs")
+            process.send_signal(signal.SIGINT)
+            out, _ = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert process.returncode == pytest.ExitCode.INTERRUPTED, out
+    assert "KeyboardInterrupt" in out
+    assert query(server.admin, sleeping) == []
+    assert query(server.admin, "SELECT datname FROM pg_database WHERE datname LIKE '%unready'") == []
 
 
 def test_a_version_that_cannot_be_provided_is_exit_code_69_before_any_test(tmp_path: Path) -> None:
@@ -241,7 +283,6 @@ def test_a_server_that_a_test_has_stopped_is_a_line_for_each_of_the_others(monor
         """
 import os
 import signal
-import time
 
 def test_it(migrated_database, postgres_server):
     migrated_database("billing")
@@ -261,14 +302,6 @@ def test_next(migrated_database):
     assert ran.out.count("connection refused. Has a test stopped it?") >= 2
     assert line in ran.out
     assert len(ran.out.splitlines()) < 40, ran.text
-
-
-def until(condition, seconds: float = 60.0):
-    deadline = time.monotonic() + seconds
-    while not (met := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return met
 
 
 def test_the_rows_of_the_matrix_are_in_one_folder_for_the_plugin_and_the_library(pytestconfig: pytest.Config) -> None:
