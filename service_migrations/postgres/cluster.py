@@ -16,7 +16,13 @@ from service_migrations.files import FULL, append, replace as replace_file, writ
 from service_migrations.postgres.account import give, identity, make_folder
 from service_migrations.postgres.binaries import Binaries, provide
 from service_migrations.postgres.ports import port_is_free
-from service_migrations.postgres.postmaster import START_TIMEOUT, last_line, postmaster_is_ready
+from service_migrations.postgres.postmaster import (
+    START_TIMEOUT,
+    last_line,
+    postmaster_is_ready,
+    postmaster_state,
+    wait_until_ready,
+)
 
 __all__ = ["SUPERUSER", "Cluster"]
 
@@ -132,7 +138,13 @@ class Cluster:
             UnreachableError: the server didn't start; the message has the last line of its log.
 
         """
-        if self.is_running():
+        state = postmaster_state(self.data)
+        if state == "ready":
+            return
+        if state == "stopping":  # it may wait for its clients for ever, as when the machine has sent it SIGTERM
+            self.stop()
+        elif state:  # another command was stopped while it started
+            wait_until_ready(self.data, lambda: bool(postmaster_state(self.data)), self.log)
             return
         if not port_is_free(self.port):
             raise UnreachableError(
@@ -140,7 +152,10 @@ class Cluster:
                 f"{self.version} can't start.",
                 hint="Stop that program, or let `inv up --port <another>` choose another port.",
             )
-        self._ctl("start", "-w", "-t", str(int(START_TIMEOUT)), "-l", str(self.log))
+        # pg_ctl puts both into a command of a shell, which would read these characters; it runs in home
+        home = Path() if set('"$`\\') & set(str(self.home)) else self.home
+        options = ("-w", "-t", str(int(START_TIMEOUT)), "-l", str(home / self.log.name))
+        self._ctl("start", *options, data=home / self.data.name)
 
     def moved(self, port: int) -> "Cluster":
         """Return the cluster with another port, which its files name from now on. It must not run."""
@@ -150,10 +165,12 @@ class Cluster:
         replace_file(state, json.dumps({**values, "port": port}).encode())
         return replace(self, port=port)
 
-    def stop(self) -> None:
-        """Stop the server without waiting for its clients; do nothing where it doesn't run."""
-        if self.is_running():
-            self._ctl("stop", "-w", "-m", "fast")
+    def stop(self) -> bool:
+        """Stop the server without waiting for its clients, also one that starts or stops; return whether it ran."""
+        if not postmaster_state(self.data):
+            return False
+        self._ctl("stop", "-w", "-m", "fast")
+        return True
 
     def is_running(self) -> bool:
         """Whether the server runs and accepts connections."""
@@ -164,9 +181,9 @@ class Cluster:
         self.stop()
         shutil.rmtree(self.home)
 
-    def _ctl(self, action: str, *options: str) -> None:
+    def _ctl(self, action: str, *options: str, data: Path | None = None) -> None:
         binaries = provide(self.version)
-        completed = self._run([str(binaries.bin / "pg_ctl"), action, "-D", str(self.data), *options])
+        completed = self._run([str(binaries.bin / "pg_ctl"), action, "-D", str(data or self.data), *options])
         if completed.returncode:
             raise UnreachableError(
                 f"PostgreSQL {self.version} did not {action}: {last_line(self.log)} (see {self.log})"

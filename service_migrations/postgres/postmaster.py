@@ -8,17 +8,17 @@ from pathlib import Path
 from service_migrations.errors import UnreachableError
 from service_migrations.postgres.ports import port_is_free
 
-__all__ = ["START_TIMEOUT", "last_line", "postmaster_is_ready", "wait_until_ready"]
+__all__ = ["START_TIMEOUT", "last_line", "postmaster_is_ready", "postmaster_state", "wait_until_ready"]
 
 START_TIMEOUT = 60.0
 """Seconds in which a server must accept connections, also after a crash."""
 
 
-def postmaster_is_ready(data: Path) -> bool:
-    """Whether the postmaster of a data folder runs and accepts connections (lines 1, 4 and 8 of postmaster.pid).
+def postmaster_state(data: Path) -> str:
+    """Return the state of the postmaster of a data folder: ``starting``, ``ready``, ``stopping``; empty without one.
 
-    After a crash of the machine the file is there, and another program may have the number of the process: nobody
-    listens on the port then.
+    Lines 1, 4 and 8 of postmaster.pid have it. After a crash of the machine the file is there, and another program may
+    have the number of the process: nobody listens on the port then.
     """
     try:
         lines = (data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
@@ -26,9 +26,15 @@ def postmaster_is_ready(data: Path) -> bool:
     except PermissionError:
         pass  # it runs, under another account
     except (OSError, ValueError, IndexError):
-        return False
-    is_ready = len(lines) > 7 and lines[7].strip() == "ready"  # noqa: PLR2004 - LOCK_FILE_LINE_PM_STATUS
-    return is_ready and not port_is_free(int(lines[3]))  # LOCK_FILE_LINE_PORT
+        return ""
+    if len(lines) <= 7 or port_is_free(int(lines[3])):  # noqa: PLR2004 - LOCK_FILE_LINE_PM_STATUS, LOCK_FILE_LINE_PORT
+        return ""
+    return lines[7].strip()
+
+
+def postmaster_is_ready(data: Path) -> bool:
+    """Whether the postmaster of a data folder runs and accepts connections."""
+    return postmaster_state(data) == "ready"
 
 
 def wait_until_ready(data: Path, is_alive: Callable[[], bool], log: Path) -> None:

@@ -142,8 +142,7 @@ def down(_: Context, purge: bool = False, yes: bool = False) -> None:
         cluster.remove()
         console.result(f"PostgreSQL {cluster.version} is stopped, and its data removed; the .env files stay")
         return
-    was_running = cluster.is_running()
-    cluster.stop()
+    was_running = cluster.stop()
     console.result(
         f"PostgreSQL {cluster.version} is stopped; its data stays in {cluster.home}"
         if was_running

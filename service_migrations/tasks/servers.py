@@ -30,10 +30,9 @@ def stop(_: Context) -> None:
     from service_migrations.postgres import local
 
     cluster = local.cluster(Monorepo.locate().root)
-    if not cluster or not cluster.is_running():
+    if not cluster or not cluster.stop():
         console.result("Nothing to do: the project's own PostgreSQL does not run")
         return
-    cluster.stop()
     console.result(f"PostgreSQL {cluster.version} is stopped; its data stays in {cluster.home}")
 
 

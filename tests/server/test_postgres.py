@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import asyncpg
@@ -171,6 +172,93 @@ def test_a_cluster_keeps_its_data_over_a_restart(tmp_path):
     finally:
         cluster.remove()
     assert not home.exists()
+
+
+STAYING = """
+import asyncio, sys, asyncpg
+
+async def stay():
+    connection = await asyncpg.connect(sys.argv[1])
+    print(flush=True)
+    await connection.execute("SELECT pg_sleep(100)")
+
+asyncio.run(stay())
+"""
+
+
+@pytest.mark.parametrize("version", [VERSIONS[0], VERSIONS[-1]])
+def test_a_server_that_waits_for_its_clients_to_stop_is_stopped_or_started_anew(tmp_path, version):
+    """SIGTERM asks so: `inv down` left it, `--purge` removed its files only, and `inv up` blamed another program."""
+    home = reachable_folder(tmp_path, Path("/var/tmp")) / f"cluster-{os.getpid()}"  # noqa: S108
+    cluster = Cluster.create(home, binaries.provide(version), free_port())
+    dsn = f"postgresql://postgres:{cluster.password}@127.0.0.1:{cluster.port}/postgres"
+
+    def stopping():
+        cluster.start()
+        pid = int((cluster.data / "postmaster.pid").read_text(encoding="utf-8").split()[0])
+        client = subprocess.Popen(
+            [sys.executable, "-c", STAYING, dsn], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        with client:
+            client.stdout.readline()
+            os.kill(pid, signal.SIGTERM)
+            assert gone(lambda: not cluster.is_running())
+            yield
+            client.kill()
+
+    try:
+        for _ in stopping():
+            cluster.start()
+            assert cluster.is_running()
+        for _ in stopping():
+            assert cluster.stop()
+            assert port_is_free(cluster.port)
+            assert not cluster.stop()
+        for _ in stopping():
+            cluster.remove()
+            assert port_is_free(cluster.port)
+    finally:
+        if home.exists():
+            cluster.remove()
+
+
+def test_a_server_that_still_starts_is_waited_for(tmp_path):
+    """Another command was stopped while it started: its port was taken, as the message said, by another program."""
+    home = reachable_folder(tmp_path, Path("/var/tmp")) / f"cluster-{os.getpid()}"  # noqa: S108
+    cluster = Cluster.create(home, binaries.provide(VERSIONS[-1]), free_port())
+    try:
+        cluster.start()
+        file = cluster.data / "postmaster.pid"
+        ready = file.read_bytes()
+        file.write_bytes(ready.replace(b"ready   ", b"starting"))
+        assert not cluster.is_running()
+        with ThreadPoolExecutor(1) as pool:
+            started = pool.submit(cluster.start)
+            time.sleep(0.2)
+            assert not started.done()
+            file.write_bytes(ready)
+            started.result(10)
+        assert cluster.is_running()
+        file.write_bytes(ready.replace(b"ready   ", b"starting"))
+        assert cluster.stop()
+        assert port_is_free(cluster.port)
+    finally:
+        cluster.remove()
+
+
+@pytest.mark.parametrize("name", ['a "b"', "a$HOME", "a`touch touched`b", "a\\$b c", "ä %s ; 'b' & c"])
+def test_a_folder_may_have_any_name(tmp_path, name):
+    """pg_ctl puts it into a command of a shell, which would even run what is in backticks."""
+    home = reachable_folder(tmp_path, Path("/var/tmp")) / f"{os.getpid()} {name}" / "cluster"  # noqa: S108
+    cluster = Cluster.create(home, binaries.provide(VERSIONS[-1]), free_port(), throwaway=True)
+    try:
+        cluster.start()
+        assert cluster.is_running()
+        assert cluster.log.read_text(encoding="utf-8")
+        assert not [*home.glob("**/touched")]
+    finally:
+        cluster.remove()
+        home.parent.rmdir()
 
 
 def test_a_taken_port_is_told_before_the_server_is_started(tmp_path, server):
