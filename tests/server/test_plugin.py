@@ -283,6 +283,7 @@ def test_a_server_that_a_test_has_stopped_is_a_line_for_each_of_the_others(monor
         """
 import os
 import signal
+import time
 
 def test_it(migrated_database, postgres_server):
     migrated_database("billing")
