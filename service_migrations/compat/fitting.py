@@ -77,7 +77,7 @@ def _leave_out(statements: Statements, made: rows.Rows, table: sa.Table) -> dict
 def _columns_of_check(table: sa.Table, message: str) -> "list[sa.Column[Any]]":
     columns = [column for column in table.columns if rows.is_written(column) and not column.foreign_keys]
     checks = [
-        each for each in table.constraints if isinstance(each, sa.CheckConstraint) and f'"{each.name}"' in message
+        each for each in rows.constraints(table) if isinstance(each, sa.CheckConstraint) and f'"{each.name}"' in message
     ]
     text = " ".join(str(check.sqltext) for check in checks)
     return [column for column in columns if rows.is_named_in(column, text)] or columns

@@ -174,7 +174,7 @@ class Probe:
         parent, given = self._parent(key)
         self._insert(table, given=given)
         referred = key.elements[0].column
-        values = {referred.name: self._rows.candidates(referred)[0]}
+        values = {referred: self._rows.candidates(referred)[0]}
         self._statements.run_on_row(
             sa.update(key.referred_table).values(values), key.referred_table, parent, referred.name
         )
@@ -191,7 +191,7 @@ class Probe:
     def _change(self, table: sa.Table, column: "sa.Column[Any]", *values: Any) -> None:
         row = self._insert(table)
         for value in values or self._rows.candidates(column)[-1:]:
-            self._statements.run_on_row(sa.update(table).values({column.name: value}), table, row, column.name)
+            self._statements.run_on_row(sa.update(table).values({column: value}), table, row, column.name)
 
     def _delete(self, table: sa.Table) -> None:
         self._statements.run_on_row(sa.delete(table), table, self._insert(table))
@@ -206,11 +206,11 @@ class Probe:
         row, value = self._insert_other(table, column, number)
         query = sa.select(column).where(is_row(table, row))
         found = self._statements.run(query, table, column.name)
-        if isinstance(value, sa.ClauseElement) or [row[column.name] for row in found] == [value]:
+        if isinstance(value, sa.ClauseElement) or [row[column] for row in found] == [value]:
             return
         former = self._types.get((table.key, column.name))
         if not self._is_recorded or self._statements.type_of(column) != former:
-            read = _shown(found[0][column.name]) if found else "no row"
+            read = _shown(found[0][column]) if found else "no row"
             why = f"{column.name} was written as {_shown(value)} and is read as {read}"
             raise FailedError(table.key, column.name, str(query), ValueError(why))
 

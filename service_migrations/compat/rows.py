@@ -19,7 +19,7 @@ if TYPE_CHECKING or __package__:
 else:
     from patterns import matching
 
-__all__ = ["Rows", "Run", "UnfillableError", "is_named_in", "is_written", "known_keys"]
+__all__ = ["Rows", "Run", "UnfillableError", "constraints", "is_named_in", "is_written", "known_keys"]
 
 Run = Callable[[Any, "sa.Table"], "list[sa.RowMapping]"]
 """Runs a statement on a table, and returns its rows."""
@@ -106,7 +106,8 @@ class Rows:
             parent = self.insert(run, key.referred_table, below=(*below, table.key))
             values |= {element.parent.name: parent[element.column.name] for element in key.elements}
         returned = [sa.literal_column(_quoted(each.name), each.type).label(each.name) for each in self._leading(table)]
-        (inserted,) = run(sa.insert(table).values(values).returning(*returned), table)
+        by_column = {column: values[column.name] for column in table.columns if column.name in values}
+        (inserted,) = run(sa.insert(table).values(by_column).returning(*returned), table)
         return dict(inserted)
 
     @staticmethod
@@ -142,12 +143,18 @@ class Rows:
         known = (key for each in self.tables.values() for key in known_keys(each))
         keys = {element for key in known for element in key.elements if element.column.table is table}
         names = [column.name for column in table.primary_key.columns] + sorted(key.column.name for key in keys)
-        return [table.columns[name] for name in dict.fromkeys(names)] or list(table.columns)
+        by_name = {column.name: column for column in table.columns}  # Column(…, key=…) has another key in the table
+        return [by_name[name] for name in dict.fromkeys(names)] or list(table.columns)
 
 
 def is_written(column: "sa.Column[Any]") -> bool:
     """Whether an INSERT may name a column."""
     return column.computed is None and not (column.identity is not None and column.identity.always)
+
+
+def constraints(table: "sa.Table") -> "list[sa.Constraint]":
+    """Return the constraints of a table, with those that stand in a column, which SQLAlchemy keeps there."""
+    return [*table.constraints, *(each for column in table.columns for each in column.constraints)]
 
 
 def known_keys(table: "sa.Table") -> "list[sa.ForeignKeyConstraint]":
@@ -184,13 +191,13 @@ def _is_unique(column: "sa.Column[Any]") -> bool:
     keys = [each.columns for each in table.constraints if isinstance(each, sa.UniqueConstraint | pg.ExcludeConstraint)]
     expressions = [str(each) for index in table.indexes if index.unique for each in index.expressions]
     in_index = any(is_named_in(column, text) for text in expressions)  # such as lower(email), which has no column
-    return column.primary_key or in_index or any(column.name in columns for columns in keys)
+    return column.primary_key or in_index or any(each is column for columns in keys for each in columns)
 
 
 def _named_by_checks(column: "sa.Column[Any]") -> list[Any]:
     """Return values beside a column in a CHECK of its table, and their neighbours."""
     values: list[Any] = []
-    for check in column.table.constraints:
+    for check in constraints(column.table):
         text = str(getattr(check, "sqltext", ""))
         if not is_named_in(column, text):
             continue

@@ -155,6 +155,43 @@ def test_what_harms_nobody_passes(monorepo: Monorepo, running: Monorepo, server:
     assert found.tried > 40
 
 
+KEYED = """
+from sqlalchemy import CheckConstraint, Column, ForeignKey, Integer, MetaData, String, Table
+
+__all__ = ["parents", "things"]
+metadata = MetaData()
+parents = Table("parents", metadata, Column("parent_id", Integer, primary_key=True, key="parentId"))
+things = Table(
+    "things", metadata, Column("thing_id", Integer, primary_key=True, key="thingId"),
+    Column("parent_id", ForeignKey("parents.parentId", onupdate="CASCADE"), nullable=False, key="parentId"),
+    Column("full_name", String(20), unique=True, key="fullName"),
+    Column("age", Integer, key="years"), CheckConstraint("age > 17"),
+)
+"""
+
+
+@pytest.mark.parametrize("is_in_column", [False, True], ids=["a check of the table", "a check in the column"])
+def test_a_column_may_have_another_key_than_its_name(
+    monorepo: Monorepo, tmp_path: Path, server: Server, is_in_column: bool
+) -> None:
+    of_table, of_column = 'key="years"), CheckConstraint("age > 17")', 'CheckConstraint("age > 17"), key="years")'
+    monorepo.service("shop", KEYED.replace(of_table, of_column) if is_in_column else KEYED)
+    created = (
+        "CREATE TABLE parents (parent_id serial PRIMARY KEY)",
+        (
+            "CREATE TABLE things (thing_id serial PRIMARY KEY, full_name varchar(20) UNIQUE, age int CHECK (age > 17), "
+            "parent_id int NOT NULL REFERENCES parents ON UPDATE CASCADE)"
+        ),
+    )
+    monorepo.revision("shop", "r0", None, "\n".join(f"op.execute({each!r})" for each in created))
+    shutil.copytree(monorepo.root, tmp_path / "running")
+    revisions(monorepo, "ALTER TABLE things ADD CHECK (age > 20)", "ALTER TABLE things DROP COLUMN full_name")
+    found = tried(monorepo, Monorepo(tmp_path / "running"), server)
+    assert found.untried == {}
+    assert {(one.revision, one.sqlstate) for one in found.breaks} >= {("r1", "23514"), ("r2", "42703")}
+    assert {one.table for one in found.breaks if one.action != "upgrade"} == {"things"}
+
+
 def test_a_sibling_may_need_a_new_revision_and_a_new_revision_a_siblings_table(
     monorepo: Monorepo, running: Monorepo, server: Server
 ) -> None:
