@@ -11,10 +11,11 @@ from typing import Any
 
 import asyncpg
 
+from service_migrations.errors import text_of
 from service_migrations.evidence.values import candidates, value
 from service_migrations.sql.quoting import quoted
 
-__all__ = ["Column", "Table", "fill", "read_tables"]
+__all__ = ["Column", "Table", "fill", "first_line", "read_tables"]
 
 _TABLES = """
 SELECT json_build_object(
@@ -26,13 +27,14 @@ SELECT json_build_object(
             'formatted', format_type(a.atttypid, a.atttypmod),
             'length', CASE WHEN m.typmod < 0 THEN -1
                 WHEN coalesce(b.typname, t.typname) = 'numeric'
-                THEN ((m.typmod - 4) >> 16) - ((m.typmod - 4) & 65535)
+                THEN greatest(((m.typmod - 4) >> 16) - m.scale - (m.scale < 0)::int, 0)
                 WHEN coalesce(b.typname, t.typname) IN ('bit', 'varbit') THEN m.typmod ELSE m.typmod - 4 END,
             'required', a.attnotnull OR t.typnotnull, 'has_default', a.atthasdef,
             'is_generated', a.attgenerated <> '' OR a.attidentity <> '') ORDER BY a.attnum)
         FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
         LEFT JOIN pg_type b ON t.typtype = 'd' AND b.oid = t.typbasetype
-        CROSS JOIN LATERAL (SELECT CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END AS typmod) AS m
+        CROSS JOIN LATERAL (SELECT CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END) AS o (typmod)
+        CROSS JOIN LATERAL (SELECT o.typmod, (((o.typmod - 4) & 2047) # 1024) - 1024) AS m (typmod, scale)
         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
     'checks', (
         SELECT json_agg(json_build_object('name', k.conname, 'columns', k.conkey,
@@ -55,6 +57,8 @@ WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.oid >= 16384 AND c.
   AND n.nspname NOT IN ('pg_toast', $1) AND c.relname <> ALL ($2::name[])
 ORDER BY c.oid
 """
+_G, _ROW, _COMBINATION = "made_rows_.g", "row_number_of_made_rows_", "combination_of_made_rows_"
+"""Names that no column has: the number of a made row, and those of the rows and combinations that it is made of."""
 _PATTERNS = 1000
 """Rows that serve as patterns."""
 _FAR = 100_000
@@ -143,7 +147,7 @@ async def fill(
                 sql = await _insert(connection, table, tables, rows - count, has_pattern=count > 0, minimal=minimal)
                 await connection.execute(sql)
         except (asyncpg.PostgresError, _UnfillableError) as error:
-            problem = problem or f"{table.name}: {str(error).splitlines()[0]}"
+            problem = problem or f"{table.name}: {first_line(error)}"
         else:
             break
     total = await connection.fetchval(f"SELECT count(*) FROM {table.sql}")  # noqa: S608 - quoted
@@ -156,6 +160,11 @@ async def fill(
         if problem
         else (f"{table.name} can't be filled: its unique columns take no more")
     )
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error, or its class: a trigger may raise one without a message."""
+    return text_of(error, first_line=True) or type(error).__name__
 
 
 class _UnfillableError(Exception):
@@ -172,13 +181,13 @@ async def _insert(
     minimal: bool,
 ) -> str:
     """Return the INSERT of some rows."""
-    sources = [f"generate_series(1, {count}) AS g"]
+    sources = [f"generate_series(1, {count}) AS made_rows_ (g)"]
     expressions: dict[int, str] = {}
     pattern = f"SELECT * FROM {table.sql} LIMIT {_PATTERNS}" if has_pattern else ""  # noqa: S608 - quoted
     if has_pattern:
         size = await connection.fetchval(f"SELECT count(*) FROM ({pattern}) AS r")  # noqa: S608 - quoted
-        numbered = f"SELECT *, row_number() OVER () AS row_number_ FROM ({pattern}) AS r"  # noqa: S608 - quoted
-        sources.append(f"JOIN ({numbered}) AS p ON p.row_number_ = 1 + g % {size}")
+        numbered = f"SELECT *, row_number() OVER () AS {_ROW} FROM ({pattern}) AS r"  # noqa: S608 - quoted
+        sources.append(f"JOIN ({numbered}) AS p ON p.{_ROW} = 1 + {_G} % {size}")
     await _refer(connection, table, tables, sources, expressions, minimal=minimal)
     references = frozenset(expressions)
     for column in table.columns:
@@ -214,7 +223,7 @@ def _expression(table: Table, column: Column, *, has_pattern: bool, minimal: boo
 
 def _number(*, has_pattern: bool) -> str:
     """Return the number of a made row, as SQL: not one that a row of the team's own has."""
-    return "(g + 1000000)" if has_pattern else "g"
+    return f"({_G} + 1000000)" if has_pattern else _G
 
 
 async def _refer(
@@ -240,8 +249,8 @@ async def _refer(
             expressions |= {number: f"NULL::{by_number[number].formatted}" for number in numbers}
             continue
         columns = ", ".join(map(quoted, referenced))
-        numbered = f"SELECT {columns}, row_number() OVER () AS row_number_ FROM {other.sql}"  # noqa: S608 - quoted
-        sources.append(f"JOIN ({numbered}) AS r{index} ON r{index}.row_number_ = 1 + ((g - 1) / {turn}) % {size}")
+        numbered = f"SELECT {columns}, row_number() OVER () AS {_ROW} FROM {other.sql}"  # noqa: S608 - quoted
+        sources.append(f"JOIN ({numbered}) AS r{index} ON r{index}.{_ROW} = 1 + (({_G} - 1) / {turn}) % {size}")
         turn *= size
         for number, name in zip(numbers, referenced, strict=True):
             expressions.setdefault(number, f"r{index}.{quoted(name)}")
@@ -317,13 +326,13 @@ async def _first(
     values = ", ".join(f"({index}, {', '.join(combination)})" for index, combination in enumerate(combinations))
     where = " AND ".join(f"({condition}) IS NOT FALSE" for condition in conditions)
     tried = (
-        f"SELECT t.* FROM unnest(ARRAY[1, 2, {_FAR}]) AS g "  # noqa: S608 - quoted
+        f"SELECT t.* FROM unnest(ARRAY[1, 2, {_FAR}]) AS made_rows_ (g) "  # noqa: S608 - quoted
         f"CROSS JOIN (SELECT * FROM ({pattern or 'SELECT'}) AS r LIMIT 1) AS p, "
-        f"LATERAL (VALUES {values}) AS t (combination_, {', '.join(names)})"
+        f"LATERAL (VALUES {values}) AS t ({_COMBINATION}, {', '.join(names)})"
     )
     query = (
-        f"SELECT combination_ FROM ({tried}) AS t WHERE {where} "  # noqa: S608 - quoted
-        "GROUP BY combination_ HAVING count(*) = 3 ORDER BY combination_ LIMIT 1"
+        f"SELECT {_COMBINATION} FROM ({tried}) AS t WHERE {where} "  # noqa: S608 - quoted
+        f"GROUP BY {_COMBINATION} HAVING count(*) = 3 ORDER BY {_COMBINATION} LIMIT 1"
     )
     index = await connection.fetchval(query)
     return None if index is None else combinations[index]

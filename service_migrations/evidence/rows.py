@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import asyncpg
 
-from service_migrations.evidence.making import fill, read_tables
+from service_migrations.evidence.making import fill, first_line, read_tables
 from service_migrations.evidence.monitors import SCHEMA
 from service_migrations.sql.quoting import quoted
 
@@ -48,7 +48,7 @@ class Rows:
             try:
                 await self.connection.execute(statement)
             except asyncpg.PostgresError as error:
-                self._note(f"the rows that follow {revision} aren't valid: {str(error).splitlines()[0]}")
+                self._note(f"the rows that follow {revision} aren't valid: {first_line(error)}")
         tables = await read_tables(self.connection, SCHEMA, self.ignored)
         waiting = {oid: table for oid, table in tables.items() if oid not in self._filled}
         while waiting:

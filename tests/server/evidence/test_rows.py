@@ -8,6 +8,7 @@ import pytest
 
 from service_migrations.evidence.rows import Rows
 from tests.support.database import make_database
+from tests.support.version import VERSION
 
 TABLES = {
     "types": "a smallint, b bigint, c numeric(6,2), d real, e text, f varchar(3), g char(2), h date, i timestamptz, "
@@ -34,6 +35,12 @@ TABLES = {
     "domain": "a positive NOT NULL, b positive",
     "array": "a text[] CHECK (cardinality(a) <= 3)",
     "length": "a text CHECK (length(a) BETWEEN 5 AND 8)",
+    "all digits behind the point": "a numeric(2, 2) NOT NULL, b numeric(20, 18)",
+    "names of ours": "combination_ int CHECK (combination_ > 5), row_number_ int, g int CHECK (g > 7)",
+}
+OF_NEWER_SERVERS = {
+    "more digits behind the point than there are": (15, "a numeric(2, 4) NOT NULL"),
+    "digits before the point that are rounded": (15, "a numeric(3, -1) NOT NULL"),
 }
 UNFILLABLE = {
     "contradiction": ("a int NOT NULL CHECK (a <> a)", "no value is known for (a <> a)"),
@@ -73,6 +80,24 @@ def filled(dsn, columns: str, *rows: str) -> tuple[int, list[str]]:
 @pytest.mark.parametrize("columns", TABLES.values(), ids=TABLES)
 def test_a_table_is_filled_with_valid_rows(dsn, columns: str) -> None:
     assert filled(dsn, columns) == (COUNT, [])
+
+
+@pytest.mark.parametrize(("since", "columns"), OF_NEWER_SERVERS.values(), ids=OF_NEWER_SERVERS)
+def test_so_is_one_of_a_type_that_older_servers_lack(dsn, since: int, columns: str) -> None:
+    if int(VERSION) < since:
+        pytest.skip(f"PostgreSQL {since} brings it")
+    assert filled(dsn, columns) == (COUNT, [])
+
+
+@pytest.mark.parametrize("columns", ["row_number_ int UNIQUE, g int NOT NULL", "row_number_ int, g int CHECK (g > 0)"])
+def test_columns_may_have_names_that_the_statement_could_have(dsn, columns: str) -> None:
+    assert filled(dsn, columns, "INSERT INTO x VALUES (1, 1)") == (COUNT, [])
+
+
+def test_an_error_may_have_no_message(dsn) -> None:
+    function = "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION ''; END $$"
+    trigger = "CREATE TRIGGER no BEFORE INSERT ON x FOR EACH ROW EXECUTE FUNCTION no()"
+    assert filled(dsn, "a int", function, trigger) == (0, ["x can't be filled: RaiseError"])
 
 
 @pytest.mark.parametrize(("columns", "reason"), UNFILLABLE.values(), ids=UNFILLABLE)
