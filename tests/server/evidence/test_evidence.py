@@ -295,3 +295,16 @@ def test_a_file_changes_only_where_the_figures_do(repository: Monorepo) -> None:
     assert write(service, [replace(first, rows=99)])
     assert set(read_committed(service, "noise", first.path).measured) == {"18"}
     (repository.root / "migrations" / "evidence" / "zoo" / "noise.json").unlink()
+
+
+def test_with_one_row_nothing_is_told_of_growth(monorepo: Monorepo) -> None:
+    """The second run had as many rows as the first, and one that took longer was divided by the difference."""
+    monorepo.service("alpha", MODELS)
+    slower = "seen = __import__('pathlib').Path(__file__).with_name('seen')\n"
+    slower += "op.execute('CREATE TABLE made (id int)')\n"
+    slower += "op.execute(f'INSERT INTO made SELECT generate_series(1, {50000 if seen.exists() else 1})')\nseen.touch()"
+    monorepo.revision("alpha", "r1", None, slower)
+    ran = monorepo.inv("db.evidence", "--service", "alpha", "--rows", "1", "--postgres", VERSION, "--json")
+    assert ran.code == 0, ran.text
+    (measured,) = json.loads(ran.out)
+    assert (measured["growth"], measured["at_ten_million"]) == (None, None)
