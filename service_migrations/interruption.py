@@ -99,7 +99,7 @@ def handlers_contained(module: dict[str, Any], is_inside: Callable[[FrameType | 
     places = [(vars(signal), "signal")]
     places += [(module, name) for name, value in module.items() if value is set_handler]
     for place, name in places:
-        place[name] = lambda number, handler: set_handler(number, _contained(handler, is_inside, end))
+        place[name] = lambda signalnum, handler: set_handler(signalnum, _contained(handler, is_inside, end))
     try:
         yield
     except BaseException as error:

@@ -104,7 +104,7 @@ def late(_, frame):
         if "{where}":
             return
     raise {error}("too late")
-{set}(signal.SIGALRM, late)
+{set}(signalnum=signal.SIGALRM, handler=late)
 signal.setitimer(signal.ITIMER_REAL, *{times})
 op.execute("SELECT pg_sleep(5)")
 """
