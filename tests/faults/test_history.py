@@ -115,11 +115,8 @@ COMMANDS = [
 ]
 
 
-@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_a_row_of_the_version_table_that_another_one_implies_is_told(
-    monorepo: Monorepo, database: Callable[..., Dsn], words: tuple[str, ...]
-) -> None:
-    """A hand or a second dump has added it; nobody knows which of the two holds, so that nothing is run."""
+def overlapping(monorepo: Monorepo, database: Callable[..., Dsn]) -> Dsn:
+    """Make a database at two revisions of which one is above the other."""
     dsn = database(creates=True)
     monorepo.service("billing", dsn=dsn)
     monorepo.table_revision("billing", "a1", None)
@@ -128,6 +125,15 @@ def test_a_row_of_the_version_table_that_another_one_implies_is_told(
     )
     assert monorepo.inv("db.upgrade").code == 0
     query(dsn, "INSERT INTO alembic_version_billing VALUES ('a1')")
+    return dsn
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_a_row_of_the_version_table_that_another_one_implies_is_told(
+    monorepo: Monorepo, database: Callable[..., Dsn], words: tuple[str, ...]
+) -> None:
+    """A hand or a second dump has added it; nobody knows which of the two holds, so that nothing is run."""
+    dsn = overlapping(monorepo, database)
     ran = monorepo.inv(*words)
     assert ran.code == 3, ran.text
     assert f"{dsn.target} is at a1, a2, and a2 is above a1" in ran.text
@@ -135,14 +141,7 @@ def test_a_row_of_the_version_table_that_another_one_implies_is_told(
 
 
 def test_a_row_too_many_is_found_by_the_tables_and_taken_away(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
-    dsn = database(creates=True)
-    monorepo.service("billing", dsn=dsn)
-    monorepo.table_revision("billing", "a1", None)
-    monorepo.revision(
-        "billing", "a2", "a1", 'op.execute("CREATE TABLE more (id int)")', 'op.execute("DROP TABLE more")'
-    )
-    assert monorepo.inv("db.upgrade").code == 0
-    query(dsn, "INSERT INTO alembic_version_billing VALUES ('a1')")
+    overlapping(monorepo, database)
     ran = monorepo.inv("db.adopt", "--verify", "--service", "billing")
     assert ran.code == 3, ran.text
     command = "db.stamp --service billing --revision a2 --purge"
