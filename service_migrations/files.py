@@ -183,7 +183,9 @@ def append(path: Path, content: bytes) -> None:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Write a file in one step, so that a reader sees either the old content or the new one; its mode stays.
+    """Write a file in one step, so that a reader sees either the old content or the new one.
+
+    Its mode stays, and as root its owner too: the .env of a developer whose checkout a container has mounted.
 
     Raises:
         OSError: it can't be written; ``filename`` has its name.
@@ -191,11 +193,13 @@ def replace(path: Path, content: bytes) -> None:
     """
     # its name doesn't end with .py: Alembic would take it for a revision
     temporary = path.with_name(f".{path.name}.new")
-    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
+    former = path.stat() if path.exists() else None
+    mode = stat.S_IMODE(former.st_mode) if former else _MODE
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _MODE if mode is None else mode)
-        _write(descriptor, content, path)
-        if mode is not None:
+        _write(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), content, path)
+        if former:
+            if hasattr(os, "geteuid") and os.geteuid() == 0:
+                os.chown(temporary, former.st_uid, former.st_gid)
             temporary.chmod(mode)  # despite the umask
         temporary.replace(path)
     finally:

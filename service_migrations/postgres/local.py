@@ -89,7 +89,6 @@ def ensure_cluster(
         _change_ports(services, r"\d+", created.port, sources)
         return _started(created, services, progress, sources, attempts=1 if port else _ATTEMPTS), True
     if moves and port is not None:
-        existing.stop()
         existing = _moved(existing, port, services, sources)
     return _started(existing, services, progress, sources), True
 
@@ -115,10 +114,11 @@ def _started(
     return stopped
 
 
-def _moved(stopped: Cluster, port: int, services: Sequence[Service], sources: Sources) -> Cluster:
-    """Return a cluster with another port, which the .env files that were made for it get too."""
-    _change_ports(services, str(stopped.port), port, sources)
-    return stopped.moved(port)
+def _moved(own_cluster: Cluster, port: int, services: Sequence[Service], sources: Sources) -> Cluster:
+    """Return a cluster that is stopped and has another port, which the .env files that were made for it get first."""
+    _change_ports(services, str(own_cluster.port), port, sources)
+    own_cluster.stop()
+    return own_cluster.moved(port)
 
 
 def _hide_from_git(folder: Path) -> None:
@@ -143,28 +143,49 @@ def _known_ports(services: Sequence[Service], sources: Sources) -> Iterator[int]
 
 
 def _change_ports(services: Sequence[Service], former: str, port: int, sources: Sources) -> None:
-    """Let each .env that was made for the cluster name another port than the former, which is a pattern."""
+    """Let each .env that was made for the cluster name another port than the former, which is a pattern.
+
+    Raises:
+        ConfigurationError: a .env can't be written; the others are as before.
+
+    """
+    before: dict[Path, bytes] = {}
     for service in services:
-        if not made_part(service):
+        content = service.env_file.read_bytes() if made_part(service) else b""
+        changed = _with_port(service, content, former, port)
+        if changed == content:
             continue
-        # as bytes: the lines of a team may end in another way
-        text = service.env_file.read_bytes().decode(errors="surrogateescape")
-        made = text[text.index(MARK) :]
-        template = template_of(service)
-        ports = [item.key for item in template.variables if item.role == "port"] if template else []
-        changed = re.sub(rf"^(\w+=\S*@127\.0\.0\.1:){former}/", rf"\g<1>{port}/", made, flags=re.MULTILINE)
-        for key in ports:
-            changed = re.sub(rf"^({key}=){former}(?=\r?$)", rf"\g<1>{port}", changed, flags=re.MULTILINE)
-        if changed != made:
-            written = (text.removesuffix(made) + changed).encode(errors="surrogateescape")
-            replace_file(service.env_file.resolve(), written)  # it keeps its mode
-            sources.forget(service.env_file)
+        path = service.env_file.resolve()
+        try:
+            replace_file(path, changed)  # it keeps its mode
+        except OSError as error:
+            for written, former_content in before.items():
+                replace_file(written, former_content)
+            text = f"{service.relative(service.env_file)} can't be written: {error.strerror}, so the port stays."
+            raise ConfigurationError(text) from None
+        before[path] = content
+        sources.forget(service.env_file)
+
+
+def _with_port(service: Service, content: bytes, former: str, port: int) -> bytes:
+    """Return the bytes of a .env with another port in the part that was made for the cluster."""
+    text = content.decode(errors="surrogateescape")  # as bytes: the lines of a team may end in another way
+    start = text.find(MARK)
+    if start < 0:
+        return content
+    template = template_of(service)
+    ports = [item.key for item in template.variables if item.role == "port"] if template else []
+    made = re.sub(rf"^(\w+=\S*@127\.0\.0\.1:){former}/", rf"\g<1>{port}/", text[start:], flags=re.MULTILINE)
+    for key in ports:
+        made = re.sub(rf"^({key}=){former}(?=\r?$)", rf"\g<1>{port}", made, flags=re.MULTILINE)
+    return (text[:start] + made).encode(errors="surrogateescape")
 
 
 def alone(progress: Callable[[str], None], root: Path) -> AbstractContextManager[None]:
-    """Let one process at a time create the cluster, .env files and databases."""
+    """Let one process at a time create the cluster, .env files and databases, or stop and remove them."""
     folder = home(root)
-    return locked(folder.with_name(f"{folder.name}.lock"), lambda: progress("Waiting for another `inv up` to end"))
+    waiting = "Waiting for another `inv up` or `inv down` to end"
+    return locked(folder.with_name(f"{folder.name}.lock"), lambda: progress(waiting))
 
 
 def lacks_dsn(service: Service, sources: Sources) -> bool:

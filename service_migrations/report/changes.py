@@ -71,15 +71,16 @@ class Changes:
 
     def _create(self, tokens: Sequence[Token], index: int) -> None:
         name, end = name_at(tokens, index)
-        if not name or end >= len(tokens) or tokens[end] != "(":
-            return
         known = self.tables.get(name)
-        if known and known.change != _DROPPED:  # as with IF NOT EXISTS
+        if not name or (known and known.change != _DROPPED):  # as with IF NOT EXISTS
             return
         table = TableChange(_after(known, "new"))
         self.tables[name] = table
-        for action in actions(statement_inside(tokens[end + 1 :])):
-            self._add(table, action, "")
+        if (
+            end < len(tokens) and tokens[end] == "("
+        ):  # else AS a query, or PARTITION OF: its columns are those of others
+            for action in actions(statement_inside(tokens[end + 1 :])):
+                self._add(table, action, "")
 
     def _drop(self, name: str) -> None:
         known = self.tables.pop(name, None)
@@ -92,14 +93,11 @@ class Changes:
     def _alter(self, name: str, table_actions: Sequence[list[Token]]) -> None:
         for action in table_actions:
             words = [token.value if token.kind == "word" else "" for token in action]
+            schema, own_name = split_name(name)
             if words[:2] == ["rename", "to"] and action[2:]:
-                table = self.tables.pop(name, TableChange("changed"))
-                former, schema = table.former or name, split_name(name)[0]
-                name = ".".join(part for part in (schema, name_at(action, 2)[0]) if part)
-                if table.change != "new":
-                    table.former = former if former != name else ""
-                table.change = _after(self.tables.get(name), table.change)
-                self.tables[name] = table
+                name = self._move(name, schema, name_at(action, 2)[0])
+            elif words[:2] == ["set", "schema"] and action[2:]:
+                name = self._move(name, name_at(action, 2)[0], own_name)
             elif words[:1] == ["rename"] and words[1:2] != ["constraint"]:
                 old, end = name_at(action, 1 + (words[1:2] == ["column"]))
                 self._rename(self._table(name), old, name_at(action, end + 1)[0])
@@ -112,6 +110,17 @@ class Changes:
             elif words[:1] == ["alter"] and words[1:2] != ["constraint"]:
                 column, end = name_at(action, 1 + (words[1:2] == ["column"]))
                 self._change(self._table(name), column, action[end:])
+
+    def _move(self, name: str, schema: str, own_name: str) -> str:
+        """Give a table another schema or another name of its own, and return its new name."""
+        table = self.tables.pop(name, TableChange("changed"))
+        former = table.former or name
+        new_name = ".".join(part for part in (schema, own_name) if part).removeprefix("public.")
+        if table.change != "new":
+            table.former = former if former != new_name else ""
+        table.change = _after(self.tables.get(new_name), table.change)
+        self.tables[new_name] = table
+        return new_name
 
     def _add(self, table: TableChange, action: Sequence[Token], change: str) -> None:
         words = [token.value if token.kind == "word" else "" for token in action]

@@ -133,16 +133,19 @@ def down(_: Context, purge: bool = False, yes: bool = False) -> None:
     """Stop the project's own PostgreSQL; --purge removes its data."""
     from service_migrations.postgres import local
 
-    cluster = local.cluster(Monorepo.locate().root)
+    root = Monorepo.locate().root
+    cluster = local.cluster(root)
     if not cluster:
         console.result("Nothing to do: the project has no PostgreSQL of its own")
         return
     if purge:
         console.confirm(f"Remove PostgreSQL {cluster.version} in {cluster.home} with all its data?", yes=yes)
-        cluster.remove()
-        console.result(f"PostgreSQL {cluster.version} is stopped, and its data removed; the .env files stay")
-        return
-    was_running = cluster.stop()
+    with local.alone(console.note, root):  # an `inv up` that runs would start it again, or fail half way
+        if purge:
+            cluster.remove()
+            console.result(f"PostgreSQL {cluster.version} is stopped, and its data removed; the .env files stay")
+            return
+        was_running = cluster.stop()
     console.result(
         f"PostgreSQL {cluster.version} is stopped; its data stays in {cluster.home}"
         if was_running

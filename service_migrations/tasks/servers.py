@@ -29,11 +29,15 @@ def stop(_: Context) -> None:
     """Stop the project's own PostgreSQL; its data stays."""
     from service_migrations.postgres import local
 
-    cluster = local.cluster(Monorepo.locate().root)
-    if not cluster or not cluster.stop():
-        console.result("Nothing to do: the project's own PostgreSQL does not run")
-        return
-    console.result(f"PostgreSQL {cluster.version} is stopped; its data stays in {cluster.home}")
+    root = Monorepo.locate().root
+    cluster = local.cluster(root)
+    if cluster:
+        with local.alone(console.note, root):
+            was_running = cluster.stop()
+        if was_running:
+            console.result(f"PostgreSQL {cluster.version} is stopped; its data stays in {cluster.home}")
+            return
+    console.result("Nothing to do: the project's own PostgreSQL does not run")
 
 
 @task(settings=False)

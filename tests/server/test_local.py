@@ -386,7 +386,7 @@ def test_two_first_runs_at_once_make_one_cluster(machine: Monorepo) -> None:
         ends.append(done(Ran(run.returncode, out, err)))
     assert sorted(rows(end)["billing"][2] for end in ends) == ["1 applied", "at head"]
     assert sum("Making a PostgreSQL" in end.err for end in ends) == 1
-    assert sum("Waiting for another `inv up` to end" in end.err for end in ends) == 1
+    assert sum("Waiting for another `inv up` or `inv down` to end" in end.err for end in ends) == 1
     running(machine.root)
 
 
@@ -527,6 +527,40 @@ def test_another_port_is_taken_by_the_server_and_by_its_env_files(machine: Monor
     address = {"BILLING_DATABASE_DSN": f"postgresql://billing:x@127.0.0.1:{free_port()}/billing"}
     elsewhere = machine.inv("db.current", "-s", "billing", env=address)
     assert (elsewhere.code, "Is the server up" in elsewhere.err) == (69, True), elsewhere.text
+
+
+def test_a_port_that_one_env_file_cant_get_is_given_to_none(machine: Monorepo) -> None:
+    for name in ("billing", "catalog"):
+        machine.service(name)
+        machine.table_revision(name, f"{name}1", None)
+    done(machine.inv("up"))
+    before = running(machine.root)
+    texts = [machine.find(name).env_file.read_bytes() for name in ("billing", "catalog")]
+    in_the_way = machine.find("catalog").env_file.with_name("..env.new")  # what the new text is written to
+    in_the_way.mkdir()
+    ran = machine.inv("up", "--port", str(free_port()))
+    assert (ran.code, "services/catalog/.env can't be written: " in ran.err) == (78, True), ran.text
+    assert "Traceback" not in ran.text
+    assert [machine.find(name).env_file.read_bytes() for name in ("billing", "catalog")] == texts
+    assert running(machine.root) == before
+    in_the_way.rmdir()
+    port = free_port()
+    done(machine.inv("up", "--port", str(port)))
+    assert running(machine.root).port == port
+
+
+@pytest.mark.parametrize("words", [("down",), ("down", "--purge", "--yes"), ("pg.stop",)])
+def test_down_waits_for_an_up_that_runs(machine: Monorepo, words: tuple[str, ...]) -> None:
+    machine.service("billing")
+    machine.table_revision("billing", "b1", None)
+    done(machine.inv("up"))
+    with local.alone(lambda _: None, machine.root):
+        down = machine.spawn(*words)
+        assert down.stderr
+        assert "Waiting for another `inv up`" in down.stderr.readline()
+        running(machine.root)
+    out, _ = down.communicate(timeout=60)
+    assert (down.returncode, "is stopped" in out) == (0, True), out
 
 
 def test_another_version_is_made_where_there_is_none_and_every_command_finds_it(machine: Monorepo) -> None:

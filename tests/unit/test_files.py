@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import socket
+import stat
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from service_migrations import files
 from service_migrations.configuration import read_configuration
 from service_migrations.databases.bootstrap import bootstrap
 from service_migrations.errors import ConfigurationError
@@ -144,3 +146,14 @@ def test_settings_come_from_a_pipe_that_somebody_writes_to(service: Service, pie
         writing = threads.submit(write)
         assert load(service, Sources({})).dsn.database == "billing"
         writing.result()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root writes files of others")
+def test_a_file_that_root_writes_anew_stays_its_owners(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_bytes(b"a")
+    os.chown(file, 12, 34)
+    file.chmod(0o640)
+    files.replace(file, b"b")
+    status = file.stat()
+    assert (file.read_bytes(), status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (b"b", 12, 34, 0o640)

@@ -92,6 +92,33 @@ def test_a_table_of_a_schema_that_is_renamed_stays_there() -> None:
     assert {name: table.former for name, table in tables.items()} == {"zoo.pets": ""}
 
 
+@pytest.mark.parametrize(
+    ("sql", "names"),
+    [
+        ("ALTER TABLE zoo.cats SET SCHEMA farm; ALTER TABLE farm.cats ADD age int", {"farm.cats": "zoo.cats"}),
+        ("ALTER TABLE cats SET SCHEMA farm; ALTER TABLE farm.cats RENAME TO pets", {"farm.pets": "cats"}),
+        ("ALTER TABLE zoo.cats SET SCHEMA public", {"cats": "zoo.cats"}),
+        ('ALTER TABLE IF EXISTS cats SET SCHEMA "F.x"', {'"F.x".cats': "cats"}),
+        ("ALTER TABLE cats SET SCHEMA farm; ALTER TABLE farm.cats SET SCHEMA public", {"cats": ""}),
+    ],
+)
+def test_a_table_that_gets_another_schema_is_known_by_its_former_name(sql: str, names: dict[str, str]) -> None:
+    assert {name: table.former for name, table in Changes().apply([sql]).tables.items()} == names
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE TABLE pets AS SELECT 1 AS id",
+        "CREATE UNLOGGED TABLE IF NOT EXISTS pets AS TABLE cats WITH NO DATA",
+        "CREATE TABLE pets PARTITION OF cats FOR VALUES FROM (1) TO (2)",
+        "CREATE TABLE pets OF animal",
+    ],
+)
+def test_a_table_whose_columns_are_those_of_others_is_new(sql: str) -> None:
+    assert changed(sql) == {"pets": ("new", {})}
+
+
 def test_a_table_that_is_there_is_not_made_by_if_not_exists() -> None:
     sql = "ALTER TABLE pets ADD age int; CREATE TABLE IF NOT EXISTS pets (id int, name text)"
     assert changed(sql) == {"pets": ("changed", {"age": ("int", "added")})}
@@ -114,7 +141,7 @@ def test_a_renamed_table_keeps_what_it_was_called() -> None:
     "sql",
     [
         "CREATE TEMPORARY TABLE pets (id int)",
-        "CREATE TABLE pets AS SELECT 1",
+        "CREATE TEMP TABLE pets AS SELECT 1",
         "SELECT 'DROP TABLE pets'",
         "CREATE INDEX ON pets (id)",
         "ALTER TABLE pets DROP CONSTRAINT fk",
