@@ -74,16 +74,45 @@ def _note(
 
 
 def joined_branches(nodes: Sequence[ast.AST], given: Sequence[ast.expr]) -> list[ast.expr]:
-    """Return values that are given one after the other; of those in both branches of an ``if``, the choice instead."""
+    """Return the values that are left of those that are given one after the other.
+
+    Of the values in both branches of an ``if`` the choice is left, and so of one in an ``if`` and of that before it.
+    A later value of the same block takes the place of those before it.
+    """
     found: dict[int, ast.expr] = {}
-    for node in reversed(nodes):
+    for node in reversed(nodes):  # those inside of others first
         if isinstance(node, ast.If) and node.orelse:
-            first, second = (_inside(branch, given) for branch in (node.body, node.orelse))
+            first, second = (_inside([*branch], given) for branch in (node.body, node.orelse))
             if first and second:
                 body, orelse = (found.get(id(values[-1]), values[-1]) for values in (first, second))
                 choice = ast.copy_location(ast.IfExp(node.test, body, orelse), body)
                 found |= dict.fromkeys(map(id, (*first, *second)), choice)
+        if isinstance(node, ast.stmt | ast.mod):
+            _join_block(found, getattr(node, "body", ()), given)
     return list({id(value): value for value in (found.get(id(each), each) for each in given)}.values())
+
+
+def _join_block(found: dict[int, ast.expr], block: Sequence[ast.stmt], given: Sequence[ast.expr]) -> None:
+    """Note the value that is left of those in a block of statements; a function's are given when it is called."""
+    before: list[ast.expr] = []
+    for statement in block:
+        inside = _inside([statement], given)
+        if not inside or isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        left = found.get(id(inside[-1]), inside[-1])
+        if isinstance(statement, ast.If) and not (statement.orelse and all(_branches(statement, given))):
+            if before and not statement.orelse:
+                former = found.get(id(before[-1]), before[-1])
+                left = ast.copy_location(ast.IfExp(statement.test, left, former), left)
+            else:
+                before += inside
+                continue
+        before += inside
+        found |= dict.fromkeys(map(id, before), left)
+
+
+def _branches(statement: ast.If, given: Sequence[ast.expr]) -> tuple[list[ast.expr], list[ast.expr]]:
+    return _inside(statement.body, given), _inside(statement.orelse, given)
 
 
 def _inside(branch: Sequence[ast.stmt], given: Sequence[ast.expr]) -> list[ast.expr]:

@@ -1734,6 +1734,28 @@ def test_a_dsn_that_is_set_in_both_branches_is_not_taken(tmp_path):
     assert only(tmp_path).dsn.dsn_key is None
 
 
+SET_ONE_AFTER_THE_OTHER = {
+    "two": (["A_URL"], ["DB_URL"], "DB_URL"),
+    "a condition behind it": (["DB_URL"], ["if TESTING", "A_URL"], None),
+    "a condition before it": (["if TESTING", "A_URL"], ["DB_URL"], "DB_URL"),
+    "a condition that asks for it": (["A_URL"], ["if os.getenv('DB_URL')", "DB_URL"], "DB_URL"),
+    "both branches before it": (["if TESTING", "A_URL", "else", "B_URL"], ["DB_URL"], "DB_URL"),
+    "with": (["A_URL"], ["with lock", "DB_URL"], "DB_URL"),
+    "two conditions": (["DB_URL"], ["if ONE", "A_URL", "if TWO", "DB_URL"], None),
+}
+
+
+@pytest.mark.parametrize(("first", "second", "key"), SET_ONE_AFTER_THE_OTHER.values(), ids=SET_ONE_AFTER_THE_OTHER)
+def test_of_dsns_that_are_set_one_after_the_other_the_last_is_taken(tmp_path, first, second, key):
+    lines = ["import os"]
+    for part in (*first, *second):
+        inside = lines[-1].endswith(":")
+        line = SET_URL.replace("url)", f"os.environ[{part!r}])") if part.endswith("_URL") else f"{part}:"
+        lines.append(f"    {line}" if inside else line)
+    service(tmp_path, **{"alembic/env.py": env(before="\n".join(lines))})
+    assert only(tmp_path).dsn.dsn_key == key
+
+
 ASKED = {
     "expression": 'url = os.environ["DB_URL"] if "DB_URL" in os.environ else "postgresql://localhost/x"',
     "not": 'given = os.getenv("DB_URL")\nurl = "postgresql://localhost/x" if not given else given',
