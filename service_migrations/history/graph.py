@@ -64,6 +64,7 @@ def overlapping(revisions: Mapping[str, Revision], current: Iterable[str]) -> tu
     """Return two of a database's revisions of which the second implies the first; None where there are no such two.
 
     Alembic writes only the upper one into the version table. With both, nobody knows which of them the database has.
+    The two are one where it stands there twice, as in a table without its key: Alembic's UPDATE expects one row.
 
     Raises:
         KeyError: one of the ids isn't in the history.
@@ -71,6 +72,8 @@ def overlapping(revisions: Mapping[str, Revision], current: Iterable[str]) -> tu
     """
     current = tuple(current)
     for upper in current if len(current) > 1 else ():
+        if current.count(upper) > 1:
+            return upper, upper
         below = implied(revisions, (upper,)) - {upper}
         for lower in current:
             if lower in below:

@@ -272,7 +272,8 @@ async def _read_revisions(connection: Any, table: str, ledger: str | None) -> tu
     """
     newest = f"SELECT DISTINCT ON (revision) revision, checksum FROM {ledger} ORDER BY revision, id DESC"  # noqa: S608
     checksums = f"(SELECT json_object_agg(revision, checksum) FROM ({newest}) AS newest)" if ledger else "NULL"  # noqa: S608
-    query = f"SELECT ARRAY(SELECT CAST(version_num AS text) FROM {table}) AS current, {checksums} AS logged"  # noqa: S608
+    current = f"SELECT COALESCE(CAST(version_num AS text), 'NULL') FROM {table}"  # noqa: S608
+    query = f"SELECT ARRAY({current}) AS current, {checksums} AS logged"
     (row,) = await fetch(connection, query)
     return tuple(sorted(row.current)), row.logged or {}
 

@@ -126,8 +126,9 @@ class Session:
         if pair is None:
             return
         service, (lower, upper) = self.history.service, pair
+        reason = f"{upper} stands there twice" if lower == upper else f"{upper} is above {lower}"
         raise DifferenceError(
-            f"{self.connector.target} is at {', '.join(revisions)}, and {upper} is above {lower}: the version table "
+            f"{self.connector.target} is at {', '.join(revisions)}, and {reason}: the version table "
             f"{self.connector.version_table} has a row too many.",
             service=service,
             hint=f"`inv db.adopt --verify --service {service}` finds the revision that its tables are at. Then run: "

@@ -140,7 +140,8 @@ async def applied(
 
 async def _rows(connection: AsyncConnection, version_table: str, located_table: Located) -> tuple[str, ...]:
     name = quoted(located_table.schema, version_table)
-    query = f"SELECT CAST(version_num AS text) AS revision FROM {name}"  # noqa: S608 - quoted
+    # without its key, and so without NOT NULL, it may have a row that names no revision
+    query = f"SELECT COALESCE(CAST(version_num AS text), 'NULL') AS revision FROM {name}"  # noqa: S608 - quoted
     return tuple(sorted(row.revision for row in await rows(connection, query)))
 
 

@@ -7,7 +7,7 @@ import pytest
 import service_migrations
 from service_migrations.errors import UsageError
 from service_migrations.settings.dsn import Dsn
-from tests.support.database import SECRET, query, tables, wait
+from tests.support.database import SECRET, query, run_script, tables, wait
 from tests.support.monorepo import Monorepo
 from tests.support.world import World, failed
 
@@ -138,6 +138,43 @@ def test_a_row_of_the_version_table_that_another_one_implies_is_told(
     assert ran.code == 3, ran.text
     assert f"{dsn.target} is at a1, a2, and a2 is above a1" in ran.text
     assert len(query(dsn, "SELECT FROM alembic_version_billing")) == 2
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_a_revision_that_stands_in_the_version_table_twice_is_told(
+    monorepo: Monorepo, database: Callable[..., Dsn], words: tuple[str, ...]
+) -> None:
+    """In a table without its key, as `CREATE TABLE AS` makes it: no statement of Alembic's expects two rows."""
+    dsn = without_a_key(monorepo, database, "a2")
+    ran = monorepo.inv(*words)
+    assert (ran.code, f"{dsn.target} is at a2, a2, and a2 stands there twice" in ran.text) == (3, True), ran.text
+    assert len(query(dsn, "SELECT FROM alembic_version_billing")) == 2
+    command = "db.stamp --service billing --revision a2 --purge"
+    ran = monorepo.inv("db.adopt", "--verify", "--service", "billing")
+    assert (ran.code, f"inv {command}" in ran.text) == (3, True), ran.text
+    assert monorepo.inv(*command.split(), "--yes").code == 0
+    assert monorepo.inv("db.status").text.count("at head") == 1
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_a_row_of_the_version_table_without_a_revision_is_told(
+    monorepo: Monorepo, database: Callable[..., Dsn], words: tuple[str, ...]
+) -> None:
+    dsn = without_a_key(monorepo, database, None)
+    ran = monorepo.inv(*words)
+    assert (ran.code, "NULL, which migrations/versions/billing doesn't have" in ran.text) == (3, True), ran.text
+    assert "Traceback" not in ran.text
+    assert len(query(dsn, "SELECT FROM alembic_version_billing")) == 2
+
+
+def without_a_key(monorepo: Monorepo, database: Callable[..., Dsn], revision: str | None) -> Dsn:
+    """Make a database whose version table has no key, and one row more, of a revision."""
+    dsn = overlapping(monorepo, database)
+    run_script(dsn, ["DELETE FROM alembic_version_billing WHERE version_num = 'a1'"])
+    run_script(dsn, ["ALTER TABLE alembic_version_billing DROP CONSTRAINT alembic_version_billing_pkc"])
+    run_script(dsn, ["ALTER TABLE alembic_version_billing ALTER version_num DROP NOT NULL"])
+    query(dsn, "INSERT INTO alembic_version_billing VALUES ($1)", revision)
+    return dsn
 
 
 def test_a_row_too_many_is_found_by_the_tables_and_taken_away(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
