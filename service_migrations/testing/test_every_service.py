@@ -20,7 +20,7 @@ from service_migrations.history.baseline import read_baseline
 from service_migrations.history.matrix_rows import ROWS, matrix_rows
 from service_migrations.history.offline import render
 from service_migrations.history.revisions import read as read_history
-from service_migrations.models.metadata import assemble, schema_of
+from service_migrations.models.metadata import assemble, bookkeeping_schema
 from service_migrations.monorepo import Monorepo, Service
 from service_migrations.postgres import Server
 from service_migrations.session.locks import process_lock
@@ -192,6 +192,8 @@ def test_a_service_leaves_its_siblings_in_a_shared_database_alone(
         independent, _ = await upgrade_in_turns(siblings)
         dependent = [service, *(sibling for sibling in siblings if sibling not in independent)]  # they need its tables
         await _go_to_base(sibling for sibling in siblings if sibling not in independent)
+        for member in dependent:
+            await _create_schema(member, database)
         before = await database.schema(*dependent)
         upgrade_order = await _all_at_head(dependent)
         for upgraded in (*independent, *upgrade_order):
@@ -237,11 +239,20 @@ async def _database_with_needed_siblings(service: Service, make_database: MakeDa
 
 
 async def _empty_database(service: Service, make_database: MakeDatabase) -> ServiceDatabase:
-    """Return a database with nothing but the schema of the models, which an upgrade creates and base keeps."""
+    """Return a database with nothing but the schema of the version table."""
     database = await make_database(service)
-    if own_schema := schema_of(assemble(service)):
-        await database.execute(f"CREATE SCHEMA {quoted(own_schema)}")
+    await _create_schema(service, database)
     return database
+
+
+async def _create_schema(service: Service, database: ServiceDatabase) -> None:
+    """Create the schema of a service's version table, which an upgrade creates and base keeps, as this service's role.
+
+    That of the models may be created by the history.
+    """
+    if needed := bookkeeping_schema(service, assemble(service)):
+        owned = ServiceDatabase(service, database.databases)
+        await owned.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(needed)}")
 
 
 async def _all_at_head(services: Sequence[Service]) -> list[Service]:

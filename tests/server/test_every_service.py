@@ -9,7 +9,7 @@ from service_migrations.postgres import Server
 from tests.support.database import query
 from tests.support.monorepo import MODELS, Monorepo, Ran
 from tests.support.pytest_runs import given, pytest_in
-from tests.support.shared_database import refer
+from tests.support.shared_database import refer, share
 
 STEPS = "test_every_step_goes_down_and_up_again_with_rows_in_the_tables"
 BOTH = "test_online_and_offline_a_history_gives_what_the_models_say_and_base_leaves_nothing"
@@ -120,3 +120,39 @@ def test_without_a_monorepo_or_without_a_service_it_is_one_line(tmp_path: Path, 
     wanted = "services/* holds no service" if place else "There is no monorepo here"
     assert [line for line in ran.out.splitlines() if wanted in line]
     assert "Traceback" not in ran.text
+
+
+OWN_SCHEMA = """
+from sqlalchemy import Column, Integer, MetaData, Table
+
+__all__ = ["things"]
+things = Table("things", MetaData(schema="{schema}"), Column("id", Integer, primary_key=True))
+"""
+
+
+def own_schema(monorepo: Monorepo, name: str, create: str = "", drop: str = "") -> None:
+    """Write a service whose models have the schema of its name, and its revision."""
+    monorepo.service(name, OWN_SCHEMA.format(schema=name))
+    table = f'op.create_table("things", sa.Column("id", sa.Integer, primary_key=True), schema="{name}")'
+    monorepo.revision(name, f"{name}1", None, f"{create}\n{table}", f'op.drop_table("things", schema="{name}")\n{drop}')
+
+
+def test_services_of_one_database_may_have_schemas_of_their_own(monorepo: Monorepo, server: Server) -> None:
+    """An upgrade creates the schema, and base keeps it: nothing is left behind that a sibling made."""
+    for name in ("orders", "returns"):
+        own_schema(monorepo, name)
+    monorepo.service("stock")
+    monorepo.table_revision("stock", "s1", None)
+    share(monorepo, "orders", "stock", "returns")
+    ran = pytest_in(monorepo.root, "-rA", "--pyargs", "service_migrations.testing", **given(server))
+    assert ran.code == 0, ran.text
+
+
+def test_a_history_may_create_the_schema_of_its_models_where_its_version_table_is_elsewhere(
+    monorepo: Monorepo, server: Server
+) -> None:
+    own_schema(monorepo, "orders", 'op.execute("CREATE SCHEMA orders")', 'op.execute("DROP SCHEMA orders")')
+    with (monorepo.root / "pyproject.toml").open("a") as table:
+        table.write('\n[tool.service-migrations.service.orders]\nversion_table_schema = "public"\n')
+    ran = pytest_in(monorepo.root, "-rA", "--pyargs", "service_migrations.testing", **given(server))
+    assert ran.code == 0, ran.text
