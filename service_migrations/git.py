@@ -36,6 +36,8 @@ _COMMIT_TIMEOUT = 2.0
 _OF_ANOTHER = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_PREFIX"})
 """What git sets for its hooks and aliases, and what wins over the folder: it may be of another repository."""
 
+_TRUSTING = "git config --global --add safe.directory "
+
 
 class GitError(Exception):
     """git couldn't be run, or failed; the text is git's own message."""
@@ -99,7 +101,7 @@ def refuse_no_checkout(folder: Path) -> None:
     """Refuse a folder that is in no checkout.
 
     Raises:
-        UsageError: it isn't, or git isn't installed.
+        UsageError: it isn't, it belongs to another account, or git isn't installed.
 
     """
     try:
@@ -107,6 +109,13 @@ def refuse_no_checkout(folder: Path) -> None:
     except NoGitError as error:
         raise UsageError(f"{error}.") from None
     except GitError as error:
+        # as in a container whose account isn't that of the checkout; git's own command is in its message in any language
+        _, trusting, path = str(error).partition(_TRUSTING)
+        if path:
+            hint = f"Run as its owner, or: {trusting}{path}"
+            raise UsageError(
+                f"{folder}: the checkout belongs to another account, so git reads nothing of it.", hint=hint
+            ) from None
         raise UsageError(f"{folder} is no checkout of git ({error}).") from None
 
 

@@ -20,8 +20,8 @@ from functools import cache
 from pathlib import Path
 
 from service_migrations.errors import ConfigurationError, UnreachableError, UsageError
-from service_migrations.files import writing
-from service_migrations.postgres.account import reachable_folder
+from service_migrations.files import is_full, writing
+from service_migrations.postgres.account import make_folder, reachable_folder
 from service_migrations.postgres.filelock import locked
 
 __all__ = ["VERSIONS", "Binaries", "installed", "provide", "sources"]
@@ -118,6 +118,7 @@ def provide(version: str, progress: Callable[[str], None] = lambda _: None) -> B
             hint=f"Install it, or name a server in POSTGRES_{version}_DSN.",
         )
     folder = _unpacked(version)
+    _check_folder(folder.parent)
     # several sessions at once download a version only once
     with locked(folder.with_name(f"{folder.name}.lock")):
         if not folder.is_dir():
@@ -144,6 +145,21 @@ def _unpacked(version: str) -> Path:
         ) from None
     folder = reachable_folder(cache_home / "service-migrations", Path("/var/cache/service-migrations"))
     return folder / f"postgres-{_PACKAGES[version]['package']}-{_platform()}"
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder that can't be made or written, as where HOME belongs to another account or is read-only."""
+    try:
+        make_folder(folder)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        if is_full(error):
+            raise
+        raise ConfigurationError(
+            f"PostgreSQL's binaries have no place: {folder} can't be written: {error.strerror}.",
+            hint="XDG_CACHE_HOME names another folder for them.",
+        ) from None
 
 
 def _fetch(version: str, folder: Path) -> None:

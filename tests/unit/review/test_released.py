@@ -1,6 +1,7 @@
 """What was released is never edited: real repositories, and what is found in them."""
 
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -468,6 +469,18 @@ def test_where_nothing_was_there_nothing_is_compared(repo):
 def test_a_commit_that_does_not_exist_is_a_wrong_use(repo, since):
     with pytest.raises(UsageError, match="git knows no such tag, branch or commit"):
         compare(repo, since)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a checkout to another account")
+def test_a_checkout_of_another_account_is_named_with_the_way_out(repo):
+    """As in a container; git said how, behind our line that there is no checkout."""
+    for path in (repo.root, repo.root / ".git"):
+        os.chown(path, 65534, 65534)
+    for words in (("db.released",), ("db.affected",)):
+        ran = repo.inv(*words)
+        assert (ran.code, len(ran.err.splitlines())) == (2, 1), ran.text
+        assert f"{repo.root}: the checkout belongs to another account" in ran.err
+        assert f"git config --global --add safe.directory {repo.root}" in ran.err
 
 
 def test_without_git_it_is_a_wrong_use(monorepo):
