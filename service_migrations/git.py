@@ -109,7 +109,7 @@ def refuse_no_checkout(folder: Path) -> None:
     except NoGitError as error:
         raise UsageError(f"{error}.") from None
     except GitError as error:
-        # as in a container whose account isn't that of the checkout; git's own command is in its message in any language
+        # as in a container whose account isn't that of the checkout; in any language git's message has its command
         _, trusting, path = str(error).partition(_TRUSTING)
         if path:
             hint = f"Run as its owner, or: {trusting}{path}"

@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import NoReturn
 
 from service_migrations.catalog.objects import Key, Object
-from service_migrations.connection import engine as connections
 from service_migrations.connection.connector import connector_of
 from service_migrations.drift.extensions import REVISION_FAILED, Extensions, MissingExtensionError, read_objects
 from service_migrations.errors import MigrationError
@@ -122,9 +121,5 @@ async def advance(
 
 
 async def _upgrade(settings: Settings, revisions: Iterable[str]) -> None:
-    engine = connections.create_engine(settings)
-    try:
-        for revision in revisions:
-            await upgrade(settings.service, revision, engine=engine, limits=settings.limits, settings=settings)
-    finally:
-        await engine.dispose()
+    for revision in revisions:
+        await upgrade(settings.service, revision, limits=settings.limits, settings=settings)

@@ -78,6 +78,23 @@ def test_a_lock_holds_through_a_pooler_in_session_mode(monorepo: Monorepo, datab
         assert upgrade(monorepo).after == ("r001",)
 
 
+@pytest.mark.parametrize("lenient", [True, False], ids=["swallows_parameters", "refuses_parameters"])
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+def test_a_history_is_replayed_through_a_pooler_in_session_mode(
+    monorepo: Monorepo, database: Make, driver: str, lenient: bool
+) -> None:
+    """Where an upgrade is accepted, so is the scratch database of a comparison."""
+    dsn = database(password="plain", creates=True)
+    monorepo.table_revision("billing", "r001", None)
+    with (monorepo.root / "pyproject.toml").open("a") as table:
+        table.write(f'\n[tool.service-migrations.service.billing]\ndriver = "{driver}"\n')
+    with pgbouncer(dsn, lenient=lenient, mode="session", size=6, every=True) as through:
+        monorepo.service("billing", dsn=through)
+        assert upgrade(monorepo).after == ("r001",)
+        ran = monorepo.inv("db.drift", "--service", "billing")
+    assert ran.code == 0, ran.text
+
+
 @pytest.mark.parametrize("size", [1, 2, 6])
 def test_a_pooler_in_transaction_mode_is_refused_however_busy_it_is(
     monorepo: Monorepo, database: Make, size: int

@@ -91,7 +91,9 @@ IGNORED = (
 
 
 @contextmanager
-def pgbouncer(dsn: Dsn, *, lenient: bool, mode: str = "transaction", size: int = 2) -> Iterator[Dsn]:
+def pgbouncer(
+    dsn: Dsn, *, lenient: bool, mode: str = "transaction", size: int = 2, every: bool = False
+) -> Iterator[Dsn]:
     """Run PgBouncer before a database.
 
     Args:
@@ -99,6 +101,7 @@ def pgbouncer(dsn: Dsn, *, lenient: bool, mode: str = "transaction", size: int =
         lenient: it swallows our startup parameters; another one refuses them.
         mode: session, transaction or statement.
         size: server connections in its pool.
+        every: it leads to each database of the server, not only to this one.
 
     """
     path = program("pgbouncer")
@@ -106,9 +109,10 @@ def pgbouncer(dsn: Dsn, *, lenient: bool, mode: str = "transaction", size: int =
         host, port = dsn.hosts[0]
         own_port = free_port()
         users, ini = home / "users.txt", home / "pgbouncer.ini"
+        name = "*" if every else dsn.database
         users.write_text(f'"{dsn.user}" "{dsn.password}"\n', encoding="utf-8")
         ini.write_text(
-            f"[databases]\n{dsn.database} = host={host} port={port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
+            f"[databases]\n{name} = host={host} port={port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
             f"listen_port = {own_port}\nunix_socket_dir =\nauth_type = trust\nauth_file = {users}\n"
             f"pool_mode = {mode}\ndefault_pool_size = {size}\n"
             + (f"ignore_startup_parameters = {IGNORED}\n" if lenient else ""),
