@@ -27,14 +27,23 @@ _VERBS = {"stamp": "stamped", "accept": "accepted"}
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A file that isn't the one that was run: ``entry`` is the row of the ledger that differs from it."""
+    """A file that isn't the one that was run.
+
+    Attributes:
+        path: the file.
+        entry: the row of the ledger that differs from it.
+        skipped: the revisions that the file follows now, and that never ran on this database.
+
+    """
 
     path: str
     entry: Entry
+    skipped: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         verb = _VERBS.get(self.entry.direction, "applied")
-        return f"{self.path} was edited after {self.entry.revision} was {verb} ({_moment(self.entry.started)})"
+        text = f"{self.path} was edited after {self.entry.revision} was {verb} ({_moment(self.entry.started)})"
+        return f"{text}: it follows {', '.join(self.skipped)} now, which never ran here" if self.skipped else text
 
     @property
     def finding(self) -> DifferenceError:
@@ -58,10 +67,12 @@ async def edits(session: Session, current: tuple[str, ...]) -> tuple[Edit, ...]:
 
     """
     latest: dict[str, Entry] = {}
+    began = False
     for entry in await read_entries(session):
         latest.setdefault(entry.revision, entry)
+        began = began or (entry.direction == "upgrade" and entry.from_revision is None)
     return tuple(
-        Edit(revision.path, latest[revision.revision])
+        Edit(revision.path, latest[revision.revision], _skipped(session, revision, latest) if began else ())
         for revision in session.history.applied(current)
         if revision.revision in latest and _differs(session, revision, latest[revision.revision])
     )
@@ -106,6 +117,19 @@ async def check_edits(session: Session, current: tuple[str, ...], policy: Policy
         hint="Undo the edit; or downgrade below it and upgrade again; or take the files as they are: "
         f"inv db.upgrade --service {service} --allow edited",
     )
+
+
+def _skipped(session: Session, revision: Revision, latest: dict[str, Entry]) -> tuple[str, ...]:
+    """Return what a file follows now and never ran: neither before the file was run nor since then.
+
+    The ledger has to begin at base. What the database was stamped past or ran before it had a ledger has no row in it.
+    """
+    entry, history = latest[revision.revision], session.history
+    known = {other.revision for other in history.revisions}
+    if entry.direction != "upgrade" or (entry.from_revision and entry.from_revision not in known):
+        return ()
+    before = {other.revision for other in history.applied((entry.from_revision,) if entry.from_revision else ())}
+    return tuple(name for name in revision.down_revision if name not in latest and name not in before)
 
 
 def _differs(session: Session, revision: Revision, entry: Entry) -> bool:

@@ -122,13 +122,26 @@ def test_a_parent_that_was_exchanged_is_an_edit_and_tells_of_a_revision_that_nev
     monorepo.revision("billing", "t1", "a1", 'op.execute("CREATE TABLE theirs (id int)")')
     edit(file, "down_revision = 'a1'", "down_revision = 't1'")
     assert at(dsn) == list(wait(service_migrations.history(service)).heads)
-    with pytest.raises(DifferenceError, match=r"b2\.py was edited after b2 was applied"):
+    with pytest.raises(
+        DifferenceError, match=r"b2 was applied \(.*\): it follows t1 now, which never ran here\. Nothing"
+    ):
         wait(service_migrations.upgrade(service))
     assert "theirs" not in tables(dsn)
     # and this is how it comes right
     wait(service_migrations.downgrade(service, "a1"))
     wait(service_migrations.upgrade(service))
     assert "theirs" in tables(dsn)
+
+
+def test_a_parent_that_ran_before_there_was_a_ledger_isnt_told_to_be_missing(service, file, monorepo, dsn):
+    monorepo.revision("billing", "c3", "b2")
+    wait(service_migrations.upgrade(service))
+    query(dsn, f"DELETE FROM {LEDGER} WHERE revision IN ('a1', 'b2')")  # noqa: S608
+    edit(service.versions / "c3.py", "down_revision = 'b2'", "down_revision = 'a1'")
+    edit(file, "down_revision = 'a1'", "down_revision = None")
+    edit(service.versions / "a1.py", "down_revision = None", "down_revision = 'b2'")
+    with pytest.raises(DifferenceError, match=r"c3\.py was edited after c3 was applied \([^)]*\)\. Nothing"):
+        wait(service_migrations.upgrade(service))
 
 
 def test_what_is_pending_may_be_edited(service, file, dsn):
