@@ -12,7 +12,7 @@ from service_migrations.databases.admin import quoted
 from service_migrations.drift.difference import Difference
 from service_migrations.drift.moves import is_equal, moved_back
 from service_migrations.drift.order import ordered
-from service_migrations.drift.repair import Change, changes, continued, create, drop, privilege_changes
+from service_migrations.drift.repair import Change, changes, continued, create, drop, privilege_changes, rows_of_default
 from service_migrations.drift.step import Step
 from service_migrations.history.baseline import digest
 
@@ -161,6 +161,8 @@ def _missing(item: Object, expected_catalog: Catalog, live_catalog: Catalog) -> 
     elif elsewhere := _elsewhere(item, expected_catalog, live_catalog):
         move = f"ALTER TABLE {elsewhere.address} SET SCHEMA {quoted(item.schema)};"
         note = f"An equal one is in the schema {elsewhere.schema}. If it was moved, run this instead: {move}"
+    else:
+        note = rows_of_default(item, live_catalog)
     text = "is in the history but not in the database"
     return Difference(item.kind, _name(item), text, sql, note, _digest(item, expected_catalog))
 

@@ -23,6 +23,7 @@ from service_migrations.drift.repair.tables_and_types import (
     composite_changes,
     domain_changes,
     enum_changes,
+    rows_of_default,
     table_changes,
     tables_of,
     type_changes,
@@ -41,6 +42,7 @@ __all__ = [
     "in_the_way",
     "keyword",
     "privilege_changes",
+    "rows_of_default",
     "tables_of",
     "with_parts",
 ]

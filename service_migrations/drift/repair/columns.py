@@ -1,11 +1,9 @@
 """Changes of columns: type, default, NOT NULL, expression, identity."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
 
-from service_migrations.autogenerate.changes.conversions import can_change_values, checked
 from service_migrations.catalog.definitions import (
     SEQUENCE_OPTIONS,
     VIEWS,
@@ -23,6 +21,7 @@ from service_migrations.catalog.definitions import (
 )
 from service_migrations.catalog.objects import Catalog, Object
 from service_migrations.drift.repair.change import Change, Pair
+from service_migrations.drift.repair.conversions import notes, using
 from service_migrations.drift.repair.create import comment, create
 from service_migrations.drift.repair.sequences import continued, last_of
 from service_migrations.sql.quoting import quoted
@@ -72,17 +71,15 @@ def _type(pair: Pair, table: str) -> Change:
     collation = f" COLLATE {expected['collation']}" if "collation" in expected else ""
     if "collation" in live and not collation:
         collation = ' COLLATE pg_catalog."default"'
-    actions = [f"ALTER COLUMN {pair.expected.address} TYPE {expected['type']}{collation}{_using(pair)}"]
+    actions = [f"ALTER COLUMN {pair.expected.address} TYPE {expected['type']}{collation}{using(pair)}"]
     if "default" in live:
         actions.insert(0, f"ALTER COLUMN {pair.expected.address} DROP DEFAULT")
     if "default" in expected:
         actions.append(f"ALTER COLUMN {pair.expected.address} SET DEFAULT {expected['default']}")
     fact = "type" if pair.differ("type") else "collation"
     noun = "" if fact == "type" else "the collation"
-    note = None
-    if _using(pair) and can_change_values(live["type"], expected["type"]):
-        note = f"It fails on a row that {expected['type']} can't hold as it is."
-    return Change(pair.describe(fact, noun), f"ALTER TABLE {table} {', '.join(actions)};", note, retypes=True)
+    sql = f"ALTER TABLE {table} {', '.join(actions)};"
+    return Change(pair.describe(fact, noun), sql, notes(pair), retypes=True)
 
 
 def _settings(pair: Pair, column: str) -> Iterator[Change]:
@@ -127,22 +124,6 @@ def _not_null(pair: Pair, table: str) -> Iterator[Change]:
         text = f"has the NOT NULL {pair.live.not_null} in the database, {pair.expected.not_null} in the history"
         sql = f"ALTER TABLE {table} RENAME CONSTRAINT {pair.live.not_null} TO {pair.expected.not_null};"
         yield Change(text, sql)
-
-
-def _using(pair: Pair) -> str:
-    old, new = pair.live.facts["type"], pair.expected.facts["type"]
-    table = pair.expected_catalog.parent(pair.expected)
-    if "generated" in pair.live.facts or (table is not None and table.kind == "foreign table"):
-        return ""  # the expression is converted, or there are no rows
-    if can_change_values(old, new):
-        return f" USING {checked(pair.expected.address, old, new, new)}"
-    if re.sub(r"\(.*\)", "", old) == re.sub(r"\(.*\)", "", new):
-        return ""
-    if new.startswith("character") and (old.endswith("[]") or not new.endswith("[]")):
-        return ""  # any type can be assigned to it, and a cast would truncate a value that is too long
-    # a type outside pg_catalog, such as an enum, has casts to and from text only
-    through = "::text" if "." in old or "." in new else ""
-    return f" USING {pair.expected.address}{through}::{new}"
 
 
 def _generated(pair: Pair, table: str) -> Change:

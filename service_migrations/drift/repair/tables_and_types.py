@@ -13,6 +13,7 @@ __all__ = [
     "composite_changes",
     "domain_changes",
     "enum_changes",
+    "rows_of_default",
     "table_changes",
     "tables_of",
     "type_changes",
@@ -21,6 +22,8 @@ __all__ = [
 
 _BY_HAND = "Create a new type as in the history, alter the columns of the old one to it, and drop the old one."
 _COPY = "Create a table as in the history, and copy the rows."
+_ROWS_OUTSIDE = "ATTACH fails on a row outside of its bound, and it stays detached: move such rows first."
+_ROWS_OF_DEFAULT = "It fails where {} has rows of this bound: move them first."
 
 
 def table_changes(pair: Pair) -> Iterator[Change]:
@@ -92,13 +95,30 @@ def _inheritance(pair: Pair, table: str) -> Iterator[Change]:
             statements.append(f"ALTER TABLE {parent} ATTACH PARTITION {address} {bound};")
         is_half = pending and not pair.differ("bound")
         text = "is half detached in the database" if is_half else pair.describe("bound", "the partition bound")
-        yield Change(text, " ".join(statements), detaches=detaches, attaches="bound" in expected)
+        note = None
+        if "bound" in expected and not is_half:
+            note = " ".join(filter(None, [_ROWS_OUTSIDE, rows_of_default(pair.expected, pair.live_catalog)]))
+        yield Change(text, " ".join(statements), note, detaches=detaches, attaches="bound" in expected)
     elif pair.differ("inherits"):
         old, new = live.get("inherits", []), expected.get("inherits", [])
         actions = [f"NO INHERIT {parent}" for parent in old if parent not in new]
         actions += [f"INHERIT {parent}" for parent in new if parent not in old]
         sql = f"{table} {', '.join(actions)};" if actions else None
         yield Change(pair.describe("inherits", "the parents"), sql, None if sql else "Only their order differs.")
+
+
+def rows_of_default(partition: Object, live_catalog: Catalog) -> str | None:
+    """Return the note that the default partition, if there is one, may hold what belongs in another."""
+    whole = partition.part_of
+    parent = live_catalog.by_key.get(Key(whole[0], whole[1], None, whole[2])) if whole else None
+    if parent is None or partition.facts.get("bound") in (None, "DEFAULT"):
+        return None
+    others = [
+        each
+        for each in live_catalog.parts(parent, "table", "foreign table")
+        if each.facts.get("bound") == "DEFAULT" and each.key != partition.key
+    ]
+    return _ROWS_OF_DEFAULT.format(others[0].name) if others else None
 
 
 def _options(pair: Pair, alter: str) -> Iterator[Change]:
@@ -178,7 +198,8 @@ def domain_changes(pair: Pair) -> Iterator[Change]:
             if expected["not_null"]
             else "is NOT NULL in the database only"
         )
-        yield Change(text, f"{alter} {'SET' if expected['not_null'] else 'DROP'} NOT NULL;")
+        note = "Fill what is NULL first." if expected["not_null"] else None
+        yield Change(text, f"{alter} {'SET' if expected['not_null'] else 'DROP'} NOT NULL;", note)
 
 
 def composite_changes(pair: Pair) -> Iterator[Change]:

@@ -1,6 +1,7 @@
 """What small histories make, changed by hand: the SQL of each line runs, and mends it."""
 
 import pytest
+from asyncpg import CheckViolationError
 
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
@@ -252,6 +253,36 @@ def test_a_partition_beside_one_of_the_history_is_no_difference(
     dsn, left = mended(history, by_hand, server)
     assert left == []
     assert query(dsn, "SELECT relispartition FROM pg_class WHERE relname = 't_4'") == [(True,)]
+
+
+DEFAULT = [*LIST[:2], "CREATE TABLE t_d PARTITION OF t DEFAULT"]
+OUTSIDE = {
+    "a wider bound": (LIST[:2], bounds(t_1="FOR VALUES IN (1, 2)"), "outside of its bound", 2),
+    "no bound": (LIST[:2], ["ALTER TABLE t DETACH PARTITION t_1"], "outside of its bound", 2),
+    "dropped beside the default": (DEFAULT, ["DROP TABLE t_1"], "It fails where t_d has rows of this bound", 1),
+    "detached beside the default": (
+        DEFAULT,
+        ["ALTER TABLE t DETACH PARTITION t_1", "INSERT INTO t VALUES (1)"],
+        "It fails where t_d has rows of this bound",
+        1,
+    ),
+    "the default, detached": (DEFAULT, ["ALTER TABLE t DETACH PARTITION t_d"], "outside of its bound", 1),
+}
+
+
+@pytest.mark.parametrize(("history", "by_hand", "note", "row"), OUTSIDE.values(), ids=list(OUTSIDE))
+def test_a_note_tells_where_the_rows_of_a_partition_are_refused(
+    history: list[str], by_hand: list[str], note: str, row: int, server: Server
+) -> None:
+    wanted, dsn = make_database(server), make_database(server)
+    for each in (wanted, dsn):
+        run_script(each, history)
+    table = "t_d" if "t_d" in " ".join(by_hand) else "t" if "DROP" in by_hand[0] else "t_1"
+    run_script(dsn, [*by_hand, f"INSERT INTO {table} VALUES ({row})"])  # noqa: S608 - of the names above
+    [found] = differences_from(catalog(wanted), dsn)
+    assert note in (found.note or "")
+    with pytest.raises(CheckViolationError):
+        run_script(dsn, split(found.sql or ""))
 
 
 @pytest.mark.parametrize(("options", "rows", "number"), [("(START 1000)", "", 1000), ("(START 1000)", "1005", 1006)])
