@@ -36,6 +36,10 @@ _KINDS: dict[type[Constraint], str] = {
 }
 
 
+class _NamelessIndexError(Exception):
+    """An index without a name, such as that of ``index=True`` beside a naming convention without ``ix``."""
+
+
 def refuse_uncompilable(metadata: MetaData, dialect: Dialect, service: object) -> None:
     """Refuse models of a service of which a part can't be written as SQL.
 
@@ -54,9 +58,12 @@ def uncompilable(table: Table, dialect: Dialect, service: object) -> Configurati
         try:
             compiled()
         except Exception as error:  # noqa: BLE001 - a type's own code may raise anything
-            message = f"table {table.fullname}{part and ', '}{part}: {describe(error)}."
-            path = place_of_table(table)
-            return ConfigurationError(message, service=service, path=path, hint="Correct the model.")
+            reason, hint = describe(error), "Correct the model."
+            if isinstance(error, _NamelessIndexError):
+                reason = "it has no name"
+                hint = 'Add "ix" to the naming_convention of the MetaData, or name the index.'
+            message = f"table {table.fullname}{part and ', '}{part}: {reason}."
+            return ConfigurationError(message, service=service, path=place_of_table(table), hint=hint)
     return None
 
 
@@ -71,8 +78,20 @@ def _parts(table: Table, dialect: Dialect) -> Iterator[tuple[str, Callable[[], o
         yield f"{kind} {name}", lambda constraint=constraint: compiler.process(constraint)  # type: ignore[misc]
     for index in sorted(table.indexes, key=lambda index: str(index.name)):
         name = index.name if isinstance(index.name, str) else _columns(index)
-        yield f"index {name}", lambda index=index: CreateIndex(index).compile(dialect=dialect)  # type: ignore[misc]
+        yield f"index {name}", lambda index=index: _compile_index(index, dialect)  # type: ignore[misc]
     yield "", lambda: CreateTable(table).compile(dialect=dialect)
+
+
+def _compile_index(index: Index, dialect: Dialect) -> None:
+    """Compile an index; SQLAlchemy has an AssertionError without a message for one without a name.
+
+    Raises:
+        _NamelessIndexError: it has neither a name nor a naming convention for one.
+
+    """
+    if index.name is None:
+        raise _NamelessIndexError
+    CreateIndex(index).compile(dialect=dialect)
 
 
 def _columns(part: Constraint | Index) -> str:

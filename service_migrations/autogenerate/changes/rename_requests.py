@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from service_migrations.autogenerate.changes.renames import Rename, option
 from service_migrations.autogenerate.comparison import Comparison, Key
 from service_migrations.errors import UsageError
+from service_migrations.sql.quoting import quoted
 
 __all__ = ["Request", "renames_of"]
 
@@ -130,7 +131,7 @@ def _columns(
 
 def _only(request: Request, matches: Sequence[_Match], comparison: Comparison) -> _Match:
     if not matches:
-        raise _nothing(request)
+        raise _between_schemas(request, comparison) or _nothing(request)
     if len(matches) > 1:
         renames = (match.rename for match in matches)
         options = sorted(
@@ -138,6 +139,30 @@ def _only(request: Request, matches: Sequence[_Match], comparison: Comparison) -
         )
         raise UsageError(f"--rename {request.text} is ambiguous.", hint=f"Write one of: {', '.join(options)}.")
     return matches[0]
+
+
+def _between_schemas(request: Request, comparison: Comparison) -> UsageError | None:
+    """Return the refusal of a rename into another schema; None where it isn't one."""
+    default = comparison.default or "public"
+    places = [
+        [key for key in one.keys() - other.keys() if _ends_with((key[0] or default, key[1]), path)]
+        for one, other, path in (
+            (comparison.live, comparison.targets, request.old),
+            (comparison.targets, comparison.live, request.new),
+        )
+    ]
+    if any(len(keys) != 1 for keys in places):
+        return None
+    (old,), (new,) = places
+    if old[0] == new[0]:
+        return None
+    moved = f"ALTER TABLE {quoted(old[0], old[1])} SET SCHEMA {quoted(new[0] or default)};"
+    if old[1] != new[1]:
+        moved += f" ALTER TABLE {quoted(new[0], old[1])} RENAME TO {quoted(new[1])};"
+    return UsageError(
+        f"--rename {request.text}: a table isn't moved to another schema.",
+        hint=f"Write a revision with --empty, and in it, after CREATE SCHEMA: {moved}",
+    )
 
 
 def _nothing(request: Request) -> UsageError:

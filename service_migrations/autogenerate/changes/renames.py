@@ -27,6 +27,8 @@ __all__ = ["PossibleRename", "Rename", "applied", "noted", "option", "possible_r
 _DENIED = "42501"
 _WRONG_STATEMENT = "42"
 """The class of SQLSTATEs for a statement that can't be run on these objects."""
+_TAKEN = ("42P07", "42710")
+"""A relation, or a type, that has the name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,8 @@ def _run(connection: Connection, rename: Rename) -> None:
         state = sqlstate(error) or ""
         if state == _DENIED or not state.startswith(_WRONG_STATEMENT):
             raise
-        raise UsageError(f"PostgreSQL refuses {rename.sql}: {describe(error)}.") from error
+        hint = "Drop or rename that in a revision before this one, or choose another name." if state in _TAKEN else ""
+        raise UsageError(f"PostgreSQL refuses {rename.sql}: {describe(error)}.", hint=hint) from error
 
 
 def _in_order(renames: Sequence[Rename]) -> Iterator[Rename]:

@@ -108,6 +108,21 @@ def test_a_part_that_cannot_be_written_is_named(
     assert len(wait(service_migrations.history(service)).revisions) == 1
 
 
+@pytest.mark.parametrize("exists", [False, True], ids=["new table", "existing table"])
+def test_an_index_without_a_name_is_named_by_its_column_and_the_convention(
+    monorepo: Monorepo, database: Callable[..., Dsn], exists: bool
+) -> None:
+    convention = 'MetaData(naming_convention={"pk": "pk_%(table_name)s"})'
+    service = monorepo.service("shop", EMPTY, database())
+    if exists:
+        first_upgrade(monorepo, service)
+    remodel(monorepo, service, MODELS.format(part='Column("x", Integer, index=True)').replace("MetaData()", convention))
+    [error] = wait(service_migrations.check(monorepo.find("shop"))).uncompared
+    assert str(error).endswith(
+        'table things, index (x): it has no name. Add "ix" to the naming_convention of the MetaData, or name the index.'
+    )
+
+
 def test_it_is_named_where_alembic_compares(monorepo: Monorepo, database: Callable[..., Dsn], server: Server) -> None:
     dsn = database()
     service = monorepo.service("shop", MODELS.format(part=PARTS["the name of an index"][0]), dsn)

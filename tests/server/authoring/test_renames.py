@@ -299,7 +299,20 @@ REFUSED = {
     "a table in another schema": (
         (BEFORE, models(table("items", NOTE, 'schema="sales"'))),
         ("things:sales.items",),
-        "matches nothing",
+        "ALTER TABLE things SET SCHEMA sales; ALTER TABLE sales.things RENAME TO items;",
+    ),
+    "a table of a schema in another one": (
+        tuple(models(table("things", NOTE, f'schema="{schema}"'), table("other")) for schema in ("one", "two")),
+        ("one.things:two.things",),
+        (
+            "one.things:two.things: a table isn't moved to another schema. Write a revision with --empty, and in it, "
+            "after CREATE SCHEMA: ALTER TABLE one.things SET SCHEMA two;"
+        ),
+    ),
+    "a table of a schema in the default one": (
+        tuple(models(table("things", NOTE, f"schema={schema}"), table("other")) for schema in ("'one'", "None")),
+        ("one.things:public.things",),
+        "ALTER TABLE one.things SET SCHEMA public;",
     ),
     **{
         f"{text!r}": (PLAIN, (text,), "must be old:new, two different names")
@@ -338,6 +351,14 @@ def test_a_rename_that_isnt_one_is_refused_and_writes_no_file(both, options, mes
 def test_a_name_that_something_else_has_is_refused(changed) -> None:
     service = changed(BEFORE, models(table("items", NOTE)), "CREATE SEQUENCE items")
     with pytest.raises(UsageError, match='PostgreSQL refuses ALTER TABLE things RENAME TO items: relation "items"'):
+        wait(service_migrations.revision(service, "after", renames=["things:items"]))
+
+
+@pytest.mark.parametrize("part", ['Column("s", Enum("a", name="items"))', 'Column("s", Integer), Index("items", "s")'])
+def test_a_name_that_this_revision_would_free_is_refused_with_the_next_step(part, changed) -> None:
+    before = models(table("things", NOTE), table("others", part))
+    service = changed(before, models(table("items", NOTE), table("others")))
+    with pytest.raises(UsageError, match=r'"items" already exists\. Drop or rename that in a revision before this one'):
         wait(service_migrations.revision(service, "after", renames=["things:items"]))
 
 
