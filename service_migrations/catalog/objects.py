@@ -86,8 +86,8 @@ class Object:
 
     ``part_of`` is the object that it is created and dropped with: the table of a column, constraint, index, trigger,
     rule, policy or statistics object, the table of a sequence that a column owns, the parent of a partition.
-    ``extension`` is the one that it is a member of, or that its table is. ``defaults`` are the grants that a table or
-    sequence of its owner gets in its schema, where nobody grants or revokes anything. ``uses`` is what it depends on;
+    ``extension`` is the one that it is a member of, or that its table is. ``defaults`` are the grants that a new object
+    of its kind and owner gets in its schema, where nobody grants or revokes anything. ``uses`` is what it depends on;
     only ``read`` reads it. ``not_null`` is the quoted name of a column's NOT NULL, which is a constraint from
     PostgreSQL 18 on.
     """

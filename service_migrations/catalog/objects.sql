@@ -314,10 +314,13 @@ SELECT o.classid::bigint AS classid, o.oid::bigint AS oid, o.subid,
     (SELECT jsonb_agg(jsonb_build_array(CASE a.grantee WHEN 0 THEN 'PUBLIC' WHEN o.owner THEN NULL
             ELSE quote_ident(pg_get_userbyid(a.grantee)) END, a.privilege_type, a.is_grantable)
         ORDER BY a.grantee, a.privilege_type)
-        FROM (VALUES (CASE o.kind WHEN 'table' THEN 'r' WHEN 'sequence' THEN 'S' END::"char")) AS k (letter),
+        FROM (VALUES (CASE WHEN o.kind IN ('table', 'foreign table', 'view', 'materialized view') THEN 'r'
+                WHEN o.kind = 'sequence' THEN 'S' WHEN o.kind IN ('function', 'procedure', 'aggregate') THEN 'f'
+                WHEN o.classid = 'pg_type'::regclass OR o.kind = 'composite type' THEN 'T'
+                WHEN o.kind = 'schema' THEN 'n' END::"char")) AS k (letter),
         aclexplode(coalesce((SELECT g.defaclacl FROM pg_default_acl g WHERE g.defaclrole = o.owner
                 AND g.defaclnamespace = 0 AND g.defaclobjtype = k.letter), acldefault(
-                    CASE k.letter WHEN 'r' THEN 'r' WHEN 'S' THEN 's' END::"char", o.owner)) || coalesce(
+                    CASE k.letter WHEN 'S' THEN 's' ELSE k.letter END, o.owner)) || coalesce(
             (SELECT g.defaclacl FROM pg_default_acl g JOIN pg_namespace n ON n.oid = g.defaclnamespace
              WHERE g.defaclrole = o.owner AND n.nspname = o.schema AND g.defaclobjtype = k.letter), '{}')) a
         WHERE k.letter IS NOT NULL)::text AS defaults

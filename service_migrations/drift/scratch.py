@@ -26,6 +26,7 @@ from service_migrations.drift.contents import (
     objects_of,
     without,
 )
+from service_migrations.drift.database_settings import DatabaseSetting, database_settings, with_settings
 from service_migrations.errors import AccessDeniedError, ConfigurationError, LockNotObtainedError, MigrationError
 from service_migrations.interruption import finish_even_if_cancelled, unfinished
 from service_migrations.settings.dsn import Dsn
@@ -193,9 +194,9 @@ async def _lock(connection: "asyncpg.Connection", settings: Settings, descriptio
 async def _created(settings: Settings, admin: Dsn | None) -> AsyncIterator[Settings]:
     """Create a scratch database beside a service's own, and drop it at the end.
 
-    It has the same options and owner, and an administrator runs ``bootstrap.sql`` in it, where there is one. It is
-    dropped after an error, a cancellation or a lost connection too. Databases that killed runs have left are dropped
-    first.
+    It has the same options, settings and owner, and an administrator runs ``bootstrap.sql`` in it, where there is one.
+    It is dropped after an error, a cancellation or a lost connection too. Databases that killed runs have left are
+    dropped first.
 
     Args:
         settings: the service's; its role creates the database if it has CREATEDB.
@@ -209,7 +210,7 @@ async def _created(settings: Settings, admin: Dsn | None) -> AsyncIterator[Setti
         MigrationError: the server can't be reached, or refuses.
 
     """
-    options, may_create, is_standby = await _properties(settings)
+    options, own_settings, may_create, is_standby = await _properties(settings)
     if is_standby:
         raise _read_only(settings, f"{settings.target} is a standby.")
     creator = within(settings.dsn, settings.dsn.database) if may_create else admin
@@ -218,20 +219,23 @@ async def _created(settings: Settings, admin: Dsn | None) -> AsyncIterator[Setti
     name = await _name(settings, creator)
     try:
         await _create(settings, creator, name, options)
+        dsn = await with_settings(settings, creator, name, own_settings)
         if administrator := admin or settings.admin:
             others = [other.service for other in sharing(settings)]
             await bootstrap_database(settings, within(administrator, name), others)
         with unfinished(f"the scratch database {name} is left, which a later run drops"):
-            yield replace(settings, dsn=within(settings.dsn, name), is_temporary=True)
+            yield replace(settings, dsn=dsn, is_temporary=True)
     finally:
         await finish_even_if_cancelled(_drop(settings, creator, name))
 
 
-async def _properties(settings: Settings) -> tuple[str, bool, bool]:
-    """Return the options of a service's database, whether its role has CREATEDB, and whether it is of a standby."""
+async def _properties(settings: Settings) -> tuple[str, list[DatabaseSetting], bool, bool]:
+    """Return a database's options and settings, whether its role has CREATEDB, and whether it's on a standby."""
     async with connected(settings, settings.dsn) as connection:
         options, may_create = await connection.fetchval(_OPTIONS), await connection.fetchval(_MAY_CREATE)
-        return str(options), bool(may_create), bool(await connection.fetchval("SELECT pg_is_in_recovery()"))
+        own_settings = await database_settings(connection)
+        is_standby = bool(await connection.fetchval("SELECT pg_is_in_recovery()"))
+        return str(options), own_settings, bool(may_create), is_standby
 
 
 async def _name(settings: Settings, creator: Dsn) -> str:

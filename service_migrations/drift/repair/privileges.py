@@ -25,15 +25,25 @@ def privilege_changes(live: Object, expected: Object, catalog: Catalog) -> Itera
         yield Change(text, f'ALTER {keyword} {expected.address} OWNER TO "{owner}";')
     # the owner is changed before, and the grants of the former one are then the new one's
     for grant in live.grants:
-        if grant not in expected.grants:
+        if grant not in expected.grants and not _is_default(grant, live, expected):
             yield Change(
                 f"grants {_description(grant)} in the database only",
                 f"{privileges.revoke(grant, expected, catalog, expected.owner)};",
             )
     for grant in expected.grants:
-        if grant not in live.grants:
+        if grant not in live.grants and not _is_revoked_by_default(grant, live, expected):
             sql = f"{privileges.grant(grant, expected, catalog, expected.owner)};"
             yield Change(f"grants {_description(grant)} in the history only", sql)
+
+
+def _is_default(grant: Grant, live: Object, expected: Object) -> bool:
+    """Whether the database's default privileges give it to each new object, and no revision has set these."""
+    return grant in live.defaults and grant not in expected.defaults
+
+
+def _is_revoked_by_default(grant: Grant, live: Object, expected: Object) -> bool:
+    """Whether PostgreSQL gives it to everybody, which the database's default privileges have revoked."""
+    return grant.grantee == "PUBLIC" and grant in expected.defaults and grant not in live.defaults
 
 
 def _description(grant: Grant) -> str:
