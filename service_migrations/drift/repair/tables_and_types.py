@@ -1,6 +1,7 @@
 """Changes of tables, views, enums, domains and composite types."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 
 from service_migrations.catalog.creation import attribute_comment
 from service_migrations.catalog.definitions import changed_options, options
@@ -22,6 +23,8 @@ __all__ = [
 
 _BY_HAND = "Create a new type as in the history, alter the columns of the old one to it, and drop the old one."
 _COPY = "Create a table as in the history, and copy the rows."
+_SECRET = re.compile(r"passw|pwd|secret|token|credential|(?:api|access)_?key", re.IGNORECASE)
+"""The name of an option of a foreign table whose value isn't printed."""
 _ROWS_OUTSIDE = "ATTACH fails on a row outside of its bound, and it stays detached: move such rows first."
 _ROWS_OF_DEFAULT = "It fails where {} has rows of this bound: move them first."
 
@@ -76,11 +79,21 @@ def _comes_with_its_index(pair: Pair) -> bool:
 
 def _server(pair: Pair) -> Change:
     live, expected = (each.facts.get("server", {}) for each in (pair.live, pair.expected))
-    text = pair.describe("server", "the server")
     if live.get("name") != expected.get("name"):
+        text = f"is on the server {live.get('name')} in the database, {expected.get('name')} in the history"
         return Change(text, None, "Drop it, and create it again as in the history.")
-    options_clause = changed_options(live.get("options", {}), expected.get("options", {}))
-    return Change(text, f"ALTER FOREIGN TABLE {pair.expected.address} {options_clause};")
+    old, new = live.get("options", {}), expected.get("options", {})
+    text = f"has the options {_without_secrets(old)} in the database, {_without_secrets(new)} in the history"
+    secrets = [name for name in {**old, **new} if _SECRET.search(name) and old.get(name) != new.get(name)]
+    old, new = ({name: each[name] for name in each if name not in secrets} for each in (old, new))
+    note = f"Set {', '.join(secrets)} as in the history: it isn't shown." if secrets else None
+    sql = f"ALTER FOREIGN TABLE {pair.expected.address} {changed_options(old, new)};" if old != new else None
+    return Change(text, sql, note)
+
+
+def _without_secrets(foreign_options: Mapping[str, str]) -> str:
+    shown_options = (f"{name}={'***' if _SECRET.search(name) else value}" for name, value in foreign_options.items())
+    return shown(", ".join(shown_options) or None)
 
 
 def _inheritance(pair: Pair, table: str) -> Iterator[Change]:

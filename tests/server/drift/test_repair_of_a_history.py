@@ -255,6 +255,34 @@ def test_a_partition_beside_one_of_the_history_is_no_difference(
     assert query(dsn, "SELECT relispartition FROM pg_class WHERE relname = 't_4'") == [(True,)]
 
 
+FOREIGN = [
+    "CREATE FOREIGN DATA WRAPPER w",
+    "CREATE SERVER s FOREIGN DATA WRAPPER w",
+    "CREATE FOREIGN TABLE f (x integer) SERVER s OPTIONS (topic 'old', password 'sesame')",
+    "CREATE USER MAPPING FOR PUBLIC SERVER s OPTIONS (password 'sesame')",
+]
+
+
+@pytest.mark.parametrize(
+    "by_hand", [["SET topic 'new'"], ["SET password 'open sesame'"], ["DROP password", "ADD a 'b'"]]
+)
+def test_a_secret_option_of_a_foreign_table_is_not_shown(by_hand: list[str], server: Server) -> None:
+    wanted, dsn = (inside(server, make_database(server)) for _ in range(2))
+    for each in (wanted, dsn):
+        run_script(each, FOREIGN)
+    run_script(dsn, ["ALTER USER MAPPING FOR PUBLIC SERVER s OPTIONS (SET password 'open sesame')"])
+    assert differences_from(catalog(wanted), dsn) == ()
+    run_script(dsn, [f"ALTER FOREIGN TABLE f OPTIONS ({', '.join(by_hand)})"])
+    [found] = differences_from(catalog(wanted), dsn)
+    assert "sesame" not in str(found)
+    assert "foreign table f has the options " in str(found)
+    run_script(dsn, split(found.sql or ""))
+    left = "".join(map(str, differences_from(catalog(wanted), dsn)))
+    assert left.endswith("Set password as in the history: it isn't shown.") == any(
+        "password" in each for each in by_hand
+    )
+
+
 DEFAULT = [*LIST[:2], "CREATE TABLE t_d PARTITION OF t DEFAULT"]
 OUTSIDE = {
     "a wider bound": (LIST[:2], bounds(t_1="FOR VALUES IN (1, 2)"), "outside of its bound", 2),
