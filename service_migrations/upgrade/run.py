@@ -173,11 +173,9 @@ async def _apply(history: History, connector: Connector, operation: Operation, a
             state = await _aftermath(session)
             raise error.with_hint("" if connector.is_temporary else state) from error
         except MigrationError as error:
-            if session and session.transactions.closing_error:
-                raise error.with_hint(await _aftermath(session)) from error
-            if session and session.transactions.partly_committed:
-                raise error.with_hint(await invalid_indexes(connector, error)) from error
-            if attempt.pause is None or not isinstance(error, ContentionError):
+            if attempt.pause is None or not isinstance(error, ContentionError) or _is_final(session):
+                if state := await _state_after(error, session, connector, attempts):
+                    raise error.with_hint(state) from error
                 raise
             pause = attempt.jittered_pause()
             log.warning("%s Trying again in %.1f s.", error, pause)
@@ -188,6 +186,23 @@ async def _apply(history: History, connector: Connector, operation: Operation, a
                 log.log(_level(connector), "%s: stopped. %s", history.service, state)
             raise
     raise AssertionError("the last attempt returns or raises")
+
+
+def _is_final(session: Session | None) -> bool:
+    """Whether what ran must not be run again."""
+    return session is not None and (session.transactions.partly_committed or bool(session.transactions.closing_error))
+
+
+async def _state_after(
+    error: MigrationError, session: Session | None, connector: Connector, attempts: _Attempts
+) -> str:
+    """Name the revisions of a database after a failed run that has committed some, and what it has left."""
+    if session and session.transactions.closing_error:
+        return await _aftermath(session)
+    revisions = ", ".join(sorted(attempts.latest)) or "base"
+    is_told = attempts.progress.done and not connector.is_temporary
+    state = f"{connector.target} is at {revisions}." if is_told else ""
+    return state + (await invalid_indexes(connector, error) if _is_final(session) else "")
 
 
 def _level(connector: Connector) -> int:

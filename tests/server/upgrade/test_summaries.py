@@ -127,3 +127,46 @@ def test_each_step_has_its_number_and_the_count_of_all_that_are_run(world: tuple
         (monorepo.root / "migrations" / "versions" / "billing" / f"{name}.py").unlink()
     wait(service_migrations.undo(service, step=step))
     assert steps[4:] == [("c3", 1, 2), ("b2", 2, 2)]
+
+
+FAILS = 'op.execute("SELECT 1/0")'
+
+
+@pytest.mark.parametrize("names", [("billing",), ("billing", "catalog")], ids=["alone", "in a fleet"])
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (FAILS, "division by zero [22012]. It was rolled back. {} is at c3."),
+        (f"with op.get_context().autocommit_block():\n    {FAILS}", "before is kept. {} is at c3."),
+        (
+            'op.execute("LOCK TABLE billing NOWAIT")',
+            "a lock was not free in time [55P03]. It was rolled back. {} is at c3.",
+        ),
+    ],
+    ids=["error", "partly committed", "lock"],
+)
+def test_a_run_that_fails_behind_others_says_where_the_database_is(
+    world: tuple[Monorepo, Dsn], database: Callable[..., Dsn], names: tuple[str, ...], body: str, said: str
+) -> None:
+    monorepo, dsn = world
+    monorepo.revision("billing", "d4", "c3", body)
+    for name in names[1:]:
+        monorepo.service(name, dsn=database())
+        monorepo.table_revision(name, "k1", None)
+    with hold(dsn, "LOCK TABLE billing"):
+        failed = monorepo.inv("db.upgrade", "--lock-timeout", "100ms")
+    assert said.format(dsn.target) in failed.err, failed.text
+    assert at(dsn) == ["c3"]
+    again = monorepo.inv("db.upgrade") if "LOCK" not in body else monorepo.inv("db.status")
+    assert "is at c3" not in again.err, again.text
+
+
+def test_a_downgrade_that_fails_behind_others_says_where_the_database_is(world: tuple[Monorepo, Dsn]) -> None:
+    monorepo, dsn = world
+    monorepo.revision("billing", "d4", "c3")
+    monorepo.revision("billing", "b2", "a1", "pass", FAILS)
+    assert monorepo.inv("db.upgrade", "--allow", "edited").code == 0
+    query(dsn, "DELETE FROM migration_log_billing WHERE to_revision = 'b2'")
+    failed = monorepo.inv("db.downgrade", "--service", "billing", "--revision", "base", "--yes")
+    assert f"It was rolled back. {dsn.target} is at b2." in failed.err, failed.text
+    assert at(dsn) == ["b2"]
