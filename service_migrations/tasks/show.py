@@ -9,12 +9,15 @@ from invoke.context import Context
 
 from service_migrations.env_files import ENV_FILE, ENVIRONMENT
 from service_migrations.errors import DifferenceError, MigrationError, UsageError
+from service_migrations.monorepo import Monorepo
 from service_migrations.pyproject import FILE
 from service_migrations.tasks import console
 from service_migrations.tasks.each import each, fail, print_each
 from service_migrations.tasks.task import SERVICE, SERVICES, exactly_one, run, selected, task
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from service_migrations.history.history import History
     from service_migrations.history.revision import Revision
     from service_migrations.monorepo import Service
@@ -50,7 +53,8 @@ def current(_: Context, service: list[str], json: bool = False) -> None:
     iterable=["service"],
     help={
         "service": SERVICES,
-        "check": "End with 3 where a service has two heads without branch labels, or its head.txt names others.",
+        "check": "End with 3 where a service has two heads without branch labels, its head.txt names others, or a "
+        "history has no service.",
         "write": "Write each head.txt.",
         "json": _JSON,
     },
@@ -84,13 +88,32 @@ def heads(_: Context, service: list[str], check: bool = False, write: bool = Fal
             head_lines = [_line(revision) for revision in history.revisions if revision.is_head]
             console.result(f"{name}: {', '.join(head_lines) or 'no revisions'}")
 
+    selected_services = selected(service)
     print_each(
-        selected(service),
+        [*selected_services, *(_forsaken(selected_services) if check else ())],
         read_history,
         json=json,
         as_json=lambda history: list(history.heads),
         print_text=print_heads,
     )
+
+
+def _forsaken(selected_services: "Sequence[Service]") -> "list[MigrationError]":
+    """Return an error for each history without a service, where all services are looked at."""
+    from service_migrations.history.files.locations import forsaken_locations
+
+    monorepo = Monorepo.locate()
+    if len(selected_services) < len(monorepo.services()):
+        return []
+    hint = "Was its service renamed? Give the folder the new name, or name it in `versions` of the service's table."
+    return [
+        DifferenceError(
+            f"it has revisions, and there is no service {folder.name}.",
+            path=folder.relative_to(monorepo.root),
+            hint=f"{hint} If the service is gone, remove it.",
+        )
+        for folder in forsaken_locations(monorepo)
+    ]
 
 
 @task(iterable=["service"], help={"service": SERVICES, "json": _JSON})

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from service_migrations.configuration import TABLE
 from service_migrations.errors import ConfigurationError
-from service_migrations.monorepo import Service
+from service_migrations.monorepo import Monorepo, Service
 from service_migrations.pyproject import FILE
 
-__all__ = ["is_revision_file", "refuse_unread", "revision_files", "unread_revision"]
+__all__ = ["forsaken_locations", "is_revision_file", "refuse_unread", "revision_files", "unread_revision"]
 
 _FILE = re.compile(r"(?!\.#|__init__).*\.py")
 """What Alembic takes for a revision file, by its name."""
@@ -95,4 +95,25 @@ def refuse_unread(service: Service) -> None:
         hint=f"List its folder in versions of [tool.{TABLE}] in {FILE}: a symbolic link isn't followed."
         if service.recursive_version_locations
         else f"Set recursive_version_locations = true in [tool.{TABLE}] of {FILE}, or move it.",
+    )
+
+
+def forsaken_locations(monorepo: Monorepo) -> tuple[Path, ...]:
+    """Return the folders with revisions beside those of the services that are no service's, as after a rename.
+
+    Only the folders of the table's own template count, such as ``migrations/versions/{name}``: elsewhere, a history of
+    a service that isn't adopted yet may stand.
+    """
+    templates = [monorepo.root / template for template in monorepo.configuration.versions]
+    shared = [
+        template.parent for template in templates if template.name == "{name}" and "{" not in str(template.parent)
+    ]
+    services = monorepo.services()
+    known = {location.resolve() for service in services for location in service.version_locations}
+    folders = (folder for parent in shared if parent.is_dir() for folder in sorted(parent.iterdir()) if folder.is_dir())
+    return tuple(
+        folder
+        for folder in folders
+        if not any(location == folder.resolve() or folder.resolve() in location.parents for location in known)
+        and any(_FILE.fullmatch(path.name) and _REVISION.search(path.read_bytes()) for path in folder.glob("*.py"))
     )

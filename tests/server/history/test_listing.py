@@ -104,3 +104,33 @@ def test_a_gate_finds_a_file_that_cant_be_imported(billing: Monorepo) -> None:
     path = billing.find("billing").versions / "2.py"
     path.write_text(path.read_text(encoding="utf-8").replace("    pass", "    pass pass", 1), encoding="utf-8")
     assert billing.inv("db.heads", "--check", "--service", "billing").code == 2
+
+
+def test_a_gate_finds_a_history_whose_service_has_another_name_now(monorepo: Monorepo) -> None:
+    """Its revisions would be no one's, and the renamed service would be at head with none."""
+    monorepo.service("mailer")
+    monorepo.table_revision("mailer", "m1", None)
+    monorepo.service("billing")
+    monorepo.table_revision("billing", "b1", None)
+    (monorepo.root / "migrations/versions/notes").mkdir()
+    (monorepo.root / "migrations/versions/notes/helper.py").write_text("x = 1\n", encoding="utf-8")
+    assert monorepo.inv("db.heads", "--check", "--write").code == 0
+    (monorepo.root / "services/mailer").rename(monorepo.root / "services/notifier")
+    found = monorepo.inv("db.heads", "--check")
+    line = "migrations/versions/mailer: it has revisions, and there is no service mailer. Was its service renamed?"
+    assert (found.code, line in found.err) == (3, True), found.text
+    assert "versions/notes" not in found.text
+    # of one service, and without the check, only the asked question is answered
+    for words in (("db.heads",), ("db.heads", "--check", "--service", "billing")):
+        assert monorepo.inv(*words).code == 0
+    (monorepo.root / "migrations/versions/mailer").rename(monorepo.root / "migrations/versions/notifier")
+    assert monorepo.inv("db.heads", "--check").code == 0
+
+
+def test_a_history_that_a_services_table_names_is_not_forsaken(monorepo: Monorepo) -> None:
+    monorepo.service("notifier")
+    monorepo.table_revision("mailer", "m1", None)
+    configured = monorepo.root / "pyproject.toml"
+    table = '\n[tool.service-migrations.service.notifier]\nversions = "migrations/versions/mailer"\n'
+    configured.write_text(configured.read_text(encoding="utf-8") + table, encoding="utf-8")
+    assert monorepo.inv("db.heads", "--check", "--write").out == "notifier: m1 (head), m1.\n"
