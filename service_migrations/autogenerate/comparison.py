@@ -21,6 +21,7 @@ from service_migrations.autogenerate.unnamable import with_unnamable
 from service_migrations.catalog.search_path import SearchPath, set_path
 from service_migrations.catalog.tables import TableState, read, table_oids
 from service_migrations.models.copies import remove_conditional
+from service_migrations.models.inheritance import parents_of
 from service_migrations.models.types import enum_of
 from service_migrations.sql.quoting import VERBATIM
 
@@ -191,9 +192,22 @@ class Comparison:
         return {
             key: normalised_pairs[key]
             if key in normalised_pairs
-            else normalised(self.connection, table, self.surroundings)
+            else normalised(self.connection, table, self.surroundings, parents=self._ancestors((key,)))
             for key, table in sorted(self.models.items(), key=str)
         }
+
+    def new_parents(self, key: Key) -> list[Key]:
+        """Return the tables that a model's table inherits from, and which the database lacks."""
+        parents = [(None, name) for name in parents_of(self.all_models[key])]  # SQLAlchemy writes no schema
+        return [parent for parent in parents if parent in self.all_models and parent not in self.existing]
+
+    def _ancestors(self, path: tuple[Key, ...]) -> list[Table]:
+        """Return the new parents of the last table of a path, and their own before them."""
+        found: dict[Table, None] = {}
+        for key in self.new_parents(path[-1]):
+            if key not in path:
+                found |= dict.fromkeys([*self._ancestors((*path, key)), self.all_models[key]])
+        return list(found)
 
     def _recreated_types(self) -> RecreatedTypes:
         recreated = [(live, target) for live, target in self.differing if not enums.renamed(live, target)]

@@ -67,7 +67,11 @@ class NoTemporaryTablesError(Exception):
 
 
 def normalised(
-    connection: Connection, table: Table, surroundings: Surroundings, live: TableState | None = None
+    connection: Connection,
+    table: Table,
+    surroundings: Surroundings,
+    live: TableState | None = None,
+    parents: Iterable[Table] = (),
 ) -> TableState:
     """Return a model's table as the server describes it.
 
@@ -76,6 +80,7 @@ def normalised(
         table: the table.
         surroundings: of the table.
         live: the table of the database, where it has it.
+        parents: those that the table inherits from and the database lacks, each after its own.
 
     Raises:
         ConfigurationError: the server can't create such a table.
@@ -84,8 +89,10 @@ def normalised(
 
     """
     try:
-        temporary = full_table(table, surroundings, verbatim_dialect(connection.dialect), live)
-        state = _create_and_read(connection, [temporary], surroundings)[0]
+        dialect = verbatim_dialect(connection.dialect)
+        temporary = [full_table(parent, surroundings, dialect) for parent in parents]
+        temporary.append(full_table(table, surroundings, dialect, live))
+        state = _create_and_read(connection, temporary, surroundings)[-1]
     except DBAPIError as error:
         if is_of_the_session(error):
             raise
@@ -176,7 +183,7 @@ def _create_and_read(
         set_path(connection, OWN_PATH)
         rows = connection.execute(_TEMPORARY_TABLES, {"names": [table.name for table in tables]}).all()
         oids = {name: oid for _, name, oid in rows}
-        rename = _renaming(rows[0][0], tables[0].schema, aliases, surroundings)
+        rename = _renaming(rows[0][0], tables[-1].schema, aliases, surroundings)
         # where pg_temp isn't named it is the first, and a temporary table would hide a type of its name
         path = ", ".join(filter(None, (surroundings.search_path, "pg_temp")))
         states = read(connection, list(oids.values()), surroundings.default_schema, path, rename, restores=False)

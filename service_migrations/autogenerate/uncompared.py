@@ -92,19 +92,29 @@ def failing(
 
 
 def needing(comparison: Comparison, uncompared: Collection[Key], service: str | None) -> dict[Key, MigrationError]:
-    """Return the tables with a foreign key to one that isn't compared, and that the database doesn't have either."""
+    """Return the tables that need one that isn't compared, and that the database doesn't have either.
+
+    They have a foreign key to it, or inherit from it.
+    """
     missing = set(uncompared) - comparison.existing
     errors: dict[Key, MigrationError] = {}
-    for key, table in comparison.targets.items() if missing else ():
-        for constraint in table.constraints.values():
+
+    def add(key: Key, verb: str, other: Key) -> None:
+        errors[key] = ConfigurationError(
+            f"table {quoted(*key)} {verb} {quoted(*other)}, which can't be compared and doesn't exist.",
+            service=service,
+            path=place_of_table(comparison.models[key]),
+            hint=f"Correct {quoted(*other)} first.",
+        )
+
+    for key, table in comparison.targets.items():
+        for constraint in table.constraints.values() if missing else ():
             remote = comparison.key(constraint.foreign_schema, constraint.foreign_table or "")
             if constraint.kind == "f" and remote in missing:
-                errors[key] = ConfigurationError(
-                    f"table {quoted(*key)} refers to {quoted(*remote)}, which can't be compared and doesn't exist.",
-                    service=service,
-                    path=place_of_table(comparison.models[key]),
-                    hint=f"Correct {quoted(*remote)} first.",
-                )
+                add(key, "refers to", remote)
+        for parent in comparison.new_parents(key):
+            if parent not in comparison.targets:
+                add(key, "inherits from", parent)
     return errors
 
 

@@ -18,6 +18,7 @@ from service_migrations.autogenerate.comparison import Comparison, Key
 from service_migrations.autogenerate.table_pair import Pair
 from service_migrations.catalog.tables import TableState
 from service_migrations.errors import ConfigurationError
+from service_migrations.models.inheritance import parents_of
 from service_migrations.models.metadata import place_of_table
 from service_migrations.sql.quoting import literal, quoted
 
@@ -107,7 +108,7 @@ class TableOptions:
         if wanted and pair.target.partition_key != pair.live.partition_key:
             actual = f"by {pair.live.partition_key}" if pair.live.partition_key else "not at all"
             reason = f"the models partition it by {pair.target.partition_key}, and the database {actual}"
-        parents = _parents(model)
+        parents = parents_of(model)
         if parents and set(parents) != set(live.parents):
             actual = ", ".join(live.parents) or "none"
             reason = f"the models let it inherit from {', '.join(parents)}, and the database from {actual}"
@@ -198,11 +199,6 @@ def _names_options(model: Table) -> bool:
 
 def _of(model: Table, option: str) -> Any:
     return model.dialect_options["postgresql"].get(option)
-
-
-def _parents(model: Table) -> tuple[str, ...]:
-    parents = _of(model, "inherits") or ()
-    return tuple(parents) if isinstance(parents, list | tuple) else (str(parents),)
 
 
 def _comments(comparison: Comparison, model: Table) -> dict[str, str]:

@@ -5,7 +5,9 @@ from graphlib import CycleError, TopologicalSorter
 
 from alembic.operations.ops import DropColumnOp, DropTableOp
 from sqlalchemy import ForeignKeyConstraint
+from sqlalchemy.schema import CreateTable
 
+from service_migrations._sqlalchemy import verbatim_dialect
 from service_migrations.autogenerate.change import Change, Note, Phase, Step
 from service_migrations.autogenerate.changes import columns, constraints, generated
 from service_migrations.autogenerate.changes.matches import new_names
@@ -50,7 +52,8 @@ def created(comparison: Comparison, altered: set[Key]) -> Iterator[Change]:
 
     """
     new = {key: table for key, table in comparison.targets.items() if key not in comparison.live}
-    order, circular = _ordered(new, comparison.default)
+    parents = {key: {*comparison.new_parents(key)} & new.keys() for key in new}
+    order, circular = _ordered(new, comparison.default, parents)
     taken = _indexes(comparison)
 
     def inline(key: ForeignKeyConstraint) -> bool:
@@ -76,7 +79,12 @@ def created(comparison: Comparison, altered: set[Key]) -> Iterator[Change]:
         taken_names = taken.get(key[0], set())
         for exclusion in remove_exclusions(copy, table, taken_names):
             yield constraints.add(table, exclusion, BOTH)
-        steps = created_table(copy, table, taken_names, later)
+        steps: list[Step] = [*created_table(copy, table, taken_names, later)]
+        if not copy.columns and not copy.constraints - {copy.primary_key}:
+            # as where all columns are those of its parents: Alembic would write a call without arguments, and commas
+            dialect = verbatim_dialect(comparison.connection.dialect)
+            steps[0] = str(CreateTable(copy).compile(dialect=dialect)).strip()
+            steps[1:1] = [f"COMMENT ON TABLE {table.sql} IS {literal(copy.comment)}"] if copy.comment else []
         drop = DropTableOp(table.name, schema=table.schema)
         yield Change(Phase.CREATE_TABLES, tuple(steps), (drop,), f"create_table {table.sql}")
         if comments := tuple(new_comments(comparison, comparison.models[key], table)):
@@ -168,8 +176,10 @@ def _statistics(comparison: Comparison, pair: Pair) -> list[Change]:
     return comparison.former.statistics(pair.live, gone, virtual) if gone else []
 
 
-def _ordered(tables: dict[Key, TableState], default: str | None) -> tuple[list[Key], bool]:
-    """Return tables after those that they refer to, and whether references are circular."""
+def _ordered(
+    tables: dict[Key, TableState], default: str | None, parents: Mapping[Key, set[Key]] | None = None
+) -> tuple[list[Key], bool]:
+    """Return tables after their parents and those that they refer to, and whether references are circular."""
     graph = {
         key: {
             (
@@ -182,7 +192,7 @@ def _ordered(tables: dict[Key, TableState], default: str | None) -> tuple[list[K
         & (tables.keys() - {key})
         for key, table in tables.items()
     }
-    return _sorted(graph, {})
+    return _sorted(graph, parents or {})
 
 
 def _sorted(references: Mapping[Key, set[Key]], parents: Mapping[Key, set[Key]]) -> tuple[list[Key], bool]:

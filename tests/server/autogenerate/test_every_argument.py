@@ -64,6 +64,7 @@ CASES: dict[Any, dict[str, str]] = {
             "postgresql_with": 'postgresql_with={"fillfactor": 70, "autovacuum_enabled": False}',
             "postgresql_with_oids": "postgresql_with_oids=False",
             "postgresql_using": 'postgresql_using="heap"',
+            "postgresql_inherits": 'postgresql_inherits="others"',
         },
     ),
     sqlalchemy.Column: each(
@@ -202,7 +203,6 @@ NO_DDL: dict[Any, dict[str, str]] = {
             ),
             "how a table is read from a database, or declared twice",
         ),
-        "postgresql_inherits": "the parent has to be there first",
         "postgresql_on_commit": "of temporary tables, which no history keeps",
     },
     sqlalchemy.Column: dict.fromkeys(

@@ -140,6 +140,6 @@ def _but_versions(lines: list[str]) -> list[str]:
 
 def _nameless(lines: list[str]) -> list[str]:
     """Return the lines of a catalog, those of constraints and indexes without their names."""
-    index, constraint = r"^(index) \S+ (CREATE (UNIQUE )?INDEX) \S+ ON", r"^(constraint) (.+?) (?=[A-Z]+ (KEY )?[(U])"
+    index, constraint = r"^(index) .+? (CREATE (UNIQUE )?INDEX) .+? ON", r"^(constraint) (.+?) (?=[A-Z]+ (KEY )?[(U])"
     lines = [line for line in lines if not re.match(r"relation .* i( unlogged)?$", line)]
     return sorted(re.sub(constraint, r"\1 ", re.sub(index, r"\1 \2 ON", line)) for line in lines)
