@@ -75,6 +75,8 @@ def with_password(dsn: Dsn, secret: Setting, service: Service, file: Path | None
     except ValueError as error:
         text = f"{secret.name} is no command line: {error}."
         raise ConfigurationError(text, path=secret.origin.path) from None
+    if not words or not words[0]:
+        raise ConfigurationError(f"{secret.name} names no program.", path=secret.origin.path)
     values = _server(dsn)
     words = [re.sub(r"\{(host|port|user)\}", lambda match: str(values[match[1]]), word) for word in words]
 

@@ -84,7 +84,7 @@ class Setting:
         if self.kind == "password":
             return "***" if self.value else ""
         if self.kind == "command":  # its arguments may hold a secret
-            program, _, arguments = self.value.strip().partition(" ")
+            program, *arguments = self.value.split(maxsplit=1) or [""]
             return f"{program} …" if arguments else program
         if self.kind == "dsn":
             try:

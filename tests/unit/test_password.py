@@ -1,6 +1,9 @@
 """A password that expires: a command or a function that returns it."""
 
 import asyncio
+import os
+import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -105,17 +108,34 @@ def test_a_command_that_fails_is_one_line_without_the_password(
     assert says in message
 
 
+def test_of_a_long_line_of_a_command_only_the_beginning_is_shown(monorepo: Monorepo, billing: Service) -> None:
+    line = "".join(f"{number:04}" for number in range(100))
+    message = refused(AccessDeniedError, of(billing, script(monorepo, f"echo {line} >&2; exit 1")))
+    assert message.endswith(f"ended with 1: {line[:200]}.")
+
+
 def test_a_command_that_is_none_is_told(billing: Service) -> None:
     assert "missing-program can't be run: No such file" in refused(ConfigurationError, of(billing, "missing-program"))
+    assert "can't be run: embedded null byte" in refused(ConfigurationError, of(billing, "missing\0program"))
     with pytest.raises(ConfigurationError, match="is no command line: No closing quotation"):
         of(billing, "echo 'hunter2")
+
+
+@pytest.mark.parametrize("command", [" ", "\t", "''", "'' x"])
+def test_a_command_without_a_program_is_told(billing: Service, command: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        of(billing, command)
+    name = "DATABASE_PASSWORD_COMMAND"
+    assert str(caught.value) == f"environment BILLING_{name}: {name} names no program."
 
 
 def test_a_command_that_hangs_is_ended_with_what_it_has_started(
     monorepo: Monorepo, billing: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(password, "TIMEOUT", 0.5)
+    start = time.monotonic()
     message = refused(UnreachableError, of(billing, script(monorepo, "sleep 60 & echo $! > pid; wait")))
+    assert time.monotonic() - start < 30  # it isn't waited for
     assert message.endswith("./token gave no password within 0.5 s.")
     pid = int((monorepo.root / "pid").read_text())
     for _ in range(100):
@@ -125,6 +145,16 @@ def test_a_command_that_hangs_is_ended_with_what_it_has_started(
         time.sleep(0.05)
     else:
         pytest.fail("what the command has started still runs")
+
+
+def test_what_a_command_that_has_ended_leaves_running_goes_on(monorepo: Monorepo, billing: Service) -> None:
+    """Such as an agent that keeps a session for the next call."""
+    dsn = of(billing, script(monorepo, "sleep 60 > /dev/null 2>&1 & echo $! > pid; echo token"))
+    assert current(dsn) == "token"
+    pid = int((monorepo.root / "pid").read_text())
+    time.sleep(0.1)  # a signal takes a moment
+    assert Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    os.kill(pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("name", ["DATABASE_DSN", "BILLING_DATABASE_DSN"])
@@ -154,14 +184,26 @@ def test_the_command_of_a_file_that_everybody_can_change_is_not_run(
     assert current(load(billing, Sources({})).dsn) == "hunter2"
 
 
-def test_db_env_shows_the_program_and_none_of_its_arguments(billing: Service) -> None:
-    sources = Sources({"DATABASE_PASSWORD_COMMAND": "vault read hunter2"})
+def test_the_command_of_a_file_in_a_folder_where_only_owners_replace_files_is_run(
+    monorepo: Monorepo, billing: Service
+) -> None:
+    monorepo.env("billing", DATABASE_DSN=BARE, DATABASE_PASSWORD_COMMAND="'echo hunter2'")
+    billing.path.chmod(0o1777)
+    assert current(load(billing, Sources({})).dsn) == "hunter2"
+
+
+@pytest.mark.parametrize("command", ["vault read hunter2", " vault  hunter2", "vault\thunter2", "vault\n\nhunter2"])
+def test_db_env_shows_the_program_and_none_of_its_arguments(billing: Service, command: str) -> None:
+    sources = Sources({"DATABASE_PASSWORD_COMMAND": command})
     (setting,) = sources.collect(billing)["DATABASE_PASSWORD_COMMAND"]
     assert setting.shown == "vault …"
     assert "hunter2" not in repr(setting)
 
 
 FUNCTION = """
+import asyncio
+from service_migrations.errors import UnreachableError
+
 calls = []
 
 def token(host, port, user):
@@ -176,6 +218,21 @@ def fails(host, port, user):
 
 def nothing(host, port, user):
     return None
+
+def empty(host, port, user):
+    return ""
+
+def of_bytes(host, port, user):
+    return b"hunter2"
+
+def of_two_lines(host, port, user):
+    return "hunter2\\nsecond"
+
+async def hangs(host, port, user):
+    await asyncio.sleep(60)
+
+def refuses(host, port, user):
+    raise UnreachableError("the vault is sealed", hint="Unseal it.")
 """
 
 
@@ -208,16 +265,33 @@ def test_every_other_password_beats_the_function(monorepo: Monorepo, functions: 
     [
         ("fails", AccessDeniedError, "failed: RuntimeError: no session."),
         ("nothing", ConfigurationError, "returned no password."),
+        ("empty", ConfigurationError, "returned no password."),
+        ("of_bytes", ConfigurationError, "returned no password."),
+        ("of_two_lines", ConfigurationError, "returned no password."),
+        ("hangs", UnreachableError, "gave no password within 0.5 s."),
         ("absent", ConfigurationError, "can't be imported: AttributeError"),
     ],
 )
 def test_a_function_that_fails_is_one_line_with_its_place(
-    monorepo: Monorepo, functions: str, name: str, kind: type[MigrationError], says: str
+    monorepo: Monorepo,
+    functions: str,
+    name: str,
+    kind: type[MigrationError],
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(password, "TIMEOUT", 0.5)
     set_keys(monorepo, f'password = "{functions}:{name}"')
     message = refused(kind, load(monorepo.find("billing"), Sources({})).dsn)
     assert message.startswith(f"billing: pyproject.toml: [tool.service-migrations] password: {functions}:{name} ")
     assert says in message
+
+
+def test_an_error_of_ours_that_a_function_raises_is_told_as_it_is(monorepo: Monorepo, functions: str) -> None:
+    set_keys(monorepo, f'password = "{functions}:refuses"')
+    assert (
+        refused(UnreachableError, load(monorepo.find("billing"), Sources({})).dsn) == "the vault is sealed Unseal it."
+    )
 
 
 def test_a_template_needs_no_password_where_a_function_returns_it(monorepo: Monorepo, functions: str) -> None:
@@ -233,6 +307,16 @@ def test_a_file_of_an_editor_of_windows_holds_the_password_alone(
     (monorepo.root / "secret").write_bytes(content)
     values = {"DATABASE_DSN": "postgresql://app@h/x", "DATABASE_PASSWORD_FILE": "secret"}
     assert load(billing, Sources(values)).dsn.password == "apart"
+
+
+def test_a_file_may_be_a_pipe(monorepo: Monorepo, billing: Service) -> None:
+    """Such as that of `<(vault read …)`."""
+    os.mkfifo(monorepo.root / "secret")
+    with subprocess.Popen(["/bin/sh", "-c", "printf 'apart\n' > secret"], cwd=monorepo.root) as writer:
+        try:
+            assert load(billing, Sources({"DATABASE_PASSWORD_FILE": "secret"})).dsn.password == "apart"
+        finally:
+            writer.kill()
 
 
 @pytest.mark.parametrize("key", PASSWORD_KEYS)
