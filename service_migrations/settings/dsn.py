@@ -286,16 +286,15 @@ def _hosts(hosts: str, ports: str, prefix: str) -> tuple[tuple[str, int], ...]:
         )
     addresses = []
     for name, number in zip(names, numbers, strict=True):
-        if name.startswith("/") and number.isdecimal():
-            addresses.append((name, int(number)))  # a socket's folder may have colons, as Cloud SQL's has
-            continue
-        match = re.fullmatch(
-            r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.]*?)(?::(\d+))?", name
-        )
-        port = (match[2] if match else None) or number
-        if not match or not port.isdecimal() or not 0 < int(port) < 65536:  # noqa: PLR2004 - 16 bits
+        host, port = name, number
+        if not name.startswith("/") or not number.isdecimal():  # a socket's folder may have colons, as Cloud SQL's has
+            match = re.fullmatch(
+                r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.]*?)(?::(\d+))?", name
+            )
+            host, port = (match[1].strip("[]"), match[2] or number) if match else ("", number)
+        if not host or not port.isdecimal() or not 0 < int(port) < 65536:  # noqa: PLR2004 - 16 bits
             raise ConfigurationError(
                 f"{prefix} names a host or a port that can't be (is its port a number?).", hint=f"Write it as {_SHAPE}."
             )
-        addresses.append((match[1].strip("[]"), int(port)))
+        addresses.append((host, int(port)))
     return tuple(addresses)

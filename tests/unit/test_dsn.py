@@ -1,7 +1,9 @@
 """A DSN: what is understood, what is refused by name, and where its password never stands."""
 
+import asyncio
 import re
 import ssl
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote
 
@@ -12,7 +14,7 @@ from sqlalchemy import make_url
 
 from service_migrations.errors import ConfigurationError
 from service_migrations.failures.connections import connect_failure
-from service_migrations.settings.dsn import Dsn, parse, tls_context
+from service_migrations.settings.dsn import _FILES, Dsn, parse, tls_context
 from service_migrations.settings.model import load
 from service_migrations.settings.sources import Sources
 from tests.support.database import PASSWORDS
@@ -284,6 +286,15 @@ def test_several_hosts_keep_their_ports() -> None:
     assert not dsn.is_local
 
 
+@pytest.mark.parametrize("host", ["h", "/run", "[::1]", "%2Frun", "one,/run", "/run,one"])
+@pytest.mark.parametrize("port", ["x", "0", "65536", "-1", "1.5", "99999999999"])
+def test_a_port_that_cannot_be_is_refused_also_for_a_socket(host: str, port: str) -> None:
+    assert "a port that can't be" in refused(f"postgresql://app:x@/billing?host={host}&port={port}")
+    for valid in (1, 65535):
+        hosts = parse(f"postgresql://app:x@/billing?host={host}&port={valid}", "here").hosts
+        assert {number for _, number in hosts} == {valid}
+
+
 def test_hosts_and_ports_as_parameters_are_those_of_libpq() -> None:
     assert parse("postgresql://app:x@/billing?host=one,two&port=1,2", "here").hosts == (("one", 1), ("two", 2))
     assert parse("postgresql://app:x@/billing?host=one,two", "here").hosts == (("one", 5432), ("two", 5432))
@@ -411,6 +422,40 @@ def test_tls_that_was_asked_for_is_tls_or_nothing() -> None:
     assert (authority.verify_mode, authority.check_hostname) == (ssl.CERT_REQUIRED, False)
 
 
+@pytest.mark.parametrize("mode", ["allow", "prefer"])
+def test_a_mode_that_goes_on_without_tls_is_left_to_the_driver(mode: str) -> None:
+    assert tls_context({"sslmode": mode}) == mode
+
+
+@pytest.mark.parametrize("content", ["missing", "device", "folder", "text"])
+@pytest.mark.parametrize("key", [*_FILES, "sslrootcert", "sslcert", "sslkey", "sslcrl"])
+def test_no_file_of_tls_is_left_out(tmp_path: Path, key: str, content: str) -> None:
+    """A list of revoked certificates that isn't read would be a verification less."""
+    path = tmp_path / "file.pem"
+    if content == "device":
+        path.symlink_to("/dev/null")
+    elif content == "folder":
+        path.mkdir()
+    elif content == "text":
+        path.write_text("no certificate", encoding="utf-8")
+    if (key, content) == ("sslkey", "text"):
+        return  # it is read with its certificate only
+    reason = {"device": "it is a device", "folder": "Is a directory"}.get(content, "")
+    with pytest.raises(ConfigurationError, match=f"can't be read .*{key}={path}.*{reason}"):
+        tls_context({"sslmode": "verify-full", key: str(path)})
+
+
+def test_a_dsn_is_the_same_however_its_password_is_written_or_given() -> None:
+    async def source() -> str:
+        return "hunter2"
+
+    plain = Dsn("app", "billing", (("h", 5432),), "hunter2")
+    other = replace(plain, has_escapes=True, password_source=source)
+    assert plain == other
+    assert repr(plain) == repr(other)
+    assert "hunter2" not in repr(plain)
+
+
 @pytest.mark.parametrize("key", ["sslrootcert", "sslcert"])
 def test_a_certificate_that_cant_be_read_is_a_mistake_of_the_dsn(tmp_path: Path, key: str) -> None:
     missing = tmp_path / "missing.pem"
@@ -418,6 +463,21 @@ def test_a_certificate_that_cant_be_read_is_a_mistake_of_the_dsn(tmp_path: Path,
     with pytest.raises(ConfigurationError, match=f"can't be read .{key}={missing}") as caught:
         dsn.connect_args()
     assert "hunter2" not in str(caught.value)
+
+
+def test_the_password_of_a_connection_is_the_sources_before_the_dsns() -> None:
+    async def source() -> str:
+        return "token"
+
+    for dsn, expected in (("app@h", ""), ("app:own@h", "own")):
+        parsed = parse(f"postgresql://{dsn}/billing", "here")
+        assert asyncio.run(parsed.current_password()) == expected
+        assert asyncio.run(replace(parsed, password_source=source).current_password()) == "token"
+
+
+@pytest.mark.parametrize(("query", "seconds"), [("", 0), ("?connect_timeout=3", 3), ("?connect_timeout=0", 0)])
+def test_a_dsn_may_have_a_timeout_of_its_own(query: str, seconds: float) -> None:
+    assert parse(f"postgresql://app@h/billing{query}", "here").connect_timeout == seconds
 
 
 def test_a_missing_password_is_empty_rather_than_looked_for() -> None:
