@@ -12,7 +12,7 @@ from service_migrations.plan.breaking import breaks
 from service_migrations.plan.columns import SERIAL
 from service_migrations.plan.nested import ROW_CHANGES, Unseen, nested_statements, statements_of_block
 from service_migrations.plan.novelty import LOSES, Scope
-from service_migrations.sql.clauses import actions, has_own, name_at, statement_inside
+from service_migrations.sql.clauses import actions, has_own, name_at, own_at, statement_inside
 from service_migrations.sql.lexer import Token
 
 __all__ = ["Class", "Reason", "classify"]
@@ -39,7 +39,10 @@ _UNSEEN = "What {} can't be seen here."
 _STRONGEST = ["access", "exclusive"]
 _SHARED_WITH_WRITERS = (["access", "share"], ["row", "share"], ["row", "exclusive"], ["share", "update", "exclusive"])
 _REWRITES = {"tablespace": "TABLESPACE", "logged": "LOGGED", "unlogged": "UNLOGGED", "access": "ACCESS METHOD"}
-_TAKES_COLUMNS = ("extension", "function", "procedure", "routine", "collation", "server", "operator")
+_TAKES_COLUMNS = (
+    *("access method", "collation", "extension", "foreign data wrapper", "function", "language", "operator"),
+    *("procedure", "routine", "server", "text search"),
+)
 """What columns and tables can depend on, so that DROP … CASCADE takes them too."""
 
 
@@ -101,8 +104,9 @@ def _explain(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
 
 
 def _prepare(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
-    if has_own(statement, "as"):  # otherwise it is PREPARE TRANSACTION
-        yield from classify(statement[[token == "as" for token in statement].index(True) + 1 :], scope)
+    start = own_at(statement, "as")
+    if start is not None:  # otherwise it is PREPARE TRANSACTION
+        yield from classify(statement[start + 1 :], scope)
 
 
 def _copy(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
@@ -127,12 +131,10 @@ def _change(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
 
 def _takes_all(statement: Sequence[Token]) -> bool:
     """Whether a DELETE has no condition, or one that is always true, which people write to get past a linter."""
-    if not has_own(statement, "where"):
+    start = own_at(statement, "where")
+    if start is None:
         return True
-    end = [index for index, token in enumerate(statement) if token == "returning"]
-    own = statement[: end[0] if end and not has_own(statement[end[0] :], "where") else None]
-    start = next(index for index in range(len(own)) if own[index] == "where" and not has_own(own[index + 1 :], "where"))
-    condition = [token for token in own[start + 1 :] if token not in ("(", ")", ";")]
+    condition = [token for token in statement[start + 1 : own_at(statement, "returning")] if token not in ("(", ")")]
     if [token.value for token in condition] in (["true"], ["not", "false"]):
         return True
     if len(condition) != _COMPARISON or condition[1] != "=":
@@ -161,10 +163,17 @@ def _drop(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
     kind = statement[1].value if len(statement) > 1 else ""
     if kind in LOSES:
         yield from _loss(statement, scope, f"DROP {kind.upper()} loses what is in it.")
-    elif kind == "owned" or (kind in _TAKES_COLUMNS and statement[-1] == "cascade"):
-        yield Class.DESTRUCTIVE, f"DROP {kind.upper()} can take tables and columns with it."
+    elif taking := "owned" if kind == "owned" else _taking_columns(statement):
+        yield Class.DESTRUCTIVE, f"DROP {taking.upper()} can take tables and columns with it."
     elif kind == "index" and any(word == "concurrently" for word in statement):
         yield Class.CONCURRENT, "DROP INDEX CONCURRENTLY runs outside of a transaction."
+
+
+def _taking_columns(statement: Sequence[Token]) -> str:
+    """Return the kind of what a DROP … CASCADE drops, if columns can depend on it; else empty."""
+    words = f"{' '.join(token.value for token in statement[1:4])} "
+    kinds = (kind for kind in _TAKES_COLUMNS if words.startswith(f"{kind} "))
+    return next(kinds, "") if statement[-1] == "cascade" else ""
 
 
 def _alter(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
@@ -214,7 +223,8 @@ def _build(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
     words = [token.value for token in statement if token.kind == "word"]
     options, start = _options(statement)
     concurrently = "concurrently" in options or any(word == "concurrently" for word in statement[start : start + 3])
-    if words[0] == "create" and "index" not in words[:3]:
+    kind = words[2:3] if words[1:2] == ["unique"] else words[1:2]  # a table may be called "index"
+    if words[0] == "create" and kind != ["index"]:
         if "table" in words[:4]:
             yield from _nested(statement, scope)  # CREATE TABLE … AS WITH
         return

@@ -12,6 +12,7 @@ __all__ = [
     "name_at",
     "names",
     "not_nulls",
+    "own_at",
     "parts_at",
     "split_name",
     "statement_inside",
@@ -99,12 +100,17 @@ def checked_column(action: Sequence[Token]) -> list[str]:
 
 def has_own(tokens: Sequence[Token], word: str) -> bool:
     """Whether a word occurs outside of parentheses."""
+    return own_at(tokens, word) is not None
+
+
+def own_at(tokens: Sequence[Token], word: str) -> int | None:
+    """Return where a word first occurs outside of parentheses; None where it doesn't."""
     depth = 0
-    for token in tokens:
+    for index, token in enumerate(tokens):
         depth += (token == "(") - (token == ")")
         if token == word and not depth:
-            return True
-    return False
+            return index
+    return None
 
 
 def statement_inside(tokens: Sequence[Token]) -> list[Token]:

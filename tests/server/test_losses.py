@@ -1,11 +1,13 @@
 """What loses rows on a server, with nothing in its text that names a loss: a plan has to say so."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from service_migrations.plan.classify import Class, classify
 from service_migrations.plan.novelty import Scope
+from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
 from service_migrations.sql.lexer import statements
 from tests.support.database import query, run_script
@@ -64,3 +66,57 @@ def test_a_loss_of_what_was_there_before_is_seen(way: str, database: Callable[[]
         found |= {kind for kind, _ in classify(statement.tokens, scope)}
         scope.record(statement.tokens)
     assert Class.DESTRUCTIVE in found
+
+
+GENERATED = "CREATE TABLE t (a text, b {0} GENERATED ALWAYS AS ({1}) STORED)"
+TAKEN = {
+    "ACCESS METHOD x": (
+        "CREATE ACCESS METHOD x TYPE TABLE HANDLER heap_tableam_handler",
+        "CREATE TABLE t (a int) USING x",
+    ),
+    "COLLATION x": ('CREATE COLLATION x FROM "C"', "CREATE TABLE t (a text COLLATE x)"),
+    "FOREIGN DATA WRAPPER x": (
+        "CREATE FOREIGN DATA WRAPPER x",
+        "CREATE SERVER s FOREIGN DATA WRAPPER x",
+        "CREATE FOREIGN TABLE t (a int) SERVER s",
+    ),
+    "FUNCTION f(text)": (
+        "CREATE FUNCTION f(text) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 1'",
+        GENERATED.format("int", "f(a)"),
+    ),
+    "LANGUAGE x": (
+        "CREATE TRUSTED LANGUAGE x HANDLER plpgsql_call_handler",
+        "CREATE FUNCTION f(text) RETURNS int IMMUTABLE LANGUAGE x AS 'BEGIN RETURN 1; END'",
+        GENERATED.format("int", "f(a)"),
+    ),
+    "OPERATOR ## (text, text)": (
+        "CREATE OPERATOR ## (LEFTARG = text, RIGHTARG = text, FUNCTION = texteq)",
+        GENERATED.format("bool", "a ## a"),
+    ),
+    "OPERATOR CLASS x USING btree": (
+        "CREATE OPERATOR CLASS x FOR TYPE int4 USING btree AS OPERATOR 1 <, FUNCTION 1 btint4cmp(int4, int4)",
+        "CREATE TABLE t (a int) PARTITION BY RANGE (a x)",
+    ),
+    "SERVER s": (
+        "CREATE FOREIGN DATA WRAPPER x",
+        "CREATE SERVER s FOREIGN DATA WRAPPER x",
+        "CREATE FOREIGN TABLE t (a int) SERVER s",
+    ),
+    "TEXT SEARCH CONFIGURATION x": (
+        "CREATE TEXT SEARCH CONFIGURATION x (COPY = simple)",
+        GENERATED.format("tsvector", "to_tsvector('x'::regconfig, a)"),
+    ),
+}
+"""What columns and tables can depend on, and one that does."""
+
+
+@pytest.mark.parametrize("named", TAKEN)
+def test_what_takes_columns_with_it_is_seen(named: str, server: Server, database: Callable[[], Dsn]) -> None:
+    dsn = replace(server.admin, database=database().database)
+    columns = "SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass('t') AND attnum > 0 AND NOT attisdropped"
+    run_script(dsn, list(TAKEN[named]))
+    before, text = query(dsn, columns)[0][0], f"DROP {named} CASCADE"
+    run_script(dsn, [text])
+    assert query(dsn, columns)[0][0] < before
+    (statement,) = statements(text)
+    assert Class.DESTRUCTIVE in {kind for kind, _ in classify(statement.tokens, Scope())}

@@ -109,6 +109,8 @@ def test_what_is_prepared_has_its_classes(statement: str) -> None:
         "WITH c AS (SELECT 1), d AS MATERIALIZED ({}) SELECT 1",
         "COPY ({} RETURNING a) TO STDOUT",
         "CREATE TABLE v AS WITH d AS ({} RETURNING a) SELECT a FROM d",
+        "CREATE TABLE index AS WITH d AS ({} RETURNING a) SELECT a FROM d",
+        "INSERT INTO v WITH d AS ({} RETURNING a) SELECT a FROM d",
         "CREATE TEMP TABLE v AS WITH d AS ({} RETURNING a) SELECT a FROM d",
         "PREPARE p AS WITH d AS ({}) SELECT 1",
         "EXPLAIN ANALYZE WITH d AS ({}) SELECT 1",
@@ -118,14 +120,29 @@ def test_what_is_inside_another_statement_has_its_classes(way: str, statement: s
     assert classes(way.format(statement)) == INNER[statement]
 
 
+@pytest.mark.parametrize("unseen", ["CALL p()", "DO $$ BEGIN EXECUTE a_variable; END $$"])
+def test_what_cannot_be_seen_may_have_moved_tables_with_rows_into_a_new_schema(unseen: str) -> None:
+    assert classes(f"CREATE SCHEMA v; {unseen}; DROP SCHEMA v CASCADE") == {D, X}
+    assert classes(f"CREATE TABLE v (a int); {unseen}; DROP TABLE v") == {D}
+
+
 @pytest.mark.parametrize("end", ["", " RETURNING a", " RETURNING (SELECT 1 FROM u WHERE b)"])
 @pytest.mark.parametrize("condition", ["true", "(true)", "TRUE", "NOT false", "1 = 1", "(1 = 1)", "'a' = 'a'"])
 def test_a_delete_on_a_condition_that_is_always_true_empties_the_table(condition: str, end: str) -> None:
     assert classes(f"DELETE FROM t WHERE {condition}{end}") == {D, X}  # noqa: S608
 
 
+def test_only_the_condition_of_the_delete_itself_counts() -> None:
+    assert classes("DELETE FROM t USING (SELECT 1 FROM u WHERE b) x WHERE true") == {D, X}
+    assert classes("DELETE FROM t USING (SELECT 1 FROM u WHERE true) x WHERE b") == {D}
+    assert classes("DELETE FROM t USING (SELECT 1 FROM u WHERE b) x") == {D, X}
+    assert classes("DELETE FROM t WHERE true RETURNING (SELECT 1 FROM u WHERE b), a") == {D, X}
+    assert classes("DO $$ BEGIN DELETE FROM t WHERE true; END $$") == {D, X}
+
+
 @pytest.mark.parametrize(
-    "condition", ["a", "a = 1", "a = a", "1 = 2", "true AND a", "false", "a = (SELECT b FROM u WHERE true)"]
+    "condition",
+    ["a", "a = 1", "a = a", "1 = 2", "1 < 1", "1 = 1 AND a", "true AND a", "false", "a = (SELECT b FROM u WHERE true)"],
 )
 def test_a_delete_on_any_other_condition_only_changes_rows(condition: str) -> None:
     assert classes(f"DELETE FROM t WHERE {condition} RETURNING a") == {D}  # noqa: S608
@@ -172,20 +189,30 @@ def test_the_drop_of_what_holds_data_destroys(kind: str) -> None:
     assert classes(f"DROP {kind} IF EXISTS t CASCADE") == {X}
 
 
-@pytest.mark.parametrize("kind", sorted({*module._TAKES_COLUMNS, "extension", "function", "collation", "server"}))
+TAKES_COLUMNS = (
+    *("ACCESS METHOD", "COLLATION", "EXTENSION", "FOREIGN DATA WRAPPER", "FUNCTION", "LANGUAGE", "OPERATOR"),
+    *("OPERATOR CLASS", "PROCEDURE", "ROUTINE", "SERVER", "TEXT SEARCH CONFIGURATION", "TEXT SEARCH DICTIONARY"),
+)
+
+
+@pytest.mark.parametrize("kind", [*TAKES_COLUMNS, *module._TAKES_COLUMNS])
 def test_the_drop_of_what_columns_hang_on_destroys_with_cascade(kind: str) -> None:
     assert classes(f"DROP {kind} f CASCADE") == {X}
     assert classes(f"DROP {kind} f") == set()
-    assert classes(f"DROP {kind} cascade RESTRICT") == set()
+    assert classes(f"DROP {kind} f RESTRICT") == set()
 
 
 def test_the_drop_of_what_a_role_owns_destroys() -> None:
     assert classes("DROP OWNED BY app") == {X}
 
 
-@pytest.mark.parametrize("kind", ["VIEW", "SEQUENCE", "TRIGGER", "POLICY", "INDEX", "ROLE"])
+@pytest.mark.parametrize(
+    "kind", ["VIEW", "FOREIGN TABLE", "AGGREGATE", "SEQUENCE", "STATISTICS", "TRIGGER", "POLICY", "INDEX", "ROLE"]
+)
 def test_the_drop_of_what_holds_no_rows_has_no_class(kind: str) -> None:
     assert classes(f"DROP {kind} t") == set()
+    assert classes(f"DROP {kind} IF EXISTS t CASCADE") == set()
+    assert classes(f"DROP {kind} access, text, language CASCADE") == set()
 
 
 @pytest.mark.parametrize("serial", sorted({*SERIAL, "serial", "bigserial", "smallserial", "serial8"}))
@@ -200,6 +227,27 @@ def test_a_serial_column_locks(serial: str) -> None:
 def test_a_rewrite_locks(relation: str, word: str) -> None:
     assert classes(f"ALTER {relation} SET {word} x") == {L}
     assert classes(f"ALTER {relation} ADD a int, SET {word} x") == {L}
+    assert classes(f"ALTER {relation} RENAME {word} TO a") == set()
+    new = relation.rsplit(maxsplit=1)[-1]
+    assert classes(f"CREATE TABLE {new} (a int); ALTER {relation} SET {word} x") == set()
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        *(
+            "SET SCHEMA a",
+            "SET (fillfactor = 70)",
+            "SET WITHOUT CLUSTER",
+            "RENAME a TO serial",
+            "RENAME a TO bigserial",
+        ),
+        *("ALTER CONSTRAINT k DEFERRABLE", "ADD CONSTRAINT k CHECK (a > 0) ENFORCED", "ADD CHECK (a > 0)"),
+        *("ALTER a SET DEFAULT concurrently()", "RENAME CONSTRAINT k TO l", "OWNER TO tablespace"),
+    ],
+)
+def test_what_only_changes_the_catalog_or_is_for_squawk_has_no_class(action: str) -> None:
+    assert classes(f"ALTER TABLE t {action}") == set()
 
 
 def test_a_new_column_with_a_check_locks_and_a_constraint_is_for_squawk() -> None:
@@ -220,6 +268,12 @@ def test_a_lock_that_readers_share_keeps_writers_out(mode: str) -> None:
     assert list(classify(statement.tokens, Scope())) == [(L, "LOCK keeps writers out of the table.")]
 
 
+@pytest.mark.parametrize("text", ["LOCK TABLE t IN ACCESS EXCLUSIVE MODE NOWAIT", "LOCK t", "LOCK in_mode, mode"])
+def test_the_strongest_lock_and_that_of_no_mode_keep_readers_out_too(text: str) -> None:
+    (statement,) = statements(text)
+    assert list(classify(statement.tokens, Scope())) == [(L, "LOCK keeps readers and writers out of the table.")]
+
+
 @pytest.mark.parametrize(
     "statement",
     ["LOCK TABLE t IN ACCESS EXCLUSIVE MODE", "LOCK TABLE t", "CLUSTER t", "VACUUM FULL t", "VACUUM (FULL) t"],
@@ -229,7 +283,8 @@ def test_what_keeps_others_out_locks(statement: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "statement", ["VACUUM t", "ANALYZE t", "SET LOCAL x = 1", "COMMENT ON TABLE t IS 'x'", "", "("]
+    "statement",
+    ["VACUUM t", "ANALYZE t", "SELECT * FROM t FULL JOIN u", "SET LOCAL x = 1", "COMMENT ON TABLE t IS 'x'", "", "("],
 )
 def test_what_keeps_nobody_out_has_no_class(statement: str) -> None:
     assert classes(statement) == set()
@@ -241,6 +296,7 @@ def test_what_keeps_nobody_out_has_no_class(statement: str) -> None:
         ("CREATE INDEX CONCURRENTLY i ON t (a)", {C}),
         ("CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS i ON t (a)", {C}),
         ("CREATE INDEX i ON t (concurrently)", set()),  # a lock, which squawk knows
+        ("CREATE INDEX ON t (concurrently(a))", set()),
         ("DROP INDEX CONCURRENTLY i", {C}),
         ("REINDEX INDEX CONCURRENTLY i", {C}),
         ("REINDEX (VERBOSE) TABLE CONCURRENTLY t", {C}),
@@ -256,6 +312,7 @@ def test_what_keeps_nobody_out_has_no_class(statement: str) -> None:
         ("ALTER DOMAIN d DROP NOT NULL", set()),
         ("ALTER DOMAIN d SET DEFAULT 1", set()),
         ("CREATE DOMAIN d AS int; ALTER DOMAIN d SET NOT NULL", set()),
+        ("ALTER TABLE t VALIDATE CONSTRAINT c", set()),  # writers go on meanwhile
     ],
 )
 def test_what_is_built_runs_beside_others_or_locks(statement: str, expected: set[Class]) -> None:
@@ -324,6 +381,9 @@ def test_a_reason_names_the_statement() -> None:
         (Class.BREAKING, "Statements that use table t fail."),
         (X, "DROP TABLE loses what is in it."),
     ]
+    (statement,) = statements("REINDEX TABLE CONCURRENTLY t")
+    said = "REINDEX … CONCURRENTLY lets others read and write meanwhile."
+    assert list(classify(statement.tokens, Scope())) == [(C, said)]
 
 
 @pytest.mark.parametrize(
@@ -331,6 +391,7 @@ def test_a_reason_names_the_statement() -> None:
     [
         *(way.format(statement) for way in RUN.values() for statement in INNER if "SELECT" not in statement),
         "COPY (DELETE FROM t RETURNING a) TO STDOUT",
+        "LOCK TABLE t IN ACCESS EXCLUSIVE MODE NOWAIT",
         "PREPARE p (int) AS DELETE FROM t",
         "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS i ON ONLY t (a)",
         "CREATE MATERIALIZED VIEW IF NOT EXISTS m AS WITH d AS (DELETE FROM t RETURNING a) SELECT a FROM d",
