@@ -201,7 +201,7 @@ class Owned:
     @property
     def is_nobodys(self) -> bool:
         """Whether no service claims it, and it is no part of another object."""
-        return self.owner is None and not self.why
+        return not self.why
 
 
 def attribute(objects: Iterable[Object], claimants: Claimants) -> tuple[Owned, ...]:

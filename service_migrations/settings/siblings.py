@@ -104,7 +104,7 @@ def siblings(
 def sharing(settings: Settings) -> tuple[Settings, ...]:
     """Return the settings of the services that surely share a service's database; nothing is connected to."""
     others = siblings(settings.service, settings.databases, settings.sources)
-    return tuple(other.settings for other in others if other.certain and other.settings is not None)
+    return tuple(other.settings for other in others if other.settings is not None)
 
 
 def version_tables_of_siblings(

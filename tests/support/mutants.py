@@ -34,14 +34,23 @@ SETTINGS = (
 AUTOGENERATE = ("tests/server/autogenerate/test_autogenerate.py", "tests/server/autogenerate/test_foreign_keys.py")
 OWNERSHIP = ("tests/server/test_ownership.py", "tests/server/test_owners.py", "tests/server/test_ownership_agrees.py")
 ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "settings/sources.py": (("tests/unit/test_settings.py",), SETTINGS),
+    "settings/sources.py": (
+        ("tests/unit/test_settings.py", "tests/unit/test_dsn_template.py", "tests/unit/test_env_files.py"),
+        SETTINGS[2:],
+    ),
     "settings/siblings.py": (("tests/unit/test_siblings.py",), ("tests/unit/test_settings.py", *OWNERSHIP)),
     "settings/model.py": (("tests/unit/test_settings.py",), SETTINGS),
     "settings/duration.py": (("tests/unit/test_settings.py",), ()),
     "settings/template.py": (("tests/unit/test_dsn_template.py",), ("tests/server/test_settings_of_a_team.py",)),
     "settings/missing.py": (("tests/unit/test_dsn_template.py",), ("tests/server/test_settings_of_a_team.py",)),
-    "settings/password.py": (("tests/unit/test_password.py",), ("tests/server/test_settings_of_a_team.py",)),
-    "settings/dsn.py": (("tests/unit/test_dsn.py", "tests/unit/test_libpq.py"), ("tests/unit",)),
+    "settings/password.py": (
+        ("tests/unit/test_password.py", "tests/unit/test_settings.py"),
+        ("tests/server/test_settings_of_a_team.py",),
+    ),
+    "settings/dsn.py": (
+        ("tests/unit/test_dsn.py", "tests/unit/test_libpq.py", "tests/unit/test_password.py"),
+        ("tests/unit",),
+    ),
     "settings/env_file.py": (("tests/unit/test_env_files.py",), ("tests/unit/test_settings.py",)),
     "configuration.py": (("tests/unit/test_configuration.py",), ("tests/unit",)),
     "monorepo.py": (("tests/unit/test_layouts.py", "tests/unit/test_monorepo.py"), ("tests/unit",)),
@@ -55,7 +64,10 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "adoption/writing.py": (("tests/unit/adoption",), ()),
     "testing/portable.py": (("tests/unit/test_portable.py",), ("tests/server/test_same_schema.py",)),
     "sql/asyncpg.py": (("tests/unit/test_refused.py",), ()),
-    "history/files/static.py": (("tests/unit/test_static.py",), ("tests/server/test_scan.py",)),
+    "history/files/static.py": (
+        ("tests/unit/test_static.py", "tests/unit/test_histories.py"),
+        ("tests/server/test_scan.py",),
+    ),
     "history/files/fingerprint.py": (("tests/unit/test_fingerprint.py",), ("tests/server/test_edited.py",)),
     "plan/classify.py": (("tests/unit/test_classify.py",), ("tests/server/test_plan.py",)),
     "plan/novelty.py": (("tests/unit/test_novelty.py", "tests/unit/test_classify.py"), ("tests/server/test_plan.py",)),
@@ -67,7 +79,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "ownership/past.py": (("tests/unit/test_past.py",), ("tests/unit/test_attribution.py", *OWNERSHIP)),
     "rollout/schedule.py": (("tests/unit/test_schedule.py",), ("tests/server/test_rollout.py",)),
     "rollout/affected.py": (("tests/unit/test_affected.py",), ("tests/server/test_affected.py",)),
-    "imports.py": (("tests/unit/test_affected.py",), ("tests/server/test_affected.py",)),
+    "imports.py": (("tests/unit/test_affected.py", "tests/unit/test_exported.py"), ("tests/server/test_affected.py",)),
     "rollout/scan.py": (("tests/server/test_scan.py",), ("tests/server/test_rollout.py",)),
     "upgrade/run.py": (("tests/faults/test_sessions.py",), ("tests/server/test_tasks.py", "tests/faults")),
     "upgrade/retries.py": (("tests/faults/test_contention.py",), ("tests/faults",)),
@@ -167,7 +179,7 @@ def mutants(module: str, text: str) -> Iterator[Mutant]:
 
 def _deciding(tree: ast.AST) -> Iterator[ast.AST]:
     """Yield the nodes of a tree, but for what decides nothing: annotations, decorators and ``__all__``."""
-    if isinstance(tree, ast.Subscript) and getattr(tree.value, "id", "") == "Literal":
+    if isinstance(tree, ast.Subscript) and getattr(tree.value, "id", "") in ("Callable", "Literal"):
         return  # the name of a type, as in an annotation: only mypy reads it
     yield tree
     for name, value in ast.iter_fields(tree):
@@ -217,6 +229,10 @@ def _other_constant(source: Source, node: Any) -> Iterator[Mutant]:
 def _without_member(source: Source, node: Any) -> Iterator[Mutant]:
     members = node.elts
     if len(members) > 1 and all(isinstance(member, ast.Constant) for member in members):
+        if isinstance(node, ast.Tuple) and len(members) == 2:
+            for member in reversed(members):
+                yield source.mutant(node, f"({source.code(member)},)")
+            return
         for member, following in itertools.pairwise(members):  # its comma goes too
             yield source.mutant(member, "", end=source.place(following)[0])
         yield source.mutant(members[-1], "", start=source.place(members[-2])[1])

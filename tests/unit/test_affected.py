@@ -4,11 +4,13 @@ import json
 import os
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from service_migrations.errors import UsageError
+from service_migrations.imports import Imports
 from service_migrations.monorepo import discover
 from service_migrations.rollout import affected as module
 from service_migrations.rollout.affected import affected, changed
@@ -60,6 +62,7 @@ def test_a_change_affects_the_services_that_run_with_it(repo, path, expected, co
 
 
 def test_nothing_is_affected_where_nothing_changed(repo):
+    assert affected((), "main") == ()
     assert names(repo) == []
 
 
@@ -128,7 +131,8 @@ def test_every_module_of_a_models_package_counts_wherever_the_package_is(repo):
 
 
 def test_files_that_every_upgrade_runs_with_affect_all(repo):
-    for path in (*module._ALL, *module._LOCKS, *(f"apps/{name}" for name in module._LOCKS), "requirements/base.txt"):
+    locks = {*module._LOCKS, "uv.lock", "poetry.lock", "pdm.lock", "pylock.toml"}
+    for path in (*module._ALL, *sorted(locks), *(f"apps/{name}" for name in sorted(locks)), "requirements/base.txt"):
         append(repo, path)
         assert (path, names(repo)) == (path, [] if path.startswith("requirements/") else NAMES)
         git(repo, "stash", "--include-untracked")
@@ -148,6 +152,8 @@ def test_the_environment_of_plain_alembic_is_shared_wherever_it_is(repo):
         ("db/environment/hooks/filters.sql", NAMES),
         ("db/environment/evidence/alpha/r1.json", []),
         ("db/other.sql", []),
+        ("migrations/other.sql", NAMES),
+        ("service_migrations/other.sql", NAMES),
     ):
         append(repo, path)
         assert (path, names(repo)) == (path, expected)
@@ -419,3 +425,63 @@ def test_a_shallow_clone_says_how_to_fetch(repo, tmp_path):
         ran = Monorepo(shallow).inv(*task.split(), "--base", "HEAD~1")
         assert ran.code == 2, ran.text
         assert "git doesn't know --base 'HEAD~1'. Fetch it first: git fetch --unshallow --tags" in ran.err
+
+
+@pytest.mark.parametrize(
+    "statement", ["from {} import part", "import {}.part", "from {} import *", "from {}.part import x"]
+)
+def test_a_package_that_this_interpreter_imports_from_the_repository_is_followed(
+    monorepo: Monorepo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, statement: str
+) -> None:
+    """As one that git ignores, in the folder of an editable install; and none of elsewhere."""
+    number = abs(hash(statement))
+    inside, outside = f"vendored_{number}", f"foreign_{number}"
+    for folder, name in ((monorepo.root / "vendor/src", inside), (tmp_path / "elsewhere", outside)):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "__init__.py").touch()
+        (folder / name / "part.py").write_text("from . import deeper\n", encoding="utf-8")
+        (folder / name / "deeper.py").touch()
+        monkeypatch.syspath_prepend(str(folder))
+    service = monorepo.service("billing", f"{statement.format(inside)}\n{statement.format(outside)}\n__all__ = []\n")
+    imports = Imports(monorepo.root)
+    reached = {path for path in imports.of(service) if path.endswith(".py") and not path.startswith("services/")}
+    assert reached == {f"vendor/src/{inside}/{name}.py" for name in ("__init__", "part", "deeper")}
+    assert not imports.is_doubtful(imports.of(service))
+
+
+@pytest.mark.parametrize("executed", [True, False])
+@pytest.mark.parametrize("source", ["", "src/"])
+def test_the_files_of_a_history_are_followed_from_wherever_they_are(
+    monorepo: Monorepo, tmp_path: Path, source: str, executed: bool
+) -> None:
+    service = replace(monorepo.service("billing"), source=monorepo.root / source)
+    for path, text in {
+        "migrations/versions/billing/a1.py": "import tools.sql\ndef upgrade():\n    import tools.late\n",
+        f"{source}tools/sql.py": "from . import more\n",
+        f"{source}tools/more.py": "if TYPE_CHECKING:\n    import tools.typed\nelse:\n    from tools import other\n",
+        **{f"{source}tools/{name}.py": "" for name in ("late", "typed", "other", "unused")},
+    }.items():
+        file = monorepo.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    elsewhere = tmp_path / "elsewhere.py"
+    elsewhere.touch()
+    imports = Imports(monorepo.root, executed=executed)
+    reached = imports.of_files(service, [monorepo.root / "migrations/versions/billing/a1.py", elsewhere])
+    names = {"sql", "more", "other", *(() if executed else ("late", "typed"))}
+    expected = {"migrations/versions/billing/a1.py", *(f"{source}tools/{name}.py" for name in names)}
+    assert {path for path in reached if path.endswith(".py")} == expected
+
+
+def test_a_package_that_imports_by_names_of_its_run_counts_whole_where_imports_are_executed(monorepo: Monorepo) -> None:
+    service = monorepo.service("billing")
+    file = monorepo.root / "a1.py"
+    file.write_text("import tools\n", encoding="utf-8")
+    (monorepo.root / "tools/parts").mkdir(parents=True)
+    (monorepo.root / "tools/__init__.py").write_text("from importlib import import_module\n", encoding="utf-8")
+    (monorepo.root / "tools/parts/part.py").touch()
+    for executed in (True, False):
+        imports = Imports(monorepo.root, executed=executed)
+        reached = imports.of_files(service, [file])
+        assert ("tools/parts/part.py" in reached) == executed
+        assert imports.is_doubtful(reached)

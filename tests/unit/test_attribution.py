@@ -105,6 +105,8 @@ def test_a_part_has_the_owner_of_the_whole_unless_it_has_a_model() -> None:
     assert owner(part, claimant("a", PARENT), claimant("b", TABLE), others=[whole]) == ("b", "models")
     assert owner(part, claimant("a", PARENT), claimant("b", made=[TABLE]), others=[whole])[0] == "a"
     assert owner(part, claimant("a"), others=[whole]) == ("", "")
+    inner = table(TABLE._replace(name="inner"), parent=TABLE)
+    assert owner(inner, claimant("a", PARENT), others=[whole, part]) == ("a", "part of table public.things")
     ledger = part.name._replace(name="migration_log_2026")
     assert owner(table(ledger, parent=PARENT), claimant("a", PARENT), others=[whole])[0] == "a"
 
@@ -276,10 +278,25 @@ def test_each_object_is_listed_with_its_owner_and_nobodys_last() -> None:
     assert "old_archive" in [owned.name for owned in attribute(objects, Claimants([a, b]))]
 
 
+def test_what_is_left_of_a_service_has_no_owner_and_is_not_nobodys() -> None:
+    """It isn't among what nobody claims, which is to be looked at."""
+    left, other = (
+        Object("table", "public", None, name, f"public.{name}", MappingProxyType({}))
+        for name in ("migration_log_gone", "app")
+    )
+    listed = attribute([other, left], Claimants([claimant("a")]))
+    assert [(owned.name, owned.owner, owned.is_nobodys) for owned in listed] == [
+        ("migration_log_gone", None, False),
+        ("app", None, True),
+    ]
+
+
 def test_only_the_owner_of_an_object_can_ignore_it() -> None:
     a, b = claimant("a", TABLE), claimant("b")
     ignoring = replace(b, service=replace(b.service, ignore=("things", "archive")))
     things = Object("table", "public", None, "things", "public.things", MappingProxyType({}))
-    schema = Object("schema", "", None, "archive", "archive", MappingProxyType({}))
-    assert [owned.name for owned in attribute([things, schema], Claimants([a, ignoring]))] == ["things", "archive"]
+    # a pattern is of the names of tables: a schema or an extension of such a name is no match
+    others = [Object(kind, "", None, "archive", "archive", MappingProxyType({})) for kind in ("extension", "schema")]
+    listed = attribute([things, *others], Claimants([a, ignoring]))
+    assert [owned.kind for owned in listed] == ["table", "extension", "schema"]
     assert attribute([things], Claimants([replace(a, service=ignoring.service)])) == ()

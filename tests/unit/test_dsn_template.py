@@ -7,6 +7,7 @@ from service_migrations.monorepo import Service
 from service_migrations.settings import missing
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import Settings, load, load_many
+from service_migrations.settings.password import PASSWORD_KEYS
 from service_migrations.settings.sources import Sources
 from tests.support.database import PASSWORDS
 from tests.support.monorepo import Monorepo
@@ -392,6 +393,7 @@ def merged(services: list[Service], **environment: str) -> str | None:
 
 SHORT = "postgresql://{U}:{P}@{H}/{D}"
 OWN = {"U": "app", "P": "pw"}
+SAME = dict.fromkeys(("BILLING_DATABASE_DSN", "CATALOG_DATABASE_DSN"), "postgresql://app:pw@h/same")
 
 
 @pytest.mark.parametrize(
@@ -410,6 +412,20 @@ OWN = {"U": "app", "P": "pw"}
         # two services that share a database by their own files go on sharing it
         (SHORT, {"billing": {"H": "1", "D": "d", **OWN}, "catalog": {"H": "1", "D": "d", **OWN}}, {"H": "3"}, None),
         (SHORT, {"billing": {"H": "1", "D": "d", **OWN}, "catalog": {"H": "1", "D": "d", **OWN}}, {"U": "x"}, None),
+        # a variable that nobody sets has its default
+        (
+            SHORT.replace("{H}", "{H}:{PORT:-6543}"),
+            {"billing": {"H": "1", "D": "d", **OWN}, "catalog": {"H": "2", "D": "d", **OWN}},
+            {"H": "3"},
+            "H",
+        ),
+        # a DSN of each, which wins over the template
+        (
+            SHORT,
+            {"billing": {"H": "h", "D": "b", **OWN}, "catalog": {"H": "h", "D": "c", **OWN}},
+            {"D": "d", **SAME},
+            None,
+        ),
         # the same database on a server of each
         (SHORT, {"billing": {"H": "1", **OWN}, "catalog": {"H": "2", **OWN}}, {"D": "d"}, None),
     ],
@@ -431,6 +447,24 @@ def test_a_bare_variable_never_leads_two_services_to_one_database(
             assert message.startswith(f"environment {refused_for}: it would aim "), message
     for service in services:
         load(service, Sources(environment))
+
+
+@pytest.mark.parametrize("key", PASSWORD_KEYS)
+def test_a_password_apart_stands_in_for_no_other_variable(repo: Monorepo, key: str) -> None:
+    values = variables()
+    del values["POSTGRES_PASSWORD"], values["POSTGRES_HOST"]
+    message = refused(repo, {"service": {**values, key: "'secret x'"}})
+    assert "POSTGRES_HOST" in message
+    assert "POSTGRES_PASSWORD" not in message
+
+
+@pytest.mark.parametrize("line", ["POSTGRES_PASSWORD", "POSTGRES_PASSWORD=", "POSTGRES_PASSWORD=''"])
+def test_a_password_without_a_value_is_none(repo: Monorepo, line: str) -> None:
+    values = variables()
+    del values["POSTGRES_PASSWORD"]
+    text = "".join(f"{key}={value}\n" for key, value in values.items())
+    (repo.root / "services/billing/.env").write_text(f"{text}{line}\n", encoding="utf-8")
+    assert not load(repo.find("billing"), Sources({})).dsn.password
 
 
 @pytest.mark.parametrize("sharing", [True, False])

@@ -8,10 +8,13 @@ import pytest
 
 from service_migrations.history.files.fingerprint import (
     _HEADER,
+    Hashes,
     body_fingerprint,
     checksum,
     fingerprint,
+    fingerprint_or_checksum,
     former_fingerprint,
+    hashes,
     is_fingerprint,
 )
 from tests.support.monorepo import ROOT
@@ -109,6 +112,7 @@ def test_a_formatter_of_another_taste_changes_nothing(path: Path, tmp_path: Path
         ("def f():\n    'doc'", "def f():\n    pass"),
         ("def f(a: int) -> str: pass", "def f(a): pass"),
         ("del (a, b)", "del a, b"),
+        ("del [a, (b, c)]", "del a, b, c"),
         ('x = "ab"', "x = 'a' 'b'"),
         ('x = f"{a:}"', 'x = f"{a}"'),
         ("x = 0xFF", "x = 255"),
@@ -144,6 +148,8 @@ def test_what_means_the_same_has_the_same_fingerprint(one: str, other: str) -> N
         ("f([a], b)", "f([a, b])"),
         ("f('SELECT  1')", "f('SELECT 1')"),
         ("x = {**a}", "x = {None: a}"),
+        ("x = {'a': '', 'b': 1}", "x = {'a': 1, 'b': ''}"),
+        ("x = a or '' or b", "x = a or b or ''"),
         ("if a:\n    b\nc", "if a:\n    b\n    c"),
         ("if a:\n    b\nelse:\n    c", "if a:\n    c\nelse:\n    b"),
         ("def upgrade(): f()\ndef downgrade(): g()", "def upgrade(): g()\ndef downgrade(): f()"),
@@ -181,6 +187,15 @@ def test_the_checksum_is_of_the_text_whatever_its_line_ends() -> None:
     assert checksum(b"a\r\nb\rc\n") == checksum(b"a\nb\nc\n") != checksum(b"a\nb\nc")
 
 
+def test_a_file_has_both_hashes_and_one_that_is_no_python_its_checksum(tmp_path: Path) -> None:
+    path = tmp_path / "a1.py"
+    path.write_bytes(b"x = 1\r\n")
+    assert hashes(path) == Hashes(checksum(b"x = 1\n"), of("x = 1"))
+    assert fingerprint_or_checksum(b"x = 1") == of("x = 1")
+    for source in (b"x = ", b"x = '\0'", b"\xff"):
+        assert fingerprint_or_checksum(source) == checksum(source)
+
+
 PLAIN = """
 import sqlalchemy as sa
 
@@ -213,6 +228,12 @@ def test_the_body_is_the_same_at_every_place_of_the_history(key: str, annotation
     body = body_fingerprint((header() + UPGRADE).encode())
     assert body_fingerprint((header(annotation, **{key: "'other'"}) + UPGRADE).encode()) == body
     assert of(header() + UPGRADE) != of(header(**{key: "'other'"}) + UPGRADE)
+
+
+def test_the_order_of_imports_is_none_of_the_bodys() -> None:
+    bodies = (f"import {first}\nimport {second}\na, b\n" for first, second in ("ab", "ba"))
+    one, other = (body_fingerprint((header() + body).encode()) for body in bodies)
+    assert one == other
 
 
 @pytest.mark.parametrize("more", ["name = 'a1'\n", "import os\n", "revision()\n", "x.revision = 'a1'\n"])

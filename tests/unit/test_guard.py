@@ -1,16 +1,20 @@
 """The guard: what it refuses, what it lets through, and what it says. Nothing is connected to."""
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from service_migrations.connection.connector import Connector, connector_of, connector_over
-from service_migrations.errors import UsageError
+from service_migrations.errors import MigrationError, UsageError
+from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, read
 from service_migrations.plan.classify import Class
 from service_migrations.plan.guard import EDITED, Guard, classes
 from service_migrations.plan.tried import write_breaks
 from service_migrations.settings.model import load
 from service_migrations.settings.sources import Sources
+from service_migrations.upgrade.undo import _add
 from tests.support.monorepo import Monorepo
 
 FAR = "postgresql://app:x@db.example.com:5432/shop"
@@ -141,6 +145,38 @@ def test_what_breaks_running_code_is_allowed_by_the_command_or_by_the_file(
     repo.revision("shop", "c3", "b2", f"op.execute({statement!r})\n{comment}")
     said = refusal(repo, "a1", "head", allow=allow)
     assert refused in said if refused else not said
+
+
+@pytest.mark.parametrize("down", [False, True])
+@pytest.mark.parametrize(("dsn", "allow"), [(LOCAL, ""), (FAR, BOTH)])
+def test_a_plan_is_not_made_where_nothing_would_be_refused(repo: Monorepo, dsn: str, allow: str, down: bool) -> None:
+    """A plan runs the functions of the revisions, and an unknown revision is for the run to tell."""
+    guard = Guard("head", classes(allow.split()), down)
+    guard.check(history(repo), connector(repo, dsn), ("gone",))
+    with pytest.raises(MigrationError, match="gone"):
+        Guard("head", frozenset(), down).check(history(repo), connector(repo), ("gone",))
+
+
+@pytest.mark.parametrize(("ids", "refused"), [(["c3"], ""), (["b2"], "revision b2 "), (["c3", "a1"], "revision a1 ")])
+def test_of_a_downgrade_of_some_revisions_only_these_count(repo: Monorepo, ids: list[str], refused: str) -> None:
+    read = history(repo)
+    only = tuple(revision for revision in read.revisions if revision.revision in ids)
+    guard = Guard("base", frozenset(), down=True, only=only)
+    if not refused:
+        guard.check(read, connector(repo), ("d4",))
+        return
+    with pytest.raises(UsageError, match=f"the downgrade of {refused}would destroy data"):
+        guard.check(read, connector(repo), ("d4",))
+
+
+def test_a_revision_of_the_ledger_has_no_line(repo: Monorepo) -> None:
+    read = history(repo)
+    _add(read, "e5", "d4", '["DROP TABLE t"]')
+    e5 = Revision("e5", ("d4",), "as the ledger keeps it", read.service.ledger_table, is_head=True)
+    read = replace(read, revisions=(e5, *read.revisions))
+    with pytest.raises(UsageError, match="the downgrade of revision e5 would destroy data") as caught:
+        Guard("d4", frozenset(), down=True, only=(e5,)).check(read, connector(repo), ("e5",))
+    assert (caught.value.path, caught.value.line) == ("migration_log_shop", None)
 
 
 def test_a_new_database_has_no_code_that_runs(repo: Monorepo) -> None:

@@ -11,6 +11,8 @@ import pytest
 from service_migrations.errors import ConfigurationError, UsageError
 from service_migrations.history.files import head_file
 from service_migrations.history.files.static import read_chain
+from service_migrations.history.graph import clashing_heads, overlapping
+from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, read
 from service_migrations.monorepo import Service, find
 from tests.support.monorepo import Monorepo
@@ -140,6 +142,14 @@ def docstrings_of_several_lines(monorepo: Monorepo) -> None:
     )
 
 
+def docstrings_with_a_tab_or_none(monorepo: Monorepo) -> None:
+    # the compiler of Python 3.13 makes spaces of the tab
+    write(monorepo, f"{V}/b.py", "b2").write_text(
+        '"""\n  Add\tmore.\n  and more\n"""\nrevision = "b2"\ndown_revision = None\n'
+    )
+    write(monorepo, f"{V}/c.py", "c3").write_text('revision = "c3"\ndown_revision = "b2"\n')
+
+
 READ = [
     flat,
     folders_of_years,
@@ -156,6 +166,7 @@ READ = [
     a_merge,
     long_ids_and_spaces,
     docstrings_of_several_lines,
+    docstrings_with_a_tab_or_none,
 ]
 
 
@@ -220,6 +231,13 @@ def test_a_revision_in_a_subfolder_is_refused_by_name(
     with pytest.raises(ConfigurationError, match="recursive_version_locations = true") as raised:
         read(service)
     assert raised.value.path == first
+
+
+@pytest.mark.parametrize("value", ["true", "false"])
+def test_compiled_revisions_are_left_to_alembic(monorepo: Monorepo, value: str) -> None:
+    configure(monorepo, alembic=f"sourceless = {value}")
+    flat(monorepo)
+    assert (read_chain(billing(monorepo)) is None) == (value == "true")
 
 
 def test_what_is_no_revision_in_a_subfolder_is_passed_over(monorepo: Monorepo) -> None:
@@ -321,6 +339,42 @@ def test_what_depends_on_another_revision_counts_as_pending_and_applied_with_it(
     assert {revision.revision for revision in history.applied(("c1",))} == {"e1", "c1"}
     assert history.pending(("c2",)) == ()
     assert {revision.revision for revision in history.pending(("e2",))} == {"c1", "c2"}
+
+
+GRAPH = {
+    "a1": Revision("a1", (), "", "", is_head=False),
+    "b2": Revision("b2", ("a1",), "", "", is_head=True),
+    "c2": Revision("c2", ("a1",), "", "", is_head=False),
+    "d3": Revision("d3", ("c2",), "", "", is_head=True),
+    "e1": Revision("e1", (), "", "", is_head=True, depends_on=("c2",)),
+}
+
+
+@pytest.mark.parametrize(
+    ("current", "expected"),
+    [
+        ([], None),
+        (["d3"], None),
+        (["b2", "c2"], None),
+        (["b2", "d3", "e1"], None),
+        (["b2", "b2"], ("b2", "b2")),  # twice
+        (["a1", "b2"], ("a1", "b2")),
+        (["b2", "a1"], ("a1", "b2")),
+        (["a1", "d3"], ("a1", "d3")),
+        (["b2", "c2", "d3"], ("c2", "d3")),
+        (["b2", "c2", "e1"], ("c2", "e1")),  # a dependency is implied too
+    ],
+)
+def test_of_two_revisions_of_a_database_one_may_imply_the_other(
+    current: list[str], expected: tuple[str, str] | None
+) -> None:
+    assert overlapping(GRAPH, current) == expected
+
+
+def test_one_head_and_no_head_clash_with_nothing() -> None:
+    assert clashing_heads(()) == ()
+    assert clashing_heads([GRAPH["a1"], GRAPH["b2"]]) == ()
+    assert clashing_heads([GRAPH[key] for key in ("a1", "b2", "c2", "d3")]) == ("b2", "d3")
 
 
 def test_the_heads_are_written_one_a_line_each_in_the_place_of_its_branch(monorepo: Monorepo) -> None:

@@ -11,7 +11,7 @@ from service_migrations.monorepo import Service
 from service_migrations.outcome import Outcome
 from service_migrations.rollout.scan import Capacity, KnownState, Scan
 from service_migrations.rollout.schedule import News, Result, Schedule
-from service_migrations.rollout.worker import STOPPED, Finished, Output, Progress
+from service_migrations.rollout.worker import CANCELLED, STOPPED, Finished, Output, Progress
 from service_migrations.settings.model import Settings, load
 from service_migrations.settings.sources import Sources
 from tests.support.monorepo import Monorepo
@@ -201,6 +201,29 @@ def test_a_worker_that_died_is_a_failure_that_says_how(monorepo: Monorepo, code:
         f"alpha: its worker process was {said} before it reported a result. The server rolls back what ran; "
         "run `inv db.current --service alpha`, then run the command again."
     )
+
+
+@pytest.mark.parametrize(
+    ("finished", "kind", "said"),
+    [
+        (
+            Finished("alpha", STOPPED, None, is_foreign=True),
+            UnreachableError,
+            "was stopped by a SIGTERM, and the run wasn",
+        ),
+        (Finished("alpha", CANCELLED, None), MigrationError, "was cancelled from inside, by its revision"),
+    ],
+)
+def test_what_ended_without_being_asked_to_is_a_failure(
+    monorepo: Monorepo, finished: Finished, kind: type[MigrationError], said: str
+) -> None:
+    fleet = Fleet(monorepo, 3, fail_fast=True)
+    fleet.take_all()
+    fleet.schedule.handle(finished)
+    result = fleet.schedule.results_by_name["alpha"]
+    assert (result.state, type(result.error)) == ("failed", kind)
+    assert said in str(result.error)
+    assert fleet.schedule.is_halted
 
 
 def test_what_runs_at_the_end_is_unknown_and_what_never_ran_has_the_given_state(monorepo: Monorepo) -> None:

@@ -291,6 +291,30 @@ def test_a_variable_of_another_meaning_is_not(
     assert caplog.messages == []
 
 
+def test_a_file_is_read_once_for_a_command_unless_it_was_written_meanwhile(
+    monorepo: Monorepo, billing: Service
+) -> None:
+    sources = Sources({})
+    assert load(billing, sources).dsn.hosts[0][0] == "service-file"
+    monorepo.env("billing", DATABASE_DSN=dsn("written"))
+    assert load(billing, sources).dsn.hosts[0][0] == "service-file"
+    sources.forget(billing.env_file)
+    assert load(billing, sources).dsn.hosts[0][0] == "written"
+
+
+def test_what_is_misspelt_at_a_sibling_is_not_told(
+    monorepo: Monorepo, billing: Service, caplog: pytest.LogCaptureFixture, warned: set[object]
+) -> None:
+    """Nobody wants to read here of the files of hundreds of others, which are only compared with."""
+    monorepo.env("billing", DATABASE_DSN=dsn("h"), MIGRATIONS_LOCK_TIMEOUTS="1s")
+    billing.env_file.chmod(0o644)
+    sources = Sources({"BILLING_MIGRATIONS_LOCK_WIAT": "1s"})
+    sources.of_siblings().collect(billing)
+    assert (caplog.messages, warned) == ([], set())
+    sources.collect(billing)
+    assert len(caplog.messages) == 3
+
+
 @pytest.mark.parametrize("key", ["MIGRATIONS_PATH", "LOCK_TIMEOUT", "MIGRATIONS_ENV", "MIGRATE", "BILLING_TIMEOUT"])
 def test_a_variable_of_a_teams_own_is_not(
     monorepo: Monorepo, billing: Service, caplog: pytest.LogCaptureFixture, warned: set[object], key: str

@@ -9,7 +9,7 @@ from service_migrations.settings.database import Database
 from service_migrations.settings.dsn import parse
 from service_migrations.settings.example import made_here
 from service_migrations.settings.model import load
-from service_migrations.settings.siblings import Sibling, default_schema, siblings, version_tables_of_siblings
+from service_migrations.settings.siblings import Sibling, default_schema, sharing, siblings, version_tables_of_siblings
 from service_migrations.settings.sources import Sources
 from tests.support.monorepo import Monorepo
 from tests.support.table import set_keys
@@ -143,6 +143,17 @@ def test_a_name_that_several_version_tables_have_shows_nothing(monorepo: Monorep
     assert certain(monorepo.find("billing"), "alembic_version", "versions") == {"stock": False}
 
 
+def test_only_settings_that_lead_to_the_database_share_it_for_certain(monorepo: Monorepo, billing: Service) -> None:
+    example(billing, HERE)
+    monorepo.service("orders", dsn=HERE)
+    for name, dsn, shown in (("elsewhere", ELSEWHERE, HERE), ("example", None, HERE), ("nothing", None, None)):
+        service = monorepo.service(name, dsn=dsn)
+        if shown:
+            example(service, shown)
+    assert certain(billing) == {"elsewhere": False, "example": True, "nothing": False, "orders": True}
+    assert [found.service.name for found in sharing(load(billing, Sources({})))] == ["orders"]
+
+
 def test_a_sibling_has_the_names_of_its_settings_and_is_a_key(monorepo: Monorepo, billing: Service) -> None:
     own = {"MIGRATIONS_VERSION_TABLE": "mine", "MIGRATIONS_SEARCH_PATH": '\'"$user", "app", public\''}
     monorepo.service("orders", dsn=HERE, **own)
@@ -163,7 +174,9 @@ def test_a_version_table_is_a_siblings_by_its_own_name_or_where_that_surely_has_
     monorepo.service("stock", dsn=ELSEWHERE, MIGRATIONS_VERSION_TABLE="elsewhere")
     found = version_tables_of_siblings(billing, "alembic_version_billing", OWN, Sources({}))
     assert found == {"alembic_version_orders", "alembic_version_stock", "mine"}
-    assert "mine" not in version_tables_of_siblings(billing, "mine", OWN, Sources({}))
+    # its own names are none of a sibling's, neither that of its settings nor the one that it would have without them
+    found = version_tables_of_siblings(billing, "mine", OWN, Sources({}))
+    assert found == {"alembic_version_orders", "alembic_version_stock"}
     set_keys(monorepo, 'version_table = "alembic_version"')
     found = version_tables_of_siblings(monorepo.find("billing"), "alembic_version", OWN, Sources({}))
     assert found == {"mine"}

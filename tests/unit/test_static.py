@@ -1,6 +1,8 @@
 """Of a revision file only the head is parsed, and what stands below it never changes what is read there."""
 
 import ast
+import sys
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -8,6 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from service_migrations.history.files import static
+from service_migrations.history.revision import Revision
 from tests.support.monorepo import Monorepo
 
 LINES = (
@@ -184,3 +187,75 @@ def test_of_a_file_as_revision_writes_it_only_the_head_is_parsed(monorepo: Monor
     ((head,),) = [call.args for call in parse.call_args_list]
     assert b"def " not in head
     assert path.read_bytes().startswith(head)
+
+
+@pytest.mark.parametrize("library", sorted({*static._LIBRARIES, "datetime", "decimal", "logging", "re", "sqlalchemy"}))
+def test_a_plain_call_of_a_known_library_is_read(library):
+    text = f"import {library} as library\nrevision = 'a1'\ndown_revision = None\nx = library.make(1, a=[2]).more()\n"
+    assert static.certain_revision(text.encode(), "a1.py") is not None
+    text = text.replace(f"import {library}", "import json")
+    assert static.certain_revision(text.encode(), "a1.py") is None
+
+
+HEADER = {"revision": "'a1'", "down_revision": "'a0'", "branch_labels": "None", "depends_on": "None"}
+
+
+def of_header(more: str = "", **values: str) -> Revision | None:
+    lines = [f"{name} = {value}\n" for name, value in {**HEADER, **values}.items() if value]
+    return static.certain_revision(f"'What it does.'\n{''.join(lines)}{more}".encode(), "a1.py")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("None", ()),
+        ("'b1'", ("b1",)),
+        ("('b1', 'c1')", ("b1", "c1")),
+        ("['c1', 'b1']", ("c1", "b1")),
+        ("()", ()),
+        ("[]", ()),
+    ],
+)
+@pytest.mark.parametrize("name", ["down_revision", "branch_labels", "depends_on"])
+def test_a_header_has_one_name_several_or_none(name: str, value: str, expected: tuple[str, ...]) -> None:
+    plain = Revision("a1", ("a0",), "What it does.", "a1.py", is_head=False)
+    assert of_header() == plain
+    assert of_header(**{name: value}) == replace(plain, **{name: expected})
+
+
+@pytest.mark.parametrize(
+    "type_", ["{} | None", "None | {}", "{}[str]", "list[{}]", "dict[str, {}]", "[{}]", "({}, str)"]
+)
+def test_every_part_of_an_annotation_has_to_be_known(type_: str) -> None:
+    assert of_header(more=f"x: {type_.format('str')} = 1\n") == of_header()
+    assert of_header(more=f"x: {type_.format('nonsense')} = 1\n") is None
+
+
+def test_a_library_that_nobody_has_imported_yet_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "sched", raising=False)
+    static._is_installed.cache_clear()
+    assert of_header(more="import sched\nfrom sched import scheduler\n") == of_header()
+
+
+@pytest.mark.parametrize("name", ["branch_labels", "depends_on"])
+def test_labels_and_dependencies_may_be_missing_and_the_parent_may_not(name: str) -> None:
+    assert of_header(**{name: ""}) == of_header()
+    assert of_header(down_revision="") is None
+    assert of_header(revision="") is None
+
+
+@pytest.mark.parametrize(
+    "value", ["1", "True", "('b1', 2)", "('b1', None)", "('b1', '')", "''", "{'b1'}", "('b1', 'b1')"]
+)
+@pytest.mark.parametrize("name", ["down_revision", "branch_labels", "depends_on"])
+def test_a_header_with_something_else_is_left_to_alembic(name: str, value: str) -> None:
+    assert of_header(**{name: value}) is None
+    assert of_header(**{name: "'b1'"}, more=f"{name} = 'c1'\n") is None
+    assert of_header(**{name: "'b1'"}, more="__doc__ = 'other'\n") is None
+
+
+@pytest.mark.parametrize(
+    "value", ["None", "1", "('a1',)", "''", "'a@1'", "'a+1'", "'a:1'", "'a-1'", "'head'", "'base'"]
+)
+def test_an_id_that_cannot_be_is_left_to_alembic(value: str) -> None:
+    assert of_header(revision=value) is None

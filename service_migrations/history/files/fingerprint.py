@@ -152,9 +152,9 @@ def _parts(node: ast.AST) -> list[object]:
             value = _body(node.body)
         elif isinstance(node, ast.AnnAssign) and field == "target":
             field, value = "targets", [value]  # noqa: PLW2901 - the name that a plain assignment has
-        elif isinstance(node, ast.Delete) and field == "targets":
+        elif isinstance(node, ast.Delete):  # it has targets only
             value = _flat(node.targets)
-        elif isinstance(node, ast.JoinedStr) and field == "values":
+        elif isinstance(node, ast.JoinedStr):  # it has values only
             # only 3.12 has an empty text behind the last field of a format
             value = [part for part in node.values if not (isinstance(part, ast.Constant) and part.value == "")]
         if value is None or value == [] or _is_empty(value):
