@@ -18,6 +18,8 @@ _ALL = ("pyproject.toml", ".env.example")
 """Files that every upgrade runs with."""
 _LOCKS = ("uv.lock", "poetry.lock", "pdm.lock", "pylock.toml")
 """Files with the versions of packages, of whatever part of the repository."""
+_PINS = ("requirements", "constraints")
+"""The beginnings of the names of pip's files, or of the folder that they are in."""
 _PROJECTS = ("pyproject.toml", "setup.py", "setup.cfg")
 """Files that say what a package is made of."""
 _NO_MODULES = frozenset({"docs", "test", "tests"})
@@ -164,7 +166,7 @@ def _environment(root: Path) -> Path:
 
 
 def _affects_all(path: Path, root: Path, environment: Path, all_services: Sequence[Service]) -> bool:
-    if path.as_posix() in _ALL or path.name in _LOCKS or path.name.startswith("requirements"):
+    if path.as_posix() in _ALL or path.name in _LOCKS or _has_pins(path):
         return True
     place = root / path
     if place.is_relative_to(environment / _MEASURED) or _is_of_a_service(path, root, all_services):
@@ -173,6 +175,12 @@ def _affects_all(path: Path, root: Path, environment: Path, all_services: Sequen
     if is_beside or path.parts[0] in _SHARED:
         return True
     return path.parts[0] != "services" and path.suffix == ".py" and not (root / path).exists()
+
+
+def _has_pins(path: Path) -> bool:
+    """Whether a file has the versions of packages for pip, as ``requirements-dev.txt`` or ``requirements/base.in``."""
+    is_text = path.suffix in (".txt", ".in", ".pip")
+    return path.name.startswith(_PINS[:1]) or (is_text and any(part.startswith(_PINS) for part in path.parts[-2:]))
 
 
 def _is_of_a_service(path: Path, root: Path, all_services: Sequence[Service]) -> bool:

@@ -132,12 +132,15 @@ def test_every_module_of_a_models_package_counts_wherever_the_package_is(repo):
 
 def test_files_that_every_upgrade_runs_with_affect_all(repo):
     locks = {*module._LOCKS, "uv.lock", "poetry.lock", "pdm.lock", "pylock.toml"}
-    for path in (*module._ALL, *sorted(locks), *(f"apps/{name}" for name in sorted(locks)), "requirements/base.txt"):
+    pins = ["apps/requirements-dev.txt", "requirements/base.txt", "apps/requirements/prod.in", "constraints.txt"]
+    for path in (*module._ALL, *sorted(locks), *(f"apps/{name}" for name in sorted(locks)), *pins):
         append(repo, path)
-        assert (path, names(repo)) == (path, [] if path.startswith("requirements/") else NAMES)
+        assert (path, names(repo)) == (path, NAMES)
         git(repo, "stash", "--include-untracked")
-    append(repo, "apps/requirements-dev.txt")
-    assert names(repo) == NAMES
+    for path in ("notes/base.txt", "requirements/README.md", "docs/constraints.py"):
+        append(repo, path)
+        assert (path, names(repo)) == (path, [])
+        git(repo, "stash", "--include-untracked")
 
 
 def test_the_environment_of_plain_alembic_is_shared_wherever_it_is(repo):
