@@ -104,16 +104,20 @@ def forsaken_locations(monorepo: Monorepo) -> tuple[Path, ...]:
     Only the folders of the table's own template count, such as ``migrations/versions/{name}``: elsewhere, a history of
     a service that isn't adopted yet may stand.
     """
-    templates = [monorepo.root / template for template in monorepo.configuration.versions]
+    templates = [Path(template) for template in monorepo.configuration.versions]
     shared = [
-        template.parent for template in templates if template.name == "{name}" and "{" not in str(template.parent)
+        monorepo.root / template.parent
+        for template in templates
+        if template.name == "{name}" and "{" not in str(template.parent)
     ]
     services = monorepo.services()
-    known = {location.resolve() for service in services for location in service.version_locations}
+    known: set[Path] = set()
+    for location in (location.resolve() for service in services for location in service.version_locations):
+        known |= {location, *location.parents}
     folders = (folder for parent in shared if parent.is_dir() for folder in sorted(parent.iterdir()) if folder.is_dir())
     return tuple(
         folder
         for folder in folders
-        if not any(location == folder.resolve() or folder.resolve() in location.parents for location in known)
+        if folder.resolve() not in known
         and any(_FILE.fullmatch(path.name) and _REVISION.search(path.read_bytes()) for path in folder.glob("*.py"))
     )
