@@ -79,6 +79,10 @@ class MigrationError(Exception):
         hint = " ".join(part for part in (self.hint, more.strip()) if part)
         return type(self)(self.message, service=self.service, path=self.path, line=self.line, hint=hint)
 
+    def with_other_hint(self, hint: str) -> Self:
+        """Return a copy of the error with another hint."""
+        return type(self)(self.message, service=self.service, path=self.path, line=self.line, hint=hint)
+
     def at(self, path: object) -> Self:
         """Return a copy of the error with another file, given as to the constructor."""
         return type(self)(self.message, service=self.service, path=path, hint=self.hint)

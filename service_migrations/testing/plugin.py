@@ -8,7 +8,8 @@ the setting of ``[tool.pytest.ini_options]``.
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,8 @@ _UNREACHABLE = 69
 _SAME_SCHEMA = "::test_every_revision_gives_the_same_schema_as_on_other_versions_of_postgresql"
 
 pytest.register_assert_rewrite("service_migrations.testing.steps")
+
+_FOLDER = Path(__file__).parent
 
 _server = pytest.StashKey[str]()
 _data = pytest.StashKey[Path]()
@@ -141,6 +144,33 @@ def migrated_database(_templates: "Templates") -> Iterator[Callable[[str], "Migr
         raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """Show an error of the library in a test of every history as its line."""
+    found = call.excinfo
+    if found is None or item.path.parent != _FOLDER:
+        return (yield)
+    from service_migrations.errors import MigrationError
+    from service_migrations.testing import reporting
+
+    error, shorter = found.value, None
+    if not reporting.shows_all(item.config):
+        shorter = reporting.in_short(error, found.tb)
+    if shorter is not None:
+        call.excinfo = pytest.ExceptionInfo.from_exception(shorter)
+    try:
+        report = yield
+    finally:
+        call.excinfo = found  # for a debugger
+    if isinstance(error, MigrationError):
+        report.user_properties.append((reporting.FAILURE, reporting.line_of(error)))
+        callspec = getattr(item, "callspec", None)
+        service = callspec.params.get("service") if callspec else None
+        if shorter is not None and (own := reporting.own_traceback(error, service)):
+            report.sections.append(("the revision's own code", own))
+    return report
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """Remember the server of a worker: only the controller writes to the terminal."""
@@ -165,6 +195,15 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         versions = {value for report in reports for name, value in report.user_properties if name == COMPARED}
         shown_versions = ", ".join(sorted(versions, key=int)) or "none"
         terminalreporter.write_line(f"schemas compared with those of PostgreSQL: {shown_versions}")
+    failed = [report for outcome in ("failed", "error") for report in terminalreporter.getreports(outcome)]
+    properties = [each for report in failed for each in getattr(report, "user_properties", ())]
+    if properties:
+        from service_migrations.testing.reporting import FAILURE
+
+        # pytest cuts its own line of a failed test at the width of the terminal, and the names of these tests are long
+        lines = Counter(value for name, value in properties if name == FAILURE)
+        for line, count in lines.items():
+            terminalreporter.write_line(f"{line} ({count} test{'' if count == 1 else 's'})")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

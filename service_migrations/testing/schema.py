@@ -9,6 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from service_migrations.catalog.objects import Object, read
+from service_migrations.errors import MigrationError
+from service_migrations.failures.driver_errors import describe
 from service_migrations.monorepo import Service, discover
 from service_migrations.settings.dsn import Dsn
 from service_migrations.sql.lexer import statements
@@ -60,8 +62,13 @@ async def execute(connection: AsyncConnection, sql: str) -> None:
     await driver.execute(sql)
 
 
-async def run_script(connection: AsyncConnection, script: str) -> None:
-    """Run a script statement by statement, as psql does; those that share a line at once."""
+async def run_script(connection: AsyncConnection, script: str, service: Service) -> None:
+    """Run the SQL of offline mode statement by statement, as psql does; those that share a line at once.
+
+    Raises:
+        MigrationError: a statement fails.
+
+    """
     # as the lexer counts them: other characters that end a line may be in a name or a text
     lines, ranges = script.split("\n"), list[tuple[int, int]]()
     for statement in statements(script):
@@ -70,4 +77,9 @@ async def run_script(connection: AsyncConnection, script: str) -> None:
         else:
             ranges.append((statement.line, statement.end))
     for first, last in ranges:
-        await execute(connection, "\n".join(lines[first - 1 : last]))
+        try:
+            await execute(connection, "\n".join(lines[first - 1 : last]))
+        except asyncpg.PostgresError as error:
+            text = f"the SQL of offline mode fails in its line {first}: {describe(error)} [{error.sqlstate}]."
+            hint = f"`inv db.upgrade --service {service} --sql` prints it."
+            raise MigrationError(text, service=service, hint=hint) from error

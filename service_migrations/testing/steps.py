@@ -2,7 +2,11 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
+import asyncpg
+
 from service_migrations.connection.connector import connector
+from service_migrations.errors import MigrationError
+from service_migrations.failures.driver_errors import describe
 from service_migrations.history.revisions import read
 from service_migrations.history.targets import migrate_to, revert
 from service_migrations.monorepo import Service, discovering_once
@@ -30,6 +34,7 @@ async def go_step_by_step(
         irreversible: the revisions whose downgrade isn't tried.
 
     Raises:
+        MigrationError: a revision fails, or a statement that fills its tables.
         AssertionError: a downgrade doesn't restore the schema, or the second upgrade has another result than the first.
 
     """
@@ -52,4 +57,8 @@ async def go_step_by_step(
                     again = await schema(connection, service)
                     assert again == after, f"{revision.path}: up makes something else than before"
                 for statement in rows.get(revision.revision, ()):
-                    await execute(connection, statement)
+                    try:
+                        await execute(connection, statement)
+                    except asyncpg.PostgresError as error:
+                        text = f"{describe(error)} [{error.sqlstate}]: {statement}"
+                        raise MigrationError(f"a row after {revision.revision}: {text}", service=service) from error

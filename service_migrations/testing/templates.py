@@ -28,6 +28,7 @@ from service_migrations.sql.quoting import quoted
 from service_migrations.testing.databases import PREFIX, Databases, aimed, uri
 from service_migrations.testing.event_loop import EventLoop
 from service_migrations.testing.history_files import imported_files, own_files
+from service_migrations.testing.reporting import without_database
 from service_migrations.testing.turns import upgrade_in_turns
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Clones:
             if service not in self._names:
                 self._names |= dict.fromkeys(group, self._templates.wait(lambda: self._templates.clone(group)))
         except MigrationError as error:
-            raise error.with_traceback(None) from None
+            raise without_database(error).with_traceback(None) from None
         return MigratedDatabase(service.name, uri(self._templates.databases.dsn(service, self._names[service])))
 
     def drop(self) -> None:

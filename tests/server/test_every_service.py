@@ -156,3 +156,31 @@ def test_a_history_may_create_the_schema_of_its_models_where_its_version_table_i
         table.write('\n[tool.service-migrations.service.orders]\nversion_table_schema = "public"\n')
     ran = pytest_in(monorepo.root, "-rA", "--pyargs", "service_migrations.testing", **given(server))
     assert ran.code == 0, ran.text
+
+
+def test_a_revision_that_fails_is_one_line_in_each_test_and_once_in_the_summary(
+    monorepo: Monorepo, server: Server
+) -> None:
+    """Each test gave hundreds of frames of the library and its drivers, and pytest's summary no reason."""
+    for name in ("python", "rows", "sql"):
+        monorepo.service(name)
+        monorepo.table_revision(name, f"{name}1", None)
+    monorepo.revision("sql", "sql2", "sql1", "op.execute('MERGES INTO sql')")
+    monorepo.revision("python", "python2", "python1", "def deep():\n    return {}['key']\ndeep()")
+    rows = monorepo.root / "tests" / "matrix" / "rows"
+    rows.mkdir(parents=True)
+    (rows / "rows.toml").write_text('rows1 = ["INSERT INTO nowhere VALUES (1)"]\n')
+    words = ("--pyargs", "service_migrations.testing")
+    ran = pytest_in(monorepo.root, *words, "-n", "2", **given(server))
+    sql = 'sql: migrations/versions/sql/sql2.py:10: syntax error at or near "MERGES" [42601]. It was rolled back.'
+    python = "python: migrations/versions/python/python2.py:11: KeyError: 'key'. It was rolled back."
+    row = 'rows: a row after rows1: relation "nowhere" does not exist [42P01]: INSERT INTO nowhere VALUES (1)'
+    lines = ran.out.splitlines()
+    assert (lines.count(sql), lines.count(python), lines.count(row)) == (3, 3, 1), ran.out
+    assert {f"{sql} (3 tests)", f"{python} (3 tests)", f"{row} (1 test)"} <= set(lines)
+    assert ran.out.count("in deep\n") == 3
+    assert not [line for line in lines if "site-packages" in line or "session.py" in line], ran.out
+    whole = pytest_in(monorepo.root, *words, "-k", f"{SAME} and sql", "--tb=long", **given(server))
+    assert "session.py" in whole.out
+    in_ci = pytest_in(monorepo.root, *words, "-k", f"{SAME} and sql", **given(server), CI="1")
+    assert [line for line in in_ci.out.splitlines() if line.startswith("FAILED ") and line.endswith(sql)], in_ci.out
