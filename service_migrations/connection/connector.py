@@ -35,6 +35,7 @@ class Connector:
         has_callers_engine: whether the connections come from an engine of the caller's.
         sources: what the settings were read from.
         is_temporary: as of the settings.
+        unprepared: as of the settings.
         patient: whether to try again while the server is busy, until the connect timeout is over.
 
     """
@@ -51,6 +52,7 @@ class Connector:
     sources: Sources = field(repr=False)
     _open: Callable[[Limits, bool], AbstractAsyncContextManager[AsyncConnection]] = field(repr=False)
     is_temporary: bool = False
+    unprepared: str = ""
     patient: bool = True
 
     def at_once(self) -> "Connector":
@@ -124,6 +126,7 @@ def connector_of(settings: Settings, limits: Limits | None = None) -> Connector:
         sources=settings.sources,
         _open=open_own,
         is_temporary=settings.is_temporary,
+        unprepared=settings.unprepared,
     )
 
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 import asyncpg
 
 from service_migrations.databases.admin import bootstrap_database, connected, quoted, within
+from service_migrations.databases.bootstrap import bootstrap_files
 from service_migrations.drift.contents import (
     MARK_SCHEMA,
     MARKED,
@@ -140,7 +141,8 @@ async def _given(settings: Settings, dsn: Dsn, admin: Dsn | None) -> AsyncIterat
         raise ConfigurationError(
             f"{description}, which is the service's own database.", service=settings.service, hint="Name an empty one."
         )
-    scratch_settings = replace(settings, dsn=dsn, is_temporary=True)
+    unprepared = _unprepared(settings, "an administrator has to run it in that of DATABASE_SCRATCH_DSN")
+    scratch_settings = replace(settings, dsn=dsn, is_temporary=True, unprepared=unprepared)
     administrator = within(admin, dsn.database) if admin and admin.server == dsn.server else None
     async with connected(settings, dsn) as connection:
         await _lock(connection, settings, description)
@@ -220,11 +222,14 @@ async def _created(settings: Settings, admin: Dsn | None) -> AsyncIterator[Setti
     try:
         await _create(settings, creator, name, options)
         dsn = await with_settings(settings, creator, name, own_settings)
+        unprepared = ""
         if administrator := admin or settings.admin:
             others = [other.service for other in sharing(settings)]
             await bootstrap_database(settings, within(administrator, name), others)
+        else:
+            unprepared = _unprepared(settings, "no administrator is known: name one in DATABASE_ADMIN_DSN")
         with unfinished(f"the scratch database {name} is left, which a later run drops"):
-            yield replace(settings, dsn=dsn, is_temporary=True)
+            yield replace(settings, dsn=dsn, is_temporary=True, unprepared=unprepared)
     finally:
         await finish_even_if_cancelled(_drop(settings, creator, name))
 
@@ -273,6 +278,13 @@ async def _drop(settings: Settings, creator: Dsn, name: str) -> None:
     except (MigrationError, asyncpg.PostgresError, OSError) as error:
         reason = str(error) or "no answer in time"
         log.warning("%s: the scratch database %s is left behind (%s). Drop it.", settings.service, name, reason)
+
+
+def _unprepared(settings: Settings, reason: str) -> str:
+    """Return why ``bootstrap.sql`` isn't run in a scratch database; empty where there is none."""
+    services = [settings.service, *(other.service for other in sharing(settings))]
+    names = " and ".join(settings.service.relative(path) for path in bootstrap_files(services))
+    return f"{names} wasn't run in the scratch database: {reason}." if names else ""
 
 
 def _denied(settings: Settings, user: str | None = None) -> AccessDeniedError:

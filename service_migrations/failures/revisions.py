@@ -2,6 +2,7 @@
 
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 from traceback import walk_tb
 
@@ -23,7 +24,8 @@ from service_migrations.failures.driver_errors import (
     original_of,
     sqlstate,
 )
-from service_migrations.monorepo import Service
+from service_migrations.files import SOURCE, read_bytes
+from service_migrations.monorepo import Service, discover
 from service_migrations.sql.asyncpg import advice
 from service_migrations.sql.quoting import quoted
 
@@ -43,12 +45,23 @@ _COMPLETE = (
     "A history has to create everything that it needs: correct the revision so that it runs in an empty database too. "
     "What an administrator has to create stands in bootstrap.sql."
 )
+_FIRST_REVISION = "first revision"
 _DENIED = re.compile(r"permission denied for (table|view|sequence|function|type|schema) (.+) \[42501\]")
 _OTHER_PRIVILEGES = {"sequence": "USAGE", "function": "EXECUTE", "type": "USAGE"}
 _COMMENTS = re.compile(r"\A(?:\s|--[^\n]*(?:\n|\Z)|/\*.*?\*/)+", re.DOTALL)
 _VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE")
 _NOT_OWNED = re.compile(r"must be owner of (materialized view|[a-z]+) \S.* \[42501\]")
-_EXIST_ALREADY = ("42P07", "42710", "42P06", "42723")
+_EXIST_ALREADY = ("42P07", "42701", "42710", "42P06", "42723")
+"""Of a relation (also an index or a sequence), a column, a type, constraint, trigger, policy or role, a schema, a
+function."""
+_SECOND_KEY = "multiple primary keys for table"
+"""A primary key that is there already; its SQLSTATE is that of any invalid definition of a table."""
+_MISSING = ("42P01", "42703", "42704", "3F000")
+"""Of a relation, a column, a type, constraint, index or trigger, a schema. A function (42883) may lack a cast only."""
+_NEEDS_PREPARATION = (*_MISSING, "42883", "42501")
+"""Of what an administrator may have to make in ``bootstrap.sql``."""
+_UNDEFINED_TABLE = "42P01"
+_NAME = re.compile(r'"([^"]+)"')
 _CONCURRENT_UPDATE = ("simple_heap_update", "simple_heap_delete")
 """The functions of the server that fail with an internal error (XX000) if two sessions change one catalog row."""
 
@@ -63,7 +76,8 @@ def revision_failure(
     first: tuple[BaseException, str] | None = None,
     file: str = "",
     is_connected: bool = False,
-    is_at_base: bool = False,
+    heads: tuple[str, ...] | None = None,
+    unprepared: str = "",
 ) -> MigrationError:
     """Return the error to raise where Alembic failed, with the line of the revision and the SQLSTATE.
 
@@ -76,14 +90,21 @@ def revision_failure(
         first: the error that made the server refuse what follows, and the file and line of its statement.
         file: the file of the revision that ran last, where the error itself has no place in one, as at its COMMIT.
         is_connected: whether the connection is known to work still, whatever the error says.
-        is_at_base: whether a database, which is no temporary one, has no revision at all.
+        heads: the revisions that a database was stamped with; None where it is a temporary one, or where the same run
+            has applied others, so that the stamp isn't in doubt.
+        unprepared: why ``bootstrap.sql`` wasn't run in a temporary database; empty where it was, or isn't there.
 
     """
     state = sqlstate(error)
     place = next(filter(None, (_place(link, service) for link in error_chain(error))), None)
     text = f"{describe(error)}{f' [{state}]' if state else ''}"
-    older = service if is_at_base and state in _EXIST_ALREADY else None
-    end = _ending(text, partly_committed=partly_committed, offline=offline, older=older)
+    unprepared = unprepared if state in _NEEDS_PREPARATION else ""
+    sentences = (
+        _ending(text, partly_committed=partly_committed, offline=offline),
+        "" if offline else _disagreement(text, state, service, place or file, heads),
+        unprepared,
+    )
+    end = " ".join(filter(None, sentences))
     if place is None and is_plain(original_of(error)):
         text += _origin(error, service)
     if state == "25P02" and first is not None:
@@ -108,7 +129,8 @@ def revision_failure(
         return failure(ContentionError, f"{reason} [{state}].", end)
     if state == "42501":
         statement = next(filter(None, (getattr(link, "statement", None) for link in error_chain(error))), "")
-        return failure(AccessDeniedError, f"{text}.", _grant(text, user, statement))
+        grant = f"{_grant(text, user, statement)} {unprepared}".rstrip()
+        return failure(AccessDeniedError, f"{text}.", grant)
     if state == "25006":
         hint = "The server is read-only or a standby: name the primary. Or did the revision SET TRANSACTION READ ONLY?"
         return failure(ConfigurationError, f"{text}.", hint)
@@ -166,7 +188,39 @@ def _with_class(error: BaseException, text: str) -> str:
     return f"{name}: {text}" if is_unnumbered else text
 
 
-def _ending(text: str, *, partly_committed: bool | None, offline: bool, older: Service | None) -> str:
+def _disagreement(text: str, state: str | None, service: Service, place: str, heads: tuple[str, ...] | None) -> str:
+    """Return what to do where a database has more or less than the revisions before; empty where that isn't so."""
+    verify = f"`inv db.adopt --verify --service {service}` finds its revision."
+    if state in _EXIST_ALREADY or _SECOND_KEY in text:
+        if heads is None:
+            return ""
+        return f"Is {'its stamp too low' if heads else 'the database older than its history'}? {verify}"
+    if state not in _MISSING or (name := _NAME.search(text)) is None:
+        return ""
+    word = re.compile(rf"\b{re.escape(name[1].rpartition('.')[2])}\b")
+    if _is_named(word, service, place):
+        return f"Is its stamp right? {verify}" if heads else ""
+    if state != _UNDEFINED_TABLE or any(_is_named(word, other) for other in discover(service.root) if other != service):
+        return ""
+    return (
+        f'No other revision names "{name[1]}": is it misspelled, or did create_all() or a hand make it? Then put a '
+        f"{_FIRST_REVISION} that creates it below the others; databases at head stay as they are."
+    )
+
+
+def _is_named(word: re.Pattern[str], service: Service, place: str = "") -> bool:
+    """Whether a revision of a service names something, apart from that of a place."""
+    except_path = place.rpartition(":")[0] or place
+    for location in service.version_locations:
+        for path in location.rglob("*.py"):
+            with suppress(OSError):
+                text = read_bytes(path, SOURCE).decode(errors="replace")
+                if service.relative(path) != except_path and word.search(text):
+                    return True
+    return False
+
+
+def _ending(text: str, *, partly_committed: bool | None, offline: bool) -> str:
     """Return the end of a failed revision's message: what became of the revision, or what would help."""
     sentences = []
     if "must be called before any query" in text or "must be set before any query" in text:
@@ -179,10 +233,6 @@ def _ending(text: str, *, partly_committed: bool | None, offline: bool, older: S
         sentences.append("Offline there are no rows, and a query returns None: run it online.")
     elif offline and "MockConnection" in text:
         sentences.append("Offline there is no connection to ask: run it online.")
-    if older is not None:
-        sentences.append(
-            f"Is the database older than its history? `inv db.adopt --verify --service {older}` finds its revision."
-        )
     return " ".join(sentences)
 
 
@@ -220,12 +270,13 @@ def replay_failure(error: MigrationError) -> MigrationError:
     """
     if error.exit_code != MigrationError.exit_code:
         return error
+    is_explained = any(words in error.hint for words in (_FIRST_REVISION, "bootstrap.sql"))
     return UsageError(
         f"{error.message} The history can't be replayed into a scratch database.",
         service=error.service,
         path=error.path,
         line=error.line,
-        hint=f"{error.hint} {_COMPLETE}".strip(),
+        hint=error.hint if is_explained else f"{error.hint} {_COMPLETE}".strip(),
     )
 
 

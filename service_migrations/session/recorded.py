@@ -1,6 +1,6 @@
 """Who ran a revision, as the ledger has it, for a message about a revision that no file has."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from datetime import datetime
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -12,7 +12,7 @@ from service_migrations.connection.single_message import constant
 from service_migrations.monorepo import Service
 from service_migrations.session.relation import first, named, schemas
 
-__all__ = ["recorded"]
+__all__ = ["knows_any", "recorded"]
 
 _COMMIT_CHARACTERS = 12
 _TEXTS = ("direction", "os_user", "host", "git_commit")
@@ -54,6 +54,34 @@ async def recorded(
         if not is_lost(connection):
             await connection.rollback()
     return tuple(sentences)
+
+
+async def knows_any(
+    connection: AsyncConnection, service: Service, schema: str | None, revisions: Container[str]
+) -> bool:
+    """Whether the ledger has a row of one of some revisions. Read-only.
+
+    Args:
+        connection: as of ``recorded``.
+        service: the service.
+        schema: as of ``recorded``.
+        revisions: the revisions that files have.
+
+    """
+    try:
+        ledger = first(await named(connection, service.ledger_table), schemas(connection, schema))
+        if ledger is None or ledger.problem:
+            return False
+        found = await rows(
+            connection,
+            f"SELECT DISTINCT CAST(revision AS pg_catalog.text) AS revision FROM {ledger.name}",  # noqa: S608 - quoted
+        )
+        return any(row.revision in revisions for row in found)
+    except SQLAlchemyError:
+        return False
+    finally:
+        if not is_lost(connection):
+            await connection.rollback()
 
 
 def _moment(started: object) -> str:

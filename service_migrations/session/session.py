@@ -36,7 +36,7 @@ from service_migrations.models.faults import faults_of
 from service_migrations.models.metadata import assemble, bookkeeping_schema
 from service_migrations.models.service_code import code_of
 from service_migrations.revision_call import call_revision
-from service_migrations.session.recorded import recorded
+from service_migrations.session.recorded import knows_any, recorded
 from service_migrations.session.transactions import Transactions
 from service_migrations.session.version_table import Located, applied, located
 from service_migrations.side_effects import connections_refused
@@ -70,6 +70,7 @@ class Session:
     running: bool = False
     transactions: Transactions = field(init=False)
     _located: Located | None = None
+    _start: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         call = self._call_replayed if self.connector.is_temporary else call_revision
@@ -104,19 +105,24 @@ class Session:
             revisions = await applied(
                 self.connection, self.connector, self.schema, () if alone else tuple(known), self._located
             )
-        self.transactions.heads = revisions
+        self.transactions.heads = self._start = revisions
         unknown = [revision for revision in revisions if revision not in known]
         if unknown:
             service = self.history.service
             folder, heads = service.shown_locations, ", ".join(self.history.heads) or "base"
             message = f"{self.connector.target} is at {', '.join(unknown)}, which {folder} doesn't have "
             sentences = await recorded(self.connection, service, self.schema, unknown)
-            raise DifferenceError(
-                " ".join([f"{message}(it ends at {heads}).", *sentences]),
-                service=service,
-                hint="Check out the code that the database was upgraded with. Without it, "
-                f"`inv db.undo --service {service}` takes the database back where the ledger has the SQL for it.",
-            )
+            hint = "Check out the code that the database was upgraded with."
+            if not known or await knows_any(self.connection, service, self.schema, known):
+                undo = f"`inv db.undo --service {service}`"
+                hint += f" Without it, {undo} takes the database back where the ledger has the SQL for it."
+            else:  # db.undo would lead to base
+                hint = (
+                    f"{hint} Its ledger has no revision of these files: where one has replaced them all, upgrade it "
+                    "with the files of before. If it was at their head, "
+                    f"`inv db.adopt --verify --service {service}` finds its revision."
+                )
+            raise DifferenceError(" ".join([f"{message}(it ends at {heads}).", *sentences]), service=service, hint=hint)
         self._refuse_overlapping(known, revisions)
         return revisions
 
@@ -225,15 +231,9 @@ class Session:
                 raise asyncio.CancelledError from error
             raise await self._failure(error, compares=compares) from error
 
-    @property
-    def _is_at_base(self) -> bool:
-        """Whether the database, which is no temporary one, is known to have no revision."""
-        heads = self.transactions.heads
-        return heads is not None and not heads and not self.connector.is_temporary
-
     async def _failure(self, error: BaseException, *, compares: bool) -> MigrationError:
         """Return the error to raise for a failure, after a rollback."""
-        service, first = self.history.service, self.transactions.first_error
+        service, first, heads = self.history.service, self.transactions.first_error, self.transactions.heads
         # of a statement that was cancelled, the connection is closed
         ended = error.of(service) if isinstance(error, EventLoopEndedError) else None
         if closing := self.transactions.closing_error or ended:
@@ -256,6 +256,8 @@ class Session:
         if isinstance(error, CommandError):
             return UsageError(" ".join(str(error).split()), service=service)
         partly_committed = None if compares else partly_committed
+        # a revision that this run has applied shows that the stamp below it was right
+        is_stamped = heads is not None and set(heads) == set(self._start) and not self.connector.is_temporary
         return revision_failure(
             error,
             service,
@@ -264,7 +266,8 @@ class Session:
             first=first,
             file=self.transactions.file,
             is_connected=is_connected,
-            is_at_base=self._is_at_base,
+            heads=self._start if is_stamped else None,
+            unprepared=self.connector.unprepared,
         )
 
 

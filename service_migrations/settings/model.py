@@ -68,6 +68,7 @@ class Settings:
         databases: the databases that the service's DSNs lead to.
         sources: what the settings were read from; those of siblings are read from it too.
         is_temporary: whether the database is dropped or emptied afterwards, so that its state is nobody's concern.
+        unprepared: why ``bootstrap.sql`` wasn't run in such a database, and what to do, as one sentence.
 
     """
 
@@ -82,6 +83,7 @@ class Settings:
     databases: frozenset[Database] = frozenset()
     sources: Sources = field(default_factory=Sources, repr=False, compare=False)
     is_temporary: bool = False
+    unprepared: str = ""
 
     @property
     def target(self) -> str:

@@ -44,12 +44,18 @@ def adopt(_: Context, service: list[str], verify: bool = False, write: bool = Fa
 def _survey(*, write: bool, json: bool) -> None:
     from service_migrations.adoption.found import BLOCKED
     from service_migrations.adoption.survey import survey
+    from service_migrations.configuration import TABLE
+    from service_migrations.pyproject import read_tools
 
     root = root_or_folder()
     console.note(f"The monorepo is {root}")
     services = survey(root)
     if json:
         console.result_json([found.as_json() for found in services])
+    elif not services and TABLE in read_tools(root):
+        console.result(
+            f"No history is left to adopt: [tool.{TABLE}] has all of them, and `inv db.services` lists them."
+        )
     elif not services:
         console.result("There is no alembic.ini, no [tool.alembic] and no env.py of Alembic's here.")
     else:

@@ -111,6 +111,8 @@ def page_commands() -> list[tuple[str, int]]:
     blocks = re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     lines = [line for block in blocks for line in block.splitlines()]
     pairs = [line.partition("#")[::2] for line in lines]
+    # tests/server/adoption/test_first_tables.py has the service "early"
+    pairs = [(command, code) for command, code in pairs if "--service early" not in command]
     return [(command.strip(), int(code) if code.strip().isdecimal() else 0) for command, code in pairs]
 
 

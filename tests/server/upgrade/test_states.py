@@ -111,3 +111,78 @@ def test_without_a_row_the_message_is_as_before(world: tuple[Monorepo, Dsn, str]
     ran = monorepo.inv("db.upgrade", "--service", "billing")
     assert (ran.code, len(ran.err.splitlines())) == (3, 1), ran.text
     assert said in ran.err
+
+
+STAMPED_TOO_LOW = {
+    "column": ("op.add_column('t', sa.Column('x', sa.Integer))", "42701"),
+    "table": ("op.create_table('u', sa.Column('x', sa.Integer))", "42P07"),
+    "index": ("op.create_index('by_a', 't', ['a'])", "42P07"),
+    "key": ("op.create_primary_key('k', 't', ['a'])", "42P16"),
+    "check": ("op.create_check_constraint('c', 't', 'a > 0')", "42710"),
+    "foreign key": ("op.create_foreign_key('f', 't', 'r', ['a'], ['a'])", "42710"),
+    "type": ("op.execute(\"CREATE TYPE e AS ENUM ('a')\")", "42710"),
+    "label": ("op.execute(\"ALTER TYPE old ADD VALUE 'b'\")", "42710"),
+    "schema": ("op.execute('CREATE SCHEMA extra')", "42P06"),
+    "function": ("op.execute('CREATE FUNCTION one() RETURNS int LANGUAGE sql AS $$SELECT 1$$')", "42723"),
+    "policy": ("op.execute('CREATE POLICY p ON t')", "42710"),
+    "renamed column": ("op.alter_column('t', 'b', new_column_name='x')", "42703"),
+    "renamed table": ("op.rename_table('r', 'u')", "42P01"),
+    "dropped column": ("op.drop_column('t', 'b')", "42703"),
+    "dropped constraint": ("op.drop_constraint('old_check', 't')", "42704"),
+    "dropped index": ("op.drop_index('old_index')", "42704"),
+    "dropped type": ("op.execute('DROP TYPE old')", "42704"),
+    "dropped schema": ("op.execute('DROP SCHEMA old')", "3F000"),
+}
+
+
+@pytest.mark.parametrize("kind", STAMPED_TOO_LOW)
+def test_a_stamp_that_is_too_low_leads_to_the_command_that_finds_the_right_one(
+    monorepo: Monorepo, database: Callable[..., Dsn], kind: str
+) -> None:
+    up, state = STAMPED_TOO_LOW[kind]
+    monorepo.service("billing", dsn=database())
+    first = (
+        "CREATE TABLE t (a int, b int, CONSTRAINT old_check CHECK (b > 0))",
+        "CREATE TABLE r (a int PRIMARY KEY)",
+        "CREATE INDEX old_index ON t (b)",
+        "CREATE TYPE old AS ENUM ('a')",
+        "CREATE SCHEMA old",
+    )
+    monorepo.revision("billing", "a1", None, "\n".join(f"op.execute({sql!r})" for sql in first))
+    monorepo.revision("billing", "b2", "a1", up)
+    assert monorepo.inv("db.upgrade", "--service", "billing").code == 0
+    assert monorepo.inv("db.stamp", "--service", "billing", "--revision", "a1", "--yes").code == 0
+    ran = monorepo.inv("db.upgrade", "--service", "billing")
+    assert (ran.code, f"[{state}]" in ran.err) == (1, True), ran.text
+    question = "Is its stamp right?" if state in ("42703", "42P01", "42704", "3F000") else "Is its stamp too low?"
+    assert f"{question} `inv db.adopt --verify --service billing` finds its revision." in ran.err
+
+
+def test_a_misspelled_table_is_no_matter_of_the_stamp(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
+    monorepo.service("billing", dsn=database())
+    monorepo.table_revision("billing", "a1", None)
+    monorepo.revision("billing", "b2", "a1", "op.execute('DELETE FROM bilings')")
+    ran = monorepo.inv("db.upgrade", "--service", "billing")
+    assert (ran.code, "stamp" in ran.err) == (1, False), ran.text
+    assert 'No other revision names "bilings": is it misspelled, or' in ran.err
+
+
+def test_after_a_squash_nothing_recommends_to_take_the_database_to_base(
+    monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    dsn = database(creates=True)
+    monorepo.service("billing", dsn=dsn)
+    monorepo.table_revision("billing", "a1", None)
+    assert monorepo.inv("db.upgrade", "--service", "billing").code == 0
+    path = monorepo.root / "migrations" / "versions" / "billing" / "a1.py"
+    new = path.with_name("n1.py")
+    new.write_text(path.read_text(encoding="utf-8").replace("'a1'", "'n1'"), encoding="utf-8")
+    path.unlink()
+    ran = monorepo.inv("db.upgrade", "--service", "billing")
+    assert (ran.code, "db.undo" in ran.err) == (3, False), ran.text
+    assert "If it was at their head, `inv db.adopt --verify --service billing` finds its revision." in ran.err
+    ran = monorepo.inv("db.adopt", "--verify", "--service", "billing")
+    command = "inv db.stamp --service billing --revision n1 --purge"
+    assert f"Run: {command}" in ran.err, ran.text
+    assert monorepo.inv(*command.split()[1:], "--yes").code == 0
+    assert monorepo.inv("db.upgrade", "--service", "billing").code == 0
