@@ -1,6 +1,7 @@
 """The tables that can't be compared, which are named and left out, so that the others are compared."""
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 
 from alembic.operations.ops import MigrateOperation
 from sqlalchemy import Dialect, Table
@@ -12,8 +13,10 @@ from service_migrations.autogenerate.compilation import uncompilable
 from service_migrations.autogenerate.normalise import NoTemporaryTablesError
 from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError, worst_exit_code
 from service_migrations.failures.driver_errors import describe, is_of_the_session
+from service_migrations.failures.revisions import environment_place
 from service_migrations.models.metadata import place_of_table
 from service_migrations.sql.quoting import quoted
+from service_migrations.top_level import locate
 
 __all__ = ["Uncompared", "failing", "is_of_a_table", "joined", "needing"]
 
@@ -134,8 +137,12 @@ def _described(
     if isinstance(error, MigrationError):
         return type(error)(error.message, service=service, path=error.path, line=error.line, hint=error.hint)
     part = uncompilable(model, dialect, service) if model is not None else None
+    text = f"table {quoted(*key)} can't be compared: {describe(error)}."
+    with suppress(MigrationError):  # no top level is around the working directory of an application
+        if place := environment_place(error, locate()):  # a hook
+            return ConfigurationError(text, service=service, path=place)
     return part or ConfigurationError(
-        f"table {quoted(*key)} can't be compared: {describe(error)}.",
+        text,
         service=service,
         path=place_of_table(model) if model is not None else None,
         hint="Correct the model." if model is not None else "Leave it out by ignore in pyproject.toml.",

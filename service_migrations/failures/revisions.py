@@ -29,7 +29,7 @@ from service_migrations.monorepo import Service, discover
 from service_migrations.sql.asyncpg import advice
 from service_migrations.sql.quoting import quoted
 
-__all__ = ["lost_failure", "replay_failure", "revision_failure"]
+__all__ = ["environment_place", "lost_failure", "replay_failure", "revision_failure"]
 
 _FIRST = (
     "It has to be the revision's first statement. In the first revision of an empty database it can't be: "
@@ -45,6 +45,8 @@ _COMPLETE = (
     "A history has to create everything that it needs: correct the revision so that it runs in an empty database too. "
     "What an administrator has to create stands in bootstrap.sql."
 )
+_ENVIRONMENT = "env.py"
+_OWN = Path(__file__).parents[1]
 _FIRST_REVISION = "first revision"
 _DENIED = re.compile(r"permission denied for (table|view|sequence|function|type|schema) (.+) \[42501\]")
 _OTHER_PRIVILEGES = {"sequence": "USAGE", "function": "EXECUTE", "type": "USAGE"}
@@ -97,6 +99,7 @@ def revision_failure(
     """
     state = sqlstate(error)
     place = next(filter(None, (_place(link, service) for link in error_chain(error))), None)
+    place = place or environment_place(error, service.root)
     text = f"{describe(error)}{f' [{state}]' if state else ''}"
     unprepared = unprepared if state in _NEEDS_PREPARATION else ""
     sentences = (
@@ -271,6 +274,7 @@ def replay_failure(error: MigrationError) -> MigrationError:
     if error.exit_code != MigrationError.exit_code:
         return error
     is_explained = any(words in error.hint for words in (_FIRST_REVISION, "bootstrap.sql"))
+    is_explained = is_explained or (error.path is not None and Path(error.path).name == _ENVIRONMENT)
     return UsageError(
         f"{error.message} The history can't be replayed into a scratch database.",
         service=error.service,
@@ -287,13 +291,32 @@ def _origin(error: BaseException, service: Service) -> str:
         return ""
     frame, line = frames[-1]
     path = Path(frame.f_code.co_filename)
-    if path.is_relative_to(Path(__file__).parents[1]):  # nobody's but ours, such as a call without an argument
+    if path.is_relative_to(_OWN):  # nobody's but ours, such as a call without an argument
         return ""
     for folder in (*(Path(entry) for entry in sys.path if entry.endswith("-packages")), service.root):
         if path.is_relative_to(folder):
             path = path.relative_to(folder)
             break
     return f" (in {path.as_posix()}, line {line})"
+
+
+def environment_place(error: BaseException, root: Path) -> str | None:
+    """Return the file and the line of ``env.py`` where its own code, such as a hook, has failed; None elsewhere.
+
+    Where Alembic or the library has been called from there, the error is of what these do.
+    """
+    for link in error_chain(error):
+        frames = [(Path(frame.f_code.co_filename), line) for frame, line in walk_tb(link.__traceback__)]
+        last = max((number for number, (path, _) in enumerate(frames) if path.name == _ENVIRONMENT), default=None)
+        if last is None or not frames[last][0].is_relative_to(root):
+            continue
+        # Alembic's `context` is of functions that are compiled from a text, "<string>"
+        called = next(
+            (path for path, _ in frames[last + 1 :] if path.suffix == ".py" and path.stem != "contextlib"), None
+        )
+        if called is None or (_OWN not in called.parents and "alembic" not in called.parts):
+            return f"{frames[last][0].relative_to(root).as_posix()}:{frames[last][1]}"
+    return None
 
 
 def _place(error: BaseException, service: Service) -> str | None:
