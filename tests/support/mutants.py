@@ -87,7 +87,10 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "ledger/edited.py": (("tests/server/test_edited.py",), ("tests/server/test_ledger.py",)),
     "ledger/entries.py": (("tests/server/test_ledger.py",), ("tests/server/test_edited.py",)),
     "autogenerate/changes/columns.py": (AUTOGENERATE, ("tests/server/autogenerate",)),
-    "autogenerate/changes/conversions.py": (("tests/server/autogenerate/test_conversions.py",), AUTOGENERATE),
+    "autogenerate/changes/conversions.py": (
+        ("tests/unit/test_conversions.py",),
+        ("tests/server/autogenerate/test_conversions.py",),
+    ),
     "autogenerate/changes/constraints.py": (AUTOGENERATE, ("tests/server/autogenerate",)),
     "autogenerate/changes/dependents.py": (("tests/server/autogenerate/test_dependents.py",), AUTOGENERATE),
     "drift/compare.py": (("tests/server/drift/test_drift.py",), ("tests/server/drift",)),

@@ -57,6 +57,14 @@ def test_a_name_that_is_no_word_is_claimed_by_its_words(repo: Monorepo, name: st
     assert [found.may_have_created(table(each)) for each in (name, f"{name}-x9")] == [True, False]
 
 
+@pytest.mark.parametrize("name", ["-", "$ $", '""', "…"])
+def test_a_name_without_any_word_is_claimed_by_no_revision(repo: Monorepo, name: str) -> None:
+    repo.revision("billing", "c3", "b2", "op.get_bind().scalar_one()")
+    found = claims(repo)
+    assert found.words
+    assert not found.may_have_created(table(name))
+
+
 @pytest.mark.parametrize(("down", "body"), [("nowhere", "pass"), ("b2", "nowhere")])
 def test_of_a_history_that_cant_be_read_or_run_every_word_counts(repo: Monorepo, down: str, body: str) -> None:
     repo.revision("billing", "c3", down, body)

@@ -250,7 +250,7 @@ def _numbers(old: _Type, new: _Type) -> bool:
         # a number that is too large fails
         return old.base in _FLOATS or (old.base == "numeric" and old.scale != 0)
     if new.base in _FLOATS:
-        exact = _INTEGERS.get(old.base, 0) <= _FLOATS[new.base] if old.base in _INTEGERS else False
+        exact = old.base in _INTEGERS and _INTEGERS[old.base] <= _FLOATS[new.base]
         return not exact and (
             old.base in _INTEGERS or old.base == "numeric" or (old.base, new.base) == ("double precision", "real")
         )
