@@ -144,6 +144,65 @@ def test_a_parent_that_ran_before_there_was_a_ledger_isnt_told_to_be_missing(ser
         wait(service_migrations.upgrade(service))
 
 
+def test_a_first_revision_tells_of_one_that_was_put_below_it(service, monorepo):
+    monorepo.revision("billing", "z0", None, 'op.execute("CREATE TABLE z0 (id int)")')
+    edit(service.versions / "a1.py", "down_revision = None", "down_revision = 'z0'")
+    with pytest.raises(DifferenceError, match=r"a1 was applied \([^)]*\): it follows z0 now, which never ran here\."):
+        wait(service_migrations.upgrade(service))
+
+
+@pytest.mark.parametrize("case", ["was stamped", "its parent is gone", "its parent's row is gone", "ran since then"])
+def test_of_a_parent_of_which_the_ledger_cant_tell_it_isnt_said_that_it_never_ran(service, file, monorepo, dsn, case):
+    if case == "its parent's row is gone":  # as where the ledger was locked
+        third = monorepo.revision("billing", "c3", "b2", 'op.execute("CREATE TABLE c3 (id int)")')
+        wait(service_migrations.upgrade(service))
+        query(dsn, f"DELETE FROM {LEDGER} WHERE revision = 'b2'")  # noqa: S608
+        edit(third)
+    else:
+        monorepo.revision("billing", "t1", None if "gone" in case else "a1", "pass")
+        if case == "was stamped":
+            wait(service_migrations.downgrade(service, "a1"))
+            wait(service_migrations.stamp(service, "b2"))
+        elif case == "its parent is gone":
+            (service.versions / "a1.py").unlink()
+        else:  # two heads were merged, and then put one after the other
+            merge = monorepo.revision("billing", "m1", "b2")
+            edit(merge, "down_revision = 'b2'", "down_revision = ('b2', 't1')")
+            wait(service_migrations.upgrade(service))
+            edit(merge, "down_revision = ('b2', 't1')", "down_revision = 'b2'")
+        edit(file, "down_revision = 'a1'", "down_revision = 't1'")
+    with pytest.raises(DifferenceError, match=r"was (applied|stamped) \([^)]*\)[.;]") as caught:
+        wait(service_migrations.upgrade(service))
+    assert "it follows" not in str(caught.value)
+
+
+def test_what_was_stamped_past_isnt_told_to_be_missing(monorepo, dsn):
+    for revision, parent in (("a1", None), ("b2", "a1"), ("c3", "b2")):
+        monorepo.revision("billing", revision, parent, "pass")
+    service = monorepo.service("billing", dsn=dsn)
+    wait(service_migrations.stamp(service, "b2"))
+    wait(service_migrations.upgrade(service))
+    edit(service.versions / "c3.py", "down_revision = 'b2'", "down_revision = 'a1'")
+    edit(service.versions / "b2.py", "down_revision = 'a1'", "down_revision = None")
+    edit(service.versions / "a1.py", "down_revision = None", "down_revision = 'b2'")
+    with pytest.raises(DifferenceError, match=r"c3 was applied \([^)]*\)\. Nothing"):
+        wait(service_migrations.upgrade(service))
+
+
+@pytest.mark.parametrize("column", ["checksum", "fingerprint"])
+def test_a_row_without_what_the_file_was_says_nothing(service, file, dsn, column):
+    query(dsn, f"UPDATE {LEDGER} SET {column} = NULL")  # noqa: S608
+    edit(file)
+    assert wait(service_migrations.upgrade(service)).after == ("b2",)
+
+
+def test_a_row_without_a_moment_says_that_it_is_unknown(service, file, dsn):
+    query(dsn, f"UPDATE {LEDGER} SET started = 'infinity'")  # noqa: S608
+    edit(file)
+    with pytest.raises(DifferenceError, match=r"b2 was applied \(at an unknown time\)\. Nothing"):
+        wait(service_migrations.upgrade(service))
+
+
 def test_what_is_pending_may_be_edited(service, file, dsn):
     wait(service_migrations.downgrade(service, "a1"))
     edit(file)

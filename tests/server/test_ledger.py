@@ -8,13 +8,19 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
 import service_migrations
+from service_migrations.connection.connector import connector
 from service_migrations.errors import AccessDeniedError, MigrationError
+from service_migrations.history import revisions as history
+from service_migrations.ledger import edited
+from service_migrations.ledger.entries import ledger_table, read_entries, readable
 from service_migrations.monorepo import Service
+from service_migrations.session.session import open_session
 from service_migrations.settings.dsn import Dsn
 from tests.support.database import query, wait
 from tests.support.monorepo import Monorepo, dsn_text
@@ -361,6 +367,41 @@ def test_a_ledger_whose_types_somebody_has_changed_is_read(
         for zone in ("Pacific/Kiritimati", "Pacific/Pago_Pago"):
             ran = monorepo.inv(*words, env={"TZ": zone})
             assert (ran.code, "Traceback" in ran.text) == (0, False), ran.text
+
+
+def test_a_row_in_which_somebody_has_made_everything_null_is_read(
+    dsn: Dsn, service: Service, monorepo: Monorepo
+) -> None:
+    wait(service_migrations.upgrade(service))
+    columns = [column.name for column in ledger_table(service, None).columns if column.name != "id"]
+    query(dsn, f"ALTER TABLE {LEDGER} {', '.join(f'ALTER {column} DROP NOT NULL' for column in columns)}")
+    query(dsn, f"UPDATE {LEDGER} SET {', '.join(f'{column} = NULL' for column in columns)}")  # noqa: S608
+    empty = service_migrations.Entry("", None, None, "", None, 0.0, "", "", None, "", None, None)
+    assert wait(service_migrations.log(service)) == (empty, empty)
+    for words in (("db.log",), ("db.log", "--json"), ("db.report", "--html", "report.html")):
+        ran = monorepo.inv(*words)
+        assert (ran.code, "Traceback" in ran.text) == (0, False), ran.text
+
+
+@pytest.mark.parametrize(
+    "read", [readable, read_entries, edited.edits, edited.known_edits], ids=lambda one: one.__name__
+)
+@pytest.mark.parametrize("exists", [True, False], ids=["a ledger", "none"])
+def test_what_reads_a_ledger_leaves_no_transaction_open(
+    dsn: Dsn, service: Service, read: Callable[..., Any], exists: bool
+) -> None:
+    """Alembic commits nothing in one that was open before."""
+    wait(service_migrations.upgrade(service))
+    if not exists:
+        query(dsn, f"DROP TABLE {LEDGER}")
+
+    async def run() -> bool:
+        async with open_session(history.read(service), connector(service)) as session:
+            await session.connection.rollback()
+            await (read(session, ("b2",)) if read.__module__ == edited.__name__ else read(session))
+            return session.connection.in_transaction()
+
+    assert wait(run()) is False
 
 
 @pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
