@@ -92,11 +92,20 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("tests/server/autogenerate/test_conversions.py",),
     ),
     "autogenerate/changes/constraints.py": (AUTOGENERATE, ("tests/server/autogenerate",)),
-    "autogenerate/changes/dependents.py": (("tests/server/autogenerate/test_dependents.py",), AUTOGENERATE),
+    "autogenerate/changes/dependents.py": (
+        ("tests/server/autogenerate/test_dependents.py",),
+        ("tests/server/autogenerate/test_recreated_types.py", *AUTOGENERATE),
+    ),
     "drift/compare.py": (("tests/server/drift/test_drift.py",), ("tests/server/drift",)),
-    "drift/order.py": (("tests/server/drift/test_order.py",), ("tests/server/drift",)),
+    "drift/order.py": (
+        ("tests/server/drift/test_repair_of_a_history.py", "tests/server/drift/test_order.py"),
+        ("tests/server/drift",),
+    ),
     "drift/extensions.py": (("tests/server/drift/test_extensions.py",), ("tests/server/drift",)),
-    "drift/repair/columns.py": (("tests/server/drift/test_repair.py",), ("tests/server/drift",)),
+    "drift/repair/columns.py": (
+        ("tests/server/drift/test_repair.py", "tests/server/drift/test_repair_of_a_history.py"),
+        ("tests/server/drift",),
+    ),
     "session/transactions.py": (("tests/faults/test_sessions.py",), ("tests/faults", "tests/server/test_ledger.py")),
     "session/marks.py": (("tests/unit/test_marks.py", "tests/faults/test_sessions.py"), ("tests/faults",)),
     "session/closings.py": (("tests/faults/test_sessions.py",), ()),

@@ -293,6 +293,55 @@ def test_the_index_of_the_replica_identity_keeps_its_columns_not_null(built: Cal
     refused(service, "replica identity public.i uses things.a")
 
 
+def test_the_index_of_the_replica_identity_stops_no_change_that_keeps_its_columns_not_null(
+    built: Callable[..., Service],
+) -> None:
+    lines = "Column('a', String(5), nullable=False)", "Index('i', 'a', unique=True)"
+    before, after = (models(*lines, *more, kind="") for more in ((), ("Column('b', Integer)",)))
+    service = built(before, after, "ALTER TABLE things REPLICA IDENTITY USING INDEX i")
+    wait(service_migrations.revision(service, "after"))
+    wait(service_migrations.upgrade(service))
+
+
+UNLOGGED = "prefixes=['UNLOGGED']"
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("CREATE PUBLICATION p FOR TABLE things", "publication p uses things, which becomes UNLOGGED"),
+        (
+            "CREATE TABLE bees (k int REFERENCES things)",
+            "foreign key bees_k_fkey of bees needs things as a logged table",
+        ),
+    ],
+)
+def test_a_table_that_has_to_be_logged_does_not_become_unlogged(
+    statement: str, said: str, built: Callable[..., Service]
+) -> None:
+    refused(built(models(kind=""), models(UNLOGGED, kind=""), statement), said)
+
+
+def test_a_foreign_key_to_a_table_that_is_unlogged_stops_nothing(built: Callable[..., Service]) -> None:
+    before, after = models(UNLOGGED, kind=""), models("Column('b', Integer)", UNLOGGED, kind="")
+    service = built(before, after, "CREATE UNLOGGED TABLE bees (k int REFERENCES things)")
+    wait(service_migrations.revision(service, "after"))
+    wait(service_migrations.upgrade(service))
+    assert wait(service_migrations.check(service)).differences == ()
+
+
+def test_a_type_that_another_services_table_uses_is_not_recreated(built: Callable[..., Service]) -> None:
+    service = built(models(), models(labels=("new",)), "CREATE TABLE bees (s state)")
+    refused(service, r"type \S*state has to be recreated, and bees, which isn't ours, uses it.*Agree on it")
+
+
+def test_a_type_that_another_services_table_uses_gets_a_label(built: Callable[..., Service]) -> None:
+    service = built(models(), models(labels=("new", "old", "more")), "CREATE TABLE bees (s state)")
+    wait(service_migrations.revision(service, "after"))
+    wait(service_migrations.upgrade(service))
+    assert wait(service_migrations.check(service)).differences == ()
+
+
 ROW_TYPES = {
     "column": ["CREATE TABLE bees (t things)"],
     "array": ["CREATE TABLE bees (t things[])"],
