@@ -201,7 +201,7 @@ async def _state_after(
         return await _aftermath(session)
     revisions = ", ".join(sorted(attempts.latest)) or "base"
     is_told = attempts.progress.done and not connector.is_temporary
-    state = f"{connector.target} is at {revisions}." if is_told else ""
+    state = f"Now {connector.target} is at {revisions}." if is_told else ""
     return state + (await invalid_indexes(connector, error) if _is_final(session) else "")
 
 

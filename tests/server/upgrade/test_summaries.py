@@ -136,11 +136,11 @@ FAILS = 'op.execute("SELECT 1/0")'
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        (FAILS, "division by zero [22012]. It was rolled back. {} is at c3."),
-        (f"with op.get_context().autocommit_block():\n    {FAILS}", "before is kept. {} is at c3."),
+        (FAILS, "division by zero [22012]. It was rolled back. Now {} is at c3."),
+        (f"with op.get_context().autocommit_block():\n    {FAILS}", "before is kept. Now {} is at c3."),
         (
             'op.execute("LOCK TABLE billing NOWAIT")',
-            "a lock was not free in time [55P03]. It was rolled back. {} is at c3.",
+            "a lock was not free in time [55P03]. It was rolled back. Now {} is at c3.",
         ),
     ],
     ids=["error", "partly committed", "lock"],
@@ -168,5 +168,5 @@ def test_a_downgrade_that_fails_behind_others_says_where_the_database_is(world: 
     assert monorepo.inv("db.upgrade", "--allow", "edited").code == 0
     query(dsn, "DELETE FROM migration_log_billing WHERE to_revision = 'b2'")
     failed = monorepo.inv("db.downgrade", "--service", "billing", "--revision", "base", "--yes")
-    assert f"It was rolled back. {dsn.target} is at b2." in failed.err, failed.text
+    assert f"It was rolled back. Now {dsn.target} is at b2." in failed.err, failed.text
     assert at(dsn) == ["b2"]
