@@ -189,6 +189,19 @@ def test_what_was_stamped_past_isnt_told_to_be_missing(monorepo, dsn):
         wait(service_migrations.upgrade(service))
 
 
+def test_a_ledger_that_began_with_a_stamp_tells_of_what_ran_from_base_afterwards(monorepo, dsn):
+    for revision, parent in (("a1", None), ("b2", "a1")):
+        monorepo.revision("billing", revision, parent, "pass", "pass")
+    service = monorepo.service("billing", dsn=dsn)
+    wait(service_migrations.stamp(service, "b2"))
+    wait(service_migrations.downgrade(service, "base"))
+    wait(service_migrations.upgrade(service))
+    monorepo.revision("billing", "t1", "a1", "pass")
+    edit(service.versions / "b2.py", "down_revision = 'a1'", "down_revision = 't1'")
+    with pytest.raises(DifferenceError, match=r"b2 was applied \([^)]*\): it follows t1 now"):
+        wait(service_migrations.upgrade(service))
+
+
 @pytest.mark.parametrize("column", ["checksum", "fingerprint"])
 def test_a_row_without_what_the_file_was_says_nothing(service, file, dsn, column):
     query(dsn, f"UPDATE {LEDGER} SET {column} = NULL")  # noqa: S608
