@@ -22,7 +22,7 @@ FAILURE = "service_migrations_failure"
 """The property of a report with the line of its error, which the summary prints once for all tests that have it."""
 
 _OF_DATABASE = re.compile(
-    rf"(?:\A| )(?:\S+/{PREFIX}\w+ is at .*?\.|Is (?:the database|its stamp) [^?]*\? .*?\.)(?= |\Z)"
+    rf"(?:\A| )(?:(?:Now )?\S+/{PREFIX}\w+ is at .*?\.|Is (?:the database|its stamp) [^?]*\? .*?\.)(?= |\Z)"
 )
 _FOLDER = Path(__file__).parent
 _TESTS = ("test_every_service.py", "steps.py")
