@@ -159,7 +159,7 @@ def test_a_history_that_cannot_be_replayed_is_no_failed_migration(world: World, 
     ran = inv(world, "db.drift", code=2)
     assert "migrations/versions/billing/e3.py:11: " in ran.err
     assert "can't be replayed into a scratch database" in ran.err
-    assert "has to create everything that it needs" in ran.err
+    assert "Then put a first revision that creates it below the others" in ran.err
 
 
 def test_an_unlabelled_head_is_refused_within_a_branch_too(world: World) -> None:
