@@ -56,7 +56,7 @@ def restore_logging() -> None:
 
 
 def _state() -> _State:
-    names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] in _LOGGERS]
+    names = [name for name in logging.root.manager.loggerDict.copy() if name.partition(".")[0] in _LOGGERS]
     loggers = [logging.getLogger(name) for name in names]
     is_printing = any(type(handler).__module__.partition(".")[0] == _LOGGERS[0] for handler in logging.root.handlers)
     return _State(

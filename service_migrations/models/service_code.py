@@ -57,14 +57,19 @@ def _is_setting(service: Service, variable: str) -> bool:
 
 def modules_of(service: Service) -> Mapping[str, ModuleType]:
     """Return the loaded modules as a service's models see them."""
-    return {**sys.modules, **_apart.get(service.source.resolve(), {})}
+    return {**_loaded(), **_apart.get(service.source.resolve(), {})}
 
 
 def all_modules() -> Iterator[ModuleType]:
     """Yield all loaded modules, of whatever service."""
-    yield from list(sys.modules.values())
+    yield from _loaded().values()
     for modules in _apart.values():
         yield from modules.values()
+
+
+def _loaded() -> dict[str, ModuleType]:
+    """Return the loaded modules, copied in one step: another thread of an application may import meanwhile."""
+    return sys.modules.copy()
 
 
 def _colliding(service: Service) -> set[str]:
@@ -85,7 +90,7 @@ def _of(folders: set[str]) -> set[str]:
     if not folders:
         return set()  # there are thousands of modules
     homes = {Path(folder).resolve() for folder in folders}
-    return {name for name, module in list(sys.modules.items()) if "." not in name and _home(module) in homes}
+    return {name for name, module in _loaded().items() if "." not in name and _home(module) in homes}
 
 
 @contextmanager
@@ -133,5 +138,5 @@ def _parent(path: str) -> Path:
 
 def _taken(package: str) -> dict[str, ModuleType]:
     """Remove a package from ``sys.modules``, and return its modules."""
-    names = [name for name in sys.modules if name == package or name.startswith(f"{package}.")]
+    names = [name for name in _loaded() if name == package or name.startswith(f"{package}.")]
     return {name: sys.modules.pop(name) for name in names}

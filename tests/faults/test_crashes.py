@@ -316,7 +316,8 @@ def test_a_revision_that_fails_is_told_with_its_place(world: World, body: str, s
     world.history(r003=body)
     said = failed(world, world.inv(), 1)
     place = r"^billing: migrations/versions/billing/r003\.py:11: "
-    assert re.search(rf"{place}({says}).* It was rolled back\.$", said, re.MULTILINE)
+    end = r" It was rolled back\. Now \S+ is at r002\.$"
+    assert re.search(rf"{place}({says}).*{end}", said, re.MULTILINE)
     assert world.at() == "r002"
     world.history()
     goes_on(world, "r002")
