@@ -249,16 +249,23 @@ def test_a_server_that_still_starts_is_waited_for(tmp_path):
         cluster.start()
         file = cluster.data / "postmaster.pid"
         ready = file.read_bytes()
-        file.write_bytes(ready.replace(b"ready   ", b"starting"))
+        starting = ready.replace(b"ready   ", b"starting")
+        assert starting != ready
+
+        def rewrite(content):
+            with file.open("r+b") as opened:  # in its place, as the server writes it: there is no moment without content
+                opened.write(content)
+
+        rewrite(starting)
         assert not cluster.is_running()
         with ThreadPoolExecutor(1) as pool:
             started = pool.submit(cluster.start)
             time.sleep(0.2)
             assert not started.done()
-            file.write_bytes(ready)
+            rewrite(ready)
             started.result(10)
         assert cluster.is_running()
-        file.write_bytes(ready.replace(b"ready   ", b"starting"))
+        rewrite(starting)
         assert cluster.stop()
         assert port_is_free(cluster.port)
     finally:
