@@ -1,12 +1,16 @@
 """The options of ``context.configure()``, the same for online and offline mode, with the options of a team."""
 
+import inspect
+import logging
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from difflib import get_close_matches
+from functools import cache, partial
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from alembic import context
 from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
 from sqlalchemy import Connection
 
 from service_migrations._alembic import check_steps, widen_version_table, wrap_revisions, write_statements
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
     from service_migrations.ownership.view import Ownership
 
 __all__ = ["configure"]
+
+log = logging.getLogger(__name__)
 
 _DECIDED = {
     "connection": "DATABASE_DSN",
@@ -52,6 +58,9 @@ _DECIDED = {
 
 _WIDTH = 255
 """Characters of an id in a version table that is created for a history with longer ones than Alembic expects."""
+
+_NEAR = 0.85
+"""How alike two names are of which one is probably a mistyped other, as difflib measures it."""
 
 _Hook = Callable[..., Any]
 
@@ -174,6 +183,7 @@ def _combined(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, A
                 f"migrations/env.py: {name} is no option there: {_DECIDED[name]} decides it.",
                 hint=f"Remove {name} from it.",
             )
+        _warn_of_misspelt(name)
     combined = {**ours, **theirs, "migrations_team_hooks": frozenset(theirs)}
     if hook := theirs.get("process_revision_directives"):
         from service_migrations.environment.directives import as_directives  # noqa: PLC0415 - no upgrade needs it
@@ -184,6 +194,14 @@ def _combined(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, A
         if ours.get(name) and theirs.get(name):
             combined[name] = combine(ours[name], theirs[name])
     return combined
+
+
+@cache  # env.py runs once for each service, and more than once for some commands
+def _warn_of_misspelt(name: str) -> None:
+    """Warn of a name that is nearly an option's: Alembic takes any, and what a hook leaves out would be dropped."""
+    options = [option for option in inspect.signature(EnvironmentContext.configure).parameters if option != "self"]
+    if name not in options and (meant := get_close_matches(name, options, 1, _NEAR)):
+        log.warning("migrations/env.py: Alembic has no option %s. Is %s meant?", name, meant[0])
 
 
 def _both_agree(ours: _Hook, theirs: _Hook) -> _Hook:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 import service_migrations
+from service_migrations.environment import options
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn
 from tests.support.database import query, wait
@@ -242,3 +243,23 @@ def test_a_revision_is_written_in_batches_and_with_the_prefixes_of_a_team(monore
     assert "alembic_op.execute(" in code
     wait(service_migrations.upgrade(service))
     assert differences(service) == ""
+
+
+def test_a_name_that_is_nearly_an_options_is_warned_of(
+    monorepo: Monorepo, service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Alembic takes any name, for hooks that read it: a misspelt hook is never called, and its tables are dropped."""
+    options._warn_of_misspelt.cache_clear()
+    write_hooks(
+        monorepo,
+        """
+OPTIONS["include_objects"] = lambda *arguments: False
+OPTIONS["compare_servr_default"] = False
+OPTIONS["include_object"] = lambda *arguments: True
+OPTIONS["tenant"] = "a"
+""",
+    )
+    assert "drop_table legacy" in differences(service)
+    line = "migrations/env.py: Alembic has no option {}. Is {} meant?"
+    misspelt = {"include_objects": "include_object", "compare_servr_default": "compare_server_default"}
+    assert sorted(caplog.messages) == sorted(line.format(*names) for names in misspelt.items())

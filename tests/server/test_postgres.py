@@ -253,7 +253,9 @@ def test_a_server_that_still_starts_is_waited_for(tmp_path):
         assert starting != ready
 
         def rewrite(content):
-            with file.open("r+b") as opened:  # in its place, as the server writes it: there is no moment without content
+            with file.open(
+                "r+b"
+            ) as opened:  # in its place, as the server writes it: there is no moment without content
                 opened.write(content)
 
         rewrite(starting)
