@@ -305,6 +305,9 @@ def environment_place(error: BaseException, root: Path) -> str | None:
 
     Where Alembic or the library has been called from there, the error is of what these do.
     """
+    import alembic  # noqa: PLC0415 - a failure needs it, and no start
+
+    others = {_OWN, Path(alembic.__file__).parent}  # a folder of a team may be named alembic too
     for link in error_chain(error):
         frames = [(Path(frame.f_code.co_filename), line) for frame, line in walk_tb(link.__traceback__)]
         last = max((number for number, (path, _) in enumerate(frames) if path.name == _ENVIRONMENT), default=None)
@@ -314,7 +317,7 @@ def environment_place(error: BaseException, root: Path) -> str | None:
         called = next(
             (path for path, _ in frames[last + 1 :] if path.suffix == ".py" and path.stem != "contextlib"), None
         )
-        if called is None or (_OWN not in called.parents and "alembic" not in called.parts):
+        if called is None or others.isdisjoint(called.parents):
             return f"{frames[last][0].relative_to(root).as_posix()}:{frames[last][1]}"
     return None
 

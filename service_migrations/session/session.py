@@ -255,7 +255,7 @@ class Session:
             return error
         if isinstance(error, CommandError):
             return UsageError(" ".join(str(error).split()), service=service)
-        partly_committed = None if compares else partly_committed
+        partly_committed = partly_committed if self.transactions.file and not compares else None  # a revision has run
         # a revision that this run has applied shows that the stamp below it was right
         is_stamped = heads is not None and set(heads) == set(self._start) and not self.connector.is_temporary
         return revision_failure(

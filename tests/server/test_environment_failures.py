@@ -39,6 +39,24 @@ def test_an_error_of_env_py_has_its_place_there(monorepo: Monorepo, database: Ca
     (line,) = [line for line in ran.err.splitlines() if text in line]
     assert (ran.code, line.startswith("billing: migrations/env.py:")) == (1, True), ran.text
     assert "a1.py" not in line
+    assert ("It was rolled back." in line) is (kind != "import"), (
+        "before a revision runs, there is nothing to roll back"
+    )
+
+
+def test_a_hook_in_a_folder_with_alembics_name_is_still_the_teams(
+    monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    monorepo.service("billing", dsn=database())
+    monorepo.table_revision("billing", "a1", None)
+    hooks = monorepo.root / "migrations" / "alembic" / "team_hooks.py"
+    hooks.parent.mkdir()
+    hooks.write_text("def apply(**_):\n    raise ValueError\n", encoding="utf-8")
+    given = "def apply(**_):\n    _hooks.apply()\n\n\nOPTIONS: dict[str, object] = {'on_version_apply': apply}"
+    loaded = f"import runpy, types\n_hooks = types.SimpleNamespace(**runpy.run_path({str(hooks)!r}))\n{given}"
+    edit(monorepo, "OPTIONS: dict[str, object] = {}", loaded)
+    ran = monorepo.inv("db.upgrade", "--service", "billing")
+    assert (ran.code, "billing: migrations/env.py:" in ran.err) == (1, True), ran.text
 
 
 def test_an_error_at_a_commit_is_still_that_of_its_revision(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
