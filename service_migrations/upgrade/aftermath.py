@@ -15,8 +15,8 @@ __all__ = ["aftermath", "invalid_indexes"]
 
 log = logging.getLogger(__name__)
 
-_PATIENCE = 1.5
-"""Seconds for reading the state: a command that was stopped ends within two."""
+_STOPPED, _FAILED = 1.5, 5.0
+"""Seconds for reading the state: a command that was stopped ends within two; after a failure, nobody stops it."""
 
 _TERMINATE = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = :pid AND usename = current_user")
 _INVALID = text(
@@ -26,7 +26,13 @@ _INVALID = text(
 
 
 async def aftermath(
-    connector: Connector, pid: int, schema: str | None, *, running: bool, partly_committed: bool
+    connector: Connector,
+    pid: int,
+    schema: str | None,
+    *,
+    running: bool,
+    partly_committed: bool,
+    is_stopped: bool = False,
 ) -> str:
     """End the server process of a run, and describe the state of the database.
 
@@ -36,6 +42,7 @@ async def aftermath(
         schema: of the version table.
         running: whether a revision may have been running.
         partly_committed: whether the revision that ran had committed something before its end.
+        is_stopped: whether the command was stopped, so that somebody waits for its end.
 
     Returns:
         One sentence or two; where the server doesn't answer, that the state is unknown.
@@ -43,7 +50,7 @@ async def aftermath(
     """
     unknown = f"Its state is unknown: run `inv db.current --service {connector.service}` when the server answers."
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_STOPPED if is_stopped else _FAILED):
             return await _describe(connector, pid, schema, running=running, partly_committed=partly_committed)
     except Exception as error:  # noqa: BLE001 - whatever fails, the state is unknown
         log.debug("%s: %s", connector.service, type(error).__name__)
@@ -75,7 +82,7 @@ async def invalid_indexes(connector: Connector, error: BaseException) -> str:
     Where one of them is in the way of the next build, as the error says, what removes it is named too.
     """
     with suppress(Exception):
-        async with asyncio.timeout(_PATIENCE), connector.at_once().connect() as connection:
+        async with asyncio.timeout(_FAILED), connector.at_once().connect() as connection:
             return await _invalid_indexes(connection, str(error))
     return ""
 

@@ -182,7 +182,7 @@ async def _apply(history: History, connector: Connector, operation: Operation, a
             await asyncio.sleep(pause)
         except asyncio.CancelledError:
             if session is not None:
-                state = await _aftermath(session)
+                state = await _aftermath(session, is_stopped=True)
                 log.log(_level(connector), "%s: stopped. %s", history.service, state)
             raise
     raise AssertionError("the last attempt returns or raises")
@@ -329,11 +329,12 @@ def _outcome(session: Session, operation: Operation, attempts: _Attempts, after:
     )
 
 
-async def _aftermath(session: Session) -> str:
+async def _aftermath(session: Session, *, is_stopped: bool = False) -> str:
     return await aftermath(
         session.connector,
         session.pid,
         session.schema,
         running=session.running,
         partly_committed=session.transactions.partly_committed,
+        is_stopped=is_stopped,
     )
