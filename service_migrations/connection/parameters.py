@@ -3,16 +3,38 @@
 import getpass
 import os
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from service_migrations.errors import ConfigurationError
 from service_migrations.settings.duration import milliseconds
 from service_migrations.settings.model import Limits, Settings
 
-__all__ = ["APPLICATION", "connect_arguments", "connect_timeout", "session_settings", "timeouts"]
+if TYPE_CHECKING:
+    import asyncpg
+
+__all__ = [
+    "APPLICATION",
+    "NO_TIMEOUTS",
+    "connect_arguments",
+    "connect_timeout",
+    "session_settings",
+    "timeouts",
+    "without_transaction_timeout",
+]
 
 APPLICATION = "migrations"
 """The start of the ``application_name`` of every migrating connection."""
+
+NO_TIMEOUTS = dict.fromkeys(
+    ("idle_in_transaction_session_timeout", "idle_session_timeout", "lock_timeout", "statement_timeout"), "0"
+)
+"""The startup parameters of a session that runs no revision: a role has such timeouts for what applications do."""
+_TRANSACTION_TIMEOUT_SINCE = 17
+_NO_TRANSACTION_TIMEOUT = """
+    SELECT CASE WHEN pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) {pid}
+        THEN pg_catalog.set_config('transaction_timeout', '0', false) END
+"""
+"""Not behind a pooler: in its transaction mode, the setting would reach the sessions of other clients."""
 
 
 def connect_arguments(settings: Settings) -> dict[str, Any]:
@@ -58,3 +80,12 @@ def session_settings(settings: Settings) -> dict[str, str]:
         # last: a DSN that the application uses too may have timeouts of its own, with which no wait would end
         **timeouts(settings.limits),
     }
+
+
+async def without_transaction_timeout(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Let the transactions of a session that runs no revision take their time, whatever its role has.
+
+    As a startup parameter, it would be fatal on older servers.
+    """
+    if connection.get_server_version().major >= _TRANSACTION_TIMEOUT_SINCE:
+        await connection.execute(_NO_TRANSACTION_TIMEOUT.format(pid=connection.get_server_pid()))

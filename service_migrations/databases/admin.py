@@ -10,13 +10,15 @@ import asyncpg
 
 from service_migrations.catalog.search_path import OWN_PATH
 from service_migrations.connection.ended_sessions import LosableConnection
+from service_migrations.connection.parameters import NO_TIMEOUTS, without_transaction_timeout
 from service_migrations.connection.retry import attempts
 from service_migrations.databases.bootstrap import bootstrap, bootstrap_files
 from service_migrations.databases.scram import verifier
 from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError, UsageError
-from service_migrations.failures.connections import connect_failure
+from service_migrations.failures.connections import connect_failure, unusable
 from service_migrations.failures.driver_errors import is_lost_connection, sqlstate
 from service_migrations.failures.revisions import lost_failure
+from service_migrations.failures.servers import server_failure
 from service_migrations.interruption import finish_even_if_cancelled
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn
@@ -35,6 +37,9 @@ _EVERYBODY_MAY_CREATE = """
     )
 """
 """Whether everybody may create tables, as in a new database up to PostgreSQL 14."""
+
+_IS_USABLE = "SELECT datconnlimit <> -2 FROM pg_database WHERE datname = $1"
+"""Of a database whose DROP was interrupted, false: nobody can connect to it any more."""
 
 
 async def create(
@@ -64,7 +69,7 @@ async def create(
         async with connected(settings, creator) as connection:
             if creator.user != dsn.user:
                 lines += await _ensure_role(connection, dsn, set_password=set_password)
-            exists = await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", dsn.database)
+            exists = await _exists(connection, settings, creator)
             if not exists:
                 for other in others if creator.user != dsn.user else ():
                     lines += await _ensure_role(connection, other.dsn, set_password=False)
@@ -85,6 +90,14 @@ async def create(
                 await drop(settings, creator)
         raise
     return tuple(lines)
+
+
+async def _exists(connection: "asyncpg.Connection[asyncpg.Record]", settings: Settings, creator: Dsn) -> bool:
+    """Return whether a service's database exists, and refuse one that nobody can use."""
+    usable = await connection.fetchval(_IS_USABLE, settings.dsn.database)
+    if usable is False:
+        raise unusable(settings.service, creator.target, settings.dsn.database)
+    return usable is not None
 
 
 async def _bootstrapped(settings: Settings, creator: Dsn, others: Sequence[Service]) -> list[str]:
@@ -108,7 +121,7 @@ async def bootstrap_database(settings: Settings, admin: Dsn, others: Sequence[Se
 
     Raises:
         ConfigurationError, AccessDeniedError: a statement fails; the error has its file and line.
-        MigrationError: the server can't be reached.
+        MigrationError: the server can't be reached, or could do no more.
 
     """
     services = [settings.service, *others]
@@ -117,9 +130,8 @@ async def bootstrap_database(settings: Settings, admin: Dsn, others: Sequence[Se
     try:
         async with connected(settings, admin) as connection:
             return await bootstrap(connection, services)
-    except (ConfigurationError, AccessDeniedError) as error:
-        service, place = settings.service, (error.path, error.line)
-        raise type(error)(error.message, service=service, path=place[0], line=place[1], hint=error.hint) from error
+    except MigrationError as error:
+        raise error.of(settings.service) from error
     except asyncpg.PostgresError as error:
         raise _failure(settings, admin, "prepare the database", error) from error
 
@@ -148,7 +160,8 @@ async def connected(settings: Settings, dsn: Dsn) -> "AsyncIterator[asyncpg.Conn
 
     Raises:
         MigrationError: it can't be connected to; the message has the reason.
-        UnreachableError: the connection was lost.
+        UnreachableError: the connection was lost, or the server could do no more, such as with a full disk.
+        ContentionError: a lock wasn't free in time.
 
     """
     connection = await _connect(settings, dsn)
@@ -157,6 +170,8 @@ async def connected(settings: Settings, dsn: Dsn) -> "AsyncIterator[asyncpg.Conn
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
         if is_lost_connection(error) or connection.is_closed():
             raise lost_failure(error, settings.service) from error
+        if failure := server_failure(error, dsn.target, settings.service):
+            raise failure from error
         raise
     finally:
         try:
@@ -167,12 +182,14 @@ async def connected(settings: Settings, dsn: Dsn) -> "AsyncIterator[asyncpg.Conn
 
 async def _connect(settings: Settings, dsn: Dsn) -> "asyncpg.Connection[asyncpg.Record]":
     arguments, patience = dsn.connect_args(), settings.limits.connect_timeout
-    own_path = {"server_settings": {"search_path": OWN_PATH}}
+    own = {"server_settings": {"search_path": OWN_PATH, **NO_TIMEOUTS}}
     open_connection = partial(asyncpg.connect, **arguments, timeout=patience, connection_class=LosableConnection)
     await dsn.current_password()  # a command for it may take longer than a connection
     try:
         try:
-            return await attempts(partial(open_connection, **own_path), f"{settings.service}: {dsn.target}", patience)
+            connection = await attempts(partial(open_connection, **own), f"{settings.service}: {dsn.target}", patience)
+            await without_transaction_timeout(connection)
+            return connection  # noqa: TRY300 - a pooler's answer to either statement
         except asyncpg.PostgresError as error:
             if "unsupported startup parameter" not in str(error):
                 raise

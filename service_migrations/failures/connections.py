@@ -16,7 +16,7 @@ from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.example import made_for
 
-__all__ = ["connect_failure"]
+__all__ = ["connect_failure", "unusable"]
 
 _Hint = Callable[[Service, Dsn], str]
 _CHECK_ADDRESS = "Is the server up, and this its address?"
@@ -48,6 +48,12 @@ _CONNECT: dict[str, tuple[type[MigrationError], _Hint]] = {
         ConfigurationError,
         lambda _, __: "Is it a pooler? Name the server itself in DATABASE_DIRECT_DSN.",
     ),
+    "55000": (
+        AccessDeniedError,
+        lambda _, dsn: (
+            f'If it is to be used, an administrator can run: ALTER DATABASE "{dsn.database}" ALLOW_CONNECTIONS true;'
+        ),
+    ),
     "22023": (ConfigurationError, lambda _, __: "Correct the value in .env or in the DSN's options."),
     "42704": (ConfigurationError, lambda _, __: "Correct the name in the DSN's options."),
 }
@@ -75,14 +81,15 @@ def connect_failure(
     """
     if isinstance(error, MigrationError):  # of the command or function that returns the password
         return error
-    state = sqlstate(error) or ""
+    state, is_invalid = sqlstate(error) or "", "cannot connect to invalid database" in str(error)
 
     def failure(kind: type[MigrationError], message: str, hint: str = "") -> MigrationError:
         return kind(f"{dsn.target}: {message}", service=service, hint=hint)
 
     if state in _CONNECT:
         kind, hint = _CONNECT[state]
-        return failure(kind, f"{describe(error)}.", (engine and _CONNECT_ENGINE.get(state)) or hint(service, dsn))
+        other = failure(kind, f"{describe(error)}.", (engine and _CONNECT_ENGINE.get(state)) or hint(service, dsn))
+        return unusable(service, dsn.target, dsn.database) if is_invalid else other
     if is_temporary(state) or state.startswith("08"):
         duration = f", for {patience:g} s now" if patience and is_busy(error) else ""
         return failure(UnreachableError, f"{describe(error)}{duration}.", "Try again in a moment.")
@@ -99,6 +106,15 @@ def connect_failure(
     elif not text.startswith(name) and not is_lost(original_of(error), state or None):
         text = f"{name}: {text}"
     return failure(UnreachableError, f"{text}.", advice)
+
+
+def unusable(service: Service, target: str, database: str) -> ConfigurationError:
+    """Return the error to raise for a database whose DROP was interrupted: nobody can connect to it, or repair it."""
+    return ConfigurationError(
+        f'{target}: the database "{database}" is invalid, since its DROP DATABASE was interrupted.',
+        service=service,
+        hint=f"Run `inv db.drop --service {service}`, and then `inv db.create --service {service}`.",
+    )
 
 
 def _is_own_server(service: Service, dsn: Dsn) -> bool:

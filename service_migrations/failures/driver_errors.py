@@ -29,6 +29,8 @@ _REFUSALS = {
     "too many clients": "53300",
     "too many connections": "53300",
     "remaining connection slots": "53300",
+    "not currently accepting connections": "55000",
+    "cannot connect to invalid database": "55000",
 }
 _BUSY = ("57P03", "53300", "57P01", "57P02")
 """The server is starting up, has too many connections, was shut down by an administrator, or has crashed."""

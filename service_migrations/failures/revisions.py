@@ -24,6 +24,7 @@ from service_migrations.failures.driver_errors import (
     original_of,
     sqlstate,
 )
+from service_migrations.failures.servers import is_exhausted, resource_hint
 from service_migrations.files import SOURCE, read_bytes
 from service_migrations.monorepo import Service, discover
 from service_migrations.sql.asyncpg import advice
@@ -105,6 +106,7 @@ def revision_failure(
     sentences = (
         _ending(text, partly_committed=partly_committed, offline=offline),
         "" if offline else _disagreement(text, state, service, place or file, heads),
+        resource_hint(state),
         unprepared,
     )
     end = " ".join(filter(None, sentences))
@@ -273,6 +275,8 @@ def replay_failure(error: MigrationError) -> MigrationError:
     """
     if error.exit_code != MigrationError.exit_code:
         return error
+    if is_exhausted(error):  # which the history can't help
+        return UnreachableError(error.message, service=error.service, path=error.path, line=error.line, hint=error.hint)
     is_explained = any(words in error.hint for words in (_FIRST_REVISION, "bootstrap.sql"))
     is_explained = is_explained or (error.path is not None and Path(error.path).name == _ENVIRONMENT)
     return UsageError(

@@ -7,7 +7,16 @@ from sqlalchemy.dialects.postgresql import asyncpg
 
 from service_migrations.sql.lexer import Statement, statements
 
-__all__ = ["VERBATIM", "check_sendable", "escaped", "literal", "one_line", "one_line_literal", "quoted"]
+__all__ = [
+    "VERBATIM",
+    "check_sendable",
+    "escaped",
+    "line_of_copy_from_client",
+    "literal",
+    "one_line",
+    "one_line_literal",
+    "quoted",
+]
 
 _PREPARER = asyncpg.dialect().identifier_preparer  # type: ignore[no-untyped-call]
 _PREPARER.legal_characters = re.compile(r"[a-z0-9_]+\Z")
@@ -61,6 +70,13 @@ def check_sendable(sql: str) -> None:
         raise TypeError(
             f"line {line} of the statement has the character U+{ord(odd):04X}, which PostgreSQL doesn't take"
         )
+
+
+def line_of_copy_from_client(sql: str) -> int | None:
+    """Return the line of the first statement that waits for rows of the client; None where there is none."""
+    if not _STREAM.search(sql):
+        return None
+    return next((statement.line for statement in statements(sql) if _is_copy(statement, "from", "stdin")), None)
 
 
 def _is_copy(statement: Statement, *direction: str) -> bool:

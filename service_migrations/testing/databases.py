@@ -13,6 +13,7 @@ import asyncpg
 import pytest
 
 from service_migrations.catalog.search_path import OWN_PATH
+from service_migrations.connection.parameters import NO_TIMEOUTS, without_transaction_timeout
 from service_migrations.databases.bootstrap import bootstrap
 from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError, UnreachableError
 from service_migrations.failures.driver_errors import describe, is_lost_connection, sqlstate
@@ -203,10 +204,15 @@ class Databases:
     async def _connect(self, database: str) -> "asyncpg.Connection[asyncpg.Record]":
         dsn = replace(self.server.admin, database=database or self.server.admin.database)
         try:
-            return await asyncpg.connect(**dsn.connect_args(), server_settings={"search_path": OWN_PATH})
+            own = {"search_path": OWN_PATH, **NO_TIMEOUTS}
+            connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(
+                **dsn.connect_args(), server_settings=own
+            )
+            await without_transaction_timeout(connection)
         except Exception as error:  # noqa: BLE001 - whatever a driver raises is explained
             # without its cause: pytest would print asyncpg's frames, which hold the password
             raise self._failure(error) from None
+        return connection
 
     def _failure(self, error: Exception) -> MigrationError:
         """Return the error to raise for one of the server: the line of a test and a message are enough."""
