@@ -1,22 +1,26 @@
 """What a service with Flask-Migrate has in its application instead of its env.py: the DSN, and options."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from service_migrations.adoption.code.env_file import Environment, function_around, needs_hook
 from service_migrations.adoption.code.expressions import Reader
 from service_migrations.adoption.code.hooks import Hook
-from service_migrations.adoption.code.modules import Code, Module, assigned, dotted
+from service_migrations.adoption.code.modules import Code, Module, Place, assigned, dotted
 from service_migrations.adoption.code.variables import Text, constant, literal
 from service_migrations.adoption.folders import python_files
 from service_migrations.adoption.found import Found
 
-__all__ = ["flask_dsn", "read_migrate"]
+__all__ = ["flask_dsn", "read_context", "read_migrate"]
 
 _URL = "SQLALCHEMY_DATABASE_URI"
 _WRITER = "process_revision_directives"
 _ARGUMENTS = ("app", "db", "directory", "command")
 """Arguments of ``Migrate`` that aren't options of ``configure()``."""
+_OF_CONTEXT = ("current_app", "g")
+"""What Flask has in the context of an application only, as `flask db upgrade` opens it."""
+_OF_APPLICATION = ("session", "query")
+"""What Flask-SQLAlchemy sends over a connection of the application, such as ``db.session`` and ``Order.query``."""
 
 
 def read_migrate(found: Found, environment: Environment, reader: Reader, code: Code) -> None:
@@ -40,6 +44,44 @@ def read_migrate(found: Found, environment: Environment, reader: Reader, code: C
             elif item.arg and item.arg not in _ARGUMENTS and needs_hook(item.arg, item.value):
                 text = f"{item.arg}={ast.unparse(item.value)}"
                 environment.hooks.append(Hook(item.arg, module.path, item.value.lineno, text))
+
+
+def read_context(found: Found, environment: Environment, code: Code) -> None:
+    """Read what revisions need of the application: its context, and a connection of its own."""
+    if not _is_of_flask(environment.module):
+        return
+    modules = [module for path in found.revisions.paths.values() if (module := code.try_read(path))]
+    for module in modules:
+        if place := _first_use(module, _is_of_context):
+            text = f"it needs the context of the application, which `flask db upgrade` opens: {place.text}"
+            environment.hooks.append(Hook("context", module.path, place.line or 1, text))
+            break
+    for module in modules:
+        if place := _first_use(module, _is_of_application):
+            text = f"{place.text} has a connection of the application's, also in a replay elsewhere"
+            found.note("to do", f"{text}; use Session(bind=op.get_bind()).", module.path, place.line)
+
+
+def _is_of_flask(module: Module) -> bool:
+    calls = (node for node in module.nodes if isinstance(node, ast.Call))
+    return "current_app" in module.imports or any((dotted(call.func) or "").endswith("app_context") for call in calls)
+
+
+def _first_use(module: Module, is_use: Callable[[Module, ast.AST], bool]) -> Place | None:
+    nodes = sorted((node for node in module.nodes if is_use(module, node)), key=lambda node: getattr(node, "lineno", 1))
+    return next((Place(module.path, getattr(node, "lineno", 1), ast.unparse(node)) for node in nodes), None)
+
+
+def _is_of_context(module: Module, node: ast.AST) -> bool:
+    origin = module.origin(node.id) if isinstance(node, ast.Name) else None
+    return origin is not None and origin[0] == "flask" and origin[1] in _OF_CONTEXT
+
+
+def _is_of_application(module: Module, node: ast.AST) -> bool:
+    if not isinstance(node, ast.Attribute) or node.attr not in _OF_APPLICATION:
+        return False
+    origin = module.origin(dotted(node.value) or "")
+    return origin is not None and origin[0].partition(".")[0] not in ("alembic", "sqlalchemy", "flask")
 
 
 def _leaves_empty_revisions_out(module: Module) -> bool:

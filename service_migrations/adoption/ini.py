@@ -116,8 +116,8 @@ class Options:
     def resolved(self, location: str) -> Path:
         """Return the folder of an option: a path, or ``package:folder``."""
         if ":" in location and not Path(location).is_absolute():
-            package, _, folder = location.partition(":")
-            location = f"{package.replace('.', '/')}/{folder}"
+            package, *parts = location.split(":")
+            location = "/".join([package.replace(".", "/"), *parts])
         candidates = [Path(os.path.normpath(base / location)) for base in (self.folder, self.folder / "src", self.root)]
         return next((path for path in candidates if path.exists()), candidates[0])
 

@@ -130,7 +130,8 @@ def _files_below(start: Path, code: Code, folders: tuple[Path, ...]) -> list[Pat
 
 
 def compare(services: list[Found]) -> None:
-    """Note what two services can't both have: one version table of one database, or one name of a package."""
+    """Note what two services can't both have: one version table of one database, models, or one name of a package."""
+    _compare_models(services)
     by_table: dict[tuple[str, str | None, str], Found] = {}
     by_package: dict[str, Found] = {}
     for service in services:
@@ -151,3 +152,23 @@ def compare(services: list[Found]) -> None:
             if other is not service and other.models and other.models.source != service.models.source:
                 text = f"{other.name} has a package {package} too, and one process can import one of them"
                 service.note("to do", f"{text}: name one service in a command, or rename a package.")
+
+
+def _compare_models(services: list[Found]) -> None:
+    """Note histories of one metadata, as that of an application and of a plugin: its tables belong to one of them."""
+    by_models: dict[tuple[str, Path], list[Found]] = {}
+    for service in services:
+        if service.models and service.state not in (LEFT_ALONE, BLOCKED):
+            by_models.setdefault((service.models.name, service.models.source), []).append(service)
+    for sharing in by_models.values():
+        owners = [service for service in sharing if service.adopted]
+        owners = owners or [each for each in sharing if each.models and each.models.file.is_relative_to(each.path)]
+        for service in sharing if len(sharing) > 1 else ():
+            if owners == [service] or service.adopted or service.models is None:
+                continue
+            others = sorted(other.name for other in sharing if other is not service)
+            verb = "has" if len(others) == 1 else "have"
+            text = (
+                f"{', '.join(others)} {verb} the models {service.models.name} too, and a table belongs to one service"
+            )
+            service.note(BLOCKED, f"{text}; set models to a module of its own, if only one with __all__ = [].")

@@ -13,7 +13,7 @@ from service_migrations.adoption.code.models_module import Models, find_models
 from service_migrations.adoption.code.modules import Code, has_word
 from service_migrations.adoption.code.revision_files import read_revisions
 from service_migrations.adoption.code.variables import Text
-from service_migrations.adoption.flask import flask_dsn, read_migrate
+from service_migrations.adoption.flask import flask_dsn, read_context, read_migrate
 from service_migrations.adoption.folders import Files, import_folders, prepended, walk
 from service_migrations.adoption.found import BLOCKED, LEFT_ALONE, Found
 from service_migrations.adoption.ini import DEFAULT_SECTION, Options, read_options, unreadable
@@ -128,7 +128,7 @@ def _read(
     found.version_locations = options.version_locations(location) if options else (location / "versions",)
     found.recursive = bool(options and options.recursive)
     ours = _name_adopted(found, adopted)
-    _read_history(found, code, folders)
+    _read_history(found, code, folders, ours)
     if options is None:
         for path in (location / "alembic.ini", location.parent / "alembic.ini"):
             if path.is_file() and (reason := unreadable(path)):
@@ -143,6 +143,7 @@ def _read(
     reader = Reader(code, folders, options_reader(environment, options))
     read_alchemy(found, environment, reader, code)
     read_migrate(found, environment, reader, code)
+    read_context(found, environment, code)
     _note_unread(found, environment, ours)
     found.hooks = tuple(environment.hooks)
     for hook in environment.hooks:
@@ -183,16 +184,17 @@ def _environment(found: Found, options: Options | None, code: Code, packages: tu
     return None
 
 
-def _read_history(found: Found, code: Code, folders: tuple[Path, ...]) -> None:
+def _read_history(found: Found, code: Code, folders: tuple[Path, ...], ours: Service | None) -> None:
     files = read_revisions(found.version_locations, code, recursive=found.recursive, import_folders=folders)
     if files.below and not found.recursive:
         # Alembic itself doesn't read these; a history that isn't whole without them was read in another way
         whole = read_revisions(found.version_locations, code, recursive=True, import_folders=folders)
         if files.problems or not files.down:
             files, found.recursive = whole, True
-        else:
+        elif ours is None or "recursive_version_locations" not in ours.configured:
             text = f"{len(files.below)} revisions in folders below aren't read, as in plain Alembic"
-            found.note("to do", f"{text}. recursive_version_locations = true reads them.", files.below[0].parent)
+            text = f"{text}: recursive_version_locations = false leaves them out"
+            found.note("to do", f"{text}, and recursive_version_locations = true reads them.", files.below[0].parent)
     found.revisions = files
     found.note_all(BLOCKED, files.problems)
     found.note_all("to do", [*files.computed, *files.kept])

@@ -167,7 +167,9 @@ def _own_tables(
 ) -> str:
     tables = []
     for service in services:
-        own = {"path": service.relative(service.path)} if always_path or service.name in (paths or ()) else {}
+        own: dict[str, Any] = (
+            {"path": service.relative(service.path)} if always_path or service.name in (paths or ()) else {}
+        )
         for key, value in _wanted(service).items():
             if _expanded(common[key], service) != value:
                 if value is None:
@@ -177,6 +179,8 @@ def _own_tables(
                         hint="Move it into the tables of the services that have it.",
                     )
                 own[key] = value
+        if service.revisions.below and not service.recursive:
+            own["recursive_version_locations"] = False  # said, it leaves them out; otherwise they are an error
         if own:
             lines = [f"{key} = {_toml(value)}" for key, value in own.items()]
             tables.append("\n".join([f"[tool.{TABLE}.service.{service.name}]", *lines, ""]))

@@ -232,6 +232,8 @@ def _ending(text: str, *, partly_committed: bool | None, offline: bool) -> str:
         sentences.append(_FIRST)
     if "A value is required for bind parameter" in text:
         sentences.append(r"A colon before a word is a parameter: write \: for a colon.")
+    if "outside of application context" in text:
+        sentences.append("Open the application's context in env.py, around environment.prepared().")
     if partly_committed is not None:
         sentences.append("What it had committed before is kept." if partly_committed else "It was rolled back.")
     elif offline and "NoneType" in text:

@@ -254,6 +254,20 @@ def test_what_is_no_revision_in_a_subfolder_is_passed_over(monorepo: Monorepo) -
     assert_agrees(read(billing(monorepo)))
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_revisions_in_a_subfolder_are_left_out_where_the_table_says_so(monorepo: Monorepo, own: bool) -> None:
+    """As of a history that was squashed, whose old files stay; as under plain Alembic, its first one follows none."""
+    line = "recursive_version_locations = false"
+    (of_service if own else configure)(monorepo, *(["billing"] if own else []), line)
+    flat(monorepo)
+    write(monorepo, f"{V}/legacy/a.py", "old")
+    write(monorepo, f"{V}/legacy/2020/b.py", "a1", "old")
+    history = read(billing(monorepo))
+    assert_agrees(history)
+    assert history.heads == ("b2",)
+    assert len(history.revisions) == 2
+
+
 def test_a_linked_subfolder_is_refused_where_subfolders_are_read_too(monorepo: Monorepo) -> None:
     folders_of_years(monorepo)
     write(monorepo, "elsewhere/d.py", "d4", "c3")

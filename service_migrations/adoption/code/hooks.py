@@ -62,6 +62,8 @@ def _of_call(module: Module, call: ast.Call) -> Iterator[Hook]:
             yield Hook(option, module.path, value.lineno, f"{last}() gets {option}")
     if last in _REGISTERS:
         yield _hook("register", module, call, "it registers something")
+    elif last == "app_context":
+        yield _hook("context", module, call, "it opens the context of the application, which revisions may need")
     elif last == _RUNS and call.keywords:
         yield _hook("arguments", module, call, "it gives arguments to upgrade()")
 

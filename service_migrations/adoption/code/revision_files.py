@@ -143,7 +143,9 @@ def _read_file(files: RevisionFiles, path: Path, code: Code, import_folders: tup
         files.computed.append(Place(path, node.lineno, _COMPUTED))
         return
     if revision in files.down:
-        files.problems.append(Place(path, node.lineno, f"{revision} is also in {files.paths[revision].name}"))
+        other = files.paths[revision]
+        shown = other.name if other.name != path.name else f"{other.parent.name}/{other.name}"
+        files.problems.append(Place(path, node.lineno, f"{revision} is also in {shown}"))
     files.down[revision], files.paths[revision] = down, path
     files.needed[revision] = _ids(module, "depends_on") or ()
     files.labels += _ids(module, "branch_labels") or ()

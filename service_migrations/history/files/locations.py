@@ -40,7 +40,8 @@ def revision_files(service: Service) -> tuple[Path, ...]:
 def unread_revision(service: Service) -> Path | None:
     """Return the first revision below the folders of revisions that Alembic can't or doesn't read; None without one.
 
-    Subfolders are read with ``recursive_version_locations`` only, and never through a symbolic link.
+    Subfolders are read with ``recursive_version_locations`` only, and never through a symbolic link. Where the table
+    says that it is false, they are left out on purpose, such as revisions that were squashed.
     """
     others = {location.resolve() for location in (*service.version_locations, *service.foreign_locations)}
     return next((path for location in service.version_locations for path in _unread(location, others, service)), None)
@@ -62,6 +63,8 @@ def _unread(folder: Path, visited: set[Path], service: Service, *, is_read: bool
             path = Path(entry.path)
             if is_read or (is_file and _REVISION.search(path.read_bytes())):
                 yield path
+        elif _leaves_subfolders_out(service):
+            continue
         elif entry.name != _COMPILED and not entry.name.startswith("."):  # such as the history that an editor keeps
             path = Path(entry.path)
             real_path = path.resolve()
@@ -69,6 +72,11 @@ def _unread(folder: Path, visited: set[Path], service: Service, *, is_read: bool
                 visited.add(real_path)
                 reads_below = is_read and service.recursive_version_locations and not entry.is_symlink()
                 yield from _unread(path, visited, service, is_read=reads_below)
+
+
+def _leaves_subfolders_out(service: Service) -> bool:
+    """Whether the table itself says that revisions in subfolders don't count; silence may be a mistake."""
+    return not service.recursive_version_locations and "recursive_version_locations" in service.configured
 
 
 def refuse_unread(service: Service) -> None:
@@ -94,7 +102,7 @@ def refuse_unread(service: Service) -> None:
         path=service.relative(path),
         hint=f"List its folder in versions of [tool.{TABLE}] in {FILE}: a symbolic link isn't followed."
         if service.recursive_version_locations
-        else f"Set recursive_version_locations = true in [tool.{TABLE}] of {FILE}, or move it.",
+        else f"Set recursive_version_locations = true in [tool.{TABLE}] of {FILE}, or false to leave its folder out.",
     )
 
 

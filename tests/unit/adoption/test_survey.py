@@ -1206,6 +1206,51 @@ def test_an_environment_of_flask_migrate_is_read_with_the_applications_configura
     assert (found.models.name, found.models.export) == ("shop.models", '__all__ = ["Order"]')
 
 
+@pytest.mark.parametrize("of_flask", [True, False])
+def test_what_revisions_need_of_a_flask_application_is_named(tmp_path, of_flask):
+    uses = "from flask import current_app\nfrom shop import db, models\n"
+    reads = "op.execute(current_app.config['SEED'])\nop.execute(current_app.config['MORE'])"
+    files = {
+        "alembic/env.py": env(
+            "from flask import current_app\nfrom shop.models import Base"
+            if of_flask
+            else "from shop.models import Base"
+        ),
+        "alembic/versions/0001_first.py": uses + revision("0001", None, reads),
+        "alembic/versions/0002.py": uses + revision("0002", "0001", "models.Order.query.all()\ndb.session.commit()"),
+        "alembic/versions/0003.py": revision("0003", "0002", "sa.orm.Session(op.get_bind()).query(1)"),
+    }
+    service(tmp_path, **files)
+    named = [note for note in notes(only(tmp_path)) if "application" in note]
+    assert named == (
+        [
+            "to do: apps/shop/alembic/versions/0002.py:8: models.Order.query has a connection of the application's, also "
+            "in a replay elsewhere; use Session(bind=op.get_bind()).",
+            "hook: apps/shop/alembic/versions/0001_first.py:8: it needs the context of the application, which `flask db "
+            "upgrade` opens: current_app.",
+        ]
+        if of_flask
+        else []
+    )
+
+
+def test_a_context_of_the_application_that_env_py_opens_is_a_hook(tmp_path):
+    before = "from shop import create_app\nwith create_app().app_context():\n    pass\n"
+    service(tmp_path, **{"alembic/env.py": env(before=before)})
+    assert [note for note in notes(only(tmp_path)) if "context" in note] == [
+        "hook: apps/shop/alembic/env.py:11: it opens the context of the application, which revisions may need: "
+        "create_app().app_context()."
+    ]
+
+
+def test_a_revision_that_is_there_twice_under_one_name_of_a_file_has_the_folders_too(tmp_path):
+    files = {f"alembic/versions/{folder}/0002.py": revision("0002", None) for folder in ("postgresql", "sqlite")}
+    service(tmp_path, **files, **{"alembic/versions/0001_first.py": None})
+    assert [note for note in notes(only(tmp_path)) if "also" in note] == [
+        "blocked: apps/shop/alembic/versions/sqlite/0002.py:3: 0002 is also in postgresql/0002.py."
+    ]
+
+
 ASYNC = """
 import asyncio
 from logging.config import fileConfig
@@ -1320,6 +1365,22 @@ def test_two_services_with_one_version_table_of_one_database_are_both_named(tmp_
     assert notes(billing) == [
         "blocked: orders has the version table alembic_version of the same database; give one of them another "
         "version_table, or another database by DATABASE_DSN in apps/billing/.env."
+    ]
+
+
+def test_of_histories_that_share_models_the_one_that_has_them_is_adopted(tmp_path):
+    """As of an application and its plugins, whose env.py all name the application's metadata."""
+    for folder in ("shop", "plugins/stock", "plugins/tax"):
+        files = {"shop/models.py": MODELS if folder == "shop" else None, "models.py": None}
+        service(
+            tmp_path, folder, **{**files, "alembic.ini": INI, "alembic/env.py": env("from shop.models import Base")}
+        )
+    (tmp_path / "shop/shop/models.py").rename(tmp_path / "shop/models.py")
+    shop, stock, tax = survey(tmp_path)
+    assert (shop.state, stock.state, tax.state) == ("new", "blocked", "blocked")
+    assert notes(tax) == [
+        "blocked: shop, stock have the models shop.models too, and a table belongs to one service; set models to a "
+        "module of its own, if only one with __all__ = []."
     ]
 
 

@@ -184,6 +184,18 @@ def test_a_folder_whose_name_cant_be_the_services_gets_a_path(tmp_path, folder):
     assert [(each.name, each.relative(each.path)) for each in Monorepo.at(tmp_path).services()] == [(name, folder)]
 
 
+def test_a_squashed_history_is_read_without_its_old_files(tmp_path):
+    old = {f"alembic/versions/legacy/{number}.py": revision(number, None) for number in ("0001", "0009")}
+    for name in ("orders", "billing"):
+        shop(tmp_path, name, **(old if name == "orders" else {}))
+    adopt(tmp_path)
+    orders, billing = (Monorepo.at(tmp_path).find(name) for name in ("orders", "billing"))
+    assert [sorted(read(service).heads) for service in (orders, billing)] == [["0001"], ["0001"]]
+    assert table(tmp_path)["service"] == {"orders": {"recursive_version_locations": False}}
+    assert [note for found in survey(tmp_path) for note in found.notes if "folders below" in note.text] == []
+    assert adopt(tmp_path) == []
+
+
 def test_every_key_that_was_found_is_written(tmp_path):
     before = (
         "import os\nconfig.set_main_option('sqlalchemy.url', f\"postgresql://{os.environ['U']}@{os.environ['H']}/d\")"
