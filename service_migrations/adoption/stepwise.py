@@ -1,9 +1,9 @@
 """A history in a scratch database, one revision after the other, with the catalog after each."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from service_migrations.catalog.objects import Key, Object, read
 from service_migrations.connection.connector import connector_of
@@ -32,6 +32,9 @@ class Steps:
         settings: the settings with the DSN of that database.
         extensions: those of the service's database.
         initial: the objects that no step has created.
+        created_types: the types that revisions have created so far, as SQLAlchemy notes them in one run, where the
+            second table with a type doesn't create it again. Each step is a run of its own.
+        types_before: those before the newest revision.
 
     """
 
@@ -39,6 +42,8 @@ class Steps:
     settings: Settings
     extensions: Extensions
     initial: dict[Key, Object]
+    created_types: dict[str, set[object]] = field(default_factory=dict)
+    types_before: dict[str, set[object]] = field(default_factory=dict)
 
     async def up(self, revision: str) -> None:
         """Upgrade to a revision.
@@ -51,8 +56,9 @@ class Steps:
         applied = frozenset(await self.session.applied())
         if applied in self.extensions.stops(self.settings.service):
             self.initial.update(await self.extensions.create_missing(self.settings))
+        _copy(self.created_types, self.types_before)
         try:
-            await self.session.run(migrate_to(self.session.history, revision))
+            await self.session.run(migrate_to(self.session.history, revision), created_types=self.created_types)
         except MigrationError as error:
             if await self.extensions.may_help(error, self.settings, applied):
                 raise MissingExtensionError from error
@@ -66,6 +72,7 @@ class Steps:
 
         """
         await self.session.run(revert(self.session.history, revision))
+        _copy(self.types_before, self.created_types)
 
     async def objects(self) -> list[Object]:
         """Return the objects that the history has created so far, without the library's own."""
@@ -77,6 +84,12 @@ class Steps:
     async def schema(self) -> frozenset[str]:
         """Return all that can differ between two states of the database, as comparable texts."""
         return frozenset(f"{comparable(item)} {item.comment} {item.grants}" for item in await self.objects())
+
+
+def _copy(types: Mapping[str, set[object]], into: dict[str, set[object]]) -> None:
+    copied = {kind: set(names) for kind, names in types.items()}
+    into.clear()
+    into.update(copied)
 
 
 def comparable(item: Object) -> str:

@@ -91,6 +91,8 @@ def configure(connection: Connection | None = None, **options: Any) -> None:
         _widen(context.config.attributes.get("longest_id", 0))
         if check := context.config.attributes.get("check_ids"):
             check_steps(context.get_context(), check)
+        if (created := context.config.attributes.get("created_types")) is not None:
+            context.get_context().impl.memo = created
         if wrap := context.config.attributes.get("wrap_revision"):
             wrap_revisions(context.get_context(), wrap)
         return

@@ -70,6 +70,6 @@ def _unnamed(table: Table) -> Iterator[str]:
 def _contents(part: Constraint | Index) -> str:
     """Return the condition of a CHECK, or the columns of another part, in parentheses; empty without any."""
     if isinstance(part, CheckConstraint):
-        return f" ({' '.join(sql_of(part).split())})"
+        return f" ({' '.join(sql_of(part, literals=True).split())})"
     columns = ", ".join(column.name for column in getattr(part, "columns", None) or ())
     return f" ({columns})" if columns else ""

@@ -45,6 +45,7 @@ def found(monorepo: Monorepo, line: str, convention: str = "") -> list[str]:
         ("name: Mapped[str] = mapped_column(unique=True)", "a UNIQUE (name)"),
         ("other_id: Mapped[int] = mapped_column(ForeignKey('other.id'))", "a FOREIGN KEY (other_id)"),
         ("number: Mapped[int] = mapped_column(CheckConstraint('number > 0'))", "a CHECK (number > 0)"),
+        ("__table_args__ = (CheckConstraint(func.length('x').in_([1, 2])),)", "a CHECK (length('x') IN (1, 2))"),
         ("__table_args__ = (ExcludeConstraint(('id', '=')),)", "an EXCLUDE (id)"),
     ],
 )

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+import service_migrations
 from service_migrations.adoption.verify import Verified, verify
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn
@@ -163,6 +164,25 @@ def test_where_no_replayed_revision_has_the_catalog_no_stamp_is_proposed(shop, m
     assert "isn't found: the history was replayed only in part" in ran.text
     assert "division by zero" in ran.text
     assert "db.stamp" not in ran.text
+
+
+def test_a_type_of_two_tables_is_created_once_as_in_an_upgrade_of_both_revisions(monorepo, database):
+    """SQLAlchemy notes for one run which types it has created; each step is a run of its own."""
+    dsn = database(creates=True)
+    service = monorepo.service("shop", MODELS, dsn)
+    down = None
+    for revision, table in (("a1", "orders"), ("b2", "returns"), ("c3", "claims")):
+        columns = (
+            'sa.Column("id", sa.Integer, primary_key=True), sa.Column("state", sa.Enum("open", "shut", name="state"))'
+        )
+        back = f'op.drop_table("{table}")' + ("" if down else '\nop.execute("DROP TYPE state")')
+        monorepo.revision("shop", revision, down, f'op.create_table("{table}", {columns})', back)
+        down = revision
+    wait(service_migrations.upgrade(service))
+    verified = found(service)
+    assert (verified.revisions, verified.differences, verified.is_right) == (("c3",), (), True)
+    ran = monorepo.inv("db.baseline", "--service", "shop")
+    assert [line for line in ran.text.splitlines() if "downgrade" in line] == []
 
 
 def test_the_database_is_only_read(shop):
