@@ -1353,6 +1353,16 @@ def test_version_locations_are_split_as_alembic_splits_them(tmp_path, locations)
     ]
 
 
+def test_a_script_location_in_a_package_may_have_a_colon_for_each_folder(tmp_path):
+    """As Alembic reads it: ``package:folder:folder``."""
+    ini = INI.replace("script_location = alembic", "script_location = shop:db:history")
+    files = {"alembic/env.py": None, "alembic/versions/0001_first.py": None, "alembic.ini": f"{ini}timezone = utc\n"}
+    files |= {"shop/db/history/env.py": env(), "shop/db/history/versions/a.py": revision("a", None)}
+    service(tmp_path, **files)
+    found = only(tmp_path)
+    assert (found.relative(found.config), found.revisions.heads) == ("apps/shop/alembic.ini", ("a",))
+
+
 def test_two_services_with_one_version_table_of_one_database_are_both_named(tmp_path):
     before = 'import os\nconfig.set_main_option("sqlalchemy.url", os.environ["DATABASE_URL"])'
     write(tmp_path, {".env": "DATABASE_URL=postgresql://app:x@localhost/shared\n"})
