@@ -5,9 +5,9 @@ counts (a column, an index, a policy …), and another object counts where the s
 don't count, and neither do partitions that only the database has: they are created while the service runs.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 
-from service_migrations.catalog.objects import Catalog, Object
+from service_migrations.catalog.objects import Catalog, Key, Object
 from service_migrations.databases.admin import quoted
 from service_migrations.drift.difference import Difference
 from service_migrations.drift.moves import is_equal, moved_back
@@ -32,6 +32,7 @@ _CREATED = ("schema", "extension", "", "column", "changed", "constraint", "index
 _SURPLUS = "is in the database but not in the history"
 _VALUE_FIRST = "Rows need a value first."
 _LOSES = "This loses what is in it."
+_MODELLED = "The models have it: write a revision that creates it where it is missing."
 
 
 def compare(
@@ -41,6 +42,7 @@ def compare(
     *,
     grants: bool = False,
     alone: bool = False,
+    modelled: Container[Key] = (),
 ) -> tuple[Difference, ...]:
     """Return the differences in an order in which their SQL can be run.
 
@@ -50,6 +52,7 @@ def compare(
         sees: whether an object of the database counts that is no part of another and isn't in the history.
         grants: compare owners and privileges too.
         alone: whether no other service has the database.
+        modelled: what the service's models have, and no SQL drops.
 
     """
     live_catalog = Catalog(item for item in live if item.extension is None)
@@ -77,7 +80,7 @@ def compare(
         counterpart = expected_catalog.by_key.get(current.key)
         is_missing = counterpart is None or _is_another(current, counterpart)
         if is_missing and _is_surplus(current, live_catalog, expected_catalog, sees):
-            difference = _surplus(current, live_catalog, expected_catalog)
+            difference = _surplus(current, live_catalog, expected_catalog, modelled)
             steps.append(Step(_drop_order(current), current.key, difference, removes=True))
     moved = [Difference(move.expected.kind, _name(move.expected), move.text, move.sql) for move in moves]
     return *moved, *ordered(steps, live_catalog, expected_catalog)
@@ -167,7 +170,9 @@ def _missing(item: Object, expected_catalog: Catalog, live_catalog: Catalog) -> 
     return Difference(item.kind, _name(item), text, sql, note, _digest(item, expected_catalog))
 
 
-def _surplus(item: Object, live_catalog: Catalog, expected_catalog: Catalog) -> Difference:
+def _surplus(item: Object, live_catalog: Catalog, expected_catalog: Catalog, modelled: Container[Key]) -> Difference:
+    if item.key in modelled:
+        return Difference(item.kind, _name(item), _SURPLUS, None, _MODELLED, _digest(item, live_catalog))
     note = _LOSES if item.kind in ("table", "column", "sequence") else None
     if rename := _rename_back(item, live_catalog, expected_catalog):
         note = f"{_LOSES} If it was only renamed, run this instead: {rename}"

@@ -9,6 +9,7 @@ from service_migrations.connection.connector import Connector, connector_of
 from service_migrations.databases.bootstrap import bootstrap_files
 from service_migrations.drift.compare import Difference, compare, without_surplus_extensions
 from service_migrations.drift.extensions import Extensions, MissingExtensionError
+from service_migrations.drift.modelled import modelled_keys
 from service_migrations.drift.replay import replay
 from service_migrations.drift.scratch import scratch
 from service_migrations.errors import LockNotObtainedError, MigrationError, UsageError
@@ -85,6 +86,7 @@ async def drift(
         revisions = await session.applied()
         live = await read(session.connection)
         schema = current_schema(session.connection)
+        modelled = modelled_keys(session.metadata, schema)
         if await session.applied() != revisions:
             raise LockNotObtainedError(
                 f"{connector.target} was upgraded meanwhile.", service=history.service, hint="Run it again."
@@ -92,7 +94,7 @@ async def drift(
     visible = await visible_keys(connector, schema, live)
     admin = settings.admin or admin
     is_alone = not siblings(settings.service, settings.databases, settings.sources)
-    differences = await _Replay(settings, admin, revisions, Extensions(live, admin), is_alone).compared(
+    differences = await _Replay(settings, admin, revisions, Extensions(live, admin), is_alone, modelled).compared(
         live, visible, grants=grants
     )
     new, accepted = read_baseline(history.service).split("drift", differences, attrgetter("entry"))
@@ -129,6 +131,7 @@ class _Replay:
     revisions: tuple[str, ...]
     extensions: Extensions
     is_alone: bool
+    modelled: frozenset[Key]
 
     async def compared(
         self, live: tuple[Object, ...], visible: frozenset[Key], *, grants: bool
@@ -156,7 +159,9 @@ class _Replay:
         def sees(item: Object) -> bool:
             return item.key in seen and not (item.kind == "extension" and item.name in extensions)
 
-        differences = compare(live, self._own(replayed), sees, grants=grants, alone=self.is_alone)
+        differences = compare(
+            live, self._own(replayed), sees, grants=grants, alone=self.is_alone, modelled=self.modelled
+        )
         return differences, initial | replayed.keys()
 
     async def _replayed(self) -> tuple[dict[Key, tuple[Service, Object]], frozenset[Key]]:
