@@ -142,6 +142,7 @@ def _opened(block: _Block) -> Iterator[None]:
         _hooked.append(True)
     event.listen(Engine, "do_connect", _connect)
     event.listen(Engine, "engine_connect", _use)
+    event.listen(Engine, "before_cursor_execute", _use)
     event.listen(Pool, "checkout", _check_out)
     for name in _DRIVERS:
         if name in sys.modules:
@@ -153,6 +154,7 @@ def _opened(block: _Block) -> Iterator[None]:
         _blocks.reset(token)
         block.end()
         event.remove(Pool, "checkout", _check_out)
+        event.remove(Engine, "before_cursor_execute", _use)
         event.remove(Engine, "engine_connect", _use)
         event.remove(Engine, "do_connect", _connect)
     if block.refused:
@@ -188,8 +190,8 @@ def _connect(dialect: Dialect, *_: Any) -> None:
             block.refuse(_CONNECTS)
 
 
-def _use(connection: Connection) -> None:
-    """Refuse a connection that an engine has already, or has made in its own way."""
+def _use(connection: Connection, *_: Any) -> None:
+    """Refuse a connection that an engine has already, or has made in its own way, also one that was open before."""
     _connect(connection.dialect)
 
 

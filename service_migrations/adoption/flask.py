@@ -58,7 +58,7 @@ def read_context(found: Found, environment: Environment, code: Code) -> None:
             break
     for module in modules:
         if place := _first_use(module, _is_of_application):
-            text = f"{place.text} has a connection of the application's, also in a replay elsewhere"
+            text = f"{place.text} has a connection of the application's, which a replay refuses"
             found.note("to do", f"{text}; use Session(bind=op.get_bind()).", module.path, place.line)
 
 

@@ -7,9 +7,10 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from sqlalchemy import URL
+from sqlalchemy import URL, create_engine, text
 
 import service_migrations
 from service_migrations.errors import MigrationError
@@ -17,7 +18,7 @@ from service_migrations.plan.plan import plan
 from service_migrations.settings.dsn import Dsn
 from service_migrations.side_effects import _OTHERS, SideEffectError, side_effects_refused
 from tests.support.database import query, tables, wait
-from tests.support.monorepo import Monorepo
+from tests.support.monorepo import Monorepo, dsn_text
 
 FOLDER = "os.environ['EFFECTS']"
 ENGINES = {
@@ -242,6 +243,27 @@ def test_a_replay_connects_to_no_database_but_its_own(
     assert path.name in str(raised.value)
     assert query(dsn, "SELECT count(*) FROM seen")[0][0] == 0
     assert query(dsn, "SELECT count(*) FROM pg_stat_activity WHERE usename = current_user")[0][0] == 1
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_a_replay_uses_no_connection_that_was_open_before(
+    monorepo: Monorepo, database: Callable[..., Dsn], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as that of an application's session, which env.py has used."""
+    dsn = database(creates=True)
+    service = monorepo.service("billing", dsn=dsn)
+    query(dsn, "CREATE TABLE seen (id int)")
+    engine = create_engine(dsn_text(dsn).replace("postgresql://", "postgresql+psycopg://"))
+    with engine.connect() as session:
+        session.execute(text("SELECT 1"))
+        monkeypatch.setitem(sys.modules, "application", SimpleNamespace(session=session))
+        used = "session.execute(sa.text('INSERT INTO seen VALUES (1)'))\nsession.commit()"
+        monorepo.revision("billing", "a1", None, f"from application import session\n{used}")
+        wait(service_migrations.upgrade(service))
+        with pytest.raises(MigrationError, match="it opens a connection of its own, beside its SQL, and this is a rep"):
+            wait(service_migrations.drift(service))
+    engine.dispose()
+    assert query(dsn, "SELECT count(*) FROM seen")[0][0] == 1
 
 
 def test_a_replay_runs_what_connects_by_the_engine_of_its_own(

@@ -1224,8 +1224,8 @@ def test_what_revisions_need_of_a_flask_application_is_named(tmp_path, of_flask)
     named = [note for note in notes(only(tmp_path)) if "application" in note]
     assert named == (
         [
-            "to do: apps/shop/alembic/versions/0002.py:8: models.Order.query has a connection of the application's, also "
-            "in a replay elsewhere; use Session(bind=op.get_bind()).",
+            "to do: apps/shop/alembic/versions/0002.py:8: models.Order.query has a connection of the application's, which "
+            "a replay refuses; use Session(bind=op.get_bind()).",
             "hook: apps/shop/alembic/versions/0001_first.py:8: it needs the context of the application, which `flask db "
             "upgrade` opens: current_app.",
         ]
