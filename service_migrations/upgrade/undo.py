@@ -132,7 +132,7 @@ async def _extended(session: Session, start: tuple[str, ...]) -> tuple[History, 
     hint = "Check out the code that the database was upgraded with."
     rows = await _rows(session)
     chain: dict[str, tuple[str | None, str]] = {}
-    ends = [revision for revision in start if revision in known]
+    reached = {revision for revision in start if revision in known}
     for first in (revision for revision in start if revision not in known):
         current: str | None = first
         passed: set[str] = set()
@@ -143,8 +143,9 @@ async def _extended(session: Session, start: tuple[str, ...]) -> tuple[History, 
             passed.add(current)
             chain[current] = parent, sql or ""
             current = parent
-        if current in known and current not in {revision.revision for revision in history.applied(tuple(ends))}:
-            ends.append(str(current))
+        if current in known:
+            reached.add(str(current))
+    ends = _newest(history, reached, start)
     ordered = [revision for revision in rows if revision in chain]
     for revision in reversed(ordered):
         _add(history, revision, *chain[revision])
@@ -159,6 +160,15 @@ async def _extended(session: Session, start: tuple[str, ...]) -> tuple[History, 
         for revision, (parent, _) in ((revision, chain[revision]) for revision in ordered)
     )
     return replace(history, revisions=(*added, *history.revisions)), ", ".join(ends) or "base", added
+
+
+def _newest(history: History, revisions: Collection[str], start: Collection[str]) -> list[str]:
+    """Return the revisions, sorted, but for those that lie below another one; those of a start stay."""
+    below = {
+        one: {revision.revision for other in revisions if other != one for revision in history.applied((other,))}
+        for one in revisions
+    }
+    return [one for one in sorted(revisions) if one in start or one not in below[one]]
 
 
 def _nothing_to_undo(history: History, start: tuple[str, ...], place: str) -> UsageError:

@@ -10,6 +10,7 @@ import pytest
 import service_migrations
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
+from service_migrations.upgrade.undo import plan_undo
 from tests.support.database import query, run_script, tables, wait
 from tests.support.monorepo import Monorepo, Ran
 from tests.support.sessions import hold
@@ -269,6 +270,7 @@ def branches(monorepo: Monorepo, database: Callable[..., Dsn]) -> tuple[Monorepo
         (("e2", "c2"), ["c1", "e1"]),
         (("e2", "e1"), ["c2"]),
         (("e1", "e2", "c2"), ["c1"]),
+        (("c1", "c2", "e2"), ["e1"]),
         (("e1", "e2", "c1", "c2"), ["a1"]),
         (("a1", "e1", "e2", "c1", "c2"), []),
     ],
@@ -279,6 +281,8 @@ def test_of_branches_the_revisions_without_a_file_are_taken_back_and_no_other(
     monorepo, dsn = branches
     upgraded(monorepo, *missing)
     assert sorted(at(dsn)) == ["c2", "e2"]
+    plan = wait(plan_undo(monorepo.find("billing")))
+    assert plan.target == (", ".join(left) or "base"), "the question names where the database will be"
     ran = monorepo.inv(*UNDO, "--yes")
     assert ran.code == 0, ran.text
     assert sorted(at(dsn)) == left
