@@ -342,7 +342,7 @@ def _names_server(
 ) -> bool:
     """Whether a DSN of a layer, or the template without the layers above it, leads to the server of another DSN."""
     settings = (*collected["DATABASE_DIRECT_DSN"], *collected["DATABASE_DSN"])
-    of_layer = (setting for setting in settings if setting.origin.layer == layer and not setting.origin.is_table)
+    of_layer = (setting for setting in settings if setting.origin.layer == layer)
     if any(setting.dsn.server == dsn.server for setting in of_layer):
         return True
     return template is not None and template.server(collected, layer) == dsn.server

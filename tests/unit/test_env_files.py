@@ -115,6 +115,18 @@ def test_a_file_never_aims_several_services_at_one_database(repo: Monorepo, monk
     assert [one.dsn.hosts[0][0] for one in loaded if isinstance(one, Settings)] == ["b", "c"]
 
 
+def test_a_line_without_a_value_aims_no_services_at_one_database(
+    repo: Monorepo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is refused as what it is, for each of them."""
+    repo.service("catalog")
+    monkeypatch.setenv(ENV_FILE, "deploy.env")
+    write(repo.root / "deploy.env", DATABASE_DSN="")
+    loaded = load_many([repo.find("billing"), repo.find("catalog")], Sources({}))
+    message = "deploy.env:1: DATABASE_DSN is empty. Give it a value, or remove the line."
+    assert [str(one) for one in loaded] == [message, message]
+
+
 def test_a_bare_line_of_a_file_is_for_the_selected_service_and_not_for_its_siblings(
     repo: Monorepo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
