@@ -309,6 +309,18 @@ def test_accepting_goes_on_with_what_is_pending(service, file, dsn, monorepo):
     assert rows(dsn)[-2:] == [("accept", "b2"), ("upgrade", "c3")]
 
 
+def test_accepting_goes_on_where_the_ledger_refuses_its_row(
+    dsn: Dsn, service: Service, file: Path, monorepo: Monorepo, caplog: pytest.LogCaptureFixture
+) -> None:
+    monorepo.revision("billing", "c3", "b2", 'op.execute("CREATE TABLE c3 (id int)")')
+    edit(file)
+    query(dsn, f"ALTER TABLE {LEDGER} ADD CHECK (direction <> 'accept')")
+    assert wait(service_migrations.upgrade(service, allow=["edited"])).applied == ("c3",)
+    assert at(dsn) == ["c3"]
+    assert [row for row in rows(dsn) if row[0] == "accept"] == []
+    assert "violates check constraint" in caplog.text
+
+
 def test_where_nothing_was_edited_allowing_it_takes_no_lock_and_writes_nothing(service, dsn):
     async def run() -> tuple[str, ...]:
         holder = await asyncpg.connect(**dsn.connect_args())

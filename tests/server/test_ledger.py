@@ -166,6 +166,19 @@ def test_a_row_that_is_refused_stops_no_revision(service, dsn, caplog):
     assert "violates check constraint" in caplog.text
 
 
+@pytest.mark.parametrize(("target", "purge"), [("b2", False), ("b2", True), ("base", False), ("base", True)])
+def test_a_row_that_is_refused_stops_no_stamp(
+    dsn: Dsn, service: Service, caplog: pytest.LogCaptureFixture, target: str, *, purge: bool
+) -> None:
+    wait(service_migrations.upgrade(service, "a1"))
+    query(dsn, f"ALTER TABLE {LEDGER} ADD CHECK (direction <> 'stamp')")
+    after = () if target == "base" else (target,)
+    assert wait(service_migrations.stamp(service, target, purge=purge)).after == after
+    assert query(dsn, "SELECT version_num FROM alembic_version_billing") == [(one,) for one in after]
+    assert entries(dsn) == [("upgrade", "a1", None, "a1")]
+    assert "violates check constraint" in caplog.text
+
+
 def test_a_ledger_with_a_trigger_is_left_alone(service, dsn, caplog):
     wait(service_migrations.upgrade(service, "a1"))
     query(dsn, "CREATE FUNCTION trap() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''sprung''; END'")
