@@ -112,7 +112,7 @@ def _is_created_with_another(item: Object, expected_catalog: Catalog, live_catal
     if _is_implicit(item):
         return True
     parent = expected_catalog.parent(item)
-    if parent is None or item.kind in _TABLES:
+    if parent is None:
         return False
     if item.kind == "column" and parent.kind in _VIEWS:
         return True
