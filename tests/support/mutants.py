@@ -54,6 +54,10 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "settings/env_file.py": (("tests/unit/test_env_files.py",), ("tests/unit/test_settings.py",)),
     "configuration.py": (("tests/unit/test_configuration.py",), ("tests/unit",)),
     "monorepo.py": (("tests/unit/test_layouts.py", "tests/unit/test_monorepo.py"), ("tests/unit",)),
+    "models/importing.py": (
+        ("tests/unit/test_metadata.py",),
+        ("tests/unit/test_service_code.py", "tests/unit/test_layouts.py", "tests/server/test_own_modules.py"),
+    ),
     "models/exported.py": (("tests/unit/test_exported.py",), ("tests/unit/test_metadata.py",)),
     "history/graph.py": (("tests/unit/test_histories.py",), ("tests/unit/test_static.py", "tests/server/history")),
     "history/files/locations.py": (("tests/unit/test_histories.py", "tests/unit/test_layouts.py"), ("tests/unit",)),
@@ -75,8 +79,16 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "side_effects.py": (("tests/server/test_side_effects.py",), ()),
     "plan/guard.py": (("tests/unit/test_guard.py",), ("tests/server/test_plan.py",)),
     "ownership/attribution.py": (("tests/unit/test_attribution.py",), OWNERSHIP),
-    "ownership/survey.py": (OWNERSHIP[:1], (*OWNERSHIP[1:], "tests/server/authoring/test_views.py")),
+    "ownership/survey.py": (
+        OWNERSHIP[:1],
+        (*OWNERSHIP[1:], "tests/server/authoring/test_views.py", "tests/server/autogenerate/test_declared_objects.py"),
+    ),
     "ownership/past.py": (("tests/unit/test_past.py",), ("tests/unit/test_attribution.py", *OWNERSHIP)),
+    "health/preflight.py": (("tests/server/health/test_preflight.py",), ("tests/server/health",)),
+    "rollout/rollout.py": (
+        ("tests/server/test_rollout.py",),
+        ("tests/server/test_affected.py", "tests/server/test_flags.py"),
+    ),
     "rollout/schedule.py": (("tests/unit/test_schedule.py",), ("tests/server/test_rollout.py",)),
     "rollout/affected.py": (("tests/unit/test_affected.py",), ("tests/server/test_affected.py",)),
     "imports.py": (("tests/unit/test_affected.py", "tests/unit/test_exported.py"), ("tests/server/test_affected.py",)),
@@ -96,7 +108,10 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("tests/server/autogenerate/test_dependents.py",),
         ("tests/server/autogenerate/test_recreated_types.py", *AUTOGENERATE),
     ),
-    "drift/compare.py": (("tests/server/drift/test_drift.py",), ("tests/server/drift",)),
+    "drift/compare.py": (
+        ("tests/server/drift/test_compare.py", "tests/server/drift/test_repair.py"),
+        ("tests/server/drift",),
+    ),
     "drift/order.py": (
         ("tests/server/drift/test_repair_of_a_history.py", "tests/server/drift/test_order.py"),
         ("tests/server/drift",),
@@ -117,7 +132,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "ledger/plain_code.py": (("tests/unit/test_plain_code.py",), ()),
     "ledger/writer.py": (
         ("tests/server/test_ledger.py",),
-        ("tests/server/test_edited.py", "tests/server/upgrade/test_summaries.py"),
+        ("tests/server/test_edited.py", "tests/server/upgrade/test_summaries.py", "tests/server/upgrade/test_undo.py"),
     ),
     "ledger/downgrades.py": (("tests/server/upgrade/test_undo.py",), ("tests/server/upgrade",)),
     "upgrade/undo.py": (("tests/server/upgrade/test_undo.py",), ("tests/server/upgrade",)),
