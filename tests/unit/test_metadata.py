@@ -219,6 +219,7 @@ def test_a_relationship_that_leads_nowhere_is_told(monorepo: Monorepo) -> None:
         ("from nowhere import x", "ModuleNotFoundError: No module named 'nowhere'"),
         ("1 / 0", "ZeroDivisionError: division by zero"),
         ("x = (", "SyntaxError: '(' was never closed"),
+        ('raise SyntaxError("of no file")', "SyntaxError: of no file"),
         ("raise SystemExit(0)", "SystemExit: 0"),
         ("raise GeneratorExit", "GeneratorExit"),
         ("import asyncio; raise asyncio.CancelledError", "CancelledError"),
