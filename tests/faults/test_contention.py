@@ -60,6 +60,30 @@ def test_a_reader_that_stays_gets_75_and_the_table_can_be_read_all_the_time(at_r
     assert reader.longest < 0.8 + 0.5
 
 
+@pytest.mark.parametrize(
+    ("condition", "reason"),
+    [
+        ("ERRCODE = '55P03'", "a lock was not free in time [55P03]."),
+        ("ERRCODE = '40P01'", "it was in a deadlock [40P01]."),
+        ("ERRCODE = '40001'", "it could not be serialised [40001]."),
+        ("ERRCODE = '23505', SCHEMA = 'pg_catalog'", "another session changed the same row of the catalog [23505]."),
+        ("ERRCODE = '23505', SCHEMA = 'public'", None),
+        ("ERRCODE = '57014'", None),
+    ],
+)
+def test_what_another_session_has_caused_is_tried_again_and_nothing_else(
+    at_r001: World, condition: str, reason: str | None
+) -> None:
+    """The number of a sequence isn't rolled back, so the second attempt gets another one."""
+    query(at_r001.dsn, "CREATE SEQUENCE attempts")
+    raising = f"IF nextval('attempts') = 1 THEN RAISE 'first' USING {condition}; END IF"
+    at_r001.history(2, r002=f'op.execute("DO $$ BEGIN {raising}; END $$")')
+    ran = at_r001.inv()
+    assert (ran.code, AGAIN in ran.err) == ((0, True) if reason else (1, False)), ran.text
+    assert at_r001.at() == ("r002" if reason else "r001")
+    assert (reason or "[") in ran.err
+
+
 def test_a_blocker_of_another_role_is_described_by_what_the_server_shows(at_r001: World) -> None:
     at_r001.aim(MIGRATIONS_LOCK_TIMEOUT="1s")  # the watcher looks ten times a second, on a busy machine less often
     with hold(at_r001.admin, "SELECT * FROM billing_r001", application_name="a dump") as idle:

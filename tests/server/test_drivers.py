@@ -530,6 +530,18 @@ def test_plan_and_doctor_name_what_asyncpg_wont_take(monorepo: Monorepo) -> None
     assert f"r002.py:{first.line}: asyncpg takes one command at a time" in found[0]
 
 
+@pytest.mark.usefixtures("psycopg_service")
+def test_a_percent_sign_that_psycopg_takes_for_a_parameter_is_told_with_what_to_write(monorepo: Monorepo) -> None:
+    body = "op.get_bind().exec_driver_sql(\"SELECT '%d' LIKE %(all)s\", {'all': 'x'})"
+    monorepo.revision("billing", "r002", "r001", body)
+    with pytest.raises(MigrationError) as caught:
+        wait(service_migrations.upgrade(monorepo.find("billing")))
+    hint = (
+        "A % in exec_driver_sql() is the beginning of a parameter, except over asyncpg: write %%. It was rolled back."
+    )
+    assert hint in str(caught.value)
+
+
 @pytest.mark.parametrize("fixture", ["asyncpg_service", "psycopg_service"])
 @pytest.mark.parametrize("follows", ['op.execute("SELECT 1")', "pass"], ids=["a_statement", "nothing"])
 def test_after_a_swallowed_error_the_first_error_is_named_with_its_line(
