@@ -243,6 +243,20 @@ def test_of_an_upgrade_without_a_source_the_server_decides(monorepo, database, s
     assert wait(service_migrations.upgrade(service)).after == ("a2",)
 
 
+def test_of_an_upgrade_that_names_the_schema_of_its_table_the_server_decides(monorepo, database, server):
+    """The role may create there, and needn't where the version table is."""
+    owner = database()
+    dsn = database(shared=owner)
+    inside = replace(server.admin, database=owner.database)
+    service = monorepo.service("billing", dsn=dsn)
+    monorepo.table_revision("billing", "a1", None)
+    wait(service_migrations.upgrade(service))
+    query(inside, f'REVOKE CREATE ON SCHEMA public FROM "{dsn.user}", PUBLIC')
+    query(inside, f'CREATE SCHEMA area AUTHORIZATION "{dsn.user}"')
+    monorepo.revision("billing", "a2", "a1", 'op.create_table("t", sa.Column("id", sa.Integer), schema="area")')
+    assert wait(service_migrations.upgrade(service)).after == ("a2",)
+
+
 DENIED = {
     "foreign key": "ALTER TABLE billing ADD CONSTRAINT f FOREIGN KEY (id) REFERENCES theirs (id)",
     "foreign key of a new table": "CREATE TABLE new (id int REFERENCES public.theirs)",
