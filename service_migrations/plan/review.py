@@ -11,6 +11,7 @@ from service_migrations.plan.novelty import Scope
 from service_migrations.plan.revision_text import RevisionText, revision_text
 from service_migrations.plan.squawk import SquawkWarning, unfounded
 from service_migrations.plan.tried import read_breaks
+from service_migrations.plan.unrendered import reasons
 from service_migrations.sql.clauses import actions, has_own, name_at
 from service_migrations.sql.lexer import Statement, Token, statements
 
@@ -107,15 +108,17 @@ def reviews(history: History, rendered: list[Rendered]) -> Iterator[Review]:
             scope.is_widening = review.text is not None and piece.source in review.text.widenings
             for statement in part:
                 tokens = statement.tokens
+                kinds = tuple(dict.fromkeys(classify(tokens, scope)))
+                is_drop = _is_drop(tokens) or any(kind is Class.DESTRUCTIVE for kind, _ in kinds)
                 reviewed = _ReviewedStatement(
                     offset + statement.line,
                     offset + statement.end,
                     piece.source,
-                    tuple(dict.fromkeys(classify(tokens, scope))),
+                    kinds,
                     scope.is_new(tokens),
                     scope.is_proved(tokens),
                     unfounded(tokens),
-                    _text(piece, statement) if _is_drop(tokens) else "",
+                    _text(piece, statement) if is_drop else "",
                 )
                 review.statements.append(reviewed)
                 scope.record(tokens)
@@ -243,7 +246,8 @@ def _applies(warning: SquawkWarning, statement: _ReviewedStatement) -> bool:
 
 
 def _text_findings(text: RevisionText, rendered: Rendered, scope: Scope) -> Iterator[PlanFinding]:
-    """Yield findings from the text of a revision that can't be rendered: its SQL strings and Alembic's drops."""
+    """Yield findings from the text of a revision that can't be rendered: its SQL strings and its operations."""
     skipped = "upgrade" if rendered.down else "downgrade"
-    for (kind, message), line in text.reasons(skipped, {piece.source for piece in rendered.pieces}, scope):
+    lines = {piece.source for piece in rendered.pieces}
+    for (kind, message), line in reasons(text.tree, skipped, lines, rendered.error_line, scope):
         yield PlanFinding(kind, message, kind, rendered.revision.path, line)

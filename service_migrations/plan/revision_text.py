@@ -1,22 +1,18 @@
-"""What the text of a revision file shows that its SQL doesn't: what it allows, wider types, what can't be rendered."""
+"""What the text of a revision file shows that its SQL doesn't: what it allows, and wider types."""
 
 import ast
 import re
 import tokenize
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
 from service_migrations.history.files.parsing import parse
-from service_migrations.plan.classify import Class, Reason, classify
-from service_migrations.plan.novelty import Scope
-from service_migrations.sql.lexer import statements
 
-__all__ = ["RevisionText", "revision_text"]
+__all__ = ["RevisionText", "keyword", "revision_text", "widens"]
 
 _ALLOWED = re.compile(r"#+\s*allow\s+breaking\s*:\s*(\S.*)")
-_DROPS = ("drop_table", "drop_column")
 _INTEGERS = ("SmallInteger", "SMALLINT", "Integer", "INTEGER", "INT", "BigInteger", "BIGINT")
 _TEXTS = ("String", "VARCHAR", "Unicode", "Text", "TEXT", "UnicodeText", "CHAR")
 _NUMBERS = ("Numeric", "NUMERIC", "DECIMAL")
@@ -37,30 +33,6 @@ class RevisionText:
     tree: ast.Module
     allowed: str
     widenings: frozenset[int]
-
-    def reasons(self, skipped: str, rendered: Collection[int], scope: Scope) -> Iterator[tuple[Reason, int | None]]:
-        """Yield the classes of SQL strings and of some operations, with their lines.
-
-        Args:
-            skipped: the function that isn't run.
-            rendered: the lines that are known as SQL.
-            scope: what was created before.
-
-        """
-        for definition in self.tree.body:
-            if isinstance(definition, ast.FunctionDef) and definition.name == skipped:
-                continue
-            for node in ast.walk(definition):
-                line = getattr(node, "lineno", None)
-                if line in rendered:
-                    continue
-                found: list[Reason] = []
-                if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                    found = list(_reasons_of_call(node, node.func.attr))
-                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                    found = [each for part in statements(node.value) for each in classify(part.tokens, scope)]
-                for reason in dict.fromkeys(found):
-                    yield reason, line
 
 
 def revision_text(path: Path) -> RevisionText:
@@ -88,34 +60,18 @@ def _allowed(content: bytes) -> str:
 def _widenings(tree: ast.Module) -> Iterator[int]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "alter_column":
-            yield from range(node.lineno, (node.end_lineno or 0) + 1) if _widens(node) else ()
+            yield from range(node.lineno, (node.end_lineno or 0) + 1) if widens(node) else ()
 
 
-def _reasons_of_call(call: ast.Call, name: str) -> Iterator[Reason]:
-    """Yield the classes of an operation of Alembic that wasn't rendered."""
-    if name in _DROPS:
-        yield Class.BREAKING, f"Statements that use what {name}() drops fail."
-        yield Class.DESTRUCTIVE, f"{name}() loses what is in it."
-    elif name == "rename_table" or (name == "alter_column" and _keyword(call, "new_column_name")):
-        yield Class.BREAKING, f"Statements with the former name fail after {name}()."
-    elif name == "alter_column":
-        nullable, default = _keyword(call, "nullable"), _keyword(call, "server_default")
-        if isinstance(nullable, ast.Constant) and nullable.value is False:
-            yield Class.BREAKING, "Statements that write NULL to the column fail."
-        if isinstance(default, ast.Constant) and default.value is None:
-            yield Class.BREAKING, "An INSERT that leaves the column to its default writes NULL, or fails."
-        if _keyword(call, "type_") and not _widens(call):
-            yield Class.BREAKING, "A value that fits the column now may not fit its new type."
-
-
-def _keyword(call: ast.Call, name: str) -> ast.expr | None:
+def keyword(call: ast.Call, name: str) -> ast.expr | None:
+    """Return the value of a keyword of a call."""
     return next((keyword.value for keyword in call.keywords if keyword.arg == name), None)
 
 
-def _widens(call: ast.Call) -> bool:
+def widens(call: ast.Call) -> bool:
     """Whether the new type of an ``alter_column()`` takes all that the one of before took, without a USING."""
-    before, after = (_type(_keyword(call, name)) for name in ("existing_type", "type_"))
-    if before is None or after is None or _keyword(call, "postgresql_using"):
+    before, after = (_type(keyword(call, name)) for name in ("existing_type", "type_"))
+    if before is None or after is None or keyword(call, "postgresql_using"):
         return False
     (name, limits), (new_name, new_limits) = before, after
     if name in _INTEGERS and new_name in _INTEGERS:

@@ -12,16 +12,19 @@ from service_migrations.sql.identifiers import cut, folded
 
 __all__ = ["Statement", "Token", "requalified", "statements", "stray_parameter", "tokenize"]
 
+_LETTER = r"A-Za-z_\u0080-\U0010ffff"
+"""Of a name: PostgreSQL takes every character beyond ASCII for a letter, also a vowel sign, a no-break space or 🍕."""
+
 _TOKEN = re.compile(
-    r"""
-      (?P<space>\s+ | --[^\n]*)
+    rf"""
+      (?P<space>[ \t\n\r\f\v]+ | --[^\n\r]*)
     | (?P<comment>/\*)
     | (?P<escaped>[eE]'(?:[^'\\]|\\.|'')*(?:'|\Z))
     | (?P<string>(?:[bBxXnN]|[uU]&)?'(?:[^']|'')*(?:'|\Z))
-    | (?P<dollar>\$(?P<tag>(?:[^\W\d]\w*)?)\$)
+    | (?P<dollar>\$(?P<tag>(?:[{_LETTER}][{_LETTER}0-9]*)?)\$)
     | (?P<quoted>(?:[uU]&)?"(?:[^"]|"")*(?:"|\Z))
-    | (?P<word>[^\W\d][\w$]*)
-    | (?P<number>\d[\w.]*)
+    | (?P<word>[{_LETTER}][{_LETTER}0-9$]*)
+    | (?P<number>[0-9][\w.]*)
     | (?P<symbol>::|.)
     """,
     re.VERBOSE | re.DOTALL,

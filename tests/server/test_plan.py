@@ -288,6 +288,16 @@ def test_a_revision_that_needs_a_connection_is_read_instead_of_rendered(world):
         assert shown in text[found(revision, rule).line - 1]
 
 
+def test_of_the_line_that_could_not_be_rendered_all_is_read(world):
+    monorepo, _ = world
+    loop = """
+    for row in op.get_bind().execute(sa.text("SELECT 't' AS t")): op.execute(f"ALTER TABLE {row.t} DROP COLUMN b")
+    """
+    monorepo.revision("billing", "b2", "a1", loop)
+    revision = only(planned(monorepo))
+    assert revision.classes == (B, X, "irreversible")
+
+
 @pytest.mark.parametrize("script", [None, "#!/bin/sh\necho broken >&2\nexit 7\n", "#!/no/such/interpreter\n"])
 def test_without_squawk_a_plan_says_so_and_has_the_other_classes(world, tmp_path, monkeypatch, script):
     monorepo, _ = world

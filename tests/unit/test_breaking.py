@@ -252,26 +252,3 @@ def test_a_type_that_takes_all_that_the_one_of_before_took_is_wider(tmp_path, be
         f"op.alter_column('t', 'a', existing_type={before}, type_={after}, postgresql_using='b')\n", encoding="utf-8"
     )
     assert revision_text(file).widenings == frozenset()
-
-
-@pytest.mark.parametrize(
-    ("call", "expected"),
-    [
-        ("op.drop_table('t')", {"breaking", "destructive"}),
-        ("op.drop_column('t', 'a')", {"breaking", "destructive"}),
-        ("op.rename_table('t', 'u')", {"breaking"}),
-        ("op.alter_column('t', 'a', new_column_name='b')", {"breaking"}),
-        ("op.alter_column('t', 'a', nullable=False)", {"breaking"}),
-        ("op.alter_column('t', 'a', server_default=None)", {"breaking"}),
-        ("op.alter_column('t', 'a', type_=sa.String(5))", {"breaking"}),
-        ("op.alter_column('t', 'a', nullable=True, type_=sa.Text(), existing_type=sa.String(5))", set()),
-        ("op.execute('REVOKE SELECT ON t FROM r')", {"breaking"}),
-        ("op.add_column('t', sa.Column('a', sa.Text()))", set()),
-    ],
-)  # fmt: skip
-def test_what_cant_be_rendered_is_read(tmp_path, call: str, expected: set[str]) -> None:
-    file = tmp_path / "r.py"
-    file.write_text(f"def upgrade():\n    {call}\n\ndef downgrade():\n    op.drop_table('v')\n", encoding="utf-8")
-    assert {
-        str(kind) for (kind, _), line in revision_text(file).reasons("downgrade", (), Scope()) if line == 2
-    } == expected

@@ -61,6 +61,12 @@ def test_the_question_shows_the_revisions_and_what_they_drop(world: tuple[Monore
         ("WITH gone AS (DELETE FROM billing WHERE id = 0 RETURNING id) SELECT count(*) FROM gone", False),
         ("DELETE FROM billing", True),
         ("DELETE FROM billing WHERE id = 0", False),
+        ("DELETE FROM billing WHERE true", True),
+        ("DELETE FROM billing WHERE 1 = 1", True),
+        ("PREPARE x AS DELETE FROM billing", True),
+        ("EXPLAIN ANALYZE DELETE FROM billing", True),
+        ("CREATE TABLE kept AS WITH gone AS (DELETE FROM billing RETURNING *) SELECT * FROM gone", True),
+        ("DROP OWNED BY nobody", True),
     ],
 )
 def test_a_statement_is_shown_where_it_drops_or_empties(world: tuple[Monorepo, Dsn], sql: str, is_drop: bool) -> None:

@@ -1,0 +1,204 @@
+"""What a revision does that can't be rendered, read from its syntax tree: its SQL, also in pieces, and its calls.
+
+Such a revision reads rows and then decides, so it is often one that loops over tables and drops columns of each.
+"""
+
+import ast
+import re
+from collections.abc import Collection, Iterator, Sequence
+
+from service_migrations.plan.classify import Class, Reason, classify
+from service_migrations.plan.novelty import Scope
+from service_migrations.plan.revision_text import keyword, widens
+from service_migrations.sql.lexer import statements
+
+__all__ = ["reasons"]
+
+_UNKNOWN = "…"
+"""What stands in a text for a part that is known only when the revision runs; for PostgreSQL it is a letter."""
+
+_PERCENT = re.compile(r"%(\(\w+\))?[-#0 +]*[\d.*]*[diouxXeEfFgGcrsa]")
+_BRACES = re.compile(r"(?<!\{)\{[^{}]*\}(?!\})")
+
+_DROPS = {
+    *("drop_table", "drop_column", "DropTableOp", "DropColumnOp", "DropTable", "DropColumn", "DropSchema"),
+    "drop_all",
+}
+"""Names of Alembic and SQLAlchemy that mean a loss wherever they stand: called, imported, or given another name."""
+
+_CONDITIONS = {"where", "filter", "filter_by"}
+_RUNS = ("execute", "scalar", "scalars")
+_CHANGES = ("insert", "update", "delete")
+_SQLALCHEMY = ("sa", "sqlalchemy", "sql")
+
+
+def reasons(
+    tree: ast.Module, skipped: str, rendered: Collection[int], failed: int | None, scope: Scope
+) -> Iterator[tuple[Reason, int | None]]:
+    """Yield the classes of SQL strings and of some operations, with their lines.
+
+    Args:
+        tree: the revision file.
+        skipped: the function that isn't run.
+        rendered: the lines whose SQL is known.
+        failed: the line that raised the error, of which more may be unknown than what was rendered.
+        scope: what was created before.
+
+    """
+    known = _whole(tree, rendered, failed)
+    for definition in tree.body:
+        if isinstance(definition, ast.FunctionDef) and definition.name == skipped:
+            continue
+        parts: set[int] = set()  # of texts that were read already
+        deletions = {id(call) for call in _deletions(definition)}
+        for node in ast.walk(definition):  # a whole comes before its parts
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+                parts.add(id(node.value))  # a docstring
+            line = getattr(node, "lineno", None)
+            if line in known or id(node) in parts:
+                continue
+            text = _text(node, parts)
+            found = [] if text is None else [r for part in statements(text) for r in classify(part.tokens, scope)]
+            found += _of_names(node)
+            found += _of_call(node)
+            if id(node) in deletions:
+                found.append((Class.DESTRUCTIVE, "delete() without where() empties the table."))
+            for reason in dict.fromkeys(found):
+                yield reason, line
+
+
+def _whole(tree: ast.Module, rendered: Collection[int], failed: int | None) -> set[int]:
+    """Return all lines of the statements that were rendered: their text may begin on another line than their call."""
+    lines: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.stmt) and not hasattr(node, "body"):
+            own = range(node.lineno, (node.end_lineno or node.lineno) + 1)
+            if failed not in own and any(line in own for line in rendered):
+                lines.update(own)
+    return lines
+
+
+def _text(node: ast.AST | None, parts: set[int]) -> str | None:
+    """Return the text of an expression that puts strings together; None of any other.
+
+    Args:
+        node: the expression.
+        parts: gets the expressions that are in the text.
+
+    """
+    text: str | None = None
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        text = node.value
+    elif isinstance(node, ast.JoinedStr):
+        text = _joined("", node.values, parts)
+    elif isinstance(node, ast.FormattedValue):
+        text = _text(node.value, parts)
+    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        sides = [_text(side, parts) for side in (node.left, node.right)]
+        text = None if sides == [None, None] else "".join(_UNKNOWN if side is None else side for side in sides)
+    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod):
+        if (pattern := _text(node.left, parts)) is not None:
+            text = _PERCENT.sub(_UNKNOWN, pattern).replace("%%", "%")
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        text = _called(node.func.attr, _text(node.func.value, parts), node.args, parts)
+    if text is not None:
+        parts.add(id(node))
+    return text
+
+
+def _called(method: str, text: str | None, arguments: Sequence[ast.expr], parts: set[int]) -> str | None:
+    """Return the text of a method of a string."""
+    if text is None:
+        return None
+    if method == "format":
+        return _BRACES.sub(_UNKNOWN, text).replace("{{", "{").replace("}}", "}")
+    if method == "join" and arguments and isinstance(arguments[0], ast.List | ast.Tuple):
+        return _joined(text, arguments[0].elts, parts)
+    if method == "join":
+        of_each = getattr(arguments[0], "elt", None) if arguments else None
+        return _joined(text, [of_each] * 2, parts)
+    return text
+
+
+def _joined(separator: str, nodes: Sequence[ast.AST | None], parts: set[int]) -> str:
+    texts = (_text(node, parts) for node in nodes)
+    return separator.join(_UNKNOWN if text is None else text for text in texts)
+
+
+def _of_names(node: ast.AST) -> Iterator[Reason]:
+    """Yield the classes of an operation that is named: called or not, also as the argument of getattr()."""
+    if isinstance(node, ast.ImportFrom):
+        for name in node.names:
+            yield from _of_name(name.name)
+    elif isinstance(node, ast.Attribute | ast.Name):
+        yield from _of_name(_name(node))
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield from _of_name(node.value)
+
+
+def _of_name(name: str) -> Iterator[Reason]:
+    if name in _DROPS:
+        yield Class.BREAKING, f"Statements that use what {name}() drops fail."
+        yield Class.DESTRUCTIVE, f"{name}() loses what is in it."
+
+
+def _name(node: ast.AST) -> str:
+    """Return the last part of a name; empty for what is none."""
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+def _of_call(node: ast.AST) -> Iterator[Reason]:
+    """Yield the classes of an operation of Alembic or SQLAlchemy that wasn't rendered."""
+    if not isinstance(node, ast.Call):
+        return
+    name = _name(node.func)
+    if name == "rename_table" or (name == "alter_column" and keyword(node, "new_column_name")):
+        yield Class.BREAKING, f"Statements with the former name fail after {name}()."
+    elif name == "alter_column":
+        nullable, default = keyword(node, "nullable"), keyword(node, "server_default")
+        if isinstance(nullable, ast.Constant) and nullable.value is False:
+            yield Class.BREAKING, "Statements that write NULL to the column fail."
+        if isinstance(default, ast.Constant) and default.value is None:
+            yield Class.BREAKING, "An INSERT that leaves the column to its default writes NULL, or fails."
+        if keyword(node, "type_") and not widens(node):
+            yield Class.BREAKING, "A value that fits the column now may not fit its new type."
+    elif name == "drop" and (node.args or keyword(node, "bind")) and "Index" not in _chain(node):
+        yield Class.BREAKING, "Statements that use what drop() drops fail."
+        yield Class.DESTRUCTIVE, "drop() loses what is in it."
+    elif name == "bulk_insert" or (name in _CHANGES and _is_sqlalchemy(node)):
+        yield Class.DATA, f"{name}() changes rows."
+
+
+def _deletions(tree: ast.AST) -> Iterator[ast.Call]:
+    """Yield each DELETE of SQLAlchemy that is run and has no condition."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        run = node.args[0] if _name(node.func) in _RUNS and node.args else node
+        chain = _chain(run)
+        if "delete" in chain and not chain.keys() & _CONDITIONS and (run is not node or "query" in chain):
+            deletion = chain["delete"]
+            if deletion is not None and (_is_sqlalchemy(deletion) or "query" in chain):
+                yield deletion
+
+
+def _chain(node: ast.AST) -> dict[str, ast.Call | None]:
+    """Return the names of a chain, such as ``t.delete().where()``, each with its call."""
+    chain: dict[str, ast.Call | None] = {}
+    call: ast.Call | None = None
+    while True:
+        if isinstance(node, ast.Call):
+            call, node = node, node.func
+        elif isinstance(node, ast.Attribute):
+            chain[node.attr], call, node = call, None, node.value
+        elif isinstance(node, ast.Name):
+            return {**chain, node.id: call}
+        else:
+            return chain
+
+
+def _is_sqlalchemy(call: ast.Call) -> bool:
+    """Whether an insert(), update() or delete() is SQLAlchemy's: ``t.delete()`` or ``sa.delete(t)``; not of a dict."""
+    if isinstance(call.func, ast.Attribute) and _name(call.func.value) not in _SQLALCHEMY:
+        return not call.args
+    return len(call.args) == 1
