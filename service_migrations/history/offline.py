@@ -20,6 +20,7 @@ from service_migrations.errors import MigrationError, UsageError, text_of
 from service_migrations.failures.revisions import revision_failure
 from service_migrations.history.files.parsing import parse
 from service_migrations.history.literals import StatementError
+from service_migrations.history.online_parts import online_part
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, config
 from service_migrations.history.targets import as_usage_error, refuse_ambiguous, resolve_target
@@ -56,6 +57,8 @@ class Rendered:
         pieces: the SQL that it emitted.
         error: why its rendering ended early, such as that it needs a connection.
         error_line: the line of its file that raised the error.
+        online_part: the line on which it asks whether it has a connection, where it ended without an error: with one it
+            may do more.
         irreversible: why it can't be downgraded, with the line of its file.
         down: whether it is the downgrade that is rendered.
 
@@ -65,8 +68,14 @@ class Rendered:
     pieces: list[Piece] = field(default_factory=list)
     error: str | None = None
     error_line: int | None = None
+    online_part: int | None = None
     irreversible: tuple[str, int | None] | None = None
     down: bool = False
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its SQL is all that it does with a connection."""
+        return self.error is None and self.online_part is None
 
     @property
     def function(self) -> str:
@@ -204,9 +213,12 @@ def _render(script: Script, rendered: Rendered, recorder: _Recorder, service: Se
             traceback = traceback.tb_next
     finally:
         recorder.path = recorder.rendered = None
+    file = Path(script.path)
+    if rendered.error is None and file.is_file():  # not one of the ledger
+        rendered.online_part = online_part(file.read_bytes(), rendered.function)
     if rendered.down:
         _judge_downgrade(script, rendered)
-    elif rendered.error is not None or any(not piece.is_transaction for piece in rendered.pieces):
+    elif not rendered.is_whole or any(not piece.is_transaction for piece in rendered.pieces):
         rendered.irreversible = _irreversible(script)
 
 

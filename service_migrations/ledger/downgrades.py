@@ -66,7 +66,7 @@ def _text(rendered: Rendered, secrets: frozenset[str]) -> str:
     """Return the SQL of a downgrade; empty where it isn't kept."""
     statements = [piece.sql for piece in rendered.pieces]
     text = json.dumps(statements, ensure_ascii=False)
-    is_whole = rendered.error is None and rendered.irreversible is None
+    is_whole = rendered.is_whole and rendered.irreversible is None
     if not is_whole or any(piece.is_transaction for piece in rendered.pieces) or len(text) > _LARGEST:
         return ""
     sql = "\n".join(statements)

@@ -78,7 +78,7 @@ def _replay(service: Service, schema: str, files: Iterable[Path]) -> HistoryClai
     for rendered in rendered_revisions:
         created.default_schema = schema  # a revision that sets search_path sets it for itself
         created.apply(rendered.sql)
-        if rendered.error is not None:
+        if not rendered.is_whole:
             unreplayable.append(service.root / rendered.revision.path)
     return HistoryClaims(frozenset(created.objects), _words(unreplayable), frozenset(created.former))
 

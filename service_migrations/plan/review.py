@@ -125,7 +125,7 @@ def reviews(history: History, rendered: list[Rendered]) -> Iterator[Review]:
             offset += _lines(piece) + 1
         if review.text is not None and not revision.down:
             review.breaks = read_breaks(history.service, revision.revision.revision, revision.revision.path)
-        if revision.error is not None and review.text is not None:
+        if not revision.is_whole and review.text is not None:
             review.text_findings = list(_text_findings(review.text, revision, scope))
         yield review
 
@@ -206,6 +206,9 @@ def planned(review: Review, warnings: list[SquawkWarning]) -> PlannedRevision:
     if rendered.error is not None:
         message = f"It can't be rendered offline ({rendered.error}); what follows is read from its text."
         findings.append(PlanFinding("offline", message, None, path, rendered.error_line))
+    elif rendered.online_part is not None:
+        message = "It may do more with a connection than can be rendered offline; that is read from its text."
+        findings.append(PlanFinding("offline", message, None, path, rendered.online_part))
     findings += review.text_findings
     findings += [PlanFinding(Class.BREAKING, one, Class.BREAKING, path) for one in review.breaks]
     if rendered.irreversible is not None:
@@ -217,9 +220,7 @@ def planned(review: Review, warnings: list[SquawkWarning]) -> PlannedRevision:
         message=rendered.revision.message,
         path=path,
         sql=rendered.sql,
-        classes=_ordered(
-            kinds_found, additive=rendered.error is None and not (rendered.down and rendered.irreversible)
-        ),
+        classes=_ordered(kinds_found, additive=rendered.is_whole and not (rendered.down and rendered.irreversible)),
         findings=tuple(dict.fromkeys(findings)),
         drops=tuple(statement.drop for statement in review.statements if statement.drop),
         allowed=review.text.allowed if review.text and not rendered.down else "",

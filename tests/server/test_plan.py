@@ -288,6 +288,25 @@ def test_a_revision_that_needs_a_connection_is_read_instead_of_rendered(world):
         assert shown in text[found(revision, rule).line - 1]
 
 
+@pytest.mark.parametrize(
+    "question",
+    [
+        "if not op.get_context().as_sql:",
+        "from alembic import context\nif not context.is_offline_mode():",
+        "try:\n    rows = op.get_bind().execute(sa.select(1)).all()\nexcept AttributeError:\n    rows = []\nif rows:",
+    ],
+)
+def test_what_a_revision_does_with_a_connection_alone_is_read(world, question):
+    monorepo, _ = world
+    up = f'op.execute("CREATE TABLE v (id int)")\n{question}\n    op.drop_column("t", "b")'
+    monorepo.revision("billing", "b2", "a1", up, "pass")
+    revision = only(planned(monorepo))
+    assert revision.classes == (B, X, "irreversible")
+    assert "more with a connection" in found(revision, "offline").message
+    monorepo.revision("billing", "b2", "a1", f"{question}\n    sorted([])", "pass")
+    assert only(planned(monorepo)).classes == ("irreversible",)  # and not additive: nobody knows
+
+
 def test_of_the_line_that_could_not_be_rendered_all_is_read(world):
     monorepo, _ = world
     loop = """
@@ -470,6 +489,14 @@ def remote(monorepo: Monorepo, far: Server) -> tuple[Monorepo, Dsn]:
 
 def at(dsn: Dsn) -> list[str]:
     return [row[0] for row in query(dsn, "SELECT version_num FROM alembic_version_billing")]
+
+
+def test_what_is_lost_with_a_connection_alone_is_refused_on_a_target_that_is_not_local(remote):
+    monorepo, dsn = remote
+    monorepo.revision("billing", "c3", "b2", 'if not op.get_context().as_sql:\n    op.drop_column("t", "b")')
+    ran = monorepo.inv("db.upgrade", "--service", "billing")
+    assert (ran.code, at(dsn)) == (2, ["a1"]), ran.text
+    assert "--allow breaking --allow destructive" in ran.err or "--allow destructive --allow breaking" in ran.err
 
 
 def test_a_destructive_plan_is_refused_on_a_target_that_is_not_local(remote):

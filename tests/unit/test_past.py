@@ -50,6 +50,17 @@ def test_a_revision_that_cant_be_replayed_may_have_created_each_of_its_words(rep
     assert [found.may_have_created(table(name)) for name in ("maybe", "kept", "may")] == [True, False, False]
 
 
+@pytest.mark.parametrize(
+    "question", ["if not op.get_context().as_sql:", "from alembic import context\nif not context.is_offline_mode():"]
+)
+def test_a_revision_that_asks_whether_it_has_a_connection_may_have_created_each_of_its_words(
+    repo: Monorepo, question: str
+) -> None:
+    repo.revision("billing", "c3", "b2", f"{question}\n    op.execute('CREATE TABLE maybe ()')")
+    found = claims(repo)
+    assert [found.may_have_created(table(name)) for name in ("maybe", "kept", "may")] == [True, False, False]
+
+
 @pytest.mark.parametrize("name", ["odd-name", "two words", "a.b", "100%", "naïve$"])
 def test_a_name_that_is_no_word_is_claimed_by_its_words(repo: Monorepo, name: str) -> None:
     repo.revision("billing", "c3", "b2", f"op.get_bind().scalar_one(); op.execute('CREATE TABLE \"{name}\" ()')")
