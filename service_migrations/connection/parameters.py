@@ -82,10 +82,18 @@ def session_settings(settings: Settings) -> dict[str, str]:
     }
 
 
-async def without_transaction_timeout(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+async def without_transaction_timeout(
+    connection: "asyncpg.Connection[asyncpg.Record]",
+) -> "asyncpg.Connection[asyncpg.Record]":
     """Let the transactions of a session that runs no revision take their time, whatever its role has.
 
-    As a startup parameter, it would be fatal on older servers.
+    As a startup parameter, it would be fatal on older servers. The connection is returned; where that fails, or where
+    the command is stopped meanwhile, it is closed.
     """
     if connection.get_server_version().major >= _TRANSACTION_TIMEOUT_SINCE:
-        await connection.execute(_NO_TRANSACTION_TIMEOUT.format(pid=connection.get_server_pid()))
+        try:
+            await connection.execute(_NO_TRANSACTION_TIMEOUT.format(pid=connection.get_server_pid()))
+        except BaseException:
+            connection.terminate()
+            raise
+    return connection

@@ -188,8 +188,7 @@ async def _connect(settings: Settings, dsn: Dsn) -> "asyncpg.Connection[asyncpg.
     try:
         try:
             connection = await attempts(partial(open_connection, **own), f"{settings.service}: {dsn.target}", patience)
-            await without_transaction_timeout(connection)
-            return connection  # noqa: TRY300 - a pooler's answer to either statement
+            return await without_transaction_timeout(connection)
         except asyncpg.PostgresError as error:
             if "unsupported startup parameter" not in str(error):
                 raise

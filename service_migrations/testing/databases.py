@@ -205,14 +205,12 @@ class Databases:
         dsn = replace(self.server.admin, database=database or self.server.admin.database)
         try:
             own = {"search_path": OWN_PATH, **NO_TIMEOUTS}
-            connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(
-                **dsn.connect_args(), server_settings=own
+            return await without_transaction_timeout(
+                await asyncpg.connect(**dsn.connect_args(), server_settings=own),
             )
-            await without_transaction_timeout(connection)
         except Exception as error:  # noqa: BLE001 - whatever a driver raises is explained
             # without its cause: pytest would print asyncpg's frames, which hold the password
             raise self._failure(error) from None
-        return connection
 
     def _failure(self, error: Exception) -> MigrationError:
         """Return the error to raise for one of the server: the line of a test and a message are enough."""

@@ -177,7 +177,7 @@ def test_a_process_that_has_the_number_of_a_crashed_server_is_not_the_server(tmp
 
 
 def test_a_cluster_keeps_its_data_over_a_restart(tmp_path):
-    home = reachable_folder(tmp_path, Path("/var/tmp"))  # noqa: S108 / f"cluster-{os.getpid()}"
+    home = reachable_folder(tmp_path, Path("/var/tmp")) / f"cluster-{os.getpid()}"  # noqa: S108
     cluster = Cluster.create(home, binaries.provide(VERSIONS[-1]), free_port())
     try:
         cluster.start()

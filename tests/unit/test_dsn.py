@@ -214,6 +214,7 @@ def test_the_parts_of_a_url_are_those_that_sqlalchemy_finds_but_for_a_plus(
             unknown
             or blank
             or re.search(r"%[01].|%7f", text, re.IGNORECASE)
+            or "\ufffd" in unquote(text)  # bytes that are no UTF-8
             or not (url.username and url.database and url.host)
         )
     else:
