@@ -1,25 +1,21 @@
 """The statements inside of a statement: in a CTE, in the body of a DO block, in the text that its EXECUTE runs."""
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from service_migrations.sql.clauses import statement_inside
+from service_migrations.sql.dynamic import UNKNOWN, executed_texts
 from service_migrations.sql.lexer import Token, statements, tokenize
 
-__all__ = ["ROW_CHANGES", "UNKNOWN", "Unseen", "nested_statements", "statements_of_block"]
+__all__ = ["ROW_CHANGES", "Unseen", "nested_statements", "statements_of_block"]
 
 ROW_CHANGES = ("insert", "update", "delete", "merge")
 """The commands that change rows."""
-UNKNOWN = "something"
-"""What stands for a name that ``format`` or ``||`` fills in."""
 
 _NESTED_COMMANDS = (*ROW_CHANGES, "truncate", "drop", "alter", "call", "create", "revoke")
 _STATEMENT_STARTS_AFTER = (";", "begin", "then", "else", "loop", "(", ")", "in")
 """IN is that of FOR … IN DELETE … RETURNING … LOOP, and of FOR … IN EXECUTE."""
-_PLACE = re.compile(r"%(?:\d+\$)?-?(?:\d+|\*)?[ILs]")
-"""Where ``format`` fills something in."""
 _READABLE = ("plpgsql", "sql")
 """The languages of blocks that are read."""
 
@@ -65,23 +61,9 @@ def _executed(expression: Sequence[Token]) -> Iterator[Sequence[Token] | Unseen]
     """Yield what a block's EXECUTE runs; that of a trigger names a function."""
     if expression[:1] and expression[0] in ("function", "procedure"):
         return
-    texts = list(_dynamic(expression))
+    texts = list(executed_texts(expression))
     is_read = expression[:1] and (expression[0].kind in ("string", "symbol") or expression[0] == "format")
     if not is_read or not texts or any(text.startswith(UNKNOWN) for text in texts):
         yield Unseen("EXECUTE runs")
     for text in texts:
         yield from (statement.tokens for statement in statements(text))
-
-
-def _dynamic(expression: Sequence[Token]) -> Iterator[str]:
-    """Yield the texts that an EXECUTE may run; what ``format`` or ``||`` fills in has a name that isn't known."""
-    if "||" not in "".join(token.value for token in expression if token.kind == "symbol"):
-        yield from (_PLACE.sub(UNKNOWN, token.value) for token in expression if token.kind == "string")
-        return
-    parts: list[str] = []
-    for token in expression:
-        if token.kind == "string":
-            parts.append(_PLACE.sub(UNKNOWN, token.value))
-        elif token.kind != "symbol" and parts[-1:] != [UNKNOWN]:
-            parts.append(UNKNOWN)
-    yield "".join(parts)

@@ -4,21 +4,15 @@ Such a revision reads rows and then decides, so it is often one that loops over 
 """
 
 import ast
-import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 
+from service_migrations.history.texts import constants, text_of
 from service_migrations.plan.classify import Class, Reason, classify
 from service_migrations.plan.novelty import Scope
 from service_migrations.plan.revision_text import keyword, widens
 from service_migrations.sql.lexer import statements
 
 __all__ = ["reasons"]
-
-_UNKNOWN = "…"
-"""What stands in a text for a part that is known only when the revision runs; for PostgreSQL it is a letter."""
-
-_PERCENT = re.compile(r"%(\(\w+\))?[-#0 +]*[\d.*]*[diouxXeEfFgGcrsa]")
-_BRACES = re.compile(r"(?<!\{)\{[^{}]*\}(?!\})")
 
 _DROPS = {
     *("drop_table", "drop_column", "DropTableOp", "DropColumnOp", "DropTable", "DropColumn", "DropSchema"),
@@ -45,7 +39,7 @@ def reasons(
         scope: what was created before.
 
     """
-    known = _whole(tree, rendered, failed)
+    known, names = _whole(tree, rendered, failed), constants(tree)
     for definition in tree.body:
         if isinstance(definition, ast.FunctionDef) and definition.name == skipped:
             continue
@@ -57,7 +51,7 @@ def reasons(
             line = getattr(node, "lineno", None)
             if line in known or id(node) in parts:
                 continue
-            text = _text(node, parts)
+            text = text_of(node, parts, names)
             found = [] if text is None else [r for part in statements(text) for r in classify(part.tokens, scope)]
             found += _of_names(node)
             found += _of_call(node)
@@ -76,53 +70,6 @@ def _whole(tree: ast.Module, rendered: Collection[int], failed: int | None) -> s
             if failed not in own and any(line in own for line in rendered):
                 lines.update(own)
     return lines
-
-
-def _text(node: ast.AST | None, parts: set[int]) -> str | None:
-    """Return the text of an expression that puts strings together; None of any other.
-
-    Args:
-        node: the expression.
-        parts: gets the expressions that are in the text.
-
-    """
-    text: str | None = None
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        text = node.value
-    elif isinstance(node, ast.JoinedStr):
-        text = _joined("", node.values, parts)
-    elif isinstance(node, ast.FormattedValue):
-        text = _text(node.value, parts)
-    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        sides = [_text(side, parts) for side in (node.left, node.right)]
-        text = None if sides == [None, None] else "".join(_UNKNOWN if side is None else side for side in sides)
-    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod):
-        if (pattern := _text(node.left, parts)) is not None:
-            text = _PERCENT.sub(_UNKNOWN, pattern).replace("%%", "%")
-    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-        text = _called(node.func.attr, _text(node.func.value, parts), node.args, parts)
-    if text is not None:
-        parts.add(id(node))
-    return text
-
-
-def _called(method: str, text: str | None, arguments: Sequence[ast.expr], parts: set[int]) -> str | None:
-    """Return the text of a method of a string."""
-    if text is None:
-        return None
-    if method == "format":
-        return _BRACES.sub(_UNKNOWN, text).replace("{{", "{").replace("}}", "}")
-    if method == "join" and arguments and isinstance(arguments[0], ast.List | ast.Tuple):
-        return _joined(text, arguments[0].elts, parts)
-    if method == "join":
-        of_each = getattr(arguments[0], "elt", None) if arguments else None
-        return _joined(text, [of_each] * 2, parts)
-    return text
-
-
-def _joined(separator: str, nodes: Sequence[ast.AST | None], parts: set[int]) -> str:
-    texts = (_text(node, parts) for node in nodes)
-    return separator.join(_UNKNOWN if text is None else text for text in texts)
 
 
 def _of_names(node: ast.AST) -> Iterator[Reason]:

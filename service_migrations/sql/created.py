@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from service_migrations.sql.clauses import actions, parts_at
+from service_migrations.sql.dynamic import UNKNOWN, executed_texts
 from service_migrations.sql.lexer import Token, statements, tokenize
 
 __all__ = ["KINDS", "Created", "ObjectName"]
@@ -51,13 +52,15 @@ class Created:
     """The objects that exist after the statements so far.
 
     ``default_schema`` is the schema of a name without one. ``former`` are the objects that a statement dropped, renamed
-    or moved, also where no statement created them: a database in which that statement hasn't run has them.
+    or moved, also where no statement created them: a database in which that statement hasn't run has them. ``possible``
+    are those that a function creates, if it is called. A name that a block puts together has UNKNOWN for other parts.
     """
 
     default_schema: str
     own_schema: str = field(init=False, repr=False)
     objects: set[ObjectName] = field(default_factory=set)
     former: set[ObjectName] = field(default_factory=set)
+    possible: set[ObjectName] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         """Remember the schema of names without one, for a search_path that is set back to its default."""
@@ -81,10 +84,7 @@ class Created:
         elif words[:1] in (["select"], ["with"]) and certain:  # in a block, INTO assigns to a variable
             self._select(tokens)
         elif words[:1] == ["do"]:
-            # what a block drops depends on its conditions; what it creates is claimed even if the condition was false
-            for body in (token for token in tokens if token.kind == "string"):
-                for statement in _block_statements(list(tokenize(body.value))):
-                    self._apply(statement, certain=False)
+            self._apply_blocks(tokens)
 
     def _set(self, tokens: Sequence[Token], words: list[str]) -> None:
         if words[0] == "set" and "search_path" in words[:3]:
@@ -124,8 +124,8 @@ class Created:
             return
         kind = KINDS[words[index]]
         index += 1 + (words[index] in ("foreign", "materialized"))
-        name, _ = self._name(tokens, index)
-        if name is None:
+        name, end = self._name(tokens, index)
+        if name is None or (UNKNOWN in name[1] and words[end : end + 2] == ["partition", "of"]):  # its parent's
             return
         if kind == "schema":
             self._create_schema(name[1], tokens, words)
@@ -134,6 +134,19 @@ class Created:
             self.objects.add(ObjectName(kind, name[1], name[1]))
             return
         self.objects.add(ObjectName(kind, *name))
+        if kind == "function":
+            body = Created(self.default_schema)
+            body._apply_blocks(tokens)
+            self.possible |= body.objects | body.possible
+
+    def _apply_blocks(self, tokens: Sequence[Token]) -> None:
+        """Apply the blocks in the strings of a statement: the body of a DO or of a function.
+
+        What a block drops depends on its conditions; what it creates is claimed even if the condition was false.
+        """
+        for body in (token for token in tokens if token.kind == "string"):
+            for statement in _block_statements(list(tokenize(body.value))):
+                self._apply(statement, certain=False)
 
     def _create_schema(self, name: str, tokens: Sequence[Token], words: list[str]) -> None:
         """Apply CREATE SCHEMA, which may name a role alone, and create objects in it."""
@@ -188,9 +201,10 @@ class Created:
             }
             return
         for object_kind in _RELATIONS if kind == "table" else (kind,):
-            if (object_kind, *old) in self.objects:
+            if (object_kind, *old) in self.objects or UNKNOWN in old[1]:
                 self.objects.add(ObjectName(object_kind, *new))
-            self._remove({ObjectName(object_kind, *old)})
+            if UNKNOWN not in old[1]:  # others may have such a name
+                self._remove({ObjectName(object_kind, *old)})
 
     def _remove(self, names: set[ObjectName]) -> None:
         self.objects -= names
@@ -233,6 +247,5 @@ def _block_statements(body: Sequence[Token]) -> Iterator[list[Token]]:
 def _with_executed(statement: list[Token]) -> Iterator[list[Token]]:
     yield statement
     if statement and statement[0] == "execute":
-        for token in statement:
-            if token.kind == "string":
-                yield list(tokenize(token.value))
+        for text in executed_texts(statement[1:]):
+            yield list(tokenize(text))

@@ -331,6 +331,35 @@ def test_a_history_that_asks_its_connection_claims_the_names_in_its_files(
     assert differences(billing) == ("drop_table nobodys",)
 
 
+DYNAMIC = {
+    "a block": [
+        """DO $$ DECLARE n text; BEGIN FOREACH n IN ARRAY ARRAY['a', 'b'] LOOP
+        EXECUTE format('CREATE TABLE log_%s (id int)', n); END LOOP; END $$"""
+    ],
+    "a function": [
+        """CREATE FUNCTION make(n text) RETURNS void LANGUAGE plpgsql AS $f$ BEGIN
+        EXECUTE 'CREATE TABLE ' || quote_ident('log_' || n) || ' (id int)'; END $f$""",
+        "SELECT make('a')",
+        "SELECT make('b')",
+    ],
+}
+
+
+@pytest.mark.parametrize("way", DYNAMIC)
+def test_tables_whose_names_a_siblings_history_puts_together_are_not_dropped(
+    monorepo: Monorepo, database: Databases, way: str
+) -> None:
+    billing, orders, dsn = pair(monorepo, database)
+    body = "\n".join(f"op.execute({statement!r})" for statement in DYNAMIC[way])
+    monorepo.revision("orders", "orders2", "orders1", body)
+    wait(service_migrations.upgrade(orders))
+    query(dsn, "CREATE TABLE nobodys (id int)")
+    assert differences(billing) == ("drop_table nobodys",)
+    assert {"drop_table log_a", "drop_table log_b"} <= set(differences(orders))
+    (found,) = wait(service_migrations.owners([orders]))
+    assert {one.owner for one in found.objects if one.name in ("log_a", "log_b")} == {"orders"}
+
+
 def test_a_siblings_history_that_cannot_be_read_claims_the_names_in_its_files(
     monorepo: Monorepo, database: Databases
 ) -> None:

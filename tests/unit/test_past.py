@@ -61,6 +61,66 @@ def test_a_revision_that_asks_whether_it_has_a_connection_may_have_created_each_
     assert [found.may_have_created(table(name)) for name in ("maybe", "kept", "may")] == [True, False, False]
 
 
+def block(statement: str) -> str:
+    return f"DO $$ DECLARE n text := 'x'; BEGIN {statement}; END $$"
+
+
+def function(body: str) -> str:
+    return f"CREATE FUNCTION f(n text) RETURNS void LANGUAGE plpgsql AS $f$ BEGIN {body}; END $f$"
+
+
+READS = "op.get_bind().execute(sa.text('SELECT 1')).scalar_one()\n"
+PUT_TOGETHER = {
+    "format": repr(block("EXECUTE format('CREATE TABLE log_%s (id int)', n)")),
+    "format with a schema": repr(block("EXECUTE format('CREATE TABLE %I.%I (id int)', 'public', 'log_' || n)")),
+    "sum": repr(block("EXECUTE 'CREATE TABLE log_' || n || ' (id int)'")),
+    "quoted sum": repr(block("EXECUTE 'CREATE TABLE ' || quote_ident('log_' || n) || ' (id int)'")),
+    "rename": repr(block("EXECUTE format('ALTER TABLE %I RENAME TO %I', n, 'log_' || n)")),
+    "rename to a part": repr(block("EXECUTE format('ALTER TABLE %I RENAME TO log_%s', n, n)")),
+    "function": repr(function("CREATE TABLE log_x (id int)")),
+    "function that puts it together": repr(function("EXECUTE format('CREATE TABLE log_%s (id int)', n)")),
+    "function of SQL": repr("CREATE FUNCTION g() RETURNS void LANGUAGE sql AS 'CREATE TABLE log_x (id int)'"),
+    "f-string": (READS, 'f"CREATE TABLE log_{n} (id int)"'),
+    "f-string of a constant": (READS + "LOG = 'log'\n", 'f"CREATE TABLE {LOG}_{n} (id int)"'),
+    "percent": (READS, '"CREATE TABLE log_%s (id int)" % n'),
+}
+"""SQL that creates log_x, which no word of the file is; with READS it can't be replayed."""
+
+
+@pytest.mark.parametrize("text", PUT_TOGETHER.values(), ids=PUT_TOGETHER)
+def test_a_name_that_is_put_together_may_be_of_an_object_that_the_history_created(
+    repo: Monorepo, text: str | tuple[str, str]
+) -> None:
+    before, sql = text if isinstance(text, tuple) else ("", text)
+    repo.revision("billing", "c3", "b2", f"{before}op.execute({sql})")
+    found = claims(repo)
+    assert not found.has_created(table("log_x"))
+    assert found.may_have_created(table("log_x"))
+    assert not found.may_have_created(ObjectName("function", "public", "log_x"))
+
+
+@pytest.mark.parametrize("name", ['f"log_{n}"', '"log_" + n', "n"])
+def test_so_may_one_of_an_operation(repo: Monorepo, name: str) -> None:
+    repo.revision("billing", "c3", "b2", f"{READS}op.create_table({name}, sa.Column('id', sa.Integer))")
+    assert claims(repo).may_have_created(table("log_x"))
+
+
+ANOTHER = {
+    "another part": f"op.execute({block('EXECUTE format($x$CREATE TABLE logs_%s (id int)$x$, n)')!r})",
+    "a partition": f"op.execute({block('EXECUTE format($x$CREATE TABLE %I PARTITION OF kept DEFAULT$x$, n)')!r})",
+    "a drop": f"op.execute({function('EXECUTE format($x$DROP TABLE log_%s$x$, n)')!r})",
+    "a constant": READS + "LOGS = 'logs'\nop.create_table(LOGS, sa.Column('id', sa.Integer))",
+    "a constant in a text": READS + "LOGS = 'logs'\nop.execute(f'CREATE TABLE {LOGS} (id int)')",
+    "no creation": READS + "op.execute(f'ANALYZE {n}')",
+}
+
+
+@pytest.mark.parametrize("body", ANOTHER.values(), ids=ANOTHER)
+def test_another_name_is_not_claimed(repo: Monorepo, body: str) -> None:
+    repo.revision("billing", "c3", "b2", body)
+    assert not claims(repo).may_have_created(table("log_x"))
+
+
 @pytest.mark.parametrize("name", ["odd-name", "two words", "a.b", "100%", "naïve$"])
 def test_a_name_that_is_no_word_is_claimed_by_its_words(repo: Monorepo, name: str) -> None:
     repo.revision("billing", "c3", "b2", f"op.get_bind().scalar_one(); op.execute('CREATE TABLE \"{name}\" ()')")
