@@ -23,7 +23,7 @@ def modelled_keys(metadata: MetaData, schema: str) -> frozenset[Key]:
         schema: that of its names without one.
 
     """
-    return frozenset(_of_tables(metadata, schema)) | frozenset(_of_types(metadata, schema))
+    return frozenset(_of_tables(metadata, schema)) | frozenset(_of_others(Claims.of(metadata), schema))
 
 
 def _of_tables(metadata: MetaData, default: str) -> Iterator[Key]:
@@ -39,8 +39,8 @@ def _of_tables(metadata: MetaData, default: str) -> Iterator[Key]:
             yield from (Key(kind, schema, table.name, part.name) for part in parts if isinstance(part.name, str))
 
 
-def _of_types(metadata: MetaData, default: str) -> Iterator[Key]:
-    claims = Claims.of(metadata)
+def _of_others(claims: Claims, default: str) -> Iterator[Key]:
+    """Yield the keys of types and sequences, and of views that are known to be no tables."""
     for kind, names in (("enum", claims.enums), ("domain", claims.domains), ("sequence", claims.sequences)):
         yield from (Key(kind, schema or default, None, name) for schema, name in names)
     yield from (Key(kind, schema or default, None, name) for schema, name in claims.views for kind in _RELATIONS)
