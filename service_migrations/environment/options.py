@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache, partial
 from io import StringIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alembic import context
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext, RevisionStep
 from sqlalchemy import Connection
 
 from service_migrations._alembic import check_steps, widen_version_table, wrap_revisions, write_statements
@@ -18,6 +20,7 @@ from service_migrations._sqlalchemy import expect_standard_strings
 from service_migrations.connection.drivers import require_driver
 from service_migrations.errors import ConfigurationError, ResultError
 from service_migrations.history.literals import statements
+from service_migrations.history.online_parts import online_part, questions_seen
 from service_migrations.models.metadata import assemble, bookkeeping_schema
 from service_migrations.monorepo import Service
 from service_migrations.revision_call import call_revision
@@ -101,7 +104,7 @@ def configure(connection: Connection | None = None, **options: Any) -> None:
     output = None if offline else StringIO()
     context.configure(**_dialect(context.config), literal_binds=True, as_sql=True, output_buffer=output, **shared)
     if offline:
-        wrap_revisions(context.get_context(), lambda _, step: partial(_run_offline, step.migration_fn))
+        wrap_revisions(context.get_context(), lambda run, step: partial(_run_offline, run, step))
         write_statements(context.get_context(), statements)
         _widen(max((len(script.revision) for script in context.script.walk_revisions()), default=0))
         dialect = context.get_context().dialect
@@ -113,10 +116,21 @@ def configure(connection: Connection | None = None, **options: Any) -> None:
             context.static_output(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)};")
 
 
-def _run_offline(function: Callable[..., Any], **keywords: Any) -> None:
-    """Call a revision for its SQL: whatever else it does would be done now, and not where the script is run."""
-    with side_effects_refused():
-        call_revision(function, **keywords)
+def _run_offline(run: MigrationContext, step: RevisionStep, **keywords: Any) -> None:
+    """Call a revision for its SQL: whatever else it does would be done now, and not where the script is run.
+
+    Where it asks whether it has a connection, the script says so too: with one it may do more.
+    """
+    path, lines = Path(step.revision.path), list[int]()
+    with side_effects_refused(), questions_seen(run, str(path), lines.append):
+        call_revision(step.migration_fn, **keywords)
+    if line := lines[0] if lines else online_part(path.read_bytes(), "upgrade" if step.is_upgrade else "downgrade"):
+        place = f"{context.config.attributes['service'].relative(path)}:{line}"
+        message = (
+            f"{place}: with a connection this revision may do more than its SQL here, since it asks whether it has one."
+        )
+        log.warning(message)
+        context.static_output(f"-- WARNING: {message}")
 
 
 def _widen(longest_id: int) -> None:

@@ -7,12 +7,14 @@ import ast
 import sys
 import warnings
 from dataclasses import dataclass, field
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
 from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext
 from alembic.script import Script
 from alembic.util import load_python_file
 
@@ -20,7 +22,7 @@ from service_migrations.errors import MigrationError, UsageError, text_of
 from service_migrations.failures.revisions import revision_failure
 from service_migrations.history.files.parsing import parse
 from service_migrations.history.literals import StatementError
-from service_migrations.history.online_parts import online_part
+from service_migrations.history.online_parts import online_part, questions_seen
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, config
 from service_migrations.history.targets import as_usage_error, refuse_ambiguous, resolve_target
@@ -171,11 +173,12 @@ def render(
     recorder = _Recorder()
     results = [Rendered(revision, down=down) for revision in revisions]
 
-    def run(*_: Any) -> list[Any]:
+    def run(_: Any, context: MigrationContext) -> list[Any]:
         for result in results:
             script = history.directory.get_revision(result.revision.revision)
             if script is not None:
-                _render(script, result, recorder, service if strict else None)
+                with questions_seen(context, script.path, partial(_note, result)):
+                    _render(script, result, recorder, service if strict else None)
         return []  # without a step, Alembic logs no upgrade and writes no version table
 
     if not results:
@@ -189,6 +192,11 @@ def render(
     except (Exception, SystemExit) as error:
         raise revision_failure(error, service, "", partly_committed=None, offline=True) from error
     return results
+
+
+def _note(rendered: Rendered, line: int) -> None:
+    if rendered.online_part is None:
+        rendered.online_part = line
 
 
 def _render(script: Script, rendered: Rendered, recorder: _Recorder, service: Service | None) -> None:
@@ -214,7 +222,9 @@ def _render(script: Script, rendered: Rendered, recorder: _Recorder, service: Se
     finally:
         recorder.path = recorder.rendered = None
     file = Path(script.path)
-    if rendered.error is None and file.is_file():  # not one of the ledger
+    if rendered.error is not None:
+        rendered.online_part = None
+    elif rendered.online_part is None and file.is_file():  # not one of the ledger
         rendered.online_part = online_part(file.read_bytes(), rendered.function)
     if rendered.down:
         _judge_downgrade(script, rendered)

@@ -173,3 +173,58 @@ def test_offline_a_question_to_the_connection_is_answered_with_what_to_do(questi
     monorepo.revision("billing", "a1", None, question)
     with pytest.raises(MigrationError, match=r"Offline there is no connection to ask: run it online\.$"):
         wait(service_migrations.sql(service, "head"))
+
+
+ASKING = {
+    "the mode": ("from alembic import context", "if not context.is_offline_mode():"),
+    "the mode, in a module of its own": ("from questions import online", "if online():"),
+    "the context's mode, in a module of its own": ("from questions import script", "if not script():"),
+    "the connection": ("", "if op.get_bind() is not None:"),
+    "the connection, kept": ("", "bind = op.get_bind()\nif bind:"),
+    "the connection, among other conditions": ("", "if not op.get_bind() and True:\n    return\nif True:"),
+    "an error that is caught": ("", "try:\n    op.get_bind().scalar('x')\nexcept AttributeError:\n    return\nif 1:"),
+}
+QUESTIONS = """\
+from alembic import context, op
+
+def online():
+    return not context.is_offline_mode()
+
+def script():
+    return op.get_context().as_sql
+"""
+
+
+@pytest.mark.parametrize(("before", "question"), ASKING.values(), ids=ASKING)
+@pytest.mark.parametrize("down", [False, True])
+def test_a_script_says_where_a_revision_asks_whether_it_has_a_connection(
+    monorepo: Monorepo, caplog: pytest.LogCaptureFixture, before: str, question: str, *, down: bool
+) -> None:
+    service = monorepo.service("billing")
+    (monorepo.root / "questions.py").write_text(QUESTIONS)
+    asks, other = f"{before}\n{question}\n    op.execute('DROP TABLE t')", "op.execute('SELECT 1')"
+    path = monorepo.revision("billing", "a1", None, *((other, asks) if down else (asks, other)))
+    lines = path.read_text().splitlines()
+    line = 1 + next(number for number, text in enumerate(lines) if text.strip() == question.partition("\n")[0])
+    if question.startswith(("bind", "try")):
+        line += 1
+    warning = f"migrations/versions/billing/a1.py:{line}: with a connection this revision may do more than its SQL here"
+    target = "a1:base" if down else "head"
+    assert f"-- WARNING: {warning}" in wait(service_migrations.sql(service, target, down=down))
+    assert [warning in record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [True]
+    caplog.clear()
+    history = read(service)
+    rendered = render(history, history.revisions, down=down)[0]
+    assert (rendered.online_part, rendered.is_whole) == (line, False)
+    assert "WARNING" not in wait(service_migrations.sql(service, *(("head",) if down else ("a1:base",)), down=not down))
+    assert render(history, history.revisions, down=not down)[0].is_whole
+
+
+def test_whoever_asks_for_a_revision_that_does_all_without_a_connection_gets_no_warning(monorepo: Monorepo) -> None:
+    service = monorepo.service("billing")
+    body = "with op.get_context().autocommit_block():\n    op.create_table('t', sa.Column('id', sa.Integer))"
+    safe = "from service_migrations import safe\nsafe.concurrent_index('i', 't', ['id'])"
+    monorepo.revision("billing", "a1", None, f"{body}\n{safe}")
+    assert "WARNING" not in wait(service_migrations.sql(service, "head"))
+    history = read(service)
+    assert all(rendered.is_whole for rendered in render(history, history.revisions))
