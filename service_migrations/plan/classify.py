@@ -40,7 +40,7 @@ _STRONGEST = ["access", "exclusive"]
 _SHARED_WITH_WRITERS = (["access", "share"], ["row", "share"], ["row", "exclusive"], ["share", "update", "exclusive"])
 _REWRITES = {"tablespace": "TABLESPACE", "logged": "LOGGED", "unlogged": "UNLOGGED", "access": "ACCESS METHOD"}
 _TAKES_COLUMNS = (
-    *("access method", "collation", "extension", "foreign data wrapper", "function", "language", "operator"),
+    *("access method", "collation", "foreign data wrapper", "function", "language", "operator"),
     *("procedure", "routine", "server", "text search"),
 )
 """What columns and tables can depend on, so that DROP … CASCADE takes them too."""

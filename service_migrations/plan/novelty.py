@@ -12,8 +12,8 @@ from service_migrations.sql.lexer import Token
 
 __all__ = ["LOSES", "Scope"]
 
-LOSES = ("table", "type", "domain", "schema", "database")
-"""The kinds of objects whose DROP loses what is in them."""
+LOSES = ("table", "type", "domain", "schema", "database", "extension")
+"""The kinds of objects whose DROP loses what is in them; an extension may have tables, as pg_cron has its jobs."""
 
 _KINDS = {
     **{kind: kind for kind in (*LOSES, "index", "view", "sequence", "function", "policy", "role")},

@@ -183,14 +183,14 @@ def test_a_reindex_is_concurrent_where_its_option_is_on() -> None:
 # Lists, member by member
 
 
-@pytest.mark.parametrize("kind", sorted({*LOSES, "table", "type", "domain", "schema", "database"}))
+@pytest.mark.parametrize("kind", sorted({*LOSES, "table", "type", "domain", "schema", "database", "extension"}))
 def test_the_drop_of_what_holds_data_destroys(kind: str) -> None:
     assert classes(f"DROP {kind} t") == {X}
     assert classes(f"DROP {kind} IF EXISTS t CASCADE") == {X}
 
 
 TAKES_COLUMNS = (
-    *("ACCESS METHOD", "COLLATION", "EXTENSION", "FOREIGN DATA WRAPPER", "FUNCTION", "LANGUAGE", "OPERATOR"),
+    *("ACCESS METHOD", "COLLATION", "FOREIGN DATA WRAPPER", "FUNCTION", "LANGUAGE", "OPERATOR"),
     *("OPERATOR CLASS", "PROCEDURE", "ROUTINE", "SERVER", "TEXT SEARCH CONFIGURATION", "TEXT SEARCH DICTIONARY"),
 )
 
