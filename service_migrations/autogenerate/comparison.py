@@ -63,9 +63,10 @@ class Comparison:
         self.default = connection.dialect.default_schema_name
         names = [schema or self.default or "public" for schema in schemas]
         sees_type = context.opts.get("migrations_sees_type", lambda _, __: True)
+        self._existing: dict[Key, TableState] = {}
         self.hooks = Hooks(context, connection, reflects=reflects)
         all_oids = {self.key(*name): oid for name, oid in table_oids(connection, names).items()}
-        self.existing = all_oids.keys()
+        self.existing, self._all_oids = all_oids.keys(), all_oids
         oids = {
             key: oid
             for key, oid in all_oids.items()
@@ -128,6 +129,15 @@ class Comparison:
             self.targets[key] = normalised(self.connection, self.models[key], self.surroundings, self.live[key])
             self._leave_out(key)
             self.pairs[key] = self._pair(key, self.targets[key])
+
+    def existing_table(self, key: Key) -> TableState | None:
+        """Return the whole state of a table of the database, also of one that isn't compared; None without one."""
+        if key not in self._all_oids:
+            return None
+        if key not in self._existing:
+            oid = self._all_oids[key]
+            self._existing[key] = read(self.connection, [oid], self.default, self.surroundings.search_path)[oid]
+        return self._existing[key]
 
     @cached_property
     def former(self) -> Former:

@@ -87,10 +87,13 @@ def _compile_index(index: Index, dialect: Dialect) -> None:
 
     Raises:
         _NamelessIndexError: it has neither a name nor a naming convention for one.
+        ValueError: it has no columns, which SQLAlchemy writes and PostgreSQL refuses.
 
     """
     if index.name is None:
         raise _NamelessIndexError
+    if not index.expressions:
+        raise ValueError("it has no columns")
     CreateIndex(index).compile(dialect=dialect)
 
 

@@ -26,6 +26,7 @@ from service_migrations.autogenerate.comparison import Comparison, Key
 from service_migrations.autogenerate.compilation import refuse_uncompilable, uncompilable
 from service_migrations.autogenerate.normalise import NoTemporaryTablesError
 from service_migrations.autogenerate.other_comparators import OtherComparators
+from service_migrations.autogenerate.references import impossible
 from service_migrations.autogenerate.sequences import created, needed_schemas
 from service_migrations.autogenerate.uncompared import Uncompared, failing, is_of_a_table, needing
 from service_migrations.catalog.search_path import OWN_PATH, SearchPath, search_path, set_path
@@ -146,7 +147,7 @@ def _all_changes(
         try:
             with connection.begin_nested():  # a query that fails mustn't end the transaction
                 comparison = sides(uncompared)
-                more = needing(comparison, uncompared, service)
+                more = needing(comparison, uncompared, service) or impossible(comparison, service)
                 if not more:
                     with renames.applied(connection, comparison.path, renames_of(requests, comparison)) as renaming:
                         comparison = sides(uncompared) if renaming else comparison

@@ -17,7 +17,15 @@ from service_migrations.autogenerate.change import Change, Note, Phase
 from service_migrations.catalog.tables import TableState
 from service_migrations.sql.quoting import literal, quoted
 
-__all__ = ["created", "creations", "default_sequence", "needed_schemas", "numbered_alike", "sequence_of"]
+__all__ = [
+    "created",
+    "creations",
+    "default_sequence",
+    "needed_schemas",
+    "new_sequences",
+    "numbered_alike",
+    "sequence_of",
+]
 
 _EXISTING = text(
     "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'S'"
@@ -66,6 +74,11 @@ def _named(tables: Iterable[Table]) -> Iterator[tuple[Table, Column[Any], Sequen
                 yield table, column, sequence
 
 
+def new_sequences(connection: Connection, tables: Iterable[Table], default_schema: str | None) -> list[Sequence]:
+    """Return the sequences that models name and the database lacks; a table is no sequence of its name."""
+    return [sequence for sequence, _ in _missing(connection, tables, default_schema)]
+
+
 def created(
     connection: Connection, tables: Mapping[Any, Table], live: Collection[Any], default_schema: str | None
 ) -> Iterator[Change]:
@@ -79,25 +92,31 @@ def created(
 
     """
     keys = {table: key for key, table in tables.items()}
+    for sequence, column in _missing(connection, tables.values(), default_schema):
+        create, drop = (
+            str(construct.compile(dialect=verbatim_dialect(connection.dialect)))
+            for construct in (CreateSequence(sequence), DropSequence(sequence))
+        )
+        name = quoted(sequence.schema, sequence.name)
+        table_name = quoted(column.table.schema, column.table.name)
+        behind = f"SELECT setval({literal(name)}, max({quoted(column.name)})) FROM {table_name}"  # noqa: S608 - quoted
+        note = Note(f"WARNING: the sequence begins at its start. To go on behind the rows, run: {behind}")
+        notes = (note,) if keys[column.table] in live else ()
+        yield Change(Phase.CREATE_TYPES, (*notes, create), (), f"create_sequence {name}")
+        # on the way back, behind the defaults that took its place, and before a table that had its name
+        yield Change(Phase.DROP_CONSTRAINTS, (), (drop,))
+
+
+def _missing(
+    connection: Connection, tables: Iterable[Table], default_schema: str | None
+) -> list[tuple[Sequence, Column[Any]]]:
+    """Return the sequences that the database lacks, each with the last column that has it, by their names."""
     named = {
-        (sequence.schema or default_schema or "public", sequence.name): (sequence, column, keys[table] in live)
-        for table, column, sequence in _named(tables.values())
+        (sequence.schema or default_schema or "public", sequence.name): (sequence, column)
+        for _, column, sequence in _named(tables)
     }
     existing = {(schema, name) for schema, name in connection.execute(_EXISTING)} if named else set()
-    for place, (sequence, column, may_have_rows) in sorted(named.items(), key=lambda item: item[0]):
-        if place not in existing:
-            create, drop = (
-                str(construct.compile(dialect=verbatim_dialect(connection.dialect)))
-                for construct in (CreateSequence(sequence), DropSequence(sequence))
-            )
-            name = quoted(sequence.schema, sequence.name)
-            table_name = quoted(column.table.schema, column.table.name)
-            behind = f"SELECT setval({literal(name)}, max({quoted(column.name)})) FROM {table_name}"  # noqa: S608 - quoted
-            note = Note(f"WARNING: the sequence begins at its start. To go on behind the rows, run: {behind}")
-            notes = (note,) if may_have_rows else ()
-            yield Change(Phase.CREATE_TYPES, (*notes, create), (), f"create_sequence {name}")
-            # on the way back, behind the defaults that took its place, and before a table that had its name
-            yield Change(Phase.DROP_CONSTRAINTS, (), (drop,))
+    return [each for place, each in sorted(named.items(), key=lambda item: item[0]) if place not in existing]
 
 
 def numbered_alike(live: TableState, target: TableState, table: Table) -> TableState:

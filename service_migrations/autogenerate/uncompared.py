@@ -134,16 +134,18 @@ def joined(errors: Sequence[MigrationError]) -> MigrationError:
 def _described(
     key: Key, error: Exception, model: Table | None, dialect: Dialect, service: str | None
 ) -> MigrationError:
-    if isinstance(error, MigrationError):
-        return type(error)(error.message, service=service, path=error.path, line=error.line, hint=error.hint)
     part = uncompilable(model, dialect, service) if model is not None else None
+    place = place_of_table(model) if model is not None else None
+    if isinstance(error, MigrationError):
+        path = error.path or place
+        return part or type(error)(error.message, service=service, path=path, line=error.line, hint=error.hint)
     text = f"table {quoted(*key)} can't be compared: {describe(error)}."
     with suppress(MigrationError):  # no top level is around the working directory of an application
-        if place := environment_place(error, locate()):  # a hook
-            return ConfigurationError(text, service=service, path=place)
+        if hook := environment_place(error, locate()):
+            return ConfigurationError(text, service=service, path=hook)
     return part or ConfigurationError(
         text,
         service=service,
-        path=place_of_table(model) if model is not None else None,
+        path=place,
         hint="Correct the model." if model is not None else "Leave it out by ignore in pyproject.toml.",
     )

@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
@@ -56,11 +57,13 @@ def _refuse_elsewhere(service: Service, module: ModuleType) -> None:
 
 
 def _place(service: Service, error: BaseException) -> tuple[str | None, int | None]:
-    """Return the file and line of the service where its import failed."""
+    """Return the file and line of the service where its import failed, or else of another of the repository."""
     if isinstance(error, SyntaxError) and error.filename is not None:
         return service.relative(Path(error.filename)), error.lineno
-    frames = reversed(list(traceback.walk_tb(error.__traceback__)))
-    return service.first_place(frames, service.path) or (None, None)
+    frames = list(reversed(list(traceback.walk_tb(error.__traceback__))))
+    installed = (Path(sys.prefix), Path(__file__).parents[1])
+    own = (pair for pair in frames if not any(map(Path(pair[0].f_code.co_filename).is_relative_to, installed)))
+    return service.first_place(frames, service.path) or service.first_place(own, service.root) or (None, None)
 
 
 def where(service: Service, module: ModuleType) -> str:

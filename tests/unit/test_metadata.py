@@ -232,12 +232,12 @@ def test_models_that_cant_be_imported_tell_their_own_error_and_line(monorepo: Mo
     assert says in message
 
 
-def test_a_package_above_the_service_that_cant_be_imported_is_one_line(monorepo: Monorepo) -> None:
-    """No line of the service has been reached then."""
+def test_a_package_above_the_service_that_cant_be_imported_is_told_with_its_line(monorepo: Monorepo) -> None:
     service = write(monorepo, '__all__ = ["One"]', model("One"))
     (monorepo.root / "services" / "__init__.py").write_text("1 / 0\n", encoding="utf-8")
     assert refused(service) == (
-        "billing: services.billing.models can't be imported: ZeroDivisionError: division by zero."
+        "billing: services.billing.models can't be imported: services/__init__.py:1: "
+        "ZeroDivisionError: division by zero."
     )
 
 

@@ -28,6 +28,7 @@ from service_migrations.autogenerate.changes.constraints import keys_of
 from service_migrations.autogenerate.changes.matches import Matches
 from service_migrations.autogenerate.comparison import Comparison, Key
 from service_migrations.autogenerate.enum_types import EnumType
+from service_migrations.autogenerate.sequences import new_sequences
 from service_migrations.autogenerate.table_pair import NEITHER, Pair, converted_columns, recreated_columns
 from service_migrations.catalog.search_path import OWN_PATH, SHOWN, set_path
 from service_migrations.sql.quoting import VERBATIM, quoted
@@ -35,6 +36,9 @@ from service_migrations.sql.quoting import VERBATIM, quoted
 __all__ = ["refusals", "users_of_types"]
 
 _USERS = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
+
+_CATALOGS = {"new type": ("type",), "new table": ("relation", "type"), "new relation": ("relation",)}
+"""Where a name may be once in a schema: a table has a row type."""
 
 _FOREIGN_KEYS = f"""
 SELECT c.confrelid::bigint AS oid, c.conname AS name, c.conrelid::regclass::text AS home, i.relname AS index,
@@ -67,8 +71,10 @@ def refusals(comparison: Comparison, changes: Iterable[Change]) -> Iterator[Chan
     changes = list(changes)
     yield from _types(comparison)
     dropped, changed = list(_dropped(comparison, changes)), list(_changed(comparison))
+    created = list(_created(comparison, changes))
     yield from _users(comparison, dropped + changed)
-    yield from _holders(comparison, dropped, list(_created(comparison, changes)))
+    yield from _holders(comparison, dropped, created)
+    yield from _namesakes(comparison, created)
     yield from _foreign_keys(comparison)
 
 
@@ -124,11 +130,29 @@ def _holders(comparison: Comparison, dropped: list[_Part], created: list[_Part])
             )
 
 
+def _namesakes(comparison: Comparison, created: list[_Part]) -> Iterator[Change]:
+    """Yield a refusal for each new part that has the name of another new one, also of another kind."""
+    taken: dict[tuple[str, Key], _Part] = {}
+    for part in created:
+        name = comparison.key(part.schema, part.name or "")
+        for catalog in _CATALOGS[part.kind]:
+            former = taken.setdefault((catalog, name), part)
+            if former is not part:
+                yield _refusal(
+                    f"{part.text} has the name of {former.text}, so PostgreSQL can't create both",
+                    "Give one of them another name.",
+                )
+                break
+
+
 def _created(comparison: Comparison, changes: Iterable[Change]) -> Iterator[_Part]:
     """Yield the names that an upgrade takes, without those that it frees by a rename."""
     for key, target in comparison.types.items():
         if key not in comparison.live_types:
             yield _Part("new type", 0, target.name, f"the type {target.sql}", target.schema)
+    for sequence in new_sequences(comparison.connection, comparison.models.values(), comparison.default):
+        name = quoted(sequence.schema, sequence.name)
+        yield _Part("new relation", 0, sequence.name, f"the sequence {name}", sequence.schema)
     for step in (step for change in changes for step in change.forward):
         if isinstance(step, CreateTableOp):
             table = quoted(step.schema, step.table_name)

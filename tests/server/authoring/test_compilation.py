@@ -61,6 +61,7 @@ PARTS = {
         f"ExcludeConstraint(('id', '='), using='btree', name={LONG!r})",
         f"exclusion constraint {LONG}: {TOO_LONG}",
     ),
+    "an index without columns": ('Index("empty")', "index empty: ValueError: it has no columns."),
     "a column without a type": ('Column("x")', "column x: "),
     "a generated column": (
         'Column("x", TSVECTOR, Computed(func.to_tsvector("english", column("t")), persisted=True))',

@@ -246,3 +246,64 @@ def test_a_name_that_another_object_has_is_refused(
     with pytest.raises(UsageError, match=rf"^billing: the {name} has the name of {text}, "):
         wait(service_migrations.revision(service, "after"))
     assert wait(service_migrations.check(service)).differences
+
+
+ID = 'Column("id", Integer, primary_key=True)'
+PLAIN_HEAD = f"""
+from sqlalchemy import *
+metadata = MetaData()
+__all__ = ["metadata"]
+things = Table("things", metadata, {ID})
+"""
+NAMESAKES = {
+    "indexes of two tables": (
+        f'Table("as", metadata, {ID}, Index("ix", "id"))\nTable("bs", metadata, {ID}, Index("ix", "id"))\n',
+        "ix of bs has the name of ix of as",
+    ),
+    "keys of two tables": (
+        (
+            'Table("as", metadata, Column("id", Integer), PrimaryKeyConstraint("id", name="pk"))\n'
+            'Table("bs", metadata, Column("id", Integer), Column("b", Integer), UniqueConstraint("b", name="pk"))\n'
+        ),
+        "pk of bs has the name of pk of as",
+    ),
+    "an index and a table": (
+        f'Table("as", metadata, {ID}, Index("bs", "id"))\nTable("bs", metadata, {ID})\n',
+        "the table bs has the name of bs of as",
+    ),
+    "a table and an enum type": (
+        f'Table("as", metadata, {ID}, Column("s", Enum("y", name="bs")))\nTable("bs", metadata, {ID})\n',
+        "the table bs has the name of the type bs",
+    ),
+    "a table and a sequence": (
+        f'Table("as", metadata, {ID}, Column("n", Integer, Sequence("bs")))\nTable("bs", metadata, {ID})\n',
+        "the table bs has the name of the sequence bs",
+    ),
+    "indexes of a table that is there and a new one": (
+        f'Index("ix", things.c.id)\nTable("bs", metadata, {ID}, Index("ix", "id"))\n',
+        "ix of things has the name of ix of bs",
+    ),
+}
+
+
+@pytest.mark.parametrize(("models", "says"), NAMESAKES.values(), ids=NAMESAKES)
+def test_a_name_that_two_new_objects_have_is_refused(
+    models: str, says: str, monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    service = monorepo.service("billing", PLAIN_HEAD, database())
+    written(monorepo, service, "before")
+    wait(service_migrations.upgrade(service))
+    remodel(monorepo, service, f"{PLAIN_HEAD}{models}")
+    with pytest.raises(UsageError) as refused:
+        wait(service_migrations.revision(service, "after"))
+    assert str(refused.value).replace('"', "") == (
+        f"billing: {says}, so PostgreSQL can't create both. Give one of them another name."
+    )
+
+
+def test_objects_of_two_schemas_may_have_one_name(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
+    both = [f'Table("t", metadata, {ID}, Index("ix", "id"), schema={schema!r})\n' for schema in (None, "far")]
+    service = monorepo.service("billing", PLAIN_HEAD + "".join(both), database())
+    written(monorepo, service, "both")
+    assert wait(service_migrations.upgrade(service))
+    assert not wait(service_migrations.check(service)).differences

@@ -217,7 +217,7 @@ def test_the_command_prints_both_and_ends_with_the_gravest_code(monorepo: Monore
     remodel(monorepo, service, models(ODD.format(', Column("more", Absent())'), ', Column("note", Text)'))
     ran = monorepo.inv("db.check")
     assert (ran.code, len(ran.out.splitlines())) == (78, 2), ran.text
-    assert "billing: the models' table odd can't be created" in ran.err
+    assert "billing: services/billing/models.py: the models' table odd can't be created" in ran.err
     ran = monorepo.inv("db.check", "--json")
     (checked,) = json.loads(ran.out)
     assert [error["exit_code"] for error in checked["uncompared"]] == [78]
