@@ -40,8 +40,10 @@ def impossible(comparison: Comparison, service: str | None) -> dict[Key, Migrati
     for key, near in comparison.targets.items():
         for constraint in near.constraints.values():
             remote = comparison.key(constraint.foreign_schema, constraint.foreign_table or "")
+            if constraint.kind != "f" or _is_there(comparison, key, remote, constraint):
+                continue
             far = comparison.targets.get(remote) or comparison.existing_table(remote)
-            if constraint.kind != "f" or far is None or _is_there(comparison, key, remote, constraint):
+            if far is None:  # such as a view
                 continue
             keys = [*_keys(far), *_kept(comparison, remote)]
             shape = _shape(near, far, constraint, keys)
