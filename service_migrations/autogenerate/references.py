@@ -33,10 +33,10 @@ _NEAR = "migrations_near"
 def impossible(comparison: Comparison, service: str | None) -> dict[Key, MigrationError]:
     """Return the tables of the models with a foreign key that the server can't make, each with the error.
 
-    Only keys that are new or change, or between columns that do, are tried, and of several alike one.
+    Only keys that are new or change, or between columns that do, are tried, and of several alike that can be made one.
     """
     errors: dict[Key, MigrationError] = {}
-    tried: dict[tuple[object, ...], str | None] = {}
+    possible: set[tuple[object, ...]] = set()
     for key, near in comparison.targets.items():
         for constraint in near.constraints.values():
             remote = comparison.key(constraint.foreign_schema, constraint.foreign_table or "")
@@ -47,9 +47,12 @@ def impossible(comparison: Comparison, service: str | None) -> dict[Key, Migrati
                 continue
             keys = [*_keys(far), *_kept(comparison, remote)]
             shape = _shape(near, far, constraint, keys)
-            if shape not in tried:
-                tried[shape] = _refusal(comparison, near, far, constraint, keys)
-            if (reason := tried[shape]) is not None:
+            if shape in possible:
+                continue
+            reason = _refusal(comparison, near, far, constraint, keys)
+            if reason is None:
+                possible.add(shape)
+            else:
                 errors[key] = ConfigurationError(
                     f"the foreign key {quoted(constraint.name)} of the models' table {quoted(*key)} can't be made on "
                     f"this server: {reason}.",

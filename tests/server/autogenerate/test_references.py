@@ -243,3 +243,12 @@ Table("parts", metadata, Column("id", Integer, primary_key=True), Column("number
             assert wait(service_migrations.upgrade(service))
         else:
             assert NOT_UNIQUE in told(service).message
+
+
+def test_each_of_two_keys_alike_is_told_by_its_own_name(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
+    keys = 'ForeignKeyConstraint(["a"], ["far.loose"], name="one")'
+    third = f'Table("third", metadata, Column("a", Integer), {keys.replace("one", "two")})\n'
+    service = monorepo.service("billing", models("", keys) + third, database())
+    told = wait(service_migrations.check(service)).uncompared
+    names = [error.message.partition(" of the")[0] for error in told]
+    assert names == ["the foreign key one", "the foreign key two"]
