@@ -35,6 +35,9 @@ _DENIED, _READ_ONLY = "42501", "25006"
 
 _MAY_CREATE = text("SELECT has_database_privilege(current_database(), 'TEMPORARY')")
 
+_NO_UNLOGGED_WHOLES_SINCE = (18,)
+"""The first version that refuses an unlogged partitioned table; before, that meant nothing."""
+
 _AT_ONCE = 250
 """The number of relations that exist at the same time: each needs one of the 6400 locks that all sessions share."""
 
@@ -219,8 +222,18 @@ def _renaming(
 
 
 def _completed(connection: Connection, table: Table, state: TableState, surroundings: Surroundings) -> TableState:
-    """Return a state with what the temporary table of a model lacks: foreign keys, comments, NOT VALID, UNLOGGED."""
+    """Return a state with what the temporary table of a model lacks: foreign keys, comments, NOT VALID, UNLOGGED.
+
+    Raises:
+        ConfigurationError: it is UNLOGGED and partitioned, which a temporary table never is.
+
+    """
     dialect = verbatim_dialect(connection.dialect)
+    if is_unlogged(table) and state.partition_key and (dialect.server_version_info or ()) >= _NO_UNLOGGED_WHOLES_SINCE:
+        raise ConfigurationError(
+            f"the models' table {table.fullname} can't be created on this server: it is partitioned and UNLOGGED.",
+            hint="Only its partitions can be UNLOGGED.",
+        )
     keys = foreign_keys_of(table, dialect, surroundings.default_schema)
     keys += _unvalidated_checks(table, dialect, state)
     comments = {column.name: column.comment or None for column in table.columns}  # without inherited columns

@@ -116,6 +116,8 @@ class TableOptions:
         version = self._comparison.connection.dialect.server_version_info or ()
         if method and live.method not in (None, str(method).lower()) and version < _SET_METHOD_SINCE:
             reason = f"the models store it by {method}, and the database by {live.method}"
+        if pair.live.partition_key and pair.live.unlogged != pair.target.unlogged:
+            reason = f"it is {'UNLOGGED' if pair.live.unlogged else 'LOGGED'} and partitioned, and the models differ"
         if reason:
             raise ConfigurationError(
                 f"table {pair.live.sql} can't be compared: {reason}, which this server can't alter.",

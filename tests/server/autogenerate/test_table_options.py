@@ -150,6 +150,11 @@ FIXED = {
         "the database by RANGE",
     ),
     "parents": ("", 'postgresql_inherits="others"', "inherit from others"),
+    "a partitioned table's log": (
+        'postgresql_partition_by="RANGE (id)"',
+        'postgresql_partition_by="RANGE (id)", prefixes=["UNLOGGED"]',
+        "partitioned",
+    ),
 }
 
 
@@ -168,6 +173,20 @@ def test_what_cannot_be_altered_is_reported_and_the_other_tables_are_compared(
     assert reason in result.uncompared[0].message
     assert result.uncompared[0].path == "services/shop/models.py"
     assert [line for line in result.differences if "more" in str(line)]
+
+
+def test_a_new_partitioned_table_is_unlogged_only_where_the_server_makes_one(monorepo: Monorepo, dsn: Dsn) -> None:
+    unlogged = table('postgresql_partition_by="RANGE (id)", prefixes=["UNLOGGED"]')
+    service = monorepo.service("shop", HEAD + table(name="others") + unlogged, dsn)
+    uncompared = wait(service_migrations.check(service)).uncompared
+    if query(dsn, "SELECT current_setting('server_version_num')::int < 180000") == [(True,)]:
+        assert not uncompared
+        first_upgrade(monorepo, service)
+        assert not wait(service_migrations.check(service)).differences
+    else:
+        [error] = uncompared
+        assert error.message.endswith("it is partitioned and UNLOGGED.")
+        first_upgrade(monorepo, service)  # of the others
 
 
 def test_a_partition_key_of_other_words_is_the_same(monorepo: Monorepo, dsn: Dsn) -> None:
