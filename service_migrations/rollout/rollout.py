@@ -78,14 +78,14 @@ def upgrade_all(
     try:
         schedule.apply(asyncio.run(_until(scan(list(schedule.settings.values())), stop)))
     except asyncio.CancelledError:
-        return schedule.results("stopped")
+        return schedule.results()
     run_job = _upgrade_job(schedule.settings, allow) if schedule.queued() else None
     for names in [[canary.name], None] if canary else [None]:
         schedule.queue = schedule.queued() if names is None else [name for name in schedule.queued() if name in names]
         if run_job and schedule.queue and not schedule.is_halted and not stop():
             run_jobs(schedule.take, run_job, schedule.jobs, schedule.handle, stop)
         schedule.is_halted = schedule.is_halted or (names is not None and schedule.failed(names[0]))
-    return schedule.results("stopped" if stop() else "not started")
+    return schedule.results()
 
 
 def _upgrade_job(settings: Mapping[str, Settings], allow: Collection[str] | None) -> JobFunction:

@@ -126,11 +126,12 @@ class Schedule:
         self.is_halted = self.is_halted or (self.fail_fast and result.state == "failed")
         self.on_news(News(result.service, result=result))
 
-    def results(self, remaining: str) -> list[Result]:
-        """Return the results of all services; *remaining* is the state of those that never started."""
+    def results(self) -> list[Result]:
+        """Return the results of all services: unknown where one still runs, and not started where it never began."""
         for name in list(self.running):
             self.end(Result(name, "unknown"))
-        return [self.results_by_name.get(service.name) or Result(service.name, remaining) for service in self.services]
+        results = self.results_by_name
+        return [results.get(service.name) or Result(service.name, "not started") for service in self.services]
 
     def _is_free(self, settings: Settings) -> bool:
         """Whether no other upgrade uses the database, and the server has enough connections."""

@@ -56,6 +56,20 @@ def version(dsn: Dsn, service: str) -> str:
     return str(query(dsn, f"SELECT version_num FROM alembic_version_{service}")[0][0])  # noqa: S608 - a test's own name
 
 
+@pytest.mark.parametrize("words", [("--canary", "catalog"), ("--jobs", "1", "-s", "catalog", "-s", "billing")])
+def test_a_signal_during_the_first_service_says_of_the_others_that_they_were_not_started(
+    world: World, other: Dsn, words: tuple[str, ...]
+) -> None:
+    """A state "stopped" made an operator look for what had run in the others."""
+    run = world.start("db.upgrade", *words)
+    sql = "SELECT 1 FROM pg_stat_activity WHERE datname = $1 AND state = 'active' AND query LIKE '%barrier%'"
+    until(lambda: query(world.server.admin, sql, other.database), "the first stands at the barrier")
+    run.signal(signal.SIGINT)
+    ran = run.end()
+    assert ran.code == 130, ran.text
+    assert sorted(ran.out.splitlines()) == ["billing: not started", "catalog: stopped"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 @pytest.mark.parametrize("whole_group", [False, True], ids=["parent", "group"])
 def test_a_signal_stops_all_services_whole(world: World, other: Dsn, number: signal.Signals, whole_group: bool) -> None:

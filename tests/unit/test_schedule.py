@@ -40,8 +40,8 @@ class Fleet:
     def end(self, name: str, result: object = OUTCOME, exit_code: int | None = None) -> None:
         self.schedule.handle(Finished(name, result, exit_code))
 
-    def states(self, remaining: str = "not started") -> dict[str, str]:
-        return {result.service: result.state for result in self.schedule.results(remaining)}
+    def states(self) -> dict[str, str]:
+        return {result.service: result.state for result in self.schedule.results()}
 
 
 # What starts
@@ -184,7 +184,7 @@ def test_each_ending_is_a_result_and_is_told(monorepo: Monorepo) -> None:
     fleet.end("beta", error)
     fleet.end("gamma", STOPPED)
     expected = [Result("alpha", "done", OUTCOME), Result("beta", "failed", error=error), Result("gamma", "stopped")]
-    assert fleet.schedule.results("not started") == expected
+    assert fleet.schedule.results() == expected
     assert [news.result for news in fleet.news] == expected
     assert not fleet.schedule.running
     assert [fleet.schedule.failed(name) for name in NAMES] == [False, True, True]
@@ -226,10 +226,10 @@ def test_what_ended_without_being_asked_to_is_a_failure(
     assert fleet.schedule.is_halted
 
 
-def test_what_runs_at_the_end_is_unknown_and_what_never_ran_has_the_given_state(monorepo: Monorepo) -> None:
+def test_what_runs_at_the_end_is_unknown_and_what_never_ran_was_not_started(monorepo: Monorepo) -> None:
     fleet = Fleet(monorepo, 1)
     fleet.take_all()
-    assert fleet.states("stopped") == {"alpha": "unknown", "beta": "stopped", "gamma": "stopped"}
+    assert fleet.states() == {"alpha": "unknown", "beta": "not started", "gamma": "not started"}
 
 
 def test_what_has_not_ended_has_not_failed(monorepo: Monorepo) -> None:
