@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "APPLICATION",
+    "END_WITH_CLIENT",
     "NO_TIMEOUTS",
     "connect_arguments",
     "connect_timeout",
@@ -25,6 +26,8 @@ __all__ = [
 APPLICATION = "migrations"
 """The start of the ``application_name`` of every migrating connection."""
 
+END_WITH_CLIENT = {"client_connection_check_interval": "2000"}
+"""The startup parameter by which the server notices within 2 s that the client is gone, and stops its statement."""
 NO_TIMEOUTS = dict.fromkeys(
     ("idle_in_transaction_session_timeout", "idle_session_timeout", "lock_timeout", "statement_timeout"), "0"
 )
@@ -71,8 +74,7 @@ def session_settings(settings: Settings) -> dict[str, str]:
         "application_name": f"{APPLICATION} {settings.service} {user}@{socket.gethostname()}"[:63],
         "search_path": f"{settings.search_path}, pg_temp",
         "idle_session_timeout": "0",
-        # the server notices within 2 s that the client is gone, and stops its statement
-        "client_connection_check_interval": "2000",
+        **END_WITH_CLIENT,
         "tcp_keepalives_idle": "5",
         "tcp_keepalives_interval": "5",
         "tcp_keepalives_count": "3",

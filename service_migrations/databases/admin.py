@@ -4,17 +4,24 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
 from service_migrations.catalog.search_path import OWN_PATH
 from service_migrations.connection.ended_sessions import LosableConnection
-from service_migrations.connection.parameters import NO_TIMEOUTS, without_transaction_timeout
+from service_migrations.connection.parameters import END_WITH_CLIENT, NO_TIMEOUTS, without_transaction_timeout
 from service_migrations.connection.retry import attempts
 from service_migrations.databases.bootstrap import bootstrap, bootstrap_files
+from service_migrations.databases.preparation import UNPREPARED, drop_unprepared, finish, in_use, sole_creator
 from service_migrations.databases.scram import verifier
-from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError, UsageError
+from service_migrations.errors import (
+    AccessDeniedError,
+    ConfigurationError,
+    LockNotObtainedError,
+    MigrationError,
+    UsageError,
+)
 from service_migrations.failures.connections import connect_failure, unusable
 from service_migrations.failures.driver_errors import is_lost_connection, sqlstate
 from service_migrations.failures.revisions import lost_failure
@@ -25,6 +32,9 @@ from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import Settings
 
 __all__ = ["bootstrap_database", "connected", "create", "drop", "quoted", "within"]
+
+if TYPE_CHECKING:
+    _Connection = asyncpg.Connection[asyncpg.Record]
 
 _MAINTENANCE_DATABASE = "postgres"
 _FAREWELL = 2.0
@@ -38,8 +48,9 @@ _EVERYBODY_MAY_CREATE = """
 """
 """Whether everybody may create tables, as in a new database up to PostgreSQL 14."""
 
-_IS_USABLE = "SELECT datconnlimit <> -2 FROM pg_database WHERE datname = $1"
-"""Of a database whose DROP was interrupted, false: nobody can connect to it any more."""
+_LIMIT = "SELECT datconnlimit FROM pg_database WHERE datname = $1"
+_INVALID = -2
+"""The connection limit of a database whose DROP was interrupted: nobody can connect to it any more."""
 
 
 async def create(
@@ -48,7 +59,8 @@ async def create(
     """Create a service's database, and its role where an administrator connects. What exists is left as it is.
 
     In a new database the administrator grants rights and runs ``bootstrap.sql`` (bootstrap.py), also those of the other
-    services of this database, whose roles are made before; where that fails, there is no database.
+    services of this database, whose roles are made before; where that fails, there is no database. Where it was
+    interrupted, even by a kill, the next call creates the database anew; where another one runs, it is waited for.
 
     Args:
         settings: the service's.
@@ -61,43 +73,68 @@ async def create(
 
     Raises:
         MigrationError: the server can't be reached, or refuses.
+        LockNotObtainedError: another command still creates this database, or somebody is connected to its template.
 
     """
     creator = admin or settings.admin or _maintenance(settings.dsn)
-    dsn, lines = settings.dsn, []
+    lines: list[str] = []
     try:
-        async with connected(settings, creator) as connection:
-            if creator.user != dsn.user:
-                lines += await _ensure_role(connection, dsn, set_password=set_password)
-            exists = await _exists(connection, settings, creator)
-            if not exists:
-                for other in others if creator.user != dsn.user else ():
-                    lines += await _ensure_role(connection, other.dsn, set_password=False)
-                owner = f" OWNER {quoted(dsn.user)}" if creator.user != dsn.user else ""
-                await connection.execute(f"CREATE DATABASE {quoted(dsn.database)}{owner}")
-                lines.append(f"created database {dsn.database}")
+        async with connected(settings, creator) as connection, sole_creator(connection, settings):
+            if creator.user != settings.dsn.user:
+                lines += await _ensure_role(connection, settings.dsn, set_password=set_password)
+            limit = await connection.fetchval(_LIMIT, settings.dsn.database)
+            if limit == _INVALID:
+                raise unusable(settings.service, creator.target, settings.dsn.database)
+            if limit == UNPREPARED:
+                files = bootstrap_files([settings.service, *(other.service for other in others)])
+                inside = connected(settings, within(creator, settings.dsn.database))
+                lines += await drop_unprepared(connection, inside, settings, creator, files)
+            is_new = limit in (None, UNPREPARED)
+            if is_new:
+                lines += await _create(connection, settings, creator, others)
+            lines += await _prepare(settings, creator, others, new=is_new)
     except asyncpg.PostgresError as error:
         raise _failure(settings, creator, "create the database", error) from error
-    try:
-        if creator.user != dsn.user:
-            for each in (settings, *(others if not exists else ())):
-                lines += await _ensure_grants(each, within(creator, dsn.database), new=not exists and each is settings)
-        if not exists:
-            lines += await _bootstrapped(settings, creator, [other.service for other in others])
-    except BaseException:
-        if not exists:  # the next time it would be there, and what is missing in it would never be made
-            with suppress(MigrationError):
-                await drop(settings, creator)
-        raise
     return tuple(lines)
 
 
-async def _exists(connection: "asyncpg.Connection[asyncpg.Record]", settings: Settings, creator: Dsn) -> bool:
-    """Return whether a service's database exists, and refuse one that nobody can use."""
-    usable = await connection.fetchval(_IS_USABLE, settings.dsn.database)
-    if usable is False:
-        raise unusable(settings.service, creator.target, settings.dsn.database)
-    return usable is not None
+async def _create(connection: "_Connection", settings: Settings, creator: Dsn, others: Sequence[Settings]) -> list[str]:
+    """Create a database, marked as one that isn't prepared yet where an administrator is going to prepare it."""
+    dsn, lines, options = settings.dsn, [], ""
+    if creator.user != dsn.user:
+        for other in others:
+            lines += await _ensure_role(connection, other.dsn, set_password=False)
+        options = f" OWNER {quoted(dsn.user)} CONNECTION LIMIT {UNPREPARED}"
+    try:
+        await connection.execute(f"CREATE DATABASE {quoted(dsn.database)}{options}")
+    except asyncpg.ObjectInUseError as error:
+        message = f"{creator.user} could not create the database {dsn.database}: {' '.join(str(error).split())}"
+        hint = f"In template1: {await in_use(connection, 'template1')}. End them, and run the command again."
+        raise LockNotObtainedError(f"{message}", service=settings.service, hint=hint) from error
+    return [*lines, f"created database {dsn.database}"]
+
+
+async def _prepare(settings: Settings, creator: Dsn, others: Sequence[Settings], *, new: bool) -> list[str]:
+    """Grant rights in a database, and where it is new run ``bootstrap.sql``; where that fails, a new one is dropped."""
+    lines: list[str] = []
+    is_administrator = creator.user != settings.dsn.user
+    inside = within(creator, settings.dsn.database)
+    try:
+        for each in (settings, *(others if new else ())) if is_administrator else ():
+            lines += await _ensure_grants(each, inside, new=new and each is settings)
+        if new:
+            lines += await _bootstrapped(settings, creator, [other.service for other in others])
+        if new and is_administrator:
+            async with connected(settings, inside) as connection:
+                await finish(connection, settings.dsn.database)
+    except BaseException as error:
+        if new:  # the next time it would be there, and what is missing in it would never be made
+            with suppress(MigrationError):
+                await drop(settings, creator)
+        if isinstance(error, asyncpg.PostgresError):
+            raise _failure(settings, creator, "prepare the database", error) from error
+        raise
+    return lines
 
 
 async def _bootstrapped(settings: Settings, creator: Dsn, others: Sequence[Service]) -> list[str]:
@@ -182,7 +219,7 @@ async def connected(settings: Settings, dsn: Dsn) -> "AsyncIterator[asyncpg.Conn
 
 async def _connect(settings: Settings, dsn: Dsn) -> "asyncpg.Connection[asyncpg.Record]":
     arguments, patience = dsn.connect_args(), settings.limits.connect_timeout
-    own = {"server_settings": {"search_path": OWN_PATH, **NO_TIMEOUTS}}
+    own = {"server_settings": {"search_path": OWN_PATH, **NO_TIMEOUTS, **END_WITH_CLIENT}}
     open_connection = partial(asyncpg.connect, **arguments, timeout=patience, connection_class=LosableConnection)
     await dsn.current_password()  # a command for it may take longer than a connection
     try:
@@ -241,7 +278,10 @@ async def _ensure_role(connection: "asyncpg.Connection", dsn: Dsn, *, set_passwo
     statement = await connection.fetchval(
         f"SELECT format('{verb} ROLE %I LOGIN PASSWORD %L', $1::text, $2::text)", dsn.user, secret
     )
-    await connection.execute(statement)
+    try:
+        await connection.execute(statement)
+    except (asyncpg.DuplicateObjectError, asyncpg.UniqueViolationError):
+        return []  # another command has created it since, for another database
     return [] if exists else [f"created role {dsn.user}{'' if secret else ' without a password'}"]
 
 

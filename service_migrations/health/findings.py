@@ -9,7 +9,7 @@ from pathlib import Path
 
 from service_migrations.configuration import TABLE, read_configuration
 from service_migrations.connection.single_message import Row
-from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError
+from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError, NotReadyError
 from service_migrations.pyproject import FILE
 
 __all__ = [
@@ -103,6 +103,15 @@ def server_findings(target: str, server: Row, oldest: int) -> Iterable[Finding]:
     elif server.read_only:
         yield Finding(
             f"{target} is read-only. {_writable(server)}",
+            ConfigurationError,
+        )
+    if server.unprepared and server.being_created:
+        yield Finding(
+            f"{target} is being prepared by `inv db.create`. Run the command again when that is done.", NotReadyError
+        )
+    elif server.unprepared:
+        yield Finding(
+            f"{target} was not prepared: its `inv db.create` was interrupted. Run `inv db.create` again.",
             ConfigurationError,
         )
 

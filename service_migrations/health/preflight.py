@@ -8,6 +8,7 @@ from typing import Any
 
 from service_migrations.catalog.search_path import INFO, SearchPath
 from service_migrations.connection.rows import together
+from service_migrations.databases.preparation import IS_BEING_CREATED, UNPREPARED
 from service_migrations.errors import ResultError
 from service_migrations.health.findings import (
     Finding,
@@ -25,7 +26,7 @@ __all__ = ["preflight", "require_clean"]
 
 log = logging.getLogger(__name__)
 
-_SERVER = """
+_SERVER = f"""
     WITH target AS (SELECT CAST(:schema AS text) AS name)
     SELECT current_setting('server_version') AS version,
            current_setting('server_version_num')::int / 10000 AS major,
@@ -35,6 +36,8 @@ _SERVER = """
            current_user AS role,
            r.rolsuper AS superuser,
            quote_ident(current_database()) AS database,
+           (SELECT datconnlimit FROM pg_database WHERE datname = current_database()) = {UNPREPARED} AS unprepared,
+           {IS_BEING_CREATED} AS being_created,
            quote_ident(target.name) AS schema,
            n.oid IS NOT NULL AS there,
            CASE WHEN n.oid IS NULL THEN has_database_privilege(current_database(), 'CREATE')
@@ -47,7 +50,7 @@ _SERVER = """
                ORDER BY 1
            ) AS open
     FROM target JOIN pg_roles r ON r.rolname = current_user LEFT JOIN pg_namespace n ON n.nspname = target.name
-"""
+"""  # noqa: S608 - constants
 _TABLES = """
     SELECT c.relname AS name, pg_get_userbyid(c.relowner) AS owner,
            CASE WHEN n.nspname = ANY (CAST(:path AS text[])) THEN quote_ident(c.relname)
