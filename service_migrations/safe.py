@@ -4,11 +4,12 @@ Each works online and in offline mode, unless its docstring excludes one.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from alembic import op
 from sqlalchemy import Column, Connection, Index, MetaData, Table, TextClause, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import UserDefinedType
 
 from service_migrations.errors import MigrationError
@@ -17,16 +18,34 @@ from service_migrations.sql.quoting import escaped, quoted
 
 __all__ = ["SQLType", "concurrent_index", "drop_concurrent_index", "timeouts"]
 
-_STATE = text(
+_WANTED = text(
     """
-    SELECT i.indisvalid AND i.indisready,
-           substring(pg_catalog.pg_get_indexdef(i.indexrelid) FROM ' USING .*'), i.indisunique
+    SELECT substring(pg_catalog.pg_get_indexdef(i.indexrelid) FROM ' USING .*'), i.indisunique
     FROM pg_catalog.pg_index i
     WHERE i.indexrelid OPERATOR(pg_catalog.=)
           CAST(pg_catalog.to_regclass(CAST(:name AS pg_catalog.text)) AS pg_catalog.oid)
     """
 )
 """All names are qualified, since a revision has the search path of its service."""
+_NAMESAKE = text(
+    """
+    SELECT CAST(n.nspname AS pg_catalog.text) AS schema,
+           i.indrelid OPERATOR(pg_catalog.=) t.oid AS is_own,
+           CAST(CAST(i.indrelid AS pg_catalog.regclass) AS pg_catalog.text) AS other_table,
+           i.indisvalid AND i.indisready AS is_valid,
+           substring(pg_catalog.pg_get_indexdef(i.indexrelid) FROM ' USING .*') AS definition,
+           i.indisunique AS is_unique
+    FROM pg_catalog.pg_class t
+    JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) t.relnamespace
+    LEFT JOIN (pg_catalog.pg_class c JOIN pg_catalog.pg_index i ON i.indexrelid OPERATOR(pg_catalog.=) c.oid)
+           ON c.relnamespace OPERATOR(pg_catalog.=) t.relnamespace
+          AND c.relname OPERATOR(pg_catalog.=) CAST(CAST(:name AS pg_catalog.text) AS pg_catalog.name)
+    WHERE t.oid OPERATOR(pg_catalog.=)
+          CAST(pg_catalog.to_regclass(CAST(:table AS pg_catalog.text)) AS pg_catalog.oid)
+    """
+)
+"""The schema of a table, and the index of a name in it: an index is in the schema of its table, wherever that is in the
+search path; and its name may be that of another table's index, which says nothing about this one."""
 
 
 class SQLType(UserDefinedType[Any]):
@@ -80,7 +99,8 @@ def concurrent_index(
 
     It has to be the only operation of its revision: everything before it is committed when it starts. An INVALID index
     of that name, which an interrupted build leaves, is dropped first. A valid index with the same definition is kept:
-    it is left by a run that ended between the build and the write of the version table.
+    it is left by a run that ended between the build and the write of the version table. An index of another table is
+    refused.
 
     Args:
         name: the index's name.
@@ -91,7 +111,8 @@ def concurrent_index(
         options: ``postgresql_using``, ``postgresql_where`` and so on, as of ``op.create_index``.
 
     Raises:
-        MigrationError: a valid index of that name has another definition, or the new index is not valid.
+        MigrationError: a valid index of that name has another definition or is one of another table, or the new index
+            is not valid.
 
     """
     context = op.get_context()
@@ -100,25 +121,35 @@ def concurrent_index(
             op.drop_index(name, table, schema=schema, postgresql_concurrently=True, if_exists=True)
         else:
             connection: Connection = op.get_bind()
-            existing = _state(connection, name, schema)
-            if existing and existing[0]:
-                if existing[1:] == _expected_state(connection, table, columns, schema, unique, options):
+            existing = _namesake(connection, name, table, schema)
+            if existing and existing.is_own is False:
+                raise MigrationError(
+                    f"The index {name} exists, and is one of {existing.other_table}, not of {table}.",
+                    hint="Give this one another name.",
+                )
+            if existing and existing.is_valid:
+                expected = _expected_state(connection, table, columns, schema, unique, options)
+                if (existing.definition, existing.is_unique) == expected:
                     return
                 raise MigrationError(
                     f"The index {name} exists, is valid, and has another definition.", hint="Rename one of them."
                 )
-            if existing:
-                op.drop_index(name, table, schema=schema, postgresql_concurrently=True)
+            if existing and existing.is_own:
+                op.drop_index(name, table, schema=existing.schema, postgresql_concurrently=True)
         op.create_index(
             name, table, list(columns), schema=schema, unique=unique, postgresql_concurrently=True, **options
         )
-        if not context.as_sql and not (_state(op.get_bind(), name, schema) or (False,))[0]:
+        if not context.as_sql and not getattr(_namesake(op.get_bind(), name, table, schema), "is_valid", False):
             raise MigrationError(f"The index {name} was built, and is INVALID.", hint="Run the upgrade again.")
 
 
 def drop_concurrent_index(name: str, table: str, *, schema: str | None = None) -> None:
     """Drop an index while the table is read and written; an index that doesn't exist is no error."""
-    with op.get_context().autocommit_block(), _without_timeouts():
+    context = op.get_context()
+    with context.autocommit_block(), _without_timeouts():
+        existing = None if context.as_sql else _namesake(op.get_bind(), name, table, schema)
+        # of a table that isn't there, the server looks for the index
+        schema = existing.schema if existing else schema
         op.drop_index(name, table, schema=schema, postgresql_concurrently=True, if_exists=True)
 
 
@@ -141,14 +172,25 @@ def _parameters_set(command: str, values: dict[str, int]) -> Iterator[None]:
         if not op.get_context().as_sql:
             former_values[name] = op.get_bind().scalar(text(f"SHOW {name}"))
         op.execute(f"{command} {name} = {value}")
-    yield
-    for name in values:
-        op.execute(f"{command} {name} = '{former_values[name]}'" if name in former_values else f"RESET {name}")
+
+    def restore() -> None:
+        for name in values:
+            op.execute(f"{command} {name} = '{former_values[name]}'" if name in former_values else f"RESET {name}")
+
+    try:
+        yield
+    except Exception as error:
+        # a revision that catches it would go on without timeouts; what is local ends with its transaction
+        if command == "SET" and not getattr(error, "connection_invalidated", False):
+            with suppress(DBAPIError):
+                restore()
+        raise
+    restore()
 
 
-def _state(connection: Connection, name: str, schema: str | None) -> tuple[Any, ...] | None:
-    row = connection.execute(_STATE, {"name": quoted(schema, name)}).first()
-    return tuple(row) if row else None
+def _namesake(connection: Connection, name: str, table: str, schema: str | None) -> Any:
+    """Return the row of ``_NAMESAKE``; None where there is no such table."""
+    return connection.execute(_NAMESAKE, {"name": name, "table": quoted(schema, table)}).one_or_none()
 
 
 def _expected_state(
@@ -167,7 +209,6 @@ def _expected_state(
         names: list[Column[Any]] = [Column(column) for column in columns if isinstance(column, str)]
         Table("wanted_index", MetaData(), *names, index)
         index.create(connection)
-        row = connection.execute(_STATE, {"name": "pg_temp.wanted_index_key"}).one()
-        return tuple(row)[1:]
+        return tuple(connection.execute(_WANTED, {"name": "pg_temp.wanted_index_key"}).one())
     finally:
         connection.execute(text("DROP TABLE wanted_index"))

@@ -2,6 +2,7 @@
 
 import threading
 
+import asyncpg
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -85,6 +86,50 @@ def test_a_valid_namesake_that_is_another_index_is_refused_and_kept(billing, oth
         build()
     assert indexes(dsn) == before
     assert [found.revision for found in wait(service_migrations.current(service))] == ["0001"]
+
+
+@pytest.mark.parametrize("unique", ["", "UNIQUE"])
+def test_an_index_of_another_table_under_its_name_is_never_taken_for_it_nor_dropped(billing, unique):
+    """The upgrade went to head, and the index was missing; one that was built meanwhile would have been dropped."""
+    _, dsn, build = billing
+    run_script(dsn, ["CREATE TABLE other (name text)", "INSERT INTO other VALUES ('twice'), ('twice')"])
+    build_other = f"CREATE {unique} INDEX CONCURRENTLY ix_billing_name ON other (name)"
+    if unique:
+        with pytest.raises(asyncpg.UniqueViolationError):  # so that it is INVALID
+            query(dsn, build_other)
+    else:
+        query(dsn, build_other)
+    before = indexes(dsn)
+    with pytest.raises(MigrationError, match="ix_billing_name exists, and is one of other, not of billing"):
+        build()
+    assert indexes(dsn) == before
+
+
+def test_an_index_is_that_of_its_table_and_not_of_an_earlier_schema_of_the_search_path(billing, monorepo):
+    service, dsn, build = billing
+    script = ["CREATE SCHEMA app", "CREATE TABLE app.other (name text)"]
+    run_script(dsn, [*script, "CREATE INDEX ix_billing_name ON app.other (name)"])
+    monorepo.env("billing", DATABASE_DSN=dsn_text(dsn), MIGRATIONS_SEARCH_PATH="app, public")
+    places = "SELECT indrelid::regclass::text FROM pg_index WHERE indexrelid::regclass::text LIKE '%ix_billing_name'"
+    build()
+    assert {row[0] for row in query(dsn, places)} == {"app.other", "billing"}
+    wait(service_migrations.downgrade(service, "-1"))
+    assert [row[0] for row in query(dsn, places)] == ["app.other"]
+
+
+def test_after_a_build_that_failed_and_was_caught_the_timeouts_are_as_before(billing, monorepo):
+    """The next statement would have waited without end, and every query behind it."""
+    service, dsn, _ = billing
+    caught = """
+from service_migrations.safe import concurrent_index
+try:
+    concurrent_index("ix_billing_name", "billing", ["absent"])
+except sa.exc.DBAPIError:
+    pass
+"""
+    monorepo.revision("billing", "0002", "0001", caught + SHOWN.format(table="shown"), DROP)
+    wait(service_migrations.upgrade(service))
+    assert tuple(query(dsn, "SELECT * FROM shown")[0]) == ("500ms", "0")
 
 
 def test_a_build_is_not_cut_short_by_the_timeouts_of_other_statements(billing, monorepo):
