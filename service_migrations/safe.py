@@ -37,9 +37,9 @@ _NAMESAKE = text(
            i.indisunique AS is_unique
     FROM pg_catalog.pg_class t
     JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) t.relnamespace
-    LEFT JOIN (pg_catalog.pg_class c JOIN pg_catalog.pg_index i ON i.indexrelid OPERATOR(pg_catalog.=) c.oid)
-           ON c.relnamespace OPERATOR(pg_catalog.=) t.relnamespace
+    LEFT JOIN pg_catalog.pg_class c ON c.relnamespace OPERATOR(pg_catalog.=) t.relnamespace
           AND c.relname OPERATOR(pg_catalog.=) CAST(CAST(:name AS pg_catalog.text) AS pg_catalog.name)
+    LEFT JOIN pg_catalog.pg_index i ON i.indexrelid OPERATOR(pg_catalog.=) c.oid
     WHERE t.oid OPERATOR(pg_catalog.=)
           CAST(pg_catalog.to_regclass(CAST(:table AS pg_catalog.text)) AS pg_catalog.oid)
     """
