@@ -40,6 +40,18 @@ __all__ = ["PLUGIN"]
 PLUGIN = "service_migrations.autogenerate.plugin"
 """Its name among autogenerate_plugins."""
 
+_PRINTED = """
+    SELECT pg_catalog.set_config('quote_all_identifiers', 'off', true),
+        pg_catalog.set_config('bytea_output', 'hex', true),
+        pg_catalog.set_config('extra_float_digits', '1', true),
+        pg_catalog.set_config('DateStyle', 'ISO', true)
+"""
+"""How the server prints expressions until the end of the transaction, whatever the database or the role has set.
+
+A revision's text is also run in databases that read ``03/02/2020`` otherwise. How constants are read stays as it is:
+the models' were written for that.
+"""
+
 logger = logging.getLogger(__name__)
 
 
@@ -61,6 +73,7 @@ def compare(context: AutogenContext, operations: UpgradeOps, schemas: Iterable[s
     path, schemas, others = search_path(connection), tuple(schemas), OtherComparators(context)
     others.prepare(connection)
     set_path(connection, OWN_PATH)
+    connection.exec_driver_sql(_PRINTED)
     sides = partial(Comparison, context, connection, metadata, schemas, path, reflects=others.are_for_tables)
     uncompared = _faulty(metadata, connection, service)
     try:
