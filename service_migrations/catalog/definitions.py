@@ -14,6 +14,7 @@ __all__ = [
     "column_definition",
     "column_settings",
     "identity_clause",
+    "identity_sequence",
     "options",
     "rerunnable",
     "restart",
@@ -89,11 +90,15 @@ def identity_clause(column: Object, catalog: Catalog) -> str:
 
 
 def _identity_options(column: Object, catalog: Catalog) -> str:
+    sequence = identity_sequence(column, catalog)
+    return f" (SEQUENCE NAME {sequence.address} {sequence_options(sequence.facts)})" if sequence else ""
+
+
+def identity_sequence(column: Object, catalog: Catalog) -> Object | None:
+    """Return the sequence of an identity column, which its clause creates; None for another column."""
     table = catalog.parent(column)
-    for sequence in catalog.parts(table, "sequence") if table else ():
-        if sequence.facts.get("identity") == column.name:
-            return f" (SEQUENCE NAME {sequence.address} {sequence_options(sequence.facts)})"
-    return ""
+    sequences = catalog.parts(table, "sequence") if table else []
+    return next((sequence for sequence in sequences if sequence.facts.get("identity") == column.name), None)
 
 
 def sequence_options(facts: Mapping[str, object], *names: str) -> str:

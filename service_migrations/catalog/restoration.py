@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from service_migrations.catalog import creation
 from service_migrations.catalog.creation import SWITCHES, comment, index_of, of_index
-from service_migrations.catalog.definitions import sequence_options, sequences_of
+from service_migrations.catalog.definitions import identity_sequence, sequence_options, sequences_of
 from service_migrations.catalog.objects import Catalog, Object
 from service_migrations.catalog.privileges import privileges
 
@@ -83,8 +83,8 @@ def foreign_keys(item: Object, catalog: Catalog) -> Iterator[Object]:
 def column(item: Object, catalog: Catalog) -> Restoration:
     """Return what creates a column with all that it has, also its sequence."""
     statements = creation.statements(item, catalog) or []
-    for sequence in sequences_of(item, catalog):
-        statements += _of_sequence(sequence, catalog)
+    for sequence in (*sequences_of(item, catalog), identity_sequence(item, catalog)):
+        statements += _of_sequence(sequence, catalog) if sequence else ()
     return Restoration((*statements, *privileges(item, catalog)))
 
 

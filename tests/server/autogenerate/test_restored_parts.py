@@ -48,6 +48,15 @@ CHANGES: dict[str, tuple[str, str, list[str]]] = {
             "COMMENT ON SEQUENCE \"My seq\" IS 'counts'",
         ],
     ),
+    "the sequence of an identity column that is dropped": (
+        IDENTITY,
+        models(kind=""),
+        [
+            'ALTER SEQUENCE things_a_seq RENAME TO "My seq"',
+            'GRANT USAGE ON SEQUENCE "My seq" TO pg_monitor',
+            "COMMENT ON SEQUENCE \"My seq\" IS 'counts'",
+        ],
+    ),
     "the name of a NOT NULL": (PLAIN, NULLABLE, ["ALTER TABLE things RENAME CONSTRAINT things_a_not_null TO must"]),
     "a NOT NULL that no child inherits": (
         PLAIN,
