@@ -7,11 +7,15 @@ from service_migrations.catalog.objects import Catalog, Key, Object
 from service_migrations.drift.repair import create_with_parts, drop
 from service_migrations.sql.quoting import one_line
 
-__all__ = ["DEFAULT", "ROUTINES", "Catalogs", "column_of", "uses_of"]
+__all__ = ["DEFAULT", "ROUTINES", "Catalogs", "column_of", "unique_name", "uses_of"]
 
 ROUTINES = ("function", "procedure", "aggregate")
 DEFAULT = "default"
 """The kind in the key of a column's default, which is no object of a catalog."""
+
+_RELATIONS = ("table", "foreign table", "view", "materialized view", "sequence", "index",
+              "enum", "domain", "composite type", "range type", "base type")  # fmt: skip
+"""The kinds whose names are told apart within a schema."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ class Catalogs:
             item.facts.get("inherited")
             or (item.kind == "index" and "constraint" in item.facts)
             or (item.kind == "sequence" and "identity" in item.facts)
-            or (parent is not None and parent.kind in ("view", "materialized view"))
+            or (item.kind != "statistics" and parent is not None and parent.kind in ("view", "materialized view"))
         )
 
     def whole(self, key: Key) -> Key | None:
@@ -101,3 +105,12 @@ def uses_of(item: Object, catalog: Catalog) -> Iterator[tuple[tuple[Key, Key], b
 def column_of(key: Key) -> Key:
     """Return the key of a column where the key is that of its default."""
     return key._replace(kind="column") if key.kind == DEFAULT else key
+
+
+def unique_name(item: Object) -> tuple[str, str]:
+    """Return what has to be unique in a schema; of a routine without its arguments, whose names can't change."""
+    if item.kind in _RELATIONS:
+        return item.schema, item.name
+    if item.kind in ROUTINES:
+        return item.schema, item.name.partition("(")[0] + "()"
+    return item.schema, repr(item.key)

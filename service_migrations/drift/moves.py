@@ -1,4 +1,6 @@
-"""Objects that somebody moved to another schema: a difference each, and all else is compared as if they were back.
+"""Objects that somebody moved to another schema, and partitions that got another name.
+
+Each is a difference, and all else is compared as if they were back.
 
 Dropped there and created here, a table would lose its rows.
 """
@@ -37,19 +39,23 @@ _MOVES_WITH = ("column", "constraint", "domain constraint", "index", "sequence",
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """An object of the history that the database has in another schema."""
+    """An object of the history that the database has in another schema, or a partition with another name."""
 
     live: Object
     expected: Object
 
     @property
     def text(self) -> str:
-        """Where it is, for a message."""
+        """Where it is, or its name, for a message."""
+        if self.live.name != self.expected.name:
+            return f"has the name {self.live.name} in the database, {self.expected.name} in the history"
         return f"is in the schema {self.live.schema} in the database, {self.expected.schema} in the history"
 
     @property
     def sql(self) -> str:
         """The SQL that moves it back."""
+        if self.live.name != self.expected.name:
+            return f"ALTER TABLE {self.live.address} RENAME TO {quoted(self.expected.name)};"
         return f"ALTER {keyword(self.live)} {self.live.address} SET SCHEMA {quoted(self.expected.schema)};"
 
 
@@ -66,7 +72,7 @@ def moved_back(
 
     """
     moves = []
-    while (move := _next_move(live, expected, sees, alone=alone)) is not None:
+    while move := _next_move(live, expected, sees, alone=alone) or _next_rename(live, expected):
         moves.append(move)
         live = _after(move, live)
     return live, moves
@@ -94,6 +100,24 @@ def _next_move(live: Catalog, expected: Catalog, sees: Callable[[Object], bool],
         if len(candidates) == 1 and _has_room(candidates[0], item, live):
             return Move(candidates[0], item)
     return None
+
+
+def _next_rename(live: Catalog, expected: Catalog) -> Move | None:
+    """Return a partition that only the database has, with one of its bound and schema that only the history has."""
+    for item in expected.by_key.values():
+        parent = expected.parent(item) if "bound" in item.facts and item.key not in live.by_key else None
+        whole = live.by_key.get(parent.key) if parent is not None and item.kind == "table" else None
+        for other in live.parts(whole, "table") if whole is not None else ():
+            has_its_place = (other.facts.get("bound"), other.schema) == (item.facts["bound"], item.schema)
+            if has_its_place and other.key not in expected.by_key and _is_free(item, live):
+                return Move(other, item)
+    return None
+
+
+def _is_free(item: Object, live: Catalog) -> bool:
+    """Whether nothing in its schema has the name of a table."""
+    same = [other for other in live.by_key.values() if (other.schema, other.name) == (item.schema, item.name)]
+    return not any(other.kind in (*_RELATIONS, *_TYPES) for other in same)
 
 
 def is_equal(item: Object, expected: Object, live: Catalog, history: Catalog) -> bool:
@@ -127,12 +151,15 @@ def _has_room(item: Object, expected: Object, live: Catalog) -> bool:
 
 
 def _after(move: Move, live: Catalog) -> Catalog:
-    """Return a catalog with an object in its former schema, also where the texts of others name it."""
-    item, schema = move.live, move.expected.schema
+    """Return a catalog with an object in its former schema or name, also where the texts of others name it."""
+    item, schema, new = move.live, move.expected.schema, move.expected.name
     whole = (item.kind, item.schema, item.name)
+    is_renamed = new != item.name
     moving = {item.key} | {part.key for part in live.all_parts(item) if part.kind in _MOVES_WITH}
     names = [_unqualified(each, live) for each in (live.by_key[key] for key in moving) if "." in each.address]
     words = {f"{quoted(item.schema)}.{name}": f"{quoted(schema)}.{name}" for name in names if name}
+    if is_renamed:
+        words = {item.address: f"{quoted(schema)}.{quoted(new)}"}
     pattern = re.compile(rf'(?<![\w".$])(?:{"|".join(map(re.escape, words))})(?![\w"$])') if words else None
 
     def renamed(value: Any) -> Any:
@@ -146,24 +173,29 @@ def _after(move: Move, live: Catalog) -> Catalog:
     for key in live.by_key:
         name = renamed(key.name) if key.kind in _ROUTINES else key.name
         keys[key] = key._replace(schema=schema if key in moving else key.schema, name=name)
-    return Catalog(_renamed(each, keys, whole, schema, renamed) for each in live.by_key.values())
+    if is_renamed:
+        parts = [part.key for part in live.all_parts(item) if part.table == item.name]
+        keys |= {key: Key(key.kind, key.schema, new, key.name) for key in parts}
+        keys[item.key] = Key(item.kind, schema, None, new)
+    return Catalog(_renamed(each, keys, whole, move.expected, renamed) for each in live.by_key.values())
 
 
 def _renamed(
     item: Object,
     keys: Mapping[Key, Key],
     whole: tuple[str, str, str],
-    schema: str,
+    moved: Object,
     renamed: Callable[[Any], Any],
 ) -> Object:
     key, part_of = keys[item.key], item.part_of
     return replace(
         item,
         schema=key.schema,
+        table=key.table,
         name=key.name,
         address=renamed(item.address),
         facts=MappingProxyType(renamed(dict(item.facts))),
-        part_of=(whole[0], schema, whole[2]) if part_of == whole else part_of,
+        part_of=(whole[0], moved.schema, moved.name) if part_of == whole else part_of,
         uses=tuple(used._replace(key=keys.get(used.key, used.key)) for used in item.uses),
     )
 

@@ -9,16 +9,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from service_migrations.catalog.objects import Catalog, Key, Object
-from service_migrations.drift.dependencies import ROUTINES, Catalogs, column_of, uses_of
+from service_migrations.drift.dependencies import ROUTINES, Catalogs, column_of, unique_name, uses_of
 from service_migrations.drift.difference import Difference
-from service_migrations.drift.repair import detach, in_the_way, tables_of, with_parts
+from service_migrations.drift.repair import detach, in_the_way, parts_of_view, tables_of, with_parts
 from service_migrations.drift.step import Step
 
 __all__ = ["ordered"]
-
-_RELATIONS = ("table", "foreign table", "view", "materialized view", "sequence", "index",
-              "enum", "domain", "composite type", "range type", "base type")  # fmt: skip
-"""The kinds whose names are told apart within a schema."""
 
 _REFUSE_ANOTHER_TYPE = ("view", "materialized view", "rule", "policy", "trigger", *ROUTINES)
 _GRANTS_AGAIN = "What was granted on {} has to be granted again."
@@ -49,12 +45,13 @@ class _Plan:
                 self._users.setdefault(used[0], []).append((used[1], automatic))
         self._names: dict[tuple[str, str], list[Object]] = {}
         for item in live.by_key.values():
-            self._names.setdefault(_name(item), []).append(item)
+            self._names.setdefault(unique_name(item), []).append(item)
         self._started: set[Step] = set()
         self._planned: list[tuple[Step, list[str], list[str]]] = []
         self._gone: set[Key] = set()
         self._removed: set[Key] = set()
         self._dropped_for: dict[Key, Step] = {}
+        self._restored_for: dict[Key, Step] = {}
         self._detached: set[Key] = set()
         self._waiting: set[Step] = set()
         self._untyped: list[tuple[Object, Step]] = []
@@ -113,6 +110,8 @@ class _Plan:
             self._untyped.append((table, step))
             return [f"ALTER TABLE {table.address} NOT OF;" if "of_type" in table.facts else text]
         if step.key not in self._gone:
+            if change.drops:
+                self._created(step.key)
             return [text.removeprefix(change.detaches).strip() if step.key in self._detached else text]
         whole = self._catalogs.whole(step.key)
         if step.key.kind == "column" and whole and whole.kind in ("view", "materialized view"):
@@ -122,9 +121,11 @@ class _Plan:
 
     def _prepare(self, step: Step) -> list[str]:
         """Plan what an object needs before it is created or changed, and return the SQL that has to come first."""
-        sql = []
+        sql, gone = [], set(self._gone)
         for key in self._catalogs.needs(with_parts(step.key, self._expected)):
             sql += self._restore(key)
+        for key in gone - self._gone:
+            self._restored_for.setdefault(key, step)
         if step.change is None or step.key in self._gone:
             sql += self._free_names(step)
         return sql
@@ -150,6 +151,7 @@ class _Plan:
                 continue
             needed = self._catalogs.needs([key])
             steps = [step for each in needed for step in self._making.get(each, ())]
+            steps += [self._restored_for[each] for each in needed if each in self._restored_for]
             at[key] = max(
                 [places[step] for step in (self._dropped_for[key], *steps)] + [at.get(each, 0) for each in needed]
             )
@@ -167,7 +169,8 @@ class _Plan:
                 continue
             if not self._catalogs.is_expected(key) and remover is None:
                 continue  # somebody else's
-            if not automatic and not self._catalogs.is_part_of(key, step.key):
+            comes_with_parent = key.kind == "column" and "inherited" in self._live.by_key[key].facts
+            if not automatic and not comes_with_parent and not self._catalogs.is_part_of(key, step.key):
                 dropped.append(key)
             self._gone.add(key)
             if self._catalogs.is_expected(key) and not self._catalogs.is_implicit(key) and not self._is_made_later(key):
@@ -179,15 +182,18 @@ class _Plan:
         for user, automatic in self._users.get(key, ()):
             if user in seen or user in self._gone or not self._still_uses(user, key):
                 continue
-            if not drops and not self._refuses_another_type(user):
+            is_inherited = user.kind == key.kind == "column" and user[:3] != key[:3]  # it gets the other type too
+            if not drops and not is_inherited and not self._refuses_another_type(user):
                 continue
             seen.add(user)
-            yield from self._dependents(user, drops=True, seen=seen)
-            yield user, automatic and drops
+            yield from self._dependents(user, drops=drops or not is_inherited, seen=seen)
+            if drops or not is_inherited:
+                yield user, automatic and drops
 
     def _refuses_another_type(self, user: Key) -> bool:
         if user.kind == "column":
-            return "generated" in self._live.by_key[user].facts
+            facts = self._live.by_key[user].facts
+            return "generated" in facts and "inherited" not in facts  # that is dropped with the parent's
         if user.kind in ("index", "constraint", "statistics"):
             # an expression may not fit the other type, and it is created again anyway
             return any(
@@ -211,7 +217,7 @@ class _Plan:
         sql = []
         for key in with_parts(step.key, self._expected):
             item = self._expected.by_key[key]
-            for other in self._names.get(_name(item), ()):
+            for other in self._names.get(unique_name(item), ()):
                 if other.key in self._gone:
                     continue
                 remover = self._remover(other.key)
@@ -316,7 +322,12 @@ class _Plan:
         self._gone -= {key, *(with_parts(key, self._expected) if key in self._expected.by_key else ())}
         item = self._expected.by_key.get(key)
         if item is not None and item.kind in ("view", "materialized view"):
-            self._gone -= {part.key for part in self._expected.all_parts(item)}
+            parts = (*self._expected.parts(item, "column"), *parts_of_view(item, self._expected, self._live))
+            self._gone -= {part.key for part in parts}
+        for child in [each for each in self._gone if each.kind == key.kind == "column" and each[:3] != key[:3]]:
+            column = self._expected.by_key.get(child)
+            if column is not None and any(used == key for (used, _), _ in uses_of(column, self._expected)):
+                self._created(child)  # it inherits the column
 
     def _is_made_later(self, key: Key) -> bool:
         whole = self._catalogs.whole(key)
@@ -331,12 +342,3 @@ class _Plan:
 
 def _column_name(key: Key) -> str:
     return f"{key.table}.{key.name}" if key.kind == "column" else key.name
-
-
-def _name(item: Object) -> tuple[str, str]:
-    """Return what has to be unique in a schema; of a routine without its arguments, whose names can't change."""
-    if item.kind in _RELATIONS:
-        return item.schema, item.name
-    if item.kind in ROUTINES:
-        return item.schema, item.name.partition("(")[0] + "()"
-    return item.schema, repr(item.key)

@@ -6,7 +6,15 @@ from service_migrations.catalog.creation import keyword
 from service_migrations.catalog.objects import Catalog, Object
 from service_migrations.drift.repair.change import Change, Pair, shown
 from service_migrations.drift.repair.columns import column_changes
-from service_migrations.drift.repair.create import comment, create, create_with_parts, detach, drop, with_parts
+from service_migrations.drift.repair.create import (
+    comment,
+    create,
+    create_with_parts,
+    detach,
+    drop,
+    parts_of_view,
+    with_parts,
+)
 from service_migrations.drift.repair.others import (
     constraint_changes,
     extension_changes,
@@ -41,6 +49,7 @@ __all__ = [
     "drop",
     "in_the_way",
     "keyword",
+    "parts_of_view",
     "privilege_changes",
     "rows_of_default",
     "tables_of",

@@ -5,7 +5,7 @@ from service_migrations.catalog.creation import keyword
 from service_migrations.catalog.objects import Catalog, Key, Object
 from service_migrations.sql.quoting import one_line
 
-__all__ = ["comment", "create", "create_with_parts", "detach", "drop", "with_parts"]
+__all__ = ["comment", "create", "create_with_parts", "detach", "drop", "parts_of_view", "with_parts"]
 
 _ON_TABLE = ("constraint", "trigger", "rule", "policy")
 
@@ -21,15 +21,21 @@ def create(item: Object, catalog: Catalog) -> str | None:
 
 
 def create_with_parts(item: Object, catalog: Catalog, live_catalog: Catalog) -> str:
-    """Return the SQL that creates an object again with what was dropped with it: the parts of a view.
+    """Return the SQL that creates an object again with what was dropped with it: the parts of a view."""
+    parts = parts_of_view(item, catalog, live_catalog)
+    return " ".join(create(part, catalog) or "" for part in (item, *parts))
 
-    A part that the database didn't have before has a difference of its own.
+
+def parts_of_view(item: Object, catalog: Catalog, live_catalog: Catalog) -> list[Object]:
+    """Return the parts that are created again with a view; none of another object.
+
+    One that the database didn't have before, or had with another definition, has a difference of its own.
     """
-    statements = [create(item, catalog) or ""]
-    if item.kind in ("view", "materialized view"):
-        parts = catalog.parts(item, "index", "trigger", "rule")
-        statements += [create(part, catalog) or "" for part in parts if part.key in live_catalog.by_key]
-    return " ".join(statements)
+    if item.kind not in ("view", "materialized view"):
+        return []
+    both = [(part, live_catalog.by_key.get(part.key)) for part in catalog.parts(item, "index", "trigger", "rule")]
+    same = ("definition", "valid")
+    return [part for part, live in both if live and all(live.facts.get(name) == part.facts.get(name) for name in same)]
 
 
 def with_parts(key: Key, catalog: Catalog) -> list[Key]:

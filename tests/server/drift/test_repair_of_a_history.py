@@ -17,6 +17,35 @@ KEY = [TABLE, "ALTER TABLE t ADD CONSTRAINT u UNIQUE (id)", "ALTER TABLE t REPLI
 VIEW = 'CREATE VIEW v AS SELECT x COLLATE "{}" AS x FROM t'
 CHILD = "CREATE TABLE child (x integer) INHERITS (parent)"
 COMPOSITE = "CREATE TYPE c AS (a integer, b text)"
+PARENT = "CREATE TABLE parent (x integer, g integer GENERATED ALWAYS AS (x * 2) STORED)"
+PART_OF_CHILD = [
+    PARENT,
+    "CREATE TABLE child () INHERITS (parent)",
+    "CREATE TABLE grandchild (y integer) INHERITS (child)",
+    "CREATE INDEX ix ON grandchild (x)",
+    "CREATE INDEX ig ON child (g)",
+    "CREATE STATISTICS s ON x, y FROM grandchild",
+    "CREATE VIEW v AS SELECT x, g FROM grandchild",
+]
+BELOW = [
+    "CREATE TABLE t (id integer, x text) PARTITION BY RANGE (id)",
+    "CREATE TABLE t_1 PARTITION OF t FOR VALUES FROM (1) TO (9) PARTITION BY LIST (x)",
+    "CREATE TABLE t_1_a PARTITION OF t_1 FOR VALUES IN ('a')",
+    "CREATE INDEX ix ON t (id)",
+    "CREATE VIEW v AS SELECT id FROM t_1",
+]
+MATERIALIZED = [
+    TABLE,
+    "CREATE MATERIALIZED VIEW m AS SELECT id, x FROM t",
+    "CREATE INDEX ix ON m (x)",
+    "ALTER MATERIALIZED VIEW m CLUSTER ON ix",
+    "CREATE STATISTICS s ON id, x FROM m",
+]
+ROWS = [
+    TABLE,
+    "CREATE VIEW v AS SELECT x FROM t",
+    "CREATE FUNCTION f() RETURNS SETOF v LANGUAGE sql AS 'SELECT x FROM t'",
+]
 TYPED = [COMPOSITE, "CREATE TABLE t OF c", "CREATE TABLE u OF c (PRIMARY KEY (a))"]
 PARTITIONED = "CREATE TABLE t (id {0}, x integer) PARTITION BY {1} (id)"
 LIST = [
@@ -165,6 +194,60 @@ HISTORIES: dict[str, tuple[list[str], list[str]]] = {
     "a table that is of another type, which has got an attribute": (
         [*TYPED, COMPOSITE.replace(" c ", " d ")],
         ["ALTER TABLE t OF d", "ALTER TYPE d ADD ATTRIBUTE d integer CASCADE"],
+    ),
+    "a renamed column, with all that a child's column has": (PART_OF_CHILD, ["ALTER TABLE parent RENAME x TO z"]),
+    "another type of a column, with all that a child's column has": (
+        PART_OF_CHILD,
+        [
+            "DROP VIEW v",
+            "ALTER TABLE parent DROP g",
+            "ALTER TABLE parent ALTER x TYPE bigint",
+            "ALTER TABLE parent ADD g integer GENERATED ALWAYS AS (x * 2) STORED",
+            *PART_OF_CHILD[4::2],
+        ],
+    ),
+    "another expression of a column, with all that a child's column has": (
+        PART_OF_CHILD,
+        [
+            "DROP VIEW v",
+            "ALTER TABLE parent DROP g",
+            "ALTER TABLE parent ADD g integer GENERATED ALWAYS AS (x * 3) STORED",
+            PART_OF_CHILD[-1],
+        ],
+    ),
+    "a column that a child's view shows, added": (
+        PART_OF_CHILD,
+        ["ALTER TABLE parent ADD z integer", "CREATE VIEW w AS SELECT z FROM grandchild"],
+    ),
+    "a column that a partition's view shows, added": (
+        BELOW,
+        ["ALTER TABLE t ADD y integer", "CREATE VIEW w AS SELECT y FROM t_1_a"],
+    ),
+    "a renamed partition that has partitions": (BELOW, ["ALTER TABLE t_1 RENAME TO one"]),
+    "a renamed partition, and a renamed one of it": (
+        BELOW,
+        ["ALTER TABLE t_1 RENAME TO one", 'ALTER TABLE t_1_a RENAME TO "One a"'],
+    ),
+    "a materialized view over a column of another type": (
+        MATERIALIZED,
+        ["DROP MATERIALIZED VIEW m", "ALTER TABLE t ALTER x TYPE bigint", *MATERIALIZED[1:3], MATERIALIZED[4]],
+    ),
+    "the query and an index of a materialized view": (
+        MATERIALIZED,
+        [
+            "DROP MATERIALIZED VIEW m",
+            "CREATE MATERIALIZED VIEW m AS SELECT x, id FROM t",
+            "CREATE INDEX ix ON m (x DESC)",
+        ],
+    ),
+    "a function that returns the rows of a view": (ROWS, ["DROP VIEW v CASCADE"]),
+    "a function that returns the rows of a view with another query": (
+        ROWS,
+        ["DROP VIEW v CASCADE", "CREATE VIEW v AS SELECT id FROM t"],
+    ),
+    "a function that takes the rows of a table, both added": (
+        [TABLE],
+        ["CREATE TABLE u (x integer)", "CREATE FUNCTION f(u[]) RETURNS integer LANGUAGE sql AS 'SELECT 1'"],
     ),
     "an attribute of a type that no column has": ([COMPOSITE], ["ALTER TYPE c ALTER ATTRIBUTE a TYPE bigint"]),
 }
