@@ -24,11 +24,11 @@ from service_migrations.failures.driver_errors import (
     original_of,
     sqlstate,
 )
+from service_migrations.failures.rights import grant
 from service_migrations.failures.servers import is_exhausted, resource_hint
 from service_migrations.files import SOURCE, read_bytes
 from service_migrations.monorepo import Service, discover
 from service_migrations.sql.asyncpg import advice
-from service_migrations.sql.quoting import quoted
 
 __all__ = ["environment_place", "lost_failure", "replay_failure", "revision_failure"]
 
@@ -49,11 +49,6 @@ _COMPLETE = (
 _ENVIRONMENT = "env.py"
 _OWN = Path(__file__).parents[1]
 _FIRST_REVISION = "first revision"
-_DENIED = re.compile(r"permission denied for (table|view|sequence|function|type|schema) (.+) \[42501\]")
-_OTHER_PRIVILEGES = {"sequence": "USAGE", "function": "EXECUTE", "type": "USAGE"}
-_COMMENTS = re.compile(r"\A(?:\s|--[^\n]*(?:\n|\Z)|/\*.*?\*/)+", re.DOTALL)
-_VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE")
-_NOT_OWNED = re.compile(r"must be owner of (materialized view|[a-z]+) \S.* \[42501\]")
 _EXIST_ALREADY = ("42P07", "42701", "42710", "42P06", "42723")
 """Of a relation (also an index or a sequence), a column, a type, constraint, trigger, policy or role, a schema, a
 function."""
@@ -133,9 +128,7 @@ def revision_failure(
         reason = _CONTENTION.get(state or "", "another session changed the same row of the catalog")
         return failure(ContentionError, f"{reason} [{state}].", end)
     if state == "42501":
-        statement = next(filter(None, (getattr(link, "statement", None) for link in error_chain(error))), "")
-        grant = f"{_grant(text, user, statement)} {unprepared}".rstrip()
-        return failure(AccessDeniedError, f"{text}.", grant)
+        return failure(AccessDeniedError, f"{text}.", f"{grant(error, text, user)} {unprepared}".rstrip())
     if state == "25006":
         hint = "The server is read-only or a standby: name the primary. Or did the revision SET TRANSACTION READ ONLY?"
         return failure(ConfigurationError, f"{text}.", hint)
@@ -143,47 +136,6 @@ def revision_failure(
         message = f"the connection was lost ({text})."
         return failure(UnreachableError, message, "It is safe to run the command again.")
     return failure(MigrationError, f"{_with_class(error, text)}.", end)
-
-
-def _grant(text: str, user: str, statement: str) -> str:
-    """Return what would give a role the right that it lacks, by the server's message and the statement."""
-    if owned := _NOT_OWNED.match(text):
-        kind = owned[1].upper()
-        return f'Migrate as its owner, or let an administrator run: ALTER {kind} … OWNER TO "{user}";'
-    denied = _DENIED.match(text)
-    privilege = _privilege(denied[1], denied[2], statement) if denied else ""
-    if denied is None or not privilege:
-        return "Grant it, or run as the owner."
-    kind = "" if denied[1] in ("table", "view") else f"{denied[1].upper()} "
-    qualified = re.search(rf'(?:"[^"]+"|\w+)\."?{re.escape(denied[2])}\b"?', statement)
-    name = qualified[0] if qualified else quoted(denied[2])
-    return f'Its owner can run: GRANT {privilege} ON {kind}{name} TO "{user}";'
-
-
-def _privilege(kind: str, name: str, statement: str) -> str:
-    """Return the privilege that a statement needs on an object; empty where it isn't known."""
-    statement = _COMMENTS.sub("", statement)
-    verb = next(iter(statement.split()), "CREATE").upper()
-    if verb == "WITH":
-        inside = rf"\b(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM|MERGE\s+INTO)\s+(?:ONLY\s+)?\S*\b{re.escape(name)}\b.*"
-        changes = re.search(inside, statement, re.IGNORECASE | re.DOTALL)
-        statement = changes[0] if changes else "SELECT"
-        verb = statement.split()[0].upper()
-    if kind == "schema":
-        return "CREATE" if verb == "CREATE" else "USAGE"
-    if kind in _OTHER_PRIVILEGES:
-        return _OTHER_PRIVILEGES[kind]
-    if verb in ("CREATE", "ALTER"):
-        return (
-            "REFERENCES" if re.search(rf"\bREFERENCES\b[^,(]*\b{re.escape(name)}\b", statement, re.IGNORECASE) else ""
-        )
-    if verb not in _VERBS:
-        return ""
-    # of an UPDATE or a DELETE with a WHERE, the columns are read
-    is_target = re.match(
-        rf"\w+\s+(?:INTO\s+|FROM\s+|ONLY\s+|TABLE\s+)*\S*\b{re.escape(name)}\b", statement, re.IGNORECASE
-    )
-    return f"SELECT, {verb}" if is_target and verb in ("UPDATE", "DELETE") else verb if is_target else "SELECT"
 
 
 def _with_class(error: BaseException, text: str) -> str:

@@ -28,7 +28,7 @@ from service_migrations.errors import (
 from service_migrations.postgres import Server
 from service_migrations.session.locks import LOCK_KEY
 from service_migrations.settings.dsn import Dsn
-from tests.support.database import query, tables, wait
+from tests.support.database import query, run_script, tables, wait
 from tests.support.monorepo import MODELS, Monorepo, Ran, dsn_text
 
 SECRET = "hunter2%41@ hunter3:/#"
@@ -703,6 +703,90 @@ def test_a_revision_without_the_right_to_create_gets_its_place_and_the_grant(
         monkeypatch,
     )
     assert "[42501]" in str(caught.value)
+
+
+OF_ANOTHER = """
+CREATE SCHEMA x; CREATE SCHEMA empty;
+CREATE TABLE x.a (id int PRIMARY KEY, n int); CREATE TABLE x.b (id int PRIMARY KEY, a int REFERENCES x.a);
+CREATE TABLE x."my table" (id int); CREATE SEQUENCE x.s; CREATE TYPE x.t AS ENUM ('a');
+CREATE MATERIALIZED VIEW x.m AS SELECT 1; CREATE TABLE x.audited (id int);
+CREATE FUNCTION x.f() RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE PROCEDURE x.p() LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION x.written() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO x.a VALUES (7); RETURN NEW; END';
+CREATE TRIGGER audit AFTER INSERT ON x.audited FOR EACH ROW EXECUTE FUNCTION x.written();
+REVOKE ALL ON TYPE x.t FROM PUBLIC; REVOKE ALL ON FUNCTION x.f FROM PUBLIC; REVOKE ALL ON PROCEDURE x.p FROM PUBLIC;
+GRANT USAGE ON SCHEMA x TO PUBLIC; GRANT INSERT ON x.audited TO PUBLIC; GRANT CREATE ON SCHEMA public TO PUBLIC
+"""
+"""What an administrator has made; the service may use none of it but its schema."""
+
+
+@pytest.mark.parametrize(
+    ("statement", "grants"),
+    [
+        ("INSERT INTO x.a VALUES (2)", "INSERT ON x.a"),
+        ("INSERT INTO x.a VALUES (2) RETURNING id", "SELECT, INSERT ON x.a"),
+        ("INSERT INTO x.a VALUES (2) ON CONFLICT DO NOTHING", "INSERT ON x.a"),
+        ("INSERT INTO x.a VALUES (2) ON CONFLICT (id) DO NOTHING", "SELECT, INSERT ON x.a"),
+        ("INSERT INTO x.a VALUES (2) ON CONFLICT (id) DO UPDATE SET n = 3", "SELECT, INSERT, UPDATE ON x.a"),
+        ("INSERT INTO x.a SELECT id + 1 FROM x.a", "SELECT, INSERT ON x.a"),
+        ("INSERT INTO billing (name) SELECT 'a' FROM x.a", "SELECT ON x.a"),
+        ("UPDATE ONLY x.a SET n = 1 WHERE id = 1", "SELECT, UPDATE ON x.a"),
+        ("DELETE FROM x.b USING x.a WHERE x.a.id = x.b.a", "SELECT, DELETE ON x.b; SELECT ON x.a"),
+        ("WITH q AS (DELETE FROM x.b RETURNING id) SELECT * FROM q", "SELECT, DELETE ON x.b"),
+        ("-- all of it\n(SELECT id FROM x.a)", "SELECT ON x.a"),
+        ("TABLE x.a", "SELECT ON x.a"),
+        ("SELECT * FROM x.a FOR NO KEY UPDATE", "SELECT, UPDATE ON x.a"),
+        ('SELECT * FROM x."my table"', 'SELECT ON x."my table"'),
+        ("SELECT * FROM x.m", "SELECT ON x.m"),
+        ("TRUNCATE x.a, x.b", "TRUNCATE ON x.a; TRUNCATE ON x.b"),
+        ("LOCK TABLE x.a", "TRUNCATE ON x.a"),
+        ("CREATE TABLE c (a int REFERENCES x.a)", "REFERENCES ON x.a"),
+        ("CREATE TABLE c AS SELECT * FROM x.a", "SELECT ON x.a"),
+        ("CREATE TABLE c (LIKE x.a)", "SELECT ON x.a"),
+        ("CREATE TRIGGER t AFTER INSERT ON x.a FOR EACH ROW EXECUTE FUNCTION x.written()", "TRIGGER ON x.a"),
+        ("SELECT nextval('x.s')", "USAGE ON SEQUENCE x.s"),
+        ("SELECT setval('x.s', 5)", "UPDATE ON SEQUENCE x.s"),
+        ("SELECT setval('x.s', nextval('x.s'))", "USAGE, UPDATE ON SEQUENCE x.s"),
+        ("SELECT last_value FROM x.s", "SELECT ON SEQUENCE x.s"),
+        ("ALTER TABLE billing ADD COLUMN t x.t", "USAGE ON TYPE x.t"),
+        ("SELECT x.f()", "EXECUTE ON FUNCTION x.f"),
+        ("CALL x.p()", "EXECUTE ON PROCEDURE x.p"),
+        ("CREATE SCHEMA another", "CREATE ON DATABASE"),
+        ("CREATE TABLE empty.c (id serial PRIMARY KEY)", "USAGE, CREATE ON SCHEMA empty"),
+        ("ALTER TABLE billing SET SCHEMA empty", "USAGE, CREATE ON SCHEMA empty"),
+        ("CREATE VIEW v AS SELECT id FROM empty.there", "USAGE ON SCHEMA empty"),
+        ("CREATE INDEX ON empty.there (id)", "USAGE, CREATE ON SCHEMA empty"),
+        ("DO $$ BEGIN CREATE TABLE empty.c (id int); END $$", "USAGE, CREATE ON SCHEMA empty"),
+        ("DO $$ BEGIN INSERT INTO x.a VALUES (2); END $$", "INSERT ON x.a"),
+        ("INSERT INTO x.audited VALUES (1)", "INSERT ON x.a"),
+    ],
+)
+def test_the_grants_that_the_line_names_are_those_that_the_statement_needs(
+    world: World, statement: str, grants: str
+) -> None:
+    inside = replace(world.server.admin, database=world.dsn.database)
+    run_script(inside, [OF_ANOTHER, "CREATE TABLE empty.there (id int)"])
+    query(inside, f'ALTER TABLE empty.there OWNER TO "{world.dsn.user}"')
+    query(inside, f'REVOKE CREATE ON DATABASE "{world.dsn.database}" FROM "{world.dsn.user}"')
+    world.monorepo.revision("billing", "a2", "a1", f"op.get_bind().exec_driver_sql({statement!r})")
+    named = []
+    for expected in grants.split("; "):
+        with pytest.raises(AccessDeniedError) as caught:
+            wait(service_migrations.upgrade(world.monorepo.find("billing")))
+        (grant,) = re.findall(r"Its owner can run: (GRANT .*;)", str(caught.value))
+        assert grant.startswith(f"GRANT {expected}")
+        query(inside, grant)
+        named.append(grant)
+    assert wait(service_migrations.upgrade(world.monorepo.find("billing"))).after == ("a2",), named
+
+
+def test_what_a_view_or_a_function_of_another_role_may_not_do_gets_no_grant_for_this_one(world: World) -> None:
+    inside = replace(world.server.admin, database=world.dsn.database)
+    other = stranger(world).user
+    run_script(inside, [OF_ANOTHER, "CREATE VIEW x.v AS SELECT * FROM x.a; GRANT SELECT ON x.v TO PUBLIC"])
+    query(inside, f'ALTER VIEW x.v OWNER TO "{other}"')
+    world.monorepo.revision("billing", "a2", "a1", 'op.execute("SELECT * FROM x.v")')
+    with pytest.raises(AccessDeniedError, match=r"denied for table a \[42501\]\. Grant it, or run as the owner\.$"):
+        wait(service_migrations.upgrade(world.monorepo.find("billing")))
 
 
 @pytest.mark.parametrize("kind", ["TABLE", "VIEW", "MATERIALIZED VIEW", "SEQUENCE", "TYPE", "FUNCTION", "SCHEMA"])
