@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from service_migrations.errors import text_of
 from service_migrations.interruption import handlers_contained, handlers_kept, is_ours, stops
 
-__all__ = ["RevisionStopped", "call_revision", "cancel_revision", "reminding"]
+__all__ = ["RevisionStopped", "call_revision", "cancel_revision", "log_left_behind", "reminding"]
 
 log = logging.getLogger(__name__)
 
@@ -249,7 +249,7 @@ def cancel_revision(frame: FrameType | None, loop: asyncio.AbstractEventLoop, ta
         RevisionStopped: the frame is inside a revision.
 
     """
-    loop.set_exception_handler(_left_behind)
+    loop.set_exception_handler(log_left_behind)
     if not _is_in_revision(frame):
         loop.call_soon_threadsafe(task.cancel)  # this wakes a loop that waits
         return
@@ -284,6 +284,6 @@ def reminding(also: Callable[[], object] = bool) -> Iterator[Callable[[], None]]
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _left_behind(_: asyncio.AbstractEventLoop, what: dict[str, Any]) -> None:
+def log_left_behind(_: asyncio.AbstractEventLoop, what: dict[str, Any]) -> None:
     """Log what a cancelled library left behind where nobody reads it; asyncio itself would print a traceback."""
     log.debug("%s", what["message"], exc_info=what.get("exception"))

@@ -12,6 +12,7 @@ from service_migrations.failures.driver_errors import describe
 from service_migrations.installation import installation_problem
 from service_migrations.monorepo import Service, resolve, resolve_all
 from service_migrations.outcome import Outcome
+from service_migrations.revision_call import log_left_behind
 from service_migrations.rollout.scan import Scan, scan
 from service_migrations.rollout.schedule import News, Result, Schedule
 from service_migrations.rollout.worker import JobFunction
@@ -136,5 +137,7 @@ async def _until(scanning: Any, stop: Callable[[], int]) -> Scan:
     task: asyncio.Task[Scan] = asyncio.ensure_future(scanning)
     while not (await asyncio.wait([task], timeout=0.1))[0]:
         if stop() and not task.cancelling():  # a second time would interrupt the cancellation of a query
+            # of a connection that is being made, asyncpg leaves a future behind
+            asyncio.get_running_loop().set_exception_handler(log_left_behind)
             task.cancel()
     return await task

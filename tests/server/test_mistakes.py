@@ -324,6 +324,14 @@ def a_revision_that_fails(world: World) -> Mistake:
     return Mistake(1, ("billing: migrations/versions/billing/a2.py:", "division by zero [22012]", "rolled back"))
 
 
+@inside
+def a_revision_whose_transaction_only_reads(world: World) -> Mistake:
+    body = 'op.execute("SET TRANSACTION READ ONLY")\nop.execute("CREATE TABLE second (id int)")'
+    world.monorepo.revision("billing", "a2", "a1", body)
+    says = ("billing/a2.py:", "read-only transaction [25006]", "name the primary", "SET TRANSACTION READ ONLY?")
+    return Mistake(78, says)
+
+
 # Models
 
 

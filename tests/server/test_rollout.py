@@ -1,18 +1,23 @@
 """Many services in one command: workers, their order, their limits and what is said of each."""
 
+import asyncio
+import gc
 import os
 import pty
 import re
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 import service_migrations
 from service_migrations.errors import UsageError
 from service_migrations.postgres import Server
+from service_migrations.rollout import rollout
 from service_migrations.settings.dsn import Dsn
 from tests.support.database import PASSWORD, query, wait
 from tests.support.monorepo import Monorepo
@@ -365,6 +370,66 @@ def test_the_library_refuses_to_fork_an_application_that_runs_a_loop(monorepo, f
     with pytest.raises(UsageError, match="event loop"):
         wait(inside())
     assert not at(fleet["alpha"], "alpha")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [({"jobs": 0}, "nothing could run"), ({"canary": "gamma"}, "gamma isn't one of the services"), ({}, "threads")],
+)
+def test_the_library_refuses_what_can_run_nothing_or_forks_an_application_with_threads(
+    monorepo: Monorepo, fleet: dict[str, Dsn], arguments: dict[str, Any], said: str
+) -> None:
+    alpha, gamma = monorepo.find("alpha"), monorepo.find("gamma")
+    ended = threading.Event()
+    thread = threading.Thread(target=ended.wait)
+    thread.start()
+    try:
+        canary = {"canary": gamma} if "canary" in arguments else {}
+        with pytest.raises(UsageError, match=said):
+            service_migrations.upgrade_all([alpha], **(arguments | canary))
+    finally:
+        ended.set()
+        thread.join()
+    assert not at(fleet["alpha"], "alpha")
+
+
+@pytest.mark.parametrize("is_silent", [False, True], ids=["a server", "a silent server"])
+def test_the_library_starts_nothing_once_it_is_stopped(
+    monorepo: Monorepo, fleet: dict[str, Dsn], *, is_silent: bool
+) -> None:
+    script = monorepo.root / "deploy.py"
+    script.write_text(
+        "import service_migrations\n"
+        "for result in service_migrations.upgrade_all(service_migrations.discover(), stop=lambda: 1):\n"
+        "    print(result.service, result.state, result.outcome)\n",
+        encoding="utf-8",
+    )
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        if is_silent:
+            for name in NAMES:
+                monorepo.env(name, DATABASE_DSN=f"postgresql://a:b@127.0.0.1:{silent.getsockname()[1]}/{name}")
+        done = subprocess.run(
+            [sys.executable, str(script)], cwd=monorepo.root, capture_output=True, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [f"{name} stopped None" for name in NAMES]
+    assert [at(dsn, name) for name, dsn in fleet.items()] == [[], [], []]
+
+
+def test_what_asyncpg_leaves_behind_in_a_scan_that_is_stopped_is_not_printed(caplog: pytest.LogCaptureFixture) -> None:
+    """It does where a socket was connected to and the first message isn't sent yet: too short a time to meet."""
+
+    async def connecting() -> None:
+        left_behind = asyncio.get_running_loop().create_future()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            left_behind.set_exception(ConnectionError("unexpected connection_lost() call"))
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(rollout._until(connecting(), lambda: 1))
+    gc.collect()
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 def test_a_worker_is_replaced_after_some_services_so_that_memory_stays_flat(monorepo, database):
