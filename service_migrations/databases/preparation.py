@@ -110,17 +110,17 @@ async def sole_creator(connection: "Connection", settings: Settings) -> AsyncIte
 
 
 async def finish(connection: "Connection", database: str) -> None:
-    """Take the mark away: the database is prepared.
+    """Take the mark away: the database is prepared. A limit that ``bootstrap.sql`` has set stays.
 
     An administrator who isn't a superuser may have no more than the SET ROLE that ``OWNER`` demands.
     """
+    if await connection.fetchval("SELECT datconnlimit FROM pg_database WHERE datname = $1", database) != UNPREPARED:
+        return
     statement = f"ALTER DATABASE {quoted(database)} CONNECTION LIMIT -1"
     try:
         await connection.execute(statement)
     except asyncpg.InsufficientPrivilegeError:
-        owner = await connection.fetchval(
-            "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = $1", database
-        )
+        owner = await connection.fetchval(_OWNER, database)
         async with connection.transaction():
             await connection.execute(f"SET LOCAL ROLE {quoted(owner)}")
             await connection.execute(statement)

@@ -193,3 +193,11 @@ def test_a_template_that_is_in_use_is_told_with_the_session(monorepo: Monorepo, 
         with pytest.raises(LockNotObtainedError, match=r"In template1: pid \d+, user postgres, no application_name"):
             wait(create_beside())
         assert "created database billing" in wait(admin.create(settings, own.admin))
+
+
+def test_a_limit_that_is_prepared_stays(world: World) -> None:
+    statement = f'ALTER DATABASE "{world.dsn.database}" CONNECTION LIMIT 7;\n'
+    (world.monorepo.root / "services/billing/bootstrap.sql").write_text(statement, encoding="utf-8")
+    assert world.inv("db.create").code == 0
+    assert limit(world) == 7
+    assert world.inv("db.upgrade").code == 0
