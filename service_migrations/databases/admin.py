@@ -14,7 +14,7 @@ from service_migrations.connection.parameters import END_WITH_CLIENT, NO_TIMEOUT
 from service_migrations.connection.retry import attempts
 from service_migrations.databases.bootstrap import bootstrap, bootstrap_files
 from service_migrations.databases.preparation import UNPREPARED, drop_unprepared, finish, in_use, sole_creator
-from service_migrations.databases.scram import verifier
+from service_migrations.databases.roles import ensure_membership, ensure_role
 from service_migrations.errors import (
     AccessDeniedError,
     ConfigurationError,
@@ -81,7 +81,7 @@ async def create(
     try:
         async with connected(settings, creator) as connection, sole_creator(connection, settings):
             if creator.user != settings.dsn.user:
-                lines += await _ensure_role(connection, settings.dsn, set_password=set_password)
+                lines += await ensure_role(connection, settings.dsn, set_password=set_password)
             limit = await connection.fetchval(_LIMIT, settings.dsn.database)
             if limit == _INVALID:
                 raise unusable(settings.service, creator.target, settings.dsn.database)
@@ -103,7 +103,8 @@ async def _create(connection: "_Connection", settings: Settings, creator: Dsn, o
     dsn, lines, options = settings.dsn, [], ""
     if creator.user != dsn.user:
         for other in others:
-            lines += await _ensure_role(connection, other.dsn, set_password=False)
+            lines += await ensure_role(connection, other.dsn, set_password=False)
+        lines += await ensure_membership(connection, settings, creator)
         options = f" OWNER {quoted(dsn.user)} CONNECTION LIMIT {UNPREPARED}"
     try:
         await connection.execute(f"CREATE DATABASE {quoted(dsn.database)}{options}")
@@ -268,23 +269,6 @@ def quoted(identifier: str) -> str:
     return '"' + identifier.replace('"', '""') + '"'
 
 
-async def _ensure_role(connection: "asyncpg.Connection", dsn: Dsn, *, set_password: bool) -> list[str]:
-    exists = await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", dsn.user)
-    if exists and not (set_password and dsn.password):
-        return []  # without one here, as with a command for it, that of the role would be removed
-    verb = "ALTER" if exists else "CREATE"
-    # never the password itself: the server may log a statement with its arguments
-    secret = verifier(dsn.password) if dsn.password else None
-    statement = await connection.fetchval(
-        f"SELECT format('{verb} ROLE %I LOGIN PASSWORD %L', $1::text, $2::text)", dsn.user, secret
-    )
-    try:
-        await connection.execute(statement)
-    except (asyncpg.DuplicateObjectError, asyncpg.UniqueViolationError):
-        return []  # another command has created it since, for another database
-    return [] if exists else [f"created role {dsn.user}{'' if secret else ' without a password'}"]
-
-
 async def _ensure_grants(settings: Settings, admin: Dsn, *, new: bool) -> list[str]:
     """Let the role create tables, which since PostgreSQL 15 not everybody may.
 
@@ -296,7 +280,8 @@ async def _ensure_grants(settings: Settings, admin: Dsn, *, new: bool) -> list[s
         async with connected(settings, admin) as connection:
             if new and await connection.fetchval(_EVERYBODY_MAY_CREATE):
                 await connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
-                lines.append("revoked CREATE on schema public from PUBLIC")
+                if not await connection.fetchval(_EVERYBODY_MAY_CREATE):  # a mere warning where the schema is another's
+                    lines.append("revoked CREATE on schema public from PUBLIC")
             if not await connection.fetchval("SELECT has_schema_privilege($1, 'public', 'CREATE')", settings.dsn.user):
                 await connection.execute(f"GRANT CONNECT ON DATABASE {quoted(settings.dsn.database)} TO {role}")
                 await connection.execute(f"GRANT USAGE, CREATE ON SCHEMA public TO {role}")

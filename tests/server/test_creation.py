@@ -166,6 +166,42 @@ def test_an_administrator_who_is_no_superuser_creates_and_ends_it(world: World, 
     assert world.inv().code == 0
 
 
+@pytest.mark.parametrize("exists", [False, True], ids=["new role", "another's role"])
+def test_an_administrator_who_may_create_roles_creates_it_with_its_role(
+    monorepo: Monorepo, server: Server, exists: bool
+) -> None:
+    """As of a managed server: who may create roles isn't a member of them, and CREATE DATABASE … OWNER demands that."""
+    with throwaway(server.version) as own:
+        query(own.admin, "CREATE ROLE boss LOGIN CREATEDB CREATEROLE PASSWORD 'secret'")
+        boss = replace(own.admin, user="boss", password="secret")
+        target = replace(own.admin, user="billing", database="billing", password="secret")
+        if exists:
+            query(own.admin, "CREATE ROLE billing LOGIN PASSWORD 'secret'")
+        monorepo.service("billing", dsn=target, DATABASE_ADMIN_DSN=dsn_text(boss))
+        monorepo.table_revision("billing", "b1", None)
+        ran = monorepo.inv("db.create")
+        if exists and int(server.version) >= 16:  # before, who may create roles may grant each
+            assert ran.code == 77
+            assert "Who administers that role can run: GRANT billing TO boss;" in ran.err
+            query(own.admin, "GRANT billing TO boss")
+            ran = monorepo.inv("db.create")
+            assert "created database billing" in ran.out
+        else:
+            made = "granted billing to boss, created database billing"
+            assert (made if exists else f"created role billing, {made}") in ran.out, ran.text
+        assert ran.code == 0
+        may_create = "SELECT has_schema_privilege('public', 'CREATE') FROM (SELECT 1) AS one"
+        assert query(target, may_create) == [(True,)]
+        if int(server.version) >= 15:  # before, only the schema's owner takes the right from everybody
+            for task in ("db.upgrade", "db.check", "db.drift"):
+                ran = monorepo.inv(task)
+                assert ran.code == 0, ran.text
+        else:
+            assert "revoked CREATE" not in ran.text
+        assert monorepo.inv("db.create").code == 0
+        assert monorepo.inv("db.drop", "--service", "billing", "--yes").code == 0
+
+
 def test_a_name_that_needs_quotes_is_created_once(world: World, server: Server) -> None:
     name = f'{world.dsn.database} "Ä" % \' x'
     world.dsn = replace(world.dsn, database=name)
