@@ -158,6 +158,28 @@ def test_a_stamp_that_is_too_low_leads_to_the_command_that_finds_the_right_one(
     assert f"{question} `inv db.adopt --verify --service billing` finds its revision." in ran.err
 
 
+ROWS = {
+    "NULL": ("op.alter_column('t', 'b', nullable=False)", "23502"),
+    "a key twice": ("op.create_unique_constraint('u', 't', ['b'])", "23505"),
+    "a condition": ("op.create_check_constraint('c', 't', 'b > 5')", "23514"),
+    "a cast": ("op.execute('ALTER TABLE t ALTER b TYPE smallint USING 100000')", "22003"),
+}
+
+
+@pytest.mark.parametrize(("up", "state"), ROWS.values(), ids=ROWS)
+def test_rows_that_a_revision_cannot_take_are_no_matter_of_the_stamp(
+    monorepo: Monorepo, database: Callable[..., Dsn], up: str, state: str
+) -> None:
+    """Though the message names what an earlier revision names too."""
+    monorepo.service("billing", dsn=database())
+    first = ("CREATE TABLE t (a int, b int)", "INSERT INTO t VALUES (1, 1), (2, 1), (3, NULL)")
+    monorepo.revision("billing", "a1", None, "\n".join(f"op.execute({sql!r})" for sql in first))
+    assert monorepo.inv("db.upgrade", "--service", "billing").code == 0
+    monorepo.revision("billing", "b2", "a1", up)
+    ran = monorepo.inv("db.upgrade", "--service", "billing")
+    assert (ran.code, f"[{state}]" in ran.err, "stamp" in ran.err) == (1, True, False), ran.text
+
+
 def test_a_misspelled_table_is_no_matter_of_the_stamp(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
     monorepo.service("billing", dsn=database())
     monorepo.table_revision("billing", "a1", None)
