@@ -28,6 +28,8 @@ _INDEX = "USING "
 """The beginning of an index among keys."""
 
 _NEAR = "migrations_near"
+_NOT_VALID_OF_PARTITIONS_SINCE = (18,)
+"""The first version that adds a NOT VALID foreign key to a partitioned table; in CREATE TABLE it means nothing."""
 
 
 def impossible(comparison: Comparison, service: str | None) -> dict[Key, MigrationError]:
@@ -93,6 +95,7 @@ def _shape(near: TableState, far: TableState, constraint: Constraint, keys: list
     return (
         *(str(near_columns), str(far_columns), names[1], tuple(keys), constraint.rules),
         *(near is far and names[0], near.unlogged, far.unlogged, names[0] if constraint.rules[_LETTERS:] else None),
+        constraint.valid or near.partition_key is None,
     )
 
 
@@ -100,6 +103,10 @@ def _refusal(
     comparison: Comparison, near: TableState, far: TableState, constraint: Constraint, keys: list[str]
 ) -> str | None:
     """Return why the server doesn't make a key; None where it does, or can't be asked."""
+    version = comparison.connection.dialect.server_version_info or ()
+    is_old = near.partition_key is not None and not constraint.valid and version < _NOT_VALID_OF_PARTITIONS_SINCE
+    if is_old and comparison.key(near.schema, near.name) in comparison.live:
+        return "before PostgreSQL 18, the key of a partitioned table can't be NOT VALID"
     if far.unlogged and not near.unlogged:
         return f"{far.sql} is UNLOGGED, and {near.sql} isn't"
     connection, is_one = comparison.connection, near is far
