@@ -102,8 +102,6 @@ class Comparison:
             if key not in all_live_types or all_live_types[key].labels != enum_type.labels
         ]
         self.surroundings = Surroundings.of(path, differing_types, all_live_types.keys() | model_types.keys())
-        # the planner overestimates these queries, and compiling them takes longer than running them
-        connection.exec_driver_sql("SET LOCAL jit TO off")
         live = read(connection, list(self.oids.values()), self.default, path.text)
         self.live: dict[Key, TableState] = {key: live[oid] for key, oid in self.oids.items()}
         self.targets = self._targets()

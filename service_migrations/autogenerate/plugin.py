@@ -33,23 +33,28 @@ from service_migrations.catalog.search_path import OWN_PATH, SearchPath, search_
 from service_migrations.errors import ConfigurationError, MigrationError, UsageError
 from service_migrations.models.faults import faults_of
 from service_migrations.models.info import differing_info
-from service_migrations.sql.quoting import literal, quoted
+from service_migrations.sql.quoting import VERBATIM, literal, quoted
 
 __all__ = ["PLUGIN"]
 
 PLUGIN = "service_migrations.autogenerate.plugin"
 """Its name among autogenerate_plugins."""
 
-_PRINTED = """
-    SELECT pg_catalog.set_config('quote_all_identifiers', 'off', true),
-        pg_catalog.set_config('bytea_output', 'hex', true),
-        pg_catalog.set_config('extra_float_digits', '1', true),
-        pg_catalog.set_config('DateStyle', 'ISO', true)
+_SETTINGS = f"""
+    DO $$ BEGIN
+        SET LOCAL {SearchPath(OWN_PATH, ()).assignment};
+        SET LOCAL quote_all_identifiers TO off;
+        SET LOCAL bytea_output TO hex;
+        SET LOCAL extra_float_digits TO 1;
+        SET LOCAL DateStyle TO ISO;
+        SET LOCAL jit TO off;
+    END $$
 """
-"""How the server prints expressions until the end of the transaction, whatever the database or the role has set.
+"""What counts until the end of the transaction, whatever the database or the role has set.
 
-A revision's text is also run in databases that read ``03/02/2020`` otherwise. How constants are read stays as it is:
-the models' were written for that.
+The path of our own queries; how the server prints expressions, since a revision's text is also run in databases that
+read ``03/02/2020`` otherwise (how constants are read stays as it is: the models' were written for that); and that
+nothing is compiled: the planner overestimates these queries, and compiling them takes longer than running them.
 """
 
 logger = logging.getLogger(__name__)
@@ -72,8 +77,7 @@ def compare(context: AutogenContext, operations: UpgradeOps, schemas: Iterable[s
     _warn_of_differing_info(metadata, service)
     path, schemas, others = search_path(connection), tuple(schemas), OtherComparators(context)
     others.prepare(connection)
-    set_path(connection, OWN_PATH)
-    connection.exec_driver_sql(_PRINTED)
+    connection.exec_driver_sql(_SETTINGS, execution_options=VERBATIM)
     sides = partial(Comparison, context, connection, metadata, schemas, path, reflects=others.are_for_tables)
     uncompared = _faulty(metadata, connection, service)
     try:

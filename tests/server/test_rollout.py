@@ -412,7 +412,7 @@ def test_the_library_starts_nothing_once_it_is_stopped(
             [sys.executable, str(script)], cwd=monorepo.root, capture_output=True, text=True, check=False
         )
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines() == [f"{name} stopped None" for name in NAMES]
+    assert done.stdout.splitlines() == [f"{name} not started None" for name in NAMES]
     assert [at(dsn, name) for name, dsn in fleet.items()] == [[], [], []]
 
 
