@@ -16,7 +16,7 @@ SELECT t.oid::bigint AS oid, t.typarray::bigint AS array, n.nspname AS schema, t
             UNION ALL SELECT defaclacl FROM pg_default_acl
                 WHERE defaclrole = me.oid AND defaclnamespace = n.oid AND defaclobjtype = 'T') acls (acl)
         CROSS JOIN aclexplode(acls.acl) a GROUP BY 1) g (role, grantable))::text AS default_grants,
-    ARRAY(SELECT f.typname::text FROM pg_type f WHERE f.typnamespace = n.oid AND f.typname LIKE '%\_\_former%') AS former_names,
+    ARRAY(SELECT f.typname::text FROM pg_type f WHERE f.typnamespace = n.oid AND f.typname LIKE E'%\\_\\_former%') AS former_names,
     (SELECT jsonb_agg(DISTINCT jsonb_build_array(c.relkind, cn.nspname, c.relname, a.attname,
             CASE a.atttypid WHEN t.typarray THEN 'array' ELSE '' END))
         FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace cn ON cn.oid = c.relnamespace

@@ -156,8 +156,8 @@ UNION ALL
 -- indexes; that of a constraint has its name
 SELECT 'index', 'pg_class'::regclass, x.oid, 0, x.nspname, r.relname, x.relname, x.address, 0, jsonb_build_object(
         'definition', regexp_replace(pg_get_indexdef(x.oid), format('( ON (?:ONLY )?)%s( USING )',
-            regexp_replace(format('%I.%I', r.nspname, r.relname), '(\W)', '\\\1', 'g')),
-            format('\1%s\2', replace(r.address, '\', '\\'))),
+            regexp_replace(format('%I.%I', r.nspname, r.relname), E'(\\W)', E'\\\\\\1', 'g')),
+            format(E'\\1%s\\2', replace(r.address, E'\\', E'\\\\'))),
         'valid', i.indisvalid,
         'replica_identity', CASE WHEN i.indisreplident THEN true END,
         'clustered', CASE WHEN i.indisclustered THEN true END,
