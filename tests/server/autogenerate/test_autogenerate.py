@@ -213,7 +213,7 @@ def test_a_removed_value_that_a_default_still_names_is_one_clear_line(
     written(monorepo, service, "before")
     wait(service_migrations.upgrade(service))
     remodel(monorepo, service, models(default, labels=("new",)))
-    with pytest.raises(ConfigurationError, match=r"billing: the models' table things can't be created.*: \"old\""):
+    with pytest.raises(ConfigurationError, match=r"the models' table things can't be created.*: \"old\""):
         wait(service_migrations.check(service))
 
 
