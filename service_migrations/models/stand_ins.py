@@ -3,6 +3,8 @@
 A service never imports another one, so its foreign key is a name, ``ForeignKey("catalog_products.id")``. Alembic and
 SQLAlchemy need a table of that name. They get one with only the referenced columns, which is neither compared nor
 created nor claimed. So does a table that ``ignore`` leaves out, such as Django's ``auth_user``.
+
+A table of the models that is a partition in the database becomes one, with all its columns: it is the whole's.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +20,7 @@ from service_migrations.models.faults import add_fault
 from service_migrations.models.views import views_of
 from service_migrations.settings.siblings import Sibling
 
-__all__ = ["complete", "is_stand_in", "only_the_schema_differs"]
+__all__ = ["complete", "is_stand_in", "leave_partitions", "only_the_schema_differs"]
 
 _MARK = "migrations.stand_in_for"
 
@@ -100,6 +102,13 @@ def complete(
 def is_stand_in(table: object) -> bool:
     """Whether a table is a stand-in for a sibling's, or another program's."""
     return isinstance(table, Table) and _MARK in table.info
+
+
+def leave_partitions(metadata: MetaData, is_partition: Callable[[tuple[str | None, str]], bool]) -> None:
+    """Let the tables of a service's metadata that are partitions in a database be stand-ins."""
+    for table in metadata.tables.values():
+        if is_partition((table.schema, table.name)):
+            table.info = {**table.info, _MARK: table.name}
 
 
 def only_the_schema_differs(default: str, key: object, other: object) -> bool:

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service_migrations.catalog.search_path import INFO, SearchPath
 from service_migrations.models.claims import Claims
 from service_migrations.models.metadata import models_file
-from service_migrations.models.stand_ins import complete
+from service_migrations.models.stand_ins import complete, leave_partitions
 from service_migrations.models.views import remove_views
 from service_migrations.ownership.attribution import Attribution
 from service_migrations.ownership.candidates import Candidate
@@ -35,13 +35,14 @@ _TABLES_AND_TYPES = text(
     )
     SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'f' THEN 'foreign table'
            ELSE 'table' END AS kind, n.nspname::text AS schema, c.relname::text AS name,
-           m.extname::text AS extension, p.nspname::text AS parent_schema, p.relname::text AS parent
+           m.extname::text AS extension, p.nspname::text AS parent_schema, p.relname::text AS parent,
+           c.relispartition AS is_partition
     FROM pg_class c JOIN space n ON n.oid = c.relnamespace
     LEFT JOIN member m ON m.classid = 'pg_class'::regclass AND m.objid = c.oid
     LEFT JOIN parent p ON p.inhrelid = c.oid
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
     UNION ALL
-    SELECT CASE t.typtype WHEN 'e' THEN 'enum' ELSE 'domain' END, n.nspname, t.typname, m.extname, NULL, NULL
+    SELECT CASE t.typtype WHEN 'e' THEN 'enum' ELSE 'domain' END, n.nspname, t.typname, m.extname, NULL, NULL, false
     FROM pg_type t JOIN space n ON n.oid = t.typnamespace
     LEFT JOIN member m ON m.classid = 'pg_type'::regclass AND m.objid = t.oid
     WHERE t.typtype IN ('e', 'd')
@@ -59,8 +60,9 @@ async def survey(session: Session) -> Ownership:
 
     """
     service, connector, metadata = session.history.service, session.connector, session.metadata
-    schema, relations_and_types = await _relations_and_types(session.connection)
+    schema, relations_and_types, partitions = await _relations_and_types(session.connection)
     remove_views(metadata, views_among(relations_and_types, schema))
+    leave_partitions(metadata, lambda name: (name[0] or schema, name[1]) in partitions)
     claims_of_siblings = sibling_claims(connector, relations_and_types)
     candidates = [candidate for candidate in relations_and_types if not candidate.is_view]
     claimants = Claimants.of(connector, schema, Claims.of(metadata), claims_of_siblings)
@@ -82,8 +84,8 @@ def current_schema(connection: AsyncConnection) -> str:
     return path.default or "public"
 
 
-async def _relations_and_types(connection: AsyncConnection) -> tuple[str, list[Candidate]]:
-    """Return the default schema, and the tables, views and types of the database."""
+async def _relations_and_types(connection: AsyncConnection) -> tuple[str, list[Candidate], set[tuple[str, str]]]:
+    """Return the default schema, the tables, views and types of the database, and which tables are partitions."""
     schema = current_schema(connection)
     rows = (await connection.execute(_TABLES_AND_TYPES)).all()
     # with a transaction open, Alembic would commit nothing
@@ -93,4 +95,4 @@ async def _relations_and_types(connection: AsyncConnection) -> tuple[str, list[C
         parent = ObjectName("table", row.parent_schema, row.parent) if row.parent else None
         name = ObjectName("type" if row.kind in ("enum", "domain") else "table", row.schema, row.name)
         candidates.append(Candidate(row.kind, name, row.extension, parent))
-    return schema, candidates
+    return schema, candidates, {(row.schema, row.name) for row in rows if row.is_partition}
