@@ -33,6 +33,7 @@ __all__ = [
     "is_created",
     "is_of_a_column",
     "is_of_a_type",
+    "is_temporary",
     "is_unlogged",
     "never_reconnect",
     "restore_execution_options",
@@ -133,8 +134,16 @@ def has_prefixes(table: "Table") -> bool:
 
 def is_unlogged(table: "Table") -> bool:
     """Whether a table has the prefix UNLOGGED."""
-    words: list[str] = [str(prefix).upper() for prefix in table._prefixes]  # noqa: SLF001
-    return any("UNLOGGED" in word.split() for word in words)
+    return "UNLOGGED" in _prefix_words(table)
+
+
+def is_temporary(table: "Table") -> bool:
+    """Whether a table has the prefix TEMPORARY or TEMP: it ends with the session that creates it."""
+    return not _prefix_words(table).isdisjoint({"TEMPORARY", "TEMP"})
+
+
+def _prefix_words(table: "Table") -> set[str]:
+    return {word for prefix in table._prefixes for word in str(prefix).upper().split()}  # noqa: SLF001
 
 
 def never_reconnect(connection: "Connection") -> None:

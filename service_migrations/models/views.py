@@ -2,11 +2,15 @@
 
 A class says so with ``info={"is_view": True}`` in ``__table_args__`` or ``Table(info=…)``, as in Alembic's cookbook
 (https://alembic.sqlalchemy.org/en/latest/cookbook.html). Where it doesn't, the database knows.
+
+A temporary table, and a table or view of the server's own schemas, count as such: no revision makes them either.
 """
 
 from collections.abc import Callable
 
 from sqlalchemy import MetaData, Table
+
+from service_migrations._sqlalchemy import is_temporary
 
 __all__ = ["Name", "add_views", "is_view", "remove_views", "views_of"]
 
@@ -17,8 +21,10 @@ Name = tuple[str | None, str]
 
 
 def is_view(table: Table) -> bool:
-    """Whether the models say that a table is a view."""
-    return bool(table.info.get("is_view"))
+    """Whether the models say that a table is a view, a temporary table, or one of the server's own."""
+    schema = table.schema or ""
+    is_the_servers = schema == "information_schema" or schema.startswith("pg_")
+    return bool(table.info.get("is_view")) or is_the_servers or is_temporary(table)
 
 
 def views_of(metadata: MetaData) -> frozenset[Name]:

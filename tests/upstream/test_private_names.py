@@ -111,6 +111,9 @@ def an_index_of_a_column_is_known() -> None:
 def prefixes_of_a_table_are_known() -> None:
     assert _sqlalchemy.has_prefixes(table(prefixes=["UNLOGGED"]))
     assert not _sqlalchemy.has_prefixes(table())
+    assert [_sqlalchemy.is_temporary(table(prefixes=each)) for each in ([], ["UNLOGGED"], ["Local Temp"])] == [
+        *(False, False, True)
+    ]
 
 
 def an_enum_is_copied_into_another_metadata() -> None:

@@ -58,6 +58,32 @@ def models(total: str, *, marked: bool, exported: bool = True, also: str = "") -
     return f"__all__ = {names}\n{HEAD}\n{total}{also}"
 
 
+NO_TABLES = {
+    "a temporary table": f'Table("totals", Base.metadata, {COLUMNS}, prefixes=["TEMPORARY"])',
+    "a local one": f'Table("totals", MetaData(), {COLUMNS.replace("things", "totals")}, prefixes=["LOCAL TEMP"])',
+    "the schema of temporary tables": f'Table("totals", Base.metadata, {COLUMNS}, schema="pg_temp")',
+    "a catalog": 'Table("pg_class", Base.metadata, Column("oid", Integer, primary_key=True), schema="pg_catalog")',
+    "the information schema": 'Table("tables", MetaData(), Column("n", Text), schema="information_schema")',
+}
+
+
+@pytest.mark.parametrize("exported", [True, False], ids=["in __all__", "not in __all__"])
+@pytest.mark.parametrize("table", NO_TABLES.values(), ids=NO_TABLES)
+def test_what_no_revision_makes_needs_no_mark(
+    monorepo: Monorepo, database: Database, table: str, exported: bool
+) -> None:
+    """A temporary table ends with its session; a check proposed it for ever, or a revision failed."""
+    dsn = database()
+    service = monorepo.service("shop", models(f"Total = {table}\n", marked=False, exported=exported), dsn)
+    sibling = models(f"Total = {table}\n", marked=False).replace("things", "stars")
+    monorepo.service("other", sibling.replace('["Base", ', "["), dsn)
+    text = written(monorepo, service, "create")
+    assert "things" in text
+    assert not any(word in text for word in ("totals", "pg_", "information_schema"))
+    wait(service_migrations.upgrade(service))
+    assert wait(service_migrations.check(service)).differences == ()
+
+
 @pytest.mark.parametrize("exported", [True, False], ids=["in __all__", "not in __all__"])
 @pytest.mark.parametrize("total", CLASSES.values(), ids=CLASSES)
 def test_a_class_that_says_so_never_gets_a_table(
