@@ -35,6 +35,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--part", metavar="K/N", help="run the K-th of N parts of the tests, by their names")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse the option of the pytest plugin where it names another version than the one that these tests read."""
+    if config.getoption("--postgres") not in (None, VERSION):
+        raise pytest.UsageError("these tests read POSTGRES_VERSION: set that instead of --postgres")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what is in another part."""
     if option := config.getoption("--part"):

@@ -54,9 +54,9 @@ async def revision(
         service: its name.
         message: what the revision does; it becomes the file's name.
         empty: write an empty revision, without connecting to a database.
-        renames: the tables and columns that were renamed, each as ``old:new``, with the table and the schema before the
-            names where these alone are ambiguous: ``things.note:things.remark``. Without it, a rename is a drop and an
-            addition.
+        renames: the tables, columns and enum types that were renamed, each as ``old:new``, with the table and
+            the schema before the names where these alone are ambiguous: ``things.note:things.remark``. Without
+            it, a rename is a drop and an addition.
         place: where it goes in a history with branches, or what begins one; None for the end of the only branch.
         engine: as in ``upgrade``.
         settings: as in ``upgrade``.

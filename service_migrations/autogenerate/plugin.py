@@ -7,8 +7,9 @@ the same. They are still used, with names only, where the role may not create te
 import logging
 import re
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations.ops import UpgradeOps
@@ -166,9 +167,11 @@ def _all_changes(
                 comparison = sides(uncompared)
                 more = needing(comparison, uncompared, service) or impossible(comparison, service)
                 if not more:
-                    with renames.applied(connection, comparison.path, renames_of(requests, comparison)) as renaming:
+                    requested = renames_of(requests, comparison)
+                    with renames.applied(connection, comparison.path, requested) as renaming:
                         comparison = sides(uncompared) if renaming else comparison
-                        noted = renames.noted(_changes(comparison), comparison, str(service))
+                        changes = _changes(comparison, renames.present_types(requested))
+                        noted = renames.noted(changes, comparison, str(service))
                         return comparison, [*renaming, *noted]
         except Exception as error:
             if not is_of_a_table(error):
@@ -209,8 +212,11 @@ _OPEN = text(
 )
 
 
-def _changes(comparison: Comparison) -> list[Change]:
-    """Return all changes; those of one phase are in their final order."""
+def _changes(comparison: Comparison, present_types: Mapping[Key, str] = MappingProxyType({})) -> list[Change]:
+    """Return all changes; those of one phase are in their final order.
+
+    Enum types that this revision renames have their present names in *present_types*, as SQL.
+    """
     altered = tables.altered(comparison)
     if altered:
         comparison.normalise_again(altered)
@@ -233,7 +239,8 @@ def _changes(comparison: Comparison) -> list[Change]:
     users = users_of_types(comparison, [live for live, _ in comparison.differing])
     for live, target in comparison.differing:
         commits = any(_uses_label(later_sql, label) for label in enums.added(live, target))
-        changes += enums.changes(live, target, users[live], commits=commits)
+        present = present_types.get((live.schema, live.name), live.sql)
+        changes += enums.changes(live, target, users[live], present, commits=commits)
     return [*_schemas(comparison), *refusals(comparison, changes), *changes] if changes else []
 
 

@@ -29,7 +29,7 @@ __all__ = ["merge", "rebase", "revision"]
         "service": SERVICE,
         "message": "What the revision does; it becomes the file's name.",
         "empty": "Write a blank revision, without comparing; no database is connected to.",
-        "rename": "A renamed table or column, as old:new or things.old:things.new; may be repeated.",
+        "rename": "A renamed table, column or enum type, as old:new or things.old:things.new; may be repeated.",
         "head": "What it follows: a branch, as label or label@head, an id, or base for a new branch.",
         "splice": "Let it follow a revision that another one follows already.",
         "branch_label": "A label for the branch that it begins.",

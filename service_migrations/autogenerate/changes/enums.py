@@ -14,13 +14,16 @@ from service_migrations.sql.quoting import literal, quoted
 __all__ = ["added", "changes", "listed", "renamed"]
 
 
-def changes(live: EnumType, target: EnumType, dependents: Sequence[str], *, commits: bool) -> Iterator[Change]:
+def changes(
+    live: EnumType, target: EnumType, dependents: Sequence[str], present: str, *, commits: bool
+) -> Iterator[Change]:
     """Yield the changes of one type, without the columns that have to be converted.
 
     Args:
         live: the type of the database.
         target: the type of the models.
         dependents: what else uses the type, and can't be recreated with it.
+        present: its name as SQL before the renames of this revision, which labels are added before.
         commits: whether this revision uses a new label, which has to be committed first.
 
     """
@@ -28,7 +31,7 @@ def changes(live: EnumType, target: EnumType, dependents: Sequence[str], *, comm
     if renaming := renamed(live, target):
         yield _rename(live, *renaming, description)
     elif additions := list(_additions(live, target)):
-        yield _add(live, additions, description, commits=commits)
+        yield _add(present, additions, description, commits=commits)
         yield from _recreate(live, target, dependents, description="", up=False)
     else:
         yield from _recreate(live, target, dependents, description, up=True)
@@ -78,10 +81,10 @@ def _rename(live: EnumType, before: str, after: str, description: str) -> Change
     return Change(Phase.CREATE_TYPES, (note, statement(before, after)), (statement(after, before),), description)
 
 
-def _add(live: EnumType, additions: list[tuple[str, str]], description: str, *, commits: bool) -> Change:
+def _add(type_name: str, additions: list[tuple[str, str]], description: str, *, commits: bool) -> Change:
     if_not_exists = "IF NOT EXISTS " if commits else ""
     statements = [
-        f"ALTER TYPE {live.sql} ADD VALUE {if_not_exists}{literal(label)}{position_clause}"
+        f"ALTER TYPE {type_name} ADD VALUE {if_not_exists}{literal(label)}{position_clause}"
         for label, position_clause in additions
     ]
     if commits:

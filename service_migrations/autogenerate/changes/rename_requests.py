@@ -89,7 +89,15 @@ def renames_of(requests: Sequence[Request], comparison: Comparison) -> list[Rena
             rename = matches[0].rename
             new_keys[rename.schema, rename.old] = (rename.schema, rename.new)
     chosen = {
-        request: _only(request, [*tables[request], *_columns(request, requests, comparison, new_keys)], comparison)
+        request: _only(
+            request,
+            [
+                *tables[request],
+                *_types(request, requests, comparison),
+                *_columns(request, requests, comparison, new_keys),
+            ],
+            comparison,
+        )
         for request in requests
     }
     for request, match in chosen.items():
@@ -109,6 +117,17 @@ def _tables(request: Request, requests: Sequence[Request], comparison: Compariso
         )
         if request.is_of(schema or comparison.default, [None]) and request.is_among(live, target, requests):
             yield _Match(Rename(schema, None, request.old[-1], request.new[-1]), live, target)
+
+
+def _types(request: Request, requests: Sequence[Request], comparison: Comparison) -> Iterator[_Match]:
+    kept = comparison.live_types.keys() - {(dropped.schema, dropped.name) for dropped in comparison.dropped_types}
+    for schema in {schema for schema, _ in comparison.live_types}:
+        live, target = (
+            {name for place, name in side if place == schema} for side in (comparison.live_types, comparison.types)
+        )
+        live -= {name for place, name in kept if place == schema} - target
+        if request.is_of(schema or comparison.default, [None]) and request.is_among(live, target, requests):
+            yield _Match(Rename(schema, None, request.old[-1], request.new[-1], is_type=True), live, target)
 
 
 def _columns(
@@ -168,6 +187,6 @@ def _between_schemas(request: Request, comparison: Comparison) -> UsageError | N
 def _nothing(request: Request) -> UsageError:
     old, new = (".".join(side) for side in (request.old, request.new))
     return UsageError(
-        f"--rename {request.text} matches nothing: this service has no table or column that is {old} only in the "
-        f"database and {new} only in the models."
+        f"--rename {request.text} matches nothing: this service has no table, column or enum type that is {old} only "
+        f"in the database and {new} only in the models."
     )

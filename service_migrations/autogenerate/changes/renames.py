@@ -1,4 +1,4 @@
-"""Renames of tables and columns.
+"""Renames of tables, columns and enum types.
 
 A comparison can't tell one from a drop and an addition, so a person has to. The renames are then run on the server for
 the time of the comparison: PostgreSQL carries keys, indexes, CHECKs, views and sequences along, and the comparison
@@ -15,31 +15,34 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from service_migrations.autogenerate.change import Change, Note, Phase, Step
-from service_migrations.autogenerate.comparison import Comparison
+from service_migrations.autogenerate.comparison import Comparison, Key
 from service_migrations.catalog.search_path import SearchPath, service_path
 from service_migrations.catalog.tables import TableState
 from service_migrations.errors import UsageError
 from service_migrations.failures.driver_errors import describe, sqlstate
 from service_migrations.sql.quoting import VERBATIM, quoted
 
-__all__ = ["PossibleRename", "Rename", "applied", "noted", "option", "possible_renames"]
+__all__ = ["PossibleRename", "Rename", "applied", "noted", "option", "possible_renames", "present_types"]
 
 _DENIED = "42501"
 _WRONG_STATEMENT = "42"
 """The class of SQLSTATEs for a statement that can't be run on these objects."""
+_Dropped = tuple[str | None, str | None, str] | str
+"""The schema, table and name of a dropped table or column, or the statement that drops something."""
 _TAKEN = ("42P07", "42710")
 """A relation, or a type, that has the name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rename:
-    """A rename of a table, or of a column.
+    """A rename of a table, a column or an enum type.
 
     Attributes:
-        schema: of the table; None where it is the default one.
-        table: the table of a column, by the name that it has after all renames; None where a table is renamed.
+        schema: of the table or type; None where it is the default one.
+        table: the table of a column, by the name that it has after all renames; None where a table or type is renamed.
         old: the name in the database.
         new: the name in the models.
+        is_type: whether an enum type is renamed.
 
     """
 
@@ -47,6 +50,7 @@ class Rename:
     table: str | None
     old: str
     new: str
+    is_type: bool = False
 
     @property
     def option(self) -> str:
@@ -57,21 +61,30 @@ class Rename:
     def question(self) -> str:
         """The question whether it is one."""
         if self.table is None:
-            return f"Was the table {quoted(self.schema, self.old)} renamed to {quoted(self.new)}?"
+            return f"Was the {self._kind} {quoted(self.schema, self.old)} renamed to {quoted(self.new)}?"
         return f"Table {quoted(self.schema, self.table)}: Was {quoted(self.old)} renamed to {quoted(self.new)}?"
 
     @property
     def sql(self) -> str:
         """The statement that renames it."""
         if self.table is None:
-            return f"ALTER TABLE {quoted(self.schema, self.old)} RENAME TO {quoted(self.new)}"
+            return f"ALTER {self._kind.upper()} {quoted(self.schema, self.old)} RENAME TO {quoted(self.new)}"
         table = quoted(self.schema, self.table)
         return f"ALTER TABLE {table} RENAME COLUMN {quoted(self.old)} TO {quoted(self.new)}"
+
+    @property
+    def _kind(self) -> str:
+        return "type" if self.is_type else "table"
 
     @property
     def reverse(self) -> "Rename":
         """The rename of the downgrade."""
         return replace(self, old=self.new, new=self.old)
+
+    @property
+    def dropped(self) -> "_Dropped":
+        """What a revision without it drops."""
+        return f"DROP TYPE {quoted(self.schema, self.old)}" if self.is_type else (*self.place, self.old)
 
     @property
     def place(self) -> tuple[str | None, str | None]:
@@ -85,7 +98,7 @@ class Rename:
 
 @dataclass(frozen=True, slots=True)
 class PossibleRename(Note):
-    """The comment at a dropped table or column, which may have been renamed."""
+    """The comment at a dropped table, column or enum type, which may have been renamed."""
 
     renames: tuple[Rename, ...]
 
@@ -133,8 +146,13 @@ def _run(connection: Connection, rename: Rename) -> None:
         raise UsageError(f"PostgreSQL refuses {rename.sql}: {describe(error)}.", hint=hint) from error
 
 
+def present_types(renames: Iterable[Rename]) -> dict[Key, str]:
+    """Return the present names of the enum types among what is renamed, as SQL, by schema and new name."""
+    return {(each.schema, each.new): quoted(each.schema, each.old) for each in renames if each.is_type}
+
+
 def _in_order(renames: Sequence[Rename]) -> Iterator[Rename]:
-    """Yield renames in a valid order: tables before columns, and a name that another one takes is freed before."""
+    """Yield renames in a valid order: columns last, and a name that another one takes is freed before."""
     taken = {(rename.place, rename.new) for rename in renames}
     for group in (
         [each for each in renames if each.table is None],
@@ -151,10 +169,10 @@ def _in_order(renames: Sequence[Rename]) -> Iterator[Rename]:
 
 
 def noted(changes: Sequence[Change], comparison: Comparison, service: str) -> list[Change]:
-    """Return changes with a comment at each dropped table or column that may have been renamed."""
-    possible: dict[tuple[str | None, str | None, str], list[Rename]] = {}
+    """Return changes with a comment at each dropped table, column or enum type that may have been renamed."""
+    possible: dict[_Dropped, list[Rename]] = {}
     for rename in _possible(comparison):
-        possible.setdefault((*rename.place, rename.old), []).append(rename)
+        possible.setdefault(rename.dropped, []).append(rename)
     noted_changes = []
     for change in changes:
         renames = [rename for step in change.forward for rename in possible.get(_dropped(step), ())]
@@ -176,7 +194,7 @@ def possible_renames(operations: Iterable[MigrateOperation]) -> list[Rename]:
 
 
 def _possible(comparison: Comparison) -> Iterator[Rename]:
-    """Yield the renames that would explain a dropped table or column, and a new one."""
+    """Yield the renames that would explain what is dropped, and something new that is like it."""
     dropped = [table for key, table in comparison.live.items() if key not in comparison.targets]
     new = [table for key, table in comparison.targets.items() if key not in comparison.live]
     for table in dropped:
@@ -189,6 +207,15 @@ def _possible(comparison: Comparison) -> Iterator[Rename]:
             for new_name in [each for each in target if each not in live]:
                 if live[name] == target[new_name]:
                     yield Rename(pair.live.schema, pair.live.name, name, new_name)
+    yield from _possible_of_types(comparison)
+
+
+def _possible_of_types(comparison: Comparison) -> Iterator[Rename]:
+    new = [enum_type for key, enum_type in comparison.types.items() if key not in comparison.live_types]
+    for dropped in comparison.dropped_types:
+        for enum_type in new:
+            if (dropped.schema, dropped.labels) == (enum_type.schema, enum_type.labels):
+                yield Rename(dropped.schema, None, dropped.name, enum_type.name, is_type=True)
 
 
 def _moves(comparison: Comparison) -> Iterator[tuple[TableState, TableState]]:
@@ -219,15 +246,18 @@ def _columns(table: TableState) -> dict[str, tuple[object, ...]]:
     }
 
 
-def _dropped(step: Step) -> tuple[str | None, str | None, str]:
+def _dropped(step: Step) -> _Dropped:
+    if isinstance(step, str):
+        return step
     if isinstance(step, DropColumnOp):
         return step.schema, step.table_name, step.column_name
-    return (step.schema, None, step.table_name) if isinstance(step, DropTableOp) else (None, None, "")
+    return (step.schema, None, step.table_name) if isinstance(step, DropTableOp) else ""
 
 
 def _comment(renames: Sequence[Rename], service: str) -> PossibleRename:
     first, new = renames[0], " or ".join(quoted(rename.new) for rename in renames)
     dropped = quoted(first.schema, first.table, first.old)
-    lines = [f"WARNING: what is in {dropped} is lost. If it was renamed to {new}, delete this file and run:"]
+    effect = f"each table with a {dropped} is rewritten" if first.is_type else f"what is in {dropped} is lost"
+    lines = [f"WARNING: {effect}. If it was renamed to {new}, delete this file and run:"]
     lines += [f'inv db.revision --service {service} -m "…" --rename {shlex.quote(each.option)}' for each in renames]
     return PossibleRename("\n".join(lines), tuple(renames))

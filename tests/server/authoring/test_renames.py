@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 import service_migrations
-from service_migrations.errors import LockNotObtainedError, UsageError
+from service_migrations.errors import LockNotObtainedError, MigrationError, UsageError
 from service_migrations.monorepo import Service
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
@@ -218,6 +218,104 @@ def test_a_renamed_column_of_an_enum_type_gets_its_new_labels(labels, rename) ->
     after = after.replace('Enum("new", "old"', f"Enum({', '.join(map(repr, labels))}")
     rows = ("INSERT INTO things (note) VALUES ('new')",)
     rename(before, after, "note:remark", rows=rows, result="SELECT remark FROM things")
+
+
+STATUS = 'Column("note", Enum({labels}, name="{name}"{more}), server_default="new"{rest})'
+
+
+def enum_column(name: str, *labels: str, more: str = "", rest: str = "") -> str:
+    """Return a column of an enum type."""
+    return STATUS.format(labels=", ".join(map(repr, labels or ("new", "old"))), name=name, more=more, rest=rest)
+
+
+IS_NEW = 'Column("is_new", Integer, Computed("CASE WHEN note = \'new\' THEN 1 END", persisted=True))'
+TYPES: dict[str, tuple[tuple[str, ...], str, str]] = {
+    "alone": (("state:status",), "", ""),
+    "with its schema": (("sales.state:sales.status",), ', schema="sales"', ""),
+    "of an array and a generated column": (
+        ("state:status",),
+        "",
+        ', Column("all", ARRAY(Enum("new", "old", name="{0}"))), ' + IS_NEW,
+    ),
+    "of a CHECK and an index": (
+        ("state:status",),
+        "",
+        ', CheckConstraint("note <> \'old\'", name="ck"), Index("ix", "id", postgresql_where=text("note = \'new\'"))',
+    ),
+    "in quotes": (('state:"a:b.c%"',), "", ""),
+}
+
+
+@pytest.mark.parametrize(("options", "more", "parts"), TYPES.values(), ids=TYPES)
+def test_a_renamed_enum_type_keeps_its_columns_as_they_are(options, more, parts, rename) -> None:
+    new = "a:b.c%" if '"' in options[0] else "status"
+    before, after = (
+        models(table("things", enum_column(name, more=more) + parts.replace("{0}", name))) for name in ("state", new)
+    )
+    up, down = rename(before, after, *options, rows=ROWS_OF_NEW, result="SELECT note FROM things", values=["new"])
+    for code in (up, down):
+        assert "ALTER TYPE" in code
+        assert "RENAME TO" in code
+        assert code.count("op.") == 1
+
+
+ROWS_OF_NEW = ("INSERT INTO things DEFAULT VALUES",)
+
+
+def test_enum_types_exchange_their_names(rename) -> None:
+    column = 'Column("{}", Enum("{}", name="{}"))'
+    before = models(table("things", column.format("x", "a", "one"), column.format("y", "b", "two")))
+    after = models(table("things", column.format("x", "a", "two"), column.format("y", "b", "one")))
+    row = ("INSERT INTO things (x, y) VALUES ('a', 'b')",)
+    up, _ = rename(before, after, "one:two", "two:one", rows=row, result="SELECT x, y FROM things", values=["a", "b"])
+    assert "ALTER COLUMN" not in up
+
+
+@pytest.mark.parametrize("labels", [("new", "mid", "old"), ("new", "gone"), ("old", "new")])
+def test_a_renamed_enum_type_gets_its_new_labels_too(labels, rename) -> None:
+    before, after = (models(table("things", part)) for part in (enum_column("state"), enum_column("status", *labels)))
+    up, _ = rename(before, after, "state:status", rows=ROWS_OF_NEW, result="SELECT note FROM things", values=["new"])
+    assert "ALTER TYPE state RENAME TO status" in up
+
+
+def test_a_renamed_enum_type_has_a_new_label_that_the_same_revision_uses(rename) -> None:
+    before = models(table("things", enum_column("state")))
+    after = models(table("things", enum_column("status", "new", "old", "mid").replace('="new"', '="mid"')))
+    up, _ = rename(before, after, "state:status", rows=ROWS_OF_NEW, result="SELECT note FROM things", values=["new"])
+    assert up.index("autocommit_block") < up.index("ALTER TYPE state ADD VALUE") < up.index("RENAME TO status")
+
+
+def test_an_enum_type_is_renamed_together_with_its_table_and_column(rename) -> None:
+    after = models(table("items", enum_column("status").replace('"note"', '"remark"')))
+    options = ("things:items", "note:remark", "state:status")
+    up, _ = rename(models(table("things", enum_column("state"))), after, *options, rows=ROWS_OF_NEW)
+    assert up.count("op.") == up.count("RENAME") == 3
+
+
+def test_a_function_doesnt_stop_the_rename_of_its_enum_type(changed) -> None:
+    before, after = (models(table("things", enum_column(name))) for name in ("state", "status"))
+    function = "CREATE FUNCTION first(state) RETURNS state LANGUAGE sql AS 'SELECT $1'"
+    service = changed(before, after, function)
+    with pytest.raises(MigrationError):
+        wait(service_migrations.revision(service, "converted"))
+    wait(service_migrations.revision(service, "renamed", renames=["state:status"]))
+    wait(service_migrations.upgrade(service))
+    clean(service)
+
+
+def test_an_enum_type_that_another_services_table_has_isnt_renamed(
+    monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    dsn = database()
+    service = monorepo.service("shop", models(table("things", enum_column("state"))), dsn)
+    other = monorepo.service("other", models(table("parcels", NOTE)), dsn)
+    for each in (service, other):
+        written(monorepo, each, "before")
+        wait(service_migrations.upgrade(each))
+    run_script(dsn, ["ALTER TABLE parcels ADD COLUMN state state"])
+    remodel(monorepo, service, models(table("things", enum_column("status"))))
+    with pytest.raises(UsageError, match="state:status matches nothing"):
+        wait(service_migrations.revision(service, "after", renames=["state:status"]))
 
 
 NAMES = [
@@ -445,6 +543,18 @@ COMMENTED = {
     "one of several": (
         (BEFORE, models(table("things", REMARK, 'Column("third", Text)', 'Column("n", Integer)'))),
         ["things.note:things.remark", "things.note:things.third"],
+    ),
+    "an enum type": (
+        tuple(models(table("things", enum_column(name))) for name in ("state", "status")),
+        ["state:status"],
+    ),
+    "an enum type of a schema": (
+        tuple(models(table("things", enum_column(name, more=', schema="sales"'))) for name in ("state", "status")),
+        ["sales.state:sales.status"],
+    ),
+    "an enum type with other labels": (
+        tuple(models(table("things", enum_column(*words))) for words in (("state",), ("status", "new", "old", "x"))),
+        [],
     ),
     "names in quotes": (
         (models(table("things", 'Column("a:b", Text)')), AFTER),
