@@ -39,6 +39,7 @@ from service_migrations.session.misuse import (
     rolled_back,
 )
 from service_migrations.session.open_blocks import OpenBlocks
+from service_migrations.session.other_connections import OtherConnections
 from service_migrations.session.recorder import SAVEPOINT, Recorder, protected
 from service_migrations.session.settings import restoring
 from service_migrations.sql.quoting import VERBATIM, check_sendable, quoted
@@ -84,9 +85,8 @@ class Transactions:
         self._rolled_back_at: str | None = None
         self._open_blocks = OpenBlocks(service, self._place)
         self._closings = Closings(lambda: self._place() if self._revision_connection is not None else None)
-        self._applied = False
-        self._is_committing = False
-        self._has_only_read = False
+        self._others = OtherConnections(lambda: self._place() if self._revision_connection is not None else "")
+        self._applied = self._is_committing = self._has_only_read = False
         self._on_commit: Callable[[], None] | None = None
 
     @property
@@ -95,7 +95,7 @@ class Transactions:
 
         That isn't rolled back with it, so it must not be run again.
         """
-        return self._marks.partly_committed
+        return self._marks.partly_committed or self._others.have_committed
 
     @property
     def closing_error(self) -> MigrationError | None:
@@ -131,7 +131,7 @@ class Transactions:
         for name, listener in listeners.items():
             event.listen(connection.engine, name, listener)
         try:
-            with self._closings.observed(connection):
+            with self._closings.observed(connection), self._others.observed(connection):
                 yield
             self._report_commit()
         finally:
@@ -160,6 +160,7 @@ class Transactions:
         self, context: MigrationContext, step: RevisionStep, connection: Connection, keywords: dict[str, Any]
     ) -> None:
         self._has_run, self._rolled_back_at, self.first_error = True, None, None
+        self._others.have_committed = False
         self.file = self._service.relative(Path(step.revision.path))
         self._builds.begin()
         self._open_blocks.begin(self.file)
@@ -174,7 +175,7 @@ class Transactions:
             self._revision_connection = None
             level_changed = connection.get_execution_options().get("isolation_level") != level
             restore_execution_options(connection, options)
-        if self.partly_committed and level_changed:
+        if self._marks.partly_committed and level_changed:
             connection.commit()
             connection.execution_options(isolation_level=level or connection.default_isolation_level)
         self._restore_session(context, connection, step.info)
@@ -194,7 +195,7 @@ class Transactions:
 
         Where the connection is lost, only what was observed before is known.
         """
-        if self._has_run and not self.partly_committed and not is_lost(connection):
+        if self._has_run and not self._marks.partly_committed and not is_lost(connection):
             await connection.rollback()
             self._marks.partly_committed = bool(await connection.scalar(text(IS_COMMITTED)))
             await connection.rollback()
@@ -226,7 +227,7 @@ class Transactions:
             raise self._rolled_back()
         if name := self._marks.left_prepared(connection):
             raise left_prepared(self._service, self.file, name)
-        if self.partly_committed:
+        if self._marks.partly_committed:
             self._begin_again(context, connection)
             if index := self._builds.invalid(connection):
                 raise left_invalid(self._service, self.file, index)
@@ -344,6 +345,6 @@ class Transactions:
 
     def _report_commit(self) -> None:
         if self._applied:
-            self._applied = self._marks.partly_committed = False
+            self._applied = self._marks.partly_committed = self._others.have_committed = False
             if self._on_commit:
                 self._on_commit()
