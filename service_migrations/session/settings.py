@@ -23,10 +23,13 @@ transaction."""
 
 
 async def restoring(connection: AsyncConnection) -> list[str]:
-    """Read the settings and the role of a session, and return the statements that restore them."""
+    """Read the settings and the role of a session, and return the statements that restore them.
+
+    They drop its temporary tables too, which stand before all others of their names, with the cursors that read them.
+    """
     (row,) = await rows(connection, _SESSION)
     await connection.rollback()
-    statements = ["RESET ALL", SET_BEFORE, "SET SESSION AUTHORIZATION DEFAULT"]
+    statements = ["RESET ALL", "CLOSE ALL", "DISCARD TEMP", SET_BEFORE, "SET SESSION AUTHORIZATION DEFAULT"]
     statements.append("SET ROLE NONE" if row.role == "none" else f"SET ROLE {quoted(row.role)}")
     for name, value in row.settings:
         if name != MARK:

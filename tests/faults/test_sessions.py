@@ -476,6 +476,45 @@ def test_what_a_revision_sets_does_not_hold_for_the_next_one(world: World, state
     assert world.at() == "r003"
 
 
+TEMPORARY = {
+    "a table": "CREATE TEMPORARY TABLE things AS SELECT 1 AS note",
+    "a view": "CREATE TEMPORARY VIEW things AS SELECT 1 AS note",
+    "a table of one's own": "CREATE TABLE pg_temp.things (note int)",
+}
+
+
+READ = (
+    "op.get_bind().execution_options(yield_per=1).execute(sa.text('SELECT * FROM numbers'))",
+    "op.execute('DECLARE c CURSOR WITH HOLD FOR SELECT * FROM numbers')",
+)
+
+
+@pytest.mark.parametrize("read", READ)
+def test_a_temporary_table_is_dropped_though_it_is_still_being_read(world: World, read: str) -> None:
+    body = f'op.execute("CREATE TEMPORARY TABLE numbers AS SELECT generate_series(1, 9)")\n{read}'
+    world.history(3, r002=body, r003=body)
+    assert (ran := world.inv()).code == 0, ran.text
+    assert world.at() == "r003"
+
+
+@pytest.mark.parametrize("alone", [True, False])
+@pytest.mark.parametrize("statement", TEMPORARY.values(), ids=TEMPORARY)
+def test_a_temporary_table_of_a_revision_hides_no_table_from_the_next_one(
+    world: World, statement: str, alone: bool
+) -> None:
+    """Row 25: an ALTER TABLE would change that instead, which is gone with the session; and it can be made again."""
+    body = f'op.execute("{statement}")'
+    in_block = f"with op.get_context().autocommit_block():\n    {body}"
+    r002, r003 = (body if alone else in_block), f'op.execute("ALTER TABLE things ADD COLUMN more int")\n{body}'
+    world.history(4, r001='op.execute("CREATE TABLE things (id int)")', r002=r002, r003=r003, r004=body)
+    assert (ran := world.inv()).code == 0, ran.text
+    columns = (
+        "SELECT attname FROM pg_attribute WHERE attrelid = 'public.things'::regclass AND attnum > 0 ORDER BY attnum"
+    )
+    assert [row[0] for row in query(world.dsn, columns)] == ["id", "more"]
+    assert world.at() == "r004"
+
+
 def test_the_role_that_a_revision_sets_does_not_run_the_next_one(world: World) -> None:
     query(world.admin, f'GRANT pg_read_all_stats TO "{world.dsn.user}"')
     world.history(2, r001='op.execute("SET ROLE pg_read_all_stats")')
