@@ -125,12 +125,27 @@ def _change(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
     yield Class.DATA, f"{first.upper()} changes rows."
     if first == "delete" and _takes_all(statement):
         yield from _loss(statement, scope, "DELETE without WHERE empties the table.")
+    elif first == "update" and _takes_all(statement) and _empties(statement, scope):
+        yield from _loss(statement, scope, "SET … = NULL without WHERE empties the column.")
     if first != "merge":  # its DELETE is only of the rows that match
         yield from _nested(statement, scope)
 
 
+def _empties(statement: Sequence[Token], scope: Scope) -> bool:
+    """Whether an UPDATE sets a column to NULL that the plan hasn't added."""
+    table, start = name_at(statement, 1)[0], (own_at(statement, "set") or 0) + 1
+    assignments = actions(statement[start:])
+    emptied = [each[0].value for each in assignments if each[1:2] == ["="] and _is_null(each[2:])]
+    return any(not scope.columns.are_new(table, [column]) for column in emptied)
+
+
+def _is_null(value: Sequence[Token]) -> bool:
+    """Whether a value is NULL, also with a cast."""
+    return next((token == "null" for token in value if token not in ("(", "cast")), False)
+
+
 def _takes_all(statement: Sequence[Token]) -> bool:
-    """Whether a DELETE has no condition, or one that is always true, which people write to get past a linter."""
+    """Whether a DELETE or UPDATE has no condition, or one that is always true: people write that to please a linter."""
     start = own_at(statement, "where")
     if start is None:
         return True
@@ -191,6 +206,8 @@ def _alter(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
         words = [token.value if token.kind == "word" else "" for token in action]
         if words[0] == "drop" and _is_column(kind, words):
             yield from _loss(statement, scope, "DROP COLUMN loses what is in it.")
+        elif words[0] == "alter" and "using" in words and _is_null(action[words.index("using") + 1 :]):
+            yield from _loss(statement, scope, "USING NULL empties the column.")
         elif words[:2] == ["detach", "partition"] and "concurrently" in words:
             yield Class.CONCURRENT, "DETACH PARTITION CONCURRENTLY runs outside of a transaction."
         elif not scope.is_new(statement):
@@ -232,6 +249,8 @@ def _build(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
         yield Class.CONCURRENT, f"{words[0].upper()} … CONCURRENTLY lets others read and write meanwhile."
     elif words[0] == "refresh" and not scope.is_new(statement):
         yield Class.LOCKS, "REFRESH without CONCURRENTLY keeps readers out."
+    elif words[0] == "reindex":
+        yield Class.LOCKS, "REINDEX without CONCURRENTLY keeps writers out, and readers who would use the index."
 
 
 def _loss(statement: Sequence[Token], scope: Scope, reason: str) -> Iterator[Reason]:

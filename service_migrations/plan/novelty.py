@@ -232,6 +232,10 @@ def _shared(kind: str, name: str) -> tuple[str, str]:
     return ("table" if kind == "view" else kind), name
 
 
+_WORDS_BEFORE_TABLE = {"update": 1, "delete": 2, "refresh": 3}
+"""How many words stand before the name of the table: UPDATE, DELETE FROM, REFRESH MATERIALIZED VIEW."""
+
+
 def _objects(statement: Sequence[Token], scope: Scope) -> list[tuple[str, str]]:
     """Return (kind, name) of the objects that a statement changes, as far as its text shows them."""
     words = [token.value if token.kind == "word" else "" for token in [*statement[:4], *[Token("symbol", ";", 0)] * 4]]
@@ -242,8 +246,8 @@ def _objects(statement: Sequence[Token], scope: Scope) -> list[tuple[str, str]]:
         return [("table", scope.indexes.get(name, "")) for name in names(statement[2 + (words[2] == "concurrently") :])]
     if words[0] == "truncate":
         return [("table", name) for name in names(statement[1 + (words[1] == "table") :])]
-    if words[0] in ("delete", "refresh"):
-        return [("table", name_at(statement, 2 + (words[0] == "refresh"))[0])]
+    if words[0] in _WORDS_BEFORE_TABLE:
+        return [("table", name_at(statement, _WORDS_BEFORE_TABLE[words[0]])[0])]
     if words[0] in ("drop", "alter"):
         is_long = words[1] in _LONG
         kind = "table" if is_long else _KINDS.get(words[1], words[1])

@@ -177,7 +177,31 @@ def test_an_option_that_is_off_has_no_class(statement: str) -> None:
 def test_a_reindex_is_concurrent_where_its_option_is_on() -> None:
     assert classes("REINDEX (VERBOSE, CONCURRENTLY) TABLE t") == {C}
     assert classes("REINDEX (CONCURRENTLY true) TABLE t") == {C}
-    assert classes("REINDEX (CONCURRENTLY off) TABLE t") == set()
+    assert classes("REINDEX (CONCURRENTLY off) TABLE t") == {L}
+    assert classes("REINDEX INDEX i") == {L}
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("UPDATE t SET a = NULL", {D, X}),
+        ("UPDATE ONLY t AS x SET b = 1, a = (NULL::text) RETURNING *", {D, X}),
+        ("UPDATE t SET a = CAST(NULL AS int) WHERE true", {D, X}),
+        ("WITH x AS (UPDATE t SET a = NULL RETURNING *) SELECT 1", {D, X}),
+        ("UPDATE t SET a = NULL WHERE b", {D}),
+        ("UPDATE t SET a = NULLIF(a, '')", {D}),
+        ("UPDATE t SET a = b IS NULL", {D}),
+        ("CREATE TABLE t (a int); UPDATE t SET a = NULL", {D}),
+        ("ALTER TABLE t ADD b int; UPDATE t SET b = NULL", {D}),
+        ("ALTER TABLE t ADD b int; UPDATE t SET b = NULL, a = NULL", {D, X}),
+        ("ALTER TABLE t ALTER a TYPE int USING NULL", {X}),
+        ("ALTER TABLE t ALTER a TYPE int USING (NULL::int), ADD b int", {X}),
+        ("ALTER TABLE t ALTER a TYPE int USING NULLIF(a, '')::int", set()),
+        ("CREATE TABLE t (a int); ALTER TABLE t ALTER a TYPE text USING NULL", set()),
+    ],
+)
+def test_a_column_that_is_emptied_is_lost_as_a_dropped_one_is(statement: str, expected: set[Class]) -> None:
+    assert classes(statement) == expected
 
 
 # Lists, member by member

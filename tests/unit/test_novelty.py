@@ -166,7 +166,7 @@ def test_an_index_is_new_where_its_table_is(way: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "statement", ["SELECT 1", "UPDATE t SET a = 1", "COMMENT ON TABLE t IS 'x'", "GRANT ALL ON t TO u"]
+    "statement", ["SELECT 1", "UPDATE u SET a = 1", "COMMENT ON TABLE t IS 'x'", "GRANT ALL ON t TO u"]
 )
 def test_what_names_no_object_in_its_place_is_never_new(statement: str) -> None:
     assert not is_new(CREATE, statement)
