@@ -2,7 +2,7 @@
 
 import inspect
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache, partial
 from io import StringIO
@@ -29,6 +29,7 @@ from service_migrations.settings.model import load_options
 from service_migrations.settings.sources import Sources
 from service_migrations.side_effects import side_effects_refused
 from service_migrations.sql.quoting import quoted
+from service_migrations.sql.session_state import restoring
 
 if TYPE_CHECKING:
     from service_migrations.ownership.view import Ownership
@@ -104,8 +105,9 @@ def configure(connection: Connection | None = None, **options: Any) -> None:
     output = None if offline else StringIO()
     context.configure(**_dialect(context.config), literal_binds=True, as_sql=True, output_buffer=output, **shared)
     if offline:
-        wrap_revisions(context.get_context(), lambda run, step: partial(_run_offline, run, step))
-        write_statements(context.get_context(), statements)
+        written: list[str] = []
+        wrap_revisions(context.get_context(), lambda run, step: partial(_run_offline, run, step, written))
+        write_statements(context.get_context(), partial(_statements, written))
         _widen(max((len(script.revision) for script in context.script.walk_revisions()), default=0))
         dialect = context.get_context().dialect
         dialect.dbapi = dialect.import_dbapi()  # the types convert values to the driver's classes
@@ -116,12 +118,21 @@ def configure(connection: Connection | None = None, **options: Any) -> None:
             context.static_output(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)};")
 
 
-def _run_offline(run: MigrationContext, step: RevisionStep, **keywords: Any) -> None:
+def _statements(written: list[str], *arguments: Any) -> Iterator[str]:
+    """Yield the texts of a statement, and note them."""
+    for sql in statements(*arguments):
+        written.append(f"{sql}\n;")
+        yield sql
+
+
+def _run_offline(run: MigrationContext, step: RevisionStep, written: list[str], **keywords: Any) -> None:
     """Call a revision for its SQL: whatever else it does would be done now, and not where the script is run.
 
-    Where it asks whether it has a connection, the script says so too: with one it may do more.
+    What its SQL, which *written* gets, sets for the session is put back behind it, as online. Where it asks whether it
+    has a connection, the script says so too: with one it may do more.
     """
     path, lines = Path(step.revision.path), list[int]()
+    written.clear()
     with side_effects_refused(), questions_seen(run, str(path), lines.append):
         call_revision(step.migration_fn, **keywords)
     if line := lines[0] if lines else online_part(path.read_bytes(), "upgrade" if step.is_upgrade else "downgrade"):
@@ -131,6 +142,8 @@ def _run_offline(run: MigrationContext, step: RevisionStep, **keywords: Any) -> 
         )
         log.warning(message)
         context.static_output(f"-- WARNING: {message}")
+    for statement in restoring("\n".join(written)):
+        context.static_output(f"{statement};")
 
 
 def _widen(longest_id: int) -> None:
