@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Gene
 from contextlib import contextmanager
 from inspect import currentframe
 from pathlib import Path
+from traceback import walk_tb
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -56,6 +57,7 @@ def call_revision(function: Callable[..., Any], **keywords: Any) -> None:
     process that it forks ends with it too: it has the same connection, and would go on with the next revision.
 
     Raises:
+        Exception: whatever it raises, or a thread of its own code has ended with.
         EventLoopEndedError: the handler of a signal that it has set has raised an error while it waited for the server.
         RuntimeError: it called ``os._exit()`` or an ``os.exec`` function, raised what isn't an Exception, or has made a
             coroutine that it never awaited.
@@ -69,7 +71,8 @@ def call_revision(function: Callable[..., Any], **keywords: Any) -> None:
             _alarm_kept(),
             handlers_contained(getattr(function, "__globals__", {}), _is_in_revision),
             _operations_kept(),
-            _awaited(getattr(getattr(function, "__code__", None), "co_filename", "")),
+            _awaited(file := getattr(getattr(function, "__code__", None), "co_filename", "")),
+            _threads_heard(file),
         ):
             _stops.clear()
             _refuse_unrun(function(**keywords))
@@ -202,6 +205,33 @@ def _awaited(file: str) -> Iterator[None]:
             never_awaited.append(f"the task of {code.co_name}() was never awaited")
     if never_awaited:
         raise RuntimeError(f"{never_awaited[0]}, so nothing of it was run. A revision can't await anything")
+
+
+@contextmanager
+def _threads_heard(file: str) -> Iterator[None]:
+    """Raise the error with which a thread of a revision's own code has ended: Python only prints it.
+
+    Args:
+        file: the revision's file.
+
+    """
+    errors: list[BaseException] = []
+    print_error = threading.excepthook
+
+    def hear(ended: threading.ExceptHookArgs) -> None:
+        frames = (frame for frame, _ in walk_tb(ended.exc_traceback))
+        if ended.exc_value is not None and any(frame.f_code.co_filename == file for frame in frames):
+            errors.append(ended.exc_value)
+        else:
+            print_error(ended)  # of another part of an application
+
+    threading.excepthook = hear
+    try:
+        yield
+    finally:
+        threading.excepthook = print_error
+    if errors:
+        raise errors[0]
 
 
 def _tasks() -> "set[asyncio.Task[Any]]":

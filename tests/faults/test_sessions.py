@@ -739,6 +739,38 @@ def test_a_revision_of_which_nothing_is_run_is_not_written_down(world: World, de
     assert world.at() == "r001"
 
 
+THREADS = {
+    "a thread": "t = threading.Thread(target=run)\nt.start()\nt.join()",
+    "one of two": (
+        "both = [threading.Thread(target=f) for f in (run, print)]\n[t.start() for t in both]\n[t.join() for t in both]"
+    ),
+    "a timer": "t = threading.Timer(0.01, run)\nt.start()\nt.join()",
+}
+
+
+@pytest.mark.parametrize("threads", THREADS.values(), ids=THREADS)
+def test_a_revision_fails_with_the_error_of_its_thread(world: World, threads: str) -> None:
+    """Python only prints it, and what the thread was to do would be missing from a revision that is written down."""
+    world.history(2, r002=f"import threading\ndef run():\n    raise ValueError('half done')\n{threads}")
+    ran = world.inv()
+    said = failed(world, ran, 1)
+    assert re.search(r"r002\.py:\d+: ValueError: half done\. It was rolled back\.", said)
+    assert "Traceback" not in ran.text
+    assert world.at() == "r001"
+
+
+def test_an_error_of_a_thread_that_the_revision_reads_itself_is_its_own_affair(world: World) -> None:
+    body = """
+    from concurrent.futures import ThreadPoolExecutor
+    def run():
+        raise ValueError("expected")
+    with ThreadPoolExecutor() as pool:
+        assert isinstance(pool.submit(run).exception(), ValueError)
+    """
+    world.history(2, r002=body)
+    assert (ran := world.inv()).code == 0, ran.text
+
+
 @pytest.mark.parametrize("execute", ["op.execute", "op.get_bind().exec_driver_sql"])
 @pytest.mark.parametrize(("character", "name"), [("\\0", "U+0000"), ("\\udcff", "U+DCFF")])
 def test_a_character_that_cannot_be_sent_is_no_lost_connection(
