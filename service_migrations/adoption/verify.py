@@ -6,6 +6,7 @@ the catalog after each revision compared with the database; the revision with th
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from functools import partial
 
 from service_migrations.adoption.stepwise import Steps, comparable, empty_database, stepping
@@ -180,6 +181,7 @@ async def _walk(
     steps: Steps, order: tuple[str, ...], states: list[_State], live: tuple[Object, ...], visible: frozenset[Key]
 ) -> str | None:
     """Add the state after each revision; return the error that ended the walk."""
+    since = datetime.now(UTC)
     for revision in order:
         try:
             await steps.up(revision)
@@ -190,7 +192,7 @@ async def _walk(
             return str(failure)
         seen = visible - steps.initial.keys()  # no history creates what an administrator does in a new database
         objects = await steps.objects()
-        differences = compare(live, objects, partial(_sees, seen))
+        differences = compare(live, objects, partial(_sees, seen), since=since)
         keys = frozenset(item.key for item in objects) | steps.initial.keys()
         applied_now = await steps.session.applied()
         states.append(_State(applied_now, differences, frozenset(map(comparable, objects)), keys))

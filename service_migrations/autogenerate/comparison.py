@@ -17,6 +17,7 @@ from service_migrations.autogenerate.operations import copied
 from service_migrations.autogenerate.sequences import numbered_alike
 from service_migrations.autogenerate.table_pair import Pair, RecreatedTypes
 from service_migrations.autogenerate.temporary_table import Surroundings
+from service_migrations.autogenerate.times import with_live_times
 from service_migrations.autogenerate.unnamable import with_unnamable
 from service_migrations.catalog.search_path import SearchPath, set_path
 from service_migrations.catalog.tables import TableState, read, table_oids
@@ -106,6 +107,7 @@ class Comparison:
         self.live: dict[Key, TableState] = {key: live[oid] for key, oid in self.oids.items()}
         self.targets = self._targets()
         for key in self.targets.keys() & self.live.keys():
+            self.targets[key] = with_live_times(self.live[key], self.targets[key], warns=True)
             self._leave_out(key)
         self.pairs = {key: self._pair(key, target) for key, target in self.targets.items() if key in self.live}
         self.differing = [
@@ -185,7 +187,7 @@ class Comparison:
     def _leave_out(self, key: Key) -> None:
         """Leave out what is no difference of a table that both sides have, and what the hooks of a team leave out."""
         numbered = numbered_alike(self.live[key], self.targets[key], self.models[key])
-        self.targets[key] = with_unnamable(self.live[key], numbered)
+        self.targets[key] = with_live_times(self.live[key], with_unnamable(self.live[key], numbered))
         self.live[key], self.targets[key] = self.hooks.agreed(self.live[key], self.targets[key], self.models[key])
 
     def _pair(self, key: Key, target: TableState) -> Pair:

@@ -6,6 +6,7 @@ don't count, and neither do partitions that only the database has: they are crea
 """
 
 from collections.abc import Callable, Container, Iterable
+from datetime import datetime
 
 from service_migrations.catalog.objects import Catalog, Key, Object
 from service_migrations.databases.admin import quoted
@@ -14,6 +15,7 @@ from service_migrations.drift.moves import is_equal, moved_back
 from service_migrations.drift.order import ordered
 from service_migrations.drift.repair import Change, changes, continued, create, drop, privilege_changes, rows_of_default
 from service_migrations.drift.step import Step
+from service_migrations.drift.times import with_live_times
 from service_migrations.history.baseline import digest
 
 __all__ = ["Difference", "compare", "without_surplus_extensions"]
@@ -43,6 +45,7 @@ def compare(
     grants: bool = False,
     alone: bool = False,
     modelled: Container[Key] = (),
+    since: datetime | None = None,
 ) -> tuple[Difference, ...]:
     """Return the differences in an order in which their SQL can be run.
 
@@ -53,10 +56,12 @@ def compare(
         grants: compare owners and privileges too.
         alone: whether no other service has the database.
         modelled: what the service's models have, and no SQL drops.
+        since: when the replay began; what it has of times since then is no difference.
 
     """
     live_catalog = Catalog(item for item in live if item.extension is None)
-    expected_catalog = Catalog(item for item in history if item.extension is None)
+    replayed = (item for item in history if item.extension is None)
+    expected_catalog = Catalog(replayed if since is None else with_live_times(replayed, live_catalog, since))
     live_catalog, moves = moved_back(live_catalog, expected_catalog, sees, alone=alone)
     steps: list[Step] = []
     for expected in expected_catalog.by_key.values():

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from operator import attrgetter
 
 from service_migrations.catalog.objects import Key, Object, read
@@ -152,6 +153,7 @@ class _Replay:
         self, live: tuple[Object, ...], visible: frozenset[Key], *, grants: bool
     ) -> tuple[tuple[Difference, ...], frozenset[Key]]:
         """Return the differences, and the keys of all that the scratch database had."""
+        since = datetime.now(UTC)
         replayed, initial = await self._replayed()
         seen = visible - initial  # no history creates what an administrator does in a new database
         extensions = {key.name for key in initial if key.kind == "extension"}
@@ -160,7 +162,7 @@ class _Replay:
             return item.key in seen and not (item.kind == "extension" and item.name in extensions)
 
         differences = compare(
-            live, self._own(replayed), sees, grants=grants, alone=self.is_alone, modelled=self.modelled
+            live, self._own(replayed), sees, grants=grants, alone=self.is_alone, modelled=self.modelled, since=since
         )
         return differences, initial | replayed.keys()
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from service_migrations.session.locks import process_lock
 from service_migrations.session.session import open_session
 from service_migrations.session.version_table import ensure_schema
 from service_migrations.settings.dsn import Dsn
+from service_migrations.sql.times import without_times
 from service_migrations.testing.history_files import imported_files, own_files
 from service_migrations.testing.portable import portable
 from service_migrations.testing.schema import connected, without_bookkeeping
@@ -28,7 +30,7 @@ RECORDS = "service-migrations-schemas"
 COMPARED = "schemas compared with"
 """The property of a test's report that names the version of a record."""
 
-_FORMAT = b"2"
+_FORMAT = b"3"
 """What changes where the descriptions do, so that older records don't count."""
 _ABSENT = "isn't there"
 
@@ -59,21 +61,22 @@ async def record(service: Service, dsn: Dsn, postgres: str) -> Record:
         postgres: the major version of its server.
 
     """
-    history = read(service)
+    history, since = read(service), datetime.now(UTC)
     changes: dict[str, dict[str, str | None]] = {}
     with discovering_once():
         async with connected(dsn) as connection, process_lock(), open_session(history, connector(service)) as session:
             if session.schema:
                 await ensure_schema(session.connection, session.schema)
 
-            async def described() -> dict[str, str]:
-                return portable(without_bookkeeping(await read_objects(connection), [service]))
+            async def descriptions() -> dict[str, str]:
+                described = portable(without_bookkeeping(await read_objects(connection), [service]))
+                return {name: without_times(text, since) for name, text in described.items()}
 
-            after = await described()
+            after = await descriptions()
             for revision in reversed(history.revisions):
                 before = after
                 await session.run(migrate_to(history, revision.revision))
-                after = await described()
+                after = await descriptions()
                 names = sorted(name for name in before | after if before.get(name) != after.get(name))
                 changes[revision.revision] = {name: after.get(name) for name in names}
     return Record(postgres, changes, _digest(service))

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from functools import partial
 
 import asyncpg
@@ -14,8 +15,13 @@ from service_migrations.failures.driver_errors import describe
 from service_migrations.monorepo import Service, discover
 from service_migrations.settings.dsn import Dsn
 from service_migrations.sql.lexer import statements
+from service_migrations.sql.times import without_times
 
 __all__ = ["connected", "execute", "run_script", "schema", "without_bookkeeping"]
+
+
+_LOADED = datetime.now(UTC)
+"""Before histories run: of two runs, each leaves its own times."""
 
 
 @asynccontextmanager
@@ -52,7 +58,7 @@ def _line(database_object: Object) -> str:
     name = ".".join(part for part in (database_object.schema, database_object.table, database_object.name) if part)
     attributes = " ".join(f"{key}={value}" for key, value in sorted(database_object.facts.items()))
     comment = f" -- {database_object.comment}" if database_object.comment else ""
-    return f"{database_object.kind} {name} {attributes}{comment}"
+    return without_times(f"{database_object.kind} {name} {attributes}{comment}", _LOADED)
 
 
 async def execute(connection: AsyncConnection, sql: str) -> None:
