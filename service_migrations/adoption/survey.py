@@ -199,7 +199,9 @@ def _read_history(found: Found, code: Code, folders: tuple[Path, ...], ours: Ser
     found.note_all(BLOCKED, files.problems)
     found.note_all("to do", [*files.computed, *files.kept])
     if len(files.heads) > 1 and not files.labels and not files.problems:
-        found.note("to do", f"{len(files.heads)} heads: {', '.join(files.heads)}.", found.version_locations[0])
+        text = f"{len(files.heads)} heads: {', '.join(files.heads)}. Where they are meant, each needs branch_labels"
+        text = f"{text}; otherwise `inv db.rebase` makes one line of them."
+        found.note("to do", text, found.version_locations[0])
 
 
 def _name_adopted(found: Found, adopted: Mapping[Path, Service]) -> Service | None:

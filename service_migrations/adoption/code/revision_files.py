@@ -35,7 +35,8 @@ class RevisionFiles:
         down: the revisions that each revision follows, by id.
         paths: the file of each revision.
         needed: what each revision depends on without following it.
-        labels: the branch labels.
+        labels: the branch labels, and the code of those that are no constants, such as a constant of another module.
+        all_labels: whether each label is known.
         problems: why Alembic can't read the history, or can't follow it.
         computed: where a revision computes its id or the one that it follows, which is known when it is imported.
         for_psycopg: what only a driver with psycopg2's habits runs.
@@ -51,6 +52,7 @@ class RevisionFiles:
     paths: dict[str, Path] = field(default_factory=dict)
     needed: dict[str, tuple[str, ...]] = field(default_factory=dict)
     labels: list[str] = field(default_factory=list)
+    all_labels: bool = True
     problems: list[Place] = field(default_factory=list)
     computed: list[Place] = field(default_factory=list)
     for_psycopg: list[Place] = field(default_factory=list)
@@ -98,7 +100,7 @@ def read_revisions(
         files.problems += [
             Place(files.paths[revision], None, f"{revision} follows {down}, which no file has")
             for down in (*downs, *files.needed[revision])
-            if down not in files.down and down not in files.labels
+            if down not in files.down and down not in files.labels and files.all_labels
         ]
     files.kept += _lasting(files)
     if circle := _circle(files.down):
@@ -148,7 +150,9 @@ def _read_file(files: RevisionFiles, path: Path, code: Code, import_folders: tup
         files.problems.append(Place(path, node.lineno, f"{revision} is also in {shown}"))
     files.down[revision], files.paths[revision] = down, path
     files.needed[revision] = _ids(module, "depends_on") or ()
-    files.labels += _ids(module, "branch_labels") or ()
+    labels = _ids(module, "branch_labels")
+    files.all_labels &= labels is not None
+    files.labels += [ast.unparse(module.values["branch_labels"][-1])] if labels is None else labels
     files.sets[revision] = _session_settings(module)
 
 

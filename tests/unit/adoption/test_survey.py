@@ -733,7 +733,11 @@ HISTORIES = [
         {"0002": ("0003", {}), "0003": ("0002", {})},
         "blocked: apps/shop/alembic/versions/0002.py: the history is a circle: 0002 -> 0003 -> 0002.",
     ),
-    ({"0002": ("0001", {}), "0003": ("0001", {})}, "to do: apps/shop/alembic/versions: 2 heads: 0002, 0003."),
+    (
+        {"0002": ("0001", {}), "0003": ("0001", {})},
+        "to do: apps/shop/alembic/versions: 2 heads: 0002, 0003. Where they are meant, each needs branch_labels; "
+        "otherwise `inv db.rebase` makes one line of them.",
+    ),
     (
         {"0002": ("0001", {"depends_on": "9999"})},
         "blocked: apps/shop/alembic/versions/0002.py: 0002 follows 9999, which no file has.",
@@ -779,6 +783,18 @@ def test_labelled_branches_are_several_heads_on_purpose(tmp_path):
     files = {
         "alembic/versions/e.py": revision("e", "0001", branch_labels=("expand",)),
         "alembic/versions/c.py": revision("c", "0001", branch_labels="contract", depends_on="e"),
+    }
+    service(tmp_path, **files)
+    found = only(tmp_path)
+    assert (found.revisions.heads, notes(found)) == (("c", "e"), [])
+
+
+@pytest.mark.parametrize("labels", ["(EXPAND,)", "branches.EXPAND", "('2024', EXPAND)"])
+def test_a_label_may_be_a_constant_of_another_module(tmp_path, labels):
+    imports = "import branches\nfrom branches import EXPAND\n"
+    files = {
+        f"alembic/versions/{name}.py": f"{imports}{revision(name, '0001', **more)}\nbranch_labels = {labels}\n"
+        for name, more in {"c": {"depends_on": "expand"}, "e": {}}.items()
     }
     service(tmp_path, **files)
     found = only(tmp_path)
