@@ -1,6 +1,7 @@
 """What was read of a service, judged: notes of what blocks it, and of what a person has to do."""
 
 import ast
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -42,7 +43,8 @@ def judge_models(found: Found, environment: Environment) -> None:
     if models.export:
         found.note("to do", f"it has no __all__. Add: {models.export}", models.file)
     if models.others:
-        text = f"{', '.join(models.others)} has tables that {models.name} doesn't import"
+        have = "has" if len(models.others) == 1 else "have"
+        text = f"{', '.join(models.others)} {have} tables that {models.name} doesn't import"
         found.note("to do", f"{text}; import them there.", models.file)
 
 
@@ -96,13 +98,18 @@ def judge_imports(found: Found, code: Code, folders: tuple[Path, ...]) -> None:
             if not top or name in looked or top in named:
                 continue
             looked.add(name)
-            if code.find(top, here) or code.find(name, here):
+            if _is_of_python(top) or code.find(top, here) or code.find(name, here):
                 continue
             file = code.find(name, folders) or code.find(top, folders)
             if file is not None and not _is_installed(top, file):
                 named.add(top)
                 text = f"it imports {name} of {found.relative(file)}, and only {found.relative(here[0])} is on sys.path"
                 found.note("to do", f"{text} here; install that folder as a package.", path)
+
+
+def _is_of_python(name: str) -> bool:
+    """Whether a module is Python's own and loaded already, so that no file of its name is imported instead."""
+    return name in sys.stdlib_module_names and name in sys.modules
 
 
 def _is_installed(package: str, file: Path) -> bool:

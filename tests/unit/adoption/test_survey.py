@@ -1541,6 +1541,18 @@ def test_what_a_revision_imports_from_another_folder_of_sys_path_is_named(tmp_pa
     )
 
 
+def test_a_module_of_python_is_not_one_of_its_name_in_a_folder_of_sys_path(tmp_path):
+    """Such as the folder of a package whose alembic.ini stands in it: plain Alembic has loaded these already."""
+    files = {
+        "alembic.ini": INI.replace("prepend_sys_path = .", "prepend_sys_path = .:shop\npath_separator = os"),
+        "shop/typing.py": "",
+        "shop/enum.py": "",
+        "alembic/versions/0001_first.py": "import typing\nfrom enum import Enum\n" + revision("0001", None),
+    }
+    service(tmp_path, **files)
+    assert notes(only(tmp_path), "to do") == []
+
+
 def test_what_models_import_from_another_folder_of_sys_path_is_named(tmp_path, monkeypatch):
     """As a package that services share: plain Alembic found it, and here its models wouldn't be imported."""
     files = {
