@@ -20,6 +20,7 @@ __all__ = [
     "original_of",
     "sqlstate",
     "sqlstate_of_any",
+    "unmasked",
 ]
 
 _REFUSALS = {
@@ -116,6 +117,16 @@ def error_chain(error: BaseException) -> list[BaseException]:
         chain.append(current)
         current = current.__cause__ or current.__context__
     return chain
+
+
+def unmasked(error: BaseException) -> BaseException:
+    """Return the error after which a variable had no value, where that is all that another one says.
+
+    In ``try: rows = …`` / ``finally: restore(rows)`` Python raises the second one while the first is on its way.
+    """
+    while isinstance(error, UnboundLocalError) and error.__context__ is not None:
+        error = error.__context__
+    return error
 
 
 def field(error: BaseException, of_asyncpg: str, of_psycopg: str) -> str | None:

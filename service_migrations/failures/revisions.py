@@ -23,6 +23,7 @@ from service_migrations.failures.driver_errors import (
     is_temporary,
     original_of,
     sqlstate,
+    unmasked,
 )
 from service_migrations.failures.rights import grant
 from service_migrations.failures.servers import is_exhausted, resource_hint
@@ -93,9 +94,12 @@ def revision_failure(
         unprepared: why ``bootstrap.sql`` wasn't run in a temporary database; empty where it was, or isn't there.
 
     """
-    state = sqlstate(error)
-    place = next(filter(None, (_place(link, service) for link in error_chain(error))), None)
+    first_error = unmasked(error)
+    state = sqlstate(first_error)
+    links = [*error_chain(first_error), *error_chain(error)]
+    place = next(filter(None, (_place(link, service) for link in links)), None)
     place = place or environment_place(error, service.root)
+    error = first_error
     text = f"{describe(error)}{f' [{state}]' if state else ''}"
     unprepared = unprepared if state in _NEEDS_PREPARATION else ""
     sentences = (

@@ -19,6 +19,7 @@ from alembic.script import Script
 from alembic.util import load_python_file
 
 from service_migrations.errors import MigrationError, UsageError, text_of
+from service_migrations.failures.driver_errors import unmasked
 from service_migrations.failures.revisions import revision_failure
 from service_migrations.history.files.parsing import parse
 from service_migrations.history.literals import StatementError
@@ -212,13 +213,10 @@ def _render(script: Script, rendered: Rendered, recorder: _Recorder, service: Se
         # an author's code may raise anything without a database, but some errors it would raise with one too
         if service and _is_certain(error):
             raise revision_failure(error, service, "", partly_committed=None, offline=True) from error
-        is_plain = isinstance(error, SideEffectError)
-        rendered.error = text_of(error) if is_plain else f"{type(error).__name__}: {text_of(error)}"
-        traceback = error.__traceback__
-        while traceback is not None:
-            if traceback.tb_frame.f_code.co_filename == script.path:
-                rendered.error_line = traceback.tb_lineno
-            traceback = traceback.tb_next
+        first = unmasked(error)
+        is_plain = isinstance(first, SideEffectError)
+        rendered.error = text_of(first) if is_plain else f"{type(first).__name__}: {text_of(first)}"
+        rendered.error_line = _line(first, script.path) or _line(error, script.path)
     finally:
         recorder.path = recorder.rendered = None
     file = Path(script.path)
@@ -230,6 +228,16 @@ def _render(script: Script, rendered: Rendered, recorder: _Recorder, service: Se
         _judge_downgrade(script, rendered)
     elif not rendered.is_whole or any(not piece.is_transaction for piece in rendered.pieces):
         rendered.irreversible = _irreversible(script)
+
+
+def _line(error: BaseException, path: str) -> int | None:
+    """Return the innermost line of a file that an error came through."""
+    line, traceback = None, error.__traceback__
+    while traceback is not None:
+        if traceback.tb_frame.f_code.co_filename == path:
+            line = traceback.tb_lineno
+        traceback = traceback.tb_next
+    return line
 
 
 def _module(script: Script) -> ModuleType:
@@ -249,10 +257,18 @@ def _module(script: Script) -> ModuleType:
 
 
 def _is_certain(error: BaseException) -> bool:
-    """Whether a revision would fail with a database too: what returns None without one is not to blame."""
+    """Whether a revision would fail with a database too.
+
+    What returns None without one is not to blame, nor what stands for the connection. A variable may have no value only
+    because there are no rows, or since another error came before; what is done about that isn't done with a database.
+    """
+    if isinstance(error, StatementError):
+        return True
+    if error.__context__ is not None and not error.__suppress_context__ and not _is_certain(error.__context__):
+        return False
     if isinstance(error, TypeError):
-        return "NoneType" not in text_of(error)
-    return isinstance(error, NameError | ImportError | StatementError)
+        return not any(name in text_of(error) for name in ("NoneType", "MockConnection"))
+    return isinstance(error, NameError | ImportError) and not isinstance(error, UnboundLocalError)
 
 
 def _judge_downgrade(script: Script, rendered: Rendered) -> None:

@@ -160,6 +160,60 @@ def test_a_query_without_rows_is_no_bug_of_the_revision(monorepo: Monorepo) -> N
         wait(service_migrations.sql(service, "head"))
 
 
+WITHOUT_A_CONNECTION = {
+    "a variable that a failed question leaves without a value": (
+        """
+        try:
+            keys = sa.inspect(op.get_bind()).get_foreign_keys("a")
+        finally:
+            print(keys)
+        """,
+        "NoInspectionAvailable: No inspection system is available",
+        "Offline there is no connection to ask",
+    ),
+    "a variable of a loop over no rows": (
+        """
+        for row in op.get_bind().execute(sa.text("SELECT 1")) or []:
+            last = row
+        print(last)
+        """,
+        "UnboundLocalError: ",
+        "UnboundLocalError: ",
+    ),
+    "a mistake where the answer is None": (
+        """
+        try:
+            op.get_bind().execute(sa.text("SELECT 1")).fetchall()
+        except AttributeError:
+            nowhere
+        """,
+        "NameError: ",
+        "name 'nowhere' is not defined",
+    ),
+    "a connection as a context": (
+        "with op.get_bind() as bind: pass",
+        "TypeError: 'MockConnection' object does not support",
+        "Offline there is no connection to ask",
+    ),
+}
+
+
+@pytest.mark.parametrize(("body", "rendered", "says"), WITHOUT_A_CONNECTION.values(), ids=WITHOUT_A_CONNECTION)
+def test_what_only_fails_without_a_connection_is_left_to_the_run_online(
+    monorepo: Monorepo, body: str, rendered: str, says: str
+) -> None:
+    service = monorepo.service("billing")
+    path = monorepo.revision("billing", "a1", None, body)
+    history = read(service)
+    (result,) = render(history, pending(history, ()))
+    assert str(result.error).startswith(rendered)
+    assert result.error_line is not None
+    assert result.error_line > path.read_text().splitlines().index("def upgrade():")
+    with pytest.raises(MigrationError, match=says) as script:
+        wait(service_migrations.sql(service, "head"))
+    assert script.value.place.startswith("migrations/versions/billing/a1.py:")
+
+
 def test_the_value_of_an_enum_without_a_name_is_rendered_as_its_text(monorepo: Monorepo) -> None:
     service = monorepo.service("billing")
     table = 'sa.table("orders", sa.column("state", sa.Enum))'

@@ -97,3 +97,20 @@ def test_what_env_py_does_before_it_stays_in_its_transaction(monorepo: Monorepo,
     monorepo.revision("billing", "a2", "a1", look)
     ran = monorepo.inv("db.upgrade")
     assert ran.code == 0, ran.text
+
+
+def test_an_error_of_the_server_is_not_hidden_by_a_variable_without_a_value(
+    monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    dsn = database()
+    monorepo.service("shop", dsn=dsn)
+    body = """
+        try:
+            rows = op.get_bind().execute(sa.text("SELECT 1 / 0"))
+        finally:
+            print(rows)
+        """
+    monorepo.revision("shop", "a1", None, body)
+    ran = monorepo.inv("db.upgrade", "--service", "shop")
+    assert ran.code == 1, ran
+    assert "a1.py:11: division by zero [22012]. It was rolled back." in ran.err, ran
