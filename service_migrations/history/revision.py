@@ -58,7 +58,7 @@ class Revision:
             path,
             script.is_head,
             branch_labels,
-            as_tuple(script.dependencies),
+            as_tuple(script.dependencies or None),  # an empty text is none for Alembic
         )
 
 

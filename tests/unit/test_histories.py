@@ -207,6 +207,15 @@ def test_a_history_is_read_the_same_with_and_without_alembic(
     assert all("\n" not in revision.message for revision in history.revisions)
 
 
+@pytest.mark.parametrize("nothing", ["", (), [], None])
+def test_an_empty_text_depends_on_nothing_as_for_alembic(monorepo: Monorepo, nothing: object) -> None:
+    write(monorepo, f"{V}/a.py", "a1")
+    write(monorepo, f"{V}/b.py", "b2", "a1", depends_on=nothing)
+    history = read(billing(monorepo))
+    assert [(revision.revision, revision.depends_on) for revision in history.revisions] == [("b2", ()), ("a1", ())]
+    assert history.accepted_heads() == ("b2",)
+
+
 UNREAD = {
     "a folder of a year": ({f"{V}/2023/a.py": "a1", f"{V}/2024/b.py": "b2"}, f"{V}/2023/a.py"),
     "only the newer ones": ({f"{V}/a.py": "a1", f"{V}/2024/06/b.py": "b2"}, f"{V}/2024/06/b.py"),

@@ -85,7 +85,7 @@ def _problem(values: Mapping[str, object]) -> str | None:
 
 
 def _revision(path: str, values: Mapping[str, object]) -> Revision | None:
-    names = [values.get(name) for name in ("down_revision", "branch_labels", "depends_on")]
+    names = [values.get("down_revision"), values.get("branch_labels"), values.get("depends_on") or None]
     if not isinstance(values.get("revision"), str) or not all(map(_is_names, names)):
         return None
     down, labels, dependencies = (as_tuple(value) for value in names)  # type: ignore[arg-type]
