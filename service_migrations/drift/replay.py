@@ -13,6 +13,7 @@ from service_migrations.catalog.objects import Key, Object
 from service_migrations.connection.connector import connector_of
 from service_migrations.drift.extensions import REVISION_FAILED, Extensions, MissingExtensionError, read_objects
 from service_migrations.errors import MigrationError
+from service_migrations.history.graph import effective_heads
 from service_migrations.history.revisions import read as read_history
 from service_migrations.monorepo import Service
 from service_migrations.session.session import open_session
@@ -121,5 +122,9 @@ async def advance(
 
 
 async def _upgrade(settings: Settings, revisions: Iterable[str]) -> None:
+    revisions = tuple(revisions)
+    if len(revisions) > 1 and set(revisions) == set(effective_heads(read_history(settings.service).revisions)):
+        # in the order of an upgrade: what one branch needs of another isn't always written down as depends_on
+        revisions = ("heads",)
     for revision in revisions:
         await upgrade(settings.service, revision, limits=settings.limits, settings=settings)
