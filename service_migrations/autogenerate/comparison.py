@@ -1,7 +1,9 @@
 """The two sides of a comparison: tables and enum types of a database and of the models, by schema and name."""
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 from alembic.autogenerate.api import AutogenContext
 from sqlalchemy import Connection, MetaData, Table
@@ -24,6 +26,7 @@ from service_migrations.catalog.tables import TableState, read, table_oids
 from service_migrations.models.copies import remove_conditional
 from service_migrations.models.inheritance import parents_of
 from service_migrations.models.types import enum_of
+from service_migrations.sql.lexer import requalified
 from service_migrations.sql.quoting import VERBATIM
 
 __all__ = ["Comparison", "Key"]
@@ -165,15 +168,51 @@ class Comparison:
             and (live.columns or not live.needed)
         ]
 
+    @property
+    def uncompared(self) -> frozenset[int]:
+        """The oids of the models' own tables that aren't compared, such as those that can't be."""
+        return frozenset(
+            self._all_oids[key] for key in self.all_models if key in self._all_oids and key not in self.oids
+        )
+
+    def columns_kept(self, enum_type: EnumType) -> list[tuple[Any, ...]]:
+        """Return the columns of an enum type of the database that keep it, with those of other services."""
+        return [user for user in enum_type.columns if self._keeps_type(self.key(*user[1:3]), user[3])]
+
+    def _keeps_type(self, key: Key, column: str) -> bool:
+        if key not in self.oids:
+            return True
+        pair = self.pairs.get(key)
+        if pair is None or column not in pair.target.columns:
+            return False
+        return pair.live.columns[column].type == pair.target.columns[column].type
+
+    def gives_type(self, enum_type: EnumType) -> bool:
+        """Whether a column of the database, which has another type, gets an enum type or an array of it."""
+        types = (enum_type.sql, f"{enum_type.sql}[]")
+        pairs = (pair for table in self.pairs.values() for pair in table.common)
+        return any(target.type in types and live.type not in types for live, target in pairs)
+
     def castable(self, column: str, action: str) -> bool:
-        """Whether PostgreSQL can alter a column, given by name and type, with an action."""
+        """Whether PostgreSQL can alter a column, given by name and type, with an action.
+
+        Either may name an enum type that only the models have.
+        """
+        statements = [
+            f"CREATE TEMPORARY TABLE migrations_cast ({column})",
+            f"ALTER TABLE pg_temp.migrations_cast {action}",
+        ]
+        new_types = [self.types[key] for key in self.types.keys() - self.live_types.keys()]
+        for enum_type in [each for each in new_types if each.sql in f"{column} {action}"]:
+            temporary = replace(enum_type, schema="pg_temp")
+            schema = enum_type.schema or self.default or ""
+            statements = [requalified(each, schema, enum_type.name, temporary.sql) for each in statements]
+            statements.insert(0, temporary.creation)
         savepoint = self.connection.begin_nested()
         try:
             set_path(self.connection, self.surroundings.search_path)
-            self.connection.exec_driver_sql(
-                f"CREATE TEMPORARY TABLE migrations_cast ({column})", execution_options=VERBATIM
-            )
-            self.connection.exec_driver_sql(f"ALTER TABLE pg_temp.migrations_cast {action}", execution_options=VERBATIM)
+            for statement in statements:
+                self.connection.exec_driver_sql(statement, execution_options=VERBATIM)
         except DBAPIError:
             return False
         finally:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 from service_migrations.autogenerate.change import Change, Phase, Step, steps
 from service_migrations.autogenerate.table_pair import Directions
 from service_migrations.catalog import creation, restoration
-from service_migrations.catalog.definitions import add_not_null, column_settings
+from service_migrations.catalog.definitions import add_not_null, column_settings, storage_actions
 from service_migrations.catalog.objects import Catalog, Key, Object, read_own
 from service_migrations.catalog.privileges import privileges
 from service_migrations.catalog.restoration import Restoration
@@ -126,7 +126,13 @@ class Former:
         settings = tuple(column_settings(column, self._catalog))
         rest = Restoration(tuple(privileges(column, self._catalog)))
         named = {"not_null_name", "not_null_no_inherit"} & column.facts.keys()
-        completed = replace(state, settings=settings, rest=rest, forbids_null=add_not_null(column) if named else "")
+        completed = replace(
+            state,
+            storage=tuple(storage_actions(column)),
+            settings=settings,
+            rest=rest,
+            forbids_null=add_not_null(column) if named else "",
+        )
         table = self._catalog.parent(column)
         for sequence in self._catalog.parts(table, "sequence") if table and state.sequence else ():
             if sequence.name == (state.sequence or {}).get("relation"):

@@ -238,9 +238,12 @@ def _changes(comparison: Comparison, present_types: Mapping[Key, str] = MappingP
     )
     users = users_of_types(comparison, [live for live, _ in comparison.differing])
     for live, target in comparison.differing:
-        commits = any(_uses_label(later_sql, label) for label in enums.added(live, target))
+        added = enums.added(live, target)
+        # a row of a column that gets the type may have the new value already
+        commits = comparison.gives_type(live) if added else False
+        commits = commits or any(_uses_label(later_sql, label) for label in added)
         present = present_types.get((live.schema, live.name), live.sql)
-        changes += enums.changes(live, target, users[live], present, commits=commits)
+        changes += enums.changes(live, target, comparison.columns_kept(live), users[live], present, commits=commits)
     return [*_schemas(comparison), *refusals(comparison, changes), *changes] if changes else []
 
 

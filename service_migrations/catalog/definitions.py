@@ -21,6 +21,7 @@ __all__ = [
     "sequence_options",
     "sequences_of",
     "settings",
+    "storage_actions",
     "using",
     "with_sequences",
 ]
@@ -68,12 +69,18 @@ def _not_null(facts: Mapping[str, str], clause: str) -> str:
     return f"{name}{clause}{' NO INHERIT' if 'not_null_no_inherit' in facts else ''}"
 
 
+def storage_actions(column: Object) -> list[str]:
+    """Return the actions of ALTER COLUMN that set a column's storage and compression."""
+    return [f"SET {key.upper()} {column.facts[key]}" for key in ("storage", "compression") if key in column.facts]
+
+
 def column_settings(column: Object, catalog: Catalog) -> list[str]:
     """Return the statements for what no definition of a column has on every version; a view's has no default either."""
     facts, table = column.facts, catalog.parent(column)
     is_of_view = table is not None and table.kind in VIEWS
     actions = [f"SET DEFAULT {rerunnable(facts['default'])}"] if is_of_view and "default" in facts else []
-    actions += [f"SET {key.upper()} {facts[key]}" for key in ("storage", "compression", "statistics") if key in facts]
+    actions += storage_actions(column)
+    actions += [f"SET STATISTICS {facts['statistics']}"] if "statistics" in facts else []
     actions += [f"SET{options(facts).removeprefix(' WITH')}"] if "options" in facts else []
     alter = alter_table(table) if table else ""
     return [f"{alter} {', '.join(f'ALTER COLUMN {column.address} {action}' for action in actions)}"] if actions else []

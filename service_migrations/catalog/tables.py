@@ -43,6 +43,7 @@ class ColumnState:
 
     ``stored`` is the type that its values have: where its type is a domain, the one under it.
     ``unvalidated`` is the name of a NOT NULL that is NOT VALID: rows may have NULL, so ``not_null`` is false.
+    ``storage`` are the actions that set its storage and its compression, where they aren't those of its type.
     ``settings`` are the statements for its storage and statistics, which a virtual generated column has none of.
     ``forbids_null`` is the action that adds its NOT NULL again, where that has a name or no child inherits it.
     ``numbering`` are the statements for the options of a serial's sequence that no serial has by itself, and
@@ -63,6 +64,7 @@ class ColumnState:
     types: frozenset[int]
     comment: str | None
     unvalidated: str | None = None
+    storage: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     rest: Restoration = NOTHING
     forbids_null: str = ""

@@ -1,7 +1,7 @@
 """Changes of columns, from the database to the models and back."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from service_migrations.autogenerate.change import Change, Note, Phase, Step, steps as restored, with_version
@@ -27,13 +27,19 @@ _LENGTH = re.compile(r"^(character|bit) varying\(\d+\)|^character\(\d+\)")
 """Types whose casts truncate a longer value, where an assignment fails."""
 
 
-def changes(pair: Pair, recreated_types: RecreatedTypes, castable: Callable[[str, str], bool]) -> Iterator[Change]:
+def changes(
+    pair: Pair,
+    recreated_types: RecreatedTypes,
+    castable: Callable[[str, str], bool],
+    users: Mapping[str, Sequence[str]],
+) -> Iterator[Change]:
     """Yield the changes of the columns that both sides have.
 
     Args:
         pair: the table.
         recreated_types: the enum types that are recreated.
         castable: whether PostgreSQL can alter a column, given by name and type, with an action.
+        users: what uses each column that the downgrade drops and adds again.
 
     """
     converted, recreated = converted_columns(pair, recreated_types), recreated_columns(pair, recreated_types)
@@ -41,7 +47,7 @@ def changes(pair: Pair, recreated_types: RecreatedTypes, castable: Callable[[str
         new = NEITHER
         if live.generated or target.generated:
             directions = recreated.get(live.name, NEITHER)
-            yield from generated.changes(pair.live.sql, live, target, directions)
+            yield from generated.changes(pair.live.sql, live, target, directions, users.get(live.name, ()))
             # a column that is added as a generated one has everything at once
             new = Directions(directions.up and bool(target.generated), directions.down and bool(live.generated))
         conversion = converted.get(live.name, NEITHER)
@@ -81,6 +87,8 @@ def _alter(
             # in both directions after the type, which sets the limits of the sequence
             forward += _renumber(table, live, target)
             backward += _renumber(table, target, live)
+        forward += tuple(_storage(alter, live, target, castable))
+        backward += tuple(f"{alter} {action}" for action in live.storage)
         yield Change(
             Phase.ALTER_COLUMNS, forward if conversion.up else (), backward if conversion.down else (), description
         )
@@ -134,29 +142,57 @@ def _conversion(
         action = f"TYPE {after.kind} USING {conversions.checked(name, before.stored, after.stored, after.type)}"
         if castable(f"{name} {before.type}", f"ALTER COLUMN {name} {action}"):
             return (*notes, f"{alter} {action}")
-    cast_type = _LENGTH.sub(lambda match: f"{match[1]} varying" if match[1] else "bpchar", after.type)
-    for using in ("", f" USING {name}::{cast_type}"):
+    for using in ("", f" USING {name}::{_cast_type(after)}"):
         action = f"TYPE {after.kind}{using}"
         if before.type != after.type and castable(f"{name} {before.type}", f"ALTER COLUMN {name} {action}"):
             return (*notes, f"{alter} {action}")
+    return _uncast(alter, before, after, castable)
+
+
+def _uncast(
+    alter: str, before: ColumnState, after: ColumnState, castable: Callable[[str, str], bool]
+) -> tuple[Step, ...]:
+    """Return the steps that convert a column to a type to which PostgreSQL has no cast, if possible through text."""
+    name, notes = quoted(before.name), list[Note]()
+    no_cast = Note(
+        f"PostgreSQL has no cast from {before.type} to {after.type}: write in USING how to convert the rows."
+    )
+    arrays = conversions.of_arrays(name, before.stored, after.stored, after.type)
+    if arrays and castable(f"{name} {before.type}", f"ALTER COLUMN {name} TYPE {after.kind} USING {arrays}"):
+        shown = Note("Each value becomes a JSON array.") if before.stored.endswith("[]") else no_cast
+        return shown, f"{alter} TYPE {after.kind} USING {arrays}"
     text = "text[]" if before.type.endswith("[]") and after.type.endswith("[]") else "text"
     value = f"{name}::{text}"
-    step = f"{alter} TYPE {after.kind} USING {value}::{cast_type}"
+    step = f"{alter} TYPE {after.kind} USING {value}::{_cast_type(after)}"
     if before.type == after.type:
         return (step,)
-    if not conversions.are_ranges(before.stored, after.stored):
+    if conversions.are_ranges(before.stored, after.stored):
+        note = conversions.warning(name, before.stored, after.stored)
+    else:
         # what holds for any text holds for the text of a value
         note = conversions.warning(value, text, after.stored)
-        notes = (Note(note),) if note else ()
         if conversions.can_change_values(text, after.stored):
             action = f"TYPE {after.kind} USING {conversions.checked(value, text, after.stored, after.type)}"
             if castable(f"{name} {before.type}", f"ALTER COLUMN {name} {action}"):
                 step = f"{alter} {action}"
-    return (
-        *notes,
-        Note(f"PostgreSQL has no cast from {before.type} to {after.type}: write in USING how to convert the rows."),
-        step,
-    )
+    notes += [Note(note)] if note else []
+    if digits := conversions.warning_of_digits(name, before.stored, after.stored):
+        notes.append(Note(digits))
+    return *notes, no_cast, step
+
+
+def _cast_type(column: ColumnState) -> str:
+    """Return a column's type for a cast that cuts no value."""
+    return _LENGTH.sub(lambda match: f"{match[1]} varying" if match[1] else "bpchar", column.type)
+
+
+def _storage(
+    alter: str, before: ColumnState, after: ColumnState, castable: Callable[[str, str], bool]
+) -> Iterator[str]:
+    """Yield the statements that keep a column's storage and compression, which a change of its type sets back."""
+    for action in before.storage:
+        if castable(f"{quoted(after.name)} {after.type}", f"ALTER COLUMN {quoted(after.name)} {action}"):
+            yield f"{alter} {action}"
 
 
 def _default(

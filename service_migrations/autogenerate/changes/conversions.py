@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["are_ranges", "can_change_values", "checked", "warning"]
+__all__ = ["are_ranges", "can_change_values", "checked", "of_arrays", "warning", "warning_of_digits"]
 
 _INTEGERS = {"smallint": 2, "integer": 4, "bigint": 8}
 """With their sizes in bytes."""
@@ -15,6 +15,7 @@ _SIGNS = (("oid", "integer"), ("integer", "oid"))
 _MICROSECONDS = 6
 """The digits of a second that PostgreSQL keeps where a type names none."""
 _TEXTS = ("text", "character varying", "character", "citext")
+_JSON = ("json", "jsonb")
 _WHOLE = {
     "numeric": "numeric",
     "real": "numeric",
@@ -127,6 +128,40 @@ def checked(name: str, before: str, after: str, kind: str) -> str:
         kept = f"{name}::{text}::{after}::{text}::{before}::text IS NOT DISTINCT FROM {name}::text"
         return f"CASE WHEN {kept} THEN {name}::{text}::{kind} ELSE {changed}::{kind} END"
     return f"CASE WHEN {_kept(name, before, after)} THEN {name}::{kind} ELSE {changed}::{kind} END"
+
+
+def of_arrays(name: str, before: str, after: str, kind: str) -> str | None:
+    """Return an expression for USING between an array and JSON; None where it is another conversion.
+
+    The text of an empty array is that of an empty object. An array of JSON has no expression without a query.
+
+    Args:
+        name: the column's name, quoted.
+        before: its type, that under a domain.
+        after: its new type, that under a domain.
+        kind: its new type as it is named.
+
+    """
+    if before.endswith("[]") and after in _JSON:
+        return f"to_{after}({name})" + ("" if kind == after else f"::{kind}")
+    if before in _JSON and after.endswith("[]"):
+        changed = f"concat({name}, ' would change')::{kind}"
+        return f"CASE {before}_typeof({name}) WHEN 'object' THEN {changed} ELSE {name}::text::{kind} END"
+    return None
+
+
+def warning_of_digits(name: str, before: str, after: str) -> str | None:
+    """Return what a person has to know where the text of a number becomes a time; None for other types."""
+    old, new = _Type.of(before), _Type.of(after)
+    if old is None or new is None or old.base not in (*_INTEGERS, *_FLOATS, "numeric"):
+        return None
+    if new.base == "interval":
+        return (
+            f"WARNING: each number is read as seconds. To name another unit, write: USING {name} * interval '1 minute'"
+        )
+    if new.base in ("date", "time", "timestamp"):
+        return "WARNING: the digits of each number are read as those of a date or a time, such as 1130 as 11:30."
+    return None
 
 
 def warning(name: str, before: str, after: str) -> str | None:

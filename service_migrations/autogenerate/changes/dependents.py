@@ -33,7 +33,7 @@ from service_migrations.autogenerate.table_pair import NEITHER, Pair, converted_
 from service_migrations.catalog.search_path import OWN_PATH, SHOWN, set_path
 from service_migrations.sql.quoting import VERBATIM, quoted
 
-__all__ = ["refusals", "users_of_types"]
+__all__ = ["refusals", "users_of_columns", "users_of_types"]
 
 _USERS = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
 
@@ -41,7 +41,8 @@ _CATALOGS = {"new type": ("type",), "new table": ("relation", "type"), "new rela
 """Where a name may be once in a schema: a table has a row type."""
 
 _FOREIGN_KEYS = f"""
-SELECT c.confrelid::bigint AS oid, c.conname AS name, c.conrelid::regclass::text AS home, i.relname AS index,
+SELECT c.confrelid::bigint AS oid, c.conname AS name, c.conrelid::bigint AS home_oid,
+    c.conrelid::regclass::text AS home, i.relname AS index,
     far.attname AS part, format_type(near.atttypid, near.atttypmod) AS type
 FROM {SHOWN} JOIN pg_constraint c ON shown.path IS NOT NULL
 JOIN pg_class i ON i.oid = c.conindid CROSS JOIN unnest(c.conkey, c.confkey) AS k(near, far)
@@ -81,7 +82,8 @@ def refusals(comparison: Comparison, changes: Iterable[Change]) -> Iterator[Chan
 def users_of_types(comparison: Comparison, types: Iterable[EnumType]) -> dict[EnumType, list[str]]:
     """Return what uses each of these types, or a column of it, and isn't recreated with it.
 
-    Such as ``function public.rank(state)``, or the partition key of a table.
+    Such as ``function public.rank(state)``, or the partition key of a table. A downgrade drops and adds generated
+    columns itself.
     """
     owners, parts = [], []
     for enum_type in types:
@@ -94,9 +96,27 @@ def users_of_types(comparison: Comparison, types: Iterable[EnumType]) -> dict[En
         parts += [_type(enum_type), *changed]
         owners += [enum_type] * (1 + len(changed))
     users: dict[EnumType, list[str]] = {enum_type: [] for enum_type in owners}
-    for number, names in _query(comparison, parts).items():
-        users[owners[number]] += [name for name in names if name not in users[owners[number]]]
+    recreated = [part for part, _ in _recreated_in_downgrade(comparison)] if parts else []
+    for number, names in _query(comparison, [*parts, *recreated]).items():
+        if number < len(owners):
+            users[owners[number]] += [name for name in names if name not in users[owners[number]]]
     return users
+
+
+def users_of_columns(comparison: Comparison) -> dict[Key, dict[str, list[str]]]:
+    """Return what uses the columns that a downgrade drops and adds again, by table and column."""
+    recreated, users = list(_recreated_in_downgrade(comparison)), defaultdict[Key, dict[str, list[str]]](dict)
+    for number, names in _query(comparison, [part for part, _ in recreated]).items():
+        part, key = recreated[number]
+        users[key][str(part.name)] = names
+    return users
+
+
+def _recreated_in_downgrade(comparison: Comparison) -> Iterator[tuple[_Part, Key]]:
+    for key, pair in comparison.pairs.items():
+        for name, directions in recreated_columns(pair, comparison.recreated_types).items():
+            if directions.down:
+                yield _Part("column", comparison.oids[key], name, _describe(comparison, key, name)), key
 
 
 def _types(comparison: Comparison) -> Iterator[Change]:
@@ -272,10 +292,10 @@ def _foreign_keys(comparison: Comparison) -> Iterator[Change]:
             if live.kind != target.kind and not _is_valid_reference(comparison, row.type, target.kind):
                 reason = f"can't lead from {row.type} to {column} as {target.kind}"
         if reason:
-            yield _refusal(
-                f"the foreign key {row.name} of {row.home} {reason}",
-                f"Agree on it with the service that has {row.home} first; `inv db.owners` names it.",
-            )
+            hint = f"Agree on it with the service that has {row.home} first; `inv db.owners` names it."
+            if row.home_oid in comparison.uncompared:
+                hint = f"The models' own {row.home} isn't compared: where it can't be, `inv db.check` says why."
+            yield _refusal(f"the foreign key {row.name} of {row.home} {reason}", hint)
 
 
 def _dropped_columns(comparison: Comparison) -> set[tuple[int, str]]:

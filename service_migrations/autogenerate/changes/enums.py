@@ -13,15 +13,19 @@ from service_migrations.sql.quoting import literal, quoted
 
 __all__ = ["added", "changes", "listed", "renamed"]
 
+Columns = Sequence[tuple[Any, ...]]
+"""Columns of an enum type, as ``EnumType.columns`` has them."""
+
 
 def changes(
-    live: EnumType, target: EnumType, dependents: Sequence[str], present: str, *, commits: bool
+    live: EnumType, target: EnumType, columns: Columns, dependents: Sequence[str], present: str, *, commits: bool
 ) -> Iterator[Change]:
     """Yield the changes of one type, without the columns that have to be converted.
 
     Args:
         live: the type of the database.
         target: the type of the models.
+        columns: those that have the type before and after.
         dependents: what else uses the type, and can't be recreated with it.
         present: its name as SQL before the renames of this revision, which labels are added before.
         commits: whether this revision uses a new label, which has to be committed first.
@@ -32,9 +36,9 @@ def changes(
         yield _rename(live, *renaming, description)
     elif additions := list(_additions(live, target)):
         yield _add(present, additions, description, commits=commits)
-        yield from _recreate(live, target, dependents, description="", up=False)
+        yield from _recreate(live, target, columns, dependents, description="", up=False)
     else:
-        yield from _recreate(live, target, dependents, description, up=True)
+        yield from _recreate(live, target, columns, dependents, description, up=True)
 
 
 def renamed(live: EnumType, target: EnumType) -> tuple[str, str] | None:
@@ -95,7 +99,7 @@ def _add(type_name: str, additions: list[tuple[str, str]], description: str, *, 
 
 
 def _recreate(
-    live: EnumType, target: EnumType, dependents: Sequence[str], description: str, *, up: bool
+    live: EnumType, target: EnumType, columns: Columns, dependents: Sequence[str], description: str, *, up: bool
 ) -> Iterator[Change]:
     """Yield the changes that create the new type and drop the old one.
 
@@ -108,18 +112,18 @@ def _recreate(
     drop_old = f"DROP TYPE {old_name}"
     yield Change(
         Phase.CREATE_TYPES,
-        (_warning(live, target, live), rename_old, target.creation, *live.properties) if up else (),
+        (_warning(live, target, columns), rename_old, target.creation, *live.properties) if up else (),
         (drop_old,),
         description,
     )
     yield Change(
         Phase.DROP_TYPES,
         (drop_old,) if up else (),
-        (_warning(target, live, live, dependents), rename_old, live.creation, *live.properties),
+        (_warning(target, live, columns, dependents), rename_old, live.creation, *live.properties),
     )
 
 
-def _warning(before: EnumType, after: EnumType, live: EnumType, dependents: Sequence[str] = ()) -> Note:
+def _warning(before: EnumType, after: EnumType, columns: Columns, dependents: Sequence[str] = ()) -> Note:
     """Return a warning of the lock, the rows and the dependents of a type that is recreated."""
     removed = [label for label in before.labels if label not in after.labels]
     lines = [
@@ -127,8 +131,8 @@ def _warning(before: EnumType, after: EnumType, live: EnumType, dependents: Sequ
         "rewritten under an exclusive lock.",
     ]
     for label in removed:
-        lines.append(f"Rows with {label!r} make this fail. Change them before this line:")
-        lines += [_update(user, label) for user in live.columns]
+        lines += [f"Rows with {label!r} make this fail. Change them before this line:"] if columns else []
+        lines += [_update(user, label) for user in columns]
     lines += [f"The {user} uses the type: drop it before, and create it again after." for user in dependents]
     return Note("\n".join(lines))
 

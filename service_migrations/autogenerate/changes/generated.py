@@ -4,7 +4,7 @@ A column that ceases to be generated keeps its values on every version: a stored
 one becomes a stored one first, which PostgreSQL computes in the same statement and without a trigger.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from service_migrations.autogenerate.change import Change, Note, Phase, Step, steps
@@ -16,7 +16,9 @@ from service_migrations.sql.quoting import literal, quoted
 __all__ = ["added", "changes"]
 
 
-def changes(table: str, live: ColumnState, target: ColumnState, recreated: Directions) -> Iterator[Change]:
+def changes(
+    table: str, live: ColumnState, target: ColumnState, recreated: Directions, users: Sequence[str]
+) -> Iterator[Change]:
     """Yield the changes between two states of a column of which at least one is generated.
 
     Args:
@@ -24,6 +26,7 @@ def changes(table: str, live: ColumnState, target: ColumnState, recreated: Direc
         live: the column in the database.
         target: the column in the models.
         recreated: the directions in which the column is dropped and added.
+        users: what uses the column, and is in the way of a downgrade that drops it.
 
     """
     # grants and settings are of the column that is dropped
@@ -31,6 +34,9 @@ def changes(table: str, live: ColumnState, target: ColumnState, recreated: Direc
     drop = f"ALTER TABLE {table} DROP COLUMN {quoted(live.name)}"
     early_up, late_up = _steps(table, live, target, drop, recreated=recreated.up)
     early_down, late_down = _steps(table, target, live, drop, recreated=recreated.down)
+    if users and recreated.down and not recreated.up:
+        lines = (f"The {user} uses {live.name}: drop it before, and create it again after." for user in users)
+        early_down = (Note("\n".join(lines)), *early_down)
     yield Change(Phase.DROP_GENERATED, early_up, late_down, _description(table, live, target))
     yield Change(Phase.ADD_GENERATED, late_up, early_down)
 

@@ -10,6 +10,7 @@ from sqlalchemy.schema import CreateTable
 from service_migrations._sqlalchemy import verbatim_dialect
 from service_migrations.autogenerate.change import Change, Note, Phase, Step
 from service_migrations.autogenerate.changes import columns, constraints, generated
+from service_migrations.autogenerate.changes.dependents import users_of_columns
 from service_migrations.autogenerate.changes.matches import new_names
 from service_migrations.autogenerate.changes.table_options import TableOptions, changed_persistence, new_comments
 from service_migrations.autogenerate.comparison import Comparison, Key
@@ -98,13 +99,13 @@ def altered(comparison: Comparison) -> dict[Key, list[Change]]:
         for key, pair in comparison.pairs.items()
     }
     names = new_names((pair, comparison.named[key]) for key, pair in comparison.pairs.items())
-    options = TableOptions(comparison)
+    options, users = TableOptions(comparison), users_of_columns(comparison)
     changes = {}
     for key, pair in comparison.pairs.items():
         table_changes = [
             *_added_and_dropped_columns(comparison, key, pair),
             *_statistics(comparison, pair),
-            *columns.changes(pair, comparison.recreated_types, comparison.castable),
+            *columns.changes(pair, comparison.recreated_types, comparison.castable, users.get(key, {})),
             *constraints.changes(pair, comparison.recreated_types, comparison.named[key], names),
             *constraints.foreign_keys(pair, comparison.named[key], keys, comparison.default, names),
             *options.changes(key, pair),
