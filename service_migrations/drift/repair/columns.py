@@ -17,6 +17,7 @@ from service_migrations.catalog.definitions import (
     restart,
     sequence_options,
     sequences_of,
+    storage_actions,
     with_sequences,
 )
 from service_migrations.catalog.objects import Catalog, Object
@@ -46,7 +47,8 @@ def column_changes(pair: Pair) -> Iterator[Change]:
             return  # it was created again with all that it has
     if "identity" in live and "identity" not in expected:
         yield _without_identity(pair, column)
-    if not inherited and (pair.differ("type") or pair.differ("collation")):
+    retyped = not inherited and (pair.differ("type") or pair.differ("collation"))
+    if retyped:
         yield _type(pair, table)
     elif "identity" not in expected:
         yield from _default(pair, column)
@@ -56,7 +58,7 @@ def column_changes(pair: Pair) -> Iterator[Change]:
         yield from _not_null(pair, table)
     if "identity" in expected:
         yield from _identity(pair, table, column)
-    yield from _settings(pair, column)
+    yield from _settings(pair, column, retyped=retyped)
 
 
 def _default(pair: Pair, column: str) -> Iterator[Change]:
@@ -76,18 +78,23 @@ def _type(pair: Pair, table: str) -> Change:
         actions.insert(0, f"ALTER COLUMN {pair.expected.address} DROP DEFAULT")
     if "default" in expected:
         actions.append(f"ALTER COLUMN {pair.expected.address} SET DEFAULT {expected['default']}")
+    # which a change of the type sets back
+    actions += [f"ALTER COLUMN {pair.expected.address} {action}" for action in storage_actions(pair.expected)]
     fact = "type" if pair.differ("type") else "collation"
     noun = "" if fact == "type" else "the collation"
     sql = f"ALTER TABLE {table} {', '.join(actions)};"
     return Change(pair.describe(fact, noun), sql, notes(pair), retypes=True)
 
 
-def _settings(pair: Pair, column: str) -> Iterator[Change]:
-    """Yield the changes of storage, compression, statistics target and options."""
+def _settings(pair: Pair, column: str, *, retyped: bool = False) -> Iterator[Change]:
+    """Yield the changes of storage, compression, statistics target and options.
+
+    A column whose type is changed has the storage and compression of the history then.
+    """
     expected = pair.expected.facts
     storage = pair.live.facts.get("storage_of_type")  # DEFAULT is known from 16 on
     for fact, default in (("storage", storage), ("compression", "DEFAULT"), ("statistics", "-1")):
-        if pair.differ(fact):
+        if pair.differ(fact) and (fact in expected or fact == "statistics" or not retyped):
             action = f"SET {fact.upper()} {expected.get(fact, default)}"
             noun = {"statistics": "the statistics target"}.get(fact, f"the {fact}")
             yield Change(pair.describe(fact, noun), f"{column} {action};")

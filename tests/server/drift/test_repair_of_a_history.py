@@ -46,6 +46,7 @@ ROWS = [
     "CREATE VIEW v AS SELECT x FROM t",
     "CREATE FUNCTION f() RETURNS SETOF v LANGUAGE sql AS 'SELECT x FROM t'",
 ]
+STORED = "ALTER TABLE t ALTER x SET STORAGE EXTERNAL, ALTER x SET COMPRESSION pglz"
 TYPED = [COMPOSITE, "CREATE TABLE t OF c", "CREATE TABLE u OF c (PRIMARY KEY (a))"]
 PARTITIONED = "CREATE TABLE t (id {0}, x integer) PARTITION BY {1} (id)"
 LIST = [
@@ -248,6 +249,14 @@ HISTORIES: dict[str, tuple[list[str], list[str]]] = {
     "a function that takes the rows of a table, both added": (
         [TABLE],
         ["CREATE TABLE u (x integer)", "CREATE FUNCTION f(u[]) RETURNS integer LANGUAGE sql AS 'SELECT 1'"],
+    ),
+    "another type of a column that has its storage and compression again": (
+        ["CREATE TABLE t (id integer, x text)", STORED],
+        ["ALTER TABLE t ALTER x TYPE varchar(9)", STORED],
+    ),
+    "another type of a column that has got a storage and a compression": (
+        [TABLE],
+        ["ALTER TABLE t ALTER x TYPE text", STORED],
     ),
     "an attribute of a type that no column has": ([COMPOSITE], ["ALTER TYPE c ALTER ATTRIBUTE a TYPE bigint"]),
 }
