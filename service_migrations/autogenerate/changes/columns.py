@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from zlib import crc32
 
 from service_migrations.autogenerate.change import Change, Note, Phase, Step, steps as restored, with_version
 from service_migrations.autogenerate.changes import conversions, generated
@@ -76,7 +77,10 @@ def _alter(
     if live.identity and not target.identity:
         add = f"{alter} ADD {live.named_identity_clause(pair.live.name)}"
         rest = restored(live.sequence_rest)
-        steps = (f"{alter} DROP IDENTITY",), (add, _continue_sequence(table, live), *rest)
+        steps = (
+            (*_kept_number(table, live, target), f"{alter} DROP IDENTITY"),
+            (add, _continue_sequence(table, live, target), *rest),
+        )
         yield Change(Phase.DROP_DEFAULTS, *steps, f"{prefix} no identity")
     yield from _default(alter, live, target, either(conversion, recreated_types.includes(*live.types)), prefix)
     if any(conversion):
@@ -95,8 +99,8 @@ def _alter(
     yield from _nullable(table, live, target, prefix)
     if target.identity and not live.identity:
         steps = (
-            (f"{alter} ADD {target.identity_clause}", _continue_sequence(table, target)),
-            (f"{alter} DROP IDENTITY",),
+            (f"{alter} ADD {target.identity_clause}", _continue_sequence(table, target, live)),
+            (*_kept_number(table, target, live), f"{alter} DROP IDENTITY"),
         )
         yield Change(Phase.ALTER_COLUMNS, *steps, f"{prefix} identity")
     elif target.identity and live.identity_clause != target.identity_clause and not any(conversion):
@@ -245,26 +249,38 @@ def _sequence(table: str, live: ColumnState, target: ColumnState) -> Iterator[Ch
             steps = ((f"ALTER SEQUENCE {name} AS {target.type}",), (f"ALTER SEQUENCE {name} AS {former}",))
             yield Change(Phase.ALTER_COLUMNS, *steps)
         return
-    owner = live if live.serial else target
+    owner, other = (live, target) if live.serial else (target, live)
     alter = f"ALTER TABLE {table} ALTER COLUMN {quoted(live.name)}"
     create = (
         f"CREATE SEQUENCE {name} AS {owner.type} OWNED BY {table}.{quoted(live.name)}",
         f"{alter} SET DEFAULT nextval({literal(name)}::regclass)",
         *owner.numbering,
-        _continue_sequence(table, owner),
+        _continue_sequence(table, owner, other),
         *restored(owner.sequence_rest),
     )
-    drop = (f"{alter} DROP DEFAULT", f"DROP SEQUENCE {name}")
+    drop = (f"{alter} DROP DEFAULT", *_kept_number(table, owner, other), f"DROP SEQUENCE {name}")
     if live.serial:
         yield Change(Phase.DROP_DEFAULTS, drop, create, f"{prefix} -> server_default {target.expression}")
     else:
         yield Change(Phase.SET_DEFAULTS, create, drop, f"{prefix} instead of server_default {live.expression}")
 
 
-def _continue_sequence(table: str, column: ColumnState) -> str:
-    """Return the statement that sets a new sequence to the last value in the rows.
+def _kept_number(table: str, before: ColumnState, after: ColumnState) -> tuple[Step, ...]:
+    """Return the statement that keeps the last number of a column until the end of the transaction, if it counts on.
 
-    Without a row in its range the sequence stays at its start: ``max`` of no rows is NULL, and ``setval`` ignores that.
+    Without it, the numbers of rows that were deleted would be given again.
+    """
+    if not (_counts(before) and _counts(after)):
+        return ()
+    last = f"pg_sequence_last_value({_sequence_of(table, before)})"
+    note = Note("The new sequence goes on behind this number: those of deleted rows aren't given again.")
+    return note, f"SELECT set_config({literal(_setting(table, before))}, {last}::text, true)"
+
+
+def _continue_sequence(table: str, column: ColumnState, before: ColumnState | None = None) -> str:
+    """Return the statement that sets a new sequence to the last value in the rows, or to the last number before.
+
+    Without one in its range the sequence stays at its start: ``max`` of no rows is NULL, and ``setval`` ignores that.
     """
     name, options = quoted(column.name), column.sequence if column.identity or column.numbering else None
     last, counted = f"max({name})", f"{name} >= 1"
@@ -272,5 +288,24 @@ def _continue_sequence(table: str, column: ColumnState) -> str:
         counted = f"{name} BETWEEN {options['start']} AND {options['maxvalue']}"
     elif options:
         last, counted = f"min({name})", f"{name} BETWEEN {options['minvalue']} AND {options['start']}"
-    owner = f"pg_get_serial_sequence({literal(table)}, {literal(column.name)})"
-    return f"SELECT setval({owner}, {last}) FROM {table} WHERE {counted}"  # noqa: S608 - names that are quoted
+    numbers = table
+    if before is not None and _counts(before):
+        kept = f"nullif(current_setting({literal(_setting(table, column))}, true), '')::bigint"
+        numbers = f"(SELECT {name} FROM {table} UNION ALL SELECT {kept}) AS numbers ({name})"  # noqa: S608 - quoted
+    return f"SELECT setval({_sequence_of(table, column)}, {last}) FROM {numbers} WHERE {counted}"  # noqa: S608 - names that are quoted
+
+
+def _counts(column: ColumnState) -> bool:
+    return bool(column.serial or column.identity)
+
+
+def _sequence_of(table: str, column: ColumnState) -> str:
+    return f"pg_get_serial_sequence({literal(table)}, {literal(column.name)})"
+
+
+def _setting(table: str, column: ColumnState) -> str:
+    """Return the name of the setting that keeps the last number of a column."""
+    name = f"{table}.{column.name}"
+    plain = re.sub(r"[^a-z0-9_.]", "_", name, flags=re.ASCII)
+    parts = [part if part[:1].isalpha() else f"_{part}" for part in plain.split(".")]
+    return ".".join(("migrations", *parts)) + ("" if plain == name else f"_{crc32(name.encode())}")

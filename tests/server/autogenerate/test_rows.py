@@ -116,6 +116,46 @@ def test_a_key_that_counts_otherwise_goes_on_behind_the_rows_in_both_directions(
     assert inserted(dsn, before, 5) == 5
 
 
+@pytest.mark.parametrize("names", [("id", "things"), ("I 'd", "The things")])
+@pytest.mark.parametrize(("before", "after"), [turn for turn in TURNS if "plain" not in turn])
+def test_the_numbers_of_deleted_rows_are_not_given_again_in_either_direction(before, after, names, service) -> None:
+    column, table = names
+    here, there = (
+        models("Text", COUNTS[name].replace('"id"', f'"{column}"')).replace('Table("things"', f'Table("{table}"')
+        for name in (before, after)
+    )
+    made, dsn = service(here, there)
+
+    def number() -> int:
+        (row,) = query(dsn, f'INSERT INTO "{table}" DEFAULT VALUES RETURNING "{column}"')  # noqa: S608 - constants
+        query(dsn, f'DELETE FROM "{table}"')  # noqa: S608 - a constant
+        return int(row[0])
+
+    assert [number() for _ in range(3)] == [1, 2, 3]
+    head = query(dsn, "SELECT version_num FROM alembic_version_billing")[0][0]
+    run_script(dsn, statements(wait(service_migrations.sql(made, f"{head}:head"))))
+    assert number() == 4
+    wait(service_migrations.downgrade(made, "-1"))
+    assert number() == 5
+    wait(service_migrations.upgrade(made))
+    assert number() == 6
+    assert wait(service_migrations.check(made)).differences == ()
+
+
+def test_a_sequence_that_counted_below_the_new_range_is_left_behind(service) -> None:
+    after = COUNTS["identity"].replace("Identity()", "Identity(start=100)")
+    made, dsn = service(models("Text", COUNTS["serial"]), models("Text", after))
+    assert inserted(dsn, "serial", 0) == 1
+    wait(service_migrations.upgrade(made))
+    assert inserted(dsn, "identity", 0) == 100
+
+
+def test_a_sequence_that_never_counted_begins_at_its_start(service) -> None:
+    made, dsn = service(models("Text", COUNTS["serial"]), models("Text", COUNTS["identity"]))
+    wait(service_migrations.upgrade(made))
+    assert inserted(dsn, "identity", 0) == 1
+
+
 @pytest.mark.parametrize(
     ("identity", "rows", "number"),
     [
