@@ -106,7 +106,7 @@ def renames_of(requests: Sequence[Request], comparison: Comparison) -> list[Rena
             if rename != match.rename and not rename.is_beside(match.rename):
                 raise UsageError(f"--rename {request.text} and --rename {other.text} exclude each other.")
         if not request.is_among(match.live, match.target, others):
-            raise _nothing(request)
+            raise _nothing(request, comparison)
     return list(dict.fromkeys(match.rename for match in chosen.values()))
 
 
@@ -150,7 +150,7 @@ def _columns(
 
 def _only(request: Request, matches: Sequence[_Match], comparison: Comparison) -> _Match:
     if not matches:
-        raise _between_schemas(request, comparison) or _nothing(request)
+        raise _between_schemas(request, comparison) or _nothing(request, comparison)
     if len(matches) > 1:
         renames = (match.rename for match in matches)
         options = sorted(
@@ -184,9 +184,17 @@ def _between_schemas(request: Request, comparison: Comparison) -> UsageError | N
     )
 
 
-def _nothing(request: Request) -> UsageError:
+def _nothing(request: Request, comparison: Comparison) -> UsageError:
     old, new = (".".join(side) for side in (request.old, request.new))
+    is_reused = any(
+        request.old[-1] in (pair.live.name, *(column.name for column, _ in pair.common))
+        for pair in comparison.pairs.values()
+    )
     return UsageError(
         f"--rename {request.text} matches nothing: this service has no table, column or enum type that is {old} only "
-        f"in the database and {new} only in the models."
+        f"in the database and {new} only in the models.",
+        hint=f"If the models have something new by the name {request.old[-1]}, take it out for now: rename in this "
+        "revision, and add it in the next."
+        if is_reused
+        else "",
     )

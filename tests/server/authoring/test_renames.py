@@ -361,6 +361,16 @@ REFUSED = {
     "another schema": (PLAIN, ("sales.things.note:remark",), "matches nothing"),
     "the wrong way": (PLAIN, ("remark:note",), "matches nothing"),
     "a column that both have": (PLAIN, ("id:remark",), "id:remark matches nothing"),
+    "a column whose name is used again": (
+        (BEFORE, models(table("things", REMARK, 'Column("note", Integer)'))),
+        ("note:remark",),
+        "If the models have something new by the name note, take it out for now",
+    ),
+    "a table whose name is used again": (
+        (BEFORE, models(table("items", NOTE), table("things", REMARK))),
+        ("things:items",),
+        "If the models have something new by the name things, take it out for now",
+    ),
     "one that is ambiguous": (
         TWO,
         ("note:remark",),
