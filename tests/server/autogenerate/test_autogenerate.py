@@ -521,7 +521,7 @@ def test_an_enum_type_in_a_schema_that_is_the_default_one_is_made_once(
 def test_a_column_takes_a_new_enum_type_of_another_schema(change) -> None:
     after = models().replace('name="state")', 'name="state", schema="extra")')
     up, _ = change(models(kind="Text"), after, "CREATE SCHEMA extra")
-    assert "ALTER COLUMN state TYPE extra.state USING state::text::extra.state" in up
+    assert "ALTER COLUMN state TYPE extra.state USING state::extra.state" in up
 
 
 @pytest.mark.parametrize(
