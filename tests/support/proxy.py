@@ -48,7 +48,7 @@ class Proxy:
     def hang_up(self) -> None:
         """Lose the connections on the client's side alone: the server hears nothing, and works on."""
         self.swallow(new=False)
-        for client in self._clients:
+        for client in list(self._clients):  # not one that connects meanwhile, because the first was lost
             with suppress(OSError):
                 client.shutdown(socket.SHUT_RDWR)
 
