@@ -257,7 +257,7 @@ def _dropped(step: Step) -> _Dropped:
 def _comment(renames: Sequence[Rename], service: str) -> PossibleRename:
     first, new = renames[0], " or ".join(quoted(rename.new) for rename in renames)
     dropped = quoted(first.schema, first.table, first.old)
-    effect = f"each table with a {dropped} is rewritten" if first.is_type else f"what is in {dropped} is lost"
+    effect = f"each table that has {dropped} is rewritten" if first.is_type else f"what is in {dropped} is lost"
     lines = [f"WARNING: {effect}. If it was renamed to {new}, delete this file and run:"]
     lines += [f'inv db.revision --service {service} -m "…" --rename {shlex.quote(each.option)}' for each in renames]
     return PossibleRename("\n".join(lines), tuple(renames))
