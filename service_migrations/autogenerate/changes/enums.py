@@ -13,12 +13,12 @@ from service_migrations.sql.quoting import literal, quoted
 
 __all__ = ["added", "changes", "listed", "renamed"]
 
-Columns = Sequence[tuple[Any, ...]]
-"""Columns of an enum type, as ``EnumType.columns`` has them."""
+_Columns = Sequence[tuple[Any, ...]]
+"""_Columns of an enum type, as ``EnumType.columns`` has them."""
 
 
 def changes(
-    live: EnumType, target: EnumType, columns: Columns, dependents: Sequence[str], present: str, *, commits: bool
+    live: EnumType, target: EnumType, columns: _Columns, dependents: Sequence[str], present: str, *, commits: bool
 ) -> Iterator[Change]:
     """Yield the changes of one type, without the columns that have to be converted.
 
@@ -99,7 +99,7 @@ def _add(type_name: str, additions: list[tuple[str, str]], description: str, *, 
 
 
 def _recreate(
-    live: EnumType, target: EnumType, columns: Columns, dependents: Sequence[str], description: str, *, up: bool
+    live: EnumType, target: EnumType, columns: _Columns, dependents: Sequence[str], description: str, *, up: bool
 ) -> Iterator[Change]:
     """Yield the changes that create the new type and drop the old one.
 
@@ -123,7 +123,7 @@ def _recreate(
     )
 
 
-def _warning(before: EnumType, after: EnumType, columns: Columns, dependents: Sequence[str] = ()) -> Note:
+def _warning(before: EnumType, after: EnumType, columns: _Columns, dependents: Sequence[str] = ()) -> Note:
     """Return a warning of the lock, the rows and the dependents of a type that is recreated."""
     removed = [label for label in before.labels if label not in after.labels]
     lines = [
