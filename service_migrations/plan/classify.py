@@ -139,6 +139,13 @@ def _empties(statement: Sequence[Token], scope: Scope) -> bool:
     return any(not scope.columns.are_new(table, [column]) for column in emptied)
 
 
+def _is_emptied(statement: Sequence[Token], action: Sequence[Token], scope: Scope) -> bool:
+    """Whether an action of ALTER TABLE converts a column to NULL that the plan hasn't added."""
+    start = own_at(action, "using")
+    table, column = name_at(statement, 2)[0], name_at(action, 1 + (list(action[1:2]) == ["column"]))[0]
+    return start is not None and _is_null(action[start + 1 :]) and not scope.columns.are_new(table, [column])
+
+
 def _is_null(value: Sequence[Token]) -> bool:
     """Whether a value is NULL, also with a cast."""
     return next((token == "null" for token in value if token not in ("(", "cast")), False)
@@ -206,7 +213,7 @@ def _alter(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
         words = [token.value if token.kind == "word" else "" for token in action]
         if words[0] == "drop" and _is_column(kind, words):
             yield from _loss(statement, scope, "DROP COLUMN loses what is in it.")
-        elif words[0] == "alter" and "using" in words and _is_null(action[words.index("using") + 1 :]):
+        elif words[0] == "alter" and _is_emptied(statement, action, scope):
             yield from _loss(statement, scope, "USING NULL empties the column.")
         elif words[:2] == ["detach", "partition"] and "concurrently" in words:
             yield Class.CONCURRENT, "DETACH PARTITION CONCURRENTLY runs outside of a transaction."

@@ -198,6 +198,8 @@ def test_a_reindex_is_concurrent_where_its_option_is_on() -> None:
         ("ALTER TABLE t ALTER a TYPE int USING (NULL::int), ADD b int", {X}),
         ("ALTER TABLE t ALTER a TYPE int USING NULLIF(a, '')::int", set()),
         ("CREATE TABLE t (a int); ALTER TABLE t ALTER a TYPE text USING NULL", set()),
+        ("ALTER TABLE t ADD b int; ALTER TABLE t ALTER COLUMN b TYPE text USING NULL", set()),
+        ("ALTER TABLE t ADD b int; ALTER TABLE t ALTER COLUMN a TYPE text USING NULL", {X}),
     ],
 )
 def test_a_column_that_is_emptied_is_lost_as_a_dropped_one_is(statement: str, expected: set[Class]) -> None:

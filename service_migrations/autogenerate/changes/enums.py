@@ -14,7 +14,7 @@ from service_migrations.sql.quoting import literal, quoted
 __all__ = ["added", "changes", "listed", "renamed"]
 
 _Columns = Sequence[tuple[Any, ...]]
-"""_Columns of an enum type, as ``EnumType.columns`` has them."""
+"""Columns of an enum type, as ``EnumType.columns`` has them."""
 
 
 def changes(
