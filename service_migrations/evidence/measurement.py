@@ -181,7 +181,9 @@ def _statement(
 ) -> Statement:
     start, end = statement.before.time, statement.after.time if statement.after else step.end.time
     known, sequences = statement.others.names, statement.others.sequences
-    taken = run.timeline.taken(statement.before.locks, start, end)
+    taken = dict(run.timeline.taken(statement.before.locks, start, end))
+    for oid in statement.written:  # its lock may have been gone before the monitor looked
+        taken[oid] = max(Mode.ROW_EXCLUSIVE, taken.get(oid, Mode.ROW_EXCLUSIVE))
     locks = sorted(
         (mode, _shown(known[oid]), run.timeline.held(oid, mode, start, end, step.end.time))
         for oid, mode in taken.items()

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from inspect import currentframe
 from traceback import walk_stack
 from typing import TYPE_CHECKING, Any
@@ -109,6 +109,8 @@ class Observed:
         seconds: how long it took.
         changed: the rows that it changed.
         read: the rows of tables of before that it read; None where that isn't known.
+        rewritten: the oids of the tables that it wrote anew.
+        written: the oids of tables with rows that it wrote and committed by itself.
 
     """
 
@@ -121,7 +123,8 @@ class Observed:
     seconds: float = 0.0
     changed: int = 0
     read: int | None = None
-    rewritten: tuple[int, ...] = field(default=())
+    rewritten: tuple[int, ...] = ()
+    written: tuple[int, ...] = ()
 
 
 class Observer:
@@ -207,23 +210,30 @@ class Observer:
             statement.changed = _difference(statement.before.changed, own.changed)
             before, read = statement.before.read, own.read
             statement.read = _difference(before, {oid: read[oid] for oid in known if oid in read})
-        elif sql.lstrip()[:2].upper() in ("DO", "CA"):
-            statement.changed = run(connection, self._written_since(statement.before.xid, after))
         elif sql.lstrip()[:6].upper() not in ("SELECT", "EXPLAI"):
             statement.changed = max(getattr(cursor, "rowcount", 0), 0)
+            is_block = sql.lstrip()[:2].upper() in ("DO", "CA")
+            if is_block or statement.changed:
+                written = run(connection, self._written_since(statement.before.xid, after))
+                statement.written = tuple(written)
+                statement.changed = sum(written.values()) if is_block else statement.changed
         self._pause(statement.began + statement.seconds, after)
 
     def _pause(self, began: float, look: Look) -> None:
         """Note for how long the observer kept the migration waiting; the look was at the end."""
         self._timeline.pauses.append((look.time - (time.perf_counter() - began), look.time))
 
-    async def _written_since(self, xid: int, look: Look) -> int:
-        """Return how many rows of all tables were written by a transaction since another one, and are there."""
-        tables = [f"SELECT xmin FROM ONLY {quoted(*look.names[oid])}" for oid in look.files]  # noqa: S608 - quoted
+    async def _written_since(self, xid: int, look: Look) -> dict[int, int]:
+        """Return how many rows were written by a transaction since another one, and are there, by their table."""
+        tables = [
+            f"SELECT {oid} AS oid, xmin FROM ONLY {quoted(*look.names[oid])}"  # noqa: S608 - quoted
+            for oid in look.files
+        ]
         if not tables:
-            return 0
-        query = f"SELECT count(*) FROM ({' UNION ALL '.join(tables)}) AS rows WHERE xmin::text::bigint >= $1"  # noqa: S608
-        return int(await self._second.fetchval(query, xid % 2**32))
+            return {}
+        union = " UNION ALL ".join(tables)
+        query = f"SELECT oid, count(*) FROM ({union}) AS rows WHERE xmin::text::bigint >= $1 GROUP BY oid"  # noqa: S608
+        return {row[0]: row[1] for row in await self._second.fetch(query, xid % 2**32)}
 
 
 def _difference(before: dict[int, int], after: dict[int, int]) -> int:

@@ -47,6 +47,11 @@ with op.get_context().autocommit_block():
     op.execute("ALTER TABLE owners ALTER COLUMN email SET STATISTICS 300")
     op.execute("ALTER TABLE own ALTER COLUMN v SET DEFAULT 1")
 """
+MOMENT = """
+with op.get_context().autocommit_block():
+    op.execute("UPDATE own SET v = v + 1 WHERE k = 'acme'")
+    op.execute("DO $$ BEGIN UPDATE owners SET email = email WHERE id = (SELECT min(id) FROM owners); COMMIT; END $$")
+"""
 HELD = """
 op.execute("SET LOCAL work_mem TO 4096")
 op.execute("ALTER TABLE pets ADD COLUMN kind text")
@@ -71,6 +76,7 @@ HISTORY = {
     "build": 'op.execute("CREATE INDEX pets_name ON pets (name)")',
     "batches": BATCHES,
     "autocommit": AUTOCOMMIT,
+    "moment": MOMENT,
     "held": HELD,
     "updated": 'op.execute("UPDATE pets SET note = NULL")\nop.execute("SELECT pg_sleep(0.2)")',
     "isolated": ISOLATED,
@@ -140,6 +146,11 @@ def test_a_block_that_commits_has_its_locks_and_rows(measured) -> None:
     item = measured["batches", "upgrade"]
     assert locks(item)["pets"] == "ROW EXCLUSIVE"
     assert item["changed"] == ROWS
+
+
+def test_who_has_written_rows_had_the_lock_for_it_however_short_it_was(measured) -> None:
+    item = measured["moment", "upgrade"]
+    assert (locks(item), item["changed"]) == ({"own": "ROW EXCLUSIVE", "owners": "ROW EXCLUSIVE"}, 2)
 
 
 def test_the_short_locks_of_an_autocommit_block_are_seen(measured) -> None:
