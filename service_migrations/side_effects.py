@@ -1,4 +1,4 @@
-"""The refusal of what a revision does beside its SQL, where it isn't run for that.
+"""What a revision does beside its SQL: refused where it isn't run for that, and noted where it is.
 
 A plan runs a revision's function only to see its SQL. Code of it that connects to a database by itself, starts a
 program or changes a file would act then, before its time and once more in the upgrade. Python reports such calls as
@@ -6,6 +6,8 @@ audit events (PEP 578), and SQLAlchemy reports connections, which the C librarie
 
 A replay, as of ``inv db.drift``, runs revisions in a database that is dropped afterwards. There a connection of a
 revision's own would lead to the application's database, and change what was migrated long ago.
+
+An upgrade lets a revision do all of it, and has to know of it: no rollback of the server's takes it back.
 """
 
 import os
@@ -17,31 +19,34 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import wraps
 from importlib import import_module
+from inspect import currentframe
+from types import FrameType
 from typing import Any, NoReturn
 
 from sqlalchemy import Connection, Dialect, event
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool
 
-__all__ = ["SideEffectError", "connections_refused", "side_effects_refused"]
+__all__ = ["SideEffectError", "connections_refused", "side_effects_noted", "side_effects_refused"]
 
 _CONNECTS = "opens a connection of its own"
 _STARTS = "starts a program"
+_FORKS = "forks a process"
 _CHANGES = "changes a file"
 _OTHERS = {
     **dict.fromkeys(("socket.connect", "socket.sendto", "sqlite3.connect"), _CONNECTS),
     **dict.fromkeys(("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "pty.spawn"), _STARTS),
-    **dict.fromkeys(("os.fork", "os.forkpty"), "forks a process"),
+    **dict.fromkeys(("os.fork", "os.forkpty"), _FORKS),
     **dict.fromkeys(("os.kill", "os.killpg", "signal.pthread_kill"), "signals a process"),
     **dict.fromkeys(("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink"), _CHANGES),
     **dict.fromkeys(("os.truncate", "os.chmod", "os.chown", "os.utime", "os.setxattr", "os.removexattr"), _CHANGES),
 }
 """The audit events that are refused, beside that of a file that is opened for writing, and what they mean."""
+_NOTED = frozenset((_CONNECTS, _STARTS, _FORKS))
+"""What may change a database, so that it is noted."""
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _DRIVERS = ("psycopg2", "psycopg")
 """What opens a connection also without SQLAlchemy, by a library that Python doesn't audit."""
-_importing: set[str] = set()
-"""Those of them that are being imported, to be guarded."""
 
 
 class SideEffectError(RuntimeError):
@@ -50,32 +55,23 @@ class SideEffectError(RuntimeError):
 
 @dataclass(eq=False, slots=True)
 class _Block:
-    """An open block: what it has refused, and the functions that are replaced until its end, with their owners.
+    """An open block, and what it has refused.
 
-    With ``only_connections``, the library's own may be opened, and all else may be done.
+    With ``only_connections``, the library's own may be opened, and all else may be done. With ``note``, nothing is
+    refused: that is called instead.
     """
 
-    why: str
+    why: str = ""
     only_connections: bool = False
+    note: Callable[[str], None] | None = None
     refused: list[SideEffectError] = field(default_factory=list)
-    former: list[tuple[Any, str, Any]] = field(default_factory=list)
 
-    def guard(self, owner: Any, name: str, function: Callable[..., Any]) -> None:
-        """Put a function in the place of an owner's until the block ends."""
-        self.former.append((owner, name, getattr(owner, name)))
-        setattr(owner, name, function)
-
-    def guard_call(self, owner: Any, name: str, what: str) -> None:
-        """Let a function of an owner refuse in the thread or task of the block until that ends."""
-        function = getattr(owner, name)
-
-        @wraps(function)
-        def call(*arguments: Any, **keywords: Any) -> Any:
-            if self in _blocks.get():
-                self.refuse(what)
-            return function(*arguments, **keywords)
-
-        self.guard(owner, name, call)
+    def meet(self, what: str) -> None:
+        """Note or refuse something that is about to be done."""
+        if self.note is None:
+            self.refuse(what)
+        elif what in _NOTED and not _is_of_an_engine(currentframe()):
+            self.note(what)
 
     def refuse(self, what: str) -> NoReturn:
         """Refuse something, and remember it: the revision may catch the error."""
@@ -83,16 +79,74 @@ class _Block:
         self.refused.append(error)
         raise error
 
-    def end(self) -> None:
-        """Put the functions back."""
-        for owner, name, function in reversed(self.former):
-            setattr(owner, name, function)
-
 
 _blocks: ContextVar[tuple[_Block, ...]] = ContextVar("blocks", default=())
 """The open blocks of this thread or task, the innermost last; others go on with what they do."""
-_hooked: list[bool] = []
-"""Whether the audit hook is there, which can't be removed; without a block it does nothing."""
+
+
+def _acting() -> Iterator[_Block]:
+    """Yield the open blocks from the innermost to the first that refuses."""
+    for block in reversed(_blocks.get()):
+        yield block
+        if block.note is None:
+            break
+
+
+class _Guards:
+    """What tells the open blocks of a thread or task what it does; there while a block of any of them is open."""
+
+    def __init__(self) -> None:
+        self._open, self._lock = 0, threading.RLock()
+        self._has_hook = False
+        self._former: list[tuple[Any, str, Any]] = []
+        self._drivers: set[str] = set()
+
+    def add(self) -> None:
+        """Put the guards in their places, for the first block."""
+        with self._lock:
+            self._open += 1
+            if self._open > 1:
+                return
+            if not self._has_hook:
+                sys.addaudithook(_audit)  # it can't be removed; without a block it does nothing
+                self._has_hook = True
+            for target, name, listener in _LISTENERS:
+                event.listen(target, name, listener)
+            self._put(threading.Thread, "start", _starting(threading.Thread.start))
+            for name in _DRIVERS:
+                if name in sys.modules:
+                    self.guard_driver(name)
+
+    def remove(self) -> None:
+        """Put all as it was, behind the last block."""
+        with self._lock:
+            self._open -= 1
+            if self._open:
+                return
+            for owner, name, former in reversed(self._former):
+                setattr(owner, name, former)
+            self._former.clear()
+            self._drivers.clear()
+            for target, name, listener in reversed(_LISTENERS):
+                event.remove(target, name, listener)
+
+    def guard_driver(self, name: str) -> None:
+        """Guard what connects in a driver, which may be imported here; where it isn't installed, nothing is done."""
+        with self._lock, suppress(ImportError):
+            if name in self._drivers or not self._open:
+                return
+            self._drivers.add(name)  # also while it is imported
+            driver = import_module(name)
+            self._put(driver, "connect", _connecting(driver.connect))
+            for owner in filter(None, (getattr(driver, each, None) for each in ("Connection", "AsyncConnection"))):
+                self._put(owner, "connect", classmethod(_connecting_by_class(vars(owner)["connect"])))
+
+    def _put(self, owner: Any, name: str, function: Any) -> None:
+        self._former.append((owner, name, vars(owner)[name]))
+        setattr(owner, name, function)
+
+
+_guards = _Guards()
 
 
 @contextmanager
@@ -103,11 +157,9 @@ def side_effects_refused() -> Iterator[None]:
         SideEffectError: the block tried to; also where it has caught that error.
 
     """
-    block = _Block("which is all that it is run for here")
-    block.guard_call(threading.Thread, "start", "starts a thread")
     writes_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # of what the block imports
     try:
-        with _opened(block):
+        with _opened(_Block("which is all that it is run for here")):
             yield
     finally:
         sys.dont_write_bytecode = writes_bytecode
@@ -121,72 +173,100 @@ def connections_refused() -> Iterator[None]:
         SideEffectError: the block tried to; also where it has caught that error.
 
     """
-    block = _Block("and this is a replay, in a database that is dropped afterwards", only_connections=True)
-    start = threading.Thread.start
-
-    def start_with_block(thread: threading.Thread) -> None:
-        run = thread.run
-        if block in _blocks.get():
-            thread.run = lambda: (_blocks.set((block,)), run())[1]  # type: ignore[method-assign]
-        start(thread)
-
-    block.guard(threading.Thread, "start", start_with_block)
-    with _opened(block):
+    with _opened(_Block("and this is a replay, in a database that is dropped afterwards", only_connections=True)):
         yield
 
 
 @contextmanager
+def side_effects_noted(note: Callable[[str], None], names: dict[str, Any]) -> Iterator[None]:
+    """Note that this thread or task, or one that it starts, connects to something, or starts or forks a process.
+
+    A connection of an engine of SQLAlchemy's isn't noted, unless its driver's own connection is taken from it.
+
+    Args:
+        note: called before it is done, with what it is, as in ``starts a program``.
+        names: those of the revision's file, which may have imported the functions of a driver.
+
+    """
+    drivers = [sys.modules[name].connect for name in _DRIVERS if name in sys.modules]
+    imported = {name: value for name, value in names.items() if any(value is connect for connect in drivers)}
+    names.update({name: _connecting(value) for name, value in imported.items()})
+    try:
+        with _opened(_Block(note=note)):
+            yield
+    finally:
+        names.update(imported)
+
+
+@contextmanager
 def _opened(block: _Block) -> Iterator[None]:
-    if not _hooked:
-        sys.addaudithook(_audit)
-        _hooked.append(True)
-    event.listen(Engine, "do_connect", _connect)
-    event.listen(Engine, "engine_connect", _use)
-    event.listen(Engine, "before_cursor_execute", _use)
-    event.listen(Pool, "checkout", _check_out)
-    for name in _DRIVERS:
-        if name in sys.modules:
-            block.guard_call(sys.modules[name], "connect", _CONNECTS)
+    _guards.add()
     token = _blocks.set((*_blocks.get(), block))
     try:
         yield
     finally:
         _blocks.reset(token)
-        block.end()
-        event.remove(Pool, "checkout", _check_out)
-        event.remove(Engine, "before_cursor_execute", _use)
-        event.remove(Engine, "engine_connect", _use)
-        event.remove(Engine, "do_connect", _connect)
+        _guards.remove()
     if block.refused:
         raise block.refused[0]
 
 
+def _starting(start: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:
+    """Return what starts a thread, which is in the blocks of the one that starts it."""
+
+    @wraps(start)
+    def start_with_blocks(thread: threading.Thread) -> None:
+        run, blocks = thread.run, _blocks.get()
+        for block in _acting():
+            if not block.only_connections:
+                block.meet("starts a thread")
+        if blocks:
+            thread.run = lambda: (_blocks.set(blocks), run())[1]  # type: ignore[method-assign]
+        start(thread)
+
+    return start_with_blocks
+
+
+def _connecting(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that connects, which the blocks meet."""
+
+    @wraps(function)
+    def connect(*arguments: Any, **keywords: Any) -> Any:
+        for block in _acting():
+            block.meet(_CONNECTS)
+        return function(*arguments, **keywords)
+
+    return connect
+
+
+def _connecting_by_class(method: Any) -> Callable[..., Any]:
+    """Return the function of a method of a class that connects; the library's own connections are made by it too."""
+
+    def connect(cls: type, /, *arguments: Any, **keywords: Any) -> Any:
+        for block in _acting():
+            if not block.only_connections:
+                block.meet(_CONNECTS)
+        return method.__get__(None, cls)(*arguments, **keywords)
+
+    return connect
+
+
 def _audit(name: str, arguments: tuple[Any, ...]) -> None:
-    for block in _blocks.get()[-1:]:
-        if name == "import" and arguments[0] in _DRIVERS and arguments[0] not in _importing:
-            _import_guarded(arguments[0], block)
+    for block in _acting():
+        if name == "import" and arguments[0] in _DRIVERS:
+            _guards.guard_driver(arguments[0])
         what = _OTHERS.get(name)
         if name == "open":
             path, _, flags = arguments
             what = f"writes {path}" if isinstance(flags, int) and flags & _WRITES and path != os.devnull else None
         if what and not block.only_connections:
-            block.refuse(what)
-
-
-def _import_guarded(driver: str, block: _Block) -> None:
-    """Import a driver before the block does, and guard it; where it isn't installed, the block meets that itself."""
-    _importing.add(driver)
-    try:
-        with suppress(ImportError):
-            block.guard_call(import_module(driver), "connect", _CONNECTS)
-    finally:
-        _importing.discard(driver)
+            block.meet(what)
 
 
 def _connect(dialect: Dialect, *_: Any) -> None:
     """Refuse a new connection, before it is made."""
-    for block in _blocks.get()[-1:]:
-        if not (block.only_connections and _is_own(dialect)):
+    for block in _acting():
+        if block.note is None and not (block.only_connections and _is_own(dialect)):
             block.refuse(_CONNECTS)
 
 
@@ -201,7 +281,43 @@ def _is_own(dialect: Dialect) -> bool:
 
 
 def _check_out(*_: Any) -> None:
-    """Refuse the raw connection of a pool, where no engine may connect."""
-    for block in _blocks.get()[-1:]:
-        if not block.only_connections:
+    """Refuse the raw connection of a pool, where no engine may connect, or note it."""
+    for block in _acting():
+        if block.note is None and not block.only_connections:
             block.refuse(_CONNECTS)
+        if block.note is not None and _is_raw(currentframe()):
+            block.note(_CONNECTS)
+
+
+def _is_raw(frame: FrameType | None) -> bool:
+    """Whether the connection of a pool is for others than SQLAlchemy itself."""
+    while frame is not None and not (frame.f_code.co_name == "raw_connection" and _is_of_sqlalchemy(frame)):
+        frame = frame.f_back
+    return frame is not None and not _is_of_sqlalchemy(frame.f_back)
+
+
+def _is_of_an_engine(frame: FrameType | None) -> bool:
+    """Whether SQLAlchemy does something for a revision, as opposed to the revision itself."""
+    while frame is not None and not _calls_revisions(frame):
+        if _is_of_sqlalchemy(frame):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _calls_revisions(frame: FrameType) -> bool:
+    """Whether a frame is of this library, but for this module, whose functions the revision calls in its place."""
+    name = str(frame.f_globals.get("__name__"))
+    return name != __name__ and name.startswith(f"{__package__}.")
+
+
+def _is_of_sqlalchemy(frame: FrameType | None) -> bool:
+    return frame is not None and str(frame.f_globals.get("__name__")).startswith("sqlalchemy.")
+
+
+_LISTENERS: tuple[tuple[type, str, Callable[..., None]], ...] = (
+    (Engine, "do_connect", _connect),
+    (Engine, "engine_connect", _use),
+    (Engine, "before_cursor_execute", _use),
+    (Pool, "checkout", _check_out),
+)

@@ -25,6 +25,7 @@ from service_migrations.monorepo import Monorepo, Service
 from service_migrations.own_logging import restore_logging
 from service_migrations.session.locks import process_lock
 from service_migrations.session.session import open_session
+from service_migrations.session.settings import set_service_path
 from service_migrations.upgrade.change import Progress, changing
 from service_migrations.upgrade.long_ids import long_ids_refusal
 
@@ -139,7 +140,7 @@ async def connect() -> AsyncIterator[AsyncConnection]:
             attributes["on_version_apply"] = (*callbacks, session.transactions.mark_applied)
             attributes["wrap_revision"] = session.transactions.wrap_revision
             attributes["check_ids"] = refuse_long_ids
-            attributes["before_hooks"] = session.transactions.set_service_path
+            attributes["before_hooks"] = set_service_path
         else:
             await stack.enter_async_context(process_lock())
             attributes |= await command.attributes(session)

@@ -1,4 +1,8 @@
-"""What a revision commits over another connection than its own, such as one of an application's session."""
+"""What a revision does beside its own transaction: what it commits over another connection, or by a program.
+
+Of SQLAlchemy's other connections, such as one of an application's session, the server is asked whether they have
+written something. Of all else, such as a driver's own connection or psql, only that it was there is known.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -8,6 +12,7 @@ from sqlalchemy import Connection, event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from service_migrations.side_effects import side_effects_noted
 from service_migrations.sql.lexer import statements
 
 __all__ = ["OtherConnections"]
@@ -24,13 +29,31 @@ class OtherConnections:
 
     Attributes:
         have_committed: whether one of them has committed what it had written.
+        unknown: a sentence of what else the revision has done, whose changes aren't known; empty where it did nothing.
 
     """
 
     def __init__(self, current_place: Callable[[], str]) -> None:
         """Observe revisions; *current_place* returns the file and line that runs, empty where it is no revision's."""
-        self.have_committed = False
+        self.have_committed, self.unknown = False, ""
         self._current_place = current_place
+
+    def forget(self) -> None:
+        """Forget what a revision has done, since it is committed, or before the next one runs."""
+        self.have_committed, self.unknown = False, ""
+
+    @contextmanager
+    def noted(self, function: Callable[..., Any]) -> Iterator[None]:
+        """Note what the function of a revision does in another way while the block runs."""
+        self.forget()
+
+        def note(what: str) -> None:
+            place = self._current_place()
+            where = f" ({place})" if place else ""
+            self.unknown = self.unknown or f"It {what}{where}: what that has committed is kept."
+
+        with side_effects_noted(note, getattr(function, "__globals__", {})):
+            yield
 
     @contextmanager
     def observed(self, own: Connection) -> Iterator[None]:

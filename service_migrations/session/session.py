@@ -37,6 +37,7 @@ from service_migrations.models.metadata import assemble, bookkeeping_schema
 from service_migrations.models.service_code import code_of
 from service_migrations.revision_call import call_revision
 from service_migrations.session.recorded import knows_any, recorded
+from service_migrations.session.settings import set_service_path
 from service_migrations.session.transactions import Transactions
 from service_migrations.session.version_table import Located, applied, located
 from service_migrations.side_effects import connections_refused
@@ -188,7 +189,7 @@ class Session:
         values["longest_id"] = self.history.longest_id
         values["on_version_apply"] = (*attributes.pop("on_version_apply", ()), self.transactions.mark_applied)
         values["wrap_revision"] = self.transactions.wrap_revision
-        values["before_hooks"] = self.transactions.set_service_path
+        values["before_hooks"] = set_service_path
 
         def run_alembic(connection: Connection) -> None:
             with code_of(self.history.service, awaits=True):
@@ -229,7 +230,8 @@ class Session:
             if task and task.cancelling():
                 # the end of an autocommit block fails too, and would hide that the run was stopped
                 raise asyncio.CancelledError from error
-            raise await self._failure(error, compares=compares) from error
+            failure = await self._failure(error, compares=compares)
+            raise failure.with_hint(self.transactions.others.unknown) from error
 
     async def _failure(self, error: BaseException, *, compares: bool) -> MigrationError:
         """Return the error to raise for a failure, after a rollback."""

@@ -1,14 +1,16 @@
 """The settings of the session in which a run began: they are restored after each revision."""
 
+from alembic.runtime.migration import MigrationContext
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from service_migrations.catalog.search_path import search_path
 from service_migrations.connection.rows import rows
 from service_migrations.connection.server_process import MARK
 from service_migrations.connection.single_message import constant
 from service_migrations.session.marks import SET_BEFORE
-from service_migrations.sql.quoting import quoted
+from service_migrations.sql.quoting import VERBATIM, quoted
 
-__all__ = ["restoring"]
+__all__ = ["restoring", "set_service_path"]
 
 _SESSION = """
     SELECT pg_catalog.current_setting('role') AS role, ARRAY(
@@ -35,3 +37,10 @@ async def restoring(connection: AsyncConnection) -> list[str]:
         if name != MARK:
             statements.append(f"SELECT pg_catalog.set_config({constant(name)}, {constant(value)}, false)")
     return statements
+
+
+def set_service_path(*, ctx: MigrationContext, **_: object) -> None:
+    """Set the search path of the service's SQL until the transaction ends, for the hooks of a team."""
+    if ctx.connection is not None:
+        statement = f"SET LOCAL {search_path(ctx.connection).assignment}"
+        ctx.connection.exec_driver_sql(statement, execution_options=VERBATIM)

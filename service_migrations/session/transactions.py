@@ -42,7 +42,7 @@ from service_migrations.session.open_blocks import OpenBlocks
 from service_migrations.session.other_connections import OtherConnections
 from service_migrations.session.recorder import SAVEPOINT, Recorder, protected
 from service_migrations.session.settings import restoring
-from service_migrations.sql.quoting import VERBATIM, check_sendable, quoted
+from service_migrations.sql.quoting import check_sendable, quoted
 
 __all__ = ["Transactions"]
 
@@ -65,6 +65,7 @@ class Transactions:
         recorder: records the revisions; None where nobody does.
         heads: the revisions in the version table; None where they aren't known.
         file: the file of the revision that runs, or that ran last, from the top level; empty before the first.
+        others: observes what the revision that runs does beside its own transaction.
 
     """
 
@@ -73,8 +74,7 @@ class Transactions:
         self.first_error: tuple[BaseException, str] | None = None
         self.recorder: Recorder | None = None
         self.heads: Collection[str] | None = None
-        self._service = service
-        self._pid, self._call = pid, call
+        self._service, self._pid, self._call = service, pid, call
         self._script = f"RESET ALL; SET search_path TO {OWN_PATH}; {SET_BEFORE}"
         self.file = ""
         self._marks = Marks(pid)
@@ -85,7 +85,7 @@ class Transactions:
         self._rolled_back_at: str | None = None
         self._open_blocks = OpenBlocks(service, self._place)
         self._closings = Closings(lambda: self._place() if self._revision_connection is not None else None)
-        self._others = OtherConnections(lambda: self._place() if self._revision_connection is not None else "")
+        self.others = OtherConnections(lambda: self._place() if self._revision_connection is not None else "")
         self._applied = self._is_committing = self._has_only_read = False
         self._on_commit: Callable[[], None] | None = None
 
@@ -95,7 +95,12 @@ class Transactions:
 
         That isn't rolled back with it, so it must not be run again.
         """
-        return self._marks.partly_committed or self._others.have_committed
+        return self._marks.partly_committed or self.others.have_committed
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the revision that runs, or has failed, did something that isn't rolled back, or may have done so."""
+        return self.partly_committed or bool(self.others.unknown)
 
     @property
     def closing_error(self) -> MigrationError | None:
@@ -131,7 +136,7 @@ class Transactions:
         for name, listener in listeners.items():
             event.listen(connection.engine, name, listener)
         try:
-            with self._closings.observed(connection), self._others.observed(connection):
+            with self._closings.observed(connection), self.others.observed(connection):
                 yield
             self._report_commit()
         finally:
@@ -160,7 +165,6 @@ class Transactions:
         self, context: MigrationContext, step: RevisionStep, connection: Connection, keywords: dict[str, Any]
     ) -> None:
         self._has_run, self._rolled_back_at, self.first_error = True, None, None
-        self._others.have_committed = False
         self.file = self._service.relative(Path(step.revision.path))
         self._builds.begin()
         self._open_blocks.begin(self.file)
@@ -169,7 +173,8 @@ class Transactions:
         self._set_mark_and_path(connection)
         self._revision_connection = connection
         try:
-            self._call(step.migration_fn, **keywords)
+            with self.others.noted(step.migration_fn):
+                self._call(step.migration_fn, **keywords)
             self._open_blocks.refuse(connection)
         finally:
             self._revision_connection = None
@@ -179,12 +184,6 @@ class Transactions:
             connection.commit()
             connection.execution_options(isolation_level=level or connection.default_isolation_level)
         self._restore_session(context, connection, step.info)
-
-    def set_service_path(self, *, ctx: MigrationContext, **_: object) -> None:
-        """Set the search path of the service's SQL until the transaction ends, for the hooks of a team."""
-        if ctx.connection is not None:
-            statement = f"SET LOCAL {search_path(ctx.connection).assignment}"
-            ctx.connection.exec_driver_sql(statement, execution_options=VERBATIM)
 
     def mark_applied(self, *, heads: set[str], **_: object) -> None:
         """Note that a revision has run and is about to be committed (Alembic's ``on_version_apply``)."""
@@ -345,6 +344,7 @@ class Transactions:
 
     def _report_commit(self) -> None:
         if self._applied:
-            self._applied = self._marks.partly_committed = self._others.have_committed = False
+            self._applied = self._marks.partly_committed = False
+            self.others.forget()
             if self._on_commit:
                 self._on_commit()

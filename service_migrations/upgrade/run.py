@@ -190,7 +190,7 @@ async def _apply(history: History, connector: Connector, operation: Operation, a
 
 def _is_final(session: Session | None) -> bool:
     """Whether what ran must not be run again."""
-    return session is not None and (session.transactions.partly_committed or bool(session.transactions.closing_error))
+    return session is not None and (session.transactions.is_final or bool(session.transactions.closing_error))
 
 
 async def _state_after(
@@ -330,7 +330,7 @@ def _outcome(session: Session, operation: Operation, attempts: _Attempts, after:
 
 
 async def _aftermath(session: Session, *, is_stopped: bool = False) -> str:
-    return await aftermath(
+    state = await aftermath(
         session.connector,
         session.pid,
         session.schema,
@@ -338,3 +338,4 @@ async def _aftermath(session: Session, *, is_stopped: bool = False) -> str:
         partly_committed=session.transactions.partly_committed,
         is_stopped=is_stopped,
     )
+    return f"{state} {session.transactions.others.unknown}".rstrip() if is_stopped else state

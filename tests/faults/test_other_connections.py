@@ -102,3 +102,67 @@ def test_the_next_revision_is_tried_again_all_the_same(witness: World) -> None:
     assert "Trying again" in said
     assert witness.at() == "r002"
     assert rows(witness) == 1
+
+
+UNKNOWN = {
+    "a driver's connection": "import psycopg\nwith psycopg.connect({dsn!r}) as c:\n    c.execute({insert})",
+    "a class of a driver": "import psycopg\nwith psycopg.Connection.connect({dsn!r}) as c:\n    c.execute({insert})",
+    "the raw connection of an engine": "raw = op.get_bind().engine.raw_connection()\n"
+    "raw.cursor().execute({insert})\nraw.commit()",
+    "the raw connection of another engine": "raw = sa.create_engine({url!r}).raw_connection()\n"
+    "raw.cursor().execute({insert})\nraw.commit()",
+    "another driver in a thread": "import asyncio, asyncpg, threading\nasync def run():\n"
+    "    c = await asyncpg.connect({dsn!r})\n    await c.execute({insert})\n    await c.close()\n"
+    "thread = threading.Thread(target=lambda: asyncio.run(run()))\nthread.start()\nthread.join()",
+    "a program": "import subprocess, sys\n"
+    "code = 'import sys, psycopg; psycopg.connect(sys.argv[1], autocommit=True).execute(sys.argv[2])'\n"
+    "subprocess.run([sys.executable, '-c', code, {dsn!r}, {insert}], check=True)",
+    "a forked process": "import multiprocessing, psycopg\ndef run():\n"
+    "    with psycopg.connect({dsn!r}) as c:\n        c.execute({insert})\n"
+    "process = multiprocessing.get_context('fork').Process(target=run)\nprocess.start()\nprocess.join()",
+}
+"""Doors of which only that they were opened is known."""
+
+
+def unknown(world: World, door: str, last: str) -> None:
+    dsn = dsn_text(world.dsn)
+    url = dsn.replace("postgresql:", URL)
+    body = door.format(dsn=dsn, url=url, insert="'INSERT INTO witness VALUES (2)'")
+    world.history(3, r002_alone=f'{body}\nop.execute("{last}")')
+
+
+@pytest.mark.parametrize("door", UNKNOWN.values(), ids=UNKNOWN)
+def test_who_commits_past_sqlalchemy_is_not_run_again_either(witness: World, door: str) -> None:
+    """Row 25: also where it committed in another process."""
+    witness.history(1)
+    assert witness.inv().code == 0
+    unknown(witness, door, IN_THE_WAY)
+    with hold(witness.dsn, "SELECT FROM billing_r001"):
+        said = failed(witness, witness.inv("db.upgrade", "--service", "billing", "--lock-timeout", "500ms"), 75)
+    assert rows(witness) == 1
+    assert "It was rolled back." in said
+    assert "what that has committed is kept." in said
+    assert "r002.py" in said.partition("It was rolled back.")[2]
+    assert "Trying again" not in said
+    assert witness.at() == "r001"
+
+
+@pytest.mark.parametrize("door", UNKNOWN.values(), ids=UNKNOWN)
+def test_what_it_does_there_is_done_and_the_revision_is_written_down(witness: World, door: str) -> None:
+    unknown(witness, door, "SELECT 1")
+    assert (ran := witness.inv()).code == 0, ran.text
+    assert "is kept" not in ran.text
+    assert (witness.at(), rows(witness)) == ("r003", 1)
+
+
+def test_a_file_that_imports_the_function_of_a_driver_is_no_way_round(witness: World) -> None:
+    witness.history(3, r002_alone=f"connect({dsn_text(witness.dsn)!r}).close()\n1 / 0")
+    path = next(witness.monorepo.root.rglob("*r002.py"))
+    path.write_text(f"from psycopg import connect\n{path.read_text(encoding='utf-8')}", encoding="utf-8")
+    said = failed(witness, witness.inv(), 1)
+    assert "It opens a connection of its own" in said
+
+
+def test_a_revision_that_opens_nothing_has_no_such_sentence(witness: World) -> None:
+    witness.history(2, r002="1 / 0")
+    assert "that has committed" not in failed(witness, witness.inv(), 1)

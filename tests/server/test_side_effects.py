@@ -6,9 +6,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextvars import copy_context
 from pathlib import Path
 from types import SimpleNamespace
 
+import psycopg
 import pytest
 from sqlalchemy import URL, create_engine, text
 
@@ -16,7 +18,13 @@ import service_migrations
 from service_migrations.errors import MigrationError
 from service_migrations.plan.plan import plan
 from service_migrations.settings.dsn import Dsn
-from service_migrations.side_effects import _OTHERS, SideEffectError, side_effects_refused
+from service_migrations.side_effects import (
+    _OTHERS,
+    SideEffectError,
+    connections_refused,
+    side_effects_noted,
+    side_effects_refused,
+)
 from tests.support.database import query, tables, wait
 from tests.support.monorepo import Monorepo, dsn_text
 
@@ -29,6 +37,7 @@ ENGINES = {
     "async def run():\n    async with create_async_engine(URL).connect() as c:\n        await c.run_sync(print)\n"
     "def main():\n    asyncio.run(run())\nt = threading.Thread(target=main)\nt.start()\nt.join()",
     "psycopg": "import psycopg\npsycopg.connect(URL.replace('+asyncpg', ''))",
+    "a class of psycopg's": "import psycopg\npsycopg.Connection.connect(URL.replace('+asyncpg', ''))",
     "psycopg2": "import psycopg2\npsycopg2.connect(URL.replace('+asyncpg', ''))",
     "a socket": "import socket\nsocket.create_connection(('127.0.0.1', PORT))",
     "a datagram": "import socket\nwith socket.socket(type=socket.SOCK_DGRAM) as s:\n"
@@ -307,6 +316,29 @@ def test_a_refusal_is_of_its_thread_and_of_its_block(folder: Path) -> None:
     with pytest.raises(SideEffectError, match="writes"), side_effects_refused():
         write()
     write()
+
+
+def test_blocks_may_overlap_and_leave_everything_as_it_was() -> None:
+    """An application upgrades and plans several services at once."""
+    before = psycopg.connect, vars(psycopg.Connection)["connect"], threading.Thread.start
+    noted: list[str] = []
+    first, second, third = side_effects_noted(noted.append, {}), connections_refused(), side_effects_refused()
+    contexts = [copy_context() for _ in range(3)]
+    for context, block in zip(contexts, (first, second, third), strict=True):
+        context.run(block.__enter__)
+    contexts[0].run(first.__exit__, None, None, None)
+    with pytest.raises(SideEffectError, match="connection"):
+        contexts[2].run(psycopg.connect, "host=/nowhere")
+    with pytest.raises(SideEffectError):
+        contexts[2].run(third.__exit__, None, None, None)
+    with pytest.raises(SideEffectError, match="connection"):
+        contexts[1].run(psycopg.connect, "host=/nowhere")
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect("host=/nowhere")
+    with pytest.raises(SideEffectError):
+        contexts[1].run(second.__exit__, None, None, None)
+    assert (psycopg.connect, vars(psycopg.Connection)["connect"], threading.Thread.start) == before
+    assert noted == []
 
 
 @pytest.mark.parametrize("flag", ["O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_APPEND"])
