@@ -10,6 +10,7 @@ revision's own would lead to the application's database, and change what was mig
 An upgrade lets a revision do all of it, and has to know of it: no rollback of the server's takes it back.
 """
 
+import inspect
 import os
 import sys
 import threading
@@ -19,7 +20,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import wraps
 from importlib import import_module
-from inspect import currentframe
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -27,7 +27,7 @@ from sqlalchemy import Connection, Dialect, event
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool
 
-__all__ = ["SideEffectError", "connections_refused", "side_effects_noted", "side_effects_refused"]
+__all__ = ["SideEffectError", "connections_refused", "guards_kept", "side_effects_noted", "side_effects_refused"]
 
 _CONNECTS = "opens a connection of its own"
 _STARTS = "starts a program"
@@ -70,7 +70,7 @@ class _Block:
         """Note or refuse something that is about to be done."""
         if self.note is None:
             self.refuse(what)
-        elif what in _NOTED and not _is_of_an_engine(currentframe()):
+        elif what in _NOTED and not _is_of_an_engine(inspect.currentframe()):
             self.note(what)
 
     def refuse(self, what: str) -> NoReturn:
@@ -105,14 +105,13 @@ class _Guards:
         """Put the guards in their places, for the first block."""
         with self._lock:
             self._open += 1
-            if self._open > 1:
-                return
-            if not self._has_hook:
-                sys.addaudithook(_audit)  # it can't be removed; without a block it does nothing
-                self._has_hook = True
-            for target, name, listener in _LISTENERS:
-                event.listen(target, name, listener)
-            self._put(threading.Thread, "start", _starting(threading.Thread.start))
+            if self._open == 1:
+                if not self._has_hook:
+                    sys.addaudithook(_audit)  # it can't be removed; without a block it does nothing
+                    self._has_hook = True
+                for target, name, listener in _LISTENERS:
+                    event.listen(target, name, listener)
+                self._put(threading.Thread, "start", _starting(threading.Thread.start))
             for name in _DRIVERS:
                 if name in sys.modules:
                     self.guard_driver(name)
@@ -188,7 +187,7 @@ def side_effects_noted(note: Callable[[str], None], names: dict[str, Any]) -> It
         names: those of the revision's file, which may have imported the functions of a driver.
 
     """
-    drivers = [sys.modules[name].connect for name in _DRIVERS if name in sys.modules]
+    drivers = [inspect.unwrap(sys.modules[name].connect) for name in _DRIVERS if name in sys.modules]
     imported = {name: value for name, value in names.items() if any(value is connect for connect in drivers)}
     names.update({name: _connecting(value) for name, value in imported.items()})
     try:
@@ -196,6 +195,16 @@ def side_effects_noted(note: Callable[[str], None], names: dict[str, Any]) -> It
             yield
     finally:
         names.update(imported)
+
+
+@contextmanager
+def guards_kept() -> Iterator[None]:
+    """Keep what the blocks need in its place between many blocks: to put it there takes longer than all else."""
+    _guards.add()
+    try:
+        yield
+    finally:
+        _guards.remove()
 
 
 @contextmanager
@@ -285,7 +294,7 @@ def _check_out(*_: Any) -> None:
     for block in _acting():
         if block.note is None and not block.only_connections:
             block.refuse(_CONNECTS)
-        if block.note is not None and _is_raw(currentframe()):
+        if block.note is not None and _is_raw(inspect.currentframe()):
             block.note(_CONNECTS)
 
 

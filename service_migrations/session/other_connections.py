@@ -12,7 +12,7 @@ from sqlalchemy import Connection, event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from service_migrations.side_effects import side_effects_noted
+from service_migrations.side_effects import guards_kept, side_effects_noted
 from service_migrations.sql.lexer import statements
 
 __all__ = ["OtherConnections"]
@@ -72,7 +72,8 @@ class OtherConnections:
         for name, listener in listeners.items():
             event.listen(Engine, name, listener)
         try:
-            yield
+            with guards_kept():
+                yield
         finally:
             for name, listener in listeners.items():
                 event.remove(Engine, name, listener)
