@@ -55,22 +55,24 @@ class SideEffectError(RuntimeError):
 
 @dataclass(eq=False, slots=True)
 class _Block:
-    """An open block, and what it has refused.
+    """A block, whether it is open still, and what it has refused.
 
     With ``only_connections``, the library's own may be opened, and all else may be done. With ``note``, nothing is
-    refused: that is called instead.
+    refused: that is called instead. ``names`` are those of the revision's file then.
     """
 
     why: str = ""
     only_connections: bool = False
     note: Callable[[str], None] | None = None
+    names: dict[str, Any] = field(default_factory=dict)
+    is_open: bool = True
     refused: list[SideEffectError] = field(default_factory=list)
 
     def meet(self, what: str) -> None:
         """Note or refuse something that is about to be done."""
         if self.note is None:
             self.refuse(what)
-        elif what in _NOTED and not _is_of_an_engine(inspect.currentframe()):
+        elif what in _NOTED and not _is_of_an_engine(inspect.currentframe(), self.names):
             self.note(what)
 
     def refuse(self, what: str) -> NoReturn:
@@ -87,9 +89,10 @@ _blocks: ContextVar[tuple[_Block, ...]] = ContextVar("blocks", default=())
 def _acting() -> Iterator[_Block]:
     """Yield the open blocks from the innermost to the first that refuses."""
     for block in reversed(_blocks.get()):
-        yield block
-        if block.note is None:
-            break
+        if block.is_open:
+            yield block
+            if block.note is None:
+                break
 
 
 class _Guards:
@@ -177,7 +180,7 @@ def connections_refused() -> Iterator[None]:
 
 
 @contextmanager
-def side_effects_noted(note: Callable[[str], None], names: dict[str, Any]) -> Iterator[None]:
+def side_effects_noted(note: Callable[[str], None], names: dict[str, Any]) -> Iterator[Callable[[], bool]]:
     """Note that this thread or task, or one that it starts, connects to something, or starts or forks a process.
 
     A connection of an engine of SQLAlchemy's isn't noted, unless its driver's own connection is taken from it.
@@ -186,13 +189,17 @@ def side_effects_noted(note: Callable[[str], None], names: dict[str, Any]) -> It
         note: called before it is done, with what it is, as in ``starts a program``.
         names: those of the revision's file, which may have imported the functions of a driver.
 
+    Yields:
+        Whether this thread or task is in the block.
+
     """
+    block = _Block(note=note, names=names)
     drivers = [inspect.unwrap(sys.modules[name].connect) for name in _DRIVERS if name in sys.modules]
     imported = {name: value for name, value in names.items() if any(value is connect for connect in drivers)}
     names.update({name: _connecting(value) for name, value in imported.items()})
     try:
-        with _opened(_Block(note=note)):
-            yield
+        with _opened(block):
+            yield lambda: block.is_open and block in _blocks.get()
     finally:
         names.update(imported)
 
@@ -214,6 +221,7 @@ def _opened(block: _Block) -> Iterator[None]:
     try:
         yield
     finally:
+        block.is_open = False  # what it has started may go on
         _blocks.reset(token)
         _guards.remove()
     if block.refused:
@@ -305,9 +313,9 @@ def _is_raw(frame: FrameType | None) -> bool:
     return frame is not None and not _is_of_sqlalchemy(frame.f_back)
 
 
-def _is_of_an_engine(frame: FrameType | None) -> bool:
-    """Whether SQLAlchemy does something for a revision, as opposed to the revision itself."""
-    while frame is not None and not _calls_revisions(frame):
+def _is_of_an_engine(frame: FrameType | None, names: dict[str, Any]) -> bool:
+    """Whether SQLAlchemy does something for a revision, as opposed to the code in a file of these names."""
+    while frame is not None and frame.f_globals is not names and not _calls_revisions(frame):
         if _is_of_sqlalchemy(frame):
             return True
         frame = frame.f_back

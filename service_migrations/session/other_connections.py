@@ -37,6 +37,7 @@ class OtherConnections:
         """Observe revisions; *current_place* returns the file and line that runs, empty where it is no revision's."""
         self.have_committed, self.unknown = False, ""
         self._current_place = current_place
+        self._is_here: Callable[[], bool] = bool
 
     def forget(self) -> None:
         """Forget what a revision has done, since it is committed, or before the next one runs."""
@@ -52,7 +53,7 @@ class OtherConnections:
             where = f" ({place})" if place else ""
             self.unknown = self.unknown or f"It {what}{where}: what that has committed is kept."
 
-        with side_effects_noted(note, getattr(function, "__globals__", {})):
+        with side_effects_noted(note, getattr(function, "__globals__", {})) as self._is_here:
             yield
 
     @contextmanager
@@ -60,13 +61,13 @@ class OtherConnections:
         """Observe the connections of all engines but one, the revisions' own, while the block runs."""
 
         def commit(connection: Connection) -> None:
-            if connection is not own and not self.have_committed and self._current_place():
+            if connection is not own and not self.have_committed and self._is_here():
                 self.have_committed = _has_written(connection)
 
         def execute(connection: Connection, *arguments: Any) -> None:
             if connection is own or self.have_committed or not _is_autocommit(connection):
                 return
-            self.have_committed = _can_write(arguments[1]) and bool(self._current_place())
+            self.have_committed = _can_write(arguments[1]) and self._is_here()
 
         listeners: dict[str, Callable[..., None]] = {"commit": commit, "after_cursor_execute": execute}
         for name, listener in listeners.items():
