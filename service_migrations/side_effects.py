@@ -45,8 +45,8 @@ _OTHERS = {
 _NOTED = frozenset((_CONNECTS, _STARTS, _FORKS))
 """What may change a database, so that it is noted."""
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_DRIVERS = ("psycopg2", "psycopg")
-"""What opens a connection also without SQLAlchemy, by a library that Python doesn't audit."""
+_DRIVERS = {"psycopg2": ("connect",), "psycopg": ("connect",), "asyncpg": ("connect", "create_pool")}
+"""The functions of drivers that open a connection also without SQLAlchemy; libpq does it without an audit event."""
 
 
 class SideEffectError(RuntimeError):
@@ -58,7 +58,7 @@ class _Block:
     """A block, whether it is open still, and what it has refused.
 
     With ``only_connections``, the library's own may be opened, and all else may be done. With ``note``, nothing is
-    refused: that is called instead. ``names`` are those of the revision's file then.
+    refused: that is called instead. ``names`` are those of the revision's file, where it is known.
     """
 
     why: str = ""
@@ -69,10 +69,11 @@ class _Block:
     refused: list[SideEffectError] = field(default_factory=list)
 
     def meet(self, what: str) -> None:
-        """Note or refuse something that is about to be done."""
-        if self.note is None:
+        """Note or refuse something that is about to be done; connections of engines are met by themselves."""
+        is_of_an_engine = (self.note or self.only_connections) and _is_of_an_engine(inspect.currentframe(), self.names)
+        if self.note is None and not is_of_an_engine:
             self.refuse(what)
-        elif what in _NOTED and not _is_of_an_engine(inspect.currentframe(), self.names):
+        if self.note is not None and what in _NOTED and not is_of_an_engine:
             self.note(what)
 
     def refuse(self, what: str) -> NoReturn:
@@ -139,7 +140,8 @@ class _Guards:
                 return
             self._drivers.add(name)  # also while it is imported
             driver = import_module(name)
-            self._put(driver, "connect", _connecting(driver.connect))
+            for function in _DRIVERS[name]:
+                self._put(driver, function, _connecting(getattr(driver, function)))
             for owner in filter(None, (getattr(driver, each, None) for each in ("Connection", "AsyncConnection"))):
                 self._put(owner, "connect", classmethod(_connecting_by_class(vars(owner)["connect"])))
 
@@ -168,14 +170,18 @@ def side_effects_refused() -> Iterator[None]:
 
 
 @contextmanager
-def connections_refused() -> Iterator[None]:
+def connections_refused(names: dict[str, Any]) -> Iterator[None]:
     """Refuse, in this thread or task and those that it starts, to connect to a database except as this library does.
+
+    Args:
+        names: those of the revision's file.
 
     Raises:
         SideEffectError: the block tried to; also where it has caught that error.
 
     """
-    with _opened(_Block("and this is a replay, in a database that is dropped afterwards", only_connections=True)):
+    why = "and this is a replay, in a database that is dropped afterwards"
+    with _opened(_Block(why, only_connections=True, names=names)):
         yield
 
 
@@ -194,7 +200,8 @@ def side_effects_noted(note: Callable[[str], None], names: dict[str, Any]) -> It
 
     """
     block = _Block(note=note, names=names)
-    drivers = [inspect.unwrap(sys.modules[name].connect) for name in _DRIVERS if name in sys.modules]
+    loaded = [(sys.modules[name], each) for name in _DRIVERS if name in sys.modules for each in _DRIVERS[name]]
+    drivers = [inspect.unwrap(getattr(*each)) for each in loaded]
     imported = {name: value for name, value in names.items() if any(value is connect for connect in drivers)}
     names.update({name: _connecting(value) for name, value in imported.items()})
     try:

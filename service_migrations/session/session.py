@@ -80,7 +80,7 @@ class Session:
     @staticmethod
     def _call_replayed(function: Callable[..., Any], **keywords: Any) -> None:
         """Call a revision for a replay: an engine of the application's leads to the database that is in use."""
-        with connections_refused():
+        with connections_refused(getattr(function, "__globals__", {})):
             call_revision(function, **keywords)
 
     @property

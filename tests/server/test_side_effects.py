@@ -229,6 +229,17 @@ REPLAYED = {
     "        await c.execute(sa.text('INSERT INTO seen VALUES (1)'))\n"
     "t = threading.Thread(target=lambda: asyncio.run(main()))\nt.start()\nt.join()",
     "psycopg2": "import psycopg2\npsycopg2.connect(URL.replace('+asyncpg', ''))",
+    "asyncpg in a thread": "import asyncio, asyncpg, threading\nasync def main():\n"
+    "    await asyncpg.connect(URL.replace('+asyncpg', ''))\n"
+    "t = threading.Thread(target=lambda: asyncio.run(main()))\nt.start()\nt.join()",
+    "asyncpg that is awaited": "import asyncpg\nasync def main(_):\n"
+    "    await asyncpg.connect(URL.replace('+asyncpg', ''))\nop.run_async(main)",
+    "a pool of asyncpg's": "import asyncpg\nasync def main(_):\n"
+    "    async with asyncpg.create_pool(URL.replace('+asyncpg', '')) as pool:\n"
+    "        await pool.execute('INSERT INTO seen VALUES (1)')\nop.run_async(main)",
+    "an async engine that is awaited": "from sqlalchemy.ext.asyncio import create_async_engine\nasync def main(_):\n"
+    "    async with create_async_engine(URL).begin() as c:\n"
+    "        await c.execute(sa.text('INSERT INTO seen VALUES (1)'))\nop.run_async(main)",
     "caught": "try:\n    sa.create_engine(URL.replace('asyncpg', 'psycopg')).connect()\nexcept Exception:\n    pass",
 }
 OWN = "with op.get_bind().engine.connect() as c:\n    c.execute(sa.text('SELECT 1'))"
@@ -322,7 +333,7 @@ def test_blocks_may_overlap_and_leave_everything_as_it_was() -> None:
     """An application upgrades and plans several services at once."""
     before = psycopg.connect, vars(psycopg.Connection)["connect"], threading.Thread.start
     noted: list[str] = []
-    first, second, third = side_effects_noted(noted.append, {}), connections_refused(), side_effects_refused()
+    first, second, third = side_effects_noted(noted.append, {}), connections_refused({}), side_effects_refused()
     contexts = [copy_context() for _ in range(3)]
     for context, block in zip(contexts, (first, second, third), strict=True):
         context.run(block.__enter__)
