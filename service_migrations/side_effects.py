@@ -116,9 +116,8 @@ class _Guards:
                 for target, name, listener in _LISTENERS:
                     event.listen(target, name, listener)
                 self._put(threading.Thread, "start", _starting(threading.Thread.start))
-            for name in _DRIVERS:
-                if name in sys.modules:
-                    self.guard_driver(name)
+            for name in _loaded():
+                self.guard_driver(name)
 
     def remove(self) -> None:
         """Put all as it was, behind the last block."""
@@ -142,7 +141,8 @@ class _Guards:
             driver = import_module(name)
             for function in _DRIVERS[name]:
                 self._put(driver, function, _connecting(getattr(driver, function)))
-            for owner in filter(None, (getattr(driver, each, None) for each in ("Connection", "AsyncConnection"))):
+            owners = (getattr(driver, each, driver) for each in ("Connection", "AsyncConnection"))
+            for owner in (owner for owner in owners if owner is not driver and "connect" in vars(owner)):
                 self._put(owner, "connect", classmethod(_connecting_by_class(vars(owner)["connect"])))
 
     def _put(self, owner: Any, name: str, function: Any) -> None:
@@ -200,8 +200,7 @@ def side_effects_noted(note: Callable[[str], None], names: dict[str, Any]) -> It
 
     """
     block = _Block(note=note, names=names)
-    loaded = [(sys.modules[name], each) for name in _DRIVERS if name in sys.modules for each in _DRIVERS[name]]
-    drivers = [inspect.unwrap(getattr(*each)) for each in loaded]
+    drivers = [inspect.unwrap(vars(sys.modules[name])[each]) for name in _loaded() for each in _DRIVERS[name]]
     imported = {name: value for name, value in names.items() if any(value is connect for connect in drivers)}
     names.update({name: _connecting(value) for name, value in imported.items()})
     try:
@@ -249,6 +248,11 @@ def _starting(start: Callable[[threading.Thread], None]) -> Callable[[threading.
         start(thread)
 
     return start_with_blocks
+
+
+def _loaded() -> list[str]:
+    """Return the drivers that are imported; a module that is loaded lazily has no names before."""
+    return [name for name in _DRIVERS if name in sys.modules and "connect" in vars(sys.modules[name])]
 
 
 def _connecting(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -331,8 +335,7 @@ def _is_of_an_engine(frame: FrameType | None, names: dict[str, Any]) -> bool:
 
 def _calls_revisions(frame: FrameType) -> bool:
     """Whether a frame is of this library, but for this module, whose functions the revision calls in its place."""
-    name = str(frame.f_globals.get("__name__"))
-    return name != __name__ and name.startswith(f"{__package__}.")
+    return (name := str(frame.f_globals.get("__name__"))) != __name__ and name.startswith(f"{__package__}.")
 
 
 def _is_of_sqlalchemy(frame: FrameType | None) -> bool:
