@@ -14,7 +14,7 @@ from sqlalchemy.types import UserDefinedType
 
 from service_migrations.errors import MigrationError
 from service_migrations.settings.duration import milliseconds, seconds
-from service_migrations.sql.quoting import escaped, quoted
+from service_migrations.sql.quoting import escaped, literal, quoted
 
 __all__ = ["SQLType", "concurrent_index", "drop_concurrent_index", "timeouts"]
 
@@ -113,20 +113,19 @@ def concurrent_index(
     Raises:
         MigrationError: a valid index of that name has another definition or is one of another table, or the new index
             is not valid.
+        TypeError: it has no name.
 
     """
+    _require_name(name)
     context = op.get_context()
     with context.autocommit_block(), _without_timeouts():
         if context.as_sql:
+            _check_table_in_script(name, table, schema)
             op.drop_index(name, table, schema=schema, postgresql_concurrently=True, if_exists=True)
         else:
             connection: Connection = op.get_bind()
             existing = _namesake(connection, name, table, schema)
-            if existing and existing.is_own is False:
-                raise MigrationError(
-                    f"The index {name} exists, and is one of {existing.other_table}, not of {table}.",
-                    hint="Give this one another name.",
-                )
+            _refuse_other_table(existing, name, table, "Give this one another name.")
             if existing and existing.is_valid:
                 expected = _expected_state(connection, table, columns, schema, unique, options)
                 if (existing.definition, existing.is_unique) == expected:
@@ -144,13 +143,54 @@ def concurrent_index(
 
 
 def drop_concurrent_index(name: str, table: str, *, schema: str | None = None) -> None:
-    """Drop an index while the table is read and written; an index that doesn't exist is no error."""
+    """Drop an index while the table is read and written; an index that doesn't exist is no error.
+
+    Raises:
+        MigrationError: the index of that name is one of another table.
+        TypeError: it has no name.
+
+    """
+    _require_name(name)
     context = op.get_context()
     with context.autocommit_block(), _without_timeouts():
         existing = None if context.as_sql else _namesake(op.get_bind(), name, table, schema)
+        if context.as_sql:
+            _check_table_in_script(name, table, schema)
+        _refuse_other_table(existing, name, table, "Name its table.")
         # of a table that isn't there, the server looks for the index
         schema = existing.schema if existing else schema
         op.drop_index(name, table, schema=schema, postgresql_concurrently=True, if_exists=True)
+
+
+def _require_name(name: object) -> None:
+    if not isinstance(name, str) or not name:
+        raise TypeError(f"an index needs a name here, by which it is found when the revision runs again, not {name!r}")
+
+
+def _refuse_other_table(existing: Any, name: str, table: str, hint: str) -> None:
+    if existing and existing.is_own is False:
+        raise MigrationError(
+            f"The index {name} exists, and is one of {existing.other_table}, not of {table}.", hint=hint
+        )
+
+
+def _check_table_in_script(name: str, table: str, schema: str | None) -> None:
+    """Let a script end where an index of that name is one of another table, which the next statement would drop."""
+    index = literal(quoted(schema, name))
+    message = literal(f"The index {name} exists, and is one of another table, not of {table}.".replace("%", "%%"))
+    block = f"""
+BEGIN
+    IF EXISTS (
+        SELECT FROM pg_catalog.pg_index
+        WHERE indexrelid OPERATOR(pg_catalog.=) CAST(pg_catalog.to_regclass({index}) AS pg_catalog.oid)
+          AND indrelid OPERATOR(pg_catalog.<>)
+              CAST(pg_catalog.to_regclass({literal(quoted(schema, table))}) AS pg_catalog.oid)
+    ) THEN
+        RAISE EXCEPTION {message};
+    END IF;
+END
+"""
+    op.execute(escaped(f"DO {literal(block) if '$$' in block else f'$${block}$$'}"))
 
 
 @contextmanager
@@ -201,14 +241,20 @@ def _expected_state(
     unique: bool,
     options: dict[str, Any],
 ) -> tuple[Any, ...]:
-    """Return the server's description of the wanted index, by building it on an empty copy of the table."""
-    copy = f"CREATE TEMP TABLE wanted_index (LIKE {quoted(schema, table)} INCLUDING GENERATED)"
+    """Return the server's description of the wanted index, by building it on an empty copy of the table.
+
+    The copy has the name of the table, which a condition may have before a column. All names of it are qualified: the
+    service may have a table of any name.
+    """
+    name = quoted("pg_temp", table)
+    copy = f"CREATE TEMP TABLE {name} (LIKE {quoted(schema, table)} INCLUDING GENERATED)"
     connection.execute(text(escaped(copy)))
     try:
         index = Index("wanted_index_key", *columns, unique=unique, **options)
-        names: list[Column[Any]] = [Column(column) for column in columns if isinstance(column, str)]
-        Table("wanted_index", MetaData(), *names, index)
+        included = options.get("postgresql_include") or ()
+        names = dict.fromkeys(column for column in (*columns, *included) if isinstance(column, str))
+        Table(table, MetaData(), *(Column(column) for column in names), index, schema="pg_temp")
         index.create(connection)
         return tuple(connection.execute(_WANTED, {"name": "pg_temp.wanted_index_key"}).one())
     finally:
-        connection.execute(text("DROP TABLE wanted_index"))
+        connection.execute(text(escaped(f"DROP TABLE {name}")))
