@@ -19,7 +19,7 @@ from service_migrations._alembic import check_steps, widen_version_table, wrap_r
 from service_migrations._sqlalchemy import expect_standard_strings
 from service_migrations.connection.drivers import require_driver
 from service_migrations.errors import ConfigurationError, ResultError
-from service_migrations.history.literals import statements
+from service_migrations.history.literals import StatementError, statements
 from service_migrations.history.online_parts import online_part, questions_seen
 from service_migrations.models.metadata import assemble, bookkeeping_schema
 from service_migrations.monorepo import Service
@@ -29,6 +29,7 @@ from service_migrations.settings.model import load_options
 from service_migrations.settings.sources import Sources
 from service_migrations.side_effects import side_effects_refused
 from service_migrations.sql.quoting import quoted
+from service_migrations.sql.script_texts import ScriptTexts
 from service_migrations.sql.session_state import restoring
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def configure(connection: Connection | None = None, **options: Any) -> None:
     output = None if offline else StringIO()
     context.configure(**_dialect(context.config), literal_binds=True, as_sql=True, output_buffer=output, **shared)
     if offline:
-        written: list[str] = []
+        written = ScriptTexts()
         wrap_revisions(context.get_context(), lambda run, step: partial(_run_offline, run, step, written))
         write_statements(context.get_context(), partial(_statements, written))
         _widen(max((len(script.revision) for script in context.script.walk_revisions()), default=0))
@@ -118,21 +119,28 @@ def configure(connection: Connection | None = None, **options: Any) -> None:
             context.static_output(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)};")
 
 
-def _statements(written: list[str], *arguments: Any) -> Iterator[str]:
-    """Yield the texts of a statement, and note them."""
+def _statements(written: ScriptTexts, *arguments: Any) -> Iterator[str]:
+    """Yield the texts of a statement, and note them.
+
+    Raises:
+        StatementError: the statement would fail online, and psql would take it for another one, or for a command of
+            its own.
+
+    """
     for sql in statements(*arguments):
-        written.append(f"{sql}\n;")
+        if reason := written.refusal(sql):
+            raise StatementError(reason)
         yield sql
 
 
-def _run_offline(run: MigrationContext, step: RevisionStep, written: list[str], **keywords: Any) -> None:
+def _run_offline(run: MigrationContext, step: RevisionStep, written: ScriptTexts, **keywords: Any) -> None:
     """Call a revision for its SQL: whatever else it does would be done now, and not where the script is run.
 
     What its SQL, which *written* gets, sets for the session is put back behind it, as online. Where it asks whether it
     has a connection, the script says so too: with one it may do more.
     """
     path, lines = Path(step.revision.path), list[int]()
-    written.clear()
+    written.begin()
     with side_effects_refused(), questions_seen(run, str(path), lines.append):
         call_revision(step.migration_fn, **keywords)
     if line := lines[0] if lines else online_part(path.read_bytes(), "upgrade" if step.is_upgrade else "downgrade"):
@@ -142,7 +150,7 @@ def _run_offline(run: MigrationContext, step: RevisionStep, written: list[str], 
         )
         log.warning(message)
         context.static_output(f"-- WARNING: {message}")
-    for statement in restoring("\n".join(written)):
+    for statement in restoring("\n".join(written.texts)):
         context.static_output(f"{statement};")
 
 

@@ -31,7 +31,7 @@ from service_migrations._sqlalchemy import collected_parameters, undecorated
 from service_migrations.errors import text_of
 from service_migrations.history.constants import constant
 from service_migrations.sql.lexer import stray_parameter
-from service_migrations.sql.quoting import check_sendable, literal
+from service_migrations.sql.quoting import check_sendable, literal_in_any_mode
 
 __all__ = ["StatementError", "statements"]
 
@@ -144,7 +144,7 @@ class _Compiler(_Base):  # type: ignore[misc, valid-type]
             raise StatementError(f"A parameter of the type {type_!r} can't be {value!r}: {text_of(error)}") from error
         if text is not None and _has_its_type(text, plain_type):
             return text
-        return self._cast(type_, plain_type, literal(text))
+        return self._cast(type_, plain_type, literal_in_any_mode(text))
 
     def _cast(self, type_: TypeEngine[Any], plain_type: TypeEngine[Any], sql: str) -> str:
         """Return a constant with the cast that a parameter of its type has."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from service_migrations.sql.identifiers import cut, folded
 
-__all__ = ["Statement", "Token", "requalified", "statements", "stray_parameter", "tokenize"]
+__all__ = ["Statement", "Token", "line_of_backslash", "requalified", "statements", "stray_parameter", "tokenize"]
 
 _LETTER = r"A-Za-z_\u0080-\U0010ffff"
 """Of a name: PostgreSQL takes every character beyond ASCII for a letter, also a vowel sign, a no-break space or 🍕."""
@@ -58,11 +58,12 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """The tokens of one statement, without its semicolon, and its first and last line."""
+    """The tokens of one statement, without its semicolon, its first and last line, and where it ends in the text."""
 
     tokens: tuple[Token, ...]
     line: int
     end: int
+    stop: int
 
 
 def tokenize(text: str) -> Iterator[Token]:
@@ -81,6 +82,11 @@ def requalified(text: str, schema: str, name: str, replacement: str) -> str:
     for start, end in reversed(spans):
         text = text[:start] + replacement + text[end:]
     return text
+
+
+def line_of_backslash(text: str) -> int | None:
+    """Return the line of the first backslash that is in no string, name or comment; None without one."""
+    return next((token.line for token in tokenize(text) if token == "\\"), None) if "\\" in text else None
 
 
 def stray_parameter(text: str) -> str | None:
@@ -160,10 +166,10 @@ def statements(text: str) -> Iterator[Statement]:
     """
     statement: list[Token] = []
     depth, is_atomic = 0, False
-    for token in tokenize(text):
+    for token, _, stop in _placed(text):
         if token == ";" and not depth:
             if statement:
-                yield Statement(tuple(statement), statement[0].line, token.line)
+                yield Statement(tuple(statement), statement[0].line, token.line, stop)
             statement, is_atomic = [], False
             continue
         if token == "(":
@@ -176,7 +182,7 @@ def statements(text: str) -> Iterator[Statement]:
             depth += (token == "case") - (token == "end")
         statement.append(token)
     if statement:
-        yield Statement(tuple(statement), statement[0].line, statement[-1].line)
+        yield Statement(tuple(statement), statement[0].line, statement[-1].line, len(text))
 
 
 def _end_of_comment(text: str, position: int) -> int:

@@ -13,6 +13,7 @@ __all__ = [
     "escaped",
     "line_of_copy_from_client",
     "literal",
+    "literal_in_any_mode",
     "one_line",
     "one_line_literal",
     "quoted",
@@ -97,6 +98,11 @@ def quoted(*names: str | None) -> str:
 def literal(text: str | None) -> str:
     """Return a text as a string constant of SQL, None as NULL."""
     return "NULL" if text is None else "'" + text.replace("'", "''") + "'"
+
+
+def literal_in_any_mode(text: str | None) -> str:
+    """Return a text as a string constant, None as NULL, whatever ``standard_conforming_strings`` is."""
+    return "E" + literal(text.replace("\\", r"\\")) if text is not None and "\\" in text else literal(text)
 
 
 def escaped(sql: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 import service_migrations
 from service_migrations.settings.dsn import Dsn
 from tests.support.catalog import catalog
-from tests.support.database import wait
+from tests.support.database import query, wait
 from tests.support.monorepo import Monorepo, dsn_text
 from tests.support.network import program
 
@@ -72,3 +72,21 @@ def test_a_script_puts_back_only_what_is_left(monorepo: Monorepo) -> None:
     script = wait(service_migrations.sql(service, "head"))
     assert "RESET" not in script
     assert "DISCARD" not in script
+
+
+@pytest.mark.parametrize("turns_off", ["SET LOCAL {} = off", "SELECT set_config('{}', 'off', true)"])
+def test_a_parameter_is_the_same_where_strings_have_escapes(
+    turns_off: str, monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    """A backslash of the value began an escape in the script, and ate the quote at the end of it."""
+    dsn, online = database(), database()
+    service = monorepo.service("billing", dsn=online)
+    setting = turns_off.format("standard_conforming_strings")
+    insert = 'op.execute(sa.text("INSERT INTO notes VALUES (:note)").bindparams(note=note))'
+    notes = 'for note in ("a\\\\nb", "a path\\\\", "it\'s"):'
+    up = f'op.execute("CREATE TABLE notes (note text)")\nop.execute({setting!r})\n{notes}\n    {insert}'
+    monorepo.revision("billing", "a1", None, up)
+    wait(service_migrations.upgrade(service))
+    psql(dsn, wait(service_migrations.sql(service, "head")), monorepo.root)
+    rows = "SELECT note FROM notes ORDER BY note"
+    assert [row[0] for row in query(dsn, rows)] == [row[0] for row in query(online, rows)]

@@ -11,6 +11,12 @@ from tests.support.database import wait
 from tests.support.monorepo import Monorepo
 
 CERTAIN = {
+    "a prepared transaction": ("op.execute(\"PREPARE TRANSACTION 'x'\")", "it leaves a prepared transaction"),
+    "a command of psql's": (
+        "op.execute('SELECT 1\\n\\\\gexec')",
+        "line 2 of the statement has a backslash outside of quotes",
+    ),
+    "a separator of psql's": ("op.execute(r'SELECT 1 \\; SELECT 2')", "has a backslash outside of quotes"),
     "a parameter without a value": (
         "op.execute(\"INSERT INTO notes VALUES (1, 'see :page for more')\")",
         r"A value is required for bind parameter 'page'. A colon before a word is a parameter: write \: for a colon.",
@@ -127,7 +133,7 @@ WRITTEN = {
     ),
     "a backslash before a colon": (
         "op.execute(sa.text('SELECT :a, 1\\\\:\\\\:int').bindparams(a='b\\\\:c'))",
-        "SELECT 'b\\:c'::VARCHAR, 1::int;",
+        "SELECT E'b\\\\:c'::VARCHAR, 1::int;",
     ),
 }
 
