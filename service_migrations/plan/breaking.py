@@ -6,6 +6,7 @@ statement, which knows neither the code nor the types and constraints of before,
 
 from collections.abc import Iterator, Sequence
 
+from service_migrations.plan.access import OWN_ROLE, access, publication
 from service_migrations.plan.columns import Columns, added_column, outside, starts_constraint, words_of
 from service_migrations.plan.constraints import constraint, has_own_values, refuses_null
 from service_migrations.plan.novelty import Scope
@@ -34,6 +35,8 @@ _WIDEST = {
 }
 """Types without a limit, to which PostgreSQL casts by itself from what is narrower."""
 
+_NO_DEFAULT = ["set", "default", "null"]
+
 _OF_OWNERS = {"create", "trigger", "references", "maintain"}
 """The privileges that no statement of an application needs."""
 
@@ -59,10 +62,20 @@ def breaks(statement: Sequence[Token], scope: Scope) -> Iterator[str]:
         yield from _table(statement, scope)
     elif words[:2] in (["alter", "type"], ["alter", "domain"]):
         yield from _type(statement)
-    elif words[:2] == ["alter", "policy"] and ("using" in words or "check" in words):
+    else:
+        yield from _others(statement, words, scope)
+
+
+def _others(statement: Sequence[Token], words: Sequence[str], scope: Scope) -> Iterator[str]:
+    if words[1] in ("publication", "subscription"):
+        yield from publication(words, _name(statement, words[1]))
+    elif words[:2] == ["alter", "policy"] and "rename" not in words:
         yield f"Rows that the policy {_name(statement, 'policy')} doesn't permit any more are refused or left out."
+    elif words[:2] == ["reassign", "owned"] and words[-1] not in OWN_ROLE:
+        yield "Statements of the former owner fail, unless a GRANT allows them."
     elif words[0] == "alter" and words[1] in _RENAMED:
         own = words_of(outside(statement[2:]))
+        yield from access(statement, own)
         if ("rename" in own and not scope.are_recreated(statement)) or own[-3:-1] == ["set", "schema"]:
             yield f"Statements that use {_label(words)} {_name(statement, words[1])} fail: its name is another one."
 
@@ -146,9 +159,20 @@ def _table(statement: Sequence[Token], scope: Scope) -> Iterator[str]:
             yield from _column(action, table, columns, relaxed, is_widening=scope.is_widening)
         elif words[0] == "rename" and words[1:2] != ["constraint"]:
             yield from _rename(action, table, columns, scope, statement)
+        elif partition := _left(action, table):
+            if ("table", partition) not in scope.created and scope.later["partition", partition] < 1:
+                yield f"Rows of {partition} are left out, and those that belong there may be refused."
         else:
             yield from _other(action, table, columns)
         columns.apply(table, action)
+
+
+def _left(action: Sequence[Token], table: str) -> str:
+    """Return the table that leaves its parent by DETACH PARTITION or NO INHERIT; empty for another action."""
+    words = words_of(action)
+    if words[:2] == ["detach", "partition"] and "finalize" not in words:
+        return name_at(action, 2)[0]
+    return table if words[:2] == ["no", "inherit"] else ""
 
 
 def _other(action: Sequence[Token], table: str, columns: Columns) -> Iterator[str]:
@@ -163,6 +187,10 @@ def _other(action: Sequence[Token], table: str, columns: Columns) -> Iterator[st
         yield f"Statements that use {table} fail: it is in another schema."
     elif words[-3:] == ["row", "level", "security"] and words[0] in ("enable", "force"):
         yield f"Rows of {table} that no policy permits are refused or left out."
+    elif words[:2] == ["owner", "to"] and words[-1] not in OWN_ROLE:
+        yield f"Statements of the former owner of {table} fail, unless a GRANT allows them."
+    elif words[:3] == ["replica", "identity", "nothing"]:
+        yield f"UPDATE and DELETE of {table} fail if a publication has it."
 
 
 def _type(statement: Sequence[Token]) -> Iterator[str]:
@@ -218,7 +246,7 @@ def _column(
             yield f"Statements that write NULL to {place} fail."
         elif column.default == "none":
             yield f"An INSERT without {place} fails: the new column takes no NULL and has no default."
-    elif words[:2] in (["drop", "default"], ["drop", "identity"], ["drop", "expression"]):
+    elif words[:2] in (["drop", "default"], ["drop", "identity"], ["drop", "expression"]) or words[:3] == _NO_DEFAULT:
         takes_null = column.takes_null if column else (table, name) in columns.nullable or name in relaxed
         if not takes_null:
             yield f"An INSERT without {place} fails if it takes no NULL: nothing fills it in any more."

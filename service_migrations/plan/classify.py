@@ -12,7 +12,7 @@ from service_migrations.plan.breaking import breaks
 from service_migrations.plan.columns import SERIAL
 from service_migrations.plan.nested import ROW_CHANGES, Unseen, nested_statements, statements_of_block
 from service_migrations.plan.novelty import LOSES, Scope
-from service_migrations.sql.clauses import actions, has_own, name_at, own_at, statement_inside
+from service_migrations.sql.clauses import actions, has_own, name_at, names, own_at, statement_inside
 from service_migrations.sql.lexer import Token
 
 __all__ = ["Class", "Reason", "classify"]
@@ -134,21 +134,53 @@ def _change(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
 def _empties(statement: Sequence[Token], scope: Scope) -> bool:
     """Whether an UPDATE sets a column to NULL that the plan hasn't added."""
     table, start = name_at(statement, 1)[0], (own_at(statement, "set") or 0) + 1
-    assignments = actions(statement[start:])
-    emptied = [each[0].value for each in assignments if each[1:2] == ["="] and _is_null(each[2:])]
+    emptied = [
+        name for each in actions(statement[start:]) for name, value in _assignments(each) if value and _is_null(value)
+    ]
     return any(not scope.columns.are_new(table, [column]) for column in emptied)
+
+
+def _assignments(assignment: Sequence[Token]) -> Iterator[tuple[str, Sequence[Token]]]:
+    """Yield columns and values of an assignment: ``a = 1``, or ``(a, b) = (1, 2)``, also with ROW or SELECT."""
+    equals = own_at(assignment, "=")
+    if equals is None:
+        return
+    value = assignment[equals + 1 :]
+    if assignment[0] != "(":
+        yield assignment[0].value, value
+        return
+    inside = [token for token in value if token not in ("row", "select")][1:-1]
+    columns = names(assignment[1 : equals - 1])
+    yield from zip(columns, actions(inside), strict=False)
 
 
 def _is_emptied(statement: Sequence[Token], action: Sequence[Token], scope: Scope) -> bool:
     """Whether an action of ALTER TABLE converts a column to NULL that the plan hasn't added."""
     start = own_at(action, "using")
+    return start is not None and _is_null(action[start + 1 :]) and not _is_new_column(statement, action, scope)
+
+
+def _is_new_column(statement: Sequence[Token], action: Sequence[Token], scope: Scope) -> bool:
+    """Whether the plan has added the column that an action of ALTER TABLE changes or drops."""
     table, column = name_at(statement, 2)[0], name_at(action, 1 + (list(action[1:2]) == ["column"]))[0]
-    return start is not None and _is_null(action[start + 1 :]) and not scope.columns.are_new(table, [column])
+    return statement[1] == "table" and scope.columns.are_new(table, [column])
+
+
+def _partition(parent: str, scope: Scope, attached: str = "") -> Iterator[Reason]:
+    """Yield the long lock of a new partition: the scan of what is attached, and of a DEFAULT one beside it."""
+    default = scope.defaults.get(parent, "")
+    if attached and not {("table", parent), ("table", attached)} & scope.created:
+        yield Class.LOCKS, "ATTACH PARTITION scans the partition, unless a validated CHECK proves its bounds."
+    elif default and ("table", default) not in scope.created and default != attached:
+        yield (
+            Class.LOCKS,
+            f"The DEFAULT partition {default} is scanned under its lock, unless a CHECK excludes the rows.",
+        )
 
 
 def _is_null(value: Sequence[Token]) -> bool:
     """Whether a value is NULL, also with a cast."""
-    return next((token == "null" for token in value if token not in ("(", "cast")), False)
+    return next((token == "null" for token in value if token not in ("(", "cast", "select")), False)
 
 
 def _takes_all(statement: Sequence[Token]) -> bool:
@@ -156,16 +188,44 @@ def _takes_all(statement: Sequence[Token]) -> bool:
     start = own_at(statement, "where")
     if start is None:
         return True
-    condition = [token for token in statement[start + 1 : own_at(statement, "returning")] if token not in ("(", ")")]
-    if [token.value for token in condition] in (["true"], ["not", "false"]):
+    return _is_true(statement[start + 1 : own_at(statement, "returning")])
+
+
+def _is_true(condition: Sequence[Token]) -> bool:
+    """Whether a condition is certainly true: of constants, or of a value and itself, also with AND and OR."""
+    while len(condition) > 1 and condition[0] == "(" and len(statement_inside(condition[1:])) == len(condition) - 2:
+        condition = condition[1:-1]
+    for word, combine in (("or", any), ("and", all)):
+        if has_own(condition, word):
+            return combine(map(_is_true, _split(condition, word)))
+    values = [token.value.lower() for token in condition]
+    if values in (["true"], ["not", "false"]):
         return True
-    if len(condition) != _COMPARISON or condition[1] != "=":
+    if len(condition) != _COMPARISON:
         return False
-    return condition[0].kind in ("number", "string") and condition[0].value == condition[2].value
+    left, operator, right = condition
+    if operator == "=":
+        return left.kind in ("number", "string") and left.value == right.value
+    if left.kind == right.kind == "number" and left.value.isdigit() and right.value.isdigit():
+        return (operator == "<" and int(left.value) < int(right.value)) or (
+            operator == ">" and int(left.value) > int(right.value)
+        )
+    return False
+
+
+def _split(tokens: Sequence[Token], word: str) -> Iterator[Sequence[Token]]:
+    """Split tokens at a word outside of parentheses."""
+    while (index := own_at(tokens, word)) is not None:
+        yield tokens[:index]
+        tokens = tokens[index + 1 :]
+    yield tokens
 
 
 def _truncate(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
-    yield from _loss(statement, scope, "TRUNCATE empties the table.")
+    if statement[-1] == "cascade":  # a foreign key of an earlier table may lead to a new one
+        yield Class.DESTRUCTIVE, "TRUNCATE … CASCADE also empties each table with a foreign key to it."
+    else:
+        yield from _loss(statement, scope, "TRUNCATE empties the table.")
 
 
 def _nested(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
@@ -210,15 +270,22 @@ def _alter(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
     if kind not in ("table", "type", "foreign", "materialized"):
         return
     for action in actions(statement[name_at(statement, 3 if kind in ("foreign", "materialized") else 2)[1] :]):
-        words = [token.value if token.kind == "word" else "" for token in action]
-        if words[0] == "drop" and _is_column(kind, words):
+        yield from _of_action(statement, action, scope)
+
+
+def _of_action(statement: Sequence[Token], action: Sequence[Token], scope: Scope) -> Iterator[Reason]:
+    words = [token.value if token.kind == "word" else "" for token in action]
+    if words[0] == "drop" and _is_column(statement[1].value, words):
+        if not _is_new_column(statement, action, scope):
             yield from _loss(statement, scope, "DROP COLUMN loses what is in it.")
-        elif words[0] == "alter" and _is_emptied(statement, action, scope):
-            yield from _loss(statement, scope, "USING NULL empties the column.")
-        elif words[:2] == ["detach", "partition"] and "concurrently" in words:
-            yield Class.CONCURRENT, "DETACH PARTITION CONCURRENTLY runs outside of a transaction."
-        elif not scope.is_new(statement):
-            yield from _locks(words)
+    elif words[0] == "alter" and _is_emptied(statement, action, scope):
+        yield from _loss(statement, scope, "USING NULL empties the column.")
+    elif words[:2] == ["detach", "partition"] and "concurrently" in words:
+        yield Class.CONCURRENT, "DETACH PARTITION CONCURRENTLY runs outside of a transaction."
+    elif words[:2] == ["attach", "partition"]:
+        yield from _partition(name_at(statement, 2)[0], scope, name_at(action, 2)[0])
+    elif not scope.is_new(statement):
+        yield from _locks(words)
 
 
 def _is_column(kind: str, words: list[str]) -> bool:
@@ -230,8 +297,6 @@ def _locks(words: list[str]) -> Iterator[Reason]:
     """Yield the long locks of an action on a table with rows that squawk doesn't know."""
     if words[0] == "set" and words[1:2] and words[1] in _REWRITES:
         yield Class.LOCKS, f"SET {_REWRITES[words[1]]} rewrites the table, and keeps readers and writers out."
-    elif words[:2] == ["attach", "partition"]:
-        yield Class.LOCKS, "ATTACH PARTITION scans the partition, unless a validated CHECK proves its bounds."
     elif words[:2] == ["alter", "constraint"] and words[-1:] == ["enforced"] and words[-2] != "not":
         yield Class.LOCKS, "ENFORCED verifies the constraint by a scan under the table's lock."
     elif words[0] == "alter" and ("set", "expression") in pairwise(words):
@@ -251,6 +316,9 @@ def _build(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
     if words[0] == "create" and kind != ["index"]:
         if "table" in words[:4]:
             yield from _nested(statement, scope)  # CREATE TABLE … AS WITH
+            of = next((at for at, pair in enumerate(pairwise(statement)) if [*pair] == ["partition", "of"]), None)
+            if of is not None:
+                yield from _partition(name_at(statement, of + 2)[0], scope)
         return
     if concurrently:
         yield Class.CONCURRENT, f"{words[0].upper()} … CONCURRENTLY lets others read and write meanwhile."

@@ -14,6 +14,9 @@ ROW_CHANGES = ("insert", "update", "delete", "merge")
 """The commands that change rows."""
 
 _NESTED_COMMANDS = (*ROW_CHANGES, "truncate", "drop", "alter", "call", "create", "revoke")
+_BLOCK_COMMANDS = ("reindex", "refresh", "lock", "cluster", "copy")
+"""Commands that only a block runs; elsewhere they are names of columns."""
+_BLOCK_STARTS = (";", "begin", "then", "else", "loop")
 _STATEMENT_STARTS_AFTER = (";", "begin", "then", "else", "loop", "(", ")", "in")
 """IN is that of FOR … IN DELETE … RETURNING … LOOP, and of FOR … IN EXECUTE."""
 _READABLE = ("plpgsql", "sql")
@@ -35,10 +38,11 @@ def statements_of_block(block: Sequence[Token]) -> Iterator[Sequence[Token] | Un
         return
     for token in block:
         if token.kind == "string":
-            yield from nested_statements([Token("symbol", ";", 1), *tokenize(token.value)])
+            body = [Token("symbol", ";", 1), *tokenize(token.value)]
+            yield from nested_statements(body, is_block=True)
 
 
-def nested_statements(statement: Sequence[Token]) -> Iterator[Sequence[Token] | Unseen]:
+def nested_statements(statement: Sequence[Token], *, is_block: bool = False) -> Iterator[Sequence[Token] | Unseen]:
     """Yield the statements in a CTE, or in the body of a block."""
     end_of_merge = 0
     for index, token in enumerate(statement[1:], 1):
@@ -53,8 +57,15 @@ def nested_statements(statement: Sequence[Token]) -> Iterator[Sequence[Token] | 
             end_of_merge = index + len(own)
         if token.value == "execute":
             yield from _executed(own[1:])
-        elif token.value in _NESTED_COMMANDS:
+        elif token.value in _NESTED_COMMANDS or (
+            is_block and before in _BLOCK_STARTS and token.value in _BLOCK_COMMANDS and not _is_assigned(own)
+        ):
             yield own
+
+
+def _is_assigned(own: Sequence[Token]) -> bool:
+    """Whether a statement of a block begins with a variable."""
+    return own[1:2] != [] and own[1] in (":", "=", ".", "[")
 
 
 def _executed(expression: Sequence[Token]) -> Iterator[Sequence[Token] | Unseen]:

@@ -38,8 +38,10 @@ class Scope:
         validated: the (table, constraint) of those that are validated.
         former: (kind, name) of what was dropped or renamed and wasn't created by the plan; a view is a table here.
         columns: the columns that were added or take NULL since.
-        later: (kind, name) of what later statements of the same revision create.
+        later: (kind, name) of what later statements of the same revision create; a table that they attach to a parent
+            is a partition here.
         temporary: those of ``created`` that end with the session, and hide a lasting one of their name.
+        defaults: the DEFAULT partition of each table that has one before the plan.
         is_widening: whether the file of the revision shows that the statement's new type takes what the old one took.
 
     """
@@ -52,6 +54,7 @@ class Scope:
     columns: Columns = field(default_factory=Columns)
     later: Counter[tuple[str, str]] = field(default_factory=Counter)
     temporary: set[tuple[str, str]] = field(default_factory=set)
+    defaults: dict[str, str] = field(default_factory=dict)
     is_widening: bool = False
 
     def is_new(self, statement: Sequence[Token]) -> bool:
@@ -89,7 +92,9 @@ class Scope:
         """Take the statements of the next revision; a temporary table of an earlier one may be gone."""
         self.created -= self.temporary
         self.temporary.clear()
-        self.later = Counter(filter(None, map(_created_object, revision)))
+        self.later = Counter()
+        for statement in revision:
+            self.later.update(filter(None, [_created_object(statement), _attached(statement)]))
 
     def record(self, statement: Sequence[Token]) -> None:
         """Record what a statement creates, drops, renames or validates."""
@@ -102,6 +107,7 @@ class Scope:
             self.created -= dropped
             self.temporary -= dropped
         elif first == "alter" and len(statement) > 2:  # noqa: PLR2004 - ALTER, kind, name
+            self.later.subtract(filter(None, [_attached(statement)]))
             self._record_alter(statement)
 
     def doubt(self, statement: Sequence[Token]) -> None:
@@ -210,6 +216,15 @@ def _child(table: str, action: Sequence[Token]) -> tuple[str, str] | None:
     if words[:2] == ["attach", "partition"]:
         return name_at(action, 2)[0], table
     return (table, name_at(action, 1)[0]) if words[:1] == ["inherit"] else None
+
+
+def _attached(statement: Sequence[Token]) -> tuple[str, str] | None:
+    """Return the table that a statement gives a parent."""
+    if [token.value for token in statement[:2]] != ["alter", "table"]:
+        return None
+    table, start = name_at(statement, 2)
+    children = (_child(table, action) for action in actions(statement[start:]))
+    return next((("partition", child[0]) for child in children if child), None)
 
 
 def _created_object(statement: Sequence[Token]) -> tuple[str, str] | None:

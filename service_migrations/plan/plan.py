@@ -15,8 +15,9 @@ from service_migrations.history.targets import check_target
 from service_migrations.ledger.edited import known_edits
 from service_migrations.monorepo import Service
 from service_migrations.plan.result import Plan
-from service_migrations.plan.review import PlanFinding, PlannedRevision, Review, for_squawk, planned, reviews
-from service_migrations.plan.squawk import SquawkError, SquawkWarning, squawk
+from service_migrations.plan.review import PlanFinding, PlannedRevision, Review, planned, reviews
+from service_migrations.plan.squawk import SquawkError, SquawkWarning
+from service_migrations.plan.squawk_text import warnings_of
 from service_migrations.session.locks import process_lock
 from service_migrations.session.session import open_session
 from service_migrations.settings.model import Settings
@@ -90,7 +91,7 @@ async def review_revisions(
     for review in reviews(history, rendered):
         warnings: list[SquawkWarning] = []
         try:
-            warnings = await squawk(*for_squawk(review.rendered, version)) if has_squawk else []
+            warnings = await warnings_of(review.lines, version) if has_squawk else []
         except SquawkError as error:
             has_squawk = False
             findings.append(PlanFinding("squawk", f"Not all long locks are known: {error}."))

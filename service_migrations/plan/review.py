@@ -1,21 +1,24 @@
 """The review of a revision: the classes of its statements, and the warnings of squawk that apply to it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from service_migrations.history.offline import Piece, Rendered
 from service_migrations.history.revisions import History
 from service_migrations.plan.classify import Class, Reason, classify
+from service_migrations.plan.default_partitions import default_partitions
 from service_migrations.plan.nested import Unseen, nested_statements, statements_of_block
 from service_migrations.plan.novelty import Scope
 from service_migrations.plan.revision_text import RevisionText, revision_text
-from service_migrations.plan.squawk import SquawkWarning, unfounded
+from service_migrations.plan.squawk import SquawkWarning
+from service_migrations.plan.squawk_text import Line, block_statements, sql_of
 from service_migrations.plan.tried import read_breaks
+from service_migrations.plan.unfounded import unfounded
 from service_migrations.plan.unrendered import reasons
 from service_migrations.sql.clauses import actions, has_own, name_at
 from service_migrations.sql.lexer import Statement, Token, statements
 
-__all__ = ["PlanFinding", "PlannedRevision", "Review", "for_squawk", "judge", "planned", "reviews"]
+__all__ = ["PlanFinding", "PlannedRevision", "Review", "judge", "planned", "reviews"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,25 +71,32 @@ class PlannedRevision:
 
 @dataclass(frozen=True, slots=True)
 class _ReviewedStatement:
-    """One statement: its lines, its classes, and what limits the warnings of squawk for it."""
+    """One statement, or one of a DO block, whose classes are those of the block.
+
+    Its line, its classes, and what limits the warnings of squawk for it.
+    """
 
     sql_line: int
-    sql_end: int
     source: int
     reasons: tuple[Reason, ...]
     is_new: bool
     is_proved: bool
     unfounded: frozenset[str]
     drop: str
+    is_nested: bool = False
 
 
 @dataclass(slots=True)
 class Review:
-    """One revision during its review: its file, its statements, the findings from its text, and what was tried."""
+    """One revision during its review: its file, its statements, the findings from its text, and what was tried.
+
+    ``lines`` are those of its text for squawk.
+    """
 
     rendered: Rendered
     text: RevisionText | None = None
     statements: list[_ReviewedStatement] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
     text_findings: list[PlanFinding] = field(default_factory=list)
     breaks: tuple[str, ...] = ()
 
@@ -99,35 +109,52 @@ def judge(history: History, rendered: list[Rendered]) -> list[PlannedRevision]:
 def reviews(history: History, rendered: list[Rendered]) -> Iterator[Review]:
     """Yield a review of each revision, which knows what the revisions before it have created."""
     scope = Scope()
+    if history and any("partition" in piece.sql.lower() for revision in rendered for piece in revision.pieces):
+        scope.defaults = default_partitions(history)
     for revision in rendered:
         review = Review(revision, _read(history, revision))
-        pieces = [(piece, list(statements(piece.sql))) for piece in revision.pieces if not piece.is_transaction]
-        scope.look_ahead(statement.tokens for _, part in pieces for statement in part)
+        pieces = [(piece, list(statements(piece.sql))) for piece in revision.pieces]
+        scope.look_ahead(each.tokens for piece, part in pieces if not piece.is_transaction for each in part)
         offset = 0
         for piece, part in pieces:
+            if piece.is_transaction:
+                review.lines.append(Line(piece.sql))
+                continue
             scope.is_widening = review.text is not None and piece.source in review.text.widenings
-            for statement in part:
-                tokens = statement.tokens
-                kinds = tuple(dict.fromkeys(classify(tokens, scope)))
-                is_drop = _is_drop(tokens) or any(kind is Class.DESTRUCTIVE for kind, _ in kinds)
-                reviewed = _ReviewedStatement(
-                    offset + statement.line,
-                    offset + statement.end,
-                    piece.source,
-                    kinds,
-                    scope.is_new(tokens),
-                    scope.is_proved(tokens),
-                    unfounded(tokens),
-                    _text(piece, statement) if is_drop else "",
-                )
-                review.statements.append(reviewed)
-                scope.record(tokens)
+            _review_piece(review, piece, part, offset, scope)
             offset += _lines(piece) + 1
         if review.text is not None and not revision.down:
             review.breaks = read_breaks(history.service, revision.revision.revision, revision.revision.path)
         if not revision.is_whole and review.text is not None:
             review.text_findings = list(_text_findings(review.text, revision, scope))
         yield review
+
+
+def _review_piece(review: Review, piece: Piece, part: list[Statement], offset: int, scope: Scope) -> None:
+    """Review the statements of a piece, before which the plan's SQL has *offset* lines."""
+    start = 0
+    for statement in part:
+        tokens, sql_line = statement.tokens, offset + statement.line
+        first = offset + 1 + piece.sql.count("\n", 0, start)
+        texts = enumerate(piece.sql[start : statement.stop].split("\n"), first)
+        review.lines += [Line(text, len(review.statements), number) for number, text in texts]
+        start = statement.stop
+        kinds = tuple(dict.fromkeys(classify(tokens, scope)))
+        is_drop = _is_drop(tokens) or any(kind is Class.DESTRUCTIVE for kind, _ in kinds)
+        drop = _text(piece, statement) if is_drop else ""
+        review.statements.append(_reviewed(tokens, sql_line, piece.source, scope, kinds, drop))
+        for each in block_statements(tokens):
+            review.lines.append(Line(sql_of(each), len(review.statements), sql_line, is_nested=True))
+            nested = _reviewed(each, sql_line, piece.source, scope)
+            review.statements.append(replace(nested, is_nested=True))
+        scope.record(tokens)
+
+
+def _reviewed(
+    tokens: Sequence[Token], sql_line: int, source: int, scope: Scope, kinds: tuple[Reason, ...] = (), drop: str = ""
+) -> _ReviewedStatement:
+    limits = scope.is_new(tokens), scope.is_proved(tokens), unfounded(tokens, scope)
+    return _ReviewedStatement(sql_line, source, kinds, *limits, drop)
 
 
 def _read(history: History, rendered: Rendered) -> RevisionText | None:
@@ -159,49 +186,28 @@ def _lines(piece: Piece) -> int:
     return piece.sql.count("\n") + 1
 
 
-def for_squawk(rendered: Rendered, version: str) -> tuple[str, str]:
-    """Return the arguments of squawk: the SQL in its transactions, with the line numbers of the plan, and the version.
-
-    BEGIN and COMMIT are on the blank line before a statement, so that no line moves.
-    """
-    lines = ["BEGIN; "]
-    for index, piece in enumerate(rendered.pieces):
-        if piece.is_transaction:
-            lines[-1] += f"{piece.sql} "
-            continue
-        has_more = any(not following.is_transaction for following in rendered.pieces[index + 1 :])
-        first, *rest = piece.sql.split("\n")
-        lines[-1] += first
-        lines += [*rest, *(["", ""] if has_more else [""])]
-    return "\n".join([*lines[:-1], lines[-1] + "COMMIT;"]), version
-
-
 def planned(review: Review, warnings: list[SquawkWarning]) -> PlannedRevision:
     """Return a reviewed revision with the warnings of squawk that apply to it."""
     rendered = review.rendered
     path = rendered.revision.path
     findings: list[PlanFinding] = []
-    for statement in review.statements:
-        own_warnings = [
-            warning
-            for warning in warnings
-            if statement.sql_line <= warning.line <= statement.sql_end and _applies(warning, statement)
-        ]
-        kinds = {warning.kind for warning in own_warnings}
+    placed = [(warning, *_place(review, warning)) for warning in warnings]
+    for index, statement in enumerate(review.statements):
+        own_warnings = [(each, line) for each, place, line in placed if place == index and _applies(each, statement)]
+        kinds = {warning.kind for warning, _ in own_warnings}
         findings += [
-            PlanFinding(warning.rule, warning.message, warning.kind, path, statement.source, warning.line)
-            for warning in own_warnings
+            PlanFinding(warning.rule, warning.message, warning.kind, path, statement.source, line)
+            for warning, line in own_warnings
         ]
         findings += [
             PlanFinding(kind, message, kind, path, statement.source, statement.sql_line)
             for kind, message in statement.reasons
             if kind not in kinds
         ]
-    lines = {number for statement in review.statements for number in range(statement.sql_line, statement.sql_end + 1)}
     findings += [
-        PlanFinding(warning.rule, warning.message, warning.kind, path, None, warning.line)
-        for warning in warnings
-        if warning.line not in lines
+        PlanFinding(warning.rule, warning.message, warning.kind, path, None, line)
+        for warning, place, line in placed
+        if place is None
     ]
     if rendered.error is not None:
         message = f"It can't be rendered offline ({rendered.error}); what follows is read from its text."
@@ -235,8 +241,16 @@ def _ordered(kinds: set[str | None], *, additive: bool) -> tuple[str, ...]:
     return tuple(ordered)
 
 
+def _place(review: Review, warning: SquawkWarning) -> tuple[int | None, int | None]:
+    """Return the index of the statement of a warning, and its line in the plan's SQL."""
+    line = review.lines[warning.line] if warning.line >= 0 else Line("")
+    return line.statement, line.sql_line
+
+
 def _applies(warning: SquawkWarning, statement: _ReviewedStatement) -> bool:
     """Whether a warning of squawk applies: squawk knows neither earlier revisions nor which tables are new."""
+    if statement.is_nested and warning.kind is not Class.LOCKS:
+        return False  # the block has the other classes itself
     if warning.kind is Class.BREAKING and all(kind is not Class.BREAKING for kind, _ in statement.reasons):
         return False
     if warning.kind is not None and statement.is_new:

@@ -9,14 +9,11 @@ import os
 import shutil
 import sysconfig
 from asyncio.subprocess import PIPE
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service_migrations.plan.classify import Class
-from service_migrations.sql.clauses import actions, name_at
-from service_migrations.sql.lexer import Token
 
-__all__ = ["SquawkError", "SquawkWarning", "squawk", "unfounded"]
+__all__ = ["SquawkError", "SquawkWarning", "squawk"]
 
 _TIMEOUT = 30.0
 """Seconds that squawk may take; it needs milliseconds."""
@@ -74,7 +71,7 @@ class SquawkError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SquawkWarning:
-    """A warning of squawk; the line counts from 1."""
+    """A warning of squawk; the line counts from 1, until it is the index of another line."""
 
     rule: str
     message: str
@@ -125,22 +122,3 @@ async def squawk(sql: str, server_version: str) -> list[SquawkWarning]:
         if process.returncode is None:
             process.kill()
             await process.wait()
-
-
-def unfounded(statement: Sequence[Token]) -> frozenset[str]:
-    """Return the rules of squawk that say more of a statement than a server does, as tests/server/evidence measures."""
-    rules = set()
-    words = [token.value for token in statement if token.kind == "word"]
-    if "virtual" in words:  # a virtual column is computed when it is read
-        rules.add("adding-field-with-default")
-    if words[:2] == ["alter", "domain"] and words[-2:] == ["not", "valid"]:
-        rules.add("ban-alter-domain-with-add-constraint")
-    if words[:2] == ["alter", "table"] and not any(map(_is_verified, actions(statement[name_at(statement, 2)[1] :]))):
-        rules.add("adding-foreign-key-constraint")
-    return frozenset(rules)
-
-
-def _is_verified(action: Sequence[Token]) -> bool:
-    """Whether an action lets PostgreSQL verify the rows of foreign keys: those of a new, empty column it doesn't."""
-    words = [token.value for token in action if token.kind == "word"]
-    return words[1:2] in (["constraint"], ["foreign"]) or not {"default", "generated"}.isdisjoint(words)

@@ -11,8 +11,8 @@ from service_migrations.evidence.observer import LOOK, Look
 from service_migrations.history.offline import Piece, Rendered
 from service_migrations.history.revision import Revision
 from service_migrations.plan.classify import Class
-from service_migrations.plan.review import for_squawk, planned, reviews
-from service_migrations.plan.squawk import squawk
+from service_migrations.plan.review import planned, reviews
+from service_migrations.plan.squawk_text import warnings_of
 from tests.support.database import make_database
 
 ROWS = 1000
@@ -83,6 +83,25 @@ AGREES = [
     *("WITH d AS (DELETE FROM t WHERE id < 9 RETURNING id) SELECT count(*) FROM d", "DELETE FROM t", "TRUNCATE t"),
     *("DO $$ BEGIN UPDATE t SET n = 2 WHERE id < 9; END $$", "DROP TABLE t CASCADE", "ALTER TABLE t DROP COLUMN b"),
     *("DROP TYPE mood CASCADE", "SELECT count(*) FROM t"),
+    "ALTER TABLE t ADD COLUMN x timestamptz DEFAULT timezone('utc', now())",
+    "ALTER TABLE t ADD COLUMN x timestamp DEFAULT (now() AT TIME ZONE 'utc')",
+    *("ALTER TABLE t ADD COLUMN x date DEFAULT CURRENT_DATE", "ALTER TABLE t ADD COLUMN x int DEFAULT -1"),
+    *("ALTER TABLE t ADD COLUMN x text DEFAULT upper('x')", "ALTER TABLE t ADD COLUMN x int DEFAULT (1 + 2)"),
+    "ALTER TABLE t ADD COLUMN x timestamptz DEFAULT clock_timestamp()",
+    "ALTER TABLE t ADD COLUMN x text DEFAULT md5(random()::text)",
+    *("CREATE INDEX i ON ONLY p (id)", "TRUNCATE u CASCADE"),
+    "ALTER TABLE t ADD COLUMN x int; ALTER TABLE t DROP COLUMN x",
+    "CREATE TABLE v (LIKE p); ALTER TABLE p ATTACH PARTITION v FOR VALUES FROM (5000) TO (6000)",
+    "CREATE TABLE v (id int); DROP TABLE v",
+    "DO $$ BEGIN ALTER TABLE t ALTER COLUMN a TYPE bigint; END $$",
+    "DO $$ BEGIN ALTER TABLE t ADD CONSTRAINT k CHECK (a > 0); END $$",
+    "DO $$ BEGIN ALTER TABLE t ADD CONSTRAINT k CHECK (a > 0) NOT VALID; END $$",
+    "DO $$ BEGIN ALTER TABLE t ADD COLUMN x uuid DEFAULT gen_random_uuid(); END $$",
+    "DO $$ BEGIN ALTER TABLE t ADD COLUMN x int; END $$",
+    "DO $$ BEGIN EXECUTE 'CREATE INDEX i ON t (c)'; END $$",
+    "DO $$ BEGIN IF true THEN ALTER TABLE t ADD UNIQUE (a); END IF; END $$",
+    "DO $$ BEGIN REINDEX TABLE t; END $$",
+    "DO $$ BEGIN CREATE TABLE v (id int); CREATE INDEX i ON v (id); END $$",
 ]
 """Statements whose classes are what the server does."""
 
@@ -166,7 +185,7 @@ async def _classify_all(version: str) -> dict[str, set[str]]:
     for sql in (*AGREES, *DISAGREES):
         rendered = Rendered(Revision("r", (), "", "r.py", is_head=True), [Piece(f"{sql};", 1)])
         (review,) = reviews(None, [rendered])  # type: ignore[arg-type]
-        revision = planned(review, await squawk(*for_squawk(rendered, version)))
+        revision = planned(review, await warnings_of(review.lines, version))
         results[sql] = set(revision.classes) & {str(L), str(D), str(X)}
     return results
 

@@ -1,0 +1,105 @@
+"""The rules of squawk that say more of a statement than a server does, as tests/server/evidence measures."""
+
+from collections.abc import Sequence
+
+from service_migrations.plan.columns import outside, starts_constraint, words_of
+from service_migrations.plan.novelty import Scope
+from service_migrations.sql.clauses import actions, name_at
+from service_migrations.sql.lexer import Token
+
+__all__ = ["unfounded"]
+
+_UNENFORCED = ("adding-foreign-key-constraint", "constraint-missing-not-valid")
+
+_STABLE = {
+    *("now", "transaction_timestamp", "statement_timestamp", "timezone", "date_trunc", "date_part", "to_timestamp"),
+    *("make_date", "make_interval", "to_char", "to_date", "upper", "lower", "trim", "btrim", "md5", "repeat", "concat"),
+    *(
+        "coalesce",
+        "nullif",
+        "greatest",
+        "least",
+        "array",
+        "cast",
+        "decode",
+        "encode",
+        "abs",
+        "round",
+        "current_setting",
+    ),
+    *("json_build_object", "json_build_array", "jsonb_build_object", "jsonb_build_array", "to_json", "to_jsonb", "row"),
+    *("int4range", "int8range", "numrange", "daterange", "tsrange", "tstzrange", "extract", "substring", "length"),
+    *("current_schema", "current_database", "pg_backend_pid", "numeric", "decimal", "varchar", "char", "character"),
+    *("bit", "varying", "timestamp", "timestamptz", "time", "interval"),
+}
+"""What isn't volatile before a parenthesis: PostgreSQL computes such a default once, for all rows that are there."""
+
+
+def unfounded(statement: Sequence[Token], scope: Scope) -> frozenset[str]:
+    """Return the rules that don't apply to a statement.
+
+    Args:
+        statement: its tokens.
+        scope: what the statements before it have created.
+
+    """
+    rules = set()
+    words = [token.value for token in statement if token.kind == "word"]
+    if words[:2] == ["alter", "domain"] and words[-2:] == ["not", "valid"]:
+        rules.add("ban-alter-domain-with-add-constraint")
+    elif words[:1] == ["create"] and "index" in words[1:3] and _is_of_parent_only(statement):
+        rules.add("require-concurrent-index-creation")
+    elif words[:2] == ["alter", "table"]:
+        table, start = name_at(statement, 2)
+        parts = list(actions(statement[start:]))
+        if not any(map(_is_verified, parts)):
+            rules.add("adding-foreign-key-constraint")
+        if not any(map(_fills_rows, parts)):
+            rules.add("adding-field-with-default")
+        if all(_is_of_new_column(part, table, scope) for part in parts if part[0] == "drop"):
+            rules.add("ban-drop-column")
+        added = [part for part in parts if part[0] == "add" and starts_constraint(part)]
+        if added and all(words_of(part)[-2:] == ["not", "enforced"] for part in added):
+            rules.update(_UNENFORCED)
+    return frozenset(rules)
+
+
+def _is_of_parent_only(statement: Sequence[Token]) -> bool:
+    """Whether an index is built ON ONLY a table: a partitioned one, whose partitions' indexes are attached to it."""
+    on = next((index for index, token in enumerate(statement) if token == "on"), len(statement))
+    return on + 1 < len(statement) and statement[on + 1] == "only"
+
+
+def _is_verified(action: Sequence[Token]) -> bool:
+    """Whether an action lets PostgreSQL verify the rows of foreign keys: those of a new, empty column it doesn't."""
+    words = [token.value for token in action if token.kind == "word"]
+    return words[1:2] in (["constraint"], ["foreign"]) or not {"default", "generated"}.isdisjoint(words)
+
+
+def _fills_rows(action: Sequence[Token]) -> bool:
+    """Whether an action adds a column with a value of its own in each row: a volatile default, a stored expression."""
+    if action[0] != "add" or starts_constraint(action):
+        return False
+    words = words_of(outside(action))
+    if "generated" in words:
+        return "identity" in words or "stored" in words  # VIRTUAL is the default, and is computed when it is read
+    if "default" not in words:
+        return False
+    default = action[next(index for index, token in enumerate(action) if token == "default") + 1 :]
+    return any(
+        default[index + 1] == "(" and token.kind in ("word", "name") and not _is_stable(default[: index + 1])
+        for index, token in enumerate(default[:-1])
+    )
+
+
+def _is_stable(tokens: Sequence[Token]) -> bool:
+    """Whether the name at the end of tokens is that of a function of PostgreSQL's that isn't volatile."""
+    schema = tokens[-3].value if len(tokens) > 2 and tokens[-2] == "." else "pg_catalog"  # noqa: PLR2004 - a qualified name
+    return tokens[-1].kind == "word" and tokens[-1].value in _STABLE and schema == "pg_catalog"
+
+
+def _is_of_new_column(action: Sequence[Token], table: str, scope: Scope) -> bool:
+    """Whether a DROP is one of a constraint, or of a column that the plan has added."""
+    words = words_of(action)
+    name = name_at(action, 1 + (words[1:2] == ["column"]))[0]
+    return words[1:2] == ["constraint"] or scope.columns.are_new(table, [name])
