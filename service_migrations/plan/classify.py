@@ -9,7 +9,9 @@ from enum import StrEnum
 from itertools import pairwise
 
 from service_migrations.plan.breaking import breaks
+from service_migrations.plan.called import called_statements
 from service_migrations.plan.columns import SERIAL
+from service_migrations.plan.conditions import takes_all
 from service_migrations.plan.nested import ROW_CHANGES, Unseen, nested_statements, statements_of_block
 from service_migrations.plan.novelty import LOSES, Scope
 from service_migrations.sql.clauses import actions, has_own, name_at, names, own_at, statement_inside
@@ -33,8 +35,6 @@ class Class(StrEnum):
 Reason = tuple[Class, str]
 """A class, and why a statement has it."""
 
-_COMPARISON = 3
-"""How many tokens two values and what is between them have."""
 _UNSEEN = "What {} can't be seen here."
 _STRONGEST = ["access", "exclusive"]
 _SHARED_WITH_WRITERS = (["access", "share"], ["row", "share"], ["row", "exclusive"], ["share", "update", "exclusive"])
@@ -60,6 +60,10 @@ def classify(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
     yield from ((Class.BREAKING, message) for message in breaks(statement, scope))
     if first in _CLASSIFIERS:
         yield from _CLASSIFIERS[first](statement, scope)
+    called = list(called_statements(statement, scope.bodies))
+    if called:
+        scope.doubt_all(called)  # as of a block
+        yield from _classes_of(called, scope)
     elif first == "call":
         scope.doubt(statement)
         yield Class.DATA, _UNSEEN.format("the procedure does")
@@ -123,9 +127,9 @@ def _do(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
 def _change(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
     first = statement[0].value
     yield Class.DATA, f"{first.upper()} changes rows."
-    if first == "delete" and _takes_all(statement):
+    if first == "delete" and takes_all(statement):
         yield from _loss(statement, scope, "DELETE without WHERE empties the table.")
-    elif first == "update" and _takes_all(statement) and _empties(statement, scope):
+    elif first == "update" and takes_all(statement) and _empties(statement, scope):
         yield from _loss(statement, scope, "SET … = NULL without WHERE empties the column.")
     if first != "merge":  # its DELETE is only of the rows that match
         yield from _nested(statement, scope)
@@ -181,44 +185,6 @@ def _partition(parent: str, scope: Scope, attached: str = "") -> Iterator[Reason
 def _is_null(value: Sequence[Token]) -> bool:
     """Whether a value is NULL, also with a cast."""
     return next((token == "null" for token in value if token not in ("(", "cast", "select")), False)
-
-
-def _takes_all(statement: Sequence[Token]) -> bool:
-    """Whether a DELETE or UPDATE has no condition, or one that is always true: people write that to please a linter."""
-    start = own_at(statement, "where")
-    if start is None:
-        return True
-    return _is_true(statement[start + 1 : own_at(statement, "returning")])
-
-
-def _is_true(condition: Sequence[Token]) -> bool:
-    """Whether a condition is certainly true: of constants, or of a value and itself, also with AND and OR."""
-    while len(condition) > 1 and condition[0] == "(" and len(statement_inside(condition[1:])) == len(condition) - 2:
-        condition = condition[1:-1]
-    for word, combine in (("or", any), ("and", all)):
-        if has_own(condition, word):
-            return combine(map(_is_true, _split(condition, word)))
-    values = [token.value.lower() for token in condition]
-    if values in (["true"], ["not", "false"]):
-        return True
-    if len(condition) != _COMPARISON:
-        return False
-    left, operator, right = condition
-    if operator == "=":
-        return left.kind in ("number", "string") and left.value == right.value
-    if left.kind == right.kind == "number" and left.value.isdigit() and right.value.isdigit():
-        return (operator == "<" and int(left.value) < int(right.value)) or (
-            operator == ">" and int(left.value) > int(right.value)
-        )
-    return False
-
-
-def _split(tokens: Sequence[Token], word: str) -> Iterator[Sequence[Token]]:
-    """Split tokens at a word outside of parentheses."""
-    while (index := own_at(tokens, word)) is not None:
-        yield tokens[:index]
-        tokens = tokens[index + 1 :]
-    yield tokens
 
 
 def _truncate(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from service_migrations.plan.called import body_of
 from service_migrations.plan.columns import Columns, words_of
 from service_migrations.plan.nested import Unseen, statements_of_block
 from service_migrations.sql.clauses import actions, checked_column, index_table, name_at, names, not_nulls, split_name
@@ -41,6 +42,7 @@ class Scope:
         later: (kind, name) of what later statements of the same revision create; a table that they attach to a parent
             is a partition here.
         temporary: those of ``created`` that end with the session, and hide a lasting one of their name.
+        bodies: those of the functions that the plan has created.
         defaults: the DEFAULT partition of each table that has one before the plan.
         is_widening: whether the file of the revision shows that the statement's new type takes what the old one took.
 
@@ -54,6 +56,7 @@ class Scope:
     columns: Columns = field(default_factory=Columns)
     later: Counter[tuple[str, str]] = field(default_factory=Counter)
     temporary: set[tuple[str, str]] = field(default_factory=set)
+    bodies: dict[str, Sequence[Token]] = field(default_factory=dict)
     defaults: dict[str, str] = field(default_factory=dict)
     is_widening: bool = False
 
@@ -111,12 +114,16 @@ class Scope:
             self._record_alter(statement)
 
     def doubt(self, statement: Sequence[Token]) -> None:
-        """Count nothing as created that a DO block, or a procedure, may have put earlier objects into, or replaced.
+        """Doubt what a DO block, or a procedure that isn't known, may have done."""
+        is_block = statement[0] == "do"
+        self.doubt_all(statements_of_block(statement) if is_block else [Unseen("the procedure does")])
+
+    def doubt_all(self, found: Iterable[Sequence[Token] | Unseen]) -> None:
+        """Count nothing as created that a DO block, or a function, may have put earlier objects into, or replaced.
 
         What a block creates isn't counted: it may do so in some databases only.
         """
-        unseen = Unseen("the procedure does")
-        for each in statements_of_block(statement) if statement[0] == "do" else [unseen]:
+        for each in found:
             if isinstance(each, Unseen):
                 self.created = {key for key in self.created if key[0] != "schema"}
             elif each[0] == "alter" and len(each) > 2:  # noqa: PLR2004 - ALTER, kind, name
@@ -150,6 +157,8 @@ class Scope:
             return
         self.later[found] -= 1
         kind, name = found
+        if kind == "function":
+            self.bodies[name] = body_of(statement)
         words = [token.value for token in statement[:10] if token.kind == "word"]
         if words[1] == "or" or {"if", "exists"} <= set(words):
             return  # it may have existed before

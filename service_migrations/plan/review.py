@@ -143,7 +143,7 @@ def _review_piece(review: Review, piece: Piece, part: list[Statement], offset: i
         is_drop = _is_drop(tokens) or any(kind is Class.DESTRUCTIVE for kind, _ in kinds)
         drop = _text(piece, statement) if is_drop else ""
         review.statements.append(_reviewed(tokens, sql_line, piece.source, scope, kinds, drop))
-        for each in block_statements(tokens):
+        for each in block_statements(tokens, scope.bodies):
             review.lines.append(Line(sql_of(each), len(review.statements), sql_line, is_nested=True))
             nested = _reviewed(each, sql_line, piece.source, scope)
             review.statements.append(replace(nested, is_nested=True))

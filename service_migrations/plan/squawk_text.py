@@ -6,6 +6,7 @@ squawk names the line of a warning, and takes the body of a block for a string.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from service_migrations.plan.called import Bodies, called_statements
 from service_migrations.plan.nested import Unseen, statements_of_block
 from service_migrations.plan.squawk import SquawkWarning, squawk
 from service_migrations.sql.dynamic import UNKNOWN
@@ -65,11 +66,12 @@ async def _warnings(lines: Sequence[tuple[int, Line]], version: str) -> list[Squ
     ]
 
 
-def block_statements(statement: Sequence[Token]) -> Iterator[Sequence[Token]]:
-    """Yield the statements in a DO block that squawk may know; none for another statement."""
-    if statement[0] == "do":
-        found = (each for each in statements_of_block(statement) if not isinstance(each, Unseen) and each)
-        yield from (each for each in found if each[0] in ("alter", "create", "reindex"))
+def block_statements(statement: Sequence[Token], bodies: Bodies) -> Iterator[Sequence[Token]]:
+    """Yield the statements in a DO block, or in functions that a statement calls, that squawk may know."""
+    found = [*(statements_of_block(statement) if statement[0] == "do" else ()), *called_statements(statement, bodies)]
+    for each in found:
+        if not isinstance(each, Unseen) and each and each[0] in ("alter", "create", "reindex"):
+            yield each
 
 
 def sql_of(tokens: Sequence[Token]) -> str:

@@ -1,0 +1,61 @@
+"""The functions that a plan creates and calls: their bodies are seen, and only where they are called."""
+
+import pytest
+
+from service_migrations.plan.classify import Class, classify
+from service_migrations.plan.novelty import Scope
+from service_migrations.sql.lexer import statements
+
+B, D, L, X = Class.BREAKING, Class.DATA, Class.LOCKS, Class.DESTRUCTIVE
+F = "CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS $$ BEGIN {}; END $$;"
+DROPS, TRUNCATES = F.format("DROP TABLE t"), F.format("TRUNCATE t")
+ROWS, INSERTS = "SELECT * FROM f() AS x", "INSERT INTO f (a) VALUES (1)"
+
+
+def classes(text: str) -> set[Class]:
+    """Return the classes of statements, each of which knows those before it."""
+    scope, found = Scope(), set()
+    for statement in statements(text):
+        found |= {kind for kind, _ in classify(statement.tokens, scope)}
+        scope.record(statement.tokens)
+    return found
+
+
+CALLED = {
+    f"{DROPS} SELECT f()": {B, X},
+    f"{DROPS} SELECT public.f()": {B, X},
+    DROPS + ROWS: {B, X},
+    f"{TRUNCATES} DO $$ BEGIN PERFORM f(); END $$": {X},
+    f"{TRUNCATES} CREATE FUNCTION g() RETURNS void LANGUAGE sql AS 'SELECT f()'; SELECT g()": {X},
+    f"{TRUNCATES} DROP FUNCTION h; SELECT f()": {B, X},
+    "CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'DELETE FROM t RETURNING 1'; SELECT pg_temp.f()": {D, X},
+    "CREATE OR REPLACE PROCEDURE f() BEGIN ATOMIC DELETE FROM t; END; CALL f()": {D, X},
+    F.format("ALTER TABLE t SET UNLOGGED") + "SELECT f()": {L},
+    F.format("EXECUTE format('ALTER TABLE %I DROP COLUMN a', x)") + "SELECT f()": {B, X},
+    f"CREATE SCHEMA s; {F.format('ALTER TABLE t SET SCHEMA s')} SELECT f(); DROP SCHEMA s CASCADE": {B, X},
+}
+NOT_CALLED = {
+    DROPS: set(),
+    f"{DROPS} DROP FUNCTION f()": set(),
+    f"{DROPS} CREATE TRIGGER g BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()": set(),
+    DROPS + INSERTS: {D},
+    f"{DROPS} SELECT g.f()": set(),
+    f"{DROPS} COMMENT ON FUNCTION f() IS 'DROP TABLE t'": set(),
+    F.format("PERFORM f()") + "SELECT f()": set(),
+    " ".join(["CREATE TABLE v (id int);", F.format("DELETE FROM v"), "SELECT f()"]): {D},
+    "CREATE FUNCTION f() RETURNS void LANGUAGE c AS 'a', 'b'; SELECT f()": set(),
+    "CREATE PROCEDURE f() LANGUAGE plpython3u AS 'x'; CALL f()": {D},
+    "SELECT f()": set(),
+    "CALL f()": {D},
+}
+
+
+@pytest.mark.parametrize("text", CALLED)
+def test_what_a_function_of_the_plan_does_when_it_is_called_is_seen(text: str) -> None:
+    """A revision that made a function, called it and dropped it was additive."""
+    assert classes(text) == CALLED[text]
+
+
+@pytest.mark.parametrize("text", NOT_CALLED)
+def test_what_is_not_called_does_nothing(text: str) -> None:
+    assert classes(text) == NOT_CALLED[text]
