@@ -45,6 +45,7 @@ class Scope:
         bodies: those of the functions that the plan has created.
         defaults: the DEFAULT partition of each table that has one before the plan.
         is_widening: whether the file of the revision shows that the statement's new type takes what the old one took.
+        is_unrewritten: whether it also shows that no row is rewritten.
 
     """
 
@@ -59,6 +60,7 @@ class Scope:
     bodies: dict[str, Sequence[Token]] = field(default_factory=dict)
     defaults: dict[str, str] = field(default_factory=dict)
     is_widening: bool = False
+    is_unrewritten: bool = False
 
     def is_new(self, statement: Sequence[Token]) -> bool:
         """Whether this plan has created all objects that a statement changes."""

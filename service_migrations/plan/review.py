@@ -121,6 +121,7 @@ def reviews(history: History, rendered: list[Rendered]) -> Iterator[Review]:
                 review.lines.append(Line(piece.sql))
                 continue
             scope.is_widening = review.text is not None and piece.source in review.text.widenings
+            scope.is_unrewritten = review.text is not None and piece.source in review.text.unrewritten
             _review_piece(review, piece, part, offset, scope)
             offset += _lines(piece) + 1
         if review.text is not None and not revision.down:

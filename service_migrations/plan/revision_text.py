@@ -3,7 +3,7 @@
 import ast
 import re
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -27,12 +27,14 @@ class RevisionText:
         allowed: why it may break running code: the text after ``# allow breaking:``, a comment, so that it may be
             written after the revision was applied somewhere; empty without it.
         widenings: the lines of each ``alter_column()`` whose ``type_`` takes all that its ``existing_type`` took.
+        unrewritten: those of them after which the rows are as they were.
 
     """
 
     tree: ast.Module
     allowed: str
     widenings: frozenset[int]
+    unrewritten: frozenset[int]
 
 
 def revision_text(path: Path) -> RevisionText:
@@ -47,8 +49,9 @@ def revision_text(path: Path) -> RevisionText:
     tree = parse(content)
     # a plan may have hundreds of files, and reading the tokens of one takes milliseconds
     allowed = _allowed(content) if b"breaking" in content else ""
-    widenings = frozenset(_widenings(tree)) if b"alter_column" in content else frozenset[int]()
-    return RevisionText(tree, allowed, widenings)
+    calls = list(_alterations(tree)) if b"alter_column" in content else []
+    widenings, unrewritten = (_lines(filter(test, calls)) for test in (widens, _rewrites_nothing))
+    return RevisionText(tree, allowed, widenings, unrewritten)
 
 
 def _allowed(content: bytes) -> str:
@@ -57,10 +60,14 @@ def _allowed(content: bytes) -> str:
     return next((match[1].strip() for comment in comments if (match := _ALLOWED.fullmatch(comment))), "")
 
 
-def _widenings(tree: ast.Module) -> Iterator[int]:
+def _alterations(tree: ast.Module) -> Iterator[ast.Call]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "alter_column":
-            yield from range(node.lineno, (node.end_lineno or 0) + 1) if widens(node) else ()
+            yield node
+
+
+def _lines(calls: Iterable[ast.Call]) -> frozenset[int]:
+    return frozenset(line for call in calls for line in range(call.lineno, (call.end_lineno or 0) + 1))
 
 
 def keyword(call: ast.Call, name: str) -> ast.expr | None:
@@ -83,6 +90,17 @@ def widens(call: ast.Call) -> bool:
         digits, new_digits = precision - scale, new_precision - new_scale
         return not new_limits or (bool(limits) and digits <= new_digits and scale <= new_scale)
     return False
+
+
+def _rewrites_nothing(call: ast.Call) -> bool:
+    """Whether PostgreSQL only writes a wider type down: a longer varchar, or a numeric with as many decimal places."""
+    before, after = (_type(keyword(call, name)) for name in ("existing_type", "type_"))
+    if before is None or after is None or not widens(call):
+        return False
+    if before[0] in _NUMBERS:
+        (_, scale), (_, new_scale) = ((*each[1], 0, 0)[:2] for each in (before, after))
+        return not after[1] or scale == new_scale
+    return before[0] in _TEXTS and before[0] != "CHAR"
 
 
 def _size(name: str) -> int:

@@ -58,6 +58,8 @@ def unfounded(statement: Sequence[Token], scope: Scope) -> frozenset[str]:
             rules.add("adding-field-with-default")
         if all(_is_of_new_column(part, table, scope) for part in parts if part[0] == "drop"):
             rules.add("ban-drop-column")
+        if scope.is_unrewritten:
+            rules.add("changing-column-type")
         added = [part for part in parts if part[0] == "add" and starts_constraint(part)]
         if added and all(words_of(part)[-2:] == ["not", "enforced"] for part in added):
             rules.update(_UNENFORCED)

@@ -132,3 +132,25 @@ def _classes(monorepo: Monorepo, current: str) -> list[str]:
     history = read(monorepo.find("billing"))
     revisions, _ = wait(review_revisions(history, pending(history, (current,)), "18.1"))
     return [each for revision in revisions for each in revision.classes if each != "irreversible"]
+
+
+WIDER = {
+    "existing_type=sa.String(50), type_=sa.String(100)": A,
+    "existing_type=sa.String(50), type_=sa.Text()": A,
+    "existing_type=sa.VARCHAR(length=50), type_=sa.String()": A,
+    "existing_type=sa.Numeric(10, 2), type_=sa.Numeric(12, 2)": A,
+    "existing_type=sa.Numeric(10, 2), type_=sa.Numeric()": A,
+    "existing_type=sa.Numeric(10, 2), type_=sa.Numeric(12, 3)": L,
+    "existing_type=sa.CHAR(5), type_=sa.Text()": L,
+    "existing_type=sa.Integer(), type_=sa.BigInteger()": L,
+    "type_=sa.Text()": L,
+}
+
+
+@pytest.mark.parametrize("types", WIDER)
+def test_a_wider_type_that_the_file_shows_to_rewrite_nothing_is_no_long_lock(monorepo: Monorepo, types: str) -> None:
+    """As `db.revision` writes it: a longer varchar is a change of the catalog alone."""
+    monorepo.service("billing")
+    monorepo.revision("billing", "a1", None, "op.execute('CREATE TABLE t (id int)')")
+    monorepo.revision("billing", "b2", "a1", f"op.alter_column('t', 'a', {types})")
+    assert _classes(monorepo, "a1") == [WIDER[types]]
