@@ -4,10 +4,11 @@ A stamp may be wrong, or missing: tables that were made by ``create_all``, or by
 the catalog after each revision compared with the database; the revision with the fewest differences is it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
+from itertools import pairwise
 
 from service_migrations.adoption.stepwise import Steps, comparable, empty_database, stepping
 from service_migrations.catalog.objects import Key, Object, read
@@ -86,6 +87,10 @@ class _State:
     differences: tuple[Difference, ...]
     objects: frozenset[str] = frozenset()
     keys: frozenset[Key] = frozenset()
+    reached_by: str = ""
+    """The last revision that ran."""
+    created: frozenset[str] = frozenset()
+    """Those objects that the state before didn't have."""
 
     def distance(self, live: frozenset[str]) -> int:
         """Return how many objects, columns and constraints differ, up to a constant for what no state has."""
@@ -118,22 +123,15 @@ async def verify(service: str | Service, *, settings: Settings | None = None, ad
         schema = current_schema(session.connection)
     visible = await visible_keys(connector, schema, live)
     known = () if unknown else stamped
-    texts = frozenset(map(comparable, live))
-
-    def rank(pair: tuple[int, _State]) -> tuple[bool, int, bool, int]:
-        index, state = pair
-        # a table that is only in the database is one difference, with all its columns
-        return bool(state.differences), state.distance(texts), state.revisions != known, -index
-
     extensions = Extensions(live, settings.admin or admin)
     states, problem = await _replayed(history, settings, admin, extensions, known, live, visible)
-    best = min(enumerate(states), key=rank)[1]
+    best = _nearest(states, live, known)
     others = without_surplus_extensions(best.differences)
     if others and extensions.differ_from(best.keys):
         # as in drift: a history may do without an extension that isn't there, or create it in another schema
         extensions.stop_at_base(history.service)
         with_extensions = await _replayed(history, settings, admin, extensions, known, live, visible)
-        nearer = min(enumerate(with_extensions[0]), key=rank)[1]
+        nearer = _nearest(with_extensions[0], live, known)
         if len(without_surplus_extensions(nearer.differences)) < len(others):
             (states, problem), best = with_extensions, nearer
     equal = tuple(
@@ -142,6 +140,18 @@ async def verify(service: str | Service, *, settings: Settings | None = None, ad
     return Verified(
         str(history.service), connector.target, stamped, best.revisions, equal, best.differences, unknown, problem
     )
+
+
+def _nearest(states: Sequence[_State], live: Iterable[Object], stamped: tuple[str, ...]) -> _State:
+    """Return the state that a database is nearest to; of equal ones that of its version table, or else the last."""
+    texts = frozenset(map(comparable, live))
+
+    def rank(pair: tuple[int, _State]) -> tuple[bool, int, bool, int]:
+        index, state = pair
+        # a table that is only in the database is one difference, with all its columns
+        return bool(state.differences), state.distance(texts), state.revisions != stamped, -index
+
+    return min(enumerate(states), key=rank)[1]
 
 
 async def _replayed(
@@ -153,10 +163,15 @@ async def _replayed(
     live: tuple[Object, ...],
     visible: frozenset[Key],
 ) -> tuple[list[_State], str | None]:
-    """Return the state after each revision, and why the last ones are missing."""
+    """Return the state after each revision, and why some are missing; None where one order leads through all."""
     states = [_State((), compare(live, (), lambda item: item.key in visible))]
     problem: str | None = None
-    for order in _orders(history, stamped):
+    is_whole = False
+    orders, tried = _orders(history, stamped), set[tuple[str, ...]]()
+    centre: tuple[str, ...] | None = None
+    while orders:
+        order = orders.pop(0)
+        tried.add(order)
         walks = [False, True] if sibling_settings(settings) else [False]
         while walks:
             found: list[_State] = []
@@ -170,11 +185,20 @@ async def _replayed(
                 continue
             walks.pop(0)
             if problem is None:
+                is_whole = True
                 break
         states += [state for state in found if state.revisions not in [each.revisions for each in states]]
         if any(not state.differences for state in states):
             break
-    return states, problem
+        if not orders and not _is_line(history):
+            by_traces = _order(history, _below(history, _with_traces(states, live)))
+            nearest = _nearest(states, live, stamped).revisions
+            if by_traces not in tried:
+                orders = [by_traces]
+            elif nearest != centre:
+                centre = nearest
+                orders = [other for other in _orders_around(history, nearest) if other not in tried]
+    return states, None if is_whole else problem
 
 
 async def _walk(
@@ -182,6 +206,7 @@ async def _walk(
 ) -> str | None:
     """Add the state after each revision; return the error that ended the walk."""
     since = datetime.now(UTC)
+    before: frozenset[str] = frozenset()
     for revision in order:
         try:
             await steps.up(revision)
@@ -193,9 +218,11 @@ async def _walk(
         seen = visible - steps.initial.keys()  # no history creates what an administrator does in a new database
         objects = await steps.objects()
         differences = compare(live, objects, partial(_sees, seen), since=since)
+        texts = frozenset(map(comparable, objects))
         keys = frozenset(item.key for item in objects) | steps.initial.keys()
         applied_now = await steps.session.applied()
-        states.append(_State(applied_now, differences, frozenset(map(comparable, objects)), keys))
+        states.append(_State(applied_now, differences, texts, keys, revision, texts - before))
+        before = texts
     return None
 
 
@@ -203,14 +230,44 @@ def _sees(keys: frozenset[Key], item: Object) -> bool:
     return item.key in keys
 
 
-def _orders(history: History, stamped: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """Yield the orders in which the history is replayed: below the stamp first, then below each head.
+def _orders(history: History, stamped: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Return the orders in which the history is replayed first: below the stamp first, then below each head.
 
-    A history with one head has one order. Of branches, each state with one branch ahead is tried, not every mixture.
+    A history with one head has one order. Of branches, these are the states with one branch ahead.
     """
-    oldest_first = tuple(revision.revision for revision in reversed(history.revisions))
-    orders = []
-    for start in (stamped, *((head,) for head in history.heads)):
-        below = {revision.revision for revision in history.applied(start)} if start else set()
-        orders.append(tuple(sorted(oldest_first, key=lambda revision: revision not in below)))
-    yield from dict.fromkeys(orders)
+    below = [_below(history, start) for start in (stamped, *((head,) for head in history.heads))]
+    return list(dict.fromkeys(_order(history, first) for first in below))
+
+
+def _orders_around(history: History, nearest: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Return orders with other states near that one: in each, one branch runs behind what the others have there.
+
+    A database may have several branches in part, and not every mixture can be tried.
+    """
+    here, orders = _below(history, nearest), []
+    for head in history.heads:
+        others = [_below(history, (other,)) for other in history.heads if other != head]
+        branch = _below(history, (head,))
+        orders.append(_order(history, here & frozenset().union(*others), branch))
+    return list(dict.fromkeys(orders))
+
+
+def _with_traces(states: Sequence[_State], live: Iterable[Object]) -> tuple[str, ...]:
+    """Return the revisions of which a database has all that they have created."""
+    texts = frozenset(map(comparable, live))
+    return tuple(state.reached_by for state in states if state.created and state.created <= texts)
+
+
+def _is_line(history: History) -> bool:
+    """Whether each revision follows the one before it, so that there is one order."""
+    return all(before.revision in revision.down_revision for revision, before in pairwise(history.revisions))
+
+
+def _below(history: History, revisions: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(revision.revision for revision in history.applied(revisions))
+
+
+def _order(history: History, *first: frozenset[str]) -> tuple[str, ...]:
+    """Return the revisions in the order of an upgrade to all heads, but for sets of them that come first."""
+    oldest_first = [revision.revision for revision in reversed(history.revisions)]
+    return tuple(sorted(oldest_first, key=lambda revision: [revision not in chosen for chosen in first]))

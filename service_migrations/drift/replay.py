@@ -13,8 +13,7 @@ from service_migrations.catalog.objects import Key, Object
 from service_migrations.connection.connector import connector_of
 from service_migrations.drift.extensions import REVISION_FAILED, Extensions, MissingExtensionError, read_objects
 from service_migrations.errors import MigrationError
-from service_migrations.history.graph import effective_heads
-from service_migrations.history.revisions import read as read_history
+from service_migrations.history.revisions import History, read as read_history
 from service_migrations.monorepo import Service
 from service_migrations.session.session import open_session
 from service_migrations.settings.model import Settings
@@ -122,9 +121,21 @@ async def advance(
 
 
 async def _upgrade(settings: Settings, revisions: Iterable[str]) -> None:
-    revisions = tuple(revisions)
-    if len(revisions) > 1 and set(revisions) == set(effective_heads(read_history(settings.service).revisions)):
-        # in the order of an upgrade: what one branch needs of another isn't always written down as depends_on
-        revisions = ("heads",)
-    for revision in revisions:
+    for revision in _targets(read_history(settings.service), tuple(revisions)):
         await upgrade(settings.service, revision, limits=settings.limits, settings=settings)
+
+
+def _targets(history: History, revisions: tuple[str, ...]) -> list[str]:
+    """Return the targets that lead to several revisions in the order of an upgrade to all heads.
+
+    What one branch needs of another isn't always written down as ``depends_on``. A database may have one of them in
+    part, so that an upgrade to all heads would run more than it has.
+    """
+    if len(revisions) < 2:  # noqa: PLR2004 - a single revision has one way to it
+        return list(revisions)
+    targets: list[str] = []
+    for revision in history.applied(revisions):
+        if targets and targets[-1] in revision.down_revision:
+            targets.pop()  # the next one leads there too
+        targets.append(revision.revision)
+    return targets
