@@ -9,7 +9,7 @@ from pathlib import Path
 from service_migrations.adoption.code.modules import Module, dotted
 from service_migrations.adoption.code.variables import constant
 
-__all__ = ["Files", "import_folders", "prepended", "python_files", "walk"]
+__all__ = ["Files", "given_versions", "import_folders", "prepended", "python_files", "walk"]
 
 _SKIPPED = frozenset(("node_modules", "__pycache__", "site-packages", "venv"))
 
@@ -87,6 +87,27 @@ def import_folders(
 def prepended(module: Module, folders: tuple[Path, ...]) -> tuple[Path, ...]:
     """Return the folders of ``prepend_sys_path`` with those that env.py itself puts on ``sys.path``."""
     return tuple(path for path in dict.fromkeys((*folders, *_added(module))) if path.is_dir())
+
+
+def given_versions(module: Module, folder: Path) -> tuple[tuple[Path, ...] | None, int] | None:
+    """Return the folders of the revisions that an env.py sets itself, and the line; None where it sets none.
+
+    Args:
+        module: the file, with ``context.script.version_locations = [...]``. The folders are None where that can't be
+            read.
+        folder: that in which ``alembic`` is run.
+
+    """
+    for node in module.nodes:
+        if not isinstance(node, ast.Assign):
+            continue
+        if any(isinstance(target, ast.Attribute) and target.attr == "version_locations" for target in node.targets):
+            items = node.value.elts if isinstance(node.value, ast.List | ast.Tuple) else []
+            paths = [_path(item, module, 0) for item in items]
+            known = [Path(os.path.normpath(folder / path)) for path in paths if path is not None]
+            is_read = bool(known) and len(known) == len(paths) and all(path.is_dir() for path in known)
+            return tuple(known) if is_read else None, node.lineno
+    return None
 
 
 def _added(module: Module) -> Iterator[Path]:

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from service_migrations.adoption.code.env_file import Environment
-from service_migrations.adoption.code.modules import Code, import_place, is_library
+from service_migrations.adoption.code.modules import Code, files_below
 from service_migrations.adoption.found import BLOCKED, LEFT_ALONE, Found
 from service_migrations.adoption.ini import Options
 from service_migrations.pyproject import read_tools
@@ -45,7 +45,8 @@ def judge_models(found: Found, environment: Environment) -> None:
     if models.others:
         have = "has" if len(models.others) == 1 else "have"
         text = f"{', '.join(models.others)} {have} tables that {models.name} doesn't import"
-        found.note("to do", f"{text}; import them there.", models.file)
+        way = "import them there, or set models to a module that imports all and has an __all__"
+        found.note("to do", f"{text}; {way}.", models.file)
 
 
 def judge_driver(found: Found, environment: Environment) -> None:
@@ -90,7 +91,7 @@ def judge_imports(found: Found, code: Code, folders: tuple[Path, ...]) -> None:
     here = (found.models.source, found.root)
     named: set[str] = set()
     looked: set[str] = set()
-    for path in (*found.revisions.paths.values(), *_files_below(found.models.file, code, here)):
+    for path in (*found.revisions.paths.values(), *files_below(found.models.file, code, here)):
         module = code.try_read(path)
         for imported in module.imports.values() if module else ():
             name = imported[0]
@@ -120,20 +121,6 @@ def _is_installed(package: str, file: Path) -> bool:
         return False
     places = [*(spec.submodule_search_locations or ()), *([spec.origin] if spec.origin else ())] if spec else []
     return any(file.resolve().is_relative_to(Path(place).resolve()) for place in places)
-
-
-def _files_below(start: Path, code: Code, folders: tuple[Path, ...]) -> list[Path]:
-    """Return a file and those that importing it brings from some folders."""
-    files = [start]
-    for path in files:  # it grows
-        module = code.try_read(path)
-        for name, attribute in module.imports.values() if module else ():
-            own_folders, module_name = import_place(module, name) if module else ((), name)
-            for each in (module_name, f"{module_name}.{attribute}" if attribute else module_name):
-                file = None if is_library(name) else code.find(each, own_folders or folders)
-                if file is not None and file not in files:
-                    files.append(file)
-    return files
 
 
 def compare(services: list[Found]) -> None:

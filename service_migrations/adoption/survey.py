@@ -14,7 +14,7 @@ from service_migrations.adoption.code.modules import Code, has_word
 from service_migrations.adoption.code.revision_files import read_revisions
 from service_migrations.adoption.code.variables import Text
 from service_migrations.adoption.flask import flask_dsn, read_context, read_migrate
-from service_migrations.adoption.folders import Files, import_folders, prepended, walk
+from service_migrations.adoption.folders import Files, given_versions, import_folders, prepended, walk
 from service_migrations.adoption.found import BLOCKED, LEFT_ALONE, Found
 from service_migrations.adoption.ini import DEFAULT_SECTION, Options, read_options, unreadable
 from service_migrations.adoption.judgement import (
@@ -26,6 +26,7 @@ from service_migrations.adoption.judgement import (
     judge_repeats,
 )
 from service_migrations.adoption.naming import name_all
+from service_migrations.adoption.registered import imported_hooks
 from service_migrations.monorepo import Monorepo
 from service_migrations.pyproject import read_tools
 from service_migrations.service import Service
@@ -127,7 +128,10 @@ def _read(
     )
     found.version_locations = options.version_locations(location) if options else (location / "versions",)
     found.recursive = bool(options and options.recursive)
+    is_read = _take_versions(found, options, environment)
     ours = _name_adopted(found, adopted)
+    if ours is None and not is_read:
+        ours = _name_written(found, adopted)
     _read_history(found, code, folders, ours)
     if options is None:
         for path in (location / "alembic.ini", location.parent / "alembic.ini"):
@@ -145,12 +149,12 @@ def _read(
     read_migrate(found, environment, reader, code)
     read_context(found, environment, code)
     _note_unread(found, environment, ours)
-    found.hooks = tuple(environment.hooks)
-    for hook in environment.hooks:
-        found.note("hook", f"{hook.text}.", hook.path, hook.line)
     if environment.loads_dotenv:
         found.note_all("to do", found.revisions.environment)
     found.models = find_models(environment, code, folders, found.path)
+    found.hooks = (*environment.hooks, *imported_hooks(found, environment, code, folders))
+    for hook in found.hooks:
+        found.note("hook", f"{hook.text}.", hook.path, hook.line)
     _read_dsn(found, environment, options, reader, code, ours)
     _take_table(found, ours)
     if found.state != LEFT_ALONE:
@@ -211,6 +215,31 @@ def _name_adopted(found: Found, adopted: Mapping[Path, Service]) -> Service | No
         found.adopted, found.name = True, ours.name
         found.recursive |= ours.recursive_version_locations
     return ours
+
+
+def _take_versions(found: Found, options: Options | None, environment: Environment | None) -> bool:
+    """Take the folders of the revisions that env.py sets; return whether they are known."""
+    folder = options.folder if options else found.path
+    given = given_versions(environment.module, folder) if environment else None
+    if given and given[0]:
+        found.version_locations = given[0]
+    elif given and environment:
+        text = (
+            "it sets the folders of its revisions, which can't be read from it; write its table by hand, with versions"
+        )
+        found.note(BLOCKED, f"{text}.", environment.path, given[1])
+        return False
+    return True
+
+
+def _name_written(found: Found, adopted: Mapping[Path, Service]) -> Service | None:
+    """Return the service of the table that has this directory, written by hand, and take its name and its folders."""
+    ours = next((service for service in adopted.values() if service.path.resolve() == found.path.resolve()), None)
+    if ours:
+        found.version_locations = tuple(ours.version_locations)
+        found.notes = [note for note in found.notes if note.kind != BLOCKED]
+        return _name_adopted(found, adopted)
+    return None
 
 
 def _note_unread(found: Found, environment: Environment, ours: Service | None) -> None:

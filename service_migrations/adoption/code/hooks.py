@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from service_migrations.adoption.code.modules import Module, dotted, keyword
+from service_migrations.adoption.code.modules import Module, dotted, is_library, keyword, statements
 
-__all__ = ["Hook", "other_work", "repetition"]
+__all__ = ["Hook", "other_work", "registrations", "repetition"]
 
 _ENGINES = ("create_engine", "create_async_engine", "engine_from_config", "async_engine_from_config")
 _ENGINE_OPTIONS = ("connect_args", "execution_options", "isolation_level")
@@ -41,10 +41,41 @@ def other_work(module: Module) -> Iterator[Hook]:
                 if _is_seen_by_revisions(module, target):
                     yield _hook("set", module, target, "it sets what others read")
         elif isinstance(node, ast.ClassDef):
-            if any((dotted(base) or "").endswith("Impl") for base in node.bases):
+            if _is_implementation(node):
                 yield Hook("impl", module.path, node.lineno, f"it has an implementation of its own: class {node.name}")
         elif isinstance(node, ast.Call):
             yield from _of_call(module, node)
+
+
+def _is_implementation(node: ast.ClassDef) -> bool:
+    return any((dotted(base) or "").endswith("Impl") for base in node.bases)
+
+
+def registrations(module: Module) -> Iterator[Hook]:
+    """Yield what a file that an env.py imports registers or replaces for whoever runs a revision in the process."""
+    for node in statements(module.tree.body):
+        if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                owner = target.value if isinstance(target, ast.Subscript) else target
+                origin = module.origin(dotted(owner) or "") if not isinstance(target, ast.Name) else None
+                if origin and is_library(origin[0]):
+                    yield _hook("set", module, target, "it sets what others read")
+        elif isinstance(node, ast.ClassDef) and _is_implementation(node):
+            yield Hook("impl", module.path, node.lineno, f"it has an implementation of its own: class {node.name}")
+        for call in _calls_at_import(node):
+            last = (dotted(call.func) or "").rpartition(".")[2]
+            if last in (*_REGISTERS, "register_entities"):
+                yield _hook("register", module, call, "it registers something")
+            elif last in ("listens_for", "listen"):
+                yield _hook("event", module, call, "it listens to events")
+
+
+def _calls_at_import(node: ast.stmt) -> Iterator[ast.Call]:
+    """Yield the calls of a statement outside of functions: the statement itself, and decorators."""
+    decorators = getattr(node, "decorator_list", [])
+    for expression in [*decorators, *([node.value] if isinstance(node, ast.Expr) else [])]:
+        if isinstance(expression, ast.Call):
+            yield expression
 
 
 def _of_call(module: Module, call: ast.Call) -> Iterator[Hook]:
@@ -87,7 +118,9 @@ def _is_seen_by_revisions(module: Module, target: ast.expr) -> bool:
     # a name of the file may be one of an import, such as target_metadata
     names = [name, *(dotted(value) or "" for value in module.values.get(name.partition(".")[0], []))]
     origins = [origin for name in names if (origin := module.origin(name))]
-    return any(origin[0] not in ("alembic", "logging", "sys", "warnings") for origin in origins)
+    return any(origin[:2] == ("alembic", "op") for origin in origins) or any(
+        origin[0] not in ("alembic", "logging", "sys", "warnings") for origin in origins
+    )
 
 
 def repetition(module: Module) -> tuple[ast.expr, int] | None:

@@ -11,6 +11,7 @@ __all__ = [
     "Place",
     "assigned",
     "dotted",
+    "files_below",
     "has_word",
     "import_place",
     "is_library",
@@ -171,6 +172,21 @@ def has_word(path: Path, word: str) -> bool:
 def is_library(name: str) -> bool:
     """Whether an absolute import of this name is that of Alembic or SQLAlchemy, whatever folders there are."""
     return name.partition(".")[0] in _NEVER_THE_TEAMS
+
+
+def files_below(start: Path, code: Code, folders: tuple[Path, ...]) -> list[Path]:
+    """Return a file and those that importing it brings from some folders."""
+    files = [start]
+    for path in files:  # it grows
+        module = code.try_read(path)
+        for name, attribute in module.imports.values() if module else ():
+            own_folders, module_name = import_place(module, name) if module else ((), name)
+            below = attribute if module_name == "__init__" else f"{module_name}.{attribute}"  # from . import ops
+            for each in (module_name, below if attribute else None):
+                file = code.find(each, own_folders or folders) if each and not is_library(name) else None
+                if file is not None and file not in files:
+                    files.append(file)
+    return files
 
 
 def import_place(module: Module, name: str) -> tuple[tuple[Path, ...], str]:

@@ -1143,7 +1143,8 @@ def test_models_in_several_modules_are_named(tmp_path):
     assert found.models.name == "shop.audit"
     service(tmp_path, **files | {"shop/audit.py": "from sqlalchemy import Table\naudit = Table('audit', None)\n"})
     assert notes(only(tmp_path), "to do") == [
-        "to do: apps/shop/shop/models.py: shop.audit has tables that shop.models doesn't import; import them there."
+        "to do: apps/shop/shop/models.py: shop.audit has tables that shop.models doesn't import; import them there, "
+        "or set models to a module that imports all and has an __all__."
     ]
 
 
