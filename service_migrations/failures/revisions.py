@@ -47,6 +47,8 @@ _COMPLETE = (
     "A history has to create everything that it needs: correct the revision so that it runs in an empty database too. "
     "What an administrator has to create stands in bootstrap.sql."
 )
+_UNREGISTERED = re.compile(r"(?:module 'alembic\.op'|'Operations' object) has no attribute")
+_REGISTER = "Is it an operation of your own? Then import the module that registers it in env.py."
 _ENVIRONMENT = "env.py"
 _OWN = Path(__file__).parents[1]
 _FIRST_REVISION = "first revision"
@@ -190,6 +192,8 @@ def _ending(text: str, *, partly_committed: bool | None, offline: bool) -> str:
         sentences.append(r"A colon before a word is a parameter: write \: for a colon.")
     if "outside of application context" in text:
         sentences.append("Open the application's context in env.py, around environment.prepared().")
+    if _UNREGISTERED.search(text):
+        sentences.append(_REGISTER)
     if partly_committed is not None:
         sentences.append("What it had committed before is kept." if partly_committed else "It was rolled back.")
     elif offline and "NoneType" in text:
@@ -235,7 +239,7 @@ def replay_failure(error: MigrationError) -> MigrationError:
         return error
     if is_exhausted(error):  # which the history can't help
         return UnreachableError(error.message, service=error.service, path=error.path, line=error.line, hint=error.hint)
-    is_explained = any(words in error.hint for words in (_FIRST_REVISION, "bootstrap.sql"))
+    is_explained = any(words in error.hint for words in (_FIRST_REVISION, _REGISTER, "bootstrap.sql"))
     is_explained = is_explained or (error.path is not None and Path(error.path).name == _ENVIRONMENT)
     return UsageError(
         f"{error.message} The history can't be replayed into a scratch database.",
