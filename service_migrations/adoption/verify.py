@@ -60,8 +60,12 @@ class Verified:
 
     @property
     def is_found(self) -> bool:
-        """Whether the revision is known: after a replay in part, the nearest one may be far behind the right one."""
-        return self.problem is None or not self.differences
+        """Whether the revision is known, and not only the nearest one.
+
+        After a replay in part, that may be far behind the right one. Where the database is at a revision of files that
+        are gone, such as in the middle of those that one has replaced, it may be far ahead of the database.
+        """
+        return not self.differences or (self.problem is None and not self.unknown)
 
     @property
     def command(self) -> str:

@@ -96,18 +96,31 @@ def _verify(services: "tuple[Service, ...]", *, json: bool) -> None:
         console.result_json([verified.as_json() for verified in results.values()])
     for verified in results.values():
         if not verified.is_found:
-            text = f"the revision of {verified.target} isn't found: the history was replayed only in part."
-            hint = "Correct the revision that can't be replayed. Until then, leave the version table as it is."
-            errors.append(report(DifferenceError(text, service=verified.service, hint=hint)))
+            errors.append(report(_not_found(verified)))
         elif not verified.is_right:
-            text = f"the version table of {verified.target} is wrong."
-            errors.append(report(DifferenceError(text, service=verified.service, hint=f"Run: {verified.command}")))
+            text, hint = f"the version table of {verified.target} is wrong.", f"Run: {verified.command}"
+            if verified.unknown:
+                # what only changes rows is in no catalog
+                at = f"{_named(verified.stamped)} the last revision of the files of before"
+                hint = f"Was {at}? {hint} Otherwise upgrade it with these files first."
+            errors.append(report(DifferenceError(text, service=verified.service, hint=hint)))
         elif verified.differences:
             count = len(verified.differences)
             text = f"{count} difference{'' if count == 1 else 's'} from its history."
             hint = f"Run the SQL, or accept them: inv db.baseline --service {verified.service} --write"
             errors.append(report(DifferenceError(text, service=verified.service, hint=hint)))
     fail(errors, len(services))
+
+
+def _not_found(verified: "Verified") -> DifferenceError:
+    if verified.problem:
+        reason = "the history was replayed only in part"
+        hint = "Correct the revision that can't be replayed. Until then, leave the version table as it is."
+    else:
+        reason = f"no file has {_named(verified.stamped)}, and it has none of the states of this history"
+        hint = "Upgrade it with the files of before; or, if it was at their head, run the SQL first."
+    text = f"the revision of {verified.target} isn't found: {reason}."
+    return DifferenceError(text, service=verified.service, hint=hint)
 
 
 def _print_verified(verified: "Verified") -> None:

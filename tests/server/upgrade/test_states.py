@@ -208,3 +208,34 @@ def test_after_a_squash_nothing_recommends_to_take_the_database_to_base(
     assert f"Run: {command}" in ran.err, ran.text
     assert monorepo.inv(*command.split()[1:], "--yes").code == 0
     assert monorepo.inv("db.upgrade", "--service", "billing").code == 0
+
+
+@pytest.mark.parametrize("gone", ["middle", "rows"])
+def test_a_database_in_the_middle_of_a_squash_gets_no_stamp_past_what_it_lacks(
+    monorepo: Monorepo, database: Callable[..., Dsn], gone: str
+) -> None:
+    dsn = database(creates=True)
+    monorepo.service("billing", dsn=dsn)
+    monorepo.table_revision("billing", "a1", None)
+    assert monorepo.inv("db.upgrade", "--service", "billing").code == 0
+    lacks = {"middle": "CREATE VIEW names AS SELECT name FROM billing", "rows": "DELETE FROM billing"}[gone]
+    path = monorepo.table_revision("billing", "a1", None)
+    text = path.read_text(encoding="utf-8").replace(
+        "\n\n\ndef downgrade", f"\n    op.execute({lacks!r})\n\n\ndef downgrade"
+    )
+    path.with_name("b2.py").write_text(text.replace("'a1'", "'b2'"), encoding="utf-8")
+    path.unlink()
+    ran = monorepo.inv("db.adopt", "--verify", "--service", "billing")
+    assert ran.code == 3, ran
+    (found,) = json.loads(monorepo.inv("db.adopt", "--verify", "--json", "--service", "billing").out)
+    if gone == "middle":
+        assert "is nearest to b2; its version table says a1, which no file has" in ran.out
+        assert "Run: inv db.stamp" not in ran.text
+        assert "Upgrade it with the files of before; or, if it was at their head, run the SQL first." in ran.err
+        assert found["command"] is None
+        query(dsn, lacks)
+        ran = monorepo.inv("db.adopt", "--verify", "--service", "billing")
+    assert (
+        "Was a1 the last revision of the files of before? Run: inv db.stamp --service billing --revision b2" in ran.err
+    )
+    assert "Otherwise upgrade it with these files first." in ran.err
