@@ -22,7 +22,7 @@ from service_migrations.autogenerate.changes.renames import Rename, possible_ren
 from service_migrations.connection.connector import connector
 from service_migrations.errors import UsageError
 from service_migrations.history.baseline import read_baseline
-from service_migrations.history.graph import clashing_heads
+from service_migrations.history.graph import clashing_branches, clashing_heads
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import read
 from service_migrations.history.sole_writer import sole_writer
@@ -186,6 +186,15 @@ async def _merged(service: Service, message: str) -> Revision:
         )
     if not heads:
         raise UsageError("there is one head only, so there is nothing to merge.", service=service)
+    if len(groups := clashing_branches(history.revisions)) > 1:
+        # one revision would end the branches, which go on side by side on purpose
+        pairs = " and ".join(f"{', '.join(group)}" for group in groups)
+        commands = "; ".join(f"inv db.alembic --service {service} -- merge {' '.join(group)}" for group in groups)
+        raise UsageError(
+            f"the heads are of several branches, {pairs}, and one revision would join these. Nothing was written.",
+            service=service,
+            hint=f"Join each by itself: {commands}; inv db.heads --write --service {service}",
+        )
     folder = str(service.versions)
     with new_revision_id(history) as revision_id:
         async with process_lock():

@@ -12,6 +12,7 @@ from service_migrations.history.revision import Revision
 
 __all__ = [
     "GraphError",
+    "clashing_branches",
     "clashing_heads",
     "effective_heads",
     "heads",
@@ -105,6 +106,18 @@ def clashing_heads(revisions: Sequence[Revision]) -> tuple[str, ...]:
     labels = own_labels(revisions)
     clashing = tuple(head for head in all_heads if not labels[head])
     return all_heads if len(clashing) == 1 else clashing
+
+
+def clashing_branches(revisions: Sequence[Revision]) -> tuple[tuple[str, ...], ...]:
+    """Return the clashing heads by the branches that they are of: one group where not each branch has several."""
+    clashing = clashing_heads(revisions)
+    by_id = {revision.revision: revision for revision in revisions}
+    groups: dict[frozenset[str], list[str]] = {}
+    for head in clashing:
+        groups.setdefault(frozenset(_labels(by_id, head)), []).append(head)
+    if any(len(group) < 2 for group in groups.values()):  # noqa: PLR2004 - a branch with one head has no two
+        return (clashing,)
+    return tuple(map(tuple, groups.values()))
 
 
 def resolved(revisions: Sequence[Revision]) -> tuple[Revision, ...]:

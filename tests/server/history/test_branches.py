@@ -318,3 +318,22 @@ def test_plain_alembic_reads_subfolders_and_several_folders_too(
     assert alembic(monorepo, "-x", "service=billing", "upgrade", "head").code == 0
     assert at(world) == ["b2"]
     assert status(world)["state"] == "at head"
+
+
+def test_a_merge_never_joins_branches_that_both_have_two_heads(world: World) -> None:
+    monorepo, _ = world
+    write(monorepo, "e3", "e1")
+    write(monorepo, "c2", "c1")
+    write(monorepo, "c3", "c1", depends_on="e3")
+    ran = inv(world, "db.merge", "--service", "billing", "-m", "join", code=2)
+    assert "the heads are of several branches, " in ran.err
+    assert len(list((monorepo.root / "migrations/versions/billing").glob("*.py"))) == 6
+    (hint,) = [line.partition("Join each by itself: ")[2] for line in ran.err.splitlines() if "Join each" in line]
+    commands = hint.rstrip(".").split("; ")
+    assert len(commands) == 3
+    for command in commands:
+        inv(world, *command.split()[1:])
+    inv(world, "db.heads", "--check")
+    inv(world, "db.upgrade")
+    assert created(world) == {"e1", "e2", "e3", "c1", "c2", "c3"}
+    assert len(at(world)) == 2
