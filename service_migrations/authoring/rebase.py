@@ -104,6 +104,7 @@ class Rebased:
         before: the former parent.
         onto: the new parent.
         unasked: why the database couldn't be asked whether it has my revisions; None where it was asked.
+        others: the same of the further branches of the history, where both sides had added to several.
 
     """
 
@@ -113,6 +114,7 @@ class Rebased:
     before: str | None = None
     onto: str | None = None
     unasked: str | None = None
+    others: tuple["Rebased", ...] = ()
 
 
 async def rebase(
@@ -124,7 +126,7 @@ async def rebase(
     engine: AsyncEngine | None = None,
     settings: Settings | None = None,
 ) -> Rebased:
-    """Put my revisions of a service on top of theirs; only one revision file changes, and no database.
+    """Put my revisions of a service on top of theirs; only one file of each branch changes, and no database.
 
     Args:
         service: its name.
@@ -158,28 +160,41 @@ async def _rebased(
         # after a merge by hand, head.txt may still name another head
         head_file.write(history)
         return Rebased(str(service), onto=", ".join(history.heads) or None)
-    mine, theirs = _mine_and_theirs(history, base, onto, revision)
-    first_revision = _first_of_chain(history, mine)
-    before = first_revision.down_revision[0] if first_revision.down_revision else None
-    unasked = await _refuse_applied(history, mine, before, engine, settings)
-    path = service.root / first_revision.path
-    source = path.read_bytes()
-    head_file.replace_file(path, exchange(source, theirs.head, first_revision.path))
+    pairs = branches(history)
+    if len(pairs) > 1 and (onto or revision):
+        heads = " and ".join(", ".join(branch.head for branch in pair) for pair in pairs)
+        raise UsageError(
+            f"the heads are of several branches, {heads}, and --revision and --onto are of one. Nothing was changed.",
+            service=service,
+            hint="Let git say whose are whose, with --base.",
+        )
+    moves: list[tuple[Rebased, bytes]] = []
+    for pair in pairs:
+        mine, theirs = _mine_and_theirs(history, pair, base, onto, revision)
+        first_revision = _first_of_chain(history, mine)
+        before = first_revision.down_revision[0] if first_revision.down_revision else None
+        unasked = await _refuse_applied(history, mine, before, engine, settings)
+        text = exchange((service.root / first_revision.path).read_bytes(), theirs.head, first_revision.path)
+        moved = tuple(rebased.revision for rebased in mine.own)
+        moves.append((Rebased(str(service), moved, first_revision.path, before, theirs.head, unasked), text))
+    sources = {path: path.read_bytes() for path in (service.root / rebased.path for rebased, _ in moves)}
     try:
+        for rebased, text in moves:
+            head_file.replace_file(service.root / rebased.path, text)
         head_file.write(read(service))
     except MigrationError:
-        head_file.replace_file(path, source)
+        for path, source in sources.items():
+            head_file.replace_file(path, source)
         raise
-    return Rebased(
-        str(service), tuple(rebased.revision for rebased in mine.own), first_revision.path, before, theirs.head, unasked
-    )
+    first, *others = (rebased for rebased, _ in moves)
+    return replace(first, others=tuple(others))
 
 
 def _mine_and_theirs(
-    history: History, base: str | None, onto: str | None, revision: str | None
+    history: History, both: tuple[Branch, Branch], base: str | None, onto: str | None, revision: str | None
 ) -> tuple[Branch, Branch]:
     """Return my branch and theirs."""
-    service, both = history.service, branches(history)
+    service = history.service
     first, second = both
     if revision is not None:
         mine = branch_with(both, revision, "--revision", service)

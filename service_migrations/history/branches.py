@@ -31,14 +31,20 @@ class Branch:
         return frozenset(revision.revision for revision in self.own)
 
 
-def branches(history: History) -> tuple[Branch, Branch]:
-    """Return the branches of a history that has two heads too many: heads with branch labels of their own don't count.
+def branches(history: History) -> tuple[tuple[Branch, Branch], ...]:
+    """Return the two branches of a history that has two heads too many, for each label whose heads these are.
+
+    Heads with branch labels of their own don't count.
 
     Raises:
-        UsageError: it has another number of such heads.
+        UsageError: there is another number of such heads.
 
     """
-    folder, heads = history.service.shown_locations, graph.clashing_heads(history.revisions)
+    return tuple(_pair(history, heads) for heads in graph.clashing_branches(history.revisions))
+
+
+def _pair(history: History, heads: tuple[str, ...]) -> tuple[Branch, Branch]:
+    folder = history.service.shown_locations
     if len(heads) != 2:  # noqa: PLR2004 - mine and theirs
         raise UsageError(
             f"{folder} has {len(heads)} heads: {', '.join(heads)}.",

@@ -132,10 +132,11 @@ def rebase(_: Context, service: list[str], base: str = "", onto: str = "", revis
     if not rebased.moved:
         console.result(f"{owner}: nothing to do, the files end at {rebased.onto or 'base'}")
         return
-    console.result(
-        f"{owner}: {', '.join(rebased.moved)} on top of {rebased.onto}, no longer of {rebased.before or 'base'}"
-    )
-    console.result(rebased.path)
+    for moved in (rebased, *rebased.others):
+        console.result(
+            f"{owner}: {', '.join(moved.moved)} on top of {moved.onto}, no longer of {moved.before or 'base'}"
+        )
+        console.result(moved.path)
     if rebased.unasked:
         console.note(f"{owner}: whether its database has them already wasn't asked: {rebased.unasked}")
     folders = " ".join(owner.relative(location) for location in owner.version_locations)
