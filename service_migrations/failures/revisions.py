@@ -49,6 +49,12 @@ _COMPLETE = (
 )
 _UNREGISTERED = re.compile(r"(?:module 'alembic\.op'|'Operations' object) has no attribute")
 _REGISTER = "Is it an operation of your own? Then import the module that registers it in env.py."
+_BOOKKEEPING = "alembic/runtime/migration.py"
+_REDUNDANT = (
+    "Alembic can't record a revision that depends on two of which one follows the other: remove the older one from its "
+    "depends_on."
+)
+"""The hint where Alembic misses a revision in its own record of what is applied."""
 _ENVIRONMENT = "env.py"
 _OWN = Path(__file__).parents[1]
 _FIRST_REVISION = "first revision"
@@ -113,6 +119,7 @@ def revision_failure(
     end = " ".join(filter(None, sentences))
     if place is None and is_plain(original_of(error)):
         text += _origin(error, service)
+    end = f"{_redundant(error, text)} {end}".strip()
     if state == "25P02" and first is not None:
         first_state = sqlstate(first[0])
         text += f". The first error was {describe(first[0])}{f' [{first_state}]' if first_state else ''}"
@@ -142,6 +149,10 @@ def revision_failure(
         message = f"the connection was lost ({text})."
         return failure(UnreachableError, message, "It is safe to run the command again.")
     return failure(MigrationError, f"{_with_class(error, text)}.", end)
+
+
+def _redundant(error: BaseException, text: str) -> str:
+    return _REDUNDANT if isinstance(error, KeyError) and _BOOKKEEPING in text else ""
 
 
 def _with_class(error: BaseException, text: str) -> str:
@@ -239,7 +250,7 @@ def replay_failure(error: MigrationError) -> MigrationError:
         return error
     if is_exhausted(error):  # which the history can't help
         return UnreachableError(error.message, service=error.service, path=error.path, line=error.line, hint=error.hint)
-    is_explained = any(words in error.hint for words in (_FIRST_REVISION, _REGISTER, "bootstrap.sql"))
+    is_explained = any(words in error.hint for words in (_FIRST_REVISION, _REGISTER, _REDUNDANT, "bootstrap.sql"))
     is_explained = is_explained or (error.path is not None and Path(error.path).name == _ENVIRONMENT)
     return UsageError(
         f"{error.message} The history can't be replayed into a scratch database.",

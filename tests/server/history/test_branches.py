@@ -337,3 +337,14 @@ def test_a_merge_never_joins_branches_that_both_have_two_heads(world: World) -> 
     inv(world, "db.upgrade")
     assert created(world) == {"e1", "e2", "e3", "c1", "c2", "c3"}
     assert len(at(world)) == 2
+
+
+def test_a_dependency_that_a_parent_implies_is_told_as_what_alembic_cannot_record(world: World) -> None:
+    monorepo, _ = world
+    write(monorepo, "e3", "e2", depends_on=("e1", "c1"))
+    ran = inv(world, "db.upgrade", code=1)
+    assert "e3.py: KeyError: 'e1' (in alembic/runtime/migration.py" in ran.err
+    assert "remove the older one from its depends_on." in ran.err
+    write(monorepo, "e3", "e2", depends_on="c1")
+    inv(world, "db.upgrade")
+    assert "e3" in created(world)
