@@ -57,9 +57,8 @@ async def _warnings(lines: Sequence[tuple[int, Line]], version: str) -> list[Squ
         # of a text with a statement that it can't read, squawk reads no other one either
         middle = next(at for at, (_, line) in enumerate(lines) if line.statement == found[len(found) // 2])
         return await _warnings(lines[:middle], version) + await _warnings(lines[middle:], version)
-    placed = (
-        (warning, warning.line - 2) for warning in warnings
-    )  # the first line is that of BEGIN, and lines are from 1
+    # the first line is that of BEGIN, and lines count from 1
+    placed = ((warning, warning.line - 2) for warning in warnings)
     return [
         replace(warning, line=lines[at][0]) if 0 <= at < len(lines) else replace(warning, line=-1)
         for warning, at in placed

@@ -11,27 +11,14 @@ __all__ = ["unfounded"]
 
 _UNENFORCED = ("adding-foreign-key-constraint", "constraint-missing-not-valid")
 
-_STABLE = {
-    *("now", "transaction_timestamp", "statement_timestamp", "timezone", "date_trunc", "date_part", "to_timestamp"),
-    *("make_date", "make_interval", "to_char", "to_date", "upper", "lower", "trim", "btrim", "md5", "repeat", "concat"),
-    *(
-        "coalesce",
-        "nullif",
-        "greatest",
-        "least",
-        "array",
-        "cast",
-        "decode",
-        "encode",
-        "abs",
-        "round",
-        "current_setting",
-    ),
-    *("json_build_object", "json_build_array", "jsonb_build_object", "jsonb_build_array", "to_json", "to_jsonb", "row"),
-    *("int4range", "int8range", "numrange", "daterange", "tsrange", "tstzrange", "extract", "substring", "length"),
-    *("current_schema", "current_database", "pg_backend_pid", "numeric", "decimal", "varchar", "char", "character"),
-    *("bit", "varying", "timestamp", "timestamptz", "time", "interval"),
-}
+_STABLE = """
+abs array bit btrim cast char character coalesce concat current_database current_schema current_setting
+date_part date_trunc daterange decimal decode encode extract greatest int4range int8range interval
+json_build_array json_build_object jsonb_build_array jsonb_build_object least length lower make_date
+make_interval md5 now nullif numeric numrange pg_backend_pid repeat round row statement_timestamp substring
+time timestamp timestamptz timezone to_char to_date to_json to_jsonb to_timestamp transaction_timestamp trim
+tsrange tstzrange upper varchar varying
+"""
 """What isn't volatile before a parenthesis: PostgreSQL computes such a default once, for all rows that are there."""
 
 
@@ -97,7 +84,7 @@ def _fills_rows(action: Sequence[Token]) -> bool:
 def _is_stable(tokens: Sequence[Token]) -> bool:
     """Whether the name at the end of tokens is that of a function of PostgreSQL's that isn't volatile."""
     schema = tokens[-3].value if len(tokens) > 2 and tokens[-2] == "." else "pg_catalog"  # noqa: PLR2004 - a qualified name
-    return tokens[-1].kind == "word" and tokens[-1].value in _STABLE and schema == "pg_catalog"
+    return tokens[-1].kind == "word" and tokens[-1].value in _STABLE.split() and schema == "pg_catalog"
 
 
 def _is_of_new_column(action: Sequence[Token], table: str, scope: Scope) -> bool:
