@@ -231,6 +231,8 @@ class Session:
                 # the end of an autocommit block fails too, and would hide that the run was stopped
                 raise asyncio.CancelledError from error
             failure = await self._failure(error, compares=compares)
+            if isinstance(failure, UnreachableError) and self.transactions.is_final:
+                failure = failure.with_other_hint("Look whether its revision can be run again.")
             raise failure.with_hint(self.transactions.others.unknown) from error
 
     async def _failure(self, error: BaseException, *, compares: bool) -> MigrationError:

@@ -164,6 +164,16 @@ def test_what_it_does_there_is_done_and_the_revision_is_written_down(witness: Wo
     assert (witness.at(), rows(witness)) == ("r003", 1)
 
 
+@pytest.mark.parametrize("door", [UNKNOWN["a program"], DOORS["a commit"]], ids=["a program", "a commit"])
+def test_a_run_that_is_lost_behind_it_isnt_called_safe_to_run_again(witness: World, door: str) -> None:
+    """Row 14: a second run would do it again."""
+    unknown(witness, door, "SELECT pg_terminate_backend(pg_backend_pid())")
+    said = failed(witness, witness.inv(), 69)
+    assert "is kept." in said
+    assert "Look whether its revision can be run again." in said
+    assert "safe to run" not in said
+
+
 def test_a_file_that_imports_the_function_of_a_driver_is_no_way_round(witness: World) -> None:
     witness.history(3, r002_alone=f"connect({dsn_text(witness.dsn)!r}).close()\n1 / 0")
     path = next(witness.monorepo.root.rglob("*r002.py"))

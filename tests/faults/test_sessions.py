@@ -118,6 +118,8 @@ def test_a_connection_that_is_lost_anywhere_in_a_revision_is_69(witness: World, 
     assert "the connection was lost" in said
     assert f"{witness.dsn.target} is at r001." in said
     assert "Can't reconnect" not in said
+    # it may have committed something that a second run would do again
+    assert ("safe to run the command again" in said) is ("autocommit_block" not in body)
 
 
 ENDED = ("the connection was lost", "the server has ended the session", "server closed the connection unexpectedly")
