@@ -5,8 +5,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from inspect import currentframe
-from traceback import walk_stack
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, event
@@ -17,6 +15,7 @@ from service_migrations.evidence.monitors import SCHEMA
 from service_migrations.monorepo import Service
 from service_migrations.sql.quoting import literal, quoted
 from service_migrations.sql.snapshots import has_snapshot, needs_snapshot
+from service_migrations.stack import frames
 
 if TYPE_CHECKING:
     import asyncpg
@@ -175,7 +174,7 @@ class Observer:
 
     def _before(self, connection: Connection, _: Any, sql: str, *__: Any) -> None:
         began = time.perf_counter()
-        place = self._service.revision_place(walk_stack(currentframe()))
+        place = self._service.revision_place(frames())
         if place is None:
             return
         others = run(connection, self.look())

@@ -7,9 +7,7 @@ so this module asks the server, or the driver, which gets the state of the trans
 
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from inspect import currentframe
 from pathlib import Path
-from traceback import walk_stack
 from typing import Any
 
 from alembic.runtime.migration import MigrationContext, MigrationInfo, RevisionStep
@@ -43,6 +41,7 @@ from service_migrations.session.other_connections import OtherConnections
 from service_migrations.session.recorder import SAVEPOINT, Recorder, protected
 from service_migrations.session.settings import restoring
 from service_migrations.sql.quoting import check_sendable, quoted
+from service_migrations.stack import frames
 
 __all__ = ["Transactions"]
 
@@ -286,7 +285,7 @@ class Transactions:
 
     def _place(self) -> str:
         """Return the current file and line in a revision's Python; empty where none is on the stack."""
-        place = self._service.revision_place(walk_stack(currentframe()))
+        place = self._service.revision_place(frames())
         return f"{place[0]}:{place[1]}" if place else ""
 
     def _set_path_again(self, connection: Connection) -> None:

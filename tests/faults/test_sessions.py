@@ -280,6 +280,7 @@ ROLLBACKS = {
     "a statement": 'op.execute("ROLLBACK")',
     "its transaction": "bind.get_transaction().rollback()",
     "the driver": "bind.connection.run_async(lambda driver: driver.execute('ROLLBACK'))",
+    "an awaited connection": "async def end(connection):\n    await connection.rollback()\nop.run_async(end)",
 }
 
 

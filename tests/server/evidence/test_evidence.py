@@ -52,6 +52,11 @@ with op.get_context().autocommit_block():
     op.execute("UPDATE own SET v = v + 1 WHERE k = 'acme'")
     op.execute("DO $$ BEGIN UPDATE owners SET email = email WHERE id = (SELECT min(id) FROM owners); COMMIT; END $$")
 """
+AWAITED = """
+async def change(connection):
+    await connection.execute(sa.text("UPDATE own SET v = v"))
+op.run_async(change)
+"""
 HELD = """
 op.execute("SET LOCAL work_mem TO 4096")
 op.execute("ALTER TABLE pets ADD COLUMN kind text")
@@ -77,6 +82,7 @@ HISTORY = {
     "batches": BATCHES,
     "autocommit": AUTOCOMMIT,
     "moment": MOMENT,
+    "awaited": AWAITED,
     "held": HELD,
     "updated": 'op.execute("UPDATE pets SET note = NULL")\nop.execute("SELECT pg_sleep(0.2)")',
     "isolated": ISOLATED,
@@ -151,6 +157,12 @@ def test_a_block_that_commits_has_its_locks_and_rows(measured) -> None:
 def test_who_has_written_rows_had_the_lock_for_it_however_short_it_was(measured) -> None:
     item = measured["moment", "upgrade"]
     assert (locks(item), item["changed"]) == ({"own": "ROW EXCLUSIVE", "owners": "ROW EXCLUSIVE"}, 2)
+
+
+def test_a_statement_that_is_awaited_has_its_line_and_its_lock(measured) -> None:
+    item = measured["awaited", "upgrade"]
+    assert [statement["place"] for statement in item["statements"]] == ["migrations/versions/zoo/awaited.py:11"]
+    assert locks(item) == {"own": "ROW EXCLUSIVE"}
 
 
 def test_the_short_locks_of_an_autocommit_block_are_seen(measured) -> None:
