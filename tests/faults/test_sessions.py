@@ -289,8 +289,7 @@ def test_a_revision_that_rolls_itself_back_is_refused_and_not_written_down(witne
     """Row 25: a revision without what it did would be written down as run."""
     witness.history(2, r002=COMMITTING.format(commit=rollback, last="SELECT 1"))
     said = failed(witness, witness.inv(), 1)
-    assert "migrations/versions/billing/r002.py:" in said
-    assert "it rolled back its own transaction" in said
+    assert re.search(r"migrations/versions/billing/r002\.py:\d+: it rolled back its own transaction", said)
     assert rows(witness) == []
     assert witness.at() == "r001"
 
