@@ -119,7 +119,7 @@ def _contained(
     handler: Any, is_inside: Callable[[FrameType | None], bool], end: Callable[[BaseException], None]
 ) -> Any:
     """Return a handler of a signal whose errors are raised inside of a block only, and else given to a function."""
-    if not callable(handler) or isinstance(handler, signal.Handlers):
+    if not callable(handler) or isinstance(handler, signal.Handlers) or is_ours(handler):
         return handler
 
     @wraps(handler)

@@ -10,6 +10,7 @@ import threading
 import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from inspect import currentframe
 from pathlib import Path
 from traceback import walk_tb
@@ -27,7 +28,6 @@ _NEVER_AWAITED = "coroutine .* was never awaited"
 _ROLLBACK = 2.0
 """Seconds that a stopped revision has for its rollback, and the run for reading the state of the database."""
 
-
 _REMINDER = 0.5
 """Seconds after which a revision that a signal has stopped is stopped again, and between two such times."""
 
@@ -39,9 +39,20 @@ _ENDS = {
 }
 """The functions of os that end a process at once, and why a revision may not call them."""
 
-
 _stops: list[bool] = []
 """An entry for each signal that has stopped the revision that runs."""
+
+_is_called: ContextVar[bool] = ContextVar("is_called", default=False)
+"""Whether a revision runs in this task, also in a coroutine of its own, which SQLAlchemy runs beside its stack."""
+
+_calls: list[bool] = []
+"""An entry for each revision that runs in this process."""
+
+_loops: list[asyncio.AbstractEventLoop] = []
+"""The event loop of a run that a signal has stopped, for the reminders."""
+
+_held: list[bool] = []
+"""An entry where that loop had no turn since it was asked for one."""
 
 
 class RevisionStopped(asyncio.CancelledError):
@@ -64,6 +75,8 @@ def call_revision(function: Callable[..., Any], **keywords: Any) -> None:
         TypeError: what it returned has to be awaited or iterated, so that nothing of it was run.
 
     """
+    called = _is_called.set(True)
+    _calls.append(True)
     try:
         with (
             _one_process_kept(getattr(function, "__globals__", {})),
@@ -84,6 +97,9 @@ def call_revision(function: Callable[..., Any], **keywords: Any) -> None:
             raise
         # raised by the revision itself: nobody has stopped the run
         raise RuntimeError(f"{type(error).__name__}: {text_of(error)}".removesuffix(": ")) from error
+    finally:
+        _calls.pop()
+        _is_called.reset(called)
 
 
 def _stop_again() -> None:
@@ -190,7 +206,7 @@ def _awaited(file: str) -> Iterator[None]:
 
         def note(message: Warning | str, category: type[Warning], filename: str, lineno: int, *others: Any) -> None:
             # while a statement runs, the event loop may run other tasks of an application
-            if re.match(_NEVER_AWAITED, str(message)) and _is_in_revision(currentframe()):
+            if re.match(_NEVER_AWAITED, str(message)) and (_is_called.get() or _is_in_revision(currentframe())):
                 place = "" if filename == __file__ else f" ({Path(filename).name}, line {lineno})"
                 never_awaited.append(f"{message}{place}")
             else:
@@ -204,7 +220,7 @@ def _awaited(file: str) -> Iterator[None]:
             task.cancel()
             never_awaited.append(f"the task of {code.co_name}() was never awaited")
     if never_awaited:
-        raise RuntimeError(f"{never_awaited[0]}, so nothing of it was run. A revision can't await anything")
+        raise RuntimeError(f"{never_awaited[0]}, so nothing of it was run. Only what op.run_async() calls can await")
 
 
 @contextmanager
@@ -268,7 +284,8 @@ def cancel_revision(frame: FrameType | None, loop: asyncio.AbstractEventLoop, ta
     """Cancel the task that runs a revision, from the handler of a signal.
 
     Cancelling needs a turn of the event loop, and there is none while a revision sleeps, computes or waits for a
-    thread. So an exception is raised in its Python, and the task is cancelled too if that doesn't end it.
+    thread. So an exception is raised in its Python, and the task is cancelled too if that doesn't end it. A coroutine
+    of its own that holds up the loop isn't on its stack: a reminder raises it there.
 
     Args:
         frame: the frame that the signal interrupted.
@@ -280,12 +297,24 @@ def cancel_revision(frame: FrameType | None, loop: asyncio.AbstractEventLoop, ta
 
     """
     loop.set_exception_handler(log_left_behind)
+    _loops[:] = [loop]
+    _holds_up_loop()
     if not _is_in_revision(frame):
         loop.call_soon_threadsafe(task.cancel)  # this wakes a loop that waits
         return
     loop.call_soon_threadsafe(lambda: loop.call_later(_ROLLBACK, task.cancel))
     _stops.append(True)
     raise RevisionStopped
+
+
+def _holds_up_loop() -> bool:
+    """Whether a revision runs, and the event loop had no turn since this was asked before."""
+    if not (_calls and _loops):
+        return False
+    is_held = bool(_held)
+    _held[:] = [True]
+    _loops[0].call_soon_threadsafe(_held.clear)
+    return is_held
 
 
 @contextmanager
@@ -301,7 +330,7 @@ def reminding(also: Callable[[], object] = bool) -> Iterator[Callable[[], None]]
 
     def remind(_: int, frame: FrameType | None) -> None:
         also()
-        if _is_in_revision(frame):
+        if _is_in_revision(frame) or _holds_up_loop():
             raise RevisionStopped
 
     def start() -> None:
@@ -312,6 +341,8 @@ def reminding(also: Callable[[], object] = bool) -> Iterator[Callable[[], None]]
         yield start
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        _loops.clear()
+        _held.clear()
 
 
 def log_left_behind(_: asyncio.AbstractEventLoop, what: dict[str, Any]) -> None:

@@ -65,15 +65,16 @@ class _Block:
     only_connections: bool = False
     note: Callable[[str], None] | None = None
     names: dict[str, Any] = field(default_factory=dict)
+    thread: int = field(default_factory=threading.get_ident)
     is_open: bool = True
     refused: list[SideEffectError] = field(default_factory=list)
 
     def meet(self, what: str) -> None:
         """Note or refuse something that is about to be done; connections of engines are met by themselves."""
-        is_of_an_engine = (self.note or self.only_connections) and _is_of_an_engine(inspect.currentframe(), self.names)
-        if self.note is None and not is_of_an_engine:
+        is_of_others = (self.note or self.only_connections) and _is_of_others(inspect.currentframe(), self)
+        if self.note is None and not is_of_others:
             self.refuse(what)
-        if self.note is not None and what in _NOTED and not is_of_an_engine:
+        if self.note is not None and what in _NOTED and not is_of_others:
             self.note(what)
 
     def refuse(self, what: str) -> NoReturn:
@@ -324,18 +325,17 @@ def _is_raw(frame: FrameType | None) -> bool:
     return frame is not None and not _is_of_sqlalchemy(frame.f_back)
 
 
-def _is_of_an_engine(frame: FrameType | None, names: dict[str, Any]) -> bool:
-    """Whether SQLAlchemy does something for a revision, as opposed to the code in a file of these names."""
-    while frame is not None and frame.f_globals is not names and not _calls_revisions(frame):
+def _is_of_others(frame: FrameType | None, block: _Block) -> bool:
+    """Whether SQLAlchemy or the event loop does something for a revision, as opposed to the revision itself."""
+    while frame is not None and frame.f_globals is not block.names and not _calls_revisions(frame):
         if _is_of_sqlalchemy(frame):
             return True
         frame = frame.f_back
-    return False
+    return frame is None and threading.get_ident() == block.thread
 
 
 def _calls_revisions(frame: FrameType) -> bool:
-    """Whether a frame is of this library, but for this module, whose functions the revision calls in its place."""
-    return (name := str(frame.f_globals.get("__name__"))) != __name__ and name.startswith(f"{__package__}.")
+    return bool(frame.f_globals.get("__name__") == f"{__package__}.revision_call")
 
 
 def _is_of_sqlalchemy(frame: FrameType | None) -> bool:

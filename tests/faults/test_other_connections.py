@@ -182,6 +182,13 @@ def test_a_file_that_imports_the_function_of_a_driver_is_no_way_round(witness: W
     assert "It opens a connection of its own" in said
 
 
+def test_the_connection_that_cancels_a_statement_is_none_of_the_revisions(witness: World) -> None:
+    """asyncpg opens one for that."""
+    body = "import asyncio\nasync def run(c):\n    async with asyncio.timeout(0.2):\n"
+    witness.history(2, r002=f"{body}        await c.execute(sa.text('SELECT pg_sleep(9)'))\nop.run_async(run)")
+    assert "of its own" not in failed(witness, witness.inv(), 69)
+
+
 def test_a_revision_that_opens_nothing_has_no_such_sentence(witness: World) -> None:
     witness.history(2, r002="1 / 0")
     assert "that has committed" not in failed(witness, witness.inv(), 1)

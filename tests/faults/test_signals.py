@@ -198,6 +198,10 @@ BEGUN = 'from pathlib import Path; Path("begun").touch()\n'
 PROGRAM = "import subprocess; subprocess.run(['sh', '-c', 'sleep 0.5; touch begun; exec sleep 60'])"
 PYTHON = {
     "sleeps": BEGUN + "import time; time.sleep(60)",
+    "sleeps where it awaits": BEGUN + "import time\nasync def run(_):\n    time.sleep(60)\nop.run_async(run)",
+    "awaits a sleep": BEGUN + "import asyncio\nasync def run(_):\n    await asyncio.sleep(60)\nop.run_async(run)",
+    "catches where it awaits": BEGUN + "import time\nasync def run(_):\n    try:\n        time.sleep(60)\n"
+    "    except BaseException:\n        time.sleep(60)\nop.run_async(run)",
     "computes": BEGUN + "while True: sum(range(1000))",
     "waits for a thread": BEGUN
     + (

@@ -333,7 +333,11 @@ def test_blocks_may_overlap_and_leave_everything_as_it_was() -> None:
     """An application upgrades and plans several services at once."""
     before = psycopg.connect, vars(psycopg.Connection)["connect"], threading.Thread.start
     noted: list[str] = []
-    first, second, third = side_effects_noted(noted.append, {}), connections_refused({}), side_effects_refused()
+    first, second, third = (
+        side_effects_noted(noted.append, globals()),
+        connections_refused(globals()),
+        side_effects_refused(),
+    )
     contexts = [copy_context() for _ in range(3)]
     for context, block in zip(contexts, (first, second, third), strict=True):
         context.run(block.__enter__)
