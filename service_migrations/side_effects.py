@@ -101,8 +101,7 @@ class _Guards:
     """What tells the open blocks of a thread or task what it does; there while a block of any of them is open."""
 
     def __init__(self) -> None:
-        self._open, self._lock = 0, threading.RLock()
-        self._has_hook = False
+        self._open, self._has_hook, self._lock = 0, False, threading.RLock()
         self._former: list[tuple[Any, str, Any]] = []
         self._drivers: set[str] = set()
 
@@ -327,15 +326,16 @@ def _is_raw(frame: FrameType | None) -> bool:
 
 def _is_of_others(frame: FrameType | None, block: _Block) -> bool:
     """Whether SQLAlchemy or the event loop does something for a revision, as opposed to the revision itself."""
-    while frame is not None and frame.f_globals is not block.names and not _calls_revisions(frame):
+    inner = ""
+    while frame is not None and frame.f_globals is not block.names:
+        module = str(frame.f_globals.get("__name__"))
+        if module == f"{__package__}.revision_call":
+            return False
         if _is_of_sqlalchemy(frame):
-            return True
-        frame = frame.f_back
+            # what it awaits is of a driver, or the coroutine that op.run_async() was given
+            return frame.f_code.co_name != "greenlet_spawn" or inner in _DRIVERS
+        frame, inner = frame.f_back, module.partition(".")[0]
     return frame is None and threading.get_ident() == block.thread
-
-
-def _calls_revisions(frame: FrameType) -> bool:
-    return bool(frame.f_globals.get("__name__") == f"{__package__}.revision_call")
 
 
 def _is_of_sqlalchemy(frame: FrameType | None) -> bool:

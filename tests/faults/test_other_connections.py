@@ -182,6 +182,13 @@ def test_a_file_that_imports_the_function_of_a_driver_is_no_way_round(witness: W
     assert "It opens a connection of its own" in said
 
 
+def test_a_coroutine_of_another_module_is_the_revisions_too(witness: World) -> None:
+    body = f"async def run(_):\n    await (await asyncpg.connect({dsn_text(witness.dsn)!r})).close()\n"
+    (witness.monorepo.root / "helper.py").write_text(f"import asyncpg\n{body}", encoding="utf-8")
+    witness.history(2, r002="from helper import run\nop.run_async(run)\n1 / 0")
+    assert "It opens a connection of its own" in failed(witness, witness.inv(), 1)
+
+
 def test_the_connection_that_cancels_a_statement_is_none_of_the_revisions(witness: World) -> None:
     """asyncpg opens one for that."""
     body = "import asyncio\nasync def run(c):\n    async with asyncio.timeout(0.2):\n"
