@@ -201,6 +201,9 @@ def _ending(text: str, *, partly_committed: bool | None, offline: bool) -> str:
         sentences.append(_FIRST)
     if "A value is required for bind parameter" in text:
         sentences.append(r"A colon before a word is a parameter: write \: for a colon.")
+    if "greenlet_spawn has not been called" in text:
+        online = "In a coroutine, what op does goes into connection.run_sync()."
+        sentences.append("Offline nothing can be awaited: run it online." if offline else online)
     if "outside of application context" in text:
         sentences.append("Open the application's context in env.py, around environment.prepared().")
     if _UNREGISTERED.search(text):
