@@ -2,9 +2,7 @@
 
 import pytest
 
-from service_migrations.plan.classify import Class, classify
-from service_migrations.plan.novelty import Scope
-from service_migrations.sql.lexer import statements
+from tests.support.breaking import breaking
 
 BREAKS = [
     *("ALTER ROLE r NOLOGIN", "ALTER ROLE r WITH NOLOGIN", "ALTER USER r PASSWORD 'x'", "ALTER ROLE r NOINHERIT"),
@@ -37,17 +35,6 @@ HARMLESS = [
     "ALTER TABLE t NO INHERIT p; ALTER TABLE t INHERIT p",
     *("ALTER POLICY y ON t RENAME TO z", "ALTER TABLE t REPLICA IDENTITY FULL", "ALTER TABLE t ALTER a SET DEFAULT 3"),
 ]
-
-
-def breaking(text: str) -> list[str]:
-    """Return what breaks running code in the statements of one revision."""
-    scope, found = Scope(), []
-    tokens = [statement.tokens for statement in statements(text)]
-    scope.look_ahead(tokens)
-    for statement in tokens:
-        found += [message for kind, message in classify(statement, scope) if kind is Class.BREAKING]
-        scope.record(statement)
-    return found
 
 
 @pytest.mark.parametrize("text", BREAKS)

@@ -6,18 +6,8 @@ from service_migrations.plan.classify import Class, classify
 from service_migrations.plan.novelty import Scope
 from service_migrations.plan.revision_text import revision_text
 from service_migrations.sql.lexer import statements
+from tests.support.breaking import breaking
 from tests.support.running_code import BREAKING, HARMLESS
-
-
-def breaking(text: str) -> list[str]:
-    """Return what breaks running code in the statements of one revision."""
-    scope, found = Scope(), []
-    tokens = [statement.tokens for statement in statements(text)]
-    scope.look_ahead(tokens)
-    for statement in tokens:
-        found += [message for kind, message in classify(statement, scope) if kind is Class.BREAKING]
-        scope.record(statement)
-    return found
 
 
 @pytest.mark.parametrize("verb", ["DROP {}", "ALTER {} RENAME TO x"])
