@@ -12,7 +12,7 @@ _STOPPED = 130
 def main() -> None:
     """Run the tasks that the command line names, and exit as they do, also at Ctrl-C before there is one."""
     try:
-        from service_migrations.tasks import program
+        from service_migrations.tasks.support import program
 
         program.main()
     except KeyboardInterrupt:

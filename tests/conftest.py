@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 
 from service_migrations.postgres import Server, throwaway
 from service_migrations.settings.dsn import Dsn
-from service_migrations.settings.sources import KEYS
+from service_migrations.settings.keys import KEYS
 from tests.support import forked
 from tests.support.database import make_database, query
 from tests.support.monorepo import Monorepo, dsn_text

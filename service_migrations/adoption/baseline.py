@@ -17,8 +17,8 @@ from service_migrations.history.baseline import (
     revision_entry,
     write_baseline,
 )
-from service_migrations.history.offline import render
 from service_migrations.history.revisions import History, read as read_history
+from service_migrations.history.sql.offline import render
 from service_migrations.monorepo import Service
 from service_migrations.session.locks import process_lock
 from service_migrations.settings.dsn import Dsn

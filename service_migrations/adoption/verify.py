@@ -21,7 +21,7 @@ from service_migrations.history.revisions import History, read as read_history
 from service_migrations.monorepo import Service
 from service_migrations.ownership.survey import current_schema
 from service_migrations.session.session import open_session
-from service_migrations.session.version_table import applied
+from service_migrations.session.tables.version_table import applied
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import Settings, load
 

@@ -14,7 +14,7 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext, RevisionStep
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from service_migrations.autogenerate.change import Change
+from service_migrations.autogenerate.changes.change import Change
 from service_migrations.autogenerate.uncompared import Uncompared, joined
 from service_migrations.connection.connector import connector
 from service_migrations.environment.comparison import entry

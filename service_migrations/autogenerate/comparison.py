@@ -11,21 +11,21 @@ from sqlalchemy.exc import DBAPIError
 
 from service_migrations._sqlalchemy import verbatim_dialect
 from service_migrations.autogenerate.changes import enums
+from service_migrations.autogenerate.changes.former import Former
+from service_migrations.autogenerate.changes.table_pair import Pair, RecreatedTypes
 from service_migrations.autogenerate.enum_types import EnumType, enums_of, live_enums
-from service_migrations.autogenerate.former import Former
 from service_migrations.autogenerate.hooks import Hooks, Key
 from service_migrations.autogenerate.normalise import all_normalised, normalised
 from service_migrations.autogenerate.operations import copied
 from service_migrations.autogenerate.sequences import numbered_alike
-from service_migrations.autogenerate.table_pair import Pair, RecreatedTypes
 from service_migrations.autogenerate.temporary_table import Surroundings
 from service_migrations.autogenerate.times import with_live_times
 from service_migrations.autogenerate.unnamable import with_unnamable
 from service_migrations.catalog.search_path import SearchPath, set_path
 from service_migrations.catalog.tables import TableState, read, table_oids
-from service_migrations.models.copies import remove_conditional
-from service_migrations.models.inheritance import parents_of
-from service_migrations.models.types import enum_of
+from service_migrations.models.tables.copies import remove_conditional
+from service_migrations.models.tables.inheritance import parents_of
+from service_migrations.models.tables.types import enum_of
 from service_migrations.sql.lexer import requalified
 from service_migrations.sql.quoting import VERBATIM
 

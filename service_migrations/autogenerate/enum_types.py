@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, Table, text
 
 from service_migrations.errors import ConfigurationError
-from service_migrations.models.texts import plain
-from service_migrations.models.types import enum_of
+from service_migrations.models.tables.texts import plain
+from service_migrations.models.tables.types import enum_of
 from service_migrations.sql.identifiers import LONGEST, cut
 from service_migrations.sql.quoting import literal, quoted
 

@@ -39,9 +39,9 @@ from sqlalchemy.types import ARRAY, TypeEngine
 from service_migrations._sqlalchemy import creation_order, final_name, is_of_a_type
 from service_migrations.autogenerate.sequences import sequence_of
 from service_migrations.catalog.tables import Constraint, TableState
-from service_migrations.models.copies import copy_table
-from service_migrations.models.texts import plain
-from service_migrations.models.types import is_portable, postgres_type, without_own_index
+from service_migrations.models.tables.copies import copy_table
+from service_migrations.models.tables.texts import plain
+from service_migrations.models.tables.types import is_portable, postgres_type, without_own_index
 from service_migrations.sql.identifiers import LONGEST, cut
 from service_migrations.sql.quoting import escaped
 

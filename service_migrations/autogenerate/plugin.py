@@ -19,8 +19,8 @@ from sqlalchemy import Connection, MetaData, Table, text
 from sqlalchemy.exc import DBAPIError
 
 from service_migrations._sqlalchemy import verbatim_dialect
-from service_migrations.autogenerate.change import Change, Phase
 from service_migrations.autogenerate.changes import enums, renames, tables
+from service_migrations.autogenerate.changes.change import Change, Phase
 from service_migrations.autogenerate.changes.dependents import refusals, users_of_types
 from service_migrations.autogenerate.changes.rename_requests import Request, renames_of
 from service_migrations.autogenerate.comparison import Comparison, Key
@@ -33,7 +33,7 @@ from service_migrations.autogenerate.uncompared import Uncompared, failing, is_o
 from service_migrations.catalog.search_path import OWN_PATH, SearchPath, search_path, set_path
 from service_migrations.errors import ConfigurationError, MigrationError, UsageError
 from service_migrations.models.faults import faults_of
-from service_migrations.models.info import differing_info
+from service_migrations.models.tables.info import differing_info
 from service_migrations.sql.quoting import VERBATIM, literal, quoted
 
 __all__ = ["PLUGIN"]

@@ -13,7 +13,7 @@ from sqlalchemy.schema import CreateSequence, DefaultClause, DropSequence
 from sqlalchemy.sql.functions import next_value
 
 from service_migrations._sqlalchemy import verbatim_dialect
-from service_migrations.autogenerate.change import Change, Note, Phase
+from service_migrations.autogenerate.changes.change import Change, Note, Phase
 from service_migrations.catalog.tables import TableState
 from service_migrations.sql.quoting import literal, quoted
 

@@ -32,9 +32,9 @@ from service_migrations.autogenerate.sequences import creations
 from service_migrations.catalog import tables
 from service_migrations.catalog.search_path import SearchPath
 from service_migrations.catalog.tables import TableState
-from service_migrations.models.conditions import sql_of
-from service_migrations.models.copies import copy_table
-from service_migrations.models.types import enum_of, postgres_type
+from service_migrations.models.tables.conditions import sql_of
+from service_migrations.models.tables.copies import copy_table
+from service_migrations.models.tables.types import enum_of, postgres_type
 from service_migrations.sql.lexer import requalified
 from service_migrations.sql.quoting import quoted
 

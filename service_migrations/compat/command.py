@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from service_migrations.errors import UsageError
-from service_migrations.settings.isolation import leads_to_a_database
+from service_migrations.settings.keys import leads_to_a_database
 from service_migrations.settings.model import Settings
 
 __all__ = ["Command"]

@@ -23,9 +23,9 @@ from service_migrations.monorepo import Monorepo, Service
 from service_migrations.postgres import Server
 from service_migrations.session.locks import process_lock
 from service_migrations.session.session import Session, open_session
-from service_migrations.session.version_table import ensure_schema
+from service_migrations.session.tables.version_table import ensure_schema
 from service_migrations.settings.model import Settings
-from service_migrations.settings.sharing import siblings_of
+from service_migrations.settings.siblings import declared_siblings
 from service_migrations.upgrade.siblings import Siblings
 
 __all__ = ["compat", "compat_of_new_code"]
@@ -145,7 +145,7 @@ class _Span:
 
         """
         service = self.history.service
-        async with ThrowawayDatabases(server, (service, *siblings_of(service)), "compat") as made:
+        async with ThrowawayDatabases(server, (service, *declared_siblings(service)), "compat") as made:
             first = await made.create()
             try:
                 async with self.session(first) as run:

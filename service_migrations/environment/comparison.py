@@ -10,7 +10,7 @@ from typing import Any
 from alembic.operations.ops import CreateTableOp, MigrateOperation, MigrationScript, UpgradeOps
 from alembic.runtime.migration import MigrationContext
 
-from service_migrations.autogenerate.change import Change
+from service_migrations.autogenerate.changes.change import Change
 from service_migrations.autogenerate.changes.rename_requests import Request
 from service_migrations.autogenerate.changes.renames import possible_renames
 from service_migrations.autogenerate.operations import render_item

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from alembic.operations.ops import ExecuteSQLOp, MigrateOperation, MigrationScript, ModifyTableOps, OpContainer
 
-from service_migrations.autogenerate.change import Change, Comment, Note, Step, in_table
+from service_migrations.autogenerate.changes.change import Change, Comment, Note, Step, in_table
 from service_migrations.sql.quoting import escaped
 
 __all__ = ["Hook", "as_directives"]

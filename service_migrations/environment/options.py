@@ -19,12 +19,12 @@ from service_migrations._alembic import check_steps, widen_version_table, wrap_r
 from service_migrations._sqlalchemy import expect_standard_strings
 from service_migrations.connection.drivers import require_driver
 from service_migrations.errors import ConfigurationError, ResultError
-from service_migrations.history.literals import StatementError, statements
-from service_migrations.history.online_parts import online_part, questions_seen
+from service_migrations.history.sql.literals import StatementError, statements
+from service_migrations.history.sql.online_parts import online_part, questions_seen
 from service_migrations.models.metadata import assemble, bookkeeping_schema
 from service_migrations.monorepo import Service
 from service_migrations.revision_call import call_revision
-from service_migrations.session.version_table import ALEMBICS_WIDTH
+from service_migrations.session.tables.version_table import ALEMBICS_WIDTH
 from service_migrations.settings.model import load_options
 from service_migrations.settings.sources import Sources
 from service_migrations.side_effects import side_effects_refused

@@ -23,10 +23,10 @@ from service_migrations.monorepo import Service
 from service_migrations.postgres import Server
 from service_migrations.session.locks import process_lock
 from service_migrations.session.session import Session, open_session
-from service_migrations.session.version_table import ensure_schema
+from service_migrations.session.tables.version_table import ensure_schema
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import Settings
-from service_migrations.settings.sharing import siblings_of
+from service_migrations.settings.siblings import declared_siblings
 from service_migrations.upgrade.siblings import Siblings
 
 __all__ = ["ObservedRevision", "Run", "observe_history"]
@@ -99,7 +99,7 @@ async def observe_history(
         )
     observed = Run()
     async with AsyncExitStack() as stack:
-        services = (service, *siblings_of(service))
+        services = (service, *declared_siblings(service))
         databases = await stack.enter_async_context(ThrowawayDatabases(server, services, "evidence"))
         settings, *others = await databases.create()
         admin = replace(server.admin, database=settings.dsn.database)

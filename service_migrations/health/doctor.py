@@ -19,12 +19,12 @@ from service_migrations.errors import AccessDeniedError, ConfigurationError, Mig
 from service_migrations.health.findings import Finding, version_findings
 from service_migrations.health.preflight import preflight
 from service_migrations.history.files.parsing import source_text
-from service_migrations.history.refused import refused
 from service_migrations.history.revisions import History, read
+from service_migrations.history.sql.refused import refused
 from service_migrations.ledger.edited import check_edits
 from service_migrations.monorepo import Service, resolve
-from service_migrations.session.other_version_tables import other_tables
 from service_migrations.session.session import Session, open_session
+from service_migrations.session.tables.other_version_tables import other_tables
 from service_migrations.settings.model import Settings
 from service_migrations.settings.sources import Sources
 

@@ -19,8 +19,8 @@ from service_migrations.health.findings import (
     table_findings,
 )
 from service_migrations.history.revision import Revision
-from service_migrations.session.relation import schemas
 from service_migrations.session.session import Session
+from service_migrations.session.tables.relation import schemas
 
 __all__ = ["preflight", "require_clean"]
 

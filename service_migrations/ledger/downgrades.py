@@ -11,9 +11,9 @@ import re
 from collections.abc import Sequence
 from urllib.parse import unquote
 
-from service_migrations.history.offline import Rendered, render
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History
+from service_migrations.history.sql.offline import Rendered, render
 from service_migrations.ledger.plain_code import is_plain
 from service_migrations.settings.sources import Sources
 

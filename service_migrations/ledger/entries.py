@@ -29,8 +29,8 @@ from service_migrations.failures.driver_errors import sqlstate
 from service_migrations.failures.revisions import lost_failure
 from service_migrations.history.listing import listed
 from service_migrations.monorepo import Service, resolve
-from service_migrations.session.relation import Relation, first, named, schemas
 from service_migrations.session.session import Session, open_session
+from service_migrations.session.tables.relation import Relation, first, named, schemas
 from service_migrations.settings.model import Settings
 
 __all__ = ["ADDED_COLUMNS", "Entry", "ledger_table", "log", "newest_first", "read_entries", "readable"]

@@ -30,8 +30,8 @@ from service_migrations.ledger.entries import ADDED_COLUMNS, ledger_table
 from service_migrations.pyproject import read_project
 from service_migrations.session.assertions import NOT_PLAIN, is_plain
 from service_migrations.session.recorder import SAVEPOINT, protected
-from service_migrations.session.relation import schemas
 from service_migrations.session.session import Session
+from service_migrations.session.tables.relation import schemas
 from service_migrations.sql.quoting import quoted
 
 __all__ = ["Ledger", "os_user", "version"]

@@ -15,8 +15,8 @@ from service_migrations.errors import ConfigurationError
 from service_migrations.models.faults import faults_of
 from service_migrations.models.importing import import_models, where, where_defined
 from service_migrations.models.metadata import assemble, tables_of
-from service_migrations.models.types import postgres_type, sequences_of
-from service_migrations.models.views import Name, views_of
+from service_migrations.models.tables.types import postgres_type, sequences_of
+from service_migrations.models.tables.views import Name, views_of
 from service_migrations.monorepo import Service
 from service_migrations.sql.created import ObjectName
 

@@ -19,7 +19,7 @@ from sqlalchemy.orm import registry
 from service_migrations.errors import ConfigurationError
 from service_migrations.imports import Imports
 from service_migrations.models.service_code import all_modules
-from service_migrations.models.views import is_view
+from service_migrations.models.tables.views import is_view
 from service_migrations.monorepo import Service, discover
 
 __all__ = ["metadata_of_base", "tables_of_metadata"]

@@ -9,15 +9,15 @@ from sqlalchemy.exc import NoReferencedTableError, SQLAlchemyError
 from sqlalchemy.orm import Mapper
 
 from service_migrations.errors import ConfigurationError
-from service_migrations.models.copies import copy_table
 from service_migrations.models.exported import tables_of_metadata
 from service_migrations.models.faults import add_fault, collect_faults
-from service_migrations.models.identifiers import folded_names, long_names
 from service_migrations.models.importing import import_models, where, where_defined
-from service_migrations.models.info import add_info
-from service_migrations.models.parameters import open_parameters
 from service_migrations.models.service_code import modules_of
-from service_migrations.models.views import add_views, is_view
+from service_migrations.models.tables.copies import copy_table
+from service_migrations.models.tables.identifiers import folded_names, long_names
+from service_migrations.models.tables.info import add_info
+from service_migrations.models.tables.parameters import open_parameters
+from service_migrations.models.tables.views import add_views, is_view
 from service_migrations.monorepo import Service
 from service_migrations.pyproject import FILE
 from service_migrations.sql.identifiers import LONGEST

@@ -11,7 +11,7 @@ from service_migrations.interruption import handlers_kept, is_ours
 from service_migrations.monorepo import Service, discover
 from service_migrations.own_logging import logging_kept
 from service_migrations.process_state import process_state_of
-from service_migrations.settings.isolation import leads_to_a_database
+from service_migrations.settings.keys import leads_to_a_database
 
 __all__ = ["all_modules", "code_of", "modules_of"]
 

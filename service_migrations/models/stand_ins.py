@@ -17,7 +17,7 @@ from sqlalchemy.types import NullType
 from service_migrations.errors import ConfigurationError
 from service_migrations.models.claims import Claims
 from service_migrations.models.faults import add_fault
-from service_migrations.models.views import views_of
+from service_migrations.models.tables.views import views_of
 from service_migrations.settings.siblings import Sibling
 
 __all__ = ["complete", "is_stand_in", "leave_partitions", "only_the_schema_differs"]

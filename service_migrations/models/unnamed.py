@@ -13,8 +13,8 @@ from sqlalchemy.dialects.postgresql import ExcludeConstraint
 
 from service_migrations.errors import DifferenceError
 from service_migrations.models.claims import place_of
-from service_migrations.models.conditions import sql_of
 from service_migrations.models.stand_ins import is_stand_in
+from service_migrations.models.tables.conditions import sql_of
 from service_migrations.monorepo import Service
 from service_migrations.sql.created import ObjectName
 

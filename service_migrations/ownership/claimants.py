@@ -9,7 +9,7 @@ from service_migrations.connection.connector import Connector
 from service_migrations.errors import ConfigurationError
 from service_migrations.models.claims import Claims, load_claims, place_of
 from service_migrations.models.metadata import bookkeeping_schema
-from service_migrations.models.views import Name
+from service_migrations.models.tables.views import Name
 from service_migrations.monorepo import Service
 from service_migrations.ownership.candidates import Candidate
 from service_migrations.ownership.past import HistoryClaims, history_claims

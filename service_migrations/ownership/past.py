@@ -13,9 +13,9 @@ from pathlib import Path
 from service_migrations.errors import MigrationError
 from service_migrations.history.files.locations import revision_files
 from service_migrations.history.files.parsing import parse
-from service_migrations.history.offline import render
 from service_migrations.history.revisions import read
-from service_migrations.history.texts import constants, text_of
+from service_migrations.history.sql.offline import render
+from service_migrations.history.sql.texts import constants, text_of
 from service_migrations.monorepo import Service
 from service_migrations.sql.created import Created, ObjectName
 from service_migrations.sql.dynamic import UNKNOWN, fits

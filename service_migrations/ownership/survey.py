@@ -11,7 +11,7 @@ from service_migrations.catalog.search_path import INFO, SearchPath
 from service_migrations.models.claims import Claims
 from service_migrations.models.metadata import models_file
 from service_migrations.models.stand_ins import complete, leave_partitions
-from service_migrations.models.views import remove_views
+from service_migrations.models.tables.views import remove_views
 from service_migrations.ownership.attribution import Attribution
 from service_migrations.ownership.candidates import Candidate
 from service_migrations.ownership.claimants import Claimants, sibling_claims, views_among

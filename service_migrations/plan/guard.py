@@ -6,11 +6,11 @@ from difflib import get_close_matches
 
 from service_migrations.connection.connector import Connector
 from service_migrations.errors import UsageError
-from service_migrations.history.offline import pending, render, reverted
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History
-from service_migrations.plan.classify import Class
+from service_migrations.history.sql.offline import pending, render, reverted
 from service_migrations.plan.review import PlanFinding, PlannedRevision, judge
+from service_migrations.plan.statements.classify import Class
 
 __all__ = ["EDITED", "Guard", "classes"]
 

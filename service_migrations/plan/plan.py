@@ -7,10 +7,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_migrations.connection.connector import connector
-from service_migrations.history.offline import pending, render, require_functions, reverted
-from service_migrations.history.refused import refused
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, read
+from service_migrations.history.sql.offline import pending, render, require_functions, reverted
+from service_migrations.history.sql.refused import refused
 from service_migrations.history.targets import check_target
 from service_migrations.ledger.edited import known_edits
 from service_migrations.monorepo import Service

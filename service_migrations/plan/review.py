@@ -3,15 +3,15 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from service_migrations.history.offline import Piece, Rendered
 from service_migrations.history.revisions import History
-from service_migrations.plan.classify import Class, Reason, classify
+from service_migrations.history.sql.offline import Piece, Rendered
 from service_migrations.plan.default_partitions import default_partitions
-from service_migrations.plan.nested import Unseen, nested_statements, statements_of_block
-from service_migrations.plan.novelty import Scope
 from service_migrations.plan.revision_text import RevisionText, revision_text
 from service_migrations.plan.squawk import SquawkWarning
 from service_migrations.plan.squawk_text import Line, block_statements, sql_of
+from service_migrations.plan.statements.classify import Class, Reason, classify
+from service_migrations.plan.statements.nested import Unseen, nested_statements, statements_of_block
+from service_migrations.plan.statements.novelty import Scope
 from service_migrations.plan.tried import read_breaks
 from service_migrations.plan.unfounded import unfounded
 from service_migrations.plan.unrendered import reasons

@@ -6,9 +6,9 @@ squawk names the line of a warning, and takes the body of a block for a string.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from service_migrations.plan.called import Bodies, called_statements
-from service_migrations.plan.nested import Unseen, statements_of_block
 from service_migrations.plan.squawk import SquawkWarning, squawk
+from service_migrations.plan.statements.called import Bodies, called_statements
+from service_migrations.plan.statements.nested import Unseen, statements_of_block
 from service_migrations.sql.dynamic import UNKNOWN
 from service_migrations.sql.lexer import Token
 from service_migrations.sql.quoting import one_line_literal

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from service_migrations.plan.columns import outside, starts_constraint, words_of
-from service_migrations.plan.novelty import Scope
+from service_migrations.plan.statements.columns import outside, starts_constraint, words_of
+from service_migrations.plan.statements.novelty import Scope
 from service_migrations.sql.clauses import actions, name_at
 from service_migrations.sql.lexer import Token
 

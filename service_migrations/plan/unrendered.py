@@ -6,10 +6,10 @@ Such a revision reads rows and then decides, so it is often one that loops over 
 import ast
 from collections.abc import Collection, Iterator
 
-from service_migrations.history.texts import constants, text_of
-from service_migrations.plan.classify import Class, Reason, classify
-from service_migrations.plan.novelty import Scope
+from service_migrations.history.sql.texts import constants, text_of
 from service_migrations.plan.revision_text import keyword, widens
+from service_migrations.plan.statements.classify import Class, Reason, classify
+from service_migrations.plan.statements.novelty import Scope
 from service_migrations.sql.lexer import statements
 
 __all__ = ["reasons"]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from service_migrations.plan.columns import starts_constraint
+from service_migrations.plan.statements.columns import starts_constraint
 from service_migrations.sql.clauses import actions, name_at, names, split_name, statement_inside
 from service_migrations.sql.lexer import Token, statements
 

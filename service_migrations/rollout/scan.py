@@ -22,8 +22,8 @@ from service_migrations.history.files.static import Chain, read_chain
 from service_migrations.monorepo import Service
 from service_migrations.outcome import Outcome
 from service_migrations.rollout.schemas import UNSURE, Schemas
-from service_migrations.session.trust import IS_TRUSTED
-from service_migrations.session.version_tables import VERSION_TABLES
+from service_migrations.session.tables.trust import IS_TRUSTED
+from service_migrations.session.tables.version_tables import VERSION_TABLES
 from service_migrations.settings.model import Settings
 from service_migrations.settings.siblings import version_tables_of_siblings
 

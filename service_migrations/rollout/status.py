@@ -134,7 +134,7 @@ async def _status_of_session(
     from service_migrations.history.revisions import read  # noqa: PLC0415
     from service_migrations.ledger.edited import known_edits  # noqa: PLC0415
     from service_migrations.session.session import open_session  # noqa: PLC0415
-    from service_migrations.session.version_table import applied  # noqa: PLC0415
+    from service_migrations.session.tables.version_table import applied  # noqa: PLC0415
 
     target = None if isinstance(settings, MigrationError) else settings.target
     heads: tuple[str, ...] = ()

@@ -36,10 +36,10 @@ from service_migrations.models.faults import faults_of
 from service_migrations.models.metadata import assemble, bookkeeping_schema
 from service_migrations.models.service_code import code_of
 from service_migrations.revision_call import call_revision
-from service_migrations.session.recorded import knows_any, recorded
 from service_migrations.session.settings import set_service_path
+from service_migrations.session.tables.recorded import knows_any, recorded
+from service_migrations.session.tables.version_table import Located, applied, located
 from service_migrations.session.transactions import Transactions
-from service_migrations.session.version_table import Located, applied, located
 from service_migrations.side_effects import connections_refused
 
 __all__ = ["Session", "open_session"]

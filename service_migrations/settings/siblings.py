@@ -1,6 +1,7 @@
 """Siblings: the services that share a database. Only they can have created, or claim, an object in it.
 
-A service in another database may have a table of the same name, which is another table.
+A service in another database may have a table of the same name, which is another table. What shares a database by the
+committed ``.env.example`` alone is the same on every machine.
 """
 
 from collections import Counter
@@ -13,11 +14,21 @@ from service_migrations.catalog.own_path import default_of
 from service_migrations.errors import MigrationError
 from service_migrations.monorepo import Service, discover
 from service_migrations.settings.database import Database
+from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.example import example
 from service_migrations.settings.model import Settings, databases, load_unchecked
 from service_migrations.settings.sources import Sources
 
-__all__ = ["Sibling", "default_schema", "sharing", "siblings", "version_tables_of_siblings"]
+__all__ = [
+    "Sibling",
+    "declared_groups",
+    "declared_siblings",
+    "declared_user",
+    "default_schema",
+    "sharing",
+    "siblings",
+    "version_tables_of_siblings",
+]
 
 _PUBLIC = "public"
 
@@ -127,6 +138,28 @@ def version_tables_of_siblings(
     return names - {version_table}
 
 
+def declared_siblings(service: Service) -> tuple[Service, ...]:
+    """Return the other services whose examples name the same database; none without an example."""
+    own = _declared(service)
+    others = ((other, _declared(other)) for other in discover(service.root) if other != service)
+    return tuple(other for other, dsn in others if own and dsn and dsn.database == own.database)
+
+
+def declared_groups(services: Collection[Service]) -> list[tuple[Service, ...]]:
+    """Return the groups whose examples share a database and have one of these services, each with all that share it."""
+    groups: dict[str, list[Service]] = {}
+    for service in discover(next(iter(services)).root) if services else ():
+        dsn = _declared(service)
+        groups.setdefault(f"database {dsn.database}" if dsn else f"service {service}", []).append(service)
+    return [tuple(group) for group in groups.values() if not set(group).isdisjoint(services)]
+
+
+def declared_user(service: Service) -> str:
+    """Return the role of a service's example, which several services may share, or else the service's name."""
+    own = _declared(service)
+    return own.user if own else service.name
+
+
 def _distinct_version_tables(services: Collection[Service]) -> frozenset[str]:
     """Return the names of version tables that only one service has."""
     counts = Counter(service.version_table for service in services)
@@ -146,9 +179,8 @@ def _known(service: Service, sources: Sources) -> _Known:
 
 
 def _read(service: Service, sources: Sources) -> _Known:
-    declared = None
-    with suppress(MigrationError):
-        declared = example(service).database
+    example_dsn = _declared(service)
+    declared = example_dsn.database if example_dsn else None
     try:
         collected = sources.collect(service)
     except MigrationError:
@@ -158,3 +190,10 @@ def _read(service: Service, sources: Sources) -> _Known:
         settings = load_unchecked(service, sources)
     schema = default_of(collected["MIGRATIONS_SEARCH_PATH"][0].value)
     return _Known(databases(collected), schema, settings, declared)
+
+
+def _declared(service: Service) -> Dsn | None:
+    try:
+        return example(service)
+    except MigrationError:
+        return None

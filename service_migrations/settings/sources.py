@@ -13,6 +13,7 @@ from service_migrations.errors import ConfigurationError, MigrationError
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.env_file import Line, read
+from service_migrations.settings.keys import KEYS
 from service_migrations.settings.missing import dsn_missing, meant_key, similar_key, variables_missing
 from service_migrations.settings.notices import exposures, warn_of_exposure, warn_of_misspelt_key, warn_of_withheld
 from service_migrations.settings.password import PASSWORD_KEYS, with_function, with_password
@@ -29,27 +30,7 @@ from service_migrations.settings.setting import (
 )
 from service_migrations.settings.template import Role, Template, Variable, template_of
 
-__all__ = ["KEYS", "Sources"]
-
-KEYS: Mapping[str, str | None] = {
-    "DATABASE_DSN": None,
-    "DATABASE_DIRECT_DSN": None,
-    "DATABASE_PASSWORD": None,
-    "DATABASE_PASSWORD_FILE": None,
-    "DATABASE_PASSWORD_COMMAND": None,
-    "DATABASE_ADMIN_DSN": None,
-    "DATABASE_SCRATCH_DSN": None,
-    "MIGRATIONS_VERSION_TABLE": None,
-    "MIGRATIONS_SEARCH_PATH": "public",
-    "MIGRATIONS_CONNECT_TIMEOUT": "10s",
-    "MIGRATIONS_LOCK_WAIT": "60s",
-    "MIGRATIONS_LOCK_TIMEOUT": "5s",
-    "MIGRATIONS_STATEMENT_TIMEOUT": "0",
-    "MIGRATIONS_IDLE_TIMEOUT": "5m",
-    "MIGRATIONS_EDITED": "refuse",
-}
-"""Every key, with its default. ``.env.example`` explains each."""
-
+__all__ = ["Sources"]
 
 _DEFAULT = Origin(DEFAULT, "default")
 _KINDS: Mapping[str, Kind] = {

@@ -22,8 +22,6 @@ from service_migrations.tasks import (
     affected,
     check,
     compat,
-    completion,
-    console,
     databases,
     downgrade,
     drift,
@@ -40,6 +38,7 @@ from service_migrations.tasks import (
     show,
     upgrade,
 )
+from service_migrations.tasks.support import completion, console
 
 __all__ = ["namespace"]
 

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 from invoke.context import Context
 
 from service_migrations.errors import DifferenceError, UsageError
-from service_migrations.tasks import console
-from service_migrations.tasks.each import each, fail, report
 from service_migrations.tasks.init import print_written, root_or_folder
-from service_migrations.tasks.task import SERVICE, SERVICES, exactly_one, selected, service_name, task
+from service_migrations.tasks.support import console
+from service_migrations.tasks.support.each import each, fail, report
+from service_migrations.tasks.support.task import SERVICE, SERVICES, exactly_one, selected, service_name, task
 
 if TYPE_CHECKING:
     from service_migrations.adoption.found import Found
@@ -168,7 +168,7 @@ def _of_today(service: "Service", *, write: bool, prune: bool) -> None:
     from service_migrations.adoption import baseline as recording
     from service_migrations.postgres.local import admin_for
     from service_migrations.settings.model import load
-    from service_migrations.tasks.task import run
+    from service_migrations.tasks.support.task import run
 
     settings = load(service)
     admin = admin_for(settings.dsn, service.root)

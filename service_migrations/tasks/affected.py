@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from invoke.context import Context
 
 from service_migrations.errors import UsageError
-from service_migrations.tasks import console
-from service_migrations.tasks.task import SERVICES, selected, task
+from service_migrations.tasks.support import console
+from service_migrations.tasks.support.task import SERVICES, selected, task
 
 if TYPE_CHECKING:
     from service_migrations.monorepo import Service

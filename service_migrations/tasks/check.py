@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 from invoke.context import Context
 
 from service_migrations.errors import DifferenceError
-from service_migrations.tasks import console
-from service_migrations.tasks.accepted import print_accepted
 from service_migrations.tasks.affected import BASE, narrowed
-from service_migrations.tasks.annotations import annotate
-from service_migrations.tasks.each import each, fail
-from service_migrations.tasks.task import SERVICES, selected, service_name, task
+from service_migrations.tasks.support import console
+from service_migrations.tasks.support.accepted import print_accepted
+from service_migrations.tasks.support.annotations import annotate
+from service_migrations.tasks.support.each import each, fail
+from service_migrations.tasks.support.task import SERVICES, selected, service_name, task
 
 if TYPE_CHECKING:
     from service_migrations.authoring.check import Check

@@ -9,9 +9,9 @@ from invoke.context import Context
 
 from service_migrations.errors import DifferenceError, UsageError
 from service_migrations.monorepo import Monorepo
-from service_migrations.tasks import console
-from service_migrations.tasks.each import each as each_service, fail, report
-from service_migrations.tasks.task import SERVICES, selected, service_name, task
+from service_migrations.tasks.support import console
+from service_migrations.tasks.support.each import each as each_service, fail, report
+from service_migrations.tasks.support.task import SERVICES, selected, service_name, task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

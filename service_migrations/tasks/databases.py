@@ -6,9 +6,9 @@ from invoke.context import Context
 
 from service_migrations.errors import MigrationError
 from service_migrations.monorepo import discover
-from service_migrations.tasks import console
-from service_migrations.tasks.each import each, fail
-from service_migrations.tasks.task import SERVICE, SERVICES, exactly_one, run, selected, service_name, task
+from service_migrations.tasks.support import console
+from service_migrations.tasks.support.each import each, fail
+from service_migrations.tasks.support.task import SERVICE, SERVICES, exactly_one, run, selected, service_name, task
 
 if TYPE_CHECKING:
     from service_migrations.settings.model import Settings

@@ -5,11 +5,11 @@ import sys
 from invoke.context import Context
 
 from service_migrations.errors import UsageError
-from service_migrations.tasks import console
-from service_migrations.tasks.flags import remainder_words
-from service_migrations.tasks.options import LIMITS, SQL, asked_limits, describe, refuse_beside_sql, with_limits
 from service_migrations.tasks.plan import reverted_lines
-from service_migrations.tasks.task import SERVICE, exactly_one, run, task
+from service_migrations.tasks.support import console
+from service_migrations.tasks.support.flags import remainder_words
+from service_migrations.tasks.support.options import LIMITS, SQL, asked_limits, describe, refuse_beside_sql, with_limits
+from service_migrations.tasks.support.task import SERVICE, exactly_one, run, task
 
 __all__ = ["alembic", "downgrade", "stamp", "undo"]
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from invoke.context import Context
 
 from service_migrations.errors import DifferenceError
-from service_migrations.tasks import console
-from service_migrations.tasks.accepted import print_accepted
-from service_migrations.tasks.each import each, fail, report
-from service_migrations.tasks.task import SERVICES, selected, service_name, task
+from service_migrations.tasks.support import console
+from service_migrations.tasks.support.accepted import print_accepted
+from service_migrations.tasks.support.each import each, fail, report
+from service_migrations.tasks.support.task import SERVICES, selected, service_name, task
 
 if TYPE_CHECKING:
     from service_migrations.drift.drift import Drift

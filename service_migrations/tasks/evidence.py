@@ -7,10 +7,10 @@ from invoke.context import Context
 
 from service_migrations.errors import DifferenceError, MigrationError, UsageError
 from service_migrations.monorepo import Monorepo, Service
-from service_migrations.tasks import console
 from service_migrations.tasks.affected import BASE, narrowed
-from service_migrations.tasks.each import each, fail
-from service_migrations.tasks.task import SERVICES, number, selected, task
+from service_migrations.tasks.support import console
+from service_migrations.tasks.support.each import each, fail
+from service_migrations.tasks.support.task import SERVICES, number, selected, task
 
 if TYPE_CHECKING:
     from service_migrations.evidence.measurement import Measurement

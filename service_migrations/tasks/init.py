@@ -8,8 +8,8 @@ from invoke.context import Context
 
 from service_migrations.errors import MigrationError, UsageError
 from service_migrations.monorepo import Monorepo
-from service_migrations.tasks import console
-from service_migrations.tasks.task import task
+from service_migrations.tasks.support import console
+from service_migrations.tasks.support.task import task
 from service_migrations.top_level import NoTableError, without_table
 
 if TYPE_CHECKING:

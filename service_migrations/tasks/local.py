@@ -9,9 +9,9 @@ from invoke.exceptions import Exit
 
 from service_migrations.errors import MigrationError, UsageError, worst_exit_code
 from service_migrations.monorepo import Monorepo, Service
-from service_migrations.tasks import console
-from service_migrations.tasks.signals import Stopped
-from service_migrations.tasks.task import number, run, task
+from service_migrations.tasks.support import console
+from service_migrations.tasks.support.signals import Stopped
+from service_migrations.tasks.support.task import number, run, task
 from service_migrations.tasks.upgrade import roll_out
 
 if TYPE_CHECKING:

@@ -7,9 +7,18 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 
 from service_migrations.errors import MigrationError, worst_exit_code
-from service_migrations.tasks import console
-from service_migrations.tasks.each import fail, print_each, report
-from service_migrations.tasks.task import SERVICE, SERVICES, duration, exactly_one, run, selected, service_name, task
+from service_migrations.tasks.support import console
+from service_migrations.tasks.support.each import fail, print_each, report
+from service_migrations.tasks.support.task import (
+    SERVICE,
+    SERVICES,
+    duration,
+    exactly_one,
+    run,
+    selected,
+    service_name,
+    task,
+)
 
 __all__ = ["doctor", "locks", "log", "wait"]
 

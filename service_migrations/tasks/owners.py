@@ -7,8 +7,8 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 
 from service_migrations.errors import worst_exit_code
-from service_migrations.tasks import console
-from service_migrations.tasks.task import SERVICES, run, selected, task
+from service_migrations.tasks.support import console
+from service_migrations.tasks.support.task import SERVICES, run, selected, task
 
 if TYPE_CHECKING:
     from service_migrations.ownership.attribution import Owned

@@ -9,9 +9,9 @@ from invoke.exceptions import Exit
 
 from service_migrations.errors import DifferenceError, UsageError
 from service_migrations.monorepo import find
-from service_migrations.tasks import console
-from service_migrations.tasks.each import each, fail
-from service_migrations.tasks.task import SERVICES, selected, service_name, task
+from service_migrations.tasks.support import console
+from service_migrations.tasks.support.each import each, fail
+from service_migrations.tasks.support.task import SERVICES, selected, service_name, task
 
 if TYPE_CHECKING:
     from service_migrations.plan.result import Plan

@@ -8,9 +8,9 @@ from invoke.context import Context
 
 from service_migrations.errors import DifferenceError, UsageError
 from service_migrations.monorepo import Monorepo, Service, select
-from service_migrations.tasks import console
-from service_migrations.tasks.each import fail, report
-from service_migrations.tasks.task import SERVICES, run, selected, task
+from service_migrations.tasks.support import console
+from service_migrations.tasks.support.each import fail, report
+from service_migrations.tasks.support.task import SERVICES, run, selected, task
 
 if TYPE_CHECKING:
     from service_migrations.review.released import Released, ReleasedHistory
@@ -82,13 +82,13 @@ _FETCH = "A clone in CI may need: git fetch --unshallow --tags"
 def _upgrade(services: Sequence[Service], tags: Sequence[str], *, json: bool) -> None:
     from service_migrations.postgres import VERSIONS, throwaway
     from service_migrations.review.upgrades import Upgraded, upgrades
-    from service_migrations.settings.sharing import groups_of
+    from service_migrations.settings.siblings import declared_groups
 
     results: list[Upgraded] = []
     if tags:
         version = max(Monorepo.locate().configuration.postgres or VERSIONS, key=int)
         with console.progress() as progress, throwaway(version, progress) as server, console.quietly():
-            for group in groups_of(services):
+            for group in declared_groups(services):
                 results += run(upgrades(group, tags, server))
     if json:
         console.result_json([asdict(result) for result in results])

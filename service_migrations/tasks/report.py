@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from invoke.context import Context
 
 from service_migrations.errors import UsageError
-from service_migrations.tasks import console
 from service_migrations.tasks.affected import BASE
-from service_migrations.tasks.each import fail
-from service_migrations.tasks.task import SERVICES, run, selected, task
+from service_migrations.tasks.support import console
+from service_migrations.tasks.support.each import fail
+from service_migrations.tasks.support.task import SERVICES, run, selected, task
 
 if TYPE_CHECKING:
     from service_migrations.report.model import Report

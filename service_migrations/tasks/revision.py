@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from invoke.context import Context
 
 from service_migrations.errors import UsageError
-from service_migrations.tasks import console
-from service_migrations.tasks.task import SERVICE, exactly_one, run, task
+from service_migrations.tasks.support import console
+from service_migrations.tasks.support.task import SERVICE, exactly_one, run, task
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

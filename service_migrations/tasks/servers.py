@@ -4,8 +4,8 @@ from invoke.context import Context
 
 from service_migrations.errors import UnreachableError
 from service_migrations.monorepo import Monorepo
-from service_migrations.tasks import console
-from service_migrations.tasks.task import task
+from service_migrations.tasks.support import console
+from service_migrations.tasks.support.task import task
 
 __all__ = ["fetch", "start", "status", "stop", "versions"]
 

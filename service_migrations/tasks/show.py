@@ -11,9 +11,9 @@ from service_migrations.env_files import ENV_FILE, ENVIRONMENT
 from service_migrations.errors import DifferenceError, MigrationError, UsageError
 from service_migrations.monorepo import Monorepo
 from service_migrations.pyproject import FILE
-from service_migrations.tasks import console
-from service_migrations.tasks.each import each, fail, print_each
-from service_migrations.tasks.task import SERVICE, SERVICES, exactly_one, run, selected, task
+from service_migrations.tasks.support import console
+from service_migrations.tasks.support.each import each, fail, print_each
+from service_migrations.tasks.support.task import SERVICE, SERVICES, exactly_one, run, selected, task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

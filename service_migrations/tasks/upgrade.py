@@ -10,12 +10,12 @@ from invoke.exceptions import Exit
 
 from service_migrations.errors import MigrationError, UsageError, worst_exit_code
 from service_migrations.monorepo import find
-from service_migrations.tasks import console
 from service_migrations.tasks.affected import BASE, narrowed
-from service_migrations.tasks.board import Board
-from service_migrations.tasks.options import LIMITS, SQL, asked_limits, describe, refuse_beside_sql, with_limits
-from service_migrations.tasks.signals import Stopped, handling
-from service_migrations.tasks.task import SERVICES, naming_option, number, run, selected, task
+from service_migrations.tasks.support import console
+from service_migrations.tasks.support.board import Board
+from service_migrations.tasks.support.options import LIMITS, SQL, asked_limits, describe, refuse_beside_sql, with_limits
+from service_migrations.tasks.support.signals import Stopped, handling
+from service_migrations.tasks.support.task import SERVICES, naming_option, number, run, selected, task
 
 if TYPE_CHECKING:
     from service_migrations.monorepo import Service

@@ -20,8 +20,8 @@ from service_migrations.failures.driver_errors import describe, is_lost_connecti
 from service_migrations.monorepo import Service
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
-from service_migrations.settings.isolation import leads_to_a_database
-from service_migrations.settings.sharing import user_of
+from service_migrations.settings.keys import leads_to_a_database
+from service_migrations.settings.siblings import declared_user
 from service_migrations.sql.identifiers import cut
 from service_migrations.sql.quoting import literal, quoted
 
@@ -80,7 +80,7 @@ class Databases:
     def dsn(self, service: Service, database: str) -> Dsn:
         """Return the DSN of a service for a database."""
         if service not in self._users:
-            self._users[service] = cut(f"{PREFIX}{user_of(service)}")
+            self._users[service] = cut(f"{PREFIX}{declared_user(service)}")
         role, secret = self._users[service], (self.server.admin.password or "").encode()
         password = hmac.new(secret, role.encode(), hashlib.sha256).hexdigest()
         return replace(self.server.admin, user=role, database=database, password=password)

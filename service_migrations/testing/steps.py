@@ -12,7 +12,7 @@ from service_migrations.history.targets import migrate_to, revert
 from service_migrations.monorepo import Service, discovering_once
 from service_migrations.session.locks import process_lock
 from service_migrations.session.session import open_session
-from service_migrations.session.version_table import ensure_schema
+from service_migrations.session.tables.version_table import ensure_schema
 from service_migrations.settings.dsn import Dsn
 from service_migrations.testing.schema import connected, execute, schema
 

@@ -22,7 +22,7 @@ from service_migrations.history.files.fingerprint import checksum, fingerprint_o
 from service_migrations.monorepo import Monorepo, Service, discovering_once
 from service_migrations.postgres import Server
 from service_migrations.settings.model import load_options
-from service_migrations.settings.sharing import siblings_of, user_of
+from service_migrations.settings.siblings import declared_siblings, declared_user
 from service_migrations.settings.sources import Sources
 from service_migrations.sql.quoting import quoted
 from service_migrations.testing.databases import PREFIX, Databases, aimed, uri
@@ -115,7 +115,7 @@ class Templates:
         if (monorepo.root, name) not in self._found:
             with discovering_once():
                 service = monorepo.find(name)
-                self._found[monorepo.root, name] = service, tuple(sorted((service, *siblings_of(service))))
+                self._found[monorepo.root, name] = service, tuple(sorted((service, *declared_siblings(service))))
         return self._found[monorepo.root, name]
 
     def wait(self, coroutine_function: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -179,7 +179,7 @@ class Templates:
             digest.update(read_bytes(path, SOURCE))
         for service in group:
             search_path = load_options(service, Sources()).search_path
-            names = service.name, service.version_table, service.version_table_schema, user_of(service)
+            names = service.name, service.version_table, service.version_table_schema, declared_user(service)
             digest.update(f"{names} {service.driver} {search_path} ".encode())
             for path in own_files(service):
                 digest.update(f"{path.name} {self._fingerprint(path)}".encode())

@@ -18,15 +18,15 @@ from service_migrations.drift.scratch import keep_objects
 from service_migrations.errors import MigrationError
 from service_migrations.history.baseline import read_baseline
 from service_migrations.history.matrix_rows import ROWS, matrix_rows
-from service_migrations.history.offline import render
 from service_migrations.history.revisions import read as read_history
+from service_migrations.history.sql.offline import render
 from service_migrations.models.metadata import assemble, bookkeeping_schema
 from service_migrations.monorepo import Monorepo, Service
 from service_migrations.postgres import Server
 from service_migrations.session.locks import process_lock
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import load
-from service_migrations.settings.sharing import siblings_of
+from service_migrations.settings.siblings import declared_siblings
 from service_migrations.sql.quoting import quoted
 from service_migrations.testing.databases import Databases, aimed
 from service_migrations.testing.event_loop import wait
@@ -37,7 +37,7 @@ from service_migrations.testing.turns import upgrade_in_turns
 
 try:
     SERVICES = Monorepo.locate().select([])
-    SHARING = [service for service in SERVICES if siblings_of(service)]
+    SHARING = [service for service in SERVICES if declared_siblings(service)]
 except MigrationError as error:
     raise pytest.Collector.CollectError(str(error)) from None
 
@@ -80,7 +80,7 @@ def make_database(postgres_server: Server) -> Iterator[MakeDatabase]:
     with ExitStack() as stack:
 
         async def make_one(service: Service) -> ServiceDatabase:
-            group = (service, *siblings_of(service))
+            group = (service, *declared_siblings(service))
             names.extend((databases.new_name(), databases.new_name()))
             dsns = await databases.create(group, names[-2])
             scratch = await databases.create((service,), names[-1])
@@ -186,7 +186,7 @@ def test_a_service_leaves_its_siblings_in_a_shared_database_alone(
     """The history of each of them still describes the database."""
 
     async def go() -> None:
-        database, siblings = await make_database(service), siblings_of(service)
+        database, siblings = await make_database(service), declared_siblings(service)
         if any(_accepted("downgrades", member) for member in (service, *siblings)):
             pytest.skip("the baseline accepts revisions that can't be downgraded, so that base can't be reached")
         independent, _ = await upgrade_in_turns(siblings)
@@ -227,14 +227,14 @@ def test_the_server_is_of_the_version_that_was_asked_for(postgres_server: Server
 async def _database_with_needed_siblings(service: Service, make_database: MakeDatabase) -> ServiceDatabase:
     """Return an empty database, or one with siblings at head where the history fails without them."""
     database = await _empty_database(service, make_database)
-    if not siblings_of(service):
+    if not declared_siblings(service):
         return database
     _, errors = await upgrade_in_turns([service])
     database = await _empty_database(service, make_database)
     if not errors:
         return database
-    at_head, _ = await upgrade_in_turns(siblings_of(service))
-    await _go_to_base(sibling for sibling in siblings_of(service) if sibling not in at_head)
+    at_head, _ = await upgrade_in_turns(declared_siblings(service))
+    await _go_to_base(sibling for sibling in declared_siblings(service) if sibling not in at_head)
     return database
 
 

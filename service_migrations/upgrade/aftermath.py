@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service_migrations.catalog.search_path import INFO, SHOWN, SearchPath
 from service_migrations.connection.connector import Connector
-from service_migrations.session.version_table import applied
+from service_migrations.session.tables.version_table import applied
 
 __all__ = ["aftermath", "invalid_indexes"]
 

@@ -12,7 +12,7 @@ from service_migrations.history.revision import Revision
 from service_migrations.ledger.writer import Ledger
 from service_migrations.session.locks import migration_lock, process_lock
 from service_migrations.session.session import Session
-from service_migrations.session.version_table import applied, ensure_schema
+from service_migrations.session.tables.version_table import applied, ensure_schema
 from service_migrations.upgrade.watcher import watched
 
 __all__ = ["Callbacks", "Progress", "applying", "changing", "locked", "open_ledger"]

@@ -15,9 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from service_migrations.connection.connector import connector
 from service_migrations.errors import MigrationError, UsageError
 from service_migrations.failures.revisions import revision_failure
-from service_migrations.history.offline import pending
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, config, read
+from service_migrations.history.sql.offline import pending
 from service_migrations.history.targets import check_target, check_type, migrate_to, refuse_relative, resolve_target
 from service_migrations.ledger.edited import Policy
 from service_migrations.monorepo import Service

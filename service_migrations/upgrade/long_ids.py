@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 from service_migrations.errors import UsageError
 from service_migrations.session.session import Session
-from service_migrations.session.version_table import ALEMBICS_WIDTH, id_width
+from service_migrations.session.tables.version_table import ALEMBICS_WIDTH, id_width
 
 __all__ = ["long_ids_refusal"]
 

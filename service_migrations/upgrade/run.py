@@ -11,9 +11,9 @@ from alembic.config import Config
 
 from service_migrations.connection.connector import Connector
 from service_migrations.errors import ContentionError, MigrationError, UnreachableError, UsageError
-from service_migrations.history.offline import pending, require_functions, reverted
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History
+from service_migrations.history.sql.offline import pending, require_functions, reverted
 from service_migrations.history.targets import is_relative
 from service_migrations.interruption import EventLoopEndedError
 from service_migrations.ledger.downgrades import rendered_downgrades
@@ -22,7 +22,7 @@ from service_migrations.ledger.writer import Ledger
 from service_migrations.outcome import Outcome, Step
 from service_migrations.plan.guard import Guard
 from service_migrations.session.session import Session, open_session
-from service_migrations.session.version_table import applied
+from service_migrations.session.tables.version_table import applied
 from service_migrations.upgrade.aftermath import aftermath, invalid_indexes
 from service_migrations.upgrade.change import Progress, applying, locked, open_ledger
 from service_migrations.upgrade.long_ids import long_ids_refusal

@@ -5,7 +5,7 @@ from service_migrations.errors import MigrationError, UnreachableError
 from service_migrations.history.revisions import read
 from service_migrations.history.targets import migrate_to
 from service_migrations.session.session import open_session
-from service_migrations.session.version_table import ensure_schema
+from service_migrations.session.tables.version_table import ensure_schema
 from service_migrations.settings.model import Settings
 
 __all__ = ["Siblings"]

@@ -19,9 +19,9 @@ from service_migrations.connection.connector import Connector, connector
 from service_migrations.errors import ConfigurationError, UsageError
 from service_migrations.failures.driver_errors import describe
 from service_migrations.health.preflight import preflight
-from service_migrations.history.offline import render
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, read
+from service_migrations.history.sql.offline import render
 from service_migrations.history.targets import revert
 from service_migrations.ledger.entries import ledger_table, newest_first, readable
 from service_migrations.monorepo import Service, resolve
@@ -30,7 +30,7 @@ from service_migrations.plan.guard import Guard, classes
 from service_migrations.plan.review import PlannedRevision, judge
 from service_migrations.session.locks import process_lock
 from service_migrations.session.session import Session, open_session
-from service_migrations.session.version_table import applied
+from service_migrations.session.tables.version_table import applied
 from service_migrations.settings.model import Limits, Settings
 from service_migrations.sql.quoting import escaped
 from service_migrations.upgrade.run import Operation, apply

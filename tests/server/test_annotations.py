@@ -5,7 +5,7 @@ import pytest
 import service_migrations
 from service_migrations.errors import MigrationError
 from service_migrations.settings.dsn import Dsn
-from service_migrations.tasks import annotations
+from service_migrations.tasks.support import annotations
 from tests.support.database import query, wait
 from tests.support.monorepo import MODELS, Monorepo
 

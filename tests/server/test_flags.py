@@ -7,7 +7,7 @@ from invoke.tasks import Task
 
 from service_migrations.settings.dsn import Dsn
 from service_migrations.tasks import namespace
-from service_migrations.tasks.flags import SHORT_FLAGS
+from service_migrations.tasks.support.flags import SHORT_FLAGS
 from tests.support.monorepo import Monorepo
 
 TASKS: dict[str, Task] = {name: namespace[name] for name in namespace.task_names}

@@ -2,8 +2,8 @@
 
 import pytest
 
-from service_migrations.plan.classify import Class, classify
-from service_migrations.plan.novelty import Scope
+from service_migrations.plan.statements.classify import Class, classify
+from service_migrations.plan.statements.novelty import Scope
 from service_migrations.postgres import Server
 from service_migrations.sql.created import Created
 from service_migrations.sql.lexer import statements, tokenize

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from service_migrations.settings.dsn import Dsn
-from service_migrations.tasks import console
+from service_migrations.tasks.support import console
 from tests.support.monorepo import Monorepo
 
 UNDER_A_NAME = """

@@ -62,7 +62,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "history/graph.py": (("tests/unit/test_histories.py",), ("tests/unit/test_static.py", "tests/server/history")),
     "history/files/locations.py": (("tests/unit/test_histories.py", "tests/unit/test_layouts.py"), ("tests/unit",)),
     "history/baseline.py": (("tests/server/adoption/test_baseline.py",), ("tests/server/adoption",)),
-    "history/refused.py": (("tests/unit/test_refused.py",), ()),
+    "history/sql/refused.py": (("tests/unit/test_refused.py",), ()),
     "adoption/code/expressions.py": (("tests/unit/adoption",), ()),
     "adoption/code/dsn_source.py": (("tests/unit/adoption",), ()),
     "adoption/writing.py": (("tests/unit/adoption",), ()),
@@ -73,9 +73,15 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("tests/server/test_scan.py",),
     ),
     "history/files/fingerprint.py": (("tests/unit/test_fingerprint.py",), ("tests/server/test_edited.py",)),
-    "plan/classify.py": (("tests/unit/test_classify.py",), ("tests/server/test_plan.py",)),
-    "plan/novelty.py": (("tests/unit/test_novelty.py", "tests/unit/test_classify.py"), ("tests/server/test_plan.py",)),
-    "plan/nested.py": (("tests/unit/test_classify.py", "tests/server/test_losses.py"), ("tests/server/test_plan.py",)),
+    "plan/statements/classify.py": (("tests/unit/test_classify.py",), ("tests/server/test_plan.py",)),
+    "plan/statements/novelty.py": (
+        ("tests/unit/test_novelty.py", "tests/unit/test_classify.py"),
+        ("tests/server/test_plan.py",),
+    ),
+    "plan/statements/nested.py": (
+        ("tests/unit/test_classify.py", "tests/server/test_losses.py"),
+        ("tests/server/test_plan.py",),
+    ),
     "side_effects.py": (("tests/server/test_side_effects.py",), ()),
     "plan/guard.py": (("tests/unit/test_guard.py",), ("tests/server/test_plan.py",)),
     "ownership/attribution.py": (("tests/unit/test_attribution.py",), OWNERSHIP),
@@ -144,7 +150,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "session/marks.py": (("tests/unit/test_marks.py", "tests/faults/test_sessions.py"), ("tests/faults",)),
     "session/closings.py": (("tests/faults/test_sessions.py",), ()),
     "session/locks.py": (("tests/faults/test_concurrency.py",), ("tests/faults",)),
-    "session/version_table.py": (
+    "session/tables/version_table.py": (
         ("tests/server/test_version_table.py",),
         ("tests/server/test_other_version_tables.py",),
     ),

@@ -1,6 +1,7 @@
 """The import rule: everything points one way, services are reached by name only, and the library stays silent."""
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -48,6 +49,14 @@ def calls(root: ast.AST) -> Iterator[tuple[str, ast.Call]]:
 
 EVERY = sorted(files())
 LIBRARY = [name for name in EVERY if name.partition(".")[0] not in ("__main__", "tasks", "testing", "nox")]
+
+
+def test_a_room_has_at_most_fifteen_modules() -> None:
+    rooms = Counter(path.parent for path in files().values() if path.name != "__init__.py")
+    library = ROOT / "service_migrations"
+    for exempt in (library, library / "tasks"):  # modules below the rooms, and one for each group of tasks
+        assert rooms.pop(exempt) > 15, "no exemption is needed"
+    assert {room.relative_to(library).as_posix(): count for room, count in rooms.items() if count > 15} == {}
 
 
 def test_no_module_of_the_library_imports_a_service() -> None:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from service_migrations.plan.classify import Class, classify
-from service_migrations.plan.novelty import Scope
 from service_migrations.plan.revision_text import revision_text
+from service_migrations.plan.statements.classify import Class, classify
+from service_migrations.plan.statements.novelty import Scope
 from service_migrations.sql.lexer import statements
 from tests.support.breaking import breaking
 from tests.support.running_code import BREAKING, HARMLESS

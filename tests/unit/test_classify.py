@@ -2,10 +2,10 @@
 
 import pytest
 
-from service_migrations.plan import classify as module
-from service_migrations.plan.classify import Class, classify
-from service_migrations.plan.columns import SERIAL
-from service_migrations.plan.novelty import LOSES, Scope
+from service_migrations.plan.statements import classify as module
+from service_migrations.plan.statements.classify import Class, classify
+from service_migrations.plan.statements.columns import SERIAL
+from service_migrations.plan.statements.novelty import LOSES, Scope
 from service_migrations.sql.lexer import statements
 
 X, L, D, C = Class.DESTRUCTIVE, Class.LOCKS, Class.DATA, Class.CONCURRENT

@@ -9,8 +9,9 @@ import pytest
 
 from service_migrations.compat.checkout import other_packages
 from service_migrations.compat.command import Command
+from service_migrations.settings.keys import KEYS
 from service_migrations.settings.model import load
-from service_migrations.settings.sources import KEYS, Sources
+from service_migrations.settings.sources import Sources
 from tests.support.git import git
 from tests.support.monorepo import Monorepo
 

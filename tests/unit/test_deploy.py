@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from invoke.parser import ParseError
 
-from service_migrations.settings.sources import KEYS
+from service_migrations.settings.keys import KEYS
 from tasks import namespace
 from tests.support.command_lines import commands, invoke_tasks, nox_problem
 from tests.support.monorepo import ROOT

@@ -17,7 +17,7 @@ from service_migrations.monorepo import discover
 from service_migrations.postgres import VERSIONS
 from service_migrations.postgres.throwaway import _variable
 from service_migrations.session import locks
-from service_migrations.settings.sources import KEYS
+from service_migrations.settings.keys import KEYS
 from tasks import namespace
 from tests.support.command_lines import commands, invoke_tasks, nox_problem
 from tests.support.monorepo import ROOT

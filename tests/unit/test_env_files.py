@@ -9,7 +9,7 @@ from service_migrations.env_files import ENV_FILE, ENVIRONMENT
 from service_migrations.errors import ConfigurationError, MigrationError, UsageError
 from service_migrations.settings.model import Settings, load, load_many
 from service_migrations.settings.sources import Sources
-from service_migrations.tasks.flags import chosen_environment
+from service_migrations.tasks.support.flags import chosen_environment
 from tests.support.monorepo import Monorepo
 from tests.support.table import set_keys
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service_migrations.plan.novelty import LOSES, Scope
+from service_migrations.plan.statements.novelty import LOSES, Scope
 from service_migrations.sql.lexer import statements
 
 

@@ -4,8 +4,8 @@ import pytest
 
 import service_migrations
 from service_migrations.errors import MigrationError
-from service_migrations.history.offline import pending, render
 from service_migrations.history.revisions import read
+from service_migrations.history.sql.offline import pending, render
 from service_migrations.sql.lexer import stray_parameter
 from tests.support.database import wait
 from tests.support.monorepo import Monorepo

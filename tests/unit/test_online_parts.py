@@ -2,7 +2,7 @@
 
 import pytest
 
-from service_migrations.history.online_parts import online_part
+from service_migrations.history.sql.online_parts import online_part
 
 ASKING = {
     "the mode": "if not op.get_context().as_sql:\n        op.drop_table('t')",

@@ -4,8 +4,8 @@ from textwrap import dedent, indent
 
 import pytest
 
-from service_migrations.history import refused as module
-from service_migrations.history.refused import refused
+from service_migrations.history.sql import refused as module
+from service_migrations.history.sql.refused import refused
 from service_migrations.sql.asyncpg import _TYPES, SETTING, advice, refusal
 from tests.support.monorepo import Monorepo
 

@@ -13,8 +13,9 @@ from service_migrations.errors import ConfigurationError, MigrationError, UsageE
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import parse
 from service_migrations.settings.duration import seconds as duration
+from service_migrations.settings.keys import KEYS
 from service_migrations.settings.model import Settings, load, load_many
-from service_migrations.settings.sources import KEYS, Sources
+from service_migrations.settings.sources import Sources
 from service_migrations.upgrade.retries import scaled_attempts
 from tests.support.monorepo import Monorepo
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from service_migrations.history.offline import Piece, Rendered, pending
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import read
+from service_migrations.history.sql.offline import Piece, Rendered, pending
 from service_migrations.plan.plan import review_revisions
 from service_migrations.plan.review import PlannedRevision, planned, reviews
 from service_migrations.plan.squawk_text import warnings_of

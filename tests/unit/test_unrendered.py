@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from service_migrations.plan.novelty import Scope
+from service_migrations.plan.statements.novelty import Scope
 from service_migrations.plan.unrendered import reasons
 
 

@@ -51,12 +51,12 @@ ELSEWHERE = {
     "connection/connector.py": ["=._open", "=._open"],
     "drift/moves.py": ["key._replace", "used._replace"],
     "drift/dependencies.py": ["key._replace", "item.key._replace"],
-    "history/offline.py": ["sys._getframe"],
+    "history/sql/offline.py": ["sys._getframe"],
     "models/attachments.py": ["sys._getframe", "sys._getframe"],
     "ownership/claimants.py": ["name._replace"],
     "revision_call.py": ["os._exit"],  # a forked process
     "settings/sources.py": ["sources._without_bare"],
-    "tasks/ending.py": ["os._exit", "os._exit"],
+    "tasks/support/ending.py": ["os._exit", "os._exit"],
     "testing/keeper.py": ["os._exit"],
 }
 """Of Python's own, and documented, or of another value of the same class."""

@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from zlib import crc32
 
-from service_migrations.autogenerate.change import Change, Note, Phase, Step, steps as restored, with_version
 from service_migrations.autogenerate.changes import conversions, generated
-from service_migrations.autogenerate.changes.widenings import widening
-from service_migrations.autogenerate.table_pair import (
+from service_migrations.autogenerate.changes.change import Change, Note, Phase, Step, steps as restored, with_version
+from service_migrations.autogenerate.changes.table_pair import (
     NEITHER,
     Directions,
     Pair,
@@ -17,6 +16,7 @@ from service_migrations.autogenerate.table_pair import (
     either,
     recreated_columns,
 )
+from service_migrations.autogenerate.changes.widenings import widening
 from service_migrations.catalog.tables import ColumnState
 from service_migrations.sql.quoting import literal, quoted
 

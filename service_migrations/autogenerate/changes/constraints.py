@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from alembic.operations.ops import DropConstraintOp, DropIndexOp
 from sqlalchemy.sql.elements import conv
 
-from service_migrations.autogenerate.change import Change, Phase, Step, steps
+from service_migrations.autogenerate.changes.change import Change, Phase, Step, steps
 from service_migrations.autogenerate.changes.matches import Matches, NewNames, rename
-from service_migrations.autogenerate.table_pair import (
+from service_migrations.autogenerate.changes.table_pair import (
     BOTH,
     NEITHER,
     Directions,

@@ -23,13 +23,13 @@ from alembic.operations.ops import (
 from sqlalchemy import PrimaryKeyConstraint, UniqueConstraint, text
 from sqlalchemy.exc import DBAPIError
 
-from service_migrations.autogenerate.change import Change, Note, Phase
+from service_migrations.autogenerate.changes.change import Change, Note, Phase
 from service_migrations.autogenerate.changes.constraints import keys_of
 from service_migrations.autogenerate.changes.matches import Matches
+from service_migrations.autogenerate.changes.table_pair import NEITHER, Pair, converted_columns, recreated_columns
 from service_migrations.autogenerate.comparison import Comparison, Key
 from service_migrations.autogenerate.enum_types import EnumType
 from service_migrations.autogenerate.sequences import new_sequences
-from service_migrations.autogenerate.table_pair import NEITHER, Pair, converted_columns, recreated_columns
 from service_migrations.catalog.search_path import OWN_PATH, SHOWN, set_path
 from service_migrations.sql.quoting import VERBATIM, quoted
 

@@ -7,7 +7,7 @@ converted.
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from service_migrations.autogenerate.change import Change, Note, Phase
+from service_migrations.autogenerate.changes.change import Change, Note, Phase
 from service_migrations.autogenerate.enum_types import EnumType
 from service_migrations.sql.quoting import literal, quoted
 

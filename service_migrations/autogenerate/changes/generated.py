@@ -7,8 +7,8 @@ one becomes a stored one first, which PostgreSQL computes in the same statement 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from service_migrations.autogenerate.change import Change, Note, Phase, Step, steps
-from service_migrations.autogenerate.table_pair import Directions
+from service_migrations.autogenerate.changes.change import Change, Note, Phase, Step, steps
+from service_migrations.autogenerate.changes.table_pair import Directions
 from service_migrations.catalog.restoration import Restoration
 from service_migrations.catalog.tables import ColumnState
 from service_migrations.sql.quoting import literal, quoted

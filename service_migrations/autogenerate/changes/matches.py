@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
 
-from service_migrations.autogenerate.change import Change, Phase
-from service_migrations.autogenerate.table_pair import Directions, Pair
+from service_migrations.autogenerate.changes.change import Change, Phase
+from service_migrations.autogenerate.changes.table_pair import Directions, Pair
 from service_migrations.catalog.tables import NOT_VALID, Constraint, Index, TableState
 from service_migrations.sql.quoting import quoted
 

@@ -14,7 +14,7 @@ from alembic.operations.ops import DropColumnOp, DropTableOp, MigrateOperation
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from service_migrations.autogenerate.change import Change, Note, Phase, Step
+from service_migrations.autogenerate.changes.change import Change, Note, Phase, Step
 from service_migrations.autogenerate.comparison import Comparison, Key
 from service_migrations.catalog.search_path import SearchPath, service_path
 from service_migrations.catalog.tables import TableState

@@ -12,14 +12,14 @@ from typing import Any
 from sqlalchemy import Index, Table, text
 
 from service_migrations._sqlalchemy import generated_name
-from service_migrations.autogenerate.change import Change, Note, Phase
+from service_migrations.autogenerate.changes.change import Change, Note, Phase
 from service_migrations.autogenerate.changes.matches import Matches
+from service_migrations.autogenerate.changes.table_pair import Pair
 from service_migrations.autogenerate.comparison import Comparison, Key
-from service_migrations.autogenerate.table_pair import Pair
 from service_migrations.catalog.tables import TableState
 from service_migrations.errors import ConfigurationError
-from service_migrations.models.inheritance import parents_of
 from service_migrations.models.metadata import place_of_table
+from service_migrations.models.tables.inheritance import parents_of
 from service_migrations.sql.quoting import literal, quoted
 
 __all__ = ["TableOptions", "changed_persistence", "new_comments"]

@@ -8,14 +8,14 @@ from sqlalchemy import ForeignKeyConstraint
 from sqlalchemy.schema import CreateTable
 
 from service_migrations._sqlalchemy import verbatim_dialect
-from service_migrations.autogenerate.change import Change, Note, Phase, Step
 from service_migrations.autogenerate.changes import columns, constraints, generated
+from service_migrations.autogenerate.changes.change import Change, Note, Phase, Step
 from service_migrations.autogenerate.changes.dependents import users_of_columns
 from service_migrations.autogenerate.changes.matches import new_names
 from service_migrations.autogenerate.changes.table_options import TableOptions, changed_persistence, new_comments
+from service_migrations.autogenerate.changes.table_pair import BOTH, Directions, Pair, recreated_columns
 from service_migrations.autogenerate.comparison import Comparison, Key
 from service_migrations.autogenerate.operations import added_column, created_table, remove_exclusions
-from service_migrations.autogenerate.table_pair import BOTH, Directions, Pair, recreated_columns
 from service_migrations.catalog.tables import ColumnState, TableState
 from service_migrations.sql.quoting import literal
 

@@ -21,8 +21,8 @@ from service_migrations.interruption import abandon, unfinished
 from service_migrations.postgres import Server
 from service_migrations.service import Service
 from service_migrations.settings.dsn import Dsn
-from service_migrations.tasks.signals import Stopped
-from service_migrations.tasks.task import run
+from service_migrations.tasks.support.signals import Stopped
+from service_migrations.tasks.support.task import run
 from tests.support.database import query, run_script, wait
 from tests.support.deadlines import until
 from tests.support.monorepo import Monorepo

@@ -17,8 +17,8 @@ from service_migrations._sqlalchemy import (
     is_of_a_column,
     set_creation_order,
 )
-from service_migrations.models.texts import use_plain_texts
-from service_migrations.models.types import named_type_of
+from service_migrations.models.tables.texts import use_plain_texts
+from service_migrations.models.tables.types import named_type_of
 
 __all__ = ["copy_table", "remove_conditional"]
 

@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 from invoke.exceptions import Exit
 
 from service_migrations.errors import MigrationError, worst_exit_code
-from service_migrations.tasks import console
-from service_migrations.tasks.task import run
+from service_migrations.tasks.support import console
+from service_migrations.tasks.support.task import run
 
 __all__ = ["each", "fail", "print_each", "report"]
 

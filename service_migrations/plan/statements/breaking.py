@@ -6,10 +6,10 @@ statement, which knows neither the code nor the types and constraints of before,
 
 from collections.abc import Iterator, Sequence
 
-from service_migrations.plan.access import OWN_ROLE, access, publication
-from service_migrations.plan.columns import Columns, added_column, outside, starts_constraint, words_of
-from service_migrations.plan.constraints import constraint, has_own_values, refuses_null
-from service_migrations.plan.novelty import Scope
+from service_migrations.plan.statements.access import OWN_ROLE, access, publication
+from service_migrations.plan.statements.columns import Columns, added_column, outside, starts_constraint, words_of
+from service_migrations.plan.statements.constraints import constraint, has_own_values, refuses_null
+from service_migrations.plan.statements.novelty import Scope
 from service_migrations.sql.clauses import actions, index_table, name_at, names
 from service_migrations.sql.lexer import Token
 

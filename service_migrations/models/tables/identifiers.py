@@ -8,7 +8,7 @@ from sqlalchemy.exc import IdentifierError
 from sqlalchemy.schema import Constraint, Index
 
 from service_migrations._sqlalchemy import generated_name
-from service_migrations.models.types import enum_of, sequences_of
+from service_migrations.models.tables.types import enum_of, sequences_of
 from service_migrations.sql.identifiers import LONGEST
 
 __all__ = ["folded_names", "long_names"]

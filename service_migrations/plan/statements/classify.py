@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
 from itertools import pairwise
 
-from service_migrations.plan.breaking import breaks
-from service_migrations.plan.called import called_statements
-from service_migrations.plan.columns import SERIAL
-from service_migrations.plan.conditions import takes_all
-from service_migrations.plan.nested import ROW_CHANGES, Unseen, nested_statements, statements_of_block
-from service_migrations.plan.novelty import LOSES, Scope
+from service_migrations.plan.statements.breaking import breaks
+from service_migrations.plan.statements.called import called_statements
+from service_migrations.plan.statements.columns import SERIAL
+from service_migrations.plan.statements.conditions import takes_all
+from service_migrations.plan.statements.nested import ROW_CHANGES, Unseen, nested_statements, statements_of_block
+from service_migrations.plan.statements.novelty import LOSES, Scope
 from service_migrations.sql.clauses import actions, has_own, name_at, names, own_at, statement_inside
 from service_migrations.sql.lexer import Token
 

@@ -10,7 +10,7 @@ from service_migrations.connection.drivers import is_lost
 from service_migrations.connection.rows import rows
 from service_migrations.connection.single_message import constant
 from service_migrations.monorepo import Service
-from service_migrations.session.relation import first, named, schemas
+from service_migrations.session.tables.relation import first, named, schemas
 
 __all__ = ["knows_any", "recorded"]
 

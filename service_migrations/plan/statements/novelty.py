@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from service_migrations.plan.called import body_of
-from service_migrations.plan.columns import Columns, words_of
-from service_migrations.plan.nested import Unseen, statements_of_block
+from service_migrations.plan.statements.called import body_of
+from service_migrations.plan.statements.columns import Columns, words_of
+from service_migrations.plan.statements.nested import Unseen, statements_of_block
 from service_migrations.sql.clauses import actions, checked_column, index_table, name_at, names, not_nulls, split_name
 from service_migrations.sql.dynamic import UNKNOWN
 from service_migrations.sql.lexer import Token

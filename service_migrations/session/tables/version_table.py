@@ -10,9 +10,9 @@ from sqlalchemy.schema import CreateSchema
 from service_migrations.connection.connector import Connector
 from service_migrations.connection.rows import rows
 from service_migrations.errors import ConfigurationError
-from service_migrations.session.other_version_tables import Candidate, other_tables, refusal
-from service_migrations.session.relation import RELATIONS, Relation, first, schemas
-from service_migrations.session.version_tables import VERSION_TABLES
+from service_migrations.session.tables.other_version_tables import Candidate, other_tables, refusal
+from service_migrations.session.tables.relation import RELATIONS, Relation, first, schemas
+from service_migrations.session.tables.version_tables import VERSION_TABLES
 from service_migrations.sql.quoting import quoted
 
 __all__ = ["ALEMBICS_WIDTH", "Located", "applied", "ensure_schema", "id_width", "located"]

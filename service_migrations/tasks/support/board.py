@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Self
 
-from service_migrations.tasks import console
+from service_migrations.tasks.support import console
 
 if TYPE_CHECKING:
     from service_migrations.rollout.rollout import News

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service_migrations.catalog.search_path import INFO, SearchPath
 from service_migrations.connection.rows import rows
-from service_migrations.session.trust import IS_TRUSTED
+from service_migrations.session.tables.trust import IS_TRUSTED
 from service_migrations.sql.quoting import quoted
 
 __all__ = ["RELATIONS", "Relation", "first", "named", "schemas"]

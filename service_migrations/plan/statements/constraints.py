@@ -6,7 +6,7 @@ NULL, or to a default of their own.
 
 from collections.abc import Iterator, Sequence
 
-from service_migrations.plan.columns import Column, Columns, outside, words_of
+from service_migrations.plan.statements.columns import Column, Columns, outside, words_of
 from service_migrations.sql.clauses import name_at, names
 from service_migrations.sql.lexer import Token
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from sqlalchemy import Connection, text
 
-from service_migrations.autogenerate.change import Change, Phase, Step, steps
-from service_migrations.autogenerate.table_pair import Directions
+from service_migrations.autogenerate.changes.change import Change, Phase, Step, steps
+from service_migrations.autogenerate.changes.table_pair import Directions
 from service_migrations.catalog import creation, restoration
 from service_migrations.catalog.definitions import add_not_null, column_settings, storage_actions
 from service_migrations.catalog.objects import Catalog, Key, Object, read_own

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from service_migrations.errors import DifferenceError, MigrationError
 from service_migrations.monorepo import find
-from service_migrations.tasks import console
+from service_migrations.tasks.support import console
 
 if TYPE_CHECKING:
     from service_migrations.authoring.check import Check

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from service_migrations.errors import UsageError
-from service_migrations.tasks.task import duration
+from service_migrations.tasks.support.task import duration
 
 if TYPE_CHECKING:
     from service_migrations.outcome import Outcome

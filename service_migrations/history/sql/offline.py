@@ -22,10 +22,10 @@ from service_migrations.errors import MigrationError, UsageError, text_of
 from service_migrations.failures.driver_errors import unmasked
 from service_migrations.failures.revisions import revision_failure
 from service_migrations.history.files.parsing import parse
-from service_migrations.history.literals import StatementError
-from service_migrations.history.online_parts import online_part, questions_seen
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, config
+from service_migrations.history.sql.literals import StatementError
+from service_migrations.history.sql.online_parts import online_part, questions_seen
 from service_migrations.history.targets import as_usage_error, refuse_ambiguous, resolve_target
 from service_migrations.models.attachments import tables_kept
 from service_migrations.models.service_code import code_of

@@ -14,8 +14,8 @@ from service_migrations.configuration import TABLE
 from service_migrations.connection.connector import Connector
 from service_migrations.errors import AccessDeniedError, ConfigurationError
 from service_migrations.pyproject import FILE
-from service_migrations.session.relation import schemas
-from service_migrations.session.version_tables import VERSION_TABLES
+from service_migrations.session.tables.relation import schemas
+from service_migrations.session.tables.version_tables import VERSION_TABLES
 from service_migrations.settings.siblings import version_tables_of_siblings
 
 __all__ = ["Candidate", "OtherTable", "other_tables", "refusal"]

@@ -26,12 +26,12 @@ from service_migrations.interruption import abandon, ended_inside, is_raised_by
 from service_migrations.monorepo import Monorepo, NoSuchServiceError, Service, discovering_once, find, select
 from service_migrations.revision_call import cancel_revision, reminding
 from service_migrations.settings.duration import seconds
-from service_migrations.tasks import console
-from service_migrations.tasks.console import make_lasting
-from service_migrations.tasks.ending import end_process, exit_kept
-from service_migrations.tasks.flags import TaskWithFlags, TaskWithSettings, chosen_environment, refuse_ignored
-from service_migrations.tasks.lazy_import import load_when_used
-from service_migrations.tasks.signals import Stopped, handling, stop_at_once
+from service_migrations.tasks.support import console
+from service_migrations.tasks.support.console import make_lasting
+from service_migrations.tasks.support.ending import end_process, exit_kept
+from service_migrations.tasks.support.flags import TaskWithFlags, TaskWithSettings, chosen_environment, refuse_ignored
+from service_migrations.tasks.support.lazy_import import load_when_used
+from service_migrations.tasks.support.signals import Stopped, handling, stop_at_once
 
 if TYPE_CHECKING:
     from service_migrations.settings.model import Settings

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
-from service_migrations.plan.nested import Unseen, nested_statements
+from service_migrations.plan.statements.nested import Unseen, nested_statements
 from service_migrations.sql.clauses import name_at
 from service_migrations.sql.lexer import Token, tokenize
 

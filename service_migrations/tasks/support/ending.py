@@ -12,8 +12,8 @@ from os import _exit as end_process  # while a revision runs, that of the module
 
 from invoke.exceptions import Exit
 
-from service_migrations.tasks import console
-from service_migrations.tasks.signals import Stopped
+from service_migrations.tasks.support import console
+from service_migrations.tasks.support.signals import Stopped
 
 __all__ = ["end_process", "exit_kept"]
 

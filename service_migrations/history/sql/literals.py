@@ -29,7 +29,7 @@ from sqlalchemy.types import TypeEngine
 from service_migrations._alembic import is_inline
 from service_migrations._sqlalchemy import collected_parameters, undecorated
 from service_migrations.errors import text_of
-from service_migrations.history.constants import constant
+from service_migrations.history.sql.constants import constant
 from service_migrations.sql.lexer import stray_parameter
 from service_migrations.sql.quoting import check_sendable, literal_in_any_mode
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sized
 
-from service_migrations.tasks import console
+from service_migrations.tasks.support import console
 
 __all__ = ["print_accepted"]
 

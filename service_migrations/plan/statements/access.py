@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from service_migrations.plan.columns import words_of
+from service_migrations.plan.statements.columns import words_of
 from service_migrations.sql.clauses import name_at
 from service_migrations.sql.lexer import Token
 
