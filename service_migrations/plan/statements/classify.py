@@ -14,7 +14,7 @@ from service_migrations.plan.statements.columns import SERIAL
 from service_migrations.plan.statements.conditions import takes_all
 from service_migrations.plan.statements.nested import ROW_CHANGES, Unseen, nested_statements, statements_of_block
 from service_migrations.plan.statements.novelty import LOSES, Scope
-from service_migrations.sql.clauses import actions, has_own, name_at, names, own_at, statement_inside
+from service_migrations.sql.clauses import actions, has_own, name_at, names, own_at, parts_at, statement_inside
 from service_migrations.sql.lexer import Token
 
 __all__ = ["Class", "Reason", "classify"]
@@ -130,13 +130,13 @@ def _change(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
     if first == "delete" and takes_all(statement):
         yield from _loss(statement, scope, "DELETE without WHERE empties the table.")
     elif first == "update" and takes_all(statement) and _empties(statement, scope):
-        yield from _loss(statement, scope, "SET … = NULL without WHERE empties the column.")
+        yield from _loss(statement, scope, "SET … = NULL or DEFAULT without WHERE loses what is in the column.")
     if first != "merge":  # its DELETE is only of the rows that match
         yield from _nested(statement, scope)
 
 
 def _empties(statement: Sequence[Token], scope: Scope) -> bool:
-    """Whether an UPDATE sets a column to NULL that the plan hasn't added."""
+    """Whether an UPDATE sets a column to NULL, or to its default, that the plan hasn't added."""
     table, start = name_at(statement, 1)[0], (own_at(statement, "set") or 0) + 1
     emptied = [
         name for each in actions(statement[start:]) for name, value in _assignments(each) if value and _is_null(value)
@@ -159,9 +159,13 @@ def _assignments(assignment: Sequence[Token]) -> Iterator[tuple[str, Sequence[To
 
 
 def _is_emptied(statement: Sequence[Token], action: Sequence[Token], scope: Scope) -> bool:
-    """Whether an action of ALTER TABLE converts a column to NULL that the plan hasn't added."""
+    """Whether an action of ALTER TABLE converts a column, which the plan hasn't added, by an expression without it."""
     start = own_at(action, "using")
-    return start is not None and _is_null(action[start + 1 :]) and not _is_new_column(statement, action, scope)
+    if start is None or statement[1] != "table" or _is_new_column(statement, action, scope):
+        return False
+    column = parts_at(action, 1 + (list(action[1:2]) == ["column"]))[0][-1:]
+    row = parts_at(statement, 2)[0][-1:]  # a function may take the whole row
+    return not {*column, *row} & {token.value for token in action[start + 1 :] if token.kind in ("word", "name")}
 
 
 def _is_new_column(statement: Sequence[Token], action: Sequence[Token], scope: Scope) -> bool:
@@ -183,8 +187,8 @@ def _partition(parent: str, scope: Scope, attached: str = "") -> Iterator[Reason
 
 
 def _is_null(value: Sequence[Token]) -> bool:
-    """Whether a value is NULL, also with a cast."""
-    return next((token == "null" for token in value if token not in ("(", "cast", "select")), False)
+    """Whether a value is NULL, also with a cast, or DEFAULT."""
+    return next((token in ("null", "default") for token in value if token not in ("(", "cast", "select")), False)
 
 
 def _truncate(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
@@ -245,7 +249,7 @@ def _of_action(statement: Sequence[Token], action: Sequence[Token], scope: Scope
         if not _is_new_column(statement, action, scope):
             yield from _loss(statement, scope, "DROP COLUMN loses what is in it.")
     elif words[0] == "alter" and _is_emptied(statement, action, scope):
-        yield from _loss(statement, scope, "USING NULL empties the column.")
+        yield from _loss(statement, scope, "USING without the column loses what is in it.")
     elif words[:2] == ["detach", "partition"] and "concurrently" in words:
         yield Class.CONCURRENT, "DETACH PARTITION CONCURRENTLY runs outside of a transaction."
     elif words[:2] == ["attach", "partition"]:
