@@ -5,6 +5,7 @@ variable that outlived them would be a setting of the next service, which would 
 """
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,6 +25,8 @@ _own: dict[Path, dict[str, str | None]] = {}
 """The variables that the code of each owner has set; None for one that it has removed."""
 
 _entered: list[_Entered] = []
+
+_TIME_ZONE = "TZ"
 
 
 @contextmanager
@@ -64,6 +67,8 @@ def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, s
 
 
 def _write(values: Mapping[str, str | None]) -> None:
+    """Write variables into the environment, and have that of the time zone read again."""
+    zone = os.environ.get(_TIME_ZONE)
     for name, value in values.items():
         if os.environ.get(name) == value:
             continue
@@ -71,6 +76,8 @@ def _write(values: Mapping[str, str | None]) -> None:
             del os.environ[name]
         else:
             os.environ[name] = value
+    if os.environ.get(_TIME_ZONE) != zone:
+        time.tzset()
 
 
 def _folder() -> str:

@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from service_migrations.errors import text_of
+from service_migrations.interpreter import interpreter_kept
 from service_migrations.interruption import handlers_contained, handlers_kept, is_ours, stops
 
 __all__ = ["RevisionStopped", "call_revision", "cancel_revision", "log_left_behind", "reminding"]
@@ -64,8 +65,9 @@ def call_revision(function: Callable[..., Any], **keywords: Any) -> None:
 
     The handlers of signals that it sets end with it: the run has to hear a signal while the next one runs. So does an
     alarm that it has set and left, as a time limit of its own: it would end the run in the next one. So does what
-    it puts in the place of an operation of Alembic's, with which the next one might do nothing, and be written down. A
-    process that it forks ends with it too: it has the same connection, and would go on with the next revision.
+    it puts in the place of an operation of Alembic's, with which the next one might do nothing, and be written down,
+    and a precision of decimals, a locale or a limit. A process that it forks ends with it too: it has the same
+    connection, and would go on with the next revision.
 
     Raises:
         Exception: whatever it raises, or a thread of its own code has ended with.
@@ -83,7 +85,7 @@ def call_revision(function: Callable[..., Any], **keywords: Any) -> None:
             handlers_kept(),
             _alarm_kept(),
             handlers_contained(getattr(function, "__globals__", {}), _is_in_revision),
-            _operations_kept(),
+            interpreter_kept(),
             _awaited(file := getattr(getattr(function, "__code__", None), "co_filename", "")),
             _threads_heard(file),
         ):
@@ -171,20 +173,6 @@ def _alarm_kept() -> Iterator[None]:
                 signal.setitimer(signal.ITIMER_REAL, 0)
             if handler is not None and current != handler:
                 signal.signal(signal.SIGALRM, handler)
-
-
-@contextmanager
-def _operations_kept() -> Iterator[None]:
-    """Restore the functions of ``alembic.op``; this module never imports it."""
-    module = sys.modules.get("alembic.op")
-    attributes = vars(module) if module else {}
-    operations = {name: value for name, value in attributes.items() if not name.startswith("_")}
-    try:
-        yield
-    finally:
-        for name, operation in operations.items():
-            if getattr(module, name, None) is not operation:
-                setattr(module, name, operation)
 
 
 @contextmanager

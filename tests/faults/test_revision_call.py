@@ -281,3 +281,31 @@ def test_a_transaction_that_is_left_open_in_an_autocommit_block(world: World, bo
         assert re.search(r"r003\.py:\d+: it began a transaction in an autocommit block, and didn't end it", text)
         assert query(world.dsn, "SELECT id FROM billing_r001") == []
         assert world.at() == "r002"
+
+
+STATE = """
+import decimal, io, locale, socket, sys
+values = [decimal.Decimal(1) / 3, locale.setlocale(locale.LC_ALL), socket.getdefaulttimeout(), sys.getrecursionlimit()]
+op.execute(sa.text("INSERT INTO found VALUES (:value)").bindparams(value=" ".join(map(str, values))))
+"""
+LEFT = f"""
+op.execute("CREATE TABLE found (value text)")
+{STATE}
+decimal.getcontext().prec = 2
+locale.setlocale(locale.LC_ALL, "C.UTF-8")
+socket.setdefaulttimeout(0.001)
+sys.setrecursionlimit(120)
+sys.stdout = io.StringIO()
+op.execute = print
+"""
+
+
+def test_what_a_revision_leaves_in_python_is_not_for_the_next_one(world: World, fleet: bool) -> None:
+    """With a precision of two digits the next one would compute other values than where it is run by itself."""
+    world.history(r002=LEFT, r003=STATE)
+    ran = world.inv(*command(fleet))
+    assert ran.code == 0, ran.out
+    assert "went from base to r005 (5 revisions" in ran.out
+    (before,), (after,) = query(world.dsn, "SELECT value FROM found")
+    assert before == after
+    assert before.startswith("0.333333")

@@ -1,6 +1,7 @@
 """What the code of a service does to the process, of which other services must see nothing."""
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -134,6 +135,20 @@ def test_what_code_sets_and_removes_comes_back_for_its_owner_only(
         assert os.environ["MADE"] == "more"
         monkeypatch.setenv("OF_THE_APPLICATION", "kept")
     assert dict(os.environ) == {**before, "OF_THE_APPLICATION": "kept"}
+
+
+def test_a_time_zone_is_that_of_its_owner_in_python_too(tmp_path: Path) -> None:
+    """Python and the C library read the variable only when they are told to."""
+    before = time.tzname
+    with process_state_of(tmp_path / "alpha"):
+        os.environ["TZ"] = "Asia/Tokyo"
+        time.tzset()
+    assert time.tzname == before != ("JST", "JST")
+    with process_state_of(tmp_path / "beta"):
+        assert time.tzname == before
+    with process_state_of(tmp_path / "alpha"):
+        assert time.tzname == ("JST", "JST")
+    assert time.tzname == before
 
 
 def test_a_folder_that_is_gone_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

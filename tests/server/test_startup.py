@@ -42,6 +42,7 @@ def test_nothing_is_imported_that_an_empty_collection_would_not_import(tmp_path:
         "service_migrations.errors",
         "service_migrations.env_files",
         "service_migrations.files",
+        "service_migrations.interpreter",
         "service_migrations.interruption",
         "service_migrations.monorepo",
         "service_migrations.pyproject",

@@ -1,0 +1,43 @@
+"""What one revision may leave in Python for the next one, which would do something else where it is run by itself."""
+
+import locale
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["interpreter_kept"]
+
+_STREAMS = ("stdout", "stderr")
+
+
+@contextmanager
+def interpreter_kept() -> Iterator[None]:
+    """Restore the functions of ``alembic.op``, the precision of decimals, the locale, the limits and the output.
+
+    A limit of sockets is that of each connection that is made without one, and a limit of recursion that of all code.
+    Alembic and ``decimal`` aren't imported here: whoever runs a revision has them, and a list of tasks needs neither.
+    """
+    decimal = sys.modules.get("decimal")
+    context = decimal.getcontext().copy() if decimal else None
+    languages = locale.setlocale(locale.LC_ALL)
+    seconds, depth = socket.getdefaulttimeout(), sys.getrecursionlimit()
+    streams = {name: getattr(sys, name) for name in _STREAMS}
+    operations_module = sys.modules.get("alembic.op")
+    attributes = vars(operations_module) if operations_module else {}
+    operations = {name: value for name, value in attributes.items() if not name.startswith("_")}
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(depth)
+        for name, operation in operations.items():
+            if getattr(operations_module, name, None) is not operation:
+                setattr(operations_module, name, operation)
+        for name, stream in streams.items():
+            if getattr(sys, name, None) is not stream:
+                setattr(sys, name, stream)
+        socket.setdefaulttimeout(seconds)
+        if locale.setlocale(locale.LC_ALL) != languages:
+            locale.setlocale(locale.LC_ALL, languages)
+        if decimal:
+            decimal.setcontext(context)
