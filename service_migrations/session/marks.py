@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from service_migrations.connection.drivers import driver_of, run, run_script
 from service_migrations.connection.server_process import BEFORE, MARK
 from service_migrations.sql.lexer import statements, tokenize
-from service_migrations.sql.quoting import literal
+from service_migrations.sql.quoting import literal, quoted
 
 __all__ = ["IS_COMMITTED", "NO_MARK", "SET_BEFORE", "Marks", "end_in"]
 
@@ -39,7 +39,10 @@ _PREPARED = (
 )
 """The transactions of the database that are prepared, and neither committed nor rolled back."""
 
+_PREPARED_STATEMENTS = "SELECT name FROM pg_catalog.pg_prepared_statements WHERE from_sql"
+
 _WORDS = re.compile(r"\b(COMMIT|END|ROLLBACK|ABORT|PREPARE)\b", re.IGNORECASE)
+_PREPARES = re.compile(r"\bPREPARE\b", re.IGNORECASE)
 _COMMANDS = ("commit", "end", "rollback", "abort", "prepare")
 
 
@@ -57,11 +60,11 @@ class Marks:
         self.partly_committed = self.has_mark = False
         self._pid = pid
         self._mark = self._prepared = ""
-        self._can_be_marked = self._was_partly_committed = False
+        self._can_be_marked = self._was_partly_committed = self._prepares = False
 
     def begin(self) -> str:
         """Begin with a revision, and return the statement that sets the mark of its first transaction."""
-        self.partly_committed, self._prepared = False, ""
+        self.partly_committed, self._prepared, self._prepares = False, "", False
         return self._next()
 
     def note(self, connection: Connection, statement: str) -> bool:
@@ -72,6 +75,7 @@ class Marks:
 
         """
         driver, end, rolled_back = driver_of(connection), end_in(statement), False
+        self._prepares = self._prepares or bool(_PREPARES.search(statement))
         if end == "prepare":
             self._prepared += statement
         if self.has_mark and (end or not driver.is_in_transaction()):
@@ -109,6 +113,12 @@ class Marks:
             return None
         names = [row.gid for row in connection.exec_driver_sql(_PREPARED)]
         return next((name for name in names if literal(name) in self._prepared), None)
+
+    def deallocations(self, connection: Connection) -> list[str]:
+        """Return statements that drop what the revision has prepared by name: a next one may use the name too."""
+        if not self._prepares:
+            return []
+        return [f"DEALLOCATE {quoted(row.name)}" for row in connection.exec_driver_sql(_PREPARED_STATEMENTS)]
 
     def _next(self) -> str:
         self._mark = f"{self._pid}.{next(_numbers)}"

@@ -232,7 +232,8 @@ class Transactions:
         record = self.recorder.statements(step) if self.recorder else []
         recover = self._recovery(connection, is_recorded=bool(record))
         # what is deferred runs while the settings are still the revision's own; what it does then is checked too
-        script = [*self._marks.check(), _RUN_DEFERRED, self._script, *self._check_of_versions(context)]
+        script = [*self._marks.check(), _RUN_DEFERRED, *self._marks.deallocations(connection), self._script]
+        script += self._check_of_versions(context)
         send_with_next(connection, [*script, *(protected(record) if record else [])], recover)
 
     def _rolled_back(self) -> MigrationError:

@@ -1,4 +1,4 @@
-"""What SQL leaves in the session that runs it: settings, a role, temporary tables."""
+"""What SQL leaves in the session that runs it: settings, a role, temporary tables, prepared statements, cursors."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -13,15 +13,16 @@ _BEGIN_STATEMENT = (";", "begin", "then", "else", "loop")
 _KINDS, _BEFORE_TEMPORARY = ("table", "view", "recursive", "sequence"), ("into", "local", "global")
 _OF_TRANSACTION = ("local", "transaction", "constraints")
 _ROLES = {"role": "RESET ROLE", "session_authorization": "RESET SESSION AUTHORIZATION"}
-_RESET, _DROP_TEMPORARY = "RESET ALL", ("CLOSE ALL", "DISCARD TEMP")
-_ORDER = (_RESET, *_DROP_TEMPORARY, _ROLES["session_authorization"], _ROLES["role"])
+_RESET, _CLOSE, _DEALLOCATE = "RESET ALL", "CLOSE ALL", "DEALLOCATE ALL"
+_DROP_TEMPORARY = (_CLOSE, "DISCARD TEMP")
+_ORDER = (_RESET, *_DROP_TEMPORARY, _DEALLOCATE, _ROLES["session_authorization"], _ROLES["role"])
 
 
 def restoring(sql: str) -> list[str]:
     """Return the statements that put back what a text sets for its session; an empty list where it sets nothing.
 
     They restore the values with which the session began, whatever was set before the text, and drop all temporary
-    tables. What a function does that the text calls isn't seen.
+    tables, prepared statements and cursors. What a function does that the text calls isn't seen.
     """
     found = {each for statement in statements(sql) for each in _restoring(statement.tokens)}
     return [each for each in _ORDER if each in found]
@@ -33,6 +34,10 @@ def _restoring(statement: Sequence[Token]) -> Iterator[str]:
         yield from _of_set(words[1 + (words[1:2] == ["session"]) :])
     elif words[0] in ("create", "select", "with") and _makes_temporary(statement):
         yield from _DROP_TEMPORARY
+    elif words[0] == "prepare" and words[1:2] != ["transaction"]:
+        yield _DEALLOCATE
+    elif words[0] == "declare" and ("with", "hold") in pairwise(words):
+        yield _CLOSE
     elif words[0] == "do":
         for token in statement:
             if token.kind == "string":

@@ -517,6 +517,17 @@ def test_a_temporary_table_of_a_revision_hides_no_table_from_the_next_one(
     assert world.at() == "r004"
 
 
+@pytest.mark.parametrize("how", ["{}", "DO $$ BEGIN EXECUTE '{}'; END $$"], ids=["itself", "in a block"])
+def test_a_name_that_a_revision_prepares_is_free_for_the_next_one(world: World, how: str) -> None:
+    """It passed where each was run by itself, and failed with 42P05 where both were."""
+    prepares = how.format('PREPARE "a Name" AS SELECT 1')
+    world.history(
+        3, r002=f"op.execute({prepares!r})", r003=f"op.execute({prepares!r})\nop.execute('EXECUTE \"a Name\"')"
+    )
+    assert (ran := world.inv()).code == 0, ran.text
+    assert world.at() == "r003"
+
+
 def test_the_role_that_a_revision_sets_does_not_run_the_next_one(world: World) -> None:
     query(world.admin, f'GRANT pg_read_all_stats TO "{world.dsn.user}"')
     world.history(2, r001='op.execute("SET ROLE pg_read_all_stats")')

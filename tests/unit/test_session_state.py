@@ -5,6 +5,7 @@ import pytest
 from service_migrations.sql.session_state import restoring
 
 RESET, TEMPORARY, ROLE = ["RESET ALL"], ["CLOSE ALL", "DISCARD TEMP"], ["RESET ROLE"]
+PREPARED = ["DEALLOCATE ALL"]
 LEFT = {
     "SET lock_timeout = 0": RESET,
     "set session lock_timeout to '5s'": RESET,
@@ -22,6 +23,9 @@ LEFT = {
     "CREATE TABLE pg_temp.t (a int)": TEMPORARY,
     "SELECT 1 INTO TEMP t": TEMPORARY,
     "CREATE OR REPLACE TEMP VIEW v AS SELECT 1": TEMPORARY,
+    "PREPARE p (int) AS SELECT $1": PREPARED,
+    "DO $$ BEGIN EXECUTE 'PREPARE p AS SELECT 1'; END $$": PREPARED,
+    "DECLARE c NO SCROLL CURSOR WITH HOLD FOR SELECT 1": ["CLOSE ALL"],
     "DO $$ BEGIN SET lock_timeout = 0; END $$": RESET,
     "DO $$ BEGIN IF true THEN PERFORM set_config('lock_timeout', '0', false); END IF; END $$": RESET,
     "DO $$ BEGIN EXECUTE 'SET ROLE app'; END $$": ROLE,
@@ -32,6 +36,8 @@ NOTHING_LEFT = (
     "SET LOCAL lock_timeout = 0",
     "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
     "SET CONSTRAINTS ALL IMMEDIATE",
+    "PREPARE TRANSACTION 'one'",
+    "DECLARE c CURSOR FOR SELECT 1",
     "SELECT set_config('lock_timeout', '0', true)",
     "UPDATE t SET role = 1",
     "INSERT INTO t VALUES ('SET lock_timeout = 0')",
