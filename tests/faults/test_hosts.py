@@ -1,6 +1,8 @@
 """Several hosts in one DSN, of which one is the primary; and a Unix socket."""
 
+import os
 import re
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,8 +14,10 @@ import service_migrations
 from service_migrations.postgres.ports import free_port
 from service_migrations.settings.dsn import Dsn
 from tests.support.database import SECRET, query, tables, wait
+from tests.support.deadlines import until
 from tests.support.monorepo import Monorepo, dsn_text
 from tests.support.network import caught_up, folder, line, own_server, pair, refused, role_and_database, upgrade
+from tests.support.world import Run
 
 
 @dataclass(frozen=True)
@@ -208,3 +212,37 @@ def test_a_host_that_answers_and_is_passed_over_is_not_taken_for_one_that_is_dow
     ran = monorepo.inv("db.upgrade", "--service", "billing")
     assert ran.code == 69, ran.text
     assert "A host that answers and isn't read-write was passed over." in ran.err
+
+
+SLEEPS = 'op.execute("CREATE TABLE r003 (id int)")\nop.execute("SELECT pg_sleep(60)")'
+
+
+@pytest.mark.parametrize("fleet", [False, True], ids=["alone", "fleet"])
+def test_a_failover_ends_a_run_and_the_next_one_goes_on_at_the_new_primary(monorepo: Monorepo, fleet: bool) -> None:
+    """The run itself doesn't: over there is neither its lock nor its transaction."""
+    with pair() as (primary, standby):
+        hosts = Hosts(primary, standby)
+        dsn = hosts.make("app_failover")
+        for name in ("billing", "catalog") if fleet else ("billing",):
+            monorepo.service(name, dsn=hosts.text(dsn, *primary.hosts, *standby.hosts, attrs="read-write"))
+        monorepo.table_revision("billing", "r001", None)
+        monorepo.table_revision("billing", "r002", "r001", "more")
+        monorepo.revision("billing", "r003", "r002", SLEEPS)
+        run = Run(monorepo.start("db.upgrade", *(() if fleet else ("--service", "billing"))))
+        sleeping = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(60)%'"
+        until(lambda: query(primary, sleeping)[0][0], "r003 sleeps")
+        caught_up(primary, standby)
+        postmaster = Path(query(primary, "SHOW data_directory")[0][0], "postmaster.pid")
+        os.kill(int(postmaster.read_text(encoding="ascii").split()[0]), signal.SIGQUIT)
+        query(standby, "SELECT pg_promote()")
+        ran = run.end()
+        run.kill()
+        assert ran.code == 69, ran.text
+        assert re.search(r"r003\.py[:, ]", ran.text)
+        promoted = replace(dsn, hosts=standby.hosts)
+        assert query(promoted, "SELECT version_num FROM alembic_version_billing")[0][0] == "r002"
+        monorepo.revision("billing", "r003", "r002", SLEEPS.replace("60", "0"))
+        again = monorepo.inv("db.upgrade", "--service", "billing")
+        assert again.code == 0, again.text
+        assert "went from r002 to r003" in again.out
+        assert "r003" in tables(promoted)
