@@ -82,6 +82,23 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("tests/unit/test_classify.py", "tests/server/test_losses.py"),
         ("tests/server/test_plan.py",),
     ),
+    **{
+        f"plan/statements/{name}.py": (
+            tuple(f"tests/unit/test_{test}.py" for test in tests),
+            ("tests/server/test_plan.py",),
+        )
+        for name, tests in {
+            "access": ("access", "breaking"),
+            "breaking": ("breaking", "access"),
+            "called": ("called_functions", "classify"),
+            "columns": ("breaking", "classify"),
+            "conditions": ("losses_of_rows", "classify"),
+            "constraints": ("breaking",),
+        }.items()
+    },
+    "sql/session_state.py": (("tests/unit/test_session_state.py",), ()),
+    "sql/script_texts.py": (("tests/unit/test_script_texts.py",), ()),
+    "stack.py": (("tests/faults/test_revision_call.py",), ()),
     "side_effects.py": (("tests/server/test_side_effects.py",), ()),
     "plan/guard.py": (("tests/unit/test_guard.py",), ("tests/server/test_plan.py",)),
     "ownership/attribution.py": (("tests/unit/test_attribution.py",), OWNERSHIP),

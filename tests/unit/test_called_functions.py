@@ -31,6 +31,7 @@ CALLED = {
     "CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'DELETE FROM t RETURNING 1'; SELECT pg_temp.f()": {D, X},
     "CREATE OR REPLACE PROCEDURE f() BEGIN ATOMIC DELETE FROM t; END; CALL f()": {D, X},
     F.format("ALTER TABLE t SET UNLOGGED") + "SELECT f()": {L},
+    F.format("REINDEX TABLE t") + "SELECT f()": {L},
     F.format("EXECUTE format('ALTER TABLE %I DROP COLUMN a', x)") + "SELECT f()": {B, X},
     f"CREATE SCHEMA s; {F.format('ALTER TABLE t SET SCHEMA s')} SELECT f(); DROP SCHEMA s CASCADE": {B, X},
 }

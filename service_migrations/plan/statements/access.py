@@ -26,7 +26,7 @@ _SEARCHED = ("search_path", "role", "default_transaction_read_only", "row_securi
 OWN_ROLE = ("current_user", "session_user", "current_role")
 """The role that migrates, which mostly is that of the running code too."""
 
-_OWNED = ("view", "materialized", "sequence", "schema", "database", "foreign")
+_OWNED = ("view", "materialized", "sequence", "schema", "database")
 
 
 def access(statement: Sequence[Token], own: Sequence[str]) -> Iterator[str]:
@@ -39,7 +39,7 @@ def access(statement: Sequence[Token], own: Sequence[str]) -> Iterator[str]:
     """
     words = words_of(statement)
     kind = words[1]
-    name = name_at(statement, 2 + (kind in ("materialized", "foreign")))[0]
+    name = name_at(statement, 2 + (kind == "materialized"))[0]
     pairs = set(pairwise(own))
     settings = {after for word, after in pairs if word in ("set", "reset")}
     if kind == "group" and {"drop"} & set(own[1:2]):
@@ -47,7 +47,9 @@ def access(statement: Sequence[Token], own: Sequence[str]) -> Iterator[str]:
     elif kind in ("role", "user", "group", "database") and settings:
         if settings & {*_SEARCHED, "all"}:
             yield f"Statements of new connections may fail: {kind} {name} has other settings."
-    elif kind in ("role", "user", "group") and not _is_unlimited(statement):
+    elif _is_unlimited(statement):
+        return
+    elif kind in ("role", "user", "group"):
         yield from (f"Connections of the role {name} may fail: {_REFUSING[word]}." for word in own if word in _REFUSING)
     elif kind == "database" and ("connection" in own or ("allow_connections", "false") in pairs):
         yield f"Connections to the database {name} may be refused."
@@ -56,7 +58,7 @@ def access(statement: Sequence[Token], own: Sequence[str]) -> Iterator[str]:
 
 
 def _is_unlimited(statement: Sequence[Token]) -> bool:
-    """Whether an ALTER ROLE only takes a limit away: VALID UNTIL 'infinity', CONNECTION LIMIT -1."""
+    """Whether an ALTER only takes a limit away: VALID UNTIL 'infinity', CONNECTION LIMIT -1."""
     values = [token.value for token in statement[-4:]]
     return values[-3:] == ["valid", "until", "infinity"] or values == ["connection", "limit", "-", "1"]
 
