@@ -3,6 +3,7 @@
 import pytest
 
 from service_migrations.plan.revision_text import revision_text
+from service_migrations.plan.statements import constraints as module
 from service_migrations.plan.statements.classify import Class, classify
 from service_migrations.plan.statements.novelty import Scope
 from service_migrations.sql.lexer import statements
@@ -242,3 +243,11 @@ def test_a_type_that_takes_all_that_the_one_of_before_took_is_wider(tmp_path, be
         f"op.alter_column('t', 'a', existing_type={before}, type_={after}, postgresql_using='b')\n", encoding="utf-8"
     )
     assert revision_text(file).widenings == frozenset()
+
+
+@pytest.mark.parametrize("word", sorted(module._CONDITION_WORDS))
+def test_a_word_of_a_condition_is_no_column(word: str) -> None:
+    """A CHECK of new columns alone, which have their default in what running code inserts, refuses nothing."""
+    added = "ALTER TABLE t ADD n int DEFAULT 1, ADD CONSTRAINT c CHECK (n {} 0)"
+    assert breaking(added.format(word)) == []
+    assert breaking(added.format(f'"{word}"'))
