@@ -4,7 +4,7 @@ import configparser
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import filterfalse
 from pathlib import Path
@@ -51,7 +51,12 @@ class Options:
     def script_location(self) -> Path | None:
         """The folder of env.py; None where the file names none and has none beside it."""
         if location := self.value("script_location"):
-            return self.resolved(location)
+            path = _existing(location, self._bases)
+            if (path / "env.py").is_file():
+                return path
+            # `alembic -c migrations/alembic.ini` in a folder above
+            above = (_existing(location, (base,)) for base in self._above)
+            return next((folder for folder in above if self._is_history(folder)), path)
         return self.folder if (self.folder / "env.py").is_file() else None
 
     def version_locations(self, script_location: Path) -> tuple[Path, ...]:
@@ -115,11 +120,20 @@ class Options:
 
     def resolved(self, location: str) -> Path:
         """Return the folder of an option: a path, or ``package:folder``."""
-        if ":" in location and not Path(location).is_absolute():
-            package, *parts = location.split(":")
-            location = "/".join([package.replace(".", "/"), *parts])
-        candidates = [Path(os.path.normpath(base / location)) for base in (self.folder, self.folder / "src", self.root)]
-        return next((path for path in candidates if path.exists()), candidates[0])
+        return _existing(location, (*self._bases, *self._above))
+
+    def _is_history(self, folder: Path) -> bool:
+        has_versions = (folder / "versions").is_dir() or "version_locations" in self.values
+        return has_versions and (folder / "env.py").is_file()
+
+    @property
+    def _bases(self) -> tuple[Path, ...]:
+        return self.folder, self.folder / "src", self.root
+
+    @property
+    def _above(self) -> list[Path]:
+        """The folders between that of the file and the top level, in which ``alembic`` may be run too."""
+        return [folder for folder in self.folder.parents if folder != self.root and folder.is_relative_to(self.root)]
 
     def _split(self, text: str) -> list[str]:
         name = self.value("path_separator") or self.value("version_path_separator")
@@ -130,6 +144,14 @@ class Options:
         else:
             parts = re.split(r", *| +|:(?=/|\.|$)", text)  # as Alembic did before there was an option for it
         return [part.strip() for part in parts if part.strip()]
+
+
+def _existing(location: str, bases: Iterable[Path]) -> Path:
+    if ":" in location and not Path(location).is_absolute():
+        package, *parts = location.split(":")
+        location = "/".join([package.replace(".", "/"), *parts])
+    candidates = [Path(os.path.normpath(base / location)) for base in bases]
+    return next((path for path in candidates if path.exists()), candidates[0])
 
 
 def read_options(path: Path, root: Path) -> Iterator[Options]:

@@ -11,7 +11,7 @@ from service_migrations.adoption.code.env_file import Environment, options_reade
 from service_migrations.adoption.code.expressions import Reader
 from service_migrations.adoption.code.models_module import Models, find_models
 from service_migrations.adoption.code.modules import Code, has_word
-from service_migrations.adoption.code.revision_files import read_revisions
+from service_migrations.adoption.code.revision_files import is_revision, read_revisions
 from service_migrations.adoption.code.variables import Text
 from service_migrations.adoption.flask import flask_dsn, read_context, read_migrate
 from service_migrations.adoption.folders import Files, given_versions, import_folders, prepended, walk
@@ -89,7 +89,10 @@ def _is_environment(path: Path, code: Code) -> bool:
         imports = code.read(path).imports.values()
     except (SyntaxError, OSError):  # such as a link to a file that is gone
         return has_word(path, "alembic")
-    return any(module.partition(".")[0] == "alembic" for module, _ in imports)
+    # one of several histories may leave everything to a module that they share
+    return any(module.partition(".")[0] == "alembic" for module, _ in imports) or any(
+        is_revision(code.try_read(file)) for file in sorted((path.parent / "versions").glob("*.py"))
+    )
 
 
 def _is_ours(path: Path, code: Code) -> bool:

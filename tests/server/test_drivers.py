@@ -202,6 +202,15 @@ CURSORS = {
             found.append(f"{element} {value!r}")
         bind.execute(sa.text("UPDATE orders SET note = :n"), {"n": "; ".join(found)})
     """,
+    "a_type_that_asks_the_dialect": """
+        class Encoded(sa.types.TypeDecorator):
+            impl = sa.Text
+
+            def load_dialect_impl(self, dialect):
+                return dialect.type_descriptor(sa.Text())
+
+        op.create_table("encoded", sa.Column("a", Encoded))
+    """,
     "the_drivers_own_connection": """
         for connection in (bind.connection.driver_connection, bind.connection.dbapi_connection):
             with connection.cursor() as cursor:

@@ -14,6 +14,7 @@ __all__ = ["Models", "find_models"]
 
 _NAMES = ("models", "model", "tables", "orm", "entities", "database", "db", "schema", "schemas")
 """Names of packages that may be imported as a whole: all their modules are."""
+_FLASK_BASES = ("db.Model", "database.Model")
 _NO_CODE = ("tests", "test", "docs", "examples", "build", "dist")
 _FEW = 6
 """Names of models that are listed in a proposed ``__all__``."""
@@ -195,7 +196,7 @@ def _is_mapped(definition: ast.ClassDef) -> bool:
     table = next((item.value for item in definition.keywords if item.arg == "table"), None)
     if isinstance(table, ast.Constant) and table.value is True:
         return True
-    if any((dotted(base) or "") in ("db.Model", "database.Model") for base in definition.bases):
+    if any((dotted(base) or "") in _FLASK_BASES for base in definition.bases):
         return True
     targets = [
         dotted(target)
@@ -232,11 +233,17 @@ def _export(search: _Search, path: Path, environment: Environment) -> str | None
     if owner or (parts and len(tables) > _FEW):
         return f"metadata = {owner or parts[0]}.metadata; {_all(['metadata'])}"
     origin = environment.module.origin(base)
-    if origin and origin[1] and origin[2] and not tables and search.locate(origin[0]):
+    if origin and origin[1] and origin[2] and not tables and not origin[0].startswith("."):
         name = f"{origin[1]}.{origin[2]}"
         return f"from {origin[0]} import {origin[1]}; metadata = {name}; {_all(['metadata'])}"
-    imported = [item for item in module.imports if item[0].isupper() and not _is_library(module, item, search)]
-    return _all(sorted({*tables, *imported} & known))
+    models = {item: file for item in module.imports if (file := _model_file(module, item, search))}
+    is_whole = search.reach(path) <= {path, *models.values()}
+    database = None if is_whole else _database(module)
+    if database:
+        owner, names = f"metadata = {database}.metadata; ", ["metadata"]
+    else:
+        owner, names = "", sorted({*tables, *models} & known) if is_whole else []
+    return f"{owner}{_all(names)}"
 
 
 def _all(names: list[str]) -> str:
@@ -251,6 +258,24 @@ def _adds_to_all(module: Module) -> bool:
 
 def _is_library(module: Module, name: str, search: _Search) -> bool:
     return name in module.imports and search.code.imported(module, name, search.folders) is None
+
+
+def _database(module: Module) -> str | None:
+    """Return the name of Flask-SQLAlchemy's object where a file's own tables are classes of its ``Model``."""
+    bases = (dotted(base) or "" for definition in module.classes.values() for base in definition.bases)
+    names = (base.removesuffix(".Model") for base in bases if base in _FLASK_BASES)
+    return next((name for name in names if name in module.imports or name in module.values), None)
+
+
+def _model_file(module: Module, name: str, search: _Search, depth: int = 0) -> Path | None:
+    """Return the file that has the table of an imported name, also through a package; None where it is no model."""
+    place = search.code.imported(module, name, search.folders)
+    found = search.code.try_read(place[0]) if place and place[1] else None
+    if place is None or found is None or depth > _FEW:
+        return None
+    if place[1] in _tables(found):
+        return place[0]
+    return _model_file(found, place[1], search, depth + 1) if place[1] in found.imports else None
 
 
 def _is_base(definition: ast.ClassDef) -> bool:

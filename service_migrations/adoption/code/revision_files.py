@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from service_migrations.adoption.code.adapted_types import adapted_types
 from service_migrations.adoption.code.driver_needs import for_psycopg, helpers, reads_rows
 from service_migrations.adoption.code.modules import Code, Module, Place, dotted
 from service_migrations.adoption.code.sql_texts import EXECUTES, sql_text
 from service_migrations.adoption.code.variables import constant
 
-__all__ = ["RevisionFiles", "read_revisions"]
+__all__ = ["RevisionFiles", "is_revision", "read_revisions"]
 
 _INI = ("get_main_option", "get_section", "get_section_option", "get_alembic_option")
 _SETTING = re.compile(
@@ -89,13 +90,15 @@ def read_revisions(
         for path in _files(folder):
             if path.parent == folder or recursive:
                 _read_file(files, path, code, import_folders)
-            elif _is_revision(code.try_read(path)):
+            elif is_revision(code.try_read(path)):
                 files.below.append(path)
     paths = [*files.paths.values(), *(place.path for place in files.computed)]
     modules = [module for path in paths if (module := code.try_read(path))]
-    for module in helpers(modules, code, import_folders):
+    used = helpers(modules, code, import_folders)
+    for module in used:
         files.for_psycopg += for_psycopg(module)
         files.reads += reads_rows(module)
+    files.for_psycopg += adapted_types((*modules, *used), code, import_folders)
     for revision, downs in ({} if files.computed else files.down).items():
         files.problems += [
             Place(files.paths[revision], None, f"{revision} follows {down}, which no file has")
@@ -113,7 +116,8 @@ def _files(folder: Path) -> Iterator[Path]:
     return (path for path in paths if path.name != "__init__.py" and not path.name.startswith(".#"))
 
 
-def _is_revision(module: Module | None) -> bool:
+def is_revision(module: Module | None) -> bool:
+    """Whether a file has the names of a revision."""
     return module is not None and "revision" in module.values and "down_revision" in module.values
 
 
