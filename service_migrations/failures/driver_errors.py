@@ -14,6 +14,7 @@ __all__ = [
     "is_busy",
     "is_lost",
     "is_lost_connection",
+    "is_missing_table",
     "is_of_the_session",
     "is_plain",
     "is_temporary",
@@ -102,11 +103,18 @@ def describe(error: BaseException) -> str:
         text = "connection refused"
     if isinstance(original, SystemExit):
         text = f"SystemExit: {original.code!r}"
+    elif is_missing_table(original):
+        text = f'table "{text}" does not exist'
     elif is_plain(original) and message:
         text = f"{type(original).__name__}: {text}"
     details = (field(link, "detail", "message_detail") for link in (original.__cause__, original) if link)
     detail = next(filter(None, details), None)
     return text.rstrip(".") + (f" ({detail.rstrip('.')})" if detail else "")
+
+
+def is_missing_table(error: BaseException) -> bool:
+    """Whether SQLAlchemy's reflection hasn't found a table: of its message there is nothing but the name."""
+    return type(error).__name__ == "NoSuchTableError" and type(error).__module__.startswith("sqlalchemy")
 
 
 def error_chain(error: BaseException) -> list[BaseException]:

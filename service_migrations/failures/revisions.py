@@ -19,6 +19,7 @@ from service_migrations.failures.driver_errors import (
     error_chain,
     field,
     is_lost,
+    is_missing_table,
     is_plain,
     is_temporary,
     original_of,
@@ -49,6 +50,9 @@ _COMPLETE = (
 )
 _UNREGISTERED = re.compile(r"(?:module 'alembic\.op'|'Operations' object) has no attribute")
 _REGISTER = "Is it an operation of your own? Then import the module that registers it in env.py."
+_REPLAYED = "and this is a replay"
+_BIND = "Let the revision take op.get_bind(), whose database is that of the run, also of a replay."
+"""The hint where a replay refuses a connection that leads to the application's database."""
 _BOOKKEEPING = "alembic/runtime/migration.py"
 _REDUNDANT = (
     "Alembic can't record a revision that depends on two of which one follows the other: remove the older one from its "
@@ -109,10 +113,11 @@ def revision_failure(
     place = place or environment_place(error, service.root)
     error = first_error
     text = f"{describe(error)}{f' [{state}]' if state else ''}"
-    unprepared = unprepared if state in _NEEDS_PREPARATION else ""
+    missing = _UNDEFINED_TABLE if is_missing_table(error) else state
+    unprepared = unprepared if missing in _NEEDS_PREPARATION else ""
     sentences = (
         _ending(text, partly_committed=partly_committed, offline=offline),
-        "" if offline else _disagreement(text, state, service, place or file, heads),
+        "" if offline else _disagreement(text, missing, service, place or file, heads),
         resource_hint(state),
         unprepared,
     )
@@ -208,6 +213,8 @@ def _ending(text: str, *, partly_committed: bool | None, offline: bool) -> str:
         sentences.append("Open the application's context in env.py, around environment.prepared().")
     if _UNREGISTERED.search(text):
         sentences.append(_REGISTER)
+    if _REPLAYED in text:
+        sentences.append(_BIND)
     if partly_committed is not None:
         sentences.append("What it had committed before is kept." if partly_committed else "It was rolled back.")
     elif offline and "NoneType" in text:
@@ -253,7 +260,9 @@ def replay_failure(error: MigrationError) -> MigrationError:
         return error
     if is_exhausted(error):  # which the history can't help
         return UnreachableError(error.message, service=error.service, path=error.path, line=error.line, hint=error.hint)
-    is_explained = any(words in error.hint for words in (_FIRST_REVISION, _REGISTER, _REDUNDANT, "bootstrap.sql"))
+    is_explained = any(
+        words in error.hint for words in (_FIRST_REVISION, _REGISTER, _REDUNDANT, _BIND, "bootstrap.sql")
+    )
     is_explained = is_explained or (error.path is not None and Path(error.path).name == _ENVIRONMENT)
     return UsageError(
         f"{error.message} The history can't be replayed into a scratch database.",

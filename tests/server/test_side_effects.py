@@ -260,6 +260,8 @@ def test_a_replay_connects_to_no_database_but_its_own(
         wait(service_migrations.drift(service))
     gc.collect()
     assert "it opens a connection of its own, beside its SQL, and this is a replay" in str(raised.value)
+    assert "Let the revision take op.get_bind()" in str(raised.value)
+    assert "create everything" not in str(raised.value)
     assert path.name in str(raised.value)
     assert query(dsn, "SELECT count(*) FROM seen")[0][0] == 0
     assert query(dsn, "SELECT count(*) FROM pg_stat_activity WHERE usename = current_user")[0][0] == 1

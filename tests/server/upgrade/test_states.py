@@ -189,6 +189,19 @@ def test_a_misspelled_table_is_no_matter_of_the_stamp(monorepo: Monorepo, databa
     assert 'No other revision names "bilings": is it misspelled, or' in ran.err
 
 
+def test_a_table_that_reflection_does_not_find_is_said_like_one_that_the_server_does_not_find(
+    monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    """Of SQLAlchemy's error there is nothing but the table's name, so that the message was ``bilings.``"""
+    monorepo.service("billing", dsn=database())
+    monorepo.table_revision("billing", "a1", None)
+    assert monorepo.inv("db.upgrade", "--service", "billing").code == 0
+    monorepo.revision("billing", "b2", "a1", "sa.inspect(op.get_bind()).get_columns('bilings')")
+    ran = monorepo.inv("db.upgrade", "--service", "billing")
+    assert (ran.code, 'table "bilings" does not exist. It was rolled back.' in ran.err) == (1, True), ran.text
+    assert 'No other revision names "bilings": is it misspelled, or' in ran.err
+
+
 def test_after_a_squash_nothing_recommends_to_take_the_database_to_base(
     monorepo: Monorepo, database: Callable[..., Dsn]
 ) -> None:
