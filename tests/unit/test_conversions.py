@@ -2,7 +2,7 @@
 
 import pytest
 
-from service_migrations.autogenerate.changes.conversions import are_ranges, can_change_values, checked, warning
+from service_migrations.autogenerate.changes.conversions import are_ranges, can_change_values, checked, through, warning
 
 TZ, NO_TZ = "with time zone", "without time zone"
 
@@ -105,6 +105,7 @@ def test_ranges_are_two_of_the_servers_own_ranges(before: str, after: str, are: 
 
 
 SAME = "IS NOT DISTINCT FROM"
+ZONES_OF_TIMES = f"v::time {NO_TZ}[]::time {TZ}[] {SAME} v::time {TZ}[]"
 
 
 @pytest.mark.parametrize(
@@ -124,6 +125,7 @@ SAME = "IS NOT DISTINCT FROM"
         ("integer", "oid", f"v::oid::bigint {SAME} v::bigint", ""),
         ("oid[]", "integer[]", f"v::integer[]::bigint[] {SAME} v::bigint[]", ""),
         (f"timestamp {NO_TZ}", f"time {NO_TZ}", "v IS NULL", ""),
+        ("text", f"time {NO_TZ}[]", f"{ZONES_OF_TIMES} AND v::time {NO_TZ}[]::interval[] {SAME} v::interval[]", ""),
         (f"time {TZ}", f"time {NO_TZ}", f"v::time {NO_TZ}::time {TZ} {SAME} v", ""),
         ("app.kind", "text", f"v::text::app.kind {SAME} v", ""),
         ("text", "app.kind", f"v::app.kind::text {SAME} v", ""),
@@ -148,7 +150,45 @@ def test_a_range_is_read_from_the_text_of_the_other_one(array: str) -> None:
     assert checked("v", f"tsrange{array}", f"daterange{array}", "a_domain") == expected
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "using"),
+    [
+        ("boolean", "smallint", "v::integer::a_domain"),
+        (
+            "smallint",
+            "boolean",
+            (
+                f"CASE WHEN v::integer::boolean::integer {SAME} v THEN v::integer::a_domain "
+                "ELSE concat(v, ' would change')::a_domain END"
+            ),
+        ),
+        (
+            "money",
+            "bigint",
+            (
+                f"CASE WHEN v::numeric::bigint::numeric {SAME} v::numeric THEN v::numeric::a_domain "
+                "ELSE concat(v, ' would change')::a_domain END"
+            ),
+        ),
+        ("boolean[]", "smallint[]", None),
+        ("boolean", "text", None),
+        ("money", "date", None),
+        ("app.kind", "smallint", None),
+    ],
+)
+def test_a_third_type_leads_where_no_cast_does(before: str, after: str, using: str | None) -> None:
+    assert through("v", before, after, "a_domain") == using
+
+
 WORDS = {
+    "hstore keeps one of several equal keys": (
+        [("text", "hstore"), ("character varying(9)", "hstore")],
+        [("hstore", "text"), ("jsonb", "hstore")],
+    ),
+    "depends on the DateStyle of the session": (
+        [("text", "date"), ("citext", f"timestamp {NO_TZ}"), ("text", f"timestamp {TZ}"), ("text", "daterange")],
+        [("text", f"time {NO_TZ}"), ("text", "int4range"), ("text", "interval"), ("date", "text")],
+    ),
     "jsonb keeps the last of several equal keys": (
         [("json", "jsonb"), ("text", "jsonb"), ("character varying(9)", "jsonb")],
         [("jsonb", "json"), ("json", "text"), ("bytea", "jsonb")],

@@ -165,6 +165,10 @@ def _uncast(
     if arrays and castable(f"{name} {before.type}", f"ALTER COLUMN {name} TYPE {after.kind} USING {arrays}"):
         shown = Note("Each value becomes a JSON array.") if before.stored.endswith("[]") else no_cast
         return shown, f"{alter} TYPE {after.kind} USING {arrays}"
+    third = conversions.through(name, before.stored, after.stored, after.type)
+    if third and castable(f"{name} {before.type}", f"ALTER COLUMN {name} TYPE {after.kind} USING {third}"):
+        fails = Note(f"WARNING: this fails on a row that {after.type} can't hold as it is.")
+        return *((fails,) if third.startswith("CASE") else ()), f"{alter} TYPE {after.kind} USING {third}"
     text = "text[]" if before.type.endswith("[]") and after.type.endswith("[]") else "text"
     value = f"{name}::{text}"
     step = f"{alter} TYPE {after.kind} USING {value}::{_cast_type(after)}"

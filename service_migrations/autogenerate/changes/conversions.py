@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["are_ranges", "can_change_values", "checked", "of_arrays", "warning", "warning_of_digits"]
+__all__ = ["are_ranges", "can_change_values", "checked", "of_arrays", "through", "warning", "warning_of_digits"]
 
 _INTEGERS = {"smallint": 2, "integer": 4, "bigint": 8}
 """With their sizes in bytes."""
@@ -50,6 +50,9 @@ _TYPE = re.compile(
     r"(?:\((?P<first>\d+)(?:,(?P<second>-?\d+))?\))?(?P<zone> with(?:out)? time zone)?(?P<array>(?:\[\])*)"
 )
 
+
+_TIME_ALONE = """'^[ "]*t?([0-9]{1,2}(:[0-9]{2}){1,2}([.][0-9]*)?|[0-9]{6}([.][0-9]*)?) *([ap]m)?[ "]*$'"""
+"""The texts of a time without a date or a zone, as a regular expression: a cast ignores both."""
 
 _VARYING = re.compile(r"character varying\((\d+)\)")
 
@@ -150,6 +153,28 @@ def of_arrays(name: str, before: str, after: str, kind: str) -> str | None:
     return None
 
 
+def through(name: str, before: str, after: str, kind: str) -> str | None:
+    """Return an expression for USING by way of a third type; None where no such type is known.
+
+    PostgreSQL casts a truth value to an integer and to no other number, and money to numeric alone; their texts are
+    no numbers. The arguments are those of ``checked``.
+    """
+    old, new = _Type.of(before), _Type.of(after)
+    if old is None or new is None or before.endswith("[]") or after.endswith("[]"):
+        return None
+    numbers = (*_INTEGERS, *_FLOATS, "numeric")
+    if old.base == "boolean" and new.base in numbers:
+        return f"{name}::integer::{kind}"
+    if old.base == "money" and new.base in numbers:
+        middle, value = "numeric", f"{name}::numeric"
+    elif old.base in numbers and new.base == "boolean":
+        middle, value = "integer", name
+    else:
+        return None
+    kept = f"{name}::{middle}::{after}::{middle} IS NOT DISTINCT FROM {value}"
+    return f"CASE WHEN {kept} THEN {name}::{middle}::{kind} ELSE concat({name}, ' would change')::{kind} END"
+
+
 def warning_of_digits(name: str, before: str, after: str) -> str | None:
     """Return what a person has to know where the text of a number becomes a time; None for other types."""
     old, new = _Type.of(before), _Type.of(after)
@@ -201,6 +226,13 @@ def _warnings_of_text(name: str, new: _Type) -> Iterator[str]:
     """Yield what a person has to know where a text becomes another type."""
     if new.base in ("timestamp", "time") and new.zone:
         yield "WARNING: a text that names no time zone is read in the TimeZone of the session."
+    if new.base == "time" and new.zone:
+        yield "WARNING: a date in a text is lost."
+    if new.base in ("date", "timestamp") or _RANGES.get(new.base, "").startswith(("date", "timestamp")):
+        yield (
+            "WARNING: whether 01/02/2026 is in January or in February depends on the DateStyle of the session, and\n"
+            "a word such as now or tomorrow becomes the time of this revision."
+        )
     if new.base in (*_INTEGERS, "numeric"):
         yield "WARNING: zeros before a number are lost, as those of a postcode."
     if new.base == "money":
@@ -211,6 +243,8 @@ def _warnings_of_text(name: str, new: _Type) -> Iterator[str]:
         )
     if _RANGES.get(new.base, "integer") not in (*_INTEGERS, "numeric"):
         yield f"WARNING: what {new.base} doesn't have, such as a time or its zone, is cut off the bounds in a text."
+    if new.base == "hstore":
+        yield "WARNING: hstore keeps one of several equal keys, and not their order."
     if new.base == "tsvector":
         yield (
             "WARNING: the words of a text are taken as they are, without their order and repetitions.\n"
@@ -245,7 +279,14 @@ def _kept(name: str, before: str, after: str) -> str:
     # a float's text has all of its digits, its cast to numeric only the certain ones
     shown = f"::text{array}" if new.base in _FLOATS else ""
     whole = f"{_WHOLE[new.base]}{array}"
-    return f"{name}::{after}{shown}::{whole} IS NOT DISTINCT FROM {name}::{whole}"
+    kept = f"{name}::{after}{shown}::{whole} IS NOT DISTINCT FROM {name}::{whole}"
+    if new.base == "time" and not new.zone:
+        # of a text such as '2026-01-02 10:00' either of these types reads the time alone
+        alone = f"({name}::text ~* {_TIME_ALONE}) IS NOT FALSE"
+        if array:
+            alone = f"{name}::{after}::interval{array} IS NOT DISTINCT FROM {name}::interval{array}"
+        kept = f"{kept} AND {alone}"
+    return kept
 
 
 def _is_read(old: _Type, new: _Type) -> bool:

@@ -93,6 +93,11 @@ LOSSY = {
         """'{"[2026-01-02, 2026-01-04)"}'""",
     ),
     "numbers in a range": ("NUMRANGE", "INT8RANGE", "'[1, 3]'", "'[1, 3)'"),
+    "a date in a text": ("Text", "TIME", "'2026-01-02 10:00'", "'10:00:00'"),
+    "a date in a text of JSON": ("JSONB", "TIME(precision=0)", """'"2026-01-02 10:00"'""", "NULL"),
+    "bigint to boolean": ("BigInteger", "Boolean", "2", "1"),
+    "numeric to boolean": ("Numeric(4, 1)", "Boolean", "0.5", "1"),
+    "money to integer": ("MONEY", "Integer", "12.50", "12"),
     "array": ("ARRAY(Numeric(6, 3))", "ARRAY(Numeric(6, 1))", "'{1.234}'", "'{1.5,NULL}'"),
 }
 
@@ -134,6 +139,53 @@ def test_a_date_is_not_lost_where_no_cast_leads_back(
     query(dsn, "DELETE FROM things WHERE id = 2")
     wait(service_migrations.upgrade(service))
     assert wait(service_migrations.check(service)).differences == ()
+
+
+TIMES_OF_DAY = ["10:00", "10:00 PM", " 04:05:06.789 ", "040506", "24:00", "t10:00"]
+
+
+def test_a_text_of_a_time_becomes_one(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
+    dsn = database()
+    service = monorepo.service("shop", MODELS.format(kind="Text"), dsn)
+    first_upgrade(monorepo, service)
+    for number, value in enumerate([*TIMES_OF_DAY, None]):
+        query(dsn, "INSERT INTO things VALUES ($1, $2)", number, value)
+    expected = query(dsn, "SELECT value::time::text FROM things ORDER BY id")
+    remodel(monorepo, service, MODELS.format(kind="TIME"))
+    written(monorepo, service)
+    wait(service_migrations.upgrade(service))
+    assert query(dsn, "SELECT value::text FROM things ORDER BY id") == expected
+
+
+def test_a_date_in_an_array_of_texts_is_not_lost(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
+    dsn = database()
+    service = monorepo.service("shop", MODELS.format(kind="ARRAY(Text)"), dsn)
+    first_upgrade(monorepo, service)
+    query(dsn, "INSERT INTO things VALUES (1, '{10:00,NULL}'), (2, '{2026-01-02 10:00}')")
+    remodel(monorepo, service, MODELS.format(kind="ARRAY(TIME)"))
+    written(monorepo, service)
+    with pytest.raises(MigrationError, match="2026-01-02 10:00"):
+        wait(service_migrations.upgrade(service))
+    query(dsn, "DELETE FROM things WHERE id = 2")
+    wait(service_migrations.upgrade(service))
+    assert query(dsn, "SELECT value::text FROM things")[0][0] == "{10:00:00,NULL}"
+
+
+@pytest.mark.parametrize("kind", ["SmallInteger", "Integer", "BigInteger", "Numeric(3, 1)", "REAL", "Float(53)"])
+def test_a_truth_value_becomes_a_number_and_one_again(
+    monorepo: Monorepo, database: Callable[..., Dsn], kind: str
+) -> None:
+    dsn = database()
+    service = monorepo.service("shop", MODELS.format(kind="Boolean"), dsn)
+    first_upgrade(monorepo, service)
+    query(dsn, "INSERT INTO things VALUES (1, true), (2, false), (3, NULL)")
+    rows = query(dsn, "SELECT * FROM things ORDER BY id")
+    remodel(monorepo, service, MODELS.format(kind=kind))
+    written(monorepo, service)
+    wait(service_migrations.upgrade(service))
+    assert [row[0] for row in query(dsn, "SELECT value FROM things ORDER BY id")] == [1, 0, None]
+    wait(service_migrations.downgrade(service, "-1"))
+    assert query(dsn, "SELECT * FROM things ORDER BY id") == rows
 
 
 DOMAINS = {
@@ -223,6 +275,10 @@ def test_a_wider_type_needs_no_check(monorepo: Monorepo, database: Callable[...,
         ("DATERANGE", "TSTZRANGE", "depends on the TimeZone of the session"),
         ("Text", "DATERANGE", "is cut off the bounds in a text"),
         ("Text", "TSVECTOR", "without their order and repetitions"),
+        ("Text", "Date", "depends on the DateStyle of the session"),
+        ("JSON", "TIMESTAMP", "depends on the DateStyle of the session"),
+        ("Text", "TSTZRANGE", "depends on the DateStyle of the session"),
+        ("Text", "TIME(timezone=True)", "a date in a text is lost"),
     ],
 )
 def test_what_cannot_be_seen_in_a_value_is_said_in_the_file(
