@@ -4,6 +4,7 @@ PostgreSQL can only add and rename labels in place. For other changes the type i
 converted.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -33,7 +34,7 @@ def changes(
     """
     description = f"alter_type {live.sql}: {listed(live.labels)} -> {listed(target.labels)}"
     if renaming := renamed(live, target):
-        yield _rename(live, *renaming, description)
+        yield _rename(live, renaming, description)
     elif additions := list(_additions(live, target)):
         yield _add(present, additions, description, commits=commits)
         yield from _recreate(live, target, columns, dependents, description="", up=False)
@@ -41,12 +42,22 @@ def changes(
         yield from _recreate(live, target, columns, dependents, description, up=True)
 
 
-def renamed(live: EnumType, target: EnumType) -> tuple[str, str] | None:
-    """Return the one renamed label, as before and after; None unless it is the only difference."""
+def renamed(live: EnumType, target: EnumType) -> Sequence[tuple[str, str]]:
+    """Return the renamed labels, each as before and after; none unless they are the only difference.
+
+    One label may have any new name. Several are renamed where they are the same words, such as NEW_ONE and new-one:
+    an Enum of SQLAlchemy's changes all its labels so when it gets ``values_callable``.
+    """
     if len(live.labels) != len(target.labels):
-        return None
+        return ()
     pairs = [pair for pair in zip(live.labels, target.labels, strict=True) if pair[0] != pair[1]]
-    return pairs[0] if len(pairs) == 1 and pairs[0][1] not in live.labels else None
+    are_same_words = all(_word(before) == _word(after) for before, after in pairs)
+    is_free = not any(after in live.labels for _, after in pairs)
+    return pairs if is_free and (len(pairs) == 1 or are_same_words) else ()
+
+
+def _word(label: str) -> str:
+    return re.sub(r"[\s_-]+", " ", label).casefold()
 
 
 def added(live: EnumType, target: EnumType) -> list[str]:
@@ -72,17 +83,23 @@ def _is_within(subset: Iterable[str], labels: Iterable[str]) -> bool:
     return all(label in remaining for label in subset)
 
 
-def _rename(live: EnumType, before: str, after: str, description: str) -> Change:
+def _rename(live: EnumType, pairs: Sequence[tuple[str, str]], description: str) -> Change:
     def statement(old: str, new: str) -> str:
         return f"ALTER TYPE {live.sql} RENAME VALUE {literal(old)} TO {literal(new)}"
 
-    note = Note(
-        f"{before!r} was taken for renamed to {after!r}: rows keep their value under the new name.\n"
-        f"If they are different values, remove {before!r} from the models, write that revision first,\n"
-        f"and add {after!r} in the next."
-    )
+    forward: list[Note | str] = []
+    for before, after in pairs:
+        note = Note(
+            f"{before!r} was taken for renamed to {after!r}: rows keep their value under the new name.\n"
+            f"If they are different values, remove {before!r} from the models, write that revision first,\n"
+            f"and add {after!r} in the next."
+        )
+        forward += [note, statement(before, after)] if len(pairs) == 1 else [statement(before, after)]
+    if len(pairs) > 1:
+        forward.insert(0, Note("The values only get other letters: rows keep theirs under the new names."))
     # after everything that uses the old label was dropped, and in a downgrade before that is added again
-    return Change(Phase.CREATE_TYPES, (note, statement(before, after)), (statement(after, before),), description)
+    backward = tuple(statement(after, before) for before, after in pairs)
+    return Change(Phase.CREATE_TYPES, tuple(forward), backward, description)
 
 
 def _add(type_name: str, additions: list[tuple[str, str]], description: str, *, commits: bool) -> Change:
