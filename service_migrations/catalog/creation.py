@@ -21,7 +21,16 @@ from service_migrations.catalog.definitions import (
 from service_migrations.catalog.objects import Catalog, Object
 from service_migrations.sql.quoting import one_line_literal, quoted
 
-__all__ = ["SWITCHES", "attribute_comment", "comment", "index_of", "keyword", "of_index", "statements"]
+__all__ = [
+    "SWITCHES",
+    "attribute_comment",
+    "comment",
+    "index_of",
+    "keyword",
+    "of_index",
+    "statements",
+    "statistics_target",
+]
 
 SWITCHES = {"O": "ENABLE", "D": "DISABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWAYS"}
 """The words of ALTER TABLE for the state of a trigger or a rule."""
@@ -86,8 +95,7 @@ def _created(item: Object, catalog: Catalog) -> list[str] | None:  # noqa: C901,
         case "policy":
             return [f"CREATE POLICY {item.address} ON {on} {rerunnable(facts['definition'])}"]
         case "statistics":
-            target = f"ALTER STATISTICS {item.address} SET STATISTICS {facts.get('statistics')}"
-            return [facts["definition"].strip(), *([target] if "statistics" in facts else [])]
+            return [facts["definition"].strip(), *statistics_target(item)]
         case "function" | "procedure":
             return [facts["definition"].strip()]
     return None
@@ -115,6 +123,12 @@ def attribute_comment(item: Object, attribute: str, text: str | None) -> str:
 def keyword(item: Object) -> str:
     """Return the keyword of an object's kind in DROP and COMMENT ON."""
     return "TYPE" if item.kind in _TYPES else item.kind.upper()
+
+
+def statistics_target(item: Object) -> list[str]:
+    """Return the statement for the target of a statistics object, where it has one of its own."""
+    target = item.facts.get("statistics")
+    return [] if target is None else [f"ALTER STATISTICS {item.address} SET STATISTICS {target}"]
 
 
 def _index_settings(index: Object, catalog: Catalog) -> list[str]:

@@ -4,13 +4,14 @@ It is made of the same facts that ``db.drift`` compares. What no statement of a 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from service_migrations.catalog import creation
 from service_migrations.catalog.creation import SWITCHES, comment, index_of, of_index
 from service_migrations.catalog.definitions import identity_sequence, sequence_options, sequences_of
 from service_migrations.catalog.objects import Catalog, Object
 from service_migrations.catalog.privileges import privileges
+from service_migrations.sql.quoting import quoted
 
 __all__ = [
     "NOTHING",
@@ -88,16 +89,24 @@ def column(item: Object, catalog: Catalog) -> Restoration:
     return Restoration((*statements, *privileges(item, catalog)))
 
 
-def constraint_rest(item: Object, catalog: Catalog) -> Restoration:
-    """Return what a constraint and its index have apart from their definition."""
-    comments = [comment(item, catalog)] if item.comment is not None else []
+def constraint_rest(item: Object, catalog: Catalog, name: str) -> Restoration:
+    """Return what a constraint and its index have apart from their definition, where they are created by a name."""
     own = index_of(item, catalog)
+    item, own = _renamed(item, name), _renamed(own, name) if own else None
+    comments = [comment(item, catalog)] if item.comment is not None else []
     return Restoration((*comments, *of_index(own, catalog)), (*_lost(item), *(_lost(own) if own else ())))
 
 
-def index_rest(item: Object, catalog: Catalog) -> Restoration:
-    """Return what an index has apart from its definition."""
+def index_rest(item: Object, catalog: Catalog, name: str) -> Restoration:
+    """Return what an index has apart from its definition, where it is created by a name."""
+    item = _renamed(item, name)
     return Restoration(tuple(of_index(item, catalog)), tuple(_lost(item)))
+
+
+def _renamed(part: Object, name: str) -> Object:
+    doubled = part.name.replace('"', '""')
+    prefix = part.address.removesuffix(f'"{doubled}"' if part.address.endswith('"') else part.name)
+    return replace(part, name=name, address=f"{prefix}{quoted(name)}")
 
 
 def numbering(sequence: Object, kind: str) -> tuple[str, ...]:

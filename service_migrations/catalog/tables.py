@@ -7,7 +7,7 @@ the comment on an index, is its ``rest``, which isn't compared.
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +133,7 @@ class ColumnState:
 class Constraint:
     """A constraint; ``kind`` is the letter in pg_constraint.
 
-    Of a foreign key also its target, and the index that it refers by.
+    Of a foreign key also its target, and the index that it refers by. ``rest_by`` returns its rest by its name.
     """
 
     name: str
@@ -148,12 +148,17 @@ class Constraint:
     index: str | None
     uses: frozenset[str]
     types: frozenset[int]
-    rest: Restoration = NOTHING
+    rest_by: Callable[[str], Restoration] = field(default=lambda _: NOTHING, compare=False)
+
+    @property
+    def rest(self) -> Restoration:
+        """What it has apart from its definition, with the name that it has here."""
+        return self.rest_by(self.name)
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """An index without a constraint. A ``plain`` one has neither expression nor condition."""
+    """An index without a constraint. A ``plain`` one has neither expression nor condition; ``rest_by`` as above."""
 
     name: str
     definition: str
@@ -161,7 +166,12 @@ class Index:
     plain: bool
     uses: frozenset[str]
     types: frozenset[int]
-    rest: Restoration = NOTHING
+    rest_by: Callable[[str], Restoration] = field(default=lambda _: NOTHING, compare=False)
+
+    @property
+    def rest(self) -> Restoration:
+        """What it has apart from its definition, with the name that it has here."""
+        return self.rest_by(self.name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from alembic.operations.ops import DropConstraintOp, DropIndexOp
 from sqlalchemy.sql.elements import conv
 
-from service_migrations.autogenerate.changes.change import Change, Phase, Step, steps
+from service_migrations.autogenerate.changes.change import Change, Note, Phase, Step, steps
 from service_migrations.autogenerate.changes.matches import Matches, NewNames, rename
 from service_migrations.autogenerate.changes.table_pair import (
     BOTH,
@@ -51,6 +51,7 @@ def changes(pair: Pair, recreated_types: RecreatedTypes, named: frozenset[str], 
             continue
         if name not in matches.constraints:
             yield drop(pair.live, constraint, BOTH, described=True)
+            yield from _replica_identity(pair, constraint)
         else:
             directions = _recreation(pair, recreated_types, constraint)
             yield from _kept(pair.live, constraint, matches, directions, names)
@@ -87,13 +88,37 @@ def _index_changes(pair: Pair, matches: Matches, recreated_types: RecreatedTypes
             directions = _recreation(pair, recreated_types, live)
             if any(directions):
                 yield _drop_index(pair.live, live, directions)
-                yield _create_index(pair.live, match, directions)
+                yield _create_index(pair.live, replace(match, rest_by=live.rest_by), directions)
             if match.name != name:
                 yield from rename(pair.live, live, match.name, directions, names)
         elif live:
             yield _drop_index(pair.live, live, BOTH, described=True)
+            yield from _replica_identity(pair, live)
         if name in pair.target.indexes and name not in matched_names:
             yield _create_index(pair.target, pair.target.indexes[name], BOTH, described=True)
+
+
+def _replica_identity(pair: Pair, dropped: Constraint | Index) -> Iterator[Change]:
+    """Yield what keeps the replica identity that a table has by a part of which the models have another one, or none.
+
+    PostgreSQL drops such an index without a word, and refuses each UPDATE and DELETE then, if the table is published.
+    """
+    statements = tuple(each for each in dropped.rest.statements if " REPLICA IDENTITY USING INDEX " in each)
+    new = pair.target.constraints.get(dropped.name) or pair.target.indexes.get(dropped.name)
+    if not statements:
+        return
+    if isinstance(new, Index):
+        is_unique = new.plain and new.definition.startswith("CREATE UNIQUE ")
+    else:
+        is_unique = new is not None and new.kind in ("p", "u") and " DEFERRABLE" not in new.definition
+    if new and is_unique and all(pair.target.columns[name].not_null for name in new.uses):
+        yield Change(Phase.COMMENT, statements, ())
+        return
+    note = Note(
+        f"WARNING: {pair.live.sql} loses its replica identity with {dropped.name}: where a publication has the table,\n"
+        f"each UPDATE and DELETE fails, until there is one: ALTER TABLE {pair.live.sql} REPLICA IDENTITY …"
+    )
+    yield Change(Phase.COMMENT, (note,), ())
 
 
 def keys_of(pair: Pair, recreated_types: RecreatedTypes, named: frozenset[str]) -> Keys:

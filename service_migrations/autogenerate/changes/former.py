@@ -2,11 +2,12 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 
 from sqlalchemy import Connection, text
 
 from service_migrations.autogenerate.changes.change import Change, Phase, Step, steps
-from service_migrations.autogenerate.changes.table_pair import Directions
+from service_migrations.autogenerate.changes.table_pair import NEITHER, Directions, either
 from service_migrations.catalog import creation, restoration
 from service_migrations.catalog.definitions import add_not_null, column_settings, storage_actions
 from service_migrations.catalog.objects import Catalog, Key, Object, read_own
@@ -81,26 +82,35 @@ class Former:
         return steps(restoration.column(self._part(table, "column", name), self._catalog))
 
     def statistics(
-        self, table: TableState, columns: Mapping[str, Directions], virtual: Collection[str]
+        self,
+        table: TableState,
+        columns: Mapping[str, Directions],
+        converted: Mapping[str, Directions],
+        virtual: Collection[str],
     ) -> list[Change]:
-        """Return the changes that create the statistics objects again that are dropped with one of these columns.
+        """Return the changes of statistics objects: PostgreSQL drops or rebuilds them with their columns.
 
         Args:
             table: of the database.
             columns: those that are dropped, with the directions of that.
+            converted: those that get another type, with the directions of that: its objects are rebuilt without target.
             virtual: the columns that become virtual ones, of which PostgreSQL keeps no statistics.
 
         """
         owner, changes = self._table(table), []
         for item in self._catalog.parts(owner, "statistics"):
             names = item.facts.get("columns", ())
+            dropped = either(NEITHER, *(columns[name] for name in names if name in columns))
+            rebuilt = either(NEITHER, *(converted[name] for name in names if name in converted))
             statements = tuple(creation.statements(item, self._catalog) or ())
-            if any(columns[name].up for name in names if name in columns):
+            target = tuple(creation.statistics_target(item))
+            if dropped.up and {*names} & {*virtual}:
                 lost = Restoration(lost=(f"the statistics object {item.address}: a virtual column has no statistics",))
-                forward = steps(lost) if {*names} & {*virtual} else statements
-                changes.append(Change(Phase.CREATE_INDEXES, forward, ()))
-            if any(columns[name].down for name in names if name in columns):
-                changes.append(Change(Phase.DROP_INDEXES, (), statements))
+                changes.append(Change(Phase.CREATE_INDEXES, steps(lost), ()))
+            elif dropped.up or (rebuilt.up and target):
+                changes.append(Change(Phase.CREATE_INDEXES, statements if dropped.up else target, ()))
+            if dropped.down or (rebuilt.down and target):
+                changes.append(Change(Phase.DROP_INDEXES, (), statements if dropped.down else target))
         return changes
 
     def completed(self, table: TableState) -> TableState:
@@ -113,11 +123,13 @@ class Former:
                 for name, part in table.columns.items()
             },
             constraints={
-                name: replace(part, rest=restoration.constraint_rest(self._part(table, "constraint", name), catalog))
+                name: replace(
+                    part, rest_by=partial(restoration.constraint_rest, self._part(table, "constraint", name), catalog)
+                )
                 for name, part in table.constraints.items()
             },
             indexes={
-                name: replace(part, rest=restoration.index_rest(self._part(table, "index", name), catalog))
+                name: replace(part, rest_by=partial(restoration.index_rest, self._part(table, "index", name), catalog))
                 for name, part in table.indexes.items()
             },
         )

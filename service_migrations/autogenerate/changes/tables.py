@@ -13,7 +13,13 @@ from service_migrations.autogenerate.changes.change import Change, Note, Phase, 
 from service_migrations.autogenerate.changes.dependents import users_of_columns
 from service_migrations.autogenerate.changes.matches import new_names
 from service_migrations.autogenerate.changes.table_options import TableOptions, changed_persistence, new_comments
-from service_migrations.autogenerate.changes.table_pair import BOTH, Directions, Pair, recreated_columns
+from service_migrations.autogenerate.changes.table_pair import (
+    BOTH,
+    Directions,
+    Pair,
+    converted_columns,
+    recreated_columns,
+)
 from service_migrations.autogenerate.comparison import Comparison, Key
 from service_migrations.autogenerate.operations import added_column, created_table, remove_exclusions
 from service_migrations.catalog.tables import ColumnState, TableState
@@ -170,11 +176,12 @@ def _added_and_dropped_columns(comparison: Comparison, key: Key, pair: Pair) -> 
 
 
 def _statistics(comparison: Comparison, pair: Pair) -> list[Change]:
-    """Return the changes for the statistics objects that PostgreSQL drops with their columns."""
+    """Return the changes for the statistics objects that PostgreSQL drops or rebuilds with their columns."""
     gone = {name: Directions(up=False, down=True) for name in pair.live.columns if name not in pair.target.columns}
     gone |= recreated_columns(pair, comparison.recreated_types)
     virtual = [column.name for column in pair.target.columns.values() if column.generated == "v"]
-    return comparison.former.statistics(pair.live, gone, virtual) if gone else []
+    converted = converted_columns(pair, comparison.recreated_types)
+    return comparison.former.statistics(pair.live, gone, converted, virtual) if gone or converted else []
 
 
 def _ordered(
