@@ -26,6 +26,7 @@ from service_migrations.catalog.search_path import OWN_PATH, set_path
 from service_migrations.catalog.tables import NOT_VALID, Constraint, TableState, read
 from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError
 from service_migrations.failures.driver_errors import describe, is_of_the_session, sqlstate
+from service_migrations.models.tables.inheritance import parents_of
 from service_migrations.sql.quoting import VERBATIM, quoted
 
 __all__ = ["NoTemporaryTablesError", "all_normalised", "normalised"]
@@ -105,10 +106,13 @@ def normalised(
         message = f"the models' table {table.fullname} can't be created on this server: {describe(error)}."
         if code == _DENIED:
             raise AccessDeniedError(message, hint="Grant it to this role, or run as the owner.") from error
-        raise ConfigurationError(
-            message,
-            hint="Correct the model; or, if it needs a missing object, create that in a revision first (--empty).",
-        ) from error
+        hint = "Correct the model; or, if it needs a missing object, create that in a revision first (--empty)."
+        if parents_of(table):
+            hint = (
+                "If it inherits a column that changes, upgrade its parent, and write the next revision. Otherwise: "
+                + hint
+            )
+        raise ConfigurationError(message, hint=hint) from error
     return _completed(connection, table, state, surroundings)
 
 

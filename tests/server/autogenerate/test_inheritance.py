@@ -96,3 +96,20 @@ def test_a_child_whose_new_parent_cant_be_compared_is_named(monorepo: Monorepo, 
         assert f"This revision leaves a table as it is. billing: {cause}" in ran.err
     (file,) = service.versions.glob("*.py")
     assert re.findall(r'create_table\(\s*"(\w+)"', file.read_text(encoding="utf-8")) == ["other"]
+
+
+def test_a_child_of_a_parent_that_changes_is_compared_after_that(
+    monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    child = 'z = Table("z", metadata, Column("n", {}), Column("own", {}), postgresql_inherits="other")\n'
+    service = monorepo.service("billing", MODELS + child.format("Integer", "Text"), database())
+    first_upgrade(monorepo, service)
+    wider = MODELS.replace('Column("n", Integer)', 'Column("n", Text)') + child.format("Text", "Integer")
+    remodel(monorepo, service, wider)
+    (error,) = wait(service_migrations.check(service)).uncompared
+    assert "If it inherits a column that changes, upgrade its parent, and write the next revision." in str(error)
+    for column in ("other ALTER COLUMN n", "z ALTER COLUMN own"):
+        assert f"ALTER TABLE {column} TYPE" in written(monorepo, service)
+        wait(service_migrations.upgrade(service))
+    checked = wait(service_migrations.check(service))
+    assert (checked.differences, checked.uncompared) == ((), ())
