@@ -2,7 +2,14 @@
 
 import pytest
 
-from service_migrations.autogenerate.changes.conversions import are_ranges, can_change_values, checked, through, warning
+from service_migrations.autogenerate.changes.conversions import (
+    are_ranges,
+    can_change_values,
+    checked,
+    through,
+    warning,
+    warning_of_digits,
+)
 
 TZ, NO_TZ = "with time zone", "without time zone"
 
@@ -170,6 +177,23 @@ def test_a_range_is_read_from_the_text_of_the_other_one(array: str) -> None:
                 "ELSE concat(v, ' would change')::a_domain END"
             ),
         ),
+        (
+            "smallint",
+            "bit(3)",
+            (
+                f"CASE WHEN v::bigint::bit(3)::bigint {SAME} v THEN v::bigint::a_domain "
+                "ELSE concat(v, ' would change')::integer::a_domain END"
+            ),
+        ),
+        (
+            "bit(3)",
+            "smallint",
+            (
+                f"CASE WHEN v::bigint::smallint::bigint {SAME} v::bigint THEN v::bigint::a_domain "
+                "ELSE concat(v, ' would change')::a_domain END"
+            ),
+        ),
+        ("bit varying", "smallint", None),
         ("boolean[]", "smallint[]", None),
         ("boolean", "text", None),
         ("money", "date", None),
@@ -178,6 +202,11 @@ def test_a_range_is_read_from_the_text_of_the_other_one(array: str) -> None:
 )
 def test_a_third_type_leads_where_no_cast_does(before: str, after: str, using: str | None) -> None:
     assert through("v", before, after, "a_domain") == using
+
+
+def test_bits_of_any_number_that_become_a_decimal_number_are_named() -> None:
+    assert "B'101' as 101" in str(warning_of_digits("v", "bit varying(8)", "integer"))
+    assert warning_of_digits("v", "bit(8)", "integer") is warning_of_digits("v", "bit varying(8)", "text") is None
 
 
 WORDS = {

@@ -10,6 +10,7 @@ _INTEGERS = {"smallint": 2, "integer": 4, "bigint": 8}
 """With their sizes in bytes."""
 _FLOATS = {"real": 3, "double precision": 6}
 """With the size in bytes of the integers that they certainly hold."""
+_NUMBERS = (*_INTEGERS, *_FLOATS, "numeric")
 _SIGNS = (("oid", "integer"), ("integer", "oid"))
 """Types of the same bits, of which one has a sign."""
 _MICROSECONDS = 6
@@ -136,14 +137,8 @@ def checked(name: str, before: str, after: str, kind: str) -> str:
 def of_arrays(name: str, before: str, after: str, kind: str) -> str | None:
     """Return an expression for USING between an array and JSON; None where it is another conversion.
 
-    The text of an empty array is that of an empty object. An array of JSON has no expression without a query.
-
-    Args:
-        name: the column's name, quoted.
-        before: its type, that under a domain.
-        after: its new type, that under a domain.
-        kind: its new type as it is named.
-
+    The text of an empty array is that of an empty object. An array of JSON has no expression without a query. The
+    arguments are those of ``checked``.
     """
     if before.endswith("[]") and after in _JSON:
         return f"to_{after}({name})" + ("" if kind == after else f"::{kind}")
@@ -156,29 +151,32 @@ def of_arrays(name: str, before: str, after: str, kind: str) -> str | None:
 def through(name: str, before: str, after: str, kind: str) -> str | None:
     """Return an expression for USING by way of a third type; None where no such type is known.
 
-    PostgreSQL casts a truth value to an integer and to no other number, and money to numeric alone; their texts are
-    no numbers. The arguments are those of ``checked``.
+    PostgreSQL casts a truth value to an integer and to no other number, bits to an integer or a bigint, and money to
+    numeric alone. Their texts are no numbers, or another one: B'101' is 5. The arguments are those of ``checked``.
     """
     old, new = _Type.of(before), _Type.of(after)
     if old is None or new is None or before.endswith("[]") or after.endswith("[]"):
         return None
-    numbers = (*_INTEGERS, *_FLOATS, "numeric")
-    if old.base == "boolean" and new.base in numbers:
+    if old.base == "boolean" and new.base in _NUMBERS:
         return f"{name}::integer::{kind}"
-    if old.base == "money" and new.base in numbers:
-        middle, value = "numeric", f"{name}::numeric"
-    elif old.base in numbers and new.base == "boolean":
-        middle, value = "integer", name
+    if old.base in ("money", "bit") and new.base in _NUMBERS:
+        middle = "numeric" if old.base == "money" else "bigint"
+        value = f"{name}::{middle}"
+    elif old.base in _NUMBERS and new.base in ("boolean", "bit"):
+        middle, value = "integer" if new.base == "boolean" else "bigint", name
     else:
         return None
+    changed = f"concat({name}, ' would change')" + ("::integer" if new.base == "bit" else "")
     kept = f"{name}::{middle}::{after}::{middle} IS NOT DISTINCT FROM {value}"
-    return f"CASE WHEN {kept} THEN {name}::{middle}::{kind} ELSE concat({name}, ' would change')::{kind} END"
+    return f"CASE WHEN {kept} THEN {name}::{middle}::{kind} ELSE {changed}::{kind} END"
 
 
 def warning_of_digits(name: str, before: str, after: str) -> str | None:
-    """Return what a person has to know where the text of a number becomes a time; None for other types."""
+    """Return what a person has to know where the text of a number is read as a time, or that of bits as a number."""
     old, new = _Type.of(before), _Type.of(after)
-    if old is None or new is None or old.base not in (*_INTEGERS, *_FLOATS, "numeric"):
+    if old is not None and new is not None and old.base == "bit varying" and new.base in _NUMBERS:
+        return "WARNING: bits are read as the digits of a decimal number, such as B'101' as 101."
+    if old is None or new is None or old.base not in _NUMBERS:
         return None
     if new.base == "interval":
         return (

@@ -188,6 +188,23 @@ def test_a_truth_value_becomes_a_number_and_one_again(
     assert query(dsn, "SELECT * FROM things ORDER BY id") == rows
 
 
+@pytest.mark.parametrize("kind", ["SmallInteger", "Integer", "BigInteger", "Numeric(3)", "REAL"])
+def test_bits_become_the_number_that_they_are_and_bits_again(
+    monorepo: Monorepo, database: Callable[..., Dsn], kind: str
+) -> None:
+    dsn = database()
+    service = monorepo.service("shop", MODELS.format(kind="BIT(8)"), dsn)
+    first_upgrade(monorepo, service)
+    query(dsn, "INSERT INTO things VALUES (1, B'00000101'), (2, B'11111111'), (3, NULL)")
+    rows = query(dsn, "SELECT * FROM things ORDER BY id")
+    remodel(monorepo, service, MODELS.format(kind=kind))
+    written(monorepo, service)
+    wait(service_migrations.upgrade(service))
+    assert [row[0] for row in query(dsn, "SELECT value FROM things ORDER BY id")] == [5, 255, None]
+    wait(service_migrations.downgrade(service, "-1"))
+    assert query(dsn, "SELECT * FROM things ORDER BY id") == rows
+
+
 DOMAINS = {
     "from a domain": ("DOMAIN('outer', Numeric(8, 3))", "Numeric(8, 1)"),
     "to a domain": ("Numeric(8, 3)", "DOMAIN('tenths', Numeric(8, 1))"),
