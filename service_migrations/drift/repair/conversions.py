@@ -2,7 +2,7 @@
 
 import re
 
-from service_migrations.autogenerate.changes.conversions import are_ranges, can_change_values, checked, warning
+from service_migrations.autogenerate.changes.conversions import are_ranges, can_change_values, checked, through, warning
 from service_migrations.catalog.objects import Catalog, Object
 from service_migrations.drift.repair.change import Pair
 
@@ -54,11 +54,11 @@ _CASTS: dict[str, tuple[str, ...]] = {
 
 def using(pair: Pair) -> str:
     """Return the USING of a column that has another type; an empty text where the server needs none."""
-    if "generated" in pair.live.facts:
-        return ""  # the expression is converted
     table = pair.expected_catalog.parent(pair.expected)
-    if table is not None and table.kind == "foreign table":
-        return ""  # there are no rows
+    if "generated" in pair.live.facts or (table is not None and table.kind == "foreign table"):
+        return ""  # the expression is converted, or there are no rows
+    if third := _by_third_type(pair):
+        return f" USING {third}"
     old, new = (each.facts["type"] for each in (pair.live, pair.expected))
     value, before, after = _value(pair)
     if can_change_values(before, after):
@@ -81,11 +81,18 @@ def notes(pair: Pair) -> str | None:
     lines = []
     if not _has_cast(old, new) and not are_ranges(old, new) and not {"."} & {*old, *new}:
         lines.append(f"PostgreSQL has no cast from {old} to {new}: read what is behind USING first.")
-    for line in (warning(value, before, after) or "").splitlines():
+    warnings = None if _by_third_type(pair) else warning(value, before, after)
+    for line in (warnings or "").splitlines():
         text = line.removeprefix("WARNING: ")
         if not text.startswith("To round or cut "):
             lines.append(re.sub("^This fails", "It fails", f"{text[0].upper()}{text[1:]}"))
     return " ".join(lines) or None
+
+
+def _by_third_type(pair: Pair) -> str | None:
+    """Return the expression that leads to the new type by way of a third one, where no cast does."""
+    types = _types(pair)
+    return None if _has_cast(*types) else through(pair.expected.address, *types, pair.expected.facts["type"])
 
 
 def _value(pair: Pair) -> tuple[str, str, str]:
@@ -95,8 +102,6 @@ def _value(pair: Pair) -> tuple[str, str, str]:
         return name, before, after
     if after in _JSON and not before.endswith("citext"):
         return f"to_{after}({name})", after, after
-    if before == "boolean" and _base(after) in _NUMBERS and not after.endswith("[]"):
-        return f"{name}::integer", "integer", after
     if before in _JSON and _base(after) not in (*_NUMBERS, "boolean") and not after.endswith("[]"):
         # a string without its quotes; null, which is none, is read as a text that fails
         return f"coalesce({name} #>> '{{}}', {name}::text)", "text", after

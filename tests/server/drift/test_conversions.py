@@ -26,6 +26,10 @@ CONVERTED: dict[str, tuple[str, str, str, str, str]] = {
     "an enum that became json": ("json", "e", '"a"', "a", ""),
     "a number that became a boolean": ("boolean", "numeric", "true", "1", "no cast"),
     "a boolean that became a number": ("numeric", "boolean", "1", "true", "no cast"),
+    "a number with a point that became a boolean": ("numeric(3,1)", "boolean", "1.0", "true", "no cast"),
+    "a smallint that became bits": ("smallint", "bit(8)", "5", "00000101", "no cast"),
+    "bits that became a smallint": ("bit(8)", "smallint", "00000101", "5", "no cast"),
+    "money that became an integer": ("money", "integer", "5", "5", "no cast"),
     "a time with a zone": ("time", "timetz", "10:00", "10:00:00+00", "gets the zone of the session's TimeZone"),
     "a timestamp with a zone": ("timestamp", "timestamptz", "2020-01-01", "2020-01-01 00:00:00+00", ZONE),
     "a timestamp without a zone": ("timestamptz", "timestamp", "2020-01-01Z", "2020-01-01 00:00:00", ZONE),
@@ -47,6 +51,9 @@ REFUSED = {
     "a time in a string": ("jsonb", "date", '"2020-01-01 10:00"'),
     "a date": ("timestamptz", "timetz", "2020-01-01Z"),
     "bits": ("smallint", "bit(2)", "5"),
+    "a time in a text": ("text", "time", "2020-01-01 10:00"),
+    "a part of a sum of money": ("money", "integer", "5.50"),
+    "a number that is no truth value": ("smallint", "boolean", "2"),
     "a zone": ("timetz", "interval", "10:00+05"),
 }
 
