@@ -28,6 +28,7 @@ __all__ = [
     "index_of",
     "keyword",
     "of_index",
+    "own_column",
     "statements",
     "statistics_target",
 ]
@@ -229,18 +230,23 @@ def _of_columns(table: Object, catalog: Catalog) -> Iterator[str]:
 
 def _own_columns(partition: Object, parent: Object, catalog: Catalog) -> Iterator[str]:
     """Yield the statements for what the columns of a partition have otherwise than those of its parent."""
-    inherited = {column.name: column.facts for column in catalog.parts(parent, "column")}
+    inherited = {column.name: column for column in catalog.parts(parent, "column")}
     for column in catalog.parts(partition, "column"):
-        facts, others = column.facts, inherited.get(column.name, column.facts)
-        alter = f"ALTER TABLE {partition.address} ALTER COLUMN {column.address}"
-        if facts.get("default") != others.get("default"):
-            default = rerunnable(facts.get("default", ""))
-            yield f"{alter} SET DEFAULT {default}" if default else f"{alter} DROP DEFAULT"
-        for setting, usual in (("storage", others.get("storage_of_type")), ("compression", "DEFAULT")):
-            if setting in others and setting not in facts:
-                yield f"{alter} SET {setting.upper()} {usual}"
-        if facts["not_null"] and not others["not_null"]:
-            yield f"ALTER TABLE {partition.address} {add_not_null(column)}"
+        yield from own_column(partition, column, inherited.get(column.name, column))
+
+
+def own_column(partition: Object, column: Object, inherited: Object) -> Iterator[str]:
+    """Yield the statements for what a column of a partition has otherwise than that of its parent."""
+    facts, others = column.facts, inherited.facts
+    alter = f"ALTER TABLE {partition.address} ALTER COLUMN {column.address}"
+    if facts.get("default") != others.get("default"):
+        default = rerunnable(facts.get("default", ""))
+        yield f"{alter} SET DEFAULT {default}" if default else f"{alter} DROP DEFAULT"
+    for setting, usual in (("storage", others.get("storage_of_type")), ("compression", "DEFAULT")):
+        if setting in others and setting not in facts:
+            yield f"{alter} SET {setting.upper()} {usual}"
+    if facts["not_null"] and not others["not_null"]:
+        yield f"ALTER TABLE {partition.address} {add_not_null(column)}"
 
 
 def _domain(domain: Object, catalog: Catalog) -> list[str]:

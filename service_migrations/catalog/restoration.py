@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from service_migrations.catalog import creation
 from service_migrations.catalog.creation import SWITCHES, comment, index_of, of_index
-from service_migrations.catalog.definitions import identity_sequence, sequence_options, sequences_of
+from service_migrations.catalog.definitions import column_settings, identity_sequence, sequence_options, sequences_of
 from service_migrations.catalog.objects import Catalog, Object
 from service_migrations.catalog.privileges import privileges
 from service_migrations.sql.quoting import quoted
@@ -82,11 +82,23 @@ def foreign_keys(item: Object, catalog: Catalog) -> Iterator[Object]:
 
 
 def column(item: Object, catalog: Catalog) -> Restoration:
-    """Return what creates a column with all that it has, also its sequence."""
+    """Return what creates a column with all that it has, also its sequence, and what it has in partitions."""
     statements = creation.statements(item, catalog) or []
     for sequence in (*sequences_of(item, catalog), identity_sequence(item, catalog)):
         statements += _of_sequence(sequence, catalog) if sequence else ()
-    return Restoration((*statements, *privileges(item, catalog)))
+    return Restoration((*statements, *privileges(item, catalog), *_in_partitions(item, catalog)))
+
+
+def _in_partitions(item: Object, catalog: Catalog) -> Iterator[str]:
+    """Yield the statements for what a column has in the partitions of its table, apart from what comes with it."""
+    table = catalog.parent(item)
+    for partition in catalog.parts(table, "table") if table else ():
+        for own in (each for each in catalog.parts(partition, "column") if each.name == item.name):
+            yield from creation.own_column(partition, own, item)
+            yield from column_settings(own, catalog)
+            yield from [comment(own, catalog)] if own.comment is not None else []
+            yield from privileges(own, catalog)
+            yield from _in_partitions(own, catalog)
 
 
 def constraint_rest(item: Object, catalog: Catalog, name: str) -> Restoration:

@@ -17,6 +17,33 @@ from service_migrations.catalog.tables import ColumnState, TableState
 
 __all__ = ["Former"]
 
+_PARTS_OF_COLUMNS = """
+SELECT n.nspname AS schema, r.relname AS partition, a.attname AS "column",
+    CASE WHEN i.oid IS NOT NULL THEN 'index' WHEN c.oid IS NOT NULL THEN 'constraint' ELSE 'statistics' END AS kind,
+    coalesce(i.relname, c.conname, s.stxname) AS name
+FROM unnest(CAST(:schemas AS name[]), CAST(:partitions AS name[])) AS p (schema, name)
+JOIN pg_namespace n ON n.nspname = p.schema JOIN pg_class r ON r.relnamespace = n.oid AND r.relname = p.name
+JOIN pg_attribute a ON a.attrelid = r.oid AND a.attname = ANY(CAST(:columns AS name[])) AND NOT a.attisdropped
+JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = r.oid AND d.refobjsubid = a.attnum
+    AND d.deptype = 'a'
+LEFT JOIN pg_class i ON d.classid = 'pg_class'::regclass AND i.oid = d.objid AND i.relkind IN ('i', 'I')
+    AND NOT i.relispartition
+LEFT JOIN pg_constraint c ON d.classid = 'pg_constraint'::regclass AND c.oid = d.objid AND c.contype <> 'n'
+    AND c.coninhcount = 0 AND c.conparentid = 0
+LEFT JOIN pg_statistic_ext s ON d.classid = 'pg_statistic_ext'::regclass AND s.oid = d.objid
+WHERE coalesce(i.oid, c.oid, s.oid) IS NOT NULL
+ORDER BY kind DESC, name, "column"
+"""
+"""What only partitions have, and PostgreSQL drops with a column of theirs."""
+
+_PHASES = {
+    "foreign key": (Phase.ADD_FOREIGN_KEYS, Phase.DROP_FOREIGN_KEYS),
+    "constraint": (Phase.ADD_CONSTRAINTS, Phase.DROP_CONSTRAINTS),
+    "index": (Phase.CREATE_INDEXES, Phase.DROP_INDEXES),
+    "statistics": (Phase.CREATE_INDEXES, Phase.DROP_INDEXES),
+}
+"""When a part is created in an upgrade, and the phase whose reverse creates it in a downgrade."""
+
 KeyOfTable = tuple[str | None, str]
 """Schema and name; the default schema is None."""
 
@@ -25,6 +52,7 @@ class Former:
     """The catalog of a database before a change."""
 
     def __init__(self, connection: Connection, default_schema: str | None, path: str) -> None:
+        self._connection = connection
         self._catalog = Catalog(read_own(connection, path))
         self._role = str(connection.scalar(text("SELECT current_user")))
         self._default = default_schema
@@ -112,6 +140,32 @@ class Former:
             if dropped.down or (rebuilt.down and target):
                 changes.append(Change(Phase.DROP_INDEXES, (), statements if dropped.down else target))
         return changes
+
+    def parts_of_partitions(self, table: TableState, columns: Mapping[str, Directions]) -> Iterator[Change]:
+        """Yield the changes that create what only partitions have, which PostgreSQL drops with its column.
+
+        Args:
+            table: of the database.
+            columns: those that are dropped, with the directions of that.
+
+        """
+        partitions = {(item.schema, item.name): item for item in [*self._with_partitions(self._table(table))][1:]}
+        if not partitions or not columns:
+            return
+        schemas, names = zip(*partitions, strict=True)
+        values = {"schemas": list(schemas), "partitions": list(names), "columns": list(columns)}
+        directions: dict[Object, Directions] = {}
+        for row in self._connection.execute(text(_PARTS_OF_COLUMNS), values):
+            partition = partitions[row.schema, row.partition]
+            part = next(each for each in self._catalog.parts(partition, row.kind) if each.name == row.name)
+            directions[part] = either(directions.get(part, NEITHER), columns[row.column])
+        for part, dropped in directions.items():
+            statements = tuple(creation.statements(part, self._catalog) or ())
+            upgrade, downgrade = _PHASES["foreign key" if "foreign_key" in part.facts else part.kind]
+            if dropped.up:
+                yield Change(upgrade, statements, ())
+            if dropped.down:
+                yield Change(downgrade, (), statements)
 
     def completed(self, table: TableState) -> TableState:
         """Return the state of a table with the rest of each part."""

@@ -110,7 +110,7 @@ def altered(comparison: Comparison) -> dict[Key, list[Change]]:
     for key, pair in comparison.pairs.items():
         table_changes = [
             *_added_and_dropped_columns(comparison, key, pair),
-            *_statistics(comparison, pair),
+            *_parts_of_dropped_columns(comparison, pair),
             *columns.changes(pair, comparison.recreated_types, comparison.castable, users.get(key, {})),
             *constraints.changes(pair, comparison.recreated_types, comparison.named[key], names),
             *constraints.foreign_keys(pair, comparison.named[key], keys, comparison.default, names),
@@ -175,13 +175,16 @@ def _added_and_dropped_columns(comparison: Comparison, key: Key, pair: Pair) -> 
             yield Change(phase, (*_missing_value_note(column), *steps), (drop,), description)
 
 
-def _statistics(comparison: Comparison, pair: Pair) -> list[Change]:
-    """Return the changes for the statistics objects that PostgreSQL drops or rebuilds with their columns."""
+def _parts_of_dropped_columns(comparison: Comparison, pair: Pair) -> Iterator[Change]:
+    """Yield the changes for what PostgreSQL drops or rebuilds with a column: statistics, and what partitions have."""
     gone = {name: Directions(up=False, down=True) for name in pair.live.columns if name not in pair.target.columns}
     gone |= recreated_columns(pair, comparison.recreated_types)
     virtual = [column.name for column in pair.target.columns.values() if column.generated == "v"]
     converted = converted_columns(pair, comparison.recreated_types)
-    return comparison.former.statistics(pair.live, gone, converted, virtual) if gone or converted else []
+    if gone or converted:
+        yield from comparison.former.statistics(pair.live, gone, converted, virtual)
+    if gone and pair.live.partition_key:
+        yield from comparison.former.parts_of_partitions(pair.live, gone)
 
 
 def _ordered(
