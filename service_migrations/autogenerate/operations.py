@@ -61,7 +61,7 @@ def copied(metadata: MetaData, dialect: Dialect, keys: Container[str]) -> dict[s
         if table.key not in keys:
             continue
         for original, column in zip(table.columns, copy.columns, strict=True):
-            column.type = _plain(original.type)
+            column.type = _plain(original.type, dialect)
             if original is table.autoincrement_column and not is_portable(column.type):
                 # SQLAlchemy makes it a SERIAL, whatever SQL its type has
                 column.type = next(kind() for kind in _INTEGERS if isinstance(column.type, kind))
@@ -151,7 +151,7 @@ def _rendered_type(item: Any, context: AutogenContext) -> str | bool:
         return f"postgresql.ENUM({labels}, name={plain(item.name)!r}{schema}, create_type=False)"
     if is_portable(item) or context.opts["user_module_prefix"] is not None:  # a team names types by its own module
         return False
-    standard = postgres_type(item)  # a comparison by Alembic alone has the models' own type
+    standard = postgres_type(item, context.dialect)  # a comparison by Alembic alone has the models' own type
     if is_portable(standard) and not isinstance(standard, ARRAY):
         is_of_dialect = "dialects" in type(standard).__module__
         context.imports.update(["from sqlalchemy.dialects import postgresql"] if is_of_dialect else [])
@@ -290,11 +290,11 @@ def _twice_escaped(sql: str) -> TextClause:
     return text(escaped(escaped(sql)))
 
 
-def _plain(column_type: TypeEngine[Any]) -> TypeEngine[Any]:
+def _plain(column_type: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any]:
     """Return a type as PostgreSQL gets it, without the constraint that SQLAlchemy makes of it."""
     if isinstance(column_type, Interval) and column_type.native:
         return INTERVAL(precision=column_type.second_precision)  # Alembic renders sa.Interval() without it
-    column_type = postgres_type(column_type)
+    column_type = postgres_type(column_type, dialect)
     if isinstance(column_type, Boolean | Enum) and column_type.create_constraint:
         bare = copies.copy(column_type)  # its CHECK is created like every other, by name
         bare.create_constraint = False

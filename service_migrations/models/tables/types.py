@@ -7,7 +7,7 @@ from copy import copy
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import ARRAY, Column, DefaultClause, Enum, Sequence
+from sqlalchemy import ARRAY, Column, DefaultClause, Dialect, Enum, Sequence
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import DOMAIN, asyncpg
 from sqlalchemy.sql.functions import next_value
@@ -17,14 +17,20 @@ from service_migrations._sqlalchemy import as_written, type_variants, without_va
 
 __all__ = ["enum_of", "is_portable", "named_type_of", "postgres_type", "sequences_of", "without_own_index"]
 
-_DIALECT = asyncpg.dialect()  # type: ignore[no-untyped-call]
+_DIALECT: Dialect = asyncpg.dialect()  # type: ignore[no-untyped-call]
 
 
-def postgres_type(column_type: TypeEngine[Any]) -> TypeEngine[Any]:
-    """Return a type as PostgreSQL gets it, with the elements of an array."""
-    bare: Any = _undecorated(column_type)
+def postgres_type(column_type: TypeEngine[Any], dialect: Dialect = _DIALECT) -> TypeEngine[Any]:
+    """Return a type as PostgreSQL gets it, with the elements of an array.
+
+    Args:
+        column_type: the type.
+        dialect: that of the connection. A decorator may ask it for a ``Text``, which is a ``VARCHAR`` over asyncpg.
+
+    """
+    bare: Any = _undecorated(column_type, dialect)
     if isinstance(bare, ARRAY):
-        elements = postgres_type(bare.item_type)
+        elements = postgres_type(bare.item_type, dialect)
         if elements is not bare.item_type:
             bare = copy(bare)
             bare.item_type = elements
@@ -109,12 +115,12 @@ def without_own_index(column_type: TypeEngine[Any]) -> TypeEngine[Any]:
     return bare  # type: ignore[no-any-return]
 
 
-def _undecorated(column_type: TypeEngine[Any]) -> TypeEngine[Any]:
+def _undecorated(column_type: TypeEngine[Any], dialect: Dialect = _DIALECT) -> TypeEngine[Any]:
     while True:
-        variant = type_variants(column_type).get(_DIALECT.name)
+        variant = type_variants(column_type).get(dialect.name)
         if variant is not None:
             column_type = variant
         elif isinstance(column_type, TypeDecorator):
-            column_type = column_type.load_dialect_impl(_DIALECT)
+            column_type = column_type.load_dialect_impl(dialect)
         else:
             return column_type
