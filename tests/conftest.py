@@ -18,7 +18,7 @@ from service_migrations.postgres import Server, throwaway
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.keys import KEYS
 from tests.support import forked
-from tests.support.database import make_database, query
+from tests.support.database import drop_databases, make_database, query
 from tests.support.monorepo import Monorepo, dsn_text
 from tests.support.version import VERSION
 
@@ -27,6 +27,7 @@ settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("busy")
 
 _seen = pytest.StashKey[str]()
+_running = pytest.StashKey[Server]()
 _numbers = itertools.count()
 
 
@@ -78,8 +79,17 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
         # the first connection writes a cache of the catalog, which each copy has then: 10 ms for each database
         query(replace(provided.admin, database="template1"), "SELECT")
         _remember(request.config, f"server_version {version} ({provided.source})")
-        forked.start(dsn_text(make_database(provided, creates=True)))
+        forked.start(dsn_text(make_database(provided, creates=True, keep=True)))
+        request.config.stash[_running] = provided
         yield provided
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_databases_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Drop the databases of a module behind it, if it had any."""
+    yield
+    if _running in request.config.stash:
+        drop_databases(request.config.stash[_running])
 
 
 def _remember(config: pytest.Config, server: str) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -13,6 +14,8 @@ from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
 
 _numbers = count(1)
+_made: list[tuple[Dsn, str]] = []
+"""The databases to drop, each with its server's superuser."""
 
 PASSWORD = "p%40@ $w#:/?'\"\\é"
 """Of every role that the tests make: whatever works here works with any password."""
@@ -97,6 +100,27 @@ def _create(server: Server, name: str, owner: str, template: str = "template1") 
     return f'CREATE DATABASE "{name}" OWNER "{owner}" TEMPLATE "{template}" {strategy}'
 
 
+def drop_databases(server: Server) -> None:
+    """Drop the databases that were made on a server since the last time, but for those to keep.
+
+    Each takes 8 MB, mostly of memory, and a session makes some thousands.
+    """
+    names = [name for admin, name in _made if admin == server.admin]
+    _made.clear()
+
+    async def run() -> None:
+        connection = await asyncpg.connect(**server.admin.connect_args())
+        try:
+            for name in names:
+                with suppress(asyncpg.PostgresError):  # it is a template now, or has a prepared transaction
+                    await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        finally:
+            await connection.close()
+
+    if names:
+        wait(run())
+
+
 def make_database(
     server: Server,
     *,
@@ -104,6 +128,7 @@ def make_database(
     copied: Dsn | None = None,
     password: str = PASSWORD,
     creates: bool = False,
+    keep: bool = False,
 ) -> Dsn:
     """Make a database and a role that owns it and is no superuser.
 
@@ -113,9 +138,12 @@ def make_database(
         copied: make a database only: a copy of this one, whose role owns it too.
         password: the role's.
         creates: let the role make databases itself.
+        keep: keep the database for other modules too.
 
     """
     name = f"app{os.environ.get('PYTEST_XDIST_WORKER', '')}_{os.getpid()}_{next(_numbers)}"
+    if not (keep or shared):
+        _made.append((server.admin, name))
     if copied:
         query(server.admin, _create(server, name, copied.user, copied.database))
         return replace(copied, database=name)

@@ -16,7 +16,7 @@ from tests.support.shop import Shop, inside, make_shop, may_create, scratches
 @pytest.fixture(scope="session")
 def shop_at_head(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Dsn:
     """The database of the shop after its upgrade, of which each test gets a copy: an upgrade costs more."""
-    dsn = make_database(server)
+    dsn = make_database(server, keep=True)
     monorepo = Monorepo.make(tmp_path_factory.mktemp("shop"))
     make_shop(monorepo, dsn)
     ran = monorepo.inv("db.upgrade", "--service", "shop")
