@@ -196,11 +196,20 @@ from pathlib import Path
 import time
 while Path("closed").exists():
     Path("begun").touch()
+    time.sleep(0.05)
+"""
+# wherever a signal finds it behind its first touch(), it is inside of the try
+DEAF = """
+from pathlib import Path
+import time
+while True:
     try:
-        time.sleep(0.05)
+        while Path("closed").exists():
+            Path("begun").touch()
+            time.sleep(0.05)
+        break
     except BaseException:
-        if not Path("deaf").exists():
-            raise
+        pass
 """
 
 
@@ -213,10 +222,9 @@ def test_of_a_replay_only_the_scratch_database_is_named(
     query(server.admin, f'ALTER ROLE "{dsn.user}" CREATEDB')
     monorepo.service("billing", dsn=dsn)
     monorepo.table_revision("billing", "r1", None)
-    monorepo.revision("billing", "r2", "r1", PAUSED)
+    monorepo.revision("billing", "r2", "r1", DEAF if is_deaf else PAUSED)
     wait(service_migrations.upgrade(monorepo.find("billing")))
-    for name in ("closed", "deaf") if is_deaf else ("closed",):
-        (monorepo.root / name).touch()
+    (monorepo.root / "closed").touch()
     running = monorepo.start("db.drift", "--service", "billing")
     until((monorepo.root / "begun").exists, "the replay has begun")
     os.kill(running.child.pid, signal.SIGTERM)
