@@ -109,22 +109,25 @@ def give_toml_table(config: Config, table: Mapping[str, Any]) -> None:
 
 
 def wrap_revisions(
-    context: MigrationContext, wrap: Callable[[MigrationContext, RevisionStep], Callable[..., None]]
+    context: MigrationContext, wrap: Callable[[MigrationContext, RevisionStep, bool], Callable[..., None]]
 ) -> None:
     """Let a context call, instead of each revision's function, the one that *wrap* returns for its step.
+
+    It is also told whether another step follows.
 
     Alembic has a hook after each revision, and none around its function.
     """
     select_steps: Any = context._migrations_fn  # noqa: SLF001
 
     def wrapped_steps(*arguments: Any) -> Iterator[Any]:
-        steps: Iterable[Any] = select_steps(*arguments)
-        for step in steps:
+        steps: list[Any] = list(select_steps(*arguments))
+        for number, step in enumerate(steps, 1):
             if not isinstance(step, RevisionStep):
                 yield step
                 continue
             wrapped = copy(step)  # the same steps may be selected again
-            wrapped.migration_fn = wraps(step.migration_fn)(wrap(context, step))  # its name is logged
+            function = wrap(context, step, number < len(steps))
+            wrapped.migration_fn = wraps(step.migration_fn)(function)  # its name is logged
             yield wrapped
 
     context._migrations_fn = wrapped_steps  # noqa: SLF001

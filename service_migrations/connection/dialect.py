@@ -1,5 +1,6 @@
 """SQLAlchemy's dialect for asyncpg, which learns in one message what SQLAlchemy asks for in ten."""
 
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import Enum
@@ -51,6 +52,23 @@ class Dialect(PGDialect_asyncpg):
     def get_default_isolation_level(self, dbapi_conn: Any) -> Any:
         """Return the level that the server has answered with the default schema, which SQLAlchemy asks for before."""
         return dbapi_conn.driver_connection.server_process.isolation_level
+
+    def do_commit(self, dbapi_connection: Any) -> None:
+        """Commit, in one message with what follows the COMMIT, where the connection has something."""
+        connection = dbapi_connection.driver_connection  # None where it is closed
+        follows = connection.follows if connection else ""
+        script = connection.commit_and_begin() if follows else ""
+        if not script:
+            super().do_commit(dbapi_connection)  # type: ignore[no-untyped-call]
+            return
+        try:
+            dbapi_connection.cursor().execute(script)
+            connection.has_begun(follows)
+        except self.loaded_dbapi.Error:
+            if not connection.has_begun(""):
+                with suppress(self.loaded_dbapi.Error):
+                    dbapi_connection.rollback()  # the server has; SQLAlchemy's adapter doesn't know it
+                raise
 
     def _set_backslash_escapes(self, connection: Any) -> None:
         # the server reports this setting by itself

@@ -14,7 +14,7 @@ from service_migrations.connection.drivers import driver_connection_of, driver_o
 from service_migrations.connection.simple_query import SCRIPT, Connection as SimpleConnection, Held
 from service_migrations.sql.quoting import VERBATIM
 
-__all__ = ["begin_with", "send_with_next"]
+__all__ = ["begin_with", "follow_commit", "send_with_next"]
 
 
 def begin_with(connection: Connection, statements: Sequence[str]) -> None:
@@ -22,6 +22,8 @@ def begin_with(connection: Connection, statements: Sequence[str]) -> None:
     simple = _simple_connection(connection)
     if connection.dialect.driver == "psycopg":
         connection.exec_driver_sql("; ".join(statements), execution_options=VERBATIM)
+    elif simple is not None and simple.ahead == "; ".join(statements):
+        simple.held, simple.ahead = None, ""  # the last COMMIT has brought them
     elif simple is not None:
         simple.holds_next = not simple.is_in_transaction()  # SQLAlchemy begins one with this statement
         try:
@@ -32,6 +34,16 @@ def begin_with(connection: Connection, statements: Sequence[str]) -> None:
     else:
         for statement in statements:
             connection.exec_driver_sql(statement)
+
+
+def follow_commit(connection: Connection, statements: Sequence[str]) -> None:
+    """Execute statements with the next COMMIT, in the transaction that follows, where the connection can.
+
+    They are those for ``begin_with``, which then has nothing left to do.
+    """
+    simple = _simple_connection(connection)
+    if simple is not None:
+        simple.follows = "; ".join(statements)
 
 
 def send_with_next(

@@ -29,6 +29,9 @@ _COMMANDS = (
 _SIMPLE = re.compile(rf"\s*(?:{_COMMANDS})\b(?!.*\bRETURNING\b)[^$;]*;?\s*", re.IGNORECASE | re.DOTALL)
 """One statement that certainly has no parameters and returns no rows; none with ``;`` or ``$``, also in a literal."""
 
+_BEGIN = re.compile(r"BEGIN (ISOLATION LEVEL [A-Z ]+);")
+"""The BEGIN of a transaction that has no characteristic but its level."""
+
 
 @dataclass(frozen=True, slots=True)
 class Held:
@@ -55,12 +58,42 @@ class Connection(LosableConnection):
         server_process: that of the connection, where it was read when the connection was made.
         held: what is sent with the next statement.
         holds_next: whether the next command, which is a BEGIN, is held.
+        follows: what is executed in a transaction that begins with the next COMMIT, in its message; empty for none.
+        ahead: what was executed in such a transaction, in which nothing else was executed yet.
 
     """
 
     server_process: "ServerProcess | None" = None
     held: Held | None = None
     holds_next: bool = False
+    follows: str = ""
+    ahead: str = ""
+    _level: str = ""
+
+    def commit_and_begin(self) -> str:
+        """Return a script that commits and executes what follows; empty where that can't follow.
+
+        The transaction is chained: had it a gap before it, in which a query is cancelled, nobody would know then
+        whether the COMMIT was done.
+        """
+        follows, self.follows = self.follows, ""
+        if not self._level:
+            return ""
+        # a revision may have set another level, or DEFERRABLE, which a chained transaction takes over
+        return f"{SCRIPT}COMMIT AND CHAIN;\nSET TRANSACTION {self._level}, NOT DEFERRABLE;\n{follows}"
+
+    def has_begun(self, follows: str) -> bool:
+        """Note that the script of ``commit_and_begin`` was executed, and return whether it has committed.
+
+        Args:
+            follows: what was executed behind the COMMIT; empty where it has failed.
+
+        """
+        if self.is_closed() or not self.is_in_transaction():
+            return False
+        # whoever comes next and doesn't expect this transaction gets one of its own
+        self.ahead, self.held = follows, Held(f"ROLLBACK;\nBEGIN {self._level}")
+        return True
 
     async def prepare(self, query: str, **options: Any) -> Any:
         """Return a statement, prepared only where it has to be."""
@@ -71,11 +104,16 @@ class Connection(LosableConnection):
 
     async def execute(self, query: str, *arguments: Any, timeout: float | None = None) -> str:  # noqa: ASYNC109 - asyncpg's
         """Execute commands, with those that are held."""
+        if query.startswith("BEGIN"):
+            begun = _BEGIN.fullmatch(query)
+            self._level = begun[1] if begun else ""
         if self.holds_next:
             self.held, self.holds_next = Held(query), False
             return ""
-        held, self.held = self.held, None
-        if held is None or query.startswith("ROLLBACK;"):
+        held, self.held, self.ahead = self.held, None, ""
+        if query.startswith("ROLLBACK;"):
+            held, self.follows = None, ""
+        if held is None:
             return await super().execute(query, *arguments, timeout=timeout)
         if arguments:
             await self._execute_held(held)
@@ -84,7 +122,7 @@ class Connection(LosableConnection):
 
     async def release(self) -> None:
         """Execute what is held."""
-        held, self.held, self.holds_next = self.held, None, False
+        held, self.held, self.holds_next, self.ahead = self.held, None, False, ""
         if held is not None:
             await self._execute_held(held)
 

@@ -107,7 +107,7 @@ def configure(connection: Connection | None = None, **options: Any) -> None:
     context.configure(**_dialect(context.config), literal_binds=True, as_sql=True, output_buffer=output, **shared)
     if offline:
         written = ScriptTexts()
-        wrap_revisions(context.get_context(), lambda run, step: partial(_run_offline, run, step, written))
+        wrap_revisions(context.get_context(), lambda run, step, _: partial(_run_offline, run, step, written))
         write_statements(context.get_context(), partial(_statements, written))
         _widen(max((len(script.revision) for script in context.script.walk_revisions()), default=0))
         dialect = context.get_context().dialect

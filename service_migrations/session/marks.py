@@ -20,7 +20,12 @@ __all__ = ["IS_COMMITTED", "NO_MARK", "SET_BEFORE", "Marks", "end_in"]
 
 _numbers = count(1)
 
-SET_BEFORE = f"SET {MARK} = '{BEFORE}'"
+
+def _set(value: str) -> str:
+    return f"SET {MARK} = '{value}'"
+
+
+SET_BEFORE = _set(BEFORE)
 _SHOW = f"SHOW {MARK}"
 """Not a SELECT: that would take a snapshot, after which no isolation level can be set."""
 IS_COMMITTED = f"SELECT pg_catalog.current_setting('{MARK}', true) OPERATOR(pg_catalog.<>) '{BEFORE}'"
@@ -59,13 +64,18 @@ class Marks:
         """Mark transactions of a server process."""
         self.partly_committed = self.has_mark = False
         self._pid = pid
-        self._mark = self._prepared = ""
+        self._mark = self._announced = self._prepared = ""
         self._can_be_marked = self._was_partly_committed = self._prepares = False
 
     def begin(self) -> str:
         """Begin with a revision, and return the statement that sets the mark of its first transaction."""
         self.partly_committed, self._prepared, self._prepares = False, "", False
         return self._next()
+
+    def announce(self) -> str:
+        """Return what ``begin`` will return next."""
+        self._announced = f"{self._pid}.{next(_numbers)}"
+        return _set(self._announced)
 
     def note(self, connection: Connection, statement: str) -> bool:
         """Note what a statement was to its transaction: the end of one, or the first of the next.
@@ -121,9 +131,9 @@ class Marks:
         return [f"DEALLOCATE {quoted(row.name)}" for row in connection.exec_driver_sql(_PREPARED_STATEMENTS)]
 
     def _next(self) -> str:
-        self._mark = f"{self._pid}.{next(_numbers)}"
+        self._mark, self._announced = self._announced or f"{self._pid}.{next(_numbers)}", ""
         self.has_mark, self._can_be_marked = True, False
-        return f"SET {MARK} = '{self._mark}'"
+        return _set(self._mark)
 
 
 def end_in(text: str) -> str:

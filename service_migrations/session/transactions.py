@@ -18,7 +18,7 @@ from service_migrations._alembic import continue_in
 from service_migrations._sqlalchemy import restore_execution_options
 from service_migrations.catalog.search_path import OWN_PATH, search_path
 from service_migrations.connection.drivers import driver_of, is_lost, run_script
-from service_migrations.connection.scripts import begin_with, send_with_next
+from service_migrations.connection.scripts import begin_with, follow_commit, send_with_next
 from service_migrations.errors import MigrationError
 from service_migrations.failures.driver_errors import sqlstate
 from service_migrations.monorepo import Service
@@ -53,6 +53,10 @@ _RUN_DEFERRED = "SET CONSTRAINTS ALL IMMEDIATE"
 
 _NO_VERSION_TABLE = ("42P01", "42703")
 """The states of the query of the version table where that, or its column, is gone."""
+
+
+def _first_statements(connection: Connection, mark: str) -> list[str]:
+    return [mark, f"SET {search_path(connection).assignment}"]
 
 
 class Transactions:
@@ -142,7 +146,7 @@ class Transactions:
             for name, listener in listeners.items():
                 event.remove(connection.engine, name, listener)
 
-    def wrap_revision(self, context: MigrationContext, step: RevisionStep) -> Callable[..., None]:
+    def wrap_revision(self, context: MigrationContext, step: RevisionStep, followed: bool) -> Callable[..., None]:
         """Return a revision's function with checks of the transaction and the session around it."""
 
         def run(**keywords: Any) -> None:
@@ -152,6 +156,8 @@ class Transactions:
                 return
             try:
                 self._run_revision(context, step, connection, keywords)
+                if followed and not self._marks.partly_committed:
+                    follow_commit(connection, _first_statements(connection, self._marks.announce()))
             except Exception as error:
                 # over a lost connection the end of Alembic's transaction fails too, and hides why
                 if self.first_error is None and sqlstate(error) != _REFUSED:
@@ -205,7 +211,7 @@ class Transactions:
         Alembic has read the version table in the transaction of a run's first revision, which couldn't begin with
         SET TRANSACTION then: so it gets one of its own, unless Alembic or env.py has changed something in it.
         """
-        statements = [self._marks.begin(), f"SET {search_path(connection).assignment}"]
+        statements = _first_statements(connection, self._marks.begin())
         if self._has_only_read and driver_of(connection).is_in_transaction():
             statements.insert(0, "COMMIT AND CHAIN")
         self._has_only_read = False
@@ -233,19 +239,13 @@ class Transactions:
         recover = self._recovery(connection, is_recorded=bool(record))
         # what is deferred runs while the settings are still the revision's own; what it does then is checked too
         script = [*self._marks.check(), _RUN_DEFERRED, *self._marks.deallocations(connection), self._script]
-        script += self._check_of_versions(context)
+        if (schema := context.version_table_schema) is not None and self.heads is not None:
+            script.append(is_at(quoted(schema, context.version_table), self.heads))
         send_with_next(connection, [*script, *(protected(record) if record else [])], recover)
 
     def _rolled_back(self) -> MigrationError:
         place = self._rolled_back_at or self.file
         return rolled_back(self._service, place, partly_committed=self.partly_committed)
-
-    def _check_of_versions(self, context: MigrationContext) -> list[str]:
-        """Return the query that fails where the revision has changed the version table."""
-        schema = context.version_table_schema
-        return (
-            [] if schema is None or self.heads is None else [is_at(quoted(schema, context.version_table), self.heads)]
-        )
 
     def _recovery(self, connection: Connection, *, is_recorded: bool) -> Callable[[Exception], Awaitable[bool]]:
         """Return a function for an error of what restores the session: whether only the record has failed."""

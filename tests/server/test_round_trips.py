@@ -11,13 +11,14 @@ from tests.support.database import query, wait
 from tests.support.monorepo import Monorepo
 from tests.support.proxy import proxy
 
-A_REVISION = 4
-"""BEGIN with the mark of the transaction; its statement; the look at session and lock, with what is put back, and the
-ledger and the version table; COMMIT."""
+A_REVISION = 3
+"""Its statement; the look at session and lock, with what is put back, and the ledger and the version table; COMMIT,
+with the mark of the next transaction."""
 AUTHENTICATION, FAREWELL = 4, 1
 """The request for TLS, the startup message and two of SCRAM; Terminate, which nobody answers."""
-A_SERVICE = 23
-"""All that comes before the first revision and after the last one, from the handshake to the farewell."""
+A_SERVICE = 24
+"""All that comes before the first revision and after the last one, from the handshake to the farewell, and the first
+BEGIN."""
 
 A_CHECK = 58
 """All of a comparison of one table; a type that asyncpg has to ask for takes six."""

@@ -223,7 +223,7 @@ def a_wrapped_revision_is_called_in_its_place() -> None:
     context = MigrationContext.configure(
         dialect_name="postgresql", opts={"as_sql": True, "fn": lambda *_: [step], "output_buffer": StringIO()}
     )
-    _alembic.wrap_revisions(context, lambda _, step: lambda: called.extend(["before", step.migration_fn()]))
+    _alembic.wrap_revisions(context, lambda _, step, __: lambda: called.extend(["before", step.migration_fn()]))
     (wrapped,) = context._migrations_fn((), context)  # type: ignore[misc]
     wrapped.migration_fn()
     assert called == ["revision", "before", None]
