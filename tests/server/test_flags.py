@@ -3,14 +3,14 @@
 from collections.abc import Callable
 
 import pytest
-from invoke.tasks import Task
 
 from service_migrations.settings.dsn import Dsn
-from service_migrations.tasks import namespace
 from service_migrations.tasks.support.flags import SHORT_FLAGS
+from tests.support.invocation import contexts
 from tests.support.monorepo import Monorepo
 
-TASKS: dict[str, Task] = {name: namespace[name] for name in namespace.task_names}
+TASKS = {str(context.name): list(context.args.values()) for context in contexts()}
+"""The arguments of each task."""
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def repo(monorepo: Monorepo) -> Monorepo:
 @pytest.mark.parametrize("name", TASKS)
 def test_a_short_flag_means_the_same_in_every_task(name: str) -> None:
     short_flags = {**SHORT_FLAGS, "x": "x"}  # Alembic's option has no other name
-    for argument in TASKS[name].get_arguments():
+    for argument in TASKS[name]:
         short = {flag for flag in argument.names if len(flag) == 1}
         assert short == ({short_flags[argument.name]} if argument.name in short_flags else set())
 
@@ -45,8 +45,7 @@ def test_a_flag_without_a_name_is_refused(repo: Monorepo, words: list[str]) -> N
 
 def texts(name: str) -> list[str]:
     """Return the options of a task that take one value."""
-    arguments = TASKS[name].get_arguments()
-    return [f"--{each.names[0]}" for each in arguments if each.takes_value and each.kind is str]
+    return [f"--{each.names[0]}" for each in TASKS[name] if each.takes_value and each.kind is str]
 
 
 @pytest.mark.parametrize(

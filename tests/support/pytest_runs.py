@@ -11,8 +11,10 @@ from tests.support.monorepo import Ran
 
 
 def pytest_in(folder: Path, *words: str, cache: bool = False, **env: str) -> Ran:
-    """Run pytest in a folder, with variables beside those of this process, and without its cache."""
-    outside = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
+    """Run pytest in a folder without its cache, with variables beside those of this process that aren't its own."""
+    outside = {
+        key: value for key, value in os.environ.items() if not key.startswith("PYTEST_") and key != "POSTGRES_VERSION"
+    }
     done = subprocess.run(
         [
             sys.executable,
