@@ -12,8 +12,13 @@ from service_migrations.sql.identifiers import cut, folded
 
 __all__ = ["Statement", "Token", "line_of_backslash", "requalified", "statements", "stray_parameter", "tokenize"]
 
-_LETTER = r"A-Za-z_\u0080-\U0010ffff"
-"""Of a name: PostgreSQL takes every character beyond ASCII for a letter, also a vowel sign, a no-break space or 🍕."""
+_NO_LETTER = r"\x00-@\[-^`{-\x7f"
+"""What no name begins with: PostgreSQL takes every character beyond ASCII for a letter, also a vowel sign or 🍕.
+
+A class of what is a letter, of a million characters, takes Python ten milliseconds.
+"""
+_NO_LETTER_OR_DIGIT = r"\x00-/:-@\[-^`{-\x7f"
+_NOT_IN_NAME = r"\x00-\#%-/:-@\[-^`{-\x7f"
 
 _TOKEN = re.compile(
     rf"""
@@ -21,9 +26,9 @@ _TOKEN = re.compile(
     | (?P<comment>/\*)
     | (?P<escaped>[eE]'(?:[^'\\]|\\.|'')*(?:'|\Z))
     | (?P<string>(?:[bBxXnN]|[uU]&)?'(?:[^']|'')*(?:'|\Z))
-    | (?P<dollar>\$(?P<tag>(?:[{_LETTER}][{_LETTER}0-9]*)?)\$)
+    | (?P<dollar>\$(?P<tag>(?:[^{_NO_LETTER}][^{_NO_LETTER_OR_DIGIT}]*)?)\$)
     | (?P<quoted>(?:[uU]&)?"(?:[^"]|"")*(?:"|\Z))
-    | (?P<word>[{_LETTER}][{_LETTER}0-9$]*)
+    | (?P<word>[^{_NO_LETTER}][^{_NOT_IN_NAME}]*)
     | (?P<number>[0-9][\w.]*)
     | (?P<symbol>::|.)
     """,
