@@ -6,9 +6,9 @@ from pathlib import Path
 
 from service_migrations.adoption.code.dsn_source import DsnSource
 from service_migrations.adoption.code.hooks import Hook
-from service_migrations.adoption.code.models_module import Models
 from service_migrations.adoption.code.modules import Place
 from service_migrations.adoption.code.revision_files import RevisionFiles
+from service_migrations.adoption.models.module import Models
 
 __all__ = ["BLOCKED", "LEFT_ALONE", "Found", "Note"]
 

@@ -15,7 +15,7 @@ __all__ = ["compare", "judge_driver", "judge_imports", "judge_models", "judge_op
 
 _OF_NEW_REVISIONS = ("file_template", "timezone", "truncate_slug_length")
 _SHOWN = 3
-"""Places that are named of those that need psycopg; the rest is counted."""
+"""Places that are named of those that need psycopg, and modules of those with tables; the rest is counted."""
 
 
 def judge_repeats(found: Found, environment: Environment) -> None:
@@ -44,7 +44,8 @@ def judge_models(found: Found, environment: Environment) -> None:
         found.note("to do", f"it has no __all__. Add: {models.export}", models.file)
     if models.others:
         have = "has" if len(models.others) == 1 else "have"
-        text = f"{', '.join(models.others)} {have} tables that {models.name} doesn't import"
+        more = f" and {len(models.others) - _SHOWN} more" if models.others[_SHOWN:] else ""
+        text = f"{', '.join(models.others[:_SHOWN])}{more} {have} tables that {models.name} doesn't import"
         way = "import them there, or set models to a module that imports all and has an __all__"
         found.note("to do", f"{text}; {way}.", models.file)
 
@@ -91,7 +92,7 @@ def judge_imports(found: Found, code: Code, folders: tuple[Path, ...]) -> None:
     here = (found.models.source, found.root)
     named: set[str] = set()
     looked: set[str] = set()
-    for path in (*found.revisions.paths.values(), *files_below(found.models.file, code, here)):
+    for path in (*found.revisions.paths.values(), *files_below([found.models.file], code, here)):
         module = code.try_read(path)
         for imported in module.imports.values() if module else ():
             name = imported[0]

@@ -42,9 +42,9 @@ def imported_hooks(found: Found, environment: Environment, code: Code, folders: 
 
     """
     starts = [*found.revisions.paths.values(), *([found.models.file] if found.models else [])]
-    imported_anyway = {path for start in starts for path in files_below(start, code, folders)}
+    imported_anyway = set(files_below(starts, code, folders))
     hooks: list[Hook] = []
-    for path in files_below(environment.path, code, folders)[1:]:
+    for path in files_below([environment.path], code, folders)[1:]:
         module = code.try_read(path) if path not in imported_anyway else None
         registered = list(registrations(module)) if module else []
         for first in registered[:1]:

@@ -9,7 +9,6 @@ from service_migrations.adoption.advanced_alchemy import alchemy_dsn, read_alche
 from service_migrations.adoption.code.dsn_source import DsnSource, EnvFiles, describe_dsn
 from service_migrations.adoption.code.env_file import Environment, options_reader, read_environment
 from service_migrations.adoption.code.expressions import Reader
-from service_migrations.adoption.code.models_module import Models, find_models
 from service_migrations.adoption.code.modules import Code, has_word
 from service_migrations.adoption.code.revision_files import is_revision, read_revisions
 from service_migrations.adoption.code.variables import Text
@@ -25,6 +24,7 @@ from service_migrations.adoption.judgement import (
     judge_options,
     judge_repeats,
 )
+from service_migrations.adoption.models.module import Models, find_models
 from service_migrations.adoption.naming import name_all
 from service_migrations.adoption.registered import imported_hooks
 from service_migrations.monorepo import Monorepo
@@ -53,7 +53,8 @@ def survey(root: Path) -> tuple[Found, ...]:
     adopted = {folder.resolve(): service for service in known for folder in service.version_locations}
     shared_folders = Counter(place[1].parent for place in places)
     packages = tuple(path.parent for path in files.pyproject if path.parent != root)
-    read = (_read(root, *place, code, shared_folders, packages, adopted) for place in places)
+    locations = tuple(dict.fromkeys(location for _, location in places))
+    read = (_read(root, *place, code, shared_folders, packages, adopted, locations) for place in places)
     services = [service for service in read if _is_there(service)]
     name_all(services, {service.name: service.path for service in known})
     compare(services)
@@ -113,6 +114,7 @@ def _read(
     shared_folders: Counter[Path],
     packages: tuple[Path, ...],
     adopted: Mapping[Path, Service],
+    locations: tuple[Path, ...],
 ) -> Found:
     found = Found(
         root,
@@ -154,7 +156,8 @@ def _read(
     _note_unread(found, environment, ours)
     if environment.loads_dotenv:
         found.note_all("to do", found.revisions.environment)
-    found.models = find_models(environment, code, folders, found.path)
+    neighbours = tuple(path for path in locations if path != location)
+    found.models = find_models(environment, code, folders, found.path, neighbours)
     found.hooks = (*environment.hooks, *imported_hooks(found, environment, code, folders))
     for hook in found.hooks:
         found.note("hook", f"{hook.text}.", hook.path, hook.line)

@@ -85,17 +85,25 @@ class Environment:
     @property
     def metadata(self) -> str | None:
         """The dotted name of ``target_metadata``, such as ``Base.metadata``; None for another expression."""
-        node = self.configure.get("target_metadata")
-        for _ in range(5):  # target_metadata = metadata = Base.metadata
-            if isinstance(node, ast.List | ast.Tuple | ast.Set) and node.elts:
-                node = node.elts[0]
-            name = dotted(node)
-            function = function_around(self.module, node) if node is not None else None
-            values = {**self.module.values, **assigned(getattr(function, "body", []))}
-            if name is None or name not in values:
-                return name
-            node = values[name][-1]
-        return dotted(node)
+        return next(iter(self.all_metadata), None)
+
+    @property
+    def all_metadata(self) -> tuple[str | None, ...]:
+        """The dotted names of ``target_metadata``, which may be a list."""
+        return tuple(self._metadata(self.configure.get("target_metadata")))
+
+    def _metadata(self, node: ast.expr | None, depth: int = 0) -> Iterator[str | None]:
+        if isinstance(node, ast.List | ast.Tuple | ast.Set):
+            for item in node.elts:
+                yield from self._metadata(item, depth + 1)
+            return
+        name = dotted(node)
+        function = function_around(self.module, node) if node is not None else None
+        values = {**self.module.values, **assigned(getattr(function, "body", []))}
+        if name is None or name not in values or depth > _DEEPEST:
+            yield name
+        else:
+            yield from self._metadata(values[name][-1], depth + 1)  # target_metadata = metadata = Base.metadata
 
     @property
     def has_metadata(self) -> bool:

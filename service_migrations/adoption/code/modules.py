@@ -1,7 +1,7 @@
 """A team's Python files as syntax trees, and the dotted names in them, without importing anything."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ __all__ = [
     "is_library",
     "keyword",
     "statements",
+    "submodule",
 ]
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -94,6 +95,7 @@ class Code:
     def __init__(self) -> None:
         self._modules: dict[Path, Module | SyntaxError] = {}
         self._names: dict[Path, frozenset[str]] = {}
+        self._imported: dict[tuple[Path, tuple[Path, ...]], tuple[Path, ...]] = {}
 
     def read(self, path: Path) -> Module:
         """Return a file.
@@ -151,7 +153,7 @@ class Code:
             return None
         module_name, attribute, rest = origin
         folders, module_name = _relative(module.path, module_name, folders)
-        if attribute and (path := self.find(f"{module_name}.{attribute}" if module_name else attribute, folders)):
+        if attribute and (path := self.find(submodule(module_name, attribute), folders)):
             return path, rest
         path = self.find(module_name, folders)
         if path is None:
@@ -159,6 +161,22 @@ class Code:
         name_there = ".".join(part for part in (attribute, rest) if part)
         # import shop.models; shop.models.Base: the longest module is known already
         return path, name_there
+
+    def imported_files(self, path: Path, folders: tuple[Path, ...]) -> tuple[Path, ...]:
+        """Return the files of some folders that a file imports itself, and of a package that it names the __init__."""
+        if (path, folders) not in self._imported:
+            module = self.try_read(path)
+            self._imported[path, folders] = tuple(dict.fromkeys(self._files(module, folders))) if module else ()
+        return self._imported[path, folders]
+
+    def _files(self, module: Module, folders: tuple[Path, ...]) -> Iterator[Path]:
+        for name, attribute in module.imports.values():
+            if is_library(name):
+                continue
+            own_folders, module_name = import_place(module, name)
+            for each in (module_name, submodule(module_name, attribute) if attribute else None):
+                if each and (file := self.find(each, own_folders or folders)):
+                    yield file
 
 
 def has_word(path: Path, word: str) -> bool:
@@ -174,24 +192,26 @@ def is_library(name: str) -> bool:
     return name.partition(".")[0] in _NEVER_THE_TEAMS
 
 
-def files_below(start: Path, code: Code, folders: tuple[Path, ...]) -> list[Path]:
-    """Return a file and those that importing it brings from some folders."""
-    files = [start]
-    for path in files:  # it grows
-        module = code.try_read(path)
-        for name, attribute in module.imports.values() if module else ():
-            own_folders, module_name = import_place(module, name) if module else ((), name)
-            below = attribute if module_name == "__init__" else f"{module_name}.{attribute}"  # from . import ops
-            for each in (module_name, below if attribute else None):
-                file = code.find(each, own_folders or folders) if each and not is_library(name) else None
-                if file is not None and file not in files:
-                    files.append(file)
-    return files
+def files_below(starts: Iterable[Path], code: Code, folders: tuple[Path, ...]) -> list[Path]:
+    """Return files and those that importing them brings from some folders."""
+    files = dict.fromkeys(starts)
+    unvisited = list(files)
+    for path in unvisited:  # it grows
+        for file in code.imported_files(path, folders):
+            if file not in files:
+                files[file] = None
+                unvisited.append(file)
+    return unvisited
 
 
 def import_place(module: Module, name: str) -> tuple[tuple[Path, ...], str]:
     """Return the folders and the name for a module that another imports relatively; none and the name as it is else."""
     return _relative(module.path, name, ())
+
+
+def submodule(name: str, attribute: str) -> str:
+    """Return the dotted name of a module that is imported from another, as by ``from . import ops``."""
+    return attribute if name in ("", "__init__") else f"{name}.{attribute}"
 
 
 def _relative(path: Path, name: str, folders: tuple[Path, ...]) -> tuple[tuple[Path, ...], str]:
