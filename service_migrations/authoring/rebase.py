@@ -15,7 +15,7 @@ from service_migrations.connection.connector import connector
 from service_migrations.errors import MigrationError, UsageError
 from service_migrations.history.branches import Branch, branch_with, branches, revisions_in_base
 from service_migrations.history.files import head_file
-from service_migrations.history.graph import clashing_heads
+from service_migrations.history.graph import clashing_heads, implied
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, read
 from service_migrations.history.sole_writer import sole_writer
@@ -105,6 +105,7 @@ class Rebased:
         onto: the new parent.
         unasked: why the database couldn't be asked whether it has my revisions; None where it was asked.
         others: the same of the further branches of the history, where both sides had added to several.
+        remaining: the heads that are still too many, where there were more than two.
 
     """
 
@@ -115,6 +116,7 @@ class Rebased:
     onto: str | None = None
     unasked: str | None = None
     others: tuple["Rebased", ...] = ()
+    remaining: tuple[str, ...] = ()
 
 
 async def rebase(
@@ -132,7 +134,7 @@ async def rebase(
         service: its name.
         base: the commit that has their revisions; None for the team's branch.
         onto: an id of theirs, or its beginning, where git can't decide.
-        revision: an id of mine, or its beginning, where git can't decide.
+        revision: an id of mine, or its beginning, where git can't decide. With both, there may be more than two heads.
         engine: as in ``upgrade``.
         settings: as in ``upgrade``.
 
@@ -160,7 +162,7 @@ async def _rebased(
         # after a merge by hand, head.txt may still name another head
         head_file.write(history)
         return Rebased(str(service), onto=", ".join(history.heads) or None)
-    pairs = branches(history)
+    pairs = branches(history, base, revision, onto)
     if len(pairs) > 1 and (onto or revision):
         heads = " and ".join(", ".join(branch.head for branch in pair) for pair in pairs)
         raise UsageError(
@@ -172,6 +174,7 @@ async def _rebased(
     for pair in pairs:
         mine, theirs = _mine_and_theirs(history, pair, base, onto, revision)
         first_revision = _first_of_chain(history, mine)
+        _refuse_circle(history, mine, theirs)
         before = first_revision.down_revision[0] if first_revision.down_revision else None
         unasked = await _refuse_applied(history, mine, before, engine, settings)
         text = exchange((service.root / first_revision.path).read_bytes(), theirs.head, first_revision.path)
@@ -181,13 +184,16 @@ async def _rebased(
     try:
         for rebased, text in moves:
             head_file.replace_file(service.root / rebased.path, text)
-        head_file.write(read(service))
+        changed = read(service)
+        remaining = clashing_heads(changed.revisions)
+        if not remaining:
+            head_file.write(changed)
     except MigrationError:
         for path, source in sources.items():
             head_file.replace_file(path, source)
         raise
     first, *others = (rebased for rebased, _ in moves)
-    return replace(first, others=tuple(others))
+    return replace(first, others=tuple(others), remaining=remaining)
 
 
 def _mine_and_theirs(
@@ -224,16 +230,30 @@ def _mine_and_theirs(
 def _first_of_chain(history: History, mine: Branch) -> Revision:
     """Return my oldest revision, whose parent is going to change, or refuse mine where they aren't a simple chain."""
     for revision in mine.own:
-        script = history.directory.get_revision(revision.revision)
-        problem = "is a merge" if len(revision.down_revision) > 1 else "has depends_on" if script.dependencies else ""
-        if problem:
+        if len(revision.down_revision) > 1:
             raise UsageError(
-                f"{revision.revision} {problem}, so your revisions are no simple chain that can be moved.",
+                f"{revision.revision} is a merge, so your revisions are no simple chain that can be moved.",
                 service=history.service,
                 path=revision.path,
                 hint=f"Join the heads: inv db.merge --service {history.service}. Nothing was changed.",
             )
     return mine.own[0]
+
+
+def _refuse_circle(history: History, mine: Branch, theirs: Branch) -> None:
+    """Refuse where one of theirs needs one of mine, by a ``depends_on``: mine would have to run before and after it.
+
+    A ``depends_on`` of mine stays true: what it names is below mine still, or in a branch of its own.
+    """
+    by_id = {revision.revision: revision for revision in history.revisions}
+    needed = [each.revision for each in mine.own if each.revision in implied(by_id, (theirs.head,))]
+    if needed:
+        raise UsageError(
+            f"{theirs.head} needs {needed[-1]} by a depends_on, so yours can't follow it.",
+            service=history.service,
+            path=by_id[theirs.head].path,
+            hint=f"Join the heads: inv db.merge --service {history.service}. Nothing was changed.",
+        )
 
 
 async def _refuse_applied(

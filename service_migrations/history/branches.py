@@ -31,35 +31,71 @@ class Branch:
         return frozenset(revision.revision for revision in self.own)
 
 
-def branches(history: History) -> tuple[tuple[Branch, Branch], ...]:
+def branches(
+    history: History, base: str | None = None, mine: str | None = None, theirs: str | None = None
+) -> tuple[tuple[Branch, Branch], ...]:
     """Return the two branches of a history that has two heads too many, for each label whose heads these are.
 
     Heads with branch labels of their own don't count.
+
+    Args:
+        history: the history.
+        base: the commit that has their revisions, for a message.
+        mine: an id of one of several heads' own, or its beginning.
+        theirs: the same of another one; where both are given, there may be more than two heads.
 
     Raises:
         UsageError: there is another number of such heads.
 
     """
-    return tuple(_pair(history, heads) for heads in graph.clashing_branches(history.revisions))
+    return tuple(_pair(history, heads, base, mine, theirs) for heads in graph.clashing_branches(history.revisions))
 
 
-def _pair(history: History, heads: tuple[str, ...]) -> tuple[Branch, Branch]:
-    folder = history.service.shown_locations
-    if len(heads) != 2:  # noqa: PLR2004 - mine and theirs
-        raise UsageError(
-            f"{folder} has {len(heads)} heads: {', '.join(heads)}.",
-            service=history.service,
-            path=folder,
-            hint="db.rebase takes two, mine and theirs: change down_revision of the others by hand. "
-            "Nothing was changed.",
-        )
-    first, second = heads
+def _pair(
+    history: History, heads: tuple[str, ...], base: str | None, mine: str | None, theirs: str | None
+) -> tuple[Branch, Branch]:
     by_id = {revision.revision: revision for revision in reversed(history.revisions)}
-    below = {head: graph.implied(by_id, (head,), dependencies=False) for head in (first, second)}
-    return (
-        Branch(first, tuple(by_id[each] for each in by_id if each in below[first] - below[second])),
-        Branch(second, tuple(by_id[each] for each in by_id if each in below[second] - below[first])),
-    )
+    below = {head: graph.implied(by_id, (head,), dependencies=False) for head in heads}
+
+    def branch(head: str, *others: str) -> Branch:
+        ids = below[head].difference(*(below[other] for other in others))
+        return Branch(head, tuple(by_id[each] for each in by_id if each in ids))
+
+    if len(heads) != 2:  # noqa: PLR2004 - mine and theirs
+        each_own = [branch(head, *(other for other in heads if other != head)) for head in heads]
+        if mine is None or theirs is None:
+            folder = history.service.shown_locations
+            raise UsageError(
+                f"{folder} has {len(heads)} heads: {', '.join(heads)}.",
+                service=history.service,
+                path=folder,
+                hint=f"Put them on top of each other, two at a time: {_first_step(history, each_own, base)}, and again "
+                "for the next. Nothing was changed.",
+            )
+        chosen = (
+            branch_with(each_own, mine, "--revision", history.service).head,
+            branch_with(each_own, theirs, "--onto", history.service).head,
+        )
+        heads = tuple(head for head in heads if head in chosen)
+        if len(heads) != 2:  # noqa: PLR2004 - both are of one
+            text = f"--revision {mine!r} and --onto {theirs!r} are of the same head, {heads[0]}. Nothing was changed."
+            raise UsageError(text, service=history.service)
+    first, second = heads
+    return branch(first, second), branch(second, first)
+
+
+def _first_step(history: History, each_own: list[Branch], base: str | None) -> str:
+    """Return the command that joins two of more than two heads; git knows the team's, if it has one of them."""
+    mine, theirs = "<yours>", "<theirs>"
+    try:
+        known = revisions_in_base(history.service, base)[1]
+    except UsageError:
+        known = frozenset()
+    of_team = [branch.head for branch in each_own if branch.ids & known]
+    if len(of_team) == 1:
+        theirs = of_team[0]
+        mine = next(branch.head for branch in each_own if branch.head != theirs)
+    return f"inv db.rebase --service {history.service} --revision {mine} --onto {theirs}"
 
 
 def revisions_in_base(service: Service, base: str | None) -> tuple[str, frozenset[str]]:

@@ -139,5 +139,9 @@ def rebase(_: Context, service: list[str], base: str = "", onto: str = "", revis
         console.result(moved.path)
     if rebased.unasked:
         console.note(f"{owner}: whether its database has them already wasn't asked: {rebased.unasked}")
+    if rebased.remaining:
+        heads = f"{len(rebased.remaining)} heads remain: {', '.join(rebased.remaining)}"
+        console.note(f"{owner}: {heads}. Run: inv db.rebase --service {owner}")
+        return
     folders = " ".join(owner.relative(location) for location in owner.version_locations)
     console.note(f"Read it, then: git add {folders}")

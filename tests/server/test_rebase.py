@@ -215,12 +215,6 @@ def test_what_can_not_be_told_or_moved_is_refused_and_nothing_is_changed(diverge
     assert "mine has revisions of both heads" in refused(diverged, "--base", "mine")
 
 
-def test_three_heads_are_refused(diverged):
-    git(diverged, "merge", "main", fails=True)
-    write(diverged, "x2", "a1")
-    assert "has 3 heads" in refused(diverged)
-
-
 def test_theirs_may_go_on_where_the_base_ends(diverged):
     git(diverged, "merge", "main", fails=True)
     write(diverged, "m4", "m3")
@@ -235,13 +229,6 @@ def test_a_merge_among_mine_is_refused(diverged):
     text = merged.read_text(encoding="utf-8")
     merged.write_text(text.replace("down_revision = None", "down_revision = ('m3', 'n2')"), encoding="utf-8")
     assert "m4 is a merge" in refused(diverged)
-
-
-def test_a_revision_that_depends_on_another_is_refused(diverged):
-    git(diverged, "merge", "main", fails=True)
-    path = diverged.root / FOLDER / "m3.py"
-    path.write_text(path.read_text(encoding="utf-8") + "\ndepends_on = 't2'\n", encoding="utf-8")
-    assert "m3 has depends_on" in refused(diverged)
 
 
 def test_a_parent_that_is_computed_is_refused(diverged):

@@ -70,8 +70,26 @@ def test_each_branch_with_a_label_is_rebased_for_itself(repo: Monorepo) -> None:
 def test_of_several_branches_all_are_rebased_or_none(repo: Monorepo) -> None:
     assert "--revision and --onto are of one" in refused(repo, "--revision", "m3")
     path = repo.root / FOLDER / "n2.py"
+    path.write_text(path.read_text(encoding="utf-8").replace("'c1'", "str('c1')"), encoding="utf-8")
+    assert "n2.py: down_revision is no plain text" in refused(repo)
+
+
+def test_a_revision_that_needs_one_of_the_other_branch_is_rebased_too(repo: Monorepo) -> None:
+    path = repo.root / FOLDER / "n2.py"
     path.write_text(path.read_text(encoding="utf-8") + "\ndepends_on = 'm3'\n", encoding="utf-8")
-    assert "n2 has depends_on" in refused(repo)
+    ran = repo.inv(*REBASE)
+    assert ran.code == 0, ran.text
+    found = parents(repo)
+    assert (found["m2"], found["n2"]) == (("t2",), ("u2",))
+    assert repo.inv("db.heads", "--check").code == 0
+
+
+def test_branches_that_need_each_other_both_ways_are_refused(repo: Monorepo) -> None:
+    for revision, needed in (("t2", "n2"), ("u2", "m3")):
+        path = repo.root / FOLDER / f"{revision}.py"
+        path.write_text(path.read_text(encoding="utf-8") + f"\ndepends_on = '{needed}'\n", encoding="utf-8")
+    ran = refused(repo)
+    assert "depends_on" in ran or "cycle" in ran.lower(), ran
 
 
 def test_a_branch_with_three_heads_stops_the_rebase_of_all(repo: Monorepo) -> None:
