@@ -97,6 +97,12 @@ class Environment:
             for item in node.elts:
                 yield from self._metadata(item, depth + 1)
             return
+        if isinstance(node, ast.Call | ast.BinOp):  # combine(Base.metadata, Other.metadata)
+            parts = [*node.args, *(item.value for item in node.keywords)] if isinstance(node, ast.Call) else []
+            parts = [node.left, node.right] if isinstance(node, ast.BinOp) else parts
+            names = [each for part in parts for each in self._metadata(part, depth + 1) if each]
+            yield from names or (None,)
+            return
         name = dotted(node)
         function = function_around(self.module, node) if node is not None else None
         values = {**self.module.values, **assigned(getattr(function, "body", []))}

@@ -227,12 +227,16 @@ def _file(folder: Path, name: str) -> Path | None:
 
 
 def statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """Yield the statements of a body, also those inside if, try, with and loops, but not of functions and classes."""
+    """Yield the statements of a body, also those inside if, try, with and loops, but not of functions and classes.
+
+    What only a type checker reads is left out.
+    """
     for node in body:
         yield node
         if isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
             continue
-        for name in ("body", "orelse", "finalbody"):
+        is_of_types = isinstance(node, ast.If) and (dotted(node.test) or "").rpartition(".")[2] == "TYPE_CHECKING"
+        for name in ("orelse",) if is_of_types else ("body", "orelse", "finalbody"):
             yield from statements(getattr(node, name, []))
         for handler in getattr(node, "handlers", []):
             yield from statements(handler.body)

@@ -60,7 +60,7 @@ class MappedClasses:
 
     def _names_tables(self, module: Module, node: ast.expr, depth: int = 0) -> bool:
         """Whether a class with this base is mapped, as SQLAlchemy would refuse it otherwise."""
-        name = dotted(node) or ""
+        name = _name(node)
         if name in _FLASK_BASES or _NAMES_TABLES.fullmatch(name.rpartition(".")[2]):
             return True
         place = self.definition(module, name)
@@ -143,7 +143,7 @@ class MappedClasses:
                 nodes += [value.func.value] if isinstance(value.func, ast.Attribute) else []  # reg.generate_base()
         elif definition := module.classes.get(name):
             nodes = [*definition.bases, *(_given(definition).get(key) for key in ("metadata", "registry"))]
-        names = [(dotted(node) or "").removesuffix(".metadata") for node in nodes]
+        names = [_name(node).removesuffix(".metadata") for node in nodes]
         places = [self.definition(module, each) for each in names]
         return [place for place in places if place and self.is_root(place)]
 
@@ -156,6 +156,11 @@ class MappedClasses:
         if module is None or definition is None:
             return False
         return _is_base(definition) or any(self._names_tables(module, base) for base in definition.bases)
+
+    def has_metadata(self, module: Module, name: str) -> bool:
+        """Whether a class of a file has a metadata: a base, or one that names another's, unlike a mixin."""
+        definition = module.classes[name]
+        return "metadata" in _given(definition) or self.is_root((module.path, name))
 
     def is_of(self, path: Path, name: str, roots: frozenset[Definition]) -> bool:
         """Whether a mapped class or a table of a file belongs to one of some bases or their metadata."""
@@ -180,6 +185,11 @@ def _given(definition: ast.ClassDef) -> dict[str, ast.expr]:
                 if isinstance(target, ast.Name) and node.value is not None and not _is_constant(node.value, value=None):
                     given[target.id] = node.value
     return given
+
+
+def _name(node: ast.expr | None) -> str:
+    """Return the dotted name of a base, also of ``Base[int]``; empty for another expression."""
+    return dotted(node.value if isinstance(node, ast.Subscript) else node) or ""
 
 
 def _is_constant(node: ast.expr, *, value: bool | None) -> bool:

@@ -59,7 +59,7 @@ def find_models(
         names.sort(key=lambda name: name not in (preferred, origin[0]))
     with_tables = [name for name in names if _reach(search, name)]
     is_imported = bool(with_tables)
-    with_tables = with_tables or search.modules()
+    with_tables = [*with_tables, *search.unreached(with_tables)] if is_imported else search.modules()
     if not with_tables:
         return None
     all_tables = frozenset(file for name in with_tables for file in _reach(search, name))
@@ -155,7 +155,7 @@ def _adds_to_all(module: Module) -> bool:
 def _is_own_name(module: Module, name: str, search: TableSearch) -> bool:
     """Whether a name of a file is neither a library's nor a module, nor a class without a metadata, such as a mixin."""
     if name in module.classes:
-        return search.mapped.is_root((module.path, name))
+        return search.mapped.has_metadata(module, name)
     place = search.code.imported(module, name, search.folders)
     return name not in module.imports or (place is not None and place[1] != "")
 

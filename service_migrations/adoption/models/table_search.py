@@ -80,13 +80,27 @@ class TableSearch:
         package = self._package()
         if package is None:
             return below
-        folder, top = package
+        top = package[1]
         is_around = self.directory.is_relative_to(top) or top.is_relative_to(self.directory)
         is_shared = any(location.is_relative_to(top) for location in self.neighbours)
         if below and (is_shared or not is_around):
             return below
-        paths = self._files(top)
-        return list(dict.fromkeys([*(_module_name(path, folder) for path in self._on_roots(paths)), *below]))
+        return list(dict.fromkeys([*self._modules(self.roots()), *below]))
+
+    def _modules(self, roots: frozenset[Definition]) -> list[str]:
+        """Return the modules of the package of env.py's metadata with tables of some bases."""
+        package = self._package()
+        if package is None:
+            return []
+        return [_module_name(path, package[0]) for path in self._on_roots(self._files(package[1]), roots)]
+
+    def unreached(self, names: list[str]) -> list[str]:
+        """Return the modules of those of env.py's bases of which some modules bring no table."""
+        files = files_below([place[1] for name in names if (place := self.locate(name))], self.code, self.folders)
+        have = [(file, table) for file in files for table in self.mapped.names(file)]
+        groups = [self.mapped.roots(self.environment.module, name) for name in self.environment.all_metadata if name]
+        lacking = [roots for roots in groups if roots and not any(self.mapped.is_of(*each, roots) for each in have)]
+        return self._modules(frozenset().union(*lacking)) if lacking else []
 
     def collectors(self, tables: frozenset[Path]) -> list[str]:
         """Return the modules that only import, and bring several of some files with tables."""
@@ -132,8 +146,7 @@ class TableSearch:
         names = [name for name in self.environment.all_metadata if name]
         return frozenset().union(*(self.mapped.roots(self.environment.module, name) for name in names))
 
-    def _on_roots(self, paths: list[Path]) -> Iterator[Path]:
-        roots = self.roots()
+    def _on_roots(self, paths: list[Path], roots: frozenset[Definition]) -> Iterator[Path]:
         for path in paths if roots else ():
             if _MAY_MAP.search(_text(path)) and any(
                 self.mapped.is_of(path, name, roots) for name in self.mapped.names(path)

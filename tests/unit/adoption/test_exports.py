@@ -156,6 +156,35 @@ LAYOUTS: dict[str, tuple[str, dict[str, str | None], str, int]] = {
         '__all__ = ["A", "B"]',
         2,
     ),
+    "a class that has another's metadata": (
+        "from shop.models import Manager",
+        {
+            "shop/models.py": f"{BASE}{classes(*'ABCDEFG')}class Manager:\n    metadata = Base.metadata\n",
+            "alembic/env.py": env(imports="from shop.models import Manager").replace("= Base.", "= Manager."),
+        },
+        'metadata = Manager.metadata; __all__ = ["metadata"]',
+        7,
+    ),
+    "a generic class": (
+        "from shop.base import Base",
+        {
+            "shop/base.py": AUTOMATIC,
+            "shop/models.py": "from typing import Generic, TypeVar\nfrom shop.base import Base\nT = TypeVar('T')\n"
+            f"class Of(Base, Generic[T]):\n    __abstract__ = True\n{unnamed('A').replace('(Base)', '(Of[int])')}",
+        },
+        '__all__ = ["Base", "A"]',
+        1,
+    ),
+    "models that a base names for a type checker only": (
+        "from shop.base import Base",
+        {
+            "shop/base.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from shop.models import A\n"
+            + BASE,
+            "shop/models.py": f"from shop.base import Base\n{classes('A')}",
+        },
+        '__all__ = ["Base", "A"]',
+        1,
+    ),
     "a registry": (
         "from shop.models import mappers\nclass Base:\n    metadata = mappers.metadata",
         {

@@ -112,6 +112,27 @@ def test_modules_of_which_none_brings_all_are_named(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "target",
+    [
+        "[Base.metadata, Other.metadata]",
+        "combine(Base.metadata, other=Other.metadata)",
+        "[Base.metadata] + [Other.metadata]",
+    ],
+)
+def test_each_of_several_bases_has_its_models_found(target: str, tmp_path: Path) -> None:
+    parts = {
+        "shop/model.py": f"from shop.db.base import Base\n{classes('A')}",
+        "shop/other.py": (BASE + classes("B")).replace("Base =", "Other =").replace("(Base)", "(Other)"),
+    }
+    imports = "from shop.db.base import Base\nfrom shop.other import Other\ndef combine(*args, **more): pass\n"
+    text = env(imports=imports).replace("target_metadata = Base.metadata", f"target_metadata = {target}")
+    package(tmp_path, "shop/db/migration", {**parts, "shop/db/migration/env.py": text})
+    models = only(tmp_path).models
+    assert models
+    assert {models.name, *models.others} == {"shop.model", "shop.other"}
+
+
 def test_a_package_that_has_the_env_py_is_not_imported_as_a_whole(tmp_path: Path) -> None:
     parts = {f"shop/db/{name}.py": f"from shop.db.base import Base\n{classes(name.title())}" for name in "ab"}
     package(tmp_path, "shop/db/migration", {**parts, "shop/db/migration/__init__.py": ""})
