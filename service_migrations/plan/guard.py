@@ -8,9 +8,11 @@ from service_migrations.connection.connector import Connector
 from service_migrations.errors import UsageError
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History
-from service_migrations.history.sql.offline import pending, render, reverted
-from service_migrations.plan.review import PlanFinding, PlannedRevision, judge
+from service_migrations.history.sql.offline import Rendered, pending, render, reverted
+from service_migrations.plan.existing.found import existing_findings
+from service_migrations.plan.review import Existing, PlanFinding, PlannedRevision, judge
 from service_migrations.plan.statements.classify import Class
+from service_migrations.session.session import Session
 
 __all__ = ["EDITED", "Guard", "classes"]
 
@@ -43,16 +45,34 @@ class Guard:
             UsageError: the plan has such a class, the target isn't local, and the class isn't allowed.
 
         """
-        guarded = [kind for kind in _EFFECTS if kind not in self.allowed and not (self.down and kind is Class.BREAKING)]
-        if not guarded or connector.is_local:
-            return
+        self._check(history, connector, self._rendered(history, connector, current), {})
+
+    async def check_session(self, session: Session, current: tuple[str, ...]) -> None:
+        """Refuse also what breaks running code by what the database has; as ``check`` otherwise."""
+        history, connector = session.history, session.connector
+        rendered = self._rendered(history, connector, current)
+        is_asked = Class.BREAKING in self._guarded and bool(rendered)
+        existing = await existing_findings(session.connection, rendered) if is_asked else {}
+        self._check(history, connector, rendered, existing)
+
+    @property
+    def _guarded(self) -> list[Class]:
+        return [kind for kind in _EFFECTS if kind not in self.allowed and not (self.down and kind is Class.BREAKING)]
+
+    def _rendered(self, history: History, connector: Connector, current: tuple[str, ...]) -> list[Rendered]:
+        """Return the revisions of the run, if any of it may be refused."""
+        if not self._guarded or connector.is_local:
+            return []
         revisions = reverted if self.down else pending
         chosen = self.only or revisions(history, current, self.revision)
+        return render(history, chosen, down=self.down)
+
+    def _check(self, history: History, connector: Connector, rendered: list[Rendered], existing: Existing) -> None:
         refused = [
             (revision, finding)
-            for revision in judge(history, render(history, chosen, down=self.down))
+            for revision in judge(history, rendered, existing)
             for finding in revision.findings
-            if finding.kind in guarded and not (finding.kind == Class.BREAKING and revision.allowed)
+            if finding.kind in self._guarded and not (finding.kind == Class.BREAKING and revision.allowed)
         ]
         if refused:
             raise self._refusal(history, connector, refused)

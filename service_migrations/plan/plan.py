@@ -9,13 +9,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from service_migrations.connection.connector import connector
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, read
-from service_migrations.history.sql.offline import pending, render, require_functions, reverted
+from service_migrations.history.sql.offline import Rendered, pending, render, require_functions, reverted
 from service_migrations.history.sql.refused import refused
 from service_migrations.history.targets import check_target
 from service_migrations.ledger.edited import known_edits
 from service_migrations.monorepo import Service
+from service_migrations.plan.existing.found import existing_findings
 from service_migrations.plan.result import Plan
-from service_migrations.plan.review import PlanFinding, PlannedRevision, Review, planned, reviews
+from service_migrations.plan.review import Existing, PlanFinding, PlannedRevision, Review, planned, reviews
 from service_migrations.plan.squawk import SquawkError, SquawkWarning
 from service_migrations.plan.squawk_text import warnings_of
 from service_migrations.session.locks import process_lock
@@ -60,10 +61,13 @@ async def plan(
         await session.connection.rollback()
         edited = () if down else await known_edits(session, current)
         target = session.connector.target
-    revisions = (reverted if down else pending)(history, current, revision)
-    if not down:
-        require_functions(history, revisions)
-    planned_revisions, findings = await review_revisions(history, revisions, version, down=down)
+        revisions = (reverted if down else pending)(history, current, revision)
+        if not down:
+            require_functions(history, revisions)
+        async with process_lock():
+            rendered = render(history, revisions, down=down)
+        existing = await existing_findings(session.connection, rendered)
+    planned_revisions, findings = await _reviewed(history, rendered, version, existing)
     plan_findings = (*(PlanFinding("edited", f"{edit}.", path=edit.path) for edit in edited), *findings)
     return Plan(history.service.name, target, current, planned_revisions, plan_findings, down)
 
@@ -85,10 +89,16 @@ async def review_revisions(
     """
     async with process_lock():
         rendered = render(history, revisions, down=down)
+    return await _reviewed(history, rendered, version, {})
+
+
+async def _reviewed(
+    history: History, rendered: list[Rendered], version: str, existing: Existing
+) -> tuple[tuple[PlannedRevision, ...], tuple[PlanFinding, ...]]:
     planned_revisions: list[PlannedRevision] = []
     findings: list[PlanFinding] = []
     has_squawk = True
-    for review in reviews(history, rendered):
+    for review in reviews(history, rendered, existing):
         warnings: list[SquawkWarning] = []
         try:
             warnings = await warnings_of(review.lines, version) if has_squawk else []

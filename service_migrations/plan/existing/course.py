@@ -1,0 +1,283 @@
+"""The course of pending revisions: what their statements drop, rename, make and grant, one after the other.
+
+What a DO block does may hang on a condition: what it makes and grants counts, and what it drops doesn't.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from service_migrations.history.sql.offline import Rendered
+from service_migrations.plan.existing.names import Names, Object, Place
+from service_migrations.plan.statements.columns import added_column, outside, starts_constraint, words_of
+from service_migrations.plan.statements.nested import Unseen, statements_of_block
+from service_migrations.sql.clauses import actions, name_at, names, statement_inside
+from service_migrations.sql.dynamic import UNKNOWN
+from service_migrations.sql.lexer import Token, statements, tokenize
+
+__all__ = ["Course", "Grant", "Key", "course_of", "named_in"]
+
+_RELATIONS = ("table", "view")
+_FUNCTIONS = ("function", "procedure", "aggregate", "routine")
+_BEFORE_KIND = ("or", "replace", "unlogged", "recursive", "foreign", "materialized", "global", "local", "unique")
+_TEMPORARY = ("temp", "temporary")
+_MODIFIERS = ("concurrently", "if", "exists", "not")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A unique key: the names in its columns and expressions, and in its condition."""
+
+    named: frozenset[str]
+    condition: frozenset[str] | None = None
+    is_primary: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a GRANT gives on an object, or on all of a schema (``schema``): privileges, in capitals, and roles."""
+
+    on: Object | None
+    schema: str
+    privileges: frozenset[str]
+    roles: frozenset[str]
+
+
+@dataclass(slots=True)
+class Course:
+    """What the statements do.
+
+    Attributes:
+        relations, functions: who has each name.
+        grants: what is granted.
+        revoked: the objects of which something is revoked.
+        is_unseen: whether something may be made that isn't seen.
+        is_granting: whether something may be granted that isn't seen: by a block, or as a default.
+        settled: (what, object or name, name of its own) of triggers, rules, comments, owners and defaults that are set.
+        keys: the unique keys that are made, by object.
+        dropped_keys: the constraints that are dropped, with their table, and the indexes, without one.
+        dropped_columns: the columns that are dropped or renamed, with their table, and whether they are renamed.
+        added_columns: those that are added, or get a name.
+        identities: the tables whose replica identity is set; to DEFAULT or NOTHING where ``True``.
+        published: the tables that a publication gets; ``""`` stands for all of its schema, or of all schemas.
+        bare: the new tables without a primary key.
+
+    """
+
+    relations: Names
+    functions: Names
+    grants: list[Grant] = field(default_factory=list)
+    revoked: set[Object | None] = field(default_factory=set)
+    is_unseen: bool = False
+    is_granting: bool = False
+    settled: set[tuple[str, Object | None, str]] = field(default_factory=set)
+    keys: dict[Object | None, list[Key]] = field(default_factory=dict)
+    dropped_keys: list[tuple[str, str, Place]] = field(default_factory=list)
+    dropped_columns: list[tuple[str, str, Place, bool]] = field(default_factory=list)
+    added_columns: set[tuple[Object | None, str]] = field(default_factory=set)
+    identities: dict[Object | None, tuple[bool, Place]] = field(default_factory=dict)
+    published: list[tuple[str, Object | None, Place]] = field(default_factory=list)
+    bare: dict[int, tuple[str, Place]] = field(default_factory=dict)
+
+    def record(self, statement: Sequence[Token], place: Place, *, is_nested: bool = False) -> None:
+        """Record a statement."""
+        words = words_of(statement)
+        if words[:1] == ["create"]:
+            self._create(statement, words, place)
+        elif words[:1] == ["alter"] and len(words) > 2:  # noqa: PLR2004 - ALTER, kind, name
+            self._alter(statement, words, place, is_nested=is_nested)
+        elif words[:1] == ["grant"] and "on" in words:
+            self._grant(statement, words)
+        elif words[:1] == ["revoke"] and "on" in words:
+            self.revoked.update(self._granted(statement, words)[0])
+        elif words[:2] == ["comment", "on"] and len(words) > 3:  # noqa: PLR2004 - COMMENT ON kind name
+            start = 2 + (words[2] == "materialized")
+            self.settled.add(("comment", self._holders(words[start]).at(name_at(statement, start + 1)[0]), ""))
+        elif words[:1] == ["drop"] and not is_nested:
+            self._drop(statement, words, place)
+
+    def _holders(self, kind: str) -> Names:
+        return self.functions if kind in _FUNCTIONS else self.relations
+
+    def _create(self, statement: Sequence[Token], words: list[str], place: Place) -> None:
+        start = next((at for at, word in enumerate(words[1:], 1) if word not in _BEFORE_KIND), len(words))
+        kind = words[start] if start < len(words) else ""
+        is_replacing = words[1:3] == ["or", "replace"]
+        if kind in _TEMPORARY:
+            return
+        name, end = name_at(statement, start + 1)
+        if kind in (*_RELATIONS, *_FUNCTIONS):
+            self._holders(kind).make(name, place, unless_there=is_replacing or "exists" in words[start : start + 4])
+            if is_replacing and kind in _FUNCTIONS:
+                self.settled.add(("body", self.functions.at(name), ""))
+            if kind == "table" and "unlogged" not in words[:start]:
+                self._new_table(statement, name, end, place)
+        elif kind == "index" and "unique" in words[:start]:
+            on = words.index("on") if "on" in words else len(words) - 1
+            table, after = name_at(statement, on + 1)
+            self._add_key(table, statement[after:])
+        elif kind == "trigger" and "on" in words:
+            self.settled.add(("trigger", self.relations.at(name_at(statement, words.index("on") + 1)[0]), name))
+        elif kind == "rule" and "to" in words:
+            self.settled.add(("rule", self.relations.at(name_at(statement, words.index("to") + 1)[0]), name))
+        elif kind == "publication":
+            self._publish(statement, words, place)
+
+    def _new_table(self, statement: Sequence[Token], name: str, end: int, place: Place) -> None:
+        words, holder = words_of(statement), self.relations.at(name)
+        is_derived = words[end : end + 2] == ["partition", "of"] or {"like", "inherits"} & set(words[end:])
+        if isinstance(holder, int) and "primary" not in words and not is_derived:
+            self.bare[holder] = name, place
+
+    def _drop(self, statement: Sequence[Token], words: list[str], place: Place) -> None:
+        start = 2 + (words[1] in ("materialized", "foreign"))
+        end = next((at for at, word in enumerate(statement) if word in ("cascade", "restrict")), len(statement))
+        kind, found = words[start - 1], filter(None, names(statement[start:end]))
+        if kind in (*_RELATIONS, *_FUNCTIONS):
+            for name in found:
+                self._holders(kind).drop(name, place)
+        elif kind == "index":
+            self.dropped_keys += [("", self.relations.plain(name), place) for name in found]
+
+    def _alter(self, statement: Sequence[Token], words: list[str], place: Place, *, is_nested: bool) -> None:
+        start = 2 + (words[1] in ("materialized", "foreign"))
+        kind = words[start - 1]
+        if kind == "publication":
+            self._publish(statement, words, place)
+        elif kind == "default":  # privileges
+            self.is_granting = True
+        elif kind in (*_RELATIONS, *_FUNCTIONS):
+            name, end = name_at(statement, start)
+            rest = outside(statement[end:]) if kind in _FUNCTIONS else statement[end:]
+            for action in actions(rest):
+                self._action(kind, name, action, place, is_nested=is_nested)
+
+    def _action(self, kind: str, name: str, action: Sequence[Token], place: Place, *, is_nested: bool) -> None:
+        """Record an action of an ALTER."""
+        holders, own = self._holders(kind), words_of(action)
+        if own[:2] == ["owner", "to"]:
+            self.settled.add(("owner", holders.at(name), ""))
+        elif is_nested and own[:1] != ["add"]:
+            return
+        elif own[:2] == ["rename", "to"]:
+            holders.move(name, place, to=name_at(action, 2)[0])
+        elif own[:2] == ["set", "schema"]:
+            holders.move(name, place, schema=name_at(action, 2)[0])
+        elif kind in _FUNCTIONS:
+            return
+        elif own[0] == "add":
+            self._add(name, action, own)
+        else:
+            self._change(self.relations.at(name), action, own, place)
+
+    def _add(self, table: str, action: Sequence[Token], own: list[str]) -> None:
+        """Record ADD of a constraint or a column."""
+        if not starts_constraint(action):
+            self.added_columns.add((self.relations.at(table), added_column(action)[0]))
+            if "primary" in own:
+                self._add_key(table, [], is_primary=True)
+            return
+        start = 3 if own[1] == "constraint" else 1
+        is_primary = own[start : start + 1] == ["primary"]
+        is_deferrable = "deferrable" in own and own[own.index("deferrable") - 1] != "not"
+        if is_primary or (own[start : start + 1] == ["unique"] and not is_deferrable):
+            self._add_key(table, action[start + 1 :], is_primary=is_primary)  # of USING INDEX, the index is known
+
+    def _change(self, holder: Object | None, action: Sequence[Token], own: list[str], place: Place) -> None:
+        """Record another action on a table."""
+        column, end = name_at(action, 1 + (own[1:2] == ["column"]))
+        if own[:2] == ["drop", "constraint"]:
+            if isinstance(holder, str):
+                self.dropped_keys.append((holder, name_at(action, 2)[0], place))
+        elif own[0] in ("drop", "rename") and own[1:2] != ["constraint"]:
+            if isinstance(holder, str) and (holder, column) not in self.added_columns:
+                self.dropped_columns.append((holder, column, place, own[0] == "rename"))
+            if own[0] == "rename":
+                self.added_columns.add((holder, name_at(action, end + 1)[0]))
+        elif own[:2] == ["replica", "identity"]:
+            self.identities[holder] = own[2:3] in (["default"], ["nothing"]), place
+        elif own[0] == "alter" and ("set", "default") in pairwise(own):
+            self.settled.add(("default", holder, column))
+
+    def _add_key(self, table: str, tokens: Sequence[Token], *, is_primary: bool = False) -> None:
+        """Record a unique key whose columns are in the first parentheses."""
+        start = next((at for at, token in enumerate(tokens) if token == "("), len(tokens))
+        end = start + 1 + len(statement_inside(tokens[start + 1 :]))
+        where = next((at for at, token in enumerate(tokens[end:], end) if token == "where"), None)
+        condition = None if where is None else named_in(tokens[where + 1 :])
+        key = Key(named_in(tokens[start:end]), condition, is_primary)
+        self.keys.setdefault(self.relations.at(table), []).append(key)
+
+    def _publish(self, statement: Sequence[Token], words: list[str], place: Place) -> None:
+        """Record the tables that a publication gets, if it publishes their changes."""
+        options = [token.value for token in statement if token.kind == "string"]
+        if words[0] == "create" and options and not any(word in options[0] for word in ("update", "delete")):
+            return
+        own = words_of(outside(statement))
+        starts = [at for at, word in enumerate(own) if word in ("add", "set", "for") and at > 1]
+        if not starts or "all" in own or "schema" in own:
+            if starts and own[starts[0] + 1 : starts[0] + 2] != [""]:
+                self.published.append((name_at(statement, 2)[0], "", place))
+            return
+        end = next((at for at, word in enumerate(words) if word == "with"), len(statement))
+        for part in actions(statement[starts[0] + 1 : end]):
+            name = name_at(part, 1 if part[0] == "table" else 0)[0]
+            if name:
+                self.published.append((name_at(statement, 2)[0], self.relations.at(name), place))
+
+    def _grant(self, statement: Sequence[Token], words: list[str]) -> None:
+        objects, schemas = self._granted(statement, words)
+        to = len(words) - 1 - words[::-1].index("to") if "to" in words else len(words) - 1
+        end = next((at for at, word in enumerate(words[to:], to) if word == "with"), len(words))
+        roles = frozenset(token.value for token in statement[to + 1 : end] if token.kind in ("word", "name"))
+        privileges = frozenset(word.upper() for word in words_of(outside(statement[1 : words.index("on")])) if word)
+        self.grants += [Grant(holder, "", privileges, roles) for holder in objects]
+        self.grants += [Grant(None, schema, privileges, roles) for schema in schemas]
+
+    def _granted(self, statement: Sequence[Token], words: list[str]) -> tuple[list[Object | None], list[str]]:
+        """Return the objects of a GRANT or REVOKE, and the schemas of whose objects it gives all."""
+        on = words.index("on")
+        end = next((at for at, word in enumerate(words[on:], on) if word in ("to", "from")), len(words))
+        if words[on + 1 : on + 2] == ["all"]:
+            start = words.index("schema", on) + 1 if "schema" in words[on:] else end
+            return [], names(statement[start:end])
+        kind = words[on + 1] if words[on + 1] in (*_RELATIONS, *_FUNCTIONS) else ""
+        holders = self._holders(kind)
+        return [holders.at(name) for name in names(statement[on + 1 + bool(kind) : end])], []
+
+
+def named_in(tokens: Iterable[Token]) -> frozenset[str]:
+    """Return the words and names in a key or a condition, by which two of them are compared."""
+    ignored = ("asc", "desc", "nulls", "first", "last", "text", "is", "not", "null", "and", "or", "true", "false")
+    return frozenset(token.value for token in tokens if token.kind in ("word", "name") and token.value not in ignored)
+
+
+def course_of(revisions: Iterable[Rendered], default: str) -> Course:
+    """Return the course of rendered revisions; *default* is the schema of names without one."""
+    course = Course(Names(default), Names(default))
+    for rendered in revisions:
+        course.is_unseen = course.is_unseen or not rendered.is_whole
+        for tokens, place in _placed(rendered):
+            course.record(tokens, place)
+            if tokens[:1] and tokens[0] == "do":
+                body = (each for token in tokens if token.kind == "string" for each in tokenize(token.value))
+                course.is_granting = course.is_granting or any(token == "grant" for token in body)
+                for each in statements_of_block(tokens):
+                    if isinstance(each, Unseen):
+                        course.is_unseen = True
+                    elif each:
+                        course.is_unseen = course.is_unseen or any(UNKNOWN in token.value for token in each)
+                        course.record(each, place, is_nested=True)
+    return course
+
+
+def _placed(rendered: Rendered) -> Iterator[tuple[Sequence[Token], Place]]:
+    offset = 0
+    for piece in rendered.pieces:
+        if piece.is_transaction:
+            continue
+        for statement in statements(piece.sql):
+            revision = rendered.revision
+            place = Place(revision.revision, revision.path, piece.source, offset + statement.line)
+            yield statement.tokens, place
+        offset += piece.sql.count("\n") + 2

@@ -1,0 +1,106 @@
+"""What needs a unique key that pending revisions drop: ON CONFLICT, and the replica identity of what is published."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from service_migrations.connection.single_message import Row
+from service_migrations.plan.existing.course import Course, Key, named_in
+from service_migrations.plan.existing.facts import Facts
+from service_migrations.plan.existing.names import Object, Place
+from service_migrations.plan.statements.classify import Class
+from service_migrations.sql.lexer import tokenize
+
+__all__ = ["conflicts", "unidentified"]
+
+
+def _key(row: dict[str, Any]) -> Key:
+    condition = None if row["condition"] is None else named_in(tokenize(row["condition"]))
+    return Key(named_in(tokenize(", ".join(row["named"]))), condition, row["primary"])
+
+
+def _dropped(course: Course, facts: Facts) -> Iterator[tuple[str, Row, dict[str, Any], Place]]:
+    """Yield each unique key that is dropped by its name, with its table, the row of that, and its place."""
+    for table, name, place in course.dropped_keys:
+        row = facts.relations.get(table or name)
+        if row is None:
+            continue
+        owner = table or facts.plain(row.indexed)
+        last = name.rpartition(".")[2]
+        for key in row.keys:
+            if last in ((key["constraint"],) if table else (key["name"],)) and course.relations.left.get(owner) is None:
+                yield owner, row, key, place
+
+
+def conflicts(course: Course, facts: Facts) -> Iterator[tuple[Place, Class | None, str]]:
+    """Yield the columns of which no unique key is left, which INSERT … ON CONFLICT (columns) needs."""
+    dropped = list(_dropped(course, facts))
+    names = {(table, key["name"]) for table, _, key, _ in dropped}
+    for table, row, key, place in dropped:
+        if course.is_unseen or any((table, column) in _gone(course) for column in key["named"]):
+            continue
+        former = _key(key)
+        kept = [_key(each) for each in row.keys if (table, each["name"]) not in names]
+        if not any(_replaces(each, former) for each in (*kept, *course.keys.get(table, ()))):
+            columns, of = ", ".join(key["named"]), "" if former.condition is None else " WHERE …"
+            message = f"INSERT … ON CONFLICT ({columns}){of} on {table} fails: no unique key has these columns any more"
+            yield place, Class.BREAKING, f"{message}{'' if of else ', for all rows'}."
+
+
+def _replaces(key: Key, former: Key) -> bool:
+    return key.named == former.named and key.condition in (None, former.condition)
+
+
+def _gone(course: Course) -> set[tuple[str, str]]:
+    return {(table, column) for table, column, *_ in course.dropped_columns}
+
+
+def unidentified(course: Course, facts: Facts) -> Iterator[tuple[Place, Class | None, str]]:
+    """Yield the published tables whose rows nothing identifies: PostgreSQL refuses each UPDATE and DELETE of them."""
+    for table, place in _without_identity(course, facts).items():
+        publications = facts.relations[table].publications
+        if publications and not _identified(course, table):
+            yield place, Class.BREAKING, _text(table, publications, "it has no replica identity any more")
+    for publication, holder, place in course.published:
+        row = facts.relations.get(holder) if isinstance(holder, str) else None
+        if row and row.kind in ("r", "p") and not _has_identity(row) and not _identified(course, holder):
+            yield place, Class.BREAKING, _text(str(holder), [publication], "it has no replica identity")
+    for number, (name, place) in course.bare.items():
+        is_there = number in course.relations.held.values()
+        if facts.publications and is_there and not _identified(course, number):
+            yield place, None, _text(f"the new {name}", facts.publications, "it has no primary key")
+
+
+def _without_identity(course: Course, facts: Facts) -> dict[str, Place]:
+    """Return the tables whose replica identity is dropped, with its constraint, its index or a column, or set back."""
+    lost: dict[str, Place] = {}
+    for table, row, key, place in _dropped(course, facts):
+        if _is_identity(row, key):
+            lost.setdefault(table, place)
+    for table, column, place, is_renamed in course.dropped_columns:
+        found = None if is_renamed else facts.relations.get(table)
+        if found and any(_is_identity(found, key) and column in key["named"] for key in found.keys):
+            lost.setdefault(table, place)
+    return lost
+
+
+def _is_identity(row: Row, key: dict[str, Any]) -> bool:
+    return bool(key["identity"] if row.identity == "i" else row.identity == "d" and key["primary"])
+
+
+def _has_identity(row: Row) -> bool:
+    if row.identity == "d":
+        return any(key["primary"] for key in row.keys)
+    return bool(row.identity in ("f", "i"))
+
+
+def _identified(course: Course, table: Object | None) -> bool:
+    """Whether the revisions give a table a primary key, or another replica identity."""
+    if course.is_unseen:
+        return True
+    is_default, _ = course.identities.get(table, (True, None))
+    return not is_default or any(key.is_primary for key in course.keys.get(table, ()))
+
+
+def _text(table: str, publications: list[str], reason: str) -> str:
+    noun = "publication" if len(publications) == 1 else "publications"
+    return f"UPDATE and DELETE of {table} fail: the {noun} {', '.join(publications)} has it, and {reason}."

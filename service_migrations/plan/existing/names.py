@@ -1,0 +1,94 @@
+"""Who holds each name behind the pending revisions: what was there before, something new, or nobody.
+
+A name is plain: without the schema that is the first of the search path, and without ``public``.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from service_migrations.sql.clauses import split_name
+
+__all__ = ["Names", "Object", "Place", "parts"]
+
+Object = str | int
+"""One that was there before, by its name then; or a new one, by its number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a statement stands: the id and the file of its revision, the line of that and of the revision's SQL."""
+
+    revision: str
+    path: str
+    line: int
+    sql_line: int
+
+
+@dataclass(slots=True)
+class Names:
+    """The names of relations, or of functions, while the revisions run.
+
+    Attributes:
+        default: the schema of a name without one.
+        held: who has each name that changed hands; None for nobody.
+        left: where those that were there left their names.
+        made: where each new one was made.
+
+    """
+
+    default: str = ""
+    held: dict[str, Object | None] = field(default_factory=dict)
+    left: dict[str, Place] = field(default_factory=dict)
+    made: dict[int, Place] = field(default_factory=dict)
+
+    def plain(self, name: str) -> str:
+        """Return a name without the schema that it has anyway."""
+        return name.removeprefix(f"{self.default}.") if self.default else name
+
+    def at(self, name: str) -> Object | None:
+        """Return who has a name now; one that nobody has touched is taken for one that was there before."""
+        name = self.plain(name)
+        return self.held.get(name, name)
+
+    def make(self, name: str, place: Place, *, unless_there: bool = False) -> None:
+        """Give a name to something new."""
+        name = self.plain(name)
+        if unless_there and self.at(name) is not None:
+            return
+        number = len(self.made)
+        self.made[number] = place
+        self.held[name] = number
+
+    def drop(self, name: str, place: Place) -> None:
+        """Take a name from who has it."""
+        holder = self.at(name)
+        if isinstance(holder, str):
+            self.left.setdefault(holder, place)
+        self.held[self.plain(name)] = None
+
+    def move(self, name: str, place: Place, *, to: str = "", schema: str = "") -> None:
+        """Give another name, or schema, to who has a name."""
+        holder = self.at(name)
+        self.drop(name, place)
+        own_schema, last = split_name(name)
+        given = ".".join(filter(None, [schema or own_schema, to or last])).removeprefix("public.")
+        self.held[self.plain(given)] = holder
+
+    def successors(self) -> Iterator[tuple[str, int, Place]]:
+        """Yield each name that something new has in place of what had it, with its number and where it was made."""
+        for name in self.left:
+            holder = self.held.get(name)
+            if isinstance(holder, int):
+                yield name, holder, self.made[holder]
+
+    def free(self) -> Iterator[tuple[str, Place]]:
+        """Yield each name that was taken and that nobody has any more, with where it was left."""
+        for name, place in self.left.items():
+            if self.held.get(name, name) is None:
+                yield name, place
+
+
+def parts(name: str) -> tuple[str, str]:
+    """Return the schema of a plain name, empty without one, and its last part, both without quotes."""
+    schema, last = split_name(name)
+    return schema.strip('"'), last.strip('"')

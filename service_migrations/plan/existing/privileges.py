@@ -1,0 +1,64 @@
+"""What something new hasn't that takes the name of something which was there: privileges, triggers, a comment."""
+
+from collections.abc import Iterator
+
+from service_migrations.connection.single_message import Row
+from service_migrations.plan.existing.course import Course
+from service_migrations.plan.existing.facts import Facts
+from service_migrations.plan.existing.names import Object, Place
+from service_migrations.plan.statements.classify import Class
+
+__all__ = ["recreated"]
+
+
+def recreated(course: Course, facts: Facts) -> Iterator[tuple[Place, Class | None, str]]:
+    """Yield what is lost with each relation and function that another one takes the place of."""
+    if course.is_unseen or course.is_granting:
+        return
+    for name, number, place in course.relations.successors():
+        if row := facts.relations.get(name):
+            yield from ((place, Class.BREAKING, text) for text in _refused(course, name, number, row))
+            yield from ((place, Class.BREAKING, text) for text in _unfired(course, name, number, row))
+            yield from ((place, None, text) for text in _others(course, name, number, row))
+    for name, number, place in course.functions.successors():
+        rows = facts.functions.get(name, [])
+        if len(rows) == 1:  # of several, the text doesn't show which one it is
+            yield from ((place, Class.BREAKING, text) for text in _refused(course, name, number, rows[0]))
+            if rows[0].opened and number not in course.revoked:
+                yield place, None, f"Everybody may run the new {name}: of the former one, PUBLIC had no EXECUTE."
+            yield from ((place, None, text) for text in _others(course, name, number, rows[0]))
+
+
+def _refused(course: Course, name: str, holder: Object, row: Row) -> Iterator[str]:
+    """Yield whose statements fail for want of a privilege that isn't granted again."""
+    for lost in row.former if holder in course.revoked else row.lost:
+        roles = {lost["role"].lower() if lost["role"] == "PUBLIC" else lost["role"], "public", *lost["roles"]}
+        given = {
+            privilege
+            for grant in course.grants
+            if (grant.on == holder or (grant.schema and grant.schema == row.schema)) and roles & grant.roles
+            for privilege in grant.privileges
+        }
+        missing = [privilege for privilege in lost["privileges"] if not {privilege, "ALL"} & given]
+        if missing:
+            yield (
+                f"Statements of {lost['role']} that need {', '.join(missing)} on {name} fail: "
+                f"the new {name} doesn't have the privileges of the former one."
+            )
+
+
+def _unfired(course: Course, name: str, holder: Object, row: Row) -> Iterator[str]:
+    """Yield the triggers, rules and defaults that aren't set again."""
+    for kind, found in (("trigger", row.triggers), ("rule", row.rules), ("default", row.defaults)):
+        missing = [each for each in found if (kind, holder, each) not in course.settled]
+        if missing:
+            noun = f"the default of {', '.join(missing)}" if kind == "default" else f"the {kind} {', '.join(missing)}"
+            yield f"Statements that change {name} do something else, or fail: the new {name} doesn't have {noun}."
+
+
+def _others(course: Course, name: str, holder: Object, row: Row) -> Iterator[str]:
+    parts = ["its comment"] if row.comment and ("comment", holder, "") not in course.settled else []
+    if not row.own and ("owner", holder, "") not in course.settled:
+        parts.append(f"its owner {row.owner}{', whose rights it has' if getattr(row, 'definer', False) else ''}")
+    if parts:
+        yield f"The new {name} loses what the former one had: {', '.join(parts)}."

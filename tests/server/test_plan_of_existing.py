@@ -1,0 +1,300 @@
+"""What a plan says of what the database has and a revision takes, beside what the server does then to running code."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+import asyncpg
+import pytest
+from sqlalchemy.ext.asyncio import create_async_engine
+
+import service_migrations
+from service_migrations.errors import UsageError
+from service_migrations.history.revision import Revision
+from service_migrations.history.sql.offline import Piece, Rendered
+from service_migrations.plan.existing.found import existing_findings
+from service_migrations.plan.review import PlanFinding
+from service_migrations.plan.statements.classify import Class
+from service_migrations.postgres import Server, throwaway
+from service_migrations.settings.dsn import Dsn
+from tests.support.database import make_database, query, run_script, wait
+from tests.support.monorepo import Monorepo
+from tests.support.proxy import proxy
+from tests.support.version import VERSION
+
+QUERY = 3
+"""BEGIN, the query, and the end of its transaction."""
+ROLES = ("existing_reader", "existing_group", "existing_owner")
+OTHER = """
+CREATE FUNCTION other() RETURNS int LANGUAGE plpgsql AS $$ DECLARE c int := 1; BEGIN
+SELECT t.d INTO c FROM t JOIN u ON u.id = t.id LIMIT 1; RAISE NOTICE 'plain %', c; RETURN c; END $$
+"""
+SETUP = [
+    *("CREATE TABLE t (id int PRIMARY KEY, a int, b int, c text, d int, CONSTRAINT uq UNIQUE (a, b))",),
+    *("CREATE UNIQUE INDEX t_c ON t (lower(c))", "CREATE UNIQUE INDEX t_d ON t (d) WHERE d > 0"),
+    *("CREATE TABLE u (id int PRIMARY KEY, a int, c text)", "CREATE TABLE bare (a int)", "CREATE TABLE plain (a int)"),
+    *("CREATE VIEW v AS SELECT * FROM t", "CREATE VIEW w AS SELECT * FROM u", "COMMENT ON VIEW w IS 'w'"),
+    "GRANT SELECT, UPDATE ON v TO existing_reader",
+    "GRANT SELECT (a) ON plain TO existing_reader",
+    "CREATE FUNCTION h() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'",
+    *("REVOKE EXECUTE ON FUNCTION h() FROM PUBLIC", "GRANT EXECUTE ON FUNCTION h() TO existing_reader"),
+    "CREATE FUNCTION quiet() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+    "CREATE TRIGGER g INSTEAD OF INSERT ON w FOR EACH ROW EXECUTE FUNCTION quiet()",
+    "ALTER VIEW w ALTER a SET DEFAULT 3",
+    "CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN (SELECT x.c FROM u AS x LIMIT 1); END'",
+    "CREATE FUNCTION e() RETURNS int LANGUAGE sql AS 'SELECT a FROM plain LIMIT 1'",
+    "CREATE FUNCTION caller() RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN e(); END'",
+    # these name the same words, and mean something else
+    OTHER,
+    "CREATE FUNCTION cte() RETURNS int LANGUAGE sql AS 'WITH plain AS (SELECT 1 AS a) SELECT a FROM plain'",
+    "CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.c := upper(NEW.c); RETURN NEW; END'",
+    "CREATE TRIGGER s BEFORE INSERT ON u FOR EACH ROW EXECUTE FUNCTION stamp()",
+    "INSERT INTO t VALUES (1, 1, 1, 'x', 1)",
+    "INSERT INTO u VALUES (1, 1, 'x')",
+]
+
+
+class Case(NamedTuple):
+    """SQL of a revision, a statement of running code that fails after it with a code, and what the plan says."""
+
+    sql: str
+    running: str = "SELECT 1"
+    code: str = ""
+    said: str = ""
+
+
+READ = "SET ROLE existing_reader; SELECT count(*) FROM v"
+RUN = "SET ROLE existing_reader; SELECT h()"
+NEW_VIEW = "CREATE VIEW v AS SELECT id, a FROM t"
+TAKEN = "ALTER VIEW v RENAME TO old_v"
+AGAIN = "DROP VIEW w; CREATE VIEW w AS SELECT * FROM u"
+NEW_FUNCTION = "DROP FUNCTION h(); CREATE FUNCTION h() RETURNS int LANGUAGE sql AS 'SELECT 2'"
+PRIVILEGES = [
+    Case(f"DROP VIEW v; {NEW_VIEW}", READ, "42501", "existing_reader that need SELECT, UPDATE on v fail"),
+    Case(f"{TAKEN}; {NEW_VIEW}", READ, "42501", "existing_reader that need SELECT, UPDATE on v fail"),
+    Case("CREATE VIEW n AS SELECT 1; DROP VIEW v; ALTER VIEW n RENAME TO v", READ, "42501", "need SELECT, UPDATE"),
+    Case(f"DROP VIEW v; {NEW_VIEW}; GRANT UPDATE ON v TO existing_reader", READ, "42501", "that need SELECT on v"),
+    Case(f"DROP VIEW v; {NEW_VIEW}; GRANT ALL ON v TO existing_owner", READ, "42501", "need SELECT, UPDATE on v"),
+    Case(f"DROP VIEW v; {NEW_VIEW}; GRANT SELECT, UPDATE ON v TO existing_reader", READ),
+    Case(f"DROP VIEW v; {NEW_VIEW}; GRANT ALL ON public.v TO existing_group", READ),
+    Case(f"DROP VIEW v; {NEW_VIEW}; GRANT ALL PRIVILEGES ON TABLE v TO PUBLIC", READ),
+    Case(f"DROP VIEW v; {NEW_VIEW}; GRANT SELECT, UPDATE ON ALL TABLES IN SCHEMA public TO existing_reader", READ),
+    Case(f"CREATE VIEW n AS SELECT 1; GRANT ALL ON n TO existing_reader; {TAKEN}; ALTER VIEW n RENAME TO v", READ),
+    Case(f"DROP VIEW v; {NEW_VIEW}; DO $$ BEGIN GRANT ALL ON v TO existing_reader; END $$", READ),
+    Case(f"ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO existing_reader; DROP VIEW v; {NEW_VIEW}", READ),
+    Case("CREATE OR REPLACE VIEW v AS SELECT * FROM t", READ),
+    Case(f"{TAKEN}; ALTER VIEW old_v RENAME TO v", READ),
+    Case(
+        "ALTER TABLE plain RENAME TO p; CREATE VIEW plain AS SELECT 1 AS a",
+        *("SET ROLE existing_reader; SELECT a FROM plain", "42501", "that need SELECT on plain fail"),
+    ),
+    Case(NEW_FUNCTION, RUN, said="Everybody may run the new h"),
+    Case(f"{NEW_FUNCTION}; REVOKE ALL ON FUNCTION h() FROM PUBLIC", RUN, "42501", "that need EXECUTE on h fail"),
+    Case(f"{NEW_FUNCTION}; REVOKE ALL ON FUNCTION h() FROM PUBLIC; GRANT EXECUTE ON ROUTINE h TO existing_group", RUN),
+    Case("CREATE OR REPLACE FUNCTION h() RETURNS int LANGUAGE sql AS 'SELECT 2'", RUN),
+    *(Case(AGAIN, said=said) for said in ("the trigger g", "the default of a", "what the former one had: its comment")),
+    Case(
+        f"{AGAIN}; COMMENT ON VIEW w IS 'x'; ALTER VIEW w ALTER COLUMN a SET DEFAULT 4; "
+        "CREATE TRIGGER g INSTEAD OF INSERT ON w FOR EACH ROW EXECUTE FUNCTION quiet()"
+    ),
+]
+UPSERT = "INSERT INTO t VALUES (2, 1, 1) ON CONFLICT (b, a) DO NOTHING"
+UPSERT_C = "INSERT INTO t VALUES (2) ON CONFLICT (lower(c)) DO NOTHING"
+UPSERT_D = "INSERT INTO t VALUES (2) ON CONFLICT (d) WHERE d > 0 DO NOTHING"
+NO_UQ = "ALTER TABLE t DROP CONSTRAINT uq"
+KEYS = [
+    Case(NO_UQ, UPSERT, "42P10", "INSERT … ON CONFLICT (a, b) on t fails"),
+    Case(f"{NO_UQ}, ADD CONSTRAINT uq UNIQUE (a)", UPSERT, "42P10", "ON CONFLICT (a, b)"),
+    Case(f"{NO_UQ}; CREATE UNIQUE INDEX i ON t (a, b) WHERE a > 0", UPSERT, "42P10", "for all rows"),
+    Case(f"{NO_UQ}, ADD UNIQUE (a, b) DEFERRABLE", UPSERT, "55000", "ON CONFLICT (a, b)"),
+    Case("DROP INDEX t_c", UPSERT_C, "42P10", "ON CONFLICT (lower(c)) on t fails"),
+    Case("DROP INDEX IF EXISTS public.t_d", UPSERT_D, "42P10", "ON CONFLICT (d) WHERE … on t fails"),
+    Case("ALTER TABLE u DROP CONSTRAINT u_pkey", "SELECT id, c FROM u GROUP BY id", "42803", "ON CONFLICT (id) on u"),
+    Case(f"{NO_UQ}; ALTER TABLE t ADD CONSTRAINT k UNIQUE (b, a) NOT DEFERRABLE", UPSERT),
+    Case(f"CREATE UNIQUE INDEX i ON t USING btree (b, a) INCLUDE (d); {NO_UQ}", UPSERT),
+    Case(f"{NO_UQ}; CREATE UNIQUE INDEX i ON t (a, b); ALTER TABLE t ADD UNIQUE USING INDEX i", UPSERT),
+    Case(f"{NO_UQ}; DO $$ BEGIN CREATE UNIQUE INDEX i ON t (a, b); END $$", UPSERT),
+    Case("DROP INDEX t_c; CREATE UNIQUE INDEX t_c ON t (LOWER(c))", UPSERT_C),
+    Case("DROP INDEX t_d; CREATE UNIQUE INDEX k ON t (d) WHERE (d > 0)", UPSERT_D),
+    Case("DROP INDEX t_d; CREATE UNIQUE INDEX k ON t (d)", UPSERT_D),
+    Case("CREATE TABLE n (a int CONSTRAINT x UNIQUE); ALTER TABLE n DROP CONSTRAINT x"),
+    Case("ALTER TABLE t ADD CONSTRAINT x CHECK (a > 0) NOT VALID; ALTER TABLE t DROP CONSTRAINT x", UPSERT),
+]
+NEW_E = "CREATE OR REPLACE FUNCTION e() RETURNS int LANGUAGE sql AS 'SELECT z FROM plain'"
+KEPT_P = "ALTER TABLE plain RENAME TO p; CREATE VIEW plain AS SELECT * FROM p; GRANT SELECT ON plain TO existing_reader"
+BODIES = [
+    Case("ALTER TABLE u RENAME c TO z", "SELECT f()", "42703", "The function f isn't replaced and names u.c: its next"),
+    Case("ALTER TABLE u DROP c CASCADE", "INSERT INTO u VALUES (2)", "42703", "stamp isn't replaced and names u.c: "),
+    Case("DROP VIEW w; ALTER TABLE u RENAME TO z", "SELECT f()", "42P01", "The function f isn't replaced and names u"),
+    Case("ALTER TABLE u RENAME id TO z", "SELECT other()", "42703", "The function other isn't replaced and names u.id"),
+    Case("ALTER TABLE plain RENAME a TO z", "SELECT e()", "42703", "The function e isn't replaced and names plain.a"),
+    Case("DROP FUNCTION e()", "SELECT caller()", "42883", "The function caller isn't replaced and names e()"),
+    Case("ALTER FUNCTION e() RENAME TO z", "SELECT caller()", "42883", "caller isn't replaced and names e()"),
+    Case("DROP FUNCTION e(); DROP FUNCTION caller(); DROP TABLE plain", "SELECT cte()"),
+    Case(f"ALTER TABLE plain RENAME a TO z; {NEW_E}", "SELECT e()"),
+    Case(KEPT_P, "SELECT e()"),
+    Case("ALTER TABLE plain RENAME a TO z; ALTER TABLE plain ADD a int", "SELECT e()"),
+    Case("ALTER TABLE t RENAME c TO z", "SELECT other()"),
+]
+NO_KEY = "it has no replica identity any more"
+NO_PKEY = "ALTER TABLE u DROP CONSTRAINT u_pkey"
+PUBLISHED = [
+    Case(NO_PKEY, "UPDATE u SET a = 2", "55000", f"the publication ep has it, and {NO_KEY}"),
+    Case("DROP VIEW w; ALTER TABLE u DROP id", "DELETE FROM u", "55000", NO_KEY),
+    Case("CREATE TABLE n AS SELECT 1 AS a", "DELETE FROM n", "55000", "the new n fail: the publication ep has it"),
+    Case("CREATE TABLE n (a int); ALTER TABLE n RENAME TO m", "DELETE FROM m", "55000", "it has no primary key"),
+    Case(f"{NO_PKEY}, ADD PRIMARY KEY (a)", "UPDATE u SET c = ''", said="ON CONFLICT (id)"),
+    Case(f"{NO_PKEY}, REPLICA IDENTITY FULL", "UPDATE u SET c = ''", said="ON CONFLICT (id)"),
+    Case("ALTER TABLE u RENAME id TO z", "UPDATE u SET c = NULL", said="names u.id"),
+    Case("CREATE TABLE n (a int PRIMARY KEY)", "DELETE FROM n"),
+    Case("CREATE TABLE n (a int); ALTER TABLE n ADD CONSTRAINT k PRIMARY KEY (a)", "DELETE FROM n"),
+    Case("CREATE TABLE n (a int); ALTER TABLE n ADD id serial PRIMARY KEY", "DELETE FROM n"),
+    Case("CREATE TABLE n (a int); ALTER TABLE n REPLICA IDENTITY FULL", "DELETE FROM n"),
+    Case("CREATE TEMPORARY TABLE n (a int)", "DELETE FROM n"),
+    Case("CREATE UNLOGGED TABLE n (a int)", "DELETE FROM n"),
+    Case("CREATE TABLE n (LIKE u INCLUDING ALL)", "DELETE FROM n"),
+    Case("CREATE TABLE n (a int); DROP TABLE n"),
+]
+ADDED = [
+    Case(
+        "CREATE PUBLICATION eq FOR TABLE bare", "DELETE FROM bare", "55000", "DELETE of bare fail: the publication eq"
+    ),
+    Case("ALTER PUBLICATION ei ADD TABLE ONLY u, bare", "DELETE FROM bare", "55000", "bare fail: the publication ei"),
+    Case("ALTER PUBLICATION ei SET TABLE bare", "DELETE FROM bare", "55000", "bare fail: the publication ei"),
+    Case("CREATE PUBLICATION eq FOR TABLE t, u", "DELETE FROM t"),
+    Case("CREATE PUBLICATION eq FOR TABLE bare WITH (publish = 'insert')", "DELETE FROM bare"),
+    Case("CREATE PUBLICATION eq FOR TABLE bare; ALTER TABLE bare REPLICA IDENTITY FULL", "DELETE FROM bare"),
+]
+
+
+@pytest.fixture(scope="module")
+def roles(server: Server) -> None:
+    run_script(server.admin, [f"CREATE ROLE {role}" for role in ROLES] + ["GRANT existing_group TO existing_reader"])
+
+
+@pytest.fixture(scope="module")
+def present(server: Server, roles: None) -> Dsn:  # noqa: ARG001 - the roles are granted something
+    return made(server)
+
+
+@pytest.fixture(scope="module")
+def published(server: Server, roles: None) -> Dsn:  # noqa: ARG001 - as above
+    dsn = made(server)
+    query(dsn, "CREATE PUBLICATION ep FOR ALL TABLES")
+    return dsn
+
+
+def made(server: Server) -> Dsn:
+    """Return a new database with what a revision may take; only a superuser publishes all tables."""
+    dsn = replace(make_database(server), user=server.admin.user, password=server.admin.password)
+    run_script(dsn, SETUP)
+    run_script(dsn, ["CREATE PUBLICATION ei FOR TABLE t"])
+    return dsn
+
+
+async def judged(dsn: Dsn, sql: str) -> list[PlanFinding]:
+    """Return what is found of a revision."""
+    engine = create_async_engine(dsn.url, connect_args=dsn.connect_args())
+    rendered = Rendered(Revision("b2", (), "", "b2.py", is_head=True), [Piece(sql, 1)])
+    try:
+        async with engine.connect() as connection:
+            found = await existing_findings(connection, [rendered])
+            assert not connection.in_transaction()
+    finally:
+        await engine.dispose()
+    return list(found.get("b2", ()))
+
+
+async def code_after(dsn: Dsn, sql: str, running: str) -> str:
+    """Return the SQLSTATE of a statement after a revision, in a transaction that is rolled back."""
+    connection = await asyncpg.connect(**dsn.connect_args())
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        await connection.execute(sql)
+        await connection.execute(running)
+    except asyncpg.PostgresError as error:
+        return str(error.sqlstate)
+    else:
+        return ""
+    finally:
+        await transaction.rollback()
+        await connection.close()
+
+
+def check(dsn: Dsn, case: Case) -> None:
+    findings = asyncio.run(judged(dsn, case.sql))
+    if case.said:
+        assert any(case.said in finding.message for finding in findings), findings
+    else:
+        assert findings == []
+    assert asyncio.run(code_after(dsn, case.sql, case.running)) == case.code
+
+
+@pytest.mark.parametrize("case", [*PRIVILEGES, *KEYS, *BODIES, *ADDED], ids=lambda case: case.sql)
+def test_what_a_revision_takes_is_said_where_running_code_fails(present: Dsn, case: Case) -> None:
+    check(present, case)
+
+
+@pytest.mark.parametrize("case", PUBLISHED, ids=lambda case: case.sql)
+def test_a_published_table_without_an_identity_is_said(published: Dsn, case: Case) -> None:
+    check(published, case)
+
+
+@pytest.fixture
+def service(monorepo: Monorepo, database: Callable[..., Dsn]) -> tuple[Monorepo, Dsn]:
+    """A service in a schema of its own, with a unique key and a function; and its DSN."""
+    dsn = database()
+    monorepo.service("billing", dsn=dsn, MIGRATIONS_SEARCH_PATH="own")
+    query(dsn, "CREATE SCHEMA own")
+    base = ["CREATE TABLE own.t (id int PRIMARY KEY, a int, b int CONSTRAINT uq UNIQUE)"]
+    base.append("CREATE FUNCTION own.f() RETURNS int LANGUAGE sql AS 'SELECT a FROM own.t'")
+    monorepo.revision("billing", "a1", None, "\n".join(f"op.execute({sql!r})" for sql in base))
+    wait(service_migrations.upgrade(monorepo.find("billing")))
+    monorepo.revision("billing", "b2", "a1", 'op.drop_constraint("uq", "t")\nop.execute("SELECT 1")')
+    monorepo.revision("billing", "c3", "b2", 'op.execute("ALTER TABLE own.t RENAME a TO z")', "pass")
+    return monorepo, dsn
+
+
+def test_the_plan_has_each_finding_at_its_revision_and_line(service: tuple[Monorepo, Dsn]) -> None:
+    monorepo, _ = service
+    plan = wait(service_migrations.plan(monorepo.find("billing")))
+    b2, c3 = plan.revisions
+    assert b2.classes == (Class.BREAKING, Class.IRREVERSIBLE)
+    assert [(each.line, each.message) for each in b2.findings if each.kind == Class.BREAKING] == [
+        (10, "INSERT … ON CONFLICT (b) on t fails: no unique key has these columns any more, for all rows.")
+    ]
+    assert "The function f isn't replaced and names t.a: its next call fails." in [each.message for each in c3.findings]
+
+
+@pytest.fixture(scope="module")
+def far() -> Iterator[Server]:
+    """A server under an address that isn't this machine's name."""
+    with throwaway(VERSION, settings={"listen_addresses": "127.0.0.1,127.0.0.2"}) as server:
+        yield server
+
+
+def test_an_upgrade_is_refused_for_what_the_database_has(monorepo: Monorepo, far: Server) -> None:
+    query(far.admin, "CREATE DATABASE shop")
+    dsn = replace(far.admin, hosts=(("127.0.0.2", far.admin.hosts[0][1]),), database="shop")
+    service = monorepo.service("billing", dsn=dsn)
+    monorepo.revision("billing", "a1", None, 'op.execute("CREATE TABLE t (id int, a int CONSTRAINT uq UNIQUE)")')
+    wait(service_migrations.upgrade(service))
+    monorepo.revision("billing", "b2", "a1", 'op.drop_constraint("uq", "t")', "pass")
+    with pytest.raises(UsageError, match=r"b2.py:10: .* would break .*: INSERT … ON CONFLICT \(a\) on t fails"):
+        wait(service_migrations.upgrade(service, allow=()))
+    wait(service_migrations.upgrade(service, allow=["breaking"]))
+
+
+def test_the_server_is_asked_once_more_and_only_where_something_is_taken(service: tuple[Monorepo, Dsn]) -> None:
+    monorepo, dsn = service
+    with proxy(dsn) as (between, through):
+        found = monorepo.service("billing", dsn=through, MIGRATIONS_SEARCH_PATH="own")
+        counts = []
+        for sql in ("CREATE TABLE n (id int PRIMARY KEY)", "DROP TABLE t"):
+            monorepo.revision("billing", "b2", "a1", f'op.execute("{sql}")')
+            before = between.asked
+            wait(service_migrations.plan(found, "b2"))
+            counts.append(between.asked - before)
+    assert counts[1] - counts[0] <= QUERY
