@@ -39,6 +39,8 @@ SETUP = [
     "GRANT SELECT (a) ON plain TO existing_reader",
     "CREATE FUNCTION h() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'",
     *("REVOKE EXECUTE ON FUNCTION h() FROM PUBLIC", "GRANT EXECUTE ON FUNCTION h() TO existing_reader"),
+    "CREATE FUNCTION one(a int) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    "CREATE FUNCTION two(a int, b text DEFAULT 'x') RETURNS int LANGUAGE sql AS 'SELECT 1'",
     "CREATE FUNCTION quiet() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
     "CREATE TRIGGER g INSTEAD OF INSERT ON w FOR EACH ROW EXECUTE FUNCTION quiet()",
     "ALTER VIEW w ALTER a SET DEFAULT 3",
@@ -98,6 +100,25 @@ PRIVILEGES = [
         f"{AGAIN}; COMMENT ON VIEW w IS 'x'; ALTER VIEW w ALTER COLUMN a SET DEFAULT 4; "
         "CREATE TRIGGER g INSTEAD OF INSERT ON w FOR EACH ROW EXECUTE FUNCTION quiet()"
     ),
+]
+JOINED = "ALTER TABLE u RENAME TO x; CREATE VIEW u AS SELECT x.* FROM x JOIN t USING (id)"
+WRITE = "UPDATE u SET a = 2"
+LIKE_ONE = "RETURNS int LANGUAGE sql AS 'SELECT 1'"
+REPLACING = [
+    Case(JOINED, WRITE, "55000", "Statements that change u fail: the new view"),
+    Case(f"{JOINED}; CREATE RULE r AS ON UPDATE TO u DO INSTEAD NOTHING", WRITE),
+    Case("DROP VIEW w; ALTER TABLE u RENAME TO x; CREATE VIEW u AS SELECT id, a, c FROM x WHERE a > 0", WRITE),
+    Case(
+        f"CREATE FUNCTION one(a int, b int DEFAULT 1) {LIKE_ONE}", "SELECT one(1)", "42725", "Calls of one with 1 argum"
+    ),
+    Case(
+        f"CREATE OR REPLACE FUNCTION two(integer) {LIKE_ONE}", "SELECT two(1)", "42725", "Calls of two with 1 argument"
+    ),
+    Case(f"CREATE OR REPLACE FUNCTION one(number int4) {LIKE_ONE}", "SELECT one(1)", "42P13"),
+    Case(f"CREATE OR REPLACE FUNCTION one(a int4) {LIKE_ONE}", "SELECT one(1)"),
+    Case(f"DROP FUNCTION one(int); CREATE FUNCTION one(a int, b int DEFAULT 1) {LIKE_ONE}", "SELECT one(1)"),
+    Case(f"CREATE FUNCTION one(a int, b int) {LIKE_ONE}", "SELECT one(1)"),
+    Case(f"CREATE FUNCTION one(a text, b int DEFAULT 1) {LIKE_ONE}", "SELECT one(1)"),
 ]
 UPSERT = "INSERT INTO t VALUES (2, 1, 1) ON CONFLICT (b, a) DO NOTHING"
 UPSERT_C = "INSERT INTO t VALUES (2) ON CONFLICT (lower(c)) DO NOTHING"
@@ -232,7 +253,7 @@ def check(dsn: Dsn, case: Case) -> None:
     assert asyncio.run(code_after(dsn, case.sql, case.running)) == case.code
 
 
-@pytest.mark.parametrize("case", [*PRIVILEGES, *KEYS, *BODIES, *ADDED], ids=lambda case: case.sql)
+@pytest.mark.parametrize("case", [*PRIVILEGES, *REPLACING, *KEYS, *BODIES, *ADDED], ids=lambda case: case.sql)
 def test_what_a_revision_takes_is_said_where_running_code_fails(present: Dsn, case: Case) -> None:
     check(present, case)
 
@@ -278,6 +299,7 @@ def far() -> Iterator[Server]:
 def test_an_upgrade_is_refused_for_what_the_database_has(monorepo: Monorepo, far: Server) -> None:
     query(far.admin, "CREATE DATABASE shop")
     dsn = replace(far.admin, hosts=(("127.0.0.2", far.admin.hosts[0][1]),), database="shop")
+    query(dsn, "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
     service = monorepo.service("billing", dsn=dsn)
     monorepo.revision("billing", "a1", None, 'op.execute("CREATE TABLE t (id int, a int CONSTRAINT uq UNIQUE)")')
     wait(service_migrations.upgrade(service))

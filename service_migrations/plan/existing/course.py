@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from service_migrations.history.sql.offline import Rendered
 from service_migrations.plan.existing.names import Names, Object, Place
+from service_migrations.plan.existing.signatures import Signature, is_unwritten, signature_of
 from service_migrations.plan.statements.columns import added_column, outside, starts_constraint, words_of
 from service_migrations.plan.statements.nested import Unseen, statements_of_block
 from service_migrations.sql.clauses import actions, name_at, names, statement_inside
@@ -20,7 +21,6 @@ __all__ = ["Course", "Grant", "Key", "course_of", "named_in"]
 _RELATIONS = ("table", "view")
 _FUNCTIONS = ("function", "procedure", "aggregate", "routine")
 _BEFORE_KIND = ("or", "replace", "unlogged", "recursive", "foreign", "materialized", "global", "local", "unique")
-_TEMPORARY = ("temp", "temporary")
 _MODIFIERS = ("concurrently", "if", "exists", "not")
 
 
@@ -61,6 +61,8 @@ class Course:
         identities: the tables whose replica identity is set; to DEFAULT or NOTHING where ``True``.
         published: the tables that a publication gets; ``""`` stands for all of its schema, or of all schemas.
         bare: the new tables without a primary key.
+        views: the new views, and whether PostgreSQL surely can't write through them.
+        signatures: the arguments of functions that are made, by their names.
 
     """
 
@@ -78,6 +80,8 @@ class Course:
     identities: dict[Object | None, tuple[bool, Place]] = field(default_factory=dict)
     published: list[tuple[str, Object | None, Place]] = field(default_factory=list)
     bare: dict[int, tuple[str, Place]] = field(default_factory=dict)
+    views: dict[int, bool] = field(default_factory=dict)
+    signatures: list[tuple[str, Signature, Place]] = field(default_factory=list)
 
     def record(self, statement: Sequence[Token], place: Place, *, is_nested: bool = False) -> None:
         """Record a statement."""
@@ -102,31 +106,39 @@ class Course:
     def _create(self, statement: Sequence[Token], words: list[str], place: Place) -> None:
         start = next((at for at, word in enumerate(words[1:], 1) if word not in _BEFORE_KIND), len(words))
         kind = words[start] if start < len(words) else ""
-        is_replacing = words[1:3] == ["or", "replace"]
-        if kind in _TEMPORARY:
-            return
         name, end = name_at(statement, start + 1)
-        if kind in (*_RELATIONS, *_FUNCTIONS):
-            self._holders(kind).make(name, place, unless_there=is_replacing or "exists" in words[start : start + 4])
-            if is_replacing and kind in _FUNCTIONS:
+        if kind in _RELATIONS:
+            self._make(self.relations, name, words, place)
+            self._new_relation(statement, name, end, place)
+        elif kind in _FUNCTIONS:
+            self._make(self.functions, name, words, place)
+            if words[1:3] == ["or", "replace"]:
                 self.settled.add(("body", self.functions.at(name), ""))
-            if kind == "table" and "unlogged" not in words[:start]:
-                self._new_table(statement, name, end, place)
+            self.signatures.append((self.functions.plain(name), signature_of(statement[end:]), place))
         elif kind == "index" and "unique" in words[:start]:
             on = words.index("on") if "on" in words else len(words) - 1
             table, after = name_at(statement, on + 1)
             self._add_key(table, statement[after:])
-        elif kind == "trigger" and "on" in words:
-            self.settled.add(("trigger", self.relations.at(name_at(statement, words.index("on") + 1)[0]), name))
-        elif kind == "rule" and "to" in words:
-            self.settled.add(("rule", self.relations.at(name_at(statement, words.index("to") + 1)[0]), name))
+        elif kind in ("trigger", "rule"):
+            before = words.index("on" if kind == "trigger" else "to") if {"on", "to"} & set(words) else len(words) - 1
+            self.settled.add((kind, self.relations.at(name_at(statement, before + 1)[0]), name))
         elif kind == "publication":
             self._publish(statement, words, place)
 
-    def _new_table(self, statement: Sequence[Token], name: str, end: int, place: Place) -> None:
+    @staticmethod
+    def _make(holders: Names, name: str, words: list[str], place: Place) -> None:
+        is_kept = words[1:3] == ["or", "replace"] or "exists" in words[:7]
+        holders.make(name, place, unless_there=is_kept)
+
+    def _new_relation(self, statement: Sequence[Token], name: str, end: int, place: Place) -> None:
         words, holder = words_of(statement), self.relations.at(name)
+        if not isinstance(holder, int) or holder in self.views:
+            return
+        if "view" in words[:5]:
+            self.views[holder] = is_unwritten(statement)
+            return
         is_derived = words[end : end + 2] == ["partition", "of"] or {"like", "inherits"} & set(words[end:])
-        if isinstance(holder, int) and "primary" not in words and not is_derived:
+        if "primary" not in words and "unlogged" not in words[:3] and not is_derived:
             self.bare[holder] = name, place
 
     def _drop(self, statement: Sequence[Token], words: list[str], place: Place) -> None:

@@ -93,7 +93,9 @@ _RELATIONS = f"""{_ASKED}
     WHERE {_IN_PATH} ORDER BY {_FIRST}
 """  # noqa: S608 - ours
 _FUNCTIONS = f"""{_ASKED}
-    SELECT a.number, n.nspname AS schema, p.prosecdef AS definer, pg_get_userbyid(p.proowner) AS owner,
+    SELECT a.number, n.nspname AS schema, p.prosecdef AS definer, p.pronargdefaults AS defaults,
+           ARRAY(SELECT format_type(u.type, NULL) FROM unnest(p.proargtypes) WITH ORDINALITY AS u (type, place)
+                 ORDER BY u.place) AS arguments, pg_get_userbyid(p.proowner) AS owner,
            p.proowner = me.oid AS own, obj_description(p.oid, 'pg_proc') IS NOT NULL AS comment,
            {_privileges("f", "p.proacl", "p.proowner", "p.pronamespace")}
     FROM asked a CROSS JOIN me JOIN pg_proc p ON p.proname = a.name JOIN pg_namespace n ON n.oid = p.pronamespace

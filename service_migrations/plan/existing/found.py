@@ -10,7 +10,7 @@ from service_migrations.plan.existing.bodies import failing, words_to_find
 from service_migrations.plan.existing.course import Course, course_of
 from service_migrations.plan.existing.facts import read_facts
 from service_migrations.plan.existing.keys import conflicts, unidentified
-from service_migrations.plan.existing.privileges import recreated
+from service_migrations.plan.existing.privileges import overloaded, recreated
 from service_migrations.plan.review import PlanFinding
 
 __all__ = ["existing_findings"]
@@ -21,7 +21,7 @@ async def existing_findings(
 ) -> dict[str, tuple[PlanFinding, ...]]:
     """Return the findings of each revision, by its id. Read-only.
 
-    The server is asked once, and not at all where nothing is dropped, renamed or published, and no table is new.
+    The server is asked once, and not at all where nothing is dropped, renamed, published or a new function.
 
     Args:
         connection: with no transaction open, then and afterwards.
@@ -34,15 +34,16 @@ async def existing_findings(
     path = await connection.run_sync(search_path)
     course = course_of(rendered, path.default or "public")
     asked = _asked(course)
-    if not asked and not course.functions.left and not course.bare:
+    functions = list(dict.fromkeys([*course.functions.left, *(name for name, *_ in course.signatures)]))
+    if not asked and not functions and not course.bare:
         await connection.rollback()
         return {}
     try:
-        facts = await read_facts(connection, path, asked, list(course.functions.left), words_to_find(course))
+        facts = await read_facts(connection, path, asked, functions, words_to_find(course))
     finally:
         await connection.rollback()
     findings: dict[str, tuple[PlanFinding, ...]] = {}
-    for judge in (recreated, conflicts, unidentified, failing):
+    for judge in (recreated, overloaded, conflicts, unidentified, failing):
         for place, kind, message in judge(course, facts):
             finding = PlanFinding(kind or "database", message, kind, place.path, place.line, place.sql_line)
             findings[place.revision] = (*findings.get(place.revision, ()), finding)

@@ -8,7 +8,18 @@ from service_migrations.plan.existing.facts import Facts
 from service_migrations.plan.existing.names import Object, Place
 from service_migrations.plan.statements.classify import Class
 
-__all__ = ["recreated"]
+__all__ = ["overloaded", "recreated"]
+
+
+def overloaded(course: Course, facts: Facts) -> Iterator[tuple[Place, Class | None, str]]:
+    """Yield the new functions beside one of their name that take the same calls: PostgreSQL refuses these (42725)."""
+    for name, signature, place in course.signatures:
+        for row in facts.functions.get(name, ()) if name not in course.functions.left else ():
+            count = signature.meets(row.arguments, row.defaults)
+            if count is not None:
+                noun = "argument" if count == 1 else "arguments"
+                reason = "the new one isn't in place of the one that is there, and both take them"
+                yield place, Class.BREAKING, f"Calls of {name} with {count} {noun} may fail: {reason}."
 
 
 def recreated(course: Course, facts: Facts) -> Iterator[tuple[Place, Class | None, str]]:
@@ -18,8 +29,17 @@ def recreated(course: Course, facts: Facts) -> Iterator[tuple[Place, Class | Non
     for name, number, place in course.relations.successors():
         if row := facts.relations.get(name):
             yield from ((place, Class.BREAKING, text) for text in _refused(course, name, number, row))
-            yield from ((place, Class.BREAKING, text) for text in _unfired(course, name, number, row))
+            if (
+                number not in course.views or name not in course.relations.held.values()
+            ):  # those of the table still work
+                yield from ((place, Class.BREAKING, text) for text in _unfired(course, name, number, row))
             yield from ((place, None, text) for text in _others(course, name, number, row))
+            if row.kind in ("r", "p") and course.views.get(number) and not _is_written(course, number):
+                yield (
+                    place,
+                    Class.BREAKING,
+                    f"Statements that change {name} fail: the new view can't be written through.",
+                )
     for name, number, place in course.functions.successors():
         rows = facts.functions.get(name, [])
         if len(rows) == 1:  # of several, the text doesn't show which one it is
@@ -27,6 +47,11 @@ def recreated(course: Course, facts: Facts) -> Iterator[tuple[Place, Class | Non
             if rows[0].opened and number not in course.revoked:
                 yield place, None, f"Everybody may run the new {name}: of the former one, PUBLIC had no EXECUTE."
             yield from ((place, None, text) for text in _others(course, name, number, rows[0]))
+
+
+def _is_written(course: Course, holder: Object) -> bool:
+    """Whether a view has triggers or rules that write for it."""
+    return any(what in ("trigger", "rule") and held == holder for what, held, _ in course.settled)
 
 
 def _refused(course: Course, name: str, holder: Object, row: Row) -> Iterator[str]:

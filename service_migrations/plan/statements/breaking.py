@@ -10,6 +10,7 @@ from service_migrations.plan.statements.access import OWN_ROLE, access, publicat
 from service_migrations.plan.statements.columns import Columns, added_column, outside, starts_constraint, words_of
 from service_migrations.plan.statements.constraints import constraint, has_own_values, refuses_null
 from service_migrations.plan.statements.novelty import Scope
+from service_migrations.plan.statements.sequences import limits
 from service_migrations.sql.clauses import actions, index_table, name_at, names
 from service_migrations.sql.lexer import Token
 
@@ -35,6 +36,7 @@ _WIDEST = {
 }
 """Types without a limit, to which PostgreSQL casts by itself from what is narrower."""
 
+_SET_SCHEMA = ["set", "schema"]
 _NO_DEFAULT = ["set", "default", "null"]
 
 _OF_OWNERS = {"create", "trigger", "references", "maintain"}
@@ -73,10 +75,20 @@ def _others(statement: Sequence[Token], words: Sequence[str], scope: Scope) -> I
         yield f"Rows that the policy {_name(statement, 'policy')} doesn't permit any more are refused or left out."
     elif words[:2] == ["reassign", "owned"] and words[-1] not in OWN_ROLE:
         yield "Statements of the former owner fail, unless a GRANT allows them."
+    elif words[0] == "refresh" and words[-3:] == ["with", "no", "data"]:
+        yield f"Statements that read {name_at(statement, 3)[0]} fail until the next REFRESH: it has no data."
+    elif words[:2] == ["alter", "operator"] and words[2] not in ("class", "family") and words[-3:-1] == _SET_SCHEMA:
+        end = next((index for index, token in enumerate(statement) if token == "("), 2)
+        operator = "".join(token.value for token in statement[2:end])
+        yield f"Statements that use operator {operator} fail: it is in another schema."
     elif words[0] == "alter" and words[1] in _RENAMED:
         own = words_of(outside(statement[2:]))
         yield from access(statement, own)
-        if ("rename" in own and not scope.are_recreated(statement)) or own[-3:-1] == ["set", "schema"]:
+        if words[1] == "sequence":
+            yield from limits(statement[2:], _name(statement, "sequence"))
+        elif words[1] == "view" and "check_option" in words and "set" in own:
+            yield f"A row that {_name(statement, 'view')} doesn't show is refused where it is written through the view."
+        if ("rename" in own and not scope.are_recreated(statement)) or own[-3:-1] == _SET_SCHEMA:
             yield f"Statements that use {_label(words)} {_name(statement, words[1])} fail: its name is another one."
 
 
@@ -133,11 +145,25 @@ def _create(statement: Sequence[Token], scope: Scope) -> Iterator[str]:
         table = name_at(statement, words.index("to") + 1)[0]
         if {("table", table), ("view", table)}.isdisjoint(scope.created) and words[words.index("to") - 1] != "select":
             yield f"Statements that change {table} do what the new rule says instead."
+    elif "view" in words[1:5]:
+        yield from _view(statement, words, scope)
     elif words[1] == "policy" and "restrictive" in words:
         on = words.index("on")
         table = name_at(statement, on + 1)[0]
         if ("table", table) not in scope.created:
             yield f"Rows of {table} that the new policy doesn't permit are refused or left out."
+
+
+def _view(statement: Sequence[Token], words: Sequence[str], scope: Scope) -> Iterator[str]:
+    """Yield how statements fail with a view that takes the place of another one, or of a table."""
+    name = name_at(statement, words.index("view") + 1)[0]
+    is_former = ("table", name) in scope.former or (
+        words[1:3] == ["or", "replace"] and ("view", name) not in scope.created
+    )
+    if is_former and words[-3:] == ["with", "no", "data"]:
+        yield f"Statements that read {name} fail until the next REFRESH: it has no data."
+    elif is_former and (words[-2:] == ["check", "option"] or "check_option" in words):
+        yield f"A row that {name} doesn't show is refused where it is written through the view."
 
 
 def _table(statement: Sequence[Token], scope: Scope) -> Iterator[str]:
@@ -157,6 +183,7 @@ def _table(statement: Sequence[Token], scope: Scope) -> Iterator[str]:
             yield from (constraint if starts_constraint(action) else _added)(action, table, columns)
         elif words[0] == "alter" and words[1:2] != ["constraint"]:
             yield from _column(action, table, columns, relaxed, is_widening=scope.is_widening)
+            yield from _identity(action, table, columns)
         elif words[0] == "rename" and words[1:2] != ["constraint"]:
             yield from _rename(action, table, columns, scope, statement)
         elif partition := _left(action, table):
@@ -257,6 +284,14 @@ def _column(
             yield f"A value that fits {place} now may not fit its new type."
     elif words[-1:] and "generated" in words and "always" in words:
         yield f"An INSERT that gives {place} a value fails: it is GENERATED ALWAYS."
+
+
+def _identity(action: Sequence[Token], table: str, columns: Columns) -> Iterator[str]:
+    """Yield how an INSERT fails after the sequence of an identity column has other options."""
+    name, end = name_at(action, 1 + (words_of(action)[1:2] == ["column"]))
+    words = words_of(action[end:])
+    if words[:1] == ["set"] and {"maxvalue", "increment"} & set(words) and (table, name) not in columns.new:
+        yield from limits(action[end:], f"{table}.{name}")
 
 
 def _is_widest(tokens: Sequence[Token]) -> bool:
