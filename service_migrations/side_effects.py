@@ -23,7 +23,7 @@ from importlib import import_module
 from types import FrameType
 from typing import Any, NoReturn
 
-from sqlalchemy import Connection, Dialect, event
+from sqlalchemy import Dialect, event
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool
 
@@ -298,30 +298,28 @@ def _connect(dialect: Dialect, *_: Any) -> None:
             block.refuse(_CONNECTS)
 
 
-def _use(connection: Connection, *_: Any) -> None:
-    """Refuse a connection that an engine has already, or has made in its own way, also one that was open before."""
-    _connect(connection.dialect)
-
-
-def _is_own(dialect: Dialect) -> bool:
+def _is_own(dialect: Dialect | None) -> bool:
     """Whether a dialect is of the engines that this library makes, for the session and for what watches it."""
     return type(dialect).__module__.startswith(f"{__package__}.")
 
 
 def _check_out(*_: Any) -> None:
-    """Refuse the raw connection of a pool, where no engine may connect, or note it."""
+    """Refuse the raw connection of a pool, where it is none of this library's engines, or note it."""
     for block in _acting():
-        if block.note is None and not block.only_connections:
+        raw = _raw(inspect.currentframe())
+        is_of_others = raw is not None and not _is_own(getattr(raw.f_locals["self"], "dialect", None))
+        if block.note is None and (not block.only_connections or is_of_others):
             block.refuse(_CONNECTS)
-        if block.note is not None and _is_raw(inspect.currentframe()):
+        if block.note is not None and raw:
             block.note(_CONNECTS)
 
 
-def _is_raw(frame: FrameType | None) -> bool:
-    """Whether the connection of a pool is for others than SQLAlchemy itself."""
-    while frame is not None and not (frame.f_code.co_name == "raw_connection" and _is_of_sqlalchemy(frame)):
+def _raw(frame: FrameType | None) -> FrameType | None:
+    """Return the call of an engine or a pool for a connection that is for others than SQLAlchemy itself."""
+    while frame is not None and not (_is_of_sqlalchemy(frame) and not _is_of_sqlalchemy(frame.f_back)):
         frame = frame.f_back
-    return frame is not None and not _is_of_sqlalchemy(frame.f_back)
+    names = (frame.f_code.co_name, str(frame.f_globals["__name__"])) if frame else ("", "")
+    return frame if names[0] == "raw_connection" or ".pool." in names[1] else None
 
 
 def _is_of_others(frame: FrameType | None, block: _Block) -> bool:
@@ -344,7 +342,8 @@ def _is_of_sqlalchemy(frame: FrameType | None) -> bool:
 
 _LISTENERS: tuple[tuple[type, str, Callable[..., None]], ...] = (
     (Engine, "do_connect", _connect),
-    (Engine, "engine_connect", _use),
-    (Engine, "before_cursor_execute", _use),
+    # a connection that an engine has already, or has made in its own way, also one that was open before
+    (Engine, "engine_connect", lambda connection, *_: _connect(connection.dialect)),
+    (Engine, "before_cursor_execute", lambda connection, *_: _connect(connection.dialect)),
     (Pool, "checkout", _check_out),
 )

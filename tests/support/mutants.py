@@ -96,10 +96,15 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "constraints": ("breaking",),
         }.items()
     },
+    **{
+        f"plan/existing/{name}.py": (("tests/server/test_plan_of_existing.py",), ())
+        for name in ("names", "course", "signatures", "privileges", "keys", "bodies")
+    },
     "sql/session_state.py": (("tests/unit/test_session_state.py",), ()),
     "sql/script_texts.py": (("tests/unit/test_script_texts.py",), ()),
-    "stack.py": (("tests/faults/test_revision_call.py",), ()),
-    "side_effects.py": (("tests/server/test_side_effects.py",), ()),
+    "stack.py": (("tests/unit/test_stack.py",), ("tests/faults/test_revision_call.py",)),
+    "side_effects.py": (("tests/server/test_noted_effects.py",), ("tests/server/test_side_effects.py",)),
+    "plan/unfounded.py": (("tests/unit/test_unfounded.py",), ("tests/server/evidence/test_classes.py",)),
     "plan/guard.py": (("tests/unit/test_guard.py",), ("tests/server/test_plan.py",)),
     "ownership/attribution.py": (("tests/unit/test_attribution.py",), OWNERSHIP),
     "ownership/survey.py": (
