@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from service_migrations.plan.statements.columns import outside, starts_constraint, words_of
+from service_migrations.plan.statements.columns import AFTER_DEFAULT, outside, starts_constraint, words_of
 from service_migrations.plan.statements.novelty import Scope
 from service_migrations.sql.clauses import actions, name_at
 from service_migrations.sql.lexer import Token
@@ -75,6 +75,12 @@ def _fills_rows(action: Sequence[Token]) -> bool:
     if "default" not in words:
         return False
     default = action[next(index for index, token in enumerate(action) if token == "default") + 1 :]
+    depth = 0
+    for end, token in enumerate(default):
+        depth += (token == "(") - (token == ")")
+        if end and not depth and token in AFTER_DEFAULT:
+            default = default[:end]  # CHECK (…) and REFERENCES u (id) call nothing
+            break
     return any(
         default[index + 1] == "(" and token.kind in ("word", "name") and not _is_stable(default[: index + 1])
         for index, token in enumerate(default[:-1])

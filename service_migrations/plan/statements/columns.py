@@ -7,11 +7,12 @@ from itertools import pairwise
 from service_migrations.sql.clauses import name_at, split_name
 from service_migrations.sql.lexer import Token
 
-__all__ = ["SERIAL", "Column", "Columns", "added_column", "outside", "starts_constraint", "words_of"]
+__all__ = ["AFTER_DEFAULT", "SERIAL", "Column", "Columns", "added_column", "outside", "starts_constraint", "words_of"]
 
 SERIAL = ("serial", "bigserial", "smallserial", "serial2", "serial4", "serial8")
 _CONSTRAINTS = ("constraint", "check", "unique", "primary", "foreign", "exclude", "not")
-_AFTER_DEFAULT = ("not", "null", "constraint", "check", "unique", "primary", "references", "collate", "generated")
+AFTER_DEFAULT = ("not", "null", "constraint", "check", "unique", "primary", "references", "collate", "generated")
+"""What ends the expression of a DEFAULT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ def _default(tokens: Sequence[Token]) -> str:
     if "default" not in words:
         return "none"
     start = words.index("default") + 1
-    end = next((index for index in range(start + 1, len(words)) if words[index] in _AFTER_DEFAULT), len(words))
+    end = next((index for index in range(start + 1, len(words)) if words[index] in AFTER_DEFAULT), len(words))
     if words[start : start + 1] == ["null"]:
         return "none"
     calls = (words[index] and tokens[index + 1] == "(" for index in range(start, end - 1))

@@ -87,6 +87,7 @@ AGREES = [
     "ALTER TABLE t ADD COLUMN x timestamp DEFAULT (now() AT TIME ZONE 'utc')",
     *("ALTER TABLE t ADD COLUMN x date DEFAULT CURRENT_DATE", "ALTER TABLE t ADD COLUMN x int DEFAULT -1"),
     *("ALTER TABLE t ADD COLUMN x text DEFAULT upper('x')", "ALTER TABLE t ADD COLUMN x int DEFAULT (1 + 2)"),
+    "ALTER TABLE t ADD COLUMN x date DEFAULT now() CONSTRAINT x_set NOT NULL",
     "ALTER TABLE t ADD COLUMN x timestamptz DEFAULT clock_timestamp()",
     "ALTER TABLE t ADD COLUMN x text DEFAULT md5(random()::text)",
     *("CREATE INDEX i ON ONLY p (id)", "TRUNCATE u CASCADE"),
