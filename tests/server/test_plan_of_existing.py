@@ -31,6 +31,7 @@ CREATE FUNCTION other() RETURNS int LANGUAGE plpgsql AS $$ DECLARE c int := 1; B
 SELECT t.d INTO c FROM t JOIN u ON u.id = t.id LIMIT 1; RAISE NOTICE 'plain %', c; RETURN c; END $$
 """
 SETUP = [
+    "CREATE SCHEMA attic",
     *("CREATE TABLE t (id int PRIMARY KEY, a int, b int, c text, d int, CONSTRAINT uq UNIQUE (a, b))",),
     *("CREATE UNIQUE INDEX t_c ON t (lower(c))", "CREATE UNIQUE INDEX t_d ON t (d) WHERE d > 0"),
     *("CREATE TABLE u (id int PRIMARY KEY, a int, c text)", "CREATE TABLE bare (a int)", "CREATE TABLE plain (a int)"),
@@ -39,6 +40,8 @@ SETUP = [
     "GRANT SELECT (a) ON plain TO existing_reader",
     "CREATE FUNCTION h() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'",
     *("REVOKE EXECUTE ON FUNCTION h() FROM PUBLIC", "GRANT EXECUTE ON FUNCTION h() TO existing_reader"),
+    "CREATE FUNCTION ghostly() RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN (SELECT u.gone FROM ghost, u); END'",
+    "ALTER TABLE t ENABLE ROW LEVEL SECURITY",
     "CREATE FUNCTION one(a int) RETURNS int LANGUAGE sql AS 'SELECT 1'",
     "CREATE FUNCTION two(a int, b text DEFAULT 'x') RETURNS int LANGUAGE sql AS 'SELECT 1'",
     "CREATE FUNCTION quiet() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
@@ -104,7 +107,13 @@ PRIVILEGES = [
 JOINED = "ALTER TABLE u RENAME TO x; CREATE VIEW u AS SELECT x.* FROM x JOIN t USING (id)"
 WRITE = "UPDATE u SET a = 2"
 LIKE_ONE = "RETURNS int LANGUAGE sql AS 'SELECT 1'"
+LIKE_T = "CREATE TABLE n (LIKE t INCLUDING ALL); DROP VIEW v; DROP TABLE t; ALTER TABLE n RENAME TO t"
 REPLACING = [
+    Case(LIKE_T, said="The new t isn't replicated: the publication ei had the former one"),
+    Case(LIKE_T, said="The new t loses what the former one had: its row level security"),
+    Case(f"{LIKE_T}; ALTER PUBLICATION ei ADD TABLE t; ALTER TABLE t ENABLE ROW LEVEL SECURITY"),
+    Case("CREATE TEMPORARY TABLE plain (a int); ALTER TABLE plain RENAME a TO b; DROP TABLE plain", "SELECT e()"),
+    Case("DROP TABLE IF EXISTS ghost; ALTER TABLE u DROP COLUMN IF EXISTS gone"),
     Case(JOINED, WRITE, "55000", "Statements that change u fail: the new view"),
     Case(f"{JOINED}; CREATE RULE r AS ON UPDATE TO u DO INSTEAD NOTHING", WRITE),
     Case("DROP VIEW w; ALTER TABLE u RENAME TO x; CREATE VIEW u AS SELECT id, a, c FROM x WHERE a > 0", WRITE),
@@ -261,6 +270,14 @@ def test_what_a_revision_takes_is_said_where_running_code_fails(present: Dsn, ca
 @pytest.mark.parametrize("case", PUBLISHED, ids=lambda case: case.sql)
 def test_a_published_table_without_an_identity_is_said(published: Dsn, case: Case) -> None:
     check(published, case)
+
+
+@pytest.mark.skipif(int(VERSION) < 15, reason="publications of schemas are of 15")
+def test_a_publication_of_a_schema_has_its_new_tables(server: Server) -> None:
+    dsn = made(server)
+    query(dsn, "CREATE PUBLICATION es FOR TABLES IN SCHEMA public")
+    check(dsn, Case("CREATE TABLE n (a int)", "DELETE FROM n", "55000", "the new n fail: the publication es has it"))
+    check(dsn, Case("CREATE TABLE attic.n (a int)", "DELETE FROM attic.n"))
 
 
 @pytest.fixture

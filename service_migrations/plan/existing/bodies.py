@@ -46,22 +46,23 @@ def failing(course: Course, facts: Facts) -> Iterator[tuple[Place, Class | None,
 
 
 def _named(course: Course, facts: Facts, row: Row, body: list[list[Token]]) -> Iterator[tuple[Place, str]]:
+    default = facts.default
     for table, place in course.relations.free():
-        if any(_is_read(statement, table, facts.default) for statement in body) and not _is_common_table(body, table):
+        is_read = table in facts.relations and any(_is_read(statement, table, default) for statement in body)
+        if is_read and not _is_common_table(body, table):
             yield place, table
     for function, place in course.functions.free():
-        if len(facts.functions.get(function, ())) == 1 and any(
-            _is_called(statement, function, facts.default) for statement in body
-        ):
+        is_only = len(facts.functions.get(function, ())) == 1
+        if is_only and any(_is_called(statement, function, default) for statement in body):
             yield place, f"{function}()"
     fired_by = set(map(facts.plain, row.fired_by))
     for table, column, place, _ in course.dropped_columns:
-        is_there = (table, column) in course.added_columns
-        if is_there or table in course.relations.left or _is_common_table(body, table):
+        found = facts.relations.get(table)
+        is_gone = found and column in found.columns and (table, column) not in course.added_columns
+        if not is_gone or table in course.relations.left or _is_common_table(body, table):
             continue
-        if any(
-            _has_column(statement, table, column, facts.default, is_fired=fired_by == {table}) for statement in body
-        ):
+        is_fired = fired_by == {table}
+        if any(_has_column(statement, table, column, default, is_fired=is_fired) for statement in body):
             yield place, f"{table}.{column}"
 
 

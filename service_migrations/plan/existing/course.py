@@ -62,6 +62,7 @@ class Course:
         published: the tables that a publication gets; ``""`` stands for all of its schema, or of all schemas.
         bare: the new tables without a primary key.
         views: the new views, and whether PostgreSQL surely can't write through them.
+        temporary: the temporary relations, which hide a lasting one of their name.
         signatures: the arguments of functions that are made, by their names.
 
     """
@@ -81,6 +82,7 @@ class Course:
     published: list[tuple[str, Object | None, Place]] = field(default_factory=list)
     bare: dict[int, tuple[str, Place]] = field(default_factory=dict)
     views: dict[int, bool] = field(default_factory=dict)
+    temporary: set[str] = field(default_factory=set)
     signatures: list[tuple[str, Signature, Place]] = field(default_factory=list)
 
     def record(self, statement: Sequence[Token], place: Place, *, is_nested: bool = False) -> None:
@@ -107,7 +109,10 @@ class Course:
         start = next((at for at, word in enumerate(words[1:], 1) if word not in _BEFORE_KIND), len(words))
         kind = words[start] if start < len(words) else ""
         name, end = name_at(statement, start + 1)
-        if kind in _RELATIONS:
+        if kind in ("temp", "temporary"):
+            after = start + 1 + (words[start + 1 : start + 2] == ["recursive"])
+            self.temporary.add(name_at(statement, after + 1)[0])
+        elif kind in _RELATIONS:
             self._make(self.relations, name, words, place)
             self._new_relation(statement, name, end, place)
         elif kind in _FUNCTIONS:
@@ -138,7 +143,7 @@ class Course:
             self.views[holder] = is_unwritten(statement)
             return
         is_derived = words[end : end + 2] == ["partition", "of"] or {"like", "inherits"} & set(words[end:])
-        if "primary" not in words and "unlogged" not in words[:3] and not is_derived:
+        if "primary" not in words and not {"unlogged", "foreign"} & set(words[:3]) and not is_derived:
             self.bare[holder] = name, place
 
     def _drop(self, statement: Sequence[Token], words: list[str], place: Place) -> None:
@@ -147,7 +152,10 @@ class Course:
         kind, found = words[start - 1], filter(None, names(statement[start:end]))
         if kind in (*_RELATIONS, *_FUNCTIONS):
             for name in found:
-                self._holders(kind).drop(name, place)
+                if name in self.temporary:
+                    self.temporary.remove(name)
+                else:
+                    self._holders(kind).drop(name, place)
         elif kind == "index":
             self.dropped_keys += [("", self.relations.plain(name), place) for name in found]
 
@@ -158,7 +166,7 @@ class Course:
             self._publish(statement, words, place)
         elif kind == "default":  # privileges
             self.is_granting = True
-        elif kind in (*_RELATIONS, *_FUNCTIONS):
+        elif kind in (*_RELATIONS, *_FUNCTIONS) and name_at(statement, start)[0] not in self.temporary:
             name, end = name_at(statement, start)
             rest = outside(statement[end:]) if kind in _FUNCTIONS else statement[end:]
             for action in actions(rest):
@@ -206,6 +214,8 @@ class Course:
                 self.dropped_columns.append((holder, column, place, own[0] == "rename"))
             if own[0] == "rename":
                 self.added_columns.add((holder, name_at(action, end + 1)[0]))
+        elif own[-3:] == ["row", "level", "security"] and own[0] == "enable":
+            self.settled.add(("security", holder, ""))
         elif own[:2] == ["replica", "identity"]:
             self.identities[holder] = own[2:3] in (["default"], ["nothing"]), place
         elif own[0] == "alter" and ("set", "default") in pairwise(own):

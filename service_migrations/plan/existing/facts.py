@@ -69,7 +69,9 @@ _RELATIONS = f"""{_ASKED}
     SELECT DISTINCT ON (a.number) a.number, n.nspname AS schema, c.relkind AS kind, c.relreplident AS identity,
            CASE WHEN i.indrelid IS NULL THEN '' ELSE tn.nspname || '.' || tc.relname END AS indexed,
            pg_get_userbyid(c.relowner) AS owner, c.relowner = me.oid AS own,
-           obj_description(c.oid, 'pg_class') IS NOT NULL AS comment,
+           obj_description(c.oid, 'pg_class') IS NOT NULL AS comment, c.relrowsecurity AS secured,
+           ARRAY(SELECT attname FROM pg_attribute
+                 WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped) AS columns,
            ARRAY(SELECT tgname FROM pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal ORDER BY 1) AS triggers,
            ARRAY(SELECT rulename FROM pg_rewrite WHERE ev_class = c.oid AND rulename <> '_RETURN' ORDER BY 1) AS rules,
            ARRAY(SELECT attname FROM pg_attribute WHERE attrelid = c.oid AND atthasdef AND c.relkind = 'v'
@@ -112,13 +114,12 @@ _BODIES = r"""
           SELECT FROM pg_depend d WHERE d.classid = CAST('pg_proc' AS regclass) AND d.objid = p.oid AND d.deptype = 'e')
     ORDER BY 1, 2
 """
-_OF_SCHEMAS = (
-    "OR EXISTS (SELECT FROM pg_publication_namespace s JOIN pg_namespace n ON n.oid = s.pnnspid "
-    "WHERE s.pnpubid = p.oid AND n.nspname = :default)"
-)
 _WHOLE = """
-    SELECT p.pubname AS name FROM pg_publication p
-    WHERE (p.pubupdate OR p.pubdelete) AND (p.puballtables {schemas}) ORDER BY 1
+    SELECT p.pubname AS name, '' AS schema FROM pg_publication p WHERE p.puballtables AND (p.pubupdate OR p.pubdelete)
+"""
+_OF_SCHEMAS = """
+    UNION ALL SELECT p.pubname, n.nspname FROM pg_publication p JOIN pg_publication_namespace s ON s.pnpubid = p.oid
+    JOIN pg_namespace n ON n.oid = s.pnnspid WHERE p.pubupdate OR p.pubdelete
 """
 _SCHEMAS_SINCE = 15
 
@@ -132,7 +133,7 @@ class Facts:
         relations: by their plain names.
         functions: those of each plain name.
         bodies: the functions whose bodies may name what is gone.
-        publications: those that have each new table, with its changes.
+        publications: those of all tables, and of all of a schema, with that.
 
     """
 
@@ -140,11 +141,16 @@ class Facts:
     relations: dict[str, Row]
     functions: dict[str, list[Row]]
     bodies: list[Row]
-    publications: list[str]
+    publications: list[tuple[str, str]]
 
     def plain(self, name: str) -> str:
         """Return a name that has a schema as the revisions have it."""
         return Names(self.default).plain(name.removeprefix("public."))
+
+    def publishing(self, table: str) -> list[str]:
+        """Return the publications that have each new table of the schema of a plain name."""
+        schema = parts(table)[0] or self.default
+        return [name for name, published in self.publications if published in ("", schema)]
 
 
 async def read_facts(
@@ -167,13 +173,13 @@ async def read_facts(
     default, searched = path.default or "public", [*path.schemas, "public"]
     words = "|".join(sorted({re.escape(name) for name in named}))
     major = await connection.run_sync(lambda sync: driver_of(sync).major_version())
-    whole = _WHOLE.format(schemas=_OF_SCHEMAS if major >= _SCHEMAS_SINCE else "")
+    whole = _WHOLE + (_OF_SCHEMAS if major >= _SCHEMAS_SINCE else "")
     found = await together(
         connection,
         (_RELATIONS, _parameters(relations, searched)),
         (_FUNCTIONS, _parameters(functions, searched)),
         (_BODIES, {"pattern": rf"\m({words})\M" if words else "^$"}),
-        (whole, {"default": default}),
+        (f"{whole} ORDER BY 1", {}),
     )
     by_relation, by_function = list(relations), list(functions)
     functions_found: dict[str, list[Row]] = {}
@@ -184,7 +190,7 @@ async def read_facts(
         {by_relation[row.number - 1]: row for row in found[0]},
         functions_found,
         found[2],
-        [row.name for row in found[3]],
+        [(row.name, row.schema) for row in found[3]],
     )
 
 

@@ -66,8 +66,9 @@ def unidentified(course: Course, facts: Facts) -> Iterator[tuple[Place, Class | 
             yield place, Class.BREAKING, _text(str(holder), [publication], "it has no replica identity")
     for number, (name, place) in course.bare.items():
         is_there = number in course.relations.held.values()
-        if facts.publications and is_there and not _identified(course, number):
-            yield place, None, _text(f"the new {name}", facts.publications, "it has no primary key")
+        publications = facts.publishing(course.relations.plain(name))
+        if publications and is_there and not _identified(course, number):
+            yield place, None, _text(f"the new {name}", publications, "it has no primary key")
 
 
 def _without_identity(course: Course, facts: Facts) -> dict[str, Place]:
@@ -102,5 +103,5 @@ def _identified(course: Course, table: Object | None) -> bool:
 
 
 def _text(table: str, publications: list[str], reason: str) -> str:
-    noun = "publication" if len(publications) == 1 else "publications"
-    return f"UPDATE and DELETE of {table} fail: the {noun} {', '.join(publications)} has it, and {reason}."
+    noun, verb = ("publication", "has") if len(publications) == 1 else ("publications", "have")
+    return f"UPDATE and DELETE of {table} fail: the {noun} {', '.join(publications)} {verb} it, and {reason}."

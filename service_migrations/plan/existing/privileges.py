@@ -28,18 +28,12 @@ def recreated(course: Course, facts: Facts) -> Iterator[tuple[Place, Class | Non
         return
     for name, number, place in course.relations.successors():
         if row := facts.relations.get(name):
-            yield from ((place, Class.BREAKING, text) for text in _refused(course, name, number, row))
-            if (
-                number not in course.views or name not in course.relations.held.values()
-            ):  # those of the table still work
-                yield from ((place, Class.BREAKING, text) for text in _unfired(course, name, number, row))
+            breaks = [*_refused(course, name, number, row), *_unwritten(course, name, number, row)]
+            # behind a view, those of the renamed table still work
+            if number not in course.views or name not in course.relations.held.values():
+                breaks += [*_unfired(course, name, number, row), *_unpublished(course, facts, name, number)]
+            yield from ((place, Class.BREAKING, text) for text in breaks)
             yield from ((place, None, text) for text in _others(course, name, number, row))
-            if row.kind in ("r", "p") and course.views.get(number) and not _is_written(course, number):
-                yield (
-                    place,
-                    Class.BREAKING,
-                    f"Statements that change {name} fail: the new view can't be written through.",
-                )
     for name, number, place in course.functions.successors():
         rows = facts.functions.get(name, [])
         if len(rows) == 1:  # of several, the text doesn't show which one it is
@@ -49,9 +43,21 @@ def recreated(course: Course, facts: Facts) -> Iterator[tuple[Place, Class | Non
             yield from ((place, None, text) for text in _others(course, name, number, rows[0]))
 
 
-def _is_written(course: Course, holder: Object) -> bool:
-    """Whether a view has triggers or rules that write for it."""
-    return any(what in ("trigger", "rule") and held == holder for what, held, _ in course.settled)
+def _unwritten(course: Course, name: str, holder: int, row: Row) -> Iterator[str]:
+    """Yield that a view in place of a table has neither a plain query nor triggers or rules that write for it."""
+    is_written = any(what in ("trigger", "rule") and held == holder for what, held, _ in course.settled)
+    if row.kind in ("r", "p") and course.views.get(holder) and not is_written:
+        yield f"Statements that change {name} fail: the new view can't be written through."
+
+
+def _unpublished(course: Course, facts: Facts, name: str, holder: Object) -> Iterator[str]:
+    """Yield the publications that name a table, and not the new one; those of all tables have it too."""
+    row = facts.relations[name]
+    given = {publication for publication, table, _ in course.published if table in (holder, "")}
+    missing = [each for each in row.publications if each not in given and each not in facts.publishing(name)]
+    if missing and row.kind in ("r", "p"):
+        noun = "publication" if len(missing) == 1 else "publications"
+        yield f"The new {name} isn't replicated: the {noun} {', '.join(missing)} had the former one."
 
 
 def _refused(course: Course, name: str, holder: Object, row: Row) -> Iterator[str]:
@@ -85,5 +91,7 @@ def _others(course: Course, name: str, holder: Object, row: Row) -> Iterator[str
     parts = ["its comment"] if row.comment and ("comment", holder, "") not in course.settled else []
     if not row.own and ("owner", holder, "") not in course.settled:
         parts.append(f"its owner {row.owner}{', whose rights it has' if getattr(row, 'definer', False) else ''}")
+    if getattr(row, "secured", False) and ("security", holder, "") not in course.settled:
+        parts.append("its row level security")
     if parts:
         yield f"The new {name} loses what the former one had: {', '.join(parts)}."
