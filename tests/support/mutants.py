@@ -132,6 +132,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "upgrade/retries.py": (("tests/faults/test_contention.py",), ("tests/faults",)),
     "upgrade/aftermath.py": (("tests/faults/test_signals.py",), ("tests/faults",)),
+    "failures/driver_errors.py": (("tests/unit/test_driver_errors.py",), ()),
     "failures/revisions.py": (
         ("tests/server/upgrade/test_states.py", "tests/unit/test_offline.py"),
         (

@@ -62,7 +62,7 @@ def unidentified(course: Course, facts: Facts) -> Iterator[tuple[Place, Class | 
             yield place, Class.BREAKING, _text(table, publications, "it has no replica identity any more")
     for publication, holder, place in course.published:
         row = facts.relations.get(holder) if isinstance(holder, str) else None
-        if row and row.kind in ("r", "p") and not _has_identity(row) and not _identified(course, holder):
+        if row and not _has_identity(row) and not _identified(course, holder):
             yield place, Class.BREAKING, _text(str(holder), [publication], "it has no replica identity")
     for number, (name, place) in course.bare.items():
         is_there = number in course.relations.held.values()
