@@ -86,6 +86,10 @@ PRIVILEGES = [
     Case("CREATE VIEW n AS SELECT 1; DROP VIEW v; ALTER VIEW n RENAME TO v", READ, "42501", "need SELECT, UPDATE"),
     Case(f"DROP VIEW v; {NEW_VIEW}; GRANT UPDATE ON v TO existing_reader", READ, "42501", "that need SELECT on v"),
     Case(f"DROP VIEW v; {NEW_VIEW}; GRANT ALL ON v TO existing_owner", READ, "42501", "need SELECT, UPDATE on v"),
+    Case(f"DROP VIEW v; {NEW_VIEW}; COMMENT ON VIEW v IS 'grant'", READ, "42501", "need SELECT, UPDATE on v"),
+    Case(
+        "CREATE VIEW attic.v AS SELECT 1; DROP VIEW v; ALTER VIEW attic.v SET SCHEMA public", READ, "42501", "on v fail"
+    ),
     Case(f"DROP VIEW v; {NEW_VIEW}; GRANT SELECT, UPDATE ON v TO existing_reader", READ),
     Case(f"DROP VIEW v; {NEW_VIEW}; GRANT ALL ON public.v TO existing_group", READ),
     Case(f"DROP VIEW v; {NEW_VIEW}; GRANT ALL PRIVILEGES ON TABLE v TO PUBLIC", READ),
@@ -168,6 +172,7 @@ BODIES = [
     Case("ALTER FUNCTION e() RENAME TO z", "SELECT caller()", "42883", "caller isn't replaced and names e()"),
     Case("DROP FUNCTION e(); DROP FUNCTION caller(); DROP TABLE plain", "SELECT cte()"),
     Case(f"ALTER TABLE plain RENAME a TO z; {NEW_E}", "SELECT e()"),
+    Case("ALTER TABLE plain SET SCHEMA attic", "SELECT e()", "42P01", "The function e isn't replaced and names plain:"),
     Case("ALTER TABLE bare RENAME TO z", "SELECT ins()", "42P01", "The function ins isn't replaced and names bare:"),
     Case("ALTER TABLE typing RENAME TO z", "SELECT typed()", "42P01 42601", "typed isn't replaced and names typing:"),
     Case("ALTER TABLE typing RENAME TO z", "SELECT rowed()", "42P01", "rowed isn't replaced and names typing:"),
