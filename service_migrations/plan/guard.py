@@ -9,9 +9,9 @@ from service_migrations.errors import UsageError
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History
 from service_migrations.history.sql.offline import Rendered, pending, render, reverted
+from service_migrations.plan.classes import Class
 from service_migrations.plan.existing.found import existing_findings
 from service_migrations.plan.review import Existing, PlanFinding, PlannedRevision, judge
-from service_migrations.plan.statements.classify import Class
 from service_migrations.session.session import Session
 
 __all__ = ["EDITED", "Guard", "classes"]

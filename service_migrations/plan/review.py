@@ -5,11 +5,12 @@ from dataclasses import dataclass, field, replace
 
 from service_migrations.history.revisions import History
 from service_migrations.history.sql.offline import Piece, Rendered
+from service_migrations.plan.classes import Class, Reason
 from service_migrations.plan.default_partitions import default_partitions
 from service_migrations.plan.revision_text import RevisionText, revision_text
 from service_migrations.plan.squawk import SquawkWarning
 from service_migrations.plan.squawk_text import Line, block_statements, sql_of
-from service_migrations.plan.statements.classify import Class, Reason, classify
+from service_migrations.plan.statements.classify import classify
 from service_migrations.plan.statements.nested import Unseen, nested_statements, statements_of_block
 from service_migrations.plan.statements.novelty import Scope
 from service_migrations.plan.tried import read_breaks

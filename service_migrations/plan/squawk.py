@@ -11,7 +11,7 @@ import sysconfig
 from asyncio.subprocess import PIPE
 from dataclasses import dataclass
 
-from service_migrations.plan.statements.classify import Class
+from service_migrations.plan.classes import Class
 
 __all__ = ["SquawkError", "SquawkWarning", "squawk"]
 

@@ -7,8 +7,9 @@ import ast
 from collections.abc import Collection, Iterator
 
 from service_migrations.history.sql.texts import constants, text_of
+from service_migrations.plan.classes import Class, Reason
 from service_migrations.plan.revision_text import keyword, widens
-from service_migrations.plan.statements.classify import Class, Reason, classify
+from service_migrations.plan.statements.classify import classify
 from service_migrations.plan.statements.novelty import Scope
 from service_migrations.sql.lexer import statements
 

@@ -13,9 +13,9 @@ import service_migrations
 from service_migrations.errors import UsageError
 from service_migrations.history.revision import Revision
 from service_migrations.history.sql.offline import Piece, Rendered
+from service_migrations.plan.classes import Class
 from service_migrations.plan.existing.found import existing_findings
 from service_migrations.plan.review import PlanFinding
-from service_migrations.plan.statements.classify import Class
 from service_migrations.postgres import Server, throwaway
 from service_migrations.settings.dsn import Dsn
 from tests.support.database import make_database, query, run_script, wait

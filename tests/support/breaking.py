@@ -1,6 +1,7 @@
 """What a plan says of the code that runs now, of the text of one revision."""
 
-from service_migrations.plan.statements.classify import Class, classify
+from service_migrations.plan.classes import Class
+from service_migrations.plan.statements.classify import classify
 from service_migrations.plan.statements.novelty import Scope
 from service_migrations.sql.lexer import statements
 

@@ -2,9 +2,10 @@
 
 import pytest
 
+from service_migrations.plan.classes import Class
 from service_migrations.plan.revision_text import revision_text
 from service_migrations.plan.statements import constraints as module
-from service_migrations.plan.statements.classify import Class, classify
+from service_migrations.plan.statements.classify import classify
 from service_migrations.plan.statements.novelty import Scope
 from service_migrations.sql.lexer import statements
 from tests.support.breaking import breaking

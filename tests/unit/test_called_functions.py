@@ -2,7 +2,8 @@
 
 import pytest
 
-from service_migrations.plan.statements.classify import Class, classify
+from service_migrations.plan.classes import Class
+from service_migrations.plan.statements.classify import classify
 from service_migrations.plan.statements.novelty import Scope
 from service_migrations.sql.lexer import statements
 

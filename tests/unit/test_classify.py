@@ -2,8 +2,9 @@
 
 import pytest
 
+from service_migrations.plan.classes import Class
 from service_migrations.plan.statements import classify as module
-from service_migrations.plan.statements.classify import Class, classify
+from service_migrations.plan.statements.classify import classify
 from service_migrations.plan.statements.columns import SERIAL
 from service_migrations.plan.statements.novelty import LOSES, Scope
 from service_migrations.sql.lexer import statements

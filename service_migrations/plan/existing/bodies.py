@@ -7,10 +7,10 @@ from its words; where a word may mean something else, such as a variable or a co
 from collections.abc import Iterable, Iterator, Sequence
 
 from service_migrations.connection.single_message import Row
+from service_migrations.plan.classes import Class
 from service_migrations.plan.existing.course import Course
 from service_migrations.plan.existing.facts import Facts
 from service_migrations.plan.existing.names import Place, parts
-from service_migrations.plan.statements.classify import Class
 from service_migrations.sql.lexer import Token, tokenize
 
 __all__ = ["failing", "words_to_find"]

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from service_migrations.connection.single_message import Row
+from service_migrations.plan.classes import Class
 from service_migrations.plan.existing.course import Course, Key, named_in
 from service_migrations.plan.existing.facts import Facts
 from service_migrations.plan.existing.names import Object, Place
-from service_migrations.plan.statements.classify import Class
 from service_migrations.sql.lexer import tokenize
 
 __all__ = ["conflicts", "unidentified"]

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from service_migrations.connection.single_message import Row
+from service_migrations.plan.classes import Class
 from service_migrations.plan.existing.course import Course
 from service_migrations.plan.existing.facts import Facts
 from service_migrations.plan.existing.names import Object, Place
-from service_migrations.plan.statements.classify import Class
 
 __all__ = ["overloaded", "recreated"]
 

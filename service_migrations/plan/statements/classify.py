@@ -1,13 +1,13 @@
-"""The classes of a plan: what a statement does to a database that is in use.
+"""What a statement does to a database that is in use, as classes of a plan.
 
 They are read from the statement's tokens. squawk knows most of the statements that take a long lock (squawk.py); this
 module has those that it doesn't know.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from enum import StrEnum
 from itertools import pairwise
 
+from service_migrations.plan.classes import Class, Reason
 from service_migrations.plan.statements.breaking import breaks
 from service_migrations.plan.statements.called import called_statements
 from service_migrations.plan.statements.columns import SERIAL
@@ -17,23 +17,7 @@ from service_migrations.plan.statements.novelty import LOSES, Scope
 from service_migrations.sql.clauses import actions, has_own, name_at, names, own_at, parts_at, statement_inside
 from service_migrations.sql.lexer import Token
 
-__all__ = ["Class", "Reason", "classify"]
-
-
-class Class(StrEnum):
-    """What a revision does, in the order of its danger."""
-
-    ADDITIVE = "additive"
-    DATA = "data"
-    CONCURRENT = "concurrent"
-    LOCKS = "locks long or rewrites"
-    BREAKING = "breaking"
-    DESTRUCTIVE = "destructive"
-    IRREVERSIBLE = "irreversible"
-
-
-Reason = tuple[Class, str]
-"""A class, and why a statement has it."""
+__all__ = ["classify"]
 
 _UNSEEN = "What {} can't be seen here."
 _STRONGEST = ["access", "exclusive"]

@@ -10,9 +10,9 @@ from service_migrations.evidence.locks import Mode
 from service_migrations.evidence.observer import LOOK, Look
 from service_migrations.history.revision import Revision
 from service_migrations.history.sql.offline import Piece, Rendered
+from service_migrations.plan.classes import Class
 from service_migrations.plan.review import planned, reviews
 from service_migrations.plan.squawk_text import warnings_of
-from service_migrations.plan.statements.classify import Class
 from tests.support.database import make_database
 
 ROWS = 1000
