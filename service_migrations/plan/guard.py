@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
 from service_migrations.connection.connector import Connector
 from service_migrations.errors import UsageError
@@ -10,9 +11,10 @@ from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History
 from service_migrations.history.sql.offline import Rendered, pending, render, reverted
 from service_migrations.plan.classes import Class
-from service_migrations.plan.existing.found import existing_findings
-from service_migrations.plan.review import Existing, PlanFinding, PlannedRevision, judge
 from service_migrations.session.session import Session
+
+if TYPE_CHECKING:
+    from service_migrations.plan.review import Existing, PlanFinding, PlannedRevision
 
 __all__ = ["EDITED", "Guard", "classes"]
 
@@ -45,14 +47,16 @@ class Guard:
             UsageError: the plan has such a class, the target isn't local, and the class isn't allowed.
 
         """
-        self._check(history, connector, self._rendered(history, connector, current), {})
+        self._check(history, connector, self._rendered(history, connector, current))
 
     async def check_session(self, session: Session, current: tuple[str, ...]) -> None:
         """Refuse also what breaks running code by what the database has; as ``check`` otherwise."""
         history, connector = session.history, session.connector
-        rendered = self._rendered(history, connector, current)
-        is_asked = Class.BREAKING in self._guarded and bool(rendered)
-        existing = await existing_findings(session.connection, rendered) if is_asked else {}
+        rendered, existing = self._rendered(history, connector, current), None
+        if rendered and Class.BREAKING in self._guarded:
+            from service_migrations.plan.existing.found import existing_findings  # noqa: PLC0415 - as in _check
+
+            existing = await existing_findings(session.connection, rendered)
         self._check(history, connector, rendered, existing)
 
     @property
@@ -67,7 +71,13 @@ class Guard:
         chosen = self.only or revisions(history, current, self.revision)
         return render(history, chosen, down=self.down)
 
-    def _check(self, history: History, connector: Connector, rendered: list[Rendered], existing: Existing) -> None:
+    def _check(
+        self, history: History, connector: Connector, rendered: list[Rendered], existing: "Existing | None" = None
+    ) -> None:
+        if not rendered:
+            return
+        from service_migrations.plan.review import judge  # noqa: PLC0415 - a local target is upgraded without it
+
         refused = [
             (revision, finding)
             for revision in judge(history, rendered, existing)
@@ -78,7 +88,7 @@ class Guard:
             raise self._refusal(history, connector, refused)
 
     def _refusal(
-        self, history: History, connector: Connector, refused: list[tuple[PlannedRevision, PlanFinding]]
+        self, history: History, connector: Connector, refused: "list[tuple[PlannedRevision, PlanFinding]]"
     ) -> UsageError:
         service = history.service
         kinds = [kind for kind in _EFFECTS if any(finding.kind == kind for _, finding in refused)]

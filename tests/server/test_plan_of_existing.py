@@ -216,7 +216,10 @@ ADDED = [
 
 @pytest.fixture(scope="module")
 def roles(server: Server) -> None:
-    run_script(server.admin, [f"CREATE ROLE {role}" for role in ROLES] + ["GRANT existing_group TO existing_reader"])
+    """Make the roles, which outlive the databases: a worker may begin with this module twice."""
+    there = {row[0] for row in query(server.admin, "SELECT rolname FROM pg_roles")}
+    run_script(server.admin, [f"CREATE ROLE {role}" for role in ROLES if role not in there])
+    query(server.admin, "GRANT existing_group TO existing_reader")
 
 
 @pytest.fixture(scope="module")
