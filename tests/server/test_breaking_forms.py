@@ -8,7 +8,7 @@ import pytest
 
 from service_migrations.settings.dsn import Dsn
 from tests.support.breaking import breaking
-from tests.support.database import make_database, run_script
+from tests.support.database import make_database, make_roles, run_script
 
 ROLE, OTHER = "forms_app", "forms_other"
 SETUP = """
@@ -121,7 +121,7 @@ FORMS = {
 @pytest.fixture(scope="module")
 def dsn(server) -> Dsn:
     made = replace(make_database(server), user=server.admin.user, password=server.admin.password)
-    run_script(server.admin, [f"CREATE ROLE {role}" for role in (ROLE, OTHER)])
+    make_roles(server, ROLE, OTHER)
     run_script(made, [SETUP, GRANTS])
     return made
 

@@ -18,7 +18,7 @@ from service_migrations.plan.existing.found import existing_findings
 from service_migrations.plan.review import PlanFinding
 from service_migrations.postgres import Server, throwaway
 from service_migrations.settings.dsn import Dsn
-from tests.support.database import make_database, query, run_script, wait
+from tests.support.database import make_database, make_roles, query, run_script, wait
 from tests.support.monorepo import Monorepo
 from tests.support.proxy import proxy
 from tests.support.version import VERSION
@@ -216,9 +216,7 @@ ADDED = [
 
 @pytest.fixture(scope="module")
 def roles(server: Server) -> None:
-    """Make the roles, which outlive the databases: a worker may begin with this module twice."""
-    there = {row[0] for row in query(server.admin, "SELECT rolname FROM pg_roles")}
-    run_script(server.admin, [f"CREATE ROLE {role}" for role in ROLES if role not in there])
+    make_roles(server, *ROLES)
     query(server.admin, "GRANT existing_group TO existing_reader")
 
 

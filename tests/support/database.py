@@ -121,6 +121,12 @@ def drop_databases(server: Server) -> None:
         wait(run())
 
 
+def make_roles(server: Server, *names: str) -> None:
+    """Make roles, which outlive the databases: a worker may begin with a module twice."""
+    there = {row[0] for row in query(server.admin, "SELECT rolname FROM pg_roles")}
+    run_script(server.admin, [f"CREATE ROLE {name}" for name in names if name not in there])
+
+
 def make_database(
     server: Server,
     *,
