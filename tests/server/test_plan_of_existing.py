@@ -325,7 +325,7 @@ def test_the_plan_has_each_finding_at_its_revision_and_line(service: tuple[Monor
     b2, c3 = plan.revisions
     assert b2.classes == (Class.BREAKING, Class.IRREVERSIBLE)
     assert [(each.line, each.message) for each in b2.findings if each.kind == Class.BREAKING] == [
-        (10, "INSERT … ON CONFLICT (b) on t fails: no unique key has these columns any more, for all rows.")
+        (10, "INSERT … ON CONFLICT (b) on t fails: no unique key for all rows has these columns any more.")
     ]
     assert "The function f isn't replaced and names t.a: its next call fails." in [each.message for each in c3.findings]
 

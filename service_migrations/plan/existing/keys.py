@@ -41,9 +41,10 @@ def conflicts(course: Course, facts: Facts) -> Iterator[tuple[Place, Class | Non
         former = _key(key)
         kept = [_key(each) for each in row.keys if (table, each["name"]) not in names]
         if not any(_replaces(each, former) for each in (*kept, *course.keys.get(table, ()))):
-            columns, of = ", ".join(key["named"]), "" if former.condition is None else " WHERE …"
-            message = f"INSERT … ON CONFLICT ({columns}){of} on {table} fails: no unique key has these columns any more"
-            yield place, Class.BREAKING, f"{message}{'' if of else ', for all rows'}."
+            of, left = ("", "for all rows ") if former.condition is None else (" WHERE …", "")
+            target = f"({', '.join(key['named'])}){of}"
+            message = f"INSERT … ON CONFLICT {target} on {table} fails: no unique key {left}has these columns any more."
+            yield place, Class.BREAKING, message
 
 
 def _replaces(key: Key, former: Key) -> bool:
