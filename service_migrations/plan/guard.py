@@ -14,7 +14,7 @@ from service_migrations.plan.classes import Class
 from service_migrations.session.session import Session
 
 if TYPE_CHECKING:
-    from service_migrations.plan.review import Existing, PlanFinding, PlannedRevision
+    from service_migrations.plan.review import DatabaseFindings, PlanFinding, PlannedRevision
 
 __all__ = ["EDITED", "Guard", "classes"]
 
@@ -52,12 +52,12 @@ class Guard:
     async def check_session(self, session: Session, current: tuple[str, ...]) -> None:
         """Refuse also what breaks running code by what the database has; as ``check`` otherwise."""
         history, connector = session.history, session.connector
-        rendered, existing = self._rendered(history, connector, current), None
+        rendered, in_database = self._rendered(history, connector, current), None
         if rendered and Class.BREAKING in self._guarded:
-            from service_migrations.plan.existing.found import existing_findings  # noqa: PLC0415 - as in _check
+            from service_migrations.plan.database.findings import database_findings  # noqa: PLC0415 - as in _check
 
-            existing = await existing_findings(session.connection, rendered)
-        self._check(history, connector, rendered, existing)
+            in_database = await database_findings(session.connection, rendered)
+        self._check(history, connector, rendered, in_database)
 
     @property
     def _guarded(self) -> list[Class]:
@@ -72,7 +72,11 @@ class Guard:
         return render(history, chosen, down=self.down)
 
     def _check(
-        self, history: History, connector: Connector, rendered: list[Rendered], existing: "Existing | None" = None
+        self,
+        history: History,
+        connector: Connector,
+        rendered: list[Rendered],
+        in_database: "DatabaseFindings | None" = None,
     ) -> None:
         if not rendered:
             return
@@ -80,7 +84,7 @@ class Guard:
 
         refused = [
             (revision, finding)
-            for revision in judge(history, rendered, existing)
+            for revision in judge(history, rendered, in_database)
             for finding in revision.findings
             if finding.kind in self._guarded and not (finding.kind == Class.BREAKING and revision.allowed)
         ]

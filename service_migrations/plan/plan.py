@@ -14,9 +14,9 @@ from service_migrations.history.sql.refused import refused
 from service_migrations.history.targets import check_target
 from service_migrations.ledger.edited import known_edits
 from service_migrations.monorepo import Service
-from service_migrations.plan.existing.found import existing_findings
+from service_migrations.plan.database.findings import database_findings
 from service_migrations.plan.result import Plan
-from service_migrations.plan.review import Existing, PlanFinding, PlannedRevision, Review, planned, reviews
+from service_migrations.plan.review import DatabaseFindings, PlanFinding, PlannedRevision, Review, planned, reviews
 from service_migrations.plan.squawk import SquawkError, SquawkWarning
 from service_migrations.plan.squawk_text import warnings_of
 from service_migrations.session.locks import process_lock
@@ -66,8 +66,8 @@ async def plan(
             require_functions(history, revisions)
         async with process_lock():
             rendered = render(history, revisions, down=down)
-        existing = await existing_findings(session.connection, rendered)
-    planned_revisions, findings = await _reviewed(history, rendered, version, existing)
+        in_database = await database_findings(session.connection, rendered)
+    planned_revisions, findings = await _reviewed(history, rendered, version, in_database)
     plan_findings = (*(PlanFinding("edited", f"{edit}.", path=edit.path) for edit in edited), *findings)
     return Plan(history.service.name, target, current, planned_revisions, plan_findings, down)
 
@@ -93,12 +93,12 @@ async def review_revisions(
 
 
 async def _reviewed(
-    history: History, rendered: list[Rendered], version: str, existing: Existing
+    history: History, rendered: list[Rendered], version: str, in_database: DatabaseFindings
 ) -> tuple[tuple[PlannedRevision, ...], tuple[PlanFinding, ...]]:
     planned_revisions: list[PlannedRevision] = []
     findings: list[PlanFinding] = []
     has_squawk = True
-    for review in reviews(history, rendered, existing):
+    for review in reviews(history, rendered, in_database):
         warnings: list[SquawkWarning] = []
         try:
             warnings = await warnings_of(review.lines, version) if has_squawk else []

@@ -19,7 +19,7 @@ from service_migrations.plan.unrendered import reasons
 from service_migrations.sql.clauses import actions, has_own, name_at
 from service_migrations.sql.lexer import Statement, Token, statements
 
-__all__ = ["Existing", "PlanFinding", "PlannedRevision", "Review", "judge", "planned", "reviews"]
+__all__ = ["DatabaseFindings", "PlanFinding", "PlannedRevision", "Review", "judge", "planned", "reviews"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,26 +100,30 @@ class Review:
     lines: list[Line] = field(default_factory=list)
     text_findings: list[PlanFinding] = field(default_factory=list)
     breaks: tuple[str, ...] = ()
-    existing: tuple[PlanFinding, ...] = ()
+    in_database: tuple[PlanFinding, ...] = ()
 
 
-Existing = Mapping[str, tuple[PlanFinding, ...]]
-"""What each revision, by its id, takes from what a database has; see ``existing_findings``."""
+DatabaseFindings = Mapping[str, tuple[PlanFinding, ...]]
+"""What each revision, by its id, takes from what a database has; see ``database_findings``."""
 
 
-def judge(history: History, rendered: list[Rendered], existing: Existing | None = None) -> list[PlannedRevision]:
+def judge(
+    history: History, rendered: list[Rendered], in_database: DatabaseFindings | None = None
+) -> list[PlannedRevision]:
     """Return rendered revisions with the classes that don't depend on squawk."""
-    return [planned(review, []) for review in reviews(history, rendered, existing)]
+    return [planned(review, []) for review in reviews(history, rendered, in_database)]
 
 
-def reviews(history: History, rendered: list[Rendered], existing: Existing | None = None) -> Iterator[Review]:
+def reviews(
+    history: History, rendered: list[Rendered], in_database: DatabaseFindings | None = None
+) -> Iterator[Review]:
     """Yield a review of each revision, which knows what the revisions before it have created."""
     scope = Scope()
     if history and any("partition" in piece.sql.lower() for revision in rendered for piece in revision.pieces):
         scope.defaults = default_partitions(history)
     for revision in rendered:
         review = Review(revision, _read(history, revision))
-        review.existing = (existing or {}).get(revision.revision.revision, ())
+        review.in_database = (in_database or {}).get(revision.revision.revision, ())
         pieces = [(piece, list(statements(piece.sql))) for piece in revision.pieces]
         scope.look_ahead(each.tokens for piece, part in pieces if not piece.is_transaction for each in part)
         offset = 0
@@ -224,7 +228,7 @@ def planned(review: Review, warnings: list[SquawkWarning]) -> PlannedRevision:
         message = "It may do more with a connection than can be rendered offline; that is read from its text."
         findings.append(PlanFinding("offline", message, None, path, rendered.online_part))
     findings += review.text_findings
-    findings += review.existing
+    findings += review.in_database
     findings += [PlanFinding(Class.BREAKING, one, Class.BREAKING, path) for one in review.breaks]
     if rendered.irreversible is not None:
         message, line = rendered.irreversible

@@ -99,7 +99,7 @@ UNNEEDED = (
     "service_migrations.drift",
     "service_migrations.evidence",
     "service_migrations.libpq",
-    "service_migrations.plan.existing",
+    "service_migrations.plan.database",
     "service_migrations.plan.review",
     "service_migrations.plan.statements",
     "service_migrations.postgres",

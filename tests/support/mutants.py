@@ -97,8 +97,8 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         }.items()
     },
     **{
-        f"plan/existing/{name}.py": (("tests/server/test_plan_of_existing.py",), ())
-        for name in ("names", "course", "signatures", "privileges", "keys", "bodies")
+        f"plan/database/{name}.py": (("tests/server/test_plan_of_database.py",), ())
+        for name in ("names", "changes", "signatures", "privileges", "keys", "bodies")
     },
     "sql/session_state.py": (("tests/unit/test_session_state.py",), ()),
     "sql/script_texts.py": (("tests/unit/test_script_texts.py",), ()),

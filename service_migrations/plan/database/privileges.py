@@ -4,17 +4,17 @@ from collections.abc import Iterator
 
 from service_migrations.connection.single_message import Row
 from service_migrations.plan.classes import Class
-from service_migrations.plan.existing.course import Course
-from service_migrations.plan.existing.facts import Facts
-from service_migrations.plan.existing.names import Object, Place
+from service_migrations.plan.database.changes import Changes
+from service_migrations.plan.database.facts import Facts
+from service_migrations.plan.database.names import Object, Place
 
 __all__ = ["overloaded", "recreated"]
 
 
-def overloaded(course: Course, facts: Facts) -> Iterator[tuple[Place, Class | None, str]]:
+def overloaded(changes: Changes, facts: Facts) -> Iterator[tuple[Place, Class | None, str]]:
     """Yield the new functions beside one of their name that take the same calls: PostgreSQL refuses these (42725)."""
-    for name, signature, place in course.signatures:
-        for row in facts.functions.get(name, ()) if name not in course.functions.left else ():
+    for name, signature, place in changes.signatures:
+        for row in facts.functions.get(name, ()) if name not in changes.functions.left else ():
             count = signature.meets(row.arguments, row.defaults)
             if count is not None:
                 noun = "argument" if count == 1 else "arguments"
@@ -22,51 +22,51 @@ def overloaded(course: Course, facts: Facts) -> Iterator[tuple[Place, Class | No
                 yield place, Class.BREAKING, f"Calls of {name} with {count} {noun} may fail: {reason}."
 
 
-def recreated(course: Course, facts: Facts) -> Iterator[tuple[Place, Class | None, str]]:
+def recreated(changes: Changes, facts: Facts) -> Iterator[tuple[Place, Class | None, str]]:
     """Yield what is lost with each relation and function that another one takes the place of."""
-    if course.is_unseen or course.is_granting:
+    if changes.is_unseen or changes.is_granting:
         return
-    for name, number, place in course.relations.successors():
+    for name, number, place in changes.relations.successors():
         if row := facts.relations.get(name):
-            breaks = [*_refused(course, name, number, row), *_unwritten(course, name, number, row)]
+            breaks = [*_refused(changes, name, number, row), *_unwritten(changes, name, number, row)]
             # behind a view, those of the renamed table still work
-            if number not in course.views or name not in course.relations.held.values():
-                breaks += [*_unfired(course, name, number, row), *_unpublished(course, facts, name, number)]
+            if number not in changes.views or name not in changes.relations.held.values():
+                breaks += [*_unfired(changes, name, number, row), *_unpublished(changes, facts, name, number)]
             yield from ((place, Class.BREAKING, text) for text in breaks)
-            yield from ((place, None, text) for text in _others(course, name, number, row))
-    for name, number, place in course.functions.successors():
+            yield from ((place, None, text) for text in _others(changes, name, number, row))
+    for name, number, place in changes.functions.successors():
         rows = facts.functions.get(name, [])
         if len(rows) == 1:  # of several, the text doesn't show which one it is
-            yield from ((place, Class.BREAKING, text) for text in _refused(course, name, number, rows[0]))
-            if rows[0].opened and number not in course.revoked:
+            yield from ((place, Class.BREAKING, text) for text in _refused(changes, name, number, rows[0]))
+            if rows[0].opened and number not in changes.revoked:
                 yield place, None, f"Everybody may run the new {name}: of the former one, PUBLIC had no EXECUTE."
-            yield from ((place, None, text) for text in _others(course, name, number, rows[0]))
+            yield from ((place, None, text) for text in _others(changes, name, number, rows[0]))
 
 
-def _unwritten(course: Course, name: str, holder: int, row: Row) -> Iterator[str]:
+def _unwritten(changes: Changes, name: str, holder: int, row: Row) -> Iterator[str]:
     """Yield that a view in place of a table has neither a plain query nor triggers or rules that write for it."""
-    is_written = any(what in ("trigger", "rule") and held == holder for what, held, _ in course.settled)
-    if row.kind in ("r", "p") and course.views.get(holder) and not is_written:
+    is_written = any(what in ("trigger", "rule") and held == holder for what, held, _ in changes.settled)
+    if row.kind in ("r", "p") and changes.views.get(holder) and not is_written:
         yield f"Statements that change {name} fail: the new view can't be written through."
 
 
-def _unpublished(course: Course, facts: Facts, name: str, holder: Object) -> Iterator[str]:
+def _unpublished(changes: Changes, facts: Facts, name: str, holder: Object) -> Iterator[str]:
     """Yield the publications that name a table, and not the new one; those of all tables have it too."""
     row = facts.relations[name]
-    given = {publication for publication, table, _ in course.published if table in (holder, "")}
+    given = {publication for publication, table, _ in changes.published if table in (holder, "")}
     missing = [each for each in row.publications if each not in given and each not in facts.publishing(name)]
     if missing and row.kind in ("r", "p"):
         noun = "publication" if len(missing) == 1 else "publications"
         yield f"The new {name} isn't replicated: the {noun} {', '.join(missing)} had the former one."
 
 
-def _refused(course: Course, name: str, holder: Object, row: Row) -> Iterator[str]:
+def _refused(changes: Changes, name: str, holder: Object, row: Row) -> Iterator[str]:
     """Yield whose statements fail for want of a privilege that isn't granted again."""
-    for lost in row.former if holder in course.revoked else row.lost:
+    for lost in row.former if holder in changes.revoked else row.lost:
         roles = {lost["role"].lower() if lost["role"] == "PUBLIC" else lost["role"], "public", *lost["roles"]}
         given = {
             privilege
-            for grant in course.grants
+            for grant in changes.grants
             if (grant.on == holder or (grant.schema and grant.schema == row.schema)) and roles & grant.roles
             for privilege in grant.privileges
         }
@@ -78,20 +78,20 @@ def _refused(course: Course, name: str, holder: Object, row: Row) -> Iterator[st
             )
 
 
-def _unfired(course: Course, name: str, holder: Object, row: Row) -> Iterator[str]:
+def _unfired(changes: Changes, name: str, holder: Object, row: Row) -> Iterator[str]:
     """Yield the triggers, rules and defaults that aren't set again."""
     for kind, found in (("trigger", row.triggers), ("rule", row.rules), ("default", row.defaults)):
-        missing = [each for each in found if (kind, holder, each) not in course.settled]
+        missing = [each for each in found if (kind, holder, each) not in changes.settled]
         if missing:
             noun = f"the default of {', '.join(missing)}" if kind == "default" else f"the {kind} {', '.join(missing)}"
             yield f"Statements that change {name} do something else, or fail: the new {name} doesn't have {noun}."
 
 
-def _others(course: Course, name: str, holder: Object, row: Row) -> Iterator[str]:
-    parts = ["its comment"] if row.comment and ("comment", holder, "") not in course.settled else []
-    if not row.own and ("owner", holder, "") not in course.settled:
+def _others(changes: Changes, name: str, holder: Object, row: Row) -> Iterator[str]:
+    parts = ["its comment"] if row.comment and ("comment", holder, "") not in changes.settled else []
+    if not row.own and ("owner", holder, "") not in changes.settled:
         parts.append(f"its owner {row.owner}{', whose rights it has' if getattr(row, 'definer', False) else ''}")
-    if getattr(row, "secured", False) and ("security", holder, "") not in course.settled:
+    if getattr(row, "secured", False) and ("security", holder, "") not in changes.settled:
         parts.append("its row level security")
     if parts:
         yield f"The new {name} loses what the former one had: {', '.join(parts)}."

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from service_migrations.connection.single_message import Row
 from service_migrations.plan.classes import Class
-from service_migrations.plan.existing.course import Course
-from service_migrations.plan.existing.facts import Facts
-from service_migrations.plan.existing.names import Place, parts
+from service_migrations.plan.database.changes import Changes
+from service_migrations.plan.database.facts import Facts
+from service_migrations.plan.database.names import Place, parts
 from service_migrations.sql.lexer import Token, tokenize
 
 __all__ = ["failing", "words_to_find"]
@@ -23,43 +23,43 @@ _NO_ALIAS = (
 _RECORDS = ("new", "old")
 
 
-def words_to_find(course: Course) -> set[str]:
+def words_to_find(changes: Changes) -> set[str]:
     """Return the words of which a body has to have one."""
-    tables = {name for name, _ in (*course.relations.free(), *course.functions.free())}
-    return {parts(name)[1] for name in tables} | {column for _, column, *_ in course.dropped_columns}
+    tables = {name for name, _ in (*changes.relations.free(), *changes.functions.free())}
+    return {parts(name)[1] for name in tables} | {column for _, column, *_ in changes.dropped_columns}
 
 
-def failing(course: Course, facts: Facts) -> Iterator[tuple[Place, Class | None, str]]:
+def failing(changes: Changes, facts: Facts) -> Iterator[tuple[Place, Class | None, str]]:
     """Yield each function that isn't replaced, with what it names."""
-    if course.is_unseen:
+    if changes.is_unseen:
         return
-    replaced = {holder for what, holder, _ in course.settled if what == "body"}
+    replaced = {holder for what, holder, _ in changes.settled if what == "body"}
     for row in facts.bodies:
         name = facts.plain(f"{row.schema}.{row.name}")
-        if name in course.functions.left or name in replaced:
+        if name in changes.functions.left or name in replaced:
             continue
         statements = [*_split(tokenize(row.body))]
-        for place, named in _named(course, facts, row, statements):
+        for place, named in _named(changes, facts, row, statements):
             fired_by = ", ".join(dict.fromkeys(map(facts.plain, row.fired_by)))
             effect = f"the statements on {fired_by} that fire it fail" if fired_by else "its next call fails"
             yield place, Class.BREAKING, f"The function {name} isn't replaced and names {named}: {effect}."
 
 
-def _named(course: Course, facts: Facts, row: Row, body: list[list[Token]]) -> Iterator[tuple[Place, str]]:
+def _named(changes: Changes, facts: Facts, row: Row, body: list[list[Token]]) -> Iterator[tuple[Place, str]]:
     default = facts.default
-    for table, place in course.relations.free():
+    for table, place in changes.relations.free():
         is_read = table in facts.relations and any(_is_read(statement, table, default) for statement in body)
         if is_read and not _is_common_table(body, table):
             yield place, table
-    for function, place in course.functions.free():
+    for function, place in changes.functions.free():
         is_only = len(facts.functions.get(function, ())) == 1
         if is_only and any(_is_called(statement, function, default) for statement in body):
             yield place, f"{function}()"
     fired_by = set(map(facts.plain, row.fired_by))
-    for table, column, place, _ in course.dropped_columns:
+    for table, column, place, _ in changes.dropped_columns:
         found = facts.relations.get(table)
-        is_gone = found and column in found.columns and (table, column) not in course.added_columns
-        if not is_gone or table in course.relations.left or _is_common_table(body, table):
+        is_gone = found and column in found.columns and (table, column) not in changes.added_columns
+        if not is_gone or table in changes.relations.left or _is_common_table(body, table):
             continue
         is_fired = fired_by == {table}
         if any(_has_column(statement, table, column, default, is_fired=is_fired) for statement in body):

@@ -1,4 +1,4 @@
-"""The course of pending revisions: what their statements drop, rename, make and grant, one after the other.
+"""The changes of pending revisions: what their statements drop, rename, make and grant, one after the other.
 
 What a DO block does may hang on a condition: what it makes and grants counts, and what it drops doesn't.
 """
@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from service_migrations.history.sql.offline import Rendered
-from service_migrations.plan.existing.names import Names, Object, Place
-from service_migrations.plan.existing.signatures import Signature, is_unwritten, signature_of
+from service_migrations.plan.database.names import Names, Object, Place
+from service_migrations.plan.database.signatures import Signature, is_unwritten, signature_of
 from service_migrations.plan.statements.columns import added_column, outside, starts_constraint, words_of
 from service_migrations.plan.statements.nested import Unseen, statements_of_block
 from service_migrations.sql.clauses import actions, name_at, names, statement_inside
 from service_migrations.sql.dynamic import UNKNOWN
 from service_migrations.sql.lexer import Token, statements, tokenize
 
-__all__ = ["Course", "Grant", "Key", "course_of", "named_in"]
+__all__ = ["Changes", "Grant", "Key", "changes_of", "named_in"]
 
 _RELATIONS = ("table", "view")
 _FUNCTIONS = ("function", "procedure", "aggregate", "routine")
@@ -44,7 +44,7 @@ class Grant:
 
 
 @dataclass(slots=True)
-class Course:
+class Changes:
     """What the statements do.
 
     Attributes:
@@ -274,23 +274,23 @@ def named_in(tokens: Iterable[Token]) -> frozenset[str]:
     return frozenset(token.value for token in tokens if token.kind in ("word", "name") and token.value not in ignored)
 
 
-def course_of(revisions: Iterable[Rendered], default: str) -> Course:
-    """Return the course of rendered revisions; *default* is the schema of names without one."""
-    course = Course(Names(default), Names(default))
+def changes_of(revisions: Iterable[Rendered], default: str) -> Changes:
+    """Return the changes of rendered revisions; *default* is the schema of names without one."""
+    changes = Changes(Names(default), Names(default))
     for rendered in revisions:
-        course.is_unseen = course.is_unseen or not rendered.is_whole
+        changes.is_unseen = changes.is_unseen or not rendered.is_whole
         for tokens, place in _placed(rendered):
-            course.record(tokens, place)
+            changes.record(tokens, place)
             if tokens[:1] and tokens[0] == "do":
                 body = (each for token in tokens if token.kind == "string" for each in tokenize(token.value))
-                course.is_granting = course.is_granting or any(token == "grant" for token in body)
+                changes.is_granting = changes.is_granting or any(token == "grant" for token in body)
                 for each in statements_of_block(tokens):
                     if isinstance(each, Unseen):
-                        course.is_unseen = True
+                        changes.is_unseen = True
                     elif each:
-                        course.is_unseen = course.is_unseen or any(UNKNOWN in token.value for token in each)
-                        course.record(each, place, is_nested=True)
-    return course
+                        changes.is_unseen = changes.is_unseen or any(UNKNOWN in token.value for token in each)
+                        changes.record(each, place, is_nested=True)
+    return changes
 
 
 def _placed(rendered: Rendered) -> Iterator[tuple[Sequence[Token], Place]]:

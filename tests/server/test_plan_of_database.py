@@ -14,7 +14,7 @@ from service_migrations.errors import UsageError
 from service_migrations.history.revision import Revision
 from service_migrations.history.sql.offline import Piece, Rendered
 from service_migrations.plan.classes import Class
-from service_migrations.plan.existing.found import existing_findings
+from service_migrations.plan.database.findings import database_findings
 from service_migrations.plan.review import PlanFinding
 from service_migrations.postgres import Server, throwaway
 from service_migrations.settings.dsn import Dsn
@@ -25,7 +25,7 @@ from tests.support.version import VERSION
 
 QUERY = 3
 """BEGIN, the query, and the end of its transaction."""
-ROLES = ("existing_reader", "existing_group", "existing_owner")
+ROLES = ("plan_reader", "plan_group", "plan_owner")
 OTHER = """
 CREATE FUNCTION other() RETURNS int LANGUAGE plpgsql AS $$ DECLARE c int := 1; BEGIN
 SELECT t.d INTO c FROM t JOIN u ON u.id = t.id LIMIT 1; RAISE NOTICE 'plain %', c; RETURN c; END $$
@@ -37,10 +37,10 @@ SETUP = [
     *("CREATE UNIQUE INDEX t_c ON t (lower(c))", "CREATE UNIQUE INDEX t_d ON t (d) WHERE d > 0"),
     *("CREATE TABLE u (id int PRIMARY KEY, a int, c text)", "CREATE TABLE bare (a int)", "CREATE TABLE plain (a int)"),
     *("CREATE VIEW v AS SELECT * FROM t", "CREATE VIEW w AS SELECT * FROM u", "COMMENT ON VIEW w IS 'w'"),
-    "GRANT SELECT, UPDATE ON v TO existing_reader",
-    "GRANT SELECT (a) ON plain TO existing_reader",
+    "GRANT SELECT, UPDATE ON v TO plan_reader",
+    "GRANT SELECT (a) ON plain TO plan_reader",
     "CREATE FUNCTION h() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'",
-    *("REVOKE EXECUTE ON FUNCTION h() FROM PUBLIC", "GRANT EXECUTE ON FUNCTION h() TO existing_reader"),
+    *("REVOKE EXECUTE ON FUNCTION h() FROM PUBLIC", "GRANT EXECUTE ON FUNCTION h() TO plan_reader"),
     "CREATE FUNCTION ghostly() RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN (SELECT u.gone FROM ghost, u); END'",
     "ALTER TABLE t ENABLE ROW LEVEL SECURITY",
     "CREATE FUNCTION alias() RETURNS text LANGUAGE sql AS $$ SELECT 'from' plain $$",
@@ -74,38 +74,38 @@ class Case(NamedTuple):
     said: str = ""
 
 
-READ = "SET ROLE existing_reader; SELECT count(*) FROM v"
-RUN = "SET ROLE existing_reader; SELECT h()"
+READ = "SET ROLE plan_reader; SELECT count(*) FROM v"
+RUN = "SET ROLE plan_reader; SELECT h()"
 NEW_VIEW = "CREATE VIEW v AS SELECT id, a FROM t"
 TAKEN = "ALTER VIEW v RENAME TO old_v"
 AGAIN = "DROP VIEW w; CREATE VIEW w AS SELECT * FROM u"
 NEW_FUNCTION = "DROP FUNCTION h(); CREATE FUNCTION h() RETURNS int LANGUAGE sql AS 'SELECT 2'"
 PRIVILEGES = [
-    Case(f"DROP VIEW v; {NEW_VIEW}", READ, "42501", "existing_reader that need SELECT, UPDATE on v fail"),
-    Case(f"{TAKEN}; {NEW_VIEW}", READ, "42501", "existing_reader that need SELECT, UPDATE on v fail"),
+    Case(f"DROP VIEW v; {NEW_VIEW}", READ, "42501", "plan_reader that need SELECT, UPDATE on v fail"),
+    Case(f"{TAKEN}; {NEW_VIEW}", READ, "42501", "plan_reader that need SELECT, UPDATE on v fail"),
     Case("CREATE VIEW n AS SELECT 1; DROP VIEW v; ALTER VIEW n RENAME TO v", READ, "42501", "need SELECT, UPDATE"),
-    Case(f"DROP VIEW v; {NEW_VIEW}; GRANT UPDATE ON v TO existing_reader", READ, "42501", "that need SELECT on v"),
-    Case(f"DROP VIEW v; {NEW_VIEW}; GRANT ALL ON v TO existing_owner", READ, "42501", "need SELECT, UPDATE on v"),
+    Case(f"DROP VIEW v; {NEW_VIEW}; GRANT UPDATE ON v TO plan_reader", READ, "42501", "that need SELECT on v"),
+    Case(f"DROP VIEW v; {NEW_VIEW}; GRANT ALL ON v TO plan_owner", READ, "42501", "need SELECT, UPDATE on v"),
     Case(f"DROP VIEW v; {NEW_VIEW}; COMMENT ON VIEW v IS 'grant'", READ, "42501", "need SELECT, UPDATE on v"),
     Case(
         "CREATE VIEW attic.v AS SELECT 1; DROP VIEW v; ALTER VIEW attic.v SET SCHEMA public", READ, "42501", "on v fail"
     ),
-    Case(f"DROP VIEW v; {NEW_VIEW}; GRANT SELECT, UPDATE ON v TO existing_reader", READ),
-    Case(f"DROP VIEW v; {NEW_VIEW}; GRANT ALL ON public.v TO existing_group", READ),
+    Case(f"DROP VIEW v; {NEW_VIEW}; GRANT SELECT, UPDATE ON v TO plan_reader", READ),
+    Case(f"DROP VIEW v; {NEW_VIEW}; GRANT ALL ON public.v TO plan_group", READ),
     Case(f"DROP VIEW v; {NEW_VIEW}; GRANT ALL PRIVILEGES ON TABLE v TO PUBLIC", READ),
-    Case(f"DROP VIEW v; {NEW_VIEW}; GRANT SELECT, UPDATE ON ALL TABLES IN SCHEMA public TO existing_reader", READ),
-    Case(f"CREATE VIEW n AS SELECT 1; GRANT ALL ON n TO existing_reader; {TAKEN}; ALTER VIEW n RENAME TO v", READ),
-    Case(f"DROP VIEW v; {NEW_VIEW}; DO $$ BEGIN GRANT ALL ON v TO existing_reader; END $$", READ),
-    Case(f"ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO existing_reader; DROP VIEW v; {NEW_VIEW}", READ),
+    Case(f"DROP VIEW v; {NEW_VIEW}; GRANT SELECT, UPDATE ON ALL TABLES IN SCHEMA public TO plan_reader", READ),
+    Case(f"CREATE VIEW n AS SELECT 1; GRANT ALL ON n TO plan_reader; {TAKEN}; ALTER VIEW n RENAME TO v", READ),
+    Case(f"DROP VIEW v; {NEW_VIEW}; DO $$ BEGIN GRANT ALL ON v TO plan_reader; END $$", READ),
+    Case(f"ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO plan_reader; DROP VIEW v; {NEW_VIEW}", READ),
     Case("CREATE OR REPLACE VIEW v AS SELECT * FROM t", READ),
     Case(f"{TAKEN}; ALTER VIEW old_v RENAME TO v", READ),
     Case(
         "ALTER TABLE plain RENAME TO p; CREATE VIEW plain AS SELECT 1 AS a",
-        *("SET ROLE existing_reader; SELECT a FROM plain", "42501", "that need SELECT on plain fail"),
+        *("SET ROLE plan_reader; SELECT a FROM plain", "42501", "that need SELECT on plain fail"),
     ),
     Case(NEW_FUNCTION, RUN, said="Everybody may run the new h"),
     Case(f"{NEW_FUNCTION}; REVOKE ALL ON FUNCTION h() FROM PUBLIC", RUN, "42501", "that need EXECUTE on h fail"),
-    Case(f"{NEW_FUNCTION}; REVOKE ALL ON FUNCTION h() FROM PUBLIC; GRANT EXECUTE ON ROUTINE h TO existing_group", RUN),
+    Case(f"{NEW_FUNCTION}; REVOKE ALL ON FUNCTION h() FROM PUBLIC; GRANT EXECUTE ON ROUTINE h TO plan_group", RUN),
     Case("CREATE OR REPLACE FUNCTION h() RETURNS int LANGUAGE sql AS 'SELECT 2'", RUN),
     *(Case(AGAIN, said=said) for said in ("the trigger g", "the default of a", "what the former one had: its comment")),
     Case(
@@ -161,7 +161,7 @@ KEYS = [
     Case("ALTER TABLE t ADD CONSTRAINT x CHECK (a > 0) NOT VALID; ALTER TABLE t DROP CONSTRAINT x", UPSERT),
 ]
 NEW_E = "CREATE OR REPLACE FUNCTION e() RETURNS int LANGUAGE sql AS 'SELECT z FROM plain'"
-KEPT_P = "ALTER TABLE plain RENAME TO p; CREATE VIEW plain AS SELECT * FROM p; GRANT SELECT ON plain TO existing_reader"
+KEPT_P = "ALTER TABLE plain RENAME TO p; CREATE VIEW plain AS SELECT * FROM p; GRANT SELECT ON plain TO plan_reader"
 BODIES = [
     Case("ALTER TABLE u RENAME c TO z", "SELECT f()", "42703", "The function f isn't replaced and names u.c: its next"),
     Case("ALTER TABLE u DROP c CASCADE", "INSERT INTO u VALUES (2)", "42703", "stamp isn't replaced and names u.c: "),
@@ -217,7 +217,7 @@ ADDED = [
 @pytest.fixture(scope="module")
 def roles(server: Server) -> None:
     make_roles(server, *ROLES)
-    query(server.admin, "GRANT existing_group TO existing_reader")
+    query(server.admin, "GRANT plan_group TO plan_reader")
 
 
 @pytest.fixture(scope="module")
@@ -246,7 +246,7 @@ async def judged(dsn: Dsn, sql: str) -> list[PlanFinding]:
     rendered = Rendered(Revision("b2", (), "", "b2.py", is_head=True), [Piece(sql, 1)])
     try:
         async with engine.connect() as connection:
-            found = await existing_findings(connection, [rendered])
+            found = await database_findings(connection, [rendered])
             assert not connection.in_transaction()
     finally:
         await engine.dispose()

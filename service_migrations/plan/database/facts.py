@@ -11,7 +11,7 @@ from service_migrations.catalog.search_path import SearchPath
 from service_migrations.connection.drivers import driver_of
 from service_migrations.connection.rows import together
 from service_migrations.connection.single_message import Row
-from service_migrations.plan.existing.names import Names, parts
+from service_migrations.plan.database.names import Names, parts
 
 __all__ = ["Facts", "read_facts"]
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from service_migrations.connection.single_message import Row
 from service_migrations.plan.classes import Class
-from service_migrations.plan.existing.course import Course, Key, named_in
-from service_migrations.plan.existing.facts import Facts
-from service_migrations.plan.existing.names import Object, Place
+from service_migrations.plan.database.changes import Changes, Key, named_in
+from service_migrations.plan.database.facts import Facts
+from service_migrations.plan.database.names import Object, Place
 from service_migrations.sql.lexer import tokenize
 
 __all__ = ["conflicts", "unidentified"]
@@ -18,29 +18,32 @@ def _key(row: dict[str, Any]) -> Key:
     return Key(named_in(tokenize(", ".join(row["named"]))), condition, row["primary"])
 
 
-def _dropped(course: Course, facts: Facts) -> Iterator[tuple[str, Row, dict[str, Any], Place]]:
+def _dropped(changes: Changes, facts: Facts) -> Iterator[tuple[str, Row, dict[str, Any], Place]]:
     """Yield each unique key that is dropped by its name, with its table, the row of that, and its place."""
-    for table, name, place in course.dropped_keys:
+    for table, name, place in changes.dropped_keys:
         row = facts.relations.get(table or name)
         if row is None:
             continue
         owner = table or facts.plain(row.indexed)
         last = name.rpartition(".")[2]
         for key in row.keys:
-            if last in ((key["constraint"],) if table else (key["name"],)) and course.relations.left.get(owner) is None:
+            if (
+                last in ((key["constraint"],) if table else (key["name"],))
+                and changes.relations.left.get(owner) is None
+            ):
                 yield owner, row, key, place
 
 
-def conflicts(course: Course, facts: Facts) -> Iterator[tuple[Place, Class | None, str]]:
+def conflicts(changes: Changes, facts: Facts) -> Iterator[tuple[Place, Class | None, str]]:
     """Yield the columns of which no unique key is left, which INSERT … ON CONFLICT (columns) needs."""
-    dropped = list(_dropped(course, facts))
+    dropped = list(_dropped(changes, facts))
     names = {(table, key["name"]) for table, _, key, _ in dropped}
     for table, row, key, place in dropped:
-        if course.is_unseen or any((table, column) in _gone(course) for column in key["named"]):
+        if changes.is_unseen or any((table, column) in _gone(changes) for column in key["named"]):
             continue
         former = _key(key)
         kept = [_key(each) for each in row.keys if (table, each["name"]) not in names]
-        if not any(_replaces(each, former) for each in (*kept, *course.keys.get(table, ()))):
+        if not any(_replaces(each, former) for each in (*kept, *changes.keys.get(table, ()))):
             of, left = ("", "for all rows ") if former.condition is None else (" WHERE …", "")
             target = f"({', '.join(key['named'])}){of}"
             message = f"INSERT … ON CONFLICT {target} on {table} fails: no unique key {left}has these columns any more."
@@ -51,34 +54,34 @@ def _replaces(key: Key, former: Key) -> bool:
     return key.named == former.named and key.condition in (None, former.condition)
 
 
-def _gone(course: Course) -> set[tuple[str, str]]:
-    return {(table, column) for table, column, *_ in course.dropped_columns}
+def _gone(changes: Changes) -> set[tuple[str, str]]:
+    return {(table, column) for table, column, *_ in changes.dropped_columns}
 
 
-def unidentified(course: Course, facts: Facts) -> Iterator[tuple[Place, Class | None, str]]:
+def unidentified(changes: Changes, facts: Facts) -> Iterator[tuple[Place, Class | None, str]]:
     """Yield the published tables whose rows nothing identifies: PostgreSQL refuses each UPDATE and DELETE of them."""
-    for table, place in _without_identity(course, facts).items():
+    for table, place in _without_identity(changes, facts).items():
         publications = facts.relations[table].publications
-        if publications and not _identified(course, table):
+        if publications and not _identified(changes, table):
             yield place, Class.BREAKING, _text(table, publications, "it has no replica identity any more")
-    for publication, holder, place in course.published:
+    for publication, holder, place in changes.published:
         row = facts.relations.get(holder) if isinstance(holder, str) else None
-        if row and not _has_identity(row) and not _identified(course, holder):
+        if row and not _has_identity(row) and not _identified(changes, holder):
             yield place, Class.BREAKING, _text(str(holder), [publication], "it has no replica identity")
-    for number, (name, place) in course.bare.items():
-        is_there = number in course.relations.held.values()
-        publications = facts.publishing(course.relations.plain(name))
-        if publications and is_there and not _identified(course, number):
+    for number, (name, place) in changes.bare.items():
+        is_there = number in changes.relations.held.values()
+        publications = facts.publishing(changes.relations.plain(name))
+        if publications and is_there and not _identified(changes, number):
             yield place, None, _text(f"the new {name}", publications, "it has no primary key")
 
 
-def _without_identity(course: Course, facts: Facts) -> dict[str, Place]:
+def _without_identity(changes: Changes, facts: Facts) -> dict[str, Place]:
     """Return the tables whose replica identity is dropped, with its constraint, its index or a column, or set back."""
     lost: dict[str, Place] = {}
-    for table, row, key, place in _dropped(course, facts):
+    for table, row, key, place in _dropped(changes, facts):
         if _is_identity(row, key):
             lost.setdefault(table, place)
-    for table, column, place, is_renamed in course.dropped_columns:
+    for table, column, place, is_renamed in changes.dropped_columns:
         found = None if is_renamed else facts.relations.get(table)
         if found and any(_is_identity(found, key) and column in key["named"] for key in found.keys):
             lost.setdefault(table, place)
@@ -95,12 +98,12 @@ def _has_identity(row: Row) -> bool:
     return bool(row.identity in ("f", "i"))
 
 
-def _identified(course: Course, table: Object | None) -> bool:
+def _identified(changes: Changes, table: Object | None) -> bool:
     """Whether the revisions give a table a primary key, or another replica identity."""
-    if course.is_unseen:
+    if changes.is_unseen:
         return True
-    is_default, _ = course.identities.get(table, (True, None))
-    return not is_default or any(key.is_primary for key in course.keys.get(table, ()))
+    is_default, _ = changes.identities.get(table, (True, None))
+    return not is_default or any(key.is_primary for key in changes.keys.get(table, ()))
 
 
 def _text(table: str, publications: list[str], reason: str) -> str:

@@ -6,17 +6,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service_migrations.catalog.search_path import search_path
 from service_migrations.history.sql.offline import Rendered
-from service_migrations.plan.existing.bodies import failing, words_to_find
-from service_migrations.plan.existing.course import Course, course_of
-from service_migrations.plan.existing.facts import read_facts
-from service_migrations.plan.existing.keys import conflicts, unidentified
-from service_migrations.plan.existing.privileges import overloaded, recreated
+from service_migrations.plan.database.bodies import failing, words_to_find
+from service_migrations.plan.database.changes import Changes, changes_of
+from service_migrations.plan.database.facts import read_facts
+from service_migrations.plan.database.keys import conflicts, unidentified
+from service_migrations.plan.database.privileges import overloaded, recreated
 from service_migrations.plan.review import PlanFinding
 
-__all__ = ["existing_findings"]
+__all__ = ["database_findings"]
 
 
-async def existing_findings(
+async def database_findings(
     connection: AsyncConnection, rendered: Sequence[Rendered]
 ) -> dict[str, tuple[PlanFinding, ...]]:
     """Return the findings of each revision, by its id. Read-only.
@@ -32,33 +32,33 @@ async def existing_findings(
 
     """
     path = await connection.run_sync(search_path)
-    course = course_of(rendered, path.default or "public")
-    asked = _asked(course)
-    functions = list(dict.fromkeys([*course.functions.left, *(name for name, *_ in course.signatures)]))
-    if not asked and not functions and not course.bare:
+    changes = changes_of(rendered, path.default or "public")
+    asked = _asked(changes)
+    functions = list(dict.fromkeys([*changes.functions.left, *(name for name, *_ in changes.signatures)]))
+    if not asked and not functions and not changes.bare:
         await connection.rollback()
         return {}
     try:
-        facts = await read_facts(connection, path, asked, functions, words_to_find(course))
+        facts = await read_facts(connection, path, asked, functions, words_to_find(changes))
     finally:
         await connection.rollback()
     findings: dict[str, tuple[PlanFinding, ...]] = {}
     for judge in (recreated, overloaded, conflicts, unidentified, failing):
-        for place, kind, message in judge(course, facts):
+        for place, kind, message in judge(changes, facts):
             finding = PlanFinding(kind or "database", message, kind, place.path, place.line, place.sql_line)
             findings[place.revision] = (*findings.get(place.revision, ()), finding)
     return findings
 
 
-def _asked(course: Course) -> list[str]:
+def _asked(changes: Changes) -> list[str]:
     """Return the relations that were there before and that the revisions take something from."""
-    published = (table for _, table, _ in course.published if isinstance(table, str) and table)
+    published = (table for _, table, _ in changes.published if isinstance(table, str) and table)
     return list(
         dict.fromkeys(
             [
-                *course.relations.left,
-                *(table or name for table, name, _ in course.dropped_keys),
-                *(table for table, *_ in course.dropped_columns),
+                *changes.relations.left,
+                *(table or name for table, name, _ in changes.dropped_keys),
+                *(table for table, *_ in changes.dropped_columns),
                 *published,
             ]
         )
