@@ -99,7 +99,7 @@ class Changes:
         elif words[:2] == ["comment", "on"] and len(words) > 3:  # noqa: PLR2004 - COMMENT ON kind name
             start = 2 + (words[2] == "materialized")
             self.settled.add(("comment", self._holders(words[start]).at(name_at(statement, start + 1)[0]), ""))
-        elif words[:1] == ["drop"] and not is_nested:
+        elif words[:1] == ["drop"] and len(words) > 2 and not is_nested:  # noqa: PLR2004 - DROP, kind, name
             self._drop(statement, words, place)
 
     def _holders(self, kind: str) -> Names:
@@ -125,7 +125,8 @@ class Changes:
             table, after = name_at(statement, on + 1)
             self._add_key(table, statement[after:])
         elif kind in ("trigger", "rule"):
-            before = words.index("on" if kind == "trigger" else "to") if {"on", "to"} & set(words) else len(words) - 1
+            word = "on" if kind == "trigger" else "to"
+            before = words.index(word) if word in words else len(words) - 1
             self.settled.add((kind, self.relations.at(name_at(statement, before + 1)[0]), name))
         elif kind == "publication":
             self._publish(statement, words, place)
@@ -263,7 +264,8 @@ class Changes:
         if words[on + 1 : on + 2] == ["all"]:
             start = words.index("schema", on) + 1 if "schema" in words[on:] else end
             return [], names(statement[start:end])
-        kind = words[on + 1] if words[on + 1] in (*_RELATIONS, *_FUNCTIONS) else ""
+        kind = "".join(words[on + 1 : on + 2])
+        kind = kind if kind in (*_RELATIONS, *_FUNCTIONS) else ""
         holders = self._holders(kind)
         return [holders.at(name) for name in names(statement[on + 1 + bool(kind) : end])], []
 

@@ -124,7 +124,8 @@ def _revoke(statement: Sequence[Token], scope: Scope) -> Iterator[str]:
     if on:
         privileges = {word for word in words_of(outside(statement[1:on])) if word}
         end = words.index("from", on) if "from" in words[on:] else len(words)
-        kind = words[on + 1] if words[on + 1] in (*_USED, "table") and words[on + 2 : on + 3] != ["from"] else ""
+        kind = "".join(words[on + 1 : on + 2])
+        kind = kind if kind in (*_USED, "table") and words[on + 2 : on + 3] != ["from"] else ""
         start = on + 1 + bool(kind)
         kind = {"procedure": "function", "routine": "function"}.get(kind, kind or "table")
         objects = {(kind, name) for name in names(statement[start:end])}
@@ -147,7 +148,7 @@ def _create(statement: Sequence[Token], scope: Scope) -> Iterator[str]:
             yield f"Statements that change {table} do what the new rule says instead."
     elif "view" in words[1:5]:
         yield from _view(statement, words, scope)
-    elif words[1] == "policy" and "restrictive" in words:
+    elif words[1] == "policy" and "restrictive" in words and "on" in words:
         on = words.index("on")
         table = name_at(statement, on + 1)[0]
         if ("table", table) not in scope.created:
@@ -225,7 +226,7 @@ def _type(statement: Sequence[Token]) -> Iterator[str]:
     name, start = name_at(statement, 2)
     words = words_of(statement[start:])
     if words[:1] == ["rename"] and words[1:2] not in (["constraint"], ["to"]):
-        part = "a label" if words[1] == "value" else "an attribute"
+        part = "a label" if words[1:2] == ["value"] else "an attribute"
         yield f"Statements that use {part} of {name} fail: its name is another one."
     elif words[:2] == ["rename", "to"] or words[:2] == ["set", "schema"]:
         yield f"Statements that use {kind} {name} fail: its name is another one."

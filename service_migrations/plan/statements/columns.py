@@ -110,7 +110,7 @@ def _default(tokens: Sequence[Token]) -> str:
         return "none"
     start = words.index("default") + 1
     end = next((index for index in range(start + 1, len(words)) if words[index] in AFTER_DEFAULT), len(words))
-    if words[start : start + 1] == ["null"]:
+    if words[start : start + 1] in ([], ["null"]):
         return "none"
     calls = (words[index] and tokens[index + 1] == "(" for index in range(start, end - 1))
     return "own" if any(calls) or words[start].startswith("current_") else "constant"
