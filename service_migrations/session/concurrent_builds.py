@@ -97,4 +97,5 @@ def _build(tokens: tuple[Token, ...]) -> tuple[str, str] | None:
         return None
     index, at = parts_at(tokens, words.index("index") + 1)
     table, _ = parts_at(tokens, at + 1)
-    return (index[0], quoted(*table)) if index and index != ["on"] and tokens[at] == "on" and table else None
+    is_named = bool(index) and index != ["on"] and words[at : at + 1] == ["on"]
+    return (index[0], quoted(*table)) if is_named and table else None

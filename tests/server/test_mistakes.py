@@ -332,6 +332,12 @@ def a_revision_whose_transaction_only_reads(world: World) -> Mistake:
     return Mistake(78, says)
 
 
+@inside
+def a_revision_with_the_words_of_a_statement_in_disorder(world: World) -> Mistake:
+    world.monorepo.revision("billing", "a2", "a1", 'op.execute("CREATE ON INDEX CONCURRENTLY i")')
+    return Mistake(1, ("billing/a2.py:", 'syntax error at or near "ON" [42601]'))
+
+
 # Models
 
 
