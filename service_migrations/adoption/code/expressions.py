@@ -283,9 +283,10 @@ class Reader:
             prefix = "" if is_getenv(scope.module, name) else library_prefix(node, scope.module)
             return None if prefix is None else (Variable(f"{prefix}{first}", literal(self._text(default, scope))),)
         if last in ("get_main_option", "get_section_option", "get_alembic_option"):
-            key, *others = node.args[1:] if last == "get_section_option" else node.args
+            given = list(node.args[1:] if last == "get_section_option" and node.args else node.args)
+            key = keyword(node, "name") or (given.pop(0) if given else None)
             text = self._options(constant(key) or "")
-            return self._text(keyword(node, "default") or next(iter(others), None), scope) if text is None else text
+            return self._text(keyword(node, "default") or next(iter(given), None), scope) if text is None else text
         if first is not None and name.partition(".")[0] == "values" and last == "get" and scope.owner:
             return self._field(scope.owner, first, scope)
         if last in ("create", "build"):

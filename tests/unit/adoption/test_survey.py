@@ -96,6 +96,27 @@ config.set_main_option("sqlalchemy.url", url.render_as_string(hide_password=Fals
         None,
     ),
     (
+        "or the ini, by keyword",
+        'config.set_main_option("sqlalchemy.url", os.getenv("DATABASE_URL") or config.get_main_option(name="sqlalchemy.url"))',
+        "DATABASE_URL",
+        None,
+    ),
+    (
+        "or a section of the ini, by keyword",
+        """
+own = config.get_section_option(section="alembic", name="sqlalchemy.url")
+config.set_main_option(name="sqlalchemy.url", value=os.getenv("DATABASE_URL") or own)
+""",
+        "DATABASE_URL",
+        None,
+    ),
+    (
+        "or the ini, with no name at all",
+        'config.set_main_option("sqlalchemy.url", os.getenv("DATABASE_URL") or config.get_main_option())',
+        "DATABASE_URL",
+        None,
+    ),
+    (
         "decouple",
         'from decouple import config as env\nconfig.set_main_option("sqlalchemy.url", env("DATABASE_URL"))',
         "DATABASE_URL",
