@@ -36,6 +36,7 @@ _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 _FUNCTION = re.compile(rf"{_MODULE.pattern}:[^\W\d]\w*")
 _LONGEST_SCHEMA = 63
+_LONGEST_FILE_NAME = 255
 _LONGEST_NAME = 59
 """Characters of a version table's name: the name of its key has four more, and PostgreSQL cuts a name after 63."""
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
@@ -218,8 +219,8 @@ def _template(key: str, value: str, prefix: str, name: str | None = None) -> str
     if "{" in example or "}" in example:
         replaced = f"{_NAME} and {_PATH} are" if is_path else f"{_NAME} is"
         raise _error(f"{prefix} is {value!r}.", f"Only {replaced} replaced; remove all other braces.")
-    if key == "models" and not _MODULE.fullmatch(example):
-        raise _error(f"{prefix} is {value!r}.", "Write a dotted module, such as payments.db.models.")
+    if key == "models":
+        _check_module(value, example, prefix)
     if key in ("version_table", "version_table_schema") and not _IDENTIFIER.fullmatch(example):
         schema = ", without a schema and" if key == "version_table" else ""
         raise _error(f"{prefix} is {value!r}.", f"Write letters, digits and underscores{schema} without quotes.")
@@ -232,6 +233,12 @@ def _template(key: str, value: str, prefix: str, name: str | None = None) -> str
     if key == "versions" and name is None and _NAME not in value and _PATH not in value:
         raise _error(f"{prefix} is {value!r} for every service.", f"Put {_NAME} or {_PATH} into it.")
     return _inside(value, prefix) if is_path or key == "path" else value
+
+
+def _check_module(value: str, example: str, prefix: str) -> None:
+    if not _MODULE.fullmatch(example):
+        raise _error(f"{prefix} is {value!r}.", "Write a dotted module, such as payments.db.models.")
+    _refuse_long(example.split("."), prefix)
 
 
 def _glob(value: str, prefix: str) -> str:
@@ -251,10 +258,20 @@ def _major(value: str, prefix: str) -> str:
 
 def _inside(value: str, prefix: str) -> str:
     """Return a path below the top level, in normalised form."""
+    if re.search(r"[\x00-\x1f]", value):
+        raise _error(f"{prefix}: {value!r} has a control character.", "Write a path in one line.")
     path = PurePosixPath(value)
+    _refuse_long(path.parts, prefix)
     if path.is_absolute() or ".." in path.parts:
         raise _error(f"{prefix}: {value!r} leads out of the repository.", f"Write a path below {FILE}.")
     return path.as_posix()
+
+
+def _refuse_long(parts: Iterable[str], prefix: str) -> None:
+    """Refuse the name of a file or folder that no file system of Linux or macOS has."""
+    longest = max((len(part.encode()) for part in parts), default=0)
+    if longest > _LONGEST_FILE_NAME:
+        raise _error(f"{prefix} has a name of {longest} bytes.", f"A folder's has {_LONGEST_FILE_NAME} at most.")
 
 
 def _boolean(value: object, prefix: str) -> bool:

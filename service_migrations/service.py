@@ -253,10 +253,12 @@ def service_problem(service: Service) -> MigrationError | None:
     for table, suffix in ((service.version_table, "_pkc"), (service.ledger_table, "_pkey")):
         excess = len(table + suffix) - _IDENTIFIER_BYTES
         if excess > 0:
+            longest = len(name) - excess
+            hint = f"Rename it to {longest} characters or fewer" if longest > 0 else f"Shorten version_table in {FILE}"
             return ConfigurationError(
                 f"the name is {excess} characters too long for {table} in PostgreSQL ({_IDENTIFIER_BYTES} bytes).",
                 path=path,
-                hint=f"Rename it to {len(name) - excess} characters or fewer.",
+                hint=f"{hint}.",
             )
     if service.models_file is None:
         return ConfigurationError(

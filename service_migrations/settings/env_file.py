@@ -52,6 +52,9 @@ def read(path: Path, shown_path: str) -> tuple[Line, ...]:
         if binding.error:
             text, hint = f"{shown_path}:{number} is no KEY=value line.", "Is a quote left open?"
             raise ConfigurationError(text, path=shown_path, line=number, hint=hint)
+        if "\0" in text:  # no path has one, nor any text of PostgreSQL
+            text, hint = f"{shown_path}:{number} has a NUL character.", "Was the file cut off, or saved as UTF-16?"
+            raise ConfigurationError(text, path=shown_path, line=number, hint=hint)
         if binding.key is not None:
             lines.append(Line(number, binding.key, binding.value))
     return tuple(lines)

@@ -257,6 +257,24 @@ def test_a_path_that_leads_out_is_refused(tmp_path: Path, table: str, key: str, 
     assert message.endswith(" leads out of the repository. Write a path below pyproject.toml.")
 
 
+@pytest.mark.parametrize("key", ["services", "source", "versions", "env_file"])
+def test_a_path_with_a_control_character_is_refused_in_one_line(tmp_path: Path, key: str) -> None:
+    text = '["a\\n*"]' if key == "services" else '"{name}/a\\nb"'
+    message = refused(tmp_path, f"[tool.service-migrations]\n{key} = {text}\n")
+    assert message.startswith(f"pyproject.toml: [tool.service-migrations] {key}")
+    assert message.endswith(" has a control character. Write a path in one line.")
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("key", ["services", "source", "models", "versions", "env_file"])
+def test_a_name_that_no_folder_has_is_refused(tmp_path: Path, key: str) -> None:
+    text = f'"{{name}}.{"ä" * 200}"' if key == "models" else f'"{{name}}/{"ä" * 200}"'
+    text = f'["{"ä" * 200}/*"]' if key == "services" else text
+    message = refused(tmp_path, f"[tool.service-migrations]\n{key} = {text}\n")
+    assert message.startswith(f"pyproject.toml: [tool.service-migrations] {key}")
+    assert message.endswith(" has a name of 400 bytes. A folder's has 255 at most.")
+
+
 @pytest.mark.parametrize("pattern", ["services/**", "**/models", "**"])
 def test_a_pattern_says_which_folder_names_a_service(tmp_path: Path, pattern: str) -> None:
     message = refused(tmp_path, f'[tool.service-migrations]\nservices = ["{pattern}"]\n')

@@ -163,6 +163,13 @@ def test_a_name_too_long_for_postgresql_is_refused_with_the_length_that_fits(roo
     assert "b" * 44 not in names(root)
 
 
+def test_where_no_name_is_short_enough_it_is_the_version_table_that_is_too_long(root: Path) -> None:
+    table = f'[tool.service-migrations]\nversion_table = "{"v" * 60}_{{name}}"\n'
+    (root / "pyproject.toml").write_text(table, encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"too long for v+_billing in .*\. Shorten version_table in pyproject"):
+        find("billing", root)
+
+
 def test_a_link_out_of_the_repository_is_refused(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     outside = make(tmp_path_factory.mktemp("outside"), "evil")
     (root / "services" / "evil").symlink_to(outside)

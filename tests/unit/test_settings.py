@@ -119,6 +119,13 @@ def test_a_file_that_is_not_utf_8_is_told_with_its_place(billing: Service) -> No
     assert message == "services/billing/.env: byte 5 is not UTF-8. Save the file as UTF-8."
 
 
+@pytest.mark.parametrize("key", ["DATABASE_PASSWORD_FILE", "DATABASE_DSN", "MIGRATIONS_SEARCH_PATH", "OF_NOBODY"])
+def test_a_character_that_no_text_has_is_told_with_its_line(billing: Service, key: str) -> None:
+    billing.env_file.write_text(f"DATABASE_DSN={dsn('h')}\n\n{key}=hunter\0two\n", encoding="utf-8")
+    message = refused(billing)
+    assert message == "services/billing/.env:3 has a NUL character. Was the file cut off, or saved as UTF-16?"
+
+
 def test_a_link_to_nowhere_counts_as_no_file(billing: Service) -> None:
     billing.env_file.unlink()
     billing.env_file.symlink_to("nowhere")
