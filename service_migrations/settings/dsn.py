@@ -187,6 +187,7 @@ PARTS = re.compile(
 
 
 _VARIABLE = re.compile(r"\$\{\w+(?::?[-?+=][^}]*)?\}")
+_PASSWORD = re.compile(r"(?:password|passwd|pwd)\s*=", re.IGNORECASE)
 _BARE_VARIABLE = re.compile(r"\$[A-Z_][A-Z0-9_]*")
 
 
@@ -233,6 +234,7 @@ def parse(text: str, prefix: str) -> Dsn:
     if match is None:
         raise ConfigurationError(f"{prefix} is no URL.", hint=f"Write it as {_SHAPE}.")
     _refuse_variables(match, prefix)
+    _refuse_lost_password(match, prefix)
     user, password, database = (part and unquote(part) for part in match.group("user", "password", "database"))
     query = read_parameters(match["query"] or "", prefix)
     host, port = _host_and_port(match["hosts"])
@@ -264,6 +266,17 @@ def _refuse_variables(match: re.Match[str], prefix: str) -> None:
         raise ConfigurationError(
             f"{prefix} holds {variable[0]}, and nothing is interpolated.",
             hint="Write the value itself, or set the whole DSN in the environment.",
+        )
+
+
+def _refuse_lost_password(match: re.Match[str], prefix: str) -> None:
+    """Refuse a password parameter that a wrong separator has made a part of something else, which is shown."""
+    values = [item.partition("=")[2] for item in (match["query"] or "").split("&")]
+    parts = filter(None, [*match.group("user", "hosts", "database"), *values])
+    if any(_PASSWORD.search(unquote(part)) for part in parts):
+        raise ConfigurationError(
+            f"{prefix} has a password parameter inside of something else.",
+            hint="Begin the parameters with ? and separate them with &.",
         )
 
 

@@ -155,8 +155,10 @@ def _refuse(key: str, prefix: str) -> None:
         raise ConfigurationError(
             f"{prefix} has the parameter {key!r}, which can't be honoured here.", hint=f"{REFUSED[key]}."
         )
+    # what is no name may be a part of a password, of which a separator is missing
+    shown = f"the parameter {key!r}, which" if re.fullmatch(r"\w+", key) else "a parameter that"
     raise ConfigurationError(
-        f"{prefix} has the parameter {key!r}, which isn't understood here.",
+        f"{prefix} has {shown} isn't understood here.",
         hint=f"Understood: {', '.join(sorted([*HONOURED, *PASSED_OVER]))}.",
     )
 

@@ -145,6 +145,32 @@ def test_an_unescaped_at_anywhere_is_told_with_its_escape(text: str) -> None:
     assert "Write it as %40" in refused(f"postgresql://{text}")
 
 
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "app@h/billing&password=hunter2",
+        "app@h/billing;Password=hunter2?sslmode=require",
+        "app@h,password=hunter2/billing",
+        "app password = hunter2@h/billing",
+        "app@h/billing?connect_timeout=3password=hunter2",
+        "app@h/billing?application_name=x%26password%3Dhunter2",
+        "app@h/billing?options=-c%20x=1;PWD=hunter2",
+        "app@h/billing?sslmode=require,passwd=hunter2",
+    ],
+)
+def test_a_password_that_a_wrong_separator_hides_in_something_else_is_not_shown(rest: str) -> None:
+    message = refused(f"postgresql://{rest}")
+    assert "hunter2" not in message
+    assert "has a password parameter inside of something else. Begin the parameters with ? and separate" in message
+
+
+@pytest.mark.parametrize("name", ["hunter2:1/billing", "hunter2/x", "hunter2 x"])
+def test_what_is_no_name_of_a_parameter_is_not_shown(name: str) -> None:
+    message = refused(f"postgresql://app@h/billing?{name}=1")
+    assert "hunter2" not in message
+    assert "has a parameter that isn't understood here. Understood: application_name" in message
+
+
 UNESCAPED = ["100%", "%", "%zz", "a%2", "a/b", "/", "a//b", "a?b", "a#b", "a:b", "a[b", "]", "a b", "a+b", "a&b=c"]
 
 
