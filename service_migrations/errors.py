@@ -4,6 +4,7 @@ An error has fields, from which the line for people, the annotation for GitHub a
 follow sysexits.h where it has one for the case, so that a pipeline knows what to do next.
 """
 
+import re
 from typing import Self
 
 __all__ = [
@@ -24,6 +25,17 @@ __all__ = [
 
 _LONGEST = 1000
 """Characters of an error's text that are shown: one of other people's code may hold a whole file."""
+
+
+_PASSWORD = re.compile(
+    r"(\b[A-Za-z][\w+.-]*:/{1,3}[^\s:/@'\"]*:)(?!password@|[{$<]|\d{1,5}/)[^\s'\"]+(?=@)|([?&]\w*password=)[^\s&'\"]+"
+)
+"""That of a URL, also of one that was taken for a path; not that of an example or of a template."""
+
+
+def _masked(text: str) -> str:
+    """Return a text without the password of a URL: people give a DSN where something else is asked for."""
+    return _PASSWORD.sub(r"\1\2***", text) if ":/" in text else text
 
 
 class MigrationError(Exception):
@@ -51,13 +63,13 @@ class MigrationError(Exception):
             hint: what to do: one sentence or two.
 
         """
-        super().__init__(message or (self.__doc__ or "").strip())
+        super().__init__(_masked(message or (self.__doc__ or "").strip()))
         file, _, number = str(path).rpartition(":") if path is not None else ("", "", "")
         has_line = line is None and bool(file) and number.isdecimal()
         self.service = None if service is None else str(service)
-        self.path = None if path is None else file if has_line else str(path)
+        self.path = None if path is None else _masked(file if has_line else str(path))
         self.line = int(number) if has_line else line
-        self.hint = hint
+        self.hint = _masked(hint)
 
     @property
     def message(self) -> str:
