@@ -1,5 +1,8 @@
 """The text of an error shows no password of a URL that was given where something else is asked for."""
 
+import subprocess
+import sys
+
 import pytest
 
 from service_migrations.errors import ConfigurationError, MigrationError, UsageError
@@ -51,3 +54,12 @@ def test_a_dsn_in_a_wrong_option_is_shown_without_its_password(monorepo: Monorep
     assert ran.code in (2, 78), ran.text
     assert "hunter2" not in ran.text
     assert "app:***@h/d" in ran.text
+
+
+@pytest.mark.parametrize("word", ["postgresql://app:hunter2@h/d", "--nothing=postgresql://app:hunter2@h/d"])
+def test_the_console_script_shows_no_password_of_a_word_that_it_does_not_know(word: str) -> None:
+    words = [sys.executable, "-m", "service_migrations", "db.status", word]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("No idea what '")
+    assert "hunter2" not in done.stdout + done.stderr

@@ -20,7 +20,8 @@ class _Program(Program):
         try:
             super().parse_tasks()
         except ParseError as error:
-            raise Exit(f"{error} `{_NAME} --list` lists the tasks.", UsageError.exit_code) from error
+            wrong = UsageError(f"{error}", hint=f"`{_NAME} --list` lists the tasks.")
+            raise Exit(str(wrong), wrong.exit_code) from error
 
 
 def main() -> None:
