@@ -15,7 +15,7 @@ from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History
 from service_migrations.history.sql.offline import pending, require_functions, reverted
 from service_migrations.history.targets import is_relative
-from service_migrations.interruption import EventLoopEndedError
+from service_migrations.interruption import EventLoopEndedError, finish_even_if_cancelled
 from service_migrations.ledger.downgrades import rendered_downgrades
 from service_migrations.ledger.edited import Edit, Policy, check_edits
 from service_migrations.ledger.writer import Ledger
@@ -182,8 +182,8 @@ async def _apply(history: History, connector: Connector, operation: Operation, a
             await asyncio.sleep(pause)
         except asyncio.CancelledError:
             if session is not None:
-                state = await _aftermath(session, is_stopped=True)
-                log.log(_level(connector), "%s: stopped. %s", history.service, state)
+                # a busy machine may be told to stop once more meanwhile; the reading itself has little time
+                await finish_even_if_cancelled(_tell_stopped(session))
             raise
     raise AssertionError("the last attempt returns or raises")
 
@@ -203,6 +203,11 @@ async def _state_after(
     is_told = attempts.progress.done and not connector.is_temporary
     state = f"Now {connector.target} is at {revisions}." if is_told else ""
     return state + (await invalid_indexes(connector, error) if _is_final(session) else "")
+
+
+async def _tell_stopped(session: Session) -> None:
+    state = await _aftermath(session, is_stopped=True)
+    log.log(_level(session.connector), "%s: stopped. %s", session.history.service, state)
 
 
 def _level(connector: Connector) -> int:

@@ -1,5 +1,6 @@
 """A command that is interrupted, wherever it waits, closes its connections and says what is true of its database."""
 
+import asyncio
 import gc
 import logging
 import os
@@ -189,6 +190,30 @@ def interrupt(
     said = [record for record in caplog.records if record.getMessage().partition(" ")[0] != "billing:"]
     assert not said, (interrupted, caplog.text)
     until(lambda: query(dsn, SESSIONS, dsn.database)[0][0] == 0, f"no session is left after {interrupted}")
+
+
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+def test_the_state_is_told_also_where_the_run_is_stopped_again_while_it_is_read(
+    monorepo: Monorepo, database: Callable[..., Dsn], caplog: pytest.LogCaptureFixture, driver: str
+) -> None:
+    """A revision that doesn't end by itself is stopped once more after two seconds: on a busy machine, it has ended."""
+    choose_driver(monorepo, driver)
+    dsn = database()
+    monorepo.service("billing", dsn=dsn)
+    monorepo.revision("billing", "a1", None, 'op.execute("SELECT pg_sleep(60)")')
+    sleeping = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND query LIKE 'SELECT pg_sleep%'"
+
+    async def stop_again_and_again() -> None:
+        running = asyncio.ensure_future(service_migrations.upgrade(monorepo.find("billing")))
+        await asyncio.to_thread(until, lambda: query(dsn, sleeping, dsn.database)[0][0], "the revision runs")
+        while not running.done():
+            running.cancel()
+            await asyncio.sleep(0.001)
+        assert running.cancelled()
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(stop_again_and_again())
+    assert f"billing: stopped. {dsn.target} is at base. What ran after that was rolled back." in caplog.text
 
 
 PAUSED = """
