@@ -5,16 +5,17 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from service_migrations.connection.connector import Connector
 from service_migrations.errors import UsageError
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History
-from service_migrations.history.sql.offline import Rendered, pending, render, reverted
+from service_migrations.history.sql.offline import pending, render, reverted
 from service_migrations.plan.classes import Class
-from service_migrations.session.session import Session
 
 if TYPE_CHECKING:
-    from service_migrations.plan.review import DatabaseFindings, PlanFinding, PlannedRevision
+    from service_migrations.plan.review import PlanFinding, PlannedRevision
 
 __all__ = ["EDITED", "Guard", "classes"]
 
@@ -37,56 +38,46 @@ class Guard:
     down: bool = False
     only: tuple[Revision, ...] = ()
 
-    def check(self, history: History, connector: Connector, current: tuple[str, ...]) -> None:
+    async def check(
+        self,
+        history: History,
+        connector: Connector,
+        current: tuple[str, ...],
+        connection: AsyncConnection | None = None,
+    ) -> None:
         """Refuse a destructive plan, and an upgrade that breaks running code. The caller holds the process lock.
 
         A revision whose file has ``# allow breaking: <why>`` may break it. A downgrade isn't refused for that: its
         schema is of code that was rolled back before.
 
+        Args:
+            history: the service's.
+            connector: that of the target.
+            current: the revisions of the database.
+            connection: to the database, with no transaction open: what breaks by what it has counts too.
+
         Raises:
             UsageError: the plan has such a class, the target isn't local, and the class isn't allowed.
 
         """
-        self._check(history, connector, self._rendered(history, connector, current))
+        guarded = [kind for kind in _EFFECTS if kind not in self.allowed and not (self.down and kind is Class.BREAKING)]
+        if not guarded or connector.is_local:
+            return
+        # a local target is upgraded without the modules of the review
+        from service_migrations.plan.database.findings import database_findings  # noqa: PLC0415
+        from service_migrations.plan.review import judge  # noqa: PLC0415
 
-    async def check_session(self, session: Session, current: tuple[str, ...]) -> None:
-        """Refuse also what breaks running code by what the database has; as ``check`` otherwise."""
-        history, connector = session.history, session.connector
-        rendered, in_database = self._rendered(history, connector, current), None
-        if rendered and Class.BREAKING in self._guarded:
-            from service_migrations.plan.database.findings import database_findings  # noqa: PLC0415 - as in _check
-
-            in_database = await database_findings(session.connection, rendered)
-        self._check(history, connector, rendered, in_database)
-
-    @property
-    def _guarded(self) -> list[Class]:
-        return [kind for kind in _EFFECTS if kind not in self.allowed and not (self.down and kind is Class.BREAKING)]
-
-    def _rendered(self, history: History, connector: Connector, current: tuple[str, ...]) -> list[Rendered]:
-        """Return the revisions of the run, if any of it may be refused."""
-        if not self._guarded or connector.is_local:
-            return []
         revisions = reverted if self.down else pending
         chosen = self.only or revisions(history, current, self.revision)
-        return render(history, chosen, down=self.down)
-
-    def _check(
-        self,
-        history: History,
-        connector: Connector,
-        rendered: list[Rendered],
-        in_database: "DatabaseFindings | None" = None,
-    ) -> None:
-        if not rendered:
-            return
-        from service_migrations.plan.review import judge  # noqa: PLC0415 - a local target is upgraded without it
-
+        rendered = render(history, chosen, down=self.down)
+        in_database = {}
+        if connection is not None and Class.BREAKING in guarded:
+            in_database = await database_findings(connection, rendered)
         refused = [
             (revision, finding)
             for revision in judge(history, rendered, in_database)
             for finding in revision.findings
-            if finding.kind in self._guarded and not (finding.kind == Class.BREAKING and revision.allowed)
+            if finding.kind in guarded and not (finding.kind == Class.BREAKING and revision.allowed)
         ]
         if refused:
             raise self._refusal(history, connector, refused)

@@ -234,7 +234,7 @@ async def _attempt(session: Session, operation: Operation, attempts: _Attempts) 
                 hint="Run the command again.",
             )
         if operation.guard is not None and not attempts.ended_at(current) and current != operation.goal:
-            await operation.guard.check_session(session, current)
+            await operation.guard.check(session.history, session.connector, current, session.connection)
         remaining = _remaining(session.history, operation, current, attempts)
         await _refuse_what_would_fail(session, operation, remaining)
         attempts.queue = remaining

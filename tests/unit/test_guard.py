@@ -15,6 +15,7 @@ from service_migrations.plan.tried import write_breaks
 from service_migrations.settings.model import load
 from service_migrations.settings.sources import Sources
 from service_migrations.upgrade.undo import _add
+from tests.support.database import wait
 from tests.support.monorepo import Monorepo
 
 FAR = "postgresql://app:x@db.example.com:5432/shop"
@@ -46,7 +47,7 @@ def refusal(repo: Monorepo, at: str, revision: str, *, down: bool = False, dsn: 
     """Return what is said, or nothing where the run may go on."""
     guard = Guard(revision, classes(allow.split() if allow in ("", BOTH) else [allow]), down)
     try:
-        guard.check(history(repo), connector(repo, dsn), (at,) if at else ())
+        wait(guard.check(history(repo), connector(repo, dsn), (at,) if at else ()))
     except UsageError as error:
         return str(error)
     return ""
@@ -152,9 +153,9 @@ def test_what_breaks_running_code_is_allowed_by_the_command_or_by_the_file(
 def test_a_plan_is_not_made_where_nothing_would_be_refused(repo: Monorepo, dsn: str, allow: str, down: bool) -> None:
     """A plan runs the functions of the revisions, and an unknown revision is for the run to tell."""
     guard = Guard("head", classes(allow.split()), down)
-    guard.check(history(repo), connector(repo, dsn), ("gone",))
+    wait(guard.check(history(repo), connector(repo, dsn), ("gone",)))
     with pytest.raises(MigrationError, match="gone"):
-        Guard("head", frozenset(), down).check(history(repo), connector(repo), ("gone",))
+        wait(Guard("head", frozenset(), down).check(history(repo), connector(repo), ("gone",)))
 
 
 @pytest.mark.parametrize(("ids", "refused"), [(["c3"], ""), (["b2"], "revision b2 "), (["c3", "a1"], "revision a1 ")])
@@ -163,10 +164,10 @@ def test_of_a_downgrade_of_some_revisions_only_these_count(repo: Monorepo, ids: 
     only = tuple(revision for revision in read.revisions if revision.revision in ids)
     guard = Guard("base", frozenset(), down=True, only=only)
     if not refused:
-        guard.check(read, connector(repo), ("d4",))
+        wait(guard.check(read, connector(repo), ("d4",)))
         return
     with pytest.raises(UsageError, match=f"the downgrade of {refused}would destroy data"):
-        guard.check(read, connector(repo), ("d4",))
+        wait(guard.check(read, connector(repo), ("d4",)))
 
 
 def test_a_revision_of_the_ledger_has_no_line(repo: Monorepo) -> None:
@@ -175,7 +176,7 @@ def test_a_revision_of_the_ledger_has_no_line(repo: Monorepo) -> None:
     e5 = Revision("e5", ("d4",), "as the ledger keeps it", read.service.ledger_table, is_head=True)
     read = replace(read, revisions=(e5, *read.revisions))
     with pytest.raises(UsageError, match="the downgrade of revision e5 would destroy data") as caught:
-        Guard("d4", frozenset(), down=True, only=(e5,)).check(read, connector(repo), ("e5",))
+        wait(Guard("d4", frozenset(), down=True, only=(e5,)).check(read, connector(repo), ("e5",)))
     assert (caught.value.path, caught.value.line) == ("migration_log_shop", None)
 
 
@@ -197,7 +198,7 @@ def test_an_engine_of_the_callers_may_lead_anywhere(repo: Monorepo) -> None:
     engine = create_async_engine("postgresql+asyncpg://app:x@localhost/shop")
     over = connector_over(engine, repo.find("shop"), Sources({}))
     with pytest.raises(UsageError, match="destroy data"):
-        Guard("head", frozenset()).check(history(repo), over, ("a1",))
+        wait(Guard("head", frozenset()).check(history(repo), over, ("a1",)))
 
 
 @pytest.mark.parametrize("name", list(Class))
