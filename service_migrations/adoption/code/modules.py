@@ -10,6 +10,7 @@ __all__ = [
     "Module",
     "Place",
     "assigned",
+    "called",
     "dotted",
     "files_below",
     "has_word",
@@ -272,6 +273,11 @@ def dotted(node: ast.AST | None) -> str | None:
     if isinstance(node, ast.Attribute) and (value := dotted(node.value)):
         return f"{value}.{node.attr}"
     return None
+
+
+def called(value: ast.expr | None) -> str:
+    """Return the last part of the name of the function that an expression calls; empty for another one."""
+    return (dotted(value.func) or "").rpartition(".")[2] if isinstance(value, ast.Call) else ""
 
 
 def keyword(call: ast.Call, *names: str) -> ast.expr | None:

@@ -7,9 +7,9 @@ import ast
 import re
 from pathlib import Path
 
-from service_migrations.adoption.code.modules import Code, Module, dotted, import_place, is_library, keyword
+from service_migrations.adoption.code.modules import Code, Module, called, dotted, import_place, is_library, keyword
 
-__all__ = ["Definition", "MappedClasses"]
+__all__ = ["Definition", "MappedClasses", "is_base"]
 
 Definition = tuple[Path, str]
 """The file that defines a name, and the name."""
@@ -69,13 +69,13 @@ class MappedClasses:
             return False
         if place[1].endswith(".Model"):
             values = found.values.get(place[1].removesuffix(".Model"))
-            return values is not None and _function(values[-1]) == "SQLAlchemy"
+            return values is not None and called(values[-1]) == "SQLAlchemy"
         if place[1] in found.values:
-            return _function(found.values[place[1]][-1]) in _MAKES_BASE
+            return called(found.values[place[1]][-1]) in _MAKES_BASE
         definition = found.classes.get(place[1])
         if definition is None:
             return False
-        return _is_base(definition) or any(self._names_tables(found, base, depth + 1) for base in definition.bases)
+        return is_base(definition) or any(self._names_tables(found, base, depth + 1) for base in definition.bases)
 
     def definition(self, module: Module, name: str, depth: int = 0) -> Definition | None:
         """Return where a dotted name is defined; None where that is a library, or isn't certain."""
@@ -138,7 +138,7 @@ class MappedClasses:
         nodes: list[ast.expr | None] = []
         if name in module.values:
             value = module.values[name][-1]
-            if _function(value) in _MAKES and isinstance(value, ast.Call):
+            if called(value) in _MAKES and isinstance(value, ast.Call):
                 nodes = [keyword(value, "metadata", "cls")]
                 nodes += [value.func.value] if isinstance(value.func, ast.Attribute) else []  # reg.generate_base()
         elif definition := module.classes.get(name):
@@ -151,11 +151,11 @@ class MappedClasses:
         """Whether a definition has a metadata of its own or from above, unlike a mixin."""
         module = self._code.try_read(place[0])
         if module and place[1] in module.values:
-            return _function(module.values[place[1]][-1]) in _MAKES
+            return called(module.values[place[1]][-1]) in _MAKES
         definition = module.classes.get(place[1]) if module else None
         if module is None or definition is None:
             return False
-        return _is_base(definition) or any(self._names_tables(module, base) for base in definition.bases)
+        return is_base(definition) or any(self._names_tables(module, base) for base in definition.bases)
 
     def has_metadata(self, module: Module, name: str) -> bool:
         """Whether a class of a file has a metadata: a base, or one that names another's, unlike a mixin."""
@@ -196,7 +196,7 @@ def _is_constant(node: ast.expr, *, value: bool | None) -> bool:
     return isinstance(node, ast.Constant) and node.value is value
 
 
-def _is_base(definition: ast.ClassDef) -> bool:
+def is_base(definition: ast.ClassDef) -> bool:
     """Whether a class is a declarative base itself."""
     if any((dotted(base) or "").rpartition(".")[2] in _DECLARATIVE for base in definition.bases):
         return True
@@ -206,8 +206,4 @@ def _is_base(definition: ast.ClassDef) -> bool:
 
 
 def _is_table(value: ast.expr) -> bool:
-    return isinstance(value, ast.Call) and _function(value) == "Table" and bool(value.args)
-
-
-def _function(value: ast.expr) -> str:
-    return (dotted(value.func) or "").rpartition(".")[2] if isinstance(value, ast.Call) else ""
+    return isinstance(value, ast.Call) and called(value) == "Table" and bool(value.args)

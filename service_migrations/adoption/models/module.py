@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service_migrations.adoption.code.env_file import Environment
-from service_migrations.adoption.code.modules import Code, Module, dotted, is_library
+from service_migrations.adoption.code.modules import Code, Module, called, dotted, is_library
+from service_migrations.adoption.models.mapped_classes import is_base
 from service_migrations.adoption.models.table_search import TableSearch
 
 __all__ = ["Models", "find_models"]
@@ -116,13 +117,14 @@ def _export(search: TableSearch, path: Path, environment: Environment) -> str | 
     known = {*module.classes, *module.values, *module.imports}
     parts = [part for part in base.split(".") if part in known]
     owners = [part for part in parts if _is_own_name(module, part, search)]
-    bases = [item for item, definition in module.classes.items() if _is_base(definition)]
+    bases = [item for item, definition in module.classes.items() if is_base(definition)]
     makers = [item for item, values in module.values.items() if _is_metadata(values[-1])]
     tables = search.mapped.names(path)
     owner = next(iter([*owners[-1:], *bases, *makers, *_dotted_bases(search, module)]), None)
     if len(environment.all_metadata) > 1:
         owner, parts, base = None, [], ""  # the metadata of one of them is not enough
-    if owner and (owner == base.rpartition(".")[2] or _function(module.values.get(owner)) == "MetaData"):
+    is_metadata = owner in module.values and called(module.values[owner][-1]) == "MetaData"
+    if owner and (owner == base.rpartition(".")[2] or is_metadata):
         return _all([owner])
     if owner and "." not in owner and search.reach(path) == {path} and len(tables) < _FEW:
         return _all([owner, *tables])
@@ -185,17 +187,5 @@ def _model_file(module: Module, name: str, search: TableSearch, depth: int = 0) 
     return _model_file(found, place[1], search, depth + 1) if place[1] in found.imports else None
 
 
-def _is_base(definition: ast.ClassDef) -> bool:
-    return any(
-        (dotted(base) or "").rpartition(".")[2] in ("DeclarativeBase", "MappedAsDataclass") for base in definition.bases
-    )
-
-
 def _is_metadata(value: ast.expr) -> bool:
-    return _function([value]) in ("MetaData", "declarative_base", "registry")
-
-
-def _function(values: list[ast.expr] | None) -> str:
-    """Return the name of the function whose result a name has last."""
-    value = values[-1] if values else None
-    return (dotted(value.func) or "").rpartition(".")[2] if isinstance(value, ast.Call) else ""
+    return called(value) in ("MetaData", "declarative_base", "registry")

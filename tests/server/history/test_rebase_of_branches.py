@@ -1,17 +1,12 @@
 """The rebase of a history in which both sides have added to both labelled branches."""
 
-from pathlib import Path
-
 import pytest
 
-import service_migrations
-from tests.support.database import wait
 from tests.support.git import commit, git
-from tests.support.monorepo import Monorepo, Ran
+from tests.support.monorepo import Monorepo
+from tests.support.rebasing import FOLDER, REBASE, parents, refused
 
-FOLDER = "migrations/versions/billing"
 LABELS = {"a1": "\nbranch_labels = 'expand'\n", "c1": "\nbranch_labels = 'contract'\n"}
-REBASE = ("db.rebase", "--service", "billing")
 
 
 def add(repo: Monorepo, **parents: str | None) -> None:
@@ -37,23 +32,6 @@ def repo(monorepo: Monorepo) -> Monorepo:
     git(monorepo, "switch", "-q", "mine")
     assert "head.txt" in git(monorepo, "merge", "main", fails=True)
     return monorepo
-
-
-def parents(repo: Monorepo) -> dict[str, tuple[str, ...]]:
-    found = wait(service_migrations.history(repo.find("billing")))
-    return {revision.revision: revision.down_revision for revision in found.revisions}
-
-
-def texts(repo: Monorepo) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in (repo.root / FOLDER).glob("*.*")}
-
-
-def refused(repo: Monorepo, *words: str) -> str:
-    before = texts(repo)
-    ran: Ran = repo.inv(*REBASE, *words)
-    assert (ran.code, len(ran.text.splitlines())) == (2, 1), ran.text
-    assert texts(repo) == before
-    return ran.err
 
 
 def test_each_branch_with_a_label_is_rebased_for_itself(repo: Monorepo) -> None:

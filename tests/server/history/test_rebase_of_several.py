@@ -1,18 +1,14 @@
 """The rebase where there are more than two heads, and where revisions need each other by depends_on."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-import service_migrations
 from service_migrations.settings.dsn import Dsn
-from tests.support.database import query, tables, wait
+from tests.support.database import query, tables
 from tests.support.git import commit, git
 from tests.support.monorepo import Monorepo, Ran
-
-FOLDER = "migrations/versions/billing"
-REBASE = ("db.rebase", "--service", "billing")
+from tests.support.rebasing import FOLDER, REBASE, parents, refused
 
 
 def add(repo: Monorepo, **parents: str | None) -> None:
@@ -49,27 +45,10 @@ def needs(repo: Monorepo, revision: str, needed: str) -> None:
     path.write_text(path.read_text(encoding="utf-8") + f"\ndepends_on = {needed!r}\n", encoding="utf-8")
 
 
-def parents(repo: Monorepo) -> dict[str, tuple[str, ...]]:
-    found = wait(service_migrations.history(repo.find("billing")))
-    return {revision.revision: revision.down_revision for revision in found.revisions}
-
-
-def texts(repo: Monorepo) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in (repo.root / FOLDER).glob("*.*")}
-
-
 def done(repo: Monorepo, *words: str) -> str:
     ran: Ran = repo.inv(*(words or REBASE))
     assert ran.code == 0, ran.text
     return ran.text
-
-
-def refused(repo: Monorepo, *words: str) -> str:
-    before = texts(repo)
-    ran: Ran = repo.inv(*REBASE, *words)
-    assert (ran.code, len(ran.text.splitlines())) == (2, 1), ran.text
-    assert texts(repo) == before
-    return ran.err
 
 
 def test_of_three_heads_two_are_joined_and_then_the_others(repo: Monorepo, dsn: Dsn) -> None:
