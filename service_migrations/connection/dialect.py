@@ -63,9 +63,9 @@ class Dialect(PGDialect_asyncpg):
             return
         try:
             dbapi_connection.cursor().execute(script)
-            connection.has_begun(follows)
+            connection.note_begun(follows)
         except self.loaded_dbapi.Error:
-            if not connection.has_begun(""):
+            if not connection.note_begun(""):
                 with suppress(self.loaded_dbapi.Error):
                     dbapi_connection.rollback()  # the server has; SQLAlchemy's adapter doesn't know it
                 raise

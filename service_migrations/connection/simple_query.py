@@ -82,7 +82,7 @@ class Connection(LosableConnection):
         # a revision may have set another level, or DEFERRABLE, which a chained transaction takes over
         return f"{SCRIPT}COMMIT AND CHAIN;\nSET TRANSACTION {self._level}, NOT DEFERRABLE;\n{follows}"
 
-    def has_begun(self, follows: str) -> bool:
+    def note_begun(self, follows: str) -> bool:
         """Note that the script of ``commit_and_begin`` was executed, and return whether it has committed.
 
         Args:
