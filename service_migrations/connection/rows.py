@@ -8,7 +8,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service_migrations.connection.single_message import Row, as_list, parse, statement
 from service_migrations.sql.quoting import VERBATIM
 
-__all__ = ["rows", "together"]
+__all__ = ["Query", "rows", "together"]
+
+Query = tuple[str, dict[str, Any]]
+"""A query, and its parameters; as of ``single_message.statement``."""
 
 
 async def rows(connection: AsyncConnection, query: str, /, **values: Any) -> list[Row]:
@@ -19,8 +22,8 @@ async def rows(connection: AsyncConnection, query: str, /, **values: Any) -> lis
     return await connection.run_sync(_fetch, query, **values)
 
 
-async def together(connection: AsyncConnection, *queries: tuple[str, dict[str, Any]]) -> list[list[Row]]:
-    """Return the rows of each of several queries, which are sent together; each comes with its parameters.
+async def together(connection: AsyncConnection, *queries: Query) -> list[list[Row]]:
+    """Return the rows of each of several queries, which are sent together.
 
     They read one snapshot, so none sees what another one has changed.
     """

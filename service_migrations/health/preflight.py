@@ -2,12 +2,13 @@
 
 import inspect
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from service_migrations.catalog.search_path import INFO, SearchPath
-from service_migrations.connection.rows import together
+from service_migrations.connection.rows import Query, together
+from service_migrations.connection.single_message import Row
 from service_migrations.databases.preparation import IS_BEING_CREATED, UNPREPARED
 from service_migrations.errors import ResultError
 from service_migrations.health.findings import (
@@ -22,7 +23,7 @@ from service_migrations.history.revision import Revision
 from service_migrations.session.session import Session
 from service_migrations.session.tables.relation import schemas
 
-__all__ = ["preflight", "require_clean"]
+__all__ = ["findings_of", "preflight", "queries", "require_clean"]
 
 log = logging.getLogger(__name__)
 
@@ -82,17 +83,28 @@ async def preflight(session: Session, creating: Iterable[Revision] = ()) -> tupl
         The findings, the most basic first; one with an ``error`` must stop a run.
 
     """
-    service, connection, schema = session.history.service, session.connection, session.schema
-    path: SearchPath = connection.info[INFO]
-    version_table, ledger = session.connector.version_table, service.ledger_table
+    try:
+        server, tables = await together(session.connection, *queries(session))
+    finally:
+        await session.connection.rollback()
+    return findings_of(session, server, tables, creating)
+
+
+def queries(session: Session) -> tuple[Query, Query]:
+    """Return the queries of the check: of server, role and schema, and of the tables of the library's own."""
+    schema, path = session.schema, session.connection.info[INFO]
+    version_table, ledger = session.connector.version_table, session.history.service.ledger_table
     target_schema: dict[str, Any] = {"schema": schema or path.default, "schemas": list(path.schemas)}
     names: dict[str, Any] = {"names": [version_table, ledger], "ledger": ledger, "path": list(path.schemas)}
-    try:
-        values = names | {"table_schemas": schemas(connection, schema)}
-        server, tables = await together(connection, (_SERVER, target_schema), (_TABLES, values))
-    finally:
-        await connection.rollback()
-    target = session.connector.target
+    return (_SERVER, target_schema), (_TABLES, names | {"table_schemas": schemas(session.connection, schema)})
+
+
+def findings_of(
+    session: Session, server: Sequence[Row], tables: Sequence[Row], creating: Iterable[Revision] = ()
+) -> tuple[Finding, ...]:
+    """Return the findings in what the two ``queries`` returned; the rest is as of ``preflight``."""
+    path: SearchPath = session.connection.info[INFO]
+    service, target, version_table = session.history.service, session.connector.target, session.connector.version_table
     findings = list(server_findings(target, server[0], oldest_version(service.root)))
     findings += schema_findings(target, server[0], path.text)
     for table in tables:
@@ -105,8 +117,8 @@ async def preflight(session: Session, creating: Iterable[Revision] = ()) -> tupl
     return tuple(replace(finding, service=service.name) for finding in findings)
 
 
-async def require_clean(session: Session, creating: Iterable[Revision] = ()) -> frozenset[str]:
-    """Refuse a run where the pre-flight check has an error; arguments as of ``preflight``.
+def require_clean(findings: Collection[Finding]) -> frozenset[str]:
+    """Refuse a run where the findings of the pre-flight check have an error.
 
     Returns:
         The names of the tables and other objects with warnings, which are logged.
@@ -115,7 +127,6 @@ async def require_clean(session: Session, creating: Iterable[Revision] = ()) -> 
         ConfigurationError, AccessDeniedError: the check has an error; the message ends with the fix.
 
     """
-    findings = await preflight(session, creating)
     for finding in findings:
         if error := finding.as_error():
             raise error

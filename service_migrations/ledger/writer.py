@@ -9,7 +9,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -21,8 +21,8 @@ from sqlalchemy.schema import CreateTable
 
 from service_migrations import git
 from service_migrations.connection.drivers import driver_of, run_script
-from service_migrations.connection.rows import rows
-from service_migrations.connection.single_message import constant
+from service_migrations.connection.rows import Query
+from service_migrations.connection.single_message import Row, constant
 from service_migrations.failures.driver_errors import describe, sqlstate
 from service_migrations.history.files.fingerprint import Hashes, hashes
 from service_migrations.history.revisions import History
@@ -105,20 +105,24 @@ class Ledger:
     def __post_init__(self) -> None:
         self.table = ledger_table(self.history.service, self.schema)
 
+    @staticmethod
+    def query(session: Session) -> Query:
+        """Return the query of the table, for ``of``."""
+        order, name = schemas(session.connection, session.schema), session.history.service.ledger_table
+        return _TABLE, {"schemas": order, "name": name, "added": ADDED_COLUMNS}
+
     @classmethod
-    async def open(cls, session: Session, *, writable: bool = True) -> "Ledger":
-        """Open the ledger of a run; nothing is written yet, since perhaps no revision will be run.
+    def of(cls, session: Session, found: Sequence[Row], *, writable: bool = True) -> "Ledger":
+        """Return the ledger of a run; nothing is written yet, since perhaps no revision will be run.
 
         Args:
-            session: with no transaction open, then and afterwards.
+            session: that of the run.
+            found: what ``query`` returned.
             writable: whether to write rows.
 
         """
-        service, order = session.history.service, schemas(session.connection, session.schema)
-        found = await rows(session.connection, _TABLE, schemas=order, name=service.ledger_table, added=ADDED_COLUMNS)
-        row = next(iter(found), None)
-        await session.connection.rollback()
-        schema = row.nspname if row else next(iter(order), "public")
+        service, row = session.history.service, next(iter(found), None)
+        schema = row.nspname if row else next(iter(schemas(session.connection, session.schema)), "public")
         is_complete = row is None or row.columns == len(ADDED_COLUMNS)
         commit, project_version = git.commit(service.root), version(service.root)
         return cls(session.history, schema, is_complete, row is not None, commit, project_version, writable)

@@ -19,6 +19,7 @@ from service_migrations._sqlalchemy import restore_execution_options
 from service_migrations.catalog.search_path import OWN_PATH, search_path
 from service_migrations.connection.drivers import driver_of, is_lost, run_script
 from service_migrations.connection.scripts import begin_with, follow_commit, send_with_next
+from service_migrations.connection.single_message import Row
 from service_migrations.errors import MigrationError
 from service_migrations.failures.driver_errors import sqlstate
 from service_migrations.monorepo import Service
@@ -111,12 +112,16 @@ class Transactions:
         place = self._closings.place
         return None if place is None else closed(self._service, place or self.file)
 
-    async def read_settings(self, connection: AsyncConnection) -> None:
-        """Read the settings of the session: from now on they are restored after each revision, and the lock is checked.
+    def note_settings(self, row: Row) -> None:
+        """Note the settings of the session: from now on they are restored after each revision, and the lock is checked.
 
         The caller holds the migration lock.
+
+        Args:
+            row: what ``session.settings.SETTINGS`` returned.
+
         """
-        self._script = "; ".join([IS_OURS.format(pid=self._pid), *await restoring(connection)])
+        self._script = "; ".join([IS_OURS.format(pid=self._pid), *restoring(row)])
 
     @contextmanager
     def observed(self, connection: Connection, on_commit: Callable[[], None] | None = None) -> Iterator[None]:

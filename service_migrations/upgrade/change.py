@@ -6,12 +6,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from service_migrations.connection.rows import together
 from service_migrations.errors import ContentionError, ResultError
-from service_migrations.health.preflight import require_clean
+from service_migrations.health import preflight
 from service_migrations.history.revision import Revision
 from service_migrations.ledger.writer import Ledger
 from service_migrations.session.locks import migration_lock, process_lock
 from service_migrations.session.session import Session
+from service_migrations.session.settings import SETTINGS
 from service_migrations.session.tables.version_table import applied, ensure_schema
 from service_migrations.upgrade.watcher import watched
 
@@ -87,7 +89,7 @@ async def locked(session: Session) -> AsyncIterator[None]:
 
 
 async def open_ledger(session: Session, creating: Iterable[Revision] = ()) -> Ledger:
-    """Check what would stop a change, and open the ledger that records it.
+    """Check what would stop a change, and open the ledger that records it; the server is waited for once.
 
     Args:
         session: with no transaction open, then and afterwards.
@@ -97,8 +99,16 @@ async def open_ledger(session: Session, creating: Iterable[Revision] = ()) -> Le
         ConfigurationError, AccessDeniedError: a check has an error; the message ends with the fix.
 
     """
-    names = await require_clean(session, creating)
-    return await Ledger.open(session, writable=session.history.service.ledger_table not in names)
+    server_and_tables, of_ledger = preflight.queries(session), Ledger.query(session)
+    try:
+        server, tables, ledgers, [settings] = await together(
+            session.connection, *server_and_tables, of_ledger, (SETTINGS, {})
+        )
+    finally:
+        await session.connection.rollback()
+    names = preflight.require_clean(preflight.findings_of(session, server, tables, creating))
+    session.transactions.note_settings(settings)
+    return Ledger.of(session, ledgers, writable=session.history.service.ledger_table not in names)
 
 
 @asynccontextmanager
@@ -113,7 +123,6 @@ async def applying(session: Session, ledger: Ledger, progress: Progress) -> Asyn
     service = session.history.service
     if session.schema:
         await ensure_schema(session.connection, session.schema)
-    await session.transactions.read_settings(session.connection)
     session.transactions.recorder = ledger
     async with watched(session.connection, session.pid, session.connector) as blockers:
         try:

@@ -318,6 +318,7 @@ async def _accept(session: Session, ledger: Ledger, edits: tuple[Edit, ...]) -> 
     for edit in edits:
         await session.connection.run_sync(ledger.accept, edit.entry.revision)
         log.info("%s: %s, and is accepted", session.history.service, edit)
+    await session.connection.rollback()
 
 
 def _outcome(session: Session, operation: Operation, attempts: _Attempts, after: tuple[str, ...]) -> Outcome:
