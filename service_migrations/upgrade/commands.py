@@ -27,7 +27,8 @@ from service_migrations.session.locks import process_lock
 from service_migrations.session.session import open_session
 from service_migrations.settings.model import Limits, Settings, load_options
 from service_migrations.settings.sources import Sources
-from service_migrations.upgrade.run import Begin, Operation, apply
+from service_migrations.upgrade.operation import Operation
+from service_migrations.upgrade.run import Begin, apply
 
 __all__ = ["Outcome", "Step", "current", "downgrade", "history", "sql", "stamp", "upgrade"]
 

@@ -5,9 +5,6 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
-
-from alembic.config import Config
 
 from service_migrations.connection.connector import Connector
 from service_migrations.errors import ContentionError, MigrationError, UnreachableError, UsageError
@@ -17,60 +14,24 @@ from service_migrations.history.sql.offline import pending, require_functions, r
 from service_migrations.history.targets import is_relative
 from service_migrations.interruption import EventLoopEndedError, finish_even_if_cancelled
 from service_migrations.ledger.downgrades import rendered_downgrades
-from service_migrations.ledger.edited import Edit, Policy, check_edits
+from service_migrations.ledger.edited import Edit, check_edits
 from service_migrations.ledger.writer import Ledger
 from service_migrations.outcome import Outcome, Step
-from service_migrations.plan.guard import Guard
 from service_migrations.session.session import Session, open_session
 from service_migrations.session.tables.version_table import applied
 from service_migrations.upgrade.aftermath import aftermath, invalid_indexes
 from service_migrations.upgrade.change import Progress, applying, locked, open_ledger
 from service_migrations.upgrade.long_ids import long_ids_refusal
+from service_migrations.upgrade.operation import Operation
 from service_migrations.upgrade.retries import scaled_attempts
 
-__all__ = ["Begin", "Operation", "apply"]
+__all__ = ["Begin", "apply"]
 
 log = logging.getLogger(__name__)
 
 
 Begin = Callable[[Revision, int, int], None]
 """A callback before each revision, with its number from 1, and the count of all that are run."""
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """An operation on a database.
-
-    Attributes:
-        run: the function of Alembic's.
-        goal: the revisions that the database is at when there is nothing to do; None where only Alembic knows.
-        purges: whether it is a stamp that empties the version table first; then the current revisions needn't be in the
-            history.
-        guard: may refuse the pending revisions.
-        edited: what to do if applied files were edited; None doesn't check them.
-        start: the revisions that the database has to be at; None for any.
-        upgrades_to: the target of an upgrade, whose downgrades the ledger keeps; None for any other operation.
-        downgrades_to: the target of a downgrade; None for any other operation.
-        reverts: the revisions that an undo reverts, in this order; none for any other operation.
-        stamps: the target of a stamp; None for any other operation.
-
-    """
-
-    run: Callable[[Config], Any]
-    goal: tuple[str, ...] | None = None
-    purges: bool = False
-    guard: Guard | None = None
-    edited: Policy | None = None
-    start: tuple[str, ...] | None = None
-    upgrades_to: str | None = None
-    downgrades_to: str | None = None
-    reverts: tuple[Revision, ...] = ()
-    stamps: str | None = None
-
-    @property
-    def is_stamp(self) -> bool:
-        """Whether nothing is run, and only the version table is written."""
-        return self.stamps is not None
 
 
 @dataclass(slots=True)

@@ -33,7 +33,8 @@ from service_migrations.session.session import Session, open_session
 from service_migrations.session.tables.version_table import applied
 from service_migrations.settings.model import Limits, Settings
 from service_migrations.sql.quoting import escaped
-from service_migrations.upgrade.run import Operation, apply
+from service_migrations.upgrade.operation import Operation
+from service_migrations.upgrade.run import apply
 
 __all__ = ["Undo", "plan_undo", "undo"]
 
