@@ -19,6 +19,7 @@ from service_migrations.installation import require
 __all__ = [
     "as_written",
     "collected_parameters",
+    "connect_arguments_for",
     "copy_condition",
     "copy_enum",
     "copy_prefixes",
@@ -151,6 +152,18 @@ def never_reconnect(connection: "Connection") -> None:
     name = "_Connection__can_reconnect"
     getattr(connection, name)  # setattr alone would not fail where the name is gone
     setattr(connection, name, False)
+
+
+def connect_arguments_for(connection: Any) -> dict[str, Any]:
+    """Return an argument of ``connect()`` by which the dialect for asyncpg takes a connection instead of making one.
+
+    The public ``async_creator`` of an engine leaves no other argument of ``connect()`` to it.
+    """
+
+    async def take(**_: Any) -> Any:
+        return connection
+
+    return {"async_creator_fn": take}
 
 
 def restore_execution_options(connection: "Connection", options: Any) -> None:

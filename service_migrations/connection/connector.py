@@ -9,6 +9,7 @@ from typing import Literal
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from service_migrations.connection.engine import open_connection, open_connection_from
+from service_migrations.connection.opened import Opened
 from service_migrations.interruption import unfinished
 from service_migrations.monorepo import Service
 from service_migrations.settings.database import Database
@@ -107,11 +108,20 @@ def connector(
     return connector_of(settings or load(service), limits)
 
 
-def connector_of(settings: Settings, limits: Limits | None = None) -> Connector:
-    """Return the connector of a service whose settings are loaded."""
+def connector_of(settings: Settings, limits: Limits | None = None, opened: Opened | None = None) -> Connector:
+    """Return the connector of a service whose settings are loaded.
+
+    Args:
+        settings: the service's.
+        limits: instead of those of the settings.
+        opened: what the first connection goes on over; None for one of its own.
+
+    """
+    unused = [opened] if opened else []
 
     def open_own(limits: Limits, patient: bool) -> AbstractAsyncContextManager[AsyncConnection]:
-        return open_connection(replace(settings, limits=limits), patient=patient)
+        first = unused.pop() if unused else None
+        return open_connection(replace(settings, limits=limits), patient=patient, opened=first)
 
     return Connector(
         service=settings.service,

@@ -9,9 +9,11 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from service_migrations._sqlalchemy import connect_arguments_for
 from service_migrations.connection.dialect import NAME
 from service_migrations.connection.drivers import driver_of, is_lost, require_driver
 from service_migrations.connection.ended_sessions import observed_ends
+from service_migrations.connection.opened import Opened
 from service_migrations.connection.parameters import (
     APPLICATION,
     connect_arguments,
@@ -38,7 +40,7 @@ _SET = text("SELECT pg_catalog.set_config(:key, :value, false)")
 _CURRENT = text("SELECT pg_catalog.current_setting(:key)")
 
 
-def create_engine(settings: Settings, *, bare: bool = False) -> AsyncEngine:
+def create_engine(settings: Settings, *, bare: bool = False, opened: Opened | None = None) -> AsyncEngine:
     """Return an engine without a pool for a service, with its session settings as startup parameters.
 
     Startup parameters override the settings of the role and survive RESET; a SET would open a transaction.
@@ -46,6 +48,7 @@ def create_engine(settings: Settings, *, bare: bool = False) -> AsyncEngine:
     Args:
         settings: the service's.
         bare: whether to leave out the startup parameters: a pooler accepts few of them.
+        opened: what its connection is, of asyncpg's; None to connect.
 
     """
     server_settings = {} if bare else session_settings(settings)
@@ -64,23 +67,28 @@ def create_engine(settings: Settings, *, bare: bool = False) -> AsyncEngine:
     # is run again after an ALTER TABLE would fail, since its plan is of the table before.
     arguments |= {"prepared_statement_cache_size": 0, "prepared_statement_name_func": str}
     arguments["connection_class"] = Connection
+    if opened:
+        arguments |= connect_arguments_for(opened.connection)
     url = settings.dsn.url.set(drivername=NAME)
     return create_async_engine(url, poolclass=NullPool, hide_parameters=True, connect_args=arguments)
 
 
 @asynccontextmanager
-async def open_connection(settings: Settings, *, patient: bool = True) -> AsyncIterator[AsyncConnection]:
+async def open_connection(
+    settings: Settings, *, patient: bool = True, opened: Opened | None = None
+) -> AsyncIterator[AsyncConnection]:
     """Connect to a service's database, and disconnect at the end.
 
     Args:
         settings: the service's.
         patient: whether to try again while the server is busy, until the connect timeout is over.
+        opened: a connection to go on over, if it was opened with the same limits and isn't lost.
 
     Raises:
         UnreachableError, AccessDeniedError, ConfigurationError: it can't be connected to; the message has the reason.
 
     """
-    engine, connection = await _open(settings, patient=patient)
+    engine, connection = await _go_on(settings, opened) or await _open(settings, patient=patient)
     try:
         with observed_ends(engine):
             try:
@@ -223,6 +231,18 @@ async def _prepare(connection: AsyncConnection, engine: AsyncEngine, settings: S
         process = await ServerProcess.prepare_through(connection)
     await connection.rollback()
     process.note(connection)
+
+
+async def _go_on(settings: Settings, opened: Opened | None) -> tuple[AsyncEngine, AsyncConnection] | None:
+    """Go on over a connection that was opened; None where that isn't possible."""
+    if opened is None or opened.limits != settings.limits or settings.service.driver != "asyncpg":
+        return None
+    engine = create_engine(settings, opened=opened)
+    try:
+        return engine, await engine.connect()
+    except Exception:  # noqa: BLE001 - it was lost meanwhile; whatever it is, a new connection shows it
+        await engine.dispose()
+        return None
 
 
 async def _open(settings: Settings, *, patient: bool) -> tuple[AsyncEngine, AsyncConnection]:

@@ -77,10 +77,12 @@ def upgrade_all(
         else:
             schedule.settings[service.name] = own_settings
     try:
-        schedule.apply(asyncio.run(_until(scan(list(schedule.settings.values())), stop)))
+        scanned = asyncio.run(_until(scan(list(schedule.settings.values())), stop))
     except asyncio.CancelledError:
         return schedule.results()
-    run_job = _upgrade_job(schedule.settings, allow) if schedule.queued() else None
+    schedule.apply(scanned)
+    seen = {service.name: state.current for service, state in scanned.states.items()}
+    run_job = _upgrade_job(schedule.settings, seen, allow) if schedule.queued() else None
     for names in [[canary.name], None] if canary else [None]:
         schedule.queue = schedule.queued() if names is None else [name for name in schedule.queued() if name in names]
         if run_job and schedule.queue and not schedule.is_halted and not stop():
@@ -89,8 +91,17 @@ def upgrade_all(
     return schedule.results()
 
 
-def _upgrade_job(settings: Mapping[str, Settings], allow: Collection[str] | None) -> JobFunction:
-    """Return the function that upgrades a service in a worker; it imports what workers need, once for all of them."""
+def _upgrade_job(
+    settings: Mapping[str, Settings], seen: Mapping[str, tuple[str, ...] | None], allow: Collection[str] | None
+) -> JobFunction:
+    """Return the function that upgrades a service in a worker; it imports what workers need, once for all of them.
+
+    Args:
+        settings: those of each service.
+        seen: the revisions that the scan has found in each database; None where they aren't certain.
+        allow: as of ``upgrade``.
+
+    """
     # Alembic is imported only where a revision has to be run; env.py needs the first module
     from service_migrations import environment  # noqa: F401, PLC0415
     from service_migrations.upgrade import commands  # noqa: PLC0415
@@ -98,12 +109,12 @@ def _upgrade_job(settings: Mapping[str, Settings], allow: Collection[str] | None
     async def upgrade(name: str, send: Callable[[Any], None]) -> Outcome | MigrationError:
         own_settings = settings[name]
         try:
-            return await commands.upgrade(
-                own_settings.service,
+            return await commands.upgrade_to_head(
+                own_settings,
                 allow=allow,
+                seen=seen[name],
                 step=lambda *step: send(step),
                 begin=lambda revision, *numbers: send((revision.revision, *numbers, revision.message)),
-                settings=own_settings,
             )
         except MigrationError as error:
             return error

@@ -6,15 +6,15 @@ service goes through an ordinary upgrade.
 
 import asyncio
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import asyncpg
-
-from service_migrations.catalog.own_path import OWN_PATH
-from service_migrations.connection.ended_sessions import LosableConnection
-from service_migrations.connection.parameters import connect_arguments, session_settings
+from service_migrations.connection import opened
+from service_migrations.connection.opened import Opened
+from service_migrations.connection.parameters import connect_timeout
+from service_migrations.connection.simple_query import Connection
 from service_migrations.connection.single_message import fetch
 from service_migrations.errors import MigrationError
 from service_migrations.failures.connections import connect_failure
@@ -26,21 +26,27 @@ from service_migrations.session.tables.trust import IS_TRUSTED
 from service_migrations.session.tables.version_tables import VERSION_TABLES
 from service_migrations.settings.model import Settings
 from service_migrations.settings.siblings import version_tables_of_siblings
+from service_migrations.upgrade.retries import scaled_attempts
 
-__all__ = ["Capacity", "KnownState", "Scan", "outcome_at_head", "scan"]
+__all__ = ["Capacity", "FirstLook", "KnownState", "Scan", "first_look", "scan"]
 
 _FREE_CONNECTIONS = """
-    SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
-           - coalesce(current_setting('reserved_connections', true)::int, 0)
-           - (SELECT count(*)::int FROM pg_stat_activity WHERE datid IS NOT NULL AND usesysid IS NOT NULL) + 1 AS free,
-           (SELECT json_object_agg(r.rolname,
-                       r.rolconnlimit - (SELECT count(*)::int FROM pg_stat_activity a WHERE a.usesysid = r.oid)
-                       + (r.rolname = current_user)::int)
-            FROM pg_roles r
-            WHERE r.rolname = ANY (CAST(CAST(:roles AS text[]) AS name[])) AND r.rolconnlimit >= 0 AND NOT r.rolsuper
-           ) AS roles
+    SELECT CAST(pg_catalog.current_setting('max_connections') AS pg_catalog.int4)
+           OPERATOR(pg_catalog.-) CAST(pg_catalog.current_setting('superuser_reserved_connections') AS pg_catalog.int4)
+           OPERATOR(pg_catalog.-)
+           coalesce(CAST(pg_catalog.current_setting('reserved_connections', true) AS pg_catalog.int4), 0) AS allowed,
+           (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity
+            WHERE datid IS NOT NULL AND usesysid IS NOT NULL) AS used,
+           (SELECT pg_catalog.json_object_agg(r.rolname, ARRAY[
+                CAST(r.rolconnlimit AS pg_catalog.int8),
+                (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity a
+                 WHERE a.usesysid OPERATOR(pg_catalog.=) r.oid)])
+            FROM pg_catalog.pg_roles r
+            WHERE r.rolname OPERATOR(pg_catalog.=) ANY (CAST(CAST(:roles AS pg_catalog.text[]) AS pg_catalog.name[]))
+              AND r.rolconnlimit OPERATOR(pg_catalog.>=) 0 AND NOT r.rolsuper
+           ) AS roles,
+           current_user AS role
 """
-"""The query leaves out its own connection, which is going to be closed."""
 
 
 @dataclass(slots=True)
@@ -58,7 +64,8 @@ class Capacity:
     async def query(self, connection: Any, roles: Iterable[str]) -> None:
         """Query the server over a connection that is going to be closed, and so isn't counted."""
         (row,) = await fetch(connection, _FREE_CONNECTIONS, roles=list(roles))
-        self.free, self.roles = row.free, row.roles or {}
+        self.free = row.allowed - row.used + 1
+        self.roles = {role: limit - used + (role == row.role) for role, (limit, used) in (row.roles or {}).items()}
 
 
 log = logging.getLogger(__name__)
@@ -68,15 +75,17 @@ _AT_ONCE_UNKNOWN = 8
 """Connections at once to one server, and to one whose free connections aren't known."""
 
 _TABLES = f"""
-    SELECT pg_backend_pid() AS pid, c.relname AS name, n.nspname AS schema, c.relkind AS kind,
-           row_security_active(c.oid) AS filtered, pg_table_is_visible(c.oid) AS visible, {IS_TRUSTED} AS trusted,
-           quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS quoted,
-           EXISTS (SELECT FROM pg_attribute a
-                   WHERE a.attrelid = c.oid AND a.attname = 'checksum' AND NOT a.attisdropped) AS checksums
-    FROM (SELECT set_config('search_path', :search_path, true) AS path OFFSET 0) AS shown
-    LEFT JOIN (pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace)
-           ON shown.path IS NOT NULL
-          AND c.relname = ANY (CAST(CAST(:names AS text[]) AS name[]))
+    SELECT pg_catalog.pg_backend_pid() AS pid, c.relname AS name, n.nspname AS schema, c.relkind AS kind,
+           pg_catalog.row_security_active(c.oid) AS filtered, pg_catalog.pg_table_is_visible(c.oid) AS visible,
+           {IS_TRUSTED} AS trusted, pg_catalog.quote_ident(n.nspname) OPERATOR(pg_catalog.||) '.'
+               OPERATOR(pg_catalog.||) pg_catalog.quote_ident(c.relname) AS quoted,
+           EXISTS (SELECT FROM pg_catalog.pg_attribute a
+                   WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND NOT a.attisdropped
+                     AND a.attname OPERATOR(pg_catalog.=) CAST('checksum' AS pg_catalog.name)) AS checksums
+    FROM (SELECT) AS always
+    LEFT JOIN (pg_catalog.pg_class c
+               JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace)
+           ON c.relname OPERATOR(pg_catalog.=) ANY (CAST(CAST(:names AS pg_catalog.text[]) AS pg_catalog.name[]))
 """  # noqa: S608 - a constant
 
 
@@ -110,6 +119,22 @@ class Scan:
 
     states: dict[Service, KnownState]
     capacities: dict[frozenset[tuple[str, int]], Capacity]
+
+
+@dataclass(frozen=True, slots=True)
+class FirstLook:
+    """What is seen of one service's database before Alembic is imported.
+
+    Attributes:
+        outcome: that of an upgrade that surely has nothing to do; None where an ordinary upgrade has to decide.
+        current: the revisions of the database; None where they aren't certain.
+        opened: the connection, over which an upgrade can go on; None where nothing is certain.
+
+    """
+
+    outcome: Outcome | None
+    current: tuple[str, ...] | None
+    opened: Opened | None
 
 
 async def scan(all_settings: Iterable[Settings]) -> Scan:
@@ -151,68 +176,74 @@ async def scan(all_settings: Iterable[Settings]) -> Scan:
     return Scan(states, capacities)
 
 
-async def outcome_at_head(settings: Settings) -> Outcome | None:
-    """Return the outcome of an upgrade that surely has nothing to do; None where an ordinary upgrade has to decide.
+@asynccontextmanager
+async def first_look(settings: Settings) -> AsyncIterator[FirstLook]:
+    """Look at a service's database; its connection is closed behind the block.
 
     Raises:
         UnreachableError, ConfigurationError: the server can't be reached.
 
     """
-    service = settings.service
-    state = await _read_state(settings, Schemas(service.root))
-    if state.error:
-        raise state.error
-    current = state.current or ()
-    return Outcome(service.name, settings.target, current, current, (), 0.0) if state.at_head else None
+    service, first = settings.service, scaled_attempts(settings.limits.lock_timeout)[0]
+    limits = replace(settings.limits, lock_timeout=first.lock_timeout)
+    state, connection = await _look(replace(settings, limits=limits), Schemas(service.root))
+    try:
+        if state.error:
+            raise state.error
+        current = state.current or ()
+        outcome = Outcome(service.name, settings.target, current, current, (), 0.0) if state.at_head else None
+        yield FirstLook(outcome, state.current, Opened(connection, limits) if connection else None)
+    finally:
+        if connection:
+            await opened.close(connection)
 
 
 async def _read_state(
     settings: Settings, schemas: Schemas, capacity: Capacity | None = None, roles: Iterable[str] = ()
 ) -> KnownState:
+    state, connection = await _look(settings, schemas, capacity, roles)
+    if connection:
+        await opened.close(connection)
+    return state
+
+
+async def _look(
+    settings: Settings, schemas: Schemas, capacity: Capacity | None = None, roles: Iterable[str] = ()
+) -> tuple[KnownState, Connection | None]:
+    """Return the state of a service, and the connection over which it was read, where that is certain."""
     chain = read_chain(settings.service)
     has_head = bool(chain and chain.revisions)
     if not has_head and capacity is None:
-        return KnownState(chain)  # errors in the files are reported before a connection is opened
+        return KnownState(chain), None  # errors in the files are reported before a connection is opened
     try:
-        arguments = connect_arguments(settings)
-        await settings.dsn.current_password()  # a command for it may take longer than a connection
+        connection = await opened.connect(settings)
     except MigrationError as error:
-        return KnownState(chain, error=error)
-    try:
-        connection = await asyncpg.connect(
-            **arguments,
-            server_settings=session_settings(settings) | {"search_path": OWN_PATH},
-            command_timeout=arguments["timeout"],
-            connection_class=LosableConnection,
-        )
+        return KnownState(chain, error=error), None
     except (TimeoutError, OSError) as error:
         # nothing answers: an ordinary upgrade would only report the same a second time
         failure = connect_failure(error, settings.service, settings.dsn)
         failure.__cause__ = error
-        return KnownState(chain, error=failure if has_head else None)
+        return KnownState(chain, error=failure if has_head else None), None
     except Exception as error:  # noqa: BLE001 - whatever a driver raises, an ordinary upgrade explains it
-        return _unknown(settings, chain, f"{type(error).__name__} at connect")
+        return _unknown(settings, chain, f"{type(error).__name__} at connect"), None
+    state: KnownState | None = None
     try:
-        if capacity is not None:
-            await capacity.query(connection, roles)
-        schema = settings.service.version_table_schema or schemas.of(settings.service)
-        return await _read_tables(connection, settings, chain, schema)
+        async with asyncio.timeout(connect_timeout(settings)):
+            if capacity is not None:
+                await capacity.query(connection, roles)
+            schema = settings.service.version_table_schema or schemas.of(settings.service)
+            state = await _read_tables(connection, settings, chain, schema)
     except Exception as error:  # noqa: BLE001 - as above
-        return _unknown(settings, chain, type(error).__name__)
+        return _unknown(settings, chain, type(error).__name__), None
     finally:
-        connection.terminate() if connection.is_closed() else await _close(connection)
-
-
-async def _close(connection: Any) -> None:
-    try:
-        await connection.close(timeout=1)
-    except Exception:  # noqa: BLE001 - the session was read-only, so nothing is lost
-        connection.terminate()
+        if state is None or state.current is None:
+            await opened.close(connection)
+    return state, connection if state.current is not None else None
 
 
 async def _read_tables(connection: Any, settings: Settings, chain: Chain | None, schema: str | None) -> KnownState:
     names = [settings.version_table, settings.service.ledger_table]
-    rows = await fetch(connection, _TABLES, names=names, search_path=session_settings(settings)["search_path"])
+    rows = await fetch(connection, _TABLES, names=names)
     if rows[0].pid != connection.get_server_pid():
         return _unknown(settings, chain, "a pooler")
     versions = [row for row in rows if row.name == names[0]]
@@ -271,8 +302,9 @@ async def _read_revisions(connection: Any, table: str, ledger: str | None) -> tu
 
     """
     newest = f"SELECT DISTINCT ON (revision) revision, checksum FROM {ledger} ORDER BY revision, id DESC"  # noqa: S608
-    checksums = f"(SELECT json_object_agg(revision, checksum) FROM ({newest}) AS newest)" if ledger else "NULL"  # noqa: S608
-    current = f"SELECT COALESCE(CAST(version_num AS text), 'NULL') FROM {table}"  # noqa: S608
+    objects = f"SELECT pg_catalog.json_object_agg(revision, checksum) FROM ({newest}) AS newest"  # noqa: S608
+    checksums = f"({objects})" if ledger else "NULL"
+    current = f"SELECT coalesce(CAST(version_num AS pg_catalog.text), 'NULL') FROM {table}"  # noqa: S608
     query = f"SELECT ARRAY({current}) AS current, {checksums} AS logged"
     (row,) = await fetch(connection, query)
     return tuple(sorted(row.current)), row.logged or {}

@@ -43,7 +43,7 @@ def plan(
 ) -> None:
     """Show what an upgrade or a downgrade would do."""
     from service_migrations.plan.result import Plan
-    from service_migrations.rollout.scan import outcome_at_head
+    from service_migrations.rollout.scan import first_look
     from service_migrations.settings.model import Settings, load_many
 
     services = selected(service)
@@ -54,8 +54,10 @@ def plan(
         raise UsageError(f"{option} is of one service's history.", hint="Name that one with --service.")
 
     async def make_plan(settings: Settings) -> Plan:
-        if not downgrade and revision == "head" and (outcome := await outcome_at_head(settings)):
-            return Plan(outcome.service, outcome.target, outcome.after, (), ())
+        if not downgrade and revision == "head":
+            async with first_look(settings) as look:
+                if outcome := look.outcome:
+                    return Plan(outcome.service, outcome.target, outcome.after, (), ())
         from service_migrations.plan import plan as planning
 
         return await planning.plan(settings.service, downgrade or revision, down=bool(downgrade), settings=settings)

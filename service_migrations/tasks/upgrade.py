@@ -154,15 +154,22 @@ def _print_sql(services: Sequence["Service"], revision: str) -> None:
 
 
 def _upgrade_one(settings: "Settings", revision: str, allow: list[str]) -> "Outcome":
-    from service_migrations.rollout.scan import outcome_at_head
-
     if revision == "head":
-        outcome = run(outcome_at_head(settings))
-        if outcome is not None:
-            return outcome
+        return run(_upgrade_to_head(settings, allow))
     from service_migrations.upgrade import commands
 
     return run(commands.upgrade(settings.service, revision, allow=allow, settings=settings))
+
+
+async def _upgrade_to_head(settings: "Settings", allow: list[str]) -> "Outcome":
+    from service_migrations.rollout.scan import first_look
+
+    async with first_look(settings) as look:
+        if look.outcome:
+            return look.outcome
+        from service_migrations.upgrade import commands
+
+        return await commands.upgrade_to_head(settings, allow=allow, seen=look.current, opened=look.opened)
 
 
 def _print_results(results: Sequence["Result"], received: Sequence[int]) -> None:

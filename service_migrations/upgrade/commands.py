@@ -4,6 +4,7 @@ Only this module and authoring/revision.py call ``alembic.command``.
 """
 
 from collections.abc import Collection
+from dataclasses import replace
 from io import StringIO
 
 from alembic import command
@@ -12,7 +13,8 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.util import CommandError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from service_migrations.connection.connector import connector
+from service_migrations.connection.connector import Connector, connector, connector_of
+from service_migrations.connection.opened import Opened
 from service_migrations.errors import MigrationError, UsageError
 from service_migrations.failures.revisions import revision_failure
 from service_migrations.history.revision import Revision
@@ -30,7 +32,7 @@ from service_migrations.settings.sources import Sources
 from service_migrations.upgrade.operation import Operation
 from service_migrations.upgrade.run import Begin, apply
 
-__all__ = ["Outcome", "Step", "current", "downgrade", "history", "sql", "stamp", "upgrade"]
+__all__ = ["Outcome", "Step", "current", "downgrade", "history", "sql", "stamp", "upgrade", "upgrade_to_head"]
 
 
 async def upgrade(
@@ -67,14 +69,50 @@ async def upgrade(
 
     """
     service_history = read(service)
+    operation = _upgrade(service_history, revision, allow)
+    target_connector = connector(service_history.service, engine, settings, limits)
+    operation = replace(operation, edited=_policy(allow, target_connector))
+    return await apply(service_history, target_connector, operation, step, begin if operation.goal else None)
+
+
+async def upgrade_to_head(
+    settings: Settings,
+    *,
+    allow: Collection[str] | None,
+    seen: tuple[str, ...] | None,
+    opened: Opened | None = None,
+    step: Step | None = None,
+    begin: Begin | None = None,
+) -> Outcome:
+    """Upgrade one service's database after a first look at it; the rest is as of ``upgrade``.
+
+    Args:
+        settings: the service's.
+        allow: as of ``upgrade``.
+        seen: the revisions that the look has found; None where they aren't certain.
+        opened: the connection of the look; None for one of its own.
+        step: as of ``upgrade``.
+        begin: as of ``upgrade``.
+
+    """
+    service_history = read(settings.service)
+    operation, target_connector = _upgrade(service_history, "head", allow), connector_of(settings, opened=opened)
+    operation = replace(
+        operation, edited=_policy(allow, target_connector), seen=seen if seen != operation.goal else None
+    )
+    return await apply(service_history, target_connector, operation, step, begin if operation.goal else None)
+
+
+def _upgrade(service_history: History, revision: str, allow: Collection[str] | None) -> Operation:
     revision = resolve_target(service_history, revision)
     guard = None if allow is None else Guard(revision, classes(allow))
     goal = service_history.accepted_heads() if revision in ("head", "heads") else None
     check_target(service_history, revision)
-    target_connector = connector(service_history.service, engine, settings, limits)
-    edited: Policy = "accept" if EDITED in (allow or ()) else target_connector.edited
-    operation = Operation(migrate_to(service_history, revision), goal, guard=guard, edited=edited, upgrades_to=revision)
-    return await apply(service_history, target_connector, operation, step, begin if goal else None)
+    return Operation(migrate_to(service_history, revision), goal, guard=guard, upgrades_to=revision)
+
+
+def _policy(allow: Collection[str] | None, target_connector: Connector) -> Policy:
+    return "accept" if EDITED in (allow or ()) else target_connector.edited
 
 
 async def downgrade(

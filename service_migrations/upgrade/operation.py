@@ -29,6 +29,7 @@ class Operation:
         downgrades_to: the target of a downgrade; None for any other operation.
         reverts: the revisions that an undo reverts, in this order; none for any other operation.
         stamps: the target of a stamp; None for any other operation.
+        seen: other revisions than the goal that the database had a moment ago; None where nobody has looked.
 
     """
 
@@ -42,6 +43,7 @@ class Operation:
     downgrades_to: str | None = None
     reverts: tuple[Revision, ...] = ()
     stamps: str | None = None
+    seen: tuple[str, ...] | None = None
 
     @property
     def is_stamp(self) -> bool:

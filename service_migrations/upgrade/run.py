@@ -177,9 +177,12 @@ def _level(connector: Connector) -> int:
 
 
 async def _attempt(session: Session, operation: Operation, attempts: _Attempts) -> Outcome:
-    current = await _applied(session, operation, attempts)
-    if current == operation.goal and not await _edits(session, operation, current, attempts):
-        return _outcome(session, operation, attempts, current)
+    if operation.seen is None or attempts.before is not None:
+        current = await _applied(session, operation, attempts)
+        if current == operation.goal and not await _edits(session, operation, current, attempts):
+            return _outcome(session, operation, attempts, current)
+    else:
+        attempts.observe(operation.seen)
     began = time.monotonic()
     async with locked(session):
         attempts.waited += time.monotonic() - began

@@ -19,6 +19,8 @@ AUTHENTICATION, FAREWELL = 4, 1
 A_SERVICE = 22
 """All that comes before the first revision and after the last one, from the handshake to the farewell, and the first
 BEGIN."""
+A_LOOK = 1
+"""What the first look of a task adds: two queries, of which the upgrade spares one. The connection is the same."""
 
 A_CHECK = 58
 """All of a comparison of one table; a type that asyncpg has to ask for takes six."""
@@ -44,6 +46,15 @@ def test_an_upgrade_waits_for_its_server_as_seldom_as_it_did(
     one, many = asked(monorepo, "billing", dsn, 1), asked(monorepo, "orders", dsn, 21)
     assert (many - one) / 20 <= A_REVISION
     assert one - A_REVISION <= A_SERVICE
+
+
+def test_an_upgrade_by_a_task_waits_for_one_query_more(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
+    dsn = database()
+    with proxy(dsn) as (between, through):
+        monorepo.service("billing", dsn=through)
+        monorepo.revision("billing", "r1", None, 'op.execute("CREATE TABLE billing_1 (id int)")')
+        assert monorepo.inv("db.upgrade", "--service", "billing").code == 0
+        assert between.asked <= A_SERVICE + A_REVISION + A_LOOK
 
 
 def test_a_table_is_read_before_and_after_a_revision_changes_it(

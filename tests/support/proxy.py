@@ -19,7 +19,8 @@ _LATER = 0.15
 class Proxy:
     """A TCP proxy before a server, which can pass, swallow, refuse, or cut where a COMMIT was answered.
 
-    ``asked`` is how often a client has sent something: as often it has waited for an answer.
+    ``asked`` is how often a client has sent something: as often it has waited for an answer. ``connections`` is how
+    often one has connected.
     """
 
     def __init__(self, target: tuple[str, int]) -> None:
@@ -35,7 +36,7 @@ class Proxy:
         self._cut_at: int | None = None
         self._ends_after: tuple[int, Dsn] | None = None
         self._ends_late = False
-        self.cuts = self.asked = 0
+        self.cuts = self.asked = self.connections = 0
         self._thread(self._accept)
 
     def swallow(self, *, new: bool = True) -> None:
@@ -98,6 +99,7 @@ class Proxy:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
+                self.connections += 1
                 self._sockets.append(client)
                 self._clients.append(client)
                 if self._swallow_new:

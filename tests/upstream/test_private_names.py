@@ -1,6 +1,7 @@
 """The private names that the library uses of others: each does what it is used for, and stands in one file."""
 
 import ast
+import asyncio
 import re
 from argparse import Namespace
 from collections.abc import Callable
@@ -41,6 +42,7 @@ from sqlalchemy.dialects.postgresql import asyncpg, psycopg
 from sqlalchemy.exc import ResourceClosedError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.schema import AddConstraint, CreateTable
+from sqlalchemy.util import greenlet_spawn
 
 from service_migrations import _alembic, _asyncpg, _dotenv, _sqlalchemy
 from tests.support.monorepo import ROOT
@@ -216,6 +218,13 @@ def execution_options_are_restored() -> None:
     assert "yield_per" not in connection.get_execution_options()
 
 
+def a_connection_is_taken_instead_of_made() -> None:
+    given = SimpleNamespace()
+    dbapi = create_async_engine("postgresql+asyncpg://u@h/d").dialect.loaded_dbapi
+    taken = asyncio.run(greenlet_spawn(dbapi.connect, host="h", **_sqlalchemy.connect_arguments_for(given)))
+    assert taken.driver_connection is given
+
+
 def a_wrapped_revision_is_called_in_its_place() -> None:
     called = []
     revision = SimpleNamespace(module=SimpleNamespace(upgrade=lambda: called.append("revision")), revision="a1")
@@ -290,6 +299,7 @@ USES: dict[str, tuple[Callable[[], None], ...]] = {
         a_final_name_has_no_quotes,
         a_connection_that_never_reconnects_stays_closed,
         execution_options_are_restored,
+        a_connection_is_taken_instead_of_made,
         the_type_of_a_parameter_has_no_decorators,
         the_variants_of_a_type_are_known,
         parameters_of_a_whole_statement_are_known,

@@ -3,13 +3,23 @@
 __all__ = ["IS_TRUSTED"]
 
 IS_TRUSTED = """(
-    c.relowner = n.nspowner
-    OR EXISTS (SELECT FROM pg_database d WHERE d.datname = current_database() AND d.datdba = c.relowner)
-    OR EXISTS (SELECT FROM pg_roles o WHERE o.oid = c.relowner AND o.rolsuper)
-    OR EXISTS (SELECT FROM pg_roles r WHERE r.rolname = current_user
-               AND (r.oid = c.relowner OR NOT r.rolsuper AND pg_has_role(r.oid, c.relowner, 'MEMBER')))
-    OR NOT EXISTS (SELECT FROM aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
-                   WHERE a.grantee = 0 AND a.privilege_type = 'CREATE')
+    c.relowner OPERATOR(pg_catalog.=) n.nspowner
+    OR EXISTS (
+        SELECT FROM pg_catalog.pg_database d
+        WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+          AND d.datdba OPERATOR(pg_catalog.=) c.relowner
+    )
+    OR EXISTS (SELECT FROM pg_catalog.pg_roles o WHERE o.oid OPERATOR(pg_catalog.=) c.relowner AND o.rolsuper)
+    OR EXISTS (
+        SELECT FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) current_user
+          AND (r.oid OPERATOR(pg_catalog.=) c.relowner
+               OR NOT r.rolsuper AND pg_catalog.pg_has_role(r.oid, c.relowner, 'MEMBER'))
+    )
+    OR NOT EXISTS (
+        SELECT FROM pg_catalog.aclexplode(coalesce(n.nspacl, pg_catalog.acldefault('n', n.nspowner))) a
+        WHERE a.grantee OPERATOR(pg_catalog.=) CAST(0 AS pg_catalog.oid)
+          AND a.privilege_type OPERATOR(pg_catalog.=) 'CREATE'
+    )
 )"""
 """SQL: whether a relation *c* in a schema *n* wasn't created by just anybody.
 
