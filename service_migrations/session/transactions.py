@@ -67,6 +67,7 @@ class Transactions:
         first_error: the error of a statement after which the server refuses what follows, and the file and line; None
             where there was none.
         recorder: records the revisions; None where nobody does.
+        on_begin: called when a revision begins.
         heads: the revisions in the version table; None where they aren't known.
         file: the file of the revision that runs, or that ran last, from the top level; empty before the first.
         others: observes what the revision that runs does beside its own transaction.
@@ -77,20 +78,20 @@ class Transactions:
         """Observe the revisions of a service, which *call* calls, in the server process that holds the lock."""
         self.first_error: tuple[BaseException, str] | None = None
         self.recorder: Recorder | None = None
+        self.on_begin: Callable[[], None] = lambda: None
         self.heads: Collection[str] | None = None
         self._service, self._pid, self._call = service, pid, call
         self._script = f"RESET ALL; SET search_path TO {OWN_PATH}; {SET_BEFORE}"
         self.file = ""
         self._marks = Marks(pid)
         self._builds = ConcurrentBuilds()
-        self._has_run = False
         self._connection: Connection | None = None
         self._revision_connection: Connection | None = None
         self._rolled_back_at: str | None = None
         self._open_blocks = OpenBlocks(service, self._place)
         self._closings = Closings(lambda: self._place() if self._revision_connection is not None else None)
         self.others = OtherConnections(lambda: self._place() if self._revision_connection is not None else "")
-        self._applied = self._is_committing = self._has_only_read = False
+        self._applied = self._is_committing = self._has_only_read = self._has_run = False
         self._on_commit: Callable[[], None] | None = None
 
     @property
@@ -113,14 +114,7 @@ class Transactions:
         return None if place is None else closed(self._service, place or self.file)
 
     def note_settings(self, row: Row) -> None:
-        """Note the settings of the session: from now on they are restored after each revision, and the lock is checked.
-
-        The caller holds the migration lock.
-
-        Args:
-            row: what ``session.settings.SETTINGS`` returned.
-
-        """
+        """Note what ``SETTINGS`` returned: from now on it is restored after each revision, and the lock is checked."""
         self._script = "; ".join([IS_OURS.format(pid=self._pid), *restoring(row)])
 
     @contextmanager
@@ -175,6 +169,7 @@ class Transactions:
         self, context: MigrationContext, step: RevisionStep, connection: Connection, keywords: dict[str, Any]
     ) -> None:
         self._has_run, self._rolled_back_at, self.first_error = True, None, None
+        self.on_begin()
         self.file = self._service.relative(Path(step.revision.path))
         self._builds.begin()
         self._open_blocks.begin(self.file)

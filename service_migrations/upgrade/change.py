@@ -125,6 +125,7 @@ async def applying(session: Session, ledger: Ledger, progress: Progress) -> Asyn
         await ensure_schema(session.connection, session.schema)
     session.transactions.recorder = ledger
     async with watched(session.connection, session.pid, session.connector) as blockers:
+        session.transactions.on_begin = blockers.mark_progress
         try:
             yield ledger.write, progress.mark_applied, blockers.mark_progress
         except ContentionError as error:

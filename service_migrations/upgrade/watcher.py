@@ -19,6 +19,9 @@ __all__ = ["Blockers", "watched"]
 
 _INTERVAL = 0.1
 """Seconds between two queries for blocking sessions."""
+_PREPARING = 10
+"""How many intervals may pass before the first revision: until then hardly anything waits for a lock, and over a
+network some messages take longer than one."""
 _SILENT_TIMEOUTS = 3
 """How many connect timeouts may pass without an answer until the server counts as lost."""
 
@@ -53,7 +56,7 @@ class Blockers:
     Attributes:
         descriptions: the sessions that were blocking at the last query that found any.
         answers: how often the server has answered.
-        steps: how many revisions have been run.
+        steps: how many revisions have begun, and how many have been run.
 
     """
 
@@ -62,7 +65,7 @@ class Blockers:
     steps: int = field(default=0)
 
     def mark_progress(self, **_: object) -> None:
-        """Note that a revision has been run (Alembic's ``on_version_apply``)."""
+        """Note that a revision has begun, or has been run (Alembic's ``on_version_apply``)."""
         self.steps += 1
         self.answers += 1
 
@@ -96,9 +99,9 @@ async def watched(connection: AsyncConnection, pid: int, connector: Connector) -
 
 async def _watch(connection: AsyncConnection, pid: int, connector: Connector, blockers: Blockers) -> None:
     """Read the blocking sessions until the server process has ended, over a new connection after each failure."""
-    steps = -1
-    while steps != blockers.steps:
-        steps = blockers.steps
+    steps, remaining = -1, _PREPARING
+    while steps != blockers.steps or (not steps and remaining):
+        steps, remaining = blockers.steps, remaining - 1
         await asyncio.sleep(_INTERVAL)
     while True:
         try:

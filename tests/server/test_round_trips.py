@@ -57,6 +57,20 @@ def test_an_upgrade_by_a_task_waits_for_one_query_more(monorepo: Monorepo, datab
         assert between.asked <= A_SERVICE + A_REVISION + A_LOOK
 
 
+@pytest.mark.parametrize(("revision", "watched"), [("pass", False), ('op.execute("SELECT pg_sleep(3)")', True)])
+def test_only_a_revision_that_takes_long_is_watched(
+    monorepo: Monorepo, database: Callable[..., Dsn], monkeypatch: pytest.MonkeyPatch, revision: str, watched: bool
+) -> None:
+    """What comes before the first revision is six messages, which take longer here than the moment before that."""
+    monkeypatch.setattr(watcher, "_INTERVAL", 1.0)
+    dsn = database()
+    monorepo.revision("billing", "r1", None, revision)
+    with proxy(dsn) as (between, through):
+        between.delay = 0.2
+        wait(service_migrations.upgrade(monorepo.service("billing", dsn=through)))
+        assert (between.connections > 1) is watched
+
+
 def test_a_table_is_read_before_and_after_a_revision_changes_it(
     monorepo: Monorepo, database: Callable[..., Dsn]
 ) -> None:

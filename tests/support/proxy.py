@@ -20,7 +20,7 @@ class Proxy:
     """A TCP proxy before a server, which can pass, swallow, refuse, or cut where a COMMIT was answered.
 
     ``asked`` is how often a client has sent something: as often it has waited for an answer. ``connections`` is how
-    often one has connected.
+    often one has connected. ``delay`` is how many seconds each message of a client takes.
     """
 
     def __init__(self, target: tuple[str, int]) -> None:
@@ -37,6 +37,7 @@ class Proxy:
         self._ends_after: tuple[int, Dsn] | None = None
         self._ends_late = False
         self.cuts = self.asked = self.connections = 0
+        self.delay = 0.0
         self._thread(self._accept)
 
     def swallow(self, *, new: bool = True) -> None:
@@ -125,6 +126,8 @@ class Proxy:
                 if back and self._ends_after and self.asked >= self._ends_after[0] and self._end(source):
                     while more := source.recv(65536):
                         data += more
+                if not back:
+                    time.sleep(self.delay)
                 sink.sendall(data)
         if back and self._ends_late:
             time.sleep(_LATER)
