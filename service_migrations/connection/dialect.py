@@ -1,18 +1,32 @@
-"""SQLAlchemy's dialect for asyncpg, which learns in one message what SQLAlchemy asks for in ten."""
+"""SQLAlchemy's dialect for asyncpg, which learns in one message what SQLAlchemy asks for in two to ten."""
 
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from typing import Any
 
-from sqlalchemy import Enum
+from sqlalchemy import Connection, Enum
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncPgEnum, PGDialect_asyncpg
+from sqlalchemy.engine.reflection import cache
 
+from service_migrations.connection.rows import fetch_rows
 from service_migrations.connection.server_process import ServerProcess
 
 __all__ = ["NAME", "Dialect"]
 
 NAME = "postgresql+single_message"
 """The name of the dialect in a URL of SQLAlchemy's."""
+
+_TABLES = """
+    SELECT CAST(c.relname AS pg_catalog.text) AS name FROM pg_catalog.pg_class c
+    JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+    WHERE c.relname OPERATOR(pg_catalog.=) ANY (CAST(CAST(:names AS pg_catalog.text[]) AS pg_catalog.name[]))
+      AND CAST(c.relkind AS pg_catalog.text) OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p', 'f', 'v', 'm'])
+      AND CASE WHEN CAST(:schema AS pg_catalog.text) IS NULL
+               THEN pg_catalog.pg_table_is_visible(c.oid) AND n.nspname OPERATOR(pg_catalog.<>) 'pg_catalog'
+               ELSE CAST(n.nspname AS pg_catalog.text) OPERATOR(pg_catalog.=) :schema END
+"""
+"""The tables and views of some names, as SQLAlchemy has them; without a schema, those that the search path shows."""
 
 registry.register(NAME.replace("+", "."), __name__, "Dialect")
 
@@ -52,6 +66,18 @@ class Dialect(PGDialect_asyncpg):
     def get_default_isolation_level(self, dbapi_conn: Any) -> Any:
         """Return the level that the server has answered with the default schema, which SQLAlchemy asks for before."""
         return dbapi_conn.driver_connection.server_process.isolation_level
+
+    @cache
+    def has_table(self, connection: Connection, table_name: str, schema: str | None = None, **_: Any) -> bool:
+        """Whether a table or a view exists, which Alembic asks twice before it creates its version table."""
+        return dict(self.has_multi_table(connection, [table_name], schema))[schema, table_name]
+
+    def has_multi_table(
+        self, connection: Connection, table_names: Collection[str], schema: str | None = None, **_: Any
+    ) -> Iterable[tuple[tuple[str | None, str], bool]]:
+        """Return, by schema and name, whether each table or view exists, which SQLAlchemy asks for since 2.1."""
+        found = {row.name for row in fetch_rows(connection, _TABLES, names=list(table_names), schema=schema)}
+        return {(schema, name): name in found for name in table_names}.items()
 
     def do_commit(self, dbapi_connection: Any) -> None:
         """Commit, in one message with what follows the COMMIT, where the connection has something."""

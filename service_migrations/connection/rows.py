@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service_migrations.connection.single_message import Row, as_list, parse, statement
 from service_migrations.sql.quoting import VERBATIM
 
-__all__ = ["Query", "rows", "together"]
+__all__ = ["Query", "fetch_rows", "rows", "together"]
 
 Query = tuple[str, dict[str, Any]]
 """A query, and its parameters; as of ``single_message.statement``."""
@@ -19,7 +19,7 @@ async def rows(connection: AsyncConnection, query: str, /, **values: Any) -> lis
 
     A transaction is open afterwards, unless the connection is in autocommit.
     """
-    return await connection.run_sync(_fetch, query, **values)
+    return await connection.run_sync(fetch_rows, query, **values)
 
 
 async def together(connection: AsyncConnection, *queries: Query) -> list[list[Row]]:
@@ -32,6 +32,7 @@ async def together(connection: AsyncConnection, *queries: Query) -> list[list[Ro
     return [[Row(**values) for values in found] for found in vars(row).values()]
 
 
-def _fetch(connection: Connection, query: str, /, **values: Any) -> list[Row]:
+def fetch_rows(connection: Connection, query: str, /, **values: Any) -> list[Row]:
+    """Return the rows of a query, as ``rows`` does, where SQLAlchemy has left asyncio."""
     result = connection.exec_driver_sql(statement(query, values), execution_options=VERBATIM)
     return parse(result.scalars())

@@ -16,7 +16,7 @@ A_REVISION = 3
 with the mark of the next transaction."""
 AUTHENTICATION, FAREWELL = 4, 1
 """The request for TLS, the startup message and two of SCRAM; Terminate, which nobody answers."""
-A_SERVICE = 22
+A_SERVICE = 20
 """All that comes before the first revision and after the last one, from the handshake to the farewell, and the first
 BEGIN."""
 A_LOOK = 1
