@@ -3,15 +3,20 @@
 from typing import Any
 
 from sqlalchemy import Connection
+from sqlalchemy.engine.interfaces import ExecutionContext
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service_migrations.connection.single_message import Row, as_list, parse, statement
 from service_migrations.sql.quoting import VERBATIM
 
-__all__ = ["Query", "fetch_rows", "rows", "together"]
+__all__ = ["Query", "fetch_rows", "only_reads", "rows", "together"]
 
 Query = tuple[str, dict[str, Any]]
 """A query, and its parameters; as of ``single_message.statement``."""
+
+
+_READS = "service_migrations_reads"
+"""The execution option of such a query, which SQLAlchemy knows as a text only."""
 
 
 async def rows(connection: AsyncConnection, query: str, /, **values: Any) -> list[Row]:
@@ -34,5 +39,10 @@ async def together(connection: AsyncConnection, *queries: Query) -> list[list[Ro
 
 def fetch_rows(connection: Connection, query: str, /, **values: Any) -> list[Row]:
     """Return the rows of a query, as ``rows`` does, where SQLAlchemy has left asyncio."""
-    result = connection.exec_driver_sql(statement(query, values), execution_options=VERBATIM)
-    return parse(result.scalars())
+    options = {**VERBATIM, _READS: True}
+    return parse(connection.exec_driver_sql(statement(query, values), execution_options=options).scalars())
+
+
+def only_reads(context: ExecutionContext) -> bool:
+    """Whether what was executed is a query, of SQLAlchemy's or of the library's own."""
+    return bool(getattr(context.invoked_statement, "is_select", False) or context.execution_options.get(_READS))

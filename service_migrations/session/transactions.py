@@ -18,6 +18,7 @@ from service_migrations._alembic import continue_in
 from service_migrations._sqlalchemy import restore_execution_options
 from service_migrations.catalog.search_path import OWN_PATH, search_path
 from service_migrations.connection.drivers import driver_of, is_lost, run_script
+from service_migrations.connection.rows import only_reads
 from service_migrations.connection.scripts import begin_with, follow_commit, send_with_next
 from service_migrations.connection.single_message import Row
 from service_migrations.errors import MigrationError
@@ -96,10 +97,7 @@ class Transactions:
 
     @property
     def partly_committed(self) -> bool:
-        """Whether the revision that runs, or has failed, committed something before its end.
-
-        That isn't rolled back with it, so it must not be run again.
-        """
+        """Whether the revision that runs, or has failed, committed something before its end: it must not run again."""
         return self._marks.partly_committed or self.others.have_committed
 
     @property
@@ -327,7 +325,7 @@ class Transactions:
     def _execute(self, connection: Connection, *arguments: Any) -> None:
         *_, context, _ = arguments
         self._is_committing = self._is_committing and connection is not self._connection
-        if connection is self._connection and not getattr(context.invoked_statement, "is_select", False):
+        if connection is self._connection and not only_reads(context):
             self._has_only_read = False
         if connection is self._revision_connection:
             rolled_back = self._marks.note(connection, context.statement or "")
