@@ -72,7 +72,7 @@ class Guard:
         rendered = render(history, chosen, down=self.down)
         in_database = {}
         if connection is not None and Class.BREAKING in guarded:
-            in_database = await database_findings(connection, rendered)
+            in_database = await database_findings(connection, rendered, history.service.root)
         refused = [
             (revision, finding)
             for revision in judge(history, rendered, in_database)

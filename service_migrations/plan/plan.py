@@ -66,7 +66,7 @@ async def plan(
             require_functions(history, revisions)
         async with process_lock():
             rendered = render(history, revisions, down=down)
-        in_database = await database_findings(session.connection, rendered)
+        in_database = await database_findings(session.connection, rendered, history.service.root)
     planned_revisions, findings = await _reviewed(history, rendered, version, in_database)
     plan_findings = (*(PlanFinding("edited", f"{edit}.", path=edit.path) for edit in edited), *findings)
     return Plan(history.service.name, target, current, planned_revisions, plan_findings, down)

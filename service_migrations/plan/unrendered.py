@@ -4,16 +4,17 @@ Such a revision reads rows and then decides, so it is often one that loops over 
 """
 
 import ast
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from operator import itemgetter
 
 from service_migrations.history.sql.texts import constants, text_of
 from service_migrations.plan.classes import Class, Reason
 from service_migrations.plan.revision_text import keyword, widens
 from service_migrations.plan.statements.classify import classify
 from service_migrations.plan.statements.novelty import Scope
-from service_migrations.sql.lexer import statements
+from service_migrations.sql.lexer import Token, statements
 
-__all__ = ["reasons"]
+__all__ = ["reasons", "unrendered_statements"]
 
 _DROPS = {
     *("drop_table", "drop_column", "DropTableOp", "DropColumnOp", "DropTable", "DropColumn", "DropSchema"),
@@ -40,26 +41,42 @@ def reasons(
         scope: what was created before.
 
     """
+    deletions = {id(call) for call in _deletions(tree)}
+    for node, text in _unknown(tree, skipped, rendered, failed):
+        found = [] if text is None else [r for part in statements(text) for r in classify(part.tokens, scope)]
+        found += _of_names(node)
+        found += _of_call(node)
+        if id(node) in deletions:
+            found.append((Class.DESTRUCTIVE, "delete() without where() empties the table."))
+        for reason in dict.fromkeys(found):
+            yield reason, getattr(node, "lineno", None)
+
+
+def unrendered_statements(
+    tree: ast.Module, skipped: str, rendered: Collection[int], failed: int | None
+) -> Iterator[tuple[Sequence[Token], int]]:
+    """Yield the statements of SQL strings in their order, with their lines; the arguments are those of ``reasons``."""
+    nodes = _unknown(tree, skipped, rendered, failed)
+    texts = [(node.lineno, text) for node, text in nodes if isinstance(node, ast.expr) and text is not None]
+    for line, text in sorted(texts, key=itemgetter(0)):
+        yield from ((statement.tokens, line) for statement in statements(text))
+
+
+def _unknown(
+    tree: ast.Module, skipped: str, rendered: Collection[int], failed: int | None
+) -> Iterator[tuple[ast.AST, str | None]]:
+    """Yield each part of a file that wasn't rendered, with its text if it is one."""
     known, names = _whole(tree, rendered, failed), constants(tree)
     for definition in tree.body:
         if isinstance(definition, ast.FunctionDef) and definition.name == skipped:
             continue
         parts: set[int] = set()  # of texts that were read already
-        deletions = {id(call) for call in _deletions(definition)}
         for node in ast.walk(definition):  # a whole comes before its parts
             if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
                 parts.add(id(node.value))  # a docstring
-            line = getattr(node, "lineno", None)
-            if line in known or id(node) in parts:
+            if getattr(node, "lineno", None) in known or id(node) in parts:
                 continue
-            text = text_of(node, parts, names)
-            found = [] if text is None else [r for part in statements(text) for r in classify(part.tokens, scope)]
-            found += _of_names(node)
-            found += _of_call(node)
-            if id(node) in deletions:
-                found.append((Class.DESTRUCTIVE, "delete() without where() empties the table."))
-            for reason in dict.fromkeys(found):
-                yield reason, line
+            yield node, text_of(node, parts, names)
 
 
 def _whole(tree: ast.Module, rendered: Collection[int], failed: int | None) -> set[int]:

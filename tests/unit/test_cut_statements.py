@@ -85,11 +85,10 @@ def test_what_is_left_of_a_statement_has_its_classes_or_none(sql: str) -> None:
         assert all(len(reason) == 2 for reason in classify(part, scope)), part
 
 
-@pytest.mark.parametrize("is_nested", [False, True], ids=["statement", "block"])
 @pytest.mark.parametrize("sql", STATEMENTS)
-def test_what_is_left_of_a_statement_is_recorded(sql: str, *, is_nested: bool) -> None:
+def test_what_is_left_of_a_statement_is_recorded(sql: str) -> None:
     (statement,) = statements(sql)
     for part in parts(statement.tokens):
         changes = Changes(Names("public"), Names("public"))
-        changes.record(part, PLACE, is_nested=is_nested)
+        changes.record(part, PLACE)
         assert not any(name is None for name in changes.relations.left), part

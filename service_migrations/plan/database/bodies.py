@@ -31,8 +31,6 @@ def words_to_find(changes: Changes) -> set[str]:
 
 def failing(changes: Changes, facts: Facts) -> Iterator[tuple[Place, Class | None, str]]:
     """Yield each function that isn't replaced, with what it names."""
-    if changes.is_unseen:
-        return
     replaced = {holder for what, holder, _ in changes.settled if what == "body"}
     for row in facts.bodies:
         name = facts.plain(f"{row.schema}.{row.name}")

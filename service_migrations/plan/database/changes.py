@@ -1,26 +1,30 @@
 """The changes of pending revisions: what their statements drop, rename, make and grant, one after the other.
 
-What a DO block does may hang on a condition: what it makes and grants counts, and what it drops doesn't.
+What a DO block does may hang on a condition; all of it counts, as for its classes.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from service_migrations.history.sql.offline import Rendered
 from service_migrations.plan.database.names import Names, Object, Place
 from service_migrations.plan.database.signatures import Signature, is_unwritten, signature_of
 from service_migrations.plan.statements.columns import added_column, outside, starts_constraint, words_of
-from service_migrations.plan.statements.nested import Unseen, statements_of_block
 from service_migrations.sql.clauses import actions, name_at, names, statement_inside
-from service_migrations.sql.dynamic import UNKNOWN
-from service_migrations.sql.lexer import Token, statements, tokenize
+from service_migrations.sql.lexer import Token
 
-__all__ = ["Changes", "Grant", "Key", "changes_of", "named_in"]
+__all__ = ["EVERYWHERE", "Changes", "Grant", "Key", "named_in"]
 
 _RELATIONS = ("table", "view")
 _FUNCTIONS = ("function", "procedure", "aggregate", "routine")
 _BEFORE_KIND = ("or", "replace", "unlogged", "recursive", "foreign", "materialized", "global", "local", "unique")
+EVERYWHERE = "*"
+_OF_MANY = {
+    **dict.fromkeys(("functions", "procedures", "routines"), frozenset({"EXECUTE"})),
+    **dict.fromkeys(("sequences", "types", "schemas"), frozenset[str]()),
+    "tables": frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE"}),
+}
+"""What ALL means for each kind of object, of the privileges that statements of an application need."""
 _MODIFIERS = ("concurrently", "if", "exists", "not")
 
 
@@ -35,7 +39,10 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a GRANT gives on an object, or on all of a schema (``schema``): privileges, in capitals, and roles."""
+    """What a GRANT gives on an object, or on all of a schema (``schema``): privileges, in capitals, and roles.
+
+    ``EVERYWHERE`` is all schemas, those of a default privilege.
+    """
 
     on: Object | None
     schema: str
@@ -51,8 +58,7 @@ class Changes:
         relations, functions: who has each name.
         grants: what is granted.
         revoked: the objects of which something is revoked.
-        is_unseen: whether something may be made that isn't seen.
-        is_granting: whether something may be granted that isn't seen: by a block, or as a default.
+        unseen: the revisions of which not all is known, each with the line that hides it.
         settled: (what, object or name, name of its own) of triggers, rules, comments, owners and defaults that are set.
         keys: the unique keys that are made, by object.
         dropped_keys: the constraints that are dropped, with their table, and the indexes, without one.
@@ -71,8 +77,7 @@ class Changes:
     functions: Names
     grants: list[Grant] = field(default_factory=list)
     revoked: set[Object | None] = field(default_factory=set)
-    is_unseen: bool = False
-    is_granting: bool = False
+    unseen: dict[str, Place] = field(default_factory=dict)
     settled: set[tuple[str, Object | None, str]] = field(default_factory=set)
     keys: dict[Object | None, list[Key]] = field(default_factory=dict)
     dropped_keys: list[tuple[str, str, Place]] = field(default_factory=list)
@@ -85,13 +90,13 @@ class Changes:
     temporary: set[str] = field(default_factory=set)
     signatures: list[tuple[str, Signature, Place]] = field(default_factory=list)
 
-    def record(self, statement: Sequence[Token], place: Place, *, is_nested: bool = False) -> None:
+    def record(self, statement: Sequence[Token], place: Place) -> None:
         """Record a statement."""
         words = words_of(statement)
         if words[:1] == ["create"]:
             self._create(statement, words, place)
         elif words[:1] == ["alter"] and len(words) > 2:  # noqa: PLR2004 - ALTER, kind, name
-            self._alter(statement, words, place, is_nested=is_nested)
+            self._alter(statement, words, place)
         elif words[:1] == ["grant"] and "on" in words:
             self._grant(statement, words)
         elif words[:1] == ["revoke"] and "on" in words:
@@ -99,7 +104,7 @@ class Changes:
         elif words[:2] == ["comment", "on"] and len(words) > 3:  # noqa: PLR2004 - COMMENT ON kind name
             start = 2 + (words[2] == "materialized")
             self.settled.add(("comment", self._holders(words[start]).at(name_at(statement, start + 1)[0]), ""))
-        elif words[:1] == ["drop"] and len(words) > 2 and not is_nested:  # noqa: PLR2004 - DROP, kind, name
+        elif words[:1] == ["drop"] and len(words) > 2:  # noqa: PLR2004 - DROP, kind, name
             self._drop(statement, words, place)
 
     def _holders(self, kind: str) -> Names:
@@ -160,26 +165,24 @@ class Changes:
         elif kind == "index":
             self.dropped_keys += [("", self.relations.plain(name), place) for name in found]
 
-    def _alter(self, statement: Sequence[Token], words: list[str], place: Place, *, is_nested: bool) -> None:
+    def _alter(self, statement: Sequence[Token], words: list[str], place: Place) -> None:
         start = 2 + (words[1] in ("materialized", "foreign"))
         kind = words[start - 1]
         if kind == "publication":
             self._publish(statement, words, place)
-        elif kind == "default":  # privileges
-            self.is_granting = True
+        elif kind == "default" and "on" in words[words.index("grant") if "grant" in words else len(words) :]:
+            self._grant_by_default(statement, words)
         elif kind in (*_RELATIONS, *_FUNCTIONS) and name_at(statement, start)[0] not in self.temporary:
             name, end = name_at(statement, start)
             rest = outside(statement[end:]) if kind in _FUNCTIONS else statement[end:]
             for action in actions(rest):
-                self._action(kind, name, action, place, is_nested=is_nested)
+                self._action(kind, name, action, place)
 
-    def _action(self, kind: str, name: str, action: Sequence[Token], place: Place, *, is_nested: bool) -> None:
+    def _action(self, kind: str, name: str, action: Sequence[Token], place: Place) -> None:
         """Record an action of an ALTER."""
         holders, own = self._holders(kind), words_of(action)
         if own[:2] == ["owner", "to"]:
             self.settled.add(("owner", holders.at(name), ""))
-        elif is_nested and own[:1] != ["add"]:
-            return
         elif own[:2] == ["rename", "to"]:
             holders.move(name, place, to=name_at(action, 2)[0])
         elif own[:2] == ["set", "schema"]:
@@ -250,11 +253,15 @@ class Changes:
 
     def _grant(self, statement: Sequence[Token], words: list[str]) -> None:
         objects, schemas = self._granted(statement, words)
-        to = len(words) - 1 - words[::-1].index("to") if "to" in words else len(words) - 1
-        end = next((at for at, word in enumerate(words[to:], to) if word == "with"), len(words))
-        roles = frozenset(token.value for token in statement[to + 1 : end] if token.kind in ("word", "name"))
-        privileges = frozenset(word.upper() for word in words_of(outside(statement[1 : words.index("on")])) if word)
+        privileges, roles = _given(statement, words)
         self.grants += [Grant(holder, "", privileges, roles) for holder in objects]
+        self.grants += [Grant(None, schema, privileges, roles) for schema in schemas]
+
+    def _grant_by_default(self, statement: Sequence[Token], words: list[str]) -> None:
+        """Record what ALTER DEFAULT PRIVILEGES grants on what is made afterwards."""
+        start = words.index("grant")
+        privileges, roles = _given(statement[start:], words[start:])
+        schemas = names(statement[words.index("schema") + 1 : start]) if "schema" in words[:start] else [EVERYWHERE]
         self.grants += [Grant(None, schema, privileges, roles) for schema in schemas]
 
     def _granted(self, statement: Sequence[Token], words: list[str]) -> tuple[list[Object | None], list[str]]:
@@ -270,38 +277,18 @@ class Changes:
         return [holders.at(name) for name in names(statement[on + 1 + bool(kind) : end])], []
 
 
+def _given(statement: Sequence[Token], words: list[str]) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the privileges and the roles of a GRANT; ALL of many objects is what it means for their kind."""
+    on = words.index("on")
+    to = len(words) - 1 - words[::-1].index("to") if "to" in words else len(words) - 1
+    end = next((at for at, word in enumerate(words[to:], to) if word == "with"), len(words))
+    roles = frozenset(token.value for token in statement[to + 1 : end] if token.kind in ("word", "name"))
+    privileges = frozenset(word.upper() for word in words_of(outside(statement[1:on])) if word)
+    kind = next((word for word in words[on + 1 : on + 3] if word in _OF_MANY), "")
+    return _OF_MANY[kind] if kind and "ALL" in privileges else privileges, roles
+
+
 def named_in(tokens: Iterable[Token]) -> frozenset[str]:
     """Return the words and names in a key or a condition, by which two of them are compared."""
     ignored = ("asc", "desc", "nulls", "first", "last", "text", "is", "not", "null", "and", "or", "true", "false")
     return frozenset(token.value for token in tokens if token.kind in ("word", "name") and token.value not in ignored)
-
-
-def changes_of(revisions: Iterable[Rendered], default: str) -> Changes:
-    """Return the changes of rendered revisions; *default* is the schema of names without one."""
-    changes = Changes(Names(default), Names(default))
-    for rendered in revisions:
-        changes.is_unseen = changes.is_unseen or not rendered.is_whole
-        for tokens, place in _placed(rendered):
-            changes.record(tokens, place)
-            if tokens[:1] and tokens[0] == "do":
-                body = (each for token in tokens if token.kind == "string" for each in tokenize(token.value))
-                changes.is_granting = changes.is_granting or any(token == "grant" for token in body)
-                for each in statements_of_block(tokens):
-                    if isinstance(each, Unseen):
-                        changes.is_unseen = True
-                    elif each:
-                        changes.is_unseen = changes.is_unseen or any(UNKNOWN in token.value for token in each)
-                        changes.record(each, place, is_nested=True)
-    return changes
-
-
-def _placed(rendered: Rendered) -> Iterator[tuple[Sequence[Token], Place]]:
-    offset = 0
-    for piece in rendered.pieces:
-        if piece.is_transaction:
-            continue
-        for statement in statements(piece.sql):
-            revision = rendered.revision
-            place = Place(revision.revision, revision.path, piece.source, offset + statement.line)
-            yield statement.tokens, place
-        offset += piece.sql.count("\n") + 2

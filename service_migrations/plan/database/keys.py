@@ -39,7 +39,7 @@ def conflicts(changes: Changes, facts: Facts) -> Iterator[tuple[Place, Class | N
     dropped = list(_dropped(changes, facts))
     names = {(table, key["name"]) for table, _, key, _ in dropped}
     for table, row, key, place in dropped:
-        if changes.is_unseen or any((table, column) in _gone(changes) for column in key["named"]):
+        if any((table, column) in _gone(changes) for column in key["named"]):
             continue
         former = _key(key)
         kept = [_key(each) for each in row.keys if (table, each["name"]) not in names]
@@ -100,8 +100,6 @@ def _has_identity(row: Row) -> bool:
 
 def _identified(changes: Changes, table: Object | None) -> bool:
     """Whether the revisions give a table a primary key, or another replica identity."""
-    if changes.is_unseen:
-        return True
     is_default, _ = changes.identities.get(table, (True, None))
     return not is_default or any(key.is_primary for key in changes.keys.get(table, ()))
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from service_migrations.connection.single_message import Row
 from service_migrations.plan.classes import Class
-from service_migrations.plan.database.changes import Changes
+from service_migrations.plan.database.changes import EVERYWHERE, Changes
 from service_migrations.plan.database.facts import Facts
 from service_migrations.plan.database.names import Object, Place
 
@@ -24,8 +24,6 @@ def overloaded(changes: Changes, facts: Facts) -> Iterator[tuple[Place, Class | 
 
 def recreated(changes: Changes, facts: Facts) -> Iterator[tuple[Place, Class | None, str]]:
     """Yield what is lost with each relation and function that another one takes the place of."""
-    if changes.is_unseen or changes.is_granting:
-        return
     for name, number, place in changes.relations.successors():
         if row := facts.relations.get(name):
             breaks = [*_refused(changes, name, number, row), *_unwritten(changes, name, number, row)]
@@ -67,7 +65,7 @@ def _refused(changes: Changes, name: str, holder: Object, row: Row) -> Iterator[
         given = {
             privilege
             for grant in changes.grants
-            if (grant.on == holder or (grant.schema and grant.schema == row.schema)) and roles & grant.roles
+            if (grant.on == holder or grant.schema in (row.schema, EVERYWHERE)) and roles & grant.roles
             for privilege in grant.privileges
         }
         missing = [privilege for privilege in lost["privileges"] if not {privilege, "ALL"} & given]

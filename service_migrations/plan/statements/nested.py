@@ -13,8 +13,8 @@ __all__ = ["ROW_CHANGES", "Unseen", "nested_statements", "statements_of_block"]
 ROW_CHANGES = ("insert", "update", "delete", "merge")
 """The commands that change rows."""
 
-_NESTED_COMMANDS = (*ROW_CHANGES, "truncate", "drop", "alter", "call", "create", "revoke")
-_BLOCK_COMMANDS = ("reindex", "refresh", "lock", "cluster", "copy")
+_NESTED_COMMANDS = (*ROW_CHANGES, "truncate", "drop", "alter", "call", "create", "grant", "revoke")
+_BLOCK_COMMANDS = ("reindex", "refresh", "lock", "cluster", "copy", "comment")
 """Commands that only a block runs; elsewhere they are names of columns."""
 _BLOCK_STARTS = (";", "begin", "then", "else", "loop")
 _STATEMENT_STARTS_AFTER = (";", "begin", "then", "else", "loop", "(", ")", "in")

@@ -1,0 +1,81 @@
+"""The statements of pending revisions, read as what they change, and the revisions of which not all is known.
+
+Such a revision may take more than is seen, and may set again what it takes. So what is found in it isn't said; what its
+text shows counts for the others.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+
+from service_migrations.history.sql.offline import Rendered
+from service_migrations.plan.database.changes import Changes
+from service_migrations.plan.database.names import Names, Place
+from service_migrations.plan.revision_text import revision_text
+from service_migrations.plan.statements.nested import Unseen, statements_of_block
+from service_migrations.plan.unrendered import unrendered_statements
+from service_migrations.sql.dynamic import UNKNOWN
+from service_migrations.sql.lexer import Token, statements
+
+__all__ = ["changes_of"]
+
+_OF_OBJECTS = ("alter", "comment", "create", "drop", "grant", "revoke")
+"""The commands of a block that take something or set it again."""
+
+
+def changes_of(revisions: Iterable[Rendered], default: str, root: Path | None = None) -> Changes:
+    """Return the changes of rendered revisions.
+
+    Args:
+        revisions: in the order in which they run.
+        default: the schema of names without one.
+        root: the top level, below which the files of the revisions are; None where there are none.
+
+    """
+    changes = Changes(Names(default), Names(default))
+    for rendered in revisions:
+        revision = rendered.revision
+        if not rendered.is_whole:
+            line = rendered.error_line or rendered.online_part or 0
+            changes.unseen[revision.revision] = Place(revision.revision, revision.path, line, 0)
+        for tokens, place in chain(_rendered(rendered), _written(rendered, root)):
+            changes.record(tokens, place)
+            if tokens[:1] and tokens[0] == "do":
+                _record_block(changes, tokens, place)
+    return changes
+
+
+def _record_block(changes: Changes, block: Sequence[Token], place: Place) -> None:
+    for each in statements_of_block(block):
+        if isinstance(each, Unseen):
+            changes.unseen.setdefault(place.revision, place)
+        elif each:
+            if each[0] in _OF_OBJECTS and any(UNKNOWN in token.value for token in each):
+                changes.unseen.setdefault(place.revision, place)
+            changes.record(each, place)
+
+
+def _rendered(rendered: Rendered) -> Iterator[tuple[Sequence[Token], Place]]:
+    """Yield the statements of the SQL of a revision."""
+    offset = 0
+    for piece in rendered.pieces:
+        if piece.is_transaction:
+            continue
+        for statement in statements(piece.sql):
+            revision = rendered.revision
+            place = Place(revision.revision, revision.path, piece.source, offset + statement.line)
+            yield statement.tokens, place
+        offset += piece.sql.count("\n") + 2
+
+
+def _written(rendered: Rendered, root: Path | None) -> Iterator[tuple[Sequence[Token], Place]]:
+    """Yield the statements of the text of a revision that can't be rendered."""
+    revision = rendered.revision
+    file = root / revision.path if root and revision.path else None
+    if rendered.is_whole or file is None or not file.is_file():
+        return
+    skipped = "upgrade" if rendered.down else "downgrade"
+    lines = {piece.source for piece in rendered.pieces}
+    tree = revision_text(file).tree
+    for tokens, line in unrendered_statements(tree, skipped, lines, rendered.error_line):
+        yield tokens, Place(revision.revision, revision.path, line, 0)
