@@ -141,6 +141,8 @@ REPLACING = [
 UPSERT = "INSERT INTO t VALUES (2, 1, 1) ON CONFLICT (b, a) DO NOTHING"
 UPSERT_C = "INSERT INTO t VALUES (2) ON CONFLICT (lower(c)) DO NOTHING"
 UPSERT_D = "INSERT INTO t VALUES (2) ON CONFLICT (d) WHERE d > 0 DO NOTHING"
+BY_NAME = "ON CONFLICT ON CONSTRAINT uq on t fails: no constraint has this name"
+"""By its columns, the key is found."""
 NO_UQ = "ALTER TABLE t DROP CONSTRAINT uq"
 KEYS = [
     Case(NO_UQ, UPSERT, "42P10", "INSERT … ON CONFLICT (a, b) on t fails"),
@@ -150,10 +152,10 @@ KEYS = [
     Case("DROP INDEX t_c", UPSERT_C, "42P10", "ON CONFLICT (lower(c)) on t fails"),
     Case("DROP INDEX IF EXISTS public.t_d", UPSERT_D, "42P10", "ON CONFLICT (d) WHERE … on t fails"),
     Case("ALTER TABLE u DROP CONSTRAINT u_pkey", "SELECT id, c FROM u GROUP BY id", "42803", "ON CONFLICT (id) on u"),
-    Case(f"{NO_UQ}; ALTER TABLE t ADD CONSTRAINT k UNIQUE (b, a) NOT DEFERRABLE", UPSERT),
-    Case(f"CREATE UNIQUE INDEX i ON t USING btree (b, a) INCLUDE (d); {NO_UQ}", UPSERT),
-    Case(f"{NO_UQ}; CREATE UNIQUE INDEX i ON t (a, b); ALTER TABLE t ADD UNIQUE USING INDEX i", UPSERT),
-    Case(f"{NO_UQ}; DO $$ BEGIN CREATE UNIQUE INDEX i ON t (a, b); END $$", UPSERT),
+    Case(f"{NO_UQ}; ALTER TABLE t ADD CONSTRAINT k UNIQUE (b, a) NOT DEFERRABLE", UPSERT, said=BY_NAME),
+    Case(f"CREATE UNIQUE INDEX i ON t USING btree (b, a) INCLUDE (d); {NO_UQ}", UPSERT, said=BY_NAME),
+    Case(f"{NO_UQ}; CREATE UNIQUE INDEX i ON t (a, b); ALTER TABLE t ADD UNIQUE USING INDEX i", UPSERT, said=BY_NAME),
+    Case(f"{NO_UQ}; DO $$ BEGIN CREATE UNIQUE INDEX i ON t (a, b); END $$", UPSERT, said=BY_NAME),
     Case("DROP INDEX t_c; CREATE UNIQUE INDEX t_c ON t (LOWER(c))", UPSERT_C),
     Case("DROP INDEX t_d; CREATE UNIQUE INDEX k ON t (d) WHERE (d > 0)", UPSERT_D),
     Case("DROP INDEX t_d; CREATE UNIQUE INDEX k ON t (d)", UPSERT_D),

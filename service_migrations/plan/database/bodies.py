@@ -10,6 +10,7 @@ from service_migrations.connection.single_message import Row
 from service_migrations.plan.classes import Class
 from service_migrations.plan.database.changes import Changes
 from service_migrations.plan.database.facts import Facts
+from service_migrations.plan.database.keys import nameless
 from service_migrations.plan.database.names import Place, parts
 from service_migrations.sql.lexer import Token, tokenize
 
@@ -26,7 +27,9 @@ _RECORDS = ("new", "old")
 def words_to_find(changes: Changes) -> set[str]:
     """Return the words of which a body has to have one."""
     tables = {name for name, _ in (*changes.relations.free(), *changes.functions.free())}
-    return {parts(name)[1] for name in tables} | {column for _, column, *_ in changes.dropped_columns}
+    keys = (*changes.dropped_keys, *changes.renamed_keys)
+    names = {*tables, *(name for _, name, _ in keys)}
+    return {parts(name)[1] for name in names} | {column for _, column, *_ in changes.dropped_columns}
 
 
 def failing(changes: Changes, facts: Facts) -> Iterator[tuple[Place, Class | None, str]]:
@@ -53,6 +56,9 @@ def _named(changes: Changes, facts: Facts, row: Row, body: list[list[Token]]) ->
         is_only = len(facts.functions.get(function, ())) == 1
         if is_only and any(_is_called(statement, function, default) for statement in body):
             yield place, f"{function}()"
+    for table, name, _, place in nameless(changes, facts):
+        if any(_has_constraint(statement, table, name, default) for statement in body):
+            yield place, f"the constraint {name} of {table}"
     fired_by = set(map(facts.plain, row.fired_by))
     for table, column, place, _ in changes.dropped_columns:
         found = facts.relations.get(table)
@@ -128,6 +134,20 @@ def _is_called(statement: Sequence[Token], function: str, default: str) -> bool:
         _word(statement, end) == "(" and _word(statement, start - 1) not in ("into", "table", "as")
         for start, end in _ends(statement, function, default)
     )
+
+
+def _has_constraint(statement: Sequence[Token], table: str, name: str, default: str) -> bool:
+    """Whether a statement names a constraint: ON CONFLICT ON CONSTRAINT, ALTER TABLE … CONSTRAINT, SET CONSTRAINTS."""
+    if _word(statement, 0) == "set" and _word(statement, 1) == "constraints":
+        return bool([*_ends(statement, name, default)])
+    is_named = any(
+        token.kind in ("word", "name")
+        and token.value == name
+        and _word(statement, at - 1) == "constraint"
+        and _word(statement, at - 2) != "add"
+        for at, token in enumerate(statement)
+    )
+    return is_named and _is_read(statement, table, default)
 
 
 def _has_column(statement: Sequence[Token], table: str, column: str, default: str, *, is_fired: bool) -> bool:

@@ -62,6 +62,8 @@ class Changes:
         settled: (what, object or name, name of its own) of triggers, rules, comments, owners and defaults that are set.
         keys: the unique keys that are made, by object.
         dropped_keys: the constraints that are dropped, with their table, and the indexes, without one.
+        renamed_keys: those that are renamed.
+        given_keys: the names that constraints get, with their table; ``""`` is PostgreSQL's choice, or no table.
         dropped_columns: the columns that are dropped or renamed, with their table, and whether they are renamed.
         added_columns: those that are added, or get a name.
         identities: the tables whose replica identity is set; to DEFAULT or NOTHING where ``True``.
@@ -81,6 +83,8 @@ class Changes:
     settled: set[tuple[str, Object | None, str]] = field(default_factory=set)
     keys: dict[Object | None, list[Key]] = field(default_factory=dict)
     dropped_keys: list[tuple[str, str, Place]] = field(default_factory=list)
+    renamed_keys: list[tuple[str, str, Place]] = field(default_factory=list)
+    given_keys: set[tuple[Object | None, str]] = field(default_factory=set)
     dropped_columns: list[tuple[str, str, Place, bool]] = field(default_factory=list)
     added_columns: set[tuple[Object | None, str]] = field(default_factory=set)
     identities: dict[Object | None, tuple[bool, Place]] = field(default_factory=dict)
@@ -172,6 +176,11 @@ class Changes:
             self._publish(statement, words, place)
         elif kind == "default" and "on" in words[words.index("grant") if "grant" in words else len(words) :]:
             self._grant_by_default(statement, words)
+        elif kind == "index":
+            index, end = name_at(statement, start)
+            if words[end : end + 2] == ["rename", "to"]:
+                self.renamed_keys.append(("", self.relations.plain(index), place))
+                self.given_keys.add(("", name_at(statement, end + 2)[0]))
         elif kind in (*_RELATIONS, *_FUNCTIONS) and name_at(statement, start)[0] not in self.temporary:
             name, end = name_at(statement, start)
             rest = outside(statement[end:]) if kind in _FUNCTIONS else statement[end:]
@@ -202,6 +211,7 @@ class Changes:
                 self._add_key(table, [], is_primary=True)
             return
         start = 3 if own[1] == "constraint" else 1
+        self.given_keys.add((self.relations.at(table), name_at(action, 2)[0] if start > 1 else _index_of(action, own)))
         is_primary = own[start : start + 1] == ["primary"]
         is_deferrable = "deferrable" in own and own[own.index("deferrable") - 1] != "not"
         if is_primary or (own[start : start + 1] == ["unique"] and not is_deferrable):
@@ -210,10 +220,9 @@ class Changes:
     def _change(self, holder: Object | None, action: Sequence[Token], own: list[str], place: Place) -> None:
         """Record another action on a table."""
         column, end = name_at(action, 1 + (own[1:2] == ["column"]))
-        if own[:2] == ["drop", "constraint"]:
-            if isinstance(holder, str):
-                self.dropped_keys.append((holder, name_at(action, 2)[0], place))
-        elif own[0] in ("drop", "rename") and own[1:2] != ["constraint"]:
+        if own[1:2] == ["constraint"]:
+            self._change_key(holder, action, own[0], place)
+        elif own[0] in ("drop", "rename"):
             if isinstance(holder, str) and (holder, column) not in self.added_columns:
                 self.dropped_columns.append((holder, column, place, own[0] == "rename"))
             if own[0] == "rename":
@@ -224,6 +233,14 @@ class Changes:
             self.identities[holder] = own[2:3] in (["default"], ["nothing"]), place
         elif own[0] == "alter" and ("set", "default") in pairwise(own):
             self.settled.add(("default", holder, column))
+
+    def _change_key(self, holder: Object | None, action: Sequence[Token], command: str, place: Place) -> None:
+        """Record DROP and RENAME of a constraint."""
+        name, end = name_at(action, 2)
+        if command in ("drop", "rename") and isinstance(holder, str):
+            (self.dropped_keys if command == "drop" else self.renamed_keys).append((holder, name, place))
+        if command == "rename":
+            self.given_keys.add((holder, name_at(action, end + 1)[0]))
 
     def _add_key(self, table: str, tokens: Sequence[Token], *, is_primary: bool = False) -> None:
         """Record a unique key whose columns are in the first parentheses."""
@@ -275,6 +292,11 @@ class Changes:
         kind = kind if kind in (*_RELATIONS, *_FUNCTIONS) else ""
         holders = self._holders(kind)
         return [holders.at(name) for name in names(statement[on + 1 + bool(kind) : end])], []
+
+
+def _index_of(action: Sequence[Token], own: list[str]) -> str:
+    """Return the index of ADD … USING INDEX, whose name the constraint has; empty without it."""
+    return name_at(action, own.index("index") + 1)[0] if "index" in own else ""
 
 
 def _given(statement: Sequence[Token], words: list[str]) -> tuple[frozenset[str], frozenset[str]]:

@@ -77,14 +77,15 @@ _RELATIONS = f"""{_ASKED}
            ARRAY(SELECT attname FROM pg_attribute WHERE attrelid = c.oid AND atthasdef AND c.relkind = 'v'
                  ORDER BY attnum) AS defaults,
            ARRAY(SELECT json_build_object(
-                     'name', x.relname, 'constraint', k.conname,
+                     'name', x.relname, 'constraint', k.conname, 'unique', u.indisunique,
                      'condition', pg_get_expr(u.indpred, u.indrelid), 'primary', u.indisprimary,
                      'identity', u.indisreplident, 'named', ARRAY(
                          SELECT pg_get_indexdef(u.indexrelid, part, true) FROM generate_series(1, u.indnkeyatts) part))
                  FROM pg_index u JOIN pg_class x ON x.oid = u.indexrelid
-                 LEFT JOIN pg_constraint k ON k.conindid = u.indexrelid AND k.contype IN ('p', 'u')
-                 WHERE u.indrelid = coalesce(i.indrelid, c.oid) AND u.indisunique AND u.indisvalid AND u.indimmediate
-                 ORDER BY x.relname) AS keys,
+                 LEFT JOIN pg_constraint k ON k.conindid = u.indexrelid AND k.contype IN ('p', 'u', 'x')
+                 WHERE u.indrelid = coalesce(i.indrelid, c.oid) AND u.indisvalid AND u.indimmediate
+                   AND (u.indisunique OR k.contype = 'x') ORDER BY x.relname) AS keys,
+           ARRAY(SELECT conname FROM pg_constraint WHERE conrelid = coalesce(i.indrelid, c.oid)) AS constraints,
            ARRAY(SELECT p.pubname FROM pg_publication_tables t JOIN pg_publication p ON p.pubname = t.pubname
                  WHERE (p.pubupdate OR p.pubdelete) AND (t.schemaname, t.tablename) = (n.nspname, c.relname)
                  ORDER BY 1) AS publications,

@@ -1,4 +1,4 @@
-"""What needs a unique key that pending revisions drop: ON CONFLICT, and the replica identity of what is published."""
+"""What needs a key that pending revisions drop or rename: ON CONFLICT, the replica identity of published tables."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,10 +7,10 @@ from service_migrations.connection.single_message import Row
 from service_migrations.plan.classes import Class
 from service_migrations.plan.database.changes import Changes, Key, named_in
 from service_migrations.plan.database.facts import Facts
-from service_migrations.plan.database.names import Object, Place
+from service_migrations.plan.database.names import Object, Place, parts
 from service_migrations.sql.lexer import tokenize
 
-__all__ = ["conflicts", "unidentified"]
+__all__ = ["conflicts", "nameless", "unidentified"]
 
 
 def _key(row: dict[str, Any]) -> Key:
@@ -18,35 +18,59 @@ def _key(row: dict[str, Any]) -> Key:
     return Key(named_in(tokenize(", ".join(row["named"]))), condition, row["primary"])
 
 
-def _dropped(changes: Changes, facts: Facts) -> Iterator[tuple[str, Row, dict[str, Any], Place]]:
-    """Yield each unique key that is dropped by its name, with its table, the row of that, and its place."""
-    for table, name, place in changes.dropped_keys:
+def _placed(
+    changes: Changes, facts: Facts, keys: list[tuple[str, str, Place]]
+) -> Iterator[tuple[str, str, Row, dict[str, Any] | None, Place]]:
+    """Yield each constraint or index of those with its table, its name, the row of the table, its key and its place."""
+    for table, name, place in keys:
         row = facts.relations.get(table or name)
         if row is None:
             continue
         owner = table or facts.plain(row.indexed)
-        last = name.rpartition(".")[2]
-        for key in row.keys:
-            if (
-                last in ((key["constraint"],) if table else (key["name"],))
-                and changes.relations.left.get(owner) is None
-            ):
-                yield owner, row, key, place
+        if changes.relations.left.get(owner) is None:
+            last = parts(name)[1]
+            found = (key for key in row.keys if last == key["constraint" if table else "name"])
+            yield owner, last, row, next(found, None), place
+
+
+def _dropped(changes: Changes, facts: Facts) -> Iterator[tuple[str, Row, dict[str, Any], Place]]:
+    """Yield each unique key that is dropped by its name, with its table, the row of that, and its place."""
+    for table, _, row, key, place in _placed(changes, facts, changes.dropped_keys):
+        if key is not None and key["unique"]:
+            yield table, row, key, place
+
+
+def nameless(changes: Changes, facts: Facts) -> Iterator[tuple[str, str, dict[str, Any] | None, Place]]:
+    """Yield each constraint whose name no constraint of its table has any more: table, name, key and place."""
+    for table, name, row, key, place in _placed(changes, facts, [*changes.dropped_keys, *changes.renamed_keys]):
+        is_given = {(table, name), ("", name)} & changes.given_keys
+        # PostgreSQL's own names begin with that of the table
+        is_chosen = (table, "") in changes.given_keys and name.startswith(f"{parts(table)[1]}_")
+        if name in row.constraints and not is_given and not is_chosen:
+            yield table, name, key, place
 
 
 def conflicts(changes: Changes, facts: Facts) -> Iterator[tuple[Place, Class | None, str]]:
-    """Yield the columns of which no unique key is left, which INSERT … ON CONFLICT (columns) needs."""
+    """Yield what INSERT … ON CONFLICT needs and doesn't find any more: a key of its columns, or the name of one."""
     dropped = list(_dropped(changes, facts))
     names = {(table, key["name"]) for table, _, key, _ in dropped}
+    without: set[tuple[str, str]] = set()
     for table, row, key, place in dropped:
         if any((table, column) in _gone(changes) for column in key["named"]):
             continue
         former = _key(key)
-        kept = [_key(each) for each in row.keys if (table, each["name"]) not in names]
+        kept = [_key(each) for each in row.keys if each["unique"] and (table, each["name"]) not in names]
         if not any(_replaces(each, former) for each in (*kept, *changes.keys.get(table, ()))):
             of, left = ("", "for all rows ") if former.condition is None else (" WHERE …", "")
             target = f"({', '.join(key['named'])}){of}"
             message = f"INSERT … ON CONFLICT {target} on {table} fails: no unique key {left}has these columns any more."
+            without.add((table, key["name"]))
+            yield place, Class.BREAKING, message
+    for table, name, named_key, place in nameless(changes, facts):
+        if named_key is not None and named_key["constraint"] and (table, named_key["name"]) not in without:
+            message = (
+                f"INSERT … ON CONFLICT ON CONSTRAINT {name} on {table} fails: no constraint has this name any more."
+            )
             yield place, Class.BREAKING, message
 
 
