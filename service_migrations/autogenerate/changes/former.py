@@ -1,5 +1,10 @@
-"""The former state of what a revision drops, for the way back: all that the catalog has of it."""
+"""The former state of what a revision drops, for the way back: all that the catalog has of it.
 
+PostgreSQL also makes an index, a key or a CHECK of a partition one of its table's, where that gets an equal one, and
+drops both together later.
+"""
+
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -13,7 +18,7 @@ from service_migrations.catalog.definitions import add_not_null, column_settings
 from service_migrations.catalog.objects import Catalog, Key, Object, read_own
 from service_migrations.catalog.privileges import privileges
 from service_migrations.catalog.restoration import Restoration
-from service_migrations.catalog.tables import ColumnState, TableState
+from service_migrations.catalog.tables import ColumnState, Constraint, Index, TableState
 
 __all__ = ["Former"]
 
@@ -43,6 +48,11 @@ _PHASES = {
     "statistics": (Phase.CREATE_INDEXES, Phase.DROP_INDEXES),
 }
 """When a part is created in an upgrade, and the phase whose reverse creates it in a downgrade."""
+
+_CREATE = re.compile(r"^CREATE (UNIQUE )?INDEX ")
+_APART = re.compile(r" WITH \([^()]*\)| TABLESPACE \S+| DESC\b| NULLS (?:FIRST|LAST)\b")
+"""What isn't compared where PostgreSQL looks for an equal index."""
+_REFERENCES = re.compile(r"(.*?REFERENCES.*?\))(.*)", re.DOTALL)
 
 KeyOfTable = tuple[str | None, str]
 """Schema and name; the default schema is None."""
@@ -100,6 +110,27 @@ class Former:
             references[key] = {keys[address] for address in addresses if address in keys} - {key}
         return references
 
+    def partitions(self, table: TableState) -> list[Object]:
+        """Return all partitions of a table, also those of partitions."""
+        return [*self._with_partitions(self._table(table))][1:]
+
+    def children(self, table: TableState) -> list[Object]:
+        """Return the tables that inherit from a table, also those that inherit from one of these."""
+        found, addresses = [], {self._table(table).address}
+        tables = [item for item in self._catalog.by_key.values() if item.facts.get("inherits")]
+        while new := [each for each in tables if each not in found and addresses.intersection(each.facts["inherits"])]:
+            found += new
+            addresses.update(each.address for each in new)
+        return found
+
+    def columns(self, table: Object) -> dict[str, Object]:
+        """Return the columns of a table, by name."""
+        return {column.name: column for column in self._catalog.parts(table, "column")}
+
+    def _statements(self, item: Object) -> tuple[str, ...]:
+        """Return the statements that create a part of a table, with its comment."""
+        return tuple(creation.statements(item, self._catalog) or ())
+
     def _with_partitions(self, item: Object) -> Iterator[Object]:
         yield item
         for partition in self._catalog.parts(item, "table"):
@@ -149,7 +180,7 @@ class Former:
             columns: those that are dropped, with the directions of that.
 
         """
-        partitions = {(item.schema, item.name): item for item in [*self._with_partitions(self._table(table))][1:]}
+        partitions = {(item.schema, item.name): item for item in self.partitions(table)}
         if not partitions or not columns:
             return
         schemas, names = zip(*partitions, strict=True)
@@ -160,12 +191,29 @@ class Former:
             part = next(each for each in self._catalog.parts(partition, row.kind) if each.name == row.name)
             directions[part] = either(directions.get(part, NEITHER), columns[row.column])
         for part, dropped in directions.items():
-            statements = tuple(creation.statements(part, self._catalog) or ())
+            statements = self._statements(part)
             upgrade, downgrade = _PHASES["foreign key" if "foreign_key" in part.facts else part.kind]
             if dropped.up:
                 yield Change(upgrade, statements, ())
             if dropped.down:
                 yield Change(downgrade, (), statements)
+
+    def taken_parts(self, table: TableState, added: Collection[Constraint | Index]) -> Iterator[Change]:
+        """Yield the changes of the downgrade that create what partitions have and would be dropped with new parts.
+
+        Args:
+            table: of the database.
+            added: the parts that it gets.
+
+        """
+        for partition in self.partitions(table) if added else ():
+            for own in self._catalog.parts(partition, "constraint", "index"):
+                is_own = not own.facts.get("inherited") and "constraint" not in own.facts
+                if is_own and any(_is_equal(own, part) for part in added):
+                    _, downgrade = _PHASES["foreign key" if "foreign_key" in own.facts else own.kind]
+                    # of several equal indexes, PostgreSQL takes one
+                    create = (_CREATE.sub(r"CREATE \1INDEX IF NOT EXISTS ", each) for each in self._statements(own))
+                    yield Change(downgrade, (), tuple(create))
 
     def completed(self, table: TableState) -> TableState:
         """Return the state of a table with the rest of each part."""
@@ -215,3 +263,27 @@ class Former:
 
     def _schema(self, table: TableState) -> str:
         return table.schema or self._default or ""
+
+
+def _is_equal(own: Object, part: Constraint | Index) -> bool:
+    definition, other = own.definition or "", part.definition
+    if isinstance(part, Index) != (own.kind == "index"):
+        return False
+    if isinstance(part, Index):
+        return _text_of_index(definition) == _text_of_index(other)
+    if part.kind == "c":
+        return own.name == part.name and definition.startswith("CHECK ")
+    if part.kind == "f":
+        return _text_of_key(definition) == _text_of_key(other)
+    return definition == other
+
+
+def _text_of_index(definition: str) -> tuple[bool, str]:
+    start, _, rest = definition.partition(" USING ")
+    return start.startswith("CREATE UNIQUE "), _APART.sub("", rest)
+
+
+def _text_of_key(definition: str) -> tuple[str, list[str]]:
+    """Return what a foreign key refers to, and its rules, which SQLAlchemy writes in another order."""
+    match = _REFERENCES.fullmatch(definition)
+    return ("".join(match[1].split()), sorted(match[2].split())) if match else (definition, [])
