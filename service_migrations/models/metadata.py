@@ -69,7 +69,7 @@ def assemble(service: Service) -> MetaData:
             sources[source] = None
     exports = [getattr(module, name) for name in names]
     tables |= tables_of_metadata(service, exports, tables, place)
-    target = MetaData(naming_convention=_common_convention(sources), schema=_common_schema(sources))
+    target = MetaData(naming_convention=_common_convention(sources), schema=_common_schema(tables, sources))
     add_info(target, sources)
     collect_faults(target)
     _refuse_unexported(service, module, tables, place, target)
@@ -142,9 +142,13 @@ def _common_convention(sources: Iterable[MetaData]) -> Any:
     return conventions[0] if conventions and equal else None
 
 
-def _common_schema(sources: Iterable[MetaData]) -> str | None:
-    """Return the schema of the exported metadata; None where there are several."""
-    schemas = {source.schema for source in sources if source.schema}
+def _common_schema(tables: Iterable[Table], sources: Iterable[MetaData]) -> str | None:
+    """Return the schema that the metadata of all tables have; None where one has another or none.
+
+    Tables of a metadata without a schema would be compared in that of the others, and proposed for a drop. An exported
+    metadata without tables counts only where no other one has any.
+    """
+    schemas = {table.metadata.schema for table in tables} or {source.schema for source in sources}
     return schemas.pop() if len(schemas) == 1 else None
 
 

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Constraint, ForeignKeyConstraint, Index, MetaData, Table
 from sqlalchemy.dialects.postgresql import ExcludeConstraint, asyncpg
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import CreateIndex
 
 from service_migrations._sqlalchemy import (
@@ -44,7 +45,9 @@ def copy_table(table: Table, metadata: MetaData, *, temporary: bool = False) -> 
     if temporary:
         copy = table.to_metadata(metadata, schema=None)  # type: ignore[arg-type]
     else:
-        copy = table.to_metadata(metadata)
+        # in another metadata's schema, a name without one would lead to another table
+        schema_fn = None if table.metadata.schema == metadata.schema else _schema_of_target
+        copy = table.to_metadata(metadata, referred_schema_fn=schema_fn)
         copy_prefixes(table, copy)
     _keep_one_of_each_index(copy)
     _restore_names(table.indexes, copy.indexes)
@@ -59,6 +62,16 @@ def copy_table(table: Table, metadata: MetaData, *, temporary: bool = False) -> 
     _restore_links_by_name(table, copy)
     use_plain_texts(copy)
     return copy
+
+
+def _schema_of_target(
+    table: Table, _schema: str | None, key: ForeignKeyConstraint, referred_schema: str | None
+) -> str | None:
+    """Return the schema that a foreign key leads to, which is that of its own metadata where it names none."""
+    try:
+        return key.elements[0].column.table.schema
+    except SQLAlchemyError:  # it may be a sibling's table
+        return referred_schema or table.metadata.schema
 
 
 def _restore_names(originals: Iterable[_Part], copies: Iterable[_Part]) -> None:
@@ -154,7 +167,8 @@ def _restore_links_by_name(table: Table, copy: Table) -> None:
         if any(element.link_to_name for element in original.elements):
             targets = [element.target_fullname for element in original.elements]
             for constraint in by_columns.get(tuple(original.column_keys), ()):
-                if [element.target_fullname for element in constraint.elements] == targets:
+                copied_targets = [element.target_fullname for element in constraint.elements]
+                if all(copied.endswith(target) for copied, target in zip(copied_targets, targets, strict=True)):
                     for element in constraint.elements:
                         element.link_to_name = True
 
