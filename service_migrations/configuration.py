@@ -21,6 +21,7 @@ __all__ = [
     "Configuration",
     "ServiceTable",
     "is_service_name",
+    "misspelled_table",
     "read_configuration",
     "service_name",
 ]
@@ -28,6 +29,9 @@ __all__ = [
 TABLE = "service-migrations"
 
 DRIVERS = ("asyncpg", "psycopg")
+
+_SAME_WORDS = 0.9
+"""How alike two names are, of 1, that differ by a letter or two."""
 
 _NAME = "{name}"
 _PATH = "{path}"
@@ -108,6 +112,14 @@ def service_name(text: str) -> str:
     return text.replace("-", "_")
 
 
+def misspelled_table(tools: Iterable[str]) -> str | None:
+    """Return the name of a table that was meant as this one; with it, conventions would hold silently."""
+    for name in tools:
+        if name != TABLE and get_close_matches(TABLE, [name.lower().replace("_", "-")], cutoff=_SAME_WORDS):
+            return name
+    return None
+
+
 def is_service_name(name: str) -> bool:
     """Whether a name is valid in Python, and in PostgreSQL without quotes."""
     return _SERVICE.fullmatch(name) is not None and not keyword.iskeyword(name)
@@ -117,10 +129,14 @@ def read_configuration(root: Path) -> Configuration:
     """Return the configuration of the monorepo at a top level.
 
     Raises:
-        ConfigurationError: a key is unknown or has a value of another type; the message has the nearest known key.
+        ConfigurationError: the table's name is misspelled, or a key is unknown or has a value of another type; the
+            message has the nearest known name.
 
     """
-    table = read_tools(root).get(TABLE, {})
+    tools = read_tools(root)
+    if wrong := misspelled_table(tools):
+        raise _error(f"[tool.{wrong}] is no table that is read.", f"Did you mean [tool.{TABLE}]?")
+    table = tools.get(TABLE, {})
     table_name = f"[tool.{TABLE}]"
     if not isinstance(table, dict):
         raise ConfigurationError(f"tool.{TABLE} is {_kind(table)}.", path=FILE, hint=f"Write a table, [tool.{TABLE}].")

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from service_migrations.configuration import TABLE
+from service_migrations.configuration import TABLE, misspelled_table
 from service_migrations.errors import ConfigurationError, UsageError
 from service_migrations.pyproject import FILE, read_tools
 
@@ -68,4 +68,5 @@ def without_table() -> Path | None:
 
 
 def _is_top_level(folder: Path) -> bool:
-    return bool({TABLE, "alembic"} & read_tools(folder).keys())
+    tools = read_tools(folder)
+    return bool({TABLE, "alembic"} & tools.keys() or misspelled_table(tools))

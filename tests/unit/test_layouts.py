@@ -7,6 +7,7 @@ import pytest
 from service_migrations.errors import ConfigurationError, UsageError
 from service_migrations.models.importing import import_models
 from service_migrations.monorepo import Monorepo, Service, discover, find
+from service_migrations.top_level import locate
 
 
 def write(path: Path, text: str = "") -> Path:
@@ -57,6 +58,21 @@ def test_a_pyproject_without_either_table_is_passed_over(outside: Path) -> None:
     write(outside.parent / "pyproject.toml", "[tool.alembic]\n")
     write(outside / "pyproject.toml", '[project]\nname = "a-service"\n[tool.ruff]\n')
     assert Monorepo.locate().root == outside.parent
+
+
+@pytest.mark.parametrize("name", ["service_migrations", "service-migration", "Service-Migrations", "servce-migrations"])
+@pytest.mark.parametrize("beside", ["", "[tool.alembic]\n"])
+def test_a_misspelled_table_is_refused_and_no_convention_holds_instead(outside: Path, name: str, beside: str) -> None:
+    """With ``[tool.alembic]`` beside it, every key was silently passed over."""
+    write(outside / "pyproject.toml", f"[tool.{name}]\nservices = ['apps/*']\n{beside}")
+    assert locate() == outside
+    end = f"[tool.{name}] is no table that is read. Did you mean [tool.service-migrations]?"
+    assert refused(outside) == f"pyproject.toml: {end}"
+
+
+def test_a_table_of_another_tool_with_a_name_like_ours_is_none_of_ours(outside: Path) -> None:
+    write(outside / "pyproject.toml", "[tool.alembic]\n[tool.services]\n[tool.migrations]\n[tool.db-migrations]\n")
+    assert not discover(Monorepo.locate().root)
 
 
 def test_the_folder_that_was_given_comes_before_the_variable_and_that_before_the_working_directory(
