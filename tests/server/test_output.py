@@ -202,6 +202,17 @@ def test_a_terminal_gets_no_control_characters_while_lines_are_live(
     assert not {"\x07", "\x9b"} & set(text)
 
 
+def test_a_terminal_that_is_too_narrow_for_a_table_gets_lines(monorepo: Monorepo, fleet: dict[str, Dsn]) -> None:
+    """The columns had five characters each, and no name could be read."""
+    lines = sent(monorepo, "db.status", columns=40).splitlines()
+    for name, dsn in fleet.items():
+        start = lines.index(f"service  {name}")
+        assert (lines[start + 1][:10], lines[start + 4]) == (f"target   {dsn.user[0]}", "pending  3"), lines
+        assert lines[start + 1].endswith(f"/{dsn.database}"), lines
+    assert not any("─" in line for line in lines)
+    assert any("─" in line for line in sent(monorepo, "db.status", columns=80).splitlines())
+
+
 def test_a_pipe_gets_a_text_as_it_is(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
     monorepo.service("billing", dsn=database())
     statement = ascii(f"SELECT '{TITLE}'")

@@ -31,14 +31,14 @@ def answered(monorepo: Monorepo, answer: str, *words: str) -> Ran:
     return Ran(ran.returncode, ran.stdout, ran.stderr)
 
 
-def sent(monorepo: Monorepo, *words: str) -> str:
+def sent(monorepo: Monorepo, *words: str, columns: int = 200) -> str:
     """Run Invoke in a monorepo with a terminal as both of its outputs, and return all that the terminal was sent."""
     ours, theirs = pty.openpty()
     try:
         running = subprocess.Popen(
             [sys.executable, "-m", "invoke", *words],
             cwd=monorepo.root,
-            env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "200"},
+            env={**os.environ, "TERM": "xterm-256color", "COLUMNS": str(columns)},
             stdin=subprocess.DEVNULL,
             stdout=theirs,
             stderr=theirs,

@@ -235,20 +235,31 @@ def print_error(error: MigrationError) -> None:
 
 _STYLES = {"at head": "green", "behind": "yellow", "error": "red", "failed": "red", "unknown": "red"}
 """The colours of states in tables, on a terminal without NO_COLOR."""
+_NARROWEST = 12
+"""The characters of a column below which a person can't read a table: a revision's id has as many."""
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a result as a table, which is never cut outside a terminal."""
+    """Print a result as a table, which is never cut outside a terminal; on one that is too narrow, as lines."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     stream = _result_stream()
+    console = Console(file=stream, width=None if stream.isatty() else _WIDE)
+    cells = [[Text(printable(cell, stream), _STYLES.get(cell, ""), overflow="fold") for cell in row] for row in rows]
+    needed = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    if cells and sum(min(width, _NARROWEST) + 1 for width in needed) > console.width:
+        longest = max(map(len, columns))
+        for number, row in enumerate(cells):
+            lines = (Text(f"{name:{longest}}  ").append_text(cell) for name, cell in zip(columns, row, strict=True))
+            console.print(*([Text()] if number else []), *lines, sep="\n", soft_wrap=True)
+        return
     rich_table = Table(*columns, box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    for row in rows:
-        rich_table.add_row(*(Text(printable(cell, stream), _STYLES.get(cell, ""), overflow="fold") for cell in row))
-    Console(file=stream, width=None if stream.isatty() else _WIDE).print(rich_table)
+    for row in cells:
+        rich_table.add_row(*row)
+    console.print(rich_table)
 
 
 def is_live() -> bool:
