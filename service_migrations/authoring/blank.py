@@ -20,6 +20,25 @@ from service_migrations.session.locks import process_lock
 __all__ = ["blank"]
 
 
+def check_message(service: Service, message: str) -> None:
+    """Check what a revision's file begins with.
+
+    Raises:
+        UsageError: it is empty, or the terminal has sent bytes that aren't in the locale's encoding.
+
+    """
+    if not message.strip():
+        raise UsageError("-m is empty.", service=service, hint='Say what the revision does: -m "add invoices".')
+    try:
+        message.encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"-m has a character that isn't in the encoding of the locale: {message!a}.",
+            service=service,
+            hint="Set LC_ALL to a locale of the terminal's encoding, such as C.UTF-8, or write it in ASCII.",
+        ) from None
+
+
 async def blank(service: str | Service, message: str, *, place: Place | None = None) -> Revision | None:
     """Write a blank revision.
 
@@ -45,8 +64,7 @@ async def _written(service: Service, message: str, place: Place) -> Revision | N
     history = listed(service)
     head = place.head_of(history)
     folder = place.folder_of(history, head)
-    if not message.strip():
-        raise UsageError("-m is empty.", service=service, hint='Say what the revision does: -m "add invoices".')
+    check_message(service, message)
     follows_head = len(history.heads) == 1 and place == Place(version_path=place.version_path)
     with new_revision_id(history) as revision_id:
         make_folder(service, folder)

@@ -13,7 +13,7 @@ from alembic.script import Script
 from alembic.util import CommandError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from service_migrations.authoring.blank import blank
+from service_migrations.authoring.blank import blank, check_message
 from service_migrations.authoring.check import comparing, refuse_behind
 from service_migrations.authoring.place import Place
 from service_migrations.authoring.writing import finished, make_folder, new_revision_id, without_environment
@@ -94,8 +94,7 @@ async def _compared(
     history = read(service)
     head = place.head_of(history)
     folder = place.folder_of(history, head)
-    if not message.strip():
-        raise UsageError("-m is empty.", service=history.service, hint='Say what the revision does: -m "add invoices".')
+    check_message(history.service, message)
     written: list[Script] = []
 
     def write(alembic: Config) -> None:
@@ -166,10 +165,11 @@ async def merge(service: str | Service, message: str) -> Revision:
     """Write a revision that joins two heads, other than those of branches that have a label of their own.
 
     Raises:
-        UsageError: the history has no two such heads.
+        UsageError: the history has no two such heads, or the message is empty.
 
     """
     service = resolve(service)
+    check_message(service, message)
     async with sole_writer(service):
         return await _merged(service, message)
 

@@ -57,7 +57,7 @@ def downgrade(
         guard.classes(allow, edited=False)
     if sql:
         refuse_beside_sql(**limits, yes=yes, allow=allow)
-        console.result(run(commands.sql(target_service, revision, down=True)).rstrip())
+        console.result_script(run(commands.sql(target_service, revision, down=True)).rstrip())
         return
     settings = with_limits(load(target_service), limits)
     start = None

@@ -150,7 +150,7 @@ def _print_sql(services: Sequence["Service"], revision: str) -> None:
         raise UsageError(
             f"--sql prints one service's SQL, and these are {len(services)}.", hint="Name one with --service."
         )
-    console.result(run(commands.sql(services[0], revision)).rstrip())
+    console.result_script(run(commands.sql(services[0], revision)).rstrip())
 
 
 def _upgrade_one(settings: "Settings", revision: str, allow: list[str]) -> "Outcome":

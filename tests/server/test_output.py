@@ -1,5 +1,6 @@
 """Output that nobody reads: a pipe whose reader has gone, or a closed stream, changes nothing but what is seen."""
 
+import json
 import os
 import subprocess
 import sys
@@ -218,3 +219,50 @@ def test_a_pipe_gets_a_text_as_it_is(monorepo: Monorepo, database: Callable[...,
     statement = ascii(f"SELECT '{TITLE}'")
     monorepo.revision("billing", "r1", None, f"op.execute({statement})")
     assert TITLE in monorepo.inv("db.upgrade", "--sql", "-s", "billing").out
+
+
+LETTERS = "Größe „gut“"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_what_an_encoding_lacks_is_escaped_and_ends_no_task(
+    monorepo: Monorepo, database: Callable[..., Dsn], encoding: str
+) -> None:
+    dsn = database()
+    monorepo.service("billing", dsn=dsn)
+    path = monorepo.revision("billing", "r1", None, f'print("{LETTERS}")\nop.execute("SELECT \'{LETTERS}\'")')
+    path.write_text(f'"""{LETTERS}."""\n' + path.read_text("utf-8"), encoding="utf-8")
+    env = {"PYTHONIOENCODING": encoding}
+    escaped = LETTERS.encode(encoding, "backslashreplace").decode(encoding)
+
+    def ran(*words: str) -> tuple[int, str, str]:
+        process = subprocess.run(
+            [sys.executable, "-m", "invoke", *words],
+            cwd=monorepo.root,
+            env={**os.environ, **env},
+            capture_output=True,
+            encoding=encoding,
+            check=False,
+        )
+        return process.returncode, process.stdout, process.stderr
+
+    for words in ("db.history", "db.plan", "db.show -s billing --revision r1"):
+        code, out, err = ran(*words.split())
+        assert (code, escaped in out) == (0, True), out + err
+    code, out, err = ran("db.history", "--json")
+    assert (code, LETTERS in str(json.loads(out))) == (0, True), out + err
+    code, out, err = ran("db.upgrade", "--service", "billing", "--sql")
+    lacking = "which lacks a character of this SQL. Set PYTHONIOENCODING=utf-8.\n"
+    assert (code, out, err.endswith(lacking)) == (78, "", True), err
+    code, out, err = ran("db.upgrade", "--service", "billing")
+    assert (code, at(dsn, "billing")) == (0, ["r1"]), out + err
+
+
+@pytest.mark.parametrize("words", [("db.revision", "--empty", "-m"), ("db.revision", "-m"), ("db.merge", "-m")])
+def test_a_message_in_another_encoding_is_refused(monorepo: Monorepo, words: tuple[str, ...]) -> None:
+    """Mako failed and left a file with its own traceback in the temporary folder."""
+    monorepo.service("billing")
+    monorepo.table_revision("billing", "r1", None)
+    ran = monorepo.inv(*words, b"Gr\xf6\xdfe".decode("utf-8", "surrogateescape"), "--service", "billing")
+    assert (ran.code, ran.out) == (2, ""), ran.text
+    assert "billing: -m has a character that isn't in the encoding of the locale: 'Gr\\udcf6\\udcdfe'." in ran.err

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from service_migrations.errors import MigrationError, UsageError
+from service_migrations.errors import ConfigurationError, MigrationError, UsageError
 
 __all__ = [
     "ask",
@@ -27,6 +27,7 @@ __all__ = [
     "quietly",
     "result",
     "result_json",
+    "result_script",
     "results_only",
     "runnable",
     "table",
@@ -68,11 +69,14 @@ def make_lasting() -> None:
 
 
 def _lasting(stream: Any, descriptor: int, *, is_result: bool) -> TextIO:
-    """Return a stream like another one that writes to a descriptor, and lasts."""
+    """Return a stream like another one that writes to a descriptor, and lasts.
+
+    What its encoding lacks is escaped, as Python does on stderr: a name in a database or a docstring ends no task.
+    """
     return io.TextIOWrapper(
         io.BufferedWriter(_Lasting(descriptor, is_result=is_result)),
         encoding=stream.encoding,
-        errors=stream.errors,
+        errors="backslashreplace" if stream.errors == "strict" else stream.errors,
         line_buffering=stream.line_buffering or getattr(stream, "write_through", False),
     )
 
@@ -218,7 +222,32 @@ def result(text: str) -> None:
 
 def result_json(value: Any) -> None:
     """Print a result for another program."""
-    result(json.dumps(value, indent=2, ensure_ascii=False))
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    result(text if _can_be_encoded(text) else json.dumps(value, indent=2))
+
+
+def result_script(text: str) -> None:
+    """Print SQL that is run as it is.
+
+    Raises:
+        ConfigurationError: the encoding of stdout lacks one of its characters, and an escape would be another text.
+
+    """
+    if not _can_be_encoded(text):
+        encoding = _result_stream().encoding
+        raise ConfigurationError(f"stdout is in {encoding}, which lacks a character of this SQL.", hint=_ENCODING)
+    result(text)
+
+
+_ENCODING = "Set PYTHONIOENCODING=utf-8."
+
+
+def _can_be_encoded(text: str) -> bool:
+    try:
+        text.encode(_result_stream().encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def note(text: str) -> None:

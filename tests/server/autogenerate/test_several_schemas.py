@@ -1,4 +1,3 @@
-
 """Models on several MetaData with schemas of their own: each table stays in the schema of its own one."""
 
 from collections.abc import Callable
