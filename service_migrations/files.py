@@ -22,6 +22,7 @@ __all__ = [
     "FULL",
     "SOURCE",
     "append",
+    "cannot_be_written",
     "create",
     "is_full",
     "read_bytes",
@@ -132,6 +133,11 @@ def read_text(
     return io.TextIOWrapper(io.BytesIO(read_bytes(path, limit, pipe=pipe)), encoding=encoding, errors=errors).read()
 
 
+def cannot_be_written(error: OSError) -> bool:
+    """Whether it is the disk that takes no file, whatever its name."""
+    return error.errno in FULL or error.errno == errno.EROFS
+
+
 def is_full(error: BaseException) -> TypeGuard[OSError]:
     """Whether a file could not be written since there was no room for it."""
     return isinstance(error, OSError) and error.errno in FULL
@@ -139,12 +145,11 @@ def is_full(error: BaseException) -> TypeGuard[OSError]:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Name the file that the block writes in its OSError: the error of a full disk names none."""
+    """Name the file that the block writes in its OSError: the error of a full disk names none, or a temporary one."""
     try:
         yield
     except OSError as error:
-        if error.filename is None:
-            error.filename = str(path)
+        error.filename = str(path)
         raise
 
 
@@ -196,7 +201,9 @@ def replace(path: Path, content: bytes) -> None:
     former = path.stat() if path.exists() else None
     mode = stat.S_IMODE(former.st_mode) if former else _MODE
     try:
-        _write(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), content, path)
+        with writing(path):
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        _write(descriptor, content, path)
         if former:
             if hasattr(os, "geteuid") and os.geteuid() == 0:
                 os.chown(temporary, former.st_uid, former.st_gid)

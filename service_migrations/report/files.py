@@ -4,7 +4,8 @@ import os
 import stat
 from pathlib import Path
 
-from service_migrations.errors import UsageError
+from service_migrations.errors import ConfigurationError, UsageError
+from service_migrations.files import cannot_be_written
 
 __all__ = ["write_whole"]
 
@@ -16,7 +17,8 @@ def write_whole(path: Path, text: str) -> None:
     """Write a file by way of another one beside it, which then takes its name. A link is followed.
 
     Raises:
-        UsageError: it can't be written; the message says why.
+        UsageError: its name can't be that of a file; the message says why.
+        ConfigurationError: the disk is full or read-only.
 
     """
     try:
@@ -38,6 +40,7 @@ def write_whole(path: Path, text: str) -> None:
             raise
     except (OSError, RuntimeError) as error:  # the latter before Python 3.13, for a circle of links
         reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(
+        is_of_disk = isinstance(error, OSError) and cannot_be_written(error)
+        raise (ConfigurationError if is_of_disk else UsageError)(
             f"{path} can't be written: {reason}.", hint="Name a file in a folder that can be written."
         ) from None

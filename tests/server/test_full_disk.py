@@ -38,6 +38,7 @@ def written(root: Path) -> dict[str, bytes]:
         ("db.heads --service billing --write", "migrations/versions/billing/head.txt"),
         ("db.baseline --service billing --write", "migrations/versions/billing/baseline.toml"),
         ("db.init", "noxfile.py"),
+        ("db.report --html r.html", "r.html"),
         ("pg.start", "/password"),
     ],
 )
@@ -56,7 +57,7 @@ def test_a_full_disk_is_told_with_the_file_and_leaves_none_half_written(
     assert ran.code == 78, ran.text
     assert "Traceback" not in ran.text
     [line] = [line for line in ran.err.splitlines() if "File too large" in line]
-    assert place in line
+    assert f"{place} can't be written: File too large." in line
     assert written(monorepo.root) == before
 
 

@@ -148,6 +148,13 @@ def test_settings_come_from_a_pipe_that_somebody_writes_to(service: Service, pie
         writing.result()
 
 
+def test_a_file_that_cannot_be_replaced_is_named_and_not_the_temporary_one(tmp_path: Path) -> None:
+    path = tmp_path / "none" / "head.txt"
+    with pytest.raises(FileNotFoundError) as caught:
+        files.replace(path, b"")
+    assert caught.value.filename == str(path)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root writes files of others")
 def test_a_file_that_root_writes_anew_stays_its_owners(tmp_path: Path) -> None:
     file = tmp_path / ".env"

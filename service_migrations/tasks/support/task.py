@@ -21,7 +21,7 @@ from invoke.exceptions import Exit
 from invoke.tasks import Task, task as invoke_task
 
 from service_migrations.errors import ConfigurationError, MigrationError, UsageError, cancelled_inside
-from service_migrations.files import is_full
+from service_migrations.files import cannot_be_written, is_full
 from service_migrations.interruption import abandon, ended_inside, is_raised_by
 from service_migrations.monorepo import Monorepo, NoSuchServiceError, Service, discovering_once, find, select
 from service_migrations.revision_call import cancel_revision, reminding
@@ -160,8 +160,8 @@ def _described(error: Exception) -> Exit | None:
     path = Path(error.filename)
     with suppress(MigrationError):  # a repository that has no table yet
         path = path.relative_to(root) if path.is_relative_to(root := Monorepo.locate().root) else path
-    message = console.printable(f"{path}: {error.strerror}.", sys.stderr)
-    return Exit(message, code=ConfigurationError.exit_code)
+    text = f"{path} can't be written: {error.strerror}." if cannot_be_written(error) else f"{path}: {error.strerror}."
+    return Exit(console.printable(text, sys.stderr), code=ConfigurationError.exit_code)
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
