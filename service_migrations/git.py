@@ -19,6 +19,7 @@ __all__ = [
     "files",
     "git",
     "is_commit",
+    "is_committable",
     "is_ignored",
     "is_shallow",
     "refuse_no_checkout",
@@ -122,6 +123,12 @@ def refuse_no_checkout(folder: Path) -> None:
 def is_ignored(folder: Path, path: Path) -> bool:
     """Whether a path below a folder is left out by ``.gitignore``."""
     return try_git(folder, "check-ignore", "--", path.as_posix()) is not None
+
+
+def is_committable(folder: Path, path: Path) -> bool:
+    """Whether ``git add --all`` would take a file: it is in a checkout that doesn't leave it out."""
+    names = try_git(folder, "ls-files", "--cached", "--others", "--exclude-standard", "--", path.as_posix())
+    return bool(names)
 
 
 def is_commit(folder: Path, name: str) -> bool:

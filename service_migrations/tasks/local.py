@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invoke.context import Context
 from invoke.exceptions import Exit
 
 from service_migrations.errors import MigrationError, UsageError, worst_exit_code
+from service_migrations.git import is_committable
 from service_migrations.monorepo import Monorepo, Service
 from service_migrations.tasks.support import console
 from service_migrations.tasks.support.signals import Stopped
@@ -40,6 +42,7 @@ def up(_: Context, port: str = "", postgres: str = "") -> None:
     monorepo, sources = Monorepo.locate(), Sources()
     root, services = monorepo.root, monorepo.select([])
     changes: list[str] = []
+    written: list[Path] = []
     settings: dict[Service, Settings | MigrationError] = {}
     without_dsn = [service for service in services if local.lacks_dsn(service, sources)]
     uses_cluster = without_dsn or any(local.made_here(service) for service in services)
@@ -57,7 +60,7 @@ def up(_: Context, port: str = "", postgres: str = "") -> None:
                     progress(f"Writing {service.relative(service.env_file)}")
                     try:
                         local.write_env(service, cluster, sources, services)
-                        changes.append(str(service.env_file))
+                        written.append(service.env_file)
                         sources.forget(service.env_file)
                     except MigrationError as error:
                         settings[service] = error
@@ -69,6 +72,7 @@ def up(_: Context, port: str = "", postgres: str = "") -> None:
                         changes += _create(loaded_settings)
                     except MigrationError as error:
                         settings[service] = error
+        _warn_of_commits(root, written)
         # after the live line has ended: a thread draws it, and a process with threads can't fork
         remote_services = [service for service in services if _is_remote(settings[service])]
         local_services = [service for service in services if service not in remote_services]
@@ -83,10 +87,19 @@ def up(_: Context, port: str = "", postgres: str = "") -> None:
     errors = [result.error for result in results if result.error]
     if errors:
         raise Exit(f"{len(errors)} of {len(services)} services failed.", code=worst_exit_code(errors))
-    changes += [revision for result in results if result.outcome for revision in result.outcome.applied]
+    changes += [*map(str, written), *(name for result in results if result.outcome for name in result.outcome.applied)]
     summary = "Everything is up." if changes else "Nothing to do: everything was up, and every service at head."
     names = ", ".join(service.name for service in remote_services)
     console.result(f"{summary} Left alone, not on this machine: {names}." if remote_services else summary)
+
+
+def _warn_of_commits(root: Path, files: Sequence[Path]) -> None:
+    """Warn of files with a password that the next commit of everything would have."""
+    names = [file.relative_to(root).as_posix() for file in files if file.is_relative_to(root)]
+    names = [name for name in names if is_committable(root, Path(name))]
+    if names:
+        verb = "has a password" if len(names) == 1 else "have passwords"
+        console.note(f"{', '.join(names)} {verb}, and git doesn't ignore such files. Add to .gitignore: .env")
 
 
 def _cluster_options(port: str, version: str, *, uses_cluster: bool) -> dict[str, Any]:

@@ -399,6 +399,17 @@ def test_git_sees_nothing_of_the_cluster_where_no_gitignore_names_it(machine: Mo
     assert ".postgres" not in git(machine, "status", "--porcelain", "--untracked-files=all")
 
 
+@pytest.mark.parametrize("ignored", ["", ".env\n"])
+def test_a_env_that_the_next_commit_would_have_is_warned_of(machine: Monorepo, ignored: str) -> None:
+    git(machine, "init", "--quiet")
+    (machine.root / ".gitignore").write_text(ignored)
+    machine.service("billing")
+    warning = "services/billing/.env has a password, and git doesn't ignore such files. Add to .gitignore: .env\n"
+    ran = done(machine.inv("up"))
+    assert (warning in ran.err) == (not ignored), ran.text
+    assert ".gitignore" not in done(machine.inv("up")).text
+
+
 @pytest.mark.usefixtures("ports")
 def test_the_first_runs_of_several_checkouts_at_once_have_ports_of_their_own(tmp_path: Path) -> None:
     checkouts = [Monorepo.make(tmp_path / f"checkout_{number}") for number in range(3)]
