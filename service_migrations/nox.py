@@ -87,15 +87,19 @@ def install(session: nox.Session) -> None:
     requirements: list[str] = []
     if "build-system" in project:
         requirements += ["--editable", "."]
-    elif session.venv_backend == "uv":
-        requirements += [
-            "--requirements",
-            FILE,
-        ]  # unlike a list of requirements, this respects the sources of [tool.uv]
+    elif session.venv_backend == "uv" and "project" in project:
+        # unlike a list of requirements, this respects the sources of [tool.uv]
+        requirements += ["--requirements", FILE]
     else:
         requirements += project.get("project", {}).get("dependencies", [])
     group = next((name for name in _GROUPS if name in project.get("dependency-groups", {})), None)
     requirements += ["--group", group] if group else []
+    if not requirements:
+        session.error(
+            f"{FILE} names nothing to install: it has no [build-system], no dependencies of a [project], and none of "
+            f"the groups {', '.join(_GROUPS)} in [dependency-groups]. Add the group dev, with what the models import, "
+            "service-migrations and pytest; or give define_migrations() a function that installs them"
+        )
     session.install(*requirements)
 
 

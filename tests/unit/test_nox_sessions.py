@@ -16,6 +16,10 @@ BUILD = '[build-system]\nrequires = ["hatchling"]\n'
 GROUPS = "[dependency-groups]\ndev = []\ntest = []\n"
 
 
+class SessionError(Exception):
+    """What nox raises where a session calls ``error()``."""
+
+
 class Session:
     """What ``install()`` needs of nox's session."""
 
@@ -25,6 +29,9 @@ class Session:
 
     def install(self, *words: str) -> None:
         self.installed = words
+
+    def error(self, text: str) -> None:
+        raise SessionError(text)
 
 
 @pytest.fixture
@@ -47,6 +54,18 @@ def test_a_project_is_installed_as_it_can_be_with_the_first_group_of_its_tests(r
     session: Any = Session(backend)
     sessions.install(session)
     assert session.installed == installed
+
+
+@pytest.mark.parametrize(
+    ("backend", "text"),
+    [("virtualenv", ""), ("virtualenv", '[project]\nname = "shop"\n'), ("uv", "[tool.service-migrations]\n")],
+)
+def test_a_project_that_names_nothing_to_install_ends_the_session_with_what_it_lacks(repository, backend, text):
+    """A repository that ``db.init`` has begun: nox ended with a traceback of its own."""
+    repository.write_text(text)
+    session: Any = Session(backend)
+    with pytest.raises(SessionError, match=r"names nothing to install.* Add the group dev"):
+        sessions.install(session)
 
 
 @pytest.mark.parametrize(
