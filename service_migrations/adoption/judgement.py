@@ -9,7 +9,7 @@ from service_migrations.adoption.code.env_file import Environment
 from service_migrations.adoption.code.modules import Code, files_below
 from service_migrations.adoption.found import BLOCKED, LEFT_ALONE, Found
 from service_migrations.adoption.ini import Options
-from service_migrations.pyproject import read_tools
+from service_migrations.pyproject import FILE, read_tools
 
 __all__ = ["compare", "judge_driver", "judge_imports", "judge_models", "judge_options", "judge_repeats"]
 
@@ -76,10 +76,10 @@ def judge_options(found: Found, options: Options | None) -> None:
     table = read_tools(found.root).get("alembic", {}) if given else {}
     # TOML has numbers, and an ini file has texts
     differing = [name for name in given if options and str(table.get(name)) != options.values[name]]
-    if options and differing and options.folder != found.root:
+    if options and differing:
         text = f"a new revision gets its name without {' and '.join(differing)} of this file"
         line = options.lines.get(differing[0])
-        found.note("to do", f"{text}; [tool.alembic] at the top level has these options for all.", options.path, line)
+        found.note("to do", f"{text}; [tool.alembic] in {FILE} has these options for all.", options.path, line)
 
 
 def judge_imports(found: Found, code: Code, folders: tuple[Path, ...]) -> None:

@@ -1607,11 +1607,20 @@ def test_the_names_of_new_revisions_are_those_of_the_top_level(tmp_path):
     service(tmp_path, **{"alembic.ini": given})
     assert notes(only(tmp_path)) == [
         "to do: apps/shop/alembic.ini:6: a new revision gets its name without file_template and timezone of this file; "
-        "[tool.alembic] at the top level has these options for all."
+        "[tool.alembic] in pyproject.toml has these options for all."
     ]
     options = "file_template = '%%(year)d/%%(rev)s'\ntimezone = 'Europe/Berlin'\n"
     write(tmp_path, {"pyproject.toml": f"[tool.alembic]\nscript_location = 'none'\n{options}"})
     assert notes(only(tmp_path)) == []
+
+
+def test_the_names_of_new_revisions_are_not_those_of_an_ini_file_of_the_top_level_either(tmp_path):
+    ini = INI + "file_template = %%(year)d/%%(rev)s\n"
+    location = "alembic/versions/0001_first.py"
+    files = {"alembic.ini": ini, "alembic/env.py": env(), "shop/models.py": MODELS, location: revision("0001", None)}
+    write(tmp_path, {"pyproject.toml": '[project]\nname = "shop"\n', **files})
+    (note,) = [text for text in notes(only(tmp_path), "to do") if "file_template" in text]
+    assert note.startswith("to do: alembic.ini:6: a new revision gets its name without file_template of this file; ")
 
 
 def test_sections_of_logging_and_of_hooks_are_no_services_where_default_has_the_options(tmp_path):
