@@ -5,6 +5,11 @@ SQLSTATE is reliable (PostgreSQL documentation, Appendix A). The errors of psyco
 under other names.
 """
 
+import os
+import re
+from errno import ECONNREFUSED
+from socket import gaierror
+
 from service_migrations.errors import text_of
 
 __all__ = [
@@ -24,6 +29,7 @@ __all__ = [
     "unmasked",
 ]
 
+_ERRNO = re.compile(r"\[Errno (\d+)\]")
 _REFUSALS = {
     "password authentication failed": "28P01",
     "no pg_hba.conf entry": "28000",
@@ -100,7 +106,9 @@ def describe(error: BaseException) -> str:
     if text.startswith("<class "):
         text = text.partition(">: ")[2] or text
     if isinstance(original, OSError) and ("Multiple exceptions" in text or "Connect call failed" in text):
-        text = "connection refused"
+        text = _refusal(text)
+    elif isinstance(original, gaierror):
+        text = f"the name of the host can't be resolved: {original.strerror}"
     if isinstance(original, SystemExit):
         text = f"SystemExit: {original.code!r}"
     elif is_missing_table(original):
@@ -110,6 +118,12 @@ def describe(error: BaseException) -> str:
     details = (field(link, "detail", "message_detail") for link in (original.__cause__, original) if link)
     detail = next(filter(None, details), None)
     return text.rstrip(".") + (f" ({detail.rstrip('.')})" if detail else "")
+
+
+def _refusal(text: str) -> str:
+    """Return why asyncio connects to none of the addresses of a host: it repeats only their numbers."""
+    numbers = [int(number) for number in _ERRNO.findall(text)]
+    return "connection refused" if ECONNREFUSED in numbers or not numbers else os.strerror(numbers[0]).lower()
 
 
 def is_missing_table(error: BaseException) -> bool:

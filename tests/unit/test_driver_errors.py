@@ -1,5 +1,7 @@
 """What the errors of drivers, servers and sockets mean: each SQLSTATE, each text of libpq's, each class."""
 
+from socket import gaierror
+
 import asyncpg
 import psycopg
 import pytest
@@ -105,6 +107,13 @@ def test_sqlalchemy_says_that_a_connection_is_invalid() -> None:
         (UsageError("do it.\nSo."), "do it"),
         (OSError("Multiple exceptions: [Errno 111] a, b"), "connection refused"),
         (OSError("[Errno 111] Connect call failed ('127.0.0.1', 1)"), "connection refused"),
+        (OSError(113, "Connect call failed ('10.0.0.1', 1)"), "no route to host"),
+        (OSError("Multiple exceptions: [Errno 101] a, [Errno 111] b"), "connection refused"),
+        (OSError("Multiple exceptions: [Errno 101] a, [Errno 113] b"), "network is unreachable"),
+        (
+            gaierror(-2, "Name or service not known"),
+            "the name of the host can't be resolved: Name or service not known",
+        ),
         (ValueError("Connect call failed"), "ValueError: Connect call failed"),
         (FileNotFoundError(2, "No such file", "a"), "[Errno 2] No such file: 'a'"),
         (asyncpg.InternalClientError("got result for unknown protocol state"), "the server has ended the session"),
