@@ -138,6 +138,15 @@ def test_an_error_is_never_told_on_stdout(monorepo: Monorepo) -> None:
     assert (ran.code, ran.out) == (2, "")
 
 
+@pytest.mark.parametrize("command", ["db.upgrade", "db.status", "db.check", "db.env"])
+def test_an_error_that_is_about_no_service_is_printed_once(monorepo: Monorepo, command: str) -> None:
+    for name in ("billing", "catalog"):
+        monorepo.service(name)
+    for _ in range(2):  # in one process
+        ran = monorepo.inv(command, "--env-file", "none.env")
+        assert (ran.code, ran.text.count("none.env does not exist.")) == (78, 1), ran.text
+
+
 @BUFFERED
 def test_a_result_that_the_disk_has_no_room_for_is_an_error(
     monorepo: Monorepo, fleet: dict[str, Dsn], env: dict[str, str]

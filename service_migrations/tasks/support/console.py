@@ -154,6 +154,7 @@ def configure_logging(*, debug: bool, alembic: bool = False) -> None:
             service's database.
 
     """
+    _printed_errors.clear()
     handler = _Handler(debug=debug)
     handler.setFormatter(logging.Formatter(_FORMAT))
     logging.basicConfig(handlers=[handler], level=logging.DEBUG if debug else logging.WARNING, force=True)
@@ -255,11 +256,17 @@ def note(text: str) -> None:
     print(printable(runnable(text), sys.stderr), file=sys.stderr)
 
 
+_printed_errors: set[str] = set()
+"""The lines of errors that this task has printed: one that is about no service is the same for each."""
+
+
 def print_error(error: MigrationError) -> None:
-    """Print an error as a line; with --debug after its traceback."""
+    """Print an error as a line, once; with --debug after its traceback."""
     if logging.getLogger().level == logging.DEBUG:
         traceback.print_exception(error)
-    note(str(error))
+    if str(error) not in _printed_errors:
+        _printed_errors.add(str(error))
+        note(str(error))
 
 
 _STYLES = {"at head": "green", "behind": "yellow", "error": "red", "failed": "red", "unknown": "red"}
