@@ -95,7 +95,7 @@ def connect_failure(
         return failure(UnreachableError, f"{describe(error)}{duration}.", "Try again in a moment.")
     if isinstance(error, TimeoutError):
         return failure(UnreachableError, "no answer within MIGRATIONS_CONNECT_TIMEOUT.", _CHECK_ADDRESS)
-    if problem := _server_problem(error, dsn):
+    if problem := _server_problem(error, dsn, engine=engine):
         return failure(ConfigurationError, problem)
     text, name, advice = describe(error), type(error).__name__, ""
     if isinstance(error, OSError):
@@ -122,7 +122,7 @@ def _is_own_server(service: Service, dsn: Dsn) -> bool:
     return made_for(service, *dsn.hosts[0])
 
 
-def _server_problem(error: Exception, dsn: Dsn) -> str | None:
+def _server_problem(error: Exception, dsn: Dsn, *, engine: bool) -> str | None:
     """Return what is wrong where servers answered, but none is as the DSN demands."""
     parameters = dsn.parameters
     if "match the target attribute requirement" in str(error):  # asyncpg's own class is lost under SQLAlchemy's
@@ -131,5 +131,10 @@ def _server_problem(error: Exception, dsn: Dsn) -> str | None:
     if isinstance(error, SSLCertVerificationError):
         return f"{describe(error)}. Is it the server that was meant? If so, correct its host name or sslrootcert."
     if "rejected SSL upgrade" in str(error):
-        return f"the server has no TLS, and sslmode={parameters.get('sslmode')} asks for it. Switch it on there."
+        if engine:
+            return "the server has no TLS, and the engine asks for it; or it is no PostgreSQL."
+        mode = parameters.get("sslmode", "prefer")
+        if mode in ("allow", "prefer"):  # a server without TLS would have been taken as it is
+            return "what answers there is no PostgreSQL. Correct host and port."
+        return f"the server has no TLS, and sslmode={mode} asks for it. Switch it on there."
     return None

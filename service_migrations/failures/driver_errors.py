@@ -107,6 +107,8 @@ def describe(error: BaseException) -> str:
         text = text.partition(">: ")[2] or text
     if isinstance(original, OSError) and ("Multiple exceptions" in text or "Connect call failed" in text):
         text = _refusal(text)
+    elif "connection_lost() call" in text:
+        text = "the connection was closed before the server answered"
     elif isinstance(original, gaierror):
         text = f"the name of the host can't be resolved: {original.strerror}"
     if isinstance(original, SystemExit):

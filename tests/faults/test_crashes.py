@@ -1,8 +1,11 @@
 """Crashes and networks: every revision is whole or absent, and the next upgrade goes on."""
 
 import asyncio
+import contextlib
 import re
 import signal
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -288,6 +291,39 @@ def test_a_host_that_nobody_knows_is_unreachable(world: World) -> None:
     world.history(1)
     world.aim(replace(world.dsn, hosts=(("no-such-host.invalid", 5432),)))
     unreachable(world.inv(), "@no-such-host.invalid:5432/")
+
+
+FOREIGN = "what answers there is no PostgreSQL. Correct host and port."
+CLOSED = "the connection was closed before the server answered. Is the server up, and this its address?"
+ANSWERS = {
+    "a greeting": (b"J\x00\x00\x00\n8.0.33\x00", 78, FOREIGN),
+    "a text": (b"HTTP/1.1 400 Bad Request\r\n\r\n", 78, FOREIGN),
+    "nothing": (b"", 69, CLOSED),
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_the_port_of_another_program_is_named_as_that(world: World, answer: str) -> None:
+    """Row 17: asyncpg says of it that it has rejected TLS, for which nobody had asked."""
+    content, code, text = ANSWERS[answer]
+    world.history(1)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):  # it is closed at the end
+                while True:
+                    connection, _ = listening.accept()
+                    with connection:
+                        connection.recv(100)
+                        connection.sendall(content)
+
+        threading.Thread(target=serve, daemon=True).start()
+        aimed = replace(world.dsn, hosts=(("127.0.0.1", listening.getsockname()[1]),))
+        world.aim(aimed)
+        ran = world.inv()
+        listening.shutdown(socket.SHUT_RDWR)
+    assert ran.code == code, ran.text
+    assert f"{aimed.target}: {text}" in ran.err
 
 
 def test_what_does_not_get_better_is_not_tried_again(world: World) -> None:

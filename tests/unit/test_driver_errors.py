@@ -114,6 +114,10 @@ def test_sqlalchemy_says_that_a_connection_is_invalid() -> None:
             gaierror(-2, "Name or service not known"),
             "the name of the host can't be resolved: Name or service not known",
         ),
+        (
+            ConnectionError("unexpected connection_lost() call"),
+            "the connection was closed before the server answered",
+        ),
         (ValueError("Connect call failed"), "ValueError: Connect call failed"),
         (FileNotFoundError(2, "No such file", "a"), "[Errno 2] No such file: 'a'"),
         (asyncpg.InternalClientError("got result for unknown protocol state"), "the server has ended the session"),
