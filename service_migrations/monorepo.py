@@ -163,11 +163,11 @@ class Monorepo:
         """
         selected = tuple(dict.fromkeys(map(self.find, names))) or self.services()
         if not selected:
+            models = self.configuration.models.replace("{name}", "<name>").replace(".", "/")
             raise UsageError(
                 f"{' or '.join(self.configuration.services)} holds no service.",
-                hint="A service is a directory with "
-                f"{self.configuration.models.replace('{name}', '<name>').replace('.', '/')}.py or a "
-                "package of that name.",
+                hint=f"Write {models}.py or a package {models}; where yours are elsewhere, set services and models in "
+                f"{FILE}.",
             )
         return selected
 
