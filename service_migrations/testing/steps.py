@@ -1,5 +1,6 @@
 """The test of a history step by step: each revision up, down and up again, with rows in the tables."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 import asyncpg
@@ -52,13 +53,22 @@ async def go_step_by_step(
                 if revision.revision not in irreversible:
                     await session.run(revert(history, revision.revision))
                     assert await session.applied() == start, f"{revision.path}: down leads elsewhere"
-                    assert await schema(connection, service) == before, f"{revision.path}: down is not the way back"
+                    left = await schema(connection, service)
+                    assert left == before, f"{revision.path}: down is not the way back{_changes(before, left)}"
                     await session.run(migrate_to(history, revision.revision))
                     again = await schema(connection, service)
-                    assert again == after, f"{revision.path}: up makes something else than before"
+                    message = f"{revision.path}: up makes something else than before"
+                    assert again == after, f"{message}{_changes(after, again)}"
                 for statement in rows.get(revision.revision, ()):
                     try:
                         await execute(connection, statement)
                     except asyncpg.PostgresError as error:
                         text = f"{describe(error)} [{error.sqlstate}]: {statement}"
                         raise MigrationError(f"a row after {revision.revision}: {text}", service=service) from error
+
+
+def _changes(before: Sequence[str], after: Sequence[str]) -> str:
+    """Return what is there too much, and what is missing; the two lists would have to be compared by eye."""
+    added, removed = Counter(after) - Counter(before), Counter(before) - Counter(after)
+    lines = [f"is left: {item.strip()}" for item in added] + [f"is missing: {item.strip()}" for item in removed]
+    return "".join(f"\n  {line}" for line in lines)
