@@ -162,7 +162,7 @@ def test_a_result_that_the_disk_has_no_room_for_is_an_error(
             text=True,
             check=False,
         )
-    assert (ran.returncode, ran.stderr) == (78, "stdout: No space left on device.\n")
+    assert (ran.returncode, ran.stderr) == (78, "stdout can't be written: No space left on device.\n")
 
 
 TITLE = "\x1b]0;owned\x07 \x9b31m"
