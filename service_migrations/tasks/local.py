@@ -9,7 +9,6 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 
 from service_migrations.errors import MigrationError, UsageError, worst_exit_code
-from service_migrations.git import is_committable
 from service_migrations.monorepo import Monorepo, Service
 from service_migrations.tasks.support import console
 from service_migrations.tasks.support.signals import Stopped
@@ -95,6 +94,8 @@ def up(_: Context, port: str = "", postgres: str = "") -> None:
 
 def _warn_of_commits(root: Path, files: Sequence[Path]) -> None:
     """Warn of files with a password that the next commit of everything would have."""
+    from service_migrations.git import is_committable
+
     names = [file.relative_to(root).as_posix() for file in files if file.is_relative_to(root)]
     names = [name for name in names if is_committable(root, Path(name))]
     if names:
