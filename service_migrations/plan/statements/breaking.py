@@ -173,10 +173,11 @@ def _table(statement: Sequence[Token], scope: Scope) -> Iterator[str]:
     table, start = name_at(statement, 2 + (statement[1] == "foreign"))
     columns = scope.columns.copy()
     parts = list(actions(statement[start:]))
+    named = [(name_at(action, 1 + (words_of(action)[1:2] == ["column"]))[0], words_of(action)) for action in parts]
     relaxed = {
-        name_at(action, 1 + (words_of(action)[1:2] == ["column"]))[0]
-        for action in parts
-        if words_of(action)[-3:] == ["drop", "not", "null"]
+        name
+        for name, words in named
+        if words[-3:] == ["drop", "not", "null"] or scope.later["default", f"{table}.{name}"] > 0
     }
     for action in parts:
         words = words_of(action)

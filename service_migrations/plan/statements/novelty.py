@@ -40,7 +40,7 @@ class Scope:
         former: (kind, name) of what was dropped or renamed and wasn't created by the plan; a view is a table here.
         columns: the columns that were added or take NULL since.
         later: (kind, name) of what later statements of the same revision create; a table that they attach to a parent
-            is a partition here.
+            is a partition here, and a column of a table that they fill in is a default.
         temporary: those of ``created`` that end with the session, and hide a lasting one of their name.
         bodies: those of the functions that the plan has created.
         defaults: the DEFAULT partition of each table that has one before the plan.
@@ -99,7 +99,7 @@ class Scope:
         self.temporary.clear()
         self.later = Counter()
         for statement in revision:
-            self.later.update(filter(None, [_created_object(statement), _attached(statement)]))
+            self.later.update(filter(None, [_created_object(statement), _attached(statement), *_filled(statement)]))
 
     def record(self, statement: Sequence[Token]) -> None:
         """Record what a statement creates, drops, renames or validates."""
@@ -112,7 +112,7 @@ class Scope:
             self.created -= dropped
             self.temporary -= dropped
         elif first == "alter" and len(statement) > 2:  # noqa: PLR2004 - ALTER, kind, name
-            self.later.subtract(filter(None, [_attached(statement)]))
+            self.later.subtract(filter(None, [_attached(statement), *_filled(statement)]))
             self._record_alter(statement)
 
     def doubt(self, statement: Sequence[Token]) -> None:
@@ -236,6 +236,23 @@ def _attached(statement: Sequence[Token]) -> tuple[str, str] | None:
     table, start = name_at(statement, 2)
     children = (_child(table, action) for action in actions(statement[start:]))
     return next((("partition", child[0]) for child in children if child), None)
+
+
+def _filled(statement: Sequence[Token]) -> list[tuple[str, str]]:
+    """Return the columns that a statement leaves with a default, or as an identity."""
+    if [token.value for token in statement[:2]] != ["alter", "table"]:
+        return []
+    table, start = name_at(statement, 2)
+    filled: dict[str, bool] = {}
+    for action in actions(statement[start:]):
+        words = words_of(action)
+        name, end = name_at(action, 1 + (words[1:2] == ["column"]))
+        words = words[:1] + words_of(action[end:])[:3]
+        if words[:3] in (["alter", "set", "default"], ["alter", "add", "generated"]):
+            filled[name] = words[3:] != ["null"]
+        elif words[:2] == ["alter", "drop"] and words[2:] in (["default"], ["identity"], ["expression"]):
+            filled[name] = False
+    return [("default", f"{table}.{name}") for name, is_filled in filled.items() if is_filled]
 
 
 def _created_object(statement: Sequence[Token]) -> tuple[str, str] | None:
