@@ -55,7 +55,7 @@ X = "An argument for env.py, as of `alembic -x`: tenant=a; may be repeated."
 SERVICE = "The service's name. Where it is missing, the service of this folder."
 
 
-_OBJECTS = 100_000
+_OBJECTS = 300_000
 """The garbage collector's threshold of new objects, in this process and in its forked workers."""
 _SELDOM_USED = ("mako.exceptions",)
 """What Alembic imports for errors in templates. It imports pygments, for error pages in HTML: a tenth of an upgrade."""
