@@ -17,7 +17,7 @@ from service_migrations.history.x_arguments import current_x_arguments
 from service_migrations.monorepo import Service, resolve
 from service_migrations.session.locks import process_lock
 
-__all__ = ["blank"]
+__all__ = ["blank", "check_message"]
 
 
 def check_message(service: Service, message: str) -> None:
