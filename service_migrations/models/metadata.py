@@ -145,10 +145,11 @@ def _common_convention(sources: Iterable[MetaData]) -> Any:
 def _common_schema(tables: Iterable[Table], sources: Iterable[MetaData]) -> str | None:
     """Return the schema that the metadata of all tables have; None where one has another or none.
 
-    Tables of a metadata without a schema would be compared in that of the others, and proposed for a drop. An exported
-    metadata without tables counts only where no other one has any.
+    Tables of a metadata without a schema would be compared in that of the others, and proposed for a drop. A table with
+    a schema of its own has it anywhere. An exported metadata without other tables counts only where none has any.
     """
-    schemas = {table.metadata.schema for table in tables} or {source.schema for source in sources}
+    schemas = {table.metadata.schema for table in tables if table.schema == table.metadata.schema}
+    schemas = schemas or {source.schema for source in sources}
     return schemas.pop() if len(schemas) == 1 else None
 
 

@@ -22,6 +22,9 @@ _PLAIN = re.compile(
     re.MULTILINE,
 )
 """The usual uses of the name MetaData, which need no parsing: it would take most of the time."""
+_BASES = {"DeclarativeBase", "DeclarativeBaseNoMeta"}
+_MAKERS = {"declarative_base", "as_declarative", "automap_base", "registry"}
+"""What makes a metadata where it is given none."""
 _DYNAMIC = (b"import_module", b"__import__")
 
 
@@ -32,20 +35,52 @@ class Schemas:
         self._root = root
         self._imports = Imports(root)
         self._declared: dict[str, frozenset[str]] = {}
+        self._bare: dict[str, bool] = {}
 
     def of(self, service: Service) -> str | None:
         """Return the schema of a service's MetaData, None for the ``search_path``'s, or ``UNSURE``.
 
-        Every file of the repository counts that its models import, directly or indirectly.
+        Every file of the repository counts that its models import, directly or indirectly. A schema doesn't count where
+        the service itself has a metadata without one beside it.
         """
         schemas: set[str] = set()
-        for path in self._imports.of(service):
+        paths = self._imports.of(service)
+        for path in paths:
             if path not in self._declared:
                 self._declared[path] = frozenset(_declared(self._root, path))
             schemas |= self._declared[path]
         if len(schemas) > 1 or UNSURE in schemas:
             return UNSURE
-        return next(iter(schemas), None)
+        package = service.source.joinpath(*service.package.split(".")).relative_to(service.root).as_posix()
+        own = [path for path in paths if path.startswith((f"{package}/", f"{package}.py"))]
+        return UNSURE if schemas and any(map(self._has_bare, own)) else next(iter(schemas), None)
+
+    def _has_bare(self, path: str) -> bool:
+        """Whether a file may have a metadata without a schema."""
+        if path not in self._bare:
+            self._bare[path] = path.endswith(".py") and _has_bare(ast.parse((self._root / path).read_bytes()))
+        return self._bare[path]
+
+
+def _has_bare(tree: ast.Module) -> bool:
+    for node in ast.walk(tree):
+        match node:
+            case ast.ClassDef(bases=bases, body=body):
+                names = {_last_name(base) for base in bases}
+                if "SQLModel" in names or (names & _BASES and not any(map(_sets_metadata, body))):
+                    return True
+            case ast.Call(func=function, keywords=keywords):
+                given = {keyword.arg for keyword in keywords}
+                if _last_name(function) in _MAKERS and "metadata" not in given:
+                    return True
+                if _is_metadata(function) and not list(_schema(node)):
+                    return True
+    return False
+
+
+def _sets_metadata(statement: ast.stmt) -> bool:
+    targets = getattr(statement, "targets", None) or [getattr(statement, "target", None)]
+    return any(isinstance(target, ast.Name) and target.id == "metadata" for target in targets)
 
 
 def _declared(root: Path, path: str) -> set[str]:
@@ -97,5 +132,8 @@ def _schema(call: ast.Call) -> Iterator[str]:
 
 
 def _is_metadata(node: ast.expr) -> bool:
-    name = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
-    return name.endswith("MetaData")
+    return _last_name(node).endswith("MetaData")
+
+
+def _last_name(node: ast.expr) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else str(getattr(node, "id", ""))

@@ -213,6 +213,14 @@ def test_the_histories_of_this_repository_are_read_as_alembic_reads_them(service
         ("from sqlalchemy import (\n    MetaData,\n)\nmetadata: ClassVar[MetaData] = MetaData()", None),
         ("def of(metadata: MetaData) -> MetaData: return metadata", None),
         ('__table_args__ = {"schema": "own"}', None),
+        ('class Base(orm.DeclarativeBase):\n    metadata: ClassVar[MetaData] = MetaData(schema="own")', "own"),
+        ('Base = declarative_base(metadata=MetaData(schema="own"))', "own"),
+        ('a = MetaData(schema="own"); b = MetaData()', UNSURE),
+        ('class Base(DeclarativeBase): pass\nmetadata = MetaData(schema="own")', UNSURE),
+        ('class Base(orm.DeclarativeBase):\n    id = 1\nmetadata = MetaData(schema="own")', UNSURE),
+        ('Base = orm.declarative_base()\nmetadata = MetaData(schema="own")', UNSURE),
+        ('mapper = registry()\nmetadata = MetaData(schema="own")', UNSURE),
+        ('class Event(SQLModel, table=True): pass\nmetadata = MetaData(schema="own")', UNSURE),
     ],
 )
 def test_the_schema_of_models_is_read_or_unsure(monorepo, text, expected):

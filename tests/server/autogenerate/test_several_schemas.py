@@ -75,3 +75,20 @@ def test_each_table_stays_in_the_schema_of_its_own_metadata(
     assert wait(service_migrations.drift(service)).differences == ()
     wait(service_migrations.downgrade(service, "base"))
     assert query(dsn, TABLES) == []
+
+
+def test_a_table_with_a_schema_of_its_own_leaves_the_version_table_in_that_of_the_others(
+    monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    """Such as an outbox that services share: a table of another MetaData, which has no schema."""
+    outbox = 'Outbox = Table("outbox", MetaData(), Column("id", Integer, primary_key=True), schema="shared")\n'
+    models = MODELS.format(one='schema="shop"', other='schema="shop"').replace('"Note"]', '"Note", "Outbox"]')
+    models = models.replace("import Enum,", "import Column, Enum, Integer, Table,")
+    dsn = database(creates=True)
+    service = monorepo.service("shop", models + outbox, dsn)
+    monorepo.revision("shop", "r1", None, 'op.execute("CREATE SCHEMA shared")', 'op.execute("DROP SCHEMA shared")')
+    wait(service_migrations.upgrade(service))
+    written(monorepo, service, "first")
+    wait(service_migrations.upgrade(service))
+    assert query(dsn, VERSION_TABLE) == [("shop",)]
+    assert wait(service_migrations.check(service)).differences == ()
