@@ -131,10 +131,17 @@ def _server_problem(error: Exception, dsn: Dsn, *, engine: bool) -> str | None:
     if isinstance(error, SSLCertVerificationError):
         return f"{describe(error)}. Is it the server that was meant? If so, correct its host name or sslrootcert."
     if "rejected SSL upgrade" in str(error):
-        if engine:
-            return "the server has no TLS, and the engine asks for it; or it is no PostgreSQL."
-        mode = parameters.get("sslmode", "prefer")
-        if mode in ("allow", "prefer"):  # a server without TLS would have been taken as it is
-            return "what answers there is no PostgreSQL. Correct host and port."
-        return f"the server has no TLS, and sslmode={mode} asks for it. Switch it on there."
+        return _without_tls("" if engine else parameters.get("sslmode", "prefer"))
     return None
+
+
+def _without_tls(mode: str) -> str:
+    """Return what is wrong where TLS was refused; the mode is empty for an engine of the caller's."""
+    if not mode:
+        return "the server has no TLS, and the engine asks for it; or it is no PostgreSQL."
+    if mode == "prefer":  # a server without TLS would have been taken as it is
+        return "what answers there is no PostgreSQL. Correct host and port."
+    if mode == "allow":  # asyncpg has tried without TLS first, and doesn't keep the error of that
+        text = "it refused a connection without TLS, and has no TLS to try instead; or it is no PostgreSQL."
+        return f"{text} With sslmode=disable its reason is shown."
+    return f"the server has no TLS, and sslmode={mode} asks for it. Switch it on there."

@@ -1,7 +1,7 @@
 """TLS: the line is as safe as the DSN says, or there is none."""
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -196,3 +196,12 @@ def test_a_key_with_a_passphrase_is_refused_rather_than_asked_for(tls: Tls, mono
     monorepo.table_revision("billing", "r001", None)
     monorepo.service("billing", dsn=tls.text(f"sslmode=require&sslcert={certificate}&sslkey={locked}"))
     assert f"sslkey={locked}" in refused(monorepo)
+
+
+def test_a_refusal_without_tls_is_shown_to_come_from_a_server(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
+    """asyncpg tries once more with TLS, and the server has none: it was called no PostgreSQL."""
+    monorepo.table_revision("billing", "r001", None)
+    monorepo.service("billing", dsn=f"{dsn_text(replace(database(), password='wrong'))}?sslmode=allow")
+    told = refused(monorepo)
+    assert "it refused a connection without TLS, and has no TLS to try instead" in told
+    assert told.endswith("With sslmode=disable its reason is shown.")
