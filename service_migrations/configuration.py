@@ -30,8 +30,8 @@ TABLE = "service-migrations"
 
 DRIVERS = ("asyncpg", "psycopg")
 
-_SAME_WORDS = 0.9
-"""How alike two names are, of 1, that differ by a letter or two."""
+_SAME_WORDS, _LETTERS = 0.9, 1
+"""How alike two names are, of 1, that differ by a letter or two; and how many letters one of them may have more."""
 
 _NAME = "{name}"
 _PATH = "{path}"
@@ -113,9 +113,15 @@ def service_name(text: str) -> str:
 
 
 def misspelled_table(tools: Iterable[str]) -> str | None:
-    """Return the name of a table that was meant as this one; with it, conventions would hold silently."""
-    for name in tools:
-        if name != TABLE and get_close_matches(TABLE, [name.lower().replace("_", "-")], cutoff=_SAME_WORDS):
+    """Return the name of a table that was meant as this one; with it, conventions would hold silently.
+
+    Where this table is there, or a word of the name is another one, it is that of another tool.
+    """
+    names = list(tools)
+    for name in names if TABLE not in names else ():
+        plain = name.lower().replace("_", "-")
+        is_alike = plain[:1] == TABLE[0] and abs(len(plain) - len(TABLE)) <= _LETTERS
+        if is_alike and get_close_matches(TABLE, [plain], cutoff=_SAME_WORDS):
             return name
     return None
 

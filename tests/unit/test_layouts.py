@@ -71,7 +71,9 @@ def test_a_misspelled_table_is_refused_and_no_convention_holds_instead(outside: 
 
 
 def test_a_table_of_another_tool_with_a_name_like_ours_is_none_of_ours(outside: Path) -> None:
-    write(outside / "pyproject.toml", "[tool.alembic]\n[tool.services]\n[tool.migrations]\n[tool.db-migrations]\n")
+    names = ("services", "migrations", "db-migrations", "device-migrations", "my-service-migrations")
+    others = "".join(f"[tool.{name}]\n" for name in (*names, "service_migrations_nox"))
+    write(outside / "pyproject.toml", f"[tool.alembic]\n{others}")
     assert not discover(Monorepo.locate().root)
 
 
