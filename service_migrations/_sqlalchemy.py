@@ -160,10 +160,10 @@ def connect_arguments_for(connection: Any) -> dict[str, Any]:
     The public ``async_creator`` of an engine leaves no other argument of ``connect()`` to it.
     """
 
-    async def take(**_: Any) -> Any:
+    async def existing(**_: Any) -> Any:
         return connection
 
-    return {"async_creator_fn": take}
+    return {"async_creator_fn": existing}
 
 
 def restore_execution_options(connection: "Connection", options: Any) -> None:

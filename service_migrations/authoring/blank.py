@@ -21,7 +21,7 @@ __all__ = ["blank", "check_message"]
 
 
 def check_message(service: Service, message: str) -> None:
-    """Check what a revision's file begins with.
+    """Check the message of a revision.
 
     Raises:
         UsageError: it is empty, or the terminal has sent bytes that aren't in the locale's encoding.

@@ -76,8 +76,8 @@ class Dialect(PGDialect_asyncpg):
         self, connection: Connection, table_names: Collection[str], schema: str | None = None, **_: Any
     ) -> Iterable[tuple[tuple[str | None, str], bool]]:
         """Return, by schema and name, whether each table or view exists, which SQLAlchemy asks for since 2.1."""
-        found = {row.name for row in fetch_rows(connection, _TABLES, names=list(table_names), schema=schema)}
-        return {(schema, name): name in found for name in table_names}.items()
+        existing = {row.name for row in fetch_rows(connection, _TABLES, names=list(table_names), schema=schema)}
+        return {(schema, name): name in existing for name in table_names}.items()
 
     def do_commit(self, dbapi_connection: Any) -> None:
         """Commit, in one message with what follows the COMMIT, where the connection has something."""

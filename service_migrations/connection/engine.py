@@ -1,5 +1,6 @@
 """The connection of a migration, and its session settings as startup parameters."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -13,7 +14,7 @@ from service_migrations._sqlalchemy import connect_arguments_for
 from service_migrations.connection.dialect import NAME
 from service_migrations.connection.drivers import driver_of, is_lost, require_driver
 from service_migrations.connection.ended_sessions import observed_ends
-from service_migrations.connection.opened import Opened
+from service_migrations.connection.opened import Opened, close
 from service_migrations.connection.parameters import (
     APPLICATION,
     connect_arguments,
@@ -88,7 +89,7 @@ async def open_connection(
         UnreachableError, AccessDeniedError, ConfigurationError: it can't be connected to; the message has the reason.
 
     """
-    engine, connection = await _go_on(settings, opened) or await _open(settings, patient=patient)
+    engine, connection = await _reuse(settings, opened) or await _open(settings, patient=patient)
     try:
         with observed_ends(engine):
             try:
@@ -233,16 +234,19 @@ async def _prepare(connection: AsyncConnection, engine: AsyncEngine, settings: S
     process.note(connection)
 
 
-async def _go_on(settings: Settings, opened: Opened | None) -> tuple[AsyncEngine, AsyncConnection] | None:
-    """Go on over a connection that was opened; None where that isn't possible."""
-    if opened is None or opened.limits != settings.limits or settings.service.driver != "asyncpg":
+async def _reuse(settings: Settings, opened: Opened | None) -> tuple[AsyncEngine, AsyncConnection] | None:
+    """Go on over a connection that was opened; where that isn't possible, close it and return None."""
+    if opened is None:
         return None
-    engine = create_engine(settings, opened=opened)
-    try:
-        return engine, await engine.connect()
-    except Exception:  # noqa: BLE001 - it was lost meanwhile; whatever it is, a new connection shows it
-        await engine.dispose()
-        return None
+    if opened.limits == settings.limits and settings.service.driver == "asyncpg":
+        engine = create_engine(settings, opened=opened)
+        try:
+            async with asyncio.timeout(connect_timeout(settings)):
+                return engine, await engine.connect()
+        except Exception:  # noqa: BLE001 - it was lost meanwhile; whatever it is, a new connection shows it
+            await engine.dispose()
+    await close(opened.connection)
+    return None
 
 
 async def _open(settings: Settings, *, patient: bool) -> tuple[AsyncEngine, AsyncConnection]:

@@ -1,4 +1,4 @@
-"""A connection that was opened before SQLAlchemy is imported, for a first look: an upgrade goes on over it."""
+"""A connection that was opened before SQLAlchemy is imported, to read a database: an upgrade goes on over it."""
 
 from dataclasses import dataclass
 

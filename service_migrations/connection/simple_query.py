@@ -172,5 +172,8 @@ class _Rows:
         self._count = len(texts)
         return [(text,) for text in texts]
 
+    async def cursor(self, *_: Any) -> Any:
+        return await (await LosableConnection.prepare(self._connection, self._query)).cursor()
+
     def get_statusmsg(self) -> str:
         return f"SELECT {self._count}"

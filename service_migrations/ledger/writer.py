@@ -112,16 +112,16 @@ class Ledger:
         return _TABLE, {"schemas": order, "name": name, "added": ADDED_COLUMNS}
 
     @classmethod
-    def of(cls, session: Session, found: Sequence[Row], *, writable: bool = True) -> "Ledger":
+    def of(cls, session: Session, tables: Sequence[Row], *, writable: bool = True) -> "Ledger":
         """Return the ledger of a run; nothing is written yet, since perhaps no revision will be run.
 
         Args:
             session: that of the run.
-            found: what ``query`` returned.
+            tables: what ``query`` returned.
             writable: whether to write rows.
 
         """
-        service, row = session.history.service, next(iter(found), None)
+        service, row = session.history.service, next(iter(tables), None)
         schema = row.nspname if row else next(iter(schemas(session.connection, session.schema)), "public")
         is_complete = row is None or row.columns == len(ADDED_COLUMNS)
         commit, project_version = git.commit(service.root), version(service.root)

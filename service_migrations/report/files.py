@@ -42,5 +42,6 @@ def write_whole(path: Path, text: str) -> None:
         reason = getattr(error, "strerror", None) or str(error)
         is_of_disk = isinstance(error, OSError) and cannot_be_written(error)
         raise (ConfigurationError if is_of_disk else UsageError)(
-            f"{path} can't be written: {reason}.", hint="Name a file in a folder that can be written."
+            f"{path} can't be written: {reason}.",
+            hint="" if is_of_disk else "Name a file in a folder that can be written.",
         ) from None

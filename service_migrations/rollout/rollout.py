@@ -81,7 +81,7 @@ def upgrade_all(
     except asyncio.CancelledError:
         return schedule.results()
     schedule.apply(scanned)
-    seen = {service.name: state.current for service, state in scanned.states.items()}
+    seen = {service.name: state.behind for service, state in scanned.states.items()}
     run_job = _upgrade_job(schedule.settings, seen, allow) if schedule.queued() else None
     for names in [[canary.name], None] if canary else [None]:
         schedule.queue = schedule.queued() if names is None else [name for name in schedule.queued() if name in names]
@@ -98,7 +98,7 @@ def _upgrade_job(
 
     Args:
         settings: those of each service.
-        seen: the revisions that the scan has found in each database; None where they aren't certain.
+        seen: as of ``KnownState.behind``, for each service.
         allow: as of ``upgrade``.
 
     """

@@ -28,7 +28,7 @@ from service_migrations.settings.model import Settings
 from service_migrations.settings.siblings import version_tables_of_siblings
 from service_migrations.upgrade.retries import scaled_attempts
 
-__all__ = ["Capacity", "FirstLook", "KnownState", "Scan", "first_look", "scan"]
+__all__ = ["Capacity", "KnownState", "Scan", "ScannedService", "scan", "scan_one"]
 
 _FREE_CONNECTIONS = """
     SELECT CAST(pg_catalog.current_setting('max_connections') AS pg_catalog.int4)
@@ -106,6 +106,11 @@ class KnownState:
         )
 
     @property
+    def behind(self) -> tuple[str, ...] | None:
+        """The revisions of a database for which an upgrade surely has some to run; None where it may be refused."""
+        return self.current if self.pending and not self.edited else None
+
+    @property
     def pending(self) -> int | None:
         """How many revisions an upgrade surely runs; None where that isn't certain."""
         if self.chain is None or self.current is None:
@@ -122,18 +127,18 @@ class Scan:
 
 
 @dataclass(frozen=True, slots=True)
-class FirstLook:
-    """What is seen of one service's database before Alembic is imported.
+class ScannedService:
+    """What the scan of one service has read.
 
     Attributes:
         outcome: that of an upgrade that surely has nothing to do; None where an ordinary upgrade has to decide.
-        current: the revisions of the database; None where they aren't certain.
+        behind: as of ``KnownState``.
         opened: the connection, over which an upgrade can go on; None where nothing is certain.
 
     """
 
     outcome: Outcome | None
-    current: tuple[str, ...] | None
+    behind: tuple[str, ...] | None
     opened: Opened | None
 
 
@@ -177,8 +182,8 @@ async def scan(all_settings: Iterable[Settings]) -> Scan:
 
 
 @asynccontextmanager
-async def first_look(settings: Settings) -> AsyncIterator[FirstLook]:
-    """Look at a service's database; its connection is closed behind the block.
+async def scan_one(settings: Settings) -> AsyncIterator[ScannedService]:
+    """Read the state of one service; its connection is closed behind the block.
 
     Raises:
         UnreachableError, ConfigurationError: the server can't be reached.
@@ -186,13 +191,13 @@ async def first_look(settings: Settings) -> AsyncIterator[FirstLook]:
     """
     service, first = settings.service, scaled_attempts(settings.limits.lock_timeout)[0]
     limits = replace(settings.limits, lock_timeout=first.lock_timeout)
-    state, connection = await _look(replace(settings, limits=limits), Schemas(service.root))
+    state, connection = await _connect_and_read(replace(settings, limits=limits), Schemas(service.root))
     try:
         if state.error:
             raise state.error
         current = state.current or ()
         outcome = Outcome(service.name, settings.target, current, current, (), 0.0) if state.at_head else None
-        yield FirstLook(outcome, state.current, Opened(connection, limits) if connection else None)
+        yield ScannedService(outcome, state.behind, Opened(connection, limits) if connection else None)
     finally:
         if connection:
             await opened.close(connection)
@@ -201,13 +206,13 @@ async def first_look(settings: Settings) -> AsyncIterator[FirstLook]:
 async def _read_state(
     settings: Settings, schemas: Schemas, capacity: Capacity | None = None, roles: Iterable[str] = ()
 ) -> KnownState:
-    state, connection = await _look(settings, schemas, capacity, roles)
+    state, connection = await _connect_and_read(settings, schemas, capacity, roles)
     if connection:
         await opened.close(connection)
     return state
 
 
-async def _look(
+async def _connect_and_read(
     settings: Settings, schemas: Schemas, capacity: Capacity | None = None, roles: Iterable[str] = ()
 ) -> tuple[KnownState, Connection | None]:
     """Return the state of a service, and the connection over which it was read, where that is certain."""
@@ -228,10 +233,10 @@ async def _look(
         return _unknown(settings, chain, f"{type(error).__name__} at connect"), None
     state: KnownState | None = None
     try:
+        schema = settings.service.version_table_schema or schemas.of(settings.service)
         async with asyncio.timeout(connect_timeout(settings)):
             if capacity is not None:
                 await capacity.query(connection, roles)
-            schema = settings.service.version_table_schema or schemas.of(settings.service)
             state = await _read_tables(connection, settings, chain, schema)
     except Exception as error:  # noqa: BLE001 - as above
         return _unknown(settings, chain, type(error).__name__), None

@@ -112,7 +112,7 @@ class Transactions:
         return None if place is None else closed(self._service, place or self.file)
 
     def note_settings(self, row: Row) -> None:
-        """Note what ``SETTINGS`` returned: from now on it is restored after each revision, and the lock is checked."""
+        """Note what ``SETTINGS`` returned, with the lock held: both are looked after behind each revision."""
         self._script = "; ".join([IS_OURS.format(pid=self._pid), *restoring(row)])
 
     @contextmanager

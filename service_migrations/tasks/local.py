@@ -100,7 +100,8 @@ def _warn_of_commits(root: Path, files: Sequence[Path]) -> None:
     names = [name for name in names if is_committable(root, Path(name))]
     if names:
         verb = "has a password" if len(names) == 1 else "have passwords"
-        console.note(f"{', '.join(names)} {verb}, and git doesn't ignore such files. Add to .gitignore: .env")
+        lines = " and ".join(dict.fromkeys(".env" if Path(name).name == ".env" else name for name in names))
+        console.note(f"{', '.join(names)} {verb}, and git doesn't ignore such files. Add to .gitignore: {lines}")
 
 
 def _cluster_options(port: str, version: str, *, uses_cluster: bool) -> dict[str, Any]:

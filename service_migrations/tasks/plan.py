@@ -43,7 +43,7 @@ def plan(
 ) -> None:
     """Show what an upgrade or a downgrade would do."""
     from service_migrations.plan.result import Plan
-    from service_migrations.rollout.scan import first_look
+    from service_migrations.rollout.scan import scan_one
     from service_migrations.settings.model import Settings, load_many
 
     services = selected(service)
@@ -55,8 +55,8 @@ def plan(
 
     async def make_plan(settings: Settings) -> Plan:
         if not downgrade and revision == "head":
-            async with first_look(settings) as look:
-                if outcome := look.outcome:
+            async with scan_one(settings) as scanned:
+                if outcome := scanned.outcome:
                     return Plan(outcome.service, outcome.target, outcome.after, (), ())
         from service_migrations.plan import plan as planning
 
@@ -97,7 +97,7 @@ def _show(plan: "Plan", *, sql: bool) -> None:
         console.result(line)
     if sql:
         for revision in plan.revisions:
-            console.result(
+            console.result_script(
                 f"\n-- {revision.revision}: {revision.message} ({revision.path})\n{revision.sql or '-- no SQL'}"
             )
 

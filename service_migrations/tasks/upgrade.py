@@ -162,14 +162,14 @@ def _upgrade_one(settings: "Settings", revision: str, allow: list[str]) -> "Outc
 
 
 async def _upgrade_to_head(settings: "Settings", allow: list[str]) -> "Outcome":
-    from service_migrations.rollout.scan import first_look
+    from service_migrations.rollout.scan import scan_one
 
-    async with first_look(settings) as look:
-        if look.outcome:
-            return look.outcome
+    async with scan_one(settings) as scanned:
+        if scanned.outcome:
+            return scanned.outcome
         from service_migrations.upgrade import commands
 
-        return await commands.upgrade_to_head(settings, allow=allow, seen=look.current, opened=look.opened)
+        return await commands.upgrade_to_head(settings, allow=allow, seen=scanned.behind, opened=scanned.opened)
 
 
 def _print_results(results: Sequence["Result"], received: Sequence[int]) -> None:

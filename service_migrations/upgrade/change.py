@@ -89,7 +89,7 @@ async def locked(session: Session) -> AsyncIterator[None]:
 
 
 async def open_ledger(session: Session, creating: Iterable[Revision] = ()) -> Ledger:
-    """Check what would stop a change, and open the ledger that records it; the server is waited for once.
+    """Check what would stop a change, and open the ledger that records it.
 
     Args:
         session: with no transaction open, then and afterwards.

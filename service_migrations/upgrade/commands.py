@@ -84,22 +84,20 @@ async def upgrade_to_head(
     step: Step | None = None,
     begin: Begin | None = None,
 ) -> Outcome:
-    """Upgrade one service's database after a first look at it; the rest is as of ``upgrade``.
+    """Upgrade one service's database after a scan; the rest is as of ``upgrade``.
 
     Args:
         settings: the service's.
         allow: as of ``upgrade``.
-        seen: the revisions that the look has found; None where they aren't certain.
-        opened: the connection of the look; None for one of its own.
+        seen: the revisions, below head, that the scan has read; None where something else may have to be said first.
+        opened: the connection of the scan; None for one of its own.
         step: as of ``upgrade``.
         begin: as of ``upgrade``.
 
     """
     service_history = read(settings.service)
     operation, target_connector = _upgrade(service_history, "head", allow), connector_of(settings, opened=opened)
-    operation = replace(
-        operation, edited=_policy(allow, target_connector), seen=seen if seen != operation.goal else None
-    )
+    operation = replace(operation, edited=_policy(allow, target_connector), seen=seen)
     return await apply(service_history, target_connector, operation, step, begin if operation.goal else None)
 
 

@@ -29,7 +29,7 @@ class Operation:
         downgrades_to: the target of a downgrade; None for any other operation.
         reverts: the revisions that an undo reverts, in this order; none for any other operation.
         stamps: the target of a stamp; None for any other operation.
-        seen: other revisions than the goal that the database had a moment ago; None where nobody has looked.
+        seen: the revisions, below the goal, that the database had when it was scanned; None where it isn't sure.
 
     """
 

@@ -19,7 +19,7 @@ __all__ = ["Blockers", "watched"]
 
 _INTERVAL = 0.1
 """Seconds between two queries for blocking sessions."""
-_PREPARING = 10
+_PREPARING = 3
 """How many intervals may pass before the first revision: until then hardly anything waits for a lock, and over a
 network some messages take longer than one."""
 _SILENT_TIMEOUTS = 3
@@ -79,7 +79,8 @@ async def watched(connection: AsyncConnection, pid: int, connector: Connector) -
 
     The sessions that block it have to be read while it waits: after a timeout, it waits for no session any more. And
     a client whose server is lost, or whose packets are lost, would wait for ever: its connection is then closed on
-    this side. The second connection is made only when a revision takes longer than a moment.
+    this side. The second connection is made only when a revision, or what comes before the first one, takes longer
+    than a moment.
 
     Args:
         connection: the migrating one.

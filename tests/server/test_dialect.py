@@ -1,6 +1,7 @@
 """What the dialect asks for in one message is what SQLAlchemy asks for in two."""
 
 from collections.abc import Callable
+from typing import Any
 
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, inspect
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -51,10 +52,11 @@ def engine_of(dsn: Dsn, dialect: str) -> AsyncEngine:
     return create_async_engine(dsn.url.set(drivername=dialect), poolclass=NullPool, connect_args=options)
 
 
-def found(dsn: Dsn, dialect: str) -> list[bool]:
+def tables_there(dsn: Dsn, dialect: str, **options: Any) -> list[bool]:
     """Return whether each table is there, as SQLAlchemy has it over a dialect."""
 
     def look(connection: Connection) -> list[bool]:
+        connection.execution_options(**options)
         connection.exec_driver_sql(PATH)
         connection.exec_driver_sql(TEMPORARY)
         MetaData().create_all(connection)
@@ -76,10 +78,12 @@ def found(dsn: Dsn, dialect: str) -> list[bool]:
 def test_whether_a_table_is_there(database: Callable[..., Dsn]) -> None:
     dsn = database()
     run_script(dsn, MADE)
-    own, sqlalchemys = found(dsn, NAME), found(dsn, "postgresql+asyncpg")
+    own, sqlalchemys = tables_there(dsn, NAME), tables_there(dsn, "postgresql+asyncpg")
     each = [(name, schema) for name in NAMES for schema in SCHEMAS]
     assert dict(zip(each, own, strict=True)) == dict(zip(each, sqlalchemys, strict=True))
     assert set(own) == {True, False}
+    assert tables_there(dsn, NAME, stream_results=True) == own
+    assert tables_there(dsn, NAME, yield_per=2) == own
 
 
 def test_an_inspector_asks_once(database: Callable[..., Dsn]) -> None:

@@ -19,8 +19,8 @@ AUTHENTICATION, FAREWELL = 4, 1
 A_SERVICE = 20
 """All that comes before the first revision and after the last one, from the handshake to the farewell, and the first
 BEGIN."""
-A_LOOK = 1
-"""What the first look of a task adds: two queries, of which the upgrade spares one. The connection is the same."""
+A_SCAN = 1
+"""What the scan of a task adds: two queries, of which the upgrade spares one. The connection is the same."""
 
 A_CHECK = 58
 """All of a comparison of one table; a type that asyncpg has to ask for takes six."""
@@ -54,7 +54,7 @@ def test_an_upgrade_by_a_task_waits_for_one_query_more(monorepo: Monorepo, datab
         monorepo.service("billing", dsn=through)
         monorepo.revision("billing", "r1", None, 'op.execute("CREATE TABLE billing_1 (id int)")')
         assert monorepo.inv("db.upgrade", "--service", "billing").code == 0
-        assert between.asked <= A_SERVICE + A_REVISION + A_LOOK
+        assert between.asked <= A_SERVICE + A_REVISION + A_SCAN
 
 
 @pytest.mark.parametrize(("revision", "watched"), [("pass", False), ('op.execute("SELECT pg_sleep(3)")', True)])
