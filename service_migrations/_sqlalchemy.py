@@ -3,7 +3,7 @@
 tests/upstream/test_private_names.py fails with the version where one of these names is gone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from copy import copy
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -154,16 +154,22 @@ def never_reconnect(connection: "Connection") -> None:
     setattr(connection, name, False)
 
 
-def connect_arguments_for(connection: Any) -> dict[str, Any]:
-    """Return an argument of ``connect()`` by which the dialect for asyncpg takes a connection instead of making one.
+def connect_arguments_for(connection: Any, connect: Callable[..., Awaitable[Any]]) -> dict[str, Any]:
+    """Return an argument of ``connect()`` by which the dialect for asyncpg takes a connection, once.
 
     The public ``async_creator`` of an engine leaves no other argument of ``connect()`` to it.
+
+    Args:
+        connection: the first one.
+        connect: makes each other one, as of a revision that asks its engine for one.
+
     """
+    unused = [connection]
 
-    async def existing(**_: Any) -> Any:
-        return connection
+    async def first_or_new(*arguments: Any, **options: Any) -> Any:
+        return unused.pop() if unused else await connect(*arguments, **options)
 
-    return {"async_creator_fn": existing}
+    return {"async_creator_fn": first_or_new}
 
 
 def restore_execution_options(connection: "Connection", options: Any) -> None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import asyncpg
 from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -49,7 +50,7 @@ def create_engine(settings: Settings, *, bare: bool = False, opened: Opened | No
     Args:
         settings: the service's.
         bare: whether to leave out the startup parameters: a pooler accepts few of them.
-        opened: what its connection is, of asyncpg's; None to connect.
+        opened: what its first connection is; None to connect.
 
     """
     server_settings = {} if bare else session_settings(settings)
@@ -69,7 +70,7 @@ def create_engine(settings: Settings, *, bare: bool = False, opened: Opened | No
     arguments |= {"prepared_statement_cache_size": 0, "prepared_statement_name_func": str}
     arguments["connection_class"] = Connection
     if opened:
-        arguments |= connect_arguments_for(opened.connection)
+        arguments |= connect_arguments_for(opened.connection, asyncpg.connect)
     url = settings.dsn.url.set(drivername=NAME)
     return create_async_engine(url, poolclass=NullPool, hide_parameters=True, connect_args=arguments)
 

@@ -221,8 +221,17 @@ def execution_options_are_restored() -> None:
 def a_connection_is_taken_instead_of_made() -> None:
     given = SimpleNamespace()
     dbapi = create_async_engine("postgresql+asyncpg://u@h/d").dialect.loaded_dbapi
-    taken = asyncio.run(greenlet_spawn(dbapi.connect, host="h", **_sqlalchemy.connect_arguments_for(given)))
-    assert taken.driver_connection is given
+    another = SimpleNamespace()
+    asked: list[dict[str, Any]] = []
+
+    async def connect(**options: Any) -> Any:
+        asked.append(options)
+        return another
+
+    options = _sqlalchemy.connect_arguments_for(given, connect)
+    taken = [asyncio.run(greenlet_spawn(dbapi.connect, host="h", **options)) for _ in range(2)]
+    assert [each.driver_connection for each in taken] == [given, another]
+    assert asked == [{"host": "h"}]
 
 
 def a_wrapped_revision_is_called_in_its_place() -> None:
