@@ -80,6 +80,7 @@ NEW_VIEW = "CREATE VIEW v AS SELECT id, a FROM t"
 TAKEN = "ALTER VIEW v RENAME TO old_v"
 AGAIN = "DROP VIEW w; CREATE VIEW w AS SELECT * FROM u"
 NEW_FUNCTION = "DROP FUNCTION h(); CREATE FUNCTION h() RETURNS int LANGUAGE sql AS 'SELECT 2'"
+NEW_N = "CREATE FUNCTION n() RETURNS int LANGUAGE sql AS 'SELECT 1'"
 PRIVILEGES = [
     Case(f"DROP VIEW v; {NEW_VIEW}", READ, "42501", "plan_reader that need SELECT, UPDATE on v fail"),
     Case(f"{TAKEN}; {NEW_VIEW}", READ, "42501", "plan_reader that need SELECT, UPDATE on v fail"),
@@ -97,6 +98,21 @@ PRIVILEGES = [
     Case(f"CREATE VIEW n AS SELECT 1; GRANT ALL ON n TO plan_reader; {TAKEN}; ALTER VIEW n RENAME TO v", READ),
     Case(f"DROP VIEW v; {NEW_VIEW}; DO $$ BEGIN GRANT ALL ON v TO plan_reader; END $$", READ),
     Case(f"ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO plan_reader; DROP VIEW v; {NEW_VIEW}", READ),
+    *(
+        Case(sql, READ, "42501", "plan_reader that need SELECT, UPDATE on v fail")
+        for sql in (
+            f"DROP VIEW v; {NEW_VIEW}; GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA public TO plan_reader",
+            f"ALTER DEFAULT PRIVILEGES GRANT USAGE, SELECT ON SEQUENCES TO plan_reader; DROP VIEW v; {NEW_VIEW}",
+            f"DROP VIEW v; {NEW_VIEW}; ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO plan_reader",
+            f"GRANT ALL ON ALL TABLES IN SCHEMA public TO plan_reader; DROP VIEW v; {NEW_VIEW}",
+            f"{NEW_N}; DROP VIEW v; {NEW_VIEW}; GRANT ALL ON FUNCTION n() TO plan_reader",
+        )
+    ),
+    Case(
+        f"DROP VIEW v; {NEW_VIEW}; DO $$ BEGIN EXECUTE format('GRANT ALL ON %I TO plan_reader', 'v'); END $$",
+        READ,
+        said="isn't looked for",
+    ),
     Case("CREATE OR REPLACE VIEW v AS SELECT * FROM t", READ),
     Case(f"{TAKEN}; ALTER VIEW old_v RENAME TO v", READ),
     Case(

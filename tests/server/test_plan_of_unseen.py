@@ -39,6 +39,10 @@ VIEW = 'op.execute("DROP VIEW v")\nop.execute("CREATE VIEW v AS SELECT id FROM t
 V = "Statements of PUBLIC that need SELECT on v fail: the new v doesn't have the privileges of the former one."
 GRANT = "op.execute(f'GRANT SELECT ON v TO PUBLIC')"
 
+GRANTS = "op.execute(\"DO $$ BEGIN EXECUTE format('GRANT SELECT ON %I TO PUBLIC', current_user); END $$\")"
+FEW = "op.execute(\"DO $$ BEGIN EXECUTE format('GRANT SELECT ON %I_old TO PUBLIC', current_user); END $$\")"
+LOOP = READS + 'op.execute(f"GRANT {row.a} ON {row.id} TO {row.b}")'
+
 
 @pytest.fixture
 def dsn(database: Callable[..., Dsn]) -> Dsn:
@@ -69,6 +73,10 @@ CASES: dict[str, tuple[list[str], list[list[str]]]] = {
     "itself": ([f"{NO_KEY}\n{BACKFILL}"], [[UNSEEN]]),
     "what its text sets again": ([NO_C, f"{BACKFILL}\n{NEW_G}"], [[], [UNSEEN]]),
     "what its text sets again, with another part": ([VIEW, f"{BACKFILL}\n{GRANT}"], [[], [UNSEEN]]),
+    "a block that grants on what isn't known": ([VIEW, GRANTS], [[], [UNSEEN]]),
+    "a block that grants on what isn't known before": ([GRANTS, VIEW], [[UNSEEN], [V]]),
+    "a block that grants on names that don't fit": ([VIEW, FEW], [[V], [UNSEEN]]),
+    "a loop that grants on what isn't known": ([VIEW, LOOP], [[], [UNSEEN]]),
     "what it doesn't set again": ([VIEW, BACKFILL], [[V], [UNSEEN]]),
     "a block that drops": (["op.execute('DO $$ BEGIN ALTER TABLE t RENAME a TO z; END $$')"], [[F]]),
     "a block that grants something else": (

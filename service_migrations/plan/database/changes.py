@@ -7,24 +7,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from service_migrations.plan.database.grants import Grant, given
 from service_migrations.plan.database.names import Names, Object, Place
 from service_migrations.plan.database.signatures import Signature, is_unwritten, signature_of
 from service_migrations.plan.statements.columns import added_column, outside, starts_constraint, words_of
 from service_migrations.sql.clauses import actions, name_at, names, statement_inside
+from service_migrations.sql.dynamic import UNKNOWN
 from service_migrations.sql.lexer import Token
 
-__all__ = ["EVERYWHERE", "Changes", "Grant", "Key", "named_in"]
+__all__ = ["Changes", "Key", "named_in"]
 
 _RELATIONS = ("table", "view")
 _FUNCTIONS = ("function", "procedure", "aggregate", "routine")
 _BEFORE_KIND = ("or", "replace", "unlogged", "recursive", "foreign", "materialized", "global", "local", "unique")
-EVERYWHERE = "*"
-_OF_MANY = {
-    **dict.fromkeys(("functions", "procedures", "routines"), frozenset({"EXECUTE"})),
-    **dict.fromkeys(("sequences", "types", "schemas"), frozenset[str]()),
-    "tables": frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE"}),
-}
-"""What ALL means for each kind of object, of the privileges that statements of an application need."""
 _MODIFIERS = ("concurrently", "if", "exists", "not")
 
 
@@ -35,19 +30,6 @@ class Key:
     named: frozenset[str]
     condition: frozenset[str] | None = None
     is_primary: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """What a GRANT gives on an object, or on all of a schema (``schema``): privileges, in capitals, and roles.
-
-    ``EVERYWHERE`` is all schemas, those of a default privilege.
-    """
-
-    on: Object | None
-    schema: str
-    privileges: frozenset[str]
-    roles: frozenset[str]
 
 
 @dataclass(slots=True)
@@ -103,16 +85,19 @@ class Changes:
             self._alter(statement, words, place)
         elif words[:1] == ["grant"] and "on" in words:
             self._grant(statement, words)
-        elif words[:1] == ["revoke"] and "on" in words:
-            self.revoked.update(self._granted(statement, words)[0])
+        elif words[:1] == ["revoke"] and "on" in words and not any(UNKNOWN in token.value for token in statement):
+            self.revoked.update(self._granted(statement, words))
         elif words[:2] == ["comment", "on"] and len(words) > 3:  # noqa: PLR2004 - COMMENT ON kind name
             start = 2 + (words[2] == "materialized")
-            self.settled.add(("comment", self._holders(words[start]).at(name_at(statement, start + 1)[0]), ""))
+            self._settle("comment", self._holders(words[start]), name_at(statement, start + 1)[0])
         elif words[:1] == ["drop"] and len(words) > 2:  # noqa: PLR2004 - DROP, kind, name
             self._drop(statement, words, place)
 
     def _holders(self, kind: str) -> Names:
         return self.functions if kind in _FUNCTIONS else self.relations
+
+    def _settle(self, kind: str, holders: Names, name: str, own: str = "") -> None:
+        self.settled.update((kind, holder, own) for holder in holders.possible(name))
 
     def _create(self, statement: Sequence[Token], words: list[str], place: Place) -> None:
         start = next((at for at, word in enumerate(words[1:], 1) if word not in _BEFORE_KIND), len(words))
@@ -136,7 +121,7 @@ class Changes:
         elif kind in ("trigger", "rule"):
             word = "on" if kind == "trigger" else "to"
             before = words.index(word) if word in words else len(words) - 1
-            self.settled.add((kind, self.relations.at(name_at(statement, before + 1)[0]), name))
+            self._settle(kind, self.relations, name_at(statement, before + 1)[0], name)
         elif kind == "publication":
             self._publish(statement, words, place)
 
@@ -159,15 +144,15 @@ class Changes:
     def _drop(self, statement: Sequence[Token], words: list[str], place: Place) -> None:
         start = 2 + (words[1] in ("materialized", "foreign"))
         end = next((at for at, word in enumerate(statement) if word in ("cascade", "restrict")), len(statement))
-        kind, found = words[start - 1], filter(None, names(statement[start:end]))
+        kind, dropped = words[start - 1], filter(None, names(statement[start:end]))
         if kind in (*_RELATIONS, *_FUNCTIONS):
-            for name in found:
+            for name in dropped:
                 if name in self.temporary:
                     self.temporary.remove(name)
                 else:
                     self._holders(kind).drop(name, place)
         elif kind == "index":
-            self.dropped_keys += [("", self.relations.plain(name), place) for name in found]
+            self.dropped_keys += [("", self.relations.plain(name), place) for name in dropped]
 
     def _alter(self, statement: Sequence[Token], words: list[str], place: Place) -> None:
         start = 2 + (words[1] in ("materialized", "foreign"))
@@ -191,7 +176,7 @@ class Changes:
         """Record an action of an ALTER."""
         holders, own = self._holders(kind), words_of(action)
         if own[:2] == ["owner", "to"]:
-            self.settled.add(("owner", holders.at(name), ""))
+            self._settle("owner", holders, name)
         elif own[:2] == ["rename", "to"]:
             holders.move(name, place, to=name_at(action, 2)[0])
         elif own[:2] == ["set", "schema"]:
@@ -201,7 +186,8 @@ class Changes:
         elif own[0] == "add":
             self._add(name, action, own)
         else:
-            self._change(self.relations.at(name), action, own, place)
+            for holder in self.relations.possible(name):
+                self._change(holder, action, own, place)
 
     def _add(self, table: str, action: Sequence[Token], own: list[str]) -> None:
         """Record ADD of a constraint or a column."""
@@ -266,48 +252,40 @@ class Changes:
         for part in actions(statement[starts[0] + 1 : end]):
             name = name_at(part, 1 if part[0] == "table" else 0)[0]
             if name:
-                self.published.append((name_at(statement, 2)[0], self.relations.at(name), place))
+                publication = name_at(statement, 2)[0]
+                self.published += [(publication, each, place) for each in self.relations.possible(name)]
 
     def _grant(self, statement: Sequence[Token], words: list[str]) -> None:
-        objects, schemas = self._granted(statement, words)
-        privileges, roles = _given(statement, words)
-        self.grants += [Grant(holder, "", privileges, roles) for holder in objects]
-        self.grants += [Grant(None, schema, privileges, roles) for schema in schemas]
+        self.grants += [Grant(*given(statement, words), holder) for holder in self._granted(statement, words)]
 
     def _grant_by_default(self, statement: Sequence[Token], words: list[str]) -> None:
         """Record what ALTER DEFAULT PRIVILEGES grants on what is made afterwards."""
         start = words.index("grant")
-        privileges, roles = _given(statement[start:], words[start:])
-        schemas = names(statement[words.index("schema") + 1 : start]) if "schema" in words[:start] else [EVERYWHERE]
-        self.grants += [Grant(None, schema, privileges, roles) for schema in schemas]
+        privileges, roles = given(statement[start:], words[start:])
+        schemas = names(statement[words.index("schema") + 1 : start]) if "schema" in words[:start] else [UNKNOWN]
+        since = len(self.relations.made)
+        self.grants += [Grant(privileges, roles, None, schema, since) for schema in schemas]
 
-    def _granted(self, statement: Sequence[Token], words: list[str]) -> tuple[list[Object | None], list[str]]:
-        """Return the objects of a GRANT or REVOKE, and the schemas of whose objects it gives all."""
+    def _granted(self, statement: Sequence[Token], words: list[str]) -> list[Object | None]:
+        """Return the objects of a GRANT or REVOKE; of all in a schema, the new ones that it has now."""
         on = words.index("on")
         end = next((at for at, word in enumerate(words[on:], on) if word in ("to", "from")), len(words))
         if words[on + 1 : on + 2] == ["all"]:
             start = words.index("schema", on) + 1 if "schema" in words[on:] else end
-            return [], names(statement[start:end])
+            of_schemas = [f"{schema}.{UNKNOWN}" for schema in names(statement[start:end])]
+            kind = "".join(words[on + 2 : on + 3]).removesuffix("s")
+            is_known = kind in ("sequence", *_RELATIONS, *_FUNCTIONS)
+            holders = [self._holders(kind)] * (kind != "sequence") if is_known else [self.functions, self.relations]
+            return [new for name in of_schemas for each in holders for new in each.possible(name)]
         kind = "".join(words[on + 1 : on + 2])
         kind = kind if kind in (*_RELATIONS, *_FUNCTIONS) else ""
-        holders = self._holders(kind)
-        return [holders.at(name) for name in names(statement[on + 1 + bool(kind) : end])], []
+        of_kind = self._holders(kind)
+        return [each for name in names(statement[on + 1 + bool(kind) : end]) for each in of_kind.possible(name)]
 
 
 def _index_of(action: Sequence[Token], own: list[str]) -> str:
     """Return the index of ADD … USING INDEX, whose name the constraint has; empty without it."""
     return name_at(action, own.index("index") + 1)[0] if "index" in own else ""
-
-
-def _given(statement: Sequence[Token], words: list[str]) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the privileges and the roles of a GRANT; ALL of many objects is what it means for their kind."""
-    on = words.index("on")
-    to = len(words) - 1 - words[::-1].index("to") if "to" in words else len(words) - 1
-    end = next((at for at, word in enumerate(words[to:], to) if word == "with"), len(words))
-    roles = frozenset(token.value for token in statement[to + 1 : end] if token.kind in ("word", "name"))
-    privileges = frozenset(word.upper() for word in words_of(outside(statement[1:on])) if word)
-    kind = next((word for word in words[on + 1 : on + 3] if word in _OF_MANY), "")
-    return _OF_MANY[kind] if kind and "ALL" in privileges else privileges, roles
 
 
 def named_in(tokens: Iterable[Token]) -> frozenset[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from service_migrations.sql.clauses import split_name
+from service_migrations.sql.dynamic import UNKNOWN, fits
 
 __all__ = ["Names", "Object", "Place", "parts"]
 
@@ -32,7 +33,7 @@ class Names:
         default: the schema of a name without one.
         held: who has each name that changed hands; None for nobody.
         left: where those that were there left their names.
-        made: where each new one was made.
+        made: where each new one was made; shared, so that a number is that of one relation or function.
 
     """
 
@@ -49,6 +50,17 @@ class Names:
         """Return who has a name now; one that nobody has touched is taken for one that was there before."""
         name = self.plain(name)
         return self.held.get(name, name)
+
+    def possible(self, name: str) -> list[Object | None]:
+        """Return who may have a name: where a part of it isn't known, each new one whose name fits."""
+        if UNKNOWN not in name:
+            return [self.at(name)]
+        return [new for held, new in self.held.items() if isinstance(new, int) and self._may_be(held, name)]
+
+    def _may_be(self, held: str, name: str) -> bool:
+        (schema, last), (other_schema, other) = parts(held), parts(name)
+        schemas = (schema,) if schema else (self.default, "public")
+        return fits(last, other) and (not other_schema or any(fits(each, other_schema) for each in schemas))
 
     def make(self, name: str, place: Place, *, unless_there: bool = False) -> None:
         """Give a name to something new."""

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 from service_migrations.connection.single_message import Row
 from service_migrations.plan.classes import Class
-from service_migrations.plan.database.changes import EVERYWHERE, Changes
+from service_migrations.plan.database.changes import Changes
 from service_migrations.plan.database.facts import Facts
 from service_migrations.plan.database.names import Object, Place
+from service_migrations.sql.dynamic import fits
 
 __all__ = ["overloaded", "recreated"]
 
@@ -62,13 +63,8 @@ def _refused(changes: Changes, name: str, holder: Object, row: Row) -> Iterator[
     """Yield whose statements fail for want of a privilege that isn't granted again."""
     for lost in row.former if holder in changes.revoked else row.lost:
         roles = {lost["role"].lower() if lost["role"] == "PUBLIC" else lost["role"], "public", *lost["roles"]}
-        given = {
-            privilege
-            for grant in changes.grants
-            if (grant.on == holder or grant.schema in (row.schema, EVERYWHERE)) and roles & grant.roles
-            for privilege in grant.privileges
-        }
-        missing = [privilege for privilege in lost["privileges"] if not {privilege, "ALL"} & given]
+        grants = [grant for grant in changes.grants if grant.reaches(holder, row.schema)]
+        missing = [each for each in lost["privileges"] if not any(grant.gives(each, roles) for grant in grants)]
         if missing:
             yield (
                 f"Statements of {lost['role']} that need {', '.join(missing)} on {name} fail: "
@@ -78,8 +74,9 @@ def _refused(changes: Changes, name: str, holder: Object, row: Row) -> Iterator[
 
 def _unfired(changes: Changes, name: str, holder: Object, row: Row) -> Iterator[str]:
     """Yield the triggers, rules and defaults that aren't set again."""
-    for kind, found in (("trigger", row.triggers), ("rule", row.rules), ("default", row.defaults)):
-        missing = [each for each in found if (kind, holder, each) not in changes.settled]
+    for kind, former in (("trigger", row.triggers), ("rule", row.rules), ("default", row.defaults)):
+        again = [own for what, held, own in changes.settled if (what, held) == (kind, holder)]
+        missing = [each for each in former if not any(fits(each, own) for own in again)]
         if missing:
             noun = f"the default of {', '.join(missing)}" if kind == "default" else f"the {kind} {', '.join(missing)}"
             yield f"Statements that change {name} do something else, or fail: the new {name} doesn't have {noun}."

@@ -32,7 +32,8 @@ def changes_of(revisions: Iterable[Rendered], default: str, root: Path | None = 
         root: the top level, below which the files of the revisions are; None where there are none.
 
     """
-    changes = Changes(Names(default), Names(default))
+    relations = Names(default)
+    changes = Changes(relations, Names(default, made=relations.made))
     for rendered in revisions:
         revision = rendered.revision
         if not rendered.is_whole:
