@@ -43,19 +43,19 @@ def reasons(
     """
     deletions = {id(call) for call in _deletions(tree)}
     for node, text in _unknown(tree, skipped, rendered, failed):
-        found = [] if text is None else [r for part in statements(text) for r in classify(part.tokens, scope)]
-        found += _of_names(node)
-        found += _of_call(node)
+        own = [] if text is None else [r for part in statements(text) for r in classify(part.tokens, scope)]
+        own += _of_names(node)
+        own += _of_call(node)
         if id(node) in deletions:
-            found.append((Class.DESTRUCTIVE, "delete() without where() empties the table."))
-        for reason in dict.fromkeys(found):
+            own.append((Class.DESTRUCTIVE, "delete() without where() empties the table."))
+        for reason in dict.fromkeys(own):
             yield reason, getattr(node, "lineno", None)
 
 
 def unrendered_statements(
     tree: ast.Module, skipped: str, rendered: Collection[int], failed: int | None
 ) -> Iterator[tuple[Sequence[Token], int]]:
-    """Yield the statements of SQL strings in their order, with their lines; the arguments are those of ``reasons``."""
+    """Yield the statements of SQL strings, by their lines, not as they run; the arguments are those of ``reasons``."""
     nodes = _unknown(tree, skipped, rendered, failed)
     texts = [(node.lineno, text) for node, text in nodes if isinstance(node, ast.expr) and text is not None]
     for line, text in sorted(texts, key=itemgetter(0)):
@@ -67,9 +67,7 @@ def _unknown(
 ) -> Iterator[tuple[ast.AST, str | None]]:
     """Yield each part of a file that wasn't rendered, with its text if it is one."""
     known, names = _whole(tree, rendered, failed), constants(tree)
-    for definition in tree.body:
-        if isinstance(definition, ast.FunctionDef) and definition.name == skipped:
-            continue
+    for definition in _run(tree, skipped):
         parts: set[int] = set()  # of texts that were read already
         for node in ast.walk(definition):  # a whole comes before its parts
             if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
@@ -77,6 +75,41 @@ def _unknown(
             if getattr(node, "lineno", None) in known or id(node) in parts:
                 continue
             yield node, text_of(node, parts, names)
+
+
+def _run(tree: ast.Module, skipped: str) -> list[ast.stmt]:
+    """Return the parts of a file without a function, and without the definitions that only this one uses."""
+    mentioned = {id(part): _mentioned(part) for part in tree.body}
+    unused = [part for part in tree.body if isinstance(part, ast.FunctionDef) and part.name == skipped]
+    of_skipped = _reached(tree.body, unused, mentioned)
+    used = _reached(tree.body, [part for part in tree.body if id(part) not in of_skipped], mentioned)
+    skipped_ids = {id(part) for part in unused}
+    return [part for part in tree.body if id(part) in used - skipped_ids]
+
+
+def _reached(body: Sequence[ast.stmt], start: Sequence[ast.stmt], mentioned: dict[int, set[str]]) -> set[int]:
+    """Return the ids of some parts of a file and of the definitions that they use, also by other ones."""
+    reached = {id(part) for part in start}
+    waiting = [id(part) for part in start]
+    while waiting:
+        names = mentioned[waiting.pop()]
+        more = [id(part) for part in body if id(part) not in reached and names & _defined(part)]
+        reached.update(more)
+        waiting += more
+    return reached
+
+
+def _defined(part: ast.stmt) -> set[str]:
+    if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return {part.name}
+    targets = part.targets if isinstance(part, ast.Assign) else [part.target] if isinstance(part, ast.AnnAssign) else []
+    return {target.id for target in targets if isinstance(target, ast.Name)}
+
+
+def _mentioned(part: ast.stmt) -> set[str]:
+    """Return the names in a part of a file that may be those of definitions, also as texts, as for globals()."""
+    texts = {node.value for node in ast.walk(part) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    return texts | {node.id for node in ast.walk(part) if isinstance(node, ast.Name)}
 
 
 def _whole(tree: ast.Module, rendered: Collection[int], failed: int | None) -> set[int]:

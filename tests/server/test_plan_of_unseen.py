@@ -7,6 +7,7 @@ import pytest
 
 import service_migrations
 from service_migrations.errors import UsageError
+from service_migrations.plan.classes import Class
 from service_migrations.plan.result import Plan
 from service_migrations.postgres import Server, throwaway
 from service_migrations.settings.dsn import Dsn
@@ -62,6 +63,9 @@ def planned(monorepo: Monorepo, dsn: Dsn, *revisions: str) -> Plan:
     return plan
 
 
+TAKES = 'op.execute("DROP VIEW v; DROP FUNCTION g(); ALTER TABLE t DROP CONSTRAINT uq; REVOKE SELECT ON v FROM PUBLIC")'
+NEW_V = 'op.execute("CREATE VIEW v AS SELECT id FROM t")'
+BACK_C = 'op.execute("ALTER TABLE u RENAME z TO c")'
 CASES: dict[str, tuple[list[str], list[list[str]]]] = {
     "a revision before one that reads rows": ([NO_KEY, BACKFILL], [[KEY], [UNSEEN]]),
     "a revision behind it": ([BACKFILL, NO_KEY], [[UNSEEN], [KEY]]),
@@ -77,6 +81,13 @@ CASES: dict[str, tuple[list[str], list[list[str]]]] = {
     "a block that grants on what isn't known before": ([GRANTS, VIEW], [[UNSEEN], [V]]),
     "a block that grants on names that don't fit": ([VIEW, FEW], [[V], [UNSEEN]]),
     "a loop that grants on what isn't known": ([VIEW, LOOP], [[], [UNSEEN]]),
+    "what its text takes": (["op.execute('SELECT 1')", f"{BACKFILL}\n{TAKES}"], [[], [UNSEEN]]),
+    "what its text takes of a view that is granted again": (
+        [f"{VIEW}\n{GRANT}", f"{BACKFILL}\n{TAKES}"],
+        [[], [UNSEEN]],
+    ),
+    "what its text takes and the next one makes": ([f'{BACKFILL}\nop.execute("DROP VIEW v")', NEW_V], [[UNSEEN], [V]]),
+    "what its text sets again of another name": ([NO_C, f"{BACKFILL}\n{BACK_C}"], [[], [UNSEEN]]),
     "what it doesn't set again": ([VIEW, BACKFILL], [[V], [UNSEEN]]),
     "a block that drops": (["op.execute('DO $$ BEGIN ALTER TABLE t RENAME a TO z; END $$')"], [[F]]),
     "a block that grants something else": (
@@ -107,6 +118,17 @@ def test_what_isnt_known_of_one_revision_hides_nothing_of_the_others(
     texts = (KEY, F, G, V, UNSEEN)
     found = [[each.message for each in revision.findings if each.message in texts] for revision in plan.revisions]
     assert found == expected
+
+
+def test_a_text_that_only_the_downgrade_uses_takes_nothing(monorepo: Monorepo, dsn: Dsn) -> None:
+    run_script(dsn, ["CREATE FUNCTION h() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM v'"])
+    monorepo.service("billing", dsn=dsn)
+    monorepo.revision("billing", "a1", None, f"{VIEW}\n{GRANT}")
+    path = monorepo.revision("billing", "b2", "a1", BACKFILL, "op.execute(DROP_V)")
+    path.write_text(path.read_text(encoding="utf-8") + '\n\nDROP_V = "DROP VIEW v"\n', encoding="utf-8")
+    a1, b2 = wait(service_migrations.plan(monorepo.find("billing"))).revisions
+    assert [each.message for each in a1.findings if each.kind == Class.BREAKING] == []
+    assert [each.message for each in b2.findings if each.kind == Class.BREAKING] == []
 
 
 def test_what_isnt_looked_for_has_the_line_that_hides_it(monorepo: Monorepo, dsn: Dsn) -> None:

@@ -131,3 +131,20 @@ def test_the_line_that_failed_is_read_although_a_part_of_it_was_rendered() -> No
 
 def test_a_long_sum_of_texts_is_read() -> None:
     assert "destructive" in classes("op.execute('DROP TABLE t' + " + " + ".join(["x"] * 200) + ")")
+
+
+DEFINITIONS = {
+    "of the downgrade": ("DROP = 'DROP TABLE t'\ndef back():\n    op.execute(DROP)", "pass", "back()", set()),
+    "of both": ("DROP = 'DROP TABLE t'", "op.execute(DROP)", "op.execute(DROP)", {"breaking", "destructive"}),
+    "of both by a function": (
+        "DROP = 'DROP TABLE t'\ndef run():\n    op.execute(DROP)", "run()", "run()", {"breaking", "destructive"},
+    ),
+    "by its name": ("DROP = 'DROP TABLE t'", "op.execute(globals()['DROP'])", "DROP", {"breaking", "destructive"}),
+    "of nobody": ("DROP = 'DROP TABLE t'", "pass", "pass", {"breaking", "destructive"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("definitions", "up", "back", "expected"), DEFINITIONS.values(), ids=DEFINITIONS)
+def test_what_only_the_other_function_uses_isnt_read(definitions: str, up: str, back: str, expected: set[str]) -> None:
+    tree = ast.parse(f"{definitions}\ndef upgrade():\n    {up}\ndef downgrade():\n    {back}\n")
+    assert {str(kind) for (kind, _), _ in reasons(tree, "downgrade", (), None, Scope())} == expected

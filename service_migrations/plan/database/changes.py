@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from service_migrations.plan.database.grants import Grant, given
 from service_migrations.plan.database.names import Names, Object, Place
+from service_migrations.plan.database.restored import restored, taken
 from service_migrations.plan.database.signatures import Signature, is_unwritten, signature_of
 from service_migrations.plan.statements.columns import added_column, outside, starts_constraint, words_of
 from service_migrations.sql.clauses import actions, name_at, names, statement_inside
@@ -92,6 +93,14 @@ class Changes:
             self._settle("comment", self._holders(words[start]), name_at(statement, start + 1)[0])
         elif words[:1] == ["drop"] and len(words) > 2:  # noqa: PLR2004 - DROP, kind, name
             self._drop(statement, words, place)
+
+    def record_text(self, statement: Sequence[Token], place: Place) -> None:
+        """Record a statement of which nobody knows whether it runs, and when: what it sets again, not what it takes."""
+        for kind, name in taken(statement):
+            holders = self._holders(kind)
+            holders.doubted.add(holders.plain(name))
+        for each in restored(statement):
+            self.record(each, place)
 
     def _holders(self, kind: str) -> Names:
         return self.functions if kind in _FUNCTIONS else self.relations

@@ -34,6 +34,7 @@ class Names:
         held: who has each name that changed hands; None for nobody.
         left: where those that were there left their names.
         made: where each new one was made; shared, so that a number is that of one relation or function.
+        doubted: the names that may have been taken.
 
     """
 
@@ -41,6 +42,7 @@ class Names:
     held: dict[str, Object | None] = field(default_factory=dict)
     left: dict[str, Place] = field(default_factory=dict)
     made: dict[int, Place] = field(default_factory=dict)
+    doubted: set[str] = field(default_factory=set)
 
     def plain(self, name: str) -> str:
         """Return a name without the schema that it has anyway."""
@@ -65,8 +67,11 @@ class Names:
     def make(self, name: str, place: Place, *, unless_there: bool = False) -> None:
         """Give a name to something new."""
         name = self.plain(name)
-        if unless_there and self.at(name) is not None:
+        holder = self.at(name)
+        if UNKNOWN in name or (unless_there and holder is not None):
             return
+        if isinstance(holder, str) and any(fits(name, each) for each in self.doubted):
+            self.left.setdefault(holder, place)  # what was there is gone, or this fails
         number = len(self.made)
         self.made[number] = place
         self.held[name] = number

@@ -1,11 +1,10 @@
 """The statements of pending revisions, read as what they change, and the revisions of which not all is known.
 
-Such a revision may take more than is seen, and may set again what it takes. So what is found in it isn't said; what its
-text shows counts for the others.
+Such a revision may take more than is seen, and may set again what it takes. So what is found in it isn't said. What its
+text sets again counts for the others; what it takes doesn't, since nobody knows whether that runs, and when.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from service_migrations.history.sql.offline import Rendered
@@ -39,21 +38,32 @@ def changes_of(revisions: Iterable[Rendered], default: str, root: Path | None = 
         if not rendered.is_whole:
             line = rendered.error_line or rendered.online_part or 0
             changes.unseen[revision.revision] = Place(revision.revision, revision.path, line, 0)
-        for tokens, place in chain(_rendered(rendered), _written(rendered, root)):
-            changes.record(tokens, place)
-            if tokens[:1] and tokens[0] == "do":
-                _record_block(changes, tokens, place)
+        for tokens, place in _rendered(rendered):
+            _record(changes, tokens, place, changes.record)
+        for tokens, place in _written(rendered, root):
+            _record(changes, tokens, place, changes.record_text)
     return changes
 
 
-def _record_block(changes: Changes, block: Sequence[Token], place: Place) -> None:
+def _record(
+    changes: Changes, statement: Sequence[Token], place: Place, record: Callable[[Sequence[Token], Place], None]
+) -> None:
+    """Record a statement, and those of a block."""
+    record(statement, place)
+    if statement[:1] and statement[0] == "do":
+        _record_block(changes, statement, place, record)
+
+
+def _record_block(
+    changes: Changes, block: Sequence[Token], place: Place, record: Callable[[Sequence[Token], Place], None]
+) -> None:
     for each in statements_of_block(block):
         if isinstance(each, Unseen):
             changes.unseen.setdefault(place.revision, place)
         elif each:
             if each[0] in _OF_OBJECTS and any(UNKNOWN in token.value for token in each):
                 changes.unseen.setdefault(place.revision, place)
-            changes.record(each, place)
+            record(each, place)
 
 
 def _rendered(rendered: Rendered) -> Iterator[tuple[Sequence[Token], Place]]:
