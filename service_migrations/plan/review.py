@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 
 from service_migrations.history.revisions import History
 from service_migrations.history.sql.offline import Piece, Rendered
@@ -125,12 +126,17 @@ def reviews(
         review = Review(revision, _read(history, revision))
         review.in_database = (in_database or {}).get(revision.revision.revision, ())
         pieces = [(piece, list(statements(piece.sql))) for piece in revision.pieces]
-        scope.look_ahead(each.tokens for piece, part in pieces if not piece.is_transaction for each in part)
-        offset = 0
-        for piece, part in pieces:
+        scope.start_revision()
+        scope.look_ahead(_next_transaction(pieces))
+        offset, is_autocommit = 0, False
+        for at, (piece, part) in enumerate(pieces, 1):
             if piece.is_transaction:
                 review.lines.append(Line(piece.sql))
+                is_autocommit = piece.sql == "COMMIT;"
+                scope.look_ahead(_next_transaction(pieces[at:]))
                 continue
+            if is_autocommit:  # a transaction of its own
+                scope.look_ahead(statement.tokens for statement in part)
             scope.is_widening = review.text is not None and piece.source in review.text.widenings
             scope.is_unrewritten = review.text is not None and piece.source in review.text.unrewritten
             _review_piece(review, piece, part, offset, scope)
@@ -140,6 +146,12 @@ def reviews(
         if not revision.is_whole and review.text is not None:
             review.text_findings = list(_text_findings(review.text, revision, scope))
         yield review
+
+
+def _next_transaction(pieces: Sequence[tuple[Piece, list[Statement]]]) -> Iterator[Sequence[Token]]:
+    """Yield the statements before the next BEGIN or COMMIT, as those of an autocommit block."""
+    for _, part in takewhile(lambda each: not each[0].is_transaction, pieces):
+        yield from (statement.tokens for statement in part)
 
 
 def _review_piece(review: Review, piece: Piece, part: list[Statement], offset: int, scope: Scope) -> None:

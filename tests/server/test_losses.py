@@ -63,7 +63,7 @@ def test_a_loss_of_what_was_there_before_is_seen(way: str, database: Callable[[]
     assert not is_there or query(dsn, "SELECT count(*) FROM t")[0][0] == 0
     for statement in statements(";\n".join(texts)):
         if "former" in way:  # each is of a revision of its own
-            scope.look_ahead([])
+            scope.start_revision()
         found |= {kind for kind, _ in classify(statement.tokens, scope)}
         scope.record(statement.tokens)
     assert Class.DESTRUCTIVE in found

@@ -7,7 +7,14 @@ statement, which knows neither the code nor the types and constraints of before,
 from collections.abc import Iterator, Sequence
 
 from service_migrations.plan.statements.access import OWN_ROLE, access, publication
-from service_migrations.plan.statements.columns import Columns, added_column, outside, starts_constraint, words_of
+from service_migrations.plan.statements.columns import (
+    Columns,
+    added_column,
+    is_null,
+    outside,
+    starts_constraint,
+    words_of,
+)
 from service_migrations.plan.statements.constraints import constraint, has_own_values, refuses_null
 from service_migrations.plan.statements.novelty import Scope
 from service_migrations.plan.statements.sequences import limits
@@ -37,7 +44,7 @@ _WIDEST = {
 """Types without a limit, to which PostgreSQL casts by itself from what is narrower."""
 
 _SET_SCHEMA = ["set", "schema"]
-_NO_DEFAULT = ["set", "default", "null"]
+_NO_VALUES = (["drop", "default"], ["drop", "identity"], ["drop", "expression"])
 
 _OF_OWNERS = {"create", "trigger", "references", "maintain"}
 """The privileges that no statement of an application needs."""
@@ -111,9 +118,9 @@ def _drop(statement: Sequence[Token], scope: Scope) -> Iterator[str]:
         yield "Statements that use what the role owns fail, and so do those that need its privileges."
     else:
         end = next((index for index, word in enumerate(statement) if word in ("cascade", "restrict")), len(statement))
-        found = ", ".join(filter(None, names(statement[1 + _LONG.get(kind, 1) : end])))
+        dropped = ", ".join(filter(None, names(statement[1 + _LONG.get(kind, 1) : end])))
         label = _label(words_of(statement))
-        yield f"Statements that use {f'{label} {found}' if found else f'the {label}'} fail."
+        yield f"Statements that use {f'{label} {dropped}' if dropped else f'the {label}'} fail."
 
 
 def _revoke(statement: Sequence[Token], scope: Scope) -> Iterator[str]:
@@ -275,7 +282,7 @@ def _column(
             yield f"Statements that write NULL to {place} fail."
         elif column.default == "none":
             yield f"An INSERT without {place} fails: the new column takes no NULL and has no default."
-    elif words[:2] in (["drop", "default"], ["drop", "identity"], ["drop", "expression"]) or words[:3] == _NO_DEFAULT:
+    elif words[:2] in _NO_VALUES or (words[:2] == ["set", "default"] and is_null(action[end + 2 :])):
         takes_null = column.takes_null if column else (table, name) in columns.nullable or name in relaxed
         if not takes_null:
             yield f"An INSERT without {place} fails if it takes no NULL: nothing fills it in any more."

@@ -7,7 +7,17 @@ from itertools import pairwise
 from service_migrations.sql.clauses import name_at, split_name
 from service_migrations.sql.lexer import Token
 
-__all__ = ["AFTER_DEFAULT", "SERIAL", "Column", "Columns", "added_column", "outside", "starts_constraint", "words_of"]
+__all__ = [
+    "AFTER_DEFAULT",
+    "SERIAL",
+    "Column",
+    "Columns",
+    "added_column",
+    "is_null",
+    "outside",
+    "starts_constraint",
+    "words_of",
+]
 
 SERIAL = ("serial", "bigserial", "smallserial", "serial2", "serial4", "serial8")
 _CONSTRAINTS = ("constraint", "check", "unique", "primary", "foreign", "exclude", "not")
@@ -110,10 +120,17 @@ def _default(tokens: Sequence[Token]) -> str:
         return "none"
     start = words.index("default") + 1
     end = next((index for index in range(start + 1, len(words)) if words[index] in AFTER_DEFAULT), len(words))
-    if words[start : start + 1] in ([], ["null"]):
+    if start >= len(words) or is_null(tokens[start:]):
         return "none"
     calls = (words[index] and tokens[index + 1] == "(" for index in range(start, end - 1))
     return "own" if any(calls) or words[start].startswith("current_") else "constant"
+
+
+def is_null(tokens: Sequence[Token]) -> bool:
+    """Whether an expression is NULL, also in parentheses and with a type: ``CAST(NULL AS int)``, ``NULL::int``."""
+    start = next((at for at, token in enumerate(tokens) if token not in ("(", "cast")), len(tokens))
+    after = tokens[start + 1 : start + 2]
+    return bool(tokens[start:]) and tokens[start] == "null" and not (after and after[0] in ("is", "isnull", "notnull"))
 
 
 def words_of(tokens: Sequence[Token]) -> list[str]:

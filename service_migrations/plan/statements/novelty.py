@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from service_migrations.plan.statements.called import body_of
-from service_migrations.plan.statements.columns import Columns, words_of
+from service_migrations.plan.statements.columns import Columns, is_null, words_of
 from service_migrations.plan.statements.nested import Unseen, statements_of_block
 from service_migrations.sql.clauses import actions, checked_column, index_table, name_at, names, not_nulls, split_name
 from service_migrations.sql.dynamic import UNKNOWN
@@ -39,8 +39,8 @@ class Scope:
         validated: the (table, constraint) of those that are validated.
         former: (kind, name) of what was dropped or renamed and wasn't created by the plan; a view is a table here.
         columns: the columns that were added or take NULL since.
-        later: (kind, name) of what later statements of the same revision create; a table that they attach to a parent
-            is a partition here, and a column of a table that they fill in is a default.
+        later: (kind, name) of what later statements of the same transaction create; a table that they attach to a
+            parent is a partition here, and a column of a table that they fill in is a default.
         temporary: those of ``created`` that end with the session, and hide a lasting one of their name.
         bodies: those of the functions that the plan has created.
         defaults: the DEFAULT partition of each table that has one before the plan.
@@ -73,7 +73,7 @@ class Scope:
         return self.is_new(statement) and not self.former & objects
 
     def are_recreated(self, statement: Sequence[Token]) -> bool:
-        """Whether later statements of the revision create what one drops, or a view in place of what it renames."""
+        """Whether later statements of the transaction create what one drops, or a view in place of what it renames."""
         is_renamed = statement[0] == "alter"
         objects = [
             ("view" if is_renamed and kind == "table" else kind, name) for kind, name in _objects(statement, self)
@@ -93,12 +93,15 @@ class Scope:
         qualified = zip(statement, statement[1:], statement[2:], strict=False)
         return any(dot == "." and last.value in hidden and first != "pg_temp" for first, dot, last in qualified)
 
-    def look_ahead(self, revision: Iterable[Sequence[Token]]) -> None:
-        """Take the statements of the next revision; a temporary table of an earlier one may be gone."""
+    def start_revision(self) -> None:
+        """Forget the temporary tables of earlier revisions: they may be gone."""
         self.created -= self.temporary
         self.temporary.clear()
+
+    def look_ahead(self, transaction: Iterable[Sequence[Token]]) -> None:
+        """Take the statements of the next transaction: what it takes and gives back is never missing for others."""
         self.later = Counter()
-        for statement in revision:
+        for statement in transaction:
             self.later.update(filter(None, [_created_object(statement), _attached(statement), *_filled(statement)]))
 
     def record(self, statement: Sequence[Token]) -> None:
@@ -120,12 +123,12 @@ class Scope:
         is_block = statement[0] == "do"
         self.doubt_all(statements_of_block(statement) if is_block else [Unseen("the procedure does")])
 
-    def doubt_all(self, found: Iterable[Sequence[Token] | Unseen]) -> None:
+    def doubt_all(self, inside: Iterable[Sequence[Token] | Unseen]) -> None:
         """Count nothing as created that a DO block, or a function, may have put earlier objects into, or replaced.
 
         What a block creates isn't counted: it may do so in some databases only.
         """
-        for each in found:
+        for each in inside:
             if isinstance(each, Unseen):
                 self.created = {key for key in self.created if key[0] != "schema"}
             elif each[0] == "alter" and len(each) > 2:  # noqa: PLR2004 - ALTER, kind, name
@@ -154,11 +157,11 @@ class Scope:
             self.created = {key for key in self.created if key[0] != kind or (is_known and key[1] != name)}
 
     def _record_create(self, statement: Sequence[Token]) -> None:
-        found = _created_object(statement)
-        if found is None:
+        new = _created_object(statement)
+        if new is None:
             return
-        self.later[found] -= 1
-        kind, name = found
+        self.later[new] -= 1
+        kind, name = new
         if kind == "function":
             self.bodies[name] = body_of(statement)
         words = [token.value for token in statement[:10] if token.kind == "word"]
@@ -169,9 +172,9 @@ class Scope:
             if table and name:
                 self.indexes[name] = table
         else:
-            self.created.add(found)
+            self.created.add(new)
             if {"temp", "temporary"} & set(words[1:3]):
-                self.temporary.add(found)
+                self.temporary.add(new)
 
     def _record_alter(self, statement: Sequence[Token]) -> None:
         kind, table, start = _altered(statement)
@@ -247,9 +250,9 @@ def _filled(statement: Sequence[Token]) -> list[tuple[str, str]]:
     for action in actions(statement[start:]):
         words = words_of(action)
         name, end = name_at(action, 1 + (words[1:2] == ["column"]))
-        words = words[:1] + words_of(action[end:])[:3]
-        if words[:3] in (["alter", "set", "default"], ["alter", "add", "generated"]):
-            filled[name] = words[3:] != ["null"]
+        words = words[:1] + words_of(action[end:])[:2]
+        if words in (["alter", "set", "default"], ["alter", "add", "generated"]):
+            filled[name] = not is_null(action[end + 2 :])
         elif words[:2] == ["alter", "drop"] and words[2:] in (["default"], ["identity"], ["expression"]):
             filled[name] = False
     return [("default", f"{table}.{name}") for name, is_filled in filled.items() if is_filled]
