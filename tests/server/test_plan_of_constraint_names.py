@@ -15,6 +15,7 @@ from tests.support.monorepo import Monorepo
 UPSERT = "INSERT INTO t AS n (id, a) VALUES (9, 9) ON CONFLICT ON CONSTRAINT uq DO UPDATE SET b = n.b"
 OTHER = "INSERT INTO p VALUES (1) ON CONFLICT ON CONSTRAINT both_have DO NOTHING"
 SETUP = [
+    *("CREATE TABLE q (id int PRIMARY KEY)", "INSERT INTO q SELECT generate_series(1, 9)"),
     "CREATE TABLE p (id int PRIMARY KEY, CONSTRAINT both_have UNIQUE (id))",
     "CREATE TABLE t (id int PRIMARY KEY, a int, b int, CONSTRAINT uq UNIQUE (a), CONSTRAINT positive CHECK (a > 0))",
     'ALTER TABLE t ADD CONSTRAINT "Odd name" UNIQUE (b), ADD CONSTRAINT apart EXCLUDE (b WITH =)',
@@ -23,6 +24,8 @@ SETUP = [
     f"CREATE FUNCTION put() RETURNS void LANGUAGE sql AS '{UPSERT}'",
     "CREATE FUNCTION defer() RETURNS void LANGUAGE plpgsql AS 'BEGIN SET CONSTRAINTS later DEFERRED; END'",
     "CREATE FUNCTION loose() RETURNS void LANGUAGE plpgsql AS 'BEGIN ALTER TABLE t DROP CONSTRAINT positive; END'",
+    *(f"ALTER TABLE {table} ADD CONSTRAINT twice FOREIGN KEY (id) REFERENCES q DEFERRABLE" for table in ("t", "p")),
+    "CREATE FUNCTION twice() RETURNS void LANGUAGE plpgsql AS 'BEGIN SET CONSTRAINTS twice DEFERRED; END'",
     f"CREATE FUNCTION other() RETURNS void LANGUAGE sql AS '{OTHER}'",
     "INSERT INTO t VALUES (1, 1, NULL)",
 ]
@@ -50,6 +53,10 @@ DEFER = "The function defer isn't replaced and names the constraint later of t: 
 LOOSE = "The function loose isn't replaced and names the constraint positive of t: its next call fails."
 NEW_PUT = "CREATE OR REPLACE FUNCTION put() RETURNS void LANGUAGE sql AS 'SELECT'"
 RENAMED = "ALTER TABLE t RENAME CONSTRAINT uq TO uq_t_a"
+TWICE = "The function twice isn't replaced and names the constraint twice of t: its next call fails."
+BOTH = "The function other isn't replaced and names the constraint both_have of p: its next call fails."
+TWICE_P = TWICE.replace("of t", "of p")
+AGAIN = "ALTER TABLE t DROP CONSTRAINT uq; ALTER TABLE t ADD CONSTRAINT uq UNIQUE (a)"
 CASES = [
     Case(RENAMED, "SELECT put()", "42704", (fails("uq"), PUT)),
     Case(f"{RENAMED}; {NEW_PUT}", upsert("uq"), "42704", (fails("uq"),)),
@@ -64,7 +71,28 @@ CASES = [
     Case("ALTER TABLE t DROP CONSTRAINT apart", upsert("apart"), "42704", (fails("apart"),)),
     Case("ALTER TABLE t RENAME CONSTRAINT later TO fk", "SELECT defer()", "42704", (DEFER,)),
     Case("ALTER TABLE t RENAME CONSTRAINT positive TO ck", "SELECT loose()", "42704", (LOOSE,)),
+    # it is given and taken again, or what gets the name is no constraint of the table
+    Case(f"{AGAIN}; ALTER TABLE t DROP CONSTRAINT uq", "SELECT put()", "42704", (PUT,)),
+    Case(f"{AGAIN}; ALTER TABLE t RENAME CONSTRAINT uq TO n", "SELECT put()", "42704", (fails("uq"), PUT)),
+    Case(f"{AGAIN}; ALTER INDEX uq RENAME TO n", "SELECT put()", "42704", (fails("uq"), PUT)),
+    Case(f"{RENAMED}; ALTER TABLE t DROP CONSTRAINT uq_t_a", "SELECT put()", "42704", (PUT,)),
+    Case(
+        "ALTER TABLE t DROP CONSTRAINT uq; CREATE UNIQUE INDEX i ON t (a); ALTER INDEX i RENAME TO uq",
+        *("SELECT put()", "42704", (fails("uq"), PUT)),
+    ),
+    Case(
+        "ALTER TABLE t DROP CONSTRAINT uq; ALTER INDEX both_have RENAME TO uq",
+        *("SELECT put()", "42704", (PUT, fails("both_have").replace("on t", "on p"), BOTH)),
+    ),
+    Case("ALTER TABLE t DROP CONSTRAINT twice", "SELECT twice()"),
+    Case(
+        "ALTER TABLE t DROP CONSTRAINT twice; ALTER TABLE p DROP CONSTRAINT twice",
+        *("SELECT twice()", "42704", (TWICE, TWICE_P)),
+    ),
     # the name is there afterwards, or nobody needs it
+    Case(f"{AGAIN}; ALTER TABLE t DROP CONSTRAINT uq; ALTER TABLE t ADD CONSTRAINT uq UNIQUE (a)", "SELECT put()"),
+    Case(f"{RENAMED}; ALTER INDEX uq_t_a RENAME TO uq", "SELECT put()"),
+    Case("ALTER INDEX uq RENAME TO x; ALTER TABLE t RENAME CONSTRAINT x TO uq", "SELECT put()"),
     Case("ALTER TABLE t DROP CONSTRAINT uq, ADD CONSTRAINT uq UNIQUE (a)", "SELECT put()"),
     Case(f"{RENAMED}; ALTER TABLE t RENAME CONSTRAINT uq_t_a TO uq", "SELECT put()"),
     Case("ALTER INDEX uq RENAME TO x; ALTER INDEX public.x RENAME TO uq", "SELECT put()"),

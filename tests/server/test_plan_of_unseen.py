@@ -65,6 +65,8 @@ def planned(monorepo: Monorepo, dsn: Dsn, *revisions: str) -> Plan:
 
 TAKES = 'op.execute("DROP VIEW v; DROP FUNCTION g(); ALTER TABLE t DROP CONSTRAINT uq; REVOKE SELECT ON v FROM PUBLIC")'
 NEW_V = 'op.execute("CREATE VIEW v AS SELECT id FROM t")'
+NEW_KEY = f'{NO_KEY}\nop.create_unique_constraint("uq", "t", ["b"])'
+KEYS = READS + 'op.execute(f"ALTER TABLE {row.id} ADD CONSTRAINT uq UNIQUE ({row.a})")'
 BACK_C = 'op.execute("ALTER TABLE u RENAME z TO c")'
 CASES: dict[str, tuple[list[str], list[list[str]]]] = {
     "a revision before one that reads rows": ([NO_KEY, BACKFILL], [[KEY], [UNSEEN]]),
@@ -88,6 +90,8 @@ CASES: dict[str, tuple[list[str], list[list[str]]]] = {
     ),
     "what its text takes and the next one makes": ([f'{BACKFILL}\nop.execute("DROP VIEW v")', NEW_V], [[UNSEEN], [V]]),
     "what its text sets again of another name": ([NO_C, f"{BACKFILL}\n{BACK_C}"], [[], [UNSEEN]]),
+    "a key that one revision makes again and the next one drops": ([NEW_KEY, NO_KEY], [[], [KEY]]),
+    "a loop that makes keys of what isn't known": ([NO_KEY, KEYS], [[], [UNSEEN]]),
     "what it doesn't set again": ([VIEW, BACKFILL], [[V], [UNSEEN]]),
     "a block that drops": (["op.execute('DO $$ BEGIN ALTER TABLE t RENAME a TO z; END $$')"], [[F]]),
     "a block that grants something else": (

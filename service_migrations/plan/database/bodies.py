@@ -10,8 +10,8 @@ from service_migrations.connection.single_message import Row
 from service_migrations.plan.classes import Class
 from service_migrations.plan.database.changes import Changes
 from service_migrations.plan.database.facts import Facts
-from service_migrations.plan.database.keys import nameless
-from service_migrations.plan.database.names import Place, parts
+from service_migrations.plan.database.keys import is_elsewhere, nameless
+from service_migrations.plan.database.names import Place, means, parts
 from service_migrations.sql.lexer import Token, tokenize
 
 __all__ = ["failing", "words_to_find"]
@@ -27,8 +27,7 @@ _RECORDS = ("new", "old")
 def words_to_find(changes: Changes) -> set[str]:
     """Return the words of which a body has to have one."""
     tables = {name for name, _ in (*changes.relations.free(), *changes.functions.free())}
-    keys = (*changes.dropped_keys, *changes.renamed_keys)
-    names = {*tables, *(name for _, name, _ in keys)}
+    names = {*tables, *(name for _, name, _ in changes.keys.lost())}
     return {parts(name)[1] for name in names} | {column for _, column, *_ in changes.dropped_columns}
 
 
@@ -37,7 +36,7 @@ def failing(changes: Changes, facts: Facts) -> Iterator[tuple[Place, Class | Non
     replaced = {holder for what, holder, _ in changes.settled if what == "body"}
     for row in facts.bodies:
         name = facts.plain(f"{row.schema}.{row.name}")
-        if name in changes.functions.left or name in replaced:
+        if name in changes.functions.left or any(means(holder, name) for holder in replaced):
             continue
         statements = [*_split(tokenize(row.body))]
         for place, named in _named(changes, facts, row, statements):
@@ -56,13 +55,15 @@ def _named(changes: Changes, facts: Facts, row: Row, body: list[list[Token]]) ->
         is_only = len(facts.functions.get(function, ())) == 1
         if is_only and any(_is_called(statement, function, default) for statement in body):
             yield place, f"{function}()"
-    for table, name, _, place in nameless(changes, facts):
-        if any(_has_constraint(statement, table, name, default) for statement in body):
+    for table, name, own, _, place in nameless(changes, facts):
+        is_set = any(_sets_constraint(statement, name, default) for statement in body)
+        is_named = any(_has_constraint(statement, table, name, default) for statement in body)
+        if is_named or (is_set and not is_elsewhere(changes, facts, table, name, own)):
             yield place, f"the constraint {name} of {table}"
     fired_by = set(map(facts.plain, row.fired_by))
     for table, column, place, _ in changes.dropped_columns:
-        found = facts.relations.get(table)
-        is_gone = found and column in found.columns and (table, column) not in changes.added_columns
+        relation = facts.relations.get(table)
+        is_gone = relation and column in relation.columns and not changes.has_column(table, column)
         if not is_gone or table in changes.relations.left or _is_common_table(body, table):
             continue
         is_fired = fired_by == {table}
@@ -136,10 +137,14 @@ def _is_called(statement: Sequence[Token], function: str, default: str) -> bool:
     )
 
 
+def _sets_constraint(statement: Sequence[Token], name: str, default: str) -> bool:
+    """Whether a statement is SET CONSTRAINTS with a name: of each table that has one."""
+    is_set = _word(statement, 0) == "set" and _word(statement, 1) == "constraints"
+    return is_set and bool([*_ends(statement, name, default)])
+
+
 def _has_constraint(statement: Sequence[Token], table: str, name: str, default: str) -> bool:
-    """Whether a statement names a constraint: ON CONFLICT ON CONSTRAINT, ALTER TABLE … CONSTRAINT, SET CONSTRAINTS."""
-    if _word(statement, 0) == "set" and _word(statement, 1) == "constraints":
-        return bool([*_ends(statement, name, default)])
+    """Whether a statement names a constraint of a table: ON CONFLICT ON CONSTRAINT, ALTER TABLE … CONSTRAINT."""
     is_named = any(
         token.kind in ("word", "name")
         and token.value == name

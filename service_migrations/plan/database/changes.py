@@ -3,34 +3,26 @@
 What a DO block does may hang on a condition; all of it counts, as for its classes.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from service_migrations.plan.database.grants import Grant, given
-from service_migrations.plan.database.names import Names, Object, Place
+from service_migrations.plan.database.key_changes import Key, KeyChanges, named_in
+from service_migrations.plan.database.names import Names, Object, Place, means
 from service_migrations.plan.database.restored import restored, taken
 from service_migrations.plan.database.signatures import Signature, is_unwritten, signature_of
 from service_migrations.plan.statements.columns import added_column, outside, starts_constraint, words_of
-from service_migrations.sql.clauses import actions, name_at, names, statement_inside
-from service_migrations.sql.dynamic import UNKNOWN
+from service_migrations.sql.clauses import actions, name_at, names, split_name, statement_inside
+from service_migrations.sql.dynamic import UNKNOWN, fits
 from service_migrations.sql.lexer import Token
 
-__all__ = ["Changes", "Key", "named_in"]
+__all__ = ["Changes"]
 
 _RELATIONS = ("table", "view")
 _FUNCTIONS = ("function", "procedure", "aggregate", "routine")
 _BEFORE_KIND = ("or", "replace", "unlogged", "recursive", "foreign", "materialized", "global", "local", "unique")
 _MODIFIERS = ("concurrently", "if", "exists", "not")
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A unique key: the names in its columns and expressions, and in its condition."""
-
-    named: frozenset[str]
-    condition: frozenset[str] | None = None
-    is_primary: bool = False
 
 
 @dataclass(slots=True)
@@ -43,10 +35,7 @@ class Changes:
         revoked: the objects of which something is revoked.
         unseen: the revisions of which not all is known, each with the line that hides it.
         settled: (what, object or name, name of its own) of triggers, rules, comments, owners and defaults that are set.
-        keys: the unique keys that are made, by object.
-        dropped_keys: the constraints that are dropped, with their table, and the indexes, without one.
-        renamed_keys: those that are renamed.
-        given_keys: the names that constraints get, with their table; ``""`` is PostgreSQL's choice, or no table.
+        keys: what becomes of unique keys and the names of constraints.
         dropped_columns: the columns that are dropped or renamed, with their table, and whether they are renamed.
         added_columns: those that are added, or get a name.
         identities: the tables whose replica identity is set; to DEFAULT or NOTHING where ``True``.
@@ -64,10 +53,7 @@ class Changes:
     revoked: set[Object | None] = field(default_factory=set)
     unseen: dict[str, Place] = field(default_factory=dict)
     settled: set[tuple[str, Object | None, str]] = field(default_factory=set)
-    keys: dict[Object | None, list[Key]] = field(default_factory=dict)
-    dropped_keys: list[tuple[str, str, Place]] = field(default_factory=list)
-    renamed_keys: list[tuple[str, str, Place]] = field(default_factory=list)
-    given_keys: set[tuple[Object | None, str]] = field(default_factory=set)
+    keys: KeyChanges = field(default_factory=KeyChanges)
     dropped_columns: list[tuple[str, str, Place, bool]] = field(default_factory=list)
     added_columns: set[tuple[Object | None, str]] = field(default_factory=set)
     identities: dict[Object | None, tuple[bool, Place]] = field(default_factory=dict)
@@ -102,6 +88,10 @@ class Changes:
         for each in restored(statement):
             self.record(each, place)
 
+    def has_column(self, table: str, column: str) -> bool:
+        """Whether a table gets a column, or may get it."""
+        return any(means(own, table) and fits(column, added) for own, added in self.added_columns)
+
     def _holders(self, kind: str) -> Names:
         return self.functions if kind in _FUNCTIONS else self.relations
 
@@ -126,7 +116,8 @@ class Changes:
         elif kind == "index" and "unique" in words[:start]:
             on = words.index("on") if "on" in words else len(words) - 1
             table, after = name_at(statement, on + 1)
-            self._add_key(table, statement[after:])
+            index = name if on > start + 1 else ""
+            self._add_key(table, statement[after:], index, suffix="idx", is_doubtful="exists" in words[:on])
         elif kind in ("trigger", "rule"):
             word = "on" if kind == "trigger" else "to"
             before = words.index(word) if word in words else len(words) - 1
@@ -161,7 +152,8 @@ class Changes:
                 else:
                     self._holders(kind).drop(name, place)
         elif kind == "index":
-            self.dropped_keys += [("", self.relations.plain(name), place) for name in dropped]
+            for name in dropped:
+                self.keys.drop_index(self.relations.plain(name), place)
 
     def _alter(self, statement: Sequence[Token], words: list[str], place: Place) -> None:
         start = 2 + (words[1] in ("materialized", "foreign"))
@@ -173,8 +165,7 @@ class Changes:
         elif kind == "index":
             index, end = name_at(statement, start)
             if words[end : end + 2] == ["rename", "to"]:
-                self.renamed_keys.append(("", self.relations.plain(index), place))
-                self.given_keys.add(("", name_at(statement, end + 2)[0]))
+                self.keys.rename_index(self.relations.plain(index), name_at(statement, end + 2)[0], place)
         elif kind in (*_RELATIONS, *_FUNCTIONS) and name_at(statement, start)[0] not in self.temporary:
             name, end = name_at(statement, start)
             rest = outside(statement[end:]) if kind in _FUNCTIONS else statement[end:]
@@ -203,14 +194,19 @@ class Changes:
         if not starts_constraint(action):
             self.added_columns.add((self.relations.at(table), added_column(action)[0]))
             if "primary" in own:
-                self._add_key(table, [], is_primary=True)
+                self._add_key(table, [], is_primary=True, suffix="pkey")
             return
         start = 3 if own[1] == "constraint" else 1
-        self.given_keys.add((self.relations.at(table), name_at(action, 2)[0] if start > 1 else _index_of(action, own)))
+        name = name_at(action, 2)[0] if start > 1 else _index_of(action, own)
+        holder = self.relations.at(table)
+        if index := _index_of(action, own):
+            self.keys.use_index(holder, index, name)
+        self.keys.given[holder, name] += 1
         is_primary = own[start : start + 1] == ["primary"]
         is_deferrable = "deferrable" in own and own[own.index("deferrable") - 1] != "not"
         if is_primary or (own[start : start + 1] == ["unique"] and not is_deferrable):
-            self._add_key(table, action[start + 1 :], is_primary=is_primary)  # of USING INDEX, the index is known
+            suffix = "pkey" if is_primary else "key"  # of USING INDEX, the index is known
+            self._add_key(table, action[start + 1 :], name, suffix=suffix, is_primary=is_primary)
 
     def _change(self, holder: Object | None, action: Sequence[Token], own: list[str], place: Place) -> None:
         """Record another action on a table."""
@@ -218,7 +214,7 @@ class Changes:
         if own[1:2] == ["constraint"]:
             self._change_key(holder, action, own[0], place)
         elif own[0] in ("drop", "rename"):
-            if isinstance(holder, str) and (holder, column) not in self.added_columns:
+            if isinstance(holder, str) and not self.has_column(holder, column):
                 self.dropped_columns.append((holder, column, place, own[0] == "rename"))
             if own[0] == "rename":
                 self.added_columns.add((holder, name_at(action, end + 1)[0]))
@@ -232,19 +228,32 @@ class Changes:
     def _change_key(self, holder: Object | None, action: Sequence[Token], command: str, place: Place) -> None:
         """Record DROP and RENAME of a constraint."""
         name, end = name_at(action, 2)
-        if command in ("drop", "rename") and isinstance(holder, str):
-            (self.dropped_keys if command == "drop" else self.renamed_keys).append((holder, name, place))
-        if command == "rename":
-            self.given_keys.add((holder, name_at(action, end + 1)[0]))
+        if command == "drop":
+            self.keys.drop(holder, name, place)
+        elif command == "rename":
+            self.keys.rename(holder, name, name_at(action, end + 1)[0], place)
 
-    def _add_key(self, table: str, tokens: Sequence[Token], *, is_primary: bool = False) -> None:
-        """Record a unique key whose columns are in the first parentheses."""
+    def _add_key(
+        self,
+        table: str,
+        tokens: Sequence[Token],
+        name: str = "",
+        *,
+        suffix: str,
+        is_primary: bool = False,
+        is_doubtful: bool = False,
+    ) -> None:
+        """Record a unique key whose columns are in the first parentheses; without a name, PostgreSQL chooses one."""
         start = next((at for at, token in enumerate(tokens) if token == "("), len(tokens))
         end = start + 1 + len(statement_inside(tokens[start + 1 :]))
         where = next((at for at, token in enumerate(tokens[end:], end) if token == "where"), None)
         condition = None if where is None else named_in(tokens[where + 1 :])
-        key = Key(named_in(tokens[start:end]), condition, is_primary)
-        self.keys.setdefault(self.relations.at(table), []).append(key)
+        columns = [token.value for token in tokens[start:end] if token.kind in ("word", "name")]
+        schema, last = split_name(self.relations.plain(table))
+        chosen = "_".join([last, *([] if is_primary else columns), suffix])
+        index = ".".join(filter(None, [schema, split_name(name)[1] or chosen]))
+        key = Key(named_in(tokens[start:end]), condition, is_primary, index, is_doubtful or not name)
+        self.keys.made.setdefault(self.relations.at(table), []).append(key)
 
     def _publish(self, statement: Sequence[Token], words: list[str], place: Place) -> None:
         """Record the tables that a publication gets, if it publishes their changes."""
@@ -295,9 +304,3 @@ class Changes:
 def _index_of(action: Sequence[Token], own: list[str]) -> str:
     """Return the index of ADD … USING INDEX, whose name the constraint has; empty without it."""
     return name_at(action, own.index("index") + 1)[0] if "index" in own else ""
-
-
-def named_in(tokens: Iterable[Token]) -> frozenset[str]:
-    """Return the words and names in a key or a condition, by which two of them are compared."""
-    ignored = ("asc", "desc", "nulls", "first", "last", "text", "is", "not", "null", "and", "or", "true", "false")
-    return frozenset(token.value for token in tokens if token.kind in ("word", "name") and token.value not in ignored)

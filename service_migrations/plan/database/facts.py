@@ -86,6 +86,13 @@ _RELATIONS = f"""{_ASKED}
                  WHERE u.indrelid = coalesce(i.indrelid, c.oid) AND u.indisvalid AND u.indimmediate
                    AND (u.indisunique OR k.contype = 'x') ORDER BY x.relname) AS keys,
            ARRAY(SELECT conname FROM pg_constraint WHERE conrelid = coalesce(i.indrelid, c.oid)) AS constraints,
+           ARRAY(SELECT json_build_object('name', o.conname, 'table', (
+                     SELECT y.nspname || '.' || x.relname FROM pg_class x JOIN pg_namespace y ON y.oid = x.relnamespace
+                     WHERE x.oid = o.conrelid))
+                 FROM pg_constraint k JOIN pg_constraint o ON o.conname = k.conname
+                 WHERE k.conrelid = coalesce(i.indrelid, c.oid) AND o.conrelid NOT IN (0, k.conrelid) AND o.conislocal
+                   AND o.connamespace IN (SELECT oid FROM pg_namespace WHERE nspname = ANY (CAST(:path AS text[])))
+                ) AS others,
            ARRAY(SELECT p.pubname FROM pg_publication_tables t JOIN pg_publication p ON p.pubname = t.pubname
                  WHERE (p.pubupdate OR p.pubdelete) AND (t.schemaname, t.tablename) = (n.nspname, c.relname)
                  ORDER BY 1) AS publications,
@@ -175,7 +182,7 @@ async def read_facts(
     words = "|".join(sorted({re.escape(name) for name in named}))
     major = await connection.run_sync(lambda sync: driver_of(sync).major_version())
     whole = _WHOLE + (_OF_SCHEMAS if major >= _SCHEMAS_SINCE else "")
-    found = await together(
+    answers = await together(
         connection,
         (_RELATIONS, _parameters(relations, searched)),
         (_FUNCTIONS, _parameters(functions, searched)),
@@ -183,18 +190,18 @@ async def read_facts(
         (f"{whole} ORDER BY 1", {}),
     )
     by_relation, by_function = list(relations), list(functions)
-    functions_found: dict[str, list[Row]] = {}
-    for row in found[1]:
-        functions_found.setdefault(by_function[row.number - 1], []).append(row)
+    by_name: dict[str, list[Row]] = {}
+    for row in answers[1]:
+        by_name.setdefault(by_function[row.number - 1], []).append(row)
     return Facts(
         default,
-        {by_relation[row.number - 1]: row for row in found[0]},
-        functions_found,
-        found[2],
-        [(row.name, row.schema) for row in found[3]],
+        {by_relation[row.number - 1]: row for row in answers[0]},
+        by_name,
+        answers[2],
+        [(row.name, row.schema) for row in answers[3]],
     )
 
 
 def _parameters(names: Iterable[str], path: list[str]) -> dict[str, Any]:
-    found = [parts(name) for name in names]
-    return {"schemas": [schema for schema, _ in found], "names": [last for _, last in found], "path": path}
+    both = [parts(name) for name in names]
+    return {"schemas": [schema for schema, _ in both], "names": [last for _, last in both], "path": path}

@@ -66,7 +66,7 @@ def _asked(changes: Changes) -> list[str]:
         dict.fromkeys(
             [
                 *changes.relations.left,
-                *(table or name for table, name, _ in (*changes.dropped_keys, *changes.renamed_keys)),
+                *(table or name for table, name, _ in changes.keys.lost()),
                 *(table for table, *_ in changes.dropped_columns),
                 *published,
             ]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from service_migrations.sql.clauses import split_name
 from service_migrations.sql.dynamic import UNKNOWN, fits
 
-__all__ = ["Names", "Object", "Place", "parts"]
+__all__ = ["Names", "Object", "Place", "means", "parts"]
 
 Object = str | int
 """One that was there before, by its name then; or a new one, by its number."""
@@ -35,6 +35,7 @@ class Names:
         left: where those that were there left their names.
         made: where each new one was made; shared, so that a number is that of one relation or function.
         doubted: the names that may have been taken.
+        unknown: the names of new ones that are known in part.
 
     """
 
@@ -43,6 +44,7 @@ class Names:
     left: dict[str, Place] = field(default_factory=dict)
     made: dict[int, Place] = field(default_factory=dict)
     doubted: set[str] = field(default_factory=set)
+    unknown: set[str] = field(default_factory=set)
 
     def plain(self, name: str) -> str:
         """Return a name without the schema that it has anyway."""
@@ -68,6 +70,8 @@ class Names:
         """Give a name to something new."""
         name = self.plain(name)
         holder = self.at(name)
+        if UNKNOWN in name:
+            self.unknown.add(name)
         if UNKNOWN in name or (unless_there and holder is not None):
             return
         if isinstance(holder, str) and any(fits(name, each) for each in self.doubted):
@@ -101,8 +105,15 @@ class Names:
     def free(self) -> Iterator[tuple[str, Place]]:
         """Yield each name that was taken and that nobody has any more, with where it was left."""
         for name, place in self.left.items():
-            if self.held.get(name, name) is None:
+            if self.held.get(name, name) is None and not any(self._may_be(name, each) for each in self.unknown):
                 yield name, place
+
+
+def means(named: Object | None, holder: Object | None) -> bool:
+    """Whether an object is another one, or may be, since a part of its name isn't known."""
+    if isinstance(named, str) and UNKNOWN in named and isinstance(holder, str):
+        return fits(parts(holder)[1], parts(named)[1])
+    return named == holder
 
 
 def parts(name: str) -> tuple[str, str]:

@@ -60,9 +60,11 @@ def _record_block(
     for each in statements_of_block(block):
         if isinstance(each, Unseen):
             changes.unseen.setdefault(place.revision, place)
-        elif each:
-            if each[0] in _OF_OBJECTS and any(UNKNOWN in token.value for token in each):
+        elif any(UNKNOWN in token.value for token in each):
+            if each[0] in _OF_OBJECTS:
                 changes.unseen.setdefault(place.revision, place)
+            changes.record_text(each, place)
+        elif each:
             record(each, place)
 
 
