@@ -19,16 +19,16 @@ _JOINT = re.compile(r"""(["'])\s*\n\s*\1""")
 
 def default_partitions(history: History) -> dict[str, str]:
     """Return the DEFAULT partition of each table that has one, as the texts of the revisions show them."""
-    found: dict[str, str] = {}
+    defaults: dict[str, str] = {}
     for revision in history.revisions:
         path = history.service.root / revision.path
         text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
         if "DEFAULT" not in text.upper() or "PARTITION" not in text.upper():
             continue
         text = _JOINT.sub("", text)
-        found |= {_plain(parent): _plain(child) for child, parent in _CREATED.findall(text)}
-        found |= {_plain(parent): _plain(child) for parent, child in _ATTACHED.findall(text)}
-    return found
+        defaults |= {_plain(parent): _plain(child) for child, parent in _CREATED.findall(text)}
+        defaults |= {_plain(parent): _plain(child) for parent, child in _ATTACHED.findall(text)}
+    return defaults
 
 
 def _plain(name: str) -> str:

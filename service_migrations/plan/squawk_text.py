@@ -52,10 +52,10 @@ async def warnings_of(lines: Sequence[Line], version: str) -> list[SquawkWarning
 async def _warnings(lines: Sequence[tuple[int, Line]], version: str) -> list[SquawkWarning]:
     sql = "\n".join(["BEGIN;", *(line.text for _, line in lines), "COMMIT;"])
     warnings = await squawk(sql, version)
-    found = list(dict.fromkeys(line.statement for _, line in lines if line.statement is not None))
-    if len(found) > 1 and any(warning.rule == _SYNTAX_ERROR for warning in warnings):
+    numbers = list(dict.fromkeys(line.statement for _, line in lines if line.statement is not None))
+    if len(numbers) > 1 and any(warning.rule == _SYNTAX_ERROR for warning in warnings):
         # of a text with a statement that it can't read, squawk reads no other one either
-        middle = next(at for at, (_, line) in enumerate(lines) if line.statement == found[len(found) // 2])
+        middle = next(at for at, (_, line) in enumerate(lines) if line.statement == numbers[len(numbers) // 2])
         return await _warnings(lines[:middle], version) + await _warnings(lines[middle:], version)
     # the first line is that of BEGIN, and lines count from 1
     placed = ((warning, warning.line - 2) for warning in warnings)
@@ -67,8 +67,8 @@ async def _warnings(lines: Sequence[tuple[int, Line]], version: str) -> list[Squ
 
 def block_statements(statement: Sequence[Token], bodies: Bodies) -> Iterator[Sequence[Token]]:
     """Yield the statements in a DO block, or in functions that a statement calls, that squawk may know."""
-    found = [*(statements_of_block(statement) if statement[0] == "do" else ()), *called_statements(statement, bodies)]
-    for each in found:
+    inside = [*(statements_of_block(statement) if statement[0] == "do" else ()), *called_statements(statement, bodies)]
+    for each in inside:
         if not isinstance(each, Unseen) and each and each[0] in ("alter", "create", "reindex"):
             yield each
 

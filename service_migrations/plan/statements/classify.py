@@ -187,8 +187,8 @@ def _nested(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
     yield from _classes_of(nested_statements(statement), scope)
 
 
-def _classes_of(found: Iterable[Sequence[Token] | Unseen], scope: Scope) -> Iterator[Reason]:
-    for each in found:
+def _classes_of(inside: Iterable[Sequence[Token] | Unseen], scope: Scope) -> Iterator[Reason]:
+    for each in inside:
         if isinstance(each, Unseen):
             yield Class.DATA, _UNSEEN.format(each.what)
         else:

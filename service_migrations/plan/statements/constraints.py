@@ -56,14 +56,14 @@ def has_own_values(tokens: Sequence[Token], table: str, columns: Columns, *, nee
     where = next((index for index, token in enumerate(tokens) if token in ("where", "include")), len(tokens))
     own = words_of(outside(tokens[:where]))
     needs_value = needs_value or ("nulls", "not", "distinct") in zip(own, own[1:], own[2:], strict=False)
-    found = [columns.new[table, name] for name in _named(tokens[:where]) if (table, name) in columns.new]
+    new = [columns.new[table, name] for name in _named(tokens[:where]) if (table, name) in columns.new]
     allowed = ("own",) if needs_value else ("own", "none")
-    return any(column.default in allowed for column in found)
+    return any(column.default in allowed for column in new)
 
 
 def _named(tokens: Sequence[Token]) -> list[str]:
     """Return the columns in the parentheses of a constraint or an index, and whatever may be one."""
-    found: list[str] = []
+    columns: list[str] = []
     depth = 0
     for index, token in enumerate(tokens):
         depth += (token == "(") - (token == ")")
@@ -72,8 +72,8 @@ def _named(tokens: Sequence[Token]) -> list[str]:
         if depth < 1 or is_type or token.kind not in ("word", "name") or (token.kind == "word" and following == "("):
             continue
         if token.kind == "name" or token.value not in _CONDITION_WORDS:
-            found.append(token.value)
-    return found
+            columns.append(token.value)
+    return columns
 
 
 def refuses_null(tokens: Sequence[Token]) -> bool:
