@@ -109,7 +109,7 @@ def _defined(part: ast.stmt) -> set[str]:
 def _mentioned(part: ast.stmt) -> set[str]:
     """Return the names in a part of a file that may be those of definitions, also as texts, as for globals()."""
     texts = {node.value for node in ast.walk(part) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    return texts | {node.id for node in ast.walk(part) if isinstance(node, ast.Name)}
+    return texts | {_name(node) for node in ast.walk(part) if isinstance(node, ast.Name | ast.Attribute)}
 
 
 def _whole(tree: ast.Module, rendered: Collection[int], failed: int | None) -> set[int]:

@@ -315,6 +315,14 @@ def test_a_published_table_without_an_identity_is_said(published: Dsn, case: Cas
     check(published, case)
 
 
+def test_a_revoke_takes_only_from_its_roles(server: Server, roles: None) -> None:  # noqa: ARG001 - as above
+    dsn = made(server)
+    query(dsn, "ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO plan_reader")
+    revoke = f"DROP VIEW v; {NEW_VIEW}; REVOKE ALL ON ALL TABLES IN SCHEMA public FROM"
+    check(dsn, Case(f"{revoke} plan_owner", READ))
+    check(dsn, Case(f"{revoke} plan_reader", READ, "42501", "plan_reader that need SELECT, UPDATE on v fail"))
+
+
 def test_one_fault_is_one_finding(present: Dsn) -> None:
     (key,) = asyncio.run(judged(present, NO_PKEY))
     assert "ON CONFLICT (id) on u" in key.message  # and no publication has the table

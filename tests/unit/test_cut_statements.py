@@ -91,4 +91,5 @@ def test_what_is_left_of_a_statement_is_recorded(sql: str) -> None:
     for part in parts(statement.tokens):
         changes = Changes(Names("public"), Names("public"))
         changes.record(part, PLACE)
+        changes.record_text(part, PLACE)
         assert not any(name is None for name in changes.relations.left), part

@@ -32,7 +32,7 @@ class Changes:
     Attributes:
         relations, functions: who has each name.
         grants: what is granted.
-        revoked: the objects of which something is revoked.
+        revoked: the objects of which something is revoked, and from whom.
         unseen: the revisions of which not all is known, each with the line that hides it.
         settled: (what, object or name, name of its own) of triggers, rules, comments, owners and defaults that are set.
         keys: what becomes of unique keys and the names of constraints.
@@ -50,7 +50,7 @@ class Changes:
     relations: Names
     functions: Names
     grants: list[Grant] = field(default_factory=list)
-    revoked: set[Object | None] = field(default_factory=set)
+    revoked: set[tuple[Object | None, str]] = field(default_factory=set)
     unseen: dict[str, Place] = field(default_factory=dict)
     settled: set[tuple[str, Object | None, str]] = field(default_factory=set)
     keys: KeyChanges = field(default_factory=KeyChanges)
@@ -73,7 +73,9 @@ class Changes:
         elif words[:1] == ["grant"] and "on" in words:
             self._grant(statement, words)
         elif words[:1] == ["revoke"] and "on" in words and not any(UNKNOWN in token.value for token in statement):
-            self.revoked.update(self._granted(statement, words))
+            start = len(words) - 1 - words[::-1].index("from") if "from" in words else len(words)
+            roles = {token.value for token in statement[start + 1 :] if token.kind in ("word", "name")}
+            self.revoked.update((holder, role) for holder in self._granted(statement, words) for role in roles)
         elif words[:2] == ["comment", "on"] and len(words) > 3:  # noqa: PLR2004 - COMMENT ON kind name
             start = 2 + (words[2] == "materialized")
             self._settle("comment", self._holders(words[start]), name_at(statement, start + 1)[0])

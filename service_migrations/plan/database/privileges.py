@@ -1,6 +1,7 @@
 """What something new hasn't that takes the name of something which was there: privileges, triggers, a comment."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from service_migrations.connection.single_message import Row
 from service_migrations.plan.classes import Class
@@ -37,7 +38,7 @@ def recreated(changes: Changes, facts: Facts) -> Iterator[tuple[Place, Class | N
         rows = facts.functions.get(name, [])
         if len(rows) == 1:  # of several, the text doesn't show which one it is
             yield from ((place, Class.BREAKING, text) for text in _refused(changes, name, number, rows[0]))
-            if rows[0].opened and number not in changes.revoked:
+            if rows[0].opened and (number, "public") not in changes.revoked:
                 yield place, None, f"Everybody may run the new {name}: of the former one, PUBLIC had no EXECUTE."
             yield from ((place, None, text) for text in _others(changes, name, number, rows[0]))
 
@@ -61,8 +62,10 @@ def _unpublished(changes: Changes, facts: Facts, name: str, holder: Object) -> I
 
 def _refused(changes: Changes, name: str, holder: Object, row: Row) -> Iterator[str]:
     """Yield whose statements fail for want of a privilege that isn't granted again."""
-    for lost in row.former if holder in changes.revoked else row.lost:
-        roles = {lost["role"].lower() if lost["role"] == "PUBLIC" else lost["role"], "public", *lost["roles"]}
+    revoked = {role for held, role in changes.revoked if held == holder}
+    of_revoked = [each for each in row.former if revoked & _own(each)]
+    for lost in [*of_revoked, *(each for each in row.lost if not revoked & _own(each))]:
+        roles = {*_own(lost), *lost["roles"]}
         grants = [grant for grant in changes.grants if grant.reaches(holder, row.schema)]
         missing = [each for each in lost["privileges"] if not any(grant.gives(each, roles) for grant in grants)]
         if missing:
@@ -70,6 +73,11 @@ def _refused(changes: Changes, name: str, holder: Object, row: Row) -> Iterator[
                 f"Statements of {lost['role']} that need {', '.join(missing)} on {name} fail: "
                 f"the new {name} doesn't have the privileges of the former one."
             )
+
+
+def _own(lost: dict[str, Any]) -> set[str]:
+    """Return who a role is, as GRANT and REVOKE name it: itself, and everybody."""
+    return {"public" if lost["role"] == "PUBLIC" else lost["role"], "public"}
 
 
 def _unfired(changes: Changes, name: str, holder: Object, row: Row) -> Iterator[str]:

@@ -49,6 +49,8 @@ def _of_action(
     own = words_of(action)
     if own[:2] in _MOVES:
         given = parts_at(action, 2)[0]
+        if not given:
+            return
         if kind == "index":
             yield [*_words("alter", "table", UNKNOWN, "add", "constraint"), *_name(given)]
         else:
