@@ -5,13 +5,14 @@ imports it would change with the code.
 """
 
 import copy as copies
+import re
 from collections.abc import Container
 from dataclasses import replace
 from itertools import count
 from typing import Any
 
 from alembic.autogenerate.api import AutogenContext
-from alembic.operations.ops import AddColumnOp, CreateIndexOp, CreateTableOp, MigrateOperation
+from alembic.operations.ops import AddColumnOp, AlterColumnOp, CreateIndexOp, CreateTableOp, MigrateOperation
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -23,9 +24,12 @@ from sqlalchemy import (
     Integer,
     Interval,
     MetaData,
+    Numeric,
     PrimaryKeyConstraint,
     SmallInteger,
+    String,
     Table,
+    Text,
     TextClause,
     UniqueConstraint,
     text,
@@ -38,18 +42,21 @@ from sqlalchemy.types import ARRAY, TypeEngine
 
 from service_migrations._sqlalchemy import creation_order, final_name, is_of_a_type
 from service_migrations.autogenerate.sequences import sequence_of
-from service_migrations.catalog.tables import Constraint, TableState
+from service_migrations.catalog.tables import ColumnState, Constraint, TableState
 from service_migrations.models.tables.copies import copy_table
 from service_migrations.models.tables.texts import plain
 from service_migrations.models.tables.types import is_portable, postgres_type, without_own_index
 from service_migrations.sql.identifiers import LONGEST, cut
-from service_migrations.sql.quoting import escaped
+from service_migrations.sql.quoting import escaped, quoted
 
-__all__ = ["added_column", "copied", "created_table", "remove_exclusions", "render_item"]
+__all__ = ["added_column", "copied", "created_table", "remove_exclusions", "render_item", "widening"]
 
 _PREPARER = asyncpg.dialect().identifier_preparer  # type: ignore[no-untyped-call]
 _INTEGERS = (BigInteger, SmallInteger, Integer)
 _KINDS = {"p": PrimaryKeyConstraint, "u": UniqueConstraint, "x": ExcludeConstraint, "f": ForeignKeyConstraint}
+
+_WIDENED = re.compile(r"(smallint|integer|bigint|text|character varying|numeric)(?:\((\d+)(?:,(\d+))?\))?")
+_WIDER = {"smallint": SmallInteger, "integer": Integer, "bigint": BigInteger}
 
 
 def copied(metadata: MetaData, dialect: Dialect, keys: Container[str]) -> dict[str, Table]:
@@ -300,3 +307,38 @@ def _plain(column_type: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any]:
         bare.create_constraint = False
         return bare
     return column_type
+
+
+def widening(table: TableState, before: ColumnState, after: ColumnState) -> AlterColumnOp | None:
+    """Return the operation that widens a column; None where its new type is no wider one, or a name needs quotes.
+
+    A statement names the new type only; from the operation a reader, and ``db.plan``, see that no value is too long.
+    """
+    names = [name for name in (table.schema, table.name, before.name) if name is not None]
+    old, new = _WIDENED.fullmatch(before.kind), _WIDENED.fullmatch(after.kind)
+    if old is None or new is None or not _is_wider(old, new) or any(quoted(name) != name for name in names):
+        return None
+    existing, new_type = _sqlalchemy(old), _sqlalchemy(new)
+    return AlterColumnOp(table.name, before.name, schema=table.schema, existing_type=existing, modify_type=new_type)
+
+
+def _is_wider(old: re.Match[str], new: re.Match[str]) -> bool:
+    if old[0] == new[0]:
+        return False
+    if old[1] in _WIDER and new[1] in _WIDER:
+        return list(_WIDER).index(old[1]) < list(_WIDER).index(new[1])
+    if (old[1] == "numeric") != (new[1] == "numeric") or {old[1], new[1]} & _WIDER.keys():
+        return False
+    if new[2] is None or old[2] is None:
+        return new[2] is None
+    digits, scale, new_digits, new_scale = (int(part or 0) for part in (old[2], old[3], new[2], new[3]))
+    return scale <= new_scale and digits - scale <= new_digits - new_scale
+
+
+def _sqlalchemy(match: re.Match[str]) -> Any:
+    base, first, second = match.groups()
+    if base in _WIDER:
+        return _WIDER[base]()
+    if base == "numeric":
+        return Numeric(int(first), int(second)) if first else Numeric()
+    return Text() if base == "text" else String(int(first) if first else None)

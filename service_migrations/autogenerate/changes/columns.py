@@ -16,7 +16,7 @@ from service_migrations.autogenerate.changes.table_pair import (
     either,
     recreated_columns,
 )
-from service_migrations.autogenerate.changes.widenings import widening
+from service_migrations.autogenerate.operations import widening
 from service_migrations.catalog.tables import ColumnState
 from service_migrations.sql.quoting import literal, quoted
 

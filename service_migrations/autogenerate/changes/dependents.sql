@@ -79,9 +79,12 @@ WITH RECURSIVE parts AS (
     LEFT JOIN pg_attrdef f ON d.classid = 'pg_attrdef'::regclass AND f.oid = d.objid
     LEFT JOIN pg_index i ON d.classid = 'pg_class'::regclass AND i.indexrelid = d.objid
     WHERE d.deptype = 'n' AND c.contype IS DISTINCT FROM 'f'
-        -- the default of a serial column, and the expression of one that isn't generated any more, go before
-        AND NOT EXISTS (SELECT FROM parts l JOIN pg_attribute a ON a.attrelid = l.oid AND a.attname = l.name
-            WHERE l.kind IN ('sequence', 'plain') AND f.adrelid = l.oid AND f.adnum = a.attnum)
+        -- the default of a serial column, and the expression of one that isn't generated any more, go before, with those
+        -- of partitions and children; a child that has a model may keep its own
+        AND NOT EXISTS (SELECT FROM parts l JOIN tree t ON t.root = l.oid
+            JOIN pg_attribute a ON a.attrelid = t.relid AND a.attname = l.name
+            WHERE l.kind IN ('sequence', 'plain') AND f.adrelid = t.relid AND f.adnum = a.attnum
+                AND (t.relid = t.root OR t.relid <> ALL(CAST(:tables AS oid[]))))
         AND NOT EXISTS (SELECT FROM dropped o WHERE o.classid = d.classid AND o.objid = d.objid
             AND o.objsubid IN (0, d.objsubid))
         -- the parts of our own tables that use a type are converted or recreated; of a partition, those of its parent

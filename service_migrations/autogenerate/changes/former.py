@@ -7,11 +7,11 @@ drops both together later.
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 
 from sqlalchemy import Connection, text
 
-from service_migrations.autogenerate.changes.change import Change, Phase, Step, steps
+from service_migrations.autogenerate.changes.change import Change, Note, Phase, Step, steps
 from service_migrations.autogenerate.changes.table_pair import NEITHER, Directions, either
 from service_migrations.catalog import creation, restoration
 from service_migrations.catalog.definitions import add_not_null, column_settings, storage_actions
@@ -19,6 +19,7 @@ from service_migrations.catalog.objects import Catalog, Key, Object, read_own
 from service_migrations.catalog.privileges import privileges
 from service_migrations.catalog.restoration import Restoration
 from service_migrations.catalog.tables import ColumnState, Constraint, Index, TableState
+from service_migrations.sql.quoting import literal, quoted
 
 __all__ = ["Former"]
 
@@ -52,6 +53,7 @@ _PHASES = {
 _CREATE = re.compile(r"^CREATE (UNIQUE )?INDEX ")
 _APART = re.compile(r" WITH \([^()]*\)| TABLESPACE \S+| DESC\b| NULLS (?:FIRST|LAST)\b")
 """What isn't compared where PostgreSQL looks for an equal index."""
+_UNIQUE = re.compile(r"^(?:PRIMARY KEY|UNIQUE) | (?:DEFERRABLE|INITIALLY) .*$|(?<=\)) DEFERRABLE$")
 _REFERENCES = re.compile(r"(.*?REFERENCES.*?\))(.*)", re.DOTALL)
 
 KeyOfTable = tuple[str | None, str]
@@ -115,13 +117,27 @@ class Former:
         return [*self._with_partitions(self._table(table))][1:]
 
     def children(self, table: TableState) -> list[Object]:
-        """Return the tables that inherit from a table, also those that inherit from one of these."""
-        found, addresses = [], {self._table(table).address}
-        tables = [item for item in self._catalog.by_key.values() if item.facts.get("inherits")]
+        """Return the tables that inherit from a table, and those that inherit from one of these; partitions too."""
+        found, addresses = list[Object](), {self._table(table).address}
+        tables = [item for item in self._tables.values() if item.facts.get("inherits")]
         while new := [each for each in tables if each not in found and addresses.intersection(each.facts["inherits"])]:
             found += new
             addresses.update(each.address for each in new)
         return found
+
+    def ancestors(self, table: Object) -> list[Object]:
+        """Return the tables that a table inherits from, or is a partition of, the nearest first."""
+        found, last = list[Object](), [table]
+        while last:
+            addresses = dict.fromkeys(address for each in last for address in each.facts.get("inherits", ()))
+            last = [self._tables[address] for address in addresses if address in self._tables]
+            found = [each for each in found if each not in last] + last
+        return found
+
+    @cached_property
+    def _tables(self) -> dict[str, Object]:
+        tables = (item for item in self._catalog.by_key.values() if item.kind in {"table", "foreign table"})
+        return {item.address: item for item in tables}
 
     def columns(self, table: Object) -> dict[str, Object]:
         """Return the columns of a table, by name."""
@@ -207,13 +223,46 @@ class Former:
 
         """
         for partition in self.partitions(table) if added else ():
-            for own in self._catalog.parts(partition, "constraint", "index"):
-                is_own = not own.facts.get("inherited") and "constraint" not in own.facts
-                if is_own and any(_is_equal(own, part) for part in added):
+            owns = [
+                own
+                for own in self._catalog.parts(partition, "constraint", "index")
+                if not own.facts.get("inherited") and "constraint" not in own.facts
+            ]
+            for part in added:
+                taken = [own for own in owns if self._is_taken(own, part)]
+                owns = [own for own in owns if own not in taken]
+                for own in taken:
+                    if isinstance(part, Index) and own.kind == "constraint":
+                        note = (
+                            f"WARNING: this fails where the constraint {own.address} of {partition.address} has become "
+                            f"a part of {quoted(part.name)}.\nWith DROP INDEX … CASCADE it doesn't: the constraint is "
+                            "added again, but no foreign key that needs it."
+                        )
+                        yield Change(Phase.CREATE_INDEXES, (), (Note(note),))
                     _, downgrade = _PHASES["foreign key" if "foreign_key" in own.facts else own.kind]
-                    # of several equal indexes, PostgreSQL takes one
-                    create = (_CREATE.sub(r"CREATE \1INDEX IF NOT EXISTS ", each) for each in self._statements(own))
-                    yield Change(downgrade, (), tuple(create))
+                    is_certain = own.kind == "constraint" and len(taken) == 1 and _is_equal(own, part)
+                    yield Change(downgrade, (), self._statements(own) if is_certain else self._unless_kept(own))
+
+    def _is_taken(self, own: Object, part: Constraint | Index) -> bool:
+        """Whether PostgreSQL may make what a partition has the partition's part of a new one, also by its index."""
+        index = creation.index_of(own, self._catalog) if own.kind == "constraint" else None
+        if index is None:
+            return _is_equal(own, part)
+        if isinstance(part, Index):
+            return not (own.definition or "").startswith("EXCLUDE") and _is_equal(index, part)
+        return part.kind in "pu" and _text_of_unique(own.definition or "") == _text_of_unique(part.definition)
+
+    def _unless_kept(self, own: Object) -> tuple[str, ...]:
+        """Return the statements that create a part of a partition which may be there: of several, one is taken."""
+        created, *others = self._statements(own)
+        if own.kind == "index":
+            return _CREATE.sub(r"CREATE \1INDEX IF NOT EXISTS ", created), *others
+        table = literal(self._catalog.on(own))
+        missing = (
+            "NOT EXISTS (SELECT FROM pg_catalog.pg_constraint "
+            f"WHERE conrelid = {table}::pg_catalog.regclass AND conname = {literal(own.name)})"
+        )
+        return f"DO {literal(f'BEGIN IF {missing} THEN {created}; END IF; END')}", *others
 
     def completed(self, table: TableState) -> TableState:
         """Return the state of a table with the rest of each part."""
@@ -281,6 +330,11 @@ def _is_equal(own: Object, part: Constraint | Index) -> bool:
 def _text_of_index(definition: str) -> tuple[bool, str]:
     start, _, rest = definition.partition(" USING ")
     return start.startswith("CREATE UNIQUE "), _APART.sub("", rest)
+
+
+def _text_of_unique(definition: str) -> str:
+    """Return the columns of a primary key or a unique constraint, without what the index doesn't have."""
+    return _UNIQUE.sub("", definition)
 
 
 def _text_of_key(definition: str) -> tuple[str, list[str]]:

@@ -12,10 +12,10 @@ from service_migrations.autogenerate.changes import columns, constraints, genera
 from service_migrations.autogenerate.changes.change import Change, Note, Phase, Step
 from service_migrations.autogenerate.changes.dependents import users_of_columns
 from service_migrations.autogenerate.changes.matches import Matches, new_names
+from service_migrations.autogenerate.changes.own_columns import own_columns
 from service_migrations.autogenerate.changes.table_options import TableOptions, changed_persistence, new_comments
 from service_migrations.autogenerate.changes.table_pair import (
     BOTH,
-    NEITHER,
     Directions,
     Pair,
     converted_columns,
@@ -23,15 +23,10 @@ from service_migrations.autogenerate.changes.table_pair import (
 )
 from service_migrations.autogenerate.comparison import Comparison, Key
 from service_migrations.autogenerate.operations import added_column, created_table, remove_exclusions
-from service_migrations.catalog.definitions import rerunnable
-from service_migrations.catalog.objects import Object
 from service_migrations.catalog.tables import ColumnState, TableState
 from service_migrations.sql.quoting import literal
 
 __all__ = ["altered", "created", "dropped", "persistence"]
-
-_NAMED_NOT_NULLS = (18,)
-"""From this version on, a NOT NULL is a constraint, and a part's own stays."""
 
 
 def dropped(comparison: Comparison) -> Iterator[Change]:
@@ -124,9 +119,12 @@ def altered(comparison: Comparison) -> dict[Key, list[Change]]:
             *_comment(pair),
         ]
         if table_changes:
-            table_changes += [*_taken_from_partitions(comparison, key, pair), *_own_columns(comparison, pair)]
+            table_changes += _taken_from_partitions(comparison, key, pair)
         changes[key] = [change for change in table_changes if change.forward or change.backward]
-    return {key: table_changes for key, table_changes in changes.items() if table_changes}
+    changes = {key: table_changes for key, table_changes in changes.items() if table_changes}
+    for key, table_changes in own_columns(comparison).items() if changes else ():
+        changes.setdefault(key, []).extend(table_changes)
+    return changes
 
 
 def persistence(comparison: Comparison) -> list[Change]:
@@ -202,55 +200,6 @@ def _taken_from_partitions(comparison: Comparison, key: Key, pair: Pair) -> Iter
     new = [index for name, index in pair.target.indexes.items() if name not in kept]
     if pair.live.partition_key:
         yield from comparison.former.taken_parts(pair.live, (*matches.added, *new))
-
-
-def _own_columns(comparison: Comparison, pair: Pair) -> Iterator[Change]:
-    """Yield the changes that leave partitions and children their own defaults, which those of the table overwrite."""
-    converted = converted_columns(pair, comparison.recreated_types)
-    for live, target in pair.common:
-        directions = converted.get(live.name, NEITHER)
-        if not (live.generated or target.generated) and _changes_children(live, target, directions):
-            for child in (*comparison.former.partitions(pair.live), *comparison.former.children(pair.live)):
-                yield from _own_column(comparison, child, live, target, directions)
-
-
-def _changes_children(live: ColumnState, target: ColumnState, converted: Directions) -> bool:
-    return live.not_null != target.not_null or _sets_default(live, target, converted)
-
-
-def _sets_default(live: ColumnState, target: ColumnState, converted: Directions) -> bool:
-    """Whether the default of the table's column is dropped or set, also to be converted."""
-    return live.expression != target.expression or (live.expression is not None and any(converted))
-
-
-def _own_column(
-    comparison: Comparison, child: Object, live: ColumnState, target: ColumnState, converted: Directions
-) -> Iterator[Change]:
-    """Yield the changes that set the default and the NOT NULL of a child's column again."""
-    column = comparison.former.columns(child).get(live.name)
-    if column is None:
-        return
-    alter = f"ALTER TABLE {child.address} ALTER COLUMN {column.address}"
-    default = column.facts.get("default")
-    if _sets_default(live, target, converted) and default != live.default:
-        steps: tuple[Step, ...] = (_set_default(alter, default),)
-        own_pair = comparison.pairs.get(comparison.key(child.schema, child.name))
-        own = {} if own_pair is None else {before.name: after for before, after in own_pair.common}
-        if live.name in own and own[live.name].expression != default:
-            steps = (_set_default(alter, own[live.name].expression),)
-        elif converted.up and default:
-            note = f"WARNING: {child.address} loses its own default of {column.address}, {default}: it may not fit."
-            steps = (Note(note),)
-        # behind what sets that of the table, in both directions
-        yield Change(Phase.SET_OPTIONS, steps, ())
-        yield Change(Phase.DROP_CONSTRAINTS, (), (_set_default(alter, default),))
-    version = comparison.connection.dialect.server_version_info or ()
-    if target.not_null and not live.not_null and column.facts["not_null"] and version < _NAMED_NOT_NULLS:
-        yield Change(Phase.DROP_CONSTRAINTS, (), (f"{alter} SET NOT NULL",))
-
-
-def _set_default(alter: str, default: str | None) -> Step:
-    return f"{alter} SET DEFAULT {rerunnable(default)}" if default else f"{alter} DROP DEFAULT"
 
 
 def _ordered(
