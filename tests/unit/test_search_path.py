@@ -74,8 +74,8 @@ def test_a_query_that_meets_the_search_path_of_a_service_qualifies_each_name(mod
     constants = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
     is_sql = re.compile(r"\bSELECT\b.*\bpg_|\bpg_catalog\.")
     texts = [text for text in constants if isinstance(text, str) and is_sql.search(text.replace("\n", " "))]
-    one = module in ("safe.py", "connection/dialect.py", "session/concurrent_builds.py") or "/tables/" in module
-    assert len(texts) > (not one)
+    has_one = module in ("safe.py", "connection/dialect.py", "session/concurrent_builds.py") or "/tables/" in module
+    assert len(texts) > (not has_one)
     for sql in [*texts, HOLDS_LOCK]:
         tokens = list(tokenize(re.sub(r"OPERATOR\(pg_catalog\.[^)]+\)|(?<=count)\(\*\)", ",", sql)))
         for before, token, after in zip(["", *tokens], tokens, [*tokens[1:], ""], strict=False):

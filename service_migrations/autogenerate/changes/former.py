@@ -118,21 +118,23 @@ class Former:
 
     def children(self, table: TableState) -> list[Object]:
         """Return the tables that inherit from a table, and those that inherit from one of these; partitions too."""
-        found, addresses = list[Object](), {self._table(table).address}
+        children, addresses = list[Object](), {self._table(table).address}
         tables = [item for item in self._tables.values() if item.facts.get("inherits")]
-        while new := [each for each in tables if each not in found and addresses.intersection(each.facts["inherits"])]:
-            found += new
+        while new := [
+            each for each in tables if each not in children and addresses.intersection(each.facts["inherits"])
+        ]:
+            children += new
             addresses.update(each.address for each in new)
-        return found
+        return children
 
     def ancestors(self, table: Object) -> list[Object]:
         """Return the tables that a table inherits from, or is a partition of, the nearest first."""
-        found, last = list[Object](), [table]
+        ancestors, last = list[Object](), [table]
         while last:
             addresses = dict.fromkeys(address for each in last for address in each.facts.get("inherits", ()))
             last = [self._tables[address] for address in addresses if address in self._tables]
-            found = [each for each in found if each not in last] + last
-        return found
+            ancestors = [each for each in ancestors if each not in last] + last
+        return ancestors
 
     @cached_property
     def _tables(self) -> dict[str, Object]:
