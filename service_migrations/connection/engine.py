@@ -241,11 +241,14 @@ async def _reuse(settings: Settings, opened: Opened | None) -> tuple[AsyncEngine
         return None
     if opened.limits == settings.limits and settings.service.driver == "asyncpg":
         engine = create_engine(settings, opened=opened)
+        # not by cancelling: asyncpg would then send the server a message, and wait for that too
+        timer = asyncio.get_running_loop().call_later(connect_timeout(settings), opened.connection.terminate)
         try:
-            async with asyncio.timeout(connect_timeout(settings)):
-                return engine, await engine.connect()
+            return engine, await engine.connect()
         except Exception:  # noqa: BLE001 - it was lost meanwhile; whatever it is, a new connection shows it
             await engine.dispose()
+        finally:
+            timer.cancel()
     await close(opened.connection)
     return None
 

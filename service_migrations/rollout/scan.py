@@ -234,10 +234,14 @@ async def _connect_and_read(
     state: KnownState | None = None
     try:
         schema = settings.service.version_table_schema or schemas.of(settings.service)
-        async with asyncio.timeout(connect_timeout(settings)):
+        # not by cancelling: asyncpg would then send the server a message, and wait for that too
+        timer = asyncio.get_running_loop().call_later(connect_timeout(settings), connection.terminate)
+        try:
             if capacity is not None:
                 await capacity.query(connection, roles)
             state = await _read_tables(connection, settings, chain, schema)
+        finally:
+            timer.cancel()
     except Exception as error:  # noqa: BLE001 - as above
         return _unknown(settings, chain, type(error).__name__), None
     finally:
