@@ -1,4 +1,6 @@
-"""Alembic's operations for tables and columns that only the models have, with fixes for Alembic's renderer.
+"""Alembic's operations: of tables and columns that only the models have, and of a column that gets a wider type.
+
+Fixes for Alembic's renderer are here too.
 
 An enum type is created by a statement of its own, once. A type decorator is replaced by its type: a revision that
 imports it would change with the code.

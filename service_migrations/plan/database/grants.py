@@ -17,7 +17,7 @@ _NEEDED = {
 }
 """The privileges that statements of an application need, of each kind of which a GRANT may mean all objects.
 
-Those of sequences are no others than these by their names, and are privileges of no table and no function.
+The privileges of a sequence have names of these, and are none of a table or a function.
 """
 
 

@@ -236,11 +236,10 @@ def result_script(text: str) -> None:
     """
     if not _can_be_encoded(text):
         encoding = _result_stream().encoding
-        raise ConfigurationError(f"stdout is in {encoding}, which lacks a character of this SQL.", hint=_ENCODING)
+        raise ConfigurationError(
+            f"stdout is in {encoding}, which lacks a character of this SQL.", hint="Set PYTHONIOENCODING=utf-8."
+        )
     result(text)
-
-
-_ENCODING = "Set PYTHONIOENCODING=utf-8."
 
 
 def _can_be_encoded(text: str) -> bool:

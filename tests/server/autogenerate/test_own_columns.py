@@ -61,6 +61,12 @@ MAPPED = {
 }
 
 
+def family(names: tuple[str, str], columns: tuple[str, str]) -> str:
+    """Return the models of a base and a kid that inherits from it, by their names and their columns."""
+    (base, kid), (of_base, of_kid) = names, columns
+    return FAMILY.format(base=repr(base), kid=repr(kid), of_base=of_base, of_kid=of_kid)
+
+
 @EACH_NAME
 @pytest.mark.parametrize(("before", "after", "expected"), MAPPED.values(), ids=MAPPED)
 def test_a_mapped_child_gets_the_default_of_its_model_at_once(
@@ -71,12 +77,8 @@ def test_a_mapped_child_gets_the_default_of_its_model_at_once(
     monorepo: Monorepo,
     database: Callable[..., Dsn],
 ) -> None:
-    dsn, (base, kid) = database(), names
-    here, there = (
-        FAMILY.format(base=repr(base), kid=repr(kid), of_base=of_base, of_kid=of_kid)
-        for of_base, of_kid in (before, after)
-    )
-    changed(monorepo, dsn, here, [], there)
+    dsn, (_, kid) = database(), names
+    changed(monorepo, dsn, family(names, before), [], family(names, after))
     default = defaults(dsn)[kid]
     assert default == expected if expected != "nextval" else f"{kid}_place_seq" in str(default)
 
@@ -97,12 +99,8 @@ def test_a_mapped_child_keeps_the_not_null_of_its_model(
     monorepo: Monorepo,
     database: Callable[..., Dsn],
 ) -> None:
-    dsn, (base, kid) = database(), names
-    here, there = (
-        FAMILY.format(base=repr(base), kid=repr(kid), of_base=of_base, of_kid=of_kid)
-        for of_base, of_kid in (before, after)
-    )
-    changed(monorepo, dsn, here, [], there)
+    dsn, (_, kid) = database(), names
+    changed(monorepo, dsn, family(names, before), [], family(names, after))
     assert not_null(dsn, kid) == bool(after[1])
 
 
