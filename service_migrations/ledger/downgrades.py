@@ -11,6 +11,8 @@ import re
 from collections.abc import Sequence
 from urllib.parse import unquote
 
+from sqlalchemy import MetaData
+
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History
 from service_migrations.history.sql.offline import Rendered, render
@@ -36,7 +38,9 @@ _SECRET_STATEMENT = re.compile(
 """Statements that may hold a password: those on roles, user mappings, servers and subscriptions, and any URL."""
 
 
-def rendered_downgrades(history: History, revisions: Sequence[Revision], sources: Sources) -> dict[str, str]:
+def rendered_downgrades(
+    history: History, revisions: Sequence[Revision], sources: Sources, metadata: MetaData
+) -> dict[str, str]:
     """Return the SQL of downgrades by revision, as JSON with one text for each statement.
 
     The functions are run without a database, so only those are rendered that certainly do nothing else than to emit
@@ -46,6 +50,7 @@ def rendered_downgrades(history: History, revisions: Sequence[Revision], sources
         history: the history.
         revisions: those that the upgrade runs, oldest first.
         sources: the settings, whose passwords aren't kept.
+        metadata: that of the models.
 
     """
     try:
@@ -53,7 +58,7 @@ def rendered_downgrades(history: History, revisions: Sequence[Revision], sources
         plain = tuple(revision for revision in revisions[-_MOST:] if is_plain(root / revision.path))
         if not plain:
             return {}
-        rendered = render(history, plain, down=True, strict=False)
+        rendered = render(history, plain, down=True, strict=False, metadata=metadata)
         secrets = _secrets(history, sources)
     except Exception:
         log.debug("%s: no downgrade is kept", history.service, exc_info=True)

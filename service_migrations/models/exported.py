@@ -70,7 +70,8 @@ def tables_of_metadata(
     brought: dict[Table, str] = {}
     for metadata in explicit:
         brought |= reach.every(metadata, place)
-    names_some = any(table in reach.definitions for table in named)
+    # to read what is defined where takes longer than all else here, and hardly any service needs it
+    names_some = bool(bases) and any(table in reach.definitions for table in named)
     for metadata in bases:
         for table, definition in reach.others(metadata, named):
             if definition.path in reach.shared:

@@ -211,7 +211,9 @@ async def _attempt(session: Session, operation: Operation, attempts: _Attempts) 
             return _outcome(session, operation, attempts, current)
         ledger.purged = current if operation.purges else ()
         if operation.upgrades_to is not None and ledger.writable:
-            ledger.downgrades = rendered_downgrades(session.history, remaining, session.connector.sources)
+            ledger.downgrades = rendered_downgrades(
+                session.history, remaining, session.connector.sources, session.metadata
+            )
         async with applying(session, ledger, attempts.progress) as callbacks:
             attempts.report_begin()
             await session.run(operation.run, on_commit=attempts.commit, on_version_apply=callbacks)

@@ -17,6 +17,7 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import Script
 from alembic.util import load_python_file
+from sqlalchemy import MetaData
 
 from service_migrations.errors import MigrationError, UsageError, text_of
 from service_migrations.failures.driver_errors import unmasked
@@ -31,7 +32,7 @@ from service_migrations.models.attachments import tables_kept
 from service_migrations.models.service_code import code_of
 from service_migrations.monorepo import Service
 from service_migrations.revision_call import call_revision
-from service_migrations.side_effects import SideEffectError, side_effects_refused
+from service_migrations.side_effects import SideEffectError, guards_kept, side_effects_refused
 
 __all__ = ["Piece", "Rendered", "pending", "render"]
 
@@ -159,12 +160,17 @@ def reverted(history: History, current: tuple[str, ...], revision: str) -> tuple
 
 
 def render(
-    history: History, revisions: tuple[Revision, ...], *, down: bool = False, strict: bool = True
+    history: History,
+    revisions: tuple[Revision, ...],
+    *,
+    down: bool = False,
+    strict: bool = True,
+    metadata: MetaData | None = None,
 ) -> list[Rendered]:
     """Render revisions, or with *down* their downgrades, in offline mode. The caller holds the process lock.
 
     A revision that can't be rendered has an ``error``; where it would surely fail with a database too, an error is
-    raised, unless *strict* is false.
+    raised, unless *strict* is false. The *metadata* is that of the models, where the caller has it.
 
     Raises:
         MigrationError: the models can't be imported.
@@ -175,16 +181,17 @@ def render(
     results = [Rendered(revision, down=down) for revision in revisions]
 
     def run(_: Any, context: MigrationContext) -> list[Any]:
-        for result in results:
-            script = history.directory.get_revision(result.revision.revision)
-            if script is not None:
-                with questions_seen(context, script.path, partial(_note, result)):
-                    _render(script, result, recorder, service if strict else None)
+        with guards_kept():
+            for result in results:
+                script = history.directory.get_revision(result.revision.revision)
+                if script is not None:
+                    with questions_seen(context, script.path, partial(_note, result)):
+                        _render(script, result, recorder, service if strict else None)
         return []  # without a step, Alembic logs no upgrade and writes no version table
 
     if not results:
         return []
-    alembic = config(service, {"version_table": service.version_table}, recorder)
+    alembic = config(service, {"version_table": service.version_table, "metadata": metadata}, recorder)
     try:
         with code_of(service), EnvironmentContext(alembic, history.directory, fn=run, as_sql=True):
             history.directory.run_env()
