@@ -29,11 +29,14 @@ from service_migrations.adoption.naming import name_all
 from service_migrations.adoption.registered import imported_hooks
 from service_migrations.monorepo import Monorepo
 from service_migrations.pyproject import read_tools
+from service_migrations.rollout.schemas import UNSURE, Schemas
 from service_migrations.service import Service
 
 __all__ = ["survey"]
 
 _OWN_PACKAGE = "service_migrations"
+_SCHEMA = "version_table_schema"
+_PUBLIC = "public"
 _OWN_IMPORT = re.compile(rb"^\s*(?:from|import)\s+service_migrations\b", re.MULTILINE)
 
 
@@ -54,7 +57,8 @@ def survey(root: Path) -> tuple[Found, ...]:
     shared_folders = Counter(place[1].parent for place in places)
     packages = tuple(path.parent for path in files.pyproject if path.parent != root)
     locations = tuple(dict.fromkeys(location for _, location in places))
-    read = (_read(root, *place, code, shared_folders, packages, adopted, locations) for place in places)
+    schemas = Schemas(root)
+    read = (_read(root, *place, code, schemas, shared_folders, packages, adopted, locations) for place in places)
     services = [service for service in read if _is_there(service)]
     name_all(services, {service.name: service.path for service in known})
     compare(services)
@@ -111,6 +115,7 @@ def _read(
     options: Options | None,
     location: Path,
     code: Code,
+    schemas: Schemas,
     shared_folders: Counter[Path],
     packages: tuple[Path, ...],
     adopted: Mapping[Path, Service],
@@ -162,6 +167,7 @@ def _read(
     for hook in found.hooks:
         found.note("hook", f"{hook.text}.", hook.path, hook.line)
     _read_dsn(found, environment, options, reader, code, ours)
+    _take_schema(found, environment, schemas)
     _take_table(found, ours)
     if found.state != LEFT_ALONE:
         judge_models(found, environment)
@@ -252,6 +258,21 @@ def _note_unread(found: Found, environment: Environment, ours: Service | None) -
     for key, path, line in environment.unread:
         if ours is None or key not in ours.configured:
             found.note("to do", f"{key} can't be read from it; set {key} in the table.", path, line)
+
+
+def _take_schema(found: Found, environment: Environment, schemas: Schemas) -> None:
+    """Name the schema where plain Alembic has put the version table, if the models have one of their own.
+
+    Here the version table is in that of the models, unless the table in pyproject.toml says otherwise. An env.py that
+    names no schema leaves it to the ``search_path``: that is "$user", public, where nothing is seen that sets another.
+    """
+    models = found.models
+    is_open = found.version_table_schema is None and all(key != _SCHEMA for key, *_ in environment.unread)
+    if models is None or not is_open or found.dsn.has_search_path or has_word(environment.path, "search_path"):
+        return
+    schema = schemas.of(Service("", found.root, found.path, models.source, models.name, (), ""))
+    if schema not in (None, UNSURE, _PUBLIC, found.dsn.role):
+        found.version_table_schema = _PUBLIC
 
 
 def _take_table(found: Found, ours: Service | None) -> None:

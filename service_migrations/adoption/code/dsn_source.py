@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import unquote
 
 from service_migrations.adoption.code.variables import Text, Variable
 from service_migrations.errors import ConfigurationError
@@ -35,6 +36,8 @@ class DsnSource:
         driver: the driver that the URL names.
         todo: what a person has to do, where nothing can be written.
         identity: host and database, where the team's .env has all that they are made of.
+        role: the role, where it is known.
+        has_search_path: whether it sets the search_path.
 
     """
 
@@ -47,6 +50,8 @@ class DsnSource:
     todo: str | None = None
     identity: str | None = None
     unset: str | None = None
+    role: str | None = None
+    has_search_path: bool = False
 
 
 class EnvFiles:
@@ -95,8 +100,8 @@ def describe_dsn(text: Text | None, place: str, files: EnvFiles, directory: Path
     given_in = files.file_of([_OWN])
     if given_in and (given_in.parent == directory or not text or _is_unfilled(text, files)):
         other_file = given_in if given_in.parent not in (directory, root) else None
-        return DsnSource(_OWN, env_file=other_file)
-    source = _described(text, place, files, directory, root)
+        return _with_session(DsnSource(_OWN, env_file=other_file), files.value(_OWN))
+    source = _with_session(_described(text, place, files, directory, root), _filled(text, files) if text else None)
     if text and given_in and given_in.parent == root and not source.dialect and not source.todo:
         names = [part.name for part in text if isinstance(part, Variable)]
         own = files.file_of(names)
@@ -105,6 +110,12 @@ def describe_dsn(text: Text | None, place: str, files: EnvFiles, directory: Path
             rest = f"which counts here unless the environment has {', '.join(names)}. Set {_OWN} in {own_file}."
             return replace(source, todo=f"{given_in.name} of the top level has {_OWN}, {rest}")
     return source
+
+
+def _with_session(source: DsnSource, dsn: str | None) -> DsnSource:
+    """Add what a DSN says of a session, and so of the schema that unqualified names are in."""
+    match = re.match(r"[\w+]+://([^:/@?#]+)(?::[^@]*)?@", dsn or "")
+    return replace(source, role=unquote(match[1]) if match else None, has_search_path="search_path" in (dsn or ""))
 
 
 def _is_unfilled(text: Text, files: EnvFiles) -> bool:
