@@ -100,6 +100,13 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         f"plan/database/{name}.py": (("tests/server/test_plan_of_database.py",), ())
         for name in ("names", "changes", "signatures", "privileges", "keys", "bodies")
     },
+    **{
+        f"plan/database/{name}.py": (
+            tuple(f"tests/server/test_plan_of_{test}.py" for test in ("constraint_names", "unseen")),
+            ("tests/server/test_plan_of_database.py",),
+        )
+        for name in ("grants", "key_changes", "restored", "revisions")
+    },
     "sql/session_state.py": (("tests/unit/test_session_state.py",), ()),
     "sql/script_texts.py": (("tests/unit/test_script_texts.py",), ()),
     "stack.py": (("tests/unit/test_stack.py",), ("tests/faults/test_revision_call.py",)),
