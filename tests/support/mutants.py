@@ -102,8 +102,8 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     },
     **{
         f"plan/database/{name}.py": (
-            tuple(f"tests/server/test_plan_of_{test}.py" for test in ("constraint_names", "unseen")),
-            ("tests/server/test_plan_of_database.py",),
+            ("tests/unit/test_restored.py", "tests/server/test_plan_of_constraint_names.py"),
+            ("tests/server/test_plan_of_unseen.py", "tests/server/test_plan_of_database.py"),
         )
         for name in ("grants", "key_changes", "restored", "revisions")
     },
