@@ -133,3 +133,17 @@ def code_of(dsn: Dsn, sql: str) -> str:
     except asyncpg.PostgresError as error:
         return str(error.sqlstate)
     return ""
+
+
+def test_a_key_for_which_postgresql_has_chosen_another_name_stays(
+    monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    dsn = database()
+    run_script(dsn, SETUP)
+    service = monorepo.service("billing", dsn=dsn)
+    up = 'op.execute("ALTER TABLE t ADD UNIQUE (a, b)")\nop.execute("ALTER TABLE t DROP CONSTRAINT t_a_b_key")'
+    monorepo.revision("billing", "a1", None, up)
+    (revision,) = wait(service_migrations.plan(service)).revisions
+    assert not [each for each in revision.findings if "these columns" in each.message]
+    wait(service_migrations.upgrade(service))
+    assert code_of(dsn, "INSERT INTO t VALUES (3, 2, NULL) ON CONFLICT (a, b) DO NOTHING") == ""
