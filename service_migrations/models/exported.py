@@ -65,7 +65,7 @@ def tables_of_metadata(
     reach = _Reach(service)
     if not explicit and not bases:
         return {}
-    if any(map(reach.is_own_class, exports)) or any(map(reach.is_own, named)):
+    if bases and (any(map(reach.is_own_class, exports)) or any(map(reach.is_own, named))):
         bases = set()  # with models of its own, the packages around are building blocks
     brought: dict[Table, str] = {}
     for metadata in explicit:
