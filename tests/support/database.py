@@ -159,5 +159,6 @@ def make_database(
         literal = " E" + literal.replace("\\", "\\\\")
     role = f'CREATE ROLE "{name}" LOGIN {"CREATEDB" if creates else ""} PASSWORD {literal}'
     run_script(server.admin, [role, *([] if shared else [_create(server, name, name)])])
-    query(replace(server.admin, database=dsn.database), f'GRANT USAGE, CREATE ON SCHEMA public TO "{name}"')
+    if shared:  # the owner of a database may create in its schema public
+        query(replace(server.admin, database=dsn.database), f'GRANT USAGE, CREATE ON SCHEMA public TO "{name}"')
     return dsn
