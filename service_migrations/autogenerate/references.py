@@ -1,7 +1,8 @@
-"""Foreign keys of the models that the server can't make; it is asked with two temporary tables.
+"""Keys of the models that the server can't make; it is asked with temporary tables.
 
 A temporary table can't refer to a permanent one, so a table alone doesn't show that the columns that a key refers to
-aren't unique, or have types that can't be compared.
+aren't unique, or have types that can't be compared. Nor does it show what a partitioned table refuses, where only the
+database partitions it.
 """
 
 import json
@@ -17,7 +18,7 @@ from service_migrations.failures.driver_errors import describe, is_of_the_sessio
 from service_migrations.models.metadata import place_of_table
 from service_migrations.sql.quoting import VERBATIM, quoted
 
-__all__ = ["impossible"]
+__all__ = ["impossible", "is_valid_reference", "refused_by_partitions"]
 
 _RULES = {"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
 _MATCHES = {"f": "FULL", "p": "PARTIAL", "s": "SIMPLE"}
@@ -63,6 +64,58 @@ def impossible(comparison: Comparison, service: str | None) -> dict[Key, Migrati
                     hint="Correct the model.",
                 )
     return errors
+
+
+def refused_by_partitions(comparison: Comparison, key: Key, parts: Iterable[Constraint | Index]) -> str | None:
+    """Return why the server doesn't make one of the new parts of a partitioned table; None where it makes all.
+
+    It can't be asked of a type that the revision creates.
+    """
+    live, target, connection = comparison.live[key], comparison.targets[key], comparison.connection
+    columns = [_column(target if name in target.columns else live, name) for name in {**live.columns, **target.columns}]
+    temporary = f"pg_temp.{quoted(live.name)}"
+    savepoint = connection.begin_nested()
+    try:
+        set_path(connection, f"pg_temp, {comparison.surroundings.search_path}")
+        whole = f"CREATE TEMPORARY TABLE {quoted(live.name)} ({', '.join(columns)}) PARTITION BY {live.partition_key}"
+        if _error(comparison, whole):
+            return None
+        for part in parts:
+            if isinstance(part, Constraint):
+                statement = f"ALTER TABLE {temporary} ADD CONSTRAINT {quoted(part.name)} {part.definition}"
+            else:
+                create, _, rest = part.definition.partition(f" ON {target.sql} ")
+                statement = f"{create} ON {temporary} {rest}"
+            if reason := _error(comparison, statement):
+                return reason
+    finally:
+        savepoint.rollback()
+    return None
+
+
+def is_valid_reference(comparison: Comparison, near: str, far: str) -> bool:
+    """Whether PostgreSQL accepts a foreign key from a column of one type to a column of another."""
+    savepoint = comparison.connection.begin_nested()
+    try:
+        set_path(comparison.connection, comparison.surroundings.search_path)
+        statements = (
+            f"CREATE TEMPORARY TABLE far (key {far} UNIQUE)",
+            f"CREATE TEMPORARY TABLE near (key {near} REFERENCES pg_temp.far (key))",
+        )
+        return not any(_error(comparison, statement) for statement in statements)
+    finally:
+        savepoint.rollback()
+
+
+def _error(comparison: Comparison, statement: str) -> str | None:
+    """Run a statement, and return what the server says against it."""
+    try:
+        comparison.connection.exec_driver_sql(statement, execution_options=VERBATIM)
+    except DBAPIError as error:
+        if is_of_the_session(error):
+            raise
+        return describe(error)
+    return None
 
 
 def _is_there(comparison: Comparison, key: Key, remote: Key, constraint: Constraint) -> bool:
@@ -120,27 +173,16 @@ def _refusal(
     savepoint = connection.begin_nested()
     try:
         set_path(connection, f"pg_temp, {comparison.surroundings.search_path}")
-        try:
-            for statement in creations:
-                connection.exec_driver_sql(statement, execution_options=VERBATIM)
-        except DBAPIError as error:
-            if is_of_the_session(error):
-                raise
+        if any(_error(comparison, statement) for statement in creations):
             return None  # such as a type that a change before this one creates
-        try:
-            connection.exec_driver_sql(
-                f"ALTER TABLE pg_temp.{quoted(near_name)} ADD CONSTRAINT {quoted(constraint.name)} FOREIGN KEY "
-                f"({_listed(constraint.local_columns)}) REFERENCES pg_temp.{quoted(far.name)} "
-                f"({_listed(constraint.foreign_columns)}) {_rules(constraint.rules)}",
-                execution_options=VERBATIM,
-            )
-        except DBAPIError as error:
-            if is_of_the_session(error):
-                raise
-            return describe(error)
+        return _error(
+            comparison,
+            f"ALTER TABLE pg_temp.{quoted(near_name)} ADD CONSTRAINT {quoted(constraint.name)} FOREIGN KEY "
+            f"({_listed(constraint.local_columns)}) REFERENCES pg_temp.{quoted(far.name)} "
+            f"({_listed(constraint.foreign_columns)}) {_rules(constraint.rules)}",
+        )
     finally:
         savepoint.rollback()
-    return None
 
 
 def _creations(table: TableState, name: str, columns: Iterable[str], keys: Collection[str]) -> Iterator[str]:

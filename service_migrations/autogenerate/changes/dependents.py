@@ -21,7 +21,6 @@ from alembic.operations.ops import (
     DropTableOp,
 )
 from sqlalchemy import PrimaryKeyConstraint, UniqueConstraint, text
-from sqlalchemy.exc import DBAPIError
 
 from service_migrations.autogenerate.changes.change import Change, Note, Phase
 from service_migrations.autogenerate.changes.constraints import keys_of
@@ -29,9 +28,10 @@ from service_migrations.autogenerate.changes.matches import Matches
 from service_migrations.autogenerate.changes.table_pair import NEITHER, Pair, converted_columns, recreated_columns
 from service_migrations.autogenerate.comparison import Comparison, Key
 from service_migrations.autogenerate.enum_types import EnumType
+from service_migrations.autogenerate.references import is_valid_reference, refused_by_partitions
 from service_migrations.autogenerate.sequences import new_sequences
 from service_migrations.catalog.search_path import OWN_PATH, SHOWN, set_path
-from service_migrations.sql.quoting import VERBATIM, quoted
+from service_migrations.sql.quoting import quoted
 
 __all__ = ["refusals", "users_of_columns", "users_of_types"]
 
@@ -77,6 +77,7 @@ def refusals(comparison: Comparison, changes: Iterable[Change]) -> Iterator[Chan
     yield from _holders(comparison, dropped, created)
     yield from _namesakes(comparison, created)
     yield from _foreign_keys(comparison)
+    yield from _keys_of_partitions(comparison)
 
 
 def users_of_types(comparison: Comparison, types: Iterable[EnumType]) -> dict[EnumType, list[str]]:
@@ -289,13 +290,30 @@ def _foreign_keys(comparison: Comparison) -> Iterator[Change]:
             reason = f"needs {row.index} of {_describe(comparison, key)}, which this would drop"
         else:
             live, target = pair.live.columns[row.part], pair.target.columns[row.part]
-            if live.kind != target.kind and not _is_valid_reference(comparison, row.type, target.kind):
+            if live.kind != target.kind and not is_valid_reference(comparison, row.type, target.kind):
                 reason = f"can't lead from {row.type} to {column} as {target.kind}"
         if reason:
             hint = f"Agree on it with the service that has {row.home} first; `inv db.owners` names it."
             if row.home_oid in comparison.uncompared:
                 hint = f"The models' own {row.home} isn't compared: where it can't be, `inv db.check` says why."
             yield _refusal(f"the foreign key {row.name} of {row.home} {reason}", hint)
+
+
+def _keys_of_partitions(comparison: Comparison) -> Iterator[Change]:
+    """Yield a refusal for each table that only the database partitions, whose new keys need the partition key."""
+    for key, pair in comparison.pairs.items():
+        if not pair.live.partition_key or pair.target.partition_key:
+            continue
+        matches = Matches.of(pair, comparison.named[key])
+        kept = {match.name for match in matches.indexes.values()}
+        new = [constraint for constraint in matches.added if constraint.kind in ("p", "u", "x")]
+        indexes = [index for name, index in pair.target.indexes.items() if name not in kept]
+        if reason := refused_by_partitions(comparison, key, [*new, *indexes]):
+            yield _refusal(
+                f"{pair.live.sql} is partitioned by {pair.live.partition_key} in the database, so PostgreSQL "
+                f"can't make a key of the models: {reason}",
+                "Add the columns of the partition key to the key in the models.",
+            )
 
 
 def _dropped_columns(comparison: Comparison) -> set[tuple[int, str]]:
@@ -308,24 +326,6 @@ def _dropped_columns(comparison: Comparison) -> set[tuple[int, str]]:
         }
         columns |= {(comparison.oids[key], name) for name in dropped | recreated}
     return columns
-
-
-def _is_valid_reference(comparison: Comparison, near: str, far: str) -> bool:
-    """Whether PostgreSQL accepts a foreign key from a column of one type to a column of another."""
-    savepoint = comparison.connection.begin_nested()
-    try:
-        set_path(comparison.connection, comparison.surroundings.search_path)
-        comparison.connection.exec_driver_sql(
-            f"CREATE TEMPORARY TABLE far (key {far} UNIQUE)", execution_options=VERBATIM
-        )
-        comparison.connection.exec_driver_sql(
-            f"CREATE TEMPORARY TABLE near (key {near} REFERENCES pg_temp.far (key))", execution_options=VERBATIM
-        )
-    except DBAPIError:
-        return False
-    finally:
-        savepoint.rollback()
-    return True
 
 
 def _describe(comparison: Comparison, key: Key, column: str | None = None) -> str:

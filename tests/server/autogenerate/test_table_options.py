@@ -248,3 +248,34 @@ def test_the_method_that_a_table_has_already_is_no_difference(monorepo: Monorepo
     service = monorepo.service("shop", HEAD + table('postgresql_using="heap"'), dsn)
     first_upgrade(monorepo, service)
     assert wait(service_migrations.check(service)).differences == ()
+
+
+NEW_KEYS = {
+    "a unique constraint": ('UniqueConstraint("note", name="new")', "UNIQUE constraint"),
+    "a unique index": ('Index("new", "note", unique=True)', "UNIQUE constraint"),
+    "a primary key": ('PrimaryKeyConstraint("note", name="new")', "PRIMARY KEY constraint"),
+}
+
+
+@pytest.mark.parametrize(("part", "said"), NEW_KEYS.values(), ids=NEW_KEYS)
+def test_a_key_that_a_table_partitioned_by_hand_cant_have_is_refused(
+    part: str, said: str, monorepo: Monorepo, dsn: Dsn
+) -> None:
+    """The models don't say how the table is partitioned; the revision was written, and failed when it ran."""
+    service = monorepo.service("billing", HEAD + table(), dsn)
+    create = "CREATE TABLE things (id integer CONSTRAINT pk_things PRIMARY KEY, note text) PARTITION BY RANGE (id)"
+    monorepo.revision("billing", "r1", None, f'op.execute("{create}")', 'op.drop_table("things")')
+    wait(service_migrations.upgrade(service))
+    assert wait(service_migrations.check(service)).differences == ()
+    with_key = table(part)
+    if "Primary" in part:
+        with_key = with_key.replace(", primary_key=True", ", nullable=False")
+    remodel(monorepo, service, HEAD + with_key)
+    assert wait(service_migrations.check(service)).differences
+    with pytest.raises(service_migrations.MigrationError, match=rf"partitioned by RANGE \(id\) in .*{said}.*lacks"):
+        wait(service_migrations.revision(service, "refused"))
+    remodel(monorepo, service, HEAD + table(part.replace('"note"', '"note", "id"')))
+    if "Primary" not in part:
+        written(monorepo, service, "whole")
+        wait(service_migrations.upgrade(service))
+        assert wait(service_migrations.check(service)).differences == ()
