@@ -119,7 +119,7 @@ class Comparison:
             if key in self.live_types and self.live_types[key].labels != target.labels
         ]
         self.recreated_types = self._recreated_types()
-        self.named = {key: _names(self.models[key]) for key in self.pairs}
+        self.named = {key: _names(self.models[key]) for key in self.targets}
 
     def key(self, schema: str | None, name: str) -> Key:
         """Return the key of a table or type on both sides."""

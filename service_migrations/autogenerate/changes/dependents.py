@@ -178,11 +178,15 @@ def _created(comparison: Comparison, changes: Iterable[Change]) -> Iterator[_Par
         if isinstance(step, CreateTableOp):
             table = quoted(step.schema, step.table_name)
             yield _Part("new table", 0, step.table_name, f"the table {table}", step.schema)
-            for constraint in (
-                part for part in step.columns if isinstance(part, PrimaryKeyConstraint | UniqueConstraint)
-            ):
-                if isinstance(constraint.name, str):
-                    yield _relation(constraint.name, table, step.schema)
+            keys = [part.name for part in step.columns if isinstance(part, PrimaryKeyConstraint | UniqueConstraint)]
+            new = comparison.key(step.schema, step.table_name)
+            constraints = comparison.targets[new].constraints
+            keys += [
+                name for name in sorted(comparison.named[new] & constraints.keys()) if constraints[name].kind == "x"
+            ]
+            # of equal constraints PostgreSQL creates one, as of unique=True beside a UniqueConstraint
+            for name in dict.fromkeys(name for name in keys if isinstance(name, str)):
+                yield _relation(name, table, step.schema)
         elif isinstance(step, CreateIndexOp):
             yield _relation(str(step.index_name), quoted(step.schema, step.table_name), step.schema)
     parts = {key: Matches.of(pair, comparison.named[key]) for key, pair in comparison.pairs.items()}

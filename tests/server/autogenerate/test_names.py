@@ -6,8 +6,9 @@ import pytest
 
 import service_migrations
 from service_migrations.errors import UsageError
+from service_migrations.models.importing import import_models
 from service_migrations.settings.dsn import Dsn
-from tests.support.autogenerate import remodel, written
+from tests.support.autogenerate import create_all, remodel, written
 from tests.support.catalog import catalog
 from tests.support.database import query, run_script, wait
 from tests.support.monorepo import Monorepo
@@ -199,6 +200,12 @@ TAKEN = {
                extra='Table("fresh", metadata, Column("a", Integer), PrimaryKeyConstraint("a", name="status"))\n'),
         "status of fresh",
     ),
+    "exclusion of a new table": (
+        tables("Column('a', Integer, index=True)",
+               extra='Table("fresh", metadata, Column("a", Integer), '
+                     'ExcludeConstraint(("a", "="), name="status", using="btree"))\n'),
+        "status of fresh",
+    ),
 }  # fmt: skip
 """Models that take the name ``status``, and what a message calls that part."""
 HOLDERS = {
@@ -299,6 +306,29 @@ def test_a_name_that_two_new_objects_have_is_refused(
     assert str(refused.value).replace('"', "") == (
         f"billing: {says}, so PostgreSQL can't create both. Give one of them another name."
     )
+
+
+EQUAL = """
+from sqlalchemy import *
+from shared_models import NAMING_CONVENTION
+metadata = MetaData(naming_convention=NAMING_CONVENTION)
+__all__ = ["metadata"]
+Table("things", metadata, Column("i", Integer, primary_key=True), Column("n", Text, unique=True), UniqueConstraint("n"))
+"""
+
+
+def test_two_equal_constraints_of_a_new_table_are_created_as_one(
+    monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    """A convention gives both one name, and PostgreSQL takes them for one; the revision was refused."""
+    dsn, full = database(), database()
+    service = monorepo.service("billing", EQUAL, dsn)
+    create_all(import_models(service).metadata, full)
+    written(monorepo, service)
+    wait(service_migrations.upgrade(service))
+    assert wait(service_migrations.check(service)).differences == ()
+    names = "SELECT conname FROM pg_constraint WHERE conrelid = 'things'::regclass AND contype <> 'n' ORDER BY 1"
+    assert query(dsn, names) == query(full, names) == [("pk_things",), ("uq_things_n",)]
 
 
 def test_objects_of_two_schemas_may_have_one_name(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
