@@ -78,6 +78,67 @@ def test_each_line_is_named_once_in_their_order(monorepo: Monorepo) -> None:
     assert lines == sorted(lines)
 
 
+TWO = 'op.execute("SELECT 1; SELECT 2")'
+ELSEWHERE = {
+    "a_branch": 'if bind.dialect.name == "mysql":\n    TWO',
+    "of_several": 'if bind.dialect.name in ("mysql", "mssql"):\n    TWO',
+    "not_this_one": 'if op.get_bind().engine.name != "postgresql":\n    TWO',
+    "an_else": 'if "postgresql" == bind.dialect.name:\n    pass\nelse:\n    TWO',
+    "an_elif": 'if bind.dialect.name == "postgresql":\n    pass\nelif flag:\n    TWO',
+    "behind_a_return": 'if bind.dialect.name == "postgresql":\n    return\nTWO',
+    "behind_an_else_that_returns": 'if name == "sqlite":\n    pass\nelse:\n    return\nTWO',
+    "a_name": 'is_mysql = bind.dialect.name == "mysql"\nif is_mysql and flag:\n    TWO',
+    "a_function": "def is_mysql():\n    return name == 'mysql'\nif not is_mysql():\n    pass\nelse:\n    TWO",
+    "an_expression": 'op.execute("SELECT 1") if bind.dialect.name != "mysql" else TWO',
+    "a_function_that_is_not_called": "def other():\n    TWO",
+    "a_function_of_another_database": 'def other():\n    TWO\nif bind.dialect.name == "mysql":\n    other()',
+}
+REACHED = {
+    "a_branch": 'if bind.dialect.name == "postgresql":\n    TWO',
+    "of_several": 'if bind.dialect.name in ("postgresql", "sqlite"):\n    TWO',
+    "an_else": 'if bind.dialect.name == "sqlite":\n    pass\nelse:\n    TWO',
+    "behind_a_return": 'if bind.dialect.name == "sqlite":\n    return\nTWO',
+    "another_question": 'if kind == "invoice":\n    TWO',
+    "one_of_two": 'if bind.dialect.name == "mysql" or flag:\n    TWO',
+    "a_name_with_two_values": 'flag = kind == "mysql"\nflag = True\nif flag:\n    TWO',
+    "a_function": "def other():\n    TWO\nfor step in (other,):\n    step()",
+    "a_block": "with op.get_context().autocommit_block():\n    TWO",
+    "a_try": "try:\n    TWO\nexcept ValueError:\n    pass",
+}
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_what_never_runs_on_postgresql_is_not_found(name: str, monorepo: Monorepo) -> None:
+    path = monorepo.revision("billing", "r001", None, ELSEWHERE[name].replace("TWO", TWO))
+    service = monorepo.service("billing")
+    assert list(refused(service, service.relative(path))) == []
+
+
+@pytest.mark.parametrize("name", REACHED)
+def test_what_runs_on_postgresql_is_found_in_every_block(name: str, monorepo: Monorepo) -> None:
+    path = monorepo.revision("billing", "r001", None, REACHED[name].replace("TWO", TWO))
+    service = monorepo.service("billing")
+    ((line, _),) = refused(service, service.relative(path))
+    assert path.read_text(encoding="utf-8").splitlines()[line - 1].strip() == TWO
+
+
+@pytest.mark.parametrize("down", [False, True])
+def test_a_function_counts_for_the_direction_that_calls_it(monorepo: Monorepo, down: bool) -> None:
+    path = monorepo.revision("billing", "r001", None, "pass", "helper()")
+    path.write_text(path.read_text(encoding="utf-8") + f"\n\ndef helper():\n    {TWO}\n", encoding="utf-8")
+    service = monorepo.service("billing")
+    assert len(list(refused(service, service.relative(path), down=down))) == (1 if down else 0)
+
+
+def test_a_statement_is_on_the_line_of_the_call_that_sends_it(monorepo: Monorepo) -> None:
+    path = monorepo.revision(
+        "billing", "r001", None, 'op.execute(\n    sa.text(\n        "SELECT 1; SELECT 2"\n    )\n)'
+    )
+    service = monorepo.service("billing")
+    ((line, _),) = refused(service, service.relative(path))
+    assert path.read_text(encoding="utf-8").splitlines()[line - 1].strip() == "op.execute("
+
+
 @pytest.mark.parametrize("text", ["def upgrade(:", "\0"])
 def test_what_is_no_python_is_reported_where_it_is_imported(monorepo: Monorepo, text: str) -> None:
     path = monorepo.revision("billing", "r001", None)

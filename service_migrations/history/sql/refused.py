@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from service_migrations.history.files.parsing import parse
+from service_migrations.history.sql.reached import reached
 from service_migrations.monorepo import Service
 from service_migrations.sql.asyncpg import SETTING, refusal
 
@@ -30,19 +31,24 @@ def refused(service: Service, path: str, *, down: bool = False) -> Iterator[tupl
     except (OSError, SyntaxError, ValueError):  # reported where it is imported
         return
     constants = _constants(tree)
-    other = "upgrade" if down else "downgrade"
     found: dict[int, str] = {}
-    for definition in tree.body:
-        if isinstance(definition, ast.FunctionDef) and definition.name == other:
-            continue
-        for node in ast.walk(definition):
-            if isinstance(node, ast.Call) and (reason := _reason(node, constants)):
-                found.setdefault(node.lineno, reason)
+    outer: dict[ast.AST, int] = {}  # a statement is on the line of the call that sends it, as where it is rendered
+    for node in reached(tree, "downgrade" if down else "upgrade"):
+        if isinstance(node, ast.Call):
+            line = outer.get(node, node.lineno)
+            if _name(node) in _EXECUTES:
+                outer |= {inner: line for argument in node.args for inner in ast.walk(argument)}
+            if reason := _reason(node, constants):
+                found.setdefault(line, reason)
     yield from sorted(found.items())
 
 
+def _name(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+
+
 def _reason(call: ast.Call, constants: dict[str, str]) -> str | None:
-    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    name = _name(call)
     if isinstance(call.func, ast.Attribute) and name in _OF_PSYCOPG2:
         return f"asyncpg's cursors have no {name}(). For this revision, {SETTING}."
     if name not in _EXECUTES or not call.args:
