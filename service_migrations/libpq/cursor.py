@@ -47,6 +47,11 @@ class Cursor:
         return int(self._cursor.rowcount) if self._rowcount is None else self._rowcount
 
     @property
+    def lastrowid(self) -> int:
+        """The number that PostgreSQL gave a row before version 12; as with psycopg2, 0."""
+        return 0
+
+    @property
     def statusmessage(self) -> str | None:
         """The server's word on the last command, such as ``INSERT 0 1``."""
         return self._cursor.statusmessage  # type: ignore[no-any-return]

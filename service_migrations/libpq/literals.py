@@ -5,12 +5,15 @@ stands. A text has no type, a list is an ``ARRAY[…]``, and a tuple is the list
 Adaptation of Python values to SQL types). Everything else is written by psycopg in the same way.
 """
 
+import sys
 from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import psycopg
-from psycopg import sql
-from psycopg.adapt import AdaptersMap, Dumper, RecursiveDumper
+from psycopg import pq, sql
+from psycopg.abc import AdaptContext
+from psycopg.adapt import AdaptersMap, Loader, RecursiveDumper
 from psycopg.types.multirange import MultirangeInfo
 from psycopg.types.range import Range, RangeDumper, RangeInfo
 from psycopg.types.string import ByteaLoader, BytesDumper, StrDumperUnknown, TextLoader
@@ -81,15 +84,20 @@ class _Range(RangeDumper):
         return dumper
 
 
-class _OfPsycopg2(Dumper):
-    """A value that a class of psycopg2 has wrapped, which knows its constant."""
+class _OfPsycopg2(RecursiveDumper):
+    """A value that a class of psycopg2 has wrapped, or for which a revision has registered an adapter there."""
 
     def dump(self, obj: Any) -> bytes:
         return self.quote(obj)
 
     def quote(self, obj: Any) -> bytes:
-        adapted = obj.getquoted if hasattr(obj, "getquoted") else psycopg2_adapted(obj).getquoted
-        return bytes(adapted())
+        adapted = obj if hasattr(obj, "getquoted") else psycopg2_adapted(obj)
+        if type(adapted).__module__ == "psycopg2._json":
+            # without a connection of its own, psycopg2 writes a text in Latin-1
+            return bytes(self._tx.as_literal(adapted.dumps(adapted.adapted)))
+        if hasattr(adapted, "encoding"):
+            adapted.encoding = "utf-8"
+        return bytes(adapted.getquoted())
 
 
 class _Binary(bytes):
@@ -107,11 +115,55 @@ class _BinaryLoader(ByteaLoader):
         return _Binary(super().load(bytes(data)))
 
 
-def psycopg2_adapted(value: Any) -> Any:
-    """Return the adapter that psycopg2 has for a value of a class of its own."""
-    from psycopg2.extensions import adapt as adapted  # type: ignore[import-untyped]  # noqa: PLC0415 - it may be absent
+class _DateLoader(Loader):
+    """A date or a time, of which psycopg2 reads infinity as the last one that Python has."""
 
-    return adapted(value)
+    greatest: Any = date.max
+    least: Any = date.min
+
+    def __init__(self, oid: int, context: AdaptContext | None = None) -> None:
+        super().__init__(oid, context)
+        self._loader: Any = psycopg.adapters.get_loader(oid, pq.Format.TEXT)(oid, context)  # type: ignore[misc]
+
+    def load(self, data: Any) -> Any:
+        if bytes(data[-1:]) == b"y":
+            return self.least if bytes(data[:1]) == b"-" else self.greatest
+        return self._loader.load(data)
+
+
+class _TimestampLoader(_DateLoader):
+    """A timestamp without a time zone."""
+
+    greatest, least = datetime.max, datetime.min  # noqa: DTZ901 - psycopg2's have no time zone either
+
+
+class _TimestamptzLoader(_DateLoader):
+    """A timestamp with a time zone, which has a fixed offset.
+
+    In the session's time zone, half a year later would be an hour earlier or later than with psycopg2.
+    """
+
+    greatest, least = datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC)
+
+    def load(self, data: Any) -> Any:
+        moment = super().load(data)
+        return moment.replace(tzinfo=timezone(moment.utcoffset() or timedelta()))
+
+
+def psycopg2_adapted(value: Any) -> Any:
+    """Return the adapter that psycopg2 has for a value.
+
+    Raises:
+        psycopg.ProgrammingError: it has none, or no revision has imported psycopg2.
+
+    """
+    extensions: Any = sys.modules.get("psycopg2.extensions")
+    try:
+        if extensions:
+            return extensions.adapt(value)
+    except sys.modules["psycopg2"].ProgrammingError:
+        pass
+    raise psycopg.ProgrammingError(f"cannot adapt type {type(value).__name__!r}")
 
 
 def adapt(adapters: AdaptersMap) -> AdaptersMap:
@@ -124,6 +176,10 @@ def adapt(adapters: AdaptersMap) -> AdaptersMap:
         adapters.register_dumper(of_bytes, _Bytes)
     for name in _OF_PSYCOPG2:
         adapters.register_dumper(name, _OfPsycopg2)
+    adapters.register_dumper(object, _OfPsycopg2)
+    adapters.register_loader("date", _DateLoader)
+    adapters.register_loader("timestamp", _TimestampLoader)
+    adapters.register_loader("timestamptz", _TimestamptzLoader)
     for name in ("inet", "cidr", "record"):
         adapters.register_loader(name, TextLoader)
     for oid in _TEXT_ARRAYS:

@@ -295,7 +295,66 @@ ENDS = {
     """,
 }
 
-STATEMENTS = {**COMMANDS, **PARAMETERS, **CURSORS, **ENDS}
+READ = {
+    "infinite_dates": """
+        query = "SELECT CAST(:i AS date), CAST(:i AS timestamp), CAST(:i AS timestamptz)"
+        for each in ("infinity", "-infinity"):
+            found = bind.execute(sa.text(query), {"i": each}).one()
+            bind.execute(sa.text("UPDATE orders SET tags = coalesce(tags, '{}') || :n"), {"n": [repr(found)]})
+            bind.execute(sa.text("UPDATE orders SET day = :d, at = :a"), {"d": found[0], "a": found[1]})
+    """,
+    "a_moment_half_a_year_later": """
+        op.execute("SET timezone = 'Europe/Berlin'")
+        moment = bind.execute(sa.text("SELECT CAST('2024-02-15 12:00+00' AS timestamptz)")).scalar()
+        later = moment + datetime.timedelta(days=180)
+        bind.execute(sa.text("UPDATE orders SET zoned = :z, note = :n"), {"z": later, "n": repr(moment)})
+    """,
+    "moments_of_an_array_and_of_a_range": """
+        op.execute("SET timezone = 'America/New_York'")
+        query = "SELECT ARRAY[CAST('2024-02-15' AS timestamptz), '2024-07-15'], tstzrange('2024-02-15', '2024-07-15')"
+        moments, span = bind.execute(sa.text(query)).one()
+        found = [repr(moment) for moment in (*moments, span.lower, span.upper)]
+        bind.execute(sa.text("UPDATE orders SET tags = :n"), {"n": found})
+    """,
+    "no_number_of_a_row": """
+        found = bind.execute(sa.text("UPDATE orders SET amount = 1")).lastrowid
+        bind.execute(sa.text("UPDATE orders SET note = :n"), {"n": repr(found)})
+    """,
+}
+
+ADAPTED = {
+    "a_class_with_an_adapter": """
+        from psycopg2.extensions import AsIs, register_adapter
+        class Price: pass
+        register_adapter(Price, lambda price: AsIs("7.5"))
+        bind.execute(sa.text("UPDATE orders SET price = :p"), {"p": Price()})
+    """,
+    "a_dict_with_an_adapter": """
+        from psycopg2.extensions import adapters, ISQLQuote, register_adapter
+        from psycopg2.extras import Json
+        register_adapter(dict, Json)
+        bind.execute(sa.text("UPDATE orders SET jb = :j"), {"j": {"a": [1, "it's"]}})
+        del adapters[dict, ISQLQuote]
+    """,
+    "a_class_that_adapts_itself": """
+        class Note:
+            def __conform__(self, protocol):
+                return self
+            def getquoted(self):
+                return b"'itself'"
+        import psycopg2.extensions
+        bind.execute(sa.text("UPDATE orders SET note = :n"), {"n": Note()})
+    """,
+    "texts_beyond_latin_1": """
+        import json
+        from psycopg2.extensions import QuotedString
+        from psycopg2.extras import Json
+        as_it_is = Json({"a": "é中"}, dumps=lambda value: json.dumps(value, ensure_ascii=False))
+        bind.execute(sa.text("UPDATE orders SET jb = :j, note = :n"), {"j": as_it_is, "n": QuotedString("é中")})
+    """,
+}
+
+STATEMENTS = {**COMMANDS, **PARAMETERS, **CURSORS, **READ, **ADAPTED, **ENDS}
 
 HEAD = """
 import datetime, decimal, io
@@ -393,6 +452,14 @@ def test_a_script_stores_what_psycopg_stores(
     wait(service_migrations.upgrade(service))
 
     assert state(psycopg_service) == state(scripted)
+
+
+def test_a_class_without_an_adapter_is_named(monorepo: Monorepo, psycopg_service: Dsn) -> None:
+    body = 'class Price: pass\nop.get_bind().execute(sa.text("UPDATE orders SET price = :p"), {"p": Price()})'
+    monorepo.revision("billing", "r002", "r001", body)
+    with pytest.raises(MigrationError, match="cannot adapt type 'Price'"):
+        wait(service_migrations.upgrade(monorepo.find("billing")))
+    assert query(psycopg_service, "SELECT count(*) FROM orders WHERE price IS NOT NULL") == [(0,)]
 
 
 def test_an_engine_of_the_callers_carries_them_too(monorepo: Monorepo, psycopg_service: Dsn) -> None:
