@@ -8,6 +8,7 @@ from textwrap import shorten
 
 from service_migrations.adoption.code.modules import Code, Module, Place, assigned, dotted
 from service_migrations.adoption.code.sql_texts import EXECUTES, is_of_a_file, sql_constants, sql_text
+from service_migrations.history.sql.reached import reached
 from service_migrations.sql.lexer import statements, tokenize
 
 __all__ = ["for_psycopg", "helpers", "reads_rows"]
@@ -51,15 +52,24 @@ def helpers(revisions: Iterable[Module], code: Code, folders: tuple[Path, ...]) 
 def for_psycopg(module: Module) -> Iterator[Place]:
     """Yield what asyncpg won't take, or takes for something else than psycopg2 does."""
     known: set[str] = set()
+    runs = _running(module)
     for node in module.nodes:  # also the imports inside upgrade()
         for imported in _imported(node):
             if imported.partition(".")[0] in _OLD_DRIVERS:
                 yield Place(module.path, getattr(node, "lineno", None), f"it imports {imported}")
         if isinstance(node, ast.Call):
-            yield from _of_call(module, node, known)
+            needs = list(_of_call(module, node, known))  # also of what never runs: its text isn't executed elsewhere
+            yield from needs if id(node) in runs else ()
     for text, line in sql_constants(module):  # a loop or a function may execute it
         if (count := sum(1 for _ in statements(text))) > 1 and "".join(text.split()) not in known:
             yield Place(module.path, line, f"{count} statements in one text, and asyncpg takes one")
+
+
+def _running(module: Module) -> set[int]:
+    """Return the nodes that PostgreSQL may reach; of a file that only helps revisions, all."""
+    directions = [name for name in ("upgrade", "downgrade") if name in module.functions]
+    nodes = [node for name in directions for node in reached(module.tree, name)] if directions else module.nodes
+    return set(map(id, nodes))
 
 
 def _of_call(module: Module, node: ast.Call, known: set[str]) -> Iterator[Place]:

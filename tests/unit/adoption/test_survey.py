@@ -884,6 +884,19 @@ def test_several_statements_are_seen_where_a_name_a_loop_or_a_file_brings_them(t
     assert f"0001_first.py:{line}: {reason}" in note
 
 
+OF_ANOTHER_DATABASE = (
+    'if op.get_bind().dialect.name == "sqlite":\n    op.execute("SELECT 1; SELECT 2")',
+    'sql = "SELECT 1; SELECT 2"\nif op.get_bind().dialect.name != "postgresql":\n    op.execute(sql)',
+    'if op.get_bind().dialect.name == "mysql":\n    op.get_bind().connection.cursor()',
+)
+
+
+@pytest.mark.parametrize("body", OF_ANOTHER_DATABASE, ids=range(len(OF_ANOTHER_DATABASE)))
+def test_a_branch_for_another_database_needs_no_driver(tmp_path, body):
+    service(tmp_path, **{"alembic/versions/0001_first.py": revision("0001", None, body)})
+    assert notes(only(tmp_path), "driver") == []
+
+
 def test_a_helper_of_the_revisions_is_read_for_the_driver_and_the_applications_code_is_not(tmp_path):
     helper = "from alembic import op\ndef run():\n    op.execute('CREATE TABLE a (x int); SELECT 1')\n"
     files = {
