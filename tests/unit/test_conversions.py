@@ -34,7 +34,19 @@ CHANGED = {
     "character varying": ["character varying(7)", "date"],
     "character(5)": ["date", "numeric(4)"],
     "citext": ["character(9)", "character varying(3)", "date"],
-    "jsonb": ["smallint", "integer", "bigint", "real", "double precision", "numeric(6,1)", "numeric(6)"],
+    "jsonb": [
+        *(
+            "boolean",
+            "smallint",
+            "integer",
+            "bigint",
+            "real",
+            "double precision",
+            "numeric",
+            "numeric(6,1)",
+            "numeric(6)",
+        )
+    ],
     "money": ["numeric(8,1)"],
     "inet": ["cidr"],
     "oid": ["integer"],
@@ -63,7 +75,7 @@ KEPT = {
     ],
     "character varying(3)": ["character varying(3)", "character varying(8)", "text"],
     "character(5)": ["character(3)", "text"],
-    "jsonb": ["numeric", "text", "boolean", "character varying(9)"],
+    "jsonb": ["text", "character varying(9)"],
     "json": ["jsonb", "text"],
     "money": ["numeric", "text", "character varying(9)"],
     "cidr": ["inet"],
@@ -111,6 +123,7 @@ def test_ranges_are_two_of_the_servers_own_ranges(before: str, after: str, are: 
     assert are_ranges(before, after) is are
 
 
+NO_NULL = "v::text IS DISTINCT FROM 'null'"
 SAME = "IS NOT DISTINCT FROM"
 ZONES_OF_TIMES = f"v::time {NO_TZ}[]::time {TZ}[] {SAME} v::time {TZ}[]"
 
@@ -123,8 +136,8 @@ ZONES_OF_TIMES = f"v::time {NO_TZ}[]::time {TZ}[] {SAME} v::time {TZ}[]"
         ("text", "character(9)[]", f"v::character(9)[]::text {SAME} v", ""),
         ("text", "date", f"v::date::timestamp with time zone {SAME} v::timestamp with time zone", ""),
         ("text", "real", f"v::real::text::numeric {SAME} v::numeric", ""),
-        ("jsonb", "double precision", f"v::double precision::text::numeric {SAME} v::numeric", ""),
-        ("jsonb", "integer", f"v::integer::numeric {SAME} v::numeric", ""),
+        ("jsonb", "double precision", f"{NO_NULL} AND v::double precision::text::numeric {SAME} v::numeric", ""),
+        ("jsonb", "integer", f"{NO_NULL} AND v::integer::numeric {SAME} v::numeric", ""),
         ("text", "numeric(6,1)[]", f"v::numeric(6,1)[]::numeric[] {SAME} v::numeric[]", ""),
         ("text", "real[]", f"v::real[]::text[]::numeric[] {SAME} v::numeric[]", ""),
         ("text", "bit(3)", f"v::bit(3)::bit varying {SAME} v::bit varying", "::integer"),

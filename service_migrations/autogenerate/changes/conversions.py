@@ -24,6 +24,7 @@ _WHOLE = {
     "smallint": "numeric",
     "integer": "numeric",
     "bigint": "numeric",
+    "boolean": "boolean",
     "date": "timestamp with time zone",
     "timestamp": "timestamp with time zone",
     "time": "time with time zone",
@@ -50,7 +51,6 @@ _TYPE = re.compile(
     r"(?P<base>numeric|timestamp|time|interval|[a-z0-9 ]+?)(?P<fields> (?:year|month|day|hour|minute|second)[a-z ]*)?"
     r"(?:\((?P<first>\d+)(?:,(?P<second>-?\d+))?\))?(?P<zone> with(?:out)? time zone)?(?P<array>(?:\[\])*)"
 )
-
 
 _TIME_ALONE = """'^[ "]*t?([0-9]{1,2}(:[0-9]{2}){1,2}([.][0-9]*)?|[0-9]{6}([.][0-9]*)?) *([ap]m)?[ "]*$'"""
 """The texts of a time without a date or a zone, as a regular expression: a cast ignores both."""
@@ -278,8 +278,10 @@ def _kept(name: str, before: str, after: str) -> str:
     shown = f"::text{array}" if new.base in _FLOATS else ""
     whole = f"{_WHOLE[new.base]}{array}"
     kept = f"{name}::{after}{shown}::{whole} IS NOT DISTINCT FROM {name}::{whole}"
+    if old.base == "jsonb":
+        kept = f"{name}::text IS DISTINCT FROM 'null' AND {kept}"
     if new.base == "time" and not new.zone:
-        # of a text such as '2026-01-02 10:00' either of these types reads the time alone
+        # of '2026-01-02 10:00' either of these types reads the time alone
         alone = f"({name}::text ~* {_TIME_ALONE}) IS NOT FALSE"
         if array:
             alone = f"{name}::{after}::interval{array} IS NOT DISTINCT FROM {name}::interval{array}"
@@ -290,7 +292,7 @@ def _kept(name: str, before: str, after: str) -> str:
 def _is_read(old: _Type, new: _Type) -> bool:
     """Whether the values are written in a text or in JSON, and the new type reads less than they may say."""
     if old.base == "jsonb":
-        return new.base in (*_INTEGERS, *_FLOATS) or (new.base == "numeric" and new.scale is not None)
+        return new.base in (*_NUMBERS, "boolean")  # from PostgreSQL 18 on, null becomes NULL
     if old.base not in _TEXTS:
         return False
     if new.base in ("timestamp", "time"):
