@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextvars import copy_context
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from service_migrations.revision_call import call_revision
 from service_migrations.settings.dsn import Dsn
-from service_migrations.side_effects import SideEffectError, connections_refused, side_effects_noted
+from service_migrations.side_effects import SideEffectError, connections_refused, guards_kept, side_effects_noted
 from tests.support.monorepo import dsn_text
 
 CONNECTS, STARTS = "opens a connection of its own", "starts a program"
@@ -71,6 +72,24 @@ def test_a_connection_of_a_driver_is_noted(dsn: Dsn) -> None:
 
     assert noted(by_psycopg)[:1] == [CONNECTS]
     assert noted(lambda: asyncio.run(connect()))[:1] == [CONNECTS]
+
+
+def test_a_connection_that_is_noted_can_be_used(dsn: Dsn) -> None:
+    def by_its_class() -> None:
+        with psycopg.Connection.connect(dsn_text(dsn)) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+
+    assert CONNECTS in noted(by_its_class)
+
+
+def test_nothing_is_guarded_behind_the_last_block() -> None:
+    start, connect = threading.Thread.start, psycopg.connect
+    with guards_kept():
+        with side_effects_noted(print, {}):
+            assert psycopg.connect is not connect
+        assert threading.Thread.start is not start
+    assert threading.Thread.start is start
+    assert psycopg.connect is connect
 
 
 def test_a_connection_in_the_call_of_a_revision_is_its_own_whatever_its_names_are(dsn: Dsn) -> None:

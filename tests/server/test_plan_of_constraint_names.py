@@ -147,3 +147,16 @@ def test_a_key_for_which_postgresql_has_chosen_another_name_stays(
     assert not [each for each in revision.findings if "these columns" in each.message]
     wait(service_migrations.upgrade(service))
     assert code_of(dsn, "INSERT INTO t VALUES (3, 2, NULL) ON CONFLICT (a, b) DO NOTHING") == ""
+
+
+def test_a_finding_has_the_line_of_its_statement(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
+    dsn = database()
+    run_script(dsn, SETUP)
+    service = monorepo.service("billing", dsn=dsn)
+    up = "".join(f'op.execute("ALTER TABLE t\\n  ADD COLUMN c{each} int")\n' for each in range(3))
+    monorepo.revision("billing", "a1", None, f'{up}op.execute("ALTER TABLE t DROP CONSTRAINT uq")')
+    (revision,) = wait(service_migrations.plan(service)).revisions
+    lines = revision.sql.splitlines()
+    assert {lines[(each.sql_line or 0) - 1] for each in revision.findings if PUT in each.message} == {
+        "ALTER TABLE t DROP CONSTRAINT uq;"
+    }

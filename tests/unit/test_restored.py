@@ -2,8 +2,10 @@
 
 import pytest
 
+from service_migrations.plan.database.grants import given
 from service_migrations.plan.database.key_changes import named_in
 from service_migrations.plan.database.restored import restored, taken
+from service_migrations.plan.statements.columns import words_of
 from service_migrations.sql.dynamic import UNKNOWN
 from service_migrations.sql.lexer import Token, statements
 
@@ -79,3 +81,25 @@ IGNORED = ("asc", "desc", "nulls", "first", "last", "text", "is", "not", "null",
 def test_words_that_any_key_may_have_name_nothing(word: str) -> None:
     assert named_in(tokens(f"a {word} b")) == {"a", "b"}
     assert named_in(tokens(f'a "{word.upper()}" b')) == {"a", word.upper(), "b"}
+
+
+ALL = "SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER, USAGE, EXECUTE"
+NEEDED = {"SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE"}
+GRANTS = {
+    f"GRANT {ALL} ON ALL TABLES IN SCHEMA s TO a, b": (NEEDED, {"a", "b"}),
+    "GRANT ALL ON ALL TABLES IN SCHEMA s TO a": (NEEDED, {"a"}),
+    f"GRANT {ALL} ON ALL FUNCTIONS IN SCHEMA s TO a": ({"EXECUTE"}, {"a"}),
+    f"GRANT {ALL} ON ALL PROCEDURES IN SCHEMA s TO a": ({"EXECUTE"}, {"a"}),
+    f"GRANT {ALL} ON ALL ROUTINES IN SCHEMA s TO a": ({"EXECUTE"}, {"a"}),
+    f"GRANT {ALL} ON ALL SEQUENCES IN SCHEMA s TO a": (set(), {"a"}),
+    f"GRANT {ALL} ON TYPES TO a": (set(), {"a"}),
+    f"GRANT {ALL} ON SCHEMAS TO a": (set(), {"a"}),
+    "GRANT SELECT, INSERT (x) ON t TO a WITH GRANT OPTION": ({"SELECT", "INSERT"}, {"a"}),
+    "GRANT UPDATE (functions) ON t TO a": ({"UPDATE"}, {"a"}),
+}
+
+
+@pytest.mark.parametrize("sql", GRANTS)
+def test_what_a_grant_gives_to_whom(sql: str) -> None:
+    statement = tokens(sql)
+    assert given(statement, words_of(statement)) == GRANTS[sql]
