@@ -214,3 +214,25 @@ def test_an_expression_is_changed_in_its_place_where_the_server_can(built, monor
 def test_the_line_of_a_difference_has_what_differs(before: str, after: str, line: str, built) -> None:
     service, _ = built((before,), (after,))
     assert wait(service_migrations.check(service)).differences == (f"alter_column things.a: {line}",)
+
+
+def test_a_generated_column_and_the_one_that_it_is_computed_from_change_places(
+    monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    """The plain column was dropped first, with the other one (14), or not at all (18): the revision failed."""
+    before = models("Column('a', Integer)", "Column('b', Integer, Computed('a * 2', persisted=True))", kind="")
+    after = models("Column('a', Integer, Computed('b * 3', persisted=True))", "Column('b', Integer)", kind="")
+    dsn = database(creates=True)
+    service = monorepo.service("billing", before, dsn)
+    written(monorepo, service, "before")
+    wait(service_migrations.upgrade(service))
+    query(dsn, "INSERT INTO things (id, a) VALUES (1, 2)")
+    remodel(monorepo, service, after)
+    written(monorepo, service, "after")
+    values = "SELECT a, b FROM things"
+    for expected in ((12, 4), (72, 24)):
+        wait(service_migrations.upgrade(service))
+        assert query(dsn, values) == [expected]
+        assert wait(service_migrations.check(service)).differences == ()
+        wait(service_migrations.downgrade(service, "-1"))
+        assert query(dsn, values) == [(expected[0], expected[0] * 2)]
