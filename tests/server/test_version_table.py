@@ -194,7 +194,10 @@ def test_another_role_reads_the_version_table_where_not_everybody_may_create(
     admin = replace(server.admin, database=dsn.database)
     run_script(
         admin,
-        ["REVOKE CREATE ON SCHEMA public FROM PUBLIC", f'ALTER DATABASE "{dsn.database}" OWNER TO "{admin.user}"'],
+        [
+            *("REVOKE CREATE ON SCHEMA public FROM PUBLIC", f'GRANT CREATE ON SCHEMA public TO "{dsn.user}"'),
+            f'ALTER DATABASE "{dsn.database}" OWNER TO "{admin.user}"',
+        ],
     )
     assert world.inv("db.upgrade", *ONE_SERVICE).code == 0
     query(dsn, "GRANT SELECT ON alembic_version_billing TO PUBLIC")

@@ -159,6 +159,6 @@ def make_database(
         literal = " E" + literal.replace("\\", "\\\\")
     role = f'CREATE ROLE "{name}" LOGIN {"CREATEDB" if creates else ""} PASSWORD {literal}'
     run_script(server.admin, [role, *([] if shared else [_create(server, name, name)])])
-    if shared:  # the owner of a database may create in its schema public
+    if shared or int(server.version) < 15:  # the first where a database's owner has its schema public
         query(replace(server.admin, database=dsn.database), f'GRANT USAGE, CREATE ON SCHEMA public TO "{name}"')
     return dsn
