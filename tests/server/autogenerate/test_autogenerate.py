@@ -588,6 +588,7 @@ def test_a_role_without_temporary_tables_is_told_and_compared_for_by_name(
     query(admin, f'ALTER DATABASE "{dsn.database}" OWNER TO postgres')
     query(admin, f'REVOKE TEMPORARY ON DATABASE "{dsn.database}" FROM PUBLIC')
     query(admin, "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    query(admin, f'GRANT CREATE ON SCHEMA public TO "{dsn.user}"')
     service = monorepo.service("billing", models(kind=""), dsn)
     monorepo.revision(
         "billing", "r1", None, "op.execute('CREATE TABLE things (id serial PRIMARY KEY, number integer)')"

@@ -200,6 +200,7 @@ def test_without_temporary_tables_the_others_are_compared_too(monorepo: Monorepo
         [
             f'REVOKE TEMPORARY ON DATABASE "{dsn.database}" FROM PUBLIC, "{dsn.user}"',
             "REVOKE CREATE ON SCHEMA public FROM PUBLIC",
+            f'GRANT CREATE ON SCHEMA public TO "{dsn.user}"',
             f'ALTER DATABASE "{dsn.database}" OWNER TO {admin.user}',
         ],
     )
