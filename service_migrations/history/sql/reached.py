@@ -4,13 +4,21 @@ A file often serves several databases, or has functions that only the other dire
 """
 
 import ast
+import re
 from collections.abc import Iterator, Sequence
 
 __all__ = ["reached"]
 
-_POSTGRESQL = ("postgresql", "postgres")
+_POSTGRESQL = "postgresql"
 _OTHERS = ("cockroachdb", "db2", "duckdb", "mariadb", "mssql", "mysql", "oracle", "redshift", "snowflake", "sqlite")
-"""The names of other databases in SQLAlchemy; a value that is compared with one isn't PostgreSQL's."""
+"""The names of other databases in SQLAlchemy; a dialect whose name is compared with one isn't PostgreSQL's."""
+
+_DIALECT = re.compile(r"\b(?:dialect|engine)\.name\b|\b__dialect__\b|\bget_backend_name\b")
+_URL = re.compile(r"\bengine\.url\b|\bdrivername\b")
+"""What has the name of the dialect in it, beside that of the driver."""
+
+_BY_TEXT = frozenset(("__dict__", "attrgetter", "eval", "exec", "getattr", "globals", "locals", "methodcaller", "vars"))
+"""What may call a function whose name the file doesn't have, as ``globals()["upgrade_" + name]()``."""
 
 _DEPTH = 2
 """Names that are followed to a comparison, one after the other."""
@@ -21,29 +29,50 @@ _Function = ast.FunctionDef | ast.AsyncFunctionDef
 def reached(tree: ast.Module, start: str) -> Iterator[ast.AST]:
     """Yield the nodes outside of functions, those of the function *start*, and those of what these name.
 
-    Left out are a branch for another database, and what follows a branch for PostgreSQL that returns.
+    Left out are a branch for another database, and what follows a branch for PostgreSQL that returns. A function that
+    may be called without its name counts too.
     """
-    return _Reach(tree).nodes(start)
+    return _Reach(tree, start).nodes()
 
 
 class _Reach:
     """A file's functions, and the names that are given one value."""
 
-    def __init__(self, tree: ast.Module) -> None:
-        self._tree = tree
+    def __init__(self, tree: ast.Module, start: str) -> None:
+        self._tree, self._start = tree, start
         self._functions: dict[str, list[_Function]] = {}
         self._values: dict[str, list[ast.expr | None]] = {}
+        named: set[str] = set()
+        methods: set[ast.stmt] = set()
+        assigned: set[ast.expr] = set()  # a node is before the nodes in it
         for node in ast.walk(tree):
             if isinstance(node, _Function):
                 self._functions.setdefault(node.name, []).append(node)
+            elif isinstance(node, ast.ClassDef):
+                methods.update(node.body)
+            elif isinstance(node, ast.Attribute):
+                named.add(node.attr)
+            elif isinstance(node, ast.Name):
+                named.add(node.id)
+                if isinstance(node.ctx, ast.Store) and node not in assigned:  # as by a loop, or by +=
+                    self._values.setdefault(node.id, []).append(None)
             elif isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+                assigned.add(node.targets[0])
                 self._values.setdefault(node.targets[0].id, []).append(node.value)
             elif isinstance(node, ast.arg):
                 self._values.setdefault(node.arg, []).append(None)
+        other = "downgrade" if start == "upgrade" else "upgrade"
+        self._unnamed = {
+            function
+            for name, functions in self._functions.items()
+            for function in functions
+            if name not in named and not name.startswith(other)
+            if function in methods or function.decorator_list or not named.isdisjoint(_BY_TEXT)
+        }
 
-    def nodes(self, start: str) -> Iterator[ast.AST]:
-        """Yield what is reached from a function."""
-        names, done = [start], {start}
+    def nodes(self) -> Iterator[ast.AST]:
+        """Yield what is reached."""
+        names, done = [self._start], {self._start}
         waiting: list[ast.AST] = list(self._statements(self._tree.body))
         while waiting or names:
             if not waiting:
@@ -59,9 +88,11 @@ class _Reach:
             waiting += self._below(node)
 
     def _below(self, node: ast.AST) -> Iterator[ast.AST]:
-        """Yield the parts of a node that run where it does; a function only runs where it is named."""
+        """Yield the parts of a node that run where it does; most functions only run where they are named."""
         if isinstance(node, _Function):
             yield from node.decorator_list
+            if node in self._unnamed:
+                yield from (node.args, *self._statements(node.body))
             return
         truth = self._truth(node.test) if isinstance(node, ast.If | ast.IfExp) else None
         for field, value in ast.iter_fields(node):
@@ -97,31 +128,60 @@ class _Reach:
                 truths = [self._truth(operand, depth) for operand in operands]
                 return decisive if decisive in truths else None if None in truths else not decisive
             case ast.Compare(left=left, ops=[operator], comparators=[right]):
-                return _comparison(left, operator, right)
+                return self._comparison(left, operator, right)
             case ast.Name(id=name) if len(values := self._values.get(name, [])) == 1 and depth < _DEPTH:
                 return self._truth(values[0], depth + 1)
-            case ast.Call(func=ast.Name(id=name)) if (
-                len(known := self._functions.get(name, [])) == 1 and depth < _DEPTH
-            ):
-                last = known[0].body[-1]
-                returns = sum(isinstance(node, ast.Return) for node in ast.walk(known[0]))
-                return self._truth(last.value, depth + 1) if isinstance(last, ast.Return) and returns == 1 else None
+            case ast.Call(func=ast.Name(id=name)) if depth < _DEPTH:
+                return self._truth(self._returned(name), depth + 1)
         return None
 
+    def _returned(self, name: str) -> ast.expr | None:
+        """Return what a function returns, where it has one return."""
+        if len(known := self._functions.get(name, [])) != 1:
+            return None
+        last = known[0].body[-1]
+        returns = sum(isinstance(node, ast.Return) for node in ast.walk(known[0]))
+        return last.value if isinstance(last, ast.Return) and returns == 1 else None
 
-def _comparison(left: ast.expr, operator: ast.cmpop, right: ast.expr) -> bool | None:
-    names = _texts(right) or _texts(left)
-    if not isinstance(operator, ast.Eq | ast.NotEq | ast.In | ast.NotIn) or not names:
-        return None
-    if any(name in _POSTGRESQL for name in names):
-        return isinstance(operator, ast.Eq | ast.In)
-    if all(name in _OTHERS for name in names):
-        return isinstance(operator, ast.NotEq | ast.NotIn)
-    return None
+    def _comparison(self, left: ast.expr, operator: ast.cmpop, right: ast.expr) -> bool | None:
+        if not isinstance(operator, ast.Eq | ast.NotEq | ast.In | ast.NotIn):
+            return None
+        is_positive = isinstance(operator, ast.Eq | ast.In)
+        if isinstance(operator, ast.In | ast.NotIn) and (texts := _texts(left)):
+            if not self._is_of_dialect(right, _URL):
+                return None
+            return is_positive if texts[0] in _POSTGRESQL else not is_positive if texts[0] in _OTHERS else None
+        names, other = (_texts(right), left) if _texts(right) else (_texts(left), right)
+        if not names or not self._is_of_dialect(other):
+            return None
+        if _POSTGRESQL in names:
+            return is_positive
+        return not is_positive if all(name in _OTHERS for name in names) else None
+
+    def _is_of_dialect(self, node: ast.expr | None, url: re.Pattern[str] | None = None, depth: int = 0) -> bool:
+        """Whether a value is the name of the dialect, or with *url* one that has it in it."""
+        if node is None:
+            return False
+        text = ast.unparse(node)
+        if _DIALECT.search(text) or (url and url.search(text)):
+            return True
+        return depth < _DEPTH and any(
+            self._is_of_dialect(value, url, depth + 1)
+            for name in ast.walk(node)
+            if isinstance(name, ast.Name)
+            for value in self._values_of(name.id)
+        )
+
+    def _values_of(self, name: str) -> list[ast.expr | None]:
+        """Return the value of a name, or what a function returns; none where it may have another one."""
+        if name in self._functions:
+            return [self._returned(name)]
+        values = self._values.get(name, [])
+        return values if len(values) == 1 else []
 
 
 def _texts(node: ast.expr) -> list[str]:
     """Return the texts of a constant or of a list of constants; none for anything else."""
     elements = node.elts if isinstance(node, ast.Tuple | ast.List | ast.Set) else [node]
-    texts = [part.value.lower() for part in elements if isinstance(part, ast.Constant) and isinstance(part.value, str)]
+    texts = [part.value for part in elements if isinstance(part, ast.Constant) and isinstance(part.value, str)]
     return texts if len(texts) == len(elements) else []
