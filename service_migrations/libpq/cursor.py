@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import psycopg
 from psycopg import pq
 
+from service_migrations.libpq.literals import take_registered
 from service_migrations.libpq.of_psycopg2 import composed
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Cursor:
 
     def mogrify(self, query: str | bytes, parameters: _Parameters = None) -> bytes:
         """Return the text that is sent."""
+        take_registered(self.connection.adapters)
         text = psycopg.AsyncClientCursor(self.connection.driver_connection).mogrify(composed(query), parameters)
         return text.encode()
 
@@ -77,6 +79,7 @@ class Cursor:
         self.connection.begin()
         self._rowcount = None
         self._sent = query, parameters
+        take_registered(self.connection.adapters, self._cursor.adapters)
         self.connection.run(self._cursor.execute(composed(query), parameters))
         while self._cursor.nextset():
             pass

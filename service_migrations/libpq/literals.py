@@ -5,6 +5,7 @@ stands. A text has no type, a list is an ``ARRAY[…]``, and a tuple is the list
 Adaptation of Python values to SQL types). Everything else is written by psycopg in the same way.
 """
 
+import re
 import sys
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -18,7 +19,7 @@ from psycopg.types.multirange import MultirangeInfo
 from psycopg.types.range import Range, RangeDumper, RangeInfo
 from psycopg.types.string import ByteaLoader, BytesDumper, StrDumperUnknown, TextLoader
 
-__all__ = ["adapt", "constant"]
+__all__ = ["adapt", "constant", "take_registered"]
 
 _OF_PSYCOPG2 = (
     "psycopg2._json.Json",
@@ -31,6 +32,10 @@ _OF_PSYCOPG2 = (
     "psycopg2.extensions.Binary",
 )
 """The classes with which a revision may have wrapped a value; psycopg2 doesn't have to be installed."""
+
+_OF_PYTHON = ("builtins", "datetime", "decimal")
+_OF_PSYCOPG2S_C = ("psycopg2.extensions", "psycopg2._psycopg")
+"""The modules of the adapters that psycopg2 has for Python's own types."""
 
 _LISTS = (
     *("bool", "bytea", '"char"', "name", "int2", "int4", "int8", "oid", "float4", "float8", "numeric", "text"),
@@ -92,12 +97,23 @@ class _OfPsycopg2(RecursiveDumper):
 
     def quote(self, obj: Any) -> bytes:
         adapted = obj if hasattr(obj, "getquoted") else psycopg2_adapted(obj)
-        if type(adapted).__module__ == "psycopg2._json":
-            # without a connection of its own, psycopg2 writes a text in Latin-1
-            return bytes(self._tx.as_literal(adapted.dumps(adapted.adapted)))
-        if hasattr(adapted, "encoding"):
-            adapted.encoding = "utf-8"
+        # without a connection of its own, psycopg2 writes a text in Latin-1, and each backslash twice
+        json: Any = sys.modules.get("psycopg2._json")
+        if json and isinstance(adapted, json.Json) and type(adapted).getquoted is json.Json.getquoted:
+            return self._text(adapted.dumps(adapted.adapted))
+        match f"{type(adapted).__module__}.{type(adapted).__name__}":
+            case "psycopg2.extensions.QuotedString" if isinstance(adapted.adapted, str):
+                return self._text(adapted.adapted)
+            case "psycopg2.extensions.Binary":
+                return _Bytes(bytes, self._tx).quote(adapted.adapted) + b"::bytea"
+            case "psycopg2._psycopg.List":
+                return _List(list, self._tx).quote(adapted.adapted)
+            case "psycopg2.extras.Inet":
+                return self._text(adapted.addr) + b"::inet"
         return bytes(adapted.getquoted())
+
+    def _text(self, text: str) -> bytes:
+        return bytes(StrDumperUnknown(str, self._tx).quote(text))
 
 
 class _Binary(bytes):
@@ -113,6 +129,10 @@ class _BinaryLoader(ByteaLoader):
 
     def load(self, data: Any) -> _Binary:
         return _Binary(super().load(bytes(data)))
+
+
+_OFFSET = re.compile(rb"(?<=\d)(?P<sign>[+-])(?P<hours>\d\d)(?::(?P<minutes>\d\d)(?::(?P<seconds>\d\d))?)?$")
+"""What is behind a timestamp in ISO format."""
 
 
 class _DateLoader(Loader):
@@ -138,16 +158,26 @@ class _TimestampLoader(_DateLoader):
 
 
 class _TimestamptzLoader(_DateLoader):
-    """A timestamp with a time zone, which has a fixed offset.
+    """A timestamp with a time zone, which has the fixed offset that the server writes.
 
-    In the session's time zone, half a year later would be an hour earlier or later than with psycopg2.
+    In the session's time zone, half a year later would be an hour earlier or later than with psycopg2; and of a zone
+    that Python doesn't know, as after ``SET TIME ZONE 5``, psycopg reads UTC.
     """
 
     greatest, least = datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC)
 
+    def __init__(self, oid: int, context: AdaptContext | None = None) -> None:
+        super().__init__(oid, context)
+        local = psycopg.adapters.types["timestamp"].oid
+        self._local: Any = psycopg.adapters.get_loader(local, pq.Format.TEXT)(local, context)  # type: ignore[misc]
+
     def load(self, data: Any) -> Any:
-        moment = super().load(data)
-        return moment.replace(tzinfo=timezone(moment.utcoffset() or timedelta()))
+        if (offset := _OFFSET.search(bytes(data))) is None:
+            return super().load(data)
+        hours, minutes, seconds = (int(part or 0) for part in offset.group("hours", "minutes", "seconds"))
+        difference = timedelta(hours=hours, minutes=minutes, seconds=seconds)
+        zone = timezone(-difference if offset["sign"] == b"-" else difference)
+        return self._local.load(bytes(data)[: offset.start()]).replace(tzinfo=zone)
 
 
 def psycopg2_adapted(value: Any) -> Any:
@@ -164,6 +194,16 @@ def psycopg2_adapted(value: Any) -> Any:
     except sys.modules["psycopg2"].ProgrammingError:
         pass
     raise psycopg.ProgrammingError(f"cannot adapt type {type(value).__name__!r}")
+
+
+def take_registered(*maps: AdaptersMap) -> None:
+    """Let psycopg write what a revision has registered with psycopg2 as that does, also of an ``Enum`` or a list."""
+    extensions: Any = sys.modules.get("psycopg2.extensions")
+    for (kind, _), adapter in extensions.adapters.items() if extensions else ():
+        is_own = kind.__module__ not in _OF_PYTHON or getattr(adapter, "__module__", None) not in _OF_PSYCOPG2S_C
+        if is_own:
+            for adapters in maps:
+                adapters.register_dumper(kind, _OfPsycopg2)
 
 
 def adapt(adapters: AdaptersMap) -> AdaptersMap:
@@ -198,4 +238,5 @@ def constant(value: Any) -> str:
         psycopg.Error: no constant can be written for a value of this class.
 
     """
+    take_registered(_ADAPTERS)
     return sql.Literal(value).as_string(_ADAPTERS).lstrip()

@@ -316,6 +316,14 @@ READ = {
         found = [repr(moment) for moment in (*moments, span.lower, span.upper)]
         bind.execute(sa.text("UPDATE orders SET tags = :n"), {"n": found})
     """,
+    "moments_of_a_zone_without_a_name": """
+        query = "SELECT CAST('2024-02-15 12:00+00' AS timestamptz), ARRAY[CAST('0900-07-15 12:00+00' AS timestamptz)]"
+        for zone in ("'5'", "'-3:30'", "INTERVAL '-08:00' HOUR TO MINUTE", "'EST5EDT'", "'Europe/Amsterdam'"):
+            op.execute(f"SET TIME ZONE {zone}")
+            found = bind.execute(sa.text(query)).one()
+            bind.execute(sa.text("UPDATE orders SET tags = coalesce(tags, '{}') || :n"), {"n": [repr(found)]})
+            bind.execute(sa.text("UPDATE orders SET zoned = :z"), {"z": found[1][0]})
+    """,
     "no_number_of_a_row": """
         found = bind.execute(sa.text("UPDATE orders SET amount = 1")).lastrowid
         bind.execute(sa.text("UPDATE orders SET note = :n"), {"n": repr(found)})
@@ -344,6 +352,35 @@ ADAPTED = {
                 return b"'itself'"
         import psycopg2.extensions
         bind.execute(sa.text("UPDATE orders SET note = :n"), {"n": Note()})
+    """,
+    "classes_of_pythons_own_with_an_adapter": """
+        import enum
+        from psycopg2.extensions import adapt, adapters, AsIs, ISQLQuote, register_adapter
+        from psycopg2.extras import Inet, Json
+        class State(enum.Enum):
+            PAID = "paid"
+        class Note(str): pass
+        class Amount(int): pass
+        register_adapter(State, lambda state: adapt(state.value))
+        register_adapter(Note, lambda note: adapt(note.upper() + chr(92)))
+        register_adapter(Amount, lambda amount: AsIs(amount * 2))
+        register_adapter(set, lambda values: adapt(sorted(values)))
+        query = "UPDATE orders SET state = :s, note = :n, amount = :a, tags = :t, host = :h"
+        values = {"s": State.PAID, "n": Note("x"), "a": Amount(4), "t": {"b", chr(92)}, "h": Inet("10.0.0.1")}
+        bind.execute(sa.text(query), values)
+        register_adapter(list, Json)
+        bind.execute(sa.text("UPDATE orders SET jb = :j"), {"j": [1, {"a": None}]})
+        from psycopg2._psycopg import List
+        register_adapter(list, List)
+        del adapters[set, ISQLQuote]
+    """,
+    "json_of_a_subclass": """
+        import json
+        from psycopg2.extras import Json
+        class AsItIs(Json):
+            def dumps(self, value):
+                return json.dumps(value, ensure_ascii=False)
+        bind.execute(sa.text("UPDATE orders SET jb = :j"), {"j": AsItIs({"a": "é中" + chr(92)})})
     """,
     "texts_beyond_latin_1": """
         import json

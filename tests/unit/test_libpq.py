@@ -2,6 +2,7 @@
 
 import re
 import ssl
+import subprocess
 import sys
 from pathlib import Path
 
@@ -210,3 +211,18 @@ def test_a_class_of_cursors_that_does_more_than_rows_is_refused_by_name() -> Non
 
     with pytest.raises(psycopg.NotSupportedError, match="a cursor can't be of the class LoggingCursor: leave it out"):
         row_factory(LoggingCursor)
+
+
+def test_backslashes_of_what_psycopg2_has_wrapped_are_kept_without_a_connection_of_its_own() -> None:
+    # which backslashes psycopg2 writes twice depends on the connection that the process has used last
+    code = """
+from psycopg2.extensions import Binary, QuotedString, adapt, register_adapter
+from psycopg2.extras import Json
+from service_migrations.libpq.literals import constant
+class OfAClass(Json): pass
+register_adapter(set, lambda values: adapt(sorted(values)))
+for value in (QuotedString("a\\\\b"), Binary(b"a\\\\b"), OfAClass("a\\\\b"), {"a\\\\b"}):
+    print(constant(value))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [r"E'a\\b'", r"'\x615c62'::bytea", r"""E'"a\\\\b"'""", r"ARRAY[ E'a\\b']"]
