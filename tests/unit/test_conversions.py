@@ -123,7 +123,7 @@ def test_ranges_are_two_of_the_servers_own_ranges(before: str, after: str, are: 
     assert are_ranges(before, after) is are
 
 
-NO_NULL = "v::text IS DISTINCT FROM 'null'"
+NO_NULL = "(v::text = 'null') IS NOT TRUE"
 SAME = "IS NOT DISTINCT FROM"
 ZONES_OF_TIMES = f"v::time {NO_TZ}[]::time {TZ}[] {SAME} v::time {TZ}[]"
 
@@ -137,6 +137,12 @@ ZONES_OF_TIMES = f"v::time {NO_TZ}[]::time {TZ}[] {SAME} v::time {TZ}[]"
         ("text", "date", f"v::date::timestamp with time zone {SAME} v::timestamp with time zone", ""),
         ("text", "real", f"v::real::text::numeric {SAME} v::numeric", ""),
         ("jsonb", "double precision", f"{NO_NULL} AND v::double precision::text::numeric {SAME} v::numeric", ""),
+        (
+            "jsonb[]",
+            "bigint[]",
+            f"('null'::jsonb = ANY (v)) IS NOT TRUE AND v::bigint[]::numeric[] {SAME} v::numeric[]",
+            "",
+        ),
         ("jsonb", "integer", f"{NO_NULL} AND v::integer::numeric {SAME} v::numeric", ""),
         ("text", "numeric(6,1)[]", f"v::numeric(6,1)[]::numeric[] {SAME} v::numeric[]", ""),
         ("text", "real[]", f"v::real[]::text[]::numeric[] {SAME} v::numeric[]", ""),

@@ -279,7 +279,8 @@ def _kept(name: str, before: str, after: str) -> str:
     whole = f"{_WHOLE[new.base]}{array}"
     kept = f"{name}::{after}{shown}::{whole} IS NOT DISTINCT FROM {name}::{whole}"
     if old.base == "jsonb":
-        kept = f"{name}::text IS DISTINCT FROM 'null' AND {kept}"
+        has_null = f"'null'::jsonb = ANY ({name})" if before.endswith("[]") else f"{name}::text = 'null'"
+        kept = f"({has_null}) IS NOT TRUE AND {kept}"
     if new.base == "time" and not new.zone:
         # of '2026-01-02 10:00' either of these types reads the time alone
         alone = f"({name}::text ~* {_TIME_ALONE}) IS NOT FALSE"
