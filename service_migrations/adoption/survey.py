@@ -9,7 +9,7 @@ from service_migrations.adoption.advanced_alchemy import alchemy_dsn, read_alche
 from service_migrations.adoption.code.dsn_source import DsnSource, EnvFiles, describe_dsn
 from service_migrations.adoption.code.env_file import Environment, options_reader, read_environment
 from service_migrations.adoption.code.expressions import Reader
-from service_migrations.adoption.code.modules import Code, has_word
+from service_migrations.adoption.code.modules import Code, files_below, has_word
 from service_migrations.adoption.code.revision_files import is_revision, read_revisions
 from service_migrations.adoption.code.variables import Text
 from service_migrations.adoption.flask import flask_dsn, read_context, read_migrate
@@ -37,6 +37,9 @@ __all__ = ["survey"]
 _OWN_PACKAGE = "service_migrations"
 _SCHEMA = "version_table_schema"
 _PUBLIC = "public"
+_ENGINES = ("_engine(", "engine_from_config", "connect_args")
+_PATHS = ("search_path", "SET SCHEMA", "schema_translate_map")
+"""What puts a table without a schema into another one than public."""
 _OWN_IMPORT = re.compile(rb"^\s*(?:from|import)\s+service_migrations\b", re.MULTILINE)
 
 
@@ -167,7 +170,7 @@ def _read(
     for hook in found.hooks:
         found.note("hook", f"{hook.text}.", hook.path, hook.line)
     _read_dsn(found, environment, options, reader, code, ours)
-    _take_schema(found, environment, schemas)
+    _take_schema(found, environment, schemas, code, folders)
     _take_table(found, ours)
     if found.state != LEFT_ALONE:
         judge_models(found, environment)
@@ -260,18 +263,25 @@ def _note_unread(found: Found, environment: Environment, ours: Service | None) -
             found.note("to do", f"{key} can't be read from it; set {key} in the table.", path, line)
 
 
-def _take_schema(found: Found, environment: Environment, schemas: Schemas) -> None:
+def _take_schema(
+    found: Found, environment: Environment, schemas: Schemas, code: Code, folders: tuple[Path, ...]
+) -> None:
     """Name the schema where plain Alembic has put the version table, if the models have one of their own.
 
     Here the version table is in that of the models, unless the table in pyproject.toml says otherwise. An env.py that
-    names no schema leaves it to the ``search_path``: that is "$user", public, where nothing is seen that sets another.
+    names no schema leaves it to the ``search_path``: that is "$user", public, where nothing is seen that sets another,
+    there or where a file that it imports makes the engine.
     """
     models = found.models
     is_open = found.version_table_schema is None and all(key != _SCHEMA for key, *_ in environment.unread)
-    if models is None or not is_open or found.dsn.has_search_path or has_word(environment.path, "search_path"):
+    if found.adopted or models is None or not is_open or found.dsn.has_search_path:
         return
     schema = schemas.of(Service("", found.root, found.path, models.source, models.name, (), ""))
-    if schema not in (None, UNSURE, _PUBLIC, found.dsn.role):
+    if schema in (None, UNSURE, _PUBLIC, found.dsn.role):
+        return
+    files = files_below([environment.path], code, folders)
+    files = [path for path in files if path == environment.path or any(has_word(path, word) for word in _ENGINES)]
+    if not any(has_word(path, word) for path in files for word in _PATHS):
         found.version_table_schema = _PUBLIC
 
 

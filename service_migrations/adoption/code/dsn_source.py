@@ -114,8 +114,11 @@ def describe_dsn(text: Text | None, place: str, files: EnvFiles, directory: Path
 
 def _with_session(source: DsnSource, dsn: str | None) -> DsnSource:
     """Add what a DSN says of a session, and so of the schema that unqualified names are in."""
-    match = re.match(r"[\w+]+://([^:/@?#]+)(?::[^@]*)?@", dsn or "")
-    return replace(source, role=unquote(match[1]) if match else None, has_search_path="search_path" in (dsn or ""))
+    # a password may be known elsewhere only, so that the DSN ends before it
+    match = re.match(r"[\w+]+://(?:[^?#]*[?&]user=([^&#]+)|([^:/@?#]+)(?::[^@]*(?:@|$)|@))", dsn or "")
+    return replace(
+        source, role=unquote(match[1] or match[2]) if match else None, has_search_path="search_path" in (dsn or "")
+    )
 
 
 def _is_unfilled(text: Text, files: EnvFiles) -> bool:
