@@ -37,9 +37,13 @@ def changes(
     if users and recreated.down and not recreated.up:
         lines = (f"The {user} uses {live.name}: drop it before, and create it again after." for user in users)
         early_down = (Note("\n".join(lines)), *early_down)
-    # a column that another is computed from isn't dropped, or both are, so the other one gets its own values before
-    drop_phase = Phase.DROP_GENERATED if target.generated else Phase.KEEP_GENERATED
-    add_phase = Phase.ADD_GENERATED if live.generated else Phase.ADD_GENERATED_OF_PLAIN
+    # a column that another is computed from isn't dropped, or both are: so the other one gets its own values before,
+    # or is dropped before
+    drop_phase, add_phase = Phase.DROP_GENERATED, Phase.ADD_GENERATED
+    if not live.generated:
+        drop_phase, add_phase = Phase.DROP_COLUMNS, Phase.ADD_GENERATED_OF_PLAIN
+    elif not target.generated:
+        drop_phase, add_phase = Phase.KEEP_GENERATED, Phase.ADD_COLUMNS
     yield Change(drop_phase, early_up, late_down, _description(table, live, target))
     yield Change(add_phase, late_up, early_down)
 

@@ -236,3 +236,24 @@ def test_a_generated_column_and_the_one_that_it_is_computed_from_change_places(
         assert wait(service_migrations.check(service)).differences == ()
         wait(service_migrations.downgrade(service, "-1"))
         assert query(dsn, values) == [(expected[0], expected[0] * 2)]
+
+
+def test_what_is_computed_from_a_column_is_dropped_before_that_is_generated(
+    monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    """A downgrade dropped the plain column first, with the other one (14), or not at all (18)."""
+    plain = ("Column('a', Integer)", "Column('b', Integer)", "Column('c', Integer, Computed('a * 2', persisted=True))")
+    generated = ("Column('a', Integer, Computed('b * 3', persisted=True))", "Column('b', Integer)")
+    dsn = database(creates=True)
+    service = monorepo.service("billing", models(*generated, kind=""), dsn)
+    written(monorepo, service, "generated")
+    wait(service_migrations.upgrade(service))
+    query(dsn, "INSERT INTO things (id, b) VALUES (1, 2)")
+    for kinds in (plain, generated):
+        remodel(monorepo, service, models(*kinds, kind=""))
+        written(monorepo, service, "changed")
+        wait(service_migrations.upgrade(service))
+        assert wait(service_migrations.check(service)).differences == ()
+        assert query(dsn, "SELECT a, b FROM things") == [(6, 2)]
+    wait(service_migrations.downgrade(service, "-2"))
+    assert query(dsn, "SELECT a, b FROM things") == [(6, 2)]
