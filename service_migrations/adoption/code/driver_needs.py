@@ -53,13 +53,17 @@ def for_psycopg(module: Module) -> Iterator[Place]:
     """Yield what asyncpg won't take, or takes for something else than psycopg2 does."""
     known: set[str] = set()
     runs = _running(module)
+    loaded = (node for node in module.nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load))
+    used = {node.id for node in loaded if id(node) in runs} - module.imports.keys()
     for node in module.nodes:  # also the imports inside upgrade()
         for imported in _imported(node):
             if imported.partition(".")[0] in _OLD_DRIVERS:
                 yield Place(module.path, getattr(node, "lineno", None), f"it imports {imported}")
         if isinstance(node, ast.Call):
-            needs = list(_of_call(module, node, known))  # also of what never runs: its text isn't executed elsewhere
-            yield from needs if id(node) in runs else ()
+            if id(node) in runs:
+                yield from _of_call(module, node, known)
+            elif not _has_used_text(node, used):
+                list(_of_call(module, node, known))  # its text is executed nowhere else
     for text, line in sql_constants(module):  # a loop or a function may execute it
         if (count := sum(1 for _ in statements(text))) > 1 and "".join(text.split()) not in known:
             yield Place(module.path, line, f"{count} statements in one text, and asyncpg takes one")
@@ -70,6 +74,13 @@ def _running(module: Module) -> set[int]:
     directions = [name for name in ("upgrade", "downgrade") if name in module.functions]
     nodes = [node for name in directions for node in reached(module.tree, name)] if directions else module.nodes
     return set(map(id, nodes))
+
+
+def _has_used_text(call: ast.Call, used: set[str]) -> bool:
+    """Whether the text of a call that never runs is in a name that is used by what runs."""
+    parts = [part for argument in call.args[:1] for part in ast.walk(argument)]
+    has_own = any(isinstance(part, ast.Constant) and isinstance(part.value, str) for part in parts)
+    return not has_own and any(isinstance(part, ast.Name) and part.id in used for part in parts)
 
 
 def _of_call(module: Module, node: ast.Call, known: set[str]) -> Iterator[Place]:

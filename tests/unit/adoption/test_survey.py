@@ -888,6 +888,7 @@ OF_ANOTHER_DATABASE = (
     'if op.get_bind().dialect.name == "sqlite":\n    op.execute("SELECT 1; SELECT 2")',
     'sql = "SELECT 1; SELECT 2"\nif op.get_bind().dialect.name != "postgresql":\n    op.execute(sql)',
     'if op.get_bind().dialect.name == "mysql":\n    op.get_bind().connection.cursor()',
+    'bind = op.get_bind()\nif bind.dialect.name == "mysql":\n    bind.execute(sa.text(f"SELECT 1; SELECT {bind}"))',
 )
 
 
@@ -895,6 +896,16 @@ OF_ANOTHER_DATABASE = (
 def test_a_branch_for_another_database_needs_no_driver(tmp_path, body):
     service(tmp_path, **{"alembic/versions/0001_first.py": revision("0001", None, body)})
     assert notes(only(tmp_path), "driver") == []
+
+
+def test_a_text_that_two_databases_are_given_needs_a_driver(tmp_path):
+    body = (
+        'sql = "SELECT 1; SELECT 2"\ndef run(text):\n    op.execute(text)\n'
+        'if op.get_bind().dialect.name == "sqlite":\n    op.execute(sql)\nelse:\n    run(sql)'
+    )
+    service(tmp_path, **{"alembic/versions/0001_first.py": revision("0001", None, body)})
+    (note,) = notes(only(tmp_path), "driver")
+    assert "2 statements in one text" in note
 
 
 def test_a_helper_of_the_revisions_is_read_for_the_driver_and_the_applications_code_is_not(tmp_path):
