@@ -11,7 +11,7 @@ from service_migrations.adoption.code.sql_texts import EXECUTES, is_of_a_file, s
 from service_migrations.history.sql.reached import reached
 from service_migrations.sql.lexer import statements, tokenize
 
-__all__ = ["for_psycopg", "helpers", "reads_rows"]
+__all__ = ["for_psycopg", "helpers", "reads_rows", "used_names"]
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _DATES = ("Date", "DateTime", "TIMESTAMP", "Time", "DATE", "TIME")
@@ -43,18 +43,55 @@ def helpers(revisions: Iterable[Module], code: Code, folders: tuple[Path, ...]) 
             if imported is None:
                 continue
             known.add(imported.path)
-            if any(origin.partition(".")[0] == "alembic" for origin, _ in imported.imports.values()):
+            if _has_operations(imported):
                 found[imported.path] = imported
                 waiting.append(imported)
     return [found[path] for path in sorted(found)]
 
 
-def for_psycopg(module: Module) -> Iterator[Place]:
-    """Yield what asyncpg won't take, or takes for something else than psycopg2 does."""
+def _has_operations(module: Module) -> bool:
+    """Whether a file works with Alembic's operations, unlike one that only calls its commands."""
+    names = {f"{origin}.{attribute}" if attribute else origin for origin, attribute in module.imports.values()}
+    if "alembic" in names:  # import alembic
+        names |= {dotted(node) or "" for node in module.nodes if isinstance(node, ast.Attribute)}
+    return any(name.startswith(("alembic.op", "alembic.*")) for name in names)
+
+
+def used_names(revisions: Iterable[Module], helping: Iterable[Module]) -> frozenset[str]:
+    """Return the names that revisions use, of whatever they are, and those that these use of the files that help."""
+    helping = tuple(helping)
+    names = _names(node for module in revisions for node in module.nodes) if helping else frozenset()
+    while True:
+        runs = [(module, _running(module, names)) for module in helping]
+        more = _names(node for module, ids in runs for node in module.nodes if id(node) in ids)
+        if more <= names:
+            return names
+        names |= more
+
+
+def _names(nodes: Iterable[ast.AST]) -> frozenset[str]:
+    names: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Name | ast.alias):  # an imported name may be used under another one
+            names.add(node.id if isinstance(node, ast.Name) else node.name)
+        elif isinstance(node, ast.Attribute):
+            names.add(node.attr)
+    return frozenset(names)
+
+
+def for_psycopg(module: Module, used: frozenset[str] = frozenset()) -> Iterator[Place]:
+    """Yield what asyncpg won't take, or takes for something else than psycopg2 does.
+
+    Args:
+        module: a revision, or a file that helps revisions.
+        used: the names that revisions and such files use.
+
+    """
     known: set[str] = set()
-    runs = _running(module)
+    runs = _running(module, used)
+    lines = {getattr(node, "lineno", 0) for node in module.nodes if id(node) in runs}
     loaded = (node for node in module.nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load))
-    used = {node.id for node in loaded if id(node) in runs} - module.imports.keys()
+    running_names = {node.id for node in loaded if id(node) in runs} - module.imports.keys()
     for node in module.nodes:  # also the imports inside upgrade()
         for imported in _imported(node):
             if imported.partition(".")[0] in _OLD_DRIVERS:
@@ -62,18 +99,30 @@ def for_psycopg(module: Module) -> Iterator[Place]:
         if isinstance(node, ast.Call):
             if id(node) in runs:
                 yield from _of_call(module, node, known)
-            elif not _has_used_text(node, used):
+            elif not _has_used_text(node, running_names):
                 list(_of_call(module, node, known))  # its text is executed nowhere else
     for text, line in sql_constants(module):  # a loop or a function may execute it
-        if (count := sum(1 for _ in statements(text))) > 1 and "".join(text.split()) not in known:
+        if line not in lines or "".join(text.split()) in known:
+            continue
+        if (count := sum(1 for _ in statements(text))) > 1:
             yield Place(module.path, line, f"{count} statements in one text, and asyncpg takes one")
 
 
-def _running(module: Module) -> set[int]:
-    """Return the nodes that PostgreSQL may reach; of a file that only helps revisions, all."""
-    directions = [name for name in ("upgrade", "downgrade") if name in module.functions]
-    nodes = [node for name in directions for node in reached(module.tree, name)] if directions else module.nodes
-    return set(map(id, nodes))
+def _running(module: Module, used: frozenset[str]) -> set[int]:
+    """Return the nodes that PostgreSQL may reach: of a file that helps revisions, from what these name.
+
+    A decorator may register a function, and a class calls its special methods.
+    """
+    starts = [name for name in module.functions if name in ("upgrade", "downgrade")]
+    if not starts and not used:
+        return set(map(id, module.nodes))
+    if not starts:
+        functions = [node for node in module.nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+        starts = [
+            node.name for node in functions if node.name in used or node.decorator_list or node.name.startswith("__")
+        ]
+    # without a function, what is outside of functions
+    return {id(node) for name in dict.fromkeys(starts or [""]) for node in reached(module.tree, name)}
 
 
 def _has_used_text(call: ast.Call, used: set[str]) -> bool:
@@ -97,8 +146,15 @@ def _of_call(module: Module, node: ast.Call, known: set[str]) -> Iterator[Place]
         yield Place(module.path, node.lineno, "it executes the text of a file, which may have several statements")
 
 
-def reads_rows(module: Module) -> Iterator[Place]:
-    """Yield where a revision first reads rows; to ask whether there is one gives the same over each driver."""
+def reads_rows(module: Module, used: frozenset[str] = frozenset()) -> Iterator[Place]:
+    """Yield where a revision first reads rows; to ask whether there is one gives the same over each driver.
+
+    Args:
+        module: a revision, or a file that helps revisions.
+        used: the names that revisions and such files use.
+
+    """
+    runs = _running(module, used)
     reading = {
         name
         for function in module.nodes
@@ -108,6 +164,8 @@ def reads_rows(module: Module) -> Iterator[Place]:
     }
     asked = {id(node) for test in _tests(module) for node in _asked(test)}
     for node in module.nodes:
+        if id(node) not in runs:
+            continue
         read: ast.expr | None = None
         if isinstance(node, ast.For | ast.comprehension):
             read = node.iter

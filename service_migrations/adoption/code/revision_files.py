@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from service_migrations.adoption.code.adapted_types import adapted_types
-from service_migrations.adoption.code.driver_needs import for_psycopg, helpers, reads_rows
+from service_migrations.adoption.code.driver_needs import for_psycopg, helpers, reads_rows, used_names
 from service_migrations.adoption.code.modules import Code, Module, Place, dotted
 from service_migrations.adoption.code.sql_texts import EXECUTES, sql_text
 from service_migrations.adoption.code.variables import constant
@@ -95,9 +95,10 @@ def read_revisions(
     paths = [*files.paths.values(), *(place.path for place in files.computed)]
     modules = [module for path in paths if (module := code.try_read(path))]
     used = helpers(modules, code, import_folders)
+    names = used_names(modules, used)
     for module in used:
-        files.for_psycopg += for_psycopg(module)
-        files.reads += reads_rows(module)
+        files.for_psycopg += for_psycopg(module, names)
+        files.reads += reads_rows(module, names)
     files.for_psycopg += adapted_types((*modules, *used), code, import_folders)
     for revision, downs in ({} if files.computed else files.down).items():
         files.problems += [

@@ -795,7 +795,7 @@ def test_ids_that_are_computed_block_nothing(tmp_path, change):
 
 def test_what_a_revision_with_computed_ids_imports_is_read_too(tmp_path):
     helper = "from alembic import op\n\n\ndef grow():\n    op.execute('SELECT 1; SELECT 2')\n"
-    second = revision("0002", "0001").replace("revision = '0002'", 'revision = "00" + "02"[:2]')
+    second = revision("0002", "0001", "ops.grow()").replace("revision = '0002'", 'revision = "00" + "02"[:2]')
     service(tmp_path, **{"alembic/versions/0002.py": f"import ops\n{second}", "ops.py": helper})
     assert only(tmp_path).driver == "psycopg"
 
