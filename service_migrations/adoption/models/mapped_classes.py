@@ -51,7 +51,7 @@ class MappedClasses:
         if isinstance(table, ast.Constant) and table.value is True:
             return True
         given = _given(definition)
-        if "__tablename__" in given or "__table__" in given:
+        if "__tablename__" in given or "__table__" in given or any(map(_is_table, given.values())):
             return True
         if "__abstract__" in given and not _is_constant(given["__abstract__"], value=False):
             return False

@@ -121,15 +121,19 @@ def _export(search: TableSearch, path: Path, environment: Environment) -> str | 
     makers = [item for item, values in module.values.items() if _is_metadata(values[-1])]
     tables = search.mapped.names(path)
     owner = next(iter([*owners[-1:], *bases, *makers, *_dotted_bases(search, module)]), None)
-    if len(environment.all_metadata) > 1:
+    is_part = len(environment.all_metadata) > 1 or (
+        owner is not None and not owners and not _has_all(search, path, module, owner)
+    )
+    if is_part:
         owner, parts, base = None, [], ""  # the metadata of one of them is not enough
     is_metadata = owner in module.values and called(module.values[owner][-1]) == "MetaData"
     if owner and (owner == base.rpartition(".")[2] or is_metadata):
         return _all([owner])
-    if owner and "." not in owner and search.reach(path) == {path} and len(tables) < _FEW:
+    if owner and "." not in owner and owner not in tables and search.reach(path) == {path} and len(tables) < _FEW:
         return _all([owner, *tables])
-    if owner or (parts and len(tables) > _FEW):
-        return f"metadata = {owner or parts[0]}.metadata; {_all(['metadata'])}"
+    if owner or (parts and (len(tables) > _FEW or _has_unnamed(module, base, tables))):
+        owner = owner or base[base.index(parts[0]) :].removesuffix(".metadata")
+        return f"metadata = {owner}.metadata; {_all(['metadata'])}"
     origin = environment.module.origin(base)
     if origin and origin[1] and origin[2] and not tables and not origin[0].startswith("."):
         name = f"{origin[1]}.{origin[2]}"
@@ -142,6 +146,23 @@ def _export(search: TableSearch, path: Path, environment: Environment) -> str | 
     else:
         owner, names = "", sorted({*tables, *models} & known) if is_whole else []
     return f"{owner}{_all(names)}"
+
+
+def _has_unnamed(module: Module, base: str, tables: list[str]) -> bool:
+    """Whether a class of env.py's base isn't known as a table: a base of a library may give it the name of one."""
+    own = base.removesuffix(".metadata")
+    definitions = (definition for name, definition in module.classes.items() if name not in tables)
+    return any(own in map(dotted, definition.bases) for definition in definitions)
+
+
+def _has_all(search: TableSearch, path: Path, module: Module, owner: str) -> bool:
+    """Whether a base that env.py doesn't name may have the tables that a file brings: none is known to be another's."""
+    own, target = search.mapped.roots(module, owner), frozenset(filter(search.mapped.is_root, search.roots()))
+    if target:
+        return not own or not own.isdisjoint(target)
+    return all(
+        search.mapped.is_of(file, name, own) for file in search.reach(path) for name in search.mapped.names(file)
+    )
 
 
 def _all(names: list[str]) -> str:

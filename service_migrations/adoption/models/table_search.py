@@ -7,6 +7,7 @@ import ast
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 
 from service_migrations.adoption.code.env_file import Environment
@@ -79,13 +80,36 @@ class TableSearch:
         below = self._below_directory()
         package = self._package()
         if package is None:
-            return below
+            return below or self._around()
         top = package[1]
         is_around = self.directory.is_relative_to(top) or top.is_relative_to(self.directory)
         is_shared = any(location.is_relative_to(top) for location in self.neighbours)
         if below and (is_shared or not is_around):
             return below
-        return list(dict.fromkeys([*self._modules(self.roots()), *below]))
+        return list(dict.fromkeys([*self._modules(self.roots()), *below])) or self._around()
+
+    def _around(self) -> list[str]:
+        """Return the modules with tables of env.py's metadata in the nearest package around its directory.
+
+        Of a base of a library are those that import it. A package with other histories is not searched.
+        """
+        origins = {self.environment.module.origin(name) for name in self.environment.all_metadata if name}
+        libraries = {(origin[0], origin[1]) for origin in origins if origin}
+        roots = self.roots()
+        for package in takewhile(lambda folder: (folder / "__init__.py").is_file(), self.directory.parents):
+            if any(path.is_relative_to(package) for path in self.neighbours):
+                break
+            files = [path for path in self._code_below(package) if self.mapped.names(path)]
+            files = [*self._on_roots(files, roots)] if roots else [*self._importing(files, libraries)]
+            if names := self._named(files, package):
+                return names
+        return []
+
+    def _importing(self, paths: list[Path], libraries: set[tuple[str, str | None]]) -> Iterator[Path]:
+        for path in paths:
+            module = self.code.try_read(path)
+            if module and not libraries.isdisjoint(module.imports.values()):
+                yield path
 
     def _modules(self, roots: frozenset[Definition]) -> list[str]:
         """Return the modules of the package of env.py's metadata with tables of some bases."""
@@ -168,18 +192,23 @@ class TableSearch:
 
     def _below_directory(self) -> list[str]:
         """Return the modules with tables below the directory."""
+        return self._named(
+            [path for path in self._code_below(self.directory) if self.mapped.names(path)], self.directory
+        )
+
+    def _named(self, paths: list[Path], top: Path) -> list[str]:
+        """Return the modules of files below a folder, by the names that the code there imports."""
         names: list[str] = []
-        used = self._imported_names(python_files(self.directory))
-        for path in self._code_below(self.directory):
-            if self.mapped.names(path):
-                around = {folder: _module_name(path, folder) for folder in self.folders if path.is_relative_to(folder)}
-                # the deepest folder on sys.path that isn't itself a package; a package need not have an __init__.py
-                folder = max(
-                    around,
-                    key=lambda each: (around[each] in used, not (each / "__init__.py").exists(), len(each.parts)),
-                    default=None,
-                )
-                names += [around[folder]] if folder is not None else []
+        used = self._imported_names(python_files(top)) if paths else set()
+        for path in paths:
+            around = {folder: _module_name(path, folder) for folder in self.folders if path.is_relative_to(folder)}
+            # the deepest folder on sys.path that isn't itself a package; a package need not have an __init__.py
+            folder = max(
+                around,
+                key=lambda each: (around[each] in used, not (each / "__init__.py").exists(), len(each.parts)),
+                default=None,
+            )
+            names += [around[folder]] if folder is not None else []
         return names
 
     def _imported_names(self, paths: list[Path]) -> set[str]:
