@@ -2,6 +2,8 @@
 
 import ast
 from collections.abc import Callable, Iterator
+from itertools import takewhile
+from pathlib import Path
 
 from service_migrations.adoption.code.env_file import Environment, function_around, needs_hook
 from service_migrations.adoption.code.expressions import Reader
@@ -29,7 +31,7 @@ def read_migrate(found: Found, environment: Environment, reader: Reader, code: C
         return
     if _leaves_empty_revisions_out(environment.module):
         environment.hooks[:] = [hook for hook in environment.hooks if hook.name != _WRITER]
-    modules = [module for path in python_files(found.path) if (module := code.try_read(path))]
+    modules = [module for path in _application(found) if (module := code.try_read(path))]
     calls = list(_migrate_calls(modules))
     if calls and all(item.arg for _, call in calls for item in call.keywords):
         environment.hooks[:] = [hook for hook in environment.hooks if hook.name != "options"]
@@ -62,6 +64,19 @@ def read_context(found: Found, environment: Environment, code: Code) -> None:
             found.note("to do", f"{text}; use Session(bind=op.get_bind()).", module.path, place.line)
 
 
+def _application(found: Found) -> list[Path]:
+    """Return the files of the application, nearest first, which may be above the directory of the service.
+
+    Its tests have a configuration of their own.
+    """
+    packages = takewhile(lambda folder: (folder / "__init__.py").is_file(), (found.path, *found.path.parents))
+    files = [path for folder in (found.path, *packages) for path in python_files(folder)]
+    tests = ("tests", "test")
+    return [
+        path for path in dict.fromkeys(files) if not any(part in tests for part in path.relative_to(found.root).parts)
+    ]
+
+
 def _is_of_flask(module: Module) -> bool:
     calls = (node for node in module.nodes if isinstance(node, ast.Call))
     return "current_app" in module.imports or any((dotted(call.func) or "").endswith("app_context") for call in calls)
@@ -80,7 +95,10 @@ def _is_of_context(module: Module, node: ast.AST) -> bool:
 def _is_of_application(module: Module, node: ast.AST) -> bool:
     if not isinstance(node, ast.Attribute) or node.attr not in _OF_APPLICATION:
         return False
-    origin = module.origin(dotted(node.value) or "")
+    owner = dotted(node.value) or ""
+    if node.attr == "session" and owner.rpartition(".")[2][:1].isupper():
+        return False  # of a class, such as a member of an enum
+    origin = module.origin(owner)
     return origin is not None and origin[0].partition(".")[0] not in ("alembic", "sqlalchemy", "flask")
 
 
@@ -112,23 +130,24 @@ def _is_migrate(module: Module, call: ast.Call) -> bool:
     return origin is not None and origin[0] == "flask_migrate" and "Migrate" in (origin[1], origin[2])
 
 
-def flask_dsn(found: Found, environment: Environment, reader: Reader, code: Code) -> Text | None:
-    """Return the DSN of a Flask application, whose configuration has SQLALCHEMY_DATABASE_URI."""
+def flask_dsn(found: Found, environment: Environment, reader: Reader, code: Code) -> tuple[Text, str] | None:
+    """Return the DSN of a Flask application, whose configuration has SQLALCHEMY_DATABASE_URI, and its place."""
     if "current_app" not in environment.module.imports:
         return None
-    for path in python_files(found.path):
+    for path in _application(found):
         module = code.with_word(path, _URL)
         for value in _flask_urls(module) if module else ():
             text = reader.text(value, module, function_around(module, value)) if module else None
             if text and text != (_URL,):  # an enum of the keys has the name itself
-                return text
+                return text, f"{found.relative(path)}:{value.lineno}"
     return None
 
 
 def _flask_urls(module: Module) -> Iterator[ast.expr]:
     """Yield the values of a name or key of Flask's configuration: of a module, class, assignment or call."""
-    # of a class for each environment, that of production
-    classes = sorted(module.classes.values(), key=lambda item: "prod" not in item.name.lower())
+    # of a class for each environment, that of production, and none of that for tests
+    classes = [item for item in module.classes.values() if "test" not in item.name.lower()]
+    classes.sort(key=lambda item: "prod" not in item.name.lower())
     for values in (module.values, *(assigned(item.body) for item in classes)):
         yield from values.get(_URL, [])
     for node in module.nodes:

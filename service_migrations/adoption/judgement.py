@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from service_migrations.adoption.code.env_file import Environment
-from service_migrations.adoption.code.modules import Code, files_below
+from service_migrations.adoption.code.modules import Code, files_below, is_library
 from service_migrations.adoption.found import BLOCKED, LEFT_ALONE, Found
 from service_migrations.adoption.ini import Options
 from service_migrations.pyproject import FILE, read_tools
@@ -100,7 +100,7 @@ def judge_imports(found: Found, code: Code, folders: tuple[Path, ...]) -> None:
             if not top or name in looked or top in named:
                 continue
             looked.add(name)
-            if _is_of_python(top) or code.find(top, here) or code.find(name, here):
+            if is_library(top) or _is_of_python(top) or code.find(top, here) or code.find(name, here):
                 continue
             file = code.find(name, folders) or code.find(top, folders)
             if file is not None and not _is_installed(top, file):

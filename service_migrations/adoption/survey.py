@@ -9,8 +9,8 @@ from service_migrations.adoption.advanced_alchemy import alchemy_dsn, read_alche
 from service_migrations.adoption.code.dsn_source import DsnSource, EnvFiles, describe_dsn
 from service_migrations.adoption.code.env_file import Environment, options_reader, read_environment
 from service_migrations.adoption.code.expressions import Reader
-from service_migrations.adoption.code.modules import Code, files_below, has_word
-from service_migrations.adoption.code.revision_files import is_revision, read_revisions
+from service_migrations.adoption.code.modules import Code, Place, files_below, has_word
+from service_migrations.adoption.code.revision_files import RevisionFiles, is_revision, read_revisions
 from service_migrations.adoption.code.variables import Text
 from service_migrations.adoption.flask import flask_dsn, read_context, read_migrate
 from service_migrations.adoption.folders import Files, given_versions, import_folders, prepended, walk
@@ -145,7 +145,7 @@ def _read(
     ours = _name_adopted(found, adopted)
     if ours is None and not is_read:
         ours = _name_written(found, adopted)
-    _read_history(found, code, folders, ours)
+    _read_history(found, code, folders, ours, is_known=is_read or ours is not None)
     if options is None:
         for path in (location / "alembic.ini", location.parent / "alembic.ini"):
             if path.is_file() and (reason := unreadable(path)):
@@ -203,7 +203,10 @@ def _environment(found: Found, options: Options | None, code: Code, packages: tu
     return None
 
 
-def _read_history(found: Found, code: Code, folders: tuple[Path, ...], ours: Service | None) -> None:
+def _read_history(found: Found, code: Code, folders: tuple[Path, ...], ours: Service | None, *, is_known: bool) -> None:
+    if not is_known:
+        found.revisions = RevisionFiles(computed=[Place(found.script_location, None, "its folders aren't known")])
+        return
     files = read_revisions(found.version_locations, code, recursive=found.recursive, import_folders=folders)
     if files.below and not found.recursive:
         # Alembic itself doesn't read these; a history that isn't whole without them was read in another way
@@ -316,11 +319,11 @@ def _read_dsn(
         )
         if text is not None and not _is_placeholder(text):
             break
-    of_file = options.text("sqlalchemy.url", environment.ini) if options else None
+    of_file = options_reader(environment, options)("sqlalchemy.url")
     if options and of_file and (text == of_file or not environment.urls or (text is None and environment.reads_ini)):
         text, place = of_file, f"{found.relative(options.path)}:{options.lines.get('sqlalchemy.url', 1)}"
     if text is None:
-        text = flask_dsn(found, environment, reader, code)
+        text, place = flask_dsn(found, environment, reader, code) or (None, place)
     if text is None:
         text, place = alchemy_dsn(found, environment, reader, code) or (None, place)
     files = EnvFiles(found.path, found.root)

@@ -153,7 +153,7 @@ def _described(  # noqa: PLR0911 - one for each kind of source
         if placeholder := _PLACEHOLDERS.search(filled or ""):
             todo = f"{place} has {placeholder[0]}, which something else fills in. Set {_OWN} in {own_file}, or dsn_key."
             return DsnSource("unknown", driver=driver, todo=todo)
-        if (filled or "").startswith(_PLACEHOLDER):
+        if (filled or "").startswith(_PLACEHOLDER) or scheme is None or (filled or "").endswith("://"):
             return DsnSource("unknown", todo=f"{place} has no DSN. Set {_OWN} in {own_file}.")
         todo = f"{place} has the DSN itself. Write it into {own_file} as {_OWN}; a password has no place in the table."
         return DsnSource(place, driver=driver, todo=todo, identity=_identity(filled))

@@ -1,6 +1,7 @@
 """An env.py of plain Alembic by its syntax tree: what it passes on to Alembic, and what else it does."""
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,9 +9,19 @@ from pathlib import Path
 from service_migrations.adoption.code.choices import joined_branches
 from service_migrations.adoption.code.expressions import Reader
 from service_migrations.adoption.code.hooks import Hook, other_work, repetition
-from service_migrations.adoption.code.modules import Code, Module, assigned, dotted, keyword, statements
+from service_migrations.adoption.code.modules import (
+    Code,
+    Module,
+    assigned,
+    called,
+    dotted,
+    is_library,
+    keyword,
+    statements,
+)
+from service_migrations.adoption.code.sql_texts import sql_text
 from service_migrations.adoption.code.unpacked import unpacked
-from service_migrations.adoption.code.variables import Text, constant, literal
+from service_migrations.adoption.code.variables import Text, Variable, constant, literal
 from service_migrations.adoption.ini import Options
 
 __all__ = ["Environment", "function_around", "needs_hook", "options_reader", "read_environment"]
@@ -34,8 +45,11 @@ _HARMLESS = ("config", "context", "logging", "os", "sys", "warnings", "logger", 
 """The first names of calls that need no place in another env.py."""
 _HARMLESS_LAST = (
     *("fileConfig", "dictConfig", "insert", "append", "extend", "getLogger", "load_dotenv", "disable_existing_loggers"),
-    *("nest_asyncio", "uvloop"),
+    *("nest_asyncio", "uvloop", "basicConfig", "setLevel", "setFormatter", "addHandler", "removeHandler"),
 )
+_LOGS = ("debug", "info", "warning", "error", "exception", "critical", "log", "setLevel", "addHandler", "removeHandler")
+_OF_SQLITE = re.compile(r"\s*(?:PRAGMA|BEGIN\s+(?:IMMEDIATE|EXCLUSIVE))\b", re.IGNORECASE)
+"""SQL that PostgreSQL doesn't have, behind a condition for another database."""
 _EXECUTES = ("execute", "exec_driver_sql", "scalar")
 
 
@@ -52,6 +66,7 @@ class Environment:
         urls: the expressions that lead to the database, the most certain one first.
         hooks: what the shared env.py needs of it.
         ini: what it sets by ``set_section_option``.
+        computed: the options that it sets so to what can't be read.
         version_table: the version table that it names.
         version_table_schema: the schema of that.
         unread: options that it, or the configuration that it takes them from, computes, each with its place.
@@ -69,6 +84,7 @@ class Environment:
     urls: list[tuple[ast.expr, ast.AST | None]] = field(default_factory=list)
     hooks: list[Hook] = field(default_factory=list)
     ini: dict[str, Text] = field(default_factory=dict)
+    computed: set[str] = field(default_factory=set)
     version_table: str | None = None
     version_table_schema: str | None = None
     unread: list[tuple[str, Path, int]] = field(default_factory=list)
@@ -148,9 +164,7 @@ def read_environment(path: Path, options: Options | None, code: Code, folders: t
     reader = Reader(code, folders, options_reader(environment, options))
     for call, function in calls:
         if (dotted(call.func) or "").endswith("set_section_option") and len(call.args) == 3:  # noqa: PLR2004
-            name, text = constant(call.args[1]), reader.text(call.args[2], module, function)
-            if name and text is not None:
-                environment.ini[name] = text
+            _set_option(environment, constant(call.args[1]), reader.text(call.args[2], module, function))
     if not environment.is_configured:
         unknown = "it doesn't call context.configure() itself, so the options aren't known"
         environment.hooks.append(Hook("options", path, 1, unknown))
@@ -170,6 +184,13 @@ def read_environment(path: Path, options: Options | None, code: Code, folders: t
     return environment
 
 
+def _set_option(environment: Environment, name: str | None, text: Text | None) -> None:
+    if name and text is not None:
+        environment.ini[name] = text
+    elif name:
+        environment.computed.add(name.lower())
+
+
 def options_reader(environment: Environment, options: Options | None) -> "_OptionsReader":
     """Return what reads an option of the ini file, with what env.py sets."""
     return _OptionsReader(environment, options)
@@ -181,7 +202,9 @@ class _OptionsReader:
     options: Options | None
 
     def __call__(self, name: str) -> Text | None:
-        return self.options.text(name.lower(), self.environment.ini) if self.options else None
+        text = self.options.text(name.lower(), self.environment.ini) if self.options else None
+        names = (part.name.lower() for part in text or () if isinstance(part, Variable))
+        return text if self.environment.computed.isdisjoint(names) else None
 
 
 def _calls(tree: ast.Module) -> Iterator[tuple[ast.Call, ast.AST | None]]:
@@ -235,7 +258,7 @@ def _urls(module: Module, calls: list[tuple[ast.Call, ast.AST | None]]) -> Itera
     for call, function in calls:
         if (dotted(call.func) or "").rpartition(".")[2] in ("create_engine", "create_async_engine"):
             url = keyword(call, "url") or next(iter(call.args), None)
-            if url is not None:
+            if url is not None and keyword(call, "creator", "async_creator") is None:  # it would name the dialect only
                 yield url, function
 
 
@@ -297,6 +320,8 @@ def _hooks(environment: Environment, calls: list[tuple[ast.Call, ast.AST | None]
         if last == "get_x_argument":
             yield Hook("-x", path, call.lineno, "it reads arguments of `alembic -x`")
         elif last in _EXECUTES and isinstance(call.func, ast.Attribute):
+            if call.args and _OF_SQLITE.match(sql_text(call.args[0], module) or ""):
+                continue
             yield Hook("SQL", path, call.lineno, f"it runs SQL of its own: {' '.join(ast.unparse(call).split())}")
         elif last == "listens_for" or name.startswith("event."):
             yield Hook("event", path, call.lineno, f"it listens to events: {' '.join(ast.unparse(call).split())}")
@@ -313,6 +338,11 @@ def _is_harmless(module: Module, call: ast.Call) -> bool:
     last = name.rpartition(".")[2]
     if last in (*_EXECUTES, "listens_for") or first == "event" or (module.origin(name) or ("",))[0] == "alembic":
         return True  # named already, or Alembic's own
+    values = module.values.get(first, [])
+    if values and all(is_library((module.origin(dotted(value) or "") or ("",))[0]) for value in values):
+        return True  # context.config under another name
+    if isinstance(call.func, ast.Attribute) and call.func.attr in _LOGS and called(call.func.value) == "getLogger":
+        return True
     if name in ("os.system", "os.remove", "sys.exit", "os.makedirs", "asyncio.create_task"):
         return False
     return first in _HARMLESS or last in _HARMLESS_LAST or first in module.functions
