@@ -22,6 +22,8 @@ _PLAIN = re.compile(
     re.MULTILINE,
 )
 """The usual uses of the name MetaData, which need no parsing: it would take most of the time."""
+_ASSIGNED = re.compile(rb"\.(?:[\s\\]|#[^\n]*\n)*schema\b(?!\s*\()")
+"""What may set the schema of a metadata."""
 _BASES = {"DeclarativeBase", "DeclarativeBaseNoMeta"}
 _MAKERS = {"declarative_base", "as_declarative", "automap_base", "registry"}
 """What makes a metadata where it is given none."""
@@ -91,7 +93,8 @@ def _declared(root: Path, path: str) -> set[str]:
         source = (root / path).read_bytes()
         if any(word in source for word in _DYNAMIC):
             return {UNSURE}
-        if b"schema" in source or (b"MetaData" in source and b"MetaData" in _PLAIN.sub(b"", source)):
+        has_metadata = b"MetaData" in source and (b"schema" in source or b"MetaData" in _PLAIN.sub(b"", source))
+        if has_metadata or _ASSIGNED.search(source):
             return set(_schemas(ast.parse(source)))
     except (OSError, SyntaxError, ValueError):
         return {UNSURE}
