@@ -70,7 +70,7 @@ def _application(found: Found) -> list[Path]:
     Its tests have a configuration of their own.
     """
     packages = takewhile(lambda folder: (folder / "__init__.py").is_file(), (found.path, *found.path.parents))
-    files = [path for folder in (found.path, *packages) for path in python_files(folder)]
+    files = [path for folder in dict.fromkeys((found.path, *packages)) for path in python_files(folder)]
     tests = ("tests", "test")
     return [
         path for path in dict.fromkeys(files) if not any(part in tests for part in path.relative_to(found.root).parts)

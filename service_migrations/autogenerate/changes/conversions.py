@@ -281,8 +281,7 @@ def _kept(name: str, before: str, after: str) -> str:
     if old.base == "jsonb":
         has_null = f"'null'::jsonb = ANY ({name})" if before.endswith("[]") else f"{name}::text = 'null'"
         kept = f"({has_null}) IS NOT TRUE AND {kept}"
-    if new.base == "time" and not new.zone:
-        # of '2026-01-02 10:00' either of these types reads the time alone
+    if new.base == "time" and not new.zone:  # of '2026-01-02 10:00' either of these types reads the time alone
         alone = f"({name}::text ~* {_TIME_ALONE}) IS NOT FALSE"
         if array:
             alone = f"{name}::{after}::interval{array} IS NOT DISTINCT FROM {name}::interval{array}"
