@@ -135,15 +135,19 @@ _OFFSET = re.compile(rb"(?<=\d)(?P<sign>[+-])(?P<hours>\d\d)(?::(?P<minutes>\d\d
 """What is behind a timestamp in ISO format."""
 
 
-class _DateLoader(Loader):
-    """A date or a time, of which psycopg2 reads infinity as the last one that Python has."""
-
-    greatest: Any = date.max
-    least: Any = date.min
+class _Loader(Loader):
+    """A value that psycopg's own loader of its type reads too."""
 
     def __init__(self, oid: int, context: AdaptContext | None = None) -> None:
         super().__init__(oid, context)
         self._loader: Any = psycopg.adapters.get_loader(oid, pq.Format.TEXT)(oid, context)  # type: ignore[misc]
+
+
+class _DateLoader(_Loader):
+    """A date, of which psycopg2 reads infinity as the last one that Python has."""
+
+    greatest: Any = date.max
+    least: Any = date.min
 
     def load(self, data: Any) -> Any:
         if bytes(data[-1:]) == b"y":
@@ -178,6 +182,41 @@ class _TimestamptzLoader(_DateLoader):
         difference = timedelta(hours=hours, minutes=minutes, seconds=seconds)
         zone = timezone(-difference if offset["sign"] == b"-" else difference)
         return self._local.load(bytes(data)[: offset.start()]).replace(tzinfo=zone)
+
+
+class _TimeLoader(_Loader):
+    """A time, of which psycopg2 reads 24:00 as midnight: Python has no such hour."""
+
+    def load(self, data: Any) -> Any:
+        text = bytes(data)
+        return self._loader.load(b"00" + text[2:] if text.startswith(b"24") else text)
+
+
+_RANGES = {
+    "int4range": "NumericRange",
+    "int8range": "NumericRange",
+    "numrange": "NumericRange",
+    "daterange": "DateRange",
+    "tsrange": "DateTimeRange",
+    "tstzrange": "DateTimeTZRange",
+}
+"""The class in which psycopg2 reads a range of each type."""
+
+
+class _RangeLoader(_Loader):
+    """A range: one of psycopg2's, which equals no other, where a revision has imported these."""
+
+    def __init__(self, oid: int, context: AdaptContext | None = None) -> None:
+        super().__init__(oid, context)
+        self._name = _RANGES[psycopg.adapters.types[oid].name]
+
+    def load(self, data: Any) -> Any:
+        value: Range[Any] = self._loader.load(data)
+        if (module := sys.modules.get("psycopg2._range")) is None:
+            return value
+        if value.isempty:
+            return getattr(module, self._name)(empty=True)
+        return getattr(module, self._name)(value.lower, value.upper, value.bounds)
 
 
 def psycopg2_adapted(value: Any) -> Any:
@@ -220,6 +259,10 @@ def adapt(adapters: AdaptersMap) -> AdaptersMap:
     adapters.register_loader("date", _DateLoader)
     adapters.register_loader("timestamp", _TimestampLoader)
     adapters.register_loader("timestamptz", _TimestamptzLoader)
+    for name in ("time", "timetz"):
+        adapters.register_loader(name, _TimeLoader)
+    for name in _RANGES:
+        adapters.register_loader(name, _RangeLoader)
     for name in ("inet", "cidr", "record"):
         adapters.register_loader(name, TextLoader)
     for oid in _TEXT_ARRAYS:

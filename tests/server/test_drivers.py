@@ -324,6 +324,23 @@ READ = {
             bind.execute(sa.text("UPDATE orders SET tags = coalesce(tags, '{}') || :n"), {"n": [repr(found)]})
             bind.execute(sa.text("UPDATE orders SET zoned = :z"), {"z": found[1][0]})
     """,
+    "the_last_moment_of_a_day": """
+        query = "SELECT CAST('24:00' AS time), CAST('24:00+02' AS timetz), ARRAY[CAST('24:00' AS time), '23:59']"
+        found = [repr(value) for value in bind.execute(sa.text(query)).one()]
+        bind.execute(sa.text("UPDATE orders SET tags = :n"), {"n": found})
+    """,
+    "ranges_by_the_driver": """
+        import psycopg2.extras
+        query = (
+            "SELECT int4range(1, 5), int8range(1, NULL, '()'), numrange(1.5, 2), CAST('empty' AS daterange),"
+            " tsrange('2024-01-01', '2024-02-01'), tstzrange('2024-01-01', '2024-02-01'), ARRAY[int4range(2, 3)]"
+        )
+        row = bind.exec_driver_sql(query).one()
+        assert row[0] == psycopg2.extras.NumericRange(1, 5) and 4 in row[0]
+        found = [repr(value) for value in row]
+        bind.execute(sa.text("UPDATE orders SET span = :r, tags = :n"), {"r": row[1], "n": found})
+        assert bind.execute(sa.select(orders.c.span)).scalars().first() == Range(2, None)
+    """,
     "no_number_of_a_row": """
         found = bind.execute(sa.text("UPDATE orders SET amount = 1")).lastrowid
         bind.execute(sa.text("UPDATE orders SET note = :n"), {"n": repr(found)})
