@@ -16,7 +16,8 @@ from service_migrations.drift.scratch import scratch
 from service_migrations.errors import LockNotObtainedError, MigrationError, UsageError
 from service_migrations.history.baseline import read_baseline
 from service_migrations.history.revisions import read as read_history
-from service_migrations.models.metadata import assemble, bookkeeping_schema
+from service_migrations.models.claims import load_claims
+from service_migrations.models.metadata import bookkeeping_schema
 from service_migrations.monorepo import Service
 from service_migrations.ownership.attribution import Attribution
 from service_migrations.ownership.candidates import from_catalog
@@ -224,7 +225,8 @@ class Bookkeeping:
 
 def bookkeeping(service: Service, version_table: str) -> Bookkeeping:
     """Return the version table and the ledger of a service."""
-    schema = bookkeeping_schema(service, assemble(service)) or _DEFAULT_SCHEMA
+    (claims,) = load_claims([service]).values()
+    schema = bookkeeping_schema(service, claims.metadata) or _DEFAULT_SCHEMA
     return Bookkeeping(frozenset((schema, name) for name in (version_table, service.ledger_table)))
 
 

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from service_migrations.catalog.objects import Key, Object, read
+from service_migrations.catalog.objects import Key, Object, read, read_own
 from service_migrations.settings.dsn import Dsn
 from tests.support.database import query, run_script
 
@@ -163,6 +164,30 @@ def test_a_text_does_not_depend_on_who_asks(dsn):
     """Without the pins, ``app.mood`` is ``mood`` on this search_path, and the constant has another zone."""
     settings = {"search_path": "app", "TimeZone": "Asia/Tokyo", "DateStyle": "German", "quote_all_identifiers": "on"}
     assert objects(dsn, **settings) == objects(dsn)
+
+
+def test_nothing_is_compiled_for_a_query_of_the_catalog(dsn):
+    """A server with LLVM would compile each of these for a second or more: the planner overestimates them."""
+    compiles: list[str] = []
+
+    def ask(_connection: object, cursor: Any, statement: str, *_: object) -> None:
+        if len(statement) > 1000:
+            cursor.execute("SHOW jit")
+            compiles.extend(cursor.fetchone())
+
+    async def read_both() -> None:
+        engine = create_async_engine(dsn.url, poolclass=NullPool, connect_args={**dsn.connect_args()})
+        event.listen(engine.sync_engine, "before_cursor_execute", ask)
+        async with engine.connect() as connection:
+            assert await connection.scalar(text("SHOW jit")) == "on"
+            await connection.rollback()
+            await read(connection)
+            await connection.run_sync(read_own, "app")
+            assert await connection.scalar(text("SHOW jit")) == "on"
+        await engine.dispose()
+
+    asyncio.run(read_both())
+    assert compiles == ["off"] * 3  # the objects and their dependencies, and the objects once more
 
 
 def test_columns_in_another_order_have_the_same_facts(dsn, database):
