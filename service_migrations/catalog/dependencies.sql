@@ -15,9 +15,9 @@ LEFT JOIN LATERAL (SELECT 'pg_class'::regclass::oid AS classid, e.adrelid AS oid
         a.attgenerated = '' AS is_default
     FROM pg_attrdef e JOIN pg_attribute a ON a.attrelid = e.adrelid AND a.attnum = e.adnum
     WHERE d.classid = 'pg_attrdef'::regclass AND e.oid = d.objid) AS c ON true
-LEFT JOIN LATERAL (SELECT r.oid FROM pg_type t JOIN pg_class r ON r.oid = t.typrelid AND r.relkind <> 'c'
-    WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_type'::regclass
-        AND d.refobjid IN (t.oid, t.typarray)) AS y ON true
+LEFT JOIN LATERAL (SELECT r.oid FROM pg_type u JOIN pg_type t ON t.oid = ANY (ARRAY[u.oid, u.typelem])
+        AND u.oid IN (t.oid, t.typarray) JOIN pg_class r ON r.oid = t.typrelid AND r.relkind <> 'c'
+    WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_type'::regclass AND u.oid = d.refobjid) AS y ON true
 WHERE d.objid >= 16384 AND d.refobjid >= 16384 AND d.deptype IN ('n', 'a', 'i', 'P', 'S')
 GROUP BY 1, 2, 3, 4, 5, 6, 7
 UNION ALL
