@@ -138,7 +138,7 @@ SELECT CASE WHEN k.conrelid = 0 THEN 'domain constraint' ELSE 'constraint' END, 
     CASE k.contype WHEN 'p' THEN 1 WHEN 'u' THEN 2 WHEN 'x' THEN 3 WHEN 'c' THEN 4 WHEN 'n' THEN 5 ELSE 9 END,
     jsonb_build_object(
         'definition', pg_get_constraintdef(k.oid),
-        'foreign_key', (SELECT f.address FROM relation f WHERE f.oid = k.confrelid AND k.contype = 'f'),
+        'foreign_key', f.address,
         -- ALTER TABLE … DISABLE TRIGGER ALL disables the triggers that enforce a foreign key
         'enforced', CASE WHEN k.oid IN (SELECT s.oid FROM switched_off s) THEN false END,
         -- that of a partitioned table, as long as a partition has no such key
@@ -149,6 +149,7 @@ SELECT CASE WHEN k.conrelid = 0 THEN 'domain constraint' ELSE 'constraint' END, 
     CASE WHEN k.conrelid = 0 THEN 'pg_type'::regclass ELSE 'pg_class'::regclass END, coalesce(r.oid, y.oid),
     coalesce(r.relowner, y.typowner), NULL
 FROM pg_constraint k LEFT JOIN relation r ON r.oid = k.conrelid LEFT JOIN type y ON y.oid = k.contypid
+LEFT JOIN relation f ON f.oid = k.confrelid AND k.contype = 'f'
 WHERE coalesce(r.oid, y.oid) IS NOT NULL AND k.contype <> 't'
     AND (k.contype <> 'n' OR k.conrelid <> 0 AND NOT k.convalidated)
 UNION ALL

@@ -55,6 +55,16 @@ WITH RECURSIVE parts AS (
     FROM dropped s JOIN pg_depend d ON d.refclassid = s.classid AND d.refobjid = s.objid
         AND (s.objsubid = 0 OR d.refobjsubid = s.objsubid)
     WHERE d.deptype IN ('a', 'i', 'P', 'S')
+), holders (part, oid) AS MATERIALIZED (
+    -- the types that hold values of another one
+    SELECT t.typbasetype, t.oid FROM pg_type t WHERE t.typbasetype <> 0
+    UNION ALL
+    SELECT t.typelem, t.oid FROM pg_type t WHERE t.typelem <> 0 AND t.typcategory = 'A'
+    UNION ALL
+    SELECT g.rngsubtype, g.rngtypid FROM pg_range g
+    UNION ALL
+    SELECT a.atttypid, c.reltype FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+    WHERE c.relkind = 'c' AND NOT a.attisdropped
 ), row_types (number, oid) AS (
     -- a table whose row type is stored anywhere can't be rewritten
     SELECT DISTINCT c.number, r.reltype FROM columns c JOIN pg_class r ON r.oid = c.relid
@@ -63,14 +73,7 @@ WITH RECURSIVE parts AS (
     SELECT p.number, r.reltype FROM parts p JOIN tree t ON t.root = p.oid JOIN pg_class r ON r.oid = t.relid
     WHERE p.kind = 'filled' AND r.reltype <> 0
     UNION
-    SELECT r.number, n.oid FROM row_types r CROSS JOIN LATERAL (
-        SELECT t.oid FROM pg_type t WHERE t.typbasetype = r.oid OR (t.typelem = r.oid AND t.typcategory = 'A')
-        UNION ALL
-        SELECT g.rngtypid FROM pg_range g WHERE g.rngsubtype = r.oid
-        UNION ALL
-        SELECT c.reltype FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
-        WHERE a.atttypid = r.oid AND c.relkind = 'c' AND NOT a.attisdropped
-    ) n
+    SELECT r.number, h.oid FROM row_types r JOIN holders h ON h.part = r.oid
 ), used (number, classid, objid, objsubid, label) AS (
     SELECT s.number, d.classid, d.objid, d.objsubid, NULL
     FROM dropped s JOIN parts p USING (number) JOIN pg_depend d ON d.refclassid = s.classid AND d.refobjid = s.objid
